@@ -1,0 +1,1 @@
+"""The local single-node Kafka: jars pinned by hash, a Java from a wheel, one process in the background."""

@@ -1,0 +1,55 @@
+"""What a command prints: text for people on stderr, one JSON document as stdout's last line for machines."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import orjson
+import typer
+from confluent_kafka import KafkaException
+from rich.console import Console
+
+from pipeline.errors import ForebayError
+
+people = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Only the JSON document; no text for people.")]
+Bootstrap = Annotated[
+    str | None, typer.Option("--bootstrap", help="Kafka, HOST:PORT. [env: FOREBAY_BOOTSTRAP]", show_default=False)
+]
+Prefix = Annotated[
+    str | None,
+    typer.Option("--prefix", help="Put before every topic's name. [env: FOREBAY_TOPIC_PREFIX]", show_default=False),
+]
+
+
+def say(text: object = "", quiet: bool = False) -> None:
+    """Print for people, on stderr."""
+    if not quiet:
+        people.print(text)
+
+
+def emit(document: dict[str, Any]) -> None:
+    """Print the command's JSON document: the last line of stdout."""
+    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY).decode() + "\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def guard() -> Iterator[None]:
+    """Turn an error of ours into its message on stderr and its exit code; everything else stays a traceback."""
+    try:
+        yield
+    except ForebayError as error:
+        fail(str(error), error.exit_code)
+    except KafkaException as error:
+        fail(f"Kafka: {error.args[0]}; `forebay doctor` looks at the connection", 69)
+    except BrokenPipeError:
+        raise SystemExit(0) from None
+
+
+def fail(message: str, exit_code: int) -> NoReturn:
+    """Print an error and leave."""
+    people.print(f"[bold red]error:[/] {message}", markup=True, soft_wrap=True)
+    raise SystemExit(exit_code)

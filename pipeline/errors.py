@@ -1,0 +1,60 @@
+"""Every error Forebay raises on purpose, and the exit code each one leaves with.
+
+    ForebayError                 1   something failed; the message says what to do
+    ├── Failed                   1
+    │   ├── SchemaMismatch       1   two parts disagree about columns or features; both names are in the message
+    │   ├── SequenceGap          1   a message is missing between two hops; nothing is skipped
+    │   └── RefusedState         1   saved state or a model that must not be used
+    ├── Usage                    2   the command line asks for something that makes no sense
+    ├── BadData                 64   bytes that are not what they claim to be
+    ├── KafkaUnreachable        69   no broker answers
+    └── Misconfigured           78   a setting is missing or impossible
+
+A message says where, what was got, what was expected, and the remedy.
+"""
+
+
+class ForebayError(Exception):
+    """An error with a message for people and an exit code for scripts."""
+
+    exit_code = 1
+
+
+class Failed(ForebayError):
+    """Something could not be done."""
+
+
+class SchemaMismatch(Failed):
+    """Two parts disagree about columns or features."""
+
+
+class SequenceGap(Failed):
+    """A message is missing between two hops."""
+
+
+class RefusedState(Failed):
+    """Saved state, or a model, that must not be used."""
+
+
+class Usage(ForebayError):
+    """The command line asks for something that makes no sense."""
+
+    exit_code = 2
+
+
+class BadData(ForebayError):
+    """Bytes that are not what they claim to be."""
+
+    exit_code = 64
+
+
+class KafkaUnreachable(ForebayError):
+    """No broker answers."""
+
+    exit_code = 69
+
+
+class Misconfigured(ForebayError):
+    """A setting is missing or impossible."""
+
+    exit_code = 78

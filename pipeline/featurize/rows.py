@@ -1,0 +1,144 @@
+"""A batch of flows as plain arrays, the form in which order, windows and features read it."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.featurize.addresses import BROADCAST, MULTICAST, UNSPECIFIED, address_keys
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
+Flags = npt.NDArray[np.uint8]
+
+SYN_ERRORS = pa.array(["S0", "S1", "S2", "S3", "SH"])
+REJECTIONS = pa.array(["REJ", "RSTO", "RSTR", "RSTOS0"])
+SERROR, RERROR = 1, 2
+TCP, UDP, IGMP, ICMP, ICMP6 = 6, 17, 2, 1, 58
+ETHERTYPE_ARP, ETHERTYPE_IP4, ETHERTYPE_IP6 = 0x0806, 0x0800, 0x86DD
+
+
+class Rows(NamedTuple):
+    """n flows, each field an array of n; unknown counts are 0, unknown means are NaN, unknown ports are -1."""
+
+    end_us: Ints
+    duration_us: Floats
+    src: Keys
+    dst: Keys
+    src_kind: Flags
+    dst_kind: Flags
+    src_mac: Keys
+    dst_mac: Keys
+    src_mac_known: Flags
+    dst_mac_known: Flags
+    mac_count: Floats  # the larger of the two ends, at least 1
+    protocol: Ints  # IP protocol, or 0x10000 + EtherType where there is no IP
+    service: Keys  # protocol and destination port
+    src_port: Ints
+    dst_port: Ints
+    errors: Flags  # SERROR | RERROR
+    fwd_bytes: Floats
+    rev_bytes: Floats
+    fwd_pkts: Floats
+    rev_pkts: Floats
+    fwd_syn: Floats
+    rev_syn: Floats
+    fwd_rst: Floats
+    rev_rst: Floats
+    fwd_fin: Floats
+    rev_fin: Floats
+    fwd_psh: Floats
+    rev_psh: Floats
+    fwd_ttl: Floats
+    rev_ttl: Floats
+    fwd_window: Floats
+    rev_window: Floats
+    fwd_iat_us: Floats
+    rev_iat_us: Floats
+
+
+def _floats(column: pa.Array, missing: float) -> Floats:
+    values = column.cast(pa.float64(), safe=False)
+    if column.null_count:
+        values = values.fill_null(missing)
+    return np.array(values.to_numpy(zero_copy_only=False), np.float64)
+
+
+def _ints(column: pa.Array, missing: int) -> Ints:
+    values = column.cast(pa.int64())
+    if column.null_count:
+        values = values.fill_null(missing)
+    return np.array(values.to_numpy(zero_copy_only=False), np.int64)
+
+
+def _flag_packets(flows: pa.RecordBatch, side: str, flag: str, bit: int) -> Floats:
+    """Packets with a TCP flag; where the source counts none, 1 if the flag was seen at all, else 0."""
+    counted = flows.column(f"{side}_{flag}_pkts")
+    packets = _floats(counted, np.nan)
+    if not counted.null_count:
+        return packets
+    seen = (_ints(flows.column(f"{side}_tcp_flags"), 0) & bit != 0).astype(np.float64)
+    return np.where(np.isnan(packets), seen, packets)
+
+
+def rows_of(flows: pa.RecordBatch) -> Rows:
+    """The arrays of a batch of the `flow` schema; the batch is left as it is."""
+    src, src_kind = address_keys(flows.column("src_addr"))
+    dst, dst_kind = address_keys(flows.column("dst_addr"))
+    src_mac, src_mac_kind = address_keys(flows.column("src_mac"))
+    dst_mac, dst_mac_kind = address_keys(flows.column("dst_mac"))
+    ip_proto = _ints(flows.column("ip_proto"), -1)
+    protocol = np.where(ip_proto >= 0, ip_proto, 0x10000 + _ints(flows.column("ether_type"), 0))
+    src_port = _ints(flows.column("src_port"), -1)
+    dst_port = _ints(flows.column("dst_port"), -1)
+    service = (protocol.astype(np.uint64) << np.uint64(32)) | (dst_port + 1).astype(np.uint64)
+    state = flows.column("conn_state")
+    tcp = protocol == TCP  # UDP and the rest are never in error by KDD's rules: their state is always SF there
+    serror = np.asarray(pc.is_in(state, value_set=SYN_ERRORS).to_numpy(zero_copy_only=False)) & tcp
+    rerror = np.asarray(pc.is_in(state, value_set=REJECTIONS).to_numpy(zero_copy_only=False)) & tcp
+    counts = {
+        f"{side}_{flag}": _flag_packets(flows, side, flag, bit)
+        for flag, bit in (("syn", 2), ("rst", 4), ("fin", 1), ("psh", 8))
+        for side in ("fwd", "rev")
+    }
+    volumes = {
+        name: _floats(flows.column(name), 0.0) for name in ("fwd_bytes", "rev_bytes", "fwd_pkts", "rev_pkts", "duration_us")
+    }
+    means = {
+        name: _floats(flows.column(source), np.nan)
+        for name, source in (
+            ("fwd_ttl", "fwd_ttl_mean"),
+            ("rev_ttl", "rev_ttl_mean"),
+            ("fwd_window", "fwd_window_mean"),
+            ("rev_window", "rev_window_mean"),
+            ("fwd_iat_us", "fwd_iat_mean_us"),
+            ("rev_iat_us", "rev_iat_mean_us"),
+        )
+    }
+    return Rows(
+        end_us=_ints(flows.column("end_ts_us"), 0),
+        src=src,
+        dst=dst,
+        src_kind=src_kind,
+        dst_kind=dst_kind,
+        src_mac=src_mac,
+        dst_mac=dst_mac,
+        src_mac_known=((src_mac_kind != UNSPECIFIED) & (src_mac_kind != MULTICAST)).astype(np.uint8),
+        dst_mac_known=((dst_mac_kind != UNSPECIFIED) & (dst_mac_kind != MULTICAST) & (dst_mac_kind != BROADCAST)).astype(
+            np.uint8
+        ),
+        mac_count=np.maximum(
+            np.maximum(_floats(flows.column("src_mac_count"), 1.0), _floats(flows.column("dst_mac_count"), 1.0)), 1.0
+        ),
+        protocol=protocol,
+        service=service,
+        src_port=src_port,
+        dst_port=dst_port,
+        errors=(serror * SERROR + rerror * RERROR).astype(np.uint8),
+        **counts,
+        **volumes,
+        **means,
+    )

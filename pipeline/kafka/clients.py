@@ -1,0 +1,139 @@
+"""confluent-kafka clients with our settings, in one place (reference: librdkafka's CONFIGURATION.md)."""
+
+import time
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient
+
+from pipeline.errors import KafkaUnreachable
+from pipeline.settings import Settings
+
+Configuration = dict[str, Any]
+
+PRODUCER: Configuration = {
+    "linger.ms": 5,
+    "batch.size": 2_000_000,
+    "compression.type": "lz4",
+    "enable.idempotence": True,
+    "queue.buffering.max.kbytes": 262_144,
+    "message.max.bytes": 8_388_608,
+    # Kafka's own producers hash keys with murmur2; librdkafka's default is another hash (design: Partitions).
+    "partitioner": "murmur2_random",
+}
+
+CONSUMER: Configuration = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+    "isolation.level": "read_committed",
+    "check.crcs": True,
+    "queued.min.messages": 1_000,
+    "queued.max.messages.kbytes": 262_144,
+    "fetch.wait.max.ms": 20,
+    "fetch.queue.backoff.ms": 10,
+    "max.partition.fetch.bytes": 8_388_608,
+}
+
+
+def connection(settings: Settings, client: str) -> Configuration:
+    """What every client needs: where the cluster is, how to authenticate, and a name for its logs."""
+    return {
+        "bootstrap.servers": settings.bootstrap,
+        "client.id": f"forebay-{client}-{settings.instance_id}",
+        "log_level": 3,
+        # librdkafka prints broker hiccups to stderr by itself; ours are reported through errors and metrics.
+        "error_cb": _ignore,
+        **settings.security,
+    }
+
+
+def _ignore(_error: KafkaError) -> None:
+    return None
+
+
+def producer(settings: Settings, client: str, **overrides: Any) -> Producer:
+    """An idempotent producer."""
+    return Producer({**connection(settings, client), **PRODUCER, **overrides})
+
+
+def transactional_producer(settings: Settings, client: str, **overrides: Any) -> Producer:
+    """A transactional producer, initialised: earlier ones of the same id are fenced.
+
+    The id is the room's and worker's own, so a restarted worker takes over from its dead self at once.
+    """
+    made = producer(
+        settings,
+        client,
+        **{
+            "transactional.id": f"{settings.topic_prefix}{client}-{settings.instance_id}",
+            "transaction.timeout.ms": 60_000,
+            # After a commit the next transaction meets CONCURRENT_TRANSACTIONS; librdkafka waits this long (100).
+            "retry.backoff.ms": 1,
+            **overrides,
+        },
+    )
+    made.init_transactions(30)
+    return made
+
+
+def consumer(settings: Settings, group: str, **overrides: Any) -> Consumer:
+    """A read_committed consumer of the group `<prefix><group>`; offsets are committed by hand only."""
+    return Consumer(
+        {
+            **connection(settings, group),
+            **CONSUMER,
+            "group.id": f"{settings.topic_prefix}{group}",
+            "group.protocol": "consumer",
+            # A restarted worker gets its partitions back at once instead of waiting out its own dead session.
+            "group.instance.id": f"{settings.topic_prefix}{group}-{settings.instance_id}",
+            **overrides,
+        }
+    )
+
+
+def reader(settings: Settings, client: str, **overrides: Any) -> Consumer:
+    """A consumer that assigns partitions itself and commits nothing: for readers that keep their own position."""
+    return Consumer(
+        {**connection(settings, client), **CONSUMER, "group.id": f"{settings.topic_prefix}{client}-reader", **overrides}
+    )
+
+
+def admin(settings: Settings) -> AdminClient:
+    """An admin client."""
+    return AdminClient(connection(settings, "admin"))
+
+
+def require_broker(settings: Settings, timeout_s: float = 10.0) -> None:
+    """KafkaUnreachable unless a broker answers within `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    client = admin(settings)
+    while True:
+        try:
+            client.list_topics(timeout=max(0.5, min(3.0, timeout_s)))
+            return
+        except KafkaException as error:
+            if time.monotonic() >= deadline:
+                raise unreachable(settings, error) from error
+
+
+def unreachable(settings: Settings, error: Exception) -> KafkaUnreachable:
+    """The error to show where Kafka does not answer."""
+    return KafkaUnreachable(
+        f"Kafka at {settings.bootstrap} does not answer ({error}); "
+        "start one with `forebay broker up`, or name yours with --bootstrap or FOREBAY_BOOTSTRAP"
+    )
+
+
+def headers_of(message: Message) -> dict[str, bytes]:
+    """A message's headers as a dictionary; of equal names the last one counts."""
+    pairs: list[tuple[str, bytes | None]] = message.headers() or []  # type: ignore[assignment]
+    return {name: value or b"" for name, value in pairs}
+
+
+def raise_for(message: Message) -> Message:
+    """The message; KafkaException where it is an error event instead."""
+    error = message.error()
+    if error is not None:
+        raise KafkaException(error)
+    return message

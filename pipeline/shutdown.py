@@ -1,0 +1,23 @@
+"""Stopping: the first SIGINT or SIGTERM asks, the second one leaves at once with 130."""
+
+import os
+import signal
+from types import FrameType
+
+
+class Stop:
+    """`requested` turns true at the first signal; a loop looks at it between two batches."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def listen(self) -> "Stop":
+        """Take over SIGINT and SIGTERM; only the main thread can."""
+        signal.signal(signal.SIGINT, self._signalled)
+        signal.signal(signal.SIGTERM, self._signalled)
+        return self
+
+    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            os._exit(130)
+        self.requested = True

@@ -1,0 +1,91 @@
+"""Arrow record batches on the wire: one IPC stream of one batch a message, with the message's own facts as JSON.
+
+Buffers are not compressed (Kafka's lz4 does that), so a reader's columns are views of the message's bytes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from pipeline.errors import BadData, SchemaMismatch
+from schemas.fields import arrow_schema, load
+
+META_KEY = b"forebay"
+CONTENT_TYPE = "application/vnd.apache.arrow.stream"
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+
+
+def encode(batch: pa.RecordBatch, meta: Mapping[str, object]) -> bytes:
+    """The batch and its facts as one Arrow IPC stream; equal input gives equal bytes."""
+    facts = orjson.dumps(meta, option=orjson.OPT_SORT_KEYS)
+    schema = batch.schema.with_metadata({**(batch.schema.metadata or {}), META_KEY: facts})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_batch(batch.replace_schema_metadata(schema.metadata))
+    return bytes(sink.getvalue())
+
+
+def decode(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, dict[str, Any]]:
+    """The batch and facts in a message; columns are views of `payload`.
+
+    Raises BadData where the bytes are no such stream, SchemaMismatch where the columns are not `schema_name`'s.
+    """
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:
+            batch = reader.read_next_batch()
+            batch.validate()
+        meta = orjson.loads((batch.schema.metadata or reader.schema.metadata or {})[META_KEY])
+    except (pa.ArrowException, StopIteration, KeyError, OSError, orjson.JSONDecodeError) as error:
+        raise BadData(
+            f"message of {len(payload)} bytes: got {error!r}, expected an Arrow stream of '{schema_name}' with facts"
+        ) from error
+    expect(batch.schema, schema_name)
+    return batch, meta
+
+
+def expect(schema: pa.Schema, schema_name: str) -> None:
+    """SchemaMismatch, field by field, unless the columns are `schema_name`'s (a feature matrix may follow)."""
+    wanted = arrow_schema(schema_name)
+    got = schema
+    if len(got) == len(wanted) + 1 and got.field(len(wanted)).name == "features":
+        got = got.remove(len(wanted))
+    if got.equals(wanted):
+        return
+    differing = [
+        f"{name}: got {got.field(name).type if name in got.names else 'nothing'}, "
+        f"expected {wanted.field(name).type if name in wanted.names else 'nothing'}"
+        for name in dict.fromkeys([*wanted.names, *got.names])
+        if name not in got.names or name not in wanted.names or not got.field(name).equals(wanted.field(name))
+    ]
+    raise SchemaMismatch(
+        f"columns are not those of '{schema_name}' version {load(schema_name).version}: "
+        f"{'; '.join(differing) or 'same columns in another order'}; run the same version everywhere"
+    )
+
+
+def matrix(batch: pa.RecordBatch, column: str = "features") -> npt.NDArray[np.float32]:
+    """The FixedSizeList<float32>[F] column as (rows, F), without a copy."""
+    lists = batch.column(column)
+    if not pa.types.is_fixed_size_list(lists.type):
+        raise SchemaMismatch(f"column {column}: got {lists.type}, expected FixedSizeList<float32>")
+    width = lists.type.list_size
+    flat = lists.values.slice(lists.offset * width, len(lists) * width)
+    values: npt.NDArray[np.float32] = flat.to_numpy(zero_copy_only=True)
+    return values.reshape(len(lists), width)
+
+
+def matrix_column(values: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
+    """A (rows, F) matrix as a FixedSizeList<float32>[F] column; a C-contiguous one is not copied."""
+    flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).reshape(-1))
+    item = pa.field("item", pa.float32(), nullable=False)
+    return pa.FixedSizeListArray.from_arrays(flat, type=pa.list_(item, values.shape[1]))
+
+
+def empty(schema_name: str, features: int = 0) -> pa.RecordBatch:
+    """A batch of that schema with no rows."""
+    schema = arrow_schema(schema_name, features)
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
