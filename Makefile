@@ -1,0 +1,67 @@
+# `make` alone prints this help. Everything runs from .venv/, which `make setup` makes; nothing else is installed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+REQUIREMENTS := base model broker dev uv
+
+# Lint, types and unit tests side by side; each one's output in one piece where make can hold it back.
+PARALLEL := --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+PYTEST := $(BIN)/pytest -q
+NEEDS_BROKER := (integration or crash or slow)
+
+# numba compiles for as long as it runs; two processes that each take all cores only wait for each other.
+export OMP_NUM_THREADS ?= 2
+export PYTHONUNBUFFERED = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint types test-unit test-integration bench lock lock-check clean distclean
+
+help: ## This list
+	@printf 'Forebay: flow records in, graded and explained alerts out.\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nPYTHON=python3.12 chooses the interpreter (3.11 or newer); ARGS="..." goes to forebay demo and pytest.\n'
+
+setup: $(STAMP) ## Make .venv/ from the pinned, hashed requirements (again only when they changed)
+
+$(STAMP): requirements/install.sh $(wildcard requirements/*.txt) pyproject.toml
+	@PYTHON='$(PYTHON)' VENV='$(VENV)' bash requirements/install.sh
+	@touch $@
+
+demo: $(STAMP) ## Find, explain and archive the attacks on a real plant's network
+	@$(BIN)/forebay demo $(ARGS)
+
+test: $(STAMP) ## Everything CI runs: lint, types, all tests
+	@$(MAKE) $(PARALLEL) lint types test-unit
+	@$(MAKE) --no-print-directory test-integration
+
+check: $(STAMP) ## The quick part: lint, types, unit tests
+	@$(MAKE) $(PARALLEL) lint types test-unit
+
+lint: $(STAMP) ## Ruff: rules and formatting
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(STAMP) ## mypy --strict
+	@$(BIN)/mypy
+
+test-unit: $(STAMP) ## Tests that need neither Kafka nor a GPU
+	@$(PYTEST) -m 'not ($(NEEDS_BROKER) or bench or gpu)' $(ARGS)
+
+test-integration: $(STAMP) ## Tests against a real Kafka, kills included
+	@$(PYTEST) -m '$(NEEDS_BROKER) and not (bench or gpu)' $(ARGS)
+
+bench: $(STAMP) ## Figures: printed, never asserted
+	@$(PYTEST) -s -m bench $(ARGS)
+
+lock: $(STAMP) ## Resolve requirements/*.in anew into pinned, hashed *.txt (UPGRADE=1 takes newer versions)
+	@BIN='$(BIN)' UPGRADE='$(UPGRADE)' bash requirements/lock.sh $(REQUIREMENTS)
+
+lock-check: $(STAMP) ## Fail if a *.txt no longer fits its *.in
+	@$(PYTEST) tests/contract/test_requirements.py
+
+clean: ## Remove caches and what runs left in var/
+	@rm -rf var build .mypy_cache .ruff_cache .pytest_cache .hypothesis .numba_cache *.egg-info
+	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean ## The same, and .venv/
+	@rm -rf $(VENV)
