@@ -1,4 +1,4 @@
-"""The Westermo plant: its flow records, its event log, and the cut between what trains the model and what the demo streams.
+"""The Westermo plant: flow records, event log, and the cut between what trains the model and what the demo streams.
 
 Flow records and labels are read as the upstream files have them. Two traps (see SOURCE.md): epochs in events.txt are
 3,600 s ahead of those of the flows, and rows are not in time order.

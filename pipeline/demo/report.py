@@ -1,0 +1,105 @@
+"""What the demo found, measured against the plant's own event log: pure functions on what was recorded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from loadtest.plants.westermo.traffic import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A flow that an incident holds: its label (joined by `source_record`) and its event times."""
+
+    label: str
+    start_us: int
+    end_us: int
+    seen_us: int  # event time at which the incident had taken it in
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """An incident as the alerts topic has it at last."""
+
+    uid: str
+    sensor: str
+    title: str
+    start_us: int
+    end_us: int
+    members: tuple[Member, ...]
+
+    @property
+    def false(self) -> bool:
+        """Whether it holds no flow of any attack or fault."""
+        return not any(member.label.startswith("BAD-") for member in self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One event, found or missed: by which incidents, and how long after its start."""
+
+    event: Event
+    incidents: tuple[str, ...]
+    delay_s: float | None
+
+    @property
+    def found(self) -> bool:
+        """Whether some incident holds a flow labelled with it inside its window."""
+        return self.delay_s is not None
+
+
+def findings(events: Sequence[Event], incidents: Sequence[Incident]) -> list[Finding]:
+    """Each event with the incidents that hold a flow labelled with it inside its window."""
+    result: list[Finding] = []
+    for event in events:
+        if event.kind == "benign":
+            continue
+        hits: list[tuple[int, str]] = []
+        for incident in incidents:
+            seen = [
+                member.end_us
+                for member in incident.members
+                if member.label == event.name and member.end_us >= event.start_us and member.start_us <= event.end_us
+            ]
+            if seen:
+                hits.append((min(seen), incident.uid))
+        delay_s = max(0.0, (min(at for at, _ in hits) - event.start_us) / 1e6) if hits else None
+        result.append(Finding(event, tuple(uid for _, uid in sorted(hits)), delay_s))
+    return result
+
+
+def percentiles(values: npt.NDArray[np.float64]) -> dict[str, float]:
+    """p50 and p99 of latencies; both 0 where there is nothing."""
+    if values.size == 0:
+        return {"p50": 0.0, "p99": 0.0}
+    p50, p99 = np.percentile(values, [50, 99])
+    return {"p50": round(float(p50), 1), "p99": round(float(p99), 1)}
+
+
+def summary(
+    found: Sequence[Finding],
+    incidents: Sequence[Incident],
+    accounting: Mapping[str, int],
+    event_hours: float,
+) -> dict[str, object]:
+    """The figures of the final JSON that come from counting."""
+    attacks = [one for one in found if one.event.kind == "attack"]
+    faults = [one for one in found if one.event.kind == "fault"]
+    false = [incident for incident in incidents if incident.false]
+    delays = [one.delay_s for one in attacks if one.delay_s is not None]
+    return {
+        **accounting,
+        "alerts": len(incidents),
+        "events_found": sum(one.found for one in attacks),
+        "events_missed": sum(not one.found for one in attacks),
+        "faults_found": sum(one.found for one in faults),
+        "faults_missed": sum(not one.found for one in faults),
+        "false_alerts": len(false),
+        "false_alerts_per_hour": round(len(false) / event_hours, 2) if event_hours else 0.0,
+        "detection_delay_s": {
+            "median": round(float(np.median(delays)), 2) if delays else None,
+            "max": round(max(delays), 2) if delays else None,
+        },
+    }
