@@ -69,7 +69,7 @@ def _jar(entry: object, where: str) -> LockedJar:
         raise BadData(f"{where} ({coordinate}): sha256 {sha256!r}, expected 64 lower-case hexadecimal digits")
     if not isinstance(size, int) or isinstance(size, bool) or size <= 0:
         raise BadData(f"{where} ({coordinate}): size_bytes {size!r}, expected a positive whole number")
-    return LockedJar(*parts, sha256=sha256, size_bytes=size)
+    return LockedJar(parts[0], parts[1], parts[2], sha256, size)
 
 
 def render(lock: Lock) -> str:

@@ -1,0 +1,101 @@
+"""The single-node broker's own settings, as the files it reads."""
+
+from pathlib import Path
+
+HOST = "127.0.0.1"
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+HEAP_MB = 512
+
+# No internal topic can have more than one replica on one node, and nobody should wait for a second member.
+SINGLE_NODE = {
+    "offsets.topic.replication.factor": 1,
+    "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1,
+    "share.coordinator.state.topic.replication.factor": 1,
+    "share.coordinator.state.topic.min.isr": 1,
+    "group.initial.rebalance.delay.ms": 0,
+    # The defaults (50) are for clusters; on one node they cost files, memory and seconds.
+    "offsets.topic.num.partitions": 8,
+    "transaction.state.log.num.partitions": 8,
+    "share.coordinator.state.topic.num.partitions": 1,
+    # A static member that was killed blocks its successor for a session (the default and least: 45 s).
+    "group.consumer.min.session.timeout.ms": 6_000,
+    "group.consumer.session.timeout.ms": 10_000,
+    "group.consumer.min.heartbeat.interval.ms": 1_000,
+    "group.consumer.heartbeat.interval.ms": 2_000,
+}
+
+# After a kill -9 the controller waits for its dead self's session before the new broker may register (default 9 s).
+SESSION = {"broker.heartbeat.interval.ms": 500, "broker.session.timeout.ms": 4_000}
+
+LIMITS = {
+    "auto.create.topics.enable": "false",
+    "message.max.bytes": MAX_MESSAGE_BYTES,
+    "replica.fetch.max.bytes": MAX_MESSAGE_BYTES,
+    "socket.request.max.bytes": 4 * MAX_MESSAGE_BYTES,
+    # How long each topic keeps its messages is said per topic (schemas/topics.toml).
+    "log.segment.bytes": 268_435_456,
+    "log.cleaner.dedupe.buffer.size": 33_554_432,
+    "num.network.threads": 2,
+    "num.io.threads": 4,
+}
+
+
+def server_properties(logs: Path, port: int, controller_port: int) -> str:
+    """The text of server.properties: broker and controller in one process, reachable from this machine only."""
+    identity = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+        "listeners": f"BROKER://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+        "advertised.listeners": f"BROKER://{HOST}:{port}",
+        "inter.broker.listener.name": "BROKER",
+        "controller.listener.names": "CONTROLLER",
+        "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        # A properties file reads a backslash as an escape.
+        "log.dirs": str(logs).replace("\\", "\\\\"),
+    }
+    return "".join(f"{name}={value}\n" for name, value in {**identity, **SINGLE_NODE, **SESSION, **LIMITS}.items())
+
+
+# Kafka says some 2,000 lines at INFO while it starts; warnings and the stations of its life are enough.
+LOGGING = """\
+status = warn
+appender.file.type = RollingFile
+appender.file.name = file
+appender.file.fileName = ${sys:forebay.broker.folder}/broker.log
+appender.file.filePattern = ${sys:forebay.broker.folder}/broker.%i.log
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSS} %p %m (%c)%n
+appender.file.policies.type = Policies
+appender.file.policies.size.type = SizeBasedTriggeringPolicy
+appender.file.policies.size.size = 10MB
+appender.file.strategy.type = DefaultRolloverStrategy
+appender.file.strategy.max = 3
+rootLogger.level = warn
+rootLogger.appenderRef.file.ref = file
+logger.life.name = kafka.server
+logger.life.level = info
+logger.configuration.name = kafka.server.KafkaConfig
+logger.configuration.level = warn
+"""
+
+
+def java_options(folder: Path, run_id: str, aot_cache: Path | None) -> list[str]:
+    """The JVM's options; `run_id` in the command line is how a pid is known to be this broker."""
+    options = [
+        f"-Xmx{HEAP_MB}m",
+        "-XX:+UseG1GC",
+        "-XX:+ExitOnOutOfMemoryError",
+        # The JVM would keep a file in the system's temporary folder for tools that watch it.
+        "-XX:-UsePerfData",
+        f"-XX:ErrorFile={folder / 'java-crash.log'}",
+        "-Djava.awt.headless=true",
+        f"-Djava.io.tmpdir={folder / 'tmp'}",
+        "--enable-native-access=ALL-UNNAMED",
+        f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}",
+        f"-Dforebay.broker.folder={folder}",
+        f"-Dforebay.broker.run={run_id}",
+    ]
+    # A cache that does not fit this Java or these jars is ignored; without Xlog:disable it says so in many lines.
+    return options if aot_cache is None else [*options, f"-XX:AOTCache={aot_cache}", "-Xlog:disable"]
