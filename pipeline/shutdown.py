@@ -6,10 +6,14 @@ from types import FrameType
 
 
 class Stop:
-    """`requested` turns true at the first signal; a loop looks at it between two batches."""
+    """`requested` turns true at the first signal; a loop looks at it between two batches.
 
-    def __init__(self) -> None:
+    With `second_leaves=False` further signals change nothing: for a parent that must first stop its children.
+    """
+
+    def __init__(self, second_leaves: bool = True) -> None:
         self.requested = False
+        self._second_leaves = second_leaves
 
     def listen(self) -> "Stop":
         """Take over SIGINT and SIGTERM; only the main thread can."""
@@ -18,6 +22,6 @@ class Stop:
         return self
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
-        if self.requested:
+        if self.requested and self._second_leaves:
             os._exit(130)
         self.requested = True

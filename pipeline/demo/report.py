@@ -16,7 +16,6 @@ class Member:
     label: str
     start_us: int
     end_us: int
-    seen_us: int  # event time at which the incident had taken it in
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class SeenAlert:
     document: dict[str, Any]
     revision: int
     first_seen_s: float
+    opened_with: list[list[int]]  # the members of its first revision: [partition, offset, index, source_record]
 
 
 class Watch:
@@ -105,7 +106,7 @@ class Watch:
         uid = document["finding_info"]["uid"]
         known = self.alerts.get(uid)
         if known is None:
-            self.alerts[uid] = SeenAlert(document, revision, now_s)
+            self.alerts[uid] = SeenAlert(document, revision, now_s, document["unmapped"]["members"])
             return self.alerts[uid]
         if revision > known.revision:
             known.document, known.revision = document, revision

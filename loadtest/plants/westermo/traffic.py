@@ -95,6 +95,12 @@ def labels(path: Path) -> list[str]:
         return [row[LABEL] for row in csv.DictReader(source)]
 
 
+def times_us(path: Path) -> list[tuple[int, int]]:
+    """Start and end of every data row of such a CSV, by `source_record`."""
+    with path.open(encoding="utf-8", newline="") as source:
+        return [(epoch_us(row["start"]), epoch_us(row["end"])) for row in csv.DictReader(source)]
+
+
 @cache
 def events() -> tuple[Event, ...]:
     """All labelled events in order of their start, in the flows' clock (epoch microseconds, UTC)."""

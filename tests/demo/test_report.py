@@ -1,0 +1,42 @@
+import numpy as np
+
+from loadtest.plants.westermo.traffic import Event
+from pipeline.demo.report import Incident, Member, findings, percentiles, summary
+
+SCAN = Event("BAD-PORTSCAN1", 10_000_000, 20_000_000, "scan")
+FAULT = Event("BAD-MISCONF", 30_000_000, 40_000_000, "fault")
+LOGIN = Event("GOOD-SSH", 50_000_000, 60_000_000, "login")
+
+
+def incident(uid: str, *members: Member) -> Incident:
+    return Incident(uid, "left", uid, members[0].start_us, members[-1].end_us, members)
+
+
+def test_an_event_is_found_by_a_flow_labelled_with_it_inside_its_window() -> None:
+    hit = incident("hit", Member("Normal", 11_000_000, 11_000_001), Member("BAD-PORTSCAN1", 12_000_000, 12_500_000))
+    [scan, fault] = findings([SCAN, FAULT, LOGIN], [hit])
+    assert (scan.found, scan.delay_s, scan.incidents) == (True, 2.5, ("hit",))
+    assert not fault.found
+
+
+def test_another_label_or_another_time_does_not_find_it() -> None:
+    other = incident("other", Member("BAD-SSH", 12_000_000, 12_500_000))
+    outside = incident("outside", Member("BAD-PORTSCAN1", 21_000_000, 22_000_000))
+    [scan] = findings([SCAN], [other, outside])
+    assert not scan.found
+
+
+def test_an_incident_of_harmless_flows_is_false_even_in_a_harmless_login() -> None:
+    login = incident("login", Member("GOOD-SSH", 51_000_000, 52_000_000))
+    hit = incident("hit", Member("BAD-PORTSCAN1", 12_000_000, 12_500_000))
+    found = findings([SCAN, FAULT, LOGIN], [login, hit])
+    document = summary(found, [login, hit], {"sent": 4}, 0.5)
+    assert document["false_alerts_per_hour"] == 2.0
+    assert (document["events_found"], document["events_missed"]) == (1, 0)
+    assert (document["faults_found"], document["faults_missed"]) == (0, 1)
+    assert (document["alerts"], document["sent"]) == (2, 4)
+
+
+def test_percentiles_of_nothing_are_zero() -> None:
+    assert percentiles(np.empty(0)) == {"p50": 0.0, "p99": 0.0}
+    assert percentiles(np.arange(101.0)) == {"p50": 50.0, "p99": 99.0}

@@ -1,0 +1,81 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import BadData, ForebayError, SchemaMismatch
+from pipeline.wire import batches
+from schemas.fields import arrow_schema
+
+REJECTS = arrow_schema("reject")
+
+
+def reject_batch(rows: int) -> pa.RecordBatch:
+    columns = {
+        "raw_partition": [0] * rows,
+        "raw_offset": list(range(rows)),
+        "raw_index": [0] * rows,
+        "source_record": [None] * rows,
+        "site": ["s"] * rows,
+        "sensor": ["n"] * rows,
+        "ingest_ts_us": [1] * rows,
+        "content_type": ["x"] * rows,
+        "reason": ["not_json"] * rows,
+        "detail": [""] * rows,
+        "record": [b"\x00\xff"] * rows,
+        "record_size": [2] * rows,
+    }
+    return pa.RecordBatch.from_arrays([pa.array(columns[f.name], f.type) for f in REJECTS], schema=REJECTS)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5000])
+def test_what_is_encoded_is_decoded(rows: int) -> None:
+    batch = reject_batch(rows)
+    decoded, meta = batches.decode(batches.encode(batch, {"raw_partition": 3}), "reject")
+    assert decoded.equals(batch)
+    assert meta == {"raw_partition": 3}
+
+
+def test_equal_input_gives_equal_bytes_whatever_the_order_of_the_facts() -> None:
+    batch = reject_batch(3)
+    assert batches.encode(batch, {"a": 1, "b": [2]}) == batches.encode(batch, {"b": [2], "a": 1})
+
+
+def test_other_columns_are_refused_by_name() -> None:
+    payload = batches.encode(batches.empty("flow"), {})
+    with pytest.raises(SchemaMismatch, match=r"reason: got nothing, expected string"):
+        batches.decode(payload, "reject")
+
+
+def test_the_matrix_is_a_view_of_the_message() -> None:
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    schema = arrow_schema("features", 4)
+    plain = list(schema)[:-1]
+    columns = [pa.array([""] * 3 if pa.types.is_string(f.type) else [0] * 3, f.type) for f in plain]
+    batch = pa.RecordBatch.from_arrays([*columns, batches.matrix_column(values)], schema=schema)
+    payload = batches.encode(batch, {})
+    decoded, _ = batches.decode(payload, "features")
+    got = batches.matrix(decoded)
+    assert np.array_equal(got, values)
+    start = np.frombuffer(payload, np.uint8).ctypes.data
+    assert start <= got.ctypes.data < start + len(payload)
+    assert np.array_equal(batches.matrix(decoded.slice(1, 2)), values[1:])
+
+
+@given(st.binary(max_size=300))
+def test_noise_is_bad_data(noise: bytes) -> None:
+    with pytest.raises(BadData):
+        batches.decode(noise, "reject")
+
+
+@given(st.data())
+def test_a_damaged_message_is_refused_or_read_never_a_crash(data: st.DataObject) -> None:
+    payload = bytearray(batches.encode(reject_batch(4), {"raw_partition": 0}))
+    cut = data.draw(st.integers(0, len(payload)))
+    at = data.draw(st.integers(0, len(payload) - 1))
+    payload[at] ^= data.draw(st.integers(1, 255))
+    try:
+        batches.decode(bytes(payload[:cut]), "reject")
+    except ForebayError as error:
+        assert str(error)
