@@ -1,0 +1,64 @@
+"""Event-time order: which flows are late, which may go on, and in what order windows see them.
+
+A sensor's watermark is the latest end time seen minus the lateness. A flow is late if its end lies before the watermark as it stood when
+the flow came. The others wait until the watermark has passed their end, and go on sorted by (end time, record id, raw position): so
+their order over all batches is the same however the log is cut into batches. A late flow is evaluated after exactly those flows the
+watermark had released when it came, for the same reason.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+NO_WATERMARK = -(1 << 62)
+
+Ints = npt.NDArray[np.int64]
+
+
+class Order(NamedTuple):
+    """Indices into the waiting flows followed by the new ones."""
+
+    released: Ints  # on-time flows whose turn has come, in event-time order
+    late: Ints  # late flows, in raw order
+    late_by_us: Ints  # of each late flow, > 0
+    late_after: Ints  # of each late flow: how many of `released` are evaluated before it
+    waiting: Ints  # the rest, in event-time order
+    latest_us: int  # latest end time seen, or NO_WATERMARK
+
+
+def event_order(flows: pa.RecordBatch) -> Ints:
+    """Indices that sort by end_ts_us, record_id, then raw position."""
+    keys = [flows.column(name).to_numpy(zero_copy_only=False) for name in ("raw_index", "raw_offset", "raw_partition", "record_id", "end_ts_us")]
+    return np.lexsort(keys)
+
+
+def sort_out(
+    flows: pa.RecordBatch, waiting: int, latest_us: int, lateness_us: int, ended: bool
+) -> Order:
+    """Sort out a batch whose first `waiting` rows came earlier and wait, the rest just came, in raw order.
+
+    latest_us: latest end time seen before this batch, or NO_WATERMARK; ended: nothing more will come, release everything.
+    """
+    end = flows.column("end_ts_us").to_numpy(zero_copy_only=False)
+    new = end[waiting:]
+    latest = np.maximum.accumulate(np.concatenate(([latest_us], new)))
+    watermark = np.where(latest[:-1] > NO_WATERMARK, latest[:-1] - lateness_us, NO_WATERMARK)
+    is_late = new < watermark
+    latest_us = int(latest[-1])
+    passed = latest_us - lateness_us if latest_us > NO_WATERMARK else NO_WATERMARK
+    order = event_order(flows)
+    on_time = np.ones(len(end), bool)
+    on_time[waiting:] = ~is_late
+    order = order[on_time[order]]
+    turn = len(order) if ended else int(np.searchsorted(end[order], passed, "left"))
+    released = order[:turn]
+    return Order(
+        released=released,
+        late=waiting + np.flatnonzero(is_late),
+        late_by_us=(watermark - new)[is_late],
+        late_after=np.searchsorted(end[released], watermark[is_late], "left"),
+        waiting=order[turn:],
+        latest_us=latest_us,
+    )

@@ -1,0 +1,99 @@
+"""One sensor's featurize: flows in, flows in event-time order with their features out, and the state in between."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.featurize.feature_set import FEATURE_SET
+from pipeline.featurize.flow_features import flow_features
+from pipeline.featurize.order import NO_WATERMARK, sort_out
+from pipeline.featurize.rows import rows_of
+from pipeline.featurize.windows import WINDOW_FEATURES, Bounds, Windows, make_room, new_windows
+from pipeline.featurize.windows import advance as advance_windows
+from pipeline.wire.batches import matrix_column
+from schemas.fields import arrow_schema
+
+BOUNDS = Bounds()
+LARGEST = 1e18
+"""Features are clipped to [0, LARGEST]: finite as float32, whatever the sensor sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class SensorState:
+    """Flows waiting for their turn (`flow` schema, event-time order), the latest end time seen, and the windows.
+
+    `advance` takes a state over: the windows' arrays of the state it was given are written to.
+    """
+
+    waiting: pa.RecordBatch
+    latest_us: int
+    windows: Windows
+
+    @classmethod
+    def empty(cls) -> "SensorState":
+        """The state of a sensor never heard of."""
+        schema = arrow_schema("flow")
+        return cls(pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema), NO_WATERMARK, new_windows())
+
+
+def advance(
+    state: SensorState, flows: pa.RecordBatch, ended: bool, lateness_us: int, bounds: Bounds = BOUNDS
+) -> tuple[SensorState, pa.RecordBatch]:
+    """Take one sensor's next flows, in raw order, and give back those whose turn has come, with features.
+
+    Parameters
+    ----------
+    state
+        What the sensor's earlier batches left; it is taken over and must not be used again.
+    flows
+        Batch of the `flow` schema, one sensor's, in raw order; left as it is.
+    ended
+        The source's end follows these flows: release everything, then forget the windows and the watermark.
+    lateness_us
+        How far behind the latest end time a flow may come and still be on time.
+
+    Returns
+    -------
+    The new state, and a batch of the `features` schema with the feature matrix last: on-time flows sorted by (end_ts_us, record_id,
+    raw position), then late flows in raw order. Values do not depend on how the log is cut into batches.
+    """
+    everything = pa.concat_batches([state.waiting, flows]) if len(state.waiting) else flows
+    order = sort_out(everything, len(state.waiting), state.latest_us, lateness_us, ended)
+    chosen = np.concatenate((order.released, order.late))
+    late_by_us = np.zeros(len(chosen), np.int64)
+    late_by_us[len(order.released) :] = order.late_by_us
+    leaving = everything.take(pa.array(chosen))
+    windows, matrix = _features(state.windows, leaving, len(order.released), order.late_after, bounds)
+    columns = [*leaving.columns, pa.array(late_by_us), matrix_column(matrix)]
+    rows = pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", FEATURE_SET.width))
+    if ended:
+        return SensorState.empty(), rows
+    return SensorState(everything.take(pa.array(order.waiting)), order.latest_us, windows), rows
+
+
+def _features(
+    windows: Windows, flows: pa.RecordBatch, on_time: int, late_after: npt.NDArray[np.int64], bounds: Bounds
+) -> tuple[Windows, npt.NDArray[np.float32]]:
+    """Windows after the flows, and their features (n, F) float32; the first `on_time` flows move the windows, the rest only look."""
+    rows = rows_of(flows)
+    sequence = np.insert(np.arange(on_time), late_after, np.arange(on_time, len(flows)))
+    windows = make_room(windows, len(flows), bounds)
+    out = np.empty((len(flows), WINDOW_FEATURES), np.float64)
+    advance_windows(windows, rows, sequence, sequence >= on_time, out)
+    own = flow_features(rows)
+    matrix = np.empty((len(flows), FEATURE_SET.width), np.float32)
+    matrix[:, : own.shape[1]] = np.clip(own, 0.0, LARGEST)
+    matrix[sequence, own.shape[1] :] = np.clip(out, 0.0, LARGEST)
+    return windows, matrix
+
+
+def featurize_file_rows(flows: pa.RecordBatch, lateness_us: int = 0, batch_rows: int = 65_536) -> pa.RecordBatch:
+    """All flows of one sensor, in raw order, with features: what the live path gives, in one batch of the `features` schema."""
+    state, batches = SensorState.empty(), []
+    for start in range(0, max(len(flows), 1), batch_rows):
+        part = flows.slice(start, batch_rows)
+        state, rows = advance(state, part, start + batch_rows >= len(flows), lateness_us)
+        batches.append(rows)
+    return pa.concat_batches(batches)
