@@ -1,6 +1,7 @@
 """The only file that reads the environment: typed, frozen settings (environment > one YAML file > defaults)."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -114,3 +115,8 @@ def kafka_home() -> Path | None:
     """The unpacked Kafka that KAFKA_HOME names, if it names one."""
     chosen = os.environ.get("KAFKA_HOME")
     return Path(chosen) if chosen else None
+
+
+def inherited_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a process we start: our own, with these changes."""
+    return {**os.environ, **changes}
