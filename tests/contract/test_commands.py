@@ -1,0 +1,61 @@
+"""Every noun of the command line is there, says what it is for, and its help comes at once."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+from typer._click.core import Command
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from pipeline.cli.main import NOUNS, app
+from tests.contract.tree import ROOT
+
+HEAVY = ("torch", "faust", "numba", "duckdb", "matplotlib", "pyarrow", "models")
+
+
+def commands(noun: str) -> list[tuple[list[str], Command]]:
+    """The noun's command and all its verbs: (the words typed after `forebay`, the command)."""
+    found: list[tuple[list[str], Command]] = []
+    queue: list[tuple[list[str], Command]] = [
+        ([noun], get_command(importlib.import_module(f"pipeline.cli.{noun}").app))
+    ]
+    while queue:
+        words, command = queue.pop()
+        found.append((words, command))
+        for name, verb in getattr(command, "commands", {}).items():
+            queue.append(([*words, name], verb))
+    return found
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_every_command_has_help(noun: str) -> None:
+    assert NOUNS[noun].strip()
+    found = commands(noun)
+    assert found
+    for words, command in found:
+        assert (command.help or "").strip(), f"forebay {' '.join(words)} says nothing about itself"
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_help_answers(noun: str) -> None:
+    for words, _ in commands(noun):
+        result = CliRunner().invoke(app, [*words, "--help"])
+        assert result.exit_code == 0, (words, result.output)
+
+
+def test_an_unknown_noun_is_a_usage_error() -> None:
+    result = CliRunner().invoke(app, ["turbine"])
+    assert result.exit_code == 2
+
+
+def test_no_command_waits_for_libraries_to_load() -> None:
+    program = (
+        "import importlib, sys; from pipeline.cli.main import NOUNS\n"
+        "for noun in NOUNS: importlib.import_module('pipeline.cli.' + noun)\n"
+        f"print(sorted(set(sys.modules) & set({HEAVY!r})))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "[]", f"imported for a help page: {run.stdout}"

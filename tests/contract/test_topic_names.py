@@ -1,0 +1,111 @@
+"""Topics are named in schemas/topics.toml and nowhere else."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from schemas.topics import topics
+from tests.contract.tree import modules, relative, show
+
+# Calls whose arguments name a topic: in them no string may end in one of the table's names.
+NAMES_A_TOPIC = {
+    "assign", "channel", "create_topics", "get_watermark_offsets", "list_topics", "NewTopic", "produce", "send",
+    "send_and_wait", "subscribe", "topic", "TopicPartition", "TP",
+}  # fmt: skip
+# These are words of nothing else; the others (`raw`, `archive`) are words of the code too.
+UNMISTAKABLE = {name for name in topics() if "-" in name}
+
+
+def _last_word(text: str) -> str:
+    return re.split(r"[.\s/]", text)[-1]
+
+
+def _strings(node: ast.AST) -> Iterator[tuple[str, int]]:
+    for child in ast.walk(node):
+        if isinstance(child, ast.Constant) and isinstance(child.value, str):
+            yield child.value, child.lineno
+
+
+def _docstrings(tree: ast.AST) -> set[int]:
+    holders = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, holders) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+
+
+def topic_literals(tree: ast.AST) -> list[tuple[str, int]]:
+    """Every place that spells a topic's name: (what, line)."""
+    names, documentation = set(topics()), _docstrings(tree)
+    found: list[tuple[str, int]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if function in NAMES_A_TOPIC:
+                # The topic comes first, or by keyword; a message's value and headers may hold any word.
+                named = [word.value for word in node.keywords if word.arg in {"topic", "topics"}]
+                found += [
+                    (text, line) for part in [*node.args[:1], *named] for text, line in _strings(part)
+                    if _last_word(text) in names
+                ]  # fmt: skip
+        elif isinstance(node, ast.JoinedStr | ast.BinOp):
+            # "prefix + name" by hand, where `settings.topics.<name>` does it.
+            if "prefix" in ast.unparse(node):
+                found += [(text, line) for text, line in _strings(node) if _last_word(text) in names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            spelt = re.fullmatch(r"forebay\.(.+)", node.value)
+            if node.value in UNMISTAKABLE or (spelt is not None and spelt[1] in names):
+                found.append((node.value, node.lineno))
+    return found
+
+
+def test_topics_are_named_in_one_place() -> None:
+    scanned, broken = [], []
+    for module in modules():
+        scanned.append(module.name)
+        broken += [f"{relative(module.path)}:{line}: {text!r}" for text, line in topic_literals(module.tree)]
+    assert len(scanned) > 20
+    assert not broken, show(scanned, broken)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "consumer.subscribe(['raw'])",
+        "producer.produce('plant7.flows', value=b'')",
+        "producer.produce(topic=f'{prefix}alerts')",
+        "app.topic('features')",
+        "TopicPartition('forebay.suspects', 0)",
+        "name = settings.topic_prefix + 'archive'",
+        "name = f'{settings.topic_prefix}retrain'",
+        "STATE = 'featurize-state'",
+        "x = {'forebay.models': 1}",
+    ],
+)
+def test_a_spelt_name_is_found(source: str) -> None:
+    assert topic_literals(ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "consumer.subscribe([settings.topics.raw])",
+        "matrix(batch, 'features')",
+        "'''forebay.raw is where it starts'''",
+        "producer.produce(settings.topics.raw, headers=[('flows', b'1')])",
+        "topics()['raw']",
+    ],
+)
+def test_a_word_is_not_a_name(source: str) -> None:
+    assert not topic_literals(ast.parse(source))
+
+
+def test_the_table_is_whole() -> None:
+    assert len(topics()) >= 12
+    for name, topic in topics().items():
+        assert re.fullmatch(r"[a-z-]+", name)
+        assert topic.key and topic.schema and topic.writer and topic.readers, name
+        assert topic.partitions in {"data", "one"}, name
