@@ -41,7 +41,7 @@ def connection(settings: Settings, client: str) -> Configuration:
     return {
         "bootstrap.servers": settings.bootstrap,
         "client.id": f"forebay-{client}-{settings.instance_id}",
-        "log_level": 3,
+        "log_level": 2,
         # librdkafka prints broker hiccups to stderr by itself; ours are reported through errors and metrics.
         "error_cb": _ignore,
         **settings.security,

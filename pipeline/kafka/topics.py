@@ -1,0 +1,214 @@
+"""Topics in a cluster: create them from the table, compare them with it, describe them."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types do not say that it exports them
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from pipeline.errors import Failed
+from pipeline.kafka.clients import admin, require_broker
+from pipeline.settings import Settings
+from schemas.topics import Topic, topics
+
+REQUEST_S = 20.0
+ANSWER_S = 6.0
+MAX_MESSAGE_BYTES = 8_388_608  # a batch of 4,096 rows with features is 1.5 MB; the clients send no more than this
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One topic as the table and the settings want it."""
+
+    name: str
+    topic: Topic
+    partitions: int
+    replication_factor: int
+    configuration: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What `create` did: Kafka's names."""
+
+    created: tuple[str, ...]
+    existing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One way in which a cluster's topic is not what the table says."""
+
+    topic: str
+    setting: str  # "topic", "partitions", "replication factor" or a topic configuration's name
+    got: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A topic of the table as the cluster has it; `partitions` is 0 where it is missing."""
+
+    name: str
+    topic: Topic
+    partitions: int
+    records: int
+    configuration: dict[str, str]
+
+
+def wanted(settings: Settings) -> list[Wanted]:
+    """All topics of `schemas/topics.toml` with every setting that matters said, nothing left to a broker's default."""
+    replicas = settings.replication_factor
+    return [
+        Wanted(
+            name=settings.topic_prefix + topic.name,
+            topic=topic,
+            partitions=topic.partition_count(settings.partitions),
+            replication_factor=replicas,
+            configuration={
+                "cleanup.policy": "compact" if topic.compacted else "delete",
+                "retention.ms": str(topic.retention_ms),
+                # Producers compress; the broker keeps what they sent.
+                "compression.type": "producer",
+                "max.message.bytes": str(MAX_MESSAGE_BYTES),
+                # One replica may be down without a producer noticing.
+                "min.insync.replicas": str(max(1, replicas - 1)),
+            },
+        )
+        for topic in topics().values()
+    ]
+
+
+def create(settings: Settings) -> Created:
+    """Create the table's topics that are missing, and wait until they can be written.
+
+    An existing topic is left as it is, whatever its settings: `check` tells what differs.
+
+    Raises
+    ------
+    KafkaUnreachable
+        No broker answers.
+    Failed
+        The cluster refuses a topic; its reason is in the message.
+    """
+    require_broker(settings, ANSWER_S)
+    client = admin(settings)
+    asked = [
+        NewTopic(
+            each.name,
+            num_partitions=each.partitions,
+            replication_factor=each.replication_factor,
+            config=each.configuration,
+        )
+        for each in wanted(settings)
+    ]
+    created: list[str] = []
+    existing: list[str] = []
+    for name, future in client.create_topics(asked, operation_timeout=REQUEST_S, request_timeout=REQUEST_S).items():
+        try:
+            future.result()
+            created.append(name)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise Failed(
+                    f"topic {name}: {error.args[0].str()}; expected it to be created with replication factor "
+                    f"{settings.replication_factor} and {settings.partitions} partitions a data topic; "
+                    "correct the settings or the cluster, then `forebay topic create` again"
+                ) from error
+            existing.append(name)
+    _wait_for_leaders(client, created)
+    return Created(tuple(created), tuple(existing))
+
+
+def _wait_for_leaders(client: AdminClient, names: Iterable[str]) -> None:
+    # Kafka answers before every broker knows the topic; a producer that is faster gets UNKNOWN_TOPIC_OR_PARTITION.
+    waiting = set(names)
+    deadline = time.monotonic() + REQUEST_S
+    while waiting:
+        found = client.list_topics(timeout=REQUEST_S).topics
+        waiting = {
+            name
+            for name in waiting
+            if name not in found or any(part.leader < 0 for part in found[name].partitions.values())
+        }
+        if waiting and time.monotonic() >= deadline:
+            raise Failed(f"topics {', '.join(sorted(waiting))}: no leader {REQUEST_S:.0f} s after they were created")
+        if waiting:
+            time.sleep(0.05)
+
+
+def check(settings: Settings) -> list[Difference]:
+    """How the cluster differs from the table; empty: not at all. Topics that are not in the table are not looked at."""
+    require_broker(settings, ANSWER_S)
+    client = admin(settings)
+    found = client.list_topics(timeout=REQUEST_S).topics
+    differences: list[Difference] = []
+    configurations = _configurations(client, [each.name for each in wanted(settings) if each.name in found])
+    for each in wanted(settings):
+        if each.name not in found:
+            differences.append(Difference(each.name, "topic", "missing", "present"))
+            continue
+        parts = found[each.name].partitions.values()
+        counts = {
+            "partitions": (str(len(parts)), str(each.partitions)),
+            "replication factor": (
+                ", ".join(sorted({str(len(part.replicas)) for part in parts})),
+                str(each.replication_factor),
+            ),
+        }
+        got = configurations[each.name]
+        values = {name: (got.get(name, "unset"), expected) for name, expected in each.configuration.items()}
+        differences += [
+            Difference(each.name, setting, is_, should)
+            for setting, (is_, should) in {**counts, **values}.items()
+            if is_ != should
+        ]
+    return differences
+
+
+def describe(settings: Settings) -> list[Described]:
+    """The table's topics as the cluster has them, with how many records each holds (transaction marks count too)."""
+    require_broker(settings, ANSWER_S)
+    client = admin(settings)
+    found = client.list_topics(timeout=REQUEST_S).topics
+    present = {each.name: list(found[each.name].partitions) for each in wanted(settings) if each.name in found}
+    configurations = _configurations(client, list(present))
+    where = [TopicPartition(name, part) for name, parts in present.items() for part in parts]
+    first = _offsets(client, where, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+    last = _offsets(client, where, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    return [
+        Described(
+            each.name,
+            each.topic,
+            len(present.get(each.name, [])),
+            sum(last[each.name, part] - first[each.name, part] for part in present.get(each.name, [])),
+            {name: configurations[each.name][name] for name in each.configuration} if each.name in present else {},
+        )
+        for each in wanted(settings)
+    ]
+
+
+def _configurations(client: AdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    if not names:
+        return {}
+    asked = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    answers = client.describe_configs(asked, request_timeout=REQUEST_S)
+    return {
+        resource.name: {name: entry.value for name, entry in future.result().items()}
+        for resource, future in answers.items()
+    }
+
+
+def _offsets(client: AdminClient, where: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+    if not where:
+        return {}
+    answers: Any = client.list_offsets(dict.fromkeys(where, spec), request_timeout=REQUEST_S)
+    return {(part.topic, part.partition): future.result().offset for part, future in answers.items()}
