@@ -84,7 +84,11 @@ def consumer(settings: Settings, group: str, **overrides: Any) -> Consumer:
             **connection(settings, group),
             **CONSUMER,
             "group.id": f"{settings.topic_prefix}{group}",
-            "group.protocol": "consumer",
+            # With "consumer" a killed static member's successor gets a fatal UNRELEASED_INSTANCE_ID until the dead one's
+            # session has run out; with "classic" it takes over at once (measured: 0.1 s, Kafka 4.3.1).
+            "group.protocol": "classic",
+            "session.timeout.ms": 10_000,
+            "heartbeat.interval.ms": 2_000,
             # A restarted worker gets its partitions back at once instead of waiting out its own dead session.
             "group.instance.id": f"{settings.topic_prefix}{group}-{settings.instance_id}",
             **overrides,
