@@ -1,0 +1,225 @@
+"""The partitions a worker holds: restored, advanced, saved. Faust is only how their messages get here.
+
+State, position and seq are one: they are restored together and saved together, and Kafka's committed offsets decide
+nothing. The order of saving is the promise (design: State): what a saved position lies behind has been acknowledged.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Generic
+
+from confluent_kafka import KafkaException, Message, TopicPartition
+
+from pipeline.errors import Failed, RefusedState, SequenceGap
+from pipeline.faust.room import Incoming, Outgoing, Room, State
+from pipeline.kafka import clients
+from pipeline.settings import Settings
+from pipeline.state import pointers
+from pipeline.state.pointers import Pointer
+from pipeline.state.store import Store
+from pipeline.telemetry import Telemetry, log
+
+KEEP_POINTERS = 4
+# Blobs younger than this stay whoever wrote them: a paused worker may still point to one.
+KEEP_S = 120.0
+COLLECT_EVERY_S = 30.0
+ACKNOWLEDGE_S = 60.0
+
+
+@dataclass
+class Held(Generic[State]):
+    """One partition: what its messages up to `position` (exclusive) have led to."""
+
+    state: State
+    position: int
+    saved: int
+    """Position of the last saved state."""
+    recent: list[str]
+    """Digests not to collect, newest first."""
+
+
+class Partitions(Generic[State]):
+    """Everything a worker holds; not thread-safe, the shell calls it from one thread at a time."""
+
+    def __init__(self, room: Room[State], settings: Settings, telemetry: Telemetry) -> None:
+        self.room = room
+        self._settings = settings
+        self._telemetry = telemetry
+        self._log = log(room.name)
+        self._held: dict[int, Held[State]] = {}
+        self._emitter = clients.producer(settings, f"{room.name}-emit")
+        self._pointer_writer = clients.producer(settings, f"{room.name}-point", **{"linger.ms": 0})
+        self._failed: str | None = None
+        self._saved_at = time.monotonic()
+        self._collected_at = time.monotonic()
+
+    # ---- restoring
+
+    def restore(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Take partitions over from their last saved state; returns the position to read each from.
+
+        RefusedState where none of a partition's states can be read, or where its topic no longer holds the position.
+        """
+        wanted = [partition for partition in partitions if partition not in self._held]
+        known = pointers.read(self._settings, self.room.pointers, wanted) if wanted else {}
+        for partition in wanted:
+            self._held[partition] = self._restored(partition, known[partition])
+        self._telemetry.gauge("forebay_partitions", len(self._held))
+        return {partition: held.position for partition, held in self._held.items()}
+
+    def _restored(self, partition: int, known: list[Pointer]) -> Held[State]:
+        first, end = self._bounds(partition)
+        store = self._store(partition)
+        refused: RefusedState | None = None
+        for pointer in known:
+            try:
+                snapshot = store.get(pointer.digest)
+            except RefusedState as error:
+                # An older state is as good: what it leads to again carries the seq it had, and is recognised.
+                self._log.warning("state refused, trying an older one", partition=partition, error=str(error))
+                refused = refused or error
+                continue
+            if not first <= pointer.position <= end:
+                raise RefusedState(
+                    f"{self.room.source}[{partition}]: the saved state is for offset {pointer.position}, the topic "
+                    f"holds {first} to {end}; messages were deleted before they were read, or the topic was made anew: "
+                    "restore it, or start with another topic prefix"
+                )
+            recent = [one.digest for one in known[:KEEP_POINTERS]]
+            state = self.room.restore(partition, snapshot)
+            return Held(state, pointer.position, pointer.position, recent)
+        if refused is not None:
+            raise refused
+        return Held(self.room.restore(partition, None), first, first, [])
+
+    def _bounds(self, partition: int) -> tuple[int, int]:
+        reader = clients.reader(self._settings, self.room.name)
+        try:
+            first, end = reader.get_watermark_offsets(TopicPartition(self.room.source, partition), timeout=30)
+        except KafkaException as error:
+            raise clients.unreachable(self._settings, error) from error
+        finally:
+            reader.close()
+        return first, end
+
+    def _store(self, partition: int) -> Store:
+        return Store(self._settings.state_uri, f"{self.room.name}/{partition}")
+
+    # ---- advancing
+
+    def advance(self, message: Incoming, before: int = -1) -> bool:
+        """One message; False where it is not one to process: of another's partition, or before the position.
+
+        `before` is the offset of the message that was fetched just before it; SequenceGap where that one never came.
+        """
+        held = self._held.get(message.partition)
+        if held is None or message.offset < held.position:
+            self._telemetry.count("forebay_messages_dropped", room=self.room.name)
+            return False
+        if before >= held.position:
+            raise SequenceGap(
+                f"{self.room.source}[{message.partition}]@{message.offset}: the message at {before} was fetched and "
+                f"never came, the position is {held.position}; start the worker again, it reads on from its saved state"
+            )
+        state, outgoing = self.room.advance(held.state, message)
+        for one in outgoing:
+            self._send(message.partition, one)
+        held.state = state
+        held.position = message.offset + 1
+        return True
+
+    def _send(self, partition: int, one: Outgoing) -> None:
+        while True:
+            try:
+                self._emitter.produce(
+                    one.topic,
+                    key=one.key,
+                    value=one.value,
+                    partition=partition,
+                    headers=list(one.headers.items()),
+                    on_delivery=self._delivered,
+                )
+                break
+            except BufferError:
+                # What is under way is bounded: wait for the broker, so that lag grows in Kafka and not in memory.
+                self._telemetry.count("forebay_producer_full", room=self.room.name)
+                self._emitter.poll(0.1)
+        self._emitter.poll(0)
+
+    def _delivered(self, error: object, message: Message) -> None:
+        if error is not None:
+            self._failed = f"{message.topic()}[{message.partition()}]: {error}"
+
+    # ---- saving
+
+    @property
+    def unsaved(self) -> int:
+        """Positions moved on since they were last saved."""
+        return sum(held.position - held.saved for held in self._held.values())
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        unsaved = self.unsaved
+        return unsaved >= self._settings.state_every_messages or (
+            unsaved > 0 and time.monotonic() - self._saved_at >= self._settings.state_every_s
+        )
+
+    def save(self) -> dict[int, int]:
+        """Save what has moved on; returns the positions that are now safe to commit.
+
+        1. Wait until the broker has acknowledged every message emitted so far.
+        2. Write each moved partition's state, under its digest, to the state folder.
+        3. Append the pointer records and wait until the broker has acknowledged them.
+        4. Only then call the positions saved (the caller commits them to Kafka, for lag metrics only).
+
+        A crash before 3 leaves the old pointers: messages are read again from there, and what they lead to carries
+        the same seq and the same bytes. Failed where the broker refuses or is silent.
+        """
+        started = time.perf_counter()
+        moved = {partition: held for partition, held in self._held.items() if held.position != held.saved}
+        if not moved:
+            return {}
+        self._acknowledge()  # 1
+        fresh: list[Pointer] = []
+        for partition, held in moved.items():  # 2
+            store = self._store(partition)
+            digest = store.put(self.room.snapshot(held.state))
+            fresh.append(Pointer(partition, held.position, self.room.seq(held.state), digest, f"{store.name}/{digest}"))
+        pointers.write(self._pointer_writer, self.room.pointers, fresh)  # 3
+        for pointer in fresh:  # 4
+            held = self._held[pointer.partition]
+            held.saved = pointer.position
+            held.recent = list(dict.fromkeys([pointer.digest, *held.recent]))[:KEEP_POINTERS]
+        self._saved_at = time.monotonic()
+        self._telemetry.observe("forebay_state_save_seconds", time.perf_counter() - started, room=self.room.name)
+        self._collect()
+        return {pointer.partition: pointer.position for pointer in fresh}
+
+    def _acknowledge(self) -> None:
+        left = self._emitter.flush(ACKNOWLEDGE_S)
+        if left:
+            raise Failed(
+                f"{self.room.name}: {left} messages not acknowledged in {ACKNOWLEDGE_S:g} s; check the brokers"
+            )
+        if self._failed is not None:
+            raise Failed(f"{self._failed}; not saved")
+
+    def _collect(self) -> None:
+        if time.monotonic() - self._collected_at < COLLECT_EVERY_S:
+            return
+        self._collected_at = time.monotonic()
+        for partition, held in self._held.items():
+            removed = self._store(partition).collect(held.recent, KEEP_S)
+            self._telemetry.count("forebay_states_collected", removed, room=self.room.name)
+
+    def release(self) -> None:
+        """Forget everything held, for another worker to take; what was not saved is repeated there."""
+        self._held.clear()
+        self._telemetry.gauge("forebay_partitions", 0)
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """Next offset of every partition held."""
+        return {partition: held.position for partition, held in self._held.items()}

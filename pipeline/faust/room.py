@@ -1,0 +1,56 @@
+"""What a stateful room is to the shell around Faust: a state per partition, and one step from message to messages."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message as it was read."""
+
+    partition: int
+    offset: int
+    timestamp_us: int
+    key: bytes | None
+    value: bytes
+    headers: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to send; it goes to the partition number the incoming one was read from."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Room(Protocol[State]):
+    """A stateful room: what the shell calls, always from one thread at a time.
+
+    `advance` must be a function of state and message alone: after a crash the shell repeats it from the last saved
+    state, and what it sends again must be the same bytes.
+    """
+
+    name: str
+    """Consumer group, folder of state, name in logs: `featurize`, `alert`."""
+    source: str
+    """Topic it reads."""
+    pointers: str
+    """Compacted topic of its pointer records."""
+
+    def restore(self, partition: int, snapshot: bytes | None) -> State:
+        """The state in a snapshot; None is the beginning."""
+
+    def snapshot(self, state: State) -> bytes:
+        """The state as bytes; equal states give equal bytes."""
+
+    def seq(self, state: State) -> int:
+        """Number of the next message to emit (or, for a room that numbers none, to read)."""
+
+    def advance(self, state: State, message: Incoming) -> tuple[State, Sequence[Outgoing]]:
+        """One message: the state after it and what is to be sent. An exception stops the worker."""

@@ -1,0 +1,197 @@
+"""A stateful room as a Faust worker: one agent, positions of our own, any failure stops the process.
+
+What Faust does here: group membership, rebalancing, fetching, the agent. What it does not: decide positions (see
+`committed`), keep state or commit before state is saved (see `partitions`), restart what failed.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, Generic
+
+import faust
+
+from pipeline.errors import Failed
+from pipeline.faust.committed import OwnPositionsTransport
+from pipeline.faust.credentials import credentials
+from pipeline.faust.partitions import Partitions
+from pipeline.faust.room import Incoming, Room, State
+from pipeline.kafka import clients
+from pipeline.settings import Settings
+from pipeline.shutdown import Stop
+from pipeline.telemetry import Telemetry, log
+
+LOOK_EVERY_S = 0.1
+STOP_WITHIN_S = 20.0
+
+
+class _App(faust.App):
+    """A Faust app without folders of its own: there are no tables."""
+
+    positions_of: Any = None
+    agent_failed: Any = None
+
+    def _create_directories(self) -> None:
+        return None
+
+    async def _on_agent_error(self, agent: Any, exc: BaseException) -> None:
+        self.agent_failed(exc)
+
+
+def build_app(room: str, settings: Settings) -> _App:
+    """The Faust app of a room, with the settings measured to work (reference: kafka-settings)."""
+    group = f"{settings.topic_prefix}{room}"
+    app = _App(
+        group,
+        broker=[f"kafka://{server}" for server in settings.bootstrap.split(",")],
+        broker_credentials=credentials(settings.security),
+        broker_client_id=f"forebay-{room}-{settings.instance_id}",
+        # A restarted worker gets its partitions back at once instead of waiting out its own dead session.
+        consumer_group_instance_id=f"{group}-{settings.instance_id}",
+        key_serializer="raw",
+        value_serializer="raw",
+        store="memory://",
+        stream_buffer_maxsize=64,
+        stream_wait_empty=False,
+        broker_max_poll_records=200,
+        consumer_max_fetch_size=8 * 1024 * 1024,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=30.0,
+        broker_max_poll_interval=300.0,
+        table_standby_replicas=0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_replication_factor=settings.replication_factor,
+        web_enabled=False,
+        web_tables_enabled=False,
+        worker_redirect_stdouts=False,
+    )
+    app.transport = OwnPositionsTransport(app.conf.broker_consumer, app)
+    return app
+
+
+class Worker(Generic[State]):
+    """One room's process."""
+
+    def __init__(self, room: Room[State], settings: Settings, telemetry: Telemetry) -> None:
+        self._room = room
+        self._telemetry = telemetry
+        self._log = log(room.name)
+        self._partitions = Partitions(room, settings, telemetry)
+        self._lock = asyncio.Lock()
+        self._stop = Stop().listen()
+        self._fatal: BaseException | None = None
+        self._app: Any = build_app(room.name, settings)
+        self._app.positions_of = self._restore
+        self._app.agent_failed = self._agent_failed
+        self._app.on_partitions_revoked.connect(self._revoked, weak=False)
+        source = self._app.topic(room.source, key_type=bytes, value_type=bytes, acks=False)
+        self._app.agent(source, name=room.name)(self._work)
+
+    async def run(self) -> None:
+        """Until a signal asks to stop; raises what stopped it otherwise."""
+        starting = asyncio.ensure_future(self._app.start())
+        ready = False
+        while not (self._stop.requested or self._failure()):
+            await asyncio.sleep(LOOK_EVERY_S)
+            if starting.done() and not starting.exception() and not ready:
+                ready = True
+                self._log.info(
+                    "ready", partitions=sorted(self._partitions.positions), metrics_port=self._telemetry.metrics_port
+                )
+            elif starting.done() and (error := starting.exception()):
+                self._fatal = self._fatal or error
+            await self._save(only_if_due=True)
+        failure = self._failure()
+        if failure is None:
+            await self._save(only_if_due=False)
+        self._partitions.release()
+        try:
+            await asyncio.wait_for(self._app.stop(), STOP_WITHIN_S)
+        except TimeoutError:
+            self._log.warning("Faust did not stop in time; state is saved, leaving anyway", seconds=STOP_WITHIN_S)
+        if failure is not None:
+            raise failure
+
+    def _failure(self) -> BaseException | None:
+        if self._fatal is None and self._app.crashed:
+            self._fatal = self._app.crash_reason or Failed(f"{self._room.name}: Faust stopped without a reason")
+        return self._fatal
+
+    # ---- called by Faust
+
+    async def _work(self, stream: Any) -> None:
+        async for event in stream.noack().events():
+            async with self._lock:
+                if self._fatal is None and not self._stop.requested:
+                    self._advance(event.message)
+                    if self._partitions.due:
+                        await self._save_locked()
+
+    def _advance(self, message: Any) -> None:
+        before = self._app.consumer.fetched_before(message.tp, message.offset)
+        if before is None:
+            self._telemetry.count("forebay_messages_dropped", room=self._room.name)
+            return
+        incoming = Incoming(
+            message.partition,
+            message.offset,
+            round(message.timestamp * 1000) * 1000,
+            message.key,
+            message.value,
+            {name: value or b"" for name, value in _pairs(message.headers)},
+        )
+        try:
+            self._partitions.advance(incoming, before)
+        except Exception as error:
+            # Nothing is skipped: the position stays before this message, and the process ends.
+            self._log.error("stopped", topic=message.topic, partition=message.partition, offset=message.offset)
+            self._fatal = error
+
+    def _agent_failed(self, error: BaseException) -> None:
+        self._fatal = self._fatal or error
+
+    async def _restore(self, assigned: set[Any]) -> Mapping[Any, int]:
+        ours = {tp.partition: tp for tp in assigned if tp.topic == self._room.source}
+        async with self._lock:
+            try:
+                positions = await asyncio.to_thread(self._partitions.restore, ours)
+            except Exception as error:
+                self._fatal = self._fatal or error
+                raise
+        return {ours[partition]: position for partition, position in positions.items() if partition in ours}
+
+    async def _revoked(self, *_sender_and_revoked: Any, **_kwargs: Any) -> None:
+        async with self._lock:
+            if self._fatal is None:
+                await self._save_locked()
+            self._partitions.release()
+
+    # ---- saving
+
+    async def _save(self, only_if_due: bool) -> None:
+        async with self._lock:
+            if self._fatal is None and (self._partitions.due or not only_if_due):
+                await self._save_locked()
+
+    async def _save_locked(self) -> None:
+        try:
+            saved = await asyncio.to_thread(self._partitions.save)
+        except Exception as error:
+            self._fatal = self._fatal or error
+            return
+        if saved:
+            offsets = {faust.types.TP(self._room.source, partition): offset for partition, offset in saved.items()}
+            await self._app.consumer.commit_positions(offsets)
+
+
+def _pairs(headers: Any) -> Any:
+    return (headers.items() if isinstance(headers, Mapping) else headers) or ()
+
+
+def run(room: Room[State], settings: Settings, telemetry: Telemetry) -> None:
+    """Run a room until it is asked to stop; raises what stopped it otherwise, its position unmoved."""
+    clients.require_broker(settings)
+    started = time.monotonic()
+    asyncio.run(Worker(room, settings, telemetry).run())
+    log(room.name).info("stopped", ran_s=round(time.monotonic() - started, 1))
