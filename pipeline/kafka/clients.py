@@ -84,8 +84,8 @@ def consumer(settings: Settings, group: str, **overrides: Any) -> Consumer:
             **connection(settings, group),
             **CONSUMER,
             "group.id": f"{settings.topic_prefix}{group}",
-            # With "consumer" a killed static member's successor gets a fatal UNRELEASED_INSTANCE_ID until the dead one's
-            # session has run out; with "classic" it takes over at once (measured: 0.1 s, Kafka 4.3.1).
+            # With "consumer" a killed static member's successor gets a fatal UNRELEASED_INSTANCE_ID while the dead
+            # one's session lasts; with "classic" it takes over at once (measured: 0.1 s, Kafka 4.3.1).
             "group.protocol": "classic",
             "session.timeout.ms": 10_000,
             "heartbeat.interval.ms": 2_000,
