@@ -1,0 +1,101 @@
+"""What the tests of Faust's shell share: a worker process, input, and the chain an undisturbed run would emit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from confluent_kafka import TopicPartition
+
+from pipeline.kafka import clients, topics
+from pipeline.settings import Settings, load_settings
+from tests.integration.chain_room import Chain, line, step
+
+ROOT = Path(__file__).parents[2]
+
+
+def settings_for(kafka: str, prefix: str, state: Path, partitions: int = 2) -> Settings:
+    """Settings of a fresh set of topics, which are created."""
+    settings = load_settings(bootstrap=kafka, topic_prefix=prefix, partitions=partitions, state_uri=state)
+    topics.create(settings)
+    return settings
+
+
+@contextmanager
+def worker(
+    settings: Settings, module: str, instance: str = "0", log: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A room as a process of its own; killed at the end if it still runs."""
+    environment = {
+        **os.environ,
+        "FOREBAY_BOOTSTRAP": settings.bootstrap,
+        "FOREBAY_TOPIC_PREFIX": settings.topic_prefix,
+        "FOREBAY_PARTITIONS": str(settings.partitions),
+        "FOREBAY_STATE_URI": str(settings.state_uri),
+        "FOREBAY_STATE_EVERY_S": "0.2",
+        "FOREBAY_INSTANCE_ID": instance,
+        "OMP_NUM_THREADS": "1",
+    }
+    stderr = log.open("ab") if log is not None else None
+    process = subprocess.Popen([sys.executable, "-m", *module.split()], env=environment, cwd=ROOT, stderr=stderr)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+        if stderr is not None:
+            stderr.close()
+
+
+def send(settings: Settings, values: dict[int, list[bytes]]) -> None:
+    """Put values into `flows`, partition by partition, in transactions of 10 messages (so offsets have holes)."""
+    producer = clients.transactional_producer(settings, "test")
+    for partition, messages in values.items():
+        for first in range(0, len(messages), 10):
+            producer.begin_transaction()
+            for value in messages[first : first + 10]:
+                producer.produce(settings.topics.flows, value=value, partition=partition)
+            producer.commit_transaction()
+
+
+def received(settings: Settings, topic: str, enough: dict[int, int], timeout_s: float = 60.0) -> dict[int, list[bytes]]:
+    """What is in a topic, per partition, once partition p's last seq is enough[p] - 1 (or time is up)."""
+    found: dict[int, list[bytes]] = {partition: [] for partition in enough}
+    reader = clients.reader(settings, "test")
+    reader.assign([TopicPartition(topic, partition, 0) for partition in enough])
+    deadline = time.monotonic() + timeout_s
+    while (
+        any(not seqs(found[p]) or max(seqs(found[p])) < enough[p] - 1 for p in enough) and time.monotonic() < deadline
+    ):
+        for message in reader.consume(500, 0.2):
+            found[message.partition() or 0].append(clients.raise_for(message).value() or b"")
+    reader.close()
+    return found
+
+
+def seqs(lines: list[bytes]) -> list[int]:
+    """The seq at the head of every line."""
+    return [int(one.split()[0]) for one in lines]
+
+
+def chain(values: list[bytes]) -> list[bytes]:
+    """What an undisturbed run emits."""
+    state, lines = Chain(0, b""), []
+    for value in values:
+        state = step(state, value)
+        lines.append(line(state))
+    return lines
+
+
+def deduplicated(lines: list[bytes]) -> list[bytes]:
+    """One line per seq, in the order of seq; two different lines of one seq are a failure."""
+    kept: dict[int, bytes] = {}
+    for one in lines:
+        assert kept.setdefault(int(one.split()[0]), one) == one, "a message emitted again is not the same"
+    return [kept[seq] for seq in sorted(kept)]

@@ -1,0 +1,153 @@
+"""The shell around Faust, on a real broker: only committed input, exact positions, repeated output recognisable."""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.kafka import clients
+from pipeline.state import pointers
+from tests.integration.chains import chain, deduplicated, received, send, settings_for, worker
+
+pytestmark = pytest.mark.integration
+ROOM = "tests.integration.chain_room"
+
+
+def test_an_aborted_transaction_is_invisible(kafka: str, prefix: str, tmp_path: Path) -> None:
+    settings = settings_for(kafka, prefix, tmp_path)
+    producer = clients.transactional_producer(settings, "test")
+    kept: list[bytes] = []
+    for round_number in range(20):
+        producer.begin_transaction()
+        values = [b"%d-%d" % (round_number, index) for index in range(5)]
+        for value in values:
+            producer.produce(settings.topics.flows, value=value, partition=0)
+        producer.flush()
+        if round_number % 2:
+            producer.abort_transaction()
+        else:
+            producer.commit_transaction()
+            kept += values
+    # An open transaction at the end: nothing after it may be read either.
+    producer.begin_transaction()
+    producer.produce(settings.topics.flows, value=b"open", partition=0)
+    producer.flush()
+    with worker(settings, ROOM):
+        found = received(settings, settings.topics.features, {0: len(kept)})[0]
+        time.sleep(1)
+        found_later = received(settings, settings.topics.features, {0: len(kept)})[0]
+    producer.abort_transaction()
+    assert found == found_later == chain(kept)
+
+
+def test_killed_three_times_it_emits_what_an_undisturbed_run_emits(kafka: str, prefix: str, tmp_path: Path) -> None:
+    settings = settings_for(kafka, prefix, tmp_path)
+    values = {p: [b"%d/%d" % (p, index) for index in range(600)] for p in (0, 1)}
+    for part in range(4):
+        send(settings, {p: messages[part * 150 : (part + 1) * 150] for p, messages in values.items()})
+        enough = {p: part * 150 + 60 for p in values} if part < 3 else {p: 600 for p in values}
+        with worker(settings, ROOM) as process:
+            found = received(settings, settings.topics.features, enough)
+            process.kill()
+    for partition, messages in values.items():
+        assert deduplicated(found[partition]) == chain(messages)
+
+
+def test_a_rebalance_moves_partitions_with_their_state(kafka: str, prefix: str, tmp_path: Path) -> None:
+    settings = settings_for(kafka, prefix, tmp_path)
+    values = {p: [b"%d/%d" % (p, index) for index in range(300)] for p in (0, 1)}
+    send(settings, {p: messages[:100] for p, messages in values.items()})
+    with worker(settings, ROOM, "a") as first:
+        received(settings, settings.topics.features, {0: 100, 1: 100})
+        with worker(settings, ROOM, "b", tmp_path / "b.log"):
+            _wait_for((tmp_path / "b.log"), "ready")
+            send(settings, {p: messages[100:200] for p, messages in values.items()})
+            received(settings, settings.topics.features, {0: 200, 1: 200})
+            first.send_signal(signal.SIGTERM)
+            assert first.wait(30) == 0
+        # `b` is killed: its static seat stays taken until it comes back.
+        send(settings, {p: messages[200:] for p, messages in values.items()})
+        with worker(settings, ROOM, "a"), worker(settings, ROOM, "b"):
+            found = received(settings, settings.topics.features, {0: 300, 1: 300})
+    for partition, messages in values.items():
+        assert deduplicated(found[partition]) == chain(messages)
+
+
+def test_two_workers_that_both_emit_change_nothing(kafka: str, prefix: str, tmp_path: Path) -> None:
+    settings = settings_for(kafka, prefix, tmp_path, partitions=1)
+    values = [b"%d" % index for index in range(400)]
+    send(settings, {0: values[:200]})
+    with worker(settings, ROOM) as zombie:
+        received(settings, settings.topics.features, {0: 100})
+        zombie.send_signal(signal.SIGSTOP)
+        # Its twin takes the same seat: the group does not fence what the paused one will still emit and point to.
+        with worker(settings, ROOM):
+            received(settings, settings.topics.features, {0: 200})
+            zombie.send_signal(signal.SIGCONT)
+            send(settings, {0: values[200:300]})
+            received(settings, settings.topics.features, {0: 300})
+            time.sleep(1)
+    send(settings, {0: values[300:]})
+    with worker(settings, ROOM):
+        found = received(settings, settings.topics.features, {0: 400})
+    assert deduplicated(found[0]) == chain(values)
+
+
+def test_an_exception_stops_the_worker_with_its_position_unmoved(kafka: str, prefix: str, tmp_path: Path) -> None:
+    settings = settings_for(kafka, prefix, tmp_path, partitions=1)
+    send(settings, {0: [b"a", b"b", b"poison", b"c"]})
+    log = tmp_path / "log"
+    with worker(settings, ROOM, log=log) as process:
+        assert process.wait(30) == 1
+    assert b'"offset": 2' in log.read_bytes()
+    found = received(settings, settings.topics.features, {0: 2})[0]
+    assert deduplicated(found) == chain([b"a", b"b"])
+    newest = pointers.read(settings, settings.topics.featurize_state, [0])[0]
+    assert not newest or newest[0].position <= 2
+
+
+def test_a_saved_position_that_the_topic_no_longer_holds_is_refused(kafka: str, prefix: str, tmp_path: Path) -> None:
+    settings = settings_for(kafka, prefix, tmp_path, partitions=1)
+    send(settings, {0: [b"a"] * 20})
+    with worker(settings, ROOM) as process:
+        received(settings, settings.topics.features, {0: 20})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    admin = clients.admin(settings)
+    from confluent_kafka import TopicPartition
+
+    send(settings, {0: [b"b"] * 20})
+    admin.delete_records([TopicPartition(settings.topics.flows, 0, 40)])[
+        TopicPartition(settings.topics.flows, 0, 40)
+    ].result()
+    log = tmp_path / "log"
+    with worker(settings, ROOM, log=log) as process:
+        assert process.wait(30) != 0
+    assert b"messages were deleted before they were read" in log.read_bytes()
+
+
+def _wait_for(log: Path, word: str, timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if log.exists() and word in log.read_text():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"'{word}' never came in {log}: {log.read_text() if log.exists() else 'no log'}")
+
+
+def test_stopping_is_quick_and_saves(kafka: str, prefix: str, tmp_path: Path) -> None:
+    settings = settings_for(kafka, prefix, tmp_path, partitions=1)
+    send(settings, {0: [b"%d" % index for index in range(55)]})
+    with worker(settings, ROOM) as process:
+        received(settings, settings.topics.features, {0: 55})
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.wait(15) == 0
+        except subprocess.TimeoutExpired:
+            pytest.fail("did not stop within 15 s")
+        assert time.monotonic() - started < 15
+    newest = pointers.read(settings, settings.topics.featurize_state, [0])[0][0]
+    assert newest.seq == 55
