@@ -18,11 +18,6 @@ SINGLE_NODE = {
     "offsets.topic.num.partitions": 8,
     "transaction.state.log.num.partitions": 8,
     "share.coordinator.state.topic.num.partitions": 1,
-    # A static member that was killed blocks its successor for a session (the default and least: 45 s).
-    "group.consumer.min.session.timeout.ms": 6_000,
-    "group.consumer.session.timeout.ms": 10_000,
-    "group.consumer.min.heartbeat.interval.ms": 1_000,
-    "group.consumer.heartbeat.interval.ms": 2_000,
 }
 
 # After a kill -9 the controller waits for its dead self's session before the new broker may register (default 9 s).
@@ -81,9 +76,9 @@ logger.configuration.level = warn
 """
 
 
-def java_options(folder: Path, run_id: str, aot_cache: Path | None) -> list[str]:
+def java_options(folder: Path, run_id: str) -> list[str]:
     """The JVM's options; `run_id` in the command line is how a pid is known to be this broker."""
-    options = [
+    return [
         f"-Xmx{HEAP_MB}m",
         "-XX:+UseG1GC",
         "-XX:+ExitOnOutOfMemoryError",
@@ -97,5 +92,3 @@ def java_options(folder: Path, run_id: str, aot_cache: Path | None) -> list[str]
         f"-Dforebay.broker.folder={folder}",
         f"-Dforebay.broker.run={run_id}",
     ]
-    # A cache that does not fit this Java or these jars is ignored; without Xlog:disable it says so in many lines.
-    return options if aot_cache is None else [*options, f"-XX:AOTCache={aot_cache}", "-Xlog:disable"]

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.broker.folder_lock import folder_lock
@@ -23,6 +24,12 @@ REMEDY = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    repositories: Mapping[str, str] | None
+    pause_s: float
+
+
 class TamperedJar(Failed):
     """A jar whose bytes are not those the lock file pins."""
 
@@ -32,6 +39,7 @@ def jars(
     cache: Path,
     progress: Progress = lambda _done, _total: None,
     repositories: Mapping[str, str] | None = None,
+    pause_s: float = 0.5,
 ) -> list[Path]:
     """The locked jars on disk, verified, in class path order; those not in the cache are fetched first.
 
@@ -43,6 +51,8 @@ def jars(
         Called with (jars there, jars in all) while some are fetched.
     repositories
         Maven repositories by name, instead of jgo's own setting and default.
+    pause_s
+        How long after the first failed try of a jar the second one is made; doubled before each further one.
 
     Raises
     ------
@@ -60,7 +70,7 @@ def jars(
         missing = [jar for jar in lock.jars if not _cached(jar, folder)]
         if missing:
             progress(len(lock.jars) - len(missing), len(lock.jars))
-            _fetch_all(missing, folder, len(lock.jars), progress, repositories)
+            _fetch_all(missing, folder, len(lock.jars), progress, _Source(repositories, pause_s))
     return [folder / jar.file_name for jar in lock.jars]
 
 
@@ -83,12 +93,10 @@ def verify(path: Path, jar: LockedJar, remedy: str) -> None:
         )
 
 
-def _fetch_all(
-    missing: list[LockedJar], folder: Path, total: int, progress: Progress, repositories: Mapping[str, str] | None
-) -> None:
+def _fetch_all(missing: list[LockedJar], folder: Path, total: int, progress: Progress, source: _Source) -> None:
     done = total - len(missing)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
-        pending = {pool.submit(_fetch, jar, folder, repositories) for jar in missing}
+        pending = {pool.submit(_fetch, jar, folder, source) for jar in missing}
         try:
             while pending:
                 finished, pending = wait(pending, return_when=FIRST_EXCEPTION, timeout=0.2)
@@ -102,15 +110,15 @@ def _fetch_all(
                 each.cancel()
 
 
-def _fetch(jar: LockedJar, folder: Path, repositories: Mapping[str, str] | None) -> None:
+def _fetch(jar: LockedJar, folder: Path, source: _Source) -> None:
     last: Exception | None = None
     for attempt in range(TRIES):
         if attempt:
-            time.sleep(2 ** (attempt - 2) * random.uniform(0.75, 1.25))
+            time.sleep(source.pause_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))
         # A staging folder for each attempt: jgo refuses to overwrite what an interrupted one left.
         with tempfile.TemporaryDirectory(prefix=".staging-", dir=folder) as staging:
             try:
-                path = _download(jar, Path(staging), repositories)
+                path = _download(jar, Path(staging), source.repositories)
             except (OSError, RuntimeError) as error:  # requests' errors are OSErrors; jgo's own are RuntimeErrors
                 last = error
                 continue

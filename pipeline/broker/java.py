@@ -9,7 +9,6 @@ from pipeline.broker import lock as lock_file
 from pipeline.broker.jars import Progress, class_path, jars
 from pipeline.errors import Misconfigured
 
-AOT_CACHE = "quick-start.aot"
 OLDEST_MAJOR = 4  # KRaft only, and the consumer protocol that our clients ask for
 
 
@@ -21,7 +20,6 @@ class Distribution:
     class_path: str
     java: Path
     source: str  # "KAFKA_HOME" or "jars"
-    aot_cache: Path | None = None  # see quick_start.py
 
 
 def find_java() -> Path:
@@ -48,9 +46,7 @@ def distribution(kafka_home: Path | None, cache: Path, progress: Progress) -> Di
     if kafka_home is not None:
         return Distribution(_version(kafka_home), f"{kafka_home.resolve()}/libs/*", java, "KAFKA_HOME")
     lock = lock_file.load()
-    found = jars(lock, cache, progress)
-    aot_cache = found[0].with_name(AOT_CACHE)
-    return Distribution(lock.kafka_version, class_path(found), java, "jars", aot_cache if aot_cache.exists() else None)
+    return Distribution(lock.kafka_version, class_path(jars(lock, cache, progress)), java, "jars")
 
 
 def _version(kafka_home: Path) -> str:

@@ -67,7 +67,7 @@ def format_folder(data: Path, cluster: str, kafka: Distribution) -> None:
 
 def broker_command(data: Path, run_id: str, kafka: Distribution) -> list[str]:
     """The command that runs the broker in the foreground."""
-    options = configuration.java_options(data, run_id, kafka.aot_cache)
+    options = configuration.java_options(data, run_id)
     return [str(kafka.java), *options, "-cp", kafka.class_path, "kafka.Kafka", str(data / "server.properties")]
 
 

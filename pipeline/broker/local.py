@@ -70,15 +70,15 @@ def start(data: Path, port: int = 0, step: Step = lambda _text: None) -> Running
 
 
 def _start(data: Path, port: int, before: Running | None, step: Step) -> Running:
-    kafka = distribution(
-        kafka_home(), cache_folder(), lambda done, total: step(f"fetching Kafka: {done} of {total} jars")
-    )
-    cluster_id = kraft.cluster_id(data)
     if port and not is_free(port):
         raise Misconfigured(
             f"port {port} on {HOST} is taken; use --port 0 for a free one, "
             f"or --bootstrap {HOST}:{port} if it is a Kafka you want to use"
         )
+    kafka = distribution(
+        kafka_home(), cache_folder(), lambda done, total: step(f"fetching Kafka: {done} of {total} jars")
+    )
+    cluster_id = kraft.cluster_id(data)
     last: Failed | None = None
     for _attempt in range(3):
         chosen = port or (before.port if before is not None and is_free(before.port) else free_port())
@@ -117,9 +117,9 @@ def _launch_alone(data: Path, running: Running, kafka: Distribution, step: Step,
     step("starting Kafka")
     pid = process.start(kraft.broker_command(data, running.run_id, kafka), data / "console.log", in_use_descriptor)
     running = replace(running, pid=pid)
-    # Written before it answers: whoever finds this folder after we were killed must be able to stop it.
-    state.write(data, running)
     try:
+        # Written before it answers: whoever finds this folder after we were killed must be able to stop it.
+        state.write(data, running)
         _wait_until_answers(data, running, time.monotonic() + START_S)
     except BaseException:  # Ctrl-C too: nothing half-started stays behind
         process.stop(pid, running.run_id, grace_s=5.0)
