@@ -7,23 +7,29 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TypeVar
 
-import orjson
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from pipeline.settings import Settings
 from pipeline.telemetry import traceparent
+from pipeline.telemetry.endpoint import Endpoint, Health
+from pipeline.telemetry.exporters import CollectorExporter, FileExporter
 
-Labels = dict[str, str]
 Attribute = str | int | float | bool
+Metric = TypeVar("Metric", Counter, Gauge, Histogram)
+
 MAX_LINKS = 32
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+# Sites and sensors are names from outside: past this many label sets of a metric, all further ones are "other".
+MAX_LABEL_SETS = 1_000
+# What is left of spans gets this long at the end; then the room leaves without them.
+LAST_SPANS_S = 2.0
+CLOSE_WITHIN_S = 4.5
 
 
 class Span:
@@ -42,68 +48,35 @@ class Span:
         self._span.set_attribute(name, value)
 
 
-class _FileExporter(SpanExporter):
-    """Spans as JSON lines, for tests and for a look without a collector."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
-        self._lock = threading.Lock()
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        lines = [orjson.dumps(_as_document(span)) + b"\n" for span in spans]
-        with self._lock:
-            # One write a call: several rooms append to the same file.
-            self._file.write(b"".join(lines))
-            self._file.flush()
-        return SpanExportResult.SUCCESS
-
-    def shutdown(self) -> None:
-        self._file.close()
-
-
-def _as_document(span: ReadableSpan) -> dict[str, object]:
-    context = span.get_span_context()
-    assert context is not None  # noqa: S101 - an ended span has one
-    return {
-        "room": span.resource.attributes.get("service.name"),
-        "name": span.name,
-        "trace_id": f"{context.trace_id:032x}",
-        "span_id": f"{context.span_id:016x}",
-        "parent_id": f"{span.parent.span_id:016x}" if span.parent else None,
-        "start_ns": span.start_time,
-        "end_ns": span.end_time,
-        "attributes": dict(span.attributes or {}),
-        "links": [f"{link.context.trace_id:032x}" for link in span.links],
-    }
-
-
 class Telemetry:
     """What a room's door reports through; nothing inside the pure functions knows of it."""
 
     def __init__(self, room: str, settings: Settings) -> None:
         self.room = room
+        self.registry = CollectorRegistry()
+        self.health = Health()
+        self._metrics: dict[str, Counter | Gauge | Histogram] = {}
+        self._children: dict[str, dict[tuple[tuple[str, str], ...], Counter | Gauge | Histogram]] = {}
         self._provider = TracerProvider(
             resource=Resource.create({"service.name": f"forebay-{room}", "service.instance.id": settings.instance_id})
         )
+        self._collector: CollectorExporter | None = None
         if settings.otlp_endpoint:
             endpoint = settings.otlp_endpoint.rstrip("/") + "/v1/traces"
-            self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+            self._collector = CollectorExporter(endpoint, lambda spans: self.count("forebay_spans_dropped", spans))
+            self._provider.add_span_processor(BatchSpanProcessor(self._collector))
         if settings.trace_file is not None:
-            self._provider.add_span_processor(SimpleSpanProcessor(_FileExporter(settings.trace_file)))
+            self._provider.add_span_processor(SimpleSpanProcessor(FileExporter(settings.trace_file)))
         self._tracer = self._provider.get_tracer("forebay")
-        self.registry = CollectorRegistry()
-        self._counters: dict[str, Counter] = {}
-        self._gauges: dict[str, Gauge] = {}
-        self._histograms: dict[str, Histogram] = {}
-        self.metrics_port: int | None = None
-        self._server = None
+        self._endpoint: Endpoint | None = None
         if settings.metrics_port >= 0:
-            self._server, self._thread = start_http_server(
-                settings.metrics_port, addr=settings.metrics_host, registry=self.registry
-            )
-            self.metrics_port = self._server.server_port
+            self._endpoint = Endpoint(settings.metrics_host, settings.metrics_port, self.registry, self.health)
         self.gauge("forebay_up", 1)
+
+    @property
+    def metrics_port(self) -> int | None:
+        """The port that the endpoint listens on, or None where there is no endpoint."""
+        return None if self._endpoint is None else self._endpoint.port
 
     @contextmanager
     def span(
@@ -113,55 +86,95 @@ class Telemetry:
         links: Sequence[bytes | str | None] = (),
         **attributes: Attribute,
     ) -> Iterator[Span]:
-        """A span around one batch; its duration also goes to `messaging_process_duration_seconds`.
+        """A span around one batch, named "<operation> <destination>" ("process flows").
 
-        `parent` is the incoming message's traceparent; `links` are further ones (at most 32 are kept).
+        Its duration also goes to `messaging_process_duration_seconds`. `parent` is the incoming message's traceparent;
+        `links` are further ones (at most 32 are kept). An exception is recorded and goes on.
         """
         context = traceparent.parse(parent)
         linked = [trace.Link(one) for one in map(traceparent.parse, links[:MAX_LINKS]) if one is not None]
+        operation, _, destination = name.partition(" ")
         started = time.perf_counter()
         with self._tracer.start_as_current_span(
             name,
             context=trace.set_span_in_context(trace.NonRecordingSpan(context)) if context else None,
             kind=trace.SpanKind.CONSUMER,
             links=linked,
-            attributes={"messaging.system": "kafka", **attributes},
+            attributes={
+                "messaging.system": "kafka",
+                "messaging.operation.name": operation,
+                "messaging.destination.name": destination,
+                **attributes,
+            },
         ) as span:
-            yield Span(span)
+            try:
+                yield Span(span)
+            except BaseException as error:
+                span.set_attribute("error.type", type(error).__qualname__)
+                raise
         self.observe("messaging_process_duration_seconds", time.perf_counter() - started, operation=name)
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
         """Add to a counter; `name` without the `_total` that Prometheus appends."""
-        counter = self._counters.get(name)
-        if counter is None:
-            counter = Counter(name, name.replace("_", " "), sorted(labels), registry=self.registry)
-            self._counters[name] = counter
-        (counter.labels(**labels) if labels else counter).inc(amount)
+        self._child(Counter, name, labels).inc(amount)
 
     def gauge(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
-        gauge = self._gauges.get(name)
-        if gauge is None:
-            gauge = Gauge(name, name.replace("_", " "), sorted(labels), registry=self.registry)
-            self._gauges[name] = gauge
-        (gauge.labels(**labels) if labels else gauge).set(value)
+        self._child(Gauge, name, labels).set(value)
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """Put a value (seconds) into a histogram."""
-        histogram = self._histograms.get(name)
-        if histogram is None:
-            histogram = Histogram(name, name.replace("_", " "), sorted(labels), registry=self.registry, buckets=BUCKETS)
-            self._histograms[name] = histogram
-        (histogram.labels(**labels) if labels else histogram).observe(value)
+        self._child(Histogram, name, labels).observe(value)
+
+    def _child(self, kind: type[Metric], name: str, labels: dict[str, str]) -> Metric:
+        children = self._children.setdefault(name, {})
+        key = tuple(sorted(labels.items()))
+        child = children.get(key)
+        if child is None:
+            child = self._new_child(kind, name, labels)
+            if len(children) < MAX_LABEL_SETS:
+                children[key] = child
+        assert isinstance(child, kind)  # noqa: S101 - one name, one kind: a mistake of ours
+        return child
+
+    def _new_child(self, kind: type[Metric], name: str, labels: dict[str, str]) -> Metric:
+        metric = self._metrics.get(name)
+        if metric is None:
+            text, names = name.replace("_", " "), sorted(labels)
+            if kind is Histogram:
+                metric = Histogram(name, text, names, registry=self.registry, buckets=BUCKETS)
+            else:
+                metric = kind(name, text, names, registry=self.registry)
+            self._metrics[name] = metric
+        assert isinstance(metric, kind)  # noqa: S101 - as above
+        if not labels:
+            return metric
+        if len(self._children[name]) >= MAX_LABEL_SETS:
+            labels = dict.fromkeys(labels, "other")
+        return metric.labels(**labels)
+
+    def beat(self) -> None:
+        """Say that the room's loop came round: `/livez` fails a minute after the last time."""
+        self.health.beat()
+
+    def ready(self, now: bool = True) -> None:
+        """Say whether the room has its partitions and works: what `/readyz` answers."""
+        self.health.ready = now
 
     def close(self) -> None:
-        """Flush what is left and stop the endpoint."""
-        self._provider.shutdown()
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+        """Send what is left of spans, stop the endpoint; never longer than five seconds."""
+        self.ready(False)
+        if self._collector is not None:
+            self._collector.last_call(LAST_SPANS_S)
+        # The collector's name may not even resolve, and nothing bounds that but leaving it behind.
+        closing = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
+        closing.start()
+        closing.join(CLOSE_WITHIN_S)
+        if self._endpoint is not None:
+            self._endpoint.close()
+            self._endpoint = None
 
 
 def start(room: str, settings: Settings) -> Telemetry:
-    """Telemetry of one room, with its Prometheus endpoint if the settings want one."""
+    """Telemetry of one room, with its HTTP endpoint if the settings want one."""
     return Telemetry(room, settings)

@@ -5,12 +5,14 @@ import re
 from opentelemetry.trace import SpanContext, TraceFlags
 
 HEADER = "traceparent"
+LENGTH = 55
 PATTERN = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
 def parse(value: bytes | str | None) -> SpanContext | None:
     """The span context in a traceparent header, or None where there is none or it is malformed (W3C: ignore it)."""
-    if value is None:
+    # The length first: a header is as long as its sender likes.
+    if value is None or len(value) != LENGTH:
         return None
     text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
     match = PATTERN.fullmatch(text)

@@ -1,0 +1,91 @@
+"""The HTTP endpoint of a room: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever starts and stops it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from pipeline.errors import Misconfigured
+
+# A loop that has not come round for this long hangs; a poll of Kafka returns after a second at most.
+SILENT_AFTER_S = 60.0
+
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+
+class Health:
+    """Whether the room turns its loop (`alive`) and has its partitions (`ready`); neither asks Kafka."""
+
+    def __init__(self) -> None:
+        self.ready = False
+        self._last_beat: float | None = None
+
+    def beat(self) -> None:
+        """The loop came round."""
+        self._last_beat = time.monotonic()
+
+    @property
+    def alive(self) -> bool:
+        """True until a room that has started its loop stops turning it."""
+        return self._last_beat is None or time.monotonic() - self._last_beat < SILENT_AFTER_S
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    # Closing does not wait for a client that holds its connection open.
+    block_on_close = False
+
+
+class _Handler(WSGIRequestHandler):
+    # Seconds a client may take to send its request.
+    timeout = 5
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Scrapes are not news."""
+
+
+class Endpoint:
+    """Serves a registry and a room's health from a thread of its own."""
+
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Health) -> None:
+        self._metrics = make_wsgi_app(registry)
+        self._health = health
+        try:
+            self._server = make_server(host, port, self._answer, _Server, _Handler)
+        except OSError as error:
+            raise Misconfigured(
+                f"metrics endpoint {host}:{port}: got {error.strerror or error}, expected a free port of this machine; "
+                "choose another with FOREBAY_METRICS_PORT (0 takes any free one, -1 none)"
+            ) from error
+        self.port: int = self._server.server_port
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics", daemon=True
+        )
+        self._thread.start()
+
+    def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "/")
+        if path == "/metrics":
+            return self._metrics(environ, start_response)  # type: ignore[no-any-return]
+        if path == "/livez":
+            return _say(start_response, self._health.alive, "alive", "the loop has not turned for a minute")
+        if path == "/readyz":
+            return _say(start_response, self._health.ready, "ready", "no partitions yet")
+        return _say(start_response, False, "", "ask for /metrics, /livez or /readyz", otherwise="404 Not Found")
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+def _say(
+    start_response: StartResponse, good: bool, yes: str, no: str, otherwise: str = "503 Service Unavailable"
+) -> list[bytes]:
+    start_response("200 OK" if good else otherwise, [("Content-Type", "text/plain; charset=utf-8")])
+    return [(yes if good else no).encode() + b"\n"]

@@ -1,0 +1,173 @@
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from pipeline.errors import Misconfigured
+from pipeline.settings import load_settings
+from pipeline.telemetry import Telemetry, start
+from pipeline.telemetry.endpoint import SILENT_AFTER_S
+from pipeline.telemetry.telemetry import MAX_LABEL_SETS
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+def telemetry(tmp_path: Path) -> Iterator[Telemetry]:
+    started = start("score", load_settings(metrics_port=0, trace_file=tmp_path / "spans" / "score.jsonl"))
+    yield started
+    started.close()
+
+
+def spans(folder: Path) -> list[dict[str, object]]:
+    lines = (folder / "spans" / "score.jsonl").read_bytes().splitlines()
+    return [orjson.loads(line) for line in lines]
+
+
+def get(telemetry: Telemetry, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{telemetry.metrics_port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_a_scrape_shows_what_was_counted(telemetry: Telemetry) -> None:
+    telemetry.count("forebay_flows_accepted", 4096, site="westermo", sensor="left")
+    telemetry.count("forebay_flows_accepted", 4, site="westermo", sensor="left")
+    telemetry.count("forebay_rejects")
+    telemetry.gauge("forebay_lag_messages", 7, partition="3")
+    telemetry.observe("forebay_commit_seconds", 0.02)
+    status, text = get(telemetry, "/metrics")
+    assert status == 200
+    for line in (
+        'forebay_flows_accepted_total{sensor="left",site="westermo"} 4100.0',
+        "forebay_rejects_total 1.0",
+        'forebay_lag_messages{partition="3"} 7.0',
+        'forebay_commit_seconds_bucket{le="0.025"} 1.0',
+        "forebay_up 1.0",
+    ):
+        assert line in text.splitlines()
+
+
+def test_hostile_label_values_stay_on_their_line(telemetry: Telemetry) -> None:
+    telemetry.count("forebay_flows_accepted", 1, site='a"} 9\nforebay_up 0\n')
+    _, text = get(telemetry, "/metrics")
+    assert text.splitlines().count("forebay_up 1.0") == 1 and "forebay_up 0" not in text.splitlines()
+
+
+def test_label_sets_are_bounded(telemetry: Telemetry) -> None:
+    for number in range(MAX_LABEL_SETS + 500):
+        telemetry.count("forebay_flows_accepted", 1, sensor=str(number))
+    _, text = get(telemetry, "/metrics")
+    samples = [line for line in text.splitlines() if line.startswith("forebay_flows_accepted_total{")]
+    assert len(samples) == MAX_LABEL_SETS + 1
+    assert 'forebay_flows_accepted_total{sensor="other"} 500.0' in samples
+
+
+def test_health_does_not_ask_kafka(telemetry: Telemetry) -> None:
+    assert get(telemetry, "/livez")[0] == 200
+    assert get(telemetry, "/readyz")[0] == 503
+    telemetry.ready()
+    telemetry.beat()
+    assert get(telemetry, "/readyz") == (200, "ready\n")
+    assert get(telemetry, "/livez") == (200, "alive\n")
+    telemetry.ready(False)
+    assert get(telemetry, "/readyz")[0] == 503
+    assert get(telemetry, "/")[0] == 404
+
+
+def test_a_hung_loop_is_not_alive(telemetry: Telemetry) -> None:
+    telemetry.beat()
+    assert telemetry.health._last_beat is not None
+    telemetry.health._last_beat -= SILENT_AFTER_S + 1
+    assert get(telemetry, "/livez")[0] == 503
+
+
+def test_a_client_that_says_nothing_holds_up_nobody(telemetry: Telemetry) -> None:
+    assert telemetry.metrics_port is not None
+    with socket.create_connection(("127.0.0.1", telemetry.metrics_port)):
+        assert get(telemetry, "/metrics")[0] == 200
+        telemetry.close()
+
+
+def test_a_taken_port_is_a_setting_to_change(telemetry: Telemetry) -> None:
+    assert telemetry.metrics_port is not None
+    with pytest.raises(Misconfigured, match="FOREBAY_METRICS_PORT"):
+        start("alert", load_settings(metrics_port=telemetry.metrics_port))
+
+
+def test_a_span_continues_the_trace_and_is_written(telemetry: Telemetry, tmp_path: Path) -> None:
+    links = [PARENT, b"nonsense", None] * 40
+    with telemetry.span("process flows", parent=PARENT, links=links, **{"messaging.batch.message_count": 3}) as span:
+        carried = span.traceparent
+        span.set("forebay.rows", 12)
+    (written,) = spans(tmp_path)
+    assert written["room"] == "forebay-score"
+    assert written["trace_id"] == PARENT[3:35] == carried[3:35]
+    assert written["parent_id"] == PARENT[36:52]
+    assert written["span_id"] == carried[36:52]
+    assert written["attributes"] == {
+        "messaging.system": "kafka",
+        "messaging.operation.name": "process",
+        "messaging.destination.name": "flows",
+        "messaging.batch.message_count": 3,
+        "forebay.rows": 12,
+    }
+    kept = written["links"]
+    assert isinstance(kept, list) and 0 < len(kept) <= 32
+    _, text = get(telemetry, "/metrics")
+    assert 'messaging_process_duration_seconds_count{operation="process flows"} 1.0' in text
+
+
+def test_a_span_without_a_parent_starts_a_trace(telemetry: Telemetry, tmp_path: Path) -> None:
+    with telemetry.span("receive raw", parent=b"\xff" * 55):
+        pass
+    (written,) = spans(tmp_path)
+    assert written["parent_id"] is None and int(str(written["trace_id"]), 16)
+
+
+def test_an_exception_is_recorded_and_goes_on(telemetry: Telemetry, tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), telemetry.span("process flows"):
+        _ = 1 / 0
+    (written,) = spans(tmp_path)
+    assert isinstance(written["attributes"], dict) and written["attributes"]["error.type"] == "ZeroDivisionError"
+
+
+def test_rooms_share_a_span_file(tmp_path: Path) -> None:
+    file = tmp_path / "all.jsonl"
+    rooms = [start(room, load_settings(trace_file=file)) for room in ("ingest", "score", "alert")]
+    for _ in range(50):
+        for room in rooms:
+            with room.span(f"process {room.room}"):
+                pass
+    for room in rooms:
+        room.close()
+    written = [orjson.loads(line) for line in file.read_bytes().splitlines()]
+    assert len(written) == 150
+    assert {line["room"] for line in written} == {"forebay-ingest", "forebay-score", "forebay-alert"}
+
+
+def test_a_full_disk_ends_the_file_not_the_room(capfd: pytest.CaptureFixture[str]) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    room = start("score", load_settings(trace_file=full))
+    for _ in range(10):
+        with room.span("process flows"):
+            pass
+    room.close()
+    output = capfd.readouterr()
+    assert (output.err + output.out).count("trace_file_ended") == 1
+
+
+def test_no_endpoint_unless_wanted() -> None:
+    room = start("score", load_settings())
+    assert room.metrics_port is None
+    room.close()
+    room.close()
