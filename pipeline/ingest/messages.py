@@ -1,0 +1,94 @@
+"""A raw message as ingest sees it, and what its headers say (docs: topics.toml, raw)."""
+
+from typing import NamedTuple
+
+import orjson
+
+ZEEK_JSON, ZEEK_TSV = "zeek-conn+json", "zeek-conn+tsv"
+SURICATA_JSON, ICSFLOW_CSV = "suricata-eve+json", "icsflow+csv"
+CONTENT_TYPES = (ZEEK_JSON, ZEEK_TSV, SURICATA_JSON, ICSFLOW_CSV)
+DELIMITED = (ZEEK_TSV, ICSFLOW_CSV)
+END_OF_SOURCE = "end-of-source"
+
+CONTENT_TYPE_HEADER, COLUMNS_HEADER = "content-type", "columns"
+SITE_HEADER, SENSOR_HEADER = "site", "sensor"
+SOURCE_RECORDS_HEADER, RECORDS_HEADER = "source-records", "records"
+
+_LONGEST_NAME = 255
+_MOST_COLUMNS = 1024
+
+
+class Stream(NamedTuple):
+    """What messages of one sender have in common.
+
+    `fault` is the reason why no record of it can be decoded, empty where they can; `got` says what was found instead.
+    """
+
+    content_type: str
+    columns: tuple[str, ...] = ()
+    site: str = ""
+    sensor: str = ""
+    fault: str = ""
+    got: str = ""
+
+    @property
+    def ends(self) -> bool:
+        """Whether its messages are end-of-source marks."""
+        return self.content_type == END_OF_SOURCE
+
+    @property
+    def key(self) -> str:
+        """The Kafka key of its messages."""
+        return f"{self.site}/{self.sensor}"
+
+
+class RawMessage(NamedTuple):
+    """One message of `raw`."""
+
+    partition: int
+    offset: int
+    timestamp_us: int
+    stream: Stream
+    payload: bytes
+    source_records: bytes | None = None
+    traceparent: bytes | None = None
+
+
+def _name(value: bytes | None) -> str:
+    """A site's or sensor's name, empty where it is none."""
+    if value is None or len(value) > _LONGEST_NAME:
+        return ""
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+    return "" if any(ord(letter) < 32 or ord(letter) == 127 for letter in text) else text
+
+
+def _columns(value: bytes | None) -> tuple[str, ...]:
+    """Column names, none where the header is not a JSON list of different texts."""
+    try:
+        names = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return ()
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return ()
+    return tuple(names) if len(set(names)) == len(names) <= _MOST_COLUMNS else ()
+
+
+def stream_of(
+    content_type: bytes | None, columns: bytes | None, site: bytes | None, sensor: bytes | None
+) -> Stream:
+    """What a message's headers say, and the first thing wrong with them."""
+    kind = (content_type or b"").decode("utf-8", "replace")[:_LONGEST_NAME]
+    site_name, sensor_name = _name(site), _name(sensor)
+    if kind not in (*CONTENT_TYPES, END_OF_SOURCE):
+        return Stream(kind, (), site_name, sensor_name, "content_type", f"content-type {kind or 'nothing'}")
+    if not site_name or not sensor_name:
+        return Stream(kind, (), site_name, sensor_name, "origin", f"site {site!r}, sensor {sensor!r}"[:_LONGEST_NAME])
+    if kind not in DELIMITED:
+        return Stream(kind, (), site_name, sensor_name)
+    names = _columns(columns)
+    if names:
+        return Stream(kind, names, site_name, sensor_name)
+    return Stream(kind, (), site_name, sensor_name, "columns", f"header columns {columns!r}"[:_LONGEST_NAME])

@@ -1,0 +1,134 @@
+"""IP protocols by name, EtherTypes by name, and TCP connection states derived from flags."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.fields import load
+
+Mask = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.int64]
+
+# IANA's protocol numbers, by the names that sensors write; lower case.
+IP_PROTOCOLS: dict[str, int] = {
+    "icmp": 1,
+    "igmp": 2,
+    "ggp": 3,
+    "ipip": 4,
+    "ipencap": 4,
+    "tcp": 6,
+    "egp": 8,
+    "igp": 9,
+    "udp": 17,
+    "dccp": 33,
+    "ipv6": 41,
+    "rsvp": 46,
+    "gre": 47,
+    "esp": 50,
+    "ah": 51,
+    "icmp6": 58,
+    "icmpv6": 58,
+    "ipv6-icmp": 58,
+    "eigrp": 88,
+    "ospf": 89,
+    "pim": 103,
+    "vrrp": 112,
+    "l2tp": 115,
+    "sctp": 132,
+    "udplite": 136,
+}
+ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
+WITH_PORTS = (TCP, UDP, 33, 132, 136)
+
+ETHER_TYPES: dict[str, int] = {
+    "arp": 0x0806,
+    "rarp": 0x8035,
+    "lldp": 0x88CC,
+    "profinet": 0x8892,
+    "pn": 0x8892,
+    "pn_io": 0x8892,
+    "pn-io": 0x8892,
+    "mrp": 0x88E3,
+    "ethercat": 0x88A4,
+    "goose": 0x88B8,
+    "ptp": 0x88F7,
+    "eapol": 0x888E,
+    "vlan": 0x8100,
+}
+IP4_ETHER_TYPE, IP6_ETHER_TYPE = 0x0800, 0x86DD
+
+FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
+
+CONN_STATES = load("flow").field("conn_state").enum
+
+
+def lookup(names: pa.StringArray, table: dict[str, int]) -> tuple[Numbers, Mask]:
+    """Numbers of lower-case names in `table`, and which were found."""
+    places = pc.index_in(names, pa.array(table, pa.string()))
+    found = places.is_valid().to_numpy(zero_copy_only=False)
+    numbers = np.array(list(table.values()), np.int64)
+    return numbers[places.fill_null(0).to_numpy()], found
+
+
+def ip_protocols(names: pa.StringArray) -> tuple[Numbers, Mask]:
+    """IP protocol numbers of names or decimal numbers, and which are one."""
+    numbers, found = lookup(names, IP_PROTOCOLS)
+    if not found.all():
+        decimal = pc.match_substring_regex(names, "^0*[0-9]{1,3}$").fill_null(False)
+        read = pc.if_else(decimal, names, "0").cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        is_number = decimal.to_numpy(zero_copy_only=False) & (read <= 255) & ~found
+        numbers, found = np.where(is_number, read, numbers), found | is_number
+    return numbers, found
+
+
+def derive_conn_states(protocol: Numbers, fwd: Numbers, rev: Numbers, replied: Mask, known: Mask) -> pa.StringArray:
+    """Zeek's connection state from each side's flags, whose order is unknown.
+
+    Parameters
+    ----------
+    protocol : (n,) IP protocol, 0 where there is no IP.
+    fwd, rev : (n,) OR of the originator's and responder's TCP flags.
+    replied : (n,) whether the responder sent anything.
+    known : (n,) whether the sensor tells flags at all.
+
+    UDP and ICMP are SF, as in the KDD data; other protocols, and TCP that shows no opening, OTH.
+    """
+    both = (fwd & SYN > 0) & (rev & SYN > 0)
+    opened = (fwd & SYN > 0) & (rev & SYN == 0)
+    conditions = [
+        opened & (rev & RST > 0),
+        opened & (fwd & RST > 0),
+        opened & (fwd & FIN > 0),
+        opened & ~replied,
+        both & (fwd & RST > 0),
+        both & (rev & RST > 0),
+        both & (fwd & FIN > 0) & (rev & FIN > 0),
+        both & (fwd & FIN > 0),
+        both & (rev & FIN > 0),
+        both,
+    ]
+    states = ["REJ", "RSTOS0", "SH", "S0", "RSTO", "RSTR", "SF", "S2", "S3", "S1"]
+    index = {state: place for place, state in enumerate(CONN_STATES)}
+    chosen = np.select(conditions, [index[state] for state in states], index["OTH"])
+    chosen = np.where((protocol == TCP) & known, chosen, index["OTH"])
+    chosen = np.where(np.isin(protocol, (UDP, ICMP, ICMP6)), index["SF"], chosen)
+    return pa.array(CONN_STATES).take(pa.array(chosen))
+
+
+QUALITY = ("gap", "no_bytes", "no_flags", "no_ports", "no_rev", "non_ip")
+_QUALITIES = pa.array(
+    [
+        ",".join(name for place, name in enumerate(QUALITY) if mask >> place & 1)
+        for mask in range(1 << len(QUALITY))
+    ]
+)
+
+
+def qualities(**missing: Mask) -> pa.StringArray:
+    """The `quality` column from one mask per word of QUALITY; words that are not given are never set."""
+    first = next(iter(missing.values()))
+    bits = np.zeros(len(first), np.int64)
+    for name, rows in missing.items():
+        bits |= rows.astype(np.int64) << QUALITY.index(name)
+    return _QUALITIES.take(pa.array(bits))

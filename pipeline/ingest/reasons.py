@@ -1,0 +1,53 @@
+"""Why a record is rejected: stable short codes, counted by telemetry and searched for in `rejects`.
+
+The table's order is fixed: compiled code and the arrays of one decode call name a reason by its index.
+"""
+
+REASONS: dict[str, str] = {
+    "": "",
+    # The message
+    "content_type": "a content-type of zeek-conn+json, zeek-conn+tsv, suricata-eve+json, icsflow+csv",
+    "origin": "headers site and sensor, each 1..255 bytes of text without control characters",
+    # The record's form
+    "not_json": "one JSON object a line",
+    "not_utf8": "UTF-8",
+    "too_deep": "JSON nested at most 32 deep",
+    "duplicate_key": "every key once",
+    "columns": "the fields that header `columns` names, with those the format cannot do without",
+    "too_big": "at most 1048576 bytes",
+    "not_a_flow": "event_type flow",
+    # Its values
+    "time_missing": "the time of its first and last packet",
+    "time": "seconds since the epoch or an ISO 8601 date and time",
+    "time_range": "a time from 1970 to 9999",
+    "negative_duration": "an end that is not before the start",
+    "duration_range": "at most one year",
+    "future": "an end at most max_future_us after the message was sent",
+    "address": "an IPv4, IPv6 or MAC address",
+    "mac": "MAC addresses, separated by /",
+    "protocol": "an IP protocol's name or number",
+    "port_range": "0..65535",
+    "icmp_range": "0..255",
+    "vlan_range": "0..4095",
+    "flags_range": "TCP flags from 00 to ff",
+    "conn_state": "one of Zeek's 13 connection states",
+    "count": "a whole number",
+    "count_range": "0..1152921504606846976",
+    "measure": "a number",
+    "measure_range": "a number within the field's range",
+    "text": "text of at most 1024 bytes without control characters",
+    "missing": "a value: the format always has one",
+}
+
+CODES: tuple[str, ...] = tuple(REASONS)
+INDEX: dict[str, int] = {code: index for index, code in enumerate(CODES)}
+
+# For compiled code, which cannot look them up.
+NOT_JSON = 3
+NOT_UTF8 = 4
+TOO_DEEP = 5
+DUPLICATE_KEY = 6
+COLUMNS = 7
+TOO_BIG = 8
+
+MAX_RECORD_BYTES = 1_048_576
