@@ -1,5 +1,6 @@
 """The only file that reads the environment: typed, frozen settings (environment > one YAML file > defaults)."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,7 @@ class Settings(BaseSettings):
     state_uri: Path = Field(Path("var/state"), description="Folder of window and incident state.")
     archive_uri: Path = Field(Path("var/archive"), description="Folder of the Parquet archive.")
     registry_uri: Path = Field(Path("var/models"), description="Folder of trained models.")
+    samples_uri: Path = Field(Path("var/samples"), description="Folder of the samples retrain keeps.")
 
     # Event time
     lateness_us: int = Field(2_000_000, ge=0, description="How long a sensor's later flows may overtake earlier ones.")
@@ -46,6 +48,7 @@ class Settings(BaseSettings):
     score_group_messages: Positive = Field(64, description="Most features messages scored in one transaction.")
     state_every_messages: Positive = Field(200, description="State is saved after this many messages ...")
     state_every_s: float = Field(1.0, gt=0, description="... or this long after the last save, if anything came.")
+    samples_rows: Positive = Field(2_000_000, description="Samples kept for retraining; the oldest go first.")
     archive_rows_per_file: Positive = Field(131_072, description="A Parquet file is closed after this many rows.")
 
     # Scoring
@@ -70,6 +73,14 @@ class Settings(BaseSettings):
     def lateness_of(self, site: str) -> int:
         """Lateness of a site, in microseconds."""
         return self.site_lateness_us.get(site, self.lateness_us)
+
+    def variables(self) -> dict[str, str]:
+        """These settings as environment variables, for a process we start."""
+        plain = self.model_dump(mode="json", exclude_defaults=True)
+        return {
+            f"FOREBAY_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in plain.items()
+        }
 
     @classmethod
     def settings_customise_sources(

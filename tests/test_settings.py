@@ -61,3 +61,11 @@ def test_secrets_are_not_shown() -> None:
     done = show(FOREBAY_SECURITY='{"sasl.password": "hunter2", "sasl.username": "me"}')
     assert "hunter2" not in done.stdout + done.stderr
     assert '"sasl.username":"me"' in done.stdout
+
+
+def test_settings_reach_a_child_process_as_variables() -> None:
+    given = load_settings(partitions=3, site_lateness_us={"a": 1}, state_uri=Path("here"), metrics_port=0)
+    done = show(**given.variables())
+    assert '"partitions":3' in done.stdout
+    assert '"site_lateness_us":{"a":1}' in done.stdout
+    assert '"state_uri":"here"' in done.stdout

@@ -1,7 +1,6 @@
 """The rooms as processes of their own: started, waited for, stopped, and gone afterwards."""
 
 import ctypes
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import Failed
+from pipeline.settings import inherited_environment
 
 ROOMS = ("ingest", "featurize", "score", "alert", "archive", "retrain")
 READY = '"event": "ready"'
@@ -59,7 +59,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
-                env={**os.environ, **self.environment},
+                env=inherited_environment(self.environment),
                 # Its own session: Ctrl-C reaches the demo alone, which then lets the rooms finish in order.
                 start_new_session=True,
                 preexec_fn=_die_with_parent,

@@ -67,24 +67,15 @@ def settings_for(options: Options, bootstrap: str) -> Settings:
         state_uri=options.folder / "state",
         archive_uri=options.folder / "archive",
         registry_uri=options.folder / "models",
+        samples_uri=options.folder / "samples",
         trace_file=options.folder / "traces.jsonl",
         metrics_port=0,
     )
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """The same settings for the rooms' processes."""
-    return {
-        "FOREBAY_BOOTSTRAP": settings.bootstrap,
-        "FOREBAY_TOPIC_PREFIX": settings.topic_prefix,
-        "FOREBAY_STATE_URI": str(settings.state_uri),
-        "FOREBAY_ARCHIVE_URI": str(settings.archive_uri),
-        "FOREBAY_REGISTRY_URI": str(settings.registry_uri),
-        "FOREBAY_TRACE_FILE": str(settings.trace_file),
-        "FOREBAY_METRICS_PORT": "0",
-        # Small batches on few cores: more threads only fight each other.
-        "OMP_NUM_THREADS": "1",
-    }
+def room_environment(settings: Settings) -> dict[str, str]:
+    """The same settings for the rooms' processes; small batches on few cores: more threads only fight each other."""
+    return {**settings.variables(), "OMP_NUM_THREADS": "1"}
 
 
 def run(options: Options, console: Console) -> dict[str, Any]:
@@ -100,7 +91,7 @@ def run(options: Options, console: Console) -> dict[str, Any]:
         with kafka(options, view) as bootstrap:
             settings = settings_for(options, bootstrap)
             topics.create(settings)
-            processes = Processes(logs, environment(settings))
+            processes = Processes(logs, room_environment(settings))
             try:
                 view.phase("starting the rooms: " + ", ".join(ROOMS))
                 rooms = [processes.start(room, room, "run") for room in ROOMS]

@@ -106,7 +106,7 @@ class Watch:
         uid = document["finding_info"]["uid"]
         known = self.alerts.get(uid)
         if known is None:
-            self.alerts[uid] = SeenAlert(document, revision, now_s, document["unmapped"]["members"])
+            self.alerts[uid] = SeenAlert(document, revision, now_s, document["unmapped"]["flows"])
             return self.alerts[uid]
         if revision > known.revision:
             known.document, known.revision = document, revision

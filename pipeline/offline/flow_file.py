@@ -1,0 +1,100 @@
+"""A file in, features, scores and alerts out, without Kafka: the rooms' own functions, composed."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.featurize.feature_set import FEATURE_SET
+from pipeline.featurize.sensor import featurize_file_rows
+from pipeline.ingest.offline_rows import Decoded, decode_file
+from pipeline.settings import Settings
+from pipeline.wire import batches
+
+if TYPE_CHECKING:
+    from models.score import Scorer
+
+NO_ROWS = batches.empty("features", FEATURE_SET.width)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowFile:
+    """What became of a file's records: `rows` are of the `features` schema, or `scored` once a model has seen them."""
+
+    decoded: Decoded
+    rows: pa.RecordBatch
+    incidents: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def on_time(self) -> pa.RecordBatch:
+        """The accepted records, in the order of the file."""
+        kept = self.rows.filter(pc.equal(self.rows.column("late_by_us"), 0))
+        return kept.take(pc.sort_indices(kept.column("source_record")))
+
+    def counts(self) -> dict[str, int]:
+        """The last line of stdout: `accepted + rejected + late = read`."""
+        late = int(pc.sum(pc.greater(self.rows.column("late_by_us"), 0)).as_py() or 0)
+        scored = "suspect" in self.rows.schema.names
+        return {
+            "read": self.decoded.records,
+            "accepted": self.rows.num_rows - late,
+            "rejected": self.decoded.rejects.num_rows,
+            "late": late,
+            "suspects": int(pc.sum(self.rows.column("suspect")).as_py() or 0) if scored else 0,
+            "incidents": len(self.incidents),
+        }
+
+
+def read(
+    path: str, settings: Settings, content_type: str | None, site: str, sensor: str | None, arrival_order: bool
+) -> Decoded:
+    """Decode a file as ingest would; `-` is standard input."""
+    return decode_file(
+        path if path == "-" else Path(path),
+        content_type=content_type,
+        site=site,
+        sensor=sensor,
+        arrival_order=arrival_order,
+        ingest_ts_us=time.time_ns() // 1_000,
+        max_future_us=settings.max_future_us,
+    )
+
+
+def featurize(decoded: Decoded, settings: Settings) -> FlowFile:
+    """The file's flows with their features."""
+    if decoded.flows.num_rows == 0:
+        return FlowFile(decoded, NO_ROWS)
+    return FlowFile(decoded, featurize_file_rows(decoded.flows, settings.lateness_of(decoded.site)))
+
+
+def score(file: FlowFile, scorer: "Scorer") -> FlowFile:
+    """The same with scores, classes and p-values, and the incidents the suspects make."""
+    from pipeline.alert.explain import read_baseline
+    from pipeline.alert.incidents import incidents_of
+    from pipeline.score.scored import scored_rows
+
+    rows = scored_rows(file.rows, scorer)
+    baseline = read_baseline(scorer.manifest)
+    return replace(file, rows=rows, incidents=tuple(incidents_of([rows], baseline_of=lambda _model: baseline)))
+
+
+def write_parquet(rows: pa.RecordBatch, path: Path) -> None:
+    """One row per record: the normalised fields, each feature by its name, then what the model says."""
+    matrix = batches.matrix(rows) if rows.num_rows else np.empty((0, FEATURE_SET.width), np.float32)
+    names = [name for name in rows.schema.names if name != "features"]
+    said = [name for name in ("score", "class", "novelty", "p_value", "suspect", "model") if name in names]
+    flow = [name for name in names if name not in said]
+    columns = {name: rows.column(name) for name in flow}
+    columns.update((name, pa.array(np.ascontiguousarray(matrix[:, at]))) for at, name in enumerate(FEATURE_SET.names))
+    columns.update((name, rows.column(name)) for name in said)
+    table = pa.table(columns).replace_schema_metadata(
+        {"feature_set": FEATURE_SET.name, "feature_hash": FEATURE_SET.hash}
+    )
+    partial = path.with_name(path.name + ".partial")
+    pq.write_table(table, partial, compression="zstd")
+    partial.replace(path)

@@ -1,0 +1,112 @@
+"""The whole flow as processes on a real broker, for tests that end some of them the hard way."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from confluent_kafka import Consumer, TopicPartition
+
+from pipeline.archive.verify import account
+from pipeline.demo.rooms import Processes, Room
+from pipeline.demo.run import room_environment
+from pipeline.kafka import clients, topics
+from pipeline.settings import Settings, load_settings
+
+ROOMS = ("ingest", "featurize", "score", "alert", "archive", "retrain")
+
+
+@dataclass
+class Flow:
+    """Six rooms, one broker, one folder."""
+
+    settings: Settings
+    processes: Processes
+    rooms: dict[str, Room]
+
+    def kill(self, name: str) -> None:
+        """SIGKILL one room and start it again."""
+        room = self.rooms[name]
+        os.kill(room.process.pid, signal.SIGKILL)
+        room.process.wait(10)
+        self.processes.running.remove(room)
+        self.rooms[name] = self.processes.start(name, name, "run")
+        self.processes.wait_ready([self.rooms[name]], 60)
+
+    def archived(self) -> int:
+        """Records in closed files."""
+        return sum(row["accepted"] + row["late"] + row["rejected"] for row in account(self.settings.archive_uri))
+
+    def wait_archived(self, records: int, timeout_s: float) -> None:
+        """Until that many records are in closed files."""
+        deadline = time.monotonic() + timeout_s
+        while (now := self.archived()) < records:
+            self.processes.check()
+            assert time.monotonic() < deadline, f"{now} of {records} records archived; logs: {self.processes.logs}"
+            time.sleep(0.2)
+
+
+@contextmanager
+def running(kafka: str, prefix: str, folder: Path) -> Iterator[Flow]:
+    """All rooms, ready; all gone afterwards."""
+    logs = folder / "logs"
+    logs.mkdir(parents=True)
+    settings = load_settings(
+        bootstrap=kafka,
+        topic_prefix=prefix,
+        partitions=2,
+        state_uri=folder / "state",
+        archive_uri=folder / "archive",
+        registry_uri=folder / "models",
+        samples_uri=folder / "samples",
+        trace_file=folder / "traces.jsonl",
+        metrics_port=0,
+        archive_rows_per_file=1_000,
+    )
+    topics.create(settings)
+    processes = Processes(logs, room_environment(settings))
+    try:
+        rooms = {name: processes.start(name, name, "run") for name in ROOMS}
+        processes.wait_ready(list(rooms.values()), 90)
+        yield Flow(settings, processes, rooms)
+    finally:
+        processes.stop()
+
+
+def send(flow: Flow, path: Path, sensor: str, speed: str = "max") -> None:
+    """Send one sensor's file and wait for the sender."""
+    arguments = ("flow", "send", str(path), "--site", "westermo", "--sensor", sensor, "--speed", speed)
+    sender = flow.processes.start(f"send-{sensor}", *arguments)
+    assert sender.process.wait(120) == 0, sender.last_words()
+
+
+def copy_raw(source: Settings, target: Settings, messages_per_s: int | None = None) -> Iterator[int]:
+    """Write one run's `raw` into another's, same partitions, offsets and timestamps; yields how many so far."""
+    reader: Consumer = clients.reader(source, "copy")
+    ends = {
+        partition: reader.get_watermark_offsets(TopicPartition(source.topics.raw, partition), timeout=10)[1]
+        for partition in range(source.partitions)
+    }
+    reader.assign([TopicPartition(source.topics.raw, partition, 0) for partition in ends])
+    producer = clients.producer(target, "copy")
+    total, copied, started = sum(ends.values()), 0, time.monotonic()
+    while copied < total:
+        for message in reader.consume(50, 1.0):
+            clients.raise_for(message)
+            producer.produce(
+                target.topics.raw,
+                value=message.value(),
+                key=message.key(),
+                headers=message.headers(),
+                partition=message.partition() or 0,
+                timestamp=message.timestamp()[1],
+            )
+            copied += 1
+        producer.flush(30)
+        yield copied
+        if messages_per_s is not None:
+            time.sleep(max(0.0, copied / messages_per_s - (time.monotonic() - started)))
+    reader.close()
