@@ -3,7 +3,6 @@
 A zombie may write an older pointer after a newer one, so the highest position counts, not the latest record.
 """
 
-import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
@@ -11,7 +10,7 @@ import orjson
 from confluent_kafka import OFFSET_BEGINNING, Message, Producer, TopicPartition
 
 from pipeline.errors import BadData, Failed
-from pipeline.kafka import clients
+from pipeline.kafka import clients, tail
 from pipeline.settings import Settings
 
 
@@ -68,35 +67,16 @@ def read(
 ) -> dict[int, list[Pointer]]:
     """Every pointer of these partitions, newest first; Failed where the topic cannot be read to its end in time."""
     found: dict[int, list[Pointer]] = {partition: [] for partition in partitions}
-    reader = clients.reader(settings, "pointers")
+    reader = clients.reader(settings, "pointers", **tail.EOF_EVENTS)
     try:
-        ends = {
-            partition: reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=timeout_s)[1]
-            for partition in found
-        }
         reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in found])
-        deadline = time.monotonic() + timeout_s
-        while not _reached(reader.position([TopicPartition(topic, partition) for partition in found]), ends):
-            if time.monotonic() > deadline:
-                raise Failed(f"{topic}: not read to its end within {timeout_s:g} s; check the brokers")
-            for message in reader.consume(1000, 0.1):
-                value = clients.raise_for(message).value()
-                if value is not None:
-                    found[_partition(message)].append(Pointer.decode(value))
+        for message in tail.read_to(reader, topic, tail.ends(settings, topic, found, timeout_s), timeout_s):
+            value = message.value()
+            if value is not None:
+                found[message.partition() or 0].append(Pointer.decode(value))
     finally:
         reader.close()
     return {partition: by_position(pointers) for partition, pointers in found.items()}
-
-
-def _partition(message: Message) -> int:
-    number = message.partition()
-    assert number is not None  # noqa: S101 - a consumed message has one
-    return number
-
-
-def _reached(positions: list[TopicPartition], ends: dict[int, int]) -> bool:
-    """Whether every partition is read to its end; an empty one never gets a position."""
-    return all(ends[at.partition] == 0 or at.offset >= ends[at.partition] for at in positions)
 
 
 def write(producer: Producer, topic: str, pointers: Iterable[Pointer]) -> None:

@@ -1,0 +1,44 @@
+"""Reading a topic from where a reader stands to where it ends now, transactions and all."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # its types do not say that it exports it
+
+from pipeline.errors import Failed
+from pipeline.kafka.clients import admin
+from pipeline.settings import Settings
+
+# A reader given to `read_to` needs this: only the end of a partition tells where control records end.
+EOF_EVENTS = {"enable.partition.eof": True}
+
+
+def ends(settings: Settings, topic: str, partitions: Iterable[int], timeout_s: float = 30.0) -> dict[int, int]:
+    """End offset of each partition, records of transactions still open included."""
+    asked = admin(settings).list_offsets(
+        {TopicPartition(topic, partition): OffsetSpec.latest() for partition in partitions},  # type: ignore[no-untyped-call]
+        isolation_level=IsolationLevel.READ_UNCOMMITTED,
+        request_timeout=timeout_s,
+    )
+    return {at.partition: answer.result(timeout_s).offset for at, answer in asked.items()}
+
+
+def read_to(reader: Consumer, topic: str, ends_at: dict[int, int], timeout_s: float = 30.0) -> Iterator[Message]:
+    """Messages of an assigned reader (made with EOF_EVENTS) until each partition's end is reached.
+
+    Waits for transactions that were open when the ends were asked for. Failed where that takes longer than `timeout_s`.
+    """
+    missing = {partition: end for partition, end in ends_at.items() if end > 0}
+    deadline = time.monotonic() + timeout_s
+    while missing:
+        if time.monotonic() > deadline:
+            raise Failed(f"{topic}: not read to its end within {timeout_s:g} s, left: {missing}; check the brokers")
+        for message in reader.consume(1000, 0.05):
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(error)
+            elif (message.offset() or 0) >= missing.get(message.partition() or 0, 0):
+                missing.pop(message.partition() or 0, None)

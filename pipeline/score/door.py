@@ -1,0 +1,295 @@
+"""Room 3's door: features in, suspects, archive and retrain out, one Kafka transaction a group of messages."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+import torch
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from pipeline.errors import Failed
+from pipeline.kafka import clients
+from pipeline.score.group import Features, encoded, expect_features, read, score_group
+from pipeline.score.models_topic import PARTITION as MODELS_PARTITION
+from pipeline.score.models_topic import ModelsTopic
+from pipeline.score.place import Place
+from pipeline.score.promotions import vote
+from pipeline.score.scoring import Shelf, choose_device
+from pipeline.settings import Settings
+from pipeline.shutdown import Stop
+from pipeline.telemetry import Telemetry, configure, log, start
+from pipeline.telemetry.traceparent import HEADER as TRACEPARENT
+from pipeline.wire.batches import CONTENT_TYPE
+
+IDLE_S = 0.1
+WAIT_FOR_DECISION_S = 0.05
+GAUGES_EVERY_S = 1.0
+PATIENCE_S = 60.0
+
+
+@dataclass
+class Group:
+    """Messages read together, sorted out."""
+
+    ready: list[tuple[Message, Features]] = field(default_factory=list)
+    places: dict[int, Place] = field(default_factory=dict)
+    """Where each partition stands once `ready` is scored."""
+    blocked: dict[int, int] = field(default_factory=dict)
+    """Partition → offset of the first message that must wait for a promotion to be decided."""
+
+
+class Door:
+    """The worker: what it holds of each partition is a place, and nothing else."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._log = log("score")
+        device, why = choose_device(settings.device)
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self._shelf = Shelf(settings.model, settings.registry_uri, device)
+        self._log.info("model", id=self._shelf.first.model.id, device=device, device_why=why)
+        telemetry.gauge("forebay_model_info", 1, model=self._shelf.first.model.id, device=device)
+        self._topic = settings.topics.features
+        self._outputs = (settings.topics.suspects, settings.topics.archive, settings.topics.retrain)
+        self._places: dict[int, Place] = {}
+        self._checked: set[str] = set()
+        self._gauged_at = 0.0
+        self._partitions = self._partition_count()
+        self._models = ModelsTopic(settings, self._partitions)
+        self._producer = clients.transactional_producer(settings, "score")
+        self._consumer = clients.consumer(settings, "score")
+
+    def _partition_count(self) -> int:
+        found = clients.admin(self._settings).list_topics(self._topic, timeout=10).topics[self._topic]
+        if not found.partitions:
+            raise Failed(f"topic {self._topic} does not exist; create the topics with `forebay topic create`")
+        return len(found.partitions)
+
+    def run(self, stop: Stop) -> None:
+        """Until `stop` is requested; raises what stopped it otherwise, its offsets unmoved."""
+        self._models.catch_up()
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        )
+        try:
+            while not stop.requested:
+                messages = self._read_some()
+                self._models.look()
+                self._vote()
+                group = self._sorted_out(messages)
+                if self._score(group) and group.blocked:
+                    self._put_back(group)
+                self._gauges()
+        finally:
+            self._models.close()
+            self._consumer.close()
+
+    # ---- partitions
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._take_places([at.partition for at in partitions])
+        consumer.assign(
+            [TopicPartition(self._topic, at.partition, self._places[at.partition].offset) for at in partitions]
+        )
+        self._log.info(
+            "ready", partitions=[at.partition for at in partitions], metrics_port=self._telemetry.metrics_port
+        )
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for at in partitions:
+            self._places.pop(at.partition, None)
+        consumer.unassign()
+
+    def _take_places(self, partitions: list[int]) -> None:
+        """Where these partitions stand, from the group's committed offsets; waits for transactions still open.
+
+        The votes are read after that: a former owner cast them together with the partition's offset.
+        """
+        asked = [TopicPartition(self._topic, partition) for partition in partitions]
+        for at in self._consumer.committed(asked, timeout=PATIENCE_S) if asked else []:
+            if at.error is not None:
+                raise KafkaException(at.error)
+            if at.offset >= 0:
+                where = f"{self._topic}[{at.partition}]"
+                self._places[at.partition] = Place.committed(at.offset, at.metadata, where)
+            else:
+                first, _end = self._consumer.get_watermark_offsets(at, timeout=PATIENCE_S)
+                self._places[at.partition] = Place(first)
+        self._models.catch_up()
+
+    # ---- reading
+
+    def _read_some(self) -> list[Message]:
+        """At most a group of messages: what is there, or the first one that comes."""
+        messages = self._consumer.consume(1, IDLE_S)
+        if messages and self._settings.score_group_messages > 1:
+            messages += self._consumer.consume(self._settings.score_group_messages - 1, 0)
+        return [clients.raise_for(message) for message in messages]
+
+    def _sorted_out(self, messages: list[Message]) -> Group:
+        """What of these is to be scored now; what was seen before is dropped.
+
+        SequenceGap where one is missing, SchemaMismatch where features are not the model's.
+        """
+        group = Group()
+        bound_us = self._models.ledger.bound_us
+        for message in messages:
+            partition, offset = message.partition() or 0, message.offset() or 0
+            place = group.places.get(partition, self._places.get(partition))
+            if place is None or partition in group.blocked:
+                continue  # taken away while it was on its way, or behind one that waits
+            where = f"{self._topic}[{partition}]"
+            features = read(message.value() or b"")
+            if not place.takes(offset, features.seq, where):
+                group.places[partition] = place.past(offset)
+                self._telemetry.count("forebay_messages_dropped", room="score")
+                continue
+            if features.meta["feature_hash"] not in self._checked:
+                expect_features(self._shelf, features.meta, f"{where}@{offset}")
+                self._checked.add(features.meta["feature_hash"])
+            if bound_us is not None and features.until_us >= bound_us:
+                group.blocked[partition] = offset
+                continue
+            group.places[partition] = place.after(offset, features.seq, features.until_us)
+            group.ready.append((message, features))
+        return group
+
+    def _put_back(self, group: Group) -> None:
+        """Read blocked partitions again from the message that must wait, after a moment."""
+        for partition, offset in group.blocked.items():
+            self._consumer.seek(TopicPartition(self._topic, partition, offset))
+        self._telemetry.count("forebay_waits_for_promotion")
+        time.sleep(WAIT_FOR_DECISION_S)
+
+    # ---- scoring
+
+    def _score(self, group: Group) -> bool:
+        """Score a group and move its partitions on; False where the transaction was aborted and all is read again.
+
+        1. One forward over the rows of all messages, then routing.
+        2. In one transaction: a suspects, an archive and a retrain message for every features message, to the
+           partition number it came from, and the partitions' offsets with seq and event time beside them.
+        3. Only when that is committed: the places in memory.
+        """
+        if not group.places:
+            return True
+        started = time.perf_counter()
+        routed = score_group([features for _, features in group.ready], self._models.ledger, self._shelf)  # 1
+        self._telemetry.observe("forebay_forward_seconds", time.perf_counter() - started)
+
+        def send() -> None:
+            for (message, features), batches in zip(group.ready, routed, strict=True):
+                parent = clients.headers_of(message).get(TRACEPARENT)
+                with self._telemetry.span("score features", parent, rows=features.batch.num_rows) as span:
+                    headers: list[tuple[str, str | bytes | None]] = [
+                        ("content-type", CONTENT_TYPE),
+                        (TRACEPARENT, span.traceparent),
+                    ]
+                    for topic, payload in zip(self._outputs, encoded(batches, features.meta), strict=True):
+                        self._produce(topic, message.key(), payload, message.partition() or 0, headers)
+
+        if not self._transact(send, group.places):  # 2
+            return False
+        self._places.update(group.places)  # 3
+        self._telemetry.count("forebay_scored_rows", sum(features.batch.num_rows for _, features in group.ready))
+        self._telemetry.count("forebay_suspects", sum(batches.suspects.num_rows for batches in routed))
+        self._telemetry.observe("forebay_group_seconds", time.perf_counter() - started)
+        return True
+
+    def _produce(
+        self,
+        topic: str,
+        key: str | bytes | None,
+        payload: bytes,
+        partition: int,
+        headers: list[tuple[str, str | bytes | None]],
+    ) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, key=key, value=payload, partition=partition, headers=headers)
+                break
+            except BufferError:
+                # What is under way is bounded: wait for the broker, so that lag grows in Kafka and not in memory.
+                self._telemetry.count("forebay_producer_full", room="score")
+                self._producer.poll(0.1)
+        self._producer.poll(0)
+
+    def _vote(self) -> None:
+        """Cast the votes this worker's partitions owe, together with their offsets (protocol: `promotions`)."""
+        owed = [(one, partition) for partition in self._places for one in self._models.ledger.to_vote(partition)]
+        if not owed:
+            return
+        records = [
+            vote(
+                promotion,
+                partition,
+                self._partitions,
+                self._places[partition].scored_until_us,
+                self._shelf.unusable(promotion),
+            )
+            for promotion, partition in owed
+        ]
+
+        def send() -> None:
+            for record in records:
+                payload = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+                key = str(record["promotion"]).encode()
+                self._produce(self._settings.topics.models, key, payload, MODELS_PARTITION, [])
+
+        if self._transact(send, {partition: self._places[partition] for _, partition in owed}):
+            self._models.catch_up()
+
+    def _transact(self, send: Callable[[], None], places: dict[int, Place]) -> bool:
+        """Messages and places in one transaction; False where it had to be aborted, and everything is read again."""
+        offsets = [
+            TopicPartition(self._topic, partition, place.offset, metadata=place.metadata())
+            for partition, place in places.items()
+        ]
+        try:
+            self._producer.begin_transaction()
+            send()
+            self._producer.send_offsets_to_transaction(offsets, self._consumer.consumer_group_metadata(), PATIENCE_S)
+            self._producer.commit_transaction(PATIENCE_S)
+        except KafkaException as error:
+            if not error.args[0].txn_requires_abort():
+                raise
+            self._log.warning("transaction aborted, reading again", error=str(error.args[0]))
+            self._telemetry.count("forebay_transactions_aborted", room="score")
+            self._producer.abort_transaction(PATIENCE_S)
+            self._rewind()
+            return False
+        return True
+
+    def _rewind(self) -> None:
+        held = [at.partition for at in self._consumer.assignment()]
+        self._take_places(held)
+        for partition in held:
+            self._consumer.seek(TopicPartition(self._topic, partition, self._places[partition].offset))
+
+    def _gauges(self) -> None:
+        if time.monotonic() - self._gauged_at < GAUGES_EVERY_S:
+            return
+        self._gauged_at = time.monotonic()
+        lag = 0
+        for partition, place in self._places.items():
+            _first, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+            lag += max(0, end - place.offset)
+        self._telemetry.gauge("forebay_lag_messages", lag, room="score")
+        self._telemetry.gauge("forebay_partitions", len(self._places))
+        self._telemetry.gauge("forebay_models_held", len(self._shelf.ids))
+
+
+def run(settings: Settings) -> None:
+    """Score until asked to stop."""
+    configure(settings.log_level)
+    stop = Stop().listen()
+    clients.require_broker(settings)
+    telemetry = start("score", settings)
+    try:
+        Door(settings, telemetry).run(stop)
+        log("score").info("stopped")
+    finally:
+        telemetry.close()
