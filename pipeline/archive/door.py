@@ -1,0 +1,241 @@
+"""The door of room 5: topics `archive` and `rejects` in, files and manifests out, offsets last."""
+
+import time
+from pathlib import Path
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from pipeline import telemetry as telemetry_room
+from pipeline.archive.manifest import Progress
+from pipeline.archive.pairing import Pairing, read_rejects, read_scored
+from pipeline.archive.partition import Committed, PartitionArchive
+from pipeline.archive.streams import Limits
+from pipeline.errors import Failed, ForebayError, Misconfigured, RefusedState
+from pipeline.kafka import clients
+from pipeline.settings import Settings
+from pipeline.shutdown import Stop
+from pipeline.telemetry import logs
+from pipeline.telemetry.telemetry import Telemetry
+
+GROUP = "archive"
+MESSAGES_A_TURN = 32
+COMMIT_AT_LATEST_S = 60.0
+"""Open rows and positions are made durable at least this often: what a restart reads again, and how old Kafka's lag
+may look."""
+MOST_WAITING_BYTES = 64 * 1024 * 1024
+OVERRIDES = {
+    # Files belong to a raw partition, so both topics' same partition must be one worker's: the range assignor gives
+    # them together.
+    "group.protocol": "classic",
+    "partition.assignment.strategy": "range",
+    "session.timeout.ms": 30_000,
+    "queued.max.messages.kbytes": 65_536,
+    # A position that Kafka no longer has is rows lost: an error, never a silent jump.
+    "auto.offset.reset": "error",
+}
+
+
+class Owned:
+    """A partition this worker owns: what waits to be paired, and its archive."""
+
+    def __init__(self, archive: PartitionArchive) -> None:
+        self.archive = archive
+        self.pairing = Pairing(archive.partition, archive.progress)
+        self.committed_at = time.monotonic()
+        self.paused: set[str] = set()
+
+
+class Door:
+    """Moves messages between Kafka and the partitions' archives."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._log = logs.log(GROUP)
+        self._archive_topic, self._rejects_topic = settings.topics.archive, settings.topics.rejects
+        self._owned: dict[int, Owned] = {}
+        self._consumer = clients.consumer(settings, GROUP, **OVERRIDES)
+
+    def run(self, stop: Stop) -> None:
+        """Archive until asked to stop."""
+        self._consumer.subscribe(
+            [self._archive_topic, self._rejects_topic],
+            on_assign=self._assign,
+            on_revoke=self._revoke,
+            on_lost=self._lose,
+        )
+        try:
+            while not stop.requested:
+                for message in self._consumer.consume(MESSAGES_A_TURN, 0.2):
+                    self._offer(message)
+                for owned in list(self._owned.values()):
+                    self._advance(owned)
+            for owned in self._owned.values():
+                self._commit(owned)
+        finally:
+            self._consumer.close()
+
+    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Take partitions over: claim each, and read both topics on from where its last manifest says."""
+        of = {
+            topic: {one.partition for one in partitions if one.topic == topic}
+            for topic in (self._archive_topic, self._rejects_topic)
+        }
+        if of[self._archive_topic] != of[self._rejects_topic]:
+            raise Misconfigured(
+                f"topics {self._archive_topic} and {self._rejects_topic}: assigned partitions {of}, expected the "
+                f"same ones; "
+                "give both topics the same partition count (`forebay topic check`)"
+            )
+        positions = []
+        for partition in sorted(of[self._archive_topic]):
+            archive = PartitionArchive(
+                self._settings.archive_uri,
+                partition,
+                Limits(self._settings.archive_rows_per_file),
+                self._settings.instance_id,
+            )
+            self._owned[partition] = Owned(archive)
+            positions += start_positions(archive.progress, partition, self._archive_topic, self._rejects_topic)
+        consumer.assign(positions)
+        self._log.info(
+            "ready",
+            partitions=sorted(self._owned),
+            metrics_port=self._telemetry.metrics_port,
+            archive=str(self._settings.archive_uri),
+        )
+
+    def _revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Give partitions back: what was taken in is made durable, so that the next owner goes on from there."""
+        for partition in {one.partition for one in partitions}:
+            owned = self._owned.pop(partition, None)
+            if owned is not None:
+                self._commit(owned)
+
+    def _lose(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Another worker owns these partitions already: drop what is not durable, it reads that again."""
+        for partition in {one.partition for one in partitions}:
+            self._owned.pop(partition, None)
+
+    def _offer(self, message: Message) -> None:
+        error = message.error()
+        if error is not None:
+            if error.code() == KafkaError._AUTO_OFFSET_RESET:
+                raise RefusedState(
+                    f"{message.topic()}[{message.partition()}]: Kafka no longer has the position the archive was at "
+                    f"({error.str()}); "
+                    "rows were lost to retention: archive into a new folder, and raise the topic's retention"
+                )
+            raise KafkaException(error)
+        partition, offset, payload = message.partition(), message.offset(), message.value()
+        owned = self._owned.get(-1 if partition is None else partition)
+        if owned is None or offset is None:
+            return
+        try:
+            if message.topic() == self._archive_topic:
+                traceparent = clients.headers_of(message).get("traceparent")
+                owned.pairing.offer_scored(read_scored(offset, payload or b"", owned.archive.partition, traceparent))
+            else:
+                owned.pairing.offer_rejects(offset, read_rejects(payload or b""))
+        except ForebayError as refused:
+            raise Failed(f"{message.topic()}[{partition}]@{offset}: {refused}") from refused
+
+    def _advance(self, owned: Owned) -> None:
+        """Take in what is complete; commit where a file closed, much is held in memory, or it has been long."""
+        partition = owned.archive.partition
+        while (paired := owned.pairing.next()) is not None:
+            scored = paired.scored
+            with self._telemetry.span(
+                "process archive",
+                parent=scored.traceparent,
+                partition=partition,
+                offset=scored.offset,
+                rows=len(scored.rows),
+            ):
+                owned.archive.take(paired)
+            late = int((scored.rows.column("late_by_us").to_numpy() > 0).sum())
+            rejects = sum(len(rows) for rows in paired.rejects)
+            for table, rows in (("flows", len(scored.rows) - late), ("late", late), ("rejects", rejects)):
+                self._telemetry.count("forebay_archive_rows", rows, table=table)
+            if len(scored.rows):
+                sent_us = int(scored.rows.column("ingest_ts_us").to_numpy().min())
+                self._telemetry.observe("forebay_archive_latency_seconds", max(0.0, time.time() - sent_us / 1e6))
+            if owned.archive.due:
+                self._commit(owned)
+        if owned.archive.moved and time.monotonic() - owned.committed_at >= COMMIT_AT_LATEST_S:
+            self._commit(owned)
+        self._hold_back(owned)
+
+    def _hold_back(self, owned: Owned) -> None:
+        """Stop reading one topic while too much of it waits for the other: memory stays bounded, the lag shows."""
+        full = owned.pairing.waiting_bytes >= MOST_WAITING_BYTES
+        partition = owned.archive.partition
+        wanted = set()
+        if full and owned.pairing.waits_for_rejects:
+            wanted.add(self._archive_topic)
+        if full and owned.pairing.waits_for_scored:
+            wanted.add(self._rejects_topic)
+        if wanted == owned.paused:
+            return
+        self._telemetry.gauge("forebay_archive_held_back", len(wanted), partition=str(partition))
+        resumed = [TopicPartition(topic, partition) for topic in owned.paused - wanted]
+        if resumed:
+            self._consumer.resume(resumed)
+        held = [TopicPartition(topic, partition) for topic in wanted - owned.paused]
+        if held:
+            self._consumer.pause(held)
+        owned.paused = wanted
+
+    def _commit(self, owned: Owned) -> None:
+        """The archive first, then Kafka's offsets: those only tell operators how far it is."""
+        owned.committed_at = time.monotonic()
+        if not owned.archive.moved:
+            return
+        started = time.perf_counter()
+        committed = owned.archive.commit()
+        self._telemetry.observe("forebay_archive_commit_seconds", time.perf_counter() - started)
+        self._report(owned.archive.partition, committed)
+        positions = start_positions(
+            committed.progress, owned.archive.partition, self._archive_topic, self._rejects_topic
+        )
+        try:
+            self._consumer.commit(offsets=[one for one in positions if one.offset >= 0], asynchronous=True)
+        except KafkaException as error:
+            # The archive goes on from its manifests; these offsets are for lag metrics only.
+            self._log.warning("offsets not committed", partition=owned.archive.partition, error=str(error))
+
+    def _report(self, partition: int, committed: Committed) -> None:
+        for entry in committed.files:
+            self._telemetry.count("forebay_archive_files", 1, table=entry.table)
+            self._telemetry.count("forebay_archive_bytes", entry.bytes, table=entry.table)
+        self._telemetry.gauge("forebay_archive_open_rows", committed.open_rows, partition=str(partition))
+        if committed.files:
+            self._log.info(
+                "files closed",
+                partition=partition,
+                files=len(committed.files),
+                rows=sum(entry.rows for entry in committed.files),
+                through=committed.progress.through,
+            )
+
+
+def start_positions(progress: Progress, partition: int, archive: str, rejects: str) -> list[TopicPartition]:
+    """Where to read a partition of both topics on from."""
+    offsets = ((archive, progress.archive_next), (rejects, progress.rejects_next))
+    return [TopicPartition(topic, partition, OFFSET_BEGINNING if at is None else at) for topic, at in offsets]
+
+
+def run(settings: Settings) -> None:
+    """Archive until SIGINT or SIGTERM; any error stops the worker with its position unmoved."""
+    logs.configure(settings.log_level)
+    stop = Stop().listen()
+    clients.require_broker(settings)
+    Path(settings.archive_uri).mkdir(parents=True, exist_ok=True)
+    telemetry = telemetry_room.start(GROUP, settings)
+    try:
+        Door(settings, telemetry).run(stop)
+    except ForebayError as error:
+        logs.log(GROUP).error("stopped", error=str(error))
+        raise
+    finally:
+        telemetry.close()

@@ -1,0 +1,197 @@
+"""Messages of `archive`, each together with the rejects of the same raw range: one input made of two topics.
+
+Ingest counts the rejects of each `flows` message, and the count travels along. So which rejects belong to a message
+does not depend on how the two topics are read: a message waits until its rejects are there, a reject until its
+message is.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.archive.manifest import Progress
+from pipeline.archive.paths import Position
+from pipeline.errors import BadData, SequenceGap
+from pipeline.wire import batches
+from schemas.fields import arrow_schema
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A message of `archive`: its rows, its facts, and where it stood."""
+
+    offset: int
+    rows: pa.RecordBatch
+    seq: int
+    through: Position | None
+    frontier: Position | None
+    records: int
+    rejected: int
+    watermarks: tuple[tuple[str, str, int], ...]
+    ended: tuple[tuple[str, str], ...]
+    traceparent: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """A message of `archive`, its rejects, and the progress once both are taken in."""
+
+    scored: Scored
+    rejects: tuple[pa.RecordBatch, ...]
+    progress: Progress
+
+
+def read_scored(offset: int, payload: bytes, partition: int, traceparent: bytes | None = None) -> Scored:
+    """A message of `archive`; BadData where its facts are not those a feature message carries."""
+    rows, meta = batches.decode(payload, "scored")
+    try:
+        found = Scored(
+            offset=offset,
+            rows=_under_own_schema(rows, meta),
+            seq=int(meta["seq"]),
+            through=_position(meta["through"]),
+            frontier=_position(meta["frontier"]),
+            records=int(meta["records"]),
+            rejected=int(meta["rejected"]),
+            watermarks=tuple((site, sensor, int(us)) for site, sensor, us in meta["watermarks"] if us is not None),
+            ended=tuple((site, sensor) for site, sensor in meta["ended"]),
+            traceparent=traceparent,
+        )
+        if int(meta["raw_partition"]) != partition:
+            raise ValueError(f"raw_partition {meta['raw_partition']} in partition {partition}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadData(
+            f"archive message {partition}@{offset}: got facts {sorted(meta)} ({error!r}), expected seq, "
+            f"raw_partition, through, "
+            "frontier, records, rejected, watermarks, ended; run the same version everywhere"
+        ) from error
+    return found
+
+
+def _position(value: Any) -> Position | None:
+    return None if value is None else (int(value[0]), int(value[1]))
+
+
+def _under_own_schema(rows: pa.RecordBatch, meta: Mapping[str, Any]) -> pa.RecordBatch:
+    """The rows under a schema that says which feature set they have and nothing of the message they came in."""
+    matrix = rows.schema.field(len(rows.schema) - 1).type
+    features = matrix.list_size if pa.types.is_fixed_size_list(matrix) else 0
+    schema = _schema(features, str(meta["feature_set"]), str(meta["feature_hash"]))
+    return pa.RecordBatch.from_arrays(rows.columns, schema=schema)
+
+
+@lru_cache(maxsize=64)
+def _schema(features: int, feature_set: str, feature_hash: str) -> pa.Schema:
+    plain = arrow_schema("scored", features)
+    return plain.with_metadata({**plain.metadata, b"feature_set": feature_set, b"feature_hash": feature_hash})
+
+
+def read_rejects(payload: bytes) -> pa.RecordBatch:
+    """The rows of a message of `rejects`."""
+    rows, _meta = batches.decode(payload, "reject")
+    return pa.RecordBatch.from_arrays(rows.columns, schema=arrow_schema("reject"))
+
+
+class Pairing:
+    """What has been read of a partition's two topics and not been paired yet."""
+
+    def __init__(self, partition: int, progress: Progress) -> None:
+        self.partition = partition
+        self.progress = progress
+        self._scored: deque[Scored] = deque()
+        self._rejects: deque[tuple[int, pa.RecordBatch]] = deque()
+        self.waiting_reject_rows = 0
+        self.waiting_bytes = 0
+
+    def offer_scored(self, message: Scored) -> None:
+        """Take a message of `archive`, in offset order."""
+        self._scored.append(message)
+        self.waiting_bytes += message.rows.nbytes
+
+    def offer_rejects(self, offset: int, rows: pa.RecordBatch) -> None:
+        """Take a message of `rejects`, in offset order; rows that were taken in before a restart are passed over."""
+        if offset == self.progress.rejects_next:
+            rows = rows.slice(self.progress.rejects_skip)
+        self._rejects.append((offset, rows))
+        self.waiting_reject_rows += len(rows)
+        self.waiting_bytes += rows.nbytes
+
+    @property
+    def waits_for_rejects(self) -> bool:
+        """Whether the next message of `archive` is here and its rejects are not."""
+        return bool(self._scored) and self._scored[0].rejected > self.waiting_reject_rows
+
+    @property
+    def waits_for_scored(self) -> bool:
+        """Whether no message of `archive` is here."""
+        return not self._scored
+
+    def next(self) -> Paired | None:
+        """The next message with its rejects, or None until both are there; SequenceGap where messages are missing."""
+        if not self._scored or self.waits_for_rejects:
+            return None
+        scored = self._scored.popleft()
+        self.waiting_bytes -= scored.rows.nbytes
+        progress = self.progress
+        where = f"archive message {self.partition}@{scored.offset}"
+        if progress.seq_next is not None and scored.seq != progress.seq_next:
+            raise SequenceGap(
+                f"{where}: got seq {scored.seq}, expected {progress.seq_next}; messages were lost or written twice: "
+                "nothing more is archived, compare the topics with `forebay archive verify`"
+            )
+        rejects, after, skip = self._take(scored.rejected)
+        self._check(where, scored, rejects)
+        self.progress = replace(
+            progress,
+            archive_next=scored.offset + 1,
+            rejects_next=after,
+            rejects_skip=skip,
+            seq_next=scored.seq + 1,
+            through=scored.through or progress.through,
+            frontier=scored.frontier,
+            records=progress.records + scored.records,
+            rejected=progress.rejected + scored.rejected,
+        )
+        return Paired(scored, tuple(rejects), self.progress)
+
+    def _take(self, rows: int) -> tuple[list[pa.RecordBatch], int | None, int]:
+        """That many rejects, and the position after them: offset, and rows taken of the message there."""
+        taken: list[pa.RecordBatch] = []
+        after, skip = self.progress.rejects_next, self.progress.rejects_skip
+        self.waiting_reject_rows -= rows
+        while rows:
+            offset, batch = self._rejects.popleft()
+            if not len(batch):
+                continue
+            part = batch.slice(0, rows)
+            already = skip if offset == after else 0
+            if len(part) < len(batch):
+                self._rejects.appendleft((offset, batch.slice(rows)))
+                after, skip = offset, already + len(part)
+            else:
+                after, skip = offset + 1, 0
+            rows -= len(part)
+            self.waiting_bytes -= part.nbytes
+            taken.append(part)
+        return taken, after, skip
+
+    def _check(self, where: str, scored: Scored, taken: list[pa.RecordBatch]) -> None:
+        """SequenceGap unless the rejects taken lie within the message's raw range and the next one does not."""
+        last = _last(taken[-1], -1) if taken else None
+        following = next((_last(rows, 0) for _offset, rows in self._rejects if len(rows)), None)
+        beyond = last is not None and (scored.through is None or last > scored.through)
+        short = following is not None and scored.through is not None and following <= scored.through
+        if beyond or short:
+            raise SequenceGap(
+                f"{where}: says it goes through {scored.through} with {scored.rejected} rejects, but the rejects read "
+                f"{f'go to {last}' if beyond else f'continue at {following}'}; the topics do not belong together"
+            )
+
+
+def _last(rows: pa.RecordBatch, row: int) -> Position:
+    row %= len(rows)
+    return rows.column("raw_offset")[row].as_py(), rows.column("raw_index")[row].as_py()

@@ -1,0 +1,89 @@
+"""A closed file's rows as Parquet bytes: the same rows give the same bytes, however they came."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.archive import paths
+from pipeline.archive.manifest import ClosedFile
+from pipeline.archive.streams import HOUR_US, LATE, REJECTS, OpenFile
+
+ROW_GROUP_ROWS = 131_072
+DATA_PAGE_BYTES = 1024 * 1024
+COMPRESSION, COMPRESSION_LEVEL = "zstd", 3
+MOST_HOURS = 24
+"""Late rows of more hours than this go into one file: a sensor whose clock jumps must not make a file a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A Parquet file in memory, and what its manifest will say of it."""
+
+    entry: ClosedFile
+    data: memoryview
+
+
+def render(file: OpenFile, partition: int) -> list[Rendered]:
+    """The Parquet files of a closed stream file: one, or for `late` rows one for each hour of their own event time."""
+    rows = pa.Table.from_batches([piece.rows for piece in file.pieces], schema=file.schema)
+    offsets, indexes = _numpy(rows, "raw_offset"), _numpy(rows, "raw_index")
+    order = np.lexsort((indexes, offsets))
+    # `take` always, even where the order is right already: the bytes must not depend on how the rows lay in memory.
+    rows = rows.take(pa.array(order)).combine_chunks()
+    if file.key.table != LATE:
+        return [_render(file, rows, file.hour, partition)]
+    hours = _numpy(rows, "end_ts_us") // HOUR_US
+    distinct = np.unique(hours)
+    if len(distinct) > MOST_HOURS:
+        return [_render(file, rows, None, partition)]
+    return [
+        _render(file, rows.take(pa.array(np.flatnonzero(hours == hour))).combine_chunks(), int(hour), partition)
+        for hour in distinct
+    ]
+
+
+def _render(file: OpenFile, rows: pa.Table, hour: int | None, partition: int) -> Rendered:
+    sink = pa.BufferOutputStream()
+    positions = [rows.schema.get_field_index(name) for name in ("raw_offset", "raw_index")]
+    pq.write_table(
+        rows,
+        sink,
+        row_group_size=ROW_GROUP_ROWS,
+        version="2.6",
+        compression=COMPRESSION,
+        compression_level=COMPRESSION_LEVEL,
+        # Features are floats that rarely repeat, ids never do: dictionaries of them would only be built and thrown
+        # away.
+        use_dictionary=[field.name for field in rows.schema if field.name not in ("record_id", "features")],
+        data_page_size=DATA_PAGE_BYTES,
+        write_statistics=True,
+        sorting_columns=[pq.SortingColumn(position) for position in positions],
+    )
+    data = memoryview(sink.getvalue())
+    offsets, indexes = _numpy(rows, "raw_offset"), _numpy(rows, "raw_index")
+    first, last = (int(offsets[0]), int(indexes[0])), (int(offsets[-1]), int(indexes[-1]))
+    time_us = _numpy(rows, "ingest_ts_us" if file.key.table == REJECTS else "end_ts_us")
+    entry = ClosedFile(
+        path=str(paths.data_path(file.key, hour, partition, first, last)),
+        sha256=hashlib.sha256(data).hexdigest(),
+        bytes=len(data),
+        table=file.key.table,
+        site=file.key.site,
+        sensor=file.key.sensor,
+        rows=len(rows),
+        first=first,
+        last=last,
+        from_ts_us=int(time_us.min()),
+        to_ts_us=int(time_us.max()),
+        feature_hash=(rows.schema.metadata or {}).get(b"feature_hash", b"").decode(),
+    )
+    return Rendered(entry, data)
+
+
+def _numpy(rows: pa.Table, name: str) -> npt.NDArray[np.int64]:
+    values: npt.NDArray[np.int64] = rows.column(name).to_numpy()
+    return values

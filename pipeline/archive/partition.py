@@ -1,0 +1,197 @@
+"""One raw partition's archive: rows in, closed files and manifests out, and the open rows in between."""
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.archive import manifest as chain
+from pipeline.archive import paths, segments
+from pipeline.archive.durable import Step, make_folder, no_step, place, room_on_disk, write_synced
+from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Progress
+from pipeline.archive.pairing import Paired
+from pipeline.archive.parquet_file import render
+from pipeline.archive.streams import Limits, OpenFile, Streams
+from pipeline.errors import RefusedState
+
+MOST_ROWS_IN_MEMORY = 65_536
+MOST_BYTES_IN_MEMORY = 128 * 1024 * 1024
+CLAIM_ATTEMPTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit made durable: offsets may move to `progress` now."""
+
+    progress: Progress
+    files: tuple[ClosedFile, ...]
+    open_rows: int
+
+
+class PartitionArchive:
+    """The owner of one raw partition's part of the archive; making one takes the partition over from any earlier owner.
+
+    `step` is called after each step of writing: tests make a writer die there.
+    """
+
+    def __init__(self, archive: Path, partition: int, limits: Limits, writer: str, step: Step = no_step) -> None:
+        self.archive = archive
+        self.partition = partition
+        self._writer = writer
+        self._step = step
+        self._streams = Streams(limits)
+        self._closed: list[ClosedFile] = []
+        self._marks: list[tuple[str, str, int]] = []
+        self._watermarks: dict[tuple[str, str], int] = {}
+        self._rows_in_memory = self._bytes_in_memory = self._files_written = 0
+        self._last, self._head = self._claim()
+        self.progress = self._last.progress
+        self._temp = paths.temporary(archive, partition, self._last.number)
+        self._streams.restore(
+            (entry.segment, rows) for entry in self._last.open for rows in segments.read(archive, entry, True)
+        )
+
+    def _claim(self) -> tuple[Manifest, str]:
+        """Add a claim to the chain, then delete what earlier owners left unfinished."""
+        with room_on_disk(self.archive):
+            for _attempt in range(CLAIM_ATTEMPTS):
+                found = chain.read_chain(self.archive, self.partition)
+                last = found.manifests[-1] if found.manifests else None
+                claim = Manifest(
+                    partition=self.partition,
+                    number=len(found.manifests),
+                    previous=found.head,
+                    writer=self._writer,
+                    progress=last.progress if last else Progress(),
+                    open=last.open if last else (),
+                )
+                head = chain.append(self.archive, claim)
+                if head is not None:
+                    self._step("claimed")
+                    self._clean({entry.path for one in found.manifests for entry in one.files}, claim.open)
+                    return claim, head
+        raise RefusedState(
+            f"archive {self.archive}, partition {self.partition}: {CLAIM_ATTEMPTS} other writers were faster; stop "
+            f"the others"
+        )
+
+    def _clean(self, listed: set[str], open_rows: tuple[OpenRows, ...]) -> None:
+        """Delete files no manifest lists; safe, for after the claim no earlier owner can list one any more."""
+        for folder in (self.archive / "_tmp").glob(f"p{self.partition}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for path in self.archive.glob(f"*/site=*/sensor=*/date=*/hour=*/p{self.partition}-*.parquet"):
+            if str(path.relative_to(self.archive)) not in listed:
+                path.unlink()
+        kept = {entry.path for entry in open_rows}
+        for path in paths.segments(self.archive, self.partition).glob("*.arrow"):
+            if str(path.relative_to(self.archive)) not in kept:
+                path.unlink()
+
+    def take(self, message: Paired) -> None:
+        """Take in one message of `archive` with its rejects; files it closes are written, and listed by the next
+        commit.
+        """
+        scored = message.scored
+        closed = self._streams.add(scored.rows)
+        for rows in message.rejects:
+            closed += self._streams.add(rows)
+        for site, sensor, watermark_us in scored.watermarks:
+            self._watermarks[site, sensor] = watermark_us
+            closed += self._streams.pass_watermark(site, sensor, watermark_us)
+        for site, sensor in scored.ended:
+            closed += self._streams.end(site, sensor)
+            if scored.through is not None:
+                self._marks.append((site, sensor, scored.through[0]))
+        for file in closed:
+            self._write(file)
+        self._rows_in_memory += len(scored.rows) + sum(len(rows) for rows in message.rejects)
+        self._bytes_in_memory += scored.rows.nbytes + sum(rows.nbytes for rows in message.rejects)
+        self.progress = message.progress
+
+    def _write(self, file: OpenFile) -> None:
+        with room_on_disk(self.archive):
+            for rendered in render(file, self.partition):
+                self._check_owner()
+                make_folder(self._temp)
+                temp = self._temp / f"{self._files_written}.parquet"
+                self._files_written += 1
+                write_synced(temp, rendered.data)
+                self._step("file written")
+                place(temp, self.archive / rendered.entry.path, rendered.entry.sha256)
+                self._step("file placed")
+                self._closed.append(rendered.entry)
+
+    def _check_owner(self) -> None:
+        if paths.manifest(self.archive, self.partition, self._last.number + 1).exists():
+            raise self._taken_over()
+
+    def _taken_over(self) -> RefusedState:
+        return RefusedState(
+            f"archive {self.archive}, partition {self.partition}: another writer has added manifest "
+            f"{self._last.number + 1}; "
+            "it owns the partition now, this one stops (nothing is lost: it reads on from the last manifest)"
+        )
+
+    @property
+    def moved(self) -> bool:
+        """Whether anything was taken in since the last commit."""
+        return self.progress != self._last.progress
+
+    @property
+    def due(self) -> bool:
+        """Whether a commit should not wait: a file has closed, or much is held in memory."""
+        return (
+            bool(self._closed)
+            or self._rows_in_memory >= MOST_ROWS_IN_MEMORY
+            or self._bytes_in_memory >= MOST_BYTES_IN_MEMORY
+        )
+
+    def commit(self) -> Committed:
+        """Make everything taken in durable. Kafka's offsets may move only after this.
+
+        1. Closed files lie under their final names already, synced (`_write`).
+        2. Open rows that are only in memory go into a segment.
+        3. Manifest n is created, exclusively: from here on the files count. RefusedState where another writer was
+        first.
+        4. Segments that no manifest needs any more are deleted.
+        """
+        with room_on_disk(self.archive):
+            kept, added = self._store_open_rows(self._last.number + 1)
+            touched = {(entry.site, entry.sensor) for entry in self._closed}
+            following = Manifest(
+                partition=self.partition,
+                number=self._last.number + 1,
+                previous=self._head,
+                writer=self._writer,
+                progress=self.progress,
+                files=tuple(self._closed),
+                open=(*kept, *added),
+                marks=tuple(self._marks),
+                watermarks=tuple((*of, us) for of, us in sorted(self._watermarks.items()) if of in touched),
+            )
+            head = chain.append(self.archive, following)
+        if head is None:
+            raise self._taken_over()
+        self._step("manifest added")
+        listed = {entry.path for entry in following.open}
+        for entry in self._last.open:
+            if entry.path not in listed:
+                paths.within(self.archive, entry.path).unlink(missing_ok=True)
+        self._step("segments deleted")
+        self._last, self._head = following, head
+        self._closed, self._marks, self._watermarks = [], [], {}
+        self._rows_in_memory = self._bytes_in_memory = 0
+        return Committed(self.progress, following.files, sum(file.rows for file in self._streams.open.values()))
+
+    def _store_open_rows(self, number: int) -> tuple[list[OpenRows], list[OpenRows]]:
+        """The entries of segments that stay and of the one written now."""
+        files = self._streams.open.values()
+        moved: set[int | None] = {None, *segments.to_rewrite(files, self._last.open)}
+        added = segments.write(self.archive, self.partition, number, files, moved, self._step)
+        for entry in added:
+            self._streams.move(moved, number, segments.read(self.archive, entry, False))
+            moved = set()
+        live: Counter[int | None] = Counter()
+        for file in files:
+            live.update({piece.segment: len(piece.rows) for piece in file.pieces})
+        return [entry for entry in self._last.open if live[entry.segment]], added

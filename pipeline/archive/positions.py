@@ -1,0 +1,76 @@
+"""Raw positions of many files, given out in order without holding more than the files that overlap."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.archive.paths import Position
+
+Ints = npt.NDArray[np.int64]
+
+
+class Held(NamedTuple):
+    """Raw positions sorted by (offset, index), and a number that says where each is held."""
+
+    offsets: Ints
+    indexes: Ints
+    holders: Ints
+
+
+class Source(NamedTuple):
+    """A file: its lowest position, and how to read all of them."""
+
+    first: Position
+    read: Callable[[], Held]
+
+
+class Positions:
+    """The positions of all sources in order: call `below` with growing bounds."""
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        self._sources = sorted(sources, key=lambda source: source.first, reverse=True)
+        self._read: list[Held] = []
+
+    def in_order(self) -> Iterator[Held]:
+        """All positions, in order, as many at a time as can be told without reading the next source."""
+        while self._sources:
+            self._read.append(self._sources.pop().read())
+            yield self.below(self._sources[-1].first[0] if self._sources else None)
+
+    def below(self, offset: int | None) -> Held:
+        """All positions not given out yet whose offset lies below this one (None: all), sorted."""
+        while self._sources and (offset is None or self._sources[-1].first[0] < offset):
+            self._read.append(self._sources.pop().read())
+        whole = join(self._read)
+        cut = len(whole.offsets) if offset is None else int(np.searchsorted(whole.offsets, offset, "left"))
+        self._read = [Held(*(column[cut:] for column in whole))]
+        return Held(*(column[:cut] for column in whole))
+
+
+def join(parts: Iterable[Held]) -> Held:
+    """Several lists of positions as one, sorted."""
+    several = [part for part in parts if len(part.offsets)]
+    if not several:
+        none = np.empty(0, np.int64)
+        return Held(none, none, none)
+    joined = Held(*(np.concatenate(columns) for columns in zip(*several, strict=True)))
+    order = np.lexsort((joined.indexes, joined.offsets))
+    return Held(*(column[order] for column in joined))
+
+
+def doubled(held: Held) -> npt.NDArray[np.bool_]:
+    """Of sorted positions: which repeat the one before."""
+    again = np.zeros(len(held.offsets), bool)
+    again[1:] = (np.diff(held.offsets) == 0) & (np.diff(held.indexes) == 0)
+    return again
+
+
+def missing_before(held: Held) -> Ints:
+    """Of sorted, distinct positions: how many indexes of the same raw message are missing directly before each."""
+    if not len(held.offsets):
+        return held.offsets
+    same = np.concatenate(([False], np.diff(held.offsets) == 0))
+    before = np.where(same, np.concatenate(([-1], held.indexes[:-1])), -1)
+    return np.asarray(held.indexes - before - 1, np.int64)

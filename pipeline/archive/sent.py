@@ -1,0 +1,111 @@
+"""What was sent: the records in topic `raw`, counted message by message as ingest cuts them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
+
+from pipeline.errors import KafkaUnreachable
+from pipeline.kafka import clients
+from pipeline.settings import Settings
+
+Ints = npt.NDArray[np.int64]
+MARK = b"end-of-source"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+WINDOW_BYTES = 32 * 1024 * 1024
+POLL_S = 30.0
+
+
+class Mark(NamedTuple):
+    """An end-of-source mark: which message of the window it is, and how many records it says were sent."""
+
+    message: int
+    records: int
+
+
+class Window(NamedTuple):
+    """Raw messages of one partition in offset order: how many records each holds, and whose they are."""
+
+    offsets: Ints
+    records: Ints
+    senders: list[tuple[str, str]]
+    marks: list[Mark]
+    end: int  # offset after the window
+
+
+def windows(settings: Settings, partition: int) -> Iterator[Window]:
+    """All of a `raw` partition that is in Kafka now, a window of messages at a time."""
+    consumer = clients.reader(
+        settings, "verify", **{"queued.max.messages.kbytes": 65_536, "enable.partition.eof": True}
+    )
+    try:
+        low, high = consumer.get_watermark_offsets(TopicPartition(settings.topics.raw, partition), timeout=POLL_S)
+        consumer.assign([TopicPartition(settings.topics.raw, partition, OFFSET_BEGINNING if low == 0 else low)])
+        messages: list[Message] = []
+        size, at_end = 0, low >= high
+        while not at_end:
+            got = consumer.consume(1000, POLL_S)
+            if not got:
+                raise KafkaUnreachable(
+                    f"topic {settings.topics.raw}[{partition}]: nothing came for {POLL_S:.0f} s before offset {high}; "
+                    "look at the broker with `forebay doctor`"
+                )
+            for message in got:
+                error = message.error()
+                if error is not None and error.name() == "_PARTITION_EOF":
+                    at_end = True
+                    continue
+                clients.raise_for(message)
+                if (message.offset() or 0) >= high:
+                    at_end = True
+                    break
+                messages.append(message)
+                size += len(message.value() or b"") + 100
+            if size >= WINDOW_BYTES:
+                yield _window(messages, (messages[-1].offset() or 0) + 1)
+                messages, size = [], 0
+        yield _window(messages, high)
+    finally:
+        consumer.close()
+
+
+def _window(messages: list[Message], end: int) -> Window:
+    senders, marks, payloads = [], [], []
+    tabs_are_text = np.zeros(len(messages), bool)
+    for number, message in enumerate(messages):
+        headers = clients.headers_of(message)
+        sender = (_text(headers.get("site")), _text(headers.get("sensor")))
+        senders.append(sender)
+        content_type = headers.get("content-type", b"")
+        if content_type == MARK:
+            stated = headers.get("records", b"")
+            if stated.isdigit():
+                marks.append(Mark(number, int(stated)))
+            payloads.append(b"")
+        else:
+            payloads.append((message.value() or b"").removeprefix(BYTE_ORDER_MARK))
+        tabs_are_text[number] = content_type.endswith(b"+tsv")
+    offsets = np.array([message.offset() for message in messages], np.int64)
+    return Window(offsets, count_records(payloads, tabs_are_text), senders, marks, end)
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")
+
+
+def count_records(payloads: list[bytes], tabs_are_text: npt.NDArray[np.bool_]) -> Ints:
+    """Records of each message, (m,) int64: its lines that hold more than blanks (and tabs, unless those separate
+    fields).
+    """
+    text = np.frombuffer(b"".join(payloads), np.uint8)
+    sizes = np.array([len(payload) for payload in payloads], np.int64)
+    message = np.repeat(np.arange(len(payloads)), sizes)
+    blank = (text == 0x20) | (text == 0x0D) | (text == 0x0A)
+    blank |= (text == 0x09) & ~tabs_are_text[message]
+    # A line's number over all messages: line ends so far, and one more for each message before.
+    line = (np.cumsum(text == 0x0A) + message)[~blank]
+    starts = np.ones(len(line), bool)
+    starts[1:] = np.diff(line) != 0
+    return np.bincount(message[~blank][starts], minlength=len(payloads)).astype(np.int64)

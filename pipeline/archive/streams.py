@@ -1,0 +1,206 @@
+"""Which rows go into which file: files open and close only where the rows themselves say so.
+
+A stream is one table (`flows`, `late`, `rejects`) of one sensor in one raw partition; it has at most one open file.
+Nothing here knows how the log was cut into messages, so that an archive written twice from the same `raw` has the
+same files:
+
+- `flows` are in event-time order per sensor. A file holds one UTC hour of `end_ts_us` and closes when the next row is
+  of another hour.
+- `late` rows are in raw order. A file closes when the hour of the watermark they came under (`end_ts_us +
+  late_by_us`) changes.
+- `rejects` are in raw order and have no event time. A file closes when a raw message's timestamp is of a later hour
+  than the first row's.
+- Every file closes after `Limits.rows` rows or `Limits.bytes` bytes of strings, and where its sensor's source ends.
+
+A watermark that passes the hour closes a file earlier than the next row would, with the same rows in it.
+"""
+
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+HOUR_US = 3_600_000_000
+FLOWS, LATE, REJECTS = TABLES = ("flows", "late", "rejects")
+
+Ints = npt.NDArray[np.int64]
+
+
+class StreamKey(NamedTuple):
+    """What names a stream within its raw partition."""
+
+    table: str
+    site: str
+    sensor: str
+
+
+class Piece(NamedTuple):
+    """Rows of an open file, and the number of the segment on disk that holds them (None: only in memory)."""
+
+    rows: pa.RecordBatch
+    segment: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a file is full: rows, and bytes of its strings (2 GiB of them is where Arrow's offsets end)."""
+
+    rows: int
+    bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class OpenFile:
+    """The rows of a file that is still open."""
+
+    key: StreamKey
+    hour: int  # hours since epoch; of what, depends on the table (module docstring)
+    schema: pa.Schema
+    rows: int = 0
+    bytes: int = 0
+    pieces: list[Piece] = field(default_factory=list)
+
+
+class Streams:
+    """All open files of one raw partition."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.open: dict[StreamKey, OpenFile] = {}
+
+    def add(self, rows: pa.RecordBatch, segment: int | None = None) -> list[OpenFile]:
+        """Take rows (`scored` or `reject` schema, several sensors) in; gives back the files they closed."""
+        closed: list[OpenFile] = []
+        for key, part in by_stream(rows):
+            closed += self._append(key, part, segment)
+        return closed
+
+    def pass_watermark(self, site: str, sensor: str, watermark_us: int) -> list[OpenFile]:
+        """Close the sensor's files whose hour is over; later rows would close them with the same content."""
+        hour = watermark_us // HOUR_US
+        keys = (StreamKey(FLOWS, site, sensor), StreamKey(LATE, site, sensor))
+        return [self.open.pop(key) for key in keys if key in self.open and self.open[key].hour < hour]
+
+    def end(self, site: str, sensor: str) -> list[OpenFile]:
+        """Close all files of a sensor whose source has ended."""
+        keys = [StreamKey(table, site, sensor) for table in TABLES]
+        return [self.open.pop(key) for key in keys if key in self.open]
+
+    def restore(self, stored: Iterable[tuple[int, pa.RecordBatch]]) -> None:
+        """Put rows back that were open when a manifest was written: (segment, rows) each; nothing closes by it."""
+        for segment, rows in stored:
+            for key, part in by_stream(rows):
+                file = self.open.get(key)
+                if file is None:
+                    file = self.open[key] = OpenFile(key, int(_hours(key.table, part.slice(0, 1))[0]), part.schema)
+                file.pieces.append(Piece(part, segment))
+                file.rows += len(part)
+                file.bytes += int(string_bytes(part).sum())
+        for key, file in self.open.items():
+            if key.table == REJECTS:
+                file.hour = _hour_of_first(file)
+
+    def move(self, segments: Container[int | None], into: int, stored: Iterable[pa.RecordBatch]) -> None:
+        """The rows of these segments (None: those in memory) have been stored in segment `into`: hold those instead."""
+        for file in self.open.values():
+            file.pieces = [piece for piece in file.pieces if piece.segment not in segments]
+        for rows in stored:
+            for key, part in by_stream(rows):
+                self.open[key].pieces.append(Piece(part, into))
+
+    def _append(self, key: StreamKey, rows: pa.RecordBatch, segment: int | None) -> Iterator[OpenFile]:
+        hours = _hours(key.table, rows)
+        size = np.concatenate(([0], np.cumsum(string_bytes(rows))))
+        start = 0
+        while start < len(rows):
+            file = self.open.get(key)
+            if file is not None and file.schema is not rows.schema and not file.schema.equals(rows.schema, True):
+                yield self.open.pop(key)
+                continue
+            if file is None:
+                file = self.open[key] = OpenFile(key, int(hours[start]), rows.schema)
+            other_hour = _first_of_next_file(hours, start, file.hour, key.table)
+            room = int(np.searchsorted(size, size[start] + self.limits.bytes - file.bytes, "left"))
+            stop = max(start, min(other_hour, start + self.limits.rows - file.rows, room, len(rows)))
+            if stop > start:
+                file.pieces.append(Piece(rows.slice(start, stop - start), segment))
+                file.rows += stop - start
+                file.bytes += int(size[stop] - size[start])
+            if stop == other_hour < len(rows) or file.rows >= self.limits.rows or file.bytes >= self.limits.bytes:
+                yield self.open.pop(key)
+            start = stop
+
+
+def _hours(table: str, rows: pa.RecordBatch) -> Ints:
+    """The hour that decides which file a row is in, hours since epoch, of each row."""
+    if table == REJECTS:
+        return _numpy(rows, "ingest_ts_us") // HOUR_US
+    if table == LATE:
+        return (_numpy(rows, "end_ts_us") + _numpy(rows, "late_by_us")) // HOUR_US
+    return _numpy(rows, "end_ts_us") // HOUR_US
+
+
+def _hour_of_first(file: OpenFile) -> int:
+    """The hour of the row with the lowest raw position; segments do not keep the order of a stream's rows."""
+    lowest = []
+    for rows, _segment in file.pieces:
+        offsets, indexes = _numpy(rows, "raw_offset"), _numpy(rows, "raw_index")
+        row = int(np.lexsort((indexes, offsets))[0])
+        lowest.append((int(offsets[row]), int(indexes[row]), int(_hours(file.key.table, rows)[row])))
+    return min(lowest)[2]
+
+
+def _first_of_next_file(hours: Ints, start: int, hour: int, table: str, step: int = 1024) -> int:
+    """Index of the first row from `start` on that a file of this hour does not take."""
+    while start < len(hours):
+        window = hours[start : start + step]
+        # A raw timestamp may jump back and forth; only a later hour counts, or two clocks would close a file a row.
+        outside = np.flatnonzero(window > hour if table == REJECTS else window != hour)
+        if len(outside):
+            return start + int(outside[0])
+        start += step
+    return len(hours)
+
+
+def by_stream(rows: pa.RecordBatch) -> Iterator[tuple[StreamKey, pa.RecordBatch]]:
+    """The rows of each stream in a batch, in the order they have there; zero-copy where they lie together."""
+    if not len(rows):
+        return
+    site = rows.column("site").dictionary_encode()
+    sensor = rows.column("sensor").dictionary_encode()
+    late = _numpy(rows, "late_by_us") > 0 if "late_by_us" in rows.schema.names else None
+    codes = site.indices.to_numpy(zero_copy_only=False).astype(np.int64) * len(sensor.dictionary)
+    codes = (codes + sensor.indices.to_numpy(zero_copy_only=False)) * 2
+    if late is not None:
+        codes += late
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(codes)) + 1))
+    if len(np.unique(codes[starts])) < len(starts):
+        order = np.argsort(codes, kind="stable")
+        rows, codes = rows.take(pa.array(order)), codes[order]
+        starts = np.concatenate(([0], np.flatnonzero(np.diff(codes)) + 1))
+    stops = np.append(starts[1:], len(rows))
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        code = int(codes[start])
+        pair, is_late = divmod(code, 2)
+        which_site, which_sensor = divmod(pair, len(sensor.dictionary))
+        table = REJECTS if late is None else LATE if is_late else FLOWS
+        key = StreamKey(table, site.dictionary[which_site].as_py(), sensor.dictionary[which_sensor].as_py())
+        yield key, rows.slice(start, stop - start)
+
+
+def string_bytes(rows: pa.RecordBatch) -> Ints:
+    """Bytes of all string and binary columns, of each row."""
+    total = np.zeros(len(rows), np.int64)
+    for column in rows.columns:
+        if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
+            total += pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
+    return total
+
+
+def _numpy(rows: pa.RecordBatch, name: str) -> Ints:
+    values: Ints = rows.column(name).to_numpy(zero_copy_only=False)
+    return values

@@ -1,0 +1,190 @@
+"""What `verify` counts, per sensor, and the two ways to check positions: against topic `raw`, or the archive by
+itself.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.archive import sent
+from pipeline.archive.paths import Position
+from pipeline.archive.positions import Held, Ints, Positions, doubled, missing_before
+from pipeline.archive.snapshot import PartitionSnapshot, Sensor
+from pipeline.settings import Settings
+
+MOST_PROBLEMS = 100
+MOST_NAMED = 5
+COLUMNS = ("sent", "accepted", "rejected", "late", "in_flight", "holes", "doubles", "unsent", "files")
+INDEX_BITS = 31
+
+
+class Tally:
+    """Counts per sensor, and what is wrong."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Sensor, dict[str, int]] = {}
+        self._stated: dict[Sensor, int] = {}
+        self._unmarked: dict[tuple[int, Sensor], int] = {}  # per raw partition: records after the last mark
+        self._sensors: list[Sensor] = []
+        self._numbers: dict[Sensor, int] = {}
+        self.problems: list[str] = []
+        self.left_out = 0
+        self.strays: list[str] = []
+
+    def of(self, sensor: Sensor) -> dict[str, int]:
+        """A sensor's counts."""
+        if sensor not in self._counts:
+            self._counts[sensor] = dict.fromkeys(COLUMNS, 0)
+            self._numbers[sensor] = len(self._sensors)
+            self._sensors.append(sensor)
+        return self._counts[sensor]
+
+    def number(self, sensor: Sensor) -> int:
+        """A number that stands for the sensor in arrays."""
+        self.of(sensor)
+        return self._numbers[sensor]
+
+    def add(self, name: str, holders: Ints, each: Ints | None = None) -> None:
+        """Count one for each holder, or as many as `each` says."""
+        for holder in np.unique(holders).tolist():
+            of = holders == holder
+            self.of(self._sensors[holder])[name] += int(of.sum() if each is None else each[of].sum())
+
+    def mark(self, partition: int, window: sent.Window) -> None:
+        """Note what end-of-source marks say was sent, and what each sender sent after its last one."""
+        start = 0
+        for mark in window.marks:
+            self._since_mark(partition, window, start, mark.message)
+            start = mark.message
+            sender = window.senders[mark.message]
+            self._unmarked[partition, sender] = 0
+            self._stated[sender] = self._stated.get(sender, 0) + mark.records
+        self._since_mark(partition, window, start, len(window.senders))
+
+    def _since_mark(self, partition: int, window: sent.Window, start: int, stop: int) -> None:
+        for sender, records in zip(window.senders[start:stop], window.records[start:stop].tolist(), strict=True):
+            self._unmarked[partition, sender] = self._unmarked.get((partition, sender), 0) + records
+
+    def check_marks(self) -> None:
+        """Compare what the marks state with what `raw` holds, where all of a sensor's records come before a mark."""
+        unfinished = {sender for (_partition, sender), records in self._unmarked.items() if records}
+        for sender, stated in sorted(self._stated.items()):
+            counted = self.of(sender)["sent"]
+            if sender not in unfinished and counted != stated:
+                self.problem(
+                    f"site {sender[0]!r}, sensor {sender[1]!r}: end-of-source marks state {stated} records, topic "
+                    f"raw holds "
+                    f"{counted}; {'lost' if stated > counted else 'doubled'} before they reached Kafka"
+                )
+
+    def problem(self, text: str) -> None:
+        """Note something wrong."""
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(text)
+        else:
+            self.left_out += 1
+
+    def name(self, what: str, partition: int, offsets: Ints, indexes: Ints) -> None:
+        """Note positions something is wrong with, the first few by name."""
+        if not len(offsets):
+            return
+        some = [
+            f"{partition}@{o}[{i}]"
+            for o, i in zip(offsets[:MOST_NAMED].tolist(), indexes[:MOST_NAMED].tolist(), strict=True)
+        ]
+        more = f" and {len(offsets) - len(some)} more" if len(offsets) > len(some) else ""
+        self.problem(f"partition {partition}: {len(offsets)} {what}: raw {', '.join(some)}{more}")
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row per sensor; `stated`: what its end-of-source marks say was sent, None without one."""
+        return [
+            {"site": site, "sensor": sensor, **counts, "stated": self._stated.get((site, sensor))}
+            for (site, sensor), counts in sorted(self._counts.items())
+            if any(counts.values())
+        ]
+
+
+def _below(offsets: Ints, indexes: Ints, bound: Position) -> Any:
+    return (offsets < bound[0]) | ((offsets == bound[0]) & (indexes < bound[1]))
+
+
+def _settled(found: PartitionSnapshot) -> Position:
+    """The position below which everything sent must be in the archive."""
+    if found.last is None or found.last.progress.through is None:
+        return (-1, 0)
+    progress = found.last.progress
+    assert progress.through is not None  # noqa: S101
+    beyond = (progress.through[0], progress.through[1] + 1)
+    return min(progress.frontier, beyond) if progress.frontier is not None else beyond
+
+
+def _distinct(held: Held, partition: int, tally: Tally) -> Held:
+    again = doubled(held)
+    tally.add("doubles", held.holders[again])
+    tally.name("positions in the archive twice", partition, held.offsets[again], held.indexes[again])
+    return Held(*(column[~again] for column in held))
+
+
+def check_alone(found: PartitionSnapshot, positions: Positions, tally: Tally) -> None:
+    """Doubles, gaps inside raw messages, and the total against the record counts ingest wrote beside the flows."""
+    settled, total = _settled(found), 0
+    for some in positions.in_order():
+        held = _distinct(some, found.partition, tally)
+        gaps = missing_before(held)
+        gaps[~_below(held.offsets, held.indexes, settled)] = 0
+        total += len(held.offsets)
+        tally.add("sent", held.holders)
+        tally.add("holes", held.holders, gaps)
+        tally.name("gaps in the archive before", found.partition, held.offsets[gaps > 0], held.indexes[gaps > 0])
+    if found.last is None:
+        return
+    progress = found.last.progress
+    held_back = progress.records - total
+    if held_back < 0 or (held_back and progress.frontier is None):
+        tally.problem(
+            f"partition {found.partition}: ingest counted {progress.records} records through raw {progress.through}, "
+            f"the archive holds {total} positions, and featurize held back "
+            f"{'nothing' if progress.frontier is None else f'from {progress.frontier} on'}"
+        )
+
+
+def check_against_raw(found: PartitionSnapshot, positions: Positions, settings: Settings, tally: Tally) -> None:
+    """Every record of a `raw` partition against the archive: once below the frontier, at most once above it."""
+    settled, start = _settled(found), None
+    for window in sent.windows(settings, found.partition):
+        begin = int(window.offsets[0]) if len(window.offsets) else window.end
+        if start is None:
+            # Older than what Kafka still has: counted as sent because the archive has it.
+            start = begin
+            old = _distinct(positions.below(begin), found.partition, tally)
+            tally.add("sent", old.holders)
+        _check_window(found.partition, window, begin, positions, settled, tally)
+    rest = positions.below(None)
+    if len(rest.offsets):
+        tally.add("unsent", rest.holders)
+        tally.name("positions that topic raw does not have", found.partition, rest.offsets, rest.indexes)
+
+
+def _check_window(
+    partition: int, window: sent.Window, begin: int, positions: Positions, settled: Position, tally: Tally
+) -> None:
+    tally.mark(partition, window)
+    held = _distinct(positions.below(window.end), partition, tally)
+    senders = np.array([tally.number(sender) for sender in window.senders], np.int64)
+    total = int(window.records.sum())
+    offset = np.repeat(window.offsets, window.records)
+    index = np.arange(total) - np.repeat(np.cumsum(window.records) - window.records, window.records)
+    expected = ((offset - begin) << INDEX_BITS) + index
+    have = ((held.offsets - begin) << INDEX_BITS) + held.indexes
+    known = np.isin(have, expected, assume_unique=True)
+    tally.add("sent", held.holders[known])
+    tally.add("unsent", held.holders[~known])
+    tally.name("positions that topic raw does not have", partition, held.offsets[~known], held.indexes[~known])
+    absent = ~np.isin(expected, have, assume_unique=True)
+    sender = np.repeat(senders, window.records)[absent]
+    offset, index = offset[absent], index[absent]
+    hole = _below(offset, index, settled)
+    tally.add("sent", sender)
+    tally.add("holes", sender[hole])
+    tally.add("in_flight", sender[~hole])
+    tally.name("records sent that the archive does not have", partition, offset[hole], index[hole])

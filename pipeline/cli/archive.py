@@ -1,0 +1,162 @@
+"""`forebay archive`: write the Parquet archive, prove that it is complete, ask it questions."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.settings import load_settings
+
+app = typer.Typer(no_args_is_help=True, help="Room 5: the Parquet archive: write, verify, query.")
+
+Folder = Annotated[
+    Path | None, typer.Option("--archive", help="The archive's folder. [env: FOREBAY_ARCHIVE_URI]", show_default=False)
+]
+
+
+@app.command()
+def run(archive: Folder = None, bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
+    """Write flows, late flows and rejects into Parquet until stopped."""
+    from pipeline.archive.door import run as run_door
+
+    run_door(load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive))
+
+
+@app.command()
+def verify(
+    archive: Folder = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    kafka: Annotated[bool, typer.Option(help="Count what was sent in topic raw.")] = True,
+    against: Annotated[
+        Path | None, typer.Option(help="Compare with this archive instead: rows first, then files.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Prove that accepted + rejected + late = sent: every file, every manifest, every raw position.
+
+    Exit 1 where anything is missing, twice, or changed; the positions are named.
+    """
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
+    if against is not None:
+        from pipeline.archive.against import compare
+
+        document = compare(settings.archive_uri, against)
+        _say_comparison(document, json)
+    else:
+        from pipeline.archive.verify import verify as prove
+        from pipeline.kafka import clients
+
+        if kafka:
+            clients.require_broker(settings, 5.0)
+        document = prove(settings.archive_uri, settings if kafka else None)
+        _say_proof(document, json)
+    emit(document)
+    if not document["ok"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT over the views flows, late and rejects.")],
+    archive: Folder = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows to show.")] = 100,
+    json: Json = False,
+) -> None:
+    """Ask the closed files a question in SQL (DuckDB); nothing but the archive can be read, nothing written.
+
+    Example: forebay archive query "SELECT sensor, count(*), sum(suspect::INT) FROM flows GROUP BY ALL"
+    """
+    from pipeline.archive.query import run as run_query
+
+    document = run_query(load_settings(archive_uri=archive).archive_uri, sql, limit)
+    say(_table(document["columns"], document["rows"]), quiet=json)
+    if document["truncated"]:
+        say(f"first {limit} rows; more with --limit", quiet=json)
+    emit(document)
+
+
+@app.command()
+def files(archive: Folder = None, json: Json = False) -> None:
+    """List the closed files, with rows, raw positions and hash."""
+    from dataclasses import asdict
+
+    from pipeline.archive import snapshot
+
+    snapshots = snapshot.read(load_settings(archive_uri=archive).archive_uri)
+    listed = [asdict(entry) for found in snapshots for entry in found.files]
+    shown = [[entry["path"], entry["rows"], entry["bytes"], entry["sha256"][:12]] for entry in listed]
+    say(_table(["file", "rows", "bytes", "sha256"], shown), quiet=json)
+    emit(
+        {
+            "files": listed,
+            "rows": sum(entry["rows"] for entry in listed),
+            "bytes": sum(entry["bytes"] for entry in listed),
+        }
+    )
+
+
+def _table(columns: list[str], rows: list[list[Any]]) -> Any:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, column in enumerate(columns):
+        number = bool(rows) and all(
+            isinstance(row[place], int | float) and not isinstance(row[place], bool) for row in rows
+        )
+        table.add_column(escape(column), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(_cell(value)) for value in row))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    # What a sensor sent must not steer the reader's terminal.
+    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+
+
+def _say_proof(document: dict[str, Any], quiet: bool) -> None:
+    names = ["site", "sensor", "sent", "accepted", "rejected", "late", "in_flight", "holes", "doubles"]
+    rows = [[row[name] for name in names] for row in document["sensors"]]
+    say(_table([name.replace("_", " ") for name in names], rows), quiet)
+    for problem in document["problems"]:
+        _say_plainly(f"wrong: {problem}", quiet)
+    if document["problems_left_out"]:
+        say(f"... and {document['problems_left_out']} more", quiet)
+    if document["strays"]:
+        say(
+            f"{len(document['strays'])} files no manifest lists (a writer died or is at work; its next start deletes "
+            f"them)",
+            quiet,
+        )
+    source = "topic raw" if document["kafka"] else "the manifests (topic raw was not read)"
+    verdict = "accepted + rejected + late + in flight = sent" if document["ok"] else "NOT in order"
+    say(f"{document['files']} files, {document['rows']:,} rows, sent counted from {source}: {verdict}", quiet)
+
+
+def _say_comparison(document: dict[str, Any], quiet: bool) -> None:
+    rows = [
+        [table, found["first_rows"], found["second_rows"], "equal" if found["equal"] else "DIFFERENT"]
+        for table, found in document["rows"].items()
+    ]
+    say(_table(["table", "rows", "rows of the other", "content"], rows), quiet)
+    for table, found in document["rows"].items():
+        for one in found["differing"]:
+            where = "both" if one["first"] and one["second"] else "the first only" if one["first"] else "the other only"
+            _say_plainly(f"{table} raw {one['position']}: in {where} {', '.join(one['columns'])}", quiet)
+    listed = document["files"]
+    say(
+        f"files: {listed['equal']} equal, {len(listed['only_in_first'])} only in the first, "
+        f"{len(listed['only_in_second'])} only in the other, {len(listed['different'])} different",
+        quiet,
+    )
+
+
+def _say_plainly(text: str, quiet: bool) -> None:
+    if not quiet:
+        people.print(text, markup=False, soft_wrap=True)
