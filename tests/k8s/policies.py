@@ -1,0 +1,294 @@
+"""What the manifests must keep, beyond their schema: each policy yields a sentence per breach."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import PurePosixPath
+
+import kubernetes_validate  # type: ignore[import-untyped]
+from typer.main import get_command
+
+from pipeline.settings import Settings
+from schemas.topics import topics
+from tests.contract.tree import ROOMS, ROOT
+from tests.k8s.render import Document, container, named, pod, settings_of, workloads
+
+Policy = Callable[[list[Document]], Iterator[str]]
+PROBES = {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
+# Which folder of the settings a room needs, and whether it writes there.
+FOLDERS = {
+    "featurize": [("FOREBAY_STATE_URI", True)],
+    "alert": [("FOREBAY_STATE_URI", True)],
+    "archive": [("FOREBAY_ARCHIVE_URI", True)],
+    "score": [("FOREBAY_REGISTRY_URI", False)],
+    "retrain": [("FOREBAY_REGISTRY_URI", True)],
+}
+TORCH_ROOMS = {"score", "retrain"}
+
+
+def schema(found: list[Document]) -> Iterator[str]:
+    """Kubernetes' own schemas, unknown fields refused."""
+    for document in found:
+        breach = _breach_of_schema(json.dumps(document, sort_keys=True))
+        if breach:
+            yield f"{document['kind']}/{document['metadata'].get('name')}: {breach}"
+
+
+@cache
+def _breach_of_schema(document: str) -> str:
+    """What is wrong with a document; most are alike in all overlays, so each is validated once."""
+    try:
+        kubernetes_validate.validate(json.loads(document), kubernetes_validate.latest_version(), strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return str(error.message)
+    return ""
+
+
+def one_workload_a_room(found: list[Document]) -> Iterator[str]:
+    """Each room of the command line has exactly one workload, and there are no others."""
+    names = [workload["metadata"]["name"] for workload in workloads(found)]
+    if sorted(names) != sorted(ROOMS):
+        yield f"workloads {sorted(names)}, rooms {sorted(ROOMS)}"
+
+
+def commands_exist(found: list[Document]) -> Iterator[str]:
+    """What a container runs is a command of this `forebay`, with options it has."""
+    for workload in workloads(found):
+        room, one = workload["metadata"]["name"], container(workload)
+        words = [*one.get("command", []), *one.get("args", [])]
+        if words[:3] != ["forebay", room, "run"]:
+            yield f"{room}: runs {words}, expected forebay {room} run"
+            continue
+        command = get_command(import_module(f"pipeline.cli.{room}").app)
+        verb = getattr(command, "commands", {}).get("run")
+        known = {option for parameter in getattr(verb, "params", []) for option in parameter.opts}
+        if verb is None:
+            yield f"{room}: the command line has no `forebay {room} run`"
+        for word in words[3:]:
+            if word.startswith("-") and word not in known:
+                yield f"{room}: `forebay {room} run` has no {word}"
+
+
+def ports_and_probes(found: list[Document]) -> Iterator[str]:
+    """Port names are valid; every probe asks a path that the endpoint answers, at a port that is there."""
+    metrics = int(settings_of(found)["FOREBAY_METRICS_PORT"])
+    for workload in workloads(found):
+        room, one = workload["metadata"]["name"], container(workload)
+        ports = {port["name"]: port["containerPort"] for port in one.get("ports", [])}
+        yield from (f"{room}: port name {name} is over 15 characters" for name in ports if len(name) > 15)
+        if ports.get("metrics") != metrics:
+            yield f"{room}: container port metrics is {ports.get('metrics')}, settings say {metrics}"
+        for probe, path in PROBES.items():
+            asked = one.get(probe, {}).get("httpGet", {})
+            if asked.get("path") != path or asked.get("port") not in {"metrics", metrics}:
+                yield f"{room}: {probe} asks {asked}, expected {path} at metrics"
+        start = one.get("startupProbe", {})
+        if start.get("periodSeconds", 0) * start.get("failureThreshold", 0) < 120:
+            yield f"{room}: under two minutes to start; compiled windows and a large state need longer"
+
+
+def settings_are_real(found: list[Document]) -> Iterator[str]:
+    """Every FOREBAY_ variable is a setting, and the values are valid ones."""
+    values = dict(settings_of(found))
+    for workload in workloads(found):
+        for variable in container(workload).get("env", []):
+            if variable["name"].startswith("FOREBAY_"):
+                values[variable["name"]] = variable.get("value", "pod-0")
+    fields = {}
+    for name, value in values.items():
+        field = name.removeprefix("FOREBAY_").lower()
+        if field not in Settings.model_fields:
+            yield f"{name} is not a setting"
+        else:
+            fields[field] = json.loads(value) if value.startswith("{") else value
+    try:
+        Settings.model_validate(fields)
+    except ValueError as error:
+        yield f"settings: {error}"
+
+
+def pods_are_restricted(found: list[Document]) -> Iterator[str]:
+    """Pod Security's restricted profile, and more: no token, no writable root, no service links."""
+    for workload in workloads(found):
+        room, spec, one = workload["metadata"]["name"], pod(workload), container(workload)
+        context, own = spec.get("securityContext", {}), one.get("securityContext", {})
+        demands = {
+            "runAsNonRoot": context.get("runAsNonRoot") is True,
+            "runAsUser over 10000": context.get("runAsUser", 0) > 10_000,
+            "seccompProfile RuntimeDefault": context.get("seccompProfile", {}).get("type") == "RuntimeDefault",
+            "no privilege escalation": own.get("allowPrivilegeEscalation") is False,
+            "not privileged": not own.get("privileged", False),
+            "read-only root": own.get("readOnlyRootFilesystem") is True,
+            "all capabilities dropped": own.get("capabilities") == {"drop": ["ALL"]},
+            "no token": spec.get("automountServiceAccountToken") is False,
+            "no service links": spec.get("enableServiceLinks") is False,
+            "own service account": spec.get("serviceAccountName") == "forebay",
+            "no host namespaces": not any(spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC")),
+            "no host paths": not any("hostPath" in volume for volume in spec.get("volumes", [])),
+            "memory limit": "memory" in one.get("resources", {}).get("limits", {}),
+            "no CPU limit": "cpu" not in one.get("resources", {}).get("limits", {}),
+            "time to finish": spec.get("terminationGracePeriodSeconds", 30) >= 60,
+        }
+        yield from (f"{room}: lacks {name}" for name, kept in demands.items() if not kept)
+
+
+def no_rights(found: list[Document]) -> Iterator[str]:
+    """No role is given to anybody, and the namespace enforces the restricted profile."""
+    yield from (f"{one['kind']}/{one['metadata']['name']}" for one in found if "Role" in one["kind"])
+    for namespace in named(found, "Namespace"):
+        if namespace["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce") != "restricted":
+            yield "the namespace does not enforce the restricted profile"
+    if not named(found, "Namespace"):
+        yield "no namespace"
+
+
+def _allowed(found: list[Document], direction: str) -> set[tuple[str, int]]:
+    return {
+        (port.get("protocol", "TCP"), port["port"])
+        for policy in named(found, "NetworkPolicy")
+        for rule in policy["spec"].get(direction) or []
+        for port in rule.get("ports", [{"protocol": "any", "port": 0}])
+    }
+
+
+def conduits(found: list[Document]) -> Iterator[str]:
+    """Everything is denied but names, Kafka, traces and metrics; policies select our pods only."""
+    ours = {"app.kubernetes.io/part-of": "forebay"}
+    denying = [
+        policy
+        for policy in named(found, "NetworkPolicy")
+        if set(policy["spec"].get("policyTypes", [])) == {"Ingress", "Egress"}
+        and not policy["spec"].get("ingress")
+        and not policy["spec"].get("egress")
+    ]
+    if not denying:
+        yield "no policy denies by default"
+    for policy in named(found, "NetworkPolicy"):
+        name, spec = policy["metadata"]["name"], policy["spec"]
+        if spec["podSelector"].get("matchLabels") != ours:
+            yield f"{name}: selects {spec['podSelector']}, not our pods"
+        for rule in [*(spec.get("ingress") or []), *(spec.get("egress") or [])]:
+            if not rule.get("ports") or not (rule.get("to") or rule.get("from")):
+                yield f"{name}: a rule without ports or peers opens everything"
+    values = settings_of(found)
+    kafka = {("TCP", int(server.rpartition(":")[2])) for server in values["FOREBAY_BOOTSTRAP"].split(",")}
+    wanted = {("UDP", 53), ("TCP", 53), ("TCP", 4318)} | kafka
+    if wanted - _allowed(found, "egress"):
+        yield f"egress lacks {sorted(wanted - _allowed(found, 'egress'))}"
+    if _allowed(found, "egress") - wanted - {("TCP", 9092), ("TCP", 9093)}:
+        yield f"egress to undeclared ports {sorted(_allowed(found, 'egress') - wanted)}"
+    if _allowed(found, "ingress") != {("TCP", int(values["FOREBAY_METRICS_PORT"]))}:
+        yield f"ingress at {_allowed(found, 'ingress')}, expected the metrics port only"
+    for workload in workloads(found):
+        labels = workload["spec"]["template"]["metadata"].get("labels", {})
+        if not ours.items() <= labels.items():
+            yield f"{workload['metadata']['name']}: its pods are outside every policy"
+
+
+def selectors_match(found: list[Document]) -> Iterator[str]:
+    """Services and disruption budgets each select exactly the pods of the room they are named after."""
+    for kind in ("Service", "PodDisruptionBudget"):
+        names = [one["metadata"]["name"] for one in named(found, kind)]
+        if sorted(names) != sorted(ROOMS):
+            yield f"{kind}s {sorted(names)}, rooms {sorted(ROOMS)}"
+        for one in named(found, kind):
+            selector = one["spec"]["selector"]
+            labels = selector if kind == "Service" else selector["matchLabels"]
+            hit = [
+                workload["metadata"]["name"]
+                for workload in workloads(found)
+                if labels.items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+            ]
+            if hit != [one["metadata"]["name"]]:
+                yield f"{kind}/{one['metadata']['name']} selects {hit}"
+    for workload in named(found, "StatefulSet"):
+        (service,) = named(found, "Service", workload["spec"]["serviceName"]) or [{"spec": {}}]
+        if service["spec"].get("clusterIP") != "None":
+            yield f"{workload['metadata']['name']}: its service is missing or not headless"
+    for budget in named(found, "PodDisruptionBudget"):
+        if budget["spec"].get("maxUnavailable") != 1 or "minAvailable" in budget["spec"]:
+            yield f"PodDisruptionBudget/{budget['metadata']['name']}: would block a drain"
+
+
+def images_are_listed(found: list[Document]) -> Iterator[str]:
+    """Every image is in images.txt, with a tag; torch is in the rooms that need it and in no other."""
+    lines = (ROOT / "k8s/images/images.txt").read_text(encoding="utf-8").splitlines()
+    listed = {line for line in lines if line and not line.startswith("#")}
+    for workload in workloads(found):
+        room, image = workload["metadata"]["name"], container(workload)["image"]
+        if image not in listed:
+            yield f"{room}: image {image} is not in images.txt"
+        if not re.search(r":\d+\.\d+\.\d+$|@sha256:", image):
+            yield f"{room}: image {image} has no version"
+        if ("inference" in image) != (room in TORCH_ROOMS):
+            yield f"{room}: runs {image}"
+
+
+def folders_are_mounted(found: list[Document]) -> Iterator[str]:
+    """The folders that the settings name lie on volumes of the rooms that use them, writable where they write."""
+    values = settings_of(found)
+    claims = {claim["metadata"]["name"] for claim in named(found, "PersistentVolumeClaim")}
+    for workload in workloads(found):
+        room, spec, one = workload["metadata"]["name"], pod(workload), container(workload)
+        volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
+        mounts = {mount["mountPath"]: mount for mount in one.get("volumeMounts", [])}
+        for path in ("/tmp", "/var/cache/forebay"):
+            if "emptyDir" not in volumes.get(mounts.get(path, {}).get("name", ""), {}):
+                yield f"{room}: nothing to write on at {path}"
+        for setting, writes in FOLDERS.get(room, []):
+            folder = PurePosixPath(values[setting])
+            holding = [path for path in mounts if folder.is_relative_to(path)]
+            claim = volumes.get(mounts[holding[0]]["name"], {}).get("persistentVolumeClaim") if holding else None
+            if claim is None or claim["claimName"] not in claims:
+                yield f"{room}: {setting}={folder} is on no claimed volume"
+            elif writes and (claim.get("readOnly") or mounts[holding[0]].get("readOnly")):
+                yield f"{room}: writes to {folder}, which is mounted read-only"
+        secrets = {
+            source["secret"]["name"]
+            for source in volumes.get("kafka", {}).get("projected", {}).get("sources", [])
+            if "secret" in source
+        }
+        if f"forebay-{room}" not in secrets:
+            yield f"{room}: has no Kafka principal of its own, only {sorted(secrets)}"
+
+
+def sizes_fit(found: list[Document]) -> Iterator[str]:
+    """No more workers than partitions; a rollout never runs two where two cannot run."""
+    partitions = int(settings_of(found)["FOREBAY_PARTITIONS"])
+    most = max(topic.partition_count(partitions) for topic in topics().values())
+    for workload in workloads(found):
+        room, spec = workload["metadata"]["name"], workload["spec"]
+        if not 1 <= spec.get("replicas", 1) <= most:
+            yield f"{room}: {spec['replicas']} workers for {most} partitions"
+        if workload["kind"] == "Deployment":
+            strategy = spec.get("strategy", {})
+            surge = strategy.get("rollingUpdate", {}).get("maxSurge", "25%")
+            if strategy.get("type") != "Recreate" and surge not in {0, "0"}:
+                yield f"{room}: a rollout would run two at once"
+
+
+def one_broker_at_the_edge(found: list[Document]) -> Iterator[str]:
+    """Volumes of one node and one broker go together: three replicas would never be in sync there."""
+    once = any("ReadWriteOnce" in claim["spec"]["accessModes"] for claim in named(found, "PersistentVolumeClaim"))
+    replicas = int(settings_of(found)["FOREBAY_REPLICATION_FACTOR"])
+    if once and replicas != 1:
+        yield f"one node, but {replicas} replicas of every topic"
+
+
+POLICIES: tuple[Policy, ...] = (
+    schema,
+    one_workload_a_room,
+    commands_exist,
+    ports_and_probes,
+    settings_are_real,
+    pods_are_restricted,
+    no_rights,
+    conduits,
+    selectors_match,
+    images_are_listed,
+    folders_are_mounted,
+    sizes_fit,
+    one_broker_at_the_edge,
+)

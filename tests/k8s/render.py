@@ -1,0 +1,67 @@
+"""The manifests as the cluster gets them, rendered by the kubectl of the virtual environment."""
+
+import copy
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.contract.tree import ROOT
+
+Document = dict[str, Any]
+TARGETS = ("base", "overlays/edge-cpu", "overlays/gpu")
+KUBECTL = Path(sys.executable).parent / "kubectl"
+
+
+@cache
+def rendered(target: str) -> str:
+    """What `kubectl kustomize` prints; it asks no cluster."""
+    run = subprocess.run(
+        [str(KUBECTL), "kustomize", str(ROOT / "k8s" / target)], capture_output=True, text=True, timeout=60
+    )
+    assert run.returncode == 0 and not run.stderr, run.stderr
+    return run.stdout
+
+
+@cache
+def _parsed(target: str) -> tuple[Document, ...]:
+    return tuple(document for document in yaml.safe_load_all(rendered(target)) if document)
+
+
+def documents(target: str) -> list[Document]:
+    """The rendered documents, a copy each time: a test may break them."""
+    return copy.deepcopy(list(_parsed(target)))
+
+
+def named(found: list[Document], kind: str, name: str | None = None) -> list[Document]:
+    """The documents of a kind, or the one of that name."""
+    return [one for one in found if one["kind"] == kind and (name is None or one["metadata"]["name"] == name)]
+
+
+def workloads(found: list[Document]) -> list[Document]:
+    """Everything that runs pods."""
+    kinds = {"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod", "ReplicaSet"}
+    return [one for one in found if one["kind"] in kinds]
+
+
+def pod(workload: Document) -> Document:
+    """A workload's pod specification."""
+    spec: Document = workload["spec"]["template"]["spec"]
+    return spec
+
+
+def container(workload: Document) -> Document:
+    """A workload's one container."""
+    (one,) = pod(workload)["containers"]
+    assert isinstance(one, dict)
+    return one
+
+
+def settings_of(found: list[Document]) -> dict[str, str]:
+    """The environment that the shared ConfigMap gives."""
+    (one,) = [document for document in named(found, "ConfigMap") if "forebay-settings" in document["metadata"]["name"]]
+    data: dict[str, str] = one["data"]
+    return data

@@ -1,0 +1,57 @@
+import pytest
+
+from tests.contract.tree import ROOT
+from tests.k8s.policies import POLICIES, PROBES, Policy
+from tests.k8s.render import TARGETS, container, documents, named, workloads
+
+
+def test_every_kustomization_is_tested() -> None:
+    found = {path.parent.relative_to(ROOT / "k8s").as_posix() for path in (ROOT / "k8s").rglob("kustomization.yaml")}
+    assert found == set(TARGETS)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.__name__)
+def test_policy(policy: Policy, target: str) -> None:
+    found = documents(target)
+    assert len(found) > 20
+    assert list(policy(found)) == []
+
+
+def test_the_gpu_overlay_asks_for_a_gpu() -> None:
+    (score,) = named(documents("overlays/gpu"), "StatefulSet", "score")
+    assert container(score)["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert {"name": "FOREBAY_DEVICE", "value": "cuda"} in container(score)["env"]
+    others = [one for one in workloads(documents("overlays/gpu")) if one["metadata"]["name"] != "score"]
+    assert len(others) == 5
+    assert not any("nvidia.com/gpu" in container(one)["resources"]["limits"] for one in others)
+
+
+def test_the_endpoint_answers_what_the_probes_ask() -> None:
+    import urllib.request
+
+    from pipeline.settings import load_settings
+    from pipeline.telemetry import start
+
+    room = start("score", load_settings(metrics_port=0))
+    room.ready()
+    try:
+        for path in set(PROBES.values()) | {"/metrics"}:
+            with urllib.request.urlopen(f"http://127.0.0.1:{room.metrics_port}{path}", timeout=5) as answer:
+                assert answer.status == 200
+    finally:
+        room.close()
+
+
+def test_images_are_built_by_the_dockerfile() -> None:
+    text = (ROOT / "k8s/images/Dockerfile").read_text(encoding="utf-8")
+    for line in (ROOT / "k8s/images/images.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            name, version = line.split(":")
+            assert f"AS {name.split('/')[1]}\n" in text
+            assert f'image.version="{version}"' in text
+    assert text.count("USER 10001:10001") == 2 and text.count('ENTRYPOINT ["forebay"]') == 2
+    sources = [
+        line.split()[1].rstrip("/") for line in text.splitlines() if line.startswith("COPY ") and "--" not in line
+    ]
+    assert sources and all((ROOT / source).exists() for source in sources)

@@ -1,0 +1,124 @@
+"""The policies bite: each way of breaking the manifests below must be found by the policy it is listed with."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.k8s import policies
+from tests.k8s.policies import Policy
+from tests.k8s.render import Document, container, documents, named, pod, settings_of, workloads
+
+Mutation = Callable[[list[Document]], object]
+
+
+def _workload(found: list[Document], room: str) -> Document:
+    (one,) = [workload for workload in workloads(found) if workload["metadata"]["name"] == room]
+    return one
+
+
+def _box(found: list[Document], room: str) -> Document:
+    return container(_workload(found, room))
+
+
+def _drop(found: list[Document], kind: str, name: str) -> None:
+    found.remove(named(found, kind, name)[0])
+
+
+MUTATIONS: dict[str, tuple[Policy, Mutation]] = {
+    "a misspelt field": (policies.schema, lambda d: _workload(d, "ingest")["spec"].update(replica=2)),
+    "a wrong type": (policies.schema, lambda d: _workload(d, "score")["spec"].update(replicas="two")),
+    "a room without a workload": (policies.one_workload_a_room, lambda d: d.remove(_workload(d, "alert"))),
+    "a workload twice": (policies.one_workload_a_room, lambda d: d.append(_workload(d, "archive"))),
+    "a command that is not there": (policies.commands_exist, lambda d: _box(d, "ingest").update(args=["ingest", "go"])),
+    "another room's command": (policies.commands_exist, lambda d: _box(d, "ingest").update(args=["score", "run"])),
+    "an option that is not there": (policies.commands_exist, lambda d: _box(d, "alert")["args"].append("--turbo")),
+    "a long port name": (
+        policies.ports_and_probes,
+        lambda d: _box(d, "score")["ports"].append({"name": "prometheus-metrics", "containerPort": 9}),
+    ),
+    "a port that nobody listens on": (
+        policies.ports_and_probes,
+        lambda d: _box(d, "score")["ports"][0].update(containerPort=8080),
+    ),
+    "a probe of a path that is not there": (
+        policies.ports_and_probes,
+        lambda d: _box(d, "featurize")["livenessProbe"]["httpGet"].update(path="/healthz"),
+    ),
+    "no readiness probe": (policies.ports_and_probes, lambda d: _box(d, "archive").pop("readinessProbe")),
+    "a setting that is not there": (policies.settings_are_real, lambda d: settings_of(d).update(FOREBAY_TURBO="1")),
+    "a value out of range": (policies.settings_are_real, lambda d: settings_of(d).update(FOREBAY_PARTITIONS="0")),
+    "root": (policies.pods_are_restricted, lambda d: pod(_workload(d, "ingest"))["securityContext"].clear()),
+    "a privileged container": (
+        policies.pods_are_restricted,
+        lambda d: _box(d, "score")["securityContext"].update(privileged=True),
+    ),
+    "a writable root": (
+        policies.pods_are_restricted,
+        lambda d: _box(d, "retrain")["securityContext"].pop("readOnlyRootFilesystem"),
+    ),
+    "a token": (policies.pods_are_restricted, lambda d: pod(_workload(d, "alert")).pop("automountServiceAccountToken")),
+    "no memory limit": (policies.pods_are_restricted, lambda d: _box(d, "featurize")["resources"].pop("limits")),
+    "a role": (policies.no_rights, lambda d: d.append({"kind": "ClusterRoleBinding", "metadata": {"name": "all"}})),
+    "no default deny": (policies.conduits, lambda d: _drop(d, "NetworkPolicy", "deny-everything")),
+    "an open conduit": (
+        policies.conduits,
+        lambda d: named(d, "NetworkPolicy", "kafka")[0]["spec"].update(egress=[{}]),
+    ),
+    "a port into the plant": (
+        policies.conduits,
+        lambda d: named(d, "NetworkPolicy", "kafka")[0]["spec"]["egress"][0]["ports"].append({"port": 502}),
+    ),
+    "Kafka at a closed port": (policies.conduits, lambda d: settings_of(d).update(FOREBAY_BOOTSTRAP="kafka:19092")),
+    "metrics at another port": (policies.conduits, lambda d: settings_of(d).update(FOREBAY_METRICS_PORT="9999")),
+    "a pod outside the policies": (
+        policies.conduits,
+        lambda d: _workload(d, "score")["spec"]["template"]["metadata"]["labels"].pop("app.kubernetes.io/part-of"),
+    ),
+    "a budget that blocks drains": (
+        policies.selectors_match,
+        lambda d: named(d, "PodDisruptionBudget", "score")[0]["spec"].update(minAvailable=1),
+    ),
+    "a service for another room": (
+        policies.selectors_match,
+        lambda d: named(d, "Service", "alert")[0]["spec"]["selector"].update({"app.kubernetes.io/component": "score"}),
+    ),
+    "no headless service": (policies.selectors_match, lambda d: _drop(d, "Service", "featurize")),
+    "an unlisted image": (policies.images_are_listed, lambda d: _box(d, "ingest").update(image="busybox:1.0.0")),
+    "no version": (policies.images_are_listed, lambda d: _box(d, "ingest").update(image="forebay/pipeline:latest")),
+    "score without torch": (
+        policies.images_are_listed,
+        lambda d: _box(d, "score").update(image="forebay/pipeline:0.1.0"),
+    ),
+    "state on nothing": (policies.folders_are_mounted, lambda d: _drop(d, "PersistentVolumeClaim", "state")),
+    "a registry that retrain cannot write": (
+        policies.folders_are_mounted,
+        lambda d: [mount.update(readOnly=True) for mount in _box(d, "retrain")["volumeMounts"]],
+    ),
+    "a shared Kafka principal": (
+        policies.folders_are_mounted,
+        lambda d: [
+            volume["projected"]["sources"].pop()
+            for volume in pod(_workload(d, "archive"))["volumes"]
+            if "projected" in volume
+        ],
+    ),
+    "more workers than partitions": (policies.sizes_fit, lambda d: _workload(d, "score")["spec"].update(replicas=9)),
+    "two retrains at once": (policies.sizes_fit, lambda d: _workload(d, "retrain")["spec"].pop("strategy")),
+    "three replicas on one broker": (
+        policies.one_broker_at_the_edge,
+        lambda d: settings_of(d).update(FOREBAY_REPLICATION_FACTOR="3"),
+    ),
+}
+
+
+def test_there_are_enough_mutations() -> None:
+    assert len(MUTATIONS) >= 15
+    assert {policy for policy, _ in MUTATIONS.values()} == set(policies.POLICIES), "a policy that no mutation tests"
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_broken_manifest_is_found(name: str) -> None:
+    policy, mutate = MUTATIONS[name]
+    found = documents("overlays/edge-cpu")
+    mutate(found)
+    assert list(policy(found))
