@@ -112,9 +112,7 @@ def _take(collected: dict[int, Collected], message: Message, telemetry: Telemetr
     stretch.next_offset = (message.offset() or 0) + 1
     if payload is None:
         return
-    with telemetry.span(
-        "process retrain", clients.headers_of(message).get(HEADER), **{"messaging.batch.message_count": 1}
-    ):
+    with telemetry.span("process retrain", clients.headers_of(message).get(HEADER)):
         batch, meta = batches.decode(payload, "scored")
     if not stretch.since_s:
         stretch.since_s = time.monotonic()

@@ -32,7 +32,7 @@ class Target:
 
 
 def watermark_us(settings: Settings) -> int:
-    """The highest event time score has let through so far, by the last messages of its topic; 0 where there are none."""
+    """The highest event time score has let through, by the last messages of its topic; 0 where there are none."""
     topic = settings.topics.retrain
     consumer = clients.reader(settings, "promote")
     try:
