@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import BadData
 
+POSITION = ("raw_partition", "raw_offset", "raw_index")
 FILE = re.compile(r"p(\d+)-(\d+)-(\d+)\.parquet")
 
 
@@ -72,16 +74,13 @@ def read(folder: Path, feature_hash: str) -> pa.Table:
     wanted = [path for path in files(folder) if _hash_of(path) == feature_hash]
     if not wanted:
         return pa.table({})
-    with duckdb.connect() as connection:
-        connection.execute("set threads to 1")
-        names = [str(path) for path in wanted]
-        return connection.execute(
-            """select * exclude (nth) from (
-                 select *, row_number() over (partition by raw_partition, raw_offset, raw_index) as nth
-                 from read_parquet($names)
-               ) where nth = 1 order by end_ts_us, raw_partition, raw_offset, raw_index""",
-            {"names": names},
-        ).to_arrow_table()
+    table = pa.concat_tables([pq.read_table(path).replace_schema_metadata() for path in wanted])
+    ordered = table.take(pc.sort_indices(table, [(name, "ascending") for name in ("end_ts_us", *POSITION)]))
+    keys = np.stack([ordered.column(name).to_numpy() for name in POSITION])
+    # Equal positions have equal rows, and so stand beside each other.
+    first = np.ones(ordered.num_rows, np.bool_)
+    first[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
+    return ordered.filter(pa.array(first))
 
 
 def _hash_of(path: Path) -> str:
