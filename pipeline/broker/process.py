@@ -6,6 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from pipeline.settings import inherited_environment
+
 
 def start(command: list[str], output: Path, keeps: int) -> int:
     """Start a process in a session of its own, its output to a file; returns its pid.
@@ -17,7 +19,7 @@ def start(command: list[str], output: Path, keeps: int) -> int:
     return os.posix_spawn(
         command[0],
         command,
-        os.environ,
+        inherited_environment({}),
         setsid=True,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
