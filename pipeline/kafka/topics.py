@@ -1,7 +1,6 @@
 """Topics in a cluster: create them from the table, compare them with it, describe them."""
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,14 @@ from schemas.topics import Topic, topics
 
 REQUEST_S = 20.0
 ANSWER_S = 6.0
+SOON = {  # a leader is on its way
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._NOENT,  # librdkafka's "no leaders found"
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError._UNKNOWN_TOPIC,
+}
 MAX_MESSAGE_BYTES = 8_388_608  # a batch of 4,096 rows with features is 1.5 MB; the clients send no more than this
 
 
@@ -124,25 +131,14 @@ def create(settings: Settings) -> Created:
                     "correct the settings or the cluster, then `forebay topic create` again"
                 ) from error
             existing.append(name)
-    _wait_for_leaders(client, created)
+    _wait_until_served(client, [each for each in asked if each.topic in created])
     return Created(tuple(created), tuple(existing))
 
 
-def _wait_for_leaders(client: AdminClient, names: Iterable[str]) -> None:
-    # Kafka answers before every broker knows the topic; a producer that is faster gets UNKNOWN_TOPIC_OR_PARTITION.
-    waiting = set(names)
-    deadline = time.monotonic() + REQUEST_S
-    while waiting:
-        found = client.list_topics(timeout=REQUEST_S).topics
-        waiting = {
-            name
-            for name in waiting
-            if name not in found or any(part.leader < 0 for part in found[name].partitions.values())
-        }
-        if waiting and time.monotonic() >= deadline:
-            raise Failed(f"topics {', '.join(sorted(waiting))}: no leader {REQUEST_S:.0f} s after they were created")
-        if waiting:
-            time.sleep(0.05)
+def _wait_until_served(client: AdminClient, asked: list[NewTopic]) -> None:
+    # Kafka answers before the partitions' leaders have taken over: whoever is faster gets NOT_LEADER_FOR_PARTITION.
+    where = [TopicPartition(each.topic, part) for each in asked for part in range(each.num_partitions)]
+    _offsets(client, where, OffsetSpec.latest())  # type: ignore[no-untyped-call]
 
 
 def check(settings: Settings) -> list[Difference]:
@@ -210,5 +206,12 @@ def _configurations(client: AdminClient, names: list[str]) -> dict[str, dict[str
 def _offsets(client: AdminClient, where: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
     if not where:
         return {}
-    answers: Any = client.list_offsets(dict.fromkeys(where, spec), request_timeout=REQUEST_S)
-    return {(part.topic, part.partition): future.result().offset for part, future in answers.items()}
+    deadline = time.monotonic() + REQUEST_S
+    while True:
+        answers: Any = client.list_offsets(dict.fromkeys(where, spec), request_timeout=REQUEST_S)
+        try:
+            return {(part.topic, part.partition): future.result().offset for part, future in answers.items()}
+        except KafkaException as error:
+            if error.args[0].code() not in SOON or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.05)
