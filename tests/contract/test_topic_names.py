@@ -37,9 +37,18 @@ def _docstrings(tree: ast.AST) -> set[int]:
     }
 
 
+def _span_attributes(tree: ast.AST) -> set[int]:
+    """`span.set("forebay.alerts", n)` names an attribute."""
+    return {
+        id(node.args[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "set" and node.args
+    }
+
+
 def topic_literals(tree: ast.AST) -> list[tuple[str, int]]:
     """Every place that spells a topic's name: (what, line)."""
-    names, documentation = set(topics()), _docstrings(tree)
+    names, passed_over = set(topics()), _docstrings(tree) | _span_attributes(tree)
     found: list[tuple[str, int]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
@@ -55,7 +64,7 @@ def topic_literals(tree: ast.AST) -> list[tuple[str, int]]:
             # "prefix + name" by hand, where `settings.topics.<name>` does it.
             if "prefix" in ast.unparse(node):
                 found += [(text, line) for text, line in _strings(node) if _last_word(text) in names]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in passed_over:
             spelt = re.fullmatch(r"forebay\.(.+)", node.value)
             if node.value in UNMISTAKABLE or (spelt is not None and spelt[1] in names):
                 found.append((node.value, node.lineno))
@@ -97,6 +106,7 @@ def test_a_spelt_name_is_found(source: str) -> None:
         "'''forebay.raw is where it starts'''",
         "producer.produce(settings.topics.raw, headers=[('flows', b'1')])",
         "topics()['raw']",
+        "span.set('forebay.alerts', 3)",
     ],
 )
 def test_a_word_is_not_a_name(source: str) -> None:
