@@ -18,7 +18,6 @@ SHELLS = {
     "pipeline.archive.sent",  # what `raw` holds, to compare the archive with
     "pipeline.archive.tally",
     "pipeline.archive.verify",
-    "pipeline.archive.durable",  # writes files: needs names that nobody else has
     "pipeline.retrain.promotion",  # `models` in and out
 }
 
@@ -71,7 +70,7 @@ def _rooms_are_pure_behind_the_door(module: Module, imported: Import) -> bool:
     if within(imported.name, *SHELLS):
         return True
     kafka = within(imported.name, "confluent_kafka", "pipeline.kafka", "pipeline.telemetry", "faust", "aiokafka")
-    return kafka or within(imported.name, "pipeline.settings", "time", "random", "secrets", "socket")
+    return kafka or within(imported.name, "pipeline.settings", "time", "random", "socket")
 
 
 def _commands_load_libraries_when_called(module: Module, imported: Import) -> bool:
