@@ -1,0 +1,104 @@
+"""Room 4's door: suspects in, alerts out, with Faust; incidents, revision, position and seq are saved together."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.alert.grouping import Grouping, load_grouping
+from pipeline.alert.manifests import Manifests
+from pipeline.alert.ocsf import ACTIVITY, encode
+from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
+from pipeline.alert.validity import require_valid
+from pipeline.faust import worker
+from pipeline.faust.room import Incoming, Outgoing
+from pipeline.settings import Settings
+from pipeline.telemetry import Telemetry, log, start
+from pipeline.wire import batches
+
+CONTENT_TYPE = b"application/json"
+
+
+class AlertRoom:
+    """The room as the shell around Faust sees it; `advance` depends on state, message, manifests and rules alone."""
+
+    name = "alert"
+
+    def __init__(self, settings: Settings, telemetry: Telemetry, grouping: Grouping | None = None) -> None:
+        self.source = settings.topics.suspects
+        self.pointers = settings.topics.alert_state
+        self._alerts = settings.topics.alerts
+        self._telemetry = telemetry
+        self._log = log(self.name)
+        self._grouping = grouping or load_grouping()
+        self._manifests = Manifests(settings.registry_uri)
+        self._without_manifest: set[str] = set()
+
+    def restore(self, partition: int, snapshot: bytes | None) -> PartitionState:
+        """The state in a snapshot, empty where there is none; RefusedState where it is damaged."""
+        return PartitionState.empty() if snapshot is None else restore(snapshot)
+
+    def snapshot(self, state: PartitionState) -> bytes:
+        """The state as bytes."""
+        return snapshot(state)
+
+    def seq(self, state: PartitionState) -> int:
+        """Number of the next suspects message."""
+        return state.seq
+
+    def advance(self, state: PartitionState, message: Incoming) -> tuple[PartitionState, Sequence[Outgoing]]:
+        """One suspects message: the incidents it changed, one alerts message each.
+
+        Raises SequenceGap, SchemaMismatch or BadData where the message is not the next one of ours, and Failed where an
+        event would violate its schema.
+        """
+        with self._telemetry.span("process suspects", message.headers.get("traceparent")) as span:
+            rows, meta = batches.decode(message.value, "scored")
+            span.set("forebay.rows", rows.num_rows)
+            advanced = advance_partition(state, rows, meta, self._grouping, self._baseline_of)
+            outgoing = [self._outgoing(event, span.traceparent) for event in advanced.events]
+            span.set("forebay.alerts", len(outgoing))
+        if not advanced.accepted:
+            self._telemetry.count("forebay_messages_dropped", room=self.name)
+            return state, ()
+        self._count(advanced.events, advanced.tally._asdict())
+        self._telemetry.gauge(
+            "forebay_incidents_open",
+            sum(len(one.incidents) for one in advanced.state.sensors.values()),
+            partition=str(message.partition),
+        )
+        return advanced.state, outgoing
+
+    def _outgoing(self, event: dict[str, Any], traceparent: str) -> Outgoing:
+        require_valid(event, "alert")
+        headers = {
+            "content-type": CONTENT_TYPE,
+            "revision": str(event["metadata"]["sequence"]).encode(),
+            "traceparent": traceparent.encode(),
+        }
+        return Outgoing(self._alerts, event["finding_info"]["uid"].encode(), encode(event), headers)
+
+    def _baseline_of(self, model: str) -> Any:
+        baseline = self._manifests.baseline_of(model)
+        if baseline is None and model not in self._without_manifest:
+            self._without_manifest.add(model)
+            self._log.warning("no manifest of this model: alerts go out without reasons", model=model)
+        return baseline
+
+    def _count(self, events: list[dict[str, Any]], happened: Mapping[str, int]) -> None:
+        for what, number in happened.items():
+            self._telemetry.count("forebay_suspects", number, what=what)
+        for event in events:
+            self._telemetry.count("forebay_alerts", activity=ACTIVITY[event["activity_id"]].lower())
+            waited_s = time.time() - event["unmapped"]["latest_ingest_ts_us"] / 1e6
+            # Records replayed from an old topic would only measure its age.
+            if 0 <= waited_s < 3600:
+                self._telemetry.observe("forebay_ingest_to_alert_seconds", waited_s)
+
+
+def run(settings: Settings) -> None:
+    """Run the room until it is asked to stop; raises what stopped it otherwise, its position unmoved."""
+    telemetry = start("alert", settings)
+    try:
+        worker.run(AlertRoom(settings, telemetry), settings, telemetry)
+    finally:
+        telemetry.close()

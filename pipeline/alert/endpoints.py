@@ -1,0 +1,73 @@
+"""Who spoke with whom, as OCSF evidence. Addresses come from the network: only real IP addresses are called so."""
+
+import ipaddress
+from typing import Any
+
+from pipeline.alert.incident import Incident, Talk
+from pipeline.alert.wording import harmless
+
+SHOWN_TALKS = 8
+SHOWN_OBSERVABLES = 16
+PROTOCOL = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp"}
+
+
+def endpoint(address: str, mac: str | None, port: int | None) -> dict[str, Any]:
+    """A network_endpoint: `ip` where the address is one, else `name`; `mac` and `port` where known."""
+    made: dict[str, Any] = {}
+    if len(address) <= 64 and "%" not in address:
+        try:
+            made["ip"] = str(ipaddress.ip_address(address))
+        except ValueError:
+            made["name"] = harmless(address) or "unknown"
+    else:
+        made["name"] = harmless(address)
+    if mac is None and "ip" not in made and is_mac(address):
+        mac = address
+    if mac is not None and is_mac(mac):
+        made["mac"] = mac.lower()
+    if port is not None:
+        made["port"] = port
+    return made
+
+
+def is_mac(text: str) -> bool:
+    """Whether the text is six hexadecimal pairs with colons."""
+    parts = text.split(":") if len(text) == 17 else []
+    return len(parts) == 6 and all(len(part) == 2 and part.isalnum() and _is_hex(part) for part in parts)
+
+
+def _is_hex(text: str) -> bool:
+    return all(one in "0123456789abcdefABCDEF" for one in text)
+
+
+def evidence(incident: Incident) -> list[dict[str, Any]]:
+    """The conversations with most flows, at most eight."""
+    order = sorted(incident.talks.items(), key=lambda item: (-item[1].flows, item[0]))
+    return [_evidence(talk) for _, talk in order[:SHOWN_TALKS]]
+
+
+def _evidence(talk: Talk) -> dict[str, Any]:
+    connection: dict[str, Any] = {"direction_id": 0, "direction": "Unknown"}
+    if talk.ip_proto is not None:
+        connection["protocol_num"] = talk.ip_proto
+        connection["protocol_name"] = PROTOCOL.get(talk.ip_proto, str(talk.ip_proto))
+    if talk.community_id:
+        connection["community_uid"] = harmless(talk.community_id)
+    return {
+        "src_endpoint": endpoint(talk.src_addr, talk.src_mac, None),
+        "dst_endpoint": endpoint(talk.dst_addr, talk.dst_mac, talk.dst_port),
+        "connection_info": connection,
+        "data": {"flows": talk.flows},
+    }
+
+
+def observables(evidences: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The IP addresses of the evidence, each once, at most sixteen."""
+    found: dict[str, dict[str, Any]] = {}
+    for number, one in enumerate(evidences):
+        for side in ("src_endpoint", "dst_endpoint"):
+            ip = one[side].get("ip")
+            if ip is not None:
+                name = f"evidences[{number}].{side}.ip"
+                found.setdefault(ip, {"name": name, "type_id": 2, "type": "IP Address", "value": ip})
+    return list(found.values())[:SHOWN_OBSERVABLES]

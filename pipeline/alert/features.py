@@ -1,0 +1,96 @@
+"""What an incident remembers of its flows' features: extremes of all, and a fair sample for the median."""
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.wire.batches import matrix
+
+SAMPLE_ROWS = 64
+LARGEST = float(np.finfo(np.float32).max)
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSample:
+    """Features of an incident's flows.
+
+    ranks: (rows,) uint64, ascending; the 64 flows whose hashed raw position is lowest, so any split of the flows into
+    batches keeps the same ones. values: (rows, F).
+    lowest, highest: (F,) over all flows; NaN where no flow has a number.
+    """
+
+    ranks: npt.NDArray[np.uint64]
+    values: Matrix
+    lowest: npt.NDArray[np.float32]
+    highest: npt.NDArray[np.float32]
+
+    @classmethod
+    def empty(cls) -> "FeatureSample":
+        """Of no flows."""
+        nothing = np.empty(0, np.float32)
+        return cls(np.empty(0, np.uint64), np.empty((0, 0), np.float32), nothing, nothing)
+
+    def add(self, rows: pa.RecordBatch) -> "FeatureSample":
+        """With these flows too (schema `scored` with its feature column; without one nothing is kept)."""
+        if rows.schema.get_field_index("features") < 0:
+            return self
+        values = matrix(rows)
+        if values.shape[1] != self.values.shape[1] and len(self.values):
+            # A model with another feature set took over while the incident was open: the explanation starts anew.
+            return FeatureSample.empty().add(rows)
+        ranks = position_rank(rows)
+        lowest = np.fmin.reduce(values, axis=0)
+        highest = np.fmax.reduce(values, axis=0)
+        if len(self.values):
+            ranks = np.concatenate([self.ranks, ranks])
+            values = np.concatenate([self.values, values])
+            lowest, highest = np.fmin(self.lowest, lowest), np.fmax(self.highest, highest)
+        kept = np.argsort(ranks, kind="stable")[:SAMPLE_ROWS]
+        return FeatureSample(ranks[kept], np.ascontiguousarray(values[kept]), lowest, highest)
+
+    def as_document(self) -> dict[str, Any]:
+        """As JSON values: bytes in base64, little-endian."""
+        return {
+            "width": self.values.shape[1],
+            "ranks": _text(self.ranks),
+            "values": _text(self.values),
+            "lowest": _text(self.lowest),
+            "highest": _text(self.highest),
+        }
+
+    @classmethod
+    def of_document(cls, document: dict[str, Any]) -> "FeatureSample":
+        """What `as_document` wrote."""
+        values = _array(document["values"], "<f4").reshape(-1, document["width"]) if document["width"] else None
+        return cls(
+            _array(document["ranks"], "<u8"),
+            np.empty((0, 0), np.float32) if values is None else values,
+            _array(document["lowest"], "<f4"),
+            _array(document["highest"], "<f4"),
+        )
+
+
+def position_rank(rows: pa.RecordBatch) -> npt.NDArray[np.uint64]:
+    """A hash of each row's raw position (splitmix64's finish), for drawing a sample that depends on nothing else."""
+    with np.errstate(over="ignore"):
+        mixed = rows.column("raw_offset").to_numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= rows.column("raw_index").to_numpy().astype(np.uint64) * np.uint64(0xD6E8FEB86659FD93)
+        mixed += rows.column("raw_partition").to_numpy().astype(np.uint64)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+        rank: npt.NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
+        return rank
+
+
+def _text(values: npt.NDArray[Any]) -> str:
+    return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode("ascii")
+
+
+def _array(text: str, kind: str) -> npt.NDArray[Any]:
+    return np.frombuffer(base64.b64decode(text), kind).copy()

@@ -1,0 +1,189 @@
+"""Suspects become groups, groups become incidents: who belongs to which, decided per sensor in event time.
+
+The order of decisions is by the sensor's clock: a flow on time counts at its `end_ts_us`, a late one at the watermark
+it met (`end_ts_us + late_by_us`), late ones first where equal. That order does not depend on how rows came in batches.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.alert.kernel import NONE, Linked, link
+from pipeline.errors import Misconfigured
+
+Ints = npt.NDArray[np.int64]
+KEY_PARTS = ("class_group", "class", "actor", "target", "pair", "service")
+LINKS = ("mac", "address", "none")
+SEPARATOR = "\x1f"
+
+# The lowest bit of a hardware address's first byte says that it is a group's: broadcast and multicast.
+GROUP_MAC = r"^(?i:[0-9a-f][13579bdf](:[0-9a-f]{2}){5}|00:00:00:00:00:00)$"
+GROUP_ADDRESS = r"^(?i:(22[4-9]|23[0-9])\.|255\.255\.255\.255$|0\.0\.0\.0$|ff[0-9a-f]{2}:|::$)"
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """When suspects are one incident; `grouping.toml` says what each value means."""
+
+    link: str = "mac"
+    key: tuple[str, ...] = ()
+    open_count: int = 2
+    strong_p_value: float = 0.0
+    gap_us: int = 45_000_000
+    update_every_us: int = 1_000_000
+    max_open: int = 64
+    max_waiting: int = 2048
+    max_tokens: int = 256
+    open_count_of: Mapping[str, int] = field(default_factory=dict)
+    class_groups: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = [part for part in self.key if part not in KEY_PARTS]
+        if unknown:
+            raise Misconfigured(f"grouping key: got {unknown}, expected some of {', '.join(KEY_PARTS)}")
+        if self.link not in LINKS:
+            raise Misconfigured(f"grouping link: got {self.link!r}, expected {', '.join(LINKS)}")
+        counts = {name: getattr(self, name) for name in ("open_count", "max_open", "max_waiting", "max_tokens")}
+        counts |= {f"open_count_of.{name}": count for name, count in self.open_count_of.items()}
+        for name, value in counts.items():
+            if value < 1:
+                raise Misconfigured(f"grouping {name}: got {value}, expected 1 or more")
+        for name in ("gap_us", "update_every_us"):
+            if getattr(self, name) < 0:
+                raise Misconfigured(f"grouping {name}: got {getattr(self, name)}, expected 0 or more microseconds")
+
+
+def load_grouping(text: str | None = None) -> Grouping:
+    """The parameters in a TOML text; without one, the shipped `grouping.toml`. Misconfigured names what is wrong."""
+    shipped = files("pipeline.alert").joinpath("grouping.toml")
+    document = tomllib.loads(shipped.read_text(encoding="utf-8") if text is None else text)
+    unknown = set(document) - {one.name for one in fields(Grouping)}
+    if unknown:
+        raise Misconfigured(f"grouping.toml: got {', '.join(sorted(unknown))}, expected fields of Grouping only")
+    if "key" in document:
+        document["key"] = tuple(document["key"])
+    return Grouping(**document)
+
+
+@dataclass(slots=True)
+class Group:
+    """A group from earlier batches: what links to it, when it was last added to, and how much speaks for it."""
+
+    tokens: list[str]
+    last_clock_us: int
+    evidence: float
+    is_open: bool
+    is_crowd: bool = False
+
+
+def clock_of(rows: pa.RecordBatch) -> Ints:
+    """The sensor's clock when each row counts, in microseconds of event time."""
+    clock_us: Ints = rows.column("end_ts_us").to_numpy() + rows.column("late_by_us").to_numpy()
+    return clock_us
+
+
+def clock_order(rows: pa.RecordBatch, not_before_us: int) -> tuple[Ints, Ints]:
+    """The order in which a sensor's rows count, and the clock of each row in that order, never before the given one."""
+    clock_us, on_time = clock_of(rows), rows.column("late_by_us").to_numpy() == 0
+    order = np.lexsort((np.arange(len(clock_us)), on_time, clock_us))
+    return order, np.maximum(clock_us[order], not_before_us)
+
+
+def tokens_of(rows: pa.RecordBatch, grouping: Grouping) -> list[pa.Array]:
+    """What links each row to others: one or two columns of strings, null where it is nothing; never null in all."""
+    key = pc.binary_join_element_wise("", *(_part(rows, name, grouping) for name in grouping.key), SEPARATOR)
+    if isinstance(key, pa.Scalar):
+        key = pa.repeat(key, rows.num_rows)
+    if grouping.link == "none":
+        return [key]
+    ends = [_unless(rows.column(name), GROUP_ADDRESS, GROUP_MAC) for name in ("src_addr", "dst_addr")]
+    # A flow from nobody to everybody still belongs somewhere.
+    nowhere = pc.and_(pc.is_null(ends[0]), pc.is_null(ends[1]))
+    ends[0] = pc.if_else(nowhere, rows.column("src_addr"), ends[0])
+    if grouping.link == "mac":
+        macs = [_unless(rows.column(name), GROUP_MAC) for name in ("src_mac", "dst_mac")]
+        unknown = pc.and_(pc.is_null(macs[0]), pc.is_null(macs[1]))
+        ends = [pc.if_else(unknown, end, mac) for end, mac in zip(ends, macs, strict=True)]
+    return [pc.binary_join_element_wise(key, end, SEPARATOR) for end in ends]
+
+
+def keys_of(rows: pa.RecordBatch, grouping: Grouping) -> pa.Array:
+    """What each row's incident would be called by: the key, and with link "none" nothing else."""
+    return tokens_of(rows, Grouping(link="none", key=grouping.key, class_groups=grouping.class_groups))[0]
+
+
+def _unless(values: pa.Array, *patterns: str) -> pa.Array:
+    for pattern in patterns:
+        matches = pc.match_substring_regex(values, pattern)
+        values = pc.if_else(matches, pa.scalar(None, values.type), values)
+    return values
+
+
+def _part(rows: pa.RecordBatch, name: str, grouping: Grouping) -> pa.Array:
+    if name == "actor":
+        return rows.column("src_addr")
+    if name == "target":
+        return rows.column("dst_addr")
+    if name == "service":
+        return pc.fill_null(rows.column("dst_port").cast(pa.string()), "-")
+    if name == "class":
+        return rows.column("class")
+    if name == "class_group":
+        classes = rows.column("class").dictionary_encode()
+        groups = [grouping.class_groups.get(one, one) for one in classes.dictionary.to_pylist()]
+        return pa.array(groups, pa.string()).take(classes.indices)
+    source, target = rows.column("src_addr"), rows.column("dst_addr")
+    swapped = pc.greater(source, target)
+    first, second = pc.if_else(swapped, target, source), pc.if_else(swapped, source, target)
+    return pc.binary_join_element_wise(first, second, SEPARATOR)
+
+
+def weights_of(rows: pa.RecordBatch, grouping: Grouping) -> npt.NDArray[np.float64]:
+    """How much of the evidence that opens an incident each row is: 1 / open_count of its class, 1 for a strong one."""
+    classes = rows.column("class").dictionary_encode()
+    shares = [1.0 / grouping.open_count_of.get(one, grouping.open_count) for one in classes.dictionary.to_pylist()]
+    weights: npt.NDArray[np.float64] = np.asarray(shares, np.float64)[classes.indices.to_numpy(zero_copy_only=False)]
+    if grouping.strong_p_value > 0:
+        weights[rows.column("p_value").to_numpy() <= grouping.strong_p_value] = 1.0
+    return weights
+
+
+def group(
+    rows: pa.RecordBatch, clock_us: Ints, known: Sequence[Group], grouping: Grouping
+) -> tuple[Linked, list[list[str]]]:
+    """Give each of a sensor's suspects its group, and say which tokens each group holds afterwards.
+
+    rows: in clock order. known: groups from earlier batches, in the order they were last touched.
+    """
+    held = [token for one in known for token in one.tokens]
+    holders = [number for number, one in enumerate(known) for _ in one.tokens]
+    columns = tokens_of(rows, grouping)
+    encoded = pa.concat_arrays([pa.array(held, pa.string()), *columns]).dictionary_encode()
+    codes = pc.fill_null(encoded.indices, NONE).to_numpy(zero_copy_only=False).astype(np.int64)
+    holder = np.full(len(encoded.dictionary), NONE, np.int64)
+    holder[codes[: len(held)]] = np.asarray(holders, np.int64)
+    linked = link(
+        clock_us,
+        np.ascontiguousarray(codes[len(held) :].reshape(len(columns), rows.num_rows).T),
+        weights_of(rows, grouping),
+        holder,
+        np.asarray([one.last_clock_us for one in known], np.int64),
+        np.asarray([one.evidence for one in known], np.float64),
+        np.asarray([one.is_open for one in known], np.bool_),
+        next((number for number, one in enumerate(known) if one.is_crowd), NONE),
+        grouping.gap_us,
+        grouping.max_open,
+        grouping.max_waiting,
+        grouping.max_tokens,
+    )
+    tokens: list[list[str]] = [[] for _ in linked.into]
+    for number, token in zip(holder.tolist(), encoded.dictionary.to_pylist(), strict=True):
+        if number >= 0:
+            tokens[number].append(token)
+    return linked, tokens

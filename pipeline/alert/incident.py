@@ -1,0 +1,195 @@
+"""An incident: what is kept of its flows, all of it bounded, so that ten million flows cost what a thousand do."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.alert.features import FeatureSample
+
+# Key of the incident of all that could not be followed one by one; every other key starts with a separator.
+CROWD = "crowd"
+
+MAX_POSITIONS = 1024
+MAX_ADDRESSES = 256
+MAX_TALKS = 32
+MAX_CLASSES = 32
+
+TALK_KEYS = ["src_addr", "dst_addr", "dst_port", "ip_proto"]
+TALK_FIELDS = [*TALK_KEYS, "src_mac", "dst_mac", "community_id"]
+
+
+@dataclass(slots=True)
+class Talk:
+    """One conversation among an incident's flows: who with whom, on what service."""
+
+    src_addr: str
+    dst_addr: str
+    dst_port: int | None
+    ip_proto: int | None
+    flows: int
+    src_mac: str | None
+    dst_mac: str | None
+    community_id: str | None
+
+
+@dataclass(slots=True)
+class Incident:
+    """One incident of one sensor. Times are microseconds since the epoch, event time unless said otherwise.
+
+    positions: [raw_partition, raw_offset, raw_index, source_record or None] of the first 1,024 flows.
+    sources, targets: flows per address, for the first 256 addresses; `more_` is true once another one came.
+    """
+
+    uid: str
+    site: str
+    sensor: str
+    key: str
+    model: str
+    opened_ts_us: int
+    last_clock_us: int
+    revision: int = 0
+    emitted_clock_us: int = 0
+    emitted_count: int = 0
+    count: int = 0
+    late: int = 0
+    start_ts_us: int = 0
+    end_ts_us: int = 0
+    first_ts_us: int = 0
+    latest_ingest_ts_us: int = 0
+    highest_score: float = 0.0
+    total_score_ppm: int = 0
+    lowest_p_value: float = 1.0
+    highest_novelty: float = 0.0
+    classes: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, int] = field(default_factory=dict)
+    more_sources: bool = False
+    targets: dict[str, int] = field(default_factory=dict)
+    more_targets: bool = False
+    target_ports: dict[int, int] = field(default_factory=dict)
+    more_target_ports: bool = False
+    talks: dict[str, Talk] = field(default_factory=dict)
+    positions: list[list[int | None]] = field(default_factory=list)
+    features: FeatureSample = field(default_factory=FeatureSample.empty)
+
+    @property
+    def main_class(self) -> str:
+        """The class most of its flows have; of equally many, the first in the alphabet."""
+        return min(self.classes, key=lambda name: (-self.classes[name], name))
+
+    @property
+    def main_source(self) -> str:
+        """The address most of its flows come from."""
+        return min(self.sources, key=lambda name: (-self.sources[name], name))
+
+    @property
+    def main_target(self) -> str:
+        """The address most of its flows go to."""
+        return min(self.targets, key=lambda name: (-self.targets[name], name))
+
+    @property
+    def agreement(self) -> float:
+        """Share of its flows that have its main class."""
+        return self.classes[self.main_class] / self.count
+
+    @property
+    def mean_score(self) -> float:
+        """Mean score of its flows, 0 to 1."""
+        return self.total_score_ppm / 1e6 / self.count
+
+    def absorb(self, rows: pa.RecordBatch) -> None:
+        """Take in flows (schema `scored`, in the order they count)."""
+        first = self.count == 0
+        ends, starts = _numbers(rows, "end_ts_us"), _numbers(rows, "start_ts_us")
+        self.start_ts_us = int(starts.min()) if first else min(self.start_ts_us, int(starts.min()))
+        self.first_ts_us = int(ends.min()) if first else min(self.first_ts_us, int(ends.min()))
+        self.end_ts_us = int(ends.max()) if first else max(self.end_ts_us, int(ends.max()))
+        self.latest_ingest_ts_us = max(self.latest_ingest_ts_us, int(_numbers(rows, "ingest_ts_us").max()))
+        self.count += rows.num_rows
+        self.late += int(np.count_nonzero(_numbers(rows, "late_by_us")))
+        scores, p_values = _unit(rows, "score", 0.0), _unit(rows, "p_value", 1.0)
+        self.highest_score = max(self.highest_score, float(scores.max()))
+        # Whole millionths: their sum does not depend on the order of adding.
+        self.total_score_ppm += int(np.rint(scores * 1e6).astype(np.int64).sum())
+        self.lowest_p_value = min(self.lowest_p_value, float(p_values.min()))
+        novelty = np.nan_to_num(rows.column("novelty").to_numpy().astype(np.float64), nan=0.0)
+        self.highest_novelty = max(self.highest_novelty, float(np.clip(novelty, 0.0, 1e30).max()))
+        _tally(self.classes, rows.column("class"), MAX_CLASSES)
+        self.more_sources |= _tally(self.sources, rows.column("src_addr"), MAX_ADDRESSES)
+        self.more_targets |= _tally(self.targets, rows.column("dst_addr"), MAX_ADDRESSES)
+        self.more_target_ports |= _tally(self.target_ports, rows.column("dst_port").drop_null(), MAX_ADDRESSES)
+        self._add_talks(rows)
+        room = MAX_POSITIONS - len(self.positions)
+        if room > 0:
+            names = ["raw_partition", "raw_offset", "raw_index", "source_record"]
+            columns = [rows.column(name).slice(0, room).to_pylist() for name in names]
+            self.positions.extend(list(position) for position in zip(*columns, strict=True))
+        self.features = self.features.add(rows)
+
+    def _add_talks(self, rows: pa.RecordBatch) -> None:
+        keys = pc.binary_join_element_wise(
+            *(rows.column(name).cast(pa.string()) for name in TALK_KEYS),
+            "\x1f",
+            null_handling="replace",
+            null_replacement="-",
+        )
+        table = pa.table({"key": keys, "row": pa.array(np.arange(rows.num_rows))})
+        counted = table.group_by("key", use_threads=False).aggregate([("row", "count"), ("row", "min")])
+        counted = counted.sort_by("row_min").combine_chunks()
+        # A flood ends here: conversations already known, and as many new ones as there is room for.
+        known = pc.is_in(counted["key"], value_set=pa.array(list(self.talks), pa.string()))
+        for one in counted.filter(known).to_pylist():
+            self.talks[one["key"]].flows += one["row_count"]
+        for one in counted.filter(pc.invert(known)).slice(0, MAX_TALKS - len(self.talks)).to_pylist():
+            row = rows.slice(one["row_min"], 1).select(TALK_FIELDS).to_pylist()[0]
+            self.talks[one["key"]] = Talk(flows=one["row_count"], **row)
+
+
+def _numbers(rows: pa.RecordBatch, name: str) -> npt.NDArray[np.int64]:
+    values: npt.NDArray[np.int64] = rows.column(name).to_numpy()
+    return values
+
+
+def _unit(rows: pa.RecordBatch, name: str, missing: float) -> npt.NDArray[np.float64]:
+    """A column of shares as float64 within 0..1; `missing` where it is no number."""
+    values = np.nan_to_num(rows.column(name).to_numpy().astype(np.float64), nan=missing, posinf=1.0, neginf=0.0)
+    shares: npt.NDArray[np.float64] = np.clip(values, 0.0, 1.0)
+    return shares
+
+
+def _tally(counts: dict[Any, int], values: pa.Array, most: int) -> bool:
+    """Add the values' counts; true if a new value found no room."""
+    counted = pc.value_counts(values)
+    names, numbers = counted.field("values"), counted.field("counts")
+    turned_away = False
+    if len(counts) + len(names) > most:
+        # Look at the values already known and at as many new ones as there is room for, not at all of a flood's.
+        known = pc.is_in(names, value_set=pa.array(list(counts), names.type))
+        new = pc.indices_nonzero(pc.invert(known))
+        turned_away = len(new) > most - len(counts)
+        chosen = pa.concat_arrays([pc.indices_nonzero(known), new.slice(0, most - len(counts))])
+        names, numbers = names.take(chosen), numbers.take(chosen)
+    for name, number in zip(names.to_pylist(), numbers.to_pylist(), strict=True):
+        counts[name] = counts.get(name, 0) + number
+    return turned_away
+
+
+def as_document(incident: Incident) -> dict[str, Any]:
+    """The incident as JSON values, for the saved state."""
+    document = {name: getattr(incident, name) for name in Incident.__slots__}
+    document["talks"] = {key: [getattr(talk, name) for name in Talk.__slots__] for key, talk in incident.talks.items()}
+    document["target_ports"] = [[port, number] for port, number in incident.target_ports.items()]
+    document["features"] = incident.features.as_document()
+    return document
+
+
+def of_document(document: dict[str, Any]) -> Incident:
+    """The incident that `as_document` wrote."""
+    fields = dict(document)
+    fields["talks"] = {key: Talk(*values) for key, values in fields["talks"].items()}
+    fields["target_ports"] = {int(port): number for port, number in fields["target_ports"]}
+    fields["features"] = FeatureSample.of_document(fields["features"])
+    return Incident(**fields)

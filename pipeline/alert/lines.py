@@ -1,0 +1,128 @@
+"""Alerts for people: one line, or a page. What came from the network is made harmless once more before it is shown."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.alert.wording import harmless
+
+STYLE = {"Critical": "bold white on red", "High": "bold red", "Medium": "yellow", "Low": "cyan", "Informational": "dim"}
+MAX_TEXT = 400
+SHOWN_MEMBERS = 10
+WORD = {1: "new", 2: "goes on", 3: "ended"}
+
+
+def shown(value: object) -> str:
+    """A value as text that is safe to show."""
+    return harmless(str(value), MAX_TEXT)
+
+
+def moment(time_ms: int) -> str:
+    """A time in UTC, to the millisecond."""
+    return (
+        datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+def techniques(alert: Mapping[str, Any]) -> str:
+    """The candidate techniques, most exact id first."""
+    named = []
+    for attack in alert.get("attacks", []):
+        technique = attack.get("sub_technique") or attack["technique"]
+        named.append(f"{technique['uid']} {technique['name']}")
+    return shown(", ".join(named))
+
+
+def why(alert: Mapping[str, Any]) -> list[str]:
+    """The reasons in plain words, strongest first."""
+    return [shown(reason["says"]) for reason in alert["unmapped"].get("reasons", [])]
+
+
+def line(alert: Mapping[str, Any]) -> Text:
+    """One alert in one line: when, how bad, what, which technique, why, and its uid to ask for more."""
+    severity = shown(alert.get("severity", "?"))
+    text = Text()
+    text.append(moment(alert["time"]), style="dim")
+    text.append(f" {severity:<8} ", style=STYLE.get(severity, ""))
+    text.append(f"{WORD.get(alert['activity_id'], '?'):<7} ", style="dim")
+    text.append(shown(alert["message"]))
+    if alert.get("attacks"):
+        text.append(f"  {techniques(alert)}", style="magenta")
+    for reason in why(alert)[:1]:
+        text.append(f"  {reason}", style="green")
+    text.append(f"  {shown(alert['finding_info']['uid'])[:12]}", style="dim")
+    return text
+
+
+def page(alert: Mapping[str, Any]) -> list[Text | Table]:
+    """All that is known of one alert, for the person on shift."""
+    about = alert["unmapped"]
+    info = alert["finding_info"]
+    severity = shown(alert.get("severity", "?"))
+    parts: list[Text | Table] = [
+        Text.assemble((f" {severity} ", STYLE.get(severity, "")), " ", (shown(info["title"]), "bold")),
+        Text(shown(alert["message"])),
+        Text(""),
+        _facts(alert),
+        Text(""),
+    ]
+    if about.get("reasons"):
+        parts += [Text("What is unusual", style="bold"), _reasons(about["reasons"]), Text("")]
+    else:
+        parts += [Text("No reasons: the model's manifest is not in the registry.", style="dim"), Text("")]
+    parts += [Text("Who with whom", style="bold"), _talks(alert["evidences"]), Text("")]
+    members = about["members"]
+    kept = f"Flows (partition, offset, index in raw; position in the file), {len(members)} kept"
+    more = " …" if len(members) > SHOWN_MEMBERS else ""
+    parts += [
+        Text(kept, style="bold"),
+        Text(", ".join(shown(member) for member in members[:SHOWN_MEMBERS]) + more),
+        Text(""),
+        Text(f"forebay alert verdict {shown(info['uid'])[:12]} --verdict tp|fp|benign|test|duplicate --by YOU"),
+    ]
+    return parts
+
+
+def _facts(alert: Mapping[str, Any]) -> Table:
+    about, info = alert["unmapped"], alert["finding_info"]
+    table = Table.grid(padding=(0, 2))
+    rows = {
+        "uid": f"{info['uid']} revision {alert['metadata']['sequence']}, {WORD.get(alert['activity_id'], '?')}",
+        "where": f"site {about['site']}, sensor {about['sensor']}",
+        "from": moment(alert["start_time"]),
+        "to": moment(alert["end_time"]),
+        "flows": f"{alert['count']:,} ({about.get('late', 0)} late)",
+        "class": ", ".join(f"{name} {count}" for name, count in sorted(about.get("classes", {}).items())),
+        "confidence": f"{alert['confidence_score']} of 100; lowest p-value {about.get('lowest_p_value', 1):.2g}",
+        "model": about["model"],
+        "techniques": techniques(alert) + " (candidates)" if alert.get("attacks") else "none",
+    }
+    for name, value in rows.items():
+        table.add_row(Text(name, style="dim"), Text(shown(value)))
+    return table
+
+
+def _reasons(reasons: list[Mapping[str, Any]]) -> Table:
+    table = Table("feature", "says", "flows beyond", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for reason in reasons:
+        share = f"{reason['share'] * 100:.0f} %"
+        table.add_row(Text(shown(reason["feature"])), Text(shown(reason["says"])), Text(share))
+    return table
+
+
+def _talks(evidences: list[Mapping[str, Any]]) -> Table:
+    table = Table("from", "to", "port", "protocol", "flows", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for one in evidences:
+        source, target = one["src_endpoint"], one["dst_endpoint"]
+        cells = (
+            source.get("ip", source.get("name", "?")),
+            target.get("ip", target.get("name", "?")),
+            target.get("port", "-"),
+            one["connection_info"].get("protocol_name", "-"),
+            one.get("data", {}).get("flows", "-"),
+        )
+        table.add_row(*(Text(shown(cell)) for cell in cells))
+    return table

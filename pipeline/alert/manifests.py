@@ -1,0 +1,63 @@
+"""Baselines of models, read from their manifests: JSON only, no weights, no torch."""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.alert.explain import Baseline, read_baseline
+from pipeline.errors import RefusedState
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+MAX_BYTES = 4 * 1024 * 1024
+
+
+def shipped_folder() -> Path | None:
+    """The folder of the shipped model; found without importing the package it lies in, which may need torch."""
+    found = find_spec("models")
+    places = list(found.submodule_search_locations or ()) if found is not None else []
+    return Path(places[0]) / "shipped" if places else None
+
+
+class Manifests:
+    """Baselines by model id: from the registry, else the shipped model's. A model found once stays as it was read."""
+
+    def __init__(self, registry: Path) -> None:
+        self._registry = registry
+        self._known: dict[str, Baseline] = {}
+
+    def baseline_of(self, model: str) -> Baseline | None:
+        """The baseline of a model, None where no manifest of it can be found; RefusedState where one is damaged."""
+        if model not in self._known:
+            found = self._find(model)
+            if found is None:
+                return None
+            self._known[model] = read_baseline(found)
+        return self._known[model]
+
+    def _find(self, model: str) -> dict[str, Any] | None:
+        if ID.fullmatch(model):
+            manifest = _read(self._registry / model / "manifest.json")
+            if manifest is not None:
+                return manifest
+        shipped = shipped_folder()
+        manifest = _read(shipped / "manifest.json") if shipped is not None else None
+        return manifest if manifest is not None and manifest.get("id") == model else None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    if path.stat().st_size > MAX_BYTES:
+        raise RefusedState(f"{path}: got {path.stat().st_size} bytes, expected a manifest of at most {MAX_BYTES}")
+    try:
+        manifest = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise RefusedState(
+            f"{path}: got no JSON ({error}), expected a model manifest; fetch the model again"
+        ) from error
+    if not isinstance(manifest, dict):
+        raise RefusedState(f"{path}: got {type(manifest).__name__}, expected a model manifest; fetch the model again")
+    return manifest

@@ -1,0 +1,191 @@
+"""The alert room's state of one partition: every sensor's incidents and the number of the next suspects message."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.alert.explain import Baseline
+from pipeline.alert.grouping import Group, Grouping
+from pipeline.alert.incident import as_document, of_document
+from pipeline.alert.ocsf import detection_finding
+from pipeline.alert.sensor import Change, Followed, SensorState, Tally, advance
+from pipeline.alert.techniques import Meanings, shipped
+from pipeline.errors import BadData, RefusedState, SchemaMismatch, SequenceGap
+from pipeline.wire import batches
+
+BaselineOf = Callable[[str], Baseline | None]
+Sensor = tuple[str, str]
+VERSION = 1
+SITE_FROM_SENSOR = "\x1f"
+
+
+@dataclass(slots=True)
+class PartitionState:
+    """seq: number of the next message to read. sensors: by (site, sensor)."""
+
+    seq: int = 0
+    sensors: dict[Sensor, SensorState] = field(default_factory=dict)
+
+    @classmethod
+    def empty(cls) -> "PartitionState":
+        """Before the first message."""
+        return cls()
+
+
+class Advanced(NamedTuple):
+    """What a message led to. accepted: false for one that was read before; `state` is then as it was."""
+
+    state: PartitionState
+    events: list[dict[str, Any]]
+    tally: Tally
+    accepted: bool
+
+
+def advance_partition(
+    state: PartitionState,
+    suspects: pa.RecordBatch,
+    meta: Mapping[str, Any],
+    grouping: Grouping,
+    baseline_of: BaselineOf,
+    meanings: Meanings | None = None,
+) -> Advanced:
+    """Take in one suspects message, perhaps of no rows; the state is taken over, don't use the old one again.
+
+    Raises SequenceGap where a message is missing, SchemaMismatch where the features are not those of the rows' model.
+    """
+    seq = int(meta["seq"])
+    if seq < state.seq:
+        return Advanced(state, [], Tally(), False)
+    if seq > state.seq:
+        raise SequenceGap(
+            f"suspects of raw partition {meta.get('raw_partition')}: got seq {seq}, expected {state.seq}; "
+            "messages are missing: check the topic's retention, or restore the state from before"
+        )
+    expect_features(suspects, meta, baseline_of)
+    changes, tally = advance_sensors(state.sensors, suspects, meta, grouping)
+    state.seq = seq + 1
+    meanings = meanings or shipped()
+    events = [
+        detection_finding(incident, activity, meanings, baseline_of(incident.model)) for incident, activity in changes
+    ]
+    return Advanced(state, events, tally, True)
+
+
+def advance_sensors(
+    sensors: dict[Sensor, SensorState], suspects: pa.RecordBatch, meta: Mapping[str, Any], grouping: Grouping
+) -> tuple[list[Change], Tally]:
+    """Advance every sensor the message has rows, a watermark or an end of; sensors in the order of their names."""
+    rows_of = by_sensor(suspects)
+    watermarks = {(site, sensor): int(time_us) for site, sensor, time_us in meta.get("watermarks", [])}
+    ended = {(site, sensor) for site, sensor in meta.get("ended", [])}
+    changes: list[Change] = []
+    tally = Tally()
+    for name in sorted(rows_of.keys() | watermarks.keys() | (ended & sensors.keys())):
+        state = sensors.setdefault(name, SensorState())
+        rows = rows_of.get(name, suspects.slice(0, 0))
+        changed, happened = advance(state, rows, watermarks.get(name), name in ended, grouping)
+        changes += changed
+        tally = tally.plus(happened)
+        if name in ended:
+            del sensors[name]
+    return changes, tally
+
+
+def by_sensor(rows: pa.RecordBatch) -> dict[Sensor, pa.RecordBatch]:
+    """The suspects among the rows, per (site, sensor), their order kept."""
+    rows = rows.filter(rows.column("suspect"))
+    if not rows.num_rows:
+        return {}
+    joined = pc.binary_join_element_wise(rows.column("site"), rows.column("sensor"), SITE_FROM_SENSOR)
+    encoded = joined.dictionary_encode()
+    if len(encoded.dictionary) == 1:
+        return {_sensor_of(rows): rows}
+    parts = [rows.filter(pc.equal(encoded.indices, code)) for code in range(len(encoded.dictionary))]
+    return {_sensor_of(part): part for part in parts}
+
+
+def _sensor_of(rows: pa.RecordBatch) -> Sensor:
+    return rows.column("site")[0].as_py(), rows.column("sensor")[0].as_py()
+
+
+def expect_features(suspects: pa.RecordBatch, meta: Mapping[str, Any], baseline_of: BaselineOf) -> None:
+    """SchemaMismatch unless every row's model was made for the features the rows carry."""
+    given = meta.get("feature_hash")
+    for model in pc.unique(suspects.column("model")).to_pylist():
+        baseline = baseline_of(model)
+        if given and baseline is not None and baseline.feature_hash and baseline.feature_hash != given:
+            raise SchemaMismatch(
+                f"suspects of model {model}: got features '{meta.get('feature_set')}' {given[:12]}, expected "
+                f"'{baseline.feature_set}' {baseline.feature_hash[:12]}; run the same version everywhere"
+            )
+
+
+def snapshot(state: PartitionState) -> bytes:
+    """The state as bytes: the waiting suspects as an Arrow stream, all else as JSON beside them."""
+    named = sorted(state.sensors.items())
+    rows, kept = _waiting([one for _, one in named])
+    facts = {
+        "version": VERSION,
+        "seq": state.seq,
+        "sensors": [
+            {"site": site, "sensor": sensor, "clock_us": one.clock_us, **_document(one, kept)}
+            for (site, sensor), one in named
+        ],
+    }
+    return batches.encode(rows, facts)
+
+
+def restore(payload: bytes) -> PartitionState:
+    """The state that `snapshot` wrote; RefusedState where the bytes are something else."""
+    try:
+        rows, facts = batches.decode(payload, "scored")
+        if facts["version"] != VERSION:
+            raise RefusedState(
+                f"alert state: got version {facts['version']}, expected {VERSION}; run the version that wrote it"
+            )
+        waiting = by_sensor(rows)
+        sensors = {
+            (str(one["site"]), str(one["sensor"])): SensorState(
+                clock_us=int(one["clock_us"]),
+                followed=[_followed(document) for document in one["followed"]],
+                waiting=waiting.get((one["site"], one["sensor"])),
+                waiting_of=np.asarray(one["waiting_of"], np.int64),
+            )
+            for one in facts["sensors"]
+        }
+        return PartitionState(int(facts["seq"]), sensors)
+    except (BadData, SchemaMismatch, KeyError, TypeError, ValueError) as error:
+        raise RefusedState(f"alert state of {len(payload)} bytes: got {error!r}, expected saved incidents") from error
+
+
+def _waiting(sensors: list[SensorState]) -> tuple[pa.RecordBatch, pa.Schema]:
+    """All suspects that wait, of one schema: those of another feature set would be dropped by the next message."""
+    waiting = [one.waiting for one in sensors if one.waiting is not None]
+    if not waiting:
+        empty = batches.empty("scored")
+        return empty, empty.schema
+    schema = waiting[-1].schema
+    return pa.concat_batches([one for one in waiting if one.schema.equals(schema)]), schema
+
+
+def _document(state: SensorState, kept: pa.Schema) -> dict[str, Any]:
+    stays = state.waiting is not None and state.waiting.schema.equals(kept)
+    return {
+        "waiting_of": state.waiting_of.tolist() if stays else [],
+        "followed": [
+            {
+                "group": {name: getattr(one.group, name) for name in Group.__slots__},
+                "incident": as_document(one.incident) if one.incident is not None else None,
+            }
+            for one in state.followed
+        ],
+    }
+
+
+def _followed(document: Mapping[str, Any]) -> Followed:
+    incident = document["incident"]
+    return Followed(Group(**document["group"]), of_document(incident) if incident is not None else None)

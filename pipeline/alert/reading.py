@@ -1,0 +1,95 @@
+"""Alerts as their readers see them: a compacted topic, in which the same revision may come twice."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from pipeline.errors import Failed, Usage
+from pipeline.kafka import clients
+from pipeline.settings import Settings
+from pipeline.shutdown import Stop
+
+POLL_S = 0.2
+MAX_KNOWN = 100_000
+
+
+class Seen:
+    """Which (uid, revision) was read: after a crash of the alert room, alerts come again, byte for byte.
+
+    Bounded: beyond 100,000 incidents the ones read longest ago are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._highest: dict[str, int] = {}
+
+    def is_new(self, uid: str, revision: int) -> bool:
+        """Whether this revision, or a later one, was not read before; it counts as read from now on."""
+        before = self._highest.pop(uid, 0)
+        self._highest[uid] = max(before, revision)
+        if len(self._highest) > MAX_KNOWN:
+            del self._highest[next(iter(self._highest))]
+        return revision > before
+
+
+def alerts(
+    settings: Settings, from_start: bool, follow: bool, stop: Stop | None = None
+) -> Iterator[dict[str, Any] | None]:
+    """New alerts as they stand in the topic; with `follow` without end, and None whenever nothing came for a moment."""
+    topic = settings.topics.alerts
+    reader = clients.reader(settings, "alert-tail")
+    try:
+        ends = _assign(reader, topic, from_start)
+        seen = Seen()
+        stop = stop or Stop()
+        while not stop.requested:
+            if not follow and _reached(reader, topic, ends):
+                return
+            came = False
+            for message in reader.consume(500, POLL_S):
+                value = clients.raise_for(message).value()
+                if value is None:
+                    continue
+                alert = orjson.loads(value)
+                if seen.is_new(alert["finding_info"]["uid"], alert["metadata"]["sequence"]):
+                    came = True
+                    yield alert
+            if not came:
+                yield None
+    finally:
+        reader.close()
+
+
+def _assign(reader: Consumer, topic: str, from_start: bool) -> dict[int, int]:
+    """Start reading every partition; returns where each ends now."""
+    described = reader.list_topics(topic, timeout=10).topics[topic]
+    if described.error is not None:
+        raise Failed(f"topic {topic}: {described.error}; `forebay topic create` makes it, --prefix names another")
+    partitions = described.partitions
+    ends = {number: reader.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1] for number in partitions}
+    reader.assign(
+        [TopicPartition(topic, number, OFFSET_BEGINNING if from_start else end) for number, end in ends.items()]
+    )
+    return ends
+
+
+def _reached(reader: Consumer, topic: str, ends: dict[int, int]) -> bool:
+    at = {one.partition: one.offset for one in reader.position([TopicPartition(topic, number) for number in ends])}
+    return all(end == 0 or at[number] >= end for number, end in ends.items())
+
+
+def latest(settings: Settings, uid: str) -> dict[str, Any]:
+    """The last revision of the one incident whose uid is, or begins with, `uid`; Usage where none or several do."""
+    found = {
+        alert["finding_info"]["uid"]: alert
+        for alert in alerts(settings, from_start=True, follow=False)
+        if alert is not None and alert["finding_info"]["uid"].startswith(uid)
+    }
+    if len(found) != 1:
+        known = ", ".join(sorted(found)[:5]) or "none"
+        raise Usage(
+            f"alert {uid}: got {len(found)} alerts that begin so ({known}), expected one; "
+            "`forebay alert tail --from-start --no-follow` lists them"
+        )
+    return found.popitem()[1]

@@ -1,0 +1,230 @@
+"""One sensor's incidents: advanced by its suspects and its watermark, both in event time."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from pipeline.alert.grouping import Group, Grouping, clock_order, group, keys_of
+from pipeline.alert.incident import CROWD, Incident
+from pipeline.alert.kernel import ALONE, DROPPED, Linked
+from pipeline.alert.ocsf import CLOSE, CREATE, UPDATE
+
+Ints = npt.NDArray[np.int64]
+
+BEGINNING_US = -(1 << 62)
+UID_DIGITS = 32
+
+
+@dataclass(slots=True)
+class Followed:
+    """A group that is followed, and the incident it is, once enough speaks for it."""
+
+    group: Group
+    incident: Incident | None = None
+
+
+@dataclass(slots=True)
+class SensorState:
+    """What a sensor's suspects so far have led to.
+
+    clock_us: how far its event time has come. followed: in the order they were last touched.
+    waiting: suspects whose groups are no incident yet, in the order they count, or None; waiting_of: index into
+    `followed` of each.
+    """
+
+    clock_us: int = BEGINNING_US
+    followed: list[Followed] = field(default_factory=list)
+    waiting: pa.RecordBatch | None = None
+    waiting_of: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def incidents(self) -> list[Incident]:
+        """Those going on."""
+        return [one.incident for one in self.followed if one.incident is not None]
+
+
+class Change(NamedTuple):
+    """An incident that is to be told of, and as what: CREATE, UPDATE or CLOSE."""
+
+    incident: Incident
+    activity: int
+
+
+class Tally(NamedTuple):
+    """What happened, for counters: suspects in; those that found no company, or no room to wait; those in the crowd."""
+
+    suspects: int = 0
+    alone: int = 0
+    dropped: int = 0
+    crowded: int = 0
+
+    def plus(self, other: "Tally") -> "Tally":
+        """Both together."""
+        return Tally(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+def uid(site: str, sensor: str, key: str, position: list[int]) -> str:
+    """An incident's name: a hash of where it is, what its group is, and the raw position of its first suspect."""
+    named = orjson.dumps([site, sensor, key, position])
+    return hashlib.sha256(named).hexdigest()[:UID_DIGITS]
+
+
+def advance(
+    state: SensorState, suspects: pa.RecordBatch, watermark_us: int | None, ended: bool, grouping: Grouping
+) -> tuple[list[Change], Tally]:
+    """Take in a sensor's suspects (schema `scored`, one site and sensor) and its watermark; the state is changed.
+
+    `ended`: nothing more comes of this source; everything is closed and the sensor's clock starts anew, for a later
+    file may lie earlier. Returns the incidents to tell of, in the order they opened, with their revisions counted up.
+    """
+    tally = Tally(suspects=suspects.num_rows)
+    if suspects.num_rows:
+        tally = tally.plus(_assign(state, suspects, grouping))
+    if watermark_us is not None:
+        state.clock_us = max(state.clock_us, watermark_us)
+    over = [ended or state.clock_us - one.group.last_clock_us > grouping.gap_us for one in state.followed]
+    changes: list[Change] = []
+    for one, closes in zip(state.followed, over, strict=True):
+        if one.incident is None:
+            continue
+        if one.incident.revision == 0:
+            changes.append(_tell(one.incident, CREATE))
+        elif not closes and _update_is_due(one.incident, grouping):
+            changes.append(_tell(one.incident, UPDATE))
+        if closes:
+            # A copy: a Create of the same batch stands for the same incident with the revision before.
+            changes.append(_tell(replace(one.incident), CLOSE))
+    tally = tally.plus(_forget(state, np.asarray(over, bool)))
+    if ended:
+        state.clock_us = BEGINNING_US
+    changes.sort(key=lambda change: (change.incident.opened_ts_us, change.incident.uid, change.incident.revision))
+    return changes, tally
+
+
+def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping) -> Tally:
+    """Give every suspect its group; open the incidents that have become of groups, and fill them."""
+    order, clock_us = clock_order(suspects, state.clock_us)
+    fresh = suspects.take(pa.array(order))
+    dropped = _drop_other_features(state, fresh)
+    linked, tokens = group(fresh, clock_us, [one.group for one in state.followed], grouping)
+    rows = fresh if state.waiting is None else pa.concat_batches([state.waiting, fresh])
+    group_of = np.concatenate([state.waiting_of, linked.group_of])
+    final = linked.into[group_of]
+    followed = _followed(state, linked, tokens)
+    is_open = np.asarray([one.group.is_open for one in followed], np.bool_)
+
+    members = np.flatnonzero((final >= 0) & is_open[final])
+    # In the order they came to be part of it: what waited came with the suspect that opened it.
+    admitted = np.maximum(np.arange(len(group_of)) - len(state.waiting_of), linked.opened_row[group_of])[members]
+    members = members[np.lexsort((members, admitted, final[members]))]
+    numbers, starts = np.unique(final[members], return_index=True)
+    for number, mine in zip(numbers.tolist(), np.split(members, starts[1:]) if len(starts) else [], strict=True):
+        part, one = rows.take(pa.array(mine)), followed[number]
+        if one.incident is None:
+            one.incident = _open(part, one.group, int(clock_us[linked.opened_row[number]]), grouping)
+        one.incident.absorb(part)
+        one.incident.last_clock_us = one.group.last_clock_us
+
+    crowded = int(np.count_nonzero((group_of != final) & (final >= 0)))
+    dropped += int(np.count_nonzero(final == DROPPED))
+    alone = int(np.count_nonzero(final == ALONE))
+    _keep(state, followed, linked, rows, final, (final >= 0) & ~is_open[final])
+    state.clock_us = max(state.clock_us, int(clock_us[-1]))
+    return Tally(alone=alone, dropped=dropped, crowded=crowded)
+
+
+def _drop_other_features(state: SensorState, fresh: pa.RecordBatch) -> int:
+    """Suspects waiting with another feature set: a model of another kind took over, and evidence starts anew."""
+    if state.waiting is None or state.waiting.schema.equals(fresh.schema):
+        return 0
+    dropped: int = state.waiting.num_rows
+    state.followed = [one for one in state.followed if one.incident is not None]
+    state.waiting, state.waiting_of = None, np.empty(0, np.int64)
+    return dropped
+
+
+def _followed(state: SensorState, linked: Linked, tokens: list[list[str]]) -> list[Followed]:
+    """The groups after a batch, by their numbers."""
+    followed = []
+    for number in range(len(linked.into)):
+        before = state.followed[number] if number < len(state.followed) else None
+        opened_row = int(linked.opened_row[number])
+        opens = opened_row >= 0 and linked.into[number] == number
+        followed.append(
+            Followed(
+                Group(
+                    tokens=tokens[number],
+                    last_clock_us=int(linked.last_us[number]),
+                    evidence=float(linked.evidence[number]),
+                    is_open=opens or (before is not None and before.group.is_open),
+                    is_crowd=before.group.is_crowd if before else opens and linked.group_of[opened_row] != number,
+                ),
+                before.incident if before is not None else None,
+            )
+        )
+    return followed
+
+
+def _keep(
+    state: SensorState,
+    followed: list[Followed],
+    linked: Linked,
+    rows: pa.RecordBatch,
+    final: Ints,
+    waits: npt.NDArray[np.bool_],
+) -> None:
+    """Keep the groups there still are, in the order they were last touched, and the suspects that wait in them."""
+    alive = np.flatnonzero(linked.into == np.arange(len(followed)))
+    alive = alive[np.argsort(linked.touched[alive], kind="stable")]
+    index_of = np.full(len(followed), -1, np.int64)
+    index_of[alive] = np.arange(len(alive))
+    state.followed = [followed[number] for number in alive.tolist()]
+    keep = np.flatnonzero(waits)
+    state.waiting = rows.take(pa.array(keep)) if len(keep) else None
+    state.waiting_of = index_of[final[keep]]
+
+
+def _forget(state: SensorState, over: npt.NDArray[np.bool_]) -> Tally:
+    """Forget the groups that are over, and the suspects that waited in them."""
+    if not over.any():
+        return Tally()
+    index_of = np.cumsum(~over) - 1
+    state.followed = [one for one, gone in zip(state.followed, over.tolist(), strict=True) if not gone]
+    stays = np.flatnonzero(~over[state.waiting_of])
+    alone = len(state.waiting_of) - len(stays)
+    if alone and state.waiting is not None:
+        state.waiting = state.waiting.take(pa.array(stays)) if len(stays) else None
+    state.waiting_of = index_of[state.waiting_of[stays]]
+    return Tally(alone=alone)
+
+
+def _open(rows: pa.RecordBatch, opened: Group, opened_ts_us: int, grouping: Grouping) -> Incident:
+    first = rows.slice(0, 1)
+    key = CROWD if opened.is_crowd else keys_of(first, grouping)[0].as_py()
+    facts = first.to_pylist()[0]
+    position = [facts["raw_partition"], facts["raw_offset"], facts["raw_index"]]
+    return Incident(
+        uid=uid(facts["site"], facts["sensor"], key, position),
+        site=facts["site"],
+        sensor=facts["sensor"],
+        key=key,
+        model=facts["model"],
+        opened_ts_us=opened_ts_us,
+        last_clock_us=opened_ts_us,
+    )
+
+
+def _update_is_due(incident: Incident, grouping: Grouping) -> bool:
+    grown = incident.count != incident.emitted_count
+    return grown and incident.last_clock_us - incident.emitted_clock_us >= grouping.update_every_us
+
+
+def _tell(incident: Incident, activity: int) -> Change:
+    incident.revision += 1
+    incident.emitted_clock_us, incident.emitted_count = incident.last_clock_us, incident.count
+    return Change(incident, activity)

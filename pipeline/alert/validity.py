@@ -1,0 +1,34 @@
+"""Whether what is about to be sent is what its schema says. A violation is a mistake of ours, so it stops the room."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import orjson
+from jsonschema import Draft202012Validator, FormatChecker
+
+from pipeline.errors import Failed
+
+
+@cache
+def validator(name: str) -> Draft202012Validator:
+    """The validator of `schemas/<name>.json`: `alert` or `verdict`."""
+    schema = orjson.loads(files("schemas").joinpath(f"{name}.json").read_bytes())
+    return Draft202012Validator(schema, format_checker=FormatChecker(formats=["ipv4", "ipv6"]))
+
+
+def violation(document: Mapping[str, Any], name: str) -> str | None:
+    """Where and how the document violates `schemas/<name>.json`; None where it does not."""
+    error = next(validator(name).iter_errors(document), None)
+    if error is None:
+        return None
+    at = "/".join(str(part) for part in error.absolute_path) or "the document"
+    return f"{at}: {error.message[:300]}"
+
+
+def require_valid(document: Mapping[str, Any], name: str) -> None:
+    """Failed where the document violates `schemas/<name>.json`."""
+    found = violation(document, name)
+    if found is not None:
+        raise Failed(f"{name}: {found}; expected a document of schemas/{name}.json; nothing was sent, report this")

@@ -1,0 +1,70 @@
+"""Words for people: addresses made harmless, counts, durations and measured values as one says them."""
+
+import math
+import unicodedata
+
+MAX_NAME = 64
+# Letters, marks, numbers, punctuation and symbols; and the plain space. Not: controls, direction marks, private use.
+SHOWN = ("L", "M", "N", "P", "S")
+
+
+def harmless(text: str, most: int = MAX_NAME) -> str:
+    """The text with everything that steers a terminal or hides itself spelled out as hex, and cut to `most`."""
+    cut = text[: most + 1]
+    shown = "".join(one if one == " " or unicodedata.category(one)[0] in SHOWN else f"\\x{ord(one):02x}" for one in cut)
+    return shown if len(shown) <= most and len(text) <= most else shown[: most - 1] + "…"
+
+
+def flows(count: int) -> str:
+    """`1 flow`, `14 flows`."""
+    return "1 flow" if count == 1 else f"{count:,} flows"
+
+
+def many(count: int, more: bool, one: str, noun: str) -> str:
+    """The one thing by name, or how many there are: `23 destinations`, `256 or more destinations`."""
+    if count == 1 and not more:
+        return one
+    return f"{count:,} or more {noun}" if more else f"{count:,} {noun}"
+
+
+def duration(span_us: float) -> str:
+    """A span of time in the unit that suits it: `4.2 s`, `3 min 20 s`, `1 h 5 min`."""
+    if abs(span_us) < 1_000:
+        return f"{span_us:.0f} µs"
+    if abs(span_us) < 1_000_000:
+        return f"{span_us / 1_000:.3g} ms"
+    seconds = span_us / 1_000_000
+    if abs(seconds) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if abs(seconds) < 3600:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min"
+
+
+def measured(value: float, unit: str) -> str:
+    """A value with its unit."""
+    if not math.isfinite(value):
+        return "no number"
+    if unit == "us":
+        return duration(value)
+    if unit == "flag":
+        return "yes" if value >= 0.5 else "no"
+    if unit == "share":
+        return f"{value * 100:.3g} %"
+    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{number} {unit}".strip()
+
+
+def usual(low: float, high: float, unit: str) -> str:
+    """A usual range with its unit: `2 to 9 flows`, or the one usual value."""
+    first, last = measured(low, unit), measured(high, unit)
+    if first == last:
+        return first
+    if unit == "flag":
+        return "yes or no"
+    suffix = f" {unit}"
+    if unit not in ("us", "share") and unit and first.endswith(suffix):
+        first = first.removesuffix(suffix)
+    return f"{first} to {last}"

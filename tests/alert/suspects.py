@@ -1,0 +1,60 @@
+"""Scored batches for the tests: a few columns given, the rest filled with something valid."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.wire.batches import matrix_column
+from schemas.fields import arrow_schema
+
+START_US = 1_678_443_600_000_000
+SECOND = 1_000_000
+WIDTH = 4
+
+PLAIN: dict[str, Any] = {
+    "raw_partition": 0,
+    "raw_index": 0,
+    "record_id": 7,
+    "site": "plant",
+    "sensor": "left",
+    "source_type": "zeek",
+    "ingest_ts_us": START_US + 3600 * SECOND,
+    "ether_type": 0x0800,
+    "ip_proto": 6,
+    "src_addr": "198.18.134.11",
+    "dst_addr": "198.18.134.15",
+    "dst_port": 502,
+    "byte_semantics": "ip",
+    "conn_state": "SF",
+    "quality": "",
+    "late_by_us": 0,
+    "score": 0.9,
+    "class": "portscan",
+    "novelty": 3.5,
+    "p_value": 0.001,
+    "suspect": True,
+    "model": "igan-0123456789ab",
+}
+
+
+def scored(rows: Sequence[dict[str, Any]], features: npt.NDArray[np.float64] | None = None) -> pa.RecordBatch:
+    """A batch of schema `scored`. A row's `at`: its end in seconds after START_US; raw_offset counts up."""
+    values = np.zeros((len(rows), WIDTH), np.float32) if features is None else features.astype(np.float32)
+    filled = []
+    for number, row in enumerate(rows):
+        full = {**PLAIN, "raw_offset": number, "source_record": row.get("raw_offset", number), **row}
+        at = full.pop("at", 0.0)
+        full.setdefault("end_ts_us", START_US + round(at * SECOND))
+        full.setdefault("start_ts_us", full["end_ts_us"] - 1000)
+        full.setdefault("duration_us", full["end_ts_us"] - full["start_ts_us"])
+        filled.append(full)
+    schema = arrow_schema("scored")
+    columns = []
+    for field in schema:
+        default = None if field.nullable else 0
+        columns.append(pa.array([row.get(field.name, default) for row in filled], field.type))
+    schema = arrow_schema("scored", values.shape[1])
+    return pa.RecordBatch.from_arrays([*columns, matrix_column(values)], schema=schema)

@@ -1,0 +1,171 @@
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.alert.grouping import Grouping
+from pipeline.alert.incident import Incident
+from pipeline.alert.ocsf import CLOSE, CREATE, UPDATE
+from pipeline.alert.sensor import SensorState, advance
+from tests.alert.suspects import SECOND, START_US, scored
+
+GROUPING = Grouping(link="none", key=("actor",), open_count=2, gap_us=8 * SECOND, max_open=2, max_waiting=2)
+
+
+def kept(incident: Incident) -> dict[str, Any]:
+    """What of an incident must not depend on how its flows came in batches."""
+    names = ("uid", "key", "opened_ts_us", "count", "late", "first_ts_us", "start_ts_us", "end_ts_us", "classes")
+    more = ("sources", "targets", "positions", "total_score_ppm", "lowest_p_value", "last_clock_us", "talks")
+    sample = incident.features.as_document()
+    return {name: getattr(incident, name) for name in names + more} | sample
+
+
+def play(messages: list[tuple[pa.RecordBatch, int]], grouping: Grouping = GROUPING) -> list[tuple[Incident, int]]:
+    """The changes that messages (rows, watermark) of one sensor lead to, its end included."""
+    state = SensorState()
+    changes = []
+    for number, (rows, watermark_us) in enumerate(messages):
+        ended = number == len(messages) - 1
+        changes += advance(state, rows, watermark_us, ended, grouping)[0]
+    assert state.followed == []
+    assert state.waiting is None
+    return [(incident, activity) for incident, activity in changes]
+
+
+# Rows as `raw` has them: (end, who, how far the sensor's clock moves on). Lateness 3 s decides which are late.
+ARRIVALS = st.lists(st.tuples(st.integers(0, 12), st.sampled_from("abcd"), st.integers(0, 4)), max_size=40)
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrivals=ARRIVALS, cuts=st.sets(st.integers(1, 39), max_size=6), link=st.sampled_from(["none", "address"]))
+def test_incidents_do_not_depend_on_how_flows_come_in_batches(
+    arrivals: list[tuple[int, str, int]], cuts: set[int], link: str
+) -> None:
+    grouping = replace(GROUPING, link=link, key=("actor",) if link == "none" else ())
+    whole, split = (
+        {one.uid: kept(one) for one, activity in play(messages_of(arrivals, where), grouping) if activity == CLOSE}
+        for where in (set[int](), cuts)
+    )
+    assert whole == split
+
+
+def messages_of(arrivals: list[tuple[int, str, int]], cuts: set[int]) -> list[tuple[pa.RecordBatch, int]]:
+    """What featurize makes of the arrivals, cut before the given rows: on time in event order, then late ones."""
+    lateness, now, latest = 3, 0, -10
+    rows: list[dict[str, Any]] = []
+    waiting: list[dict[str, Any]] = []
+    late: list[dict[str, Any]] = []
+    messages = []
+
+    def flush(watermark: int) -> None:
+        ready = sorted(
+            (one for one in waiting if one["at"] < watermark), key=lambda one: (one["at"], one["raw_offset"])
+        )
+        waiting[:] = [one for one in waiting if one["at"] >= watermark]
+        messages.append((scored(ready + late), START_US + min(watermark, 10_000) * SECOND))
+        late.clear()
+
+    for number, (back, who, forward) in enumerate(arrivals):
+        if number in cuts:
+            flush(latest - lateness)
+        now += forward
+        end = max(0, now - back)
+        row = {"at": end, "src_addr": who, "raw_offset": number, "dst_addr": "efgh"[back % 4]}
+        watermark = latest - lateness
+        if end < watermark:
+            late.append({**row, "late_by_us": (watermark - end) * SECOND})
+        else:
+            waiting.append(row)
+        latest = max(latest, end)
+        rows.append(row)
+    flush(1_000_000)
+    return messages
+
+
+def test_an_incident_is_created_updated_and_closed_once_each_revision() -> None:
+    messages = [
+        (scored([{"at": 0}, {"at": 1}]), START_US + SECOND),
+        (scored([]), START_US + 2 * SECOND),
+        (scored([{"at": 3, "raw_offset": 9}]), START_US + 3 * SECOND),
+        (scored([]), START_US + 11 * SECOND),
+        (scored([]), START_US + 12 * SECOND),
+        (scored([]), START_US + 13 * SECOND),
+    ]
+    state = SensorState()
+    told = []
+    for rows, watermark_us in messages:
+        for incident, activity in advance(state, rows, watermark_us, False, GROUPING)[0]:
+            told.append((activity, incident.revision, incident.count))
+    assert told == [(CREATE, 1, 2), (UPDATE, 2, 3), (CLOSE, 3, 3)]
+
+
+def test_an_update_waits_until_its_time() -> None:
+    grouping = Grouping(open_count=1, update_every_us=SECOND)
+    state = SensorState()
+    activities = []
+    for number in range(25):
+        at = number / 10
+        changes, _ = advance(state, scored([{"at": at, "raw_offset": number}]), None, False, grouping)
+        activities += [activity for _, activity in changes]
+    assert activities == [CREATE, UPDATE, UPDATE]
+
+
+def test_what_opens_and_ends_within_a_batch_is_created_and_closed() -> None:
+    rows = scored([{"at": 0}, {"at": 1}, {"at": 100}])
+    changes, tally = advance(SensorState(), rows, START_US + 200 * SECOND, False, GROUPING)
+    assert [(activity, one.revision, one.count) for one, activity in changes] == [(CREATE, 1, 2), (CLOSE, 2, 2)]
+    assert tally.alone == 1  # the third flow found no company
+
+
+def test_evidence_too_far_apart_never_becomes_an_incident() -> None:
+    rows = scored([{"at": 9.0 * number} for number in range(20)])
+    changes, tally = advance(SensorState(), rows, None, True, GROUPING)
+    assert changes == []
+    assert tally.alone == tally.suspects == 20
+
+
+def test_a_file_that_goes_back_in_time_starts_anew_after_the_end_of_the_one_before() -> None:
+    state = SensorState()
+    later = scored([{"at": 1000}, {"at": 1001}])
+    first, _ = advance(state, later, None, True, GROUPING)
+    earlier = scored([{"at": 0, "raw_offset": 10}, {"at": 1, "raw_offset": 11}])
+    second, _ = advance(state, earlier, None, True, GROUPING)
+    assert [activity for _, activity in first + second] == [CREATE, CLOSE, CREATE, CLOSE]
+    assert second[1].incident.opened_ts_us == START_US + SECOND
+
+
+def test_a_scan_of_ten_thousand_addresses_is_one_incident() -> None:
+    state = SensorState()
+    told = []
+    for part in range(5):
+        rows = scored(
+            [
+                {"at": part + number / 2000, "dst_addr": f"10.{part}.{number >> 8}.{number & 255}"}
+                for number in range(2000)
+            ]
+        )
+        told += advance(state, rows, None, False, Grouping())[0]
+    told += advance(state, scored([]), None, True, Grouping())[0]
+    assert {one.uid for one, _ in told} == {told[0].incident.uid}
+    last = told[-1].incident
+    assert last.count == 10_000
+    assert len(last.positions) == 1024
+    assert len(last.targets) == 256
+    assert last.more_targets
+
+
+def test_ten_thousand_forged_senders_are_a_few_incidents_and_a_crowd() -> None:
+    grouping = Grouping(link="address", open_count=1, max_open=16)
+    rows = scored(
+        [
+            {"at": number / 5000, "src_addr": f"10.0.{number >> 8}.{number & 255}", "dst_addr": f"f{number}"}
+            for number in range(10_000)
+        ]
+    )
+    changes, tally = advance(SensorState(), rows, None, True, grouping)
+    closed = [one for one, activity in changes if activity == CLOSE]
+    assert len(closed) == 17
+    assert sum(one.count for one in closed) == 10_000
+    assert max(one.count for one in closed) == tally.crowded == 10_000 - 16
