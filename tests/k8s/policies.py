@@ -20,10 +20,10 @@ PROBES = {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe":
 # Which folder of the settings a room needs, and whether it writes there.
 FOLDERS = {
     "featurize": [("FOREBAY_STATE_URI", True)],
-    "alert": [("FOREBAY_STATE_URI", True)],
+    "alert": [("FOREBAY_STATE_URI", True), ("FOREBAY_REGISTRY_URI", False)],
     "archive": [("FOREBAY_ARCHIVE_URI", True)],
     "score": [("FOREBAY_REGISTRY_URI", False)],
-    "retrain": [("FOREBAY_REGISTRY_URI", True)],
+    "retrain": [("FOREBAY_REGISTRY_URI", True), ("FOREBAY_SAMPLES_URI", True)],
 }
 TORCH_ROOMS = {"score", "retrain"}
 
@@ -271,7 +271,8 @@ def sizes_fit(found: list[Document]) -> Iterator[str]:
 
 def one_broker_at_the_edge(found: list[Document]) -> Iterator[str]:
     """Volumes of one node and one broker go together: three replicas would never be in sync there."""
-    once = any("ReadWriteOnce" in claim["spec"]["accessModes"] for claim in named(found, "PersistentVolumeClaim"))
+    claims = {claim["metadata"]["name"]: claim["spec"] for claim in named(found, "PersistentVolumeClaim")}
+    once = "ReadWriteOnce" in claims.get("state", {}).get("accessModes", [])
     replicas = int(settings_of(found)["FOREBAY_REPLICATION_FACTOR"])
     if once and replicas != 1:
         yield f"one node, but {replicas} replicas of every topic"

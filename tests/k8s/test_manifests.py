@@ -1,7 +1,10 @@
+import ast
+
 import pytest
 
-from tests.contract.tree import ROOT
-from tests.k8s.policies import POLICIES, PROBES, Policy
+from pipeline.settings import Settings
+from tests.contract.tree import ROOMS, ROOT, modules, within
+from tests.k8s.policies import FOLDERS, POLICIES, PROBES, Policy
 from tests.k8s.render import TARGETS, container, documents, named, workloads
 
 
@@ -16,6 +19,19 @@ def test_policy(policy: Policy, target: str) -> None:
     found = documents(target)
     assert len(found) > 20
     assert list(policy(found)) == []
+
+
+def test_folders_of_the_code_are_folders_of_the_manifests() -> None:
+    used: dict[str, set[str]] = {room: set() for room in ROOMS}
+    for module in modules("pipeline"):
+        rooms = ["featurize", "alert"] if within(module.name, "pipeline.faust") else [module.room]
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Attribute) and node.attr.endswith("_uri") and node.attr in Settings.model_fields:
+                for room in filter(None, rooms):
+                    used[room].add(f"FOREBAY_{node.attr.upper()}")
+    assert sum(map(len, used.values())) >= 5
+    for room, settings in used.items():
+        assert settings <= {setting for setting, _ in FOLDERS.get(room, [])}, room
 
 
 def test_the_gpu_overlay_asks_for_a_gpu() -> None:
