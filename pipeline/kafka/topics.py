@@ -20,10 +20,12 @@ from schemas.topics import Topic, topics
 
 REQUEST_S = 20.0
 ANSWER_S = 6.0
-SOON = {  # a leader is on its way
+SOON = {  # a leader is on its way; which of these is said depends on who has heard of it
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.FENCED_LEADER_EPOCH,
     KafkaError._NOENT,  # librdkafka's "no leaders found"
     KafkaError._UNKNOWN_PARTITION,
     KafkaError._UNKNOWN_TOPIC,

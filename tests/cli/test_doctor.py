@@ -1,0 +1,39 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import doctor
+
+
+def test_the_packages_we_ask_for_are_found() -> None:
+    assert doctor.packages("", "packages", "fail", "remedy").verdict == "ok"
+    assert doctor.packages("broker", "packages", "warn", "remedy").verdict == "ok"
+
+
+def test_the_java_of_the_wheel_is_new_enough() -> None:
+    assert doctor.java().verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "version", "extra"),
+    [
+        ("numpy", "numpy", None, None),
+        ("aiokafka[lz4,snappy,zstd]", "aiokafka", None, None),
+        ("confluent-kafka==2.16.1", "confluent-kafka", "2.16.1", None),
+        ('torch==2.9.0; extra == "model"', "torch", "2.9.0", "model"),
+        ('jgo; extra == "broker"', "jgo", None, "broker"),
+        ('x>=1; python_version < "3.12" and extra == "broker"', "x", None, "broker"),
+    ],
+)
+def test_requirements_are_read(text: str, name: str, version: str | None, extra: str | None) -> None:
+    found = doctor.REQUIREMENT.match(text)
+    assert found is not None
+    assert (found["name"], found["version"], found["extra"]) == (name, version, extra)
+
+
+def test_folders_are_told_apart(tmp_path: Path) -> None:
+    assert doctor.writable("x", tmp_path).verdict == "ok"
+    assert "made on first use" in doctor.writable("x", tmp_path / "a" / "b").found
+    if sys.platform == "linux":
+        assert doctor.writable("x", Path("/proc/nowhere")).verdict == "fail"
