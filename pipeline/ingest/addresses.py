@@ -84,8 +84,8 @@ def _ip6(text: Bytes, place: int, end: int, groups: Ints) -> bool:
         if not 1 <= stop - place <= 4 or count >= 8:
             return False
         value = 0
-        for byte in text[place:stop]:
-            digit = _hex(byte)
+        for at in range(place, stop):
+            digit = _hex(text[at])
             if digit < 0:
                 return False
             value = value * 16 + digit
@@ -175,8 +175,8 @@ def _normalise(
         if statuses[row] == OK:
             if _ip4(text, first, last) >= 0:
                 families[row] = IP4
-                for byte in text[first:last]:
-                    out[at] = byte
+                for place in range(first, last):
+                    out[at] = text[place]
                     at += 1
             else:
                 mac = _mac(text, first, last)
@@ -215,8 +215,8 @@ def _first_macs(
                 statuses[row] = MALFORMED
                 break
             known = False
-            for earlier in seen[:found]:
-                known = known or earlier == mac
+            for earlier in range(found):
+                known = known or seen[earlier] == mac
             if not known:
                 if found == _MOST_MACS:
                     statuses[row] = MALFORMED
@@ -240,9 +240,9 @@ def address_column(cells: Cells, column: int) -> tuple[pa.StringArray, Bytes, St
 
     Leading zeros in IPv4 and IPv6 zones are refused: two readers could take them for two addresses.
     """
-    out = np.empty(_LONGEST * cells.count, np.uint8)
-    offsets = np.zeros(cells.count + 1, np.int32)
-    families, statuses = np.zeros(cells.count, np.uint8), np.zeros(cells.count, np.uint8)
+    out = np.empty(_LONGEST * cells.rows, np.uint8)
+    offsets = np.zeros(cells.rows + 1, np.int32)
+    families, statuses = np.zeros(cells.rows, np.uint8), np.zeros(cells.rows, np.uint8)
     where = cells.starts[column], cells.ends[column], cells.kinds[column]
     _normalise(cells.text, *where, out, offsets, families, statuses)
     return string_array(out[: offsets[-1]], offsets, statuses == OK), families, statuses
@@ -250,9 +250,9 @@ def address_column(cells: Cells, column: int) -> tuple[pa.StringArray, Bytes, St
 
 def mac_column(cells: Cells, column: int) -> tuple[pa.StringArray, Bytes, Statuses]:
     """The first MAC of each `mac[/mac...]` cell, how many different ones there are (at most 32), and the status."""
-    out = np.empty(_MAC_LENGTH * cells.count, np.uint8)
-    offsets = np.zeros(cells.count + 1, np.int32)
-    counts, statuses = np.zeros(cells.count, np.uint8), np.zeros(cells.count, np.uint8)
+    out = np.empty(_MAC_LENGTH * cells.rows, np.uint8)
+    offsets = np.zeros(cells.rows + 1, np.int32)
+    counts, statuses = np.zeros(cells.rows, np.uint8), np.zeros(cells.rows, np.uint8)
     where = cells.starts[column], cells.ends[column], cells.kinds[column]
     _first_macs(cells.text, *where, out, offsets, counts, statuses)
     return string_array(out[: offsets[-1]], offsets, statuses == OK), counts, statuses

@@ -28,7 +28,7 @@ class Cells(NamedTuple):
     problem: Kinds  # (n,) index into REASONS, 0 where the record could be cut
 
     @property
-    def count(self) -> int:
+    def rows(self) -> int:
         """Number of records."""
         return len(self.record_starts)
 

@@ -10,24 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.ingest import icsflow, suricata, zeek
 from pipeline.ingest.cells import Cells, Ints, blank_cells
-from pipeline.ingest.delimited_scan import COMMA, TAB, scan_delimited
 from pipeline.ingest.draft import Draft
-from pipeline.ingest.json_scan import key_table, scan_json
+from pipeline.ingest.formats import FORMATS
 from pipeline.ingest.lines import Lines, cut_lines, record_ids
-from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV, RawMessage, Stream
+from pipeline.ingest.messages import ZEEK_TSV, RawMessage, Stream
 from pipeline.ingest.reasons import CODES, REASONS
 from schemas.fields import arrow_schema, load
 
 KEPT_BYTES = 65_536
-
-_TABLES = {
-    ZEEK_JSON: (key_table(zeek.json_paths()), len(zeek.COLUMNS)),
-    SURICATA_JSON: (key_table(suricata.json_paths()), len(suricata.COLUMNS)),
-}
-_DELIMITED = {ZEEK_TSV: (TAB, zeek), ICSFLOW_CSV: (COMMA, icsflow)}
-_SOURCES = {ZEEK_JSON: "zeek", ZEEK_TSV: "zeek", SURICATA_JSON: "suricata", ICSFLOW_CSV: "icsflow"}
 
 
 class Decoded(NamedTuple):
@@ -58,17 +49,12 @@ def decode_messages(messages: Sequence[RawMessage], max_future_us: int) -> Decod
 
     A flow that ends more than `max_future_us` after its message was sent is a reject.
     """
-    groups: dict[tuple[str, tuple[str, ...], str], list[int]] = {}
-    for number, message in enumerate(messages):
-        if message.payload and not message.stream.ends:
-            stream = message.stream
-            groups.setdefault((stream.content_type, stream.columns, stream.fault), []).append(number)
-    parts = [_decode_part(messages, members, max_future_us) for members in groups.values()]
+    parts = [_decode_part(messages, members, max_future_us) for members in _formats(messages)]
     counts = np.zeros(len(messages) + 1, np.int64)
     for part in parts:
         counts[part.members + 1] = part.lines.counts
     bounds = np.cumsum(counts)
-    ordinals = [bounds[part.members[part.lines.message]] + part.lines.index for part in parts]
+    ordinals = [bounds[part.members[part.lines.message]] + part.lines.raw_index for part in parts]
     sizes = np.zeros(bounds[-1], np.int64)
     for part, places in zip(parts, ordinals, strict=True):
         sizes[places] = part.lines.ends - part.lines.starts
@@ -86,11 +72,27 @@ def decode_messages(messages: Sequence[RawMessage], max_future_us: int) -> Decod
     return Decoded(flows, flow_ordinals, rejects, reject_ordinals, bounds, sizes)
 
 
+def _formats(messages: Sequence[RawMessage]) -> list[list[int]]:
+    """The numbers of the messages that hold records, by format: what can be decoded in one pass."""
+    of_stream: dict[int, list[int]] = {}
+    for number, message in enumerate(messages):
+        of_stream.setdefault(id(message[3]), []).append(number)
+    formats: dict[tuple[str, tuple[str, ...], str], list[int]] = {}
+    for numbers in of_stream.values():
+        stream = messages[numbers[0]].stream
+        if not stream.ends:
+            filled = [number for number in numbers if messages[number][4]]
+            formats.setdefault((stream.content_type, stream.columns, stream.fault), []).extend(filled)
+    return [sorted(numbers) for numbers in formats.values() if numbers]
+
+
 def _in_order(schema: str, batches: list[pa.RecordBatch], ordinals: list[Ints]) -> tuple[pa.RecordBatch, Ints]:
     """The batches as one, by ordinal."""
     if not batches:
         wanted = arrow_schema(schema)
-        return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in wanted], schema=wanted), np.zeros(0, np.int64)
+        return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in wanted], schema=wanted), np.zeros(
+            0, np.int64
+        )
     if len(batches) == 1:
         return batches[0], ordinals[0]
     places = np.concatenate(ordinals)
@@ -106,10 +108,10 @@ def _decode_part(messages: Sequence[RawMessage], members: list[int], max_future_
     draft = _draft(stream, lines)
     numbers = np.array(members, np.int64)
     columns = _identity(messages, members, lines)
-    if not stream.fault:
+    if "end_ts_us" in draft.columns:
         bound = columns["ingest_ts_us"].to_numpy() + max_future_us
-        end_source = {"zeek": "ts", "suricata": "flow.end", "icsflow": "end"}[_SOURCES[stream.content_type]]
-        draft.reject(draft.columns["end_ts_us"].to_numpy() > bound, "future", "end_ts_us", end_source)
+        end_column = FORMATS[stream.content_type].end_column
+        draft.reject(draft.columns["end_ts_us"].to_numpy() > bound, "future", "end_ts_us", end_column)
     return _Part(lines, draft, numbers, columns)
 
 
@@ -123,53 +125,50 @@ def _whole(payloads: Sequence[bytes]) -> Lines:
 
 def _draft(stream: Stream, lines: Lines) -> Draft:
     """Scan and normalise; where the headers make that impossible, a draft whose rows are all rejected."""
-    kind = stream.content_type
     if stream.fault:
         return _refused(lines, stream.fault, stream.got)
-    if kind in _TABLES:
-        table, width = _TABLES[kind]
-        cells = scan_json(lines, table, width)
-        return zeek.normalise(cells) if kind == ZEEK_JSON else suricata.normalise(cells)
-    separator, source = _DELIMITED[kind]
-    lacking = [name for name in source.REQUIRED if name not in stream.columns]
+    known = FORMATS[stream.content_type]
+    lacking = known.lacking(stream.columns)
     if lacking:
         return _refused(lines, "columns", f"header columns without {', '.join(lacking)}")
-    return source.normalise(scan_delimited(lines, separator, stream.columns, source.COLUMNS))
+    return known.normalise(known.scan(lines, stream.columns))
 
 
 def _refused(lines: Lines, reason: str, got: str) -> Draft:
     cells: Cells = blank_cells(lines.text, lines.starts, lines.ends, 0)
     draft = Draft(cells, ())
-    draft.reject(np.ones(cells.count, np.bool_), reason, f"got {got}", expected=REASONS[reason])
+    draft.reject(np.ones(cells.rows, np.bool_), reason, f"got {got}", expected=REASONS[reason])
     return draft
 
 
 def _identity(messages: Sequence[RawMessage], members: list[int], lines: Lines) -> dict[str, pa.Array]:
     """Where each record stood and where it came from."""
-    chosen = [messages[member] for member in members]
     of = lines.message
+    chosen = [messages[member] for member in members]
+    partitions, offsets, timestamps = ([message[place] for message in chosen] for place in range(3))
     streams = [message.stream for message in chosen]
+    sources = [message.source_records for message in chosen]
     distinct = {id(stream): stream for stream in streams}
     place = {key: number for number, key in enumerate(distinct)}
     which = np.array([place[id(stream)] for stream in streams], np.int64)[of]
     return {
-        "raw_partition": pa.array(np.array([message.partition for message in chosen], np.int32)[of]),
-        "raw_offset": pa.array(np.array([message.offset for message in chosen], np.int64)[of]),
-        "raw_index": pa.array(lines.index),
-        "source_record": _source_records(chosen, lines),
+        "raw_partition": pa.array(np.array(partitions, np.int32)[of]),
+        "raw_offset": pa.array(np.array(offsets, np.int64)[of]),
+        "raw_index": pa.array(lines.raw_index),
+        "source_record": _source_records(sources, lines),
         "site": pa.array([stream.site for stream in distinct.values()]).take(pa.array(which)),
         "sensor": pa.array([stream.sensor for stream in distinct.values()]).take(pa.array(which)),
-        "ingest_ts_us": pa.array(np.array([message.timestamp_us for message in chosen], np.int64)[of]),
+        "ingest_ts_us": pa.array(np.array(timestamps, np.int64)[of]),
     }
 
 
-def _source_records(chosen: list[RawMessage], lines: Lines) -> pa.Array:
+def _source_records(headers: list[bytes | None], lines: Lines) -> pa.Array:
     """Positions in the file; null where a message has none, or not one a record."""
-    given = np.array([len(message.source_records or b"") for message in chosen], np.int64)
+    given = np.array([len(header or b"") for header in headers], np.int64)
     fitting = (given == 8 * lines.counts) & (given > 0)
     numbers = np.full(len(lines.starts), -1, np.int64)
     if fitting.any():
-        joined = b"".join(message.source_records or b"" for message, fits in zip(chosen, fitting, strict=True) if fits)
+        joined = b"".join([header or b"" for header, fits in zip(headers, fitting.tolist(), strict=True) if fits])
         numbers[fitting[lines.message]] = np.frombuffer(joined, "<u8").astype(np.int64)
     return pa.array(numbers, mask=numbers < 0)
 
@@ -181,7 +180,7 @@ def _flows(messages: Sequence[RawMessage], part: _Part, rows: npt.NDArray[np.boo
         return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
     columns = {**part.columns, **part.draft.columns, "record_id": pa.array(record_ids(part.lines))}
     count = len(rows)
-    source = _SOURCES[stream.content_type]
+    source = FORMATS[stream.content_type].source_type
     for field in load("flow").fields:
         if field.name not in columns:
             constant = dict(field.sources).get(source, "")
@@ -203,7 +202,7 @@ def _rejects(messages: Sequence[RawMessage], part: _Part, rows: npt.NDArray[np.b
     positions = zip(*(columns[name].to_pylist() for name in ("raw_partition", "raw_offset", "raw_index")), strict=True)
     details = [
         f"raw[{partition}]@{offset}/{index}: {part.draft.detail(row)}"
-        for row, (partition, offset, index) in zip(where, positions, strict=True)
+        for row, (partition, offset, index) in zip(where.tolist(), positions, strict=True)
     ]
     records = [text[starts[row] : min(ends[row], starts[row] + KEPT_BYTES)].tobytes() for row in where]
     content_types = [messages[member].stream.content_type for member in part.members[part.lines.message[where]]]
@@ -215,5 +214,3 @@ def _rejects(messages: Sequence[RawMessage], part: _Part, rows: npt.NDArray[np.b
         "record_size": pa.array(ends[where] - starts[where]),
     }
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-
-

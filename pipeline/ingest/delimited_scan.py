@@ -21,9 +21,9 @@ def _unset(text: Bytes, first: int, last: int, separator: int) -> bool:
     if separator != TAB:
         return False
     if last - first == 1:
-        return text[first] == 45  # Zeek's "-"
+        return bool(text[first] == 45)  # Zeek's "-"
     # Zeek's "(empty)"
-    return last - first == 7 and text[first] == 40 and text[first + 1] == 101 and text[last - 1] == 41
+    return bool(last - first == 7 and text[first] == 40 and text[first + 1] == 101 and text[last - 1] == 41)
 
 
 @njit(cache=True)

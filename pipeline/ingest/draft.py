@@ -1,6 +1,7 @@
 """A block of flows in the making: columns read from cells, and the first thing found wrong with each row.
 
-Ranges come from the field table (`schemas/flow.toml`); a check marks rows and never raises, so one bad value costs one row.
+Ranges come from the field table (`schemas/flow.toml`); a check marks rows and never raises:
+one bad value costs one row.
 """
 
 from collections.abc import Sequence
@@ -43,8 +44,8 @@ def limits(target: str) -> tuple[int, int]:
 class Draft:
     """n rows of one format.
 
-    `columns` holds what is read so far, by the flow table's field names; `problem` the index of each row's first reason,
-    0 where nothing is wrong.
+    `columns` holds what is read so far, by the flow table's field names; `problem` is the index of each row's first
+    reason, 0 where nothing is wrong.
     """
 
     def __init__(self, cells: Cells, sources: Sequence[str]) -> None:
@@ -53,12 +54,12 @@ class Draft:
         self.columns: dict[str, pa.Array] = {}
         self.problem = cells.problem.copy()
         self._notes: list[tuple[str, int, str]] = []  # field, column of the cell (-1: none), what was expected
-        self._note = np.full(cells.count, -1, np.int64)
+        self._note = np.full(cells.rows, -1, np.int64)
 
     @property
     def count(self) -> int:
         """Number of rows."""
-        return self.cells.count
+        return self.cells.rows
 
     def reject(self, rows: Mask, reason: str, target: str = "", source: str = "", expected: str = "") -> None:
         """Mark `rows` that nothing was wrong with so far."""

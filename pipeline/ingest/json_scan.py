@@ -4,6 +4,7 @@ Each record is judged by itself: what stands before or after it in a block canno
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,12 +47,12 @@ def key_table(paths: Mapping[tuple[str, ...], int]) -> tuple[Keys, Columns]:
 
 
 @njit(cache=True)
-def _column(key: int, keys: Keys, columns: Columns) -> int:
+def _column(key: Any, keys: Keys, columns: Columns) -> int:
     mask = np.uint64(len(keys) - 1)
     slot = np.uint64(key) & mask
     while keys[slot] != 0:
         if keys[slot] == key:
-            return columns[slot]
+            return int(columns[slot])
         slot = (slot + np.uint64(1)) & mask
     return -1
 
@@ -78,13 +79,12 @@ def _string_end(text: Bytes, place: int, end: int) -> tuple[int, bool, bool]:
             if byte == 117:
                 if place + 4 >= end:
                     return -1, escaped, foreign
-                for digit in text[place + 1 : place + 5]:
+                for at in range(place + 1, place + 5):
+                    digit = text[at]
                     if not (48 <= digit <= 57 or 65 <= digit <= 70 or 97 <= digit <= 102):
                         return -1, escaped, foreign
                 place += 4
-            elif not (
-                byte == 34 or byte == 92 or byte == 47 or byte == 98 or byte == 102 or byte == 110 or byte == 114 or byte == 116
-            ):
+            elif byte not in (34, 92, 47, 98, 102, 110, 114, 116):
                 return -1, escaped, foreign
         place += 1
     return -1, escaped, foreign
@@ -127,19 +127,30 @@ def _literal(text: Bytes, place: int, end: int) -> tuple[int, int]:
             return place + 4, TRUE
         if text[place] == 110 and text[place + 1] == 117 and text[place + 2] == 108 and text[place + 3] == 108:
             return place + 4, NULL
-    if place + 5 <= end and text[place] == 102 and text[place + 1] == 97 and text[place + 2] == 108:
-        if text[place + 3] == 115 and text[place + 4] == 101:
-            return place + 5, FALSE
+    false = place + 5 <= end and text[place] == 102 and text[place + 1] == 97 and text[place + 2] == 108
+    if false and text[place + 3] == 115 and text[place + 4] == 101:
+        return place + 5, FALSE
     return -1, NULL
 
 
 @njit(cache=True)
 def _scan_record(
-    text: Bytes, place: int, end: int, keys: Keys, columns: Columns, row: int, starts: Columns, ends: Columns, kinds: Bytes
+    text: Bytes,
+    place: int,
+    end: int,
+    keys: Keys,
+    columns: Columns,
+    row: int,
+    starts: Columns,
+    ends: Columns,
+    kinds: Bytes,
+    levels: Keys,
+    arrays: Bytes,
 ) -> int:
-    """Cut one record; the index of the reason where it cannot be cut, 0 where it can."""
-    levels = np.zeros(MAX_DEPTH + 1, np.uint64)  # path of each open container
-    arrays = np.zeros(MAX_DEPTH + 1, np.uint8)
+    """Cut one record; the index of the reason where it cannot be cut, 0 where it can.
+
+    `levels` and `arrays` are room for each open container's path and whether it is an array.
+    """
     begin = place
     depth = 0
     path = np.uint64(_OFFSET)  # of the value that comes next
@@ -166,8 +177,8 @@ def _scan_record(
             path = levels[depth]
             if depth > 1:
                 path = (path ^ np.uint64(_LEVEL)) * np.uint64(_PRIME)
-            for letter in text[place + 1 : stop]:
-                path = (path ^ np.uint64(letter)) * np.uint64(_PRIME)
+            for at in range(place + 1, stop):
+                path = (path ^ np.uint64(text[at])) * np.uint64(_PRIME)
             place = stop + 1
             while place < end and (text[place] == 32 or text[place] == 9 or text[place] == 13):
                 place += 1
@@ -208,7 +219,7 @@ def _scan_record(
                 doubled = doubled or kinds[column, row] != 0
                 starts[column, row], ends[column, row], kinds[column, row] = first, last, kind
             may_close = False
-            if kind == OBJECT or kind == ARRAY:
+            if kind in (OBJECT, ARRAY):
                 depth += 1
                 if depth > MAX_DEPTH:
                     return TOO_DEEP
@@ -251,12 +262,14 @@ def _scan(
     kinds: Bytes,
     problem: Bytes,
 ) -> None:
+    levels = np.zeros(MAX_DEPTH + 1, np.uint64)
+    arrays = np.zeros(MAX_DEPTH + 1, np.uint8)
     for row in range(len(record_starts)):
         if record_ends[row] - record_starts[row] > MAX_RECORD_BYTES:
             problem[row] = TOO_BIG
         else:
             problem[row] = _scan_record(
-                text, record_starts[row], record_ends[row], keys, columns, row, starts, ends, kinds
+                text, record_starts[row], record_ends[row], keys, columns, row, starts, ends, kinds, levels, arrays
             )
 
 

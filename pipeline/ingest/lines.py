@@ -17,7 +17,7 @@ class Lines(NamedTuple):
     starts: Ints  # (n,)
     ends: Ints  # (n,) exclusive; without the line's end and surrounding blanks
     message: Ints  # (n,) index of the message
-    index: npt.NDArray[np.int32]  # (n,) position inside the message, from 0
+    raw_index: npt.NDArray[np.int32]  # (n,) position inside the message, from 0
     counts: Ints  # (m,) records of each message
 
 
@@ -40,7 +40,9 @@ def _cut(
             last = end
             while first < last and (text[first] == 32 or text[first] == 13 or (strip_tabs and text[first] == 9)):
                 first += 1
-            while last > first and (text[last - 1] == 32 or text[last - 1] == 13 or (strip_tabs and text[last - 1] == 9)):
+            while last > first and (
+                text[last - 1] == 32 or text[last - 1] == 13 or (strip_tabs and text[last - 1] == 9)
+            ):
                 last -= 1
             if last > first:
                 starts[found] = first
@@ -76,13 +78,27 @@ def _hash(text: Bytes, starts: Ints, ends: Ints, ids: npt.NDArray[np.uint64]) ->
         place = starts[row]
         end = ends[row]
         mixed = np.uint64(end - place) * np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(0xCBF29CE484222325)
-        while place < end:
-            word = np.uint64(0)
-            for shift in range(min(8, end - place)):
-                word |= np.uint64(text[place + shift]) << np.uint64(8 * shift)
+        while place + 8 <= end:
+            # Written out so that the compiler makes one load of it.
+            word = (
+                np.uint64(text[place])
+                | np.uint64(text[place + 1]) << np.uint64(8)
+                | np.uint64(text[place + 2]) << np.uint64(16)
+                | np.uint64(text[place + 3]) << np.uint64(24)
+                | np.uint64(text[place + 4]) << np.uint64(32)
+                | np.uint64(text[place + 5]) << np.uint64(40)
+                | np.uint64(text[place + 6]) << np.uint64(48)
+                | np.uint64(text[place + 7]) << np.uint64(56)
+            )
             mixed = (mixed ^ word) * np.uint64(0x9FB21C651E98DF25)
             mixed ^= mixed >> np.uint64(32)
             place += 8
+        if place < end:
+            word = np.uint64(0)
+            for shift in range(end - place):
+                word |= np.uint64(text[place + shift]) << np.uint64(8 * shift)
+            mixed = (mixed ^ word) * np.uint64(0x9FB21C651E98DF25)
+            mixed ^= mixed >> np.uint64(32)
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         ids[row] = mixed ^ (mixed >> np.uint64(31))

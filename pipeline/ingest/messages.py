@@ -14,7 +14,7 @@ CONTENT_TYPE_HEADER, COLUMNS_HEADER = "content-type", "columns"
 SITE_HEADER, SENSOR_HEADER = "site", "sensor"
 SOURCE_RECORDS_HEADER, RECORDS_HEADER = "source-records", "records"
 
-_LONGEST_NAME = 255
+_LONGEST_NAME = 128
 _MOST_COLUMNS = 1024
 
 
@@ -76,9 +76,7 @@ def _columns(value: bytes | None) -> tuple[str, ...]:
     return tuple(names) if len(set(names)) == len(names) <= _MOST_COLUMNS else ()
 
 
-def stream_of(
-    content_type: bytes | None, columns: bytes | None, site: bytes | None, sensor: bytes | None
-) -> Stream:
+def stream_of(content_type: bytes | None, columns: bytes | None, site: bytes | None, sensor: bytes | None) -> Stream:
     """What a message's headers say, and the first thing wrong with them."""
     kind = (content_type or b"").decode("utf-8", "replace")[:_LONGEST_NAME]
     site_name, sensor_name = _name(site), _name(sensor)

@@ -118,10 +118,7 @@ def derive_conn_states(protocol: Numbers, fwd: Numbers, rev: Numbers, replied: M
 
 QUALITY = ("gap", "no_bytes", "no_flags", "no_ports", "no_rev", "non_ip")
 _QUALITIES = pa.array(
-    [
-        ",".join(name for place, name in enumerate(QUALITY) if mask >> place & 1)
-        for mask in range(1 << len(QUALITY))
-    ]
+    [",".join(name for place, name in enumerate(QUALITY) if mask >> place & 1) for mask in range(1 << len(QUALITY))]
 )
 
 

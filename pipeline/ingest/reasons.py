@@ -6,8 +6,8 @@ The table's order is fixed: compiled code and the arrays of one decode call name
 REASONS: dict[str, str] = {
     "": "",
     # The message
-    "content_type": "a content-type of zeek-conn+json, zeek-conn+tsv, suricata-eve+json, icsflow+csv",
-    "origin": "headers site and sensor, each 1..255 bytes of text without control characters",
+    "content_type": "one of zeek-conn+json, zeek-conn+tsv, suricata-eve+json, icsflow+csv",
+    "origin": "headers site and sensor, each 1..128 bytes of text without control characters",
     # The record's form
     "not_json": "one JSON object a line",
     "not_utf8": "UTF-8",

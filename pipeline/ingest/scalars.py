@@ -1,4 +1,6 @@
-"""Numbers and times read from their text by compiled code: exact to the microsecond, a status a cell, nothing raised."""
+"""Numbers and times read from their text by compiled code: exact to the microsecond, nothing raised."""
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,20 +15,21 @@ OK, MISSING, MALFORMED, OUT_OF_RANGE = range(4)
 
 _MOST_US = 253_402_300_799_999_999  # the end of the year 9999
 _MOST_DIGITS = 19
+_POWERS = np.array([10.0**power for power in range(23)])  # exact in float64
 
 
 @njit(cache=True)
 def readable(kind: int) -> int:
     """Whether a cell's text may be read: OK, MISSING, or MALFORMED for truth values, objects, arrays, escapes."""
-    if kind == ABSENT or kind == NULL:
+    if kind in (ABSENT, NULL):
         return MISSING
-    if kind == BARE or kind == NUMBER or kind == STRING:
+    if kind in (BARE, NUMBER, STRING):
         return OK
     return MALFORMED
 
 
 @njit(cache=True)
-def _decimal(text: Bytes, place: int, end: int) -> tuple[bool, bool, np.uint64, int]:
+def _decimal(text: Bytes, place: int, end: int) -> tuple[bool, bool, Any, int]:
     """Whether it is a decimal number, its sign, its first 19 significant digits, and their power of ten."""
     negative = place < end and text[place] == 45
     if negative:
@@ -42,7 +45,8 @@ def _decimal(text: Bytes, place: int, end: int) -> tuple[bool, bool, np.uint64, 
             seen += 1
             if digits < _MOST_DIGITS:
                 mantissa = mantissa * np.uint64(10) + np.uint64(byte - 48)
-                digits += mantissa > 0
+                if mantissa > 0:
+                    digits += 1
                 exponent -= fraction
             else:
                 exponent += not fraction
@@ -67,7 +71,7 @@ def _decimal(text: Bytes, place: int, end: int) -> tuple[bool, bool, np.uint64, 
 
 
 @njit(cache=True)
-def _scaled(mantissa: np.uint64, exponent: int, most: np.uint64) -> tuple[bool, np.uint64]:
+def _scaled(mantissa: Any, exponent: int, most: Any) -> tuple[bool, Any]:
     """Whether mantissa × 10^exponent is at most `most`, and that number, half rounded up."""
     if mantissa == 0:
         return True, mantissa
@@ -134,7 +138,8 @@ def read_hex_byte(
             statuses[row] = MALFORMED
             continue
         value = 0
-        for byte in text[starts[row] : ends[row]]:
+        for place in range(starts[row], ends[row]):
+            byte = text[place]
             if 48 <= byte <= 57:
                 value = value * 16 + byte - 48
             elif 97 <= (byte | 32) <= 102:
@@ -158,11 +163,11 @@ def read_number(text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, values: Flo
             statuses[row] = MALFORMED
             continue
         value = np.float64(mantissa)
-        if exponent < -22:
-            value = value / 1e22 / 10.0 ** min(-22 - exponent, 300)
+        if -22 <= exponent < 0:
+            value = value / _POWERS[-exponent]
         elif exponent < 0:
-            value = value / 10.0**-exponent
-        elif mantissa > 0:
+            value = value / 1e22 / 10.0 ** min(-22 - exponent, 300)
+        elif exponent > 0 and mantissa > 0:
             value = value * 10.0 ** min(exponent, 300)
         values[row] = -value if negative else value
 
@@ -173,7 +178,8 @@ def _digits(text: Bytes, place: int, count: int, end: int) -> int:
     if place + count > end:
         return -1
     value = 0
-    for byte in text[place : place + count]:
+    for at in range(place, place + count):
+        byte = text[at]
         if not 48 <= byte <= 57:
             return -1
         value = value * 10 + byte - 48

@@ -14,7 +14,8 @@ MAX_TEXT_BYTES = 1024
 @njit(cache=True)
 def _hex4(text: Bytes, place: int) -> int:
     value = 0
-    for byte in text[place : place + 4]:
+    for at in range(place, place + 4):
+        byte = text[at]
         value = value * 16 + (byte - 48 if byte <= 57 else (byte | 32) - 87)
     return value
 
@@ -108,7 +109,7 @@ def text_column(cells: Cells, column: int) -> tuple[pa.StringArray, Statuses]:
     starts, ends, kinds = cells.starts[column], cells.ends[column], cells.kinds[column]
     lengths = ends - starts
     out = np.empty(int(lengths[lengths <= MAX_TEXT_BYTES].sum()), np.uint8)
-    offsets = np.zeros(cells.count + 1, np.int32)
-    statuses = np.zeros(cells.count, np.uint8)
+    offsets = np.zeros(cells.rows + 1, np.int32)
+    statuses = np.zeros(cells.rows, np.uint8)
     _gather(cells.text, starts, ends, kinds, out, offsets, statuses)
     return string_array(out[: offsets[-1]], offsets, statuses == OK), statuses

@@ -8,6 +8,11 @@ from pipeline.ingest.cells import Bytes
 @njit(cache=True)
 def valid_utf8(text: Bytes, place: int, end: int) -> bool:
     """Whether text[place:end] is UTF-8."""
+    joined = 0
+    for at in range(place, end):
+        joined |= text[at]
+    if joined < 0x80:
+        return True  # the usual case, in a loop that the compiler vectorises
     while place < end:
         byte = text[place]
         if byte < 0x80:
@@ -25,8 +30,8 @@ def valid_utf8(text: Bytes, place: int, end: int) -> bool:
             return False
         if not low <= text[place + 1] <= high:
             return False
-        for follower in text[place + 2 : place + more + 1]:
-            if not 0x80 <= follower <= 0xBF:
+        for at in range(place + 2, place + more + 1):
+            if not 0x80 <= text[at] <= 0xBF:
                 return False
         place += more + 1
     return True

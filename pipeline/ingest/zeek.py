@@ -70,7 +70,8 @@ def _history_flags(
         fwd[row], rev[row] = 0, 0
         if kinds[row] != BARE and kinds[row] != STRING:
             continue
-        for letter in text[starts[row] : ends[row]]:
+        for place in range(starts[row], ends[row]):
+            letter = text[place]
             lower = letter | 32
             flags = 0
             if lower == 115:  # s: SYN

@@ -1,0 +1,178 @@
+"""`forebay flow`: files of flow records, checked, sent, and run through the rooms' functions without Kafka."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.errors import Usage
+from pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from pipeline.ingest.offline_rows import Decoded
+
+app = typer.Typer(no_args_is_help=True, help="Flow records: check, send, featurize or score a file.")
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="Zeek conn, Suricata EVE or ICSFlow; .gz, .zip; - is stdin.")]
+Format = Annotated[str | None, typer.Option("--format", help="Content-type; told from the file where not given.")]
+Site = Annotated[str, typer.Option("--site", help="Plant the sensor belongs to.")]
+Sensor = Annotated[str | None, typer.Option("--sensor", help="Sensor; the file's name without endings by default.")]
+ArrivalOrder = Annotated[bool, typer.Option("--arrival-order", help="In the file's order, not sorted by end time.")]
+
+
+def decode(file: str, format_name: str | None, site: str, sensor: str | None, arrival_order: bool) -> Decoded:
+    """Decode a file as ingest would now."""
+    from pipeline.ingest.offline_rows import decode_file
+
+    return decode_file(
+        file,
+        content_type=format_name,
+        site=site,
+        sensor=sensor,
+        arrival_order=arrival_order,
+        ingest_ts_us=time.time_ns() // 1000,
+        max_future_us=load_settings().max_future_us,
+    )
+
+
+def counts(decoded: Decoded, late: int, suspects: int = 0, incidents: int = 0) -> dict[str, int]:
+    """The last line of every command that reads a file: accepted + rejected + late = read."""
+    return {
+        "read": decoded.records,
+        "accepted": decoded.flows.num_rows - late,
+        "rejected": decoded.rejects.num_rows,
+        "late": late,
+        "suspects": suspects,
+        "incidents": incidents,
+    }
+
+
+@app.callback()
+def flow() -> None:
+    """Flow records: check, send, featurize or score a file."""
+
+
+@app.command()
+def check(
+    file: File,
+    format_name: Format = None,
+    site: Site = "default",
+    sensor: Sensor = None,
+    arrival_order: ArrivalOrder = False,
+    json: Json = False,
+) -> None:
+    """Decode a file without Kafka: what would be accepted, what rejected and why."""
+    from pipeline.cli.flow_summary import print_rejects, print_summary
+    from pipeline.ingest.late import late_rows
+
+    decoded = decode(file, format_name, site, sensor, arrival_order)
+    lateness_us = load_settings().lateness_of(site)
+    late = int(late_rows(decoded.flows["end_ts_us"].to_numpy(), lateness_us).sum())
+    if not json:
+        print_summary(decoded)
+        print_rejects(decoded)
+    emit(counts(decoded, late))
+
+
+@app.command()
+def send(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of flow records; - is stdin.")],
+    format_name: Format = None,
+    speed: Annotated[str, typer.Option(help="max, or N times as fast as it happened.")] = "max",
+    shift_to_now: Annotated[
+        bool, typer.Option("--shift-to-now", help="Move event times so that they begin now.")
+    ] = False,
+    pack: Annotated[int, typer.Option(min=1, max=65_536, help="Records a message.")] = 1,
+    site: Site = "default",
+    sensor: Sensor = None,
+    arrival_order: ArrivalOrder = False,
+    start_at_us: Annotated[
+        int | None, typer.Option(help="Event time that is due at once: the same for senders that belong together.")
+    ] = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    json: Json = False,
+) -> None:
+    """Send files into `raw`, one after another, each followed by an end-of-source mark."""
+    from pipeline.ingest import send as sending
+    from pipeline.ingest.offline_rows import stem
+    from pipeline.ingest.source_file import read_records
+    from pipeline.shutdown import Stop
+    from pipeline.telemetry import start
+
+    pace = _speed(speed)
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    sources = [(file, read_records(file, format_name)) for file in files]
+    sending.require_topic(settings)
+    stop = Stop().listen()
+    # A sender is no room: it serves no metrics of its own.
+    telemetry = start("send", settings.model_copy(update={"metrics_port": -1}))
+    results = []
+    try:
+        for file, source in sources:
+            plan = sending.Plan(site, sensor or stem(file), pace, pack, shift_to_now, arrival_order, start_at_us)
+            with _progress(f"{plan.site}/{plan.sensor}", len(source.records), json) as progress:
+                sent = sending.send(settings, telemetry, stop, source, plan, progress)
+            results.append((file, source, plan, sent))
+            if not sent.finished:
+                break
+    finally:
+        telemetry.close()
+    records, seconds = sum(one[3].records for one in results), sum(one[3].seconds for one in results)
+    say(f"{records} records sent in {seconds:.1f} s" + (", stopped" if stop.requested else ""), quiet=json)
+    emit(
+        {
+            "sent": records,
+            "records": sum(len(source.records) for _, source in sources),
+            "messages": sum(one[3].messages for one in results),
+            "seconds": round(seconds, 3),
+            "records_per_s": round(records / seconds) if seconds > 0 else 0,
+            "finished": len(results) == len(sources) and all(one[3].finished for one in results),
+            "files": [
+                {
+                    "file": file,
+                    "content_type": source.content_type,
+                    "site": plan.site,
+                    "sensor": plan.sensor,
+                    "sent": sent.records,
+                    "skipped": source.skipped,
+                }
+                for file, source, plan, sent in results
+            ],
+        }
+    )
+    if stop.requested:
+        raise typer.Exit(130)
+
+
+def _speed(text: str) -> float:
+    """Times real time; 0 for as fast as possible."""
+    if text == "max":
+        return 0.0
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise Usage(f"--speed: got {text}, expected max or a number above 0")
+    return speed
+
+
+@contextmanager
+def _progress(title: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr where somebody watches."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _done: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=people) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,311 @@
+"""Room 1's door: `raw` in, `flows` and `rejects` out, both and the offsets in one transaction."""
+
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import pyarrow as pa
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+
+from pipeline.ingest.decode import decode_messages
+from pipeline.ingest.messages import (
+    COLUMNS_HEADER,
+    CONTENT_TYPE_HEADER,
+    SENSOR_HEADER,
+    SITE_HEADER,
+    SOURCE_RECORDS_HEADER,
+    RawMessage,
+    Stream,
+    stream_of,
+)
+from pipeline.ingest.pack import Packed, pack
+from pipeline.kafka import clients
+from pipeline.settings import Settings
+from pipeline.shutdown import Stop
+from pipeline.telemetry import Telemetry, configure, log, start
+from pipeline.telemetry.traceparent import HEADER as TRACEPARENT_HEADER
+from pipeline.wire.batches import CONTENT_TYPE, encode
+
+ROOM = "ingest"
+# One transaction holds at most so many raw messages, or what came within this time.
+MOST_MESSAGES = 16_384
+WAIT_S = 0.05
+MOST_BYTES = 16_777_216
+RETRY_S = 0.1
+# Streams are remembered by their headers; hostile headers must not fill memory.
+MOST_STREAMS = 4_096
+MOST_SENSORS = 1_024
+
+Header = list[tuple[str, str | bytes | None]]
+
+# Errors that an idle or reconnecting consumer sees and that pass by themselves.
+PASSING = {
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TRANSPORT,
+    KafkaError._PARTITION_EOF,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
+
+
+class Assignment:
+    """Which partitions are ours, and which were taken away during the last `consume`."""
+
+    def __init__(self) -> None:
+        self.held: set[int] = set()
+        self.taken: set[int] = set()
+
+    def gained(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Called by the client inside `consume`."""
+        self.held |= {one.partition for one in partitions}
+
+    def lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Called by the client inside `consume`: no transaction is open then."""
+        numbers = {one.partition for one in partitions}
+        self.held -= numbers
+        self.taken |= numbers
+
+
+class Headers:
+    """Streams by their headers: many messages, few streams."""
+
+    def __init__(self) -> None:
+        self._streams: dict[tuple[bytes | None, ...], Stream] = {}
+
+    def raw_message(self, message: Message) -> RawMessage:
+        """A Kafka message as the decoders see it."""
+        headers = clients.headers_of(message)
+        named = (
+            headers.get(CONTENT_TYPE_HEADER),
+            headers.get(COLUMNS_HEADER),
+            headers.get(SITE_HEADER),
+            headers.get(SENSOR_HEADER),
+        )
+        stream = self._streams.get(named)
+        if stream is None:
+            if len(self._streams) >= MOST_STREAMS:
+                self._streams.clear()
+            stream = self._streams[named] = stream_of(*named)
+        value: bytes = message.value() or b""
+        return RawMessage(
+            message.partition() or 0,
+            message.offset() or 0,
+            message.timestamp()[1] * 1000,
+            stream,
+            value,
+            headers.get(SOURCE_RECORDS_HEADER),
+            headers.get(TRACEPARENT_HEADER),
+        )
+
+
+class Named:
+    """Sensors that have counters of their own; names come with messages, so their number is bounded."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str]] = set()
+
+    def bounded(self, labels: dict[str, str]) -> dict[str, str]:
+        """The labels, with the sensor as `other` where too many are known already."""
+        sensor = (labels["site"], labels["sensor"])
+        if sensor not in self._known and len(self._known) >= MOST_SENSORS:
+            return {**labels, "site": "other", "sensor": "other"}
+        self._known.add(sensor)
+        return labels
+
+
+class Door(NamedTuple):
+    """What the loop works with."""
+
+    settings: Settings
+    consumer: Consumer
+    producer: Producer
+    telemetry: Telemetry
+    assignment: Assignment
+    headers: Headers
+    named: Named
+
+
+def run(settings: Settings) -> None:
+    """Decode raw messages until SIGINT or SIGTERM; KafkaUnreachable where no broker answers."""
+    configure(settings.log_level)
+    clients.require_broker(settings)
+    stop = Stop()
+    if threading.current_thread() is threading.main_thread():
+        stop = stop.listen()
+    telemetry = start(ROOM, settings)
+    consumer = clients.consumer(settings, ROOM)
+    try:
+        producer = clients.transactional_producer(settings, ROOM)
+        door = Door(settings, consumer, producer, telemetry, Assignment(), Headers(), Named())
+        consumer.subscribe([settings.topics.raw], on_assign=door.assignment.gained, on_revoke=door.assignment.lost)
+        announced: set[int] = set()
+        while not stop.requested:
+            received = receive(door)
+            if door.assignment.held != announced:
+                announced = set(door.assignment.held)
+                log(ROOM).info("ready", partitions=sorted(announced), metrics_port=telemetry.metrics_port)
+            # What follows a portion that has to be read again is read again too.
+            all(process(door, portion) for portion in portions(received))
+    finally:
+        consumer.close()
+        telemetry.close()
+
+
+def receive(door: Door) -> list[RawMessage]:
+    """The next messages of partitions that are ours, by partition and offset.
+
+    Where a partition was taken away during the call, its messages are another worker's by now, or ours a second time:
+    they are dropped, and a partition that came back is read again from its committed position.
+    KafkaException on an error that does not pass by itself.
+    """
+    held, taken = door.assignment.held, door.assignment.taken
+    taken.clear()
+    kept: list[RawMessage] = []
+    for message in door.consumer.consume(MOST_MESSAGES, WAIT_S):
+        error = message.error()
+        if error is not None:
+            if error.fatal() or not (error.retriable() or error.code() in PASSING):
+                raise KafkaException(error)
+            log(ROOM).warning("consumer", error=str(error))
+        elif message.partition() not in taken:
+            kept.append(door.headers.raw_message(message))
+    if taken & held:
+        raw = door.settings.topics.raw
+        rewind(
+            door,
+            {
+                one.partition: one.offset
+                for one in door.consumer.committed([TopicPartition(raw, number) for number in taken & held], 10)
+            },
+        )
+    kept.sort(key=lambda message: (message.partition, message.offset))
+    return kept
+
+
+def rewind(door: Door, offsets: Mapping[int, int]) -> None:
+    """Read partitions again from these offsets; a negative one means the beginning."""
+    for partition, offset in offsets.items():
+        if partition in door.assignment.held:
+            place = offset if offset >= 0 else OFFSET_BEGINNING
+            door.consumer.seek(TopicPartition(door.settings.topics.raw, partition, place))
+
+
+def portions(messages: Sequence[RawMessage]) -> Iterator[Sequence[RawMessage]]:
+    """The messages in portions that a transaction can hold: by bytes, at least one message each."""
+    sizes = list(accumulate(len(message.payload) for message in messages))
+    first = 0
+    while first < len(messages):
+        before = sizes[first - 1] if first else 0
+        last = max(first + 1, bisect_right(sizes, before + MOST_BYTES))
+        yield messages[first:last]
+        first = last
+
+
+def process(door: Door, messages: Sequence[RawMessage]) -> bool:
+    """Decode messages and commit what they became with their offsets; False where Kafka made us start over.
+
+    1. decode; 2. produce `flows` and `rejects`; 3. the offsets; 4. commit. Steps 2 to 4 are one transaction: after a
+    crash anywhere its messages are read again and nothing of it has been seen.
+    """
+    decoded = decode_messages(messages, door.settings.max_future_us)
+    packed = list(pack(messages, decoded, door.settings.flows_rows))
+    try:
+        door.producer.begin_transaction()
+        for one in packed:
+            send(door, one)
+        following = {message.partition: message.offset + 1 for message in messages}
+        offsets = [TopicPartition(door.settings.topics.raw, *place) for place in following.items()]
+        insist(lambda: door.producer.send_offsets_to_transaction(offsets, door.consumer.consumer_group_metadata(), 30))
+        insist(lambda: door.producer.commit_transaction(30))
+    except KafkaException as error:
+        reason: KafkaError = error.args[0]
+        if reason.fatal() or not (reason.txn_requires_abort() or reason.retriable()):
+            log(ROOM).error("failed", error=str(reason), positions=positions(messages))
+            raise
+        log(ROOM).warning("transaction aborted, reading again", error=str(reason), positions=positions(messages))
+        insist(lambda: door.producer.abort_transaction(30))
+        firsts: dict[int, int] = {}
+        for message in messages:
+            firsts.setdefault(message.partition, message.offset)
+        rewind(door, firsts)
+        time.sleep(RETRY_S)
+        return False
+    report(door, packed)
+    return True
+
+
+def positions(messages: Sequence[RawMessage]) -> list[str]:
+    """First and last raw position of a group, for the log."""
+    return [f"raw[{message.partition}]@{message.offset}" for message in (messages[0], messages[-1])]
+
+
+def insist(step: Callable[[], object]) -> None:
+    """Take a step of a transaction again while Kafka says that this may help, for a minute."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            step()
+            return
+        except KafkaException as error:
+            reason: KafkaError = error.args[0]
+            if reason.txn_requires_abort() or not reason.retriable() or time.monotonic() > deadline:
+                raise
+
+
+def send(door: Door, packed: Packed) -> None:
+    """Produce one flows message and its rejects, in a span that continues the first raw message's trace."""
+    parent = packed.traceparents[0] if packed.traceparents else None
+    with door.telemetry.span(
+        "ingest flows",
+        parent,
+        packed.traceparents[1:],
+        records=packed.flows.num_rows + sum(batch.num_rows for batch in packed.rejects),
+        partition=packed.partition,
+    ) as span:
+        headers: Header = [("content-type", CONTENT_TYPE), (TRACEPARENT_HEADER, span.traceparent)]
+        topics = door.settings.topics
+        produce(door, topics.flows, packed, encode(packed.flows, packed.meta), headers)
+        for batch in packed.rejects:
+            produce(door, topics.rejects, packed, encode(batch, {"raw_partition": packed.partition}), headers)
+
+
+def produce(door: Door, topic: str, packed: Packed, value: bytes, headers: Header) -> None:
+    """Produce to the partition the records came from; where the local queue is full, wait until it is not."""
+    while True:
+        try:
+            door.producer.produce(topic, value, key=packed.key, partition=packed.partition, headers=headers)
+            door.producer.poll(0)
+            return
+        except BufferError:
+            door.producer.poll(0.05)
+
+
+def report(door: Door, packed: Sequence[Packed]) -> None:
+    """Count what a transaction committed, by sensor."""
+    now = time.time()
+    for one in packed:
+        for labels, rows in tally(one.flows, ("site", "sensor")):
+            door.telemetry.count("forebay_ingest_accepted", rows, **door.named.bounded(labels))
+        for batch in one.rejects:
+            for labels, rows in tally(batch, ("site", "sensor", "reason")):
+                door.telemetry.count("forebay_ingest_rejected", rows, **door.named.bounded(labels))
+        door.telemetry.observe("forebay_ingest_delay_seconds", max(0.0, now - one.timestamp_us / 1e6))
+
+
+def tally(batch: pa.RecordBatch, names: Sequence[str]) -> Iterator[tuple[dict[str, str], int]]:
+    """How many rows have each combination of values."""
+    if batch.num_rows:
+        table = pa.Table.from_batches([batch.select(list(names))])
+        for row in table.group_by(list(names)).aggregate([([], "count_all")]).to_pylist():
+            rows = row.pop("count_all")
+            yield row, rows

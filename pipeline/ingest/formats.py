@@ -1,0 +1,88 @@
+"""The formats ingest understands: how each is cut into cells, turned into flows, and where it keeps its times."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.ingest import icsflow, suricata, zeek
+from pipeline.ingest.cells import Cells, Ints
+from pipeline.ingest.delimited_scan import COMMA, TAB, scan_delimited
+from pipeline.ingest.draft import Draft
+from pipeline.ingest.json_scan import key_table, scan_json
+from pipeline.ingest.lines import Lines
+from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One content-type.
+
+    `end_column` holds the end of a flow, or its start where `duration_column` is to be added. `time_columns` are
+    names or, in JSON, paths with dots between their keys.
+    """
+
+    source_type: str
+    columns: tuple[str, ...]
+    normalise: Callable[[Cells], Draft]
+    end_column: str
+    duration_column: str = ""
+    paths: dict[tuple[str, ...], int] | None = None  # JSON only
+    separator: int = 0  # delimited only
+    required: tuple[str, ...] = ()  # of a header
+    time_columns: tuple[str, ...] = ()  # every point in time, also those that are not read
+
+    def lacking(self, header: tuple[str, ...]) -> list[str]:
+        """Required columns that a header does not name."""
+        return [name for name in self.required if name not in header]
+
+    def scan(self, lines: Lines, header: tuple[str, ...]) -> Cells:
+        """Cut records into cells; `header` names the fields of delimited lines."""
+        if self.paths is not None:
+            return scan_json(lines, key_table(self.paths), len(self.columns))
+        return scan_delimited(lines, self.separator, header, self.columns)
+
+
+FORMATS: dict[str, Format] = {
+    ZEEK_JSON: Format(
+        "zeek", zeek.COLUMNS, zeek.normalise, "ts", "duration", zeek.json_paths(), time_columns=("ts", "conn.ts")
+    ),
+    ZEEK_TSV: Format(
+        "zeek",
+        zeek.COLUMNS,
+        zeek.normalise,
+        "ts",
+        "duration",
+        separator=TAB,
+        required=zeek.REQUIRED,
+        time_columns=("ts",),
+    ),
+    SURICATA_JSON: Format(
+        "suricata",
+        suricata.COLUMNS,
+        suricata.normalise,
+        "flow.end",
+        paths=suricata.json_paths(),
+        time_columns=("timestamp", "flow.start", "flow.end"),
+    ),
+    ICSFLOW_CSV: Format(
+        "icsflow",
+        icsflow.COLUMNS,
+        icsflow.normalise,
+        "end",
+        separator=COMMA,
+        required=icsflow.REQUIRED,
+        time_columns=("start", "end", "startDate", "endDate"),
+    ),
+}
+
+
+def end_times(content_type: str, header: tuple[str, ...], lines: Lines) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """When each record's flow ended, in microseconds, and of which records that can be told."""
+    known = FORMATS[content_type]
+    draft = Draft(known.scan(lines, header), known.columns)
+    end, valid = draft.time_us(known.end_column, "end_ts_us")
+    if known.duration_column:
+        end = end + draft.time_us(known.duration_column, "duration_us", missing=False)[0]
+    return end, valid & (draft.problem == 0)

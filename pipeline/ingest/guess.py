@@ -1,0 +1,58 @@
+"""Which of the known formats some bytes are, told from their first lines."""
+
+import orjson
+
+from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
+
+KNOWN = (
+    "zeek-conn+json (Zeek conn.log as JSON), zeek-conn+tsv (Zeek conn.log), "
+    "suricata-eve+json (Suricata eve.json with flow events), icsflow+csv (ICSFlowGenerator)"
+)
+HEAD_BYTES = 65_536
+_LINES = 50
+# Keys that other Zeek logs with ts and uid do not have.
+_CONN_ONLY = {"conn_state", "orig_pkts", "missed_bytes", "orig_ip_bytes", "history"}
+
+
+def guess(head: bytes) -> str | None:
+    """The content-type of a file that begins with `head`; None where it is none of the known ones."""
+    lines = [line.strip() for line in head.removeprefix(b"\xef\xbb\xbf")[:HEAD_BYTES].split(b"\n")[:_LINES]]
+    for line in lines:
+        if not line:
+            continue
+        if line.startswith(b"#"):
+            if line.startswith(b"#fields"):
+                names = set(line.decode("utf-8", "replace").split("\t")[1:])
+                return ZEEK_TSV if _is_conn(names) else None
+            if line.startswith(b"#path") and line.split()[-1] != b"conn":
+                return None
+            continue
+        if line.startswith(b"{"):
+            kind = _of_json(line)
+            if kind is None:
+                continue
+            return kind or None
+        names = {name.strip(' "') for name in line.decode("utf-8", "replace").split(",")}
+        return ICSFLOW_CSV if {"sAddress", "rAddress", "protocol", "start", "end"} <= names else None
+    return None
+
+
+def _is_conn(names: set[str]) -> bool:
+    return {"ts", "id.orig_h", "id.resp_h"} <= names and bool(_CONN_ONLY & names)
+
+
+def _of_json(line: bytes) -> str | None:
+    """The content-type of one JSON record, empty where it is of no known format, None where it is no JSON."""
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if "event_type" in record:
+        return SURICATA_JSON
+    inner = record.get("conn", record)
+    if not isinstance(inner, dict) or inner.get("_path", "conn") != "conn":
+        return ""
+    names = set(inner)
+    if isinstance(inner.get("id"), dict):
+        names |= {f"id.{name}" for name in inner["id"]}
+    return ZEEK_JSON if _is_conn(names) else ""

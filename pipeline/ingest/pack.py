@@ -1,0 +1,116 @@
+"""Decoded records packed into the messages of `flows` and `rejects`: contiguous raw ranges, none left out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.ingest.cells import Ints
+from pipeline.ingest.decode import Decoded
+from pipeline.ingest.messages import RawMessage
+
+# Raw bytes and fixed-width columns behind one flows message, and record bytes in one rejects message: both stay below
+# the 8 MiB that a message may have.
+MAX_FLOWS_BYTES = 4_194_304
+ROW_BYTES = 400
+MAX_REJECT_BYTES = 4_194_304
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """One flows message and the rejects of its range, perhaps none, in batches that fit a message each."""
+
+    partition: int
+    key: str | None  # site/sensor, if all its records are of one sensor
+    flows: pa.RecordBatch
+    rejects: tuple[pa.RecordBatch, ...]
+    meta: dict[str, object]
+    traceparents: tuple[bytes, ...]  # of its raw messages, different ones, the first one first
+    timestamp_us: int  # of its first raw message
+
+
+def pack(messages: Sequence[RawMessage], decoded: Decoded, flows_rows: int) -> Iterator[Packed]:
+    """Cut what `messages` became into flows messages of at most `flows_rows` records each.
+
+    `messages` are ordered by partition, then offset, and are those that `decoded` came from. Every message lies in the
+    ranges of its partition, also one that holds no record; a range ends after an end-of-source mark.
+    """
+    bytes_before = np.zeros(len(decoded.sizes) + 1, np.int64)
+    np.cumsum(decoded.sizes + ROW_BYTES, out=bytes_before[1:])
+    first = 0
+    while first < len(messages):
+        end = first
+        partition = messages[first].partition
+        while end < len(messages) and messages[end].partition == partition:
+            end += 1
+        yield from _pack_partition(messages, decoded, flows_rows, bytes_before, first, end)
+        first = end
+
+
+def _pack_partition(
+    messages: Sequence[RawMessage], decoded: Decoded, flows_rows: int, bytes_before: Ints, first: int, end: int
+) -> Iterator[Packed]:
+    bounds = decoded.bounds
+    marks = [number for number in range(first, end) if messages[number].stream.ends]
+    at, record = first, int(bounds[first])  # message, and ordinal of the next record
+    while at < end:
+        while marks and marks[0] < at:
+            marks.pop(0)
+        heaviest = int(np.searchsorted(bytes_before, bytes_before[record] + MAX_FLOWS_BYTES, "right")) - 1
+        stop = max(min(record + flows_rows, heaviest), record + 1)
+        if marks and bounds[marks[0]] <= stop:
+            last, stop = marks[0], int(bounds[marks[0]])
+        elif bounds[end] <= stop:
+            last, stop = end - 1, int(bounds[end])
+        else:
+            last = int(np.searchsorted(bounds, stop - 1, "right")) - 1
+        yield _packed(messages, decoded, at, last, record, stop)
+        # The last message goes on in the next range where it has records left.
+        at = last + 1 if stop >= bounds[last + 1] else last
+        record = stop
+
+
+def _packed(messages: Sequence[RawMessage], decoded: Decoded, first: int, last: int, record: int, stop: int) -> Packed:
+    """The range from message `first`, ordinal `record`, to message `last`, ordinal `stop` (exclusive)."""
+    flows = _slice(decoded.flows, decoded.flow_ordinals, record, stop)
+    rejects = _slice(decoded.rejects, decoded.reject_ordinals, record, stop)
+    covered = messages[first : last + 1]
+    streams = {id(message.stream): message.stream for message in covered}.values()
+    sensors = {(stream.site, stream.sensor) for stream in streams}
+    only = next(iter(sensors)) if len(sensors) == 1 else ("", "")
+    end_mark = messages[last].stream
+    ended = [[end_mark.site, end_mark.sensor]] if end_mark.ends and not end_mark.fault else []
+    base = decoded.bounds
+    return Packed(
+        messages[first].partition,
+        f"{only[0]}/{only[1]}" if all(only) else None,
+        flows,
+        tuple(_within_size(rejects)),
+        {
+            "raw_partition": messages[first].partition,
+            "first": [messages[first].offset, record - int(base[first])],
+            "last": [messages[last].offset, max(0, stop - 1 - int(base[last]))],
+            "records": stop - record,
+            "rejected": rejects.num_rows,
+            "ended": ended,
+        },
+        tuple({message.traceparent: None for message in covered if message.traceparent}),
+        messages[first].timestamp_us,
+    )
+
+
+def _slice(batch: pa.RecordBatch, ordinals: Ints, record: int, stop: int) -> pa.RecordBatch:
+    first, last = np.searchsorted(ordinals, (record, stop))
+    return batch.slice(int(first), int(last - first))
+
+
+def _within_size(rejects: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Rejects in batches whose records fit one message."""
+    sizes = np.cumsum(rejects["record_size"].to_numpy().clip(max=65_536) + 1024)
+    first = 0
+    while first < rejects.num_rows:
+        before = int(sizes[first - 1]) if first else 0
+        last = max(first + 1, int(np.searchsorted(sizes, before + MAX_REJECT_BYTES, "right")))
+        yield rejects.slice(first, last - first)
+        first = last

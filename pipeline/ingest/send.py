@@ -1,0 +1,202 @@
+"""A file into `raw`: records in order of time, paced or as fast as Kafka takes them, then an end-of-source mark."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from pipeline.errors import Failed
+from pipeline.ingest import messages as raw
+from pipeline.ingest.shift import shifted
+from pipeline.ingest.source_file import SourceFile
+from pipeline.kafka import clients
+from pipeline.settings import Settings
+from pipeline.shutdown import Stop
+from pipeline.telemetry import Telemetry
+from pipeline.telemetry.traceparent import HEADER as TRACEPARENT_HEADER
+
+# One span, and so one trace, holds what is sent within so long, at most so many messages.
+SPAN_S = 1.0
+SPAN_MESSAGES = 4_096
+# Waiting for records to fall due ends this often, to look for Ctrl-C and to let the client work.
+NAP_S = 0.01
+FLUSH_S = 30.0
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a file is sent. `speed` 0 is as fast as possible; `start_at_us` is the event time that is due at once."""
+
+    site: str
+    sensor: str
+    speed: float = 0.0
+    pack: int = 1
+    shift_to_now: bool = False
+    arrival_order: bool = False
+    start_at_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was sent: records that Kafka has acknowledged, and whether the end-of-source mark followed."""
+
+    records: int
+    messages: int
+    seconds: float
+    finished: bool
+
+
+class Deliveries:
+    """What Kafka acknowledged."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.records = 0
+        self.error: KafkaError | None = None
+
+    def of(self, records: int) -> Callable[[KafkaError | None, Message], None]:
+        """The callback for a message of so many records."""
+
+        def delivered(error: KafkaError | None, _message: Message) -> None:
+            if error is None:
+                self.messages += 1
+                self.records += records
+            else:
+                self.error = self.error or error
+
+        return delivered
+
+
+def require_topic(settings: Settings) -> None:
+    """KafkaUnreachable where no broker answers, Failed where there is no `raw` to send to."""
+    clients.require_broker(settings)
+    name = settings.topics.raw
+    if clients.admin(settings).list_topics(name, timeout=10).topics[name].error is not None:
+        raise Failed(f"topic {name}: got none, expected it to exist; `forebay topic create` makes it")
+
+
+def send(
+    settings: Settings, telemetry: Telemetry, stop: Stop, source: SourceFile, plan: Plan, progress: Progress
+) -> Sent:
+    """Send one file's records, open-loop: a slow Kafka delays no later record's due time.
+
+    Stopped before the end, it sends no mark. Failed where Kafka refuses records.
+    """
+    started = time.monotonic()
+    if not plan.arrival_order:
+        source = source.by_end_time()
+    ends = source.end_times_us()
+    origin = plan.start_at_us if plan.start_at_us is not None else int(ends.min()) if len(ends) else 0
+    if plan.shift_to_now:
+        source = shifted(source, time.time_ns() // 1000 - origin)
+        started = time.monotonic()
+    firsts = np.arange(0, len(ends), plan.pack)
+    if plan.speed:
+        # A message is due when its last record is.
+        due_s = np.maximum.accumulate((ends - origin) / 1e6 / plan.speed)[np.minimum(firsts + plan.pack, len(ends)) - 1]
+    else:
+        due_s = np.zeros(len(firsts))
+    producer = clients.producer(settings, "send", **{"linger.ms": 5 if plan.speed else 50})
+    deliveries = Deliveries()
+    at = 0
+    while at < len(firsts) and not stop.requested and deliveries.error is None:
+        if not _wait(producer, stop, started + float(due_s[at])):
+            break
+        with telemetry.span("send raw", sensor=f"{plan.site}/{plan.sensor}") as span:
+            headers = _headers(source, plan, span.traceparent)
+            until, last = time.monotonic() + SPAN_S, min(at + SPAN_MESSAGES, len(firsts))
+            while at < last and not stop.requested and time.monotonic() < until and deliveries.error is None:
+                ready = min(last, int(np.searchsorted(due_s, time.monotonic() - started, "right")))
+                for first in firsts[at:ready].tolist():
+                    _produce(settings, producer, deliveries, source, plan, first, headers)
+                at = max(at, ready)
+                progress(deliveries.records)
+                if at < last:
+                    _wait(producer, stop, min(until, started + float(due_s[at])))
+    finished = at >= len(firsts) and not stop.requested and deliveries.error is None
+    if finished:
+        _mark(settings, producer, plan, len(source.records))
+    left = producer.flush(FLUSH_S)
+    progress(deliveries.records)
+    if deliveries.error is not None or left:
+        why = deliveries.error or f"{left} messages without an answer after {FLUSH_S:.0f} s"
+        raise Failed(
+            f"{settings.topics.raw} at {settings.bootstrap}: got {why} after {deliveries.records} records, "
+            f"expected all {len(source.records)} to be taken; send the file again under another topic prefix, or look at the broker"
+        )
+    return Sent(deliveries.records, deliveries.messages, time.monotonic() - started, finished)
+
+
+def _wait(producer: Producer, stop: Stop, until: float) -> bool:
+    """Wait until then; False where it was cut short."""
+    while not stop.requested:
+        left = until - time.monotonic()
+        producer.poll(max(0.0, min(left, NAP_S)))
+        if left <= NAP_S:
+            return True
+    return False
+
+
+def _headers(source: SourceFile, plan: Plan, traceparent: str) -> list[tuple[str, bytes]]:
+    headers = [
+        (raw.CONTENT_TYPE_HEADER, source.content_type.encode()),
+        (raw.SITE_HEADER, plan.site.encode()),
+        (raw.SENSOR_HEADER, plan.sensor.encode()),
+        (TRACEPARENT_HEADER, traceparent.encode()),
+    ]
+    if source.columns:
+        headers.append((raw.COLUMNS_HEADER, orjson.dumps(source.columns)))
+    return headers
+
+
+def _produce(
+    settings: Settings,
+    producer: Producer,
+    deliveries: Deliveries,
+    source: SourceFile,
+    plan: Plan,
+    first: int,
+    headers: list[tuple[str, bytes]],
+) -> None:
+    """Produce one message; where the local queue is full, let the client empty it."""
+    records = source.records[first : first + plan.pack]
+    numbers = source.numbers[first : first + plan.pack].astype("<u8").tobytes()
+    while True:
+        try:
+            producer.produce(
+                settings.topics.raw,
+                b"\n".join(records),
+                key=f"{plan.site}/{plan.sensor}",
+                headers=[*headers, (raw.SOURCE_RECORDS_HEADER, numbers)],
+                on_delivery=deliveries.of(len(records)),
+            )
+            producer.poll(0)
+            return
+        except BufferError:
+            producer.poll(0.05)
+        except KafkaException as error:
+            # Larger than a message may be: the records' own fault, and no reason to lose the rest.
+            raise Failed(
+                f"record {source.numbers[first]}: got {sum(map(len, records))} bytes and {error.args[0]}, "
+                "expected a message that Kafka takes; a smaller --pack helps where records are many"
+            ) from error
+
+
+def _mark(settings: Settings, producer: Producer, plan: Plan, records: int) -> None:
+    """The end-of-source mark: everything of this sensor has been sent."""
+    producer.produce(
+        settings.topics.raw,
+        b"",
+        key=f"{plan.site}/{plan.sensor}",
+        headers=[
+            (raw.CONTENT_TYPE_HEADER, raw.END_OF_SOURCE.encode()),
+            (raw.SITE_HEADER, plan.site.encode()),
+            (raw.SENSOR_HEADER, plan.sensor.encode()),
+            (raw.RECORDS_HEADER, str(records).encode()),
+        ],
+    )
