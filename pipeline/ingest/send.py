@@ -127,7 +127,8 @@ def send(
         why = deliveries.error or f"{left} messages without an answer after {FLUSH_S:.0f} s"
         raise Failed(
             f"{settings.topics.raw} at {settings.bootstrap}: got {why} after {deliveries.records} records, "
-            f"expected all {len(source.records)} to be taken; send the file again under another topic prefix, or look at the broker"
+            f"expected all {len(source.records)} to be taken; send the file again under another topic prefix, "
+            "or look at the broker"
         )
     return Sent(deliveries.records, deliveries.messages, time.monotonic() - started, finished)
 
