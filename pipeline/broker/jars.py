@@ -4,7 +4,7 @@ import hashlib
 import os
 import random
 import tempfile
-import time
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ REMEDY = (
 class _Source:
     repositories: Mapping[str, str] | None
     pause_s: float
+    given_up: threading.Event
 
 
 class TamperedJar(Failed):
@@ -70,7 +71,7 @@ def jars(
         missing = [jar for jar in lock.jars if not _cached(jar, folder)]
         if missing:
             progress(len(lock.jars) - len(missing), len(lock.jars))
-            _fetch_all(missing, folder, len(lock.jars), progress, _Source(repositories, pause_s))
+            _fetch_all(missing, folder, len(lock.jars), progress, _Source(repositories, pause_s, threading.Event()))
     return [folder / jar.file_name for jar in lock.jars]
 
 
@@ -105,7 +106,8 @@ def _fetch_all(missing: list[LockedJar], folder: Path, total: int, progress: Pro
                 done += len(finished)
                 progress(done, total)
         finally:
-            # After the first failure the rest would only fail the same way, slowly.
+            # After the first failure, or Ctrl-C, the rest would only take time.
+            source.given_up.set()
             for each in pending:
                 each.cancel()
 
@@ -113,8 +115,8 @@ def _fetch_all(missing: list[LockedJar], folder: Path, total: int, progress: Pro
 def _fetch(jar: LockedJar, folder: Path, source: _Source) -> None:
     last: Exception | None = None
     for attempt in range(TRIES):
-        if attempt:
-            time.sleep(source.pause_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))
+        if attempt and source.given_up.wait(source.pause_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)):
+            break
         # A staging folder for each attempt: jgo refuses to overwrite what an interrupted one left.
         with tempfile.TemporaryDirectory(prefix=".staging-", dir=folder) as staging:
             try:

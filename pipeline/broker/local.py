@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -169,8 +170,16 @@ def status(data: Path) -> Status:
     found = state.read(data)
     running = found is not None and process.is_ours(found.pid, found.run_id)
     cluster = ask(found.bootstrap, timeout_s=3.0) if found is not None and running else None
-    size = sum(path.stat().st_blocks * 512 for path in data.rglob("*") if path.is_file()) if data.is_dir() else 0
-    return Status(running, cluster is not None, found if running else None, cluster, size)
+    return Status(running, cluster is not None, found if running else None, cluster, _size_bytes(data))
+
+
+def _size_bytes(folder: Path) -> int:
+    # Blocks, not lengths: Kafka's index files are mostly holes. A running broker deletes files while we look.
+    size = 0
+    for path in folder.rglob("*") if folder.is_dir() else ():
+        with suppress(FileNotFoundError):
+            size += path.lstat().st_blocks * 512
+    return size
 
 
 def _make(data: Path) -> None:
