@@ -34,6 +34,10 @@ class Status:
     data_bytes: int
 
 
+class PortTaken(Failed):
+    """Another process took the port while the broker started."""
+
+
 def start(data: Path, port: int = 0, step: Step = lambda _text: None) -> Running:
     """Start the broker on `data`, or return the one that runs there; two callers at once get the same one.
 
@@ -99,10 +103,6 @@ def _start(data: Path, port: int, before: Running | None, step: Step) -> Running
         except PortTaken as error:  # somebody was faster between our look and Kafka's
             last, before, cluster_id = error, None, running.cluster_id
     raise last or Failed(f"{data}: no free port was found")
-
-
-class PortTaken(Failed):
-    """Another process took the port while the broker started."""
 
 
 def _launch(data: Path, running: Running, kafka: Distribution, step: Step) -> Running:
