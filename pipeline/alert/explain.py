@@ -15,9 +15,9 @@ TOP = 5
 PER_GROUP = 2
 # A normal distribution's 1 % and 99 % quantiles lie this many standard deviations apart.
 QUANTILES_APART = 4.652695748
-# Where normal traffic never varies, one of these shares of the usual value counts as its spread.
+# Where normal traffic hardly varies, this share of the usual value counts as its spread, and no less than this.
 SPREAD_OF_VALUE = 0.05
-SPREAD_AT_LEAST = 1e-3
+SPREAD_AT_LEAST = 0.02
 
 
 @dataclass(frozen=True, slots=True)

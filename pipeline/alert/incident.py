@@ -1,5 +1,6 @@
 """An incident: what is kept of its flows, all of it bounded, so that ten million flows cost what a thousand do."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ from pipeline.alert.features import FeatureSample
 # Key of the incident of all that could not be followed one by one; every other key starts with a separator.
 CROWD = "crowd"
 
+NORMAL = "normal"
+
 MAX_POSITIONS = 1024
 MAX_ADDRESSES = 256
 MAX_TALKS = 32
@@ -20,6 +23,9 @@ MAX_CLASSES = 32
 
 TALK_KEYS = ["src_addr", "dst_addr", "dst_port", "ip_proto"]
 TALK_FIELDS = [*TALK_KEYS, "src_mac", "dst_mac", "community_id"]
+
+
+TURNED = (("src_addr", "dst_addr"), ("src_mac", "dst_mac"), ("src_port", "dst_port"))
 
 
 @dataclass(slots=True)
@@ -42,6 +48,7 @@ class Incident:
 
     positions: [raw_partition, raw_offset, raw_index, source_record or None] of the first 1,024 flows.
     sources, targets: flows per address, for the first 256 addresses; `more_` is true once another one came.
+    undirected: the sensor orders a flow's ends by address, so who began is known only where SYNs were counted.
     """
 
     uid: str
@@ -71,24 +78,47 @@ class Incident:
     more_targets: bool = False
     target_ports: dict[int, int] = field(default_factory=dict)
     more_target_ports: bool = False
+    undirected: bool = False
     talks: dict[str, Talk] = field(default_factory=dict)
     positions: list[list[int | None]] = field(default_factory=list)
     features: FeatureSample = field(default_factory=FeatureSample.empty)
 
     @property
     def main_class(self) -> str:
-        """The class most of its flows have; of equally many, the first in the alphabet."""
-        return min(self.classes, key=lambda name: (-self.classes[name], name))
+        """The class most of its flows have; `normal` only where no other class has a quarter of them.
+
+        Flows that are suspects although the classifier takes them for normal are there for being new; what others of
+        the same incident look like says more.
+        """
+        named = {name: flows for name, flows in self.classes.items() if name != NORMAL and flows * 4 >= self.count}
+        return _most(named or self.classes)
 
     @property
-    def main_source(self) -> str:
-        """The address most of its flows come from."""
-        return min(self.sources, key=lambda name: (-self.sources[name], name))
+    def actor(self) -> str:
+        """The address most of its flows come from; where the sensor doesn't tell who began, the busiest one."""
+        if not self.undirected:
+            return _most(self.sources)
+        ends = Counter(self.sources) + Counter(self.targets)
+        return min(ends, key=lambda name: (-ends[name], -self.sources.get(name, 0), name))
 
     @property
-    def main_target(self) -> str:
-        """The address most of its flows go to."""
-        return min(self.targets, key=lambda name: (-self.targets[name], name))
+    def others(self) -> dict[str, int]:
+        """The addresses its flows go to; where the sensor doesn't tell who began, all but the actor's."""
+        if not self.undirected:
+            return self.targets
+        ends = Counter(self.targets) + Counter(self.sources)
+        del ends[self.actor]
+        return dict(ends) or self.targets
+
+    @property
+    def more_others(self) -> bool:
+        """Whether there were more of them than are kept."""
+        return self.more_targets or (self.undirected and self.more_sources)
+
+    @property
+    def main_other(self) -> str:
+        """The one with most flows of them."""
+        return _most(self.others)
 
     @property
     def agreement(self) -> float:
@@ -118,6 +148,7 @@ class Incident:
         novelty = np.nan_to_num(rows.column("novelty").to_numpy().astype(np.float64), nan=0.0)
         self.highest_novelty = max(self.highest_novelty, float(np.clip(novelty, 0.0, 1e30).max()))
         _tally(self.classes, rows.column("class"), MAX_CLASSES)
+        rows = self._from_who_began(rows)
         self.more_sources |= _tally(self.sources, rows.column("src_addr"), MAX_ADDRESSES)
         self.more_targets |= _tally(self.targets, rows.column("dst_addr"), MAX_ADDRESSES)
         self.more_target_ports |= _tally(self.target_ports, rows.column("dst_port").drop_null(), MAX_ADDRESSES)
@@ -128,6 +159,20 @@ class Incident:
             columns = [rows.column(name).slice(0, room).to_pylist() for name in names]
             self.positions.extend(list(position) for position in zip(*columns, strict=True))
         self.features = self.features.add(rows)
+
+    def _from_who_began(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows with the ends changed over where the sensor orders them by address and the SYNs say otherwise."""
+        unordered = pc.equal(rows.column("source_type"), "icsflow")
+        if not pc.any(unordered).as_py():
+            return rows
+        self.undirected = True
+        began = pc.greater(rows.column("rev_syn_pkts"), rows.column("fwd_syn_pkts"))
+        turned = pc.and_(unordered, pc.fill_null(began, False))
+        for one, other in TURNED:
+            first, second = rows.column(one), rows.column(other)
+            for name, column in ((one, pc.if_else(turned, second, first)), (other, pc.if_else(turned, first, second))):
+                rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
+        return rows
 
     def _add_talks(self, rows: pa.RecordBatch) -> None:
         keys = pc.binary_join_element_wise(
@@ -146,6 +191,11 @@ class Incident:
         for one in counted.filter(pc.invert(known)).slice(0, MAX_TALKS - len(self.talks)).to_pylist():
             row = rows.slice(one["row_min"], 1).select(TALK_FIELDS).to_pylist()[0]
             self.talks[one["key"]] = Talk(flows=one["row_count"], **row)
+
+
+def _most(counts: dict[str, int]) -> str:
+    """The name with the highest count; of equally many, the first in the alphabet."""
+    return min(counts, key=lambda name: (-counts[name], name))
 
 
 def _numbers(rows: pa.RecordBatch, name: str) -> npt.NDArray[np.int64]:

@@ -24,8 +24,9 @@ class Linked(NamedTuple):
     """What `link` found. Groups are numbered: the known ones as given, then the new ones as they started.
 
     group_of: (rows,) group of each row. into: (groups,) itself; the crowd, where it was taken in there; DROPPED, where
-    too many waited, or ALONE, where its time was over anyway. last_us, evidence, touched: (groups,). opened_row: (groups,) row with which it became an incident
-    or the crowd's, or NONE. holder: (tokens,) group a token belongs to.
+    too many waited, or ALONE, where its time was over anyway. last_us, evidence, touched: (groups,).
+    opened_row: (groups,) row with which it became an incident or the crowd's, or NONE.
+    holder: (tokens,) group a token belongs to.
     """
 
     group_of: Ints

@@ -100,13 +100,14 @@ def severity_id(meaning: Meaning, count: int, confidence: int) -> int:
 
 def message(incident: Incident, meaning: Meaning) -> str:
     """One sentence for the person on shift."""
-    sources = many(len(incident.sources), incident.more_sources, harmless(incident.main_source), "sources")
-    targets = many(len(incident.targets), incident.more_targets, harmless(incident.main_target), "destinations")
+    sources = many(len(incident.sources), incident.more_sources, harmless(incident.actor), "sources")
+    target = harmless(incident.main_other)
+    targets = many(len(incident.others), incident.more_others, target, "addresses")
     return meaning.says.substitute(
         {
-            "actor": harmless(incident.main_source),
+            "actor": harmless(incident.actor),
             "sources": sources,
-            "target": harmless(incident.main_target),
+            "target": target,
             "targets": targets,
             "ports": many(len(incident.target_ports), incident.more_target_ports, "1 port", "ports"),
             "sensor": harmless(incident.sensor),
@@ -173,7 +174,7 @@ def _metadata(incident: Incident) -> dict[str, Any]:
 
 
 def _anomaly_analysis(incident: Incident, why: list[Reason]) -> dict[str, Any]:
-    target = f"{harmless(incident.main_source)} on {harmless(incident.site)}/{harmless(incident.sensor)}"
+    target = f"{harmless(incident.actor)} on {harmless(incident.site)}/{harmless(incident.sensor)}"
     anomalies, baselines = [], []
     for reason in why:
         parameter = {"observation_parameter": reason.label, "observation_type": "Deviation Analysis"}
@@ -212,8 +213,9 @@ def _unmapped(incident: Incident, meaning: Meaning, why: list[Reason], baseline:
         "highest_novelty": incident.highest_novelty,
         "sources": len(incident.sources),
         "more_sources": incident.more_sources,
-        "destinations": len(incident.targets),
-        "more_destinations": incident.more_targets,
+        "destinations": len(incident.others),
+        "more_destinations": incident.more_others,
+        "directed": not incident.undirected,
         "destination_ports": len(incident.target_ports),
         "more_destination_ports": incident.more_target_ports,
         "members": incident.positions,

@@ -154,7 +154,7 @@ def _followed(state: SensorState, linked: Linked, tokens: list[list[str]]) -> li
     for number in range(len(linked.into)):
         before = state.followed[number] if number < len(state.followed) else None
         opened_row = int(linked.opened_row[number])
-        opens = opened_row >= 0 and linked.into[number] == number
+        opens = opened_row >= 0 and int(linked.into[number]) == number
         followed.append(
             Followed(
                 Group(
@@ -162,7 +162,9 @@ def _followed(state: SensorState, linked: Linked, tokens: list[list[str]]) -> li
                     last_clock_us=int(linked.last_us[number]),
                     evidence=float(linked.evidence[number]),
                     is_open=opens or (before is not None and before.group.is_open),
-                    is_crowd=before.group.is_crowd if before else opens and linked.group_of[opened_row] != number,
+                    is_crowd=before.group.is_crowd
+                    if before is not None
+                    else opens and int(linked.group_of[opened_row]) != number,
                 ),
                 before.incident if before is not None else None,
             )

@@ -21,7 +21,7 @@ def flows(count: int) -> str:
 
 
 def many(count: int, more: bool, one: str, noun: str) -> str:
-    """The one thing by name, or how many there are: `23 destinations`, `256 or more destinations`."""
+    """The one thing by name, or how many there are: `23 addresses`, `256 or more addresses`."""
     if count == 1 and not more:
         return one
     return f"{count:,} or more {noun}" if more else f"{count:,} {noun}"

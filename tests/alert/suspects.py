@@ -58,3 +58,26 @@ def scored(rows: Sequence[dict[str, Any]], features: npt.NDArray[np.float64] | N
         columns.append(pa.array([row.get(field.name, default) for row in filled], field.type))
     schema = arrow_schema("scored", values.shape[1])
     return pa.RecordBatch.from_arrays([*columns, matrix_column(values)], schema=schema)
+
+
+def manifest() -> dict[str, Any]:
+    """A manifest with what the alert room reads of one, for the model and the four features of these batches."""
+    names = ("host_syn", "duration_us", "unanswered", "serror_rate")
+    labels = (
+        "recent SYN packets of the busier end",
+        "duration",
+        "one end never spoke",
+        "share of unfinished connections",
+    )
+    units, groups = ("packets", "us", "flag", "share"), ("host", "flow", "flow", "kdd-2s")
+    features = [
+        {"name": name, "label": label, "unit": unit, "group": group}
+        for name, label, unit, group in zip(names, labels, units, groups, strict=True)
+    ]
+    return {
+        "id": PLAIN["model"],
+        "feature_set": "four-1",
+        "feature_hash": "ab" * 32,
+        "features": features,
+        "baseline": {"q01": [0, 1000, 0, 0], "q50": [2, 20_000, 0, 0], "q99": [9, 500_000, 0, 0.1]},
+    }

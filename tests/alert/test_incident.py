@@ -1,0 +1,110 @@
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.alert.features import SAMPLE_ROWS
+from pipeline.alert.incident import Incident, as_document, of_document
+from tests.alert.suspects import SECOND, START_US, scored
+
+
+def fresh() -> Incident:
+    return Incident("0" * 32, "plant", "left", "\x1f", "igan", START_US, START_US)
+
+
+def test_it_knows_who_did_what_when_and_how_often() -> None:
+    incident = fresh()
+    rows: list[dict[str, Any]] = [
+        {"at": 2.0, "dst_addr": "b", "class": "mitm"},
+        {"at": 1.0, "late_by_us": 5},
+        {"at": 3.0, "p_value": 0.0001},
+    ]
+    incident.absorb(scored(rows))
+    incident.absorb(scored([{"at": 9.0, "src_addr": "x", "start_ts_us": START_US - SECOND, "source_record": None}]))
+    assert (incident.count, incident.late) == (4, 1)
+    assert incident.start_ts_us == START_US - SECOND
+    assert incident.first_ts_us == START_US + SECOND
+    assert incident.end_ts_us == START_US + 9 * SECOND
+    assert incident.main_class == "portscan"
+    assert incident.actor == "198.18.134.11"
+    assert incident.main_other == "198.18.134.15"
+    assert incident.positions == [[0, 0, 0, 0], [0, 1, 0, 1], [0, 2, 0, 2], [0, 0, 0, None]]
+    assert round(incident.lowest_p_value, 6) == 0.0001
+    assert [(talk.dst_addr, talk.flows) for talk in incident.talks.values()] == [
+        ("b", 1),
+        ("198.18.134.15", 2),
+        ("198.18.134.15", 1),
+    ]
+
+
+def test_the_classifiers_normal_gives_way_to_what_others_look_like() -> None:
+    incident = fresh()
+    incident.absorb(scored([{"class": "normal"}] * 3 + [{"class": "mitm"}]))
+    assert incident.main_class == "mitm"
+    incident.absorb(scored([{"class": "normal"}]))
+    assert incident.main_class == "normal"
+
+
+def test_where_the_sensor_orders_ends_by_address_the_one_who_sent_syns_began() -> None:
+    incident = fresh()
+    scan = [
+        {
+            "source_type": "icsflow",
+            "src_addr": f"10.0.0.{n}",
+            "dst_addr": "9.9.9.9",
+            "fwd_syn_pkts": 0,
+            "rev_syn_pkts": 5,
+        }
+        for n in range(3)
+    ]
+    incident.absorb(scored(scan))
+    assert incident.undirected
+    assert incident.actor == "9.9.9.9"
+    assert sorted(incident.others) == ["10.0.0.0", "10.0.0.1", "10.0.0.2"]
+    unknown = fresh()
+    unknown.absorb(scored([{"source_type": "icsflow", "src_addr": f"{n}", "dst_addr": "z"} for n in "abc"]))
+    assert unknown.actor == "z"
+    assert set(unknown.others) == {"a", "b", "c"}
+
+
+def test_everything_kept_is_bounded() -> None:
+    incident = fresh()
+    for part in range(4):
+        rows = [
+            {
+                "dst_addr": f"{part}-{n}",
+                "src_addr": f"s{part}-{n}",
+                "dst_port": n,
+                "class": f"c{n % 50}",
+                "raw_offset": n,
+            }
+            for n in range(600)
+        ]
+        incident.absorb(scored(rows))
+    assert incident.count == 2400
+    sizes = [len(kept) for kept in (incident.positions, incident.sources, incident.targets, incident.target_ports)]
+    assert sizes == [1024, 256, 256, 256]
+    assert len(incident.talks) == len(incident.classes) == 32
+    assert incident.more_sources and incident.more_targets and incident.more_target_ports
+    assert len(incident.features.ranks) == SAMPLE_ROWS
+
+
+@settings(max_examples=25, deadline=None)
+@given(cut=st.integers(1, 199), seed=st.integers(0, 2**32 - 1))
+def test_the_sample_of_features_is_the_same_for_any_split(cut: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=(200, 4))
+    rows = [{"raw_offset": n} for n in range(200)]
+    whole, split = fresh(), fresh()
+    whole.absorb(scored(rows, values))
+    split.absorb(scored(rows[:cut], values[:cut]))
+    split.absorb(scored(rows[cut:], values[cut:]))
+    assert whole.features.as_document() == split.features.as_document()
+    np.testing.assert_array_equal(whole.features.highest, values.astype(np.float32).max(axis=0))
+
+
+def test_it_survives_being_saved() -> None:
+    incident = fresh()
+    incident.absorb(scored([{"dst_port": None, "src_mac": "b8:27:eb:6d:4f:4b"}, {"dst_addr": "\x1b[31m"}]))
+    assert of_document(as_document(incident)) is not incident
+    assert as_document(of_document(as_document(incident))) == as_document(incident)

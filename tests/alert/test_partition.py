@@ -1,0 +1,151 @@
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.alert.explain import Baseline, read_baseline
+from pipeline.alert.grouping import Grouping
+from pipeline.alert.ocsf import CLOSE, encode
+from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
+from pipeline.errors import RefusedState, SchemaMismatch, SequenceGap
+from pipeline.wire import batches
+from schemas.fields import arrow_schema
+from tests.alert.suspects import SECOND, START_US, WIDTH, manifest, scored
+
+GROUPING = Grouping(link="address", open_count=2, gap_us=4 * SECOND, max_open=2, max_waiting=3)
+
+
+def nothing(_model: str) -> Baseline | None:
+    return None
+
+
+def meta(seq: int, at: float = 0, ended: bool = False) -> dict[str, Any]:
+    watermarks = [["plant", sensor, START_US + round(at * SECOND)] for sensor in ("bottom", "left")]
+    return {
+        "seq": seq,
+        "raw_partition": 0,
+        "watermarks": watermarks,
+        "ended": [["plant", "left"], ["plant", "bottom"]] if ended else [],
+        "feature_set": "four-1",
+        "feature_hash": "ab" * 32,
+    }
+
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from("abc"), st.sampled_from("abcd"), st.sampled_from(["left", "bottom"])),
+    max_size=6,
+)
+
+
+def message(rows: list[tuple[int, str, str, str]], number: int) -> pa.RecordBatch:
+    ordered = sorted(rows, key=lambda row: (row[3], row[0]))
+    return scored(
+        [
+            {
+                "at": number * 4 + at,
+                "src_addr": a,
+                "dst_addr": b,
+                "sensor": sensor,
+                "raw_offset": number,
+                "raw_index": n,
+            }
+            for n, (at, a, b, sensor) in enumerate(ordered)
+        ]
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(messages=st.lists(ROWS, max_size=6), saved=st.sets(st.integers(0, 5)))
+def test_a_restored_state_goes_on_byte_for_byte(
+    messages: list[list[tuple[int, str, str, str]]], saved: set[int]
+) -> None:
+    undisturbed, disturbed = PartitionState.empty(), PartitionState.empty()
+    for number, rows in enumerate(messages):
+        facts = meta(number, number * 4 + 4, ended=number == len(messages) - 1)
+        batch = message(rows, number)
+        if number in saved:
+            payload = snapshot(disturbed)
+            disturbed = restore(payload)
+            assert snapshot(disturbed) == payload
+        undisturbed, expected, _, _ = advance_partition(undisturbed, batch, facts, GROUPING, nothing)
+        disturbed, events, _, _ = advance_partition(disturbed, batch, facts, GROUPING, nothing)
+        assert [encode(event) for event in events] == [encode(event) for event in expected]
+        assert snapshot(disturbed) == snapshot(undisturbed)
+
+
+def test_a_message_read_before_changes_nothing() -> None:
+    state, events, _, _ = advance_partition(PartitionState.empty(), scored([{}, {"at": 1}]), meta(0), GROUPING, nothing)
+    assert len(events) == 1
+    before = snapshot(state)
+    again = advance_partition(state, scored([{}, {"at": 1}]), meta(0), GROUPING, nothing)
+    assert not again.accepted
+    assert again.events == []
+    assert snapshot(again.state) == before
+
+
+def test_a_missing_message_stops() -> None:
+    state = PartitionState(seq=3)
+    with pytest.raises(SequenceGap, match="got seq 5, expected 3"):
+        advance_partition(state, scored([]), meta(5), GROUPING, nothing)
+
+
+def test_a_message_of_no_rows_closes_what_the_watermark_has_passed() -> None:
+    state, *_ = advance_partition(PartitionState.empty(), scored([{}, {"at": 1}]), meta(0, 1), GROUPING, nothing)
+    state, events, _, _ = advance_partition(state, batches.empty("scored", WIDTH), meta(1, 5), GROUPING, nothing)
+    assert events == []
+    state, events, _, _ = advance_partition(state, batches.empty("scored", WIDTH), meta(2, 5.1), GROUPING, nothing)
+    assert [event["activity_id"] for event in events] == [CLOSE]
+    assert state.seq == 3
+
+
+def test_sensors_are_kept_apart_and_forgotten_when_they_end() -> None:
+    rows = scored([{"sensor": "left"}, {"sensor": "bottom", "raw_offset": 5}, {"sensor": "left", "at": 1}])
+    state, events, _, _ = advance_partition(PartitionState.empty(), rows, meta(0, 1), GROUPING, nothing)
+    assert [event["unmapped"]["sensor"] for event in events] == ["left"]
+    state, events, tally, _ = advance_partition(state, scored([]), meta(1, 1, ended=True), GROUPING, nothing)
+    assert [event["activity_id"] for event in events] == [CLOSE]
+    assert state.sensors == {}
+    assert tally.alone == 1
+
+
+def test_rows_that_are_no_suspects_do_not_count() -> None:
+    rows = scored([{"suspect": False}, {"suspect": False, "at": 1}])
+    _, events, tally, _ = advance_partition(PartitionState.empty(), rows, meta(0), GROUPING, nothing)
+    assert events == []
+    assert tally.suspects == 0
+
+
+def test_a_model_of_another_feature_set_is_refused_with_both_names() -> None:
+    other = read_baseline(manifest() | {"feature_set": "five-2", "feature_hash": "cd" * 32})
+    with pytest.raises(SchemaMismatch, match=r"'four-1' abab.*'five-2' cdcd"):
+        advance_partition(PartitionState.empty(), scored([{}]), meta(0), GROUPING, lambda _model: other)
+
+
+def test_evidence_starts_anew_with_another_feature_set() -> None:
+    state, *_ = advance_partition(PartitionState.empty(), scored([{}]), meta(0), GROUPING, nothing)
+    narrow = scored([{"at": 1, "raw_offset": 1}]).select(arrow_schema("scored").names)
+    narrow = pa.RecordBatch.from_arrays(narrow.columns, schema=arrow_schema("scored"))
+    state, events, tally, _ = advance_partition(state, narrow, meta(1), GROUPING, nothing)
+    assert events == []
+    assert tally.dropped == 1
+    assert restore(snapshot(state)).seq == 2
+
+
+EMPTY = batches.empty("scored")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"nonsense",
+        batches.encode(EMPTY, {"version": 2, "seq": 0, "sensors": []}),
+        batches.encode(EMPTY, {"version": 1, "seq": 0}),
+        batches.encode(batches.empty("flow"), {"version": 1, "seq": 0, "sensors": []}),
+    ],
+)
+def test_what_is_no_state_is_refused(payload: bytes) -> None:
+    with pytest.raises(RefusedState, match="alert state"):
+        restore(payload)

@@ -1,0 +1,158 @@
+"""Words, techniques, lines and pages, verdicts, manifests."""
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from pipeline.alert import lines
+from pipeline.alert.feedback import VERDICTS, verdict_of
+from pipeline.alert.manifests import Manifests
+from pipeline.alert.reading import Seen
+from pipeline.alert.techniques import read_meanings, shipped
+from pipeline.alert.validity import violation
+from pipeline.alert.wording import duration, harmless, many, measured, usual
+from pipeline.errors import Misconfigured, RefusedState, Usage
+from tests.alert.suspects import manifest
+from tests.alert.test_ocsf import scan
+
+
+@given(st.text(max_size=200), st.integers(2, 80))
+def test_harmless_text_is_printable_and_short(text: str, most: int) -> None:
+    shown = harmless(text, most)
+    assert len(shown) <= most
+    assert shown.isprintable()
+    if text.isascii() and text.isprintable() and len(text) <= most:
+        assert shown == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "says"),
+    [
+        (12, "us", "12 µs"),
+        (4200, "us", "4.2 ms"),
+        (4_200_000, "us", "4.2 s"),
+        (200_000_000, "us", "3 min 20 s"),
+        (7_260_000_000, "us", "2 h 1 min"),
+        (1, "flag", "yes"),
+        (0.251, "share", "25.1 %"),
+        (12345.6, "bytes", "12,346 bytes"),
+        (3, "", "3"),
+        (math.nan, "bytes", "no number"),
+        (math.inf, "us", "no number"),
+    ],
+)
+def test_values_are_said_with_their_unit(value: float, unit: str, says: str) -> None:
+    assert measured(value, unit) == says
+
+
+def test_ranges_are_said_once() -> None:
+    assert usual(0, 9, "packets") == "0 to 9 packets"
+    assert usual(3, 3, "packets") == "3 packets"
+    assert usual(0, 0, "flag") == "no"
+    assert usual(0, 1, "flag") == "yes or no"
+    assert usual(1000, 2_000_000, "us") == "1 ms to 2.0 s"
+    assert many(1, False, "it", "things") == "it"
+    assert many(256, True, "it", "things") == "256 or more things"
+    assert duration(-5) == "-5 µs"
+
+
+def test_the_shipped_meanings_name_real_techniques() -> None:
+    meanings = shipped()
+    for name in ("normal", "mitm", "portscan", "ssh_bruteforce", "misconf", "duplication"):
+        assert name in meanings.classes
+    techniques = [one for meaning in meanings.classes.values() for one in meaning.techniques]
+    assert all(one.uid[0] == "T" and one.tactic_uid.startswith("TA") for one in techniques)
+    assert all(one.sub_uid.startswith(one.uid + ".") for one in techniques if one.sub_uid)
+    assert meanings.of("never heard of") is meanings.unknown
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("nonsense", "no TOML"),
+        ("attack_version = 1", "'class' is missing"),
+        ('[class.a]\ntitle="t"\nsays="$nobody"\nseverity="low"', "nobody"),
+        ('[class.a]\ntitle="t"\nsays="s"\nseverity="awful"', "awful"),
+        ('[class.a]\ntitle="t"\nsays="s"\nseverity="low"\n[[class.a.technique]]\nuid="T0001"', "technique"),
+    ],
+)
+def test_a_wrong_table_is_named(text: str, says: str) -> None:
+    head = "" if text == "nonsense" else 'attack_version="19"\n' if "class.a" in text else ""
+    with pytest.raises(Misconfigured, match=says):
+        read_meanings(head + text)
+
+
+def shown(alert: dict[str, Any]) -> str:
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+    console.print(lines.line(alert))
+    for part in lines.page(alert):
+        console.print(part)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_line_and_a_page_say_what_matters() -> None:
+    text = shown(scan())
+    for part in ("port scan of 23 addresses", "T0846.001 Port Scan", "one end never spoke: yes, usually no", "Medium"):
+        assert part in text
+
+
+def test_a_verdict_names_whose_flows_it_speaks_of() -> None:
+    alert = scan()
+    for name, (number, caption) in VERDICTS.items():
+        record = verdict_of(alert, name, "Kim", 5, "a note")
+        assert violation(record, "verdict") is None
+        assert (record["verdict_id"], record["verdict"]) == (number, caption)
+        assert record["members"] == alert["unmapped"]["members"]
+
+
+@pytest.mark.parametrize(("verdict", "by", "note"), [("guilty", "Kim", ""), ("tp", "", ""), ("tp", "Kim", "x" * 5000)])
+def test_a_verdict_nobody_can_mean_is_refused(verdict: str, by: str, note: str) -> None:
+    with pytest.raises(Usage):
+        verdict_of(scan(), verdict, by, 5, note)
+
+
+def test_readers_ignore_what_they_have() -> None:
+    seen = Seen()
+    assert [
+        seen.is_new("a", 1),
+        seen.is_new("a", 1),
+        seen.is_new("a", 3),
+        seen.is_new("a", 2),
+        seen.is_new("b", 1),
+    ] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_manifests_are_found_by_id_and_nowhere_else(tmp_path: Path) -> None:
+    document = manifest()
+    folder = tmp_path / "registry" / document["id"]
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_bytes(orjson.dumps(document))
+    (tmp_path / "manifest.json").write_bytes(orjson.dumps(document))
+    manifests = Manifests(tmp_path / "registry")
+    found = manifests.baseline_of(document["id"])
+    assert found is not None
+    assert found.names[0] == "host_syn"
+    for name in ("..", ".", "", "../registry", "unheard-of", "a" * 100, "\x00"):
+        assert manifests.baseline_of(name) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"id": "x"}'])
+def test_a_damaged_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "manifest.json").write_bytes(content)
+    with pytest.raises(RefusedState):
+        Manifests(tmp_path).baseline_of("m")
