@@ -1,7 +1,7 @@
 """Addresses as numbers: a stable 64-bit key for every string, and what kind of address it is.
 
-The key is FNV-1a over the UTF-8 bytes, finished with splitmix64's mixer: the same in every process and on every machine,
-so that state saved by one worker means the same to the next.
+The key is FNV-1a over the UTF-8 bytes, finished with splitmix64's mixer: the same in every process and on every
+machine, so that state saved by one worker means the same to the next.
 """
 
 import numpy as np
@@ -45,7 +45,9 @@ def _kind(text: npt.NDArray[np.uint8], start: int, end: int) -> int:
     if colons >= 2:
         return 1 if length > 2 and text[start] == 102 and text[start + 1] == 102 else 0
     if dots == 3:
-        if value == 255 or (text[end - 4] == 46 and text[end - 3] == 50 and text[end - 2] == 53 and text[end - 1] == 53):
+        if value == 255 or (
+            text[end - 4] == 46 and text[end - 3] == 50 and text[end - 2] == 53 and text[end - 1] == 53
+        ):
             return 2
         return 1 if 224 <= value <= 239 else 0
     return 0

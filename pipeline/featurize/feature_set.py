@@ -1,7 +1,8 @@
-"""The feature set: names, meaning and units of the columns of the feature matrix, as data, and the hash that names them.
+"""The feature set: names, meaning and units of the columns of the feature matrix, as data, and the hash that names
+them.
 
-The hash covers the names in order, every parameter the definitions use, and VERSION, which is raised whenever a definition's code changes
-what it computes. Models and saved state carry it; a mismatch is refused.
+The hash covers the names and scales in order, every parameter the definitions use, and VERSION, which is raised
+whenever a definition's code changes what it computes. Models and saved state carry it; a mismatch is refused.
 """
 
 import hashlib
@@ -42,10 +43,10 @@ class FeatureSet:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 (hex) over the version, the features as written here, and the parameters."""
+        """SHA-256 (hex) over the version, the names and scales in order, and the parameters."""
         document = {
             "version": self.version,
-            "features": [asdict(feature) for feature in self.features],
+            "features": [[feature.name, feature.scale] for feature in self.features],
             "parameters": dict(self.parameters),
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

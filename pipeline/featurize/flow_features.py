@@ -18,8 +18,12 @@ from pipeline.featurize.rows import (
 )
 
 ICS_PORTS = np.array(
-    [102, 502, 789, 1089, 1090, 1091, 1883, 1911, 1962, 2222, 2404, 4840, 4843, 5006, 5007, 5094, 8883, 9600]
-    + [18245, 18246, 19999, 20000, 20547, 34962, 34963, 34964, 34980, 44818, 47808, 50020, 55000, 55003],
+    # S7, Modbus, Red Lion, Foundation Fieldbus, MQTT, Fox, PCWorx, EtherNet/IP, IEC 104, OPC UA, MELSEC, HART-IP,
+    # OMRON, GE SRTP, DNP3, ProConOS, PROFINET, EtherCAT, BACnet, Siemens Spectrum, FL-net
+    [
+        *(102, 502, 789, 1089, 1090, 1091, 1883, 1911, 1962, 2222, 2404, 4840, 4843, 5006, 5007, 5094, 8883, 9600),
+        *(18245, 18246, 19999, 20000, 20547, 34962, 34963, 34964, 34980, 44818, 47808, 50020, 55000, 55003),
+    ],
     np.int64,
 )
 SHORTEST_US = 1_000.0
@@ -27,12 +31,12 @@ SHORTEST_US = 1_000.0
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:
-    """part / whole, 0 where whole is 0."""
+    """Part / whole, 0 where whole is 0."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
-def flow_features(r: Rows) -> npt.NDArray[np.float64]:
-    """(n, len(FLOW) + len(TCP)) float64, columns in the order of feature_set.FLOW and TCP."""
+def flow_features(r: Rows) -> npt.NDArray[np.float32]:
+    """(n, len(FLOW) + len(TCP)) float32, columns in the order of feature_set.FLOW and TCP."""
     packets = r.fwd_pkts + r.rev_pkts
     size = r.fwd_bytes + r.rev_bytes
     syn, rst, fin, psh = r.fwd_syn + r.rev_syn, r.fwd_rst + r.rev_rst, r.fwd_fin + r.rev_fin, r.fwd_psh + r.rev_psh
@@ -73,7 +77,7 @@ def flow_features(r: Rows) -> npt.NDArray[np.float64]:
         r.errors & SERROR != 0,
         r.errors & RERROR != 0,
     )
-    matrix = np.empty((len(packets), len(columns)), np.float64)
+    matrix = np.empty((len(packets), len(columns)), np.float32)
     for place, column in enumerate(columns):
         matrix[:, place] = column
     return matrix

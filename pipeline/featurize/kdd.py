@@ -1,11 +1,13 @@
 """KDD'99's traffic features over event time, in NSL-KDD's reading of them (reference: window-features, section 3).
 
-For flow c and window W (c included, as in NSL-KDD): D = flows of W to c's destination, V = flows of W with c's service (protocol
-and destination port), n = |D|, m = |V|, s = distinct services in D, h = distinct destinations in V. S0-S3 and SH count as SYN errors;
-REJ, RSTO, RSTR and RSTOS0 as rejections; only TCP flows can be in error. Rates are not rounded.
+For flow c and window W (c included, as in NSL-KDD): D = flows of W to c's destination, V = flows of W with c's
+service (protocol and destination port), n = |D|, m = |V|, s = distinct services in D, h = distinct destinations in V.
+S0-S3 and SH count as SYN errors; REJ, RSTO, RSTR and RSTOS0 as rejections; only TCP flows can be in error. Rates are
+not rounded.
 
 Time window: W = flows whose end lies in (end of c - 2 s, end of c], evicted before computing; counts are capped at 511.
-Count window: W = c and the newest 254 flows before it to its destination, filled up to 255 with the sensor's newest flows to others.
+Count window: W = c and the newest 254 flows before it to its destination, filled up to 255 with the sensor's newest
+flows to others.
 A late flow sees the windows as they stand, itself included, and leaves them as they were.
 """
 
@@ -13,226 +15,260 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from pipeline.featurize.tables import Table, find, mixed, use
+from pipeline.featurize.tables import Table, compiled, find, mixed, use
 
 WINDOW_US = 2_000_000
 COUNT_CAP = 511
 RING = 254  # with the flow itself: 255
 TIME_FEATURES, COUNT_FEATURES = 9, 10
 
-FLOWS, SERRORS, RERRORS, DISTINCT = 0, 1, 2, 3
-HEAD, LENGTH, OVERFLOWED = 0, 1, 2
+HEAD, LENGTH, OVERFLOWED = 0, 1, 2  # of the time window's queue
+END_US, DST, SERVICE, ERRORS = 0, 1, 2, 3  # columns of the queue
+FLOWS, SERRORS, RERRORS, DISTINCT = 0, 1, 2, 3  # columns of the time window's counts
+NEXT, FILLED, SERRORS_IN, RERRORS_IN, SERVICES_IN = 0, 1, 2, 3, 4  # of a ring
 
-_SERROR, _RERROR = np.uint8(1), np.uint8(2)
+_SERROR, _RERROR, _SUPERSEDED = 1, 2, 4
+
+Values = npt.NDArray[np.float64]
 
 
 class TimeWindow(NamedTuple):
-    """Queue of the flows of the last 2 s (a ring of q slots), and their counts by destination, service and both."""
+    """Queue of the flows of the last 2 s, and their counts by destination, by service and by both."""
 
-    end_us: npt.NDArray[np.int64]  # (q,)
-    dst: npt.NDArray[np.uint64]
-    service: npt.NDArray[np.uint64]
-    errors: npt.NDArray[np.uint8]
-    queue: npt.NDArray[np.int64]  # HEAD, LENGTH, OVERFLOWED
+    queue: npt.NDArray[np.int64]  # (q, 4), a ring: END_US, DST, SERVICE, ERRORS
+    queued: npt.NDArray[np.int64]  # (3,): HEAD, LENGTH, OVERFLOWED
     dsts: Table
-    dst_counts: npt.NDArray[np.int64]  # (entries, 4): FLOWS, SERRORS, RERRORS, DISTINCT services
+    dst_counts: npt.NDArray[np.int64]  # (entries + 1, 4): FLOWS, SERRORS, RERRORS, DISTINCT services
     services: Table
-    service_counts: npt.NDArray[np.int64]  # likewise, DISTINCT destinations
+    service_counts: npt.NDArray[np.int64]  # (entries + 1, 4): likewise, DISTINCT destinations
     pairs: Table
-    pair_counts: npt.NDArray[np.int64]  # (entries,)
+    pair_counts: npt.NDArray[np.int64]  # (entries + 1,)
 
 
 class CountWindow(NamedTuple):
-    """The newest flows of each destination, and of the sensor; slot 0 of `filled` is the next to write, 1 how many are there."""
+    """The newest flows of each destination (rings of 254 places, one a table entry), and of the sensor (one such ring).
+
+    A flow is superseded once a newer one with the same service (in a destination's ring) or the same destination and
+    service (in the sensor's) stands in its ring: so distinct ones are counted without a set.
+    """
 
     dsts: Table
-    service: npt.NDArray[np.uint64]  # (entries, 254)
+    service: npt.NDArray[np.uint64]  # (entries + 1, 254)
     src_port: npt.NDArray[np.int32]
-    errors: npt.NDArray[np.uint8]
-    filled: npt.NDArray[np.int32]  # (entries, 2)
+    flags: npt.NDArray[np.uint8]  # SERROR | RERROR | SUPERSEDED
+    ring: npt.NDArray[
+        np.int32
+    ]  # (entries + 1, 5): NEXT place to write, FILLED places; SERRORS, RERRORS, SERVICES in them
     all_dst: npt.NDArray[np.uint64]  # (254,)
     all_service: npt.NDArray[np.uint64]
-    all_errors: npt.NDArray[np.uint8]
-    all_filled: npt.NDArray[np.int32]  # (2,)
-    seen: npt.NDArray[np.uint64]  # scratch for counting distinct keys: (1024,) keys,
-    seen_in: npt.NDArray[np.int64]  # the count each was last seen in, and in slot 1024 the number of counts made
+    all_flags: npt.NDArray[np.uint8]
+    all_ring: npt.NDArray[np.int32]  # (2,): NEXT, FILLED
 
 
-@njit(cache=True)
+@compiled
+def _serror(flags: int) -> int:
+    return int(flags) & 1
+
+
+@compiled
+def _rerror(flags: int) -> int:
+    return (int(flags) >> 1) & 1
+
+
+@compiled
 def _pair_key(dst: np.uint64, service: np.uint64) -> np.uint64:
     return mixed(dst) ^ service
 
 
-@njit(cache=True)
-def _entry(table: Table, counts: npt.NDArray[np.int64], key: np.uint64) -> int:
+@compiled
+def _add(table: Table, counts: npt.NDArray[np.int64], key: np.uint64, errors: int) -> int:
+    """Count a flow under a key.
+
+    Keys whose counts are back at 0 stay until their table is full; it has room for more keys than the queue has
+    flows, so what is least recently used is then always one of these.
+    """
     entry, fresh = use(table, key)
     if fresh:
         counts[entry] = 0
+    counts[entry, FLOWS] += 1
+    counts[entry, SERRORS] += _serror(errors)
+    counts[entry, RERRORS] += _rerror(errors)
     return entry
 
 
-@njit(cache=True)
-def _count(w: TimeWindow, dst: np.uint64, service: np.uint64, errors: np.uint8, by: int) -> None:
-    """Add a flow to the counts (by = 1) or take it out again (by = -1).
-
-    Keys whose counts are back at 0 stay until their table is full; it has room for more keys than the queue has flows, so what is
-    least recently used is then always one of these.
-    """
-    if by > 0:
-        d = _entry(w.dsts, w.dst_counts, dst)
-        v = _entry(w.services, w.service_counts, service)
-        p = _entry(w.pairs, w.pair_counts, _pair_key(dst, service))
-    else:
-        d = find(w.dsts, dst)
-        v = find(w.services, service)
-        p = find(w.pairs, _pair_key(dst, service))
-    s, r = by * np.int64(errors & _SERROR), by * np.int64((errors & _RERROR) >> 1)
-    w.dst_counts[d, FLOWS] += by
-    w.dst_counts[d, SERRORS] += s
-    w.dst_counts[d, RERRORS] += r
-    w.service_counts[v, FLOWS] += by
-    w.service_counts[v, SERRORS] += s
-    w.service_counts[v, RERRORS] += r
-    before = w.pair_counts[p]
-    w.pair_counts[p] = before + by
-    if before == 0 or before + by == 0:
-        w.dst_counts[d, DISTINCT] += by
-        w.service_counts[v, DISTINCT] += by
+@compiled
+def _take_out(counts: npt.NDArray[np.int64], entry: int, errors: int, last_of_pair: bool) -> None:
+    counts[entry, FLOWS] -= 1
+    counts[entry, SERRORS] -= _serror(errors)
+    counts[entry, RERRORS] -= _rerror(errors)
+    counts[entry, DISTINCT] -= int(last_of_pair)
 
 
-@njit(cache=True)
+@compiled
 def _drop_oldest(w: TimeWindow) -> None:
-    head = w.queue[HEAD]
-    _count(w, w.dst[head], w.service[head], w.errors[head], -1)
-    w.queue[HEAD] = (head + 1) % len(w.end_us)
-    w.queue[LENGTH] -= 1
+    head = w.queued[HEAD]
+    dst, service, errors = np.uint64(w.queue[head, DST]), np.uint64(w.queue[head, SERVICE]), w.queue[head, ERRORS]
+    pair = find(w.pairs, _pair_key(dst, service))
+    w.pair_counts[pair] -= 1
+    last = w.pair_counts[pair] == 0
+    _take_out(w.dst_counts, find(w.dsts, dst), errors, last)
+    _take_out(w.service_counts, find(w.services, service), errors, last)
+    w.queued[HEAD] = head + 1 if head + 1 < len(w.queue) else 0
+    w.queued[LENGTH] -= 1
 
 
-@njit(cache=True)
-def push(w: TimeWindow, end_us: int, dst: np.uint64, service: np.uint64, errors: np.uint8) -> None:
+@compiled
+def push(w: TimeWindow, end_us: int, dst: np.uint64, service: np.uint64, errors: int) -> None:
     """Evict what is older than the window, then take in a flow; a full queue loses its oldest, counted."""
-    while w.queue[LENGTH] > 0 and w.end_us[w.queue[HEAD]] <= end_us - WINDOW_US:
+    while w.queued[LENGTH] > 0 and w.queue[w.queued[HEAD], END_US] <= end_us - WINDOW_US:
         _drop_oldest(w)
-    if w.queue[LENGTH] == len(w.end_us):
+    if w.queued[LENGTH] == len(w.queue):
         _drop_oldest(w)
-        w.queue[OVERFLOWED] += 1
-    slot = (w.queue[HEAD] + w.queue[LENGTH]) % len(w.end_us)
-    w.end_us[slot], w.dst[slot], w.service[slot], w.errors[slot] = end_us, dst, service, errors
-    w.queue[LENGTH] += 1
-    _count(w, dst, service, errors, 1)
+        w.queued[OVERFLOWED] += 1
+    slot = (w.queued[HEAD] + w.queued[LENGTH]) % len(w.queue)
+    w.queue[slot, END_US], w.queue[slot, DST] = end_us, np.int64(dst)
+    w.queue[slot, SERVICE], w.queue[slot, ERRORS] = np.int64(service), errors
+    w.queued[LENGTH] += 1
+    d, v = _add(w.dsts, w.dst_counts, dst, errors), _add(w.services, w.service_counts, service, errors)
+    pair, fresh = use(w.pairs, _pair_key(dst, service))
+    if fresh:
+        w.pair_counts[pair] = 0
+    if w.pair_counts[pair] == 0:
+        w.dst_counts[d, DISTINCT] += 1
+        w.service_counts[v, DISTINCT] += 1
+    w.pair_counts[pair] += 1
 
 
-@njit(cache=True)
-def _rates(
-    out: npt.NDArray[np.float64], n: int, m: int, both: int, s: int, h: int, dn: npt.NDArray[np.int64], vn: npt.NDArray[np.int64]
-) -> None:
-    """The nine features both windows share, from their counts; n, m >= 1 because the flow counts itself."""
+@compiled
+def _counts(out: Values, n: int, m: int, both: int, s: int, h: int) -> None:
+    """The features both windows make of n, m, |D and V|, s and h; n, m >= 1 because the flow counts itself."""
     out[0], out[1] = min(n, COUNT_CAP), min(m, COUNT_CAP)
-    out[2], out[3] = dn[SERRORS] / n, vn[SERRORS] / m
-    out[4], out[5] = dn[RERRORS] / n, vn[RERRORS] / m
     out[6] = both / n
     out[7] = s / n if s > 1 else 0.0
     out[8] = h / m if h > 1 else 0.0
 
 
-@njit(cache=True)
+@compiled
 def time_features(
-    w: TimeWindow, end_us: int, dst: np.uint64, service: np.uint64, errors: np.uint8, late: bool, out: npt.NDArray[np.float64]
+    w: TimeWindow, end_us: int, dst: np.uint64, service: np.uint64, errors: int, late: bool, out: Values
 ) -> None:
     """Write the nine features of the 2 s window into out[0:9]; take the flow in unless it is late."""
-    dn, vn = np.zeros(4, np.int64), np.zeros(4, np.int64)
-    both = 0
     if not late:
         push(w, end_us, dst, service, errors)
-    d, v, p = find(w.dsts, dst), find(w.services, service), find(w.pairs, _pair_key(dst, service))
-    if d >= 0:
-        dn[:] = w.dst_counts[d]
-    if v >= 0:
-        vn[:] = w.service_counts[v]
-    if p >= 0:
-        both = w.pair_counts[p]
+    pair = find(w.pairs, _pair_key(dst, service))
+    d, v = find(w.dsts, dst), find(w.services, service)
+    both = w.pair_counts[pair] if pair else 0
+    itself, serror, rerror = int(late), 0, 0
     if late:
-        for counts in (dn, vn):
-            counts[FLOWS] += 1
-            counts[SERRORS] += np.int64(errors & _SERROR)
-            counts[RERRORS] += np.int64((errors & _RERROR) >> 1)
-            counts[DISTINCT] += np.int64(both == 0)
-        both += 1
-    _rates(out, dn[FLOWS], vn[FLOWS], both, dn[DISTINCT], vn[DISTINCT], dn, vn)
+        serror, rerror = _serror(errors), _rerror(errors)
+    distinct = int(late and both == 0)
+    n = itself + (w.dst_counts[d, FLOWS] if d else 0)
+    m = itself + (w.service_counts[v, FLOWS] if v else 0)
+    s = distinct + (w.dst_counts[d, DISTINCT] if d else 0)
+    h = distinct + (w.service_counts[v, DISTINCT] if v else 0)
+    _counts(out, n, m, itself + both, s, h)
+    out[2] = (serror + (w.dst_counts[d, SERRORS] if d else 0)) / n
+    out[3] = (serror + (w.service_counts[v, SERRORS] if v else 0)) / m
+    out[4] = (rerror + (w.dst_counts[d, RERRORS] if d else 0)) / n
+    out[5] = (rerror + (w.service_counts[v, RERRORS] if v else 0)) / m
 
 
-@njit(cache=True)
-def _first_time(w: CountWindow, key: np.uint64) -> int:
-    """1 if the key was not yet seen in this count of distinct keys, else 0."""
-    slot = np.int64(mixed(key)) & 1023
-    while w.seen_in[slot] == w.seen_in[1024]:
-        if w.seen[slot] == key:
-            return 0
-        slot = (slot + 1) & 1023
-    w.seen[slot], w.seen_in[slot] = key, w.seen_in[1024]
-    return 1
-
-
-@njit(cache=True)
+@compiled
 def count_features(
-    w: CountWindow, dst: np.uint64, service: np.uint64, src_port: int, errors: np.uint8, late: bool, out: npt.NDArray[np.float64]
+    w: CountWindow, dst: np.uint64, service: np.uint64, src_port: int, errors: int, late: bool, out: Values
 ) -> None:
     """Write the ten features of the 255-flow window into out[0:10]; take the flow in unless it is late."""
-    dn, vn = np.zeros(3, np.int64), np.zeros(3, np.int64)
-    serror, rerror = np.int64(errors & _SERROR), np.int64((errors & _RERROR) >> 1)
-    n, m, both, same_port = 1, 1, 1, np.int64(src_port >= 0)
-    dn[SERRORS] = vn[SERRORS] = serror
-    dn[RERRORS] = vn[RERRORS] = rerror
-    w.seen_in[1024] += 1
-    s = _first_time(w, service)
+    serror, rerror = _serror(errors), _rerror(errors)
     d = find(w.dsts, dst)
-    if d >= 0:
-        for place in range(w.filled[d, 1]):
-            serror, rerror = np.int64(w.errors[d, place] & _SERROR), np.int64((w.errors[d, place] & _RERROR) >> 1)
-            n += 1
-            dn[SERRORS] += serror
-            dn[RERRORS] += rerror
-            same_port += np.int64(src_port >= 0 and w.src_port[d, place] == src_port)
-            s += _first_time(w, w.service[d, place])
-            if w.service[d, place] == service:
-                both += 1
-                m += 1
-                vn[SERRORS] += serror
-                vn[RERRORS] += rerror
-    w.seen_in[1024] += 1
-    h = _first_time(w, dst)
+    n, same_port = 1 + (w.ring[d, FILLED] if d else 0), int(src_port >= 0)
+    known, serrors, rerrors = 0, 0, 0
+    if d:
+        known, serrors, rerrors = _same_service(w.service[d], w.flags[d], w.ring[d], service)
+        if src_port >= 0:
+            for place in range(w.ring[d, FILLED]):
+                same_port += int(w.src_port[d, place] == src_port)
+    m, h = 1 + known, 1
     room = RING + 1 - n
-    newest, length = w.all_filled[0], w.all_filled[1]
-    for back in range(1, length + 1):
-        if room == 0:
-            break
-        place = (newest - back) % RING
-        if w.all_dst[place] == dst:
-            continue
-        room -= 1
-        if w.all_service[place] == service:
-            m += 1
-            vn[SERRORS] += np.int64(w.all_errors[place] & _SERROR)
-            vn[RERRORS] += np.int64((w.all_errors[place] & _RERROR) >> 1)
-            h += _first_time(w, w.all_dst[place])
-    _rates(out, n, m, both, s, h, dn, vn)
+    place = w.all_ring[NEXT]
+    for _ in range(w.all_ring[FILLED] if room > 0 else 0):
+        place = place - 1 if place > 0 else RING - 1
+        if w.all_dst[place] != dst:
+            if w.all_service[place] == service:
+                flags = w.all_flags[place]
+                m += 1
+                serrors += _serror(flags)
+                rerrors += _rerror(flags)
+                h += int((flags & _SUPERSEDED) == 0)
+            room -= 1
+            if room == 0:
+                break
+    s = int(known == 0) + (w.ring[d, SERVICES_IN] if d else 0)
+    _counts(out, n, m, 1 + known, s, h)
+    out[2] = (serror + (w.ring[d, SERRORS_IN] if d else 0)) / n
+    out[3] = (serror + serrors) / m
+    out[4] = (rerror + (w.ring[d, RERRORS_IN] if d else 0)) / n
+    out[5] = (rerror + rerrors) / m
     out[9] = same_port / n
     if not late:
         _keep(w, dst, service, src_port, errors)
 
 
-@njit(cache=True)
-def _keep(w: CountWindow, dst: np.uint64, service: np.uint64, src_port: int, errors: np.uint8) -> None:
+@compiled
+def _same_service(
+    services: npt.NDArray[np.uint64], flags: npt.NDArray[np.uint8], ring: npt.NDArray[np.int32], service: np.uint64
+) -> tuple[int, int, int]:
+    """Flows of a destination's ring with this service, their SYN errors and their rejections."""
+    filled = int(ring[FILLED])
+    if ring[SERVICES_IN] == 1:  # nearly always
+        if services[0] != service:
+            return 0, 0, 0
+        return filled, int(ring[SERRORS_IN]), int(ring[RERRORS_IN])
+    known, serrors, rerrors = 0, 0, 0
+    for place in range(filled):
+        known += int(services[place] == service)
+    if known and ring[SERRORS_IN] + ring[RERRORS_IN] > 0:
+        for place in range(filled):
+            if services[place] == service:
+                serrors += _serror(flags[place])
+                rerrors += _rerror(flags[place])
+    return known, serrors, rerrors
+
+
+@compiled
+def _keep(w: CountWindow, dst: np.uint64, service: np.uint64, src_port: int, errors: int) -> None:
+    """Put a flow into its destination's ring and into the sensor's, over their oldest where they are full."""
     d, fresh = use(w.dsts, dst)
+    ring, services, flags = w.ring[d], w.service[d], w.flags[d]
     if fresh:
-        w.filled[d] = 0
-    place = w.filled[d, 0]
-    w.service[d, place], w.src_port[d, place], w.errors[d, place] = service, src_port, errors
-    w.filled[d, 0] = (place + 1) % RING
-    w.filled[d, 1] = min(w.filled[d, 1] + 1, RING)
-    place = w.all_filled[0]
-    w.all_dst[place], w.all_service[place], w.all_errors[place] = dst, service, errors
-    w.all_filled[0] = (place + 1) % RING
-    w.all_filled[1] = min(w.all_filled[1] + 1, RING)
+        ring[:] = 0
+    place = ring[NEXT]
+    if ring[FILLED] == RING:
+        ring[SERRORS_IN] -= _serror(flags[place])
+        ring[RERRORS_IN] -= _rerror(flags[place])
+        ring[SERVICES_IN] -= int((flags[place] & _SUPERSEDED) == 0)
+        ring[FILLED] -= 1
+    ring[SERVICES_IN] += 1
+    back = place
+    for _ in range(ring[FILLED]):
+        back = back - 1 if back > 0 else RING - 1
+        if services[back] == service:
+            flags[back] |= _SUPERSEDED
+            ring[SERVICES_IN] -= 1
+            break
+    services[place], w.src_port[d, place], flags[place] = service, src_port, errors
+    ring[NEXT] = place + 1 if place + 1 < RING else 0
+    ring[FILLED] += 1
+    ring[SERRORS_IN] += _serror(errors)
+    ring[RERRORS_IN] += _rerror(errors)
+    place = w.all_ring[NEXT]
+    filled = min(w.all_ring[FILLED], RING - 1)
+    back = place
+    for _ in range(filled):
+        back = back - 1 if back > 0 else RING - 1
+        if w.all_dst[back] == dst and w.all_service[back] == service:
+            w.all_flags[back] |= _SUPERSEDED
+            break
+    w.all_dst[place], w.all_service[place], w.all_flags[place] = dst, service, errors
+    w.all_ring[NEXT] = place + 1 if place + 1 < RING else 0
+    w.all_ring[FILLED] = filled + 1

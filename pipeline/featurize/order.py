@@ -1,9 +1,10 @@
 """Event-time order: which flows are late, which may go on, and in what order windows see them.
 
-A sensor's watermark is the latest end time seen minus the lateness. A flow is late if its end lies before the watermark as it stood when
-the flow came. The others wait until the watermark has passed their end, and go on sorted by (end time, record id, raw position): so
-their order over all batches is the same however the log is cut into batches. A late flow is evaluated after exactly those flows the
-watermark had released when it came, for the same reason.
+A sensor's watermark is the latest end time seen minus the lateness. A flow is late if its end lies before the
+watermark as it stood when the flow came. The others wait until the watermark has passed their end, and go on sorted
+by (end time, record id, raw position): so their order over all batches is the same however the log is cut into
+batches. A late flow is evaluated after exactly those flows the watermark had released when it came, for the same
+reason.
 """
 
 from typing import NamedTuple
@@ -30,18 +31,17 @@ class Order(NamedTuple):
 
 def event_order(flows: pa.RecordBatch) -> Ints:
     """Indices that sort by end_ts_us, record_id, then raw position."""
-    keys = [flows.column(name).to_numpy(zero_copy_only=False) for name in ("raw_index", "raw_offset", "raw_partition", "record_id", "end_ts_us")]
-    return np.lexsort(keys)
+    names = ("raw_index", "raw_offset", "raw_partition", "record_id", "end_ts_us")
+    return np.lexsort([flows.column(name).to_numpy() for name in names])
 
 
-def sort_out(
-    flows: pa.RecordBatch, waiting: int, latest_us: int, lateness_us: int, ended: bool
-) -> Order:
+def sort_out(flows: pa.RecordBatch, waiting: int, latest_us: int, lateness_us: int, ended: bool) -> Order:
     """Sort out a batch whose first `waiting` rows came earlier and wait, the rest just came, in raw order.
 
-    latest_us: latest end time seen before this batch, or NO_WATERMARK; ended: nothing more will come, release everything.
+    latest_us: latest end time seen before this batch, or NO_WATERMARK; ended: nothing more will come, release
+    everything.
     """
-    end = flows.column("end_ts_us").to_numpy(zero_copy_only=False)
+    end = flows.column("end_ts_us").to_numpy()
     new = end[waiting:]
     latest = np.maximum.accumulate(np.concatenate(([latest_us], new)))
     watermark = np.where(latest[:-1] > NO_WATERMARK, latest[:-1] - lateness_us, NO_WATERMARK)

@@ -60,28 +60,50 @@ class Rows(NamedTuple):
     rev_iat_us: Floats
 
 
+def _known(column: pa.Array) -> npt.NDArray[np.bool_]:
+    """(n,) True where the column is not null."""
+    bits = np.frombuffer(column.buffers()[0], np.uint8)
+    return np.unpackbits(bits, count=column.offset + len(column), bitorder="little")[column.offset :].view(np.bool_)
+
+
+def _values(column: pa.Array) -> npt.NDArray[np.generic]:
+    """(n,) the values of a column of numbers, anything where null; a view of its buffer."""
+    values: npt.NDArray[np.generic] = np.frombuffer(
+        column.buffers()[1], column.type.to_pandas_dtype(), len(column), column.offset * column.type.bit_width // 8
+    )
+    return values
+
+
 def _floats(column: pa.Array, missing: float) -> Floats:
-    values = column.cast(pa.float64(), safe=False)
+    if column.null_count == len(column):
+        return np.full(len(column), missing)
+    values = _values(column).astype(np.float64)
     if column.null_count:
-        values = values.fill_null(missing)
-    return np.array(values.to_numpy(zero_copy_only=False), np.float64)
+        values[~_known(column)] = missing
+    return values
 
 
 def _ints(column: pa.Array, missing: int) -> Ints:
-    values = column.cast(pa.int64())
+    if column.null_count == len(column):
+        return np.full(len(column), missing, np.int64)
+    values = _values(column).astype(np.int64)
     if column.null_count:
-        values = values.fill_null(missing)
-    return np.array(values.to_numpy(zero_copy_only=False), np.int64)
+        values[~_known(column)] = missing
+    return values
 
 
-def _flag_packets(flows: pa.RecordBatch, side: str, flag: str, bit: int) -> Floats:
+def _flag_packets(flows: pa.RecordBatch, side: str, flag: str, bit: int, seen: Ints) -> Floats:
     """Packets with a TCP flag; where the source counts none, 1 if the flag was seen at all, else 0."""
     counted = flows.column(f"{side}_{flag}_pkts")
     packets = _floats(counted, np.nan)
     if not counted.null_count:
         return packets
-    seen = (_ints(flows.column(f"{side}_tcp_flags"), 0) & bit != 0).astype(np.float64)
-    return np.where(np.isnan(packets), seen, packets)
+    return np.where(np.isnan(packets), (seen & bit != 0).astype(np.float64), packets)
+
+
+def _is_one_of(column: pa.Array, names: pa.Array) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.bool_] = pc.is_in(column, value_set=names).to_numpy(zero_copy_only=False)
+    return found
 
 
 def rows_of(flows: pa.RecordBatch) -> Rows:
@@ -97,15 +119,17 @@ def rows_of(flows: pa.RecordBatch) -> Rows:
     service = (protocol.astype(np.uint64) << np.uint64(32)) | (dst_port + 1).astype(np.uint64)
     state = flows.column("conn_state")
     tcp = protocol == TCP  # UDP and the rest are never in error by KDD's rules: their state is always SF there
-    serror = np.asarray(pc.is_in(state, value_set=SYN_ERRORS).to_numpy(zero_copy_only=False)) & tcp
-    rerror = np.asarray(pc.is_in(state, value_set=REJECTIONS).to_numpy(zero_copy_only=False)) & tcp
+    serror = _is_one_of(state, SYN_ERRORS) & tcp
+    rerror = _is_one_of(state, REJECTIONS) & tcp
+    seen = {side: _ints(flows.column(f"{side}_tcp_flags"), 0) for side in ("fwd", "rev")}
     counts = {
-        f"{side}_{flag}": _flag_packets(flows, side, flag, bit)
+        f"{side}_{flag}": _flag_packets(flows, side, flag, bit, seen[side])
         for flag, bit in (("syn", 2), ("rst", 4), ("fin", 1), ("psh", 8))
         for side in ("fwd", "rev")
     }
     volumes = {
-        name: _floats(flows.column(name), 0.0) for name in ("fwd_bytes", "rev_bytes", "fwd_pkts", "rev_pkts", "duration_us")
+        name: _floats(flows.column(name), 0.0)
+        for name in ("fwd_bytes", "rev_bytes", "fwd_pkts", "rev_pkts", "duration_us")
     }
     means = {
         name: _floats(flows.column(source), np.nan)
@@ -127,9 +151,9 @@ def rows_of(flows: pa.RecordBatch) -> Rows:
         src_mac=src_mac,
         dst_mac=dst_mac,
         src_mac_known=((src_mac_kind != UNSPECIFIED) & (src_mac_kind != MULTICAST)).astype(np.uint8),
-        dst_mac_known=((dst_mac_kind != UNSPECIFIED) & (dst_mac_kind != MULTICAST) & (dst_mac_kind != BROADCAST)).astype(
-            np.uint8
-        ),
+        dst_mac_known=(
+            (dst_mac_kind != UNSPECIFIED) & (dst_mac_kind != MULTICAST) & (dst_mac_kind != BROADCAST)
+        ).astype(np.uint8),
         mac_count=np.maximum(
             np.maximum(_floats(flows.column("src_mac_count"), 1.0), _floats(flows.column("dst_mac_count"), 1.0)), 1.0
         ),

@@ -10,8 +10,7 @@ from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.flow_features import flow_features
 from pipeline.featurize.order import NO_WATERMARK, sort_out
 from pipeline.featurize.rows import rows_of
-from pipeline.featurize.windows import WINDOW_FEATURES, Bounds, Windows, make_room, new_windows
-from pipeline.featurize.windows import advance as advance_windows
+from pipeline.featurize.windows import Bounds, Windows, advance_windows, new_windows
 from pipeline.wire.batches import matrix_column
 from schemas.fields import arrow_schema
 
@@ -35,7 +34,11 @@ class SensorState:
     def empty(cls) -> "SensorState":
         """The state of a sensor never heard of."""
         schema = arrow_schema("flow")
-        return cls(pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema), NO_WATERMARK, new_windows())
+        return cls(
+            pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema),
+            NO_WATERMARK,
+            new_windows(),
+        )
 
 
 def advance(
@@ -56,41 +59,55 @@ def advance(
 
     Returns
     -------
-    The new state, and a batch of the `features` schema with the feature matrix last: on-time flows sorted by (end_ts_us, record_id,
-    raw position), then late flows in raw order. Values do not depend on how the log is cut into batches.
+    The new state, and a batch of the `features` schema with the feature matrix last: on-time flows sorted by
+    (end_ts_us, record_id, raw position), then late flows in raw order. Values do not depend on how the log is cut
+    into batches.
     """
     everything = pa.concat_batches([state.waiting, flows]) if len(state.waiting) else flows
     order = sort_out(everything, len(state.waiting), state.latest_us, lateness_us, ended)
     chosen = np.concatenate((order.released, order.late))
     late_by_us = np.zeros(len(chosen), np.int64)
     late_by_us[len(order.released) :] = order.late_by_us
-    leaving = everything.take(pa.array(chosen))
+    leaving = rows_at(everything, chosen)
     windows, matrix = _features(state.windows, leaving, len(order.released), order.late_after, bounds)
     columns = [*leaving.columns, pa.array(late_by_us), matrix_column(matrix)]
     rows = pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", FEATURE_SET.width))
     if ended:
         return SensorState.empty(), rows
-    return SensorState(everything.take(pa.array(order.waiting)), order.latest_us, windows), rows
+    return SensorState(rows_at(everything, order.waiting), order.latest_us, windows), rows
+
+
+def rows_at(flows: pa.RecordBatch, places: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    """The rows at these places, in this order; where they stand side by side, a view."""
+    if len(places) == 0:
+        return flows.slice(0, 0)
+    first = int(places[0])
+    if int(places[-1]) - first + 1 == len(places) and np.array_equal(places, np.arange(first, first + len(places))):
+        return flows.slice(first, len(places))
+    return flows.take(pa.array(places))
 
 
 def _features(
     windows: Windows, flows: pa.RecordBatch, on_time: int, late_after: npt.NDArray[np.int64], bounds: Bounds
 ) -> tuple[Windows, npt.NDArray[np.float32]]:
-    """Windows after the flows, and their features (n, F) float32; the first `on_time` flows move the windows, the rest only look."""
+    """Windows after the flows, and their features (n, F) float32; the first `on_time` flows move the windows, the
+    rest only look.
+    """
     rows = rows_of(flows)
     sequence = np.insert(np.arange(on_time), late_after, np.arange(on_time, len(flows)))
-    windows = make_room(windows, len(flows), bounds)
-    out = np.empty((len(flows), WINDOW_FEATURES), np.float64)
-    advance_windows(windows, rows, sequence, sequence >= on_time, out)
+    windows, out = advance_windows(windows, rows, sequence, sequence >= on_time, bounds)
     own = flow_features(rows)
     matrix = np.empty((len(flows), FEATURE_SET.width), np.float32)
-    matrix[:, : own.shape[1]] = np.clip(own, 0.0, LARGEST)
-    matrix[sequence, own.shape[1] :] = np.clip(out, 0.0, LARGEST)
+    matrix[:, : own.shape[1]] = own
+    matrix[:, own.shape[1] :] = out if len(sequence) == on_time else out[np.argsort(sequence)]
+    np.clip(matrix, 0.0, LARGEST, out=matrix)
     return windows, matrix
 
 
 def featurize_file_rows(flows: pa.RecordBatch, lateness_us: int = 0, batch_rows: int = 65_536) -> pa.RecordBatch:
-    """All flows of one sensor, in raw order, with features: what the live path gives, in one batch of the `features` schema."""
+    """All flows of one sensor, in raw order, with features: what the live path gives, in one batch of the `features`
+    schema.
+    """
     state, batches = SensorState.empty(), []
     for start in range(0, max(len(flows), 1), batch_rows):
         part = flows.slice(start, batch_rows)

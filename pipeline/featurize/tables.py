@@ -1,92 +1,99 @@
 """Bounded tables for compiled code: open addressing over a dense block of entries, least recently used goes first.
 
-An entry's number is where its values stand in whatever arrays the table's owner keeps beside it. What a table answers depends only on
-the order of its calls, never on how much room it has been given so far (`grow`), until it holds its bound of entries; from then
-on each new key takes the place of the one unused for longest, and `evicted` counts it.
+An entry's number, from 1, is where its values stand in whatever arrays the table's owner keeps beside it; 0 is
+nobody. What a table answers depends only on the order of its calls, never on how much room it has been given so far
+(`grow`), until it holds its bound of entries; from then on each new key takes the place of the one unused for
+longest, and EVICTED counts it.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-USED, OLDEST, NEWEST, EVICTED = 0, 1, 2, 3
-MIN_ENTRIES = 64
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Compile what runs once a flow: without reference counting, which took three quarters of the time, so it may not
+    allocate.
+    """
+    options = {"cache": True, "error_model": "numpy", "_nrt": False}
+    quick: Function = njit(**options)(function)  # type: ignore[call-overload]  # _nrt is not among the listed options
+    return quick
+
+
+KEY, OLDER, NEWER = 0, 1, 2  # columns of an entry's cells
+USED, OLDEST, NEWEST, EVICTED = 0, 1, 2, 3  # columns of row 0, which is the table's own
 
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 class Table(NamedTuple):
-    """`index` holds entry + 1 (0 where free), `key` the key of each entry, `older` and `newer` the order of use."""
+    """`slots` holds entry numbers by hashed key (0 where free); `cells` (entries + 1, 4) the keys and the order of use.
 
-    index: npt.NDArray[np.int64]
-    key: npt.NDArray[np.uint64]
-    older: npt.NDArray[np.int64]
-    newer: npt.NDArray[np.int64]
-    meta: npt.NDArray[np.int64]
+    Two arrays, not one a column: compiled code pays for every array it hands to a function.
+    """
+
+    slots: npt.NDArray[np.int64]
+    cells: npt.NDArray[np.int64]
 
 
 def new_table(entries: int) -> Table:
     """An empty table with room for `entries`."""
-    return Table(
-        index=np.zeros(_index_slots(entries), np.int64),
-        key=np.zeros(entries, np.uint64),
-        older=np.full(entries, -1, np.int64),
-        newer=np.full(entries, -1, np.int64),
-        meta=np.array([0, -1, -1, 0], np.int64),
-    )
-
-
-def _index_slots(entries: int) -> int:
-    return 1 << max(4, (2 * entries - 1).bit_length())
-
-
-def room_for(table: Table, additions: int, bound: int) -> int:
-    """How many entries a table should have before `additions` more keys may come: a power of two, or its bound."""
-    needed = int(table.meta[USED]) + additions
-    return min(bound, max(MIN_ENTRIES, len(table.key), 1 << (needed - 1).bit_length() if needed > 1 else 1))
+    count = 1 << max(4, (2 * entries - 1).bit_length())
+    return Table(slots=np.zeros(count, np.int64), cells=np.zeros((entries + 1, 4), np.int64))
 
 
 def grow(table: Table, entries: int) -> Table:
     """The same table with room for `entries`; entry numbers stay."""
-    used = int(table.meta[USED])
     grown = new_table(entries)
-    grown.key[:used] = table.key[:used]
-    grown.older[:used] = table.older[:used]
-    grown.newer[:used] = table.newer[:used]
-    grown.meta[:] = table.meta
+    grown.cells[: len(table.cells)] = table.cells
     _reindex(grown)
     return grown
 
 
-@njit(cache=True)
-def _reindex(table: Table) -> None:
-    mask = len(table.index) - 1
-    for entry in range(table.meta[USED]):
-        slot = np.int64(mixed(table.key[entry])) & mask
-        while table.index[slot] != 0:
-            slot = (slot + 1) & mask
-        table.index[slot] = entry + 1
-
-
 def in_order_of_use(table: Table) -> npt.NDArray[np.int64]:
     """Entry numbers, least recently used first."""
-    order = np.empty(int(table.meta[USED]), np.int64)
+    order = np.empty(int(table.cells[0, USED]), np.int64)
     _walk(table, order)
     return order
 
 
-@njit(cache=True)
+def with_keys(keys: npt.NDArray[np.int64], evicted: int) -> Table:
+    """A table whose entries 1, 2, ... hold these keys, least recently used first."""
+    entries = np.arange(1, len(keys) + 1)
+    table = new_table(max(len(keys), 1))
+    table.cells[1:, KEY][: len(keys)] = keys
+    table.cells[1:, OLDER][: len(keys)] = entries - 1
+    table.cells[1:, NEWER][: len(keys)] = np.where(entries < len(keys), entries + 1, 0)
+    table.cells[0] = (len(keys), min(len(keys), 1), len(keys), evicted)
+    _reindex(table)
+    return table
+
+
+@compiled
+def _reindex(table: Table) -> None:
+    mask = len(table.slots) - 1
+    for entry in range(1, table.cells[0, USED] + 1):
+        slot = np.int64(mixed(np.uint64(table.cells[entry, KEY]))) & mask
+        while table.slots[slot] != 0:
+            slot = (slot + 1) & mask
+        table.slots[slot] = entry
+
+
+@compiled
 def _walk(table: Table, order: npt.NDArray[np.int64]) -> None:
-    entry = table.meta[OLDEST]
+    entry = table.cells[0, OLDEST]
     for place in range(len(order)):
         order[place] = entry
-        entry = table.newer[entry]
+        entry = table.cells[entry, NEWER]
 
 
-@njit(cache=True)
+@compiled
 def mixed(key: np.uint64) -> np.uint64:
     """splitmix64's mixer: spreads keys that differ in few bits."""
     key = (key ^ (key >> np.uint64(30))) * _MIX_1
@@ -94,78 +101,95 @@ def mixed(key: np.uint64) -> np.uint64:
     return key ^ (key >> np.uint64(31))
 
 
-@njit(cache=True)
+@compiled
+def crowded(table: Table, additions: int, bound: int) -> bool:
+    """Whether the table should grow before that many keys more come: it lacks room and is not at its bound."""
+    room = len(table.cells) - 1
+    return room < bound and table.cells[0, USED] + additions > room
+
+
+@compiled
 def find(table: Table, key: np.uint64) -> int:
-    """The entry of a key, or -1."""
-    mask = len(table.index) - 1
+    """The entry of a key, or 0."""
+    slots, cells = table.slots, table.cells
+    mask = len(slots) - 1
+    wanted = np.int64(key)
     slot = np.int64(mixed(key)) & mask
     while True:
-        entry = table.index[slot] - 1
-        if entry < 0 or table.key[entry] == key:
-            return entry
+        entry = slots[slot]
+        if entry == 0 or cells[entry, KEY] == wanted:
+            return int(entry)
         slot = (slot + 1) & mask
 
 
-@njit(cache=True)
+@compiled
 def _forget(table: Table, key: np.uint64) -> None:
     """Free the index slot of a key, moving back those that were pushed past it."""
-    mask = len(table.index) - 1
+    slots, cells = table.slots, table.cells
+    mask = len(slots) - 1
     slot = np.int64(mixed(key)) & mask
-    while table.key[table.index[slot] - 1] != key:
+    while cells[slots[slot], KEY] != np.int64(key):
         slot = (slot + 1) & mask
     hole = slot
     while True:
         slot = (slot + 1) & mask
-        if table.index[slot] == 0:
+        if slots[slot] == 0:
             break
-        home = np.int64(mixed(table.key[table.index[slot] - 1])) & mask
+        home = np.int64(mixed(np.uint64(cells[slots[slot], KEY]))) & mask
         if ((slot - home) & mask) >= ((slot - hole) & mask):
-            table.index[hole] = table.index[slot]
+            slots[hole] = slots[slot]
             hole = slot
-    table.index[hole] = 0
+    slots[hole] = 0
 
 
-@njit(cache=True)
+@compiled
+def _new_entry(table: Table, key: np.uint64) -> int:
+    """An entry for a key that has none, not yet in the order of use."""
+    slots, cells = table.slots, table.cells
+    if cells[0, USED] < len(cells) - 1:
+        cells[0, USED] += 1
+        entry = cells[0, USED]
+    else:
+        entry = cells[0, OLDEST]
+        _forget(table, np.uint64(cells[entry, KEY]))
+        newer = cells[entry, NEWER]
+        cells[0, OLDEST] = newer
+        if newer:
+            cells[newer, OLDER] = 0
+        else:
+            cells[0, NEWEST] = 0
+        cells[0, EVICTED] += 1
+    cells[entry, KEY] = np.int64(key)
+    mask = len(slots) - 1
+    slot = np.int64(mixed(key)) & mask
+    while slots[slot] != 0:
+        slot = (slot + 1) & mask
+    slots[slot] = entry
+    return int(entry)
+
+
+@compiled
 def use(table: Table, key: np.uint64) -> tuple[int, bool]:
     """The entry of a key, now the most recently used, and whether it is new: then its values are still another's."""
-    meta = table.meta
+    cells = table.cells
     entry = find(table, key)
-    if entry >= 0:
-        if meta[NEWEST] == entry:
-            return entry, False
-        older, newer = table.older[entry], table.newer[entry]
-        if older >= 0:
-            table.newer[older] = newer
-        else:
-            meta[OLDEST] = newer
-        table.older[newer] = older
-        fresh = False
+    fresh = entry == 0
+    if fresh:
+        entry = _new_entry(table, key)
+    elif cells[0, NEWEST] == entry:
+        return entry, False
     else:
-        fresh = True
-        if meta[USED] < len(table.key):
-            entry = meta[USED]
-            meta[USED] += 1
+        older, newer = cells[entry, OLDER], cells[entry, NEWER]
+        if older:
+            cells[older, NEWER] = newer
         else:
-            entry = meta[OLDEST]
-            _forget(table, table.key[entry])
-            meta[OLDEST] = table.newer[entry]
-            if meta[OLDEST] >= 0:
-                table.older[meta[OLDEST]] = -1
-            else:
-                meta[NEWEST] = -1
-            meta[EVICTED] += 1
-        table.key[entry] = key
-        mask = len(table.index) - 1
-        slot = np.int64(mixed(key)) & mask
-        while table.index[slot] != 0:
-            slot = (slot + 1) & mask
-        table.index[slot] = entry + 1
-    newest = meta[NEWEST]
-    table.older[entry] = newest
-    table.newer[entry] = -1
-    if newest >= 0:
-        table.newer[newest] = entry
+            cells[0, OLDEST] = newer
+        cells[newer, OLDER] = older
+    newest = cells[0, NEWEST]
+    cells[entry, OLDER], cells[entry, NEWER] = newest, 0
+    if newest:
+        cells[newest, NEWER] = entry
     else:
-        meta[OLDEST] = entry
-    meta[NEWEST] = entry
+        cells[0, OLDEST] = entry
+    cells[0, NEWEST] = entry
     return entry, fresh

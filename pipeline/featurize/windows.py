@@ -1,27 +1,53 @@
-"""All windows of one sensor, and the compiled loop that takes flows through them in order."""
+"""All windows of one sensor, and the compiled loop that takes flows through them in order.
+
+The loop is compiled on first use (some ten seconds) and kept beside the sources. After an edit to kdd.py, profiles.py
+or tables.py touch this file: numba looks only at the file of the outermost function to tell whether what it kept is
+stale.
+"""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from pipeline.featurize import kdd, profiles
-from pipeline.featurize.kdd import CountWindow, TimeWindow, count_features, time_features
-from pipeline.featurize.profiles import Profiles, bound_to, host_features, pair_features, pair_key, warmth
-from pipeline.featurize.rows import Rows
-from pipeline.featurize.tables import Table, grow, new_table, room_for
-
-WINDOW_FEATURES = (
-    kdd.TIME_FEATURES
-    + kdd.COUNT_FEATURES
-    + profiles.HOST_FEATURES
-    + profiles.PAIR_FEATURES
-    + profiles.IDENTITY_FEATURES
+from pipeline.featurize import kdd
+from pipeline.featurize.kdd import (
+    COUNT_FEATURES,
+    DST,
+    END_US,
+    ERRORS,
+    LENGTH,
+    SERVICE,
+    TIME_FEATURES,
+    CountWindow,
+    TimeWindow,
+    count_features,
+    push,
+    time_features,
 )
+from pipeline.featurize.profiles import (
+    HOST_FEATURES,
+    HOST_SUMS,
+    IDENTITY_FEATURES,
+    PAIR_FEATURES,
+    PAIR_MEANS,
+    WARM_US,
+    Profiles,
+    bound_to,
+    host_features,
+    pair_features,
+    pair_key,
+)
+from pipeline.featurize.rows import Rows
+from pipeline.featurize.tables import Table, compiled, crowded, grow, new_table
+
+WINDOW_FEATURES = TIME_FEATURES + COUNT_FEATURES + HOST_FEATURES + PAIR_FEATURES + IDENTITY_FEATURES
 """Columns the loop writes, in this order of groups; their names stand in feature_set.py."""
 
+_HOST = TIME_FEATURES + COUNT_FEATURES
+_PAIR = _HOST + HOST_FEATURES
+_IDENTITY = _PAIR + PAIR_FEATURES
 _NO_IP = 0x10000
 
 
@@ -40,181 +66,222 @@ class Windows(NamedTuple):
     """The window state of one sensor."""
 
     time: TimeWindow
-    count: CountWindow
+    newest: CountWindow
     profiles: Profiles
 
 
-def new_windows(entries: int = 64) -> Windows:
-    """Empty windows, with room for a few entries; `make_room` grows them."""
+class _Kept(NamedTuple):
+    """One table of the state: the part and field it stands in, its bound's name, and the arrays beside it."""
+
+    part: str
+    field: str
+    bound: str
+    beside: tuple[str, ...]
+
+
+TABLES = (
+    _Kept("time", "dsts", "queue", ("dst_counts",)),
+    _Kept("time", "services", "queue", ("service_counts",)),
+    _Kept("time", "pairs", "queue", ("pair_counts",)),
+    _Kept("newest", "dsts", "ring_dsts", ("service", "src_port", "flags", "ring")),
+    _Kept("profiles", "hosts", "hosts", ("host",)),
+    _Kept("profiles", "pairs", "pairs", ("pair",)),
+    _Kept("profiles", "addresses", "identities", ("address", "address_mac")),
+    _Kept("profiles", "devices", "identities", ("device", "device_address")),
+)
+ADDITIONS = 2
+"""Most keys one flow adds to any table."""
+
+
+def limits(bounds: Bounds) -> npt.NDArray[np.int64]:
+    """The bounds of TABLES in order, then that of the queue; its tables have room for more keys than it has flows."""
+    tables = [getattr(bounds, kept.bound) + (ADDITIONS if kept.bound == "queue" else 0) for kept in TABLES]
+    return np.array([*tables, bounds.queue], np.int64)
+
+
+def new_windows(entries: int = 32) -> Windows:
+    """Empty windows, with room for a few entries."""
+    rows = entries + 1
     time = TimeWindow(
-        end_us=np.zeros(entries, np.int64),
-        dst=np.zeros(entries, np.uint64),
-        service=np.zeros(entries, np.uint64),
-        errors=np.zeros(entries, np.uint8),
-        queue=np.zeros(3, np.int64),
+        queue=np.zeros((entries, 4), np.int64),
+        queued=np.zeros(3, np.int64),
         dsts=new_table(entries),
-        dst_counts=np.zeros((entries, 4), np.int64),
+        dst_counts=np.zeros((rows, 4), np.int64),
         services=new_table(entries),
-        service_counts=np.zeros((entries, 4), np.int64),
+        service_counts=np.zeros((rows, 4), np.int64),
         pairs=new_table(entries),
-        pair_counts=np.zeros(entries, np.int64),
+        pair_counts=np.zeros(rows, np.int64),
     )
-    count = CountWindow(
+    newest = CountWindow(
         dsts=new_table(entries),
-        service=np.zeros((entries, kdd.RING), np.uint64),
-        src_port=np.zeros((entries, kdd.RING), np.int32),
-        errors=np.zeros((entries, kdd.RING), np.uint8),
-        filled=np.zeros((entries, 2), np.int32),
+        service=np.zeros((rows, kdd.RING), np.uint64),
+        src_port=np.zeros((rows, kdd.RING), np.int32),
+        flags=np.zeros((rows, kdd.RING), np.uint8),
+        ring=np.zeros((rows, 5), np.int32),
         all_dst=np.zeros(kdd.RING, np.uint64),
         all_service=np.zeros(kdd.RING, np.uint64),
-        all_errors=np.zeros(kdd.RING, np.uint8),
-        all_filled=np.zeros(2, np.int32),
-        seen=np.zeros(1024, np.uint64),
-        seen_in=np.zeros(1025, np.int64),
+        all_flags=np.zeros(kdd.RING, np.uint8),
+        all_ring=np.zeros(2, np.int32),
     )
     usual = Profiles(
         hosts=new_table(entries),
-        host=np.zeros((entries, profiles.HOST_VALUES)),
+        host=np.zeros((rows, HOST_SUMS + 1)),
         pairs=new_table(entries),
-        pair=np.zeros((entries, profiles.PAIR_VALUES)),
+        pair=np.zeros((rows, PAIR_MEANS + 3)),
         addresses=new_table(entries),
-        address=np.zeros((entries, profiles.IDENTITY_VALUES)),
-        address_mac=np.zeros(entries, np.uint64),
+        address=np.zeros((rows, 2)),
+        address_mac=np.zeros(rows, np.uint64),
         devices=new_table(entries),
-        device=np.zeros((entries, profiles.IDENTITY_VALUES)),
-        device_address=np.zeros(entries, np.uint64),
-        clock=np.full(2, -1, np.int64),
+        device=np.zeros((rows, 2)),
+        device_address=np.zeros(rows, np.uint64),
+        began_us=np.full(1, -1, np.int64),
     )
-    return Windows(time, count, usual)
+    return Windows(time, newest, usual)
 
 
-_TABLES: dict[str, tuple[tuple[str, str, int, tuple[str, ...]], ...]] = {
-    # part: (table, which bound, keys a flow can add, the arrays beside it)
-    "time": (
-        ("dsts", "queue", 1, ("dst_counts",)),
-        ("services", "queue", 1, ("service_counts",)),
-        ("pairs", "queue", 1, ("pair_counts",)),
-    ),
-    "count": (("dsts", "ring_dsts", 1, ("service", "src_port", "errors", "filled")),),
-    "profiles": (
-        ("hosts", "hosts", 2, ("host",)),
-        ("pairs", "pairs", 1, ("pair",)),
-        ("addresses", "identities", 2, ("address", "address_mac")),
-        ("devices", "identities", 1, ("device", "device_address")),
-    ),
-}
+def _wider(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
+    wide = np.zeros((rows, *array.shape[1:]), array.dtype)
+    wide[: len(array)] = array
+    return wide
 
 
-def make_room(windows: Windows, flows: int, bounds: Bounds) -> Windows:
-    """The same windows with room for that many more flows, up to their bounds; arrays that had to grow are new."""
-    parts = windows._asdict()
-    for part, tables in _TABLES.items():
-        fields = parts[part]._asdict()
-        for name, bound_name, keys, beside in tables:
-            bound = getattr(bounds, bound_name) + (2 if bound_name == "queue" else 0)
-            table: Table = fields[name]
-            entries = room_for(table, flows * keys, bound)
-            if entries > len(table.key):
-                fields[name] = grow(table, entries)
-                for array in beside:
-                    wider = np.zeros((entries, *fields[array].shape[1:]), fields[array].dtype)
-                    wider[: len(fields[array])] = fields[array]
-                    fields[array] = wider
-        parts[part] = type(parts[part])(**fields)
-    parts["time"] = _queue_room(parts["time"], flows, bounds.queue)
-    return Windows(**parts)
+def make_room(windows: Windows, bounds: Bounds) -> Windows:
+    """The same windows, with twice the room wherever the next flow may need it and the bounds allow it."""
+    parts = {part: fields._asdict() for part, fields in windows._asdict().items()}
+    most = limits(bounds)
+    for kept, bound in zip(TABLES, most, strict=False):
+        fields = parts[kept.part]
+        table: Table = fields[kept.field]
+        if crowded(table, ADDITIONS, bound):
+            entries = min(2 * (len(table.cells) - 1) + ADDITIONS, int(bound))
+            fields[kept.field] = grow(table, entries)
+            for name in kept.beside:
+                fields[name] = _wider(fields[name], entries + 1)
+    time = TimeWindow(**parts["time"])
+    head, length, overflowed = (int(value) for value in time.queued)
+    if length == len(time.queue) < most[-1]:
+        queue = _wider(np.roll(time.queue, -head, axis=0), min(2 * length, int(most[-1])))
+        time = time._replace(queue=queue, queued=np.array([0, length, overflowed], np.int64))
+    return Windows(time, CountWindow(**parts["newest"]), Profiles(**parts["profiles"]))
 
 
-def _queue_room(time: TimeWindow, flows: int, bound: int) -> TimeWindow:
-    head, length, overflowed = (int(value) for value in time.queue)
-    slots = min(bound, max(len(time.end_us), 1 << (length + flows - 1).bit_length() if length + flows > 1 else 1))
-    if slots <= len(time.end_us):
-        return time
-    places = (head + np.arange(length)) % len(time.end_us)
-    moved = {}
-    for name in ("end_us", "dst", "service", "errors"):
-        moved[name] = np.zeros(slots, getattr(time, name).dtype)
-        moved[name][:length] = getattr(time, name)[places]
-    return time._replace(queue=np.array([0, length, overflowed], np.int64), **moved)
+@compiled
+def _short_of_room(time: TimeWindow, newest: CountWindow, p: Profiles, most: npt.NDArray[np.int64]) -> bool:
+    return (
+        crowded(time.dsts, ADDITIONS, most[0])
+        or crowded(time.services, ADDITIONS, most[1])
+        or crowded(time.pairs, ADDITIONS, most[2])
+        or crowded(newest.dsts, ADDITIONS, most[3])
+        or crowded(p.hosts, ADDITIONS, most[4])
+        or crowded(p.pairs, ADDITIONS, most[5])
+        or crowded(p.addresses, ADDITIONS, most[6])
+        or crowded(p.devices, ADDITIONS, most[7])
+        or (time.queued[LENGTH] == len(time.queue) and len(time.queue) < most[8])
+    )
 
 
-@njit(cache=True)
-def _known(high: float, low: float, missing: float) -> float:
-    """The larger of two means of which either may be unknown (NaN)."""
-    if np.isnan(high):
-        return missing if np.isnan(low) else low
-    return high if np.isnan(low) else max(high, low)
+@compiled
+def _push_all(w: Windows, queue: npt.NDArray[np.int64], most: npt.NDArray[np.int64], first: int) -> int:
+    for row in range(first, len(queue)):
+        if _short_of_room(w.time, w.newest, w.profiles, most):
+            return row
+        push(w.time, queue[row, END_US], np.uint64(queue[row, DST]), np.uint64(queue[row, SERVICE]), queue[row, ERRORS])
+    return len(queue)
 
 
-@njit(cache=True)
-def advance(
-    w: Windows, r: Rows, order: npt.NDArray[np.int64], late: npt.NDArray[np.bool_], out: npt.NDArray[np.float64]
-) -> None:
-    """Take the flows r[order] through the windows, one after the other, and write their features into the rows of `out`.
+def refilled(windows: Windows, queue: npt.NDArray[np.int64]) -> Windows:
+    """Windows whose 2 s queue is empty, with these flows (k, 4) in it."""
+    most, done = limits(Bounds()), 0
+    while (done := _push_all(windows, queue, most, done)) < len(queue):
+        windows = make_room(windows, Bounds())
+    return windows
 
-    order (k,) int64: rows of r in the order of evaluation; late (k,): True where that flow only reads; out (k, WINDOW_FEATURES).
+
+@compiled
+def _either(one: float, other: float) -> float:
+    """The larger of two means, either of which may be unknown (NaN)."""
+    if np.isnan(one):
+        return other
+    return one if np.isnan(other) else max(one, other)
+
+
+@compiled
+def take_through(
+    w: Windows,
+    r: Rows,
+    order: npt.NDArray[np.int64],
+    late: npt.NDArray[np.bool_],
+    most: npt.NDArray[np.int64],
+    first: int,
+    scratch: npt.NDArray[np.float64],
+    out: npt.NDArray[np.float64],
+) -> int:
+    """Take the flows r[order[first:]] through the windows, one after the other, and write their features into the
+    rows of `out`.
+
+    order (k,): rows of r in the order of evaluation; late (k,): True where that flow only reads; scratch (3, 9); out
+    (k, WINDOW_FEATURES). Returns how far it came: k, or fewer where the windows must be given room first
+    (`make_room`).
     """
-    p = w.profiles
-    of_pair, of_host = np.zeros(9), np.zeros(6)
-    ends = np.zeros(2, np.uint64)
-    for k in range(len(order)):
-        i = order[k]
-        behind = late[k]
-        end_us = r.end_us[i]
-        if not behind and p.clock[0] < 0:
-            p.clock[0] = end_us
-        warm = warmth(p, end_us)
-        column = 0
-        time_features(w.time, end_us, r.dst[i], r.service[i], r.errors[i], behind, out[k, 0:9])
-        column = 9
-        count_features(w.count, r.dst[i], r.service[i], r.src_port[i], r.errors[i], behind, out[k, column : column + 10])
-        column += 10
+    time, newest, p = w.time, w.newest, w.profiles
+    of_pair, of_host, sums = scratch[0], scratch[1], scratch[2]
+    of_pair[4] = np.nan
+    for k in range(first, len(order)):
+        if _short_of_room(time, newest, p, most):
+            return k
+        i, behind = order[k], late[k]
+        end_us, src, dst = r.end_us[i], r.src[i], r.dst[i]
+        now_us = float(end_us)
+        if not behind and p.began_us[0] < 0:
+            p.began_us[0] = end_us
+        watched_us = max(float(end_us - p.began_us[0]), 0.0) if p.began_us[0] >= 0 else 0.0
+        warm = min(watched_us / WARM_US, 1.0)
+        time_features(time, end_us, dst, r.service[i], r.errors[i], behind, out[k, 0:TIME_FEATURES])
+        count_features(newest, dst, r.service[i], r.src_port[i], r.errors[i], behind, out[k, TIME_FEATURES:_HOST])
         packets = r.fwd_pkts[i] + r.rev_pkts[i]
         of_pair[0] = np.log1p(packets)
         of_pair[1] = np.log1p((r.fwd_bytes[i] + r.rev_bytes[i]) / max(packets, 1.0))
         of_pair[2] = np.log1p(r.duration_us[i])
-        of_pair[3] = np.log1p(_known(r.fwd_iat_us[i], r.rev_iat_us[i], np.nan))
+        of_pair[3] = np.log1p(_either(r.fwd_iat_us[i], r.rev_iat_us[i]))
         of_pair[5], of_pair[6] = r.fwd_ttl[i], r.rev_ttl[i]
         of_pair[7], of_pair[8] = np.log1p(r.fwd_window[i]), np.log1p(r.rev_window[i])
-        new_pair = pair_features(
-            p,
-            pair_key(r.src[i], r.dst[i], r.protocol[i]),
-            float(end_us),
-            of_pair,
-            behind,
-            warm,
-            out[k, column + 8 : column + 18],
-        )
+        key = pair_key(src, dst, r.protocol[i])
+        new = pair_features(p, key, now_us, of_pair, behind, watched_us, warm, out[k, _PAIR:_IDENTITY])
         grouped = r.dst_kind[i] != 0
         of_host[0] = 1.0
         of_host[1] = r.fwd_syn[i] + r.rev_syn[i]
         of_host[2] = r.fwd_rst[i] + r.rev_rst[i]
         of_host[3] = packets
         of_host[4] = 1.0 if not grouped and (r.fwd_pkts[i] == 0.0 or r.rev_pkts[i] == 0.0) else 0.0
-        of_host[5] = new_pair * warm
-        known = 0
-        if r.src_kind[i] == 0:
-            ends[known] = r.src[i]
-            known += 1
-        if not grouped:
-            ends[known] = r.dst[i]
-            known += 1
-        host_features(p, ends[:known], float(end_us), of_host, behind, warm, out[k, column : column + 8])
-        column += 18
-        identity = out[k, column : column + 4]
+        of_host[5] = warm if new else 0.0
+        host, identity = out[k, _HOST:_PAIR], out[k, _IDENTITY:]
+        host[:] = 0.0
         identity[:] = 0.0
+        if r.src_kind[i] == 0:
+            host_features(p, src, now_us, of_host, behind, warm, sums, host)
+        if not grouped and dst != src:
+            host_features(p, dst, now_us, of_host, behind, warm, sums, host)
         if r.protocol[i] < _NO_IP:
             several = r.mac_count[i] > 1.0
             if r.src_kind[i] == 0 and r.src_mac_known[i]:
-                bound_to(
-                    p.addresses, p.address, p.address_mac, r.src[i], r.src_mac[i], float(end_us), behind, several, identity[0:2]
-                )
-                bound_to(
-                    p.devices, p.device, p.device_address, r.src_mac[i], r.src[i], float(end_us), behind, False, identity[2:4]
-                )
+                mac = r.src_mac[i]
+                bound_to(p.addresses, p.address, p.address_mac, src, mac, now_us, behind, several, identity[0:2])
+                bound_to(p.devices, p.device, p.device_address, mac, src, now_us, behind, False, identity[2:4])
             if not grouped and r.dst_mac_known[i]:
-                bound_to(
-                    p.addresses, p.address, p.address_mac, r.dst[i], r.dst_mac[i], float(end_us), behind, several, identity[0:2]
-                )
-        if not behind:
-            p.clock[1] = max(p.clock[1], end_us)
+                mac = r.dst_mac[i]
+                bound_to(p.addresses, p.address, p.address_mac, dst, mac, now_us, behind, several, identity[0:2])
+    return len(order)
+
+
+def advance_windows(
+    windows: Windows, rows: Rows, order: npt.NDArray[np.int64], late: npt.NDArray[np.bool_], bounds: Bounds
+) -> tuple[Windows, npt.NDArray[np.float64]]:
+    """Windows after the flows rows[order], and their features (len(order), WINDOW_FEATURES) in that order.
+
+    late (len(order),): True where that flow only reads. The windows given are taken over.
+    """
+    out = np.empty((len(order), WINDOW_FEATURES), np.float64)
+    most, done, scratch = limits(bounds), 0, np.zeros((3, PAIR_MEANS))
+    while (done := take_through(windows, rows, order, late, most, done, scratch, out)) < len(order):
+        windows = make_room(windows, bounds)
+    return windows, out

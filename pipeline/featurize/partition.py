@@ -1,0 +1,180 @@
+"""One partition's featurize: several sensors' flows in, one features message out for each flows message.
+
+`seq` counts the messages; the frontier is the lowest raw position still waiting in any of the partition's sensors.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import RefusedState
+from pipeline.featurize.feature_set import FEATURE_SET
+from pipeline.featurize.kdd import OVERFLOWED
+from pipeline.featurize.order import NO_WATERMARK
+from pipeline.featurize.sensor import SensorState, advance, rows_at
+from pipeline.featurize.snapshot import restore as restore_sensor
+from pipeline.featurize.snapshot import snapshot as snapshot_sensor
+from pipeline.featurize.tables import EVICTED
+from pipeline.featurize.windows import TABLES
+from schemas.fields import arrow_schema
+
+SensorName = tuple[str, str]
+
+MAGIC = b"FOREBAY-PARTITION-1\n"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """The sensors heard of since their last end of source, by (site, sensor), and the number of the next message."""
+
+    sensors: Mapping[SensorName, SensorState]
+    seq: int
+
+    @classmethod
+    def empty(cls) -> "PartitionState":
+        """The state before the first message."""
+        return cls({}, 0)
+
+
+def _by_sensor(flows: pa.RecordBatch) -> dict[SensorName, pa.RecordBatch]:
+    """The rows of each sensor, in raw order."""
+    if len(flows) == 0:
+        return {}
+    codes, names = [], []
+    for column in ("site", "sensor"):
+        coded = flows.column(column).dictionary_encode()
+        codes.append(coded.indices.to_numpy())
+        names.append(coded.dictionary.to_pylist())
+    together = codes[0].astype(np.int64) * len(names[1]) + codes[1]
+    found = np.unique(together)
+    parts = {}
+    for code in found:
+        places = np.flatnonzero(together == code) if len(found) > 1 else np.arange(len(flows))
+        parts[(names[0][code // len(names[1])], names[1][code % len(names[1])])] = rows_at(flows, places)
+    return parts
+
+
+def frontier(state: PartitionState) -> list[int] | None:
+    """[offset, index] of the lowest raw position that waits, or None."""
+    lowest: list[tuple[int, int]] = []
+    for sensor in state.sensors.values():
+        if len(sensor.waiting):
+            offsets = sensor.waiting.column("raw_offset").to_numpy()
+            offset = int(offsets.min())
+            indices = sensor.waiting.column("raw_index").to_numpy()[offsets == offset]
+            lowest.append((offset, int(indices.min())))
+    return list(min(lowest)) if lowest else None
+
+
+def advance_partition(
+    state: PartitionState,
+    flows: pa.RecordBatch,
+    meta: Mapping[str, Any],
+    lateness_of: Callable[[str], int],
+) -> tuple[PartitionState, pa.RecordBatch, dict[str, Any]]:
+    """Take one flows message through its sensors.
+
+    Parameters
+    ----------
+    state
+        What the partition's earlier messages left; it is taken over.
+    flows, meta
+        The message's batch (`flow` schema, in raw order) and its facts: raw_partition, last, ended; and flows_offset,
+        its offset.
+    lateness_of
+        Lateness in us of a site.
+
+    Returns
+    -------
+    The new state, the features message's batch, and its facts. Rows: on-time flows of all sensors, sensors in name
+    order, each in event-time order; late flows after them, in raw order.
+    """
+    ended: list[SensorName] = [(site, sensor) for site, sensor in meta["ended"]]
+    batches = _by_sensor(flows)
+    sensors = dict(state.sensors)
+    nothing = flows.slice(0, 0)
+    out = []
+    for name in sorted({*batches, *ended}):
+        site, _ = name
+        before = sensors.pop(name, None) or SensorState.empty()
+        after, rows = advance(before, batches.get(name, nothing), name in ended, lateness_of(site))
+        out.append(rows)
+        if name not in ended:
+            sensors[name] = after
+    watermarks = [
+        [*name, sensors[name].latest_us - lateness_of(name[0])]
+        for name in sorted(sensors)
+        if sensors[name].latest_us > NO_WATERMARK
+    ]
+    after_all = PartitionState({name: sensors[name] for name in sorted(sensors)}, state.seq + 1)
+    facts = {
+        "seq": state.seq,
+        "raw_partition": meta["raw_partition"],
+        "flows_offset": meta["flows_offset"],
+        "feature_set": FEATURE_SET.name,
+        "feature_hash": FEATURE_SET.hash,
+        "frontier": frontier(after_all),
+        "through": list(meta["last"]),
+        "watermarks": watermarks,
+        "ended": [list(name) for name in sorted(ended)],
+    }
+    return after_all, _together(out), facts
+
+
+def _together(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """On-time rows of all batches in turn, then their late rows in raw order."""
+    schema = arrow_schema("features", FEATURE_SET.width)
+    if not batches:
+        return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+    rows = pa.concat_batches(batches) if len(batches) > 1 else batches[0]
+    late = pc.greater(rows.column("late_by_us"), 0).to_numpy(zero_copy_only=False)
+    if len(batches) == 1 or not late.any():
+        return rows
+    places = np.flatnonzero(late)
+    keys = [rows.column(name).to_numpy()[places] for name in ("raw_index", "raw_offset")]
+    return rows.take(pa.array(np.concatenate((np.flatnonzero(~late), places[np.lexsort(keys)]))))
+
+
+def evicted(state: PartitionState) -> dict[str, int]:
+    """What each bounded table has turned out in the partition's present sensors, since their last end of source."""
+    totals = {f"{kept.part}.{kept.field}": 0 for kept in TABLES} | {"time.queue": 0}
+    for sensor in state.sensors.values():
+        for kept in TABLES:
+            table = getattr(getattr(sensor.windows, kept.part), kept.field)
+            totals[f"{kept.part}.{kept.field}"] += int(table.cells[0, EVICTED])
+        totals["time.queue"] += int(sensor.windows.time.queued[OVERFLOWED])
+    return totals
+
+
+def snapshot(state: PartitionState) -> bytes:
+    """The state as bytes: a line of JSON (sequence number; site, sensor and size of each part), then the sensors'
+    snapshots.
+    """
+    parts = {name: snapshot_sensor(sensor) for name, sensor in state.sensors.items()}
+    header = {"seq": state.seq, "sensors": [[*name, len(part)] for name, part in parts.items()]}
+    return MAGIC + json.dumps(header, separators=(",", ":")).encode() + b"\n" + b"".join(parts.values())
+
+
+def restore(saved: bytes) -> PartitionState:
+    """The state in `saved`; raises RefusedState where the bytes are none, or are of another feature set."""
+    head, newline, rest = saved[len(MAGIC) :].partition(b"\n")
+    try:
+        header = json.loads(head)
+        seq, listed = header["seq"], [(str(site), str(sensor), int(size)) for site, sensor, size in header["sensors"]]
+    except (ValueError, KeyError, TypeError) as error:
+        header, listed, seq = None, [], error
+    if header is None or not newline or not saved.startswith(MAGIC) or sum(size for *_, size in listed) != len(rest):
+        raise RefusedState(
+            f"partition state of {len(saved)} bytes: got {saved[:40]!r}, expected a whole snapshot; "
+            "restore an older one, or start with empty state and replay"
+        )
+    sensors, start = {}, 0
+    for site, sensor, size in listed:
+        sensors[(site, sensor)] = restore_sensor(rest[start : start + size])
+        start += size
+    return PartitionState(sensors, int(seq))
