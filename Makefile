@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 2
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types test-unit test-integration bench lock lock-check clean distclean
+.PHONY: help setup demo test check lint types test-unit test-integration bench lock lock-check docs clean distclean
 
 help: ## This list
 	@printf 'Forebay: flow records in, graded and explained alerts out.\n\n'
@@ -58,6 +58,9 @@ lock: $(STAMP) ## Resolve requirements/*.in anew into pinned, hashed *.txt (UPGR
 
 lock-check: $(STAMP) ## Fail if a *.txt no longer fits its *.in
 	@$(PYTEST) tests/contract/test_requirements.py
+
+docs: $(STAMP) ## Write the tables of docs/ anew from code and schemas
+	@$(BIN)/python -m tests.docs.tables
 
 clean: ## Remove caches and what runs left in var/
 	@rm -rf var build .mypy_cache .ruff_cache .pytest_cache .hypothesis .numba_cache *.egg-info

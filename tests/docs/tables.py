@@ -1,0 +1,185 @@
+"""The tables in docs/ that are made from code and schemas: `make docs` writes them, a test compares.
+
+A table stands between `<!-- table: NAME (make docs) -->` and `<!-- end -->`.
+"""
+
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import PydanticUndefined
+from typer.main import get_command
+
+from pipeline import errors
+from pipeline.cli.main import NOUNS
+from pipeline.featurize.feature_set import FEATURE_SET
+from pipeline.ingest.reasons import REASONS
+from pipeline.settings import Settings
+from schemas import fields
+from schemas.topics import topics
+from tests.contract.tree import ROOT
+
+PLACE = re.compile(r"(<!-- table: ([a-z -]+) \(make docs\) -->\n).*?(<!-- end -->)", re.DOTALL)
+DAY_MS = 86_400_000
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(_cell(value) for value in line) + " |\n" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _code(value: object) -> str:
+    return f"`{value}`" if value not in ("", None) else ""
+
+
+def settings() -> str:
+    """Every setting: its variable, its default, what it is."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = "" if default is PydanticUndefined or default in ("", {}, None) else default
+        rows.append((_code(f"FOREBAY_{name.upper()}"), _code(shown), field.description or ""))
+    return _table(("variable", "default", "meaning"), rows)
+
+
+def commands() -> str:
+    """Every command, with the first line of its help."""
+
+    def walk(words: list[str], command: Any) -> Iterator[tuple[str, str]]:
+        verbs = getattr(command, "commands", {})
+        if not verbs:
+            arguments = [f"{one.name.upper()}" for one in command.params if one.param_type_name == "argument"]
+            first = (command.help or "").strip().splitlines()[0]
+            yield _code(" ".join(["forebay", *words, *arguments])), first
+        for name, verb in verbs.items():
+            yield from walk([*words, name], verb)
+
+    rows = [
+        row for noun in NOUNS for row in walk([noun], get_command(importlib.import_module(f"pipeline.cli.{noun}").app))
+    ]
+    return _table(("command", "what it does"), rows)
+
+
+def exit_codes() -> str:
+    """What each exit code says."""
+    rows: list[tuple[object, str]] = [(0, "fine")]
+    kinds = [value for value in vars(errors).values() if isinstance(value, type)]
+    for code in sorted({kind.exit_code for kind in kinds if issubclass(kind, errors.ForebayError)}):
+        texts = [
+            (kind.__doc__ or "").strip()
+            for kind in kinds
+            if issubclass(kind, errors.ForebayError) and kind.exit_code == code and kind is not errors.ForebayError
+        ]
+        rows.append((code, " ".join(texts)))
+    rows.append((130, "Stopped by a second signal before the work at hand was finished."))
+    return _table(("exit code", "meaning"), rows)
+
+
+def topic_table() -> str:
+    """Every topic: its key, schema, keeping, writer and readers."""
+    rows = [
+        (
+            _code(one.name),
+            one.key,
+            one.schema,
+            "as many as `FOREBAY_PARTITIONS`" if one.partitions == "data" else 1,
+            "compacted" if one.compacted else "for ever" if one.retention_ms < 0 else f"{one.retention_ms // DAY_MS} d",
+            one.writer,
+            ", ".join(one.readers),
+        )
+        for one in topics().values()
+    ]
+    return _table(("topic", "key", "value", "partitions", "kept", "writer", "readers"), rows)
+
+
+def _range(field: fields.Field) -> str:
+    if field.enum:
+        return ", ".join(field.enum)
+    if field.min is None and field.max is None:
+        return ""
+    return f"{'' if field.min is None else field.min} … {'' if field.max is None else field.max}"
+
+
+def _fields(own: Iterable[fields.Field]) -> str:
+    rows = [(_code(one.name), one.type + ("?" if one.null else ""), one.unit, _range(one), one.doc) for one in own]
+    return _table(("field", "type", "unit", "range", "meaning"), rows)
+
+
+def flow() -> str:
+    """The flow schema with each source's field."""
+    rows = []
+    for one in fields.load("flow").fields:
+        sources = dict(one.sources)
+        rows.append(
+            (
+                _code(one.name),
+                one.type + ("?" if one.null else ""),
+                one.unit,
+                _range(one),
+                one.ipfix or "",
+                *(_source(sources.get(source)) for source in fields.SOURCES),
+                one.doc,
+            )
+        )
+    return _table(("field", "type", "unit", "range", "IPFIX", "Zeek", "Suricata", "ICSFlow", "meaning"), rows)
+
+
+def _source(text: str | None) -> str:
+    if text in (None, "-"):
+        return "–"
+    return text if text == "derived" else _code(str(text).lstrip("="))
+
+
+def _own_fields(name: str, inherited: str) -> str:
+    known = {one.name for one in fields.load(inherited).fields}
+    return _fields(one for one in fields.load(name).fields if one.name not in known)
+
+
+def feature_set() -> str:
+    """The features, in the order of the matrix's columns."""
+    rows = [
+        (number, _code(one.name), one.group, one.unit, one.label) for number, one in enumerate(FEATURE_SET.features)
+    ]
+    head = f"Feature set `{FEATURE_SET.name}`, {FEATURE_SET.width} features, hash `{FEATURE_SET.hash[:16]}…`.\n\n"
+    return head + _table(("column", "feature", "group", "unit", "in words"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "commands": commands,
+    "exit codes": exit_codes,
+    "topics": topic_table,
+    "flow": flow,
+    "reject": lambda: _fields(fields.load("reject").fields),
+    "features": lambda: _own_fields("features", "flow"),
+    "scored": lambda: _own_fields("scored", "features"),
+    "feature set": feature_set,
+    "reasons": lambda: _table(
+        ("reason", "expected"), [(_code(code), expected) for code, expected in REASONS.items() if code]
+    ),
+}
+
+
+def pages() -> list[Path]:
+    """The pages that hold tables."""
+    return [path for path in sorted((ROOT / "docs").rglob("*.md")) if PLACE.search(path.read_text(encoding="utf-8"))]
+
+
+def brought_up_to_date(text: str) -> str:
+    """A page with its tables made anew."""
+    return PLACE.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}", text)
+
+
+if __name__ == "__main__":
+    for page in pages():
+        before = page.read_text(encoding="utf-8")
+        after = brought_up_to_date(before)
+        page.write_text(after, encoding="utf-8")
+        sys.stdout.write(f"{page.relative_to(ROOT)}: {'unchanged' if after == before else 'written'}\n")

@@ -1,0 +1,84 @@
+"""The docs say what the code does: tables, metrics, links, commands and settings named in the text."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.main import NOUNS
+from pipeline.settings import Settings
+from tests.contract.tree import ROOT, modules, own_files, relative
+from tests.docs.tables import PLACE, TABLES, brought_up_to_date, commands, pages
+
+PAGES = [path for path in own_files() if path.suffix == ".md" and "ocsf" not in path.parts]
+# Read by the command itself or by `make`, not settings of the application.
+OTHER_VARIABLES = {"FOREBAY_CONFIG", "FOREBAY_CACHE", "FOREBAY_TEST_DATA", "FOREBAY_SECURITY"}
+KINDS = {"count": "counter", "gauge": "gauge", "observe": "histogram"}
+
+
+@pytest.mark.parametrize("page", pages(), ids=relative)
+def test_tables_are_up_to_date(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text == brought_up_to_date(text), "run `make docs`"
+
+
+def test_every_table_stands_somewhere() -> None:
+    placed = {found[2] for page in pages() for found in PLACE.finditer(page.read_text(encoding="utf-8"))}
+    assert placed == set(TABLES)
+
+
+def exported() -> dict[str, set[str]]:
+    """Metric -> kinds, from every call that names one."""
+    found: dict[str, set[str]] = {}
+    for module in modules("pipeline"):
+        for node in ast.walk(module.tree):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+                continue
+            name = node.args[0]
+            value = name.value if node.func.attr in KINDS and isinstance(name, ast.Constant) else ""
+            if isinstance(value, str) and re.fullmatch(r"(forebay|messaging)_[a-z_]+", value):
+                found.setdefault(value, set()).add(KINDS[node.func.attr])
+    return found
+
+
+def test_every_metric_is_documented() -> None:
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    documented = {
+        name: kind
+        for name, kind in re.findall(r"^\| `((?:forebay|messaging)_[a-z_]+)` \| (\w+) \|", text, re.MULTILINE)
+    }
+    found = exported()
+    assert len(found) > 20
+    assert all(len(kinds) == 1 for kinds in found.values()), "one name, one kind"
+    made = {f"{name}_total" if "counter" in kinds else name: next(iter(kinds)) for name, kinds in found.items()}
+    assert documented == made
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{relative(page)} links to {target}"
+
+
+def test_commands_and_settings_in_the_text_exist() -> None:
+    known = {" ".join(row.split()[:3]) for row in re.findall(r"`(forebay [^`]+)`", commands())}
+    scanned, broken = [], []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for command in re.findall(r"`(forebay [a-z][^`\n]*)`", text):
+            words = command.split()
+            scanned.append(command)
+            noun = words[1].split("|")[0]
+            verb = words[2].split("|")[0] if len(words) > 2 else ""
+            names_a_verb = verb.isalpha() and verb.islower() and f"forebay {noun}" not in known
+            if noun not in NOUNS or (names_a_verb and f"forebay {noun} {verb}" not in known):
+                broken.append(f"{relative(page)}: {command}")
+        for variable in re.findall(r"\bFOREBAY_[A-Z_]+\b", text):
+            scanned.append(variable)
+            name = variable.removeprefix("FOREBAY_").lower()
+            if variable not in OTHER_VARIABLES and name not in Settings.model_fields:
+                broken.append(f"{relative(page)}: {variable}")
+    assert len(scanned) > 20
+    assert not broken
