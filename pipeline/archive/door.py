@@ -66,6 +66,7 @@ class Door:
         )
         try:
             while not stop.requested:
+                self._telemetry.beat()
                 for message in self._consumer.consume(MESSAGES_A_TURN, 0.2):
                     self._offer(message)
                 for owned in list(self._owned.values()):
@@ -98,6 +99,7 @@ class Door:
             self._owned[partition] = Owned(archive)
             positions += start_positions(archive.progress, partition, self._archive_topic, self._rejects_topic)
         consumer.assign(positions)
+        self._telemetry.ready()
         self._log.info(
             "ready",
             partitions=sorted(self._owned),

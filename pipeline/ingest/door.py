@@ -150,9 +150,11 @@ def run(settings: Settings) -> None:
         consumer.subscribe([settings.topics.raw], on_assign=door.assignment.gained, on_revoke=door.assignment.lost)
         announced: set[int] = set()
         while not stop.requested:
+            telemetry.beat()
             received = receive(door)
             if door.assignment.held != announced:
                 announced = set(door.assignment.held)
+                telemetry.ready(bool(announced))
                 log(ROOM).info("ready", partitions=sorted(announced), metrics_port=telemetry.metrics_port)
             # What follows a portion that has to be read again is read again too.
             all(process(door, portion) for portion in portions(received))
