@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -78,6 +79,57 @@ def check(
         print_summary(decoded)
         print_rejects(decoded)
     emit(counts(decoded, late))
+
+
+Out = Annotated[Path | None, typer.Option("--out", help="Parquet file: one row per accepted record.")]
+
+
+@app.command()
+def features(
+    file: File,
+    out: Annotated[Path, typer.Option("--out", help="Parquet file: one row per accepted record.")],
+    format_name: Format = None,
+    site: Site = "default",
+    sensor: Sensor = None,
+    arrival_order: ArrivalOrder = False,
+    json: Json = False,
+) -> None:
+    """Compute the features of a file's flows, without Kafka: the functions the live flow runs."""
+    from pipeline.featurize.feature_set import FEATURE_SET
+    from pipeline.offline import flow_file
+
+    done = flow_file.featurize(decode(file, format_name, site, sensor, arrival_order), load_settings())
+    flow_file.write_parquet(done.on_time, out)
+    say(f"{done.on_time.num_rows:,} flows with {len(FEATURE_SET.names)} features in {out}", quiet=json)
+    emit(counts(done.decoded, done.late))
+
+
+@app.command()
+def score(
+    file: File,
+    out: Out = None,
+    format_name: Format = None,
+    site: Site = "default",
+    sensor: Sensor = None,
+    arrival_order: ArrivalOrder = False,
+    model: Annotated[str | None, typer.Option(help="Id in the registry, or a folder; else the shipped one.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    json: Json = False,
+) -> None:
+    """Score a file's flows and group the suspects into incidents, without Kafka."""
+    from pipeline.alert.lines import line
+    from pipeline.offline import flow_file
+
+    settings = load_settings(model=model, device=device)
+    decoded = decode(file, format_name, site, sensor, arrival_order)
+    done = flow_file.score(flow_file.featurize(decoded, settings), settings)
+    if out is not None:
+        flow_file.write_parquet(done.on_time, out)
+    for incident in done.incidents:
+        say(line(incident), quiet=json)
+    flows = f"{done.rows.num_rows:,} flows, {done.suspects:,} suspects, {len(done.incidents)} incidents"
+    say(flows + (f"; scores in {out}" if out else ""), quiet=json)
+    emit(counts(decoded, done.late, done.suspects, len(done.incidents)))
 
 
 @app.command()

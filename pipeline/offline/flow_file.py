@@ -1,9 +1,8 @@
 """A file in, features, scores and alerts out, without Kafka: the rooms' own functions, composed."""
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +11,9 @@ import pyarrow.parquet as pq
 
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.sensor import featurize_file_rows
-from pipeline.ingest.offline_rows import Decoded, decode_file
+from pipeline.ingest.offline_rows import Decoded
 from pipeline.settings import Settings
 from pipeline.wire import batches
-
-if TYPE_CHECKING:
-    from models.score import Scorer
 
 NO_ROWS = batches.empty("features", FEATURE_SET.width)
 
@@ -36,33 +32,17 @@ class FlowFile:
         kept = self.rows.filter(pc.equal(self.rows.column("late_by_us"), 0))
         return kept.take(pc.sort_indices(kept.column("source_record")))
 
-    def counts(self) -> dict[str, int]:
-        """The last line of stdout: `accepted + rejected + late = read`."""
-        late = int(pc.sum(pc.greater(self.rows.column("late_by_us"), 0)).as_py() or 0)
-        scored = "suspect" in self.rows.schema.names
-        return {
-            "read": self.decoded.records,
-            "accepted": self.rows.num_rows - late,
-            "rejected": self.decoded.rejects.num_rows,
-            "late": late,
-            "suspects": int(pc.sum(self.rows.column("suspect")).as_py() or 0) if scored else 0,
-            "incidents": len(self.incidents),
-        }
+    @property
+    def late(self) -> int:
+        """How many records came later than the site's lateness allows."""
+        return int(pc.sum(pc.greater(self.rows.column("late_by_us"), 0)).as_py() or 0)
 
-
-def read(
-    path: str, settings: Settings, content_type: str | None, site: str, sensor: str | None, arrival_order: bool
-) -> Decoded:
-    """Decode a file as ingest would; `-` is standard input."""
-    return decode_file(
-        path if path == "-" else Path(path),
-        content_type=content_type,
-        site=site,
-        sensor=sensor,
-        arrival_order=arrival_order,
-        ingest_ts_us=time.time_ns() // 1_000,
-        max_future_us=settings.max_future_us,
-    )
+    @property
+    def suspects(self) -> int:
+        """How many records the model finds suspect; 0 where none has seen them."""
+        if "suspect" not in self.rows.schema.names:
+            return 0
+        return int(pc.sum(self.rows.column("suspect")).as_py() or 0)
 
 
 def featurize(decoded: Decoded, settings: Settings) -> FlowFile:
@@ -72,14 +52,18 @@ def featurize(decoded: Decoded, settings: Settings) -> FlowFile:
     return FlowFile(decoded, featurize_file_rows(decoded.flows, settings.lateness_of(decoded.site)))
 
 
-def score(file: FlowFile, scorer: "Scorer") -> FlowFile:
+def score(file: FlowFile, settings: Settings) -> FlowFile:
     """The same with scores, classes and p-values, and the incidents the suspects make."""
     from pipeline.alert.explain import read_baseline
     from pipeline.alert.incidents import incidents_of
-    from pipeline.score.scored import scored_rows
+    from pipeline.score.promotions import Ledger
+    from pipeline.score.scoring import Shelf, choose_device, score_batches
 
-    rows = scored_rows(file.rows, scorer)
-    baseline = read_baseline(scorer.manifest)
+    device, _ = choose_device(settings.device)
+    shelf = Shelf(settings.model, settings.registry_uri, device)
+    shelf.first.model.expect_features(FEATURE_SET.name, FEATURE_SET.hash)
+    [rows] = score_batches([file.rows], Ledger(1), shelf)
+    baseline = read_baseline(shelf.first.manifest)
     return replace(file, rows=rows, incidents=tuple(incidents_of([rows], baseline_of=lambda _model: baseline)))
 
 

@@ -40,7 +40,7 @@ def watermark_us(settings: Settings) -> int:
         for partition in range(settings.partitions):
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
             # The last offsets of a transactional topic are markers: read a short tail.
-            for payload in _read(consumer, TopicPartition(topic, partition, max(low, high - 20)), high):
+            for payload in read_to_end(consumer, TopicPartition(topic, partition, max(low, high - 20)), high):
                 _, meta = batches.decode(payload, "scored")
                 highest = max([highest, *(mark[2] for mark in meta["watermarks"] if mark[2] is not None)])
         return highest
@@ -54,12 +54,12 @@ def records(settings: Settings) -> list[dict[str, Any]]:
     try:
         topic = settings.topics.models
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
-        return [orjson.loads(payload) for payload in _read(consumer, TopicPartition(topic, 0, low), high)]
+        return [orjson.loads(payload) for payload in read_to_end(consumer, TopicPartition(topic, 0, low), high)]
     finally:
         consumer.close()
 
 
-def _read(consumer: Consumer, start: TopicPartition, end: int, idle_s: float = 5.0) -> Iterator[bytes]:
+def read_to_end(consumer: Consumer, start: TopicPartition, end: int, idle_s: float = 5.0) -> Iterator[bytes]:
     """Payloads from `start` to the offset `end`; markers and aborted messages count as read."""
     if start.offset >= end:
         return
@@ -75,6 +75,19 @@ def _read(consumer: Consumer, start: TopicPartition, end: int, idle_s: float = 5
         [position] = consumer.position([start])
         if position.offset >= end:
             return
+
+
+def current(settings: Settings) -> str:
+    """Id of the model of the latest promotion that every partition has accepted; empty where there is none."""
+    votes: dict[str, set[int]] = {}
+    holding = ""
+    for record in records(settings):
+        if record.get("kind") == "acceptance":
+            accepted = votes.setdefault(record["promotion"], set())
+            accepted.add(record["partition"])
+            if len(accepted) == record["partitions"]:
+                holding = record["model"]
+    return holding
 
 
 def promote(
