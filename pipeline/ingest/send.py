@@ -26,6 +26,7 @@ NAP_S = 0.01
 FLUSH_S = 30.0
 
 Progress = Callable[[int], None]
+Headers = list[tuple[str, str | bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +104,23 @@ def send(
         due_s = np.zeros(len(firsts))
     producer = clients.producer(settings, "send", **{"linger.ms": 5 if plan.speed else 50})
     deliveries = Deliveries()
+    output = _Output(settings, producer, deliveries, source, plan)
     at = 0
     while at < len(firsts) and not stop.requested and deliveries.error is None:
         if not _wait(producer, stop, started + float(due_s[at])):
             break
         with telemetry.span("send raw", sensor=f"{plan.site}/{plan.sensor}") as span:
-            headers = _headers(source, plan, span.traceparent)
             until, last = time.monotonic() + SPAN_S, min(at + SPAN_MESSAGES, len(firsts))
             while at < last and not stop.requested and time.monotonic() < until and deliveries.error is None:
                 ready = min(last, int(np.searchsorted(due_s, time.monotonic() - started, "right")))
-                for first in firsts[at:ready].tolist():
-                    _produce(settings, producer, deliveries, source, plan, first, headers)
+                output.produce(firsts[at:ready].tolist(), span.traceparent)
                 at = max(at, ready)
                 progress(deliveries.records)
                 if at < last:
                     _wait(producer, stop, min(until, started + float(due_s[at])))
     finished = at >= len(firsts) and not stop.requested and deliveries.error is None
     if finished:
-        _mark(settings, producer, plan, len(source.records))
+        output.mark()
     left = producer.flush(FLUSH_S)
     progress(deliveries.records)
     if deliveries.error is not None or left:
@@ -143,61 +143,51 @@ def _wait(producer: Producer, stop: Stop, until: float) -> bool:
     return False
 
 
-def _headers(source: SourceFile, plan: Plan, traceparent: str) -> list[tuple[str, bytes]]:
-    headers = [
-        (raw.CONTENT_TYPE_HEADER, source.content_type.encode()),
-        (raw.SITE_HEADER, plan.site.encode()),
-        (raw.SENSOR_HEADER, plan.sensor.encode()),
-        (TRACEPARENT_HEADER, traceparent.encode()),
-    ]
-    if source.columns:
-        headers.append((raw.COLUMNS_HEADER, orjson.dumps(source.columns)))
-    return headers
+class _Output:
+    """One file's way into `raw`."""
 
-
-def _produce(
-    settings: Settings,
-    producer: Producer,
-    deliveries: Deliveries,
-    source: SourceFile,
-    plan: Plan,
-    first: int,
-    headers: list[tuple[str, bytes]],
-) -> None:
-    """Produce one message; where the local queue is full, let the client empty it."""
-    records = source.records[first : first + plan.pack]
-    numbers = source.numbers[first : first + plan.pack].astype("<u8").tobytes()
-    while True:
-        try:
-            producer.produce(
-                settings.topics.raw,
-                b"\n".join(records),
-                key=f"{plan.site}/{plan.sensor}",
-                headers=[*headers, (raw.SOURCE_RECORDS_HEADER, numbers)],
-                on_delivery=deliveries.of(len(records)),
-            )
-            producer.poll(0)
-            return
-        except BufferError:
-            producer.poll(0.05)
-        except KafkaException as error:
-            # Larger than a message may be: the records' own fault, and no reason to lose the rest.
-            raise Failed(
-                f"record {source.numbers[first]}: got {sum(map(len, records))} bytes and {error.args[0]}, "
-                "expected a message that Kafka takes; a smaller --pack helps where records are many"
-            ) from error
-
-
-def _mark(settings: Settings, producer: Producer, plan: Plan, records: int) -> None:
-    """The end-of-source mark: everything of this sensor has been sent."""
-    producer.produce(
-        settings.topics.raw,
-        b"",
-        key=f"{plan.site}/{plan.sensor}",
-        headers=[
-            (raw.CONTENT_TYPE_HEADER, raw.END_OF_SOURCE.encode()),
+    def __init__(self, settings: Settings, producer: Producer, deliveries: Deliveries, source: SourceFile, plan: Plan):
+        self.producer = producer
+        self.deliveries = deliveries
+        self.topic = settings.topics.raw
+        self.key = f"{plan.site}/{plan.sensor}"
+        self.records = source.records
+        self.numbers = source.numbers.astype("<u8").tobytes()
+        self.pack = plan.pack
+        self.origin: Headers = [
             (raw.SITE_HEADER, plan.site.encode()),
             (raw.SENSOR_HEADER, plan.sensor.encode()),
-            (raw.RECORDS_HEADER, str(records).encode()),
-        ],
-    )
+        ]
+        self.facts: Headers = [(raw.CONTENT_TYPE_HEADER, source.content_type.encode()), *self.origin]
+        if source.columns:
+            self.facts.append((raw.COLUMNS_HEADER, orjson.dumps(source.columns)))
+
+    def produce(self, firsts: list[int], traceparent: str) -> None:
+        """Produce the messages that begin with these records; where the local queue is full, let it empty."""
+        facts: Headers = [*self.facts, (TRACEPARENT_HEADER, traceparent.encode())]
+        whole = self.deliveries.of(self.pack)
+        for first in firsts:
+            records = self.records[first : first + self.pack]
+            headers: Headers = [*facts, (raw.SOURCE_RECORDS_HEADER, self.numbers[8 * first : 8 * (first + self.pack)])]
+            delivered = whole if len(records) == self.pack else self.deliveries.of(len(records))
+            while True:
+                try:
+                    self.producer.produce(
+                        self.topic, b"\n".join(records), key=self.key, headers=headers, on_delivery=delivered
+                    )
+                    break
+                except BufferError:
+                    self.producer.poll(0.05)
+                except KafkaException as error:
+                    raise Failed(
+                        f"record {first}: got a message of {sum(map(len, records))} bytes ({error.args[0]}), "
+                        "expected one that Kafka takes; a smaller --pack helps where records are many"
+                    ) from error
+            if first & 255 == 0:
+                self.producer.poll(0)
+
+    def mark(self) -> None:
+        """The end-of-source mark: everything of this sensor has been sent."""
+        headers: Headers = [(raw.CONTENT_TYPE_HEADER, raw.END_OF_SOURCE.encode()), *self.origin]
+        headers.append((raw.RECORDS_HEADER, str(len(self.records)).encode()))
+        self.producer.produce(self.topic, b"", key=self.key, headers=headers)
