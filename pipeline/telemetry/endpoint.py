@@ -11,8 +11,9 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from pipeline.errors import Misconfigured
 
-# A loop that has not come round for this long hangs; a poll of Kafka returns after a second at most.
-SILENT_AFTER_S = 60.0
+# A loop that has not come round for this long hangs. Longer than any wait for Kafka that a room allows itself (60 s, a
+# few of them in a row): a broker's outage must not look like a room's.
+SILENT_AFTER_S = 300.0
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -72,7 +73,7 @@ class Endpoint:
         if path == "/metrics":
             return self._metrics(environ, start_response)  # type: ignore[no-any-return]
         if path == "/livez":
-            return _say(start_response, self._health.alive, "alive", "the loop has not turned for a minute")
+            return _say(start_response, self._health.alive, "alive", "the loop has not turned for five minutes")
         if path == "/readyz":
             return _say(start_response, self._health.ready, "ready", "no partitions yet")
         return _say(start_response, False, "", "ask for /metrics, /livez or /readyz", otherwise="404 Not Found")

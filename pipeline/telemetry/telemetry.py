@@ -154,7 +154,7 @@ class Telemetry:
         return metric.labels(**labels)
 
     def beat(self) -> None:
-        """Say that the room's loop came round: `/livez` fails a minute after the last time."""
+        """Say that the room's loop came round: `/livez` fails five minutes after the last time."""
         self.health.beat()
 
     def ready(self, now: bool = True) -> None:

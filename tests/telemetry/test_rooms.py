@@ -1,0 +1,23 @@
+"""Every room says when it is ready and that it is alive: the probes of k8s/ ask for both."""
+
+import ast
+
+import pytest
+
+from tests.contract.tree import ROOMS, modules
+
+# Featurize and alert run in the shell around Faust, which says it for them.
+SAYS_IT = {room: f"pipeline.{room}.door" for room in ROOMS} | dict.fromkeys(
+    ("featurize", "alert"), "pipeline.faust.worker"
+)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_is_ready_and_alive(room: str) -> None:
+    (module,) = [module for module in modules("pipeline") if module.name == SAYS_IT[room]]
+    calls = {
+        node.func.attr
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    assert {"ready", "beat"} <= calls
