@@ -93,9 +93,11 @@ class Worker(Generic[State]):
         starting = asyncio.ensure_future(self._app.start())
         ready = False
         while not (self._stop.requested or self._failure()):
+            self._telemetry.beat()
             await asyncio.sleep(LOOK_EVERY_S)
             if starting.done() and not starting.exception() and not ready:
                 ready = True
+                self._telemetry.ready()
                 self._log.info(
                     "ready", partitions=sorted(self._partitions.positions), metrics_port=self._telemetry.metrics_port
                 )

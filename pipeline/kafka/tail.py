@@ -3,11 +3,19 @@
 import time
 from collections.abc import Iterable, Iterator
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # its types do not say that it exports it
 
 from pipeline.errors import Failed
-from pipeline.kafka.clients import admin
+from pipeline.kafka.clients import admin, reader
 from pipeline.settings import Settings
 
 # A reader given to `read_to` needs this: only the end of a partition tells where control records end.
@@ -24,8 +32,8 @@ def ends(settings: Settings, topic: str, partitions: Iterable[int], timeout_s: f
     return {at.partition: answer.result(timeout_s).offset for at, answer in asked.items()}
 
 
-def read_to(reader: Consumer, topic: str, ends_at: dict[int, int], timeout_s: float = 30.0) -> Iterator[Message]:
-    """Messages of an assigned reader (made with EOF_EVENTS) until each partition's end is reached.
+def read_to(consumer: Consumer, topic: str, ends_at: dict[int, int], timeout_s: float = 30.0) -> Iterator[Message]:
+    """Messages of a consumer with partitions assigned (made with EOF_EVENTS) until each partition's end is reached.
 
     Waits for transactions that were open when the ends were asked for. Failed where that takes longer than `timeout_s`.
     """
@@ -34,7 +42,7 @@ def read_to(reader: Consumer, topic: str, ends_at: dict[int, int], timeout_s: fl
     while missing:
         if time.monotonic() > deadline:
             raise Failed(f"{topic}: not read to its end within {timeout_s:g} s, left: {missing}; check the brokers")
-        for message in reader.consume(1000, 0.05):
+        for message in consumer.consume(1000, 0.05):
             error = message.error()
             if error is None:
                 yield message
@@ -42,3 +50,37 @@ def read_to(reader: Consumer, topic: str, ends_at: dict[int, int], timeout_s: fl
                 raise KafkaException(error)
             elif (message.offset() or 0) >= missing.get(message.partition() or 0, 0):
                 missing.pop(message.partition() or 0, None)
+
+
+class Follower:
+    """Follows one partition of a topic from its beginning; reads only what was committed and commits nothing."""
+
+    def __init__(self, settings: Settings, client: str, topic: str, partition: int = 0) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._partition = partition
+        self._reader = reader(settings, client, **EOF_EVENTS)
+        self._reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
+        self._reached = 0
+
+    def catch_up(self, timeout_s: float = 90.0) -> Iterator[Message]:
+        """Messages up to the present end, those of transactions still open included: it waits for them."""
+        end = ends(self._settings, self._topic, [self._partition])[self._partition]
+        if end > self._reached:
+            yield from read_to(self._reader, self._topic, {self._partition: end}, timeout_s)
+            self._reached = max(self._reached, end)
+
+    def look(self) -> Iterator[Message]:
+        """What has arrived meanwhile; never waits."""
+        for message in self._reader.consume(100, 0):
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._reached = max(self._reached, message.offset() or 0)
+            elif error.fatal():
+                raise KafkaException(error)
+
+    def close(self) -> None:
+        """Leave."""
+        self._reader.close()

@@ -1,20 +1,19 @@
 """Room 3's door: features in, suspects, archive and retrain out, one Kafka transaction a group of messages."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import orjson
 import torch
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from pipeline.errors import Failed
+from pipeline.errors import BadData, Failed
 from pipeline.kafka import clients
+from pipeline.kafka.tail import Follower
 from pipeline.score.group import Features, encoded, expect_features, read, score_group
-from pipeline.score.models_topic import PARTITION as MODELS_PARTITION
-from pipeline.score.models_topic import ModelsTopic
 from pipeline.score.place import Place
-from pipeline.score.promotions import vote
+from pipeline.score.promotions import Ledger, vote
 from pipeline.score.scoring import Shelf, choose_device
 from pipeline.settings import Settings
 from pipeline.shutdown import Stop
@@ -26,6 +25,7 @@ IDLE_S = 0.1
 WAIT_FOR_DECISION_S = 0.05
 GAUGES_EVERY_S = 1.0
 PATIENCE_S = 60.0
+SHOWN = ("kind", "promotion", "model", "effective_from_us", "partition", "reason")
 
 
 @dataclass
@@ -58,7 +58,8 @@ class Door:
         self._checked: set[str] = set()
         self._gauged_at = 0.0
         self._partitions = self._partition_count()
-        self._models = ModelsTopic(settings, self._partitions)
+        self._models = Follower(settings, "score-models", settings.topics.models)
+        self._ledger = Ledger(self._partitions)
         self._producer = clients.transactional_producer(settings, "score")
         self._consumer = clients.consumer(settings, "score")
 
@@ -70,14 +71,15 @@ class Door:
 
     def run(self, stop: Stop) -> None:
         """Until `stop` is requested; raises what stopped it otherwise, its offsets unmoved."""
-        self._models.catch_up()
+        self._enter(self._models.catch_up())
         self._consumer.subscribe(
             [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
         )
         try:
             while not stop.requested:
+                self._telemetry.beat()
                 messages = self._read_some()
-                self._models.look()
+                self._enter(self._models.look())
                 self._vote()
                 group = self._sorted_out(messages)
                 if self._score(group) and group.blocked:
@@ -94,6 +96,7 @@ class Door:
         consumer.assign(
             [TopicPartition(self._topic, at.partition, self._places[at.partition].offset) for at in partitions]
         )
+        self._telemetry.ready()
         self._log.info(
             "ready", partitions=[at.partition for at in partitions], metrics_port=self._telemetry.metrics_port
         )
@@ -118,7 +121,7 @@ class Door:
             else:
                 first, _end = self._consumer.get_watermark_offsets(at, timeout=PATIENCE_S)
                 self._places[at.partition] = Place(first)
-        self._models.catch_up()
+        self._enter(self._models.catch_up())
 
     # ---- reading
 
@@ -135,7 +138,7 @@ class Door:
         SequenceGap where one is missing, SchemaMismatch where features are not the model's.
         """
         group = Group()
-        bound_us = self._models.ledger.bound_us
+        bound_us = self._ledger.bound_us
         for message in messages:
             partition, offset = message.partition() or 0, message.offset() or 0
             place = group.places.get(partition, self._places.get(partition))
@@ -177,7 +180,7 @@ class Door:
         if not group.places:
             return True
         started = time.perf_counter()
-        routed = score_group([features for _, features in group.ready], self._models.ledger, self._shelf)  # 1
+        routed = score_group([features for _, features in group.ready], self._ledger, self._shelf)  # 1
         self._telemetry.observe("forebay_forward_seconds", time.perf_counter() - started)
 
         def send() -> None:
@@ -219,28 +222,37 @@ class Door:
 
     def _vote(self) -> None:
         """Cast the votes this worker's partitions owe, together with their offsets (protocol: `promotions`)."""
-        owed = [(one, partition) for partition in self._places for one in self._models.ledger.to_vote(partition)]
-        if not owed:
-            return
         records = [
-            vote(
-                promotion,
-                partition,
-                self._partitions,
-                self._places[partition].scored_until_us,
-                self._shelf.unusable(promotion),
-            )
-            for promotion, partition in owed
+            vote(one, partition, self._partitions, place.scored_until_us, self._shelf.unusable(one))
+            for partition, place in self._places.items()
+            for one in self._ledger.to_vote(partition)
         ]
+        # One refusal is enough for a promotion that was void from the beginning; any partition may cast it.
+        for partition in list(self._places)[:1]:
+            records += [vote(one, partition, self._partitions, last_us) for one, last_us in self._ledger.untimely]
+        if not records:
+            return
 
         def send() -> None:
             for record in records:
                 payload = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
                 key = str(record["promotion"]).encode()
-                self._produce(self._settings.topics.models, key, payload, MODELS_PARTITION, [])
+                self._produce(self._settings.topics.models, key, payload, 0, [])
 
-        if self._transact(send, {partition: self._places[partition] for _, partition in owed}):
-            self._models.catch_up()
+        if self._transact(send, self._places):
+            self._enter(self._models.catch_up())
+
+    def _enter(self, messages: Iterable[Message]) -> None:
+        """Enter records of `models` into the ledger; a malformed one is ignored, by every worker alike."""
+        for message in messages:
+            try:
+                record = orjson.loads(message.value() or b"")
+                self._ledger.take(record)
+            except (BadData, orjson.JSONDecodeError, AttributeError) as error:
+                self._log.warning("record of models ignored", offset=message.offset(), error=str(error))
+            else:
+                shown = {name: record[name] for name in SHOWN if name in record}
+                self._log.info("record of models", offset=message.offset(), **shown)
 
     def _transact(self, send: Callable[[], None], places: dict[int, Place]) -> bool:
         """Messages and places in one transaction; False where it had to be aborted, and everything is read again."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from models.errors import RefusedModel
 from pipeline.errors import SchemaMismatch
@@ -32,7 +33,7 @@ class Features:
 def read(payload: bytes) -> Features:
     """A features message; BadData or SchemaMismatch where it is none."""
     batch, meta = decode(payload, "features")
-    until = pa.compute.max(batch.column("end_ts_us")).as_py()
+    until = pc.max(batch.column("end_ts_us")).as_py()
     return Features(batch, meta, -1 if until is None else until)
 
 

@@ -14,9 +14,10 @@ The protocol
 
 So at no time has anybody scored a row with a model that the finished log does not name for it: live runs, restarts and
 replays that read the log to its end agree. Promotions must be ordered: one whose time is not after that of every
-earlier one which is not void is void from the beginning. Rows older than every promotion belong to the model the worker
-was started with. The wait of step 3 is short: owners vote as soon as they see the promotion, rows or no rows; while a
-partition has no owner it lasts, and lag grows in Kafka. Malformed records are ignored by everybody alike.
+earlier one which is not void is void from the beginning, and refused as such. Rows older than every promotion belong
+to the model the worker was started with. The wait of step 3 is short: owners vote as soon as they see the promotion,
+rows or no rows; while a partition has no owner it lasts, and lag grows in Kafka. Malformed records are ignored by
+everybody alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -71,6 +72,7 @@ class Ledger:
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
         self._undecided: dict[str, Promotion] = {}
+        self._untimely: dict[str, tuple[Promotion, int]] = {}
         self._accepted: dict[str, set[int]] = {}
         self._seen: set[str] = set()
         self._holding: list[Promotion] = []
@@ -83,8 +85,9 @@ class Ledger:
         kind, name = record.get("kind"), str(record.get("promotion"))
         if kind == PROMOTION:
             self._propose(Promotion.of(record))
-        elif name in self._undecided and kind == REFUSAL:
-            del self._undecided[name]
+        elif kind == REFUSAL:
+            self._undecided.pop(name, None)
+            self._untimely.pop(name, None)
         elif name in self._undecided and kind == ACCEPTANCE and isinstance(record.get("partition"), int):
             accepted = self._accepted[name]
             accepted.add(record["partition"])
@@ -96,10 +99,12 @@ class Ledger:
         if promotion.id in self._seen:
             return
         self._seen.add(promotion.id)
-        earlier = [*self._holding, *self._undecided.values()]
-        if all(promotion.effective_from_us > one.effective_from_us for one in earlier):
+        last_us = max((one.effective_from_us for one in [*self._holding, *self._undecided.values()]), default=None)
+        if last_us is None or promotion.effective_from_us > last_us:
             self._undecided[promotion.id] = promotion
             self._accepted[promotion.id] = set()
+        else:
+            self._untimely[promotion.id] = promotion, last_us
 
     @property
     def holding(self) -> Sequence[Promotion]:
@@ -109,6 +114,11 @@ class Ledger:
     def to_vote(self, partition: int) -> list[Promotion]:
         """Undecided promotions this partition has not voted on."""
         return [one for one in self._undecided.values() if partition not in self._accepted[one.id]]
+
+    @property
+    def untimely(self) -> list[tuple[Promotion, int]]:
+        """Promotions void from the beginning that nobody has said so of, each with the time it had to lie after."""
+        return list(self._untimely.values())
 
     @property
     def bound_us(self) -> int | None:
@@ -122,14 +132,22 @@ class Ledger:
 
 
 def vote(
-    promotion: Promotion, partition: int, partitions: int, scored_until_us: int, unusable: str | None
+    promotion: Promotion, partition: int, partitions: int, reached_us: int, unusable: str | None = None
 ) -> dict[str, object]:
-    """A partition's vote; `unusable` says why the model cannot be used here, None where it can."""
+    """A partition's vote.
+
+    Parameters
+    ----------
+    reached_us : int
+        What the promotion must lie beyond: the highest event time scored in the partition, or an earlier promotion's.
+    unusable : str or None
+        Why the model cannot be used here, None where it can.
+    """
     reason = unusable
-    if scored_until_us >= promotion.effective_from_us:
+    if reached_us >= promotion.effective_from_us:
         reason = (
-            f"seen too late: partition {partition} has scored up to {scored_until_us}, the promotion holds from "
-            f"{promotion.effective_from_us}; issue it again with a later time"
+            f"too late: it holds from {promotion.effective_from_us}, but rows up to {reached_us} are scored or an "
+            f"earlier promotion holds from there (partition {partition}); issue it again with a later time"
         )
     record: dict[str, object] = {
         "kind": ACCEPTANCE if reason is None else REFUSAL,
@@ -138,6 +156,6 @@ def vote(
         "effective_from_us": promotion.effective_from_us,
         "partition": partition,
         "partitions": partitions,
-        "watermark_us": scored_until_us,
+        "watermark_us": reached_us,
     }
     return record if reason is None else {**record, "reason": reason}

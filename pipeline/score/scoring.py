@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from models import registry
@@ -116,13 +117,13 @@ def score_batches(batches: Sequence[pa.RecordBatch], ledger: Ledger, shelf: Shel
         return [_scored(batch, _Columns(0), slice(0, 0)) for batch in batches]
     values = np.concatenate([matrix(batch) for batch in batches])
     end_ts_us = np.concatenate([batch.column("end_ts_us").to_numpy() for batch in batches])
-    site = _names(pa.chunked_array([batch.column("site") for batch in batches]))
+    origin = _names(pa.chunked_array([_origins(batch) for batch in batches]))
     out = _Columns(rows)
     chosen = ledger.chosen(end_ts_us)
     for number in np.unique(chosen):
         scorer = shelf.scorer(ledger.holding[number - 1] if number else None)
         here = slice(None) if (chosen == number).all() else np.flatnonzero(chosen == number)
-        out.put(here, scorer, scorer.score(values[here], end_ts_us[here], site[here]))
+        out.put(here, scorer, scorer.score(values[here], end_ts_us[here], origin[here]))
     starts = np.concatenate([[0], np.cumsum(sizes)])
     return [
         _scored(batch, out, slice(int(first), int(last)))
@@ -173,6 +174,10 @@ def _scored(batch: pa.RecordBatch, out: _Columns, here: slice) -> pa.RecordBatch
 
 def _take(names: Sequence[str], indices: npt.NDArray[np.int32]) -> pa.Array:
     return pa.array(names, pa.string()).take(pa.array(indices))
+
+
+def _origins(batch: pa.RecordBatch) -> pa.Array:
+    return pc.binary_join_element_wise(batch.column("site"), batch.column("sensor"), "/")
 
 
 def _names(column: pa.ChunkedArray) -> npt.NDArray[np.str_]:

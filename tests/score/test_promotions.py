@@ -1,0 +1,179 @@
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import BadData
+from pipeline.score.promotions import Ledger, Promotion, vote
+
+Log = list[dict[str, Any]]
+
+
+def promotion(name: str, from_us: int) -> dict[str, Any]:
+    return {
+        "kind": "promotion",
+        "promotion": name,
+        "model": f"m-{name}",
+        "sha256": "",
+        "uri": f"m-{name}",
+        "effective_from_us": from_us,
+    }
+
+
+def ledger(log: Log, partitions: int = 2) -> Ledger:
+    made = Ledger(partitions)
+    for record in log:
+        made.take(record)
+    return made
+
+
+def cast(log: Log, partition: int, scored_until_us: int, unusable: str | None = None) -> Log:
+    """The log with every vote a partition owes."""
+    votes = [dict(vote(one, partition, 2, scored_until_us, unusable)) for one in ledger(log).to_vote(partition)]
+    return log + votes
+
+
+def test_it_holds_when_every_partition_has_accepted() -> None:
+    log: Log = [promotion("a", 100)]
+    assert ledger(log).bound_us == 100
+    log = cast(log, 0, 99)
+    assert ledger(log).bound_us == 100
+    assert not ledger(log).holding
+    assert [one.id for one in ledger(log).to_vote(1)] == ["a"]
+    assert not ledger(log).to_vote(0)
+    log = cast(log, 1, 12)
+    done = ledger(log)
+    assert [one.id for one in done.holding] == ["a"]
+    assert done.bound_us is None
+    assert done.chosen(np.array([99, 100, 5, 1000])).tolist() == [0, 1, 0, 1]
+
+
+def test_one_refusal_voids_it_and_later_votes_change_nothing() -> None:
+    log = cast(cast([promotion("a", 100)], 0, 100), 1, 3)
+    assert log[1]["kind"] == "refusal"
+    assert "too late" in log[1]["reason"]
+    assert log[1]["watermark_us"] == 100
+    log += [{"kind": "acceptance", "promotion": "a", "partition": p} for p in (0, 1)]
+    assert not ledger(log).holding
+    assert ledger(log).bound_us is None
+    # Issued again under its old id it stays void; under another it is voted on.
+    assert not ledger([*log, promotion("a", 200)]).to_vote(0)
+    assert ledger([*log, promotion("b", 200)]).to_vote(0)
+
+
+def test_a_refusal_after_the_decision_changes_nothing() -> None:
+    log = cast(cast([promotion("a", 100)], 0, 1), 1, 1)
+    log.append({"kind": "refusal", "promotion": "a", "partition": 0})
+    assert [one.id for one in ledger(log).holding] == ["a"]
+
+
+def test_an_unusable_model_is_refused() -> None:
+    log = cast([promotion("a", 100)], 0, 1, unusable="not in the registry")
+    assert log[1]["reason"] == "not in the registry"
+    assert ledger(log).bound_us is None
+
+
+def test_promotions_must_be_ordered() -> None:
+    made = ledger([promotion("a", 100), promotion("b", 100), promotion("c", 101)])
+    assert [one.id for one in made.to_vote(0)] == ["a", "c"]
+    [(late, after_us)] = made.untimely
+    refusal = dict(vote(late, 0, 2, after_us))
+    assert (refusal["kind"], refusal["watermark_us"]) == ("refusal", 100)
+    made.take(refusal)
+    assert not made.untimely
+
+
+def test_one_partition_cannot_vote_for_two() -> None:
+    log: Log = [promotion("a", 100), *({"kind": "acceptance", "promotion": "a", "partition": 0} for _ in range(5))]
+    assert not ledger(log).holding
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"kind": "promotion"}, {**promotion("a", 1), "effective_from_us": "soon"}, {**promotion("a", 1), "uri": None}],
+)
+def test_a_malformed_promotion_changes_nothing(record: dict[str, Any]) -> None:
+    made = Ledger(2)
+    if record.get("uri", "") is not None:
+        with pytest.raises(BadData):
+            made.take(record)
+        assert not made.to_vote(0)
+
+
+def test_foreign_records_change_nothing() -> None:
+    made = ledger([{}, {"kind": "acceptance"}, {"kind": "refusal", "promotion": "x"}, {"kind": "candidate"}])
+    assert made.bound_us is None
+    assert not made.holding
+
+
+@dataclass
+class Worker:
+    """One partition's owner as the door behaves: reads the log up to where it has got, votes, scores, waits."""
+
+    partition: int
+    read: int = 0
+    until_us: int = -1
+    pending: list[int] = field(default_factory=list)
+    scored: list[tuple[int, str]] = field(default_factory=list)
+
+    def look(self, log: Log, how_far: int) -> None:
+        self.read = max(self.read, min(how_far, len(log)))
+
+    def act(self, log: Log) -> None:
+        made = ledger(log[: self.read], 3)
+        owed = made.to_vote(self.partition)
+        if owed:
+            # The vote is in the log before anything else happens here, and it reads the log to its end.
+            log += [dict(vote(one, self.partition, 3, self.until_us)) for one in owed]
+            self.read = len(log)
+            made = ledger(log, 3)
+        while self.pending and (made.bound_us is None or self.pending[0] < made.bound_us):
+            if made.to_vote(self.partition):
+                return
+            end_us = self.pending.pop(0)
+            number = int(made.chosen(np.array([end_us]))[0])
+            self.scored.append((end_us, made.holding[number - 1].model if number else "first"))
+            self.until_us = max(self.until_us, end_us)
+
+
+@given(st.integers(0, 2**32))
+def test_whatever_the_interleaving_the_finished_log_names_the_model_of_every_row(seed: int) -> None:
+    source = random.Random(seed)
+    log: Log = []
+    workers = [Worker(partition) for partition in range(3)]
+    rows = {worker.partition: sorted(source.sample(range(1000), 30)) for worker in workers}
+    for times in rows.values():  # some rows are late
+        for _ in range(5):
+            first, second = source.randrange(30), source.randrange(30)
+            times[first], times[second] = times[second], times[first]
+    for step in range(120):
+        if source.random() < 0.08:
+            log.append(promotion(f"p{step}", source.randrange(1100)))
+        worker = source.choice(workers)
+        for _ in range(source.randrange(3)):
+            if rows[worker.partition]:
+                worker.pending.append(rows[worker.partition].pop(0))
+        worker.look(log, source.randrange(worker.read, len(log) + 1))
+        worker.act(log)
+        if source.random() < 0.05:  # killed: its successor reads the log to its end before it does anything
+            worker.look(log, len(log))
+    for _ in range(20):  # whoever waits gets its answer
+        for worker in workers:
+            worker.pending += rows[worker.partition]
+            rows[worker.partition] = []
+            worker.look(log, len(log))
+            worker.act(log)
+    finished = ledger(log, 3)
+    for worker in workers:
+        assert not worker.pending, "nobody waits for ever"
+        for end_us, model in worker.scored:
+            number = int(finished.chosen(np.array([end_us]))[0])
+            assert model == (finished.holding[number - 1].model if number else "first")
+
+
+def test_a_promotion_reads_its_record() -> None:
+    assert Promotion.of(promotion("a", 7)) == Promotion("a", "m-a", "", "m-a", 7)

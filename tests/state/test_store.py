@@ -1,0 +1,65 @@
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import BadData, RefusedState
+from pipeline.state.pointers import Pointer, by_position
+from pipeline.state.store import UNFINISHED, Store
+
+
+def test_what_was_put_is_got(tmp_path: Path) -> None:
+    store = Store(tmp_path, "room/3")
+    digest = store.put(b"state")
+    assert store.get(digest) == b"state"
+    assert store.put(b"state") == digest
+    assert [path.name for path in (tmp_path / "room" / "3").iterdir()] == [digest]
+
+
+def test_damaged_or_missing_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path, "room/3")
+    digest = store.put(b"state")
+    (store.folder / digest).write_bytes(b"stale")
+    with pytest.raises(RefusedState, match="damaged"):
+        store.get(digest)
+    with pytest.raises(RefusedState, match="FOREBAY_STATE_URI"):
+        store.get("0" * 64)
+    # A half-written file under the final name (a disk that lied) is written again, not trusted.
+    (store.folder / digest).write_bytes(b"st")
+    store.put(b"state")
+    assert store.get(digest) == b"state"
+
+
+def test_collection_keeps_what_is_named_and_what_is_young(tmp_path: Path) -> None:
+    store = Store(tmp_path, "room/3")
+    old, named, young = store.put(b"old"), store.put(b"named"), store.put(b"young")
+    (store.folder / f"{UNFINISHED}1-x").write_bytes(b"")
+    hour_ago = time.time() - 3600
+    for name in (old, named, f"{UNFINISHED}1-x"):
+        os.utime(store.folder / name, (hour_ago, hour_ago))
+    assert store.collect({named}, 60) == 2
+    assert sorted(path.name for path in store.folder.iterdir()) == sorted([named, young])
+    # Put down again, an old one is young: its writer is about to point to it.
+    os.utime(store.folder / young, (hour_ago, hour_ago))
+    store.put(b"young")
+    assert store.collect({named}, 60) == 0
+    assert Store(tmp_path, "nobody").collect((), 0) == 0
+
+
+def test_the_highest_position_counts_whoever_wrote_last() -> None:
+    pointers = [
+        Pointer(0, 5, 5, "e", ""),
+        Pointer(0, 9, 9, "i", ""),
+        Pointer(0, 7, 7, "g", ""),
+        Pointer(0, 9, 9, "j", ""),
+    ]
+    assert [pointer.digest for pointer in by_position(pointers)] == ["j", "i", "g", "e"]
+
+
+def test_pointers_travel_as_json() -> None:
+    pointer = Pointer(3, 17, 12, "ab", "room/3/ab")
+    assert Pointer.decode(pointer.encode()) == pointer
+    for payload in (b"", b"[]", b"{}", b'{"partition": "x", "position": 0, "seq": 0, "digest": "", "uri": ""}'):
+        with pytest.raises(BadData):
+            Pointer.decode(payload)
