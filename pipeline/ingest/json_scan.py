@@ -210,8 +210,8 @@ def _scan_record(
                 place = _number_end(text, place, end)
                 kind, last = NUMBER, place
             else:
+                # A literal has no text of its own: null must not look like a value.
                 place, kind = _literal(text, place, end)
-                last = place
             if place < 0:
                 return NOT_JSON
             column = _column(path, keys, columns) if depth > 0 else -1

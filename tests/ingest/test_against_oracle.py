@@ -1,0 +1,152 @@
+"""The compiled decoders and the plain ones agree on every record, good or odd, however records are packed."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.ingest.icsflow import COLUMNS as ICSFLOW_COLUMNS
+from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
+from tests.ingest import oracle
+from tests.ingest.records import (
+    ADDRESSES,
+    EVE,
+    ICSFLOW,
+    MAX_FUTURE_US,
+    ODD,
+    SENT_US,
+    TEXTS,
+    TIMES,
+    ZEEK,
+    Decoded,
+    Oracle,
+    decode,
+    odd_records,
+)
+
+BOUND_US = SENT_US + MAX_FUTURE_US
+ZEEK_FIELDS = {
+    **{name: ODD for name in ZEEK},
+    **{name: ODD for name in ("ip_proto", "vlan", "orig_l2_addr", "community_id")},
+    "ts": TIMES,
+    "duration": TIMES,
+    "id.orig_h": ADDRESSES,
+    "id.resp_h": ADDRESSES,
+}
+EVE_FIELDS = {
+    **{name: ODD for name in EVE},
+    **{name: ODD for name in ("icmp_type", "icmp_code", "app_proto", "event_type")},
+    "src_ip": ADDRESSES,
+    "dest_ip": ADDRESSES,
+    "flow": odd_records(EVE["flow"], {**{name: ODD for name in EVE["flow"]}, "start": TIMES, "end": TIMES}),
+    "tcp": odd_records(EVE["tcp"], {name: ODD for name in (*EVE["tcp"], "ts_gap")}),
+}
+BARE = TEXTS.filter(lambda text: not set(text) & set('\n\r\t,"') and text.isprintable() and text == text.strip())
+CSV_FIELDS = {
+    **{name: st.one_of(BARE, st.floats(0, 2, width=32).map(str), st.integers(-1, 2**65).map(str)) for name in ICSFLOW},
+    "start": TIMES.map(str),
+    "end": TIMES.map(str),
+    "sAddress": ADDRESSES,
+    "rAddress": ADDRESSES,
+    "protocol": st.sampled_from(["ARP", "LLDP", "IPV4-2", "IPV4-UDP", "IPV6-ICMP", "IPV4-300", "IPV4-FOO", "ipv6-tcp"]),
+}
+
+
+def agree(record: Any, decoded: Decoded, judge: Oracle) -> None:
+    assert decoded.flows.num_rows + decoded.rejects.num_rows == 1
+    try:
+        wanted = judge(record, BOUND_US)
+    except oracle.Rejected as reject:
+        assert decoded.rejects.num_rows == 1, (reject, record)
+        return
+    assert decoded.flows.num_rows == 1, (decoded.rejects.to_pylist(), record)
+    got = decoded.flows.to_pylist()[0]
+    for name, value in wanted.items():
+        if isinstance(value, float):
+            assert math.isclose(got[name], value, rel_tol=1e-6, abs_tol=1e-30), (name, got[name], value)
+        else:
+            assert got[name] == value, (name, got[name], value)
+
+
+@given(odd_records(ZEEK, ZEEK_FIELDS))
+@settings(max_examples=400, deadline=None)
+def test_zeek_json(record: dict[str, Any]) -> None:
+    line = json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    agree(oracle.parse_json(line), decode([line], ZEEK_JSON), oracle.zeek)
+
+
+@given(odd_records(EVE, EVE_FIELDS))
+@settings(max_examples=400, deadline=None)
+def test_suricata_json(record: dict[str, Any]) -> None:
+    line = json.dumps(record).encode()
+    agree(oracle.parse_json(line), decode([line], SURICATA_JSON), oracle.suricata)
+
+
+@given(odd_records(ZEEK, {name: st.one_of(BARE, kind.map(str)) for name, kind in ZEEK_FIELDS.items()}))
+@settings(max_examples=300, deadline=None)
+def test_zeek_tsv(record: dict[str, Any]) -> None:
+    cells = {name: str(value) for name, value in record.items()}
+    if any(not text.isprintable() or text != text.strip() for text in cells.values()) or not "".join(cells.values()):
+        return
+    columns = [*ZEEK, *(name for name in ZEEK_FIELDS if name not in ZEEK)]
+    line = "\t".join(cells.get(name, "-") for name in columns).encode("utf-8", "replace")
+    read = {name: None if cells[name] in ("-", "", "(empty)") else cells[name] for name in cells}
+    if not cells.get(columns[-1], "-"):
+        return
+    agree(read, decode([line], ZEEK_TSV, columns), oracle.zeek)
+
+
+@given(odd_records(ICSFLOW, CSV_FIELDS))
+@settings(max_examples=400, deadline=None)
+def test_icsflow_csv(record: dict[str, Any]) -> None:
+    cells = {name: str(value) for name, value in record.items()}
+    if any(set(text) & set('\n\r,"') or text != text.strip() for text in cells.values()):
+        return
+    columns = [*ICSFLOW, "last"]
+    line = ",".join([cells.get(name, "") for name in ICSFLOW] + ["x"]).encode("utf-8", "surrogatepass")
+    read = {name: cells.get(name) or None for name in ICSFLOW}
+    agree(read, decode([line], ICSFLOW_CSV, columns), oracle.icsflow)
+
+
+@given(
+    st.lists(odd_records(ZEEK, ZEEK_FIELDS), min_size=1, max_size=12),
+    st.integers(1, 5),
+    st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\n \n"]),
+)
+@settings(max_examples=80, deadline=None)
+def test_what_a_record_becomes_does_not_depend_on_its_neighbours(
+    records: list[dict[str, Any]], pack: int, newline: bytes
+) -> None:
+    lines = [json.dumps(record).encode() for record in records]
+    together = decode([newline.join(lines)], ZEEK_JSON)
+    packed = decode(lines, ZEEK_JSON, pack=pack)
+    alone = [decode([line], ZEEK_JSON) for line in lines]
+    for decoded in (together, packed):
+        assert decoded.bounds[-1] == len(lines)
+        flows = [row for one in alone for row in one.flows.to_pylist()]
+        rejects = [row for one in alone for row in one.rejects.to_pylist()]
+        for got, wanted in ((decoded.flows.to_pylist(), flows), (decoded.rejects.to_pylist(), rejects)):
+            places = {"raw_offset", "raw_index", "detail"}
+            assert [{key: row[key] for key in row.keys() - places} for row in got] == [
+                {key: row[key] for key in row.keys() - places} for row in wanted
+            ]
+        ordinals = sorted([*decoded.flow_ordinals.tolist(), *decoded.reject_ordinals.tolist()])
+        assert ordinals == list(range(len(lines)))
+
+
+@pytest.mark.parametrize("places", range(7))
+def test_microseconds_are_exact(places: int) -> None:
+    for second in (0, 1, 999_999_999, 1_678_440_574, 1_799_999_999):
+        for fraction in (0, 1, 4, 5, 78_823, 499_999, 999_999):
+            text = f"{second}.{fraction:06d}"[: 11 + places] if places else str(second)
+            wanted = int(second) * 1_000_000 + (int(f"{fraction:06d}"[:places].ljust(6, "0")) if places else 0)
+            text = f"{second}.{f'{fraction:06d}'[:places]}" if places else str(second)
+            line = json.dumps({**ZEEK, "duration": 0}).encode().replace(b"1678440574.078823", text.encode())
+            assert decode([line], ZEEK_JSON).flows["start_ts_us"].to_pylist() == [wanted]
+
+
+def test_columns_wanted_of_icsflow_are_in_its_header() -> None:
+    assert set(ICSFLOW) == set(ICSFLOW_COLUMNS)
