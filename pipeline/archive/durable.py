@@ -73,6 +73,7 @@ def place(temp: Path, final: Path, sha256: str) -> None:
     """Give a written file its final name, which must be free, or hold the same bytes already.
 
     A name is never taken over: a writer that was declared dead and woke up cannot change a file that a manifest lists.
+    The name is durable once the caller has synced the folder.
     """
     make_folder(final.parent)
     try:
@@ -86,7 +87,6 @@ def place(temp: Path, final: Path, sha256: str) -> None:
         _sync_file(final)
     except FileNotFoundError:
         raise RefusedState(f"{temp}: gone; another writer has taken this partition over, this one stops") from None
-    sync_folder(final.parent)
     temp.unlink(missing_ok=True)
 
 

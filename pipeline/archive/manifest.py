@@ -42,12 +42,17 @@ class ClosedFile:
 
 @dataclass(frozen=True, slots=True)
 class OpenRows:
-    """A file of rows whose Parquet file is still open; `rows` counts them per table, site and sensor."""
+    """A file of rows whose Parquet file is, or was, still open.
+
+    `rows` counts those of streams (table, site, sensor) whose rows here are still open; a file takes all of a
+    stream's rows along when it closes, so rows of other streams in here are dead. `total` counts all.
+    """
 
     path: str
     sha256: str
     bytes: int
     segment: int
+    total: int
     rows: tuple[tuple[str, str, str, int], ...]
 
 

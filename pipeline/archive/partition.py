@@ -1,20 +1,19 @@
 """One raw partition's archive: rows in, closed files and manifests out, and the open rows in between."""
 
 import shutil
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.archive import manifest as chain
 from pipeline.archive import paths, segments
-from pipeline.archive.durable import Step, make_folder, no_step, place, room_on_disk, write_synced
+from pipeline.archive.durable import Step, make_folder, no_step, place, room_on_disk, sync_folder, write_synced
 from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Progress
 from pipeline.archive.pairing import Paired
 from pipeline.archive.parquet_file import render
 from pipeline.archive.streams import Limits, OpenFile, Streams
 from pipeline.errors import RefusedState
 
-MOST_ROWS_IN_MEMORY = 65_536
+MOST_ROWS_IN_MEMORY = 262_144
 MOST_BYTES_IN_MEMORY = 128 * 1024 * 1024
 CLAIM_ATTEMPTS = 100
 
@@ -149,13 +148,15 @@ class PartitionArchive:
     def commit(self) -> Committed:
         """Make everything taken in durable. Kafka's offsets may move only after this.
 
-        1. Closed files lie under their final names already, synced (`_write`).
+        1. Closed files lie under their final names already, synced (`_write`); the names become durable.
         2. Open rows that are only in memory go into a segment.
         3. Manifest n is created, exclusively: from here on the files count. RefusedState where another writer was
         first.
         4. Segments that no manifest needs any more are deleted.
         """
         with room_on_disk(self.archive):
+            for folder in sorted({(self.archive / entry.path).parent for entry in self._closed}):
+                sync_folder(folder)
             kept, added = self._store_open_rows(self._last.number + 1)
             touched = {(entry.site, entry.sensor) for entry in self._closed}
             following = Manifest(
@@ -191,7 +192,10 @@ class PartitionArchive:
         for entry in added:
             self._streams.move(moved, number, segments.read(self.archive, entry, False))
             moved = set()
-        live: Counter[int | None] = Counter()
-        for file in files:
-            live.update({piece.segment: len(piece.rows) for piece in file.pieces})
-        return [entry for entry in self._last.open if live[entry.segment]], added
+        live = {(piece.segment, *file.key) for file in files for piece in file.pieces}
+        kept = []
+        for entry in self._last.open:
+            rows = tuple(one for one in entry.rows if (entry.segment, *one[:3]) in live)
+            if rows:
+                kept.append(replace(entry, rows=rows))
+        return kept, added

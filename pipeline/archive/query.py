@@ -25,7 +25,6 @@ def connect(archive: Path) -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": "false",
             "memory_limit": MEMORY,
             "threads": "2",
-            "TimeZone": "UTC",
         }
     )
     for table in TABLES:

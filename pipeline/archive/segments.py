@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipeline.archive import paths
 from pipeline.archive.durable import Step, make_folder, sync_folder
 from pipeline.archive.manifest import OpenRows
-from pipeline.archive.streams import OpenFile, StreamKey
+from pipeline.archive.streams import OpenFile, StreamKey, by_stream
 from pipeline.errors import RefusedState
 
 BATCH_ROWS = 65_536
@@ -26,8 +26,8 @@ BATCH_ROWS = 65_536
 def to_rewrite(open_files: Iterable[OpenFile], stored: Iterable[OpenRows]) -> set[int]:
     """Which segments to write anew together with the rows in memory, so that few segments, and few dead rows, are kept.
 
-    A segment half of whose rows have gone into closed files, and one not larger than what is written anyway: so a row
-    is rewritten at most a logarithmic number of times, and disk use stays below twice the open rows.
+    Those most of whose rows have gone into closed files, for then a rewritten row stands for three that need none; and
+    small ones, from the newest back while they are not larger than what is written anyway.
     """
     live: Counter[int | None] = Counter()
     for file in open_files:
@@ -35,11 +35,11 @@ def to_rewrite(open_files: Iterable[OpenFile], stored: Iterable[OpenRows]) -> se
             live[piece.segment] += len(piece.rows)
     total: Counter[int] = Counter()
     for entry in stored:
-        total[entry.segment] += sum(count for *_stream, count in entry.rows)
-    chosen = {segment for segment in total if 0 < live[segment] * 2 <= total[segment]}
+        total[entry.segment] += entry.total
+    chosen = {segment for segment in total if 0 < live[segment] * 4 <= total[segment]}
     written = live[None] + sum(live[segment] for segment in chosen)
     for segment in sorted(set(total) - chosen, reverse=True):
-        if live[segment] and live[segment] <= written:
+        if 0 < live[segment] <= min(written, BATCH_ROWS):
             chosen.add(segment)
             written += live[segment]
     return chosen
@@ -87,7 +87,7 @@ def _write_one(
         target.unlink(missing_ok=True)
         raise
     rows = tuple((*key, count) for key, count in sorted(counts.items()))
-    return OpenRows(name, sink.digest.hexdigest(), sink.size, number, rows)
+    return OpenRows(name, sink.digest.hexdigest(), sink.size, number, counts.total(), rows)
 
 
 def _batches(
@@ -142,7 +142,10 @@ class _Hashing(io.RawIOBase):
 
 
 def read(archive: Path, entry: OpenRows, check: bool) -> Iterator[pa.RecordBatch]:
-    """The rows of a segment's file, as views of the mapped file; with `check` its hash is compared first."""
+    """The open rows of a segment's file, a stream at a time, as views of the mapped file.
+
+    With `check` the file's hash is compared first.
+    """
     path = paths.within(archive, entry.path)
     if check:
         with path.open("rb") as file:
@@ -153,5 +156,6 @@ def read(archive: Path, entry: OpenRows, check: bool) -> Iterator[pa.RecordBatch
                 f"a copy"
             )
     reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    live = {(table, site, sensor) for table, site, sensor, _rows in entry.rows}
     for number in range(reader.num_record_batches):
-        yield reader.get_batch(number)
+        yield from (rows for key, rows in by_stream(reader.get_batch(number)) if key in live)

@@ -13,6 +13,10 @@ from pipeline.settings import Settings
 
 Ints = npt.NDArray[np.int64]
 MARK = b"end-of-source"
+LINED = (b"zeek-conn+json", b"zeek-conn+tsv", b"suricata-eve+json", b"icsflow+csv")
+"""Formats with a record a line; ingest takes a message of any other as one record."""
+TABBED = b"zeek-conn+tsv"
+LONGEST_NAME = 128
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 WINDOW_BYTES = 32 * 1024 * 1024
 POLL_S = 30.0
@@ -74,25 +78,30 @@ def windows(settings: Settings, partition: int) -> Iterator[Window]:
 def _window(messages: list[Message], end: int) -> Window:
     senders, marks, payloads = [], [], []
     tabs_are_text = np.zeros(len(messages), bool)
+    whole = np.zeros(len(messages), bool)
     for number, message in enumerate(messages):
         headers = clients.headers_of(message)
-        sender = (_text(headers.get("site")), _text(headers.get("sensor")))
-        senders.append(sender)
+        senders.append((_name(headers.get("site")), _name(headers.get("sensor"))))
         content_type = headers.get("content-type", b"")
+        payload = message.value() or b""
         if content_type == MARK:
-            stated = headers.get("records", b"")
+            payload, stated = b"", headers.get("records", b"")
             if stated.isdigit():
                 marks.append(Mark(number, int(stated)))
-            payloads.append(b"")
-        else:
-            payloads.append((message.value() or b"").removeprefix(BYTE_ORDER_MARK))
-        tabs_are_text[number] = content_type.endswith(b"+tsv")
+        payloads.append(payload.removeprefix(BYTE_ORDER_MARK))
+        whole[number] = bool(payload) and content_type not in LINED
+        tabs_are_text[number] = content_type == TABBED
     offsets = np.array([message.offset() for message in messages], np.int64)
-    return Window(offsets, count_records(payloads, tabs_are_text), senders, marks, end)
+    records = np.where(whole, 1, count_records(payloads, tabs_are_text))
+    return Window(offsets, records, senders, marks, end)
 
 
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode("utf-8", "replace")
+def _name(value: bytes | None) -> str:
+    """A site's or sensor's name as ingest reads it from a header: empty where it is none."""
+    if value is None or len(value) > LONGEST_NAME:
+        return ""
+    text = value.decode("utf-8", "replace")
+    return "" if "\ufffd" in text or any(ord(letter) < 32 or ord(letter) == 127 for letter in text) else text
 
 
 def count_records(payloads: list[bytes], tabs_are_text: npt.NDArray[np.bool_]) -> Ints:

@@ -22,7 +22,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 HOUR_US = 3_600_000_000
 FLOWS, LATE, REJECTS = TABLES = ("flows", "late", "rejects")
@@ -123,6 +122,7 @@ class Streams:
                 continue
             if file is None:
                 file = self.open[key] = OpenFile(key, int(hours[start]), rows.schema)
+            file.schema = rows.schema  # the same object next time: compared at once
             other_hour = _first_of_next_file(hours, start, file.hour, key.table)
             room = int(np.searchsorted(size, size[start] + self.limits.bytes - file.bytes, "left"))
             stop = max(start, min(other_hour, start + self.limits.rows - file.rows, room, len(rows)))
@@ -193,11 +193,12 @@ def by_stream(rows: pa.RecordBatch) -> Iterator[tuple[StreamKey, pa.RecordBatch]
 
 
 def string_bytes(rows: pa.RecordBatch) -> Ints:
-    """Bytes of all string and binary columns, of each row."""
+    """Bytes of all string and binary columns, of each row; a null has none."""
     total = np.zeros(len(rows), np.int64)
     for column in rows.columns:
         if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
-            total += pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
+            ends = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
+            total += np.diff(ends) if len(ends) else 0
     return total
 
 

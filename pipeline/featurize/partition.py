@@ -84,8 +84,8 @@ def advance_partition(
     state
         What the partition's earlier messages left; it is taken over.
     flows, meta
-        The message's batch (`flow` schema, in raw order) and its facts: raw_partition, last, ended; and flows_offset,
-        its offset.
+        The message's batch (`flow` schema, in raw order) and its facts: raw_partition, first, last, records, rejected,
+        ended; and flows_offset, its offset.
     lateness_of
         Lateness in us of a site.
 
@@ -119,7 +119,10 @@ def advance_partition(
         "feature_set": FEATURE_SET.name,
         "feature_hash": FEATURE_SET.hash,
         "frontier": frontier(after_all),
+        "first": list(meta["first"]),
         "through": list(meta["last"]),
+        "records": meta["records"],
+        "rejected": meta["rejected"],
         "watermarks": watermarks,
         "ended": [list(name) for name in sorted(ended)],
     }

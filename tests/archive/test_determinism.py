@@ -1,0 +1,140 @@
+"""The same rows give the same files, however the log was cut, read, committed, and whenever the writer died."""
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.archive import snapshot
+from pipeline.archive.against import compare
+from pipeline.archive.partition import PartitionArchive
+from pipeline.archive.streams import Limits
+from pipeline.archive.verify import account, verify
+from tests.archive.plant import MEMORY, Wire, feed, positions, random_log, wire
+
+SENSORS = (("plant", "left"), ("plant", "right"), ("other", "left"))
+LIMITS = Limits(rows=7)
+STEPS = ("claimed", "file written", "file placed", "segment written", "manifest added", "segments deleted")
+
+
+class Killed(Exception):
+    """Stands for a process that ends in the middle of a step."""
+
+
+def files(archive: Path) -> dict[str, str]:
+    return {entry.path: entry.sha256 for found in snapshot.read(archive) for entry in found.files}
+
+
+def write(folder: Path, topics: Wire, random: Random, limits: Limits = LIMITS) -> dict[str, str]:
+    feed(PartitionArchive(folder, 0, limits, "w"), topics, random)
+    return files(folder)
+
+
+def dying(at: dict[str, int]) -> Callable[[str], None]:
+    """A step hook that kills the writer the n-th time it passes a step."""
+    seen = dict.fromkeys(STEPS, 0)
+
+    def step(name: str) -> None:
+        seen[name] += 1
+        if seen[name] == at.get(name):
+            raise Killed(name)
+
+    return step
+
+
+@given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(0, 40), max_size=12))
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_cuts_turns_and_commits_do_not_show(seed: int, cuts: list[int]) -> None:
+    random = Random(seed)
+    log = random_log(random, 40, SENSORS)
+    with TemporaryDirectory(dir=MEMORY) as scratch:
+        whole = write(Path(scratch, "a"), wire(log, []), Random(1))
+        pieces = write(Path(scratch, "b"), wire(log, cuts, split_rejects=1), random)
+        assert pieces == whole
+        rows = [(o, i) for path in whole for o, i in read_positions(Path(scratch, "a", path))]
+        assert len(rows) == len(set(rows))
+        assert set(rows) == positions(log)
+
+
+def read_positions(path: Path) -> list[tuple[int, int]]:
+    rows = pq.ParquetFile(path).read(["raw_offset", "raw_index"])
+    found = list(zip(rows["raw_offset"].to_pylist(), rows["raw_index"].to_pylist(), strict=True))
+    assert found == sorted(found)
+    return found
+
+
+@given(seed=st.integers(0, 2**32), deaths=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 6)), max_size=8))
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_writer_that_dies_anywhere_leaves_the_same_archive(seed: int, deaths: list[tuple[str, int]]) -> None:
+    random = Random(seed)
+    log = random_log(random, 35, SENSORS)
+    with TemporaryDirectory(dir=MEMORY) as scratch:
+        undisturbed = write(Path(scratch, "a"), wire(log, []), Random(1))
+        topics, folder = wire(log, random.sample(range(35), 8)), Path(scratch, "b")
+        for name, count in deaths:
+            try:
+                feed(PartitionArchive(folder, 0, LIMITS, "w", dying({name: count})), topics, random)
+            except Killed:
+                continue
+        feed(PartitionArchive(folder, 0, LIMITS, "w"), topics, random)
+        assert files(folder) == undisturbed
+        assert not list(folder.glob("_tmp/*/*"))
+        proof = verify(folder, None)
+        assert proof["problems"] == []
+        assert proof["strays"] == []
+        assert compare(Path(scratch, "a"), folder)["ok"]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_every_step_is_one_a_writer_can_die_at(tmp_path: Path, name: str) -> None:
+    topics = wire(random_log(Random(3), 60, SENSORS), range(0, 60, 4))
+    with pytest.raises(Killed):
+        feed(PartitionArchive(tmp_path, 0, LIMITS, "w", dying({name: 1})), topics, Random(1))
+
+
+def test_the_accounting_adds_up(tmp_path: Path) -> None:
+    log = random_log(Random(5), 120, SENSORS)
+    write(tmp_path, wire(log, range(0, 120, 7)), Random(2))
+    counted = account(tmp_path)
+    for row in counted:
+        sent = sum(len(m.records) for m in log if (m.site, m.sensor) == (row["site"], row["sensor"]))
+        assert row["accepted"] + row["rejected"] + row["late"] == sent
+        assert row["open"] == 0
+    assert sum(row["late"] for row in counted) > 0
+    assert sum(row["rejected"] for row in counted) > 0
+
+
+def test_open_rows_outlive_the_writer_and_count_as_in_flight(tmp_path: Path) -> None:
+    log = random_log(Random(6), 100, SENSORS, marks=False)
+    topics = wire(log, range(0, 100, 3))
+    write(tmp_path, topics, Random(2), Limits(1000))
+    before = account(tmp_path)
+    assert sum(row["open"] for row in before) > 0
+    feed(PartitionArchive(tmp_path, 0, Limits(1000), "w"), topics, Random(3))
+    assert account(tmp_path) == before
+    proof = verify(tmp_path, None)
+    assert proof["ok"], proof["problems"]
+    for row in proof["sensors"]:
+        assert row["sent"] == row["accepted"] + row["rejected"] + row["late"] + row["in_flight"]
+
+
+def test_segments_stay_few(tmp_path: Path) -> None:
+    log = random_log(Random(7), 100, SENSORS, marks=False)
+    feed(PartitionArchive(tmp_path, 0, Limits(100_000), "w"), wire(log, range(100)), Random(2), commit_chance=1.0)
+    assert len(list(tmp_path.glob("_open/p0/*.arrow"))) <= 2 * 10
+
+
+def test_a_smaller_file_size_closes_what_was_open(tmp_path: Path) -> None:
+    log = random_log(Random(8), 100, SENSORS)
+    topics = wire(log, range(0, 100, 5))
+    half = Wire(topics.archive[:10], topics.rejects)
+    feed(PartitionArchive(tmp_path, 0, Limits(10_000), "w"), half, Random(1))
+    feed(PartitionArchive(tmp_path, 0, Limits(2), "w"), topics, Random(1))
+    assert verify(tmp_path, None)["problems"] == []
+    found = {one for path in files(tmp_path) for one in read_positions(tmp_path / path)}
+    assert found == positions(log)
