@@ -24,7 +24,8 @@ EOF_EVENTS = {"enable.partition.eof": True}
 
 def ends(settings: Settings, topic: str, partitions: Iterable[int], timeout_s: float = 30.0) -> dict[int, int]:
     """End offset of each partition, records of transactions still open included."""
-    asked = admin(settings).list_offsets(
+    client = admin(settings)  # held until the answers are here: they come through its thread
+    asked = client.list_offsets(
         {TopicPartition(topic, partition): OffsetSpec.latest() for partition in partitions},  # type: ignore[no-untyped-call]
         isolation_level=IsolationLevel.READ_UNCOMMITTED,
         request_timeout=timeout_s,
