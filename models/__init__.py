@@ -1,0 +1,1 @@
+"""IGAN-IDS: the detector, its training, evaluation, calibration and registry. Imports schemas only."""

@@ -1,0 +1,5 @@
+"""What this package raises on purpose. The rooms turn it into their own errors with exit codes."""
+
+
+class RefusedModel(ValueError):
+    """A model file, or rows for one, that must not be used; the message says what was got and what to do."""

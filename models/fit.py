@@ -1,0 +1,71 @@
+"""Fitting a network to labelled rows: preprocess → encode → (GAN) → balance → classify → novelty."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.igan.classifier import train_classifier
+from models.igan.config import IganConfig
+from models.igan.encoder import Encoder, train_encoder
+from models.igan.gan import Discriminator, Generator, synthesise, train_gan
+from models.igan.imbalance import class_filter
+from models.igan.network import IganNetwork
+from models.igan.novelty import train_novelty
+from models.igan.preprocess import Preprocess
+from models.rows import Floats, Ints
+
+
+def deterministic(config: IganConfig) -> torch.Generator:
+    """One seeded source of randomness, deterministic kernels, a fixed number of threads."""
+    torch.manual_seed(config.seed)
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(config.threads)
+    return torch.Generator().manual_seed(config.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What all variants of a classifier share: preprocessing, the frozen encoder, its head, latents, and the GAN."""
+
+    preprocess: Preprocess
+    encoder: Encoder
+    head: torch.nn.Linear
+    latent: Tensor  # (n, latent)
+    y: Tensor  # (n,)
+    gan: tuple[Generator, Discriminator] | None
+
+
+def lay_foundation(
+    matrix: Floats, y: Ints, log: tuple[bool, ...], config: IganConfig, random: torch.Generator, with_gan: bool
+) -> Foundation:
+    """Preprocessing, encoder and, if asked for, the GAN, from rows (n, F) and classes (n,)."""
+    preprocess = Preprocess.fit(matrix, log, config.clip)
+    z, labels = preprocess(torch.from_numpy(matrix)), torch.from_numpy(y)
+    encoder, head = train_encoder(z, labels, config, random)
+    with torch.no_grad():
+        latent = encoder(z)
+    gan = train_gan(latent, labels, head, config, random) if with_gan else None
+    return Foundation(preprocess, encoder, head, latent, labels, gan)
+
+
+def assemble(base: Foundation, config: IganConfig, random: torch.Generator) -> IganNetwork:
+    """The whole network on a foundation: classifier with the configured augmentation, and the novelty head."""
+    fake, fake_y = base.latent[:0], base.y[:0]
+    if config.augmentation != "none":
+        gan = base.gan if config.augmentation == "gan" else None
+        fake, fake_y = synthesise(class_filter(base.y, config), base.latent, base.y, gan, base.head, random)
+    network = IganNetwork(len(base.preprocess.mean), config)
+    network.preprocess, network.encoder = base.preprocess, base.encoder
+    network.classifier = train_classifier(base.latent, base.y, fake, fake_y, config, random)
+    network.novelty = train_novelty(base.latent[base.y == 0], base.gan, config, random)
+    network.eval()
+    return network
+
+
+def fit_network(
+    matrix: Floats, y: Ints, log: tuple[bool, ...], config: IganConfig, random: torch.Generator
+) -> IganNetwork:
+    """A network from rows (n, F) and classes (n,)."""
+    base = lay_foundation(matrix, y, log, config, random, config.gan_steps > 0)
+    return assemble(base, config, random)

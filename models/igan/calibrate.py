@@ -1,0 +1,107 @@
+"""Calibration: temperature of the classifier, and conformal p-values against frozen tables of presumed-normal flows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional
+
+from models.rows import Doubles, Floats, Ints
+
+EXACT = 256  # so many of the most unusual scores are kept one by one
+COARSER = 1.02  # below them, every kept rank is this factor further down
+
+
+@dataclass(frozen=True, slots=True)
+class ConformalTable:
+    """Scores of `n` presumed-normal flows, the most unusual ones exactly, the rest at 2 % steps of rank.
+
+    A p-value is (1 + how many of the n score at least as high) / (n + 1). Between two kept scores all flows above the
+    lower one are counted, so the table's p-value is never below the exact one.
+
+    Attributes
+    ----------
+    score : (m,) float32, ascending
+    above : (m,) how many of the n flows score more than that
+    """
+
+    n: int
+    score: Floats
+    above: Ints
+
+    @classmethod
+    def fit(cls, scores: Floats) -> "ConformalTable":
+        """From the scores (n,) of presumed-normal flows, n > 0."""
+        ascending = np.sort(scores.astype(np.float32))
+        ranks = list(range(1, min(EXACT, len(ascending)) + 1))  # rank 1 is the most unusual
+        while ranks[-1] < len(ascending):
+            ranks.append(min(max(int(ranks[-1] * COARSER), ranks[-1] + 1), len(ascending)))
+        kept = np.unique(ascending[len(ascending) - np.array(ranks)])
+        above = len(ascending) - np.searchsorted(ascending, kept, side="right")
+        return cls(len(ascending), kept, above.astype(np.int64))
+
+    @property
+    def smallest_p(self) -> float:
+        """The smallest p-value this many flows can give."""
+        return 1.0 / (self.n + 1)
+
+    def p_value(self, scores: Floats) -> Floats:
+        """(n,) scores → (n,) p-values, float32."""
+        below = np.searchsorted(self.score, scores, side="left")  # kept scores strictly below each
+        reach = np.concatenate([[self.n], self.above])[below]
+        return ((1 + reach) / (self.n + 1)).astype(np.float32)
+
+    def document(self, alert_level: float) -> dict[str, Any]:
+        """As plain JSON values, with the alert level and the smallest p-value stated."""
+        return {
+            "n": self.n,
+            "smallest_p_value": self.smallest_p,
+            "alert_level": alert_level,
+            "score": [float(value) for value in self.score],
+            "above": [int(value) for value in self.above],
+        }
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> "ConformalTable":
+        """From a manifest; ValueError where it is no such table."""
+        score = np.array(document["score"], dtype=np.float32)
+        above = np.array(document["above"], dtype=np.int64)
+        n = int(document["n"])
+        sound = (
+            len(score) == len(above) > 0
+            and bool(np.isfinite(score).all())
+            and bool((np.diff(score) > 0).all())
+            and bool((np.diff(above) < 0).all())
+            and above[-1] == 0
+            and above[0] < n
+        )
+        if not sound:
+            raise ValueError(f"calibration table of {len(score)} scores: expected finite ascending scores and counts")
+        return cls(n, score, above)
+
+
+def fit_temperature(logits: Tensor, y: Tensor) -> float:
+    """The temperature that makes the classifier's confidence true on untouched rows (n, K), (n,).
+
+    Golden section on its logarithm: the same steps on every machine.
+    Source: Guo et al. 2017, "On calibration of modern neural networks", section 4.2.
+    """
+
+    def loss(log_temperature: float) -> float:
+        return float(functional.cross_entropy(logits.double() / float(np.exp(log_temperature)), y))
+
+    low, high, golden = -2.0, 2.5, (5**0.5 - 1) / 2
+    for _ in range(40):
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        if loss(left) < loss(right):
+            high = right
+        else:
+            low = left
+    return float(np.exp((low + high) / 2))
+
+
+def unit_scale(view: Doubles) -> tuple[float, float]:
+    """Centre and scale that give normal rows median 0 and 99th percentile 1."""
+    centre, top = np.quantile(view, [0.5, 0.99])
+    return float(centre), float(max(top - centre, 1e-3))

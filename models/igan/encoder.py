@@ -1,0 +1,86 @@
+"""The encoder: features to a 64-dimensional latent in which the classes lie apart. Trained first, then frozen."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.igan.config import IganConfig
+
+
+class Encoder(nn.Module):
+    """z (n, F) → latent (n, 64), normalised without learnt scale so that no dimension can dominate a distance."""
+
+    def __init__(self, features: int, config: IganConfig) -> None:
+        super().__init__()
+        wide, middle = config.hidden
+        self.layers = nn.Sequential(
+            nn.Linear(features, wide),
+            nn.LayerNorm(wide),
+            nn.SiLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(wide, middle),
+            nn.LayerNorm(middle),
+            nn.SiLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(middle, config.latent),
+            nn.LayerNorm(config.latent, elementwise_affine=False),
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(n, F) → (n, latent)."""
+        latent: Tensor = self.layers(z)
+        return latent
+
+
+def train_encoder(z: Tensor, y: Tensor, config: IganConfig, random: torch.Generator) -> tuple[Encoder, nn.Linear]:
+    """Train the encoder and its linear head on z (n, F), y (n,) by cross-entropy and supervised contrast."""
+    encoder = Encoder(z.shape[1], config)
+    head = nn.Linear(config.latent, len(config.classes))
+    parameters = [*encoder.parameters(), *head.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    steps = config.epochs * max(1, len(z) // config.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=config.learning_rate, total_steps=steps)
+    prior = log_prior(y, len(config.classes))
+    encoder.train()
+    for _ in range(config.epochs):
+        order = torch.randperm(len(z), generator=random)
+        for start in range(0, max(1, len(z) // config.batch) * config.batch, config.batch):
+            rows = order[start : start + config.batch]
+            kept = torch.rand((len(rows), z.shape[1]), generator=random) >= config.feature_masking
+            latent = encoder(z[rows] * kept)  # (batch, latent)
+            loss = functional.cross_entropy(head(latent) + prior, y[rows])
+            loss = loss + config.supervised_contrastive * supervised_contrast(
+                latent, y[rows], config.contrastive_temperature
+            )
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+    encoder.eval()
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    return encoder, head
+
+
+def log_prior(y: Tensor, classes: int) -> Tensor:
+    """Log share of every class among labels y; added to logits in training, it makes the logits prior-free.
+
+    Source: Menon et al. 2021, "Long-tail learning via logit adjustment", section 4.2.
+    """
+    counts = torch.bincount(y, minlength=classes).to(torch.float32)
+    return torch.log(counts.clamp(min=1.0) / counts.sum())
+
+
+def supervised_contrast(latent: Tensor, y: Tensor, temperature: float) -> Tensor:
+    """How much closer a row lies to others than to its own class, mean over rows with company.
+
+    Source: Khosla et al. 2020, "Supervised contrastive learning", equation 2.
+    """
+    unit = functional.normalize(latent, dim=1)
+    alike = unit @ unit.T / temperature  # (batch, batch)
+    itself = torch.eye(len(y), dtype=torch.bool)
+    log_share = alike - torch.logsumexp(alike.masked_fill(itself, float("-inf")), dim=1, keepdim=True)
+    positive = (y[:, None] == y[None, :]) & ~itself
+    company = positive.sum(dim=1)
+    per_row = -(log_share * positive).sum(dim=1) / company.clamp(min=1)
+    return per_row[company > 0].mean() if bool((company > 0).any()) else per_row.sum() * 0.0

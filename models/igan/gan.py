@@ -1,0 +1,138 @@
+"""The GAN in the latent space: a conditional generator, a spectral-norm discriminator with two heads, hinge loss."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+from models.igan.config import IganConfig
+from models.igan.imbalance import Wanted, sample_filter, smote
+
+
+class Generator(nn.Module):
+    """noise (n, 32) and class (n,) → latent (n, 64) on the encoder's own normalisation."""
+
+    def __init__(self, config: IganConfig) -> None:
+        super().__init__()
+        self.noise = config.noise
+        self.embedding = nn.Embedding(len(config.classes), config.class_embedding)
+        self.layers = nn.Sequential(
+            nn.Linear(config.noise + config.class_embedding, 128),
+            nn.LeakyReLU(0.2),
+            nn.Linear(128, 128),
+            nn.LeakyReLU(0.2),
+            nn.Linear(128, config.latent),
+            nn.LayerNorm(config.latent, elementwise_affine=False),
+        )
+
+    def draw(self, y: Tensor, random: torch.Generator) -> Tensor:
+        """One latent for each class asked for."""
+        noise = torch.randn((len(y), self.noise), generator=random)
+        latent: Tensor = self.layers(torch.cat([noise, self.embedding(y)], dim=1))
+        return latent
+
+
+class Discriminator(nn.Module):
+    """latent (n, 64) → how real it looks: by itself, and as a member of a class (projection)."""
+
+    def __init__(self, config: IganConfig) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            spectral_norm(nn.Linear(config.latent, 128)),
+            nn.LeakyReLU(0.2),
+            spectral_norm(nn.Linear(128, 64)),
+            nn.LeakyReLU(0.2),
+        )
+        self.unconditional = spectral_norm(nn.Linear(64, 1))
+        self.classes = nn.Embedding(len(config.classes), 64)
+
+    def linear(self) -> list[nn.Linear]:
+        """The layers of the unconditional view, first to last."""
+        return [layer for layer in (*self.trunk, self.unconditional) if isinstance(layer, nn.Linear)]
+
+    def forward(self, latent: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(n,) realness as class y, and the trunk's features (n, 64).
+
+        Source: Miyato & Koyama 2018, "cGANs with projection discriminator".
+        """
+        features = self.trunk(latent)
+        realness = self.unconditional(features).squeeze(1) + (self.classes(y) * features).sum(dim=1)
+        return realness, features
+
+
+def train_gan(
+    latent: Tensor, y: Tensor, head: nn.Linear, config: IganConfig, random: torch.Generator
+) -> tuple[Generator, Discriminator]:
+    """Train on frozen latents, class-balanced batches; the generator returned is the running average."""
+    generator, discriminator = Generator(config), Discriminator(config)
+    average = copy.deepcopy(generator)
+    present = [label for label in range(len(config.classes)) if bool((y == label).any())]
+    members = {label: torch.nonzero(y == label).squeeze(1) for label in present}
+    labels = torch.tensor(present)
+    slow = torch.optim.Adam(generator.parameters(), lr=config.generator_rate, betas=(0.0, 0.9))
+    fast = torch.optim.Adam(discriminator.parameters(), lr=config.discriminator_rate, betas=(0.0, 0.9))
+    for _ in range(config.gan_steps):
+        asked = labels[torch.randint(len(labels), (config.gan_batch,), generator=random)].sort().values
+        real = latent[_one_of_each(asked, members, random)]
+        fake = generator.draw(asked, random)
+        on_real, _ = discriminator(real, asked)
+        on_fake, _ = discriminator(fake.detach(), asked)
+        loss = functional.relu(1 - on_real).mean() + functional.relu(1 + on_fake).mean()
+        fast.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        fast.step()
+
+        realness, features = discriminator(fake, asked)
+        with torch.no_grad():
+            _, real_features = discriminator(real, asked)
+        loss = -realness.mean() + config.generator_ce * functional.cross_entropy(head(fake), asked)
+        loss = loss + functional.mse_loss(features.mean(dim=0), real_features.mean(dim=0))
+        slow.zero_grad()
+        loss.backward()
+        slow.step()
+        with torch.no_grad():
+            for kept, current in zip(average.parameters(), generator.parameters(), strict=True):
+                kept.lerp_(current, 1 - config.average_decay)
+    discriminator.eval()
+    return average, discriminator
+
+
+def _one_of_each(asked: Tensor, members: dict[int, Tensor], random: torch.Generator) -> Tensor:
+    """The index of a random row of every class asked for (classes sorted, so that each is drawn in one go)."""
+    drawn = []
+    for label, count in enumerate(torch.bincount(asked).tolist()):
+        if not count:
+            continue
+        rows = members[label]
+        drawn.append(rows[torch.randint(len(rows), (count,), generator=random)])
+    return torch.cat(drawn)
+
+
+def synthesise(
+    wanted: list[Wanted],
+    latent: Tensor,
+    y: Tensor,
+    gan: tuple[Generator, Discriminator] | None,
+    head: nn.Linear,
+    random: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Synthetic latents and their classes: from the GAN through the sample filter where it may, else SMOTE."""
+    fakes, labels = [latent[:0]], [y[:0]]
+    for want in wanted:
+        own = latent[y == want.label]
+        if gan is None or not want.gan:
+            made = smote(own, want.rows, random)
+        else:
+            generator, discriminator = gan
+            asked = torch.full((3 * want.rows,), want.label)
+            with torch.no_grad():
+                drawn = generator.draw(asked, random)
+                fake_score, _ = discriminator(drawn, asked)
+                real_score, _ = discriminator(own, asked[:1].expand(len(own)))
+            agrees = head(drawn).argmax(dim=1) == want.label
+            made = drawn[sample_filter(drawn, fake_score, real_score, agrees, own)][: want.rows]
+        fakes.append(made)
+        labels.append(torch.full((len(made),), want.label))
+    return torch.cat(fakes), torch.cat(labels)

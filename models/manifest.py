@@ -1,0 +1,63 @@
+"""A model's manifest: everything about it that is not a weight, as canonical JSON whose hash names the model."""
+
+import hashlib
+import json
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from models.errors import RefusedModel
+
+MAX_MANIFEST_BYTES = 512 * 1024
+VERSION = 1
+ORIGIN = re.compile(r"[A-Za-z0-9._-]{1,64}(/[A-Za-z0-9._-]{1,64})?")
+
+
+def canonical(document: dict[str, Any]) -> bytes:
+    """Sorted keys, no spaces, no NaN: equal documents give equal bytes."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+
+
+def model_id(document: dict[str, Any]) -> str:
+    """`igan-` and twelve hex digits of the manifest without its id."""
+    content = canonical({key: value for key, value in document.items() if key != "id"})
+    return f"igan-{hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def sha256(content: bytes) -> str:
+    """SHA-256, hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def parse(content: bytes, where: str) -> dict[str, Any]:
+    """A manifest's bytes as a document that fits schemas/model_manifest.json and bears its own hash as its id."""
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise RefusedModel(f"{where}: got a manifest of {len(content)} bytes, expected at most {MAX_MANIFEST_BYTES}")
+    try:
+        document = json.loads(content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise RefusedModel(f"{where}: got no JSON ({error}), expected a model manifest") from error
+    problem = next(iter(_validator().iter_errors(document)), None)
+    if problem is not None:
+        at = "/".join(str(part) for part in problem.absolute_path) or "the document"
+        raise RefusedModel(f"{where}: {at}: {problem.message[:200]}; expected a manifest of version {VERSION}")
+    expected = model_id(document)
+    if document["id"] != expected:
+        raise RefusedModel(
+            f"{where}: got id {document['id']}, expected {expected}: the manifest was changed after it was written; "
+            "fetch the model again"
+        )
+    result: dict[str, Any] = document
+    return result
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(json.loads(files("schemas").joinpath("model_manifest.json").read_text("utf-8")))
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
