@@ -57,9 +57,9 @@ def test_every_metric_is_documented() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s#]+)[^)]*\)", page.read_text(encoding="utf-8")):
-        if "://" not in target:
-            assert (page.parent / target).exists(), f"{relative(page)} links to {target}"
+    targets = re.findall(r"\]\(([^)\s#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert not missing
 
 
 def test_commands_and_settings_in_the_text_exist() -> None:
@@ -82,3 +82,24 @@ def test_commands_and_settings_in_the_text_exist() -> None:
                 broken.append(f"{relative(page)}: {variable}")
     assert len(scanned) > 20
     assert not broken
+
+
+def test_the_walk_names_functions_that_are_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([A-Za-z_.]+)` \(`([a-z_/]+\.py)`\)", text)
+    assert len(named) > 40
+    missing = [f"{name} in {file}" for name, file in named if name not in _defined(ROOT / file)]
+    files = [file for file in re.findall(r"`([a-z_]+/[a-z_/.]+\.(?:py|toml))`", text) if not (ROOT / file).exists()]
+    assert not missing + files
+
+
+def _defined(path: Path) -> set[str]:
+    """Functions and classes of a module, methods as `Class.method`."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body if path.exists() else []:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            methods = (one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
+            found |= {f"{node.name}.{method.name}" for method in methods}
+    return found
