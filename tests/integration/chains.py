@@ -1,6 +1,5 @@
 """What the tests of Faust's shell share: a worker process, input, and the chain an undisturbed run would emit."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,15 +11,23 @@ from pathlib import Path
 from confluent_kafka import TopicPartition
 
 from pipeline.kafka import clients, topics
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import Settings, inherited_environment, load_settings
 from tests.integration.chain_room import Chain, line, step
 
 ROOT = Path(__file__).parents[2]
 
 
-def settings_for(kafka: str, prefix: str, state: Path, partitions: int = 2) -> Settings:
+def settings_for(kafka: str, prefix: str, state: Path, partitions: int = 2, **others: object) -> Settings:
     """Settings of a fresh set of topics, which are created."""
-    settings = load_settings(bootstrap=kafka, topic_prefix=prefix, partitions=partitions, state_uri=state)
+    settings = load_settings(
+        bootstrap=kafka,
+        topic_prefix=prefix,
+        partitions=partitions,
+        state_uri=state,
+        state_every_s=0.2,
+        metrics_port=-1,
+        **others,
+    )
     topics.create(settings)
     return settings
 
@@ -29,17 +36,9 @@ def settings_for(kafka: str, prefix: str, state: Path, partitions: int = 2) -> S
 def worker(
     settings: Settings, module: str, instance: str = "0", log: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A room as a process of its own; killed at the end if it still runs."""
-    environment = {
-        **os.environ,
-        "FOREBAY_BOOTSTRAP": settings.bootstrap,
-        "FOREBAY_TOPIC_PREFIX": settings.topic_prefix,
-        "FOREBAY_PARTITIONS": str(settings.partitions),
-        "FOREBAY_STATE_URI": str(settings.state_uri),
-        "FOREBAY_STATE_EVERY_S": "0.2",
-        "FOREBAY_INSTANCE_ID": instance,
-        "OMP_NUM_THREADS": "1",
-    }
+    """A room as a process of its own (`python -m MODULE`); killed at the end if it still runs."""
+    own = settings.model_copy(update={"instance_id": instance})
+    environment = inherited_environment({**own.variables(), "OMP_NUM_THREADS": "1"})
     stderr = log.open("ab") if log is not None else None
     process = subprocess.Popen([sys.executable, "-m", *module.split()], env=environment, cwd=ROOT, stderr=stderr)
     try:
@@ -51,6 +50,16 @@ def worker(
             process.wait()
         if stderr is not None:
             stderr.close()
+
+
+def wait_for(log: Path, word: str, timeout_s: float = 60.0) -> None:
+    """Wait until a worker's log has a word."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if log.exists() and word in log.read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"'{word}' never came in {log}: {log.read_text() if log.exists() else 'no log'}")
 
 
 def send(settings: Settings, values: dict[int, list[bytes]]) -> None:

@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from pipeline.kafka import clients
 from pipeline.state import pointers
-from tests.integration.chains import chain, deduplicated, received, send, settings_for, worker
+from tests.integration.chains import chain, deduplicated, received, send, settings_for, wait_for, worker
 
 pytestmark = pytest.mark.integration
 ROOM = "tests.integration.chain_room"
@@ -62,7 +63,7 @@ def test_a_rebalance_moves_partitions_with_their_state(kafka: str, prefix: str, 
     with worker(settings, ROOM, "a") as first:
         received(settings, settings.topics.features, {0: 100, 1: 100})
         with worker(settings, ROOM, "b", tmp_path / "b.log"):
-            _wait_for((tmp_path / "b.log"), "ready")
+            wait_for(tmp_path / "b.log", "ready")
             send(settings, {p: messages[100:200] for p, messages in values.items()})
             received(settings, settings.topics.features, {0: 200, 1: 200})
             first.send_signal(signal.SIGTERM)
@@ -116,8 +117,6 @@ def test_a_saved_position_that_the_topic_no_longer_holds_is_refused(kafka: str, 
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     admin = clients.admin(settings)
-    from confluent_kafka import TopicPartition
-
     send(settings, {0: [b"b"] * 20})
     admin.delete_records([TopicPartition(settings.topics.flows, 0, 40)])[
         TopicPartition(settings.topics.flows, 0, 40)
@@ -126,15 +125,6 @@ def test_a_saved_position_that_the_topic_no_longer_holds_is_refused(kafka: str, 
     with worker(settings, ROOM, log=log) as process:
         assert process.wait(30) != 0
     assert b"messages were deleted before they were read" in log.read_bytes()
-
-
-def _wait_for(log: Path, word: str, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if log.exists() and word in log.read_text():
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"'{word}' never came in {log}: {log.read_text() if log.exists() else 'no log'}")
 
 
 def test_stopping_is_quick_and_saves(kafka: str, prefix: str, tmp_path: Path) -> None:

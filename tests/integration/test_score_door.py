@@ -1,0 +1,237 @@
+"""Room 3 on a real broker: every features message scored exactly once, whatever happens to the worker."""
+
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from confluent_kafka import Message, TopicPartition
+
+from models import registry
+from models.model import Model
+from pipeline.kafka import clients
+from pipeline.score.group import encoded, read, score_group
+from pipeline.score.promotions import Ledger
+from pipeline.score.scoring import Shelf
+from pipeline.settings import Settings
+from pipeline.telemetry.traceparent import parse
+from pipeline.wire.batches import decode, encode
+from tests.integration.chains import settings_for, wait_for, worker
+from tests.score.small_model import facts, features, small_model
+
+pytestmark = pytest.mark.integration
+ROOM = "pipeline.cli score run"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+Log = dict[int, list[bytes]]
+
+
+@pytest.fixture
+def settings(kafka: str, prefix: str, tmp_path: Path) -> Settings:
+    for seed in range(3):
+        registry.save(small_model(seed), tmp_path / "models")
+    return settings_for(
+        kafka,
+        prefix,
+        tmp_path / "state",
+        registry_uri=tmp_path / "models",
+        model=small_model(0).id,
+        score_group_messages=4,
+        device="cpu",
+    )
+
+
+def payload(seq: int, partition: int, rows: int = 20, **meta: Any) -> bytes:
+    """Features message `seq`: rows at raw offsets, and event times of 1 ms a row, that follow from it."""
+    batch = features(rows, partition, first_offset=seq * 100)
+    return encode(batch, {**facts(seq, partition, batch), **meta})
+
+
+def send(settings: Settings, messages: Mapping[int, list[bytes]]) -> None:
+    """Put features messages into their partitions, as featurize does: without a transaction."""
+    producer = clients.producer(settings, "test")
+    for partition, payloads in messages.items():
+        for value in payloads:
+            producer.produce(
+                settings.topics.features,
+                value=value,
+                key=b"north/tap",
+                partition=partition,
+                headers={"traceparent": TRACE},
+            )
+    assert producer.flush(30) == 0
+
+
+def received(
+    settings: Settings, topic: str, enough: Mapping[int, int], timeout_s: float = 90.0
+) -> dict[int, list[Message]]:
+    """What a read_committed reader gets, until partition p has enough[p] messages, and what follows within a second."""
+    reader = clients.reader(settings, "test")
+    reader.assign([TopicPartition(topic, partition, 0) for partition in enough])
+    found: dict[int, list[Message]] = {partition: [] for partition in enough}
+    deadline = time.monotonic() + timeout_s
+    while any(len(found[p]) < enough[p] for p in enough) and time.monotonic() < deadline:
+        for message in reader.consume(500, 0.2):
+            found[message.partition() or 0].append(clients.raise_for(message))
+    for message in reader.consume(500, 1.0):
+        found[message.partition() or 0].append(clients.raise_for(message))
+    reader.close()
+    return found
+
+
+def values(found: Mapping[int, list[Message]]) -> Log:
+    return {partition: [message.value() or b"" for message in messages] for partition, messages in found.items()}
+
+
+def undisturbed(settings: Settings, messages: Mapping[int, list[bytes]]) -> tuple[Log, Log, Log]:
+    """What suspects, archive and retrain hold after a run in which nothing happened."""
+    shelf = Shelf(settings.model, settings.registry_uri, "cpu")
+    outputs: tuple[Log, Log, Log] = ({}, {}, {})
+    for partition, payloads in messages.items():
+        group = [read(value) for value in payloads]
+        for one, routed in zip(group, score_group(group, Ledger(2), shelf), strict=True):
+            for output, value in zip(outputs, encoded(routed, one.meta), strict=True):
+                output.setdefault(partition, []).append(value)
+    return outputs
+
+
+def promote(settings: Settings, model: Model, name: str, from_us: int) -> None:
+    record = {
+        "kind": "promotion",
+        "promotion": name,
+        "model": model.id,
+        "sha256": model.sha256,
+        "uri": model.id,
+        "effective_from_us": from_us,
+    }
+    producer = clients.producer(settings, "test")
+    producer.produce(settings.topics.models, key=name.encode(), value=orjson.dumps(record), partition=0)
+    assert producer.flush(30) == 0
+
+
+def decisions(settings: Settings, enough: int) -> list[dict[str, Any]]:
+    """Records of `models`."""
+    return [orjson.loads(value) for value in values(received(settings, settings.topics.models, {0: enough}))[0]]
+
+
+def models_by_time(found: Mapping[int, list[Message]]) -> list[tuple[int, str]]:
+    rows: list[tuple[int, str]] = []
+    for messages in values(found).values():
+        for value in messages:
+            batch, _ = decode(value, "scored")
+            rows += zip(batch.column("end_ts_us").to_pylist(), batch.column("model").to_pylist(), strict=True)
+    return rows
+
+
+def test_killed_at_any_moment_every_message_is_scored_exactly_once(settings: Settings, tmp_path: Path) -> None:
+    messages = {p: [payload(seq, p) for seq in range(120)] for p in (0, 1)}
+    for part in range(4):
+        send(settings, {p: all_of[part * 30 : (part + 1) * 30] for p, all_of in messages.items()})
+        with worker(settings, ROOM) as process:
+            enough = part * 30 + 15 if part < 3 else 120
+            found = received(settings, settings.topics.archive, {0: enough, 1: enough})
+            process.kill()
+    suspects, archive, retrain = undisturbed(settings, messages)
+    assert values(found) == archive
+    everything = {0: 120, 1: 120}
+    assert values(received(settings, settings.topics.suspects, everything)) == suspects
+    assert values(received(settings, settings.topics.retrain, everything)) == retrain
+    first = found[0][0]
+    headers = clients.headers_of(first)
+    assert first.key() == b"north/tap"
+    assert headers["content-type"] == b"application/vnd.apache.arrow.stream"
+    parent, own = parse(TRACE), parse(headers["traceparent"])
+    assert parent is not None
+    assert own is not None
+    assert own.trace_id == parent.trace_id
+    assert own.span_id != parent.span_id
+
+
+def test_what_a_zombie_emits_again_is_dropped(settings: Settings) -> None:
+    messages = [payload(seq, 0) for seq in range(14)]
+    send(settings, {0: messages[:10] + messages[5:12] + messages[:3] + messages[12:]})
+    with worker(settings, ROOM) as process:
+        found = received(settings, settings.topics.archive, {0: 14})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert values(found)[0] == undisturbed(settings, {0: messages})[1][0]
+
+
+def test_a_missing_message_stops_the_worker_and_nothing_is_skipped(settings: Settings, tmp_path: Path) -> None:
+    messages = [payload(seq, 0) for seq in (0, 1, 3)]
+    send(settings, {0: messages[:2]})
+    log = tmp_path / "log"
+    with worker(settings, ROOM, log=log) as process:
+        received(settings, settings.topics.archive, {0: 2})
+        send(settings, {0: messages[2:]})
+        assert process.wait(30) == 1
+    assert "got seq 3, expected 2" in log.read_text().replace("\n", " ")
+    with worker(settings, ROOM) as process:
+        assert process.wait(30) == 1
+    assert len(received(settings, settings.topics.archive, {0: 2})[0]) == 2
+
+
+def test_other_features_than_the_models_stop_the_worker_with_both_names(settings: Settings, tmp_path: Path) -> None:
+    send(settings, {0: [payload(0, 0, feature_set="other", feature_hash="beef" * 16)]})
+    log = tmp_path / "log"
+    with worker(settings, ROOM, log=log) as process:
+        assert process.wait(30) == 1
+    text = log.read_text().replace("\n", " ")
+    assert "small 5a11" in text
+    assert "other beef" in text
+
+
+def test_a_promotion_holds_from_its_event_time(settings: Settings, tmp_path: Path) -> None:
+    first, second, third = small_model(0), small_model(1), small_model(2)
+    messages = {p: [payload(seq, p) for seq in range(40)] for p in (0, 1)}  # 1.0 s to 4.92 s of event time
+    send(settings, {p: all_of[:10] for p, all_of in messages.items()})
+    logs = [tmp_path / "a.log", tmp_path / "b.log"]
+    with worker(settings, ROOM, "a", logs[0]) as a, worker(settings, ROOM, "b", logs[1]):
+        received(settings, settings.topics.archive, {0: 10, 1: 10})
+        promote(settings, second, "late", 1_500_000)
+        promote(settings, second, "good", 3_000_000)
+        assert [(one["kind"], one["promotion"]) for one in decisions(settings, 6)].count(("acceptance", "good")) == 2
+        send(settings, {p: all_of[10:30] for p, all_of in messages.items()})
+        received(settings, settings.topics.archive, {0: 30, 1: 30})
+        a.kill()
+    promote(settings, third, "unordered", 3_000_000)
+    promote(settings, third, "next", 4_500_000)
+    with worker(settings, ROOM, "a"), worker(settings, ROOM, "b"):
+        # Sent at once: rows beyond 4.5 s may arrive before both partitions have voted, and wait.
+        send(settings, {p: all_of[30:] for p, all_of in messages.items()})
+        found = received(settings, settings.topics.archive, {0: 40, 1: 40})
+    votes = decisions(settings, 10)
+    assert {one["kind"] for one in votes if one["promotion"] in ("late", "unordered")} == {"promotion", "refusal"}
+    assert {one["kind"] for one in votes if one["promotion"] in ("good", "next")} == {"promotion", "acceptance"}
+    for end_us, model in models_by_time(found):
+        assert model == (first if end_us < 3_000_000 else second if end_us < 4_500_000 else third).id
+
+
+def test_rows_beyond_an_undecided_promotion_wait(settings: Settings, tmp_path: Path) -> None:
+    """The owner of partition 1 is paused, so it has not voted: what partition 0 has beyond the time waits."""
+    messages = [payload(seq, 0) for seq in range(20)]
+    logs = [tmp_path / "a.log", tmp_path / "b.log"]
+    with worker(settings, ROOM, "a", logs[0]) as a, worker(settings, ROOM, "b", logs[1]) as b:
+        wait_for(logs[0], "ready")
+        wait_for(logs[1], "ready")
+        send(settings, {0: messages[:5]})
+        received(settings, settings.topics.archive, {0: 5})
+        owners = {process: last_partitions(log) for process, log in zip((a, b), logs, strict=True)}
+        [other] = [process for process, partitions in owners.items() if partitions == [1]]
+        other.send_signal(signal.SIGSTOP)
+        promote(settings, small_model(1), "p", 2_000_000)  # seq 10 is the first beyond it
+        send(settings, {0: messages[5:]})
+        time.sleep(3)
+        assert len(received(settings, settings.topics.archive, {0: 10})[0]) == 10
+        other.send_signal(signal.SIGCONT)
+        found = received(settings, settings.topics.archive, {0: 20})
+    assert len(found[0]) == 20
+    assert {model for end_us, model in models_by_time(found) if end_us >= 2_000_000} == {small_model(1).id}
+
+
+def last_partitions(log: Path) -> list[int]:
+    lines = [orjson.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    partitions: list[int] = [line["partitions"] for line in lines if line["event"] == "ready"][-1]
+    return partitions
