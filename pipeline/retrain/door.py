@@ -18,7 +18,7 @@ from pipeline.kafka import clients
 from pipeline.retrain import samples
 from pipeline.settings import Settings, inherited_environment
 from pipeline.shutdown import Stop
-from pipeline.telemetry import Telemetry, log, start
+from pipeline.telemetry import Telemetry, configure, log, start
 from pipeline.telemetry.traceparent import HEADER
 from pipeline.wire import batches
 
@@ -72,6 +72,7 @@ class Trainer:
 
 def run(settings: Settings, every_s: float = 86_400.0) -> None:
     """Collect samples until asked to stop; train every `every_s` seconds (0: never by itself)."""
+    configure(settings.log_level)
     stop = Stop().listen()
     clients.require_broker(settings)
     telemetry = start("retrain", settings)
