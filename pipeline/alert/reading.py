@@ -1,13 +1,13 @@
 """Alerts as their readers see them: a compacted topic, in which the same revision may come twice."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from pipeline.errors import Failed, Usage
-from pipeline.kafka import clients
+from pipeline.kafka import clients, tail
 from pipeline.settings import Settings
 from pipeline.shutdown import Stop
 
@@ -36,47 +36,41 @@ class Seen:
 def alerts(
     settings: Settings, from_start: bool, follow: bool, stop: Stop | None = None
 ) -> Iterator[dict[str, Any] | None]:
-    """New alerts as they stand in the topic; with `follow` without end, and None whenever nothing came for a moment."""
-    topic = settings.topics.alerts
-    reader = clients.reader(settings, "alert-tail")
+    """New alerts as they stand in the topic; with `follow` without end, and None whenever nothing came for a moment.
+
+    Failed where the topic does not exist, or cannot be read to its end in time.
+    """
+    topic, stop, seen = settings.topics.alerts, stop or Stop(), Seen()
+    reader = clients.reader(settings, "alert-tail", **tail.EOF_EVENTS)
     try:
-        ends = _assign(reader, topic, from_start)
-        seen = Seen()
-        stop = stop or Stop()
-        while not stop.requested:
-            if not follow and _reached(reader, topic, ends):
-                return
-            came = False
-            for message in reader.consume(500, POLL_S):
-                value = clients.raise_for(message).value()
-                if value is None:
-                    continue
-                alert = orjson.loads(value)
-                if seen.is_new(alert["finding_info"]["uid"], alert["metadata"]["sequence"]):
-                    came = True
-                    yield alert
+        ends = tail.ends(settings, topic, _partitions(reader, topic))
+        reader.assign([TopicPartition(topic, number, 0 if from_start else end) for number, end in ends.items()])
+        if from_start:
+            yield from _new(tail.read_to(reader, topic, ends), seen)
+        while follow and not stop.requested:
+            came = reader.consume(500, POLL_S)
+            yield from _new((message for message in came if message.error() is None), seen)
             if not came:
                 yield None
     finally:
         reader.close()
 
 
-def _assign(reader: Consumer, topic: str, from_start: bool) -> dict[int, int]:
-    """Start reading every partition; returns where each ends now."""
+def _partitions(reader: Consumer, topic: str) -> list[int]:
     described = reader.list_topics(topic, timeout=10).topics[topic]
     if described.error is not None:
         raise Failed(f"topic {topic}: {described.error}; `forebay topic create` makes it, --prefix names another")
-    partitions = described.partitions
-    ends = {number: reader.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1] for number in partitions}
-    reader.assign(
-        [TopicPartition(topic, number, OFFSET_BEGINNING if from_start else end) for number, end in ends.items()]
-    )
-    return ends
+    return sorted(described.partitions)
 
 
-def _reached(reader: Consumer, topic: str, ends: dict[int, int]) -> bool:
-    at = {one.partition: one.offset for one in reader.position([TopicPartition(topic, number) for number in ends])}
-    return all(end == 0 or at[number] >= end for number, end in ends.items())
+def _new(messages: Iterable[Message], seen: Seen) -> Iterator[dict[str, Any]]:
+    for message in messages:
+        value = message.value()
+        if value is None:
+            continue
+        alert = orjson.loads(value)
+        if seen.is_new(alert["finding_info"]["uid"], alert["metadata"]["sequence"]):
+            yield alert
 
 
 def latest(settings: Settings, uid: str) -> dict[str, Any]:

@@ -1,0 +1,182 @@
+"""Room 4 on a real broker: suspects in, alerts out; killed, it sends what an undisturbed run sends."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from confluent_kafka import TopicPartition
+
+from pipeline.alert.grouping import load_grouping
+from pipeline.alert.ocsf import encode
+from pipeline.alert.partition import PartitionState, advance_partition
+from pipeline.kafka import clients
+from pipeline.settings import Settings
+from pipeline.state import pointers
+from pipeline.wire import batches
+from tests.alert.suspects import SECOND, START_US, scored
+from tests.integration.chains import ROOT, settings_for, worker
+
+pytestmark = pytest.mark.integration
+ROOM = "pipeline.cli alert run"
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACEPARENT = f"00-{TRACE_ID}-00f067aa0ba902b7-01"
+MESSAGES = 120
+
+
+@dataclass(frozen=True)
+class Read:
+    """One alerts message."""
+
+    key: bytes
+    value: bytes
+    headers: dict[str, bytes]
+
+
+def suspects(partition: int, first: int = 0, last: int = MESSAGES) -> list[bytes]:
+    """Suspects messages of one partition: a second each, with a burst of a few now and then, closed at the end."""
+    sensor = ("left", "bottom")[partition]
+    values = []
+    for seq in range(first, last):
+        bursting = seq % 60 < 8
+        rows = [
+            {
+                "at": seq + n / 10,
+                "sensor": sensor,
+                "raw_partition": partition,
+                "raw_offset": seq,
+                "raw_index": n,
+                "src_addr": f"198.18.134.{seq // 60}",
+                "class": ("mitm", "portscan")[partition],
+            }
+            for n in range(3 if bursting else 0)
+        ]
+        meta = {
+            "seq": seq,
+            "raw_partition": partition,
+            "watermarks": [["plant", sensor, START_US + (seq + 1) * SECOND]],
+            "ended": [["plant", sensor]] if seq == MESSAGES - 1 else [],
+        }
+        values.append(batches.encode(scored(rows), meta))
+    return values
+
+
+def send(settings: Settings, values: dict[int, list[bytes]]) -> None:
+    producer = clients.transactional_producer(settings, "test")
+    producer.begin_transaction()
+    for partition, messages in values.items():
+        for value in messages:
+            producer.produce(
+                settings.topics.suspects,
+                value=value,
+                partition=partition,
+                headers=[("traceparent", TRACEPARENT.encode())],
+            )
+    producer.commit_transaction()
+
+
+def undisturbed(partition: int) -> dict[tuple[str, int], bytes]:
+    """What the pure functions make of the same messages, by (uid, revision)."""
+    state, grouping = PartitionState.empty(), load_grouping()
+    found: dict[tuple[str, int], bytes] = {}
+    for value in suspects(partition):
+        rows, meta = batches.decode(value, "scored")
+        state, events, _, _ = advance_partition(state, rows, meta, grouping, lambda _model: None)
+        found |= {(event["finding_info"]["uid"], event["metadata"]["sequence"]): encode(event) for event in events}
+    return found
+
+
+def alerts(settings: Settings, enough: int, timeout_s: float = 90.0) -> dict[int, list[Read]]:
+    """What is in `alerts`, per partition, once there are `enough` closed incidents (or time is up)."""
+    found: dict[int, list[Read]] = {0: [], 1: []}
+    reader = clients.reader(settings, "test")
+    reader.assign([TopicPartition(settings.topics.alerts, partition, 0) for partition in found])
+    deadline = time.monotonic() + timeout_s
+    closed: set[str] = set()
+    while len(closed) < enough and time.monotonic() < deadline:
+        for message in reader.consume(500, 0.2):
+            value = clients.raise_for(message).value() or b""
+            read = Read(message.key() or b"", value, clients.headers_of(message))
+            found[message.partition() or 0].append(read)
+            event = orjson.loads(value)
+            if event["activity_id"] == 3:
+                closed.add(event["finding_info"]["uid"])
+    reader.close()
+    return found
+
+
+def by_revision(read: list[Read]) -> dict[tuple[str, int], bytes]:
+    """One value per (uid, revision); a message sent again must be the same bytes."""
+    found: dict[tuple[str, int], bytes] = {}
+    for one in read:
+        name = (one.key.decode(), int(one.headers["revision"]))
+        assert found.setdefault(name, one.value) == one.value
+    return found
+
+
+def forebay(settings: Settings, *arguments: str, expect: int = 0) -> tuple[list[dict[str, Any]], str]:
+    """Run the command; its stdout as JSON documents, and its stderr."""
+    environment = {**os.environ, "FOREBAY_BOOTSTRAP": settings.bootstrap, "FOREBAY_TOPIC_PREFIX": settings.topic_prefix}
+    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=120, check=False)
+    assert done.returncode == expect, done.stderr.decode()
+    return [orjson.loads(line) for line in done.stdout.splitlines()], done.stderr.decode()
+
+
+def test_killed_twice_it_sends_what_an_undisturbed_run_sends(kafka: str, prefix: str, tmp_path: Path) -> None:
+    settings = settings_for(kafka, prefix, tmp_path)
+    expected = {partition: undisturbed(partition) for partition in (0, 1)}
+    send(settings, {p: suspects(p, 0, 64) for p in expected})
+    with worker(settings, ROOM) as process:
+        alerts(settings, enough=2)
+        process.kill()
+    with worker(settings, ROOM) as process:
+        send(settings, {p: suspects(p, 64, MESSAGES - 1) for p in expected})
+        alerts(settings, enough=2)
+        time.sleep(0.5)
+        process.kill()
+    send(settings, {p: suspects(p, MESSAGES - 1, MESSAGES) for p in expected})
+    with worker(settings, ROOM):
+        found = alerts(settings, enough=4)
+    for partition, messages in expected.items():
+        assert by_revision(found[partition]) == messages
+        assert all(TRACE_ID.encode() in one.headers["traceparent"] for one in found[partition])
+
+    documents, _ = forebay(settings, "alert", "tail", "--from-start", "--no-follow", "--json")
+    assert documents[-1]["incidents"] == 4
+    assert len(documents) == documents[-1]["alerts"] + 1
+    _, text = forebay(settings, "alert", "tail", "--from-start", "--no-follow")
+    assert "port scan of 198.18.134.15 on sensor bottom" in text
+    uid = documents[0]["finding_info"]["uid"]
+    [shown], text = forebay(settings, "alert", "show", uid[:10])
+    assert shown["finding_info"]["uid"] == uid
+    assert shown["activity_id"] == 3
+    assert "Who with whom" in text
+    [record], _ = forebay(settings, "alert", "verdict", uid, "--verdict", "fp", "--by", "Kim", "--note", "maintenance")
+    reader = clients.reader(settings, "test")
+    reader.assign([TopicPartition(settings.topics.feedback, 0, 0)])
+    [message] = reader.consume(1, 20)
+    reader.close()
+    assert message.key() == uid.encode()
+    assert orjson.loads(message.value() or b"") == record
+    assert (record["verdict_id"], record["by"], record["members"]) == (1, "Kim", shown["unmapped"]["members"])
+    _, text = forebay(settings, "alert", "show", "feedfacefeed", expect=2)
+    assert "got 0 alerts" in text
+
+
+def test_a_missing_message_stops_it_with_its_position_unmoved(kafka: str, prefix: str, tmp_path: Path) -> None:
+    settings = settings_for(kafka, prefix, tmp_path / "state")
+    values = suspects(0, 0, 6)
+    del values[3]
+    send(settings, {0: values})
+    log = tmp_path / "log"
+    with worker(settings, ROOM, log=log) as process:
+        assert process.wait(90) == 1
+    assert b"got seq 4, expected 3" in log.read_bytes()
+    newest = pointers.read(settings, settings.topics.alert_state, [0])[0]
+    assert not newest or newest[0].position <= 3
