@@ -44,10 +44,9 @@ def _files(archive: Path) -> dict[str, str]:
 
 
 def _digest(connection: duckdb.DuckDBPyConnection, table: str) -> tuple[int, int, int]:
-    row = connection.execute(
+    [row] = connection.execute(
         f"SELECT count(*), coalesce(sum(hash(t)::HUGEINT), 0), coalesce(bit_xor(hash(t)), 0) FROM {table} t"  # noqa: S608
-    ).fetchone()
-    assert row is not None  # noqa: S101 - an aggregate gives one row
+    ).fetchall()
     return int(row[0]), int(row[1]), int(row[2])
 
 
@@ -67,8 +66,8 @@ def _differing(ours: duckdb.DuckDBPyConnection, theirs: duckdb.DuckDBPyConnectio
     """The first positions whose rows differ: which archive has them, and in which columns they differ."""
     query = f"SELECT {POSITION}, hash(t) AS digest FROM {table} t"  # noqa: S608
     with duckdb.connect() as scratch:
-        scratch.register("mine", ours.execute(query).to_arrow_table())
-        scratch.register("its", theirs.execute(query).to_arrow_table())
+        scratch.register("mine", ours.sql(query).to_arrow_table())
+        scratch.register("its", theirs.sql(query).to_arrow_table())
         found = scratch.execute(
             f"""SELECT {POSITION}, m.digest IS NOT NULL, i.digest IS NOT NULL
                 FROM mine m FULL JOIN its i USING ({POSITION})
@@ -79,7 +78,7 @@ def _differing(ours: duckdb.DuckDBPyConnection, theirs: duckdb.DuckDBPyConnectio
         where = f"WHERE (raw_partition, raw_offset, raw_index) = ({partition}, {offset}, {index}) LIMIT 1"
         columns: list[str] = []
         if in_first and in_second:
-            pair: list[Any] = [one.execute(f"FROM {table} {where}").to_arrow_table() for one in (ours, theirs)]
+            pair: list[Any] = [one.sql(f"FROM {table} {where}").to_arrow_table() for one in (ours, theirs)]
             names = dict.fromkeys([*pair[0].column_names, *pair[1].column_names])
             columns = [name for name in names if _column(pair[0], name) != _column(pair[1], name)]
         named.append(

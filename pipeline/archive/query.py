@@ -38,17 +38,15 @@ def connect(archive: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _view(connection: duckdb.DuckDBPyConnection, archive: Path, table: str, files: list[ClosedFile]) -> None:
-    """A view of a table's files; of several feature sets, the columns of all and their matrices as lists."""
-    sets = sorted({entry.feature_hash for entry in files})
+    """A view of a table's files: one part for each feature set, so that only files of one schema are read together."""
     parts = []
-    for feature_hash in sets:
+    for feature_hash in sorted({entry.feature_hash for entry in files}):
         names = [
             f"'{_quoted(paths.within(archive.resolve(), entry.path))}'"
             for entry in files
             if entry.feature_hash == feature_hash
         ]
-        star = "* REPLACE (features::FLOAT[] AS features)" if len(sets) > 1 else "*"
-        parts.append(f"SELECT {star} FROM read_parquet([{', '.join(names)}], hive_partitioning = false)")  # noqa: S608
+        parts.append(f"SELECT * FROM read_parquet([{', '.join(names)}], hive_partitioning = false)")  # noqa: S608
     if not parts:
         connection.register(f"no_{table}", empty("reject" if table == REJECTS else "scored"))
         parts = [f"SELECT * FROM no_{table}"]  # noqa: S608

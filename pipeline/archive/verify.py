@@ -46,26 +46,28 @@ def verify(archive: Path, settings: Settings | None) -> dict[str, Any]:
     Returns `ok`, `sensors` (site, sensor, sent, accepted, rejected, late, in_flight, holes, doubles, unsent, stated,
     files), `problems` (what is wrong, with positions), `kafka`, `partitions`, `files`, `bytes`, `rows`.
     """
-    for attempt in range(READ_ATTEMPTS):
+    for _attempt in range(READ_ATTEMPTS):
         try:
-            return _verify(archive, settings)
+            return _verify(archive, settings, writer_at_work=True)
         except FileNotFoundError:
-            # A writer at work deletes segments once a newer manifest replaces them: look again.
-            if attempt == READ_ATTEMPTS - 1:
-                raise
-    raise AssertionError
+            # A writer deletes segments once a newer manifest replaces them: look again.
+            continue
+    return _verify(archive, settings, writer_at_work=False)
 
 
-def _verify(archive: Path, settings: Settings | None) -> dict[str, Any]:
+def _verify(archive: Path, settings: Settings | None, writer_at_work: bool) -> dict[str, Any]:
     tally = Tally()
     snapshots = {found.partition: found for found in snapshot.read(archive)}
     numbers = set(snapshots) | (set(range(settings.partitions)) if settings is not None else set())
     for number in sorted(numbers):
         found = snapshots.get(number, PartitionSnapshot(number, ()))
-        if found.problem:
-            tally.problem(found.problem)
         sources = [source for entry in found.files if (source := _closed(archive, entry, tally)) is not None]
-        sources += [source for stored in found.open if (source := _open(archive, stored, tally)) is not None]
+        if found.problem:
+            # Rows open at the last manifest in order may since have gone into files: only the newest one's count.
+            tally.problem(found.problem)
+        elif found.open:
+            stored = (_open(archive, one, tally, writer_at_work) for one in found.open)
+            sources += [source for source in stored if source is not None]
         if settings is None:
             check_alone(found, Positions(sources), tally)
         else:
@@ -117,12 +119,14 @@ def _closed(archive: Path, entry: ClosedFile, tally: Tally) -> Source | None:
     return Source(entry.first, read)
 
 
-def _open(archive: Path, stored: OpenRows, tally: Tally) -> Source | None:
+def _open(archive: Path, stored: OpenRows, tally: Tally, writer_at_work: bool) -> Source | None:
     """The rows of files still open: in flight, but not lost."""
     try:
         batches = list(segments.read(archive, stored, True))
-    except (RefusedState, pa.ArrowException) as error:
-        tally.problem(str(error))
+    except (RefusedState, pa.ArrowException, OSError) as error:
+        if writer_at_work and isinstance(error, FileNotFoundError):
+            raise
+        tally.problem(f"{stored.path}: open rows cannot be read ({error})")
         return None
     parts = [(key, rows) for batch in batches for key, rows in by_stream(batch)]
     if not parts:

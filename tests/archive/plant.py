@@ -10,11 +10,9 @@ from random import Random
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 
-from pipeline.archive.manifest import Progress
-from pipeline.archive.pairing import Pairing, Scored, read_rejects, read_scored
+from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import PartitionArchive
 from pipeline.wire.batches import encode, matrix_column
 from schemas.fields import arrow_schema
@@ -83,8 +81,7 @@ def random_log(
 
 
 def scored_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
-    """Rows of the `scored` schema; what is not given is filled from the row's position, so that it can be told
-    apart."""
+    """Rows of the `scored` schema; what is not given follows from the row's position."""
     schema = arrow_schema("scored", WIDTH)
     columns = []
     for fld in schema:
@@ -113,7 +110,13 @@ def reject_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([row[f.name] for row in rows], f.type) for f in schema], schema=schema)
 
 
-def wire(log: Sequence[RawMessage], cuts: Sequence[int], lateness_us: int = 2_000_000, split_rejects: int = 3) -> Wire:
+def wire(
+    log: Sequence[RawMessage],
+    cuts: Sequence[int],
+    lateness_us: int = 2_000_000,
+    split_rejects: int = 3,
+    partition: int = 0,
+) -> Wire:
     """The log as the rooms pass it on when ingest cuts before each message number in `cuts`; scalar on purpose."""
     sensors: dict[tuple[str, str], Sensor] = {}
     archive: list[bytes] = []
@@ -132,7 +135,7 @@ def wire(log: Sequence[RawMessage], cuts: Sequence[int], lateness_us: int = 2_00
             for index, record in enumerate(message.records):
                 records += 1
                 row = {
-                    "raw_partition": 0,
+                    "raw_partition": partition,
                     "raw_offset": offset,
                     "raw_index": index,
                     "site": message.site,
@@ -181,7 +184,7 @@ def wire(log: Sequence[RawMessage], cuts: Sequence[int], lateness_us: int = 2_00
         last_records = log[stop - 1].records
         meta = {
             "seq": seq,
-            "raw_partition": 0,
+            "raw_partition": partition,
             "flows_offset": seq * 2,
             "feature_set": "test-1",
             "feature_hash": "abc",
@@ -196,12 +199,12 @@ def wire(log: Sequence[RawMessage], cuts: Sequence[int], lateness_us: int = 2_00
         archive.append(encode(scored_batch(on_time + late), meta))
         start = stop
     parts = [rejects[at : at + split_rejects] for at in range(0, len(rejects), split_rejects)]
-    return Wire(archive, [encode(reject_batch(part), {"raw_partition": 0}) for part in parts])
+    return Wire(archive, [encode(reject_batch(part), {"raw_partition": partition}) for part in parts])
 
 
 def feed(archive: PartitionArchive, topics: Wire, random: Random, commit_chance: float = 0.3) -> None:
     """Read both topics on from where the archive stands, in random turns, committing now and then and at the end."""
-    pairing = Pairing(0, archive.progress)
+    pairing = Pairing(archive.partition, archive.progress)
     # Offsets have gaps, as transaction markers make them.
     scored = [(2 * at, value) for at, value in enumerate(topics.archive)]
     rejects = [(3 * at, value) for at, value in enumerate(topics.rejects)]
@@ -210,7 +213,7 @@ def feed(archive: PartitionArchive, topics: Wire, random: Random, commit_chance:
     while scored or rejects:
         if scored and (not rejects or random.random() < 0.5):
             offset, value = scored.pop(0)
-            pairing.offer_scored(read(offset, value))
+            pairing.offer_scored(read_scored(offset, value, archive.partition))
         else:
             offset, value = rejects.pop(0)
             pairing.offer_rejects(offset, read_rejects(value))
@@ -222,19 +225,5 @@ def feed(archive: PartitionArchive, topics: Wire, random: Random, commit_chance:
         archive.commit()
 
 
-def read(offset: int, value: bytes) -> Scored:
-    return read_scored(offset, value, 0)
-
-
-def fresh() -> Progress:
-    return Progress()
-
-
 def positions(log: Sequence[RawMessage]) -> set[tuple[int, int]]:
     return {(offset, index) for offset, message in enumerate(log) for index in range(len(message.records))}
-
-
-def facts(value: bytes) -> dict[str, Any]:
-    with pa.ipc.open_stream(value) as reader:
-        found: dict[str, Any] = orjson.loads(reader.schema.metadata[b"forebay"])
-    return found

@@ -1,0 +1,108 @@
+"""`forebay archive query` and the other commands, on a small archive."""
+
+from pathlib import Path
+from random import Random
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.archive.partition import PartitionArchive
+from pipeline.archive.query import run
+from pipeline.archive.streams import Limits
+from pipeline.archive.verify import account
+from pipeline.cli.archive import app
+from pipeline.errors import Usage
+from tests.archive.plant import feed, random_log, wire
+
+SENSORS = (("plant", "left"), ("it's", "right"))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archive") / "it's here"
+    log = random_log(Random(4), 80, SENSORS)
+    feed(PartitionArchive(folder, 0, Limits(9), "w"), wire(log, range(0, 80, 5)), Random(1))
+    return folder
+
+
+def test_counts_agree_with_the_accounting(archive: Path) -> None:
+    for table, name in (("flows", "accepted"), ("late", "late"), ("rejects", "rejected")):
+        found = run(archive, f"SELECT site, sensor, count(*) FROM {table} GROUP BY ALL ORDER BY ALL", 100)  # noqa: S608
+        counted = sorted([row["site"], row["sensor"], row[name]] for row in account(archive) if row[name])
+        assert found["rows"] == counted
+
+
+def test_features_are_lists_and_limits_hold(archive: Path) -> None:
+    found = run(archive, "SELECT features, score FROM flows ORDER BY raw_offset, raw_index", 3)
+    assert found["truncated"]
+    assert [len(row[0]) for row in found["rows"]] == [3, 3, 3]
+    assert found["types"][0] == "FLOAT[]"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM glob('/etc/*')",
+        "COPY (SELECT 1) TO 'x.csv'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "ATTACH 'x.db'",
+        "SET threads = 4",
+        "PRAGMA database_list",
+        "CREATE TABLE t (a INT)",
+        "DROP VIEW flows",
+        "SELECT 1; SELECT 2",
+        "",
+        "SELECT * FROM read_parquet('https://example.org/x.parquet')",
+        "SELEC 1",
+        "SELECT nothing FROM flows",
+    ],
+)
+def test_only_the_archive_can_be_read(archive: Path, sql: str) -> None:
+    before = sorted(archive.rglob("*"))
+    with pytest.raises(Usage, match="flows, late, rejects"):
+        run(archive, sql, 10)
+    assert sorted(archive.rglob("*")) == before
+
+
+def test_an_empty_archive_has_empty_views(tmp_path: Path) -> None:
+    assert run(tmp_path, "SELECT count(*) FROM flows, late, rejects", 1)["rows"] == [[0]]
+
+
+def test_several_feature_sets_in_one_view(tmp_path: Path) -> None:
+    log = random_log(Random(4), 20, SENSORS)
+    topics = wire(log, [])
+    feed(PartitionArchive(tmp_path, 0, Limits(9), "w"), topics, Random(1))
+    later = [value.replace(b'"feature_hash":"abc"', b'"feature_hash":"xyz"') for value in topics.archive]
+    topics.archive = [value.replace(b'"raw_partition":0', b'"raw_partition":1') for value in later]
+    feed(PartitionArchive(tmp_path, 1, Limits(9), "w"), topics, Random(1))
+    found = run(tmp_path, "SELECT count(DISTINCT features) > 1, any_value(typeof(features)) FROM flows", 1)
+    assert found["rows"] == [[True, "FLOAT[]"]]
+
+
+def test_commands(archive: Path) -> None:
+    cli = CliRunner()
+    verified = cli.invoke(app, ["verify", "--archive", str(archive), "--no-kafka"])
+    assert verified.exit_code == 0, verified.output
+    document = orjson.loads(verified.stdout.splitlines()[-1])
+    assert document["ok"]
+    assert "accepted + rejected + late + in flight = sent" in verified.stderr
+    listed = cli.invoke(app, ["files", "--archive", str(archive), "--json"])
+    assert orjson.loads(listed.stdout)["rows"] == document["rows"]
+    assert listed.stderr == ""
+    asked = cli.invoke(app, ["query", "--archive", str(archive), "SELECT reason, record FROM rejects LIMIT 2"])
+    assert "not_json" in asked.stderr
+    assert orjson.loads(asked.stdout)["columns"] == ["reason", "record"]
+    same = cli.invoke(app, ["verify", "--archive", str(archive), "--against", str(archive)])
+    assert same.exit_code == 0
+    damaged = next(archive.glob("flows/**/*.parquet"))
+    data = damaged.read_bytes()
+    damaged.write_bytes(b"x" + data[1:])
+    try:
+        assert cli.invoke(app, ["verify", "--archive", str(archive), "--no-kafka", "--json"]).exit_code == 1
+    finally:
+        damaged.write_bytes(data)
