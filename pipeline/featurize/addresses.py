@@ -17,6 +17,9 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
+_NOTHING = np.zeros(1, np.int32)
+
+
 @njit(cache=True)
 def _kind(text: npt.NDArray[np.uint8], start: int, end: int) -> int:
     """Kind of one address: IPv4 dotted, IPv6 or MAC with colons, all in lower case."""
@@ -76,10 +79,9 @@ def address_keys(column: pa.StringArray) -> tuple[npt.NDArray[np.uint64], npt.ND
         column = column.fill_null("")
     keys = np.empty(len(column), np.uint64)
     kinds = np.empty(len(column), np.uint8)
-    if len(column) == 0:
-        return keys, kinds
     _, offset_bytes, text_bytes = column.buffers()
-    offsets = np.frombuffer(offset_bytes, np.int32, len(column) + 1, column.offset * 4)
+    has_offsets = offset_bytes is not None and offset_bytes.size  # an empty column may have none
+    offsets = np.frombuffer(offset_bytes, np.int32, len(column) + 1, column.offset * 4) if has_offsets else _NOTHING
     text = np.frombuffer(text_bytes, np.uint8) if text_bytes is not None and text_bytes.size else np.zeros(1, np.uint8)
     _keys(text, offsets, keys, kinds)
     return keys, kinds

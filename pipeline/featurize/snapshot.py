@@ -20,9 +20,9 @@ from pipeline.featurize import kdd
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.kdd import FILLED, HEAD, LENGTH, NEXT, OVERFLOWED, CountWindow, TimeWindow
 from pipeline.featurize.profiles import Profiles
-from pipeline.featurize.sensor import SensorState
+from pipeline.featurize.sensor import BOUNDS, SensorState, advance
 from pipeline.featurize.tables import EVICTED, KEY, Table, in_order_of_use, with_keys
-from pipeline.featurize.windows import TABLES, Windows, new_windows, refilled
+from pipeline.featurize.windows import TABLES, Bounds, Windows, new_windows, refilled
 from schemas.fields import arrow_schema
 
 MAGIC = b"FOREBAY-SENSOR-1\n"
@@ -52,7 +52,7 @@ def snapshot(state: SensorState) -> bytes:
     return body + hashlib.sha256(body).digest()
 
 
-def restore(saved: bytes) -> SensorState:
+def restore(saved: bytes, bounds: Bounds = BOUNDS) -> SensorState:
     """The state in `saved`.
 
     Raises RefusedState where the bytes are not a whole snapshot, or are one of another feature set.
@@ -76,7 +76,7 @@ def restore(saved: bytes) -> SensorState:
         if start != len(payload):
             raise ValueError(f"{len(payload) - start} bytes too many")
         numbers: Numbers = header["numbers"]
-        return SensorState(_batch_in(arrays["waiting"]), numbers["latest_us"], _windows_in(numbers, arrays))
+        return SensorState(_batch_in(arrays["waiting"]), numbers["latest_us"], _windows_in(numbers, arrays, bounds))
     except (KeyError, ValueError, TypeError, pa.ArrowException, OSError) as error:
         raise _refused(saved, repr(error)) from error
 
@@ -131,9 +131,9 @@ def _windows_out(windows: Windows) -> tuple[Numbers, Arrays]:
         arrays[f"newest.{name}"] = getattr(newest, name)[places]
     for kept in TABLES:
         table: Table = getattr(getattr(windows, kept.part), kept.field)
-        numbers[f"{kept.part}.{kept.field}.evicted"] = int(table.cells[0, EVICTED])
         if kept.part == "time":
-            continue
+            continue  # they follow from the queue
+        numbers[f"{kept.part}.{kept.field}.evicted"] = int(table.cells[0, EVICTED])
         entries = in_order_of_use(table)
         arrays[f"{kept.part}.{kept.field}"] = table.cells[entries, KEY]
         beside = {name: getattr(getattr(windows, kept.part), name)[entries] for name in kept.beside}
@@ -155,7 +155,7 @@ def _ring_places(rings: Array) -> tuple[Array, Array]:
     return rows, (np.repeat(rings[:, NEXT] - filled, filled) + nth) % kdd.RING
 
 
-def _windows_in(numbers: Numbers, arrays: Arrays) -> Windows:
+def _windows_in(numbers: Numbers, arrays: Arrays, bounds: Bounds) -> Windows:
     empty = new_windows()
     parts: dict[str, dict[str, Any]] = {part: fields._asdict() for part, fields in empty._asdict().items()}
     for kept in TABLES:
@@ -178,8 +178,13 @@ def _windows_in(numbers: Numbers, arrays: Arrays) -> Windows:
     parts["newest"]["all_ring"][:] = (filled % kdd.RING, filled)
     parts["profiles"]["began_us"][0] = numbers["began_us"]
     windows = Windows(TimeWindow(**parts["time"]), CountWindow(**parts["newest"]), Profiles(**parts["profiles"]))
-    windows = refilled(windows, arrays["time.queue"])
-    for field in ("dsts", "services", "pairs"):
-        getattr(windows.time, field).cells[0, EVICTED] = numbers[f"time.{field}.evicted"]
+    windows = refilled(windows, arrays["time.queue"], bounds)
     windows.time.queued[OVERFLOWED] = numbers["overflowed"]
     return windows
+
+
+def compile_ahead() -> None:
+    """Compile all that this room compiles, if it is not yet: some fifteen seconds, kept beside the sources."""
+    schema = arrow_schema("flow")
+    nothing = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+    restore(snapshot(advance(SensorState.empty(), nothing, False, 0)[0]))

@@ -189,11 +189,11 @@ def _push_all(w: Windows, queue: npt.NDArray[np.int64], most: npt.NDArray[np.int
     return len(queue)
 
 
-def refilled(windows: Windows, queue: npt.NDArray[np.int64]) -> Windows:
+def refilled(windows: Windows, queue: npt.NDArray[np.int64], bounds: Bounds) -> Windows:
     """Windows whose 2 s queue is empty, with these flows (k, 4) in it."""
-    most, done = limits(Bounds()), 0
+    most, done = limits(bounds), 0
     while (done := _push_all(windows, queue, most, done)) < len(queue):
-        windows = make_room(windows, Bounds())
+        windows = make_room(windows, bounds)
     return windows
 
 

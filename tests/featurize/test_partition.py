@@ -1,0 +1,128 @@
+"""A partition of several sensors: one message out for each message in, sequence, frontier, watermarks, ends."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import RefusedState
+from pipeline.featurize.feature_set import FEATURE_SET
+from pipeline.featurize.partition import PartitionState, advance_partition, evicted, restore, snapshot
+from pipeline.featurize.sensor import featurize_file_rows
+from tests.featurize.flows import SECOND, START_US, batch, by_position, flow_rows
+
+
+def _meta(last: int, ended: list[list[str]] | None = None) -> dict[str, Any]:
+    return {
+        "raw_partition": 3,
+        "first": [0, 0],
+        "last": [last, 0],
+        "records": 8,
+        "rejected": 2,
+        "ended": ended or [],
+        "flows_offset": last + 100,
+    }
+
+
+def _two_seconds(site: str) -> int:
+    return 2 * SECOND if site == "plant" else 0
+
+
+ROWS = [
+    {"at": 10.0, "sensor": "left"},
+    {"at": 5.0, "sensor": "bottom"},
+    {"at": 9.0, "sensor": "left"},
+    {"at": 7.0, "sensor": "left"},
+    {"at": 1.0, "sensor": "bottom"},
+    {"at": 20.0, "sensor": "left"},
+]
+
+
+def test_facts_of_a_message() -> None:
+    state, rows, facts = advance_partition(PartitionState.empty(), batch(ROWS), _meta(5), _two_seconds)
+    assert rows.column("raw_offset").to_pylist() == [2, 0, 3, 4]
+    assert rows.column("late_by_us").to_pylist() == [0, 0, SECOND, 2 * SECOND]
+    assert facts == {
+        "seq": 0,
+        "raw_partition": 3,
+        "flows_offset": 105,
+        "feature_set": FEATURE_SET.name,
+        "feature_hash": FEATURE_SET.hash,
+        "frontier": [1, 0],
+        "first": [0, 0],
+        "through": [5, 0],
+        "records": 8,
+        "rejected": 2,
+        "watermarks": [["plant", "bottom", START_US + 3 * SECOND], ["plant", "left", START_US + 18 * SECOND]],
+        "ended": [],
+    }
+    state, rows, facts = advance_partition(state, batch([], 6), _meta(6, [["plant", "bottom"]]), _two_seconds)
+    assert rows.column("raw_offset").to_pylist() == [1]
+    assert (facts["seq"], facts["frontier"], facts["ended"]) == (1, [5, 0], [["plant", "bottom"]])
+    assert facts["watermarks"] == [["plant", "left", START_US + 18 * SECOND]]
+    state, rows, facts = advance_partition(state, batch([], 7), _meta(7, [["plant", "left"]]), _two_seconds)
+    assert rows.column("raw_offset").to_pylist() == [5]
+    assert (facts["seq"], facts["frontier"], facts["watermarks"]) == (2, None, [])
+    assert state.sensors == {} and state.seq == 3
+
+
+def test_a_file_may_go_back_in_time_after_its_end() -> None:
+    state, _, _ = advance_partition(
+        PartitionState.empty(), batch([{"at": 100.0}]), _meta(0, [["plant", "left"]]), _two_seconds
+    )
+    _, rows, _ = advance_partition(state, batch([{"at": 1.0}], 1), _meta(1, [["plant", "left"]]), _two_seconds)
+    assert rows.column("late_by_us").to_pylist() == [0]
+
+
+def test_an_end_of_a_sensor_never_heard_of() -> None:
+    state, rows, facts = advance_partition(PartitionState.empty(), batch([]), _meta(0, [["a", "b"]]), _two_seconds)
+    assert len(rows) == 0 and state.sensors == {} and facts["ended"] == [["a", "b"]]
+
+
+@settings(max_examples=20, deadline=None)
+@given(flow_rows(), st.lists(st.integers(0, 40), max_size=4), st.booleans())
+def test_sensors_do_not_touch_each_other(rows: list[dict[str, Any]], cuts: list[int], saved: bool) -> None:
+    named = [{**row, "sensor": f"s{number % 3}"} for number, row in enumerate(rows)]
+    flows, state, out = batch(named), PartitionState.empty(), []
+    edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+    for start, end in pairwise(edges):
+        state, part, _ = advance_partition(state, flows.slice(start, end - start), _meta(end), _two_seconds)
+        out.append(part)
+        if saved:
+            state = restore(snapshot(state))
+    state, part, _ = advance_partition(
+        state, flows.slice(0, 0), _meta(99, [["plant", f"s{n}"] for n in range(3)]), _two_seconds
+    )
+    alone = [
+        featurize_file_rows(flows.take(pa.array(np.arange(n, len(rows), 3))), 2 * SECOND)
+        for n in range(min(3, len(rows)))
+    ]
+    assert by_position([*out, part]) == by_position(alone)
+    assert not any(evicted(state).values())
+
+
+def test_saved_and_restored() -> None:
+    state, _, _ = advance_partition(PartitionState.empty(), batch(ROWS), _meta(5), _two_seconds)
+    saved = snapshot(state)
+    again = restore(saved)
+    assert snapshot(again) == saved and again.seq == 1 and list(again.sensors) == list(state.sensors)
+    assert restore(snapshot(PartitionState.empty())) == PartitionState.empty()
+
+
+@given(st.binary(max_size=100))
+def test_garbage_is_refused(garbage: bytes) -> None:
+    for saved in (garbage, b"FOREBAY-PARTITION-1\n" + garbage):
+        with pytest.raises(RefusedState):
+            restore(saved)
+
+
+def test_a_damaged_part_is_refused() -> None:
+    state, _, _ = advance_partition(PartitionState.empty(), batch(ROWS), _meta(5), _two_seconds)
+    saved = bytearray(snapshot(state))
+    saved[-100] ^= 1
+    with pytest.raises(RefusedState, match="digest"):
+        restore(bytes(saved))
