@@ -181,16 +181,16 @@ class Incident:
             null_handling="replace",
             null_replacement="-",
         )
-        table = pa.table({"key": keys, "row": pa.array(np.arange(rows.num_rows))})
-        counted = table.group_by("key", use_threads=False).aggregate([("row", "count"), ("row", "min")])
-        counted = counted.sort_by("row_min").combine_chunks()
+        encoded = keys.dictionary_encode()  # in the order of first appearance
+        names = encoded.dictionary
+        _, rows_at, flows = np.unique(encoded.indices.to_numpy(), return_index=True, return_counts=True)
         # A flood ends here: conversations already known, and as many new ones as there is room for.
-        known = pc.is_in(counted["key"], value_set=pa.array(list(self.talks), pa.string()))
-        for one in counted.filter(known).to_pylist():
-            self.talks[one["key"]].flows += one["row_count"]
-        for one in counted.filter(pc.invert(known)).slice(0, MAX_TALKS - len(self.talks)).to_pylist():
-            row = rows.slice(one["row_min"], 1).select(TALK_FIELDS).to_pylist()[0]
-            self.talks[one["key"]] = Talk(flows=one["row_count"], **row)
+        known = pc.is_in(names, value_set=pa.array(list(self.talks), pa.string())).to_numpy(zero_copy_only=False)
+        for at in np.flatnonzero(known).tolist():
+            self.talks[names[at].as_py()].flows += int(flows[at])
+        for at in np.flatnonzero(~known)[: MAX_TALKS - len(self.talks)].tolist():
+            facts = rows.slice(int(rows_at[at]), 1).select(TALK_FIELDS).to_pylist()[0]
+            self.talks[names[at].as_py()] = Talk(flows=int(flows[at]), **facts)
 
 
 def _most(counts: dict[str, int]) -> str:

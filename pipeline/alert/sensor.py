@@ -122,9 +122,10 @@ def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping) ->
     # In the order they came to be part of it: what waited came with the suspect that opened it.
     admitted = np.maximum(np.arange(len(group_of)) - len(state.waiting_of), linked.opened_row[group_of])[members]
     members = members[np.lexsort((members, admitted, final[members]))]
-    numbers, starts = np.unique(final[members], return_index=True)
-    for number, mine in zip(numbers.tolist(), np.split(members, starts[1:]) if len(starts) else [], strict=True):
-        part, one = rows.take(pa.array(mine)), followed[number]
+    ordered = rows.take(pa.array(members))
+    numbers, starts, sizes = np.unique(final[members], return_index=True, return_counts=True)
+    for number, start, size in zip(numbers.tolist(), starts.tolist(), sizes.tolist(), strict=True):
+        part, one = ordered.slice(start, size), followed[number]
         if one.incident is None:
             one.incident = _open(part, one.group, int(clock_us[linked.opened_row[number]]), grouping)
         one.incident.absorb(part)
