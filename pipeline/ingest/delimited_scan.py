@@ -78,6 +78,8 @@ def _scan(
             place += 1
         if field != len(wanted):
             problem[row] = COLUMNS
+            for column in range(len(kinds)):
+                starts[column, row], ends[column, row], kinds[column, row] = 0, 0, 0
 
 
 def scan_delimited(lines: Lines, separator: int, header: Sequence[str], names: Sequence[str]) -> Cells:

@@ -22,9 +22,10 @@ def guess(head: bytes) -> str | None:
             continue
         if line.startswith(b"#"):
             if line.startswith(b"#fields"):
-                names = set(line.decode("utf-8", "replace").split("\t")[1:])
+                # What follows the word is the file's separator.
+                names = set(line.decode("utf-8", "replace").split(chr(line[7]))[1:]) if len(line) > 7 else set()
                 return ZEEK_TSV if _is_conn(names) else None
-            if line.startswith(b"#path") and line.split()[-1] != b"conn":
+            if line.startswith(b"#path") and line[6:] != b"conn":
                 return None
             continue
         if line.startswith(b"{"):

@@ -11,6 +11,8 @@ from pipeline.ingest.protocols import (
     ACK,
     ETHER_TYPES,
     FIN,
+    ICMP,
+    ICMP6,
     IP4_ETHER_TYPE,
     IP6_ETHER_TYPE,
     PSH,
@@ -116,14 +118,14 @@ def _protocols(
 ]:
     """IP protocol, whether there is IP, and the EtherType: `IPV4-TCP`, `IPV6-58`, `ARP`, `0x8892`."""
     names = pc.utf8_lower(draft.text("protocol", "ip_proto"))
-    parts = pc.extract_regex(names, r"^ipv?(?P<version>[46])-(?P<name>.+)$")
+    parts = pc.extract_regex(names, r"^ipv?(?P<version>[46])(?:-(?P<name>.*))?$")
     is_ip = parts.is_valid().to_numpy(zero_copy_only=False)
     protocol, named = ip_protocols(pc.struct_field(parts, "name"))
     draft.reject(is_ip & ~named, "protocol", "ip_proto", "protocol")
     draft.reject(~draft.has("protocol"), "protocol", "ip_proto", "protocol")
     version_six = pc.equal(pc.struct_field(parts, "version"), "6").fill_null(False).to_numpy(zero_copy_only=False)
-    ether_type, _ = lookup(names, ETHER_TYPES)
-    _, known = lookup(names, ETHER_TYPES)
+    protocol = np.where((version_six | six) & (protocol == ICMP), ICMP6, protocol)
+    ether_type, known = lookup(names, ETHER_TYPES)
     ether_type = np.where(known, ether_type, 0)
     ether_type = np.where(is_ip, np.where(version_six | six, IP6_ETHER_TYPE, IP4_ETHER_TYPE), ether_type)
     return protocol, is_ip, ether_type

@@ -190,6 +190,7 @@ def _scan_record(
             if place >= end:
                 return NOT_JSON
             byte = text[place]
+            may_close = False
         elif want_value and depth > 0 and arrays[depth] == 1:
             path = (levels[depth] ^ np.uint64(_FIRST)) * np.uint64(_PRIME) if may_close else np.uint64(0)
         if want_value and not (may_close and (byte == 125 or byte == 93) and (byte == 93) == (arrays[depth] == 1)):
@@ -262,6 +263,7 @@ def _scan(
     kinds: Bytes,
     problem: Bytes,
 ) -> None:
+    # A record that cannot be cut leaves no cells: what was found before the fault may be anything.
     levels = np.zeros(MAX_DEPTH + 1, np.uint64)
     arrays = np.zeros(MAX_DEPTH + 1, np.uint8)
     for row in range(len(record_starts)):
@@ -271,6 +273,9 @@ def _scan(
             problem[row] = _scan_record(
                 text, record_starts[row], record_ends[row], keys, columns, row, starts, ends, kinds, levels, arrays
             )
+        if problem[row]:
+            for column in range(len(kinds)):
+                starts[column, row], ends[column, row], kinds[column, row] = 0, 0, 0
 
 
 def scan_json(lines: Lines, table: tuple[Keys, Columns], columns: int) -> Cells:

@@ -160,4 +160,4 @@ def odd_records(record: dict[str, Any], fields: dict[str, st.SearchStrategy[Any]
     return changes.map(changed)
 
 
-Oracle = Callable[[Any, int], dict[str, Any]]
+Oracle = Callable[[Any], dict[str, Any]]
