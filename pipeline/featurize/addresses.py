@@ -7,7 +7,8 @@ machine, so that state saved by one worker means the same to the next.
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
+
+from pipeline.featurize.compiled import compiled
 
 UNICAST, MULTICAST, BROADCAST, UNSPECIFIED = 0, 1, 2, 3
 
@@ -20,7 +21,7 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 _NOTHING = np.zeros(1, np.int32)
 
 
-@njit(cache=True)
+@compiled
 def _kind(text: npt.NDArray[np.uint8], start: int, end: int) -> int:
     """Kind of one address: IPv4 dotted, IPv6 or MAC with colons, all in lower case."""
     length = end - start
@@ -56,7 +57,7 @@ def _kind(text: npt.NDArray[np.uint8], start: int, end: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@compiled
 def _keys(
     text: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int32],

@@ -6,24 +6,12 @@ nobody. What a table answers depends only on the order of its calls, never on ho
 longest, and EVICTED counts it.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def compiled(function: Function) -> Function:
-    """Compile what runs once a flow: without reference counting, which took three quarters of the time, so it may not
-    allocate.
-    """
-    options = {"cache": True, "error_model": "numpy", "_nrt": False}
-    quick: Function = njit(**options)(function)  # type: ignore[call-overload]  # _nrt is not among the listed options
-    return quick
-
+from pipeline.featurize.compiled import compiled
 
 KEY, OLDER, NEWER = 0, 1, 2  # columns of an entry's cells
 USED, OLDEST, NEWEST, EVICTED = 0, 1, 2, 3  # columns of row 0, which is the table's own

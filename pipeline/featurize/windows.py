@@ -1,8 +1,6 @@
 """All windows of one sensor, and the compiled loop that takes flows through them in order.
 
-The loop is compiled on first use (some ten seconds) and kept beside the sources. After an edit to kdd.py, profiles.py
-or tables.py touch this file: numba looks only at the file of the outermost function to tell whether what it kept is
-stale.
+The loop is compiled on first use (some ten seconds) and kept beside the sources.
 """
 
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.featurize import kdd
+from pipeline.featurize.compiled import compiled
 from pipeline.featurize.kdd import (
     COUNT_FEATURES,
     DST,
@@ -40,7 +39,7 @@ from pipeline.featurize.profiles import (
     pair_key,
 )
 from pipeline.featurize.rows import Rows
-from pipeline.featurize.tables import Table, compiled, crowded, grow, new_table
+from pipeline.featurize.tables import Table, crowded, grow, new_table
 
 WINDOW_FEATURES = TIME_FEATURES + COUNT_FEATURES + HOST_FEATURES + PAIR_FEATURES + IDENTITY_FEATURES
 """Columns the loop writes, in this order of groups; their names stand in feature_set.py."""

@@ -1,0 +1,37 @@
+"""How the functions that run once a flow are compiled, and when what was compiled before is stale."""
+
+import hashlib
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any, TypeVar
+
+from numba import njit
+
+_SOURCES = ("compiled.py", "addresses.py", "tables.py", "kdd.py", "profiles.py", "windows.py")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _stamp() -> str:
+    """SHA-256 of the sources of everything compiled here."""
+    digest = hashlib.sha256()
+    for name in _SOURCES:
+        digest.update(files(__package__).joinpath(name).read_bytes())
+    return digest.hexdigest()
+
+
+_STAMP = _stamp()
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function on its first call, and keep the result beside the sources.
+
+    Without reference counting, which took three quarters of the time: such functions may not allocate. Numba takes
+    the kept result for fresh as long as the function's own file is unchanged; what it calls stands in other files, so
+    all of them are the stamp here.
+    """
+    options = {"cache": True, "error_model": "numpy", "_nrt": False}
+    quick: Any = njit(**options)(function)  # type: ignore[call-overload]  # _nrt is not among the listed options
+    quick._cache._cache_file._source_stamp = _STAMP
+    fast: Function = quick
+    return fast
