@@ -108,7 +108,7 @@ def test_the_shells_are_there() -> None:
 def test_imports(rule: str) -> None:
     scanned, broken = [], []
     for module in modules():
-        for imported in module.imports():
+        for imported in module.imports:
             scanned.append(imported.name)
             if RULES[rule](module, imported):
                 broken.append(f"{relative(module.path)}:{imported.line} imports {imported.name}")
@@ -133,12 +133,12 @@ BREAKS = {
 def test_a_rule_finds_what_breaks_it(rule: str) -> None:
     name, source = BREAKS[rule]
     module = Module(name, ROOT / f"{name.replace('.', '/')}.py", ast.parse(source))
-    assert any(RULES[rule](module, imported) for imported in module.imports())
+    assert any(RULES[rule](module, imported) for imported in module.imports)
 
 
 def test_relative_imports_are_resolved() -> None:
     module = Module("pipeline.alert.door", ROOT / "pipeline/alert/door.py", ast.parse("from ..score import route"))
-    assert [imported.name for imported in module.imports()] == ["pipeline.score.route"]
+    assert [imported.name for imported in module.imports] == ["pipeline.score.route"]
 
 
 def _environment_reads(tree: ast.Module) -> list[int]:

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.contract.tree import ROOT, modules, within
 
 NEEDS_TORCH = ("pipeline.score", "pipeline.retrain")
@@ -26,6 +28,7 @@ print(json.dumps(imported))
 """
 
 
+@pytest.mark.slow
 def test_the_data_plane_imports_without_torch() -> None:
     names = [module.name for module in modules("schemas", "pipeline", "loadtest")]
     wanted = [name for name in names if not within(name, *NEEDS_TORCH) and not name.endswith("__main__")]

@@ -4,7 +4,7 @@ import ast
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,9 +51,10 @@ class Module:
         parts = self.name.split(".")
         return parts[1] if parts[0] == "pipeline" and len(parts) > 1 and parts[1] in ROOMS else None
 
-    def imports(self) -> Iterator[Import]:
+    @cached_property
+    def imports(self) -> tuple[Import, ...]:
         """Every import, wherever in the file it stands; those for types only are left out."""
-        yield from _imports(self.tree, self.name, is_package=self.path.name == "__init__.py", lazy=False)
+        return tuple(_imports(self.tree, self.name, is_package=self.path.name == "__init__.py", lazy=False))
 
 
 def _imports(node: ast.AST, module: str, *, is_package: bool, lazy: bool) -> Iterator[Import]:
@@ -84,13 +85,16 @@ def module_name(path: Path) -> str:
 
 
 @cache
+def _module(path: Path) -> Module:
+    return Module(module_name(path), path, ast.parse(path.read_text(encoding="utf-8"), filename=str(path)))
+
+
+@cache
 def modules(*packages: str) -> tuple[Module, ...]:
     """The Python modules of those packages (all four of them if none is named)."""
     wanted = packages or PACKAGES
     found = tuple(
-        Module(module_name(path), path, ast.parse(path.read_text(encoding="utf-8"), filename=str(path)))
-        for path in own_files()
-        if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in wanted
+        _module(path) for path in own_files() if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in wanted
     )
     assert {module.name.split(".")[0] for module in found} == set(wanted), "a package without modules: nothing scanned"
     return found
