@@ -1,4 +1,4 @@
-"""`forebay model`: train, evaluate, calibrate; the registry's list, show, verify and export."""
+"""`forebay model`: train, evaluate, calibrate, promote; the registry's list, show, verify and export."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.output import Json, emit, say
+from pipeline.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.errors import RefusedState, Usage
 from pipeline.settings import load_settings
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from models.model import Model
     from pipeline.offline.plant_models import Capture
 
-app = typer.Typer(no_args_is_help=True, help="Models: train, evaluate, calibrate, list, show, verify, export.")
+app = typer.Typer(no_args_is_help=True, help="Models: train, evaluate, calibrate, list, show, verify, export, promote.")
 
 ModelName = Annotated[str, typer.Option("--model", help="A model's id, or its folder; the shipped one by default.")]
 Files = Annotated[list[Path] | None, typer.Option("--file", help="Labelled flow records; the plant's by default.")]
@@ -289,3 +289,39 @@ def export(
         models.write(loaded, out)
     say(f"{loaded.id} in {out}", json)
     emit({"model": loaded.id, "sha256": loaded.sha256, "folder": str(out)})
+
+
+@app.command()
+def promote(
+    model: Annotated[str, typer.Argument(help="A model's id, or its folder.", metavar="MODEL")],
+    at_us: Annotated[int | None, typer.Option(help="Event time from which it is to hold (epoch us).")] = None,
+    margin: Annotated[float, typer.Option(help="Or so many seconds beyond what was scored.", min=0)] = 5.0,
+    registry: Registry = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    json: Json = False,
+) -> None:
+    """Let a model score from an event time on: score's workers vote, and it holds once all partitions have accepted it.
+
+    Refused as too late, it is issued again with a later time, unless --at-us asks for a certain one. Exits 1 if it is
+    refused or still undecided.
+    """
+    from models import registry as models
+    from pipeline.cli.retrain import promoted
+    from pipeline.kafka.clients import require_broker
+    from pipeline.offline.training_rows import feature_set
+    from pipeline.retrain.promotion import Target
+
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    folder = registry or settings.registry_uri
+    own = feature_set()
+    with refusals():
+        loaded = models.load(model, folder)
+        loaded.expect_features(own.name, own.hash)
+        # Score looks for it in the registry, also where it came from elsewhere.
+        models.save(loaded, folder)
+    require_broker(settings)
+    document = promoted(settings, Target(loaded.id, loaded.sha256, loaded.id), at_us, round(margin * 1e6), json)
+    emit(document)
+    if not document["decided"]:
+        raise typer.Exit(1)

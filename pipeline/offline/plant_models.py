@@ -52,15 +52,19 @@ def training_rows(chosen: Sequence[Capture], span: Span, settings: Settings) -> 
     )
 
 
+def data_of(chosen: Sequence[Capture], span: Span) -> list[dict[str, Any]]:
+    """What these rows are, for the manifest."""
+    return [
+        {**entry, "site": one.site, "sensor": one.sensor, "ends_before_us": span.end_us}
+        for one, entry in zip(chosen, provenance([one.path for one in chosen]), strict=True)
+    ]
+
+
 def train(chosen: Sequence[Capture], span: Span, settings: Settings, config: "IganConfig", command: str) -> "Model":
     """A model from labelled files."""
     from models.train import train as train_model
 
-    data = [
-        {**entry, "site": one.site, "sensor": one.sensor, "ends_before_us": span.end_us}
-        for one, entry in zip(chosen, provenance([one.path for one in chosen]), strict=True)
-    ]
-    return train_model(training_rows(chosen, span, settings), feature_set(), config, data, command)
+    return train_model(training_rows(chosen, span, settings), feature_set(), config, data_of(chosen, span), command)
 
 
 def evaluate(

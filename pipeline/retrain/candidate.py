@@ -1,31 +1,57 @@
 """A candidate: labelled samples and base rows in, a model beside the current one and a comparison of both out.
 
 The newest part of the labelled samples, in event time, is held out from training behind an embargo; neither model has
-seen it. Rows without a label, whatever their score, are not used.
+seen it. Rows without a label, whatever their score, are not used. The same rows and labels give the same candidate.
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from models import registry, train
+from models.errors import RefusedModel
 from models.igan.config import IganConfig
 from models.model import Model
-from models.rows import FeatureSet, Rows, concatenate
+from models.rows import FeatureSet, Rows, concatenate, held_out_blocks
 from models.score import Scorer
-from pipeline.errors import BadData
-from pipeline.retrain.compare import Comparison, Figures, Gates, compare, figures
-from pipeline.retrain.labels import Labels
+from pipeline.errors import BadData, RefusedState
+from pipeline.retrain.compare import Comparison, Figures, Gates, Known, compare, figures, known
+from pipeline.retrain.labels import POSITION, RECORD, Labels
 from pipeline.wire.batches import matrix
 
 HELD_OUT_SHARE = 0.3
 EMBARGO_US = 60_000_000
-POSITION = ("raw_partition", "raw_offset", "raw_index")
-RECORD = ("site", "sensor", "source_record")
+KEYS = tuple(dict.fromkeys((*POSITION, *RECORD)))
+LABELLED = "labelled samples"
+# People named in a manifest; what further ones said is summed up as "others".
+MOST_NAMES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Samples with a label, as rows in order of event time, and what became of the labels."""
+
+    rows: Rows
+    by: Mapping[str, int]
+    """How many rows each person or file has labelled."""
+    digest: str
+    """SHA-256 of raw positions and labels."""
+    conflicting: int
+    """Samples that were given two different labels, and so have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlantRows:
+    """Rows every candidate is trained on, and what they are, for the manifest."""
+
+    rows: Rows | None
+    data: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,41 +61,67 @@ class Candidate:
     model: Model
     folder: Path
     comparison: Comparison
-    labelled: int
+    trained_on: int
     held_out: int
 
 
-def labelled_rows(samples: pa.Table, labels: Labels) -> Rows:
-    """The samples that have a label, as training rows in order of event time."""
-    verdicts = _as_table(POSITION, [(*key, label) for key, label in labels.by_position.items()])
-    filed = _as_table(RECORD, [(*key, label) for key, label in labels.by_record.items()])
-    # A join cannot carry the feature matrix along: join the keys, then take the rows by their number.
-    keys = samples.select([*POSITION, *RECORD]).append_column("row", pa.array(np.arange(samples.num_rows)))
-    rows: dict[int, str] = {}
-    for table, key in ((filed, RECORD), (verdicts, POSITION)):
-        found = keys.join(table, list(key), join_type="inner")
-        rows.update(zip(found.column("row").to_pylist(), found.column("label").to_pylist(), strict=True))
-    chosen = np.array(sorted(rows), dtype=np.int64)
-    batch = samples.take(pa.array(chosen)).combine_chunks().to_batches() if chosen.size else []
-    values = matrix(batch[0]) if batch else np.empty((0, 0), np.float32)
-    taken = samples.take(pa.array(chosen))
-    return Rows(
-        matrix=np.ascontiguousarray(values),
-        label=np.array([rows[int(row)] for row in chosen], dtype=np.str_),
+def labelled_rows(samples: pa.Table, labels: Labels) -> Labelled:
+    """The samples that have a label."""
+    if samples.num_rows == 0:
+        raise BadData(
+            f"no sample has a label ({len(labels)} labels given, {labels.unusable} verdicts could not be used); "
+            "give verdicts (`forebay alert verdict`) or a label file that name flows in the sample"
+        )
+    said = labels.apply(samples)
+    chosen = np.flatnonzero(said.label != "")
+    if chosen.size == 0:
+        raise BadData(
+            f"no sample has a label that counts: {int(said.conflicting.sum())} have two different ones; "
+            "correct the verdicts or the label file"
+        )
+    taken = samples.take(pa.array(chosen)).combine_chunks()
+    label = said.label[chosen]
+    positions = np.stack([taken.column(name).to_numpy().astype("<i8") for name in POSITION[2:]])
+    rows = Rows(
+        matrix=np.ascontiguousarray(matrix(taken.to_batches()[0])),
+        label=label,
         site=np.array(taken.column("site").to_pylist(), dtype=np.str_),
         sensor=np.array(taken.column("sensor").to_pylist(), dtype=np.str_),
+        start_ts_us=taken.column("start_ts_us").to_numpy().astype(np.int64),
         end_ts_us=taken.column("end_ts_us").to_numpy().astype(np.int64),
         # Samples need not come from a file: their number here tells them apart as well.
-        source_record=chosen,
+        source_record=chosen.astype(np.int64),
         replay=np.zeros(chosen.size, np.int64),
+    )
+    names, counts = np.unique(said.by[chosen], return_counts=True)
+    return Labelled(
+        rows,
+        dict(zip(names.tolist(), counts.tolist(), strict=True)),
+        hashlib.sha256(positions.tobytes() + "\n".join(label.tolist()).encode()).hexdigest(),
+        int(said.conflicting.sum()),
     )
 
 
-def _as_table(names: tuple[str, ...], entries: list[tuple[object, ...]]) -> pa.Table:
-    types = {"raw_partition": pa.int32(), "raw_index": pa.int32(), "site": pa.string(), "sensor": pa.string()}
-    columns = list(zip(*entries, strict=True)) if entries else [()] * (len(names) + 1)
-    arrays = [pa.array(column, types.get(name, pa.int64())) for name, column in zip(names, columns, strict=False)]
-    return pa.table([*arrays, pa.array(columns[-1], pa.string())], names=[*names, "label"])
+def provenance(labelled: Labelled, labels: Labels) -> dict[str, Any]:
+    """What the labelled samples are and whose labels they have, for the manifest."""
+    named = sorted(labelled.by.items(), key=lambda item: (-item[1], item[0]))
+    others = sum(count for _, count in named[MOST_NAMES:])
+    kinds, counts = np.unique(labelled.rows.label, return_counts=True)
+    return {
+        "name": LABELLED,
+        "sha256": labelled.digest,
+        "rows": len(labelled.rows),
+        "labels": dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
+        "by": dict(named[:MOST_NAMES]) | ({"others": others} if others else {}),
+        "conflicting": labelled.conflicting + labels.conflicting,
+        "overruled": labels.overruled,
+        "unusable": labels.unusable,
+    }
+
+
+def has_seen(model: Model, labelled: Labelled) -> bool:
+    """Whether these samples with these labels are what the model was made from."""
+    return any(entry.get("sha256") == labelled.digest for entry in model.document["data"])
 
 
 def hold_out(rows: Rows, share: float = HELD_OUT_SHARE, embargo_us: int = EMBARGO_US) -> tuple[Rows, Rows]:
@@ -82,47 +134,73 @@ def hold_out(rows: Rows, share: float = HELD_OUT_SHARE, embargo_us: int = EMBARG
 
 def assess(model: Model, rows: Rows, device: str) -> Figures:
     """A model's figures on rows, with its own thresholds."""
-    attack = is_attack(rows)
+    attack = is_attack(rows, model.config)
     if len(rows) == 0:
         return figures(np.empty(0), np.empty(0, np.bool_), attack)
     scored = Scorer(model, device).score(rows.matrix, rows.end_ts_us, rows.origin)
     return figures(scored.score, scored.suspect, attack)
 
 
-def is_attack(rows: Rows) -> npt.NDArray[np.bool_]:
-    """Rows labelled as anything but normal traffic."""
-    return np.asarray(rows.label != "normal", dtype=np.bool_)
+def assess_known(model: Model, rows: Rows, device: str) -> Known:
+    """A model's figures on rows with labels beyond doubt."""
+    benign = model.classes[: model.config.benign]
+    if len(rows) == 0:
+        return known(np.empty(0, np.bool_), rows.label, benign)
+    scored = Scorer(model, device).score(rows.matrix, rows.end_ts_us, rows.origin)
+    return known(scored.suspect, rows.label, benign)
+
+
+def is_attack(rows: Rows, config: IganConfig) -> npt.NDArray[np.bool_]:
+    """Rows labelled as anything but benign traffic."""
+    return ~np.isin(rows.label, config.classes[: config.benign])
 
 
 def make(
-    samples: pa.Table,
+    labelled: Labelled,
     labels: Labels,
-    base: Rows,
+    base: PlantRows,
     features: FeatureSet,
     current: Model,
     folder: Path,
     gates: Gates,
     device: str = "cpu",
-    config: IganConfig | None = None,
 ) -> Candidate:
-    """Train a candidate, put it into the registry, and compare it with the current model on what neither has seen."""
-    labelled = labelled_rows(samples, labels)
-    if len(labelled) == 0:
-        raise BadData(
-            f"none of {samples.num_rows} samples has a label ({len(labels)} labels given); "
-            "give verdicts (`forebay alert verdict`) or a label file that name flows in the sample"
+    """Train a candidate as the current model was, put it into the registry, and compare both on what neither has seen.
+
+    RefusedState where the rows are too few to train on.
+    """
+    learn, held = hold_out(labelled.rows)
+    rows, frozen = _together(base.rows, learn, current.config)
+    try:
+        model = train.train(
+            rows,
+            features,
+            current.config,
+            data=[*base.data, provenance(labelled, labels)],
+            command="forebay retrain now",
+            parent=current.id,
         )
-    learn, held = hold_out(labelled)
-    digest = hashlib.sha256("\n".join(labels.provenance).encode()).hexdigest()
-    data = [*current.document["data"], {"name": f"labelled samples, {len(learn)} rows", "sha256": digest}]
-    model = train.train(
-        concatenate([base, learn]),
-        features,
-        config or IganConfig(),
-        data=data,
-        command="forebay retrain now",
-        parent=current.id,
-    )
+    except RefusedModel as error:
+        raise RefusedState(str(error)) from error
     saved = registry.save(model, folder)
-    result = compare(assess(current, held, device), assess(model, held, device), is_attack(held), gates)
-    return Candidate(model, saved, result, len(labelled), len(held))
+    comparison = compare(
+        assess(current, held, device),
+        assess(model, held, device),
+        is_attack(held, current.config),
+        gates,
+        assess_known(current, frozen, device),
+        assess_known(model, frozen, device),
+        sorted(set(current.origins) - set(model.origins)),
+    )
+    return Candidate(model, saved, comparison, len(learn), len(held))
+
+
+def _together(base: Rows | None, learn: Rows, config: IganConfig) -> tuple[Rows, Rows]:
+    """Rows to train on, and those of the base whose labels are beyond doubt and that training holds out."""
+    if base is None:
+        return learn, learn.take(np.zeros(len(learn), np.bool_))
+    # One number a flow and origin: samples are no flows of the base, whatever their number was.
+    beyond = int(base.source_record.max(initial=-1)) + 1
+    rows = concatenate([base, replace(learn, source_record=learn.source_record + beyond)])
+    _, held = held_out_blocks(rows.end_ts_us, config.block_us, config.hold_out_every, config.embargo_us)
+    return rows, base.take(held[: len(base)] & ~np.isin(base.label, config.coarse))

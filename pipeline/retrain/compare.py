@@ -1,13 +1,21 @@
-"""Whether a candidate may replace the current model: both on the same held-out rows, each with its own thresholds."""
+"""Whether a candidate may replace the current model: both on the same held-out rows, each with its own thresholds.
 
+Held-out labels come from the same people as those trained on, so they alone cannot tell a wrong verdict from a right
+one. Attacks that are known for certain, on which neither model was fitted, must still be found as well as before.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from models.evaluate import auroc
+
 Floats = npt.NDArray[np.floating[Any]]
 Mask = npt.NDArray[np.bool_]
+Strings = npt.NDArray[np.str_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +27,25 @@ class Gates:
     auroc_loss: float = 0.002
     min_attacks: int = 20
     min_normals: int = 200
+    known_recall_loss: float = 0.02
+    known_false_rate_gain: float = 0.002
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One model on the held-out rows."""
+    """One model on the held-out rows; nan where there are no rows to tell."""
 
     auroc: float
     recall: float  # suspects among attack and fault rows
     false_rate: float  # suspects among normal rows
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One model on rows whose labels are beyond doubt: recall of each attack class, suspects among normal rows."""
+
+    recall: Mapping[str, float]
+    false_rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +56,8 @@ class Comparison:
     candidate: Figures
     attacks: int
     normals: int
+    known_current: Known
+    known_candidate: Known
     against: tuple[str, ...]
 
     @property
@@ -50,18 +70,6 @@ class Comparison:
         return {**asdict(self), "passed": self.passed}
 
 
-def auroc(score: Floats, attack: Mask) -> float:
-    """Area under the ROC curve by ranks, ties counted half; nan where one side is empty."""
-    positives = int(attack.sum())
-    negatives = attack.size - positives
-    if not positives or not negatives:
-        return float("nan")
-    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
-    last_rank = np.cumsum(counts)
-    ranks = (last_rank - (counts - 1) / 2.0)[inverse]
-    return float((ranks[attack].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
 def figures(score: Floats, suspect: Mask, attack: Mask) -> Figures:
     """A model's figures from its scores and suspect flags."""
     return Figures(
@@ -71,8 +79,32 @@ def figures(score: Floats, suspect: Mask, attack: Mask) -> Figures:
     )
 
 
-def compare(current: Figures, candidate: Figures, attack: Mask, gates: Gates) -> Comparison:
-    """Hold the candidate against the gates; too little evidence is a reason against it."""
+def known(suspect: Mask, label: Strings, benign: Iterable[str]) -> Known:
+    """A model's figures on rows with labels beyond doubt."""
+    normal = np.isin(label, list(benign))
+    return Known(
+        {str(name): float(suspect[label == name].mean()) for name in np.unique(label[~normal])},
+        float(suspect[normal].mean()) if normal.any() else float("nan"),
+    )
+
+
+def compare(
+    current: Figures,
+    candidate: Figures,
+    attack: Mask,
+    gates: Gates,
+    known_current: Known | None = None,
+    known_candidate: Known | None = None,
+    lost_calibration: Iterable[str] = (),
+) -> Comparison:
+    """Hold the candidate against the gates; too little evidence is a reason against it.
+
+    Parameters
+    ----------
+    attack : (n,) which of the held-out rows are attacks or faults
+    known_current, known_candidate : the same two models on what is known for certain, if there is anything
+    lost_calibration : sites and sensors that the current model is calibrated for and the candidate is not
+    """
     attacks, normals = int(attack.sum()), int((~attack).sum())
     against: list[str] = []
     if attacks < gates.min_attacks:
@@ -88,4 +120,17 @@ def compare(current: Figures, candidate: Figures, attack: Mask, gates: Gates) ->
             against.append(f"{name} {got:.4f}, the current model has {had:.4f}")
     if not candidate.false_rate <= current.false_rate + gates.false_rate_gain:
         against.append(f"false rate {candidate.false_rate:.4f}, the current model has {current.false_rate:.4f}")
-    return Comparison(current, candidate, attacks, normals, tuple(against))
+    before, after = known_current or NOTHING_KNOWN, known_candidate or NOTHING_KNOWN
+    for name, had in before.recall.items():
+        if not after.recall.get(name, float("nan")) >= had - gates.known_recall_loss:
+            got = after.recall.get(name, float("nan"))
+            against.append(f"recall of known {name} {got:.4f}, the current model has {had:.4f}")
+    if before.false_rate + gates.known_false_rate_gain < after.false_rate:
+        against.append(
+            f"false rate on known normal rows {after.false_rate:.4f}, the current model has {before.false_rate:.4f}"
+        )
+    against += [f"not calibrated for {origin}, the current model is" for origin in lost_calibration]
+    return Comparison(current, candidate, attacks, normals, before, after, tuple(against))
+
+
+NOTHING_KNOWN = Known({}, float("nan"))

@@ -1,138 +1,202 @@
 """Room 6's door: samples from `retrain` into the store, and a candidate on schedule, in a process of its own.
 
 Steps for a stretch of messages, in this order:
-1. read; 2. write the samples, whole or not at all; 3. trim the store to its bound; 4. commit the offsets.
-A crash between 2 and 4 reads the stretch again; the store takes each raw position once.
+1. read; 2. write the samples, whole or not at all; 3. merge and trim the store to its bound; 4. commit the offsets.
+A crash between 2 and 4 reads the stretch again; the store gives each raw position once.
 """
 
-import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from pipeline.errors import ForebayError
 from pipeline.kafka import clients
 from pipeline.retrain import samples
+from pipeline.retrain.trainer import Ended, Trainer
 from pipeline.settings import Settings, inherited_environment
 from pipeline.shutdown import Stop
 from pipeline.telemetry import Telemetry, configure, log, start
 from pipeline.telemetry.traceparent import HEADER
 from pipeline.wire import batches
 
+# A file is written at the latest after so many rows of a partition, of all partitions, or so long.
 STRETCH_ROWS = 20_000
+ALL_ROWS = 100_000
 STRETCH_S = 5.0
+# Somebody else has the partition, or Kafka is away: the offset is committed with a later stretch, by whoever reads it.
+LATER = {
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
+    KafkaError._WAIT_COORD,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.NOT_COORDINATOR,
+}
 
 
 @dataclass(slots=True)
 class Collected:
     """What has been read of one partition since its last file."""
 
+    since_s: float
+    next_offset: int = 0
     batches: list[pa.RecordBatch] = field(default_factory=list)
     first_seq: int = 0
     last_seq: int = 0
     feature_hash: str = ""
     rows: int = 0
-    next_offset: int = 0
-    since_s: float = 0.0
 
 
-class Trainer:
-    """The scheduled candidate: `forebay retrain now` in a process of its own, one at a time."""
+class Door:
+    """The worker: what it holds is what was read since the last files."""
 
-    def __init__(self, settings: Settings, every_s: float) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self._settings = settings
-        self._every_s = every_s
-        self._due_s = time.monotonic() + every_s
-        self._running: subprocess.Popen[bytes] | None = None
+        self._telemetry = telemetry
+        self._log = log("retrain")
+        self._topic = settings.topics.retrain
+        self._collected: dict[int, Collected] = {}
+        self._consumer = clients.consumer(settings, "retrain")
 
-    def tick(self) -> int | None:
-        """Start one when it is due; the exit code of one that has just ended."""
-        if self._running is not None:
-            code = self._running.poll()
-            if code is not None:
-                self._running = None
-            return code
-        if self._every_s > 0 and time.monotonic() >= self._due_s:
-            self._due_s = time.monotonic() + self._every_s
-            command = [sys.executable, "-m", "pipeline.cli", "retrain", "now", "--promote", "--json"]
-            self._running = subprocess.Popen(
-                command, env=inherited_environment(self._settings.variables()), stdin=subprocess.DEVNULL
-            )
-        return None
+    def run(self, stop: Stop, trainer: Trainer) -> None:
+        """Until `stop` is requested; raises what stopped it otherwise, its offsets unmoved."""
+        self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked)
+        try:
+            while not stop.requested:
+                self._telemetry.beat()
+                for message in self._consumer.consume(100, 0.2):
+                    self._take(clients.raise_for(message))
+                self._keep(due_only=True)
+                self._report(trainer.tick(time.time_ns() // 1_000))
+            self._keep(due_only=False)
+        finally:
+            trainer.stop()
+            self._consumer.close()
 
-    def stop(self) -> None:
-        """End a training that is under way; nothing half-made is left in the registry."""
-        if self._running is not None:
-            self._running.terminate()
-            self._running.wait()
+    def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # What was read of these partitions before belongs to whoever committed since: begin at the commit.
+        self._collected.clear()
+        self._telemetry.ready()
+        self._log.info(
+            "ready", partitions=[at.partition for at in partitions], metrics_port=self._telemetry.metrics_port
+        )
+
+    def _revoked(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+        self._collected.clear()
+
+    def _take(self, message: Message) -> None:
+        payload, partition, offset = message.value(), message.partition() or 0, message.offset() or 0
+        if payload is None:
+            return
+        with self._telemetry.span("process retrain", clients.headers_of(message).get(HEADER)) as span:
+            try:
+                batch, meta = batches.decode(payload, "scored")
+            except ForebayError as error:
+                raise type(error)(f"{self._topic}[{partition}]@{offset}: {error}") from error
+            span.set("rows", batch.num_rows)
+        held = self._collected.get(partition)
+        if held is not None and held.batches and batch.num_rows and held.feature_hash != meta["feature_hash"]:
+            self._write(partition, held)  # a file is of one feature set
+            held = None
+        if held is None:
+            held = self._collected[partition] = Collected(time.monotonic())
+        held.next_offset = offset + 1
+        if batch.num_rows:
+            if not held.batches:
+                held.first_seq, held.feature_hash = meta["seq"], meta["feature_hash"]
+            held.batches.append(batch)
+            held.last_seq = meta["seq"]
+            held.rows += batch.num_rows
+
+    def _keep(self, due_only: bool) -> None:
+        """Put what is due, or everything, into the store; then move the offsets."""
+        all_of_it = not due_only or sum(held.rows for held in self._collected.values()) >= ALL_ROWS
+        now_s = time.monotonic()
+        due = [
+            partition
+            for partition, held in self._collected.items()
+            if all_of_it or held.rows >= STRETCH_ROWS or now_s - held.since_s >= STRETCH_S
+        ]
+        if not due:
+            return
+        kept = {partition: self._collected.pop(partition) for partition in due}
+        for partition, held in kept.items():
+            self._write(partition, held)
+        if any(held.batches for held in kept.values()):
+            samples.merge(self._settings.samples_uri)
+            trimmed = samples.trim(self._settings.samples_uri, self._settings.samples_rows)
+            self._telemetry.count("forebay_retrain_samples_trimmed", trimmed)
+        self._commit({partition: held.next_offset for partition, held in kept.items()})
+
+    def _write(self, partition: int, held: Collected) -> None:
+        if not held.batches:
+            return
+        stretch = samples.Stretch(partition, held.first_seq, held.last_seq, held.feature_hash)
+        samples.write(self._settings.samples_uri, held.batches, stretch)
+        self._telemetry.count("forebay_retrain_samples", held.rows)
+
+    def _commit(self, offsets: dict[int, int]) -> None:
+        asked = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        try:
+            self._consumer.commit(offsets=asked, asynchronous=False)
+        except KafkaException as error:
+            if error.args[0].code() not in LATER:
+                raise
+            self._log.warning("offsets not committed, what is kept may be read again", error=str(error.args[0]))
+
+    def _report(self, ended: Ended | None) -> None:
+        if ended is None:
+            return
+        document = ended.document
+        comparison, promotion = document.get("comparison") or {}, document.get("promotion") or {}
+        self._log.info(
+            "candidate finished",
+            exit_code=ended.exit_code,
+            candidate=document.get("candidate"),
+            passed=comparison.get("passed"),
+            against=comparison.get("against"),
+            promotion=promotion.get("decision"),
+        )
+        self._telemetry.count("forebay_retrain_candidates", outcome=_outcome(ended, promotion))
 
 
-def run(settings: Settings, every_s: float = 86_400.0) -> None:
-    """Collect samples until asked to stop; train every `every_s` seconds (0: never by itself)."""
+def _outcome(ended: Ended, promotion: object) -> str:
+    if ended.exit_code not in (0, 1) or not ended.document:
+        return "failed"
+    if ended.document.get("candidate") is None:
+        return "nothing new"
+    if not ended.document["comparison"]["passed"]:
+        return "refused"
+    return "promoted" if promotion and ended.exit_code == 0 else "passed"
+
+
+def run(settings: Settings, every_s: float = 86_400.0, labels: Sequence[Path] = (), base: bool = True) -> None:
+    """Collect samples until asked to stop; train every `every_s` seconds (0: never by itself).
+
+    `labels` and `base` are passed on to `forebay retrain now`.
+    """
     configure(settings.log_level)
     stop = Stop().listen()
     clients.require_broker(settings)
+    command = [sys.executable, "-m", "pipeline.cli", "retrain", "now", "--promote", "--json"]
+    command += [part for path in labels for part in ("--labels", str(path))]
+    command += [] if base else ["--no-base"]
+    environment = inherited_environment(settings.variables())
+    trainer = Trainer(command, environment, settings.samples_uri, every_s, time.time_ns() // 1_000)
     telemetry = start("retrain", settings)
-    logger = log("retrain")
-    consumer = clients.consumer(settings, "retrain")
-    collected: dict[int, Collected] = defaultdict(Collected)
-    trainer = Trainer(settings, every_s)
-
-    def assigned(_consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # What was read of these partitions before belongs to whoever committed since: begin at the commit.
-        collected.clear()
-        telemetry.ready()
-        logger.info("ready", partitions=[p.partition for p in partitions], metrics_port=telemetry.metrics_port)
-
-    consumer.subscribe([settings.topics.retrain], on_assign=assigned, on_revoke=lambda *_: collected.clear())
     try:
-        while not stop.requested:
-            telemetry.beat()
-            for message in consumer.consume(100, 0.2):
-                _take(collected, clients.raise_for(message), telemetry)
-            for partition, stretch in list(collected.items()):
-                if stretch.rows >= STRETCH_ROWS or time.monotonic() - stretch.since_s >= STRETCH_S:
-                    _keep(settings, consumer, partition, collected.pop(partition), telemetry)
-            code = trainer.tick()
-            if code is not None:
-                logger.info("candidate finished", exit_code=code)
-        for partition, stretch in collected.items():
-            _keep(settings, consumer, partition, stretch, telemetry)
+        Door(settings, telemetry).run(stop, trainer)
+        log("retrain").info("stopped")
     finally:
-        trainer.stop()
-        consumer.close()
         telemetry.close()
-
-
-def _take(collected: dict[int, Collected], message: Message, telemetry: Telemetry) -> None:
-    payload, partition = message.value(), message.partition() or 0
-    stretch = collected[partition]
-    stretch.next_offset = (message.offset() or 0) + 1
-    if payload is None:
-        return
-    with telemetry.span("process retrain", clients.headers_of(message).get(HEADER)):
-        batch, meta = batches.decode(payload, "scored")
-    if not stretch.since_s:
-        stretch.since_s = time.monotonic()
-    if batch.num_rows == 0:
-        return
-    if not stretch.batches:
-        stretch.first_seq, stretch.feature_hash = meta["seq"], meta["feature_hash"]
-    stretch.batches.append(batch)
-    stretch.last_seq = meta["seq"]
-    stretch.rows += batch.num_rows
-
-
-def _keep(settings: Settings, consumer: Consumer, partition: int, stretch: Collected, telemetry: Telemetry) -> None:
-    if stretch.batches:
-        named = samples.Stretch(partition, stretch.first_seq, stretch.last_seq, stretch.feature_hash)
-        samples.write(settings.samples_uri, stretch.batches, named)
-        dropped = samples.trim(settings.samples_uri, settings.samples_rows)
-        telemetry.count("forebay_retrain_samples", stretch.rows)
-        telemetry.count("forebay_retrain_samples_trimmed", dropped)
-    consumer.commit(
-        offsets=[TopicPartition(settings.topics.retrain, partition, stretch.next_offset)], asynchronous=False
-    )

@@ -1,26 +1,37 @@
 """The analysts' verdicts, read from the topic `feedback`."""
 
+import json
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import orjson
-from confluent_kafka import TopicPartition
+from jsonschema import Draft202012Validator
 
-from pipeline.kafka import clients
-from pipeline.retrain.promotion import read_to_end
+from pipeline.kafka.tail import Follower
 from pipeline.settings import Settings
 
 
-def verdicts(settings: Settings) -> list[dict[str, Any]]:
-    """All verdicts, oldest first; a message that is no verdict is left out."""
-    consumer = clients.reader(settings, "verdicts")
+def verdicts(settings: Settings) -> tuple[list[dict[str, Any]], int]:
+    """All verdicts, oldest first, and how many messages were none by schemas/verdict.json and are left out."""
+    follower = Follower(settings, "verdicts", settings.topics.feedback)
     try:
-        topic = settings.topics.feedback
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
-        found = []
-        for payload in read_to_end(consumer, TopicPartition(topic, 0, low), high):
-            record = orjson.loads(payload)
-            if isinstance(record, dict) and "verdict_id" in record:
-                found.append(record)
-        return found
+        payloads = [message.value() or b"" for message in follower.catch_up()]
     finally:
-        consumer.close()
+        follower.close()
+    found = [verdict for verdict in map(parse, payloads) if verdict is not None]
+    return found, len(payloads) - len(found)
+
+
+def parse(payload: bytes) -> dict[str, Any] | None:
+    """A verdict; None where the bytes are none."""
+    try:
+        record = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    return record if _validator().is_valid(record) else None
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(json.loads(files("schemas").joinpath("verdict.json").read_text("utf-8")))

@@ -1,7 +1,8 @@
-"""Labels for samples: from analysts' verdicts or a label file, never from scores.
+"""Labels for samples: from analysts' verdicts and label files, never from scores.
 
 A verdict on an incident labels the flows it holds: a true positive with the class the incident names, a false positive
 or benign one with `normal`. Test and duplicate verdicts label nothing. Of two verdicts on an incident the newer counts.
+Every label says whose it is. A flow that is given two different labels gets none.
 """
 
 import csv
@@ -10,69 +11,167 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
 from pipeline.errors import BadData
 
-Position = tuple[int, int, int]
+Key = tuple[str | int, ...]
 NORMAL = "normal"
 # OCSF verdict_id: 1 false positive, 2 true positive, 5 benign (alerts reference).
 FALSE_POSITIVE, TRUE_POSITIVE, BENIGN = 1, 2, 5
 COLUMNS = ("site", "sensor", "source_record", "label")
+POSITION = ("site", "sensor", "raw_partition", "raw_offset", "raw_index")
+RECORD = ("site", "sensor", "source_record")
+TYPES = {"site": pa.string(), "sensor": pa.string(), "raw_partition": pa.int32(), "raw_index": pa.int32()}
+# What the columns hold (schemas/flow.toml); a verdict that names anything else labels nothing.
+BOUNDS = (2**31, 2**63, 2**31)
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
-    """Labels by raw position (verdicts) and by site, sensor and `source_record` (a label file), and whose they are."""
+class Claim:
+    """What somebody says a flow is."""
 
-    by_position: Mapping[Position, str]
-    by_record: Mapping[tuple[str, str, int], str]
-    provenance: tuple[str, ...]
+    label: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Labels on samples: (n,) label and whose it is, both empty where there is none; (n,) whether labels conflict."""
+
+    label: npt.NDArray[np.str_]
+    by: npt.NDArray[np.str_]
+    conflicting: npt.NDArray[np.bool_]
+
+    @property
+    def touched(self) -> npt.NDArray[np.bool_]:
+        """(n,) whether any label speaks of the sample."""
+        touched: npt.NDArray[np.bool_] = (self.label != "") | self.conflicting
+        return touched
+
+
+class Labels:
+    """Labels by raw position (verdicts) and by site, sensor and `source_record` (label files), with counts."""
+
+    def __init__(self) -> None:
+        self.by_position: dict[Key, Claim] = {}
+        self.by_record: dict[Key, Claim] = {}
+        self.overruled = 0
+        """Verdicts that a newer one on the same incident contradicts."""
+        self.unusable = 0
+        """Verdicts that could not be used: malformed, or of a class the model does not have."""
+        self._conflicting: set[Key] = set()
 
     def __len__(self) -> int:
         return len(self.by_position) + len(self.by_record)
 
+    @property
+    def conflicting(self) -> int:
+        """Flows that were given two different labels."""
+        return len(self._conflicting)
 
-def from_verdicts(verdicts: Iterable[Mapping[str, Any]], classes: Iterable[str]) -> Labels:
-    """Labels from the records of the topic `feedback`, oldest first; classes the model does not have are left out."""
-    known = set(classes)
-    newest = {verdict["uid"]: verdict for verdict in verdicts}
-    labels: dict[Position, str] = {}
-    people: set[str] = set()
-    for verdict in newest.values():
-        if verdict["verdict_id"] in (FALSE_POSITIVE, BENIGN):
-            label = NORMAL
-        elif verdict["verdict_id"] == TRUE_POSITIVE and verdict.get("class") in known:
-            label = verdict["class"]
-        else:
-            continue
-        people.add(f"{verdict['by']}: {verdict['uid'][:12]} {label}")
-        for partition, offset, index, *_ in verdict.get("members", ()):
-            labels[partition, offset, index] = label
-    return Labels(labels, {}, tuple(sorted(people)))
+    def add_verdicts(self, verdicts: Iterable[Mapping[str, Any]], attacks: Iterable[str]) -> None:
+        """Add the records of the topic `feedback`, oldest first; `attacks` are the classes an incident can be of."""
+        known = set(attacks)
+        newest: dict[str, Mapping[str, Any]] = {}
+        for verdict in verdicts:
+            before = newest.get(verdict["uid"])
+            self.overruled += before is not None and before["verdict_id"] != verdict["verdict_id"]
+            newest[verdict["uid"]] = verdict
+        for verdict in newest.values():
+            self._add_verdict(verdict, known)
+
+    def _add_verdict(self, verdict: Mapping[str, Any], attacks: set[str]) -> None:
+        if verdict["verdict_id"] not in (FALSE_POSITIVE, BENIGN, TRUE_POSITIVE):
+            return
+        attack = verdict["verdict_id"] == TRUE_POSITIVE
+        label = str(verdict.get("class")) if attack else NORMAL
+        origin = verdict.get("site"), verdict.get("sensor")
+        positions = [_position(member) for member in verdict.get("members", ())]
+        # What is suspicious and of no class the model knows must not become normal traffic.
+        if (attack and label not in attacks) or None in origin or None in positions:
+            self.unusable += 1
+            return
+        claim = Claim(label, str(verdict["by"]))
+        for position in positions:
+            self._add(self.by_position, (*origin, *position), claim)  # type: ignore[misc,arg-type]  # no None: above
+
+    def add_file(self, path: Path, classes: Iterable[str]) -> None:
+        """Add a CSV with the columns site, sensor, source_record, label; BadData names the line that is wrong."""
+        known = set(classes)
+        try:
+            with path.open(encoding="utf-8", newline="") as source:
+                reader = csv.DictReader(source)
+                if not set(COLUMNS) <= set(reader.fieldnames or ()):
+                    raise BadData(f"{path}: got columns {reader.fieldnames}, expected {', '.join(COLUMNS)}")
+                for number, row in enumerate(reader, start=2):
+                    self._add(self.by_record, *_of_line(row, known, f"{path}:{number}", path.name))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise BadData(f"{path}: got {error}, expected a CSV in UTF-8 with {', '.join(COLUMNS)}") from error
+
+    def _add(self, labels: dict[Key, Claim], key: Key, claim: Claim) -> None:
+        if labels.setdefault(key, claim).label != claim.label:
+            self._conflicting.add(key)
+
+    def apply(self, samples: pa.Table) -> Applied:
+        """Put the labels on samples (the columns of POSITION and RECORD)."""
+        rows = samples.num_rows
+        verdict, verdict_by = self._find(samples, POSITION, self.by_position)
+        filed, filed_by = self._find(samples, RECORD, self.by_record)
+        conflicting = (verdict != "") & (filed != "") & (verdict != filed)
+        label = np.where(verdict != "", verdict, filed)
+        by = np.where(verdict != "", verdict_by, filed_by)
+        conflicting |= label == CONFLICT
+        empty = np.full(rows, "", dtype=np.str_)
+        return Applied(np.where(conflicting, empty, label), np.where(conflicting, empty, by), conflicting)
+
+    def _find(
+        self, samples: pa.Table, names: tuple[str, ...], labels: Mapping[Key, Claim]
+    ) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
+        """Per sample the label and whose it is, by the columns `names`."""
+        columns = list(zip(*labels, strict=True)) if labels else [()] * len(names)
+        said = [CONFLICT if key in self._conflicting else claim.label for key, claim in labels.items()]
+        table = pa.table(
+            [
+                *(pa.array(column, TYPES.get(name, pa.int64())) for name, column in zip(names, columns, strict=True)),
+                pa.array(said, pa.string()),
+                pa.array([claim.by for claim in labels.values()], pa.string()),
+            ],
+            names=[*names, "label", "by"],
+        )
+        keys = samples.select(list(names)).append_column("row", pa.array(np.arange(samples.num_rows)))
+        found = keys.join(table, list(names), join_type="inner")
+        row = found.column("row").to_numpy()
+        result = []
+        for name in ("label", "by"):
+            values = np.array(found.column(name).to_pylist(), dtype=np.str_)
+            spread = np.full(samples.num_rows, "", dtype=values.dtype)
+            spread[row] = values
+            result.append(spread)
+        return result[0], result[1]
 
 
-def from_file(path: Path, classes: Iterable[str]) -> Labels:
-    """Labels from a CSV with the columns site, sensor, source_record, label; BadData names the line that is wrong."""
-    known = set(classes)
-    labels: dict[tuple[str, str, int], str] = {}
-    with path.open(encoding="utf-8", newline="") as source:
-        reader = csv.DictReader(source)
-        if not set(COLUMNS) <= set(reader.fieldnames or ()):
-            raise BadData(f"{path}: got columns {reader.fieldnames}, expected {', '.join(COLUMNS)}")
-        for number, row in enumerate(reader, start=2):
-            label = row["label"]
-            if label not in known:
-                raise BadData(f"{path}:{number}: got label {label!r}, expected one of {', '.join(sorted(known))}")
-            if not (row["source_record"] or "").isdecimal():
-                raise BadData(f"{path}:{number}: got source_record {row['source_record']!r}, expected a whole number")
-            labels[row["site"], row["sensor"], int(row["source_record"])] = label
-    return Labels({}, labels, (f"file {path.name}: {len(labels)} labels",))
+# No class can be called this: names of classes are not empty and hold no control characters.
+CONFLICT = "\x00conflict"
 
 
-def merge(*parts: Labels) -> Labels:
-    """Several sources of labels; of two labels for one flow the later source's counts."""
-    by_position: dict[Position, str] = {}
-    by_record: dict[tuple[str, str, int], str] = {}
-    for part in parts:
-        by_position.update(part.by_position)
-        by_record.update(part.by_record)
-    return Labels(by_position, by_record, tuple(line for part in parts for line in part.provenance))
+def _position(member: Any) -> tuple[int, int, int] | None:
+    """Raw position of a member of a verdict; None where it is none."""
+    if not isinstance(member, list) or len(member) < len(BOUNDS):
+        return None
+    partition, offset, index = member[:3]
+    for value, bound in zip((partition, offset, index), BOUNDS, strict=True):
+        if type(value) is not int or not 0 <= value < bound:
+            return None
+    return partition, offset, index
+
+
+def _of_line(row: Mapping[str, str | None], known: set[str], where: str, name: str) -> tuple[Key, Claim]:
+    label, record = row["label"], row["source_record"] or ""
+    if label is None or label not in known:
+        raise BadData(f"{where}: got label {label!r}, expected one of {', '.join(sorted(known))}")
+    if not record.isascii() or not record.isdecimal() or int(record) >= BOUNDS[1]:
+        raise BadData(f"{where}: got source_record {row['source_record']!r}, expected a whole number")
+    return (str(row["site"]), str(row["sensor"]), int(record)), Claim(label, f"file {name}")

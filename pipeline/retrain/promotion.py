@@ -4,22 +4,27 @@ A promotion names the event time from which the model holds. Score refuses one t
 with a later time, beyond what the refusal says was scored.
 """
 
+import getpass
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, TopicPartition
+import pyarrow.compute as pc
+from confluent_kafka import TopicPartition
 
 from pipeline.errors import Failed
 from pipeline.kafka import clients
+from pipeline.kafka.tail import EOF_EVENTS, Follower, ends, read_to
 from pipeline.settings import Settings
 from pipeline.wire import batches
 
 ATTEMPTS = 5
 MARGIN_US = 5_000_000
+# Offsets looked at for the last message of a partition: the last ones of a transactional topic are control records.
+TAIL_OFFSETS = (20, 200, 2_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,63 +36,96 @@ class Target:
     uri: str
 
 
-def watermark_us(settings: Settings) -> int:
-    """The highest event time score has let through, by the last messages of its topic; 0 where there are none."""
+def partition_count(settings: Settings) -> int:
+    """How many partitions vote; Failed where the topic does not exist."""
+    topic = settings.topics.features
+    found = clients.admin(settings).list_topics(topic, timeout=10).topics[topic]
+    if not found.partitions:
+        raise Failed(f"topic {topic} does not exist; create the topics with `forebay topic create`")
+    return len(found.partitions)
+
+
+def watermark_us(settings: Settings, partitions: int) -> int:
+    """About the highest event time scored, by the last messages score has sent; 0 where there are none.
+
+    Never beyond what was scored. Scored rows may lie beyond it: then the promotion is refused with the exact time.
+    """
     topic = settings.topics.retrain
-    consumer = clients.reader(settings, "promote")
+    end = ends(settings, topic, range(partitions))
+    consumer = clients.reader(settings, "promote", **EOF_EVENTS)
     try:
         highest = 0
-        for partition in range(settings.partitions):
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-            # The last offsets of a transactional topic are markers: read a short tail.
-            for payload in read_to_end(consumer, TopicPartition(topic, partition, max(low, high - 20)), high):
-                _, meta = batches.decode(payload, "scored")
-                highest = max([highest, *(mark[2] for mark in meta["watermarks"] if mark[2] is not None)])
+        for partition, last in end.items():
+            for offsets in TAIL_OFFSETS:
+                consumer.assign([TopicPartition(topic, partition, max(0, last - offsets))])
+                found = [_highest_us(message.value() or b"") for message in read_to(consumer, topic, {partition: last})]
+                if found or offsets >= last:
+                    highest = max([highest, *found])
+                    break
         return highest
     finally:
         consumer.close()
 
 
-def records(settings: Settings) -> list[dict[str, Any]]:
-    """Everything in the topic `models`, oldest first."""
-    consumer = clients.reader(settings, "models")
-    try:
-        topic = settings.topics.models
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
-        return [orjson.loads(payload) for payload in read_to_end(consumer, TopicPartition(topic, 0, low), high)]
-    finally:
-        consumer.close()
+def _highest_us(payload: bytes) -> int:
+    batch, meta = batches.decode(payload, "scored")
+    marks = [mark for _site, _sensor, mark in meta["watermarks"] if mark is not None]
+    return int(max([0, pc.max(batch.column("end_ts_us")).as_py() or 0, *marks]))
 
 
-def read_to_end(consumer: Consumer, start: TopicPartition, end: int, idle_s: float = 5.0) -> Iterator[bytes]:
-    """Payloads from `start` to the offset `end`; markers and aborted messages count as read."""
-    if start.offset >= end:
-        return
-    consumer.assign([start])
-    deadline = time.monotonic() + idle_s
-    while time.monotonic() < deadline:
-        for message in consumer.consume(200, 0.2):
-            clients.raise_for(message)
-            deadline = time.monotonic() + idle_s
-            payload = message.value()
-            if payload is not None and (message.offset() or 0) < end:
-                yield payload
-        [position] = consumer.position([start])
-        if position.offset >= end:
-            return
+class Votes:
+    """What the topic `models` says of promotions so far, read on whenever asked."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._follower = Follower(settings, "promotions", settings.topics.models)
+        self._records: list[Mapping[str, Any]] = []
+
+    def __enter__(self) -> "Votes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._follower.close()
+
+    def records(self) -> list[Mapping[str, Any]]:
+        """All records there are now, oldest first; what is no JSON object is left out, as score does."""
+        for message in self._follower.catch_up():
+            try:
+                record = orjson.loads(message.value() or b"")
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(record, dict):
+                self._records.append(record)
+        return self._records
 
 
 def current(settings: Settings) -> str:
     """Id of the model of the latest promotion that every partition has accepted; empty where there is none."""
-    votes: dict[str, set[int]] = {}
-    holding = ""
-    for record in records(settings):
-        if record.get("kind") == "acceptance":
-            accepted = votes.setdefault(record["promotion"], set())
-            accepted.add(record["partition"])
-            if len(accepted) == record["partitions"]:
-                holding = record["model"]
-    return holding
+    partitions = partition_count(settings)
+    with Votes(settings) as votes:
+        return holding(votes.records(), partitions)
+
+
+def holding(records: Iterable[Mapping[str, Any]], partitions: int) -> str:
+    """Id of the model that holds from the latest event time by these records; empty where none does.
+
+    A promotion holds once every partition has accepted it, and is void at the first refusal.
+    """
+    proposed: dict[str, Mapping[str, Any]] = {}
+    accepted: dict[str, set[int]] = {}
+    held: list[tuple[int, str]] = []
+    for record in records:
+        kind, name = record.get("kind"), str(record.get("promotion"))
+        if kind == "promotion":
+            proposed.setdefault(name, record)
+            accepted.setdefault(name, set())
+        elif kind == "refusal":
+            accepted.pop(name, None)
+        elif kind == "acceptance" and name in accepted and isinstance(record.get("partition"), int):
+            accepted[name].add(record["partition"])
+            if accepted[name] >= set(range(partitions)):
+                held.append((int(proposed[name]["effective_from_us"]), str(proposed[name]["model"])))
+                accepted.pop(name)
+    return max(held)[1] if held else ""
 
 
 def promote(
@@ -99,23 +137,26 @@ def promote(
 ) -> dict[str, Any]:
     """Issue the promotion, again with a later time while it is refused as too late; the decision's document.
 
-    Raises Failed where it is refused for another reason or refused `ATTEMPTS` times. A promotion that nobody votes on
-    within `timeout_s` stays in the log and holds as soon as score has accepted it: the document says `undecided`.
+    Raises Failed where it is refused for another reason, or refused `ATTEMPTS` times, or refused at the very time that
+    was asked for. A promotion that not every partition votes on within `timeout_s` stays in the log and is decided as
+    soon as score gets to it: the document says `undecided`.
     """
-    from_us = effective_from_us if effective_from_us is not None else watermark_us(settings) + margin_us
-    for attempt in range(1, ATTEMPTS + 1):
-        name = uuid.uuid4().hex
-        issue(settings, name, target, from_us)
-        decision = await_decision(settings, name, timeout_s)
-        document = {**decision, "promotion": name, "model": target.model, "effective_from_us": from_us}
-        if decision["decision"] != "refused":
-            return {**document, "attempts": attempt}
-        if effective_from_us is not None or "too late" not in str(decision["reason"]):
-            raise Failed(f"promotion of {target.model} was refused: {decision['reason']}")
-        from_us = max(from_us, int(decision["watermark_us"])) + margin_us * 2**attempt
+    partitions = partition_count(settings)
+    from_us = effective_from_us if effective_from_us is not None else watermark_us(settings, partitions) + margin_us
+    with Votes(settings) as votes:
+        for attempt in range(1, ATTEMPTS + 1):
+            name = uuid.uuid4().hex
+            issue(settings, name, target, from_us)
+            decision = await_decision(votes, name, partitions, timeout_s)
+            document = {**decision, "promotion": name, "model": target.model, "effective_from_us": from_us}
+            if decision["decision"] != "refused":
+                return {**document, "attempts": attempt}
+            if effective_from_us is not None or "too late" not in str(decision["reason"]):
+                raise Failed(f"promotion of {target.model} was refused: {decision['reason']}")
+            from_us = max(from_us, int(decision["watermark_us"])) + margin_us * 2**attempt
     raise Failed(
         f"promotion of {target.model} was refused {ATTEMPTS} times: event time runs faster than {margin_us / 1e6:g} s "
-        "ahead of the vote; give a larger --margin-s"
+        "ahead of the vote; give a larger --margin"
     )
 
 
@@ -128,24 +169,40 @@ def issue(settings: Settings, name: str, target: Target, effective_from_us: int)
         "sha256": target.sha256,
         "uri": target.uri,
         "effective_from_us": effective_from_us,
+        "by": _who(),
     }
+    refused: list[str] = []
     producer = clients.producer(settings, "promote")
-    producer.produce(settings.topics.models, key=name.encode(), value=orjson.dumps(record), partition=0)
-    if producer.flush(10):
-        raise clients.unreachable(settings, TimeoutError("the promotion was not acknowledged within 10 s"))
+    producer.produce(
+        settings.topics.models,
+        key=name.encode(),
+        value=orjson.dumps(record, option=orjson.OPT_SORT_KEYS),
+        partition=0,
+        on_delivery=lambda error, _message: refused.append(str(error)) if error is not None else None,
+    )
+    if producer.flush(10) or refused:
+        raise clients.unreachable(settings, TimeoutError(refused[0] if refused else "no acknowledgement in 10 s"))
 
 
-def await_decision(settings: Settings, name: str, timeout_s: float) -> dict[str, Any]:
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user needs no name
+        return "unknown"
+
+
+def await_decision(votes: Votes, name: str, partitions: int, timeout_s: float) -> dict[str, Any]:
     """`accepted` once every partition has voted for it, `refused` with the reason at the first vote against."""
     deadline = time.monotonic() + timeout_s
     while True:
-        votes = [record for record in records(settings) if record.get("promotion") == name]
-        for vote in votes:
+        own = [record for record in votes.records() if record.get("promotion") == name]
+        for vote in own:
             if vote["kind"] == "refusal":
                 return {"decision": "refused", "reason": vote["reason"], "watermark_us": vote["watermark_us"]}
-        accepted = {vote["partition"] for vote in votes if vote["kind"] == "acceptance"}
-        if len(accepted) >= settings.partitions:
+        accepted = {vote["partition"] for vote in own if vote["kind"] == "acceptance"}
+        missing = sorted(set(range(partitions)) - accepted)
+        if not missing:
             return {"decision": "accepted"}
         if time.monotonic() > deadline:
-            return {"decision": "undecided", "partitions_missing": settings.partitions - len(accepted)}
+            return {"decision": "undecided", "partitions_missing": missing}
         time.sleep(0.2)

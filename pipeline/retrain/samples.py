@@ -1,16 +1,19 @@
 """The sample store: rows of the topic `retrain` as Parquet files, newest kept, each row once by its raw position.
 
-A file is named by what is in it, `p<partition>-<first seq>-<last seq>.parquet`, and is written whole or not at all.
-After a crash some rows may be read and written again under another name; reading takes each raw position once.
+A file is named by what is in it, `p<partition>-<first seq>-<last seq>-<feature set>.parquet`, and is written whole or
+not at all. After a crash some rows may be read and written again under another name; reading takes each raw position
+once. Many small files of a partition are merged into one.
 """
 
 import os
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -18,7 +21,9 @@ import pyarrow.parquet as pq
 from pipeline.errors import BadData
 
 POSITION = ("raw_partition", "raw_offset", "raw_index")
-FILE = re.compile(r"p(\d+)-(\d+)-(\d+)\.parquet")
+FILE = re.compile(r"p(\d+)-(\d+)-(\d+)-([0-9a-zA-Z]{0,12})\.parquet")
+MERGE_AT_FILES = 32
+MERGED_ROWS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,16 @@ class Stretch:
     last_seq: int
     feature_hash: str
 
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return f"p{self.partition}-{self.first_seq:012d}-{self.last_seq:012d}-{self.feature_hash[:12]}.parquet"
+
 
 def write(folder: Path, batches: Sequence[pa.RecordBatch], stretch: Stretch) -> Path:
     """Write one file of samples; a file of that name is replaced by its like."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"p{stretch.partition}-{stretch.first_seq:012d}-{stretch.last_seq:012d}.parquet"
+    path = folder / stretch.name
     plain = [batch.replace_schema_metadata({"feature_hash": stretch.feature_hash}) for batch in batches]
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
@@ -55,6 +65,32 @@ def files(folder: Path) -> list[Path]:
     )
 
 
+def merge(folder: Path) -> int:
+    """Make one file of a partition's small ones where there are many; how many files that saved."""
+    small: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for path in files(folder):
+        if pq.read_metadata(path).num_rows < MERGED_ROWS // MERGE_AT_FILES:
+            partition, _, _, feature_set = FILE.fullmatch(path.name).groups()  # type: ignore[union-attr]
+            small[partition, feature_set].append(path)
+    saved = 0
+    for (partition, _), parts in small.items():
+        if len(parts) < MERGE_AT_FILES:
+            continue
+        ranges = [FILE.fullmatch(path.name).groups() for path in parts]  # type: ignore[union-attr]
+        first, last = min(int(one[1]) for one in ranges), max(int(one[2]) for one in ranges)
+        table = _once(pa.concat_tables([pq.read_table(path) for path in parts]))
+        newest = parts[-1].stat()
+        merged = write(folder, table.to_batches(), Stretch(int(partition), first, last, _hash_of(parts[0])))
+        # As old as its newest part: trimming goes by age.
+        os.utime(merged, ns=(newest.st_atime_ns, newest.st_mtime_ns))
+        # A crash before the parts are gone leaves rows twice: reading takes them once, and the next merge drops them.
+        for path in parts:
+            if path != merged:
+                path.unlink()
+                saved += 1
+    return saved
+
+
 def trim(folder: Path, max_rows: int) -> int:
     """Delete the oldest files until at most `max_rows` rows are left (the newest file always stays); rows deleted."""
     kept = files(folder)
@@ -66,21 +102,47 @@ def trim(folder: Path, max_rows: int) -> int:
     return deleted
 
 
-def read(folder: Path, feature_hash: str) -> pa.Table:
-    """All samples of one feature set, each raw position once, in order of event time; empty where there are none.
+def count(folder: Path, feature_hash: str) -> int:
+    """Rows of one feature set in the store, those that are in two files twice."""
+    return sum(pq.read_metadata(path).num_rows for path in files(folder) if _hash_of(path) == feature_hash)
+
+
+def read(
+    folder: Path,
+    feature_hash: str,
+    keep: Callable[[pa.Table], npt.NDArray[np.bool_]] | None = None,
+    keys: Sequence[str] = (),
+) -> pa.Table:
+    """Samples of one feature set, each raw position once, in order of event time; without columns where there are none.
 
     Samples of another feature set are left out: their columns mean something else.
+
+    Parameters
+    ----------
+    keep : which rows of a file to read, by its columns `keys`; all where None. Only what is kept is held in memory.
     """
-    wanted = [path for path in files(folder) if _hash_of(path) == feature_hash]
-    if not wanted:
+    parts = []
+    for path in files(folder):
+        if _hash_of(path) != feature_hash:
+            continue
+        if keep is None:
+            parts.append(pq.read_table(path))
+        elif (wanted := keep(pq.read_table(path, columns=list(keys)))).any():
+            parts.append(pq.read_table(path).filter(pa.array(wanted)))
+    if not parts:
         return pa.table({})
-    table = pa.concat_tables([pq.read_table(path).replace_schema_metadata() for path in wanted])
-    ordered = table.take(pc.sort_indices(table, [(name, "ascending") for name in ("end_ts_us", *POSITION)]))
-    keys = np.stack([ordered.column(name).to_numpy() for name in POSITION])
-    # Equal positions have equal rows, and so stand beside each other.
-    first = np.ones(ordered.num_rows, np.bool_)
-    first[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
-    return ordered.filter(pa.array(first))
+    table = _once(pa.concat_tables([part.replace_schema_metadata() for part in parts]))
+    return table.take(pc.sort_indices(table, [(name, "ascending") for name in ("end_ts_us", *POSITION)]))
+
+
+def _once(table: pa.Table) -> pa.Table:
+    """Each raw position once, the one that stands last; by raw position."""
+    keys = np.stack([table.column(name).to_numpy().astype(np.int64) for name in POSITION])
+    order = np.lexsort(keys[::-1])
+    ordered = keys[:, order]
+    last = np.ones(order.size, np.bool_)
+    last[:-1] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)
+    return table.take(pa.array(order[last]))
 
 
 def _hash_of(path: Path) -> str:
@@ -88,10 +150,10 @@ def _hash_of(path: Path) -> str:
     return str(metadata.get(b"feature_hash", b"").decode())
 
 
-def require(table: pa.Table, folder: Path) -> pa.Table:
-    """The table; BadData where it has no rows."""
-    if table.num_rows == 0:
+def require(rows: int, folder: Path) -> int:
+    """The number of rows; BadData where there are none."""
+    if rows == 0:
         raise BadData(
             f"{folder}: no samples of this feature set; let `forebay retrain run` collect some while flows are scored"
         )
-    return table
+    return rows

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipeline.retrain.compare import Figures, Gates, auroc, compare, figures
+from models.evaluate import auroc
+from pipeline.retrain.compare import Figures, Gates, Known, compare, figures, known
 
 ATTACK = np.array([True] * 30 + [False] * 300)
 GOOD = Figures(auroc=0.99, recall=0.95, false_rate=0.001)
@@ -59,3 +60,28 @@ def test_figures_count_suspects_on_each_side() -> None:
     suspect[-3:] = True
     got = figures(score, suspect, ATTACK)
     assert (got.auroc, got.recall, got.false_rate) == (1.0, 0.5, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "says"),
+    [
+        (Known({"mitm": 0.90, "portscan": 1.0}, 0.001), "recall of known mitm 0.9000, the current model has 0.9500"),
+        (Known({"mitm": 0.95}, 0.001), "recall of known portscan nan"),
+        (Known({"mitm": 0.95, "portscan": 1.0}, 0.004), "false rate on known normal rows"),
+    ],
+)
+def test_what_is_known_for_certain_must_still_be_found(candidate: Known, says: str) -> None:
+    current = Known({"mitm": 0.95, "portscan": 1.0}, 0.001)
+    assert compare(GOOD, GOOD, ATTACK, Gates(), current, current).passed
+    result = compare(GOOD, GOOD, ATTACK, Gates(), current, candidate)
+    assert [says in reason for reason in result.against] == [True]
+
+
+def test_a_lost_calibration_speaks_against_it() -> None:
+    assert "plant/left" in compare(GOOD, GOOD, ATTACK, Gates(), lost_calibration=["plant/left"]).against[0]
+
+
+def test_known_figures_are_by_class() -> None:
+    label = np.array(["mitm", "mitm", "portscan", "login", "normal", "normal"])
+    got = known(np.array([True, False, True, True, False, False]), label, ("normal", "login"))
+    assert got == Known({"mitm": 0.5, "portscan": 1.0}, 1 / 3)

@@ -1,38 +1,103 @@
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipeline.errors import BadData
-from pipeline.retrain import labels
+from pipeline.retrain.labels import Labels
 
 CLASSES = ("normal", "portscan")
+ATTACKS = ("portscan", "mitm")
 
 
-def verdict(uid: str, verdict_id: int, *flows: list[int], kind: str = "portscan") -> dict[str, object]:
-    return {"uid": uid, "verdict_id": verdict_id, "by": "ann", "class": kind, "members": list(flows)}
+def verdict(uid: str, verdict_id: int, *flows: list[int], by: str = "ann", **given: object) -> dict[str, object]:
+    return {
+        "uid": uid,
+        "verdict_id": verdict_id,
+        "by": by,
+        "class": "portscan",
+        "site": "plant",
+        "sensor": "left",
+        "members": list(flows),
+        **given,
+    }
+
+
+def of_verdicts(*verdicts: dict[str, object]) -> Labels:
+    labels = Labels()
+    labels.add_verdicts(verdicts, ATTACKS)
+    return labels
+
+
+def samples(*offsets: int, sensor: str = "left", source_record: int | None = None) -> pa.Table:
+    count = len(offsets)
+    return pa.table(
+        {
+            "site": ["plant"] * count,
+            "sensor": [sensor] * count,
+            "raw_partition": pa.array([0] * count, pa.int32()),
+            "raw_offset": pa.array(offsets, pa.int64()),
+            "raw_index": pa.array([0] * count, pa.int32()),
+            "source_record": pa.array([source_record] * count, pa.int64()),
+        }
+    )
 
 
 def test_a_true_positive_labels_its_flows_with_the_class_and_a_false_one_with_normal() -> None:
-    got = labels.from_verdicts([verdict("a", 2, [0, 5, 1, 9]), verdict("b", 1, [1, 6, 0, 3])], CLASSES)
-    assert got.by_position == {(0, 5, 1): "portscan", (1, 6, 0): "normal"}
-    assert got.provenance == ("ann: a portscan", "ann: b normal")
+    labels = of_verdicts(verdict("a", 2, [0, 5, 0, 9], by="ann"), verdict("b", 1, [0, 6, 0, None], by="bo"))
+    said = labels.apply(samples(5, 6, 7))
+    assert said.label.tolist() == ["portscan", "normal", ""]
+    assert said.by.tolist() == ["ann", "bo", ""]
+
+
+def test_a_verdict_for_flows_that_are_no_samples_labels_nothing() -> None:
+    labels = of_verdicts(verdict("a", 2, [0, 5, 0, 9]))
+    assert not labels.apply(samples(4, 6)).touched.any()
+    assert not labels.apply(samples(5, sensor="right")).touched.any(), "a raw position of another sensor"
 
 
 def test_the_newer_verdict_counts_and_test_or_duplicate_label_nothing() -> None:
-    got = labels.from_verdicts(
-        [verdict("a", 2, [0, 1, 0, 1]), verdict("a", 5, [0, 1, 0, 1]), verdict("c", 6, [0, 2, 0, 2])], CLASSES
-    )
-    assert got.by_position == {(0, 1, 0): "normal"}
+    labels = of_verdicts(verdict("a", 2, [0, 1, 0, 1]), verdict("a", 5, [0, 1, 0, 1]), verdict("c", 6, [0, 2, 0, 2]))
+    assert labels.apply(samples(1, 2)).label.tolist() == ["normal", ""]
+    assert (labels.overruled, labels.unusable) == (1, 0)
 
 
-def test_a_class_the_model_does_not_have_labels_nothing() -> None:
-    assert len(labels.from_verdicts([verdict("a", 2, [0, 1, 0, 1], kind="worm")], CLASSES)) == 0
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"class": "worm"},
+        {"class": "normal"},  # what is suspicious and of no known class must not become normal traffic
+        {"site": None},
+        {"members": [[0, 1]]},
+        {"members": [[0, "1", 0]]},
+        {"members": [[2**31, 1, 0]]},
+        {"members": [[0, -1, 0]]},
+        {"members": [[0, True, 0]]},
+        {"members": ["x"]},
+    ],
+)
+def test_a_verdict_that_cannot_be_used_labels_nothing_and_is_counted(given: dict[str, object]) -> None:
+    labels = of_verdicts(verdict("a", 2, [0, 1, 0, 1], **given))
+    assert (len(labels), labels.unusable) == (0, 1)
 
 
-def test_a_label_file(tmp_path: Path) -> None:
+def test_two_different_labels_for_a_flow_are_none() -> None:
+    labels = of_verdicts(verdict("a", 2, [0, 1, 0], [0, 2, 0]), verdict("b", 1, [0, 2, 0]))
+    said = labels.apply(samples(1, 2))
+    assert said.label.tolist() == ["portscan", ""]
+    assert said.conflicting.tolist() == [False, True]
+    assert labels.conflicting == 1
+
+
+def test_a_label_file_and_a_verdict_that_disagree_cancel_each_other(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("site,sensor,source_record,label\nplant,left,7,portscan\n")
-    assert labels.from_file(path, CLASSES).by_record == {("plant", "left", 7): "portscan"}
+    labels = of_verdicts(verdict("b", 1, [0, 2, 0]))
+    labels.add_file(path, CLASSES)
+    said = labels.apply(samples(1, 2, source_record=7))
+    assert said.label.tolist() == ["portscan", ""]
+    assert said.by.tolist() == ["file labels.csv", ""]
+    assert said.conflicting.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +106,8 @@ def test_a_label_file(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "expected site, sensor, source_record, label"),
         ("site,sensor,source_record,label\np,l,7,worm\n", r":2: got label 'worm'"),
         ("site,sensor,source_record,label\np,l,-7,normal\n", r":2: got source_record '-7'"),
+        ("site,sensor,source_record,label\np,l,²,normal\n", r":2: got source_record '²'"),
+        ("site,sensor,source_record,label\np,l,99999999999999999999,normal\n", r":2: got source_record '9{20}'"),
         ("site,sensor,source_record,label\np,l\n", r":2: got label None"),
     ],
 )
@@ -48,11 +115,13 @@ def test_a_bad_label_file_is_refused_by_line(tmp_path: Path, text: str, says: st
     path = tmp_path / "labels.csv"
     path.write_text(text)
     with pytest.raises(BadData, match=says):
-        labels.from_file(path, CLASSES)
+        Labels().add_file(path, CLASSES)
 
 
-def test_of_two_labels_for_a_flow_the_later_source_counts() -> None:
-    first = labels.Labels({(0, 0, 0): "normal"}, {}, ("x",))
-    second = labels.Labels({(0, 0, 0): "portscan"}, {}, ("y",))
-    assert labels.merge(first, second).by_position == {(0, 0, 0): "portscan"}
-    assert labels.merge(first, second).provenance == ("x", "y")
+@pytest.mark.parametrize("content", [None, b"site,sensor,source_record,label\n\xff\xfe,l,7,normal\n"])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "labels.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BadData, match=r"labels\.csv: got .*, expected a CSV"):
+        Labels().add_file(path, CLASSES)

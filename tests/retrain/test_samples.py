@@ -39,7 +39,7 @@ def test_samples_of_another_feature_set_are_left_out(tmp_path: Path) -> None:
     samples.write(tmp_path, [scored(range(3))], Stretch(0, 1, 2, "old"))
     assert samples.read(tmp_path, "new").num_rows == 0
     with pytest.raises(BadData, match="no samples of this feature set"):
-        samples.require(samples.read(tmp_path, "new"), tmp_path)
+        samples.require(samples.count(tmp_path, "new"), tmp_path)
 
 
 def test_the_oldest_files_go_first_and_one_stays(tmp_path: Path) -> None:
@@ -53,6 +53,51 @@ def test_the_oldest_files_go_first_and_one_stays(tmp_path: Path) -> None:
 
 
 def test_a_half_written_file_is_not_read(tmp_path: Path) -> None:
-    (tmp_path / "p0-000000000001-000000000002.partial").write_bytes(b"PAR1")
+    (tmp_path / "p0-000000000001-000000000002-h.partial").write_bytes(b"PAR1")
     assert samples.read(tmp_path, "h").num_rows == 0
     assert samples.files(tmp_path / "nowhere") == []
+
+
+def test_feature_sets_that_begin_anew_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    samples.write(tmp_path, [scored(range(3))], Stretch(0, 0, 1, "old"))
+    samples.write(tmp_path, [scored(range(5))], Stretch(0, 0, 1, "new"))
+    assert (samples.count(tmp_path, "old"), samples.count(tmp_path, "new")) == (3, 5)
+
+
+def test_only_what_is_kept_is_read(tmp_path: Path) -> None:
+    samples.write(tmp_path, [scored(range(5))], Stretch(0, 0, 1, "h"))
+    samples.write(tmp_path, [scored(range(5, 10))], Stretch(0, 2, 3, "h"))
+    table = samples.read(tmp_path, "h", lambda keys: keys.column(0).to_numpy() % 4 == 0, ["raw_offset"])
+    assert table.column("raw_offset").to_pylist() == [0, 4, 8]
+    assert samples.read(tmp_path, "h", lambda keys: np.zeros(keys.num_rows, np.bool_), ["raw_offset"]).num_rows == 0
+
+
+def test_many_small_files_become_one_with_every_row_once(tmp_path: Path) -> None:
+    for number in range(samples.MERGE_AT_FILES - 1):
+        samples.write(tmp_path, [scored(range(number * 2, number * 2 + 3))], Stretch(1, number, number, "h"))
+    samples.write(tmp_path, [scored(range(3))], Stretch(2, 0, 0, "h"))
+    assert samples.merge(tmp_path) == 0
+    samples.write(tmp_path, [scored(range(60, 70))], Stretch(1, 31, 35, "h"))
+    before = samples.read(tmp_path, "h")
+    newest = max(path.stat().st_mtime_ns for path in samples.files(tmp_path))
+    assert samples.merge(tmp_path) == samples.MERGE_AT_FILES
+    assert sorted(path.name[:30] for path in samples.files(tmp_path)) == [
+        "p1-000000000000-000000000035-h",
+        "p2-000000000000-000000000000-h",
+    ]
+    assert samples.read(tmp_path, "h").equals(before)
+    assert max(path.stat().st_mtime_ns for path in samples.files(tmp_path)) <= newest
+
+
+def test_a_merge_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
+    for number in range(samples.MERGE_AT_FILES):
+        samples.write(tmp_path, [scored(range(number, number + 2))], Stretch(0, number, number, "h"))
+    parts = {path: path.read_bytes() for path in samples.files(tmp_path)}
+    before = samples.read(tmp_path, "h")
+    samples.merge(tmp_path)
+    for path, content in parts.items():
+        path.write_bytes(content)
+    assert samples.read(tmp_path, "h").equals(before)
+    samples.merge(tmp_path)
+    assert len(samples.files(tmp_path)) == 1
+    assert samples.read(tmp_path, "h").equals(before)

@@ -1,0 +1,79 @@
+"""The scheduled candidate: a training in a process of its own, one at a time."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.retrain import schedule
+
+REPORT = "last-candidate.json"
+STOP_WITHIN_S = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A training that has ended: its exit code and the JSON document it printed, empty where it printed none."""
+
+    exit_code: int
+    document: Mapping[str, Any]
+
+
+class Trainer:
+    """Starts `command` every `every_s` seconds of wall time (0: never), and keeps what it prints in `folder`."""
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], folder: Path, every_s: float, now_us: int
+    ) -> None:
+        self._command = list(command)
+        self._environment = dict(environment)
+        self._folder = folder
+        self._every_us = round(every_s * 1e6)
+        self._running: subprocess.Popen[bytes] | None = None
+        self._last_us = schedule.last_us(folder, now_us) if self._every_us > 0 else now_us
+
+    @property
+    def due_us(self) -> int | None:
+        """When the next training starts; None: never."""
+        return self._last_us + self._every_us if self._every_us > 0 else None
+
+    def tick(self, now_us: int) -> Ended | None:
+        """Start one when it is due; the one that has just ended."""
+        if self._running is not None:
+            return self._ended()
+        if self.due_us is not None and now_us >= self.due_us:
+            self._last_us = now_us
+            schedule.record(self._folder, now_us)
+            with (self._folder / f"{REPORT}.partial").open("wb") as report:
+                self._running = subprocess.Popen(
+                    self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=report
+                )
+        return None
+
+    def _ended(self) -> Ended | None:
+        code = self._running.poll() if self._running is not None else None
+        if code is None:
+            return None
+        self._running = None
+        report = (self._folder / f"{REPORT}.partial").replace(self._folder / REPORT)
+        lines = report.read_bytes().splitlines()
+        try:
+            document = orjson.loads(lines[-1]) if lines else {}
+        except orjson.JSONDecodeError:  # it was ended while it printed
+            document = {}
+        return Ended(code, document)
+
+    def stop(self) -> None:
+        """End a training that is under way; nothing half-made is left in the registry."""
+        if self._running is None:
+            return
+        self._running.terminate()
+        try:
+            self._running.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._running.kill()
+            self._running.wait()
+        self._running = None

@@ -1,0 +1,31 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import Failed
+from pipeline.retrain.lock import alone
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from pipeline.retrain.lock import alone
+with alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_training_is_refused_and_a_killed_ones_lock_is_gone(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(Failed, match=rf"trained already \(process {holder.pid}\)"), alone(tmp_path):
+            pass
+        holder.kill()
+        holder.wait()
+    with alone(tmp_path):
+        pass
+    with alone(tmp_path):
+        pass

@@ -1,0 +1,85 @@
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.retrain import schedule
+from pipeline.retrain.trainer import Ended, Trainer
+
+DAY_US = 86_400_000_000
+NOW_US = 1_800_000_000_000_000
+
+
+def test_without_a_record_the_first_training_is_a_whole_interval_away(tmp_path: Path) -> None:
+    assert schedule.last_us(tmp_path, NOW_US) == NOW_US
+    assert schedule.last_us(tmp_path, NOW_US + 5) == NOW_US, "a restart does not set it back"
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"last_us": "x"}', b'{"last_us": 9999999999999999}'])
+def test_a_record_that_makes_no_sense_counts_as_now(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / schedule.NAME).write_bytes(content)
+    assert schedule.last_us(tmp_path, NOW_US) == NOW_US
+    assert schedule.last_us(tmp_path, NOW_US + 5) == NOW_US
+
+
+def trainer(folder: Path, script: str, now_us: int, every_s: float = 86_400) -> Trainer:
+    return Trainer([sys.executable, "-c", script], {}, folder, every_s, now_us)
+
+
+def ended(one: Trainer, now_us: int) -> Ended:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        result = one.tick(now_us)
+        if result is not None:
+            return result
+        time.sleep(0.02)
+    raise AssertionError("did not end")
+
+
+def test_restarts_neither_train_each_time_nor_never(tmp_path: Path) -> None:
+    starts = 0
+    for hour in range(0, 72, 5):
+        now_us = NOW_US + hour * 3_600_000_000
+        one = trainer(tmp_path, "print('{}')", now_us)
+        if one.due_us is not None and now_us >= one.due_us:
+            starts += 1
+            assert ended(one, now_us).exit_code == 0
+        assert one.tick(now_us) is None
+    assert starts == 2
+
+
+def test_what_it_printed_is_kept_and_told(tmp_path: Path) -> None:
+    script = """print('noise'); print('{"candidate": "m"}'); raise SystemExit(1)"""
+    one = trainer(tmp_path, script, NOW_US)
+    assert ended(one, NOW_US + DAY_US) == Ended(1, {"candidate": "m"})
+    assert (tmp_path / "last-candidate.json").read_bytes().endswith(b'{"candidate": "m"}\n')
+    assert one.due_us == NOW_US + 2 * DAY_US
+
+
+def test_one_that_dies_without_a_word_is_not_tried_again_at_once(tmp_path: Path) -> None:
+    one = trainer(tmp_path, "import os; os.abort()", NOW_US)
+    assert ended(one, NOW_US + DAY_US) == Ended(-6, {})
+    assert one.tick(NOW_US + DAY_US + 1) is None
+    assert trainer(tmp_path, "", NOW_US + DAY_US + 2).due_us == NOW_US + 2 * DAY_US
+
+
+def test_never_by_itself(tmp_path: Path) -> None:
+    one = trainer(tmp_path, "", NOW_US, every_s=0)
+    assert one.due_us is None
+    assert one.tick(NOW_US + 10 * DAY_US) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_stopping_does_not_wait_for_one_that_will_not_stop(tmp_path: Path) -> None:
+    script = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('x', flush=True); time.sleep(60)"
+    )
+    one = trainer(tmp_path, script, NOW_US)
+    one.tick(NOW_US + DAY_US)
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "last-candidate.json.partial").read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    started = time.monotonic()
+    one.stop()
+    assert time.monotonic() - started < 4
