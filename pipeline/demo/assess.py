@@ -29,7 +29,7 @@ def incidents_of(folder: Path, watch: Watch) -> list[Incident]:
         sensor = document["unmapped"]["sensor"]
         members = tuple(
             Member(labels[sensor][record], *times[sensor][record])
-            for *_, record in document["unmapped"]["flows"]
+            for *_, record in document["unmapped"]["members"]
             if record is not None
         )
         start_us, end_us = document["start_time"] * 1_000, document["end_time"] * 1_000

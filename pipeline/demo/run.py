@@ -145,7 +145,7 @@ def follow(
 ) -> None:
     """Watch until every record is in the archive's closed files and the incidents are closed."""
     streamed_s: float | None = None
-    archived = 0
+    archived = rejected = 0
     next_count_s = 0.0
     sent = 0
     while True:
@@ -158,7 +158,9 @@ def follow(
         if now_s >= next_count_s:
             next_count_s = now_s + 1.0
             sent = min(expected, watch.raw_messages())
-            archived = sum(row["accepted"] + row["late"] + row["rejected"] for row in account(settings.archive_uri))
+            books = account(settings.archive_uri)
+            rejected = sum(row["rejected"] for row in books)
+            archived = sum(row["accepted"] + row["late"] for row in books) + rejected
         if streamed_s is None and all(sender.process.poll() is not None for sender in senders):
             streamed_s = now_s
         event_minutes = max(0, watch.event_time_us - traffic.CUT_US) / 60e6
@@ -177,18 +179,17 @@ def follow(
             )
         )
         if streamed_s is not None:
-            if archived >= expected and all(closed(alert) for alert in watch.alerts.values()):
+            if archived >= expected and watch.rows >= expected - rejected and watch.alerts_complete():
+                while not watch.idle:
+                    for alert in watch.poll(0.3):
+                        announce(view, alert)
                 return
             if now_s - streamed_s > DRAIN_TIMEOUT_S:
                 raise Failed(
-                    f"{archived} of {expected} records archived {DRAIN_TIMEOUT_S:.0f} s after the last was sent; "
+                    f"{archived} of {expected} records archived, alerts {'done' if watch.alerts_complete() else 'not done'} "
+                    f"{DRAIN_TIMEOUT_S:.0f} s after the last was sent; "
                     f"the rooms' logs are in {processes.logs}"
                 )
-
-
-def closed(alert: SeenAlert) -> bool:
-    """Whether the incident is closed (OCSF activity 3)."""
-    return bool(alert.document["activity_id"] == 3)
 
 
 def announce(view: View, alert: SeenAlert) -> None:

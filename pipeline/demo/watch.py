@@ -50,28 +50,35 @@ class Watch:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         names = settings.topics
-        self._archive, self._alerts, self._raw = names.archive, names.alerts, names.raw
+        self._archive, self._alerts, self._raw, self._suspects = names.archive, names.alerts, names.raw, names.suspects
+        watched = (self._archive, self._alerts, self._suspects)
         self._consumer = clients.reader(settings, "demo-watch")
-        self._consumer.assign(
-            [TopicPartition(topic, p, 0) for topic in (self._archive, self._alerts) for p in range(settings.partitions)]
-        )
+        self._consumer.assign([TopicPartition(topic, p, 0) for topic in watched for p in range(settings.partitions)])
+        # Never subscribes: it only asks what the alert room's group has committed.
+        self._committed = clients.reader(settings, "demo-lag", **{"group.id": f"{settings.topic_prefix}alert"})
+        self._suspects_ends: dict[int, int] = {}
         self.sensors: dict[str, SensorView] = {}
         self.alerts: dict[str, SeenAlert] = {}
         self.latency_ms: list[npt.NDArray[np.float64]] = []
         self.sent_at_us: dict[Position, int] = {}
         self.event_time_us = 0
         self.rows = 0
+        self.idle = False  # whether the last poll found nothing
 
     def poll(self, timeout_s: float) -> list[SeenAlert]:
         """Take in what has come; the alerts seen for the first time are returned."""
         fresh: list[SeenAlert] = []
-        for message in self._consumer.consume(500, timeout_s):
+        messages = self._consumer.consume(500, timeout_s)
+        self.idle = not messages
+        for message in messages:
             clients.raise_for(message)
             payload = message.value()
             if payload is None:
                 continue
             now_s = time.time()
-            if message.topic() == self._archive:
+            if message.topic() == self._suspects:
+                self._suspects_ends[message.partition() or 0] = (message.offset() or 0) + 1
+            elif message.topic() == self._archive:
                 self._scored(payload, now_s)
             else:
                 alert = self._alert(payload, int(clients.headers_of(message).get("revision", b"0")), now_s)
@@ -106,7 +113,7 @@ class Watch:
         uid = document["finding_info"]["uid"]
         known = self.alerts.get(uid)
         if known is None:
-            self.alerts[uid] = SeenAlert(document, revision, now_s, document["unmapped"]["flows"])
+            self.alerts[uid] = SeenAlert(document, revision, now_s, document["unmapped"]["members"])
             return self.alerts[uid]
         if revision > known.revision:
             known.document, known.revision = document, revision
@@ -120,6 +127,13 @@ class Watch:
             total += high
         return total
 
+    def alerts_complete(self) -> bool:
+        """Whether the alert room has saved its state behind every suspects message seen here."""
+        asked = [TopicPartition(self._suspects, partition) for partition in self._suspects_ends]
+        done = {at.partition: at.offset for at in self._committed.committed(asked, timeout=5)} if asked else {}
+        return all(done[partition] >= end for partition, end in self._suspects_ends.items())
+
     def close(self) -> None:
         """Leave."""
         self._consumer.close()
+        self._committed.close()
