@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.alert.everybody import GROUP_ADDRESS, GROUP_MAC
 from pipeline.alert.kernel import NONE, Linked, link
 from pipeline.errors import Misconfigured
 
@@ -21,10 +22,6 @@ Ints = npt.NDArray[np.int64]
 KEY_PARTS = ("class_group", "class", "actor", "target", "pair", "service")
 LINKS = ("mac", "address", "none")
 SEPARATOR = "\x1f"
-
-# The lowest bit of a hardware address's first byte says that it is a group's: broadcast and multicast.
-GROUP_MAC = r"^(?i:[0-9a-f][13579bdf](:[0-9a-f]{2}){5}|00:00:00:00:00:00)$"
-GROUP_ADDRESS = r"^(?i:(22[4-9]|23[0-9])\.|255\.255\.255\.255$|0\.0\.0\.0$|ff[0-9a-f]{2}:|::$)"
 
 
 @dataclass(frozen=True, slots=True)

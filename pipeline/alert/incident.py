@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.alert.everybody import is_everybody
 from pipeline.alert.features import FeatureSample
 
 # Key of the incident of all that could not be followed one by one; every other key starts with a separator.
@@ -94,12 +95,21 @@ class Incident:
         return _most(named or self.classes)
 
     @property
+    def further_classes(self) -> list[str]:
+        """Other classes that a tenth of its flows, and two at least, have; those with most flows first."""
+        main = self.main_class
+        others = {name: flows for name, flows in self.classes.items() if name not in (main, NORMAL)}
+        enough = {name: flows for name, flows in others.items() if flows >= max(2, self.count / 10)}
+        return sorted(enough, key=lambda name: (-enough[name], name))
+
+    @property
     def actor(self) -> str:
         """The address most of its flows come from; where the sensor doesn't tell who began, the busiest one."""
         if not self.undirected:
             return _most(self.sources)
         ends = Counter(self.sources) + Counter(self.targets)
-        return min(ends, key=lambda name: (-ends[name], -self.sources.get(name, 0), name))
+        # Nobody is everybody: a broadcast or multicast address began nothing.
+        return min(ends, key=lambda name: (is_everybody(name), -ends[name], -self.sources.get(name, 0), name))
 
     @property
     def others(self) -> dict[str, int]:

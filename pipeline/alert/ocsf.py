@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from pipeline.alert.endpoints import evidence, observables
+from pipeline.alert.everybody import is_everybody
 from pipeline.alert.explain import Baseline, Reason, reasons
 from pipeline.alert.incident import CROWD, MAX_POSITIONS, Incident
 from pipeline.alert.techniques import Meaning, Meanings, Technique
@@ -41,7 +42,8 @@ def detection_finding(
     confidence = confidence_score(incident)
     severity = severity_id(meaning, incident.count, confidence)
     why = reasons(incident.features, baseline) if baseline is not None else []
-    attacks = [_attack(technique, meanings.attack_version) for technique in meaning.techniques]
+    techniques = techniques_of(incident, meanings)
+    attacks = [_attack(technique, meanings.attack_version) for technique in techniques]
     evidences = evidence(incident)
     event: dict[str, Any] = {
         "activity_id": activity,
@@ -61,9 +63,9 @@ def detection_finding(
         "duration": _ms(incident.end_ts_us) - _ms(incident.start_ts_us),
         "end_time": _ms(incident.end_ts_us),
         "evidences": evidences,
-        "finding_info": _finding_info(incident, meaning, attacks),
+        "finding_info": _finding_info(incident, meanings, attacks),
         "is_alert": activity != CLOSE,
-        "message": message(incident, meaning),
+        "message": message(incident, meanings),
         "metadata": _metadata(incident),
         "observables": observables(evidences),
         "severity": SEVERITY_CAPTION[severity],
@@ -73,7 +75,7 @@ def detection_finding(
         "status_detail": "ended" if activity == CLOSE else "going on",
         "status_id": 1,
         "time": _ms(incident.opened_ts_us),
-        "unmapped": _unmapped(incident, meaning, why, baseline),
+        "unmapped": _unmapped(incident, techniques, why, baseline),
     }
     if attacks:
         event["attacks"] = attacks
@@ -87,6 +89,13 @@ def meaning_of(incident: Incident, meanings: Meanings) -> Meaning:
     return meanings.crowd if incident.key == CROWD else meanings.of(incident.main_class)
 
 
+def techniques_of(incident: Incident, meanings: Meanings) -> list[Technique]:
+    """The candidate techniques of its main class, then of the further ones, each once."""
+    further = [meanings.of(name) for name in incident.further_classes]
+    found = [technique for meaning in [meaning_of(incident, meanings), *further] for technique in meaning.techniques]
+    return list(dict.fromkeys(found))
+
+
 def confidence_score(incident: Incident) -> int:
     """0 to 100: the flows' mean score, times how far they agree on the class."""
     return round(100 * incident.mean_score * incident.agreement)
@@ -98,12 +107,14 @@ def severity_id(meaning: Meaning, count: int, confidence: int) -> int:
     return min(max(meaning.severity_id + step, LOWEST_SEVERITY), HIGHEST_SEVERITY)
 
 
-def message(incident: Incident, meaning: Meaning) -> str:
-    """One sentence for the person on shift."""
+def message(incident: Incident, meanings: Meanings) -> str:
+    """One sentence for the person on shift; what else the incident holds comes after it."""
     sources = many(len(incident.sources), incident.more_sources, harmless(incident.actor), "sources")
     target = harmless(incident.main_other)
+    if is_everybody(incident.main_other):
+        target = f"everybody ({target})"
     targets = many(len(incident.others), incident.more_others, target, "addresses")
-    return meaning.says.substitute(
+    says = meaning_of(incident, meanings).says.substitute(
         {
             "actor": harmless(incident.actor),
             "sources": sources,
@@ -117,6 +128,8 @@ def message(incident: Incident, meaning: Meaning) -> str:
             "class": harmless(incident.main_class),
         }
     )
+    further = [f"{meanings.of(name).title}, {flows(incident.classes[name])}" for name in incident.further_classes[:3]]
+    return "; also: ".join([says, *further])
 
 
 def _ms(time_us: int) -> int:
@@ -127,12 +140,12 @@ def _confidence_id(confidence: int) -> int:
     return 1 if confidence < DOUBTFUL else 2 if confidence < CONFIDENT else 3
 
 
-def _finding_info(incident: Incident, meaning: Meaning, attacks: list[dict[str, Any]]) -> dict[str, Any]:
+def _finding_info(incident: Incident, meanings: Meanings, attacks: list[dict[str, Any]]) -> dict[str, Any]:
     info: dict[str, Any] = {
         "uid": incident.uid,
-        "title": meaning.title,
-        "desc": message(incident, meaning),
-        "types": [harmless(incident.main_class)],
+        "title": meaning_of(incident, meanings).title,
+        "desc": message(incident, meanings),
+        "types": [harmless(name) for name in [incident.main_class, *incident.further_classes]],
         "analytic": {
             "type_id": 4,
             "type": "Learning (ML/DL)",
@@ -193,7 +206,9 @@ def _anomaly_analysis(incident: Incident, why: list[Reason]) -> dict[str, Any]:
     }
 
 
-def _unmapped(incident: Incident, meaning: Meaning, why: list[Reason], baseline: Baseline | None) -> dict[str, Any]:
+def _unmapped(
+    incident: Incident, techniques: list[Technique], why: list[Reason], baseline: Baseline | None
+) -> dict[str, Any]:
     """What OCSF has no place for: who belongs to the incident, the numbers behind the words, for reports and triage."""
     return {
         "site": harmless(incident.site),
@@ -228,7 +243,7 @@ def _unmapped(incident: Incident, meaning: Meaning, why: list[Reason], baseline:
                 "status": "candidate",
                 "confidence": technique.confidence,
             }
-            for technique in meaning.techniques
+            for technique in techniques
         ],
         "reasons": [
             {

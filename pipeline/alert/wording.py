@@ -51,6 +51,8 @@ def measured(value: float, unit: str) -> str:
         return duration(value)
     if unit == "flag":
         return "yes" if value >= 0.5 else "no"
+    if unit == "log ratio":
+        return f"a factor of {math.exp(min(abs(value), 50.0)):.3g}"
     if unit == "share":
         return f"{value * 100:.3g} %"
     number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
@@ -65,6 +67,6 @@ def usual(low: float, high: float, unit: str) -> str:
     if unit == "flag":
         return "yes or no"
     suffix = f" {unit}"
-    if unit not in ("us", "share") and unit and first.endswith(suffix):
+    if unit not in ("us", "share", "log ratio") and unit and first.endswith(suffix):
         first = first.removesuffix(suffix)
     return f"{first} to {last}"

@@ -4,8 +4,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.alert.everybody import is_everybody
 from pipeline.alert.features import SAMPLE_ROWS
 from pipeline.alert.incident import Incident, as_document, of_document
+from pipeline.alert.ocsf import message, techniques_of
+from pipeline.alert.techniques import shipped
 from tests.alert.suspects import SECOND, START_US, scored
 
 
@@ -108,3 +111,19 @@ def test_it_survives_being_saved() -> None:
     incident.absorb(scored([{"dst_port": None, "src_mac": "b8:27:eb:6d:4f:4b"}, {"dst_addr": "\x1b[31m"}]))
     assert of_document(as_document(incident)) is not incident
     assert as_document(of_document(as_document(incident))) == as_document(incident)
+
+
+def test_nobody_in_particular_is_no_actor() -> None:
+    incident = fresh()
+    incident.absorb(scored([{"source_type": "icsflow", "src_addr": "224.0.0.22", "dst_addr": b} for b in "ab"]))
+    assert incident.actor == "a"
+    assert is_everybody("ff:ff:ff:ff:ff:ff") and is_everybody("FF02::1") and not is_everybody("b8:27:eb:15:88:9c")
+
+
+def test_what_else_it_holds_is_named_when_it_is_more_than_chance() -> None:
+    incident = fresh()
+    incident.absorb(scored([{"class": "mitm"}] * 30 + [{"class": "portscan"}] * 4 + [{"class": "misconf"}] * 2))
+    assert incident.main_class == "mitm"
+    assert incident.further_classes == ["portscan"]
+    assert message(incident, shipped()).endswith("36 flows in 1 ms; also: Port scan, 4 flows")
+    assert [one.uid for one in techniques_of(incident, shipped())] == ["T0830", "T0846"]

@@ -68,7 +68,9 @@ def test_without_a_manifest_it_goes_out_without_reasons() -> None:
     assert violation(event, "alert") is None
 
 
-@pytest.mark.parametrize("name", ["mitm", "portscan", "ssh_bruteforce", "misconf", "duplication", "login", "normal", "weird"])
+@pytest.mark.parametrize(
+    "name", ["mitm", "portscan", "ssh_bruteforce", "misconf", "duplication", "login", "normal", "weird"]
+)
 def test_every_class_gives_a_valid_event(name: str) -> None:
     [event] = incidents_of([scored([{"class": name}, {"class": name, "at": 1}])])
     assert violation(event, "alert") is None

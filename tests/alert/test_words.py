@@ -41,6 +41,7 @@ def test_harmless_text_is_printable_and_short(text: str, most: int) -> None:
         (200_000_000, "us", "3 min 20 s"),
         (7_260_000_000, "us", "2 h 1 min"),
         (1, "flag", "yes"),
+        (0.5, "log ratio", "a factor of 1.65"),
         (0.251, "share", "25.1 %"),
         (12345.6, "bytes", "12,346 bytes"),
         (3, "", "3"),

@@ -1,0 +1,14 @@
+"""Addresses that are nobody's in particular: broadcast, multicast, unspecified. They link nothing and begin nothing."""
+
+import re
+
+# The lowest bit of a hardware address's first byte says that it is a group's.
+GROUP_MAC = r"^(?i:[0-9a-f][13579bdf](:[0-9a-f]{2}){5}|00:00:00:00:00:00)$"
+GROUP_ADDRESS = r"^(?i:(22[4-9]|23[0-9])\.|255\.255\.255\.255$|0\.0\.0\.0$|ff[0-9a-f]{2}:|::$)"
+
+_EITHER = re.compile(f"{GROUP_MAC}|{GROUP_ADDRESS}")
+
+
+def is_everybody(address: str) -> bool:
+    """Whether the address is a group's, not one device's."""
+    return _EITHER.match(address) is not None
