@@ -185,10 +185,10 @@ def follow(
                         announce(view, alert)
                 return
             if now_s - streamed_s > DRAIN_TIMEOUT_S:
+                alerts = "complete" if watch.alerts_complete() else "incomplete"
                 raise Failed(
-                    f"{archived} of {expected} records archived, alerts {'done' if watch.alerts_complete() else 'not done'} "
-                    f"{DRAIN_TIMEOUT_S:.0f} s after the last was sent; "
-                    f"the rooms' logs are in {processes.logs}"
+                    f"{archived} of {expected} records archived and alerts {alerts} {DRAIN_TIMEOUT_S:.0f} s after the "
+                    f"last was sent; the rooms' logs are in {processes.logs}"
                 )
 
 
