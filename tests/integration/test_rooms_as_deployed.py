@@ -1,0 +1,91 @@
+"""The rooms as the manifests start them, as far as one machine can: their command, settings, probes, and end."""
+
+import signal
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import orjson
+import pytest
+
+from pipeline.demo.rooms import Processes, Room
+from pipeline.kafka import topics
+from pipeline.settings import load_settings
+from tests.contract.tree import ROOMS
+from tests.k8s.policies import PROBES
+from tests.k8s.render import container, documents, pod, settings_of, workloads
+
+pytestmark = pytest.mark.integration
+
+READY_WITHIN_S = 240.0
+
+
+def port_of(room: Room) -> int:
+    """Where a room serves its metrics, as its log says."""
+    for line in room.log.read_text(encoding="utf-8").splitlines():
+        if line.startswith("{") and (entry := orjson.loads(line)).get("event") == "ready":
+            return int(entry["metrics_port"])
+    raise AssertionError(room.last_words())
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def eventually(port: int, path: str) -> str:
+    """The answer of a probe, once it is 200."""
+    deadline = time.monotonic() + READY_WITHIN_S
+    while (answer := get(port, path))[0] != 200:
+        assert time.monotonic() < deadline, f"{path}: {answer}"
+        time.sleep(0.2)
+    return answer[1]
+
+
+def test_rooms_as_deployed(kafka: str, prefix: str, tmp_path: Path) -> None:
+    found = documents("base")
+    environment = dict(settings_of(found)) | {
+        # What belongs to the cluster: where Kafka is and how it is secured, the mounted folders, the pod's address.
+        "FOREBAY_BOOTSTRAP": kafka,
+        "FOREBAY_SECURITY": "{}",
+        "FOREBAY_TOPIC_PREFIX": prefix,
+        "FOREBAY_REPLICATION_FACTOR": "1",
+        "FOREBAY_METRICS_HOST": "127.0.0.1",
+        "FOREBAY_METRICS_PORT": "0",
+        **{name: str(tmp_path / name) for name in settings_of(found) if name.endswith("_URI")},
+    }
+    settings = load_settings(
+        bootstrap=kafka, topic_prefix=prefix, partitions=int(environment["FOREBAY_PARTITIONS"]), replication_factor=1
+    )
+    topics.create(settings)
+    processes = Processes(tmp_path, environment | {"FOREBAY_INSTANCE_ID": "room-0", "OMP_NUM_THREADS": "1"})
+    try:
+        rooms = {}
+        for workload in workloads(found):
+            command = [*container(workload)["command"], *container(workload)["args"]]
+            assert command[0] == "forebay"
+            rooms[workload["metadata"]["name"]] = processes.start(workload["metadata"]["name"], *command[1:])
+        assert set(rooms) == set(ROOMS)
+        processes.wait_ready(list(rooms.values()), READY_WITHIN_S)
+        for room in rooms.values():
+            for path in set(PROBES.values()):
+                eventually(port_of(room), path)
+            status, metrics = get(port_of(room), "/metrics")
+            assert status == 200 and "forebay_up 1.0" in metrics
+        grace_s = min(pod(workload)["terminationGracePeriodSeconds"] for workload in workloads(found))
+        for room in rooms.values():
+            room.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + grace_s
+        codes = {name: room.process.wait(max(0.1, deadline - time.monotonic())) for name, room in rooms.items()}
+        assert codes == dict.fromkeys(rooms, 0), {
+            name: rooms[name].last_words() for name, code in codes.items() if code
+        }
+        for name, room in rooms.items():
+            assert "Traceback" not in room.log.read_text(encoding="utf-8"), f"{name}:\n{room.last_words()}"
+    finally:
+        processes.stop()
