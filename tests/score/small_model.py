@@ -20,23 +20,28 @@ FEATURE_SET = "small"
 FEATURE_HASH = "5a11" * 16
 
 
-def small_model(seed: int = 0, feature_hash: str = FEATURE_HASH) -> Model:
-    """A model of 12 features whose weights depend on the seed."""
+def small_model(
+    seed: int = 0,
+    feature_hash: str = FEATURE_HASH,
+    width: int = WIDTH,
+    config: IganConfig | None = None,
+) -> Model:
+    """A model of 12 features (or `width`) whose weights depend on the seed."""
     torch.manual_seed(seed)
     source = np.random.default_rng(seed)
-    config = IganConfig(hidden=(32, 16), latent=8, alert_level=0.05)
-    network = IganNetwork(WIDTH, config)
+    config = config or IganConfig(hidden=(32, 16), latent=8, alert_level=0.05)
+    network = IganNetwork(width, config)
     network.eval()
-    quiet = source.exponential(1.0, (600, WIDTH)).astype(np.float32)
+    quiet = source.exponential(1.0, (600, width)).astype(np.float32)
     origin = calibrate(network, quiet[:300], quiet[300:], np.arange(300), (1.0, 1.0, 1.0), config)
-    flat = [0.0] * WIDTH
+    flat = [0.0] * width
     document: dict[str, Any] = {
         "version": manifest.VERSION,
         "parent": None,
         "feature_set": FEATURE_SET,
         "feature_hash": feature_hash,
         "features": [
-            {"name": f"f{n}", "label": f"feature {n}", "unit": "", "group": "g", "log": True} for n in range(WIDTH)
+            {"name": f"f{n}", "label": f"feature {n}", "unit": "", "group": "g", "log": True} for n in range(width)
         ],
         "classes": list(config.classes),
         "alert_level": config.alert_level,
@@ -51,7 +56,12 @@ def small_model(seed: int = 0, feature_hash: str = FEATURE_HASH) -> Model:
 
 
 def features(
-    rows: int, partition: int = 0, first_offset: int = 0, seed: int = 0, end_ts_us: Sequence[int] | None = None
+    rows: int,
+    partition: int = 0,
+    first_offset: int = 0,
+    seed: int = 0,
+    end_ts_us: Sequence[int] | None = None,
+    width: int = WIDTH,
 ) -> pa.RecordBatch:
     """Rows of schema `features` at consecutive raw positions, one a raw message, event time 1 ms apart by default."""
     source = np.random.default_rng([seed, partition, first_offset])
@@ -64,9 +74,9 @@ def features(
         "site": np.where(offsets % 3 == 0, "north", "south"),
         "sensor": ["tap"] * rows,
         "end_ts_us": np.array(end_ts_us, np.int64) if end_ts_us is not None else 1_000_000 + 1000 * offsets,
-        "features": matrix_column(source.exponential(2.0, (rows, WIDTH)).astype(np.float32)),
+        "features": matrix_column(source.exponential(2.0, (rows, width)).astype(np.float32)),
     }
-    schema = arrow_schema("features", WIDTH)
+    schema = arrow_schema("features", width)
     return pa.RecordBatch.from_arrays([_column(field, given.get(field.name), rows) for field in schema], schema=schema)
 
 

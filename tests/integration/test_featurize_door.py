@@ -1,0 +1,157 @@
+"""Room 2 on a real broker: what it emits is what an undisturbed run emits, byte for byte, once repeats are dropped."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from pipeline.featurize.partition import PartitionState, advance_partition
+from pipeline.kafka import clients
+from pipeline.settings import Settings
+from pipeline.state import pointers
+from pipeline.telemetry.traceparent import parse
+from pipeline.wire.batches import decode, encode
+from tests.integration.chains import settings_for, worker
+from tests.integration.flows_of_two_sensors import messages
+
+pytestmark = pytest.mark.integration
+ROOM = "pipeline.cli featurize run"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+Found = dict[int, list[tuple[int, bytes, dict[str, bytes]]]]
+
+
+@pytest.fixture
+def settings(kafka: str, prefix: str, tmp_path: Path) -> Settings:
+    return settings_for(kafka, prefix, tmp_path / "state", state_every_messages=7)
+
+
+def send(settings: Settings, flows: dict[int, list[bytes]], abort: bool = False) -> None:
+    """Put flows messages into their partitions in transactions of four, as ingest does."""
+    producer = clients.transactional_producer(settings, "test")
+    for partition, payloads in flows.items():
+        for first in range(0, len(payloads), 4):
+            producer.begin_transaction()
+            for value in payloads[first : first + 4]:
+                producer.produce(
+                    settings.topics.flows, value=value, partition=partition, headers={"traceparent": TRACE}
+                )
+            producer.flush()
+            if abort:
+                producer.abort_transaction()
+            else:
+                producer.commit_transaction()
+
+
+def received(settings: Settings, enough: dict[int, int], timeout_s: float = 120.0) -> Found:
+    """Everything in `features`, repeats too, once seq enough[p] - 1 has been seen in partition p."""
+    reader = clients.reader(settings, "test")
+    reader.assign([TopicPartition(settings.topics.features, partition, 0) for partition in enough])
+    found: Found = {partition: [] for partition in enough}
+    highest = dict.fromkeys(enough, -1)
+    deadline = time.monotonic() + timeout_s
+    while any(highest[p] < enough[p] - 1 for p in enough) and time.monotonic() < deadline:
+        for message in reader.consume(500, 0.2):
+            partition, value = message.partition() or 0, clients.raise_for(message).value() or b""
+            seq = decode(value, "features")[1]["seq"]
+            found[partition].append((seq, value, clients.headers_of(message)))
+            highest[partition] = max(highest[partition], seq)
+    reader.close()
+    return found
+
+
+def offsets(settings: Settings, partitions: int) -> dict[int, list[int]]:
+    """Offsets of the flows messages that were committed: the features messages name them."""
+    reader = clients.reader(settings, "test")
+    reader.assign([TopicPartition(settings.topics.flows, partition, 0) for partition in range(partitions)])
+    found: dict[int, list[int]] = {partition: [] for partition in range(partitions)}
+    while batch := reader.consume(500, 2.0):
+        for message in batch:
+            found[message.partition() or 0].append(message.offset() or 0)
+    reader.close()
+    return found
+
+
+def undisturbed(settings: Settings, flows: dict[int, list[bytes]]) -> dict[int, list[bytes]]:
+    """What a run in which nothing happens emits."""
+    emitted: dict[int, list[bytes]] = {}
+    at = offsets(settings, settings.partitions)
+    for partition, payloads in flows.items():
+        state, emitted[partition] = PartitionState.empty(), []
+        for value, offset in zip(payloads, at[partition], strict=True):
+            batch, meta = decode(value, "flow")
+            state, rows, facts = advance_partition(state, batch, {**meta, "flows_offset": offset}, settings.lateness_of)
+            emitted[partition].append(encode(rows, facts))
+    return emitted
+
+
+def deduplicated(found: Found) -> dict[int, list[bytes]]:
+    """By seq; two messages of one seq must have the same bytes."""
+    kept: dict[int, dict[int, bytes]] = {partition: {} for partition in found}
+    for partition, emitted in found.items():
+        for seq, value, _ in emitted:
+            assert kept[partition].setdefault(seq, value) == value, f"seq {seq} was emitted again with other bytes"
+    return {partition: [by_seq[seq] for seq in sorted(by_seq)] for partition, by_seq in kept.items()}
+
+
+def test_killed_three_times_it_emits_the_same_bytes(settings: Settings) -> None:
+    flows = {p: messages(100, p) for p in (0, 1)}
+    for part in range(4):
+        send(settings, {p: all_of[part * 25 : (part + 1) * 25] for p, all_of in flows.items()})
+        with worker(settings, ROOM) as process:
+            enough = part * 25 + 12 if part < 3 else 100
+            found = received(settings, {0: enough, 1: enough})
+            process.kill()
+    expected = undisturbed(settings, flows)
+    assert deduplicated(found) == expected
+    rows = [decode(value, "features") for value in expected[0]]
+    late = sum((batch.column("late_by_us").to_numpy() > 0).sum() for batch, _ in rows)
+    assert late > 0, "the input has late flows"
+    assert any(meta["frontier"] is not None for _, meta in rows), "and flows that wait for their turn"
+    _, _, headers = found[0][0]
+    parent, own = parse(TRACE), parse(headers["traceparent"])
+    assert parent is not None
+    assert own is not None
+    assert own.trace_id == parent.trace_id
+    assert own.span_id != parent.span_id
+
+
+def test_an_aborted_transaction_leaves_no_trace(settings: Settings) -> None:
+    flows = messages(30, 0)
+    send(settings, {0: flows[:10]})
+    send(settings, {0: messages(8, 0, seed=99)}, abort=True)
+    send(settings, {0: flows[10:]})
+    with worker(settings, ROOM):
+        found = received(settings, {0: 30})
+    assert deduplicated(found)[0] == undisturbed(settings, {0: flows})[0]
+
+
+def test_a_zombie_that_emits_and_points_beside_its_successor_changes_nothing(settings: Settings) -> None:
+    flows = messages(120, 0)
+    send(settings, {0: flows[:40]})
+    with worker(settings, ROOM) as zombie:
+        received(settings, {0: 20})
+        zombie.send_signal(signal.SIGSTOP)
+        with worker(settings, ROOM):
+            received(settings, {0: 40})
+            zombie.send_signal(signal.SIGCONT)
+            send(settings, {0: flows[40:80]})
+            received(settings, {0: 80})
+            time.sleep(1)
+    send(settings, {0: flows[80:]})
+    with worker(settings, ROOM) as process:
+        found = received(settings, {0: 120})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert deduplicated(found)[0] == undisturbed(settings, {0: flows})[0]
+    newest = pointers.read(settings, settings.topics.featurize_state, [0])[0][0]
+    assert newest.seq == 120
+
+
+def test_flows_of_another_partition_stop_the_worker(settings: Settings, tmp_path: Path) -> None:
+    send(settings, {0: messages(3, 0)[:1], 1: messages(3, 0)[1:2]})
+    log = tmp_path / "log"
+    with worker(settings, ROOM, log=log) as process:
+        assert process.wait(60) == 64
+    assert "every hop keeps the partition number" in log.read_text().replace("\n", " ")
