@@ -45,7 +45,8 @@ types: $(STAMP) ## mypy --strict
 	@$(BIN)/mypy
 
 test-unit: $(STAMP) ## Tests that need neither Kafka nor a GPU
-	@$(PYTEST) -m 'not ($(NEEDS_BROKER) or bench or gpu)' $(ARGS)
+	@$(PYTEST) --ignore=tests/integration --ignore=tests/crash --ignore=tests/bench \
+		-m 'not ($(NEEDS_BROKER) or bench or gpu)' $(ARGS)
 
 test-integration: $(STAMP) ## Tests against a real Kafka, kills included
 	@$(PYTEST) -m '$(NEEDS_BROKER) and not (bench or gpu)' $(ARGS)
