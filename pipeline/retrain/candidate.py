@@ -20,7 +20,7 @@ from models.igan.config import IganConfig
 from models.model import Model
 from models.rows import FeatureSet, Rows, concatenate, held_out_blocks
 from models.score import Scorer
-from pipeline.errors import BadData, RefusedState
+from pipeline.errors import BadData, Failed, RefusedState
 from pipeline.retrain.compare import Comparison, Figures, Gates, Known, compare, figures, known
 from pipeline.retrain.labels import POSITION, RECORD, Labels
 from pipeline.wire.batches import matrix
@@ -167,9 +167,14 @@ def make(
 ) -> Candidate:
     """Train a candidate as the current model was, put it into the registry, and compare both on what neither has seen.
 
-    RefusedState where the rows are too few to train on.
+    Failed, or RefusedState, where the rows are too few to train on.
     """
     learn, held = hold_out(labelled.rows)
+    if len(learn) == 0:
+        raise Failed(
+            f"{len(labelled.rows)} labelled samples: once the newest {HELD_OUT_SHARE:.0%} and {EMBARGO_US / 1e6:g} s "
+            "before them are held out, none is left to train on; give labels over a longer stretch of time"
+        )
     rows, frozen = _together(base.rows, learn, current.config)
     try:
         model = train.train(

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -10,7 +11,7 @@ CLASSES = ("normal", "portscan")
 ATTACKS = ("portscan", "mitm")
 
 
-def verdict(uid: str, verdict_id: int, *flows: list[int], by: str = "ann", **given: object) -> dict[str, object]:
+def verdict(uid: str, verdict_id: int, *flows: list[int | None], by: str = "ann", **given: Any) -> dict[str, Any]:
     return {
         "uid": uid,
         "verdict_id": verdict_id,
@@ -23,7 +24,7 @@ def verdict(uid: str, verdict_id: int, *flows: list[int], by: str = "ann", **giv
     }
 
 
-def of_verdicts(*verdicts: dict[str, object]) -> Labels:
+def of_verdicts(*verdicts: dict[str, Any]) -> Labels:
     labels = Labels()
     labels.add_verdicts(verdicts, ATTACKS)
     return labels
@@ -76,7 +77,7 @@ def test_the_newer_verdict_counts_and_test_or_duplicate_label_nothing() -> None:
         {"members": ["x"]},
     ],
 )
-def test_a_verdict_that_cannot_be_used_labels_nothing_and_is_counted(given: dict[str, object]) -> None:
+def test_a_verdict_that_cannot_be_used_labels_nothing_and_is_counted(given: dict[str, Any]) -> None:
     labels = of_verdicts(verdict("a", 2, [0, 1, 0, 1], **given))
     assert (len(labels), labels.unusable) == (0, 1)
 

@@ -1,0 +1,84 @@
+"""A training that takes a second: a tiny network, and rows of a made-up plant with the real feature set's width."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from models.igan.config import IganConfig
+from models.rows import FeatureSet, Rows
+from pipeline.offline.training_rows import feature_set
+from pipeline.wire.batches import matrix_column
+from schemas.fields import arrow_schema
+
+SECOND = 1_000_000
+START_US = 1_700_000_000 * SECOND
+FEATURES: FeatureSet = feature_set()
+WIDTH = len(FEATURES.features)
+CONFIG = IganConfig(
+    hidden=(16, 8),
+    latent=8,
+    epochs=2,
+    batch=256,
+    gan_steps=0,
+    classifier_epochs=2,
+    fine_tune_epochs=0,
+    novelty_steps=10,
+    choice_epochs=1,
+    block_us=60 * SECOND,
+    embargo_us=1 * SECOND,
+    alert_level=0.01,
+)
+ATTACK = "portscan"
+
+
+def matrix_and_label(rows: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Rows like traffic of a plant, every eighth one an attack: (rows, F) float32 and (rows,) labels."""
+    source = np.random.default_rng(seed)
+    attack = np.arange(rows) % 8 == 0
+    values = source.gamma(2.0, 1.0, (rows, WIDTH)).astype(np.float32)
+    values[attack, :6] += 30
+    return values, np.where(attack, ATTACK, "normal")
+
+
+def plant_rows(rows: int = 1600, seed: int = 1, config_seconds: int = 600) -> Rows:
+    """Labelled rows of the sensor plant/left over ten minutes."""
+    values, label = matrix_and_label(rows, seed)
+    end_ts_us = START_US + np.arange(rows, dtype=np.int64) * (config_seconds * SECOND // rows)
+    return Rows(
+        values,
+        label,
+        np.full(rows, "plant"),
+        np.full(rows, "left"),
+        end_ts_us - 1000,
+        end_ts_us,
+        np.arange(rows, dtype=np.int64),
+        np.zeros(rows, np.int64),
+    )
+
+
+def samples(rows: int, seed: int, first_us: int = START_US + 3600 * SECOND, seconds: int = 600) -> pa.RecordBatch:
+    """Rows of schema `scored` at raw positions (0, 1000 + n, 0), source records n; labels as `matrix_and_label`."""
+    values, _ = matrix_and_label(rows, seed)
+    end_ts_us = first_us + np.arange(rows, dtype=np.int64) * (seconds * SECOND // rows)
+    given: dict[str, Any] = {
+        "features": matrix_column(values),
+        "site": ["plant"] * rows,
+        "sensor": ["left"] * rows,
+        "start_ts_us": end_ts_us - 1000,
+        "end_ts_us": end_ts_us,
+        "raw_offset": np.arange(1000, 1000 + rows),
+        "source_record": np.arange(rows),
+    }
+    schema = arrow_schema("scored", WIDTH)
+    columns = []
+    for field in schema:
+        values_of = given.get(field.name, [None if field.nullable else _plain(field.type)] * rows)
+        columns.append(values_of if isinstance(values_of, pa.Array) else pa.array(values_of, field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _plain(kind: pa.DataType) -> object:
+    if pa.types.is_string(kind):
+        return ""
+    return False if pa.types.is_boolean(kind) else 0
