@@ -41,10 +41,10 @@ def main() -> None:
     rows, messages = (given + [4096, 16][len(given) :])[:2]
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp(prefix="bench-score-"))
-    model = small_model(0, width=WIDTH, config=IganConfig())
+    model = small_model(0, width=WIDTH, config=IganConfig(alert_level=0.01))
     registry.save(model, folder)
     shelf = Shelf(model.id, folder, "cpu")
-    batches = [features(rows, first_offset=number * rows, width=WIDTH) for number in range(messages)]
+    batches = [features(rows, first_offset=number * rows, width=WIDTH, scale=1.0) for number in range(messages)]
     payloads = [encode(batch, facts(number, 0, batch)) for number, batch in enumerate(batches)]
     total = rows * messages
 
@@ -52,7 +52,7 @@ def main() -> None:
     group: list[Features]
     seconds["decode"], group = best(lambda: [read(payload) for payload in payloads])
     seconds["score"], scored = best(lambda: score_batches([one.batch for one in group], Ledger(1), shelf))
-    matrix = np.random.default_rng(0).exponential(2.0, (total, WIDTH)).astype(np.float32)
+    matrix = np.random.default_rng(0).exponential(1.0, (total, WIDTH)).astype(np.float32)
     times, origin = np.zeros(total, np.int64), np.full(total, "plant/tap")
     seconds["score: the network alone"], _ = best(lambda: shelf.first.score(matrix, times, origin))
     seconds["route"], routed = best(lambda: [route(batch) for batch in scored])

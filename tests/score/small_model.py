@@ -62,8 +62,12 @@ def features(
     seed: int = 0,
     end_ts_us: Sequence[int] | None = None,
     width: int = WIDTH,
+    scale: float = 2.0,
 ) -> pa.RecordBatch:
-    """Rows of schema `features` at consecutive raw positions, one a raw message, event time 1 ms apart by default."""
+    """Rows of schema `features` at consecutive raw positions, one a raw message, event time 1 ms apart by default.
+
+    With a scale of 1 they are like what the model was calibrated on; the larger it is, the more suspects.
+    """
     source = np.random.default_rng([seed, partition, first_offset])
     offsets = np.arange(first_offset, first_offset + rows)
     given: dict[str, Any] = {
@@ -74,7 +78,7 @@ def features(
         "site": np.where(offsets % 3 == 0, "north", "south"),
         "sensor": ["tap"] * rows,
         "end_ts_us": np.array(end_ts_us, np.int64) if end_ts_us is not None else 1_000_000 + 1000 * offsets,
-        "features": matrix_column(source.exponential(2.0, (rows, width)).astype(np.float32)),
+        "features": matrix_column(source.exponential(scale, (rows, width)).astype(np.float32)),
     }
     schema = arrow_schema("features", width)
     return pa.RecordBatch.from_arrays([_column(field, given.get(field.name), rows) for field in schema], schema=schema)
