@@ -1,0 +1,51 @@
+"""How many records a second one core decodes: each record a raw message of its own, 16,384 a call.
+
+Run it by hand: `python -m tests.bench.bench_ingest`. CPU time, best of five, after the first call has compiled.
+"""
+
+import json
+import time
+
+from pipeline.cli.output import emit
+from pipeline.ingest.decode import decode_messages
+from pipeline.ingest.lines import cut_lines
+from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV, RawMessage, Stream
+from pipeline.ingest.pack import pack
+from pipeline.wire.batches import encode
+from tests.ingest.records import EVE, ICSFLOW, MAX_FUTURE_US, SENT_US, ZEEK
+
+MESSAGES = 16_384
+ROUNDS = 5
+
+
+def messages_of(record: bytes, content_type: str, columns: tuple[str, ...] = ()) -> list[RawMessage]:
+    stream = Stream(content_type, columns, "plant", "sensor")
+    return [RawMessage(0, at, SENT_US, stream, record, at.to_bytes(8, "little")) for at in range(MESSAGES)]
+
+
+def records_per_s(messages: list[RawMessage]) -> int:
+    best = 0.0
+    for _ in range(ROUNDS + 1):
+        started = time.process_time()
+        decoded = decode_messages(messages, MAX_FUTURE_US)
+        for one in pack(messages, decoded, 4096):
+            encode(one.flows, one.meta)
+        best = max(best, len(messages) / (time.process_time() - started))
+        assert decoded.flows.num_rows == len(messages)
+    return round(best)
+
+
+def main() -> None:
+    """Print one figure a format."""
+    cut_lines([b"a"])
+    formats = {
+        ZEEK_JSON: (json.dumps(ZEEK).encode(), ()),
+        ZEEK_TSV: ("\t".join(map(str, ZEEK.values())).encode(), tuple(ZEEK)),
+        SURICATA_JSON: (json.dumps(EVE).encode(), ()),
+        ICSFLOW_CSV: (",".join(ICSFLOW.values()).encode(), tuple(ICSFLOW)),
+    }
+    emit({name: records_per_s(messages_of(record, name, columns)) for name, (record, columns) in formats.items()})
+
+
+if __name__ == "__main__":
+    main()

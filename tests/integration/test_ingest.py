@@ -1,0 +1,324 @@
+"""Room 1 on a real Kafka: files into `raw`, `raw` into `flows` and `rejects`, each record once, whatever dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Message, TopicPartition
+
+from pipeline.cli import flow
+from pipeline.errors import BadData, Failed, KafkaUnreachable, Usage
+from pipeline.ingest import send as sending
+from pipeline.ingest.door import ROOM
+from pipeline.ingest.source_file import read_records
+from pipeline.kafka import clients, topics
+from pipeline.settings import Settings, load_settings
+from pipeline.shutdown import Stop
+from pipeline.telemetry import start
+from pipeline.wire.batches import decode
+from tests.ingest.records import ICSFLOW, ZEEK
+
+pytestmark = pytest.mark.integration
+
+PARTITIONS = 2
+ROOT = Path(__file__).parents[2]
+LEFT = ROOT / "loadtest/plants/westermo/output_left.zip"
+FLOWS_OF_LEFT = 8533
+PATIENCE_S = 90.0
+
+
+@pytest.fixture
+def room(kafka: str, prefix: str) -> Settings:
+    settings = load_settings(bootstrap=kafka, topic_prefix=prefix, partitions=PARTITIONS)
+    topics.create(settings)
+    return settings
+
+
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "FOREBAY_BOOTSTRAP": settings.bootstrap,
+        "FOREBAY_TOPIC_PREFIX": settings.topic_prefix,
+        "FOREBAY_PARTITIONS": str(settings.partitions),
+        **more,
+    }
+
+
+def forebay(settings: Settings, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Run the command; its exit code and its last line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *arguments],
+        env=environment(settings), capture_output=True, cwd=ROOT, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+    lines = done.stdout.decode().splitlines()
+    return done.returncode, json.loads(lines[-1]) if lines else {"stderr": done.stderr.decode()}
+
+
+def send(settings: Settings, path: Path, sensor: str) -> int:
+    """Send a file from this process; how many records Kafka took."""
+    telemetry = start("send", settings)
+    plan = sending.Plan("w", sensor, pack=16)
+    sent = sending.send(settings, telemetry, Stop(), read_records(path), plan, lambda _done: None)
+    telemetry.close()
+    assert sent.finished
+    return sent.records
+
+
+@contextmanager
+def worker(settings: Settings, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "ingest", "run"],
+        env=environment(settings, **more), cwd=ROOT, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        process.kill()
+        process.communicate()
+
+
+def read(settings: Settings, topic: str) -> list[Message]:
+    """Everything committed in a topic at this moment, by partition and offset."""
+    consumer = clients.reader(settings, "test", **{"enable.partition.eof": True})
+    consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+    found: list[Message] = []
+    ended = 0
+    while ended < PARTITIONS:
+        for message in consumer.consume(500, 1.0):
+            if message.error() is None:
+                found.append(message)
+            else:
+                ended += 1
+    consumer.close()
+    return sorted(found, key=lambda message: (message.partition(), message.offset()))
+
+
+def value(message: Message) -> bytes:
+    held = message.value()
+    assert isinstance(held, bytes)
+    return held
+
+
+def committed_records(settings: Settings) -> int:
+    return sum(decode(value(message), "flow")[1]["records"] for message in read(settings, settings.topics.flows))
+
+
+def wait_for(settings: Settings, records: int, marks: int = 0) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        metas = [decode(value(message), "flow")[1] for message in read(settings, settings.topics.flows)]
+        if sum(meta["records"] for meta in metas) >= records and sum(len(meta["ended"]) for meta in metas) >= marks:
+            return
+        time.sleep(0.3)
+    pytest.fail(f"only {committed_records(settings)} of {records} records after {PATIENCE_S} s")
+
+
+def every_position_once(settings: Settings) -> Counter[str]:
+    """Check that all of `raw` is covered once by ranges that follow one another; where each record went."""
+    covered: list[tuple[int, int, int]] = []
+    rows: list[tuple[int, int, int]] = []
+    went: Counter[str] = Counter()
+    records = rejected = 0
+    for message in read(settings, settings.topics.flows):
+        batch, meta = decode(value(message), "flow")
+        assert meta["raw_partition"] == message.partition()
+        covered.append((meta["raw_partition"], *meta["first"]))
+        covered.append((meta["raw_partition"], *meta["last"]))
+        records, rejected = records + meta["records"], rejected + meta["rejected"]
+        columns = (batch[name].to_pylist() for name in ("raw_partition", "raw_offset", "raw_index"))
+        rows += zip(*columns, strict=True)
+        went["flows"] += batch.num_rows
+    assert covered == sorted(covered)
+    for message in read(settings, settings.topics.rejects):
+        batch, _ = decode(value(message), "reject")
+        assert set(batch["raw_partition"].to_pylist()) == {message.partition()}
+        columns = (batch[name].to_pylist() for name in ("raw_partition", "raw_offset", "raw_index"))
+        rows += zip(*columns, strict=True)
+        went.update(batch["reason"].to_pylist())
+    assert went.total() == records and went.total() - went["flows"] == rejected
+    assert len(set(rows)) == len(rows)
+    sent: list[tuple[int, int, int]] = []
+    for message in read(settings, settings.topics.raw):
+        lines = [line for line in value(message).split(b"\n") if line]
+        sent += [(message.partition() or 0, message.offset() or 0, at) for at in range(len(lines))]
+    assert sorted(rows) == sorted(sent)
+    return went
+
+
+def test_a_file_becomes_flows_with_its_rejects_and_its_mark(room: Settings, tmp_path: Path) -> None:
+    good = json.dumps(ZEEK)
+    path = tmp_path / "gate.log"
+    path.write_text("\n".join([good, "broken", good, json.dumps({**ZEEK, "id.orig_p": 70_000}), good]))
+    code, sent = forebay(room, "flow", "send", str(path), "--site", "dam", "--pack", "2", "--json")
+    assert code == 0 and sent["sent"] == sent["records"] == 5 and sent["messages"] == 3 and sent["finished"]
+    traces = tmp_path / "traces.jsonl"
+    with worker(room, FOREBAY_TRACE_FILE=str(traces)):
+        wait_for(room, 5, 1)
+    assert every_position_once(room) == Counter(flows=3, not_json=1, port_range=1)
+    messages = read(room, room.topics.flows)
+    batch, meta = decode(value(messages[-1]), "flow")
+    assert meta["ended"] == [["dam", "gate"]] and messages[-1].key() == b"dam/gate"
+    assert set(batch["site"].to_pylist()) == {"dam"} and set(batch["sensor"].to_pylist()) == {"gate"}
+    reject = decode(value(read(room, room.topics.rejects)[0]), "reject")[0].to_pylist()
+    assert [row["source_record"] for row in reject] == [1, 3] and reject[0]["record"] == b"broken"
+    raw = clients.headers_of(read(room, room.topics.raw)[0])
+    flows = clients.headers_of(messages[-1])
+    span = json.loads(traces.read_text().splitlines()[0])
+    assert (
+        raw["traceparent"][:35] == flows["traceparent"][:35] and span["trace_id"] == raw["traceparent"][3:35].decode()
+    )
+
+
+def test_whatever_stands_in_raw_is_covered(room: Settings) -> None:
+    producer = clients.producer(room, "foreign")
+    named = [("site", b"dam"), ("sensor", b"gate")]
+    zeek = ("content-type", b"zeek-conn+json")
+    good = json.dumps(ZEEK).encode()
+    row = ",".join(ICSFLOW.values()).encode()
+    columns = ("columns", json.dumps(list(ICSFLOW)).encode())
+    sent: list[tuple[bytes | None, list[tuple[str, bytes]]]] = [
+        (good, [zeek, *named]),
+        (None, []),
+        (b"", [zeek, *named]),
+        (good, []),
+        (good + b"\n" + good, [zeek]),
+        (row, [("content-type", b"icsflow+csv"), columns, *named]),
+        (row, [("content-type", b"icsflow+csv"), *named]),
+        (b"", [("content-type", b"end-of-source")]),
+        (b"\n".join([good] * 10_000), [zeek, *named]),
+    ]
+    for payload, headers in sent:
+        producer.produce(room.topics.raw, payload, partition=0, headers=[(name, text) for name, text in headers])
+    producer.flush(10)
+    with worker(room):
+        wait_for(room, 10_006)
+    metas = [decode(value(message), "flow")[1] for message in read(room, room.topics.flows)]
+    assert sum(meta["records"] for meta in metas) == 10_006
+    assert metas[0]["first"] == [0, 0] and metas[-1]["last"] == [8, 9999]
+    assert max(meta["records"] for meta in metas) <= room.flows_rows
+    reasons = [decode(value(message), "reject")[0]["reason"].to_pylist() for message in read(room, room.topics.rejects)]
+    assert Counter(reason for several in reasons for reason in several) == Counter(content_type=1, origin=2, columns=1)
+    # Ranges follow one another without a gap, also through messages that hold nothing.
+    for before, after in pairwise(metas):
+        offset, index = before["last"]
+        assert after["first"] in ([offset, index + 1], [offset + 1, 0])
+
+
+@pytest.mark.crash
+def test_killed_twice_every_record_is_there_once(room: Settings) -> None:
+    sender = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "flow", "send", str(LEFT), "--speed", "800", "--site", "w", "--json"],
+        env=environment(room), cwd=ROOT, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    for _ in range(2):
+        before = committed_records(room)
+        with worker(room, FOREBAY_FLOWS_ROWS="64") as process:
+            deadline = time.monotonic() + PATIENCE_S
+            while committed_records(room) <= before + 100 and time.monotonic() < deadline:
+                time.sleep(0.1)
+            process.kill()
+    with worker(room):
+        stdout, _ = sender.communicate(timeout=PATIENCE_S)
+        assert json.loads(stdout.decode().splitlines()[-1])["sent"] == FLOWS_OF_LEFT
+        wait_for(room, FLOWS_OF_LEFT, 1)
+    assert every_position_once(room) == Counter(flows=FLOWS_OF_LEFT)
+
+
+@pytest.mark.crash
+def test_two_workers_share_the_partitions_and_one_takes_over(room: Settings) -> None:
+    sensors = ["a", "b", "c", "d"]
+    with worker(room, FOREBAY_INSTANCE_ID="1"):
+        with worker(room, FOREBAY_INSTANCE_ID="2"):
+            for sensor in sensors[:2]:
+                assert send(room, LEFT, sensor) == FLOWS_OF_LEFT
+            wait_for(room, 2 * FLOWS_OF_LEFT, 2)
+        for sensor in sensors[2:]:
+            assert send(room, LEFT, sensor) == FLOWS_OF_LEFT
+        wait_for(room, 4 * FLOWS_OF_LEFT, 4)
+    assert every_position_once(room) == Counter(flows=4 * FLOWS_OF_LEFT)
+
+
+def test_an_aborted_transaction_is_not_seen(room: Settings) -> None:
+    from pipeline.ingest import door as doors
+
+    telemetry = start(ROOM, room)
+    producer = clients.transactional_producer(room, ROOM)
+    producer.begin_transaction()
+    producer.produce(room.topics.flows, b"never committed", partition=0)
+    producer.flush(10)
+    producer.abort_transaction(30)
+    assert read(room, room.topics.flows) == []
+    door = doors.Door(
+        room, clients.consumer(room, ROOM), producer, telemetry, doors.Assignment(), doors.Headers(), doors.Named()
+    )
+    raw = clients.producer(room, "foreign")
+    headers: list[tuple[str, str | bytes | None]] = [
+        ("content-type", "zeek-conn+json"),
+        ("site", "dam"),
+        ("sensor", "gate"),
+    ]
+    raw.produce(room.topics.raw, json.dumps(ZEEK).encode(), partition=0, headers=headers)
+    raw.flush(10)
+    door.consumer.subscribe([room.topics.raw], on_assign=door.assignment.gained, on_revoke=door.assignment.lost)
+    received: list[Any] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while not received and time.monotonic() < deadline:
+        received = doors.receive(door)
+    # A later worker of the same name fences this one: its transaction must fail and leave nothing.
+    later = clients.transactional_producer(room, ROOM)
+    with pytest.raises(Exception, match=r"(?i)fenced"):
+        doors.process(door, received)
+    assert read(room, room.topics.flows) == []
+    del later
+    door.consumer.close()
+    telemetry.close()
+
+
+def test_a_stopped_sender_leaves_no_mark(room: Settings) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "flow", "send", str(LEFT), "--speed", "100", "--json"],
+        env=environment(room), cwd=ROOT, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    deadline = time.monotonic() + PATIENCE_S
+    while not read(room, room.topics.raw) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    stdout, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    document = json.loads(stdout.decode().splitlines()[-1])
+    messages = read(room, room.topics.raw)
+    assert 0 < document["sent"] == len(messages) < FLOWS_OF_LEFT and not document["finished"]
+    assert all(clients.headers_of(message)["content-type"] == b"icsflow+csv" for message in messages)
+
+
+def test_sending_says_what_is_wrong(kafka: str, prefix: str, tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="forebay topic create"):
+        flow.send([str(LEFT)], bootstrap=kafka, prefix=prefix)
+    with pytest.raises(KafkaUnreachable, match="forebay broker up"):
+        flow.send([str(LEFT)], bootstrap="127.0.0.1:1", prefix=prefix)
+    with pytest.raises(Usage, match="--speed"):
+        flow.send([str(LEFT)], speed="0", bootstrap=kafka, prefix=prefix)
+    (tmp_path / "x").write_text("hello")
+    with pytest.raises(BadData, match="zeek-conn"):
+        flow.send([str(tmp_path / "x")], bootstrap=kafka, prefix=prefix)
+
+
+def test_an_empty_file_is_only_a_mark(room: Settings, tmp_path: Path) -> None:
+    (tmp_path / "quiet.log").write_text("")
+    assert send(room, tmp_path / "quiet.log", "quiet") == 0
+    (mark,) = read(room, room.topics.raw)
+    headers = clients.headers_of(mark)
+    assert headers["content-type"] == b"end-of-source" and headers["records"] == b"0" and headers["sensor"] == b"quiet"
