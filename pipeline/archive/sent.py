@@ -1,5 +1,6 @@
 """What was sent: the records in topic `raw`, counted message by message as ingest cuts them."""
 
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ TABBED = b"zeek-conn+tsv"
 LONGEST_NAME = 128
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 WINDOW_BYTES = 32 * 1024 * 1024
-POLL_S = 30.0
+POLL_S = 0.1
+PATIENCE_S = 30.0
 
 
 class Mark(NamedTuple):
@@ -45,16 +47,18 @@ def windows(settings: Settings, partition: int) -> Iterator[Window]:
         settings, "verify", **{"queued.max.messages.kbytes": 65_536, "enable.partition.eof": True}
     )
     try:
-        low, high = consumer.get_watermark_offsets(TopicPartition(settings.topics.raw, partition), timeout=POLL_S)
+        low, high = consumer.get_watermark_offsets(TopicPartition(settings.topics.raw, partition), timeout=PATIENCE_S)
         consumer.assign([TopicPartition(settings.topics.raw, partition, OFFSET_BEGINNING if low == 0 else low)])
         messages: list[Message] = []
-        size, at_end = 0, low >= high
+        size, at_end, heard = 0, low >= high, time.monotonic()
         while not at_end:
             got = consumer.consume(1000, POLL_S)
-            if not got:
+            if got:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > PATIENCE_S:
                 raise KafkaUnreachable(
-                    f"topic {settings.topics.raw}[{partition}]: nothing came for {POLL_S:.0f} s before offset {high}; "
-                    "look at the broker with `forebay doctor`"
+                    f"topic {settings.topics.raw}[{partition}]: nothing came for {PATIENCE_S:.0f} s before offset "
+                    f"{high}; look at the broker with `forebay doctor`"
                 )
             for message in got:
                 error = message.error()
