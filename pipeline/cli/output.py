@@ -9,6 +9,7 @@ import orjson
 import typer
 from confluent_kafka import KafkaException
 from rich.console import Console
+from rich.text import Text
 
 from pipeline.errors import ForebayError
 
@@ -51,5 +52,6 @@ def guard() -> Iterator[None]:
 
 def fail(message: str, exit_code: int) -> NoReturn:
     """Print an error and leave."""
-    people.print(f"[bold red]error:[/] {message}", markup=True, soft_wrap=True)
+    # The message may quote what a hostile sensor sent: it is text, never markup.
+    people.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
     raise SystemExit(exit_code)
