@@ -104,6 +104,8 @@ class Worker(Generic[State]):
             elif starting.done() and (error := starting.exception()):
                 self._fatal = self._fatal or error
             await self._save(only_if_due=True)
+            if ready:
+                self._measure_lag()
         failure = self._failure()
         if failure is None:
             await self._save(only_if_due=False)
@@ -114,6 +116,16 @@ class Worker(Generic[State]):
             self._log.warning("Faust did not stop in time; state is saved, leaving anyway", seconds=STOP_WITHIN_S)
         if failure is not None:
             raise failure
+
+    def _measure_lag(self) -> None:
+        consumer = self._app.consumer
+        assigned = consumer.assignment()
+        lag = 0
+        for partition, position in self._partitions.positions.items():
+            tp = faust.types.TP(self._room.source, partition)
+            if tp in assigned:  # held a little longer than assigned, while a rebalance begins
+                lag += max(0, (consumer.highwater(tp) or 0) - position)
+        self._telemetry.gauge("forebay_lag_messages", lag, room=self._room.name)
 
     def _failure(self) -> BaseException | None:
         if self._fatal is None and self._app.crashed:

@@ -3,14 +3,18 @@
 import time
 from collections.abc import Sequence
 
+import numpy as np
+import pyarrow as pa
+
 from pipeline.errors import BadData
 from pipeline.faust import worker
 from pipeline.faust.room import Incoming, Outgoing
-from pipeline.featurize.partition import PartitionState, advance_partition, restore, snapshot
+from pipeline.featurize.partition import PartitionState, advance_partition, evicted, restore, snapshot
 from pipeline.settings import Settings
 from pipeline.telemetry import Telemetry, configure, start
 from pipeline.telemetry.traceparent import HEADER as TRACEPARENT
 from pipeline.wire.batches import CONTENT_TYPE, decode, encode
+from schemas.fields import arrow_schema
 
 
 class Featurize:
@@ -31,6 +35,8 @@ class Featurize:
 
     def snapshot(self, state: PartitionState) -> bytes:
         """The state as bytes."""
+        for table, keys in evicted(state).items():
+            self._telemetry.gauge("forebay_window_keys_evicted", keys, table=table)
         return snapshot(state)
 
     def seq(self, state: PartitionState) -> int:
@@ -53,9 +59,24 @@ class Featurize:
             payload = encode(features, facts)
             span.set("rows", features.num_rows)
             headers = {"content-type": CONTENT_TYPE.encode(), TRACEPARENT: span.traceparent.encode()}
+        late = int(np.count_nonzero(features.column("late_by_us").to_numpy()))
         self._telemetry.count("forebay_featurized_rows", features.num_rows)
+        self._telemetry.count("forebay_late_rows", late)
         self._telemetry.observe("forebay_featurize_seconds", time.perf_counter() - started)
         return after, [Outgoing(self._features, message.key, payload, headers)]
+
+
+def _compile() -> None:
+    """Take one made-up flow through, so that nothing is compiled while messages wait and the group with them."""
+    schema = arrow_schema("flow")
+    nothing: dict[str, object] = {"string": "", "binary": b""}
+    columns = [
+        pa.nulls(1, field.type) if field.nullable else pa.array([nothing.get(str(field.type), 0)], field.type)
+        for field in schema
+    ]
+    flow = pa.RecordBatch.from_arrays(columns, schema=schema)
+    facts = {"raw_partition": 0, "flows_offset": 0, "first": [0, 0], "last": [0, 0], "records": 1, "rejected": 0}
+    advance_partition(PartitionState.empty(), flow, {**facts, "ended": [["", ""]]}, lambda _site: 0)
 
 
 def run(settings: Settings) -> None:
@@ -63,6 +84,7 @@ def run(settings: Settings) -> None:
     configure(settings.log_level)
     telemetry = start("featurize", settings)
     try:
+        _compile()
         worker.run(Featurize(settings, telemetry), settings, telemetry)
     finally:
         telemetry.close()

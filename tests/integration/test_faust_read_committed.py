@@ -1,5 +1,6 @@
 """The shell around Faust, on a real broker: only committed input, exact positions, repeated output recognisable."""
 
+import os
 import signal
 import subprocess
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 
+from pipeline.broker import local
 from pipeline.kafka import clients
 from pipeline.state import pointers
 from tests.integration.chains import chain, deduplicated, received, send, settings_for, wait_for, worker
@@ -72,6 +74,27 @@ def test_a_rebalance_moves_partitions_with_their_state(kafka: str, prefix: str, 
         send(settings, {p: messages[200:] for p, messages in values.items()})
         with worker(settings, ROOM, "a"), worker(settings, ROOM, "b"):
             found = received(settings, settings.topics.features, {0: 300, 1: 300})
+    for partition, messages in values.items():
+        assert deduplicated(found[partition]) == chain(messages)
+
+
+@pytest.mark.crash
+def test_a_broker_that_dies_and_comes_back_changes_nothing(tmp_path: Path) -> None:
+    broker = local.start(tmp_path / "broker")
+    try:
+        settings = settings_for(broker.bootstrap, "t.", tmp_path / "state")
+        values = {p: [b"%d/%d" % (p, index) for index in range(200)] for p in (0, 1)}
+        send(settings, {p: messages[:100] for p, messages in values.items()})
+        with worker(settings, ROOM, log=tmp_path / "log") as process:
+            received(settings, settings.topics.features, {0: 100, 1: 100})
+            os.kill(broker.pid, signal.SIGKILL)
+            time.sleep(2)
+            local.start(tmp_path / "broker")
+            send(settings, {p: messages[100:] for p, messages in values.items()})
+            found = received(settings, settings.topics.features, {0: 200, 1: 200})
+            assert process.poll() is None
+    finally:
+        local.stop(tmp_path / "broker", grace_s=10.0)
     for partition, messages in values.items():
         assert deduplicated(found[partition]) == chain(messages)
 
