@@ -2,9 +2,7 @@
 
 import threading
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -18,6 +16,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from pipeline.errors import Failed
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import (
     COLUMNS_HEADER,
@@ -45,6 +44,11 @@ MOST_BYTES = 16_777_216
 RETRY_S = 0.1
 # Streams are remembered by their headers; hostile headers must not fill memory.
 MOST_STREAMS = 4_096
+MOST_HEADER_BYTES = 16_384
+# Every format is a decoding pass of its own; so many fit a transaction.
+MOST_FORMATS = 256
+# A transaction that Kafka aborts so often in a row will not pass by itself.
+MOST_ABORTS = 20
 MOST_SENSORS = 1_024
 
 Header = list[tuple[str, str | bytes | None]]
@@ -93,9 +97,11 @@ class Headers:
         )
         stream = self._streams.get(named)
         if stream is None:
-            if len(self._streams) >= MOST_STREAMS:
-                self._streams.clear()
-            stream = self._streams[named] = stream_of(*named)
+            stream = stream_of(*named)
+            if sum(len(header or b"") for header in named) <= MOST_HEADER_BYTES:
+                if len(self._streams) >= MOST_STREAMS:
+                    self._streams.clear()
+                self._streams[named] = stream
         value: bytes = message.value() or b""
         return RawMessage(
             message.partition() or 0,
@@ -149,6 +155,7 @@ def run(settings: Settings) -> None:
         door = Door(settings, consumer, producer, telemetry, Assignment(), Headers(), Named())
         consumer.subscribe([settings.topics.raw], on_assign=door.assignment.gained, on_revoke=door.assignment.lost)
         announced: set[int] = set()
+        aborts = 0
         while not stop.requested:
             telemetry.beat()
             received = receive(door)
@@ -156,8 +163,17 @@ def run(settings: Settings) -> None:
                 announced = set(door.assignment.held)
                 telemetry.ready(bool(announced))
                 log(ROOM).info("ready", partitions=sorted(announced), metrics_port=telemetry.metrics_port)
-            # What follows a portion that has to be read again is read again too.
-            all(process(door, portion) for portion in portions(received))
+            for portion in portions(received):
+                if not process(door, portion):
+                    # What follows is read again too.
+                    aborts += 1
+                    break
+                aborts = 0
+            if aborts > MOST_ABORTS:
+                raise Failed(
+                    f"{settings.topics.flows}: got {aborts} aborted transactions in a row, expected one to pass; "
+                    "the log has Kafka's reasons; `forebay topic check` compares the topics with what they should be"
+                )
     finally:
         consumer.close()
         telemetry.close()
@@ -203,14 +219,17 @@ def rewind(door: Door, offsets: Mapping[int, int]) -> None:
 
 
 def portions(messages: Sequence[RawMessage]) -> Iterator[Sequence[RawMessage]]:
-    """The messages in portions that a transaction can hold: by bytes, at least one message each."""
-    sizes = list(accumulate(len(message.payload) for message in messages))
-    first = 0
-    while first < len(messages):
-        before = sizes[first - 1] if first else 0
-        last = max(first + 1, bisect_right(sizes, before + MOST_BYTES))
-        yield messages[first:last]
-        first = last
+    """The messages in portions that a transaction can hold, at least one message each."""
+    first, size = 0, 0
+    formats: set[int] = set()
+    for place, message in enumerate(messages):
+        size += len(message.payload)
+        formats.add(id(message.stream))
+        if place > first and (size > MOST_BYTES or len(formats) > MOST_FORMATS):
+            yield messages[first:place]
+            first, size, formats = place, len(message.payload), {id(message.stream)}
+    if messages:
+        yield messages[first:]
 
 
 def process(door: Door, messages: Sequence[RawMessage]) -> bool:

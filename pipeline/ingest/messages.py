@@ -16,6 +16,7 @@ SOURCE_RECORDS_HEADER, RECORDS_HEADER = "source-records", "records"
 
 _LONGEST_NAME = 128
 _MOST_COLUMNS = 1024
+_LONGEST_COLUMNS = 65_536
 
 
 class Stream(NamedTuple):
@@ -67,8 +68,10 @@ def _name(value: bytes | None) -> str:
 
 def _columns(value: bytes | None) -> tuple[str, ...]:
     """Column names, none where the header is not a JSON list of different texts."""
+    if value is None or len(value) > _LONGEST_COLUMNS:
+        return ()
     try:
-        names = orjson.loads(value or b"")
+        names = orjson.loads(value)
     except orjson.JSONDecodeError:
         return ()
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -94,8 +94,7 @@ def normalise(cells: Cells) -> Draft:
     """Flows of conn records; what the sensor left out because it was zero (duration, bytes) is zero."""
     draft = Draft(cells, COLUMNS)
     start, _ = draft.time_us("ts", "start_ts_us")
-    duration, timed = draft.time_us("duration", "duration_us", missing=False)
-    draft.reject(timed & (duration < 0), "negative_duration", "duration_us", "duration")
+    duration, _ = draft.time_us("duration", "duration_us", missing=False)
     draft.times(start, start + duration, "ts", "duration")
 
     source = draft.address("id.orig_h", "src_addr")

@@ -14,12 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types do not say that it exports them
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
 from pipeline.cli import flow
 from pipeline.errors import BadData, Failed, KafkaUnreachable, Usage
+from pipeline.ingest import door
 from pipeline.ingest import send as sending
-from pipeline.ingest.door import ROOM
 from pipeline.ingest.source_file import read_records
 from pipeline.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
@@ -251,40 +257,66 @@ def test_two_workers_share_the_partitions_and_one_takes_over(room: Settings) -> 
     assert every_position_once(room) == Counter(flows=4 * FLOWS_OF_LEFT)
 
 
-def test_an_aborted_transaction_is_not_seen(room: Settings) -> None:
-    from pipeline.ingest import door as doors
-
-    telemetry = start(ROOM, room)
-    producer = clients.transactional_producer(room, ROOM)
-    producer.begin_transaction()
-    producer.produce(room.topics.flows, b"never committed", partition=0)
-    producer.flush(10)
-    producer.abort_transaction(30)
-    assert read(room, room.topics.flows) == []
-    door = doors.Door(
-        room, clients.consumer(room, ROOM), producer, telemetry, doors.Assignment(), doors.Headers(), doors.Named()
-    )
-    raw = clients.producer(room, "foreign")
-    headers: list[tuple[str, str | bytes | None]] = [
-        ("content-type", "zeek-conn+json"),
-        ("site", "dam"),
-        ("sensor", "gate"),
-    ]
-    raw.produce(room.topics.raw, json.dumps(ZEEK).encode(), partition=0, headers=headers)
+@contextmanager
+def opened(settings: Settings, records: int) -> Iterator[tuple[door.Door, list[Any]]]:
+    """The door in this process, with the raw messages that it has received: `records` of one record each."""
+    telemetry = start(door.ROOM, settings)
+    consumer, producer = clients.consumer(settings, door.ROOM), clients.transactional_producer(settings, door.ROOM)
+    ours = door.Door(settings, consumer, producer, telemetry, door.Assignment(), door.Headers(), door.Named())
+    raw = clients.producer(settings, "foreign")
+    headers = {"content-type": b"zeek-conn+json", "site": b"dam", "sensor": b"gate"}
+    for _ in range(records):
+        raw.produce(settings.topics.raw, json.dumps(ZEEK).encode(), partition=0, headers={**headers})
     raw.flush(10)
-    door.consumer.subscribe([room.topics.raw], on_assign=door.assignment.gained, on_revoke=door.assignment.lost)
-    received: list[Any] = []
-    deadline = time.monotonic() + PATIENCE_S
-    while not received and time.monotonic() < deadline:
-        received = doors.receive(door)
-    # A later worker of the same name fences this one: its transaction must fail and leave nothing.
-    later = clients.transactional_producer(room, ROOM)
-    with pytest.raises(Exception, match=r"(?i)fenced"):
-        doors.process(door, received)
-    assert read(room, room.topics.flows) == []
-    del later
-    door.consumer.close()
+    consumer.subscribe([settings.topics.raw], on_assign=ours.assignment.gained, on_revoke=ours.assignment.lost)
+    yield ours, received(ours, records)
+    consumer.close()
     telemetry.close()
+
+
+def received(ours: door.Door, records: int) -> list[Any]:
+    found: list[Any] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while len(found) < records and time.monotonic() < deadline:
+        found += door.receive(ours)
+    assert len(found) == records
+    return found
+
+
+def test_an_aborted_transaction_is_not_seen_and_a_fenced_worker_stops(room: Settings) -> None:
+    with opened(room, 3) as (ours, messages):
+        ours.producer.begin_transaction()
+        ours.producer.produce(room.topics.flows, b"never committed", partition=0)
+        ours.producer.flush(10)
+        ours.producer.abort_transaction(30)
+        assert read(room, room.topics.flows) == []
+        # A later worker of the same name fences this one: its transaction must fail and leave nothing.
+        later = clients.transactional_producer(room, door.ROOM)
+        with pytest.raises(KafkaException, match=r"(?i)fenced"):
+            door.process(ours, messages)
+        assert read(room, room.topics.flows) == []
+        del later
+
+
+def test_what_kafka_refuses_is_read_again(room: Settings) -> None:
+    with opened(room, 3) as (ours, messages):
+        limit_messages(room, 1_000)
+        assert not door.process(ours, messages)
+        assert read(room, room.topics.flows) == []
+        limit_messages(room, 8_388_608)
+        again = received(ours, 3)
+        assert [one.offset for one in again] == [one.offset for one in messages]
+        assert door.process(ours, again)
+    assert every_position_once(room) == Counter(flows=3)
+
+
+def limit_messages(settings: Settings, most_bytes: int) -> None:
+    """Set how large a message `flows` takes."""
+    entry = ConfigEntry("max.message.bytes", str(most_bytes), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, settings.topics.flows, incremental_configs=[entry])
+    admin = clients.admin(settings)  # its answers come only while it lives
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(20)
 
 
 def test_a_stopped_sender_leaves_no_mark(room: Settings) -> None:
