@@ -113,7 +113,7 @@ def provenance(labelled: Labelled, labels: Labels) -> dict[str, Any]:
         "rows": len(labelled.rows),
         "labels": dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
         "by": dict(named[:MOST_NAMES]) | ({"others": others} if others else {}),
-        "conflicting": labelled.conflicting + labels.conflicting,
+        "conflicting": labelled.conflicting,
         "overruled": labels.overruled,
         "unusable": labels.unusable,
     }

@@ -57,11 +57,18 @@ def plant_rows(rows: int = 1600, seed: int = 1, config_seconds: int = 600) -> Ro
     )
 
 
-def samples(rows: int, seed: int, first_us: int = START_US + 3600 * SECOND, seconds: int = 600) -> pa.RecordBatch:
-    """Rows of schema `scored` at raw positions (0, 1000 + n, 0), source records n; labels as `matrix_and_label`."""
+def samples(
+    rows: int,
+    seed: int,
+    first_us: int = START_US + 3600 * SECOND,
+    seconds: float = 600,
+    schema_name: str = "scored",
+    **given: Any,
+) -> pa.RecordBatch:
+    """Rows of a schema at raw positions (0, 1000 + n, 0), source records n; labels as `matrix_and_label` has them."""
     values, _ = matrix_and_label(rows, seed)
-    end_ts_us = first_us + np.arange(rows, dtype=np.int64) * (seconds * SECOND // rows)
-    given: dict[str, Any] = {
+    end_ts_us = first_us + np.arange(rows, dtype=np.int64) * round(seconds * SECOND / rows)
+    known: dict[str, Any] = {
         "features": matrix_column(values),
         "site": ["plant"] * rows,
         "sensor": ["left"] * rows,
@@ -69,13 +76,33 @@ def samples(rows: int, seed: int, first_us: int = START_US + 3600 * SECOND, seco
         "end_ts_us": end_ts_us,
         "raw_offset": np.arange(1000, 1000 + rows),
         "source_record": np.arange(rows),
+        **given,
     }
-    schema = arrow_schema("scored", WIDTH)
+    schema = arrow_schema(schema_name, WIDTH)
     columns = []
     for field in schema:
-        values_of = given.get(field.name, [None if field.nullable else _plain(field.type)] * rows)
-        columns.append(values_of if isinstance(values_of, pa.Array) else pa.array(values_of, field.type))
+        column = known.get(field.name, [None if field.nullable else _plain(field.type)] * rows)
+        columns.append(column if isinstance(column, pa.Array) else pa.array(column, field.type))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def facts(seq: int, partition: int, batch: pa.RecordBatch) -> dict[str, Any]:
+    """The facts a message with these rows carries."""
+    last_us = batch.column("end_ts_us")[-1].as_py() if batch.num_rows else None
+    return {
+        "seq": seq,
+        "raw_partition": partition,
+        "flows_offset": seq,
+        "feature_set": FEATURES.name,
+        "feature_hash": FEATURES.hash,
+        "frontier": None,
+        "through": [seq, 0],
+        "first": [seq, 0],
+        "records": batch.num_rows,
+        "rejected": 0,
+        "watermarks": [] if last_us is None else [["plant", "left", last_us - 2 * SECOND]],
+        "ended": [],
+    }
 
 
 def _plain(kind: pa.DataType) -> object:

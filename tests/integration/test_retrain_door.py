@@ -1,0 +1,181 @@
+"""Room 6 on a real broker: samples survive being killed, verdicts and label files make candidates, gates refuse."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from models import registry, train
+from models.model import Model
+from pipeline.alert import feedback
+from pipeline.kafka import clients
+from pipeline.retrain import promotion, samples
+from pipeline.retrain.lock import alone
+from pipeline.retrain.samples import Stretch
+from pipeline.settings import Settings, inherited_environment
+from pipeline.wire.batches import encode
+from tests.integration.chains import ROOT, settings_for, wait_for, worker
+from tests.retrain.small_training import ATTACK, CONFIG, FEATURES, facts, plant_rows
+from tests.retrain.small_training import samples as scored_rows
+
+pytestmark = pytest.mark.integration
+ROWS, MESSAGES = 1800, 36
+ATTACKS = range(0, ROWS, 8)
+NORMALS = [row for row in range(ROWS) if row % 8]
+
+
+@pytest.fixture(scope="module")
+def current() -> Model:
+    return train.train(plant_rows(), FEATURES, CONFIG)
+
+
+@pytest.fixture
+def settings(kafka: str, prefix: str, tmp_path: Path, current: Model) -> Settings:
+    registry.save(current, tmp_path / "models")
+    return settings_for(
+        kafka,
+        prefix,
+        tmp_path / "state",
+        registry_uri=tmp_path / "models",
+        samples_uri=tmp_path / "samples",
+        model=current.id,
+        device="cpu",
+    )
+
+
+def send(settings: Settings, numbers: Iterable[int]) -> None:
+    """Put the messages of these numbers into `retrain` as score does: in transactions, partition 1 without rows."""
+    rows = scored_rows(ROWS, seed=7)
+    each = ROWS // MESSAGES
+    producer = clients.transactional_producer(settings, "test")
+    for seq in numbers:
+        producer.begin_transaction()
+        for partition, batch in enumerate((rows.slice(seq * each, each), rows.slice(0, 0))):
+            value = encode(batch, facts(seq, partition, batch))
+            producer.produce(settings.topics.retrain, value, partition=partition)
+        producer.commit_transaction()
+
+
+def judge(settings: Settings, verdict: str, rows: Iterable[int], by: str) -> None:
+    """An analyst's verdict on an alert that holds these rows, as the command sends it."""
+    alert = {
+        "finding_info": {"uid": f"{abs(hash((verdict, by))):032x}"[:32]},
+        "metadata": {"sequence": 3},
+        "unmapped": {
+            "site": "plant",
+            "sensor": "left",
+            "class": ATTACK,
+            "model": "any",
+            "members": [[0, 1000 + row, 0, row] for row in rows][:1024],
+            "members_left_out": 0,
+        },
+    }
+    feedback.send(settings, feedback.verdict_of(alert, verdict, by, time.time_ns() // 1000))
+
+
+def label_file(path: Path, rows: Iterable[int], label: str = "normal") -> Path:
+    lines = ["site,sensor,source_record,label", *(f"plant,left,{row},{label}" for row in rows)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def keep(settings: Settings) -> None:
+    """Samples as the door would have kept them."""
+    samples.write(settings.samples_uri, [scored_rows(ROWS, seed=7)], Stretch(0, 0, MESSAGES - 1, FEATURES.hash))
+
+
+def now(settings: Settings, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """`forebay retrain now --json`: exit code, document and stderr."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "retrain", "now", "--no-base", "--json", *arguments],
+        env=inherited_environment(settings.variables()),
+        cwd=ROOT,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 1, "one document and nothing else"
+    return done.returncode, orjson.loads(lines[0]) if lines else {}, " ".join(done.stderr.decode().split())
+
+
+def wait_for_rows(settings: Settings, rows: int, timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while samples.count(settings.samples_uri, FEATURES.hash) < rows:
+        assert time.monotonic() < deadline, "samples never came"
+        time.sleep(0.1)
+
+
+def test_samples_survive_kill_and_the_room_stops_in_time_while_it_trains(settings: Settings, tmp_path: Path) -> None:
+    room, log = "pipeline.cli retrain run --no-base --every", tmp_path / "log"
+    send(settings, range(10))
+    with worker(settings, f"{room} 0", log=log) as process:
+        wait_for(log, '"ready"')
+        wait_for_rows(settings, 500)
+        send(settings, range(10, 20))
+        time.sleep(1)  # read, and not kept yet
+        process.kill()
+    send(settings, range(20, MESSAGES))
+    with worker(settings, f"{room} 1s", log=log) as process:
+        wait_for_rows(settings, ROWS)
+        # Nobody has given a verdict, so there is nothing to train on: it says so, and goes on.
+        wait_for(log, '"candidate finished"')
+        wait_for(log, '"exit_code": 64')
+        time.sleep(1.5)  # the next one is under way
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert time.monotonic() - started < 5
+    kept = samples.read(settings.samples_uri, FEATURES.hash)
+    assert kept.column("raw_offset").to_pylist() == list(range(1000, 1000 + ROWS))
+    assert orjson.loads((settings.samples_uri / "schedule.json").read_bytes())["last_us"] <= time.time_ns() // 1_000
+    assert "no sample has a label" in " ".join(log.read_text().split())
+    with alone(settings.registry_uri):
+        pass
+
+
+def test_verdicts_and_a_label_file_make_a_candidate_that_score_takes_over(
+    settings: Settings, current: Model, tmp_path: Path
+) -> None:
+    keep(settings)
+    judge(settings, "tp", ATTACKS, "ann")
+    judge(settings, "fp", NORMALS[:700], "bo")
+    judge(settings, "fp", [0, ROWS + 5], "eve")  # disagrees with ann on one flow; the other is no sample
+    labels = label_file(tmp_path / "labels.csv", NORMALS[600:])
+    with worker(settings, "pipeline.cli score run"):
+        code, document, text = now(settings, "--labels", str(labels), "--promote")
+        assert (code, document["passed"]) == (0, True), (document, text)
+        # Seen again with the same labels there is nothing new to learn.
+        again = now(settings, "--labels", str(labels), "--promote")
+    labelled = document["labelled"]
+    assert labelled["by"] == {"bo": 700, "file labels.csv": 875, "ann": 224}
+    assert labelled["labels"] == {"normal": len(NORMALS), ATTACK: len(ATTACKS) - 1}
+    assert labelled["conflicting"] == 1
+    assert (document["current"], document["promotion"]["decision"]) == (current.id, "accepted")
+    assert promotion.current(settings) == document["candidate"]
+    kept = registry.load(document["candidate"], settings.registry_uri)
+    assert kept.document["parent"] == current.id
+    assert kept.document["data"][-1] == labelled
+    code, document, _ = again
+    assert (code, document["candidate"], document["current"]) == (0, None, kept.id)
+
+
+def test_too_little_evidence_does_not_pass_the_gate(settings: Settings, current: Model, tmp_path: Path) -> None:
+    keep(settings)
+    judge(settings, "tp", [row for row in ATTACKS if row < 1300], "ann")
+    labels = label_file(tmp_path / "labels.csv", NORMALS)
+    code, document, _ = now(settings, "--labels", str(labels))
+    assert (code, document["passed"], document["promotion"]) == (1, False, None)
+    assert any("held-out attack rows, expected at least 20" in reason for reason in document["comparison"]["against"])
+    assert registry.list_models(settings.registry_uri) == sorted([current.id, document["candidate"]])
+    with alone(settings.registry_uri):
+        code, document, text = now(settings, "--labels", str(labels))
+    assert (code, document) == (1, {})
+    assert f"a candidate is being trained already (process {os.getpid()})" in text
