@@ -11,8 +11,8 @@ from hypothesis import settings
 from pipeline.broker import local
 
 if "CI" not in os.environ:
-    # In CI Hypothesis takes its own profile, whose examples are the same in every run. Elsewhere they differ, and a busy
-    # machine is no failure.
+    # In CI Hypothesis takes its own profile, whose examples are the same in every run. Elsewhere they differ.
+    # Either way a busy machine is no failure.
     settings.register_profile("forebay", deadline=None)
     settings.load_profile("forebay")
 
