@@ -51,7 +51,7 @@ class View:
 
     def phase(self, text: str) -> None:
         """One line about what begins."""
-        self._console.print(f"[bold]▸[/] {text}")
+        self._console.print(f"[bold]▸[/] {text}", soft_wrap=True)
 
     def alert(self, event_minutes: float, severity: str, sensor: str, title: str, techniques: Sequence[str]) -> None:
         """An incident that has just opened."""
@@ -64,7 +64,7 @@ class View:
         )
         self._alerts.append(line)
         if self._live is None:
-            self._console.print(Text.assemble("  alert  ", line))
+            self._console.print(Text.assemble("  alert  ", line), soft_wrap=True)
 
     def show(self, now: Picture) -> None:
         """Redraw, or print a line when one is due."""
@@ -78,7 +78,8 @@ class View:
             self._console.print(
                 f"  {now.elapsed_s:4.0f} s  {now.phase}: minute {now.event_minutes:.1f} of {now.total_minutes:.0f}, "
                 f"sent {now.sent:,}, scored {now.scored:,} ({rate:,.0f}/s), lag {now.lag}, suspects {now.suspects}, "
-                f"incidents {now.incidents}, archived {now.archived:,}"
+                f"incidents {now.incidents}, archived {now.archived:,}",
+                soft_wrap=True,
             )
 
     def _table(self, now: Picture, rate: float) -> Table:

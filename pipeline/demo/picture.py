@@ -70,7 +70,6 @@ def timeline(
         panel.scatter(minutes(times[suspect]), values[suspect], s=7, color="#c0392b", alpha=0.8, lw=0)
         panel.set_ylabel(f"{sensor}\nscore")
         panel.set_ylim(-0.03, 1.05)
-        panel.margins(x=0)
 
     below = panels[-1]
     sensors = list(scores)
@@ -92,6 +91,7 @@ def timeline(
         )
     below.set_yticks(range(len(sensors)), [f"incidents\n{sensor}" for sensor in sensors])
     below.set_ylim(-0.6, len(sensors) + 0.6)
+    below.set_xlim(-0.5, max((float(minutes(one.event.end_us)) for one in found), default=1.0) + 2.5)
     below.set_xlabel("event time, minutes after the cut")
     attacks = [one for one in found if one.event.kind == "attack"]
     faults = [one for one in found if one.event.kind == "fault"]

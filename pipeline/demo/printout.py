@@ -22,7 +22,7 @@ def show(console: Console, document: dict[str, Any], found: list[Finding], incid
 
     events = Table(title="\nThe plant's own event log, after the cut", title_justify="left", box=None)
     for name, justify in (("minute", "right"), ("event", "left"), ("", "left"), ("after", "right"), ("what", "left")):
-        events.add_column(name, justify=justify)  # type: ignore[arg-type]
+        events.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
     for one in found:
         verdict = (
             "[green]found[/]"
