@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from loadtest.plants.westermo import traffic
@@ -31,7 +32,7 @@ def show(console: Console, document: dict[str, Any], found: list[Finding], incid
         )
         delay = "" if one.delay_s is None else f"{one.delay_s:.1f} s"
         minute = (one.event.start_us - traffic.CUT_US) / 60e6
-        events.add_row(f"{minute:.1f}", one.event.name.removeprefix("BAD-"), verdict, delay, one.event.text[:60])
+        events.add_row(f"{minute:.1f}", one.event.name.removeprefix("BAD-"), verdict, delay, escape(one.event.text[:60]))
     console.print(events)
 
     false = [incident for incident in incidents if incident.false]
@@ -44,7 +45,7 @@ def show(console: Console, document: dict[str, Any], found: list[Finding], incid
     )
     for incident in false:
         console.print(
-            f"  false, minute {(incident.start_us - traffic.CUT_US) / 60e6:.1f}, {incident.sensor}: {incident.title}"
+            f"  false, minute {(incident.start_us - traffic.CUT_US) / 60e6:.1f}, {escape(incident.title)}"
         )
     latency, alert = document["latency_ms"], document["alert_latency_ms"]
     console.print(
