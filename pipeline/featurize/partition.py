@@ -148,11 +148,12 @@ def evicted(state: PartitionState) -> dict[str, int]:
     bounded = [
         kept for kept in TABLES if kept.part != "time"
     ]  # those of the 2 s window only ever lose keys without flows
-    totals = {f"{kept.part}.{kept.field}": 0 for kept in bounded} | {"time.queue": 0}
+    totals = {f"{kept.part}.{kept.field}": 0 for kept in bounded} | {"time.queue": 0, "order.waiting": 0}
     for sensor in state.sensors.values():
         for kept in bounded:
             table = getattr(getattr(sensor.windows, kept.part), kept.field)
             totals[f"{kept.part}.{kept.field}"] += int(table.cells[0, EVICTED])
+        totals["order.waiting"] += sensor.hurried
         totals["time.queue"] += int(sensor.windows.time.queued[OVERFLOWED])
     return totals
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.flow_features import flow_features
-from pipeline.featurize.order import NO_WATERMARK, sort_out
+from pipeline.featurize.order import MOST_WAITING, NO_WATERMARK, sort_out
 from pipeline.featurize.rows import rows_of
 from pipeline.featurize.windows import Bounds, Windows, advance_windows, new_windows
 from pipeline.wire.batches import matrix_column
@@ -23,12 +23,15 @@ LARGEST = 1e18
 class SensorState:
     """Flows waiting for their turn (`flow` schema, event-time order), the latest end time seen, and the windows.
 
+    `hurried` counts flows that went before their time because too many waited.
+
     `advance` takes a state over: the windows' arrays of the state it was given are written to.
     """
 
     waiting: pa.RecordBatch
     latest_us: int
     windows: Windows
+    hurried: int = 0
 
     @classmethod
     def empty(cls) -> "SensorState":
@@ -42,7 +45,12 @@ class SensorState:
 
 
 def advance(
-    state: SensorState, flows: pa.RecordBatch, ended: bool, lateness_us: int, bounds: Bounds = BOUNDS
+    state: SensorState,
+    flows: pa.RecordBatch,
+    ended: bool,
+    lateness_us: int,
+    bounds: Bounds = BOUNDS,
+    most_waiting: int = MOST_WAITING,
 ) -> tuple[SensorState, pa.RecordBatch]:
     """Take one sensor's next flows, in raw order, and give back those whose turn has come, with features.
 
@@ -64,7 +72,7 @@ def advance(
     into batches.
     """
     everything = pa.concat_batches([state.waiting, flows]) if len(state.waiting) else flows
-    order = sort_out(everything, len(state.waiting), state.latest_us, lateness_us, ended)
+    order = sort_out(everything, len(state.waiting), state.latest_us, lateness_us, ended, most_waiting)
     chosen = np.concatenate((order.released, order.late))
     late_by_us = np.zeros(len(chosen), np.int64)
     late_by_us[len(order.released) :] = order.late_by_us
@@ -74,7 +82,9 @@ def advance(
     rows = pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", FEATURE_SET.width))
     if ended:
         return SensorState.empty(), rows
-    return SensorState(rows_at(everything, order.waiting), order.latest_us, windows), rows
+    return SensorState(
+        rows_at(everything, order.waiting), order.latest_us, windows, state.hurried + order.hurried
+    ), rows
 
 
 def rows_at(flows: pa.RecordBatch, places: npt.NDArray[np.int64]) -> pa.RecordBatch:

@@ -38,7 +38,7 @@ Arrays = dict[str, Array]
 def snapshot(state: SensorState) -> bytes:
     """The state as bytes; the state stays usable."""
     numbers, arrays = _windows_out(state.windows)
-    numbers["latest_us"] = state.latest_us
+    numbers |= {"latest_us": state.latest_us, "hurried": state.hurried}
     arrays["waiting"] = _batch_out(state.waiting)
     contiguous = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
     header = {
@@ -76,7 +76,8 @@ def restore(saved: bytes, bounds: Bounds = BOUNDS) -> SensorState:
         if start != len(payload):
             raise ValueError(f"{len(payload) - start} bytes too many")
         numbers: Numbers = header["numbers"]
-        return SensorState(_batch_in(arrays["waiting"]), numbers["latest_us"], _windows_in(numbers, arrays, bounds))
+        windows = _windows_in(numbers, arrays, bounds)
+        return SensorState(_batch_in(arrays["waiting"]), numbers["latest_us"], windows, numbers["hurried"])
     except (KeyError, ValueError, TypeError, pa.ArrowException, OSError) as error:
         raise _refused(saved, repr(error)) from error
 
@@ -187,4 +188,4 @@ def compile_ahead() -> None:
     """Compile all that this room compiles, if it is not yet: some fifteen seconds, kept beside the sources."""
     schema = arrow_schema("flow")
     nothing = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
-    restore(snapshot(advance(SensorState.empty(), nothing, False, 0)[0]))
+    restore(snapshot(advance(SensorState.empty(), nothing, False, 0, most_waiting=-1)[0]))

@@ -41,13 +41,13 @@ def test_the_end_releases_everything() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(flow_rows(), st.integers(0, 4))
-def test_agrees_with_the_oracle(rows: list[dict[str, Any]], lateness_s: int) -> None:
+@given(flow_rows(), st.integers(0, 4), st.integers(1, 45))
+def test_agrees_with_the_oracle(rows: list[dict[str, Any]], lateness_s: int, most_waiting: int) -> None:
     flows = batch(rows)
-    order = sort_out(flows, 0, NO_WATERMARK, lateness_s * SECOND, ended=True)
+    order = sort_out(flows, 0, NO_WATERMARK, lateness_s * SECOND, True, most_waiting)
     sequence: list[tuple[int, int]] = [(place, 0) for place in _offsets(order.released)]
     late = list(zip(_offsets(order.late), order.late_by_us.tolist(), order.late_after.tolist(), strict=True))
     for place, late_by, after in reversed(late):
         sequence.insert(after, (place, late_by))
-    expected = oracle.in_event_order(flows.to_pylist(), lateness_s * SECOND)
+    expected = oracle.in_event_order(flows.to_pylist(), lateness_s * SECOND, most_waiting)
     assert sequence == [(flow["raw_offset"], late_by) for flow, late_by in expected]

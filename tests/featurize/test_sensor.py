@@ -162,3 +162,19 @@ def test_tables_stay_within_their_bounds_and_count_what_they_lose() -> None:
     assert max(len(table.cells) for table in (time.dsts, time.services, time.pairs)) <= 43
     counts = time.dst_counts[1:, 0]
     assert counts.min() >= 0 and counts.sum() == 40
+
+
+@settings(max_examples=20, deadline=None)
+@given(flow_rows(), st.lists(st.integers(0, 40), max_size=4), st.integers(1, 10))
+def test_cuts_change_nothing_when_too_many_wait(rows: list[dict[str, Any]], cuts: list[int], most: int) -> None:
+    flows, results = batch(rows), []
+    for places in ([], cuts):
+        state, out = SensorState.empty(), []
+        for start, end in pairwise([0, *sorted(min(cut, len(rows)) for cut in places), len(rows)]):
+            state, part = advance(state, flows.slice(start, end - start), False, 3 * SECOND, most_waiting=most)
+            assert len(state.waiting) <= most
+            out.append(part)
+        hurried = state.hurried
+        out.append(advance(state, flows.slice(0, 0), True, 3 * SECOND, most_waiting=most)[1])
+        results.append((by_position(out), hurried))
+    assert results[0] == results[1]
