@@ -1,4 +1,4 @@
-"""Flows a second through featurize, one core: batches of the size the topics carry, from few and from many endpoints."""
+"""Flows a second through featurize on one core: batches as the topics carry them, from few and many endpoints."""
 
 import time
 
