@@ -28,9 +28,9 @@ def test_every_table_stands_somewhere() -> None:
     assert placed == set(TABLES)
 
 
-def exported() -> dict[str, set[str]]:
-    """Metric -> kinds, from every call that names one."""
-    found: dict[str, set[str]] = {}
+def exported() -> dict[str, set[tuple[str, tuple[str, ...] | None]]]:
+    """Metric -> (kind, labels) of every call that names it; labels None where the call computes them."""
+    found: dict[str, set[tuple[str, tuple[str, ...] | None]]] = {}
     for module in modules("pipeline"):
         for node in ast.walk(module.tree):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
@@ -38,21 +38,26 @@ def exported() -> dict[str, set[str]]:
             name = node.args[0]
             value = name.value if node.func.attr in KINDS and isinstance(name, ast.Constant) else ""
             if isinstance(value, str) and re.fullmatch(r"(forebay|messaging)_[a-z_]+", value):
-                found.setdefault(value, set()).add(KINDS[node.func.attr])
+                names = [word.arg for word in node.keywords]
+                labels = None if None in names else tuple(sorted(str(name) for name in names))
+                found.setdefault(value, set()).add((KINDS[node.func.attr], labels))
     return found
 
 
 def test_every_metric_is_documented() -> None:
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
-    documented = {
-        name: kind
-        for name, kind in re.findall(r"^\| `((?:forebay|messaging)_[a-z_]+)` \| (\w+) \|", text, re.MULTILINE)
-    }
+    rows = re.findall(r"^\| `((?:forebay|messaging)_[a-z_]+)` \| (\w+) \|([^|]*)\|", text, re.MULTILINE)
+    documented = {name: kind for name, kind, _ in rows}
     found = exported()
     assert len(found) > 20
-    assert all(len(kinds) == 1 for kinds in found.values()), "one name, one kind"
-    made = {f"{name}_total" if "counter" in kinds else name: next(iter(kinds)) for name, kinds in found.items()}
-    assert documented == made
+    kinds = {name: {kind for kind, _ in calls} for name, calls in found.items()}
+    assert all(len(each) == 1 for each in kinds.values()), "one name, one kind"
+    assert documented == {f"{name}_total" if "counter" in each else name: min(each) for name, each in kinds.items()}
+    said = {name.removesuffix("_total"): set(re.findall(r"[a-z_]+", labels.split("(")[0])) for name, _, labels in rows}
+    for name, calls in found.items():
+        used = {label for _, labels in calls for label in labels or ()}
+        assert used <= said[name], f"{name}: labels {sorted(used - said[name])} are not in the table"
+        assert any(labels is None for _, labels in calls) or said[name] <= used, f"{name} has no {said[name] - used}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
