@@ -32,7 +32,9 @@ def show(console: Console, document: dict[str, Any], found: list[Finding], incid
         )
         delay = "" if one.delay_s is None else f"{one.delay_s:.1f} s"
         minute = (one.event.start_us - traffic.CUT_US) / 60e6
-        events.add_row(f"{minute:.1f}", one.event.name.removeprefix("BAD-"), verdict, delay, escape(one.event.text[:60]))
+        events.add_row(
+            f"{minute:.1f}", one.event.name.removeprefix("BAD-"), verdict, delay, escape(one.event.text[:60])
+        )
     console.print(events)
 
     false = [incident for incident in incidents if incident.false]
@@ -44,9 +46,7 @@ def show(console: Console, document: dict[str, Any], found: list[Finding], incid
         f"{document['alerts']} incidents; [bold]{len(false)}[/] false ({document['false_alerts_per_hour']} an hour)"
     )
     for incident in false:
-        console.print(
-            f"  false, minute {(incident.start_us - traffic.CUT_US) / 60e6:.1f}, {escape(incident.title)}"
-        )
+        console.print(f"  false, minute {(incident.start_us - traffic.CUT_US) / 60e6:.1f}, {escape(incident.title)}")
     latency, alert = document["latency_ms"], document["alert_latency_ms"]
     console.print(
         f"sent to scored: p50 {latency['p50']:.0f} ms, p99 {latency['p99']:.0f} ms; last flow needed to alert: "
