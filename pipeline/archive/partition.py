@@ -43,48 +43,79 @@ class PartitionArchive:
         self._marks: list[tuple[str, str, int]] = []
         self._watermarks: dict[tuple[str, str], int] = {}
         self._rows_in_memory = self._bytes_in_memory = self._files_written = 0
-        self._last, self._head = self._claim()
+        with room_on_disk(archive):
+            earlier, self._last, self._head = self._claim()
+            self._step("claimed")
+            self._temp = paths.temporary(archive, partition, self._last.number)
+            self._clean({entry.path for one in earlier for entry in one.files})
         self.progress = self._last.progress
-        self._temp = paths.temporary(archive, partition, self._last.number)
-        self._streams.restore(
-            (entry.segment, rows) for entry in self._last.open for rows in segments.read(archive, entry, True)
-        )
+        try:
+            stored = [
+                (entry.segment, rows) for entry in self._last.open for rows in segments.read(archive, entry, True)
+            ]
+        except FileNotFoundError as error:
+            self._check_owner()
+            raise RefusedState(
+                f"{error.filename}: missing, a manifest lists it; restore the file from a copy"
+            ) from error
+        self._streams.restore(stored)
 
-    def _claim(self) -> tuple[Manifest, str]:
-        """Add a claim to the chain, then delete what earlier owners left unfinished."""
-        with room_on_disk(self.archive):
-            for _attempt in range(CLAIM_ATTEMPTS):
-                found = chain.read_chain(self.archive, self.partition)
-                last = found.manifests[-1] if found.manifests else None
-                claim = Manifest(
-                    partition=self.partition,
-                    number=len(found.manifests),
-                    previous=found.head,
-                    writer=self._writer,
-                    progress=last.progress if last else Progress(),
-                    open=last.open if last else (),
-                )
-                head = chain.append(self.archive, claim)
-                if head is not None:
-                    self._step("claimed")
-                    self._clean({entry.path for one in found.manifests for entry in one.files}, claim.open)
-                    return claim, head
+    def _claim(self) -> tuple[tuple[Manifest, ...], Manifest, str]:
+        """Add a claim to the chain: the manifests before it, the claim, and its hash."""
+        for _attempt in range(CLAIM_ATTEMPTS):
+            found = chain.read_chain(self.archive, self.partition)
+            last = found.manifests[-1] if found.manifests else None
+            claim = Manifest(
+                partition=self.partition,
+                number=len(found.manifests),
+                previous=found.head,
+                writer=self._writer,
+                progress=last.progress if last else Progress(),
+                open=last.open if last else (),
+            )
+            head = chain.append(self.archive, claim)
+            if head is not None:
+                return found.manifests, claim, head
         raise RefusedState(
-            f"archive {self.archive}, partition {self.partition}: {CLAIM_ATTEMPTS} other writers were faster; stop "
-            f"the others"
+            f"archive {self.archive}, partition {self.partition}: {CLAIM_ATTEMPTS} other writers were faster; "
+            "stop the others"
         )
 
-    def _clean(self, listed: set[str], open_rows: tuple[OpenRows, ...]) -> None:
-        """Delete files no manifest lists; safe, for after the claim no earlier owner can list one any more."""
+    def _clean(self, listed: set[str]) -> None:
+        """Delete what earlier owners left unfinished: after the claim they can list none of it any more.
+
+        A still later owner may be at work already; what is numbered after this claim is its own and stays.
+        """
+        claim = self._last.number
+        for path in paths.manifests(self.archive, self.partition).glob(".*.json.*"):
+            if int(path.name[1:].partition(".")[0]) <= claim:
+                path.unlink(missing_ok=True)
         for folder in (self.archive / "_tmp").glob(f"p{self.partition}-*"):
-            shutil.rmtree(folder, ignore_errors=True)
+            if int(folder.name.partition("-")[2]) < claim:
+                shutil.rmtree(folder, ignore_errors=True)
+        kept = {entry.path for entry in self._last.open}
+        for path in paths.segments(self.archive, self.partition).glob("*.arrow"):
+            if int(path.name.partition("-")[0]) <= claim and str(path.relative_to(self.archive)) not in kept:
+                path.unlink(missing_ok=True)
         for path in self.archive.glob(f"*/site=*/sensor=*/date=*/hour=*/p{self.partition}-*.parquet"):
             if str(path.relative_to(self.archive)) not in listed:
-                path.unlink()
-        kept = {entry.path for entry in open_rows}
-        for path in paths.segments(self.archive, self.partition).glob("*.arrow"):
-            if str(path.relative_to(self.archive)) not in kept:
-                path.unlink()
+                self._remove_stray(path)
+
+    def _remove_stray(self, path: Path) -> None:
+        """Delete a data file no manifest lists, unless a later owner has written it meanwhile: set aside, look, then
+        delete.
+        """
+        self._check_owner()
+        make_folder(self._temp)
+        aside = self._temp / "stray"
+        path.rename(aside)
+        try:
+            self._check_owner()
+        except RefusedState:
+            if not path.exists():
+                path.hardlink_to(aside)
+            raise
+        aside.unlink()
 
     def take(self, message: Paired) -> None:
         """Take in one message of `archive` with its rejects; files it closes are written, and listed by the next

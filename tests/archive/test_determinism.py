@@ -124,17 +124,17 @@ def test_open_rows_outlive_the_writer_and_count_as_in_flight(tmp_path: Path) -> 
 
 
 def test_segments_stay_few(tmp_path: Path) -> None:
-    log = random_log(Random(7), 100, SENSORS, marks=False)
-    feed(PartitionArchive(tmp_path, 0, Limits(100_000), "w"), wire(log, range(100)), Random(2), commit_chance=1.0)
-    assert len(list(tmp_path.glob("_open/p0/*.arrow"))) <= 2 * 10
+    log = random_log(Random(7), 60, SENSORS, marks=False)
+    feed(PartitionArchive(tmp_path, 0, Limits(100_000), "w"), wire(log, range(60)), Random(2), commit_chance=1.0)
+    assert len(list(tmp_path.glob("_open/p0/*.arrow"))) <= 2 * 8
 
 
 def test_a_smaller_file_size_closes_what_was_open(tmp_path: Path) -> None:
-    log = random_log(Random(8), 100, SENSORS)
-    topics = wire(log, range(0, 100, 5))
-    half = Wire(topics.archive[:10], topics.rejects)
+    log = random_log(Random(8), 50, SENSORS)
+    topics = wire(log, range(0, 50, 5))
+    half = Wire(topics.archive[:6], topics.rejects)
     feed(PartitionArchive(tmp_path, 0, Limits(10_000), "w"), half, Random(1))
-    feed(PartitionArchive(tmp_path, 0, Limits(2), "w"), topics, Random(1))
+    feed(PartitionArchive(tmp_path, 0, Limits(4), "w"), topics, Random(1))
     assert verify(tmp_path, None)["problems"] == []
     found = {one for path in files(tmp_path) for one in read_positions(tmp_path / path)}
     assert found == positions(log)

@@ -19,10 +19,10 @@ from pipeline.errors import Failed, RefusedState, Usage
 from tests.archive.plant import Wire, feed, random_log, wire
 
 SENSORS = (("plant", "left"), ("plant", "right"))
-LIMITS = Limits(rows=5)
+LIMITS = Limits(rows=8)
 
 
-def topics(messages: int = 40, seed: int = 1) -> Wire:
+def topics(messages: int = 30, seed: int = 1) -> Wire:
     return wire(random_log(Random(seed), messages, SENSORS), range(0, messages, 4))
 
 
@@ -82,6 +82,21 @@ def test_a_file_that_two_writers_write_is_the_same_file(tmp_path: Path) -> None:
                 feed(writer, whole, Random(1))
             feed(owner(folder), whole, Random(1))
             assert compare(tmp_path / "a", folder)["ok"]
+
+
+def test_a_writer_that_is_replaced_while_it_cleans_up_deletes_nothing_of_its_successor(tmp_path: Path) -> None:
+    whole = topics()
+    feed(owner(tmp_path / "undisturbed"), whole, Random(1))
+    folder = tmp_path / "archive"
+
+    def step(name: str) -> None:
+        if name == "claimed":
+            feed(owner(folder), whole, Random(3))
+
+    with pytest.raises(RefusedState, match="another writer"):
+        PartitionArchive(folder, 0, LIMITS, "slow", step)
+    assert compare(tmp_path / "undisturbed", folder)["ok"]
+    assert verify(folder, None)["problems"] == []
 
 
 def test_many_writers_starting_at_once_each_get_a_number(tmp_path: Path) -> None:
