@@ -76,7 +76,7 @@ def choose(
     y: Ints,
     fit: Mask,
     held: Mask,
-    usual: Mask,
+    quiet: Mask,
     log: tuple[bool, ...],
     config: IganConfig,
 ) -> Choice:
@@ -85,33 +85,49 @@ def choose(
     Parameters
     ----------
     network : fitted to the rows of `fit`
-    fit : (n,) rows that may be learnt from; held : (n,) rows of held-out time
-    usual : (n,) benign rows, quiet traffic and harmless logins
+    fit : (n,) rows that may be learnt from; held : (n,) rows of held-out time, both without rows nobody can believe
+    quiet : (n,) presumed-normal rows
     """
-    short = replace(config, epochs=config.choice_epochs, classifier_epochs=3, novelty_steps=300, gan_steps=0)
+    short = replace(
+        config,
+        epochs=config.choice_epochs,
+        classifier_epochs=3,
+        novelty_steps=min(config.novelty_steps, 300),
+        gan_steps=0,
+    )
     thinned = fit & ((y > 0) | (rows.source_record % THIN == 0))
-    attack = (y >= config.benign) & ~np.isin(rows.label, config.coarse)
+    benign = y < config.benign
+    usual = quiet | (benign & (y > 0))
+    attack = ~benign & ~np.isin(rows.label, config.coarse)
     cases: dict[str, Figures] = {}
-    for family in np.unique(y[attack & fit]):
-        own, name = y == family, config.classes[int(family)]
-        known = _against_usual(network, rows, own & held, fit & usual, held & usual, KNOWN_RATE, config)
-        trial = _trial(rows, y, thinned & ~own, log, short)
-        unknown = _against_usual(trial, rows, own, fit & usual, held & usual, UNKNOWN_RATE, config)
-        cases |= {f"known {name}": known} if known else {}
-        cases |= {f"family {name}": unknown} if unknown else {}
+    for number in np.unique(y[fit & (y > 0)]):
+        own, name = y == number, config.classes[int(number)]
+        # A known attack should be a suspect; a harmless login should not.
+        figures = _against_quiet(network, rows, own & held, fit & usual, held & quiet, KNOWN_RATE, config)
+        cases |= {f"known {name}": _spared(figures) if number < config.benign else figures} if figures else {}
+        if attack[own].any():
+            trial = _trial(rows, y, thinned & ~own, log, short)
+            figures = _against_quiet(trial, rows, own, fit & usual, held & quiet, UNKNOWN_RATE, config)
+            cases |= {f"family {name}": figures} if figures else {}
     for origin in np.unique(rows.origin):
         here = (rows.origin == origin) & (rows.replay == 0)
         elsewhere = thinned & (rows.origin != origin)
         if int((here & usual).sum()) < LEAST_ROWS or not (here & attack).any() or not (elsewhere & attack).any():
             continue
         trial = _trial(rows, y, elsewhere, log, short)
-        own_usual = calibrate_across(trial, rows.matrix[here & usual], rows.end_ts_us[here & usual], (1, 0, 0), config)
-        chosen = here & (usual | attack)
-        scores = _candidates(trial, rows.matrix[chosen], own_usual)
+        calm = here & quiet
+        calibration = calibrate_across(trial, rows.matrix[calm], rows.end_ts_us[calm], (1, 0, 0), config)
+        chosen = here & (quiet | attack)
+        scores = _candidates(trial, rows.matrix[chosen], calibration)
         cases[f"sensor {origin}"] = _figures(scores, attack[chosen], UNKNOWN_RATE)
     if not cases:
         return Choice((1.0, 0.0, 1.0), {})
     return Choice(max(CANDIDATES, key=lambda weight: round(merit(cases, name_of(weight)), 3)), cases)
+
+
+def _spared(figures: Figures) -> Figures:
+    """The same figures for rows that should not be suspects."""
+    return {name: {key: 1 - value for key, value in one.items()} for name, one in figures.items()}
 
 
 def _trial(rows: Rows, y: Ints, chosen: Mask, log: tuple[bool, ...], config: IganConfig) -> IganNetwork:
@@ -119,10 +135,10 @@ def _trial(rows: Rows, y: Ints, chosen: Mask, log: tuple[bool, ...], config: Iga
     return fit_network(rows.matrix[chosen], y[chosen], log, config, random)
 
 
-def _against_usual(
+def _against_quiet(
     network: IganNetwork, rows: Rows, positive: Mask, fit: Mask, held: Mask, rate: float, config: IganConfig
 ) -> Figures:
-    """Positives against held benign rows, each by its own sensor's calibration; empty where there are too few."""
+    """Positives against held quiet rows, each by its own sensor's calibration; empty where there are too few."""
     scores, labels = [], []
     for origin in np.unique(rows.origin):
         here = rows.origin == origin

@@ -1,6 +1,8 @@
 """Fitting a network to labelled rows: preprocess → encode → (GAN) → balance → classify → novelty."""
 
+import platform
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,9 +21,20 @@ from models.rows import Floats, Ints
 def deterministic(config: IganConfig) -> torch.Generator:
     """One seeded source of randomness, deterministic kernels, a fixed number of threads."""
     torch.manual_seed(config.seed)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # an operation that could vary raises
     torch.set_num_threads(config.threads)
     return torch.Generator().manual_seed(config.seed)
+
+
+def cpu_type() -> str:
+    """What the bits of a training depend on: the processor's architecture, make and vector instructions."""
+    make = ""
+    facts = Path("/proc/cpuinfo")
+    if facts.is_file():
+        lines = [line.partition(":") for line in facts.read_text("utf-8", "replace").splitlines()]
+        known = {name.strip(): value.strip() for name, _, value in reversed(lines)}
+        make = " ".join(known[name] for name in ("vendor_id", "cpu family", "model") if name in known)
+    return " ".join(part for part in (platform.machine(), make, torch.backends.cpu.get_cpu_capability()) if part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from functools import cache
 from importlib.resources import files
@@ -13,7 +14,7 @@ from models.errors import RefusedModel
 
 MAX_MANIFEST_BYTES = 512 * 1024
 VERSION = 1
-ORIGIN = re.compile(r"[A-Za-z0-9._-]{1,64}(/[A-Za-z0-9._-]{1,64})?")
+ORIGIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,63})?")
 
 
 def canonical(document: dict[str, Any]) -> bytes:
@@ -37,7 +38,7 @@ def parse(content: bytes, where: str) -> dict[str, Any]:
     if len(content) > MAX_MANIFEST_BYTES:
         raise RefusedModel(f"{where}: got a manifest of {len(content)} bytes, expected at most {MAX_MANIFEST_BYTES}")
     try:
-        document = json.loads(content, parse_constant=_refuse_constant)
+        document = json.loads(content, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise RefusedModel(f"{where}: got no JSON ({error}), expected a model manifest") from error
     problem = next(iter(_validator().iter_errors(document)), None)
@@ -59,5 +60,8 @@ def _validator() -> Draft202012Validator:
     return Draft202012Validator(json.loads(files("schemas").joinpath("model_manifest.json").read_text("utf-8")))
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value

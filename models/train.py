@@ -3,7 +3,6 @@
 split in time → believe labels → fit → temperature → weigh the views → calibrate per origin → manifest.
 """
 
-import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from models import evaluate, manifest
 from models.choice import choose
 from models.errors import RefusedModel
-from models.fit import deterministic, fit_network
+from models.fit import cpu_type, deterministic, fit_network
 from models.igan.calibrate import fit_temperature
 from models.igan.config import IganConfig
 from models.igan.network import IganNetwork, Triple
@@ -50,13 +49,14 @@ def train(
     normal = quiet(rows, y, config)
     in_fit, held = held_out_blocks(rows.end_ts_us, config.block_us, config.hold_out_every, config.embargo_us)
     _enough(normal & in_fit, normal & held, y, config)
-    fit = in_fit & believable(rows, y, log, config)
+    believed = believable(rows, y, log, config)
+    fit = in_fit & believed
 
     network = fit_network(rows.matrix[fit], y[fit], log, config, random)
-    figures = _held_out_figures(network, rows, y, held & believable(rows, y, log, config), config)
+    figures = _held_out_figures(network, rows, y, held & believed, config)
     # What is usual includes harmless logins; what the p-values are ranked among is quiet traffic alone.
     usual = normal | ((y > 0) & (y < config.benign))
-    choice = choose(network, rows, y, fit, held, usual, log, config)
+    choice = choose(network, rows, y, fit, held & believed, normal, log, config)
     origins = calibrate_origins(network, rows, usual & in_fit, normal & held, choice.weight, config)
     low, middle, high = np.quantile(rows.matrix[normal], [0.01, 0.5, 0.99], axis=0)
     document = {
@@ -77,7 +77,7 @@ def train(
             "rows": {"fit": _counts(rows.label[fit]), "held_out": _counts(rows.label[held])},
         },
         "data": [dict(entry) for entry in data],
-        "training": {"command": command, "torch": torch.__version__, "machine": platform.machine()},
+        "training": {"command": command, "torch": torch.__version__, "cpu": cpu_type()},
         "config": config.document(),
         "parent": parent,
     }

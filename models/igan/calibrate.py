@@ -65,7 +65,8 @@ class ConformalTable:
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> "ConformalTable":
         """From a manifest; ValueError where it is no such table."""
-        score = np.array(document["score"], dtype=np.float32)
+        with np.errstate(over="ignore"):
+            score = np.array(document["score"], dtype=np.float32)
         above = np.array(document["above"], dtype=np.int64)
         n = int(document["n"])
         sound = (

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.igan.adamw import AdamW
 from models.igan.config import IganConfig
 from models.igan.encoder import log_prior
 
@@ -54,13 +55,11 @@ def _descend(
 ) -> None:
     """Cross-entropy with the prior of these very labels added to the logits; no label smoothing."""
     prior = log_prior(y, len(config.classes))
-    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=config.weight_decay)
+    optimiser = AdamW(parameters, rate, config.weight_decay)
     classifier.train()
     for _ in range(epochs):
         order = torch.randperm(len(latent), generator=random)
         for start in range(0, len(order), config.batch):
             rows = order[start : start + config.batch]
             loss = functional.cross_entropy(classifier(latent[rows]) + prior, y[rows])
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimiser.descend(loss)

@@ -60,7 +60,7 @@ class IganConfig:
     block_us: int = 150_000_000
     hold_out_every: int = 3
     embargo_us: int = 5_000_000
-    alert_level: float = 1e-3
+    alert_level: float = 2e-3  # an incident takes two suspects that belong together, so one in 500 may stray
     least_suspects: int = 2  # where a table is small: at least so many of its own flows would be suspects
 
     # Weights of the fusion: tried on the training rows, one family or sensor left out at a time.

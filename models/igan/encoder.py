@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.igan.adamw import AdamW, warm_then_cosine
 from models.igan.config import IganConfig
 
 
@@ -37,9 +38,8 @@ def train_encoder(z: Tensor, y: Tensor, config: IganConfig, random: torch.Genera
     encoder = Encoder(z.shape[1], config)
     head = nn.Linear(config.latent, len(config.classes))
     parameters = [*encoder.parameters(), *head.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    steps = config.epochs * max(1, len(z) // config.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=config.learning_rate, total_steps=steps)
+    optimiser = AdamW(parameters, config.learning_rate, config.weight_decay)
+    steps, step = config.epochs * max(1, len(z) // config.batch), 0
     prior = log_prior(y, len(config.classes))
     encoder.train()
     for _ in range(config.epochs):
@@ -52,10 +52,8 @@ def train_encoder(z: Tensor, y: Tensor, config: IganConfig, random: torch.Genera
             loss = loss + config.supervised_contrastive * supervised_contrast(
                 latent, y[rows], config.contrastive_temperature
             )
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
+            optimiser.descend(loss, warm_then_cosine(step / steps))
+            step += 1
     encoder.eval()
     for parameter in parameters:
         parameter.requires_grad_(False)

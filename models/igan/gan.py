@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from models.igan.adamw import AdamW
 from models.igan.config import IganConfig
 from models.igan.imbalance import Wanted, sample_filter, smote
 
@@ -71,8 +72,8 @@ def train_gan(
     present = [label for label in range(len(config.classes)) if bool((y == label).any())]
     members = {label: torch.nonzero(y == label).squeeze(1) for label in present}
     labels = torch.tensor(present)
-    slow = torch.optim.Adam(generator.parameters(), lr=config.generator_rate, betas=(0.0, 0.9))
-    fast = torch.optim.Adam(discriminator.parameters(), lr=config.discriminator_rate, betas=(0.0, 0.9))
+    slow = AdamW(generator.parameters(), config.generator_rate, betas=(0.0, 0.9))
+    fast = AdamW(discriminator.parameters(), config.discriminator_rate, betas=(0.0, 0.9))
     for _ in range(config.gan_steps):
         asked = labels[torch.randint(len(labels), (config.gan_batch,), generator=random)].sort().values
         real = latent[_one_of_each(asked, members, random)]
@@ -80,18 +81,14 @@ def train_gan(
         on_real, _ = discriminator(real, asked)
         on_fake, _ = discriminator(fake.detach(), asked)
         loss = functional.relu(1 - on_real).mean() + functional.relu(1 + on_fake).mean()
-        fast.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        fast.step()
+        fast.descend(loss)
 
         realness, features = discriminator(fake, asked)
         with torch.no_grad():
             _, real_features = discriminator(real, asked)
         loss = -realness.mean() + config.generator_ce * functional.cross_entropy(head(fake), asked)
         loss = loss + functional.mse_loss(features.mean(dim=0), real_features.mean(dim=0))
-        slow.zero_grad()
-        loss.backward()
-        slow.step()
+        slow.descend(loss)
         with torch.no_grad():
             for kept, current in zip(average.parameters(), generator.parameters(), strict=True):
                 kept.lerp_(current, 1 - config.average_decay)

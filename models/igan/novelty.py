@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from models.igan.adamw import AdamW
 from models.igan.config import IganConfig
 from models.igan.gan import Discriminator, Generator
 
@@ -47,7 +48,7 @@ def train_novelty(
     for layer in linear:
         spectral_norm(layer)
     deviation = normal.std(dim=0)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=config.weight_decay)
+    optimiser = AdamW(head.parameters(), 1e-3, config.weight_decay)
     half = config.gan_batch // 2
     for _ in range(config.novelty_steps):
         inside = normal[torch.randint(len(normal), (config.gan_batch,), generator=random)]
@@ -57,9 +58,7 @@ def train_novelty(
             with torch.no_grad():
                 outside = torch.cat([outside[:half], gan[0].draw(asked, random)])
         loss = functional.softplus(head(inside)).mean() + functional.softplus(-head(outside)).mean()
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimiser.descend(loss)
     head.eval()
     for layer in linear:
         nn.utils.parametrize.remove_parametrizations(layer, "weight")

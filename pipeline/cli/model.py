@@ -1,4 +1,4 @@
-"""`forebay model`: train, evaluate, calibrate, promote; the registry's list, show, verify and export."""
+"""`forebay model`: train, ablate, evaluate, calibrate, promote; the registry's list, show, verify and export."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from models.model import Model
     from pipeline.offline.plant_models import Capture
 
-app = typer.Typer(no_args_is_help=True, help="Models: train, evaluate, calibrate, list, show, verify, export, promote.")
+app = typer.Typer(
+    no_args_is_help=True, help="Models: train, ablate, evaluate, calibrate, list, show, verify, export, promote."
+)
 
 ModelName = Annotated[str, typer.Option("--model", help="A model's id, or its folder; the shipped one by default.")]
 Files = Annotated[list[Path] | None, typer.Option("--file", help="Labelled flow records; the plant's by default.")]
@@ -129,6 +131,29 @@ def train(
     say(f"model {model.id} in {folder}", json)
     _print_calibration(model, json)
     emit({"folder": str(folder), **_outline(model)})
+
+
+@app.command()
+def ablate(
+    seeds: Annotated[int, typer.Option(help="How many seeds to compare on.")] = 3,
+    sensor: Sensors = None,
+    json: Json = False,
+) -> None:
+    """Whether synthetic rows of rare classes help: none, SMOTE and the GAN on the same encoders, on held-out time."""
+    from loadtest.plants.westermo import traffic
+    from models.ablate import ablate as compare
+    from models.igan.config import IganConfig
+    from pipeline.offline import plant_models
+    from pipeline.offline.training_rows import Span, feature_set
+
+    chosen = _captures(traffic.SITE, sensor, None, None)
+    rows = plant_models.training_rows(chosen, Span(end_us=traffic.TRAIN_END_US), load_settings())
+    report = compare(rows, feature_set(), IganConfig(), range(1, seeds + 1))
+    for name, mean in report["mean_macro_f1"].items():
+        runs = ", ".join(f"{run['macro_f1']:.3f}" for run in report["runs"][name])
+        say(f"{name:<6} macro-F1 {mean:.3f} ({runs})", json)
+    say(f"the rule ships: {report['ships']}", json)
+    emit(report)
 
 
 @app.command()

@@ -1,0 +1,218 @@
+"""Model files somebody else wrote: refused before a byte of them is believed."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from models import manifest, registry
+from models.errors import RefusedModel
+from tests.models import tiny
+
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A sound model, to be damaged."""
+    return registry.save(tiny.model(), tmp_path / "registry")
+
+
+def rewrite(folder: Path, change: Change, sign: bool = True) -> None:
+    """Change the manifest, and give it the id that fits unless the forger is not to know how."""
+    document = json.loads((folder / "manifest.json").read_bytes())
+    change(document)
+    if sign:
+        document["id"] = manifest.model_id(document)
+    (folder / "manifest.json").write_text(json.dumps(document))
+
+
+def replace_weights(folder: Path, content: bytes) -> None:
+    """Swap the weights for others and make the manifest vouch for them."""
+    (folder / "weights.safetensors").write_bytes(content)
+    rewrite(folder, lambda document: document.update(weights_sha256=manifest.sha256(content)))
+
+
+def refused(folder: Path, message: str) -> None:
+    with pytest.raises(RefusedModel, match=message):
+        registry.load(folder)
+
+
+def test_the_sound_model_loads(folder: Path) -> None:
+    assert registry.load(folder).id == tiny.model().id
+
+
+def weights_of(folder: Path) -> bytes:
+    return (folder / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("kept", [0, 4, 8, 300, -1])
+def test_truncated_weights(folder: Path, kept: int) -> None:
+    replace_weights(folder, weights_of(folder)[:kept])
+    refused(folder, "weights")
+
+
+@pytest.mark.parametrize("size", [2**63, 2**40, 2**31, 64 * 1024])
+def test_a_huge_header(folder: Path, size: int) -> None:
+    replace_weights(folder, size.to_bytes(8, "little") + weights_of(folder)[8:])
+    refused(folder, "header")
+
+
+def test_weights_of_gigabytes_are_not_read(folder: Path) -> None:
+    with (folder / "weights.safetensors").open("r+b") as file:
+        file.truncate(2**33)  # sparse: nothing is written
+    refused(folder, "at most")
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32])
+def test_another_dtype(folder: Path, dtype: type[np.generic]) -> None:
+    tensors = load(weights_of(folder))
+    first = sorted(tensors)[0]
+    replace_weights(folder, save({**tensors, first: tensors[first].astype(dtype)}))
+    refused(folder, "expected F32")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers(folder: Path, value: float) -> None:
+    tensors = {name: array.copy() for name, array in load(weights_of(folder)).items()}
+    tensors["classifier.last.bias"][0] = value
+    replace_weights(folder, save(tensors))
+    refused(folder, "finite")
+
+
+def test_another_shape(folder: Path) -> None:
+    tensors = load(weights_of(folder))
+    tensors["classifier.last.bias"] = np.zeros(99, np.float32)
+    replace_weights(folder, save(tensors))
+    refused(folder, "classifier.last.bias")
+
+
+def test_a_tensor_too_many_and_one_too_few(folder: Path) -> None:
+    tensors = load(weights_of(folder))
+    replace_weights(folder, save({**tensors, "extra": np.zeros(1, np.float32)}))
+    refused(folder, "extra")
+    replace_weights(folder, save({name: value for name, value in tensors.items() if name != "classifier.last.bias"}))
+    refused(folder, "classifier.last.bias")
+
+
+def test_overlapping_offsets_and_bytes_behind_the_end(folder: Path) -> None:
+    content = weights_of(folder)
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    same = next(iter(header.values()))["data_offsets"]
+    for entry in header.values():
+        entry["data_offsets"] = same
+    text = json.dumps(header).encode()
+    replace_weights(folder, len(text).to_bytes(8, "little") + text + content[8 + size :])
+    refused(folder, "expected F32")
+    replace_weights(folder, content + b"\0" * 64)
+    refused(folder, "after the last tensor")
+
+
+@pytest.mark.parametrize("header", [b"[]", b"null", b"{", b'{"a":' * 4000, b'{"classifier.last.bias": 3}'])
+def test_a_header_that_is_none(folder: Path, header: bytes) -> None:
+    replace_weights(folder, len(header).to_bytes(8, "little") + header)
+    refused(folder, "weights")
+
+
+class Payload:
+    """Would write a file when unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.write_text, (self.target, "run"))
+
+
+def test_a_pickle_in_disguise_is_not_run(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "evidence"
+    replace_weights(folder, pickle.dumps(Payload(target)))
+    refused(folder, "never pickle")
+    assert not target.exists()
+
+
+def test_other_weights_than_the_manifest_vouches_for(folder: Path) -> None:
+    content = bytearray(weights_of(folder))
+    content[-1] ^= 1
+    (folder / "weights.safetensors").write_bytes(bytes(content))
+    refused(folder, "SHA-256")
+
+
+def test_a_manifest_changed_after_it_was_written(folder: Path) -> None:
+    rewrite(folder, lambda document: document.update(alert_level=0.9), sign=False)
+    refused(folder, "changed after it was written")
+
+
+def _entry(document: dict[str, Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = document["calibration"]["*"]
+    return entry
+
+
+HOSTILE_MANIFESTS: dict[str, Change] = {
+    "extra key": lambda d: d.update(run="rm -rf"),
+    "missing key": lambda d: d.pop("baseline"),
+    "another version": lambda d: d.update(version=99),
+    "no pooled calibration": lambda d: d["calibration"].pop("*"),
+    "path as origin": lambda d: d["calibration"].update({"../../etc": _entry(d)}),
+    "negative count": lambda d: _entry(d).update(n=-1),
+    "counts out of order": lambda d: _entry(d)["above"].reverse(),
+    "score as text": lambda d: _entry(d).update(score=["0.5"], above=[0]),
+    "score beyond single precision": lambda d: _entry(d).update(score=[1e300], above=[0]),
+    "alert level above one": lambda d: _entry(d).update(alert_level=2),
+    "scale of zero": lambda d: _entry(d)["fusion"]["attack"].update(scale=0),
+    "weights all zero": lambda d: [view.update(weight=0) for view in _entry(d)["fusion"].values()],
+    "unknown setting": lambda d: d["config"].update(backdoor=True),
+    "enormous network": lambda d: d["config"].update(hidden=[10**9, 10**9]),
+    "three layers": lambda d: d["config"].update(hidden=[16, 12, 8]),
+    "no attack classes": lambda d: d["config"].update(benign=99),
+    "weights digest that is none": lambda d: d.update(weights_sha256="../../weights"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_MANIFESTS)
+def test_hostile_manifests(folder: Path, name: str) -> None:
+    rewrite(folder, HOSTILE_MANIFESTS[name])
+    with pytest.raises(RefusedModel):
+        registry.load(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"a":' * 100_000, b'{"version": NaN}', b"[" * 100_000, b" " * 600_000],
+)
+def test_manifests_that_are_none(folder: Path, content: bytes) -> None:
+    (folder / "manifest.json").write_bytes(content)
+    refused(folder, "manifest")
+
+
+@pytest.mark.parametrize("word", [b"NaN", b"Infinity", b"-Infinity", b"1e999"])
+def test_calibration_that_is_not_finite(folder: Path, word: bytes) -> None:
+    document = json.loads((folder / "manifest.json").read_bytes())
+    _entry(document)["score"][-1] = "HERE"
+    (folder / "manifest.json").write_bytes(json.dumps(document).encode().replace(b'"HERE"', word))
+    refused(folder, "manifest|calibration")
+
+
+@pytest.mark.parametrize(
+    "uri", ["../outside", "/etc", "igan-000000000000/../../x", "", ".", "igan-XYZ", "a/b", "igan-000000000000/", "x\0y"]
+)
+def test_a_uri_that_leads_elsewhere(folder: Path, uri: str) -> None:
+    if uri == "igan-000000000000/":
+        assert registry.within(folder.parent, uri) == folder.parent / "igan-000000000000"
+        return
+    with pytest.raises(RefusedModel, match="uri"):
+        registry.within(folder.parent, uri)
+
+
+def test_a_link_out_of_the_registry(folder: Path, tmp_path: Path) -> None:
+    outside = folder.rename(tmp_path / "outside")
+    link = folder.parent / tiny.model().id
+    link.symlink_to(outside)
+    with pytest.raises(RefusedModel, match="out of the registry"):
+        registry.within(folder.parent, link.name)

@@ -1,0 +1,63 @@
+"""The model that comes with the code."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import registry
+from models.fit import cpu_type
+from models.igan.config import IganConfig
+from models.model import Model
+from models.score import Scorer
+from pipeline.featurize.feature_set import FEATURE_SET
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Model:
+    return registry.load()
+
+
+def test_it_was_trained_on_the_features_this_release_computes(shipped: Model) -> None:
+    shipped.expect_features(FEATURE_SET.name, FEATURE_SET.hash)
+    assert shipped.features == FEATURE_SET.names
+
+
+def test_it_is_small_and_holds_no_code() -> None:
+    files = sorted(path.name for path in registry.SHIPPED.iterdir())
+    assert files == ["manifest.json", "weights.safetensors"]
+    assert sum(path.stat().st_size for path in registry.SHIPPED.iterdir()) < 1_000_000
+
+
+def test_it_says_how_it_was_made(shipped: Model) -> None:
+    document = shipped.document
+    assert document["training"]["command"] == "forebay model train"
+    assert {entry["name"] for entry in document["data"]} == {"output_bottom.zip", "output_left.zip"}
+    assert IganConfig.from_document(document["config"]) == IganConfig()
+    assert {"*", "westermo", "westermo/bottom", "westermo/left"} == set(document["calibration"])
+    for entry in document["calibration"].values():
+        assert entry["smallest_p_value"] <= entry["alert_level"]
+
+
+def test_an_ordinary_row_is_no_suspect(shipped: Model) -> None:
+    usual = np.array([shipped.document["baseline"]["q50"]], dtype=np.float32)
+    got = Scorer(shipped, "cpu").score(usual, np.zeros(1, np.int64), np.array(["westermo/bottom"]))
+    assert not got.suspect[0] and got.p_value[0] > 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_command_it_names_makes_it_again(shipped: Model, tmp_path: Path) -> None:
+    made_on, here = shipped.document["training"]["cpu"], cpu_type()
+    if made_on != here:
+        pytest.skip(f"bits are promised for the same CPU type: made on '{made_on}', this is '{here}'")
+    from typer.testing import CliRunner
+
+    from pipeline.cli.model import app
+
+    result = CliRunner().invoke(app, ["train", "--out", str(tmp_path), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout.splitlines()[-1])["model"] == shipped.id
+    for name in ("manifest.json", "weights.safetensors"):
+        assert (tmp_path / name).read_bytes() == (registry.SHIPPED / name).read_bytes()

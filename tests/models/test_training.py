@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models import manifest, weights
+from models.ablate import ablate
+from models.errors import RefusedModel
+from models.igan.config import IganConfig
+from models.igan.presumed import believable, class_numbers, near_coarse, quiet
+from models.recalibrate import recalibrate
+from models.train import train
+from tests.models import tiny
+
+
+def test_training_twice_gives_the_same_bytes_and_leaves_the_rows_alone() -> None:
+    rows, first = tiny.rows(), tiny.model()
+    second = train(rows, tiny.FEATURES, tiny.CONFIG, first.document["data"], "test")
+    assert np.array_equal(rows.matrix, tiny.rows().matrix)
+    assert manifest.canonical(first.document) == manifest.canonical(second.document)
+    assert weights.encode(first.weights) == weights.encode(second.weights)
+
+
+def test_another_seed_and_synthetic_rows_give_another_model() -> None:
+    made = train(tiny.rows(), tiny.FEATURES, replace(tiny.CONFIG, seed=1, augmentation="gan"))
+    assert made.id != tiny.model().id
+    assert made.document["config"]["augmentation"] == "gan"
+
+
+def test_the_manifest_says_what_the_model_was_made_of() -> None:
+    document = tiny.model().document
+    assert manifest.parse(manifest.canonical(document), "tiny")["id"] == tiny.model().id
+    assert document["data"] == [{"name": "tiny", "sha256": "0" * 64}]
+    assert IganConfig.from_document(document["config"]) == tiny.CONFIG
+    assert set(document["calibration"]) == {"*", "plant", "plant/a", "plant/b"}
+    assert len(document["baseline"]["q50"]) == len(document["features"]) == 6
+    assert document["metrics"]["left_out"]["chosen"] in document["metrics"]["left_out"]["merit"]
+
+
+@pytest.mark.parametrize("kept", ["normal", "mitm"])
+def test_too_little_to_learn_from_is_refused(kept: str) -> None:
+    rows = tiny.rows()
+    with pytest.raises(RefusedModel, match="training rows"):
+        train(rows.take(rows.label == kept), tiny.FEATURES, tiny.CONFIG)
+
+
+def test_labels_by_the_clock_are_not_taken_at_their_word() -> None:
+    rows = tiny.rows()
+    label = rows.label.copy()
+    during = (rows.end_ts_us > rows.end_ts_us[600]) & (rows.end_ts_us < rows.end_ts_us[700])
+    label[during & (label == "normal")] = "misconf"  # ordinary traffic that went on meanwhile
+    rows = replace(rows, label=label)
+    y = class_numbers(rows, tiny.CONFIG)
+    believed = believable(rows, y, tuple(f.log for f in tiny.FEATURES.features), tiny.CONFIG)
+    ordinary = during & (rows.label == "misconf") & (np.abs(rows.matrix.mean(axis=1)) < 1)
+    assert ordinary.sum() > 30
+    assert believed[ordinary].mean() < 0.1
+    assert believed[np.isin(rows.label, ["mitm", "portscan"])].all()
+    assert not (quiet(rows, y, tiny.CONFIG) & near_coarse(rows, tiny.CONFIG)).any()
+
+
+def test_another_site_gets_a_calibration_of_its_own() -> None:
+    model, quiet_rows = tiny.model(), tiny.rows(seed=9)
+    quiet_rows = quiet_rows.take(quiet_rows.label == "normal")
+    made = recalibrate(model, "north/1", quiet_rows.matrix, quiet_rows.end_ts_us, 0.02, {"name": "quiet.csv"})
+    assert made.document["parent"] == model.id and made.id != model.id
+    entry = made.document["calibration"]["north/1"]
+    assert entry["n"] == len(quiet_rows) and entry["alert_level"] == 0.02
+    assert entry["quiet"] == {"name": "quiet.csv"}
+    for name, value in model.weights.items():
+        assert np.array_equal(made.weights[name], value)
+    assert manifest.parse(manifest.canonical(made.document), "made")["id"] == made.id
+
+
+@pytest.mark.parametrize("origin", ["", "*", "../up", "a/b/c", "a b"])
+def test_a_site_needs_a_name(origin: str) -> None:
+    rows = tiny.rows()
+    with pytest.raises(RefusedModel, match="origin"):
+        recalibrate(tiny.model(), origin, rows.matrix, rows.end_ts_us)
+
+
+def test_a_short_quiet_stretch_is_refused() -> None:
+    rows = tiny.rows(count=100)
+    with pytest.raises(RefusedModel, match="quiet stretch"):
+        recalibrate(tiny.model(), "north", rows.matrix, rows.end_ts_us)
+
+
+def test_augmentations_are_compared_on_the_same_encoders() -> None:
+    report = ablate(tiny.rows(), tiny.FEATURES, tiny.CONFIG, [1])
+    assert set(report["runs"]) == {"none", "smote", "gan"} == set(report["mean_macro_f1"])
+    assert report["ships"] in report["runs"]
+
+
+def test_a_configuration_survives_json_and_nothing_else_does() -> None:
+    document = tiny.CONFIG.document()
+    assert IganConfig.from_document(document) == tiny.CONFIG
+    for change in ({"epochs": "8"}, {"classes": "normal"}, {"hidden": [1.5, 2]}, {"unheard_of": 1}):
+        with pytest.raises(ValueError, match="config"):
+            IganConfig.from_document({**document, **change})
