@@ -1,0 +1,60 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from loadtest.plants.westermo import traffic
+from models import registry
+from pipeline.cli.model import app
+from pipeline.errors import RefusedState, Usage
+from tests.models import tiny
+
+
+def run(*words: str) -> dict[str, Any]:
+    result = CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return document
+
+
+def test_list_show_verify_export(tmp_path: Path) -> None:
+    registry.save(tiny.model(), tmp_path / "models")
+    folder = str(tmp_path / "models")
+    listed = run("list", "--registry", folder)["models"]
+    assert [entry["model"] for entry in listed] == [registry.load().id, tiny.model().id]
+    assert run("show", "--model", tiny.model().id, "--registry", folder)["feature_set"] == "tiny-1"
+    assert run("verify", "--registry", folder)["model"] == registry.load().id
+    out = tmp_path / "out"
+    exported = run("export", "--model", tiny.model().id, "--registry", folder, "--out", str(out))
+    assert exported["sha256"] == tiny.model().sha256 == registry.load(out).sha256
+
+
+def test_a_quiet_stretch_makes_a_version_for_its_site(tmp_path: Path) -> None:
+    stretch = tmp_path / "quiet.csv"
+    lines = []
+    header = ""
+    for row in traffic.rows("left"):
+        header = header or ",".join(row)
+        if row["NST_M_Label"] == "Normal" and traffic.epoch_us(row["end"]) < traffic.FIRST_FLOW_US + 900_000_000:
+            lines.append(",".join(row.values()))
+    stretch.write_text("\n".join([header, *lines]) + "\n")
+    out = tmp_path / "north"
+    made = run("calibrate", "--quiet", str(stretch), "--site", "north", "--sensor", "1", "--out", str(out))
+    assert made["parent"] == registry.load().id
+    assert made["n"] == len(lines) and made["smallest_p_value"] == pytest.approx(1 / (len(lines) + 1))
+    model = registry.load(out)
+    assert model.origin_of("north/1") == "north/1"
+    assert model.document["calibration"]["north/1"]["quiet"]["name"] == "quiet.csv"
+
+
+def test_wrong_use_says_what_is_right(tmp_path: Path) -> None:
+    for words, error, message in (
+        (["train", "--augmentation", "magic"], Usage, "none, smote, gan"),
+        (["evaluate", "--train-on", "left"], Usage, "go together"),
+        (["evaluate", "--sensor", "attic"], Usage, "bottom, left"),
+        (["show", "--model", str(tmp_path)], RefusedState, "manifest.json"),
+    ):
+        with pytest.raises(error, match=message):
+            CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False)
