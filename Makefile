@@ -45,7 +45,7 @@ types: $(STAMP) ## mypy --strict
 	@$(BIN)/mypy
 
 test-unit: $(STAMP) ## Tests that need neither Kafka nor a GPU
-	@$(PYTEST) --ignore=tests/integration --ignore=tests/crash --ignore=tests/bench \
+	@$(PYTEST) -n 2 --ignore=tests/integration --ignore=tests/crash --ignore=tests/bench \
 		-m 'not ($(NEEDS_BROKER) or bench or gpu)' $(ARGS)
 
 test-integration: $(STAMP) ## Tests against a real Kafka, kills included

@@ -10,11 +10,11 @@ from hypothesis import settings
 
 from pipeline.broker import local
 
-if "CI" not in os.environ:
-    # In CI Hypothesis takes its own profile, whose examples are the same in every run. Elsewhere they differ.
-    # Either way a busy machine is no failure.
-    settings.register_profile("forebay", deadline=None)
-    settings.load_profile("forebay")
+# A busy machine is no failure, so there are no deadlines. In CI the examples are the same in every run; elsewhere they
+# differ. `pytest --hypothesis-profile thorough` looks harder.
+settings.register_profile("forebay", deadline=None, max_examples=25, derandomize="CI" in os.environ)
+settings.register_profile("thorough", deadline=None, max_examples=500)
+settings.load_profile("forebay")
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,7 @@ def message(rows: list[tuple[int, str, str, str]], number: int) -> pa.RecordBatc
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(messages=st.lists(ROWS, max_size=6), saved=st.sets(st.integers(0, 5)))
 def test_a_restored_state_goes_on_byte_for_byte(

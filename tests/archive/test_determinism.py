@@ -47,6 +47,7 @@ def dying(at: dict[str, int]) -> Callable[[str], None]:
     return step
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(0, 40), max_size=12))
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_cuts_turns_and_commits_do_not_show(seed: int, cuts: list[int]) -> None:
@@ -68,6 +69,7 @@ def read_positions(path: Path) -> list[tuple[int, int]]:
     return found
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32), deaths=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 6)), max_size=8))
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_writer_that_dies_anywhere_leaves_the_same_archive(seed: int, deaths: list[tuple[str, int]]) -> None:

@@ -64,6 +64,7 @@ def test_a_writer_replaced_between_two_steps_cannot_add_a_manifest(tmp_path: Pat
     assert (proof["problems"], proof["strays"]) == ([], [])
 
 
+@pytest.mark.slow
 def test_a_file_that_two_writers_write_is_the_same_file(tmp_path: Path) -> None:
     """A zombie's file that lies there already, with the same content, is taken; with other content it is refused."""
     whole = topics()
@@ -84,6 +85,7 @@ def test_a_file_that_two_writers_write_is_the_same_file(tmp_path: Path) -> None:
             assert compare(tmp_path / "a", folder)["ok"]
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_replaced_while_it_cleans_up_deletes_nothing_of_its_successor(tmp_path: Path) -> None:
     whole = topics()
     feed(owner(tmp_path / "undisturbed"), whole, Random(1))
@@ -116,6 +118,7 @@ def test_many_writers_starting_at_once_each_get_a_number(tmp_path: Path) -> None
     assert [one.number for one in manifest.read_chain(tmp_path, 0).manifests] == list(range(20))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="file size limits as Linux has them")
 @pytest.mark.parametrize("largest", [1_000, 12_000])
 def test_no_room_is_said_clearly_and_nothing_is_lost(tmp_path: Path, largest: int) -> None:
@@ -196,6 +199,7 @@ def test_a_lost_file_shows_as_missing_records(tmp_path: Path) -> None:
     assert proof["strays"]
 
 
+@pytest.mark.slow
 def test_a_difference_between_archives_is_named(tmp_path: Path) -> None:
     log = random_log(Random(1), 40, SENSORS)
     feed(owner(tmp_path / "a"), wire(log, []), Random(1))

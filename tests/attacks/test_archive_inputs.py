@@ -83,6 +83,7 @@ def test_names_do_not_steer_a_terminal(tmp_path: Path) -> None:
     assert orjson.loads(shown.stdout)["rows"] == [["\x1b[31m[red]", "s\u202e"]]
 
 
+@pytest.mark.slow
 def test_a_jumping_clock_makes_no_file_a_late_row(tmp_path: Path) -> None:
     """Late rows of a thousand different hours: one file, not a thousand."""
     random = Random(2)

@@ -61,6 +61,7 @@ def make(labels: Labels, table: pa.Table, current: Model, folder: Path, **gates:
     return candidate.make(labelled, labels, base(), FEATURES, current, folder, Gates(**gates))
 
 
+@pytest.mark.slow
 def test_a_candidate_is_trained_kept_and_compared_and_is_the_same_every_time(
     current: Model, table: pa.Table, tmp_path: Path
 ) -> None:
