@@ -213,7 +213,7 @@ def _say_labels(labelled: dict[str, Any], available: int, json: bool) -> None:
     kinds = ", ".join(f"{count:,} {name}" for name, count in labelled["labels"].items())
     say(f"{available:,} samples, {labelled['rows']:,} of them labelled: {kinds}", quiet=json)
     for name, count in labelled["by"].items():
-        people.print(f"  {count:,} by {name}", markup=False) if not json else None
+        say(f"  {count:,} by {_plain(name)}", quiet=json)
     for name in ("conflicting", "overruled", "unusable"):
         if labelled[name]:
             say(f"  {labelled[name]:,} {name}", quiet=json)
@@ -227,4 +227,11 @@ def _say_comparison(comparison: "Comparison", json: bool) -> None:
             recall = ", ".join(f"{kind} {share:.3f}" for kind, share in known.recall.items())
             say(f"{name:<10} known attacks found: {recall}; false rate {known.false_rate:.5f}", quiet=json)
     for reason in comparison.against:
-        say(f"[yellow]against it:[/] {reason}", quiet=json)
+        say(f"[yellow]against it:[/] {_plain(reason)}", quiet=json)
+
+
+def _plain(text: str) -> str:
+    """Text from outside (a verdict's author, a site's name) as text: no markup, no control characters."""
+    from rich.markup import escape
+
+    return escape("".join(character if character.isprintable() else "?" for character in text))

@@ -15,7 +15,7 @@ import orjson
 import pyarrow.compute as pc
 from confluent_kafka import TopicPartition
 
-from pipeline.errors import Failed
+from pipeline.errors import Failed, Usage
 from pipeline.kafka import clients
 from pipeline.kafka.tail import EOF_EVENTS, Follower, ends, read_to
 from pipeline.settings import Settings
@@ -23,6 +23,8 @@ from pipeline.wire import batches
 
 ATTEMPTS = 5
 MARGIN_US = 5_000_000
+# Promotions are ordered: one that holds from a far day would keep all others out until then.
+MOST_AHEAD_US = 30 * 86_400_000_000
 # Offsets looked at for the last message of a partition: the last ones of a transactional topic are control records.
 TAIL_OFFSETS = (20, 200, 2_000)
 
@@ -116,6 +118,8 @@ def holding(records: Iterable[Mapping[str, Any]], partitions: int) -> str:
     for record in records:
         kind, name = record.get("kind"), str(record.get("promotion"))
         if kind == "promotion":
+            if type(record.get("effective_from_us")) is not int or "model" not in record:
+                continue
             proposed.setdefault(name, record)
             accepted.setdefault(name, set())
         elif kind == "refusal":
@@ -123,7 +127,7 @@ def holding(records: Iterable[Mapping[str, Any]], partitions: int) -> str:
         elif kind == "acceptance" and name in accepted and isinstance(record.get("partition"), int):
             accepted[name].add(record["partition"])
             if accepted[name] >= set(range(partitions)):
-                held.append((int(proposed[name]["effective_from_us"]), str(proposed[name]["model"])))
+                held.append((proposed[name]["effective_from_us"], str(proposed[name]["model"])))
                 accepted.pop(name)
     return max(held)[1] if held else ""
 
@@ -137,12 +141,20 @@ def promote(
 ) -> dict[str, Any]:
     """Issue the promotion, again with a later time while it is refused as too late; the decision's document.
 
-    Raises Failed where it is refused for another reason, or refused `ATTEMPTS` times, or refused at the very time that
+    Raises Usage where a time is asked for that is more than 30 days ahead of everything scored and of the clock, Failed
+    where it is refused for another reason, or refused `ATTEMPTS` times, or refused at the very time that
     was asked for. A promotion that not every partition votes on within `timeout_s` stays in the log and is decided as
     soon as score gets to it: the document says `undecided`.
     """
     partitions = partition_count(settings)
-    from_us = effective_from_us if effective_from_us is not None else watermark_us(settings, partitions) + margin_us
+    reached_us = watermark_us(settings, partitions)
+    latest_us = max(reached_us, time.time_ns() // 1_000) + MOST_AHEAD_US
+    from_us = effective_from_us if effective_from_us is not None else reached_us + margin_us
+    if not 0 <= from_us <= latest_us:
+        raise Usage(
+            f"promotion from {from_us} us: expected 0 to {latest_us}, at most 30 days ahead; no other promotion could "
+            "hold before that one"
+        )
     with Votes(settings) as votes:
         for attempt in range(1, ATTEMPTS + 1):
             name = uuid.uuid4().hex
@@ -197,9 +209,9 @@ def await_decision(votes: Votes, name: str, partitions: int, timeout_s: float) -
     while True:
         own = [record for record in votes.records() if record.get("promotion") == name]
         for vote in own:
-            if vote["kind"] == "refusal":
+            if vote.get("kind") == "refusal":
                 return {"decision": "refused", "reason": vote["reason"], "watermark_us": vote["watermark_us"]}
-        accepted = {vote["partition"] for vote in own if vote["kind"] == "acceptance"}
+        accepted = {vote["partition"] for vote in own if vote.get("kind") == "acceptance"}
         missing = sorted(set(range(partitions)) - accepted)
         if not missing:
             return {"decision": "accepted"}

@@ -47,13 +47,16 @@ class Promotion:
     def of(cls, record: Record) -> "Promotion":
         """From a record of kind promotion; BadData where a field is missing or of the wrong kind."""
         try:
-            return cls(
+            made = cls(
                 str(record["promotion"]),
                 str(record["model"]),
                 str(record["sha256"]),
                 str(record["uri"]),
                 int(record["effective_from_us"]),
             )
+            if not -(2**63) <= made.effective_from_us < 2**63:
+                raise ValueError(f"effective_from_us {made.effective_from_us} is no int64")
+            return made
         except (KeyError, TypeError, ValueError) as error:
             raise BadData(
                 f"promotion {dict(record)}: got {error!r}, expected the fields of a promotion record"

@@ -19,6 +19,7 @@ from confluent_kafka import TopicPartition
 
 from models import registry, train
 from models.model import Model
+from pipeline.errors import Usage
 from pipeline.kafka import clients
 from pipeline.retrain import promotion
 from pipeline.score.group import read, score_group
@@ -173,6 +174,9 @@ def test_late_ones_are_issued_again_and_a_killed_score_decides_the_same(
         code, _, text = forebay(settings, "model", "promote", after.id, "--at-us", str(START_US), "--json")
         assert code == 1
         assert f"too late: it holds from {START_US}" in text
+
+        with pytest.raises(Usage, match="no other promotion could hold before that one"):
+            promotion.promote(settings, target(after), 2**63)
 
         process.send_signal(signal.SIGSTOP)
         undecided = promotion.promote(settings, target(after), None, margin_us=5 * SECOND, timeout_s=1)

@@ -30,6 +30,12 @@ def test_it_holds_once_all_have_accepted_and_is_void_at_the_first_refusal() -> N
     assert holding([*records, vote("acceptance", "b", 0), vote("acceptance", "b", 1)], 2) == "model of a"
 
 
+def test_malformed_promotions_are_ignored() -> None:
+    bad = {"kind": "promotion", "promotion": "x", "model": "m", "effective_from_us": "soon"}
+    votes = [vote("acceptance", "x", 0), vote("acceptance", "x", 1), {"kind": "acceptance", "promotion": "a"}]
+    assert holding([bad, {"kind": "promotion", "promotion": "y"}, *votes, promotion("a", 5), {}], 2) == ""
+
+
 names = st.sampled_from("abc")
 records = st.lists(
     st.builds(vote, st.sampled_from(["acceptance", "refusal"]), names, st.integers(0, 1)), max_size=12

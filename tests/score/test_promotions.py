@@ -94,7 +94,12 @@ def test_one_partition_cannot_vote_for_two() -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [{"kind": "promotion"}, {**promotion("a", 1), "effective_from_us": "soon"}, {**promotion("a", 1), "uri": None}],
+    [
+        {"kind": "promotion"},
+        {**promotion("a", 1), "effective_from_us": "soon"},
+        {**promotion("a", 1), "effective_from_us": 2**63},
+        {**promotion("a", 1), "uri": None},
+    ],
 )
 def test_a_malformed_promotion_changes_nothing(record: dict[str, Any]) -> None:
     made = Ledger(2)
