@@ -7,7 +7,7 @@ From then on no earlier writer can add one, so what it left behind (files no man
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ class Manifest:
 
     def encode(self) -> bytes:
         """The manifest's bytes; its hash is theirs."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
+        return orjson.dumps(self, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class PartitionArchive:
         self.progress = self._last.progress
         try:
             stored = [
-                (entry.segment, rows) for entry in self._last.open for rows in segments.read(archive, entry, True)
+                (entry.segment, *part) for entry in self._last.open for part in segments.read(archive, entry, True)
             ]
         except FileNotFoundError as error:
             self._check_owner()

@@ -141,7 +141,7 @@ class _Hashing(io.RawIOBase):
         super().close()
 
 
-def read(archive: Path, entry: OpenRows, check: bool) -> Iterator[pa.RecordBatch]:
+def read(archive: Path, entry: OpenRows, check: bool) -> Iterator[tuple[StreamKey, pa.RecordBatch]]:
     """The open rows of a segment's file, a stream at a time, as views of the mapped file.
 
     With `check` the file's hash is compared first.
@@ -158,4 +158,4 @@ def read(archive: Path, entry: OpenRows, check: bool) -> Iterator[pa.RecordBatch
     reader = pa.ipc.open_file(pa.memory_map(str(path)))
     live = {(table, site, sensor) for table, site, sensor, _rows in entry.rows}
     for number in range(reader.num_record_batches):
-        yield from (rows for key, rows in by_stream(reader.get_batch(number)) if key in live)
+        yield from (part for part in by_stream(reader.get_batch(number)) if part[0] in live)

@@ -74,8 +74,11 @@ class Streams:
     def add(self, rows: pa.RecordBatch, segment: int | None = None) -> list[OpenFile]:
         """Take rows (`scored` or `reject` schema, several sensors) in; gives back the files they closed."""
         closed: list[OpenFile] = []
-        for key, part in by_stream(rows):
-            closed += self._append(key, part, segment)
+        rows, runs = runs_of(rows)
+        hours = _hours(rows)
+        size = np.concatenate(([0], np.cumsum(string_bytes(rows)))) if runs else hours
+        for key, start, stop in runs:
+            closed += self._append(key, rows, hours, size, start, stop, segment)
         return closed
 
     def pass_watermark(self, site: str, sensor: str, watermark_us: int) -> list[OpenFile]:
@@ -89,33 +92,33 @@ class Streams:
         keys = [StreamKey(table, site, sensor) for table in TABLES]
         return [self.open.pop(key) for key in keys if key in self.open]
 
-    def restore(self, stored: Iterable[tuple[int, pa.RecordBatch]]) -> None:
-        """Put rows back that were open when a manifest was written: (segment, rows) each; nothing closes by it."""
-        for segment, rows in stored:
-            for key, part in by_stream(rows):
-                file = self.open.get(key)
-                if file is None:
-                    file = self.open[key] = OpenFile(key, int(_hours(key.table, part.slice(0, 1))[0]), part.schema)
-                file.pieces.append(Piece(part, segment))
-                file.rows += len(part)
-                file.bytes += int(string_bytes(part).sum())
+    def restore(self, stored: Iterable[tuple[int, StreamKey, pa.RecordBatch]]) -> None:
+        """Put rows back that were open when a manifest was written: (segment, stream, rows); nothing closes by it."""
+        for segment, key, rows in stored:
+            file = self.open.get(key)
+            if file is None:
+                file = self.open[key] = OpenFile(key, int(_hours(rows.slice(0, 1))[0]), rows.schema)
+            file.pieces.append(Piece(rows, segment))
+            file.rows += len(rows)
+            file.bytes += int(string_bytes(rows).sum())
         for key, file in self.open.items():
             if key.table == REJECTS:
                 file.hour = _hour_of_first(file)
 
-    def move(self, segments: Container[int | None], into: int, stored: Iterable[pa.RecordBatch]) -> None:
+    def move(
+        self, segments: Container[int | None], into: int, stored: Iterable[tuple[StreamKey, pa.RecordBatch]]
+    ) -> None:
         """The rows of these segments (None: those in memory) have been stored in segment `into`: hold those instead."""
         for file in self.open.values():
             file.pieces = [piece for piece in file.pieces if piece.segment not in segments]
-        for rows in stored:
-            for key, part in by_stream(rows):
-                self.open[key].pieces.append(Piece(part, into))
+        for key, rows in stored:
+            self.open[key].pieces.append(Piece(rows, into))
 
-    def _append(self, key: StreamKey, rows: pa.RecordBatch, segment: int | None) -> Iterator[OpenFile]:
-        hours = _hours(key.table, rows)
-        size = np.concatenate(([0], np.cumsum(string_bytes(rows))))
-        start = 0
-        while start < len(rows):
+    def _append(
+        self, key: StreamKey, rows: pa.RecordBatch, hours: Ints, size: Ints, start: int, end: int, segment: int | None
+    ) -> Iterator[OpenFile]:
+        """Put rows start..end, which are the stream's, into its files; `size` counts the bytes before each row."""
+        while start < end:
             file = self.open.get(key)
             if file is not None and file.schema is not rows.schema and not file.schema.equals(rows.schema, True):
                 yield self.open.pop(key)
@@ -123,25 +126,24 @@ class Streams:
             if file is None:
                 file = self.open[key] = OpenFile(key, int(hours[start]), rows.schema)
             file.schema = rows.schema  # the same object next time: compared at once
-            other_hour = _first_of_next_file(hours, start, file.hour, key.table)
-            room = int(np.searchsorted(size, size[start] + self.limits.bytes - file.bytes, "left"))
-            stop = max(start, min(other_hour, start + self.limits.rows - file.rows, room, len(rows)))
+            other_hour = _first_of_next_file(hours, start, end, file.hour, key.table)
+            full = int(np.searchsorted(size, size[start] + self.limits.bytes - file.bytes, "left"))
+            stop = max(start, min(other_hour, start + self.limits.rows - file.rows, full))
             if stop > start:
                 file.pieces.append(Piece(rows.slice(start, stop - start), segment))
                 file.rows += stop - start
                 file.bytes += int(size[stop] - size[start])
-            if stop == other_hour < len(rows) or file.rows >= self.limits.rows or file.bytes >= self.limits.bytes:
+                start = stop
+            if start == other_hour < end or file.rows >= self.limits.rows or file.bytes >= self.limits.bytes:
                 yield self.open.pop(key)
-            start = stop
 
 
-def _hours(table: str, rows: pa.RecordBatch) -> Ints:
+def _hours(rows: pa.RecordBatch) -> Ints:
     """The hour that decides which file a row is in, hours since epoch, of each row."""
-    if table == REJECTS:
+    if "late_by_us" not in rows.schema.names:
         return _numpy(rows, "ingest_ts_us") // HOUR_US
-    if table == LATE:
-        return (_numpy(rows, "end_ts_us") + _numpy(rows, "late_by_us")) // HOUR_US
-    return _numpy(rows, "end_ts_us") // HOUR_US
+    # A flow on time is 0 late: of those this is the hour of event time, of late ones that of the watermark they met.
+    return (_numpy(rows, "end_ts_us") + _numpy(rows, "late_by_us")) // HOUR_US
 
 
 def _hour_of_first(file: OpenFile) -> int:
@@ -150,26 +152,29 @@ def _hour_of_first(file: OpenFile) -> int:
     for rows, _segment in file.pieces:
         offsets, indexes = _numpy(rows, "raw_offset"), _numpy(rows, "raw_index")
         row = int(np.lexsort((indexes, offsets))[0])
-        lowest.append((int(offsets[row]), int(indexes[row]), int(_hours(file.key.table, rows)[row])))
+        lowest.append((int(offsets[row]), int(indexes[row]), int(_hours(rows)[row])))
     return min(lowest)[2]
 
 
-def _first_of_next_file(hours: Ints, start: int, hour: int, table: str, step: int = 1024) -> int:
-    """Index of the first row from `start` on that a file of this hour does not take."""
-    while start < len(hours):
-        window = hours[start : start + step]
+def _first_of_next_file(hours: Ints, start: int, end: int, hour: int, table: str, step: int = 1024) -> int:
+    """Index of the first row from `start` on that a file of this hour does not take, `end` where it takes all."""
+    while start < end:
+        window = hours[start : min(start + step, end)]
         # A raw timestamp may jump back and forth; only a later hour counts, or two clocks would close a file a row.
         outside = np.flatnonzero(window > hour if table == REJECTS else window != hour)
         if len(outside):
             return start + int(outside[0])
         start += step
-    return len(hours)
+    return end
 
 
-def by_stream(rows: pa.RecordBatch) -> Iterator[tuple[StreamKey, pa.RecordBatch]]:
-    """The rows of each stream in a batch, in the order they have there; zero-copy where they lie together."""
+def runs_of(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, list[tuple[StreamKey, int, int]]]:
+    """The rows with those of each stream together, in the order they had, and where each stream's begin and end.
+
+    Zero-copy where they lay together already, as featurize leaves them.
+    """
     if not len(rows):
-        return
+        return rows, []
     site = rows.column("site").dictionary_encode()
     sensor = rows.column("sensor").dictionary_encode()
     late = _numpy(rows, "late_by_us") > 0 if "late_by_us" in rows.schema.names else None
@@ -182,14 +187,20 @@ def by_stream(rows: pa.RecordBatch) -> Iterator[tuple[StreamKey, pa.RecordBatch]
         order = np.argsort(codes, kind="stable")
         rows, codes = rows.take(pa.array(order)), codes[order]
         starts = np.concatenate(([0], np.flatnonzero(np.diff(codes)) + 1))
-    stops = np.append(starts[1:], len(rows))
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        code = int(codes[start])
-        pair, is_late = divmod(code, 2)
-        which_site, which_sensor = divmod(pair, len(sensor.dictionary))
+    sites, sensors = site.dictionary.to_pylist(), sensor.dictionary.to_pylist()
+    runs = []
+    for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
+        pair, is_late = divmod(int(codes[start]), 2)
+        which_site, which_sensor = divmod(pair, len(sensors))
         table = REJECTS if late is None else LATE if is_late else FLOWS
-        key = StreamKey(table, site.dictionary[which_site].as_py(), sensor.dictionary[which_sensor].as_py())
-        yield key, rows.slice(start, stop - start)
+        runs.append((StreamKey(table, sites[which_site], sensors[which_sensor]), start, stop))
+    return rows, runs
+
+
+def by_stream(rows: pa.RecordBatch) -> Iterator[tuple[StreamKey, pa.RecordBatch]]:
+    """The rows of each stream in a batch, in the order they have there."""
+    rows, runs = runs_of(rows)
+    return ((key, rows.slice(start, stop - start)) for key, start, stop in runs)
 
 
 def string_bytes(rows: pa.RecordBatch) -> Ints:

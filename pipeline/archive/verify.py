@@ -20,7 +20,6 @@ from pipeline.archive.manifest import ClosedFile, OpenRows
 from pipeline.archive.paths import Position
 from pipeline.archive.positions import Held, Positions, Source
 from pipeline.archive.snapshot import COLUMN, PartitionSnapshot
-from pipeline.archive.streams import by_stream
 from pipeline.archive.tally import Tally, check_against_raw, check_alone
 from pipeline.errors import RefusedState
 from pipeline.settings import Settings
@@ -122,13 +121,12 @@ def _closed(archive: Path, entry: ClosedFile, tally: Tally) -> Source | None:
 def _open(archive: Path, stored: OpenRows, tally: Tally, writer_at_work: bool) -> Source | None:
     """The rows of files still open: in flight, but not lost."""
     try:
-        batches = list(segments.read(archive, stored, True))
+        parts = list(segments.read(archive, stored, True))
     except (RefusedState, pa.ArrowException, OSError) as error:
         if writer_at_work and isinstance(error, FileNotFoundError):
             raise
         tally.problem(f"{stored.path}: open rows cannot be read ({error})")
         return None
-    parts = [(key, rows) for batch in batches for key, rows in by_stream(batch)]
     if not parts:
         return None
     held = [_held(rows, tally.number((key.site, key.sensor))) for key, rows in parts]
