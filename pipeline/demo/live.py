@@ -57,7 +57,7 @@ class View:
         """An incident that has just opened."""
         line = Text.assemble(
             (f"{event_minutes:5.1f} min  ", "dim"),
-            (f"{severity:<9}", SEVERITY_STYLE.get(severity, "")),
+            (f"{severity:<14}", SEVERITY_STYLE.get(severity, "")),
             (f"{sensor:<7} ", "bold"),
             title,
             (f"  {', '.join(techniques)}" if techniques else "", "dim"),

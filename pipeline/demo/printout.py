@@ -23,7 +23,8 @@ def show(console: Console, document: dict[str, Any], found: list[Finding], incid
 
     events = Table(title="\nThe plant's own event log, after the cut", title_justify="left", box=None)
     for name, justify in (("minute", "right"), ("event", "left"), ("", "left"), ("after", "right"), ("what", "left")):
-        events.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+        # Only the last one gives way where the terminal is narrow.
+        events.add_column(name, justify=justify, no_wrap=name != "what")  # type: ignore[arg-type]
     for one in found:
         verdict = (
             "[green]found[/]"
@@ -33,7 +34,11 @@ def show(console: Console, document: dict[str, Any], found: list[Finding], incid
         delay = "" if one.delay_s is None else f"{one.delay_s:.1f} s"
         minute = (one.event.start_us - traffic.CUT_US) / 60e6
         events.add_row(
-            f"{minute:.1f}", one.event.name.removeprefix("BAD-"), verdict, delay, escape(one.event.text[:60])
+            f"{minute:.1f}",
+            one.event.name.removeprefix("BAD-"),
+            verdict,
+            delay,
+            escape(one.event.text[: max(20, console.width - 50)]),
         )
     console.print(events)
 
