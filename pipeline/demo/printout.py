@@ -33,13 +33,8 @@ def show(console: Console, document: dict[str, Any], found: list[Finding], incid
         )
         delay = "" if one.delay_s is None else f"{one.delay_s:.1f} s"
         minute = (one.event.start_us - traffic.CUT_US) / 60e6
-        events.add_row(
-            f"{minute:.1f}",
-            one.event.name.removeprefix("BAD-"),
-            verdict,
-            delay,
-            escape(one.event.text[: max(20, console.width - 50)]),
-        )
+        name, what = one.event.name.removeprefix("BAD-"), one.event.text[: max(20, console.width - 50)]
+        events.add_row(f"{minute:.1f}", name, verdict, delay, escape(what))
     console.print(events)
 
     false = [incident for incident in incidents if incident.false]
