@@ -17,8 +17,12 @@ MEMORY = "2GB"
 
 
 def connect(archive: Path) -> duckdb.DuckDBPyConnection:
-    """A database with a view per table over the files that manifests list; it can read the archive and nothing else."""
-    files = [entry for found in snapshot.read(archive) for entry in found.files]
+    """A database with a view per table over the files that manifests list; it can read the archive and nothing else.
+
+    Files that are gone (old ones may be deleted to forget them) are left out; `verify` names them.
+    """
+    listed = (entry for found in snapshot.read(archive) for entry in found.files)
+    files = [entry for entry in listed if paths.within(archive, entry.path).exists()]
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": "false",

@@ -84,6 +84,13 @@ def test_several_feature_sets_in_one_view(tmp_path: Path) -> None:
     assert found["rows"] == [[True, "FLOAT[]"]]
 
 
+def test_deleted_files_are_left_out(tmp_path: Path) -> None:
+    feed(PartitionArchive(tmp_path, 0, Limits(9), "w"), wire(random_log(Random(4), 40, SENSORS), []), Random(1))
+    before = run(tmp_path, "SELECT count(*) FROM flows", 1)["rows"][0][0]
+    next(tmp_path.glob("flows/**/*.parquet")).unlink()
+    assert 0 < run(tmp_path, "SELECT count(*) FROM flows", 1)["rows"][0][0] < before
+
+
 def test_commands(archive: Path) -> None:
     cli = CliRunner()
     verified = cli.invoke(app, ["verify", "--archive", str(archive), "--no-kafka"])
