@@ -19,7 +19,7 @@ from confluent_kafka import TopicPartition
 
 from models import registry, train
 from models.model import Model
-from pipeline.errors import Usage
+from pipeline.errors import Failed, Usage
 from pipeline.kafka import clients
 from pipeline.retrain import promotion
 from pipeline.score.group import read, score_group
@@ -171,9 +171,8 @@ def test_late_ones_are_issued_again_and_a_killed_score_decides_the_same(
     sender.send(20)
     with worker(settings, ROOM) as process:
         list(rows(settings, 20))
-        code, _, text = forebay(settings, "model", "promote", after.id, "--at-us", str(START_US), "--json")
-        assert code == 1
-        assert f"too late: it holds from {START_US}" in text
+        with pytest.raises(Failed, match=f"was refused: too late: it holds from {START_US}"):
+            promotion.promote(settings, target(after), START_US)
 
         with pytest.raises(Usage, match="no other promotion could hold before that one"):
             promotion.promote(settings, target(after), 2**63)
@@ -193,8 +192,8 @@ def test_late_ones_are_issued_again_and_a_killed_score_decides_the_same(
         shelf = Shelf(after.id, settings.registry_uri, "cpu")
         sender.send(1, next(s for s in range(200) if all(last_unsampled(message(50, p, s), shelf) for p in PARTITIONS)))
         list(rows(settings, 51))
-        code, document, _ = forebay(settings, "model", "promote", before.id, "--margin", "0.000001", "--json")
-        assert (code, document["decision"], document["attempts"]) == (0, "accepted", 2)
+        code, document, text = forebay(settings, "model", "promote", before.id, "--margin", "0.000001", "--json")
+        assert (code, document["decision"], document["attempts"], text) == (0, "accepted", 2, "")
         assert document["effective_from_us"] > last_us(50)
     assert promotion.current(settings) == before.id
 
