@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import orjson
 import torch
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.errors import BadData, Failed
 from pipeline.kafka import clients
@@ -21,6 +21,12 @@ from pipeline.telemetry import Telemetry, configure, log, start
 from pipeline.telemetry.traceparent import HEADER as TRACEPARENT
 from pipeline.wire.batches import CONTENT_TYPE
 
+# While the broker is away the main thread waits inside a transaction. Were the session to end meanwhile, librdkafka
+# would send heartbeats without a member id and be fenced by itself, for good.
+CONSUMER = {"session.timeout.ms": 45_000}
+# send_offsets_to_transaction can wait for ever for a group coordinator that was away (librdkafka #5456, #5511); it
+# looks again whenever a connection changes its state, so let idle ones end.
+PRODUCER = {"connections.max.idle.ms": 10_000}
 IDLE_S = 0.1
 WAIT_FOR_DECISION_S = 0.05
 GAUGES_EVERY_S = 1.0
@@ -60,8 +66,8 @@ class Door:
         self._partitions = self._partition_count()
         self._models = Follower(settings, "score-models", settings.topics.models)
         self._ledger = Ledger(self._partitions)
-        self._producer = clients.transactional_producer(settings, "score")
-        self._consumer = clients.consumer(settings, "score")
+        self._producer = clients.transactional_producer(settings, "score", **PRODUCER)
+        self._consumer = clients.consumer(settings, "score", **CONSUMER)
 
     def _partition_count(self) -> int:
         found = clients.admin(self._settings).list_topics(self._topic, timeout=10).topics[self._topic]
@@ -303,5 +309,13 @@ def run(settings: Settings) -> None:
     try:
         Door(settings, telemetry).run(stop)
         log("score").info("stopped")
+    except KafkaException as error:
+        # A fenced producer or consumer is dead, and says so in one of these ways.
+        if "fenced" not in str(error) and error.args[0].code() != KafkaError._FATAL:
+            raise
+        raise Failed(
+            f"score: another worker took over as instance {settings.instance_id!r} ({error.args[0]}); what this one "
+            "had not committed the other one does; give every worker a FOREBAY_INSTANCE_ID of its own"
+        ) from error
     finally:
         telemetry.close()

@@ -1,5 +1,6 @@
 """Room 3 on a real broker: every features message scored exactly once, whatever happens to the worker."""
 
+import os
 import signal
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from confluent_kafka import Message, TopicPartition
 
 from models import registry
 from models.model import Model
+from pipeline.broker import local
 from pipeline.kafka import clients
 from pipeline.score.group import encoded, read, score_group
 from pipeline.score.promotions import Ledger
@@ -156,6 +158,57 @@ def test_what_a_zombie_emits_again_is_dropped(settings: Settings) -> None:
         found = received(settings, settings.topics.archive, {0: 14})
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+    assert values(found)[0] == undisturbed(settings, {0: messages})[1][0]
+
+
+def test_a_paused_worker_and_its_twin_fence_each_other_and_nothing_is_doubled(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """The broker lets one of two workers of the same name live, or neither; whoever is started next goes on."""
+    messages = [payload(seq, 0) for seq in range(60)]
+    log = tmp_path / "log"
+    send(settings, {0: messages[:20]})
+    with worker(settings, ROOM, log=log) as zombie:
+        received(settings, settings.topics.archive, {0: 20})
+        zombie.send_signal(signal.SIGSTOP)
+        send(settings, {0: messages[20:40]})
+        with worker(settings, ROOM):
+            received(settings, settings.topics.archive, {0: 40})
+            send(settings, {0: messages[40:]})
+            zombie.send_signal(signal.SIGCONT)
+            assert zombie.wait(60) == 1
+    assert "another worker took over" in log.read_text()
+    with worker(settings, ROOM):
+        found = received(settings, settings.topics.archive, {0: 60})
+    assert values(found)[0] == undisturbed(settings, {0: messages})[1][0]
+
+
+@pytest.mark.crash
+def test_a_broker_that_dies_and_comes_back_changes_nothing(tmp_path: Path) -> None:
+    registry.save(small_model(0), tmp_path / "models")
+    broker = local.start(tmp_path / "broker")
+    try:
+        settings = settings_for(
+            broker.bootstrap,
+            "t.",
+            tmp_path / "state",
+            registry_uri=tmp_path / "models",
+            model=small_model(0).id,
+            score_group_messages=4,
+        )
+        messages = [payload(seq, 0) for seq in range(60)]
+        send(settings, {0: messages[:20]})
+        with worker(settings, ROOM, log=tmp_path / "log") as process:
+            received(settings, settings.topics.archive, {0: 20})
+            send(settings, {0: messages[20:40]})
+            os.kill(broker.pid, signal.SIGKILL)
+            time.sleep(2)
+            local.start(tmp_path / "broker")
+            send(settings, {0: messages[40:]})
+            found = received(settings, settings.topics.archive, {0: 60})
+            assert process.poll() is None
+    finally:
+        local.stop(tmp_path / "broker", grace_s=10.0)
     assert values(found)[0] == undisturbed(settings, {0: messages})[1][0]
 
 
