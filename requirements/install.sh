@@ -50,7 +50,7 @@ told UV_HTTP_TIMEOUT "${PIP_DEFAULT_TIMEOUT:-}"
 with_uv() {
     local uv=$venv/bin/uv
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt &&
-        VIRTUAL_ENV=$venv "$uv" pip sync --quiet --require-hashes requirements/dev.txt &&
+        VIRTUAL_ENV=$venv "$uv" pip sync --quiet --require-hashes --compile-bytecode requirements/dev.txt &&
         VIRTUAL_ENV=$venv "$uv" pip install --quiet --no-deps --no-build-isolation -e .
 }
 

@@ -48,7 +48,9 @@ class Nouns(TyperGroup):
         return command
 
 
-app = typer.Typer(cls=Nouns, context_settings={"help_option_names": ["-h", "--help"]}, add_completion=False, no_args_is_help=True)
+app = typer.Typer(
+    cls=Nouns, context_settings={"help_option_names": ["-h", "--help"]}, add_completion=False, no_args_is_help=True
+)
 
 
 def _version(wanted: bool) -> None:

@@ -83,7 +83,9 @@ class Draft:
         """Set a numeric column; rows that are not `valid` are null."""
         kind = load("flow").field(target).arrow.type
         null = None if valid is None or valid.all() else ~valid
-        self.columns[target] = pa.array(values.astype(kind.to_pandas_dtype(), copy=False), kind, mask=null)
+        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is not `valid`
+            fitting = values.astype(kind.to_pandas_dtype(), copy=False)
+        self.columns[target] = pa.array(fitting, kind, mask=null)
 
     def _status(self, statuses: Statuses, target: str, source: str, malformed: str, out_of_range: str = "") -> Mask:
         if (statuses == MALFORMED).any():
