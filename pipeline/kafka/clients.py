@@ -70,6 +70,9 @@ def transactional_producer(settings: Settings, client: str, **overrides: Any) ->
             "transaction.timeout.ms": 60_000,
             # After a commit the next transaction meets CONCURRENT_TRANSACTIONS; librdkafka waits this long (100).
             "retry.backoff.ms": 1,
+            # send_offsets_to_transaction can wait for ever for a group coordinator that was away (librdkafka #5456,
+            # #5511); it looks again whenever a connection changes its state, so let idle ones end.
+            "connections.max.idle.ms": 10_000,
             **overrides,
         },
     )

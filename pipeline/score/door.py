@@ -24,9 +24,6 @@ from pipeline.wire.batches import CONTENT_TYPE
 # While the broker is away the main thread waits inside a transaction. Were the session to end meanwhile, librdkafka
 # would send heartbeats without a member id and be fenced by itself, for good.
 CONSUMER = {"session.timeout.ms": 45_000}
-# send_offsets_to_transaction can wait for ever for a group coordinator that was away (librdkafka #5456, #5511); it
-# looks again whenever a connection changes its state, so let idle ones end.
-PRODUCER = {"connections.max.idle.ms": 10_000}
 IDLE_S = 0.1
 WAIT_FOR_DECISION_S = 0.05
 GAUGES_EVERY_S = 1.0
@@ -66,7 +63,7 @@ class Door:
         self._partitions = self._partition_count()
         self._models = Follower(settings, "score-models", settings.topics.models)
         self._ledger = Ledger(self._partitions)
-        self._producer = clients.transactional_producer(settings, "score", **PRODUCER)
+        self._producer = clients.transactional_producer(settings, "score")
         self._consumer = clients.consumer(settings, "score", **CONSUMER)
 
     def _partition_count(self) -> int:
