@@ -129,6 +129,13 @@ def score(
         say(line(incident), quiet=json)
     flows = f"{done.rows.num_rows:,} flows, {done.suspects:,} suspects, {len(done.incidents)} incidents"
     say(flows + (f"; scores in {out}" if out else ""), quiet=json)
+    if done.uncalibrated and done.rows.num_rows:
+        say(
+            f"[yellow]The model has never seen site {decoded.site}:[/] its thresholds are another plant's, so expect "
+            "far too many suspects. Give it a quiet stretch and score with the model that makes:\n"
+            f"  forebay model calibrate --quiet QUIET-FILE --site {decoded.site} --sensor {decoded.sensor}",
+            quiet=json,
+        )
     emit(counts(decoded, done.late, done.suspects, len(done.incidents)))
 
 

@@ -25,6 +25,7 @@ class FlowFile:
     decoded: Decoded
     rows: pa.RecordBatch
     incidents: tuple[dict[str, Any], ...] = ()
+    uncalibrated: bool = False  # the model knows neither the sensor nor its site: thresholds are the pooled ones
 
     @property
     def on_time(self) -> pa.RecordBatch:
@@ -54,6 +55,7 @@ def featurize(decoded: Decoded, settings: Settings) -> FlowFile:
 
 def score(file: FlowFile, settings: Settings) -> FlowFile:
     """The same with scores, classes and p-values, and the incidents the suspects make."""
+    from models.model import POOLED
     from pipeline.alert.explain import read_baseline
     from pipeline.alert.incidents import incidents_of
     from pipeline.score.promotions import Ledger
@@ -64,7 +66,13 @@ def score(file: FlowFile, settings: Settings) -> FlowFile:
     shelf.first.model.expect_features(FEATURE_SET.name, FEATURE_SET.hash)
     [rows] = score_batches([file.rows], Ledger(1), shelf)
     baseline = read_baseline(shelf.first.manifest)
-    return replace(file, rows=rows, incidents=tuple(incidents_of([rows], baseline_of=lambda _model: baseline)))
+    origin = f"{file.decoded.site}/{file.decoded.sensor}"
+    return replace(
+        file,
+        rows=rows,
+        incidents=tuple(incidents_of([rows], baseline_of=lambda _model: baseline)),
+        uncalibrated=shelf.first.model.origin_of(origin) == POOLED,
+    )
 
 
 def write_parquet(rows: pa.RecordBatch, path: Path) -> None:

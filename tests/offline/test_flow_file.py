@@ -1,0 +1,78 @@
+"""A file through the rooms' functions, and the commands that do it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from loadtest.plants.westermo import traffic
+from pipeline.featurize.feature_set import FEATURE_SET
+
+KEYS = ["read", "accepted", "rejected", "late", "suspects", "incidents"]
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The left sensor's records of some minutes, with a line that is no record."""
+    path = tmp_path_factory.mktemp("plant") / "left.csv"
+    traffic.write_after_cut("left", path)
+    lines = path.read_text().splitlines()[:1201]
+    path.write_text("\n".join([*lines[:700], "not,a,flow", *lines[700:]]) + "\n")
+    return path
+
+
+def forebay(*arguments: str, stdin: str = "") -> tuple[int, list[str], str]:
+    """Exit code, stdout's lines, stderr."""
+    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+def test_features_has_a_row_per_accepted_record_in_the_files_order(plant: Path, tmp_path: Path) -> None:
+    out = tmp_path / "features.parquet"
+    code, stdout, _ = forebay("flow", "features", str(plant), "--out", str(out), "--site", "westermo")
+    counts = orjson.loads(stdout[-1])
+    assert code == 0
+    assert list(counts) == KEYS
+    assert (counts["read"], counts["accepted"], counts["rejected"], counts["late"]) == (1201, 1200, 1, 0)
+    table = pq.read_table(out)
+    assert table.column("source_record").to_pylist() == [n for n in range(1201) if n != 699]
+    assert set(FEATURE_SET.names) <= set(table.column_names)
+    assert not set(table.column_names) & {*traffic.LABEL_COLUMNS, "score"}
+
+
+def test_score_adds_what_the_model_says_and_names_incidents(plant: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.parquet"
+    code, stdout, stderr = forebay(
+        "flow", "score", str(plant), "--out", str(out), "--site", "westermo", "--sensor", "left"
+    )
+    counts = orjson.loads(stdout[-1])
+    assert code == 0
+    assert len(stdout) == 1
+    table = pq.read_table(out)
+    assert table.num_rows == counts["accepted"] == 1200
+    assert sum(table.column("suspect").to_pylist()) == counts["suspects"] > 0
+    assert counts["incidents"] > 0
+    assert "SSH" in stderr
+    assert "never seen" not in stderr
+    assert {"score", "class", "novelty", "p_value", "suspect"} <= set(table.column_names)
+
+
+def test_a_site_the_model_does_not_know_is_said(plant: Path) -> None:
+    _, stdout, stderr = forebay("flow", "score", str(plant), "--site", "elsewhere")
+    assert "has never seen site elsewhere" in " ".join(stderr.split())
+    assert "model calibrate --quiet" in stderr
+    assert orjson.loads(stdout[-1])["read"] == 1201
+
+
+@pytest.mark.parametrize("verb", ["check", "score"])
+def test_an_empty_file_is_fine_and_noise_is_not(verb: str) -> None:
+    code, stdout, stderr = forebay("flow", verb, "-", "--json")
+    assert (code, stderr) == (0, "")
+    assert orjson.loads(stdout[-1]) == dict.fromkeys(KEYS, 0)
+    code, stdout, stderr = forebay("flow", verb, "-", stdin="hello\nworld\n")
+    assert (code, stdout) == (64, [])
+    assert "zeek-conn+json" in stderr
