@@ -52,7 +52,8 @@ test-integration: $(STAMP) ## Tests against a real Kafka, kills included
 	@$(PYTEST) -m '$(NEEDS_BROKER) and not (bench or gpu)' $(ARGS)
 
 bench: $(STAMP) ## Figures: printed, never asserted
-	@$(PYTEST) -s -m bench $(ARGS)
+	@for name in ingest score archive model; do $(BIN)/python -m tests.bench.bench_$$name || exit 1; done
+	@$(PYTEST) -s -m bench tests/bench $(ARGS)
 
 lock: $(STAMP) ## Resolve requirements/*.in anew into pinned, hashed *.txt (UPGRADE=1 takes newer versions)
 	@BIN='$(BIN)' UPGRADE='$(UPGRADE)' bash requirements/lock.sh $(REQUIREMENTS)
