@@ -33,7 +33,7 @@ class IganConfig:
     feature_masking: float = 0.1
 
     # Imbalance filter and GAN
-    augmentation: str = "none"
+    augmentation: str = "gan"
     minority_share: float = 0.5
     gan_least_rows: int = 50
     augment_share: float = 0.25
