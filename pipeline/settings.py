@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     model: str = Field(
         "", description="Model to start with: an id of the registry or a folder; empty: the shipped one."
     )
-    threads: int = Field(1, ge=0, description="torch threads of score; 0: as many as torch likes, for cores of its own.")
+    threads: int = Field(1, ge=0, description="torch threads of score; 0 lets torch choose: for cores of its own.")
 
     # Telemetry
     metrics_port: int = Field(-1, ge=-1, le=65_535, description="Prometheus endpoint; 0 a free port, -1 none.")
