@@ -32,8 +32,9 @@ def incidents_of(folder: Path, watch: Watch) -> list[Incident]:
             for *_, record in document["unmapped"]["members"]
             if record is not None
         )
-        start_us, end_us = document["start_time"] * 1_000, document["end_time"] * 1_000
-        result.append(Incident(uid, sensor, document["message"], start_us, end_us, members))
+        opened_us, start_us = document["unmapped"]["opened_ts_us"], document["start_time"] * 1_000
+        end_us = document["end_time"] * 1_000
+        result.append(Incident(uid, sensor, document["message"], opened_us, start_us, end_us, members))
     return sorted(result, key=lambda incident: incident.start_us)
 
 

@@ -25,6 +25,7 @@ class Incident:
     uid: str
     sensor: str
     title: str
+    opened_us: int  # event time at which it had enough suspects to be an alert
     start_us: int
     end_us: int
     members: tuple[Member, ...]
@@ -63,7 +64,8 @@ def findings(events: Sequence[Event], incidents: Sequence[Incident]) -> list[Fin
                 if member.label == event.name and member.end_us >= event.start_us and member.start_us <= event.end_us
             ]
             if seen:
-                hits.append((min(seen), incident.uid))
+                # Nobody knew before the alert was out: a first suspect may wait for company.
+                hits.append((max(min(seen), incident.opened_us), incident.uid))
         delay_s = max(0.0, (min(at for at, _ in hits) - event.start_us) / 1e6) if hits else None
         result.append(Finding(event, tuple(uid for _, uid in sorted(hits)), delay_s))
     return result

@@ -8,8 +8,8 @@ FAULT = Event("BAD-MISCONF", 30_000_000, 40_000_000, "fault")
 LOGIN = Event("GOOD-SSH", 50_000_000, 60_000_000, "login")
 
 
-def incident(uid: str, *members: Member) -> Incident:
-    return Incident(uid, "left", uid, members[0].start_us, members[-1].end_us, members)
+def incident(uid: str, *members: Member, opened_us: int = 0) -> Incident:
+    return Incident(uid, "left", uid, opened_us, members[0].start_us, members[-1].end_us, members)
 
 
 def test_an_event_is_found_by_a_flow_labelled_with_it_inside_its_window() -> None:
@@ -17,6 +17,12 @@ def test_an_event_is_found_by_a_flow_labelled_with_it_inside_its_window() -> Non
     [scan, fault] = findings([SCAN, FAULT, LOGIN], [hit])
     assert (scan.found, scan.delay_s, scan.incidents) == (True, 2.5, ("hit",))
     assert not fault.found
+
+
+def test_the_delay_runs_until_the_alert_was_out() -> None:
+    waited = incident("waited", Member("BAD-PORTSCAN1", 11_000_000, 11_000_001), opened_us=14_000_000)
+    [scan] = findings([SCAN], [waited])
+    assert scan.delay_s == 4.0
 
 
 def test_another_label_or_another_time_does_not_find_it() -> None:
