@@ -76,7 +76,7 @@ class Settings(BaseSettings):
 
     def variables(self) -> dict[str, str]:
         """These settings as environment variables, for a process we start."""
-        plain = self.model_dump(mode="json", exclude_defaults=True)
+        plain = self.model_dump(mode="json", exclude_none=True)
         return {
             f"FOREBAY_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
             for name, value in plain.items()

@@ -37,6 +37,7 @@ from_pip() {
 told() {
     if [[ -z ${!1:-} && -n $2 ]]; then export "$1=$2"; fi
 }
+unset PIP_USER PIP_TARGET PIP_PREFIX # pip refuses them in a virtual environment
 told UV_INDEX_URL "${UV_DEFAULT_INDEX:-$(from_pip PIP_INDEX_URL index-url)}"
 told UV_EXTRA_INDEX_URL "$(from_pip PIP_EXTRA_INDEX_URL extra-index-url)"
 told SSL_CERT_FILE "$(from_pip PIP_CERT cert)"

@@ -51,7 +51,9 @@ def guard() -> Iterator[None]:
 
 
 def fail(message: str, exit_code: int) -> NoReturn:
-    """Print an error and leave."""
+    """Print an error, with --json as a document too, and leave."""
     # The message may quote what a hostile sensor sent: it is text, never markup.
     people.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    if "--json" in sys.argv:
+        emit({"error": message, "exit_code": exit_code})
     raise SystemExit(exit_code)

@@ -9,7 +9,15 @@ import pyarrow as pa
 from pipeline.errors import BadData
 from pipeline.faust import worker
 from pipeline.faust.room import Incoming, Outgoing
-from pipeline.featurize.partition import PartitionState, advance_partition, evicted, restore, snapshot
+from pipeline.featurize.partition import (
+    PartitionState,
+    advance_partition,
+    evicted,
+    messages,
+    numbered,
+    restore,
+    snapshot,
+)
 from pipeline.settings import Settings
 from pipeline.telemetry import Telemetry, configure, start
 from pipeline.telemetry.traceparent import HEADER as TRACEPARENT
@@ -18,7 +26,7 @@ from schemas.fields import arrow_schema
 
 
 class Featurize:
-    """What the shell runs: for every flows message exactly one features message, with the next seq."""
+    """What the shell runs: a features message for every flows message, more where it released much; each with its seq."""
 
     name = "featurize"
 
@@ -56,14 +64,16 @@ class Featurize:
             after, features, facts = advance_partition(
                 state, flows, {**meta, "flows_offset": message.offset}, self._lateness_of
             )
-            payload = encode(features, facts)
+            parts = messages(features, facts)
+            after = numbered(after, len(parts))
+            payloads = [encode(part, own) for part, own in parts]
             span.set("rows", features.num_rows)
             headers = {"content-type": CONTENT_TYPE.encode(), TRACEPARENT: span.traceparent.encode()}
         late = int(np.count_nonzero(features.column("late_by_us").to_numpy()))
         self._telemetry.count("forebay_featurized_rows", features.num_rows)
         self._telemetry.count("forebay_late_rows", late)
         self._telemetry.observe("forebay_featurize_seconds", time.perf_counter() - started)
-        return after, [Outgoing(self._features, message.key, payload, headers)]
+        return after, [Outgoing(self._features, message.key, payload, headers) for payload in payloads]
 
 
 def _compile() -> None:

@@ -25,6 +25,9 @@ from schemas.fields import arrow_schema
 
 SensorName = tuple[str, str]
 
+MESSAGE_ROWS = 4_096
+MESSAGE_BYTES = 2 * 1024 * 1024  # a quarter of what Kafka takes: rows are not all of one size
+
 MAGIC = b"FOREBAY-PARTITION-1\n"
 
 
@@ -141,6 +144,38 @@ def _together(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     places = np.flatnonzero(late)
     keys = [rows.column(name).to_numpy()[places] for name in ("raw_index", "raw_offset")]
     return rows.take(pa.array(np.concatenate((np.flatnonzero(~late), places[np.lexsort(keys)]))))
+
+
+def messages(
+    features: pa.RecordBatch, facts: Mapping[str, Any], rows: int = MESSAGE_ROWS, size: int = MESSAGE_BYTES
+) -> list[tuple[pa.RecordBatch, dict[str, Any]]]:
+    """What one flows message released, cut into messages Kafka takes: nearly always one.
+
+    A jump in event time or an end of source releases everything that waited at once. Each part has a number of its own.
+    The records of the raw range are stated by the first part; where the range ends, its rejects, the watermarks and the
+    ends of sources belong to the last, when everything before them has been told.
+    """
+    each = max(1, min(rows, size * len(features) // max(1, features.nbytes)))
+    if len(features) <= each:
+        return [(features, dict(facts))]
+    starts = range(0, len(features), each)
+    waiting = [] if facts["frontier"] is None else [tuple(facts["frontier"])]
+    offsets, indices = (features.column(name).to_numpy() for name in ("raw_offset", "raw_index"))
+    lowest = min([*waiting, (int(offsets.min()), int(indices[offsets == offsets.min()].min()))])
+    parts = []
+    for number, start in enumerate(starts):
+        own = {**facts, "seq": facts["seq"] + number}
+        if start > 0:
+            own["records"] = 0
+        if start + each < len(features):
+            own |= {"rejected": 0, "through": None, "watermarks": [], "ended": [], "frontier": list(lowest)}
+        parts.append((features.slice(start, each), own))
+    return parts
+
+
+def numbered(state: PartitionState, parts: int) -> PartitionState:
+    """The state after a flows message that became so many features messages."""
+    return PartitionState(state.sensors, state.seq + parts - 1)
 
 
 def evicted(state: PartitionState) -> dict[str, int]:

@@ -167,11 +167,15 @@ def run(settings: Settings) -> None:
                 announced = set(door.assignment.held)
                 telemetry.ready(bool(announced))
                 log(ROOM).info("ready", partitions=sorted(announced), metrics_port=telemetry.metrics_port)
+            committed = 0
             for portion in portions(received):
                 if not process(door, portion):
-                    # What follows is read again too.
+                    # What follows is read again too, whatever partition it is of.
+                    rewind(door, first_offsets(received[committed:]))
+                    time.sleep(RETRY_S)
                     aborts += 1
                     break
+                committed += len(portion)
                 aborts = 0
             if aborts > MOST_ABORTS:
                 raise Failed(
@@ -217,13 +221,11 @@ def receive(door: Door) -> list[RawMessage]:
             kept.append(door.headers.raw_message(message))
     if taken & held:
         raw = door.settings.topics.raw
-        rewind(
-            door,
-            {
-                one.partition: one.offset
-                for one in door.consumer.committed([TopicPartition(raw, number) for number in taken & held], 10)
-            },
-        )
+        places = door.consumer.committed([TopicPartition(raw, number) for number in taken & held], 10)
+        for one in places:
+            if one.error is not None:  # not the same as nothing committed: that would read everything a second time
+                raise KafkaException(one.error)
+        rewind(door, {one.partition: one.offset for one in places})
     kept.sort(key=lambda message: (message.partition, message.offset))
     return kept
 
@@ -251,7 +253,7 @@ def portions(messages: Sequence[RawMessage]) -> Iterator[Sequence[RawMessage]]:
 
 
 def process(door: Door, messages: Sequence[RawMessage]) -> bool:
-    """Decode messages and commit what they became with their offsets; False where Kafka made us start over.
+    """Decode messages and commit what they became with their offsets; False where they must be read again.
 
     1. decode; 2. produce `flows` and `rejects`; 3. the offsets; 4. commit. Steps 2 to 4 are one transaction: after a
     crash anywhere its messages are read again and nothing of it has been seen.
@@ -273,14 +275,17 @@ def process(door: Door, messages: Sequence[RawMessage]) -> bool:
             raise
         log(ROOM).warning("transaction aborted, reading again", error=str(reason), positions=positions(messages))
         insist(lambda: door.producer.abort_transaction(30))
-        firsts: dict[int, int] = {}
-        for message in messages:
-            firsts.setdefault(message.partition, message.offset)
-        rewind(door, firsts)
-        time.sleep(RETRY_S)
         return False
     report(door, packed)
     return True
+
+
+def first_offsets(messages: Sequence[RawMessage]) -> dict[int, int]:
+    """The first offset of each partition among messages in order."""
+    firsts: dict[int, int] = {}
+    for message in messages:
+        firsts.setdefault(message.partition, message.offset)
+    return firsts
 
 
 def positions(messages: Sequence[RawMessage]) -> list[str]:

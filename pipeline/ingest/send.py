@@ -72,6 +72,10 @@ class Deliveries:
 
         return delivered
 
+    def marked(self, error: KafkaError | None, _message: Message) -> None:
+        """The callback for the mark, which holds no record."""
+        self.error = self.error or error
+
 
 def require_topic(settings: Settings) -> None:
     """KafkaUnreachable where no broker answers, Failed where there is no `raw` to send to."""
@@ -94,7 +98,10 @@ def send(
     ends = source.end_times_us()
     origin = plan.start_at_us if plan.start_at_us is not None else int(ends.min()) if len(ends) else 0
     if plan.shift_to_now:
-        source = shifted(source, time.time_ns() // 1000 - origin)
+        # Without a pace everything is sent at once: then the last record happened now, or the later ones would lie in
+        # the future. Otherwise the first one did, and none is further ahead than its due time makes up for.
+        anchor = origin if plan.speed == 1 or not len(ends) else int(ends.max())
+        source = shifted(source, time.time_ns() // 1000 - anchor)
         started = time.monotonic()
     firsts = np.arange(0, len(ends), plan.pack)
     if plan.speed:
@@ -190,4 +197,11 @@ class _Output:
         """The end-of-source mark: everything of this sensor has been sent."""
         headers: Headers = [(raw.CONTENT_TYPE_HEADER, raw.END_OF_SOURCE.encode()), *self.origin]
         headers.append((raw.RECORDS_HEADER, str(len(self.records)).encode()))
-        self.producer.produce(self.topic, b"", key=self.key, headers=headers)
+        while True:
+            try:
+                self.producer.produce(
+                    self.topic, b"", key=self.key, headers=headers, on_delivery=self.deliveries.marked
+                )
+                return
+            except BufferError:
+                self.producer.poll(0.05)

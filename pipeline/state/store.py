@@ -77,7 +77,10 @@ class Store:
         before = time.time() - older_than_s
         removed = 0
         for path in self.folder.iterdir():
-            if path.name in keep or path.stat().st_mtime >= before:
+            try:
+                if path.name in keep or path.stat().st_mtime >= before:
+                    continue
+            except FileNotFoundError:  # another worker's temporary file, in place or gone by now
                 continue
             path.unlink(missing_ok=True)
             removed += 1

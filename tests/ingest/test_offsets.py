@@ -1,0 +1,14 @@
+from pipeline.ingest.door import first_offsets
+from pipeline.ingest.messages import ZEEK_JSON, RawMessage, Stream, stream_of
+
+
+def message(partition: int, offset: int) -> RawMessage:
+    stream: Stream = stream_of(ZEEK_JSON.encode(), None, b"s", b"n")
+    return RawMessage(partition, offset, 0, stream, b"{}", None, None)
+
+
+def test_everything_that_was_not_committed_is_read_again_whatever_its_partition() -> None:
+    received = [message(0, 10), message(0, 11), message(1, 40), message(1, 41), message(3, 7)]
+    assert first_offsets(received) == {0: 10, 1: 40, 3: 7}
+    assert first_offsets(received[1:]) == {0: 11, 1: 40, 3: 7}
+    assert first_offsets([]) == {}
