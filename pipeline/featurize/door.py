@@ -26,7 +26,7 @@ from schemas.fields import arrow_schema
 
 
 class Featurize:
-    """What the shell runs: a features message for every flows message, more where it released much; each with its seq."""
+    """What the shell runs: a features message for every flows message, more where it released much, each with a seq."""
 
     name = "featurize"
 
