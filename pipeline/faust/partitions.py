@@ -80,7 +80,8 @@ class Partitions(Generic[State]):
                 self._log.warning("state refused, trying an older one", partition=partition, error=str(error))
                 refused = refused or error
                 continue
-            if not first <= pointer.position <= end:
+            # The record behind the last one read is the mark of its transaction; retention may have taken it as well.
+            if not first - 1 <= pointer.position <= end:
                 raise RefusedState(
                     f"{self.room.source}[{partition}]: the saved state is for offset {pointer.position}, the topic "
                     f"holds {first} to {end}; messages were deleted before they were read, or the topic was made anew: "
@@ -88,7 +89,8 @@ class Partitions(Generic[State]):
                 )
             recent = [one.digest for one in known[:KEEP_POINTERS]]
             state = self.room.restore(partition, snapshot)
-            return Held(state, pointer.position, pointer.position, recent)
+            position = max(pointer.position, first)
+            return Held(state, position, position, recent)
         if refused is not None:
             raise refused
         return Held(self.room.restore(partition, None), first, first, [])

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.errors import Failed
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.ingest.offline_rows import Decoded
@@ -88,5 +89,8 @@ def write_parquet(rows: pa.RecordBatch, path: Path) -> None:
         {"feature_set": FEATURE_SET.name, "feature_hash": FEATURE_SET.hash}
     )
     partial = path.with_name(path.name + ".partial")
-    pq.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    try:
+        pq.write_table(table, partial, compression="zstd")
+        partial.replace(path)
+    except OSError as error:
+        raise Failed(f"--out {path}: got {error}, expected a file that can be written") from error
