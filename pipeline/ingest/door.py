@@ -167,16 +167,8 @@ def run(settings: Settings) -> None:
                 announced = set(door.assignment.held)
                 telemetry.ready(bool(announced))
                 log(ROOM).info("ready", partitions=sorted(announced), metrics_port=telemetry.metrics_port)
-            committed = 0
-            for portion in portions(received):
-                if not process(door, portion):
-                    # What follows is read again too, whatever partition it is of.
-                    rewind(door, first_offsets(received[committed:]))
-                    time.sleep(RETRY_S)
-                    aborts += 1
-                    break
-                committed += len(portion)
-                aborts = 0
+            if received:
+                aborts = 0 if settle(door, received) else aborts + 1
             if aborts > MOST_ABORTS:
                 raise Failed(
                     f"{settings.topics.flows}: got {aborts} aborted transactions in a row, expected one to pass; "
@@ -250,6 +242,21 @@ def portions(messages: Sequence[RawMessage]) -> Iterator[Sequence[RawMessage]]:
             first, size, formats = place, len(message.payload), {id(message.stream)}
     if messages:
         yield messages[first:]
+
+
+def settle(door: Door, received: Sequence[RawMessage]) -> bool:
+    """Process what was received, portion by portion; False where Kafka made us start over.
+
+    Then everything from the aborted portion on is read again, whatever partition it is of: the consumer is past it.
+    """
+    committed = 0
+    for portion in portions(received):
+        if not process(door, portion):
+            rewind(door, first_offsets(received[committed:]))
+            time.sleep(RETRY_S)
+            return False
+        committed += len(portion)
+    return True
 
 
 def process(door: Door, messages: Sequence[RawMessage]) -> bool:

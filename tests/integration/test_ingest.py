@@ -301,14 +301,14 @@ def test_an_aborted_transaction_is_not_seen_and_a_fenced_worker_stops(room: Sett
 def test_what_kafka_refuses_is_read_again(room: Settings) -> None:
     with opened(room, 3) as (ours, messages):
         limit_messages(room, 1_000)
-        assert not door.process(ours, messages)
+        assert not door.settle(ours, messages)
         assert read(room, room.topics.flows) == []
         limit_messages(room, 8_388_608)
         again = received(ours, 3)
         assert [one.offset for one in again] == [one.offset for one in messages]
         for _ in range(5):
             # The client may need another round to get back in step with the broker's sequence numbers.
-            if door.process(ours, again):
+            if door.settle(ours, again):
                 break
             again = received(ours, 3)
     assert every_position_once(room) == Counter(flows=3)
