@@ -1,0 +1,90 @@
+"""What a detector is to the protocols: it learns from a lesson, then gives an opinion of records it has not seen."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from models.rows import Floats, Ints
+
+BUDGET = 3  # candidate settings a family may bring; the first is its default
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """All that a detector may learn from: training records, prepared by constants of these very records.
+
+    Attributes
+    ----------
+    matrix : (n, F) float32
+    y : (n,) class numbers of the task; 0 is normal
+    classes : names of the task's classes, normal first
+    attack : (n,) number of the attack's name, 0 for normal: finer than `y`, to leave families out of training
+    names : (F,) of the matrix's columns
+    """
+
+    matrix: Floats
+    y: Ints
+    classes: tuple[str, ...]
+    attack: Ints
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a detector says of records.
+
+    Attributes
+    ----------
+    score : (n,) float64-comparable, higher the less normal
+    probability : (n, K) of the task's classes, or None where the detector tells only how unusual a record is
+    """
+
+    score: Floats
+    probability: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How big a fitted detector is: numbers it learnt (None where that has no meaning), bytes it takes stored."""
+
+    parameters: int | None
+    stored_bytes: int
+
+
+class Fitted(Protocol):
+    """A detector that has learnt."""
+
+    def opine(self, matrix: Floats) -> Opinion:
+        """(n, F) records → its opinion of them."""
+        ...
+
+    def size(self) -> Size:
+        """How big it is."""
+        ...
+
+
+class Detector(Protocol):
+    """A detector with its settings, still to learn."""
+
+    def fit(self, lesson: Lesson, seed: int) -> Fitted:
+        """Learn; the same lesson and seed give the same opinions on the same CPU type."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A kind of detector as the tables show it.
+
+    Attributes
+    ----------
+    candidates : settings tried on training records before every fit, at most BUDGET; the first is the default
+    multiclass : False for one that only tells how unusual a record is
+    reduction : what was reduced so that it fits the time, marked in every table; empty where nothing was
+    runs : how many of the ten runs of `nsl-kdd-cv` it takes part in
+    """
+
+    name: str
+    title: str
+    candidates: tuple[Detector, ...]
+    multiclass: bool = True
+    reduction: str = ""
+    runs: int = 10

@@ -1,0 +1,166 @@
+"""The splitter: it hands out only what a stage may see.
+
+A Trial holds a training table and test tables. What learns (preprocessing, tuning, threshold, detector) is given
+training records; what scores is given test records without labels; test labels leave only as figures, by `judge`.
+Detectors never hold a Trial.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from models.detectors.detector import Detector, Family, Fitted, Lesson, Opinion
+from models.measures import binary, multiclass
+from models.rows import Floats, Ints
+from models.tables.prepare import Prepared
+from models.tables.table import NORMAL, Table, Unlabelled
+
+Task = Literal["binary", "5-class", "attack"]
+TUNING_ROWS = 6_000
+FOLDS = 3  # of the out-of-fold scores that set the threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A fitted detector with the preprocessing it was fitted behind."""
+
+    prepared: Prepared
+    fitted: Fitted
+
+    def opine(self, records: Unlabelled) -> Opinion:
+        """Its opinion of records."""
+        return self.fitted.opine(self.prepared.matrix(records))
+
+
+class Trial:
+    """One training table and the tables it is judged on."""
+
+    def __init__(self, train: Table, tests: Sequence[Table], task: Task) -> None:
+        self._train, self._tests, self.task = train, {test.name: test for test in tests}, task
+        names = train.label if task == "attack" else train.family
+        found = sorted(set(map(str, np.unique(names))) - {NORMAL})
+        self.classes = (NORMAL, "attack") if task == "binary" else (NORMAL, *found)
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """Names of the tables to be judged on."""
+        return tuple(self._tests)
+
+    def unseen(self, test: str) -> Unlabelled:
+        """A test table's records, without labels."""
+        return self._tests[test].unlabelled()
+
+    def lesson(self, rows: Ints | None = None) -> tuple[Prepared, Lesson]:
+        """What may be learnt from: all training records, or some of them; prepared by constants of just these."""
+        part = self._train if rows is None else self._train.take(rows)
+        prepared = Prepared.fit(part.unlabelled())
+        _, attack = np.unique(np.where(part.attack, part.label, ""), return_inverse=True)
+        if part.attack.all():
+            attack = attack + 1
+        return prepared, Lesson(
+            prepared.matrix(part.unlabelled()),
+            self._numbers(part),
+            self.classes,
+            attack.astype(np.int64),
+            prepared.names,
+        )
+
+    def fit(self, detector: Detector, seed: int, rows: Ints | None = None) -> Student:
+        """A detector fitted to all training records, or to some of them."""
+        prepared, lesson = self.lesson(rows)
+        return Student(prepared, detector.fit(lesson, seed))
+
+    def tune(self, family: Family, seed: int) -> int:
+        """Which candidate to take: each fitted to 70 % of up to 6,000 training records, judged on the other 30 %.
+
+        By macro-F1 where the task has classes, else by AUROC; the first of equals. One candidate needs no tuning.
+        """
+        if len(family.candidates) == 1:
+            return 0
+        chosen = self._sample(TUNING_ROWS, seed)
+        cut = int(0.7 * len(chosen))
+        fit, held = chosen[:cut], self._train.take(chosen[cut:])
+        merits = []
+        for candidate in family.candidates:
+            opinion = self.fit(candidate, seed, fit).opine(held.unlabelled())
+            merit = binary.auroc(opinion.score, held.attack)
+            if opinion.probability is not None and self.task != "binary":
+                merit = multiclass.macro_f1(self._numbers(held), opinion.probability.argmax(axis=1), len(self.classes))
+            merits.append(-1.0 if np.isnan(merit) else round(merit, 4))
+        return int(np.argmax(merits))
+
+    def out_of_fold(self, detector: Detector, seed: int) -> Floats:
+        """Scores of the training normals, each by a detector that was fitted without it: (normals,).
+
+        Groups stay together. The threshold for a nominal false positive rate is a quantile of these.
+        """
+        scores = np.full(len(self._train), np.nan)
+        for fit, held in self._folds(seed):
+            student = self.fit(detector, seed, fit)
+            scores[held] = student.opine(self._train.take(held).unlabelled()).score
+        result: Floats = scores[~self._train.attack]
+        return result
+
+    def judge(
+        self, test: str, opinion: Opinion, thresholds: dict[float, float], score_of: Callable[[Table], Any] | None = None
+    ) -> dict[str, Any]:
+        """Figures of an opinion on a test table, one set per nominal false positive rate.
+
+        `thresholds`: nominal rate → threshold, from training records.
+        """
+        table = self._tests[test]
+        score = np.asarray(opinion.score, dtype=np.float64)
+        if len(score) != len(table) or not np.isfinite(score).all():
+            raise ValueError(f"{test}: got {len(score)} scores, expected {len(table)} finite ones")
+        known = set(map(str, np.unique(self._train.label)))
+        novel = table.attack & ~np.isin(table.label, list(known))
+        figures: dict[str, Any] = {
+            "ranking": binary.ranking(score, table.attack),
+            "at": {
+                f"{nominal:g}": binary.at_threshold(score, table.attack, threshold)
+                for nominal, threshold in thresholds.items()
+            },
+            "novel": binary.seen_and_novel(score, table.attack, novel, thresholds),
+        }
+        if opinion.probability is not None:
+            figures["classes"] = multiclass.figures(
+                self._numbers(table, strict=False), opinion.probability, self.classes, table.attack
+            )
+        if score_of is not None:
+            figures["more"] = score_of(table)
+        return figures
+
+    def _numbers(self, table: Table, strict: bool = True) -> Ints:
+        """(n,) class numbers; an attack that is no class of the task is −1 (only in test tables)."""
+        if self.task == "binary":
+            return table.attack.astype(np.int64)
+        names = table.label if self.task == "attack" else table.family
+        found, inverse = np.unique(names, return_inverse=True)
+        place = {name: number for number, name in enumerate(self.classes)}
+        numbers = np.array([place.get(str(name), -1) for name in found], dtype=np.int64)[inverse]
+        if strict and len(numbers) and numbers.min() < 0:
+            raise ValueError(f"{table.name}: got classes {found.tolist()}, expected {list(self.classes)}")
+        result: Ints = numbers
+        return result
+
+    def _sample(self, rows: int, seed: int) -> Ints:
+        """Up to `rows` training records, in random order, of every label at least two where it has them."""
+        random = np.random.default_rng(seed)
+        order = random.permutation(len(self._train))
+        if len(order) <= rows:
+            return order
+        label = self._train.label[order]
+        first = np.sort(np.concatenate([np.flatnonzero(label == name)[:2] for name in np.unique(label)]))
+        rest = np.setdiff1d(np.arange(len(order)), first)[: rows - len(first)]
+        chosen: Ints = random.permutation(order[np.concatenate([first, rest])])
+        return chosen
+
+    def _folds(self, seed: int) -> Iterator[tuple[Ints, Ints]]:
+        """(fit, held) record positions of each fold, whole groups, shuffled."""
+        groups, inverse = np.unique(self._train.group, return_inverse=True)
+        fold = np.random.default_rng(seed).permutation(len(groups)) % FOLDS
+        for number in range(FOLDS):
+            held = fold[inverse] == number
+            yield np.flatnonzero(~held), np.flatnonzero(held)
