@@ -1,0 +1,64 @@
+"""`forebay model list`, `show`, `verify` and `export`: what a registry holds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.model_options import ModelName, Registry, outline, refusals, registry_folder, say_calibration
+from pipeline.cli.output import Json, emit, say
+
+
+def list_(registry: Registry = None, json: Json = False) -> None:
+    """The shipped model and those of the registry."""
+    from models import registry as models
+
+    folder = registry_folder(registry)
+    with refusals():
+        found = [("shipped", models.load())] if (models.SHIPPED / models.MANIFEST).is_file() else []
+        found += [(str(folder / name), models.load(name, folder)) for name in models.list_models(folder)]
+    for place, model in found:
+        say(f"{model.id}  {model.document['feature_set']}  {place}", json)
+    emit(
+        {"models": [{"model": model.id, "parent": model.document["parent"], "place": place} for place, model in found]}
+    )
+
+
+def show(model: ModelName = "", registry: Registry = None, json: Json = False) -> None:
+    """What a model was made of and how good it is, from its manifest."""
+    from models import registry as models
+
+    with refusals():
+        loaded = models.load(model, registry_folder(registry))
+    say(
+        f"{loaded.id}: {', '.join(loaded.classes)}; {len(loaded.features)} features, {loaded.document['feature_set']}",
+        json,
+    )
+    say_calibration(loaded, json)
+    emit(outline(loaded))
+
+
+def verify(model: ModelName = "", registry: Registry = None, json: Json = False) -> None:
+    """Check a model's files: schema, digests, shapes, bounds."""
+    from models import registry as models
+
+    with refusals():
+        facts = models.verify(model, registry_folder(registry))
+    say(f"{facts['model']}: whole; {facts['parameters']} parameters in {facts['tensors']} tensors", json)
+    emit(facts)
+
+
+def export(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write manifest.json and weights.safetensors to.")],
+    model: ModelName = "",
+    registry: Registry = None,
+    json: Json = False,
+) -> None:
+    """Copy a model's two files out of the registry, checked."""
+    from models import registry as models
+
+    with refusals():
+        loaded = models.load(model, registry_folder(registry))
+        models.write(loaded, out)
+    say(f"{loaded.id} in {out}", json)
+    emit({"model": loaded.id, "sha256": loaded.sha256, "folder": str(out)})

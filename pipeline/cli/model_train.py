@@ -1,0 +1,132 @@
+"""`forebay model train`, `ablate` and `calibrate`: what makes a model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.model_options import (
+    Files,
+    Labels,
+    ModelName,
+    Registry,
+    Sensors,
+    Site,
+    captures_of,
+    outline,
+    refusals,
+    registry_folder,
+    say_calibration,
+)
+from pipeline.cli.output import Json, emit, say
+from pipeline.errors import Usage
+from pipeline.settings import load_settings
+
+
+def train(
+    out: Annotated[Path | None, typer.Option("--out", help="Write the model here, not into the registry.")] = None,
+    file: Files = None,
+    labels: Labels = None,
+    sensor: Sensors = None,
+    site: Site = "westermo",
+    until_us: Annotated[int | None, typer.Option(help="Only flows that end before this (epoch us).")] = None,
+    augmentation: Annotated[str | None, typer.Option(help="Synthetic rows of rare classes: none, smote, gan.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    registry: Registry = None,
+    json: Json = False,
+) -> None:
+    """Train a model on labelled flows: by default on the plant's, as the shipped one was."""
+    from dataclasses import replace
+
+    from loadtest.plants.westermo import traffic
+    from models import registry as models
+    from models.igan.config import AUGMENTATIONS, IganConfig
+    from pipeline.offline import plant_models
+    from pipeline.offline.training_rows import Span
+
+    if augmentation is not None and augmentation not in AUGMENTATIONS:
+        raise Usage(f"--augmentation: got {augmentation}, expected one of {', '.join(AUGMENTATIONS)}")
+    config = IganConfig()
+    if augmentation is not None:
+        config = replace(config, augmentation=augmentation)
+    if seed is not None:
+        config = replace(config, seed=seed)
+    chosen = captures_of(site, sensor, file, labels)
+    span = Span(end_us=until_us or (traffic.TRAIN_END_US if file is None else Span().end_us))
+    say(f"training on {', '.join(f'{one.site}/{one.sensor}' for one in chosen)}; this takes a minute or two", json)
+    with refusals():
+        model = plant_models.train(chosen, span, load_settings(), config, "forebay model train")
+        if out is None:
+            folder = models.save(model, registry_folder(registry))
+        else:
+            models.write(model, out)
+            folder = out
+    say(f"model {model.id} in {folder}", json)
+    say_calibration(model, json)
+    emit({"folder": str(folder), **outline(model)})
+
+
+def ablate(
+    seeds: Annotated[int, typer.Option(help="How many seeds to compare on.")] = 3,
+    sensor: Sensors = None,
+    json: Json = False,
+) -> None:
+    """Whether synthetic rows of rare classes help: none, SMOTE and the GAN on the same encoders, on held-out time."""
+    from loadtest.plants.westermo import traffic
+    from models.ablate import ablate as compare
+    from models.igan.config import IganConfig
+    from pipeline.offline import plant_models
+    from pipeline.offline.training_rows import Span, feature_set
+
+    chosen = captures_of(traffic.SITE, sensor, None, None)
+    rows = plant_models.training_rows(chosen, Span(end_us=traffic.TRAIN_END_US), load_settings())
+    report = compare(rows, feature_set(), IganConfig(), range(1, seeds + 1))
+    for name, mean in report["mean_macro_f1"].items():
+        runs = ", ".join(f"{run['macro_f1']:.3f}" for run in report["runs"][name])
+        say(f"{name:<6} macro-F1 {mean:.3f} ({runs})", json)
+    say(f"the rule ships: {report['ships']}", json)
+    emit(report)
+
+
+def calibrate(
+    quiet: Annotated[Path, typer.Option("--quiet", help="Flow records of a stretch without attacks.")],
+    site: Annotated[str, typer.Option("--site", help="Plant the stretch is from.")],
+    sensor: Annotated[str | None, typer.Option("--sensor", help="Calibrate this sensor alone.")] = None,
+    model: ModelName = "",
+    alert_level: Annotated[float | None, typer.Option(help="Suspect at or below this p-value.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the model here, not into the registry.")] = None,
+    registry: Registry = None,
+    json: Json = False,
+) -> None:
+    """Make a version of a model that knows what is usual at a site, from a quiet stretch of its traffic."""
+    from models import registry as models
+    from models.recalibrate import recalibrate
+    from pipeline.offline.training_rows import Span, feature_set, provenance, read_rows
+
+    if alert_level is not None and not 0 < alert_level < 1:
+        raise Usage(f"--alert-level: got {alert_level}, expected a share between 0 and 1")
+    own = feature_set()
+    origin = f"{site}/{sensor}" if sensor else site
+    with refusals():
+        loaded = models.load(model, registry_folder(registry))
+        loaded.expect_features(own.name, own.hash)
+        rows = read_rows(quiet, site, sensor or "quiet", load_settings(), Span(), None)
+        (stretch,) = provenance([quiet])
+        made = recalibrate(loaded, origin, rows.matrix, rows.end_ts_us, alert_level, stretch)
+        if out is None:
+            folder = models.save(made, registry_folder(registry))
+        else:
+            models.write(made, out)
+            folder = out
+    entry = made.document["calibration"][origin]
+    say(f"model {made.id} (from {loaded.id}) in {folder}", json)
+    say_calibration(made, json)
+    emit(
+        {
+            "folder": str(folder),
+            "model": made.id,
+            "parent": loaded.id,
+            "origin": origin,
+            **{name: entry[name] for name in ("n", "smallest_p_value", "alert_level")},
+        }
+    )
