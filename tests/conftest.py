@@ -1,9 +1,11 @@
 """One real Kafka for the whole test session, and fresh topic names for every test."""
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -15,6 +17,20 @@ from pipeline.broker import local
 settings.register_profile("forebay", deadline=None, max_examples=25, derandomize="CI" in os.environ)
 settings.register_profile("thorough", deadline=None, max_examples=500)
 settings.load_profile("forebay")
+
+# Started in the background of a script, Ctrl-C is ignored, also by all that the tests start; they must feel it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_assertrepr_compare(op: str, left: Any, right: Any) -> list[str] | None:
+    """Say where two lists of messages part; printed whole, they bury the name of the test under screens of bytes."""
+    if op != "==" or not all(
+        isinstance(one, list) and any(isinstance(each, bytes) for each in one) for one in (left, right)
+    ):
+        return None
+    pairs = zip(left, right, strict=False)
+    where = next((number for number, (one, other) in enumerate(pairs) if one != other), min(len(left), len(right)))
+    return [f"{len(left)} messages == {len(right)} messages, the same up to message {where}"]
 
 
 @pytest.fixture(scope="session")

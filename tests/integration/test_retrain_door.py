@@ -177,5 +177,6 @@ def test_too_little_evidence_does_not_pass_the_gate(settings: Settings, current:
     assert registry.list_models(settings.registry_uri) == sorted([current.id, document["candidate"]])
     with alone(settings.registry_uri):
         code, document, text = now(settings, "--labels", str(labels))
-    assert (code, document) == (1, {})
-    assert f"a candidate is being trained already (process {os.getpid()})" in text
+    assert (code, document["exit_code"]) == (1, 1)
+    assert f"a candidate is being trained already (process {os.getpid()})" in document["error"]
+    assert document["error"] in text
