@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.evaluate import auroc, f1_by_class
 from models.fit import Foundation, assemble, deterministic, lay_foundation
 from models.igan.config import AUGMENTATIONS, IganConfig
 from models.igan.gan import synthesise
 from models.igan.imbalance import class_filter
 from models.igan.presumed import believable, class_numbers
+from models.measures.binary import auroc
+from models.measures.multiclass import f1_by_class
 from models.rows import FeatureSet, Rows, held_out_blocks
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.evaluate import auroc, recall_at
 from models.fit import fit_network
 from models.igan.config import IganConfig
 from models.igan.network import IganNetwork, Triple, fuse
 from models.igan.origin import LEAST_ROWS, Origin, calibrate, calibrate_across
+from models.measures.binary import auroc, recall_at
 from models.rows import Floats, Ints, Mask, Rows
 
 # The attack view first; what helps as much with less comes earlier, and an earlier one wins a tie.

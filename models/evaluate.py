@@ -1,4 +1,4 @@
-"""Figures about scored rows: how well attacks and normal traffic are told apart, class by class."""
+"""Figures about a plant's scored flows: what its events and labels come to. The measures are in models/measures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,44 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from models.rows import Floats, Ints, Mask, Rows, Strings
-
-
-def auroc(score: Floats, positive: Mask) -> float:
-    """Chance that a positive row scores above a negative one, ties counted half; NaN where one side is empty."""
-    positives = int(positive.sum())
-    negatives = len(positive) - positives
-    if not positives or not negatives:
-        return float("nan")
-    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return float((rank[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
-def recall_at(score: Floats, positive: Mask, negative: Mask, rate: float) -> float:
-    """Share of positives above the score that `rate` of the negatives reach."""
-    threshold = np.quantile(score[negative], 1 - rate)
-    return float((score[positive] > threshold).mean())
-
-
-def f1_by_class(truth: Ints, said: Ints, classes: tuple[str, ...]) -> dict[str, float]:
-    """F1 of every class that occurs in the truth."""
-    result = {}
-    for number, name in enumerate(classes):
-        true, claimed = truth == number, said == number
-        if true.any():
-            result[name] = float(2 * (true & claimed).sum() / (true.sum() + claimed.sum()))
-    return result
-
-
-def expected_calibration_error(confidence: Floats, right: Mask, bins: int = 15) -> float:
-    """Mean gap between stated confidence and share that was right, weighted by rows."""
-    edge = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    gaps = [
-        abs(float(confidence[edge == b].mean()) - float(right[edge == b].mean())) * int((edge == b).sum())
-        for b in set(edge.tolist())
-    ]
-    return sum(gaps) / len(confidence)
+from models.measures.binary import auroc
+from models.rows import Floats, Mask, Rows, Strings
 
 
 def suspects_by_label(label: Strings, suspect: Mask) -> dict[str, dict[str, float]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models import evaluate, manifest
+from models import manifest
 from models.choice import choose
 from models.errors import RefusedModel
 from models.fit import cpu_type, deterministic, fit_network
@@ -18,6 +18,7 @@ from models.igan.config import IganConfig
 from models.igan.network import IganNetwork, Triple
 from models.igan.origin import LEAST_ROWS, Origin, calibrate
 from models.igan.presumed import believable, class_numbers, quiet
+from models.measures.multiclass import expected_calibration_error, f1_by_class
 from models.model import POOLED, Model, finish, tensors_of
 from models.rows import FeatureSet, Floats, Ints, Mask, Rows, Strings, held_out_blocks
 
@@ -109,12 +110,12 @@ def _held_out_figures(network: IganNetwork, rows: Rows, y: Ints, held: Mask, con
         network.classifier.last.weight.div_(temperature)
         network.classifier.last.bias.div_(temperature)
         sure, said = torch.softmax(logits / temperature, dim=1).max(dim=1)
-    f1 = evaluate.f1_by_class(truth, said.numpy(), config.classes)
+    f1 = f1_by_class(truth, said.numpy(), config.classes)
     return {
         "macro_f1": float(np.mean(list(f1.values()))),
         "f1": f1,
         "temperature": temperature,
-        "expected_calibration_error": evaluate.expected_calibration_error(sure.numpy(), said.numpy() == truth),
+        "expected_calibration_error": expected_calibration_error(sure.numpy(), said.numpy() == truth),
     }
 
 
