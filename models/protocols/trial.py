@@ -48,6 +48,10 @@ class Trial:
         """Names of the tables to be judged on."""
         return tuple(self._tests)
 
+    def sizes(self) -> dict[str, Any]:
+        """How many records it trains on and is judged on."""
+        return {"train": len(self._train), "tests": {name: len(test) for name, test in self._tests.items()}}
+
     def unseen(self, test: str) -> Unlabelled:
         """A test table's records, without labels."""
         return self._tests[test].unlabelled()
@@ -104,7 +108,11 @@ class Trial:
         return result
 
     def judge(
-        self, test: str, opinion: Opinion, thresholds: dict[float, float], score_of: Callable[[Table], Any] | None = None
+        self,
+        test: str,
+        opinion: Opinion,
+        thresholds: dict[float, float],
+        score_of: Callable[[Table], Any] | None = None,
     ) -> dict[str, Any]:
         """Figures of an opinion on a test table, one set per nominal false positive rate.
 
@@ -116,6 +124,10 @@ class Trial:
             raise ValueError(f"{test}: got {len(score)} scores, expected {len(table)} finite ones")
         known = set(map(str, np.unique(self._train.label)))
         novel = table.attack & ~np.isin(table.label, list(known))
+        decision: dict[str, Any] | None = None
+        if thresholds:
+            nominal = min(thresholds, key=lambda rate: abs(rate - 0.01))
+            decision = binary.at_threshold(score, table.attack, thresholds[nominal])
         figures: dict[str, Any] = {
             "ranking": binary.ranking(score, table.attack),
             "at": {
@@ -128,6 +140,8 @@ class Trial:
             figures["classes"] = multiclass.figures(
                 self._numbers(table, strict=False), opinion.probability, self.classes, table.attack
             )
+            decision = figures["classes"]["binary"]
+        figures["decision"] = decision
         if score_of is not None:
             figures["more"] = score_of(table)
         return figures

@@ -1,15 +1,17 @@
-"""`forebay model`: train, ablate, evaluate, calibrate, promote; the registry's list, show, verify and export."""
+"""`forebay model`: train, ablate, evaluate, report, calibrate, promote; the registry's list, show, verify and export."""
 
 import typer
 
-from pipeline.cli import model_evaluate, model_promote, model_show, model_train
+from pipeline.cli import model_evaluate, model_promote, model_protocol, model_show, model_train
 
 app = typer.Typer(
-    no_args_is_help=True, help="Models: train, ablate, evaluate, calibrate, list, show, verify, export, promote."
+    no_args_is_help=True,
+    help="Models: train, ablate, evaluate, report, calibrate, list, show, verify, export, promote.",
 )
 app.command()(model_train.train)
 app.command()(model_train.ablate)
 app.command()(model_evaluate.evaluate)
+app.command()(model_protocol.report)
 app.command()(model_train.calibrate)
 app.command("list")(model_show.list_)
 app.command()(model_show.show)

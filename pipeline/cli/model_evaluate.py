@@ -1,5 +1,6 @@
-"""`forebay model evaluate`: a model judged on labelled flows it was not trained on."""
+"""`forebay model evaluate`: a model judged on labelled flows it was not trained on, or a whole protocol run."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,13 +32,80 @@ def evaluate(
     test_on: Annotated[list[str] | None, typer.Option(help="... and judge it on this one, never trained on.")] = None,
     alert_level: Annotated[float, typer.Option(help="With --train-on: nominal false positive rate.")] = 0.01,
     registry: Registry = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare IGAN-IDS with others instead: nsl-kdd-cv, nsl-kdd-test, unknowns, iiot, table, controls, cost.",
+            rich_help_panel="Protocols",
+        ),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets.", rich_help_panel="Protocols")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to keep the fits in.", rich_help_panel="Protocols")] = None,
+    models: Annotated[
+        str, typer.Option(help="Detectors, comma-separated; all by default.", rich_help_panel="Protocols")
+    ] = "",
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="Seeds, or runs of nsl-kdd-cv; each protocol has its own default.", rich_help_panel="Protocols"
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where --out was left.", rich_help_panel="Protocols")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes, one thread each; by default one a core.", rich_help_panel="Protocols")
+    ] = None,
+    train: Annotated[
+        Path | None, typer.Option(help="table: CSV or Parquet to train on.", rich_help_panel="Protocols")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="table: CSV or Parquet to judge on.", rich_help_panel="Protocols")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="table: column of the labels.", rich_help_panel="Protocols")] = None,
+    normal: Annotated[
+        str | None, typer.Option(help="table: label of normal records.", rich_help_panel="Protocols")
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(help="table: a column to leave out, such as an identifier.", rich_help_panel="Protocols"),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Judge a model on labelled flows it was not trained on: by default the plant's after the cut."""
+    """Judge a model on labelled flows it was not trained on, by default the plant's after the cut; or run a protocol.
+
+    With --protocol, every fit is kept in --out as it finishes; `forebay model report` makes tables and pictures of them.
+    """
+    if protocol is not None:
+        from pipeline.cli.model_protocol import Asked, evaluate_protocol
+
+        chosen = tuple(name.strip() for name in models.split(",") if name.strip())
+        columns = tuple(drop or ())
+        evaluate_protocol(
+            Asked(protocol, data, out, chosen, seeds, resume, jobs, train, test, label, normal, columns), json
+        )
+        return
+    judge_model(model, file, labels, sensor, site, from_us, train_on, test_on, alert_level, registry, json)
+
+
+def judge_model(
+    model: str,
+    file: list[Path] | None,
+    labels: list[Path] | None,
+    sensor: list[str] | None,
+    site: str,
+    from_us: int | None,
+    train_on: list[str] | None,
+    test_on: list[str] | None,
+    alert_level: float,
+    registry: Path | None,
+    json: bool,
+) -> None:
+    """Figures of one model on labelled flows."""
     from dataclasses import replace
 
     from loadtest.plants.westermo import traffic
-    from models import registry as models
+    from models import registry as kept
     from models.igan.config import IganConfig
     from pipeline.offline import plant_models
     from pipeline.offline.training_rows import Span
@@ -59,7 +127,7 @@ def evaluate(
             raise Usage("--train-on and --test-on go together")
         else:
             events = plant_models.events_of(traffic.events_after_cut()) if file is None else []
-            loaded = models.load(model, registry_folder(registry))
+            loaded = kept.load(model, registry_folder(registry))
             report = plant_models.evaluate(loaded, captures_of(site, sensor, file, labels), after, settings, events)
     for name, figures in report["sensors"].items():
         say(

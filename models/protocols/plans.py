@@ -1,0 +1,45 @@
+"""The protocols by name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.detectors.detector import Family
+from models.errors import RefusedModel
+from models.protocols.controls import Controls
+from models.protocols.cost import Cost
+from models.protocols.nsl_kdd_cv import NslKddCv
+from models.protocols.nsl_kdd_test import NslKddTest
+from models.protocols.plan import Plan
+from models.protocols.unknowns import Unknowns
+
+PROTOCOLS = ("nsl-kdd-cv", "nsl-kdd-test", "unknowns", "iiot", "table", "controls", "cost")
+SEEDS = {"nsl-kdd-cv": 10, "nsl-kdd-test": 10, "unknowns": 3, "iiot": 3, "table": 3, "controls": 5, "cost": 1}
+
+
+def families(names: Sequence[str]) -> tuple[Family, ...]:
+    """Detectors by name, all where none is named; RefusedModel lists what there is."""
+    from models.detectors.catalogue import FAMILIES
+    from models.detectors.igan_ids import ABLATIONS
+
+    known = FAMILIES | {family.name: family for family in ABLATIONS}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise RefusedModel(f"--models: got {', '.join(unknown)}, expected some of {', '.join(known)}")
+    return tuple(known[name] for name in names) or tuple(FAMILIES.values())
+
+
+def nsl_kdd_plan(protocol: str, data: Path, names: Sequence[str], seeds: int) -> Plan:
+    """A protocol on NSL-KDD; `seeds` are runs of `nsl-kdd-cv`."""
+    from models.detectors.catalogue import CONTROLS
+    from models.detectors.igan_ids import ABLATIONS, FAMILY
+
+    chosen = families(names)
+    if protocol == "nsl-kdd-cv":
+        return NslKddCv(data, chosen, seeds)
+    if protocol == "nsl-kdd-test":
+        return NslKddTest(data, chosen, seeds)
+    if protocol == "unknowns":
+        return Unknowns(data, chosen, seeds)
+    if protocol == "controls":
+        return Controls(data, tuple(CONTROLS.values()), chosen if names else (FAMILY, *ABLATIONS), seeds)
+    return Cost(data, chosen)
