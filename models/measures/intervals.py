@@ -3,8 +3,11 @@
 Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
-def wilson(hits: int, of: int, z: float = Z95) -> tuple[float, float] | tuple[None, None]:
-    """95 % interval (low, high) of a share; (None, None) of nothing. Source: Wilson 1927; good for small counts."""
+def wilson(hits: float, of: int, z: float = Z95) -> tuple[float, float] | tuple[None, None]:
+    """95 % interval (low, high) of a share; (None, None) of nothing.
+
+    `hits` may be the mean count of several models on the same rows. Source: Wilson 1927; good for small counts.
+    """
     if not of:
         return None, None
     share = hits / of
