@@ -16,6 +16,7 @@ from models.igan.network import IganNetwork, Triple, fuse
 from models.igan.origin import LEAST_ROWS, Origin, calibrate, calibrate_across
 from models.measures.binary import auroc, recall_at
 from models.rows import Floats, Ints, Mask, Rows
+from models.stages import Stages
 
 # The attack view first; what helps as much with less comes earlier, and an earlier one wins a tie.
 CANDIDATES: tuple[Triple, ...] = (
@@ -33,6 +34,7 @@ CANDIDATES: tuple[Triple, ...] = (
     (1.0, 0.5, 2.0),
 )
 KNOWN_RATE, UNKNOWN_RATE = 0.001, 0.01
+TRIAL_COST = 0.25  # of the main network's
 THIN = 3  # trial networks learn from every third normal row: ordinary polls are all alike
 
 
@@ -79,6 +81,7 @@ def choose(
     quiet: Mask,
     log: tuple[bool, ...],
     config: IganConfig,
+    stages: Stages | None = None,
 ) -> Choice:
     """Try the candidates.
 
@@ -88,6 +91,7 @@ def choose(
     fit : (n,) rows that may be learnt from; held : (n,) rows of held-out time, both without rows nobody can believe
     quiet : (n,) presumed-normal rows
     """
+    stages = stages or Stages()
     short = replace(
         config,
         epochs=config.choice_epochs,
@@ -106,7 +110,7 @@ def choose(
         figures = _against_quiet(network, rows, own & held, fit & usual, held & quiet, KNOWN_RATE, config)
         cases |= {f"known {name}": _spared(figures) if number < config.benign else figures} if figures else {}
         if attack[own].any():
-            trial = _trial(rows, y, thinned & ~own, log, short)
+            trial = _trial(rows, y, thinned & ~own, log, short, stages.within(f"without {name}", TRIAL_COST))
             figures = _against_quiet(trial, rows, own, fit & usual, held & quiet, UNKNOWN_RATE, config)
             cases |= {f"family {name}": figures} if figures else {}
     for origin in np.unique(rows.origin):
@@ -114,7 +118,7 @@ def choose(
         elsewhere = thinned & (rows.origin != origin)
         if int((here & usual).sum()) < LEAST_ROWS or not (here & attack).any() or not (elsewhere & attack).any():
             continue
-        trial = _trial(rows, y, elsewhere, log, short)
+        trial = _trial(rows, y, elsewhere, log, short, stages.within(f"without {origin}", TRIAL_COST))
         calm = here & quiet
         calibration = calibrate_across(trial, rows.matrix[calm], rows.end_ts_us[calm], (1, 0, 0), config)
         chosen = here & (quiet | attack)
@@ -130,9 +134,9 @@ def _spared(figures: Figures) -> Figures:
     return {name: {key: 1 - value for key, value in one.items()} for name, one in figures.items()}
 
 
-def _trial(rows: Rows, y: Ints, chosen: Mask, log: tuple[bool, ...], config: IganConfig) -> IganNetwork:
+def _trial(rows: Rows, y: Ints, chosen: Mask, log: tuple[bool, ...], config: IganConfig, stages: Stages) -> IganNetwork:
     random = torch.Generator().manual_seed(config.seed)
-    return fit_network(rows.matrix[chosen], y[chosen], log, config, random)
+    return fit_network(rows.matrix[chosen], y[chosen], log, config, random, stages)
 
 
 def _against_quiet(

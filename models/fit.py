@@ -16,6 +16,7 @@ from models.igan.network import IganNetwork
 from models.igan.novelty import train_novelty
 from models.igan.preprocess import Preprocess
 from models.rows import Floats, Ints
+from models.stages import Stages
 
 
 def deterministic(config: IganConfig) -> torch.Generator:
@@ -50,15 +51,34 @@ class Foundation:
 
 
 def lay_foundation(
-    matrix: Floats, y: Ints, log: tuple[bool, ...], config: IganConfig, random: torch.Generator, with_gan: bool
+    matrix: Floats,
+    y: Ints,
+    log: tuple[bool, ...],
+    config: IganConfig,
+    random: torch.Generator,
+    with_gan: bool,
+    stages: Stages | None = None,
 ) -> Foundation:
     """Preprocessing, encoder and, if asked for, the GAN, from rows (n, F) and classes (n,)."""
+    stages = stages or Stages()
     preprocess = Preprocess.fit(matrix, log, config.clip)
     z, labels = preprocess(torch.from_numpy(matrix)), torch.from_numpy(y)
-    encoder, head = train_encoder(z, labels, config, random)
+    encoder, head = stages.run(
+        "encoder",
+        lambda tick: train_encoder(z, labels, config, random, tick),
+        lambda: (Encoder(z.shape[1], config), torch.nn.Linear(config.latent, len(config.classes))),
+        random,
+    )
     with torch.no_grad():
         latent = encoder(z)
-    gan = train_gan(latent, labels, head, config, random) if with_gan else None
+    gan = None
+    if with_gan:
+        gan = stages.run(
+            "gan",
+            lambda tick: train_gan(latent, labels, head, config, random, tick),
+            lambda: (Generator(config), Discriminator(config)),
+            random,
+        )
     return Foundation(preprocess, encoder, head, latent, labels, gan)
 
 
@@ -77,8 +97,20 @@ def assemble(base: Foundation, config: IganConfig, random: torch.Generator) -> I
 
 
 def fit_network(
-    matrix: Floats, y: Ints, log: tuple[bool, ...], config: IganConfig, random: torch.Generator
+    matrix: Floats,
+    y: Ints,
+    log: tuple[bool, ...],
+    config: IganConfig,
+    random: torch.Generator,
+    stages: Stages | None = None,
 ) -> IganNetwork:
-    """A network from rows (n, F) and classes (n,)."""
-    base = lay_foundation(matrix, y, log, config, random, config.gan_steps > 0)
-    return assemble(base, config, random)
+    """A network from rows (n, F) and classes (n,), in the stages encoder, gan and network."""
+    stages = stages or Stages()
+    base = lay_foundation(matrix, y, log, config, random, config.gan_steps > 0, stages)
+    (network,) = stages.run(
+        "network",
+        lambda _: (assemble(base, config, random),),
+        lambda: (IganNetwork(matrix.shape[1], config).eval(),),
+        random,
+    )
+    return network

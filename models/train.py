@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from models import manifest
-from models.choice import choose
+from models.choice import TRIAL_COST, choose
 from models.errors import RefusedModel
 from models.fit import cpu_type, deterministic, fit_network
 from models.igan.calibrate import fit_temperature
@@ -21,6 +21,7 @@ from models.igan.presumed import believable, class_numbers, quiet
 from models.measures.multiclass import expected_calibration_error, f1_by_class
 from models.model import POOLED, Model, finish, tensors_of
 from models.rows import FeatureSet, Floats, Ints, Mask, Rows, Strings, held_out_blocks
+from models.stages import Stages, cost
 
 
 def train(
@@ -30,6 +31,7 @@ def train(
     data: Sequence[Mapping[str, Any]] = (),
     command: str = "",
     parent: str | None = None,
+    stages: Stages | None = None,
 ) -> Model:
     """Train a model on labelled rows.
 
@@ -40,10 +42,12 @@ def train(
     data : names and SHA-256 of the files the rows came from, for the manifest
     command : what was run, for the manifest
     parent : id of the model this one is to follow
+    stages : shows and keeps the stages; by default neither
 
     Raises RefusedModel where there are too few quiet rows, or no attack, to learn from. The same rows, configuration,
     CPU type and torch give the same bytes.
     """
+    stages = stages or Stages()
     random = deterministic(config)
     log = tuple(feature.log for feature in features.features)
     y = class_numbers(rows, config)
@@ -53,11 +57,13 @@ def train(
     believed = believable(rows, y, log, config)
     fit = in_fit & believed
 
-    network = fit_network(rows.matrix[fit], y[fit], log, config, random)
+    stages.expect(cost(config.gan_steps > 0) + TRIAL_COST * cost(gan=False) * _trials(rows, y[fit], config))
+    network = fit_network(rows.matrix[fit], y[fit], log, config, random, stages)
     figures = _held_out_figures(network, rows, y, held & believed, config)
     # What is usual includes harmless logins; what the p-values are ranked among is quiet traffic alone.
     usual = normal | ((y > 0) & (y < config.benign))
-    choice = choose(network, rows, y, fit, held & believed, normal, log, config)
+    choice = choose(network, rows, y, fit, held & believed, normal, log, config, stages)
+    stages.enter("calibration")
     origins = calibrate_origins(network, rows, usual & in_fit, normal & held, choice.weight, config)
     low, middle, high = np.quantile(rows.matrix[normal], [0.01, 0.5, 0.99], axis=0)
     document = {
@@ -117,6 +123,13 @@ def _held_out_figures(network: IganNetwork, rows: Rows, y: Ints, held: Mask, con
         "temperature": temperature,
         "expected_calibration_error": expected_calibration_error(sure.numpy(), said.numpy() == truth),
     }
+
+
+def _trials(rows: Rows, y: Ints, config: IganConfig) -> int:
+    """How many trial networks the weights of the views will take, at most: one a family of attacks, one a sensor."""
+    families = {config.classes[int(number)] for number in np.unique(y[y >= config.benign])} - set(config.coarse)
+    sensors = len(np.unique(rows.origin))
+    return len(families) + (sensors if sensors > 1 else 0)
 
 
 def _enough(fit: Mask, held: Mask, y: Ints, config: IganConfig) -> None:

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from models.igan.adamw import AdamW, warm_then_cosine
 from models.igan.config import IganConfig
+from models.igan.tick import Tick, untold
 
 
 class Encoder(nn.Module):
@@ -33,7 +34,9 @@ class Encoder(nn.Module):
         return latent
 
 
-def train_encoder(z: Tensor, y: Tensor, config: IganConfig, random: torch.Generator) -> tuple[Encoder, nn.Linear]:
+def train_encoder(
+    z: Tensor, y: Tensor, config: IganConfig, random: torch.Generator, tick: Tick = untold
+) -> tuple[Encoder, nn.Linear]:
     """Train the encoder and its linear head on z (n, F), y (n,) by cross-entropy and supervised contrast."""
     encoder = Encoder(z.shape[1], config)
     head = nn.Linear(config.latent, len(config.classes))
@@ -54,6 +57,7 @@ def train_encoder(z: Tensor, y: Tensor, config: IganConfig, random: torch.Genera
             )
             optimiser.descend(loss, warm_then_cosine(step / steps))
             step += 1
+            tick(step / steps)
     encoder.eval()
     for parameter in parameters:
         parameter.requires_grad_(False)

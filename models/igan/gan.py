@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from models.igan.adamw import AdamW
 from models.igan.config import IganConfig
 from models.igan.imbalance import Wanted, sample_filter, smote
+from models.igan.tick import Tick, untold
 
 
 class Generator(nn.Module):
@@ -64,7 +65,7 @@ class Discriminator(nn.Module):
 
 
 def train_gan(
-    latent: Tensor, y: Tensor, head: nn.Linear, config: IganConfig, random: torch.Generator
+    latent: Tensor, y: Tensor, head: nn.Linear, config: IganConfig, random: torch.Generator, tick: Tick = untold
 ) -> tuple[Generator, Discriminator]:
     """Train on frozen latents, class-balanced batches; the generator returned is the running average."""
     generator, discriminator = Generator(config), Discriminator(config)
@@ -74,7 +75,8 @@ def train_gan(
     labels = torch.tensor(present)
     slow = AdamW(generator.parameters(), config.generator_rate, betas=(0.0, 0.9))
     fast = AdamW(discriminator.parameters(), config.discriminator_rate, betas=(0.0, 0.9))
-    for _ in range(config.gan_steps):
+    for step in range(config.gan_steps):
+        tick(step / config.gan_steps)
         asked = labels[torch.randint(len(labels), (config.gan_batch,), generator=random)].sort().values
         real = latent[_one_of_each(asked, members, random)]
         fake = generator.draw(asked, random)
