@@ -11,6 +11,7 @@ from models.tables.table import Column, Unlabelled
 CLIP = 6.0
 HEAVY = 20.0  # a number is heavy-tailed if its 99.9th percentile is this many times its median, both counted from 1
 LEAST_DEVIATION = 1e-6
+MOST = 1e30  # beyond it a square would overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,12 @@ class Prepared:
         """Constants from training records, which are all this function is given."""
         scalar = [index for index, column in enumerate(train.columns) if column.kind != "category"]
         numbers = train.values[:, scalar]
-        log = tuple(
-            train.columns[index].kind == "number" and heavy_tailed(train.values[:, index]) for index in scalar
-        )
+        log = tuple(train.columns[index].kind == "number" and heavy_tailed(train.values[:, index]) for index in scalar)
         scaled = _compress(numbers, log)
-        with np.errstate(invalid="ignore"):
-            mean = np.nan_to_num(np.nanmean(scaled, axis=0)) if len(scaled) else np.zeros(len(scalar))
-            deviation = np.nan_to_num(np.nanstd(scaled, axis=0)) if len(scaled) else np.ones(len(scalar))
+        there = np.isfinite(scaled)
+        count = np.maximum(there.sum(axis=0), 1)
+        mean = np.where(there, scaled, 0.0).sum(axis=0) / count
+        deviation = np.sqrt((np.where(there, scaled - mean, 0.0) ** 2).sum(axis=0) / count)
         deviation = np.where(deviation < LEAST_DEVIATION, 1.0, deviation)  # a constant says nothing; a departure does
         categories = [index for index, column in enumerate(train.columns) if column.kind == "category"]
         known = tuple(
@@ -76,7 +76,7 @@ class Prepared:
 
 def heavy_tailed(values: Doubles) -> bool:
     """Whether a number's large values dwarf its usual ones, by training records alone."""
-    finite = np.abs(values[np.isfinite(values)])
+    finite = np.minimum(np.abs(values[np.isfinite(values)]), MOST)
     if not len(finite):
         return False
     middle, top = np.quantile(finite, [0.5, 0.999])
@@ -84,6 +84,6 @@ def heavy_tailed(values: Doubles) -> bool:
 
 
 def _compress(numbers: Doubles, log: tuple[bool, ...]) -> Doubles:
-    finite = np.where(np.isfinite(numbers), numbers, np.nan)
+    finite = np.where(np.isfinite(numbers), np.clip(numbers, -MOST, MOST), np.nan)
     result: Doubles = np.where(np.array(log, dtype=bool), np.sign(finite) * np.log1p(np.abs(finite)), finite)
     return result
