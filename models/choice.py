@@ -82,6 +82,7 @@ def choose(
     log: tuple[bool, ...],
     config: IganConfig,
     stages: Stages | None = None,
+    device: str = "cpu",
 ) -> Choice:
     """Try the candidates.
 
@@ -110,7 +111,7 @@ def choose(
         figures = _against_quiet(network, rows, own & held, fit & usual, held & quiet, KNOWN_RATE, config)
         cases |= {f"known {name}": _spared(figures) if number < config.benign else figures} if figures else {}
         if attack[own].any():
-            trial = _trial(rows, y, thinned & ~own, log, short, stages.within(f"without {name}", TRIAL_COST))
+            trial = _trial(rows, y, thinned & ~own, log, short, stages.within(f"without {name}", TRIAL_COST), device)
             figures = _against_quiet(trial, rows, own, fit & usual, held & quiet, UNKNOWN_RATE, config)
             cases |= {f"family {name}": figures} if figures else {}
     for origin in np.unique(rows.origin):
@@ -118,7 +119,7 @@ def choose(
         elsewhere = thinned & (rows.origin != origin)
         if int((here & usual).sum()) < LEAST_ROWS or not (here & attack).any() or not (elsewhere & attack).any():
             continue
-        trial = _trial(rows, y, elsewhere, log, short, stages.within(f"without {origin}", TRIAL_COST))
+        trial = _trial(rows, y, elsewhere, log, short, stages.within(f"without {origin}", TRIAL_COST), device)
         calm = here & quiet
         calibration = calibrate_across(trial, rows.matrix[calm], rows.end_ts_us[calm], (1, 0, 0), config)
         chosen = here & (quiet | attack)
@@ -134,8 +135,8 @@ def _spared(figures: Figures) -> Figures:
     return {name: {key: 1 - value for key, value in one.items()} for name, one in figures.items()}
 
 
-def _trial(rows: Rows, y: Ints, chosen: Mask, log: tuple[bool, ...], config: IganConfig, stages: Stages) -> IganNetwork:
-    random = torch.Generator().manual_seed(config.seed)
+def _trial(rows: Rows, y: Ints, chosen: Mask, log: tuple[bool, ...], config: IganConfig, stages: Stages, device: str) -> IganNetwork:
+    random = torch.Generator(device).manual_seed(config.seed)
     return fit_network(rows.matrix[chosen], y[chosen], log, config, random, stages)
 
 

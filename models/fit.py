@@ -1,6 +1,8 @@
 """Fitting a network to labelled rows: preprocess → encode → (GAN) → balance → classify → novelty."""
 
+import os
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +21,17 @@ from models.rows import Floats, Ints
 from models.stages import Stages
 
 
-def deterministic(config: IganConfig) -> torch.Generator:
-    """One seeded source of randomness, deterministic kernels, a fixed number of threads."""
+def deterministic(config: IganConfig, device: str = "cpu") -> torch.Generator:
+    """One seeded source of randomness, deterministic kernels, a fixed number of threads.
+
+    Networks are trained on the device of the generator.
+    """
+    if device == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS has no deterministic kernels
     torch.manual_seed(config.seed)
     torch.set_deterministic_debug_mode("error")  # an operation that could vary raises
     torch.set_num_threads(config.threads)
-    return torch.Generator().manual_seed(config.seed)
+    return torch.Generator(device).manual_seed(config.seed)
 
 
 def cpu_type() -> str:
@@ -62,7 +69,8 @@ def lay_foundation(
     """Preprocessing, encoder and, if asked for, the GAN, from rows (n, F) and classes (n,)."""
     stages = stages or Stages()
     preprocess = Preprocess.fit(matrix, log, config.clip)
-    z, labels = preprocess(torch.from_numpy(matrix)), torch.from_numpy(y)
+    z = preprocess(torch.from_numpy(matrix).to(random.device))
+    labels = torch.from_numpy(y).to(random.device)
     encoder, head = stages.run(
         "encoder",
         lambda tick: train_encoder(z, labels, config, random, tick),
@@ -104,13 +112,19 @@ def fit_network(
     random: torch.Generator,
     stages: Stages | None = None,
 ) -> IganNetwork:
-    """A network from rows (n, F) and classes (n,), in the stages encoder, gan and network."""
+    """A network on the CPU from rows (n, F) and classes (n,), in the stages encoder, gan and network."""
     stages = stages or Stages()
-    base = lay_foundation(matrix, y, log, config, random, config.gan_steps > 0, stages)
-    (network,) = stages.run(
-        "network",
-        lambda _: (assemble(base, config, random),),
-        lambda: (IganNetwork(matrix.shape[1], config).eval(),),
-        random,
-    )
-    return network
+    with _made_on(random.device):
+        base = lay_foundation(matrix, y, log, config, random, config.gan_steps > 0, stages)
+        (network,) = stages.run(
+            "network",
+            lambda _: (assemble(base, config, random),),
+            lambda: (IganNetwork(matrix.shape[1], config).eval(),),
+            random,
+        )
+    return network.cpu()
+
+
+def _made_on(device: torch.device) -> AbstractContextManager[object]:
+    """Tensors and networks are made on this device; on the CPU they are anyway, without the context's cost."""
+    return nullcontext() if device.type == "cpu" else device

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.device import resolved
 from models.errors import RefusedModel
 from models.igan.network import fuse
 from models.model import Model
@@ -51,17 +52,12 @@ class Scorer:
     """
 
     def __init__(self, model: Model, device: str = "auto") -> None:
-        if device not in ("auto", "cpu", "cuda"):
-            raise RefusedModel(f"device {device}: expected auto, cpu or cuda")
-        if device == "cuda" and not torch.cuda.is_available():
-            raise RefusedModel("device cuda: this machine has no CUDA device torch can use; choose cpu or auto")
-        on_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
         self.model = model
-        self.device = "cuda" if on_cuda else "cpu"
+        self.device = resolved(device)
         self._network = model.network().to(self.device)
         self._distances = {key: origin.distance.to(self.device) for key, origin in model.origins.items()}
         self._width = len(model.features)
-        self._tile = torch.zeros((TILE, self._width), pin_memory=on_cuda)
+        self._tile = torch.zeros((TILE, self._width), pin_memory=self.device == "cuda")
         self._forwards: dict[str, Callable[[Tensor], Tensor]] = {}
 
     @property

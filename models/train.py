@@ -11,6 +11,7 @@ import torch
 
 from models import manifest
 from models.choice import TRIAL_COST, choose
+from models.device import resolved
 from models.errors import RefusedModel
 from models.fit import cpu_type, deterministic, fit_network
 from models.igan.calibrate import fit_temperature
@@ -32,6 +33,7 @@ def train(
     command: str = "",
     parent: str | None = None,
     stages: Stages | None = None,
+    device: str = "cpu",
 ) -> Model:
     """Train a model on labelled rows.
 
@@ -43,12 +45,14 @@ def train(
     command : what was run, for the manifest
     parent : id of the model this one is to follow
     stages : shows and keeps the stages; by default neither
+    device : where networks are fitted, `auto`, `cpu` or `cuda`; the rest is done on the CPU
 
     Raises RefusedModel where there are too few quiet rows, or no attack, to learn from. The same rows, configuration,
-    CPU type and torch give the same bytes.
+    CPU type and torch give the same bytes, also where the training was interrupted and taken up again.
     """
     stages = stages or Stages()
-    random = deterministic(config)
+    device = resolved(device)
+    random = deterministic(config, device)
     log = tuple(feature.log for feature in features.features)
     y = class_numbers(rows, config)
     normal = quiet(rows, y, config)
@@ -62,7 +66,7 @@ def train(
     figures = _held_out_figures(network, rows, y, held & believed, config)
     # What is usual includes harmless logins; what the p-values are ranked among is quiet traffic alone.
     usual = normal | ((y > 0) & (y < config.benign))
-    choice = choose(network, rows, y, fit, held & believed, normal, log, config, stages)
+    choice = choose(network, rows, y, fit, held & believed, normal, log, config, stages, device)
     stages.enter("calibration")
     origins = calibrate_origins(network, rows, usual & in_fit, normal & held, choice.weight, config)
     low, middle, high = np.quantile(rows.matrix[normal], [0.01, 0.5, 0.99], axis=0)
@@ -84,7 +88,12 @@ def train(
             "rows": {"fit": _counts(rows.label[fit]), "held_out": _counts(rows.label[held])},
         },
         "data": [dict(entry) for entry in data],
-        "training": {"command": command, "torch": torch.__version__, "cpu": cpu_type()},
+        "training": {
+            "command": command,
+            "torch": torch.__version__,
+            "cpu": cpu_type(),
+            **({} if device == "cpu" else {"device": device}),
+        },
         "config": config.document(),
         "parent": parent,
     }
