@@ -135,7 +135,9 @@ def _spared(figures: Figures) -> Figures:
     return {name: {key: 1 - value for key, value in one.items()} for name, one in figures.items()}
 
 
-def _trial(rows: Rows, y: Ints, chosen: Mask, log: tuple[bool, ...], config: IganConfig, stages: Stages, device: str) -> IganNetwork:
+def _trial(
+    rows: Rows, y: Ints, chosen: Mask, log: tuple[bool, ...], config: IganConfig, stages: Stages, device: str
+) -> IganNetwork:
     random = torch.Generator(device).manual_seed(config.seed)
     return fit_network(rows.matrix[chosen], y[chosen], log, config, random, stages)
 
