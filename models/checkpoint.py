@@ -57,6 +57,20 @@ def training_key(facts: Mapping[str, Any], arrays: Iterable[npt.NDArray[Any]]) -
     return digest.hexdigest()[:24]
 
 
+@contextmanager
+def keeping(registry: Path, key: str, resume: bool) -> Iterator["Store"]:
+    """The store of a training in a registry; its stages are removed first unless it is to go on, and at the end.
+
+    An exception on the way leaves what was kept.
+    """
+    store = Store(registry / FOLDER / key, key)
+    with store.alone():
+        if not resume:
+            store.forget()
+        yield store
+        store.end()
+
+
 def _code() -> str:
     """SHA-256 of the sources a training runs through."""
     folder = Path(__file__).parent

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from models import manifest
+from models.checkpoint import training_key
 from models.choice import TRIAL_COST, choose
 from models.device import resolved
 from models.errors import RefusedModel
@@ -98,6 +99,28 @@ def train(
         "parent": parent,
     }
     return finish(document, tensors_of(network, origins))
+
+
+def key_of(
+    rows: Rows,
+    features: FeatureSet,
+    config: IganConfig,
+    data: Sequence[Mapping[str, Any]] = (),
+    parent: str | None = None,
+    device: str = "cpu",
+) -> str:
+    """Names a training by everything its bytes depend on: a checkpoint with another key is of another training."""
+    facts = {
+        "features": features.hash,
+        "config": config.document(),
+        "data": [dict(entry) for entry in data],
+        "parent": parent,
+        "device": resolved(device),
+        "torch": torch.__version__,
+        "cpu": cpu_type(),
+    }
+    arrays = (rows.matrix, rows.label, rows.origin, rows.end_ts_us, rows.start_ts_us, rows.source_record, rows.replay)
+    return training_key(facts, arrays)
 
 
 def calibrate_origins(

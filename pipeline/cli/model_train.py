@@ -1,7 +1,7 @@
 """`forebay model train`, `ablate` and `calibrate`: what makes a model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,8 +19,12 @@ from pipeline.cli.model_options import (
     say_calibration,
 )
 from pipeline.cli.output import Json, emit, say
+from pipeline.cli.training_progress import training_shown
 from pipeline.errors import Usage
 from pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from models.model import Model
 
 
 def train(
@@ -32,17 +36,27 @@ def train(
     until_us: Annotated[int | None, typer.Option(help="Only flows that end before this (epoch us).")] = None,
     augmentation: Annotated[str | None, typer.Option(help="Synthetic rows of rare classes: none, smote, gan.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [env: FOREBAY_DEVICE]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the same training was interrupted.")] = False,
     registry: Registry = None,
     json: Json = False,
 ) -> None:
-    """Train a model on labelled flows: by default on the plant's, as the shipped one was."""
+    """Train a model on labelled flows: by default on the plant's, as the shipped one was.
+
+    Every stage is kept in the registry's folder .training as it ends. Interrupted in any way, the same command with
+    --resume goes on there and makes the same bytes.
+    """
     from dataclasses import replace
 
     from loadtest.plants.westermo import traffic
-    from models import registry as models
+    from models.checkpoint import keeping
+    from models.device import resolved
     from models.igan.config import AUGMENTATIONS, IganConfig
+    from models.stages import Stages
+    from models.train import key_of
+    from models.train import train as train_model
     from pipeline.offline import plant_models
-    from pipeline.offline.training_rows import Span
+    from pipeline.offline.training_rows import Span, feature_set
 
     if augmentation is not None and augmentation not in AUGMENTATIONS:
         raise Usage(f"--augmentation: got {augmentation}, expected one of {', '.join(AUGMENTATIONS)}")
@@ -53,14 +67,17 @@ def train(
         config = replace(config, seed=seed)
     chosen = captures_of(site, sensor, file, labels)
     span = Span(end_us=until_us or (traffic.TRAIN_END_US if file is None else Span().end_us))
-    say(f"training on {', '.join(f'{one.site}/{one.sensor}' for one in chosen)}; this takes a minute or two", json)
-    with refusals():
-        model = plant_models.train(chosen, span, load_settings(), config, "forebay model train")
-        if out is None:
-            folder = models.save(model, registry_folder(registry))
-        else:
-            models.write(model, out)
-            folder = out
+    settings, own, keep = load_settings(), feature_set(), registry_folder(registry)
+    with refusals(), training_shown(json) as watch:
+        where = resolved(device or settings.device)
+        watch(f"reading {', '.join(f'{one.site}/{one.sensor}' for one in chosen)}", 0.0)
+        rows, data = plant_models.training_rows(chosen, span, settings), plant_models.data_of(chosen, span)
+        with keeping(keep, key_of(rows, own, config, data, None, where), resume) as store:
+            if resume:
+                kept = store.stages()
+                say(f"{kept} stages are kept" if kept else "no stage of this very training is kept: it begins", json)
+            model = train_model(rows, own, config, data, "forebay model train", None, Stages(watch, store), where)
+            folder = keep_model(model, out, keep)
     say(f"model {model.id} in {folder}", json)
     say_calibration(model, json)
     emit({"folder": str(folder), **outline(model)})
@@ -113,11 +130,7 @@ def calibrate(
         rows = read_rows(quiet, site, sensor or "quiet", load_settings(), Span(), None)
         (stretch,) = provenance([quiet])
         made = recalibrate(loaded, origin, rows.matrix, rows.end_ts_us, alert_level, stretch)
-        if out is None:
-            folder = models.save(made, registry_folder(registry))
-        else:
-            models.write(made, out)
-            folder = out
+        folder = keep_model(made, out, registry_folder(registry))
     entry = made.document["calibration"][origin]
     say(f"model {made.id} (from {loaded.id}) in {folder}", json)
     say_calibration(made, json)
@@ -130,3 +143,13 @@ def calibrate(
             **{name: entry[name] for name in ("n", "smallest_p_value", "alert_level")},
         }
     )
+
+
+def keep_model(model: "Model", out: Path | None, registry: Path) -> Path:
+    """Write a model to the folder named, else into the registry; which folder that is."""
+    from models import registry as models
+
+    if out is None:
+        return models.save(model, registry)
+    models.write(model, out)
+    return out
