@@ -32,6 +32,7 @@ from pipeline.ingest.messages import (
 )
 from pipeline.ingest.pack import Packed, pack
 from pipeline.kafka import clients
+from pipeline.kafka.watchdog import Watchdog, broker_answers
 from pipeline.settings import Settings
 from pipeline.shutdown import Stop
 from pipeline.telemetry import Telemetry, configure, log, start
@@ -137,6 +138,7 @@ class Door(NamedTuple):
     settings: Settings
     consumer: Consumer
     producer: Producer
+    watchdog: Watchdog
     telemetry: Telemetry
     assignment: Assignment
     headers: Headers
@@ -156,7 +158,8 @@ def run(settings: Settings) -> None:
     consumer = clients.consumer(settings, ROOM)
     try:
         producer = clients.transactional_producer(settings, ROOM)
-        door = Door(settings, consumer, producer, telemetry, Assignment(), Headers(), Named())
+        watchdog = Watchdog(ROOM, lambda: broker_answers(settings))
+        door = Door(settings, consumer, producer, watchdog, telemetry, Assignment(), Headers(), Named())
         consumer.subscribe([settings.topics.raw], on_assign=door.assignment.gained, on_revoke=door.assignment.lost)
         announced: set[int] = set()
         aborts = 0
@@ -273,7 +276,7 @@ def process(door: Door, messages: Sequence[RawMessage]) -> bool:
             send(door, one)
         following = {message.partition: message.offset + 1 for message in messages}
         offsets = [TopicPartition(door.settings.topics.raw, *place) for place in following.items()]
-        insist(lambda: door.producer.send_offsets_to_transaction(offsets, door.consumer.consumer_group_metadata(), 30))
+        insist(lambda: door.watchdog.send_offsets(door.producer, offsets, door.consumer, 30))
         insist(lambda: door.producer.commit_transaction(30))
     except KafkaException as error:
         reason: KafkaError = error.args[0]

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from pipeline.errors import BadData, Failed
 from pipeline.kafka import clients
 from pipeline.kafka.tail import Follower
+from pipeline.kafka.watchdog import Watchdog, broker_answers
 from pipeline.score.group import Features, encoded, expect_features, read, score_group
 from pipeline.score.place import Place
 from pipeline.score.promotions import Ledger, vote
@@ -64,6 +65,7 @@ class Door:
         self._models = Follower(settings, "score-models", settings.topics.models)
         self._ledger = Ledger(self._partitions)
         self._producer = clients.transactional_producer(settings, "score")
+        self._watchdog = Watchdog("score", lambda: broker_answers(settings))
         self._consumer = clients.consumer(settings, "score", **CONSUMER)
 
     def _partition_count(self) -> int:
@@ -266,7 +268,7 @@ class Door:
         try:
             self._producer.begin_transaction()
             send()
-            self._producer.send_offsets_to_transaction(offsets, self._consumer.consumer_group_metadata(), PATIENCE_S)
+            self._watchdog.send_offsets(self._producer, offsets, self._consumer, PATIENCE_S)
             self._producer.commit_transaction(PATIENCE_S)
         except KafkaException as error:
             if not error.args[0].txn_requires_abort():

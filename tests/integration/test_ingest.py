@@ -28,6 +28,7 @@ from pipeline.ingest import door
 from pipeline.ingest import send as sending
 from pipeline.ingest.source_file import read_records
 from pipeline.kafka import clients, topics
+from pipeline.kafka.watchdog import Watchdog
 from pipeline.settings import Settings, load_settings
 from pipeline.shutdown import Stop
 from pipeline.telemetry import start
@@ -262,7 +263,8 @@ def opened(settings: Settings, records: int) -> Iterator[tuple[door.Door, list[A
     """The door in this process, with the raw messages that it has received: `records` of one record each."""
     telemetry = start(door.ROOM, settings)
     consumer, producer = clients.consumer(settings, door.ROOM), clients.transactional_producer(settings, door.ROOM)
-    ours = door.Door(settings, consumer, producer, telemetry, door.Assignment(), door.Headers(), door.Named())
+    watchdog = Watchdog("ingest", lambda: True)
+    ours = door.Door(settings, consumer, producer, watchdog, telemetry, door.Assignment(), door.Headers(), door.Named())
     raw = clients.producer(settings, "foreign")
     headers = {"content-type": b"zeek-conn+json", "site": b"dam", "sensor": b"gate"}
     for _ in range(records):
