@@ -1,0 +1,126 @@
+"""Report of `controls`: detectors that must fail where they must, and IGAN-IDS with parts taken away."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from models.report.alarms import PAIRED, paired
+from models.report.bars import Panel, panels
+from models.report.documents import OURS, Fits, Spread
+from models.report.labels import footer, labels, row_of
+from models.report.sheets import Picture, Section, Sheet, rows_of
+
+NEAR = 0.1  # how far from 0.5 an AUROC may lie that is called chance
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a control must come to, in words, and the AUROC it may have at least and at most."""
+
+    words: str
+    least: float
+    most: float
+
+
+# By a part of the control's name; the first that fits.
+EXPECTED = {
+    "majority": Expectation("says the same of every record: AUROC 0.5", 0.5, 0.5),
+    "shuffle": Expectation("learnt nothing from shuffled labels: AUROC near 0.5", 0.5 - NEAR, 0.5 + NEAR),
+    "identifier": Expectation("identifiers alone must not tell attacks: AUROC near 0.5", 0.5 - NEAR, 0.5 + NEAR),
+    "stump": Expectation("one feature alone: above chance, below every full model", 0.5, 0.95),
+}
+
+
+def sections(fits: Fits) -> list[Section]:
+    """Controls, then ablations by task."""
+    control, ablation = fits.where(split="control"), fits.where(split="ablation")
+    found = [_controls(control, fits)] if control.documents else []
+    tasks = dict.fromkeys(document["task"] for document in ablation.documents)
+    found += [_ablations(ablation.where(task=task), fits, task) for task in tasks]
+    rest = Fits(fits.run, tuple(each for each in fits.documents if each["split"] not in ("control", "ablation")))
+    return [*found, *([_controls(rest, fits)] if rest.documents else [])]
+
+
+def expectation(model: str) -> Expectation | None:
+    """What this control must come to; None where nothing was laid down."""
+    return next((each for part, each in EXPECTED.items() if part in model.lower()), None)
+
+
+def verdict(model: str, auroc: Spread | None) -> str:
+    """Whether a control came to what it must."""
+    expected = expectation(model)
+    if expected is None or auroc is None:
+        return "–"
+    return "as expected" if expected.least - 1e-9 <= auroc.mean <= expected.most + 1e-9 else "NOT as expected"
+
+
+def _controls(fits: Fits, whole: Fits) -> Section:
+    sheets = []
+    for test in fits.tests():
+
+        def cells(model: str, test: str = test) -> list[Any]:
+            auroc = fits.spread(model, test, "ranking", "auroc")
+            expected = expectation(model)
+            return [
+                auroc,
+                fits.spread(model, test, "decision", "acc"),
+                fits.spread(model, test, "decision", "mcc"),
+                expected.words if expected else "–",
+                verdict(model, auroc),
+            ]
+
+        rows = rows_of(fits, whole, [model for model in fits.models if fits.figures(model, test)], cells)
+        columns = ("Control", "AUROC", "ACC", "MCC", "expected", "verdict", "fits")
+        sheets.append(Sheet(f"{test}: controls", columns, rows))
+    text = "A control that does better than it should means that the protocol leaks what it must not."
+    return Section("Controls", (text,), sheets)
+
+
+def _ablations(fits: Fits, whole: Fits, task: str) -> Section:
+    sheets, pictures = [], []
+    merit = ("classes", "macro_f1") if task != "binary" else ("ranking", "auroc")
+    for test in fits.tests():
+        order = fits.by_merit(lambda model, test=test: fits.spread(model, test, *merit))  # type: ignore[misc]
+        keys = {
+            "AUROC": ("ranking", "auroc"),
+            "recall at FPR 0.062": ("ranking", "tpr_at", "0.062"),
+            "AUROC novel": ("novel", "auroc_novel"),
+            "ACC": ("classes", "acc"),
+            "macro-F1": ("classes", "macro_f1"),
+            "MCC": ("classes", "mcc"),
+        }
+
+        def cells(model: str, test: str = test, keys: dict[str, tuple[str, ...]] = keys) -> list[Any]:
+            return [fits.spread(model, test, *each) for each in keys.values()]
+
+        rows = rows_of(fits, whole, order, cells)
+        sheets.append(Sheet(f"{test}: parts taken away ({task})", ("Variant", *keys, "fits"), rows))
+        tested: dict[str, tuple[str, ...]] = {"macro-F1": merit} if task != "binary" else dict(list(PAIRED.items())[:2])
+        sheets += paired(fits, test, tested)
+
+        def draw(test: str = test, order: tuple[str, ...] = order) -> Any:
+            columns = [
+                _panel(fits, order, test, name, keys)
+                for name, keys in (("AUROC", ("ranking", "auroc")), ("macro-F1", ("classes", "macro_f1")))
+            ]
+            title = f"IGAN-IDS with parts taken away ({task}), mean ± deviation over seeds"
+            return panels(title, labels(fits, order), row_of(order), columns, footer(whole))
+
+        if order:
+            pictures.append(Picture(f"ablations-{task}", f"Ablations on {test} ({task})", draw))
+    text = (
+        "Compared seed by seed. What does not help is off in the shipped model."
+        if OURS in fits.models
+        else "The whole model has no fits here, so there is nothing to compare with."
+    )
+    return Section(f"Ablations ({task})", (text,), sheets, pictures[:1])
+
+
+def _panel(fits: Fits, order: tuple[str, ...], test: str, name: str, keys: tuple[str, ...]) -> Panel:
+    found = [fits.spread(model, test, *keys) for model in order]
+    ends = [(each.mean, each.std or 0.0) if each else None for each in found]
+    low = [each[0] - each[1] if each else None for each in ends]
+    high = [each[0] + each[1] if each else None for each in ends]
+    known = [value for value in (*low, *high) if value is not None] or [0.0, 1.0]
+    margin = 0.15 * (max(known) - min(known)) + 1e-3
+    limits = (min(known) - margin, max(known) + margin)
+    return Panel(name, [each[0] if each else None for each in ends], low, high, limits=limits, points=True, form=".4f")

@@ -1,0 +1,14 @@
+"""Report of `table`: a labelled table that somebody brought, and of `iiot`'s tables one by one."""
+
+from models.report.documents import Fits
+from models.report.nsl_kdd_test import detection, naming_classes
+from models.report.sheets import Section
+
+
+def sections(fits: Fits) -> list[Section]:
+    """Binary, then whichever tasks with classes there are."""
+    tasks = dict.fromkeys(document["task"] for document in fits.documents if document["task"] != "binary")
+    found = detection(fits, {})
+    for task in tasks:
+        found += naming_classes(fits, f"Classes ({task})", task, {})
+    return found
