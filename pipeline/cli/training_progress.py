@@ -1,5 +1,6 @@
 """How far a training has come, for people: a bar on a terminal, a line a stage elsewhere; on stderr."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,7 +13,11 @@ from pipeline.cli.output import people, say
 
 @contextmanager
 def training_shown(quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """What is to be told each stage and the share of the training that is done; Ctrl-C says how to go on."""
+    """What is to be told each stage and the share of the training that is done; Ctrl-C says how to go on.
+
+    Asked to stop (SIGTERM), it leaves as after Ctrl-C.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if quiet:
             yield lambda _stage, _share: None
@@ -26,6 +31,8 @@ def training_shown(quiet: bool) -> Iterator[Callable[[str, float], None]]:
     except KeyboardInterrupt:
         say("interrupted; the same command with --resume goes on after the last stage that ended", quiet)
         raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Lines:
