@@ -5,7 +5,7 @@ training records; what scores is given test records without labels; test labels 
 Detectors never hold a Trial.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from models.detectors.detector import Detector, Family, Fitted, Lesson, Opinion
 from models.measures import binary, multiclass
+from models.protocols.operations import NOWHERE, Operations
 from models.rows import Floats, Ints
 from models.tables.prepare import Prepared
 from models.tables.table import NORMAL, Table, Unlabelled
@@ -37,8 +38,16 @@ class Student:
 class Trial:
     """One training table and the tables it is judged on."""
 
-    def __init__(self, train: Table, tests: Sequence[Table], task: Task) -> None:
+    def __init__(
+        self,
+        train: Table,
+        tests: Sequence[Table],
+        task: Task,
+        operations: Mapping[str, Operations] = NOWHERE,
+    ) -> None:
+        """`operations`: test name → what else `judge` says of it, where time passes in a test."""
         self._train, self._tests, self.task = train, {test.name: test for test in tests}, task
+        self._operations = operations
         names = train.label if task == "attack" else train.family
         found = sorted(set(map(str, np.unique(names))) - {NORMAL})
         self.classes = (NORMAL, "attack") if task == "binary" else (NORMAL, *found)
@@ -107,13 +116,7 @@ class Trial:
         result: Floats = scores[~self._train.attack]
         return result
 
-    def judge(
-        self,
-        test: str,
-        opinion: Opinion,
-        thresholds: dict[float, float],
-        score_of: Callable[[Table], Any] | None = None,
-    ) -> dict[str, Any]:
+    def judge(self, test: str, opinion: Opinion, thresholds: dict[float, float]) -> dict[str, Any]:
         """Figures of an opinion on a test table, one set per nominal false positive rate.
 
         `thresholds`: nominal rate → threshold, from training records.
@@ -142,8 +145,8 @@ class Trial:
             )
             decision = figures["classes"]["binary"]
         figures["decision"] = decision
-        if score_of is not None:
-            figures["more"] = score_of(table)
+        if test in self._operations and thresholds:
+            figures["more"] = self._operations[test].figures(table, score, thresholds)
         return figures
 
     def _numbers(self, table: Table, strict: bool = True) -> Ints:
@@ -172,9 +175,16 @@ class Trial:
         return chosen
 
     def _folds(self, seed: int) -> Iterator[tuple[Ints, Ints]]:
-        """(fit, held) record positions of each fold, whole groups, shuffled."""
+        """(fit, held) record positions of each fold, whole groups, shuffled.
+
+        Groups with attacks are dealt out first: where two groups have some, no fold holds all, for a detector that
+        learns what attacks look like cannot learn from normals alone.
+        """
         groups, inverse = np.unique(self._train.group, return_inverse=True)
-        fold = np.random.default_rng(seed).permutation(len(groups)) % FOLDS
+        order = np.random.default_rng(seed).permutation(len(groups))
+        quiet = np.bincount(inverse, self._train.attack, len(groups)) == 0
+        fold = np.empty(len(groups), dtype=np.int64)
+        fold[order[np.argsort(quiet[order], kind="stable")]] = np.arange(len(groups)) % FOLDS
         for number in range(FOLDS):
             held = fold[inverse] == number
             yield np.flatnonzero(~held), np.flatnonzero(held)
