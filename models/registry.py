@@ -2,6 +2,7 @@
 
     <registry>/<id>/manifest.json        canonical JSON
     <registry>/<id>/weights.safetensors  its SHA-256 is in the manifest
+    <registry>/<id>/CARD.md              what the manifest says, in plain words; never read
 
 Nothing here is ever changed after it was written. Signatures are not part of this version: who can write to the
 registry can put a model there, so keep it writable to those who may.
@@ -13,6 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from models import manifest, weights
+from models.card import card
+from models.card_text import NAME as CARD
+from models.card_text import markdown
 from models.errors import RefusedModel
 from models.igan.config import IganConfig
 from models.model import Model, expected_shapes
@@ -90,10 +94,11 @@ def save(model: Model, registry: Path) -> Path:
 
 
 def write(model: Model, folder: Path) -> None:
-    """Write a model's two files into a folder."""
+    """Write a model's two files, and its card, into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WEIGHTS).write_bytes(weights.encode(model.weights))
     (folder / MANIFEST).write_bytes(manifest.canonical(model.document) + b"\n")
+    (folder / CARD).write_text(markdown(card(model)), "utf-8")
 
 
 def list_models(registry: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""`forebay model`: train, ablate, evaluate, report, calibrate, promote; the registry's list, show, verify and export."""
+"""`forebay model`: train, ablate, evaluate, report, calibrate, promote; what the registry holds."""
 
 import typer
 
@@ -6,7 +6,7 @@ from pipeline.cli import model_evaluate, model_promote, model_protocol, model_sh
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Models: train, ablate, evaluate, report, calibrate, list, show, verify, export, promote.",
+    help="train, ablate, evaluate, report, calibrate, list, show, verify, card, export, promote.",
 )
 app.command()(model_train.train)
 app.command()(model_train.ablate)
@@ -16,5 +16,6 @@ app.command()(model_train.calibrate)
 app.command("list")(model_show.list_)
 app.command()(model_show.show)
 app.command()(model_show.verify)
+app.command()(model_show.card)
 app.command()(model_show.export)
 app.command()(model_promote.promote)

@@ -1,4 +1,4 @@
-"""`forebay model list`, `show`, `verify` and `export`: what a registry holds."""
+"""`forebay model list`, `show`, `verify` and `card` and `export`: what a registry holds."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.model_options import ModelName, Registry, outline, refusals, registry_folder, say_calibration
-from pipeline.cli.output import Json, emit, say
+from pipeline.cli.output import Json, emit, people, say
+from pipeline.errors import Failed
 
 
 def list_(registry: Registry = None, json: Json = False) -> None:
@@ -48,13 +49,39 @@ def verify(model: ModelName = "", registry: Registry = None, json: Json = False)
     emit(facts)
 
 
+def card(
+    model: Annotated[
+        str, typer.Argument(help="A model's id, or its folder; the shipped one by default.", metavar="[MODEL]")
+    ] = "",
+    out: Annotated[Path | None, typer.Option("--out", help="Write it to this file, as Markdown.")] = None,
+    registry: Registry = None,
+    json: Json = False,
+) -> None:
+    """A model's card: what it is for and not for, what it was made of, how good it is, where it ends."""
+    from models import card as cards
+    from models import registry as models
+    from models.card_text import markdown
+
+    with refusals():
+        facts = cards.card(models.load(model, registry_folder(registry)))
+    if out is not None:
+        try:
+            out.write_text(markdown(facts), "utf-8")
+        except OSError as error:
+            raise Failed(f"{out}: the card could not be written: {error.strerror}; name another file") from error
+        say(f"card of {facts['model']} in {out}", json)
+    elif not json:
+        people.print(markdown(facts), markup=False, soft_wrap=True)
+    emit(facts)
+
+
 def export(
-    out: Annotated[Path, typer.Option("--out", help="Folder to write manifest.json and weights.safetensors to.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write the model's files to.")],
     model: ModelName = "",
     registry: Registry = None,
     json: Json = False,
 ) -> None:
-    """Copy a model's two files out of the registry, checked."""
+    """Copy a model's files, and its card, out of the registry, checked."""
     from models import registry as models
 
     with refusals():

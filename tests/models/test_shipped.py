@@ -26,7 +26,7 @@ def test_it_was_trained_on_the_features_this_release_computes(shipped: Model) ->
 
 def test_it_is_small_and_holds_no_code() -> None:
     files = sorted(path.name for path in registry.SHIPPED.iterdir())
-    assert files == ["manifest.json", "weights.safetensors"]
+    assert files == ["CARD.md", "manifest.json", "weights.safetensors"]
     assert sum(path.stat().st_size for path in registry.SHIPPED.iterdir()) < 1_000_000
 
 
@@ -56,8 +56,10 @@ def test_the_command_it_names_makes_it_again(shipped: Model, tmp_path: Path) -> 
 
     from pipeline.cli.model import app
 
-    result = CliRunner().invoke(app, ["train", "--out", str(tmp_path), "--json"])
+    result = CliRunner().invoke(
+        app, ["train", "--out", str(tmp_path), "--registry", str(tmp_path / "models"), "--device", "cpu", "--json"]
+    )
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout.splitlines()[-1])["model"] == shipped.id
-    for name in ("manifest.json", "weights.safetensors"):
+    for name in ("CARD.md", "manifest.json", "weights.safetensors"):
         assert (tmp_path / name).read_bytes() == (registry.SHIPPED / name).read_bytes()
