@@ -2,13 +2,14 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.errors import RefusedModel
-from models.rows import Doubles, Strings
+from models.rows import Doubles, Ints, Strings
 
 MISSING = ("", "-", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "none")
 TRUE, FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
@@ -26,6 +27,7 @@ def read(path: Path) -> pa.Table:
         data = _parquet(path) if head == PARQUET else _csv(path)
     except OSError as error:
         raise RefusedModel(f"{path}: got {error.strerror or error}, expected a CSV or Parquet file") from error
+    data = data.rename_columns([name.strip() for name in data.column_names])  # some write `a, b`
     twice = sorted({name for name in data.column_names if data.column_names.count(name) > 1})
     if twice:
         raise RefusedModel(f"{path}: got more than one column named {', '.join(twice[:5])}; rename or remove them")
@@ -141,14 +143,8 @@ def numbers(column: pa.ChunkedArray) -> Doubles:
             column = pc.cast(column, whole)
         values: Doubles = pc.cast(column, pa.float64(), safe=False).to_numpy().astype(np.float64)
         return values
-    # Per different cell: there are fewer of them than records, and one that is no number does not spoil the rest.
-    coded = pc.dictionary_encode(column.combine_chunks() if column.num_chunks != 1 else column.chunk(0))
-    if isinstance(coded, pa.ChunkedArray):
-        coded = coded.combine_chunks()
-    found = np.array([_number(cell) for cell in coded.dictionary.to_pylist()] + [np.nan], dtype=np.float64)
-    place = coded.indices.fill_null(len(found) - 1).to_numpy(zero_copy_only=False)
-    result: Doubles = found[place]
-    return result
+    cells, place = _different(column)
+    return np.array([_number(cell) for cell in cells], dtype=np.float64)[place]
 
 
 def words(column: pa.ChunkedArray) -> Strings:
@@ -160,16 +156,35 @@ def words(column: pa.ChunkedArray) -> Strings:
 
 def names(column: pa.ChunkedArray) -> Strings:
     """(n,) cells as text without spaces around them: 1.0 is 1, null is empty."""
-    if pa.types.is_floating(column.type):
-        whole = [
-            None if cell is None or cell != cell else int(cell) if cell == int(cell) else cell
-            for cell in column.to_pylist()
-        ]
-        text = ["" if cell is None else str(cell) for cell in whole]
-    else:
-        text = ["" if cell is None else str(cell).strip() for cell in pc.cast(column, pa.string()).to_pylist()]
-    result: Strings = np.asarray(text, dtype=np.str_)
+    cells, place = _different(column)
+    result: Strings = np.asarray([_name(cell) for cell in cells], dtype=np.str_)[place]
     return result
+
+
+def _name(cell: Any) -> str:
+    if cell is None or cell != cell:
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).strip()
+
+
+def _different(column: pa.ChunkedArray) -> tuple[list[Any], Ints]:
+    """The different cells, null last, and each cell's place among them: there are fewer of them than records."""
+    coded = pc.dictionary_encode(column.combine_chunks())
+    if isinstance(coded, pa.ChunkedArray):
+        coded = coded.combine_chunks()
+    found = [*coded.dictionary.to_pylist(), None]
+    place: Ints = coded.indices.fill_null(len(found) - 1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return found, place
+
+
+def mostly_numbers(column: pa.ChunkedArray) -> bool:
+    """Whether of its words, few are no numbers: less than one in a hundred, and its numbers differ."""
+    lost = int(np.isnan(numbers(column)).sum()) - missing(column)
+    return 100 * lost < len(column) - missing(column) and len(np.unique(numbers(column))) > 2
 
 
 def missing(column: pa.ChunkedArray) -> int:

@@ -13,7 +13,7 @@ IDENTIFYING = re.compile(
     r"(?:^|[^a-z])(?:id|uid|uuid|index|unnamed|ts|time|timestamp|datetime|date|src|dst|saddr|daddr|srcip|dstip|ip|mac|addr|"
     r"address|port|sport|dport|seq|host|flow_id)(?:$|[^a-z])"
 )
-LEAST_RECORDS = 100  # fewer are all different by chance
+LEAST_RECORDS = 100  # fewer are all different, or fit the labels, by chance
 MOST_VALUES = 50  # a column with more that fits the labels is no copy of them
 
 
@@ -22,13 +22,13 @@ def about(column: Column, data: pa.ChunkedArray, attack: Mask) -> list[str]:
     values = cells.numbers(data) if column.kind != "category" else _codes(column, data)
     found, inverse = np.unique(values, return_inverse=True)
     notes = []
-    if IDENTIFYING.search(_spelt(column.name)):
-        notes.append(f"{column.name}: by its name an identifier or a time; if it is: --drop {column.name}")
+    if IDENTIFYING.search(_spelt(column.name)) or pa.types.is_temporal(data.type):
+        notes.append(f"{column.name}: by its name or type an identifier or a time; if it is: --drop {column.name}")
     elif len(found) == len(values) >= LEAST_RECORDS and bool((values == np.round(values)).all()):
         notes.append(
             f"{column.name}: a different whole number in every record; if it is an identifier: --drop {column.name}"
         )
-    if len(found) <= MOST_VALUES:
+    if len(found) <= MOST_VALUES and len(values) >= LEAST_RECORDS:
         share = np.bincount(inverse, attack, len(found)) / np.bincount(inverse, minlength=len(found))
         if bool(np.isin(share, (0.0, 1.0)).all()):
             notes.append(

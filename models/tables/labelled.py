@@ -73,9 +73,9 @@ def read_pair(train: Path, test: Path, label: str, normal: str, drop: Sequence[s
 
 
 def _schema(path: Path, data: pa.Table, label: str, normal: str, drop: Sequence[str]) -> tuple[Schema, list[str]]:
-    names = data.column_names
+    names, label = data.column_names, label.strip()
     # `--drop a,b` as well as `--drop a --drop b`; a column's own name may hold a comma.
-    drop = [one for name in drop for one in ([name] if name in names else name.split(","))]
+    drop = [one for name in drop for one in ([name] if name in names else map(str.strip, name.split(",")))]
     for name in drop:
         if name not in names:
             raise RefusedModel(f"{path}: --drop: got no column {name}{_near(name, names)}; columns are {_some(names)}")
@@ -104,7 +104,7 @@ def _kind(path: Path, name: str, column: pa.ChunkedArray) -> Column | None:
     if cells.flag_like(column):
         values = cells.numbers(column)
         return None if _constant(values) else Column(name, "flag")
-    if cells.number_like(column):
+    if cells.number_like(column) or (cells.text_like(column) and cells.mostly_numbers(column)):
         values = cells.numbers(column)
         return None if _constant(values) else Column(name, "number")
     if not cells.text_like(column):
