@@ -76,8 +76,15 @@ def transactional_producer(settings: Settings, client: str, **overrides: Any) ->
             **overrides,
         },
     )
-    made.init_transactions(30)
-    return made
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            made.init_transactions(30)
+            return made
+        except KafkaException as error:
+            # A predecessor's transaction may take as long to be aborted, above all after the broker's own restart.
+            if not error.args[0].retriable() or time.monotonic() > deadline:
+                raise
 
 
 def consumer(settings: Settings, group: str, **overrides: Any) -> Consumer:
