@@ -6,6 +6,7 @@ from typing import Any
 
 from models.detectors.detector import Family
 from models.protocols.fit import Unit, fit
+from models.protocols.identifiers import SPLIT, IdentifiersOnly
 from models.protocols.plan import nsl_kdd_table
 from models.protocols.trial import Trial
 from models.tables.nsl_kdd import TEST, TRAIN
@@ -19,12 +20,14 @@ class Controls:
     ----------
     controls : majority, one-feature stump, shuffled labels
     ablations : IGAN-IDS without parts, compared seed by seed
+    identifiers : the same detectors given nothing but who and when, over every set there is; must be near chance
     """
 
     data: Path
     controls: tuple[Family, ...]
     ablations: tuple[Family, ...]
     seeds: int = 5
+    identifiers: IdentifiersOnly | None = None
     name: str = "controls"
 
     def units(self) -> list[Unit]:
@@ -34,9 +37,11 @@ class Controls:
             units += [Unit(self.name, "control", family, seed, calibrated=False) for family in self.controls]
             units += [Unit(self.name, "ablation", family, seed, calibrated=False) for family in self.ablations]
             units += [Unit(self.name, "ablation", family, seed, "5-class", False) for family in self.ablations]
-        return units
+        return units + (self.identifiers.units() if self.identifiers else [])
 
     def document(self, unit: Unit) -> dict[str, Any]:
-        """One fit on KDDTrain+, judged on KDDTest+."""
+        """One fit on KDDTrain+, judged on KDDTest+; identifiers on their own splits."""
+        if self.identifiers and unit.split.startswith(SPLIT):
+            return self.identifiers.document(unit)
         train, test = nsl_kdd_table(self.data, TRAIN), nsl_kdd_table(self.data, TEST)
         return fit(unit, Trial(train, [test], unit.task))

@@ -20,7 +20,7 @@ from models.protocols.trial import Trial
 from models.tables.nsl_kdd import TEST, TRAIN
 from models.tables.table import Column, Table
 
-SUFFIX = "identifiers-only"
+SPLIT = "identifiers-only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class IdentifiersOnly:
     def units(self) -> list[Unit]:
         """Seed by seed."""
         return [
-            Unit(self.name, f"{SUFFIX}/{one.name}", family, seed, calibrated=False)
+            Unit(self.name, f"{SPLIT}/{one.name}", family, seed, calibrated=False)
             for seed in range(self.seeds)
             for one in self.trials()
             for family in self.families
@@ -51,7 +51,7 @@ class IdentifiersOnly:
 
     def document(self, unit: Unit) -> dict[str, Any]:
         """One fit on its split."""
-        named = {f"{SUFFIX}/{one.name}": one for one in self.trials()}
+        named = {f"{SPLIT}/{one.name}": one for one in self.trials()}
         return fit(unit, named[unit.split].build(unit.seed))
 
     def trials(self) -> list[NamedTrial]:

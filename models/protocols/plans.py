@@ -1,12 +1,14 @@
 """The protocols by name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from models.detectors.detector import Family
 from models.errors import RefusedModel
 from models.protocols.controls import Controls
 from models.protocols.cost import Cost
+from models.protocols.identifiers import IdentifiersOnly
+from models.protocols.iiot import Plant
 from models.protocols.nsl_kdd_cv import NslKddCv
 from models.protocols.nsl_kdd_test import NslKddTest
 from models.protocols.plan import Plan
@@ -28,18 +30,24 @@ def families(names: Sequence[str]) -> tuple[Family, ...]:
     return tuple(known[name] for name in names) or tuple(FAMILIES.values())
 
 
-def nsl_kdd_plan(protocol: str, data: Path, names: Sequence[str], seeds: int) -> Plan:
-    """A protocol on NSL-KDD; `seeds` are runs of `nsl-kdd-cv`."""
-    from models.detectors.catalogue import CONTROLS
+def nsl_kdd_plan(
+    protocol: str, data: Path, names: Sequence[str], seeds: int, plant: Callable[[], Plant] | None = None
+) -> Plan:
+    """A protocol on NSL-KDD; `seeds` are runs of `nsl-kdd-cv`, `plant` joins the sets whose identifiers are tried."""
+    from models.detectors.catalogue import CONTROLS, FAMILIES
     from models.detectors.igan_ids import ABLATIONS, FAMILY
 
     chosen = families(names)
+    folder = data / "nsl-kdd" if (data / "nsl-kdd").is_dir() else data
     if protocol == "nsl-kdd-cv":
-        return NslKddCv(data, chosen, seeds)
+        return NslKddCv(folder, chosen, seeds)
     if protocol == "nsl-kdd-test":
-        return NslKddTest(data, chosen, seeds)
+        return NslKddTest(folder, chosen, seeds)
     if protocol == "unknowns":
-        return Unknowns(data, chosen, seeds)
+        return Unknowns(folder, chosen, seeds)
     if protocol == "controls":
-        return Controls(data, tuple(CONTROLS.values()), chosen if names else (FAMILY, *ABLATIONS), seeds)
-    return Cost(data, chosen)
+        learners = (FAMILIES["igan-ids"], FAMILIES["lightgbm"])
+        identifiers = IdentifiersOnly(folder, data, learners, 1, plant)
+        variants = chosen if names else (FAMILY, *ABLATIONS)
+        return Controls(folder, tuple(CONTROLS.values()), variants, seeds, identifiers)
+    return Cost(folder, chosen)

@@ -20,6 +20,8 @@ from pipeline.cli.output import Json, emit, say
 from pipeline.errors import Usage
 from pipeline.settings import load_settings
 
+PANEL = "Protocols"
+
 
 def evaluate(
     model: ModelName = "",
@@ -35,46 +37,40 @@ def evaluate(
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="Compare IGAN-IDS with others instead: nsl-kdd-cv, nsl-kdd-test, unknowns, iiot, table, controls, cost.",
-            rich_help_panel="Protocols",
+            help="Run one: nsl-kdd-cv, nsl-kdd-test, unknowns, iiot, table, controls, cost.",
+            rich_help_panel=PANEL,
         ),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the data sets.", rich_help_panel="Protocols")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to keep the fits in.", rich_help_panel="Protocols")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets.", rich_help_panel=PANEL)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to keep the fits in.", rich_help_panel=PANEL)] = None,
     models: Annotated[
-        str, typer.Option(help="Detectors, comma-separated; all by default.", rich_help_panel="Protocols")
+        str, typer.Option(help="Detectors, comma-separated; all by default.", rich_help_panel=PANEL)
     ] = "",
     seeds: Annotated[
         int | None,
-        typer.Option(
-            help="Seeds, or runs of nsl-kdd-cv; each protocol has its own default.", rich_help_panel="Protocols"
-        ),
+        typer.Option(help="Seeds, or runs of nsl-kdd-cv; each protocol has its own default.", rich_help_panel=PANEL),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where --out was left.", rich_help_panel="Protocols")
+        bool, typer.Option("--resume", help="Go on where --out was left.", rich_help_panel=PANEL)
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option(help="Processes, one thread each; by default one a core.", rich_help_panel="Protocols")
+        int | None, typer.Option(help="Processes, one thread each; by default one a core.", rich_help_panel=PANEL)
     ] = None,
     train: Annotated[
-        Path | None, typer.Option(help="table: CSV or Parquet to train on.", rich_help_panel="Protocols")
+        Path | None, typer.Option(help="table: CSV or Parquet to train on.", rich_help_panel=PANEL)
     ] = None,
-    test: Annotated[
-        Path | None, typer.Option(help="table: CSV or Parquet to judge on.", rich_help_panel="Protocols")
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="table: column of the labels.", rich_help_panel="Protocols")] = None,
-    normal: Annotated[
-        str | None, typer.Option(help="table: label of normal records.", rich_help_panel="Protocols")
-    ] = None,
+    test: Annotated[Path | None, typer.Option(help="table: CSV or Parquet to judge on.", rich_help_panel=PANEL)] = None,
+    label: Annotated[str | None, typer.Option(help="table: column of the labels.", rich_help_panel=PANEL)] = None,
+    normal: Annotated[str | None, typer.Option(help="table: label of normal records.", rich_help_panel=PANEL)] = None,
     drop: Annotated[
         list[str] | None,
-        typer.Option(help="table: a column to leave out, such as an identifier.", rich_help_panel="Protocols"),
+        typer.Option(help="table: a column to leave out, such as an identifier.", rich_help_panel=PANEL),
     ] = None,
     json: Json = False,
 ) -> None:
     """Judge a model on labelled flows it was not trained on, by default the plant's after the cut; or run a protocol.
 
-    With --protocol, every fit is kept in --out as it finishes; `forebay model report` makes tables and pictures of them.
+    With --protocol, every fit is kept in --out as it finishes; `forebay model report` makes tables and pictures.
     """
     if protocol is not None:
         from pipeline.cli.model_protocol import Asked, evaluate_protocol

@@ -92,11 +92,11 @@ def plan_of(asked: Asked, seeds: int) -> Plan:
         return UserTable(asked.train, asked.test, asked.label, asked.normal, asked.drop, families(asked.models), seeds)
     if asked.data is None:
         raise Usage(f"--data: {asked.protocol} reads labelled data sets; name their folder")
-    if asked.protocol == "iiot":
-        from pipeline.offline.evaluation_tables import Iiot
+    from pipeline.offline.evaluation_tables import Iiot, westermo
 
+    if asked.protocol == "iiot":
         return Iiot(asked.data, families(asked.models), seeds)
-    return nsl_kdd_plan(asked.protocol, asked.data, asked.models, seeds)
+    return nsl_kdd_plan(asked.protocol, asked.data, asked.models, seeds, westermo)
 
 
 def carried_out(plan: Plan, store: Any, jobs: int, about: dict[str, Any], quiet: bool) -> list[str]:
