@@ -30,7 +30,7 @@ def auroc_order(fits: Fits, test: str) -> tuple[str, ...]:
     return tuple(model for model in order if fits.figures(model, test))
 
 
-def ranking(fits: Fits, whole: Fits, test: str) -> Sheet:
+def ranking(fits: Fits, test: str) -> Sheet:
     """What the score alone is worth, without any threshold of ours."""
 
     def cells(model: str) -> list[Any]:
@@ -45,7 +45,7 @@ def ranking(fits: Fits, whole: Fits, test: str) -> Sheet:
     columns = ("Model", "AUROC", "AUPRC", *(f"TPR at {rate}" for rate in RATES.values()))
     columns = (*columns, f"recall at realised {EQUAL}", f"MCC at realised {EQUAL}", "fits")
     note = f"TPR and recall are read off the ROC at a realised false positive rate; {EQUAL} is the rate of comparison."
-    return Sheet(f"{test}: ranking", columns, rows_of(fits, whole, auroc_order(fits, test), cells), (note,))
+    return Sheet(f"{test}: ranking", columns, rows_of(fits, auroc_order(fits, test), cells), (note,))
 
 
 def equal_mcc(figures: Document) -> float | None:
@@ -65,7 +65,7 @@ def _sides(figures: Document) -> tuple[int, int] | None:
     return (found["tp"] + found["fn"], found["fp"] + found["tn"]) if found else None
 
 
-def threshold(fits: Fits, whole: Fits, test: str, nominal: str) -> Sheet | None:
+def threshold(fits: Fits, test: str, nominal: str) -> Sheet | None:
     """Figures at the threshold for a nominal rate, beside the rate that came of it; None where none was set."""
     at = ("at", nominal)
     order = [
@@ -77,14 +77,12 @@ def threshold(fits: Fits, whole: Fits, test: str, nominal: str) -> Sheet | None:
         return None
     names = ("fpr", "acc", "sen", "pre", "f1", "mcc")
     columns = ("Model", "nominal FPR", "realised FPR", "ACC", "recall", "precision", "F1", "MCC", "fits")
-    rows = rows_of(
-        fits, whole, order, lambda model: [nominal, *(fits.spread(model, test, *at, name) for name in names)]
-    )
+    rows = rows_of(fits, order, lambda model: [nominal, *(fits.spread(model, test, *at, name) for name in names)])
     note = "Thresholds are quantiles of out-of-fold scores of training normals; no test record had a part in them."
     return Sheet(f"{test}: at the threshold for a nominal {RATES.get(nominal, nominal)}", columns, rows, (note,))
 
 
-def decision(fits: Fits, whole: Fits, test: str) -> Sheet | None:
+def decision(fits: Fits, test: str) -> Sheet | None:
     """Figures of "the likeliest class is not normal": the models as they are, without calibration."""
     at = ("classes", "binary")
     order = [
@@ -96,11 +94,11 @@ def decision(fits: Fits, whole: Fits, test: str) -> Sheet | None:
         return None
     columns = ("Model", "realised FPR", "ACC", "recall", "precision", "F1", "MCC", "fits")
     names = ("fpr", "acc", "sen", "pre", "f1", "mcc")
-    rows = rows_of(fits, whole, order, lambda model: [fits.spread(model, test, *at, name) for name in names])
+    rows = rows_of(fits, order, lambda model: [fits.spread(model, test, *at, name) for name in names])
     return Sheet(f"{test}: uncalibrated (likeliest class is not normal)", columns, rows)
 
 
-def novel(fits: Fits, whole: Fits, test: str) -> Sheet | None:
+def novel(fits: Fits, test: str) -> Sheet | None:
     """Attacks whose names training had against those it had not; None where a test has no novel ones."""
     if not any(fits.values(model, test, "novel", "auroc_novel") for model in fits.models):
         return None
@@ -119,7 +117,7 @@ def novel(fits: Fits, whole: Fits, test: str) -> Sheet | None:
     first = next(each["novel"] for each in fits.figures(order[0], test) if each.get("novel"))
     note = f"{first['seen_rows']:,} attack records of names that training had, {first['novel_rows']:,} of others."
     columns = ("Model", "AUROC seen", "AUROC novel", "recall seen, nominal 1 %", "recall novel, nominal 1 %", "fits")
-    return Sheet(f"{test}: seen against novel attacks", columns, rows_of(fits, whole, order, cells), (note,))
+    return Sheet(f"{test}: seen against novel attacks", columns, rows_of(fits, order, cells), (note,))
 
 
 def paired(fits: Fits, test: str, measures: dict[str, tuple[str, ...]]) -> list[Sheet]:

@@ -8,8 +8,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from models.report.pictures import OTHER_COLOUR, OURS_COLOUR, grid, shortened, titled
+from models.report.pictures import OTHER_COLOUR, OURS_COLOUR, decades, grid, shortened, titled
 
+MOST_COLUMNS = 7  # more go to further rows
 MOST_NINES = 5.0  # 1 − 0.99999: where the scale of nines ends
 Numbers = npt.NDArray[np.float64]
 
@@ -35,6 +36,7 @@ class Panel:
     line: float | None = None
     points: bool = False
     form: str = ".3f"
+    written: Sequence[str] = ()
 
 
 def nines(values: Numbers) -> Numbers:
@@ -48,7 +50,7 @@ def panels(title: str, labels: Sequence[str], ours: int | None, columns: Sequenc
     figure, axes = _frame(title, labels, ours, len(columns), footer)
     rows = np.arange(len(labels))
     colours = [OURS_COLOUR if row == ours else OTHER_COLOUR for row in rows]
-    for place, (ax, panel) in enumerate(zip(axes, columns, strict=True)):
+    for ax, panel in zip(axes, columns, strict=True):
         values = _floats(panel.values)
         low = _floats(panel.low) if panel.low else values
         high = _floats(panel.high) if panel.high else values
@@ -63,16 +65,25 @@ def panels(title: str, labels: Sequence[str], ours: int | None, columns: Sequenc
             ax.hlines(rows, np.maximum(left, start), right, color="#333333", linewidth=1.0, zorder=4)
         if panel.line is not None:
             ax.axvline(panel.line, color="#333333", linewidth=0.9, linestyle="--")
-        for row in rows:
+        for row in range(len(labels)):
             known = np.isfinite(x[row])
             written = format(values[row], panel.form) if known else "–"
+            written = panel.written[row] if panel.written else written
             at = max(right[row], x[row], start) if known else start
-            ax.annotate(
-                written, (at, row), (3, 0), textcoords="offset points", va="center", fontsize=7, color="#444444"
+            text = ax.annotate(
+                written,
+                (at, row),
+                (3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7,
+                color="#444444",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
             )
+            text.set_in_layout(False)  # the axis leaves room; asking hundreds of texts for theirs takes long
         _scale(ax, panel, start, end)
         ax.set_title(panel.title, loc="left")
-        _names(ax, labels, ours, place == 0)
+        _names(ax, labels, ours)
     return figure
 
 
@@ -82,7 +93,7 @@ def boxes(
     """Boxplots on the scale of nines: median, quartiles, whiskers to 1.5 quartile distances, points beyond."""
     figure, axes = _frame(title, labels, ours, len(columns), footer)
     rows = list(range(len(labels)))
-    for place, (ax, (name, values)) in enumerate(zip(axes, columns, strict=True)):
+    for ax, (name, values) in zip(axes, columns, strict=True):
         drawn = ax.boxplot(
             [nines(each) for each in values],
             positions=rows,
@@ -101,20 +112,26 @@ def boxes(
         start = max(0.0, float(np.floor(together.min() * 4) / 4)) if len(together) else 0.0
         _scale(ax, panel, start, float(together.max()) * 1.04 + 0.05 if len(together) else 1.0)
         ax.set_title(name, loc="left")
-        _names(ax, labels, ours, place == 0)
+        _names(ax, labels, ours)
     return figure
 
 
 def _frame(title: str, labels: Sequence[str], ours: int | None, columns: int, footer: str) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(2.3 + 2.25 * columns, 1.35 + 0.25 * max(len(labels), 3)), layout="constrained")
-    axes = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
+    rows = 1 if columns <= MOST_COLUMNS else -(-columns // 5)
+    across = -(-columns // rows)
+    width = max(2.3 + 2.25 * across, 0.5 + 0.105 * len(title))
+    figure = Figure(figsize=(width, 1.1 + (0.35 + 0.25 * max(len(labels), 3)) * rows), layout="constrained")
+    axes = figure.subplots(rows, across, sharey=True, squeeze=False).ravel()
+    for spare in axes[columns:]:
+        spare.set_visible(False)
     titled(figure, title, footer)
-    return figure, list(axes)
+    return figure, list(axes[:columns])
 
 
-def _names(ax: Axes, labels: Sequence[str], ours: int | None, first: bool) -> None:
+def _names(ax: Axes, labels: Sequence[str], ours: int | None) -> None:
     ax.set_ylim(len(labels) - 0.4, -0.6)
-    if first:
+    place = ax.get_subplotspec()
+    if place is not None and place.is_first_col():
         ax.set_yticks(range(len(labels)), [shortened(label) for label in labels])
         for row, tick in enumerate(ax.get_yticklabels()):
             if row == ours:
@@ -130,7 +147,7 @@ def _limits(ax: Axes, panel: Panel, values: Numbers) -> tuple[float, float]:
     top = float(finite.max()) if len(finite) else 1.0
     if panel.scale == "log":
         least = float(finite[finite > 0].min()) if (finite > 0).any() else 1e-3
-        start = 10 ** np.floor(np.log10(least) - 0.2)
+        start = float(10 ** np.floor(np.log10(least) - 0.2))
         return start, start * (max(top, least) / start) ** 1.45
     if panel.limits is not None:
         start, top = panel.limits
@@ -143,11 +160,14 @@ def _scale(ax: Axes, panel: Panel, start: float, end: float) -> None:
     if panel.scale == "log":
         ax.set_xscale("log")
         ax.set_xlim(start, end)
+        values = _floats(panel.values)
+        shares = bool(np.nanmax(values, initial=0.0) <= 1)  # then the room beyond 1 is for what is written there
+        decades(ax.xaxis, start, end, 1.0 if shares else np.inf)
         return
     ax.set_xlim(start, end)
     if panel.scale == "nines":
-        steps = [step for step in range(6) if start <= step <= end]
-        shown = ["0", "0.9", "0.99", "0.999", "0.9999", "0.99999"]
+        shown = {0.0: "0", 0.30103: "0.5", 1.0: "0.9", 2.0: "0.99", 3.0: "0.999", 4.0: "0.9999", 5.0: "0.99999"}
+        steps = [step for step in shown if start <= step <= end and (end < 3.5 or step != 0.30103)]
         ax.set_xticks(steps, [shown[step] for step in steps], fontsize=7.5)
     else:
         ax.locator_params(axis="x", nbins=5)

@@ -9,6 +9,7 @@ from models.report.documents import OURS, Fits, Spread
 from models.report.labels import footer, labels, row_of
 from models.report.sheets import Picture, Section, Sheet, rows_of
 
+IDENTIFIERS = "identifiers-only/"
 NEAR = 0.1  # how far from 0.5 an AUROC may lie that is called chance
 
 
@@ -25,19 +26,18 @@ class Expectation:
 EXPECTED = {
     "majority": Expectation("says the same of every record: AUROC 0.5", 0.5, 0.5),
     "shuffle": Expectation("learnt nothing from shuffled labels: AUROC near 0.5", 0.5 - NEAR, 0.5 + NEAR),
-    "identifier": Expectation("identifiers alone must not tell attacks: AUROC near 0.5", 0.5 - NEAR, 0.5 + NEAR),
-    "stump": Expectation("one feature alone: above chance, below every full model", 0.5, 0.95),
+    "stump": Expectation("one feature alone: AUROC from 0.5 to 0.95", 0.5, 0.95),
 }
 
 
 def sections(fits: Fits) -> list[Section]:
     """Controls, then ablations by task."""
     control, ablation = fits.where(split="control"), fits.where(split="ablation")
-    found = [_controls(control, fits)] if control.documents else []
+    found = [_controls(control)] if control.documents else []
     tasks = dict.fromkeys(document["task"] for document in ablation.documents)
-    found += [_ablations(ablation.where(task=task), fits, task) for task in tasks]
-    rest = Fits(fits.run, tuple(each for each in fits.documents if each["split"] not in ("control", "ablation")))
-    return [*found, *([_controls(rest, fits)] if rest.documents else [])]
+    found += [_ablations(ablation.where(task=task), task) for task in tasks]
+    rest = tuple(each for each in fits.documents if each["split"].startswith(IDENTIFIERS))
+    return [*found, *([_identifiers(Fits(fits.run, rest, narrowed=True))] if rest else [])]
 
 
 def expectation(model: str) -> Expectation | None:
@@ -53,7 +53,7 @@ def verdict(model: str, auroc: Spread | None) -> str:
     return "as expected" if expected.least - 1e-9 <= auroc.mean <= expected.most + 1e-9 else "NOT as expected"
 
 
-def _controls(fits: Fits, whole: Fits) -> Section:
+def _controls(fits: Fits) -> Section:
     sheets = []
     for test in fits.tests():
 
@@ -68,14 +68,37 @@ def _controls(fits: Fits, whole: Fits) -> Section:
                 verdict(model, auroc),
             ]
 
-        rows = rows_of(fits, whole, [model for model in fits.models if fits.figures(model, test)], cells)
+        rows = rows_of(fits, [model for model in fits.models if fits.figures(model, test)], cells)
         columns = ("Control", "AUROC", "ACC", "MCC", "expected", "verdict", "fits")
         sheets.append(Sheet(f"{test}: controls", columns, rows))
     text = "A control that does better than it should means that the protocol leaks what it must not."
     return Section("Controls", (text,), sheets)
 
 
-def _ablations(fits: Fits, whole: Fits, task: str) -> Section:
+def _identifiers(fits: Fits) -> Section:
+    """What addresses, ports and times alone tell, a row a split and test."""
+    rows: list[list[Any]] = []
+    for split in dict.fromkeys(str(document["split"]) for document in fits.documents):
+        part = fits.where(split=split)
+        for test in part.tests():
+            found = [part.spread(model, test, "ranking", "auroc") for model in fits.models]
+            known = [each.mean for each in found if each is not None]
+            near = all(abs(mean - 0.5) <= NEAR for mean in known)
+            said = "near chance" if near else "they tell the attacks: in no table"
+            short = split.removeprefix(IDENTIFIERS)
+            place = test if test.startswith(short.partition("/")[0] + "/") else f"{short}, {test}"
+            rows.append([place, *found, said if known else "–", f"{len(part.documents)}"])
+    columns = ("split", *(f"AUROC, {fits.title(model)}" for model in fits.models), "verdict", "fits")
+    notes = tuple(f"{fits.title(model)}: {fits.reduction(model)}" for model in fits.models if fits.reduction(model))
+    text = (
+        "Models that are given nothing but who, where from and when. Near chance (AUROC 0.4 to 0.6) is what a fair "
+        "split gives; where it is more, the attacks of the set come from hosts, ports or minutes of their own, and a "
+        "model that is given those learns them. No other table of the evaluation has them as features."
+    )
+    return Section("Identifiers alone", (text,), [Sheet("Identifiers alone", columns, rows, notes)])
+
+
+def _ablations(fits: Fits, task: str) -> Section:
     sheets, pictures = [], []
     merit = ("classes", "macro_f1") if task != "binary" else ("ranking", "auroc")
     for test in fits.tests():
@@ -92,7 +115,7 @@ def _ablations(fits: Fits, whole: Fits, task: str) -> Section:
         def cells(model: str, test: str = test, keys: dict[str, tuple[str, ...]] = keys) -> list[Any]:
             return [fits.spread(model, test, *each) for each in keys.values()]
 
-        rows = rows_of(fits, whole, order, cells)
+        rows = rows_of(fits, order, cells)
         sheets.append(Sheet(f"{test}: parts taken away ({task})", ("Variant", *keys, "fits"), rows))
         tested: dict[str, tuple[str, ...]] = {"macro-F1": merit} if task != "binary" else dict(list(PAIRED.items())[:2])
         sheets += paired(fits, test, tested)
@@ -103,7 +126,7 @@ def _ablations(fits: Fits, whole: Fits, task: str) -> Section:
                 for name, keys in (("AUROC", ("ranking", "auroc")), ("macro-F1", ("classes", "macro_f1")))
             ]
             title = f"IGAN-IDS with parts taken away ({task}), mean ± deviation over seeds"
-            return panels(title, labels(fits, order), row_of(order), columns, footer(whole))
+            return panels(title, labels(fits, order), row_of(order), columns, footer(fits))
 
         if order:
             pictures.append(Picture(f"ablations-{task}", f"Ablations on {test} ({task})", draw))

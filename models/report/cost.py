@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from models.report.curves import rates
-from models.report.documents import OURS, Document, Fits, number
-from models.report.labels import footer, label
-from models.report.pictures import slug
+from models.report.bars import Panel, panels
+from models.report.documents import Document, Fits, number
+from models.report.labels import footer, labels, row_of
+from models.report.pictures import counted, slug
 from models.report.sheets import Picture, Section, Sheet, name_of
 
 WANTED = 330_000.0  # rows a second at a batch of 4,096: the goal
@@ -48,14 +48,14 @@ def _sizes(document: Document, devices: tuple[str, ...]) -> list[str]:
 
 def _picture(fits: Fits, by_model: dict[str, Document], order: list[str], device: str) -> Picture:
     def draw() -> Any:
-        lines = {}
-        for model in order:
-            speeds = by_model[model]["rows_per_second"].get(device, {})
-            points = {int(size): float(speed) for size, speed in speeds.items() if size.isdigit() and speed}
-            if points:
-                lines[label(fits, model)] = points
-        ours = label(fits, OURS) if OURS in order else None
-        title = f"Rows a second by batch size, {device} (dashed: the goal at 4,096)"
-        return rates(title, lines, ours, WANTED, footer(fits))
+        sizes = sorted({int(size) for each in by_model.values() for size in _sizes(each, (device,))})
+        columns = []
+        for size in sizes:
+            speeds = [number(by_model[model], ("rows_per_second", device, str(size))) for model in order]
+            said = ["–" if speed is None else counted(speed) for speed in speeds]
+            line = WANTED if str(size) == BATCH else None
+            columns.append(Panel(f"batch {size:,}", speeds, scale="log", line=line, written=said))
+        title = f"Rows a second by batch size, {device} (logarithmic; dashed: the goal, {counted(WANTED)})"
+        return panels(title, labels(fits, order), row_of(order), columns, footer(fits))
 
     return Picture(f"rows-per-second-{slug(device)}", f"Rows a second by batch size, {device}", draw)

@@ -7,10 +7,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from models.report.pictures import FAINT, INK, LINES, OURS_COLOUR, grid, shortened, titled
+from models.report.pictures import FAINT, LINES, OURS_COLOUR, decades, grid, shortened, titled
 
 Points = npt.NDArray[np.float64]
-MARKERS = "osD^vP"
+MARKERS = "sD^vPX"
 
 
 def roc(title: str, curves: Mapping[str, Points], ours: str | None, named: Sequence[str], footer: str) -> Figure:
@@ -39,6 +39,7 @@ def roc(title: str, curves: Mapping[str, Points], ours: str | None, named: Seque
     whole.set_title("all rates", loc="left")
     low.set_xscale("log")
     low.set_xlim(1e-4, 0.1)
+    decades(low.xaxis, 1e-4, 0.1)
     for rate in (0.01, 0.062):
         low.axvline(rate, color="#999999", linewidth=0.8, linestyle="--")
     low.set_title("few false alarms (logarithmic; dashed: 1 % and 6.2 %)", loc="left")
@@ -64,6 +65,7 @@ def reliability(title: str, curves: Mapping[str, Points], ours: str | None, foot
     ax.set_ylabel("share that was right")
     ax.legend(fontsize=8, frameon=False, loc="upper left")
     counts.set_yscale("log")
+    decades(counts.yaxis, *counts.get_ylim())
     counts.set_ylabel("records")
     counts.set_xlabel("confidence in the named class")
     for each in (ax, counts):
@@ -71,72 +73,10 @@ def reliability(title: str, curves: Mapping[str, Points], ours: str | None, foot
     return figure
 
 
-def rates(title: str, lines: Mapping[str, Mapping[int, float]], ours: str | None, wanted: float, footer: str) -> Figure:
-    """Rows a second by batch size, both logarithmic; names stand at the lines' ends, moved apart."""
-    figure = Figure(figsize=(8.6, max(5.0, 1.2 + 0.24 * len(lines))), layout="constrained")
-    ax = figure.subplots()
-    titled(figure, title, footer)
-    for name, colour, marker in _styles(lines, ours, spare=True):
-        points = sorted(lines[name].items())
-        ax.plot(
-            [x for x, _ in points],
-            [y for _, y in points],
-            color=colour,
-            marker=marker,
-            markersize=3.5,
-            linewidth=2.4 if name == ours else 1.0,
-            zorder=4 if name == ours else 2,
-        )
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ax.axhline(wanted, color="#333333", linewidth=0.9, linestyle="--")
-    ax.annotate(f"{wanted:,.0f}", (1, wanted), (2, 3), textcoords="offset points", fontsize=7.5)
-    sizes = sorted({size for line in lines.values() for size in line})
-    ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
-    ax.minorticks_off()
-    ax.set_xlabel("rows asked at once")
-    ax.set_ylabel("rows a second, one core")
-    grid(ax, "both")
-    _end_labels(ax, lines, ours)
-    return figure
-
-
-def _end_labels(ax: Axes, lines: Mapping[str, Mapping[int, float]], ours: str | None) -> None:
-    """Names right of the axes in the order of the lines' ends, never nearer than a line of text."""
-    bottom, top = (np.log10(end) for end in ax.get_ylim())
-    ends = sorted((float(np.log10(line[max(line)])), name) for name, line in lines.items() if line)
-    least = 0.97 / max(len(ends), 26)
-    heights = [(height - bottom) / (top - bottom) for height, _ in ends]
-    for at in range(1, len(heights)):
-        heights[at] = max(heights[at], heights[at - 1] + least)
-    over = heights[-1] - 1 if heights else 0
-    if over > 0:
-        heights[-1] = 1.0
-        for at in range(len(heights) - 2, -1, -1):
-            heights[at] = min(heights[at], heights[at + 1] - least)
-    colours = {name: colour for name, colour, _ in _styles(lines, ours, spare=True)}
-    for height, (end, name) in zip(heights, ends, strict=True):
-        ax.annotate(
-            shortened(name),
-            (max(lines[name]), 10**end),
-            (1.05, height),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=7.5,
-            color=OURS_COLOUR if name == ours else INK,
-            fontweight="bold" if name == ours else "normal",
-            arrowprops={"arrowstyle": "-", "color": colours[name], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2},
-            annotation_clip=False,
-        )
-
-
-def _styles(curves: Mapping[str, object], ours: str | None, spare: bool = False) -> list[tuple[str, str, str]]:
-    """(name, colour, marker) of each; ours last so that it lies on top. `spare`: more than there are colours."""
+def _styles(curves: Mapping[str, object], ours: str | None) -> list[tuple[str, str, str]]:
+    """(name, colour, marker) of up to six and ours, which is last so that it lies on top."""
     others = [name for name in curves if name != ours]
-    styles = []
-    for place, name in enumerate(others):
-        colour = LINES[place % len(LINES)] if not spare or len(others) <= len(LINES) else LINES[place % 5]
-        styles.append((name, colour, MARKERS[(place // 5 if spare else place) % len(MARKERS)]))
+    styles = list(zip(others, LINES, MARKERS, strict=False))
     return [*styles, *([(ours, OURS_COLOUR, "o")] if ours in curves and ours is not None else [])]
 
 
@@ -165,15 +105,17 @@ def heatmaps(
     rows: Sequence[str],
     columns: Sequence[str],
     ours: int | None,
+    least: Mapping[str, float],
     footer: str,
 ) -> Figure:
-    """Models down × families across, a field a measure, 0 to 1; NaN is left empty."""
+    """Models down × families across, a field a measure, colours from `least` to 1; NaN is left empty."""
     width = 0.75 * len(columns) + 0.5
     figure = Figure(figsize=(2.6 + width * len(fields), 1.7 + 0.27 * max(len(rows), 3)), layout="constrained")
     axes = figure.subplots(1, len(fields), squeeze=False)[0]
     titled(figure, title, footer)
     for place, (ax, (name, values)) in enumerate(zip(axes, fields.items(), strict=True)):
-        field(ax, values, [["" if np.isnan(cell) else f"{cell:.3f}" for cell in row] for row in values], (0, 1))
+        written = [["" if np.isnan(cell) else f"{cell:.3f}" for cell in row] for row in values]
+        field(ax, values, written, (least.get(name, 0.0), 1))
         ax.set_xticks(range(len(columns)), [shortened(each, 14) for each in columns])
         ax.set_yticks(range(len(rows)), [shortened(each) for each in rows] if place == 0 else [""] * len(rows))
         ax.set_title(name, loc="left")
@@ -189,7 +131,9 @@ def field(ax: Axes, values: Points, written: Sequence[Sequence[str]], limits: tu
     for row, line in enumerate(written):
         for column, text in enumerate(line):
             dark = values[row, column] < limits[0] + 0.55 * (limits[1] - limits[0])
-            ax.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if dark else "black")
+            colour = "white" if dark else "black"
+            cell = ax.text(column, row, text, ha="center", va="center", fontsize=7.5, color=colour)
+            cell.set_in_layout(False)
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)

@@ -1,5 +1,6 @@
 """The stored fits of one protocol, checked, and read by model, task, split and test."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +35,12 @@ class Fits:
     ----------
     run : command, date and machine; empty where the folder has no run.json
     documents : of one protocol, one a fit
+    narrowed : whether these are only some of the run's splits
     """
 
     run: Document
     documents: tuple[Document, ...]
+    narrowed: bool = False
 
     @property
     def protocol(self) -> str:
@@ -59,11 +62,28 @@ class Fits:
         return next((each["reduction"] for each in self.documents if each["model"] == model and each["reduction"]), "")
 
     def expected(self, model: str) -> int:
-        """How many fits of a model the run meant to do; where it does not say, as many as any model has."""
-        said = self.run.get("expected")
-        if isinstance(said, dict) and isinstance(said.get(model), int):
-            return max(int(said[model]), self.count(model))
-        return max(self.count(name) for name in self.models)
+        """How many fits of a model there are to be, of the tasks it takes part in.
+
+        As run.json says under expected.MODEL.TASK; where it does not, as many as any model has of that kind.
+        """
+        tasks = dict.fromkeys(each["task"] for each in self.documents if each["model"] == model)
+        return sum(self._expected(model, task) for task in tasks)
+
+    def _expected(self, model: str, task: str) -> int:
+        counts = Counter((each["model"], _kind(each)) for each in self.documents if each["task"] == task)
+        planned = None if self.narrowed else number(self.run.get("expected"), (model, task))
+        if planned is not None:
+            return max(int(planned), sum(count for (name, _), count in counts.items() if name == model))
+        kinds = [kind for name, kind in counts if name == model]
+        return sum(max(count for (_, other), count in counts.items() if other == kind) for kind in kinds)
+
+    def total(self) -> tuple[int, int]:
+        """How many fits there are, and how many there are to be, also of models that have none yet."""
+        planned = reach(self.run, ("expected",))
+        planned = planned if isinstance(planned, dict) else {}
+        missing = [(name, task) for name in planned if name not in self.models for task in planned[name] or ()]
+        unborn = sum(int(number(planned, keys) or 0) for keys in missing)
+        return len(self.documents), sum(self.expected(model) for model in self.models) + unborn
 
     def count(self, model: str) -> int:
         """How many fits of a model are there."""
@@ -72,7 +92,7 @@ class Fits:
     def where(self, **equal: Any) -> "Fits":
         """The fits whose fields have these values."""
         chosen = [each for each in self.documents if all(each.get(key) == value for key, value in equal.items())]
-        return Fits(self.run, tuple(chosen))
+        return Fits(self.run, tuple(chosen), self.narrowed or set(equal) != {"task"})
 
     def tests(self) -> tuple[str, ...]:
         """Names of the test tables, in order of first appearance."""
@@ -114,6 +134,11 @@ class Fits:
                 if value is not None:
                     found[document["split"], document["seed"], document["task"]] = value
         return found
+
+
+def _kind(document: Document) -> str:
+    """What a fit is to be counted with: in `controls`, ablations are not done for every control."""
+    return str(document["split"]).partition("/")[0] if document["protocol"] == "controls" else ""
 
 
 def spread(values: Iterable[float]) -> Spread | None:

@@ -36,27 +36,29 @@ def sections(fits: Fits) -> list[Section]:
 
 
 def sets(fits: Fits) -> dict[str, list[Place]]:
-    """Set → its tests under each split, the random ones last. A split is called `set/kind`."""
+    """Set → its tests under each split, the random ones last. Splits are called `set/kind`, tests `set/kind/part`."""
     found: dict[str, list[Place]] = {}
     for split in dict.fromkeys(str(document["split"]) for document in fits.documents):
         name, _, kind = split.partition("/")
-        tests = fits.where(split=split).tests()
-        for test in tests:
-            shown = kind or "split"
-            if len(tests) > 1 and test != shown:
-                shown += f", {test.removeprefix(name).strip(' /-') or test}"
+        for test in fits.where(split=split).tests():
+            shown = test.removeprefix(f"{name}/") if test.startswith(f"{name}/") else kind or test
             found.setdefault(name, []).append(Place(split, test, shown))
-    return {name: sorted(places, key=lambda place: RANDOM in place.split) for name, places in found.items()}
+    return {name: sorted(places, key=_is_random) for name, places in found.items()}
+
+
+def _is_random(place: Place) -> bool:
+    return place.split.endswith(f"/{RANDOM}")
 
 
 def _section(fits: Fits, name: str, places: Sequence[Place]) -> Section:
-    part = Fits(fits.run, tuple(each for each in fits.documents if each["split"].partition("/")[0] == name))
+    own = tuple(each for each in fits.documents if each["split"].partition("/")[0] == name)
+    part = Fits(fits.run, own, narrowed=True)
     binary = part.where(task="binary")
-    sheets = [_splits(binary, fits, name, places)] if binary.documents else []
+    sheets = _splits(binary, name, places) if binary.documents else []
     for place in places:
         here = binary.where(split=place.split)
         if here.documents:
-            found = [alarms.threshold(here, fits, place.test, "0.01"), _operations(here, fits, place)]
+            found = [alarms.threshold(here, place.test, "0.01"), _operations(here, place)]
             sheets += [_titled(sheet, f"{name}, {place.kind}") for sheet in found if sheet is not None]
     pictures = [_picture(binary, name, places)] if binary.documents else []
     return Section(name, (TEXT,), sheets, pictures)
@@ -71,17 +73,16 @@ def _auroc(fits: Fits, model: str, place: Place) -> float | None:
     return found.mean if found else None
 
 
-def gap(fits: Fits, model: str, places: Sequence[Place]) -> float | None:
-    """AUROC under the random split less the mean of the others; None where either is missing."""
-    at_random = [_auroc(fits, model, place) for place in places if RANDOM in place.split]
-    others = [_auroc(fits, model, place) for place in places if RANDOM not in place.split]
-    left, right = ([value for value in values if value is not None] for values in (at_random, others))
-    return float(np.mean(left) - np.mean(right)) if left and right else None
+def gap(fits: Fits, model: str, places: Sequence[Place], place: Place) -> float | None:
+    """AUROC under the random split (mean of its tests) less that at a place; None where either is missing."""
+    found = [value for each in places if _is_random(each) and (value := _auroc(fits, model, each)) is not None]
+    here = _auroc(fits, model, place)
+    return float(np.mean(found)) - here if found and here is not None else None
 
 
 def _order(fits: Fits, places: Sequence[Place]) -> tuple[str, ...]:
     """Models by mean AUROC over the splits that are not random (or all, where all are)."""
-    honest = [place for place in places if RANDOM not in place.split] or list(places)
+    honest = [place for place in places if not _is_random(place)] or list(places)
 
     def merit(model: str) -> float | None:
         found = [value for place in honest if (value := _auroc(fits, model, place)) is not None]
@@ -90,22 +91,27 @@ def _order(fits: Fits, places: Sequence[Place]) -> tuple[str, ...]:
     return fits.by_merit(merit)
 
 
-def _splits(fits: Fits, whole: Fits, name: str, places: Sequence[Place]) -> Sheet:
-    """AUROC, and recall at 1 % false positives, side by side."""
+def _splits(fits: Fits, name: str, places: Sequence[Place]) -> list[Sheet]:
+    """AUROC, and recall at 1 % false positives, side by side; how much the random split gives more."""
+    order = _order(fits, places)
+    columns = ("Model", *(place.kind for place in places), "fits")
+    sheets = []
+    for title, keys in {"AUROC": ("ranking", "auroc"), "TPR at 1 % FPR": ("ranking", "tpr_at", "0.01")}.items():
 
-    def cells(model: str) -> list[Any]:
-        found: list[Any] = []
-        for keys in (("ranking", "auroc"), ("ranking", "tpr_at", "0.01")):
-            found += [fits.where(split=place.split).spread(model, place.test, *keys) for place in places]
-        return [*found, gap(fits, model, places)]
+        def cells(model: str, keys: tuple[str, ...] = keys) -> list[Any]:
+            return [fits.where(split=place.split).spread(model, place.test, *keys) for place in places]
 
-    kinds = [place.kind for place in places]
-    columns = ("Model", *(f"AUROC {kind}" for kind in kinds), *(f"TPR at 1 % {kind}" for kind in kinds))
-    rows = rows_of(fits, whole, _order(fits, places), cells)
-    return Sheet(f"{name}: splits side by side", (*columns, "AUROC gap (random less the others)", "fits"), rows)
+        sheets.append(Sheet(f"{name}: {title} under each split", columns, rows_of(fits, order, cells)))
+    honest = [place for place in places if not _is_random(place)]
+    if honest and len(honest) < len(places):
+        rows = rows_of(fits, order, lambda model: [gap(fits, model, places, place) for place in honest])
+        columns = ("Model", *(f"random − {place.kind}" for place in honest), "fits")
+        note = "What a model gains by having seen the same hour, place or capture: AUROC under the random split, less."
+        sheets.append(Sheet(f"{name}: the gap", columns, rows, (note,)))
+    return sheets
 
 
-def _operations(fits: Fits, whole: Fits, place: Place) -> Sheet | None:
+def _operations(fits: Fits, place: Place) -> Sheet | None:
     """Events found, delay and false alarms a day at the threshold for a nominal 1 %; None where no time passes."""
     order = [model for model in fits.models if _more(fits, model, place)]
     if not order:
@@ -137,7 +143,7 @@ def _operations(fits: Fits, whole: Fits, place: Place) -> Sheet | None:
         "Events of which this sensor has records; found if a suspect record of the event's own label ends inside it. "
         "A false alarm is a suspect normal record; the number a day is of so short a capture, not of a real day.",
     )
-    return Sheet(f"{place.test}: events and false alarms", columns, rows_of(fits, whole, order, cells), notes)
+    return Sheet(f"{place.test}: events and false alarms", columns, rows_of(fits, order, cells), notes)
 
 
 def _more(fits: Fits, model: str, place: Place) -> list[dict[str, Any]]:
@@ -158,9 +164,8 @@ def _mean(values: Any) -> float | None:
 def _picture(fits: Fits, name: str, places: Sequence[Place]) -> Picture:
     def draw() -> Any:
         order = _order(fits, places)
-        columns = [
-            Panel(place.kind, [_auroc(fits, model, place) for model in order], limits=(0, 1)) for place in places
-        ]
+        by_place = ([_auroc(fits, model, place) for model in order] for place in places)
+        columns = [Panel(place.kind, values, limits=(0, 1)) for place, values in zip(places, by_place, strict=True)]
         return panels(f"{name}: AUROC by split", labels(fits, order), row_of(order), columns, footer(fits))
 
     return Picture(f"splits-{slug(name)}", f"AUROC on {name} under each split", draw)

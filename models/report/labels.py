@@ -22,8 +22,7 @@ def row_of(order: Sequence[str]) -> int | None:
 
 def footer(fits: Fits) -> str:
     """Fits, date, and what † means."""
-    done = sum(fits.count(model) for model in fits.models)
-    expected = sum(fits.expected(model) for model in fits.models)
+    done, expected = len(fits.documents), sum(fits.expected(model) for model in fits.models)
     words = [f"{fits.protocol}: {done} of {expected} fits", str(fits.run.get("date") or "date not recorded")]
     if any(fits.reduction(model) for model in fits.models):
         words.append("† reduced, see the report's footnotes")

@@ -24,7 +24,7 @@ def macro_order(fits: Fits, test: str) -> tuple[str, ...]:
     return tuple(model for model in order if fits.values(model, test, "classes", "acc"))
 
 
-def overall(fits: Fits, whole: Fits, test: str) -> Sheet:
+def overall(fits: Fits, test: str) -> Sheet:
     """Accuracy, macro-F1, MCC, and whether stated confidence is kept."""
 
     def cells(model: str) -> list[Spread | None]:
@@ -34,7 +34,7 @@ def overall(fits: Fits, whole: Fits, test: str) -> Sheet:
             fits.spread(model, test, "classes", "reliability", "brier"),
         ]
 
-    rows = rows_of(fits, whole, macro_order(fits, test), cells)
+    rows = rows_of(fits, macro_order(fits, test), cells)
     return Sheet(f"{test}: classes", ("Model", "macro-F1", "ACC", "MCC", "ECE", "Brier", "fits"), rows)
 
 
@@ -58,12 +58,11 @@ def recall(fits: Fits, model: str, test: str, name: str, rows: int) -> Interval 
     return Interval(mean, low or 0.0, high if high is not None else 1.0)
 
 
-def recalls(fits: Fits, whole: Fits, test: str) -> Sheet:
+def recalls(fits: Fits, test: str) -> Sheet:
     """Recall of every class with its interval."""
     classes = classes_of(fits, test)
     rows = rows_of(
         fits,
-        whole,
         macro_order(fits, test),
         lambda model: [recall(fits, model, test, name, rows) for name, rows in classes.items()],
     )

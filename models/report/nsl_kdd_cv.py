@@ -23,6 +23,7 @@ MEASURES = {
     "MCC": ("decision", "mcc"),
     "AUROC": ("ranking", "auroc"),
 }
+LEAST_P = 1e-4  # what is less is drawn so
 TESTED = ("ACC", "F1", "MCC", "AUROC")
 INTERPOLATION = (
     "This protocol measures interpolation. The folds are drawn at random from one capture, so that records of the "
@@ -46,14 +47,14 @@ def sections(fits: Fits) -> list[Section]:
                 "nominal 1 % on out-of-fold training normals. Mean ± standard deviation over folds.",
             ),
             [_means(fits, order, found)],
-            _bars(fits, order, found) + [_boxes(fits, order, test)],
+            [*_bars(fits, order, found), _boxes(fits, order, test)],
         ),
         *([_significance(fits, order, tests), _rates(fits, order, found, tests)] if tests else []),
     ]
 
 
 def _means(fits: Fits, order: Sequence[str], found: dict[str, dict[str, Spread | None]]) -> Sheet:
-    rows = rows_of(fits, fits, order, lambda model: [found[name][model] for name in MEASURES])
+    rows = rows_of(fits, order, lambda model: [found[name][model] for name in MEASURES])
     return Sheet("Mean ± standard deviation of all measures", ("Model", *MEASURES, "fits"), rows)
 
 
@@ -176,11 +177,12 @@ def _rates(
 
     def draw() -> Any:
         p = [against[model]["t_holm"] if model in against else None for model in order]
-        shown = [None if each is None else max(each, 1e-6) for each in p]
+        shown = [None if each is None else max(each, LEAST_P) for each in p]
+        said = ["" if each is None else f"{each:.2g}" if each > LEAST_P else f"< {LEAST_P:g}" for each in p]
         columns = [
             Panel("FPR", values("FPR"), scale="log", form=".4f"),
             Panel("FNR", values("FNR"), scale="log", form=".4f"),
-            Panel("p of Δ ACC (t, Holm)", shown, scale="log", line=0.05, form=".2g"),
+            Panel("p of Δ ACC (t, Holm)", shown, scale="log", line=0.05, written=said),
         ]
         return panels(
             "False alarms, misses, and p against IGAN-IDS", labels(fits, order), row_of(order), columns, footer(fits)

@@ -5,11 +5,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 # Okabe & Ito 2008: told apart with any colour vision.
 OURS_COLOUR = "#D55E00"
@@ -18,7 +21,7 @@ LINES = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 FAINT = "#C8C8C8"
 INK = "#222222"
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
     "font.size": 9,
     "axes.titlesize": 10,
@@ -51,6 +54,8 @@ def style() -> Iterator[None]:
 def save(figure: Figure, folder: Path, name: str) -> list[str]:
     """Write a figure as PNG and SVG, the same bytes for the same figure; names of the files."""
     files = [f"{name}.png", f"{name}.svg"]
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # as laid out once, for both files
     figure.savefig(folder / files[0], metadata={"Software": None})
     figure.savefig(folder / files[1], metadata={"Date": None})
     return files
@@ -62,10 +67,26 @@ def titled(figure: Figure, title: str, footer: str) -> None:
     figure.supxlabel(footer, fontsize=7, color="#666666", x=0.01, ha="left")
 
 
-def grid(axes: Axes, axis: str = "x") -> None:
+def grid(axes: Axes, axis: Literal["both", "x", "y"] = "x") -> None:
     """Light lines across, one way."""
     axes.grid(True, axis=axis)
     axes.tick_params(length=2)
+
+
+def decades(axis: Axis, start: float, end: float, most: float = np.inf) -> None:
+    """Few plain figures up to `most` on a logarithmic axis: 0.001, 0.01 (mathematical type is off)."""
+    first, last = int(np.ceil(np.log10(start) - 1e-9)), int(np.floor(np.log10(min(end, most)) + 1e-9))
+    powers = range(first, last + 1, max(1, -(-(last - first + 1) // 5)))
+    axis.set_ticks([10.0**power for power in powers], [counted(10.0**power) for power in powers])
+    axis.set_minor_locator(NullLocator())
+
+
+def counted(value: float) -> str:
+    """A count or a share in few signs: 0.001, 27, 330k, 1.2M."""
+    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{sign}"
+    return f"{value:.3g}"
 
 
 def slug(text: str) -> str:
@@ -73,6 +94,6 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower().replace("+", "-plus")).strip("-") or "x"
 
 
-def shortened(text: str, length: int = 28) -> str:
+def shortened(text: str, length: int = 34) -> str:
     """A label that fits."""
     return text if len(text) <= length else text[: length - 1] + "…"

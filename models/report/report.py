@@ -10,7 +10,7 @@ from models.protocols.store import written
 from models.report.documents import Fits, read
 from models.report.pictures import save, style
 from models.report.results import results_of
-from models.report.sheets import Section, markdown, origin, plain
+from models.report.sheets import Section, escaped, markdown, origin, plain
 
 SECTIONS = {
     "nsl-kdd-cv": "nsl_kdd_cv",
@@ -23,21 +23,22 @@ SECTIONS = {
 }
 
 
-def write(folder: Path) -> dict[str, Any]:
+def write(folder: Path, pictures: bool = True) -> dict[str, Any]:
     """Make the report of the fits in a folder, beside them.
 
-    Returns protocol, number of fits there are and were meant, and names of the files written. The same fits give the
-    same bytes. RefusedModel where nothing is stored or a document is malformed; then nothing is written.
+    Without `pictures`, those made before stay as they are. Returns protocol, number of fits there are and were meant,
+    and names of the files written. The same fits give the same bytes. RefusedModel where nothing is stored or a
+    document is malformed; then nothing is written.
     """
     fits = read(folder)
     if fits.protocol not in SECTIONS:
         raise RefusedModel(f"{folder}: got fits of protocol {fits.protocol}, expected one of {', '.join(SECTIONS)}")
     of: Callable[[Fits], list[Section]] = import_module(f"models.report.{SECTIONS[fits.protocol]}").sections
     sections = of(fits)
-    count, expected = len(fits.documents), sum(fits.expected(model) for model in fits.models)
+    count, expected = fits.total()
     files = ["report.md", "report.json"]
     with style():
-        for section in sections:
+        for section in sections if pictures else []:
             for picture in section.pictures:
                 files += save(picture.draw(), folder, picture.name)
     (folder / files[0]).write_text(_markdown(fits, sections), encoding="utf-8")
@@ -60,16 +61,12 @@ def _markdown(fits: Fits, sections: list[Section]) -> str:
     said = origin(fits)
     lines = [f"# Evaluation: {fits.protocol}", "", said, ""]
     for section in sections:
-        lines += [f"## {section.title}", ""]
+        lines += [f"## {escaped(section.title)}", ""]
         for words in section.text:
             lines += [words, ""]
         for sheet in section.sheets:
             lines.append(markdown(sheet, said))
         for picture in section.pictures:
-            lines += [
-                f"![{picture.shows}]({picture.name}.png)",
-                "",
-                f"<sub>{picture.shows} ([SVG]({picture.name}.svg))</sub>",
-                "",
-            ]
+            shows, file = escaped(picture.shows), picture.name
+            lines += [f"![{shows}]({file}.png)", "", f"<sub>{shows} ([SVG]({file}.svg))</sub>", ""]
     return "\n".join(lines).rstrip() + "\n"

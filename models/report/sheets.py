@@ -73,30 +73,13 @@ def name_of(fits: Fits, model: str) -> Name:
     return Name(model, fits.title(model), fits.reduction(model))
 
 
-def fits_of(fits: Fits, whole: Fits, model: str) -> str:
-    """How many of a model's fits a row rests on, and how many the run has or wants of it."""
-    count, expected = fits.count(model), whole.expected(model)
-    if len(fits.documents) == len(whole.documents):
-        return f"{count} of {expected}"
-    # A part of the protocol (one task, one split): what is expected of the part, in proportion.
-    return f"{count} of {max(count, round(expected * _share(fits, whole)))}"
-
-
-def _share(fits: Fits, whole: Fits) -> float:
-    """Which share of a full model's fits belong to this part: from the model that has most."""
-    fullest = max(whole.models, key=whole.count)
-    part = Fits(whole.run, tuple(each for each in fits.documents if each["model"] == fullest))
-    return len(part.documents) / whole.count(fullest)
-
-
 def origin(fits: Fits) -> str:
     """What every table says of where it comes from: fits, command, machine, date."""
-    done = sum(fits.count(model) for model in fits.models)
-    expected = sum(fits.expected(model) for model in fits.models)
+    done, expected = fits.total()
     partial = " (partial: the run is not finished)" if done < expected else ""
-    run = {key: str(fits.run.get(key) or "not recorded") for key in ("command", "machine", "date")}
-    command = html.escape(run["command"].replace("`", "'"), quote=False)
-    return f"{done} of {expected} fits{partial} · <code>{command}</code> · {escaped(run['machine'])} · {escaped(run['date'])}"
+    run = (str(fits.run.get(key) or f"{key} not recorded") for key in ("command", "machine", "date"))
+    command, machine, date = (escaped(words) for words in run)
+    return f"{done} of {expected} fits{partial} · <code>{command}</code> · {machine} · {date}"
 
 
 def markdown(sheet: Sheet, said: str) -> str:
@@ -173,6 +156,6 @@ def escaped(text: str) -> str:
     return words
 
 
-def rows_of(fits: Fits, whole: Fits, order: Sequence[str], cells: Callable[[str], list[Cell]]) -> list[list[Cell]]:
+def rows_of(fits: Fits, order: Sequence[str], cells: Callable[[str], list[Cell]]) -> list[list[Cell]]:
     """A row a model: its name, what `cells` gives, and the fits it rests on."""
-    return [[name_of(whole, model), *cells(model), fits_of(fits, whole, model)] for model in order]
+    return [[name_of(fits, model), *cells(model), f"{fits.count(model)} of {fits.expected(model)}"] for model in order]

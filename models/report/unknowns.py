@@ -31,7 +31,7 @@ def sections(fits: Fits) -> list[Section]:
         Sheet(
             f"{name} on the family left out",
             ("Model", *families, "mean of families", "fits"),
-            rows_of(fits, fits, order, lambda model, by=by: [*by[model].values(), mean(by[model])]),  # type: ignore[misc]
+            rows_of(fits, order, lambda model, by=by: [*by[model].values(), mean(by[model])]),  # type: ignore[misc]
         )
         for name, by in found.items()
     ]
@@ -48,6 +48,7 @@ def sections(fits: Fits) -> list[Section]:
             labels(fits, order),
             families,
             row_of(order),
+            {"AUROC": 0.5},
             footer(fits),
         ),
     )

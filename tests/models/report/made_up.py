@@ -1,5 +1,6 @@
 """Documents as the protocols store them, of made-up fits: shapes and figures are computed by the real measures."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ NAMES = {
 }
 REDUCED = {"svm": "fitted to 20,000 records", "dbm": "1 run of 10 folds, 20,000 records"}
 CLASSES = ("normal", "dos", "probe", "r2l", "u2r")
+TESTS = ("KDDTest+", "KDDTest-21")
 DATE = "2026-01-02"
 
 
@@ -119,7 +121,7 @@ def _more(random: np.random.Generator) -> dict[str, Any]:
     return {"nominal": 0.01, "events": events, "false_alarms_per_day": 412.5, "days": 0.03}
 
 
-def store(folder: Path, documents: list[dict[str, Any]], expected: dict[str, int] | None = None) -> Path:
+def store(folder: Path, documents: list[dict[str, Any]], expected: dict[str, dict[str, int]] | None = None) -> Path:
     """Keep documents as a run does, with a run.json."""
     kept = Store(folder)
     for each in documents:
@@ -149,9 +151,7 @@ def nsl_kdd_cv(models: tuple[str, ...] = tuple(NAMES), runs: int = 2, folds: int
 def nsl_kdd_test(models: tuple[str, ...] = tuple(NAMES), seeds: int = 5) -> list[dict[str, Any]]:
     """Both tasks over seeds."""
     return [
-        document(
-            "nsl-kdd-test", model, "train-test", seed, task, ("KDDTest+", "KDDTest-21"), calibrated=task == "binary"
-        )
+        document("nsl-kdd-test", model, "train-test", seed, task, TESTS, calibrated=task == "binary")
         for model in models
         for seed in range(seeds)
         for task in ("binary", "5-class")
@@ -170,11 +170,16 @@ def unknowns(models: tuple[str, ...] = tuple(NAMES), seeds: int = 2) -> list[dic
 
 def iiot(models: tuple[str, ...] = tuple(NAMES), seeds: int = 2) -> list[dict[str, Any]]:
     """Two sets under their splits, one of them with events."""
-    splits = {"westermo/blocked": True, "westermo/across": True, "westermo/random": False, "iot-23/blocked": False}
+    splits = {
+        "westermo/time": ("westermo/time/left", "westermo/time/bottom", "westermo/time/all"),
+        "westermo/left-to-bottom": ("westermo/left-to-bottom", "westermo/left-to-left"),
+        "westermo/random": ("westermo/random",),
+        "rt-iot2022/random": ("rt-iot2022/random",),
+    }
     return [
-        document("iiot", model, split, seed, tests=(split,), more=more)
+        document("iiot", model, split, seed, tests=tests, more=split.startswith("westermo/time"))
         for model in models
-        for split, more in splits.items()
+        for split, tests in splits.items()
         for seed in range(seeds)
     ]
 
@@ -198,6 +203,13 @@ def controls() -> list[dict[str, Any]]:
     ]
     for each in made:
         each["tests"]["KDDTest+"]["ranking"]["auroc"] = {"majority": 0.5, "stump": 0.8}.get(each["model"], 0.9)
+    made += [
+        document("controls", "lightgbm", split, 0, tests=tests, calibrated=False)
+        for split, tests in {
+            "identifiers-only/nsl-kdd": ("KDDTest+",),
+            "identifiers-only/westermo/time": ("westermo/time/left", "westermo/time/all"),
+        }.items()
+    ]
     return made + [
         document("controls", model, "ablation", seed, task, ("KDDTest+",), calibrated=False)
         for model in ("igan-ids", "igan-ids-smote", "igan-ids-no-gan")
@@ -222,7 +234,7 @@ def cost(models: tuple[str, ...] = tuple(NAMES)) -> list[dict[str, Any]]:
             "stored_bytes": 40_000 * (place + 1),
             "rows_per_second": {
                 "cpu": {
-                    str(b): 900_000 / (1 + 0.4 * place) * b / (b + 300 + 10 * place) for b in (1, 64, 1024, 4096, 16384)
+                    str(b): 9e5 / (1 + 0.4 * place) * b / (b + 300 + 10 * place) for b in (1, 64, 1024, 4096, 16384)
                 }
             },
         }
@@ -230,7 +242,7 @@ def cost(models: tuple[str, ...] = tuple(NAMES)) -> list[dict[str, Any]]:
     ]
 
 
-EVERY = {
+EVERY: dict[str, Callable[..., list[dict[str, Any]]]] = {
     "nsl-kdd-cv": nsl_kdd_cv,
     "nsl-kdd-test": nsl_kdd_test,
     "unknowns": unknowns,
