@@ -80,6 +80,7 @@ class Family:
     multiclass : False for one that only tells how unusual a record is
     reduction : what was reduced so that it fits the time, marked in every table; empty where nothing was
     runs : how many of the ten runs of `nsl-kdd-cv` it takes part in
+    seeds : how many seeds of the other protocols
     """
 
     name: str
@@ -88,3 +89,4 @@ class Family:
     multiclass: bool = True
     reduction: str = ""
     runs: int = 10
+    seeds: int = 10

@@ -31,7 +31,7 @@ class NslKddTest:
             for seed in range(self.seeds)
             for task in self.tasks
             for family in self.families
-            if task == "binary" or family.multiclass
+            if seed < family.seeds and (task == "binary" or family.multiclass)
         ]
 
     def document(self, unit: Unit) -> dict[str, Any]:

@@ -45,7 +45,10 @@ class Store:
         return documents
 
     def begin(self, run: dict[str, Any], resume: bool) -> None:
-        """Take the folder for a run; RefusedModel where it holds another's fits, or the same run's without --resume."""
+        """Take the folder for a run; RefusedModel where it holds another's fits, or the same run's without --resume.
+
+        A run in pieces adds up: `expected`, the number of fits by model and task, is that of all pieces.
+        """
         path = self.folder / RUN
         if path.is_file():
             try:
@@ -60,6 +63,7 @@ class Store:
                     )
             if not resume:
                 raise RefusedModel(f"{self.folder}: got fits of an earlier run; give --resume, or another --out")
+            run = {**run, "expected": {**before.get("expected", {}), **run.get("expected", {})}}
         written(path, run)
 
 

@@ -32,6 +32,7 @@ class Unknowns:
             for seed in range(self.seeds)
             for left_out in FAMILIES[1:]
             for family in self.families
+            if seed < family.seeds
         ]
 
     def document(self, unit: Unit) -> dict[str, Any]:

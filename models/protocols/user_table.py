@@ -51,7 +51,7 @@ class UserTable:
             for seed in range(self.seeds)
             for task in tasks
             for family in self.families
-            if task == "binary" or family.multiclass
+            if seed < family.seeds and (task == "binary" or family.multiclass)
         ]
 
     def document(self, unit: Unit) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def evaluate_protocol(asked: Asked, quiet: bool) -> None:
                 "machine": machine(),
                 "options": {"models": list(asked.models), "seeds": asked.seeds or SEEDS[asked.protocol]},
                 "data": data,
+                "expected": expected(plan),
             },
             asked.resume,
         )
@@ -97,6 +98,15 @@ def plan_of(asked: Asked, seeds: int) -> Plan:
     if asked.protocol == "iiot":
         return Iiot(asked.data, families(asked.models), seeds)
     return nsl_kdd_plan(asked.protocol, asked.data, asked.models, seeds, westermo)
+
+
+def expected(plan: Plan) -> dict[str, dict[str, int]]:
+    """How many fits the plan has, by model and task: a report says how many of them it rests on."""
+    counts: dict[str, dict[str, int]] = {}
+    for unit in plan.units():
+        tasks = counts.setdefault(unit.family.name, {})
+        tasks[unit.task] = tasks.get(unit.task, 0) + 1
+    return counts
 
 
 def carried_out(plan: Plan, store: Any, jobs: int, about: dict[str, Any], quiet: bool) -> list[str]:
