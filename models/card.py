@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from models.errors import RefusedModel
 from models.model import POOLED, Model
 
 
@@ -54,7 +55,17 @@ LIMITS = (
 
 
 def card(model: Model) -> dict[str, Any]:
-    """The card as plain JSON values."""
+    """The card as plain JSON values; RefusedModel where the manifest's figures are none."""
+    try:
+        return _card(model)
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        raise RefusedModel(
+            f"model {model.id}: the manifest's metrics, data or training have another shape than ours ({error}); "
+            "make the model with this release"
+        ) from error
+
+
+def _card(model: Model) -> dict[str, Any]:
     document = model.document
     metrics: Mapping[str, Any] = document["metrics"]
     rows, held = metrics.get("rows", {}), metrics.get("held_out", {})

@@ -8,11 +8,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from models.errors import RefusedModel
 
 MAX_MANIFEST_BYTES = 512 * 1024
+MAX_DEPTH = 16
 VERSION = 1
 ORIGIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,63})?")
 
@@ -41,11 +42,16 @@ def parse(content: bytes, where: str) -> dict[str, Any]:
         document = json.loads(content, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise RefusedModel(f"{where}: got no JSON ({error}), expected a model manifest") from error
-    problem = next(iter(_validator().iter_errors(document)), None)
+    if _deeper(document, MAX_DEPTH):
+        raise RefusedModel(f"{where}: got JSON nested deeper than {MAX_DEPTH} levels; expected a model manifest")
+    try:
+        problem = next(_validator().iter_errors(document), None)
+        expected = model_id(document) if problem is None else ""
+    except (ValueError, RecursionError) as error:  # half a character, or depths beyond telling
+        raise RefusedModel(f"{where}: got text that cannot be hashed ({error}), expected a model manifest") from error
     if problem is not None:
-        at = "/".join(str(part) for part in problem.absolute_path) or "the document"
+        at = "/".join(str(part) for part in problem.instance_path)[:200] or "the document"
         raise RefusedModel(f"{where}: {at}: {problem.message[:200]}; expected a manifest of version {VERSION}")
-    expected = model_id(document)
     if document["id"] != expected:
         raise RefusedModel(
             f"{where}: got id {document['id']}, expected {expected}: the manifest was changed after it was written; "
@@ -58,6 +64,19 @@ def parse(content: bytes, where: str) -> dict[str, Any]:
 @cache
 def _validator() -> Draft202012Validator:
     return Draft202012Validator(json.loads(files("schemas").joinpath("model_manifest.json").read_text("utf-8")))
+
+
+def _deeper(document: object, levels: int) -> bool:
+    """Whether there is anything below so many levels."""
+    level = [document]
+    for _ in range(levels):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+    return bool(level)
 
 
 def _finite(text: str) -> float:

@@ -29,12 +29,15 @@ SHIPPED = Path(__file__).parent / "shipped"
 
 def load(path_or_id: str | Path = "", registry: Path | None = None) -> Model:
     """A model by folder, by id in `registry`, or (empty) the shipped one; RefusedModel unless every check holds."""
-    folder = locate(path_or_id, registry)
-    file = folder / MANIFEST
-    if file.stat().st_size > manifest.MAX_MANIFEST_BYTES:
-        raise RefusedModel(f"{file}: got {file.stat().st_size} bytes, expected at most {manifest.MAX_MANIFEST_BYTES}")
-    document = manifest.parse(file.read_bytes(), str(file))
-    content = weights.read(folder / WEIGHTS)
+    try:
+        folder = locate(path_or_id, registry)
+        file = folder / MANIFEST
+        document = manifest.parse(_bytes(file, manifest.MAX_MANIFEST_BYTES), str(file))
+        content = _bytes(folder / WEIGHTS, weights.MAX_WEIGHTS_BYTES)
+    except OSError as error:
+        raise RefusedModel(
+            f"model {str(path_or_id)[:200]}: cannot be read: {error.strerror}; look at the path"
+        ) from error
     got, expected = manifest.sha256(content), document["weights_sha256"]
     if got != expected:
         raise RefusedModel(
@@ -55,10 +58,16 @@ def locate(path_or_id: str | Path, registry: Path | None = None) -> Path:
         folder = SHIPPED
     elif ID.fullmatch(str(path_or_id)):
         folder = (registry or SHIPPED.parent) / str(path_or_id)
+        _no_links(folder)
         if not folder.is_dir() and (SHIPPED / MANIFEST).is_file() and load(SHIPPED).id == str(path_or_id):
             folder = SHIPPED
     else:
         folder = Path(path_or_id)
+    if folder.is_file():
+        raise RefusedModel(
+            f"model {path_or_id}: got a file, expected a folder with {MANIFEST} and {WEIGHTS}; "
+            "no other format is read, and pickle (.pt, .pth, .pkl, .joblib) never"
+        )
     if not (folder / MANIFEST).is_file():
         known = ", ".join(list_models(registry)) if registry is not None else "the shipped one"
         raise RefusedModel(f"model {path_or_id}: no {MANIFEST} in {folder}; known: {known or 'none'}")
@@ -73,6 +82,7 @@ def within(registry: Path, uri: str) -> Path:
     folder = registry / parts[0]
     if folder.is_symlink() or folder.resolve().parent != registry.resolve():
         raise RefusedModel(f"model uri {uri!r}: leads out of the registry {registry}; refuse the promotion")
+    _no_links(folder)
     return folder
 
 
@@ -120,6 +130,24 @@ def verify(path_or_id: str | Path, registry: Path | None = None) -> dict[str, ob
         "feature_set": model.document["feature_set"],
         "feature_hash": model.document["feature_hash"],
     }
+
+
+def _no_links(folder: Path) -> None:
+    """RefusedModel where a model in a registry is a link: what is there is to be files of the registry's own."""
+    for path in (folder, folder / MANIFEST, folder / WEIGHTS):
+        if path.is_symlink():
+            raise RefusedModel(f"{path}: is a link, which may lead out of the registry; put the file itself there")
+
+
+def _bytes(file: Path, most: int) -> bytes:
+    """A file's bytes; RefusedModel where it is none, or longer than `most`."""
+    if not file.is_file():
+        raise RefusedModel(f"{file}: no such file; expected one of the model's files there")
+    with file.open("rb") as opened:
+        content = opened.read(most + 1)
+    if len(content) > most:
+        raise RefusedModel(f"{file}: got {file.stat().st_size} bytes, expected at most {most}")
+    return content
 
 
 def _bounded_shapes(document: dict[str, Any], config: IganConfig, file: Path) -> weights.Shapes:

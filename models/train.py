@@ -55,6 +55,7 @@ def train(
     device = resolved(device)
     random = deterministic(config, device)
     log = tuple(feature.log for feature in features.features)
+    _fitting(rows, features, config)
     y = class_numbers(rows, config)
     normal = quiet(rows, y, config)
     in_fit, held = held_out_blocks(rows.end_ts_us, config.block_us, config.hold_out_every, config.embargo_us)
@@ -155,6 +156,29 @@ def _held_out_figures(network: IganNetwork, rows: Rows, y: Ints, held: Mask, con
         "temperature": temperature,
         "expected_calibration_error": expected_calibration_error(sure.numpy(), said.numpy() == truth),
     }
+
+
+def _fitting(rows: Rows, features: FeatureSet, config: IganConfig) -> None:
+    """RefusedModel where the rows have other columns than the features, numbers that are none, or unknown labels."""
+    width = len(features.features)
+    if rows.matrix.ndim != 2 or rows.matrix.shape[1] != width:
+        raise RefusedModel(
+            f"training rows: got a matrix of {rows.matrix.shape}, expected the {width} columns of {features.name} "
+            f"{features.hash[:12]}; featurize the files with this release"
+        )
+    odd: Mask = ~np.isfinite(rows.matrix)
+    if odd.any():
+        names = [features.names[column] for column in np.unique(np.nonzero(odd)[1])]
+        raise RefusedModel(
+            f"training rows: got {int(odd.any(axis=1).sum())} of {len(rows)} rows with values that are no finite "
+            f"numbers, in {', '.join(names[:5])}; expected finite ones; featurize the files again"
+        )
+    unknown = sorted(set(np.unique(rows.label).tolist()) - set(config.classes))
+    if unknown:
+        raise RefusedModel(
+            f"training rows: got label {', '.join(unknown[:5])[:200]}, expected {', '.join(config.classes)}; "
+            "correct the labels, or add the class to the configuration"
+        )
 
 
 def _trials(rows: Rows, y: Ints, config: IganConfig) -> int:

@@ -1,7 +1,6 @@
 """A model's weights as safetensors: read with every bound checked before a byte is believed."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save
@@ -18,16 +17,6 @@ Shapes = dict[str, tuple[int, ...]]
 def encode(weights: dict[str, Floats]) -> bytes:
     """Weights as a safetensors file; equal weights give equal bytes."""
     return save({name: np.ascontiguousarray(weights[name], dtype=np.float32) for name in sorted(weights)})
-
-
-def read(path: Path) -> bytes:
-    """The file's bytes; RefusedModel where it is missing or too large to be one of ours."""
-    if not path.is_file():
-        raise RefusedModel(f"{path}: no such file; expected the model's weights there")
-    size = path.stat().st_size
-    if size > MAX_WEIGHTS_BYTES:
-        raise RefusedModel(f"{path}: got {size} bytes, expected at most {MAX_WEIGHTS_BYTES}")
-    return path.read_bytes()
 
 
 def decode(content: bytes, expected: Shapes, where: str) -> dict[str, Floats]:

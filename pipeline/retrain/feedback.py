@@ -1,12 +1,11 @@
 """The analysts' verdicts, read from the topic `feedback`."""
 
-import json
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import orjson
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from pipeline.kafka.tail import Follower
 from pipeline.settings import Settings
@@ -34,4 +33,4 @@ def parse(payload: bytes) -> dict[str, Any] | None:
 
 @cache
 def _validator() -> Draft202012Validator:
-    return Draft202012Validator(json.loads(files("schemas").joinpath("verdict.json").read_text("utf-8")))
+    return Draft202012Validator(orjson.loads(files("schemas").joinpath("verdict.json").read_bytes()))

@@ -1,17 +1,24 @@
 """Model files somebody else wrote: refused before a byte of them is believed."""
 
 import json
+import os
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load, save
+from typer.testing import CliRunner
 
-from models import manifest, registry
+from models import manifest, registry, weights
+from models.card import card
 from models.errors import RefusedModel
+from pipeline.cli.model import app
+from pipeline.errors import RefusedState
 from tests.models import tiny
 
 Change = Callable[[dict[str, Any]], object]
@@ -24,11 +31,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def rewrite(folder: Path, change: Change, sign: bool = True) -> None:
-    """Change the manifest, and give it the id that fits unless the forger is not to know how."""
+    """Change the manifest, and give it the id that fits unless the forger is not to know how, or there is none."""
     document = json.loads((folder / "manifest.json").read_bytes())
     change(document)
     if sign:
-        document["id"] = manifest.model_id(document)
+        with suppress(UnicodeEncodeError, RecursionError):
+            document["id"] = manifest.model_id(document)
     (folder / "manifest.json").write_text(json.dumps(document))
 
 
@@ -137,6 +145,95 @@ def test_a_pickle_in_disguise_is_not_run(folder: Path, tmp_path: Path) -> None:
     assert not target.exists()
 
 
+def test_what_torch_saves_is_not_read(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "evidence"
+    torch.save({"weights": Payload(target)}, folder / "weights.safetensors")
+    replace_weights(folder, weights_of(folder))
+    refused(folder, "never pickle")
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.pt", "weights.safetensors"])
+def test_a_file_is_no_model(name: str, tmp_path: Path) -> None:
+    target = tmp_path / "evidence"
+    (tmp_path / name).write_bytes(pickle.dumps(Payload(target)))
+    with pytest.raises(RefusedModel, match=r"expected a folder.*pickle"):
+        registry.load(tmp_path / name)
+    assert not target.exists()
+
+
+def test_the_command_refuses_a_pickle_with_its_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({}))
+    for words in (["card", "MODEL"], ["show", "--model", "MODEL"], ["verify", "--model", "MODEL"]):
+        with pytest.raises(RefusedState, match="expected a folder"):
+            CliRunner().invoke(
+                app,
+                [str(tmp_path / "model.pkl") if word == "MODEL" else word for word in words],
+                catch_exceptions=False,
+            )
+
+
+@pytest.mark.parametrize(
+    "metrics", [{"held_out": "good"}, {"rows": {"fit": [1]}}, {"left_out": {"recall": {"sensor x": 1}}}]
+)
+def test_figures_of_another_shape_are_no_card(folder: Path, metrics: dict[str, Any]) -> None:
+    rewrite(folder, lambda document: document.update(metrics=metrics))
+    with pytest.raises(RefusedModel, match="metrics"):
+        card(registry.load(folder))
+
+
+def test_another_models_weights_are_refused(folder: Path) -> None:
+    other = weights.encode({name: -value for name, value in tiny.model().weights.items()})
+    (folder / "weights.safetensors").write_bytes(other)
+    refused(folder, "SHA-256")
+
+
+@pytest.mark.parametrize("part", ["manifest.json", "weights.safetensors"])
+@pytest.mark.parametrize("at", [0, 7, 8, 100, 1000, -2])
+def test_any_byte_flipped_is_found(folder: Path, part: str, at: int) -> None:
+    content = bytearray((folder / part).read_bytes())
+    content[at] ^= 4
+    (folder / part).write_bytes(content)
+    with pytest.raises(RefusedModel):
+        registry.load(folder)
+
+
+@pytest.mark.parametrize("part", ["manifest.json", "weights.safetensors"])
+def test_a_missing_or_cut_file_is_refused(folder: Path, part: str) -> None:
+    content = (folder / part).read_bytes()
+    for kept in (0, 1, len(content) // 2, len(content) - 2):
+        (folder / part).write_bytes(content[:kept])
+        refused(folder, part.partition(".")[0])
+    (folder / part).unlink()
+    refused(folder, part.partition(".")[0])
+
+
+@pytest.mark.parametrize("part", ["manifest.json", "weights.safetensors"])
+def test_a_pipe_or_a_device_is_not_read(folder: Path, part: str) -> None:
+    (folder / part).unlink()
+    os.mkfifo(folder / part)
+    refused(folder, part)
+    (folder / part).unlink()
+    (folder / part).symlink_to("/dev/zero")
+    refused(folder, part)
+
+
+@pytest.mark.parametrize("part", ["", "manifest.json", "weights.safetensors"])
+def test_links_in_a_registry_are_not_followed(folder: Path, tmp_path: Path, part: str) -> None:
+    path = folder / part if part else folder
+    path.symlink_to(path.rename(tmp_path / "outside"))
+    with pytest.raises(RefusedModel, match="link"):
+        registry.load(folder.name, folder.parent)
+    with pytest.raises(RefusedModel, match="out of the registry"):
+        registry.within(folder.parent, folder.name)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "../../etc", "/proc/self/mem", "/dev/null", "igan-0000\n"])
+def test_names_of_models_that_are_none(folder: Path, name: str) -> None:
+    with pytest.raises(RefusedModel):
+        registry.load(name, folder.parent)
+
+
 def test_other_weights_than_the_manifest_vouches_for(folder: Path) -> None:
     content = bytearray(weights_of(folder))
     content[-1] ^= 1
@@ -171,6 +268,10 @@ HOSTILE_MANIFESTS: dict[str, Change] = {
     "enormous network": lambda d: d["config"].update(hidden=[10**9, 10**9]),
     "three layers": lambda d: d["config"].update(hidden=[16, 12, 8]),
     "no attack classes": lambda d: d["config"].update(benign=99),
+    "half a character": lambda d: d.update(feature_set="\ud800"),
+    "half a character as a key": lambda d: d["metrics"].update({"\ud800": 1}),
+    "depths": lambda d: d.update(metrics=json.loads('{"a":' * 900 + "1" + "}" * 900)),
+    "a number of hundreds of digits": lambda d: _entry(d).update(n=10**400),
     "weights digest that is none": lambda d: d.update(weights_sha256="../../weights"),
 }
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from models import manifest, weights
 from models.ablate import ablate
@@ -42,6 +43,33 @@ def test_too_little_to_learn_from_is_refused(kept: str) -> None:
     rows = tiny.rows()
     with pytest.raises(RefusedModel, match="training rows"):
         train(rows.take(rows.label == kept), tiny.FEATURES, tiny.CONFIG)
+
+
+def test_rows_that_do_not_fit_are_refused() -> None:
+    rows = tiny.rows()
+    with_nan = rows.matrix.copy()
+    with_nan[7, 3] = np.nan
+    for odd, message in (
+        (replace(rows, matrix=rows.matrix[:, :5]), "expected the 6 columns of tiny-1 ab"),
+        (replace(rows, matrix=with_nan), "1 of 2400 rows .* in f3"),
+        (replace(rows, label=np.where(rows.label == "mitm", "bad-luck", rows.label)), "got label bad-luck"),
+    ):
+        with pytest.raises(RefusedModel, match=message):
+            train(odd, tiny.FEATURES, tiny.CONFIG)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_cuda_asked_for_and_absent_is_refused_and_auto_is_the_cpu() -> None:
+    with pytest.raises(RefusedModel, match="device cuda: this machine has no CUDA device"):
+        train(tiny.rows(), tiny.FEATURES, tiny.CONFIG, device="cuda")
+    assert "device" not in train(tiny.rows(), tiny.FEATURES, tiny.CONFIG, device="auto").document["training"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+def test_on_cuda_it_learns_the_same_twice() -> None:
+    first, second = (train(tiny.rows(), tiny.FEATURES, tiny.CONFIG, device="cuda") for _ in range(2))
+    assert first.id == second.id and first.document["training"]["device"] == "cuda"
 
 
 def test_labels_by_the_clock_are_not_taken_at_their_word() -> None:
