@@ -6,7 +6,7 @@ import numpy as np
 
 from models.igan.config import IganConfig
 from models.model import Model
-from models.rows import Feature, FeatureSet, Rows
+from models.rows import Feature, FeatureSet, Floats, Ints, Rows, Strings
 from models.train import train
 
 CONFIG = IganConfig(
@@ -39,14 +39,20 @@ def rows(seed: int = 0, count: int = 2400) -> Rows:
     # Faults come in one stretch, as they do: normal rows near it are nobody's.
     names = np.where((names == "misconf") & (np.arange(count) % (count // 4) > 40), "normal", names)
     matrix = random.normal(size=(count, 6)) + np.array([CENTRE[name] for name in names])[:, None]
+    return labelled(matrix.astype(np.float32), names, random.choice(["a", "b"], size=count), end)
+
+
+def labelled(matrix: Floats, label: Strings, sensor: Strings, end_ts_us: Ints) -> Rows:
+    """Rows (n, F) of one run through the plant's records, in their order."""
+    count = len(label)
     return Rows(
-        matrix=matrix.astype(np.float32),
-        label=names,
+        matrix=matrix,
+        label=label,
         site=np.full(count, "plant"),
-        sensor=random.choice(["a", "b"], size=count),
-        start_ts_us=end - 1000,
-        end_ts_us=end,
-        source_record=np.arange(count),
+        sensor=sensor,
+        start_ts_us=end_ts_us - 1000,
+        end_ts_us=end_ts_us,
+        source_record=np.arange(count, dtype=np.int64),
         replay=np.zeros(count, dtype=np.int64),
     )
 
