@@ -19,6 +19,7 @@ TEXT = (
     "puts records of the same minutes and campaigns on both sides: the gap between it and the others is what it "
     "hides. Thresholds are set for a nominal 1 % on out-of-fold training normals, whole blocks of time together."
 )
+ONLY_RANDOM = "Nothing in this set says when or where a record was taken: a random split is all there is, so no gap."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ def _section(fits: Fits, name: str, places: Sequence[Place]) -> Section:
             found = [alarms.threshold(here, place.test, "0.01"), _operations(here, place)]
             sheets += [_titled(sheet, f"{name}, {place.kind}") for sheet in found if sheet is not None]
     pictures = [_picture(binary, name, places)] if binary.documents else []
-    return Section(name, (TEXT,), sheets, pictures)
+    only_random = all(_is_random(place) for place in places)
+    return Section(name, (TEXT, *((ONLY_RANDOM,) if only_random else ())), sheets, pictures)
 
 
 def _titled(sheet: Sheet, title: str) -> Sheet:
