@@ -1,6 +1,18 @@
 """Every detector of the evaluation by name, in the order of the tables; libraries are imported when one is fitted."""
 
-from models.detectors import controls, igan_ids, linear, neighbours, trees
+from models.detectors import (
+    autoencoder,
+    boltzmann,
+    controls,
+    fusion,
+    gan,
+    igan_ids,
+    linear,
+    neighbours,
+    networks,
+    oversampling,
+    trees,
+)
 from models.detectors.detector import Family
 
 
@@ -18,7 +30,21 @@ FAMILIES: dict[str, Family] = _by_name(
     trees.XGBOOST,
     linear.LOGISTIC_REGRESSION,
     neighbours.KNN,
+    networks.DNN,
+    networks.CNN,
+    networks.LSTM,
+    networks.GRU,
+    autoencoder.AUTOENCODER,
+    boltzmann.RBM,
+    boltzmann.DBN,
+    boltzmann.DBM,
+    gan.GAN_DISCRIMINATOR,
     neighbours.KNN_NORMAL,
     neighbours.MAHALANOBIS,
+    oversampling.CGAN,
+    oversampling.SMOTE_FAMILY,
+    oversampling.RANDOM,
+    fusion.LIGHTGBM_MAHALANOBIS,
+    fusion.LIGHTGBM_KNN_NORMAL,
 )
 CONTROLS: dict[str, Family] = _by_name(controls.MAJORITY, controls.STUMP, controls.SHUFFLED_LABELS)

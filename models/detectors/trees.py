@@ -109,6 +109,7 @@ class LightGbm:
     leaves: int = 31
     rate: float = 0.1
     least_leaf: int = 20
+    least_hessian: float = 1e-3
     balanced: bool = True
 
     def fit(self, lesson: Lesson, seed: int) -> FittedBooster:
@@ -124,10 +125,10 @@ class LightGbm:
             "learning_rate": self.rate,
             "min_data_in_leaf": self.least_leaf,
             "seed": seed,
-            # Rows are drawn anew each round, so that a seed makes a difference at all.
-            "bagging_fraction": 0.9,
-            "bagging_freq": 1,
+            # Columns are drawn anew for each tree, so that a seed makes a difference at all. Not rows: where few of a
+            # class are drawn, their heavy weights make the next trees diverge.
             "feature_fraction": 0.9,
+            "min_sum_hessian_in_leaf": self.least_hessian,
             "deterministic": True,
             "force_col_wise": True,
             "num_threads": 1,
@@ -178,5 +179,5 @@ RANDOM_FOREST = Family(
     "Random forest",
     (Trees("forest", features="sqrt"), Trees("forest", features=0.3), Trees("forest", features="sqrt", least_leaf=3)),
 )
-LIGHTGBM = Family("lightgbm", "LightGBM", (LightGbm(), LightGbm(leaves=15), LightGbm(leaves=63, rate=0.05)))
+LIGHTGBM = Family("lightgbm", "LightGBM", (LightGbm(), LightGbm(leaves=63, rate=0.05), LightGbm(least_hessian=1.0)))
 XGBOOST = Family("xgboost", "XGBoost", (XgBoost(), XgBoost(depth=4), XgBoost(depth=8, rate=0.05)))

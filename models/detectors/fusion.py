@@ -1,0 +1,83 @@
+"""LightGBM and closeness to normal traffic together: they err differently, so their ranks are added."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.detectors.detector import Detector, Family, Fitted, Lesson, Opinion, Size
+from models.detectors.neighbours import REFERENCES, MahalanobisDistance, NearNormal
+from models.detectors.opinions import of_several_classes
+from models.detectors.trees import LightGbm
+from models.rows import Doubles, Floats
+
+HELD = 5  # one training record in so many is scored by members fitted without it: what ranks are taken against
+
+
+@dataclass(frozen=True, slots=True)
+class FittedFusion:
+    """Fitted members, each with ascending scores of training records it was not fitted to."""
+
+    members: tuple[Fitted, ...]
+    scales: tuple[Doubles, ...]
+
+    def opine(self, matrix: Floats) -> Opinion:
+        """Mean of the ranks that the scores would have had among training records, 0 to 1."""
+        ranks = [
+            rank(member.opine(matrix).score.astype(np.float64), scale)
+            for member, scale in zip(self.members, self.scales, strict=True)
+        ]
+        return Opinion(np.mean(ranks, axis=0).astype(np.float32), None)
+
+    def size(self) -> Size:
+        """The members and the scales of their ranks."""
+        sizes = [member.size() for member in self.members]
+        known = [size.parameters for size in sizes if size.parameters is not None]
+        scales = sum(4 * len(scale) for scale in self.scales)
+        return Size(sum(known) if len(known) == len(sizes) else None, sum(size.stored_bytes for size in sizes) + scales)
+
+
+def rank(score: Doubles, scale: Doubles) -> Doubles:
+    """(n,) place of each score among ascending ones, 0 to 1: between neighbours in proportion, so that order is kept.
+
+    Beyond both ends it goes on, ever more slowly and never by a whole place.
+    """
+    values, last = np.unique(scale, return_index=True)
+    middle = (last + np.append(last[1:], len(scale)) - 1) / 2  # ties share the middle of their places
+    place = np.interp(score, values, middle)
+    spread = max(float(values[-1] - values[0]), 1e-12)
+    above, below = np.maximum(score - values[-1], 0) / spread, np.maximum(values[0] - score, 0) / spread
+    result: Doubles = (place + above / (1 + above) - below / (1 + below) + 1) / (len(scale) + 1)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class RankSum:
+    """Ranks of several detectors, added."""
+
+    members: tuple[Detector, ...]
+
+    def fit(self, lesson: Lesson, seed: int) -> FittedFusion:
+        """Scales by members fitted to four fifths of the records, then the members that stay, fitted to all."""
+        of_several_classes(lesson)
+        held = np.random.default_rng(seed).permutation(len(lesson.y)) % HELD == 0
+        part = replace(lesson, matrix=lesson.matrix[~held], y=lesson.y[~held], attack=lesson.attack[~held])
+        early = [member.fit(part, seed) for member in self.members]
+        scales = [np.sort(member.opine(lesson.matrix[held]).score.astype(np.float64)) for member in early]
+        return FittedFusion(tuple(member.fit(lesson, seed) for member in self.members), tuple(scales))
+
+
+LIGHTGBM_MAHALANOBIS = Family(
+    "lightgbm+mahalanobis",
+    "LightGBM + Mahalanobis ranks",
+    tuple(RankSum((LightGbm(), MahalanobisDistance(shrinkage))) for shrinkage in (0.05, 0.01, 0.2)),
+    multiclass=False,
+    runs=1,
+)
+LIGHTGBM_KNN_NORMAL = Family(
+    "lightgbm+knn-normal",
+    "LightGBM + k-NN ranks",
+    tuple(RankSum((LightGbm(), NearNormal(k))) for k in (5, 1, 20)),
+    multiclass=False,
+    reduction=f"{REFERENCES:,} normal references",
+    runs=1,
+)
