@@ -84,7 +84,7 @@ def test_the_data_sets_licence_is_known_by_its_digest() -> None:
     assert "CC BY 4.0" in (ROOT / "loadtest/plants/westermo/SOURCE.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", ["a|b\n# Title", "<script>x</script>", "[here](https://a.test)", "\x1b[31mred", "`x`"])
+@pytest.mark.parametrize("name", ["a|b\n# Title", "<script>x</script>", "[here](elsewhere)", "\x1b[31mred", "`x`"])
 def test_names_in_a_manifest_are_text(name: str) -> None:
     """Nothing of a name is markup, and it stays in its line of the table."""
     lines = markdown(card(remade(data=[{"name": name, "sha256": name, "site": name}]))).splitlines()
