@@ -27,7 +27,7 @@ def deterministic(config: IganConfig, device: str = "cpu") -> torch.Generator:
     Networks are trained on the device of the generator.
     """
     if device == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS has no deterministic kernels
+        os.putenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS has no deterministic kernels
     torch.manual_seed(config.seed)
     torch.set_deterministic_debug_mode("error")  # an operation that could vary raises
     torch.set_num_threads(config.threads)
