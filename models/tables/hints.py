@@ -9,9 +9,10 @@ from models.rows import Doubles, Mask
 from models.tables import cells
 from models.tables.table import Column
 
+# What a name is of stands last: src_addr is an address, src_bytes are bytes.
 IDENTIFYING = re.compile(
-    r"(?:^|[^a-z])(?:id|uid|uuid|index|unnamed|ts|time|timestamp|datetime|date|src|dst|saddr|daddr|srcip|dstip|ip|mac|addr|"
-    r"address|port|sport|dport|seq|host|flow_id)(?:$|[^a-z])"
+    r"^id\.|^unnamed|(?:^|[^a-z])(?:id|uid|uuid|index|seq|ts|[sl]?time|timestamp|datetime|date|host|ip|mac|addr|address|"
+    r"port|sport|dport|[sd]addr|srcip|dstip)$"
 )
 LEAST_RECORDS = 100  # fewer are all different, or fit the labels, by chance
 MOST_VALUES = 50  # a column with more that fits the labels is no copy of them
