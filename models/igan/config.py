@@ -3,7 +3,18 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-AUGMENTATIONS = ("none", "smote", "gan")
+AUGMENTATIONS = ("none", "random", "smote", "gan")
+LATER = frozenset(
+    {
+        "bins",
+        "strangers",
+        "stranger_swap",
+        "gan_kind",
+        "sample_filter",
+        "filter_held_out",
+        "use_temperature",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +81,26 @@ class IganConfig:
     seed: int = 20230310
     threads: int = 1
 
+    # Switches that came after the first manifests (see LATER): off, a model is what it was without them.
+    bins: int = 0  # every number also as which of so many quantiles it lies in
+    strangers: float = 0.0  # made-up neighbours of normal traffic, so many a training row, as one more class
+    stranger_swap: float = 0.6  # at most this share of their columns comes from another row
+    gan_kind: str = "linear"  # or "conv", as in the paper
+    sample_filter: bool = True
+    filter_held_out: float = 0.0  # share of every class the GAN never sees: the filter's percentile is theirs
+    use_temperature: bool = True
+
     def document(self) -> dict[str, Any]:
-        """The configuration as plain JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """The configuration as plain JSON values; a later switch is named only where it is not at its default."""
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        off = {field.name: field.default for field in fields(self) if field.name in LATER}
+        return {name: value for name, value in plain.items() if name not in off or value != off[name]}
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> "IganConfig":
         """The configuration a manifest holds; TypeError or ValueError where it is none."""
         known = {field.name: field for field in fields(cls)}
-        if set(document) != set(known):
+        if not set(known) - LATER <= set(document) <= set(known):
             raise ValueError(f"config: got {sorted(document)}, expected {sorted(known)}")
         values: dict[str, Any] = {}
         for name, value in document.items():

@@ -1,22 +1,27 @@
 """The encoder: features to a 64-dimensional latent in which the classes lie apart. Trained first, then frozen."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.igan.adamw import AdamW, warm_then_cosine
 from models.igan.config import IganConfig
+from models.igan.steps import Steps
+from models.igan.strangers import Strangers
 from models.igan.tick import Tick, untold
 
 
 class Encoder(nn.Module):
     """z (n, F) → latent (n, 64), normalised without learnt scale so that no dimension can dominate a distance."""
 
-    def __init__(self, features: int, config: IganConfig) -> None:
+    def __init__(self, features: int, config: IganConfig, steps: Steps | None = None) -> None:
         super().__init__()
         wide, middle = config.hidden
+        self.steps = steps
         self.layers = nn.Sequential(
-            nn.Linear(features, wide),
+            nn.Linear(features if steps is None else features + len(steps.edge), wide),
             nn.LayerNorm(wide),
             nn.SiLU(),
             nn.Dropout(config.dropout),
@@ -30,31 +35,47 @@ class Encoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """(n, F) → (n, latent)."""
-        latent: Tensor = self.layers(z)
+        latent: Tensor = self.layers(z if self.steps is None else self.steps(z))
         return latent
 
 
 def train_encoder(
-    z: Tensor, y: Tensor, config: IganConfig, random: torch.Generator, tick: Tick = untold
+    z: Tensor,
+    y: Tensor,
+    config: IganConfig,
+    random: torch.Generator,
+    tick: Tick = untold,
+    steps_of: Steps | None = None,
+    strangers: Strangers | None = None,
 ) -> tuple[Encoder, nn.Linear]:
-    """Train the encoder and its linear head on z (n, F), y (n,) by cross-entropy and supervised contrast."""
-    encoder = Encoder(z.shape[1], config)
+    """Train the encoder and its linear head on z (n, F), y (n,) by cross-entropy and supervised contrast.
+
+    With strangers, so many a row are drawn for every batch; they are the last class of the configuration.
+    """
+    encoder = Encoder(z.shape[1], config, steps_of)
     head = nn.Linear(config.latent, len(config.classes))
     parameters = [*encoder.parameters(), *head.parameters()]
     optimiser = AdamW(parameters, config.learning_rate, config.weight_decay)
     steps, step = config.epochs * max(1, len(z) // config.batch), 0
     prior = log_prior(y, len(config.classes))
+    if strangers is not None:
+        prior[-1] = math.log(config.strangers)
     encoder.train()
     for _ in range(config.epochs):
         order = torch.randperm(len(z), generator=random)
         for start in range(0, max(1, len(z) // config.batch) * config.batch, config.batch):
             rows = order[start : start + config.batch]
-            kept = torch.rand((len(rows), z.shape[1]), generator=random) >= config.feature_masking
-            latent = encoder(z[rows] * kept)  # (batch, latent)
-            loss = functional.cross_entropy(head(latent) + prior, y[rows])
-            loss = loss + config.supervised_contrastive * supervised_contrast(
-                latent, y[rows], config.contrastive_temperature
-            )
+            seen, said = z[rows], y[rows]
+            if strangers is not None:
+                seen = torch.cat([seen, strangers.draw(int(config.strangers * config.batch), random)])
+                said = torch.cat([said, said.new_full((len(seen) - len(rows),), len(config.classes) - 1)])
+            kept = torch.rand(seen.shape, generator=random) >= config.feature_masking
+            latent = encoder(seen * kept)  # (batch, latent)
+            loss = functional.cross_entropy(head(latent) + prior, said)
+            if config.supervised_contrastive:
+                loss = loss + config.supervised_contrastive * supervised_contrast(
+                    latent[: len(rows)], y[rows], config.contrastive_temperature
+                )
             optimiser.descend(loss, warm_then_cosine(step / steps))
             step += 1
             tick(step / steps)

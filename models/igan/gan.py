@@ -65,10 +65,16 @@ class Discriminator(nn.Module):
 
 
 def train_gan(
-    latent: Tensor, y: Tensor, head: nn.Linear, config: IganConfig, random: torch.Generator, tick: Tick = untold
+    latent: Tensor,
+    y: Tensor,
+    head: nn.Linear,
+    config: IganConfig,
+    random: torch.Generator,
+    tick: Tick = untold,
+    untrained: tuple[Generator, Discriminator] | None = None,
 ) -> tuple[Generator, Discriminator]:
     """Train on frozen latents, class-balanced batches; the generator returned is the running average."""
-    generator, discriminator = Generator(config), Discriminator(config)
+    generator, discriminator = untrained or (Generator(config), Discriminator(config))
     average = copy.deepcopy(generator)
     present = [label for label in range(len(config.classes)) if bool((y == label).any())]
     members = {label: torch.nonzero(y == label).squeeze(1) for label in present}
@@ -116,22 +122,37 @@ def synthesise(
     gan: tuple[Generator, Discriminator] | None,
     head: nn.Linear,
     random: torch.Generator,
+    held: Tensor | None = None,
+    kind: str = "gan",
+    filtered: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Synthetic latents and their classes: from the GAN through the sample filter where it may, else SMOTE."""
+    """Synthetic latents and their classes: from the GAN through the sample filter where it may, else SMOTE.
+
+    Parameters
+    ----------
+    held : (n,) rows the GAN never saw; where a class has some, the filter's percentile is theirs
+    kind : "random" repeats real rows instead
+    filtered : False keeps what the generator makes as it comes
+    """
     fakes, labels = [latent[:0]], [y[:0]]
     for want in wanted:
-        own = latent[y == want.label]
-        if gan is None or not want.gan:
+        mine = y == want.label
+        own = latent[mine]
+        if kind == "random":
+            made = own[torch.randint(len(own), (want.rows,), generator=random)]
+        elif gan is None or not want.gan:
             made = smote(own, want.rows, random)
         else:
             generator, discriminator = gan
             asked = torch.full((3 * want.rows,), want.label)
+            judges = own if held is None or not bool((mine & held).any()) else latent[mine & held]
             with torch.no_grad():
                 drawn = generator.draw(asked, random)
                 fake_score, _ = discriminator(drawn, asked)
-                real_score, _ = discriminator(own, asked[:1].expand(len(own)))
+                real_score, _ = discriminator(judges, asked[:1].expand(len(judges)))
             agrees = head(drawn).argmax(dim=1) == want.label
-            made = drawn[sample_filter(drawn, fake_score, real_score, agrees, own)][: want.rows]
+            kept = sample_filter(drawn, fake_score, real_score, agrees, own) if filtered else torch.ones_like(agrees)
+            made = drawn[kept][: want.rows]
         fakes.append(made)
         labels.append(torch.full((len(made),), want.label))
     return torch.cat(fakes), torch.cat(labels)

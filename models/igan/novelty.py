@@ -41,8 +41,8 @@ def train_novelty(
     head = NoveltyHead(config)
     linear = [layer for layer in head.layers if isinstance(layer, nn.Linear)]
     if gan is not None:
-        with torch.no_grad():
-            for layer, start in zip(linear, gan[1].linear(), strict=True):
+        with torch.no_grad():  # a convolutional discriminator has no such layers to start from
+            for layer, start in zip(linear, gan[1].linear(), strict=False):
                 layer.weight.copy_(start.weight)
                 layer.bias.copy_(start.bias)
     for layer in linear:
@@ -54,7 +54,8 @@ def train_novelty(
         inside = normal[torch.randint(len(normal), (config.gan_batch,), generator=random)]
         outside = boundary(normal[torch.randint(len(normal), (2 * half,), generator=random)], deviation, random)
         if gan is not None:
-            asked = torch.randint(1, len(config.classes), (half,), generator=random)
+            made = len(config.classes) - (config.strangers > 0)  # the GAN makes no strangers
+            asked = torch.randint(1, made, (half,), generator=random)
             with torch.no_grad():
                 outside = torch.cat([outside[:half], gan[0].draw(asked, random)])
         loss = functional.softplus(head(inside)).mean() + functional.softplus(-head(outside)).mean()
