@@ -51,7 +51,7 @@ def test_a_quiet_stretch_makes_a_version_for_its_site(tmp_path: Path) -> None:
 
 def test_wrong_use_says_what_is_right(tmp_path: Path) -> None:
     for words, error, message in (
-        (["train", "--augmentation", "magic"], Usage, "none, smote, gan"),
+        (["train", "--augmentation", "magic"], Usage, "smote, gan"),
         (["evaluate", "--train-on", "left"], Usage, "go together"),
         (["evaluate", "--sensor", "attic"], Usage, "bottom, left"),
         (["show", "--model", str(tmp_path)], RefusedState, "manifest.json"),
