@@ -42,9 +42,7 @@ def load(folder: Path, name: str) -> Table:
             columns.append(Column(feature, "flag" if feature in FLAGS else "number"))
             values.append(column.to_numpy().astype(np.float64))
     label = np.asarray(data.column("attack").to_pylist(), dtype=np.str_)
-    return Table(
-        name, tuple(columns), np.column_stack(values), label, _families(folder, label), one_by_one(len(label))
-    )
+    return Table(name, tuple(columns), np.column_stack(values), label, _families(folder, label), one_by_one(len(label)))
 
 
 def _families(folder: Path, label: Strings) -> Strings:
