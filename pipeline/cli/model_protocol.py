@@ -58,6 +58,7 @@ def evaluate_protocol(asked: Asked, quiet: bool) -> None:
         raise Usage(f"--seeds, --jobs: got {asked.seeds}, {asked.jobs}, expected at least 1")
     with refusals():
         plan = plan_of(asked, asked.seeds or SEEDS[asked.protocol])
+        remark(asked, plan, quiet)
         data = digests(asked)
         store = Store(asked.out)
         store.begin(
@@ -98,6 +99,18 @@ def plan_of(asked: Asked, seeds: int) -> Plan:
     if asked.protocol == "iiot":
         return Iiot(asked.data, families(asked.models), seeds)
     return nsl_kdd_plan(asked.protocol, asked.data, asked.models, seeds, westermo)
+
+
+def remark(asked: Asked, plan: Plan, quiet: bool) -> None:
+    """Say what of the data is left out, and how a table of the user's was read."""
+    from models.protocols.iiot import missing
+    from models.protocols.user_table import UserTable
+
+    if asked.protocol == "iiot" and asked.data is not None and missing(asked.data):
+        say(f"left out, not in {asked.data}: {', '.join(missing(asked.data))}", quiet)
+    if isinstance(plan, UserTable):
+        for note in plan.tables()[2]:
+            say(f"note: {note}", quiet)
 
 
 def expected(plan: Plan) -> dict[str, dict[str, int]]:
