@@ -34,7 +34,9 @@ def train(
     sensor: Sensors = None,
     site: Site = "westermo",
     until_us: Annotated[int | None, typer.Option(help="Only flows that end before this (epoch us).")] = None,
-    augmentation: Annotated[str | None, typer.Option(help="Synthetic rows of rare classes: none, smote, gan, ...")] = None,
+    augmentation: Annotated[
+        str | None, typer.Option(help="Rows made up for rare classes: none, smote, gan, ...")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [env: FOREBAY_DEVICE]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the same training was interrupted.")] = False,
