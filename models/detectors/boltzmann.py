@@ -20,7 +20,7 @@ CHAINS = 128  # fantasy particles of the deep machine
 MEAN_FIELD = 8  # updates of each hidden layer
 GIBBS = 2  # steps of the chains a batch
 EPOCHS = 5
-DEEP_RATE = 0.01
+DEEP_RATE = 0.05
 
 
 class UnitScale(nn.Module):

@@ -44,6 +44,7 @@ FAMILIES: dict[str, Family] = _by_name(
     oversampling.CGAN,
     oversampling.SMOTE_FAMILY,
     oversampling.RANDOM,
+    fusion.LIGHTGBM_AVERAGE,
     fusion.LIGHTGBM_MAHALANOBIS,
     fusion.LIGHTGBM_KNN_NORMAL,
 )

@@ -112,7 +112,7 @@ class FittedMahalanobis:
 class MahalanobisDistance:
     """Distance to normal records' centre; the covariance is shrunk towards the identity."""
 
-    shrinkage: float = 0.05
+    shrinkage: float = 0.01
 
     def fit(self, lesson: Lesson, seed: int) -> FittedMahalanobis:
         """Learn from the normal ones of prepared records (n, F); there is nothing random in it."""
@@ -139,6 +139,6 @@ KNN_NORMAL = Family(
 MAHALANOBIS = Family(
     "mahalanobis",
     "Mahalanobis to normals",
-    (MahalanobisDistance(), MahalanobisDistance(0.01), MahalanobisDistance(0.2)),
+    (MahalanobisDistance(), MahalanobisDistance(0.05), MahalanobisDistance(0.2)),
     multiclass=False,
 )

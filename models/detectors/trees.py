@@ -15,9 +15,9 @@ ROUNDS_EACH = 150  # of boosting, several classes: so many trees for each
 MOST_TREES = 1500  # of boosting, with very many classes
 
 
-def rounds(classes: int) -> int:
+def rounds(classes: int, binary: int = ROUNDS) -> int:
     """Rounds of boosting; each grows a tree a class."""
-    return ROUNDS if classes == 2 else max(20, min(ROUNDS_EACH, MOST_TREES // classes))
+    return binary if classes == 2 else max(20, min(ROUNDS_EACH, MOST_TREES // classes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,7 @@ class LightGbm:
     rate: float = 0.1
     least_leaf: int = 20
     least_hessian: float = 1e-3
+    rounds: int = ROUNDS  # with two classes
     balanced: bool = True
 
     def fit(self, lesson: Lesson, seed: int) -> FittedBooster:
@@ -136,7 +137,7 @@ class LightGbm:
         }
         weight = balanced_weight(lesson.y) if self.balanced and classes > 2 else None
         data = lightgbm.Dataset(lesson.matrix, lesson.y, weight=weight, params={"verbosity": -1}, free_raw_data=True)
-        return FittedBooster(lightgbm.train(settings, data, rounds(classes)), classes)
+        return FittedBooster(lightgbm.train(settings, data, rounds(classes, self.rounds)), classes)
 
 
 @dataclass(frozen=True, slots=True)

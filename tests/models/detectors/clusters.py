@@ -1,0 +1,28 @@
+"""Prepared records of a few clusters: normal traffic around the middle, every attack somewhere else."""
+
+import numpy as np
+
+from models.detectors.detector import Lesson
+
+FEATURES = 12
+CLASSES = ("normal", "dos", "probe", "r2l")
+SHIFT = {0: slice(0, 0), 1: slice(0, 4), 2: slice(3, 7), 3: slice(6, 10)}  # columns that are higher in an attack
+
+
+def records(count: int, seed: int, absent: int | None = None) -> Lesson:
+    """About `count` records of four classes, six in ten of them normal; `absent` is a class without any."""
+    random = np.random.default_rng(seed)
+    y = random.choice(4, size=count, p=[0.6, 0.2, 0.15, 0.05])
+    if absent is not None:
+        y = np.where(y == absent, 1, y)
+    matrix = random.normal(size=(count, FEATURES))
+    for number, columns in SHIFT.items():
+        matrix[y == number, columns] += 3.0
+    matrix[:, -2:] = np.eye(2)[(matrix[:, 0] > 0.5).astype(np.int64)]
+    names = tuple(f"f{number}" for number in range(FEATURES))
+    return Lesson(np.clip(matrix, -6, 6).astype(np.float32), y.astype(np.int64), CLASSES, y.astype(np.int64), names)
+
+
+def two_classes(lesson: Lesson) -> Lesson:
+    """The same, as normal and attack."""
+    return Lesson(lesson.matrix, (lesson.y > 0).astype(np.int64), ("normal", "attack"), lesson.attack, lesson.names)
