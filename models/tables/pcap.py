@@ -1,6 +1,6 @@
 """A classic capture file as arrays: one entry a packet, headers only, without a library.
 
-Format: https://datatracker.ietf.org/doc/draft-ietf-opsawg-pcap (magic, link type, record headers); RFC 791 and 9293
+Format: draft-ietf-opsawg-pcap (magic, link type, record headers); RFC 791 and 9293
 for IPv4 and TCP; MBAP and function codes from the Modbus Messaging on TCP/IP Implementation Guide.
 """
 

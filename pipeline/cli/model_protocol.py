@@ -84,6 +84,7 @@ def evaluate_protocol(asked: Asked, quiet: bool) -> None:
 
 def plan_of(asked: Asked, seeds: int) -> Plan:
     """The protocol with its options; Usage where one is missing."""
+    from models.protocols.iiot import Iiot
     from models.protocols.plans import families, nsl_kdd_plan
 
     if asked.protocol == "table":
@@ -94,10 +95,10 @@ def plan_of(asked: Asked, seeds: int) -> Plan:
         return UserTable(asked.train, asked.test, asked.label, asked.normal, asked.drop, families(asked.models), seeds)
     if asked.data is None:
         raise Usage(f"--data: {asked.protocol} reads labelled data sets; name their folder")
-    from pipeline.offline.evaluation_tables import Iiot, westermo
+    from pipeline.offline.evaluation_tables import westermo
 
     if asked.protocol == "iiot":
-        return Iiot(asked.data, families(asked.models), seeds)
+        return Iiot(asked.data, families(asked.models), seeds, westermo)
     return nsl_kdd_plan(asked.protocol, asked.data, asked.models, seeds, westermo)
 
 

@@ -5,23 +5,23 @@ system that has been running; features know nothing of labels. Faults (misconfig
 attacks nor normal and are left out; harmless logins are normal.
 """
 
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from loadtest.plants.westermo import traffic
-from models.protocols import iiot
-from models.protocols.iiot import Plant
-from models.rows import Doubles, Strings
-from models.tables.table import NORMAL, Column, Table
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.ingest.offline_rows import decode_file
 from pipeline.offline.plant_models import events_of
 from pipeline.offline.training_rows import Span, read_labels, rows_of_flows
 from pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from models.protocols.iiot import Plant
+    from models.rows import Doubles
+    from models.tables.table import Column
 
 HARMLESS = ("normal", "login")
 NEITHER = ("misconf", "duplication")
@@ -31,8 +31,11 @@ PORTS = ("src_port", "dst_port")
 
 
 @cache
-def westermo() -> Plant:
+def westermo() -> "Plant":
     """Both sensors of the plant, read once a process."""
+    from models.protocols.iiot import Plant
+    from models.tables.table import NORMAL, Column, Table
+
     settings = load_settings()
     matrices, labels, times, sensors, flows = [], [], [], [], []
     for sensor in traffic.SENSORS:
@@ -62,24 +65,19 @@ def westermo() -> Plant:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Iiot(iiot.Iiot):
-    """The protocol `iiot` with the plant that comes with Forebay."""
-
-    plant: Any = westermo
-
-
 def _in_order_of(flows: pa.RecordBatch, source_record: Any) -> pa.RecordBatch:
     place = np.empty(int(source_record.max()) + flows.num_rows + 1, dtype=np.int64)
     place[flows.column("source_record").to_numpy().astype(np.int64)] = np.arange(flows.num_rows)
     return flows.take(pa.array(place[source_record]))
 
 
-def _identifiers(flows: pa.Table, time_us: Any) -> tuple[Doubles, tuple[Column, ...]]:
+def _identifiers(flows: pa.Table, time_us: Any) -> "tuple[Doubles, tuple[Column, ...]]":
     """Addresses, ports and time of these flows."""
+    from models.tables.table import Column
+
     columns, values = [], []
     for name in ADDRESSES:
-        text: Strings = np.asarray([str(one) for one in flows.column(name).to_pylist()], dtype=np.str_)
+        text = np.asarray([str(one) for one in flows.column(name).to_pylist()], dtype=np.str_)
         words, codes = np.unique(text, return_inverse=True)
         columns.append(Column(name, "category", tuple(map(str, words))))
         values.append(codes.astype(np.float64))

@@ -3,9 +3,9 @@ import pickle
 import numpy as np
 
 from loadtest.plants.westermo import traffic
-from models.protocols.iiot import trials
+from models.protocols.iiot import Iiot, trials
 from pipeline.featurize.feature_set import FEATURE_SET
-from pipeline.offline.evaluation_tables import Iiot, westermo
+from pipeline.offline.evaluation_tables import westermo
 from tests.models.protocols.small import Remembering, family
 
 FAMILY = family(Remembering())
@@ -61,6 +61,6 @@ def test_splits_of_the_plant() -> None:
 
 
 def test_the_plan_travels_light() -> None:
-    plan = Iiot(traffic.zipped("left").parent, (FAMILY,), 1)
+    plan = Iiot(traffic.zipped("left").parent, (FAMILY,), 1, westermo)
     assert len(pickle.dumps(plan)) < 5_000
     assert [unit.split for unit in plan.units()][:2] == ["westermo/time", "westermo/left-to-bottom"]
