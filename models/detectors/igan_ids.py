@@ -39,7 +39,8 @@ CONFIG = IganConfig(
     novelty_steps=400,
     filter_held_out=0.1,
 )
-WEIGHTS: Weights = (0.5, 0.0, 0.0, 1.0)
+WEIGHTS: Weights = (0.25, 0.0, 0.5, 1.0)
+CERTAINTY = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Igan:
 
     Attributes
     ----------
-    weight : how much each view counts
+    weight, certainty : how much each view counts, see `Evidence`
     adjustment, doubt : see `Reading`
     prototypes : how many centres of normal traffic
     """
@@ -82,7 +83,8 @@ class Igan:
     config: IganConfig = CONFIG
     weight: Weights = WEIGHTS
     adjustment: float = 0.5
-    doubt: float = 0.02
+    doubt: float = 0.05
+    certainty: float = CERTAINTY
     prototypes: int = 2048
 
     def fit(self, lesson: Lesson, seed: int) -> FittedIgan:
@@ -107,7 +109,7 @@ class Igan:
         if config.use_temperature:
             posterior = torch.from_numpy(logits[:, : len(names)].astype(np.float64) + log_prior)
             temperature = fit_temperature(posterior, torch.from_numpy(untouched))
-        evidence = Evidence.fit(views[untouched == 0], self.weight)
+        evidence = Evidence.fit(views[untouched == 0], self.weight, self.certainty)
         table = ConformalTable.fit(evidence.score(views[untouched == 0]).astype(np.float32))
         reading = Reading(len(lesson.classes), log_prior, task, temperature, self.adjustment, self.doubt)
         return FittedIgan(network, distance, prototypes, evidence, table, reading)
@@ -149,7 +151,9 @@ def held_out(name: Ints, random: torch.Generator) -> Mask:
 
 
 def _variant(name: str, title: str, weight: Weights = WEIGHTS, **changes: Any) -> Family:
-    return Family(f"igan-{name}", f"IGAN-IDS, {title}", (Igan(replace(CONFIG, **changes), weight),))
+    certainty = CERTAINTY if weight == WEIGHTS else 0.0
+    igan = Igan(replace(CONFIG, **changes), weight, certainty=certainty)
+    return Family(f"igan-{name}", f"IGAN-IDS, {title}", (igan,))
 
 
 FAMILY = Family("igan-ids", "IGAN-IDS", (Igan(),))

@@ -8,6 +8,7 @@ from models.rows import Doubles, Floats
 
 VIEWS = ("attack", "head", "distance", "closeness")
 Weights = tuple[float, float, float, float]
+SURE = 0.99  # of the held-out normals lie below where the classifier begins to be sure of an attack
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,8 @@ class Evidence:
 
     A view's rank is its share of held-out normals below it (a tie counts half), so no view's units or tail can
     drown another's. Beyond the most unusual held-out normal the rank grows on, by at most one normal's worth, so that
-    attacks still have an order.
+    attacks still have an order. Ranks alone would let an ordinary-looking record of a known attack pass: `certainty`
+    lifts what the classifier is surer of than of nearly all normals.
 
     Attributes
     ----------
@@ -25,13 +27,14 @@ class Evidence:
 
     normal: Doubles
     weight: Weights
+    certainty: float = 0.0
 
     @classmethod
-    def fit(cls, views: Floats, weight: Weights) -> "Evidence":
+    def fit(cls, views: Floats, weight: Weights, certainty: float = 0.0) -> "Evidence":
         """From held-out normals' views (m, 4), m > 0."""
         if not len(views) or min(weight) < 0 or sum(weight) <= 0:
             raise ValueError(f"evidence: got {len(views)} normals and weights {weight}, expected some and one above 0")
-        return cls(np.sort(views.astype(np.float64), axis=0).T.copy(), weight)
+        return cls(np.sort(views.astype(np.float64), axis=0).T.copy(), weight, certainty)
 
     def score(self, views: Floats) -> Doubles:
         """Views (n, 4) → (n,) within [0, 1), higher the less normal."""
@@ -39,7 +42,9 @@ class Evidence:
         for column, (own, weight) in enumerate(zip(self.normal, self.weight, strict=True)):
             if weight:
                 total += weight * _rank(own, views[:, column].astype(np.float64))
-        result: Doubles = total / sum(self.weight)
+        middle, sure = np.quantile(self.normal[0], [0.5, SURE])
+        lift = np.clip((views[:, 0] - sure) / max(sure - middle, 1e-3), 0.0, 1.0)
+        result: Doubles = (total + self.certainty * lift) / (sum(self.weight) + self.certainty)
         return result
 
 
