@@ -64,4 +64,5 @@ AUTOENCODER = Family(
     (Autoencoder(), Autoencoder(4), Autoencoder(16)),
     multiclass=False,
     runs=1,
+    seeds=3,
 )

@@ -209,11 +209,14 @@ class DeepBoltzmannMachine:
         return _with_head(nn.Sequential(scale, machine), lesson, seed)
 
 
-RBM = Family("rbm", "RBM", (RestrictedBoltzmann(), RestrictedBoltzmann(128), RestrictedBoltzmann(64, 0.01)), runs=1)
-DBN = Family("dbn", "DBN", (DeepBelief(), DeepBelief((128, 64)), DeepBelief((64, 32), 0.01)), runs=1)
+RBM = Family(
+    "rbm", "RBM", (RestrictedBoltzmann(), RestrictedBoltzmann(128), RestrictedBoltzmann(64, 0.01)), runs=1, seeds=3
+)
+DBN = Family("dbn", "DBN", (DeepBelief(), DeepBelief((128, 64)), DeepBelief((64, 32), 0.01)), runs=1, seeds=3)
 DBM = Family(
     "dbm",
     "DBM",
     (DeepBoltzmannMachine(), DeepBoltzmannMachine((128, 64)), DeepBoltzmannMachine((64, 32), 0.01)),
     runs=1,
+    seeds=3,
 )

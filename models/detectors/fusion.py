@@ -102,7 +102,7 @@ class RankSum:
 
 
 LIGHTGBM_3 = Average(LightGbm(rounds=150))
-LIGHTGBM_AVERAGE = Family("lightgbm-3", "LightGBM × 3", (LIGHTGBM_3,), runs=1)
+LIGHTGBM_AVERAGE = Family("lightgbm-3", "LightGBM × 3", (LIGHTGBM_3,), runs=1, seeds=5)
 LIGHTGBM_MAHALANOBIS = Family(
     "lightgbm+mahalanobis",
     "LightGBM × 3 + Mahalanobis ranks",

@@ -109,7 +109,7 @@ class FittedDiscriminator:
 class GanDiscriminator:
     """A GAN of normal records; what its discriminator takes for no real one counts as unusual."""
 
-    steps: int = 2000
+    steps: int = 1000
 
     def fit(self, lesson: Lesson, seed: int) -> FittedDiscriminator:
         """Learn from the normal ones of prepared records (n, F)."""
@@ -122,7 +122,8 @@ class GanDiscriminator:
 GAN_DISCRIMINATOR = Family(
     "gan-discriminator",
     "GAN discriminator",
-    (GanDiscriminator(), GanDiscriminator(1000), GanDiscriminator(4000)),
+    (GanDiscriminator(), GanDiscriminator(500), GanDiscriminator(2000)),
     multiclass=False,
     runs=1,
+    seeds=3,
 )

@@ -135,6 +135,7 @@ KNN_NORMAL = Family(
     (NearNormal(), NearNormal(1), NearNormal(20)),
     multiclass=False,
     reduction=f"{REFERENCES:,} normal references",
+    runs=1,
 )
 MAHALANOBIS = Family(
     "mahalanobis",

@@ -141,6 +141,7 @@ CNN = Family(
     "CNN",
     (Network("cnn", epochs=5), Network("cnn", epochs=5, rate=3e-3), Network("cnn", epochs=5, balanced=True)),
     runs=1,
+    seeds=3,
 )
 LSTM = Family(
     "lstm",
@@ -151,6 +152,7 @@ LSTM = Family(
         Network("lstm", epochs=5, rate=2e-3, balanced=True),
     ),
     runs=1,
+    seeds=3,
 )
 GRU = Family(
     "gru",
@@ -161,4 +163,5 @@ GRU = Family(
         Network("gru", epochs=5, rate=2e-3, balanced=True),
     ),
     runs=1,
+    seeds=3,
 )

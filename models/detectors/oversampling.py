@@ -78,7 +78,7 @@ class Oversampled:
 
     method: Method
     share: float = 0.25
-    steps: int = 2000
+    steps: int = 1000
 
     def fit(self, lesson: Lesson, seed: int) -> Fitted:
         """Learn from prepared records (n, F) and those added to them."""
@@ -104,12 +104,13 @@ def _candidates(method: Method) -> tuple[Oversampled, ...]:
     return Oversampled(method), Oversampled(method, 0.1), Oversampled(method, 0.5)
 
 
-CGAN = Family("cgan-oversampling", "Conditional GAN + LightGBM", _candidates("cgan"), runs=1)
+CGAN = Family("cgan-oversampling", "Conditional GAN + LightGBM", _candidates("cgan"), runs=1, seeds=3)
 SMOTE_FAMILY = Family(
     "smote",
     "SMOTE + LightGBM",
     _candidates("smote"),
     reduction=f"neighbours among {SEARCHED:,} records of a class",
     runs=1,
+    seeds=3,
 )
-RANDOM = Family("random-oversampling", "Random oversampling + LightGBM", _candidates("random"), runs=1)
+RANDOM = Family("random-oversampling", "Random oversampling + LightGBM", _candidates("random"), runs=1, seeds=3)
