@@ -13,6 +13,7 @@ from models.protocols.nsl_kdd_cv import NslKddCv
 from models.protocols.nsl_kdd_test import NslKddTest
 from models.protocols.plan import Plan
 from models.protocols.unknowns import Unknowns
+from models.tables.nsl_kdd import TRAIN
 
 PROTOCOLS = ("nsl-kdd-cv", "nsl-kdd-test", "unknowns", "iiot", "table", "controls", "cost")
 SEEDS = {"nsl-kdd-cv": 10, "nsl-kdd-test": 10, "unknowns": 3, "iiot": 3, "table": 3, "controls": 5, "cost": 1}
@@ -39,6 +40,8 @@ def nsl_kdd_plan(
 
     chosen = families(names)
     folder = data / "nsl-kdd" if (data / "nsl-kdd").is_dir() else data
+    if not (folder / f"{TRAIN}.parquet").is_file():
+        raise RefusedModel(f"{data}: got no {TRAIN}.parquet in it or in nsl-kdd/, expected NSL-KDD as Parquet")
     if protocol == "nsl-kdd-cv":
         return NslKddCv(folder, chosen, seeds)
     if protocol == "nsl-kdd-test":

@@ -48,13 +48,16 @@ def evaluate(
     ] = "",
     seeds: Annotated[
         int | None,
-        typer.Option(help="Seeds, or runs of nsl-kdd-cv; each protocol has its own default.", rich_help_panel=PANEL),
+        typer.Option(
+            help="Seeds, or runs of nsl-kdd-cv; each protocol has its own default.", min=1, rich_help_panel=PANEL
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where --out was left.", rich_help_panel=PANEL)
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option(help="Processes, one thread each; by default one a core.", rich_help_panel=PANEL)
+        int | None,
+        typer.Option(help="Processes, one thread each; by default one a core.", min=1, rich_help_panel=PANEL),
     ] = None,
     train: Annotated[
         Path | None, typer.Option(help="table: CSV or Parquet to train on.", rich_help_panel=PANEL)

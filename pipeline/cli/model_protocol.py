@@ -54,8 +54,6 @@ def evaluate_protocol(asked: Asked, quiet: bool) -> None:
         raise Usage(f"--protocol: got {asked.protocol}, expected one of {', '.join(PROTOCOLS)}")
     if asked.out is None:
         raise Usage("--out: a protocol keeps every fit in a folder; name one, and go on in it with --resume")
-    if (asked.seeds or 1) < 1 or (asked.jobs or 1) < 1:
-        raise Usage(f"--seeds, --jobs: got {asked.seeds}, {asked.jobs}, expected at least 1")
     with refusals():
         plan = plan_of(asked, asked.seeds or SEEDS[asked.protocol])
         remark(asked, plan, quiet)

@@ -83,7 +83,8 @@ def test_a_table_of_ones_own_is_judged_reported_and_taken_up_again(tmp_path: Pat
         (("--protocol", "cost", "--data", "."), 2, "--out: a protocol keeps every fit in a folder"),
         (("--protocol", "cost", "--out", "x"), 2, "--data: cost reads labelled data sets"),
         (("--protocol", "table", "--out", "x", "--train", "a.csv"), 2, "expected --train A --test B --label COL"),
-        (("--protocol", "cost", "--data", ".", "--out", "x", "--seeds", "0"), 2, "expected at least 1"),
+        (("--protocol", "cost", "--data", ".", "--out", "x", "--seeds", "0"), 2, "--seeds"),
+        (("--protocol", "cost", "--data", "docs", "--out", "x"), 1, "docs: got no KDDTrain+.parquet in it"),
     ],
 )
 def test_what_is_missing_is_said_with_what_to_give(arguments: tuple[str, ...], code: int, said: str) -> None:

@@ -28,7 +28,7 @@ def run(tmp_path: Path, answers: str, hangs: float) -> tuple[str, str]:
             "-c",
             HANGS.format(answers=answers, hangs=hangs),
             str(tmp_path / "runs"),
-            "with its arguments",
+            "its arguments",
         ],
         capture_output=True,
         text=True,
