@@ -8,7 +8,7 @@ REQUIREMENTS := base model broker evaluate dev uv
 # Lint, types and unit tests side by side; each one's output in one piece where make can hold it back.
 PARALLEL := --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PYTEST := $(BIN)/pytest -q
-NEEDS_BROKER := (integration or crash or slow)
+NEEDS_BROKER := (integration or crash)
 
 # numba compiles for as long as it runs; two processes that each take all cores only wait for each other.
 export OMP_NUM_THREADS ?= 2
@@ -32,10 +32,10 @@ demo: $(STAMP) ## Find, explain and archive the attacks on a real plant's networ
 	@$(BIN)/forebay demo $(ARGS)
 
 test: $(STAMP) ## Everything CI runs: lint, types, all tests
-	@$(MAKE) $(PARALLEL) lint types test-unit
+	@$(MAKE) $(PARALLEL) lint types test-unit SLOW=1
 	@$(MAKE) --no-print-directory test-integration
 
-check: $(STAMP) ## The quick part: lint, types, unit tests
+check: $(STAMP) ## The quick part: lint, types, unit tests but the slow ones
 	@$(MAKE) $(PARALLEL) lint types test-unit
 
 lint: $(STAMP) ## Ruff: rules and formatting
@@ -44,9 +44,9 @@ lint: $(STAMP) ## Ruff: rules and formatting
 types: $(STAMP) ## mypy --strict
 	@$(BIN)/mypy
 
-test-unit: $(STAMP) ## Tests that need neither Kafka nor a GPU
+test-unit: $(STAMP) ## Tests that need neither Kafka nor a GPU (SLOW=1: the slow ones too)
 	@$(PYTEST) -n 2 --ignore=tests/integration --ignore=tests/crash --ignore=tests/bench \
-		-m 'not ($(NEEDS_BROKER) or bench or gpu)' $(ARGS)
+		-m 'not ($(NEEDS_BROKER) or bench or gpu$(if $(SLOW),, or slow))' $(ARGS)
 
 test-integration: $(STAMP) ## Tests against a real Kafka, kills included
 	@$(PYTEST) -m '$(NEEDS_BROKER) and not (bench or gpu)' $(ARGS)

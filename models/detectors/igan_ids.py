@@ -23,7 +23,7 @@ TILE = 4096  # rows scored at a time
 STRANGER = "stranger"
 
 # Weights (attack, head, distance, closeness), adjustment and doubt were chosen on KDDTrain+ alone, attack families and
-# names left out in turn; docs/experiments.md has what else was tried. Augmentation is off: it did not win.
+# names left out in turn; docs/experiments.md has what else was tried. Augmentation is off: it has not won.
 CONFIG = IganConfig(
     classes=("normal", "attack"),
     benign=1,
