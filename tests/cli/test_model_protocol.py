@@ -40,11 +40,10 @@ def csv(path: Path, seed: int, rows: int = 400) -> Path:
 
 def table(tmp_path: Path, *more: str, expect: int = 0) -> tuple[dict[str, Any], str]:
     train, test = csv(tmp_path / "train.csv", 1), csv(tmp_path / "test.csv", 2, 200)
-    return forebay(
-        *("evaluate", "--protocol", "table", "--train", train, "--test", test, "--label", "kind", "--normal", "normal"),
-        *("--models", "decision-tree,mahalanobis", "--seeds", "1", "--jobs", "2", "--out", tmp_path / "out", *more),
-        expect=expect,
-    )
+    arguments: list[str | Path] = ["evaluate", "--protocol", "table", "--train", train, "--test", test]
+    arguments += ["--label", "kind", "--normal", "normal", "--models", "decision-tree,mahalanobis"]
+    arguments += ["--seeds", "1", "--jobs", "2", "--out", tmp_path / "out"]
+    return forebay(*arguments, *more, expect=expect)
 
 
 @pytest.mark.slow
