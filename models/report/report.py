@@ -58,8 +58,9 @@ def write(folder: Path, pictures: bool = True) -> dict[str, Any]:
 
 def _markdown(fits: Fits, sections: list[Section]) -> str:
     """The whole report in Markdown."""
-    said = origin(fits)
-    lines = [f"# Evaluation: {fits.protocol}", "", said, ""]
+    count, expected = fits.total()
+    said = f"{count} of {expected} fits"  # the head names command, machine and date once
+    lines = [f"# Evaluation: {fits.protocol}", "", origin(fits), ""]
     for section in sections:
         lines += [f"## {escaped(section.title)}", ""]
         for words in section.text:
