@@ -9,7 +9,6 @@ The key is a hash of everything the bits depend on, so that a checkpoint of anot
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from safetensors.numpy import load, save
 
 from models.errors import RefusedModel
 from models.manifest import canonical, sha256
+from models.whole_file import replace_file
 
 VERSION = 1
 FOLDER = ".training"
@@ -171,18 +171,7 @@ class Store:
 
     def _replace(self, name: str, content: bytes) -> None:
         """Write a file so that it is there whole, or not, whatever happens meanwhile."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = self.folder / f"{name}.part"
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.folder / name)
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(self.folder / name, content)
 
 
 def _bytes(path: Path, most: int) -> bytes:

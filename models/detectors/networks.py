@@ -1,6 +1,6 @@
 """Networks that name classes: dense, convolutional, LSTM, GRU; cross-entropy on prepared records."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -143,25 +143,14 @@ CNN = Family(
     runs=1,
     seeds=3,
 )
-LSTM = Family(
-    "lstm",
-    "LSTM",
-    (
-        Network("lstm", epochs=5, rate=2e-3),
-        Network("lstm", epochs=5, rate=5e-3),
-        Network("lstm", epochs=5, rate=2e-3, balanced=True),
-    ),
-    runs=1,
-    seeds=3,
-)
-GRU = Family(
-    "gru",
-    "GRU",
-    (
-        Network("gru", epochs=5, rate=2e-3),
-        Network("gru", epochs=5, rate=5e-3),
-        Network("gru", epochs=5, rate=2e-3, balanced=True),
-    ),
-    runs=1,
-    seeds=3,
-)
+
+
+def _recurrent(kind: Literal["lstm", "gru"]) -> Family:
+    """LSTM or GRU, with the same settings tried for both."""
+    usual = Network(kind, epochs=5, rate=2e-3)
+    candidates = (usual, replace(usual, rate=5e-3), replace(usual, balanced=True))
+    return Family(kind, kind.upper(), candidates, runs=1, seeds=3)
+
+
+LSTM = _recurrent("lstm")
+GRU = _recurrent("gru")

@@ -1,6 +1,5 @@
 """Where fits are kept: one JSON file each, written as it finishes, so that a run can stop at any point and go on."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import orjson
 
 from models.errors import RefusedModel
+from models.whole_file import replace_file
 
 RUN = "run.json"
 FITS = "fits"
@@ -69,14 +69,4 @@ class Store:
 
 def written(path: Path, document: dict[str, Any]) -> None:
     """Write a JSON file so that a kill leaves the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_INDENT_2) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    replace_file(path, orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_INDENT_2) + b"\n")
