@@ -87,7 +87,7 @@ def _with_head(features: nn.Module, lesson: Lesson, seed: int) -> FittedFeatures
     features.requires_grad_(False)
     hidden = in_tiles(features, lesson.matrix).astype(np.float32)
     names = tuple(f"h{number}" for number in range(hidden.shape[1]))
-    head = Logistic(100.0).fit(Lesson(hidden, lesson.y, lesson.classes, lesson.attack, names), seed)
+    head = Logistic(100.0).fit(Lesson(hidden, lesson.y, lesson.classes, lesson.attack, lesson.family, names), seed)
     return FittedFeatures(features, head)
 
 

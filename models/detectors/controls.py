@@ -58,7 +58,8 @@ class ShuffledLabels:
     def fit(self, lesson: Lesson, seed: int) -> Fitted:
         """Deal the labels out, then let the detector learn."""
         order = np.random.default_rng(seed).permutation(len(lesson.y))
-        return self.detector.fit(replace(lesson, y=lesson.y[order], attack=lesson.attack[order]), seed)
+        dealt = replace(lesson, y=lesson.y[order], attack=lesson.attack[order], family=lesson.family[order])
+        return self.detector.fit(dealt, seed)
 
 
 MAJORITY = Family("majority", "Majority class", (Majority(),))

@@ -1,7 +1,7 @@
 """What a detector is to the protocols: it learns from a lesson, then gives an opinion of records it has not seen."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from models.rows import Floats, Ints
 
@@ -17,7 +17,8 @@ class Lesson:
     matrix : (n, F) float32
     y : (n,) class numbers of the task; 0 is normal
     classes : names of the task's classes, normal first
-    attack : (n,) number of the attack's name, 0 for normal: finer than `y`, to leave families out of training
+    attack : (n,) number of the attack's name, 0 for normal: finer than `y`
+    family : (n,) number of the attack's family, 0 for normal: to leave families out of training
     names : (F,) of the matrix's columns
     """
 
@@ -25,6 +26,7 @@ class Lesson:
     y: Ints
     classes: tuple[str, ...]
     attack: Ints
+    family: Ints
     names: tuple[str, ...]
 
 
@@ -67,6 +69,15 @@ class Detector(Protocol):
 
     def fit(self, lesson: Lesson, seed: int) -> Fitted:
         """Learn; the same lesson and seed give the same opinions on the same CPU type."""
+        ...
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A detector with settings that it chooses by itself on training records, once for all its fits to them."""
+
+    def settle(self, lesson: Lesson, seed: int) -> tuple[Detector, dict[str, Any]]:
+        """The detector with its settings chosen, and what was chosen as plain JSON values."""
         ...
 
 

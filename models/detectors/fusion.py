@@ -8,6 +8,7 @@ from models.detectors.detector import Detector, Family, Fitted, Lesson, Opinion,
 from models.detectors.neighbours import REFERENCES, MahalanobisDistance, NearNormal
 from models.detectors.opinions import of_several_classes
 from models.detectors.trees import LightGbm
+from models.ranks import rank
 from models.rows import Doubles, Floats
 
 HELD = 5  # one training record in so many is scored by members fitted without it: what ranks are taken against
@@ -71,20 +72,6 @@ class FittedFusion:
         return Size(members.parameters, members.stored_bytes + sum(4 * len(scale) for scale in self.scales))
 
 
-def rank(score: Doubles, scale: Doubles) -> Doubles:
-    """(n,) place of each score among ascending ones, 0 to 1: between neighbours in proportion, so that order is kept.
-
-    Beyond both ends it goes on, ever more slowly and never by a whole place.
-    """
-    values, last = np.unique(scale, return_index=True)
-    middle = (last + np.append(last[1:], len(scale)) - 1) / 2  # ties share the middle of their places
-    place = np.interp(score, values, middle)
-    spread = max(float(values[-1] - values[0]), 1e-12)
-    above, below = np.maximum(score - values[-1], 0) / spread, np.maximum(values[0] - score, 0) / spread
-    result: Doubles = (place + above / (1 + above) - below / (1 + below) + 1) / (len(scale) + 1)
-    return result
-
-
 @dataclass(frozen=True, slots=True)
 class RankSum:
     """Ranks of several detectors, added."""
@@ -95,7 +82,13 @@ class RankSum:
         """Scales by members fitted to four fifths of the records, then the members that stay, fitted to all."""
         of_several_classes(lesson)
         held = np.random.default_rng(seed).permutation(len(lesson.y)) % HELD == 0
-        part = replace(lesson, matrix=lesson.matrix[~held], y=lesson.y[~held], attack=lesson.attack[~held])
+        part = replace(
+            lesson,
+            matrix=lesson.matrix[~held],
+            y=lesson.y[~held],
+            attack=lesson.attack[~held],
+            family=lesson.family[~held],
+        )
         early = [member.fit(part, seed) for member in self.members]
         scales = [np.sort(member.opine(lesson.matrix[held]).score.astype(np.float64)) for member in early]
         return FittedFusion(tuple(member.fit(lesson, seed) for member in self.members), tuple(scales))

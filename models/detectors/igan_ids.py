@@ -1,5 +1,7 @@
 """IGAN-IDS as the protocols meet it: fitted to a lesson, it says how unlike normal a record is and names its class."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,6 +9,8 @@ import numpy as np
 import torch
 
 from models.detectors.detector import Family, Lesson, Opinion, Size
+from models.detectors.igan_weights import Choice, choose
+from models.errors import RefusedModel
 from models.fit import deterministic, fit_network
 from models.igan.calibrate import ConformalTable, fit_temperature
 from models.igan.config import IganConfig
@@ -22,8 +26,8 @@ HELD = 10  # one training record in so many stays untouched: temperature, ranks 
 TILE = 4096  # rows scored at a time
 STRANGER = "stranger"
 
-# Weights (attack, head, distance, closeness), adjustment and doubt were chosen on KDDTrain+ alone, attack families and
-# names left out in turn; docs/experiments.md has what else was tried. Augmentation is off: it has not won.
+# Adjustment and doubt were chosen on KDDTrain+ alone, attack names left out in turn, weights are chosen so on every
+# table; docs/experiments.md has what else was tried. Augmentation is off: it has not won.
 CONFIG = IganConfig(
     classes=("normal", "attack"),
     benign=1,
@@ -39,8 +43,7 @@ CONFIG = IganConfig(
     novelty_steps=400,
     filter_held_out=0.1,
 )
-WEIGHTS: Weights = (0.25, 0.0, 0.5, 1.0)
-CERTAINTY = 0.25
+LEAST_STEPS, MOST_EPOCHS = 300, 12  # a small table is gone over more often, though not for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,44 +78,77 @@ class Igan:
 
     Attributes
     ----------
-    weight, certainty : how much each view counts, see `Evidence`
+    weight : how much each view counts, see `Evidence`; None has them chosen on the lesson
     adjustment, doubt : see `Reading`
     prototypes : how many centres of normal traffic
     """
 
     config: IganConfig = CONFIG
-    weight: Weights = WEIGHTS
+    weight: Weights | None = None
     adjustment: float = 0.5
     doubt: float = 0.05
-    certainty: float = CERTAINTY
     prototypes: int = 2048
+
+    def settle(self, lesson: Lesson, seed: int) -> tuple["Igan", dict[str, Any]]:
+        """With its weights chosen on the lesson, where they are not given."""
+        if self.weight is not None:
+            return self, {}
+        choice = self._choose(lesson, seed)
+        return replace(self, weight=choice.weight), choice.document()
 
     def fit(self, lesson: Lesson, seed: int) -> FittedIgan:
         """Learn from prepared records (n, F)."""
         name, task = attack_names(lesson)
-        names = tuple(f"name {number}" for number in range(len(task)))
-        strange = (STRANGER,) if self.config.strangers else ()
-        config = replace(self.config, classes=(*names, *strange), benign=1, coarse=(), seed=seed)
-        random = deterministic(config)
+        weight = self.weight or self._choose(lesson, seed).weight
+        random = _random(self.config, seed)
         held = held_out(name, random)
         matrix, y = np.ascontiguousarray(lesson.matrix[~held]), name[~held]
+        network, distance, prototypes = self._learn(matrix, y, random)
+        views, logits = look(network, distance, prototypes, np.ascontiguousarray(lesson.matrix[held]))
+        untouched = name[held]
+        log_prior = np.log(np.maximum(np.bincount(y, minlength=len(task)), 1) / len(y))
+        temperature = 1.0
+        if self.config.use_temperature:
+            posterior = torch.from_numpy(logits[:, : len(task)].astype(np.float64) + log_prior)
+            temperature = fit_temperature(posterior, torch.from_numpy(untouched))
+        evidence = Evidence.fit(views[untouched == 0], weight)
+        table = ConformalTable.fit(evidence.score(views[untouched == 0]).astype(np.float32))
+        reading = Reading(len(lesson.classes), log_prior, task, temperature, self.adjustment, self.doubt)
+        return FittedIgan(network, distance, prototypes, evidence, table, reading)
+
+    def _choose(self, lesson: Lesson, seed: int) -> Choice:
+        def fit(matrix: Floats, name: Ints) -> Callable[[Floats], Floats]:
+            _, dense = np.unique(name, return_inverse=True)  # numbered without the names left out
+            parts = self._learn(matrix, dense.astype(np.int64), _random(self.config, seed))
+            return lambda records: look(*parts, records)[0]
+
+        return choose(lesson.matrix, attack_names(lesson)[0], lesson.family, fit, seed)
+
+    def _learn(self, matrix: Floats, y: Ints, random: torch.Generator) -> tuple[IganNetwork, Mahalanobis, Prototypes]:
+        """Network and distances from records (n, F), numbers of their names (n,)."""
+        names = tuple(f"name {number}" for number in range(int(y.max()) + 1))
+        strange = (STRANGER,) if self.config.strangers else ()
+        config = lengthened(replace(self.config, classes=(*names, *strange), benign=1, coarse=()), len(y))
         identity = Preprocess(matrix.shape[1], config.clip)
         network = fit_network(matrix, y, (False,) * matrix.shape[1], config, random, preprocess=identity)
         with torch.no_grad():
             normal = torch.from_numpy(matrix[y == 0])
             distance = Mahalanobis.fit(normal, config.shrinkage)
-            prototypes = Prototypes.fit(normal, self.prototypes, random)
-        views, logits = look(network, distance, prototypes, np.ascontiguousarray(lesson.matrix[held]))
-        untouched = name[held]
-        log_prior = np.log(np.maximum(np.bincount(y, minlength=len(names)), 1) / len(y))
-        temperature = 1.0
-        if config.use_temperature:
-            posterior = torch.from_numpy(logits[:, : len(names)].astype(np.float64) + log_prior)
-            temperature = fit_temperature(posterior, torch.from_numpy(untouched))
-        evidence = Evidence.fit(views[untouched == 0], self.weight, self.certainty)
-        table = ConformalTable.fit(evidence.score(views[untouched == 0]).astype(np.float32))
-        reading = Reading(len(lesson.classes), log_prior, task, temperature, self.adjustment, self.doubt)
-        return FittedIgan(network, distance, prototypes, evidence, table, reading)
+            return network, distance, Prototypes.fit(normal, self.prototypes, random)
+
+
+def lengthened(config: IganConfig, rows: int) -> IganConfig:
+    """With more epochs, where a table of so many rows would give fewer than LEAST_STEPS batches."""
+    longer = min(math.ceil(LEAST_STEPS * config.batch / rows), MOST_EPOCHS) / config.epochs
+    if longer <= 1:
+        return config
+    return replace(
+        config, epochs=round(longer * config.epochs), classifier_epochs=round(longer * config.classifier_epochs)
+    )
+
+
+def _random(config: IganConfig, seed: int) -> torch.Generator:
+    return deterministic(replace(config, seed=seed))
 
 
 def look(network: IganNetwork, distance: Mahalanobis, prototypes: Prototypes, matrix: Floats) -> tuple[Floats, Floats]:
@@ -130,10 +166,10 @@ def look(network: IganNetwork, distance: Mahalanobis, prototypes: Prototypes, ma
 def attack_names(lesson: Lesson) -> tuple[Ints, Ints]:
     """Every record's attack name, numbered without gaps, 0 normal, (n,); the task's class of every name, (M,).
 
-    A lesson without normal records, or without attacks, is refused with ValueError: nothing can be told apart.
+    A lesson without normal records, or without attacks, is refused: nothing can be told apart.
     """
     if not bool((lesson.y == 0).any()) or bool((lesson.y == 0).all()):
-        raise ValueError("igan-ids: got a lesson of one side only, expected normal records and attacks")
+        raise RefusedModel("training records: got one side only, expected normal records and attacks")
     # A name that stands for several classes is as many names.
     pair = np.where(lesson.y > 0, lesson.attack * len(lesson.classes) + lesson.y, 0)
     found, name = np.unique(pair, return_inverse=True)
@@ -150,9 +186,8 @@ def held_out(name: Ints, random: torch.Generator) -> Mask:
     return held
 
 
-def _variant(name: str, title: str, weight: Weights = WEIGHTS, **changes: Any) -> Family:
-    certainty = CERTAINTY if weight == WEIGHTS else 0.0
-    igan = Igan(replace(CONFIG, **changes), weight, certainty=certainty)
+def _variant(name: str, title: str, weight: Weights | None = None, **changes: Any) -> Family:
+    igan = Igan(replace(CONFIG, **changes), weight)
     return Family(f"igan-{name}", f"IGAN-IDS, {title}", (igan,))
 
 

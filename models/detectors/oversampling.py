@@ -90,12 +90,13 @@ class Oversampled:
             more = copied if self.method == "random" else interpolated
             added = [more(lesson.matrix[lesson.y == number], extra, seed) for number, extra in lacking.items()]
         y = [np.full(len(rows), number, dtype=np.int64) for rows, number in zip(added, lacking, strict=True)]
+        unknown = np.zeros(sum(map(len, y)), dtype=np.int64)  # which attack an added record is; nothing here asks
         larger = replace(
             lesson,
             matrix=np.concatenate([lesson.matrix, *added]),
             y=np.concatenate([lesson.y, *y]),
-            # Which attack an added record would be is not known; no detector behind this asks.
-            attack=np.concatenate([lesson.attack, *(np.zeros(len(each), dtype=np.int64) for each in y)]),
+            attack=np.concatenate([lesson.attack, unknown]),
+            family=np.concatenate([lesson.family, unknown]),
         )
         return LightGbm(balanced=False).fit(larger, seed)
 

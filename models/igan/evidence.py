@@ -4,21 +4,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.ranks import rank
 from models.rows import Doubles, Floats
 
 VIEWS = ("attack", "head", "distance", "closeness")
 Weights = tuple[float, float, float, float]
-SURE = 0.99  # of the held-out normals lie below where the classifier begins to be sure of an attack
+LEAST_P = 1e-9  # a view alone can say no more than this
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Ranks among held-out normal records, view by view.
+    """The views' p-values among held-out normal records, put together as −log p.
 
-    A view's rank is its share of held-out normals below it (a tie counts half), so no view's units or tail can
-    drown another's. Beyond the most unusual held-out normal the rank grows on, by at most one normal's worth, so that
-    attacks still have an order. Ranks alone would let an ordinary-looking record of a known attack pass: `certainty`
-    lifts what the classifier is surer of than of nearly all normals.
+    A view that is sure weighs more than several that are not, so that a known attack of ordinary looks is found, and
+    so is one that only lies far from everything normal. Beyond the most unusual held-out normal the p-value goes on
+    falling, slowly, so that attacks still have an order.
+    Source: Fisher 1925, "Statistical methods for research workers", section 21.1, with weights.
 
     Attributes
     ----------
@@ -27,31 +28,23 @@ class Evidence:
 
     normal: Doubles
     weight: Weights
-    certainty: float = 0.0
 
     @classmethod
-    def fit(cls, views: Floats, weight: Weights, certainty: float = 0.0) -> "Evidence":
+    def fit(cls, views: Floats, weight: Weights) -> "Evidence":
         """From held-out normals' views (m, 4), m > 0."""
         if not len(views) or min(weight) < 0 or sum(weight) <= 0:
             raise ValueError(f"evidence: got {len(views)} normals and weights {weight}, expected some and one above 0")
-        return cls(np.sort(views.astype(np.float64), axis=0).T.copy(), weight, certainty)
+        return cls(np.sort(views.astype(np.float64), axis=0).T.copy(), weight)
 
     def score(self, views: Floats) -> Doubles:
-        """Views (n, 4) → (n,) within [0, 1), higher the less normal."""
-        total = np.zeros(len(views))
-        for column, (own, weight) in enumerate(zip(self.normal, self.weight, strict=True)):
-            if weight:
-                total += weight * _rank(own, views[:, column].astype(np.float64))
-        middle, sure = np.quantile(self.normal[0], [0.5, SURE])
-        lift = np.clip((views[:, 0] - sure) / max(sure - middle, 1e-3), 0.0, 1.0)
-        result: Doubles = (total + self.certainty * lift) / (sum(self.weight) + self.certainty)
+        """Views (n, 4) → (n,) from 0 on, higher the less normal."""
+        used = [column for column, weight in enumerate(self.weight) if weight]
+        surprise = self.surprise(views, used)
+        result: Doubles = surprise @ np.array([self.weight[column] for column in used]) / sum(self.weight)
         return result
 
-
-def _rank(normal: Doubles, value: Doubles) -> Doubles:
-    """(n,) share of the ascending normals (m,) below each value, within (0, 1)."""
-    below, upto = np.searchsorted(normal, value, "left"), np.searchsorted(normal, value, "right")
-    middle, top = np.quantile(normal, [0.5, 1.0])
-    beyond = np.maximum(value - top, 0.0) / max(top - middle, 1e-6)
-    result: Doubles = ((below + upto) / 2 + 0.5 + beyond / (1 + beyond)) / (len(normal) + 2)
-    return result
+    def surprise(self, views: Floats, used: list[int] | None = None) -> Doubles:
+        """Views (n, 4) → −log p of those used (all where none are named), (n, used)."""
+        each = range(len(VIEWS)) if used is None else used
+        p = [1.0 - rank(views[:, column].astype(np.float64), self.normal[column]) for column in each]
+        return -np.log(np.maximum(np.stack(p, axis=1), LEAST_P))

@@ -26,11 +26,15 @@ class Prototypes(nn.Module):
         some = normal[torch.randperm(len(normal), generator=random)[:LEARNT_FROM]]
         centre = some[:count].clone()
         for _ in range(ROUNDS):
-            near = torch.cat([_squares(tile, centre).argmin(dim=1) for tile in torch.split(some, TILE)])
+            near = cls(centre).nearest(some)
             size = torch.bincount(near, minlength=len(centre))
             total = torch.zeros_like(centre).index_add_(0, near, some)
             centre = torch.where((size > 0)[:, None], total / size.clamp(min=1)[:, None], centre)
         return cls(centre)
+
+    def nearest(self, z: Tensor) -> Tensor:
+        """(n, F) → (n,) number of the nearest centre."""
+        return torch.cat([_squares(tile, self.centre).argmin(dim=1) for tile in torch.split(z, TILE)])
 
     def forward(self, z: Tensor) -> Tensor:
         """(n, F) → (n,)."""

@@ -36,14 +36,14 @@ class Unit:
 
 
 def fit(unit: Unit, trial: Trial) -> dict[str, Any]:
-    """Tune → thresholds → fit → score → figures, as a document for the store.
+    """Tune → settle → thresholds → fit → score → figures, as a document for the store.
 
     A detector without classes needs a threshold from somewhere: it is calibrated in every protocol.
     """
     seconds: dict[str, Any] = {}
     began = time.perf_counter()
     candidate = trial.tune(unit.family, unit.seed)
-    detector = unit.family.candidates[candidate]
+    detector, settled = trial.settle(unit.family.candidates[candidate], unit.seed)
     seconds["tune"] = time.perf_counter() - began
 
     began = time.perf_counter()
@@ -72,6 +72,7 @@ def fit(unit: Unit, trial: Trial) -> dict[str, Any]:
         "seed": unit.seed,
         "task": unit.task,
         "candidate": candidate,
+        "settled": settled,
         "reduction": unit.family.reduction,
         "rows": trial.sizes(),
         "seconds": seconds,

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models.detectors.detector import Detector, Family, Fitted, Lesson, Opinion
+from models.detectors.detector import Detector, Family, Fitted, Lesson, Opinion, Settling
 from models.measures import binary, multiclass
 from models.protocols.operations import NOWHERE, Operations
-from models.rows import Floats, Ints
+from models.rows import Floats, Ints, Strings
 from models.tables.prepare import Prepared
 from models.tables.table import NORMAL, Table, Unlabelled
 
@@ -69,14 +69,12 @@ class Trial:
         """What may be learnt from: all training records, or some of them; prepared by constants of just these."""
         part = self._train if rows is None else self._train.take(rows)
         prepared = Prepared.fit(part.unlabelled())
-        _, attack = np.unique(np.where(part.attack, part.label, ""), return_inverse=True)
-        if part.attack.all():
-            attack = attack + 1
         return prepared, Lesson(
             prepared.matrix(part.unlabelled()),
             self._numbers(part),
             self.classes,
-            attack.astype(np.int64),
+            _attacks(part, part.label),
+            _attacks(part, part.family),
             prepared.names,
         )
 
@@ -103,6 +101,10 @@ class Trial:
                 merit = multiclass.macro_f1(self._numbers(held), opinion.probability.argmax(axis=1), len(self.classes))
             merits.append(-1.0 if np.isnan(merit) else round(merit, 4))
         return int(np.argmax(merits))
+
+    def settle(self, detector: Detector, seed: int) -> tuple[Detector, dict[str, Any]]:
+        """A detector with the settings it chooses on the training records, and those; itself where it has none."""
+        return detector.settle(self.lesson()[1], seed) if isinstance(detector, Settling) else (detector, {})
 
     def out_of_fold(self, detector: Detector, seed: int) -> Floats:
         """Scores of the training normals, each by a detector that was fitted without it: (normals,).
@@ -188,3 +190,10 @@ class Trial:
         for number in range(FOLDS):
             held = fold[inverse] == number
             yield np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _attacks(table: Table, name: Strings) -> Ints:
+    """(n,) number of each record's attack by a name of it (n,), from 1 on; 0 for normal."""
+    _, number = np.unique(np.where(table.attack, name, ""), return_inverse=True)
+    result: Ints = number.astype(np.int64) + int(table.attack.all())
+    return result

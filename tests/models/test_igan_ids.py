@@ -27,7 +27,7 @@ def lesson(classes: int) -> Lesson:
     y = np.minimum(attack, classes - 1)
     known = ("normal", "a", "b", "c", "d")
     names = known if classes == 5 else (*known[: classes - 1], "rest")
-    return Lesson(matrix, y, names, attack, tuple(f"f{i}" for i in range(6)))
+    return Lesson(matrix, y, names, attack, attack, tuple(f"f{i}" for i in range(6)))
 
 
 def quick(weight: Weights = (0.5, 0.0, 0.0, 1.0), **changes: object) -> Igan:

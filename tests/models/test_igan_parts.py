@@ -59,13 +59,16 @@ def test_a_prototype_distance_is_the_distance_to_the_nearest_centre() -> None:
     assert len(Prototypes.fit(normal[:5], 8, seeded()).centre) == 5
 
 
-def test_evidence_ranks_among_normals_and_keeps_an_order_beyond_them() -> None:
+def test_evidence_is_how_rare_among_normals_and_keeps_an_order_beyond_them() -> None:
     normal = np.tile(np.arange(100, dtype=np.float32)[:, None], (1, 4))
     score = Evidence.fit(normal, (1.0, 0.0, 0.0, 1.0)).score
     rows = np.array([[0] * 4, [50] * 4, [99] * 4, [200] * 4, [300] * 4, [50, 999, 999, 50]], dtype=np.float32)
     got = score(rows)
-    assert (np.diff(got[:5]) > 0).all() and got.min() >= 0 and got.max() < 1
+    assert (np.diff(got[:5]) > 0).all() and got.min() >= 0 and np.isfinite(got).all()
     assert got[5] == got[1]  # views of weight 0 do not count
+    assert got[1] == pytest.approx(-np.log(50 / 101))
+    one_is_sure, both_half = score(np.array([[200, 0, 0, 10], [90, 0, 0, 90]], dtype=np.float32))
+    assert one_is_sure > both_half
     with pytest.raises(ValueError, match="evidence"):
         Evidence.fit(normal, (0.0, 0.0, 0.0, 0.0))
 

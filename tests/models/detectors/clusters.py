@@ -1,5 +1,7 @@
 """Prepared records of a few clusters: normal traffic around the middle, every attack somewhere else."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from models.detectors.detector import Lesson
@@ -20,9 +22,10 @@ def records(count: int, seed: int, absent: int | None = None) -> Lesson:
         matrix[y == number, columns] += 3.0
     matrix[:, -2:] = np.eye(2)[(matrix[:, 0] > 0.5).astype(np.int64)]
     names = tuple(f"f{number}" for number in range(FEATURES))
-    return Lesson(np.clip(matrix, -6, 6).astype(np.float32), y.astype(np.int64), CLASSES, y.astype(np.int64), names)
+    y = y.astype(np.int64)
+    return Lesson(np.clip(matrix, -6, 6).astype(np.float32), y, CLASSES, y, y, names)
 
 
 def two_classes(lesson: Lesson) -> Lesson:
     """The same, as normal and attack."""
-    return Lesson(lesson.matrix, (lesson.y > 0).astype(np.int64), ("normal", "attack"), lesson.attack, lesson.names)
+    return replace(lesson, y=(lesson.y > 0).astype(np.int64), classes=("normal", "attack"))

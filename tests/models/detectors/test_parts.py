@@ -18,6 +18,7 @@ from models.detectors.descent import descend, seeded
 from models.detectors.detector import Fitted, Lesson
 from models.detectors.opinions import balanced_weight, some, spread, stratified
 from models.detectors.trees import LightGbm, rounds
+from models.ranks import rank
 from tests.models.detectors.clusters import records, two_classes
 
 
@@ -60,7 +61,7 @@ def test_distances_are_those_of_scipy() -> None:
 )
 def test_ranks_keep_the_order_and_stay_between_0_and_1(scale: list[float], score: list[float]) -> None:
     ordered = np.sort(np.array(score))
-    ranks = fusion.rank(ordered, np.sort(np.array(scale)))
+    ranks = rank(ordered, np.sort(np.array(scale)))
     assert ((ranks >= 0) & (ranks <= 1)).all()
     assert (np.diff(ranks) >= -1e-12).all()
 
