@@ -59,7 +59,17 @@ class Fits:
 
     def reduction(self, model: str) -> str:
         """In what its fits are less than the full protocol; empty for nothing."""
-        return next((each["reduction"] for each in self.documents if each["model"] == model and each["reduction"]), "")
+        said = [each["reduction"] for each in self.documents if each["model"] == model and each["reduction"]][:1]
+        for task in sorted({each["task"] for each in self.documents if each["model"] == model}):
+            planned = {name: number(self.run.get("expected"), (name, task)) or 0 for name in self._planned()}
+            own, most = planned.get(model, 0), max(planned.values(), default=0)
+            if 0 < own < most:
+                return "; ".join([*said, f"takes part in {own:.0f} of {most:.0f} fits"])
+        return "".join(said)
+
+    def _planned(self) -> Document:
+        planned = reach(self.run, ("expected",))
+        return planned if isinstance(planned, dict) else {}
 
     def expected(self, model: str) -> int:
         """How many fits of a model there are to be, of the tasks it takes part in.
@@ -79,8 +89,7 @@ class Fits:
 
     def total(self) -> tuple[int, int]:
         """How many fits there are, and how many there are to be, also of models that have none yet."""
-        planned = reach(self.run, ("expected",))
-        planned = planned if isinstance(planned, dict) else {}
+        planned = self._planned()
         missing = [(name, task) for name in planned if name not in self.models for task in planned[name] or ()]
         unborn = sum(int(number(planned, keys) or 0) for keys in missing)
         return len(self.documents), sum(self.expected(model) for model in self.models) + unborn

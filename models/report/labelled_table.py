@@ -2,13 +2,15 @@
 
 from models.report.documents import Fits
 from models.report.nsl_kdd_test import detection, naming_classes
-from models.report.sheets import Section
+from models.report.sheets import Section, escaped
 
 
 def sections(fits: Fits) -> list[Section]:
     """Binary, then whichever tasks with classes there are."""
     tasks = dict.fromkeys(document["task"] for document in fits.documents if document["task"] != "binary")
-    found = detection(fits, {})
+    notes = dict.fromkeys(escaped(note) for document in fits.documents for note in document.get("notes") or ())
+    found = [Section("How the tables were read", tuple(notes), [])] if notes else []
+    found += detection(fits, {})
     for task in tasks:
         found += naming_classes(fits, f"Classes ({task})", task, {})
     return found

@@ -7,6 +7,7 @@ from typing import Any
 
 from models.errors import RefusedModel
 from models.protocols.store import written
+from models.report import chosen
 from models.report.documents import Fits, read
 from models.report.pictures import save, style
 from models.report.results import results_of
@@ -34,7 +35,7 @@ def write(folder: Path, pictures: bool = True) -> dict[str, Any]:
     if fits.protocol not in SECTIONS:
         raise RefusedModel(f"{folder}: got fits of protocol {fits.protocol}, expected one of {', '.join(SECTIONS)}")
     of: Callable[[Fits], list[Section]] = import_module(f"models.report.{SECTIONS[fits.protocol]}").sections
-    sections = of(fits)
+    sections = of(fits) + chosen.sections(fits)
     count, expected = fits.total()
     files = ["report.md", "report.json"]
     with style():

@@ -69,6 +69,8 @@ FIT = {
     "seed": int,
     "task": str,
     "reduction": Maybe(str),
+    "notes": Maybe(Items(str)),
+    "settled": Maybe(Each(NUMBER)),
     "rows": Maybe({"train": int, "tests": Each(int)}),
     "tests": Each(TEST),
 }

@@ -45,6 +45,20 @@ def test_every_protocol_has_a_report(protocol: str, tmp_path: Path) -> None:
         assert "Kernel SVM¹" in words
 
 
+def test_what_was_chosen_remarks_and_fewer_fits_are_shown(tmp_path: Path) -> None:
+    fits = made_up.table(("igan-ids", "lightgbm"))
+    for fit in fits:
+        fit["notes"] = ["column a|b: 3 empty"]
+        if fit["model"] == "igan-ids":
+            fit["settled"] = {"attack": 0.5 + fit["seed"], "unknown": None}
+    expected = {"igan-ids": {"binary": 2, "attack": 2}, "lightgbm": {"binary": 1, "attack": 1}}
+    write(made_up.store(tmp_path, fits, expected), pictures=False)
+    words = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert words.count("column a\\|b: 3 empty") == 1
+    assert "| igan-ids | train-test | binary | 1.0000 ± 0.7071 | – | 2 |" in words.replace("IGAN-IDS", "igan-ids")
+    assert "takes part in 1 of 2 fits" in words
+
+
 @pytest.mark.slow
 def test_the_same_fits_give_the_same_bytes(tmp_path: Path) -> None:
     fits = made("unknowns")
