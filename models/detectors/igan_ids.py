@@ -79,7 +79,7 @@ class Igan:
     Attributes
     ----------
     weight : how much each view counts, see `Evidence`; None has them chosen on the lesson
-    adjustment, doubt : see `Reading`
+    adjustment, doubt : see `Reading`; doubt is for choosing among attacks, tasks of two classes go without
     prototypes : how many centres of normal traffic
     """
 
@@ -113,7 +113,9 @@ class Igan:
             temperature = fit_temperature(posterior, torch.from_numpy(untouched))
         evidence = Evidence.fit(views[untouched == 0], weight)
         table = ConformalTable.fit(evidence.score(views[untouched == 0]).astype(np.float32))
-        reading = Reading(len(lesson.classes), log_prior, task, temperature, self.adjustment, self.doubt)
+        # Of two classes the likelier is meant as said; what is merely unusual has the score and its threshold.
+        doubt = self.doubt if len(lesson.classes) > 2 else 0.0
+        reading = Reading(len(lesson.classes), log_prior, task, temperature, self.adjustment, doubt)
         return FittedIgan(network, distance, prototypes, evidence, table, reading)
 
     def _choose(self, lesson: Lesson, seed: int) -> Choice:

@@ -44,6 +44,7 @@ def test_it_tells_attacks_from_normal_and_names_their_class(classes: int) -> Non
     assert auroc(opinion.score, attack > 0) > 0.8
     assert opinion.probability is not None and opinion.probability.shape == (800, classes)
     assert np.allclose(opinion.probability.sum(axis=1), 1, atol=1e-5)
+    assert (first.reading.doubt == 0) == (classes == 2)  # being unusual is no vote between two classes
     assert (opinion.probability.argmax(axis=1) == np.minimum(attack, classes - 1)).mean() > 0.5
     size = first.size()
     assert size.parameters and size.stored_bytes > 4 * size.parameters
