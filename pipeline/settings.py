@@ -43,6 +43,11 @@ class Settings(BaseSettings):
         3_600_000_000, description="An end_ts further than this beyond the raw message's timestamp is a reject."
     )
 
+    # Features
+    feature_set: str = Field(
+        "forebay-ics-1", description="Feature set featurize computes; the model must have been trained on it."
+    )
+
     # Sizes
     flows_rows: Positive = Field(4096, le=65_536, description="Most rows ingest puts into one flows message.")
     score_group_messages: Positive = Field(64, description="Most features messages scored in one transaction.")

@@ -9,6 +9,8 @@ import pyarrow as pa
 from pipeline.errors import BadData
 from pipeline.faust import worker
 from pipeline.faust.room import Incoming, Outgoing
+from pipeline.featurize.feature_set import FeatureSet
+from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import (
     PartitionState,
     advance_partition,
@@ -35,11 +37,14 @@ class Featurize:
         self.pointers = settings.topics.featurize_state
         self._features = settings.topics.features
         self._lateness_of = settings.lateness_of
+        self._feature_set = named(settings.feature_set, live=True)
         self._telemetry = telemetry
 
     def restore(self, partition: int, blob: bytes | None) -> PartitionState:
         """The state of a partition; None is the beginning."""
-        return PartitionState.empty() if blob is None else restore(blob)
+        if blob is None:
+            return PartitionState.empty(self._feature_set)
+        return restore(blob, self._feature_set)
 
     def snapshot(self, state: PartitionState) -> bytes:
         """The state as bytes."""
@@ -76,7 +81,7 @@ class Featurize:
         return after, [Outgoing(self._features, message.key, payload, headers) for payload in payloads]
 
 
-def _compile() -> None:
+def _compile(feature_set: FeatureSet) -> None:
     """Take one made-up flow through, so that nothing is compiled while messages wait and the group with them."""
     schema = arrow_schema("flow")
     nothing: dict[str, object] = {"string": "", "binary": b""}
@@ -86,7 +91,7 @@ def _compile() -> None:
     ]
     flow = pa.RecordBatch.from_arrays(columns, schema=schema)
     facts = {"raw_partition": 0, "flows_offset": 0, "first": [0, 0], "last": [0, 0], "records": 1, "rejected": 0}
-    advance_partition(PartitionState.empty(), flow, {**facts, "ended": [["", ""]]}, lambda _site: 0)
+    advance_partition(PartitionState.empty(feature_set), flow, {**facts, "ended": [["", ""]]}, lambda _site: 0)
 
 
 def run(settings: Settings) -> None:
@@ -94,7 +99,7 @@ def run(settings: Settings) -> None:
     configure(settings.log_level)
     telemetry = start("featurize", settings)
     try:
-        _compile()
+        _compile(named(settings.feature_set, live=True))
         worker.run(Featurize(settings, telemetry), settings, telemetry)
     finally:
         telemetry.close()

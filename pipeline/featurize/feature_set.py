@@ -1,5 +1,5 @@
-"""The feature set: names, meaning and units of the columns of the feature matrix, as data, and the hash that names
-them.
+"""What a feature set is: names, meaning and units of the columns of a feature matrix, as data, and the hash that names
+them; and the first, `forebay-ics-1`. The others stand in feature_sets.py.
 
 The hash covers the names and scales in order, every parameter the definitions use, and VERSION, which is raised
 whenever a definition's code changes what it computes. Models and saved state carry it; a mismatch is refused.
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from pipeline.featurize import kdd, profiles
-from pipeline.featurize.windows import Bounds
+from pipeline.featurize.kept import Bounds
 
 VERSION = 1
 
@@ -25,6 +25,9 @@ class Feature:
     unit: str
     label: str
     scale: str  # "log1p": heavy-tailed, take log1p first; "linear": as it is
+    formula: str = ""
+    source: str = ""  # the paper or tool the definition is from
+    window: str = ""  # what it looks back on
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class FeatureSet:
     version: int
     features: tuple[Feature, ...]
     parameters: tuple[tuple[str, float], ...]
+    about: str = ""
+    whole_file: bool = False  # defined over a whole file: there are no such features of a stream
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -169,6 +174,7 @@ FEATURE_SET = FeatureSet(
     name="forebay-ics-1",
     version=VERSION,
     features=FLOW + TCP + TIME + COUNT + HOST + PAIR + IDENTITY,
+    about="What the shipped model sees: the flow itself, both KDD windows, endpoints, pairs and identities.",
     parameters=(
         ("kdd_window_us", kdd.WINDOW_US),
         ("kdd_count_cap", kdd.COUNT_CAP),

@@ -78,7 +78,7 @@ def _rerror(flags: int) -> int:
 
 
 @compiled
-def _pair_key(dst: np.uint64, service: np.uint64) -> np.uint64:
+def pair_key(dst: np.uint64, service: np.uint64) -> np.uint64:
     return mixed(dst) ^ service
 
 
@@ -110,7 +110,7 @@ def _take_out(counts: npt.NDArray[np.int64], entry: int, errors: int, last_of_pa
 def _drop_oldest(w: TimeWindow) -> None:
     head = w.queued[HEAD]
     dst, service, errors = np.uint64(w.queue[head, DST]), np.uint64(w.queue[head, SERVICE]), w.queue[head, ERRORS]
-    pair = find(w.pairs, _pair_key(dst, service))
+    pair = find(w.pairs, pair_key(dst, service))
     w.pair_counts[pair] -= 1
     last = w.pair_counts[pair] == 0
     _take_out(w.dst_counts, find(w.dsts, dst), errors, last)
@@ -132,7 +132,7 @@ def push(w: TimeWindow, end_us: int, dst: np.uint64, service: np.uint64, errors:
     w.queue[slot, SERVICE], w.queue[slot, ERRORS] = np.int64(service), errors
     w.queued[LENGTH] += 1
     d, v = _add(w.dsts, w.dst_counts, dst, errors), _add(w.services, w.service_counts, service, errors)
-    pair, fresh = use(w.pairs, _pair_key(dst, service))
+    pair, fresh = use(w.pairs, pair_key(dst, service))
     if fresh:
         w.pair_counts[pair] = 0
     if w.pair_counts[pair] == 0:
@@ -157,7 +157,7 @@ def time_features(
     """Write the nine features of the 2 s window into out[0:9]; take the flow in unless it is late."""
     if not late:
         push(w, end_us, dst, service, errors)
-    pair = find(w.pairs, _pair_key(dst, service))
+    pair = find(w.pairs, pair_key(dst, service))
     d, v = find(w.dsts, dst), find(w.services, service)
     both = w.pair_counts[pair] if pair else 0
     itself, serror, rerror = int(late), 0, 0

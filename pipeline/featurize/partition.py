@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import RefusedState
-from pipeline.featurize.feature_set import FEATURE_SET
+from pipeline.featurize.computations import COMPUTATIONS
+from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.kdd import OVERFLOWED
 from pipeline.featurize.order import NO_WATERMARK
 from pipeline.featurize.sensor import SensorState, advance, rows_at
 from pipeline.featurize.snapshot import restore as restore_sensor
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
 from pipeline.featurize.tables import EVICTED
-from pipeline.featurize.windows import TABLES
 from schemas.fields import arrow_schema
 
 SensorName = tuple[str, str]
@@ -33,15 +33,18 @@ MAGIC = b"FOREBAY-PARTITION-1\n"
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """The sensors heard of since their last end of source, by (site, sensor), and the number of the next message."""
+    """The sensors heard of since their last end of source, by (site, sensor), the number of the next message, and the
+    feature set computed.
+    """
 
     sensors: Mapping[SensorName, SensorState]
     seq: int
+    feature_set: FeatureSet = FEATURE_SET
 
     @classmethod
-    def empty(cls) -> "PartitionState":
+    def empty(cls, feature_set: FeatureSet = FEATURE_SET) -> "PartitionState":
         """The state before the first message."""
-        return cls({}, 0)
+        return cls({}, 0, feature_set)
 
 
 def _by_sensor(flows: pa.RecordBatch) -> dict[SensorName, pa.RecordBatch]:
@@ -104,7 +107,7 @@ def advance_partition(
     out = []
     for name in sorted({*batches, *ended}):
         site, _ = name
-        before = sensors.pop(name, None) or SensorState.empty()
+        before = sensors.pop(name, None) or SensorState.empty(state.feature_set)
         after, rows = advance(before, batches.get(name, nothing), name in ended, lateness_of(site))
         out.append(rows)
         if name not in ended:
@@ -114,13 +117,13 @@ def advance_partition(
         for name in sorted(sensors)
         if sensors[name].latest_us > NO_WATERMARK
     ]
-    after_all = PartitionState({name: sensors[name] for name in sorted(sensors)}, state.seq + 1)
+    after_all = PartitionState({name: sensors[name] for name in sorted(sensors)}, state.seq + 1, state.feature_set)
     facts = {
         "seq": state.seq,
         "raw_partition": meta["raw_partition"],
         "flows_offset": meta["flows_offset"],
-        "feature_set": FEATURE_SET.name,
-        "feature_hash": FEATURE_SET.hash,
+        "feature_set": state.feature_set.name,
+        "feature_hash": state.feature_set.hash,
         "frontier": frontier(after_all),
         "first": list(meta["first"]),
         "through": list(meta["last"]),
@@ -129,12 +132,12 @@ def advance_partition(
         "watermarks": watermarks,
         "ended": [list(name) for name in sorted(ended)],
     }
-    return after_all, _together(out), facts
+    return after_all, _together(out, state.feature_set.width), facts
 
 
-def _together(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+def _together(batches: list[pa.RecordBatch], width: int) -> pa.RecordBatch:
     """On-time rows of all batches in turn, then their late rows in raw order."""
-    schema = arrow_schema("features", FEATURE_SET.width)
+    schema = arrow_schema("features", width)
     if not batches:
         return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
     rows = pa.concat_batches(batches) if len(batches) > 1 else batches[0]
@@ -175,13 +178,13 @@ def messages(
 
 def numbered(state: PartitionState, parts: int) -> PartitionState:
     """The state after a flows message that became so many features messages."""
-    return PartitionState(state.sensors, state.seq + parts - 1)
+    return PartitionState(state.sensors, state.seq + parts - 1, state.feature_set)
 
 
 def evicted(state: PartitionState) -> dict[str, int]:
     """What each bounded table has turned out in the partition's present sensors, since their last end of source."""
     bounded = [
-        kept for kept in TABLES if kept.part != "time"
+        kept for kept in COMPUTATIONS[state.feature_set.name].tables if kept.part != "time"
     ]  # those of the 2 s window only ever lose keys without flows
     totals = {f"{kept.part}.{kept.field}": 0 for kept in bounded} | {"time.queue": 0, "order.waiting": 0}
     for sensor in state.sensors.values():
@@ -202,7 +205,7 @@ def snapshot(state: PartitionState) -> bytes:
     return MAGIC + json.dumps(header, separators=(",", ":")).encode() + b"\n" + b"".join(parts.values())
 
 
-def restore(saved: bytes) -> PartitionState:
+def restore(saved: bytes, feature_set: FeatureSet = FEATURE_SET) -> PartitionState:
     """The state in `saved`; raises RefusedState where the bytes are none, or are of another feature set."""
     head, newline, rest = saved[len(MAGIC) :].partition(b"\n")
     try:
@@ -217,6 +220,6 @@ def restore(saved: bytes) -> PartitionState:
         )
     sensors, start = {}, 0
     for site, sensor, size in listed:
-        sensors[(site, sensor)] = restore_sensor(rest[start : start + size])
+        sensors[(site, sensor)] = restore_sensor(rest[start : start + size], feature_set=feature_set)
         start += size
-    return PartitionState(sensors, int(seq))
+    return PartitionState(sensors, int(seq), feature_set)

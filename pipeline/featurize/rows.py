@@ -83,7 +83,8 @@ def _floats(column: pa.Array, missing: float) -> Floats:
     return values
 
 
-def _ints(column: pa.Array, missing: int) -> Ints:
+def ints(column: pa.Array, missing: int) -> Ints:
+    """(n,) a column of numbers, `missing` where null."""
     if column.null_count == len(column):
         return np.full(len(column), missing, np.int64)
     values = _values(column).astype(np.int64)
@@ -101,9 +102,21 @@ def _flag_packets(flows: pa.RecordBatch, side: str, flag: str, bit: int, seen: I
     return np.where(np.isnan(packets), (seen & bit != 0).astype(np.float64), packets)
 
 
-def _is_one_of(column: pa.Array, names: pa.Array) -> npt.NDArray[np.bool_]:
+def is_one_of(column: pa.Array, names: pa.Array) -> npt.NDArray[np.bool_]:
+    """(n,) whether a string is one of the names; null is none."""
     found: npt.NDArray[np.bool_] = pc.is_in(column, value_set=names).to_numpy(zero_copy_only=False)
     return found
+
+
+def protocols(flows: pa.RecordBatch) -> Ints:
+    """(n,) IP protocol, or 0x10000 + EtherType where there is no IP."""
+    ip_proto = ints(flows.column("ip_proto"), -1)
+    return np.where(ip_proto >= 0, ip_proto, 0x10000 + ints(flows.column("ether_type"), 0))
+
+
+def services(protocol: Ints, dst_port: Ints) -> Keys:
+    """(n,) one key for protocol and destination port."""
+    return (protocol.astype(np.uint64) << np.uint64(32)) | (dst_port + 1).astype(np.uint64)
 
 
 def rows_of(flows: pa.RecordBatch) -> Rows:
@@ -112,16 +125,15 @@ def rows_of(flows: pa.RecordBatch) -> Rows:
     dst, dst_kind = address_keys(flows.column("dst_addr"))
     src_mac, src_mac_kind = address_keys(flows.column("src_mac"))
     dst_mac, dst_mac_kind = address_keys(flows.column("dst_mac"))
-    ip_proto = _ints(flows.column("ip_proto"), -1)
-    protocol = np.where(ip_proto >= 0, ip_proto, 0x10000 + _ints(flows.column("ether_type"), 0))
-    src_port = _ints(flows.column("src_port"), -1)
-    dst_port = _ints(flows.column("dst_port"), -1)
-    service = (protocol.astype(np.uint64) << np.uint64(32)) | (dst_port + 1).astype(np.uint64)
+    protocol = protocols(flows)
+    src_port = ints(flows.column("src_port"), -1)
+    dst_port = ints(flows.column("dst_port"), -1)
+    service = services(protocol, dst_port)
     state = flows.column("conn_state")
     tcp = protocol == TCP  # UDP and the rest are never in error by KDD's rules: their state is always SF there
-    serror = _is_one_of(state, SYN_ERRORS) & tcp
-    rerror = _is_one_of(state, REJECTIONS) & tcp
-    seen = {side: _ints(flows.column(f"{side}_tcp_flags"), 0) for side in ("fwd", "rev")}
+    serror = is_one_of(state, SYN_ERRORS) & tcp
+    rerror = is_one_of(state, REJECTIONS) & tcp
+    seen = {side: ints(flows.column(f"{side}_tcp_flags"), 0) for side in ("fwd", "rev")}
     counts = {
         f"{side}_{flag}": _flag_packets(flows, side, flag, bit, seen[side])
         for flag, bit in (("syn", 2), ("rst", 4), ("fin", 1), ("psh", 8))
@@ -143,7 +155,7 @@ def rows_of(flows: pa.RecordBatch) -> Rows:
         )
     }
     return Rows(
-        end_us=_ints(flows.column("end_ts_us"), 0),
+        end_us=ints(flows.column("end_ts_us"), 0),
         src=src,
         dst=dst,
         src_kind=src_kind,

@@ -1,27 +1,29 @@
 """One sensor's featurize: flows in, flows in event-time order with their features out, and the state in between."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.featurize.feature_set import FEATURE_SET
-from pipeline.featurize.flow_features import flow_features
+from pipeline.featurize.computations import COMPUTATIONS, LARGEST
+from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
+from pipeline.featurize.kept import Bounds
 from pipeline.featurize.order import MOST_WAITING, NO_WATERMARK, sort_out
-from pipeline.featurize.rows import rows_of
-from pipeline.featurize.windows import Bounds, Windows, advance_windows, new_windows
 from pipeline.wire.batches import matrix_column
 from schemas.fields import arrow_schema
 
+__all__ = ["BOUNDS", "LARGEST", "SensorState", "advance", "featurize_file_rows", "rows_at"]
+
 BOUNDS = Bounds()
-LARGEST = 1e18
-"""Features are clipped to [0, LARGEST]: finite as float32, whatever the sensor sent."""
+ANY_LATENESS_US = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
 class SensorState:
-    """Flows waiting for their turn (`flow` schema, event-time order), the latest end time seen, and the windows.
+    """Flows waiting for their turn (`flow` schema, event-time order), the latest end time seen, and the windows its
+    feature set needs.
 
     `hurried` counts flows that went before their time because too many waited.
 
@@ -30,17 +32,19 @@ class SensorState:
 
     waiting: pa.RecordBatch
     latest_us: int
-    windows: Windows
+    windows: Any
     hurried: int = 0
+    feature_set: FeatureSet = FEATURE_SET
 
     @classmethod
-    def empty(cls) -> "SensorState":
+    def empty(cls, feature_set: FeatureSet = FEATURE_SET) -> "SensorState":
         """The state of a sensor never heard of."""
         schema = arrow_schema("flow")
         return cls(
             pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema),
             NO_WATERMARK,
-            new_windows(),
+            COMPUTATIONS[feature_set.name].empty(),
+            feature_set=feature_set,
         )
 
 
@@ -77,13 +81,14 @@ def advance(
     late_by_us = np.zeros(len(chosen), np.int64)
     late_by_us[len(order.released) :] = order.late_by_us
     leaving = rows_at(everything, chosen)
-    windows, matrix = _features(state.windows, leaving, len(order.released), order.late_after, bounds)
+    windows, matrix = _features(state, leaving, len(order.released), order.late_after, bounds)
     columns = [*leaving.columns, pa.array(late_by_us), matrix_column(matrix)]
-    rows = pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", FEATURE_SET.width))
+    rows = pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", state.feature_set.width))
     if ended:
-        return SensorState.empty(), rows
+        return SensorState.empty(state.feature_set), rows
+    hurried = state.hurried + order.hurried
     return SensorState(
-        rows_at(everything, order.waiting), order.latest_us, windows, state.hurried + order.hurried
+        rows_at(everything, order.waiting), order.latest_us, windows, hurried, state.feature_set
     ), rows
 
 
@@ -98,29 +103,30 @@ def rows_at(flows: pa.RecordBatch, places: npt.NDArray[np.int64]) -> pa.RecordBa
 
 
 def _features(
-    windows: Windows, flows: pa.RecordBatch, on_time: int, late_after: npt.NDArray[np.int64], bounds: Bounds
-) -> tuple[Windows, npt.NDArray[np.float32]]:
+    state: SensorState, flows: pa.RecordBatch, on_time: int, late_after: npt.NDArray[np.int64], bounds: Bounds
+) -> tuple[Any, npt.NDArray[np.float32]]:
     """Windows after the flows, and their features (n, F) float32; the first `on_time` flows move the windows, the
     rest only look.
     """
-    rows = rows_of(flows)
-    sequence = np.insert(np.arange(on_time), late_after, np.arange(on_time, len(flows)))
-    windows, out = advance_windows(windows, rows, sequence, sequence >= on_time, bounds)
-    own = flow_features(rows)
-    matrix = np.empty((len(flows), FEATURE_SET.width), np.float32)
-    matrix[:, : own.shape[1]] = own
-    matrix[:, own.shape[1] :] = out if len(sequence) == on_time else out[np.argsort(sequence)]
-    np.clip(matrix, 0.0, LARGEST, out=matrix)
-    return windows, matrix
+    order = np.insert(np.arange(on_time), late_after, np.arange(on_time, len(flows)))
+    columns = COMPUTATIONS[state.feature_set.name].columns
+    return columns(state.windows, flows, order, order >= on_time, bounds)
 
 
-def featurize_file_rows(flows: pa.RecordBatch, lateness_us: int = 0, batch_rows: int = 65_536) -> pa.RecordBatch:
+def featurize_file_rows(
+    flows: pa.RecordBatch, lateness_us: int = 0, batch_rows: int = 65_536, feature_set: FeatureSet = FEATURE_SET
+) -> pa.RecordBatch:
     """All flows of one sensor, in raw order, with features: what the live path gives, in one batch of the `features`
     schema.
+
+    A feature set over a whole file takes it at once, so none of its flows is late.
     """
-    state, batches = SensorState.empty(), []
+    state, batches, most_waiting = SensorState.empty(feature_set), [], MOST_WAITING
+    if feature_set.whole_file:
+        lateness_us, batch_rows, most_waiting = ANY_LATENESS_US, max(len(flows), 1), max(len(flows), 1)
     for start in range(0, max(len(flows), 1), batch_rows):
         part = flows.slice(start, batch_rows)
-        state, rows = advance(state, part, start + batch_rows >= len(flows), lateness_us)
+        ended = start + batch_rows >= len(flows)
+        state, rows = advance(state, part, ended, lateness_us, most_waiting=most_waiting)
         batches.append(rows)
     return pa.concat_batches(batches)

@@ -14,7 +14,10 @@ import numpy.typing as npt
 from pipeline.featurize.compiled import compiled
 
 KEY, OLDER, NEWER = 0, 1, 2  # columns of an entry's cells
+IS_KNOWN = 3  # of a guarded table
 USED, OLDEST, NEWEST, EVICTED = 0, 1, 2, 3  # columns of row 0, which is the table's own
+KNOWN_OLDEST, KNOWN_NEWEST, KNOWN, MOST_KNOWN = 4, 5, 6, 7  # the same, of a guarded table
+PLAIN_WIDTH, GUARDED_WIDTH = 4, 8
 
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
@@ -30,35 +33,52 @@ class Table(NamedTuple):
     cells: npt.NDArray[np.int64]
 
 
-def new_table(entries: int) -> Table:
-    """An empty table with room for `entries`."""
+def new_table(entries: int, guarded_bound: int = 0) -> Table:
+    """An empty table with room for `entries`; guarded where the bound it will have is given."""
     count = 1 << max(4, (2 * entries - 1).bit_length())
-    return Table(slots=np.zeros(count, np.int64), cells=np.zeros((entries + 1, 4), np.int64))
+    cells = np.zeros((entries + 1, GUARDED_WIDTH if guarded_bound else PLAIN_WIDTH), np.int64)
+    if guarded_bound:
+        cells[0, MOST_KNOWN] = guarded_bound * 3 // 4
+    return Table(slots=np.zeros(count, np.int64), cells=cells)
 
 
 def grow(table: Table, entries: int) -> Table:
     """The same table with room for `entries`; entry numbers stay."""
-    grown = new_table(entries)
+    grown = new_table(entries, int(table.cells.shape[1] == GUARDED_WIDTH))
     grown.cells[: len(table.cells)] = table.cells
     _reindex(grown)
     return grown
 
 
 def in_order_of_use(table: Table) -> npt.NDArray[np.int64]:
-    """Entry numbers, least recently used first."""
+    """Entry numbers, least recently used first; of a guarded table, those on probation first."""
     order = np.empty(int(table.cells[0, USED]), np.int64)
     _walk(table, order)
     return order
 
 
-def with_keys(keys: npt.NDArray[np.int64], evicted: int) -> Table:
-    """A table whose entries 1, 2, ... hold these keys, least recently used first."""
+def with_keys(keys: npt.NDArray[np.int64], evicted: int, known: int = 0, guarded_bound: int = 0) -> Table:
+    """A table whose entries 1, 2, ... hold these keys in the order `in_order_of_use` gave them, the last `known` of
+    them known.
+    """
+    table = new_table(max(len(keys), 1), guarded_bound)
+    cells, probation = table.cells, len(keys) - known
     entries = np.arange(1, len(keys) + 1)
-    table = new_table(max(len(keys), 1))
-    table.cells[1:, KEY][: len(keys)] = keys
-    table.cells[1:, OLDER][: len(keys)] = entries - 1
-    table.cells[1:, NEWER][: len(keys)] = np.where(entries < len(keys), entries + 1, 0)
-    table.cells[0] = (len(keys), min(len(keys), 1), len(keys), evicted)
+    cells[1 : len(keys) + 1, KEY] = keys
+    for first, last, oldest, newest in (
+        (1, probation, OLDEST, NEWEST),
+        (probation + 1, len(keys), KNOWN_OLDEST, KNOWN_NEWEST),
+    ):
+        if first > last:
+            continue
+        own = entries[first - 1 : last]
+        cells[first : last + 1, OLDER] = np.where(own > first, own - 1, 0)
+        cells[first : last + 1, NEWER] = np.where(own < last, own + 1, 0)
+        cells[0, oldest], cells[0, newest] = first, last
+    cells[0, USED], cells[0, EVICTED] = len(keys), evicted
+    if guarded_bound:
+        cells[probation + 1 : len(keys) + 1, IS_KNOWN] = 1
+        cells[0, KNOWN] = known
     _reindex(table)
     return table
 
@@ -77,6 +97,8 @@ def _reindex(table: Table) -> None:
 def _walk(table: Table, order: npt.NDArray[np.int64]) -> None:
     entry = table.cells[0, OLDEST]
     for place in range(len(order)):
+        if entry == 0:
+            entry = table.cells[0, KNOWN_OLDEST]
         order[place] = entry
         entry = table.cells[entry, NEWER]
 
@@ -157,11 +179,64 @@ def _new_entry(table: Table, key: np.uint64) -> int:
 
 
 @compiled
+def _append(cells: npt.NDArray[np.int64], entry: int, oldest: int, newest: int) -> None:
+    """Put an entry at the end of an order of use."""
+    last = cells[0, newest]
+    cells[entry, OLDER], cells[entry, NEWER] = last, 0
+    if last:
+        cells[last, NEWER] = entry
+    else:
+        cells[0, oldest] = entry
+    cells[0, newest] = entry
+
+
+@compiled
+def _take_out(cells: npt.NDArray[np.int64], entry: int, oldest: int, newest: int) -> None:
+    older, newer = cells[entry, OLDER], cells[entry, NEWER]
+    if older:
+        cells[older, NEWER] = newer
+    else:
+        cells[0, oldest] = newer
+    if newer:
+        cells[newer, OLDER] = older
+    else:
+        cells[0, newest] = older
+
+
+@compiled
+def _met_again(cells: npt.NDArray[np.int64], entry: int) -> None:
+    """A guarded table's key was used again: it is known now, and the most recently used."""
+    if cells[entry, IS_KNOWN]:
+        if cells[0, KNOWN_NEWEST] != entry:
+            _take_out(cells, entry, KNOWN_OLDEST, KNOWN_NEWEST)
+            _append(cells, entry, KNOWN_OLDEST, KNOWN_NEWEST)
+        return
+    _take_out(cells, entry, OLDEST, NEWEST)
+    _append(cells, entry, KNOWN_OLDEST, KNOWN_NEWEST)
+    cells[entry, IS_KNOWN] = 1
+    cells[0, KNOWN] += 1
+    if cells[0, KNOWN] > cells[0, MOST_KNOWN]:
+        aside = cells[0, KNOWN_OLDEST]
+        _take_out(cells, aside, KNOWN_OLDEST, KNOWN_NEWEST)
+        _append(cells, aside, OLDEST, NEWEST)
+        cells[aside, IS_KNOWN] = 0
+        cells[0, KNOWN] -= 1
+
+
+@compiled
 def use(table: Table, key: np.uint64) -> tuple[int, bool]:
     """The entry of a key, now the most recently used, and whether it is new: then its values are still another's."""
     cells = table.cells
     entry = find(table, key)
     fresh = entry == 0
+    if cells.shape[1] == GUARDED_WIDTH:
+        if fresh:
+            entry = _new_entry(table, key)
+            cells[entry, IS_KNOWN] = 0
+            _append(cells, entry, OLDEST, NEWEST)
+        else:
+            _met_again(cells, entry)
+        return entry, fresh
     if fresh:
         entry = _new_entry(table, key)
     elif cells[0, NEWEST] == entry:

@@ -3,27 +3,30 @@
 The loop is compiled on first use (some ten seconds) and kept beside the sources.
 """
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.featurize import kdd
 from pipeline.featurize.compiled import compiled
 from pipeline.featurize.kdd import (
     COUNT_FEATURES,
-    DST,
-    END_US,
-    ERRORS,
     LENGTH,
-    SERVICE,
     TIME_FEATURES,
     CountWindow,
     TimeWindow,
     count_features,
-    push,
     time_features,
+)
+from pipeline.featurize.kdd_state import new_count_window, new_time_window
+from pipeline.featurize.kept import (
+    ADDITIONS,
+    COUNT_TABLES,
+    PROFILE_TABLES,
+    TIME_TABLES,
+    Bounds,
+    limits,
+    make_room,
 )
 from pipeline.featurize.profiles import (
     HOST_FEATURES,
@@ -39,7 +42,7 @@ from pipeline.featurize.profiles import (
     pair_key,
 )
 from pipeline.featurize.rows import Rows
-from pipeline.featurize.tables import Table, crowded, grow, new_table
+from pipeline.featurize.tables import crowded, new_table
 
 WINDOW_FEATURES = TIME_FEATURES + COUNT_FEATURES + HOST_FEATURES + PAIR_FEATURES + IDENTITY_FEATURES
 """Columns the loop writes, in this order of groups; their names stand in feature_set.py."""
@@ -50,17 +53,6 @@ _IDENTITY = _PAIR + PAIR_FEATURES
 _NO_IP = 0x10000
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Most entries each table may hold; the least recently used goes when it is full."""
-
-    queue: int = 65_536
-    ring_dsts: int = 1_024
-    hosts: int = 8_192
-    pairs: int = 32_768
-    identities: int = 8_192
-
-
 class Windows(NamedTuple):
     """The window state of one sensor."""
 
@@ -69,99 +61,31 @@ class Windows(NamedTuple):
     profiles: Profiles
 
 
-class _Kept(NamedTuple):
-    """One table of the state: the part and field it stands in, its bound's name, and the arrays beside it."""
-
-    part: str
-    field: str
-    bound: str
-    beside: tuple[str, ...]
+TABLES = TIME_TABLES + COUNT_TABLES + PROFILE_TABLES
 
 
-TABLES = (
-    _Kept("time", "dsts", "queue", ("dst_counts",)),
-    _Kept("time", "services", "queue", ("service_counts",)),
-    _Kept("time", "pairs", "queue", ("pair_counts",)),
-    _Kept("newest", "dsts", "ring_dsts", ("service", "src_port", "flags", "ring")),
-    _Kept("profiles", "hosts", "hosts", ("host",)),
-    _Kept("profiles", "pairs", "pairs", ("pair",)),
-    _Kept("profiles", "addresses", "identities", ("address", "address_mac")),
-    _Kept("profiles", "devices", "identities", ("device", "device_address")),
-)
-ADDITIONS = 2
-"""Most keys one flow adds to any table."""
-
-
-def limits(bounds: Bounds) -> npt.NDArray[np.int64]:
-    """The bounds of TABLES in order, then that of the queue; its tables have room for more keys than it has flows."""
-    tables = [getattr(bounds, kept.bound) + (ADDITIONS if kept.bound == "queue" else 0) for kept in TABLES]
-    return np.array([*tables, bounds.queue], np.int64)
-
-
-def new_windows(entries: int = 32) -> Windows:
-    """Empty windows, with room for a few entries."""
+def new_profiles(entries: int = 32, guarded: Bounds | None = None) -> Profiles:
+    """Empty profiles, with room for a few entries; tables are guarded where bounds are given."""
     rows = entries + 1
-    time = TimeWindow(
-        queue=np.zeros((entries, 4), np.int64),
-        queued=np.zeros(3, np.int64),
-        dsts=new_table(entries),
-        dst_counts=np.zeros((rows, 4), np.int64),
-        services=new_table(entries),
-        service_counts=np.zeros((rows, 4), np.int64),
-        pairs=new_table(entries),
-        pair_counts=np.zeros(rows, np.int64),
-    )
-    newest = CountWindow(
-        dsts=new_table(entries),
-        service=np.zeros((rows, kdd.RING), np.uint64),
-        src_port=np.zeros((rows, kdd.RING), np.int32),
-        flags=np.zeros((rows, kdd.RING), np.uint8),
-        ring=np.zeros((rows, 5), np.int32),
-        all_dst=np.zeros(kdd.RING, np.uint64),
-        all_service=np.zeros(kdd.RING, np.uint64),
-        all_flags=np.zeros(kdd.RING, np.uint8),
-        all_ring=np.zeros(2, np.int32),
-    )
-    usual = Profiles(
-        hosts=new_table(entries),
+    hosts, pairs, identities = (guarded.hosts, guarded.pairs, guarded.identities) if guarded else (0, 0, 0)
+    return Profiles(
+        hosts=new_table(entries, hosts),
         host=np.zeros((rows, HOST_SUMS + 1)),
-        pairs=new_table(entries),
+        pairs=new_table(entries, pairs),
         pair=np.zeros((rows, PAIR_MEANS + 3)),
-        addresses=new_table(entries),
+        addresses=new_table(entries, identities),
         address=np.zeros((rows, 2)),
         address_mac=np.zeros(rows, np.uint64),
-        devices=new_table(entries),
+        devices=new_table(entries, identities),
         device=np.zeros((rows, 2)),
         device_address=np.zeros(rows, np.uint64),
         began_us=np.full(1, -1, np.int64),
     )
-    return Windows(time, newest, usual)
 
 
-def _wider(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
-    wide = np.zeros((rows, *array.shape[1:]), array.dtype)
-    wide[: len(array)] = array
-    return wide
-
-
-def make_room(windows: Windows, bounds: Bounds) -> Windows:
-    """The same windows, with twice the room wherever the next flow may need it and the bounds allow it."""
-    parts = {part: fields._asdict() for part, fields in windows._asdict().items()}
-    most = limits(bounds)
-    for kept, bound in zip(TABLES, most, strict=False):
-        fields = parts[kept.part]
-        table: Table = fields[kept.field]
-        if crowded(table, ADDITIONS, bound):
-            entries = min(2 * (len(table.cells) - 1) + ADDITIONS, int(bound))
-            fields[kept.field] = grow(table, entries)
-            for name in kept.beside:
-                fields[name] = _wider(fields[name], entries + 1)
-    time = TimeWindow(**parts["time"])
-    head, length, overflowed = (int(value) for value in time.queued)
-    if length == len(time.queue) < most[-1]:
-        queue = _wider(np.roll(time.queue, -head, axis=0), min(2 * length, int(most[-1])))
-        time = time._replace(queue=queue, queued=np.array([0, length, overflowed], np.int64))
-    return Windows(time, CountWindow(**parts["newest"]), Profiles(**parts["profiles"]))
+def new_windows(entries: int = 32) -> Windows:
+    """Empty windows, with room for a few entries."""
+    return Windows(new_time_window(entries), new_count_window(entries), new_profiles(entries))
 
 
 @compiled
@@ -177,23 +101,6 @@ def _short_of_room(time: TimeWindow, newest: CountWindow, p: Profiles, most: npt
         or crowded(p.devices, ADDITIONS, most[7])
         or (time.queued[LENGTH] == len(time.queue) and len(time.queue) < most[8])
     )
-
-
-@compiled
-def _push_all(w: Windows, queue: npt.NDArray[np.int64], most: npt.NDArray[np.int64], first: int) -> int:
-    for row in range(first, len(queue)):
-        if _short_of_room(w.time, w.newest, w.profiles, most):
-            return row
-        push(w.time, queue[row, END_US], np.uint64(queue[row, DST]), np.uint64(queue[row, SERVICE]), queue[row, ERRORS])
-    return len(queue)
-
-
-def refilled(windows: Windows, queue: npt.NDArray[np.int64], bounds: Bounds) -> Windows:
-    """Windows whose 2 s queue is empty, with these flows (k, 4) in it."""
-    most, done = limits(bounds), 0
-    while (done := _push_all(windows, queue, most, done)) < len(queue):
-        windows = make_room(windows, bounds)
-    return windows
 
 
 @compiled
@@ -280,7 +187,7 @@ def advance_windows(
     late (len(order),): True where that flow only reads. The windows given are taken over.
     """
     out = np.empty((len(order), WINDOW_FEATURES), np.float64)
-    most, done, scratch = limits(bounds), 0, np.zeros((3, PAIR_MEANS))
+    most, done, scratch = limits(TABLES, bounds), 0, np.zeros((3, PAIR_MEANS))
     while (done := take_through(windows, rows, order, late, most, done, scratch, out)) < len(order):
-        windows = make_room(windows, bounds)
+        windows = make_room(windows, TABLES, bounds)
     return windows, out

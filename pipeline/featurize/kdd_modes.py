@@ -1,0 +1,331 @@
+"""KDD'99's features 23-41 in three named modes (reference: window-features, section 3), 19 columns in KDD's order.
+
+online     c included; 2 s and the ring of 255 per destination, as kdd.py describes them; rates are not rounded.
+extractor  as AI-IDS/kdd99_feature_extractor (438dba0) computes them: c excluded; the time window holds what stood in
+           it after the flow before c, because the extractor evicts only after computing; the count window is the last
+           100 flows of all; complements instead of distinct services and hosts; no cap. Services are KDD's names.
+nsl        c included; 2 s as in `online`; the count window is c and the 254 flows before it when the whole file is
+           sorted by destination and, within one, by time. That order is an assumption: the data obey a cap of 255 over
+           an order in which a destination's flows stand together (dst_host_count = 255 goes with
+           dst_host_srv_diff_host_rate = 0), which names neither the order of hosts nor that within one.
+
+Extractor and NSL round rates to two decimals, as printf does. A late flow reads the windows as they stand.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.featurize.compiled import compiled
+from pipeline.featurize.kdd import (
+    DISTINCT,
+    FLOWS,
+    RERRORS,
+    SERRORS,
+    CountWindow,
+    TimeWindow,
+    count_features,
+    pair_key,
+    push,
+    time_features,
+)
+from pipeline.featurize.kdd_rows import KddRows
+from pipeline.featurize.kdd_state import new_count_window, new_time_window, short_of_time
+from pipeline.featurize.kept import ADDITIONS, COUNT_TABLES, TIME_TABLES, Bounds, limits, make_room
+from pipeline.featurize.tables import crowded, find
+
+KDD_FEATURES = 19
+LAST = 100
+NSL_WINDOW = 255
+_TIME = 9
+_NEXT, _FILLED = 0, 1
+
+Matrix = npt.NDArray[np.float32]
+Order = npt.NDArray[np.int64]
+Late = npt.NDArray[np.bool_]
+
+
+class OnlineWindows(NamedTuple):
+    """State of the online mode."""
+
+    time: TimeWindow
+    newest: CountWindow
+
+
+class LastFlows(NamedTuple):
+    """The extractor's count window: the last 100 flows of the sensor, in a ring."""
+
+    dst: npt.NDArray[np.uint64]  # (100,)
+    service: npt.NDArray[np.uint64]
+    src_port: npt.NDArray[np.int32]
+    flags: npt.NDArray[np.uint8]  # SERROR | RERROR
+    ring: npt.NDArray[np.int32]  # (2,): NEXT place to write, FILLED places
+
+
+class ExtractorWindows(NamedTuple):
+    """State of the extractor mode."""
+
+    time: TimeWindow
+    last: LastFlows
+
+
+class NslWindows(NamedTuple):
+    """State of the NSL mode: its count window is a whole file's, and kept nowhere."""
+
+    time: TimeWindow
+
+
+ONLINE_TABLES = TIME_TABLES + COUNT_TABLES
+EXTRACTOR_TABLES = TIME_TABLES
+NSL_TABLES = TIME_TABLES
+
+
+def new_online() -> OnlineWindows:
+    """Empty windows of the online mode."""
+    return OnlineWindows(new_time_window(), new_count_window())
+
+
+def new_extractor() -> ExtractorWindows:
+    """Empty windows of the extractor mode."""
+    last = LastFlows(
+        np.zeros(LAST, np.uint64),
+        np.zeros(LAST, np.uint64),
+        np.zeros(LAST, np.int32),
+        np.zeros(LAST, np.uint8),
+        np.zeros(2, np.int32),
+    )
+    return ExtractorWindows(new_time_window(), last)
+
+
+def new_nsl() -> NslWindows:
+    """Empty windows of the NSL mode."""
+    return NslWindows(new_time_window())
+
+
+@compiled
+def _in_kdd_order(count: npt.NDArray[np.float64], out: Matrix) -> None:
+    """Features 32-41 from what `count_features` writes."""
+    out[0], out[1], out[2], out[3], out[4] = count[0], count[1], count[6], count[7], count[9]
+    out[5], out[6], out[7], out[8], out[9] = count[8], count[2], count[3], count[4], count[5]
+
+
+@compiled
+def _online(
+    w: OnlineWindows,
+    r: KddRows,
+    order: Order,
+    late: Late,
+    most: npt.NDArray[np.int64],
+    first: int,
+    scratch: npt.NDArray[np.float64],
+    out: Matrix,
+) -> int:
+    time, newest = w.time, w.newest
+    for k in range(first, len(order)):
+        if short_of_time(time, most, most[4]) or crowded(newest.dsts, ADDITIONS, most[3]):
+            return k
+        i, behind = order[k], late[k]
+        time_features(time, r.end_us[i], r.dst[i], r.service[i], r.errors[i], behind, scratch)
+        for place in range(_TIME):
+            out[i, place] = scratch[place]
+        count_features(newest, r.dst[i], r.service[i], r.src_port[i], r.errors[i], behind, scratch)
+        _in_kdd_order(scratch, out[i, _TIME:])
+    return len(order)
+
+
+@compiled
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+@compiled
+def _extractor(
+    w: ExtractorWindows,
+    r: KddRows,
+    order: Order,
+    late: Late,
+    most: npt.NDArray[np.int64],
+    first: int,
+    out: npt.NDArray[np.float64],
+) -> int:
+    time, last = w.time, w.last
+    for k in range(first, len(order)):
+        if short_of_time(time, most, most[3]):
+            return k
+        i = order[k]
+        dst, service, src_port, errors = r.dst[i], r.service[i], r.src_port[i], r.errors[i]
+        d, v, pair = find(time.dsts, dst), find(time.services, service), find(time.pairs, pair_key(dst, service))
+        n = time.dst_counts[d, FLOWS] if d else 0
+        m = time.service_counts[v, FLOWS] if v else 0
+        both = time.pair_counts[pair] if pair else 0
+        row = out[i]
+        row[0], row[1] = n, m
+        row[2] = _share(time.dst_counts[d, SERRORS], n)
+        row[3] = _share(time.service_counts[v, SERRORS], m)
+        row[4] = _share(time.dst_counts[d, RERRORS], n)
+        row[5] = _share(time.service_counts[v, RERRORS], m)
+        row[6] = _share(both, n)
+        row[7] = 1.0 - row[6] if n else 0.0
+        row[8] = _share(m - both, m)
+        _of_last(last, dst, service, src_port, row[_TIME:])
+        if not late[k]:
+            push(time, r.end_us[i], dst, service, errors)
+            place = last.ring[_NEXT]
+            last.dst[place], last.service[place] = dst, service
+            last.src_port[place], last.flags[place] = src_port, errors
+            last.ring[_NEXT] = place + 1 if place + 1 < LAST else 0
+            last.ring[_FILLED] = min(last.ring[_FILLED] + 1, LAST)
+    return len(order)
+
+
+@compiled
+def _of_last(last: LastFlows, dst: np.uint64, service: np.uint64, src_port: int, row: npt.NDArray[np.float64]) -> None:
+    """Features 32-41 over the flows that stand in the ring."""
+    n, m, both, same_port = 0, 0, 0, 0
+    d_serrors, v_serrors, d_rerrors, v_rerrors = 0, 0, 0, 0
+    for place in range(last.ring[_FILLED]):
+        in_d, in_v = int(last.dst[place] == dst), int(last.service[place] == service)
+        serror, rerror = int(last.flags[place]) & 1, (int(last.flags[place]) >> 1) & 1
+        n, m, both = n + in_d, m + in_v, both + in_d * in_v
+        d_serrors, d_rerrors = d_serrors + in_d * serror, d_rerrors + in_d * rerror
+        v_serrors, v_rerrors = v_serrors + in_v * serror, v_rerrors + in_v * rerror
+        same_port += in_v * int(last.src_port[place] == src_port)
+    row[0], row[1] = n, m
+    row[2] = _share(both, n)
+    row[3] = 1.0 - row[2] if n else 0.0
+    row[4] = same_port / (m + 1) if src_port >= 0 else 0.0
+    row[5] = _share(m - both, m)
+    row[6], row[7] = _share(d_serrors, n), _share(v_serrors, m)
+    row[8], row[9] = _share(d_rerrors, n), _share(v_rerrors, m)
+
+
+@compiled
+def _nsl_time(
+    time: TimeWindow,
+    r: KddRows,
+    order: Order,
+    late: Late,
+    most: npt.NDArray[np.int64],
+    first: int,
+    out: npt.NDArray[np.float64],
+) -> int:
+    for k in range(first, len(order)):
+        if short_of_time(time, most, most[3]):
+            return k
+        i = order[k]
+        time_features(time, r.end_us[i], r.dst[i], r.service[i], r.errors[i], late[k], out[i])
+    return len(order)
+
+
+@compiled
+def _nsl_count(
+    sorted_rows: Order,
+    dst: Order,
+    service: Order,
+    pair: Order,
+    port_pair: Order,
+    has_port: Late,
+    errors: npt.NDArray[np.uint8],
+    of_dst: npt.NDArray[np.int64],
+    of_service: npt.NDArray[np.int64],
+    of_pair: npt.NDArray[np.int64],
+    of_port: npt.NDArray[np.int64],
+    out: npt.NDArray[np.float64],
+) -> None:
+    """Slide a window of 255 along the sorted rows; of_dst, of_service (codes, 4): FLOWS, SERRORS, RERRORS, DISTINCT."""
+    for k in range(len(sorted_rows)):
+        if k >= NSL_WINDOW:
+            i = sorted_rows[k - NSL_WINDOW]
+            of_pair[pair[i]] -= 1
+            gone = int(of_pair[pair[i]] == 0)
+            for counts in (of_dst[dst[i]], of_service[service[i]]):
+                counts[FLOWS] -= 1
+                counts[SERRORS] -= errors[i] & 1
+                counts[RERRORS] -= (errors[i] >> 1) & 1
+                counts[DISTINCT] -= gone
+            of_port[port_pair[i]] -= 1
+        i = sorted_rows[k]
+        d, v = of_dst[dst[i]], of_service[service[i]]
+        new = int(of_pair[pair[i]] == 0)
+        of_pair[pair[i]] += 1
+        for counts in (d, v):
+            counts[FLOWS] += 1
+            counts[SERRORS] += errors[i] & 1
+            counts[RERRORS] += (errors[i] >> 1) & 1
+            counts[DISTINCT] += new
+        of_port[port_pair[i]] += 1
+        n, m, row = d[FLOWS], v[FLOWS], out[i]
+        row[0], row[1], row[2] = n, m, of_pair[pair[i]] / n
+        row[3] = d[DISTINCT] / n if d[DISTINCT] > 1 else 0.0
+        row[4] = of_port[port_pair[i]] / n if has_port[i] else 0.0
+        row[5] = v[DISTINCT] / m if v[DISTINCT] > 1 else 0.0
+        row[6], row[7] = d[SERRORS] / n, v[SERRORS] / m
+        row[8], row[9] = d[RERRORS] / n, v[RERRORS] / m
+
+
+def two_decimals(rates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Rates in [0, 1] rounded to two decimals of their exact binary value, ties to even: what printf writes."""
+    below = np.floor(rates * 100.0)
+    # Whether 200 * rate exceeds 2 * below + 1 is decided exactly: Veltkamp's split makes both products exact.
+    high = 134217729.0 * rates
+    high = high - (high - rates)
+    over = (high * 200.0 - (2.0 * below + 1.0)) + (rates - high) * 200.0
+    up = (over > 0) | ((over == 0) & (below % 2 == 1))
+    return (below + up) / 100.0
+
+
+def _rounded(out: npt.NDArray[np.float64]) -> Matrix:
+    """The matrix as float32, counts whole and rates with two decimals."""
+    counts = [0, 1, _TIME, _TIME + 1]
+    rates = np.setdiff1d(np.arange(KDD_FEATURES), counts)
+    out[:, rates] = two_decimals(out[:, rates])
+    return out.astype(np.float32)
+
+
+def online_columns(
+    windows: OnlineWindows, rows: KddRows, order: Order, late: Late, bounds: Bounds
+) -> tuple[OnlineWindows, Matrix]:
+    """Windows after the flows rows[order], and the 19 features of every row (n, 19) float32."""
+    out = np.empty((len(order), KDD_FEATURES), np.float32)
+    most, done, scratch = limits(ONLINE_TABLES, bounds), 0, np.zeros(10)
+    while (done := _online(windows, rows, order, late, most, done, scratch, out)) < len(order):
+        windows = make_room(windows, ONLINE_TABLES, bounds)
+    return windows, out
+
+
+def extractor_columns(
+    windows: ExtractorWindows, rows: KddRows, order: Order, late: Late, bounds: Bounds
+) -> tuple[ExtractorWindows, Matrix]:
+    """Windows after the flows rows[order], and the 19 features of every row (n, 19) float32."""
+    out = np.empty((len(order), KDD_FEATURES))
+    most, done = limits(EXTRACTOR_TABLES, bounds), 0
+    while (done := _extractor(windows, rows, order, late, most, done, out)) < len(order):
+        windows = make_room(windows, EXTRACTOR_TABLES, bounds)
+    return windows, _rounded(out)
+
+
+def nsl_columns(
+    windows: NslWindows, rows: KddRows, order: Order, late: Late, bounds: Bounds
+) -> tuple[NslWindows, Matrix]:
+    """Windows after a whole file's flows rows[order], and the 19 features of every row (n, 19) float32."""
+    out = np.empty((len(order), KDD_FEATURES))
+    most, done = limits(NSL_TABLES, bounds), 0
+    while (done := _nsl_time(windows.time, rows, order, late, most, done, out)) < len(order):
+        windows = make_room(windows, NSL_TABLES, bounds)
+    dst, service = _codes(rows.dst), _codes(rows.service)
+    pair = _codes(dst * (len(order) + 1) + service)
+    port_pair = _codes(dst * (1 << 17) + rows.src_port + 1)
+    event_place = np.empty(len(order), np.int64)
+    event_place[order] = np.arange(len(order))
+    tallies = [np.zeros((len(order) + 1, 4), np.int64) for _ in range(2)]
+    counts = [np.zeros(len(order) + 1, np.int64) for _ in range(2)]
+    by_host = np.lexsort((event_place, rows.dst_rank))
+    codes = (dst, service, pair, port_pair, rows.src_port >= 0, rows.errors)
+    _nsl_count(by_host, *codes, *tallies, *counts, out[:, _TIME:])
+    return windows, _rounded(out)
+
+
+def _codes(values: npt.NDArray[np.int64] | npt.NDArray[np.uint64]) -> Order:
+    """(n,) codes 0, 1, ... of the distinct values."""
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)

@@ -1,0 +1,90 @@
+"""Which bounded tables a sensor's windows hold, and giving them room.
+
+Windows are a named tuple of parts, a part a named tuple of tables and of the arrays beside them. What each feature
+set keeps is data here and compiled code in its own file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.featurize.tables import Table, crowded, grow
+
+WindowState = TypeVar("WindowState", bound=NamedTuple)
+
+ADDITIONS = 2
+"""Most keys one flow adds to any table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Most entries each table may hold; the least recently used goes when it is full."""
+
+    queue: int = 65_536
+    ring_dsts: int = 1_024
+    hosts: int = 8_192
+    pairs: int = 32_768
+    identities: int = 8_192
+
+
+class Kept(NamedTuple):
+    """One table of the state: the part and field it stands in, its bound's name, and the arrays beside it."""
+
+    part: str
+    field: str
+    bound: str
+    beside: tuple[str, ...]
+
+
+TIME_TABLES = (
+    Kept("time", "dsts", "queue", ("dst_counts",)),
+    Kept("time", "services", "queue", ("service_counts",)),
+    Kept("time", "pairs", "queue", ("pair_counts",)),
+)
+COUNT_TABLES = (Kept("newest", "dsts", "ring_dsts", ("service", "src_port", "flags", "ring")),)
+PROFILE_TABLES = (
+    Kept("profiles", "hosts", "hosts", ("host",)),
+    Kept("profiles", "pairs", "pairs", ("pair",)),
+    Kept("profiles", "addresses", "identities", ("address", "address_mac")),
+    Kept("profiles", "devices", "identities", ("device", "device_address")),
+)
+
+
+def limits(tables: Sequence[Kept], bounds: Bounds) -> npt.NDArray[np.int64]:
+    """The bounds of these tables in order, then that of the queue; its tables have room for more keys than it has
+    flows.
+    """
+    most = [getattr(bounds, kept.bound) + (ADDITIONS if kept.bound == "queue" else 0) for kept in tables]
+    return np.array([*most, bounds.queue], np.int64)
+
+
+def _wider(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
+    wide = np.zeros((rows, *array.shape[1:]), array.dtype)
+    wide[: len(array)] = array
+    return wide
+
+
+def make_room(windows: WindowState, tables: Sequence[Kept], bounds: Bounds) -> WindowState:
+    """The same windows, with twice the room wherever the next flow may need it and the bounds allow it."""
+    parts = {part: fields._asdict() for part, fields in windows._asdict().items()}
+    most = limits(tables, bounds)
+    for kept, bound in zip(tables, most, strict=False):
+        fields = parts[kept.part]
+        table: Table = fields[kept.field]
+        if crowded(table, ADDITIONS, bound):
+            entries = min(2 * (len(table.cells) - 1) + ADDITIONS, int(bound))
+            fields[kept.field] = grow(table, entries)
+            for name in kept.beside:
+                fields[name] = _wider(fields[name], entries + 1)
+    if "time" in parts:
+        time = parts["time"]
+        head, length, overflowed = (int(value) for value in time["queued"])
+        if length == len(time["queue"]) < most[-1]:
+            time["queue"] = _wider(np.roll(time["queue"], -head, axis=0), min(2 * length, int(most[-1])))
+            time["queued"] = np.array([0, length, overflowed], np.int64)
+    return windows._replace(**{name: type(getattr(windows, name))(**fields) for name, fields in parts.items()})
+
+
