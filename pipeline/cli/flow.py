@@ -82,12 +82,14 @@ def check(
 
 
 Out = Annotated[Path | None, typer.Option("--out", help="Parquet file: one row per accepted record.")]
+FEATURE_SETS_HELP = "forebay-ics-1, full, online, kdd-extractor or kdd-nsl; FOREBAY_FEATURE_SET's by default."
 
 
 @app.command()
 def features(
     file: File,
     out: Annotated[Path, typer.Option("--out", help="Parquet file: one row per accepted record.")],
+    feature_set: Annotated[str | None, typer.Option("--feature-set", help=FEATURE_SETS_HELP)] = None,
     format_name: Format = None,
     site: Site = "default",
     sensor: Sensor = None,
@@ -95,12 +97,14 @@ def features(
     json: Json = False,
 ) -> None:
     """Compute the features of a file's flows, without Kafka: the functions the live flow runs."""
-    from pipeline.featurize.feature_set import FEATURE_SET
+    from pipeline.featurize.feature_sets import named
     from pipeline.offline import flow_file
 
-    done = flow_file.featurize(decode(file, format_name, site, sensor, arrival_order), load_settings())
-    flow_file.write_parquet(done.on_time, out)
-    say(f"{done.on_time.num_rows:,} flows with {len(FEATURE_SET.names)} features in {out}", quiet=json)
+    settings = load_settings()
+    own = named(settings.feature_set) if feature_set is None else named(feature_set, Usage)
+    done = flow_file.featurize(decode(file, format_name, site, sensor, arrival_order), settings, own)
+    flow_file.write_parquet(done.on_time, out, own)
+    say(f"{done.on_time.num_rows:,} flows with {own.width} features ({own.name}) in {out}", quiet=json)
     emit(counts(done.decoded, done.late))
 
 
@@ -118,13 +122,14 @@ def score(
 ) -> None:
     """Score a file's flows and group the suspects into incidents, without Kafka."""
     from pipeline.alert.lines import line
+    from pipeline.featurize.feature_sets import named
     from pipeline.offline import flow_file
 
     settings = load_settings(model=model, device=device)
     decoded = decode(file, format_name, site, sensor, arrival_order)
-    done = flow_file.score(flow_file.featurize(decoded, settings), settings)
+    done = flow_file.score(flow_file.featurize(decoded, settings, named(settings.feature_set)), settings)
     if out is not None:
-        flow_file.write_parquet(done.on_time, out)
+        flow_file.write_parquet(done.on_time, out, done.feature_set)
     for incident in done.incidents:
         say(line(incident), quiet=json)
     flows = f"{done.rows.num_rows:,} flows, {done.suspects:,} suspects, {len(done.incidents)} incidents"

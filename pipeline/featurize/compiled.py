@@ -7,7 +7,10 @@ from typing import Any, TypeVar
 
 from numba import njit
 
-_SOURCES = ("compiled.py", "addresses.py", "order.py", "tables.py", "kdd.py", "kdd_state.py", "kdd_modes.py", "profiles.py", "windows.py")
+_SOURCES = (
+    *("compiled.py", "addresses.py", "order.py", "tables.py", "kept.py", "kdd.py", "kdd_state.py", "kdd_modes.py"),
+    *("profiles.py", "windows.py"),
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

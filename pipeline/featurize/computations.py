@@ -37,9 +37,7 @@ class Computation:
     tables: Sequence[Kept]
 
 
-def _ics_1(
-    windows: Windows, flows: pa.RecordBatch, order: Order, late: Late, bounds: Bounds
-) -> tuple[Windows, Matrix]:
+def _ics_1(windows: Windows, flows: pa.RecordBatch, order: Order, late: Late, bounds: Bounds) -> tuple[Windows, Matrix]:
     rows = rows_of(flows)
     windows, out = advance_windows(windows, rows, order, late, bounds)
     own = flow_features(rows)

@@ -112,5 +112,3 @@ def named(name: str, error: Callable[[str], Exception] = Misconfigured, live: bo
     if name not in wanted:
         raise error(f"feature set: got {name!r}, expected one of {', '.join(wanted)}")
     return FEATURE_SETS[name]
-
-

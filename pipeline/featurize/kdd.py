@@ -79,6 +79,7 @@ def _rerror(flags: int) -> int:
 
 @compiled
 def pair_key(dst: np.uint64, service: np.uint64) -> np.uint64:
+    """One key for a destination and a service."""
     return mixed(dst) ^ service
 
 

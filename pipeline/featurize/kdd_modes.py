@@ -76,6 +76,17 @@ class NslWindows(NamedTuple):
     time: TimeWindow
 
 
+class NslCodes(NamedTuple):
+    """A file's flows, each field an array of n: codes 0, 1, ... of what is counted."""
+
+    dst: Order
+    service: Order
+    pair: Order  # of destination and service
+    port_pair: Order  # of destination and source port
+    has_port: Late
+    errors: npt.NDArray[np.uint8]
+
+
 ONLINE_TABLES = TIME_TABLES + COUNT_TABLES
 EXTRACTOR_TABLES = TIME_TABLES
 NSL_TABLES = TIME_TABLES
@@ -221,12 +232,7 @@ def _nsl_time(
 @compiled
 def _nsl_count(
     sorted_rows: Order,
-    dst: Order,
-    service: Order,
-    pair: Order,
-    port_pair: Order,
-    has_port: Late,
-    errors: npt.NDArray[np.uint8],
+    r: NslCodes,
     of_dst: npt.NDArray[np.int64],
     of_service: npt.NDArray[np.int64],
     of_pair: npt.NDArray[np.int64],
@@ -237,28 +243,28 @@ def _nsl_count(
     for k in range(len(sorted_rows)):
         if k >= NSL_WINDOW:
             i = sorted_rows[k - NSL_WINDOW]
-            of_pair[pair[i]] -= 1
-            gone = int(of_pair[pair[i]] == 0)
-            for counts in (of_dst[dst[i]], of_service[service[i]]):
+            of_pair[r.pair[i]] -= 1
+            gone = int(of_pair[r.pair[i]] == 0)
+            for counts in (of_dst[r.dst[i]], of_service[r.service[i]]):
                 counts[FLOWS] -= 1
-                counts[SERRORS] -= errors[i] & 1
-                counts[RERRORS] -= (errors[i] >> 1) & 1
+                counts[SERRORS] -= r.errors[i] & 1
+                counts[RERRORS] -= (r.errors[i] >> 1) & 1
                 counts[DISTINCT] -= gone
-            of_port[port_pair[i]] -= 1
+            of_port[r.port_pair[i]] -= 1
         i = sorted_rows[k]
-        d, v = of_dst[dst[i]], of_service[service[i]]
-        new = int(of_pair[pair[i]] == 0)
-        of_pair[pair[i]] += 1
+        d, v = of_dst[r.dst[i]], of_service[r.service[i]]
+        new = int(of_pair[r.pair[i]] == 0)
+        of_pair[r.pair[i]] += 1
         for counts in (d, v):
             counts[FLOWS] += 1
-            counts[SERRORS] += errors[i] & 1
-            counts[RERRORS] += (errors[i] >> 1) & 1
+            counts[SERRORS] += r.errors[i] & 1
+            counts[RERRORS] += (r.errors[i] >> 1) & 1
             counts[DISTINCT] += new
-        of_port[port_pair[i]] += 1
+        of_port[r.port_pair[i]] += 1
         n, m, row = d[FLOWS], v[FLOWS], out[i]
-        row[0], row[1], row[2] = n, m, of_pair[pair[i]] / n
+        row[0], row[1], row[2] = n, m, of_pair[r.pair[i]] / n
         row[3] = d[DISTINCT] / n if d[DISTINCT] > 1 else 0.0
-        row[4] = of_port[port_pair[i]] / n if has_port[i] else 0.0
+        row[4] = of_port[r.port_pair[i]] / n if r.has_port[i] else 0.0
         row[5] = v[DISTINCT] / m if v[DISTINCT] > 1 else 0.0
         row[6], row[7] = d[SERRORS] / n, v[SERRORS] / m
         row[8], row[9] = d[RERRORS] / n, v[RERRORS] / m
@@ -272,7 +278,8 @@ def two_decimals(rates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     high = high - (high - rates)
     over = (high * 200.0 - (2.0 * below + 1.0)) + (rates - high) * 200.0
     up = (over > 0) | ((over == 0) & (below % 2 == 1))
-    return (below + up) / 100.0
+    rounded: npt.NDArray[np.float64] = (below + up) / 100.0
+    return rounded
 
 
 def _rounded(out: npt.NDArray[np.float64]) -> Matrix:
@@ -318,11 +325,11 @@ def nsl_columns(
     port_pair = _codes(dst * (1 << 17) + rows.src_port + 1)
     event_place = np.empty(len(order), np.int64)
     event_place[order] = np.arange(len(order))
-    tallies = [np.zeros((len(order) + 1, 4), np.int64) for _ in range(2)]
-    counts = [np.zeros(len(order) + 1, np.int64) for _ in range(2)]
+    of_dst, of_service = np.zeros((2, len(order) + 1, 4), np.int64)
+    of_pair, of_port = np.zeros((2, len(order) + 1), np.int64)
+    codes = NslCodes(dst, service, pair, port_pair, rows.src_port >= 0, rows.errors)
     by_host = np.lexsort((event_place, rows.dst_rank))
-    codes = (dst, service, pair, port_pair, rows.src_port >= 0, rows.errors)
-    _nsl_count(by_host, *codes, *tallies, *counts, out[:, _TIME:])
+    _nsl_count(by_host, codes, of_dst, of_service, of_pair, of_port, out[:, _TIME:])
     return windows, _rounded(out)
 
 

@@ -86,5 +86,3 @@ def make_room(windows: WindowState, tables: Sequence[Kept], bounds: Bounds) -> W
             time["queue"] = _wider(np.roll(time["queue"], -head, axis=0), min(2 * length, int(most[-1])))
             time["queued"] = np.array([0, length, overflowed], np.int64)
     return windows._replace(**{name: type(getattr(windows, name))(**fields) for name, fields in parts.items()})
-
-

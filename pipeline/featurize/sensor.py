@@ -87,9 +87,7 @@ def advance(
     if ended:
         return SensorState.empty(state.feature_set), rows
     hurried = state.hurried + order.hurried
-    return SensorState(
-        rows_at(everything, order.waiting), order.latest_us, windows, hurried, state.feature_set
-    ), rows
+    return SensorState(rows_at(everything, order.waiting), order.latest_us, windows, hurried, state.feature_set), rows
 
 
 def rows_at(flows: pa.RecordBatch, places: npt.NDArray[np.int64]) -> pa.RecordBatch:

@@ -10,13 +10,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import Failed
-from pipeline.featurize.feature_set import FEATURE_SET
+from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.ingest.offline_rows import Decoded
 from pipeline.settings import Settings
 from pipeline.wire import batches
-
-NO_ROWS = batches.empty("features", FEATURE_SET.width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +25,7 @@ class FlowFile:
     rows: pa.RecordBatch
     incidents: tuple[dict[str, Any], ...] = ()
     uncalibrated: bool = False  # the model knows neither the sensor nor its site: thresholds are the pooled ones
+    feature_set: FeatureSet = FEATURE_SET
 
     @property
     def on_time(self) -> pa.RecordBatch:
@@ -47,11 +46,12 @@ class FlowFile:
         return int(pc.sum(self.rows.column("suspect")).as_py() or 0)
 
 
-def featurize(decoded: Decoded, settings: Settings) -> FlowFile:
+def featurize(decoded: Decoded, settings: Settings, feature_set: FeatureSet = FEATURE_SET) -> FlowFile:
     """The file's flows with their features."""
     if decoded.flows.num_rows == 0:
-        return FlowFile(decoded, NO_ROWS)
-    return FlowFile(decoded, featurize_file_rows(decoded.flows, settings.lateness_of(decoded.site)))
+        return FlowFile(decoded, batches.empty("features", feature_set.width), feature_set=feature_set)
+    rows = featurize_file_rows(decoded.flows, settings.lateness_of(decoded.site), feature_set=feature_set)
+    return FlowFile(decoded, rows, feature_set=feature_set)
 
 
 def score(file: FlowFile, settings: Settings) -> FlowFile:
@@ -64,7 +64,7 @@ def score(file: FlowFile, settings: Settings) -> FlowFile:
 
     device, _ = choose_device(settings.device)
     shelf = Shelf(settings.model, settings.registry_uri, device)
-    shelf.first.model.expect_features(FEATURE_SET.name, FEATURE_SET.hash)
+    shelf.first.model.expect_features(file.feature_set.name, file.feature_set.hash)
     [rows] = score_batches([file.rows], Ledger(1), shelf)
     baseline = read_baseline(shelf.first.manifest)
     origin = f"{file.decoded.site}/{file.decoded.sensor}"
@@ -76,17 +76,17 @@ def score(file: FlowFile, settings: Settings) -> FlowFile:
     )
 
 
-def write_parquet(rows: pa.RecordBatch, path: Path) -> None:
+def write_parquet(rows: pa.RecordBatch, path: Path, feature_set: FeatureSet = FEATURE_SET) -> None:
     """One row per record: the normalised fields, each feature by its name, then what the model says."""
-    matrix = batches.matrix(rows) if rows.num_rows else np.empty((0, FEATURE_SET.width), np.float32)
+    matrix = batches.matrix(rows) if rows.num_rows else np.empty((0, feature_set.width), np.float32)
     names = [name for name in rows.schema.names if name != "features"]
     said = [name for name in ("score", "class", "novelty", "p_value", "suspect", "model") if name in names]
     flow = [name for name in names if name not in said]
     columns = {name: rows.column(name) for name in flow}
-    columns.update((name, pa.array(np.ascontiguousarray(matrix[:, at]))) for at, name in enumerate(FEATURE_SET.names))
+    columns.update((name, pa.array(np.ascontiguousarray(matrix[:, at]))) for at, name in enumerate(feature_set.names))
     columns.update((name, rows.column(name)) for name in said)
     table = pa.table(columns).replace_schema_metadata(
-        {"feature_set": FEATURE_SET.name, "feature_hash": FEATURE_SET.hash}
+        {"feature_set": feature_set.name, "feature_hash": feature_set.hash}
     )
     partial = path.with_name(path.name + ".partial")
     try:

@@ -161,3 +161,76 @@ class Pairs:
             self.packets[key] = mean + (packets - mean) / min(len(times) + 1, 32)
             self.spoke.setdefault(key, []).append(flow["end_ts_us"])
         return not times, out
+
+
+def extractor_service(flow: Flow) -> tuple[str, int]:
+    """KDD's service name, of the few ports the tests use."""
+    port, kind = flow["dst_port"], protocol(flow)
+    if kind == 6 and flow["src_port"] == 20:
+        return ("ftp_data", 0)
+    names = {6: {22: "ssh", 53: "domain", 80: "http", 8080: "http", 102: "iso_tsap"}, 17: {53: "domain_u"}}
+    if kind == 1:
+        return ("icmp", {0: 1, 8: 2}.get(flow["icmp_type"], 3) if flow["icmp_code"] is not None else 3)
+    if kind not in names or port is None:
+        return ("other", 0)
+    return (names[kind].get(port, "private" if port >= 49_152 else "other"), 0)
+
+
+def share(part: float, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+class Extractor:
+    """Features 23-41 as the kdd99 extractor computes them: over lists, c excluded, evicted after computing."""
+
+    def __init__(self) -> None:
+        self.recent: list[Flow] = []
+        self.last: list[Flow] = []
+
+    def _over(self, flow: Flow, window: list[Flow]) -> list[float]:
+        d = [f for f in window if f["dst_addr"] == flow["dst_addr"]]
+        v = [f for f in window if extractor_service(f) == extractor_service(flow)]
+        both = sum(extractor_service(f) == extractor_service(flow) for f in d)
+        same = share(both, len(d))
+        port = sum(flow["src_port"] is not None and f["src_port"] == flow["src_port"] for f in v)
+        syn, rejected = {"S0", "S1", "S2", "S3"}, {"REJ"}
+        return [
+            len(d),
+            len(v),
+            share(sum(error(f, syn) for f in d), len(d)),
+            share(sum(error(f, syn) for f in v), len(v)),
+            share(sum(error(f, rejected) for f in d), len(d)),
+            share(sum(error(f, rejected) for f in v), len(v)),
+            same,
+            1.0 - same if d else 0.0,
+            share(len(v) - both, len(v)),
+            port / (len(v) + 1),
+        ]
+
+    def features(self, flow: Flow, late: bool) -> list[float]:
+        time, count = self._over(flow, self.recent), self._over(flow, self.last)
+        if not late:
+            self.recent = [f for f in self.recent if f["end_ts_us"] > flow["end_ts_us"] - WINDOW_US] + [flow]
+            self.last = [*self.last, flow][-100:]
+        return [round(value, 2) for value in time[:9] + kdd_order(count)]
+
+
+def kdd_order(count: list[float]) -> list[float]:
+    """The ten features of a count window in KDD's order, 32 to 41."""
+    n, m, serror, srv_serror, rerror, srv_rerror, same, diff, diff_host, port = count
+    return [n, m, same, diff, port, diff_host, serror, srv_serror, rerror, srv_rerror]
+
+
+def nsl(flows: list[Flow]) -> dict[int, list[float]]:
+    """Features 23-41 of a file as NSL-KDD has them, by raw offset."""
+    in_time = sorted(flows, key=lambda f: (f["end_ts_us"], f["record_id"], f["raw_offset"]))
+    windows, found = Kdd(), {}
+    for flow in in_time:
+        found[flow["raw_offset"]] = windows.features(flow, False)[:9]
+    by_host = sorted(in_time, key=lambda f: f["dst_addr"])
+    for place, flow in enumerate(by_host):
+        window = by_host[max(0, place - 254) : place + 1]
+        same = [f for f in window if f["dst_addr"] == flow["dst_addr"]]
+        rest = [f for f in window if f["dst_addr"] != flow["dst_addr"]]
+        found[flow["raw_offset"]] += kdd_order(kdd_features(flow, same, rest))
+    return {offset: [round(value, 2) for value in values] for offset, values in found.items()}
