@@ -161,6 +161,7 @@ def run(settings: Settings) -> None:
         watchdog = Watchdog(ROOM, lambda: broker_answers(settings))
         door = Door(settings, consumer, producer, watchdog, telemetry, Assignment(), Headers(), Named())
         consumer.subscribe([settings.topics.raw], on_assign=door.assignment.gained, on_revoke=door.assignment.lost)
+        telemetry.started()  # without state there is nothing to restore, and a spare worker has no partitions
         announced: set[int] = set()
         aborts = 0
         while not stop.requested:
