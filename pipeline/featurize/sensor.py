@@ -51,6 +51,7 @@ def advance(
     lateness_us: int,
     bounds: Bounds = BOUNDS,
     most_waiting: int = MOST_WAITING,
+    silent: bool = False,
 ) -> tuple[SensorState, pa.RecordBatch]:
     """Take one sensor's next flows, in raw order, and give back those whose turn has come, with features.
 
@@ -64,6 +65,8 @@ def advance(
         The source's end follows these flows: release everything, then forget the windows and the watermark.
     lateness_us
         How far behind the latest end time a flow may come and still be on time.
+    silent
+        A tick follows these flows: release everything, and let the watermark rise to the latest end time.
 
     Returns
     -------
@@ -72,7 +75,7 @@ def advance(
     into batches.
     """
     everything = pa.concat_batches([state.waiting, flows]) if len(state.waiting) else flows
-    order = sort_out(everything, len(state.waiting), state.latest_us, lateness_us, ended, most_waiting)
+    order = sort_out(everything, len(state.waiting), state.latest_us, lateness_us, ended or silent, most_waiting)
     chosen = np.concatenate((order.released, order.late))
     late_by_us = np.zeros(len(chosen), np.int64)
     late_by_us[len(order.released) :] = order.late_by_us
@@ -82,9 +85,10 @@ def advance(
     rows = pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", FEATURE_SET.width))
     if ended:
         return SensorState.empty(), rows
-    return SensorState(
-        rows_at(everything, order.waiting), order.latest_us, windows, state.hurried + order.hurried
-    ), rows
+    latest_us = order.latest_us
+    if silent and len(order.released):  # a second tick finds nothing that waits, and changes nothing
+        latest_us = max(latest_us, int(everything["end_ts_us"][int(order.released[-1])].as_py()) + lateness_us)
+    return SensorState(rows_at(everything, order.waiting), latest_us, windows, state.hurried + order.hurried), rows
 
 
 def rows_at(flows: pa.RecordBatch, places: npt.NDArray[np.int64]) -> pa.RecordBatch:
