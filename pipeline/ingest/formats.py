@@ -23,7 +23,6 @@ class Format:
     names or, in JSON, paths with dots between their keys.
     """
 
-    source_type: str
     columns: tuple[str, ...]
     normalise: Callable[[Cells], Draft]
     end_column: str
@@ -46,10 +45,9 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     ZEEK_JSON: Format(
-        "zeek", zeek.COLUMNS, zeek.normalise, "ts", "duration", zeek.json_paths(), time_columns=("ts", "conn.ts")
+        zeek.COLUMNS, zeek.normalise, "ts", "duration", zeek.json_paths(), time_columns=("ts", "conn.ts")
     ),
     ZEEK_TSV: Format(
-        "zeek",
         zeek.COLUMNS,
         zeek.normalise,
         "ts",
@@ -59,7 +57,6 @@ FORMATS: dict[str, Format] = {
         time_columns=("ts",),
     ),
     SURICATA_JSON: Format(
-        "suricata",
         suricata.COLUMNS,
         suricata.normalise,
         "flow.end",
@@ -67,7 +64,6 @@ FORMATS: dict[str, Format] = {
         time_columns=("timestamp", "flow.start", "flow.end"),
     ),
     ICSFLOW_CSV: Format(
-        "icsflow",
         icsflow.COLUMNS,
         icsflow.normalise,
         "end",

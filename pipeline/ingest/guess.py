@@ -2,12 +2,10 @@
 
 import orjson
 
-from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
+from pipeline.ingest.messages import CONTENT_TYPES, ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
+from schemas.sources import source_of
 
-KNOWN = (
-    "zeek-conn+json (Zeek conn.log as JSON), zeek-conn+tsv (Zeek conn.log), "
-    "suricata-eve+json (Suricata eve.json with flow events), icsflow+csv (ICSFlowGenerator)"
-)
+KNOWN = ", ".join(f"{name} ({source_of(name).title})" for name in CONTENT_TYPES)
 HEAD_BYTES = 65_536
 _LINES = 50
 # Keys that other Zeek logs with ts and uid do not have.

@@ -3,10 +3,12 @@
 The table's order is fixed: compiled code and the arrays of one decode call name a reason by its index.
 """
 
+from pipeline.ingest.messages import CONTENT_TYPES
+
 REASONS: dict[str, str] = {
     "": "",
     # The message
-    "content_type": "one of zeek-conn+json, zeek-conn+tsv, suricata-eve+json, icsflow+csv",
+    "content_type": f"one of {', '.join(CONTENT_TYPES)}",
     "origin": "headers site and sensor, each 1..128 bytes of text without control characters",
     # The record's form
     "not_json": "one JSON object a line",
