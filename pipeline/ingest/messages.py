@@ -6,7 +6,18 @@ import orjson
 
 ZEEK_JSON, ZEEK_TSV = "zeek-conn+json", "zeek-conn+tsv"
 SURICATA_JSON, ICSFLOW_CSV = "suricata-eve+json", "icsflow+csv"
-CONTENT_TYPES = (ZEEK_JSON, ZEEK_TSV, SURICATA_JSON, ICSFLOW_CSV)
+GOFLOW2_JSON, IPFIXCOL2_JSON = "goflow2+json", "ipfixcol2+json"
+PMACCT_JSON, NFDUMP_JSON = "pmacct+json", "nfdump+json"
+CONTENT_TYPES = (
+    ZEEK_JSON,
+    ZEEK_TSV,
+    SURICATA_JSON,
+    ICSFLOW_CSV,
+    GOFLOW2_JSON,
+    IPFIXCOL2_JSON,
+    PMACCT_JSON,
+    NFDUMP_JSON,
+)
 DELIMITED = (ZEEK_TSV, ICSFLOW_CSV)
 END_OF_SOURCE = "end-of-source"
 TICK = "tick"
