@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from numba import njit
 
 _SOURCES = (
-    *("compiled.py", "addresses.py", "order.py", "tables.py", "kept.py", "kdd.py", "kdd_state.py", "kdd_modes.py"),
-    *("profiles.py", "windows.py"),
+    *("compiled.py", "addresses.py", "order.py", "stitch.py", "tables.py", "kept.py", "kdd.py"),
+    *("kdd_state.py", "kdd_modes.py", "profiles.py", "windows.py"),
 )
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pipeline.featurize.computations import COMPUTATIONS, LARGEST
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
+from pipeline.featurize.join import join
 from pipeline.featurize.kept import Bounds
 from pipeline.featurize.order import MOST_WAITING, NO_WATERMARK, sort_out
 from pipeline.wire.batches import matrix_column
@@ -36,6 +37,13 @@ class SensorState:
     hurried: int = 0
     feature_set: FeatureSet = FEATURE_SET
 
+    def gone_on_us(self, lateness_us: int) -> int:
+        """The watermark: every flow that ended before it has gone on, and none on time will come."""
+        watermark_us = self.latest_us - lateness_us
+        if not len(self.waiting):
+            return watermark_us
+        return min(watermark_us, int(self.waiting.column("end_ts_us")[0].as_py()))  # what waits for its other half
+
     @classmethod
     def empty(cls, feature_set: FeatureSet = FEATURE_SET) -> "SensorState":
         """The state of a sensor never heard of."""
@@ -55,6 +63,8 @@ def advance(
     lateness_us: int,
     bounds: Bounds = BOUNDS,
     most_waiting: int = MOST_WAITING,
+    silent: bool = False,
+    window_us: int = 0,
 ) -> tuple[SensorState, pa.RecordBatch]:
     """Take one sensor's next flows, in raw order, and give back those whose turn has come, with features.
 
@@ -68,6 +78,10 @@ def advance(
         The source's end follows these flows: release everything, then forget the windows and the watermark.
     lateness_us
         How far behind the latest end time a flow may come and still be on time.
+    window_us
+        Within which records of one flow are put together (stitch.py); 0: none are.
+    silent
+        A tick follows these flows: release everything, and let the watermark rise to the latest end time.
 
     Returns
     -------
@@ -76,18 +90,25 @@ def advance(
     into batches.
     """
     everything = pa.concat_batches([state.waiting, flows]) if len(state.waiting) else flows
-    order = sort_out(everything, len(state.waiting), state.latest_us, lateness_us, ended, most_waiting)
+    order = sort_out(
+        everything, len(state.waiting), state.latest_us, lateness_us, ended or silent, most_waiting, window_us
+    )
     chosen = np.concatenate((order.released, order.late))
     late_by_us = np.zeros(len(chosen), np.int64)
     late_by_us[len(order.released) :] = order.late_by_us
     leaving = rows_at(everything, chosen)
+    if len(order.joining):
+        leaving = join(leaving, rows_at(everything, order.joining), order.into)
     windows, matrix = _features(state, leaving, len(order.released), order.late_after, bounds)
     columns = [*leaving.columns, pa.array(late_by_us), matrix_column(matrix)]
     rows = pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", state.feature_set.width))
     if ended:
         return SensorState.empty(state.feature_set), rows
+    latest_us = order.latest_us
+    if silent and len(order.released):  # a second tick finds nothing that waits, and changes nothing
+        latest_us = max(latest_us, int(leaving["end_ts_us"][len(order.released) - 1].as_py()) + lateness_us)
     hurried = state.hurried + order.hurried
-    return SensorState(rows_at(everything, order.waiting), order.latest_us, windows, hurried, state.feature_set), rows
+    return SensorState(rows_at(everything, order.waiting), latest_us, windows, hurried, state.feature_set), rows
 
 
 def rows_at(flows: pa.RecordBatch, places: npt.NDArray[np.int64]) -> pa.RecordBatch:
@@ -112,7 +133,11 @@ def _features(
 
 
 def featurize_file_rows(
-    flows: pa.RecordBatch, lateness_us: int = 0, batch_rows: int = 65_536, feature_set: FeatureSet = FEATURE_SET
+    flows: pa.RecordBatch,
+    lateness_us: int = 0,
+    batch_rows: int = 65_536,
+    window_us: int = 0,
+    feature_set: FeatureSet = FEATURE_SET,
 ) -> pa.RecordBatch:
     """All flows of one sensor, in raw order, with features: what the live path gives, in one batch of the `features`
     schema.
@@ -125,6 +150,6 @@ def featurize_file_rows(
     for start in range(0, max(len(flows), 1), batch_rows):
         part = flows.slice(start, batch_rows)
         ended = start + batch_rows >= len(flows)
-        state, rows = advance(state, part, ended, lateness_us, most_waiting=most_waiting)
+        state, rows = advance(state, part, ended, lateness_us, most_waiting=most_waiting, window_us=window_us)
         batches.append(rows)
     return pa.concat_batches(batches)

@@ -18,6 +18,7 @@ from pipeline.ingest.scalars import (
     MISSING,
     OK,
     OUT_OF_RANGE,
+    SECONDS,
     Floats,
     Statuses,
     read_hex_byte,
@@ -25,6 +26,7 @@ from pipeline.ingest.scalars import (
     read_time,
     read_whole,
 )
+from pipeline.ingest.tcp_flags import read_tcp_flags
 from pipeline.ingest.text_cells import text_column
 from schemas.fields import load
 
@@ -112,6 +114,12 @@ class Draft:
         read_hex_byte(*self._where(source), values, statuses)
         return values, self._status(statuses, target, source, "flags_range")
 
+    def tcp_flags(self, source: str, target: str) -> tuple[Wholes, Mask]:
+        """TCP flags in whatever form flow exporters have them."""
+        values, statuses = np.empty(self.count, np.uint64), np.empty(self.count, np.uint8)
+        read_tcp_flags(*self._where(source), values, statuses)
+        return values, self._status(statuses, target, source, "flags_range")
+
     def measure(self, source: str, target: str, scale: float = 1.0) -> tuple[Floats, Mask]:
         """Numbers of a column times `scale`, within the range of `target`, and which rows have one."""
         values, statuses = np.empty(self.count, np.float64), np.empty(self.count, np.uint8)
@@ -130,10 +138,13 @@ class Draft:
         self.reject(valid & ~((values >= 0) & (values <= 1)), "measure_range", target, source, "a share of 0..1")
         return values, valid
 
-    def time_us(self, source: str, target: str, missing: bool = True) -> tuple[Ints, Mask]:
-        """Times or durations of a column in microseconds; rows without one are rejected unless `missing` is False."""
+    def time_us(self, source: str, target: str, missing: bool = True, power: int = SECONDS) -> tuple[Ints, Mask]:
+        """Times or durations of a column in microseconds; rows without one are rejected unless `missing` is False.
+
+        `power` is the unit that numbers are in (scalars.read_time).
+        """
         values, statuses = np.empty(self.count, np.int64), np.empty(self.count, np.uint8)
-        read_time(*self._where(source), values, statuses)
+        read_time(*self._where(source), power, values, statuses)
         if missing:
             self.reject(statuses == MISSING, "time_missing", target, source)
         valid = self._status(statuses, target, source, "time")

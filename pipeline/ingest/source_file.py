@@ -16,10 +16,11 @@ from pipeline.errors import BadData
 from pipeline.ingest import suricata
 from pipeline.ingest.cells import Ints
 from pipeline.ingest.formats import FORMATS, end_times
-from pipeline.ingest.guess import KNOWN, guess
+from pipeline.ingest.guess import KNOWN, guess, is_array
+from pipeline.ingest.json_array import split_objects
 from pipeline.ingest.labels import strip_columns, strip_keys
 from pipeline.ingest.lines import cut_lines
-from pipeline.ingest.messages import CONTENT_TYPES, ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
+from pipeline.ingest.messages import CONTENT_TYPES, DELIMITED, ICSFLOW_CSV, SURICATA_JSON, ZEEK_TSV
 from pipeline.ingest.reasons import MAX_RECORD_BYTES
 from pipeline.ingest.text_cells import text_column
 
@@ -100,19 +101,26 @@ def read_records(path: Path | str, content_type: str | None = None) -> SourceFil
     kind = content_type or guess(data)
     if kind is None:
         raise BadData(f"{path}: got an unrecognised format, expected one of: {KNOWN}; --format names it")
-    lines = cut_lines([data], kind != ZEEK_TSV)
-    # One byte more than a record may have: still `too_big` for ingest, and Kafka takes the message.
-    ends = np.minimum(lines.ends, lines.starts + MAX_RECORD_BYTES + 1)
-    records = [data[start:end] for start, end in zip(lines.starts.tolist(), ends.tolist(), strict=True)]
-    if kind == ZEEK_JSON:
-        return _source(kind, (), strip_keys(records))
+    records = _records(data, kind)
     if kind == SURICATA_JSON:
         return _flow_events(records)
+    if kind not in DELIMITED:
+        return _source(kind, (), strip_keys(records))
     if kind == ICSFLOW_CSV:
         header = [name.strip(' "') for name in records[0].decode("utf-8", "replace").split(",")]
         stripped, names = strip_columns(records[1:], header, ",")
         return _source(kind, names, stripped)
     return _zeek_tsv(path, records)
+
+
+def _records(data: bytes, kind: str) -> list[bytes]:
+    """One record a line; of JSON that is an array, one an object."""
+    if kind not in DELIMITED and is_array(data):
+        return [record[: MAX_RECORD_BYTES + 1] for record in split_objects(data)]
+    lines = cut_lines([data], kind != ZEEK_TSV)
+    # One byte more than a record may have: still `too_big` for ingest, and Kafka takes the message.
+    ends = np.minimum(lines.ends, lines.starts + MAX_RECORD_BYTES + 1)
+    return [data[start:end] for start, end in zip(lines.starts.tolist(), ends.tolist(), strict=True)]
 
 
 def _source(kind: str, columns: Sequence[str], records: list[bytes]) -> SourceFile:

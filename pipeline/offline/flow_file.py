@@ -50,7 +50,8 @@ def featurize(decoded: Decoded, settings: Settings, feature_set: FeatureSet = FE
     """The file's flows with their features."""
     if decoded.flows.num_rows == 0:
         return FlowFile(decoded, batches.empty("features", feature_set.width), feature_set=feature_set)
-    rows = featurize_file_rows(decoded.flows, settings.lateness_of(decoded.site), feature_set=feature_set)
+    lateness_us, window_us = settings.lateness_of(decoded.site), settings.stitch_of(decoded.site)
+    rows = featurize_file_rows(decoded.flows, lateness_us, window_us=window_us, feature_set=feature_set)
     return FlowFile(decoded, rows, feature_set=feature_set)
 
 
