@@ -6,8 +6,25 @@ import orjson
 
 ZEEK_JSON, ZEEK_TSV = "zeek-conn+json", "zeek-conn+tsv"
 SURICATA_JSON, ICSFLOW_CSV = "suricata-eve+json", "icsflow+csv"
-CONTENT_TYPES = (ZEEK_JSON, ZEEK_TSV, SURICATA_JSON, ICSFLOW_CSV)
-DELIMITED = (ZEEK_TSV, ICSFLOW_CSV)
+# Logs of Zeek and icsnpp in which a record is an operation of an industrial protocol: zeek-LOG+json, zeek-LOG+tsv.
+ZEEK_ICS_LOGS = (
+    "modbus",
+    "modbus_detailed",
+    "modbus_mask_write_register",
+    "modbus_read_write_multiple_registers",
+    "dnp3",
+    "dnp3_control",
+    "dnp3_objects",
+    "s7comm",
+    "s7comm_plus",
+    "enip",
+    "cip",
+    "opcua_binary",
+    "bacnet",
+)
+ZEEK_ICS_TYPES = tuple(f"zeek-{log}+{form}" for log in ZEEK_ICS_LOGS for form in ("json", "tsv"))
+CONTENT_TYPES = (ZEEK_JSON, ZEEK_TSV, SURICATA_JSON, ICSFLOW_CSV, *ZEEK_ICS_TYPES)
+DELIMITED = tuple(name for name in CONTENT_TYPES if name.endswith(("+tsv", "+csv")))
 END_OF_SOURCE = "end-of-source"
 
 CONTENT_TYPE_HEADER, COLUMNS_HEADER = "content-type", "columns"
@@ -17,6 +34,11 @@ SOURCE_RECORDS_HEADER, RECORDS_HEADER = "source-records", "records"
 _LONGEST_NAME = 128
 _MOST_COLUMNS = 1024
 _LONGEST_COLUMNS = 65_536
+
+
+def tabbed(content_type: str) -> bool:
+    """Whether a tab is a separator in records of that format."""
+    return content_type.endswith("+tsv")
 
 
 class Stream(NamedTuple):

@@ -17,7 +17,7 @@ REASONS: dict[str, str] = {
     "duplicate_key": "every key once",
     "columns": "the fields that header `columns` names, with those the format cannot do without",
     "too_big": "at most 1048576 bytes",
-    "not_a_flow": "event_type flow",
+    "not_a_flow": "event_type flow, modbus or dnp3",
     # Its values
     "time_missing": "the time of its first and last packet",
     "time": "seconds since the epoch or an ISO 8601 date and time",
@@ -39,6 +39,8 @@ REASONS: dict[str, str] = {
     "measure_range": "a number within the field's range",
     "text": "text of at most 1024 bytes without control characters",
     "missing": "a value: the format always has one",
+    "function": "a function that the protocol has, by name or number",
+    "other_log": "a record of the log that the content-type names",
 }
 
 CODES: tuple[str, ...] = tuple(REASONS)
