@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
-from pipeline.ingest.cells import ARRAY, BARE, STRING, Bytes, Ints, Kinds
+from pipeline.ingest.cells import ARRAY, BARE, ESCAPED, NUMBER, STRING, Bytes, Ints, Kinds
 from pipeline.ingest.scalars import MALFORMED, OK, OUT_OF_RANGE, Statuses, readable
 
 _QUOTE, _COMMA, _BACKSLASH = 34, 44, 92
@@ -59,7 +59,7 @@ def list_lengths(text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, lengths: I
             first, last = first + 1, last - 1
             while first < last and text[first] <= 32:
                 first += 1
-        elif kinds[row] != BARE and kinds[row] != STRING:
+        elif kinds[row] not in (BARE, STRING, ESCAPED, NUMBER):
             continue
         if last > first:
             lengths[row] = 1

@@ -66,7 +66,8 @@ def normalise(cells: Cells) -> Draft:
         return _flows(draft, events)
     if ics.all():
         return suricata_ics.normalise(cells, COLUMNS, events)
-    flows = _flows(Draft(cells.of(~ics), COLUMNS), events.filter(pa.array(~ics)))
+    others = Draft(cells.of(~ics), COLUMNS)
+    flows = _flows(others, others.text("event_type", "event_type"))
     flows.columns["record_kind"] = pa.repeat("end", flows.count)
     operations = suricata_ics.normalise(cells.of(ics), COLUMNS, events.filter(pa.array(ics)))
     return Draft.joined(cells, COLUMNS, ((~ics, flows), (ics, operations)))

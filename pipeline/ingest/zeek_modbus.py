@@ -40,7 +40,8 @@ def _unit(draft: Draft) -> Numbers:
 def _operations(draft: Draft, response: Mask, exception: str) -> None:
     codes, refused = _functions(draft)
     ics.put_functions(draft, MODBUS, np.where(response, -1, codes))
-    ics.put_exceptions(draft, refused | draft.has(exception))
+    answered = draft.text(exception, "ics_exception_cnt").is_valid().to_numpy(zero_copy_only=False)
+    ics.put_exceptions(draft, refused | answered)
     ics.put_units(draft, _unit(draft))
 
 
