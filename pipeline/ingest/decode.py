@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.ingest.cells import Cells, Ints, blank_cells
+from pipeline.ingest.community_id import community_ids
 from pipeline.ingest.draft import Draft
 from pipeline.ingest.formats import FORMATS
 from pipeline.ingest.lines import Lines, cut_lines, record_ids
@@ -186,6 +187,7 @@ def _flows(messages: Sequence[RawMessage], part: _Part, rows: npt.NDArray[np.boo
         if field.name not in columns:
             value = constants.get(field.name)
             columns[field.name] = pa.repeat(pa.scalar(value, field.type), count)
+    columns["community_id"] = community_ids(columns, part.draft.columns.get("community_id"))
     batch = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
     return batch if rows.all() else batch.filter(pa.array(rows))
 

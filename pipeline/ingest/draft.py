@@ -19,6 +19,7 @@ from pipeline.ingest.scalars import (
     MISSING,
     OK,
     OUT_OF_RANGE,
+    SECONDS,
     Floats,
     Statuses,
     read_hex_byte,
@@ -26,6 +27,7 @@ from pipeline.ingest.scalars import (
     read_time,
     read_whole,
 )
+from pipeline.ingest.tcp_flags import read_tcp_flags
 from pipeline.ingest.text_cells import text_column
 from schemas.fields import load
 
@@ -118,19 +120,22 @@ class Draft:
 
     def where(self, source: str) -> tuple[Bytes, Ints, Ints, npt.NDArray[np.uint8]]:
         """The cells of one column, for compiled code: the text, starts, ends and kinds."""
+        return self._where(source)
+
+    def _where(self, source: str) -> tuple[Bytes, Ints, Ints, npt.NDArray[np.uint8]]:
         column = self.column[source]
         return self.cells.text, self.cells.starts[column], self.cells.ends[column], self.cells.kinds[column]
 
     def whole(self, source: str, target: str, out_of_range: str = "count_range") -> tuple[Wholes, Mask]:
         """Whole numbers of a column and which rows have one; `target` names the field whose range holds."""
         values, statuses = np.empty(self.count, np.uint64), np.empty(self.count, np.uint8)
-        read_whole(*self.where(source), limits(target)[1], values, statuses)
+        read_whole(*self._where(source), limits(target)[1], values, statuses)
         return values, self._status(statuses, target, source, "count", out_of_range)
 
     def code(self, source: str, target: str, most: int, reason: str = "function") -> tuple[Ints, Mask]:
         """Whole numbers 0..`most` of a column, decimal or 0x and hexadecimal, -1 for none; which rows have one."""
         values, statuses = np.empty(self.count, np.int64), np.empty(self.count, np.uint8)
-        read_code(*self.where(source), most, values, statuses)
+        read_code(*self._where(source), most, values, statuses)
         bad = (statuses == MALFORMED) | (statuses == OUT_OF_RANGE)
         self.reject(bad, reason, target, source, f"a whole number 0..{most}")
         return values, statuses == OK
@@ -138,13 +143,19 @@ class Draft:
     def flag_byte(self, source: str, target: str) -> tuple[Wholes, Mask]:
         """TCP flags in hexadecimal."""
         values, statuses = np.empty(self.count, np.uint64), np.empty(self.count, np.uint8)
-        read_hex_byte(*self.where(source), values, statuses)
+        read_hex_byte(*self._where(source), values, statuses)
+        return values, self._status(statuses, target, source, "flags_range")
+
+    def tcp_flags(self, source: str, target: str) -> tuple[Wholes, Mask]:
+        """TCP flags in whatever form flow exporters have them."""
+        values, statuses = np.empty(self.count, np.uint64), np.empty(self.count, np.uint8)
+        read_tcp_flags(*self._where(source), values, statuses)
         return values, self._status(statuses, target, source, "flags_range")
 
     def measure(self, source: str, target: str, scale: float = 1.0) -> tuple[Floats, Mask]:
         """Numbers of a column times `scale`, within the range of `target`, and which rows have one."""
         values, statuses = np.empty(self.count, np.float64), np.empty(self.count, np.uint8)
-        read_number(*self.where(source), values, statuses)
+        read_number(*self._where(source), values, statuses)
         values *= scale
         field = load("flow").field(target)
         high = np.finfo(np.float32).max if field.max is None else field.max
@@ -154,15 +165,18 @@ class Draft:
     def rate(self, source: str, target: str) -> tuple[Floats, Mask]:
         """Shares from 0 to 1 of a column (of packets that carry a flag), and which rows have one."""
         values, statuses = np.empty(self.count, np.float64), np.empty(self.count, np.uint8)
-        read_number(*self.where(source), values, statuses)
+        read_number(*self._where(source), values, statuses)
         valid = self._status(statuses, target, source, "measure")
         self.reject(valid & ~((values >= 0) & (values <= 1)), "measure_range", target, source, "a share of 0..1")
         return values, valid
 
-    def time_us(self, source: str, target: str, missing: bool = True) -> tuple[Ints, Mask]:
-        """Times or durations of a column in microseconds; rows without one are rejected unless `missing` is False."""
+    def time_us(self, source: str, target: str, missing: bool = True, power: int = SECONDS) -> tuple[Ints, Mask]:
+        """Times or durations of a column in microseconds; rows without one are rejected unless `missing` is False.
+
+        `power` is the unit that numbers are in (scalars.read_time).
+        """
         values, statuses = np.empty(self.count, np.int64), np.empty(self.count, np.uint8)
-        read_time(*self.where(source), values, statuses)
+        read_time(*self._where(source), power, values, statuses)
         if missing:
             self.reject(statuses == MISSING, "time_missing", target, source)
         valid = self._status(statuses, target, source, "time")

@@ -7,7 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.ingest import (
+    exporter,
+    goflow2,
     icsflow,
+    ipfixcol2,
+    nfdump,
+    pmacct,
     suricata,
     zeek,
     zeek_bacnet,
@@ -20,9 +25,20 @@ from pipeline.ingest import (
 from pipeline.ingest.cells import Cells, Ints
 from pipeline.ingest.delimited_scan import COMMA, TAB, scan_delimited
 from pipeline.ingest.draft import Draft
+from pipeline.ingest.first_told import Merge, with_merged
 from pipeline.ingest.json_scan import key_table, scan_json
 from pipeline.ingest.lines import Lines
-from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
+from pipeline.ingest.messages import (
+    GOFLOW2_JSON,
+    ICSFLOW_CSV,
+    IPFIXCOL2_JSON,
+    NFDUMP_JSON,
+    PMACCT_JSON,
+    SURICATA_JSON,
+    ZEEK_JSON,
+    ZEEK_TSV,
+)
+from pipeline.ingest.scalars import SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +59,8 @@ class Format:
     required: tuple[str, ...] = ()  # of a header
     moment_column: str = ""
     time_columns: tuple[str, ...] = ()  # every point in time, also those that are not read
+    time_power: int = SECONDS  # of times that are numbers (scalars.read_time)
+    merges: tuple[Merge, ...] = ()  # columns made of others, the last ones of `columns`
 
     def lacking(self, header: tuple[str, ...]) -> list[str]:
         """Required columns that a header does not name."""
@@ -51,8 +69,22 @@ class Format:
     def scan(self, lines: Lines, header: tuple[str, ...]) -> Cells:
         """Cut records into cells; `header` names the fields of delimited lines."""
         if self.paths is not None:
-            return scan_json(lines, key_table(self.paths), len(self.columns))
+            cells = scan_json(lines, key_table(self.paths), len(self.columns) - len(self.merges))
+            return with_merged(cells, self.merges)
         return scan_delimited(lines, self.separator, header, self.columns)
+
+
+def _exporters(wanted: exporter.Layout, normalise: Callable[[Cells], Draft], *times: str) -> Format:
+    """The format of a collector of NetFlow or IPFIX; `times` are its points in time."""
+    return Format(
+        wanted.columns,
+        normalise,
+        "end",
+        paths=wanted.paths,
+        time_columns=times,
+        time_power=wanted.power,
+        merges=wanted.merges,
+    )
 
 
 FORMATS: dict[str, Format] = {
@@ -84,6 +116,14 @@ FORMATS: dict[str, Format] = {
         required=icsflow.REQUIRED,
         time_columns=("start", "end", "startDate", "endDate"),
     ),
+    GOFLOW2_JSON: _exporters(
+        goflow2.LAYOUT, goflow2.normalise, "time_received_ns", "time_flow_start_ns", "time_flow_end_ns"
+    ),
+    IPFIXCOL2_JSON: _exporters(ipfixcol2.LAYOUT, ipfixcol2.normalise, *ipfixcol2.TIMES),
+    PMACCT_JSON: _exporters(pmacct.LAYOUT, pmacct.normalise, *pmacct.TIMES),
+    NFDUMP_JSON: _exporters(
+        nfdump.LAYOUT, nfdump.normalise, "first", "last", "t_first", "t_last", "received", "t_event"
+    ),
 }
 
 ZEEK_LOGS = {
@@ -104,7 +144,9 @@ def end_times(content_type: str, header: tuple[str, ...], lines: Lines) -> tuple
     """When each record's flow ended, in microseconds, and of which records that can be told."""
     known = FORMATS[content_type]
     draft = Draft(known.scan(lines, header), known.columns)
-    end, valid = draft.time_us(known.end_column, "end_ts_us", missing=not known.moment_column)
+    end, valid = draft.time_us(
+        known.end_column, "end_ts_us", missing=not known.moment_column, power=known.time_power
+    )
     if known.duration_column:
         end = end + draft.time_us(known.duration_column, "duration_us", missing=False)[0]
     if known.moment_column:

@@ -23,6 +23,8 @@ _OFFSET = 0xCBF29CE484222325
 _PRIME = 0x100000001B3
 _LEVEL = 0xFF  # between two keys of a path; occurs in no UTF-8 text
 _FIRST = 0xFE  # the first element of an array
+# Bytes that end nothing inside a string: ASCII but control characters, quotes and backslashes.
+_PLAIN = np.array([32 <= byte < 128 and byte not in (34, 92) for byte in range(256)])
 
 
 def _path_key(path: Sequence[str]) -> int:
@@ -64,6 +66,9 @@ def _string_end(text: Bytes, place: int, end: int) -> tuple[int, bool, bool]:
     foreign = False
     while place < end:
         byte = text[place]
+        if _PLAIN[byte]:
+            place += 1
+            continue
         if byte == 34:
             return place, escaped, foreign
         if byte < 32:
@@ -172,15 +177,22 @@ def _scan_record(
             # A key and its colon come first.
             if byte != 34:
                 return NOT_JSON
-            stop, _, key_foreign = _string_end(text, place + 1, end)
-            if stop < 0:
-                return NOT_JSON
-            foreign = foreign or key_foreign
             path = levels[depth]
             if depth > 1:
                 path = (path ^ np.uint64(_LEVEL)) * np.uint64(_PRIME)
-            for at in range(place + 1, stop):
-                path = (path ^ np.uint64(text[at])) * np.uint64(_PRIME)
+            stop = place + 1
+            while stop < end and _PLAIN[text[stop]]:
+                path = (path ^ np.uint64(text[stop])) * np.uint64(_PRIME)
+                stop += 1
+            if stop >= end or text[stop] != 34:
+                # Escapes or letters beyond ASCII in it: what is hashed so far stands.
+                first = stop
+                stop, _, key_foreign = _string_end(text, first, end)
+                if stop < 0:
+                    return NOT_JSON
+                foreign = foreign or key_foreign
+                for at in range(first, stop):
+                    path = (path ^ np.uint64(text[at])) * np.uint64(_PRIME)
             place = stop + 1
             while place < end and (text[place] == 32 or text[place] == 9 or text[place] == 13):
                 place += 1

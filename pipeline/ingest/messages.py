@@ -6,6 +6,8 @@ import orjson
 
 ZEEK_JSON, ZEEK_TSV = "zeek-conn+json", "zeek-conn+tsv"
 SURICATA_JSON, ICSFLOW_CSV = "suricata-eve+json", "icsflow+csv"
+GOFLOW2_JSON, IPFIXCOL2_JSON = "goflow2+json", "ipfixcol2+json"
+PMACCT_JSON, NFDUMP_JSON = "pmacct+json", "nfdump+json"
 # Logs of Zeek and icsnpp in which a record is an operation of an industrial protocol: zeek-LOG+json, zeek-LOG+tsv.
 ZEEK_ICS_LOGS = (
     "modbus",
@@ -23,7 +25,22 @@ ZEEK_ICS_LOGS = (
     "bacnet",
 )
 ZEEK_ICS_TYPES = tuple(f"zeek-{log}+{form}" for log in ZEEK_ICS_LOGS for form in ("json", "tsv"))
-CONTENT_TYPES = (ZEEK_JSON, ZEEK_TSV, SURICATA_JSON, ICSFLOW_CSV, *ZEEK_ICS_TYPES)
+CONTENT_TYPES = (
+    ZEEK_JSON,
+    ZEEK_TSV,
+    SURICATA_JSON,
+    ICSFLOW_CSV,
+    GOFLOW2_JSON,
+    IPFIXCOL2_JSON,
+    PMACCT_JSON,
+    NFDUMP_JSON,
+    *ZEEK_ICS_TYPES,
+)
+# What people are told: one for all logs of Zeek.
+KNOWN_TYPES = (
+    f"zeek-LOG+json, zeek-LOG+tsv (LOG is conn, {', '.join(ZEEK_ICS_LOGS)}), "
+    f"{', '.join(name for name in CONTENT_TYPES if not name.startswith('zeek-'))}"
+)
 DELIMITED = tuple(name for name in CONTENT_TYPES if name.endswith(("+tsv", "+csv")))
 END_OF_SOURCE = "end-of-source"
 

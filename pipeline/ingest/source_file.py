@@ -17,10 +17,11 @@ from pipeline.errors import BadData
 from pipeline.ingest import suricata, suricata_ics
 from pipeline.ingest.cells import Ints
 from pipeline.ingest.formats import FORMATS, end_times
-from pipeline.ingest.guess import KNOWN, guess, other_log
+from pipeline.ingest.guess import KNOWN, guess, is_array, other_log
+from pipeline.ingest.json_array import split_objects
 from pipeline.ingest.labels import strip_columns, strip_keys
 from pipeline.ingest.lines import cut_lines
-from pipeline.ingest.messages import CONTENT_TYPES, ICSFLOW_CSV, SURICATA_JSON, tabbed
+from pipeline.ingest.messages import CONTENT_TYPES, DELIMITED, ICSFLOW_CSV, SURICATA_JSON, tabbed
 from pipeline.ingest.reasons import MAX_RECORD_BYTES
 from pipeline.ingest.text_cells import text_column
 
@@ -103,19 +104,26 @@ def read_records(path: Path | str, content_type: str | None = None) -> SourceFil
         log = other_log(data)
         got = f"the Zeek log {log}, which holds no flows and counts no operations" if log else "an unrecognised format"
         raise BadData(f"{path}: got {got}, expected one of: {KNOWN}; --format names it")
-    lines = cut_lines([data], not tabbed(kind))
-    # One byte more than a record may have: still `too_big` for ingest, and Kafka takes the message.
-    ends = np.minimum(lines.ends, lines.starts + MAX_RECORD_BYTES + 1)
-    records = [data[start:end] for start, end in zip(lines.starts.tolist(), ends.tolist(), strict=True)]
+    records = _records(data, kind)
     if kind == SURICATA_JSON:
         return _read_events(records)
-    if kind.endswith("+json"):
+    if kind not in DELIMITED:
         return _source(kind, (), strip_keys(records))
     if kind == ICSFLOW_CSV:
         header = [name.strip(' "') for name in records[0].decode("utf-8", "replace").split(",")]
         stripped, names = strip_columns(records[1:], header, ",")
         return _source(kind, names, stripped)
     return _zeek_tsv(path, kind, records)
+
+
+def _records(data: bytes, kind: str) -> list[bytes]:
+    """One record a line; of JSON that is an array, one an object."""
+    if kind not in DELIMITED and is_array(data):
+        return [record[: MAX_RECORD_BYTES + 1] for record in split_objects(data)]
+    lines = cut_lines([data], not tabbed(kind))
+    # One byte more than a record may have: still `too_big` for ingest, and Kafka takes the message.
+    ends = np.minimum(lines.ends, lines.starts + MAX_RECORD_BYTES + 1)
+    return [data[start:end] for start, end in zip(lines.starts.tolist(), ends.tolist(), strict=True)]
 
 
 def _source(kind: str, columns: Sequence[str], records: list[bytes]) -> SourceFile:
