@@ -144,9 +144,7 @@ def end_times(content_type: str, header: tuple[str, ...], lines: Lines) -> tuple
     """When each record's flow ended, in microseconds, and of which records that can be told."""
     known = FORMATS[content_type]
     draft = Draft(known.scan(lines, header), known.columns)
-    end, valid = draft.time_us(
-        known.end_column, "end_ts_us", missing=not known.moment_column, power=known.time_power
-    )
+    end, valid = draft.time_us(known.end_column, "end_ts_us", missing=not known.moment_column, power=known.time_power)
     if known.duration_column:
         end = end + draft.time_us(known.duration_column, "duration_us", missing=False)[0]
     if known.moment_column:
