@@ -7,6 +7,7 @@ from numba import njit
 
 from pipeline.ingest.cells import ARRAY, BARE, ESCAPED, NUMBER, STRING, Bytes, Ints, Kinds
 from pipeline.ingest.scalars import MALFORMED, OK, OUT_OF_RANGE, Statuses, readable
+from schemas.fields import ARROW_TYPES
 
 _QUOTE, _COMMA, _BACKSLASH = 34, 44, 92
 _START, _STOP, _COUNT, _RANGE_CODE, _INDEX = (
@@ -206,4 +207,4 @@ def distinct(columns: Ints, with_counts: bool) -> pa.ListArray:
     none = np.diff(offsets) == 0
     mask = pa.array(none) if none.any() else None
     found = pa.array(values[: offsets[-1]])
-    return pa.ListArray.from_arrays(pa.array(offsets), found, mask=mask)
+    return pa.ListArray.from_arrays(pa.array(offsets), found, ARROW_TYPES["list<uint32>"], mask=mask)
