@@ -6,6 +6,7 @@ from pipeline.errors import Misconfigured
 from pipeline.featurize import kdd, kdd_modes
 from pipeline.featurize.feature_set import FEATURE_SET, Feature, FeatureSet
 from pipeline.featurize.kept import Bounds
+from pipeline.featurize.ot_set import FULL
 
 KDD_NAMES = (
     *("count", "srv_count", "serror_rate", "srv_serror_rate", "rerror_rate", "srv_rerror_rate", "same_srv_rate"),
@@ -103,7 +104,7 @@ NSL = FeatureSet(
     whole_file=True,
 )
 
-FEATURE_SETS: dict[str, FeatureSet] = {one.name: one for one in (FEATURE_SET, EXTRACTOR, NSL, ONLINE)}
+FEATURE_SETS: dict[str, FeatureSet] = {one.name: one for one in (FEATURE_SET, FULL, ONLINE, EXTRACTOR, NSL)}
 
 
 def named(name: str, error: Callable[[str], Exception] = Misconfigured, live: bool = False) -> FeatureSet:

@@ -74,7 +74,8 @@ def _values(column: pa.Array) -> npt.NDArray[np.generic]:
     return values
 
 
-def _floats(column: pa.Array, missing: float) -> Floats:
+def floats(column: pa.Array, missing: float) -> Floats:
+    """(n,) a column of numbers as float64, `missing` where null."""
     if column.null_count == len(column):
         return np.full(len(column), missing)
     values = _values(column).astype(np.float64)
@@ -96,7 +97,7 @@ def ints(column: pa.Array, missing: int) -> Ints:
 def _flag_packets(flows: pa.RecordBatch, side: str, flag: str, bit: int, seen: Ints) -> Floats:
     """Packets with a TCP flag; where the source counts none, 1 if the flag was seen at all, else 0."""
     counted = flows.column(f"{side}_{flag}_pkts")
-    packets = _floats(counted, np.nan)
+    packets = floats(counted, np.nan)
     if not counted.null_count:
         return packets
     return np.where(np.isnan(packets), (seen & bit != 0).astype(np.float64), packets)
@@ -140,11 +141,11 @@ def rows_of(flows: pa.RecordBatch) -> Rows:
         for side in ("fwd", "rev")
     }
     volumes = {
-        name: _floats(flows.column(name), 0.0)
+        name: floats(flows.column(name), 0.0)
         for name in ("fwd_bytes", "rev_bytes", "fwd_pkts", "rev_pkts", "duration_us")
     }
     means = {
-        name: _floats(flows.column(source), np.nan)
+        name: floats(flows.column(source), np.nan)
         for name, source in (
             ("fwd_ttl", "fwd_ttl_mean"),
             ("rev_ttl", "rev_ttl_mean"),
@@ -167,7 +168,7 @@ def rows_of(flows: pa.RecordBatch) -> Rows:
             (dst_mac_kind != UNSPECIFIED) & (dst_mac_kind != MULTICAST) & (dst_mac_kind != BROADCAST)
         ).astype(np.uint8),
         mac_count=np.maximum(
-            np.maximum(_floats(flows.column("src_mac_count"), 1.0), _floats(flows.column("dst_mac_count"), 1.0)), 1.0
+            np.maximum(floats(flows.column("src_mac_count"), 1.0), floats(flows.column("dst_mac_count"), 1.0)), 1.0
         ),
         protocol=protocol,
         service=service,

@@ -153,32 +153,6 @@ def _forget(table: Table, key: np.uint64) -> None:
 
 
 @compiled
-def _new_entry(table: Table, key: np.uint64) -> int:
-    """An entry for a key that has none, not yet in the order of use."""
-    slots, cells = table.slots, table.cells
-    if cells[0, USED] < len(cells) - 1:
-        cells[0, USED] += 1
-        entry = cells[0, USED]
-    else:
-        entry = cells[0, OLDEST]
-        _forget(table, np.uint64(cells[entry, KEY]))
-        newer = cells[entry, NEWER]
-        cells[0, OLDEST] = newer
-        if newer:
-            cells[newer, OLDER] = 0
-        else:
-            cells[0, NEWEST] = 0
-        cells[0, EVICTED] += 1
-    cells[entry, KEY] = np.int64(key)
-    mask = len(slots) - 1
-    slot = np.int64(mixed(key)) & mask
-    while slots[slot] != 0:
-        slot = (slot + 1) & mask
-    slots[slot] = entry
-    return int(entry)
-
-
-@compiled
 def _append(cells: npt.NDArray[np.int64], entry: int, oldest: int, newest: int) -> None:
     """Put an entry at the end of an order of use."""
     last = cells[0, newest]
@@ -204,6 +178,44 @@ def _take_out(cells: npt.NDArray[np.int64], entry: int, oldest: int, newest: int
 
 
 @compiled
+def _on_probation(cells: npt.NDArray[np.int64]) -> None:
+    """Put the known key unused for longest on probation again."""
+    aside = cells[0, KNOWN_OLDEST]
+    _take_out(cells, aside, KNOWN_OLDEST, KNOWN_NEWEST)
+    _append(cells, aside, OLDEST, NEWEST)
+    cells[aside, IS_KNOWN] = 0
+    cells[0, KNOWN] -= 1
+
+
+@compiled
+def _new_entry(table: Table, key: np.uint64) -> int:
+    """An entry for a key that has none, not yet in the order of use."""
+    slots, cells = table.slots, table.cells
+    if cells[0, USED] < len(cells) - 1:
+        cells[0, USED] += 1
+        entry = cells[0, USED]
+    else:
+        if cells[0, OLDEST] == 0:  # a guarded table whose keys are all known: it was given less than its bound
+            _on_probation(cells)
+        entry = cells[0, OLDEST]
+        _forget(table, np.uint64(cells[entry, KEY]))
+        newer = cells[entry, NEWER]
+        cells[0, OLDEST] = newer
+        if newer:
+            cells[newer, OLDER] = 0
+        else:
+            cells[0, NEWEST] = 0
+        cells[0, EVICTED] += 1
+    cells[entry, KEY] = np.int64(key)
+    mask = len(slots) - 1
+    slot = np.int64(mixed(key)) & mask
+    while slots[slot] != 0:
+        slot = (slot + 1) & mask
+    slots[slot] = entry
+    return int(entry)
+
+
+@compiled
 def _met_again(cells: npt.NDArray[np.int64], entry: int) -> None:
     """A guarded table's key was used again: it is known now, and the most recently used."""
     if cells[entry, IS_KNOWN]:
@@ -216,11 +228,7 @@ def _met_again(cells: npt.NDArray[np.int64], entry: int) -> None:
     cells[entry, IS_KNOWN] = 1
     cells[0, KNOWN] += 1
     if cells[0, KNOWN] > cells[0, MOST_KNOWN]:
-        aside = cells[0, KNOWN_OLDEST]
-        _take_out(cells, aside, KNOWN_OLDEST, KNOWN_NEWEST)
-        _append(cells, aside, OLDEST, NEWEST)
-        cells[aside, IS_KNOWN] = 0
-        cells[0, KNOWN] -= 1
+        _on_probation(cells)
 
 
 @compiled
