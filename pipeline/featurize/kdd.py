@@ -38,6 +38,7 @@ class TimeWindow(NamedTuple):
     """Queue of the flows of the last 2 s, and their counts by destination, by service and by both."""
 
     queue: npt.NDArray[np.int64]  # (q, 4), a ring: END_US, DST, SERVICE, ERRORS
+    counted: npt.NDArray[np.int32]  # (q, 3): the entries of the tables below each flow is counted in
     queued: npt.NDArray[np.int64]  # (3,): HEAD, LENGTH, OVERFLOWED
     dsts: Table
     dst_counts: npt.NDArray[np.int64]  # (entries + 1, 4): FLOWS, SERRORS, RERRORS, DISTINCT services
@@ -110,19 +111,22 @@ def _take_out(counts: npt.NDArray[np.int64], entry: int, errors: int, last_of_pa
 @compiled
 def _drop_oldest(w: TimeWindow) -> None:
     head = w.queued[HEAD]
-    dst, service, errors = np.uint64(w.queue[head, DST]), np.uint64(w.queue[head, SERVICE]), w.queue[head, ERRORS]
-    pair = find(w.pairs, pair_key(dst, service))
+    errors, pair = w.queue[head, ERRORS], w.counted[head, 2]
     w.pair_counts[pair] -= 1
     last = w.pair_counts[pair] == 0
-    _take_out(w.dst_counts, find(w.dsts, dst), errors, last)
-    _take_out(w.service_counts, find(w.services, service), errors, last)
+    _take_out(w.dst_counts, w.counted[head, 0], errors, last)
+    _take_out(w.service_counts, w.counted[head, 1], errors, last)
     w.queued[HEAD] = head + 1 if head + 1 < len(w.queue) else 0
     w.queued[LENGTH] -= 1
 
 
 @compiled
-def push(w: TimeWindow, end_us: int, dst: np.uint64, service: np.uint64, errors: int) -> None:
-    """Evict what is older than the window, then take in a flow; a full queue loses its oldest, counted."""
+def push(w: TimeWindow, end_us: int, dst: np.uint64, service: np.uint64, errors: int) -> tuple[int, int, int]:
+    """Evict what is older than the window, then take in a flow; a full queue loses its oldest, counted.
+
+    Returns the flow's entries in `dsts`, `services` and `pairs`. A table never gives away the entry of a flow that is
+    in the queue, so the queue keeps them.
+    """
     while w.queued[LENGTH] > 0 and w.queue[w.queued[HEAD], END_US] <= end_us - WINDOW_US:
         _drop_oldest(w)
     if w.queued[LENGTH] == len(w.queue):
@@ -140,6 +144,8 @@ def push(w: TimeWindow, end_us: int, dst: np.uint64, service: np.uint64, errors:
         w.dst_counts[d, DISTINCT] += 1
         w.service_counts[v, DISTINCT] += 1
     w.pair_counts[pair] += 1
+    w.counted[slot, 0], w.counted[slot, 1], w.counted[slot, 2] = d, v, pair
+    return d, v, pair
 
 
 @compiled
@@ -156,10 +162,10 @@ def time_features(
     w: TimeWindow, end_us: int, dst: np.uint64, service: np.uint64, errors: int, late: bool, out: Values
 ) -> None:
     """Write the nine features of the 2 s window into out[0:9]; take the flow in unless it is late."""
-    if not late:
-        push(w, end_us, dst, service, errors)
-    pair = find(w.pairs, pair_key(dst, service))
-    d, v = find(w.dsts, dst), find(w.services, service)
+    if late:
+        d, v, pair = find(w.dsts, dst), find(w.services, service), find(w.pairs, pair_key(dst, service))
+    else:
+        d, v, pair = push(w, end_us, dst, service, errors)
     both = w.pair_counts[pair] if pair else 0
     itself, serror, rerror = int(late), 0, 0
     if late:
@@ -190,21 +196,12 @@ def count_features(
         if src_port >= 0:
             for place in range(w.ring[d, FILLED]):
                 same_port += int(w.src_port[d, place] == src_port)
-    m, h = 1 + known, 1
+    others, m, of_others, syn, rejected, before = _in_all(w, dst, service)
     room = RING + 1 - n
-    place = w.all_ring[NEXT]
-    for _ in range(w.all_ring[FILLED] if room > 0 else 0):
-        place = place - 1 if place > 0 else RING - 1
-        if w.all_dst[place] != dst:
-            if w.all_service[place] == service:
-                flags = w.all_flags[place]
-                m += 1
-                serrors += _serror(flags)
-                rerrors += _rerror(flags)
-                h += int((flags & _SUPERSEDED) == 0)
-            room -= 1
-            if room == 0:
-                break
+    if others > room:  # the oldest of the others have no room
+        m, syn, rejected, of_others = _newest_others(w, dst, service, room, others - room, m, syn, rejected, of_others)
+    m, h = m + 1 + known, of_others + 1
+    serrors, rerrors = serrors + syn, rerrors + rejected
     s = int(known == 0) + (w.ring[d, SERVICES_IN] if d else 0)
     _counts(out, n, m, 1 + known, s, h)
     out[2] = (serror + (w.ring[d, SERRORS_IN] if d else 0)) / n
@@ -213,7 +210,66 @@ def count_features(
     out[5] = (rerror + rerrors) / m
     out[9] = same_port / n
     if not late:
-        _keep(w, dst, service, src_port, errors)
+        _keep(w, dst, service, src_port, errors, before)
+
+
+@compiled
+def _in_all(w: CountWindow, dst: np.uint64, service: np.uint64) -> tuple[int, int, int, int, int, int]:
+    """Of the sensor's ring: flows to other destinations; those of this service, the destinations, SYN errors and
+    rejections in them; and 1 + the place of the newest flow to this destination with this service, or 0.
+
+    Every place is looked at, without a way out: so it is compiled to a few vector instructions a place.
+    """
+    others, m, h, syn, rejected, before = 0, 0, 0, 0, 0, 0
+    for place in range(w.all_ring[FILLED]):
+        other = np.int64(w.all_dst[place] != dst)
+        mine = np.int64(w.all_service[place] == service)
+        flags = np.int64(w.all_flags[place])
+        newest = 1 - (flags >> 2)
+        v = other & mine
+        others += other
+        m += v
+        h += v & newest
+        syn += v & flags
+        rejected += v & (flags >> 1)
+        before = max(before, (1 - other) * mine * newest * (place + 1))
+    return others, m, h, syn, rejected, before
+
+
+@compiled
+def _newest_others(
+    w: CountWindow,
+    dst: np.uint64,
+    service: np.uint64,
+    room: int,
+    too_many: int,
+    m: int,
+    syn: int,
+    rejected: int,
+    h: int,
+) -> tuple[int, int, int, int]:
+    """The same sums over the newest `room` flows to other destinations only, going the shorter way."""
+    if room <= too_many:
+        m, syn, rejected, h = 0, 0, 0, 0
+        place, left, step, sign = w.all_ring[NEXT], room, -1, 1
+    else:
+        place = w.all_ring[NEXT] - 1 if w.all_ring[FILLED] == RING else -1
+        left, step, sign = too_many, 1, -1
+    while left > 0:
+        place += step
+        if place < 0:
+            place = RING - 1
+        elif place == RING:
+            place = 0
+        if w.all_dst[place] != dst:
+            if w.all_service[place] == service:
+                flags = w.all_flags[place]
+                m += sign
+                syn += sign * _serror(flags)
+                rejected += sign * _rerror(flags)
+                h += sign * int((flags & _SUPERSEDED) == 0)
+            left -= 1
+    return m, syn, rejected, h
 
 
 @compiled
@@ -238,8 +294,11 @@ def _same_service(
 
 
 @compiled
-def _keep(w: CountWindow, dst: np.uint64, service: np.uint64, src_port: int, errors: int) -> None:
-    """Put a flow into its destination's ring and into the sensor's, over their oldest where they are full."""
+def _keep(w: CountWindow, dst: np.uint64, service: np.uint64, src_port: int, errors: int, before: int) -> None:
+    """Put a flow into its destination's ring and into the sensor's, over their oldest where they are full.
+
+    before: 1 + the place of the newest flow like it in the sensor's ring, or 0.
+    """
     d, fresh = use(w.dsts, dst)
     ring, services, flags = w.ring[d], w.service[d], w.flags[d]
     if fresh:
@@ -265,12 +324,8 @@ def _keep(w: CountWindow, dst: np.uint64, service: np.uint64, src_port: int, err
     ring[RERRORS_IN] += _rerror(errors)
     place = w.all_ring[NEXT]
     filled = min(w.all_ring[FILLED], RING - 1)
-    back = place
-    for _ in range(filled):
-        back = back - 1 if back > 0 else RING - 1
-        if w.all_dst[back] == dst and w.all_service[back] == service:
-            w.all_flags[back] |= _SUPERSEDED
-            break
+    if before:
+        w.all_flags[before - 1] |= _SUPERSEDED
     w.all_dst[place], w.all_service[place], w.all_flags[place] = dst, service, errors
     w.all_ring[NEXT] = place + 1 if place + 1 < RING else 0
     w.all_ring[FILLED] = filled + 1

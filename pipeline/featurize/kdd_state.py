@@ -17,6 +17,7 @@ def new_time_window(entries: int = 32) -> TimeWindow:
     rows = entries + 1
     return TimeWindow(
         queue=np.zeros((entries, 4), np.int64),
+        counted=np.zeros((entries, 3), np.int32),
         queued=np.zeros(3, np.int64),
         dsts=new_table(entries),
         dst_counts=np.zeros((rows, 4), np.int64),

@@ -83,6 +83,7 @@ def make_room(windows: WindowState, tables: Sequence[Kept], bounds: Bounds) -> W
         time = parts["time"]
         head, length, overflowed = (int(value) for value in time["queued"])
         if length == len(time["queue"]) < most[-1]:
-            time["queue"] = _wider(np.roll(time["queue"], -head, axis=0), min(2 * length, int(most[-1])))
+            for name in ("queue", "counted"):
+                time[name] = _wider(np.roll(time[name], -head, axis=0), min(2 * length, int(most[-1])))
             time["queued"] = np.array([0, length, overflowed], np.int64)
     return windows._replace(**{name: type(getattr(windows, name))(**fields) for name, fields in parts.items()})
