@@ -35,6 +35,7 @@ class Featurize:
         self.pointers = settings.topics.featurize_state
         self._features = settings.topics.features
         self._lateness_of = settings.lateness_of
+        self._stitch_of = settings.stitch_of
         self._telemetry = telemetry
 
     def restore(self, partition: int, blob: bytes | None) -> PartitionState:
@@ -62,7 +63,7 @@ class Featurize:
                     f"{meta.get('raw_partition')!r}, expected {message.partition}; every hop keeps the partition number"
                 )
             after, features, facts = advance_partition(
-                state, flows, {**meta, "flows_offset": message.offset}, self._lateness_of
+                state, flows, {**meta, "flows_offset": message.offset}, self._lateness_of, self._stitch_of
             )
             parts = messages(features, facts)
             after = numbered(after, len(parts))

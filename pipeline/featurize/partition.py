@@ -79,6 +79,7 @@ def advance_partition(
     flows: pa.RecordBatch,
     meta: Mapping[str, Any],
     lateness_of: Callable[[str], int],
+    stitch_of: Callable[[str], int] = lambda _site: 0,
 ) -> tuple[PartitionState, pa.RecordBatch, dict[str, Any]]:
     """Take one flows message through its sensors.
 
@@ -91,6 +92,8 @@ def advance_partition(
         ended, silent; and flows_offset, its offset.
     lateness_of
         Lateness in us of a site.
+    stitch_of
+        Stitching window in us of a site; 0: records are not put together.
 
     Returns
     -------
@@ -107,13 +110,18 @@ def advance_partition(
         site, _ = name
         before = sensors.pop(name, None) or SensorState.empty()
         after, rows = advance(
-            before, batches.get(name, nothing), name in ended, lateness_of(site), silent=name in silent
+            before,
+            batches.get(name, nothing),
+            name in ended,
+            lateness_of(site),
+            silent=name in silent,
+            window_us=stitch_of(site),
         )
         out.append(rows)
         if name not in ended:
             sensors[name] = after
     watermarks = [
-        [*name, sensors[name].latest_us - lateness_of(name[0])]
+        [*name, sensors[name].gone_on_us(lateness_of(name[0]))]
         for name in sorted(sensors)
         if sensors[name].latest_us > NO_WATERMARK
     ]

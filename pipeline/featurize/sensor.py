@@ -34,6 +34,13 @@ class SensorState:
     windows: Windows
     hurried: int = 0
 
+    def gone_on_us(self, lateness_us: int) -> int:
+        """The watermark: every flow that ended before it has gone on, and none on time will come."""
+        watermark_us = self.latest_us - lateness_us
+        if not len(self.waiting):
+            return watermark_us
+        return min(watermark_us, int(self.waiting.column("end_ts_us")[0].as_py()))  # what waits for its other half
+
     @classmethod
     def empty(cls) -> "SensorState":
         """The state of a sensor never heard of."""

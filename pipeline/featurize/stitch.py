@@ -2,11 +2,12 @@
 
 Flows are looked at in event-time order, and only once the watermark has passed them, so that the order is the log's.
 
-- A one-way record is half of a flow. Its other half is the first record with addresses and ports the other way round that
-  ends within the stitching window after it and is no other's half; two halves go on at once.
-- Records of the kind `ics` with the same ends are added up, from the first one on for as long as the window lasts; a flow
-  with these ends that comes within the window takes them in and goes on at once.
+- A one-way record is half of a flow. Its other half is the first record with addresses and ports the other way round
+  that ends within the stitching window after it and is no other's half; two halves go on at once.
+- Records of the kind `ics` with the same ends are added up, from the first one on for as long as the window lasts; a
+  flow with these ends that comes within the window takes them in and goes on at once.
 - What finds nobody goes on alone when the window has passed, or when MOST_BETWEEN records have come after it.
+  MOST_TOGETHER records of the kind `ics` are a row that waits for no more.
 
 While a record waits, what ends after it waits too: flows leave in event-time order. A sensor that sends whole flows
 alone has nothing to wait for.
@@ -23,6 +24,7 @@ from pipeline.featurize.addresses import address_keys
 from pipeline.featurize.compiled import compiled
 
 MOST_BETWEEN = 65_536
+MOST_TOGETHER = 1_024  # records of the kind `ics` in one row, whose raw positions it lists
 WHOLE, HALF, ICS = 0, 1, 2
 
 Ints = npt.NDArray[np.int64]
@@ -121,7 +123,7 @@ def _put_together(
     decided: Ints,
 ) -> None:
     """Fill `groups` and `decided`; place (m,): the records that take part, sorted by their ends, then by event time."""
-    head, collecting = 0, np.int64(-1)
+    head, together, collecting = 0, 0, np.int64(-1)
     for at in range(len(place)):
         row = place[at]
         if at == 0 or rest[at] != rest[at - 1] or high[at] != high[at - 1] or low[at] != low[at - 1]:
@@ -130,9 +132,13 @@ def _put_together(
             collecting = np.int64(-1)
         if kinds[row] == ICS:
             if collecting < 0:
-                collecting = row
+                collecting, together = row, 0
             groups[row] = collecting
+            together += 1
             decided[row] = _alone(end, row, window_us, most_between)
+            if together == MOST_TOGETHER:
+                decided[collecting] = end[row]
+                collecting = np.int64(-1)
         elif kinds[row] == HALF:
             decided[row] = _alone(end, row, window_us, most_between)
             while head < at:

@@ -150,13 +150,14 @@ def test_every_record_goes_on_once_and_in_event_time_order(rows: list[dict[str, 
     for row in got.to_pylist():
         also = [
             (row["raw_offset"], row["raw_index"]),
-            *zip((row["raw_also"] or [])[::2], (row["raw_also"] or [])[1::2]),
+            *zip((row["raw_also"] or [])[::2], (row["raw_also"] or [])[1::2], strict=True),
         ]
         assert also == sorted(also) and (row["late_by_us"] == 0 or len(also) == 1)
 
 
 def one(*rows: dict[str, Any], window_us: int = WINDOW_US) -> list[dict[str, Any]]:
-    return featurize_file_rows(batch(rows), 0, window_us=window_us).to_pylist()
+    made: list[dict[str, Any]] = featurize_file_rows(batch(rows), 0, window_us=window_us).to_pylist()
+    return made
 
 
 def test_two_halves_become_a_whole_flow() -> None:
