@@ -39,6 +39,11 @@ class Settings(BaseSettings):
     # Event time
     lateness_us: int = Field(2_000_000, ge=0, description="How long a sensor's later flows may overtake earlier ones.")
     site_lateness_us: dict[str, int] = Field(default_factory=dict, description="The same, per site.")
+    idle_us: int = Field(
+        10_000_000,
+        ge=0,
+        description="A sensor silent for so long gets a tick: its flows wait no longer for others. 0: never.",
+    )
     max_future_us: Positive = Field(
         3_600_000_000, description="An end_ts further than this beyond the raw message's timestamp is a reject."
     )

@@ -88,7 +88,7 @@ def advance_partition(
         What the partition's earlier messages left; it is taken over.
     flows, meta
         The message's batch (`flow` schema, in raw order) and its facts: raw_partition, first, last, records, rejected,
-        ended; and flows_offset, its offset.
+        ended, silent; and flows_offset, its offset.
     lateness_of
         Lateness in us of a site.
 
@@ -98,14 +98,17 @@ def advance_partition(
     order, each in event-time order; late flows after them, in raw order.
     """
     ended: list[SensorName] = [(site, sensor) for site, sensor in meta["ended"]]
+    silent: list[SensorName] = [(site, sensor) for site, sensor in meta.get("silent", [])]
     batches = _by_sensor(flows)
     sensors = dict(state.sensors)
     nothing = flows.slice(0, 0)
     out = []
-    for name in sorted({*batches, *ended}):
+    for name in sorted({*batches, *ended, *silent}):
         site, _ = name
         before = sensors.pop(name, None) or SensorState.empty()
-        after, rows = advance(before, batches.get(name, nothing), name in ended, lateness_of(site))
+        after, rows = advance(
+            before, batches.get(name, nothing), name in ended, lateness_of(site), silent=name in silent
+        )
         out.append(rows)
         if name not in ended:
             sensors[name] = after

@@ -82,7 +82,7 @@ def _formats(messages: Sequence[RawMessage]) -> list[list[int]]:
     formats: dict[tuple[str, tuple[str, ...], str], list[int]] = {}
     for numbers in of_stream.values():
         stream = messages[numbers[0]].stream
-        if not stream.ends:
+        if not stream.marks:
             filled = [number for number in numbers if messages[number][4]]
             formats.setdefault((stream.content_type, stream.columns, stream.fault), []).extend(filled)
     return [sorted(numbers) for numbers in formats.values() if numbers]

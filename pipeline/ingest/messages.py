@@ -20,6 +20,7 @@ CONTENT_TYPES = (
 )
 DELIMITED = (ZEEK_TSV, ICSFLOW_CSV)
 END_OF_SOURCE = "end-of-source"
+TICK = "tick"
 
 CONTENT_TYPE_HEADER, COLUMNS_HEADER = "content-type", "columns"
 SITE_HEADER, SENSOR_HEADER = "site", "sensor"
@@ -47,6 +48,16 @@ class Stream(NamedTuple):
     def ends(self) -> bool:
         """Whether its messages are end-of-source marks."""
         return self.content_type == END_OF_SOURCE
+
+    @property
+    def ticks(self) -> bool:
+        """Whether its messages say that the sensor has been silent."""
+        return self.content_type == TICK
+
+    @property
+    def marks(self) -> bool:
+        """Whether its messages hold no records but a fact about the sensor."""
+        return self.ends or self.ticks
 
     @property
     def key(self) -> str:
@@ -94,7 +105,7 @@ def stream_of(content_type: bytes | None, columns: bytes | None, site: bytes | N
     """What a message's headers say, and the first thing wrong with them."""
     kind = (content_type or b"").decode("utf-8", "replace")[:_LONGEST_NAME]
     site_name, sensor_name = _name(site), _name(sensor)
-    if kind not in (*CONTENT_TYPES, END_OF_SOURCE):
+    if kind not in (*CONTENT_TYPES, END_OF_SOURCE, TICK):
         return Stream(kind, (), site_name, sensor_name, "content_type", f"content-type {kind or 'nothing'}")
     if not site_name or not sensor_name:
         return Stream(kind, (), site_name, sensor_name, "origin", f"site {site!r}, sensor {sensor!r}"[:_LONGEST_NAME])

@@ -1,11 +1,35 @@
-"""IP protocols by name, EtherTypes by name, and TCP connection states derived from flags."""
+"""IP protocols by name, EtherTypes by name, and what else the decoders of flows share."""
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.fields import load
+from schemas.tcp import ACK, CONN_STATES, FIN, ICMP, ICMP6, PSH, RST, SYN, TCP, UDP, URG, derive_conn_states
+
+__all__ = [
+    "ACK",
+    "CONN_STATES",
+    "ETHER_TYPES",
+    "FIN",
+    "ICMP",
+    "ICMP6",
+    "IP4_ETHER_TYPE",
+    "IP6_ETHER_TYPE",
+    "IP_PROTOCOLS",
+    "PSH",
+    "QUALITY",
+    "RST",
+    "SYN",
+    "TCP",
+    "UDP",
+    "URG",
+    "WITH_PORTS",
+    "derive_conn_states",
+    "ip_protocols",
+    "lookup",
+    "qualities",
+]
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
@@ -32,7 +56,6 @@ IP_PROTOCOLS: dict[str, int] = {name: number for number, name in enumerate(_KEYW
     "isis over ipv4": 124,
     "mobility header": 135,
 }
-ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 WITH_PORTS = (TCP, UDP, 33, 132, 136)
 
 ETHER_TYPES: dict[str, int] = {
@@ -52,10 +75,6 @@ ETHER_TYPES: dict[str, int] = {
 }
 IP4_ETHER_TYPE, IP6_ETHER_TYPE = 0x0800, 0x86DD
 
-FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
-
-CONN_STATES = load("flow").field("conn_state").enum
-
 
 def lookup(names: pa.StringArray, table: dict[str, int]) -> tuple[Numbers, Mask]:
     """Numbers of lower-case names in `table`, and which were found."""
@@ -74,40 +93,6 @@ def ip_protocols(names: pa.StringArray) -> tuple[Numbers, Mask]:
         is_number = decimal.to_numpy(zero_copy_only=False) & (read <= 255) & ~found
         numbers, found = np.where(is_number, read, numbers), found | is_number
     return numbers, found
-
-
-def derive_conn_states(protocol: Numbers, fwd: Numbers, rev: Numbers, replied: Mask, known: Mask) -> pa.StringArray:
-    """Zeek's connection state from each side's flags, whose order is unknown.
-
-    Parameters
-    ----------
-    protocol : (n,) IP protocol, 0 where there is no IP.
-    fwd, rev : (n,) OR of the originator's and responder's TCP flags.
-    replied : (n,) whether the responder sent anything.
-    known : (n,) whether the sensor tells flags at all.
-
-    UDP and ICMP are SF, as in the KDD data; other protocols, and TCP that shows no opening, OTH.
-    """
-    both = (fwd & SYN > 0) & (rev & SYN > 0)
-    opened = (fwd & SYN > 0) & (rev & SYN == 0)
-    conditions = [
-        opened & (rev & RST > 0),
-        opened & (fwd & RST > 0),
-        opened & (fwd & FIN > 0),
-        opened & ~replied,
-        both & (fwd & RST > 0),
-        both & (rev & RST > 0),
-        both & (fwd & FIN > 0) & (rev & FIN > 0),
-        both & (fwd & FIN > 0),
-        both & (rev & FIN > 0),
-        both,
-    ]
-    states = ["REJ", "RSTOS0", "SH", "S0", "RSTO", "RSTR", "SF", "S2", "S3", "S1"]
-    index = {state: place for place, state in enumerate(CONN_STATES)}
-    chosen = np.select(conditions, [index[state] for state in states], index["OTH"])
-    chosen = np.where((protocol == TCP) & known, chosen, index["OTH"])
-    chosen = np.where(np.isin(protocol, (UDP, ICMP, ICMP6)), index["SF"], chosen)
-    return pa.array(CONN_STATES).take(pa.array(chosen))
 
 
 QUALITY = ("gap", "no_bytes", "no_flags", "no_ports", "no_rev", "non_ip", "one_way", "sampled")
