@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Flow records: check, send, featurize or score a file.")
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="Zeek conn, Suricata EVE or ICSFlow; .gz, .zip; - is stdin.")]
+File = Annotated[
+    str, typer.Argument(metavar="FILE", help="Flow records in a known format (docs/sources.md); .gz, .zip; - is stdin.")
+]
 Format = Annotated[str | None, typer.Option("--format", help="Content-type; told from the file where not given.")]
 Site = Annotated[str, typer.Option("--site", help="Plant the sensor belongs to.")]
 Sensor = Annotated[str | None, typer.Option("--sensor", help="Sensor; the file's name without endings by default.")]
@@ -68,8 +70,11 @@ def check(
     arrival_order: ArrivalOrder = False,
     json: Json = False,
 ) -> None:
-    """Decode a file without Kafka: what would be accepted, what rejected and why."""
-    from pipeline.cli.flow_summary import print_rejects, print_summary
+    """Decode a file without Kafka: what would be accepted with which fields, what rejected and why.
+
+    With --json the document holds the report too: `fields`, and `rejects` by reason.
+    """
+    from pipeline.cli.flow_summary import print_fields, print_rejects, print_summary, report
     from pipeline.ingest.late import late_rows
 
     decoded = decode(file, format_name, site, sensor, arrival_order)
@@ -77,8 +82,9 @@ def check(
     late = int(late_rows(decoded.flows["end_ts_us"].to_numpy(), lateness_us).sum())
     if not json:
         print_summary(decoded)
+        print_fields(decoded)
         print_rejects(decoded)
-    emit(counts(decoded, late))
+    emit({**counts(decoded, late), **(report(decoded) if json else {})})
 
 
 Out = Annotated[Path | None, typer.Option("--out", help="Parquet file: one row per accepted record.")]
