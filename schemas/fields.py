@@ -20,6 +20,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "float64": pa.float64(),
     "string": pa.string(),
     "binary": pa.binary(),
+    "list<uint32>": pa.list_(pa.field("item", pa.uint32(), nullable=False)),
     "list<int64>": pa.list_(pa.field("item", pa.int64(), nullable=False)),
 }
 

@@ -34,8 +34,10 @@ def print_summary(decoded: Decoded) -> None:
     """Counts, time range, protocols and top talkers, on stderr."""
     flows = decoded.flows
     table = Table(title=f"{decoded.site}/{decoded.sensor}", show_header=False, title_justify="left")
-    kind = f"{decoded.content_type}: {source_of(decoded.content_type).title}" if decoded.content_type else ""
-    table.add_row("format", kind or "none: the file is empty")
+    for kind in decoded.content_type.split(", "):
+        table.add_row("format", f"{kind}: {source_of(kind).title}" if kind else "none: the file is empty")
+    for file in decoded.unread:
+        table.add_row("not read", escape(file))
     table.add_row("records", f"{decoded.records}: {flows.num_rows} flows, {decoded.rejects.num_rows} rejected")
     if decoded.skipped:
         table.add_row("other lines", f"{decoded.skipped} of other event types, no flows")

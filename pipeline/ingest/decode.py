@@ -15,7 +15,7 @@ from pipeline.ingest.community_id import community_ids
 from pipeline.ingest.draft import Draft
 from pipeline.ingest.formats import FORMATS
 from pipeline.ingest.lines import Lines, cut_lines, record_ids
-from pipeline.ingest.messages import ZEEK_TSV, RawMessage, Stream
+from pipeline.ingest.messages import RawMessage, Stream, tabbed
 from pipeline.ingest.reasons import CODES, REASONS
 from schemas.fields import arrow_schema
 from schemas.sources import source_of
@@ -106,7 +106,7 @@ def _decode_part(messages: Sequence[RawMessage], members: list[int], max_future_
     """Decode the messages `members`, which are of one format."""
     stream = messages[members[0]].stream
     payloads = [messages[member].payload for member in members]
-    lines = _whole(payloads) if stream.fault == "content_type" else cut_lines(payloads, stream.content_type != ZEEK_TSV)
+    lines = _whole(payloads) if stream.fault == "content_type" else cut_lines(payloads, not tabbed(stream.content_type))
     draft = _draft(stream, lines)
     numbers = np.array(members, np.int64)
     columns = _identity(messages, members, lines)

@@ -43,14 +43,14 @@ class ReasonReport:
     detail: str
 
 
-def _origin(source: Source | None, name: str) -> str:
+def _origin(source: Source, name: str) -> str:
     if name in _OF_THE_MESSAGE:
         return "message"
     if name in ("record_id", "quality"):
         return "derived"
     if name == "source_type":
-        return f"={source.name}" if source else ""
-    origin = source.origin(name) if source else None
+        return f"={source.name}"
+    origin = source.origin(name)
     return origin.source if origin else ""
 
 
@@ -61,8 +61,11 @@ def _frequent(values: pa.Array) -> tuple[tuple[Any, int], ...]:
 
 
 def field_report(flows: pa.RecordBatch, content_type: str) -> list[FieldReport]:
-    """A report a field of the flow table, in its order; `content_type` is empty where there are no flows."""
-    source = source_of(content_type) if content_type else None
+    """A report a field of the flow table, in its order.
+
+    `content_type` is empty where there are no flows; of several formats, with commas, `origin` names each.
+    """
+    found_in = [source_of(one) for one in content_type.split(", ") if one]
     units = {field.name: field.unit for field in load("flow").fields}
     found = []
     for name, column in zip(flows.schema.names, flows.columns, strict=True):
@@ -79,7 +82,8 @@ def field_report(flows: pa.RecordBatch, content_type: str) -> list[FieldReport]:
                 frequent = _frequent(told)
         share = column.null_count / len(column) if len(column) else 0.0
         rows = len(column) - column.null_count
-        found.append(FieldReport(name, _origin(source, name), units[name], rows, share, least, greatest, frequent))
+        origin = " / ".join(dict.fromkeys(filter(None, (_origin(source, name) for source in found_in))))
+        found.append(FieldReport(name, origin, units[name], rows, share, least, greatest, frequent))
     return found
 
 

@@ -6,7 +6,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.ingest import exporter, goflow2, icsflow, ipfixcol2, nfdump, pmacct, suricata, zeek
+from pipeline.ingest import (
+    exporter,
+    goflow2,
+    icsflow,
+    ipfixcol2,
+    nfdump,
+    pmacct,
+    suricata,
+    zeek,
+    zeek_bacnet,
+    zeek_dnp3,
+    zeek_enip,
+    zeek_modbus,
+    zeek_opcua,
+    zeek_s7comm,
+)
 from pipeline.ingest.cells import Cells, Ints
 from pipeline.ingest.delimited_scan import COMMA, TAB, scan_delimited
 from pipeline.ingest.draft import Draft
@@ -30,8 +45,9 @@ from pipeline.ingest.scalars import SECONDS
 class Format:
     """One content-type.
 
-    `end_column` holds the end of a flow, or its start where `duration_column` is to be added. `time_columns` are
-    names or, in JSON, paths with dots between their keys.
+    `end_column` holds the end of a flow, or its start where `duration_column` is to be added; `moment_column` the time
+    of records that have no end, because they are moments. `time_columns` are names or, in JSON, paths with dots between
+    their keys.
     """
 
     columns: tuple[str, ...]
@@ -41,6 +57,7 @@ class Format:
     paths: dict[tuple[str, ...], int] | None = None  # JSON only
     separator: int = 0  # delimited only
     required: tuple[str, ...] = ()  # of a header
+    moment_column: str = ""
     time_columns: tuple[str, ...] = ()  # every point in time, also those that are not read
     time_power: int = SECONDS  # of times that are numbers (scalars.read_time)
     merges: tuple[Merge, ...] = ()  # columns made of others, the last ones of `columns`
@@ -88,6 +105,7 @@ FORMATS: dict[str, Format] = {
         suricata.normalise,
         "flow.end",
         paths=suricata.json_paths(),
+        moment_column="timestamp",
         time_columns=("timestamp", "flow.start", "flow.end"),
     ),
     ICSFLOW_CSV: Format(
@@ -108,12 +126,28 @@ FORMATS: dict[str, Format] = {
     ),
 }
 
+ZEEK_LOGS = {
+    log.name: log
+    for logs in (zeek_modbus, zeek_dnp3, zeek_s7comm, zeek_enip, zeek_opcua, zeek_bacnet)
+    for log in logs.LOGS
+}
+for _log in ZEEK_LOGS.values():
+    FORMATS[f"zeek-{_log.name}+json"] = Format(
+        _log.columns, _log.normalise, "ts", paths=_log.paths, time_columns=("ts", f"{_log.name}.ts")
+    )
+    FORMATS[f"zeek-{_log.name}+tsv"] = Format(
+        _log.columns, _log.normalise, "ts", separator=TAB, required=_log.needs, time_columns=("ts",)
+    )
+
 
 def end_times(content_type: str, header: tuple[str, ...], lines: Lines) -> tuple[Ints, npt.NDArray[np.bool_]]:
     """When each record's flow ended, in microseconds, and of which records that can be told."""
     known = FORMATS[content_type]
     draft = Draft(known.scan(lines, header), known.columns)
-    end, valid = draft.time_us(known.end_column, "end_ts_us", power=known.time_power)
+    end, valid = draft.time_us(known.end_column, "end_ts_us", missing=not known.moment_column, power=known.time_power)
     if known.duration_column:
         end = end + draft.time_us(known.duration_column, "duration_us", missing=False)[0]
+    if known.moment_column:
+        moment, told = draft.time_us(known.moment_column, "end_ts_us", missing=False)
+        end, valid = np.where(valid, end, moment), valid | (told & ~draft.has(known.end_column))
     return end, valid & (draft.problem == 0)

@@ -16,9 +16,10 @@ from pipeline.ingest.messages import (
     ZEEK_JSON,
     ZEEK_TSV,
 )
-from schemas.sources import source_of
+from pipeline.ingest.zeek_guess import log_of_head
+from schemas.sources import sources
 
-KNOWN = ", ".join(f"{name} ({source_of(name).title})" for name in CONTENT_TYPES)
+KNOWN = "; ".join(f"{source.title} ({', '.join(source.content_types)})" for source in sources().values())
 HEAD_BYTES = 65_536
 _LINES = 50
 # Keys that other Zeek logs with ts and uid do not have.
@@ -39,16 +40,28 @@ def guess(head: bytes) -> str | None:
                 names = set(line.decode("utf-8", "replace").split(chr(line[7]))[1:]) if len(line) > 7 else set()
                 return ZEEK_TSV if _is_conn(names) else None
             if line.startswith(b"#path") and line[6:] != b"conn":
-                return None
+                return _of_log(head)
             continue
         if line.startswith(b"{"):
             kind = _of_json(line)
             if kind is None:
                 continue
-            return kind or None
+            return kind or _of_log(head)
         names = {name.strip(' "') for name in line.decode("utf-8", "replace").split(",")}
         return ICSFLOW_CSV if {"sAddress", "rAddress", "protocol", "start", "end"} <= names else None
     return None
+
+
+def _of_log(head: bytes) -> str | None:
+    """The content-type of another Zeek log than conn.log; None where it is none that is read."""
+    name, form = log_of_head(head)
+    kind = f"zeek-{name}+{form}"
+    return kind if kind in CONTENT_TYPES else None
+
+
+def other_log(head: bytes) -> str:
+    """The name of the Zeek log that a file holds, where it is one that is not read; empty otherwise."""
+    return log_of_head(head)[0] if guess(head) is None else ""
 
 
 def is_array(data: bytes) -> bool:

@@ -151,10 +151,12 @@ def _scan_record(
     kinds: Bytes,
     levels: Keys,
     arrays: Bytes,
+    holders: Columns,
 ) -> int:
     """Cut one record; the index of the reason where it cannot be cut, 0 where it can.
 
-    `levels` and `arrays` are room for each open container's path and whether it is an array.
+    `levels`, `arrays` and `holders` are room for each open container's path, whether it is an array, and the column
+    it is wanted for. The cell of a container spans all of it.
     """
     begin = place
     depth = 0
@@ -238,6 +240,7 @@ def _scan_record(
                     return TOO_DEEP
                 levels[depth] = path
                 arrays[depth] = kind == ARRAY
+                holders[depth] = column
                 may_close = True
             else:
                 want_value = False
@@ -249,6 +252,8 @@ def _scan_record(
         if (byte == 93) != (arrays[depth] == 1) or (byte != 93 and byte != 125):
             return NOT_JSON
         place += 1
+        if holders[depth] >= 0:
+            ends[holders[depth], row] = place
         depth -= 1
         want_value = False
         may_close = False
@@ -278,12 +283,24 @@ def _scan(
     # A record that cannot be cut leaves no cells: what was found before the fault may be anything.
     levels = np.zeros(MAX_DEPTH + 1, np.uint64)
     arrays = np.zeros(MAX_DEPTH + 1, np.uint8)
+    holders = np.full(MAX_DEPTH + 1, -1, np.int64)
     for row in range(len(record_starts)):
         if record_ends[row] - record_starts[row] > MAX_RECORD_BYTES:
             problem[row] = TOO_BIG
         else:
             problem[row] = _scan_record(
-                text, record_starts[row], record_ends[row], keys, columns, row, starts, ends, kinds, levels, arrays
+                text,
+                record_starts[row],
+                record_ends[row],
+                keys,
+                columns,
+                row,
+                starts,
+                ends,
+                kinds,
+                levels,
+                arrays,
+                holders,
             )
         if problem[row]:
             for column in range(len(kinds)):

@@ -8,6 +8,23 @@ ZEEK_JSON, ZEEK_TSV = "zeek-conn+json", "zeek-conn+tsv"
 SURICATA_JSON, ICSFLOW_CSV = "suricata-eve+json", "icsflow+csv"
 GOFLOW2_JSON, IPFIXCOL2_JSON = "goflow2+json", "ipfixcol2+json"
 PMACCT_JSON, NFDUMP_JSON = "pmacct+json", "nfdump+json"
+# Logs of Zeek and icsnpp in which a record is an operation of an industrial protocol: zeek-LOG+json, zeek-LOG+tsv.
+ZEEK_ICS_LOGS = (
+    "modbus",
+    "modbus_detailed",
+    "modbus_mask_write_register",
+    "modbus_read_write_multiple_registers",
+    "dnp3",
+    "dnp3_control",
+    "dnp3_objects",
+    "s7comm",
+    "s7comm_plus",
+    "enip",
+    "cip",
+    "opcua_binary",
+    "bacnet",
+)
+ZEEK_ICS_TYPES = tuple(f"zeek-{log}+{form}" for log in ZEEK_ICS_LOGS for form in ("json", "tsv"))
 CONTENT_TYPES = (
     ZEEK_JSON,
     ZEEK_TSV,
@@ -17,8 +34,14 @@ CONTENT_TYPES = (
     IPFIXCOL2_JSON,
     PMACCT_JSON,
     NFDUMP_JSON,
+    *ZEEK_ICS_TYPES,
 )
-DELIMITED = (ZEEK_TSV, ICSFLOW_CSV)
+# What people are told: one for all logs of Zeek.
+KNOWN_TYPES = (
+    f"zeek-LOG+json, zeek-LOG+tsv (LOG is conn, {', '.join(ZEEK_ICS_LOGS)}), "
+    f"{', '.join(name for name in CONTENT_TYPES if not name.startswith('zeek-'))}"
+)
+DELIMITED = tuple(name for name in CONTENT_TYPES if name.endswith(("+tsv", "+csv")))
 END_OF_SOURCE = "end-of-source"
 TICK = "tick"
 
@@ -29,6 +52,11 @@ SOURCE_RECORDS_HEADER, RECORDS_HEADER = "source-records", "records"
 _LONGEST_NAME = 128
 _MOST_COLUMNS = 1024
 _LONGEST_COLUMNS = 65_536
+
+
+def tabbed(content_type: str) -> bool:
+    """Whether a tab is a separator in records of that format."""
+    return content_type.endswith("+tsv")
 
 
 class Stream(NamedTuple):

@@ -3,12 +3,12 @@
 The table's order is fixed: compiled code and the arrays of one decode call name a reason by its index.
 """
 
-from pipeline.ingest.messages import CONTENT_TYPES
+from pipeline.ingest.messages import KNOWN_TYPES
 
 REASONS: dict[str, str] = {
     "": "",
     # The message
-    "content_type": f"one of {', '.join(CONTENT_TYPES)}",
+    "content_type": f"one of {KNOWN_TYPES}",
     "origin": "headers site and sensor, each 1..128 bytes of text without control characters",
     # The record's form
     "not_json": "one JSON object a line",
@@ -39,6 +39,8 @@ REASONS: dict[str, str] = {
     "measure_range": "a number within the field's range",
     "text": "text of at most 1024 bytes without control characters",
     "missing": "a value: the format always has one",
+    "function": "a function that the protocol has, by name or number",
+    "other_log": "a record of the log that the content-type names",
 }
 
 CODES: tuple[str, ...] = tuple(REASONS)

@@ -9,7 +9,7 @@ from pipeline.ingest.delimited_scan import scan_delimited
 from pipeline.ingest.formats import FORMATS
 from pipeline.ingest.json_scan import key_table, scan_json
 from pipeline.ingest.lines import cut_lines
-from pipeline.ingest.messages import ZEEK_TSV
+from pipeline.ingest.messages import tabbed
 from pipeline.ingest.scalars import OK, SECONDS, read_time
 from pipeline.ingest.source_file import SourceFile
 
@@ -44,7 +44,7 @@ def shifted(source: SourceFile, by_us: int) -> SourceFile:
 
 
 def _time_cells(source: SourceFile, names: tuple[str, ...]) -> Cells:
-    lines = cut_lines(source.records, source.content_type != ZEEK_TSV)
+    lines = cut_lines(source.records, not tabbed(source.content_type))
     known = FORMATS[source.content_type]
     if known.paths is None:
         return scan_delimited(lines, known.separator, source.columns, names)

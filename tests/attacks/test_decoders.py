@@ -39,6 +39,7 @@ from pipeline.ingest.reasons import (
 from pipeline.ingest.reasons import TOO_DEEP as TOO_DEEP_INDEX
 from pipeline.wire.batches import MAX_MESSAGE_BYTES, encode
 from tests.ingest.exporter_records import GOFLOW2, IPFIXCOL2, NFDUMP, PMACCT
+from tests.ingest.ics_records import RECORDS as ICS_RECORDS
 from tests.ingest.records import EVE, ICSFLOW, MAX_FUTURE_US, SENT_US, ZEEK, decode, reasons
 
 ZEEK_LINE = json.dumps(ZEEK).encode()
@@ -54,6 +55,11 @@ GOOD = {
     PMACCT_JSON: (json.dumps(PMACCT).encode(), ()),
     NFDUMP_JSON: (json.dumps(NFDUMP).encode(), ()),
     IPFIXCOL2_JSON: (json.dumps(IPFIXCOL2).encode(), ()),
+    **{f"zeek-{log}+json": (json.dumps(record).encode(), ()) for log, record in ICS_RECORDS.items()},
+    **{
+        f"zeek-{log}+tsv": ("\t".join(map(str, record.values())).encode(), list(record))
+        for log, record in ICS_RECORDS.items()
+    },
 }
 
 

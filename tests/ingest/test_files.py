@@ -79,7 +79,7 @@ def test_an_empty_file_has_no_records(tmp_path: Path) -> None:
 
 
 def test_an_unknown_file_is_refused_with_the_known_formats(tmp_path: Path) -> None:
-    with pytest.raises(BadData, match=r"zeek-conn\+json.*icsflow\+csv"):
+    with pytest.raises(BadData, match=r"icsflow\+csv.*zeek-conn\+json"):
         decoded(written(tmp_path, "hello"))
     with pytest.raises(BadData, match="expected a file that can be read"):
         decoded(tmp_path / "missing")

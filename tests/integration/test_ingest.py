@@ -27,7 +27,7 @@ from pipeline.errors import BadData, Failed, KafkaUnreachable, Usage
 from pipeline.ingest import door
 from pipeline.ingest import send as sending
 from pipeline.ingest.silence import Silence
-from pipeline.ingest.source_file import read_records
+from pipeline.ingest.source_set import read_source
 from pipeline.kafka import clients, topics
 from pipeline.kafka.watchdog import Watchdog
 from pipeline.settings import Settings, load_settings
@@ -76,7 +76,7 @@ def send(settings: Settings, path: Path, sensor: str) -> int:
     """Send a file from this process; how many records Kafka took."""
     telemetry = start("send", settings)
     plan = sending.Plan("w", sensor, pack=16)
-    sent = sending.send(settings, telemetry, Stop(), read_records(path), plan, lambda _done: None)
+    sent = sending.send(settings, telemetry, Stop(), read_source(path), plan, lambda _done: None)
     telemetry.close()
     assert sent.finished
     return sent.records
