@@ -160,7 +160,7 @@ def test_every_log_is_told_by_its_path_its_wrapper_or_its_columns() -> None:
         assert guess(f"#separator \\x09\n#path\t{log}\n{fields}\n".encode()) == f"zeek-{log}+tsv"
         for one in ({**record, "_path": log}, {log: record}):
             assert guess(json.dumps(one).encode()) == f"zeek-{log}+json"
-    telling = {
+    telling: dict[str, dict[str, Any]] = {
         "modbus": {},
         "modbus_detailed": {"matched": True},
         "modbus_mask_write_register": {"and_mask": 1},
