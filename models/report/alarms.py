@@ -135,7 +135,7 @@ def paired(fits: Fits, test: str, measures: dict[str, tuple[str, ...]], ours: st
             for (model, found), raw, adjusted in zip(differences.items(), p, holm(p), strict=True)
         ]
         if rows:
-            difference = f"Δ ({name_of(fits, ours)} minus it)"
+            difference = f"Δ ({name_of(fits, ours).title} minus it)"
             columns = ("against", difference, "seeds won", "pairs", "p (Wilcoxon)", "p, Holm")
             note = (
                 "The pairs differ in the seed alone: p says whether another training would win again, not whether "
