@@ -85,7 +85,7 @@ class Featurize:
 def _compile(feature_set: FeatureSet) -> None:
     """Take one made-up flow through, so that nothing is compiled while messages wait and the group with them."""
     schema = arrow_schema("flow")
-    nothing: dict[str, object] = {"string": "", "binary": b""}
+    nothing: dict[str, object] = {"string": "", "binary": b"", "bool": True}
     columns = [
         pa.nulls(1, field.type) if field.nullable else pa.array([nothing.get(str(field.type), 0)], field.type)
         for field in schema

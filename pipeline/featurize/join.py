@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.featurize.ics_together import together
 from schemas.tcp import ACK, SYN, derive_conn_states
 
 Ints = npt.NDArray[np.int64]
@@ -23,7 +24,8 @@ def join(flows: pa.RecordBatch, others: pa.RecordBatch, into: Ints) -> pa.Record
 
     Two halves become one whole: the originator is who sent the first packet, or at the same time who sent SYN without
     ACK, or has the higher port, or else the lower raw position; `fwd_` is its half, `rev_` the other's. Connection
-    state and quality are made anew, bytes and packets are never added up. The row lists the others' raw positions.
+    state and quality are made anew, bytes and packets are never added up. What is said of an industrial conversation is
+    added up (ics_together.py). The row lists the others' raw positions.
     """
     everything = pa.concat_batches([flows, others])
     n = len(flows)
@@ -42,6 +44,8 @@ def join(flows: pa.RecordBatch, others: pa.RecordBatch, into: Ints) -> pa.Record
     columns["is_biflow"] = pc.or_(columns["is_biflow"], pa.array(whole))
     columns["conn_state"] = _states(columns, whole)
     columns["quality"] = _quality(everything.column("quality"), forward, reverse)
+    if everything.column("ics_proto").null_count < len(everything):
+        columns |= together(everything, np.concatenate((np.arange(n), into)), n)
     columns["raw_also"] = _positions(others, into, n)
     return pa.RecordBatch.from_arrays([columns[name] for name in flows.schema.names], schema=flows.schema)
 

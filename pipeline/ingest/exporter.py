@@ -127,8 +127,8 @@ def normalise(cells: Cells, wanted: Layout) -> Draft:
     end, _ = draft.time_us("end", "end_ts_us", power=wanted.power)
     draft.times(start, end, "start", "end")
     record = _addresses(draft)
-    no_ports = _ports(record)
-    _icmp(record, wanted.zero_is_no_icmp)
+    port, port_given, no_ports = _ports(record)
+    _icmp(record, port, port_given, wanted.zero_is_no_icmp)
     told = _counts(record)
     no_flags = _tcp(record, told["rev"])
     for side, mac in (("src", "src_mac"), ("dst", "dst_mac")):
@@ -176,10 +176,9 @@ def _addresses(draft: Draft) -> _Record:
     non_ip = (families[0] == MAC) | (families[1] == MAC)
     six = (families[0] == IP6) | (families[1] == IP6)
     ether_type = np.where(six, IP6_ETHER_TYPE, IP4_ETHER_TYPE)
-    if "ether" in draft.column:
-        ether_type = np.where(non_ip, _ether_types(pc.utf8_lower(draft.text("ether", "ether_type"))), ether_type)
-    else:
-        ether_type = np.where(non_ip, 0, ether_type)
+    told = draft.text("ether", "ether_type") if "ether" in draft.column else pa.nulls(draft.count, pa.string())
+    if non_ip.any():
+        ether_type = np.where(non_ip, _ether_types(pc.utf8_lower(told)), ether_type)
     draft.put("ether_type", ether_type)
     names = pc.utf8_lower(draft.text("proto", "ip_proto"))
     protocol, named = ip_protocols(names)
@@ -201,8 +200,8 @@ def _ether_types(names: pa.StringArray) -> npt.NDArray[np.int64]:
     return np.where(found, numbers, values[places])
 
 
-def _ports(record: _Record) -> Mask:
-    """Set the ports; which rows should have some and have none."""
+def _ports(record: _Record) -> tuple[Wholes, Mask, Mask]:
+    """Set the ports; the destination's and who has one, and which rows should have ports and have none."""
     draft = record.draft
     src, src_given = _whole(draft, "src_port", "src_port", "port_range")
     dst, dst_given = _whole(draft, "dst_port", "dst_port", "port_range")
@@ -210,11 +209,10 @@ def _ports(record: _Record) -> Mask:
     told = with_ports & ((src > 0) | (dst > 0))
     draft.put("src_port", src, src_given & told)
     draft.put("dst_port", dst, dst_given & told)
-    missing: Mask = with_ports & ~(src_given & dst_given & told)
-    return missing
+    return dst, dst_given, with_ports & ~(src_given & dst_given & told)
 
 
-def _icmp(record: _Record, zero_is_none: bool) -> None:
+def _icmp(record: _Record, port: Wholes, port_given: Mask, zero_is_none: bool) -> None:
     """ICMP type and code: their own keys, both in one, or what exporters hide in the destination's port.
 
     There it is type * 256 + code (NetFlow's custom), or the type alone: no code goes with type 0.
@@ -224,7 +222,6 @@ def _icmp(record: _Record, zero_is_none: bool) -> None:
     kind, kind_given = _whole(draft, "icmp_type", "icmp_type", "icmp_range")
     code, code_given = _whole(draft, "icmp_code", "icmp_code", "icmp_range")
     both, both_given = _whole(draft, "icmp", "src_port", "port_range")
-    port, port_given = _whole(draft, "dst_port", "dst_port", "port_range")
     if zero_is_none:
         given = (kind > 0) | (code > 0)
         kind_given, code_given, both_given = kind_given & given, code_given & given, both_given & (both > 0)
@@ -247,11 +244,12 @@ def _counts(record: _Record) -> dict[str, Mask]:
     packets = found["fwd_pkts"][0]
     rev = (found["rev_pkts"][0] > 0) | (found["rev_bytes"][0] > 0)
     # Exporters pad datagrams with zeros, which collectors take for records.
-    nowhere = pa.array(["0.0.0.0", "::"])  # noqa: S104 (compared with, not bound to)
     blank = (packets == 0) & (octets == 0) & ~rev
-    for name in ("src_addr", "dst_addr"):
-        blank &= pc.is_in(draft.columns[name], nowhere).to_numpy(zero_copy_only=False)
-    draft.reject(blank, "not_a_flow", "record", "src")
+    if blank.any():
+        nowhere = pa.array(["0.0.0.0", "::"])  # noqa: S104 (compared with, not bound to)
+        for name in ("src_addr", "dst_addr"):
+            blank &= pc.is_in(draft.columns[name], nowhere).to_numpy(zero_copy_only=False)
+        draft.reject(blank, "not_a_flow", "record", "src")
     return {"bytes": octets_given & ((octets > 0) | (packets == 0)), "rev": rev}
 
 

@@ -16,6 +16,7 @@ from typer.main import get_command
 from pipeline import errors
 from pipeline.cli.main import NOUNS
 from pipeline.featurize.feature_set import FEATURE_SET
+from pipeline.ingest.functions import ACCESS, all_functions
 from pipeline.ingest.reasons import REASONS
 from pipeline.settings import Settings
 from schemas import fields
@@ -160,6 +161,21 @@ def source_tables() -> str:
     return "".join(parts).rstrip("\n") + "\n"
 
 
+def functions() -> str:
+    """The functions of industrial protocols: their numbers, names, and what each counts as."""
+    parts = []
+    for proto, table in all_functions().items():
+        names: dict[int, list[str]] = {}
+        for name, code in table.names.items():
+            names.setdefault(code, []).append(name)
+        rows = [
+            (code, ", ".join(names[code]), ", ".join(word for word, bit in ACCESS.items() if bits & bit))
+            for code, bits in table.access.items()
+        ]
+        parts.append(f"### {proto}\n\n{table.source}.\n\n{_table(('code', 'function', 'counts as'), rows)}")
+    return "\n".join(parts)
+
+
 def _own_fields(name: str, inherited: str) -> str:
     known = {one.name for one in fields.load(inherited).fields}
     return _fields(one for one in fields.load(name).fields if one.name not in known)
@@ -182,6 +198,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "flow": flow,
     "sources": sources_matrix,
     "source tables": source_tables,
+    "functions": functions,
     "reject": lambda: _fields(fields.load("reject").fields),
     "features": lambda: _own_fields("features", "flow"),
     "scored": lambda: _own_fields("scored", "features"),

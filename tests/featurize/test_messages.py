@@ -31,7 +31,7 @@ def features(rows: int) -> pa.RecordBatch:
         elif field.nullable:
             columns.append(pa.nulls(rows, field.type))
         else:
-            columns.append(pa.array(["" if pa.types.is_string(field.type) else 0] * rows, field.type))
+            columns.append(pa.array(["" if pa.types.is_string(field.type) else 0] * rows).cast(field.type))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 

@@ -273,6 +273,9 @@ def test_rows_beyond_an_undecided_promotion_wait(settings: Settings, tmp_path: P
         wait_for(logs[1], "ready")
         send(settings, {0: messages[:5]})
         received(settings, settings.topics.archive, {0: 5})
+        deadline = time.monotonic() + 60
+        while sorted(map(last_partitions, logs)) != [[0], [1]] and time.monotonic() < deadline:
+            time.sleep(0.2)  # the second one's joining moves a partition, perhaps after its first `ready`
         owners = {process: last_partitions(log) for process, log in zip((a, b), logs, strict=True)}
         [other] = [process for process, partitions in owners.items() if partitions == [1]]
         other.send_signal(signal.SIGSTOP)
