@@ -39,6 +39,17 @@ class Settings(BaseSettings):
     # Event time
     lateness_us: int = Field(2_000_000, ge=0, description="How long a sensor's later flows may overtake earlier ones.")
     site_lateness_us: dict[str, int] = Field(default_factory=dict, description="The same, per site.")
+    idle_us: int = Field(
+        10_000_000,
+        ge=0,
+        description="A sensor silent for so long gets a tick: its flows wait no longer for others. 0: never.",
+    )
+    stitch_us: int = Field(
+        2_000_000,
+        ge=0,
+        description="Within which time the two directions of a one-way exporter's flow find each other. 0: never.",
+    )
+    site_stitch_us: dict[str, int] = Field(default_factory=dict, description="The same, per site.")
     max_future_us: Positive = Field(
         3_600_000_000, description="An end_ts further than this beyond the raw message's timestamp is a reject."
     )
@@ -73,6 +84,10 @@ class Settings(BaseSettings):
     def lateness_of(self, site: str) -> int:
         """Lateness of a site, in microseconds."""
         return self.site_lateness_us.get(site, self.lateness_us)
+
+    def stitch_of(self, site: str) -> int:
+        """Stitching window of a site, in microseconds."""
+        return self.site_stitch_us.get(site, self.stitch_us)
 
     def variables(self) -> dict[str, str]:
         """These settings as environment variables, for a process we start."""

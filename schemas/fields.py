@@ -20,12 +20,14 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "float64": pa.float64(),
     "string": pa.string(),
     "binary": pa.binary(),
+    "list<uint32>": pa.list_(pa.field("item", pa.uint32(), nullable=False)),
+    "list<int64>": pa.list_(pa.field("item", pa.int64(), nullable=False)),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its Arrow type, unit, range, nullability, and where each source has it."""
+    """One field: its Arrow type, unit, range and nullability."""
 
     name: str
     type: str
@@ -36,7 +38,6 @@ class Field:
     max: int | None = None
     enum: tuple[str, ...] = ()
     ipfix: int | None = None
-    sources: tuple[tuple[str, str], ...] = ()
 
     @property
     def arrow(self) -> pa.Field:
@@ -68,13 +69,8 @@ class Table:
         raise KeyError(name)
 
 
-SOURCES = ("zeek", "suricata", "icsflow")
-
-
 def _field(entry: dict[str, Any]) -> Field:
-    plain = {key: value for key, value in entry.items() if key not in SOURCES}
-    plain["enum"] = tuple(plain.get("enum", ()))
-    return Field(**plain, sources=tuple((source, entry[source]) for source in SOURCES if source in entry))
+    return Field(**{**entry, "enum": tuple(entry.get("enum", ()))})
 
 
 @cache

@@ -36,7 +36,7 @@ def nsl_kdd_plan(
 ) -> Plan:
     """A protocol on NSL-KDD; `seeds` are runs of `nsl-kdd-cv`, `plant` joins the sets whose identifiers are tried."""
     from models.detectors.catalogue import CONTROLS, FAMILIES
-    from models.detectors.igan_ids import ABLATIONS, FAMILY
+    from models.detectors.igan_ids import ABLATIONS
 
     chosen = families(names)
     folder = data / "nsl-kdd" if (data / "nsl-kdd").is_dir() else data
@@ -51,6 +51,6 @@ def nsl_kdd_plan(
     if protocol == "controls":
         learners = (FAMILIES["igan-ids"], FAMILIES["lightgbm"])
         identifiers = IdentifiersOnly(folder, data, learners, 1, plant)
-        variants = chosen if names else (FAMILY, *ABLATIONS)
+        variants = chosen if names else ABLATIONS
         return Controls(folder, tuple(CONTROLS.values()), variants, seeds, identifiers)
     return Cost(folder, chosen)

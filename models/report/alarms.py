@@ -120,14 +120,14 @@ def novel(fits: Fits, test: str) -> Sheet | None:
     return Sheet(f"{test}: seen against novel attacks", columns, rows_of(fits, order, cells), (note,))
 
 
-def paired(fits: Fits, test: str, measures: dict[str, tuple[str, ...]]) -> list[Sheet]:
-    """Ours against each other model, seed by seed; none where our model is not there."""
+def paired(fits: Fits, test: str, measures: dict[str, tuple[str, ...]], ours: str = OURS) -> list[Sheet]:
+    """One model, ours, against each other one, seed by seed; none where it is not there."""
     sheets: list[Sheet] = []
-    if OURS not in fits.models:
+    if ours not in fits.models:
         return sheets
     for title, keys in measures.items():
         order = fits.by_merit(lambda model, keys=keys: fits.spread(model, test, *keys))  # type: ignore[misc]
-        differences = {model: fits.pairs(OURS, model, test, *keys) for model in order if model != OURS}
+        differences = {model: fits.pairs(ours, model, test, *keys) for model in order if model != ours}
         differences = {model: found for model, found in differences.items() if found}
         p = [wilcoxon(found) for found in differences.values()]
         rows = [
@@ -135,7 +135,8 @@ def paired(fits: Fits, test: str, measures: dict[str, tuple[str, ...]]) -> list[
             for (model, found), raw, adjusted in zip(differences.items(), p, holm(p), strict=True)
         ]
         if rows:
-            columns = ("against", "Δ (IGAN-IDS minus it)", "seeds won", "pairs", "p (Wilcoxon)", "p, Holm")
+            difference = f"Δ ({name_of(fits, ours).title} minus it)"
+            columns = ("against", difference, "seeds won", "pairs", "p (Wilcoxon)", "p, Holm")
             note = (
                 "The pairs differ in the seed alone: p says whether another training would win again, not whether "
                 "another test table would. With 5 pairs no p below 0.0625 is possible, with 10 none below 0.002."

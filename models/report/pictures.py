@@ -76,7 +76,7 @@ def grid(axes: Axes, axis: Literal["both", "x", "y"] = "x") -> None:
 def decades(axis: Axis, start: float, end: float, most: float = np.inf) -> None:
     """Few plain figures up to `most` on a logarithmic axis: 0.001, 0.01 (mathematical type is off)."""
     first, last = int(np.ceil(np.log10(start) - 1e-9)), int(np.floor(np.log10(min(end, most)) + 1e-9))
-    powers = range(first, last + 1, max(1, -(-(last - first + 1) // 5)))
+    powers = range(first, last + 1, max(1, -(-(last - first + 1) // 4)))
     axis.set_ticks([10.0**power for power in powers], [counted(10.0**power) for power in powers])
     axis.set_minor_locator(NullLocator())
 

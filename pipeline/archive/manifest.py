@@ -38,6 +38,7 @@ class ClosedFile:
     from_ts_us: int  # event time; of rejects, which have none, the raw messages' timestamps
     to_ts_us: int
     feature_hash: str
+    also: int = 0  # records put together with others: the rows stand for so many more than they are
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.archive import paths
 from pipeline.archive.manifest import ClosedFile
+from pipeline.archive.positions import positions_of
 from pipeline.archive.streams import HOUR_US, LATE, REJECTS, OpenFile
 
 ROW_GROUP_ROWS = 131_072
@@ -80,6 +81,7 @@ def _render(file: OpenFile, rows: pa.Table, hour: int | None, partition: int) ->
         from_ts_us=int(time_us.min()),
         to_ts_us=int(time_us.max()),
         feature_hash=(rows.schema.metadata or {}).get(b"feature_hash", b"").decode(),
+        also=len(positions_of(rows)[0]) - len(rows),
     )
     return Rendered(entry, data)
 

@@ -5,10 +5,21 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.archive.paths import Position
 
 Ints = npt.NDArray[np.int64]
+
+
+def positions_of(rows: pa.Table | pa.RecordBatch) -> tuple[Ints, Ints]:
+    """Offsets and indexes of all records that rows stand for: their own, in their order, then those of `raw_also`."""
+    offsets, indexes = (rows.column(name).to_numpy().astype(np.int64) for name in ("raw_offset", "raw_index"))
+    if "raw_also" not in rows.schema.names or rows.column("raw_also").null_count == len(rows):
+        return offsets, indexes
+    also = np.asarray(pc.list_flatten(rows.column("raw_also")).to_numpy(), np.int64).reshape(-1, 2)
+    return np.concatenate((offsets, also[:, 0])), np.concatenate((indexes, also[:, 1]))
 
 
 class Held(NamedTuple):

@@ -11,12 +11,13 @@ from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 from pipeline.errors import KafkaUnreachable
 from pipeline.kafka import clients
 from pipeline.settings import Settings
+from schemas.sources import sources
 
 Ints = npt.NDArray[np.int64]
 MARK = b"end-of-source"
-LINED = (b"zeek-conn+json", b"zeek-conn+tsv", b"suricata-eve+json", b"icsflow+csv")
+LINED = frozenset(name.encode() for source in sources().values() for name in source.content_types)
 """Formats with a record a line; ingest takes a message of any other as one record."""
-TABBED = b"zeek-conn+tsv"
+TABBED = frozenset(name for name in LINED if name.endswith(b"+tsv"))
 LONGEST_NAME = 128
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 WINDOW_BYTES = 32 * 1024 * 1024
@@ -94,7 +95,7 @@ def _window(messages: list[Message], end: int) -> Window:
                 marks.append(Mark(number, int(stated)))
         payloads.append(payload.removeprefix(BYTE_ORDER_MARK))
         whole[number] = bool(payload) and content_type not in LINED
-        tabs_are_text[number] = content_type == TABBED
+        tabs_are_text[number] = content_type in TABBED
     offsets = np.array([message.offset() for message in messages], np.int64)
     records = np.where(whole, 1, count_records(payloads, tabs_are_text))
     return Window(offsets, records, senders, marks, end)

@@ -65,7 +65,7 @@ def count(snapshots: list[PartitionSnapshot]) -> dict[Sensor, dict[str, int]]:
 
     for snapshot in snapshots:
         for entry in snapshot.files:
-            of((entry.site, entry.sensor))[COLUMN[entry.table]] += entry.rows
+            of((entry.site, entry.sensor))[COLUMN[entry.table]] += entry.rows + entry.also
             of((entry.site, entry.sensor))["files"] += 1
         for stored in snapshot.open:
             for _table, site, sensor, rows in stored.rows:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 HOUR_US = 3_600_000_000
 FLOWS, LATE, REJECTS = TABLES = ("flows", "late", "rejects")
@@ -204,12 +205,14 @@ def by_stream(rows: pa.RecordBatch) -> Iterator[tuple[StreamKey, pa.RecordBatch]
 
 
 def string_bytes(rows: pa.RecordBatch) -> Ints:
-    """Bytes of all string and binary columns, of each row; a null has none."""
+    """Bytes of all columns of varying length, of each row; a null has none."""
     total = np.zeros(len(rows), np.int64)
     for column in rows.columns:
         if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
             ends = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
             total += np.diff(ends) if len(ends) else 0
+        elif pa.types.is_list(column.type) and column.null_count < len(column):
+            total += pc.list_value_length(column).fill_null(0).to_numpy() * (column.type.value_type.bit_width // 8)
     return total
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pipeline.archive import paths, segments, snapshot
 from pipeline.archive.manifest import ClosedFile, OpenRows
 from pipeline.archive.paths import Position
-from pipeline.archive.positions import Held, Positions, Source
+from pipeline.archive.positions import Held, Positions, Source, positions_of
 from pipeline.archive.snapshot import COLUMN, PartitionSnapshot
 from pipeline.archive.tally import Tally, check_against_raw, check_alone
 from pipeline.errors import RefusedState
@@ -28,9 +28,9 @@ READ_ATTEMPTS = 5
 
 
 def account(archive: Path) -> list[dict[str, Any]]:
-    """Rows per sensor as the manifests state them, without reading a data file.
+    """Records per sensor as the manifests state them, without reading a data file.
 
-    Each entry: site, sensor, accepted, rejected, late (rows in closed files), open (rows whose file is still open),
+    Each entry: site, sensor, accepted, rejected, late (records in closed files), open (rows whose file is still open),
     files.
     """
     if not archive.is_dir():
@@ -105,14 +105,18 @@ def _closed(archive: Path, entry: ClosedFile, tally: Tally) -> Source | None:
         return None
 
     def read() -> Held:
-        rows = pq.ParquetFile(path).read(["raw_offset", "raw_index"])
+        file = pq.ParquetFile(path)
+        names = [name for name in ("raw_offset", "raw_index", "raw_also") if name in file.schema_arrow.names]
+        rows = file.read(names)
         held = _held(rows, tally.number(sensor))
-        if len(rows) != entry.rows or (len(rows) and (_at(held, 0), _at(held, -1)) != (entry.first, entry.last)):
+        own = (_at(held, 0), _at(held, len(rows) - 1)) if len(rows) else (entry.first, entry.last)
+        also = len(held.offsets) - len(rows)
+        if (len(rows), also, own) != (entry.rows, entry.also, (entry.first, entry.last)):
             tally.problem(
-                f"{entry.path}: holds {len(rows)} rows, its manifest says {entry.rows} from {entry.first} to "
-                f"{entry.last}"
+                f"{entry.path}: holds {len(rows)} rows and {also} records within them, its manifest says {entry.rows} "
+                f"and {entry.also}, from {entry.first} to {entry.last}"
             )
-        tally.of(sensor)[COLUMN[entry.table]] += len(rows)
+        tally.of(sensor)[COLUMN[entry.table]] += len(held.offsets)
         return held
 
     return Source(entry.first, read)
@@ -130,16 +134,16 @@ def _open(archive: Path, stored: OpenRows, tally: Tally, writer_at_work: bool) -
     if not parts:
         return None
     held = [_held(rows, tally.number((key.site, key.sensor))) for key, rows in parts]
-    for key, rows in parts:
-        tally.of((key.site, key.sensor))["in_flight"] += len(rows)
+    for (key, _), some in zip(parts, held, strict=True):
+        tally.of((key.site, key.sensor))["in_flight"] += len(some.offsets)
     whole = Held(*(np.concatenate(columns) for columns in zip(*held, strict=True)))
     lowest = int(np.lexsort((whole.indexes, whole.offsets))[0])
     return Source(_at(whole, lowest), lambda: whole)
 
 
 def _held(rows: pa.Table | pa.RecordBatch, holder: int) -> Held:
-    offsets = rows.column("raw_offset").to_numpy().astype(np.int64)
-    return Held(offsets, rows.column("raw_index").to_numpy().astype(np.int64), np.full(len(offsets), holder, np.int64))
+    offsets, indexes = positions_of(rows)
+    return Held(offsets, indexes, np.full(len(offsets), holder, np.int64))
 
 
 def _at(held: Held, row: int) -> Position:

@@ -20,10 +20,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Flow records: check, send, featurize or score a file.")
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="Zeek conn, Suricata EVE or ICSFlow; .gz, .zip; - is stdin.")]
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="Flow records in a known format (docs/sources.md), or a folder of one sensor's; .gz, .zip; - is stdin.",
+    ),
+]
 Format = Annotated[str | None, typer.Option("--format", help="Content-type; told from the file where not given.")]
 Site = Annotated[str, typer.Option("--site", help="Plant the sensor belongs to.")]
-Sensor = Annotated[str | None, typer.Option("--sensor", help="Sensor; the file's name without endings by default.")]
+Sensor = Annotated[
+    str | None, typer.Option("--sensor", help="Sensor; the file's or folder's name without endings by default.")
+]
 ArrivalOrder = Annotated[bool, typer.Option("--arrival-order", help="In the file's order, not sorted by end time.")]
 
 
@@ -68,8 +76,11 @@ def check(
     arrival_order: ArrivalOrder = False,
     json: Json = False,
 ) -> None:
-    """Decode a file without Kafka: what would be accepted, what rejected and why."""
-    from pipeline.cli.flow_summary import print_rejects, print_summary
+    """Decode a file without Kafka: what would be accepted with which fields, what rejected and why.
+
+    With --json the document holds the report too: `fields`, and `rejects` by reason.
+    """
+    from pipeline.cli.flow_summary import print_fields, print_rejects, print_summary, report
     from pipeline.ingest.late import late_rows
 
     decoded = decode(file, format_name, site, sensor, arrival_order)
@@ -77,8 +88,9 @@ def check(
     late = int(late_rows(decoded.flows["end_ts_us"].to_numpy(), lateness_us).sum())
     if not json:
         print_summary(decoded)
+        print_fields(decoded)
         print_rejects(decoded)
-    emit(counts(decoded, late))
+    emit({**counts(decoded, late), **(report(decoded) if json else {})})
 
 
 Out = Annotated[Path | None, typer.Option("--out", help="Parquet file: one row per accepted record.")]
@@ -141,7 +153,9 @@ def score(
 
 @app.command()
 def send(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of flow records; - is stdin.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Files of flow records, or folders; - is stdin.")
+    ],
     format_name: Format = None,
     speed: Annotated[str, typer.Option(help="max, or N times as fast as it happened.")] = "max",
     shift_to_now: Annotated[
@@ -158,51 +172,62 @@ def send(
     prefix: Prefix = None,
     json: Json = False,
 ) -> None:
-    """Send files into `raw`, one after another, each followed by an end-of-source mark."""
+    """Send files into `raw`, a sensor's together in order of time, followed by an end-of-source mark.
+
+    Files that share --sensor, and those of a folder, are one sensor's: a log of operations (modbus.log) then comes when
+    its flow (conn.log) does. Sensors are sent one after another.
+    """
     from pipeline.ingest import send as sending
     from pipeline.ingest.offline_rows import stem
-    from pipeline.ingest.source_file import read_records
+    from pipeline.ingest.source_set import SourceSet, read_source
     from pipeline.shutdown import Stop
     from pipeline.telemetry import start
 
     pace = _speed(speed)
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
-    sources = [(file, read_records(file, format_name)) for file in files]
+    read = [(file, read_source(file, format_name)) for file in files]
+    sensors = dict.fromkeys(sensor or stem(file) for file, _ in read)
+    sources = {
+        name: SourceSet.joined([source for file, source in read if (sensor or stem(file)) == name]) for name in sensors
+    }
     sending.require_topic(settings)
     stop = Stop().listen()
     # A sender is no room: it serves no metrics of its own.
     telemetry = start("send", settings.model_copy(update={"metrics_port": -1}))
     results = []
     try:
-        for file, source in sources:
-            plan = sending.Plan(site, sensor or stem(file), pace, pack, shift_to_now, arrival_order, start_at_us)
-            with _progress(f"{plan.site}/{plan.sensor}", len(source.records), json) as progress:
+        for name, source in sources.items():
+            plan = sending.Plan(site, name, pace, pack, shift_to_now, arrival_order, start_at_us)
+            with _progress(f"{plan.site}/{plan.sensor}", len(source), json) as progress:
                 sent = sending.send(settings, telemetry, stop, source, plan, progress)
-            results.append((file, source, plan, sent))
+            results.append((name, source, sent))
             if not sent.finished:
                 break
     finally:
         telemetry.close()
-    records, seconds = sum(one[3].records for one in results), sum(one[3].seconds for one in results)
+    for file in (file for source in sources.values() for file in source.unread):
+        say(f"not sent: {file}", quiet=json)
+    records, seconds = sum(sent.records for *_, sent in results), sum(sent.seconds for *_, sent in results)
     say(f"{records} records sent in {seconds:.1f} s" + (", stopped" if stop.requested else ""), quiet=json)
     emit(
         {
             "sent": records,
-            "records": sum(len(source.records) for _, source in sources),
-            "messages": sum(one[3].messages for one in results),
+            "records": sum(map(len, sources.values())),
+            "messages": sum(sent.messages for *_, sent in results),
             "seconds": round(seconds, 3),
             "records_per_s": round(records / seconds) if seconds > 0 else 0,
-            "finished": len(results) == len(sources) and all(one[3].finished for one in results),
-            "files": [
+            "finished": len(results) == len(sources) and all(sent.finished for *_, sent in results),
+            "sensors": [
                 {
-                    "file": file,
-                    "content_type": source.content_type,
-                    "site": plan.site,
-                    "sensor": plan.sensor,
+                    "files": [file for file, _ in read if (sensor or stem(file)) == name],
+                    "content_types": source.content_types,
+                    "site": site,
+                    "sensor": name,
                     "sent": sent.records,
                     "skipped": source.skipped,
+                    "unread": source.unread,
                 }
-                for file, source, plan, sent in results
+                for name, source, sent in results
             ],
         }
     )

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from numba import njit
 
-_SOURCES = ("compiled.py", "addresses.py", "order.py", "tables.py", "kdd.py", "profiles.py", "windows.py")
+_SOURCES = ("compiled.py", "addresses.py", "order.py", "stitch.py", "tables.py", "kdd.py", "profiles.py", "windows.py")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -35,6 +35,7 @@ class Featurize:
         self.pointers = settings.topics.featurize_state
         self._features = settings.topics.features
         self._lateness_of = settings.lateness_of
+        self._stitch_of = settings.stitch_of
         self._telemetry = telemetry
 
     def restore(self, partition: int, blob: bytes | None) -> PartitionState:
@@ -62,7 +63,7 @@ class Featurize:
                     f"{meta.get('raw_partition')!r}, expected {message.partition}; every hop keeps the partition number"
                 )
             after, features, facts = advance_partition(
-                state, flows, {**meta, "flows_offset": message.offset}, self._lateness_of
+                state, flows, {**meta, "flows_offset": message.offset}, self._lateness_of, self._stitch_of
             )
             parts = messages(features, facts)
             after = numbered(after, len(parts))
@@ -79,7 +80,7 @@ class Featurize:
 def _compile() -> None:
     """Take one made-up flow through, so that nothing is compiled while messages wait and the group with them."""
     schema = arrow_schema("flow")
-    nothing: dict[str, object] = {"string": "", "binary": b""}
+    nothing: dict[str, object] = {"string": "", "binary": b"", "bool": True}
     columns = [
         pa.nulls(1, field.type) if field.nullable else pa.array([nothing.get(str(field.type), 0)], field.type)
         for field in schema

@@ -4,7 +4,7 @@ A sensor's watermark is the latest end time seen minus the lateness. A flow is l
 watermark as it stood when the flow came. The others wait until the watermark has passed their end, and go on sorted
 by (end time, record id, raw position): so their order over all batches is the same however the log is cut into
 batches. A late flow is evaluated after exactly those flows the watermark had released when it came, for the same
-reason.
+reason. Where records wait to be put together (stitch.py), what ends after the first of them waits as well.
 
 At most MOST_WAITING flows of a sensor wait. One more, and the watermark rises just past the earliest of them, flow by
 flow in raw order: it goes on, and what comes still earlier is late.
@@ -16,24 +16,28 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.featurize import stitch
 from pipeline.featurize.compiled import compiled
 
 NO_WATERMARK = -(1 << 62)
 MOST_WAITING = 131_072
 
 Ints = npt.NDArray[np.int64]
+_NONE = np.zeros(0, np.int64)
 
 
 class Order(NamedTuple):
     """Indices into the waiting flows followed by the new ones."""
 
-    released: Ints  # on-time flows whose turn has come, in event-time order
+    released: Ints  # on-time flows whose turn has come, in event-time order; of several records the lowest raw position
     late: Ints  # late flows, in raw order
     late_by_us: Ints  # of each late flow, > 0
     late_after: Ints  # of each late flow: how many of `released` are evaluated before it
     waiting: Ints  # the rest, in event-time order
     latest_us: int  # latest end time seen (later, where flows were hurried), or NO_WATERMARK
     hurried: int  # how many of `released` went before their time, for want of room
+    joining: Ints  # records that go on within a flow of `released`, by that flow, then event time
+    into: Ints  # of each of these: which of `released`
 
 
 def event_order(flows: pa.RecordBatch) -> Ints:
@@ -49,11 +53,12 @@ def sort_out(
     lateness_us: int,
     ended: bool,
     most_waiting: int = MOST_WAITING,
+    window_us: int = 0,
 ) -> Order:
     """Sort out a batch whose first `waiting` rows came earlier and wait, the rest just came, in raw order.
 
     latest_us: latest end time seen before this batch, or NO_WATERMARK; ended: nothing more will come, release
-    everything.
+    everything; window_us: within which records are put together, 0: none are.
     """
     end = flows.column("end_ts_us").to_numpy()
     new, hurried = end[waiting:], 0
@@ -69,16 +74,61 @@ def sort_out(
     on_time[waiting:] = ~is_late
     order = order[on_time[order]]
     turn = len(order) if ended else int(np.searchsorted(end[order], passed, "left"))
-    released = order[:turn]
+    released, left, bounds = order[:turn], order[turn:], watermark[is_late]
+    final_us, joining, into = end[released], _NONE, _NONE
+    kinds = stitch.kinds_of(flows, released) if window_us else None
+    if kinds is not None and kinds.any():
+        whole = _flows_of(flows, released, kinds, window_us, None if ended else passed, bounds)
+        released, final_us, joining, into, bounds = whole
+        gone = np.zeros(len(end), bool)
+        gone[released], gone[joining] = True, True
+        left = order[~gone[order]]
     return Order(
         released=released,
         late=waiting + np.flatnonzero(is_late),
         late_by_us=(watermark - new)[is_late],
-        late_after=np.searchsorted(end[released], watermark[is_late], "left"),
-        waiting=order[turn:],
+        late_after=np.searchsorted(final_us, bounds, "left"),
+        waiting=left,
         latest_us=latest_us,
         hurried=int(hurried),
+        joining=joining,
+        into=into,
     )
+
+
+def _flows_of(
+    flows: pa.RecordBatch, settled: Ints, kinds: stitch.Kinds, window_us: int, passed: int | None, bounds: Ints
+) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+    """What of the settled records (in event-time order) may go on, as flows.
+
+    Returns `released` and their end times, `joining` and `into`; and up to which end time flows had gone on when the
+    watermark stood at each of `bounds`.
+    """
+    records = flows.select(list(stitch.COLUMNS)).take(pa.array(settled))
+    end = records.column("end_ts_us").to_numpy()
+    first, decided_us = stitch.group(records, kinds, window_us)
+    leaders = np.flatnonzero(first == np.arange(len(first)))
+    last = leaders.copy()
+    np.maximum.at(last, np.searchsorted(leaders, first), np.arange(len(first)))  # who ends last, of each flow
+    candidates = leaders[kinds[leaders] != stitch.WHOLE]
+    watermarks = bounds if passed is None else np.append(bounds, passed)
+    until = np.empty(len(watermarks), np.int64)
+    stitch.held_back(candidates, end, decided_us, watermarks.astype(np.int64), until)
+    going = np.ones(len(leaders), bool) if passed is None else end[last] < until[-1]
+    # A flow of several records is named by the lowest raw position among them.
+    offsets, indexes = (flows.column(name).to_numpy()[settled] for name in ("raw_offset", "raw_index"))
+    of = np.searchsorted(leaders, first)
+    by_flow = np.lexsort((indexes, offsets, of))
+    lowest = by_flow[np.searchsorted(of[by_flow], np.arange(len(leaders)))]
+    names = ("raw_index", "raw_offset", "raw_partition", "record_id")
+    keys = [flows.column(name).to_numpy()[settled[lowest[going]]] for name in names]
+    order = np.lexsort([*keys, end[last[going]]])
+    chosen = np.flatnonzero(going)[order]
+    place = np.full(len(leaders), -1)
+    place[chosen] = np.arange(len(chosen))
+    rest = np.flatnonzero((place[of] >= 0) & (lowest[of] != np.arange(len(of))))
+    rest = rest[np.argsort(place[of[rest]], kind="stable")]
+    return settled[lowest[chosen]], end[last[chosen]], settled[rest], place[of[rest]], until[: len(bounds)]
 
 
 @compiled

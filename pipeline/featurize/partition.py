@@ -79,6 +79,7 @@ def advance_partition(
     flows: pa.RecordBatch,
     meta: Mapping[str, Any],
     lateness_of: Callable[[str], int],
+    stitch_of: Callable[[str], int] = lambda _site: 0,
 ) -> tuple[PartitionState, pa.RecordBatch, dict[str, Any]]:
     """Take one flows message through its sensors.
 
@@ -88,9 +89,11 @@ def advance_partition(
         What the partition's earlier messages left; it is taken over.
     flows, meta
         The message's batch (`flow` schema, in raw order) and its facts: raw_partition, first, last, records, rejected,
-        ended; and flows_offset, its offset.
+        ended, silent; and flows_offset, its offset.
     lateness_of
         Lateness in us of a site.
+    stitch_of
+        Stitching window in us of a site; 0: records are not put together.
 
     Returns
     -------
@@ -98,19 +101,27 @@ def advance_partition(
     order, each in event-time order; late flows after them, in raw order.
     """
     ended: list[SensorName] = [(site, sensor) for site, sensor in meta["ended"]]
+    silent: list[SensorName] = [(site, sensor) for site, sensor in meta.get("silent", [])]
     batches = _by_sensor(flows)
     sensors = dict(state.sensors)
     nothing = flows.slice(0, 0)
     out = []
-    for name in sorted({*batches, *ended}):
+    for name in sorted({*batches, *ended, *silent}):
         site, _ = name
         before = sensors.pop(name, None) or SensorState.empty()
-        after, rows = advance(before, batches.get(name, nothing), name in ended, lateness_of(site))
+        after, rows = advance(
+            before,
+            batches.get(name, nothing),
+            name in ended,
+            lateness_of(site),
+            silent=name in silent,
+            window_us=stitch_of(site),
+        )
         out.append(rows)
         if name not in ended:
             sensors[name] = after
     watermarks = [
-        [*name, sensors[name].latest_us - lateness_of(name[0])]
+        [*name, sensors[name].gone_on_us(lateness_of(name[0]))]
         for name in sorted(sensors)
         if sensors[name].latest_us > NO_WATERMARK
     ]

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.flow_features import flow_features
+from pipeline.featurize.join import join
 from pipeline.featurize.order import MOST_WAITING, NO_WATERMARK, sort_out
 from pipeline.featurize.rows import rows_of
 from pipeline.featurize.windows import Bounds, Windows, advance_windows, new_windows
@@ -33,6 +34,13 @@ class SensorState:
     windows: Windows
     hurried: int = 0
 
+    def gone_on_us(self, lateness_us: int) -> int:
+        """The watermark: every flow that ended before it has gone on, and none on time will come."""
+        watermark_us = self.latest_us - lateness_us
+        if not len(self.waiting):
+            return watermark_us
+        return min(watermark_us, int(self.waiting.column("end_ts_us")[0].as_py()))  # what waits for its other half
+
     @classmethod
     def empty(cls) -> "SensorState":
         """The state of a sensor never heard of."""
@@ -51,6 +59,8 @@ def advance(
     lateness_us: int,
     bounds: Bounds = BOUNDS,
     most_waiting: int = MOST_WAITING,
+    silent: bool = False,
+    window_us: int = 0,
 ) -> tuple[SensorState, pa.RecordBatch]:
     """Take one sensor's next flows, in raw order, and give back those whose turn has come, with features.
 
@@ -64,6 +74,10 @@ def advance(
         The source's end follows these flows: release everything, then forget the windows and the watermark.
     lateness_us
         How far behind the latest end time a flow may come and still be on time.
+    window_us
+        Within which records of one flow are put together (stitch.py); 0: none are.
+    silent
+        A tick follows these flows: release everything, and let the watermark rise to the latest end time.
 
     Returns
     -------
@@ -72,19 +86,24 @@ def advance(
     into batches.
     """
     everything = pa.concat_batches([state.waiting, flows]) if len(state.waiting) else flows
-    order = sort_out(everything, len(state.waiting), state.latest_us, lateness_us, ended, most_waiting)
+    order = sort_out(
+        everything, len(state.waiting), state.latest_us, lateness_us, ended or silent, most_waiting, window_us
+    )
     chosen = np.concatenate((order.released, order.late))
     late_by_us = np.zeros(len(chosen), np.int64)
     late_by_us[len(order.released) :] = order.late_by_us
     leaving = rows_at(everything, chosen)
+    if len(order.joining):
+        leaving = join(leaving, rows_at(everything, order.joining), order.into)
     windows, matrix = _features(state.windows, leaving, len(order.released), order.late_after, bounds)
     columns = [*leaving.columns, pa.array(late_by_us), matrix_column(matrix)]
     rows = pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", FEATURE_SET.width))
     if ended:
         return SensorState.empty(), rows
-    return SensorState(
-        rows_at(everything, order.waiting), order.latest_us, windows, state.hurried + order.hurried
-    ), rows
+    latest_us = order.latest_us
+    if silent and len(order.released):  # a second tick finds nothing that waits, and changes nothing
+        latest_us = max(latest_us, int(leaving["end_ts_us"][len(order.released) - 1].as_py()) + lateness_us)
+    return SensorState(rows_at(everything, order.waiting), latest_us, windows, state.hurried + order.hurried), rows
 
 
 def rows_at(flows: pa.RecordBatch, places: npt.NDArray[np.int64]) -> pa.RecordBatch:
@@ -114,13 +133,15 @@ def _features(
     return windows, matrix
 
 
-def featurize_file_rows(flows: pa.RecordBatch, lateness_us: int = 0, batch_rows: int = 65_536) -> pa.RecordBatch:
+def featurize_file_rows(
+    flows: pa.RecordBatch, lateness_us: int = 0, batch_rows: int = 65_536, window_us: int = 0
+) -> pa.RecordBatch:
     """All flows of one sensor, in raw order, with features: what the live path gives, in one batch of the `features`
     schema.
     """
     state, batches = SensorState.empty(), []
     for start in range(0, max(len(flows), 1), batch_rows):
         part = flows.slice(start, batch_rows)
-        state, rows = advance(state, part, start + batch_rows >= len(flows), lateness_us)
+        state, rows = advance(state, part, start + batch_rows >= len(flows), lateness_us, window_us=window_us)
         batches.append(rows)
     return pa.concat_batches(batches)

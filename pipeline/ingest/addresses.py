@@ -26,7 +26,7 @@ def _hex(byte: int) -> int:
 
 
 @njit(cache=True)
-def _ip4(text: Bytes, place: int, end: int) -> int:
+def ip4_number(text: Bytes, place: int, end: int) -> int:
     """Four decimal parts 0..255 without leading zeros as one number, -1 where it is no IPv4 address."""
     value, part, digits, parts = 0, 0, 0, 0
     for at in range(place, end + 1):
@@ -62,7 +62,7 @@ def _mac(text: Bytes, place: int, end: int) -> int:
 
 
 @njit(cache=True)
-def _ip6(text: Bytes, place: int, end: int, groups: Ints) -> bool:
+def ip6_groups(text: Bytes, place: int, end: int, groups: Ints) -> bool:
     """Whether it is an IPv6 address; its eight groups into `groups`."""
     count, gap = 0, -1
     if end - place >= 2 and text[place] == 58 and text[place + 1] == 58:
@@ -75,7 +75,7 @@ def _ip6(text: Bytes, place: int, end: int, groups: Ints) -> bool:
             dotted = dotted or text[stop] == 46
             stop += 1
         if dotted:
-            tail = _ip4(text, place, end)
+            tail = ip4_number(text, place, end)
             if stop != end or tail < 0 or count > 6:
                 return False
             groups[count], groups[count + 1] = tail >> 16, tail & 0xFFFF
@@ -173,7 +173,7 @@ def _normalise(
         statuses[row] = readable(kinds[row])
         families[row] = NONE
         if statuses[row] == OK:
-            if _ip4(text, first, last) >= 0:
+            if ip4_number(text, first, last) >= 0:
                 families[row] = IP4
                 for place in range(first, last):
                     out[at] = text[place]
@@ -183,7 +183,7 @@ def _normalise(
                 if mac >= 0:
                     families[row] = MAC
                     at = _put_mac(out, at, mac)
-                elif _ip6(text, first, last, groups):
+                elif ip6_groups(text, first, last, groups):
                     families[row] = IP6
                     at = _put_ip6(out, at, groups)
                 else:

@@ -32,6 +32,18 @@ class Cells(NamedTuple):
         """Number of records."""
         return len(self.record_starts)
 
+    def of(self, rows: npt.NDArray[np.bool_]) -> "Cells":
+        """The chosen records alone."""
+        return Cells(
+            self.text,
+            self.record_starts[rows],
+            self.record_ends[rows],
+            self.starts[:, rows],
+            self.ends[:, rows],
+            self.kinds[:, rows],
+            self.problem[rows],
+        )
+
     def bytes_of(self, column: int, row: int) -> bytes:
         """The bytes of one cell, for a message to people."""
         return self.text[self.starts[column, row] : self.ends[column, row]].tobytes()

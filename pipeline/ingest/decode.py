@@ -11,12 +11,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.ingest.cells import Cells, Ints, blank_cells
+from pipeline.ingest.community_id import community_ids
 from pipeline.ingest.draft import Draft
 from pipeline.ingest.formats import FORMATS
 from pipeline.ingest.lines import Lines, cut_lines, record_ids
-from pipeline.ingest.messages import ZEEK_TSV, RawMessage, Stream
+from pipeline.ingest.messages import RawMessage, Stream, tabbed
 from pipeline.ingest.reasons import CODES, REASONS
-from schemas.fields import arrow_schema, load
+from schemas.fields import arrow_schema
+from schemas.sources import source_of
 
 KEPT_BYTES = 65_536
 
@@ -80,7 +82,7 @@ def _formats(messages: Sequence[RawMessage]) -> list[list[int]]:
     formats: dict[tuple[str, tuple[str, ...], str], list[int]] = {}
     for numbers in of_stream.values():
         stream = messages[numbers[0]].stream
-        if not stream.ends:
+        if not stream.marks:
             filled = [number for number in numbers if messages[number][4]]
             formats.setdefault((stream.content_type, stream.columns, stream.fault), []).extend(filled)
     return [sorted(numbers) for numbers in formats.values() if numbers]
@@ -104,7 +106,7 @@ def _decode_part(messages: Sequence[RawMessage], members: list[int], max_future_
     """Decode the messages `members`, which are of one format."""
     stream = messages[members[0]].stream
     payloads = [messages[member].payload for member in members]
-    lines = _whole(payloads) if stream.fault == "content_type" else cut_lines(payloads, stream.content_type != ZEEK_TSV)
+    lines = _whole(payloads) if stream.fault == "content_type" else cut_lines(payloads, not tabbed(stream.content_type))
     draft = _draft(stream, lines)
     numbers = np.array(members, np.int64)
     columns = _identity(messages, members, lines)
@@ -180,13 +182,12 @@ def _flows(messages: Sequence[RawMessage], part: _Part, rows: npt.NDArray[np.boo
         return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
     columns = {**part.columns, **part.draft.columns, "record_id": pa.array(record_ids(part.lines))}
     count = len(rows)
-    source = FORMATS[stream.content_type].source_type
-    for field in load("flow").fields:
+    constants = source_of(stream.content_type).constants
+    for field in schema:
         if field.name not in columns:
-            constant = dict(field.sources).get(source, "")
-            columns[field.name] = (
-                pa.repeat(constant[1:], count) if constant.startswith("=") else pa.nulls(count, field.arrow.type)
-            )
+            value = constants.get(field.name)
+            columns[field.name] = pa.repeat(pa.scalar(value, field.type), count)
+    columns["community_id"] = community_ids(columns, part.draft.columns.get("community_id"))
     batch = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
     return batch if rows.all() else batch.filter(pa.array(rows))
 

@@ -26,11 +26,13 @@ from pipeline.ingest.messages import (
     SENSOR_HEADER,
     SITE_HEADER,
     SOURCE_RECORDS_HEADER,
+    TICK,
     RawMessage,
     Stream,
     stream_of,
 )
 from pipeline.ingest.pack import Packed, pack
+from pipeline.ingest.silence import Silence
 from pipeline.kafka import clients
 from pipeline.kafka.watchdog import Watchdog, broker_answers
 from pipeline.settings import Settings
@@ -143,6 +145,7 @@ class Door(NamedTuple):
     assignment: Assignment
     headers: Headers
     named: Named
+    silence: Silence
 
 
 def run(settings: Settings) -> None:
@@ -159,8 +162,10 @@ def run(settings: Settings) -> None:
     try:
         producer = clients.transactional_producer(settings, ROOM)
         watchdog = Watchdog(ROOM, lambda: broker_answers(settings))
-        door = Door(settings, consumer, producer, watchdog, telemetry, Assignment(), Headers(), Named())
+        silence = Silence(settings.idle_us / 1e6)
+        door = Door(settings, consumer, producer, watchdog, telemetry, Assignment(), Headers(), Named(), silence)
         consumer.subscribe([settings.topics.raw], on_assign=door.assignment.gained, on_revoke=door.assignment.lost)
+        telemetry.started()  # without state there is nothing to restore, and a spare worker has no partitions
         announced: set[int] = set()
         aborts = 0
         while not stop.requested:
@@ -169,9 +174,11 @@ def run(settings: Settings) -> None:
             if door.assignment.held != announced:
                 announced = set(door.assignment.held)
                 telemetry.ready(bool(announced))
+                silence.keep(announced)
                 log(ROOM).info("ready", partitions=sorted(announced), metrics_port=telemetry.metrics_port)
             if received:
                 aborts = 0 if settle(door, received) else aborts + 1
+            tick(door)
             if aborts > MOST_ABORTS:
                 raise Failed(
                     f"{settings.topics.flows}: got {aborts} aborted transactions in a row, expected one to pass; "
@@ -286,8 +293,34 @@ def process(door: Door, messages: Sequence[RawMessage]) -> bool:
         log(ROOM).warning("transaction aborted, reading again", error=str(reason), positions=positions(messages))
         insist(lambda: door.producer.abort_transaction(30))
         return False
+    door.silence.hear(messages, time.monotonic())
     report(door, packed)
     return True
+
+
+def tick(door: Door) -> None:
+    """Write a tick into `raw` for each sensor that has been silent: from there it goes the way of every message.
+
+    A tick more, by a crash or a zombie, changes nothing; one that Kafka aborts is due again the next time.
+    """
+    silent = door.silence.due(time.monotonic())
+    if not silent:
+        return
+    try:
+        door.producer.begin_transaction()
+        for partition, site, sensor in silent:
+            headers: Header = [(CONTENT_TYPE_HEADER, TICK), (SITE_HEADER, site), (SENSOR_HEADER, sensor)]
+            produce(door, door.settings.topics.raw, partition, f"{site}/{sensor}", b"", headers)
+        insist(lambda: door.producer.commit_transaction(30))
+    except KafkaException as error:
+        reason: KafkaError = error.args[0]
+        if reason.fatal() or not (reason.txn_requires_abort() or reason.retriable()):
+            raise
+        log(ROOM).warning("ticks not written, trying again", error=str(reason), sensors=len(silent))
+        insist(lambda: door.producer.abort_transaction(30))
+        return
+    door.silence.told(silent)
+    door.telemetry.count("forebay_ingest_ticks", len(silent))
 
 
 def first_offsets(messages: Sequence[RawMessage]) -> dict[int, int]:
@@ -328,16 +361,17 @@ def send(door: Door, packed: Packed) -> None:
     ) as span:
         headers: Header = [("content-type", CONTENT_TYPE), (TRACEPARENT_HEADER, span.traceparent)]
         topics = door.settings.topics
-        produce(door, topics.flows, packed, encode(packed.flows, packed.meta), headers)
+        produce(door, topics.flows, packed.partition, packed.key, encode(packed.flows, packed.meta), headers)
         for batch in packed.rejects:
-            produce(door, topics.rejects, packed, encode(batch, {"raw_partition": packed.partition}), headers)
+            value = encode(batch, {"raw_partition": packed.partition})
+            produce(door, topics.rejects, packed.partition, packed.key, value, headers)
 
 
-def produce(door: Door, topic: str, packed: Packed, value: bytes, headers: Header) -> None:
+def produce(door: Door, topic: str, partition: int, key: str | None, value: bytes, headers: Header) -> None:
     """Produce to the partition the records came from; where the local queue is full, wait until it is not."""
     while True:
         try:
-            door.producer.produce(topic, value, key=packed.key, partition=packed.partition, headers=headers)
+            door.producer.produce(topic, value, key=key, partition=partition, headers=headers)
             door.producer.poll(0)
             return
         except BufferError:

@@ -12,12 +12,14 @@ import pyarrow as pa
 
 from pipeline.ingest.addresses import address_column, mac_column
 from pipeline.ingest.cells import Bytes, Cells, Ints
+from pipeline.ingest.ics_cells import read_code
 from pipeline.ingest.reasons import INDEX, REASONS
 from pipeline.ingest.scalars import (
     MALFORMED,
     MISSING,
     OK,
     OUT_OF_RANGE,
+    SECONDS,
     Floats,
     Statuses,
     read_hex_byte,
@@ -25,6 +27,7 @@ from pipeline.ingest.scalars import (
     read_time,
     read_whole,
 )
+from pipeline.ingest.tcp_flags import read_tcp_flags
 from pipeline.ingest.text_cells import text_column
 from schemas.fields import load
 
@@ -55,6 +58,25 @@ class Draft:
         self.problem = cells.problem.copy()
         self._notes: list[tuple[str, int, str]] = []  # field, column of the cell (-1: none), what was expected
         self._note = np.full(cells.rows, -1, np.int64)
+
+    @classmethod
+    def joined(cls, cells: Cells, sources: Sequence[str], parts: Sequence[tuple[Mask, "Draft"]]) -> "Draft":
+        """One draft of rows that were normalised apart; `parts` say which rows of `cells` each draft has.
+
+        Every row is in one part; a column that a part lacks is null there.
+        """
+        whole = cls(cells, sources)
+        rows = np.concatenate([np.flatnonzero(mask) for mask, _ in parts])
+        order = pa.array(np.argsort(rows, kind="stable"))
+        for name in dict.fromkeys(name for _, part in parts for name in part.columns):
+            kind = load("flow").field(name).arrow.type
+            pieces = [part.columns.get(name, pa.nulls(part.count, kind)) for _, part in parts]
+            whole.columns[name] = pa.concat_arrays(pieces).take(order)
+        for mask, part in parts:
+            whole.problem[mask] = part.problem
+            whole._note[mask] = np.where(part._note < 0, -1, part._note + len(whole._notes))
+            whole._notes += part._notes
+        return whole
 
     @property
     def count(self) -> int:
@@ -96,6 +118,10 @@ class Draft:
         valid: Mask = statuses == OK
         return valid
 
+    def where(self, source: str) -> tuple[Bytes, Ints, Ints, npt.NDArray[np.uint8]]:
+        """The cells of one column, for compiled code: the text, starts, ends and kinds."""
+        return self._where(source)
+
     def _where(self, source: str) -> tuple[Bytes, Ints, Ints, npt.NDArray[np.uint8]]:
         column = self.column[source]
         return self.cells.text, self.cells.starts[column], self.cells.ends[column], self.cells.kinds[column]
@@ -106,10 +132,24 @@ class Draft:
         read_whole(*self._where(source), limits(target)[1], values, statuses)
         return values, self._status(statuses, target, source, "count", out_of_range)
 
+    def code(self, source: str, target: str, most: int, reason: str = "function") -> tuple[Ints, Mask]:
+        """Whole numbers 0..`most` of a column, decimal or 0x and hexadecimal, -1 for none; which rows have one."""
+        values, statuses = np.empty(self.count, np.int64), np.empty(self.count, np.uint8)
+        read_code(*self._where(source), most, values, statuses)
+        bad = (statuses == MALFORMED) | (statuses == OUT_OF_RANGE)
+        self.reject(bad, reason, target, source, f"a whole number 0..{most}")
+        return values, statuses == OK
+
     def flag_byte(self, source: str, target: str) -> tuple[Wholes, Mask]:
         """TCP flags in hexadecimal."""
         values, statuses = np.empty(self.count, np.uint64), np.empty(self.count, np.uint8)
         read_hex_byte(*self._where(source), values, statuses)
+        return values, self._status(statuses, target, source, "flags_range")
+
+    def tcp_flags(self, source: str, target: str) -> tuple[Wholes, Mask]:
+        """TCP flags in whatever form flow exporters have them."""
+        values, statuses = np.empty(self.count, np.uint64), np.empty(self.count, np.uint8)
+        read_tcp_flags(*self._where(source), values, statuses)
         return values, self._status(statuses, target, source, "flags_range")
 
     def measure(self, source: str, target: str, scale: float = 1.0) -> tuple[Floats, Mask]:
@@ -130,10 +170,13 @@ class Draft:
         self.reject(valid & ~((values >= 0) & (values <= 1)), "measure_range", target, source, "a share of 0..1")
         return values, valid
 
-    def time_us(self, source: str, target: str, missing: bool = True) -> tuple[Ints, Mask]:
-        """Times or durations of a column in microseconds; rows without one are rejected unless `missing` is False."""
+    def time_us(self, source: str, target: str, missing: bool = True, power: int = SECONDS) -> tuple[Ints, Mask]:
+        """Times or durations of a column in microseconds; rows without one are rejected unless `missing` is False.
+
+        `power` is the unit that numbers are in (scalars.read_time).
+        """
         values, statuses = np.empty(self.count, np.int64), np.empty(self.count, np.uint8)
-        read_time(*self._where(source), values, statuses)
+        read_time(*self._where(source), power, values, statuses)
         if missing:
             self.reject(statuses == MISSING, "time_missing", target, source)
         valid = self._status(statuses, target, source, "time")

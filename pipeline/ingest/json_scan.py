@@ -23,6 +23,8 @@ _OFFSET = 0xCBF29CE484222325
 _PRIME = 0x100000001B3
 _LEVEL = 0xFF  # between two keys of a path; occurs in no UTF-8 text
 _FIRST = 0xFE  # the first element of an array
+# Bytes that end nothing inside a string: ASCII but control characters, quotes and backslashes.
+_PLAIN = np.array([32 <= byte < 128 and byte not in (34, 92) for byte in range(256)])
 
 
 def _path_key(path: Sequence[str]) -> int:
@@ -64,6 +66,9 @@ def _string_end(text: Bytes, place: int, end: int) -> tuple[int, bool, bool]:
     foreign = False
     while place < end:
         byte = text[place]
+        if _PLAIN[byte]:
+            place += 1
+            continue
         if byte == 34:
             return place, escaped, foreign
         if byte < 32:
@@ -146,10 +151,12 @@ def _scan_record(
     kinds: Bytes,
     levels: Keys,
     arrays: Bytes,
+    holders: Columns,
 ) -> int:
     """Cut one record; the index of the reason where it cannot be cut, 0 where it can.
 
-    `levels` and `arrays` are room for each open container's path and whether it is an array.
+    `levels`, `arrays` and `holders` are room for each open container's path, whether it is an array, and the column
+    it is wanted for. The cell of a container spans all of it.
     """
     begin = place
     depth = 0
@@ -170,15 +177,22 @@ def _scan_record(
             # A key and its colon come first.
             if byte != 34:
                 return NOT_JSON
-            stop, _, key_foreign = _string_end(text, place + 1, end)
-            if stop < 0:
-                return NOT_JSON
-            foreign = foreign or key_foreign
             path = levels[depth]
             if depth > 1:
                 path = (path ^ np.uint64(_LEVEL)) * np.uint64(_PRIME)
-            for at in range(place + 1, stop):
-                path = (path ^ np.uint64(text[at])) * np.uint64(_PRIME)
+            stop = place + 1
+            while stop < end and _PLAIN[text[stop]]:
+                path = (path ^ np.uint64(text[stop])) * np.uint64(_PRIME)
+                stop += 1
+            if stop >= end or text[stop] != 34:
+                # Escapes or letters beyond ASCII in it: what is hashed so far stands.
+                first = stop
+                stop, _, key_foreign = _string_end(text, first, end)
+                if stop < 0:
+                    return NOT_JSON
+                foreign = foreign or key_foreign
+                for at in range(first, stop):
+                    path = (path ^ np.uint64(text[at])) * np.uint64(_PRIME)
             place = stop + 1
             while place < end and (text[place] == 32 or text[place] == 9 or text[place] == 13):
                 place += 1
@@ -226,6 +240,7 @@ def _scan_record(
                     return TOO_DEEP
                 levels[depth] = path
                 arrays[depth] = kind == ARRAY
+                holders[depth] = column
                 may_close = True
             else:
                 want_value = False
@@ -237,6 +252,8 @@ def _scan_record(
         if (byte == 93) != (arrays[depth] == 1) or (byte != 93 and byte != 125):
             return NOT_JSON
         place += 1
+        if holders[depth] >= 0:
+            ends[holders[depth], row] = place
         depth -= 1
         want_value = False
         may_close = False
@@ -266,12 +283,24 @@ def _scan(
     # A record that cannot be cut leaves no cells: what was found before the fault may be anything.
     levels = np.zeros(MAX_DEPTH + 1, np.uint64)
     arrays = np.zeros(MAX_DEPTH + 1, np.uint8)
+    holders = np.full(MAX_DEPTH + 1, -1, np.int64)
     for row in range(len(record_starts)):
         if record_ends[row] - record_starts[row] > MAX_RECORD_BYTES:
             problem[row] = TOO_BIG
         else:
             problem[row] = _scan_record(
-                text, record_starts[row], record_ends[row], keys, columns, row, starts, ends, kinds, levels, arrays
+                text,
+                record_starts[row],
+                record_ends[row],
+                keys,
+                columns,
+                row,
+                starts,
+                ends,
+                kinds,
+                levels,
+                arrays,
+                holders,
             )
         if problem[row]:
             for column in range(len(kinds)):

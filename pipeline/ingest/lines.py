@@ -23,9 +23,18 @@ class Lines(NamedTuple):
 
 @njit(cache=True)
 def _cut(
-    text: Bytes, bounds: Ints, strip_tabs: bool, starts: Ints, ends: Ints, message: Ints, index: Ints, counts: Ints
+    text: Bytes,
+    breaks: Ints,
+    bounds: Ints,
+    strip_tabs: bool,
+    starts: Ints,
+    ends: Ints,
+    message: Ints,
+    index: Ints,
+    counts: Ints,
 ) -> int:
     found = 0
+    following = 0  # of `breaks`, the places of all line ends
     for number in range(len(bounds) - 1):
         place = bounds[number]
         stop = bounds[number + 1]
@@ -33,9 +42,9 @@ def _cut(
             place += 3
         position = 0
         while place < stop:
-            end = place
-            while end < stop and text[end] != 10:
-                end += 1
+            while following < len(breaks) and breaks[following] < place:
+                following += 1
+            end = min(stop, breaks[following]) if following < len(breaks) else stop
             first = place
             last = end
             while first < last and (text[first] == 32 or text[first] == 13 or (strip_tabs and text[first] == 9)):
@@ -65,10 +74,11 @@ def cut_lines(payloads: Sequence[bytes], strip_tabs: bool = True) -> Lines:
     text = np.frombuffer(b"".join(payloads), np.uint8)
     bounds = np.zeros(len(payloads) + 1, np.int64)
     np.cumsum([len(payload) for payload in payloads], out=bounds[1:])
-    most = int(np.count_nonzero(text == 10)) + len(payloads)
+    breaks = np.flatnonzero(text == 10)
+    most = len(breaks) + len(payloads)
     starts, ends, message, index = (np.empty(most, np.int64) for _ in range(4))
     counts = np.zeros(len(payloads), np.int64)
-    found = _cut(text, bounds, strip_tabs, starts, ends, message, index, counts)
+    found = _cut(text, breaks, bounds, strip_tabs, starts, ends, message, index, counts)
     return Lines(text, starts[:found], ends[:found], message[:found], index[:found].astype(np.int32), counts)
 
 

@@ -6,9 +6,44 @@ import orjson
 
 ZEEK_JSON, ZEEK_TSV = "zeek-conn+json", "zeek-conn+tsv"
 SURICATA_JSON, ICSFLOW_CSV = "suricata-eve+json", "icsflow+csv"
-CONTENT_TYPES = (ZEEK_JSON, ZEEK_TSV, SURICATA_JSON, ICSFLOW_CSV)
-DELIMITED = (ZEEK_TSV, ICSFLOW_CSV)
+GOFLOW2_JSON, IPFIXCOL2_JSON = "goflow2+json", "ipfixcol2+json"
+PMACCT_JSON, NFDUMP_JSON = "pmacct+json", "nfdump+json"
+# Logs of Zeek and icsnpp in which a record is an operation of an industrial protocol: zeek-LOG+json, zeek-LOG+tsv.
+ZEEK_ICS_LOGS = (
+    "modbus",
+    "modbus_detailed",
+    "modbus_mask_write_register",
+    "modbus_read_write_multiple_registers",
+    "dnp3",
+    "dnp3_control",
+    "dnp3_objects",
+    "s7comm",
+    "s7comm_plus",
+    "enip",
+    "cip",
+    "opcua_binary",
+    "bacnet",
+)
+ZEEK_ICS_TYPES = tuple(f"zeek-{log}+{form}" for log in ZEEK_ICS_LOGS for form in ("json", "tsv"))
+CONTENT_TYPES = (
+    ZEEK_JSON,
+    ZEEK_TSV,
+    SURICATA_JSON,
+    ICSFLOW_CSV,
+    GOFLOW2_JSON,
+    IPFIXCOL2_JSON,
+    PMACCT_JSON,
+    NFDUMP_JSON,
+    *ZEEK_ICS_TYPES,
+)
+# What people are told: one for all logs of Zeek.
+KNOWN_TYPES = (
+    f"zeek-LOG+json, zeek-LOG+tsv (LOG is conn, {', '.join(ZEEK_ICS_LOGS)}), "
+    f"{', '.join(name for name in CONTENT_TYPES if not name.startswith('zeek-'))}"
+)
+DELIMITED = tuple(name for name in CONTENT_TYPES if name.endswith(("+tsv", "+csv")))
 END_OF_SOURCE = "end-of-source"
+TICK = "tick"
 
 CONTENT_TYPE_HEADER, COLUMNS_HEADER = "content-type", "columns"
 SITE_HEADER, SENSOR_HEADER = "site", "sensor"
@@ -17,6 +52,11 @@ SOURCE_RECORDS_HEADER, RECORDS_HEADER = "source-records", "records"
 _LONGEST_NAME = 128
 _MOST_COLUMNS = 1024
 _LONGEST_COLUMNS = 65_536
+
+
+def tabbed(content_type: str) -> bool:
+    """Whether a tab is a separator in records of that format."""
+    return content_type.endswith("+tsv")
 
 
 class Stream(NamedTuple):
@@ -36,6 +76,16 @@ class Stream(NamedTuple):
     def ends(self) -> bool:
         """Whether its messages are end-of-source marks."""
         return self.content_type == END_OF_SOURCE
+
+    @property
+    def ticks(self) -> bool:
+        """Whether its messages say that the sensor has been silent."""
+        return self.content_type == TICK
+
+    @property
+    def marks(self) -> bool:
+        """Whether its messages hold no records but a fact about the sensor."""
+        return self.ends or self.ticks
 
     @property
     def key(self) -> str:
@@ -83,7 +133,7 @@ def stream_of(content_type: bytes | None, columns: bytes | None, site: bytes | N
     """What a message's headers say, and the first thing wrong with them."""
     kind = (content_type or b"").decode("utf-8", "replace")[:_LONGEST_NAME]
     site_name, sensor_name = _name(site), _name(sensor)
-    if kind not in (*CONTENT_TYPES, END_OF_SOURCE):
+    if kind not in (*CONTENT_TYPES, END_OF_SOURCE, TICK):
         return Stream(kind, (), site_name, sensor_name, "content_type", f"content-type {kind or 'nothing'}")
     if not site_name or not sensor_name:
         return Stream(kind, (), site_name, sensor_name, "origin", f"site {site!r}, sensor {sensor!r}"[:_LONGEST_NAME])

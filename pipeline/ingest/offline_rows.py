@@ -1,4 +1,4 @@
-"""A file decoded as if it had gone through Kafka: same functions, same order, same positions."""
+"""A file, or a folder of one sensor's, decoded as if it had gone through Kafka: same functions, order, positions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import RawMessage, stream_of
-from pipeline.ingest.source_file import SourceFile, read_records
+from pipeline.ingest.source_file import SourceFile
+from pipeline.ingest.source_set import SourceSet, read_source
 from schemas.fields import arrow_schema
 
 _ROWS_AT_ONCE = 65_536
@@ -16,7 +17,11 @@ _ROWS_AT_ONCE = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a file's records became: `records` = flows + rejects; `skipped` lines are none of the format's records."""
+    """What a file's records became: `records` = flows + rejects; `skipped` lines are none of the format's records.
+
+    `content_type` is that of all its records; of a folder, all of them with commas. `unread` are files of a folder that
+    are of no known format.
+    """
 
     flows: pa.RecordBatch
     rejects: pa.RecordBatch
@@ -25,6 +30,7 @@ class Decoded:
     sensor: str
     records: int
     skipped: int
+    unread: tuple[str, ...] = ()
 
 
 def stem(path: Path | str) -> str:
@@ -42,28 +48,30 @@ def decode_file(
     ingest_ts_us: int,
     max_future_us: int,
 ) -> Decoded:
-    """Flows (schema `flow`) and rejects (schema `reject`) of one file, both in the order they would be sent.
+    """Flows (schema `flow`) and rejects (schema `reject`) of a file or folder, both in the order they would be sent.
 
     raw_partition is 0, raw_offset the order sent (by end time unless `arrival_order`), raw_index 0, source_record the
     place among the file's data rows. `ingest_ts_us` is the time of decoding: a flow further ahead of it than
     `max_future_us` is a reject. BadData where the file cannot be read or its format cannot be told.
     """
-    source = read_records(path, content_type)
+    source = read_source(path, content_type)
     if not arrival_order:
         source = source.by_end_time()
     return decode_source(source, site, sensor or stem(path), ingest_ts_us, max_future_us)
 
 
-def decode_source(source: SourceFile, site: str, sensor: str, ingest_ts_us: int, max_future_us: int) -> Decoded:
+def decode_source(source: SourceSet, site: str, sensor: str, ingest_ts_us: int, max_future_us: int) -> Decoded:
     """The records of an open file as flows and rejects, in their order there."""
-    stream = stream_of(source.content_type.encode(), _columns(source), site.encode(), sensor.encode())
-    numbers = source.numbers.astype("<u8")
+    streams = [
+        stream_of(one.content_type.encode(), _columns(one), site.encode(), sensor.encode()) for one in source.files
+    ]
+    which, numbers, records = source.which.tolist(), source.numbers.astype("<u8"), source.records
     flows: list[pa.RecordBatch] = []
     rejects: list[pa.RecordBatch] = []
-    for first in range(0, len(source.records), _ROWS_AT_ONCE):
-        part = source.records[first : first + _ROWS_AT_ONCE]
+    for first in range(0, len(records), _ROWS_AT_ONCE):
+        part = records[first : first + _ROWS_AT_ONCE]
         messages = [
-            RawMessage(0, place, ingest_ts_us, stream, record, numbers[place : place + 1].tobytes())
+            RawMessage(0, place, ingest_ts_us, streams[which[place]], record, numbers[place : place + 1].tobytes())
             for place, record in enumerate(part, first)
         ]
         decoded = decode_messages(messages, max_future_us)
@@ -72,11 +80,12 @@ def decode_source(source: SourceFile, site: str, sensor: str, ingest_ts_us: int,
     return Decoded(
         _one(flows, "flow"),
         _one(rejects, "reject"),
-        source.content_type,
+        ", ".join(source.content_types),
         site,
         sensor,
-        len(source.records),
+        len(source),
         source.skipped,
+        source.unread,
     )
 
 

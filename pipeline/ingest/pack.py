@@ -34,7 +34,7 @@ def pack(messages: Sequence[RawMessage], decoded: Decoded, flows_rows: int) -> I
     """Cut what `messages` became into flows messages of at most `flows_rows` records each.
 
     `messages` are ordered by partition, then offset, and are those that `decoded` came from. Every message lies in the
-    ranges of its partition, also one that holds no record; a range ends after an end-of-source mark.
+    ranges of its partition, also one that holds no record; a range ends after an end-of-source mark or a tick.
     """
     bytes_before = np.zeros(len(decoded.sizes) + 1, np.int64)
     np.cumsum(decoded.sizes + ROW_BYTES, out=bytes_before[1:])
@@ -52,7 +52,7 @@ def _pack_partition(
     messages: Sequence[RawMessage], decoded: Decoded, flows_rows: int, bytes_before: Ints, first: int, end: int
 ) -> Iterator[Packed]:
     bounds = decoded.bounds
-    marks = [number for number in range(first, end) if messages[number].stream.ends]
+    marks = [number for number in range(first, end) if messages[number].stream.marks]
     at, record = first, int(bounds[first])  # message, and ordinal of the next record
     while at < end:
         while marks and marks[0] < at:
@@ -79,8 +79,8 @@ def _packed(messages: Sequence[RawMessage], decoded: Decoded, first: int, last: 
     streams = {id(message.stream): message.stream for message in covered}.values()
     sensors = {(stream.site, stream.sensor) for stream in streams}
     only = next(iter(sensors)) if len(sensors) == 1 else ("", "")
-    end_mark = messages[last].stream
-    ended = [[end_mark.site, end_mark.sensor]] if end_mark.ends and not end_mark.fault else []
+    mark = messages[last].stream
+    marked = [[mark.site, mark.sensor]] if mark.marks and not mark.fault else []
     base = decoded.bounds
     return Packed(
         messages[first].partition,
@@ -93,7 +93,8 @@ def _packed(messages: Sequence[RawMessage], decoded: Decoded, first: int, last: 
             "last": [messages[last].offset, max(0, stop - 1 - int(base[last]))],
             "records": stop - record,
             "rejected": rejects.num_rows,
-            "ended": ended,
+            "ended": marked if mark.ends else [],
+            "silent": marked if mark.ticks else [],
         },
         tuple({message.traceparent: None for message in covered if message.traceparent}),
         messages[first].timestamp_us,

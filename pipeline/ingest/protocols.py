@@ -1,44 +1,61 @@
-"""IP protocols by name, EtherTypes by name, and TCP connection states derived from flags."""
+"""IP protocols by name, EtherTypes by name, and what else the decoders of flows share."""
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.fields import load
+from schemas.tcp import ACK, CONN_STATES, FIN, ICMP, ICMP6, PSH, RST, SYN, TCP, UDP, URG, derive_conn_states
+
+__all__ = [
+    "ACK",
+    "CONN_STATES",
+    "ETHER_TYPES",
+    "FIN",
+    "ICMP",
+    "ICMP6",
+    "IP4_ETHER_TYPE",
+    "IP6_ETHER_TYPE",
+    "IP_PROTOCOLS",
+    "PSH",
+    "QUALITY",
+    "RST",
+    "SYN",
+    "TCP",
+    "UDP",
+    "URG",
+    "WITH_PORTS",
+    "derive_conn_states",
+    "ip_protocols",
+    "lookup",
+    "qualities",
+]
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 
-# IANA's protocol numbers, by the names that sensors write; lower case.
-IP_PROTOCOLS: dict[str, int] = {
-    "icmp": 1,
-    "igmp": 2,
-    "ggp": 3,
-    "ipip": 4,
+# IANA's keywords of the IP protocols 0 to 145, in order, lower case.
+_KEYWORDS = (
+    "hopopt icmp igmp ggp ipv4 st tcp cbt egp igp bbn-rcc-mon nvp-ii pup argus emcon xnet chaos udp mux dcn-meas "
+    "hmp prm xns-idp trunk-1 trunk-2 leaf-1 leaf-2 rdp irtp iso-tp4 netblt mfe-nsp merit-inp dccp 3pc idpr xtp ddp "
+    "idpr-cmtp tp++ il ipv6 sdrp ipv6-route ipv6-frag idrp rsvp gre dsr bna esp ah i-nlsp swipe narp min-ipv4 tlsp "
+    "skip ipv6-icmp ipv6-nonxt ipv6-opts any-host-internal-protocol cftp any-local-network sat-expak kryptolan rvd "
+    "ippc any-distributed-file-system sat-mon visa ipcv cpnx cphb wsn pvp br-sat-mon sun-nd wb-mon wb-expak iso-ip "
+    "vmtp secure-vmtp vines iptm nsfnet-igp dgp tcf eigrp ospfigp sprite-rpc larp mtp ax.25 ipip micp scc-sp etherip "
+    "encap any-private-encryption-scheme gmtp ifmp pnni pim aris scps qnx a/n ipcomp snp compaq-peer ipx-in-ip vrrp "
+    "pgm any-0-hop-protocol l2tp ddx iatp stp srp uti smp sm ptp isis-over-ipv4 fire crtp crudp sscopmce iplt sps "
+    "pipe sctp fc rsvp-e2e-ignore mobility-header udplite mpls-in-ip manet hip shim6 wesp rohc ethernet aggfrag nsh"
+)
+# By the names that sensors write, lower case; the latter ones are what some write instead of IANA's.
+IP_PROTOCOLS: dict[str, int] = {name: number for number, name in enumerate(_KEYWORDS.split())} | {
+    "ip": 0,
     "ipencap": 4,
-    "tcp": 6,
-    "egp": 8,
-    "igp": 9,
-    "udp": 17,
-    "dccp": 33,
-    "ipv6": 41,
-    "rsvp": 46,
-    "gre": 47,
-    "esp": 50,
-    "ah": 51,
     "icmp6": 58,
     "icmpv6": 58,
-    "ipv6-icmp": 58,
-    "eigrp": 88,
     "ospf": 89,
-    "pim": 103,
-    "vrrp": 112,
-    "l2tp": 115,
-    "sctp": 132,
-    "udplite": 136,
+    "isis over ipv4": 124,
+    "mobility header": 135,
 }
-ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 WITH_PORTS = (TCP, UDP, 33, 132, 136)
 
 ETHER_TYPES: dict[str, int] = {
@@ -57,10 +74,6 @@ ETHER_TYPES: dict[str, int] = {
     "vlan": 0x8100,
 }
 IP4_ETHER_TYPE, IP6_ETHER_TYPE = 0x0800, 0x86DD
-
-FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
-
-CONN_STATES = load("flow").field("conn_state").enum
 
 
 def lookup(names: pa.StringArray, table: dict[str, int]) -> tuple[Numbers, Mask]:
@@ -82,41 +95,7 @@ def ip_protocols(names: pa.StringArray) -> tuple[Numbers, Mask]:
     return numbers, found
 
 
-def derive_conn_states(protocol: Numbers, fwd: Numbers, rev: Numbers, replied: Mask, known: Mask) -> pa.StringArray:
-    """Zeek's connection state from each side's flags, whose order is unknown.
-
-    Parameters
-    ----------
-    protocol : (n,) IP protocol, 0 where there is no IP.
-    fwd, rev : (n,) OR of the originator's and responder's TCP flags.
-    replied : (n,) whether the responder sent anything.
-    known : (n,) whether the sensor tells flags at all.
-
-    UDP and ICMP are SF, as in the KDD data; other protocols, and TCP that shows no opening, OTH.
-    """
-    both = (fwd & SYN > 0) & (rev & SYN > 0)
-    opened = (fwd & SYN > 0) & (rev & SYN == 0)
-    conditions = [
-        opened & (rev & RST > 0),
-        opened & (fwd & RST > 0),
-        opened & (fwd & FIN > 0),
-        opened & ~replied,
-        both & (fwd & RST > 0),
-        both & (rev & RST > 0),
-        both & (fwd & FIN > 0) & (rev & FIN > 0),
-        both & (fwd & FIN > 0),
-        both & (rev & FIN > 0),
-        both,
-    ]
-    states = ["REJ", "RSTOS0", "SH", "S0", "RSTO", "RSTR", "SF", "S2", "S3", "S1"]
-    index = {state: place for place, state in enumerate(CONN_STATES)}
-    chosen = np.select(conditions, [index[state] for state in states], index["OTH"])
-    chosen = np.where((protocol == TCP) & known, chosen, index["OTH"])
-    chosen = np.where(np.isin(protocol, (UDP, ICMP, ICMP6)), index["SF"], chosen)
-    return pa.array(CONN_STATES).take(pa.array(chosen))
-
-
-QUALITY = ("gap", "no_bytes", "no_flags", "no_ports", "no_rev", "non_ip")
+QUALITY = ("gap", "no_bytes", "no_flags", "no_ports", "no_rev", "non_ip", "one_way", "sampled")
 _QUALITIES = pa.array(
     [",".join(name for place, name in enumerate(QUALITY) if mask >> place & 1) for mask in range(1 << len(QUALITY))]
 )

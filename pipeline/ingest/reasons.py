@@ -3,10 +3,12 @@
 The table's order is fixed: compiled code and the arrays of one decode call name a reason by its index.
 """
 
+from pipeline.ingest.messages import KNOWN_TYPES
+
 REASONS: dict[str, str] = {
     "": "",
     # The message
-    "content_type": "one of zeek-conn+json, zeek-conn+tsv, suricata-eve+json, icsflow+csv",
+    "content_type": f"one of {KNOWN_TYPES}",
     "origin": "headers site and sensor, each 1..128 bytes of text without control characters",
     # The record's form
     "not_json": "one JSON object a line",
@@ -15,7 +17,7 @@ REASONS: dict[str, str] = {
     "duplicate_key": "every key once",
     "columns": "the fields that header `columns` names, with those the format cannot do without",
     "too_big": "at most 1048576 bytes",
-    "not_a_flow": "event_type flow",
+    "not_a_flow": "a record of a flow: of that type, with addresses or packets",
     # Its values
     "time_missing": "the time of its first and last packet",
     "time": "seconds since the epoch or an ISO 8601 date and time",
@@ -29,7 +31,7 @@ REASONS: dict[str, str] = {
     "port_range": "0..65535",
     "icmp_range": "0..255",
     "vlan_range": "0..4095",
-    "flags_range": "TCP flags from 00 to ff",
+    "flags_range": "TCP flags: 00 to ff, a number, letters or names, as the format has them",
     "conn_state": "one of Zeek's 13 connection states",
     "count": "a whole number",
     "count_range": "0..1152921504606846976",
@@ -37,6 +39,8 @@ REASONS: dict[str, str] = {
     "measure_range": "a number within the field's range",
     "text": "text of at most 1024 bytes without control characters",
     "missing": "a value: the format always has one",
+    "function": "a function that the protocol has, by name or number",
+    "other_log": "a record of the log that the content-type names",
 }
 
 CODES: tuple[str, ...] = tuple(REASONS)

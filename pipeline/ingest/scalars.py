@@ -12,6 +12,7 @@ Statuses = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
 OK, MISSING, MALFORMED, OUT_OF_RANGE = range(4)
+SECONDS, MILLISECONDS, NANOSECONDS = 6, 3, -3  # powers of ten between a unit of time and microseconds
 
 _MOST_US = 253_402_300_799_999_999  # the end of the year 9999
 _MOST_DIGITS = 19
@@ -245,10 +246,13 @@ def _iso_us(text: Bytes, place: int, end: int) -> tuple[bool, int]:
 
 
 @njit(cache=True)
-def read_time(text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, values: Ints, statuses: Statuses) -> None:
-    """Times, or durations, as microseconds: decimal seconds or ISO 8601; half a microsecond rounds away from zero.
+def read_time(
+    text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, power: int, values: Ints, statuses: Statuses
+) -> None:
+    """Times, or durations, as microseconds: a number or ISO 8601; half a microsecond rounds away from zero.
 
-    Negative ones are OK here: whether they make sense is for the caller to say.
+    A number times 10^power is microseconds: SECONDS, MILLISECONDS or NANOSECONDS. Negative ones are OK here: whether
+    they make sense is for the caller to say.
     """
     for row in range(len(starts)):
         values[row] = 0
@@ -258,7 +262,7 @@ def read_time(text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, values: Ints,
         first, last = starts[row], ends[row]
         valid, negative, mantissa, exponent = _decimal(text, first, last)
         if valid:
-            fits, whole = _scaled(mantissa, exponent + 6, np.uint64(_MOST_US))
+            fits, whole = _scaled(mantissa, exponent + power, np.uint64(_MOST_US))
             if fits:
                 values[row] = -np.int64(whole) if negative else np.int64(whole)
             else:

@@ -1,8 +1,9 @@
-"""A file into `raw`: records in order of time, paced or as fast as Kafka takes them, then an end-of-source mark."""
+"""A sensor's files into `raw`: records in order of time, paced or as fast as Kafka takes them, then an end mark."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import orjson
@@ -10,8 +11,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.errors import Failed
 from pipeline.ingest import messages as raw
-from pipeline.ingest.shift import shifted
 from pipeline.ingest.source_file import SourceFile
+from pipeline.ingest.source_set import SourceSet
 from pipeline.kafka import clients
 from pipeline.settings import Settings
 from pipeline.shutdown import Stop
@@ -86,9 +87,9 @@ def require_topic(settings: Settings) -> None:
 
 
 def send(
-    settings: Settings, telemetry: Telemetry, stop: Stop, source: SourceFile, plan: Plan, progress: Progress
+    settings: Settings, telemetry: Telemetry, stop: Stop, source: SourceSet, plan: Plan, progress: Progress
 ) -> Sent:
-    """Send one file's records, open-loop: a slow Kafka delays no later record's due time.
+    """Send one sensor's records, open-loop: a slow Kafka delays no later record's due time.
 
     Stopped before the end, it sends no mark. Failed where Kafka refuses records.
     """
@@ -101,12 +102,13 @@ def send(
         # Without a pace everything is sent at once: then the last record happened now, or the later ones would lie in
         # the future. Otherwise the first one did, and none is further ahead than its due time makes up for.
         anchor = origin if plan.speed == 1 or not len(ends) else int(ends.max())
-        source = shifted(source, time.time_ns() // 1000 - anchor)
+        source = source.shifted(time.time_ns() // 1000 - anchor)
         started = time.monotonic()
-    firsts = np.arange(0, len(ends), plan.pack)
+    firsts = source.cuts(plan.pack)
+    bounds = np.append(firsts, len(ends))
     if plan.speed:
         # A message is due when its last record is.
-        due_s = np.maximum.accumulate((ends - origin) / 1e6 / plan.speed)[np.minimum(firsts + plan.pack, len(ends)) - 1]
+        due_s = np.maximum.accumulate((ends - origin) / 1e6 / plan.speed)[bounds[1:] - 1]
     else:
         due_s = np.zeros(len(firsts))
     producer = clients.producer(settings, "send", **{"linger.ms": 5 if plan.speed else 50})
@@ -120,7 +122,7 @@ def send(
             until, last = time.monotonic() + SPAN_S, min(at + SPAN_MESSAGES, len(firsts))
             while at < last and not stop.requested and time.monotonic() < until and deliveries.error is None:
                 ready = min(last, int(np.searchsorted(due_s, time.monotonic() - started, "right")))
-                output.produce(firsts[at:ready].tolist(), span.traceparent)
+                output.produce(bounds[at : ready + 1].tolist(), span.traceparent)
                 at = max(at, ready)
                 progress(deliveries.records)
                 if at < last:
@@ -134,7 +136,7 @@ def send(
         why = deliveries.error or f"{left} messages without an answer after {FLUSH_S:.0f} s"
         raise Failed(
             f"{settings.topics.raw} at {settings.bootstrap}: got {why} after {deliveries.records} records, "
-            f"expected all {len(source.records)} to be taken; send the file again under another topic prefix, "
+            f"expected all {len(source)} to be taken; send the file again under another topic prefix, "
             "or look at the broker"
         )
     return Sent(deliveries.records, deliveries.messages, time.monotonic() - started, finished)
@@ -153,30 +155,32 @@ def _wait(producer: Producer, stop: Stop, until: float) -> bool:
 class _Output:
     """One file's way into `raw`."""
 
-    def __init__(self, settings: Settings, producer: Producer, deliveries: Deliveries, source: SourceFile, plan: Plan):
+    def __init__(self, settings: Settings, producer: Producer, deliveries: Deliveries, source: SourceSet, plan: Plan):
         self.producer = producer
         self.deliveries = deliveries
         self.topic = settings.topics.raw
         self.key = f"{plan.site}/{plan.sensor}"
         self.records = source.records
         self.numbers = source.numbers.astype("<u8").tobytes()
-        self.pack = plan.pack
+        self.which = source.which.tolist()
         self.origin: Headers = [
             (raw.SITE_HEADER, plan.site.encode()),
             (raw.SENSOR_HEADER, plan.sensor.encode()),
         ]
-        self.facts: Headers = [(raw.CONTENT_TYPE_HEADER, source.content_type.encode()), *self.origin]
-        if source.columns:
-            self.facts.append((raw.COLUMNS_HEADER, orjson.dumps(source.columns)))
+        self.facts = [self._facts(one) for one in source.files]
 
-    def produce(self, firsts: list[int], traceparent: str) -> None:
-        """Produce the messages that begin with these records; where the local queue is full, let it empty."""
-        facts: Headers = [*self.facts, (TRACEPARENT_HEADER, traceparent.encode())]
-        whole = self.deliveries.of(self.pack)
-        for first in firsts:
-            records = self.records[first : first + self.pack]
-            headers: Headers = [*facts, (raw.SOURCE_RECORDS_HEADER, self.numbers[8 * first : 8 * (first + self.pack)])]
-            delivered = whole if len(records) == self.pack else self.deliveries.of(len(records))
+    def _facts(self, file: SourceFile) -> Headers:
+        facts: Headers = [(raw.CONTENT_TYPE_HEADER, file.content_type.encode()), *self.origin]
+        return [*facts, (raw.COLUMNS_HEADER, orjson.dumps(file.columns))] if file.columns else facts
+
+    def produce(self, bounds: list[int], traceparent: str) -> None:
+        """Produce the messages between these records; where the local queue is full, let it empty."""
+        trace = (TRACEPARENT_HEADER, traceparent.encode())
+        for first, last in pairwise(bounds):
+            records = self.records[first:last]
+            numbers = (raw.SOURCE_RECORDS_HEADER, self.numbers[8 * first : 8 * last])
+            headers: Headers = [*self.facts[self.which[first]], trace, numbers]
+            delivered = self.deliveries.of(last - first)
             while True:
                 try:
                     self.producer.produce(

@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import BadData
-from pipeline.ingest import suricata
+from pipeline.ingest import suricata, suricata_ics
 from pipeline.ingest.cells import Ints
 from pipeline.ingest.formats import FORMATS, end_times
-from pipeline.ingest.guess import KNOWN, guess
+from pipeline.ingest.guess import KNOWN, guess, is_array, other_log
+from pipeline.ingest.json_array import split_objects
 from pipeline.ingest.labels import strip_columns, strip_keys
 from pipeline.ingest.lines import cut_lines
-from pipeline.ingest.messages import CONTENT_TYPES, ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
+from pipeline.ingest.messages import CONTENT_TYPES, DELIMITED, ICSFLOW_CSV, SURICATA_JSON, tabbed
 from pipeline.ingest.reasons import MAX_RECORD_BYTES
 from pipeline.ingest.text_cells import text_column
 
@@ -47,7 +49,7 @@ class SourceFile:
         """When each record's flow ended; a record that cannot tell takes the time of the one before it."""
         if not self.records:
             return np.zeros(0, np.int64)
-        lines = cut_lines(self.records, self.content_type != ZEEK_TSV)
+        lines = cut_lines(self.records, not tabbed(self.content_type))
         found = np.zeros(len(self.records), np.int64)
         known = np.zeros(len(self.records), np.bool_)
         if not FORMATS[self.content_type].lacking(self.columns):
@@ -99,32 +101,42 @@ def read_records(path: Path | str, content_type: str | None = None) -> SourceFil
         return SourceFile(content_type or "", (), [], np.zeros(0, np.int64))
     kind = content_type or guess(data)
     if kind is None:
-        raise BadData(f"{path}: got an unrecognised format, expected one of: {KNOWN}; --format names it")
-    lines = cut_lines([data], kind != ZEEK_TSV)
-    # One byte more than a record may have: still `too_big` for ingest, and Kafka takes the message.
-    ends = np.minimum(lines.ends, lines.starts + MAX_RECORD_BYTES + 1)
-    records = [data[start:end] for start, end in zip(lines.starts.tolist(), ends.tolist(), strict=True)]
-    if kind == ZEEK_JSON:
-        return _source(kind, (), strip_keys(records))
+        log = other_log(data)
+        got = f"the Zeek log {log}, which holds no flows and counts no operations" if log else "an unrecognised format"
+        raise BadData(f"{path}: got {got}, expected one of: {KNOWN}; --format names it")
+    records = _records(data, kind)
     if kind == SURICATA_JSON:
-        return _flow_events(records)
+        return _read_events(records)
+    if kind not in DELIMITED:
+        return _source(kind, (), strip_keys(records))
     if kind == ICSFLOW_CSV:
         header = [name.strip(' "') for name in records[0].decode("utf-8", "replace").split(",")]
         stripped, names = strip_columns(records[1:], header, ",")
         return _source(kind, names, stripped)
-    return _zeek_tsv(path, records)
+    return _zeek_tsv(path, kind, records)
+
+
+def _records(data: bytes, kind: str) -> list[bytes]:
+    """One record a line; of JSON that is an array, one an object."""
+    if kind not in DELIMITED and is_array(data):
+        return [record[: MAX_RECORD_BYTES + 1] for record in split_objects(data)]
+    lines = cut_lines([data], not tabbed(kind))
+    # One byte more than a record may have: still `too_big` for ingest, and Kafka takes the message.
+    ends = np.minimum(lines.ends, lines.starts + MAX_RECORD_BYTES + 1)
+    return [data[start:end] for start, end in zip(lines.starts.tolist(), ends.tolist(), strict=True)]
 
 
 def _source(kind: str, columns: Sequence[str], records: list[bytes]) -> SourceFile:
     return SourceFile(kind, tuple(columns), records, np.arange(len(records), dtype=np.int64))
 
 
-def _flow_events(records: list[bytes]) -> SourceFile:
-    """Only the flow events of an EVE file, and what cannot be told apart: that becomes rejects."""
+def _read_events(records: list[bytes]) -> SourceFile:
+    """Only the events of an EVE file that are read, and what cannot be told apart: that becomes rejects."""
     lines = cut_lines(records)
     cells = FORMATS[SURICATA_JSON].scan(lines, ())
     events, _ = text_column(cells, suricata.COLUMNS.index("event_type"))
-    other = pc.not_equal(events, "flow").fill_null(False).to_numpy(zero_copy_only=False) & (cells.problem == 0)
+    told = events.is_valid().to_numpy(zero_copy_only=False) & (cells.problem == 0)
+    other = told & ~pc.is_in(events, pa.array(("flow", *suricata_ics.EVENTS))).to_numpy(zero_copy_only=False)
     kept = np.ones(len(records), np.bool_)
     kept[lines.message[other]] = False
     numbers = np.flatnonzero(kept)
@@ -133,7 +145,7 @@ def _flow_events(records: list[bytes]) -> SourceFile:
     )
 
 
-def _zeek_tsv(path: Path | str, records: list[bytes]) -> SourceFile:
+def _zeek_tsv(path: Path | str, kind: str, records: list[bytes]) -> SourceFile:
     """Data lines of a Zeek log; other separators and unset marks than Zeek's own become Zeek's own."""
     facts: dict[bytes, bytes] = {}
     separator = b"\t"
@@ -158,4 +170,4 @@ def _zeek_tsv(path: Path | str, records: list[bytes]) -> SourceFile:
         marks = {unset: b"-", empty: b"(empty)"}
         rows = [b"\t".join([marks.get(field, field) for field in row.split(separator)]) for row in rows]
     stripped, names = strip_columns(rows, header, "\t")
-    return _source(ZEEK_TSV, names, stripped)
+    return _source(kind, names, stripped)

@@ -1,8 +1,13 @@
-"""Suricata EVE flow events as flows (Suricata: doc/userguide/output/eve/eve-json-format, event type flow)."""
+"""Suricata EVE flow events as flows (Suricata: doc/userguide/output/eve/eve-json-format, event type flow).
+
+Events of types modbus and dnp3 stand in the same stream: `suricata_ics` reads them.
+"""
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.ingest import suricata_ics
 from pipeline.ingest.addresses import IP6, MAC
 from pipeline.ingest.cells import TRUE, Cells
 from pipeline.ingest.draft import Draft
@@ -42,6 +47,7 @@ PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
     "tcp.tc_gap": (("tcp", "tc_gap"),),
     "ether.src_mac": (("ether", "src_mac"), ("ether", "src_macs", "[0]")),
     "ether.dest_mac": (("ether", "dest_mac"), ("ether", "dest_macs", "[0]")),
+    **suricata_ics.PATHS,
 }
 COLUMNS = tuple(PATHS)
 
@@ -52,10 +58,25 @@ def json_paths() -> dict[tuple[str, ...], int]:
 
 
 def normalise(cells: Cells) -> Draft:
-    """Flows of EVE records; records of another event type are rejected as `not_a_flow`."""
+    """Rows of EVE records; records of another event type are rejected as `not_a_flow`."""
     draft = Draft(cells, COLUMNS)
-    event = draft.text("event_type", "event_type")
-    is_flow = pc.equal(event, "flow").fill_null(False).to_numpy(zero_copy_only=False)
+    events = draft.text("event_type", "event_type")
+    ics = pc.is_in(events, pa.array(suricata_ics.EVENTS)).to_numpy(zero_copy_only=False)
+    if not ics.any():
+        return _flows(draft, events)
+    if ics.all():
+        return suricata_ics.normalise(cells, COLUMNS, events)
+    others = Draft(cells.of(~ics), COLUMNS)
+    flows = _flows(others, others.text("event_type", "event_type"))
+    flows.columns["record_kind"] = pa.repeat("end", flows.count)
+    operations = suricata_ics.normalise(cells.of(ics), COLUMNS, events.filter(pa.array(ics)))
+    return Draft.joined(cells, COLUMNS, ((~ics, flows), (ics, operations)))
+
+
+def _flows(draft: Draft, events: pa.StringArray) -> Draft:
+    """Flows of flow events; `events` are the types of all of them."""
+    cells = draft.cells
+    is_flow = pc.equal(events, "flow").fill_null(False).to_numpy(zero_copy_only=False)
     draft.reject(~is_flow, "not_a_flow", "event_type", "event_type")
     start, _ = draft.time_us("flow.start", "start_ts_us")
     end, _ = draft.time_us("flow.end", "end_ts_us")

@@ -1,5 +1,7 @@
 """Zeek conn records, JSON or TSV, as flows (Zeek: base/protocols/conn/main.zeek)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -50,11 +52,11 @@ COLUMNS = (
 REQUIRED = ("ts", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto")
 
 
-def json_paths() -> dict[tuple[str, ...], int]:
-    """Where each column may stand in a JSON record: flat, nested under `id`, or wrapped by zeek-kafka in `conn`."""
+def json_paths(columns: Sequence[str] = COLUMNS, log: str = "conn") -> dict[tuple[str, ...], int]:
+    """Where each column may stand in a JSON record: flat, nested under `id`, or in zeek-kafka's wrapper."""
     paths: dict[tuple[str, ...], int] = {}
-    for column, name in enumerate(COLUMNS):
-        for wrapper in ((), ("conn",)):
+    for column, name in enumerate(columns):
+        for wrapper in ((), (log,)):
             paths[(*wrapper, name)] = column
             if name in ID:
                 paths[(*wrapper, "id", name.removeprefix("id."))] = column

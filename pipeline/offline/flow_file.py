@@ -51,7 +51,9 @@ def featurize(decoded: Decoded, settings: Settings) -> FlowFile:
     """The file's flows with their features."""
     if decoded.flows.num_rows == 0:
         return FlowFile(decoded, NO_ROWS)
-    return FlowFile(decoded, featurize_file_rows(decoded.flows, settings.lateness_of(decoded.site)))
+    lateness_us, window_us = settings.lateness_of(decoded.site), settings.stitch_of(decoded.site)
+    rows = featurize_file_rows(decoded.flows, lateness_us, window_us=window_us)
+    return FlowFile(decoded, rows)
 
 
 def score(file: FlowFile, settings: Settings) -> FlowFile:

@@ -1,4 +1,4 @@
-"""The HTTP endpoint of a room: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever starts and stops it."""
+"""The HTTP endpoint of a room: `/metrics` for Prometheus; `/startupz`, `/livez`, `/readyz` for its keeper."""
 
 import threading
 import time
@@ -19,11 +19,24 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class Health:
-    """Whether the room turns its loop (`alive`) and has its partitions (`ready`); neither asks Kafka."""
+    """Whether the room has restored its state once (`started`), turns its loop (`alive`) and has its partitions
+    (`ready`); none of them asks Kafka.
+    """
 
     def __init__(self) -> None:
-        self.ready = False
+        self.started = False
+        self._ready = False
         self._last_beat: float | None = None
+
+    @property
+    def ready(self) -> bool:
+        """True while the room has its partitions and works."""
+        return self._ready
+
+    @ready.setter
+    def ready(self, now: bool) -> None:
+        self._ready = now
+        self.started = self.started or now
 
     def beat(self) -> None:
         """The loop came round."""
@@ -72,11 +85,15 @@ class Endpoint:
         path = environ.get("PATH_INFO", "/")
         if path == "/metrics":
             return self._metrics(environ, start_response)  # type: ignore[no-any-return]
+        if path == "/startupz":
+            return _say(start_response, self._health.started, "started", "state not restored yet")
         if path == "/livez":
             return _say(start_response, self._health.alive, "alive", "the loop has not turned for five minutes")
         if path == "/readyz":
             return _say(start_response, self._health.ready, "ready", "no partitions yet")
-        return _say(start_response, False, "", "ask for /metrics, /livez or /readyz", otherwise="404 Not Found")
+        return _say(
+            start_response, False, "", "ask for /metrics, /startupz, /livez or /readyz", otherwise="404 Not Found"
+        )
 
     def close(self) -> None:
         """Stop answering."""

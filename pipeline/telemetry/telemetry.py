@@ -157,6 +157,10 @@ class Telemetry:
         """Say that the room's loop came round: `/livez` fails five minutes after the last time."""
         self.health.beat()
 
+    def started(self) -> None:
+        """Say that the room has restored what it starts from: what `/startupz` answers; being ready says it too."""
+        self.health.started = True
+
     def ready(self, now: bool = True) -> None:
         """Say whether the room has its partitions and works: what `/readyz` answers."""
         self.health.ready = now

@@ -21,6 +21,8 @@ PLAIN: dict[str, Any] = {
     "site": "plant",
     "sensor": "left",
     "source_type": "zeek",
+    "record_kind": "end",
+    "is_biflow": True,
     "ingest_ts_us": START_US + 3600 * SECOND,
     "ether_type": 0x0800,
     "ip_proto": 6,

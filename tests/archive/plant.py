@@ -98,6 +98,8 @@ def scored_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
 
 
 def _filler(fld: pa.Field, row: dict[str, Any]) -> Any:
+    if pa.types.is_list(fld.type):
+        return None
     if pa.types.is_string(fld.type):
         return f"{fld.name}{row['raw_offset'] % 3}"
     if pa.types.is_boolean(fld.type):

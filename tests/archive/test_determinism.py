@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +16,8 @@ from pipeline.archive.against import compare
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.archive.verify import account, verify
-from tests.archive.plant import MEMORY, Wire, feed, positions, random_log, wire
+from pipeline.wire.batches import encode
+from tests.archive.plant import MEMORY, Wire, feed, positions, random_log, scored_batch, wire
 
 SENSORS = (("plant", "left"), ("plant", "right"), ("other", "left"))
 LIMITS = Limits(rows=12)
@@ -109,6 +111,43 @@ def test_the_accounting_adds_up(tmp_path: Path) -> None:
         assert row["open"] == 0
     assert sum(row["late"] for row in counted) > 0
     assert sum(row["rejected"] for row in counted) > 0
+
+
+def one_message(rows: list[dict[str, Any]], records: int, through: list[int], ended: bool) -> Wire:
+    facts = {
+        **{"seq": 0, "raw_partition": 0, "flows_offset": 0, "feature_set": "test-1", "feature_hash": "abc"},
+        **{"first": [0, 0], "through": through, "frontier": None, "records": records, "rejected": 0},
+        **{"watermarks": [], "ended": [["plant", "left"]] if ended else []},
+    }
+    plain = {"site": "plant", "sensor": "left", "raw_partition": 0, "late_by_us": 0, "record_id": 1, "app_proto": "a"}
+    return Wire([encode(scored_batch([{**plain, **row} for row in rows]), facts)], [])
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_row_of_several_records_counts_as_all_of_them(tmp_path: Path, ended: bool) -> None:
+    rows: list[dict[str, Any]] = [
+        {"raw_offset": 0, "raw_index": 0, "end_ts_us": 10, "raw_also": [0, 2, 3, 0]},
+        {"raw_offset": 0, "raw_index": 1, "end_ts_us": 11, "raw_also": None},
+        {"raw_offset": 1, "raw_index": 0, "end_ts_us": 12, "raw_also": [2, 0]},
+    ]
+    write(tmp_path, one_message(rows, 6, [3, 0], ended), Random(1))
+    (counted,) = account(tmp_path)
+    assert counted["accepted"] == (6 if ended else 0)
+    proof = verify(tmp_path, None)
+    assert proof["ok"], proof["problems"]
+    (sensor,) = proof["sensors"]
+    assert sensor["sent"] == 6 and sensor["accepted"] + sensor["in_flight"] == 6
+    assert sensor["holes"] == sensor["doubles"] == 0
+
+
+def test_a_record_in_two_rows_is_found(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"raw_offset": 0, "raw_index": 0, "end_ts_us": 10, "raw_also": [1, 0]},
+        {"raw_offset": 1, "raw_index": 0, "end_ts_us": 11, "raw_also": None},
+    ]
+    write(tmp_path, one_message(rows, 2, [1, 0], True), Random(1))
+    proof = verify(tmp_path, None)
+    assert not proof["ok"] and "0@1[0]" in " ".join(proof["problems"])
 
 
 def test_open_rows_outlive_the_writer_and_count_as_in_flight(tmp_path: Path) -> None:

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from pipeline.ingest.decode import KEPT_BYTES, Decoded, decode_messages
 from pipeline.ingest.messages import (
     CONTENT_TYPES,
+    DELIMITED,
+    GOFLOW2_JSON,
     ICSFLOW_CSV,
+    IPFIXCOL2_JSON,
+    NFDUMP_JSON,
+    PMACCT_JSON,
     SURICATA_JSON,
     ZEEK_JSON,
     ZEEK_TSV,
@@ -33,6 +38,8 @@ from pipeline.ingest.reasons import (
 )
 from pipeline.ingest.reasons import TOO_DEEP as TOO_DEEP_INDEX
 from pipeline.wire.batches import MAX_MESSAGE_BYTES, encode
+from tests.ingest.exporter_records import GOFLOW2, IPFIXCOL2, NFDUMP, PMACCT
+from tests.ingest.ics_records import RECORDS as ICS_RECORDS
 from tests.ingest.records import EVE, ICSFLOW, MAX_FUTURE_US, SENT_US, ZEEK, decode, reasons
 
 ZEEK_LINE = json.dumps(ZEEK).encode()
@@ -44,6 +51,15 @@ GOOD = {
     ZEEK_TSV: (TSV_LINE, TSV_COLUMNS),
     SURICATA_JSON: (EVE_LINE, ()),
     ICSFLOW_CSV: (CSV_LINE, CSV_COLUMNS),
+    GOFLOW2_JSON: (json.dumps(GOFLOW2).encode(), ()),
+    PMACCT_JSON: (json.dumps(PMACCT).encode(), ()),
+    NFDUMP_JSON: (json.dumps(NFDUMP).encode(), ()),
+    IPFIXCOL2_JSON: (json.dumps(IPFIXCOL2).encode(), ()),
+    **{f"zeek-{log}+json": (json.dumps(record).encode(), ()) for log, record in ICS_RECORDS.items()},
+    **{
+        f"zeek-{log}+tsv": ("\t".join(map(str, record.values())).encode(), list(record))
+        for log, record in ICS_RECORDS.items()
+    },
 }
 
 
@@ -85,7 +101,7 @@ def test_cut_at_every_byte(content_type: str) -> None:
     cuts = [line[:place] for place in range(1, len(line))]
     decoded = decode(cuts, content_type, columns)
     accounted(decoded, len(cuts))
-    if content_type in (ZEEK_JSON, SURICATA_JSON):
+    if content_type not in DELIMITED:
         assert set(reasons(decoded)) == {"not_json"} and decoded.flows.num_rows == 0
     else:
         # A line cut inside its last cell is a line with another last cell.
@@ -117,7 +133,10 @@ def test_noise(content_type: str, noise: list[bytes]) -> None:
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
         lambda inner: (
-            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*ZEEK, "conn", "id"]), inner, max_size=4)
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from([*ZEEK, "conn", "id", *GOFLOW2, *NFDUMP, *PMACCT, *IPFIXCOL2]), inner, max_size=4
+            )
         ),
         max_leaves=12,
     )
@@ -125,8 +144,8 @@ def test_noise(content_type: str, noise: list[bytes]) -> None:
 @settings(max_examples=40, deadline=None)
 def test_json_that_is_no_flow(document: Any) -> None:
     line = json.dumps(document).encode()
-    accounted(decode([line], ZEEK_JSON), 1)
-    accounted(decode([line], SURICATA_JSON), 1)
+    for content_type in set(CONTENT_TYPES) - set(DELIMITED):
+        accounted(decode([line], content_type), 1)
 
 
 @given(st.text(alphabet='{}[]",:0123456789.eE+-truefalsn \t\\u/', max_size=40))

@@ -65,6 +65,7 @@ def running(kafka: str, prefix: str, folder: Path) -> Iterator[Flow]:
         trace_file=folder / "traces.jsonl",
         metrics_port=0,
         archive_rows_per_file=1_000,
+        idle_us=0,  # the ticks that a run needs stand in its `raw`; while rooms are killed it is to add none
     )
     topics.create(settings)
     processes = Processes(logs, room_environment(settings))

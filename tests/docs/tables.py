@@ -16,13 +16,15 @@ from typer.main import get_command
 from pipeline import errors
 from pipeline.cli.main import NOUNS
 from pipeline.featurize.feature_set import FEATURE_SET
+from pipeline.ingest.functions import ACCESS, all_functions
 from pipeline.ingest.reasons import REASONS
 from pipeline.settings import Settings
 from schemas import fields
+from schemas.sources import DERIVED, Source, sources
 from schemas.topics import topics
 from tests.contract.tree import ROOT
 
-PLACE = re.compile(r"(<!-- table: ([a-z -]+) \(make docs\) -->\n).*?(<!-- end -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- table: ([a-z0-9 -]+) \(make docs\) -->\n).*?(<!-- end -->)", re.DOTALL)
 DAY_MS = 86_400_000
 
 
@@ -113,28 +115,65 @@ def _fields(own: Iterable[fields.Field]) -> str:
 
 
 def flow() -> str:
-    """The flow schema with each source's field."""
-    rows = []
-    for one in fields.load("flow").fields:
-        sources = dict(one.sources)
-        rows.append(
-            (
-                _code(one.name),
-                one.type + ("?" if one.null else ""),
-                one.unit,
-                _range(one),
-                one.ipfix or "",
-                *(_source(sources.get(source)) for source in fields.SOURCES),
-                one.doc,
-            )
-        )
-    return _table(("field", "type", "unit", "range", "IPFIX", "Zeek", "Suricata", "ICSFlow", "meaning"), rows)
+    """The flow schema."""
+    rows = [
+        (_code(one.name), one.type + ("?" if one.null else ""), one.unit, _range(one), one.ipfix or "", one.doc)
+        for one in fields.load("flow").fields
+    ]
+    return _table(("field", "type", "unit", "range", "IPFIX", "meaning"), rows)
 
 
-def _source(text: str | None) -> str:
-    if text in (None, "-"):
+def _origin(source: Source, field: str) -> str:
+    origin = source.origin(field)
+    if origin is None:
         return "–"
-    return text if text == "derived" else _code(str(text).lstrip("="))
+    return DERIVED if origin.source == DERIVED else _code(origin.source)
+
+
+def sources_matrix() -> str:
+    """Every field of the flow schema that a source has, and where each has it."""
+    every = sources()
+    rows = [
+        (_code(one.name), *(_origin(source, one.name) for source in every.values()))
+        for one in fields.load("flow").fields
+        if any(source.origin(one.name) for source in every.values())
+    ]
+    return _table(("field", *every), rows)
+
+
+def source_tables() -> str:
+    """A table a source: what it is, and where each field comes from, in which unit."""
+    units = {one.name: one.unit for one in fields.load("flow").fields}
+    parts = []
+    for name, source in sources().items():
+        facts = (
+            ("content types", ", ".join(_code(one) for one in source.content_types)),
+            ("bytes count", source.bytes),
+            ("a record is", source.direction),
+            ("verified", source.verified),
+        )
+        rows = [
+            (_code(one.flow), _origin(source, one.flow), one.unit, units[one.flow], one.note) for one in source.origins
+        ]
+        parts.append(f"## {source.title}\n\n`source_type` is `{source.name}`. {source.note}".rstrip() + "\n\n")
+        parts.append(_table((name, ""), facts) + "\n")
+        parts.append(_table(("field", "from", "its unit", "unit here", "note"), rows) + "\n")
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def functions() -> str:
+    """The functions of industrial protocols: their numbers, names, and what each counts as."""
+    parts = []
+    for proto, table in all_functions().items():
+        names: dict[int, list[str]] = {}
+        for name, code in table.names.items():
+            names.setdefault(code, []).append(name)
+        rows = [
+            (code, ", ".join(names[code]), ", ".join(word for word, bit in ACCESS.items() if bits & bit))
+            for code, bits in table.access.items()
+        ]
+        parts.append(f"### {proto}\n\n{table.source}.\n\n{_table(('code', 'function', 'counts as'), rows)}")
+    return "\n".join(parts)
 
 
 def _own_fields(name: str, inherited: str) -> str:
@@ -157,6 +196,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "exit codes": exit_codes,
     "topics": topic_table,
     "flow": flow,
+    "sources": sources_matrix,
+    "source tables": source_tables,
+    "functions": functions,
     "reject": lambda: _fields(fields.load("reject").fields),
     "features": lambda: _own_fields("features", "flow"),
     "scored": lambda: _own_fields("scored", "features"),

@@ -22,6 +22,8 @@ PLAIN: dict[str, Any] = {
     "site": "plant",
     "sensor": "left",
     "source_type": "zeek",
+    "record_kind": "end",
+    "is_biflow": True,
     "ether_type": 0x0800,
     "ip_proto": 6,
     "src_addr": "10.0.0.1",

@@ -28,8 +28,10 @@ def features(rows: int) -> pa.RecordBatch:
             columns.append(matrix_column(np.zeros((rows, 3), np.float32)))
         elif field.name == "raw_offset":
             columns.append(pa.array(range(100, 100 + rows), field.type))
+        elif field.nullable:
+            columns.append(pa.nulls(rows, field.type))
         else:
-            columns.append(pa.array(["" if pa.types.is_string(field.type) else 0] * rows, field.type))
+            columns.append(pa.array(["" if pa.types.is_string(field.type) else 0] * rows).cast(field.type))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 

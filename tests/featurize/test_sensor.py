@@ -83,6 +83,35 @@ def test_the_flows_pass_through_unchanged(rows: list[dict[str, Any]]) -> None:
     assert passed == before
 
 
+@settings(max_examples=40, deadline=None)
+@given(flow_rows(most=40), flow_rows(most=20), st.integers(0, 40), st.integers(0, 3))
+def test_a_tick_releases_what_waits_wherever_the_log_is_cut(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], cut: int, lateness_s: int
+) -> None:
+    lateness_us = lateness_s * SECOND
+    head, tail = batch(before), batch(after)
+
+    def run(cuts: list[int], ticks: int) -> tuple[list[list[Any]], bytes]:
+        state, out = SensorState.empty(), []
+        edges = [0, *cuts, len(head)]
+        for start, end in pairwise(edges):
+            silent = end == len(head)
+            state, rows = advance(state, head.slice(start, end - start), False, lateness_us, silent=silent)
+            out += rows.to_pylist()
+        assert len(state.waiting) == 0 and len(out) == len(head)
+        for _ in range(ticks):
+            state, rows = advance(state, head.slice(0, 0), False, lateness_us, silent=True)
+            assert len(rows) == 0
+        state, rows = advance(state, tail, False, lateness_us)
+        key = sorted([row["raw_offset"], row["end_ts_us"], row["late_by_us"], *row["features"]] for row in out)
+        rest = [[row["raw_offset"], row["late_by_us"], *row["features"]] for row in rows.to_pylist()]
+        return [*key, *rest], snapshot(state)
+
+    once = run([], 0)
+    assert run([min(cut, len(head))], 0) == once, "the same however the log is cut"
+    assert run([], 2) == once, "a tick more changes nothing"
+
+
 def test_empty_batches() -> None:
     state, rows = advance(SensorState.empty(), batch([]), False, 0)
     assert len(rows) == 0 and rows.schema.equals(arrow_schema("features", FEATURE_SET.width), check_metadata=False)

@@ -82,7 +82,7 @@ def measure(value: Any, scale: int = 1, most: float = 3.4e38) -> float | None:
     return float(read * scale)
 
 
-def time_us(value: Any) -> int | None:
+def time_us(value: Any, power: int = 6) -> int | None:
     text = scalar(value, "time")
     if text is None:
         return None
@@ -95,7 +95,8 @@ def time_us(value: Any) -> int | None:
     assert isinstance(exponent, int)
     # The decoder reads 19 significant digits.
     cut = Decimal((0, digits[:19], 0)).scaleb(len(digits[19:]) + exponent)
-    us = int((cut * 1_000_000).quantize(Decimal(1), ROUND_HALF_UP)) if cut < 10**12 else 10**18
+    scaled = cut.scaleb(power)
+    us = int(scaled.quantize(Decimal(1), ROUND_HALF_UP)) if scaled < 10**18 else 10**18
     if us > 253_402_300_799_999_999:
         raise Rejected("time_range")
     return -us if read < 0 else us

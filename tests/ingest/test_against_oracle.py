@@ -14,6 +14,7 @@ from pipeline.ingest.decode import Decoded
 from pipeline.ingest.icsflow import COLUMNS as ICSFLOW_COLUMNS
 from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
 from tests.ingest import oracle
+from tests.ingest.exporter_oracle import community_id
 from tests.ingest.records import (
     ADDRESSES,
     EVE,
@@ -70,6 +71,7 @@ def agree(records: Sequence[Any], decoded: Decoded, judge: Oracle) -> None:
             assert place in rejects and rejects[place]["reason"] == str(reject), (reject, record, rejects.get(place))
             continue
         assert place in flows, (rejects.get(place), record)
+        wanted["community_id"] = wanted.get("community_id") or community_id(wanted)
         for name, value in wanted.items():
             got = flows[place][name]
             if isinstance(value, float):

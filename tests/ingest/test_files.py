@@ -79,7 +79,7 @@ def test_an_empty_file_has_no_records(tmp_path: Path) -> None:
 
 
 def test_an_unknown_file_is_refused_with_the_known_formats(tmp_path: Path) -> None:
-    with pytest.raises(BadData, match=r"zeek-conn\+json.*icsflow\+csv"):
+    with pytest.raises(BadData, match=r"icsflow\+csv.*zeek-conn\+json"):
         decoded(written(tmp_path, "hello"))
     with pytest.raises(BadData, match="expected a file that can be read"):
         decoded(tmp_path / "missing")
@@ -215,3 +215,18 @@ def test_real_logs_are_decoded_without_rejects() -> None:
             assert set(result.rejects["reason"].to_pylist()) == {"time"} and result.flows.num_rows == 0, path
         else:
             assert result.rejects.num_rows == 0 and result.flows.num_rows > 0, (path, result.rejects.to_pylist()[:3])
+
+
+def test_zeek_json_is_the_same_flow_however_it_is_wrapped(tmp_path: Path) -> None:
+    ends = {name.removeprefix("id."): value for name, value in ZEEK.items() if name.startswith("id.")}
+    nested = {**{name: value for name, value in ZEEK.items() if not name.startswith("id.")}, "id": ends}
+    forms = [ZEEK, nested, {"conn": ZEEK}, {"conn": nested}]
+    texts = [json.dumps(form) for form in forms] + [json.dumps([form, form], indent=2) for form in forms]
+    rows = []
+    for text in texts:
+        result = decoded(written(tmp_path, text))
+        assert result.content_type == ZEEK_JSON and result.rejects.num_rows == 0
+        rows += [{**row, "raw_offset": 0, "source_record": 0, "record_id": 0} for row in result.flows.to_pylist()]
+    assert len(rows) == 12 and all(row == rows[0] for row in rows)
+    labelled = written(tmp_path, json.dumps({"conn": {**ZEEK, "label": "evil"}}))
+    assert b"evil" not in read_records(labelled).records[0]

@@ -9,13 +9,14 @@ import pytest
 from pipeline.cli import flow
 from pipeline.cli.main import main
 from pipeline.errors import BadData
+from schemas.fields import arrow_schema
 from tests.ingest.records import EVE, ZEEK
 
 
-def check(path: Path, capsys: pytest.CaptureFixture[str], **options: Any) -> tuple[dict[str, int], str]:
+def check(path: Path, capsys: pytest.CaptureFixture[str], **options: Any) -> tuple[dict[str, Any], str]:
     flow.check(str(path), **options)
     captured = capsys.readouterr()
-    document: dict[str, int] = json.loads(captured.out.splitlines()[-1])
+    document: dict[str, Any] = json.loads(captured.out.splitlines()[-1])
     return document, captured.err
 
 
@@ -31,13 +32,38 @@ def test_counts_add_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "not_json" in shown and "record 5: protocol" in shown and "192.168.1.9" in shown
     document, shown = check(path, capsys, arrival_order=True, json=True)
     # 50 is more than two seconds behind 100, and 98.5 behind 101.
-    assert document == {"read": 6, "accepted": 2, "rejected": 2, "late": 2, "suspects": 0, "incidents": 0}
+    counts = {name: document[name] for name in ("read", "accepted", "rejected", "late", "suspects", "incidents")}
+    assert counts == {"read": 6, "accepted": 2, "rejected": 2, "late": 2, "suspects": 0, "incidents": 0}
     assert shown == ""
+
+
+def test_a_report_a_field_and_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "conn.log"
+    lines = [json.dumps({**ZEEK, "ts": ts, "vlan": vlan}) for ts, vlan in ((100.5, 7), (50, 9), (101, None))]
+    path.write_text("\n".join([*lines, "bad", "worse", json.dumps({**ZEEK, "proto": "x"})]))
+    _, shown = check(path, capsys)
+    assert "record 3: not_json (and 1 more): raw[0]@" in shown and "record 5: protocol: " in shown
+    rows = {line.split()[0]: line.split("│")[1:] for line in shown.splitlines() if line.count("│") == 4}
+    assert [cell.strip() for cell in rows["vlan_id"]] == ["vlan", "2", "33.3%", "7 to 9"]
+    assert [cell.strip() for cell in rows["source_type"]] == ["=zeek", "3", "", "zeek 3"]
+    assert "1970-01-01 00:00:50.000 to" in rows["start_ts_us"][3]
+    document, shown = check(path, capsys, json=True)
+    assert shown == "" and document["content_type"] == "zeek-conn+json"
+    assert [one["field"] for one in document["fields"]] == arrow_schema("flow").names
+    fields = {one["field"]: one for one in document["fields"]}
+    assert (fields["vlan_id"]["rows"], fields["vlan_id"]["least"], fields["vlan_id"]["greatest"]) == (2, 7, 9)
+    assert fields["history"]["frequent"] == [["ShADadFf", 3]] and fields["src_mac_count"]["origin"] == ""
+    assert fields["raw_offset"]["origin"] == "message" and fields["quality"]["origin"] == "derived"
+    assert [(one["reason"], one["count"], one["source_record"]) for one in document["rejects"]] == [
+        ("not_json", 2, 3),
+        ("protocol", 1, 5),
+    ]
 
 
 def test_an_empty_file_is_fine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x").write_text("")
     assert set(check(tmp_path / "x", capsys)[0].values()) == {0}
+    assert check(tmp_path / "x", capsys, json=True)[0]["rejects"] == []
 
 
 def test_other_events_are_no_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

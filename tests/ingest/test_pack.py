@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.messages import END_OF_SOURCE, ZEEK_JSON, RawMessage, Stream
+from pipeline.ingest.messages import END_OF_SOURCE, TICK, ZEEK_JSON, RawMessage, Stream
 from pipeline.ingest.pack import Packed, pack
 from pipeline.wire.batches import decode, encode
 from tests.ingest.records import MAX_FUTURE_US, SENT_US, ZEEK
@@ -75,8 +75,16 @@ def test_rejects_alone_still_give_a_flows_message() -> None:
 def test_an_empty_message_is_covered_and_holds_nothing() -> None:
     (one,) = packed_of([message(0, 7, [])], 100)
     assert one.meta == {
-        "raw_partition": 0, "first": [7, 0], "last": [7, 0], "records": 0, "rejected": 0, "ended": [],
+        "raw_partition": 0, "first": [7, 0], "last": [7, 0], "records": 0, "rejected": 0, "ended": [], "silent": [],
     }  # fmt: skip
+
+
+def test_a_tick_ends_a_range_and_names_the_silent_sensor() -> None:
+    tick = RawMessage(0, 8, SENT_US, Stream(TICK, (), "plant", "a"), b"")
+    first, second = packed_of([message(0, 7, [GOOD]), tick, message(0, 9, [GOOD])], 100)
+    assert first.meta["last"] == [8, 0] and first.meta["records"] == 1
+    assert first.meta["silent"] == [["plant", "a"]] and first.meta["ended"] == []
+    assert second.meta["first"] == [9, 0] and second.meta["silent"] == []
 
 
 def test_a_mark_without_a_sensor_ends_nothing() -> None:

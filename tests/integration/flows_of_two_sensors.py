@@ -35,6 +35,8 @@ def _message(number: int, partition: int, rows: int, source: np.random.Generator
         "site": ["plant"] * rows,
         "sensor": np.where(source.random(rows) < 0.5, "east", "west"),
         "source_type": ["zeek"] * rows,
+        "record_kind": ["end"] * rows,
+        "is_biflow": [True] * rows,
         "start_ts_us": end_us - duration_us,
         "end_ts_us": end_us,
         "duration_us": duration_us,

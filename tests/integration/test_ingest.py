@@ -26,7 +26,8 @@ from pipeline.cli import flow
 from pipeline.errors import BadData, Failed, KafkaUnreachable, Usage
 from pipeline.ingest import door
 from pipeline.ingest import send as sending
-from pipeline.ingest.source_file import read_records
+from pipeline.ingest.silence import Silence
+from pipeline.ingest.source_set import read_source
 from pipeline.kafka import clients, topics
 from pipeline.kafka.watchdog import Watchdog
 from pipeline.settings import Settings, load_settings
@@ -75,7 +76,7 @@ def send(settings: Settings, path: Path, sensor: str) -> int:
     """Send a file from this process; how many records Kafka took."""
     telemetry = start("send", settings)
     plan = sending.Plan("w", sensor, pack=16)
-    sent = sending.send(settings, telemetry, Stop(), read_records(path), plan, lambda _done: None)
+    sent = sending.send(settings, telemetry, Stop(), read_source(path), plan, lambda _done: None)
     telemetry.close()
     assert sent.finished
     return sent.records
@@ -189,6 +190,34 @@ def test_a_file_becomes_flows_with_its_rejects_and_its_mark(room: Settings, tmp_
     )
 
 
+def test_a_silent_sensor_gets_one_tick_and_a_sensor_that_ended_none(room: Settings) -> None:
+    good = json.dumps(ZEEK).encode()
+    producer = clients.producer(room, "foreign")
+    zeek = ("content-type", b"zeek-conn+json")
+    for sensor in (b"gate", b"weir"):
+        producer.produce(room.topics.raw, good, headers=[zeek, ("site", b"dam"), ("sensor", sensor)], partition=1)
+    end = {"content-type": b"end-of-source", "site": b"dam", "sensor": b"weir"}
+    producer.produce(room.topics.raw, b"", headers={**end}, partition=1)
+    producer.flush()
+
+    def ticks() -> list[list[list[str]]]:
+        metas = [decode(value(message), "flow")[1] for message in read(room, room.topics.flows)]
+        return [meta["silent"] for meta in metas if meta["silent"]]
+
+    with worker(room, FOREBAY_IDLE_US="500000"):
+        deadline = time.monotonic() + PATIENCE_S
+        while not ticks() and time.monotonic() < deadline:
+            time.sleep(0.3)
+        time.sleep(2)  # four more silences
+        assert ticks() == [[["dam", "gate"]]]
+        producer.produce(room.topics.raw, good, headers=[zeek, ("site", b"dam"), ("sensor", b"gate")], partition=1)
+        producer.flush()
+        while len(ticks()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.3)
+        assert ticks() == [[["dam", "gate"]]] * 2
+    assert every_position_once(room) == Counter(flows=3)
+
+
 def test_whatever_stands_in_raw_is_covered(room: Settings) -> None:
     producer = clients.producer(room, "foreign")
     named = [("site", b"dam"), ("sensor", b"gate")]
@@ -264,7 +293,8 @@ def opened(settings: Settings, records: int) -> Iterator[tuple[door.Door, list[A
     telemetry = start(door.ROOM, settings)
     consumer, producer = clients.consumer(settings, door.ROOM), clients.transactional_producer(settings, door.ROOM)
     watchdog = Watchdog("ingest", lambda: True)
-    ours = door.Door(settings, consumer, producer, watchdog, telemetry, door.Assignment(), door.Headers(), door.Named())
+    parts = (door.Assignment(), door.Headers(), door.Named(), Silence(0.0))
+    ours = door.Door(settings, consumer, producer, watchdog, telemetry, *parts)
     raw = clients.producer(settings, "foreign")
     headers = {"content-type": b"zeek-conn+json", "site": b"dam", "sensor": b"gate"}
     for _ in range(records):

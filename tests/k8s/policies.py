@@ -16,7 +16,7 @@ from tests.contract.tree import ROOMS, ROOT
 from tests.k8s.render import Document, container, named, pod, settings_of, workloads
 
 Policy = Callable[[list[Document]], Iterator[str]]
-PROBES = {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
+PROBES = {"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
 # Which folder of the settings a room needs, and whether it writes there.
 FOLDERS = {
     "featurize": [("FOREBAY_STATE_URI", True)],

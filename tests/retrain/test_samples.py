@@ -22,6 +22,8 @@ def scored(offsets: range) -> pa.RecordBatch:
             columns.append(matrix_column(np.ones((rows, 3), np.float32)))
         elif field.name in ("raw_offset", "end_ts_us"):
             columns.append(pa.array(list(offsets), field.type))
+        elif field.nullable:
+            columns.append(pa.nulls(rows, field.type))
         else:
             columns.append(pa.array([{pa.string(): "x", pa.bool_(): True}.get(field.type, 1)] * rows, field.type))
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)

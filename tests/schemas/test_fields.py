@@ -1,6 +1,8 @@
 import pytest
 
-from schemas.fields import SOURCES, arrow_schema, load
+from pipeline.ingest.messages import CONTENT_TYPES
+from schemas.fields import arrow_schema, load
+from schemas.sources import sources
 from schemas.topics import TopicNames, topics
 
 
@@ -17,11 +19,30 @@ def test_every_field_says_what_it_is(name: str) -> None:
             assert "bytes" in field.name or "window" in field.name
 
 
-def test_every_measured_flow_field_says_where_each_source_has_it() -> None:
-    given = {"raw_partition", "raw_offset", "raw_index", "record_id", "source_record", "site", "sensor", "ingest_ts_us"}
-    for field in load("flow").fields:
-        if field.name not in given | {"quality"}:
-            assert tuple(source for source, _ in field.sources) == SOURCES, field.name
+# Fields that every flow has from its message or from ingest itself.
+GIVEN = {"raw_partition", "raw_offset", "raw_index", "record_id", "source_record", "site", "sensor", "ingest_ts_us"}
+GIVEN |= {"source_type", "quality"}
+
+
+@pytest.mark.parametrize("name", sources())
+def test_a_source_says_where_it_has_every_field_that_a_flow_must_have(name: str) -> None:
+    source, table = sources()[name], load("flow")
+    named = [origin.flow for origin in source.origins]
+    assert len(set(named)) == len(named)
+    required = {field.name for field in table.fields if not field.null}
+    assert required - GIVEN <= set(named) <= {field.name for field in table.fields} - GIVEN
+    assert [field.name for field in table.fields if field.name in named] == named, "in the flow table's order"
+    assert source.bytes in ("payload", "ip", "frame", "varies") and source.direction in ("one-way", "both ways")
+    assert source.verified.startswith(("by ", "unverified: "))
+    assert source.name in table.field("source_type").enum
+    for field, value in source.constants.items():
+        enum = table.field(field).enum
+        assert not enum or value in enum, field
+
+
+def test_every_content_type_has_one_table() -> None:
+    named = [content_type for source in sources().values() for content_type in source.content_types]
+    assert sorted(named) == sorted(CONTENT_TYPES)
 
 
 def test_the_feature_matrix_comes_last() -> None:

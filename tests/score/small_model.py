@@ -92,7 +92,7 @@ def _column(field: pa.Field, values: Any, rows: int) -> pa.Array:
     if field.nullable:
         return pa.nulls(rows, field.type)
     plain = "" if pa.types.is_string(field.type) else 0
-    return pa.array([plain] * rows, field.type)
+    return pa.array([plain] * rows).cast(field.type)
 
 
 def facts(seq: int, partition: int, batch: pa.RecordBatch, feature_hash: str = FEATURE_HASH) -> dict[str, Any]:

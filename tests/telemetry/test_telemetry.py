@@ -73,12 +73,14 @@ def test_label_sets_are_bounded(telemetry: Telemetry) -> None:
 def test_health_does_not_ask_kafka(telemetry: Telemetry) -> None:
     assert get(telemetry, "/livez")[0] == 200
     assert get(telemetry, "/readyz")[0] == 503
+    assert get(telemetry, "/startupz")[0] == 503
     telemetry.ready()
     telemetry.beat()
     assert get(telemetry, "/readyz") == (200, "ready\n")
     assert get(telemetry, "/livez") == (200, "alive\n")
     telemetry.ready(False)
     assert get(telemetry, "/readyz")[0] == 503
+    assert get(telemetry, "/startupz") == (200, "started\n")  # once is enough: a rebalance is no new start
     assert get(telemetry, "/")[0] == 404
 
 

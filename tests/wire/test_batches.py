@@ -52,7 +52,12 @@ def test_the_matrix_is_a_view_of_the_message() -> None:
     values = np.arange(12, dtype=np.float32).reshape(3, 4)
     schema = arrow_schema("features", 4)
     plain = list(schema)[:-1]
-    columns = [pa.array([""] * 3 if pa.types.is_string(f.type) else [0] * 3, f.type) for f in plain]
+    columns = [
+        pa.nulls(3, f.type)
+        if f.nullable
+        else pa.array([""] * 3 if pa.types.is_string(f.type) else [0] * 3).cast(f.type)
+        for f in plain
+    ]
     batch = pa.RecordBatch.from_arrays([*columns, batches.matrix_column(values)], schema=schema)
     payload = batches.encode(batch, {})
     decoded, _ = batches.decode(payload, "features")

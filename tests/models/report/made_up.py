@@ -212,7 +212,7 @@ def controls() -> list[dict[str, Any]]:
     ]
     return made + [
         document("controls", model, "ablation", seed, task, ("KDDTest+",), calibrated=False)
-        for model in ("igan-ids", "igan-ids-smote", "igan-ids-no-gan")
+        for model in ("igan-no-augmentation", "igan-smote", "igan-gan")
         for seed in range(3)
         for task in ("binary", "5-class")
     ]

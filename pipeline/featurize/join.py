@@ -1,0 +1,135 @@
+"""Several records as one flow: the columns of what stitch.py put together."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.featurize.ics_together import together
+from schemas.tcp import ACK, SYN, derive_conn_states
+
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+# What stays that of the record with the lowest raw position: it names the flow.
+IDENTITY = ("raw_partition", "raw_offset", "raw_index", "record_id", "source_record", "site", "sensor", "ingest_ts_us")
+FROM_EITHER = ("vlan_id", "app_proto", "community_id", "sensor_uid", "icmp_type", "icmp_code", "missed_bytes")
+ONE_WAY_WORDS = frozenset({"no_rev", "one_way"})
+
+
+def join(flows: pa.RecordBatch, others: pa.RecordBatch, into: Ints) -> pa.RecordBatch:
+    """Flows (n rows) with other records (k rows, schema `flow`) taken into those at `into` (k,), ascending.
+
+    Two halves become one whole: the originator is who sent the first packet, or at the same time who sent SYN without
+    ACK, or has the higher port, or else the lower raw position; `fwd_` is its half, `rev_` the other's. Connection
+    state and quality are made anew, bytes and packets are never added up. What is said of an industrial conversation is
+    added up (ics_together.py). The row lists the others' raw positions.
+    """
+    everything = pa.concat_batches([flows, others])
+    n = len(flows)
+    forward, reverse = np.arange(n), np.full(n, -1)
+    half = ~others.column("is_biflow").to_numpy(zero_copy_only=False)
+    pair, partner = into[half], n + np.flatnonzero(half)
+    swapped = _began(everything, partner, pair)
+    forward[pair] = np.where(swapped, partner, pair)
+    reverse[pair] = np.where(swapped, pair, partner)
+    flow = ~half & pc.not_equal(others.column("record_kind"), "ics").to_numpy(zero_copy_only=False)
+    forward[into[flow]] = n + np.flatnonzero(flow)  # a flow that took in what had been said of it before
+    columns = dict(_columns(everything, forward, reverse))
+    columns |= {name: flows.column(name) for name in IDENTITY}
+    columns |= _times(everything, n, into)
+    whole = reverse >= 0
+    columns["is_biflow"] = pc.or_(columns["is_biflow"], pa.array(whole))
+    columns["conn_state"] = _states(columns, whole)
+    columns["quality"] = _quality(everything.column("quality"), forward, reverse)
+    if everything.column("ics_proto").null_count < len(everything):
+        columns |= together(everything, np.concatenate((np.arange(n), into)), n)
+    columns["raw_also"] = _positions(others, into, n)
+    return pa.RecordBatch.from_arrays([columns[name] for name in flows.schema.names], schema=flows.schema)
+
+
+def _began(everything: pa.RecordBatch, one: Ints, other: Ints) -> Mask:
+    """Of pairs of records: whether `one` (k,) is the originator's half."""
+
+    def numbers(name: str, places: Ints) -> Ints:
+        column = everything.column(name).take(pa.array(places)).cast(pa.int64())
+        return np.asarray(column.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+
+    def opens(places: Ints) -> Ints:
+        flags = np.maximum(numbers("fwd_tcp_flags", places), 0)
+        return np.asarray((flags & SYN > 0) & (flags & ACK == 0), np.int64)
+
+    comparisons = [
+        numbers("start_ts_us", other) - numbers("start_ts_us", one),
+        opens(one) - opens(other),
+        numbers("src_port", one) - numbers("src_port", other),
+        numbers("raw_offset", other) - numbers("raw_offset", one),
+        numbers("raw_index", other) - numbers("raw_index", one),
+    ]
+    result: Mask = np.select([difference != 0 for difference in comparisons], comparisons, 0) > 0
+    return result
+
+
+def _columns(everything: pa.RecordBatch, forward: Ints, reverse: Ints) -> Iterator[tuple[str, pa.Array]]:
+    """Every column as the originator's record has it, the responder's side from the other half where there is one."""
+    here = pa.array(forward)
+    there = pa.array(reverse, mask=reverse < 0)
+    whole = pa.array(reverse >= 0)
+    opposite = {"dst_mac": "src_mac", "src_mac": "dst_mac", "dst_mac_count": "src_mac_count"}
+    for name in everything.schema.names:
+        own = everything.column(name).take(here)
+        if name.startswith("rev_"):
+            theirs = everything.column("fwd_" + name.removeprefix("rev_")).take(there)
+            yield name, pc.if_else(whole, theirs, own)
+        elif name in opposite:
+            yield name, pc.coalesce(own, everything.column(opposite[name]).take(there))
+        elif name in FROM_EITHER:
+            yield name, pc.coalesce(own, everything.column(name).take(there))
+        else:
+            yield name, own
+
+
+def _times(everything: pa.RecordBatch, n: int, into: Ints) -> dict[str, pa.Array]:
+    start, end = (everything.column(name).to_numpy() for name in ("start_ts_us", "end_ts_us"))
+    first, last = start[:n].copy(), end[:n].copy()
+    np.minimum.at(first, into, start[n:])
+    np.maximum.at(last, into, end[n:])
+    return {"start_ts_us": pa.array(first), "end_ts_us": pa.array(last), "duration_us": pa.array(last - first)}
+
+
+def _states(columns: dict[str, pa.Array], whole: Mask) -> pa.Array:
+    """Connection states derived from both sides' flags where two halves met; the record's own elsewhere."""
+    flags = [columns[f"{side}_tcp_flags"] for side in ("fwd", "rev")]
+    fwd, rev = (column.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64) for column in flags)
+    known = flags[0].is_valid().to_numpy(zero_copy_only=False)
+    protocol = columns["ip_proto"].fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    replied = columns["rev_pkts"].to_numpy(zero_copy_only=False) > 0
+    derived = derive_conn_states(protocol, fwd, rev, replied, known)
+    return pc.if_else(pa.array(whole), derived, columns["conn_state"])
+
+
+def _quality(words: pa.StringArray, forward: Ints, reverse: Ints) -> pa.Array:
+    """What either half lacks, but not that it was alone; few different texts, so each pair of them is made once."""
+    coded = words.dictionary_encode()
+    texts, codes = coded.dictionary.to_pylist(), coded.indices.to_numpy()
+    pairs = np.column_stack([codes[forward], np.where(reverse >= 0, codes[reverse], -1)])
+    distinct, which = np.unique(pairs, axis=0, return_inverse=True)
+    made = [texts[own] if other < 0 else _lacking([texts[own], texts[other]]) for own, other in distinct.tolist()]
+    return pa.array(made, pa.string()).take(pa.array(which.reshape(-1)))
+
+
+def _lacking(texts: Iterable[str]) -> str:
+    return ",".join(sorted({word for text in texts for word in text.split(",") if word} - ONE_WAY_WORDS))
+
+
+def _positions(others: pa.RecordBatch, into: Ints, n: int) -> pa.Array:
+    """The raw positions of the others, for each flow in raw order: offset, index, offset, index and so on."""
+    offset, index = (others.column(name).to_numpy().astype(np.int64) for name in ("raw_offset", "raw_index"))
+    order = np.lexsort((index, offset, into))
+    flat = np.column_stack([offset, index])[order].reshape(-1)
+    counts = np.bincount(into, minlength=n)
+    bounds = np.concatenate(([0], np.cumsum(2 * counts))).astype(np.int32)
+    item = pa.field("item", pa.int64(), nullable=False)
+    return pa.ListArray.from_arrays(pa.array(bounds), pa.array(flat), type=pa.list_(item), mask=pa.array(counts == 0))

@@ -1,0 +1,98 @@
+"""What a file's flows have in each field of the flow table: how often, from where, which values."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.fields import load
+from schemas.sources import Source, source_of
+
+MOST_FREQUENT = 3
+# What is not in a record at all: its place in the log, and what the message's headers say.
+_OF_THE_MESSAGE = {"raw_partition", "raw_offset", "raw_index", "source_record", "site", "sensor", "ingest_ts_us"}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldReport:
+    """One field of n flows.
+
+    `origin` is the source's own field, "=x" a constant, "derived", "message", or "" where the source cannot tell.
+    Numbers have `least` and `greatest`, lists those of their lengths; `frequent` are other values with their counts,
+    most frequent first.
+    """
+
+    field: str
+    origin: str
+    unit: str
+    rows: int  # that have it
+    null_share: float
+    least: float | int | None = None
+    greatest: float | int | None = None
+    frequent: tuple[tuple[Any, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonReport:
+    """Rejects of one reason: how many, and the first one's place in the file and detail."""
+
+    reason: str
+    count: int
+    source_record: int | None
+    detail: str
+
+
+def _origin(source: Source, name: str) -> str:
+    if name in _OF_THE_MESSAGE:
+        return "message"
+    if name in ("record_id", "quality"):
+        return "derived"
+    if name == "source_type":
+        return f"={source.name}"
+    origin = source.origin(name)
+    return origin.source if origin else ""
+
+
+def _frequent(values: pa.Array) -> tuple[tuple[Any, int], ...]:
+    counted = pc.value_counts(values)
+    order = pc.sort_indices(counted.field("counts"), sort_keys=[("", "descending")])[:MOST_FREQUENT]
+    return tuple((row["values"], row["counts"]) for row in counted.take(order).to_pylist())
+
+
+def field_report(flows: pa.RecordBatch, content_type: str) -> list[FieldReport]:
+    """A report a field of the flow table, in its order.
+
+    `content_type` is empty where there are no flows; of several formats, with commas, `origin` names each.
+    """
+    found_in = [source_of(one) for one in content_type.split(", ") if one]
+    units = {field.name: field.unit for field in load("flow").fields}
+    found = []
+    for name, column in zip(flows.schema.names, flows.columns, strict=True):
+        told = column.drop_null()
+        least, greatest = None, None
+        frequent: tuple[tuple[Any, int], ...] = ()
+        if len(told):
+            if pa.types.is_list(column.type):
+                told = pc.list_value_length(told)
+            if pa.types.is_integer(told.type) or pa.types.is_floating(told.type):
+                ends = pc.min_max(told).as_py()
+                least, greatest = ends["min"], ends["max"]
+            else:
+                frequent = _frequent(told)
+        share = column.null_count / len(column) if len(column) else 0.0
+        rows = len(column) - column.null_count
+        origin = " / ".join(dict.fromkeys(filter(None, (_origin(source, name) for source in found_in))))
+        found.append(FieldReport(name, origin, units[name], rows, share, least, greatest, frequent))
+    return found
+
+
+def reason_report(rejects: pa.RecordBatch) -> list[ReasonReport]:
+    """A report a reason, most rejects first; equally many in order of first appearance."""
+    counted = pc.value_counts(rejects["reason"])
+    order = pc.sort_indices(counted.field("counts"), sort_keys=[("", "descending")])
+    found = []
+    for row in counted.take(order).to_pylist():
+        first = rejects.slice(pc.index(rejects["reason"], row["values"]).as_py(), 1).to_pylist()[0]
+        found.append(ReasonReport(row["values"], row["counts"], first["source_record"], first["detail"]))
+    return found
