@@ -22,6 +22,7 @@ NOUNS = {
     "retrain": "Room 6: candidates, comparison, promotion.",
     "model": "Models: train, evaluate, calibrate, list, promote.",
     "topic": "Kafka topics: create and check.",
+    "load": "Load: made-up plants and attacks, sent into `raw`.",
     "broker": "The local single-node Kafka.",
     "config": "Settings: show, schema.",
     "doctor": "Check this installation and what it reaches.",

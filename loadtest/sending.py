@@ -1,0 +1,205 @@
+"""A scenario's records into `raw`, paced or as fast as Kafka takes them, bounded in number and time."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from confluent_kafka import KafkaError, Message, Producer
+
+from loadtest.conn_json import CONTENT_TYPE, Lines, conn_json
+from loadtest.scenarios import CYCLE_US, Scenario, cycle_records, records
+
+END_OF_SOURCE = "end-of-source"
+BLOCK_RECORDS = 16_384
+FLUSH_S = 30.0
+# The rest of the queue is waited for this long at a time, so that Ctrl-C is heard.
+NAP_S = 0.05
+
+Headers = list[tuple[str, str | bytes | None]]
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is sent: so many records of a scenario, over all its sensors in turn.
+
+    `rate` is records a second, 0 for as many as Kafka takes; `pack` records are one message; `seconds` bounds the time.
+    """
+
+    scenario: Scenario
+    records: int
+    seed: int = 0
+    rate: float = 0.0
+    pack: int = 1
+    seconds: float = 600.0
+    start_us: int | None = None
+    end_of_source: bool = True
+
+    @property
+    def span_us(self) -> int:
+        """How much event time the records take, whole cycles."""
+        sensors = len(self.scenario.sensor_names)
+        return -(-self.records // (sensors * cycle_records(self.scenario, self.seed))) * CYCLE_US
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What Kafka acknowledged; `behind_s` is how far the generator itself fell behind its pace."""
+
+    records: int
+    messages: int
+    seconds: float
+    finished: bool
+    behind_s: float
+    start_us: int
+    refused: str
+
+
+class _Deliveries:
+    """What Kafka acknowledged, by callbacks."""
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.messages = 0
+        self.refused = ""
+
+    def of(self, records: int) -> Callable[[KafkaError | None, Message], None]:
+        """The callback of a message of so many records."""
+
+        def delivered(error: KafkaError | None, _message: Message) -> None:
+            if error is None:
+                self.records += records
+                self.messages += 1
+            else:
+                self.refused = self.refused or str(error)
+
+        return delivered
+
+    def marked(self, error: KafkaError | None, _message: Message) -> None:
+        """The callback of an end-of-source mark, which holds no record."""
+        if error is not None:
+            self.refused = self.refused or str(error)
+
+
+def messages(load: Load, start_us: int) -> Iterator[tuple[int, list[tuple[bytes, int]]]]:
+    """Sensor, and its next messages with their numbers of records; sensors take turns.
+
+    Paced, a turn is one message; otherwise it is a block, so that generating stays cheap.
+    """
+    sensors = len(load.scenario.sensor_names)
+    shares = [load.records // sensors + (sensor < load.records % sensors) for sensor in range(sensors)]
+    block = max(load.pack, BLOCK_RECORDS // sensors // load.pack * load.pack)
+    for first in range(0, max(shares), block):
+        parts: list[list[tuple[bytes, int]]] = []
+        for sensor, share in enumerate(shares):
+            count = min(block, share - first)
+            if count > 0:
+                lines = conn_json(records(load.scenario, load.seed, sensor, first, count, start_us))
+                parts.append(_cut(lines, count, load.pack))
+            else:
+                parts.append([])
+        if load.rate == 0:
+            yield from ((sensor, part) for sensor, part in enumerate(parts) if part)
+            continue
+        for turn in range(max(map(len, parts))):
+            yield from ((sensor, [part[turn]]) for sensor, part in enumerate(parts) if turn < len(part))
+
+
+def _cut(lines: Lines, count: int, pack: int) -> list[tuple[bytes, int]]:
+    if pack == 1:
+        text, bounds = lines
+        return [(text[bounds[at] : bounds[at + 1] - 1], 1) for at in range(count)]
+    return [(lines.message(at, min(at + pack, count)), min(at + pack, count) - at) for at in range(0, count, pack)]
+
+
+def send(
+    load: Load,
+    topic: str,
+    connection: Mapping[str, Any],
+    stopped: Callable[[], bool] = lambda: False,
+    progress: Progress = lambda _done: None,
+) -> Sent:
+    """Send the load to a topic; ends early when `stopped()`, when the time is up, or where Kafka refuses.
+
+    `connection` is librdkafka's configuration of where Kafka is. Open loop: a slow Kafka delays no record's due time.
+    Without `start_us` the last cycle of event time ends now.
+    """
+    start_us = load.start_us if load.start_us is not None else time.time_ns() // 1000 - load.span_us
+    deliveries = _Deliveries()
+    producer = Producer(
+        {
+            "linger.ms": 5 if load.rate else 50,
+            "batch.size": 1_000_000,
+            "compression.type": "lz4",
+            "enable.idempotence": True,
+            "queue.buffering.max.messages": 200_000,
+            "queue.buffering.max.kbytes": 262_144,
+            "partitioner": "murmur2_random",
+            **connection,
+        }
+    )
+    names = load.scenario.sensor_names
+    facts: list[tuple[str, Headers]] = [
+        (
+            f"{site}/{sensor}",
+            [("content-type", CONTENT_TYPE.encode()), ("site", site.encode()), ("sensor", sensor.encode())],
+        )
+        for site, sensor in names
+    ]
+    callbacks: dict[int, Any] = {}
+    began = time.monotonic()
+    deadline, queued, behind = began + load.seconds, 0, 0.0
+    finished = True
+    for sensor, part in messages(load, start_us):
+        now = time.monotonic()
+        if load.rate:
+            due = began + queued / load.rate
+            while (left := due - now) > 0 and not stopped():
+                producer.poll(min(left, NAP_S))
+                now = time.monotonic()
+            behind = max(behind, now - due)
+        if now > deadline or deliveries.refused or stopped():
+            finished = False
+            break
+        key, headers = facts[sensor]
+        for value, held in part:
+            callback = callbacks.get(held) or callbacks.setdefault(held, deliveries.of(held))
+            _produce(producer, topic, value, key, headers, callback)
+            queued += held
+            if queued & 1023 == 0:
+                producer.poll(0)
+        producer.poll(0)
+        progress(deliveries.records)
+    if finished and load.end_of_source:
+        for key, headers in facts:
+            mark: Headers = [("content-type", END_OF_SOURCE.encode()), *headers[1:]]
+            _produce(producer, topic, b"", key, mark, deliveries.marked)
+    until = time.monotonic() + FLUSH_S
+    while (waiting := len(producer)) and time.monotonic() < until:
+        producer.poll(NAP_S)
+    progress(deliveries.records)
+    if waiting:
+        deliveries.refused = deliveries.refused or f"{waiting} messages without an answer after {FLUSH_S:.0f} s"
+    seconds = time.monotonic() - began
+    finished = finished and not deliveries.refused
+    return Sent(deliveries.records, deliveries.messages, seconds, finished, behind, start_us, deliveries.refused)
+
+
+def _produce(producer: Producer, topic: str, value: bytes, key: str, headers: Headers, callback: Any) -> None:
+    """Queue one message; where the queue is full, let it empty."""
+    while True:
+        try:
+            producer.produce(topic, value, key=key, headers=headers, on_delivery=callback)
+            return
+        except BufferError:
+            producer.poll(NAP_S)
+
+
+def sensor_shares(load: Load) -> dict[str, int]:
+    """How many records each sensor sends, by key."""
+    names = load.scenario.sensor_names
+    each = np.full(len(names), load.records // len(names))
+    each[: load.records % len(names)] += 1
+    return {f"{site}/{sensor}": int(count) for (site, sensor), count in zip(names, each, strict=True)}

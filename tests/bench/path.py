@@ -1,0 +1,135 @@
+"""What the benches of the live path share: records in `raw`, rooms as processes, what they took and what came out."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from confluent_kafka import Consumer, TopicPartition
+
+from loadtest.scenarios import SCENARIOS
+from loadtest.sending import Load, send
+from pipeline.demo.rooms import Processes
+from pipeline.demo.run import room_environment
+from pipeline.kafka import clients, topics
+from pipeline.settings import Settings, load_settings
+from pipeline.wire.batches import decode
+
+TICKS = os.sysconf("SC_CLK_TCK")
+STILL_S = 2.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the path from `raw` to `features`."""
+
+    records: int
+    rows: int
+    messages: int
+    records_per_s: float
+    """From the first features message to the last, by their own times of sending."""
+    cpu_us_per_record: Mapping[str, float]
+
+
+def settings_for(kafka: str, prefix: str, folder: Path, partitions: int = 2) -> Settings:
+    """Fresh topics and folders."""
+    settings = load_settings(
+        bootstrap=kafka,
+        topic_prefix=prefix,
+        partitions=partitions,
+        state_uri=folder / "state",
+        metrics_port=0,
+    )
+    topics.create(settings)
+    return settings
+
+
+def fill(settings: Settings, records: int, pack: int, sensors: int = 4, scenario: str = "steady") -> None:
+    """Put a plant's records into `raw`, and the ends of their sources."""
+    load = Load(replace(SCENARIOS[scenario], sensors=sensors), records, 1, pack=pack)
+    sent = send(load, settings.topics.raw, clients.connection(settings, "bench"))
+    assert sent.finished, sent.refused
+
+
+def count_only(settings: Settings, topic: str, most: int = 1_000_000) -> float:
+    """Messages a second of a loop that does nothing but `consume`: the yardstick. librdkafka's own defaults."""
+    reader = Consumer({"bootstrap.servers": settings.bootstrap, "group.id": "bench-count", "enable.auto.commit": False})
+    ends = {number: end for number, (_, end) in _ends(reader, settings, topic).items()}
+    reader.assign([TopicPartition(topic, number, 0) for number in ends])
+    wanted = min(most, sum(ends.values()))
+    step = min(10_000, max(1, wanted // 20))
+    while not (begun := len(reader.consume(step, 1.0))):
+        continue
+    seen, first = begun, time.perf_counter()
+    while seen < wanted:
+        seen += len(reader.consume(step, 1.0))
+    took = time.perf_counter() - first
+    reader.close()
+    return (seen - begun) / took
+
+
+def _ends(reader: Consumer, settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
+    return {
+        number: reader.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
+        for number in range(settings.partitions)
+    }
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds a process has used, its dead children not counted."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def run_path(settings: Settings, records: int, folder: Path, broker: int | None = None, timeout_s: float = 300) -> Run:
+    """Let ingest and featurize work off `raw`, both ready or starting, and see what it took."""
+    folder.mkdir(parents=True, exist_ok=True)
+    processes = Processes(folder, room_environment(settings))
+    reader = clients.reader(settings, "bench")
+    try:
+        featurize = processes.start("featurize", "featurize", "run")
+        processes.wait_ready([featurize], 90)
+        ingest = processes.start("ingest", "ingest", "run")
+        pids = {"ingest": ingest.process.pid, "featurize": featurize.process.pid}
+        if broker is not None:
+            pids["broker"] = broker
+        processes.wait_ready([ingest], 90)
+        while not _done(reader, settings):
+            time.sleep(0.02)
+        before = {name: cpu_s(pid) for name, pid in pids.items()}
+        at_begin = _done(reader, settings)
+        deadline = time.monotonic() + timeout_s
+        seen, since, used = at_begin, time.monotonic(), before
+        while time.monotonic() - since < STILL_S:
+            time.sleep(0.1)
+            processes.check()
+            assert time.monotonic() < deadline, f"not done after {timeout_s} s"
+            now = _done(reader, settings)
+            if now != seen:
+                seen, since = now, time.monotonic()
+                used = {name: cpu_s(pid) for name, pid in pids.items()}
+    finally:
+        processes.stop()
+    made, rows, times = [], 0, []
+    for number, (_, end) in _ends(reader, settings, settings.topics.features).items():
+        reader.assign([TopicPartition(settings.topics.features, number, 0)])
+        while end:
+            for message in reader.consume(500, 1.0):
+                batch, meta = decode(clients.raise_for(message).value() or b"", "features")
+                times.append(message.timestamp()[1])
+                made.append((message.timestamp()[1], meta["records"]))
+                rows += batch.num_rows
+                if (message.offset() or 0) + 1 >= end:
+                    end = 0
+    reader.close()
+    total = sum(count for _, count in made)
+    assert total == records and rows == records, f"{total} records, {rows} rows of {records}"
+    first, last = min(times), max(times)
+    counted = total - sum(count for at, count in made if at == first)
+    cpu = {name: (used[name] - before[name]) * 1e6 / counted for name in pids}
+    return Run(records, rows, len(made), counted / ((last - first) / 1000), cpu)
+
+
+def _done(reader: Consumer, settings: Settings) -> int:
+    return sum(end for _, end in _ends(reader, settings, settings.topics.features).values())
