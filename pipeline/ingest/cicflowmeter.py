@@ -1,7 +1,7 @@
 """Rows of CICFlowMeter's CSV, with the headings of its first and of its fourth version, as flows.
 
-ahlashkari/CICFlowMeter: FlowFeature.java, BasicFlow.java. Its features are known to be wrong in places (docs/sources.md):
-only what identifies and counts a flow is read.
+ahlashkari/CICFlowMeter: FlowFeature.java, BasicFlow.java. Its features are known to be wrong in places
+(docs/sources.md): only what identifies and counts a flow is read.
 """
 
 import numpy as np

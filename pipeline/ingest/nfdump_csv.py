@@ -1,6 +1,7 @@
-"""Lines of `nfdump -o csv` as flows: the long header up to 1.7.4, the short one since 1.7.5 (phaag/nfdump: output_csv.c).
+"""Lines of `nfdump -o csv` as flows: the long header up to 1.7.4, the short one since 1.7.5.
 
-What comes at the end of the long form (`Summary` and two lines) is no record; `source_file` leaves it out.
+phaag/nfdump: output_csv.c. What comes at the end of the long form (`Summary` and two lines) is no record:
+`source_file` leaves it out.
 """
 
 import pyarrow as pa

@@ -268,7 +268,7 @@ def _day_first_us(text: Bytes, place: int, end: int) -> tuple[bool, int]:
 
 @njit(cache=True)
 def _iso_us(text: Bytes, place: int, end: int) -> tuple[bool, int]:
-    """Microseconds since the epoch of `2021-06-06T15:59:46.457984+0200` and its like, also 2021/06/06; no zone means UTC."""
+    """Microseconds since the epoch of `2021-06-06T15:59:46.457984+0200` or 2021/06/06 and so on; no zone means UTC."""
     year, month, day = _digits(text, place, 4, end), _digits(text, place + 5, 2, end), _digits(text, place + 8, 2, end)
     hour, minute = _digits(text, place + 11, 2, end), _digits(text, place + 14, 2, end)
     second = _digits(text, place + 17, 2, end)
