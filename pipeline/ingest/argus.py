@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.ingest.addresses import IP6, MAC
-from pipeline.ingest.argus_words import ASKED, ENDED, NAMELESS, PROTOCOLS, RESET, SERVICES, SPELLINGS, STATES
+from pipeline.ingest.argus_words import ASKED, ENDED, NAMELESS, PROTOCOLS, RESET, SERVICES, STATES
+from pipeline.ingest.argus_words import SPELLINGS as SPELLINGS
 from pipeline.ingest.cells import Cells
 from pipeline.ingest.draft import Draft, Mask, Wholes
 from pipeline.ingest.ics_cells import read_code
@@ -217,7 +218,8 @@ def _states(row: _Row, fwd_pkts: Wholes, rev_pkts: Wholes) -> Mask:
     own = np.append(_true(pc.is_in(words, pa.array(CONN_STATES))), False)[places] & tcp
     states = pc.if_else(pa.array(tcp & ~told), by_word, by_flags)
     draft.columns["conn_state"] = pc.if_else(pa.array(own), zeeks, states) if own.any() else states
-    return tcp & ~told
+    untold: Mask = tcp & ~told
+    return untold
 
 
 def _bits(letters: pa.StringArray) -> Numbers:

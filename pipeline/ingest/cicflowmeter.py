@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.ingest.addresses import IP6
+from pipeline.ingest.addresses import IP6, MAC
 from pipeline.ingest.cells import Cells
 from pipeline.ingest.draft import Draft
 from pipeline.ingest.odd_cells import without_no_numbers
@@ -71,6 +71,8 @@ def normalise(cells: Cells) -> Draft:
     duration, _ = draft.time_us("Flow Duration", "duration_us", power=MICROSECONDS)
     draft.times(start, start + duration, "Timestamp", "Flow Duration")
     families = draft.address("Src IP", "src_addr"), draft.address("Dst IP", "dst_addr")
+    for family, field, column in zip(families, ("src_addr", "dst_addr"), ("Src IP", "Dst IP"), strict=True):
+        draft.reject(family == MAC, "address", field, column, "an IPv4 or IPv6 address")
     six = (families[0] == IP6) | (families[1] == IP6)
     draft.put("ether_type", np.where(six, IP6_ETHER_TYPE, IP4_ETHER_TYPE))
     number, _ = draft.code("Protocol", "ip_proto", 255, "protocol")

@@ -4,6 +4,8 @@ phaag/nfdump: output_csv.c. What comes at the end of the long form (`Summary` an
 `source_file` leaves it out.
 """
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
@@ -35,8 +37,9 @@ LAYOUT = exporter.layout(
     }
 )
 SPELLINGS = {path[0].lower(): LAYOUT.columns[place] for path, place in LAYOUT.paths.items()}
-TIMES = (*(LAYOUT.columns[LAYOUT.paths[(name,)]] for name in ("ts",)), "te", "tr")
+# Other points in time, which are moved with the start.
 SPELLINGS |= {"te": "te", "lastseen": "te", "tr": "tr", "received": "tr"}
+TIMES = (SPELLINGS["ts"], "te", "tr")
 _NEEDED = ("ts", "td", "sa", "da", "pr", "ibyt", "ipkt")
 # A header without these is not nfdump's.
 REQUIRED = tuple(LAYOUT.columns[LAYOUT.paths[(name,)]] for name in _NEEDED)
@@ -59,7 +62,16 @@ def _split_at_dot(cells: Cells, rows: Mask, port: int, kind: int, code: int) -> 
 
 
 @njit(cache=True)
-def _split(text: Bytes, starts: Bytes, ends: Bytes, kinds: Bytes, rows: Mask, port: int, kind: int, code: int) -> None:
+def _split(
+    text: Bytes,
+    starts: npt.NDArray[np.int64],
+    ends: npt.NDArray[np.int64],
+    kinds: npt.NDArray[np.uint8],
+    rows: Mask,
+    port: int,
+    kind: int,
+    code: int,
+) -> None:
     for row in range(len(rows)):
         first, last = starts[port, row], ends[port, row]
         if not rows[row] or kinds[port, row] != BARE:

@@ -172,6 +172,8 @@ def cicflowmeter(record: Record) -> dict[str, Any]:
     flow = required_times(record.get("Timestamp"), record.get("Flow Duration"), 0, True)
     flow["src_addr"], source = address(record.get("Src IP"))
     flow["dst_addr"], target = address(record.get("Dst IP"))
+    if "mac" in (source, target):
+        raise Rejected("address")
     six = "6" in (source, target)
     flow["ether_type"] = 0x86DD if six else 0x0800
     cell = record.get("Protocol") or ""

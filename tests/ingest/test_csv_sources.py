@@ -1,10 +1,8 @@
 """CSV of Argus, CICFlowMeter and nfdump: against the plain decoders, in their odd forms, on real files."""
 
-import os
 import re
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,6 @@ from tests.ingest.records import ADDRESSES, NUMBERS, TEXTS, TIMES, Oracle, decod
 from tests.ingest.test_against_oracle import agree
 from tests.ingest.test_files import decoded, written
 
-TEST_DATA = os.environ.get("FOREBAY_TEST_DATA")
 CASES: dict[str, tuple[str, dict[str, str], Oracle]] = {
     "argus": (ARGUS_CSV, ARGUS, csv_oracle.argus),
     "cicflowmeter": (CICFLOWMETER_CSV, CICFLOWMETER, csv_oracle.cicflowmeter),
@@ -342,58 +339,6 @@ def test_plain_origins_are_columns_that_are_read(content_type: str) -> None:
     plain = [one.source for one in source_of(content_type).origins if not one.source.startswith(("=", "derived"))]
     parts = {part.lower() for source in plain for part in source.removesuffix(" and others").split(" + ")}
     assert parts <= known.keys()
-
-
-def _counts(values: Any) -> dict[Any, int]:
-    return dict(Counter(values.to_pylist()))
-
-
-@pytest.mark.skipif(TEST_DATA is None, reason="FOREBAY_TEST_DATA names no folder of real records")
-def test_real_files() -> None:
-    folder = Path(TEST_DATA or "") / "formats"
-    files = {
-        ARGUS_CSV: [*folder.glob("argus/**/*.binetflow"), *folder.glob("argus/**/*.csv")],
-        CICFLOWMETER_CSV: [*folder.glob("cicflowmeter/*.csv")],
-        NFDUMP_CSV: [*folder.glob("nfdump/**/*.csv")],
-    }
-    assert all(len(paths) >= 2 for paths in files.values())
-    for content_type, paths in files.items():
-        for path in paths:
-            result = decoded(path)
-            assert result.content_type == content_type
-            assert result.records == result.flows.num_rows > 0, (path, _counts(result.rejects["reason"]))
-            source = read_records(path)
-            names = FORMATS[content_type].heading(source.columns)
-            rows = [
-                {
-                    name: cell.strip(" ") or None
-                    for name, cell in zip(source.columns, line.decode().split(","), strict=True)
-                }
-                for line in source.records
-            ]
-            read = [
-                {
-                    canonical if content_type != NFDUMP_CSV else name: row[name]
-                    for name, canonical in zip(row, names, strict=True)
-                }
-                for row in rows
-            ]
-            judge = next(judge for kind, _, judge in CASES.values() if kind == content_type)
-            agree(read, decode(source.records, content_type, source.columns), judge)
-
-
-@pytest.mark.skipif(TEST_DATA is None, reason="FOREBAY_TEST_DATA names no folder of real records")
-def test_one_capture_by_both_tools() -> None:
-    folder = Path(TEST_DATA or "") / "formats"
-    argus = decoded(folder / "argus/derived/lemay-fake-command.argus.csv").flows
-    nfdump = decoded(folder / "nfdump/derived/lemay-fake-command.nfdump.csv").flows
-    by_argus = Counter((row["src_addr"], row["src_port"]) for row in argus.to_pylist() if row["dst_port"] == 502)
-    by_nfdump = Counter((row["src_addr"], row["src_port"]) for row in nfdump.to_pylist() if row["dst_port"] == 502)
-    assert by_argus.keys() == by_nfdump.keys() and len(by_argus) > 1000
-    # nfdump counts IP bytes, Argus frames: 14 bytes more a packet.
-    one = next(row for row in argus.to_pylist() if row["dst_port"] == 502 and row["fwd_pkts"] == 5)
-    other = next(row for row in nfdump.to_pylist() if (row["src_port"], row["dst_port"]) == (one["src_port"], 502))
-    assert one["fwd_bytes"] == other["fwd_bytes"] + 14 * other["fwd_pkts"] and other["fwd_pkts"] == 5
 
 
 @pytest.mark.parametrize("case", CASES)
