@@ -11,7 +11,7 @@ from pipeline.ingest.lines import Lines
 from pipeline.ingest.reasons import COLUMNS, MAX_RECORD_BYTES, NOT_UTF8, TOO_BIG
 from pipeline.ingest.utf8 import valid_utf8
 
-COMMA, TAB, QUOTE = 44, 9, 34
+COMMA, TAB, QUOTE, BLANK = 44, 9, 34, 32
 
 
 @njit(cache=True)
@@ -32,6 +32,7 @@ def _scan(
     record_starts: Ints,
     record_ends: Ints,
     separator: int,
+    trim: bool,
     wanted: Ints,
     starts: Ints,
     ends: Ints,
@@ -68,6 +69,10 @@ def _scan(
                 while place < end and text[place] != separator:
                     place += 1
                 last = place
+            while trim and first < last and text[first] == BLANK:
+                first += 1
+            while trim and last > first and text[last - 1] == BLANK:
+                last -= 1
             if field < len(wanted) and wanted[field] >= 0 and not _unset(text, first, last, separator):
                 starts[wanted[field], row] = first
                 ends[wanted[field], row] = last
@@ -82,14 +87,27 @@ def _scan(
                 starts[column, row], ends[column, row], kinds[column, row] = 0, 0, 0
 
 
-def scan_delimited(lines: Lines, separator: int, header: Sequence[str], names: Sequence[str]) -> Cells:
+def scan_delimited(
+    lines: Lines, separator: int, header: Sequence[str], names: Sequence[str], trim: bool = False
+) -> Cells:
     """Cells of CSV (`separator` COMMA) or Zeek TSV (TAB) lines.
 
     `header` names the fields of a line, `names` the wanted columns. A line with another number of fields is a reject.
-    Blank fields, and Zeek's `-` and `(empty)`, are absent.
+    `trim` takes blanks around a field off. Empty fields, and Zeek's `-` and `(empty)`, are absent.
     """
     column = {name: index for index, name in enumerate(names)}
     wanted: npt.NDArray[np.int64] = np.array([column.get(name, -1) for name in header], np.int64)
     cells = blank_cells(lines.text, lines.starts, lines.ends, len(names))
-    _scan(lines.text, lines.starts, lines.ends, separator, wanted, cells.starts, cells.ends, cells.kinds, cells.problem)
+    _scan(
+        lines.text,
+        lines.starts,
+        lines.ends,
+        separator,
+        trim,
+        wanted,
+        cells.starts,
+        cells.ends,
+        cells.kinds,
+        cells.problem,
+    )
     return cells

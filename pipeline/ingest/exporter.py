@@ -37,6 +37,7 @@ WANTED: dict[str, Choice] = {
     "kind": Choice.PRESENT,
     "start": Choice.ONLY_TOLD,
     "end": Choice.ONLY_TOLD,
+    "duration": Choice.PRESENT,  # in seconds, instead of an end
     "src_mac": Choice.ONLY_TOLD,
     "dst_mac": Choice.ONLY_TOLD,
     "src_ip": Choice.TOLD,
@@ -124,8 +125,12 @@ def normalise(cells: Cells, wanted: Layout) -> Draft:
     draft = Draft(cells, wanted.columns)
     _only_flows(draft, wanted.kinds)
     start, _ = draft.time_us("start", "start_ts_us", power=wanted.power)
-    end, _ = draft.time_us("end", "end_ts_us", power=wanted.power)
-    draft.times(start, end, "start", "end")
+    ending = "duration" if "duration" in draft.column else "end"
+    if ending == "duration":
+        end = start + draft.time_us("duration", "duration_us")[0]
+    else:
+        end, _ = draft.time_us("end", "end_ts_us", power=wanted.power)
+    draft.times(start, end, "start", ending)
     record = _addresses(draft)
     port, port_given, no_ports = _ports(record)
     _icmp(record, port, port_given, wanted.zero_is_no_icmp)

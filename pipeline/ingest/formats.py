@@ -1,17 +1,20 @@
 """The formats ingest understands: how each is cut into cells, turned into flows, and where it keeps its times."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.ingest import (
+    argus,
+    cicflowmeter,
     exporter,
     goflow2,
     icsflow,
     ipfixcol2,
     nfdump,
+    nfdump_csv,
     pmacct,
     suricata,
     zeek,
@@ -29,16 +32,19 @@ from pipeline.ingest.first_told import Merge, with_merged
 from pipeline.ingest.json_scan import key_table, scan_json
 from pipeline.ingest.lines import Lines
 from pipeline.ingest.messages import (
+    ARGUS_CSV,
+    CICFLOWMETER_CSV,
     GOFLOW2_JSON,
     ICSFLOW_CSV,
     IPFIXCOL2_JSON,
+    NFDUMP_CSV,
     NFDUMP_JSON,
     PMACCT_JSON,
     SURICATA_JSON,
     ZEEK_JSON,
     ZEEK_TSV,
 )
-from pipeline.ingest.scalars import SECONDS
+from pipeline.ingest.scalars import DAY_FIRST, MICROSECONDS, SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +66,32 @@ class Format:
     moment_column: str = ""
     time_columns: tuple[str, ...] = ()  # every point in time, also those that are not read
     time_power: int = SECONDS  # of times that are numbers (scalars.read_time)
+    duration_power: int = SECONDS  # of `duration_column`
     merges: tuple[Merge, ...] = ()  # columns made of others, the last ones of `columns`
+    # Delimited only: names of columns as headers have them, in lower case, and which column that is.
+    spellings: dict[str, str] = field(default_factory=dict)
+
+    def heading(self, header: tuple[str, ...]) -> tuple[str, ...]:
+        """A header with the columns' own names; of two fields that are one column the first counts."""
+        if not self.spellings:
+            return header
+        names = [self.spellings.get(name.strip(' "').lower(), "") for name in header]
+        first = {name: place for place, name in reversed(list(enumerate(names)))}
+        return tuple(name if first[name] == place else "" for place, name in enumerate(names))
 
     def lacking(self, header: tuple[str, ...]) -> list[str]:
         """Required columns that a header does not name."""
-        return [name for name in self.required if name not in header]
+        names = self.heading(header)
+        return [name.rpartition(": ")[2] for name in self.required if name not in names]
 
     def scan(self, lines: Lines, header: tuple[str, ...]) -> Cells:
         """Cut records into cells; `header` names the fields of delimited lines."""
         if self.paths is not None:
             cells = scan_json(lines, key_table(self.paths), len(self.columns) - len(self.merges))
             return with_merged(cells, self.merges)
-        return scan_delimited(lines, self.separator, header, self.columns)
+        names = self.columns[: len(self.columns) - len(self.merges)]
+        cells = scan_delimited(lines, self.separator, self.heading(header), names, bool(self.spellings))
+        return with_merged(cells, self.merges)
 
 
 def _exporters(wanted: exporter.Layout, normalise: Callable[[Cells], Draft], *times: str) -> Format:
@@ -124,6 +144,39 @@ FORMATS: dict[str, Format] = {
     NFDUMP_JSON: _exporters(
         nfdump.LAYOUT, nfdump.normalise, "first", "last", "t_first", "t_last", "received", "t_event"
     ),
+    NFDUMP_CSV: Format(
+        nfdump_csv.LAYOUT.columns,
+        nfdump_csv.normalise,
+        "start",
+        "duration",
+        separator=COMMA,
+        required=nfdump_csv.REQUIRED,
+        time_columns=nfdump_csv.TIMES,
+        merges=nfdump_csv.LAYOUT.merges,
+        spellings=nfdump_csv.SPELLINGS,
+    ),
+    ARGUS_CSV: Format(
+        argus.COLUMNS,
+        argus.normalise,
+        "StartTime",
+        "Dur",
+        separator=COMMA,
+        required=argus.REQUIRED,
+        time_columns=("StartTime", "LastTime"),
+        spellings=argus.SPELLINGS,
+    ),
+    CICFLOWMETER_CSV: Format(
+        cicflowmeter.COLUMNS,
+        cicflowmeter.normalise,
+        "Timestamp",
+        "Flow Duration",
+        separator=COMMA,
+        required=cicflowmeter.REQUIRED,
+        time_columns=("Timestamp",),
+        time_power=DAY_FIRST,
+        duration_power=MICROSECONDS,
+        spellings=cicflowmeter.SPELLINGS,
+    ),
 }
 
 ZEEK_LOGS = {
@@ -146,7 +199,7 @@ def end_times(content_type: str, header: tuple[str, ...], lines: Lines) -> tuple
     draft = Draft(known.scan(lines, header), known.columns)
     end, valid = draft.time_us(known.end_column, "end_ts_us", missing=not known.moment_column, power=known.time_power)
     if known.duration_column:
-        end = end + draft.time_us(known.duration_column, "duration_us", missing=False)[0]
+        end = end + draft.time_us(known.duration_column, "duration_us", missing=False, power=known.duration_power)[0]
     if known.moment_column:
         moment, told = draft.time_us(known.moment_column, "end_ts_us", missing=False)
         end, valid = np.where(valid, end, moment), valid | (told & ~draft.has(known.end_column))

@@ -6,10 +6,13 @@ import orjson
 
 from pipeline.ingest.json_array import split_objects
 from pipeline.ingest.messages import (
+    ARGUS_CSV,
+    CICFLOWMETER_CSV,
     CONTENT_TYPES,
     GOFLOW2_JSON,
     ICSFLOW_CSV,
     IPFIXCOL2_JSON,
+    NFDUMP_CSV,
     NFDUMP_JSON,
     PMACCT_JSON,
     SURICATA_JSON,
@@ -47,8 +50,21 @@ def guess(head: bytes) -> str | None:
             if kind is None:
                 continue
             return kind or _of_log(head)
-        names = {name.strip(' "') for name in line.decode("utf-8", "replace").split(",")}
-        return ICSFLOW_CSV if {"sAddress", "rAddress", "protocol", "start", "end"} <= names else None
+        return _of_header({name.strip(' "') for name in line.decode("utf-8", "replace").replace("\t", ",").split(",")})
+    return None
+
+
+def _of_header(names: set[str]) -> str | None:
+    """The content-type of a CSV by the names in its header; None where it is none that is read."""
+    if {"sAddress", "rAddress", "protocol", "start", "end"} <= names:
+        return ICSFLOW_CSV
+    lower = {name.lower() for name in names}
+    if {"ts", "td", "sa", "da", "pr"} <= lower or {"firstseen", "srcaddr", "dstaddr", "proto"} <= lower:
+        return NFDUMP_CSV
+    if {"starttime", "stime"} & lower and {"dur", "proto"} <= lower and {"srcaddr", "saddr"} & lower:
+        return ARGUS_CSV
+    if "flow duration" in lower and {"tot fwd pkts", "total fwd packets", "total fwd packet"} & lower:
+        return CICFLOWMETER_CSV
     return None
 
 

@@ -8,6 +8,7 @@ ZEEK_JSON, ZEEK_TSV = "zeek-conn+json", "zeek-conn+tsv"
 SURICATA_JSON, ICSFLOW_CSV = "suricata-eve+json", "icsflow+csv"
 GOFLOW2_JSON, IPFIXCOL2_JSON = "goflow2+json", "ipfixcol2+json"
 PMACCT_JSON, NFDUMP_JSON = "pmacct+json", "nfdump+json"
+ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV = "argus+csv", "cicflowmeter+csv", "nfdump+csv"
 # Logs of Zeek and icsnpp in which a record is an operation of an industrial protocol: zeek-LOG+json, zeek-LOG+tsv.
 ZEEK_ICS_LOGS = (
     "modbus",
@@ -34,6 +35,9 @@ CONTENT_TYPES = (
     IPFIXCOL2_JSON,
     PMACCT_JSON,
     NFDUMP_JSON,
+    NFDUMP_CSV,
+    ARGUS_CSV,
+    CICFLOWMETER_CSV,
     *ZEEK_ICS_TYPES,
 )
 # What people are told: one for all logs of Zeek.

@@ -95,7 +95,7 @@ def ip_protocols(names: pa.StringArray) -> tuple[Numbers, Mask]:
     return numbers, found
 
 
-QUALITY = ("gap", "no_bytes", "no_flags", "no_ports", "no_rev", "non_ip", "one_way", "sampled")
+QUALITY = ("gap", "no_bytes", "no_flags", "no_ports", "no_rev", "non_ip", "one_way", "pkts_split", "sampled")
 _QUALITIES = pa.array(
     [",".join(name for place, name in enumerate(QUALITY) if mask >> place & 1) for mask in range(1 << len(QUALITY))]
 )

@@ -12,7 +12,8 @@ Statuses = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
 OK, MISSING, MALFORMED, OUT_OF_RANGE = range(4)
-SECONDS, MILLISECONDS, NANOSECONDS = 6, 3, -3  # powers of ten between a unit of time and microseconds
+SECONDS, MILLISECONDS, MICROSECONDS, NANOSECONDS = 6, 3, 0, -3  # powers of ten between a unit of time and microseconds
+DAY_FIRST = 100  # numbers are seconds, dates day/month/year
 
 _MOST_US = 253_402_300_799_999_999  # the end of the year 9999
 _MOST_DIGITS = 19
@@ -188,8 +189,86 @@ def _digits(text: Bytes, place: int, count: int, end: int) -> int:
 
 
 @njit(cache=True)
+def _last_day(year: int, month: int) -> int:
+    if month == 2:
+        return 28 + ((year % 4 == 0 and year % 100 != 0) or year % 400 == 0)
+    return 31 - (month == 4 or month == 6 or month == 9 or month == 11)
+
+
+@njit(cache=True)
+def _days(year: int, month: int, day: int) -> int:
+    """Days since the epoch, counted in years that begin in March."""
+    shifted = year - (month <= 2)
+    since_march = (month + 9) % 12
+    leaps = shifted // 4 - shifted // 100 + shifted // 400
+    return shifted * 365 + leaps + (153 * since_march + 2) // 5 + day - 1 - 719_468
+
+
+@njit(cache=True)
+def _fraction_us(text: Bytes, place: int, end: int) -> tuple[int, int]:
+    """Where a fraction of a second ends, and its microseconds; the place is -1 where it has no digits."""
+    if place >= end or (text[place] != 46 and text[place] != 44):
+        return place, 0
+    place += 1
+    first = place
+    unit = 100_000
+    us = 0
+    while place < end and 48 <= text[place] <= 57:
+        if place - first < 6:
+            us += (text[place] - 48) * unit
+            unit //= 10
+        elif place - first == 6 and text[place] >= 53:
+            us += 1
+        place += 1
+    return (place if place > first else -1), us
+
+
+@njit(cache=True)
+def _one_or_two(text: Bytes, place: int, end: int) -> tuple[int, int]:
+    """A number of one or two digits and where it ends; -1 where there is none."""
+    value = _digits(text, place, 2, end)
+    if value >= 0:
+        return value, place + 2
+    return _digits(text, place, 1, end), place + 1
+
+
+@njit(cache=True)
+def _day_first_us(text: Bytes, place: int, end: int) -> tuple[bool, int]:
+    """Microseconds since the epoch of `13/05/2024 12:34:07 PM` and its like; seconds and AM or PM may lack."""
+    day, place = _one_or_two(text, place, end)
+    if day < 1 or place >= end or text[place] != 47:
+        return False, 0
+    month, place = _one_or_two(text, place + 1, end)
+    if month < 1 or month > 12 or place >= end or text[place] != 47:
+        return False, 0
+    year = _digits(text, place + 1, 4, end)
+    place += 5
+    if year < 0 or day > _last_day(year, month) or place >= end or text[place] != 32:
+        return False, 0
+    hour, place = _one_or_two(text, place + 1, end)
+    if hour < 0 or hour > 23 or place >= end or text[place] != 58:
+        return False, 0
+    minute = _digits(text, place + 1, 2, end)
+    place += 3
+    second, fraction_us = 0, 0
+    if place < end and text[place] == 58:
+        second = _digits(text, place + 1, 2, end)
+        place, fraction_us = _fraction_us(text, place + 3, end)
+    if minute < 0 or minute > 59 or second < 0 or second > 60 or place < 0:
+        return False, 0
+    if place < end:
+        half = (text[place + 1] | 32) if place + 3 == end else 0
+        if text[place] != 32 or (half != 97 and half != 112) or (text[place + 2] | 32) != 109:
+            return False, 0
+        if hour < 1 or hour > 12:
+            return False, 0
+        hour = hour % 12 + (12 if half == 112 else 0)
+    return True, (_days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000_000 + fraction_us
+
+
+@njit(cache=True)
 def _iso_us(text: Bytes, place: int, end: int) -> tuple[bool, int]:
-    """Microseconds since the epoch of `2021-06-06T15:59:46.457984+0200` and its like; no zone means UTC."""
+    """Microseconds since the epoch of `2021-06-06T15:59:46.457984+0200` or 2021/06/06 and so on; no zone means UTC."""
     year, month, day = _digits(text, place, 4, end), _digits(text, place + 5, 2, end), _digits(text, place + 8, 2, end)
     hour, minute = _digits(text, place + 11, 2, end), _digits(text, place + 14, 2, end)
     second = _digits(text, place + 17, 2, end)
@@ -197,35 +276,19 @@ def _iso_us(text: Bytes, place: int, end: int) -> tuple[bool, int]:
         return False, 0
     if minute < 0 or minute > 59 or second > 60:
         return False, 0
-    if text[place + 4] != 45 or text[place + 7] != 45 or text[place + 13] != 58 or text[place + 16] != 58:
+    if text[place + 4] != text[place + 7] or (text[place + 4] != 45 and text[place + 4] != 47):
+        return False, 0
+    if text[place + 13] != 58 or text[place + 16] != 58:
         return False, 0
     if text[place + 10] != 84 and text[place + 10] != 116 and text[place + 10] != 32:
         return False, 0
-    leap = (year % 4 == 0 and year % 100 != 0) or year % 400 == 0
-    longest = 31 - (month == 4 or month == 6 or month == 9 or month == 11)
-    if month == 2:
-        longest = 28 + leap
-    if day > longest:
+    if day > _last_day(year, month):
         return False, 0
-    # Days since 1970-03-01, counted in years that begin in March.
-    shifted = year - (month <= 2)
-    since_march = (month + 9) % 12
-    days = shifted * 365 + shifted // 4 - shifted // 100 + shifted // 400 + (153 * since_march + 2) // 5 + day - 1
-    us = ((days - 719_468) * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000_000
-    place += 19
-    if place < end and (text[place] == 46 or text[place] == 44):
-        place += 1
-        first = place
-        unit = 100_000
-        while place < end and 48 <= text[place] <= 57:
-            if place - first < 6:
-                us += (text[place] - 48) * unit
-                unit //= 10
-            elif place - first == 6 and text[place] >= 53:
-                us += 1
-            place += 1
-        if place == first:
-            return False, 0
+    us = (_days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000_000
+    place, fraction_us = _fraction_us(text, place + 19, end)
+    if place < 0:
+        return False, 0
+    us += fraction_us
     if place == end:
         return True, us
     if text[place] == 90 or text[place] == 122:
@@ -252,8 +315,11 @@ def read_time(
     """Times, or durations, as microseconds: a number or ISO 8601; half a microsecond rounds away from zero.
 
     A number times 10^power is microseconds: SECONDS, MILLISECONDS or NANOSECONDS. Negative ones are OK here: whether
-    they make sense is for the caller to say.
+    they make sense is for the caller to say. DAY_FIRST reads 13/05/2024 12:34:07 PM too.
     """
+    day_first = power == DAY_FIRST
+    if day_first:
+        power = SECONDS
     for row in range(len(starts)):
         values[row] = 0
         statuses[row] = readable(kinds[row])
@@ -269,6 +335,8 @@ def read_time(
                 statuses[row] = OUT_OF_RANGE
             continue
         valid, us = _iso_us(text, first, last)
+        if not valid and day_first:
+            valid, us = _day_first_us(text, first, last)
         if valid:
             values[row] = us
         else:

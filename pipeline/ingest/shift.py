@@ -47,7 +47,7 @@ def _time_cells(source: SourceFile, names: tuple[str, ...]) -> Cells:
     lines = cut_lines(source.records, not tabbed(source.content_type))
     known = FORMATS[source.content_type]
     if known.paths is None:
-        return scan_delimited(lines, known.separator, source.columns, names)
+        return scan_delimited(lines, known.separator, known.heading(source.columns), names, bool(known.spellings))
     return scan_json(lines, key_table({tuple(name.split(".")): at for at, name in enumerate(names)}), len(names))
 
 
@@ -66,7 +66,10 @@ def _moved(
 
 def _written(before: bytes, time_us: int, power: int) -> bytes:
     """A time in the form of the one it replaces."""
-    if before[4:5] != b"-":
+    if b"/" in before[:3]:
+        moment = _EPOCH + timedelta(microseconds=time_us)
+        return moment.strftime("%d/%m/%Y %I:%M:%S.%f %p" if before[-1:] in b"mM" else "%d/%m/%Y %H:%M:%S.%f").encode()
+    if before[4:5] not in (b"-", b"/"):
         if power < 0:
             return b"%d" % (time_us * 10**-power)
         if power < SECONDS:
@@ -74,5 +77,6 @@ def _written(before: bytes, time_us: int, power: int) -> bytes:
         whole, rest = divmod(time_us, 1_000_000)
         return b"%d.%06d" % (whole, rest)
     moment = _EPOCH + timedelta(microseconds=time_us)
+    mark = chr(before[4])
     zone = "+0000" if before[-5:-4] in (b"+", b"-") else "Z" if before.endswith(b"Z") else ""
-    return (moment.strftime(f"%Y-%m-%d{chr(before[10])}%H:%M:%S.%f") + zone).encode()
+    return (moment.strftime(f"%Y{mark}%m{mark}%d{chr(before[10])}%H:%M:%S.%f") + zone).encode()

@@ -21,9 +21,10 @@ from pipeline.ingest.guess import KNOWN, guess, is_array, other_log
 from pipeline.ingest.json_array import split_objects
 from pipeline.ingest.labels import strip_columns, strip_keys
 from pipeline.ingest.lines import cut_lines
-from pipeline.ingest.messages import CONTENT_TYPES, DELIMITED, ICSFLOW_CSV, SURICATA_JSON, tabbed
+from pipeline.ingest.messages import ARGUS_CSV, CONTENT_TYPES, DELIMITED, ICSFLOW_CSV, NFDUMP_CSV, SURICATA_JSON, tabbed
 from pipeline.ingest.reasons import MAX_RECORD_BYTES
 from pipeline.ingest.text_cells import text_column
+from schemas.sources import source_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +105,15 @@ def read_records(path: Path | str, content_type: str | None = None) -> SourceFil
         log = other_log(data)
         got = f"the Zeek log {log}, which holds no flows and counts no operations" if log else "an unrecognised format"
         raise BadData(f"{path}: got {got}, expected one of: {KNOWN}; --format names it")
+    if kind == ARGUS_CSV and b"," not in (first := data.lstrip().partition(b"\n")[0]) and b"\t" in first:
+        data = data.replace(b"\t", b",")  # ra -c of a tab
     records = _records(data, kind)
     if kind == SURICATA_JSON:
         return _read_events(records)
     if kind not in DELIMITED:
         return _source(kind, (), strip_keys(records))
-    if kind == ICSFLOW_CSV:
-        header = [name.strip(' "') for name in records[0].decode("utf-8", "replace").split(",")]
-        stripped, names = strip_columns(records[1:], header, ",")
-        return _source(kind, names, stripped)
+    if kind.endswith("+csv"):
+        return _csv(path, kind, records)
     return _zeek_tsv(path, kind, records)
 
 
@@ -126,8 +127,28 @@ def _records(data: bytes, kind: str) -> list[bytes]:
     return [data[start:end] for start, end in zip(lines.starts.tolist(), ends.tolist(), strict=True)]
 
 
-def _source(kind: str, columns: Sequence[str], records: list[bytes]) -> SourceFile:
-    return SourceFile(kind, tuple(columns), records, np.arange(len(records), dtype=np.int64))
+def _csv(path: Path | str, kind: str, records: list[bytes]) -> SourceFile:
+    """Data lines below a header, without what nfdump writes at the end; a second column of a name gets a number."""
+    header: list[str] = []
+    for name in (name.strip(' "') for name in records[0].decode("utf-8", "replace").split(",")):
+        again = sum(name == other.partition("#")[0] for other in header)
+        header.append(f"{name}#{again + 1}" if again else name)
+    lacking = FORMATS[kind].lacking(tuple(header)) if kind != ICSFLOW_CSV else []
+    if lacking:
+        raise BadData(
+            f"{path}: got a first line without {', '.join(lacking)}, expected the header of {source_of(kind).title}; "
+            "write the file with these columns"
+        )
+    rows, skipped = records[1:], 0
+    if kind == NFDUMP_CSV and b"Summary" in rows[-3:]:
+        skipped = rows[-3:][::-1].index(b"Summary") + 1
+        rows = rows[: len(rows) - skipped]
+    stripped, names = strip_columns(rows, header, ",")
+    return _source(kind, names, stripped, skipped)
+
+
+def _source(kind: str, columns: Sequence[str], records: list[bytes], skipped: int = 0) -> SourceFile:
+    return SourceFile(kind, tuple(columns), records, np.arange(len(records), dtype=np.int64), skipped)
 
 
 def _read_events(records: list[bytes]) -> SourceFile:

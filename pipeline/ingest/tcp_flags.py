@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pipeline.ingest.cells import ARRAY, STRING, Bytes, Ints, Kinds
+from pipeline.ingest.cells import ARRAY, BARE, STRING, Bytes, Ints, Kinds
 from pipeline.ingest.scalars import MALFORMED, OK, Statuses, readable
 
 _MOST_BITS = 0xFFFF  # IPFIX's tcpControlBits has the header's other bits above the flags
@@ -106,7 +106,7 @@ def read_tcp_flags(
                 flags = _number(text, first + 2, last, 16)
             else:
                 flags = _number(text, first, last, 10)
-            if flags < 0 and kinds[row] == STRING:
+            if flags < 0 and kinds[row] in (BARE, STRING):
                 flags = _letters(text, first, last)
         if flags < 0:
             statuses[row] = MALFORMED

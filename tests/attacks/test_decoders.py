@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from pipeline.ingest.decode import KEPT_BYTES, Decoded, decode_messages
 from pipeline.ingest.messages import (
+    ARGUS_CSV,
+    CICFLOWMETER_CSV,
     CONTENT_TYPES,
     DELIMITED,
     GOFLOW2_JSON,
     ICSFLOW_CSV,
     IPFIXCOL2_JSON,
+    NFDUMP_CSV,
     NFDUMP_JSON,
     PMACCT_JSON,
     SURICATA_JSON,
@@ -38,6 +41,7 @@ from pipeline.ingest.reasons import (
 )
 from pipeline.ingest.reasons import TOO_DEEP as TOO_DEEP_INDEX
 from pipeline.wire.batches import MAX_MESSAGE_BYTES, encode
+from tests.ingest.csv_records import ARGUS, CICFLOWMETER, NFDUMP_LONG
 from tests.ingest.exporter_records import GOFLOW2, IPFIXCOL2, NFDUMP, PMACCT
 from tests.ingest.ics_records import RECORDS as ICS_RECORDS
 from tests.ingest.records import EVE, ICSFLOW, MAX_FUTURE_US, SENT_US, ZEEK, decode, reasons
@@ -55,6 +59,10 @@ GOOD = {
     PMACCT_JSON: (json.dumps(PMACCT).encode(), ()),
     NFDUMP_JSON: (json.dumps(NFDUMP).encode(), ()),
     IPFIXCOL2_JSON: (json.dumps(IPFIXCOL2).encode(), ()),
+    **{
+        kind: (",".join(record.values()).encode(), list(record))
+        for kind, record in ((ARGUS_CSV, ARGUS), (CICFLOWMETER_CSV, CICFLOWMETER), (NFDUMP_CSV, NFDUMP_LONG))
+    },
     **{f"zeek-{log}+json": (json.dumps(record).encode(), ()) for log, record in ICS_RECORDS.items()},
     **{
         f"zeek-{log}+tsv": ("\t".join(map(str, record.values())).encode(), list(record))

@@ -102,12 +102,17 @@ def community_id(flow: dict[str, Any]) -> str | None:
     return "1:" + base64.b64encode(hashlib.sha1(data).digest()).decode()  # noqa: S324 (the specification's hash)
 
 
-def flow_of(read: Callable[..., Any], kinds: Sequence[str], power: int, zero_is_no_icmp: bool) -> dict[str, Any]:
+def flow_of(
+    read: Callable[..., Any], kinds: Sequence[str], power: int, zero_is_no_icmp: bool, by_duration: bool = False
+) -> dict[str, Any]:
     """A flow; `read` says what the record has under each of the names of exporter.WANTED."""
     kind = text(read("kind"))
     if kinds and kind is not None and kind.lower() not in kinds:
         raise Rejected("not_a_flow")
     start, end = time_us(read("start"), power), time_us(read("end"), power)
+    if by_duration and start is not None:
+        duration = time_us(read("duration"))
+        end = None if duration is None else start + duration
     if start is None or end is None:
         raise Rejected("time_missing")
     flow: dict[str, Any] = {"start_ts_us": start, "end_ts_us": end, "duration_us": end - start}
@@ -170,7 +175,7 @@ def flow_of(read: Callable[..., Any], kinds: Sequence[str], power: int, zero_is_
     return flow
 
 
-def _reader(record: dict[str, Any], keys: dict[str, tuple[str, ...]]) -> Callable[[str], Any]:
+def reader(record: dict[str, Any], keys: dict[str, tuple[str, ...]]) -> Callable[[str], Any]:
     ways = dict.fromkeys(("start", "end", "src_mac", "dst_mac", "vlan", "ttl", "sampling", "sampled"), only_told)
     ways |= dict.fromkeys(("src_ip", "dst_ip", "icmp"), told)
 
@@ -188,7 +193,7 @@ def goflow2(record: dict[str, Any]) -> dict[str, Any]:
         **{"ether": ("etype",), "flags": ("tcp_flags",), "fwd_bytes": ("bytes",), "fwd_pkts": ("packets",)},
         **{"vlan": ("vlan_id", "src_vlan", "dst_vlan"), "ttl": ("ip_ttl",), "sampling": ("sampling_rate",)},
     }
-    flow = flow_of(_reader(record, keys), (), -3, True)
+    flow = flow_of(reader(record, keys), (), -3, True)
     return flow | {"byte_semantics": "frame" if (text(record.get("type")) or "").startswith("SFLOW") else "ip"}
 
 
@@ -201,7 +206,7 @@ def pmacct(record: dict[str, Any]) -> dict[str, Any]:
         **{"fwd_bytes": ("bytes",), "fwd_pkts": ("packets",), "vlan": ("vlan", "vlan_in", "vlan_out")},
         **{"sampling": ("sampling_rate",), "app": ("class",)},
     }
-    return flow_of(_reader(record, keys), ("purge", "log"), 6, False) | {"byte_semantics": "ip"}
+    return flow_of(reader(record, keys), ("purge", "log"), 6, False) | {"byte_semantics": "ip"}
 
 
 def nfdump(record: dict[str, Any]) -> dict[str, Any]:
@@ -213,7 +218,7 @@ def nfdump(record: dict[str, Any]) -> dict[str, Any]:
         **{"fwd_bytes": ("in_bytes",), "rev_bytes": ("out_bytes",)},
         **{"fwd_pkts": ("in_packets",), "rev_pkts": ("out_packets",)},
     }
-    return flow_of(_reader(record, keys), ("flow",), 6, False) | {"byte_semantics": "ip"}
+    return flow_of(reader(record, keys), ("flow",), 6, False) | {"byte_semantics": "ip"}
 
 
 def ipfixcol2(record: dict[str, Any]) -> dict[str, Any]:
@@ -237,4 +242,4 @@ def ipfixcol2(record: dict[str, Any]) -> dict[str, Any]:
         **{name: tuple(f"iana:{key}" for key in some) for name, some in named.items()},
         **{name: (f"iana@reverse:{key}@reverse",) for name, key in reverse.items()},
     }
-    return flow_of(_reader(record, keys), ("ipfix.entry",), 3, False) | {"byte_semantics": "ip"}
+    return flow_of(reader(record, keys), ("ipfix.entry",), 3, False) | {"byte_semantics": "ip"}

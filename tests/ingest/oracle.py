@@ -82,14 +82,14 @@ def measure(value: Any, scale: int = 1, most: float = 3.4e38) -> float | None:
     return float(read * scale)
 
 
-def time_us(value: Any, power: int = 6) -> int | None:
+def time_us(value: Any, power: int = 6, day_first: bool = False) -> int | None:
     text = scalar(value, "time")
     if text is None:
         return None
     try:
         read = number(text, "time")
     except Rejected:
-        return iso_us(text)
+        return day_first_us(text) if day_first and re.match(r"\d\d?/", text) else iso_us(text)
     assert read is not None
     _, digits, exponent = read.as_tuple()
     assert isinstance(exponent, int)
@@ -104,11 +104,14 @@ def time_us(value: Any, power: int = 6) -> int | None:
 
 def iso_us(text: str) -> int:
     found = re.fullmatch(
-        r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)(?:[.,](\d+))?(Z|z|[+-]\d\d(?::?\d\d)?)?", text, re.ASCII
+        r"(\d{4}-\d\d-\d\d|\d{4}/\d\d/\d\d)[Tt ](\d\d:\d\d):(\d\d)(?:[.,](\d+))?(Z|z|[+-]\d\d(?::?\d\d)?)?",
+        text,
+        re.ASCII,
     )
     if not found:
         raise Rejected("time")
     day, clock, second, fraction, zone = found.groups()
+    day = day.replace("/", "-")
     try:
         moment = datetime.strptime(f"{day} {clock}", "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
     except ValueError as error:
@@ -131,6 +134,19 @@ def iso_us(text: str) -> int:
         shift = timedelta(hours=hours, minutes=minutes) * (1 if zone[0] == "+" else -1)
     delta = moment - EPOCH + timedelta(seconds=int(second)) - shift
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + us
+
+
+def day_first_us(text: str) -> int:
+    found = re.fullmatch(
+        r"(\d\d?)/(\d\d?)/(\d{4}) (\d\d?):(\d\d)(?::(\d\d)((?:[.,]\d+)?))?(?: ([AaPp])[Mm])?", text, re.ASCII
+    )
+    if not found:
+        raise Rejected("time")
+    day, month, year, hour, minute, second, fraction, half = found.groups()
+    if half and not 1 <= int(hour) <= 12:
+        raise Rejected("time")
+    hours = int(hour) % 12 + 12 * (half in "Pp") if half else int(hour)
+    return iso_us(f"{year}-{int(month):02}-{int(day):02} {hours:02}:{minute}:{second or '00'}{fraction or ''}")
 
 
 def text(value: Any) -> str | None:
