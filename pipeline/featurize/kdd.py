@@ -220,7 +220,7 @@ def _in_all(w: CountWindow, dst: np.uint64, service: np.uint64) -> tuple[int, in
 
     Every place is looked at, without a way out: so it is compiled to a few vector instructions a place.
     """
-    others, m, h, syn, rejected, before = 0, 0, 0, 0, 0, 0
+    others = m = h = syn = rejected = before = np.int64(0)
     for place in range(w.all_ring[FILLED]):
         other = np.int64(w.all_dst[place] != dst)
         mine = np.int64(w.all_service[place] == service)
@@ -232,8 +232,8 @@ def _in_all(w: CountWindow, dst: np.uint64, service: np.uint64) -> tuple[int, in
         h += v & newest
         syn += v & flags
         rejected += v & (flags >> 1)
-        before = max(before, (1 - other) * mine * newest * (place + 1))
-    return others, m, h, syn, rejected, before
+        before = np.int64(max(before, (1 - other) * mine * newest * (place + 1)))
+    return int(others), int(m), int(h), int(syn), int(rejected), int(before)
 
 
 @compiled

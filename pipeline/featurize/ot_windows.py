@@ -218,7 +218,7 @@ def _take_through(
         out = matrix[i]
         src, dst, service, now_us = r.src[i], r.dst[i], r.service[i], float(r.end_us[i])
         size, packets = r.bytes[i], r.packets[i]
-        warm = min(max(now_us - began_us, 0.0) / WARM_US, 1.0)
+        warm = min(max(now_us - began_us, 0.0) / WARM_US, 1.0) if began_us >= 0 else 0.0
         ends = out[_SKETCH:_SHARE]
         _of_host(w, 0, src, dst, service, now_us, size, packets, behind, keep, out[_SRC:_DST], ends[:4])
         _of_host(w, 2, dst, src, service, now_us, size, packets, behind, keep, out[_DST:_EDGE], ends[4:])
@@ -253,7 +253,8 @@ def advance_ot(
 ) -> Ot:
     """OT windows after the flows rows[order]; their features go into matrix (n, OT_FEATURES), a row a flow.
 
-    began_us: end of the sensor's first flow; late (n,): True where that flow only reads. The windows are taken over.
+    began_us: end of the sensor's first flow on time, -1 before it; late (n,): True where that flow only reads. The
+    windows are taken over.
     """
     most, done, keep = limits(OT_TABLES, bounds), 0, np.zeros(5)
     while (done := _take_through(ot, began_us, rows, order, late, most, done, keep, matrix)) < len(order):

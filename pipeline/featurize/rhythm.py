@@ -50,7 +50,7 @@ def _quantile(ordered: Gaps, count: int, share: float) -> float:
     part = place - below
     if part == 0.0:
         return float(ordered[below])
-    return ordered[below] * (1.0 - part) + ordered[below + 1] * part
+    return float(ordered[below]) * (1.0 - part) + float(ordered[below + 1]) * part
 
 
 @compiled

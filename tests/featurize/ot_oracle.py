@@ -160,8 +160,9 @@ class Ot:
 
     def features(self, flow: Flow, late: bool) -> list[float]:
         src, dst, what, end = flow["src_addr"], flow["dst_addr"], service(flow), flow["end_ts_us"]
-        self.began = end if self.began is None else self.began
-        warm = min(max(end - self.began, 0) / 60e6, 1.0)
+        if self.began is None and not late:
+            self.began = end
+        warm = 0.0 if self.began is None else min(max(end - self.began, 0) / 60e6, 1.0)
         new_service = warm * (("service", what) not in self.damped)
         new_offer = warm * ((dst, what) not in self.offers)
         out: list[float] = []

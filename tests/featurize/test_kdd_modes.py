@@ -58,7 +58,7 @@ def test_extractor_agrees_with_its_oracle(rows: list[dict[str, Any]]) -> None:
     for lateness_us in (0, 1_500_000):
         windows, got = oracle.Extractor(), _table(rows, EXTRACTOR, lateness_us)
         for flow, late in oracle.in_event_order(batch(rows).to_pylist(), lateness_us):
-            expected = np.float32(windows.features(flow, late > 0))
+            expected = np.asarray(windows.features(flow, late > 0), np.float32)
             assert got[flow["raw_offset"]].tolist() == expected.tolist()
 
 
@@ -66,7 +66,7 @@ def test_extractor_over_full_windows() -> None:
     rows = _many(5)
     windows, got = oracle.Extractor(), _table(rows, EXTRACTOR)
     for flow, late in oracle.in_event_order(batch(rows).to_pylist(), 0):
-        assert got[flow["raw_offset"]].tolist() == np.float32(windows.features(flow, late > 0)).tolist()
+        assert got[flow["raw_offset"]].tolist() == np.asarray(windows.features(flow, late > 0), np.float32).tolist()
 
 
 def test_the_extractor_evicts_after_computing() -> None:
@@ -81,14 +81,14 @@ def test_nsl_agrees_with_its_oracle(rows: list[dict[str, Any]]) -> None:
     expected, got = oracle.nsl(batch(rows).to_pylist()), _table(rows, NSL)
     assert got.keys() == expected.keys()
     for offset, values in expected.items():
-        assert got[offset].tolist() == np.float32(values).tolist()
+        assert got[offset].tolist() == np.asarray(values, np.float32).tolist()
 
 
 def test_nsl_over_full_windows() -> None:
     rows = _many(6)
     got = _table(rows, NSL)
     for offset, values in oracle.nsl(batch(rows).to_pylist()).items():
-        assert got[offset].tolist() == np.float32(values).tolist()
+        assert got[offset].tolist() == np.asarray(values, np.float32).tolist()
     assert max(values[9] for values in got.values()) == 255
 
 

@@ -93,7 +93,8 @@ def test_cuts_and_saved_state_change_nothing(rows: list[dict[str, Any]]) -> None
 
 def _named(rows: list[dict[str, Any]], *names: str) -> list[list[float]]:
     columns = [FULL.names.index(name) for name in names]
-    return matrix_of(featurize_file_rows(batch(rows), feature_set=FULL))[:, columns].tolist()
+    values: list[list[float]] = matrix_of(featurize_file_rows(batch(rows), feature_set=FULL))[:, columns].tolist()
+    return values
 
 
 def test_a_polling_edge_that_loses_its_rhythm() -> None:
