@@ -17,15 +17,16 @@ Bits = npt.NDArray[np.uint64]
 
 @compiled
 def never_seen(bits: Bits, codes: npt.NDArray[np.int64], start: int, end: int, step: int, late: bool) -> int:
-    """How many of codes[start:end:step] are not among the bits (256 of them); they are set unless late."""
-    new = 0
+    """How many different of codes[start:end:step] are not among the bits (256 of them); they are set unless late."""
+    new, first, second, third, fourth = 0, bits[0], bits[1], bits[2], bits[3]
     for place in range(start, end, step):
         code = codes[place] & 255
         word, bit = code >> 6, np.uint64(1) << np.uint64(code & 63)
         if bits[word] & bit == np.uint64(0):
             new += 1
-            if not late:
-                bits[word] |= bit
+            bits[word] |= bit
+    if late:
+        bits[0], bits[1], bits[2], bits[3] = first, second, third, fourth
     return new
 
 
