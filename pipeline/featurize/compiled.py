@@ -9,7 +9,7 @@ from numba import njit
 
 _SOURCES = (
     *("compiled.py", "addresses.py", "order.py", "stitch.py", "tables.py", "kept.py", "kdd.py"),
-    *("kdd_state.py", "kdd_modes.py", "profiles.py", "windows.py"),
+    *("kdd_state.py", "kdd_modes.py", "profiles.py", "windows.py", "flow_features.py"),
     *("damped.py", "sketches.py", "rhythm.py", "ics_use.py", "ot_windows.py"),
 )
 

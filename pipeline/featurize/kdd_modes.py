@@ -170,7 +170,7 @@ def _extractor(
         n = time.dst_counts[d, FLOWS] if d else 0
         m = time.service_counts[v, FLOWS] if v else 0
         both = time.pair_counts[pair] if pair else 0
-        row = out[i]
+        row = out[k]
         row[0], row[1] = n, m
         row[2] = _share(time.dst_counts[d, SERRORS], n)
         row[3] = _share(time.service_counts[v, SERRORS], m)
@@ -282,40 +282,42 @@ def two_decimals(rates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return rounded
 
 
-def _rounded(out: npt.NDArray[np.float64]) -> Matrix:
-    """The matrix as float32, counts whole and rates with two decimals."""
+def _put_rounded(out: npt.NDArray[np.float64], matrix: Matrix, rows: Order) -> None:
+    """Write features into these rows of the matrix, counts whole and rates with two decimals."""
     counts = [0, 1, _TIME, _TIME + 1]
     rates = np.setdiff1d(np.arange(KDD_FEATURES), counts)
     out[:, rates] = two_decimals(out[:, rates])
-    return out.astype(np.float32)
+    matrix[rows] = out
 
 
-def online_columns(
-    windows: OnlineWindows, rows: KddRows, order: Order, late: Late, bounds: Bounds
-) -> tuple[OnlineWindows, Matrix]:
-    """Windows after the flows rows[order], and the 19 features of every row (n, 19) float32."""
-    out = np.empty((len(order), KDD_FEATURES), np.float32)
+def online_features(
+    windows: OnlineWindows, rows: KddRows, order: Order, late: Late, bounds: Bounds, matrix: Matrix
+) -> OnlineWindows:
+    """Windows after the flows rows[order], whose 19 features are written into matrix[order]."""
     most, done, scratch = limits(ONLINE_TABLES, bounds), 0, np.zeros(10)
-    while (done := _online(windows, rows, order, late, most, done, scratch, out)) < len(order):
+    while (done := _online(windows, rows, order, late, most, done, scratch, matrix)) < len(order):
         windows = make_room(windows, ONLINE_TABLES, bounds)
-    return windows, out
+    return windows
 
 
-def extractor_columns(
-    windows: ExtractorWindows, rows: KddRows, order: Order, late: Late, bounds: Bounds
-) -> tuple[ExtractorWindows, Matrix]:
-    """Windows after the flows rows[order], and the 19 features of every row (n, 19) float32."""
+def extractor_features(
+    windows: ExtractorWindows, rows: KddRows, order: Order, late: Late, bounds: Bounds, matrix: Matrix
+) -> ExtractorWindows:
+    """Windows after the flows rows[order], whose 19 features are written into matrix[order]."""
     out = np.empty((len(order), KDD_FEATURES))
     most, done = limits(EXTRACTOR_TABLES, bounds), 0
     while (done := _extractor(windows, rows, order, late, most, done, out)) < len(order):
         windows = make_room(windows, EXTRACTOR_TABLES, bounds)
-    return windows, _rounded(out)
+    _put_rounded(out, matrix, order)
+    return windows
 
 
-def nsl_columns(
-    windows: NslWindows, rows: KddRows, order: Order, late: Late, bounds: Bounds
-) -> tuple[NslWindows, Matrix]:
-    """Windows after a whole file's flows rows[order], and the 19 features of every row (n, 19) float32."""
+def nsl_features(
+    windows: NslWindows, rows: KddRows, order: Order, late: Late, bounds: Bounds, matrix: Matrix
+) -> NslWindows:
+    """Windows after the flows rows[order], a whole file's and all there are in `rows`; their 19 features are written
+    into matrix.
+    """
     out = np.empty((len(order), KDD_FEATURES))
     most, done = limits(NSL_TABLES, bounds), 0
     while (done := _nsl_time(windows.time, rows, order, late, most, done, out)) < len(order):
@@ -330,7 +332,8 @@ def nsl_columns(
     codes = NslCodes(dst, service, pair, port_pair, rows.src_port >= 0, rows.errors)
     by_host = np.lexsort((event_place, rows.dst_rank))
     _nsl_count(by_host, codes, of_dst, of_service, of_pair, of_port, out[:, _TIME:])
-    return windows, _rounded(out)
+    _put_rounded(out, matrix, np.arange(len(order)))
+    return windows
 
 
 def _codes(values: npt.NDArray[np.int64] | npt.NDArray[np.uint64]) -> Order:

@@ -10,6 +10,7 @@ At most MOST_WAITING flows of a sensor wait. One more, and the watermark rises j
 flow in raw order: it goes on, and what comes still earlier is late.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 from pipeline.featurize import stitch
 from pipeline.featurize.compiled import compiled
+from pipeline.featurize.waiting import Keys
 
 NO_WATERMARK = -(1 << 62)
 MOST_WAITING = 131_072
@@ -40,27 +42,36 @@ class Order(NamedTuple):
     into: Ints  # of each of these: which of `released`
 
 
-def event_order(flows: pa.RecordBatch) -> Ints:
-    """Indices that sort by end_ts_us, record_id, then raw position."""
-    names = ("raw_index", "raw_offset", "raw_partition", "record_id", "end_ts_us")
-    return np.lexsort([flows.column(name).to_numpy() for name in names])
+def in_event_order(keys: Keys) -> Ints:
+    """Indices that sort flows by end, record id, then raw position; only where ends are equal more is looked at."""
+    order = np.argsort(keys.end_us, kind="stable")
+    end = keys.end_us[order]
+    same = np.flatnonzero(end[1:] == end[:-1])
+    if len(same):
+        tied = np.union1d(same, same + 1)
+        rows = order[tied]
+        order[tied] = rows[np.lexsort(keys.at(rows))]
+    return order
 
 
 def sort_out(
-    flows: pa.RecordBatch,
+    keys: Keys,
     waiting: int,
     latest_us: int,
     lateness_us: int,
     ended: bool,
     most_waiting: int = MOST_WAITING,
     window_us: int = 0,
+    records: Callable[[Ints], pa.RecordBatch] | None = None,
 ) -> Order:
-    """Sort out a batch whose first `waiting` rows came earlier and wait, the rest just came, in raw order.
+    """Sort out flows of which the first `waiting` came earlier and wait, in event-time order, and the rest just came,
+    in raw order.
 
-    latest_us: latest end time seen before this batch, or NO_WATERMARK; ended: nothing more will come, release
-    everything; window_us: within which records are put together, 0: none are.
+    keys: what the flows are ordered by; latest_us: latest end time seen before the new ones, or NO_WATERMARK; ended:
+    nothing more will come, release everything; window_us: within which records are put together, 0: none are;
+    records: the columns stitch.COLUMNS of the flows at some places, asked only where records are put together.
     """
-    end = flows.column("end_ts_us").to_numpy()
+    end = keys.end_us
     new, hurried = end[waiting:], 0
     latest = np.maximum.accumulate(np.concatenate(([latest_us], new)))
     if len(end) > most_waiting:
@@ -69,16 +80,17 @@ def sort_out(
     is_late = new < watermark
     latest_us = int(latest[-1])
     passed = latest_us - lateness_us if latest_us > NO_WATERMARK else NO_WATERMARK
-    order = event_order(flows)
+    order = in_event_order(keys)
     on_time = np.ones(len(end), bool)
     on_time[waiting:] = ~is_late
     order = order[on_time[order]]
     turn = len(order) if ended else int(np.searchsorted(end[order], passed, "left"))
     released, left, bounds = order[:turn], order[turn:], watermark[is_late]
     final_us, joining, into = end[released], _NONE, _NONE
-    kinds = stitch.kinds_of(flows, released) if window_us else None
-    if kinds is not None and kinds.any():
-        whole = _flows_of(flows, released, kinds, window_us, None if ended else passed, bounds)
+    settled = records(released) if window_us and records is not None else None
+    kinds = stitch.kinds_of(settled) if settled is not None else None
+    if settled is not None and kinds is not None and kinds.any():
+        whole = _flows_of(keys, released, settled, kinds, window_us, None if ended else passed, bounds)
         released, final_us, joining, into, bounds = whole
         gone = np.zeros(len(end), bool)
         gone[released], gone[joining] = True, True
@@ -97,15 +109,20 @@ def sort_out(
 
 
 def _flows_of(
-    flows: pa.RecordBatch, settled: Ints, kinds: stitch.Kinds, window_us: int, passed: int | None, bounds: Ints
+    keys: Keys,
+    settled: Ints,
+    records: pa.RecordBatch,
+    kinds: stitch.Kinds,
+    window_us: int,
+    passed: int | None,
+    bounds: Ints,
 ) -> tuple[Ints, Ints, Ints, Ints, Ints]:
     """What of the settled records (in event-time order) may go on, as flows.
 
     Returns `released` and their end times, `joining` and `into`; and up to which end time flows had gone on when the
     watermark stood at each of `bounds`.
     """
-    records = flows.select(list(stitch.COLUMNS)).take(pa.array(settled))
-    end = records.column("end_ts_us").to_numpy()
+    end = keys.end_us[settled]
     first, decided_us = stitch.group(records, kinds, window_us)
     leaders = np.flatnonzero(first == np.arange(len(first)))
     last = leaders.copy()
@@ -116,13 +133,11 @@ def _flows_of(
     stitch.held_back(candidates, end, decided_us, watermarks.astype(np.int64), until)
     going = np.ones(len(leaders), bool) if passed is None else end[last] < until[-1]
     # A flow of several records is named by the lowest raw position among them.
-    offsets, indexes = (flows.column(name).to_numpy()[settled] for name in ("raw_offset", "raw_index"))
     of = np.searchsorted(leaders, first)
-    by_flow = np.lexsort((indexes, offsets, of))
+    by_flow = np.lexsort((keys.raw_index[settled], keys.raw_offset[settled], of))
     lowest = by_flow[np.searchsorted(of[by_flow], np.arange(len(leaders)))]
-    names = ("raw_index", "raw_offset", "raw_partition", "record_id")
-    keys = [flows.column(name).to_numpy()[settled[lowest[going]]] for name in names]
-    order = np.lexsort([*keys, end[last[going]]])
+    named = keys.at(settled[lowest[going]])
+    order = np.lexsort(named._replace(end_us=end[last[going]]))
     chosen = np.flatnonzero(going)[order]
     place = np.full(len(leaders), -1)
     place[chosen] = np.arange(len(chosen))

@@ -5,28 +5,30 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.errors import RefusedState
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.kdd import OVERFLOWED
 from pipeline.featurize.order import NO_WATERMARK
-from pipeline.featurize.sensor import SensorState, advance, rows_at
+from pipeline.featurize.sensor import SensorState, Turn, advance_together
 from pipeline.featurize.snapshot import restore as restore_sensor
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
 from pipeline.featurize.tables import EVICTED
-from schemas.fields import arrow_schema
+from pipeline.wire.batches import empty
 
 SensorName = tuple[str, str]
 
 MESSAGE_ROWS = 4_096
 MESSAGE_BYTES = 2 * 1024 * 1024  # a quarter of what Kafka takes: rows are not all of one size
+
+TIGHTEN_EVERY = 64  # messages: so long may a message's memory be held by one flow that waits
 
 MAGIC = b"FOREBAY-PARTITION-1\n"
 
@@ -47,8 +49,8 @@ class PartitionState:
         return cls({}, 0, feature_set)
 
 
-def _by_sensor(flows: pa.RecordBatch) -> dict[SensorName, pa.RecordBatch]:
-    """The rows of each sensor, in raw order."""
+def _by_sensor(flows: pa.RecordBatch) -> dict[SensorName, npt.NDArray[np.int64]]:
+    """Where the rows of each sensor are, in raw order."""
     if len(flows) == 0:
         return {}
     codes, names = [], []
@@ -57,23 +59,16 @@ def _by_sensor(flows: pa.RecordBatch) -> dict[SensorName, pa.RecordBatch]:
         codes.append(coded.indices.to_numpy())
         names.append(coded.dictionary.to_pylist())
     together = codes[0].astype(np.int64) * len(names[1]) + codes[1]
-    found = np.unique(together)
-    parts = {}
-    for code in found:
-        places = np.flatnonzero(together == code) if len(found) > 1 else np.arange(len(flows))
-        parts[(names[0][code // len(names[1])], names[1][code % len(names[1])])] = rows_at(flows, places)
-    return parts
+    order = np.argsort(together, kind="stable")
+    found, firsts = np.unique(together[order], return_index=True)
+    parts = np.split(order, firsts[1:])
+    names_of = [(names[0][code // len(names[1])], names[1][code % len(names[1])]) for code in found.tolist()]
+    return dict(zip(names_of, parts, strict=True))
 
 
 def frontier(state: PartitionState) -> list[int] | None:
     """[offset, index] of the lowest raw position that waits, or None."""
-    lowest: list[tuple[int, int]] = []
-    for sensor in state.sensors.values():
-        if len(sensor.waiting):
-            offsets = sensor.waiting.column("raw_offset").to_numpy()
-            offset = int(offsets.min())
-            indices = sensor.waiting.column("raw_index").to_numpy()[offsets == offset]
-            lowest.append((offset, int(indices.min())))
+    lowest = [position for sensor in state.sensors.values() if (position := sensor.waiting.lowest) is not None]
     return list(min(lowest)) if lowest else None
 
 
@@ -105,24 +100,30 @@ def advance_partition(
     """
     ended: list[SensorName] = [(site, sensor) for site, sensor in meta["ended"]]
     silent: list[SensorName] = [(site, sensor) for site, sensor in meta.get("silent", [])]
-    batches = _by_sensor(flows)
+    places = _by_sensor(flows)
     sensors = dict(state.sensors)
-    nothing = flows.slice(0, 0)
-    out = []
-    for name in sorted({*batches, *ended, *silent}):
-        site, _ = name
-        before = sensors.pop(name, None) or SensorState.empty(state.feature_set)
-        after, rows = advance(
-            before,
-            batches.get(name, nothing),
+    nowhere = np.zeros(0, np.int64)
+    names = sorted({*places, *ended, *silent})
+    turns = [
+        Turn(
+            state.sensors.get(name) or SensorState.empty(state.feature_set),
+            places.get(name, nowhere),
+            lateness_of(name[0]),
             name in ended,
-            lateness_of(site),
-            silent=name in silent,
-            window_us=stitch_of(site),
+            name in silent,
+            stitch_of(name[0]),
         )
-        out.append(rows)
-        if name not in ended:
-            sensors[name] = after
+        for name in names
+    ]
+    if turns:
+        after, rows = advance_together(turns, flows)
+        sensors.update(zip(names, after, strict=True))
+        for name in ended:
+            sensors.pop(name, None)
+    else:
+        rows = empty("features", state.feature_set.width)
+    if state.seq % TIGHTEN_EVERY == 0:
+        sensors = {name: replace(one, waiting=one.waiting.tight()) for name, one in sensors.items()}
     watermarks = [
         [*name, sensors[name].gone_on_us(lateness_of(name[0]))]
         for name in sorted(sensors)
@@ -143,21 +144,7 @@ def advance_partition(
         "watermarks": watermarks,
         "ended": [list(name) for name in sorted(ended)],
     }
-    return after_all, _together(out, state.feature_set.width), facts
-
-
-def _together(batches: list[pa.RecordBatch], width: int) -> pa.RecordBatch:
-    """On-time rows of all batches in turn, then their late rows in raw order."""
-    schema = arrow_schema("features", width)
-    if not batches:
-        return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
-    rows = pa.concat_batches(batches) if len(batches) > 1 else batches[0]
-    late = pc.greater(rows.column("late_by_us"), 0).to_numpy(zero_copy_only=False)
-    if len(batches) == 1 or not late.any():
-        return rows
-    places = np.flatnonzero(late)
-    keys = [rows.column(name).to_numpy()[places] for name in ("raw_index", "raw_offset")]
-    return rows.take(pa.array(np.concatenate((np.flatnonzero(~late), places[np.lexsort(keys)]))))
+    return after_all, rows, facts
 
 
 def messages(

@@ -97,6 +97,9 @@ def ints(column: pa.Array, missing: int) -> Ints:
 def _flag_packets(flows: pa.RecordBatch, side: str, flag: str, bit: int, seen: Ints) -> Floats:
     """Packets with a TCP flag; where the source counts none, 1 if the flag was seen at all, else 0."""
     counted = flows.column(f"{side}_{flag}_pkts")
+    if counted.null_count == len(counted):
+        seen_at_all: Floats = (seen & bit != 0).astype(np.float64)
+        return seen_at_all
     packets = floats(counted, np.nan)
     if not counted.null_count:
         return packets

@@ -1,37 +1,46 @@
-"""One sensor's featurize: flows in, flows in event-time order with their features out, and the state in between."""
+"""Sensors' featurize: flows in, flows in event-time order with their features out, and the state in between.
 
+What costs the same for few rows as for many (columns gathered, made into arrays, into features) is done once for all
+sensors of a message; only order and windows are a sensor's own.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.featurize.computations import COMPUTATIONS, LARGEST
+from pipeline.featurize import stitch
+from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
+from pipeline.featurize.flow_features import LARGEST
 from pipeline.featurize.join import join
 from pipeline.featurize.kept import Bounds
-from pipeline.featurize.order import MOST_WAITING, NO_WATERMARK, sort_out
+from pipeline.featurize.order import MOST_WAITING, NO_WATERMARK, Order, sort_out
+from pipeline.featurize.waiting import Keys, Pool, Waiting, keys_of, left_in
 from pipeline.wire.batches import matrix_column
 from schemas.fields import arrow_schema
 
-__all__ = ["BOUNDS", "LARGEST", "SensorState", "advance", "featurize_file_rows", "rows_at"]
+__all__ = ["BOUNDS", "LARGEST", "SensorState", "Turn", "advance", "advance_together", "featurize_file_rows"]
 
 BOUNDS = Bounds()
 ANY_LATENESS_US = 1 << 60
 
+Ints = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True, slots=True)
 class SensorState:
-    """Flows waiting for their turn (`flow` schema, event-time order), the latest end time seen, and the windows its
-    feature set needs.
+    """Flows waiting for their turn, the latest end time seen, and the windows its feature set needs.
 
     `hurried` counts flows that went before their time because too many waited.
 
     `advance` takes a state over: the windows' arrays of the state it was given are written to.
     """
 
-    waiting: pa.RecordBatch
+    waiting: Waiting
     latest_us: int
     windows: Any
     hurried: int = 0
@@ -42,18 +51,130 @@ class SensorState:
         watermark_us = self.latest_us - lateness_us
         if not len(self.waiting):
             return watermark_us
-        return min(watermark_us, int(self.waiting.column("end_ts_us")[0].as_py()))  # what waits for its other half
+        return min(watermark_us, int(self.waiting.keys.end_us[0]))  # what waits for its other half
 
     @classmethod
     def empty(cls, feature_set: FeatureSet = FEATURE_SET) -> "SensorState":
         """The state of a sensor never heard of."""
-        schema = arrow_schema("flow")
-        return cls(
-            pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema),
-            NO_WATERMARK,
-            COMPUTATIONS[feature_set.name].empty(),
-            feature_set=feature_set,
-        )
+        windows = COMPUTATIONS[feature_set.name].empty()
+        return cls(Waiting.none(), NO_WATERMARK, windows, feature_set=feature_set)
+
+
+class Turn(NamedTuple):
+    """What a batch of several sensors' flows holds for one of them.
+
+    state: what the sensor's earlier batches left, taken over; places: its flows in the batch, in raw order;
+    lateness_us: how far behind the latest end time a flow may come and still be on time; ended: the source's end
+    follows, so release everything, then forget the windows and the watermark; silent: a tick follows, so release
+    everything, and let the watermark rise to the latest end time; window_us: within which records of one flow are put
+    together (stitch.py), 0: none are.
+    """
+
+    state: SensorState
+    places: Ints
+    lateness_us: int
+    ended: bool = False
+    silent: bool = False
+    window_us: int = 0
+
+
+class _Sorted(NamedTuple):
+    """A turn's flows: the places in the pool of those that waited and those that came, their keys, and who goes on."""
+
+    places: Ints
+    keys: Keys
+    order: Order
+
+    @property
+    def released(self) -> Ints:
+        """Places of the flows that go on."""
+        return self.places[self.order.released]
+
+    @property
+    def late(self) -> Ints:
+        """Places of the late flows."""
+        return self.places[self.order.late]
+
+
+def advance_together(
+    turns: Sequence[Turn], flows: pa.RecordBatch, bounds: Bounds = BOUNDS, most_waiting: int = MOST_WAITING
+) -> tuple[list[SensorState], pa.RecordBatch]:
+    """Take sensors' next flows and give back those whose turn has come, with features.
+
+    Parameters
+    ----------
+    turns
+        One or more sensors, all of one feature set.
+    flows
+        Batch of the `flow` schema, in raw order; left as it is, and kept as long as one of its flows waits.
+
+    Returns
+    -------
+    The new states, and a batch of the `features` schema with the feature matrix last: each sensor's on-time flows
+    sorted by (end_ts_us, record_id, raw position), sensors as in `turns`; then all late flows in raw order. Values do
+    not depend on how the log is cut into batches, or on what other sensors there are.
+    """
+    pool = Pool([batch for turn in turns for batch in turn.state.waiting.batches] + [flows])
+    came, first, sorted_out = keys_of(flows), 0, []
+    for turn in turns:
+        sorted_out.append(_sorted(turn, pool, first, came, most_waiting))
+        first += len(turn.state.waiting.batches)
+    bases = np.cumsum([0, *(len(one.order.released) for one in sorted_out)])
+    late = np.sort(np.concatenate([one.late for one in sorted_out]))
+    leaving = pool.rows(np.concatenate([*(one.released for one in sorted_out), late]))
+    joining = np.concatenate([one.places[one.order.joining] for one in sorted_out])
+    if len(joining):
+        into = np.concatenate([base + one.order.into for base, one in zip(bases, sorted_out, strict=False)])
+        leaving = join(leaving, pool.rows(joining), into)
+    late_by_us = np.zeros(len(leaving), np.int64)
+    on_time, orders = int(bases[-1]), []
+    for base, one in zip(bases, sorted_out, strict=False):
+        own_late = on_time + np.searchsorted(late, one.late)
+        late_by_us[own_late] = one.order.late_by_us
+        orders.append(np.insert(base + np.arange(len(one.order.released)), one.order.late_after, own_late))
+    width = turns[0].state.feature_set.width
+    how = COMPUTATIONS[turns[0].state.feature_set.name]
+    matrix = np.empty((len(leaving), width), np.float32)
+    rows = how.rows(leaving, matrix)
+    states, end_us = [], leaving.column("end_ts_us").to_numpy()
+    for base, turn, one, order in zip(bases, turns, sorted_out, orders, strict=False):
+        windows = how.windows(turn.state.windows, rows, order, order >= on_time, bounds, matrix)
+        last_us = int(end_us[base + len(one.order.released) - 1]) if len(one.order.released) else NO_WATERMARK
+        states.append(_after(turn, one, pool, windows, last_us))
+    columns = [*leaving.columns, pa.array(late_by_us), matrix_column(matrix)]
+    return states, pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", width))
+
+
+def _sorted(turn: Turn, pool: Pool, first: int, came: Keys, most_waiting: int) -> _Sorted:
+    """Who of a sensor's flows goes on; its waiting batches begin at number `first` of the pool."""
+    waiting = turn.state.waiting
+    own = pool.starts[first + waiting.batch] + waiting.row
+    places = np.concatenate((own, pool.starts[-2] + turn.places))
+    new = came if len(turn.places) == len(came.end_us) else came.at(turn.places)
+    keys = waiting.keys.and_then(new) if len(own) else new
+    order = sort_out(
+        keys,
+        len(own),
+        turn.state.latest_us,
+        turn.lateness_us,
+        turn.ended or turn.silent,
+        most_waiting,
+        turn.window_us,
+        lambda chosen: pool.rows(places[chosen], stitch.COLUMNS),
+    )
+    return _Sorted(places, keys, order)
+
+
+def _after(turn: Turn, sorted_out: _Sorted, pool: Pool, windows: Any, last_us: int) -> SensorState:
+    """The state after a turn whose last flow on time ended at `last_us`."""
+    state, order = turn.state, sorted_out.order
+    if turn.ended:
+        return SensorState.empty(state.feature_set)
+    latest_us = order.latest_us
+    if turn.silent and len(order.released):  # a second tick finds nothing that waits, and changes nothing
+        latest_us = max(latest_us, last_us + turn.lateness_us)
+    waiting = left_in(pool, sorted_out.keys.at(order.waiting), sorted_out.places[order.waiting])
+    return SensorState(waiting, latest_us, windows, state.hurried + order.hurried, state.feature_set)
 
 
 def advance(
@@ -66,70 +187,10 @@ def advance(
     silent: bool = False,
     window_us: int = 0,
 ) -> tuple[SensorState, pa.RecordBatch]:
-    """Take one sensor's next flows, in raw order, and give back those whose turn has come, with features.
-
-    Parameters
-    ----------
-    state
-        What the sensor's earlier batches left; it is taken over and must not be used again.
-    flows
-        Batch of the `flow` schema, one sensor's, in raw order; left as it is.
-    ended
-        The source's end follows these flows: release everything, then forget the windows and the watermark.
-    lateness_us
-        How far behind the latest end time a flow may come and still be on time.
-    window_us
-        Within which records of one flow are put together (stitch.py); 0: none are.
-    silent
-        A tick follows these flows: release everything, and let the watermark rise to the latest end time.
-
-    Returns
-    -------
-    The new state, and a batch of the `features` schema with the feature matrix last: on-time flows sorted by
-    (end_ts_us, record_id, raw position), then late flows in raw order. Values do not depend on how the log is cut
-    into batches.
-    """
-    everything = pa.concat_batches([state.waiting, flows]) if len(state.waiting) else flows
-    order = sort_out(
-        everything, len(state.waiting), state.latest_us, lateness_us, ended or silent, most_waiting, window_us
-    )
-    chosen = np.concatenate((order.released, order.late))
-    late_by_us = np.zeros(len(chosen), np.int64)
-    late_by_us[len(order.released) :] = order.late_by_us
-    leaving = rows_at(everything, chosen)
-    if len(order.joining):
-        leaving = join(leaving, rows_at(everything, order.joining), order.into)
-    windows, matrix = _features(state, leaving, len(order.released), order.late_after, bounds)
-    columns = [*leaving.columns, pa.array(late_by_us), matrix_column(matrix)]
-    rows = pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", state.feature_set.width))
-    if ended:
-        return SensorState.empty(state.feature_set), rows
-    latest_us = order.latest_us
-    if silent and len(order.released):  # a second tick finds nothing that waits, and changes nothing
-        latest_us = max(latest_us, int(leaving["end_ts_us"][len(order.released) - 1].as_py()) + lateness_us)
-    hurried = state.hurried + order.hurried
-    return SensorState(rows_at(everything, order.waiting), latest_us, windows, hurried, state.feature_set), rows
-
-
-def rows_at(flows: pa.RecordBatch, places: npt.NDArray[np.int64]) -> pa.RecordBatch:
-    """The rows at these places, in this order; where they stand side by side, a view."""
-    if len(places) == 0:
-        return flows.slice(0, 0)
-    first = int(places[0])
-    if int(places[-1]) - first + 1 == len(places) and np.array_equal(places, np.arange(first, first + len(places))):
-        return flows.slice(first, len(places))
-    return flows.take(pa.array(places))
-
-
-def _features(
-    state: SensorState, flows: pa.RecordBatch, on_time: int, late_after: npt.NDArray[np.int64], bounds: Bounds
-) -> tuple[Any, npt.NDArray[np.float32]]:
-    """Windows after the flows, and their features (n, F) float32; the first `on_time` flows move the windows, the
-    rest only look.
-    """
-    order = np.insert(np.arange(on_time), late_after, np.arange(on_time, len(flows)))
-    columns = COMPUTATIONS[state.feature_set.name].columns
-    return columns(state.windows, flows, order, order >= on_time, bounds)
+    """`advance_together` of one sensor, whose flows these are."""
+    turn = Turn(state, np.arange(len(flows)), lateness_us, ended, silent, window_us)
+    (after,), rows = advance_together([turn], flows, bounds, most_waiting)
+    return after, rows
 
 
 def featurize_file_rows(

@@ -20,6 +20,7 @@ from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.kept import Bounds
 from pipeline.featurize.sensor import BOUNDS, SensorState, advance
+from pipeline.featurize.waiting import NO_FLOWS, Waiting
 from pipeline.featurize.windows_saved import Arrays, Numbers, windows_in, windows_out
 from schemas.fields import arrow_schema
 
@@ -34,7 +35,7 @@ def snapshot(state: SensorState) -> bytes:
     """The state as bytes; the state stays usable."""
     numbers, arrays = windows_out(state.windows, COMPUTATIONS[state.feature_set.name].tables)
     numbers |= {"latest_us": state.latest_us, "hurried": state.hurried}
-    arrays["waiting"] = _batch_out(state.waiting)
+    arrays["waiting"] = _batch_out(state.waiting.flows())
     contiguous = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
     header = {
         "feature_set": state.feature_set.name,
@@ -73,7 +74,7 @@ def restore(saved: bytes, bounds: Bounds = BOUNDS, feature_set: FeatureSet = FEA
         numbers: Numbers = header["numbers"]
         how = COMPUTATIONS[feature_set.name]
         windows = windows_in(numbers, arrays, how.empty(), how.tables, bounds)
-        waiting = _batch_in(arrays["waiting"])
+        waiting = Waiting.of(_batch_in(arrays["waiting"]))
         return SensorState(waiting, numbers["latest_us"], windows, numbers["hurried"], feature_set)
     except (KeyError, ValueError, TypeError, pa.ArrowException, OSError) as error:
         raise _refused(saved, repr(error)) from error
@@ -104,10 +105,9 @@ def _opened(saved: bytes) -> tuple[dict[str, Any], memoryview]:
 
 
 def _batch_out(batch: pa.RecordBatch) -> Array:
-    own = batch.take(pa.array(np.arange(len(batch))))  # of a slice, only the slice
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, own.schema) as writer:
-        writer.write_batch(own)
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
     return np.frombuffer(sink.getvalue(), np.uint8)
 
 
@@ -121,7 +121,5 @@ def _batch_in(stream: Array) -> pa.RecordBatch:
 
 def compile_ahead(feature_set: FeatureSet = FEATURE_SET) -> None:
     """Compile all that a feature set needs, if it is not yet: some fifteen seconds, kept beside the sources."""
-    schema = arrow_schema("flow")
-    nothing = pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
-    state, _ = advance(SensorState.empty(feature_set), nothing, False, 0, most_waiting=-1)
+    state, _ = advance(SensorState.empty(feature_set), NO_FLOWS, False, 0, most_waiting=-1)
     restore(snapshot(state), feature_set=feature_set)

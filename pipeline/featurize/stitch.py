@@ -57,11 +57,11 @@ class Groups(NamedTuple):
     decided_us: Ints
 
 
-def kinds_of(flows: pa.RecordBatch, places: Ints) -> Kinds:
-    """(m,) uint8 WHOLE, HALF or ICS of the rows at these places."""
+def kinds_of(flows: pa.RecordBatch) -> Kinds:
+    """(n,) uint8 WHOLE, HALF or ICS of each row."""
     half = ~flows.column("is_biflow").to_numpy(zero_copy_only=False)
     ics = pc.equal(flows.column("record_kind"), "ics").to_numpy(zero_copy_only=False)
-    kinds: Kinds = np.select([ics[places], half[places]], [ICS, HALF], WHOLE).astype(np.uint8)
+    kinds: Kinds = np.select([ics, half], [ICS, HALF], WHOLE).astype(np.uint8)
     return kinds
 
 

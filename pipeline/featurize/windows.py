@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.featurize.compiled import compiled
+from pipeline.featurize.flow_features import clipped
 from pipeline.featurize.kdd import (
     COUNT_FEATURES,
     LENGTH,
@@ -121,16 +122,18 @@ def take_through(
     first: int,
     scratch: npt.NDArray[np.float64],
     out: npt.NDArray[np.float64],
+    matrix: npt.NDArray[np.float32],
 ) -> int:
-    """Take the flows r[order[first:]] through the windows, one after the other, and write their features into the
-    rows of `out`.
+    """Take the flows r[order[first:]] through the windows, one after the other, and write their features into
+    matrix[order[first:]].
 
-    order (k,): rows of r in the order of evaluation; late (k,): True where that flow only reads; scratch (3, 9); out
-    (k, WINDOW_FEATURES). Returns how far it came: k, or fewer where the windows must be given room first
-    (`make_room`).
+    order (k,): rows of r in the order of evaluation; late (k,): True where that flow only reads; scratch (3, 9) and
+    out (WINDOW_FEATURES,): room to work in; matrix (n, at least WINDOW_FEATURES). Returns how far it came: k, or fewer
+    where the windows must be given room first (`make_room`).
     """
     time, newest, p = w.time, w.newest, w.profiles
     of_pair, of_host, sums = scratch[0], scratch[1], scratch[2]
+    host, identity = out[_HOST:_PAIR], out[_IDENTITY:]
     of_pair[4] = np.nan
     for k in range(first, len(order)):
         if _short_of_room(time, newest, p, most):
@@ -142,8 +145,8 @@ def take_through(
             p.began_us[0] = end_us
         watched_us = max(float(end_us - p.began_us[0]), 0.0) if p.began_us[0] >= 0 else 0.0
         warm = min(watched_us / WARM_US, 1.0)
-        time_features(time, end_us, dst, r.service[i], r.errors[i], behind, out[k, 0:TIME_FEATURES])
-        count_features(newest, dst, r.service[i], r.src_port[i], r.errors[i], behind, out[k, TIME_FEATURES:_HOST])
+        time_features(time, end_us, dst, r.service[i], r.errors[i], behind, out[0:TIME_FEATURES])
+        count_features(newest, dst, r.service[i], r.src_port[i], r.errors[i], behind, out[TIME_FEATURES:_HOST])
         packets = r.fwd_pkts[i] + r.rev_pkts[i]
         of_pair[0] = np.log1p(packets)
         of_pair[1] = np.log1p((r.fwd_bytes[i] + r.rev_bytes[i]) / max(packets, 1.0))
@@ -152,7 +155,7 @@ def take_through(
         of_pair[5], of_pair[6] = r.fwd_ttl[i], r.rev_ttl[i]
         of_pair[7], of_pair[8] = np.log1p(r.fwd_window[i]), np.log1p(r.rev_window[i])
         key = pair_key(src, dst, r.protocol[i])
-        new = pair_features(p, key, now_us, of_pair, behind, watched_us, warm, out[k, _PAIR:_IDENTITY])
+        new = pair_features(p, key, now_us, of_pair, behind, watched_us, warm, out[_PAIR:_IDENTITY])
         grouped = r.dst_kind[i] != 0
         of_host[0] = 1.0
         of_host[1] = r.fwd_syn[i] + r.rev_syn[i]
@@ -160,7 +163,6 @@ def take_through(
         of_host[3] = packets
         of_host[4] = 1.0 if not grouped and (r.fwd_pkts[i] == 0.0 or r.rev_pkts[i] == 0.0) else 0.0
         of_host[5] = warm if new else 0.0
-        host, identity = out[k, _HOST:_PAIR], out[k, _IDENTITY:]
         host[:] = 0.0
         identity[:] = 0.0
         if r.src_kind[i] == 0:
@@ -176,18 +178,26 @@ def take_through(
             if not grouped and r.dst_mac_known[i]:
                 mac = r.dst_mac[i]
                 bound_to(p.addresses, p.address, p.address_mac, dst, mac, now_us, behind, several, identity[0:2])
+        row = matrix[i]
+        for place in range(WINDOW_FEATURES):
+            row[place] = clipped(out[place])
     return len(order)
 
 
 def advance_windows(
-    windows: Windows, rows: Rows, order: npt.NDArray[np.int64], late: npt.NDArray[np.bool_], bounds: Bounds
-) -> tuple[Windows, npt.NDArray[np.float64]]:
-    """Windows after the flows rows[order], and their features (len(order), WINDOW_FEATURES) in that order.
+    windows: Windows,
+    rows: Rows,
+    order: npt.NDArray[np.int64],
+    late: npt.NDArray[np.bool_],
+    bounds: Bounds,
+    matrix: npt.NDArray[np.float32],
+) -> Windows:
+    """Windows after the flows rows[order]; their features go into matrix[order, :WINDOW_FEATURES].
 
     late (len(order),): True where that flow only reads. The windows given are taken over.
     """
-    out = np.empty((len(order), WINDOW_FEATURES), np.float64)
-    most, done, scratch = limits(TABLES, bounds), 0, np.zeros((3, PAIR_MEANS))
-    while (done := take_through(windows, rows, order, late, most, done, scratch, out)) < len(order):
+    scratch, out = np.zeros((3, PAIR_MEANS)), np.zeros(WINDOW_FEATURES)
+    most, done = limits(TABLES, bounds), 0
+    while (done := take_through(windows, rows, order, late, most, done, scratch, out, matrix)) < len(order):
         windows = make_room(windows, TABLES, bounds)
-    return windows, out
+    return windows

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.featurize.addresses import BROADCAST, MULTICAST, UNICAST, UNSPECIFIED, address_keys
 from pipeline.featurize.feature_set import COUNT, FEATURE_SET, FLOW, HOST, IDENTITY, PAIR, TCP, TIME
-from pipeline.featurize.flow_features import flow_features
+from pipeline.featurize.flow_features import FLOW_FEATURES, flow_features
 from pipeline.featurize.rows import rows_of
 from pipeline.featurize.windows import WINDOW_FEATURES
 from tests.featurize.flows import NOBODY, batch
@@ -72,7 +72,9 @@ def test_address_keys_never_change() -> None:
 
 
 def _own(**flow: Any) -> dict[str, float]:
-    (row,) = flow_features(rows_of(batch([flow])))
+    matrix = np.empty((1, FLOW_FEATURES), np.float32)
+    flow_features(rows_of(batch([flow])), matrix)
+    (row,) = matrix
     return {feature.name: float(value) for feature, value in zip(FLOW + TCP, row, strict=True)}
 
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.featurize.order import NO_WATERMARK, sort_out
+from pipeline.featurize.waiting import keys_of
 from tests.featurize import oracle
 from tests.featurize.flows import SECOND, START_US, batch, flow_rows
 
@@ -16,7 +17,7 @@ def _offsets(places: Any) -> list[int]:
 
 def test_late_is_before_the_watermark_of_earlier_flows() -> None:
     flows = batch([{"at": 10.0}, {"at": 8.0}, {"at": 7.999999}, {"at": 12.0}, {"at": 9.0}])
-    order = sort_out(flows, 0, NO_WATERMARK, 2 * SECOND, ended=False)
+    order = sort_out(keys_of(flows), 0, NO_WATERMARK, 2 * SECOND, ended=False)
     assert _offsets(order.late) == [2, 4]
     assert order.late_by_us.tolist() == [1, SECOND]
     assert _offsets(order.released) == [1]
@@ -27,16 +28,16 @@ def test_late_is_before_the_watermark_of_earlier_flows() -> None:
 
 def test_a_tie_with_the_watermark_waits() -> None:
     """A flow of the same end may still come and go before it: released at once, order would depend on the batches."""
-    order = sort_out(batch([{"at": 1.0, "record_id": 9}]), 0, NO_WATERMARK, 0, ended=False)
+    order = sort_out(keys_of(batch([{"at": 1.0, "record_id": 9}])), 0, NO_WATERMARK, 0, ended=False)
     assert len(order.released) == 0 and len(order.waiting) == 1
     order = sort_out(
-        batch([{"at": 1.0, "record_id": 9}, {"at": 1.0, "record_id": 3}]), 1, START_US + SECOND, 0, ended=True
+        keys_of(batch([{"at": 1.0, "record_id": 9}, {"at": 1.0, "record_id": 3}])), 1, START_US + SECOND, 0, ended=True
     )
     assert _offsets(order.released) == [1, 0] and len(order.late) == 0
 
 
 def test_the_end_releases_everything() -> None:
-    order = sort_out(batch([{"at": 3.0}, {"at": 1.0}, {"at": 2.0}]), 0, NO_WATERMARK, 5 * SECOND, ended=True)
+    order = sort_out(keys_of(batch([{"at": 3.0}, {"at": 1.0}, {"at": 2.0}])), 0, NO_WATERMARK, 5 * SECOND, ended=True)
     assert _offsets(order.released) == [1, 2, 0] and len(order.waiting) == 0
 
 
@@ -44,7 +45,7 @@ def test_the_end_releases_everything() -> None:
 @given(flow_rows(), st.integers(0, 4), st.integers(1, 45))
 def test_agrees_with_the_oracle(rows: list[dict[str, Any]], lateness_s: int, most_waiting: int) -> None:
     flows = batch(rows)
-    order = sort_out(flows, 0, NO_WATERMARK, lateness_s * SECOND, True, most_waiting)
+    order = sort_out(keys_of(flows), 0, NO_WATERMARK, lateness_s * SECOND, True, most_waiting)
     sequence: list[tuple[int, int]] = [(place, 0) for place in _offsets(order.released)]
     late = list(zip(_offsets(order.late), order.late_by_us.tolist(), order.late_after.tolist(), strict=True))
     for place, late_by, after in reversed(late):

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.featurize.order import event_order
+from pipeline.featurize.order import in_event_order
 from pipeline.featurize.sensor import SensorState, advance, featurize_file_rows
 from pipeline.featurize.snapshot import restore, snapshot
 from pipeline.featurize.stitch import Kinds, group, kinds_of
+from pipeline.featurize.waiting import keys_of
 from tests.featurize.flows import SECOND, START_US, batch
 
 WINDOW_US = 2 * SECOND
@@ -97,8 +98,8 @@ def plain(rows: list[dict[str, Any]], most_between: int) -> list[list[int]]:
 @given(rows_of_a_sensor(), st.sampled_from([1, 3, 65_536]))
 def test_groups_are_those_of_a_plain_loop(rows: list[dict[str, Any]], most_between: int) -> None:
     flows = batch(rows)
-    flows = flows.take(pa.array(event_order(flows)))
-    kinds: Kinds = kinds_of(flows, np.arange(len(flows)))
+    flows = flows.take(pa.array(in_event_order(keys_of(flows))))
+    kinds: Kinds = kinds_of(flows)
     got = group(flows, kinds, WINDOW_US, most_between)
     found: dict[int, list[int]] = {}
     for at, first in enumerate(got.first.tolist()):

@@ -1,0 +1,59 @@
+"""Where waiting flows lie: gathered rows are the right ones, and nobody holds the memory of others for long."""
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.featurize.partition import TIGHTEN_EVERY, PartitionState, advance_partition
+from pipeline.featurize.waiting import MOST_BATCHES, MOST_HELD, MOST_RUNS, NO_FLOWS, Pool, Waiting, keys_of, left_in
+from tests.featurize.flows import SECOND, batch
+
+_FLOWS = batch([{"src_port": number, "dst_addr": f"10.0.0.{number % 250}"} for number in range(300)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 100), min_size=1, max_size=4), st.lists(st.integers(0, 10_000), max_size=3 * MOST_RUNS))
+def test_gathered_rows_are_those_of_the_batches_side_by_side(sizes: list[int], wanted: list[int]) -> None:
+    cuts = np.cumsum([0, *sizes]) % 200
+    batches = [_FLOWS.slice(int(cut), size) for cut, size in zip(cuts, sizes, strict=False)]
+    together = pa.Table.from_batches(batches).combine_chunks()
+    places = np.array(wanted, np.int64) % max(len(together), 1) if len(together) else np.zeros(0, np.int64)
+    got = Pool(batches).rows(places)
+    assert pa.Table.from_batches([got]).equals(together.take(pa.array(places)))
+    assert Pool(batches).rows(places, ["src_port"]).equals(got.select(["src_port"]))
+
+
+def test_rows_side_by_side_are_not_copied() -> None:
+    (got,) = (Pool([NO_FLOWS, _FLOWS]).rows(np.arange(10, 20)),)
+    column = _FLOWS.column("src_port")
+    assert got.column("src_port").buffers()[1].address == column.buffers()[1].address
+
+
+def test_flows_of_many_messages_end_up_in_one_batch() -> None:
+    pool = Pool([_FLOWS.slice(at, 1) for at in range(MOST_BATCHES + 1)])
+    places = np.arange(MOST_BATCHES + 1)
+    waiting = left_in(pool, keys_of(pool.rows(places)), places)
+    assert len(waiting.batches) == 1 and waiting.flows().equals(_FLOWS.slice(0, MOST_BATCHES + 1))
+    few = left_in(pool, keys_of(pool.rows(places[:3])), places[:3])
+    assert len(few.batches) == 3 and few.lowest == (0, 0)
+
+
+def test_a_sensor_not_heard_again_gives_the_message_back() -> None:
+    """One flow that waits must not keep a message of thousands: with many sensors that would be all memory."""
+    state = PartitionState.empty()
+    facts = {"raw_partition": 0, "first": [0, 0], "last": [0, 0], "records": 1, "rejected": 0, "ended": []}
+    sensors, seconds = ["quiet", *["busy"] * 1000], [1.0, *(at / 1000 for at in range(1000))]
+    for number in range(TIGHTEN_EVERY + 2):
+        rows = [{"sensor": sensor, "at": at + number} for sensor, at in zip(sensors, seconds, strict=True)]
+        flows = batch(rows[number > 0 :], first_offset=1001 * number)
+        state, _, _ = advance_partition(state, flows, {**facts, "flows_offset": number}, lambda _site: SECOND)
+    quiet = state.sensors["plant", "quiet"].waiting
+    assert len(quiet) == 1 and sum(map(len, quiet.batches)) <= MOST_HELD
+    assert quiet.flows().column("src_addr").buffers()[2].size < 64
+
+
+def test_nothing_waits_is_one_object() -> None:
+    assert len(Waiting.none()) == 0 and Waiting.none().lowest is None
+    assert left_in(Pool([_FLOWS]), keys_of(NO_FLOWS), np.zeros(0, np.int64)) is Waiting.none()
+    assert Waiting.none().flows().equals(NO_FLOWS)
