@@ -3,7 +3,6 @@
 Every record becomes exactly one row of one of the two; nothing in a record or a header raises.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from pipeline.ingest.community_id import community_ids
 from pipeline.ingest.draft import Draft
 from pipeline.ingest.formats import FORMATS
 from pipeline.ingest.lines import Lines, cut_lines, record_ids
-from pipeline.ingest.messages import RawMessage, Stream, tabbed
+from pipeline.ingest.messages import Messages, Stream, tabbed
 from pipeline.ingest.reasons import CODES, REASONS
 from schemas.fields import arrow_schema
 from schemas.sources import source_of
@@ -42,11 +41,11 @@ class _Part(NamedTuple):
 
     lines: Lines
     draft: Draft
-    members: npt.NDArray[np.int64]  # index of each of its messages among all
+    members: Ints  # index of each of its messages among all
     columns: dict[str, pa.Array]  # identity and origin, a row a record
 
 
-def decode_messages(messages: Sequence[RawMessage], max_future_us: int) -> Decoded:
+def decode_messages(messages: Messages, max_future_us: int) -> Decoded:
     """Flows (schema `flow`) and rejects (schema `reject`) of messages in raw order.
 
     A flow that ends more than `max_future_us` after its message was sent is a reject.
@@ -74,18 +73,16 @@ def decode_messages(messages: Sequence[RawMessage], max_future_us: int) -> Decod
     return Decoded(flows, flow_ordinals, rejects, reject_ordinals, bounds, sizes)
 
 
-def _formats(messages: Sequence[RawMessage]) -> list[list[int]]:
+def _formats(messages: Messages) -> list[Ints]:
     """The numbers of the messages that hold records, by format: what can be decoded in one pass."""
-    of_stream: dict[int, list[int]] = {}
-    for number, message in enumerate(messages):
-        of_stream.setdefault(id(message[3]), []).append(number)
-    formats: dict[tuple[str, tuple[str, ...], str], list[int]] = {}
-    for numbers in of_stream.values():
-        stream = messages[numbers[0]].stream
-        if not stream.marks:
-            filled = [number for number in numbers if messages[number][4]]
-            formats.setdefault((stream.content_type, stream.columns, stream.fault), []).extend(filled)
-    return [sorted(numbers) for numbers in formats.values() if numbers]
+    kinds: dict[tuple[str, tuple[str, ...], str], int] = {}
+    kind_of = [
+        -1 if one.marks else kinds.setdefault((one.content_type, one.columns, one.fault), len(kinds))
+        for one in messages.streams
+    ]
+    kind = np.where(messages.sizes > 0, np.array(kind_of, np.int64)[messages.stream], -1)
+    found = [np.flatnonzero(kind == number) for number in range(len(kinds))]
+    return [numbers for numbers in found if len(numbers)]
 
 
 def _in_order(schema: str, batches: list[pa.RecordBatch], ordinals: list[Ints]) -> tuple[pa.RecordBatch, Ints]:
@@ -102,27 +99,28 @@ def _in_order(schema: str, batches: list[pa.RecordBatch], ordinals: list[Ints]) 
     return pa.concat_batches(batches).take(pa.array(order)), places[order]
 
 
-def _decode_part(messages: Sequence[RawMessage], members: list[int], max_future_us: int) -> _Part:
+def _decode_part(messages: Messages, members: Ints, max_future_us: int) -> _Part:
     """Decode the messages `members`, which are of one format."""
-    stream = messages[members[0]].stream
-    payloads = [messages[member].payload for member in members]
-    lines = _whole(payloads) if stream.fault == "content_type" else cut_lines(payloads, not tabbed(stream.content_type))
+    chosen = messages if len(members) == len(messages) else messages.at(members)
+    stream = chosen.streams[chosen.stream[0]]
+    whole = stream.fault == "content_type"
+    lines = _whole(chosen) if whole else cut_lines(chosen.payloads, not tabbed(stream.content_type))
     draft = _draft(stream, lines)
-    numbers = np.array(members, np.int64)
-    columns = _identity(messages, members, lines)
+    columns = _identity(chosen, lines)
     if "end_ts_us" in draft.columns:
         bound = columns["ingest_ts_us"].to_numpy() + max_future_us
         end_column = FORMATS[stream.content_type].end_column
         draft.reject(draft.columns["end_ts_us"].to_numpy() > bound, "future", "end_ts_us", end_column)
-    return _Part(lines, draft, numbers, columns)
+    return _Part(lines, draft, members, columns)
 
 
-def _whole(payloads: Sequence[bytes]) -> Lines:
+def _whole(messages: Messages) -> Lines:
     """Messages of an unknown format: one record each."""
-    text = np.frombuffer(b"".join(payloads), np.uint8)
-    ends = np.cumsum([len(payload) for payload in payloads])
-    ones, numbers = np.ones(len(payloads), np.int64), np.arange(len(payloads))
-    return Lines(text, np.concatenate(([0], ends[:-1])), ends, numbers, np.zeros(len(payloads), np.int32), ones)
+    text = np.frombuffer(b"".join(messages.payloads), np.uint8)
+    ends = np.cumsum(messages.sizes)
+    count = len(messages)
+    ones, numbers = np.ones(count, np.int64), np.arange(count)
+    return Lines(text, np.concatenate(([0], ends[:-1])), ends, numbers, np.zeros(count, np.int32), ones)
 
 
 def _draft(stream: Stream, lines: Lines) -> Draft:
@@ -143,29 +141,25 @@ def _refused(lines: Lines, reason: str, got: str) -> Draft:
     return draft
 
 
-def _identity(messages: Sequence[RawMessage], members: list[int], lines: Lines) -> dict[str, pa.Array]:
+def _identity(messages: Messages, lines: Lines) -> dict[str, pa.Array]:
     """Where each record stood and where it came from."""
     of = lines.message
-    chosen = [messages[member] for member in members]
-    partitions, offsets, timestamps = ([message[place] for message in chosen] for place in range(3))
-    streams = [message.stream for message in chosen]
-    sources = [message.source_records for message in chosen]
-    distinct = {id(stream): stream for stream in streams}
-    place = {key: number for number, key in enumerate(distinct)}
-    which = np.array([place[id(stream)] for stream in streams], np.int64)[of]
+    which = pa.array(messages.stream[of])
     return {
-        "raw_partition": pa.array(np.array(partitions, np.int32)[of]),
-        "raw_offset": pa.array(np.array(offsets, np.int64)[of]),
+        "raw_partition": pa.array(messages.partition[of]),
+        "raw_offset": pa.array(messages.offset[of]),
         "raw_index": pa.array(lines.raw_index),
-        "source_record": _source_records(sources, lines),
-        "site": pa.array([stream.site for stream in distinct.values()]).take(pa.array(which)),
-        "sensor": pa.array([stream.sensor for stream in distinct.values()]).take(pa.array(which)),
-        "ingest_ts_us": pa.array(np.array(timestamps, np.int64)[of]),
+        "source_record": _source_records(messages.source_records, lines),
+        "site": pa.array([stream.site for stream in messages.streams], pa.string()).take(which),
+        "sensor": pa.array([stream.sensor for stream in messages.streams], pa.string()).take(which),
+        "ingest_ts_us": pa.array(messages.timestamp_us[of]),
     }
 
 
 def _source_records(headers: list[bytes | None], lines: Lines) -> pa.Array:
     """Positions in the file; null where a message has none, or not one a record."""
+    if not any(headers):
+        return pa.nulls(len(lines.starts), pa.int64())
     given = np.array([len(header or b"") for header in headers], np.int64)
     fitting = (given == 8 * lines.counts) & (given > 0)
     numbers = np.full(len(lines.starts), -1, np.int64)
@@ -175,9 +169,9 @@ def _source_records(headers: list[bytes | None], lines: Lines) -> pa.Array:
     return pa.array(numbers, mask=numbers < 0)
 
 
-def _flows(messages: Sequence[RawMessage], part: _Part, rows: npt.NDArray[np.bool_]) -> pa.RecordBatch:
+def _flows(messages: Messages, part: _Part, rows: npt.NDArray[np.bool_]) -> pa.RecordBatch:
     schema = arrow_schema("flow")
-    stream = messages[part.members[0]].stream
+    stream = messages.streams[messages.stream[part.members[0]]]
     if not rows.any():
         return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
     columns = {**part.columns, **part.draft.columns, "record_id": pa.array(record_ids(part.lines))}
@@ -192,7 +186,7 @@ def _flows(messages: Sequence[RawMessage], part: _Part, rows: npt.NDArray[np.boo
     return batch if rows.all() else batch.filter(pa.array(rows))
 
 
-def _rejects(messages: Sequence[RawMessage], part: _Part, rows: npt.NDArray[np.bool_]) -> pa.RecordBatch:
+def _rejects(messages: Messages, part: _Part, rows: npt.NDArray[np.bool_]) -> pa.RecordBatch:
     """Rejected records with reason and position; a loop over rejects only, each needs a text of its own."""
     schema = arrow_schema("reject")
     where = np.flatnonzero(rows)
@@ -206,7 +200,8 @@ def _rejects(messages: Sequence[RawMessage], part: _Part, rows: npt.NDArray[np.b
         for row, (partition, offset, index) in zip(where.tolist(), positions, strict=True)
     ]
     records = [text[starts[row] : min(ends[row], starts[row] + KEPT_BYTES)].tobytes() for row in where]
-    content_types = [messages[member].stream.content_type for member in part.members[part.lines.message[where]]]
+    streams = messages.stream[part.members[part.lines.message[where]]].tolist()
+    content_types = [messages.streams[stream].content_type for stream in streams]
     columns |= {
         "content_type": pa.array(content_types, pa.string()),
         "reason": pa.array(codes, pa.string()),

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
     KafkaError,
     KafkaException,
-    Message,
     Producer,
     TopicPartition,
 )
@@ -20,16 +20,15 @@ from confluent_kafka import (
 from pipeline.errors import Failed
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.formats import FORMATS
+from pipeline.ingest.headers import Headers
 from pipeline.ingest.messages import (
-    COLUMNS_HEADER,
     CONTENT_TYPE_HEADER,
     SENSOR_HEADER,
     SITE_HEADER,
-    SOURCE_RECORDS_HEADER,
     TICK,
+    Messages,
     RawMessage,
     Stream,
-    stream_of,
 )
 from pipeline.ingest.pack import Packed, pack
 from pipeline.ingest.silence import Silence
@@ -47,9 +46,6 @@ MOST_MESSAGES = 16_384
 WAIT_S = 0.05
 MOST_BYTES = 16_777_216
 RETRY_S = 0.1
-# Streams are remembered by their headers; hostile headers must not fill memory.
-MOST_STREAMS = 4_096
-MOST_HEADER_BYTES = 16_384
 # Every format is a decoding pass of its own; so many fit a transaction.
 MOST_FORMATS = 256
 # A transaction that Kafka aborts so often in a row will not pass by itself.
@@ -83,40 +79,6 @@ class Assignment:
         numbers = {one.partition for one in partitions}
         self.held -= numbers
         self.taken |= numbers
-
-
-class Headers:
-    """Streams by their headers: many messages, few streams."""
-
-    def __init__(self) -> None:
-        self._streams: dict[tuple[bytes | None, ...], Stream] = {}
-
-    def raw_message(self, message: Message) -> RawMessage:
-        """A Kafka message as the decoders see it."""
-        headers = clients.headers_of(message)
-        named = (
-            headers.get(CONTENT_TYPE_HEADER),
-            headers.get(COLUMNS_HEADER),
-            headers.get(SITE_HEADER),
-            headers.get(SENSOR_HEADER),
-        )
-        stream = self._streams.get(named)
-        if stream is None:
-            stream = stream_of(*named)
-            if sum(len(header or b"") for header in named) <= MOST_HEADER_BYTES:
-                if len(self._streams) >= MOST_STREAMS:
-                    self._streams.clear()
-                self._streams[named] = stream
-        value: bytes = message.value() or b""
-        return RawMessage(
-            message.partition() or 0,
-            message.offset() or 0,
-            message.timestamp()[1] * 1000,
-            stream,
-            value,
-            headers.get(SOURCE_RECORDS_HEADER),
-            headers.get(TRACEPARENT_HEADER),
-        )
 
 
 class Named:
@@ -193,7 +155,7 @@ def warm_up() -> None:
     """Load or compile the decoders now: who is ready does not let the first records wait."""
     for content_type, known in FORMATS.items():
         stream = Stream(content_type, known.required, "none", "none")
-        decode_messages([RawMessage(0, 0, 0, stream, b"{}")], 0)
+        decode_messages(Messages.of([RawMessage(0, 0, 0, stream, b"{}")]), 0)
 
 
 def spare_the_collector() -> None:
@@ -203,7 +165,7 @@ def spare_the_collector() -> None:
     gc.set_threshold(200_000, 20, 20)
 
 
-def receive(door: Door) -> list[RawMessage]:
+def receive(door: Door) -> Messages:
     """The next messages of partitions that are ours, by partition and offset.
 
     Where a partition was taken away during the call, its messages are another worker's by now, or ours a second time:
@@ -212,15 +174,14 @@ def receive(door: Door) -> list[RawMessage]:
     """
     held, taken = door.assignment.held, door.assignment.taken
     taken.clear()
-    kept: list[RawMessage] = []
-    for message in door.consumer.consume(MOST_MESSAGES, WAIT_S):
-        error = message.error()
-        if error is not None:
-            if error.fatal() or not (error.retriable() or error.code() in PASSING):
-                raise KafkaException(error)
-            log(ROOM).warning("consumer", error=str(error))
-        elif message.partition() not in taken:
-            kept.append(door.headers.raw_message(message))
+    came = door.consumer.consume(MOST_MESSAGES, WAIT_S)
+    errors = [error for message in came if (error := message.error()) is not None]
+    for error in errors:
+        if error.fatal() or not (error.retriable() or error.code() in PASSING):
+            raise KafkaException(error)
+        log(ROOM).warning("consumer", error=str(error))
+    if errors or taken:
+        came = [message for message in came if message.error() is None and message.partition() not in taken]
     if taken & held:
         raw = door.settings.topics.raw
         places = door.consumer.committed([TopicPartition(raw, number) for number in taken & held], 10)
@@ -228,8 +189,7 @@ def receive(door: Door) -> list[RawMessage]:
             if one.error is not None:  # not the same as nothing committed: that would read everything a second time
                 raise KafkaException(one.error)
         rewind(door, {one.partition: one.offset for one in places})
-    kept.sort(key=lambda message: (message.partition, message.offset))
-    return kept
+    return door.headers.messages(came)
 
 
 def rewind(door: Door, offsets: Mapping[int, int]) -> None:
@@ -240,21 +200,21 @@ def rewind(door: Door, offsets: Mapping[int, int]) -> None:
             door.consumer.seek(TopicPartition(door.settings.topics.raw, partition, place))
 
 
-def portions(messages: Sequence[RawMessage]) -> Iterator[Sequence[RawMessage]]:
+def portions(messages: Messages) -> Iterator[Messages]:
     """The messages in portions that a transaction can hold, at least one message each."""
-    first, size = 0, 0
-    formats: set[int] = set()
-    for place, message in enumerate(messages):
-        size += len(message.payload)
-        formats.add(id(message.stream))
-        if place > first and (size > MOST_BYTES or len(formats) > MOST_FORMATS):
-            yield messages[first:place]
-            first, size, formats = place, len(message.payload), {id(message.stream)}
-    if messages:
-        yield messages[first:]
+    through = np.cumsum(messages.sizes)
+    first = 0
+    while first < len(messages):
+        before = through[first] - messages.sizes[first]
+        end = max(int(np.searchsorted(through, before + MOST_BYTES, "right")), first + 1)
+        streams = np.sort(np.unique(messages.stream[first:end], return_index=True)[1])
+        if len(streams) > MOST_FORMATS:
+            end = first + int(streams[MOST_FORMATS])
+        yield messages.part(first, end)
+        first = end
 
 
-def settle(door: Door, received: Sequence[RawMessage]) -> bool:
+def settle(door: Door, received: Messages) -> bool:
     """Process what was received, portion by portion; False where Kafka made us start over.
 
     Then everything from the aborted portion on is read again, whatever partition it is of: the consumer is past it.
@@ -262,14 +222,14 @@ def settle(door: Door, received: Sequence[RawMessage]) -> bool:
     committed = 0
     for portion in portions(received):
         if not process(door, portion):
-            rewind(door, first_offsets(received[committed:]))
+            rewind(door, first_offsets(received.part(committed, len(received))))
             time.sleep(RETRY_S)
             return False
         committed += len(portion)
     return True
 
 
-def process(door: Door, messages: Sequence[RawMessage]) -> bool:
+def process(door: Door, messages: Messages) -> bool:
     """Decode messages and commit what they became with their offsets; False where they must be read again.
 
     1. decode; 2. produce `flows` and `rejects`; 3. the offsets; 4. commit. Steps 2 to 4 are one transaction: after a
@@ -281,7 +241,7 @@ def process(door: Door, messages: Sequence[RawMessage]) -> bool:
         door.producer.begin_transaction()
         for one in packed:
             send(door, one)
-        following = {message.partition: message.offset + 1 for message in messages}
+        following = dict(zip(messages.partition.tolist(), (messages.offset + 1).tolist(), strict=True))
         offsets = [TopicPartition(door.settings.topics.raw, *place) for place in following.items()]
         insist(lambda: door.watchdog.send_offsets(door.producer, offsets, door.consumer, 30))
         insist(lambda: door.producer.commit_transaction(30))
@@ -323,17 +283,15 @@ def tick(door: Door) -> None:
     door.telemetry.count("forebay_ingest_ticks", len(silent))
 
 
-def first_offsets(messages: Sequence[RawMessage]) -> dict[int, int]:
+def first_offsets(messages: Messages) -> dict[int, int]:
     """The first offset of each partition among messages in order."""
-    firsts: dict[int, int] = {}
-    for message in messages:
-        firsts.setdefault(message.partition, message.offset)
-    return firsts
+    partitions, firsts = np.unique(messages.partition, return_index=True)
+    return dict(zip(partitions.tolist(), messages.offset[firsts].tolist(), strict=True))
 
 
-def positions(messages: Sequence[RawMessage]) -> list[str]:
+def positions(messages: Messages) -> list[str]:
     """First and last raw position of a group, for the log."""
-    return [f"raw[{message.partition}]@{message.offset}" for message in (messages[0], messages[-1])]
+    return [f"raw[{messages.partition[place]}]@{messages.offset[place]}" for place in (0, -1)]
 
 
 def insist(step: Callable[[], object]) -> None:

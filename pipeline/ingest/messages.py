@@ -1,7 +1,11 @@
 """A raw message as ingest sees it, and what its headers say (docs: topics.toml, raw)."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 
 ZEEK_JSON, ZEEK_TSV = "zeek-conn+json", "zeek-conn+tsv"
@@ -107,6 +111,78 @@ class RawMessage(NamedTuple):
     payload: bytes
     source_records: bytes | None = None
     traceparent: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """n messages of `raw` by partition, then offset; each field but `streams` has n values."""
+
+    partition: npt.NDArray[np.int32]
+    offset: npt.NDArray[np.int64]
+    timestamp_us: npt.NDArray[np.int64]
+    streams: Sequence[Stream]
+    """The different ones, perhaps more than these messages have."""
+    stream: npt.NDArray[np.int64]
+    """Which of `streams`."""
+    payloads: list[bytes]
+    sizes: npt.NDArray[np.int64]
+    source_records: list[bytes | None]
+    traceparents: list[bytes | None]
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+    @classmethod
+    def of(cls, messages: Sequence[RawMessage]) -> "Messages":
+        """Messages side by side, as they come."""
+        distinct = {id(message.stream): message.stream for message in messages}
+        numbers = {key: number for number, key in enumerate(distinct)}
+        return cls(
+            np.array([message.partition for message in messages], np.int32),
+            np.array([message.offset for message in messages], np.int64),
+            np.array([message.timestamp_us for message in messages], np.int64),
+            tuple(distinct.values()),
+            np.array([numbers[id(message.stream)] for message in messages], np.int64),
+            [message.payload for message in messages],
+            np.array([len(message.payload) for message in messages], np.int64),
+            [message.source_records for message in messages],
+            [message.traceparent for message in messages],
+        )
+
+    def part(self, first: int, last: int) -> "Messages":
+        """The messages from `first` to `last` (exclusive)."""
+        within = slice(first, last)
+        return Messages(
+            self.partition[within],
+            self.offset[within],
+            self.timestamp_us[within],
+            self.streams,
+            self.stream[within],
+            self.payloads[within],
+            self.sizes[within],
+            self.source_records[within],
+            self.traceparents[within],
+        )
+
+    def at(self, places: npt.NDArray[np.int64]) -> "Messages":
+        """The messages at these places, in this order."""
+        chosen = places.tolist()
+        return Messages(
+            self.partition[places],
+            self.offset[places],
+            self.timestamp_us[places],
+            self.streams,
+            self.stream[places],
+            [self.payloads[place] for place in chosen],
+            self.sizes[places],
+            [self.source_records[place] for place in chosen],
+            [self.traceparents[place] for place in chosen],
+        )
+
+    def of_streams(self, kind: Sequence[bool]) -> npt.NDArray[np.bool_]:
+        """(n,) a fact about each of `streams`, for each message."""
+        found: npt.NDArray[np.bool_] = np.array(kind, np.bool_)[self.stream]
+        return found
 
 
 def _name(value: bytes | None) -> str:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.messages import RawMessage, stream_of
+from pipeline.ingest.messages import Messages, stream_of
 from pipeline.ingest.source_file import SourceFile
 from pipeline.ingest.source_set import SourceSet, read_source
 from schemas.fields import arrow_schema
@@ -65,15 +66,23 @@ def decode_source(source: SourceSet, site: str, sensor: str, ingest_ts_us: int, 
     streams = [
         stream_of(one.content_type.encode(), _columns(one), site.encode(), sensor.encode()) for one in source.files
     ]
-    which, numbers, records = source.which.tolist(), source.numbers.astype("<u8"), source.records
+    numbers, records = source.numbers.astype("<u8"), source.records
     flows: list[pa.RecordBatch] = []
     rejects: list[pa.RecordBatch] = []
     for first in range(0, len(records), _ROWS_AT_ONCE):
         part = records[first : first + _ROWS_AT_ONCE]
-        messages = [
-            RawMessage(0, place, ingest_ts_us, streams[which[place]], record, numbers[place : place + 1].tobytes())
-            for place, record in enumerate(part, first)
-        ]
+        last, count = first + len(part), len(part)
+        messages = Messages(
+            np.zeros(count, np.int32),
+            np.arange(first, last),
+            np.full(count, ingest_ts_us),
+            streams,
+            source.which[first:last].astype(np.int64),
+            part,
+            np.fromiter(map(len, part), np.int64, count),
+            [number.tobytes() for number in numbers[first:last]],
+            [None] * count,
+        )
         decoded = decode_messages(messages, max_future_us)
         flows.append(decoded.flows)
         rejects.append(decoded.rejects)

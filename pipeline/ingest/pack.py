@@ -1,14 +1,15 @@
 """Decoded records packed into the messages of `flows` and `rejects`: contiguous raw ranges, none left out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.ingest.cells import Ints
 from pipeline.ingest.decode import Decoded
-from pipeline.ingest.messages import RawMessage
+from pipeline.ingest.messages import Messages
 
 # Raw bytes and fixed-width columns behind one flows message, and record bytes in one rejects message: both stay below
 # the 8 MiB that a message may have.
@@ -30,7 +31,7 @@ class Packed:
     timestamp_us: int  # of its first raw message
 
 
-def pack(messages: Sequence[RawMessage], decoded: Decoded, flows_rows: int) -> Iterator[Packed]:
+def pack(messages: Messages, decoded: Decoded, flows_rows: int) -> Iterator[Packed]:
     """Cut what `messages` became into flows messages of at most `flows_rows` records each.
 
     `messages` are ordered by partition, then offset, and are those that `decoded` came from. Every message lies in the
@@ -38,21 +39,17 @@ def pack(messages: Sequence[RawMessage], decoded: Decoded, flows_rows: int) -> I
     """
     bytes_before = np.zeros(len(decoded.sizes) + 1, np.int64)
     np.cumsum(decoded.sizes + ROW_BYTES, out=bytes_before[1:])
-    first = 0
-    while first < len(messages):
-        end = first
-        partition = messages[first].partition
-        while end < len(messages) and messages[end].partition == partition:
-            end += 1
-        yield from _pack_partition(messages, decoded, flows_rows, bytes_before, first, end)
-        first = end
+    marks = np.flatnonzero(messages.of_streams([stream.marks for stream in messages.streams]))
+    turns = np.flatnonzero(np.diff(messages.partition)) + 1
+    for first, end in pairwise([0, *turns.tolist(), len(messages)]):
+        own = marks[np.searchsorted(marks, first) : np.searchsorted(marks, end)].tolist()
+        yield from _pack_partition(messages, decoded, flows_rows, bytes_before, own, first, end)
 
 
 def _pack_partition(
-    messages: Sequence[RawMessage], decoded: Decoded, flows_rows: int, bytes_before: Ints, first: int, end: int
+    messages: Messages, decoded: Decoded, flows_rows: int, bytes_before: Ints, marks: list[int], first: int, end: int
 ) -> Iterator[Packed]:
     bounds = decoded.bounds
-    marks = [number for number in range(first, end) if messages[number].stream.marks]
     at, record = first, int(bounds[first])  # message, and ordinal of the next record
     while at < end:
         while marks and marks[0] < at:
@@ -71,33 +68,32 @@ def _pack_partition(
         record = stop
 
 
-def _packed(messages: Sequence[RawMessage], decoded: Decoded, first: int, last: int, record: int, stop: int) -> Packed:
+def _packed(messages: Messages, decoded: Decoded, first: int, last: int, record: int, stop: int) -> Packed:
     """The range from message `first`, ordinal `record`, to message `last`, ordinal `stop` (exclusive)."""
     flows = _slice(decoded.flows, decoded.flow_ordinals, record, stop)
     rejects = _slice(decoded.rejects, decoded.reject_ordinals, record, stop)
-    covered = messages[first : last + 1]
-    streams = {id(message.stream): message.stream for message in covered}.values()
+    streams = [messages.streams[number] for number in np.unique(messages.stream[first : last + 1]).tolist()]
     sensors = {(stream.site, stream.sensor) for stream in streams}
     only = next(iter(sensors)) if len(sensors) == 1 else ("", "")
-    mark = messages[last].stream
+    mark = messages.streams[messages.stream[last]]
     marked = [[mark.site, mark.sensor]] if mark.marks and not mark.fault else []
-    base = decoded.bounds
+    base, offsets, partition = decoded.bounds, messages.offset, int(messages.partition[first])
     return Packed(
-        messages[first].partition,
+        partition,
         f"{only[0]}/{only[1]}" if all(only) else None,
         flows,
         tuple(_within_size(rejects)),
         {
-            "raw_partition": messages[first].partition,
-            "first": [messages[first].offset, record - int(base[first])],
-            "last": [messages[last].offset, max(0, stop - 1 - int(base[last]))],
+            "raw_partition": partition,
+            "first": [int(offsets[first]), record - int(base[first])],
+            "last": [int(offsets[last]), max(0, stop - 1 - int(base[last]))],
             "records": stop - record,
             "rejected": rejects.num_rows,
             "ended": marked if mark.ends else [],
             "silent": marked if mark.ticks else [],
         },
-        tuple({message.traceparent: None for message in covered if message.traceparent}),
-        messages[first].timestamp_us,
+        tuple(dict.fromkeys(filter(None, messages.traceparents[first : last + 1]))),
+        int(messages.timestamp_us[first]),
     )
 
 

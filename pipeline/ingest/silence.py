@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from pipeline.ingest.messages import RawMessage, Stream
+import numpy as np
+
+from pipeline.ingest.messages import Messages
 
 MOST_SENSORS = 65_536  # beyond it the longest silent one is forgotten: its flows wait until it speaks again
 
@@ -27,14 +29,15 @@ class Silence:
         self._idle_s = idle_s
         self._heard: dict[Silent, float] = {}
 
-    def hear(self, messages: Iterable[RawMessage], now_s: float) -> None:
-        """Note who sent records just now, by a clock that only goes forward."""
+    def hear(self, messages: Messages, now_s: float) -> None:
+        """Note who sent records just now, by a clock that only goes forward; of a sensor the last message counts."""
         if not self._idle_s:
             return
-        streams: dict[tuple[int, int], tuple[int, Stream]] = {}
-        for message in messages:
-            streams[message.partition, id(message.stream)] = message.partition, message.stream
-        for partition, stream in streams.values():
+        senders = messages.partition * np.int64(len(messages.streams)) + messages.stream
+        found, backwards = np.unique(senders[::-1], return_index=True)
+        for sender in found[np.argsort(-backwards)].tolist():
+            partition, number = divmod(sender, len(messages.streams))
+            stream = messages.streams[number]
             if not stream.fault:
                 name = Silent(partition, stream.site, stream.sensor)
                 self._heard.pop(name, None)

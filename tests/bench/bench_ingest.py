@@ -9,7 +9,7 @@ import time
 from pipeline.cli.output import emit
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.lines import cut_lines
-from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV, RawMessage, Stream
+from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV, Messages, RawMessage, Stream
 from pipeline.ingest.pack import pack
 from pipeline.wire.batches import encode
 from tests.ingest.records import EVE, ICSFLOW, MAX_FUTURE_US, SENT_US, ZEEK
@@ -18,12 +18,12 @@ MESSAGES = 16_384
 ROUNDS = 5
 
 
-def messages_of(record: bytes, content_type: str, columns: tuple[str, ...] = ()) -> list[RawMessage]:
+def messages_of(record: bytes, content_type: str, columns: tuple[str, ...] = ()) -> Messages:
     stream = Stream(content_type, columns, "plant", "sensor")
-    return [RawMessage(0, at, SENT_US, stream, record, at.to_bytes(8, "little")) for at in range(MESSAGES)]
+    return Messages.of([RawMessage(0, at, SENT_US, stream, record, at.to_bytes(8, "little")) for at in range(MESSAGES)])
 
 
-def records_per_s(messages: list[RawMessage]) -> int:
+def records_per_s(messages: Messages) -> int:
     best = 0.0
     for _ in range(ROUNDS + 1):
         started = time.process_time()

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from pipeline.ingest.decode import Decoded, decode_messages
-from pipeline.ingest.messages import RawMessage, Stream
+from pipeline.ingest.messages import Messages, RawMessage, Stream
 
 SENT_US = 1_800_000_000_000_000
 MAX_FUTURE_US = 3_600_000_000
@@ -87,7 +87,7 @@ def decode(
         RawMessage(3, 900 + at, SENT_US, stream, b"\n".join(records[at : at + pack]))
         for at in range(0, len(records), pack)
     ]
-    return decode_messages(messages, MAX_FUTURE_US)
+    return decode_messages(Messages.of(messages), MAX_FUTURE_US)
 
 
 def reasons(decoded: Decoded) -> list[str]:

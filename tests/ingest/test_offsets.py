@@ -1,5 +1,5 @@
 from pipeline.ingest.door import first_offsets
-from pipeline.ingest.messages import ZEEK_JSON, RawMessage, Stream, stream_of
+from pipeline.ingest.messages import ZEEK_JSON, Messages, RawMessage, Stream, stream_of
 
 
 def message(partition: int, offset: int) -> RawMessage:
@@ -8,7 +8,7 @@ def message(partition: int, offset: int) -> RawMessage:
 
 
 def test_everything_that_was_not_committed_is_read_again_whatever_its_partition() -> None:
-    received = [message(0, 10), message(0, 11), message(1, 40), message(1, 41), message(3, 7)]
+    received = Messages.of([message(0, 10), message(0, 11), message(1, 40), message(1, 41), message(3, 7)])
     assert first_offsets(received) == {0: 10, 1: 40, 3: 7}
-    assert first_offsets(received[1:]) == {0: 11, 1: 40, 3: 7}
-    assert first_offsets([]) == {}
+    assert first_offsets(received.part(1, 5)) == {0: 11, 1: 40, 3: 7}
+    assert first_offsets(received.part(5, 5)) == {}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.messages import END_OF_SOURCE, TICK, ZEEK_JSON, RawMessage, Stream
+from pipeline.ingest.messages import END_OF_SOURCE, TICK, ZEEK_JSON, Messages, RawMessage, Stream
 from pipeline.ingest.pack import Packed, pack
 from pipeline.wire.batches import decode, encode
 from tests.ingest.records import MAX_FUTURE_US, SENT_US, ZEEK
@@ -19,7 +19,8 @@ ENDS = [Stream(END_OF_SOURCE, (), "plant", name) for name in ("a", "b")]
 
 
 def packed_of(messages: Sequence[RawMessage], flows_rows: int) -> list[Packed]:
-    return list(pack(messages, decode_messages(messages, MAX_FUTURE_US), flows_rows))
+    together = Messages.of(messages)
+    return list(pack(together, decode_messages(together, MAX_FUTURE_US), flows_rows))
 
 
 def message(partition: int, offset: int, records: Sequence[bytes], sensor: int = 0, ends: bool = False) -> RawMessage:
