@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from pipeline.errors import Misconfigured
+from schemas.calendars import Calendar
 from schemas.topics import TopicNames
 
 Positive = Annotated[int, Field(gt=0)]
@@ -57,6 +58,10 @@ class Settings(BaseSettings):
     # Features
     feature_set: str = Field(
         "forebay-ics-1", description="Feature set featurize computes; the model must have been trained on it."
+    )
+    calendars: tuple[Calendar, ...] = Field(
+        (),
+        description="Shifts, weekends, maintenance windows that have baselines of their own (docs/features.md).",
     )
 
     # Sizes

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pipeline.errors import BadData
 from pipeline.faust import worker
 from pipeline.faust.room import Incoming, Outgoing
+from pipeline.featurize.calendars import Calendars
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import (
@@ -39,6 +40,7 @@ class Featurize:
         self._lateness_of = settings.lateness_of
         self._feature_set = named(settings.feature_set, live=True)
         self._stitch_of = settings.stitch_of
+        self._calendars = Calendars(settings.calendars)
         self._telemetry = telemetry
 
     def restore(self, partition: int, blob: bytes | None) -> PartitionState:
@@ -68,7 +70,12 @@ class Featurize:
                     f"{meta.get('raw_partition')!r}, expected {message.partition}; every hop keeps the partition number"
                 )
             after, features, facts = advance_partition(
-                state, flows, {**meta, "flows_offset": message.offset}, self._lateness_of, self._stitch_of
+                state,
+                flows,
+                {**meta, "flows_offset": message.offset},
+                self._lateness_of,
+                self._stitch_of,
+                self._calendars,
             )
             parts = messages(features, facts)
             after = numbered(after, len(parts))

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import RefusedState
+from pipeline.featurize.calendars import NO_CALENDARS, Calendars
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.kdd import OVERFLOWED
@@ -78,6 +79,7 @@ def advance_partition(
     meta: Mapping[str, Any],
     lateness_of: Callable[[str], int],
     stitch_of: Callable[[str], int] = lambda _site: 0,
+    calendars: Calendars = NO_CALENDARS,
 ) -> tuple[PartitionState, pa.RecordBatch, dict[str, Any]]:
     """Take one flows message through its sensors.
 
@@ -92,6 +94,8 @@ def advance_partition(
         Lateness in us of a site.
     stitch_of
         Stitching window in us of a site; 0: records are not put together.
+    calendars
+        What has windows of its own.
 
     Returns
     -------
@@ -112,11 +116,12 @@ def advance_partition(
             name in ended,
             name in silent,
             stitch_of(name[0]),
+            name[0],
         )
         for name in names
     ]
     if turns:
-        after, rows = advance_together(turns, flows)
+        after, rows = advance_together(turns, flows, calendars=calendars)
         sensors.update(zip(names, after, strict=True))
         for name in ended:
             sensors.pop(name, None)
@@ -186,11 +191,12 @@ def evicted(state: PartitionState) -> dict[str, int]:
     ]  # those of the 2 s window only ever lose keys without flows
     totals = {f"{kept.part}.{kept.field}": 0 for kept in bounded} | {"time.queue": 0, "order.waiting": 0}
     for sensor in state.sensors.values():
-        for kept in bounded:
-            table = getattr(getattr(sensor.windows, kept.part), kept.field)
-            totals[f"{kept.part}.{kept.field}"] += int(table.cells[0, EVICTED])
         totals["order.waiting"] += sensor.hurried
-        totals["time.queue"] += int(sensor.windows.time.queued[OVERFLOWED])
+        for windows in sensor.windows.values():
+            for kept in bounded:
+                table = getattr(getattr(windows, kept.part), kept.field)
+                totals[f"{kept.part}.{kept.field}"] += int(table.cells[0, EVICTED])
+            totals["time.queue"] += int(windows.time.queued[OVERFLOWED])
     return totals
 
 

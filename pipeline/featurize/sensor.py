@@ -4,7 +4,7 @@ What costs the same for few rows as for many (columns gathered, made into arrays
 sensors of a message; only order and windows are a sensor's own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.featurize import stitch
+from pipeline.featurize.calendars import NO_CALENDARS, Calendars
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.flow_features import LARGEST
@@ -33,7 +34,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class SensorState:
-    """Flows waiting for their turn, the latest end time seen, and the windows its feature set needs.
+    """Flows waiting for their turn, the latest end time seen, and the windows its feature set needs, by calendar.
 
     `hurried` counts flows that went before their time because too many waited.
 
@@ -42,7 +43,7 @@ class SensorState:
 
     waiting: Waiting
     latest_us: int
-    windows: Any
+    windows: Mapping[str, Any]
     hurried: int = 0
     feature_set: FeatureSet = FEATURE_SET
 
@@ -56,8 +57,7 @@ class SensorState:
     @classmethod
     def empty(cls, feature_set: FeatureSet = FEATURE_SET) -> "SensorState":
         """The state of a sensor never heard of."""
-        windows = COMPUTATIONS[feature_set.name].empty()
-        return cls(Waiting.none(), NO_WATERMARK, windows, feature_set=feature_set)
+        return cls(Waiting.none(), NO_WATERMARK, {}, feature_set=feature_set)
 
 
 class Turn(NamedTuple):
@@ -67,7 +67,7 @@ class Turn(NamedTuple):
     lateness_us: how far behind the latest end time a flow may come and still be on time; ended: the source's end
     follows, so release everything, then forget the windows and the watermark; silent: a tick follows, so release
     everything, and let the watermark rise to the latest end time; window_us: within which records of one flow are put
-    together (stitch.py), 0: none are.
+    together (stitch.py), 0: none are; site, by which its calendars are known.
     """
 
     state: SensorState
@@ -76,6 +76,7 @@ class Turn(NamedTuple):
     ended: bool = False
     silent: bool = False
     window_us: int = 0
+    site: str = ""
 
 
 class _Sorted(NamedTuple):
@@ -97,7 +98,11 @@ class _Sorted(NamedTuple):
 
 
 def advance_together(
-    turns: Sequence[Turn], flows: pa.RecordBatch, bounds: Bounds = BOUNDS, most_waiting: int = MOST_WAITING
+    turns: Sequence[Turn],
+    flows: pa.RecordBatch,
+    bounds: Bounds = BOUNDS,
+    most_waiting: int = MOST_WAITING,
+    calendars: Calendars = NO_CALENDARS,
 ) -> tuple[list[SensorState], pa.RecordBatch]:
     """Take sensors' next flows and give back those whose turn has come, with features.
 
@@ -107,6 +112,8 @@ def advance_together(
         One or more sensors, all of one feature set.
     flows
         Batch of the `flow` schema, in raw order; left as it is, and kept as long as one of its flows waits.
+    calendars
+        A flow is taken through the windows of the calendar its end falls under, and of no other.
 
     Returns
     -------
@@ -138,7 +145,12 @@ def advance_together(
     rows = how.rows(leaving, matrix)
     states, end_us = [], leaving.column("end_ts_us").to_numpy()
     for base, turn, one, order in zip(bases, turns, sorted_out, orders, strict=False):
-        windows = how.windows(turn.state.windows, rows, order, order >= on_time, bounds, matrix)
+        windows = {name: kept for name, kept in turn.state.windows.items() if name in calendars.names}
+        of = calendars.of(turn.site, end_us[order])
+        for number in [0] if of is None else np.unique(of).tolist():
+            own, name = order if of is None else order[of == number], calendars.names[number]
+            before = windows[name] if name in windows else how.empty()
+            windows[name] = how.windows(before, rows, own, own >= on_time, bounds, matrix)
         last_us = int(end_us[base + len(one.order.released) - 1]) if len(one.order.released) else NO_WATERMARK
         states.append(_after(turn, one, pool, windows, last_us))
     columns = [*leaving.columns, pa.array(late_by_us), matrix_column(matrix)]
@@ -165,7 +177,7 @@ def _sorted(turn: Turn, pool: Pool, first: int, came: Keys, most_waiting: int) -
     return _Sorted(places, keys, order)
 
 
-def _after(turn: Turn, sorted_out: _Sorted, pool: Pool, windows: Any, last_us: int) -> SensorState:
+def _after(turn: Turn, sorted_out: _Sorted, pool: Pool, windows: Mapping[str, Any], last_us: int) -> SensorState:
     """The state after a turn whose last flow on time ended at `last_us`."""
     state, order = turn.state, sorted_out.order
     if turn.ended:
@@ -186,10 +198,12 @@ def advance(
     most_waiting: int = MOST_WAITING,
     silent: bool = False,
     window_us: int = 0,
+    calendars: Calendars = NO_CALENDARS,
+    site: str = "",
 ) -> tuple[SensorState, pa.RecordBatch]:
     """`advance_together` of one sensor, whose flows these are."""
-    turn = Turn(state, np.arange(len(flows)), lateness_us, ended, silent, window_us)
-    (after,), rows = advance_together([turn], flows, bounds, most_waiting)
+    turn = Turn(state, np.arange(len(flows)), lateness_us, ended, silent, window_us, site)
+    (after,), rows = advance_together([turn], flows, bounds, most_waiting, calendars)
     return after, rows
 
 
@@ -199,18 +213,23 @@ def featurize_file_rows(
     batch_rows: int = 65_536,
     window_us: int = 0,
     feature_set: FeatureSet = FEATURE_SET,
+    calendars: Calendars = NO_CALENDARS,
+    site: str = "",
 ) -> pa.RecordBatch:
     """All flows of one sensor, in raw order, with features: what the live path gives, in one batch of the `features`
     schema.
 
-    A feature set over a whole file takes it at once, so none of its flows is late.
+    A feature set over a whole file takes it at once, so none of its flows is late, and no calendar counts.
     """
     state, batches, most_waiting = SensorState.empty(feature_set), [], MOST_WAITING
     if feature_set.whole_file:
         lateness_us, batch_rows, most_waiting = ANY_LATENESS_US, max(len(flows), 1), max(len(flows), 1)
+        calendars = NO_CALENDARS
     for start in range(0, max(len(flows), 1), batch_rows):
         part = flows.slice(start, batch_rows)
         ended = start + batch_rows >= len(flows)
-        state, rows = advance(state, part, ended, lateness_us, most_waiting=most_waiting, window_us=window_us)
+        state, rows = advance(
+            state, part, ended, lateness_us, BOUNDS, most_waiting, window_us=window_us, calendars=calendars, site=site
+        )
         batches.append(rows)
     return pa.concat_batches(batches)

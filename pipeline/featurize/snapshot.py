@@ -9,13 +9,15 @@ window) not at all: so the bytes do not depend on how the state came to be.
 import hashlib
 import json
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import RefusedState
+from pipeline.featurize.calendars import ORDINARY
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.kept import Bounds
@@ -29,12 +31,19 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 _TYPES = ("<i8", "<u8", "<f8", "<f4", "<i4", "|u1")
 
 Array = npt.NDArray[Any]
+Saved = TypeVar("Saved")
 
 
 def snapshot(state: SensorState) -> bytes:
     """The state as bytes; the state stays usable."""
-    numbers, arrays = windows_out(state.windows, COMPUTATIONS[state.feature_set.name].tables)
-    numbers |= {"latest_us": state.latest_us, "hurried": state.hurried}
+    numbers: Numbers = {"latest_us": state.latest_us, "hurried": state.hurried}
+    arrays: Arrays = {}
+    how = COMPUTATIONS[state.feature_set.name]
+    # Without calendars there is one set of windows, which is written even where no flow has come yet.
+    for calendar, windows in {ORDINARY: None, **state.windows}.items():
+        own_numbers, own_arrays = windows_out(how.empty() if windows is None else windows, how.tables)
+        numbers |= {_of_calendar(calendar, name): number for name, number in own_numbers.items()}
+        arrays |= {_of_calendar(calendar, name): array for name, array in own_arrays.items()}
     arrays["waiting"] = _batch_out(state.waiting.flows())
     contiguous = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
     header = {
@@ -73,11 +82,29 @@ def restore(saved: bytes, bounds: Bounds = BOUNDS, feature_set: FeatureSet = FEA
             raise ValueError(f"{len(payload) - start} bytes too many")
         numbers: Numbers = header["numbers"]
         how = COMPUTATIONS[feature_set.name]
-        windows = windows_in(numbers, arrays, how.empty(), how.tables, bounds)
+        windows = {}
+        for calendar in sorted({_split(name)[0] for name in arrays}):
+            own_numbers, own_arrays = _own(numbers, calendar), _own(arrays, calendar)
+            windows[calendar] = windows_in(own_numbers, own_arrays, how.empty(), how.tables, bounds)
         waiting = Waiting.of(_batch_in(arrays["waiting"]))
         return SensorState(waiting, numbers["latest_us"], windows, numbers["hurried"], feature_set)
     except (KeyError, ValueError, TypeError, pa.ArrowException, OSError) as error:
         raise _refused(saved, repr(error)) from error
+
+
+def _of_calendar(calendar: str, name: str) -> str:
+    return name if calendar == ORDINARY else f"{calendar}:{name}"
+
+
+def _split(name: str) -> tuple[str, str]:
+    """The calendar and the name within it."""
+    calendar, colon, own = name.partition(":")
+    return (calendar, own) if colon else (ORDINARY, name)
+
+
+def _own(saved: Mapping[str, Saved], calendar: str) -> dict[str, Saved]:
+    """What was saved of one calendar's windows, by the names it has there."""
+    return {_split(name)[1]: one for name, one in saved.items() if _split(name)[0] == calendar}
 
 
 def _refused(saved: bytes, got: str) -> RefusedState:

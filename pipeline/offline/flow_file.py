@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import Failed
+from pipeline.featurize.calendars import Calendars
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.ingest.offline_rows import Decoded
@@ -51,7 +52,14 @@ def featurize(decoded: Decoded, settings: Settings, feature_set: FeatureSet = FE
     if decoded.flows.num_rows == 0:
         return FlowFile(decoded, batches.empty("features", feature_set.width), feature_set=feature_set)
     lateness_us, window_us = settings.lateness_of(decoded.site), settings.stitch_of(decoded.site)
-    rows = featurize_file_rows(decoded.flows, lateness_us, window_us=window_us, feature_set=feature_set)
+    rows = featurize_file_rows(
+        decoded.flows,
+        lateness_us,
+        window_us=window_us,
+        feature_set=feature_set,
+        calendars=Calendars(settings.calendars),
+        site=decoded.site,
+    )
     return FlowFile(decoded, rows, feature_set=feature_set)
 
 

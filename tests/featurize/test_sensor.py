@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.featurize.calendars import ORDINARY
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.kept import Bounds
 from pipeline.featurize.sensor import BOUNDS, LARGEST, SensorState, advance, featurize_file_rows
@@ -184,7 +185,7 @@ def test_cuts_change_nothing_when_tables_overflow(seed: int, cuts: list[int], sa
 
 def test_tables_stay_within_their_bounds_and_count_what_they_lose() -> None:
     state, _ = advance(SensorState.empty(), batch(_crowd(1000, 1)), False, 0, TIGHT)
-    time, newest, profiles = state.windows
+    time, newest, profiles = state.windows[ORDINARY]
     assert len(time.queue) == 40 and time.queued[2] > 500
     for table in (newest.dsts, profiles.hosts, profiles.pairs, profiles.addresses, profiles.devices):
         assert len(table.cells) - 1 == 40 and table.cells[0, EVICTED] > 40
