@@ -13,6 +13,7 @@ COMPOSERS = ("pipeline.offline", "pipeline.replay", "pipeline.cli", "pipeline.de
 # A room's shell: its door, and what commands (not the worker) read or write. The rest of the room is pure.
 SHELLS = {
     *(f"pipeline.{room}.door" for room in ROOMS),
+    "pipeline.ingest.headers",  # Kafka messages become raw ones
     "pipeline.ingest.send",  # a file goes to `raw`
     "pipeline.alert.feedback",  # a verdict goes to `feedback`
     "pipeline.alert.reading",  # `forebay alert tail`

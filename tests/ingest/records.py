@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 from pipeline.ingest.decode import Decoded, decode_messages
@@ -161,3 +163,13 @@ def odd_records(record: dict[str, Any], fields: dict[str, st.SearchStrategy[Any]
 
 
 Oracle = Callable[[Any], dict[str, Any]]
+
+
+def joined(found: Messages, more: Messages) -> Messages:
+    """Messages of the same streams, one lot after the other."""
+    assert found.streams == more.streams
+    together: dict[str, Any] = {"streams": found.streams}
+    for name in (field.name for field in fields(Messages) if field.name != "streams"):
+        own, other = getattr(found, name), getattr(more, name)
+        together[name] = own + other if isinstance(own, list) else np.concatenate((own, other))
+    return Messages(**together)

@@ -9,12 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from confluent_kafka import KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types do not say that it exports them
@@ -38,7 +36,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.shutdown import Stop
 from pipeline.telemetry import start
 from pipeline.wire.batches import decode
-from tests.ingest.records import ICSFLOW, ZEEK
+from tests.ingest.records import ICSFLOW, ZEEK, joined
 
 pytestmark = pytest.mark.integration
 
@@ -319,15 +317,6 @@ def received(ours: door.Door, records: int) -> Messages:
         found = more if not len(found) else joined(found, more) if len(more) else found
     assert len(found) == records
     return found
-
-
-def joined(found: Messages, more: Messages) -> Messages:
-    assert found.streams == more.streams
-    together: dict[str, Any] = {"streams": found.streams}
-    for name in (field.name for field in fields(Messages) if field.name != "streams"):
-        own, other = getattr(found, name), getattr(more, name)
-        together[name] = own + other if isinstance(own, list) else np.concatenate((own, other))
-    return Messages(**together)
 
 
 def test_an_aborted_transaction_is_not_seen_and_a_fenced_worker_stops(room: Settings) -> None:
