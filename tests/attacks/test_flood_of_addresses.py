@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.featurize.calendars import ORDINARY
 from pipeline.featurize.ot_set import FULL
 from pipeline.featurize.ot_windows import OtBounds
 from pipeline.featurize.partition import PartitionState, evicted
@@ -77,7 +78,7 @@ def test_a_flood_neither_fills_memory_nor_hides_the_plant() -> None:
     plant = _plant(100)
     calm, without = _run(plant)
     state, during = _run(pa.concat_batches([plant, _flood(70, 20)]))
-    assert _bytes(state.windows) < MOST_BYTES
+    assert 1_000_000 < _bytes(state.windows[ORDINARY]) < MOST_BYTES
     turned_out = evicted(PartitionState({("plant", "left"): state}, 0, FULL))
     assert turned_out["ot.hosts"] > SPOOFED - OtBounds().ot_hosts - 100 and turned_out["time.queue"] == 0
     assert not any(evicted(PartitionState({("plant", "left"): calm}, 0, FULL)).values())

@@ -16,6 +16,8 @@ from typer.main import get_command
 from pipeline import errors
 from pipeline.cli.main import NOUNS
 from pipeline.featurize.feature_set import FEATURE_SET
+from pipeline.featurize.feature_sets import FEATURE_SETS
+from pipeline.featurize.ot_set import FULL
 from pipeline.ingest.functions import ACCESS, all_functions
 from pipeline.ingest.reasons import REASONS
 from pipeline.settings import Settings
@@ -181,13 +183,28 @@ def _own_fields(name: str, inherited: str) -> str:
     return _fields(one for one in fields.load(name).fields if one.name not in known)
 
 
-def feature_set() -> str:
-    """The features, in the order of the matrix's columns."""
+def feature_sets() -> str:
+    """What there is: name, version, columns, hash, what for."""
     rows = [
-        (number, _code(one.name), one.group, one.unit, one.label) for number, one in enumerate(FEATURE_SET.features)
+        (_code(one.name), one.version, one.width, _code(one.hash[:16]), one.about or "What the shipped model reads.")
+        for one in FEATURE_SETS.values()
     ]
-    head = f"Feature set `{FEATURE_SET.name}`, {FEATURE_SET.width} features, hash `{FEATURE_SET.hash[:16]}…`.\n\n"
-    return head + _table(("column", "feature", "group", "unit", "in words"), rows)
+    return _table(("set", "version", "columns", "hash", "about"), rows)
+
+
+def feature_tables() -> str:
+    """A table a set: its features, in the order of the matrix's columns, and its parameters."""
+    parts = []
+    for one in (FULL, *(FEATURE_SETS[name] for name in ("online", "kdd-extractor", "kdd-nsl"))):
+        rows = [
+            (number, _code(own.name), own.label, own.unit, own.formula, own.window, own.source, own.scale)
+            for number, own in enumerate(one.features)
+        ]
+        first = f"`{FEATURE_SET.name}` (columns 0–{FEATURE_SET.width - 1}) and " if one is FULL else ""
+        head = ("column", "feature", "in words", "unit", "formula", "window", "source", "scale")
+        parameters = ", ".join(f"`{name}` {value:g}" for name, value in one.parameters)
+        parts.append(f"## {first}`{one.name}`\n\n{_table(head, rows)}\nParameters: {parameters}.\n")
+    return "\n".join(parts)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -202,7 +219,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "reject": lambda: _fields(fields.load("reject").fields),
     "features": lambda: _own_fields("features", "flow"),
     "scored": lambda: _own_fields("scored", "features"),
-    "feature set": feature_set,
+    "feature sets": feature_sets,
+    "feature tables": feature_tables,
     "reasons": lambda: _table(
         ("reason", "expected"), [(_code(code), expected) for code, expected in REASONS.items() if code]
     ),
