@@ -45,9 +45,11 @@ def settings_for(kafka: str, prefix: str, folder: Path, partitions: int = 2) -> 
     return settings
 
 
-def fill(settings: Settings, records: int, pack: int, sensors: int = 4, scenario: str = "steady") -> None:
-    """Put a plant's records into `raw`, and the ends of their sources."""
-    load = Load(replace(SCENARIOS[scenario], sensors=sensors), records, 1, pack=pack)
+def fill(
+    settings: Settings, records: int, pack: int, sensors: int = 4, scenario: str = "steady", marks: bool = True
+) -> None:
+    """Put a plant's records into `raw`, and the ends of their sources where `marks` are wanted."""
+    load = Load(replace(SCENARIOS[scenario], sensors=sensors), records, 1, pack=pack, end_of_source=marks)
     sent = send(load, settings.topics.raw, clients.connection(settings, "bench"))
     assert sent.finished, sent.refused
 

@@ -1,0 +1,33 @@
+"""The job in Bytewax: one worker, batches of a thousand from Kafka."""
+
+import sys
+
+import bytewax.operators as op
+import orjson
+from bytewax.connectors.kafka import KafkaSinkMessage, KafkaSource, KafkaSourceMessage
+from bytewax.connectors.kafka import operators as kafka
+from bytewax.dataflow import Dataflow
+from bytewax.testing import cluster_main
+
+from tests.bench.peers.job import Recent, answer, inputs, scores
+
+
+def main(bootstrap: str, source: str, sink: str) -> None:
+    """Until it is ended."""
+    recent = Recent()
+
+    def scored(messages: list[KafkaSourceMessage]) -> list[KafkaSinkMessage]:
+        records = [orjson.loads(message.value) for message in messages]
+        counts = [recent.count(record) for record in records]
+        found = scores([inputs(record, count) for record, count in zip(records, counts, strict=True)])
+        rows = zip(records, counts, found, strict=True)
+        return [KafkaSinkMessage(None, answer(record, count, score)) for record, count, score in rows]
+
+    flow = Dataflow("peers")
+    came = op.input("in", flow, KafkaSource([bootstrap], [source], batch_size=1000))
+    kafka.output("out", op.flat_map_batch("score", came, scored), brokers=[bootstrap], topic=sink)
+    cluster_main(flow, [], 0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
