@@ -15,6 +15,7 @@ from tests.contract.tree import ROOT
 
 FOLDER = ROOT / "requirements"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.in"))
+APART = {"uv", "peers"}  # in environments of their own
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; (.+?))?(?: \\)?$")
 
 
@@ -91,7 +92,7 @@ def test_the_lock_is_not_stale(name: str) -> None:
     assert not stale, f"{name}.txt has no fitting pin for {stale}; run `make lock`"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "uv"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in APART])
 def test_the_lock_holds_what_is_needed_and_nothing_else(name: str) -> None:
     here = {
         package
@@ -105,7 +106,7 @@ def test_the_lock_holds_what_is_needed_and_nothing_else(name: str) -> None:
     assert not unconditional - needed, f"{name}.txt keeps {sorted(unconditional - needed)}; run `make lock`"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in {"uv", "dev"}])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in APART | {"dev"}])
 def test_the_files_agree_with_dev(name: str) -> None:
     differing = {
         package: (versions, pins("dev").get(package))
