@@ -9,6 +9,7 @@ from pipeline.alert.manifests import Manifests
 from pipeline.alert.ocsf import ACTIVITY, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
 from pipeline.alert.validity import require_valid
+from pipeline.errors import Failed
 from pipeline.faust import worker
 from pipeline.faust.room import Incoming, Outgoing
 from pipeline.settings import Settings
@@ -33,13 +34,21 @@ class AlertRoom:
         self._manifests = Manifests(settings.registry_uri)
         self._without_manifest: set[str] = set()
 
-    def restore(self, partition: int, snapshot: bytes | None) -> PartitionState:
+    def restore(self, partition: int, snapshot: bytes | None, _parts: Mapping[str, bytes]) -> PartitionState:
         """The state in a snapshot, empty where there is none; RefusedState where it is damaged."""
         return PartitionState.empty() if snapshot is None else restore(snapshot)
 
     def snapshot(self, state: PartitionState) -> bytes:
         """The state as bytes."""
         return snapshot(state)
+
+    def parts(self, _state: PartitionState) -> Mapping[str, object]:
+        """None: the state is small."""
+        return {}
+
+    def part(self, part: object) -> bytes:
+        """Never called."""
+        raise Failed(f"alert: got {part!r} to save, expected no parts")
 
     def seq(self, state: PartitionState) -> int:
         """Number of the next suspects message."""

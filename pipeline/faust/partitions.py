@@ -15,7 +15,8 @@ from pipeline.errors import Failed, RefusedState, SequenceGap
 from pipeline.faust.room import Incoming, Outgoing, Room, State
 from pipeline.kafka import clients
 from pipeline.settings import Settings
-from pipeline.state import pointers
+from pipeline.state import parts, pointers
+from pipeline.state.parts import Saved
 from pipeline.state.pointers import Pointer
 from pipeline.state.store import Store
 from pipeline.telemetry import Telemetry, log
@@ -35,8 +36,10 @@ class Held(Generic[State]):
     position: int
     saved: int
     """Position of the last saved state."""
-    recent: list[str]
-    """Digests not to collect, newest first."""
+    last: Saved | None
+    """What was saved last by this worker."""
+    recent: list[set[str]]
+    """Digests not to collect, newest state first."""
 
 
 class Partitions(Generic[State]):
@@ -74,7 +77,8 @@ class Partitions(Generic[State]):
         refused: RefusedState | None = None
         for pointer in known:
             try:
-                snapshot = store.get(pointer.digest)
+                snapshot, digests = parts.get(store, pointer.digest)
+                apart = {name: store.get(digest) for name, digest in digests.items()}
             except RefusedState as error:
                 # An older state is as good: what it leads to again carries the seq it had, and is recognised.
                 self._log.warning("state refused, trying an older one", partition=partition, error=str(error))
@@ -87,13 +91,20 @@ class Partitions(Generic[State]):
                     f"holds {first} to {end}; messages were deleted before they were read, or the topic was made anew: "
                     "restore it, or start with another topic prefix"
                 )
-            recent = [one.digest for one in known[:KEEP_POINTERS]]
-            state = self.room.restore(partition, snapshot)
+            recent = [needed for one in known[:KEEP_POINTERS] if (needed := self._needed(store, one))]
+            state = self.room.restore(partition, snapshot, apart)
             position = max(pointer.position, first)
-            return Held(state, position, position, recent)
+            return Held(state, position, position, None, recent)
         if refused is not None:
             raise refused
-        return Held(self.room.restore(partition, None), first, first, [])
+        return Held(self.room.restore(partition, None, {}), first, first, None, [])
+
+    def _needed(self, store: Store, pointer: Pointer) -> set[str]:
+        """Every blob that a pointer's state needs; none where it cannot be read."""
+        try:
+            return {pointer.digest, *parts.get(store, pointer.digest)[1].values()}
+        except RefusedState:
+            return set()
 
     def _bounds(self, partition: int) -> tuple[int, int]:
         reader = clients.reader(self._settings, self.room.name)
@@ -172,7 +183,7 @@ class Partitions(Generic[State]):
         """Save what has moved on; returns the positions that are now safe to commit.
 
         1. Wait until the broker has acknowledged every message emitted so far.
-        2. Write each moved partition's state, under its digest, to the state folder.
+        2. Write what has changed of each moved partition's state, under its digest, to the state folder.
         3. Append the pointer records and wait until the broker has acknowledged them.
         4. Only then call the positions saved (the caller commits them to Kafka, for lag metrics only).
 
@@ -185,15 +196,20 @@ class Partitions(Generic[State]):
             return {}
         self._acknowledge()  # 1
         fresh: list[Pointer] = []
+        written: dict[int, Saved] = {}
         for partition, held in moved.items():  # 2
-            store = self._store(partition)
-            digest = store.put(self.room.snapshot(held.state))
-            fresh.append(Pointer(partition, held.position, self.room.seq(held.state), digest, f"{store.name}/{digest}"))
+            store, room = self._store(partition), self.room
+            saved = parts.put(store, room.snapshot(held.state), room.parts(held.state), room.part, held.last)
+            written[partition] = saved
+            uri = f"{store.name}/{saved.digest}"
+            fresh.append(Pointer(partition, held.position, room.seq(held.state), saved.digest, uri))
         pointers.write(self._pointer_writer, self.room.pointers, fresh)  # 3
         for pointer in fresh:  # 4
             held = self._held[pointer.partition]
             held.saved = pointer.position
-            held.recent = list(dict.fromkeys([pointer.digest, *held.recent]))[:KEEP_POINTERS]
+            held.last = written[pointer.partition]
+            held.recent = [held.last.digests, *held.recent][:KEEP_POINTERS]
+            self._telemetry.count("forebay_state_bytes_written", held.last.written, room=self.room.name)
         self._saved_at = time.monotonic()
         self._telemetry.observe("forebay_state_save_seconds", time.perf_counter() - started, room=self.room.name)
         self._collect()
@@ -213,7 +229,7 @@ class Partitions(Generic[State]):
             return
         self._collected_at = time.monotonic()
         for partition, held in self._held.items():
-            removed = self._store(partition).collect(held.recent, KEEP_S)
+            removed = self._store(partition).collect(set().union(*held.recent), KEEP_S)
             self._telemetry.count("forebay_states_collected", removed, room=self.room.name)
 
     def release(self) -> None:

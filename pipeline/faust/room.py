@@ -43,11 +43,17 @@ class Room(Protocol[State]):
     pointers: str
     """Compacted topic of its pointer records."""
 
-    def restore(self, partition: int, snapshot: bytes | None) -> State:
-        """The state in a snapshot; None is the beginning."""
+    def restore(self, partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> State:
+        """The state in a snapshot and its parts; None is the beginning."""
 
     def snapshot(self, state: State) -> bytes:
-        """The state as bytes; equal states give equal bytes."""
+        """The state, but for its parts, as bytes; equal states give equal bytes."""
+
+    def parts(self, state: State) -> Mapping[str, object]:
+        """What of the state is saved apart, by name: what has not changed since is the same object as before."""
+
+    def part(self, part: object) -> bytes:
+        """A part as bytes; equal ones give equal bytes."""
 
     def seq(self, state: State) -> int:
         """Number of the next message to emit (or, for a room that numbers none, to read)."""

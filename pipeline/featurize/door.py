@@ -1,12 +1,12 @@
 """Room 2's door: flows in, features out, through the shell around Faust."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import BadData
+from pipeline.errors import BadData, Failed
 from pipeline.faust import worker
 from pipeline.faust.room import Incoming, Outgoing
 from pipeline.featurize.calendars import Calendars
@@ -19,8 +19,11 @@ from pipeline.featurize.partition import (
     messages,
     numbered,
     restore,
+    sensors_by_name,
     snapshot,
 )
+from pipeline.featurize.sensor import SensorState
+from pipeline.featurize.snapshot import snapshot as snapshot_sensor
 from pipeline.settings import Settings
 from pipeline.telemetry import Telemetry, configure, start
 from pipeline.telemetry.traceparent import HEADER as TRACEPARENT
@@ -43,17 +46,27 @@ class Featurize:
         self._calendars = Calendars(settings.calendars)
         self._telemetry = telemetry
 
-    def restore(self, partition: int, blob: bytes | None) -> PartitionState:
+    def restore(self, _partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> PartitionState:
         """The state of a partition; None is the beginning."""
-        if blob is None:
+        if snapshot is None:
             return PartitionState.empty(self._feature_set)
-        return restore(blob, self._feature_set)
+        return restore(snapshot, parts, self._feature_set)
 
     def snapshot(self, state: PartitionState) -> bytes:
-        """The state as bytes."""
+        """The state without its sensors."""
         for table, keys in evicted(state).items():
             self._telemetry.gauge("forebay_window_keys_evicted", keys, table=table)
         return snapshot(state)
+
+    def parts(self, state: PartitionState) -> Mapping[str, object]:
+        """The sensors."""
+        return sensors_by_name(state)
+
+    def part(self, part: object) -> bytes:
+        """A sensor as bytes."""
+        if not isinstance(part, SensorState):
+            raise Failed(f"featurize: got {part!r} to save, expected a sensor's state")
+        return snapshot_sensor(part)
 
     def seq(self, state: PartitionState) -> int:
         """Number of the next features message."""

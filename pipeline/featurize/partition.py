@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,6 @@ from pipeline.featurize.kdd import OVERFLOWED
 from pipeline.featurize.order import NO_WATERMARK
 from pipeline.featurize.sensor import SensorState, Turn, advance_together
 from pipeline.featurize.snapshot import restore as restore_sensor
-from pipeline.featurize.snapshot import snapshot as snapshot_sensor
 from pipeline.featurize.tables import EVICTED
 from pipeline.wire.batches import empty
 
@@ -31,7 +30,7 @@ MESSAGE_BYTES = 2 * 1024 * 1024  # a quarter of what Kafka takes: rows are not a
 
 TIGHTEN_EVERY = 64  # messages: so long may a message's memory be held by one flow that waits
 
-MAGIC = b"FOREBAY-PARTITION-1\n"
+MAGIC = b"FOREBAY-PARTITION-2\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,7 @@ def advance_partition(
     else:
         rows = empty("features", state.feature_set.width)
     if state.seq % TIGHTEN_EVERY == 0:
-        sensors = {name: replace(one, waiting=one.waiting.tight()) for name, one in sensors.items()}
+        sensors = {name: one.tight() for name, one in sensors.items()}
     watermarks = [
         [*name, sensors[name].gone_on_us(lateness_of(name[0]))]
         for name in sorted(sensors)
@@ -200,30 +199,31 @@ def evicted(state: PartitionState) -> dict[str, int]:
     return totals
 
 
+def sensors_by_name(state: PartitionState) -> dict[str, SensorState]:
+    """The sensors, each by a name of its own; one that no message has touched since is the same object."""
+    return {json.dumps(name, ensure_ascii=False): sensor for name, sensor in state.sensors.items()}
+
+
 def snapshot(state: PartitionState) -> bytes:
-    """The state as bytes: a line of JSON (sequence number; site, sensor and size of each part), then the sensors'
-    snapshots.
+    """The state without its sensors as bytes: the sequence number, as a line of JSON."""
+    return MAGIC + json.dumps({"seq": state.seq}, separators=(",", ":")).encode()
+
+
+def restore(saved: bytes, sensors: Mapping[str, bytes], feature_set: FeatureSet = FEATURE_SET) -> PartitionState:
+    """The state in `saved` and its sensors' snapshots; raises RefusedState where the bytes are none, or are of another
+    feature set.
     """
-    parts = {name: snapshot_sensor(sensor) for name, sensor in state.sensors.items()}
-    header = {"seq": state.seq, "sensors": [[*name, len(part)] for name, part in parts.items()]}
-    return MAGIC + json.dumps(header, separators=(",", ":")).encode() + b"\n" + b"".join(parts.values())
-
-
-def restore(saved: bytes, feature_set: FeatureSet = FEATURE_SET) -> PartitionState:
-    """The state in `saved`; raises RefusedState where the bytes are none, or are of another feature set."""
-    head, newline, rest = saved[len(MAGIC) :].partition(b"\n")
     try:
-        header = json.loads(head)
-        seq, listed = header["seq"], [(str(site), str(sensor), int(size)) for site, sensor, size in header["sensors"]]
+        if not saved.startswith(MAGIC):
+            raise ValueError("another begin")
+        seq = int(json.loads(saved[len(MAGIC) :])["seq"])
+        names = {name: tuple(json.loads(name)) for name in sensors}
+        if not all(len(name) == 2 and all(isinstance(word, str) for word in name) for name in names.values()):
+            raise ValueError("sensors without names")
     except (ValueError, KeyError, TypeError) as error:
-        header, listed, seq = None, [], error
-    if header is None or not newline or not saved.startswith(MAGIC) or sum(size for *_, size in listed) != len(rest):
         raise RefusedState(
-            f"partition state of {len(saved)} bytes: got {saved[:40]!r}, expected a whole snapshot; "
+            f"partition state of {len(saved)} bytes: got {saved[:40]!r} ({error}), expected {MAGIC!r} and its facts; "
             "restore an older one, or start with empty state and replay"
-        )
-    sensors, start = {}, 0
-    for site, sensor, size in listed:
-        sensors[(site, sensor)] = restore_sensor(rest[start : start + size], feature_set=feature_set)
-        start += size
-    return PartitionState(sensors, int(seq), feature_set)
+        ) from error
+    restored = {names[name]: restore_sensor(blob, feature_set=feature_set) for name, blob in sensors.items()}
+    return PartitionState({name: restored[name] for name in sorted(restored)}, seq, feature_set)

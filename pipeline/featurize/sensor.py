@@ -5,7 +5,7 @@ sensors of a message; only order and windows are a sensor's own.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,6 +53,11 @@ class SensorState:
         if not len(self.waiting):
             return watermark_us
         return min(watermark_us, int(self.waiting.keys.end_us[0]))  # what waits for its other half
+
+    def tight(self) -> "SensorState":
+        """The same, without the memory of messages that others have left (waiting.py)."""
+        waiting = self.waiting.tight()
+        return self if waiting is self.waiting else replace(self, waiting=waiting)
 
     @classmethod
     def empty(cls, feature_set: FeatureSet = FEATURE_SET) -> "SensorState":

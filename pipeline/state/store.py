@@ -50,6 +50,14 @@ class Store:
             os.close(folder)
         return digest
 
+    def touch(self, digest: str) -> bool:
+        """Make a blob young again, so that no collection takes it; False where it is not there."""
+        try:
+            os.utime(self.folder / digest)
+        except OSError:
+            return False
+        return bool(digest)
+
     def get(self, digest: str) -> bytes:
         """The blob of that digest; RefusedState where it is missing or its bytes are others."""
         path = self.folder / digest

@@ -8,6 +8,9 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
+from pipeline.featurize import partition
+from pipeline.featurize.partition import PartitionState
+from pipeline.featurize.snapshot import snapshot
 from schemas.fields import arrow_schema
 
 START_US = 1_678_440_574_000_000
@@ -114,3 +117,9 @@ def by_position(rows: Sequence[pa.RecordBatch]) -> dict[int, tuple[int, bytes]]:
             assert offset not in found
             found[offset] = (late[place], values[place].tobytes())
     return found
+
+
+def saved_again(state: PartitionState) -> PartitionState:
+    """A partition's state, saved and restored."""
+    parts = {name: snapshot(sensor) for name, sensor in partition.sensors_by_name(state).items()}
+    return partition.restore(partition.snapshot(state), parts, state.feature_set)

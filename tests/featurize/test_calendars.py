@@ -14,11 +14,11 @@ from pipeline.errors import Misconfigured
 from pipeline.featurize.calendars import ORDINARY, Calendars
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
-from pipeline.featurize.partition import PartitionState, advance_partition, restore, snapshot
+from pipeline.featurize.partition import PartitionState, advance_partition
 from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.settings import load_settings
 from schemas.calendars import Calendar
-from tests.featurize.flows import SECOND, START_US, batch, flow_rows, matrix_of
+from tests.featurize.flows import SECOND, START_US, batch, flow_rows, matrix_of, saved_again
 
 NIGHT = {"name": "night", "zone": "Europe/Stockholm", "days": ["fri", "sat"], "hours": ["22:00", "06:00"]}
 WEEKEND = {"name": "weekend", "zone": "Europe/Stockholm", "days": ["sat", "sun"]}
@@ -102,7 +102,7 @@ def _through(flows: pa.RecordBatch, cuts: list[int], feature_set: FeatureSet) ->
         )
         for offset, row in zip(rows.column("raw_offset").to_pylist(), matrix_of(rows), strict=True):
             found[offset] = row.tobytes()
-        state = restore(snapshot(state), feature_set)
+        state = saved_again(state)
     return found
 
 
@@ -115,7 +115,7 @@ def test_what_is_no_longer_configured_is_forgotten() -> None:
         flows = batch([{"at": 1.0}, {"at": 2.0}])
         state, _, _ = advance_partition(state, flows, {**facts, "ended": []}, lambda _: 0, calendars=calendars)
         assert set(state.sensors["plant", "left"].windows) - {ORDINARY} == names
-        state = restore(snapshot(state), feature_set)
+        state = saved_again(state)
         assert set(state.sensors["plant", "left"].windows) == {ORDINARY, *names}
 
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from pipeline.errors import RefusedState
 from pipeline.featurize.feature_set import FEATURE_SET
-from pipeline.featurize.partition import PartitionState, advance_partition, evicted, restore, snapshot
+from pipeline.featurize.partition import PartitionState, advance_partition, evicted, restore, sensors_by_name, snapshot
 from pipeline.featurize.sensor import featurize_file_rows
-from tests.featurize.flows import SECOND, START_US, batch, by_position, flow_rows
+from pipeline.featurize.snapshot import snapshot as snapshot_sensor
+from tests.featurize.flows import SECOND, START_US, batch, by_position, flow_rows, saved_again
 
 
 def _meta(last: int, ended: list[list[str]] | None = None) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def test_sensors_do_not_touch_each_other(rows: list[dict[str, Any]], cuts: list[
         state, part, _ = advance_partition(state, flows.slice(start, end - start), _meta(end), _two_seconds)
         out.append(part)
         if saved:
-            state = restore(snapshot(state))
+            state = saved_again(state)
     state, part, _ = advance_partition(
         state, flows.slice(0, 0), _meta(99, [["plant", f"s{n}"] for n in range(3)]), _two_seconds
     )
@@ -107,22 +108,32 @@ def test_sensors_do_not_touch_each_other(rows: list[dict[str, Any]], cuts: list[
 
 def test_saved_and_restored() -> None:
     state, _, _ = advance_partition(PartitionState.empty(), batch(ROWS), _meta(5), _two_seconds)
-    saved = snapshot(state)
-    again = restore(saved)
-    assert snapshot(again) == saved and again.seq == 1 and list(again.sensors) == list(state.sensors)
-    assert restore(snapshot(PartitionState.empty())) == PartitionState.empty()
+    again = saved_again(state)
+    assert again.seq == 1 and list(again.sensors) == list(state.sensors)
+    for name, sensor in state.sensors.items():
+        assert snapshot_sensor(again.sensors[name]) == snapshot_sensor(sensor)
+    assert saved_again(PartitionState.empty()) == PartitionState.empty()
+
+
+def test_a_sensor_that_nothing_came_from_is_not_saved_again() -> None:
+    state, _, _ = advance_partition(PartitionState.empty(), batch(ROWS), _meta(5), _two_seconds)
+    left = [row for row in ROWS if row["sensor"] == "left"]
+    after, _, _ = advance_partition(state, batch(left, first_offset=6), _meta(9), _two_seconds)
+    before = sensors_by_name(state)
+    same = {name for name, sensor in sensors_by_name(after).items() if sensor is before[name]}
+    assert same == {'["plant", "bottom"]'}
 
 
 @given(st.binary(max_size=100))
 def test_garbage_is_refused(garbage: bytes) -> None:
-    for saved in (garbage, b"FOREBAY-PARTITION-1\n" + garbage):
+    for saved in (garbage, b"FOREBAY-PARTITION-2\n" + garbage):
         with pytest.raises(RefusedState):
-            restore(saved)
+            restore(saved, {})
 
 
-def test_a_damaged_part_is_refused() -> None:
-    state, _, _ = advance_partition(PartitionState.empty(), batch(ROWS), _meta(5), _two_seconds)
-    saved = bytearray(snapshot(state))
-    saved[-100] ^= 1
-    with pytest.raises(RefusedState, match="digest"):
-        restore(bytes(saved))
+@given(st.text(max_size=20), st.binary(max_size=40))
+def test_garbage_for_a_sensor_is_refused(name: str, garbage: bytes) -> None:
+    with pytest.raises(RefusedState):
+        restore(snapshot(PartitionState.empty()), {name: garbage})
+    with pytest.raises(RefusedState):
+        restore(snapshot(PartitionState.empty()), {'["plant","left"]': garbage})

@@ -3,7 +3,7 @@ or reordered unseen. Run as a process: `python -m tests.integration.chain_room` 
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.faust.room import Incoming, Outgoing
@@ -34,13 +34,19 @@ class ChainRoom:
         self.pointers = settings.topics.featurize_state
         self._out = settings.topics.features
 
-    def restore(self, partition: int, snapshot: bytes | None) -> Chain:
+    def restore(self, partition: int, snapshot: bytes | None, _parts: Mapping[str, bytes]) -> Chain:
         if snapshot is None:
             return Chain(0, b"")
         return Chain(int.from_bytes(snapshot[:8], "big"), snapshot[8:])
 
     def snapshot(self, state: Chain) -> bytes:
         return state.seq.to_bytes(8, "big") + state.digest
+
+    def parts(self, _state: Chain) -> Mapping[str, object]:
+        return {}
+
+    def part(self, part: object) -> bytes:
+        raise AssertionError(part)
 
     def seq(self, state: Chain) -> int:
         return state.seq

@@ -1,0 +1,73 @@
+"""A state in parts: what has not changed is not written again, and what is not whole is refused."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import RefusedState
+from pipeline.state import parts
+from pipeline.state.parts import MAGIC, Saved
+from pipeline.state.store import Store
+
+
+def _out(part: object) -> bytes:
+    return bytes(part)  # type: ignore[call-overload,no-any-return]
+
+
+def _got(store: Store, digest: str) -> tuple[bytes, dict[str, bytes]]:
+    rest, digests = parts.get(store, digest)
+    return rest, {name: store.get(one) for name, one in digests.items()}
+
+
+def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
+    store = Store(tmp_path, "room/0")
+    one, other = bytearray(b"one" * 100), bytearray(b"other" * 100)
+    first = parts.put(store, b"rest", {"a": one, "b": other}, _out, None)
+    assert _got(store, first.digest) == (b"rest", {"a": bytes(one), "b": bytes(other)})
+    asked: list[object] = []
+
+    def noted(part: object) -> bytes:
+        asked.append(part)
+        return _out(part)
+
+    fresh = bytearray(b"fresh")
+    second = parts.put(store, b"rest 2", {"a": one, "b": fresh}, noted, first)
+    assert asked == [fresh] and second.written < 250 < first.written
+    assert _got(store, second.digest) == (b"rest 2", {"a": bytes(one), "b": b"fresh"})
+    assert _got(store, first.digest) == (b"rest", {"a": bytes(one), "b": bytes(other)})
+    assert len(first.digests | second.digests) == len(list(store.folder.iterdir())) == 5
+
+
+def test_an_unchanged_part_that_is_gone_is_written_again_and_one_in_use_stays_young(tmp_path: Path) -> None:
+    store, part = Store(tmp_path, "room/0"), bytearray(b"part")
+    saved = parts.put(store, b"", {"a": part}, _out, None)
+    (digest,) = (one for _, one in saved.parts.values())
+    hour_ago = time.time() - 3600
+    os.utime(store.folder / digest, (hour_ago, hour_ago))
+    parts.put(store, b"", {"a": part}, _out, saved)
+    assert store.collect((), 60) == 0
+    (store.folder / digest).unlink()
+    again = parts.put(store, b"", {"a": part}, _out, saved)
+    assert _got(store, again.digest) == (b"", {"a": b"part"})
+
+
+def test_without_parts_it_is_what_the_room_made(tmp_path: Path) -> None:
+    store = Store(tmp_path, "room/0")
+    saved = parts.put(store, b"all of it", {}, _out, None)
+    assert store.get(saved.digest) == b"all of it" and saved.digests == {saved.digest}
+    assert parts.get(store, saved.digest) == (b"all of it", {})
+
+
+@given(st.binary(max_size=80))
+def test_garbage_is_refused_or_no_parts(tmp_path_factory: pytest.TempPathFactory, garbage: bytes) -> None:
+    store = Store(tmp_path_factory.mktemp("state"), "room/0")
+    with pytest.raises(RefusedState):
+        parts.get(store, store.put(MAGIC + b"\x00" + garbage))
+    for text in (b"[]", b"{}", b'{"a":1}\n', b"null\n"):
+        with pytest.raises(RefusedState):
+            parts.get(store, store.put(MAGIC + text))
+    assert Saved("d").digests == {"d"}
