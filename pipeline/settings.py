@@ -79,6 +79,16 @@ class Settings(BaseSettings):
     )
     threads: int = Field(1, ge=0, description="torch threads of score; 0 lets torch choose: for cores of its own.")
 
+    # Fault campaigns (`forebay chaos`)
+    failpoint: str = Field(
+        "", description="NAME:N: the worker dies when it reaches a step for the N-th time. Tests only."
+    )
+    broken_order: str = Field(
+        "",
+        pattern="^(|ingest-offsets-first|state-pointers-first)$",
+        description="Commit in a wrong order, to see that a fault campaign finds it. Tests only.",
+    )
+
     # Telemetry
     metrics_port: int = Field(-1, ge=-1, le=65_535, description="Prometheus endpoint; 0 a free port, -1 none.")
     metrics_host: str = Field("127.0.0.1", description="Address the Prometheus endpoint listens on.")

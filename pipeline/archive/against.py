@@ -58,23 +58,23 @@ def _compare_rows(ours: duckdb.DuckDBPyConnection, theirs: duckdb.DuckDBPyConnec
         "second_rows": its[0],
         "first_digest": f"{mine[1]:x}-{mine[2]:016x}",
         "second_digest": f"{its[1]:x}-{its[2]:016x}",
-        "differing": [] if mine == its else _differing(ours, theirs, table),
+        **({"differing_rows": 0, "differing": []} if mine == its else _differing(ours, theirs, table)),
     }
 
 
-def _differing(ours: duckdb.DuckDBPyConnection, theirs: duckdb.DuckDBPyConnection, table: str) -> list[dict[str, Any]]:
-    """The first positions whose rows differ: which archive has them, and in which columns they differ."""
+def _differing(ours: duckdb.DuckDBPyConnection, theirs: duckdb.DuckDBPyConnection, table: str) -> dict[str, Any]:
+    """How many positions' rows differ; of the first, which archive has them, and in which columns they differ."""
     query = f"SELECT {POSITION}, hash(t) AS digest FROM {table} t"  # noqa: S608
     with duckdb.connect() as scratch:
         scratch.register("mine", ours.sql(query).to_arrow_table())
         scratch.register("its", theirs.sql(query).to_arrow_table())
         found = scratch.execute(
-            f"""SELECT {POSITION}, m.digest IS NOT NULL, i.digest IS NOT NULL
+            f"""SELECT {POSITION}, m.digest IS NOT NULL, i.digest IS NOT NULL, count(*) OVER ()
                 FROM mine m FULL JOIN its i USING ({POSITION})
                 WHERE m.digest IS DISTINCT FROM i.digest ORDER BY ALL LIMIT {MOST_NAMED}"""  # noqa: S608
         ).fetchall()
     named = []
-    for partition, offset, index, in_first, in_second in found:
+    for partition, offset, index, in_first, in_second, _count in found:
         where = f"WHERE (raw_partition, raw_offset, raw_index) = ({partition}, {offset}, {index}) LIMIT 1"
         columns: list[str] = []
         if in_first and in_second:
@@ -84,7 +84,7 @@ def _differing(ours: duckdb.DuckDBPyConnection, theirs: duckdb.DuckDBPyConnectio
         named.append(
             {"position": [partition, offset, index], "first": in_first, "second": in_second, "columns": columns}
         )
-    return named
+    return {"differing_rows": found[0][-1] if found else 0, "differing": named}
 
 
 def _column(table: Any, name: str) -> object:

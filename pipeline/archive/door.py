@@ -5,6 +5,7 @@ from pathlib import Path
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from pipeline import failpoints
 from pipeline import telemetry as telemetry_room
 from pipeline.archive.manifest import Progress
 from pipeline.archive.pairing import Pairing, read_rejects, read_scored
@@ -95,6 +96,7 @@ class Door:
                 partition,
                 Limits(self._settings.archive_rows_per_file),
                 self._settings.instance_id,
+                _step,
             )
             self._owned[partition] = Owned(archive)
             positions += start_positions(archive.progress, partition, self._archive_topic, self._rejects_topic)
@@ -197,6 +199,7 @@ class Door:
         committed = owned.archive.commit()
         self._telemetry.observe("forebay_archive_commit_seconds", time.perf_counter() - started)
         self._report(owned.archive.partition, committed)
+        failpoints.reached("archive.committed")
         positions = start_positions(
             committed.progress, owned.archive.partition, self._archive_topic, self._rejects_topic
         )
@@ -227,9 +230,14 @@ def start_positions(progress: Progress, partition: int, archive: str, rejects: s
     return [TopicPartition(topic, partition, OFFSET_BEGINNING if at is None else at) for topic, at in offsets]
 
 
+def _step(name: str) -> None:
+    failpoints.reached(f"{GROUP}.{name}")
+
+
 def run(settings: Settings) -> None:
     """Archive until SIGINT or SIGTERM; any error stops the worker with its position unmoved."""
     logs.configure(settings.log_level)
+    failpoints.arm(settings.failpoint)
     stop = Stop().listen()
     clients.require_broker(settings)
     Path(settings.archive_uri).mkdir(parents=True, exist_ok=True)

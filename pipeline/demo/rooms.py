@@ -1,11 +1,12 @@
 """The rooms as processes of their own: started, waited for, stopped, and gone afterwards."""
 
 import ctypes
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,12 +16,24 @@ from pipeline.settings import inherited_environment
 ROOMS = ("ingest", "featurize", "score", "alert", "archive", "retrain")
 READY = '"event": "ready"'
 PR_SET_PDEATHSIG = 1
+CLI = ("-m", "pipeline.cli")
 
 
 def _die_with_parent() -> None:
     """Linux: the kernel ends this child when the demo dies, even by SIGKILL. Elsewhere the demo's own stop must do."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _within(file_bytes: int | None) -> Callable[[], None]:
+    """What a child does before it begins: no file of its may grow beyond so many bytes."""
+
+    def begin() -> None:
+        _die_with_parent()
+        if file_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+
+    return begin
 
 
 @dataclass(slots=True)
@@ -50,19 +63,30 @@ class Processes:
     environment: Mapping[str, str]
     running: list[Room] = field(default_factory=list)
 
-    def start(self, name: str, *arguments: str) -> Room:
-        """Start `forebay ARGUMENTS` with its log in `<name>.log`."""
+    def start(
+        self,
+        name: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        file_bytes: int | None = None,
+        program: Sequence[str] = CLI,
+    ) -> Room:
+        """Start `forebay ARGUMENTS` with its log in `<name>.log`; the thread that starts it must outlive it.
+
+        environment: beside that of all; file_bytes: no file of its may grow beyond; program: what runs in place of
+        `forebay`.
+        """
         log, out = self.logs / f"{name}.log", self.logs / f"{name}.out"
         with log.open("wb") as errors, out.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.cli", *arguments],
+                [sys.executable, *program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
-                env=inherited_environment(self.environment),
+                env=inherited_environment({**self.environment, **(environment or {})}),
                 # Its own session: Ctrl-C reaches the demo alone, which then lets the rooms finish in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_within(file_bytes),
             )
         room = Room(name, process, log, out)
         self.running.append(room)

@@ -11,6 +11,7 @@ from typing import Generic
 
 from confluent_kafka import KafkaException, Message, TopicPartition
 
+from pipeline import failpoints
 from pipeline.errors import Failed, RefusedState, SequenceGap
 from pipeline.faust.room import Incoming, Outgoing, Room, State
 from pipeline.kafka import clients
@@ -138,6 +139,7 @@ class Partitions(Generic[State]):
         state, outgoing = self.room.advance(held.state, message)
         for one in outgoing:
             self._send(message.partition, one)
+        failpoints.reached(f"{self.room.name}.emitted")
         held.state = state
         held.position = message.offset + 1
         return True
@@ -194,7 +196,10 @@ class Partitions(Generic[State]):
         moved = {partition: held for partition, held in self._held.items() if held.position != held.saved}
         if not moved:
             return {}
-        self._acknowledge()  # 1
+        pointers_first = self._settings.broken_order == "state-pointers-first"
+        if not pointers_first:
+            self._acknowledge()  # 1
+        failpoints.reached(f"{self.room.name}.acknowledged")
         fresh: list[Pointer] = []
         written: dict[int, Saved] = {}
         for partition, held in moved.items():  # 2
@@ -203,7 +208,11 @@ class Partitions(Generic[State]):
             written[partition] = saved
             uri = f"{store.name}/{saved.digest}"
             fresh.append(Pointer(partition, held.position, room.seq(held.state), saved.digest, uri))
+            failpoints.reached(f"{self.room.name}.state written")
         pointers.write(self._pointer_writer, self.room.pointers, fresh)  # 3
+        failpoints.reached(f"{self.room.name}.pointed")
+        if pointers_first:
+            self._acknowledge()
         for pointer in fresh:  # 4
             held = self._held[pointer.partition]
             held.saved = pointer.position

@@ -11,6 +11,7 @@ from typing import Any, Generic
 
 import faust
 
+from pipeline import failpoints
 from pipeline.errors import Failed
 from pipeline.faust.committed import OwnPositionsTransport
 from pipeline.faust.credentials import credentials
@@ -197,6 +198,7 @@ class Worker(Generic[State]):
         if saved:
             offsets = {faust.types.TP(self._room.source, partition): offset for partition, offset in saved.items()}
             await self._app.consumer.commit_positions(offsets)
+            failpoints.reached(f"{self._room.name}.offsets committed")
 
 
 def _pairs(headers: Any) -> Any:
@@ -205,6 +207,7 @@ def _pairs(headers: Any) -> Any:
 
 def run(room: Room[State], settings: Settings, telemetry: Telemetry) -> None:
     """Run a room until it is asked to stop; raises what stopped it otherwise, its position unmoved."""
+    failpoints.arm(settings.failpoint)
     clients.require_broker(settings)
     started = time.monotonic()
     asyncio.run(Worker(room, settings, telemetry).run())

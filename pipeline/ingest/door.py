@@ -17,6 +17,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from pipeline import failpoints
 from pipeline.errors import Failed
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.formats import FORMATS
@@ -113,6 +114,7 @@ class Door(NamedTuple):
 def run(settings: Settings) -> None:
     """Decode raw messages until SIGINT or SIGTERM; KafkaUnreachable where no broker answers."""
     configure(settings.log_level)
+    failpoints.arm(settings.failpoint)
     clients.require_broker(settings)
     stop = Stop()
     if threading.current_thread() is threading.main_thread():
@@ -237,14 +239,21 @@ def process(door: Door, messages: Messages) -> bool:
     """
     decoded = decode_messages(messages, door.settings.max_future_us)
     packed = list(pack(messages, decoded, door.settings.flows_rows))
+    failpoints.reached("ingest.decoded")
     try:
         door.producer.begin_transaction()
+        failpoints.reached("ingest.begun")
         for one in packed:
             send(door, one)
         following = dict(zip(messages.partition.tolist(), (messages.offset + 1).tolist(), strict=True))
         offsets = [TopicPartition(door.settings.topics.raw, *place) for place in following.items()]
+        if door.settings.broken_order == "ingest-offsets-first":
+            door.consumer.commit(offsets=offsets, asynchronous=False)
+        failpoints.reached("ingest.produced")
         insist(lambda: door.watchdog.send_offsets(door.producer, offsets, door.consumer, 30))
+        failpoints.reached("ingest.offsets sent")
         insist(lambda: door.producer.commit_transaction(30))
+        failpoints.reached("ingest.committed")
     except KafkaException as error:
         reason: KafkaError = error.args[0]
         if reason.fatal() or not (reason.txn_requires_abort() or reason.retriable()):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from pipeline import failpoints
 from pipeline.errors import ForebayError
 from pipeline.kafka import clients
 from pipeline.retrain import samples
@@ -133,11 +134,14 @@ class Door:
         kept = {partition: self._collected.pop(partition) for partition in due}
         for partition, held in kept.items():
             self._write(partition, held)
+        failpoints.reached("retrain.written")
         if any(held.batches for held in kept.values()):
             samples.merge(self._settings.samples_uri)
             trimmed = samples.trim(self._settings.samples_uri, self._settings.samples_rows)
             self._telemetry.count("forebay_retrain_samples_trimmed", trimmed)
+        failpoints.reached("retrain.merged")
         self._commit({partition: held.next_offset for partition, held in kept.items()})
+        failpoints.reached("retrain.committed")
 
     def _write(self, partition: int, held: Collected) -> None:
         if not held.batches:
@@ -187,6 +191,7 @@ def run(settings: Settings, every_s: float = 86_400.0, labels: Sequence[Path] = 
     `labels` and `base` are passed on to `forebay retrain now`.
     """
     configure(settings.log_level)
+    failpoints.arm(settings.failpoint)
     stop = Stop().listen()
     clients.require_broker(settings)
     command = [sys.executable, "-m", "pipeline.cli", "retrain", "now", "--promote", "--json"]

@@ -8,6 +8,7 @@ import orjson
 import torch
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from pipeline import failpoints
 from pipeline.errors import BadData, Failed
 from pipeline.kafka import clients
 from pipeline.kafka.tail import Follower
@@ -267,9 +268,13 @@ class Door:
         ]
         try:
             self._producer.begin_transaction()
+            failpoints.reached("score.begun")
             send()
+            failpoints.reached("score.produced")
             self._watchdog.send_offsets(self._producer, offsets, self._consumer, PATIENCE_S)
+            failpoints.reached("score.offsets sent")
             self._producer.commit_transaction(PATIENCE_S)
+            failpoints.reached("score.committed")
         except KafkaException as error:
             if not error.args[0].txn_requires_abort():
                 raise
@@ -302,6 +307,7 @@ class Door:
 def run(settings: Settings) -> None:
     """Score until asked to stop."""
     configure(settings.log_level)
+    failpoints.arm(settings.failpoint)
     stop = Stop().listen()
     clients.require_broker(settings)
     telemetry = start("score", settings)

@@ -1,0 +1,90 @@
+"""What befalls whom, and when: a campaign's plan follows from its seed alone."""
+
+import random
+import tomllib
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+GAP_S = (0.2, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A kind of fault: its name, what happens, whom it may befall, and how often it is drawn."""
+
+    name: str
+    what: str
+    rooms: tuple[str, ...]
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One fault at one moment.
+
+    `after_s`: seconds after the strike before it; `room`: whom it befalls, empty for none; `point`: where a failpoint
+    ends it, `NAME:N`; `seed`: of whatever else is drawn when it strikes.
+    """
+
+    number: int
+    after_s: float
+    fault: str
+    room: str
+    point: str
+    seed: int
+
+    def __str__(self) -> str:
+        where = self.point or self.room
+        return f"{self.fault} {where}".strip()
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return tomllib.loads(files("loadtest.chaos").joinpath("faults.toml").read_text("utf-8"))
+
+
+@cache
+def faults() -> dict[str, Fault]:
+    """All kinds of faults, by name."""
+    return {
+        name: Fault(name, str(one["what"]), tuple(one["rooms"]), int(one["weight"]))
+        for name, one in _table()["faults"].items()
+    }
+
+
+@cache
+def points() -> dict[str, tuple[str, ...]]:
+    """Every failpoint of each room."""
+    return {room: tuple(f"{room}.{step}" for step in steps) for room, steps in _table()["points"].items()}
+
+
+def plan(seed: int, round_number: int, count: int, only: Collection[str] = ()) -> list[Strike]:
+    """The strikes of a round, in order: `count` of them, of the faults in `only` (empty: of all).
+
+    Every failpoint's turn comes: rooms and points are taken from a shuffled deck, not drawn with replacement.
+    """
+    drawn = random.Random(f"{seed}/{round_number}")
+    kinds = [fault for fault in faults().values() if not only or fault.name in only]
+    deck = [(room, point) for room, own in points().items() for point in own]
+    # The deck is the campaign's, its cards go round by round.
+    random.Random(seed).shuffle(deck)
+    place = round_number * count
+    strikes = []
+    for number in range(count):
+        fault = drawn.choices(kinds, [one.weight for one in kinds])[0]
+        room, point = drawn.choice(fault.rooms), ""
+        if fault.name == "failpoint":
+            room, point = deck[place % len(deck)]
+            point = f"{point}:{drawn.randint(1, _table()['deepest'][room])}"
+            place += 1
+        after_s = round(drawn.uniform(*GAP_S), 2)
+        strikes.append(Strike(number, after_s, fault.name, room, point, drawn.getrandbits(32)))
+    return strikes
+
+
+def as_document(strikes: list[Strike]) -> list[dict[str, Any]]:
+    """The strikes as JSON has them."""
+    return [asdict(strike) for strike in strikes]

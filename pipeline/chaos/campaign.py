@@ -1,0 +1,158 @@
+"""A campaign: rounds one after another, each written down before the next begins; what was done is not done again."""
+
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from loadtest.chaos.plan import faults, plan
+from pipeline.broker import local
+from pipeline.chaos import round as one_round
+from pipeline.chaos.round import Round
+from pipeline.errors import BadData, Usage
+
+FIGURES = ("lost", "doubled", "differing_rows", "differing_files")
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """What is asked for.
+
+    faults: how many a round; only: names of faults, empty for all; bootstrap: Kafka to use, None for one of its own,
+    which only then is struck as well; broken_order: a wrong order to commit in, to see that it is found.
+    """
+
+    seed: int
+    rounds: int
+    faults: int
+    folder: Path
+    only: tuple[str, ...] = ()
+    bootstrap: str | None = None
+    broken_order: str = ""
+    keep: bool = False
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What must be the same for a campaign to be gone on with."""
+        return {
+            "seed": self.seed,
+            "faults": self.faults,
+            "only": sorted(self.only),
+            "broken_order": self.broken_order,
+        }
+
+
+def require_faults(names: Collection[str]) -> None:
+    """Usage for a name that no fault has."""
+    unknown = sorted(set(names) - set(faults()))
+    if unknown:
+        raise Usage(f"--only {unknown[0]}: no such fault; there are {', '.join(faults())}")
+
+
+def run(campaign: Campaign, resume: bool, tell: Tell) -> dict[str, Any]:
+    """Run the rounds that are not written down yet; the summary of all."""
+    require_faults(campaign.only)
+    done = _begin(campaign, resume)
+    left = [number for number in range(campaign.rounds) if number not in done]
+    if left:
+        with _kafka(campaign, tell) as (bootstrap, broker):
+            for number in left:
+                done[number] = _run_round(campaign, number, bootstrap, broker, tell)
+                with (campaign.folder / "rounds.jsonl").open("ab") as file:
+                    file.write(orjson.dumps(done[number], option=orjson.OPT_APPEND_NEWLINE))
+                if not done[number]["ok"]:
+                    tell(f"round {number + 1}: NOT in order; its files stay in {campaign.folder / f'round-{number}'}")
+    return summary(campaign, [done[number] for number in range(campaign.rounds)])
+
+
+def _run_round(campaign: Campaign, number: int, bootstrap: str, broker: Path | None, tell: Tell) -> dict[str, Any]:
+    folder = campaign.folder / f"round-{number}"
+    shutil.rmtree(folder, ignore_errors=True)
+    strikes = plan(campaign.seed, number, campaign.faults, campaign.only)
+    # A round that was broken off has left topics behind: every attempt has its own.
+    prefix = f"chaos-{campaign.seed}-{number}-{secrets.token_hex(3)}."
+    settings = one_round.settings_for(folder, bootstrap, prefix, campaign.broken_order)
+    tell(f"round {number + 1} of {campaign.rounds}, seed {campaign.seed}: {len(strikes)} faults; logs in {folder}/logs")
+    result = one_round.run(Round(number, campaign.seed, tuple(strikes)), settings, folder, broker, tell)
+    document = result.as_document()
+    figures = ", ".join(f"{name.replace('_', ' ')} {document[name]}" for name in FIGURES)
+    tell(f"round {number + 1}: {document['sent']:,} records, {figures}; {document['seconds']:.0f} s")
+    for violation in document["violations"]:
+        tell(f"  wrong: {violation}")
+    if document["ok"] and not campaign.keep:
+        one_round.clear(settings, folder)
+    return document
+
+
+def _begin(campaign: Campaign, resume: bool) -> dict[int, dict[str, Any]]:
+    """The rounds written down so far, by number; Usage where the folder holds another campaign."""
+    campaign.folder.mkdir(parents=True, exist_ok=True)
+    kept, rounds = campaign.folder / "campaign.json", campaign.folder / "rounds.jsonl"
+    facts = orjson.dumps(campaign.facts, option=orjson.OPT_SORT_KEYS)
+    if not kept.exists():
+        kept.write_bytes(facts)
+        return {}
+    if kept.read_bytes() != facts:
+        raise Usage(
+            f"--folder {campaign.folder}: holds the campaign {kept.read_bytes().decode()}, asked for {facts.decode()}; "
+            "name another folder"
+        )
+    if not resume:
+        raise Usage(f"--folder {campaign.folder}: holds this campaign already; go on with --resume, or name another")
+    done = {}
+    for line in rounds.read_bytes().splitlines() if rounds.exists() else ():
+        try:
+            document = orjson.loads(line)
+            done[int(document["round"])] = document
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            continue  # half a line: that round is run again
+    return {number: document for number, document in done.items() if number < campaign.rounds}
+
+
+@contextmanager
+def _kafka(campaign: Campaign, tell: Tell) -> Iterator[tuple[str, Path | None]]:
+    if campaign.bootstrap is not None:
+        yield campaign.bootstrap, None
+        return
+    data = campaign.folder / "broker"
+    tell("starting a local Kafka")
+    try:
+        yield local.start(data).bootstrap, data
+    finally:
+        local.stop(data)
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def summary(campaign: Campaign, rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """All rounds in one document."""
+    struck: Counter[str] = Counter()
+    for one in rounds:
+        struck.update(one["faults"])
+    return {
+        "seed": campaign.seed,
+        "rounds": len(rounds),
+        "faults": dict(sorted(struck.items())),
+        **{name: sum(one[name] for one in rounds) for name in FIGURES},
+        "sent": sum(one["sent"] for one in rounds),
+        "alerts": sum(one["alerts"] for one in rounds),
+        "repeated": sum(one["repeated"] for one in rounds),
+        "violations": sum(len(one["violations"]) for one in rounds),
+        "ok": all(one["ok"] for one in rounds),
+        "seconds": round(sum(one["seconds"] for one in rounds), 1),
+        "folder": str(campaign.folder),
+    }
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The rounds a campaign has written down; BadData where the folder holds none."""
+    path = folder / "rounds.jsonl"
+    if not path.exists():
+        raise BadData(f"{folder}: got no rounds.jsonl, expected a campaign's folder; run one with `forebay chaos run`")
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]

@@ -1,0 +1,208 @@
+"""One round: rooms, traffic, strikes; then the rest is awaited, and what must hold is checked."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import TopicPartition
+
+from loadtest.chaos.plan import Strike
+from pipeline.archive import sent
+from pipeline.archive.verify import account
+from pipeline.chaos.invariants import Findings, check, committed
+from pipeline.chaos.strikes import Striker
+from pipeline.chaos.traffic import Traffic
+from pipeline.chaos.workers import Workers
+from pipeline.demo.rooms import ROOMS
+from pipeline.kafka import clients, tail, topics
+from pipeline.settings import Settings, load_settings
+from pipeline.state import pointers
+
+AT_ONCE = 4
+"""So many strikes are under way at a time; those on one room wait for each other."""
+DRAIN_S = 180.0
+LOOK_S = 1.0
+LAST = 50
+"""Among so many offsets at a partition's end there is a message."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a round is: its number, its strikes, and the seed of its traffic."""
+
+    number: int
+    seed: int
+    strikes: tuple[Strike, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a round."""
+
+    number: int
+    faults: dict[str, int]
+    findings: Findings
+    ended: list[str]
+    memory_mib: dict[str, float]
+    seconds: float
+    drained_s: float
+
+    def as_document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        found = asdict(self.findings)
+        return {
+            "round": self.number,
+            "ok": self.findings.ok,
+            "faults": dict(sorted(self.faults.items())),
+            **found,
+            "ended_by_themselves": self.ended,
+            "memory_mib": {room: round(mib) for room, mib in self.memory_mib.items()},
+            "seconds": round(self.seconds, 1),
+            "drained_s": round(self.drained_s, 1),
+        }
+
+
+def settings_for(folder: Path, bootstrap: str, prefix: str, broken_order: str) -> Settings:
+    """Settings of one round alone: small files and short stretches, so that much is committed in little time."""
+    return load_settings(
+        bootstrap=bootstrap,
+        topic_prefix=prefix,
+        partitions=2,
+        state_uri=folder / "state",
+        archive_uri=folder / "archive",
+        registry_uri=folder / "models",
+        samples_uri=folder / "samples",
+        metrics_port=-1,
+        archive_rows_per_file=1_000,
+        flows_rows=512,
+        idle_us=0,  # a tick is a decision by the wall clock: the same `raw` must not hold others the next time
+        broken_order=broken_order,
+        device="cpu",
+    )
+
+
+def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell: Tell) -> Result:
+    """Run a round in its folder; raises Failed where it cannot be carried out to its end."""
+    began = time.monotonic()
+    topics.create(settings)
+    with _workers(settings, folder) as workers:
+        for room in ROOMS:
+            workers.start(room)
+        for room in ROOMS:
+            workers.revive(room)
+        traffic = Traffic(settings, workers, folder / "traffic", one.seed)
+        striker = Striker(settings, workers, broker)
+        memory = _strike_all(one.strikes, striker, workers, tell)
+        sent_records = traffic.finish(120.0)
+        striker.end_of_poison()
+        tell(f"{sent_records:,} records of sensors sent; waiting until every room has taken them in")
+        drained_s = _drain(settings, workers)
+        workers.finish()
+        ended = list(workers.ended)
+    tell("comparing with an undisturbed run over the same raw")
+    findings = check(settings, folder / "undisturbed")
+    if drained_s >= DRAIN_S:
+        findings.violations.append(f"not at rest {DRAIN_S:.0f} s after the last record was sent")
+    return Result(one.number, striker.done, findings, ended, memory, time.monotonic() - began, drained_s)
+
+
+@contextmanager
+def _workers(settings: Settings, folder: Path) -> Iterator[Workers]:
+    workers = Workers(settings, folder / "logs")
+    try:
+        yield workers
+    finally:
+        workers.close()
+
+
+def _strike_all(strikes: tuple[Strike, ...], striker: Striker, workers: Workers, tell: Tell) -> dict[str, float]:
+    """All strikes in their order, a few at a time; gives back the most memory each room's worker was seen with."""
+    most: dict[str, float] = {}
+    began = time.monotonic()
+    running: set[Future[None]] = set()
+    with ThreadPoolExecutor(AT_ONCE, "strike") as pool:
+        for strike in strikes:
+            time.sleep(strike.after_s)
+            while len(running) >= AT_ONCE:
+                running = _reap(running, workers)
+            tell(f"{time.monotonic() - began:6.1f} s  {strike.number + 1}/{len(strikes)}  {strike}")
+            running.add(pool.submit(striker.strike, strike))
+            for room, mib in workers.memory_mib().items():
+                most[room] = max(most.get(room, 0.0), mib)
+        while running:
+            running = _reap(running, workers)
+    return most
+
+
+def _reap(running: set[Future[None]], workers: Workers) -> set[Future[None]]:
+    """Those still under way after a moment; what a finished one raised is raised here."""
+    done, left = wait(running, LOOK_S, FIRST_COMPLETED)
+    for one in done:
+        one.result()
+    workers.revive_all()
+    return left
+
+
+def _drain(settings: Settings, workers: Workers) -> float:
+    """Until every room has taken in and made durable all that was sent; how long it took, at most DRAIN_S."""
+    began, records = time.monotonic(), _records(settings)
+    while (waited := time.monotonic() - began) < DRAIN_S:
+        workers.revive_all()
+        if _at_rest(settings, records):
+            return waited
+        time.sleep(LOOK_S)
+    return DRAIN_S
+
+
+def _at_rest(settings: Settings, records: int) -> bool:
+    names = settings.topics
+    for room, source in (("ingest", names.raw), ("score", names.features), ("retrain", names.retrain)):
+        if not _reached(committed(settings, room, source), _after_last(settings, source)):
+            return False
+    for source, topic in ((names.flows, names.featurize_state), (names.suspects, names.alert_state)):
+        known = pointers.read(settings, topic, range(settings.partitions))
+        at = {partition: some[0].position for partition, some in known.items() if some}
+        if not _reached(at, _after_last(settings, source)):
+            return False
+    return sum(row["accepted"] + row["late"] + row["rejected"] for row in account(settings.archive_uri)) >= records
+
+
+def _reached(at: dict[int, int], ends: dict[int, int]) -> bool:
+    return all(at.get(partition, 0) >= end for partition, end in ends.items())
+
+
+def _after_last(settings: Settings, topic: str) -> dict[int, int]:
+    """The offset after each partition's last committed message; behind it there may be marks of transactions."""
+    reader = clients.reader(settings, "chaos", **tail.EOF_EVENTS)
+    found: dict[int, int] = {}
+    try:
+        ends = tail.ends(settings, topic, range(settings.partitions))
+        reader.assign([TopicPartition(topic, partition, max(0, end - LAST)) for partition, end in ends.items()])
+        for message in tail.read_to(reader, topic, ends, 60.0):
+            found[message.partition() or 0] = (message.offset() or 0) + 1
+    finally:
+        reader.close()
+    return found
+
+
+def _records(settings: Settings) -> int:
+    return sum(
+        int(window.records.sum())
+        for partition in range(settings.partitions)
+        for window in sent.windows(settings, partition)
+    )
+
+
+def clear(settings: Settings, folder: Path) -> None:
+    """Remove what a round that went well has left: its topics and its folder."""
+    names = [one.name for one in topics.wanted(settings)]
+    for future in clients.admin(settings).delete_topics(names).values():
+        future.result(30)
+    shutil.rmtree(folder, ignore_errors=True)

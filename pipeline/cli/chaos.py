@@ -1,0 +1,121 @@
+"""`forebay chaos`: seeded fault campaigns, and what they must leave unharmed."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.output import Bootstrap, Json, emit, people, say
+
+app = typer.Typer(no_args_is_help=True, help="Fault campaigns: break everything on purpose, then compare.")
+
+Seed = Annotated[int, typer.Option(min=0, help="The same seed strikes the same way.")]
+Faults = Annotated[int, typer.Option(min=1, max=1_000, help="Faults a round.")]
+Only = Annotated[list[str] | None, typer.Option(help="Only faults of this name; may be given again.")]
+
+
+@app.command()
+def run(
+    seed: Seed = 1,
+    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Rounds; each has topics and an archive.")] = 1,
+    faults: Faults = 12,
+    only: Only = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the campaign is written down. [default: var/chaos/SEED-TIME]")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the campaign in the folder.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the files of rounds that went well, too.")] = False,
+    broken_order: Annotated[
+        str,
+        typer.Option(help="Commit in a wrong order, to see it found: ingest-offsets-first, state-pointers-first."),
+    ] = "",
+    bootstrap: Bootstrap = None,
+    json: Json = False,
+) -> None:
+    """Strike the six rooms and the broker while traffic flows; then prove that nothing was lost and nothing doubled.
+
+    A round's archive, alerts, features and samples are compared with what an undisturbed run makes of the same `raw`.
+    Exit 1 unless lost, doubled, differing_rows and differing_files are 0 and every invariant holds.
+    Without --bootstrap it has a Kafka of its own, which is killed as well.
+
+    Example: forebay chaos run --seed 7 --rounds 2 --faults 20
+    """
+    from pipeline.chaos import campaign as campaigns
+    from pipeline.errors import Usage
+    from pipeline.settings import load_settings
+
+    if broken_order:
+        load_settings(broken_order=broken_order)
+    chosen = folder or Path("var/chaos") / f"{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if resume and folder is None:
+        raise Usage("--resume: got no --folder, expected the folder of the campaign to go on with")
+    asked = campaigns.Campaign(
+        seed, rounds, faults, chosen.absolute(), tuple(only or ()), bootstrap, broken_order, keep
+    )
+    document = campaigns.run(asked, resume, lambda text: None if json else people.print(text, markup=False))
+    say(_table(document["faults"]), quiet=json)
+    verdict = "nothing lost, nothing twice" if document["ok"] else "NOT in order"
+    say(
+        f"seed {seed}: {sum(document['faults'].values())} faults in {document['rounds']} rounds, "
+        f"{document['sent']:,} records, {document['alerts']} incidents, {document['repeated']} messages told again: "
+        f"{verdict}",
+        quiet=json,
+    )
+    emit(document)
+    if not document["ok"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    seed: Seed = 1,
+    round_number: Annotated[int, typer.Option("--round", min=1, help="Which round.")] = 1,
+    faults: Faults = 12,
+    only: Only = None,
+    json: Json = False,
+) -> None:
+    """Show what a round of a seed would do; nothing is done."""
+    from loadtest.chaos.plan import as_document
+    from loadtest.chaos.plan import plan as make
+    from pipeline.chaos.campaign import require_faults
+
+    require_faults(only or ())
+    strikes = make(seed, round_number - 1, faults, only or ())
+    for one in strikes:
+        say(f"{one.number + 1:4}  after {one.after_s:.2f} s  {one}", quiet=json)
+    emit({"seed": seed, "round": round_number, "strikes": as_document(strikes)})
+
+
+@app.command()
+def kinds(json: Json = False) -> None:
+    """List the faults, and the points at which a room can be made to die."""
+    from rich.table import Table
+
+    from loadtest.chaos.plan import faults, points
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("fault", "what happens", "to whom"):
+        table.add_column(column)
+    for fault in faults().values():
+        table.add_row(fault.name, fault.what, ", ".join(filter(None, fault.rooms)) or "-")
+    say(table, quiet=json)
+    for own in points().values():
+        say(f"points: {', '.join(own)}", quiet=json)
+    emit(
+        {
+            "faults": {fault.name: {"what": fault.what, "rooms": fault.rooms} for fault in faults().values()},
+            "points": points(),
+        }
+    )
+
+
+def _table(counts: dict[str, int]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("fault")
+    table.add_column("times", justify="right")
+    for name, count in counts.items():
+        table.add_row(name, str(count))
+    return table

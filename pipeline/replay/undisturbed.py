@@ -1,0 +1,166 @@
+"""What a run that nothing disturbed would have left of a `raw`: archive, alerts, samples; by the rooms' functions alone.
+
+No transactions, groups, states or restarts are in here: what a fault campaign leaves is compared with this.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+from confluent_kafka import Message, TopicPartition
+
+from pipeline.alert.explain import read_baseline
+from pipeline.alert.grouping import load_grouping
+from pipeline.alert.ocsf import encode as encode_alert
+from pipeline.alert.partition import PartitionState as Incidents
+from pipeline.alert.partition import advance_partition as advance_incidents
+from pipeline.archive.pairing import Pairing, read_rejects, read_scored
+from pipeline.archive.partition import PartitionArchive
+from pipeline.archive.streams import Limits
+from pipeline.featurize.calendars import Calendars
+from pipeline.featurize.feature_set import FeatureSet
+from pipeline.featurize.feature_sets import named
+from pipeline.featurize.partition import PartitionState as Windows
+from pipeline.featurize.partition import advance_partition as advance_windows
+from pipeline.featurize.partition import messages as features_messages
+from pipeline.featurize.partition import numbered
+from pipeline.ingest.decode import decode_messages
+from pipeline.ingest.headers import Headers
+from pipeline.ingest.messages import Messages
+from pipeline.ingest.pack import pack
+from pipeline.kafka import clients, tail
+from pipeline.settings import Settings
+from pipeline.wire.batches import encode
+
+MESSAGES_A_TURN = 8_192
+WRITER = "undisturbed"
+
+
+@dataclass
+class Outcome:
+    """What came out: records of `raw`, alerts by (uid, revision), raw positions of what retrain was given."""
+
+    records: int = 0
+    alerts: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    samples: set[tuple[int, int, int]] = field(default_factory=set)
+
+
+def run(settings: Settings, archive: Path) -> Outcome:
+    """Take all that topic `raw` holds now through the rooms' functions, into an archive of its own.
+
+    The model is the one the settings name: promotions are not followed.
+    """
+    outcome = Outcome()
+    for partition in range(settings.partitions):
+        _Partition(settings, archive, partition, outcome).run()
+    return outcome
+
+
+class _Partition:
+    """One partition's way from `raw` to the archive."""
+
+    def __init__(self, settings: Settings, archive: Path, partition: int, outcome: Outcome) -> None:
+        from pipeline.score.promotions import Ledger
+        from pipeline.score.scoring import Shelf, choose_device
+
+        self._settings, self._partition, self._outcome = settings, partition, outcome
+        self._feature_set: FeatureSet = named(settings.feature_set, live=True)
+        self._calendars = Calendars(settings.calendars)
+        self._windows, self._incidents = Windows.empty(self._feature_set), Incidents.empty()
+        self._shelf = Shelf(settings.model, settings.registry_uri, choose_device(settings.device)[0])
+        self._ledger = Ledger(settings.partitions)
+        self._baseline = read_baseline(self._shelf.first.manifest)
+        self._grouping = load_grouping()
+        self._archive = PartitionArchive(archive, partition, Limits(settings.archive_rows_per_file), WRITER)
+        self._pairing = Pairing(partition, self._archive.progress)
+        self._scored = self._rejects = 0
+
+    def run(self) -> None:
+        """All of the partition, then the last commit."""
+        headers, raw = Headers(), self._settings.topics.raw
+        reader = clients.reader(self._settings, WRITER, **tail.EOF_EVENTS)
+        try:
+            reader.assign([TopicPartition(raw, self._partition, 0)])
+            end = tail.ends(self._settings, raw, [self._partition])
+            for came in _by(MESSAGES_A_TURN, tail.read_to(reader, raw, end, 120.0)):
+                self._take(headers.messages(came))
+        finally:
+            reader.close()
+        if self._archive.moved:
+            self._archive.commit()
+
+    def _take(self, messages: Messages) -> None:
+        decoded = decode_messages(messages, self._settings.max_future_us)
+        for number, packed in enumerate(pack(messages, decoded, self._settings.flows_rows)):
+            facts = {**packed.meta, "flows_offset": number}
+            for rejects in packed.rejects:
+                payload = encode(rejects, {"raw_partition": self._partition})
+                self._pairing.offer_rejects(self._rejects, read_rejects(payload))
+                self._rejects += 1
+            self._windows, rows, told = advance_windows(
+                self._windows,
+                packed.flows,
+                facts,
+                self._settings.lateness_of,
+                self._settings.stitch_of,
+                self._calendars,
+            )
+            parts = features_messages(rows, told)
+            self._windows = numbered(self._windows, len(parts))
+            for part, own in parts:
+                self._score(part, own)
+            self._outcome.records += packed.flows.num_rows + sum(len(one) for one in packed.rejects)
+
+    def _score(self, features: pa.RecordBatch, facts: dict[str, object]) -> None:
+        from pipeline.score.route import route
+        from pipeline.score.scoring import score_batches
+
+        [scored] = score_batches([features], self._ledger, self._shelf)
+        suspects, archived, samples = route(scored)
+        self._outcome.samples |= set(_positions(samples))
+        self._pairing.offer_scored(read_scored(self._scored, encode(archived, facts), self._partition))
+        self._scored += 1
+        while (paired := self._pairing.next()) is not None:
+            self._archive.take(paired)
+            if self._archive.due:
+                self._archive.commit()
+        advanced = advance_incidents(self._incidents, suspects, facts, self._grouping, lambda _model: self._baseline)
+        self._incidents = advanced.state
+        for event in advanced.events:
+            key = event["finding_info"]["uid"], event["metadata"]["sequence"]
+            self._outcome.alerts[key] = encode_alert(event)
+
+
+def _positions(rows: pa.RecordBatch) -> Iterator[tuple[int, int, int]]:
+    columns = (rows.column(name).to_pylist() for name in ("raw_partition", "raw_offset", "raw_index"))
+    return zip(*columns, strict=True)
+
+
+def _by(count: int, messages: Iterator[Message]) -> Iterator[list[Message]]:
+    some: list[Message] = []
+    for message in messages:
+        some.append(message)
+        if len(some) == count:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def final_alerts(alerts: dict[tuple[str, int], bytes]) -> dict[str, bytes]:
+    """The last revision of each incident."""
+    last: dict[str, tuple[int, bytes]] = {}
+    for (uid, revision), document in alerts.items():
+        if uid not in last or last[uid][0] < revision:
+            last[uid] = revision, document
+    return {uid: document for uid, (_, document) in last.items()}
+
+
+def content(document: bytes) -> dict[str, Any]:
+    """An alert without what says how often it was told: that depends on how the log was cut into messages."""
+    event: dict[str, Any] = orjson.loads(document)
+    event["metadata"] = {name: value for name, value in event["metadata"].items() if name not in ("sequence", "uid")}
+    return event
