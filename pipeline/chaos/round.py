@@ -171,7 +171,8 @@ def _at_rest(settings: Settings, records: int) -> bool:
         at = {partition: some[0].position for partition, some in known.items() if some}
         if not _reached(at, _after_last(settings, source)):
             return False
-    return sum(row["accepted"] + row["late"] + row["rejected"] for row in account(settings.archive_uri)) >= records
+    archived = sum(int(row["accepted"] + row["late"] + row["rejected"]) for row in account(settings.archive_uri))
+    return archived >= records
 
 
 def _reached(at: dict[int, int], ends: dict[int, int]) -> bool:

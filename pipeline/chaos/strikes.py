@@ -31,7 +31,10 @@ SMALL_FILE_BYTES = 4_096
 SITE, SENSOR = "chaos", "poisoned"
 CONTENT_TYPES = sorted({name for source in sources().values() for name in source.content_types})
 YEAR_US = 365 * 86_400_000_000
-ZEEK = b'{"ts":%d.%06d,"uid":"C%d","id.orig_h":"10.9.0.1","id.orig_p":%d,"id.resp_h":"10.9.0.2","id.resp_p":502,"proto":"tcp"}'
+ZEEK = (
+    b'{"ts":%d.%06d,"uid":"C%d","id.orig_h":"10.9.0.1","id.orig_p":%d,'
+    b'"id.resp_h":"10.9.0.2","id.resp_p":502,"proto":"tcp"}'
+)
 
 
 class Striker:

@@ -1,4 +1,4 @@
-"""What a run that nothing disturbed would have left of a `raw`: archive, alerts, samples; by the rooms' functions alone.
+"""What a run that nothing disturbed would leave of a `raw`: archive, alerts, samples; by the rooms' functions alone.
 
 No transactions, groups, states or restarts are in here: what a fault campaign leaves is compared with this.
 """
