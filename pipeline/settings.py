@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     state_uri: Path = Field(Path("var/state"), description="Folder of window and incident state.")
     archive_uri: Path = Field(Path("var/archive"), description="Folder of the Parquet archive.")
     registry_uri: Path = Field(Path("var/models"), description="Folder of trained models.")
+    replay_uri: Path = Field(Path("var/replays"), description="Folder of replays, one for each run.")
     samples_uri: Path = Field(Path("var/samples"), description="Folder of the samples retrain keeps.")
 
     # Event time

@@ -23,6 +23,7 @@ NOUNS = {
     "model": "Models: train, evaluate, calibrate, list, promote.",
     "topic": "Kafka topics: create and check.",
     "load": "Load: made-up plants and attacks, sent into `raw`.",
+    "replay": "History again through the same functions; two runs compared.",
     "chaos": "Fault campaigns: break everything on purpose, then compare.",
     "broker": "The local single-node Kafka.",
     "config": "Settings: show, schema.",

@@ -2,11 +2,11 @@
 
 import typer
 
-from pipeline.cli import model_evaluate, model_promote, model_protocol, model_show, model_train
+from pipeline.cli import model_backtest, model_evaluate, model_promote, model_protocol, model_show, model_train
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="train, ablate, evaluate, report, calibrate, list, show, verify, card, export, promote.",
+    help="train, ablate, evaluate, report, calibrate, list, show, verify, card, export, backtest, promote.",
 )
 app.command()(model_train.train)
 app.command()(model_train.ablate)
@@ -18,4 +18,5 @@ app.command()(model_show.show)
 app.command()(model_show.verify)
 app.command()(model_show.card)
 app.command()(model_show.export)
+app.command()(model_backtest.backtest)
 app.command()(model_promote.promote)

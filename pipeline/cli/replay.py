@@ -1,0 +1,188 @@
+"""`forebay replay`: play history again, and compare what comes of it."""
+
+import time
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.errors import Usage
+from pipeline.settings import Settings, load_settings
+
+app = typer.Typer(no_args_is_help=True, help="Replay: history again through the same functions; two runs compared.")
+
+Since = Annotated[
+    str | None, typer.Option("--from", help="Event time, ISO 8601 or epoch seconds; what is before is gone through.")
+]
+Until = Annotated[str | None, typer.Option("--to", help="Event time, exclusive.")]
+Model = Annotated[
+    str | None, typer.Option(help="A model's id or folder, or 'shipped'; else the models that scored live.")
+]
+Source = Annotated[str, typer.Option(help="topic (flows in Kafka) or archive (closed files, without Kafka).")]
+Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes the partitions are spread over.")]
+Archive = Annotated[
+    Path | None, typer.Option("--archive", help="The archive's folder. [env: FOREBAY_ARCHIVE_URI]", show_default=False)
+]
+
+
+def event_us(text: str | None, option: str) -> int | None:
+    """An event time as typed, in microseconds; a time without a zone is UTC. Usage where it is none."""
+    if text is None:
+        return None
+    try:
+        return round(float(text) * 1e6)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Usage(f"{option} {text!r}: expected a time as 2023-03-10T10:00:00Z, or epoch seconds") from None
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1e6)
+
+
+def replayed(settings: Settings, request: Any, workers: int, quiet: bool) -> dict[str, Any]:
+    """Run a replay with its progress on stderr."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from pipeline.replay.run import Progress as Far
+    from pipeline.replay.run import run as run_replay
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[far]}"))
+    shown = Progress(*columns, console=people, transient=True)
+    with nullcontext() if quiet else shown:
+        task = shown.add_task(f"replay {request.run}", total=None, far="")
+
+        def told(far: Far) -> None:
+            reached = (
+                "" if far.reached_us < 0 else f"{datetime.fromtimestamp(far.reached_us / 1e6, UTC):%Y-%m-%d %H:%M}"
+            )
+            total = None if far.done != far.done else 1.0
+            text = f"{far.taken:,} flows, {far.rows_per_s:,.0f} a second, {reached}"
+            shown.update(task, total=total, completed=0.0 if total is None else far.done, far=text)
+
+        return run_replay(settings, request, workers, told)
+
+
+@app.command()
+def run(
+    run_id: Annotated[str, typer.Option("--run", help="Name of this replay; its folder, and its topics.")],
+    since: Since = None,
+    until: Until = None,
+    offsets: Annotated[str | None, typer.Option(help="Of topic flows: PARTITION:FIRST-END[,..].")] = None,
+    source: Source = "topic",
+    model: Model = None,
+    workers: Workers = 1,
+    features: Annotated[bool, typer.Option(help="Keep each flow's feature matrix in what comes out.")] = True,
+    topics: Annotated[bool, typer.Option("--topics", help="Also into topics <prefix>replay.<run>.*")] = False,
+    archive: Archive = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    json: Json = False,
+) -> None:
+    """Play history again through featurize, score and alert, as fast as the machine allows; never a live alert.
+
+    Rows and incidents go into var/replays/RUN. Killed, the same command goes on where it was and ends with the same
+    bytes; of a run that has ended it shows the report again.
+
+    Example: forebay replay run --run monday --source archive --model shipped
+    """
+    from pipeline.replay.request import Request, offsets_of
+
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
+    request = Request(
+        run_id,
+        source,
+        event_us(since, "--from"),
+        event_us(until, "--to"),
+        offsets_of(offsets) if offsets else (),
+        model,
+        features,
+        topics,
+    )
+    document = replayed(settings, request, workers, json)
+    say(
+        f"{document['taken']:,} flows in {document['seconds']:.1f} s, {document['rows_per_s']:,} a second "
+        f"({document['times_real_time']:,.0f} times real time): {document['rows']:,} kept, "
+        f"{document['suspects']:,} suspects, {document['incidents']} incidents; {document['folder']}",
+        quiet=json,
+    )
+    emit(document)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="A run, or 'live': the archive.", metavar="A")],
+    second: Annotated[str, typer.Argument(help="Another one.", metavar="B")],
+    labels: Annotated[
+        list[Path] | None, typer.Option(help="CSV of site, sensor, source_record, label; may be given again.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Where the report goes. [default: in B's folder]")] = None,
+    archive: Archive = None,
+    json: Json = False,
+) -> None:
+    """Compare two replays of the same history, or one with what the archive holds: flows, incidents, figures, pictures.
+
+    Exit 0 also where they differ: the document says how.
+    """
+    settings = load_settings(archive_uri=archive)
+    document = compared(settings, first, second, labels or [], html, json)
+    emit(document)
+
+
+def compared(
+    settings: Settings, first: str, second: str, labels: list[Path], html: Path | None, quiet: bool
+) -> dict[str, Any]:
+    """Compare, show the table, write the report."""
+    from pipeline.replay.compare import compare as compare_runs
+    from pipeline.replay.page import write
+
+    began = time.monotonic()
+    document = compare_runs(settings, first, second, labels)
+    target = html or settings.replay_uri / (second if second != "live" else first) / f"compare-{first}-{second}.html"
+    write(document, target)
+    document["report"] = str(target)
+    document["seconds"] = round(time.monotonic() - began, 2)
+    show(document, quiet)
+    return document
+
+
+def show(document: dict[str, Any], quiet: bool) -> None:
+    """The comparison as a table."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    for side in ("first", "second"):
+        table.add_column(escape(document[side]["name"]), justify="right")
+    for name, label in (
+        ("rows", "flows"),
+        ("suspects", "suspects"),
+        ("incidents", "incidents"),
+        ("incidents_a_day", "incidents a day"),
+        ("precision", "precision"),
+        ("recall", "recall"),
+        ("false_rate", "suspects among normal flows"),
+    ):
+        values = [document[side].get(name) for side in ("first", "second")]
+        if any(value is not None for value in values):
+            table.add_row(
+                label,
+                *("-" if one is None else f"{one:,.4g}" if isinstance(one, float) else f"{one:,}" for one in values),
+            )
+    say(table, quiet)
+    flows, incidents = document["flows"], document["incidents"]
+    say(
+        f"flows: {flows['both']:,} in both, {flows['only_first']:,} and {flows['only_second']:,} in one only; "
+        f"{flows['same_score']:,} with the same score, {flows['gained']:,} suspects gained, {flows['lost']:,} lost",
+        quiet,
+    )
+    say(
+        f"incidents: {incidents['same']} the same, {incidents['changed']} changed, {incidents['gained']} gained, "
+        f"{incidents['lost']} lost",
+        quiet,
+    )
+    say(f"report {document['report']}", quiet)

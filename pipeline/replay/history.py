@@ -1,0 +1,196 @@
+"""Where a replay reads: the flows of a topic partition, or an archive's closed files, in their recorded order.
+
+Both give steps. A step of the topic is a `flows` message, whose features are yet to be computed. One of the archive
+holds rows with the features they had, in the order in which they went on: on time by event time, ties as everywhere,
+late ones where the watermark they met stood.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from confluent_kafka import TopicPartition
+
+from pipeline.archive import paths, snapshot
+from pipeline.archive.manifest import ClosedFile
+from pipeline.archive.snapshot import PartitionSnapshot
+from pipeline.archive.streams import FLOWS, LATE
+from pipeline.errors import RefusedState
+from pipeline.kafka import clients, tail
+from pipeline.settings import Settings
+from pipeline.wire.batches import decode
+from schemas.fields import arrow_schema
+
+READ_S = 600.0
+
+
+class Step(NamedTuple):
+    """flows: of the `flow` schema, or None where `scored` holds archived rows; facts: the message's;
+    position: the number of the step, of the topic its offset.
+    """
+
+    position: int
+    flows: pa.RecordBatch | None
+    scored: pa.RecordBatch | None
+    facts: dict[str, Any]
+
+
+def flows_ends(settings: Settings, partitions: int) -> tuple[tuple[int, int], ...]:
+    """End offset of each partition of `flows` now."""
+    return tuple(sorted(tail.ends(settings, settings.topics.flows, range(partitions)).items()))
+
+
+def flows_first(settings: Settings, partition: int) -> int:
+    """The first offset that topic `flows` still has."""
+    reader = clients.reader(settings, "replay")
+    try:
+        return int(reader.get_watermark_offsets(TopicPartition(settings.topics.flows, partition), timeout=30)[0])
+    finally:
+        reader.close()
+
+
+def flows(settings: Settings, partition: int, position: int, end: int) -> Iterator[Step]:
+    """The messages of a partition of `flows` from an offset to the end, in offset order, committed ones only."""
+    topic = settings.topics.flows
+    reader = clients.reader(settings, "replay", **tail.EOF_EVENTS)
+    try:
+        reader.assign([TopicPartition(topic, partition, position)])
+        for message in tail.read_to(reader, topic, {partition: end}, READ_S):
+            offset = message.offset() or 0
+            if offset >= end:
+                return
+            batch, facts = decode(message.value() or b"", "flow")
+            yield Step(offset, batch, None, {**facts, "flows_offset": offset})
+    finally:
+        reader.close()
+
+
+def archive_ends(archive: Path) -> tuple[tuple[int, int], ...]:
+    """How many manifests each partition has now; RefusedState where a chain is broken."""
+    found = []
+    for one in snapshot.read(archive):
+        if one.problem:
+            raise RefusedState(f"{one.problem} (`forebay archive verify` says more)")
+        found.append((one.partition, len(one.manifests)))
+    return tuple(found)
+
+
+def archived(
+    archive: Path,
+    partition: int,
+    position: int,
+    manifests: int,
+    bounds_us: tuple[int | None, int | None] = (None, None),
+) -> Iterator[Step]:
+    """The accepted and late rows of a partition's closed files, sensor after sensor; a step is at most a file.
+
+    bounds_us: files that end before the first or begin at the second or later are left out.
+    """
+    since_us, until_us = bounds_us
+    [found] = [one for one in snapshot.read(archive) if one.partition == partition]
+    whole = PartitionSnapshot(partition, found.manifests[:manifests])
+    entries = [
+        entry
+        for entry in whole.files
+        if entry.table in (FLOWS, LATE)
+        and (since_us is None or entry.to_ts_us >= since_us)
+        and (until_us is None or entry.from_ts_us < until_us)
+    ]
+    marks: dict[tuple[str, str], list[int]] = {}
+    for manifest in whole.manifests:
+        for site, name, offset in manifest.marks:
+            marks.setdefault((site, name), []).append(offset)
+    number = 0
+    for sensor in sorted({(entry.site, entry.sensor) for entry in entries}):
+        own = [entry for entry in entries if (entry.site, entry.sensor) == sensor]
+        for stretch in _stretches(own, marks.get(sensor, [])):
+            for first in range(len(stretch.files) + 1):
+                if number >= position:
+                    step = stretch.step(archive, sensor, first, number, partition)
+                    if step is not None:
+                        yield step
+                number += 1
+
+
+class _Stretch(NamedTuple):
+    """A sensor's files between two ends of its source: those of flows in the order they closed, and those late."""
+
+    files: list[ClosedFile]
+    late: list[ClosedFile]
+    ended: bool
+
+    def step(self, archive: Path, sensor: tuple[str, str], first: int, number: int, partition: int) -> Step | None:
+        """The rows of file `first`, and the late ones that came while they did; one beyond the last file: the rest."""
+        parts = [_rows(archive, self.files[first])] if first < len(self.files) else []
+        since_us = self.files[first - 1].to_ts_us if first else -(2**62)
+        until_us = self.files[first].to_ts_us if first < len(self.files) else 2**62
+        for entry in self.late:
+            rows = _rows(archive, entry)
+            clock_us = rows.column("end_ts_us").to_numpy() + rows.column("late_by_us").to_numpy()
+            here = np.flatnonzero((clock_us > since_us) & (clock_us <= until_us))
+            if len(here):
+                parts.append(rows.take(pa.array(here)))
+        last = first == len(self.files)
+        ended = [list(sensor)] if last and self.ended else []
+        if not parts and not ended:
+            return None
+        table = pa.concat_tables(parts) if parts else _nothing(_rows(archive, (self.files or self.late)[0]))
+        rows = _in_order(table)
+        watermarks = [] if last or not self.files else [[*sensor, until_us]]
+        facts = {
+            "seq": number,
+            "raw_partition": partition,
+            "feature_set": _said(table, "feature_set"),
+            "feature_hash": _said(table, "feature_hash"),
+            "watermarks": watermarks,
+            "ended": ended,
+        }
+        return Step(number, None, rows, facts)
+
+
+def _stretches(entries: list[ClosedFile], marks: list[int]) -> Iterator[_Stretch]:
+    of = np.searchsorted(np.array(sorted(marks), np.int64), [entry.first[0] for entry in entries], "left")
+    for number in range(len(marks) + 1):
+        own = [entry for entry, at in zip(entries, of.tolist(), strict=True) if at == number]
+        if own:
+            on_time = [entry for entry in own if entry.table == FLOWS]
+            yield _Stretch(on_time, [entry for entry in own if entry.table == LATE], number < len(marks))
+
+
+def _rows(archive: Path, entry: ClosedFile) -> pa.Table:
+    path = paths.within(archive, entry.path)
+    try:
+        return pq.ParquetFile(path).read()
+    except (OSError, pa.ArrowException) as error:
+        raise RefusedState(
+            f"{path}: cannot be read ({error}), a manifest lists it; `forebay archive verify` says what is wrong"
+        ) from error
+
+
+def _nothing(table: pa.Table) -> pa.Table:
+    return table.slice(0, 0)
+
+
+def _said(table: pa.Table, name: str) -> str:
+    return str((table.schema.metadata or {}).get(name.encode(), b"").decode())
+
+
+def _in_order(table: pa.Table) -> pa.RecordBatch:
+    """The rows in the order in which featurize lets flows go: on time by (end, record_id, raw position), then late."""
+    width = table.schema.field("features").type.list_size
+    schema = arrow_schema("scored", width)
+    offset, index, end_us, record_id, late_by_us = (
+        table.column(name).to_numpy() for name in ("raw_offset", "raw_index", "end_ts_us", "record_id", "late_by_us")
+    )
+    late = late_by_us > 0
+    # Late rows are in the order of `raw`, not of time.
+    keys = (index, offset, np.where(late, np.uint64(0), record_id), np.where(late, 0, end_us), late)
+    columns = table.take(pa.array(np.lexsort(keys))).combine_chunks().columns
+    arrays = [
+        (column.chunk(0) if column.num_chunks else pa.array([], field.type)).cast(field.type)
+        for column, field in zip(columns, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
