@@ -16,6 +16,7 @@ from pipeline.broker import local
 from pipeline.chaos import round as one_round
 from pipeline.chaos.round import Round
 from pipeline.errors import BadData, Usage
+from pipeline.settings import Settings
 
 FIGURES = ("lost", "doubled", "differing_rows", "differing_files")
 Tell = Callable[[str], None]
@@ -64,16 +65,20 @@ def run(campaign: Campaign, resume: bool, tell: Tell) -> dict[str, Any]:
     if left:
         with _kafka(campaign, tell) as (bootstrap, broker):
             for number in left:
-                done[number] = _run_round(campaign, number, bootstrap, broker, tell)
+                folder = campaign.folder / f"round-{number}"
+                done[number], settings = _run_round(campaign, number, folder, bootstrap, broker, tell)
                 with (campaign.folder / "rounds.jsonl").open("ab") as file:
                     file.write(orjson.dumps(done[number], option=orjson.OPT_APPEND_NEWLINE))
-                if not done[number]["ok"]:
-                    tell(f"round {number + 1}: NOT in order; its files stay in {campaign.folder / f'round-{number}'}")
+                if done[number]["ok"] and not campaign.keep:
+                    one_round.clear(settings, folder)
+                elif not done[number]["ok"]:
+                    tell(f"round {number + 1}: NOT in order; its files stay in {folder}")
     return summary(campaign, [done[number] for number in range(campaign.rounds)])
 
 
-def _run_round(campaign: Campaign, number: int, bootstrap: str, broker: Path | None, tell: Tell) -> dict[str, Any]:
-    folder = campaign.folder / f"round-{number}"
+def _run_round(
+    campaign: Campaign, number: int, folder: Path, bootstrap: str, broker: Path | None, tell: Tell
+) -> tuple[dict[str, Any], Settings]:
     shutil.rmtree(folder, ignore_errors=True)
     strikes = plan(campaign.seed, number, campaign.faults, campaign.only)
     # A round that was broken off has left topics behind: every attempt has its own.
@@ -86,9 +91,7 @@ def _run_round(campaign: Campaign, number: int, bootstrap: str, broker: Path | N
     tell(f"round {number + 1}: {document['sent']:,} records, {figures}; {document['seconds']:.0f} s")
     for violation in document["violations"]:
         tell(f"  wrong: {violation}")
-    if document["ok"] and not campaign.keep:
-        one_round.clear(settings, folder)
-    return document
+    return document, settings
 
 
 def _begin(campaign: Campaign, resume: bool) -> dict[int, dict[str, Any]]:

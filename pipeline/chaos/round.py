@@ -204,6 +204,7 @@ def _records(settings: Settings) -> int:
 def clear(settings: Settings, folder: Path) -> None:
     """Remove what a round that went well has left: its topics and its folder."""
     names = [one.name for one in topics.wanted(settings)]
-    for future in clients.admin(settings).delete_topics(names).values():
+    client = clients.admin(settings)  # held until the answers are here: they come through its thread
+    for future in client.delete_topics(names).values():
         future.result(30)
     shutil.rmtree(folder, ignore_errors=True)
