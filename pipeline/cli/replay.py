@@ -1,5 +1,6 @@
 """`forebay replay`: play history again, and compare what comes of it."""
 
+import re
 import time
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from pipeline.errors import Usage
 from pipeline.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Replay: history again through the same functions; two runs compared.")
+
+EPOCH_SECONDS = re.compile(r"\d{1,11}(\.\d+)?")
 
 Since = Annotated[
     str | None, typer.Option("--from", help="Event time, ISO 8601 or epoch seconds; what is before is gone through.")
@@ -32,15 +35,13 @@ def event_us(text: str | None, option: str) -> int | None:
     """An event time as typed, in microseconds; a time without a zone is UTC. Usage where it is none."""
     if text is None:
         return None
-    try:
+    if EPOCH_SECONDS.fullmatch(text):
         return round(float(text) * 1e6)
-    except ValueError:
-        pass
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1e6)
+    except (ValueError, OverflowError):
         raise Usage(f"{option} {text!r}: expected a time as 2023-03-10T10:00:00Z, or epoch seconds") from None
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1e6)
 
 
 def replayed(settings: Settings, request: Any, workers: int, quiet: bool) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 No transactions, groups, states or restarts are in here: what a fault campaign leaves is compared with this.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from pipeline.settings import Settings
 from pipeline.wire.batches import encode
 
 MESSAGES_A_TURN = 8_192
+READ_S = 120.0
 WRITER = "undisturbed"
 
 
@@ -53,13 +54,29 @@ def run(settings: Settings, archive: Path) -> Outcome:
 
     The model is the one the settings name: promotions are not followed.
     """
-    outcome = Outcome()
+    outcome, raw = Outcome(), settings.topics.raw
     for partition in range(settings.partitions):
-        _Partition(settings, archive, partition, outcome).run()
+        headers = Headers()
+        reader = clients.reader(settings, WRITER, **tail.EOF_EVENTS)
+        try:
+            reader.assign([TopicPartition(raw, partition, 0)])
+            end = tail.ends(settings, raw, [partition])
+            came = _by(MESSAGES_A_TURN, tail.read_to(reader, raw, end, READ_S))
+            take(settings, archive, partition, map(headers.messages, came), outcome)
+        finally:
+            reader.close()
     return outcome
 
 
-class _Partition:
+def take(settings: Settings, archive: Path, partition: int, came: Iterable[Messages], outcome: Outcome) -> None:
+    """Take one partition's raw messages through, and commit its archive in the end."""
+    way = _Way(settings, archive, partition, outcome)
+    for messages in came:
+        way.take(messages)
+    way.finish()
+
+
+class _Way:
     """One partition's way from `raw` to the archive."""
 
     def __init__(self, settings: Settings, archive: Path, partition: int, outcome: Outcome) -> None:
@@ -78,21 +95,13 @@ class _Partition:
         self._pairing = Pairing(partition, self._archive.progress)
         self._scored = self._rejects = 0
 
-    def run(self) -> None:
-        """All of the partition, then the last commit."""
-        headers, raw = Headers(), self._settings.topics.raw
-        reader = clients.reader(self._settings, WRITER, **tail.EOF_EVENTS)
-        try:
-            reader.assign([TopicPartition(raw, self._partition, 0)])
-            end = tail.ends(self._settings, raw, [self._partition])
-            for came in _by(MESSAGES_A_TURN, tail.read_to(reader, raw, end, 120.0)):
-                self._take(headers.messages(came))
-        finally:
-            reader.close()
+    def finish(self) -> None:
+        """The last commit."""
         if self._archive.moved:
             self._archive.commit()
 
-    def _take(self, messages: Messages) -> None:
+    def take(self, messages: Messages) -> None:
+        """The next messages, in offset order."""
         decoded = decode_messages(messages, self._settings.max_future_us)
         for number, packed in enumerate(pack(messages, decoded, self._settings.flows_rows)):
             facts = {**packed.meta, "flows_offset": number}

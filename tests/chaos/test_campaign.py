@@ -1,0 +1,69 @@
+"""How a campaign is written down and gone on with; the rounds themselves are in tests/crash/."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from pipeline.chaos import campaign as campaigns
+from pipeline.chaos import round as one_round
+from pipeline.chaos.campaign import Campaign
+from pipeline.chaos.invariants import Findings
+from pipeline.chaos.round import Result, Round
+from pipeline.errors import BadData, Usage
+
+
+@pytest.fixture
+def rounds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rounds that take no time; which were run."""
+    ran: list[int] = []
+
+    def run(one: Round, *_: Any) -> Result:
+        ran.append(one.number)
+        findings = Findings(sent=100, lost=one.number == 3)
+        return Result(one.number, {"kill": len(one.strikes)}, findings, [], {"score": 400.0}, 1.0, 0.5)
+
+    monkeypatch.setattr(one_round, "run", run)
+    monkeypatch.setattr(one_round, "clear", lambda *_: None)
+    return ran
+
+
+def campaign(folder: Path, **changes: Any) -> Campaign:
+    return Campaign(**{"seed": 4, "rounds": 3, "faults": 5, "folder": folder, "bootstrap": "127.0.0.1:1", **changes})
+
+
+def test_rounds_add_up(tmp_path: Path, rounds: list[int]) -> None:
+    found = campaigns.run(campaign(tmp_path), False, lambda _: None)
+    assert rounds == [0, 1, 2]
+    assert (found["rounds"], found["faults"], found["sent"], found["ok"]) == (3, {"kill": 15}, 300, True)
+    assert [found[name] for name in campaigns.FIGURES] == [0, 0, 0, 0]
+
+
+def test_what_was_done_is_not_done_again(tmp_path: Path, rounds: list[int]) -> None:
+    campaigns.run(campaign(tmp_path, rounds=2), False, lambda _: None)
+    with (tmp_path / "rounds.jsonl").open("ab") as file:
+        file.write(b'{"round":2,"ok":tr')  # killed while it was written
+    found = campaigns.run(campaign(tmp_path, rounds=4), True, lambda _: None)
+    assert rounds == [0, 1, 2, 3]
+    assert (found["rounds"], found["lost"], found["ok"]) == (4, 1, False)
+
+
+def test_another_campaign_is_not_gone_on_with(tmp_path: Path, rounds: list[int]) -> None:
+    campaigns.run(campaign(tmp_path), False, lambda _: None)
+    for changes, resume in (({}, False), ({"seed": 5}, True), ({"broken_order": "ingest-offsets-first"}, True)):
+        with pytest.raises(Usage, match="--folder"):
+            campaigns.run(campaign(tmp_path, **changes), resume, lambda _: None)
+    assert rounds == [0, 1, 2]
+
+
+def test_a_fault_nobody_knows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Usage, match="lightning"):
+        campaigns.run(campaign(tmp_path, only=("lightning",)), False, lambda _: None)
+
+
+def test_rounds_can_be_read(tmp_path: Path, rounds: list[int]) -> None:
+    with pytest.raises(BadData, match="got no rounds"):
+        campaigns.read(tmp_path)
+    campaigns.run(campaign(tmp_path, rounds=1), False, lambda _: None)
+    assert [orjson.dumps(one["memory_mib"]) for one in campaigns.read(tmp_path)] == [b'{"score":400}']

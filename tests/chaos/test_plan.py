@@ -1,0 +1,66 @@
+import re
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.chaos.plan import as_document, faults, plan, points
+from pipeline.chaos.strikes import Striker
+from pipeline.demo.rooms import ROOMS
+from tests.contract.tree import ROOT
+
+CALL = re.compile(r'(?:failpoints\.reached|self\._step)\(f?"([^"]+)"\)')
+STATEFUL = ("featurize", "alert")
+
+
+def in_the_code() -> set[str]:
+    """Every failpoint the rooms pass, by reading them."""
+    found = set()
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        for name in CALL.findall(path.read_text(encoding="utf-8")):
+            if "room.name}" in name:
+                found |= {f"{room}.{name.rpartition('.')[2]}" for room in STATEFUL}
+            elif path.parent.name == "archive" and "." not in name:
+                found.add(f"archive.{name}")
+            elif "{" not in name:
+                found.add(name)
+    return found | {"archive.segment written"}  # handed on as a function: segments.write
+
+
+def test_the_table_names_exactly_the_points_in_the_code() -> None:
+    assert {point for own in points().values() for point in own} == in_the_code()
+
+
+def test_every_fault_can_be_done_and_befalls_rooms_there_are() -> None:
+    assert set(faults()) == set(Striker._HOW)
+    assert {room for fault in faults().values() for room in fault.rooms} <= {*ROOMS, ""}
+    assert set(points()) <= set(ROOMS)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 50), st.integers(1, 60))
+def test_a_plan_follows_from_its_seed(seed: int, number: int, count: int) -> None:
+    strikes = plan(seed, number, count)
+    assert strikes == plan(seed, number, count)
+    assert [one.number for one in strikes] == list(range(count))
+    for one in strikes:
+        assert one.room in faults()[one.fault].rooms
+        assert bool(one.point) == (one.fault == "failpoint")
+        assert not one.point or one.point.partition(":")[0] in points()[one.room]
+
+
+def test_two_seeds_strike_differently() -> None:
+    assert as_document(plan(1, 0, 20)) != as_document(plan(2, 0, 20))
+    assert as_document(plan(1, 0, 20)) != as_document(plan(1, 1, 20))
+
+
+def test_every_point_has_its_turn() -> None:
+    known = [point for own in points().values() for point in own]
+    struck = Counter(
+        one.point.partition(":")[0] for number in range(4) for one in plan(3, number, len(known), ["failpoint"])
+    )
+    assert set(struck) == set(known)
+    assert max(struck.values()) - min(struck.values()) <= 1
+
+
+def test_only_what_was_asked_for() -> None:
+    assert {one.fault for one in plan(5, 0, 50, ["kill", "broker"])} == {"kill", "broker"}

@@ -1,0 +1,58 @@
+"""A plant's raw log as an archive: two untidy sensors, a scan, rejects, ends of source; and the alerts it leads to."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from loadtest.conn_json import CONTENT_TYPE, conn_json
+from loadtest.scenarios import SCENARIOS, records
+from pipeline.ingest.messages import Messages, RawMessage, Stream
+from pipeline.replay import undisturbed
+from pipeline.replay.undisturbed import Outcome
+from pipeline.settings import Settings, load_settings
+
+START_US = 1_700_000_000_000_000
+PLANT = replace(SCENARIOS["scan"], sensors=2, controllers=6, attack_records=300, out_of_order=0.2, late=0.02)
+
+
+def settings_in(folder: Path, **changes: object) -> Settings:
+    return load_settings(
+        partitions=1,
+        archive_uri=folder / "archive",
+        registry_uri=folder / "models",
+        replay_uri=folder / "replays",
+        idle_us=0,
+        device="cpu",
+        **changes,
+    )
+
+
+def raw_log(each: int = 600) -> list[RawMessage]:
+    """The sensors' records in turn, one a message, now and then a broken one, ends of source in the middle and last."""
+    streams = [Stream(CONTENT_TYPE, (), "plant", f"tap-{number}") for number in range(2)]
+    ends = [Stream("end-of-source", (), one.site, one.sensor) for one in streams]
+    log: list[RawMessage] = []
+
+    def add(stream: Stream, payload: bytes) -> None:
+        log.append(RawMessage(0, len(log), START_US + 120_000_000, stream, payload))
+
+    for half in range(2):
+        lines = []
+        for number in range(2):
+            text, bounds = conn_json(records(PLANT, 5, number, half * each, each, START_US))
+            lines.append([text[bounds[at] : bounds[at + 1] - 1] for at in range(each)])
+        for at in range(each):
+            for number, stream in enumerate(streams):
+                add(stream, lines[number][at])
+            if at % 97 == 0:
+                add(streams[0], b'{"ts": "never"')
+        add(ends[half], b"")
+    add(ends[0], b"")
+    return log
+
+
+def archived(settings: Settings, log: list[RawMessage], cut: int = 500) -> Outcome:
+    """The archive of such a log, taken in so many messages at a time."""
+    outcome = Outcome()
+    came = (Messages.of(log[first : first + cut]) for first in range(0, len(log), cut))
+    undisturbed.take(settings, settings.archive_uri, 0, came, outcome)
+    return outcome
