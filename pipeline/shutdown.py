@@ -2,7 +2,10 @@
 
 import os
 import signal
+import time
 from types import FrameType
+
+LOOK_S = 0.1
 
 
 class Stop:
@@ -20,6 +23,13 @@ class Stop:
         signal.signal(signal.SIGINT, self._signalled)
         signal.signal(signal.SIGTERM, self._signalled)
         return self
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the time passed without being asked to stop."""
+        deadline = time.monotonic() + seconds
+        while not self.requested and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK_S))
+        return not self.requested
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
         if self.requested and self._second_leaves:

@@ -23,6 +23,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 WINDOW_BYTES = 32 * 1024 * 1024
 POLL_S = 0.1
 PATIENCE_S = 30.0
+SETTLED_S = 1.0
 
 
 class Mark(NamedTuple):
@@ -78,6 +79,45 @@ def windows(settings: Settings, partition: int) -> Iterator[Window]:
         yield _window(messages, high)
     finally:
         consumer.close()
+
+
+class Follower:
+    """Counts the records of all partitions of `raw` per sensor, each message once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._consumer = clients.reader(settings, "account", **{"queued.max.messages.kbytes": 65_536})
+        topic = settings.topics.raw
+        self._consumer.assign(
+            [TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(settings.partitions)]
+        )
+        self._ends = {number: -1 for number in range(settings.partitions)}
+        self._topic = topic
+
+    def look(self) -> dict[tuple[str, str], int]:
+        """Records that have come since the last look; reads on until it has caught up with the ends as they are now."""
+        wanted = {
+            number: self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=PATIENCE_S)
+            for number in self._ends
+        }
+        found: dict[tuple[str, str], int] = {}
+        heard = time.monotonic()
+        while any(low < high and self._ends[number] < high for number, (low, high) in wanted.items()):
+            messages = [clients.raise_for(message) for message in self._consumer.consume(5_000, POLL_S)]
+            if messages:
+                heard = time.monotonic()
+                window = _window(messages, 0)
+                for sender, records in zip(window.senders, window.records.tolist(), strict=True):
+                    if records:
+                        found[sender] = found.get(sender, 0) + records
+            elif time.monotonic() - heard > SETTLED_S:
+                break  # what lies before the end are marks of transactions
+            for at in self._consumer.position([TopicPartition(self._topic, number) for number in self._ends]):
+                self._ends[at.partition] = max(self._ends[at.partition], at.offset)
+        return found
+
+    def close(self) -> None:
+        """Leave."""
+        self._consumer.close()
 
 
 def _window(messages: list[Message], end: int) -> Window:

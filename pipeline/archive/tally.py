@@ -85,14 +85,15 @@ class Tally:
             self.left_out += 1
 
     def name(self, what: str, partition: int, offsets: Ints, indexes: Ints) -> None:
-        """Note positions something is wrong with, the first few by name."""
+        """Note positions something is wrong with, in order, as ranges; the first few by name."""
         if not len(offsets):
             return
+        ranges = ranges_of(offsets, indexes)
         some = [
-            f"{partition}@{o}[{i}]"
-            for o, i in zip(offsets[:MOST_NAMED].tolist(), indexes[:MOST_NAMED].tolist(), strict=True)
+            f"{partition}@{first[0]}[{first[1]}]" + ("" if first == last else f" to {last[0]}[{last[1]}]")
+            for first, last in ranges[:MOST_NAMED]
         ]
-        more = f" and {len(offsets) - len(some)} more" if len(offsets) > len(some) else ""
+        more = f" and {len(ranges) - len(some)} more ranges" if len(ranges) > len(some) else ""
         self.problem(f"partition {partition}: {len(offsets)} {what}: raw {', '.join(some)}{more}")
 
     def table(self) -> list[dict[str, Any]]:
@@ -102,6 +103,18 @@ class Tally:
             for (site, sensor), counts in sorted(self._counts.items())
             if any(counts.values())
         ]
+
+
+def ranges_of(offsets: Ints, indexes: Ints) -> list[tuple[Position, Position]]:
+    """Sorted positions as ranges, first and last: records one after another in a message, and on into the next."""
+    inside = (np.diff(offsets) == 0) & (np.diff(indexes) == 1)
+    into_next = (np.diff(offsets) == 1) & (indexes[1:] == 0)
+    starts = np.flatnonzero(np.concatenate(([True], ~(inside | into_next))))
+    ends = np.concatenate((starts[1:], [len(offsets)])) - 1
+    return [
+        ((int(offsets[first]), int(indexes[first])), (int(offsets[last]), int(indexes[last])))
+        for first, last in zip(starts.tolist(), ends.tolist(), strict=True)
+    ]
 
 
 def _below(offsets: Ints, indexes: Ints, bound: Position) -> Any:

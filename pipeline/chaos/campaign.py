@@ -153,6 +153,21 @@ def summary(campaign: Campaign, rounds: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def table(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a fault: how often it struck, in how many rounds, and how many of those were not in order."""
+    names = sorted({name for one in rounds for name in one["faults"]})
+    of = {name: [one for one in rounds if name in one["faults"]] for name in names}
+    return [
+        {
+            "fault": name,
+            "times": sum(one["faults"][name] for one in of[name]),
+            "rounds": len(of[name]),
+            "not_in_order": sum(not one["ok"] for one in of[name]),
+        }
+        for name in names
+    ]
+
+
 def read(folder: Path) -> list[dict[str, Any]]:
     """The rounds a campaign has written down; BadData where the folder holds none."""
     path = folder / "rounds.jsonl"

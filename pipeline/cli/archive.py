@@ -58,6 +58,50 @@ def verify(
 
 
 @app.command()
+def account(
+    archive: Folder = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    kafka: Annotated[bool, typer.Option(help="Count what was sent in topic raw.")] = True,
+    follow: Annotated[bool, typer.Option("--follow", help="Look again and again, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.2, max=3600.0, help="Seconds between two looks.")] = 2.0,
+    json: Json = False,
+) -> None:
+    """Show, per sensor, what was sent and where it is: accepted, rejected, late, in open files, still on its way.
+
+    From the manifests' counts, without reading a data file: `archive verify` proves what this shows. With --json a
+    line a look.
+    """
+    from contextlib import nullcontext
+
+    from rich.live import Live
+
+    from pipeline.archive.account import Books
+    from pipeline.kafka import clients
+    from pipeline.shutdown import Stop
+
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
+    if kafka:
+        clients.require_broker(settings, 5.0)
+    stop = Stop().listen()
+    names = ["site", "sensor", "sent", "accepted", "rejected", "late", "open", "on_its_way"]
+    shown = Live(console=people, auto_refresh=False, transient=False)
+    with Books(settings, kafka) as books, nullcontext() if json else shown:
+        while True:
+            document = books.look()
+            if not json:
+                table = _table(
+                    [one.replace("_", " ") for one in names],
+                    [[row[one] for one in names] for row in document["sensors"]],
+                )
+                shown.update(table, refresh=True)
+            if json or not follow:
+                emit(document)
+            if not follow or not stop.wait(every):
+                return
+
+
+@app.command()
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT over the views flows, late and rejects.")],
     archive: Folder = None,

@@ -1,6 +1,7 @@
 """`forebay chaos`: seeded fault campaigns, and what they must leave unharmed."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +55,7 @@ def run(
         seed, rounds, faults, chosen.absolute(), tuple(only or ()), bootstrap, broken_order, keep
     )
     document = campaigns.run(asked, resume, lambda text: None if json else people.print(text, markup=False))
-    say(_table(document["faults"]), quiet=json)
+    say(_grid(("fault", "times"), [[name, str(count)] for name, count in document["faults"].items()]), quiet=json)
     verdict = "nothing lost, nothing twice" if document["ok"] else "NOT in order"
     say(
         f"seed {seed}: {sum(document['faults'].values())} faults in {document['rounds']} rounds, "
@@ -110,12 +111,46 @@ def kinds(json: Json = False) -> None:
     )
 
 
-def _table(counts: dict[str, int]) -> Any:
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of campaigns.", metavar="FOLDER...")],
+    markdown: Annotated[Path | None, typer.Option(help="Write the table here, too, as Markdown.")] = None,
+    json: Json = False,
+) -> None:
+    """Add up what campaigns have written down, unfinished ones too: fault, times, rounds, result.
+
+    Exit 1 where a round was not in order.
+    """
+    from pipeline.chaos import campaign as campaigns
+
+    rounds = [one for folder in folders for one in campaigns.read(folder)]
+    rows = campaigns.table(rounds)
+    totals = {name: sum(one[name] for one in rounds) for name in ("sent", "seconds", "repeated", *campaigns.FIGURES)}
+    struck = sum(row["times"] for row in rows)
+    columns = ("fault", "times", "rounds", "rounds not in order")
+    cells = [[row["fault"], str(row["times"]), str(row["rounds"]), str(row["not_in_order"])] for row in rows]
+    say(_grid(columns, cells), quiet=json)
+    figures = ", ".join(f"{name.replace('_', ' ')} {totals[name]}" for name in campaigns.FIGURES)
+    line = (
+        f"{struck} faults in {len(rounds)} rounds, {struck / max(totals['seconds'], 1) * 3600:.0f} an hour; "
+        f"{totals['sent']:,} records: {figures}; {totals['repeated']:,} messages told again, each with the same bytes"
+    )
+    say(line, quiet=json)
+    if markdown is not None:
+        lines = ["| " + " | ".join(one) + " |" for one in (columns, ("---",) * len(columns), *cells)]
+        markdown.write_text("\n".join([*lines, "", line + ".", ""]), encoding="utf-8")
+    ok = all(one["ok"] for one in rounds)
+    emit({"faults": rows, "rounds": len(rounds), "ok": ok, **totals})
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _grid(columns: Sequence[str], cells: list[list[str]]) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("fault")
-    table.add_column("times", justify="right")
-    for name, count in counts.items():
-        table.add_row(name, str(count))
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if place else "left")
+    for row in cells:
+        table.add_row(*row)
     return table

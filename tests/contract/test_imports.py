@@ -18,6 +18,7 @@ SHELLS = {
     "pipeline.alert.feedback",  # a verdict goes to `feedback`
     "pipeline.alert.reading",  # `forebay alert tail`
     "pipeline.archive.sent",  # what `raw` holds, to compare the archive with
+    "pipeline.archive.account",
     "pipeline.archive.tally",
     "pipeline.archive.verify",
     "pipeline.retrain.feedback",  # verdicts out of `feedback`

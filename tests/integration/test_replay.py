@@ -48,7 +48,7 @@ def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> N
         one["finding_info"]["uid"]: orjson.dumps(one) for one in alerts(settings, from_start=True, follow=False) if one
     }
     with connect(settings.archive_uri) as archive:
-        rows = by_position(archive.sql("SELECT * FROM flows UNION ALL SELECT * FROM late").to_arrow_table())
+        rows = by_position(archive.sql("SELECT * FROM flows UNION ALL BY NAME SELECT * FROM late").to_arrow_table())
 
     asked = (
         (Request("topic", TOPIC), 1),

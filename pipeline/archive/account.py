@@ -1,0 +1,49 @@
+"""The books, live: what topic `raw` holds per sensor, and what of it the archive's manifests have."""
+
+from collections import Counter
+from types import TracebackType
+from typing import Any
+
+from pipeline.archive import sent, snapshot
+from pipeline.archive.snapshot import Sensor
+from pipeline.settings import Settings
+
+COUNTS = ("accepted", "rejected", "late", "open")
+
+
+class Books:
+    """Looks at both, again and again; of `raw` only what is new is read.
+
+    With a compacted or expired `raw` the archive has more than was counted: `on_its_way` is then what it is, negative.
+    """
+
+    def __init__(self, settings: Settings, kafka: bool) -> None:
+        self._settings = settings
+        self._sent: Counter[Sensor] = Counter()
+        self._follower = sent.Follower(settings) if kafka else None
+
+    def __enter__(self) -> "Books":
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self._follower is not None:
+            self._follower.close()
+
+    def look(self) -> dict[str, Any]:
+        """`sensors`: site, sensor, sent, accepted, rejected, late, open, on_its_way; without Kafka the last and `sent`
+        are None. `balanced`: nothing is on its way.
+        """
+        # The archive first: what it has was sent, so nothing seems to come from nowhere.
+        settings = self._settings
+        counts = snapshot.count(snapshot.read(settings.archive_uri)) if settings.archive_uri.is_dir() else {}
+        if self._follower is not None:
+            self._sent.update(self._follower.look())
+        rows: list[dict[str, Any]] = []
+        for site, sensor in sorted({*counts, *self._sent}):
+            found = counts.get((site, sensor), dict.fromkeys(COUNTS, 0))
+            own = {name: found[name] for name in COUNTS}
+            total = self._sent[site, sensor] if self._follower is not None else None
+            left = None if total is None else total - sum(own.values())
+            rows.append({"site": site, "sensor": sensor, "sent": total, **own, "on_its_way": left})
+        balanced = None if self._follower is None else all(row["on_its_way"] == 0 for row in rows)
+        return {"sensors": rows, "balanced": balanced}
