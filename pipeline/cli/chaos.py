@@ -1,5 +1,6 @@
 """`forebay chaos`: seeded fault campaigns, and what they must leave unharmed."""
 
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,6 +55,8 @@ def run(
     asked = campaigns.Campaign(
         seed, rounds, faults, chosen.absolute(), tuple(only or ()), bootstrap, broken_order, keep
     )
+    # Whoever ends the campaign ends its Kafka and its rooms as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     document = campaigns.run(asked, resume, lambda text: None if json else people.print(text, markup=False))
     say(_grid(("fault", "times"), [[name, str(count)] for name, count in document["faults"].items()]), quiet=json)
     verdict = "nothing lost, nothing twice" if document["ok"] else "NOT in order"

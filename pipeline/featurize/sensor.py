@@ -138,6 +138,8 @@ def advance_together(
     if len(joining):
         into = np.concatenate([base + one.order.into for base, one in zip(bases, sorted_out, strict=False)])
         leaving = join(leaving, pool.rows(joining), into)
+    # Views, joined and restored rows lie in memory differently, and the wire would show it; copied, they do not.
+    leaving = leaving.take(pa.array(np.arange(len(leaving))))
     late_by_us = np.zeros(len(leaving), np.int64)
     on_time, orders = int(bases[-1]), []
     for base, one in zip(bases, sorted_out, strict=False):

@@ -14,6 +14,7 @@ from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.partition import PartitionState, advance_partition, evicted, restore, sensors_by_name, snapshot
 from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
+from pipeline.wire.batches import decode, encode
 from tests.featurize.flows import SECOND, START_US, batch, by_position, flow_rows, saved_again
 
 
@@ -137,3 +138,24 @@ def test_garbage_for_a_sensor_is_refused(name: str, garbage: bytes) -> None:
         restore(snapshot(PartitionState.empty()), {name: garbage})
     with pytest.raises(RefusedState):
         restore(snapshot(PartitionState.empty()), {'["plant","left"]': garbage})
+
+
+@given(flow_rows(), st.integers(1, 7), st.integers(0, 3))
+def test_what_is_told_again_after_a_restart_is_the_same_bytes(
+    rows: list[dict[str, Any]], size: int, lateness: int
+) -> None:
+    cuts = [rows[first : first + size] for first in range(0, len(rows), size)]
+    wire = [encode(batch(cut, number * size), _meta(number)) for number, cut in enumerate(cuts)]
+    kept = again = PartitionState.empty()
+    for number, payload in enumerate(wire):
+        ended = [["plant", "left"]] if number == len(wire) - 1 else []
+        told = []
+        for state in (kept, again):
+            flows, _ = decode(payload, "flow")
+            after, features, facts = advance_partition(
+                state, flows, _meta(number, ended), lambda _: lateness * SECOND, lambda _: SECOND
+            )
+            told.append((after, encode(features, facts)))
+        (kept, first), (again, second) = told[0], told[1]
+        again = saved_again(again)
+        assert first == second
