@@ -12,6 +12,7 @@ from confluent_kafka import TopicPartition
 
 from loadtest.plants.westermo import traffic
 from pipeline.alert.reading import alerts
+from pipeline.archive.account import Books
 from pipeline.archive.query import connect
 from pipeline.kafka import clients, tail
 from pipeline.replay import run as runs
@@ -43,6 +44,12 @@ def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> N
             sent += traffic.write_after_cut(sensor, path)
             send(flow, path, sensor)
         flow.wait_archived(sent, 120)
+        with Books(flow.settings, kafka=True) as books:
+            first, again = books.look(), books.look()
+        assert first == again
+        assert first["balanced"]
+        assert sum(row["sent"] for row in first["sensors"]) == sent
+        assert all(row["sent"] == row["accepted"] + row["late"] + row["rejected"] for row in first["sensors"])
     settings = flow.settings.model_copy(update={"replay_uri": tmp_path / "replays", "device": "cpu"})
     live = {
         one["finding_info"]["uid"]: orjson.dumps(one) for one in alerts(settings, from_start=True, follow=False) if one
