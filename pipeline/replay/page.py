@@ -52,15 +52,15 @@ def page(document: dict[str, Any]) -> str:
         (
             f"<!doctype html><html lang=en><meta charset=utf-8><title>{names[0]} and {names[1]}</title>",
             f"<style>{STYLE}</style><h1>{names[0]} and {names[1]}</h1>",
-            f"<p>{_time(first['from_us'])} to {_time(first['to_us'])} of event time. Models: {models[0]}; {models[1]}.",
+            f"<p>{_time(first['from_us'])} to {_time(first['to_us'])} of event time. Models: {models[0]}; {models[1]}.</p>",
             f"<table><tr><th></th><th class=n>{names[0]}</th><th class=n>{names[1]}</th></tr>{rows}</table>",
             f"<h2>Flows</h2><p>{flows['both']:,} in both, {flows['only_first']:,} only in the first,",
             f"{flows['only_second']:,} only in the second; {flows['same_score']:,} with the same score to the bit,",
             f"the largest difference is {_value(flows['largest_difference'])}.",
-            f"{flows['gained']:,} suspects gained, {flows['lost']:,} lost.",
+            f"{flows['gained']:,} suspects gained, {flows['lost']:,} lost.</p>",
             _picture(document),
             f"<h2>Incidents</h2><p>{counts['same']} the same, {counts['changed']} changed, {counts['gained']} gained,",
-            f"{counts['lost']} lost.",
+            f"{counts['lost']} lost.</p>",
             f"<table>{head}{listed}</table>" if listed else "",
             "</html>\n",
         )
