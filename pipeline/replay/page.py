@@ -38,7 +38,7 @@ def page(document: dict[str, Any]) -> str:
     """The page. What sensors sent is text in it, never markup."""
     first, second, flows = document["first"], document["second"], document["flows"]
     names = [html.escape(one["name"]) for one in (first, second)]
-    models = [html.escape(", ".join(one["models"]) or "-") for one in (first, second)]
+    models = "; ".join(html.escape(", ".join(one["models"]) or "-") for one in (first, second))
     figures = [(label, first.get(name), second.get(name)) for name, label in ROWS]
     rows = "".join(
         f"<tr><td>{label}</td><td class=n>{_value(one)}</td><td class=n>{_value(other)}</td></tr>"
@@ -52,7 +52,7 @@ def page(document: dict[str, Any]) -> str:
         (
             f"<!doctype html><html lang=en><meta charset=utf-8><title>{names[0]} and {names[1]}</title>",
             f"<style>{STYLE}</style><h1>{names[0]} and {names[1]}</h1>",
-            f"<p>{_time(first['from_us'])} to {_time(first['to_us'])} of event time. Models: {models[0]}; {models[1]}.</p>",
+            f"<p>{_time(first['from_us'])} to {_time(first['to_us'])} of event time. Models: {models}.</p>",
             f"<table><tr><th></th><th class=n>{names[0]}</th><th class=n>{names[1]}</th></tr>{rows}</table>",
             f"<h2>Flows</h2><p>{flows['both']:,} in both, {flows['only_first']:,} only in the first,",
             f"{flows['only_second']:,} only in the second; {flows['same_score']:,} with the same score to the bit,",
