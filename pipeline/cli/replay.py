@@ -75,6 +75,7 @@ def run(
     offsets: Annotated[str | None, typer.Option(help="Of topic flows: PARTITION:FIRST-END[,..].")] = None,
     source: Source = "topic",
     model: Model = None,
+    speed: Annotated[str, typer.Option(help="max, or N times as fast as it happened (from the topic).")] = "max",
     workers: Workers = 1,
     features: Annotated[bool, typer.Option(help="Keep each flow's feature matrix in what comes out.")] = True,
     topics: Annotated[bool, typer.Option("--topics", help="Also into topics <prefix>replay.<run>.*")] = False,
@@ -90,7 +91,7 @@ def run(
 
     Example: forebay replay run --run monday --source archive --model shipped
     """
-    from pipeline.replay.request import Request, offsets_of
+    from pipeline.replay.request import Request, offsets_of, speed_of
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
     request = Request(
@@ -102,6 +103,7 @@ def run(
         model,
         features,
         topics,
+        speed_of(speed),
     )
     document = replayed(settings, request, workers, json)
     say(

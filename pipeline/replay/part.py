@@ -5,6 +5,7 @@ from the last head and writes the same bytes again.
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +68,24 @@ class Head:
     def encode(self) -> bytes:
         """As JSON."""
         return orjson.dumps(self.__dict__, option=orjson.OPT_SORT_KEYS)
+
+
+class Pace:
+    """When a step of the topic is due, by its latest flow, at so many times the speed at which it happened."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._first: tuple[float, int] | None = None
+
+    def wait_s(self, step: history.Step) -> float:
+        """Seconds until it is due, 0 where it is."""
+        if step.flows is None or not len(step.flows):
+            return 0.0
+        end_us = int(step.flows.column("end_ts_us").to_numpy().max())
+        if self._first is None:
+            self._first = time.monotonic(), end_us
+        began_s, first_us = self._first
+        return max(0.0, began_s + (end_us - first_us) / 1e6 / self._speed - time.monotonic())
 
 
 class Part:
@@ -147,7 +166,13 @@ class Part:
         if self.head.done:
             return self.head
         waiting: list[tuple[pa.RecordBatch, dict[str, Any]]] = []
+        pace = Pace(self._request.speed)
         for step in self._steps():
+            if self._request.speed and pace.wait_s(step) > 0:
+                self._take(waiting)  # what there is comes out when it is due, not when more is
+                waiting = []
+                told(self.head)
+                time.sleep(pace.wait_s(step))
             waiting += self._features(step)
             self.head.position = step.position + 1
             if sum(len(batch) for batch, _ in waiting) >= TOGETHER_ROWS:

@@ -33,6 +33,8 @@ class Request:
         Whether the rows that come out carry their feature matrix.
     topics
         Whether what comes out also goes into topics of the run's own.
+    speed
+        So many times as fast as it happened, by event time; 0: as fast as can be.
     warmup_us
         How long before `from_us` an archive is read from: what an incident has begun with before that is not seen.
     ends
@@ -47,6 +49,7 @@ class Request:
     model: str | None = None
     features: bool = True
     topics: bool = False
+    speed: float = 0.0
     warmup_us: int = 86_400_000_000
     ends: tuple[tuple[int, int], ...] = ()
 
@@ -72,6 +75,21 @@ def read(folder: Path) -> Request | None:
         return Request(**document)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise RefusedState(f"{path}: got {error!r}, expected a replay's request; name another run") from error
+
+
+def speed_of(text: str) -> float:
+    """A speed as it is typed, `max` or a number above 0; 0.0 stands for `max`.
+
+    >>> speed_of("max"), speed_of("20")
+    (0.0, 20.0)
+    """
+    try:
+        speed = 0.0 if text == "max" else float(text)
+    except ValueError:
+        speed = -1.0
+    if not 0.0 <= speed < float("inf") or (speed == 0.0 and text != "max"):
+        raise Usage(f"--speed {text!r}: expected max, or how many times as fast as it happened, as 20")
+    return speed
 
 
 def offsets_of(text: str) -> tuple[tuple[int, int, int], ...]:

@@ -94,6 +94,8 @@ def _begin(settings: Settings, asked: Request, folder: Path) -> Request:
         raise Usage(f"--source {asked.source}: expected {TOPIC} or {ARCHIVE}")
     if asked.offsets and asked.source == ARCHIVE:
         raise Usage("--offsets: are of topic flows, expected --source topic with them")
+    if asked.speed and asked.source == ARCHIVE:
+        raise Usage("--speed: an archive comes a file at a time, expected --source topic with it")
     request = replace(asked, ends=ends)
     _write(folder / requests.NAME, request.encode())
     return request
