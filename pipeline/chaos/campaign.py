@@ -4,7 +4,7 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,8 @@ def run(campaign: Campaign, resume: bool, tell: Tell) -> dict[str, Any]:
                 folder = campaign.folder / f"round-{number}"
                 done[number], settings = _run_round(campaign, number, folder, bootstrap, broker, tell)
                 with (campaign.folder / "rounds.jsonl").open("ab") as file:
-                    file.write(orjson.dumps(done[number], option=orjson.OPT_APPEND_NEWLINE))
+                    # What was being written when the campaign was killed stays a line of its own.
+                    file.write(b"\n" * (file.tell() > 0) + orjson.dumps(done[number]))
                 if done[number]["ok"] and not campaign.keep:
                     one_round.clear(settings, folder)
                 elif not done[number]["ok"]:
@@ -97,7 +98,7 @@ def _run_round(
 def _begin(campaign: Campaign, resume: bool) -> dict[int, dict[str, Any]]:
     """The rounds written down so far, by number; Usage where the folder holds another campaign."""
     campaign.folder.mkdir(parents=True, exist_ok=True)
-    kept, rounds = campaign.folder / "campaign.json", campaign.folder / "rounds.jsonl"
+    kept = campaign.folder / "campaign.json"
     facts = orjson.dumps(campaign.facts, option=orjson.OPT_SORT_KEYS)
     if not kept.exists():
         kept.write_bytes(facts)
@@ -109,14 +110,16 @@ def _begin(campaign: Campaign, resume: bool) -> dict[int, dict[str, Any]]:
         )
     if not resume:
         raise Usage(f"--folder {campaign.folder}: holds this campaign already; go on with --resume, or name another")
-    done = {}
-    for line in rounds.read_bytes().splitlines() if rounds.exists() else ():
-        try:
-            document = orjson.loads(line)
-            done[int(document["round"])] = document
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            continue  # half a line: that round is run again
+    done = {int(document["round"]): document for document in _written(campaign.folder)}
     return {number: document for number, document in done.items() if number < campaign.rounds}
+
+
+def _written(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rounds that are written down whole; one whose line is half is as if it had not been run."""
+    path = folder / "rounds.jsonl"
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with suppress(orjson.JSONDecodeError):
+            yield orjson.loads(line)
 
 
 @contextmanager
@@ -170,7 +173,6 @@ def table(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def read(folder: Path) -> list[dict[str, Any]]:
     """The rounds a campaign has written down; BadData where the folder holds none."""
-    path = folder / "rounds.jsonl"
-    if not path.exists():
+    if not (folder / "rounds.jsonl").exists():
         raise BadData(f"{folder}: got no rounds.jsonl, expected a campaign's folder; run one with `forebay chaos run`")
-    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    return list(_written(folder))

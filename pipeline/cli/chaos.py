@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.cli.load import LOCAL
 from pipeline.cli.output import Bootstrap, Json, emit, people, say
 
 app = typer.Typer(no_args_is_help=True, help="Fault campaigns: break everything on purpose, then compare.")
@@ -49,6 +50,8 @@ def run(
 
     if broken_order:
         load_settings(broken_order=broken_order)
+    if bootstrap is not None and any(one.rpartition(":")[0] not in LOCAL for one in bootstrap.split(",")):
+        raise Usage(f"--bootstrap: got {bootstrap}, expected a Kafka of this machine: a campaign loads it all it can")
     chosen = folder or Path("var/chaos") / f"{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     if resume and folder is None:
         raise Usage("--resume: got no --folder, expected the folder of the campaign to go on with")

@@ -43,7 +43,7 @@ def test_rounds_add_up(tmp_path: Path, rounds: list[int]) -> None:
 def test_what_was_done_is_not_done_again(tmp_path: Path, rounds: list[int]) -> None:
     campaigns.run(campaign(tmp_path, rounds=2), False, lambda _: None)
     with (tmp_path / "rounds.jsonl").open("ab") as file:
-        file.write(b'{"round":2,"ok":tr')  # killed while it was written
+        file.write(b'\n{"round":2,"ok":tr')  # killed while it was written
     found = campaigns.run(campaign(tmp_path, rounds=4), True, lambda _: None)
     assert rounds == [0, 1, 2, 3]
     assert (found["rounds"], found["lost"], found["ok"]) == (4, 1, False)
