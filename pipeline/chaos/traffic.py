@@ -9,6 +9,7 @@ from loadtest.plants.westermo import traffic as westermo
 from loadtest.scenarios import SCENARIOS
 from loadtest.sending import Load
 from loadtest.sending import send as send_load
+from pipeline.archive.sent import Follower
 from pipeline.chaos.workers import Workers
 from pipeline.errors import Failed
 from pipeline.kafka import clients
@@ -16,6 +17,7 @@ from pipeline.settings import Settings
 
 RATE = 400.0
 STRETCH_S = 6.0
+START_S = 60.0
 START_US = 1_700_000_000_000_000
 WESTERMO_SPEED = "40"
 PLANT = replace(SCENARIOS["untidy"], sites=2, sensors=2)
@@ -39,8 +41,22 @@ class Traffic:
             self.sent += 1
             arguments = ("flow", "send", str(path), "--site", westermo.SITE, "--sensor", sensor)
             self._senders.append(workers.run(f"send-{sensor}", *arguments, "--speed", WESTERMO_SPEED))
+        self._wait_until_sending()
         self._thread = threading.Thread(target=self._send, name="traffic", daemon=True)
         self._thread.start()
+
+    def _wait_until_sending(self) -> None:
+        """Until every sender's records come: one that finds no Kafka when it starts leaves, and that is no fault."""
+        left, deadline = {(westermo.SITE, sensor) for sensor in westermo.SENSORS}, time.monotonic() + START_S
+        follower = Follower(self._settings)
+        try:
+            while left := left - follower.look().keys():
+                for sender in self._senders:
+                    if sender.process.poll() or time.monotonic() > deadline:
+                        raise Failed(f"{sender.name} does not send; its log {sender.log} ends:\n{sender.last_words()}")
+                time.sleep(0.1)
+        finally:
+            follower.close()
 
     def _send(self) -> None:
         start_us = START_US
