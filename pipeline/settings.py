@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from pipeline.errors import Misconfigured
@@ -14,6 +14,7 @@ from schemas.calendars import Calendar
 from schemas.topics import TopicNames
 
 Positive = Annotated[int, Field(gt=0)]
+Uri = Annotated[str, BeforeValidator(lambda given: str(given) if isinstance(given, Path) else given)]
 
 
 class Settings(BaseSettings):
@@ -33,7 +34,10 @@ class Settings(BaseSettings):
 
     # Where things are kept
     state_uri: Path = Field(Path("var/state"), description="Folder of window and incident state.")
-    archive_uri: Path = Field(Path("var/archive"), description="Folder of the Parquet archive.")
+    archive_uri: Uri = Field(
+        "var/archive",
+        description="Where the Parquet archive lies: a folder, or s3://bucket/prefix?endpoint=...&region=...",
+    )
     registry_uri: Path = Field(Path("var/models"), description="Folder of trained models.")
     replay_uri: Path = Field(Path("var/replays"), description="Folder of replays, one for each run.")
     samples_uri: Path = Field(Path("var/samples"), description="Folder of the samples retrain keeps.")

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.archive import sent, snapshot
 from pipeline.archive.snapshot import Sensor
+from pipeline.archive.storage import at
 from pipeline.settings import Settings
 
 COUNTS = ("accepted", "rejected", "late", "open")
@@ -34,8 +35,8 @@ class Books:
         are None. `balanced`: nothing is on its way.
         """
         # The archive first: what it has was sent, so nothing seems to come from nowhere.
-        settings = self._settings
-        counts = snapshot.count(snapshot.read(settings.archive_uri)) if settings.archive_uri.is_dir() else {}
+        archive = at(self._settings.archive_uri)
+        counts = snapshot.count(snapshot.read(archive)) if archive.exists() else {}
         if self._follower is not None:
             self._sent.update(self._follower.look())
         rows: list[dict[str, Any]] = []

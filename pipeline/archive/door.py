@@ -1,7 +1,6 @@
 """The door of room 5: topics `archive` and `rejects` in, files and manifests out, offsets last."""
 
 import time
-from pathlib import Path
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -10,6 +9,7 @@ from pipeline import telemetry as telemetry_room
 from pipeline.archive.manifest import Progress
 from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import Committed, PartitionArchive
+from pipeline.archive.storage import at
 from pipeline.archive.streams import Limits
 from pipeline.errors import Failed, ForebayError, Misconfigured, RefusedState
 from pipeline.kafka import clients
@@ -106,7 +106,7 @@ class Door:
             "ready",
             partitions=sorted(self._owned),
             metrics_port=self._telemetry.metrics_port,
-            archive=str(self._settings.archive_uri),
+            archive=self._settings.archive_uri,
         )
 
     def _revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -240,7 +240,7 @@ def run(settings: Settings) -> None:
     failpoints.arm(settings.failpoint)
     stop = Stop().listen()
     clients.require_broker(settings)
-    Path(settings.archive_uri).mkdir(parents=True, exist_ok=True)
+    at(settings.archive_uri).begin()
     telemetry = telemetry_room.start(GROUP, settings)
     try:
         Door(settings, telemetry).run(stop)

@@ -4,20 +4,13 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import Failed, RefusedState
 
-Step = Callable[[str], None]
-"""Called with the name of each step once it is done: where tests make a writer die."""
-
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-def no_step(_name: str) -> None:
-    """What a writer outside of tests does between two steps: nothing."""
 
 
 @contextmanager

@@ -3,22 +3,24 @@
 Manifest n of a partition names the SHA-256 of manifest n-1 and is created exclusively: of two writers one gets the
 number, the other one learns that it is no longer the owner. A writer starts by claiming: a manifest without files.
 From then on no earlier writer can add one, so what it left behind (files no manifest lists) may be deleted.
+
+A manifest with packs is a swap: it says where closed files lie from now on, and changes nothing else. Anybody may add
+one; the owner reads it and goes on.
 """
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from pipeline.archive import paths
-from pipeline.archive.durable import create_exclusively
 from pipeline.archive.paths import Position
+from pipeline.archive.storage import Place, Storage, at
 from pipeline.errors import RefusedState
 
-FORMAT = 1
+FORMAT, FORMAT_OF_SWAPS = 1, 2
 NO_MANIFEST = "0" * 64
 
 
@@ -58,6 +60,21 @@ class OpenRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Pack:
+    """A file that from now on stands in for closed files: it holds their rows one after another, in this order.
+
+    `positions_only`: it holds merely where in `raw` they came from; the rest has been given up (retention).
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+    table: str
+    members: tuple[str, ...]
+    positions_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a partition's topics have been taken in, and what that amounts to."""
 
@@ -84,6 +101,7 @@ class Manifest:
     open: tuple[OpenRows, ...] = ()  # all there are
     marks: tuple[tuple[str, str, int], ...] = ()  # ends of source since the manifest before: site, sensor, raw offset
     watermarks: tuple[tuple[str, str, int], ...] = ()  # of the sensors that `files` are of
+    packs: tuple[Pack, ...] = ()  # a swap: where closed files lie from now on
     format: int = FORMAT
 
     def encode(self) -> bytes:
@@ -99,13 +117,14 @@ class Chain:
     head: str
 
 
-def decode(data: bytes, where: Path) -> Manifest:
+def decode(data: bytes, where: str) -> Manifest:
     """A manifest from its bytes; RefusedState where they are none."""
     try:
         document = orjson.loads(data)
-        if document["format"] != FORMAT:
+        if document["format"] not in (FORMAT, FORMAT_OF_SWAPS):
             raise RefusedState(
-                f"{where}: got format {document['format']!r}, expected {FORMAT}; use the version that wrote it"
+                f"{where}: got format {document['format']!r}, expected {FORMAT} or {FORMAT_OF_SWAPS}; use the version "
+                "that wrote it"
             )
         progress = document["progress"]
         return Manifest(
@@ -120,6 +139,8 @@ def decode(data: bytes, where: Path) -> Manifest:
             open=tuple(_open(entry) for entry in document["open"]),
             marks=tuple((site, sensor, int(offset)) for site, sensor, offset in document["marks"]),
             watermarks=tuple((site, sensor, int(us)) for site, sensor, us in document["watermarks"]),
+            packs=tuple(_pack(entry) for entry in document.get("packs", ())),
+            format=int(document["format"]),
         )
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise RefusedState(f"{where}: got {error!r}, expected a manifest; restore the file from a copy") from error
@@ -133,26 +154,45 @@ def _closed(entry: dict[str, Any]) -> ClosedFile:
     first, last = _position(entry["first"]), _position(entry["last"])
     if first is None or last is None:
         raise ValueError("a file without a range")
+    paths.within(entry["path"])
     return ClosedFile(**{**entry, "first": first, "last": last})
+
+
+def _pack(entry: dict[str, Any]) -> Pack:
+    paths.within(entry["path"])
+    return Pack(**{**entry, "members": tuple(str(member) for member in entry["members"])})
 
 
 def _open(entry: dict[str, Any]) -> OpenRows:
     rows = tuple((str(table), str(site), str(sensor), int(count)) for table, site, sensor, count in entry["rows"])
+    paths.within(entry["path"])
     return OpenRows(**{**entry, "rows": rows})
 
 
-def partitions(archive: Path) -> list[int]:
+def partitions(archive: Storage) -> list[int]:
     """Raw partitions that have manifests."""
-    folders = (archive / "_manifests").glob("p*")
-    return sorted(int(folder.name[1:]) for folder in folders if folder.name[1:].isdecimal())
+    return sorted(int(name[1:]) for name in archive.folders("_manifests") if name[:1] == "p" and name[1:].isdecimal())
 
 
-def read_links(archive: Path, partition: int) -> Iterator[tuple[Manifest, str]]:
+def read_one(archive: Storage, partition: int, number: int) -> tuple[Manifest, str] | None:
+    """One manifest and its hash, None where there is none of this number."""
+    name = paths.manifest(partition, number)
+    try:
+        data = archive.read(name)
+    except FileNotFoundError:
+        return None
+    return decode(data, f"{archive.uri}: {name}"), hashlib.sha256(data).hexdigest()
+
+
+def read_links(archive: Storage, partition: int) -> Iterator[tuple[Manifest, str]]:
     """Each manifest and its hash, from number 0; RefusedState where the chain is broken."""
     previous, number = NO_MANIFEST, 0
-    there = {path.name for path in paths.manifests(archive, partition).glob("*.json") if not path.name.startswith(".")}
-    while (path := paths.manifest(archive, partition, number)).name in there:
-        data = path.read_bytes()
+    there = {name for name in archive.names(paths.manifests(partition)) if _is_manifest(name)}
+    names: list[str] = []
+    while (name := paths.manifest(partition, len(names))) in there:
+        names.append(name)
+    for name, data in zip(names, archive.read_many(names), strict=True):
+        path = f"{archive.uri}: {name}"
         manifest = decode(data, path)
         if (manifest.partition, manifest.number, manifest.previous) != (partition, number, previous):
             raise RefusedState(
@@ -162,33 +202,38 @@ def read_links(archive: Path, partition: int) -> Iterator[tuple[Manifest, str]]:
                 f"a copy"
             )
         previous = hashlib.sha256(data).hexdigest()
-        there.discard(path.name)
+        there.discard(name)
         number += 1
         yield manifest, previous
     if there:
-        missing = paths.manifest(archive, partition, number)
+        missing = paths.manifest(partition, number)
         # A writer may have added its next manifest after the listing; only a gap is a broken chain.
-        if not missing.exists():
+        if not archive.has(missing):
             raise RefusedState(
-                f"{missing}: missing, but {min(there)} is there; a manifest was lost: restore the folder from a copy"
+                f"{archive.uri}: {missing}: missing, but {min(there)} is there; a manifest was lost: restore the "
+                "folder from a copy"
             )
 
 
-def read_chain(archive: Path, partition: int) -> Chain:
+def _is_manifest(name: str) -> bool:
+    own = name.rpartition("/")[2]
+    return own.endswith(".json") and not own.startswith(".")
+
+
+def read_chain(archive: Place, partition: int) -> Chain:
     """A partition's whole chain; empty where nothing was written yet."""
     manifests, head = [], NO_MANIFEST
-    for manifest, digest in read_links(archive, partition):
+    for manifest, digest in read_links(at(archive), partition):
         manifests.append(manifest)
         head = digest
     return Chain(tuple(manifests), head)
 
 
-def append(archive: Path, manifest: Manifest) -> str | None:
+def append(archive: Storage, manifest: Manifest) -> str | None:
     """Add a manifest to its chain: its hash, or None where another writer has added that number."""
     data = manifest.encode()
-    path = paths.manifest(archive, manifest.partition, manifest.number)
     try:
-        created = create_exclusively(path, data)
+        created = archive.create(paths.manifest(manifest.partition, manifest.number), data)
     except FileNotFoundError:
         return None  # our temp file was cleaned away: there is a new owner
     return hashlib.sha256(data).hexdigest() if created else None

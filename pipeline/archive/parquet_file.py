@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +11,14 @@ import pyarrow.parquet as pq
 
 from pipeline.archive import paths
 from pipeline.archive.manifest import ClosedFile
+from pipeline.archive.paths import Position
 from pipeline.archive.positions import positions_of
 from pipeline.archive.streams import HOUR_US, LATE, REJECTS, OpenFile
 
 ROW_GROUP_ROWS = 131_072
 DATA_PAGE_BYTES = 1024 * 1024
 COMPRESSION, COMPRESSION_LEVEL = "zstd", 3
+FOOTER = "raw_"
 MOST_HOURS = 24
 """Late rows of more hours than this go into one file: a sensor whose clock jumps must not make a file a row."""
 
@@ -49,27 +52,17 @@ def render(file: OpenFile, partition: int) -> list[Rendered]:
 
 def _render(file: OpenFile, rows: pa.Table, hour: int | None, partition: int) -> Rendered:
     sink = pa.BufferOutputStream()
-    positions = [rows.schema.get_field_index(name) for name in ("raw_offset", "raw_index")]
-    pq.write_table(
-        rows,
-        sink,
-        row_group_size=ROW_GROUP_ROWS,
-        version="2.6",
-        compression=COMPRESSION,
-        compression_level=COMPRESSION_LEVEL,
-        # Features are floats that rarely repeat, ids never do: dictionaries of them would only be built and thrown
-        # away.
-        use_dictionary=[field.name for field in rows.schema if field.name not in ("record_id", "features")],
-        data_page_size=DATA_PAGE_BYTES,
-        write_statistics=True,
-        sorting_columns=[pq.SortingColumn(position) for position in positions],
-    )
-    data = memoryview(sink.getvalue())
     offsets, indexes = _numpy(rows, "raw_offset"), _numpy(rows, "raw_index")
     first, last = (int(offsets[0]), int(indexes[0])), (int(offsets[-1]), int(indexes[-1]))
+    positions = [rows.schema.get_field_index(name) for name in ("raw_offset", "raw_index")]
+    order = [pq.SortingColumn(position) for position in positions]
+    with pq.ParquetWriter(sink, rows.schema, sorting_columns=order, **written_as(rows.schema)) as writer:
+        writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+        writer.add_key_value_metadata(footer(partition, first, last))
+    data = memoryview(sink.getvalue())
     time_us = _numpy(rows, "ingest_ts_us" if file.key.table == REJECTS else "end_ts_us")
     entry = ClosedFile(
-        path=str(paths.data_path(file.key, hour, partition, first, last)),
+        path=paths.data_file(file.key, hour, partition, first, last),
         sha256=hashlib.sha256(data).hexdigest(),
         bytes=len(data),
         table=file.key.table,
@@ -84,6 +77,35 @@ def _render(file: OpenFile, rows: pa.Table, hour: int | None, partition: int) ->
         also=len(positions_of(rows)[0]) - len(rows),
     )
     return Rendered(entry, data)
+
+
+def written_as(schema: pa.Schema) -> dict[str, Any]:
+    """How every Parquet file of the archive is written, beside its schema and order."""
+    return {
+        "version": "2.6",
+        "compression": COMPRESSION,
+        "compression_level": COMPRESSION_LEVEL,
+        # Features are floats that rarely repeat, ids never do: dictionaries of them would only be built and thrown
+        # away.
+        "use_dictionary": [field.name for field in schema if field.name not in ("record_id", "features")],
+        "data_page_size": DATA_PAGE_BYTES,
+        "write_statistics": True,
+    }
+
+
+def footer(partition: int, first: Position, last: Position) -> dict[str, str]:
+    """What a file's footer says of where in `raw` its rows are from: lowest and highest position, `offset.index`."""
+    return {
+        f"{FOOTER}partition": str(partition),
+        f"{FOOTER}first": f"{first[0]}.{first[1]}",
+        f"{FOOTER}last": f"{last[0]}.{last[1]}",
+    }
+
+
+def without_footer(schema: pa.Schema) -> pa.Schema:
+    """A schema as it was before it was written: what `footer` added is one file's own."""
+    kept = {name: value for name, value in (schema.metadata or {}).items() if not name.startswith(FOOTER.encode())}
+    return schema.with_metadata(kept)
 
 
 def _numpy(rows: pa.Table, name: str) -> npt.NDArray[np.int64]:

@@ -1,21 +1,27 @@
 """One raw partition's archive: rows in, closed files and manifests out, and the open rows in between."""
 
-import shutil
+import re
+import secrets
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from pipeline.archive import manifest as chain
 from pipeline.archive import paths, segments
-from pipeline.archive.durable import Step, make_folder, no_step, place, room_on_disk, sync_folder, write_synced
+from pipeline.archive.local_folder import LocalFolder
 from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Progress
 from pipeline.archive.pairing import Paired
 from pipeline.archive.parquet_file import render
-from pipeline.archive.streams import Limits, OpenFile, Streams
+from pipeline.archive.storage import Place, Step, at, no_step
+from pipeline.archive.streams import TABLES, Limits, OpenFile, Streams
 from pipeline.errors import RefusedState
 
 MOST_ROWS_IN_MEMORY = 262_144
 MOST_BYTES_IN_MEMORY = 128 * 1024 * 1024
 CLAIM_ATTEMPTS = 100
+
+HALF_MANIFEST = re.compile(r"/\.(\d+)\.json\.[^/]*$")
+TEMPORARY = re.compile(r"p(\d+)-(\d+)")
+SEGMENT = re.compile(r"/(\d+)-\d+\.arrow$")
+DATA_FILE = re.compile(r"^[^/]+/site=[^/]*/sensor=[^/]*/date=[^/]*/hour=[^/]*/[^/]+\.parquet$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +39,25 @@ class PartitionArchive:
     `step` is called after each step of writing: tests make a writer die there.
     """
 
-    def __init__(self, archive: Path, partition: int, limits: Limits, writer: str, step: Step = no_step) -> None:
-        self.archive = archive
+    def __init__(self, archive: Place, partition: int, limits: Limits, writer: str, step: Step = no_step) -> None:
+        self.archive = at(archive)
         self.partition = partition
-        self._writer = writer
+        # Two processes of one name must not write the same manifest: it would be both's.
+        self._writer = f"{writer} {secrets.token_hex(4)}"
         self._step = step
         self._streams = Streams(limits)
         self._closed: list[ClosedFile] = []
         self._marks: list[tuple[str, str, int]] = []
         self._watermarks: dict[tuple[str, str], int] = {}
         self._rows_in_memory = self._bytes_in_memory = self._files_written = 0
-        with room_on_disk(archive):
-            earlier, self._last, self._head = self._claim()
-            self._step("claimed")
-            self._temp = paths.temporary(archive, partition, self._last.number)
-            self._clean({entry.path for one in earlier for entry in one.files})
+        earlier, self._last, self._head = self._claim()
+        self._step("claimed")
+        self._temp = paths.temporary(partition, self._last.number)
+        self._clean({entry.path for one in earlier for entry in one.files})
         self.progress = self._last.progress
         try:
             stored = [
-                (entry.segment, *part) for entry in self._last.open for part in segments.read(archive, entry, True)
+                (entry.segment, *part) for entry in self._last.open for part in segments.read(self.archive, entry, True)
             ]
         except FileNotFoundError as error:
             self._check_owner()
@@ -77,7 +83,7 @@ class PartitionArchive:
             if head is not None:
                 return found.manifests, claim, head
         raise RefusedState(
-            f"archive {self.archive}, partition {self.partition}: {CLAIM_ATTEMPTS} other writers were faster; "
+            f"archive {self.archive.uri}, partition {self.partition}: {CLAIM_ATTEMPTS} other writers were faster; "
             "stop the others"
         )
 
@@ -86,36 +92,39 @@ class PartitionArchive:
 
         A still later owner may be at work already; what is numbered after this claim is its own and stays.
         """
-        claim = self._last.number
-        for path in paths.manifests(self.archive, self.partition).glob(".*.json.*"):
-            if int(path.name[1:].partition(".")[0]) <= claim:
-                path.unlink(missing_ok=True)
-        for folder in (self.archive / "_tmp").glob(f"p{self.partition}-*"):
-            if int(folder.name.partition("-")[2]) < claim:
-                shutil.rmtree(folder, ignore_errors=True)
+        claim, archive = self._last.number, self.archive
+        for name in archive.names(paths.manifests(self.partition)):
+            if (found := HALF_MANIFEST.search(name)) and int(found[1]) <= claim:
+                archive.delete(name)
+        for folder in archive.folders("_tmp"):
+            if (found := TEMPORARY.fullmatch(folder)) and int(found[1]) == self.partition and int(found[2]) < claim:
+                archive.delete_folder(f"_tmp/{folder}")
         kept = {entry.path for entry in self._last.open}
-        for path in paths.segments(self.archive, self.partition).glob("*.arrow"):
-            if int(path.name.partition("-")[0]) <= claim and str(path.relative_to(self.archive)) not in kept:
-                path.unlink(missing_ok=True)
-        for path in self.archive.glob(f"*/site=*/sensor=*/date=*/hour=*/p{self.partition}-*.parquet"):
-            if str(path.relative_to(self.archive)) not in listed:
-                self._remove_stray(path)
+        for name in archive.names(paths.segments(self.partition)):
+            if (found := SEGMENT.search(name)) and int(found[1]) <= claim and name not in kept:
+                archive.delete(name)
+        if isinstance(archive, LocalFolder):
+            own = f"/p{self.partition}-"
+            for name in (name for table in TABLES for name in archive.names(table)):
+                if own in name and DATA_FILE.search(name) and name not in listed:
+                    self._remove_stray(archive, name)
 
-    def _remove_stray(self, path: Path) -> None:
+    def _remove_stray(self, archive: LocalFolder, name: str) -> None:
         """Delete a data file no manifest lists, unless a later owner has written it meanwhile: set aside, look, then
         delete.
+
+        An object can't be set aside, so a successor might lose it: there, strays stay. They are whole, and the same
+        rows make the same name and bytes, so a successor takes them over.
         """
         self._check_owner()
-        make_folder(self._temp)
-        aside = self._temp / "stray"
-        path.rename(aside)
+        aside = f"{self._temp}/stray"
+        archive.set_aside(name, aside)
         try:
             self._check_owner()
         except RefusedState:
-            if not path.exists():
-                path.hardlink_to(aside)
+            archive.put_back(aside, name)
             raise
-        aside.unlink()
+        archive.delete(aside)
 
     def take(self, message: Paired) -> None:
         """Take in one message of `archive` with its rejects; files it closes are written, and listed by the next
@@ -139,25 +148,25 @@ class PartitionArchive:
         self.progress = message.progress
 
     def _write(self, file: OpenFile) -> None:
-        with room_on_disk(self.archive):
-            for rendered in render(file, self.partition):
-                self._check_owner()
-                make_folder(self._temp)
-                temp = self._temp / f"{self._files_written}.parquet"
-                self._files_written += 1
-                write_synced(temp, rendered.data)
-                self._step("file written")
-                place(temp, self.archive / rendered.entry.path, rendered.entry.sha256)
-                self._step("file placed")
-                self._closed.append(rendered.entry)
+        for rendered in render(file, self.partition):
+            self._check_owner()
+            staging = f"{self._temp}/{self._files_written}.parquet"
+            self._files_written += 1
+            entry = rendered.entry
+            self.archive.place(entry.path, rendered.data, entry.sha256, staging, self._step)
+            self._closed.append(entry)
 
     def _check_owner(self) -> None:
-        if paths.manifest(self.archive, self.partition, self._last.number + 1).exists():
-            raise self._taken_over()
+        """RefusedState where another writer has added a manifest; swaps, which anybody may add, are taken over."""
+        while self.archive.has(paths.manifest(self.partition, self._last.number + 1)):
+            found = chain.read_one(self.archive, self.partition, self._last.number + 1)
+            if found is None or not found[0].packs or found[0].previous != self._head:
+                raise self._taken_over()
+            self._last, self._head = found
 
     def _taken_over(self) -> RefusedState:
         return RefusedState(
-            f"archive {self.archive}, partition {self.partition}: another writer has added manifest "
+            f"archive {self.archive.uri}, partition {self.partition}: another writer has added manifest "
             f"{self._last.number + 1}; "
             "it owns the partition now, this one stops (nothing is lost: it reads on from the last manifest)"
         )
@@ -185,30 +194,31 @@ class PartitionArchive:
         first.
         4. Segments that no manifest needs any more are deleted.
         """
-        with room_on_disk(self.archive):
-            for folder in sorted({(self.archive / entry.path).parent for entry in self._closed}):
-                sync_folder(folder)
-            kept, added = self._store_open_rows(self._last.number + 1)
-            touched = {(entry.site, entry.sensor) for entry in self._closed}
-            following = Manifest(
-                partition=self.partition,
-                number=self._last.number + 1,
-                previous=self._head,
-                writer=self._writer,
-                progress=self.progress,
-                files=tuple(self._closed),
-                open=(*kept, *added),
-                marks=tuple(self._marks),
-                watermarks=tuple((*of, us) for of, us in sorted(self._watermarks.items()) if of in touched),
-            )
-            head = chain.append(self.archive, following)
-        if head is None:
-            raise self._taken_over()
+        self.archive.settle(entry.path for entry in self._closed)
+        before = self._last.open
+        kept, added = self._store_open_rows(self._last.number + 1)
+        touched = {(entry.site, entry.sensor) for entry in self._closed}
+        following = Manifest(
+            partition=self.partition,
+            number=self._last.number + 1,
+            previous=self._head,
+            writer=self._writer,
+            progress=self.progress,
+            files=tuple(self._closed),
+            open=(*kept, *added),
+            marks=tuple(self._marks),
+            watermarks=tuple((*of, us) for of, us in sorted(self._watermarks.items()) if of in touched),
+        )
+        while (head := chain.append(self.archive, following)) is None:
+            self._check_owner()  # only a swap may have taken the number
+            if following.number > self._last.number:
+                raise self._taken_over()
+            following = replace(following, number=self._last.number + 1, previous=self._head)
         self._step("manifest added")
         listed = {entry.path for entry in following.open}
-        for entry in self._last.open:
+        for entry in before:
             if entry.path not in listed:
-                paths.within(self.archive, entry.path).unlink(missing_ok=True)
+                self.archive.delete(entry.path)
         self._step("segments deleted")
         self._last, self._head = following, head
         self._closed, self._marks, self._watermarks = [], [], {}

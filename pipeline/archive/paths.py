@@ -1,5 +1,9 @@
-"""Where a file lies in the archive: names that say what is in it, whatever a sensor calls itself.
+"""What a file of the archive is called: names that say what is in it, whatever a sensor calls itself.
 
+All names are below the archive, wherever that lies (pipeline/archive/storage.py).
+
+<archive>/<table>/packed/date=YYYY-MM-DD/p<raw partition>-<digest>.parquet   closed files, many in one (compaction)
+<archive>/<table>/given-up/date=...                  their raw positions alone (retention)
 <archive>/<table>/site=S/sensor=S/date=YYYY-MM-DD/hour=HH/p<raw partition>-<first raw position>-<last>.parquet
 <archive>/_manifests/p<partition>/<number>.json     the chain of manifests
 <archive>/_open/p<partition>/<number>.arrow         rows of files that are still open
@@ -7,7 +11,8 @@
 """
 
 import hashlib
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -17,6 +22,7 @@ from pipeline.errors import RefusedState
 SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 LONGEST_NAME = 120  # bytes; file systems allow 255 for a whole name
 MIXED = "mixed"
+PACKED, GIVEN_UP = "packed", "given-up"
 
 Position = tuple[int, int]
 
@@ -39,49 +45,58 @@ def escape(name: str) -> str:
     return f"{kept.rpartition('%')[0] if '%' in kept[-2:] else kept}~{digest}"
 
 
-def data_path(key: StreamKey, hour: int | None, partition: int, first: Position, last: Position) -> PurePosixPath:
-    """The path of a closed file below the archive; `hour` counts from the epoch, None for rows of very many hours."""
+def data_file(key: StreamKey, hour: int | None, partition: int, first: Position, last: Position) -> str:
+    """The name of a closed file; `hour` counts from the epoch, None for rows of very many hours."""
     date, of_day = (MIXED, MIXED) if hour is None else str(np.datetime64(hour, "h")).split("T")
-    return (
-        PurePosixPath(key.table)
-        / f"site={escape(key.site)}"
-        / f"sensor={escape(key.sensor)}"
-        / f"date={date}"
-        / f"hour={of_day}"
-        / f"p{partition}-{first[0]}.{first[1]}-{last[0]}.{last[1]}.parquet"
-    )
+    folder = f"{key.table}/site={escape(key.site)}/sensor={escape(key.sensor)}/date={date}/hour={of_day}"
+    return f"{folder}/p{partition}-{first[0]}.{first[1]}-{last[0]}.{last[1]}.parquet"
 
 
-def manifests(archive: Path, partition: int) -> Path:
+def date_of(data_file: str) -> str:
+    """The date in a closed file's name, `YYYY-MM-DD` or `mixed`.
+
+    >>> date_of("flows/site=a/sensor=b/date=2026-01-31/hour=07/p0-0.0-9.0.parquet")
+    '2026-01-31'
+    """
+    return next((part[5:] for part in data_file.split("/") if part.startswith("date=")), MIXED)
+
+
+def pack(table: str, kind: str, date: str, partition: int, members: Iterable[str]) -> str:
+    """The name of a file that holds those of `members`; `kind`: PACKED or GIVEN_UP. The same members, the same name."""
+    digest = hashlib.sha256("\n".join(members).encode()).hexdigest()[:24]
+    return f"{table}/{kind}/date={date}/p{partition}-{digest}.parquet"
+
+
+def manifests(partition: int) -> str:
     """The folder of a partition's manifests."""
-    return archive / "_manifests" / f"p{partition}"
+    return f"_manifests/p{partition}"
 
 
-def manifest(archive: Path, partition: int, number: int) -> Path:
+def manifest(partition: int, number: int) -> str:
     """Manifest `number` of a partition."""
-    return manifests(archive, partition) / f"{number:010d}.json"
+    return f"{manifests(partition)}/{number:010d}.json"
 
 
-def segments(archive: Path, partition: int) -> Path:
+def segments(partition: int) -> str:
     """The folder of a partition's open rows."""
-    return archive / "_open" / f"p{partition}"
+    return f"_open/p{partition}"
 
 
-def segment(partition: int, number: int, part: int) -> PurePosixPath:
-    """A file of open rows, below the archive; a segment has a part for each schema."""
-    return PurePosixPath("_open") / f"p{partition}" / f"{number:010d}-{part}.arrow"
+def segment(partition: int, number: int, part: int) -> str:
+    """A file of open rows; a segment has a part for each schema."""
+    return f"{segments(partition)}/{number:010d}-{part}.arrow"
 
 
-def temporary(archive: Path, partition: int, claim: int) -> Path:
+def temporary(partition: int, claim: int) -> str:
     """The folder a writer writes its files in before they are placed; a later claim deletes it."""
-    return archive / "_tmp" / f"p{partition}-{claim}"
+    return f"_tmp/p{partition}-{claim}"
 
 
-def within(archive: Path, path: str) -> Path:
-    """A manifest's path below the archive; RefusedState where it leads out of it."""
-    relative = PurePosixPath(path)
-    if relative.is_absolute() or ".." in relative.parts or not relative.parts:
+def within(name: str) -> str:
+    """A manifest's name of a file; RefusedState where it leads out of the archive."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or str(path) != name:
         raise RefusedState(
-            f"archive {archive}: a manifest names {path!r}, expected a path inside the archive; do not use it"
+            f"a manifest names {name!r}, expected the name of a file inside the archive; do not use this archive"
         )
-    return archive / relative
+    return name

@@ -1,28 +1,36 @@
 """SQL over the closed files of an archive: views `flows`, `late` and `rejects` in DuckDB, read-only."""
 
 from collections.abc import Iterable
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import duckdb
 
-from pipeline.archive import paths, snapshot
-from pipeline.archive.manifest import ClosedFile
+from pipeline.archive import snapshot
+from pipeline.archive.storage import Place, Storage, at
 from pipeline.archive.streams import REJECTS, TABLES
-from pipeline.errors import Usage
+from pipeline.errors import Failed, Usage
 from pipeline.wire.batches import empty
 
 ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 MEMORY = "2GB"
+ATTEMPTS = 3
+"""Files that compaction has replaced are deleted after a while: a query that began before looks again."""
 
 
-def connect(archive: Path) -> duckdb.DuckDBPyConnection:
+def connect(archive: Place) -> duckdb.DuckDBPyConnection:
     """A database with a view per table over the files that manifests list; it can read the archive and nothing else.
 
-    Files that are gone (old ones may be deleted to forget them) are left out; `verify` names them.
+    Rows that retention has given up are not there; files that are missing are left out: `verify` names them.
     """
-    listed = (entry for found in snapshot.read(archive) for entry in found.files)
-    files = [entry for entry in listed if paths.within(archive, entry.path).exists()]
+    storage = at(archive)
+    there = {name for table in TABLES for name in storage.names(table)}
+    files: dict[str, dict[str, str]] = {table: {} for table in TABLES}
+    for found in snapshot.read(storage):
+        for entry in found.readable:
+            where = found.places[entry.path]
+            if where.file in there:
+                files[entry.table][where.file] = entry.feature_hash
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": "false",
@@ -31,9 +39,10 @@ def connect(archive: Path) -> duckdb.DuckDBPyConnection:
             "threads": "2",
         }
     )
+    storage.introduce(connection)
     for table in TABLES:
-        _view(connection, archive, table, [entry for entry in files if entry.table == table])
-    allowed = ", ".join(f"'{_quoted(archive.resolve() / table)}/'" for table in TABLES)
+        _view(connection, storage, table, files[table])
+    allowed = ", ".join(f"'{_quoted(storage.url(table))}/'" for table in TABLES)
     connection.execute(f"SET allowed_directories = [{allowed}]")
     connection.execute("SET python_enable_replacements = false")
     connection.execute("SET enable_external_access = false")
@@ -41,15 +50,13 @@ def connect(archive: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _view(connection: duckdb.DuckDBPyConnection, archive: Path, table: str, files: list[ClosedFile]) -> None:
-    """A view of a table's files: one part for each feature set, so that only files of one schema are read together."""
+def _view(connection: duckdb.DuckDBPyConnection, archive: Storage, table: str, files: dict[str, str]) -> None:
+    """A view of a table's files (their feature sets by name): one part for each feature set, so that only files of
+    one schema are read together.
+    """
     parts = []
-    for feature_hash in sorted({entry.feature_hash for entry in files}):
-        names = [
-            f"'{_quoted(paths.within(archive.resolve(), entry.path))}'"
-            for entry in files
-            if entry.feature_hash == feature_hash
-        ]
+    for feature_hash in sorted(set(files.values())):
+        names = [f"'{_quoted(archive.url(name))}'" for name, own in files.items() if own == feature_hash]
         parts.append(f"SELECT * FROM read_parquet([{', '.join(names)}], hive_partitioning = false)")  # noqa: S608
     if not parts:
         connection.register(f"no_{table}", empty("reject" if table == REJECTS else "scored"))
@@ -57,14 +64,24 @@ def _view(connection: duckdb.DuckDBPyConnection, archive: Path, table: str, file
     connection.execute(f"CREATE VIEW {table} AS {' UNION ALL BY NAME '.join(parts)}")
 
 
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+def _quoted(url: str) -> str:
+    return url.replace("'", "''")
 
 
-def run(archive: Path, sql: str, limit: int) -> dict[str, Any]:
+def run(archive: Place, sql: str, limit: int) -> dict[str, Any]:
     """One SELECT's result: `columns`, `types`, `rows` (at most `limit`), `truncated`; Usage names what is wrong with
     the SQL.
     """
+    for _attempt in range(ATTEMPTS - 1):
+        with suppress(duckdb.IOException):
+            return _run(archive, sql, limit)
+    try:
+        return _run(archive, sql, limit)
+    except duckdb.IOException as error:
+        raise Failed(f"query: {str(error).strip()}; `forebay archive verify` says what is wrong") from error
+
+
+def _run(archive: Place, sql: str, limit: int) -> dict[str, Any]:
     with connect(archive) as connection:
         try:
             statements = connection.extract_statements(sql)
@@ -74,6 +91,8 @@ def run(archive: Path, sql: str, limit: int) -> dict[str, Any]:
             found = connection.execute(statements[0])
             rows = found.fetchmany(limit + 1)
             described = found.description or []
+        except duckdb.IOException:
+            raise
         except duckdb.Error as error:
             raise Usage(f"query: {str(error).strip()}\nviews: {', '.join(TABLES)}; columns: DESCRIBE flows") from error
     return {

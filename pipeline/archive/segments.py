@@ -6,17 +6,14 @@ worker's.
 """
 
 import hashlib
-import io
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import pyarrow as pa
 
 from pipeline.archive import paths
-from pipeline.archive.durable import Step, make_folder, sync_folder
 from pipeline.archive.manifest import OpenRows
+from pipeline.archive.storage import Step, Storage
 from pipeline.archive.streams import OpenFile, StreamKey, by_stream
 from pipeline.errors import RefusedState
 
@@ -46,7 +43,7 @@ def to_rewrite(open_files: Iterable[OpenFile], stored: Iterable[OpenRows]) -> se
 
 
 def write(
-    archive: Path, partition: int, number: int, files: Iterable[OpenFile], moved: set[int | None], step: Step
+    archive: Storage, partition: int, number: int, files: Iterable[OpenFile], moved: set[int | None], step: Step
 ) -> list[OpenRows]:
     """Write the files' rows that lie in the segments `moved` (None: in memory) as segment `number`: a file a schema."""
     by_schema: list[tuple[pa.Schema, list[OpenFile]]] = []
@@ -59,33 +56,20 @@ def write(
                 break
         else:
             by_schema.append((file.schema, [file]))
-    if by_schema:
-        make_folder(paths.segments(archive, partition))
     entries = []
     for part, (schema, same) in enumerate(by_schema):
-        name = paths.segment(partition, number, part)
-        entries.append(_write_one(archive, str(name), number, schema, same, moved))
+        entries.append(_write_one(archive, paths.segment(partition, number, part), number, schema, same, moved))
         step("segment written")
-    if entries:
-        sync_folder(paths.segments(archive, partition))
     return entries
 
 
 def _write_one(
-    archive: Path, name: str, number: int, schema: pa.Schema, files: list[OpenFile], moved: set[int | None]
+    archive: Storage, name: str, number: int, schema: pa.Schema, files: list[OpenFile], moved: set[int | None]
 ) -> OpenRows:
     counts: Counter[StreamKey] = Counter()
-    target = archive / name
-    target.unlink(missing_ok=True)
-    try:
-        with _Hashing(target) as sink:
-            with pa.ipc.new_file(pa.PythonFile(sink, "w"), schema) as writer:
-                for batch in _batches(schema, files, moved, counts):
-                    writer.write_batch(batch)
-            sink.sync()
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+    with archive.sink(name) as sink, pa.ipc.new_file(pa.PythonFile(sink, "w"), schema) as writer:
+        for batch in _batches(schema, files, moved, counts):
+            writer.write_batch(batch)
     rows = tuple((*key, count) for key, count in sorted(counts.items()))
     return OpenRows(name, sink.digest.hexdigest(), sink.size, number, counts.total(), rows)
 
@@ -109,53 +93,20 @@ def _batches(
         yield from pa.Table.from_batches(waiting, schema).combine_chunks().to_batches()
 
 
-class _Hashing(io.RawIOBase):
-    """A new file that knows the SHA-256 of what was written to it."""
-
-    def __init__(self, path: Path) -> None:
-        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-        self.digest = hashlib.sha256()
-        self.size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.size
-
-    def write(self, data: object) -> int:
-        view = memoryview(data)  # type: ignore[arg-type]
-        self.digest.update(view)
-        self.size += len(view)
-        left = view
-        while len(left):
-            left = left[os.write(self._handle, left) :]
-        return len(view)
-
-    def sync(self) -> None:
-        os.fsync(self._handle)
-
-    def close(self) -> None:
-        if not self.closed:
-            os.close(self._handle)
-        super().close()
-
-
-def read(archive: Path, entry: OpenRows, check: bool) -> Iterator[tuple[StreamKey, pa.RecordBatch]]:
+def read(archive: Storage, entry: OpenRows, check: bool) -> Iterator[tuple[StreamKey, pa.RecordBatch]]:
     """The open rows of a segment's file, a stream at a time, as views of the mapped file.
 
     With `check` the file's hash is compared first.
     """
-    path = paths.within(archive, entry.path)
+    buffer = archive.mapped(entry.path)
     if check:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256(memoryview(buffer)).hexdigest()
         if digest != entry.sha256:
             raise RefusedState(
-                f"{path}: got SHA-256 {digest[:12]}…, its manifest says {entry.sha256[:12]}…; restore the file from "
-                f"a copy"
+                f"{archive.uri}: {entry.path}: got SHA-256 {digest[:12]}…, its manifest says {entry.sha256[:12]}…; "
+                "restore the file from a copy"
             )
-    reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    reader = pa.ipc.open_file(pa.BufferReader(buffer))
     live = {(table, site, sensor) for table, site, sensor, _rows in entry.rows}
     for number in range(reader.num_record_batches):
         yield from (part for part in by_stream(reader.get_batch(number)) if part[0] in live)

@@ -1,15 +1,31 @@
 """An archive as its manifests describe it at one moment, read without disturbing its writer."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
-from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, partitions, read_links
+from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Pack, partitions, read_links
+from pipeline.archive.storage import Place, at
 from pipeline.archive.streams import TABLES
 from pipeline.errors import RefusedState, Usage
 
 
-@dataclass(frozen=True, slots=True)
+class Placed(NamedTuple):
+    """Where the rows of a closed file lie: a file, and in a pack (that file) from which row on."""
+
+    file: str
+    first_row: int
+    rows: int
+    pack: Pack | None
+
+    @property
+    def given_up(self) -> bool:
+        """Whether there is nothing left but the raw positions."""
+        return self.pack is not None and self.pack.positions_only
+
+
+@dataclass(frozen=True)
 class PartitionSnapshot:
     """One partition's manifests up to the last that could be checked; `problem` says why there are no more."""
 
@@ -27,27 +43,57 @@ class PartitionSnapshot:
         """All closed files, in the order they were closed."""
         return (entry for manifest in self.manifests for entry in manifest.files)
 
+    @cached_property
+    def places(self) -> dict[str, Placed]:
+        """Where each closed file's rows lie now, by its name; RefusedState for a pack of files that are none."""
+        rows = {entry.path: entry.rows for entry in self.files}
+        found = {path: Placed(path, 0, count, None) for path, count in rows.items()}
+        for pack in (pack for manifest in self.manifests for pack in manifest.packs):
+            first = 0
+            for member in pack.members:
+                if member not in found or found[member].given_up:
+                    raise RefusedState(
+                        f"partition {self.partition}: pack {pack.path} stands in for {member}, which no manifest lists "
+                        "or which was given up; a manifest was changed: restore the folder from a copy"
+                    )
+                found[member] = Placed(pack.path, first, rows[member], pack)
+                first += rows[member]
+        return found
+
+    @property
+    def readable(self) -> Iterator[ClosedFile]:
+        """The closed files whose rows are still there, in the order they were closed."""
+        return (entry for entry in self.files if not self.places[entry.path].given_up)
+
     @property
     def open(self) -> tuple[OpenRows, ...]:
         """Rows of files still open."""
         return self.last.open if self.last else ()
 
 
-def read(archive: Path) -> list[PartitionSnapshot]:
-    """All partitions of an archive; Usage where the folder holds none."""
-    if not archive.is_dir():
-        raise Usage(f"archive {archive}: no such folder; name one with --archive or FOREBAY_ARCHIVE_URI")
-    return [_read_partition(archive, partition) for partition in partitions(archive)]
+def read(archive: Place) -> list[PartitionSnapshot]:
+    """All partitions of an archive; Usage where there is none."""
+    storage = at(archive)
+    if not storage.exists():
+        raise Usage(f"archive {storage.uri}: no such folder; name one with --archive or FOREBAY_ARCHIVE_URI")
+    return [read_partition(storage, partition) for partition in partitions(storage)]
 
 
-def _read_partition(archive: Path, partition: int) -> PartitionSnapshot:
+def read_partition(archive: Place, partition: int) -> PartitionSnapshot:
+    """One partition of an archive."""
     manifests = []
     try:
-        for manifest, _digest in read_links(archive, partition):
+        for manifest, _digest in read_links(at(archive), partition):
             manifests.append(manifest)
     except RefusedState as error:
         return PartitionSnapshot(partition, tuple(manifests), str(error))
-    return PartitionSnapshot(partition, tuple(manifests))
+    found = PartitionSnapshot(partition, tuple(manifests))
+    try:
+        found.places  # noqa: B018 - worked out once, here, where what is wrong can be said
+    except RefusedState as error:
+        # Without its packs it is what it was before; nothing more can be told of it.
+        return PartitionSnapshot(partition, tuple(replace(one, packs=()) for one in manifests), str(error))
+    return found
 
 
 Sensor = tuple[str, str]

@@ -14,7 +14,7 @@ from pipeline.settings import Settings
 
 MOST_PROBLEMS = 100
 MOST_NAMED = 5
-COLUMNS = ("sent", "accepted", "rejected", "late", "in_flight", "holes", "doubles", "unsent", "files")
+COLUMNS = ("sent", "accepted", "rejected", "late", "in_flight", "holes", "doubles", "unsent", "files", "given_up")
 INDEX_BITS = 31
 
 

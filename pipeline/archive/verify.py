@@ -7,19 +7,20 @@ at hand it counts what was sent in topic `raw` itself; without, it relies on the
 beside the flows.
 """
 
-import hashlib
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.archive import paths, segments, snapshot
+from pipeline.archive import segments, snapshot
+from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile, OpenRows
 from pipeline.archive.paths import Position
 from pipeline.archive.positions import Held, Positions, Source, positions_of
-from pipeline.archive.snapshot import COLUMN, PartitionSnapshot
+from pipeline.archive.snapshot import COLUMN, PartitionSnapshot, Placed
+from pipeline.archive.storage import Place, Storage, at
+from pipeline.archive.streams import TABLES
 from pipeline.archive.tally import Tally, check_against_raw, check_alone
 from pipeline.errors import RefusedState
 from pipeline.settings import Settings
@@ -27,40 +28,49 @@ from pipeline.settings import Settings
 READ_ATTEMPTS = 5
 
 
-def account(archive: Path) -> list[dict[str, Any]]:
+def account(archive: Place) -> list[dict[str, Any]]:
     """Records per sensor as the manifests state them, without reading a data file.
 
     Each entry: site, sensor, accepted, rejected, late (records in closed files), open (rows whose file is still open),
     files.
     """
-    if not archive.is_dir():
+    storage = at(archive)
+    if not storage.exists():
         return []
-    counts = snapshot.count(snapshot.read(archive))
+    counts = snapshot.count(snapshot.read(storage))
     return [{"site": site, "sensor": sensor, **found} for (site, sensor), found in counts.items()]
 
 
-def verify(archive: Path, settings: Settings | None) -> dict[str, Any]:
+def verify(archive: Place, settings: Settings | None) -> dict[str, Any]:
     """Check everything; with `settings`, also against topic `raw`.
 
     Returns `ok`, `sensors` (site, sensor, sent, accepted, rejected, late, in_flight, holes, doubles, unsent, stated,
-    files), `problems` (what is wrong, with positions), `kafka`, `partitions`, `files`, `bytes`, `rows`.
+    files, given_up: records of which retention has left the positions), `problems` (what is wrong, with positions),
+    `kafka`, `partitions`, `files`, `bytes`, `rows`, `strays`, `replaced` (files that compaction or retention will
+    delete).
     """
+    storage = at(archive)
     for _attempt in range(READ_ATTEMPTS):
         try:
-            return _verify(archive, settings, writer_at_work=True)
+            return _verify(storage, settings, writer_at_work=True)
         except FileNotFoundError:
             # A writer deletes segments once a newer manifest replaces them: look again.
             continue
-    return _verify(archive, settings, writer_at_work=False)
+    return _verify(storage, settings, writer_at_work=False)
 
 
-def _verify(archive: Path, settings: Settings | None, writer_at_work: bool) -> dict[str, Any]:
+def _verify(archive: Storage, settings: Settings | None, writer_at_work: bool) -> dict[str, Any]:
     tally = Tally()
     snapshots = {found.partition: found for found in snapshot.read(archive)}
+    reader, packs = ClosedRows(archive), dict[str, bool]()
     numbers = set(snapshots) | (set(range(settings.partitions)) if settings is not None else set())
     for number in sorted(numbers):
         found = snapshots.get(number, PartitionSnapshot(number, ()))
-        sources = [source for entry in found.files if (source := _closed(archive, entry, tally)) is not None]
+        sources = [
+            Source(entry.first, _read(reader, entry, found.places[entry.path], tally))
+            for entry in found.files
+            if _whole(archive, entry, found.places[entry.path], packs, tally)
+        ]
         if found.problem:
             # Rows open at the last manifest in order may since have gone into files: only the newest one's count.
             tally.problem(found.problem)
@@ -72,11 +82,11 @@ def _verify(archive: Path, settings: Settings | None, writer_at_work: bool) -> d
         else:
             check_against_raw(found, Positions(sources), settings, tally)
     tally.check_marks()
-    _strays(archive, snapshots, tally)
+    replaced = _strays(archive, snapshots, tally)
     files = [entry for found in snapshots.values() for entry in found.files]
     return {
         "ok": not tally.problems,
-        "archive": str(archive),
+        "archive": archive.uri,
         "kafka": settings is not None,
         "partitions": len(snapshots),
         "files": len(files),
@@ -86,28 +96,37 @@ def _verify(archive: Path, settings: Settings | None, writer_at_work: bool) -> d
         "problems": tally.problems,
         "problems_left_out": tally.left_out,
         "strays": tally.strays,
+        "replaced": replaced,
     }
 
 
-def _closed(archive: Path, entry: ClosedFile, tally: Tally) -> Source | None:
-    """A closed file, hashed and compared with what its manifest says."""
-    sensor = (entry.site, entry.sensor)
-    tally.of(sensor)["files"] += 1
+def _whole(archive: Storage, entry: ClosedFile, where: Placed, packs: dict[str, bool], tally: Tally) -> bool:
+    """Whether the file that holds a closed file's rows has the hash its manifest says; a pack is looked at once."""
+    tally.of((entry.site, entry.sensor))["files"] += 1
+    if where.pack is None:
+        return _has_hash(archive, entry.path, entry.sha256, tally)
+    if where.file not in packs:
+        packs[where.file] = _has_hash(archive, where.file, where.pack.sha256, tally)
+    return packs[where.file]
+
+
+def _has_hash(archive: Storage, name: str, sha256: str, tally: Tally) -> bool:
     try:
-        path = paths.within(archive, entry.path)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, RefusedState) as error:
-        tally.problem(f"{entry.path}: listed in a manifest, cannot be read ({error})")
-        return None
-    if digest != entry.sha256:
-        tally.problem(f"{entry.path}: got SHA-256 {digest[:12]}…, its manifest says {entry.sha256[:12]}…")
-        return None
+        digest = archive.sha256(name)
+    except OSError as error:
+        tally.problem(f"{name}: listed in a manifest, cannot be read ({error})")
+        return False
+    if digest != sha256:
+        tally.problem(f"{name}: got SHA-256 {digest[:12]}…, its manifest says {sha256[:12]}…")
+    return digest == sha256
+
+
+def _read(reader: ClosedRows, entry: ClosedFile, where: Placed, tally: Tally) -> Callable[[], Held]:
+    """How to read a closed file's raw positions, to be compared with what its manifest says."""
+    sensor = (entry.site, entry.sensor)
 
     def read() -> Held:
-        file = pq.ParquetFile(path)
-        names = [name for name in ("raw_offset", "raw_index", "raw_also") if name in file.schema_arrow.names]
-        rows = file.read(names)
+        rows = reader.read(where, ("raw_offset", "raw_index", "raw_also"))
         held = _held(rows, tally.number(sensor))
         own = (_at(held, 0), _at(held, len(rows) - 1)) if len(rows) else (entry.first, entry.last)
         also = len(held.offsets) - len(rows)
@@ -117,12 +136,14 @@ def _closed(archive: Path, entry: ClosedFile, tally: Tally) -> Source | None:
                 f"and {entry.also}, from {entry.first} to {entry.last}"
             )
         tally.of(sensor)[COLUMN[entry.table]] += len(held.offsets)
+        if where.given_up:
+            tally.of(sensor)["given_up"] += len(held.offsets)
         return held
 
-    return Source(entry.first, read)
+    return read
 
 
-def _open(archive: Path, stored: OpenRows, tally: Tally, writer_at_work: bool) -> Source | None:
+def _open(archive: Storage, stored: OpenRows, tally: Tally, writer_at_work: bool) -> Source | None:
     """The rows of files still open: in flight, but not lost."""
     try:
         parts = list(segments.read(archive, stored, True))
@@ -150,8 +171,12 @@ def _at(held: Held, row: int) -> Position:
     return int(held.offsets[row]), int(held.indexes[row])
 
 
-def _strays(archive: Path, snapshots: dict[int, PartitionSnapshot], tally: Tally) -> None:
-    """Data files no manifest lists: a writer's that died or is at work; its next start deletes them."""
-    listed = {entry.path for found in snapshots.values() for entry in found.files}
-    there = archive.glob("*/site=*/sensor=*/date=*/hour=*/*.parquet")
-    tally.strays = sorted(name for path in there if (name := str(path.relative_to(archive))) not in listed)
+def _strays(archive: Storage, snapshots: dict[int, PartitionSnapshot], tally: Tally) -> list[str]:
+    """Notes data files no manifest lists: a writer's that died or is at work. Gives back those that packs replace."""
+    current, known = set[str](), set[str]()
+    for found in snapshots.values():
+        current |= {where.file for where in found.places.values()}
+        known |= {entry.path for entry in found.files} | {pack.path for one in found.manifests for pack in one.packs}
+    there = {name for table in TABLES for name in archive.names(table) if name.endswith(".parquet")}
+    tally.strays = sorted(there - known)
+    return sorted(there & known - current)

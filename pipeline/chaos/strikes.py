@@ -143,7 +143,7 @@ class Striker:
 
     def _half_written(self, one: Strike, drawn: random.Random) -> str:
         self._workers.kill(self._workers.of(one.room))
-        archive = self._settings.archive_uri
+        archive = Path(self._settings.archive_uri)
         for found in snapshot.read(archive):
             last = found.last
             if last is None:
@@ -154,13 +154,13 @@ class Striker:
                     f"p{found.partition}-999999999.0-999999999.{one.number}.parquet"
                 )
                 stray.write_bytes(whole[: drawn.randrange(len(whole))])
-            manifest = paths.manifest(archive, found.partition, last.number)
+            manifest = archive / paths.manifest(found.partition, last.number)
             half = manifest.read_bytes()[: drawn.randrange(1, 200)]
             manifest.with_name(f".{manifest.name}.{one.seed:016x}").write_bytes(half)
             segment = archive / paths.segment(found.partition, last.number + 1, 0)
             segment.parent.mkdir(parents=True, exist_ok=True)
             segment.write_bytes(b"ARROW1\0\0" + drawn.randbytes(64))
-            temp = paths.temporary(archive, found.partition, 0)
+            temp = archive / paths.temporary(found.partition, 0)
             temp.mkdir(parents=True, exist_ok=True)
             (temp / "0.parquet").write_bytes(b"PAR1")
         return one.fault

@@ -1,6 +1,8 @@
 """`forebay archive`: write the Parquet archive, prove that it is complete, ask it questions."""
 
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -8,11 +10,18 @@ import typer
 from pipeline.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.settings import load_settings
 
-app = typer.Typer(no_args_is_help=True, help="Room 5: the Parquet archive: write, verify, query.")
+app = typer.Typer(no_args_is_help=True, help="Room 5: the Parquet archive: write, verify, query, keep small.")
 
 Folder = Annotated[
-    Path | None, typer.Option("--archive", help="The archive's folder. [env: FOREBAY_ARCHIVE_URI]", show_default=False)
+    str | None,
+    typer.Option("--archive", help="A folder, or s3://bucket/prefix. [env: FOREBAY_ARCHIVE_URI]", show_default=False),
 ]
+
+
+Grace = Annotated[
+    float, typer.Option("--grace-s", min=0, help="How long a replaced file stays for those who still read it.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
 
 
 @app.command()
@@ -30,7 +39,7 @@ def verify(
     prefix: Prefix = None,
     kafka: Annotated[bool, typer.Option(help="Count what was sent in topic raw.")] = True,
     against: Annotated[
-        Path | None, typer.Option(help="Compare with this archive instead: rows first, then files.", show_default=False)
+        str | None, typer.Option(help="Compare with this archive instead: rows first, then files.", show_default=False)
     ] = None,
     json: Json = False,
 ) -> None:
@@ -119,6 +128,111 @@ def query(
     if document["truncated"]:
         say(f"first {limit} rows; more with --limit", quiet=json)
     emit(document)
+
+
+@app.command()
+def compact(
+    archive: Folder = None,
+    target_mib: Annotated[int, typer.Option("--target-mib", min=1, max=4096, help="Size of a pack.")] = 256,
+    newest: Annotated[bool, typer.Option("--newest", help="Also the newest day, which still grows.")] = False,
+    grace_s: Grace = 600.0,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Put many small files together in few large ones; the writer, queries and replays may go on meanwhile.
+
+    What an archive holds, and what verify proves, stays the same. Files that were replaced are deleted by the first
+    call after --grace-s.
+
+    Example: forebay archive compact --dry-run
+    """
+    from pipeline.archive.compact import compact as put_together
+
+    with _progress("packs", json) as told:
+        uri = load_settings(archive_uri=archive).archive_uri
+        document = put_together(uri, target_mib * 2**20, time.time() - grace_s, newest, dry_run, told)
+    verb = "would become" if dry_run else "became"
+    say(
+        f"{document['files']:,} files of {document['bytes_before'] / 2**20:,.1f} MiB {verb} {document['packs']:,} packs"
+        + ("" if dry_run else f" of {document['bytes_after'] / 2**20:,.1f} MiB")
+        + f"; {document['deleted']:,} replaced files {'would be' if dry_run else 'were'} deleted",
+        quiet=json,
+    )
+    emit(document)
+
+
+@app.command()
+def retain(
+    before: Annotated[
+        str | None, typer.Option(help="Give up the days before this one: YYYY-MM-DD, UTC.", show_default=False)
+    ] = None,
+    keep_days: Annotated[
+        int | None, typer.Option(help="Give up what is older than so many days.", min=1, show_default=False)
+    ] = None,
+    table: Annotated[
+        list[str] | None, typer.Option(help="flows, late or rejects; may be given again; else all.")
+    ] = None,
+    archive: Folder = None,
+    grace_s: Grace = 600.0,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Give up days that are over: the rows go, where in raw they came from stays, and verify still accounts for them.
+
+    Days are of event time; of rejects, of the time they were sent. A file is deleted by the first call after --grace-s.
+
+    Example: forebay archive retain --keep-days 90 --dry-run
+    """
+    from pipeline.archive.retain import retain as give_up
+
+    chosen = _day(before, keep_days)
+    with _progress("packs", json) as told:
+        uri = load_settings(archive_uri=archive).archive_uri
+        document = give_up(uri, chosen, _tables(table), time.time() - grace_s, dry_run, told)
+    names = ["table", "date", "files", "rows", "bytes"]
+    say(_table(names, [[row[name] for name in names] for row in document["days"]]), quiet=json)
+    verb = "would be" if dry_run else "were"
+    say(
+        f"before {chosen}: {document['rows']:,} rows in {document['files']:,} files, "
+        f"{document['bytes'] / 2**20:,.1f} MiB, {verb} given up; {document['deleted']:,} files {verb} deleted",
+        quiet=json,
+    )
+    emit(document)
+
+
+def _day(before: str | None, keep_days: int | None) -> str:
+    """The day before which all is given up; Usage where it is not said, or said twice."""
+    from datetime import UTC, date, datetime, timedelta
+
+    from pipeline.errors import Usage
+
+    if (before is None) == (keep_days is None):
+        raise Usage("retain: expected one of --before YYYY-MM-DD and --keep-days N")
+    if keep_days is not None:
+        return (datetime.now(UTC).date() - timedelta(days=keep_days)).isoformat()
+    try:
+        return date.fromisoformat(before or "").isoformat()
+    except ValueError:
+        raise Usage(f"--before {before!r}: expected a day as YYYY-MM-DD") from None
+
+
+def _tables(chosen: list[str] | None) -> tuple[str, ...]:
+    from pipeline.archive.streams import TABLES
+    from pipeline.errors import Usage
+
+    for name in chosen or ():
+        if name not in TABLES:
+            raise Usage(f"--table {name!r}: expected {', '.join(TABLES)}")
+    return tuple(chosen or TABLES)
+
+
+@contextmanager
+def _progress(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    from rich.progress import Progress
+
+    with Progress(console=people, transient=True, disable=quiet) as shown:
+        task = shown.add_task(what, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 @app.command()

@@ -70,11 +70,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
     for name, folder in (
         ("cache folder", cache_folder()),
         ("state folder", settings.state_uri),
-        ("archive folder", settings.archive_uri),
         ("models folder", settings.registry_uri),
     ):
         yield writable(name, folder)
-    yield disk(settings.archive_uri)
+    yield from archive(settings.archive_uri)
     yield clock()
 
 
@@ -176,6 +175,24 @@ def writable(check: str, folder: Path) -> Finding:
     except OSError as error:
         return Finding(check, "fail", f"{folder}: {error.strerror}", "make it writable, or set another (config show)")
     return Finding(check, "ok", str(folder) if there == folder.absolute() else f"{folder} (made on first use)")
+
+
+def archive(uri: str) -> Iterator[Finding]:
+    """Where the archive lies can be written, and has room; of a bucket, that it answers."""
+    from pipeline.archive.local_folder import LocalFolder
+    from pipeline.archive.storage import at
+
+    try:
+        storage = at(uri)
+        if isinstance(storage, LocalFolder):
+            yield writable("archive folder", storage.root)
+            yield disk(storage.root)
+            return
+        storage.begin()
+    except ForebayError as error:
+        yield Finding("archive", "fail", str(error))
+    else:
+        yield Finding("archive", "ok", uri)
 
 
 def disk(folder: Path) -> Finding:

@@ -27,7 +27,8 @@ Model = Annotated[
 Source = Annotated[str, typer.Option(help="topic (flows in Kafka) or archive (closed files, without Kafka).")]
 Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes the partitions are spread over.")]
 Archive = Annotated[
-    Path | None, typer.Option("--archive", help="The archive's folder. [env: FOREBAY_ARCHIVE_URI]", show_default=False)
+    str | None,
+    typer.Option("--archive", help="A folder, or s3://bucket/prefix. [env: FOREBAY_ARCHIVE_URI]", show_default=False),
 ]
 
 

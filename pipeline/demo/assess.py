@@ -71,7 +71,7 @@ def assess(
             "lateness_ms": settings.lateness_of(traffic.SITE) / 1e3,
             "speed": speed,
             "sensors": verified["sensors"],
-            "archive": str(settings.archive_uri),
+            "archive": settings.archive_uri,
             "picture": str(image),
             "logs": str(folder / "logs"),
             "traces": str(settings.trace_file),

@@ -6,17 +6,17 @@ late ones where the watermark they met stood.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from confluent_kafka import TopicPartition
 
-from pipeline.archive import paths, snapshot
+from pipeline.archive import snapshot
+from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.snapshot import PartitionSnapshot
+from pipeline.archive.storage import Place
 from pipeline.archive.streams import FLOWS, LATE
 from pipeline.errors import RefusedState
 from pipeline.kafka import clients, tail
@@ -68,7 +68,7 @@ def flows(settings: Settings, partition: int, position: int, end: int) -> Iterat
         reader.close()
 
 
-def archive_ends(archive: Path) -> tuple[tuple[int, int], ...]:
+def archive_ends(archive: Place) -> tuple[tuple[int, int], ...]:
     """How many manifests each partition has now; RefusedState where a chain is broken."""
     found = []
     for one in snapshot.read(archive):
@@ -79,7 +79,7 @@ def archive_ends(archive: Path) -> tuple[tuple[int, int], ...]:
 
 
 def archived(
-    archive: Path,
+    archive: Place,
     partition: int,
     position: int,
     manifests: int,
@@ -90,7 +90,9 @@ def archived(
     bounds_us: files that end before the first or begin at the second or later are left out.
     """
     since_us, until_us = bounds_us
-    [found] = [one for one in snapshot.read(archive) if one.partition == partition]
+    found = snapshot.read_partition(archive, partition)
+    rows = _Rows(ClosedRows(archive), found)
+    # What came after the replay began may have moved rows, and is followed; it adds none.
     whole = PartitionSnapshot(partition, found.manifests[:manifests])
     entries = [
         entry
@@ -109,10 +111,20 @@ def archived(
         for stretch in _stretches(own, marks.get(sensor, [])):
             for first in range(len(stretch.files) + 1):
                 if number >= position:
-                    step = stretch.step(archive, sensor, first, number, partition)
+                    step = stretch.step(rows, sensor, first, number, partition)
                     if step is not None:
                         yield step
                 number += 1
+
+
+class _Rows(NamedTuple):
+    """Where closed files' rows are read from."""
+
+    reader: ClosedRows
+    found: PartitionSnapshot
+
+    def of(self, entry: ClosedFile) -> pa.Table:
+        return self.reader.read(self.found.places[entry.path])
 
 
 class _Stretch(NamedTuple):
@@ -122,13 +134,13 @@ class _Stretch(NamedTuple):
     late: list[ClosedFile]
     ended: bool
 
-    def step(self, archive: Path, sensor: tuple[str, str], first: int, number: int, partition: int) -> Step | None:
+    def step(self, stored: _Rows, sensor: tuple[str, str], first: int, number: int, partition: int) -> Step | None:
         """The rows of file `first`, and the late ones that came while they did; one beyond the last file: the rest."""
-        parts = [_rows(archive, self.files[first])] if first < len(self.files) else []
+        parts = [stored.of(self.files[first])] if first < len(self.files) else []
         since_us = self.files[first - 1].to_ts_us if first else -(2**62)
         until_us = self.files[first].to_ts_us if first < len(self.files) else 2**62
         for entry in self.late:
-            rows = _rows(archive, entry)
+            rows = stored.of(entry)
             clock_us = rows.column("end_ts_us").to_numpy() + rows.column("late_by_us").to_numpy()
             here = np.flatnonzero((clock_us > since_us) & (clock_us <= until_us))
             if len(here):
@@ -137,7 +149,7 @@ class _Stretch(NamedTuple):
         ended = [list(sensor)] if last and self.ended else []
         if not parts and not ended:
             return None
-        table = pa.concat_tables(parts) if parts else _nothing(_rows(archive, (self.files or self.late)[0]))
+        table = pa.concat_tables(parts) if parts else _nothing(stored.of((self.files or self.late)[0]))
         rows = _in_order(table)
         watermarks = [] if last or not self.files else [[*sensor, until_us]]
         facts = {
@@ -158,16 +170,6 @@ def _stretches(entries: list[ClosedFile], marks: list[int]) -> Iterator[_Stretch
         if own:
             on_time = [entry for entry in own if entry.table == FLOWS]
             yield _Stretch(on_time, [entry for entry in own if entry.table == LATE], number < len(marks))
-
-
-def _rows(archive: Path, entry: ClosedFile) -> pa.Table:
-    path = paths.within(archive, entry.path)
-    try:
-        return pq.ParquetFile(path).read()
-    except (OSError, pa.ArrowException) as error:
-        raise RefusedState(
-            f"{path}: cannot be read ({error}), a manifest lists it; `forebay archive verify` says what is wrong"
-        ) from error
 
 
 def _nothing(table: pa.Table) -> pa.Table:

@@ -5,7 +5,6 @@ No transactions, groups, states or restarts are in here: what a fault campaign l
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -19,6 +18,7 @@ from pipeline.alert.partition import PartitionState as Incidents
 from pipeline.alert.partition import advance_partition as advance_incidents
 from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import PartitionArchive
+from pipeline.archive.storage import Place
 from pipeline.archive.streams import Limits
 from pipeline.featurize.calendars import Calendars
 from pipeline.featurize.feature_set import FeatureSet
@@ -49,7 +49,7 @@ class Outcome:
     samples: set[tuple[int, int, int]] = field(default_factory=set)
 
 
-def run(settings: Settings, archive: Path) -> Outcome:
+def run(settings: Settings, archive: Place) -> Outcome:
     """Take all that topic `raw` holds now through the rooms' functions, into an archive of its own.
 
     The model is the one the settings name: promotions are not followed.
@@ -68,7 +68,7 @@ def run(settings: Settings, archive: Path) -> Outcome:
     return outcome
 
 
-def take(settings: Settings, archive: Path, partition: int, came: Iterable[Messages], outcome: Outcome) -> None:
+def take(settings: Settings, archive: Place, partition: int, came: Iterable[Messages], outcome: Outcome) -> None:
     """Take one partition's raw messages through, and commit its archive in the end."""
     way = _Way(settings, archive, partition, outcome)
     for messages in came:
@@ -79,7 +79,7 @@ def take(settings: Settings, archive: Path, partition: int, came: Iterable[Messa
 class _Way:
     """One partition's way from `raw` to the archive."""
 
-    def __init__(self, settings: Settings, archive: Path, partition: int, outcome: Outcome) -> None:
+    def __init__(self, settings: Settings, archive: Place, partition: int, outcome: Outcome) -> None:
         from pipeline.score.promotions import Ledger
         from pipeline.score.scoring import Shelf, choose_device
 

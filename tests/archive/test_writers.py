@@ -159,7 +159,7 @@ def test_a_changed_or_lost_manifest_is_found_and_refused(tmp_path: Path) -> None
     feed(owner(tmp_path), topics(), Random(1), commit_chance=1.0)
     third = tmp_path / "_manifests/p0/0000000003.json"
     good = third.read_bytes()
-    third.write_bytes(good.replace(b'"writer": "w"', b'"writer": "x"'))
+    third.write_bytes(good.replace(b'"writer": "w ', b'"writer": "x '))
     with pytest.raises(RefusedState, match=r"0000000004.json.*was changed"):
         owner(tmp_path)
     assert not verify(tmp_path, None)["ok"]

@@ -138,7 +138,7 @@ def test_offsets_follow_the_manifests(settings: Settings, logs: Logs, tmp_path: 
         assert process.wait(30) == 0
     consumer = clients.consumer(settings, "archive", **{"group.instance.id": "test", "group.protocol": "classic"})
     for partition in logs:
-        manifest = sorted((settings.archive_uri / "_manifests" / f"p{partition}").glob("*.json"))[-1]
+        manifest = sorted((Path(settings.archive_uri) / "_manifests" / f"p{partition}").glob("*.json"))[-1]
         progress = orjson.loads(manifest.read_bytes())["progress"]
         for topic, name in ((settings.topics.archive, "archive_next"), (settings.topics.rejects, "rejects_next")):
             [committed] = consumer.committed([TopicPartition(topic, partition)], timeout=20)
@@ -206,7 +206,7 @@ def test_verify_sees_what_the_archive_lost(settings: Settings, logs: Logs) -> No
     assert proof["ok"]
     assert sum(row["in_flight"] for row in proof["sensors"]) == 3
     # The same raw log under an archive whose one file is gone.
-    path = next(settings.archive_uri.glob("flows/site=site1/**/*.parquet"))
+    path = next(Path(settings.archive_uri).glob("flows/site=site1/**/*.parquet"))
     path.unlink()
     proof = verify(settings.archive_uri, settings)
     assert not proof["ok"]

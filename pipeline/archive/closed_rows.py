@@ -1,0 +1,82 @@
+"""Rows of closed files, wherever they lie: in a file of their own, or among others' in a pack."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.archive.parquet_file import without_footer
+from pipeline.archive.snapshot import Placed
+from pipeline.archive.storage import Place, at
+from pipeline.errors import RefusedState
+
+OPEN_FILES = 4
+
+
+class ClosedRows:
+    """Reads closed files' rows; neighbours in a pack are read together, once.
+
+    Keeps the few files it read last open, and of packs the row group it read last: memory is bounded by that.
+    """
+
+    def __init__(self, archive: Place) -> None:
+        self._archive = at(archive)
+        self._open: OrderedDict[str, pq.ParquetFile] = OrderedDict()
+        self._group: tuple[str, int, tuple[str, ...] | None, pa.Table] | None = None
+
+    def schema(self, where: Placed) -> pa.Schema:
+        """The schema of the rows; RefusedState where it cannot be read."""
+        with self._reading(where):
+            return without_footer(self._file(where.file).schema_arrow)
+
+    def read(self, where: Placed, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows, or some of their columns (those the file does not have are left out); RefusedState where they
+        cannot be read.
+        """
+        with self._reading(where):
+            file = self._file(where.file)
+            names = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+            rows = file.read(names) if where.pack is None else self._part(file, where, names)
+            return rows.replace_schema_metadata(without_footer(rows.schema).metadata)
+
+    @contextmanager
+    def _reading(self, where: Placed) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            raise RefusedState(
+                f"{self._archive.uri}: {where.file}: cannot be read ({error}), a manifest lists it; `forebay archive "
+                "verify` says what is wrong"
+            ) from error
+
+    def _file(self, name: str) -> pq.ParquetFile:
+        file = self._open.get(name)
+        if file is None:
+            file = self._open[name] = pq.ParquetFile(self._archive.open(name))
+            while len(self._open) > OPEN_FILES:
+                _, oldest = self._open.popitem(last=False)
+                oldest.close(force=True)
+        self._open.move_to_end(name)
+        return file
+
+    def _part(self, file: pq.ParquetFile, where: Placed, columns: list[str] | None) -> pa.Table:
+        sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        starts = np.concatenate(([0], np.cumsum(sizes)))
+        stop = where.first_row + where.rows
+        if stop > starts[-1]:
+            raise OSError(f"{starts[-1]} rows, expected {stop} at least")
+        parts = []
+        for number in np.flatnonzero((starts[:-1] < stop) & (starts[1:] > where.first_row)).tolist():
+            table = self._read_group(where.file, file, number, columns)
+            first = max(where.first_row - int(starts[number]), 0)
+            parts.append(table.slice(first, min(stop, int(starts[number + 1])) - int(starts[number]) - first))
+        return pa.concat_tables(parts) if parts else file.schema_arrow.empty_table()
+
+    def _read_group(self, name: str, file: pq.ParquetFile, number: int, columns: list[str] | None) -> pa.Table:
+        wanted = None if columns is None else tuple(columns)
+        if self._group is None or self._group[:3] != (name, number, wanted):
+            self._group = name, number, wanted, file.read_row_group(number, columns)
+        return self._group[3]

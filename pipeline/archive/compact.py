@@ -1,0 +1,94 @@
+"""Compaction: many small files become few large ones, while a writer may be at work."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pipeline.archive import paths, snapshot
+from pipeline.archive.closed_rows import ClosedRows
+from pipeline.archive.manifest import ClosedFile
+from pipeline.archive.packs import Plan, alike, swap, sweep
+from pipeline.archive.snapshot import PartitionSnapshot
+from pipeline.archive.storage import Place, at
+from pipeline.archive.streams import FLOWS
+
+WRITER = "compact"
+
+Told = Callable[[int, int], None]
+"""Packs made, of how many."""
+
+
+def compact(
+    archive: Place,
+    target_bytes: int,
+    before_s: float,
+    newest: bool = False,
+    dry_run: bool = False,
+    told: Told = lambda _done, _all: None,
+) -> dict[str, Any]:
+    """Put small closed files together, up to `target_bytes` a pack; then delete what was replaced by `before_s`.
+
+    before_s: seconds since the epoch; newest: also those of the newest day of event time, which still grows; dry_run:
+    say only what would be done.
+    Returns `packs` (made, or to be made), `files` (in them), `rows`, `bytes_before`, `bytes_after`, `deleted`.
+    """
+    storage = at(archive)
+    snapshots = snapshot.read(storage)
+    plans = [plan for found in snapshots for plan in plans_of(found, ClosedRows(storage), target_bytes, newest)]
+    sizes = {entry.path: entry.bytes for found in snapshots for entry in found.files}
+    made, after = [], 0
+    for number, plan in enumerate(plans):
+        told(number, len(plans))
+        pack = None if dry_run else swap(storage, plan, WRITER)
+        if pack is not None:
+            after += pack.bytes
+        if pack is not None or dry_run:
+            made.append(plan)
+    told(len(plans), len(plans))
+    deleted = sweep(storage, snapshots if dry_run else snapshot.read(storage), before_s, dry_run)
+    return {
+        "archive": storage.uri,
+        "dry_run": dry_run,
+        "packs": len(made),
+        "files": sum(len(plan.entries) for plan in made),
+        "rows": sum(entry.rows for plan in made for entry in plan.entries),
+        "bytes_before": sum(sizes[entry.path] for plan in made for entry in plan.entries),
+        "bytes_after": None if dry_run else after,
+        "deleted": len(deleted),
+    }
+
+
+def plans_of(found: PartitionSnapshot, reader: ClosedRows, target_bytes: int, newest: bool) -> Iterator[Plan]:
+    """What of a partition goes together: files of one table, day and schema, until a pack is full."""
+    if found.problem:
+        return
+    grows = max((paths.date_of(entry.path) for entry in found.files if entry.table == FLOWS), default="")
+    small = [
+        entry
+        for entry in found.readable
+        if _size(found, entry) < target_bytes // 2 and (newest or paths.date_of(entry.path) != grows)
+    ]
+    for table, date, entries in alike(found, small, reader, positions_only=False):
+        for some in _filled(found, entries, target_bytes):
+            yield Plan(found.partition, table, date, tuple(some), positions_only=False)
+
+
+def _size(found: PartitionSnapshot, entry: ClosedFile) -> int:
+    """Bytes of the file a closed file's rows lie in."""
+    pack = found.places[entry.path].pack
+    return entry.bytes if pack is None else pack.bytes
+
+
+def _filled(found: PartitionSnapshot, entries: list[ClosedFile], target_bytes: int) -> Iterator[list[ClosedFile]]:
+    """Runs of entries that fill a pack; only those that put at least two files into one."""
+    run: list[ClosedFile] = []
+    for entry in entries:
+        run.append(entry)
+        if sum(one.bytes for one in run) >= target_bytes:
+            yield from _worthwhile(found, run)
+            run = []
+    yield from _worthwhile(found, run)
+
+
+def _worthwhile(found: PartitionSnapshot, run: list[ClosedFile]) -> Iterator[list[ClosedFile]]:
+    if len({found.places[entry.path].file for entry in run}) > 1:
+        yield run

@@ -1,0 +1,139 @@
+"""An archive in a folder of this machine: temp file, fsync, then a name of its own that nobody else had."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from pipeline.archive.durable import create_exclusively, make_folder, place, room_on_disk, sync_folder, write_synced
+from pipeline.archive.storage import Sink, Step
+
+
+class LocalFolder:
+    """Storage (pipeline/archive/storage.py) in a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.uri = str(root)
+
+    def exists(self) -> bool:
+        """Whether the folder is there."""
+        return self.root.is_dir()
+
+    def begin(self) -> None:
+        """Make the folder."""
+        with room_on_disk(self.root):
+            make_folder(self.root)
+
+    def folders(self, below: str) -> list[str]:
+        """Names of the folders directly in a folder."""
+        try:
+            return [entry.name for entry in os.scandir(self.root / below) if entry.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def names(self, below: str) -> Iterator[str]:
+        """All files below a folder."""
+        for folder, _, files in os.walk(self.root / below):
+            inside = Path(folder).relative_to(self.root).as_posix()
+            yield from (f"{inside}/{name}" for name in files)
+
+    def has(self, name: str) -> bool:
+        """Whether a file is there."""
+        return (self.root / name).exists()
+
+    def written_s(self, name: str) -> float:
+        """When a file was written."""
+        return (self.root / name).stat().st_mtime
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+        return (self.root / name).read_bytes()
+
+    def read_many(self, names: Iterable[str]) -> Iterator[bytes]:
+        """Whole files, one after another."""
+        return map(self.read, names)
+
+    def open(self, name: str) -> pa.NativeFile:
+        """A file to read parts of."""
+        return pa.OSFile(str(self.root / name))
+
+    def mapped(self, name: str) -> pa.Buffer:
+        """A whole file, mapped."""
+        path = self.root / name
+        # Nothing can be mapped of an empty file.
+        return pa.memory_map(str(path)).read_buffer() if path.stat().st_size else pa.py_buffer(b"")
+
+    def sha256(self, name: str) -> str:
+        """A whole file's digest."""
+        with (self.root / name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Create a file whole and durable, or not at all."""
+        with room_on_disk(self.root):
+            return create_exclusively(self.root / name, data)
+
+    def place(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
+        """Write beside, make durable, then link under the final name."""
+        with room_on_disk(self.root):
+            temp = self.root / staging
+            make_folder(temp.parent)
+            write_synced(temp, data)
+            step("file written")
+            place(temp, self.root / name, sha256)
+            step("file placed")
+
+    def settle(self, names: Iterable[str]) -> None:
+        """Make names durable, a folder once."""
+        for folder in sorted({(self.root / name).parent for name in names}):
+            sync_folder(folder)
+
+    @contextmanager
+    def sink(self, name: str) -> Iterator[Sink]:
+        """A file to write; one of this name from before is replaced."""
+        with room_on_disk(self.root):
+            target = self.root / name
+            make_folder(target.parent)
+            target.unlink(missing_ok=True)
+            try:
+                with Sink(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)) as sink:
+                    yield sink
+                    sink.sync()
+            except BaseException:
+                target.unlink(missing_ok=True)
+                raise
+            sync_folder(target.parent)
+
+    def delete(self, name: str) -> None:
+        """Delete a file."""
+        (self.root / name).unlink(missing_ok=True)
+
+    def delete_folder(self, name: str) -> None:
+        """Delete a folder with all that is in it."""
+        shutil.rmtree(self.root / name, ignore_errors=True)
+
+    def url(self, name: str) -> str:
+        """The file's absolute path."""
+        return str(self.root.resolve() / name)
+
+    def introduce(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """DuckDB reads paths as it is."""
+
+    # ---- what only a folder can do
+
+    def set_aside(self, name: str, aside: str) -> None:
+        """Move a file where no reader looks."""
+        target = self.root / aside
+        make_folder(target.parent)
+        (self.root / name).rename(target)
+
+    def put_back(self, aside: str, name: str) -> None:
+        """Undo `set_aside`, unless somebody has written the file anew meanwhile."""
+        if not (self.root / name).exists():
+            (self.root / name).hardlink_to(self.root / aside)

@@ -1,0 +1,211 @@
+"""An archive in a bucket of an S3-compatible store: an object is whole or not there, and created only once.
+
+There is no rename and no link; instead a PUT carries `If-None-Match: *` (conditional writes: Amazon S3 since August
+2024, and most that are compatible), so that of two writers of one name one is told. Credentials come from where S3
+clients look: AWS_ACCESS_KEY_ID and its kin, a profile, the machine's role.
+"""
+
+import hashlib
+import mmap
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import IO, Any
+from urllib.parse import parse_qsl, urlsplit
+
+import duckdb
+import obstore
+import pyarrow as pa
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.fsspec import FsspecStore
+from obstore.store import S3Store
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+from pipeline.archive.storage import Sink, Step
+from pipeline.errors import Failed, Misconfigured, RefusedState
+
+OPTIONS = ("endpoint", "region", "virtual_hosted_style_request", "allow_http")
+AT_ONCE = 16
+RETRIES: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
+
+
+class ObjectStore:
+    """Storage (pipeline/archive/storage.py) in `s3://bucket/prefix?endpoint=...&region=...`."""
+
+    def __init__(self, uri: str) -> None:
+        parts = urlsplit(uri)
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        unknown = sorted(set(given) - set(OPTIONS))
+        if unknown or not parts.netloc:
+            wrong = f"option {unknown[0]!r}" if unknown else "no bucket"
+            raise Misconfigured(
+                f"archive {uri}: got {wrong}, expected s3://bucket/prefix, with options among {', '.join(OPTIONS)}"
+            )
+        self.uri = uri
+        self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
+        plain = given.get("endpoint", "").startswith("http://") or given.get("allow_http") == "true"
+        config: Any = {name: value for name, value in given.items() if name != "allow_http"}
+        options: Any = {"client_options": {"allow_http": plain}, "retry_config": RETRIES}
+        with self._asking(""):
+            self._store = S3Store(self._bucket, prefix=self._prefix or None, config=config, **options)
+        self._files = FsspecStore("s3", config=config, **options)
+        self._spooled: dict[str, IO[bytes]] = {}
+
+    @contextmanager
+    def _asking(self, name: str) -> Iterator[None]:
+        """Turn what the store answers into our errors."""
+        try:
+            yield
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            raise Misconfigured(
+                f"archive {self.uri}: no access to {name or 'the bucket'} ({_first_line(error)}); check the "
+                "credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, or a role) and what they may do"
+            ) from error
+        except AlreadyExistsError:
+            raise
+        except BaseError as error:
+            raise Failed(
+                f"archive {self.uri}: {name or 'the bucket'} ({_first_line(error)}); check the endpoint and the "
+                "bucket, and start again: nothing was lost, the position has not moved"
+            ) from error
+
+    def exists(self) -> bool:
+        """Whether anything of an archive is there."""
+        return bool(self.folders("_manifests"))
+
+    def begin(self) -> None:
+        """Ask the bucket, so that a wrong address is said at once."""
+        self.exists()
+
+    def folders(self, below: str) -> list[str]:
+        """Names directly below a prefix that have more below them."""
+        with self._asking(below):
+            found: Any = obstore.list_with_delimiter(self._store, f"{below}/" if below else None)
+        return [str(prefix).rstrip("/").rpartition("/")[2] for prefix in found["common_prefixes"]]
+
+    def names(self, below: str) -> Iterator[str]:
+        """All objects below a prefix."""
+        with self._asking(below):
+            for some in obstore.list(self._store, f"{below}/"):
+                yield from (str(one["path"]) for one in some)
+
+    def has(self, name: str) -> bool:
+        """Whether an object is there."""
+        try:
+            with self._asking(name):
+                obstore.head(self._store, name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def written_s(self, name: str) -> float:
+        """When an object was written, by the store's clock."""
+        with self._asking(name):
+            return obstore.head(self._store, name)["last_modified"].timestamp()
+
+    def read(self, name: str) -> bytes:
+        """A whole object."""
+        with self._asking(name):
+            return bytes(obstore.get(self._store, name).bytes())
+
+    def read_many(self, names: Iterable[str]) -> Iterator[bytes]:
+        """Whole objects, several asked for at a time."""
+        with ThreadPoolExecutor(AT_ONCE, "archive-read") as pool:
+            yield from pool.map(self.read, names)
+
+    def open(self, name: str) -> pa.NativeFile:
+        """An object to read ranges of."""
+        path = f"{self._bucket}/{self._prefix}/{name}" if self._prefix else f"{self._bucket}/{name}"
+        with self._asking(name):
+            return PyFileSystem(FSSpecHandler(self._files)).open_input_file(path)
+
+    def mapped(self, name: str) -> pa.Buffer:
+        """A whole object, in a file without a name that the page cache holds."""
+        file = self._spooled.get(name)
+        if file is None:
+            file = tempfile.TemporaryFile()  # noqa: SIM115 - kept open as long as the object is of use
+            with self._asking(name):
+                for part in obstore.get(self._store, name):
+                    file.write(part)
+            file.flush()
+            self._spooled[name] = file
+        if not os.fstat(file.fileno()).st_size:
+            return pa.py_buffer(b"")
+        return pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def sha256(self, name: str) -> str:
+        """A whole object's digest, without holding it."""
+        digest = hashlib.sha256()
+        with self._asking(name):
+            for part in obstore.get(self._store, name):
+                digest.update(part)
+        return digest.hexdigest()
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Create an object, or not at all."""
+        try:
+            with self._asking(name):
+                obstore.put(self._store, name, data, mode="create", use_multipart=False)
+        except AlreadyExistsError:
+            # Our own, where the answer to the first try was lost: nobody else writes the same bytes.
+            return self.read(name) == data
+        return True
+
+    def place(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
+        """Create an object; `staging` is not needed."""
+        step("file written")
+        try:
+            with self._asking(name):
+                obstore.put(self._store, name, bytes(data), mode="create", use_multipart=False)
+        except AlreadyExistsError:
+            if hashlib.sha256(self.read(name)).hexdigest() != sha256:
+                raise RefusedState(
+                    f"{self.uri}: {name} exists with other content; another writer is at work on this archive: stop "
+                    "it and start again"
+                ) from None
+        step("file placed")
+
+    def settle(self, names: Iterable[str]) -> None:
+        """An object that was acknowledged is durable."""
+
+    @contextmanager
+    def sink(self, name: str) -> Iterator[Sink]:
+        """A file without a name, uploaded when the context ends, and kept for `mapped`."""
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - kept open as long as the object is of use
+        with Sink(os.dup(file.fileno())) as sink:
+            yield sink
+        file.seek(0)
+        with self._asking(name):
+            obstore.put(self._store, name, file)
+        self._spooled[name] = file
+
+    def delete(self, name: str) -> None:
+        """Delete an object."""
+        spooled = self._spooled.pop(name, None)
+        if spooled is not None:
+            spooled.close()
+        try:
+            with self._asking(name):
+                obstore.delete(self._store, name)
+        except FileNotFoundError:
+            return
+
+    def delete_folder(self, name: str) -> None:
+        """Delete everything below a prefix."""
+        for one in list(self.names(name)):
+            self.delete(one)
+
+    def url(self, name: str) -> str:
+        """The object's address."""
+        return "/".join(part for part in (f"s3://{self._bucket}", self._prefix, name) if part)
+
+    def introduce(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Give DuckDB our client."""
+        connection.register_filesystem(self._files)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0][:300]

@@ -1,0 +1,83 @@
+"""Retention: days that are over are given up, but for where in `raw` their records came from.
+
+What is left of a day is some bytes a record: enough that `archive verify` still accounts for every one.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.archive import paths, snapshot
+from pipeline.archive.closed_rows import ClosedRows
+from pipeline.archive.manifest import ClosedFile
+from pipeline.archive.packs import Plan, alike, swap, sweep
+from pipeline.archive.snapshot import PartitionSnapshot
+from pipeline.archive.storage import Place, at
+
+WRITER = "retain"
+MOST_MEMBERS = 4_096
+
+Told = Callable[[int, int], None]
+
+
+def retain(
+    archive: Place,
+    before: str,
+    tables: Collection[str],
+    before_s: float,
+    dry_run: bool = False,
+    told: Told = lambda _done, _all: None,
+) -> dict[str, Any]:
+    """Give up the rows of all days of event time before `before` (YYYY-MM-DD, UTC); rejects by when they were sent.
+
+    Returns `days` (table, date, files, rows, bytes), `rows`, `files`, `bytes`: given up, or, with dry_run, that would
+    be; `deleted`: files that are gone for good: those replaced by `before_s`, seconds since the epoch.
+    """
+    storage = at(archive)
+    snapshots = snapshot.read(storage)
+    reader = ClosedRows(storage)
+    plans = [plan for found in snapshots for plan in plans_of(found, reader, before, tables)]
+    done: list[Plan] = []
+    for number, plan in enumerate(plans):
+        told(number, len(plans))
+        if dry_run or swap(storage, plan, WRITER) is not None:
+            done.append(plan)
+    told(len(plans), len(plans))
+    deleted = sweep(storage, snapshots if dry_run else snapshot.read(storage), before_s, dry_run)
+    days: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for plan in done:
+        for entry in plan.entries:
+            for place, amount in enumerate((1, entry.rows, entry.bytes)):
+                days[plan.table, plan.date][place] += amount
+    names = ("files", "rows", "bytes")
+    return {
+        "archive": storage.uri,
+        "before": before,
+        "dry_run": dry_run,
+        "days": [
+            {"table": table, "date": date, **dict(zip(names, amounts, strict=True))}
+            for (table, date), amounts in sorted(days.items())
+        ],
+        **{name: sum(amounts[place] for amounts in days.values()) for place, name in enumerate(names)},
+        "deleted": len(deleted),
+    }
+
+
+def plans_of(found: PartitionSnapshot, reader: ClosedRows, before: str, tables: Collection[str]) -> Iterator[Plan]:
+    """What of a partition is over."""
+    if found.problem:
+        return
+    over = [entry for entry in found.readable if entry.table in tables and last_day(entry) < before]
+    for table, date, entries in alike(found, over, reader, positions_only=True):
+        for first in range(0, len(entries), MOST_MEMBERS):
+            some = tuple(entries[first : first + MOST_MEMBERS])
+            yield Plan(found.partition, table, date, some, positions_only=True)
+
+
+def last_day(entry: ClosedFile) -> str:
+    """The last day a closed file has rows of, YYYY-MM-DD."""
+    date = paths.date_of(entry.path)
+    if date != paths.MIXED:
+        return date
+    return datetime.fromtimestamp(max(entry.to_ts_us, 0) / 1e6, UTC).strftime("%Y-%m-%d")

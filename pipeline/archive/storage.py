@@ -1,0 +1,160 @@
+"""Where an archive lies: a folder of this machine or a bucket of an S3-compatible store, behind one URI.
+
+`var/archive`, `file:///srv/archive`, `s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=eu-1`. Everything else
+in this room knows files by their names below the archive, with `/` between folders.
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import duckdb
+import pyarrow as pa
+
+from pipeline.errors import Misconfigured
+
+Step = Callable[[str], None]
+"""Called with the name of each step once it is done: where tests make a writer die."""
+
+
+def no_step(_name: str) -> None:
+    """What a writer outside of tests does between two steps: nothing."""
+
+
+class Sink(io.RawIOBase):
+    """An open file that knows the SHA-256 of what was written to it; closes the handle it was given."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def tell(self) -> int:
+        """Bytes written so far."""
+        return self.size
+
+    def write(self, data: object) -> int:
+        """Write all of it."""
+        view = memoryview(data).cast("B")  # type: ignore[arg-type]
+        self.digest.update(view)
+        self.size += len(view)
+        left = view
+        while len(left):
+            left = left[os.write(self._handle, left) :]
+        return len(view)
+
+    def sync(self) -> None:
+        """Make the bytes durable."""
+        os.fsync(self._handle)
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            os.close(self._handle)
+        super().close()
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """What the archive asks of the place it lies in.
+
+    A name that is not there raises FileNotFoundError; no room, no access and no answer raise Failed or Misconfigured
+    with what to do.
+    """
+
+    uri: str
+
+    def exists(self) -> bool:
+        """Whether there is an archive, or a folder for one."""
+
+    def begin(self) -> None:
+        """Make the folder, where there are folders."""
+
+    def folders(self, below: str) -> list[str]:
+        """Names of the folders directly in a folder; none where it is not there."""
+
+    def names(self, below: str) -> Iterator[str]:
+        """All files below a folder, in any order; none where it is not there."""
+
+    def has(self, name: str) -> bool:
+        """Whether a file is there."""
+
+    def written_s(self, name: str) -> float:
+        """When a file was written, seconds since the epoch by the storage's clock."""
+
+    def read(self, name: str) -> bytes:
+        """A whole file."""
+
+    def read_many(self, names: Iterable[str]) -> Iterator[bytes]:
+        """Whole files, in order; several at a time where asking takes longer than reading."""
+
+    def open(self, name: str) -> pa.NativeFile:
+        """A file to read parts of."""
+
+    def mapped(self, name: str) -> pa.Buffer:
+        """A whole file in the page cache's memory, not the process's."""
+
+    def sha256(self, name: str) -> str:
+        """A whole file's digest, in hex."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Create a file whole and durable, or not at all; False where the name is taken."""
+
+    def place(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
+        """Write a data file under a name that must be free, or hold the same bytes already: else RefusedState.
+
+        A name is never taken over: a writer that was declared dead and woke up cannot change a file that a manifest
+        lists. `staging`: where it may lie while it is half. Steps: `file written`, `file placed`. The name is durable
+        after `settle`.
+        """
+
+    def settle(self, names: Iterable[str]) -> None:
+        """Make the names of placed files durable."""
+
+    def sink(self, name: str) -> AbstractContextManager[Sink]:
+        """A file to write; it is whole and durable when the context ends, and gone where that fails."""
+
+    def delete(self, name: str) -> None:
+        """Delete a file; nothing happens where it is gone already."""
+
+    def delete_folder(self, name: str) -> None:
+        """Delete a folder with all that is in it."""
+
+    def url(self, name: str) -> str:
+        """What DuckDB reads a file by."""
+
+    def introduce(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Teach DuckDB to read `url`s."""
+
+
+Place: TypeAlias = Storage | Path | str
+
+
+def at(place: Place) -> Storage:
+    """The storage a URI or a folder names; Misconfigured for a scheme there is none for."""
+    if isinstance(place, Path | str):
+        scheme, slashes, rest = str(place).partition("://")
+        if not slashes:
+            from pipeline.archive.local_folder import LocalFolder
+
+            return LocalFolder(Path(place))
+        if scheme == "file":
+            from pipeline.archive.local_folder import LocalFolder
+
+            return LocalFolder(Path(rest.removeprefix("localhost")))
+        if scheme == "s3":
+            from pipeline.archive.object_store import ObjectStore
+
+            return ObjectStore(str(place))
+        raise Misconfigured(
+            f"archive {place}: got scheme {scheme!r}, expected a folder, file:///folder or s3://bucket/prefix"
+        )
+    return place

@@ -1,0 +1,279 @@
+"""Compaction and retention: the same archive afterwards, whoever writes, reads, or dies in between."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipeline.archive import manifest, packs, snapshot
+from pipeline.archive.against import compare
+from pipeline.archive.closed_rows import ClosedRows
+from pipeline.archive.compact import compact
+from pipeline.archive.compact import plans_of as plans_to_compact
+from pipeline.archive.partition import PartitionArchive
+from pipeline.archive.query import run as query
+from pipeline.archive.retain import retain
+from pipeline.archive.storage import at
+from pipeline.archive.streams import TABLES, Limits
+from pipeline.archive.verify import verify
+from pipeline.errors import RefusedState
+from tests.archive.plant import HOUR_US, MEMORY, Record, Wire, feed, positions, random_log, wire
+
+SENSORS = (("plant", "left"), ("plant", "right"), ("other", "left"))
+LIMITS = Limits(rows=8)
+DAY_US = 24 * HOUR_US
+
+
+def later(record: Record, days: int) -> int | None:
+    return None if record.end_ts_us is None else record.end_ts_us + days * DAY_US
+
+
+LOG = [
+    replace(one, records=tuple(replace(record, end_ts_us=later(record, number // 20)) for record in one.records))
+    for number, one in enumerate(random_log(Random(5), 60, SENSORS))
+]
+TOPICS = wire(LOG, range(0, 60, 4))
+BIG = 2**30
+LAST_DAY = "2100-01-01"
+AT_ONCE = 2.0**40
+"""Replaced files are deleted at once: whenever that was, it is before this."""
+
+
+class Died(Exception):
+    """Stands in for SIGKILL."""
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory: a thousand small files that no disk has to see."""
+    with TemporaryDirectory(dir=MEMORY) as folder:
+        yield Path(folder)
+
+
+@cache
+def _written() -> dict[str, bytes]:
+    with TemporaryDirectory(dir=MEMORY) as folder:
+        feed(PartitionArchive(folder, 0, LIMITS, "w"), TOPICS, Random(1))
+        storage = at(folder)
+        return {name: storage.read(name) for name in storage.names("")}
+
+
+def archive(folder: Path) -> Path:
+    for name, data in _written().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def put_together(folder: Path, **options: Any) -> dict[str, Any]:
+    return compact(folder, BIG, AT_ONCE, newest=True, **options)
+
+
+def rows(folder: Path) -> dict[str, pa.Table]:
+    """Every closed file's rows, read where they lie."""
+    [found] = snapshot.read(folder)
+    reader = ClosedRows(folder)
+    return {entry.path: reader.read(found.places[entry.path]) for entry in found.files}
+
+
+def physical(folder: Path) -> set[str]:
+    return {name for table in TABLES for name in at(folder).names(table)}
+
+
+def test_compaction_changes_where_rows_lie_and_nothing_else(tmp_path: Path) -> None:
+    folder = archive(tmp_path / "a")
+    calm = archive(tmp_path / "calm")
+    before = rows(folder)
+    document = put_together(folder)
+    assert document["files"] == len(before)
+    assert document["packs"] < len(before) / 3
+    assert all("/packed/" in name for name in physical(folder))
+    assert {path: table for path, table in rows(folder).items()} == before
+    proof = verify(folder, None)
+    assert (proof["problems"], proof["strays"], proof["replaced"]) == ([], [], [])
+    found = compare(calm, folder)
+    assert found["ok"], found
+    assert sum(row["accepted"] + row["late"] + row["rejected"] for row in proof["sensors"]) == len(positions(LOG))
+
+
+def test_a_second_compaction_has_nothing_to_do(tmp_path: Path) -> None:
+    folder = archive(tmp_path)
+    put_together(folder)
+    before = physical(folder)
+    assert put_together(folder)["packs"] == 0
+    assert physical(folder) == before
+
+
+def test_the_same_files_make_the_same_pack(tmp_path: Path) -> None:
+    made = []
+    for name in ("a", "b"):
+        folder = archive(tmp_path / name)
+        put_together(folder)
+        made.append([(pack.path, pack.sha256) for one in snapshot.read(folder)[0].manifests for pack in one.packs])
+    assert made[0]
+    assert made[0] == made[1]
+
+
+def test_a_dry_run_does_nothing(tmp_path: Path) -> None:
+    folder = archive(tmp_path)
+    names = set(at(folder).names(""))
+    told = put_together(folder, dry_run=True)
+    assert told["packs"] > 0
+    given_up = retain(folder, LAST_DAY, TABLES, AT_ONCE, dry_run=True)
+    assert given_up["rows"] == sum(len(table) for table in rows(folder).values())
+    assert set(at(folder).names("")) == names
+
+
+def test_the_newest_day_is_left_alone(tmp_path: Path) -> None:
+    folder = archive(tmp_path)
+    days = {entry.path.split("date=")[1][:10] for entry in snapshot.read(folder)[0].files if entry.table == "flows"}
+    compact(folder, BIG, AT_ONCE)
+    packed = {name.split("date=")[1][:10] for name in physical(folder) if "/packed/" in name}
+    assert max(days) not in packed
+
+
+def test_replaced_files_stay_for_their_readers(tmp_path: Path) -> None:
+    folder = archive(tmp_path)
+    before = physical(folder)
+    compact(folder, BIG, time.time() - 3600.0, newest=True)
+    assert before < physical(folder)
+    proof = verify(folder, None)
+    assert proof["ok"]
+    assert set(proof["replaced"]) == before
+    assert put_together(folder)["deleted"] == len(before)
+    assert not before & physical(folder)
+
+
+@pytest.mark.parametrize("when", ["file written", "file placed", "swap added"])
+def test_a_compaction_that_dies_leaves_the_archive_whole(tmp_path: Path, when: str) -> None:
+    folder = archive(tmp_path)
+    before = rows(folder)
+    storage = at(folder)
+    [found] = snapshot.read(folder)
+
+    def step(name: str) -> None:
+        if name == when:
+            raise Died
+
+    plan = next(plans_to_compact(found, ClosedRows(folder), BIG, newest=True))
+    with pytest.raises(Died):
+        packs.swap(storage, plan, "dies", step)
+    assert verify(folder, None)["problems"] == []
+    assert rows(folder) == before
+    put_together(folder)
+    assert rows(folder) == before
+    assert verify(folder, None)["problems"] == []
+
+
+def test_a_writer_goes_on_through_a_compaction(tmp_path: Path) -> None:
+    """A swap between any two commits of the owner is read and gone on from; files it placed meanwhile are its own."""
+    calm = archive(tmp_path / "calm")
+    folder = tmp_path / "archive"
+    turns = [0]
+
+    def step(name: str) -> None:
+        if name in ("file placed", "segment written", "manifest added"):
+            turns[0] += 1
+            if turns[0] % 5 == 0:
+                put_together(folder)
+
+    feed(PartitionArchive(folder, 0, LIMITS, "w", step), TOPICS, Random(3))
+    assert turns[0] > 20
+    assert any(one.packs for one in snapshot.read(folder)[0].manifests)
+    assert verify(folder, None)["problems"] == []
+    assert compare(calm, folder)["ok"]
+    put_together(folder)
+    assert compare(calm, folder)["ok"]
+
+
+def test_a_swap_does_not_hide_a_new_owner(tmp_path: Path) -> None:
+    zombie = PartitionArchive(tmp_path, 0, LIMITS, "zombie")
+    feed(zombie, Wire(TOPICS.archive[:6], TOPICS.rejects), Random(1))
+    put_together(tmp_path)
+    replacement = PartitionArchive(tmp_path, 0, LIMITS, "w")
+    put_together(tmp_path)
+    with pytest.raises(RefusedState, match="another writer"):
+        feed(zombie, TOPICS, Random(2))
+    feed(replacement, TOPICS, Random(3))
+    assert verify(tmp_path, None)["problems"] == []
+
+
+def test_two_compactions_at_once(tmp_path: Path) -> None:
+    """The second one finds the files moved and leaves them."""
+    folder = archive(tmp_path)
+    before = rows(folder)
+    plans = list(plans_to_compact(snapshot.read(folder)[0], ClosedRows(folder), BIG, newest=True))
+    first = [packs.swap(at(folder), plan, "first") for plan in plans]
+    second = [packs.swap(at(folder), plan, "second") for plan in plans]
+    assert all(first)
+    assert not any(second)
+    assert rows(folder) == before
+
+
+def test_what_was_given_up_is_still_accounted_for(tmp_path: Path) -> None:
+    folder = archive(tmp_path)
+    put_together(folder)
+    days = sorted({entry.path.split("date=")[1][:10] for entry in snapshot.read(folder)[0].files})
+    cut = days[len(days) // 2]
+    before = query(folder, "SELECT count(*) FROM flows", 1)["rows"][0][0]
+    document = retain(folder, cut, TABLES, AT_ONCE)
+    assert document["rows"] > 0
+    assert {row["date"] for row in document["days"]} <= {*days, "mixed"}
+    proof = verify(folder, None)
+    assert (proof["problems"], proof["strays"]) == ([], [])
+    assert sum(row["accepted"] + row["late"] + row["rejected"] for row in proof["sensors"]) == len(positions(LOG))
+    assert sum(row["given_up"] for row in proof["sensors"]) >= document["rows"]
+    gone = sum(row["rows"] for row in document["days"] if row["table"] == "flows")
+    assert query(folder, "SELECT count(*) FROM flows", 1)["rows"] == [[before - gone]]
+    kept = [entry.path for entry in snapshot.read(folder)[0].readable]
+    assert all(path.split("date=")[1][:10] >= cut for path in kept)
+    assert retain(folder, cut, TABLES, AT_ONCE)["rows"] == 0
+    feed(PartitionArchive(folder, 0, LIMITS, "w"), TOPICS, Random(4))
+    assert verify(folder, None)["problems"] == []
+
+
+def test_one_table_can_be_given_up_alone(tmp_path: Path) -> None:
+    folder = archive(tmp_path)
+    assert {row["table"] for row in retain(folder, LAST_DAY, ("rejects",), AT_ONCE)["days"]} == {"rejects"}
+    assert query(folder, "SELECT count(*) FROM rejects", 1)["rows"] == [[0]]
+    assert query(folder, "SELECT count(*) > 0 FROM flows", 1)["rows"] == [[True]]
+    assert verify(folder, None)["ok"]
+
+
+def test_a_changed_pack_is_found(tmp_path: Path) -> None:
+    folder = archive(tmp_path)
+    put_together(folder)
+    path = folder / sorted(physical(folder))[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    problems = verify(folder, None)["problems"]
+    assert any("SHA-256" in problem and "packed" in problem for problem in problems)
+    path.unlink()
+    assert any("cannot be read" in problem for problem in verify(folder, None)["problems"])
+
+
+def test_a_pack_of_files_that_are_none_is_refused(tmp_path: Path) -> None:
+    folder = archive(tmp_path)
+    put_together(folder)
+    last = snapshot.read(folder)[0].manifests[-1]
+    pack = last.packs[0]
+    read = manifest.read_one(at(folder), 0, last.number)
+    assert read is not None
+    forged = manifest.Manifest(
+        0,
+        last.number + 1,
+        read[1],
+        "x",
+        last.progress,
+        packs=(manifest.Pack("flows/packed/x.parquet", "0" * 64, 1, "flows", (*pack.members, "flows/no.parquet")),),
+        format=2,
+    )
+    assert manifest.append(at(folder), forged)
+    assert any("no manifest lists" in problem for problem in verify(folder, None)["problems"])
