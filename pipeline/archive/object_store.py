@@ -29,6 +29,7 @@ from pipeline.errors import Failed, Misconfigured, RefusedState
 
 OPTIONS = ("endpoint", "region", "virtual_hosted_style_request", "allow_http")
 AT_ONCE = 16
+NO_BUCKET = "NoSuchBucket"
 RETRIES: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
 
 
@@ -52,7 +53,7 @@ class ObjectStore:
         with self._asking(""):
             self._store = S3Store(self._bucket, prefix=self._prefix or None, config=config, **options)
         self._files = FsspecStore("s3", config=config, **options)
-        self._spooled: dict[str, IO[bytes]] = {}
+        self._spooled: dict[str, pa.Buffer] = {}
 
     @contextmanager
     def _asking(self, name: str) -> Iterator[None]:
@@ -66,7 +67,9 @@ class ObjectStore:
             ) from error
         except AlreadyExistsError:
             raise
-        except BaseError as error:
+        except (BaseError, FileNotFoundError) as error:
+            if isinstance(error, FileNotFoundError) and NO_BUCKET not in str(error):
+                raise
             raise Failed(
                 f"archive {self.uri}: {name or 'the bucket'} ({_first_line(error)}); check the endpoint and the "
                 "bucket, and start again: nothing was lost, the position has not moved"
@@ -124,17 +127,13 @@ class ObjectStore:
 
     def mapped(self, name: str) -> pa.Buffer:
         """A whole object, in a file without a name that the page cache holds."""
-        file = self._spooled.get(name)
-        if file is None:
-            file = tempfile.TemporaryFile()  # noqa: SIM115 - kept open as long as the object is of use
-            with self._asking(name):
-                for part in obstore.get(self._store, name):
-                    file.write(part)
-            file.flush()
-            self._spooled[name] = file
-        if not os.fstat(file.fileno()).st_size:
-            return pa.py_buffer(b"")
-        return pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        if name not in self._spooled:
+            with tempfile.TemporaryFile() as file:
+                with self._asking(name):
+                    for part in obstore.get(self._store, name):
+                        file.write(part)
+                self._spooled[name] = _mapped(file)
+        return self._spooled[name]
 
     def sha256(self, name: str) -> str:
         """A whole object's digest, without holding it."""
@@ -174,19 +173,17 @@ class ObjectStore:
     @contextmanager
     def sink(self, name: str) -> Iterator[Sink]:
         """A file without a name, uploaded when the context ends, and kept for `mapped`."""
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - kept open as long as the object is of use
-        with Sink(os.dup(file.fileno())) as sink:
-            yield sink
-        file.seek(0)
-        with self._asking(name):
-            obstore.put(self._store, name, file)
-        self._spooled[name] = file
+        with tempfile.TemporaryFile() as file:
+            with Sink(os.dup(file.fileno())) as sink:
+                yield sink
+            file.seek(0)
+            with self._asking(name):
+                obstore.put(self._store, name, file)
+            self._spooled[name] = _mapped(file)
 
     def delete(self, name: str) -> None:
         """Delete an object."""
-        spooled = self._spooled.pop(name, None)
-        if spooled is not None:
-            spooled.close()
+        self._spooled.pop(name, None)
         try:
             with self._asking(name):
                 obstore.delete(self._store, name)
@@ -205,6 +202,14 @@ class ObjectStore:
     def introduce(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Give DuckDB our client."""
         connection.register_filesystem(self._files)
+
+
+def _mapped(file: IO[bytes]) -> pa.Buffer:
+    """A file's content; it stays as long as it is held, though the file has no name and is closed."""
+    file.flush()
+    if not os.fstat(file.fileno()).st_size:
+        return pa.py_buffer(b"")
+    return pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from loadtest.chaos.plan import Strike
 from pipeline.archive import paths, snapshot
 from pipeline.broker import local, process
 from pipeline.broker import state as broker_state
+from pipeline.chaos import disk
 from pipeline.chaos.workers import Workers
 from pipeline.errors import Failed
 from pipeline.kafka import clients
@@ -25,6 +27,7 @@ from pipeline.wire.batches import empty, encode
 from schemas.sources import sources
 
 POINT_S = 30.0
+COMPACTION_S = 120.0
 SESSION_S = {"ingest": 10.0, "featurize": 30.0, "score": 45.0, "alert": 30.0, "archive": 30.0}
 PAST_SESSION_S = 4.0
 SMALL_FILE_BYTES = 4_096
@@ -43,8 +46,8 @@ class Striker:
     `done` counts what was carried out, by fault.
     """
 
-    def __init__(self, settings: Settings, workers: Workers, broker: Path | None) -> None:
-        self._settings, self._workers, self._broker = settings, workers, broker
+    def __init__(self, settings: Settings, workers: Workers, broker: Path | None, disk: Path | None) -> None:
+        self._settings, self._workers, self._broker, self._disk = settings, workers, broker, disk
         self._broker_lock = threading.Lock()
         self._count_lock = threading.Lock()
         self._log = log("chaos")
@@ -141,6 +144,29 @@ class Striker:
         self._workers.kill(cramped)
         return one.fault
 
+    def _file_system_full(self, one: Strike, drawn: random.Random) -> str:
+        """Not a byte is left for archive, states and samples, whoever writes them; then there is room again."""
+        if self._disk is None:
+            return self._disk_full(replace(one, fault="disk-full", room="archive"), drawn)
+        filler = disk.fill(self._disk)
+        try:
+            time.sleep(drawn.uniform(2.0, 12.0))
+        finally:
+            filler.unlink()
+        return one.fault
+
+    def _compaction(self, one: Strike, drawn: random.Random) -> str:
+        """The archive is compacted, replaced files deleted at once; half the time the compaction is killed in it."""
+        arguments = ("archive", "compact", "--newest", "--grace-s", "0", "--target-mib", "1")
+        compaction = self._workers.run(f"compact-{one.number}", *arguments)
+        killed = drawn.random() < 0.5
+        if killed:
+            self._workers.wait_gone(compaction, drawn.uniform(1.0, 4.0))
+            self._workers.kill(compaction)
+        elif not self._workers.wait_gone(compaction, COMPACTION_S) or compaction.process.returncode != 0:
+            raise Failed(f"archive compact failed; its log {compaction.log} ends:\n{compaction.last_words()}")
+        return one.fault
+
     def _half_written(self, one: Strike, drawn: random.Random) -> str:
         self._workers.kill(self._workers.of(one.room))
         archive = Path(self._settings.archive_uri)
@@ -148,7 +174,8 @@ class Striker:
             last = found.last
             if last is None:
                 continue
-            for entry in list(found.files)[-1:]:
+            alone = [entry for entry in found.files if found.places[entry.path].pack is None]
+            for entry in alone[-1:]:
                 whole = (archive / entry.path).read_bytes()
                 stray = (archive / entry.path).with_name(
                     f"p{found.partition}-999999999.0-999999999.{one.number}.parquet"
@@ -253,6 +280,8 @@ class Striker:
         "twin": _twin,
         "broker": _restart_broker,
         "disk-full": _disk_full,
+        "file-system-full": _file_system_full,
+        "compaction": _compaction,
         "half-written": _half_written,
         "damaged-state": _damaged_state,
         "poison": _poison,
