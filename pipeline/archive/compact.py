@@ -29,7 +29,8 @@ def compact(
 
     before_s: seconds since the epoch; newest: also those of the newest day of event time, which still grows; dry_run:
     say only what would be done.
-    Returns `packs` (made, or to be made), `files` (in them), `rows`, `bytes_before`, `bytes_after`, `deleted`.
+    Returns `packs` (made, or to be made), `files` (in them), `rows`, `bytes_before`, `bytes_after`, `deleted`,
+    `stay` (replaced files that still lie there).
     """
     storage = at(archive)
     snapshots = snapshot.read(storage)
@@ -44,7 +45,7 @@ def compact(
         if pack is not None or dry_run:
             made.append(plan)
     told(len(plans), len(plans))
-    deleted = sweep(storage, snapshots if dry_run else snapshot.read(storage), before_s, dry_run)
+    deleted, stay = sweep(storage, snapshots if dry_run else snapshot.read(storage), before_s, dry_run)
     return {
         "archive": storage.uri,
         "dry_run": dry_run,
@@ -53,7 +54,8 @@ def compact(
         "rows": sum(entry.rows for plan in made for entry in plan.entries),
         "bytes_before": sum(sizes[entry.path] for plan in made for entry in plan.entries),
         "bytes_after": None if dry_run else after,
-        "deleted": len(deleted),
+        "deleted": deleted,
+        "stay": stay,
     }
 
 

@@ -132,9 +132,12 @@ def _render(file: IO[bytes], tables: Iterator[pa.Table], foot: dict[str, str]) -
         writer.close()
 
 
-def sweep(archive: Storage, snapshots: Sequence[PartitionSnapshot], before_s: float, dry_run: bool) -> list[str]:
-    """Delete what packs had replaced by `before_s` (seconds since the epoch), and packs never listed; their names."""
-    gone: list[str] = []
+def sweep(archive: Storage, snapshots: Sequence[PartitionSnapshot], before_s: float, dry_run: bool) -> tuple[int, int]:
+    """Delete what packs had replaced by `before_s` (seconds since the epoch), and packs never listed.
+
+    Gives back how many files that were, and how many replaced ones still stay for those who read them.
+    """
+    replaced_by: dict[str, bool] = {}
     known: set[str] = set()
     for found in snapshots:
         current = {where.file for where in found.places.values()}
@@ -151,10 +154,11 @@ def sweep(archive: Storage, snapshots: Sequence[PartitionSnapshot], before_s: fl
         for file, by in replaced.items():
             if by not in old:
                 old[by] = archive.written_s(by) <= before_s
-            if file not in current and old[by]:
-                gone.append(file)
+            if file not in current:
+                replaced_by[file] = old[by]
     there = {name for table in TABLES for name in archive.names(table)}
-    gone = [name for name in gone if name in there]
+    gone = [name for name, old_enough in replaced_by.items() if old_enough and name in there]
+    stay = sum(name in there for name in replaced_by) - len(gone)
     gone += [
         name
         for name in sorted(there - known)
@@ -163,7 +167,7 @@ def sweep(archive: Storage, snapshots: Sequence[PartitionSnapshot], before_s: fl
     if not dry_run:
         for name in gone:
             archive.delete(name)
-    return gone
+    return len(gone), stay
 
 
 def alike(

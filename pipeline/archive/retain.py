@@ -32,7 +32,8 @@ def retain(
     """Give up the rows of all days of event time before `before` (YYYY-MM-DD, UTC); rejects by when they were sent.
 
     Returns `days` (table, date, files, rows, bytes), `rows`, `files`, `bytes`: given up, or, with dry_run, that would
-    be; `deleted`: files that are gone for good: those replaced by `before_s`, seconds since the epoch.
+    be; `deleted`: files that are gone for good: those replaced by `before_s`, seconds since the epoch; `stay`: those
+    that still lie there.
     """
     storage = at(archive)
     snapshots = snapshot.read(storage)
@@ -44,7 +45,7 @@ def retain(
         if dry_run or swap(storage, plan, WRITER) is not None:
             done.append(plan)
     told(len(plans), len(plans))
-    deleted = sweep(storage, snapshots if dry_run else snapshot.read(storage), before_s, dry_run)
+    deleted, stay = sweep(storage, snapshots if dry_run else snapshot.read(storage), before_s, dry_run)
     days: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for plan in done:
         for entry in plan.entries:
@@ -60,7 +61,8 @@ def retain(
             for (table, date), amounts in sorted(days.items())
         ],
         **{name: sum(amounts[place] for amounts in days.values()) for place, name in enumerate(names)},
-        "deleted": len(deleted),
+        "deleted": deleted,
+        "stay": stay,
     }
 
 

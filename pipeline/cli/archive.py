@@ -155,7 +155,7 @@ def compact(
     say(
         f"{document['files']:,} files of {document['bytes_before'] / 2**20:,.1f} MiB {verb} {document['packs']:,} packs"
         + ("" if dry_run else f" of {document['bytes_after'] / 2**20:,.1f} MiB")
-        + f"; {document['deleted']:,} replaced files {'would be' if dry_run else 'were'} deleted",
+        + _replaced(document, grace_s),
         quiet=json,
     )
     emit(document)
@@ -194,10 +194,16 @@ def retain(
     verb = "would be" if dry_run else "were"
     say(
         f"before {chosen}: {document['rows']:,} rows in {document['files']:,} files, "
-        f"{document['bytes'] / 2**20:,.1f} MiB, {verb} given up; {document['deleted']:,} files {verb} deleted",
+        f"{document['bytes'] / 2**20:,.1f} MiB, {verb} given up" + _replaced(document, grace_s),
         quiet=json,
     )
     emit(document)
+
+
+def _replaced(document: dict[str, Any], grace_s: float) -> str:
+    verb = "would be" if document["dry_run"] else "were"
+    stay = f", {document['stay']:,} stay until the first call after {grace_s:,.0f} s" if document["stay"] else ""
+    return f"; {document['deleted']:,} replaced files {verb} deleted{stay}"
 
 
 def _day(before: str | None, keep_days: int | None) -> str:
@@ -230,7 +236,7 @@ def _tables(chosen: list[str] | None) -> tuple[str, ...]:
 def _progress(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import Progress
 
-    with Progress(console=people, transient=True, disable=quiet) as shown:
+    with Progress(console=people, transient=True, disable=quiet or not people.is_terminal) as shown:
         task = shown.add_task(what, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)
 
