@@ -13,7 +13,7 @@ from loadtest.scenarios import CYCLE_US, Scenario, cycle_records, records
 
 END_OF_SOURCE = "end-of-source"
 BLOCK_RECORDS = 16_384
-FLUSH_S = 30.0
+FLUSH_S = 120.0
 # The rest of the queue is waited for this long at a time, so that Ctrl-C is heard.
 NAP_S = 0.05
 

@@ -6,6 +6,8 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,8 +15,10 @@ from hypothesis import strategies as st
 
 from pipeline.archive import snapshot
 from pipeline.archive.against import compare
+from pipeline.archive.pairing import read_scored
+from pipeline.archive.parquet_file import render
 from pipeline.archive.partition import PartitionArchive
-from pipeline.archive.streams import Limits
+from pipeline.archive.streams import Limits, OpenFile, Piece, StreamKey
 from pipeline.archive.verify import account, verify
 from pipeline.wire.batches import encode
 from tests.archive.plant import MEMORY, Wire, feed, positions, random_log, scored_batch, wire
@@ -179,3 +183,26 @@ def test_a_smaller_file_size_closes_what_was_open(tmp_path: Path) -> None:
     assert verify(tmp_path, None)["problems"] == []
     found = {one for path in files(tmp_path) for one in read_positions(tmp_path / path)}
     assert found == positions(log)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bytes_do_not_show_how_rows_lay_in_memory(seed: int) -> None:
+    """Cut anywhere, views into larger batches, in order or shuffled: the same file."""
+    random = Random(seed)
+    topics = wire(random_log(Random(seed + 20), 60, SENSORS[:1], marks=False), [])
+    batches = [read_scored(0, message, 0).rows for message in topics.archive]
+    rows = pa.Table.from_batches(batches)
+    order = np.lexsort((rows.column("raw_index").to_numpy(), rows.column("raw_offset").to_numpy()))
+    rows = rows.take(pa.array(order)).combine_chunks()
+    padded = pa.concat_tables([rows.slice(3, 2), rows, rows.slice(0, 5)]).combine_chunks()
+    made = set()
+    for cut in (1, 3, 7, len(rows)):
+        pieces = [piece for at in range(2, 2 + len(rows), cut) for piece in padded.slice(at, cut).to_batches()]
+        pieces = pa.Table.from_batches(pieces).slice(0, len(rows)).to_batches()
+        for shuffled in (False, True):
+            if shuffled:
+                random.shuffle(pieces)
+            file = OpenFile(StreamKey("flows", "s", "a"), 0, rows.schema, pieces=[Piece(one, None) for one in pieces])
+            [rendered] = render(file, 0)
+            made.add(rendered.entry.sha256)
+    assert len(made) == 1

@@ -1,4 +1,8 @@
-"""How fast one core archives: `python -m tests.bench.bench_archive [ROWS]`; the last line is one JSON document."""
+"""How fast one core archives, with 80 features and without: `python -m tests.bench.bench_archive [ROWS] [FOLDER]`.
+
+Flows of a made-up plant as ingest decodes them, eight sensors, 4,096 rows a message; every step of a commit, fsync
+too. The last line is one JSON document.
+"""
 
 import resource
 import sys
@@ -6,53 +10,74 @@ import time
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
+from loadtest.conn_json import CONTENT_TYPE, conn_json
+from loadtest.scenarios import SCENARIOS, records
+from pipeline.archive.compact import compact
 from pipeline.archive.manifest import Progress
 from pipeline.archive.pairing import Pairing, read_scored
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.archive.verify import verify
+from pipeline.ingest.decode import decode_messages
+from pipeline.ingest.messages import Messages, RawMessage, Stream
+from pipeline.ingest.pack import pack
 from pipeline.wire.batches import encode, matrix_column
 from schemas.fields import arrow_schema
 
-WIDTH, BATCH_ROWS, SENSORS = 75, 4096, 8
+BATCH_ROWS, SENSORS, DISTINCT = 4096, 8, 8
+START_US = 1_678_440_000_000_000
+CONSTANT = {"class": "normal", "model": "igan-0123456789ab"}
 
 
-def message(seq: int, random: np.random.Generator) -> bytes:
-    """A message of one sensor's flows, with values that compress as real ones do."""
-    schema = arrow_schema("scored", WIDTH)
-    sensor = f"sensor{seq % SENSORS}"
-    columns = []
-    for fld in schema:
-        if fld.name == "features":
-            matrix = np.round(random.exponential(50, (BATCH_ROWS, WIDTH))).astype(np.float32)
-            matrix[:, WIDTH // 2 :] = 0
+def flows() -> list[pa.RecordBatch]:
+    """Some messages' flows, as ingest packs them."""
+    stream = Stream(CONTENT_TYPE, (), "plant", "sensor")
+    lines = conn_json(records(SCENARIOS["steady"], 3, 0, 0, BATCH_ROWS * DISTINCT, START_US))
+    log = [
+        RawMessage(0, number, START_US + 2**40, stream, lines.message(number * BATCH_ROWS, (number + 1) * BATCH_ROWS))
+        for number in range(DISTINCT)
+    ]
+    messages = Messages.of(log)
+    return [packed.flows for packed in pack(messages, decode_messages(messages, 2**60), BATCH_ROWS)]
+
+
+def message(seq: int, of: pa.RecordBatch, width: int, random: np.random.Generator) -> bytes:
+    """One sensor's flows, scored; features that compress as real ones do."""
+    schema = arrow_schema("scored", width)
+    columns: list[Any] = []
+    for field in schema:
+        if field.name == "features":
+            matrix = np.round(random.exponential(50, (BATCH_ROWS, width))).astype(np.float32)
+            matrix[:, width // 2 :] = 0
             columns.append(matrix_column(matrix))
-        elif fld.name in ("site", "sensor"):
-            columns.append(pa.array(["plant" if fld.name == "site" else sensor] * BATCH_ROWS))
-        elif fld.name in ("raw_partition", "raw_index", "late_by_us"):
-            columns.append(pa.array(np.zeros(BATCH_ROWS), fld.type))
-        elif fld.name == "raw_offset":
+        elif field.name == "sensor":
+            columns.append(pa.array([f"sensor{seq % SENSORS}"] * BATCH_ROWS))
+        elif field.name == "raw_offset":
             columns.append(pa.array(np.arange(seq * BATCH_ROWS, (seq + 1) * BATCH_ROWS)))
-        elif fld.name == "end_ts_us":
-            columns.append(pa.array(1_678_440_000_000_000 + np.arange(seq * BATCH_ROWS, (seq + 1) * BATCH_ROWS) * 100))
-        elif pa.types.is_string(fld.type):
-            columns.append(pa.array([f"10.0.{n % 50}.{n % 200}" for n in random.integers(0, 10_000, BATCH_ROWS)]))
-        elif pa.types.is_boolean(fld.type):
-            columns.append(pa.array(random.random(BATCH_ROWS) < 0.01))
+        elif field.name == "raw_index":
+            columns.append(pa.array(np.zeros(BATCH_ROWS, np.int32)))
+        elif field.name == "end_ts_us":
+            columns.append(pa.array(START_US + np.arange(seq * BATCH_ROWS, (seq + 1) * BATCH_ROWS) * 100))
+        elif field.name in of.schema.names:
+            columns.append(of.column(field.name))
+        elif field.name in CONSTANT:
+            columns.append(pa.array([CONSTANT[field.name]] * BATCH_ROWS))
+        elif pa.types.is_floating(field.type):
+            columns.append(pa.array(random.random(BATCH_ROWS).astype(np.float32)))
         else:
-            columns.append(pa.array(random.integers(0, 200, BATCH_ROWS)).cast(fld.type))
-    through = [(seq + 1) * BATCH_ROWS - 1, 0]
+            columns.append(pa.array(np.zeros(BATCH_ROWS, np.int64)).cast(field.type))
     meta = {
         "seq": seq,
         "raw_partition": 0,
         "feature_set": "bench",
         "feature_hash": "0",
-        "through": through,
+        "through": [(seq + 1) * BATCH_ROWS - 1, 0],
         "frontier": None,
         "records": BATCH_ROWS,
         "rejected": 0,
@@ -62,12 +87,14 @@ def message(seq: int, random: np.random.Generator) -> bytes:
     return encode(pa.RecordBatch.from_arrays(columns, schema=schema), meta)
 
 
-def main(rows: int) -> None:
+def measure(rows: int, width: int, within: str | None) -> dict[str, Any]:
+    """Archive, verify and compact so many rows of so many features."""
     random = np.random.default_rng(Random(1).randrange(2**32))
-    samples = [message(seq, random) for seq in range(rows // BATCH_ROWS)]
-    with TemporaryDirectory() as folder:
-        archive = PartitionArchive(Path(folder), 0, Limits(131_072), "bench")
-        pairing = Pairing(0, Progress())
+    made = flows()
+    samples = [message(seq, made[seq % len(made)], width, random) for seq in range(rows // BATCH_ROWS)]
+    total = len(samples) * BATCH_ROWS
+    with TemporaryDirectory(dir=within) as folder:
+        archive, pairing = PartitionArchive(Path(folder), 0, Limits(131_072), "bench"), Pairing(0, Progress())
         started, cpu = time.perf_counter(), time.process_time()
         for offset, payload in enumerate(samples):
             pairing.offer_scored(read_scored(offset, payload, 0))
@@ -81,18 +108,30 @@ def main(rows: int) -> None:
         started = time.perf_counter()
         proof = verify(Path(folder), None)
         verified = time.perf_counter() - started
-        total = len(samples) * BATCH_ROWS
-        document = {
+        started = time.perf_counter()
+        packed = compact(Path(folder), 2**30, 2.0**40, newest=True)
+        compacted = time.perf_counter() - started
+        return {
+            "features": width,
             "rows": total,
             "rows_per_s": round(total / wrote),
             "rows_per_cpu_s": round(total / cpu),
             "bytes_per_row": round(proof["bytes"] / max(proof["rows"], 1)),
             "verify_rows_per_s": round(total / verified),
-            "ok": proof["ok"],
+            "compact_rows_per_s": round(packed["rows"] / compacted),
+            "ok": proof["ok"] and verify(Path(folder), None)["ok"],
             "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }
-    sys.stdout.write(orjson.dumps(document).decode() + "\n")
+
+
+def main(rows: int, within: str | None) -> None:
+    pa.set_cpu_count(1)
+    found = [measure(rows, width, within) for width in (80, 1)]
+    for one in found:
+        print(orjson.dumps(one).decode())
+    sys.stdout.write(orjson.dumps({"archive": found}).decode() + "\n")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_200_000)  # enough that every sensor fills a file
+    # Enough by default that every sensor fills a file.
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_200_000, sys.argv[2] if len(sys.argv) > 2 else None)
