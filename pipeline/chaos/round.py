@@ -28,6 +28,8 @@ AT_ONCE = 4
 """So many strikes are under way at a time; those on one room wait for each other."""
 DRAIN_S = 180.0
 QUIET_S = 40.0
+MOST_MIB = 1_536
+"""No room needs more, whatever is done to it: score holds torch and two models, the others a few hundred MiB."""
 LOOK_S = 1.0
 DISK = "disk"
 """Where a round keeps archive, states and samples."""
@@ -117,6 +119,11 @@ def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell:
             shutil.copytree(folder / DISK, folder / "kept")  # what is wrong can be looked at when the mount is gone
     if drained_s >= DRAIN_S:
         findings.violations.append("the rooms did not come to rest after the last record was sent")
+    findings.violations += [
+        f"{room}: {mib:.0f} MiB of memory, expected {MOST_MIB} at most"
+        for room, mib in memory.items()
+        if mib > MOST_MIB
+    ]
     return Result(one.number, striker.done, findings, ended, memory, time.monotonic() - began, drained_s)
 
 
