@@ -55,7 +55,8 @@ def flows_first(settings: Settings, partition: int) -> int:
 def flows(settings: Settings, partition: int, position: int, end: int) -> Iterator[Step]:
     """The messages of a partition of `flows` from an offset to the end, in offset order, committed ones only."""
     topic = settings.topics.flows
-    reader = clients.reader(settings, "replay", **tail.EOF_EVENTS)
+    # What retention takes away meanwhile must not be skipped in silence.
+    reader = clients.reader(settings, "replay", **tail.EOF_EVENTS, **{"auto.offset.reset": "error"})
     try:
         reader.assign([TopicPartition(topic, partition, position)])
         for message in tail.read_to(reader, topic, {partition: end}, READ_S):
@@ -89,6 +90,44 @@ def archived(
 
     bounds_us: files that end before the first or begin at the second or later are left out.
     """
+    number = 0
+    for sensor, stretches in stretches_of(archive, partition, manifests, bounds_us).items():
+        for stretch in stretches:
+            for first in range(len(stretch.files) + 1):
+                if number >= position:
+                    step = stretch.step(archive, sensor, first, number, partition)
+                    if step is not None:
+                        yield step
+                number += 1
+
+
+def archived_by_sensor(
+    archive: Path, partition: int, manifests: int, bounds_us: tuple[int | None, int | None] = (None, None)
+) -> list[Iterator[Step]]:
+    """The same, an iterator a sensor; what is read of one does not wait for another. Numbers are a sensor's own."""
+
+    def steps(sensor: tuple[str, str], stretches: list[_Stretch]) -> Iterator[Step]:
+        for stretch in stretches:
+            for first in range(len(stretch.files) + 1):
+                step = stretch.step(archive, sensor, first, first, partition)
+                if step is not None:
+                    yield step
+
+    return [steps(*own) for own in stretches_of(archive, partition, manifests, bounds_us).items()]
+
+
+def archived_rows(
+    archive: Path, partition: int, manifests: int, bounds_us: tuple[int | None, int | None] = (None, None)
+) -> int:
+    """How many rows these are, as the manifests say."""
+    found = stretches_of(archive, partition, manifests, bounds_us).values()
+    return sum(entry.rows for stretches in found for stretch in stretches for entry in (*stretch.files, *stretch.late))
+
+
+def stretches_of(
+    archive: Path, partition: int, manifests: int, bounds_us: tuple[int | None, int | None]
+) -> "dict[tuple[str, str], list[_Stretch]]":
+    """The files of flows and late flows of each sensor, sensors by name, between two ends of its source each."""
     since_us, until_us = bounds_us
     [found] = [one for one in snapshot.read(archive) if one.partition == partition]
     whole = PartitionSnapshot(partition, found.manifests[:manifests])
@@ -103,16 +142,11 @@ def archived(
     for manifest in whole.manifests:
         for site, name, offset in manifest.marks:
             marks.setdefault((site, name), []).append(offset)
-    number = 0
+    found_of: dict[tuple[str, str], list[_Stretch]] = {}
     for sensor in sorted({(entry.site, entry.sensor) for entry in entries}):
         own = [entry for entry in entries if (entry.site, entry.sensor) == sensor]
-        for stretch in _stretches(own, marks.get(sensor, [])):
-            for first in range(len(stretch.files) + 1):
-                if number >= position:
-                    step = stretch.step(archive, sensor, first, number, partition)
-                    if step is not None:
-                        yield step
-                number += 1
+        found_of[sensor] = list(_stretches(own, marks.get(sensor, [])))
+    return found_of
 
 
 class _Stretch(NamedTuple):
