@@ -156,7 +156,7 @@ class Part:
         if self.head.done:
             return self.head
         waiting: list[Message] = []
-        due, gone, saved_us = pace.Pace(self._request.speed), 0, self.head.reached_us
+        due, gone, since_us = pace.Pace(self._request.speed), 0, self.head.reached_us
         for step in self._steps():
             if self._request.speed and due.wait_s(step) > 0:
                 self._take(waiting)  # what there is comes out when it is due, not when more is
@@ -168,26 +168,23 @@ class Part:
             waiting += made
             self.head.position = step.position + 1
             gone += sum(len(batch) for batch, _ in made)
-            full = gone >= CHUNK_ROWS or self._is_over(made, saved_us)
+            ends_us = [batch.column("end_ts_us").to_numpy() for batch, _ in made if len(batch)]
+            if since_us == NO_TIME and ends_us:
+                since_us = int(ends_us[0].min())
+            now_us = max((int(one.max()) for one in ends_us), default=since_us)
+            full = gone >= CHUNK_ROWS or 0 < CHUNK_S * 1e6 * self._request.speed <= now_us - since_us
             if full or sum(len(batch) for batch, _ in waiting) >= TOGETHER_ROWS:
                 self._take(waiting)
                 waiting = []
                 told(self.head)
             if full:
                 self._save()
-                gone, saved_us = 0, self.head.reached_us
+                gone, since_us = 0, self.head.reached_us
         self._take(waiting)
         self.head.done = True
         self._save()
         told(self.head)
         return self.head
-
-    def _is_over(self, made: list[Message], saved_us: int) -> bool:
-        """Whether a replay at a speed has gone on for long since its last chunk."""
-        if not self._request.speed or saved_us == NO_TIME:
-            return False
-        ends_us = [int(batch.column("end_ts_us").to_numpy().max()) for batch, _ in made if len(batch)]
-        return max(ends_us, default=saved_us) - saved_us >= CHUNK_S * 1e6 * self._request.speed
 
     def _steps(self) -> Iterator[history.Step]:
         position, speed = self.head.position, self._request.speed
