@@ -28,6 +28,7 @@ KEEP_POINTERS = 4
 KEEP_S = 120.0
 COLLECT_EVERY_S = 30.0
 ACKNOWLEDGE_S = 60.0
+IDENTIFY_S = 5.0
 NOTHING_CAME_US = -(1 << 62)
 
 
@@ -75,7 +76,7 @@ class Partitions(Generic[State]):
         wanted = [partition for partition in partitions if partition not in self._held]
         known = pointers.read(self._settings, self.room.pointers, wanted) if wanted else {}
         if wanted:
-            self._topic_id = topics.topic_id(self._settings, self.room.source)
+            self._identify()
         for partition in wanted:
             self._held[partition] = self._restored(partition, known[partition])
         self._telemetry.gauge("forebay_partitions", len(self._held))
@@ -110,6 +111,13 @@ class Partitions(Generic[State]):
         if refused is not None:
             raise refused
         return Held(self.room.restore(partition, None, {}), first, first, None, [], kept, kept_us)
+
+    def _identify(self) -> None:
+        """Learn which topic this is; until it is known no state is kept, and nothing else depends on it."""
+        try:
+            self._topic_id = topics.topic_id(self._settings, self.room.source, IDENTIFY_S)
+        except KafkaException as error:
+            self._log.warning("the topic's id is not known, no state is kept", topic=self.room.source, error=str(error))
 
     def _needed(self, store: Store, pointer: Pointer) -> set[str]:
         """Every blob that a pointer's state needs; none where it cannot be read."""
@@ -272,6 +280,8 @@ class Partitions(Generic[State]):
         if time.monotonic() - self._collected_at < COLLECT_EVERY_S:
             return
         self._collected_at = time.monotonic()
+        if not self._topic_id:
+            self._identify()
         for partition, held in self._held.items():
             removed = self._store(partition).collect(held.kept.blobs.union(*held.recent), KEEP_S)
             self._telemetry.count("forebay_states_collected", removed, room=self.room.name)

@@ -194,11 +194,11 @@ def describe(settings: Settings) -> list[Described]:
     ]
 
 
-def topic_id(settings: Settings, name: str) -> str:
+def topic_id(settings: Settings, name: str, timeout_s: float = REQUEST_S) -> str:
     """The id Kafka gave a topic when it was made, another one each time it is made; "" where there is no such topic."""
-    asked = admin(settings).describe_topics(TopicCollection([name]), request_timeout=REQUEST_S)
+    client = admin(settings)  # held until the answer is here
     try:
-        return str(asked[name].result().topic_id)
+        return str(client.describe_topics(TopicCollection([name]), request_timeout=timeout_s)[name].result().topic_id)
     except KafkaException as error:
         if error.args[0].code() in SOON:
             return ""

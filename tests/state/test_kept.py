@@ -56,7 +56,7 @@ def test_those_of_a_topic_made_anew_are_not_of_this_log(tmp_path: Path) -> None:
     assert kept.of("id") == [ENTRY] and kept.of("former") == []
 
 
-@pytest.mark.parametrize("dies_at", ["write", "rename", "unlink"])
+@pytest.mark.parametrize("dies_at", ["fsync", "rename", "unlink"])
 def test_killed_between_two_steps_nothing_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies_at: str
 ) -> None:
@@ -66,7 +66,7 @@ def test_killed_between_two_steps_nothing_is_wrong(
     def die(*_args: object, **_kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(*((os, "fsync") if dies_at == "write" else (Path, dies_at)), die)
+    monkeypatch.setattr(os if dies_at == "fsync" else Path, dies_at, die)
     later = replace(ENTRY, position=9)
     with pytest.raises(KeyboardInterrupt):
         kept.keep(later, 1)
