@@ -108,6 +108,7 @@ def within(table: pa.Table, from_us: int) -> pa.Table:
     return by_position(table.filter(pc.greater_equal(table.column("end_ts_us"), from_us)))
 
 
+@pytest.mark.timeout(700)
 def test_a_replay_begins_with_kept_states(kafka: str, prefix: str, tmp_path: Path) -> None:
     with running(kafka, prefix, tmp_path / "flow", **KEPT) as flow:
         sent = 0
