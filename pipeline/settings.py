@@ -74,6 +74,12 @@ class Settings(BaseSettings):
     score_group_messages: Positive = Field(64, description="Most features messages scored in one transaction.")
     state_every_messages: Positive = Field(200, description="State is saved after this many messages ...")
     state_every_s: float = Field(1.0, gt=0, description="... or this long after the last save, if anything came.")
+    state_kept_every_us: Positive = Field(
+        3_600_000_000, description="Of the states saved, one is kept for replays about every so much event time ..."
+    )
+    state_kept: int = Field(
+        73, ge=0, description="... and so many of them a partition; by default as far back as topic `flows`. 0: none."
+    )
     samples_rows: Positive = Field(2_000_000, description="Samples kept for retraining; the oldest go first.")
     archive_rows_per_file: Positive = Field(131_072, description="A Parquet file is closed after this many rows.")
 

@@ -54,6 +54,10 @@ class AlertRoom:
         """Number of the next suspects message."""
         return state.seq
 
+    def reached_us(self, state: PartitionState) -> int:
+        """The latest end time of the suspects that came, or the latest watermark."""
+        return state.reached_us
+
     def advance(self, state: PartitionState, message: Incoming) -> tuple[PartitionState, Sequence[Outgoing]]:
         """One suspects message: the incidents it changed, one alerts message each.
 

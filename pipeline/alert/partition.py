@@ -12,23 +12,26 @@ from pipeline.alert.explain import Baseline
 from pipeline.alert.grouping import Group, Grouping
 from pipeline.alert.incident import as_document, of_document
 from pipeline.alert.ocsf import detection_finding
-from pipeline.alert.sensor import Change, Followed, SensorState, Tally, advance
+from pipeline.alert.sensor import BEGINNING_US, Change, Followed, SensorState, Tally, advance
 from pipeline.alert.techniques import Meanings, shipped
 from pipeline.errors import BadData, RefusedState, SchemaMismatch, SequenceGap
 from pipeline.wire import batches
 
 BaselineOf = Callable[[str], Baseline | None]
 Sensor = tuple[str, str]
-VERSION = 1
+VERSION = 2
 SITE_FROM_SENSOR = "\x1f"
 
 
 @dataclass(slots=True)
 class PartitionState:
-    """seq: number of the next message to read. sensors: by (site, sensor)."""
+    """seq: number of the next message to read. sensors: by (site, sensor). reached_us: no suspect that went in ended
+    later, and no watermark lay beyond.
+    """
 
     seq: int = 0
     sensors: dict[Sensor, SensorState] = field(default_factory=dict)
+    reached_us: int = BEGINNING_US
 
     @classmethod
     def empty(cls) -> "PartitionState":
@@ -68,6 +71,9 @@ def advance_partition(
     expect_features(suspects, meta, baseline_of)
     changes, tally = advance_sensors(state.sensors, suspects, meta, grouping)
     state.seq = seq + 1
+    watermarks = [int(time_us) for _, _, time_us in meta.get("watermarks", [])]
+    ended_us = int(suspects.column("end_ts_us").to_numpy().max(initial=BEGINNING_US))
+    state.reached_us = max([state.reached_us, ended_us, *watermarks])
     meanings = meanings or shipped()
     events = [
         detection_finding(incident, activity, meanings, baseline_of(incident.model)) for incident, activity in changes
@@ -131,6 +137,7 @@ def snapshot(state: PartitionState) -> bytes:
     facts = {
         "version": VERSION,
         "seq": state.seq,
+        "reached_us": state.reached_us,
         "sensors": [
             {"site": site, "sensor": sensor, "clock_us": one.clock_us, **_document(one, kept)}
             for (site, sensor), one in named
@@ -157,7 +164,7 @@ def restore(payload: bytes) -> PartitionState:
             )
             for one in facts["sensors"]
         }
-        return PartitionState(int(facts["seq"]), sensors)
+        return PartitionState(int(facts["seq"]), sensors, int(facts["reached_us"]))
     except (BadData, SchemaMismatch, KeyError, TypeError, ValueError) as error:
         raise RefusedState(f"alert state of {len(payload)} bytes: got {error!r}, expected saved incidents") from error
 

@@ -3,11 +3,12 @@
 import re
 import time
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from pipeline.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.errors import Usage
@@ -47,25 +48,29 @@ def event_us(text: str | None, option: str) -> int | None:
 
 def replayed(settings: Settings, request: Any, workers: int, quiet: bool) -> dict[str, Any]:
     """Run a replay with its progress on stderr."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     from pipeline.replay.run import Progress as Far
     from pipeline.replay.run import run as run_replay
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[far]}"))
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[far]}"))
     shown = Progress(*columns, console=people, transient=True)
     with nullcontext() if quiet else shown:
         task = shown.add_task(f"replay {request.run}", total=None, far="")
 
         def told(far: Far) -> None:
-            reached = (
-                "" if far.reached_us < 0 else f"{datetime.fromtimestamp(far.reached_us / 1e6, UTC):%Y-%m-%d %H:%M}"
-            )
-            total = None if far.done != far.done else 1.0
-            text = f"{far.taken:,} flows, {far.rows_per_s:,.0f} a second, {reached}"
-            shown.update(task, total=total, completed=0.0 if total is None else far.done, far=text)
+            shown.update(task, total=1.0, completed=far.done, far=told_as(far))
 
-        return run_replay(settings, request, workers, told)
+        return run_replay(
+            settings, request, workers, told, lambda text: say(f"[yellow]warning[/]: {escape(text)}", quiet)
+        )
+
+
+def told_as(far: Any) -> str:
+    """A replay's progress in words: flows, rate, event time, time left."""
+    reached = "" if far.reached_us < 0 else f", {datetime.fromtimestamp(far.reached_us / 1e6, UTC):%Y-%m-%d %H:%M}"
+    left = "" if far.left_s != far.left_s else f", {timedelta(seconds=round(far.left_s))} left"
+    return f"{far.taken:,} flows, {far.rows_per_s:,.0f} a second{reached}{left}"
 
 
 @app.command()
@@ -76,10 +81,15 @@ def run(
     offsets: Annotated[str | None, typer.Option(help="Of topic flows: PARTITION:FIRST-END[,..].")] = None,
     source: Source = "topic",
     model: Model = None,
-    speed: Annotated[str, typer.Option(help="max, or N times as fast as it happened (from the topic).")] = "max",
+    speed: Annotated[
+        str, typer.Option(help="max, or N times as fast as it happened, each partition by its own.")
+    ] = "max",
     workers: Workers = 1,
     features: Annotated[bool, typer.Option(help="Keep each flow's feature matrix in what comes out.")] = True,
     topics: Annotated[bool, typer.Option("--topics", help="Also into topics <prefix>replay.<run>.*")] = False,
+    states: Annotated[
+        bool, typer.Option(help="Begin with the last kept states from before; else where flows does.")
+    ] = True,
     archive: Archive = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
@@ -105,6 +115,7 @@ def run(
         features,
         topics,
         speed_of(speed),
+        states=states,
     )
     document = replayed(settings, request, workers, json)
     say(
@@ -113,7 +124,39 @@ def run(
         f"{document['suspects']:,} suspects, {document['incidents']} incidents; {document['folder']}",
         quiet=json,
     )
+    for one in document["began"]:
+        if one["windows"]:
+            say(
+                f"partition {one['partition']} began at offset {one['position']:,}, with the state of {_utc(one)}", json
+            )
     emit(document)
+
+
+def _utc(facts: dict[str, Any]) -> str:
+    return f"{datetime.fromtimestamp(facts['reached_us'] / 1e6, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+@app.command()
+def states(prefix: Prefix = None, json: Json = False) -> None:
+    """List the states that are kept for replays to begin with: of which event time, at which position, how large.
+
+    Example: forebay replay states
+    """
+    from rich.table import Table
+
+    from pipeline.replay.states import listed
+
+    found = listed(load_settings(topic_prefix=prefix))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("room", "partition", "position", "seq", "event time", "age", "bytes", "alone"):
+        table.add_column(name, justify="left" if name in ("room", "event time") else "right")
+    for one in found:
+        age = str(timedelta(seconds=round(one["age_s"])))
+        numbers = [f"{one[name]:,}" for name in ("partition", "position", "seq")]
+        whole = "" if one["whole"] else " incomplete"
+        table.add_row(one["room"], *numbers, _utc(one), age, f"{one['bytes']:,}{whole}", f"{one['alone']:,}")
+    say(table if found else "no state is kept: featurize and alert keep one every hour of event time", quiet=json)
+    emit({"states": found})
 
 
 @app.command()
@@ -155,7 +198,6 @@ def compared(
 
 def show(document: dict[str, Any], quiet: bool) -> None:
     """The comparison as a table."""
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")

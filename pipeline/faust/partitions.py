@@ -14,9 +14,10 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 from pipeline import failpoints
 from pipeline.errors import Failed, RefusedState, SequenceGap
 from pipeline.faust.room import Incoming, Outgoing, Room, State
-from pipeline.kafka import clients
+from pipeline.kafka import clients, topics
 from pipeline.settings import Settings
 from pipeline.state import parts, pointers
+from pipeline.state.kept import Kept, KeptStates
 from pipeline.state.parts import Saved
 from pipeline.state.pointers import Pointer
 from pipeline.state.store import Store
@@ -27,6 +28,8 @@ KEEP_POINTERS = 4
 KEEP_S = 120.0
 COLLECT_EVERY_S = 30.0
 ACKNOWLEDGE_S = 60.0
+IDENTIFY_S = 5.0
+NOTHING_CAME_US = -(1 << 62)
 
 
 @dataclass
@@ -41,6 +44,10 @@ class Held(Generic[State]):
     """What was saved last by this worker."""
     recent: list[set[str]]
     """Digests not to collect, newest state first."""
+    kept: KeptStates
+    """States for replays to begin from; their digests are not to be collected either."""
+    kept_us: int
+    """Event time of the last of them."""
 
 
 class Partitions(Generic[State]):
@@ -55,6 +62,7 @@ class Partitions(Generic[State]):
         self._emitter = clients.producer(settings, f"{room.name}-emit")
         self._pointer_writer = clients.producer(settings, f"{room.name}-point", **{"linger.ms": 0})
         self._failed: str | None = None
+        self._topic_id = ""
         self._saved_at = time.monotonic()
         self._collected_at = time.monotonic()
 
@@ -67,6 +75,8 @@ class Partitions(Generic[State]):
         """
         wanted = [partition for partition in partitions if partition not in self._held]
         known = pointers.read(self._settings, self.room.pointers, wanted) if wanted else {}
+        if wanted:
+            self._identify()
         for partition in wanted:
             self._held[partition] = self._restored(partition, known[partition])
         self._telemetry.gauge("forebay_partitions", len(self._held))
@@ -75,6 +85,8 @@ class Partitions(Generic[State]):
     def _restored(self, partition: int, known: list[Pointer]) -> Held[State]:
         first, end = self._bounds(partition)
         store = self._store(partition)
+        kept = KeptStates(self._settings.state_uri, self.room.source, partition)
+        kept_us = max((entry.reached_us for entry in kept.of(self._topic_id)), default=NOTHING_CAME_US)
         refused: RefusedState | None = None
         for pointer in known:
             try:
@@ -95,10 +107,17 @@ class Partitions(Generic[State]):
             recent = [needed for one in known[:KEEP_POINTERS] if (needed := self._needed(store, one))]
             state = self.room.restore(partition, snapshot, apart)
             position = max(pointer.position, first)
-            return Held(state, position, position, None, recent)
+            return Held(state, position, position, None, recent, kept, kept_us)
         if refused is not None:
             raise refused
-        return Held(self.room.restore(partition, None, {}), first, first, None, [])
+        return Held(self.room.restore(partition, None, {}), first, first, None, [], kept, kept_us)
+
+    def _identify(self) -> None:
+        """Learn which topic this is; until it is known no state is kept, and nothing else depends on it."""
+        try:
+            self._topic_id = topics.topic_id(self._settings, self.room.source, IDENTIFY_S)
+        except KafkaException as error:
+            self._log.warning("the topic's id is not known, no state is kept", topic=self.room.source, error=str(error))
 
     def _needed(self, store: Store, pointer: Pointer) -> set[str]:
         """Every blob that a pointer's state needs; none where it cannot be read."""
@@ -187,7 +206,8 @@ class Partitions(Generic[State]):
         1. Wait until the broker has acknowledged every message emitted so far.
         2. Write what has changed of each moved partition's state, under its digest, to the state folder.
         3. Append the pointer records and wait until the broker has acknowledged them.
-        4. Only then call the positions saved (the caller commits them to Kafka, for lag metrics only).
+        4. Keep a state for replays where one is due (pipeline/state/kept.py), and call the positions saved (the caller
+           commits them to Kafka, for lag metrics only).
 
         A crash before 3 leaves the old pointers: messages are read again from there, and what they lead to carries
         the same seq and the same bytes. Failed where the broker refuses or is silent.
@@ -218,11 +238,34 @@ class Partitions(Generic[State]):
             held.saved = pointer.position
             held.last = written[pointer.partition]
             held.recent = [held.last.digests, *held.recent][:KEEP_POINTERS]
+            self._keep(held, pointer)
             self._telemetry.count("forebay_state_bytes_written", held.last.written, room=self.room.name)
         self._saved_at = time.monotonic()
         self._telemetry.observe("forebay_state_save_seconds", time.perf_counter() - started, room=self.room.name)
         self._collect()
         return {pointer.partition: pointer.position for pointer in fresh}
+
+    def _keep(self, held: Held[State], pointer: Pointer) -> None:
+        """Keep the state just saved if event time has moved on far enough since the last one that is kept."""
+        most, reached_us = self._settings.state_kept, self.room.reached_us(held.state)
+        if not (most and held.last and self._topic_id and reached_us > NOTHING_CAME_US):
+            return
+        if held.kept_us > NOTHING_CAME_US and reached_us < held.kept_us + self._settings.state_kept_every_us:
+            return
+        entry = Kept(
+            self.room.name,
+            self.room.source,
+            self._topic_id,
+            pointer.partition,
+            pointer.position,
+            pointer.seq,
+            reached_us,
+            pointer.digest,
+            tuple(sorted(held.last.digests)),
+        )
+        held.kept.keep(entry, most)
+        held.kept_us = reached_us
+        self._telemetry.count("forebay_states_kept", room=self.room.name)
 
     def _acknowledge(self) -> None:
         left = self._emitter.flush(ACKNOWLEDGE_S)
@@ -237,8 +280,10 @@ class Partitions(Generic[State]):
         if time.monotonic() - self._collected_at < COLLECT_EVERY_S:
             return
         self._collected_at = time.monotonic()
+        if not self._topic_id:
+            self._identify()
         for partition, held in self._held.items():
-            removed = self._store(partition).collect(set().union(*held.recent), KEEP_S)
+            removed = self._store(partition).collect(held.kept.blobs.union(*held.recent), KEEP_S)
             self._telemetry.count("forebay_states_collected", removed, room=self.room.name)
 
     def release(self) -> None:

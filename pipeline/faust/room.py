@@ -58,5 +58,10 @@ class Room(Protocol[State]):
     def seq(self, state: State) -> int:
         """Number of the next message to emit (or, for a room that numbers none, to read)."""
 
+    def reached_us(self, state: State) -> int:
+        """How far event time has come: nothing that came of the messages so far, or went in, lies beyond. It never
+        goes back.
+        """
+
     def advance(self, state: State, message: Incoming) -> tuple[State, Sequence[Outgoing]]:
         """One message: the state after it and what is to be sent. An exception stops the worker."""

@@ -72,6 +72,10 @@ class Featurize:
         """Number of the next features message."""
         return state.seq
 
+    def reached_us(self, state: PartitionState) -> int:
+        """The latest end time of the flows that went on."""
+        return state.reached_us
+
     def advance(self, state: PartitionState, message: Incoming) -> tuple[PartitionState, Sequence[Outgoing]]:
         """One flows message; BadData where it is none: ingest wrote it, so that is a fault and no bad record."""
         with self._telemetry.span("featurize flows", message.headers.get(TRACEPARENT)) as span:

@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,18 +30,19 @@ MESSAGE_BYTES = 2 * 1024 * 1024  # a quarter of what Kafka takes: rows are not a
 
 TIGHTEN_EVERY = 64  # messages: so long may a message's memory be held by one flow that waits
 
-MAGIC = b"FOREBAY-PARTITION-2\n"
+MAGIC = b"FOREBAY-PARTITION-3\n"
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """The sensors heard of since their last end of source, by (site, sensor), the number of the next message, and the
-    feature set computed.
+    """The sensors heard of since their last end of source, by (site, sensor), the number of the next message, the
+    feature set computed, and the latest end time of all flows that have gone on, whose ever they were.
     """
 
     sensors: Mapping[SensorName, SensorState]
     seq: int
     feature_set: FeatureSet = FEATURE_SET
+    reached_us: int = NO_WATERMARK
 
     @classmethod
     def empty(cls, feature_set: FeatureSet = FEATURE_SET) -> "PartitionState":
@@ -133,7 +134,9 @@ def advance_partition(
         for name in sorted(sensors)
         if sensors[name].latest_us > NO_WATERMARK
     ]
-    after_all = PartitionState({name: sensors[name] for name in sorted(sensors)}, state.seq + 1, state.feature_set)
+    reached_us = max(state.reached_us, int(rows.column("end_ts_us").to_numpy().max(initial=NO_WATERMARK)))
+    ordered = {name: sensors[name] for name in sorted(sensors)}
+    after_all = PartitionState(ordered, state.seq + 1, state.feature_set, reached_us)
     facts = {
         "seq": state.seq,
         "raw_partition": meta["raw_partition"],
@@ -180,7 +183,7 @@ def messages(
 
 def numbered(state: PartitionState, parts: int) -> PartitionState:
     """The state after a flows message that became so many features messages."""
-    return PartitionState(state.sensors, state.seq + parts - 1, state.feature_set)
+    return replace(state, seq=state.seq + parts - 1)
 
 
 def evicted(state: PartitionState) -> dict[str, int]:
@@ -205,8 +208,8 @@ def sensors_by_name(state: PartitionState) -> dict[str, SensorState]:
 
 
 def snapshot(state: PartitionState) -> bytes:
-    """The state without its sensors as bytes: the sequence number, as a line of JSON."""
-    return MAGIC + json.dumps({"seq": state.seq}, separators=(",", ":")).encode()
+    """The state without its sensors as bytes: sequence number and event time, as a line of JSON."""
+    return MAGIC + json.dumps({"reached_us": state.reached_us, "seq": state.seq}, separators=(",", ":")).encode()
 
 
 def restore(saved: bytes, sensors: Mapping[str, bytes], feature_set: FeatureSet = FEATURE_SET) -> PartitionState:
@@ -216,7 +219,8 @@ def restore(saved: bytes, sensors: Mapping[str, bytes], feature_set: FeatureSet 
     try:
         if not saved.startswith(MAGIC):
             raise ValueError("another begin")
-        seq = int(json.loads(saved[len(MAGIC) :])["seq"])
+        facts = json.loads(saved[len(MAGIC) :])
+        seq, reached_us = int(facts["seq"]), int(facts["reached_us"])
         names = {name: tuple(json.loads(name)) for name in sensors}
         if not all(len(name) == 2 and all(isinstance(word, str) for word in name) for name in names.values()):
             raise ValueError("sensors without names")
@@ -226,4 +230,4 @@ def restore(saved: bytes, sensors: Mapping[str, bytes], feature_set: FeatureSet 
             "restore an older one, or start with empty state and replay"
         ) from error
     restored = {names[name]: restore_sensor(blob, feature_set=feature_set) for name, blob in sensors.items()}
-    return PartitionState({name: restored[name] for name in sorted(restored)}, seq, feature_set)
+    return PartitionState({name: restored[name] for name in sorted(restored)}, seq, feature_set, reached_us)

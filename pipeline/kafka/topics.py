@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types do not say that it exports them
     AdminClient,
     ConfigResource,
@@ -192,6 +192,17 @@ def describe(settings: Settings) -> list[Described]:
         )
         for each in wanted(settings)
     ]
+
+
+def topic_id(settings: Settings, name: str, timeout_s: float = REQUEST_S) -> str:
+    """The id Kafka gave a topic when it was made, another one each time it is made; "" where there is no such topic."""
+    client = admin(settings)  # held until the answer is here
+    try:
+        return str(client.describe_topics(TopicCollection([name]), request_timeout=timeout_s)[name].result().topic_id)
+    except KafkaException as error:
+        if error.args[0].code() in SOON:
+            return ""
+        raise
 
 
 def _configurations(client: AdminClient, names: list[str]) -> dict[str, dict[str, str]]:

@@ -5,7 +5,8 @@ holds rows with the features they had, in the order in which they went on: on ti
 late ones where the watermark they met stood.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +56,8 @@ def flows_first(settings: Settings, partition: int) -> int:
 def flows(settings: Settings, partition: int, position: int, end: int) -> Iterator[Step]:
     """The messages of a partition of `flows` from an offset to the end, in offset order, committed ones only."""
     topic = settings.topics.flows
-    reader = clients.reader(settings, "replay", **tail.EOF_EVENTS)
+    # What retention takes away meanwhile must not be skipped in silence.
+    reader = clients.reader(settings, "replay", **tail.EOF_EVENTS, **{"auto.offset.reset": "error"})
     try:
         reader.assign([TopicPartition(topic, partition, position)])
         for message in tail.read_to(reader, topic, {partition: end}, READ_S):
@@ -89,11 +91,56 @@ def archived(
 
     bounds_us: files that end before the first or begin at the second or later are left out.
     """
-    since_us, until_us = bounds_us
+    number, stored = 0, _stored(archive, partition)
+    for sensor, stretches in stretches_of(stored.found, manifests, bounds_us).items():
+        for stretch in stretches:
+            for first in range(len(stretch.files) + 1):
+                if number >= position:
+                    step = stretch.step(stored, sensor, first, number, partition)
+                    if step is not None:
+                        yield step
+                number += 1
+
+
+def archived_by_sensor(
+    archive: Place, partition: int, manifests: int, bounds_us: tuple[int | None, int | None] = (None, None)
+) -> list[Iterator[Step]]:
+    """The same, an iterator a sensor; what is read of one does not wait for another. Numbers are a sensor's own."""
     found = snapshot.read_partition(archive, partition)
-    rows = _Rows(ClosedRows(archive), found)
-    # What came after the replay began may have moved rows, and is followed; it adds none.
-    whole = PartitionSnapshot(partition, found.manifests[:manifests])
+
+    def steps(sensor: tuple[str, str], stretches: list[_Stretch]) -> Iterator[Step]:
+        stored = _Stored(ClosedRows(archive), found, {})  # its own: what it read last of a pack is not another's
+        for stretch in stretches:
+            for first in range(len(stretch.files) + 1):
+                step = stretch.step(stored, sensor, first, first, partition)
+                if step is not None:
+                    yield step
+
+    return [steps(*own) for own in stretches_of(found, manifests, bounds_us).items()]
+
+
+def archived_rows(
+    archive: Place, partition: int, manifests: int, bounds_us: tuple[int | None, int | None] = (None, None)
+) -> tuple[int, int]:
+    """How many rows these are, as the manifests say, and how many more there were before they were given up."""
+    found = snapshot.read_partition(archive, partition)
+    stretches = (one for some in stretches_of(found, manifests, bounds_us).values() for one in some)
+    rows = [0, 0]
+    for entry in (entry for stretch in stretches for entry in (*stretch.files, *stretch.late)):
+        rows[found.places[entry.path].given_up] += entry.rows
+    return rows[0], rows[1]
+
+
+def stretches_of(
+    found: PartitionSnapshot, manifests: int, bounds_us: tuple[int | None, int | None]
+) -> "dict[tuple[str, str], list[_Stretch]]":
+    """The files of flows and late flows of each sensor, sensors by name, between two ends of its source each.
+
+    What came after the replay began may have moved rows, or given them up, and is followed; it adds none, and what is
+    given up keeps its number: a replay that is gone on with counts as before.
+    """
+    since_us, until_us = bounds_us
+    whole = PartitionSnapshot(found.partition, found.manifests[:manifests])
     entries = [
         entry
         for entry in whole.files
@@ -105,26 +152,44 @@ def archived(
     for manifest in whole.manifests:
         for site, name, offset in manifest.marks:
             marks.setdefault((site, name), []).append(offset)
-    number = 0
+    found_of: dict[tuple[str, str], list[_Stretch]] = {}
     for sensor in sorted({(entry.site, entry.sensor) for entry in entries}):
         own = [entry for entry in entries if (entry.site, entry.sensor) == sensor]
-        for stretch in _stretches(own, marks.get(sensor, [])):
-            for first in range(len(stretch.files) + 1):
-                if number >= position:
-                    step = stretch.step(rows, sensor, first, number, partition)
-                    if step is not None:
-                        yield step
-                number += 1
+        found_of[sensor] = list(_stretches(own, marks.get(sensor, [])))
+    return found_of
 
 
-class _Rows(NamedTuple):
+class _Stored(NamedTuple):
     """Where closed files' rows are read from."""
 
     reader: ClosedRows
     found: PartitionSnapshot
+    clocks: dict[str, tuple[int, int]]
+    """Lowest and highest watermark that a late file's rows met."""
 
-    def of(self, entry: ClosedFile) -> pa.Table:
-        return self.reader.read(self.found.places[entry.path])
+    def rows(self, entries: Iterable[ClosedFile]) -> Iterator[pa.Table]:
+        """Those of each file that are still there."""
+        places = (self.found.places[entry.path] for entry in entries)
+        return (self.reader.read(where) for where in places if not where.given_up)
+
+    def came_within(self, late: Iterable[ClosedFile], since_us: int, until_us: int) -> Iterator[pa.Table]:
+        """Late rows that met a watermark after the first and at or before the second; a file is looked at once, and
+        after that only read where it has some.
+        """
+        for entry in late:
+            first_us, last_us = self.clocks.get(entry.path, (since_us + 1, until_us))
+            if last_us <= since_us or first_us > until_us:
+                continue
+            for rows in self.rows([entry]):
+                clock_us = rows.column("end_ts_us").to_numpy() + rows.column("late_by_us").to_numpy()
+                self.clocks[entry.path] = int(clock_us.min()), int(clock_us.max())
+                here = np.flatnonzero((clock_us > since_us) & (clock_us <= until_us))
+                if len(here):
+                    yield rows.take(pa.array(here))
+
+
+def _stored(archive: Place, partition: int) -> _Stored:
+    return _Stored(ClosedRows(archive), snapshot.read_partition(archive, partition), {})
 
 
 class _Stretch(NamedTuple):
@@ -134,22 +199,21 @@ class _Stretch(NamedTuple):
     late: list[ClosedFile]
     ended: bool
 
-    def step(self, stored: _Rows, sensor: tuple[str, str], first: int, number: int, partition: int) -> Step | None:
+    def step(self, stored: _Stored, sensor: tuple[str, str], first: int, number: int, partition: int) -> Step | None:
         """The rows of file `first`, and the late ones that came while they did; one beyond the last file: the rest."""
-        parts = [stored.of(self.files[first])] if first < len(self.files) else []
+        parts = list(stored.rows(self.files[first : first + 1]))
         since_us = self.files[first - 1].to_ts_us if first else -(2**62)
         until_us = self.files[first].to_ts_us if first < len(self.files) else 2**62
-        for entry in self.late:
-            rows = stored.of(entry)
-            clock_us = rows.column("end_ts_us").to_numpy() + rows.column("late_by_us").to_numpy()
-            here = np.flatnonzero((clock_us > since_us) & (clock_us <= until_us))
-            if len(here):
-                parts.append(rows.take(pa.array(here)))
+        parts += stored.came_within(self.late, since_us, until_us)
         last = first == len(self.files)
         ended = [list(sensor)] if last and self.ended else []
         if not parts and not ended:
             return None
-        table = pa.concat_tables(parts) if parts else _nothing(stored.of((self.files or self.late)[0]))
+        if not parts:
+            parts = [rows.slice(0, 0) for rows in islice(stored.rows((*self.files, *self.late)), 1)]
+        if not parts:
+            return None  # all of it was given up, and so nothing is open that could end
+        table = pa.concat_tables(parts)
         rows = _in_order(table)
         watermarks = [] if last or not self.files else [[*sensor, until_us]]
         facts = {
@@ -170,10 +234,6 @@ def _stretches(entries: list[ClosedFile], marks: list[int]) -> Iterator[_Stretch
         if own:
             on_time = [entry for entry in own if entry.table == FLOWS]
             yield _Stretch(on_time, [entry for entry in own if entry.table == LATE], number < len(marks))
-
-
-def _nothing(table: pa.Table) -> pa.Table:
-    return table.slice(0, 0)
 
 
 def _said(table: pa.Table, name: str) -> str:

@@ -1,7 +1,8 @@
 """One partition's replay: its history through the rooms' functions, in chunks, each with the state behind it.
 
 A chunk is written, then the state after it, then the head that names both: killed between any two, the part goes on
-from the last head and writes the same bytes again.
+from the last head and writes the same bytes again. Where a chunk ends is decided by the rows gone through and their
+event time alone.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,7 +35,8 @@ from pipeline.featurize.partition import restore as restore_windows
 from pipeline.featurize.partition import snapshot as snapshot_windows
 from pipeline.featurize.sensor import SensorState
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
-from pipeline.replay import history
+from pipeline.replay import history, pace
+from pipeline.replay.began import Began
 from pipeline.replay.outlet import Outlet
 from pipeline.replay.request import ARCHIVE, Request
 from pipeline.replay.scoring import Scoring
@@ -44,9 +47,13 @@ from pipeline.state.store import Store
 
 CHUNK_ROWS = 131_072
 TOGETHER_ROWS = 16_384
+# A replay at a speed writes a chunk at least so often, or little would be left of it after a kill.
+CHUNK_S = 60.0
+LOOK_S = 0.5
 NO_TIME = -1
 
 Told = Callable[["Head"], None]
+Message = tuple[pa.RecordBatch, dict[str, Any]]
 
 
 @dataclass
@@ -70,39 +77,21 @@ class Head:
         return orjson.dumps(self.__dict__, option=orjson.OPT_SORT_KEYS)
 
 
-class Pace:
-    """When a step of the topic is due, by its latest flow, at so many times the speed at which it happened."""
-
-    def __init__(self, speed: float) -> None:
-        self._speed = speed
-        self._first: tuple[float, int] | None = None
-
-    def wait_s(self, step: history.Step) -> float:
-        """Seconds until it is due, 0 where it is."""
-        if step.flows is None or not len(step.flows):
-            return 0.0
-        end_us = int(step.flows.column("end_ts_us").to_numpy().max())
-        if self._first is None:
-            self._first = time.monotonic(), end_us
-        began_s, first_us = self._first
-        return max(0.0, began_s + (end_us - first_us) / 1e6 / self._speed - time.monotonic())
-
-
 class Part:
-    """The replay of one partition."""
+    """The replay of one partition, from where it began to `end`; nobody else may be at work on it."""
 
     def __init__(
-        self, settings: Settings, request: Request, folder: Path, partition: int, end: int, scoring: Scoring
+        self, settings: Settings, request: Request, folder: Path, began: Began, end: int, scoring: Scoring
     ) -> None:
-        self._settings, self._request, self._folder, self._partition = settings, request, folder, partition
-        self._end, self._scoring = end, scoring
+        self._settings, self._request, self._folder, self._partition = settings, request, folder, began.partition
+        self._began, self._end, self._scoring = began, end, scoring
         self._feature_set = named(settings.feature_set, live=True)
         self._calendars = Calendars(settings.calendars)
         self._grouping = load_grouping()
-        self._store = Store(folder / "state", str(partition))
+        self._store = own_states(folder, self._partition)
         self._windows, self._incidents = Windows.empty(self._feature_set), Incidents.empty()
         self._saved: Saved | None = None
-        self._outlet = Outlet(settings, request, partition)
+        self._outlet = Outlet(settings, request, self._partition)
         self.head = self._restored()
         self._rows: list[pa.RecordBatch] = []
         self._events: list[bytes] = []
@@ -117,15 +106,16 @@ class Part:
         """Where the part was; what lies in its folder beyond that is deleted."""
         if self._head_path.is_file():
             head = Head(**orjson.loads(self._head_path.read_bytes()))
-            if head.windows:
-                rest, digests = parts.get(self._store, head.windows)
-                sensors = {name: self._store.get(digest) for name, digest in digests.items()}
-                self._windows = restore_windows(rest, sensors, self._feature_set)
-            if head.incidents:
-                self._incidents = restore_incidents(self._store.get(head.incidents))
         else:
-            first = 0 if self._request.source == ARCHIVE else history.flows_first(self._settings, self._partition)
-            head = Head(first)
+            began = self._began
+            head = Head(began.position, began.seq, windows=began.windows, incidents=began.incidents)
+            self._incidents.seq = began.incidents_seq
+        if head.windows:
+            rest, digests = parts.get(self._store, head.windows)
+            sensors = {name: self._store.get(digest) for name, digest in digests.items()}
+            self._windows = restore_windows(rest, sensors, self._feature_set)
+        if head.incidents:
+            self._incidents = restore_incidents(self._store.get(head.incidents))
         listed = {name for chunk in head.chunks for name in (chunk["rows_file"], chunk["events_file"])}
         for kind in ("rows", "events"):
             for path in (self._folder / kind).glob(f"p{self._partition}-*"):
@@ -165,22 +155,31 @@ class Part:
         """From where the part is to its end."""
         if self.head.done:
             return self.head
-        waiting: list[tuple[pa.RecordBatch, dict[str, Any]]] = []
-        pace = Pace(self._request.speed)
+        waiting: list[Message] = []
+        due, gone, since_us = pace.Pace(self._request.speed), 0, self.head.reached_us
         for step in self._steps():
-            if self._request.speed and pace.wait_s(step) > 0:
+            if self._request.speed and due.wait_s(step) > 0:
                 self._take(waiting)  # what there is comes out when it is due, not when more is
                 waiting = []
-                told(self.head)
-                time.sleep(pace.wait_s(step))
-            waiting += self._features(step)
+                while (left_s := due.wait_s(step)) > 0:
+                    told(self.head)
+                    time.sleep(min(left_s, LOOK_S))
+            made = self._features(step)
+            waiting += made
             self.head.position = step.position + 1
-            if sum(len(batch) for batch, _ in waiting) >= TOGETHER_ROWS:
+            gone += sum(len(batch) for batch, _ in made)
+            ends_us = [batch.column("end_ts_us").to_numpy() for batch, _ in made if len(batch)]
+            if since_us == NO_TIME and ends_us:
+                since_us = int(ends_us[0].min())
+            now_us = max((int(one.max()) for one in ends_us), default=since_us)
+            full = gone >= CHUNK_ROWS or 0 < CHUNK_S * 1e6 * self._request.speed <= now_us - since_us
+            if full or sum(len(batch) for batch, _ in waiting) >= TOGETHER_ROWS:
                 self._take(waiting)
                 waiting = []
                 told(self.head)
-                if sum(len(batch) for batch in self._rows) >= CHUNK_ROWS:
-                    self._save()
+            if full:
+                self._save()
+                gone, since_us = 0, self.head.reached_us
         self._take(waiting)
         self.head.done = True
         self._save()
@@ -188,14 +187,23 @@ class Part:
         return self.head
 
     def _steps(self) -> Iterator[history.Step]:
-        if self._request.source == ARCHIVE:
-            since_us = None if self._request.from_us is None else self._request.from_us - self._request.warmup_us
-            bounds = since_us, self._request.to_us
-            archive = self._settings.archive_uri
-            return history.archived(archive, self._partition, self.head.position, self._end, bounds)
-        return history.flows(self._settings, self._partition, self.head.position, self._end)
+        position, speed = self.head.position, self._request.speed
+        if self._request.source != ARCHIVE:
+            first = history.flows_first(self._settings, self._partition)
+            # The record behind the last one read is the mark of its transaction; retention may have taken it as well.
+            if position < min(first - 1, self._end):
+                raise RefusedState(
+                    f"partition {self._partition}: the replay is to read from offset {position} on, topic flows holds "
+                    f"{first} on; messages were deleted meanwhile: begin another --run"
+                )
+            return history.flows(self._settings, self._partition, min(max(position, first), self._end), self._end)
+        archive, bounds = self._settings.archive_uri, self._request.read_us
+        if not speed:
+            return history.archived(archive, self._partition, position, self._end, bounds)
+        sensors = history.archived_by_sensor(archive, self._partition, self._end, bounds)
+        return pace.side_by_side(sensors, pace.slice_us(speed), position)
 
-    def _features(self, step: history.Step) -> list[tuple[pa.RecordBatch, dict[str, Any]]]:
+    def _features(self, step: history.Step) -> list[Message]:
         if step.scored is not None:
             return [(step.scored, {**step.facts, "position": step.position})]
         if step.flows is None:
@@ -212,8 +220,11 @@ class Part:
         self._windows = numbered(self._windows, len(made))
         return [(batch, {**own, "position": step.position}) for batch, own in made]
 
-    def _take(self, waiting: list[tuple[pa.RecordBatch, dict[str, Any]]]) -> None:
-        """Score what waits together, then group its suspects message by message."""
+    def _take(self, waiting: list[Message]) -> None:
+        """Score what waits together, then group its suspects message by message.
+
+        Messages that the incidents know already are scored only where rows of theirs are to come out.
+        """
         from pipeline.score.route import route
 
         if not waiting:
@@ -221,29 +232,51 @@ class Part:
         head = self.head
         for _, facts in waiting[:1]:
             self._scoring.expect(facts["feature_set"], facts["feature_hash"])
-        for scored, (_, facts) in zip(self._scoring.score([batch for batch, _ in waiting]), waiting, strict=True):
-            routed = route(scored)
+        wanted = [self._wanted(batch, facts["position"]) for batch, facts in waiting]
+        known = max(0, self._incidents.seq - head.seq)
+        needed = [number >= known or bool(rows.any()) for number, rows in enumerate(wanted)]
+        scores = iter(self._scoring.score([batch for (batch, _), need in zip(waiting, needed, strict=True) if need]))
+        for number, ((batch, facts), rows) in enumerate(zip(waiting, wanted, strict=True)):
             # The archive's steps may leave numbers out; what the incidents' state wants is their order.
             numbered_facts = {**facts, "seq": head.seq}
-            advanced = advance_incidents(
-                self._incidents, routed.suspects, numbered_facts, self._grouping, self._scoring.baseline_of
-            )
-            self._incidents = advanced.state
-            events = [(event["finding_info"]["uid"], encode_alert(event)) for event in advanced.events]
-            self._events += [event for _, event in events]
-            self._outlet.put(scored, routed.suspects, events, numbered_facts)
+            self._note(batch)
+            if needed[number]:
+                scored = next(scores)
+                suspects = route(scored).suspects
+                events = self._events_of(suspects, numbered_facts) if number >= known else []
+                self._outlet.put(scored, suspects, events, numbered_facts)
+                self._keep(scored, rows)
             head.seq += 1
-            head.taken += len(scored)
-            self._keep(scored, facts["position"])
+            head.taken += len(batch)
 
-    def _keep(self, scored: pa.RecordBatch, position: int) -> None:
-        """Of what came out, the rows that were asked for."""
-        if not len(scored):
+    def _events_of(self, suspects: pa.RecordBatch, facts: dict[str, Any]) -> list[tuple[str, bytes]]:
+        """A message's incidents, those that hold flows of the times that were asked for."""
+        advanced = advance_incidents(self._incidents, suspects, facts, self._grouping, self._scoring.baseline_of)
+        self._incidents = advanced.state
+        asked, position = self._request, facts["position"]
+        first = max((first for partition, first, _ in asked.offsets if partition == self._partition), default=0)
+        events = [
+            (event["finding_info"]["uid"], encode_alert(event))
+            for event in advanced.events
+            if (asked.from_us is None or event["unmapped"]["last_ts_us"] >= asked.from_us)
+            and (asked.to_us is None or event["unmapped"]["first_ts_us"] < asked.to_us)
+            and position >= first
+        ]
+        self._events += [event for _, event in events]
+        return events
+
+    def _note(self, batch: pa.RecordBatch) -> None:
+        """How far event time has come."""
+        if not len(batch):
             return
-        head, end_us = self.head, scored.column("end_ts_us").to_numpy()
+        head, end_us = self.head, batch.column("end_ts_us").to_numpy()
         head.reached_us = max(head.reached_us, int(end_us.max()))
         head.first_us = int(end_us.min()) if head.first_us == NO_TIME else min(head.first_us, int(end_us.min()))
-        wanted = np.ones(len(scored), np.bool_)
+
+    def _wanted(self, batch: pa.RecordBatch, position: int) -> npt.NDArray[np.bool_]:
+        """Which of a message's rows were asked for."""
+        end_us = batch.column("end_ts_us").to_numpy()
+        wanted = np.ones(len(batch), np.bool_)
         if self._request.from_us is not None:
             wanted &= end_us >= self._request.from_us
         if self._request.to_us is not None:
@@ -251,18 +284,27 @@ class Part:
         for partition, first, end in self._request.offsets:
             if partition == self._partition:
                 wanted &= first <= position < end
+        return wanted
+
+    def _keep(self, scored: pa.RecordBatch, wanted: npt.NDArray[np.bool_]) -> None:
+        """Of what came out, the rows that were asked for."""
         if not wanted.all():
             scored = scored.filter(pa.array(wanted))
         if not self._request.features:
             scored = scored.drop_columns(["features"])
         if len(scored):
             self._rows.append(scored)
-            head.rows += len(scored)
-            head.suspects += int(np.count_nonzero(scored.column("suspect").to_numpy(zero_copy_only=False)))
+            self.head.rows += len(scored)
+            self.head.suspects += int(np.count_nonzero(scored.column("suspect").to_numpy(zero_copy_only=False)))
 
     def close(self) -> None:
         """Leave Kafka."""
         self._outlet.flush()
+
+
+def own_states(folder: Path, partition: int) -> Store:
+    """The states of a run's partition, those it began with too."""
+    return Store(folder / "state", str(partition))
 
 
 def _sensor(part: object) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from pipeline.errors import RefusedState, Usage
+from pipeline.replay.began import Began
 
 TOPIC, ARCHIVE = "topic", "archive"
 NAME = "request.json"
@@ -39,6 +40,12 @@ class Request:
         How long before `from_us` an archive is read from: what an incident has begun with before that is not seen.
     ends
         Where each partition ends, fixed when the run began: offsets of `flows`, or numbers of manifests.
+    states
+        Whether a replay from the topic may begin with kept states (began.py).
+    began
+        Where each partition begins, fixed likewise.
+    warnings
+        What people have to know of that.
     """
 
     run: str
@@ -52,15 +59,23 @@ class Request:
     speed: float = 0.0
     warmup_us: int = 86_400_000_000
     ends: tuple[tuple[int, int], ...] = ()
+    states: bool = True
+    began: tuple[Began, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def read_us(self) -> tuple[int | None, int | None]:
+        """Event times between which an archive's files are read."""
+        return None if self.from_us is None else self.from_us - self.warmup_us, self.to_us
 
     def encode(self) -> bytes:
         """As JSON."""
         return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
 
     def same_as(self, other: "Request") -> bool:
-        """Whether both ask for the same; where the source ended when it was asked does not count."""
-        mine, its = asdict(self), asdict(other)
-        return {**mine, "ends": ()} == {**its, "ends": ()}
+        """Whether both ask for the same; where the source began and ended when it was asked does not count."""
+        fixed: dict[str, Any] = {"ends": (), "began": (), "warnings": ()}
+        return asdict(self) | fixed == asdict(other) | fixed
 
 
 def read(folder: Path) -> Request | None:
@@ -72,6 +87,8 @@ def read(folder: Path) -> Request | None:
         document: dict[str, Any] = orjson.loads(path.read_bytes())
         document["offsets"] = tuple(tuple(map(int, one)) for one in document["offsets"])
         document["ends"] = tuple(tuple(map(int, one)) for one in document["ends"])
+        document["began"] = tuple(Began(**one) for one in document["began"])
+        document["warnings"] = tuple(map(str, document["warnings"]))
         return Request(**document)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise RefusedState(f"{path}: got {error!r}, expected a replay's request; name another run") from error

@@ -8,8 +8,8 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +17,36 @@ import orjson
 
 from pipeline.errors import Failed, RefusedState, Usage
 from pipeline.kafka import clients, topics
-from pipeline.replay import history
+from pipeline.replay import history, states
 from pipeline.replay import request as requests
+from pipeline.replay.began import Began
 from pipeline.replay.outlet import settings_of
-from pipeline.replay.part import NO_TIME, Head, Part
+from pipeline.replay.part import LOOK_S, NO_TIME, Head, Part
 from pipeline.replay.request import ARCHIVE, TOPIC, Request
 from pipeline.replay.scoring import Scoring
 from pipeline.settings import Settings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-LOOK_S = 0.5
 REPORT = "replay.json"
 INCIDENTS = "incidents.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a replay is: rows taken in, rows a second, event time reached, share done (0 to 1, nan unknown)."""
+    """How far a replay is: rows taken in, rows a second, event time reached, share done (0 to 1), and how many seconds
+    are left at this rate, nan where that is not known yet. What a resumed run had done before is in `taken` and `done`,
+    and not in the rate.
+    """
 
     taken: int
     rows_per_s: float
     reached_us: int
     done: float
+    left_s: float = float("nan")
 
 
 Told = Callable[[Progress], None]
+Warned = Callable[[str], None]
 
 
 def folder_of(settings: Settings, run: str) -> Path:
@@ -51,15 +56,24 @@ def folder_of(settings: Settings, run: str) -> Path:
     return settings.replay_uri / run
 
 
-def run(settings: Settings, asked: Request, workers: int = 1, told: Told = lambda _: None) -> dict[str, Any]:
+def run(
+    settings: Settings,
+    asked: Request,
+    workers: int = 1,
+    told: Told = lambda _: None,
+    warned: Warned = lambda _: None,
+) -> dict[str, Any]:
     """Do a replay, or what is left of it; its report. Usage where the run's name stands for another one.
 
-    Raises Failed where the run is at work already.
+    `warned` is called, before anything is done, with what people have to know of where it begins. Raises Failed where
+    the run is at work already.
     """
     folder = folder_of(settings, asked.run)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         request = _begin(settings, asked, folder)
+        for warning in request.warnings:
+            warned(warning)
         finished = folder / REPORT
         if finished.is_file():
             document: dict[str, Any] = orjson.loads(finished.read_bytes())
@@ -94,70 +108,96 @@ def _begin(settings: Settings, asked: Request, folder: Path) -> Request:
         raise Usage(f"--source {asked.source}: expected {TOPIC} or {ARCHIVE}")
     if asked.offsets and asked.source == ARCHIVE:
         raise Usage("--offsets: are of topic flows, expected --source topic with them")
-    if asked.speed and asked.source == ARCHIVE:
-        raise Usage("--speed: an archive comes a file at a time, expected --source topic with it")
-    request = replace(asked, ends=ends)
+    request = states.begun(settings, replace(asked, ends=ends), folder)
+    if asked.source == ARCHIVE:
+        archive, read_us = settings.archive_uri, request.read_us
+        given_up = sum(history.archived_rows(archive, partition, end, read_us)[1] for partition, end in ends)
+        if given_up:
+            warning = f"{given_up:,} flows of this time were given up (`forebay archive retain`) and are left out"
+            request = replace(request, warnings=(*request.warnings, warning))
     _write(folder / requests.NAME, request.encode())
     return request
 
 
 def _parts(settings: Settings, request: Request, folder: Path, workers: int, told: Told) -> list[Head]:
-    began = time.monotonic()  # what a resumed run had done before does not count into its rate
-    before = sum(head.taken for head in _heads(folder, request))
+    began = time.monotonic()
+    whole = _whole(settings, request)
+    heads = _heads(folder, request)
+    before = _taken(heads), _done(request, heads, whole)
 
-    def tell(head_of: dict[int, Head] | None = None) -> None:
-        heads = head_of or {number: head for number, head in enumerate(_heads(folder, request))}
-        taken = sum(head.taken for head in heads.values())
-        passed = max(1e-9, time.monotonic() - began)
-        reached = max((head.reached_us for head in heads.values()), default=NO_TIME)
-        told(Progress(taken, (taken - before) / passed, reached, _share(request, heads)))
+    def tell(now: dict[int, Head]) -> None:
+        taken, done, passed = _taken(now), _done(request, now, whole), max(1e-9, time.monotonic() - began)
+        rate = (done - before[1]) / passed
+        reached = max((head.reached_us for head in now.values()), default=NO_TIME)
+        left_s = (1.0 - done) / rate if rate > 0 else float("nan")
+        told(Progress(taken, (taken - before[0]) / passed, reached, done, left_s))
 
     if workers == 1:
         scoring = Scoring(settings, request, settings.partitions)
-        heads: dict[int, Head] = {}
-        for partition, end in request.ends:
+        for at, (partition, end) in zip(request.began, request.ends, strict=True):
 
             def note(head: Head, partition: int = partition) -> None:
                 heads[partition] = head
                 tell(heads)
 
-            part = Part(settings, request, folder, partition, end, scoring)
-            heads[partition] = part.run(note)
-            part.close()
+            with _alone(folder, partition), closing(Part(settings, request, folder, at, end, scoring)) as part:
+                heads[partition] = part.run(note)
         return [heads[partition] for partition, _ in request.ends]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, max(1, len(request.ends))), context) as pool:
-        asked = [pool.submit(_part, settings, request, folder, *end) for end in request.ends]
+        asked = [
+            pool.submit(_part, settings, request, folder, at, end, os.getpid())
+            for at, (_, end) in zip(request.began, request.ends, strict=True)
+        ]
         while not all(one.done() for one in asked):
             time.sleep(LOOK_S)
-            tell()
+            tell(_heads(folder, request))
         return [one.result() for one in asked]
 
 
-def _part(settings: Settings, request: Request, folder: Path, partition: int, end: int) -> Head:
-    """One partition, in a process of its own."""
-    part = Part(settings, request, folder, partition, end, Scoring(settings, request, settings.partitions))
-    try:
-        return part.run()
-    finally:
-        part.close()
+def _part(settings: Settings, request: Request, folder: Path, at: Began, end: int, parent: int) -> Head:
+    """One partition, in a process of its own that does not outlive its parent for long."""
+
+    def look(_head: Head) -> None:
+        if os.getppid() != parent:
+            raise Failed(f"{folder}: the replay this process worked for is gone; the same command goes on")
+
+    with _alone(folder, at.partition):
+        look(Head(0))
+        scoring = Scoring(settings, request, settings.partitions)
+        with closing(Part(settings, request, folder, at, end, scoring)) as part:
+            return part.run(look)
 
 
-def _heads(folder: Path, request: Request) -> Iterator[Head]:
-    for partition, _ in request.ends:
-        path = folder / f"p{partition}.json"
-        if path.is_file():
-            yield Head(**orjson.loads(path.read_bytes()))
+def _heads(folder: Path, request: Request) -> dict[int, Head]:
+    """The heads written so far, by partition."""
+    paths = {partition: folder / f"p{partition}.json" for partition, _ in request.ends}
+    return {number: Head(**orjson.loads(path.read_bytes())) for number, path in paths.items() if path.is_file()}
 
 
-def _share(request: Request, heads: dict[int, Head]) -> float:
-    """How much of the topic is done; an archive does not say beforehand how many steps it has."""
-    whole = sum(end for _, end in request.ends)
-    if request.source == ARCHIVE or not whole:
-        return float("nan")
-    return min(
-        1.0, sum(min(head.position, end) for head, (_, end) in zip(heads.values(), request.ends, strict=False)) / whole
-    )
+def _taken(heads: dict[int, Head]) -> int:
+    return sum(head.taken for head in heads.values())
+
+
+def _whole(settings: Settings, request: Request) -> int:
+    """How much there is to go through: offsets of the topic, rows of an archive."""
+    if request.source == ARCHIVE:
+        archive, bounds = settings.archive_uri, request.read_us
+        return sum(history.archived_rows(archive, partition, end, bounds)[0] for partition, end in request.ends)
+    return sum(end - at.position for at, (_, end) in zip(request.began, request.ends, strict=True))
+
+
+def _done(request: Request, heads: dict[int, Head], whole: int) -> float:
+    """Which share of it is done."""
+    if request.source == ARCHIVE:
+        done = _taken(heads)
+    else:
+        positions = {partition: head.position for partition, head in heads.items()}
+        done = sum(
+            min(positions.get(partition, at.position), end) - at.position
+            for at, (partition, end) in zip(request.began, request.ends, strict=True)
+        )
+    return min(1.0, done / whole) if whole else 1.0
 
 
 def _report(request: Request, folder: Path, heads: list[Head], seconds: float, workers: int) -> dict[str, Any]:
@@ -179,6 +219,8 @@ def _report(request: Request, folder: Path, heads: list[Head], seconds: float, w
         "from_us": request.from_us,
         "to_us": request.to_us,
         "ends": [list(end) for end in request.ends],
+        "began": [asdict(one) for one in request.began],
+        "warnings": list(request.warnings),
         "taken": taken,
         "rows": sum(head.rows for head in heads),
         "suspects": sum(head.suspects for head in heads),
@@ -211,12 +253,16 @@ def last_events(folder: Path, heads: list[Head]) -> dict[str, bytes]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Nobody else is at work on this run; the lock goes with the process."""
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+def _alone(folder: Path, partition: int | None = None) -> Iterator[None]:
+    """Nobody else is at work on this run, or on a partition of it; the lock goes with the process.
+
+    A partition's is waited for: the process that a killed run left behind holds it until it notices.
+    """
+    name, how = (".lock", fcntl.LOCK_NB) if partition is None else (f".lock-p{partition}", 0)
+    handle = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | how)
         except BlockingIOError:
             raise Failed(f"{folder}: this replay is at work already; wait for it, or name another --run") from None
         yield

@@ -58,6 +58,13 @@ class Store:
             return False
         return bool(digest)
 
+    def size(self, digest: str) -> int | None:
+        """Bytes of a blob, None where it is not there."""
+        try:
+            return (self.folder / digest).stat().st_size
+        except OSError:
+            return None
+
     def get(self, digest: str) -> bytes:
         """The blob of that digest; RefusedState where it is missing or its bytes are others."""
         path = self.folder / digest

@@ -50,8 +50,8 @@ class Flow:
 
 
 @contextmanager
-def running(kafka: str, prefix: str, folder: Path) -> Iterator[Flow]:
-    """All rooms, ready; all gone afterwards."""
+def running(kafka: str, prefix: str, folder: Path, **changes: object) -> Iterator[Flow]:
+    """All rooms, ready, with other settings where some are given; all gone afterwards."""
     logs = folder / "logs"
     logs.mkdir(parents=True)
     settings = load_settings(
@@ -66,6 +66,7 @@ def running(kafka: str, prefix: str, folder: Path) -> Iterator[Flow]:
         metrics_port=0,
         archive_rows_per_file=1_000,
         idle_us=0,  # the ticks that a run needs stand in its `raw`; while rooms are killed it is to add none
+        **changes,
     )
     topics.create(settings)
     processes = Processes(logs, room_environment(settings))

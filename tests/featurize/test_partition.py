@@ -127,7 +127,7 @@ def test_a_sensor_that_nothing_came_from_is_not_saved_again() -> None:
 
 @given(st.binary(max_size=100))
 def test_garbage_is_refused(garbage: bytes) -> None:
-    for saved in (garbage, b"FOREBAY-PARTITION-2\n" + garbage):
+    for saved in (garbage, b"FOREBAY-PARTITION-3\n" + garbage):
         with pytest.raises(RefusedState):
             restore(saved, {})
 

@@ -51,6 +51,9 @@ class ChainRoom:
     def seq(self, state: Chain) -> int:
         return state.seq
 
+    def reached_us(self, state: Chain) -> int:
+        return state.seq
+
     def advance(self, state: Chain, message: Incoming) -> tuple[Chain, Sequence[Outgoing]]:
         if message.value == b"poison":
             raise ValueError("poison")

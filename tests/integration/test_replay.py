@@ -14,12 +14,14 @@ from loadtest.plants.westermo import traffic
 from pipeline.alert.reading import alerts
 from pipeline.archive.account import Books
 from pipeline.archive.query import connect
-from pipeline.kafka import clients, tail
+from pipeline.kafka import clients, tail, topics
+from pipeline.replay import history, states, undisturbed
 from pipeline.replay import run as runs
-from pipeline.replay import undisturbed
 from pipeline.replay.compare import LIVE, compare
 from pipeline.replay.outlet import settings_of
 from pipeline.replay.request import ARCHIVE, TOPIC, Request
+from pipeline.settings import Settings
+from pipeline.state.kept import KeptStates
 from tests.crash.flow import running, send
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
@@ -89,3 +91,83 @@ def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> N
     found = compare(settings, LIVE, "topic")
     assert found["flows"]["same_score"] == sent
     assert found["incidents"]["same"] == len(live)
+
+
+KEPT = {"state_every_messages": 1, "state_every_s": 0.1, "state_kept_every_us": 60_000_000, "flows_rows": 100}
+
+
+def delete_flows(settings: Settings, before: dict[int, int]) -> None:
+    """What retention does: the messages before these offsets are gone."""
+    where = [TopicPartition(settings.topics.flows, partition, offset) for partition, offset in before.items()]
+    admin = clients.admin(settings)  # held until the answers are here
+    for future in admin.delete_records(where).values():
+        future.result(30)
+
+
+def within(table: pa.Table, from_us: int) -> pa.Table:
+    return by_position(table.filter(pc.greater_equal(table.column("end_ts_us"), from_us)))
+
+
+@pytest.mark.timeout(700)
+def test_a_replay_begins_with_kept_states(kafka: str, prefix: str, tmp_path: Path) -> None:
+    with running(kafka, prefix, tmp_path / "flow", **KEPT) as flow:
+        sent = 0
+        for sensor in traffic.SENSORS[:2]:
+            path = tmp_path / f"{sensor}.csv"
+            sent += traffic.write_after_cut(sensor, path)
+            send(flow, path, sensor, speed="240")
+            if sensor == traffic.SENSORS[0]:
+                # Rooms that die and start anew keep on keeping.
+                for room in ("featurize", "alert"):
+                    flow.kill(room)
+        flow.wait_archived(sent, 120)
+    settings = flow.settings.model_copy(update={"replay_uri": tmp_path / "replays", "device": "cpu"})
+    live = {
+        one["finding_info"]["uid"]: orjson.dumps(one) for one in alerts(settings, from_start=True, follow=False) if one
+    }
+    with connect(settings.archive_uri) as archive:
+        rows = by_position(archive.sql("SELECT * FROM flows UNION ALL BY NAME SELECT * FROM late").to_arrow_table())
+    listed = states.listed(settings)
+    assert all(one["whole"] for one in listed)
+    windows = [one for one in listed if one["room"] == "featurize"]
+    assert len(windows) > 10 and len({one["partition"] for one in listed}) == 2
+    times_us = sorted(one["reached_us"] for one in windows)
+    from_us = times_us[len(times_us) // 2] + 1
+
+    def replayed(name: str, workers: int = 1, **others: Any) -> dict[str, Any]:
+        report = runs.run(settings, Request(name, TOPIC, from_us=from_us, **others), workers)
+        found, expected = by_position(pq.read_table(settings.replay_uri / name / "rows")), within(rows, from_us)
+        assert 0 < len(found) < len(rows)
+        for column in SAME:
+            assert found.column(column).to_pylist() == expected.column(column).to_pylist(), (name, column)
+        lines = (settings.replay_uri / name / runs.INCIDENTS).read_bytes().splitlines()
+        last = {uid: one for uid, one in live.items() if orjson.loads(one)["unmapped"]["last_ts_us"] >= from_us}
+        assert contents(lines) == contents(list(last.values())), name
+        return report
+
+    whole, begun = replayed("whole", states=False), replayed("begun")
+    assert [one["position"] for one in whole["began"]] == [0, 0]
+    assert all(one["windows"] and one["incidents"] and one["position"] > 0 for one in begun["began"])
+    assert begun["warnings"] == whole["warnings"] == []
+    assert begun["taken"] < whole["taken"] == sent
+    assert begun["incidents_sha256"] == whole["incidents_sha256"]
+
+    delete_flows(settings, {one["partition"]: one["position"] for one in begun["began"]})
+    assert [history.flows_first(settings, one["partition"]) for one in begun["began"]] == [
+        one["position"] for one in begun["began"]
+    ]
+    again = replayed("again", workers=2)
+    for figure in ("began", "rows_sha256", "incidents_sha256", "taken", "warnings"):
+        assert again[figure] == begun[figure], figure
+    # Without them something is missing, and that is said.
+    told: list[str] = []
+    without = runs.run(settings, Request("without", TOPIC, from_us=from_us, states=False), warned=told.append)
+    assert without["warnings"] == told and len(told) == 2
+    # A topic that was made anew is another one, whatever its name.
+    former = settings.model_copy(update={"topic_prefix": f"{prefix}anew."})
+    (settings.state_uri / "kept" / settings.topics.flows).rename(settings.state_uri / "kept" / former.topics.flows)
+    topics.create(former)
+    assert states.listed(former) and not any(
+        KeptStates(former.state_uri, former.topics.flows, number).of(topics.topic_id(former, former.topics.flows))
+        for number in range(2)
+    )

@@ -16,28 +16,29 @@ PLANT = replace(SCENARIOS["scan"], sensors=2, controllers=6, attack_records=300,
 
 def settings_in(folder: Path, **changes: object) -> Settings:
     return load_settings(
-        partitions=1,
         archive_uri=folder / "archive",
         registry_uri=folder / "models",
         replay_uri=folder / "replays",
+        state_uri=folder / "state",
         idle_us=0,
         device="cpu",
-        **changes,
+        **({"partitions": 1} | changes),
     )
 
 
-def raw_log(each: int = 600) -> list[RawMessage]:
+def raw_log(each: int = 600, partition: int = 0) -> list[RawMessage]:
     """The sensors' records in turn, one a message, now and then a broken one, ends of source in the middle and last."""
-    streams = [Stream(CONTENT_TYPE, (), "plant", f"tap-{number}") for number in range(2)]
+    taps = range(2 * partition, 2 * partition + 2)
+    streams = [Stream(CONTENT_TYPE, (), "plant", f"tap-{number}") for number in taps]
     ends = [Stream("end-of-source", (), one.site, one.sensor) for one in streams]
     log: list[RawMessage] = []
 
     def add(stream: Stream, payload: bytes) -> None:
-        log.append(RawMessage(0, len(log), START_US + 120_000_000, stream, payload))
+        log.append(RawMessage(partition, len(log), START_US + 120_000_000, stream, payload))
 
     for half in range(2):
         lines = []
-        for number in range(2):
+        for number in taps:
             text, bounds = conn_json(records(PLANT, 5, number, half * each, each, START_US))
             lines.append([text[bounds[at] : bounds[at + 1] - 1] for at in range(each)])
         for at in range(each):
@@ -50,9 +51,9 @@ def raw_log(each: int = 600) -> list[RawMessage]:
     return log
 
 
-def archived(settings: Settings, log: list[RawMessage], cut: int = 500) -> Outcome:
+def archived(settings: Settings, log: list[RawMessage], cut: int = 500, partition: int = 0) -> Outcome:
     """The archive of such a log, taken in so many messages at a time."""
     outcome = Outcome()
     came = (Messages.of(log[first : first + cut]) for first in range(0, len(log), cut))
-    undisturbed.take(settings, settings.archive_uri, 0, came, outcome)
+    undisturbed.take(settings, settings.archive_uri, partition, came, outcome)
     return outcome

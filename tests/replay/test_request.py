@@ -8,7 +8,7 @@ from pipeline.cli.replay import event_us
 from pipeline.errors import RefusedState, Usage
 from pipeline.replay import history
 from pipeline.replay import request as requests
-from pipeline.replay.part import Pace
+from pipeline.replay.pace import Pace
 from pipeline.replay.request import ARCHIVE, Request, offsets_of, speed_of
 from tests.featurize.flows import batch
 

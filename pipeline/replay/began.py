@@ -1,0 +1,165 @@
+"""Where a replay from the topic begins: the last kept states from before what is asked for, or the topic's beginning.
+
+Two states make a beginning. Windows, kept by featurize at a position of `flows`, of which nothing asked for had gone
+on; and incidents, kept by alert at a number of a message, into which nothing asked for had gone, not before the
+windows'. Messages between the two go through the windows only: the incidents know them already.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.alert.partition import restore as restore_incidents
+from pipeline.errors import RefusedState
+from pipeline.featurize.feature_set import FeatureSet
+from pipeline.featurize.partition import restore as restore_windows
+from pipeline.state import parts
+from pipeline.state.kept import Kept
+from pipeline.state.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """Where one partition's replay begins.
+
+    Parameters
+    ----------
+    partition : int
+    position : int
+        Offset of `flows`; of an archive 0.
+    seq : int
+        Number of the features message that comes of it.
+    windows, incidents : str
+        Digests of the states it begins with; "" where it begins with none.
+    incidents_seq : int
+        Messages with lower numbers are in the incidents already.
+    reached_us : int or None
+        Event time that the windows had reached; None where they begin empty.
+    """
+
+    partition: int
+    position: int
+    seq: int = 0
+    windows: str = ""
+    incidents: str = ""
+    incidents_seq: int = 0
+    reached_us: int | None = None
+
+
+class Wanted(NamedTuple):
+    """What of a partition is to come out: flows that end at `from_us` or later, or come of offset `first` or later.
+
+    own_incidents: the incidents are to be made anew, from `warmup_us` before on: a model was named, and those that are
+    kept are another's.
+    """
+
+    from_us: int | None = None
+    first: int | None = None
+    own_incidents: bool = False
+    warmup_us: int = 0
+
+    @property
+    def bounded(self) -> bool:
+        """Whether anything is left out, so that a beginning may be later than the topic's."""
+        return self.from_us is not None or self.first is not None
+
+
+def beginnings(
+    windows: Sequence[Kept], incidents: Sequence[Kept], wanted: Wanted, oldest: int
+) -> Iterator[tuple[Kept, Kept | None]]:
+    """Pairs of kept states (newest first in both) that a replay may begin with, the best first; none where only the
+    topic's beginning will do.
+
+    oldest: the first offset that the topic still has.
+    """
+    if not wanted.bounded:
+        return
+    here = [one for one in windows if one.position >= oldest]
+    if wanted.first is not None:
+        here = [one for one in here if one.position <= (wanted.first or 0)]
+        told = [one for one in incidents if here and one.seq <= here[0].seq]
+    else:
+        here = [one for one in here if one.reached_us < (wanted.from_us or 0)]
+        told = [one for one in incidents if one.reached_us < (wanted.from_us or 0)]
+    if wanted.own_incidents:
+        since_us = _since_us(wanted, here[0].reached_us if here else 0) - wanted.warmup_us
+        yield from ((one, None) for one in here if one.reached_us < since_us)
+    else:
+        for known in told:
+            yield from ((one, known) for one in here if one.seq <= known.seq)
+    if oldest > 0:  # the topic's beginning would be worse: incidents get as much of a past as there is
+        yield from ((one, None) for one in reversed(here))
+
+
+def _since_us(wanted: Wanted, before_us: int) -> int:
+    return before_us if wanted.from_us is None else wanted.from_us
+
+
+class States:
+    """The kept states of a partition, and the run's own folder that the chosen ones are copied to.
+
+    Copied, they are there when a resumed run asks for them, however long that takes.
+    """
+
+    def __init__(self, state_uri: Path, partition: int, own: Store, feature_set: FeatureSet) -> None:
+        self._state_uri, self._partition, self._own, self._feature_set = state_uri, partition, own, feature_set
+        self._refused: dict[str, str] = {}
+
+    @property
+    def refused(self) -> list[str]:
+        """Why states were passed over."""
+        return list(self._refused.values())
+
+    def begin(self, windows: Sequence[Kept], incidents: Sequence[Kept], wanted: Wanted, oldest: int) -> Began:
+        """The best beginning whose states can be read; without one, the topic's, with nothing."""
+        for one, known in beginnings(windows, incidents, wanted, oldest):
+            if not (self._usable(one) and (known is None or self._usable(known))):
+                continue
+            return Began(
+                self._partition,
+                one.position,
+                one.seq,
+                one.digest,
+                known.digest if known else "",
+                known.seq if known else one.seq,
+                one.reached_us,
+            )
+        return Began(self._partition, oldest)
+
+    def _usable(self, entry: Kept) -> bool:
+        """Whether a state is whole and ours to read; it is in the run's folder then."""
+        if entry.digest in self._refused:
+            return False
+        source = Store(self._state_uri, f"{entry.room}/{entry.partition}")
+        try:
+            for digest in entry.blobs:
+                self._own.put(source.get(digest))
+            rest, digests = parts.get(self._own, entry.digest)
+            if entry.room == "alert":
+                restore_incidents(rest)
+            else:
+                restore_windows(rest, {name: self._own.get(one) for name, one in digests.items()}, self._feature_set)
+        except RefusedState as error:
+            self._refused[entry.digest] = str(error)
+            return False
+        return True
+
+
+def warning(began: Began, end: int, wanted: Wanted, refused: Sequence[str]) -> str | None:
+    """What has to be said of a beginning: that something is missing before it; None where all is there."""
+    if not 0 < began.position < end:
+        return None
+    if not began.windows:
+        empty = "windows and incidents begin empty there: features, scores and incidents"
+    elif began.incidents or (
+        wanted.own_incidents and (began.reached_us or 0) < _since_us(wanted, 0) - wanted.warmup_us
+    ):
+        return None
+    else:
+        empty = "incidents begin empty there: incidents"
+    why = f"; a kept state could not be used: {refused[0]}" if refused else ""
+    return (
+        f"partition {began.partition}: read from offset {began.position} of topic flows on, and no kept state fits; "
+        f"{empty} soon after it differ from the live ones{why}"
+    )

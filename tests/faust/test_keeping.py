@@ -1,0 +1,172 @@
+"""When the shell keeps a state for replays: after its pointer, once an hour of event time, whatever dies in between."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.faust import partitions as shell
+from pipeline.faust.partitions import Partitions
+from pipeline.faust.room import Incoming, Outgoing
+from pipeline.kafka import clients, topics
+from pipeline.settings import Settings, load_settings
+from pipeline.state import pointers
+from pipeline.state.kept import KeptStates
+from pipeline.state.pointers import Pointer
+from pipeline.telemetry import start
+
+MINUTE_US = 60_000_000
+
+
+class Clock:
+    """A room whose state is how many messages came and the minutes the last one named."""
+
+    name, source, pointers = "clock", "t.flows", "t.clock-state"
+
+    def restore(self, _partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> tuple[int, int]:
+        assert snapshot is None or parts == {"part": b"part"}
+        return (0, -(1 << 62)) if snapshot is None else (int(snapshot[:8]), int(snapshot[8:]))
+
+    def snapshot(self, state: tuple[int, int]) -> bytes:
+        return b"%08d%d" % state
+
+    def parts(self, _state: tuple[int, int]) -> Mapping[str, object]:
+        return {"part": self.name}
+
+    def part(self, _part: object) -> bytes:
+        return b"part"
+
+    def seq(self, state: tuple[int, int]) -> int:
+        return state[0]
+
+    def reached_us(self, state: tuple[int, int]) -> int:
+        return state[1]
+
+    def advance(self, state: tuple[int, int], message: Incoming) -> tuple[tuple[int, int], Sequence[Outgoing]]:
+        minutes = int(message.value)
+        return (state[0] + 1, max(state[1], minutes * MINUTE_US) if minutes else state[1]), ()
+
+
+class Quiet:
+    """A producer of nothing."""
+
+    def flush(self, _timeout_s: float) -> int:
+        return 0
+
+
+class Log:
+    """A topic of pointers."""
+
+    def __init__(self) -> None:
+        self.written: list[Pointer] = []
+        self.dies = False
+
+    def write(self, _producer: Any, _topic: str, fresh: list[Pointer]) -> None:
+        self.written += fresh
+        if self.dies:
+            raise KeyboardInterrupt
+
+    def read(self, _settings: Settings, _topic: str, wanted: list[int]) -> dict[int, list[Pointer]]:
+        return {
+            number: pointers.by_position(one for one in self.written if one.partition == number) for number in wanted
+        }
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    made = Log()
+    monkeypatch.setattr(clients, "producer", lambda *_args, **_others: Quiet())
+    monkeypatch.setattr(pointers, "write", made.write)
+    monkeypatch.setattr(pointers, "read", made.read)
+    monkeypatch.setattr(topics, "topic_id", lambda *_args: "id")
+    monkeypatch.setattr(Partitions, "_bounds", lambda _self, _partition: (0, 10**6))
+    return made
+
+
+def worker(settings: Settings) -> Partitions[tuple[int, int]]:
+    held = Partitions(Clock(), settings, start("clock", settings))
+    held.restore([3])
+    return held
+
+
+def take(held: Partitions[tuple[int, int]], minutes: Sequence[int]) -> None:
+    """Messages that name these minutes, each followed by a save."""
+    for one in minutes:
+        held.advance(Incoming(3, held.positions[3], 0, None, b"%d" % one, {}))
+        held.save()
+
+
+def kept(settings: Settings) -> list[tuple[int, int]]:
+    entries = KeptStates(settings.state_uri, "t.flows", 3).of("id")
+    return [(entry.position, entry.reached_us // MINUTE_US) for entry in reversed(entries)]
+
+
+def settings_in(folder: Path, **changes: object) -> Settings:
+    return load_settings(state_uri=folder, **changes)
+
+
+def test_one_about_every_hour_of_event_time(tmp_path: Path, log: Log) -> None:
+    settings = settings_in(tmp_path)
+    take(worker(settings), [0, 5, 6, 64, 65, 66, 3, 124, 126, 600])
+    assert kept(settings) == [(2, 5), (5, 65), (9, 126), (10, 600)]
+    # A worker that starts anew goes on where the last one was, and one without a past begins at once.
+    take(worker(settings), [610, 659, 660])
+    assert kept(settings)[-1] == (13, 660)
+    assert len(log.written) == 13
+
+
+def test_so_many_at_most_and_none_where_none_are_asked_for(tmp_path: Path, log: Log) -> None:
+    few, none = settings_in(tmp_path / "a", state_kept=2), settings_in(tmp_path / "b", state_kept=0)
+    take(worker(few), [60, 120, 180, 240])
+    assert kept(few) == [(3, 180), (4, 240)]
+    log.written.clear()
+    take(worker(none), [60, 120])
+    assert kept(none) == []
+
+
+def test_killed_after_the_pointer_the_next_save_keeps_one(tmp_path: Path, log: Log) -> None:
+    settings, held = settings_in(tmp_path), None
+    take(worker(settings), [60])
+    held, log.dies = worker(settings), True
+    with pytest.raises(KeyboardInterrupt):
+        take(held, [120])
+    assert [one.position for one in log.written] == [1, 2]  # the pointer is there, and no entry
+    assert kept(settings) == [(1, 60)]
+    log.dies = False
+    take(worker(settings), [121])
+    assert kept(settings) == [(1, 60), (3, 121)]
+
+
+def test_what_is_kept_is_not_collected(tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_in(tmp_path)
+    held = worker(settings)
+    monkeypatch.setattr(shell, "COLLECT_EVERY_S", 1e9)
+    take(held, [60, 61, 62, 63, 120, 121, 122, 123, 124, 125])
+    folder = tmp_path / "clock" / "3"
+    for path in folder.iterdir():
+        os.utime(path, (time.time() - 3600,) * 2)
+    monkeypatch.setattr(shell, "COLLECT_EVERY_S", 0.0)
+    take(held, [126])
+    entries = KeptStates(settings.state_uri, "t.flows", 3).of("id")
+    assert len(entries) == 2
+    needed = {blob for entry in entries for blob in entry.blobs}
+    there = {path.name for path in folder.iterdir()}
+    # The kept ones, the last four that pointers name, and the part they share.
+    assert needed <= there and len(there) == 2 + 4 + 1
+
+
+def test_a_topic_whose_id_is_not_known_yet_keeps_none(
+    tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_in(tmp_path)
+    monkeypatch.setattr(topics, "topic_id", lambda *_args: "")
+    held = worker(settings)
+    take(held, [60])
+    assert kept(settings) == []
+    monkeypatch.setattr(topics, "topic_id", lambda *_args: "id")
+    monkeypatch.setattr(shell, "COLLECT_EVERY_S", 0.0)
+    take(held, [61, 62])
+    assert kept(settings) == [(3, 62)]
