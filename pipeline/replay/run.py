@@ -184,7 +184,8 @@ def _whole(settings: Settings, request: Request) -> int:
     if request.source == ARCHIVE:
         archive, bounds = settings.archive_uri, request.read_us
         return sum(history.archived_rows(archive, partition, end, bounds)[0] for partition, end in request.ends)
-    return sum(end - at.position for at, (_, end) in zip(request.began, request.ends, strict=True))
+    # A state may have been kept beyond the end that was asked for just before.
+    return sum(max(0, end - at.position) for at, (_, end) in zip(request.began, request.ends, strict=True))
 
 
 def _done(request: Request, heads: dict[int, Head], whole: int) -> float:
@@ -194,7 +195,7 @@ def _done(request: Request, heads: dict[int, Head], whole: int) -> float:
     else:
         positions = {partition: head.position for partition, head in heads.items()}
         done = sum(
-            min(positions.get(partition, at.position), end) - at.position
+            max(0, min(positions.get(partition, at.position), end) - at.position)
             for at, (partition, end) in zip(request.began, request.ends, strict=True)
         )
     return min(1.0, done / whole) if whole else 1.0
