@@ -35,6 +35,12 @@ def choose_device(wanted: str) -> tuple[str, str]:
     return ("cuda", f"auto: found {torch.cuda.get_device_name(0)}") if found else ("cpu", "auto: no CUDA device found")
 
 
+def use_threads(count: int) -> None:
+    """How many threads torch takes in this process; 0 lets torch choose."""
+    if count:
+        torch.set_num_threads(count)
+
+
 class Shelf:
     """The models at hand: the first one and at most two promoted ones.
 
