@@ -7,13 +7,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 
 from pipeline.errors import Failed, RefusedState, Usage
 from pipeline.kafka import clients, topics
@@ -125,17 +126,19 @@ def _parts(settings: Settings, request: Request, folder: Path, workers: int, tol
             heads[partition] = part.run(note)
             part.close()
         return [heads[partition] for partition, _ in request.ends]
-    context = multiprocessing.get_context("spawn")
+    # Modules are loaded once, before the processes part: torch alone is seconds of a core.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "pipeline.replay.run", "pipeline.score.scoring"])
     with ProcessPoolExecutor(min(workers, max(1, len(request.ends))), context) as pool:
         asked = [pool.submit(_part, settings, request, folder, *end) for end in request.ends]
-        while not all(one.done() for one in asked):
-            time.sleep(LOOK_S)
+        while wait(asked, LOOK_S).not_done:
             tell()
         return [one.result() for one in asked]
 
 
 def _part(settings: Settings, request: Request, folder: Path, partition: int, end: int) -> Head:
-    """One partition, in a process of its own."""
+    """One partition, in a process of its own, which is to have one core."""
+    pa.set_cpu_count(1)
     part = Part(settings, request, folder, partition, end, Scoring(settings, request, settings.partitions))
     try:
         return part.run()
