@@ -45,6 +45,10 @@ from pipeline.state.store import Store
 CHUNK_ROWS = 131_072
 TOGETHER_ROWS = 16_384
 NO_TIME = -1
+# Nearly every row has a value of its own: a dictionary would be built, given up, and make the file larger.
+SELDOM_TWICE = frozenset(
+    ("record_id", "start_ts_us", "end_ts_us", "community_id", "sensor_uid", "score", "novelty", "features")
+)
 
 Told = Callable[["Head"], None]
 
@@ -214,7 +218,7 @@ class Part:
 
     def _take(self, waiting: list[tuple[pa.RecordBatch, dict[str, Any]]]) -> None:
         """Score what waits together, then group its suspects message by message."""
-        from pipeline.score.route import route
+        from pipeline.score.route import suspects_of
 
         if not waiting:
             return
@@ -222,16 +226,16 @@ class Part:
         for _, facts in waiting[:1]:
             self._scoring.expect(facts["feature_set"], facts["feature_hash"])
         for scored, (_, facts) in zip(self._scoring.score([batch for batch, _ in waiting]), waiting, strict=True):
-            routed = route(scored)
+            suspects = suspects_of(scored)
             # The archive's steps may leave numbers out; what the incidents' state wants is their order.
             numbered_facts = {**facts, "seq": head.seq}
             advanced = advance_incidents(
-                self._incidents, routed.suspects, numbered_facts, self._grouping, self._scoring.baseline_of
+                self._incidents, suspects, numbered_facts, self._grouping, self._scoring.baseline_of
             )
             self._incidents = advanced.state
             events = [(event["finding_info"]["uid"], encode_alert(event)) for event in advanced.events]
             self._events += [event for _, event in events]
-            self._outlet.put(scored, routed.suspects, events, numbered_facts)
+            self._outlet.put(scored, suspects, events, numbered_facts)
             head.seq += 1
             head.taken += len(scored)
             self._keep(scored, facts["position"])
@@ -276,7 +280,7 @@ def _parquet(batches: list[pa.RecordBatch]) -> bytes:
         return b""
     sink = pa.BufferOutputStream()
     table = pa.Table.from_batches(batches).combine_chunks()
-    dictionaries = [name for name in table.column_names if name not in ("record_id", "features")]
+    dictionaries = [name for name in table.column_names if name not in SELDOM_TWICE]
     pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=dictionaries)
     return bytes(sink.getvalue())
 
