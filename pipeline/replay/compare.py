@@ -94,8 +94,8 @@ def compare(
         by_uid = {uid: one for one in judged for uid in (one["uid"], *one["raised"]) if uid is not None}
         for listed in document["incidents"]["listed"]:
             listed["verdict"] = by_uid[listed["uid"]]["verdict"] if listed["uid"] in by_uid else None
-        outside = len(said.judged) - len(judged)
-        return {**document, "verdicts": {**said.document(), "outside": outside}, "judged": _most_telling(judged)}
+        counted = {"judged": len(judged), "outside": len(said.judged) - len(judged)}
+        return {**document, "verdicts": {**said.document(), **counted}, "judged": _most_telling(judged)}
 
 
 def _most_telling(judged: list[dict[str, Any]]) -> list[dict[str, Any]]:

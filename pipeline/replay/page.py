@@ -74,9 +74,10 @@ def sources(document: dict[str, Any]) -> Iterator[str]:
         )
     if "verdicts" in document:
         said = document["verdicts"]
+        named = ", ".join(Path(one).name for one in said["sources"])
         yield (
-            f"verdicts from {', '.join(said['sources'])}: {said['read']:,} read, {len(document['judged']):,} incidents "
-            f"of this history judged, {said['outside']:,} of another; {said['overruled']:,} overruled by a later one, "
+            f"verdicts from {named}: {said['read']:,} read, {said['judged']:,} incidents of this history judged, "
+            f"{said['outside']:,} of another; {said['overruled']:,} overruled by a later one, "
             f"{said['withdrawn']:,} taken back, {said['unusable']:,} not usable"
         )
 
@@ -122,7 +123,7 @@ def _incident(one: dict[str, Any]) -> str:
     verdict = f"<br><b>{html.escape(one['verdict'])}</b>, says an analyst" if one.get("verdict") else ""
     return (
         f"<tr><td class={one['what']}>{one['what']}</td><td class=when>{_time(one['first_ts_us'])}</td>"
-        f"<td>{html.escape(one['sensor'])}</td>"
+        f"<td class=when>{html.escape(one['sensor'])}</td>"
         f"<td>{html.escape(one['message'])}{verdict}<br><span class=small>{html.escape(one['uid'])}</span></td>"
         f"<td><ul>{reasons}</ul></td></tr>"
     )

@@ -89,6 +89,7 @@ def test_a_confirmed_incident_labels_itself_and_its_flows(plant: Runs, tmp_path:
         "withdrawn": 0,
         "unusable": 0,
         "problems": [],
+        "judged": len(events),
         "outside": 0,
     }
 
