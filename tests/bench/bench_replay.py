@@ -3,7 +3,7 @@
 python -m tests.bench.bench_replay [FLOWS [archive]]
 
 FLOWS: how much history is made first, 2,000,000 where nothing is said. archive: without Kafka. Each replay is a
-`forebay replay run` of its own, as a user starts it; one of nothing at all before it says what loading takes. The
+`forebay replay run` of its own, as a user starts it; one of (nearly) nothing before it says what loading takes. The
 archive is read after the broker has ended. The last line is one JSON document.
 """
 
@@ -107,7 +107,7 @@ def replay(settings: Settings, run: str, source: str, workers: int, *options: st
 
 def measured(settings: Settings, source: str) -> Iterator[dict[str, Any]]:
     """Each way to replay from a source."""
-    nothing = ["--to", "2000-01-01"] if source == ARCHIVE else ["--offsets", "0:0-0,1:0-0"]
+    nothing = ["--to", "2000-01-01"] if source == ARCHIVE else ["--offsets", "0:0-1,1:0-1"]
     for workers in (1, 2):
         loading_s, _ = replay(settings, f"{source}-{workers}-nothing", source, workers, *nothing)
         for features in (False, True):
