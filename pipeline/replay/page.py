@@ -13,7 +13,8 @@ table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .3rem .8rem; text-align: left; vertical-align: top; }
 th { border-bottom: 2px solid #888; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 tr:nth-child(even) td { background: #f3f5f6; } .gained, .bad { color: #a33c00; } .lost { color: #00508c; }
-td ul { margin: 0; padding-left: 1.1rem; min-width: 24rem; } .when { white-space: nowrap; } .small { color: #5a646b; font-size: 13px; }
+td ul { margin: 0; padding-left: 1.1rem; min-width: 24rem; }
+.when { white-space: nowrap; } .small { color: #5a646b; font-size: 13px; }
 svg { max-width: 100%; height: auto; }
 """
 ROWS = (
