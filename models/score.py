@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.device import resolved
 from models.errors import RefusedModel
+from models.igan.forward import TileForward
 from models.igan.network import fuse
 from models.model import Model
 from models.rows import Floats, Ints, Mask, Strings
@@ -58,6 +59,7 @@ class Scorer:
         self._distances = {key: origin.distance.to(self.device) for key, origin in model.origins.items()}
         self._width = len(model.features)
         self._tile = torch.zeros((TILE, self._width), pin_memory=self.device == "cuda")
+        self._in_buffers = TileForward(self._network, TILE) if self.device == "cpu" else None
         self._forwards: dict[str, Callable[[Tensor], Tensor]] = {}
 
     @property
@@ -80,17 +82,26 @@ class Scorer:
                 f"rows to score: got {matrix.shape} with {len(site)} sites and {len(end_ts_us)} times, "
                 f"expected (n, {self._width}) with n of each"
             )
+        return self.score_of(matrix, *np.unique(site, return_inverse=True))
+
+    def score_of(self, matrix: Floats, names: Strings, number: Ints) -> Scored:
+        """As `score`, the sites as distinct names (s,) and (n,) which of them each row is from."""
+        rows = len(matrix)
+        if matrix.shape != (rows, self._width) or len(number) != rows:
+            raise RefusedModel(
+                f"rows to score: got {matrix.shape} with {len(number)} sites, expected (n, {self._width}) with n"
+            )
         out = np.empty((rows, 3), dtype=np.float32)  # score, class, novelty
         p_value = np.empty(rows, dtype=np.float32)
         suspect = np.empty(rows, dtype=np.bool_)
-        names, inverse = np.unique(site, return_inverse=True)
         keys = np.array([self.model.origin_of(str(name)) for name in names], dtype=np.str_)
-        for key in np.unique(keys):
-            chosen = np.flatnonzero(keys[inverse] == key)
+        distinct = np.unique(keys) if rows else keys[:0]
+        for key in distinct:
+            chosen = slice(None) if len(distinct) == 1 else np.flatnonzero((keys == key)[number])
             origin = self.model.origins[str(key)]
-            out[chosen] = self._tiles(matrix[chosen], str(key))
-            p_value[chosen] = origin.table.p_value(out[chosen, 0])
-            suspect[chosen] = p_value[chosen] <= np.float32(origin.alert_level)
+            scored = self._tiles(matrix[chosen], str(key))
+            p = origin.table.p_value(scored[:, 0])
+            out[chosen], p_value[chosen], suspect[chosen] = scored, p, p <= np.float32(origin.alert_level)
         class_index = out[:, 1].astype(np.int64)
         benign = class_index < self.model.config.benign
         return Scored(out[:, 0].copy(), np.where(benign, 0, class_index), out[:, 2].copy(), p_value, suspect)
@@ -99,19 +110,22 @@ class Scorer:
         """(n, F) rows of one origin → (n, 3) score, class index, novelty."""
         if key not in self._forwards:
             self._forwards[key] = self._prepare(key)
-        forward = self._forwards[key]
+        forward, tile = self._forwards[key], self._tile.numpy()
         out = np.empty((len(matrix), 3), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(matrix), TILE):
                 part = matrix[start : start + TILE]
-                self._tile[: len(part)] = torch.from_numpy(np.array(part, dtype=np.float32))
-                self._tile[len(part) :] = 0.0
+                tile[: len(part)] = part
+                tile[len(part) :] = 0.0
                 out[start : start + len(part)] = forward(self._tile)[: len(part)].cpu().numpy()
         return out
 
     def _prepare(self, key: str) -> Callable[[Tensor], Tensor]:
         """The forward of one origin: (TILE, F) → (TILE, 3) score, class index (exact in float32), novelty."""
         distance, fusion = self._distances[key], self.model.origins[key].fusion
+        if self._in_buffers is not None:
+            in_buffers = self._in_buffers
+            return lambda tile: in_buffers(tile, distance, fusion)
 
         def forward(tile: Tensor) -> Tensor:
             views, logits = self._network.views(tile, distance)

@@ -27,6 +27,7 @@ class Manifests:
     def __init__(self, registry: Path) -> None:
         self._registry = registry
         self._known: dict[str, Baseline] = {}
+        self._levels: dict[str, dict[str, float]] = {}
 
     def baseline_of(self, model: str) -> Baseline | None:
         """The baseline of a model, None where no manifest of it can be found; RefusedState where one is damaged."""
@@ -36,6 +37,20 @@ class Manifests:
                 return None
             self._known[model] = read_baseline(found)
         return self._known[model]
+
+    def alert_level_of(self, model: str, site: str, sensor: str) -> float | None:
+        """At or below which p-value a flow of that sensor is a suspect; None where no manifest says so."""
+        if model not in self._levels:
+            calibration = (self._find(model) or {}).get("calibration")
+            entries = calibration.items() if isinstance(calibration, dict) else ()
+            self._levels[model] = {
+                key: float(entry["alert_level"])
+                for key, entry in entries
+                if isinstance(entry, dict) and isinstance(entry.get("alert_level"), int | float)
+            }
+        levels = self._levels[model]
+        # As models have it: the sensor's own calibration, else its site's, else the pooled one.
+        return next((levels[key] for key in (f"{site}/{sensor}", site, "*") if key in levels), None)
 
     def _find(self, model: str) -> dict[str, Any] | None:
         if ID.fullmatch(model):

@@ -159,35 +159,59 @@ def states(prefix: Prefix = None, json: Json = False) -> None:
     emit({"states": found})
 
 
+Labels = Annotated[
+    list[Path] | None, typer.Option(help="CSV of site, sensor, source_record, label; may be given again.")
+]
+Verdicts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--verdicts",
+        help="Analysts' verdicts as labels: 'topic' (feedback), or a file of a verdict a line; may be given again.",
+        metavar="topic|FILE",
+    ),
+]
+
+
 @app.command()
 def compare(
     first: Annotated[str, typer.Argument(help="A run, or 'live': the archive.", metavar="A")],
     second: Annotated[str, typer.Argument(help="Another one.", metavar="B")],
-    labels: Annotated[
-        list[Path] | None, typer.Option(help="CSV of site, sensor, source_record, label; may be given again.")
-    ] = None,
+    labels: Labels = None,
+    verdicts: Verdicts = None,
     html: Annotated[Path | None, typer.Option(help="Where the report goes. [default: in B's folder]")] = None,
     archive: Archive = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
     json: Json = False,
 ) -> None:
     """Compare two replays of the same history, or one with what the archive holds: flows, incidents, figures, pictures.
 
-    Exit 0 also where they differ: the document says how.
+    Exit 0 also where they differ: the document says how. Kafka is read for `--verdicts topic` alone.
     """
-    settings = load_settings(archive_uri=archive)
-    document = compared(settings, first, second, labels or [], html, json)
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
+    document = compared(settings, first, second, labels or [], verdicts or [], html, json)
     emit(document)
 
 
 def compared(
-    settings: Settings, first: str, second: str, labels: list[Path], html: Path | None, quiet: bool
+    settings: Settings,
+    first: str,
+    second: str,
+    labels: list[Path],
+    verdicts: list[str],
+    html: Path | None,
+    quiet: bool,
 ) -> dict[str, Any]:
     """Compare, show the table, write the report."""
+    from pipeline.kafka import clients
     from pipeline.replay.compare import compare as compare_runs
     from pipeline.replay.page import write
+    from pipeline.replay.verdicts import TOPIC
 
     began = time.monotonic()
-    document = compare_runs(settings, first, second, labels)
+    if TOPIC in verdicts:
+        clients.require_broker(settings, 5.0)
+    document = compare_runs(settings, first, second, labels, verdicts)
     target = html or settings.replay_uri / (second if second != "live" else first) / f"compare-{first}-{second}.html"
     write(document, target)
     document["report"] = str(target)
@@ -200,25 +224,14 @@ def show(document: dict[str, Any], quiet: bool) -> None:
     """The comparison as a table."""
     from rich.table import Table
 
+    from pipeline.replay.page import rows, sources
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
     for side in ("first", "second"):
         table.add_column(escape(document[side]["name"]), justify="right")
-    for name, label in (
-        ("rows", "flows"),
-        ("suspects", "suspects"),
-        ("incidents", "incidents"),
-        ("incidents_a_day", "incidents a day"),
-        ("precision", "precision"),
-        ("recall", "recall"),
-        ("false_rate", "suspects among normal flows"),
-    ):
-        values = [document[side].get(name) for side in ("first", "second")]
-        if any(value is not None for value in values):
-            table.add_row(
-                label,
-                *("-" if one is None else f"{one:,.4g}" if isinstance(one, float) else f"{one:,}" for one in values),
-            )
+    for label, values in rows(document):
+        table.add_row(label, *values)
     say(table, quiet)
     flows, incidents = document["flows"], document["incidents"]
     say(
@@ -231,4 +244,8 @@ def show(document: dict[str, Any], quiet: bool) -> None:
         f"{incidents['lost']} lost",
         quiet,
     )
+    for line in sources(document):
+        say(escape(line), quiet)
+    for problem in document.get("verdicts", {}).get("problems", ()):
+        say(f"no verdict: {escape(problem)}", quiet)
     say(f"report {document['report']}", quiet)

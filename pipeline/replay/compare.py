@@ -17,13 +17,13 @@ from pipeline.alert.ocsf import encode as encode_alert
 from pipeline.alert.partition import PartitionState, advance_partition
 from pipeline.archive.query import connect
 from pipeline.errors import BadData, Usage
-from pipeline.replay import history
+from pipeline.replay import history, verdicts
 from pipeline.replay import request as requests
+from pipeline.replay.incidents import POSITION, members, pair
 from pipeline.replay.run import INCIDENTS, REPORT, folder_of
 from pipeline.settings import Settings
 
 LIVE = "live"
-POSITION = "raw_partition, raw_offset, raw_index"
 COLUMNS = (
     *("raw_partition", "raw_offset", "raw_index", "site", "sensor", "source_record", "end_ts_us"),
     *("score", "class", "p_value", "suspect", "model"),
@@ -31,8 +31,9 @@ COLUMNS = (
 LABEL_COLUMNS = ("site", "sensor", "source_record", "label")
 NORMAL = "normal"
 BINS = 40
-MOST_SHOWN = 50
+TIMES = 48
 DAY_US = 86_400_000_000
+MOST_JUDGED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,20 @@ class Side:
     to_us: int | None
 
 
-def compare(settings: Settings, first: str, second: str, labels: Sequence[Path] = ()) -> dict[str, Any]:
+def compare(
+    settings: Settings, first: str, second: str, labels: Sequence[Path] = (), judgements: Sequence[str] = ()
+) -> dict[str, Any]:
     """Everything the table, the page and the gate are made from; Usage where one is no finished replay.
 
-    Keys: first and second (name, rows, suspects, incidents, incidents_a_day, models, histogram, and where labels exist
-    precision, recall, false_rate, labelled); flows (both, only_first, only_second, same_score, gained, lost,
-    largest_difference); incidents (same, changed, gained, lost, and `listed` with the reasons).
+    labels: CSV files. judgements: where verdicts are read from, `topic` or files of JSON lines.
+
+    Keys: first and second (name, rows, suspects, incidents, incidents_a_day, models, histogram, timeline; where labels
+    or verdicts exist precision, recall, false_rate, labelled, labelled_by; where incidents were judged `verdicts`);
+    flows (both, only_first, only_second, same_score, gained, lost, largest_difference); incidents (same, changed,
+    gained, lost, and `listed` with the reasons); labels; where verdicts were asked for also verdicts and judged.
     """
+    said = verdicts.read(settings, judgements)
+    manifests = Manifests(settings.registry_uri)
     sides = [_side(settings, name) for name in (first, second)]
     times = {
         name: [getattr(one, name) for one in sides if getattr(one, name) is not None] for name in ("from_us", "to_us")
@@ -63,14 +71,41 @@ def compare(settings: Settings, first: str, second: str, labels: Sequence[Path] 
             db.register(f"all_{name}", one.rows)
             db.execute(f"CREATE TABLE {name} AS SELECT * FROM all_{name} WHERE {_within(bounds)}")  # noqa: S608
         _label(db, labels)
+        db.register("judged", said.members())
+        conflicting = _truth(db)
         incidents = [_overlapping(one.incidents, bounds) for one in sides]
         told = [_figures(db, name, one, own) for name, one, own in zip(("a", "b"), sides, incidents, strict=True)]
-        return {
+        _timelines(told, incidents)
+        document = {
             "first": told[0],
             "second": told[1],
             "flows": _flows(db),
-            "incidents": _incidents(db, *incidents),
+            "incidents": pair(db, incidents[0], incidents[1], manifests.alert_level_of),
+            "labels": {"files": [path.name for path in labels], "conflicting": conflicting},
         }
+        if not judgements:
+            return document
+        judged = verdicts.on_incidents(
+            db, said, [{uid: members(event) for uid, event in own.items()} for own in incidents]
+        )
+        if judged:
+            for number, figures in enumerate(told):
+                figures["verdicts"] = verdicts.figures(judged, number)
+        by_uid = {uid: one for one in judged for uid in (one["uid"], *one["raised"]) if uid is not None}
+        for listed in document["incidents"]["listed"]:
+            listed["verdict"] = by_uid[listed["uid"]]["verdict"] if listed["uid"] in by_uid else None
+        counted = {"judged": len(judged), "outside": len(said.judged) - len(judged)}
+        return {**document, "verdicts": {**said.document(), **counted}, "judged": _most_telling(judged)}
+
+
+def _most_telling(judged: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the second lost of the confirmed first, then the false ones it raises, then the rest."""
+
+    def rank(one: dict[str, Any]) -> tuple[int, str]:
+        raised = one["raised"][1] is not None
+        return (2 if one["confirmed"] == raised else 1 if raised else 0), one["uid"]
+
+    return sorted(judged, key=rank)[:MOST_JUDGED]
 
 
 def _side(settings: Settings, name: str) -> Side:
@@ -177,21 +212,53 @@ def _figures(db: duckdb.DuckDBPyConnection, table: str, side: Side, incidents: d
         "models": [model for (model,) in db.execute(f"SELECT DISTINCT model FROM {table} ORDER BY 1").fetchall()],  # noqa: S608
         "histogram": [int(counted.get(number, 0)) for number in range(BINS)],
     }
-    [(labelled, attacks, found, normals, false)] = db.execute(
-        f"""SELECT count(*), count(*) FILTER (lower(label) <> '{NORMAL}'),
-                   count(*) FILTER (suspect AND lower(label) <> '{NORMAL}'),
-                   count(*) FILTER (lower(label) = '{NORMAL}'), count(*) FILTER (suspect AND lower(label) = '{NORMAL}')
-            FROM {table} JOIN label USING (site, sensor, source_record)"""  # noqa: S608
+    [(labelled, by_file, by_verdict, attacks, found, normals, false)] = db.execute(
+        f"""SELECT count(*), count(*) FILTER (by_file), count(*) FILTER (by_verdict), count(*) FILTER (attack),
+                   count(*) FILTER (suspect AND attack), count(*) FILTER (NOT attack),
+                   count(*) FILTER (suspect AND NOT attack)
+            FROM {table} JOIN truth USING ({POSITION})"""  # noqa: S608
     ).fetchall()
     if labelled:
         figures |= {
             "labelled": labelled,
+            "labelled_by": {"files": by_file, "verdicts": by_verdict},
             "attacks": attacks,
             "precision": found / (found + false) if found + false else None,
             "recall": found / attacks if attacks else None,
             "false_rate": false / normals if normals else None,
         }
     return figures
+
+
+def _truth(db: duckdb.DuckDBPyConnection) -> int:
+    """Table `truth`: raw position, attack, and who says so; how many flows are left out, being called both."""
+    claims = " UNION ".join(
+        f"""SELECT {POSITION}, lower(label) <> '{NORMAL}' AS attack, true AS by_file
+            FROM {side} JOIN label USING (site, sensor, source_record)
+            UNION SELECT {POSITION}, attack, false FROM {side} JOIN judged USING (site, sensor, {POSITION})"""  # noqa: S608
+        for side in ("a", "b")
+    )
+    db.execute(
+        f"""CREATE TABLE claimed AS SELECT {POSITION}, bool_or(attack) AS attack, bool_or(by_file) AS by_file,
+                   bool_or(NOT by_file) AS by_verdict, bool_or(attack) AND NOT bool_and(attack) AS conflicting
+            FROM ({claims}) GROUP BY {POSITION}"""  # noqa: S608
+    )
+    db.execute("CREATE TABLE truth AS SELECT * FROM claimed WHERE NOT conflicting")
+    [(conflicting,)] = db.execute("SELECT count(*) FROM claimed WHERE conflicting").fetchall()
+    return int(conflicting)
+
+
+def _timelines(told: list[dict[str, Any]], incidents: list[dict[str, dict[str, Any]]]) -> None:
+    """How many incidents begin in each of equally long stretches of the time both have."""
+    since_us = min((one["from_us"] for one in told if one["from_us"] is not None), default=0)
+    until_us = max((one["to_us"] for one in told if one["to_us"] is not None), default=0)
+    width_us = max(1, -(-(until_us + 1 - since_us) // TIMES))
+    for one, own in zip(told, incidents, strict=True):
+        counts = [0] * TIMES
+        for event in own.values():
+            at = (event["unmapped"]["first_ts_us"] - since_us) // width_us
+            counts[min(max(int(at), 0), TIMES - 1)] += 1
+        one["timeline"] = {"from_us": since_us, "step_us": width_us, "incidents": counts}
 
 
 def _flows(db: duckdb.DuckDBPyConnection) -> dict[str, Any]:
@@ -204,67 +271,3 @@ def _flows(db: duckdb.DuckDBPyConnection) -> dict[str, Any]:
             FROM a FULL JOIN b USING ({POSITION})"""  # noqa: S608
     ).fetchall()
     return dict(zip(names, row, strict=True))
-
-
-def _members(event: dict[str, Any]) -> set[tuple[int, int, int]]:
-    return {(int(one[0]), int(one[1]), int(one[2])) for one in event["unmapped"]["members"]}
-
-
-def _incidents(
-    db: duckdb.DuckDBPyConnection, first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
-    """Paired by uid, else by the flow they share; what is left over was gained or lost."""
-    holder = {position: uid for uid, event in first.items() if uid not in second for position in _members(event)}
-    pairs: dict[str, str] = {uid: uid for uid in second if uid in first}
-    for uid, event in second.items():
-        shared = sorted({holder[position] for position in _members(event) if position in holder})
-        if uid not in pairs and shared:
-            pairs[uid] = shared[0]
-    taken = set(pairs.values())
-    listed, same = [], 0
-    for uid, before in sorted(pairs.items()):
-        if uid == before and _essence(first[before]) == _essence(second[uid]):
-            same += 1
-        else:
-            listed.append(_told(db, "changed", first[before], second[uid]))
-    gained = [_told(db, "gained", None, event) for uid, event in sorted(second.items()) if uid not in pairs]
-    lost = [_told(db, "lost", event, None) for uid, event in sorted(first.items()) if uid not in taken]
-    return {
-        "same": same,
-        "changed": len(pairs) - same,
-        "gained": len(gained),
-        "lost": len(lost),
-        "listed": (gained + lost + listed)[:MOST_SHOWN],
-    }
-
-
-def _essence(event: dict[str, Any]) -> tuple[Any, ...]:
-    """What of an incident a reader would call the same; how often it was told and by which model does not count."""
-    about = event["unmapped"]
-    return event["severity_id"], about["class"], about["first_ts_us"], about["last_ts_us"], sorted(_members(event))
-
-
-def _told(
-    db: duckdb.DuckDBPyConnection, what: str, before: dict[str, Any] | None, after: dict[str, Any] | None
-) -> dict[str, Any]:
-    """An incident that is not the same, and why: how many of its flows are suspects on each side, and their scores."""
-    event = after or before or {}
-    positions = sorted((_members(before) if before else set()) | (_members(after) if after else set()))
-    db.register("held", pa.table(dict(zip(POSITION.split(", "), map(list, zip(*positions, strict=True)), strict=True))))
-    [(of_first, of_second, score_first, score_second)] = db.execute(
-        f"""SELECT count(*) FILTER (a.suspect), count(*) FILTER (b.suspect), avg(a.score), avg(b.score)
-            FROM held LEFT JOIN a USING ({POSITION}) LEFT JOIN b USING ({POSITION})"""  # noqa: S608
-    ).fetchall()
-    db.unregister("held")
-    return {
-        "what": what,
-        "uid": event["finding_info"]["uid"],
-        "sensor": f"{event['unmapped']['site']}/{event['unmapped']['sensor']}",
-        "message": event["message"],
-        "severity": [one.get("severity") if one else None for one in (before, after)],
-        "first_ts_us": event["unmapped"]["first_ts_us"],
-        "flows": len(positions),
-        "suspects": [of_first, of_second],
-        "mean_score": [score_first, score_second],
-        "reason": f"{of_first} of its {len(positions)} flows were suspects in the first, {of_second} in the second",
-    }

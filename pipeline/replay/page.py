@@ -2,15 +2,19 @@
 
 import html
 import io
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1d2429; }
-table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .3rem .8rem; text-align: left; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1d2429; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { padding: .3rem .8rem; text-align: left; vertical-align: top; }
 th { border-bottom: 2px solid #888; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-tr:nth-child(even) td { background: #f3f5f6; } .gained { color: #a33c00; } .lost { color: #00508c; }
+tr:nth-child(even) td { background: #f3f5f6; } .gained, .bad { color: #a33c00; } .lost { color: #00508c; }
+td ul { margin: 0; padding-left: 1.1rem; min-width: 24rem; }
+.when { white-space: nowrap; } .small { color: #5a646b; font-size: 13px; }
 svg { max-width: 100%; height: auto; }
 """
 ROWS = (
@@ -20,10 +24,15 @@ ROWS = (
     ("incidents_a_day", "incidents a day"),
     ("labelled", "flows with labels"),
     ("attacks", "attacks among them"),
-    ("precision", "precision"),
-    ("recall", "recall"),
+    ("precision", "precision, of flows"),
+    ("recall", "recall, of flows"),
     ("false_rate", "suspects among normal flows"),
 )
+JUDGED_ROWS = (
+    ("precision", "precision, of judged incidents"),
+    ("recall", "recall, of judged incidents"),
+)
+COLOURS = (("first", "#00508c"), ("second", "#a33c00"))
 
 
 def write(document: dict[str, Any], path: Path) -> None:
@@ -34,46 +43,112 @@ def write(document: dict[str, Any], path: Path) -> None:
     partial.replace(path)
 
 
+def rows(document: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """The table of figures: what it is, and its value on each side; what neither has is left out."""
+    sides = document["first"], document["second"]
+    for name, label in ROWS:
+        values = [one.get(name) for one in sides]
+        if any(value is not None for value in values):
+            yield label, (_value(values[0]), _value(values[1]))
+    judged = [one.get("verdicts") for one in sides]
+    if judged[0] is None or judged[1] is None:
+        return
+    for part, whole, label in (
+        ("confirmed_found", "confirmed", "confirmed incidents found"),
+        ("false_raised", "false", "incidents judged false, raised"),
+    ):
+        first, second = (f"{one[part]} of {one[whole]}" for one in judged)
+        yield label, (first, second)
+    for name, label in JUDGED_ROWS:
+        yield label, (_value(judged[0][name]), _value(judged[1][name]))
+
+
+def sources(document: dict[str, Any]) -> Iterator[str]:
+    """Where labels and verdicts are from, a line each."""
+    side = document["second"]
+    if "labelled" in side:
+        by = side["labelled_by"]
+        files = ", ".join(document["labels"]["files"])
+        yield (
+            f"labels of flows: {by['files']:,} from files{f' ({files})' if files else ''}, {by['verdicts']:,} from "
+            f"verdicts; {document['labels']['conflicting']:,} flows called both attack and normal are left out"
+        )
+    if "verdicts" in document:
+        said = document["verdicts"]
+        named = ", ".join(Path(one).name for one in said["sources"])
+        yield (
+            f"verdicts from {named}: {said['read']:,} read, {said['judged']:,} incidents of this history judged, "
+            f"{said['outside']:,} of another; {said['overruled']:,} overruled by a later one, "
+            f"{said['withdrawn']:,} taken back, {said['unusable']:,} not usable"
+        )
+
+
 def page(document: dict[str, Any]) -> str:
-    """The page. What sensors sent is text in it, never markup."""
+    """The page. What sensors and analysts sent is text in it, never markup."""
     first, second, flows = document["first"], document["second"], document["flows"]
     names = [html.escape(one["name"]) for one in (first, second)]
-    models = "; ".join(html.escape(", ".join(one["models"]) or "-") for one in (first, second))
-    figures = [(label, first.get(name), second.get(name)) for name, label in ROWS]
-    rows = "".join(
-        f"<tr><td>{label}</td><td class=n>{_value(one)}</td><td class=n>{_value(other)}</td></tr>"
-        for label, one, other in figures
-        if one is not None or other is not None
+    models = [html.escape(", ".join(one["models"]) or "-") for one in (first, second)]
+    figures = "".join(
+        f"<tr><td>{label}</td><td class=n>{one}</td><td class=n>{other}</td></tr>"
+        for label, (one, other) in rows(document)
     )
     listed = "".join(_incident(one) for one in document["incidents"]["listed"])
-    head = "<tr><th></th><th>when</th><th>sensor</th><th>what</th><th>why</th></tr>"
     counts = document["incidents"]
+    shown = len(counts["listed"])
+    all_of = counts["gained"] + counts["lost"] + counts["changed"]
+    head = "<tr><th></th><th>when</th><th>sensor</th><th>what</th><th>why</th></tr>"
     return "\n".join(
         (
             f"<!doctype html><html lang=en><meta charset=utf-8><title>{names[0]} and {names[1]}</title>",
             f"<style>{STYLE}</style><h1>{names[0]} and {names[1]}</h1>",
-            f"<p>{_time(first['from_us'])} to {_time(first['to_us'])} of event time. Models: {models}.</p>",
-            f"<table><tr><th></th><th class=n>{names[0]}</th><th class=n>{names[1]}</th></tr>{rows}</table>",
+            f"<p>{_time(first['from_us'])} to {_time(first['to_us'])} of event time.</p>",
+            f"<table><tr><th></th><th class=n>{names[0]}</th><th class=n>{names[1]}</th></tr>",
+            f"<tr><td>model</td><td class=n>{models[0]}</td><td class=n>{models[1]}</td></tr>{figures}</table>",
+            *(f"<p class=small>{html.escape(line)}.</p>" for line in sources(document)),
             f"<h2>Flows</h2><p>{flows['both']:,} in both, {flows['only_first']:,} only in the first,",
             f"{flows['only_second']:,} only in the second; {flows['same_score']:,} with the same score to the bit,",
             f"the largest difference is {_value(flows['largest_difference'])}.",
             f"{flows['gained']:,} suspects gained, {flows['lost']:,} lost.</p>",
             _picture(document),
             f"<h2>Incidents</h2><p>{counts['same']} the same, {counts['changed']} changed, {counts['gained']} gained,",
-            f"{counts['lost']} lost.</p>",
+            f"{counts['lost']} lost{f'; the first {shown} are shown' if shown < all_of else ''}.</p>",
             f"<table>{head}{listed}</table>" if listed else "",
+            _judged(document),
             "</html>\n",
         )
     )
 
 
 def _incident(one: dict[str, Any]) -> str:
-    scores = " → ".join("-" if score is None else f"{score:.2f}" for score in one["mean_score"])
+    reasons = "".join(f"<li>{html.escape(part)}</li>" for part in one["reason"].split("; "))
+    verdict = f"<br><b>{html.escape(one['verdict'])}</b>, says an analyst" if one.get("verdict") else ""
     return (
-        f"<tr><td class={one['what']}>{one['what']}</td><td>{_time(one['first_ts_us'])}</td>"
-        f"<td>{html.escape(one['sensor'])}</td><td>{html.escape(one['message'])}</td>"
-        f"<td>{html.escape(one['reason'])}; mean score {scores}</td></tr>"
+        f"<tr><td class={one['what']}>{one['what']}</td><td class=when>{_time(one['first_ts_us'])}</td>"
+        f"<td class=when>{html.escape(one['sensor'])}</td>"
+        f"<td>{html.escape(one['message'])}{verdict}<br><span class=small>{html.escape(one['uid'])}</span></td>"
+        f"<td><ul>{reasons}</ul></td></tr>"
     )
+
+
+def _judged(document: dict[str, Any]) -> str:
+    """What analysts judged, what the second should have done otherwise first."""
+    if not document.get("judged"):
+        return ""
+    lines = []
+    for one in document["judged"]:
+        raised = [
+            "not raised" if uid is None else "raised" if uid == one["uid"] else f"raised as {uid[:8]}"
+            for uid in one["raised"]
+        ]
+        wrong = [" class=bad" if one["confirmed"] == (uid is None) else "" for uid in one["raised"]]
+        said = f"{one['verdict']} by {one['by']}{': ' if one['note'] else ''}{one['note']}"
+        lines.append(
+            f"<tr><td class=small>{html.escape(one['uid'])}</td><td>{html.escape(said)}</td>"
+            f"<td{wrong[0]}>{raised[0]}</td><td{wrong[1]}>{raised[1]}</td></tr>"
+        )
+    names = [html.escape(document[side]["name"]) for side in ("first", "second")]
+    head = f"<tr><th>incident</th><th>verdict</th><th>{names[0]}</th><th>{names[1]}</th></tr>"
+    return f"<h2>Judged by analysts</h2><table>{head}{''.join(lines)}</table>"
 
 
 def _value(value: object) -> str:
@@ -87,21 +162,31 @@ def _time(time_us: int | None) -> str:
 
 
 def _picture(document: dict[str, Any]) -> str:
-    """How the scores lie, as SVG; flows on a scale of logarithms, for suspects are few."""
+    """How the scores lie and when incidents begin, as SVG; flows on a scale of logarithms, for suspects are few."""
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import dates, pyplot
 
-    figure, axes = pyplot.subplots(figsize=(9, 3.2))
-    for side, colour in (("first", "#00508c"), ("second", "#a33c00")):
+    figure, (scores, times) = pyplot.subplots(2, 1, figsize=(9, 5.6))
+    for side, colour in COLOURS:
+        name = document[side]["name"].replace("$", r"\$")
         counts = document[side]["histogram"]
         edges = [number / len(counts) for number in range(len(counts) + 1)]
-        axes.stairs(counts, edges, label=document[side]["name"].replace("$", r"\\$"), color=colour, linewidth=1.6)
-    axes.set(xlabel="score", ylabel="flows", xlim=(0, 1), yscale="symlog")
-    axes.legend(frameon=False)
-    for name in ("top", "right"):
-        axes.spines[name].set_visible(False)
+        scores.stairs(counts, edges, label=name, color=colour, linewidth=1.6)
+        line = document[side]["timeline"]
+        ends = [line["from_us"] + line["step_us"] * number for number in range(len(line["incidents"]) + 1)]
+        moments = dates.date2num([datetime.fromtimestamp(end / 1e6, UTC) for end in ends])  # type: ignore[no-untyped-call]
+        times.stairs(line["incidents"], moments, label=name, color=colour, linewidth=1.6)
+    scores.set(xlabel="score", ylabel="flows", xlim=(0, 1), yscale="symlog")
+    times.set(xlabel="event time, UTC", ylabel="incidents that begin")
+    times.xaxis_date()
+    times.xaxis.set_major_formatter(dates.ConciseDateFormatter(times.xaxis.get_major_locator()))  # type: ignore[no-untyped-call]
+    times.yaxis.get_major_locator().set_params(integer=True)
+    scores.legend(frameon=False)
+    for axes in (scores, times):
+        for name in ("top", "right"):
+            axes.spines[name].set_visible(False)
     figure.tight_layout()
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None})

@@ -51,6 +51,10 @@ TOGETHER_ROWS = 16_384
 CHUNK_S = 60.0
 LOOK_S = 0.5
 NO_TIME = -1
+# Nearly every row has a value of its own: a dictionary would be built, given up, and make the file larger.
+SELDOM_TWICE = frozenset(
+    ("record_id", "start_ts_us", "end_ts_us", "community_id", "sensor_uid", "score", "novelty", "features")
+)
 
 Told = Callable[["Head"], None]
 Message = tuple[pa.RecordBatch, dict[str, Any]]
@@ -225,7 +229,7 @@ class Part:
 
         Messages that the incidents know already are scored only where rows of theirs are to come out.
         """
-        from pipeline.score.route import route
+        from pipeline.score.route import suspects_of
 
         if not waiting:
             return
@@ -242,7 +246,7 @@ class Part:
             self._note(batch)
             if needed[number]:
                 scored = next(scores)
-                suspects = route(scored).suspects
+                suspects = suspects_of(scored)
                 events = self._events_of(suspects, numbered_facts) if number >= known else []
                 self._outlet.put(scored, suspects, events, numbered_facts)
                 self._keep(scored, rows)
@@ -318,7 +322,7 @@ def _parquet(batches: list[pa.RecordBatch]) -> bytes:
         return b""
     sink = pa.BufferOutputStream()
     table = pa.Table.from_batches(batches).combine_chunks()
-    dictionaries = [name for name in table.column_names if name not in ("record_id", "features")]
+    dictionaries = [name for name in table.column_names if name not in SELDOM_TWICE]
     pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=dictionaries)
     return bytes(sink.getvalue())
 

@@ -7,13 +7,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 
 from pipeline.errors import Failed, RefusedState, Usage
 from pipeline.kafka import clients, topics
@@ -143,23 +144,26 @@ def _parts(settings: Settings, request: Request, folder: Path, workers: int, tol
             with _alone(folder, partition), closing(Part(settings, request, folder, at, end, scoring)) as part:
                 heads[partition] = part.run(note)
         return [heads[partition] for partition, _ in request.ends]
-    context = multiprocessing.get_context("spawn")
+    # Modules are loaded once, before the processes part: torch alone is seconds of a core.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "pipeline.replay.run", "pipeline.score.scoring"])
     with ProcessPoolExecutor(min(workers, max(1, len(request.ends))), context) as pool:
         asked = [
-            pool.submit(_part, settings, request, folder, at, end, os.getpid())
+            pool.submit(_part, settings, request, folder, at, end)
             for at, (_, end) in zip(request.began, request.ends, strict=True)
         ]
-        while not all(one.done() for one in asked):
-            time.sleep(LOOK_S)
+        while wait(asked, LOOK_S).not_done:
             tell(_heads(folder, request))
         return [one.result() for one in asked]
 
 
-def _part(settings: Settings, request: Request, folder: Path, at: Began, end: int, parent: int) -> Head:
-    """One partition, in a process of its own that does not outlive its parent for long."""
+def _part(settings: Settings, request: Request, folder: Path, at: Began, end: int) -> Head:
+    """One partition, in a process of its own: it has one core, and does not outlive its parent for long."""
+    pa.set_cpu_count(1)
 
     def look(_head: Head) -> None:
-        if os.getppid() != parent:
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
             raise Failed(f"{folder}: the replay this process worked for is gone; the same command goes on")
 
     with _alone(folder, at.partition):

@@ -22,10 +22,11 @@ class Scoring:
     """The models of one replay; a row's score does not depend on what it is scored together with."""
 
     def __init__(self, settings: Settings, request: Request, partitions: int) -> None:
-        from pipeline.score.scoring import Shelf, choose_device
+        from pipeline.score.scoring import Shelf, choose_device, use_threads
 
         self._settings = settings
         self._device = choose_device(settings.device)[0]
+        use_threads(settings.threads)
         self._manifests = Manifests(settings.registry_uri)
         self._shelves: dict[str, Shelf] = {}
         self._recorded = request.source == ARCHIVE and request.model is None

@@ -89,7 +89,7 @@ class Labels:
         attack = verdict["verdict_id"] == TRUE_POSITIVE
         label = str(verdict.get("class")) if attack else NORMAL
         origin = verdict.get("site"), verdict.get("sensor")
-        positions = [_position(member) for member in verdict.get("members", ())]
+        positions = [position_of(member) for member in verdict.get("members", ())]
         # What is suspicious and of no class the model knows must not become normal traffic.
         if (attack and label not in attacks) or None in origin or None in positions:
             self.unusable += 1
@@ -157,7 +157,7 @@ class Labels:
 CONFLICT = "\x00conflict"
 
 
-def _position(member: Any) -> tuple[int, int, int] | None:
+def position_of(member: Any) -> tuple[int, int, int] | None:
     """Raw position of a member of a verdict; None where it is none."""
     if not isinstance(member, list) or len(member) < len(BOUNDS):
         return None

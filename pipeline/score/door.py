@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import orjson
-import torch
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline import failpoints
@@ -16,7 +15,7 @@ from pipeline.kafka.watchdog import Watchdog, broker_answers
 from pipeline.score.group import Features, encoded, expect_features, read, score_group
 from pipeline.score.place import Place
 from pipeline.score.promotions import Ledger, vote
-from pipeline.score.scoring import Shelf, choose_device
+from pipeline.score.scoring import Shelf, choose_device, use_threads
 from pipeline.settings import Settings
 from pipeline.shutdown import Stop
 from pipeline.telemetry import Telemetry, configure, log, start
@@ -52,8 +51,7 @@ class Door:
         self._telemetry = telemetry
         self._log = log("score")
         device, why = choose_device(settings.device)
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
+        use_threads(settings.threads)
         self._shelf = Shelf(settings.model, settings.registry_uri, device)
         self._log.info("model", id=self._shelf.first.model.id, device=device, device_why=why)
         telemetry.gauge("forebay_model_info", 1, model=self._shelf.first.model.id, device=device)

@@ -28,8 +28,13 @@ def route(scored: pa.RecordBatch) -> Routed:
     suspects: rows with `suspect`. archive: every row. retrain: the suspects and a sample of the rest, stratified by
     site and class; which rows are sampled depends on their raw positions alone, so every run samples the same ones.
     """
-    suspect = scored.column("suspect")
-    return Routed(scored.filter(suspect), scored, scored.filter(pc.or_(suspect, pa.array(sampled(scored)))))
+    retrain = pc.or_(scored.column("suspect"), pa.array(sampled(scored)))
+    return Routed(suspects_of(scored), scored, scored.filter(retrain))
+
+
+def suspects_of(scored: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows with `suspect` alone."""
+    return scored.filter(scored.column("suspect"))
 
 
 def sampled(scored: pa.RecordBatch) -> npt.NDArray[np.bool_]:

@@ -35,6 +35,12 @@ def choose_device(wanted: str) -> tuple[str, str]:
     return ("cuda", f"auto: found {torch.cuda.get_device_name(0)}") if found else ("cpu", "auto: no CUDA device found")
 
 
+def use_threads(count: int) -> None:
+    """How many threads torch takes in this process; 0 lets torch choose."""
+    if count:
+        torch.set_num_threads(count)
+
+
 class Shelf:
     """The models at hand: the first one and at most two promoted ones.
 
@@ -115,15 +121,15 @@ def score_batches(batches: Sequence[pa.RecordBatch], ledger: Ledger, shelf: Shel
     rows = sum(sizes)
     if rows == 0:
         return [_scored(batch, _Columns(0), slice(0, 0)) for batch in batches]
-    values = np.concatenate([matrix(batch) for batch in batches])
+    values = matrix(batches[0]) if len(batches) == 1 else np.concatenate([matrix(batch) for batch in batches])
     end_ts_us = np.concatenate([batch.column("end_ts_us").to_numpy() for batch in batches])
-    origin = _names(pa.chunked_array([_origins(batch) for batch in batches]))
+    names, origin = _names(pa.chunked_array([_origins(batch) for batch in batches]))
     out = _Columns(rows)
     chosen = ledger.chosen(end_ts_us)
     for number in np.unique(chosen):
         scorer = shelf.scorer(ledger.holding[number - 1] if number else None)
         here = slice(None) if (chosen == number).all() else np.flatnonzero(chosen == number)
-        out.put(here, scorer, scorer.score(values[here], end_ts_us[here], origin[here]))
+        out.put(here, scorer, scorer.score_of(values[here], names, origin[here]))
     starts = np.concatenate([[0], np.cumsum(sizes)])
     return [
         _scored(batch, out, slice(int(first), int(last)))
@@ -180,9 +186,8 @@ def _origins(batch: pa.RecordBatch) -> pa.Array:
     return pc.binary_join_element_wise(batch.column("site"), batch.column("sensor"), "/")
 
 
-def _names(column: pa.ChunkedArray) -> npt.NDArray[np.str_]:
-    """A string column as numpy strings, each distinct one converted once."""
+def _names(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int64]]:
+    """The distinct strings of a column, and which of them each row holds."""
     encoded = column.combine_chunks().dictionary_encode()
     names = np.array(encoded.dictionary.to_pylist(), dtype=np.str_)
-    values: npt.NDArray[np.str_] = names[encoded.indices.to_numpy()]
-    return values
+    return names, encoded.indices.to_numpy().astype(np.int64)

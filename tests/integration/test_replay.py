@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from loadtest.plants.westermo import traffic
+from pipeline.alert import feedback
 from pipeline.alert.reading import alerts
 from pipeline.archive.account import Books
 from pipeline.archive.query import connect
@@ -91,6 +92,18 @@ def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> N
     found = compare(settings, LIVE, "topic")
     assert found["flows"]["same_score"] == sent
     assert found["incidents"]["same"] == len(live)
+
+    confirmed, false = (orjson.loads(one) for one in list(live.values())[:2])
+    feedback.send(settings, feedback.verdict_of(confirmed, "fp", "ada", 1))
+    feedback.send(settings, feedback.verdict_of(confirmed, "tp", "ada", 2))
+    feedback.send(settings, feedback.verdict_of(false, "benign", "ada", 3))
+    judged = compare(settings, LIVE, "archive", judgements=["topic"])
+    assert judged["verdicts"] | {"outside": 0} == judged["verdicts"]
+    assert (judged["verdicts"]["read"], judged["verdicts"]["overruled"]) == (3, 1)
+    for side in ("first", "second"):
+        said = judged[side]["verdicts"]
+        assert (said["confirmed"], said["confirmed_found"], said["false"], said["false_raised"]) == (1, 1, 1, 1)
+        assert judged[side]["labelled_by"]["verdicts"] == judged[side]["labelled"] > 0
 
 
 KEPT = {"state_every_messages": 1, "state_every_s": 0.1, "state_kept_every_us": 60_000_000, "flows_rows": 100}

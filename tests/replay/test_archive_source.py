@@ -145,6 +145,7 @@ def test_the_page_holds_no_markup_of_a_sensor(fresh: Settings) -> None:
     document["incidents"]["listed"] = [
         {
             "what": "gained",
+            "uid": "<u>",
             "first_ts_us": START_US,
             "sensor": "<b>x</b>",
             "message": "<img src=x>",
@@ -154,7 +155,7 @@ def test_the_page_holds_no_markup_of_a_sensor(fresh: Settings) -> None:
     ]
     text = page(document)
     assert "<svg" in text
-    for hostile in ("<script>", "<b>x", "<img"):
+    for hostile in ("<script>", "<b>x", "<img", "<u>"):
         assert hostile not in text
 
 

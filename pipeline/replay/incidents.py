@@ -1,0 +1,153 @@
+"""Incidents of two sides: which are the same, changed, gained or lost, and why, in words a person can check."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+POSITION = "raw_partition, raw_offset, raw_index"
+MOST_SHOWN = 50
+SIDES = ("first", "second")
+UID_SHOWN = 8
+
+Event = dict[str, Any]
+AlertLevelOf = Callable[[str, str, str], float | None]
+"""Of a model, a site and a sensor; None where its manifest cannot be found."""
+
+
+def members(event: Event) -> set[tuple[int, int, int]]:
+    """Raw positions of the flows an incident's event names."""
+    return {(int(one[0]), int(one[1]), int(one[2])) for one in event["unmapped"]["members"]}
+
+
+def pair(
+    db: duckdb.DuckDBPyConnection, first: Mapping[str, Event], second: Mapping[str, Event], level_of: AlertLevelOf
+) -> dict[str, Any]:
+    """Paired by uid, else by the flow they share; what is left over was gained or lost. Tables `a` and `b` hold flows.
+
+    Keys: same, changed, gained, lost, and `listed`: the first of those that are not the same, with the reasons.
+    """
+    own = [{position: uid for uid, event in side.items() for position in members(event)} for side in (first, second)]
+    pairs: dict[str, str] = {uid: uid for uid in second if uid in first}
+    for uid, event in second.items():
+        shared = sorted({own[0][position] for position in members(event) if position in own[0]} - second.keys())
+        if uid not in pairs and shared:
+            pairs[uid] = shared[0]
+    taken = set(pairs.values())
+    changed = [
+        (first[before], second[uid])
+        for uid, before in sorted(pairs.items())
+        if uid != before or _essence(first[before]) != _essence(second[uid])
+    ]
+    gained = [event for uid, event in sorted(second.items()) if uid not in pairs]
+    lost = [event for uid, event in sorted(first.items()) if uid not in taken]
+    apart = [("gained", None, one) for one in gained] + [("lost", one, None) for one in lost]
+    listed = [*apart, *(("changed", before, after) for before, after in changed)][:MOST_SHOWN]
+    return {
+        "same": len(pairs) - len(changed),
+        "changed": len(changed),
+        "gained": len(gained),
+        "lost": len(lost),
+        "listed": [_told(db, what, before, after, own, level_of) for what, before, after in listed],
+    }
+
+
+def _essence(event: Event) -> tuple[Any, ...]:
+    """What of an incident a reader would call the same; how often it was told and by which model does not count."""
+    about = event["unmapped"]
+    return event["severity_id"], about["class"], about["first_ts_us"], about["last_ts_us"], sorted(members(event))
+
+
+def _told(
+    db: duckdb.DuckDBPyConnection,
+    what: str,
+    before: Event | None,
+    after: Event | None,
+    own: list[dict[tuple[int, int, int], str]],
+    level_of: AlertLevelOf,
+) -> dict[str, Any]:
+    """An incident that is not the same, what each side made of its flows, and why it differs."""
+    event = after or before or {}
+    site, sensor = event["unmapped"]["site"], event["unmapped"]["sensor"]
+    positions = sorted((members(before) if before else set()) | (members(after) if after else set()))
+    seen = _seen(db, positions)
+    for one in seen:
+        one["alert_level"] = level_of(one.pop("model") or "", site, sensor)
+    other = own[0 if what == "gained" else 1]
+    held_by = None if what == "changed" else min((other[at] for at in positions if at in other), default=None)
+    told = {
+        "what": what,
+        "uid": event["finding_info"]["uid"],
+        "sensor": f"{site}/{sensor}",
+        "message": event["message"],
+        "severity": [one.get("severity") if one else None for one in (before, after)],
+        "first_ts_us": event["unmapped"]["first_ts_us"],
+        "flows": len(positions),
+        "held_by": held_by,
+        **{name: [one[name] for one in seen] for name in seen[0]},
+    }
+    reasons = [*_changes(before, after), *_reasons(told)] if before and after else _reasons(told)
+    return {**told, "reason": "; ".join(reasons)}
+
+
+def _seen(db: duckdb.DuckDBPyConnection, positions: list[tuple[int, int, int]]) -> list[dict[str, Any]]:
+    """What each side made of these flows."""
+    names = ("held", "suspects", "mean_score", "highest_score", "lowest_p_value", "class", "model")
+    db.register("held", pa.table(dict(zip(POSITION.split(", "), map(list, zip(*positions, strict=True)), strict=True))))
+    try:
+        found = []
+        for side in ("a", "b"):
+            # The class of most suspects, where there are any; a tie goes by the name.
+            [row] = db.execute(
+                f"""WITH own AS (SELECT * FROM held JOIN {side} USING ({POSITION}))
+                    SELECT count(*), count(*) FILTER (suspect), avg(score), max(score), min(p_value),
+                           (SELECT class FROM own GROUP BY class
+                            ORDER BY count(*) FILTER (suspect) DESC, count(*) DESC, class LIMIT 1), max(model)
+                    FROM own"""  # noqa: S608
+            ).fetchall()
+            found.append(dict(zip(names, row, strict=True)))
+        return found
+    finally:
+        db.unregister("held")
+
+
+def _changes(before: Event, after: Event) -> list[str]:
+    """What of a changed incident a reader sees differ."""
+    found = []
+    one, other = before["unmapped"], after["unmapped"]
+    if before["severity_id"] != after["severity_id"]:
+        found.append(f"severity {before.get('severity')} → {after.get('severity')}")
+    if one["class"] != other["class"]:
+        found.append(f"told as {one['class']} → {other['class']}")
+    counts = [before.get("count", 0), after.get("count", 0)]
+    if counts[0] != counts[1] or members(before) != members(after):
+        come, gone = len(members(after) - members(before)), len(members(before) - members(after))
+        found.append(f"{counts[0]} → {counts[1]} flows ({come} came, {gone} went)")
+    for name, word in (("first_ts_us", "begins"), ("last_ts_us", "ends")):
+        moved_s = (other[name] - one[name]) / 1e6
+        if moved_s:
+            found.append(f"{word} {abs(moved_s):.4g} s {'later' if moved_s > 0 else 'earlier'}")
+    return found
+
+
+def _reasons(told: dict[str, Any]) -> list[str]:
+    """Why two models part, from the scores they gave the same flows, the alert levels, and the classes."""
+    flows, suspects, held = told["flows"], told["suspects"], told["held"]
+    found = []
+    if told["held_by"] is not None:
+        side = "first" if told["what"] == "gained" else "second"
+        found.append(f"flows of it are in incident {told['held_by'][:UID_SHOWN]} of the {side}")
+    found.append(f"{suspects[0]} of its {flows} flows were suspects in the first, {suspects[1]} in the second")
+    found += [f"{flows - n} of them are not in the {side}" for n, side in zip(held, SIDES, strict=True) if n < flows]
+    if all(held):
+        levels = ["?" if level is None else f"{level:.3g}" for level in told["alert_level"]]
+        p = [f"{value:.3g}" for value in told["lowest_p_value"]]
+        found.append(f"lowest p-value {p[0]} (alert level {levels[0]}) → {p[1]} (alert level {levels[1]})")
+        found.append(f"highest score {told['highest_score'][0]:.3f} → {told['highest_score'][1]:.3f}")
+        if told["class"][0] != told["class"][1]:
+            found.append(f"class {told['class'][0]} → {told['class'][1]}")
+    absent = {"gained": 0, "lost": 1}.get(told["what"])
+    if absent is not None and told["held_by"] is None and suspects[absent]:
+        found.append(f"in the {SIDES[absent]} its suspects are too few, or too far apart, to open an incident")
+    return found

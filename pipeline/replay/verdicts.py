@@ -1,0 +1,193 @@
+"""What analysts said of incidents, as labels of a comparison: of the flows that were judged, and of the incidents.
+
+Of two verdicts on an incident the later one counts, as in retraining. A true positive confirms it; a false positive
+or benign one says that it should not have been raised; a test or duplicate says neither, and takes back what was said.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from pipeline.errors import BadData
+from pipeline.retrain import feedback
+from pipeline.retrain.labels import BENIGN, FALSE_POSITIVE, TRUE_POSITIVE, position_of
+from pipeline.settings import Settings
+
+TOPIC = "topic"
+Position = tuple[int, int, int]
+MOST_PROBLEMS = 20
+MEMBERS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("uid", "site", "sensor")),
+        ("raw_partition", pa.int32()),
+        ("raw_offset", pa.int64()),
+        ("raw_index", pa.int32()),
+        ("attack", pa.bool_()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An incident somebody has judged; `members` are those of its flows that the verdict names."""
+
+    uid: str
+    confirmed: bool
+    verdict: str
+    by: str
+    at_us: int
+    note: str
+    site: str | None
+    sensor: str | None
+    members: frozenset[Position]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """All that was read.
+
+    Attributes
+    ----------
+    sources : `topic`, or the files' names
+    judged : by uid; only what confirms or denies
+    read : verdicts read
+    overruled : those that a later one on the same incident contradicts
+    withdrawn : incidents whose last verdict is a test or duplicate
+    problems : where and why something was no verdict, or named flows that cannot be
+    """
+
+    sources: tuple[str, ...]
+    judged: dict[str, Judged]
+    read: int
+    overruled: int
+    withdrawn: int
+    problems: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "sources": list(self.sources),
+            "read": self.read,
+            "overruled": self.overruled,
+            "withdrawn": self.withdrawn,
+            "unusable": len(self.problems),
+            "problems": list(self.problems[:MOST_PROBLEMS]),
+        }
+
+    def members(self) -> pa.Table:
+        """A row per flow that a verdict speaks of, of those that name a site and sensor; schema MEMBERS."""
+        rows = [
+            (one.uid, one.site, one.sensor, *position, one.confirmed)
+            for one in self.judged.values()
+            if one.site is not None and one.sensor is not None
+            for position in sorted(one.members)
+        ]
+        columns = zip(*rows, strict=True) if rows else [()] * len(MEMBERS)
+        return pa.table([pa.array(c, f.type) for c, f in zip(columns, MEMBERS, strict=True)], schema=MEMBERS)
+
+
+def read(settings: Settings, sources: Sequence[str]) -> Verdicts:
+    """Read verdicts from the topic (`topic`) and JSON-lines files; what is none is told of and left out.
+
+    Within a source the later line counts, between sources the later time. BadData where a file cannot be read.
+    """
+    newest: dict[str, dict[str, Any]] = {}
+    problems: list[str] = []
+    count = overruled = 0
+    for source in sources:
+        own: dict[str, dict[str, Any]] = {}
+        for where, payload in _lines(settings, source):
+            verdict = feedback.parse(payload)
+            if verdict is None:
+                problems.append(f"{where}: {feedback.problem(payload)}; left out")
+                continue
+            count += 1
+            before = own.get(verdict["uid"])
+            overruled += before is not None and before["verdict_id"] != verdict["verdict_id"]
+            own[verdict["uid"]] = {**verdict, "where": where}
+        for uid, verdict in own.items():
+            before = newest.get(uid)
+            overruled += before is not None and before["verdict_id"] != verdict["verdict_id"]
+            if before is None or verdict["at_us"] >= before["at_us"]:
+                newest[uid] = verdict
+    says = {uid: one for uid, one in newest.items() if one["verdict_id"] in (TRUE_POSITIVE, FALSE_POSITIVE, BENIGN)}
+    judged = {uid: _judged(one, problems) for uid, one in sorted(says.items())}
+    return Verdicts(tuple(sources), judged, count, overruled, len(newest) - len(says), tuple(problems))
+
+
+def _lines(settings: Settings, source: str) -> Iterator[tuple[str, bytes]]:
+    if source == TOPIC:
+        yield from feedback.messages(settings)
+        return
+    try:
+        with Path(source).open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield f"{source}:{number}", line
+    except OSError as error:
+        raise BadData(f"--verdicts {source}: {error}; expected `topic`, or a file of a verdict a line") from error
+
+
+def _judged(verdict: dict[str, Any], problems: list[str]) -> Judged:
+    positions = [position_of(member) for member in verdict.get("members", ())]
+    if None in positions:
+        problems.append(f"{verdict['where']}: members: got one that is no raw position; its flows get no label")
+    return Judged(
+        verdict["uid"],
+        verdict["verdict_id"] == TRUE_POSITIVE,
+        verdict["verdict"],
+        verdict["by"],
+        verdict["at_us"],
+        verdict.get("note", ""),
+        verdict.get("site"),
+        verdict.get("sensor"),
+        frozenset() if None in positions else frozenset(one for one in positions if one is not None),
+    )
+
+
+def on_incidents(
+    db: duckdb.DuckDBPyConnection, verdicts: Verdicts, sides: Sequence[dict[str, set[Position]]]
+) -> list[dict[str, Any]]:
+    """Each judged incident of this history, and by what name each side raised it, None where it did not.
+
+    Sides are the members of their incidents by uid; tables `a`, `b` and `judged` hold the flows. An incident is found
+    by its uid, else by a flow that both hold. One of which nothing lies in the history is left out.
+    """
+    here = {
+        uid
+        for table in ("a", "b")
+        for (uid,) in db.execute(
+            f"""SELECT DISTINCT uid FROM judged
+                JOIN {table} USING (site, sensor, raw_partition, raw_offset, raw_index)"""  # noqa: S608
+        ).fetchall()
+    }
+    holders = [{position: uid for uid, held in side.items() for position in held} for side in sides]
+    told = []
+    for uid, one in verdicts.judged.items():
+        raised = [
+            uid if uid in side else min((holder[at] for at in one.members if at in holder), default=None)
+            for side, holder in zip(sides, holders, strict=True)
+        ]
+        if uid in here or any(raised):
+            about = {"uid": uid, "confirmed": one.confirmed, "verdict": one.verdict, "by": one.by, "note": one.note}
+            told.append({**about, "raised": raised})
+    return told
+
+
+def figures(judged: Sequence[dict[str, Any]], side: int) -> dict[str, Any]:
+    """What one side made of the judged incidents; precision and recall are of incidents, among the judged ones."""
+    confirmed = [one["raised"][side] is not None for one in judged if one["confirmed"]]
+    false = [one["raised"][side] is not None for one in judged if not one["confirmed"]]
+    found, raised = sum(confirmed), sum(false)
+    return {
+        "confirmed": len(confirmed),
+        "confirmed_found": found,
+        "false": len(false),
+        "false_raised": raised,
+        "precision": found / (found + raised) if found + raised else None,
+        "recall": found / len(confirmed) if confirmed else None,
+    }
