@@ -42,18 +42,20 @@ def connect(archive: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _view(connection: duckdb.DuckDBPyConnection, archive: Path, table: str, files: list[ClosedFile]) -> None:
-    """A view of a table's files: one part for each feature set, so that only files of one schema are read together."""
-    parts = []
+    """A view of a table's files: one part for each feature set, whose files hold one matrix.
+
+    No rows of today's columns come first: what an earlier version's files lack is null.
+    """
+    connection.register(f"no_{table}", empty("reject" if table == REJECTS else "scored"))
+    parts = [f"SELECT * FROM no_{table}"]  # noqa: S608
     for feature_hash in sorted({entry.feature_hash for entry in files}):
         names = [
             f"'{_quoted(paths.within(archive.resolve(), entry.path))}'"
             for entry in files
             if entry.feature_hash == feature_hash
         ]
-        parts.append(f"SELECT * FROM read_parquet([{', '.join(names)}], hive_partitioning = false)")  # noqa: S608
-    if not parts:
-        connection.register(f"no_{table}", empty("reject" if table == REJECTS else "scored"))
-        parts = [f"SELECT * FROM no_{table}"]  # noqa: S608
+        how = "hive_partitioning = false, union_by_name = true"
+        parts.append(f"SELECT * FROM read_parquet([{', '.join(names)}], {how})")  # noqa: S608
     connection.execute(f"CREATE VIEW {table} AS {' UNION ALL BY NAME '.join(parts)}")
 
 

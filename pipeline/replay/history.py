@@ -21,7 +21,7 @@ from pipeline.archive.streams import FLOWS, LATE
 from pipeline.errors import RefusedState
 from pipeline.kafka import clients, tail
 from pipeline.settings import Settings
-from pipeline.wire.batches import decode
+from pipeline.wire.batches import decode, widened
 from schemas.fields import arrow_schema
 
 READ_S = 600.0
@@ -163,7 +163,7 @@ def _stretches(entries: list[ClosedFile], marks: list[int]) -> Iterator[_Stretch
 def _rows(archive: Path, entry: ClosedFile) -> pa.Table:
     path = paths.within(archive, entry.path)
     try:
-        return pq.ParquetFile(path).read()
+        return widened(pq.ParquetFile(path).read(), "scored")
     except (OSError, pa.ArrowException) as error:
         raise RefusedState(
             f"{path}: cannot be read ({error}), a manifest lists it; `forebay archive verify` says what is wrong"
