@@ -109,7 +109,8 @@ def _filler(fld: pa.Field, row: dict[str, Any]) -> Any:
 
 def reject_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
     schema = arrow_schema("reject")
-    return pa.RecordBatch.from_arrays([pa.array([row[f.name] for row in rows], f.type) for f in schema], schema=schema)
+    columns = [pa.array([row.get(f.name) if f.nullable else row[f.name] for row in rows], f.type) for f in schema]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def wire(
