@@ -36,7 +36,7 @@ class Range(NamedTuple):
 
     first: int
     last: int
-    count: int
+    missing: int
     until_us: int
 
 
@@ -169,7 +169,7 @@ def _believe(sequence: Sequence, runs: Packets) -> Sequence:
     last, pending = last - turn, sequence.pending._replace(numbers=sequence.pending.numbers - turn)
     step = _signed(np.diff(runs.numbers, prepend=last % WRAP))
     reset = (step <= -REORDERED) | (step > MOST_AHEAD) | _restarts(runs.numbers, step)
-    counting = np.cumsum(reset)
+    counting = np.cumsum(reset, dtype=np.int64)
     way = np.cumsum(np.where(reset, 0, step))
     start = np.concatenate(([last], runs.numbers[reset] - way[reset]))
     place = start[counting] + way

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.archive import paths, segments, snapshot
+from pipeline.archive.before_kafka import BeforeKafka
 from pipeline.archive.manifest import ClosedFile, OpenRows
 from pipeline.archive.paths import Position
 from pipeline.archive.positions import Held, Positions, Source, positions_of
@@ -43,7 +44,8 @@ def verify(archive: Path, settings: Settings | None) -> dict[str, Any]:
     """Check everything; with `settings`, also against topic `raw`.
 
     Returns `ok`, `sensors` (site, sensor, sent, accepted, rejected, late, in_flight, holes, doubles, unsent, stated,
-    files), `problems` (what is wrong, with positions), `kafka`, `partitions`, `files`, `bytes`, `rows`.
+    files), `problems` (what is wrong, with positions), `kafka`, `partitions`, `files`, `bytes`, `rows`, `before_kafka`
+    (what exporters' sequence numbers show, which is no problem of the archive's).
     """
     for _attempt in range(READ_ATTEMPTS):
         try:
@@ -86,6 +88,7 @@ def _verify(archive: Path, settings: Settings | None, writer_at_work: bool) -> d
         "problems": tally.problems,
         "problems_left_out": tally.left_out,
         "strays": tally.strays,
+        "before_kafka": BeforeKafka().look(archive, snapshots.values(), whole=not tally.problems),
     }
 
 

@@ -15,8 +15,10 @@ Mask = npt.NDArray[np.bool_]
 
 EXPORT = ("export_protocol", "exporter_addr", "export_domain", "export_sequence")
 # What stays that of the record with the lowest raw position: it names the flow.
-IDENTITY = ("raw_partition", "raw_offset", "raw_index", "record_id", "source_record", "site", "sensor", "ingest_ts_us")
-IDENTITY += EXPORT
+IDENTITY = (
+    *("raw_partition", "raw_offset", "raw_index", "record_id", "source_record", "site", "sensor", "ingest_ts_us"),
+    *EXPORT,
+)
 FROM_EITHER = ("vlan_id", "app_proto", "community_id", "sensor_uid", "icmp_type", "icmp_code", "missed_bytes")
 ONE_WAY_WORDS = frozenset({"no_rev", "one_way"})
 
