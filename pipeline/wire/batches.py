@@ -4,7 +4,7 @@ Buffers are not compressed (Kafka's lz4 does that), so a reader's columns are vi
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,6 @@ from schemas.fields import arrow_schema, load
 META_KEY = b"forebay"
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
-
-Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
 
 
 def encode(batch: pa.RecordBatch, meta: Mapping[str, object]) -> bytes:
@@ -51,7 +49,7 @@ def decode(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, dict[str, 
     return batch, meta
 
 
-def widened(rows: Rows, schema_name: str) -> Rows:
+def widened(rows: pa.RecordBatch | pa.Table, schema_name: str) -> pa.RecordBatch | pa.Table:
     """Rows that an earlier version wrote, with the nullable columns of `schema_name` that they lack, all null.
 
     As they are where they lack none, or one that may not be null.
