@@ -18,9 +18,8 @@ from pipeline.archive import paths, segments, sequences
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.numbered import COLUMNS, Records, records_of
 from pipeline.archive.paths import Position
-from pipeline.archive.recorded import InOrder, by_time
+from pipeline.archive.recorded import InOrder, by_time, settled
 from pipeline.archive.snapshot import PartitionSnapshot, Sensor
-from pipeline.archive.tally import settled
 from pipeline.errors import RefusedState
 
 MOST_EXPORTERS = 256  # of a sensor

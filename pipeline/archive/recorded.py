@@ -8,6 +8,17 @@ import pyarrow as pa
 
 from pipeline.archive.numbered import NO_RECORDS, Ints, Records, after, joined, records_of
 from pipeline.archive.paths import Position
+from pipeline.archive.snapshot import PartitionSnapshot
+
+
+def settled(found: PartitionSnapshot) -> Position:
+    """The position below which everything sent must be in the archive."""
+    if found.last is None or found.last.progress.through is None:
+        return (-1, 0)
+    progress = found.last.progress
+    assert progress.through is not None  # noqa: S101
+    beyond = (progress.through[0], progress.through[1] + 1)
+    return min(progress.frontier, beyond) if progress.frontier is not None else beyond
 
 
 class InOrder:

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.archive import sent
 from pipeline.archive.paths import Position
 from pipeline.archive.positions import Held, Ints, Positions, doubled, missing_before
+from pipeline.archive.recorded import settled
 from pipeline.archive.snapshot import PartitionSnapshot, Sensor
 from pipeline.settings import Settings
 
@@ -119,16 +120,6 @@ def ranges_of(offsets: Ints, indexes: Ints) -> list[tuple[Position, Position]]:
 
 def _below(offsets: Ints, indexes: Ints, bound: Position) -> Any:
     return (offsets < bound[0]) | ((offsets == bound[0]) & (indexes < bound[1]))
-
-
-def settled(found: PartitionSnapshot) -> Position:
-    """The position below which everything sent must be in the archive."""
-    if found.last is None or found.last.progress.through is None:
-        return (-1, 0)
-    progress = found.last.progress
-    assert progress.through is not None  # noqa: S101
-    beyond = (progress.through[0], progress.through[1] + 1)
-    return min(progress.frontier, beyond) if progress.frontier is not None else beyond
 
 
 def _distinct(held: Held, partition: int, tally: Tally) -> Held:

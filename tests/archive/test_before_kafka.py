@@ -18,15 +18,19 @@ from typer.testing import CliRunner
 from pipeline.archive import before_kafka, snapshot
 from pipeline.archive.before_kafka import MOST_EXPORTERS, BeforeKafka
 from pipeline.archive.numbered import records_of
+from pipeline.archive.pairing import read_rejects, read_scored
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.query import run
 from pipeline.archive.recorded import InOrder, by_time
 from pipeline.archive.streams import Limits
 from pipeline.archive.verify import verify
 from pipeline.cli.archive import app
+from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.replay.history import archived
 from tests.archive import plant
 from tests.archive.plant import EXPORT, T0_US, RawMessage, Record, feed, scored_batch, wire
+from tests.featurize.flows import batch
+from tests.featurize.test_stitch import BACK, THERE, half
 
 V5, V9 = ("netflow5", "192.0.2.1", 0), ("netflow9", "192.0.2.2", 512)
 SECOND = 1_000_000
@@ -46,7 +50,8 @@ def exported(random: Random, packets: int, lost: set[int], exporter: tuple[str, 
 
 
 def log_of(records: list[Record], random: Random, sensor: str = "left") -> list[RawMessage]:
-    log, at = [], 0
+    log: list[RawMessage] = []
+    at = 0
     while at < len(records):
         count = random.randrange(1, 5)
         log.append(RawMessage("plant", sensor, tuple(records[at : at + count]), T0_US + len(log) * SECOND))
@@ -212,6 +217,17 @@ def test_records_that_were_put_together_each_have_their_number(
     ]
 
 
+def test_what_featurize_put_together_is_taken_apart() -> None:
+    halves = [
+        half(1.0, BACK, **dict(zip(EXPORT, (*V9, 7), strict=True))),
+        half(1.2, THERE, **dict(zip(EXPORT, ("ipfix", "2001:db8::1", None, 9), strict=True))),
+    ]
+    rows = pa.Table.from_batches([featurize_file_rows(batch(halves), 0, window_us=2 * SECOND)])
+    found = records_of(rows)
+    assert (rows.num_rows, found.offsets.tolist(), found.numbers.tolist()) == (1, [0, 1], [7, 9])
+    assert [found.names[one] for one in found.streams] == ["netflow9 192.0.2.2 512", "ipfix 2001:db8::1 -"]
+
+
 def without(rows: pa.RecordBatch) -> pa.RecordBatch:
     """As a version that knew of no numbers wrote them."""
     return rows.drop_columns([name for name in (*EXPORT, "export_also") if name in rows.schema.names])
@@ -222,7 +238,6 @@ def test_an_archive_begun_by_an_earlier_version_stays_readable(tmp_path: Path, m
     log = log_of([*exported(random, 60, set())], random)
     topics = wire(log, range(0, len(log), 3))
     with monkeypatch.context() as before:
-        read_scored, read_rejects = plant.read_scored, plant.read_rejects
 
         def scored(*told: Any) -> Any:
             found = read_scored(*told)
