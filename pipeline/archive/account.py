@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Any
 
 from pipeline.archive import sent, snapshot
+from pipeline.archive.before_kafka import BeforeKafka
 from pipeline.archive.snapshot import Sensor
 from pipeline.archive.storage import at
 from pipeline.settings import Settings
@@ -13,7 +14,7 @@ COUNTS = ("accepted", "rejected", "late", "open")
 
 
 class Books:
-    """Looks at both, again and again; of `raw` only what is new is read.
+    """Looks at both, again and again; of `raw`, and of the archive's files for their numbers, only what is new is read.
 
     With a compacted or expired `raw` the archive has more than was counted: `on_its_way` is then what it is, negative.
     """
@@ -22,6 +23,7 @@ class Books:
         self._settings = settings
         self._sent: Counter[Sensor] = Counter()
         self._follower = sent.Follower(settings) if kafka else None
+        self._before_kafka = BeforeKafka()
 
     def __enter__(self) -> "Books":
         return self
@@ -32,11 +34,12 @@ class Books:
 
     def look(self) -> dict[str, Any]:
         """`sensors`: site, sensor, sent, accepted, rejected, late, open, on_its_way; without Kafka the last and `sent`
-        are None. `balanced`: nothing is on its way.
+        are None. `balanced`: nothing is on its way. `before_kafka`: what exporters' sequence numbers show.
         """
         # The archive first: what it has was sent, so nothing seems to come from nowhere.
         archive = at(self._settings.archive_uri)
-        counts = snapshot.count(snapshot.read(archive)) if archive.exists() else {}
+        snapshots = snapshot.read(archive) if archive.exists() else []
+        counts = snapshot.count(snapshots)
         if self._follower is not None:
             self._sent.update(self._follower.look())
         rows: list[dict[str, Any]] = []
@@ -47,4 +50,5 @@ class Books:
             left = None if total is None else total - sum(own.values())
             rows.append({"site": site, "sensor": sensor, "sent": total, **own, "on_its_way": left})
         balanced = None if self._follower is None else all(row["on_its_way"] == 0 for row in rows)
-        return {"sensors": rows, "balanced": balanced}
+        before_kafka = self._before_kafka.look(archive, snapshots)
+        return {"sensors": rows, "balanced": balanced, "before_kafka": before_kafka}

@@ -32,6 +32,19 @@ class ClosedRows:
         with self._reading(where):
             return without_footer(self._file(where.file).schema_arrow)
 
+    def may_have(self, where: Placed, columns: Sequence[str]) -> bool:
+        """Whether any row may have a value in any of these columns, as far as the file's footer tells."""
+        with self._reading(where):
+            file = self._file(where.file)
+            numbers = range(file.num_row_groups) if where.pack is None else _covering(file, where)[1]
+            for group in (file.metadata.row_group(number) for number in numbers):
+                for column in (group.column(place) for place in range(group.num_columns)):
+                    if column.path_in_schema in columns:
+                        told = column.statistics
+                        if told is None or not told.has_null_count or told.null_count < group.num_rows:
+                            return True
+            return False
+
     def read(self, where: Placed, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows, or some of their columns (those the file does not have are left out); RefusedState where they
         cannot be read.
@@ -63,16 +76,13 @@ class ClosedRows:
         return file
 
     def _part(self, file: pq.ParquetFile, where: Placed, columns: list[str] | None) -> pa.Table:
-        sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
-        starts = np.concatenate(([0], np.cumsum(sizes)))
+        starts, numbers = _covering(file, where)
         stop = where.first_row + where.rows
-        if stop > starts[-1]:
-            raise OSError(f"{starts[-1]} rows, expected {stop} at least")
         parts = []
-        for number in np.flatnonzero((starts[:-1] < stop) & (starts[1:] > where.first_row)).tolist():
+        for number in numbers:
             table = self._read_group(where.file, file, number, columns)
-            first = max(where.first_row - int(starts[number]), 0)
-            parts.append(table.slice(first, min(stop, int(starts[number + 1])) - int(starts[number]) - first))
+            first = max(where.first_row - starts[number], 0)
+            parts.append(table.slice(first, min(stop, starts[number + 1]) - starts[number] - first))
         return pa.concat_tables(parts) if parts else file.schema_arrow.empty_table()
 
     def _read_group(self, name: str, file: pq.ParquetFile, number: int, columns: list[str] | None) -> pa.Table:
@@ -80,3 +90,13 @@ class ClosedRows:
         if self._group is None or self._group[:3] != (name, number, wanted):
             self._group = name, number, wanted, file.read_row_group(number, columns)
         return self._group[3]
+
+
+def _covering(file: pq.ParquetFile, where: Placed) -> tuple[list[int], list[int]]:
+    """Where the row groups of a pack start (and the last one ends), and which of them hold a closed file's rows."""
+    sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+    starts = np.concatenate(([0], np.cumsum(sizes)))
+    stop = where.first_row + where.rows
+    if stop > starts[-1]:
+        raise OSError(f"{starts[-1]} rows, expected {stop} at least")
+    return starts.tolist(), np.flatnonzero((starts[:-1] < stop) & (starts[1:] > where.first_row)).tolist()

@@ -1,4 +1,4 @@
-"""Closed files put together in one, a pack; or, for what is given up, nothing but where in `raw` they came from.
+"""Closed files put together in one, a pack; or, of what is given up, nothing but where in `raw` it came from.
 
 A pack changes where rows lie and nothing else: a manifest still lists every closed file, with its rows, range and
 hash, and so does the proof. First the pack is written, then a manifest (a swap) says that it stands in; only long
@@ -21,6 +21,7 @@ from pipeline.archive import manifest as chain
 from pipeline.archive import paths
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile, Manifest, Pack
+from pipeline.archive.numbered import COLUMNS
 from pipeline.archive.parquet_file import footer, written_as
 from pipeline.archive.partition import CLAIM_ATTEMPTS
 from pipeline.archive.snapshot import PartitionSnapshot, read_partition
@@ -29,7 +30,6 @@ from pipeline.archive.streams import TABLES
 from pipeline.errors import Failed
 
 ROW_GROUP_ROWS = 65_536
-POSITIONS = ("raw_offset", "raw_index", "raw_also")
 UNFINISHED_S = 3600.0
 """A pack that no manifest lists, so old, is what an attempt has left that died."""
 PACK_FILE = re.compile(rf"^[^/]+/({paths.PACKED}|{paths.GIVEN_UP})/")
@@ -99,7 +99,7 @@ def _name(plan: Plan) -> str:
 
 def _write(archive: Storage, plan: Plan, reader: ClosedRows, found: PartitionSnapshot, step: Step) -> Pack:
     members, name = tuple(entry.path for entry in plan.entries), _name(plan)
-    columns = POSITIONS if plan.positions_only else None
+    columns = COLUMNS if plan.positions_only else None
     span = min(entry.first for entry in plan.entries), max(entry.last for entry in plan.entries)
     with tempfile.TemporaryFile() as file:
         tables = (reader.read(found.places[entry.path], columns) for entry in plan.entries)
@@ -181,7 +181,7 @@ def alike(
     for entry in entries:
         schema = reader.schema(found.places[entry.path])
         if positions_only:
-            schema = pa.schema([schema.field(name) for name in POSITIONS if name in schema.names])
+            schema = pa.schema([schema.field(name) for name in COLUMNS if name in schema.names])
         key = entry.table, paths.date_of(entry.path), schema.serialize().to_pybytes()
         groups.setdefault(key, []).append(entry)
     return [

@@ -51,16 +51,17 @@ def connect(archive: Place) -> duckdb.DuckDBPyConnection:
 
 
 def _view(connection: duckdb.DuckDBPyConnection, archive: Storage, table: str, files: dict[str, str]) -> None:
-    """A view of a table's files (their feature sets by name): one part for each feature set, so that only files of
-    one schema are read together.
+    """A view of a table's files (their feature sets by name): one part for each feature set, whose files hold one
+    matrix.
+
+    No rows of today's columns come first: what an earlier version's files lack is null.
     """
-    parts = []
+    connection.register(f"no_{table}", empty("reject" if table == REJECTS else "scored"))
+    parts = [f"SELECT * FROM no_{table}"]  # noqa: S608
     for feature_hash in sorted(set(files.values())):
         names = [f"'{_quoted(archive.url(name))}'" for name, own in files.items() if own == feature_hash]
-        parts.append(f"SELECT * FROM read_parquet([{', '.join(names)}], hive_partitioning = false)")  # noqa: S608
-    if not parts:
-        connection.register(f"no_{table}", empty("reject" if table == REJECTS else "scored"))
-        parts = [f"SELECT * FROM no_{table}"]  # noqa: S608
+        how = "hive_partitioning = false, union_by_name = true"
+        parts.append(f"SELECT * FROM read_parquet([{', '.join(names)}], {how})")  # noqa: S608
     connection.execute(f"CREATE VIEW {table} AS {' UNION ALL BY NAME '.join(parts)}")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.archive import sent
 from pipeline.archive.paths import Position
 from pipeline.archive.positions import Held, Ints, Positions, doubled, missing_before
+from pipeline.archive.recorded import settled
 from pipeline.archive.snapshot import PartitionSnapshot, Sensor
 from pipeline.settings import Settings
 
@@ -121,16 +122,6 @@ def _below(offsets: Ints, indexes: Ints, bound: Position) -> Any:
     return (offsets < bound[0]) | ((offsets == bound[0]) & (indexes < bound[1]))
 
 
-def _settled(found: PartitionSnapshot) -> Position:
-    """The position below which everything sent must be in the archive."""
-    if found.last is None or found.last.progress.through is None:
-        return (-1, 0)
-    progress = found.last.progress
-    assert progress.through is not None  # noqa: S101
-    beyond = (progress.through[0], progress.through[1] + 1)
-    return min(progress.frontier, beyond) if progress.frontier is not None else beyond
-
-
 def _distinct(held: Held, partition: int, tally: Tally) -> Held:
     again = doubled(held)
     tally.add("doubles", held.holders[again])
@@ -140,11 +131,11 @@ def _distinct(held: Held, partition: int, tally: Tally) -> Held:
 
 def check_alone(found: PartitionSnapshot, positions: Positions, tally: Tally) -> None:
     """Doubles, gaps inside raw messages, and the total against the record counts ingest wrote beside the flows."""
-    settled, total = _settled(found), 0
+    bound, total = settled(found), 0
     for some in positions.in_order():
         held = _distinct(some, found.partition, tally)
         gaps = missing_before(held)
-        gaps[~_below(held.offsets, held.indexes, settled)] = 0
+        gaps[~_below(held.offsets, held.indexes, bound)] = 0
         total += len(held.offsets)
         tally.add("sent", held.holders)
         tally.add("holes", held.holders, gaps)
@@ -163,7 +154,7 @@ def check_alone(found: PartitionSnapshot, positions: Positions, tally: Tally) ->
 
 def check_against_raw(found: PartitionSnapshot, positions: Positions, settings: Settings, tally: Tally) -> None:
     """Every record of a `raw` partition against the archive: once below the frontier, at most once above it."""
-    settled, start = _settled(found), None
+    bound, start = settled(found), None
     for window in sent.windows(settings, found.partition):
         begin = int(window.offsets[0]) if len(window.offsets) else window.end
         if start is None:
@@ -171,7 +162,7 @@ def check_against_raw(found: PartitionSnapshot, positions: Positions, settings: 
             start = begin
             old = _distinct(positions.below(begin), found.partition, tally)
             tally.add("sent", old.holders)
-        _check_window(found.partition, window, begin, positions, settled, tally)
+        _check_window(found.partition, window, begin, positions, bound, tally)
     rest = positions.below(None)
     if len(rest.offsets):
         tally.add("unsent", rest.holders)
@@ -179,7 +170,7 @@ def check_against_raw(found: PartitionSnapshot, positions: Positions, settings: 
 
 
 def _check_window(
-    partition: int, window: sent.Window, begin: int, positions: Positions, settled: Position, tally: Tally
+    partition: int, window: sent.Window, begin: int, positions: Positions, bound: Position, tally: Tally
 ) -> None:
     tally.mark(partition, window)
     held = _distinct(positions.below(window.end), partition, tally)
@@ -196,7 +187,7 @@ def _check_window(
     absent = ~np.isin(expected, have, assume_unique=True)
     sender = np.repeat(senders, window.records)[absent]
     offset, index = offset[absent], index[absent]
-    hole = _below(offset, index, settled)
+    hole = _below(offset, index, bound)
     tally.add("sent", sender)
     tally.add("holes", sender[hole])
     tally.add("in_flight", sender[~hole])

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.archive import segments, snapshot
+from pipeline.archive.before_kafka import BeforeKafka
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile, OpenRows
 from pipeline.archive.paths import Position
@@ -47,7 +48,7 @@ def verify(archive: Place, settings: Settings | None) -> dict[str, Any]:
     Returns `ok`, `sensors` (site, sensor, sent, accepted, rejected, late, in_flight, holes, doubles, unsent, stated,
     files, given_up: records of which retention has left the positions), `problems` (what is wrong, with positions),
     `kafka`, `partitions`, `files`, `bytes`, `rows`, `strays`, `replaced` (files that compaction or retention will
-    delete).
+    delete), `before_kafka` (what exporters' sequence numbers show, which is no problem of the archive's).
     """
     storage = at(archive)
     for _attempt in range(READ_ATTEMPTS):
@@ -97,6 +98,7 @@ def _verify(archive: Storage, settings: Settings | None, writer_at_work: bool) -
         "problems_left_out": tally.left_out,
         "strays": tally.strays,
         "replaced": replaced,
+        "before_kafka": BeforeKafka().look(archive, snapshots.values(), whole=not tally.problems),
     }
 
 

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.cli.before_kafka import ranges, shown
 from pipeline.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.cli.table import table as _table
 from pipeline.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Room 5: the Parquet archive: write, verify, query, keep small.")
@@ -45,7 +47,8 @@ def verify(
 ) -> None:
     """Prove that accepted + rejected + late = sent: every file, every manifest, every raw position.
 
-    Exit 1 where anything is missing, twice, or changed; the positions are named.
+    Exit 1 where anything is missing, twice, or changed; the positions are named. What exporters' sequence numbers say
+    was lost before Kafka is shown beside it, and fails nothing.
     """
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
     if against is not None:
@@ -78,11 +81,12 @@ def account(
 ) -> None:
     """Show, per sensor, what was sent and where it is: accepted, rejected, late, in open files, still on its way.
 
-    From the manifests' counts, without reading a data file: `archive verify` proves what this shows. With --json a
-    line a look.
+    From the manifests' counts: `archive verify` proves what this shows. Of data files only exporters' sequence numbers
+    are read, for what was lost before Kafka. With --json a line a look.
     """
     from contextlib import nullcontext
 
+    from rich.console import Group
     from rich.live import Live
 
     from pipeline.archive.account import Books
@@ -94,8 +98,8 @@ def account(
         clients.require_broker(settings, 5.0)
     stop = Stop().listen()
     names = ["site", "sensor", "sent", "accepted", "rejected", "late", "open", "on_its_way"]
-    shown = Live(console=people, auto_refresh=False, transient=False)
-    with Books(settings, kafka) as books, nullcontext() if json else shown:
+    live = Live(console=people, auto_refresh=False, transient=False)
+    with Books(settings, kafka) as books, nullcontext() if json else live:
         while True:
             document = books.look()
             if not json:
@@ -103,7 +107,7 @@ def account(
                     [one.replace("_", " ") for one in names],
                     [[row[one] for one in names] for row in document["sensors"]],
                 )
-                shown.update(table, refresh=True)
+                live.update(Group(table, *shown(document["before_kafka"])), refresh=True)
             if json or not follow:
                 emit(document)
             if not follow or not stop.wait(every):
@@ -261,29 +265,6 @@ def files(archive: Folder = None, json: Json = False) -> None:
     )
 
 
-def _table(columns: list[str], rows: list[list[Any]]) -> Any:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, column in enumerate(columns):
-        number = bool(rows) and all(
-            isinstance(row[place], int | float) and not isinstance(row[place], bool) for row in rows
-        )
-        table.add_column(escape(column), justify="right" if number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(_cell(value)) for value in row))
-    return table
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    # What a sensor sent must not steer the reader's terminal.
-    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
-
-
 def _say_proof(document: dict[str, Any], quiet: bool) -> None:
     names = ["site", "sensor", "sent", "accepted", "rejected", "late", "in_flight", "holes", "doubles"]
     rows = [[row[name] for name in names] for row in document["sensors"]]
@@ -301,6 +282,10 @@ def _say_proof(document: dict[str, Any], quiet: bool) -> None:
     source = "topic raw" if document["kafka"] else "the manifests (topic raw was not read)"
     verdict = "accepted + rejected + late + in flight = sent" if document["ok"] else "NOT in order"
     say(f"{document['files']} files, {document['rows']:,} rows, sent counted from {source}: {verdict}", quiet)
+    for one in shown(document["before_kafka"]):
+        say(one, quiet)
+    for line in ranges(document["before_kafka"]):
+        _say_plainly(line, quiet)
 
 
 def _say_comparison(document: dict[str, Any], quiet: bool) -> None:

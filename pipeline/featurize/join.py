@@ -13,8 +13,12 @@ from schemas.tcp import ACK, SYN, derive_conn_states
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
+EXPORT = ("export_protocol", "exporter_addr", "export_domain", "export_sequence")
 # What stays that of the record with the lowest raw position: it names the flow.
-IDENTITY = ("raw_partition", "raw_offset", "raw_index", "record_id", "source_record", "site", "sensor", "ingest_ts_us")
+IDENTITY = (
+    *("raw_partition", "raw_offset", "raw_index", "record_id", "source_record", "site", "sensor", "ingest_ts_us"),
+    *EXPORT,
+)
 FROM_EITHER = ("vlan_id", "app_proto", "community_id", "sensor_uid", "icmp_type", "icmp_code", "missed_bytes")
 ONE_WAY_WORDS = frozenset({"no_rev", "one_way"})
 
@@ -25,7 +29,8 @@ def join(flows: pa.RecordBatch, others: pa.RecordBatch, into: Ints) -> pa.Record
     Two halves become one whole: the originator is who sent the first packet, or at the same time who sent SYN without
     ACK, or has the higher port, or else the lower raw position; `fwd_` is its half, `rev_` the other's. Connection
     state and quality are made anew, bytes and packets are never added up. What is said of an industrial conversation is
-    added up (ics_together.py). The row lists the others' raw positions.
+    added up (ics_together.py). The row lists the others' raw positions, and how their exporters numbered them: its own
+    number is the one of the record that names it.
     """
     everything = pa.concat_batches([flows, others])
     n = len(flows)
@@ -47,6 +52,7 @@ def join(flows: pa.RecordBatch, others: pa.RecordBatch, into: Ints) -> pa.Record
     if everything.column("ics_proto").null_count < len(everything):
         columns |= together(everything, np.concatenate((np.arange(n), into)), n)
     columns["raw_also"] = _positions(others, into, n)
+    columns["export_also"] = _numbers(others, into, n)
     return pa.RecordBatch.from_arrays([columns[name] for name in flows.schema.names], schema=flows.schema)
 
 
@@ -127,9 +133,25 @@ def _lacking(texts: Iterable[str]) -> str:
 def _positions(others: pa.RecordBatch, into: Ints, n: int) -> pa.Array:
     """The raw positions of the others, for each flow in raw order: offset, index, offset, index and so on."""
     offset, index = (others.column(name).to_numpy().astype(np.int64) for name in ("raw_offset", "raw_index"))
-    order = np.lexsort((index, offset, into))
-    flat = np.column_stack([offset, index])[order].reshape(-1)
+    flat = np.column_stack([offset, index])[_in_raw_order(others, into)].reshape(-1)
     counts = np.bincount(into, minlength=n)
     bounds = np.concatenate(([0], np.cumsum(2 * counts))).astype(np.int32)
     item = pa.field("item", pa.int64(), nullable=False)
     return pa.ListArray.from_arrays(pa.array(bounds), pa.array(flat), type=pa.list_(item), mask=pa.array(counts == 0))
+
+
+def _in_raw_order(others: pa.RecordBatch, into: Ints) -> Ints:
+    offset, index = (others.column(name).to_numpy().astype(np.int64) for name in ("raw_offset", "raw_index"))
+    return np.lexsort((index, offset, into))
+
+
+def _numbers(others: pa.RecordBatch, into: Ints, n: int) -> pa.Array:
+    """How the others were numbered, for each flow in raw order: comma-separated texts, empty where one was not."""
+    told = others.column("export_sequence").is_valid()
+    if not told.true_count:
+        return pa.nulls(n, pa.string())
+    parts = [others.column(name).cast(pa.string()).fill_null("-") for name in EXPORT]
+    texts = pc.if_else(told, pc.binary_join_element_wise(*parts, " "), "").take(pa.array(_in_raw_order(others, into)))
+    bounds = np.concatenate(([0], np.cumsum(np.bincount(into, minlength=n)))).astype(np.int32)
+    some = np.bincount(into[told.to_numpy(zero_copy_only=False)], minlength=n) > 0
+    return pc.if_else(pa.array(some), pc.binary_join(pa.ListArray.from_arrays(pa.array(bounds), texts), ","), None)

@@ -24,6 +24,7 @@ from pipeline.featurize.kept import Bounds
 from pipeline.featurize.sensor import BOUNDS, SensorState, advance
 from pipeline.featurize.waiting import NO_FLOWS, Waiting
 from pipeline.featurize.windows_saved import Arrays, Numbers, windows_in, windows_out
+from pipeline.wire.batches import widened
 from schemas.fields import arrow_schema
 
 MAGIC = b"FOREBAY-SENSOR-1\n"
@@ -140,7 +141,7 @@ def _batch_out(batch: pa.RecordBatch) -> Array:
 
 def _batch_in(stream: Array) -> pa.RecordBatch:
     with pa.ipc.open_stream(pa.py_buffer(stream.tobytes())) as reader:
-        batch = reader.read_next_batch()
+        batch = widened(reader.read_next_batch(), "flow")
     if not batch.schema.equals(arrow_schema("flow")):
         raise ValueError("waiting flows with other columns")
     return batch

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipeline.ingest.cells import Cells, Ints, blank_cells
 from pipeline.ingest.community_id import community_ids
 from pipeline.ingest.draft import Draft
+from pipeline.ingest.export_numbers import COLUMNS as NUMBERS
 from pipeline.ingest.formats import FORMATS
 from pipeline.ingest.lines import Lines, cut_lines, record_ids
 from pipeline.ingest.messages import Messages, Stream, tabbed
@@ -203,10 +204,12 @@ def _rejects(messages: Messages, part: _Part, rows: npt.NDArray[np.bool_]) -> pa
     streams = messages.stream[part.members[part.lines.message[where]]].tolist()
     content_types = [messages.streams[stream].content_type for stream in streams]
     columns |= {
+        **{name: part.draft.columns[name].take(chosen) for name in NUMBERS if name in part.draft.columns},
         "content_type": pa.array(content_types, pa.string()),
         "reason": pa.array(codes, pa.string()),
         "detail": pa.array(details, pa.string()),
         "record": pa.array(records, pa.binary()),
         "record_size": pa.array(ends[where] - starts[where]),
     }
+    columns |= {name: pa.nulls(len(where), schema.field(name).type) for name in NUMBERS if name not in columns}
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)

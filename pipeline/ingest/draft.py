@@ -132,6 +132,12 @@ class Draft:
         read_whole(*self._where(source), limits(target)[1], values, statuses)
         return values, self._status(statuses, target, source, "count", out_of_range)
 
+    def told(self, source: str, target: str) -> tuple[Wholes, Mask]:
+        """Whole numbers of a column that a row may do without: what is none, or out of range, is nothing."""
+        values, statuses = np.empty(self.count, np.uint64), np.empty(self.count, np.uint8)
+        read_whole(*self._where(source), limits(target)[1], values, statuses)
+        return values, statuses == OK
+
     def code(self, source: str, target: str, most: int, reason: str = "function") -> tuple[Ints, Mask]:
         """Whole numbers 0..`most` of a column, decimal or 0x and hexadecimal, -1 for none; which rows have one."""
         values, statuses = np.empty(self.count, np.int64), np.empty(self.count, np.uint8)

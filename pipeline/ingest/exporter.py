@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pipeline.ingest.addresses import IP6, MAC
 from pipeline.ingest.cells import Cells
 from pipeline.ingest.draft import Draft, Mask, Wholes
+from pipeline.ingest.export_numbers import put_numbers
 from pipeline.ingest.first_told import Choice, Merge
 from pipeline.ingest.protocols import (
     ETHER_TYPES,
@@ -63,6 +64,11 @@ WANTED: dict[str, Choice] = {
     "sampled": Choice.ONLY_TOLD,  # whether it was, where the rate is not told
     "app": Choice.PRESENT,
     "uid": Choice.PRESENT,
+    # How the exporter numbers what it sends.
+    "export_protocol": Choice.PRESENT,
+    "exporter_addr": Choice.ONLY_TOLD,
+    "domain": Choice.PRESENT,
+    "sequence": Choice.PRESENT,
 }
 # Names that collectors write where they know no name for a protocol's number.
 _NAMELESS = pa.array(["unknown", "unassigned", "experimental", "reserved"])
@@ -80,9 +86,10 @@ class Layout(NamedTuple):
     kinds: tuple[str, ...] = ()  # lower case; a record without a type is a flow
     power: int = SECONDS  # of its times, where they are numbers
     zero_is_no_icmp: bool = False  # whether type 0 and code 0 may mean that they were not exported
+    export_protocol: str = ""  # of all its records, where they do not tell it
 
 
-def layout(keys: Mapping[str, Sequence[str]], **facts: tuple[str, ...] | int | bool) -> Layout:
+def layout(keys: Mapping[str, Sequence[str]], **facts: tuple[str, ...] | int | bool | str) -> Layout:
     """The layout of a collector from `keys`: what it is asked for -> the keys to look under, first choice first.
 
     "a|b" are two spellings of one key, of which a record has at most one.
@@ -123,6 +130,8 @@ def normalise(cells: Cells, wanted: Layout) -> Draft:
     or a VLAN of zeros, flags 0 of TCP, ports 0 and 0) is null.
     """
     draft = Draft(cells, wanted.columns)
+    if "sequence" in draft.column:
+        put_numbers(draft, wanted.export_protocol)
     _only_flows(draft, wanted.kinds)
     start, _ = draft.time_us("start", "start_ts_us", power=wanted.power)
     ending = "duration" if "duration" in draft.column else "end"

@@ -30,6 +30,10 @@ LAYOUT = exporter.layout(
         "vlan": ("vlan_id", "src_vlan", "dst_vlan"),
         "ttl": ("ip_ttl",),
         "sampling": ("sampling_rate",),
+        "export_protocol": ("type",),
+        "exporter_addr": ("sampler_address",),
+        "domain": ("observation_domain_id",),
+        "sequence": ("sequence_num",),
     },
     power=NANOSECONDS,
     # GoFlow2 writes every key, 0 where the exporter's template has no such field.

@@ -53,9 +53,14 @@ LAYOUT = exporter.layout(
         "sampling": (_key("samplingInterval", 34),),
         "app": (_key("applicationName", 96),),
         "uid": (_key("flowId", 148),),
+        # With the plugin's option detailedInfo.
+        "exporter_addr": ("ipfix:srcAddr",),
+        "domain": ("ipfix:odid",),
+        "sequence": ("ipfix:seqNumber",),
     },
     kinds=("ipfix.entry",),
     power=MILLISECONDS,
+    export_protocol="ipfix",
 )
 
 

@@ -27,6 +27,10 @@ LAYOUT = exporter.layout(
         "vlan": ("vlan", "vlan_in", "vlan_out"),
         "sampling": ("sampling_rate",),
         "app": ("class",),
+        "export_protocol": ("export_proto_version",),
+        "exporter_addr": ("peer_ip_src",),
+        "domain": ("export_proto_sysid",),
+        "sequence": ("export_proto_seqno",),
     },
     # purge_init and purge_close frame what a plugin writes at once.
     kinds=("purge", "log"),

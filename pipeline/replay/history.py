@@ -22,7 +22,7 @@ from pipeline.archive.streams import FLOWS, LATE
 from pipeline.errors import RefusedState
 from pipeline.kafka import clients, tail
 from pipeline.settings import Settings
-from pipeline.wire.batches import decode
+from pipeline.wire.batches import decode, widened
 from schemas.fields import arrow_schema
 
 READ_S = 600.0
@@ -170,7 +170,7 @@ class _Stored(NamedTuple):
     def rows(self, entries: Iterable[ClosedFile]) -> Iterator[pa.Table]:
         """Those of each file that are still there."""
         places = (self.found.places[entry.path] for entry in entries)
-        return (self.reader.read(where) for where in places if not where.given_up)
+        return (widened(self.reader.read(where), "scored") for where in places if not where.given_up)
 
     def came_within(self, late: Iterable[ClosedFile], since_us: int, until_us: int) -> Iterator[pa.Table]:
         """Late rows that met a watermark after the first and at or before the second; a file is looked at once, and

@@ -78,7 +78,7 @@ def merge(folder: Path) -> int:
             continue
         ranges = [FILE.fullmatch(path.name).groups() for path in parts]  # type: ignore[union-attr]
         first, last = min(int(one[1]) for one in ranges), max(int(one[2]) for one in ranges)
-        table = _once(pa.concat_tables([pq.read_table(path) for path in parts]))
+        table = _once(pa.concat_tables([pq.read_table(path) for path in parts], promote_options="default"))
         newest = parts[-1].stat()
         merged = write(folder, table.to_batches(), Stretch(int(partition), first, last, _hash_of(parts[0])))
         # As old as its newest part: trimming goes by age.
@@ -131,7 +131,9 @@ def read(
             parts.append(pq.read_table(path).filter(pa.array(wanted)))
     if not parts:
         return pa.table({})
-    table = _once(pa.concat_tables([part.replace_schema_metadata() for part in parts]))
+    # Files of an earlier version lack columns that may be null.
+    plain = [part.replace_schema_metadata() for part in parts]
+    table = _once(pa.concat_tables(plain, promote_options="default"))
     return table.take(pc.sort_indices(table, [(name, "ascending") for name in ("end_ts_us", *POSITION)]))
 
 

@@ -32,7 +32,8 @@ def encode(batch: pa.RecordBatch, meta: Mapping[str, object]) -> bytes:
 def decode(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, dict[str, Any]]:
     """The batch and facts in a message; columns are views of `payload`.
 
-    Raises BadData where the bytes are no such stream, SchemaMismatch where the columns are not `schema_name`'s.
+    Nullable columns that the message lacks, since an earlier version wrote it, are null. Raises BadData where the bytes
+    are no such stream, SchemaMismatch where the columns are not `schema_name`'s.
     """
     try:
         with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:
@@ -43,8 +44,27 @@ def decode(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, dict[str, 
         raise BadData(
             f"message of {len(payload)} bytes: got {error!r}, expected an Arrow stream of '{schema_name}' with facts"
         ) from error
+    batch = widened(batch, schema_name)
     expect(batch.schema, schema_name)
     return batch, meta
+
+
+def widened(rows: pa.RecordBatch | pa.Table, schema_name: str) -> pa.RecordBatch | pa.Table:
+    """Rows that an earlier version wrote, with the nullable columns of `schema_name` that they lack, all null.
+
+    As they are where they lack none, or one that may not be null.
+    """
+    wanted = arrow_schema(schema_name)
+    lacking = {field.name: field for field in wanted if field.name not in rows.schema.names}
+    if not lacking or not all(field.nullable for field in lacking.values()):
+        return rows
+    more = [field for field in rows.schema if field.name not in wanted.names]
+    columns = [
+        pa.nulls(len(rows), field.type) if field.name in lacking else rows.column(field.name)
+        for field in (*wanted, *more)
+    ]
+    fields = [field if field.name in lacking else rows.schema.field(field.name) for field in (*wanted, *more)]
+    return type(rows).from_arrays(columns, schema=pa.schema(fields, metadata=rows.schema.metadata))
 
 
 def expect(schema: pa.Schema, schema_name: str) -> None:

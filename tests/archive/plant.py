@@ -23,6 +23,7 @@ MEMORY = (
 HOUR_US = 3_600_000_000
 T0_US = 1_678_440_000_000_000
 WIDTH = 3
+EXPORT = ("export_protocol", "exporter_addr", "export_domain", "export_sequence")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Record:
 
     end_ts_us: int | None
     text: str = "tcp"
+    export: tuple[str | None, str | None, int | None, int | None] = (None, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def scored_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
 
 
 def _filler(fld: pa.Field, row: dict[str, Any]) -> Any:
-    if pa.types.is_list(fld.type):
+    if pa.types.is_list(fld.type) or fld.name in (*EXPORT, "export_also"):
         return None
     if pa.types.is_string(fld.type):
         return f"{fld.name}{row['raw_offset'] % 3}"
@@ -109,7 +111,8 @@ def _filler(fld: pa.Field, row: dict[str, Any]) -> Any:
 
 def reject_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
     schema = arrow_schema("reject")
-    return pa.RecordBatch.from_arrays([pa.array([row[f.name] for row in rows], f.type) for f in schema], schema=schema)
+    columns = [pa.array([row.get(f.name) if f.nullable else row[f.name] for row in rows], f.type) for f in schema]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def wire(
@@ -143,6 +146,7 @@ def wire(
                     "site": message.site,
                     "sensor": message.sensor,
                     "ingest_ts_us": message.sent_us,
+                    **dict(zip(EXPORT, record.export, strict=True)),
                 }
                 if record.end_ts_us is None:
                     rejected += 1

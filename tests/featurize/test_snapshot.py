@@ -59,6 +59,20 @@ def test_cut_short_is_refused(saved: bytes) -> None:
             restore(saved[:length])
 
 
+def test_the_state_of_an_earlier_version_is_read(saved: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its waiting flows lack columns that may be null."""
+    write = module._batch_out
+    monkeypatch.setattr(module, "_batch_out", lambda flows: write(flows.drop_columns(["export_sequence", "raw_also"])))
+    state = restore(saved)
+    before = snapshot(state)
+    monkeypatch.undo()
+    assert len(before) < len(saved) and len(state.waiting) > 0
+    assert snapshot(restore(before)) == saved
+    monkeypatch.setattr(module, "_batch_out", lambda flows: write(flows.drop_columns(["end_ts_us"])))
+    with pytest.raises(RefusedState, match="other columns"):
+        restore(snapshot(state))
+
+
 def test_arrays_that_do_not_fit_their_header_are_refused(saved: bytes) -> None:
     with pytest.raises(RefusedState, match="bytes too many"):
         restore(_sealed(saved[:-32] + b"\0"))

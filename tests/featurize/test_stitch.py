@@ -39,6 +39,9 @@ def some_rows(count: int, seed: int, span_s: float) -> list[dict[str, Any]]:
         row = half(pick.randrange(round(span_s * 4) + 1) / 4, way, record_id=pick.randrange(3))
         row["duration_us"] = pick.choice([0, SECOND // 2])
         row["fwd_tcp_flags"] = pick.choice([None, 2, 18, 27])
+        if pick.random() < 0.7:
+            row |= {"export_protocol": "netflow9", "exporter_addr": pick.choice([None, "192.0.2.1", "2001:db8::1"])}
+            row |= {"export_domain": pick.choice([None, 0, 512]), "export_sequence": pick.randrange(2**32)}
         kind = pick.random()
         if kind < 0.15:
             row |= {"is_biflow": True, "quality": ""}
@@ -116,6 +119,16 @@ def records(rows: pa.RecordBatch) -> list[tuple[int, int]]:
     return found
 
 
+def numbers(row: dict[str, Any]) -> list[str]:
+    """How each record of a row was numbered, in raw order; empty for one that was not."""
+    own = ("export_protocol", "exporter_addr", "export_domain", "export_sequence")
+    first = (
+        "" if row["export_sequence"] is None else " ".join("-" if row[one] is None else str(row[one]) for one in own)
+    )
+    others = len(row["raw_also"] or []) // 2
+    return [first, *([""] * others if row.get("export_also") is None else row["export_also"].split(","))]
+
+
 def run(
     rows: list[dict[str, Any]], cuts: list[int], lateness_us: int, saved: bool
 ) -> tuple[list[list[Any]], list[list[Any]]]:
@@ -145,6 +158,12 @@ def test_cuts_change_nothing(rows: list[dict[str, Any]], cuts: list[int], latene
 def test_every_record_goes_on_once_and_in_event_time_order(rows: list[dict[str, Any]], lateness_s: int) -> None:
     got = featurize_file_rows(batch(rows), lateness_s * SECOND, 7, WINDOW_US)
     assert sorted(records(got)) == [(offset, 0) for offset in range(len(rows))]
+    told = dict(zip(records(got), (one for row in got.to_pylist() for one in numbers(row)), strict=True))
+    alone = {
+        **dict.fromkeys(("export_protocol", "exporter_addr", "export_domain", "export_sequence")),
+        "raw_also": None,
+    }
+    assert told == {(offset, 0): numbers({**alone, **row})[0] for offset, row in enumerate(rows)}
     on_time = got.filter(pa.array(got.column("late_by_us").to_numpy() == 0))
     ends = on_time.column("end_ts_us").to_numpy()
     assert (np.diff(ends) >= 0).all()
@@ -176,6 +195,22 @@ def test_two_halves_become_a_whole_flow() -> None:
     assert flow["duration_us"] == 1_100_000 and flow["conn_state"] == "SF"
     assert flow["quality"] == "no_flags"
     assert (flow["raw_offset"], flow["raw_also"]) == (0, [1, 0])
+
+
+def test_a_row_of_two_records_says_how_both_were_numbered() -> None:
+    mine = {
+        "export_protocol": "netflow9",
+        "exporter_addr": "192.0.2.1",
+        "export_domain": 1,
+        "export_sequence": 7,
+    }
+    (flow,) = one(half(1.0, BACK, **mine), half(1.2, THERE, **{**mine, "export_domain": 2}))
+    assert (flow["export_domain"], flow["export_sequence"]) == (1, 7), "of the record that names the row"
+    assert flow["export_also"] == "netflow9 192.0.2.1 2 7"
+    (flow,) = one(half(1.0, BACK, **mine), half(1.2, THERE))
+    assert (flow["export_sequence"], flow["export_also"]) == (7, None)
+    (flow,) = one(half(1.0, BACK), half(1.2, THERE, export_sequence=9))
+    assert (flow["export_sequence"], flow["export_also"]) == (None, "- - - 9")
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,26 @@ def community_id(flow: dict[str, Any]) -> str | None:
     return "1:" + base64.b64encode(hashlib.sha1(data).digest()).decode()  # noqa: S324 (the specification's hash)
 
 
+def numbering(read: Callable[..., Any], protocol: str | None = None) -> dict[str, Any]:
+    """How the exporter numbered the record; what is odd is not told, and rejects nothing."""
+
+    def told(decoder: Callable[[], Any]) -> Any:
+        try:
+            return decoder()
+        except Rejected:
+            return None
+
+    names = {"netflow_v5": "netflow5", "netflow_v9": "netflow9", "ipfix": "ipfix", "sflow_5": "sflow"}
+    names |= {"2": "sflow", "4": "sflow", "5": "netflow5", "9": "netflow9", "10": "ipfix"}
+    addr = told(lambda: address(read("exporter_addr")))
+    return {
+        "export_protocol": protocol or names.get((told(lambda: text(read("export_protocol"))) or "").lower()),
+        "exporter_addr": addr[0] if addr and addr[1] != "mac" else None,
+        "export_domain": told(lambda: whole(read("domain"), 2**32 - 1)),
+        "export_sequence": told(lambda: whole(read("sequence"), 2**32 - 1)),
+    }
+
+
 def flow_of(
     read: Callable[..., Any], kinds: Sequence[str], power: int, zero_is_no_icmp: bool, by_duration: bool = False
 ) -> dict[str, Any]:
@@ -177,6 +197,7 @@ def flow_of(
 
 def reader(record: dict[str, Any], keys: dict[str, tuple[str, ...]]) -> Callable[[str], Any]:
     ways = dict.fromkeys(("start", "end", "src_mac", "dst_mac", "vlan", "ttl", "sampling", "sampled"), only_told)
+    ways["exporter_addr"] = only_told
     ways |= dict.fromkeys(("src_ip", "dst_ip", "icmp"), told)
 
     def read(name: str) -> Any:
@@ -192,8 +213,10 @@ def goflow2(record: dict[str, Any]) -> dict[str, Any]:
         **{"start": (start, end), "end": (end, start), "src_ip": ("src_addr",), "dst_ip": ("dst_addr",)},
         **{"ether": ("etype",), "flags": ("tcp_flags",), "fwd_bytes": ("bytes",), "fwd_pkts": ("packets",)},
         **{"vlan": ("vlan_id", "src_vlan", "dst_vlan"), "ttl": ("ip_ttl",), "sampling": ("sampling_rate",)},
+        **{"export_protocol": ("type",), "exporter_addr": ("sampler_address",)},
+        **{"domain": ("observation_domain_id",), "sequence": ("sequence_num",)},
     }
-    flow = flow_of(reader(record, keys), (), -3, True)
+    flow = flow_of(reader(record, keys), (), -3, True) | numbering(reader(record, keys))
     return flow | {"byte_semantics": "frame" if (text(record.get("type")) or "").startswith("SFLOW") else "ip"}
 
 
@@ -205,8 +228,11 @@ def pmacct(record: dict[str, Any]) -> dict[str, Any]:
         **{"proto": ("ip_proto",), "src_port": ("port_src",), "dst_port": ("port_dst",), "flags": ("tcp_flags",)},
         **{"fwd_bytes": ("bytes",), "fwd_pkts": ("packets",), "vlan": ("vlan", "vlan_in", "vlan_out")},
         **{"sampling": ("sampling_rate",), "app": ("class",)},
+        **{"export_protocol": ("export_proto_version",), "exporter_addr": ("peer_ip_src",)},
+        **{"domain": ("export_proto_sysid",), "sequence": ("export_proto_seqno",)},
     }
-    return flow_of(reader(record, keys), ("purge", "log"), 6, False) | {"byte_semantics": "ip"}
+    flow = flow_of(reader(record, keys), ("purge", "log"), 6, False) | numbering(reader(record, keys))
+    return flow | {"byte_semantics": "ip"}
 
 
 def nfdump(record: dict[str, Any]) -> dict[str, Any]:
@@ -218,7 +244,8 @@ def nfdump(record: dict[str, Any]) -> dict[str, Any]:
         **{"fwd_bytes": ("in_bytes",), "rev_bytes": ("out_bytes",)},
         **{"fwd_pkts": ("in_packets",), "rev_pkts": ("out_packets",)},
     }
-    return flow_of(reader(record, keys), ("flow",), 6, False) | {"byte_semantics": "ip"}
+    flow = flow_of(reader(record, keys), ("flow",), 6, False)
+    return flow | dict.fromkeys(numbering(reader(record, {}))) | {"byte_semantics": "ip"}
 
 
 def ipfixcol2(record: dict[str, Any]) -> dict[str, Any]:
@@ -241,5 +268,7 @@ def ipfixcol2(record: dict[str, Any]) -> dict[str, Any]:
         **{"kind": ("@type",), "start": starts + ends, "end": ends + starts},
         **{name: tuple(f"iana:{key}" for key in some) for name, some in named.items()},
         **{name: (f"iana@reverse:{key}@reverse",) for name, key in reverse.items()},
+        **{"exporter_addr": ("ipfix:srcAddr",), "domain": ("ipfix:odid",), "sequence": ("ipfix:seqNumber",)},
     }
-    return flow_of(reader(record, keys), ("ipfix.entry",), 3, False) | {"byte_semantics": "ip"}
+    flow = flow_of(reader(record, keys), ("ipfix.entry",), 3, False) | numbering(reader(record, keys), "ipfix")
+    return flow | {"byte_semantics": "ip"}

@@ -28,6 +28,7 @@ GOFLOW2: dict[str, Any] = {
     "icmp_type": 0,
     "icmp_code": 0,
     "mpls_label": [],
+    "observation_domain_id": 512,
 }
 PMACCT: dict[str, Any] = {
     "event_type": "purge",
@@ -46,6 +47,10 @@ PMACCT: dict[str, Any] = {
     "timestamp_end": "2023-02-28 09:47:00.736000",
     "packets": 10,
     "bytes": 640,
+    "peer_ip_src": "192.0.2.1",
+    "export_proto_seqno": 7,
+    "export_proto_version": 9,
+    "export_proto_sysid": 512,
 }
 NFDUMP: dict[str, Any] = {
     "type": "FLOW",
@@ -86,4 +91,10 @@ IPFIXCOL2: dict[str, Any] = {
     "iana:vlanId": 14,
     "iana:samplingInterval": 0,
     "iana:flowId": 1046060674446557591,
+    "ipfix:exportTime": 1677577621,
+    "ipfix:seqNumber": 7,
+    "ipfix:odid": 512,
+    "ipfix:msgLength": 1212,
+    "ipfix:srcAddr": "192.0.2.1",
+    "ipfix:templateId": 258,
 }

@@ -83,6 +83,10 @@ def field_of(name: str) -> st.SearchStrategy[Any]:
         return st.one_of(ADDRESSES, st.sampled_from([ANY, "::", "", None]))
     if "flags" in lower or "controlbits" in lower:
         return FLAGS
+    if "version" in lower:
+        return st.one_of(ODD, st.sampled_from([2, 4, 5, 9, "9", 10, 10.0, "5 "]))
+    if "seq" in lower or "domain" in lower or "sysid" in lower or "odid" in lower:
+        return st.one_of(ODD, st.sampled_from([0, 2**32 - 1, 2**32, -1, "7", "0x7", 7.5, True, [7]]))
     if "proto" in lower:
         return PROTOCOLS
     if name in ("type", "@type", "event_type"):

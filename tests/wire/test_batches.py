@@ -26,7 +26,8 @@ def reject_batch(rows: int) -> pa.RecordBatch:
         "record": [b"\x00\xff"] * rows,
         "record_size": [2] * rows,
     }
-    return pa.RecordBatch.from_arrays([pa.array(columns[f.name], f.type) for f in REJECTS], schema=REJECTS)
+    arrays = [pa.array(columns.get(f.name, [None] * rows), f.type) for f in REJECTS]
+    return pa.RecordBatch.from_arrays(arrays, schema=REJECTS)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5000])
@@ -46,6 +47,22 @@ def test_other_columns_are_refused_by_name() -> None:
     payload = batches.encode(batches.empty("flow"), {})
     with pytest.raises(SchemaMismatch, match=r"reason: got nothing, expected string"):
         batches.decode(payload, "reject")
+
+
+def test_a_message_of_an_earlier_version_has_nulls_for_what_it_lacks() -> None:
+    now = reject_batch(3)
+    before = now.drop_columns(["export_sequence", "exporter_addr"])
+    decoded, _ = batches.decode(batches.encode(before, {}), "reject")
+    assert decoded.equals(now)
+    with pytest.raises(SchemaMismatch, match="reason: got nothing"):
+        batches.decode(batches.encode(before.drop_columns(["reason"]), {}), "reject")
+
+
+def test_the_matrix_of_an_earlier_version_stays_where_it_was() -> None:
+    rows = batches.empty("features", 4)
+    before = rows.drop_columns(["export_also"])
+    assert batches.widened(before, "features").schema.equals(rows.schema)
+    assert batches.widened(rows, "features") is rows
 
 
 def test_the_matrix_is_a_view_of_the_message() -> None:

@@ -1,0 +1,246 @@
+"""What was lost before Kafka, as far as exporters' sequence numbers show it: a statement of its own.
+
+Nothing here says that Forebay lost anything, and nothing here can prove that nothing was lost: only what an exporter
+numbers, and a collector passes on, is seen. Where more could be missing in the numbers than on the way, it says so.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.archive import segments, sequences
+from pipeline.archive.closed_rows import ClosedRows
+from pipeline.archive.manifest import ClosedFile
+from pipeline.archive.numbered import COLUMNS, Records, records_of
+from pipeline.archive.paths import Position
+from pipeline.archive.recorded import InOrder, by_time, settled
+from pipeline.archive.snapshot import PartitionSnapshot, Placed, Sensor
+from pipeline.archive.storage import Place, Storage, at
+from pipeline.errors import RefusedState
+
+NUMBERS = ("export_sequence", "export_also")
+MOST_EXPORTERS = 256  # of a sensor
+UNITS = {"netflow5": "flows", "ipfix": "flows", "netflow9": "packets", "sflow": "packets"}
+"""What a protocol's sequence numbers count."""
+EVIDENCE = 8  # packets from which on the numbers themselves say what they count
+NOTHING: Position = (-1, 0)
+ALSO_MISSING = {
+    "netflow9": "packets with nothing but templates or options are missing too",
+    "sflow": "datagrams with nothing but counters are missing too",
+    "ipfix": "records of options are missing too",
+}
+
+
+class Open(NamedTuple):
+    """Records of a partition's files that are still open."""
+
+    of: dict[Sensor, list[Records]]
+
+
+class _Exporters:
+    """A sensor's exporters: how far each one's numbers have come."""
+
+    def __init__(self) -> None:
+        self.sequences: dict[str, sequences.Sequence] = {}
+        self.orders: defaultdict[int, InOrder] = defaultdict(InOrder)
+        self.sources: set[str] = set()
+        self.unnumbered = self.left_out = self.unread = 0
+
+    def add(self, records: Records) -> None:
+        """Take records in, in the order recorded."""
+        if not len(records.offsets):
+            return
+        self.unnumbered += int((records.streams < 0).sum())
+        order = np.argsort(records.streams, kind="stable")
+        streams, starts = np.unique(records.streams[order], return_index=True)
+        for stream, own in zip(streams.tolist(), np.split(order, starts[1:]), strict=True):
+            if stream < 0:
+                continue
+            name = records.names[stream]
+            if name not in self.sequences and len(self.sequences) >= MOST_EXPORTERS:
+                self.left_out += len(own)
+                continue
+            before = self.sequences.get(name, sequences.Sequence())
+            self.sequences[name] = sequences.count(before, records.numbers[own], records.at_us[own])
+
+
+class BeforeKafka:
+    """Looks at an archive, again and again; each closed file is read once, and only the columns needed."""
+
+    def __init__(self) -> None:
+        self._sensors: defaultdict[Sensor, _Exporters] = defaultdict(_Exporters)
+        self._read: set[str] = set()
+        self._done: dict[int, Position] = {}
+
+    def look(self, place: Place, snapshots: Iterable[PartitionSnapshot], whole: bool = True) -> list[dict[str, Any]]:
+        """What each sensor with numbers lost, of the records that are in the archive for good.
+
+        `whole`: whether the archive is known to hold all that reached Kafka. Each entry: site, sensor, numbered and
+        unnumbered (records), missing_flows and missing_packets (both at most that, unless `exact`),
+        exporters_left_out (records of more exporters than MOST_EXPORTERS), exporters: address, domain, protocol, unit
+        (flows or packets; None where nothing tells), missing (None where nothing can be said), exact, why (not), gaps,
+        ranges (first, last, missing, until_us: when the packet after them was sent on), ranges_left_out, resets,
+        stragglers.
+        """
+        archive = at(place)
+        reader, places = ClosedRows(archive), dict[str, Placed]()
+        files: defaultdict[Sensor, dict[int, list[ClosedFile]]] = defaultdict(dict)
+        passing: dict[int, Open] = {}
+        bounds: dict[int, Position] = {}
+        for found in snapshots:
+            since, until = self._done.get(found.partition, NOTHING), settled(found)
+            still_open = _open(archive, found) if until > since else None
+            if still_open is None:
+                continue
+            bounds[found.partition], passing[found.partition] = until, still_open
+            places |= found.places
+            for entry in found.files:
+                if entry.path not in self._read:
+                    own = files[entry.site, entry.sensor]
+                    own.setdefault(found.partition, []).append(entry)
+        for sensor in sorted({*files, *self._sensors, *(one for some in passing.values() for one in some.of)}):
+            exporters = self._sensors[sensor]
+            parts = [
+                exporters.orders[partition].look(
+                    _tables(reader, places, files[sensor].get(partition, ()), exporters),
+                    passing[partition].of.get(sensor, ()),
+                    self._done.get(partition, NOTHING),
+                    until,
+                )
+                for partition, until in bounds.items()
+                if partition in exporters.orders or partition in files[sensor] or sensor in passing[partition].of
+            ]
+            for records in by_time(parts):
+                exporters.add(records)
+        self._read.update(entry.path for own in files.values() for some in own.values() for entry in some)
+        self._done |= bounds
+        return self._stated(whole)
+
+    def _stated(self, whole: bool) -> list[dict[str, Any]]:
+        under: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for (site, sensor), exporters in self._sensors.items():
+            for name in exporters.sequences:
+                under[site, name].append(sensor)
+        rows = []
+        for (site, sensor), exporters in sorted(self._sensors.items()):
+            if not exporters.sequences:
+                continue
+            stated = []
+            for name, sequence in sorted(exporters.sequences.items()):
+                doubts = _doubts(exporters, whole)
+                doubts += [f"sensor {other!r} has records of it too" for other in under[site, name] if other != sensor]
+                stated.append(_stated(name, sequences.as_of_now(sequence), doubts, exporters.sources))
+            sums = {
+                unit: sum(one["missing"] or 0 for one in stated if one["unit"] == unit) for unit in ("flows", "packets")
+            }
+            rows.append(
+                {
+                    "site": site,
+                    "sensor": sensor,
+                    "numbered": sum(one.records for one in exporters.sequences.values()),
+                    "unnumbered": exporters.unnumbered,
+                    "missing_flows": sums["flows"],
+                    "missing_packets": sums["packets"],
+                    "exact": all(one["exact"] for one in stated) and not exporters.left_out,
+                    "exporters_left_out": exporters.left_out,
+                    "exporters": stated,
+                }
+            )
+        return rows
+
+
+def _doubts(exporters: _Exporters, whole: bool) -> list[str]:
+    """Why more could be missing in the numbers than was lost before Kafka, of all of a sensor's exporters."""
+    doubts = []
+    if not whole:
+        doubts.append("the archive is not in order, so what it lost is missing too")
+    if exporters.unread:
+        doubts.append(f"{exporters.unread} files cannot be read")
+    if exporters.unnumbered:
+        doubts.append(f"{exporters.unnumbered} records of the sensor have no number")
+    if len(exporters.orders) > 1:
+        doubts.append("its records lie in several partitions, and what one is behind is missing")
+    return doubts
+
+
+def _stated(name: str, sequence: sequences.Sequence, doubts: list[str], sources: set[str]) -> dict[str, Any]:
+    """What is said of one exporter."""
+    protocol, _, rest = name.partition(" ")
+    address, _, domain = rest.rpartition(" ")
+    unit = _unit(protocol, sequence)
+    gaps = sequence.flows if unit == "flows" else sequence.packets
+    why = list(doubts)
+    if unit == "packets" and protocol != "sflow":
+        why.append(ALSO_MISSING["netflow9"])
+    elif protocol in ALSO_MISSING and unit == UNITS[protocol]:
+        why.append(ALSO_MISSING[protocol])
+    if unit == "flows" and "pmacct" in sources:
+        why.append("pmacct writes records with the same fields as one")
+    if sequence.stragglers:
+        why.append(f"{sequence.stragglers} packets came too late to be put in their place")
+    if sequence.mixed:
+        why = ["the numbers jump back and forth: those of several exporters under one name"]
+    elif unit is None:
+        why = ["neither a protocol nor the numbers say what is counted"]
+    known = unit is not None and not sequence.mixed
+    return {
+        "address": None if address == "-" else address,
+        "domain": None if domain == "-" else int(domain),
+        "protocol": None if protocol == "-" else protocol,
+        "unit": unit,
+        "missing": gaps.missing if known else None,
+        "exact": known and not why,
+        "why": why,
+        "gaps": gaps.count if known else None,
+        "ranges": [one._asdict() for one in gaps.ranges] if known else [],
+        "ranges_left_out": gaps.count - len(gaps.ranges) if known else 0,
+        "resets": sequence.resets,
+        "stragglers": sequence.stragglers,
+    }
+
+
+def _unit(protocol: str, sequence: sequences.Sequence) -> str | None:
+    """What the numbers count: what the protocol says, unless they show that this exporter counts the other."""
+    flows, packets = sequence.like_flows, sequence.like_packets
+    if max(flows, packets) >= EVIDENCE and not packets / 2 <= flows <= packets * 2:
+        return "flows" if flows > packets else "packets"
+    return UNITS.get(protocol)
+
+
+def _open(archive: Storage, found: PartitionSnapshot) -> Open | None:
+    """Records of open files; None where a writer is faster than we are: the next look will see them."""
+    of: dict[Sensor, list[Records]] = {}
+    if found.problem:
+        return Open(of)
+    try:
+        for stored in found.open:
+            for key, rows in segments.read(archive, stored, False):
+                names = [name for name in COLUMNS if name in rows.schema.names]
+                table = pa.Table.from_batches([rows.select(names)])
+                of.setdefault((key.site, key.sensor), []).append(records_of(table))
+    except (RefusedState, pa.ArrowException, OSError):
+        return None
+    return Open(of)
+
+
+def _tables(
+    reader: ClosedRows, places: Mapping[str, Placed], entries: Sequence[ClosedFile], exporters: _Exporters
+) -> Iterator[pa.Table]:
+    """The needed columns of closed files, those with the lowest positions first; without those that have no numbers."""
+    for entry in sorted(entries, key=lambda entry: entry.first):
+        try:
+            where = places[entry.path]
+            rows = reader.read(where, COLUMNS) if reader.may_have(where, NUMBERS) else None
+        except RefusedState:
+            exporters.unread += 1
+            continue
+        if rows is None:
+            exporters.unnumbered += entry.rows + entry.also
+            continue
+        if "source_type" in rows.schema.names:
+            exporters.sources.update(pc.unique(rows.column("source_type")).to_pylist())
+        yield rows

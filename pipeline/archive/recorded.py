@@ -1,0 +1,89 @@
+"""Records of many files in the order they were recorded, without holding more than the files that overlap."""
+
+from collections.abc import Iterable, Iterator
+from functools import reduce
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.archive.numbered import NO_RECORDS, Ints, Records, after, joined, records_of
+from pipeline.archive.paths import Position
+from pipeline.archive.snapshot import PartitionSnapshot
+
+
+def settled(found: PartitionSnapshot) -> Position:
+    """The position below which everything sent must be in the archive."""
+    if found.last is None or found.last.progress.through is None:
+        return (-1, 0)
+    progress = found.last.progress
+    assert progress.through is not None  # noqa: S101
+    beyond = (progress.through[0], progress.through[1] + 1)
+    return min(progress.frontier, beyond) if progress.frontier is not None else beyond
+
+
+class InOrder:
+    """Records of one raw partition, given out in raw order, those of each file once."""
+
+    def __init__(self) -> None:
+        self._held = NO_RECORDS
+
+    def look(
+        self, tables: Iterable[pa.Table], passing: Iterable[Records], since: Position, until: Position
+    ) -> Iterator[Records]:
+        """All records from `since` on below `until`, in raw order.
+
+        tables: rows of files not given before, those with the lowest positions first; `passing`: records that are
+        still in open files, and will be given again. What lies beyond `until` is held for the next look.
+        """
+        open_ones = joined(passing)
+        aside = open_ones.at(~open_ones.below(since) & open_ones.below(until))
+        held = [self._held]
+        for table in tables:
+            if not len(table):
+                continue
+            records = records_of(table)
+            first = min(until, (int(records.offsets[0]), int(records.indexes[0])))
+            whole = joined([*held, aside])
+            yield whole.at(~whole.below(since) & whole.below(first))
+            left, aside = joined(held), aside.at(~aside.below(first))
+            held = [left.at(~left.below(first)), records]
+        whole, left = joined([*held, aside]), joined(held)
+        self._held = left.at(~left.below(until))
+        yield whole.at(~whole.below(since) & whole.below(until))
+
+
+def by_time(parts: list[Iterator[Records]]) -> Iterator[Records]:
+    """Records of several raw partitions as one, by their messages' timestamps; each partition's in its raw order.
+
+    A timestamp that jumps back does not undo that order: only the latest so far counts.
+    """
+    if len(parts) == 1:
+        yield from parts[0]
+        return
+    waiting: dict[int, tuple[Records, Ints]] = {}
+    reached = dict.fromkeys(range(len(parts)), -(1 << 62))
+    going = set(reached)
+    while going or waiting:
+        slowest = min(going, key=lambda number: reached[number], default=None)
+        if slowest is not None:
+            records = next(parts[slowest], None)
+            if records is None:
+                going.discard(slowest)
+            elif len(records.offsets):
+                time = np.maximum.accumulate(np.maximum(records.at_us, reached[slowest]))
+                reached[slowest] = int(time[-1])
+                held = waiting.get(slowest)
+                both = (records, time) if held is None else (after(held[0], records), np.concatenate((held[1], time)))
+                waiting[slowest] = both
+        bound = min((reached[number] for number in going), default=1 << 62)
+        out, times = [], []
+        for number, (records, time) in list(waiting.items()):
+            ready = int(np.searchsorted(time, bound, "right"))
+            out.append(records.at(np.arange(ready)))
+            times.append(time[:ready])
+            if ready == len(time):
+                del waiting[number]
+            else:
+                waiting[number] = records.at(np.arange(ready, len(time))), time[ready:]
+        if sum(map(len, times)):
+            yield reduce(after, out).at(np.argsort(np.concatenate(times), kind="stable"))

@@ -1,0 +1,28 @@
+"""Tables for people."""
+
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+
+def table(columns: list[str], rows: list[list[Any]]) -> Table:
+    """A plain table, numbers to the right; nothing in it is markup."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for place, column in enumerate(columns):
+        number = bool(rows) and all(
+            isinstance(row[place], int | float) and not isinstance(row[place], bool) for row in rows
+        )
+        made.add_column(escape(column), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(escape(plain(value)) for value in row))
+    return made
+
+
+def plain(value: Any) -> str:
+    """A value as text that does nothing to a terminal."""
+    if value is None:
+        return "-"
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    # What a sensor sent must not steer the reader's terminal.
+    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)

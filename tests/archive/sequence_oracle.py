@@ -1,0 +1,70 @@
+"""The rules of pipeline/archive/sequences.py a record at a time, in plain Python, over everything at once."""
+
+from collections.abc import Sequence
+from itertools import groupby, pairwise
+from typing import NamedTuple
+
+WRAP, REORDERED, MOST_AHEAD, BEGINNING, FALL, BELIEVED = 2**32, 4096, 2**28, 64, 512, 3
+
+
+class Found(NamedTuple):
+    packets: list[tuple[int, int, int, int]]  # first, last, count, until
+    flows: list[tuple[int, int, int, int]]
+    like: tuple[int, int]  # packets, flows
+    resets: int
+    stragglers: int
+
+
+def signed(step: int) -> int:
+    step %= WRAP
+    return step - WRAP if step >= WRAP // 2 else step
+
+
+def restarts(number: int, step: int) -> bool:
+    return number < BEGINNING and step <= -FALL
+
+
+def missing(numbers: Sequence[int], at_us: Sequence[int]) -> Found:
+    runs: list[tuple[int, int, int]] = []  # number, records, time
+    for number, some in groupby(zip(numbers, at_us, strict=True), key=lambda one: one[0]):
+        times = [at for _, at in some]
+        runs.append((number, len(times), min(times)))
+    segments: list[list[tuple[int, int, int]]] = []
+    for run in runs:
+        step = signed(run[0] - segments[-1][-1][0]) if segments else 0
+        if not segments or abs(step) >= REORDERED or restarts(run[0], step):
+            segments.append([])
+        segments[-1].append(run)
+    believed: list[tuple[int, int, int]] = []
+    stragglers = 0
+    for place, segment in enumerate(segments):
+        if len(segment) >= BELIEVED or (place == len(segments) - 1 and not believed):
+            believed += segment
+        elif place < len(segments) - 1:
+            stragglers += len(segment)
+    countings: list[dict[int, list[int]]] = []  # place -> records, time
+    last = 0
+    for number, records, at in believed:
+        step = signed(number - last) if countings else 0
+        if not countings or step <= -REORDERED or step > MOST_AHEAD or restarts(number, step):
+            countings.append({})
+            last = number
+        else:
+            last += step
+        if countings[-1] and last < max(countings[-1]) - 2 * REORDERED:
+            stragglers += 1
+            continue
+        held = countings[-1].setdefault(last, [0, at])
+        held[0] += records
+        held[1] = min(held[1], at)
+    packets, flows, like_packets, like_flows = [], [], 0, 0
+    for counting in countings:
+        for (one, (records, _)), (other, (_, until)) in pairwise(sorted(counting.items())):
+            step = other - one
+            if step > 1:
+                packets.append(((one + 1) % WRAP, (other - 1) % WRAP, step - 1, until))
+            if step > records:
+                flows.append(((one + records) % WRAP, (other - 1) % WRAP, step - records, until))
+            like_packets += records > 1 and step == 1
+            like_flows += records > 1 and step == records
+    return Found(packets, flows, (like_packets, like_flows), max(len(countings) - 1, 0), stragglers)
