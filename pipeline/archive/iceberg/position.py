@@ -100,7 +100,7 @@ def decode(properties: Mapping[str, str], table: str) -> dict[int, Position]:
         }
     except (ValueError, TypeError) as error:
         raise RefusedState(
-            f"table {table}: got {error!r} in its properties {PREFIX}*, expected positions; drop the table and copy anew"
+            f"table {table}: got {error!r} in its properties {PREFIX}*, expected positions; drop it and copy anew"
         ) from error
 
 

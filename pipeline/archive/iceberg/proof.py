@@ -1,4 +1,4 @@
-"""What the tables hold, against what the archive's manifests state: every closed file's rows, every raw position once."""
+"""What the tables hold against what the manifests state: every closed file's rows, every raw position once."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -154,6 +154,6 @@ def _difference(entry: ClosedFile, found: _Found | None, gone: bool, lately: boo
         yield f"{entry.path}: the table has {found.rows} rows of it, the archive has given it up"
     elif (found.rows, found.also, found.first, found.last) != (entry.rows, entry.also, entry.first, entry.last):
         yield (
-            f"{entry.path}: the table has {found.rows} rows and {found.also} records within them, from {found.first} to "
-            f"{found.last}; its manifest states {entry.rows} and {entry.also}, from {entry.first} to {entry.last}"
+            f"{entry.path}: the table has {found.rows} rows and {found.also} records within them, from {found.first} "
+            f"to {found.last}; its manifest states {entry.rows} and {entry.also}, from {entry.first} to {entry.last}"
         )

@@ -1,4 +1,4 @@
-"""The tables `forebay.flows`, `forebay.late`, `forebay.rejects`: made, opened, and looked at before anything is added."""
+"""The tables `forebay.flows`, `forebay.late`, `forebay.rejects`: made, opened, and checked."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -102,8 +102,8 @@ def _check_not_rolled_back(table: Table, name: str) -> None:
             break
     if (stated and snapshot is None) or (found is not None and found != stated):
         raise RefusedState(
-            f"table {NAMESPACE}.{name}: its rows are those of commit {found or 0}, its properties those of {stated}: it "
-            "was set back to an older snapshot; set it to the newest, or drop it and copy anew"
+            f"table {NAMESPACE}.{name}: its rows are those of commit {found or 0}, its properties those of {stated}: "
+            "it was set back to an older snapshot; set it to the newest, or drop it and copy anew"
         )
 
 

@@ -25,7 +25,7 @@ VIRTUAL_HOSTED = "virtual_hosted_style_request"
 
 @contextmanager
 def opened(warehouse: str, given: Mapping[str, str]) -> Iterator[Catalog]:
-    """The catalog of a warehouse (a folder, or s3://bucket/prefix with the archive's options), `given` properties first.
+    """The catalog of a warehouse (a folder, or s3://bucket/prefix with the archive's options); `given` goes first.
 
     A folder has its own in SQLite unless told otherwise; a bucket cannot hold one.
     """
