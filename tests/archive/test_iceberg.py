@@ -65,11 +65,11 @@ def test_every_row_is_there_once_value_for_value(tmp_path: Path, catalog: Catalo
 def test_an_archive_that_grows(tmp_path: Path, catalog: Catalog) -> None:
     told, place = topics(3), tmp_path / "archive"
     commits = 0
-    for stop in range(1, len(told.archive) + 1):
+    for stop in range(2, len(told.archive) + 1, 2):
         feed(PartitionArchive(place, 0, LIMITS, "w"), Wire(told.archive[:stop], told.rejects), Random(stop))
         commits += copy(place, catalog)["flows"]["commits"]
         check(place, catalog)
-    assert commits > 2
+    assert commits > 1
 
 
 def test_compaction_changes_nothing(tmp_path: Path, catalog: Catalog) -> None:

@@ -42,6 +42,8 @@ def message(seq: int, random: np.random.Generator) -> bytes:
             columns.append(pa.array(1_678_440_000_000_000 + np.arange(seq * BATCH_ROWS, (seq + 1) * BATCH_ROWS) * 100))
         elif pa.types.is_string(fld.type):
             columns.append(pa.array([f"10.0.{n % 50}.{n % 200}" for n in random.integers(0, 10_000, BATCH_ROWS)]))
+        elif pa.types.is_list(fld.type):
+            columns.append(pa.nulls(BATCH_ROWS, fld.type))
         elif pa.types.is_boolean(fld.type):
             columns.append(pa.array(random.random(BATCH_ROWS) < 0.01))
         else:

@@ -178,6 +178,7 @@ class _Copy:
 
     def _commit(self, group: _Group) -> None:
         """Rows, deletes and position, in one transaction that nobody may come before."""
+        tables.keep_properties(self._table)
         number = tables.commits(self._table.properties) + 1
         summary = {tables.COMMITS: str(number)}
         before = self._table.metadata.current_snapshot_id

@@ -61,11 +61,16 @@ def find_or_make(catalog: Catalog, name: str) -> Table:
             with making, making.update_spec() as spec:
                 spec.add_field(rows.ARCHIVE_DATE, IdentityTransform(), rows.ARCHIVE_DATE)
         table = catalog.load_table((NAMESPACE, name))
+    keep_properties(table)
+    return table
+
+
+def keep_properties(table: Table) -> None:
+    """Set what every commit relies on, where somebody has changed it."""
     differing = {key: value for key, value in PROPERTIES.items() if table.properties.get(key) != value}
     if differing:
         with table.transaction() as changing:
             changing.set_properties(differing)
-    return table
 
 
 def has_columns(table: Table, schema: pa.Schema) -> None:
