@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog import Catalog
-from pyiceberg.expressions import EqualTo
 
 from pipeline.archive import snapshot
 from pipeline.archive.compact import compact
@@ -136,7 +137,7 @@ def test_part_of_a_table_is_given_up_without_rewriting_the_rest(tmp_path: Path, 
     for task in named:
         found = tables.bound(table, task.file, "archive_file")
         assert found is not None
-        table.delete(EqualTo("archive_file", str(found[0])))
+        table.delete(f"archive_file = '{found[0]}'")
     assert data_files(catalog) == before - set(gone)
 
 
@@ -159,13 +160,13 @@ def test_readers_prune_by_day_and_by_time(tmp_path: Path, catalog: Catalog) -> N
     copy(place, catalog)
     table = catalog.load_table("forebay.flows")
     days = {row["archive_date"] for row in expected(place)["flows"]}
-    assert sum(len(list(table.scan(EqualTo("archive_date", day)).plan_files())) for day in days) == len(
+    assert sum(len(list(table.scan(f"archive_date = '{day}'").plan_files())) for day in days) == len(
         data_files(catalog)
     )
     some = expected(place)["flows"][0]
-    few = list(table.scan(EqualTo("ts", some["ts"].isoformat())).plan_files())
+    few = list(table.scan(f"ts = '{some['ts'].isoformat()}'").plan_files())
     assert 0 < len(few) < len(data_files(catalog))
-    assert len(list(table.scan(EqualTo("archive_file", some["archive_file"])).plan_files())) == 1
+    assert len(list(table.scan(f"archive_file = '{some['archive_file']}'").plan_files())) == 1
 
 
 def test_another_chain_is_refused(tmp_path: Path, catalog: Catalog) -> None:
@@ -197,6 +198,17 @@ def test_a_broken_chain_is_refused(tmp_path: Path, catalog: Catalog) -> None:
         copy(tmp_path / "nowhere", catalog)
 
 
+def test_a_file_that_is_not_what_its_manifest_states_is_refused(tmp_path: Path, catalog: Catalog) -> None:
+    place = archive(tmp_path / "archive")
+    entry = max((one for found in snapshot.read(place) for one in found.files), key=lambda one: one.rows)
+    table = pq.read_table(place / entry.path)
+    pq.write_table(table.slice(1), place / entry.path)
+    with pytest.raises(RefusedState, match=f"holds {entry.rows - 1} rows, its manifest states {entry.rows}"):
+        copy(place, catalog)
+    with pytest.raises(RefusedState, match="expected YYYY-MM-DD"):
+        rows.day(replace(entry, path="flows/date=soon/x.parquet"))
+
+
 def test_a_table_that_was_set_back_is_refused(tmp_path: Path, catalog: Catalog) -> None:
     told, place = topics(3), tmp_path / "archive"
     feed(PartitionArchive(place, 0, LIMITS, "w"), Wire(told.archive[:4], told.rejects), Random(1))
@@ -226,7 +238,7 @@ def test_the_proof_finds_what_is_wrong(tmp_path: Path, catalog: Catalog) -> None
     )
     late = catalog.load_table("forebay.late")
     lost = expected(place)["late"][0]["archive_file"]
-    late.delete(EqualTo("archive_file", lost))
+    late.delete(f"archive_file = '{lost}'")
     found = prove(place, catalog)
     assert not found["ok"]
     assert sum("is there twice" in problem for problem in found["problems"]) == 2

@@ -147,8 +147,13 @@ class _Copy:
     def _add(self, group: _Group, partition: int, entry: ClosedFile) -> None:
         """Write a closed file's rows as a data file; nothing, where they have been given up."""
         read = self._read(partition, entry)
-        if read is None or not len(read):
+        if read is None:
             return
+        if len(read) != entry.rows or not entry.rows:
+            raise RefusedState(
+                f"{self._archive.uri}: {entry.path} holds {len(read)} rows, its manifest states {entry.rows}; `forebay "
+                "archive verify` says what is wrong"
+            )
         converted = rows.convert(read, entry)
         tables.has_columns(self._table, converted.schema)
         schema, spec = self._table.schema(), self._table.spec()

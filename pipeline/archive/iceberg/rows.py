@@ -73,6 +73,9 @@ def convert(rows: pa.Table, entry: ClosedFile) -> pa.Table:
 
 
 def day(entry: ClosedFile) -> date | None:
-    """The day in a closed file's name."""
+    """The day in a closed file's name; RefusedState where it is none."""
     named = paths.date_of(entry.path)
-    return None if named == paths.MIXED else date.fromisoformat(named)
+    try:
+        return None if named == paths.MIXED else date.fromisoformat(named)
+    except ValueError as error:
+        raise RefusedState(f"{entry.path}: got date {named!r}, expected YYYY-MM-DD or {paths.MIXED}") from error
