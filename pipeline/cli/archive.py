@@ -1,14 +1,14 @@
 """`forebay archive`: write the Parquet archive, prove that it is complete, ask it questions."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
+from pipeline.cli import archive_iceberg
 from pipeline.cli.before_kafka import ranges, shown
 from pipeline.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.cli.progress import progress
 from pipeline.cli.table import table as _table
 from pipeline.settings import load_settings
 
@@ -152,7 +152,7 @@ def compact(
     """
     from pipeline.archive.compact import compact as put_together
 
-    with _progress("packs", json) as told:
+    with progress("packs", json) as told:
         uri = load_settings(archive_uri=archive).archive_uri
         document = put_together(uri, target_mib * 2**20, time.time() - grace_s, newest, dry_run, told)
     verb = "would become" if dry_run else "became"
@@ -190,7 +190,7 @@ def retain(
     from pipeline.archive.retain import retain as give_up
 
     chosen = _day(before, keep_days)
-    with _progress("packs", json) as told:
+    with progress("packs", json) as told:
         uri = load_settings(archive_uri=archive).archive_uri
         document = give_up(uri, chosen, _tables(table), time.time() - grace_s, dry_run, told)
     names = ["table", "date", "files", "rows", "bytes"]
@@ -234,15 +234,6 @@ def _tables(chosen: list[str] | None) -> tuple[str, ...]:
         if name not in TABLES:
             raise Usage(f"--table {name!r}: expected {', '.join(TABLES)}")
     return tuple(chosen or TABLES)
-
-
-@contextmanager
-def _progress(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    from rich.progress import Progress
-
-    with Progress(console=people, transient=True, disable=quiet or not people.is_terminal) as shown:
-        task = shown.add_task(what, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 @app.command()
@@ -309,3 +300,6 @@ def _say_comparison(document: dict[str, Any], quiet: bool) -> None:
 def _say_plainly(text: str, quiet: bool) -> None:
     if not quiet:
         people.print(text, markup=False, soft_wrap=True)
+
+
+app.command()(archive_iceberg.iceberg)

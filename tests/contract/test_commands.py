@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from pipeline.cli.main import NOUNS, app
 from tests.contract.tree import ROOT
 
-HEAVY = ("torch", "faust", "numba", "duckdb", "matplotlib", "pyarrow", "models")
+HEAVY = ("torch", "faust", "numba", "duckdb", "matplotlib", "pyarrow", "pyiceberg", "models")
 
 
 def commands(noun: str) -> list[tuple[list[str], Command]]:

