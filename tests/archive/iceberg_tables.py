@@ -30,7 +30,7 @@ LIMITS = Limits(rows=8)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def topics(seed: int, messages: int = 16) -> Wire:
+def topics(seed: int, messages: int = 12) -> Wire:
     """What a random log looks like in the topics; every id uses its 64 bits."""
     told = wire(random_log(Random(seed), messages, SENSORS), range(0, messages, 4))
     ids = np.random.default_rng(seed)
