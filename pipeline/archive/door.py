@@ -23,6 +23,8 @@ MESSAGES_A_TURN = 32
 COMMIT_AT_LATEST_S = 60.0
 """Open rows and positions are made durable at least this often: what a restart reads again, and how old Kafka's lag
 may look."""
+COMMIT_AT_MOST_EVERY_S = 0.5
+"""A closed file waits so long for others: every commit writes what is open aside, and less often is cheaper."""
 MOST_WAITING_BYTES = 64 * 1024 * 1024
 OVERRIDES = {
     # Files belong to a raw partition, so both topics' same partition must be one worker's: the range assignor gives
@@ -44,6 +46,11 @@ class Owned:
         self.pairing = Pairing(archive.partition, archive.progress)
         self.committed_at = time.monotonic()
         self.paused: set[str] = set()
+
+    @property
+    def since_commit_s(self) -> float:
+        """Seconds since its archive was committed."""
+        return time.monotonic() - self.committed_at
 
 
 class Door:
@@ -164,9 +171,11 @@ class Door:
             if len(scored.rows):
                 sent_us = int(scored.rows.column("ingest_ts_us").to_numpy().min())
                 self._telemetry.observe("forebay_archive_latency_seconds", max(0.0, time.time() - sent_us / 1e6))
-            if owned.archive.due:
+            if owned.archive.full or (owned.archive.due and owned.since_commit_s >= COMMIT_AT_MOST_EVERY_S):
                 self._commit(owned)
-        if owned.archive.moved and time.monotonic() - owned.committed_at >= COMMIT_AT_LATEST_S:
+        if owned.archive.due and owned.since_commit_s >= COMMIT_AT_MOST_EVERY_S:
+            self._commit(owned)
+        if owned.archive.moved and owned.since_commit_s >= COMMIT_AT_LATEST_S:
             self._commit(owned)
         self._hold_back(owned)
 

@@ -91,7 +91,8 @@ def written_as(schema: pa.Schema) -> dict[str, Any]:
         "use_dictionary": [field.name for field in schema if field.name not in ("record_id", "features")],
         "column_encoding": {"features.list.element": "BYTE_STREAM_SPLIT"} if "features" in schema.names else None,
         "data_page_size": DATA_PAGE_BYTES,
-        "write_statistics": True,
+        # Nobody looks for a feature's least value in a file; of the other columns that is what queries skip files by.
+        "write_statistics": [field.name for field in schema if not pa.types.is_nested(field.type)],
     }
 
 

@@ -178,12 +178,13 @@ class PartitionArchive:
 
     @property
     def due(self) -> bool:
-        """Whether a commit should not wait: a file has closed, or much is held in memory."""
-        return (
-            bool(self._closed)
-            or self._rows_in_memory >= MOST_ROWS_IN_MEMORY
-            or self._bytes_in_memory >= MOST_BYTES_IN_MEMORY
-        )
+        """Whether a commit should not wait long: a file has closed, or much is held in memory."""
+        return bool(self._closed) or self.full
+
+    @property
+    def full(self) -> bool:
+        """Whether a commit must not wait: as much is held in memory as may be."""
+        return self._rows_in_memory >= MOST_ROWS_IN_MEMORY or self._bytes_in_memory >= MOST_BYTES_IN_MEMORY
 
     def commit(self) -> Committed:
         """Make everything taken in durable. Kafka's offsets may move only after this.

@@ -18,6 +18,8 @@ from pipeline.archive.streams import OpenFile, StreamKey, by_stream
 from pipeline.errors import RefusedState
 
 BATCH_ROWS = 65_536
+LARGE_ROWS = 1_024
+"""Pieces from this size on are written as they lie; smaller ones are put together first."""
 
 
 def to_rewrite(open_files: Iterable[OpenFile], stored: Iterable[OpenRows]) -> set[int]:
@@ -84,6 +86,9 @@ def _batches(
             if piece.segment not in moved:
                 continue
             counts[file.key] += len(piece.rows)
+            if len(piece.rows) >= LARGE_ROWS:
+                yield piece.rows
+                continue
             waiting.append(piece.rows)
             rows += len(piece.rows)
             if rows >= BATCH_ROWS:

@@ -54,8 +54,8 @@ def widened(rows: pa.RecordBatch | pa.Table, schema_name: str) -> pa.RecordBatch
 
     As they are where they lack none, or one that may not be null.
     """
-    wanted = arrow_schema(schema_name)
-    lacking = {field.name: field for field in wanted if field.name not in rows.schema.names}
+    wanted, names = arrow_schema(schema_name), set(rows.schema.names)
+    lacking = {field.name: field for field in wanted if field.name not in names}
     if not lacking or not all(field.nullable for field in lacking.values()):
         return rows
     more = [field for field in rows.schema if field.name not in wanted.names]
