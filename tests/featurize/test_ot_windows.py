@@ -61,7 +61,7 @@ def test_agrees_with_the_oracle(rows: list[dict[str, Any]]) -> None:
     for flow, late in oracle.in_event_order(batch(rows).to_pylist(), 10_000_000):
         expected = windows.features(flow, late > 0)
         for name, one, wanted in zip(FULL.names[FIRST:], values[flow["raw_offset"]], expected, strict=True):
-            # A weight of 2^-53 is lost beside 1, and with it some tenths of a microsecond of gaps that are seconds long.
+            # A weight of 2^-53 is lost beside 1, and with it tenths of a microsecond of gaps that are seconds long.
             close = 1.0 if "gap_dev" in name else 0.1 if "dev" in name else 1e-5
             assert one == pytest.approx(wanted, rel=1e-4, abs=close), name
 
