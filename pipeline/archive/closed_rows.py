@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.archive.parquet_file import without_footer
-from pipeline.archive.snapshot import Placed
+from pipeline.archive.snapshot import PartitionSnapshot, Placed, read_partition
 from pipeline.archive.storage import Place, at
 from pipeline.errors import RefusedState
 
@@ -59,7 +59,7 @@ class ClosedRows:
     def _reading(self, where: Placed) -> Iterator[None]:
         try:
             yield
-        except (OSError, pa.ArrowException) as error:
+        except (*self._archive.errors, pa.ArrowException) as error:
             raise RefusedState(
                 f"{self._archive.uri}: {where.file}: cannot be read ({error}), a manifest lists it; `forebay archive "
                 "verify` says what is wrong"
@@ -90,6 +90,32 @@ class ClosedRows:
         if self._group is None or self._group[:3] != (name, number, wanted):
             self._group = name, number, wanted, file.read_row_group(number, columns)
         return self._group[3]
+
+
+class FollowedRows:
+    """Rows of one partition's closed files, found again where a compaction moves them while they are read."""
+
+    def __init__(self, archive: Place, found: PartitionSnapshot) -> None:
+        self._archive, self._reader = at(archive), ClosedRows(archive)
+        self._partition, self._places = found.partition, found.places
+
+    def given_up(self, path: str) -> bool:
+        """Whether a closed file's rows have been given up."""
+        return self._places[path].given_up
+
+    def read(self, path: str) -> pa.Table | None:
+        """A closed file's rows; None where they have been given up. RefusedState where they cannot be read."""
+        while True:
+            where = self._places[path]
+            if where.given_up:
+                return None
+            try:
+                return self._reader.read(where)
+            except RefusedState:
+                places = read_partition(self._archive, self._partition).places
+                if where.same_as(places.get(path)):
+                    raise
+                self._places = places
 
 
 def _covering(file: pq.ParquetFile, where: Placed) -> tuple[list[int], list[int]]:

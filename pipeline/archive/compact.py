@@ -1,20 +1,17 @@
 """Compaction: many small files become few large ones, while a writer may be at work."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from pipeline.archive import paths, snapshot
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
-from pipeline.archive.packs import Plan, alike, swap, sweep
+from pipeline.archive.packs import MOST_MEMBERS, Plan, Told, alike, swap, sweep
 from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.storage import Place, at
 from pipeline.archive.streams import FLOWS
 
 WRITER = "compact"
-
-Told = Callable[[int, int], None]
-"""Packs made, of how many."""
 
 
 def compact(
@@ -30,7 +27,7 @@ def compact(
     before_s: seconds since the epoch; newest: also those of the newest day of event time, which still grows; dry_run:
     say only what would be done.
     Returns `packs` (made, or to be made), `files` (in them), `rows`, `bytes_before`, `bytes_after`, `deleted`,
-    `stay` (replaced files that still lie there).
+    `stay` (replaced files that still lie there), `skipped` (what is wrong with partitions that were left alone).
     """
     storage = at(archive)
     snapshots = snapshot.read(storage)
@@ -45,7 +42,7 @@ def compact(
         if pack is not None or dry_run:
             made.append(plan)
     told(len(plans), len(plans))
-    deleted, stay = sweep(storage, snapshots if dry_run else snapshot.read(storage), before_s, dry_run)
+    deleted, stay = sweep(storage, before_s, dry_run)
     return {
         "archive": storage.uri,
         "dry_run": dry_run,
@@ -54,6 +51,7 @@ def compact(
         "rows": sum(entry.rows for plan in made for entry in plan.entries),
         "bytes_before": sum(sizes[entry.path] for plan in made for entry in plan.entries),
         "bytes_after": None if dry_run else after,
+        "skipped": [found.problem for found in snapshots if found.problem],
         "deleted": deleted,
         "stay": stay,
     }
@@ -83,11 +81,13 @@ def _size(found: PartitionSnapshot, entry: ClosedFile) -> int:
 def _filled(found: PartitionSnapshot, entries: list[ClosedFile], target_bytes: int) -> Iterator[list[ClosedFile]]:
     """Runs of entries that fill a pack; only those that put at least two files into one."""
     run: list[ClosedFile] = []
+    size = 0
     for entry in entries:
         run.append(entry)
-        if sum(one.bytes for one in run) >= target_bytes:
+        size += entry.bytes
+        if size >= target_bytes or len(run) == MOST_MEMBERS:
             yield from _worthwhile(found, run)
-            run = []
+            run, size = [], 0
     yield from _worthwhile(found, run)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.archive.storage import NameTaken
 from pipeline.errors import Failed, RefusedState
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -72,8 +73,10 @@ def place(temp: Path, final: Path, sha256: str) -> None:
     try:
         final.hardlink_to(temp)
     except FileExistsError:
-        if hashlib.sha256(final.read_bytes()).hexdigest() != sha256:
-            raise RefusedState(
+        with final.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != sha256:
+            raise NameTaken(
                 f"{final}: exists with other content; another writer is at work on this archive: stop it and start "
                 f"again"
             ) from None

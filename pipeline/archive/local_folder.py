@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import duckdb
 import pyarrow as pa
@@ -16,6 +17,8 @@ from pipeline.archive.storage import Sink, Step
 
 class LocalFolder:
     """Storage (pipeline/archive/storage.py) in a folder."""
+
+    errors: ClassVar[tuple[type[Exception], ...]] = (OSError,)
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -39,7 +42,7 @@ class LocalFolder:
 
     def names(self, below: str) -> Iterator[str]:
         """All files below a folder."""
-        for folder, _, files in os.walk(self.root / below):
+        for folder, _, files in os.walk(self.root / below, onerror=_unless_gone):
             inside = Path(folder).relative_to(self.root).as_posix()
             yield from (f"{inside}/{name}" for name in files)
 
@@ -137,3 +140,9 @@ class LocalFolder:
         """Undo `set_aside`, unless somebody has written the file anew meanwhile."""
         if not (self.root / name).exists():
             (self.root / name).hardlink_to(self.root / aside)
+
+
+def _unless_gone(error: OSError) -> None:
+    """A folder that can't be read is not an empty one."""
+    if not isinstance(error, FileNotFoundError):
+        raise error

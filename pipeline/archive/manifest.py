@@ -9,8 +9,8 @@ one; the owner reads it and goes on.
 """
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -184,9 +184,19 @@ def read_one(archive: Storage, partition: int, number: int) -> tuple[Manifest, s
     return decode(data, f"{archive.uri}: {name}"), hashlib.sha256(data).hexdigest()
 
 
+def changes_nothing(swap: Manifest, before: Manifest | None) -> bool:
+    """Whether a swap leaves everything but the places of closed files as the manifest before it says."""
+    return (
+        before is not None
+        and (swap.progress, swap.open) == (before.progress, before.open)
+        and not (swap.files or swap.marks or swap.watermarks)
+    )
+
+
 def read_links(archive: Storage, partition: int) -> Iterator[tuple[Manifest, str]]:
     """Each manifest and its hash, from number 0; RefusedState where the chain is broken."""
     previous, number = NO_MANIFEST, 0
+    before: Manifest | None = None
     there = {name for name in archive.names(paths.manifests(partition)) if _is_manifest(name)}
     names: list[str] = []
     while (name := paths.manifest(partition, len(names))) in there:
@@ -201,7 +211,9 @@ def read_links(archive: Storage, partition: int) -> Iterator[tuple[Manifest, str
                 f"expected {partition}, {number}, {previous[:12]}…; a manifest was changed: restore the folder from "
                 f"a copy"
             )
-        previous = hashlib.sha256(data).hexdigest()
+        if manifest.packs and not changes_nothing(manifest, before):
+            raise RefusedState(f"{path}: a swap that changes more than where files lie; do not use this archive")
+        before, previous = manifest, hashlib.sha256(data).hexdigest()
         there.discard(name)
         number += 1
         yield manifest, previous
@@ -220,13 +232,19 @@ def _is_manifest(name: str) -> bool:
     return own.endswith(".json") and not own.startswith(".")
 
 
+def collected(links: Iterable[tuple[Manifest, str]], into: list[tuple[Manifest, str]]) -> None:
+    """Add manifests to a list as they come, of all but the last without their open rows: only the newest ones count."""
+    for link in links:
+        if into:
+            into[-1] = replace(into[-1][0], open=()), into[-1][1]
+        into.append(link)
+
+
 def read_chain(archive: Place, partition: int) -> Chain:
     """A partition's whole chain; empty where nothing was written yet."""
-    manifests, head = [], NO_MANIFEST
-    for manifest, digest in read_links(at(archive), partition):
-        manifests.append(manifest)
-        head = digest
-    return Chain(tuple(manifests), head)
+    links: list[tuple[Manifest, str]] = []
+    collected(read_links(at(archive), partition), links)
+    return Chain(tuple(manifest for manifest, _ in links), links[-1][1] if links else NO_MANIFEST)
 
 
 def append(archive: Storage, manifest: Manifest) -> str | None:

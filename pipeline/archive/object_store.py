@@ -1,8 +1,8 @@
 """An archive in a bucket of an S3-compatible store: an object is whole or not there, and created only once.
 
 There is no rename and no link; instead a PUT carries `If-None-Match: *` (conditional writes: Amazon S3 since August
-2024, and most that are compatible), so that of two writers of one name one is told. Credentials come from where S3
-clients look: AWS_ACCESS_KEY_ID and its kin, a profile, the machine's role.
+2024, and most that are compatible), so that of two writers of one name one is told. Credentials come from the
+environment (AWS_ACCESS_KEY_ID and its kin), a web identity, or the machine's role.
 """
 
 import hashlib
@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import IO, Any
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 import duckdb
@@ -24,17 +26,28 @@ from obstore.fsspec import FsspecStore
 from obstore.store import S3Store
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-from pipeline.archive.storage import Sink, Step
-from pipeline.errors import Failed, Misconfigured, RefusedState
+from pipeline.archive.durable import room_on_disk
+from pipeline.archive.storage import NameTaken, Sink, Step
+from pipeline.errors import Failed, Misconfigured
 
 OPTIONS = ("endpoint", "region", "virtual_hosted_style_request", "allow_http")
 AT_ONCE = 16
 NO_BUCKET = "NoSuchBucket"
-RETRIES: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
+RETRIES: Any = {"max_retries": 6, "retry_timeout": timedelta(minutes=5)}
+# A request's time counts its whole body, and a pack is some hundred MiB; one that stands still is given up earlier.
+PATIENCE: Any = {
+    "timeout": timedelta(minutes=15),
+    "connect_timeout": timedelta(seconds=5),
+    "read_timeout": timedelta(seconds=30),
+}
+READ_AHEAD = 256
+ATTEMPTS = 3
 
 
 class ObjectStore:
     """Storage (pipeline/archive/storage.py) in `s3://bucket/prefix?endpoint=...&region=...`."""
+
+    errors: ClassVar[tuple[type[Exception], ...]] = (OSError, BaseError)
 
     def __init__(self, uri: str) -> None:
         parts = urlsplit(uri)
@@ -49,7 +62,7 @@ class ObjectStore:
         self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
         plain = given.get("endpoint", "").startswith("http://") or given.get("allow_http") == "true"
         config: Any = {name: value for name, value in given.items() if name != "allow_http"}
-        options: Any = {"client_options": {"allow_http": plain}, "retry_config": RETRIES}
+        options: Any = {"client_options": {"allow_http": plain, **PATIENCE}, "retry_config": RETRIES}
         with self._asking(""):
             self._store = S3Store(self._bucket, prefix=self._prefix or None, config=config, **options)
         self._files = FsspecStore("s3", config=config, **options)
@@ -116,8 +129,10 @@ class ObjectStore:
 
     def read_many(self, names: Iterable[str]) -> Iterator[bytes]:
         """Whole objects, several asked for at a time."""
+        wanted = iter(names)
         with ThreadPoolExecutor(AT_ONCE, "archive-read") as pool:
-            yield from pool.map(self.read, names)
+            while some := list(islice(wanted, READ_AHEAD)):
+                yield from pool.map(self.read, some)
 
     def open(self, name: str) -> pa.NativeFile:
         """An object to read ranges of."""
@@ -128,7 +143,7 @@ class ObjectStore:
     def mapped(self, name: str) -> pa.Buffer:
         """A whole object, in a file without a name that the page cache holds."""
         if name not in self._spooled:
-            with tempfile.TemporaryFile() as file:
+            with _temporary() as file:
                 with self._asking(name):
                     for part in obstore.get(self._store, name):
                         file.write(part)
@@ -145,26 +160,27 @@ class ObjectStore:
 
     def create(self, name: str, data: bytes) -> bool:
         """Create an object, or not at all."""
-        try:
-            with self._asking(name):
-                obstore.put(self._store, name, data, mode="create", use_multipart=False)
-        except AlreadyExistsError:
-            # Our own, where the answer to the first try was lost: nobody else writes the same bytes.
-            return self.read(name) == data
-        return True
+        # Our own, where the answer to the first try was lost: nobody else writes the same bytes.
+        return self._put(name, data) or self.read(name) == data
+
+    def _put(self, name: str, data: bytes) -> bool:
+        """Create an object; False where it is there. A store that is busy with the name may say so and be wrong."""
+        for _attempt in range(ATTEMPTS):
+            try:
+                with self._asking(name):
+                    obstore.put(self._store, name, data, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                if self.has(name):
+                    return False
+                continue
+            return True
+        raise Failed(f"archive {self.uri}: {name} is said to be there and is not, {ATTEMPTS} times; try again later")
 
     def place(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
         """Create an object; `staging` is not needed."""
         step("file written")
-        try:
-            with self._asking(name):
-                obstore.put(self._store, name, bytes(data), mode="create", use_multipart=False)
-        except AlreadyExistsError:
-            if hashlib.sha256(self.read(name)).hexdigest() != sha256:
-                raise RefusedState(
-                    f"{self.uri}: {name} exists with other content; another writer is at work on this archive: stop "
-                    "it and start again"
-                ) from None
+        if not self._put(name, bytes(data)) and self.sha256(name) != sha256:
+            raise NameTaken(f"{self.uri}: {name} exists with other content; somebody else wrote it")
         step("file placed")
 
     def settle(self, names: Iterable[str]) -> None:
@@ -173,7 +189,7 @@ class ObjectStore:
     @contextmanager
     def sink(self, name: str) -> Iterator[Sink]:
         """A file without a name, uploaded when the context ends, and kept for `mapped`."""
-        with tempfile.TemporaryFile() as file:
+        with _temporary() as file:
             with Sink(os.dup(file.fileno())) as sink:
                 yield sink
             file.seek(0)
@@ -202,6 +218,12 @@ class ObjectStore:
     def introduce(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Give DuckDB our client."""
         connection.register_filesystem(self._files)
+
+
+@contextmanager
+def _temporary() -> Iterator[IO[bytes]]:
+    with room_on_disk(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
+        yield file
 
 
 def _mapped(file: IO[bytes]) -> pa.Buffer:

@@ -10,8 +10,9 @@ import mmap
 import re
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
@@ -20,19 +21,25 @@ import pyarrow.parquet as pq
 from pipeline.archive import manifest as chain
 from pipeline.archive import paths
 from pipeline.archive.closed_rows import ClosedRows
+from pipeline.archive.durable import room_on_disk
 from pipeline.archive.manifest import ClosedFile, Manifest, Pack
 from pipeline.archive.numbered import COLUMNS
 from pipeline.archive.parquet_file import footer, written_as
 from pipeline.archive.partition import CLAIM_ATTEMPTS
-from pipeline.archive.snapshot import PartitionSnapshot, read_partition
+from pipeline.archive.snapshot import PartitionSnapshot, read, read_on, read_partition
 from pipeline.archive.storage import Step, Storage, no_step
 from pipeline.archive.streams import TABLES
-from pipeline.errors import Failed
+from pipeline.errors import Failed, RefusedState
 
 ROW_GROUP_ROWS = 65_536
+MOST_MEMBERS = 4_096
 UNFINISHED_S = 3600.0
 """A pack that no manifest lists, so old, is what an attempt has left that died."""
-PACK_FILE = re.compile(rf"^[^/]+/({paths.PACKED}|{paths.GIVEN_UP})/")
+PACK_FILE = re.compile(rf"^[^/]+/(?:{paths.PACKED}|{paths.GIVEN_UP})/date=[^/]*/p(\d+)-[^/]*$")
+
+
+Told = Callable[[int, int], None]
+"""Packs made, of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,37 +61,47 @@ class Plan:
 def swap(archive: Storage, plan: Plan, writer: str, step: Step = no_step) -> Pack | None:
     """Carry a plan out; None where somebody else has moved one of its files meanwhile.
 
-    1. Write the pack under its name. 2. Add the manifest that says so.
+    1. Write the pack under its name. 2. Add the manifest that says so. RefusedState where a file is not what its
+    manifest says: a pack would make it look whole.
     """
-    found = read_partition(archive, plan.partition)
-    if any(found.places[entry.path].given_up for entry in plan.entries):
-        return None
+    found = _whole(read_partition(archive, plan.partition))
     before = {entry.path: found.places[entry.path] for entry in plan.entries}
-    if {where.file for where in before.values()} == {_name(plan)}:
+    together = len({where.file for where in before.values()}) == 1
+    if any(where.given_up for where in before.values()) or (together and not plan.positions_only):
         return None
-    pack = _write(archive, plan, ClosedRows(archive), found, step)
+    pack = _write(archive, plan, found, step)
     name = f"{writer} {secrets.token_hex(4)}"
     for _attempt in range(CLAIM_ATTEMPTS):
-        found = read_partition(archive, plan.partition)
-        if any(found.places[path] != where for path, where in before.items()):
+        found = _whole(read_on(archive, found))
+        if not all(where.same_as(found.places[path]) for path, where in before.items()):
             return None
-        following = _following(archive, found, pack, name)
-        if chain.append(archive, following) is not None:
+        if chain.append(archive, _following(archive, found, pack, name)) is not None:
             step("swap added")
+            if not archive.has(pack.path):
+                raise RefusedState(
+                    f"archive {archive.uri}: {pack.path} was deleted before it was listed: this process stood still for "
+                    "an hour; the files it replaces are there, `forebay archive verify` says which"
+                )
             return pack
     raise Failed(f"archive {archive.uri}, partition {plan.partition}: its writer was faster, {CLAIM_ATTEMPTS} times")
+
+
+def _whole(found: PartitionSnapshot) -> PartitionSnapshot:
+    if found.problem:
+        raise RefusedState(found.problem)
+    return found
 
 
 def _following(archive: Storage, found: PartitionSnapshot, pack: Pack, writer: str) -> Manifest:
     """The swap that comes after the last manifest, and changes nothing that its owner goes by."""
     last = found.last
-    read = chain.read_one(archive, found.partition, last.number) if last is not None else None
-    if last is None or read is None:
+    newest = chain.read_one(archive, found.partition, last.number) if last is not None else None
+    if last is None or newest is None:
         raise Failed(f"archive {archive.uri}, partition {found.partition}: its manifests are gone")
     return Manifest(
         partition=found.partition,
         number=last.number + 1,
-        previous=read[1],
+        previous=newest[1],
         writer=writer,
         progress=last.progress,
         open=last.open,
@@ -93,23 +110,52 @@ def _following(archive: Storage, found: PartitionSnapshot, pack: Pack, writer: s
     )
 
 
-def _name(plan: Plan) -> str:
-    return paths.pack(plan.table, plan.kind, plan.date, plan.partition, (entry.path for entry in plan.entries))
-
-
-def _write(archive: Storage, plan: Plan, reader: ClosedRows, found: PartitionSnapshot, step: Step) -> Pack:
-    members, name = tuple(entry.path for entry in plan.entries), _name(plan)
-    columns = COLUMNS if plan.positions_only else None
+def _write(archive: Storage, plan: Plan, found: PartitionSnapshot, step: Step) -> Pack:
+    members = tuple(entry.path for entry in plan.entries)
+    name = paths.pack(plan.table, plan.kind, plan.date, plan.partition, secrets.token_hex(12))
+    staging = f"_tmp/pack-{secrets.token_hex(8)}"
     span = min(entry.first for entry in plan.entries), max(entry.last for entry in plan.entries)
-    with tempfile.TemporaryFile() as file:
-        tables = (reader.read(found.places[entry.path], columns) for entry in plan.entries)
-        _render(file, tables, footer(plan.partition, *span))
-        file.flush()
-        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        sha256 = hashlib.sha256(data).hexdigest()
-        archive.place(name, data, sha256, f"_tmp/pack-{secrets.token_hex(8)}/0.parquet", step)
-    archive.settle([name])
+    _check_hashes(archive, plan, found)
+    try:
+        with room_on_disk(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
+            _render(file, _tables(archive, plan, found), footer(plan.partition, *span))
+            file.flush()
+            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            sha256 = hashlib.sha256(data).hexdigest()
+            archive.place(name, data, sha256, f"{staging}/0.parquet", step)
+        archive.settle([name])
+    finally:
+        archive.delete_folder(staging)
     return Pack(name, sha256, len(data), plan.table, members, plan.positions_only)
+
+
+def _check_hashes(archive: Storage, plan: Plan, found: PartitionSnapshot) -> None:
+    """RefusedState where a file that rows are taken from is not what its manifest says."""
+    wanted: dict[str, str] = {}
+    for entry in plan.entries:
+        where = found.places[entry.path]
+        wanted[where.file] = entry.sha256 if where.pack is None else where.pack.sha256
+    for name, sha256 in wanted.items():
+        try:
+            right = archive.sha256(name) == sha256
+        except FileNotFoundError:
+            right = False
+        if not right:
+            raise RefusedState(
+                f"archive {archive.uri}: {name} is not what its manifest says, and is put into no pack; restore it "
+                "from a copy (`forebay archive verify` looks at all)"
+            )
+
+
+def _tables(archive: Storage, plan: Plan, found: PartitionSnapshot) -> Iterator[pa.Table]:
+    reader = ClosedRows(archive)
+    for entry in plan.entries:
+        table = reader.read(found.places[entry.path], COLUMNS if plan.positions_only else None)
+        if len(table) != entry.rows:
+            raise RefusedState(
+                f"archive {archive.uri}: {entry.path}: {len(table)} rows, its manifest says {entry.rows}"
+            )
+        yield table
 
 
 def _render(file: IO[bytes], tables: Iterator[pa.Table], foot: dict[str, str]) -> None:
@@ -132,42 +178,57 @@ def _render(file: IO[bytes], tables: Iterator[pa.Table], foot: dict[str, str]) -
         writer.close()
 
 
-def sweep(archive: Storage, snapshots: Sequence[PartitionSnapshot], before_s: float, dry_run: bool) -> tuple[int, int]:
-    """Delete what packs had replaced by `before_s` (seconds since the epoch), and packs never listed.
+def sweep(archive: Storage, before_s: float, dry_run: bool) -> tuple[int, int]:
+    """Delete what packs had replaced by `before_s` (seconds since the epoch), and what attempts have left that died.
 
-    Gives back how many files that were, and how many replaced ones still stay for those who read them.
+    Gives back how many files that were, and how many replaced ones still stay for those who read them. Of a partition
+    whose chain is broken, or of which a listed file is missing, nothing is deleted: it may be all there is.
     """
-    replaced_by: dict[str, bool] = {}
-    known: set[str] = set()
-    for found in snapshots:
-        current = {where.file for where in found.places.values()}
-        replaced: dict[str, str] = {}
-        places = {entry.path: entry.path for entry in found.files}
-        known |= set(places)
-        for one in found.manifests:
-            for pack in one.packs:
-                known.add(pack.path)
-                for member in pack.members:
-                    replaced[places[member]] = paths.manifest(found.partition, one.number)
-                    places[member] = pack.path
-        old: dict[str, bool] = {}
-        for file, by in replaced.items():
-            if by not in old:
-                old[by] = archive.written_s(by) <= before_s
-            if file not in current:
-                replaced_by[file] = old[by]
+    snapshots = read(archive)
     there = {name for table in TABLES for name in archive.names(table)}
-    gone = [name for name, old_enough in replaced_by.items() if old_enough and name in there]
-    stay = sum(name in there for name in replaced_by) - len(gone)
-    gone += [
-        name
-        for name in sorted(there - known)
-        if PACK_FILE.match(name) and archive.written_s(name) <= before_s - UNFINISHED_S
-    ]
+    sound = [found for found in snapshots if not found.problem and found.current <= there]
+    gone: list[str] = []
+    stay = 0
+    for found in sound:
+        replaced = _replaced(archive, found, before_s)
+        old = [name for name, since in replaced.items() if since and name in there]
+        stay += sum(name in there for name in replaced) - len(old)
+        gone += old
+    known = {found.partition: found.known for found in sound}
+    for name in sorted(there):
+        own = PACK_FILE.match(name)
+        if own and int(own[1]) in known and name not in known[int(own[1])]:
+            gone += [name] * _is_old(archive, name, before_s - UNFINISHED_S)
     if not dry_run:
         for name in gone:
             archive.delete(name)
+        for folder in archive.folders("_tmp"):
+            half = list(archive.names(f"_tmp/{folder}")) if folder.startswith("pack-") else []
+            if half and all(_is_old(archive, name, before_s - UNFINISHED_S) for name in half):
+                archive.delete_folder(f"_tmp/{folder}")
     return len(gone), stay
+
+
+def _replaced(archive: Storage, found: PartitionSnapshot, before_s: float) -> dict[str, bool]:
+    """Files whose rows lie elsewhere now, and whether that was said by `before_s`."""
+    said: dict[str, str] = {}
+    places = {entry.path: entry.path for entry in found.files}
+    for one in found.manifests:
+        for pack in one.packs:
+            for member in pack.members:
+                said[places[member]] = paths.manifest(found.partition, one.number)
+                places[member] = pack.path
+    old = {by: _is_old(archive, by, before_s) for by in set(said.values())}
+    current = found.current
+    return {name: old[by] for name, by in said.items() if name not in current}
+
+
+def _is_old(archive: Storage, name: str, before_s: float) -> bool:
+    """Whether a file was written by then; one that is gone already was not."""
+    try:
+        return archive.written_s(name) <= before_s
+    except FileNotFoundError:
+        return False
 
 
 def alike(

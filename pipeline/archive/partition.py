@@ -10,7 +10,7 @@ from pipeline.archive.local_folder import LocalFolder
 from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Progress
 from pipeline.archive.pairing import Paired
 from pipeline.archive.parquet_file import render
-from pipeline.archive.storage import Place, Step, at, no_step
+from pipeline.archive.storage import NameTaken, Place, Step, at, no_step
 from pipeline.archive.streams import TABLES, Limits, OpenFile, Streams
 from pipeline.errors import RefusedState
 
@@ -62,7 +62,8 @@ class PartitionArchive:
         except FileNotFoundError as error:
             self._check_owner()
             raise RefusedState(
-                f"{error.filename}: missing, a manifest lists it; restore the file from a copy"
+                f"archive {self.archive.uri}: open rows are missing that a manifest lists ({error}); restore the file "
+                "from a copy"
             ) from error
         self._streams.restore(stored)
 
@@ -153,7 +154,15 @@ class PartitionArchive:
             staging = f"{self._temp}/{self._files_written}.parquet"
             self._files_written += 1
             entry = rendered.entry
-            self.archive.place(entry.path, rendered.data, entry.sha256, staging, self._step)
+            try:
+                self.archive.place(entry.path, rendered.data, entry.sha256, staging, self._step)
+            except NameTaken:
+                self._check_owner()
+                if isinstance(self.archive, LocalFolder):
+                    raise
+                # In a bucket strays stay, and one of an earlier version's may be other bytes of the same rows.
+                entry = replace(entry, path=paths.beside(entry.path, entry.sha256))
+                self.archive.place(entry.path, rendered.data, entry.sha256, staging, self._step)
             self._closed.append(entry)
 
     def _check_owner(self) -> None:
@@ -162,6 +171,11 @@ class PartitionArchive:
             found = chain.read_one(self.archive, self.partition, self._last.number + 1)
             if found is None or not found[0].packs or found[0].previous != self._head:
                 raise self._taken_over()
+            if not chain.changes_nothing(found[0], self._last):
+                raise RefusedState(
+                    f"archive {self.archive.uri}, partition {self.partition}: manifest {found[0].number} is a swap "
+                    "that changes more than where files lie; somebody forged it: look at the archive first"
+                )
             self._last, self._head = found
 
     def _taken_over(self) -> RefusedState:

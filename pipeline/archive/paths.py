@@ -2,8 +2,8 @@
 
 All names are below the archive, wherever that lies (pipeline/archive/storage.py).
 
-<archive>/<table>/packed/date=YYYY-MM-DD/p<raw partition>-<digest>.parquet   closed files, many in one (compaction)
-<archive>/<table>/given-up/date=...                  their raw positions alone (retention)
+<archive>/<table>/packed/date=YYYY-MM-DD/p<raw partition>-<word>.parquet     closed files, many in one (compaction)
+<archive>/<table>/given-up/date=...                  where their records came from alone (retention)
 <archive>/<table>/site=S/sensor=S/date=YYYY-MM-DD/hour=HH/p<raw partition>-<first raw position>-<last>.parquet
 <archive>/_manifests/p<partition>/<number>.json     the chain of manifests
 <archive>/_open/p<partition>/<number>.arrow         rows of files that are still open
@@ -11,7 +11,6 @@ All names are below the archive, wherever that lies (pipeline/archive/storage.py
 """
 
 import hashlib
-from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -52,6 +51,11 @@ def data_file(key: StreamKey, hour: int | None, partition: int, first: Position,
     return f"{folder}/p{partition}-{first[0]}.{first[1]}-{last[0]}.{last[1]}.parquet"
 
 
+def beside(data_file: str, sha256: str) -> str:
+    """A name for a file whose own is taken by other bytes."""
+    return f"{data_file.removesuffix('.parquet')}-{sha256[:12]}.parquet"
+
+
 def date_of(data_file: str) -> str:
     """The date in a closed file's name, `YYYY-MM-DD` or `mixed`.
 
@@ -61,10 +65,11 @@ def date_of(data_file: str) -> str:
     return next((part[5:] for part in data_file.split("/") if part.startswith("date=")), MIXED)
 
 
-def pack(table: str, kind: str, date: str, partition: int, members: Iterable[str]) -> str:
-    """The name of a file that holds those of `members`; `kind`: PACKED or GIVEN_UP. The same members, the same name."""
-    digest = hashlib.sha256("\n".join(members).encode()).hexdigest()[:24]
-    return f"{table}/{kind}/date={date}/p{partition}-{digest}.parquet"
+def pack(table: str, kind: str, date: str, partition: int, word: str) -> str:
+    """The name of a pack; `kind`: PACKED or GIVEN_UP; `word`: one that no other attempt has, so that none can mistake
+    what another has left behind for its own.
+    """
+    return f"{table}/{kind}/date={date}/p{partition}-{word}.parquet"
 
 
 def manifests(partition: int) -> str:

@@ -24,9 +24,16 @@ def connect(archive: Place) -> duckdb.DuckDBPyConnection:
     Rows that retention has given up are not there; files that are missing are left out: `verify` names them.
     """
     storage = at(archive)
-    there = {name for table in TABLES for name in storage.names(table)}
+    lacking: set[str] | None = None
+    for _attempt in range(ATTEMPTS):
+        snapshots = snapshot.read(storage)
+        there = {name for table in TABLES for name in storage.names(table)}
+        wanted = {found.places[entry.path].file for found in snapshots for entry in found.readable}
+        before, lacking = lacking, wanted - there
+        if not lacking or lacking == before:
+            break  # all there, or missing for good; else they were replaced between the two looks
     files: dict[str, dict[str, str]] = {table: {} for table in TABLES}
-    for found in snapshot.read(storage):
+    for found in snapshots:
         for entry in found.readable:
             where = found.places[entry.path]
             if where.file in there:

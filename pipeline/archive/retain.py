@@ -1,24 +1,24 @@
-"""Retention: days that are over are given up, but for where in `raw` their records came from.
+"""Retention: days that are over are given up, but for where their records came from.
 
-What is left of a day is some bytes a record: enough that `archive verify` still accounts for every one.
+What is left of a day is some bytes a record: raw position, timestamp and format of the raw message, the exporter's
+address and sequence number. Enough that `archive verify` still accounts for every one.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.archive import paths, snapshot
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
-from pipeline.archive.packs import Plan, alike, swap, sweep
+from pipeline.archive.packs import MOST_MEMBERS, Plan, Told, alike, swap, sweep
 from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.storage import Place, at
 
 WRITER = "retain"
-MOST_MEMBERS = 4_096
-
-Told = Callable[[int, int], None]
+ATTEMPTS = 3
+"""What a compaction moved meanwhile is looked for again."""
 
 
 def retain(
@@ -33,19 +33,22 @@ def retain(
 
     Returns `days` (table, date, files, rows, bytes), `rows`, `files`, `bytes`: given up, or, with dry_run, that would
     be; `deleted`: files that are gone for good: those replaced by `before_s`, seconds since the epoch; `stay`: those
-    that still lie there.
+    that still lie there; `skipped`: what was not given up, and why.
     """
     storage = at(archive)
-    snapshots = snapshot.read(storage)
-    reader = ClosedRows(storage)
-    plans = [plan for found in snapshots for plan in plans_of(found, reader, before, tables)]
     done: list[Plan] = []
-    for number, plan in enumerate(plans):
-        told(number, len(plans))
-        if dry_run or swap(storage, plan, WRITER) is not None:
-            done.append(plan)
-    told(len(plans), len(plans))
-    deleted, stay = sweep(storage, snapshots if dry_run else snapshot.read(storage), before_s, dry_run)
+    for _attempt in range(ATTEMPTS):
+        snapshots, reader = snapshot.read(storage), ClosedRows(storage)
+        plans = [plan for found in snapshots for plan in plans_of(found, reader, before, tables)]
+        for number, plan in enumerate(plans):
+            told(number, len(plans))
+            if dry_run or swap(storage, plan, WRITER) is not None:
+                done.append(plan)
+        if dry_run or not plans:
+            break
+    skipped = [found.problem for found in snapshots if found.problem]
+    skipped += [f"partition {plan.partition}: {plan.table} of {plan.date} were moved all the time" for plan in plans]
+    deleted, stay = sweep(storage, before_s, dry_run)
     days: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for plan in done:
         for entry in plan.entries:
@@ -61,6 +64,7 @@ def retain(
             for (table, date), amounts in sorted(days.items())
         ],
         **{name: sum(amounts[place] for amounts in days.values()) for place, name in enumerate(names)},
+        "skipped": [] if dry_run else skipped,
         "deleted": deleted,
         "stay": stay,
     }

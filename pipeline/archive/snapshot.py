@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Pack, partitions, read_links
+from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Pack, collected, partitions, read_links, read_one
 from pipeline.archive.storage import Place, at
 from pipeline.archive.streams import TABLES
 from pipeline.errors import RefusedState, Usage
@@ -21,8 +21,12 @@ class Placed(NamedTuple):
 
     @property
     def given_up(self) -> bool:
-        """Whether there is nothing left but the raw positions."""
+        """Whether there is nothing left but where its records came from."""
         return self.pack is not None and self.pack.positions_only
+
+    def same_as(self, other: "Placed | None") -> bool:
+        """Whether both are the same rows of the same file."""
+        return other is not None and (self.file, self.first_row) == (other.file, other.first_row)
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,16 @@ class PartitionSnapshot:
         return found
 
     @property
+    def current(self) -> set[str]:
+        """The files that hold the rows of closed files now."""
+        return {where.file for where in self.places.values()}
+
+    @property
+    def known(self) -> set[str]:
+        """All files that held some at any time."""
+        return {entry.path for entry in self.files} | {pack.path for one in self.manifests for pack in one.packs}
+
+    @property
     def readable(self) -> Iterator[ClosedFile]:
         """The closed files whose rows are still there, in the order they were closed."""
         return (entry for entry in self.files if not self.places[entry.path].given_up)
@@ -81,18 +95,36 @@ def read(archive: Place) -> list[PartitionSnapshot]:
 
 def read_partition(archive: Place, partition: int) -> PartitionSnapshot:
     """One partition of an archive."""
-    manifests = []
+    links: list[tuple[Manifest, str]] = []
+    problem = None
     try:
-        for manifest, _digest in read_links(at(archive), partition):
-            manifests.append(manifest)
+        collected(read_links(at(archive), partition), links)
     except RefusedState as error:
-        return PartitionSnapshot(partition, tuple(manifests), str(error))
-    found = PartitionSnapshot(partition, tuple(manifests))
+        problem = str(error)
+    return _sound(PartitionSnapshot(partition, tuple(manifest for manifest, _ in links), problem))
+
+
+def read_on(archive: Place, found: PartitionSnapshot) -> PartitionSnapshot:
+    """The partition with the manifests added since."""
+    links = [(one, "") for one in found.manifests]
+    while (read := read_one(at(archive), found.partition, len(links))) is not None:
+        collected([read], links)
+    return _sound(PartitionSnapshot(found.partition, tuple(one for one, _ in links), found.problem))
+
+
+def moved(archive: Place, partition: int, path: str, where: Placed) -> bool:
+    """Whether a closed file's rows lie elsewhere by now."""
+    return not where.same_as(read_partition(archive, partition).places.get(path))
+
+
+def _sound(found: PartitionSnapshot) -> PartitionSnapshot:
+    """The same, with `places` that can be asked for."""
     try:
         found.places  # noqa: B018 - worked out once, here, where what is wrong can be said
     except RefusedState as error:
         # Without its packs it is what it was before; nothing more can be told of it.
-        return PartitionSnapshot(partition, tuple(replace(one, packs=()) for one in manifests), str(error))
+        plain = tuple(replace(one, packs=()) for one in found.manifests)
+        return PartitionSnapshot(found.partition, plain, found.problem or str(error))
     return found
 
 

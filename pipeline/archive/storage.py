@@ -10,12 +10,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import ClassVar, Protocol, TypeAlias
 
 import duckdb
 import pyarrow as pa
 
-from pipeline.errors import Misconfigured
+from pipeline.errors import Misconfigured, RefusedState
 
 Step = Callable[[str], None]
 """Called with the name of each step once it is done: where tests make a writer die."""
@@ -62,7 +62,10 @@ class Sink(io.RawIOBase):
         super().close()
 
 
-@runtime_checkable
+class NameTaken(RefusedState):
+    """A data file's name is taken by other content."""
+
+
 class Storage(Protocol):
     """What the archive asks of the place it lies in.
 
@@ -71,6 +74,8 @@ class Storage(Protocol):
     """
 
     uri: str
+    errors: ClassVar[tuple[type[Exception], ...]]
+    """What reading an opened file may raise."""
 
     def exists(self) -> bool:
         """Whether there is an archive, or a folder for one."""
@@ -82,7 +87,7 @@ class Storage(Protocol):
         """Names of the folders directly in a folder; none where it is not there."""
 
     def names(self, below: str) -> Iterator[str]:
-        """All files below a folder, in any order; none where it is not there."""
+        """All files below a folder, in any order; none where it is not there, an error where it can't be read."""
 
     def has(self, name: str) -> bool:
         """Whether a file is there."""
@@ -109,7 +114,7 @@ class Storage(Protocol):
         """Create a file whole and durable, or not at all; False where the name is taken."""
 
     def place(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
-        """Write a data file under a name that must be free, or hold the same bytes already: else RefusedState.
+        """Write a data file under a name that must be free, or hold the same bytes already: else NameTaken.
 
         A name is never taken over: a writer that was declared dead and woke up cannot change a file that a manifest
         lists. `staging`: where it may lie while it is half. Steps: `file written`, `file placed`. The name is durable
@@ -151,8 +156,14 @@ def at(place: Place) -> Storage:
 
             return LocalFolder(Path(rest.removeprefix("localhost")))
         if scheme == "s3":
-            from pipeline.archive.object_store import ObjectStore
-
+            try:
+                from pipeline.archive.object_store import ObjectStore
+            except ModuleNotFoundError as error:
+                if (error.name or "").partition(".")[0] not in ("obstore", "fsspec"):
+                    raise
+                raise Misconfigured(
+                    f"archive {place}: got no package {error.name}, expected it for a bucket; pip install 'forebay[s3]'"
+                ) from error
             return ObjectStore(str(place))
         raise Misconfigured(
             f"archive {place}: got scheme {scheme!r}, expected a folder, file:///folder or s3://bucket/prefix"

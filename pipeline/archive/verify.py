@@ -8,6 +8,7 @@ beside the flows.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipeline.archive.before_kafka import BeforeKafka
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile, OpenRows
 from pipeline.archive.paths import Position
-from pipeline.archive.positions import Held, Positions, Source, positions_of
+from pipeline.archive.positions import Held, Positions, Source, join, positions_of
 from pipeline.archive.snapshot import COLUMN, PartitionSnapshot, Placed
 from pipeline.archive.storage import Place, Storage, at
 from pipeline.archive.streams import TABLES
@@ -67,10 +68,11 @@ def _verify(archive: Storage, settings: Settings | None, writer_at_work: bool) -
     numbers = set(snapshots) | (set(range(settings.partitions)) if settings is not None else set())
     for number in sorted(numbers):
         found = snapshots.get(number, PartitionSnapshot(number, ()))
+        look_again = partial(_moved_meanwhile, archive, number) if writer_at_work else _never
         sources = [
-            Source(entry.first, _read(reader, entry, found.places[entry.path], tally))
+            Source(entry.first, _read(reader, entry, found.places[entry.path], tally, look_again))
             for entry in found.files
-            if _whole(archive, entry, found.places[entry.path], packs, tally)
+            if _whole(archive, entry, found.places[entry.path], packs, tally, look_again)
         ]
         if found.problem:
             # Rows open at the last manifest in order may since have gone into files: only the newest one's count.
@@ -102,20 +104,36 @@ def _verify(archive: Storage, settings: Settings | None, writer_at_work: bool) -
     }
 
 
-def _whole(archive: Storage, entry: ClosedFile, where: Placed, packs: dict[str, bool], tally: Tally) -> bool:
+LookAgain = Callable[[ClosedFile, Placed], None]
+"""Raises FileNotFoundError where a file is missing because a compaction has replaced it meanwhile."""
+
+
+def _moved_meanwhile(archive: Storage, partition: int, entry: ClosedFile, where: Placed) -> None:
+    if snapshot.moved(archive, partition, entry.path, where):
+        raise FileNotFoundError(where.file)
+
+
+def _never(_entry: ClosedFile, _where: Placed) -> None:
+    return
+
+
+def _whole(
+    archive: Storage, entry: ClosedFile, where: Placed, packs: dict[str, bool], tally: Tally, look_again: LookAgain
+) -> bool:
     """Whether the file that holds a closed file's rows has the hash its manifest says; a pack is looked at once."""
     tally.of((entry.site, entry.sensor))["files"] += 1
-    if where.pack is None:
-        return _has_hash(archive, entry.path, entry.sha256, tally)
-    if where.file not in packs:
-        packs[where.file] = _has_hash(archive, where.file, where.pack.sha256, tally)
+    sha256 = entry.sha256 if where.pack is None else where.pack.sha256
+    if where.pack is None or where.file not in packs:
+        packs[where.file] = _has_hash(archive, where.file, sha256, tally, lambda: look_again(entry, where))
     return packs[where.file]
 
 
-def _has_hash(archive: Storage, name: str, sha256: str, tally: Tally) -> bool:
+def _has_hash(archive: Storage, name: str, sha256: str, tally: Tally, missing: Callable[[], None]) -> bool:
     try:
         digest = archive.sha256(name)
     except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            missing()
         tally.problem(f"{name}: listed in a manifest, cannot be read ({error})")
         return False
     if digest != sha256:
@@ -123,12 +141,19 @@ def _has_hash(archive: Storage, name: str, sha256: str, tally: Tally) -> bool:
     return digest == sha256
 
 
-def _read(reader: ClosedRows, entry: ClosedFile, where: Placed, tally: Tally) -> Callable[[], Held]:
+def _read(
+    reader: ClosedRows, entry: ClosedFile, where: Placed, tally: Tally, look_again: LookAgain
+) -> Callable[[], Held]:
     """How to read a closed file's raw positions, to be compared with what its manifest says."""
     sensor = (entry.site, entry.sensor)
 
     def read() -> Held:
-        rows = reader.read(where, ("raw_offset", "raw_index", "raw_also"))
+        try:
+            rows = reader.read(where, ("raw_offset", "raw_index", "raw_also"))
+        except RefusedState as error:
+            look_again(entry, where)
+            tally.problem(str(error))
+            return join(())
         held = _held(rows, tally.number(sensor))
         own = (_at(held, 0), _at(held, len(rows) - 1)) if len(rows) else (entry.first, entry.last)
         also = len(held.offsets) - len(rows)
@@ -175,10 +200,8 @@ def _at(held: Held, row: int) -> Position:
 
 def _strays(archive: Storage, snapshots: dict[int, PartitionSnapshot], tally: Tally) -> list[str]:
     """Notes data files no manifest lists: a writer's that died or is at work. Gives back those that packs replace."""
-    current, known = set[str](), set[str]()
-    for found in snapshots.values():
-        current |= {where.file for where in found.places.values()}
-        known |= {entry.path for entry in found.files} | {pack.path for one in found.manifests for pack in one.packs}
+    current = {name for found in snapshots.values() for name in found.current}
+    known = {name for found in snapshots.values() for name in found.known}
     there = {name for table in TABLES for name in archive.names(table) if name.endswith(".parquet")}
     tally.strays = sorted(there - known)
     return sorted(there & known - current)

@@ -137,7 +137,7 @@ def query(
 @app.command()
 def compact(
     archive: Folder = None,
-    target_mib: Annotated[int, typer.Option("--target-mib", min=1, max=4096, help="Size of a pack.")] = 256,
+    target_mib: Annotated[int, typer.Option("--target-mib", min=1, max=2048, help="Size of a pack.")] = 256,
     newest: Annotated[bool, typer.Option("--newest", help="Also the newest day, which still grows.")] = False,
     grace_s: Grace = 600.0,
     dry_run: DryRun = False,
@@ -162,6 +162,8 @@ def compact(
         + _replaced(document, grace_s),
         quiet=json,
     )
+    for problem in document["skipped"]:
+        _say_plainly(f"left alone: {problem}", json)
     emit(document)
 
 
@@ -181,9 +183,11 @@ def retain(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Give up days that are over: the rows go, where in raw they came from stays, and verify still accounts for them.
+    """Give up days that are over: the rows go, where they came from stays, and verify still accounts for them.
 
-    Days are of event time; of rejects, of the time they were sent. A file is deleted by the first call after --grace-s.
+    What stays of a record: its raw position, its message's time and format, its exporter's address and number. Days are
+    of event time; of rejects, of the time they were sent. A file is deleted by the first call after --grace-s. Exit 1
+    where something could not be given up.
 
     Example: forebay archive retain --keep-days 90 --dry-run
     """
@@ -201,7 +205,11 @@ def retain(
         f"{document['bytes'] / 2**20:,.1f} MiB, {verb} given up" + _replaced(document, grace_s),
         quiet=json,
     )
+    for problem in document["skipped"]:
+        _say_plainly(f"not given up: {problem}", json)
     emit(document)
+    if document["skipped"]:
+        raise typer.Exit(1)
 
 
 def _replaced(document: dict[str, Any], grace_s: float) -> str:

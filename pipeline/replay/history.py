@@ -14,7 +14,7 @@ import pyarrow as pa
 from confluent_kafka import TopicPartition
 
 from pipeline.archive import snapshot
-from pipeline.archive.closed_rows import ClosedRows
+from pipeline.archive.closed_rows import FollowedRows
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.storage import Place
@@ -91,8 +91,9 @@ def archived(
 
     bounds_us: files that end before the first or begin at the second or later are left out.
     """
-    number, stored = 0, _stored(archive, partition)
-    for sensor, stretches in stretches_of(stored.found, manifests, bounds_us).items():
+    number, found = 0, snapshot.read_partition(archive, partition)
+    stored = _Stored(FollowedRows(archive, found), {})
+    for sensor, stretches in stretches_of(found, manifests, bounds_us).items():
         for stretch in stretches:
             for first in range(len(stretch.files) + 1):
                 if number >= position:
@@ -109,7 +110,7 @@ def archived_by_sensor(
     found = snapshot.read_partition(archive, partition)
 
     def steps(sensor: tuple[str, str], stretches: list[_Stretch]) -> Iterator[Step]:
-        stored = _Stored(ClosedRows(archive), found, {})  # its own: what it read last of a pack is not another's
+        stored = _Stored(FollowedRows(archive, found), {})  # its own: what it read last of a pack is not another's
         for stretch in stretches:
             for first in range(len(stretch.files) + 1):
                 step = stretch.step(stored, sensor, first, first, partition)
@@ -162,15 +163,14 @@ def stretches_of(
 class _Stored(NamedTuple):
     """Where closed files' rows are read from."""
 
-    reader: ClosedRows
-    found: PartitionSnapshot
+    followed: FollowedRows
     clocks: dict[str, tuple[int, int]]
     """Lowest and highest watermark that a late file's rows met."""
 
     def rows(self, entries: Iterable[ClosedFile]) -> Iterator[pa.Table]:
         """Those of each file that are still there."""
-        places = (self.found.places[entry.path] for entry in entries)
-        return (widened(self.reader.read(where), "scored") for where in places if not where.given_up)
+        tables = (self.followed.read(entry.path) for entry in entries)
+        return (widened(table, "scored") for table in tables if table is not None)
 
     def came_within(self, late: Iterable[ClosedFile], since_us: int, until_us: int) -> Iterator[pa.Table]:
         """Late rows that met a watermark after the first and at or before the second; a file is looked at once, and
@@ -186,10 +186,6 @@ class _Stored(NamedTuple):
                 here = np.flatnonzero((clock_us > since_us) & (clock_us <= until_us))
                 if len(here):
                     yield rows.take(pa.array(here))
-
-
-def _stored(archive: Place, partition: int) -> _Stored:
-    return _Stored(ClosedRows(archive), snapshot.read_partition(archive, partition), {})
 
 
 class _Stretch(NamedTuple):

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.archive import manifest, packs, snapshot
 from pipeline.archive.against import compare
-from pipeline.archive.closed_rows import ClosedRows
+from pipeline.archive.closed_rows import ClosedRows, FollowedRows
 from pipeline.archive.compact import compact
 from pipeline.archive.compact import plans_of as plans_to_compact
 from pipeline.archive.partition import PartitionArchive
@@ -111,12 +111,12 @@ def test_a_second_compaction_has_nothing_to_do(tmp_path: Path) -> None:
     assert physical(folder) == before
 
 
-def test_the_same_files_make_the_same_pack(tmp_path: Path) -> None:
+def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
     made = []
     for name in ("a", "b"):
         folder = archive(tmp_path / name)
         put_together(folder)
-        made.append([(pack.path, pack.sha256) for one in snapshot.read(folder)[0].manifests for pack in one.packs])
+        made.append([(pack.members, pack.sha256) for one in snapshot.read(folder)[0].manifests for pack in one.packs])
     assert made[0]
     assert made[0] == made[1]
 
@@ -277,3 +277,93 @@ def test_a_pack_of_files_that_are_none_is_refused(tmp_path: Path) -> None:
     )
     assert manifest.append(at(folder), forged)
     assert any("no manifest lists" in problem for problem in verify(folder, None)["problems"])
+
+
+def test_a_broken_chain_costs_no_pack(tmp_path: Path) -> None:
+    """What a reader can't see for the moment is not unlisted: restored, all is there."""
+    folder = archive(tmp_path)
+    put_together(folder)
+    before = physical(folder)
+    damaged = folder / "_manifests/p0/0000000002.json"
+    good = damaged.read_bytes()
+    damaged.write_bytes(good[:-20])
+    told = put_together(folder)
+    assert told["deleted"] == 0
+    assert told["skipped"]
+    assert retain(folder, LAST_DAY, TABLES, AT_ONCE)["skipped"]
+    damaged.write_bytes(good)
+    assert physical(folder) == before
+    assert verify(folder, None)["ok"]
+
+
+def test_a_missing_pack_costs_no_original(tmp_path: Path) -> None:
+    folder = archive(tmp_path)
+    compact(folder, BIG, 0.0, newest=True)
+    pack = next(name for name in physical(folder) if "/packed/" in name)
+    (folder / pack).unlink()
+    before = physical(folder)
+    assert packs.sweep(at(folder), AT_ONCE, dry_run=False) == (0, 0)
+    assert physical(folder) == before
+
+
+def test_a_changed_file_is_put_into_no_pack(tmp_path: Path) -> None:
+    folder = archive(tmp_path)
+    name = next(snapshot.read(folder)[0].files).path
+    (folder / name).write_bytes((folder / name).read_bytes() + b"more")
+    with pytest.raises(RefusedState, match="put into no pack"):
+        put_together(folder)
+    assert not verify(folder, None)["ok"]
+
+
+def test_what_a_dead_attempt_left_goes_after_an_hour(tmp_path: Path) -> None:
+    folder = archive(tmp_path)
+    plan = next(plans_to_compact(snapshot.read(folder)[0], ClosedRows(folder), BIG, newest=True))
+
+    def step(name: str) -> None:
+        raise Died
+
+    with pytest.raises(Died):
+        packs.swap(at(folder), plan, "dies", step)
+    assert not list(at(folder).names("_tmp"))
+    stray = folder / "flows/packed/date=2023-03-10/p0-abc.parquet"
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_bytes(b"PAR1")
+    half = folder / "_tmp/pack-1/0.parquet"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"PAR1")
+    packs.sweep(at(folder), time.time(), dry_run=False)
+    assert stray.exists() and half.exists()
+    packs.sweep(at(folder), time.time() + 2 * packs.UNFINISHED_S, dry_run=False)
+    assert not stray.exists() and not half.exists()
+
+
+def test_a_swap_that_changes_more_is_refused(tmp_path: Path) -> None:
+    folder = archive(tmp_path)
+    writer = PartitionArchive(folder, 0, LIMITS, "w")
+    last = snapshot.read(folder)[0].manifests[-1]
+    read = manifest.read_one(at(folder), 0, last.number)
+    assert read is not None
+    forged = replace(
+        last,
+        number=last.number + 1,
+        previous=read[1],
+        progress=replace(last.progress, records=1),
+        packs=(manifest.Pack("flows/packed/x.parquet", "0" * 64, 1, "flows", ()),),
+        format=2,
+    )
+    assert manifest.append(at(folder), forged)
+    with pytest.raises(RefusedState, match="changes more"):
+        writer._check_owner()
+    assert any("changes more" in problem for problem in verify(folder, None)["problems"])
+
+
+def test_readers_follow_rows_that_move_while_they_read(tmp_path: Path) -> None:
+    folder = archive(tmp_path)
+    before = rows(folder)
+    [found] = snapshot.read(folder)
+    followed = FollowedRows(folder, found)
+    put_together(folder)
+    assert {path: followed.read(path) for path in before} == before
+    retain(folder, LAST_DAY, TABLES, AT_ONCE)
+    again = FollowedRows(folder, snapshot.read(folder)[0])
+    assert all(again.read(path) is None for path in before)

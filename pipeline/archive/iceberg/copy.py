@@ -20,7 +20,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
 from pyiceberg.table import Table, WriteTask
 
-from pipeline.archive.closed_rows import ClosedRows
+from pipeline.archive.closed_rows import FollowedRows
 from pipeline.archive.iceberg import position, rows, tables
 from pipeline.archive.iceberg.position import Ahead, Links, Position
 from pipeline.archive.manifest import ClosedFile
@@ -105,8 +105,7 @@ class _Copy:
     ) -> None:
         self._archive, self._table, self._name, self._chains = archive, table, name, chains
         self._done, self._step = done, step
-        self._reader = ClosedRows(archive)
-        self._moved: dict[int, Links] = {}
+        self._rows: dict[int, FollowedRows] = {}
         self._at = position.decode(table.properties, name)
         for partition in self._at.keys() | chains.keys():
             if partition not in chains:
@@ -170,16 +169,9 @@ class _Copy:
 
     def _read(self, partition: int, entry: ClosedFile) -> pa.Table | None:
         """A closed file's rows, wherever they lie; they may have been moved or given up since the chain was read."""
-        where = self._moved.get(partition, self._chains[partition]).found.places[entry.path]
-        if where.given_up:
-            return None
-        try:
-            return self._reader.read(where)
-        except RefusedState:
-            self._moved[partition] = position.read_partition(self._archive, partition)
-            if self._moved[partition].found.places[entry.path] == where:
-                raise
-            return self._read(partition, entry)
+        if partition not in self._rows:
+            self._rows[partition] = FollowedRows(self._archive, self._chains[partition].found)
+        return self._rows[partition].read(entry.path)
 
     def _commit(self, group: _Group) -> None:
         """Rows, deletes and position, in one transaction that nobody may come before."""
@@ -201,13 +193,8 @@ class _Copy:
             return
         changing.set_properties({tables.COMMITS: str(number), **position.encode(group.positions)})
         self._step("commit staged")
-        try:
-            changing.commit_transaction()
-        except CommitFailedException:
-            # Certainly not in the table; where the outcome is unknown they stay.
-            for file in group.data:
-                self._table.io.delete(file.file_path)
-            raise
+        # Where this fails the data files stay: an answer that was lost on the way may have been a yes.
+        changing.commit_transaction()
         self._step("committed")
         self._done.files += len(group.data)
         self._done.rows += group.rows
