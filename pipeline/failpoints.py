@@ -1,7 +1,7 @@
 """Named points between the steps of every commit, at which a fault campaign makes a worker die.
 
 A point does nothing unless the process was started with the setting `failpoint`. A name is its room's and its step's:
-`score.produced`. All there are stand in `loadtest/chaos/failpoints.toml`.
+`score.produced`. All there are stand in `loadtest/chaos/faults.toml`.
 """
 
 import os

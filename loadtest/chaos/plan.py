@@ -66,12 +66,19 @@ def plan(seed: int, round_number: int, count: int, only: Collection[str] = ()) -
 
     Every failpoint's turn comes: rooms and points are taken from a shuffled deck, not drawn with replacement.
     """
-    drawn = random.Random(f"{seed}/{round_number}")
-    kinds = [fault for fault in faults().values() if not only or fault.name in only]
     deck = [(room, point) for room, own in points().items() for point in own]
-    # The deck is the campaign's, its cards go round by round.
+    # The deck is the campaign's, its cards go on from round to round: so many as those before have taken.
     random.Random(seed).shuffle(deck)
-    place = round_number * count
+    place = sum(_drawn(seed, before, count, only, deck, 0)[1] for before in range(round_number))
+    return _drawn(seed, round_number, count, only, deck, place)[0]
+
+
+def _drawn(
+    seed: int, round_number: int, count: int, only: Collection[str], deck: list[tuple[str, str]], place: int
+) -> tuple[list[Strike], int]:
+    """A round's strikes with the cards from `place` on, and how many cards they take."""
+    drawn, first = random.Random(f"{seed}/{round_number}"), place
+    kinds = [fault for fault in faults().values() if not only or fault.name in only]
     strikes = []
     for number in range(count):
         fault = drawn.choices(kinds, [one.weight for one in kinds])[0]
@@ -82,7 +89,7 @@ def plan(seed: int, round_number: int, count: int, only: Collection[str] = ()) -
             place += 1
         after_s = round(drawn.uniform(*GAP_S), 2)
         strikes.append(Strike(number, after_s, fault.name, room, point, drawn.getrandbits(32)))
-    return strikes
+    return strikes, place - first
 
 
 def as_document(strikes: list[Strike]) -> list[dict[str, Any]]:

@@ -79,8 +79,8 @@ def swap(archive: Storage, plan: Plan, writer: str, step: Step = no_step) -> Pac
             step("swap added")
             if not archive.has(pack.path):
                 raise RefusedState(
-                    f"archive {archive.uri}: {pack.path} was deleted before it was listed: this process stood still for "
-                    "an hour; the files it replaces are there, `forebay archive verify` says which"
+                    f"archive {archive.uri}: {pack.path} was deleted before it was listed: this process stood still "
+                    "for an hour; the files it replaces are there, `forebay archive verify` says which"
                 )
             return pack
     raise Failed(f"archive {archive.uri}, partition {plan.partition}: its writer was faster, {CLAIM_ATTEMPTS} times")

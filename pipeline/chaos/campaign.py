@@ -150,6 +150,7 @@ def summary(campaign: Campaign, rounds: list[dict[str, Any]]) -> dict[str, Any]:
         "alerts": sum(one["alerts"] for one in rounds),
         "repeated": sum(one["repeated"] for one in rounds),
         "violations": sum(len(one["violations"]) for one in rounds),
+        "ended_by_themselves": sum(len(one["ended_by_themselves"]) for one in rounds),
         "ok": all(one["ok"] for one in rounds),
         "seconds": round(sum(one["seconds"] for one in rounds), 1),
         "folder": str(campaign.folder),
@@ -175,4 +176,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
     """The rounds a campaign has written down; BadData where the folder holds none."""
     if not (folder / "rounds.jsonl").exists():
         raise BadData(f"{folder}: got no rounds.jsonl, expected a campaign's folder; run one with `forebay chaos run`")
-    return list(_written(folder))
+    rounds = list(_written(folder))
+    if not rounds:
+        raise BadData(f"{folder}: got no whole round in rounds.jsonl, expected one at least; go on with --resume")
+    return rounds

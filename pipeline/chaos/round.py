@@ -114,17 +114,24 @@ def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell:
             workers.finish()
             ended = list(workers.ended)
         tell("comparing with an undisturbed run over the same raw")
-        findings = check(settings, folder / "undisturbed")
-        if small and not findings.ok:
-            shutil.copytree(folder / DISK, folder / "kept")  # what is wrong can be looked at when the mount is gone
-    if drained_s >= DRAIN_S:
-        findings.violations.append("the rooms did not come to rest after the last record was sent")
-    findings.violations += [
+        findings = None
+        try:
+            findings = check(settings, folder / "undisturbed")
+            findings.violations += _not_as_promised(drained_s, memory)
+        finally:
+            if small and (findings is None or not findings.ok):
+                shutil.copytree(folder / DISK, folder / "kept")  # to be looked at when the mount is gone
+    return Result(one.number, striker.done, findings, ended, memory, time.monotonic() - began, drained_s)
+
+
+def _not_as_promised(drained_s: float, memory_mib: dict[str, float]) -> list[str]:
+    """What was wrong while the round went on."""
+    wrong = ["the rooms did not come to rest after the last record was sent"] * (drained_s >= DRAIN_S)
+    return wrong + [
         f"{room}: {mib:.0f} MiB of memory, expected {MOST_MIB} at most"
-        for room, mib in memory.items()
+        for room, mib in memory_mib.items()
         if mib > MOST_MIB
     ]
-    return Result(one.number, striker.done, findings, ended, memory, time.monotonic() - began, drained_s)
 
 
 @contextmanager

@@ -43,12 +43,14 @@ ZEEK = (
 class Striker:
     """Carries out strikes on one round's rooms and broker.
 
-    `done` counts what was carried out, by fault.
+    `done` counts what was carried out, by fault; a strike that found nothing to do is not counted.
     """
 
     def __init__(self, settings: Settings, workers: Workers, broker: Path | None, disk: Path | None) -> None:
         self._settings, self._workers, self._broker, self._disk = settings, workers, broker, disk
         self._broker_lock = threading.Lock()
+        # What writes to the archive from outside its room, and what fills its file system, have their turns.
+        self._disk_lock = threading.Lock()
         self._count_lock = threading.Lock()
         self._log = log("chaos")
         self.done: dict[str, int] = {}
@@ -61,7 +63,8 @@ class Striker:
                 workers.revive(one.room)
             name = self._HOW[one.fault](self, one, random.Random(one.seed))
             with self._count_lock:
-                self.done[name] = self.done.get(name, 0) + 1
+                if name is not None:
+                    self.done[name] = self.done.get(name, 0) + 1
             if one.room:
                 workers.revive(one.room)
 
@@ -130,7 +133,10 @@ class Striker:
         records = [ZEEK % (us // 1_000_000, us % 1_000_000, at, 1024 + at) for at, us in enumerate(jumps)]
         self._send_raw([(b"zeek-conn+json", record, now_us // 1_000) for record in records])
         self._send_raw([(b"zeek-conn+json", records[0], (now_us + drawn.choice((-1, 1)) * YEAR_US) // 1_000)])
-        self._workers.wait_ready(worker)
+        if not self._workers.wait_ready(worker):
+            raise Failed(
+                f"{worker.name} does not start with a shifted clock; {worker.log} ends:\n{worker.last_words()}"
+            )
         time.sleep(drawn.uniform(0.0, 2.0))
         self._workers.kill(worker)
         return one.fault
@@ -140,35 +146,47 @@ class Striker:
     def _disk_full(self, one: Strike, _drawn: random.Random) -> str:
         self._workers.kill(self._workers.of(one.room))
         cramped = self._workers.start(one.room, file_bytes=SMALL_FILE_BYTES)
-        self._workers.wait_gone(cramped, POINT_S)
+        met = self._workers.wait_gone(cramped, POINT_S)
         self._workers.kill(cramped)
-        return one.fault
+        return one.fault if met else "kill"
 
     def _file_system_full(self, one: Strike, drawn: random.Random) -> str:
         """Not a byte is left for archive, states and samples, whoever writes them; then there is room again."""
         if self._disk is None:
-            return self._disk_full(replace(one, fault="disk-full", room="archive"), drawn)
-        filler = disk.fill(self._disk)
-        try:
-            time.sleep(drawn.uniform(2.0, 12.0))
-        finally:
-            filler.unlink()
+            limited = replace(one, fault="disk-full", room="archive")
+            with self._workers.locks[limited.room]:
+                self._workers.revive(limited.room)
+                name = self._disk_full(limited, drawn)
+                self._workers.revive(limited.room)
+            return name
+        with self._disk_lock:
+            filler = disk.fill(self._disk)
+            try:
+                time.sleep(drawn.uniform(2.0, 12.0))
+            finally:
+                filler.unlink()
         return one.fault
 
     def _compaction(self, one: Strike, drawn: random.Random) -> str:
         """The archive is compacted, replaced files deleted at once; half the time the compaction is killed in it."""
         arguments = ("archive", "compact", "--newest", "--grace-s", "0", "--target-mib", "1")
-        compaction = self._workers.run(f"compact-{one.number}", *arguments)
-        killed = drawn.random() < 0.5
-        if killed:
-            self._workers.wait_gone(compaction, drawn.uniform(1.0, 4.0))
+        patience_s = drawn.uniform(1.0, 4.0) if drawn.random() < 0.5 else COMPACTION_S
+        with self._disk_lock:
+            compaction = self._workers.run(f"compact-{one.number}", *arguments)
+            ended = self._workers.wait_gone(compaction, patience_s)
             self._workers.kill(compaction)
-        elif not self._workers.wait_gone(compaction, COMPACTION_S) or compaction.process.returncode != 0:
+        if (ended and compaction.process.returncode != 0) or (not ended and patience_s == COMPACTION_S):
             raise Failed(f"archive compact failed; its log {compaction.log} ends:\n{compaction.last_words()}")
         return one.fault
 
-    def _half_written(self, one: Strike, drawn: random.Random) -> str:
+    def _half_written(self, one: Strike, drawn: random.Random) -> str | None:
         self._workers.kill(self._workers.of(one.room))
+        with self._disk_lock:
+            return one.fault if self._leave_halves(one, drawn) else None
+
+    def _leave_halves(self, one: Strike, drawn: random.Random) -> bool:
+        """Half a data file, manifest and segment in each partition; whether there was any."""
+        done = False
         archive = Path(self._settings.archive_uri)
         for found in snapshot.read(archive):
             last = found.last
@@ -190,24 +208,29 @@ class Striker:
             temp = archive / paths.temporary(found.partition, 0)
             temp.mkdir(parents=True, exist_ok=True)
             (temp / "0.parquet").write_bytes(b"PAR1")
-        return one.fault
+            done = True
+        return done
 
     def _damaged_state(self, one: Strike, drawn: random.Random) -> str:
+        """The newest state is cut, where an older one is there to go on from; else it was killed all the same."""
+        cut = False
         self._workers.kill(self._workers.of(one.room))
         topics = {"featurize": self._settings.topics.featurize_state, "alert": self._settings.topics.alert_state}
         known = pointers.read(self._settings, topics[one.room], range(self._settings.partitions))
         for newest, *older in filter(None, known.values()):
             if any(one.digest != newest.digest for one in older):
                 blob = self._settings.state_uri / newest.uri
-                with suppress(FileNotFoundError):
+                with self._disk_lock, suppress(FileNotFoundError):
                     blob.write_bytes(blob.read_bytes()[: drawn.randrange(1, 64)])
-        return one.fault
+                    cut = True
+        return one.fault if cut else "kill"
 
     # ---- Kafka
 
-    def _restart_broker(self, one: Strike, drawn: random.Random) -> str:
+    def _restart_broker(self, one: Strike, drawn: random.Random) -> str | None:
+        """Nothing where the broker is not the campaign's own."""
         if self._broker is None:
-            return "none (the broker is not the campaign's own)"
+            return None
         with self._broker_lock:
             running = broker_state.read(self._broker)
             if running is not None:
@@ -271,7 +294,7 @@ class Striker:
         """The sensor that is no sensor has sent everything: its files close."""
         self._send_raw([(b"end-of-source", b"", None)])
 
-    _HOW: ClassVar[dict[str, Callable[["Striker", Strike, random.Random], str]]] = {
+    _HOW: ClassVar[dict[str, Callable[["Striker", Strike, random.Random], str | None]]] = {
         "kill": _kill,
         "failpoint": _failpoint,
         "pause": _pause,

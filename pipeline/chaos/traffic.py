@@ -59,6 +59,12 @@ class Traffic:
             follower.close()
 
     def _send(self) -> None:
+        try:
+            self._send_on()
+        except Exception as error:
+            self._refused = repr(error)
+
+    def _send_on(self) -> None:
         start_us = START_US
         records = round(RATE * STRETCH_S)
         connection = clients.connection(self._settings, "chaos-traffic")

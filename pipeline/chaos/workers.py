@@ -70,8 +70,8 @@ class Workers:
 
     def kill(self, worker: Room) -> None:
         """SIGKILL, and wait for its end."""
-        self.expected_to_end.add(worker.process.pid)
         if worker.process.poll() is None:
+            self.expected_to_end.add(worker.process.pid)
             os.kill(worker.process.pid, signal.SIGKILL)
         worker.process.wait(GONE_S)
 

@@ -139,7 +139,8 @@ def report(
     figures = ", ".join(f"{name.replace('_', ' ')} {totals[name]}" for name in campaigns.FIGURES)
     line = (
         f"{struck} faults in {len(rounds)} rounds, {struck / max(totals['seconds'], 1) * 3600:.0f} an hour; "
-        f"{totals['sent']:,} records: {figures}; {totals['repeated']:,} messages told again, each with the same bytes"
+        f"{totals['sent']:,} records: {figures}; {totals['repeated']:,} messages told again"
+        + (", each with the same bytes" if all(one["ok"] for one in rounds) else "")
     )
     say(line, quiet=json)
     if markdown is not None:
