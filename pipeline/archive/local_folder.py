@@ -6,9 +6,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import duckdb
 import pyarrow as pa
 
 from pipeline.archive.durable import create_exclusively, make_folder, place, room_on_disk, sync_folder, write_synced
@@ -125,7 +124,7 @@ class LocalFolder:
         """The file's absolute path."""
         return str(self.root.resolve() / name)
 
-    def introduce(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def introduce(self, connection: Any) -> None:
         """DuckDB reads paths as it is."""
 
     # ---- what only a folder can do

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
-import duckdb
 import obstore
 import pyarrow as pa
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
@@ -215,7 +214,7 @@ class ObjectStore:
         """The object's address."""
         return "/".join(part for part in (f"s3://{self._bucket}", self._prefix, name) if part)
 
-    def introduce(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def introduce(self, connection: Any) -> None:
         """Give DuckDB our client."""
         connection.register_filesystem(self._files)
 

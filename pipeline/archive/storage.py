@@ -10,9 +10,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
-import duckdb
 import pyarrow as pa
 
 from pipeline.errors import Misconfigured, RefusedState
@@ -136,8 +135,8 @@ class Storage(Protocol):
     def url(self, name: str) -> str:
         """What DuckDB reads a file by."""
 
-    def introduce(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Teach DuckDB to read `url`s."""
+    def introduce(self, connection: Any) -> None:
+        """Teach a DuckDB connection to read `url`s. (Its type is not named: the writer does without DuckDB.)"""
 
 
 Place: TypeAlias = Storage | Path | str
