@@ -6,12 +6,15 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
 from pipeline.archive.durable import create_exclusively, make_folder, place, room_on_disk, sync_folder, write_synced
 from pipeline.archive.storage import Sink, Step
+
+if TYPE_CHECKING:
+    import duckdb  # the writer does without it
 
 
 class LocalFolder:
@@ -124,7 +127,7 @@ class LocalFolder:
         """The file's absolute path."""
         return str(self.root.resolve() / name)
 
-    def introduce(self, connection: Any) -> None:
+    def introduce(self, connection: "duckdb.DuckDBPyConnection") -> None:
         """DuckDB reads paths as it is."""
 
     # ---- what only a folder can do

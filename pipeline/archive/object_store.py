@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 import obstore
@@ -28,6 +28,9 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 from pipeline.archive.durable import room_on_disk
 from pipeline.archive.storage import NameTaken, Sink, Step
 from pipeline.errors import Failed, Misconfigured
+
+if TYPE_CHECKING:
+    import duckdb  # the writer does without it
 
 OPTIONS = ("endpoint", "region", "virtual_hosted_style_request", "allow_http")
 AT_ONCE = 16
@@ -214,7 +217,7 @@ class ObjectStore:
         """The object's address."""
         return "/".join(part for part in (f"s3://{self._bucket}", self._prefix, name) if part)
 
-    def introduce(self, connection: Any) -> None:
+    def introduce(self, connection: "duckdb.DuckDBPyConnection") -> None:
         """Give DuckDB our client."""
         connection.register_filesystem(self._files)
 

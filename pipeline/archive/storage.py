@@ -10,11 +10,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
 import pyarrow as pa
 
 from pipeline.errors import Misconfigured, RefusedState
+
+if TYPE_CHECKING:
+    import duckdb  # the writer does without it
 
 Step = Callable[[str], None]
 """Called with the name of each step once it is done: where tests make a writer die."""
@@ -135,8 +138,8 @@ class Storage(Protocol):
     def url(self, name: str) -> str:
         """What DuckDB reads a file by."""
 
-    def introduce(self, connection: Any) -> None:
-        """Teach a DuckDB connection to read `url`s. (Its type is not named: the writer does without DuckDB.)"""
+    def introduce(self, connection: "duckdb.DuckDBPyConnection") -> None:
+        """Teach DuckDB to read `url`s."""
 
 
 Place: TypeAlias = Storage | Path | str
