@@ -274,10 +274,12 @@ def _say_proof(document: dict[str, Any], quiet: bool) -> None:
         say(f"... and {document['problems_left_out']} more", quiet)
     if document["strays"]:
         say(
-            f"{len(document['strays'])} files no manifest lists (a writer died or is at work; its next start deletes "
-            f"them)",
+            f"{len(document['strays'])} files no manifest lists: a writer or a compaction died, or is at work; in a "
+            "folder its next start deletes them",
             quiet,
         )
+    if document["replaced"]:
+        say(f"{len(document['replaced'])} files that packs have replaced; the next compaction deletes them", quiet)
     source = "topic raw" if document["kafka"] else "the manifests (topic raw was not read)"
     verdict = "accepted + rejected + late + in flight = sent" if document["ok"] else "NOT in order"
     say(f"{document['files']} files, {document['rows']:,} rows, sent counted from {source}: {verdict}", quiet)
