@@ -1,5 +1,6 @@
 """The kept states there are: those a replay begins with, fixed when it begins, and the list for people."""
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -63,10 +64,12 @@ def listed(settings: Settings) -> list[dict[str, Any]]:
         for blob in entry.blobs:
             users[blob] = users.get(blob, 0) + 1
     now = time.time()
-    return [_described(settings, of, entry, users, now) for of, entry in found]
+    described = ((of.written_s(entry), entry) for of, entry in found)
+    # One without a time was given up while we looked.
+    return [_described(settings, now - at, entry, users) for at, entry in described if not math.isnan(at)]
 
 
-def _described(settings: Settings, of: KeptStates, entry: Kept, users: dict[str, int], now_s: float) -> dict[str, Any]:
+def _described(settings: Settings, age_s: float, entry: Kept, users: dict[str, int]) -> dict[str, Any]:
     store = Store(settings.state_uri, f"{entry.room}/{entry.partition}")
     sizes = {blob: store.size(blob) for blob in entry.blobs}
     return {
@@ -76,7 +79,7 @@ def _described(settings: Settings, of: KeptStates, entry: Kept, users: dict[str,
         "position": entry.position,
         "seq": entry.seq,
         "reached_us": entry.reached_us,
-        "age_s": round(now_s - of.written_s(entry), 1),
+        "age_s": round(age_s, 1),
         "bytes": sum(size or 0 for size in sizes.values()),
         "alone": sum(size or 0 for blob, size in sizes.items() if users[blob] == 1),
         "whole": all(size is not None for size in sizes.values()),
