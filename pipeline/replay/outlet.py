@@ -33,7 +33,7 @@ def cut(
         yield batch, dict(facts)
         return
     for number, start in enumerate(range(0, len(batch), each)):
-        more = {"watermarks": [], "ended": []} if start + each < len(batch) else {}
+        more: dict[str, object] = {"watermarks": [], "ended": []} if start + each < len(batch) else {}
         yield batch.slice(start, each), {**facts, "part": number, **more}
 
 

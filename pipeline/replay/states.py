@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import Usage
 from pipeline.featurize.feature_sets import named
 from pipeline.kafka import topics
 from pipeline.replay import began, history
@@ -35,10 +36,16 @@ def begun(settings: Settings, request: Request, folder: Path) -> Request:
             _kept(settings, name, partition, ids[name]) if request.states and wanted.bounded else [] for name in names
         )
         oldest = history.flows_first(settings, partition)
+        if first is not None and not max(first, oldest) < end:
+            raise Usage(
+                f"--offsets: partition {partition} of topic flows holds none of them, expected some of those from "
+                f"{oldest} on, below {dict(history.flows_ends(settings, settings.partitions))[partition]}"
+            )
         states = States(settings.state_uri, partition, own_states(folder, partition), feature_set)
         one = states.begin(windows, incidents, wanted, oldest)
         beginnings.append(one)
-        warning = began.warning(one, end, wanted, states.refused)
+        since_us = began.warm_us(windows, wanted, oldest)
+        warning = began.warning(one, end, wanted, states.refused, oldest, since_us)
         warnings += [warning] if warning else []
     return replace(request, began=tuple(beginnings), warnings=tuple(warnings))
 
