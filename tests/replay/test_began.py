@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.errors import RefusedModel
 from pipeline.errors import Usage
 from pipeline.replay import part as parts
 from pipeline.replay import run as runs
@@ -222,6 +223,22 @@ def test_messages_bound_a_chunk_as_rows_do(fresh: tuple[Settings, Live], monkeyp
     assert len(head["chunks"]) > 3
     assert (few["rows"], few["incidents_sha256"]) == (whole["rows"], whole["incidents_sha256"])
     assert rows_of(settings.replay_uri / "few").equals(rows_of(settings.replay_uri / "whole"))
+
+
+def test_every_message_must_have_the_models_features(
+    fresh: tuple[Settings, Live], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, _ = fresh
+    monkeypatch.setattr(parts, "TOGETHER_ROWS", 10**6)
+    true_advance = parts.advance_windows
+
+    def advance(windows: Any, *rest: Any) -> Any:
+        after, rows, facts = true_advance(windows, *rest)
+        return after, rows, {**facts, "feature_hash": "another" if facts["seq"] == 5 else facts["feature_hash"]}
+
+    monkeypatch.setattr(parts, "advance_windows", advance)
+    with pytest.raises(RefusedModel, match="another"):
+        runs.run(settings, Request("r", TOPIC))
 
 
 def test_offsets_that_are_not_there_are_refused(fresh: tuple[Settings, Live]) -> None:
