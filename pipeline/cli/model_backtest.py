@@ -48,11 +48,11 @@ def backtest(
 
     Example: forebay model backtest m-20261124 --from 2026-11-01 --max-lost 0 --max-incidents-a-day 20
     """
-    from pipeline.cli.replay import compared, event_us, replayed
+    from pipeline.cli.replay import compared, replayed, times_us
     from pipeline.replay.request import Request
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
-    bounds = event_us(since, "--from"), event_us(until, "--to")
+    bounds = times_us(since, until)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     runs = []
     for name, chosen in (("before", against), ("backtest", model)):
@@ -87,14 +87,17 @@ class Bounds:
 def gate(document: dict[str, Any], bounds: Bounds) -> list[str]:
     """Why a comparison does not pass; empty where it does.
 
-    A bound on labels or verdicts is not passed where there are none: that would be a gate that nobody stands at.
+    A bound on labels or verdicts is not passed where there are none: that would be a gate that nobody stands at. Nor is
+    any of history of which nothing is in both.
     """
     after, incidents = document["second"], document["incidents"]
     judged = after.get("verdicts", {})
     no_labels = "no flow has a label, expected some; give --labels or --verdicts"
     no_verdicts = "no incident of this history has such a verdict, expected some; give --verdicts"
-    false = judged.get("false_raised") if judged else None
+    false = judged.get("false_raised") if judged.get("false") else None
     found = []
+    if not document["flows"]["both"]:
+        found.append("no flow is in both: there is nothing to judge by; check --from, --to and --source")
     for name, value, bound, above, without in (
         ("incidents a day", after["incidents_a_day"], bounds.max_incidents_a_day, True, ""),
         ("incidents lost", incidents["lost"], bounds.max_lost, True, ""),

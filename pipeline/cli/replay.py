@@ -46,6 +46,14 @@ def event_us(text: str | None, option: str) -> int | None:
         raise Usage(f"{option} {text!r}: expected a time as 2023-03-10T10:00:00Z, or epoch seconds") from None
 
 
+def times_us(since: str | None, until: str | None) -> tuple[int | None, int | None]:
+    """`--from` and `--to` in microseconds; Usage where nothing lies between."""
+    from_us, to_us = event_us(since, "--from"), event_us(until, "--to")
+    if from_us is not None and to_us is not None and from_us >= to_us:
+        raise Usage(f"--from {since} --to {until}: nothing lies between, expected --from before --to")
+    return from_us, to_us
+
+
 def replayed(settings: Settings, request: Any, workers: int, quiet: bool) -> dict[str, Any]:
     """Run a replay with its progress on stderr."""
     from rich.progress import BarColumn, Progress, TextColumn
@@ -108,8 +116,7 @@ def run(
     request = Request(
         run_id,
         source,
-        event_us(since, "--from"),
-        event_us(until, "--to"),
+        *times_us(since, until),
         offsets_of(offsets) if offsets else (),
         model,
         features,

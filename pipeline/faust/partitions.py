@@ -283,7 +283,12 @@ class Partitions(Generic[State]):
         if not self._topic_id:
             self._identify()
         for partition, held in self._held.items():
-            removed = self._store(partition).collect(held.kept.blobs.union(*held.recent), KEEP_S)
+            try:
+                kept = held.kept.blobs
+            except OSError as error:  # what cannot be read may need anything: another time
+                self._log.warning("kept states not readable, nothing collected", partition=partition, error=str(error))
+                continue
+            removed = self._store(partition).collect(kept.union(*held.recent), KEEP_S)
             self._telemetry.count("forebay_states_collected", removed, room=self.room.name)
 
     def release(self) -> None:

@@ -75,15 +75,13 @@ def beginnings(
     """
     if not wanted.bounded:
         return
-    here = [one for one in windows if one.position >= oldest]
+    here = _before(windows, wanted, oldest)
     if wanted.first is not None:
-        here = [one for one in here if one.position <= (wanted.first or 0)]
         told = [one for one in incidents if here and one.seq <= here[0].seq]
     else:
-        here = [one for one in here if one.reached_us < (wanted.from_us or 0)]
         told = [one for one in incidents if one.reached_us < (wanted.from_us or 0)]
     if wanted.own_incidents:
-        since_us = _since_us(wanted, here[0].reached_us if here else 0) - wanted.warmup_us
+        since_us = warm_us(windows, wanted, oldest)
         yield from ((one, None) for one in here if one.reached_us < since_us)
     else:
         for known in told:
@@ -92,8 +90,22 @@ def beginnings(
         yield from ((one, None) for one in reversed(here))
 
 
-def _since_us(wanted: Wanted, before_us: int) -> int:
-    return before_us if wanted.from_us is None else wanted.from_us
+def _before(windows: Sequence[Kept], wanted: Wanted, oldest: int) -> list[Kept]:
+    """Those that nothing asked for had gone into, and that the topic goes on from."""
+    here = [one for one in windows if one.position >= oldest]
+    if wanted.first is not None:
+        return [one for one in here if one.position <= (wanted.first or 0)]
+    return [one for one in here if one.reached_us < (wanted.from_us or 0)]
+
+
+def warm_us(windows: Sequence[Kept], wanted: Wanted, oldest: int) -> int:
+    """Event time from which on incidents are to be made anew: so long before what is asked for; of offsets, before
+    what the last windows at or before the first one had reached.
+    """
+    if wanted.from_us is not None:
+        return wanted.from_us - wanted.warmup_us
+    here = _before(windows, wanted, oldest)
+    return (here[0].reached_us if here else 0) - wanted.warmup_us
 
 
 class States:
@@ -146,15 +158,20 @@ class States:
         return True
 
 
-def warning(began: Began, end: int, wanted: Wanted, refused: Sequence[str]) -> str | None:
-    """What has to be said of a beginning: that something is missing before it; None where all is there."""
+def warning(
+    began: Began, end: int, wanted: Wanted, refused: Sequence[str], oldest: int = 0, since_us: int = 0
+) -> str | None:
+    """What has to be said of a beginning: that something is missing before it; None where all is there.
+
+    oldest: the first offset that the topic still has; since_us: warm_us, where incidents are made anew.
+    """
+    if 0 < end <= oldest:
+        return f"partition {began.partition}: topic flows has lost all before offset {end}: nothing of it is left"
     if not 0 < began.position < end:
         return None
     if not began.windows:
         empty = "windows and incidents begin empty there: features, scores and incidents"
-    elif began.incidents or (
-        wanted.own_incidents and (began.reached_us or 0) < _since_us(wanted, 0) - wanted.warmup_us
-    ):
+    elif began.incidents or (wanted.own_incidents and (began.reached_us or 0) < since_us):
         return None
     else:
         empty = "incidents begin empty there: incidents"

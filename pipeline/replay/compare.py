@@ -20,6 +20,7 @@ from pipeline.errors import BadData, Usage
 from pipeline.replay import history, verdicts
 from pipeline.replay import request as requests
 from pipeline.replay.incidents import POSITION, members, pair
+from pipeline.replay.request import Request
 from pipeline.replay.run import INCIDENTS, REPORT, folder_of
 from pipeline.settings import Settings
 
@@ -61,7 +62,16 @@ def compare(
     """
     said = verdicts.read(settings, judgements)
     manifests = Manifests(settings.registry_uri)
-    sides = [_side(settings, name) for name in (first, second)]
+    asked = [_asked(settings, name) for name in (first, second)]
+    if asked[0].offsets != asked[1].offsets:
+        raise Usage(
+            f"{first}, {second}: were asked for other --offsets: what only one holds would count as lost or gained; "
+            "compare two runs with the same --offsets, or with --from and --to"
+        )
+    sides = [
+        _side(settings, name, own, other)
+        for name, own, other in zip((first, second), asked, reversed(asked), strict=True)
+    ]
     times = {
         name: [getattr(one, name) for one in sides if getattr(one, name) is not None] for name in ("from_us", "to_us")
     }
@@ -108,18 +118,27 @@ def _most_telling(judged: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(judged, key=rank)[:MOST_JUDGED]
 
 
-def _side(settings: Settings, name: str) -> Side:
+def _asked(settings: Settings, name: str) -> Request:
+    """What a side was asked for: of the archive, everything."""
     if name == LIVE:
-        with connect(settings.archive_uri) as archive:
-            query = f"SELECT {', '.join(COLUMNS)} FROM %s"  # noqa: S608
-            rows = archive.sql(f"{query % 'flows'} UNION ALL {query % 'late'}").to_arrow_table()
-        return Side(name, rows, live_incidents(settings), None, None)
+        return Request(LIVE)
     folder = folder_of(settings, name)
     request = requests.read(folder)
     if request is None or not (folder / REPORT).is_file():
         raise Usage(
             f"{name}: {folder} holds no finished replay; `forebay replay run --run {name}` makes one, or ends it"
         )
+    return request
+
+
+def _side(settings: Settings, name: str, request: Request, other: Request) -> Side:
+    if name == LIVE:
+        # Of the archive no more than what the other side can have.
+        with connect(settings.archive_uri) as archive:
+            query = f"SELECT {', '.join(COLUMNS)} FROM %s WHERE {_within((other.from_us, other.to_us))}"  # noqa: S608
+            rows = archive.sql(f"{query % 'flows'} UNION ALL {query % 'late'}").to_arrow_table()
+        return Side(name, rows, live_incidents(settings, other.read_us), None, None)
+    folder = folder_of(settings, name)
     paths = sorted((folder / "rows").glob("*.parquet"))
     parts = [pq.read_table(path, columns=list(COLUMNS)) for path in paths if path.stat().st_size]
     rows = pa.concat_tables(parts) if parts else _no_rows()
@@ -134,13 +153,15 @@ def _no_rows() -> pa.Table:
     return pa.Table.from_batches([empty("scored")]).select(list(COLUMNS))
 
 
-def live_incidents(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The incidents that the archive's rows make with the scores they have, by uid."""
+def live_incidents(
+    settings: Settings, bounds_us: tuple[int | None, int | None] = (None, None)
+) -> dict[str, dict[str, Any]]:
+    """The incidents that the archive's rows make with the scores they have, by uid; of files within the bounds."""
     grouping, manifests = load_grouping(), Manifests(settings.registry_uri)
     last: dict[str, dict[str, Any]] = {}
     for partition, end in history.archive_ends(settings.archive_uri):
         state = PartitionState.empty()
-        for number, step in enumerate(_scored(history.archived(settings.archive_uri, partition, 0, end))):
+        for number, step in enumerate(_scored(history.archived(settings.archive_uri, partition, 0, end, bounds_us))):
             rows, facts = step
             advanced = advance_partition(
                 state, rows.filter(rows.column("suspect")), {**facts, "seq": number}, grouping, manifests.baseline_of

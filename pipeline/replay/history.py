@@ -17,7 +17,7 @@ from pipeline.archive import snapshot
 from pipeline.archive.closed_rows import FollowedRows
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.snapshot import PartitionSnapshot
-from pipeline.archive.storage import Place
+from pipeline.archive.storage import Place, at
 from pipeline.archive.streams import FLOWS, LATE
 from pipeline.errors import RefusedState
 from pipeline.kafka import clients, tail
@@ -70,6 +70,19 @@ def flows(settings: Settings, partition: int, position: int, end: int) -> Iterat
         reader.close()
 
 
+def _found(archive: Place, partition: int, manifests: int) -> PartitionSnapshot:
+    """A partition with at least so many manifests; RefusedState where its chain is broken, or shorter than it was."""
+    found = snapshot.read_partition(archive, partition)
+    if found.problem:
+        raise RefusedState(f"{found.problem} (`forebay archive verify` says more)")
+    if len(found.manifests) < manifests:
+        raise RefusedState(
+            f"{at(archive).uri}: partition {partition} has {len(found.manifests)} manifests, expected {manifests}, as "
+            "when the replay began; restore the archive, or begin another --run"
+        )
+    return found
+
+
 def archive_ends(archive: Place) -> tuple[tuple[int, int], ...]:
     """How many manifests each partition has now; RefusedState where a chain is broken."""
     found = []
@@ -91,7 +104,7 @@ def archived(
 
     bounds_us: files that end before the first or begin at the second or later are left out.
     """
-    number, found = 0, snapshot.read_partition(archive, partition)
+    number, found = 0, _found(archive, partition, manifests)
     stored = _Stored(FollowedRows(archive, found), {})
     for sensor, stretches in stretches_of(found, manifests, bounds_us).items():
         for stretch in stretches:
@@ -107,7 +120,7 @@ def archived_by_sensor(
     archive: Place, partition: int, manifests: int, bounds_us: tuple[int | None, int | None] = (None, None)
 ) -> list[Iterator[Step]]:
     """The same, an iterator a sensor; what is read of one does not wait for another. Numbers are a sensor's own."""
-    found = snapshot.read_partition(archive, partition)
+    found = _found(archive, partition, manifests)
 
     def steps(sensor: tuple[str, str], stretches: list[_Stretch]) -> Iterator[Step]:
         stored = _Stored(FollowedRows(archive, found), {})  # its own: what it read last of a pack is not another's
@@ -124,7 +137,7 @@ def archived_rows(
     archive: Place, partition: int, manifests: int, bounds_us: tuple[int | None, int | None] = (None, None)
 ) -> tuple[int, int]:
     """How many rows these are, as the manifests say, and how many more there were before they were given up."""
-    found = snapshot.read_partition(archive, partition)
+    found = _found(archive, partition, manifests)
     stretches = (one for some in stretches_of(found, manifests, bounds_us).values() for one in some)
     rows = [0, 0]
     for entry in (entry for stretch in stretches for entry in (*stretch.files, *stretch.late)):

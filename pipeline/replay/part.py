@@ -47,6 +47,9 @@ from pipeline.state.store import Store
 
 CHUNK_ROWS = 131_072
 TOGETHER_ROWS = 16_384
+# A message without a row costs memory too, some 40 KiB with its facts: both are bounded by messages as well.
+CHUNK_MESSAGES = 16_384
+TOGETHER_MESSAGES = 1_024
 # A replay at a speed writes a chunk at least so often, or little would be left of it after a kill.
 CHUNK_S = 60.0
 LOOK_S = 0.5
@@ -114,11 +117,11 @@ class Part:
             began = self._began
             head = Head(began.position, began.seq, windows=began.windows, incidents=began.incidents)
             self._incidents.seq = began.incidents_seq
-        if head.windows:
+        if head.windows and not head.done:
             rest, digests = parts.get(self._store, head.windows)
             sensors = {name: self._store.get(digest) for name, digest in digests.items()}
             self._windows = restore_windows(rest, sensors, self._feature_set)
-        if head.incidents:
+        if head.incidents and not head.done:
             self._incidents = restore_incidents(self._store.get(head.incidents))
         listed = {name for chunk in head.chunks for name in (chunk["rows_file"], chunk["events_file"])}
         for kind in ("rows", "events"):
@@ -143,7 +146,10 @@ class Part:
             }
             head.chunks.append(chunk)
         self._outlet.flush()
-        if not head.done and self._request.source != ARCHIVE:
+        if head.done:
+            # What comes next needs no windows, and the states of the partition's beginning are collected below.
+            head.windows, self._saved = "", None
+        elif self._request.source != ARCHIVE:
             sensors = sensors_by_name(self._windows)
             self._saved = parts.put(self._store, snapshot_windows(self._windows), sensors, _sensor, self._saved)
             head.windows = self._saved.digest
@@ -160,7 +166,7 @@ class Part:
         if self.head.done:
             return self.head
         waiting: list[Message] = []
-        due, gone, since_us = pace.Pace(self._request.speed), 0, self.head.reached_us
+        due, gone, messages, since_us = pace.Pace(self._request.speed), 0, 0, self.head.reached_us
         for step in self._steps():
             if self._request.speed and due.wait_s(step) > 0:
                 self._take(waiting)  # what there is comes out when it is due, not when more is
@@ -172,18 +178,21 @@ class Part:
             waiting += made
             self.head.position = step.position + 1
             gone += sum(len(batch) for batch, _ in made)
+            messages += len(made)
             ends_us = [batch.column("end_ts_us").to_numpy() for batch, _ in made if len(batch)]
             if since_us == NO_TIME and ends_us:
                 since_us = int(ends_us[0].min())
             now_us = max((int(one.max()) for one in ends_us), default=since_us)
-            full = gone >= CHUNK_ROWS or 0 < CHUNK_S * 1e6 * self._request.speed <= now_us - since_us
-            if full or sum(len(batch) for batch, _ in waiting) >= TOGETHER_ROWS:
+            full = gone >= CHUNK_ROWS or messages >= CHUNK_MESSAGES
+            full = full or 0 < CHUNK_S * 1e6 * self._request.speed <= now_us - since_us
+            together = sum(len(batch) for batch, _ in waiting) >= TOGETHER_ROWS or len(waiting) >= TOGETHER_MESSAGES
+            if full or together:
                 self._take(waiting)
                 waiting = []
                 told(self.head)
             if full:
                 self._save()
-                gone, since_us = 0, self.head.reached_us
+                gone, messages, since_us = 0, 0, self.head.reached_us
         self._take(waiting)
         self.head.done = True
         self._save()
@@ -234,11 +243,12 @@ class Part:
         if not waiting:
             return
         head = self.head
-        for _, facts in waiting[:1]:
-            self._scoring.expect(facts["feature_set"], facts["feature_hash"])
+        for features in sorted({(facts["feature_set"], facts["feature_hash"]) for _, facts in waiting}):
+            self._scoring.expect(*features)
         wanted = [self._wanted(batch, facts["position"]) for batch, facts in waiting]
         known = max(0, self._incidents.seq - head.seq)
         needed = [number >= known or bool(rows.any()) for number, rows in enumerate(wanted)]
+        kept: list[pa.RecordBatch] = []
         scores = iter(self._scoring.score([batch for (batch, _), need in zip(waiting, needed, strict=True) if need]))
         for number, ((batch, facts), rows) in enumerate(zip(waiting, wanted, strict=True)):
             # The archive's steps may leave numbers out; what the incidents' state wants is their order.
@@ -249,9 +259,11 @@ class Part:
                 suspects = suspects_of(scored)
                 events = self._events_of(suspects, numbered_facts) if number >= known else []
                 self._outlet.put(scored, suspects, events, numbered_facts)
-                self._keep(scored, rows)
+                kept += self._kept(scored, rows)
             head.seq += 1
             head.taken += len(batch)
+        if kept:
+            self._rows.append(pa.concat_batches(kept))  # one for many: small ones are mostly overhead
 
     def _events_of(self, suspects: pa.RecordBatch, facts: dict[str, Any]) -> list[tuple[str, bytes]]:
         """A message's incidents, those that hold flows of the times that were asked for."""
@@ -290,16 +302,17 @@ class Part:
                 wanted &= first <= position < end
         return wanted
 
-    def _keep(self, scored: pa.RecordBatch, wanted: npt.NDArray[np.bool_]) -> None:
-        """Of what came out, the rows that were asked for."""
+    def _kept(self, scored: pa.RecordBatch, wanted: npt.NDArray[np.bool_]) -> list[pa.RecordBatch]:
+        """Of what came out of a message, the rows that were asked for; nothing where there is none."""
         if not wanted.all():
             scored = scored.filter(pa.array(wanted))
         if not self._request.features:
             scored = scored.drop_columns(["features"])
-        if len(scored):
-            self._rows.append(scored)
-            self.head.rows += len(scored)
-            self.head.suspects += int(np.count_nonzero(scored.column("suspect").to_numpy(zero_copy_only=False)))
+        if not len(scored):
+            return []
+        self.head.rows += len(scored)
+        self.head.suspects += int(np.count_nonzero(scored.column("suspect").to_numpy(zero_copy_only=False)))
+        return [scored]
 
     def close(self) -> None:
         """Leave Kafka."""

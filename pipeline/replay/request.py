@@ -37,7 +37,8 @@ class Request:
     speed
         So many times as fast as it happened, by event time; 0: as fast as can be.
     warmup_us
-        How long before `from_us` an archive is read from: what an incident has begun with before that is not seen.
+        How long before `from_us` an archive is read from, and beyond `to_us` up to: what an incident began with before
+        that, or ended with after, is not seen.
     ends
         Where each partition ends, fixed when the run began: offsets of `flows`, or numbers of manifests.
     states
@@ -65,8 +66,11 @@ class Request:
 
     @property
     def read_us(self) -> tuple[int | None, int | None]:
-        """Event times between which an archive's files are read."""
-        return None if self.from_us is None else self.from_us - self.warmup_us, self.to_us
+        """Event times between which an archive's files are read: incidents at the bounds have a past and an end."""
+        return (
+            None if self.from_us is None else self.from_us - self.warmup_us,
+            None if self.to_us is None else self.to_us + self.warmup_us,
+        )
 
     def encode(self) -> bytes:
         """As JSON."""

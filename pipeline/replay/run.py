@@ -5,11 +5,14 @@ import hashlib
 import multiprocessing
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +85,9 @@ def run(
         if request.topics:
             topics.create(settings_of(settings, request.run))
         began = time.monotonic()
+        before = _heads(folder, request)
         heads = _parts(settings, request, folder, workers, told)
-        document = _report(request, folder, heads, time.monotonic() - began, workers)
+        document = _report(request, folder, heads, before, time.monotonic() - began, workers)
         _write(finished, orjson.dumps(document, option=orjson.OPT_INDENT_2))
         return document
 
@@ -103,6 +107,8 @@ def _begin(settings: Settings, asked: Request, folder: Path) -> Request:
         clients.require_broker(settings, 5.0)
         ends = history.flows_ends(settings, settings.partitions)
         bounds = {partition: end for partition, _, end in asked.offsets}
+        if absent := bounds.keys() - dict(ends).keys():
+            raise Usage(f"--offsets: topic flows has no partition {min(absent)}, expected 0 to {len(ends) - 1}")
         if bounds:
             ends = tuple((number, min(end, bounds[number])) for number, end in ends if number in bounds)
     else:
@@ -147,24 +153,51 @@ def _parts(settings: Settings, request: Request, folder: Path, workers: int, tol
     # Modules are loaded once, before the processes part: torch alone is seconds of a core.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "pipeline.replay.run", "pipeline.score.scoring"])
-    with ProcessPoolExecutor(min(workers, max(1, len(request.ends))), context) as pool:
+    stop, count = context.Event(), min(workers, max(1, len(request.ends)))
+    with ProcessPoolExecutor(count, context, initializer=_begin_working, initargs=(stop,)) as pool:
         asked = [
             pool.submit(_part, settings, request, folder, at, end)
             for at, (_, end) in zip(request.began, request.ends, strict=True)
         ]
-        while wait(asked, LOOK_S).not_done:
-            tell(_heads(folder, request))
-        return [one.result() for one in asked]
+        try:
+            while (seen := wait(asked, LOOK_S, FIRST_EXCEPTION)).not_done:
+                for one in seen.done:
+                    one.result()  # what failed is told at once, whatever the others still have to do
+                tell(_heads(folder, request))
+            return [one.result() for one in asked]
+        except BrokenProcessPool:
+            raise Failed(f"{folder}: a process of this replay was killed (memory?); the same command goes on") from None
+        finally:
+            stop.set()
+            for one in asked:
+                one.cancel()
+
+
+_stop: Event | None = None
+"""In a process of a replay: set once nobody wants what it does."""
+
+
+def _begin_working(stop: Event) -> None:
+    """What a process of a replay begins with: it goes when its parent does, however that ended."""
+    global _stop
+    _stop = stop
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # as if killed as well: what it was writing is not whole, and will be written again
 
 
 def _part(settings: Settings, request: Request, folder: Path, at: Began, end: int) -> Head:
-    """One partition, in a process of its own: it has one core, and does not outlive its parent for long."""
+    """One partition, in a process of its own: it has one core."""
     pa.set_cpu_count(1)
 
     def look(_head: Head) -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None and not parent.is_alive():
-            raise Failed(f"{folder}: the replay this process worked for is gone; the same command goes on")
+        if _stop is not None and _stop.is_set():
+            raise Failed(f"{folder}: another partition of this replay failed; the same command goes on")
 
     with _alone(folder, at.partition):
         look(Head(0))
@@ -205,7 +238,10 @@ def _done(request: Request, heads: dict[int, Head], whole: int) -> float:
     return min(1.0, done / whole) if whole else 1.0
 
 
-def _report(request: Request, folder: Path, heads: list[Head], seconds: float, workers: int) -> dict[str, Any]:
+def _report(
+    request: Request, folder: Path, heads: list[Head], before: dict[int, Head], seconds: float, workers: int
+) -> dict[str, Any]:
+    """What came of it; rates are of what was done now, in these seconds, not `before`."""
     incidents = last_events(folder, heads)
     lines = b"".join(incidents[uid] + b"\n" for uid in sorted(incidents))
     _write(folder / INCIDENTS, lines)
@@ -214,9 +250,7 @@ def _report(request: Request, folder: Path, heads: list[Head], seconds: float, w
         for chunk in head.chunks:
             digest.update(bytes.fromhex(chunk["rows_sha256"]))
     taken = sum(head.taken for head in heads)
-    span_us = max((head.reached_us for head in heads), default=0) - min(
-        (head.first_us for head in heads if head.first_us != NO_TIME), default=0
-    )
+    now, span_us = _now(request, heads, before)
     return {
         "run": request.run,
         "source": request.source,
@@ -233,11 +267,23 @@ def _report(request: Request, folder: Path, heads: list[Head], seconds: float, w
         "rows_sha256": digest.hexdigest(),
         "incidents_sha256": hashlib.sha256(lines).hexdigest(),
         "seconds": round(seconds, 2),
-        "rows_per_s": round(taken / max(seconds, 1e-9)),
-        "times_real_time": round(span_us / 1e6 / max(seconds, 1e-9), 1) if taken else 0.0,
+        "rows_per_s": round(now / max(seconds, 1e-9)),
+        "times_real_time": round(span_us / 1e6 / max(seconds, 1e-9), 1),
         "workers": workers,
         "folder": str(folder),
     }
+
+
+def _now(request: Request, heads: list[Head], before: dict[int, Head]) -> tuple[int, int]:
+    """Rows taken in since `before`, and how much event time they span."""
+    moved = []
+    for (partition, _), head in zip(request.ends, heads, strict=True):
+        was = before.get(partition, Head(0))
+        if head.taken > was.taken:
+            moved.append((head.taken - was.taken, was.reached_us if was.taken else head.first_us, head.reached_us))
+    if not moved:
+        return 0, 0
+    return sum(rows for rows, _, _ in moved), max(one[2] for one in moved) - min(one[1] for one in moved)
 
 
 def last_events(folder: Path, heads: list[Head]) -> dict[str, bytes]:

@@ -1,10 +1,12 @@
 """The kept states there are: those a replay begins with, fixed when it begins, and the list for people."""
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import Usage
 from pipeline.featurize.feature_sets import named
 from pipeline.kafka import topics
 from pipeline.replay import began, history
@@ -34,10 +36,16 @@ def begun(settings: Settings, request: Request, folder: Path) -> Request:
             _kept(settings, name, partition, ids[name]) if request.states and wanted.bounded else [] for name in names
         )
         oldest = history.flows_first(settings, partition)
+        if first is not None and not max(first, oldest) < end:
+            raise Usage(
+                f"--offsets: partition {partition} of topic flows holds none of them, expected some of those from "
+                f"{oldest} on, below {dict(history.flows_ends(settings, settings.partitions))[partition]}"
+            )
         states = States(settings.state_uri, partition, own_states(folder, partition), feature_set)
         one = states.begin(windows, incidents, wanted, oldest)
         beginnings.append(one)
-        warning = began.warning(one, end, wanted, states.refused)
+        since_us = began.warm_us(windows, wanted, oldest)
+        warning = began.warning(one, end, wanted, states.refused, oldest, since_us)
         warnings += [warning] if warning else []
     return replace(request, began=tuple(beginnings), warnings=tuple(warnings))
 
@@ -63,10 +71,12 @@ def listed(settings: Settings) -> list[dict[str, Any]]:
         for blob in entry.blobs:
             users[blob] = users.get(blob, 0) + 1
     now = time.time()
-    return [_described(settings, of, entry, users, now) for of, entry in found]
+    described = ((of.written_s(entry), entry) for of, entry in found)
+    # One without a time was given up while we looked.
+    return [_described(settings, now - at, entry, users) for at, entry in described if not math.isnan(at)]
 
 
-def _described(settings: Settings, of: KeptStates, entry: Kept, users: dict[str, int], now_s: float) -> dict[str, Any]:
+def _described(settings: Settings, age_s: float, entry: Kept, users: dict[str, int]) -> dict[str, Any]:
     store = Store(settings.state_uri, f"{entry.room}/{entry.partition}")
     sizes = {blob: store.size(blob) for blob in entry.blobs}
     return {
@@ -76,7 +86,7 @@ def _described(settings: Settings, of: KeptStates, entry: Kept, users: dict[str,
         "position": entry.position,
         "seq": entry.seq,
         "reached_us": entry.reached_us,
-        "age_s": round(now_s - of.written_s(entry), 1),
+        "age_s": round(age_s, 1),
         "bytes": sum(size or 0 for size in sizes.values()),
         "alone": sum(size or 0 for blob, size in sizes.items() if users[blob] == 1),
         "whole": all(size is not None for size in sizes.values()),

@@ -8,6 +8,7 @@ Entries lie under the topic the room reads, and carry its id: those of a topic t
 """
 
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -95,20 +96,38 @@ class KeptStates:
 
     def _names(self) -> list[str]:
         """Newest first: names are positions, with leading zeros."""
-        if not self.folder.is_dir():
+        try:
+            found = os.listdir(self.folder)  # noqa: PTH208  # glob() takes an error for an empty folder
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted((path.name for path in self.folder.glob(f"*{SUFFIX}")), reverse=True)
+        return sorted((name for name in found if name.endswith(SUFFIX) and name[0] != "."), reverse=True)
 
     def all(self) -> list[Kept]:
-        """Every entry, of whatever topic id, newest first; a file that is none is as if it were not there."""
-        names = self._names()
-        self._read = {name: self._read[name] if name in self._read else self._entry(name) for name in names}
-        return [entry for name in names if (entry := self._read[name]) is not None]
+        """Every entry, of whatever topic id, newest first; a file that is none, or that cannot be read now, is as if it
+        were not there.
+        """
+        self._look()
+        return [entry for entry in self._read.values() if entry is not None]
+
+    def _look(self) -> OSError | None:
+        """Read what is new; the first error of one that is there and cannot be read now: the next look tries again."""
+        read: dict[str, Kept | None] = {}
+        failed: OSError | None = None
+        for name in self._names():
+            try:
+                read[name] = self._read[name] if name in self._read else self._entry(name)
+            except FileNotFoundError:  # gone meanwhile
+                continue
+            except OSError as error:
+                failed = failed or error
+        self._read = read
+        return failed
 
     def _entry(self, name: str) -> Kept | None:
+        payload = (self.folder / name).read_bytes()
         try:
-            return Kept.decode((self.folder / name).read_bytes())
-        except (OSError, BadData):  # gone meanwhile, or damaged
+            return Kept.decode(payload)
+        except BadData:
             return None
 
     def of(self, topic_id: str) -> list[Kept]:
@@ -117,8 +136,10 @@ class KeptStates:
 
     @property
     def blobs(self) -> set[str]:
-        """Digests of all that must not be collected."""
-        return {blob for entry in self.all() for blob in entry.blobs}
+        """Digests of all that must not be collected; OSError where they cannot all be known now."""
+        if (failed := self._look()) is not None:
+            raise failed
+        return {blob for entry in self._read.values() if entry is not None for blob in entry.blobs}
 
     def written_s(self, entry: Kept) -> float:
         """When it was written, by the clock of the file system; nan where it is gone."""
@@ -138,7 +159,7 @@ class KeptStates:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(entry)
-        unfinished = self.folder / f"{UNFINISHED}{os.getpid()}-{path.name}"[: -len(SUFFIX)]
+        unfinished = self.folder / f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}-{path.name}"[: -len(SUFFIX)]
         with unfinished.open("wb") as file:  # 1
             file.write(entry.encode())
             file.flush()
@@ -162,5 +183,9 @@ class KeptStates:
         yield from (self.folder / name for name in [*own[most:], *sorted(others)])
         before = time.time() - UNFINISHED_S
         for path in self.folder.glob(f"{UNFINISHED}*"):
-            if path.stat().st_mtime < before:
+            try:
+                old = path.stat().st_mtime < before
+            except FileNotFoundError:  # another worker's, in place or gone by now
+                continue
+            if old:
                 yield path

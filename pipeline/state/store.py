@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import secrets
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -36,7 +37,7 @@ class Store:
             os.utime(path)
             return digest
         self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / f"{UNFINISHED}{os.getpid()}-{digest}"
+        unfinished = self.folder / f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}-{digest}"
         with unfinished.open("wb") as file:
             file.write(blob)
             file.flush()

@@ -11,11 +11,12 @@ import pytest
 
 from pipeline.archive.query import connect
 from pipeline.errors import Failed, RefusedState, Usage
+from pipeline.replay import history, undisturbed
 from pipeline.replay import part as parts
 from pipeline.replay import run as runs
-from pipeline.replay import undisturbed
 from pipeline.replay.compare import LIVE, compare
 from pipeline.replay.page import page
+from pipeline.replay.part import Head
 from pipeline.replay.request import ARCHIVE, Request
 from pipeline.replay.undisturbed import Outcome
 from pipeline.settings import Settings
@@ -111,6 +112,10 @@ def test_only_what_was_asked_for_comes_out(fresh: Settings) -> None:
     late = runs.run(fresh, Request("late", ARCHIVE, from_us=middle_us, features=False))
     assert early["rows"] + late["rows"] == whole["rows"]
     assert min(early["rows"], late["rows"]) > 0
+    # One that is open across --to is what it was live.
+    every, found = (incidents_in(fresh.replay_uri / name) for name in ("whole", "early"))
+    assert found == {uid: one for uid, one in every.items() if one["unmapped"]["first_ts_us"] < middle_us}
+    assert early["taken"] == whole["taken"]
     assert "features" not in pq.read_schema(next((fresh.replay_uri / "late" / "rows").glob("*.parquet"))).names
 
 
@@ -121,6 +126,14 @@ def test_a_replay_equals_what_is_live(fresh: Settings) -> None:
     counted = {name: found["incidents"][name] for name in ("changed", "gained", "lost")}
     assert counted == {"changed": 0, "gained": 0, "lost": 0}
     assert found["incidents"]["same"] == found["first"]["incidents"] > 0
+
+
+def test_of_the_archive_no_more_is_compared_than_the_other_was_asked_for(fresh: Settings) -> None:
+    report = runs.run(fresh, Request("r", ARCHIVE, from_us=START_US + 30_000_000, to_us=START_US + 40_000_000))
+    found = compare(fresh, LIVE, "r")
+    assert found["first"]["rows"] == found["flows"]["same_score"] == report["rows"] > 0
+    counted = {name: found["incidents"][name] for name in ("changed", "gained", "lost")}
+    assert counted == {"changed": 0, "gained": 0, "lost": 0}
 
 
 def test_labels_give_precision_and_recall(fresh: Settings, tmp_path: Path) -> None:
@@ -170,6 +183,23 @@ def test_a_damaged_archive_is_refused(fresh: Settings, tmp_path: Path) -> None:
     manifest.write_bytes(manifest.read_bytes().replace(b"plant", b"plent"))
     with pytest.raises(RefusedState, match="manifest"):
         runs.run(settings, Request("other", ARCHIVE))
+
+
+def test_an_archive_that_has_become_shorter_is_refused(fresh: Settings) -> None:
+    [(_, end)] = history.archive_ends(fresh.archive_uri)
+    with pytest.raises(RefusedState, match="expected"):
+        next(history.archived(fresh.archive_uri, 0, 0, end + 1))
+    with pytest.raises(RefusedState, match="expected"):
+        history.archived_by_sensor(fresh.archive_uri, 0, end + 1)
+
+
+def test_rates_are_of_what_was_done_now() -> None:
+    request = Request("r", ARCHIVE, ends=((0, 9), (1, 9)))
+    heads = [Head(9, taken=50, first_us=100, reached_us=900), Head(9, taken=30, first_us=50, reached_us=300)]
+    assert runs._now(request, heads, {}) == (80, 850)
+    before = {0: Head(4, taken=20, first_us=100, reached_us=400), 1: heads[1]}
+    assert runs._now(request, heads, before) == (30, 500)
+    assert runs._now(request, heads, dict(enumerate(heads))) == (0, 0)
 
 
 def test_a_name_stands_for_one_replay(fresh: Settings) -> None:

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.errors import RefusedModel
+from pipeline.errors import Usage
 from pipeline.replay import part as parts
 from pipeline.replay import run as runs
 from pipeline.replay import states, undisturbed
-from pipeline.replay.began import Began, Wanted, beginnings, warning
+from pipeline.replay.began import Began, Wanted, beginnings, warm_us, warning
+from pipeline.replay.compare import LIVE, compare
 from pipeline.replay.request import TOPIC, Request
 from pipeline.replay.scoring import Scoring
 from pipeline.settings import Settings
@@ -184,6 +187,81 @@ def test_a_resumed_run_begins_where_the_first_did(
             assert again[figure] == whole[figure], (dies_after, figure)
 
 
+def test_a_partition_that_is_done_is_left_alone_by_a_resumed_run(
+    fresh: tuple[Settings, Live], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, live = fresh
+    as_kafka(monkeypatch, {0: live, 1: live})
+    monkeypatch.setattr(parts, "CHUNK_ROWS", 10**6)  # one chunk: it is done with the states it began with
+    request = Request("r", TOPIC, from_us=LATE_US)
+    true_write = parts._write
+
+    def write(path: Path, data: bytes) -> str:
+        if path.name.startswith("p1"):
+            raise KeyboardInterrupt
+        return true_write(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parts, "_write", write)
+        with pytest.raises(KeyboardInterrupt):
+            runs.run(settings, request)
+    done = orjson.loads((settings.replay_uri / "r" / "p0.json").read_bytes())
+    assert done["done"] and not done["windows"]
+    report = runs.run(settings, request)
+    assert report["began"][0]["windows"] and report["taken"] > done["taken"]
+
+
+def test_messages_bound_a_chunk_as_rows_do(fresh: tuple[Settings, Live], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, _ = fresh
+    whole = runs.run(settings, Request("whole", TOPIC))
+    monkeypatch.setattr(parts, "CHUNK_ROWS", 10**6)
+    monkeypatch.setattr(parts, "TOGETHER_ROWS", 10**6)
+    monkeypatch.setattr(parts, "CHUNK_MESSAGES", 7)
+    monkeypatch.setattr(parts, "TOGETHER_MESSAGES", 3)
+    few = runs.run(settings, Request("few", TOPIC))
+    head = orjson.loads((settings.replay_uri / "few" / "p0.json").read_bytes())
+    assert len(head["chunks"]) > 3
+    assert (few["rows"], few["incidents_sha256"]) == (whole["rows"], whole["incidents_sha256"])
+    assert rows_of(settings.replay_uri / "few").equals(rows_of(settings.replay_uri / "whole"))
+
+
+def test_every_message_must_have_the_models_features(
+    fresh: tuple[Settings, Live], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, _ = fresh
+    monkeypatch.setattr(parts, "TOGETHER_ROWS", 10**6)
+    true_advance = parts.advance_windows
+
+    def advance(windows: Any, *rest: Any) -> Any:
+        after, rows, facts = true_advance(windows, *rest)
+        return after, rows, {**facts, "feature_hash": "another" if facts["seq"] == 5 else facts["feature_hash"]}
+
+    monkeypatch.setattr(parts, "advance_windows", advance)
+    with pytest.raises(RefusedModel, match="another"):
+        runs.run(settings, Request("r", TOPIC))
+
+
+def test_offsets_that_are_not_there_are_refused(fresh: tuple[Settings, Live]) -> None:
+    settings, live = fresh
+    for run, offsets in (("absent", (7, 0, 5)), ("beyond", (0, live.end, live.end + 5))):
+        with pytest.raises(Usage, match="--offsets"):
+            runs.run(settings, Request(run, TOPIC, offsets=(offsets,)))
+    live.first = live.steps[4].position
+    with pytest.raises(Usage, match=f"from {live.first} on, below {live.end}"):
+        runs.run(settings, Request("below", TOPIC, offsets=((0, 0, live.first),)))
+
+
+def test_runs_of_other_offsets_are_not_compared(fresh: tuple[Settings, Live]) -> None:
+    settings, live = fresh
+    some = ((0, live.steps[3].position, live.steps[9].position),)
+    for run in ("a", "b"):
+        runs.run(settings, Request(run, TOPIC, offsets=some))
+    found = compare(settings, "a", "b")
+    assert found["flows"]["both"] == found["first"]["rows"] > 0
+    with pytest.raises(Usage, match="--offsets"):
+        compare(settings, LIVE, "a")
+
+
 def kept(position: int, seq: int, reached_us: int) -> Kept:
     return Kept("r", "t", "id", 0, position, seq, reached_us, f"d{position}", ())
 
@@ -225,8 +303,28 @@ def test_what_is_missing_is_said() -> None:
     assert "damaged" in (warning(Began(0, 4), 9, Wanted(5), ["damaged"]) or "")
     only_windows = Began(0, 4, 2, "w", "", 2, 1)
     assert "; incidents begin empty" in (warning(only_windows, 9, Wanted(5), []) or "")
-    assert warning(only_windows, 9, Wanted(5, own_incidents=True, warmup_us=3), []) is None
-    assert warning(only_windows, 9, Wanted(5, own_incidents=True, warmup_us=4), []) is not None
+    for asked, silent in ((Wanted(5, None, True, 3), True), (Wanted(5, None, True, 4), False)):
+        assert (warning(only_windows, 9, asked, [], 0, warm_us([], asked, 0)) is None) == silent
+    assert warning(Began(0, 0), 0, Wanted(5), [], 0) is None
+    assert "nothing of it is left" in (warning(Began(0, 9), 9, Wanted(5), [], 9) or "")
+
+
+def test_a_named_model_and_offsets_warn_only_of_what_is_missing() -> None:
+    windows = [kept(30, 3, 300), kept(20, 2, 200), kept(10, 1, 100)]
+    wanted = Wanted(first=25, own_incidents=True, warmup_us=50)
+    assert warm_us(windows, wanted, 0) == 150
+    [(one, _)] = beginnings(windows, [], wanted, 0)
+    began = Began(0, one.position, one.seq, one.digest, "", one.seq, one.reached_us)
+    assert began.position == 10 and warning(began, 99, wanted, [], 0, 150) is None
+    short = replace(began, position=20, reached_us=200)
+    assert warning(short, 99, wanted, [], 0, 150) is not None
+
+
+def test_a_kept_state_given_up_while_they_are_listed_is_left_out(
+    plant: tuple[Settings, Live], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KeptStates, "_path", lambda _self, _entry: Path("/nowhere"))
+    assert states.listed(plant[0]) == []
 
 
 def test_kept_states_are_listed(plant: tuple[Settings, Live]) -> None:

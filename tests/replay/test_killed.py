@@ -1,6 +1,7 @@
 """SIGKILL in each phase of a replay, or of its processes' parent; one process or several: always the same bytes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.archive import snapshot
+from pipeline.errors import RefusedState
 from pipeline.replay import run as runs
 from pipeline.replay.request import ARCHIVE, Request
 from pipeline.settings import Settings, inherited_environment
@@ -92,6 +95,50 @@ def test_sigkill_in_each_phase(fresh: Settings, phase: str) -> None:
         pytest.fail(f"only {writes} files were to be written")
     assert died.returncode == -signal.SIGKILL
     assert figures(runs.run(fresh, Request("killed", ARCHIVE))) == figures(whole)
+
+
+# A process of a replay that has nothing to do, and its parent.
+WORKER = """
+import multiprocessing, os, time
+from pipeline.replay import run
+def idle(told):
+    run._begin_working(None)
+    told.send(os.getpid())
+    time.sleep(600)
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    here, there = context.Pipe()
+    context.Process(target=idle, args=(there,)).start()
+    print(here.recv(), flush=True)
+    time.sleep(600)
+"""
+
+
+def test_no_process_outlives_a_killed_parent(plant: Settings, tmp_path: Path) -> None:
+    (tmp_path / "worker.py").write_text(WORKER)
+    command = [sys.executable, str(tmp_path / "worker.py")]
+    parent_environment = {**environment(plant), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=parent_environment, cwd=ROOT, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        os.kill(parent.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{worker}").exists() and "Z" not in Path(f"/proc/{worker}/stat").read_text().split()[2]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_partition_that_fails_is_told_at_once(plant: Settings, tmp_path: Path) -> None:
+    shutil.copytree(plant.archive_uri, tmp_path / "archive")
+    settings = plant.model_copy(update={"replay_uri": tmp_path, "archive_uri": tmp_path / "archive"})
+    entry = next(iter(snapshot.read_partition(settings.archive_uri, 3).files))
+    (tmp_path / "archive" / entry.path).write_bytes(b"PAR1PAR1")
+    began = time.monotonic()
+    with pytest.raises(RefusedState, match="cannot be read"):
+        runs.run(settings, Request("r", ARCHIVE, speed=0.05), PARTITIONS)  # the others would take 20 minutes
+    assert time.monotonic() - began < 200
 
 
 @pytest.mark.slow

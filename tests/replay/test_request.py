@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cli.replay import event_us
+from pipeline.cli.replay import event_us, times_us
 from pipeline.errors import RefusedState, Usage
 from pipeline.replay import history
 from pipeline.replay import request as requests
@@ -45,6 +45,13 @@ def test_times_as_people_type_them(text: str, expected: float) -> None:
 def test_a_time_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(Usage, match="--from"):
         event_us(text, "--from")
+
+
+def test_nothing_between_from_and_to_is_refused() -> None:
+    assert times_us("5", None) == (5_000_000, None) and times_us("5", "6") == (5_000_000, 6_000_000)
+    for until in ("5", "4"):
+        with pytest.raises(Usage, match="--to"):
+            times_us("5", until)
 
 
 def test_a_request_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -79,6 +79,30 @@ def test_killed_between_two_steps_nothing_is_wrong(
     assert [path.name for path in fresh.folder.iterdir()] == [f"{9:020d}.json"]
 
 
+def test_an_entry_that_cannot_be_read_now_lets_nothing_be_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    KeptStates(tmp_path, "x.flows", 2).keep(ENTRY, 3)
+    kept = KeptStates(tmp_path, "x.flows", 2)
+
+    def fails(_path: Path) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", fails)
+        assert kept.of("id") == []
+        with pytest.raises(OSError, match="Input/output"):
+            _ = kept.blobs
+    assert kept.blobs == {"a", "d"}
+
+
+def test_one_that_another_worker_takes_away_meanwhile_is_no_error(tmp_path: Path) -> None:
+    kept = KeptStates(tmp_path, "x.flows", 2)
+    kept.keep(ENTRY, 3)
+    (kept.folder / f"{UNFINISHED}1-x").symlink_to(tmp_path / "gone")
+    assert kept.keep(replace(ENTRY, position=9), 3) == 0
+
+
 @given(st.binary(max_size=60))
 def test_a_file_that_is_none_is_as_if_it_were_not_there(
     tmp_path_factory: pytest.TempPathFactory, garbage: bytes
