@@ -15,10 +15,13 @@ Timed = tuple[int, int, Step]
 
 
 class Pace:
-    """When a step is due, by its latest flow, at so many times the speed at which it happened."""
+    """When a step is due, by its latest flow, at so many times the speed at which it happened.
 
-    def __init__(self, speed: float) -> None:
-        self._speed = speed
+    What lies beyond `until_us` is due at once: it is gone through for what is open there, and nobody waits for it.
+    """
+
+    def __init__(self, speed: float, until_us: int | None = None) -> None:
+        self._speed, self._until_us = speed, until_us
         self._first: tuple[float, int] | None = None
 
     def wait_s(self, step: Step) -> float:
@@ -27,6 +30,8 @@ class Pace:
         if rows is None or not len(rows):
             return 0.0
         end_us = int(rows.column("end_ts_us").to_numpy().max())
+        if self._until_us is not None:
+            end_us = min(end_us, self._until_us)
         if self._first is None:
             self._first = time.monotonic(), end_us
         began_s, first_us = self._first

@@ -166,7 +166,7 @@ class Part:
         if self.head.done:
             return self.head
         waiting: list[Message] = []
-        due, gone, messages, since_us = pace.Pace(self._request.speed), 0, 0, self.head.reached_us
+        due, gone, messages, since_us = pace.Pace(self._request.speed, self._request.to_us), 0, 0, self.head.reached_us
         for step in self._steps():
             if self._request.speed and due.wait_s(step) > 0:
                 self._take(waiting)  # what there is comes out when it is due, not when more is

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from models.errors import RefusedModel
 from pipeline.errors import Usage
+from pipeline.featurize.partition import advance_partition
 from pipeline.replay import part as parts
 from pipeline.replay import run as runs
 from pipeline.replay import states, undisturbed
@@ -230,10 +231,9 @@ def test_every_message_must_have_the_models_features(
 ) -> None:
     settings, _ = fresh
     monkeypatch.setattr(parts, "TOGETHER_ROWS", 10**6)
-    true_advance = parts.advance_windows
 
     def advance(windows: Any, *rest: Any) -> Any:
-        after, rows, facts = true_advance(windows, *rest)
+        after, rows, facts = advance_partition(windows, *rest)
         return after, rows, {**facts, "feature_hash": "another" if facts["seq"] == 5 else facts["feature_hash"]}
 
     monkeypatch.setattr(parts, "advance_windows", advance)

@@ -72,3 +72,11 @@ def test_a_step_is_due_by_event_time() -> None:
     assert pace.wait_s(first) == 0.0
     assert 9.0 < pace.wait_s(later) <= 10.0
     assert pace.wait_s(history.Step(0, batch([]), None, {})) == 0.0
+    bounded = Pace(1_000.0, until_us=11_000_000 + latest_us(first))
+    assert bounded.wait_s(first) == 0.0
+    assert 0.0 < bounded.wait_s(later) < 0.1  # beyond what was asked for nobody waits
+
+
+def latest_us(step: history.Step) -> int:
+    assert step.flows is not None
+    return int(step.flows.column("end_ts_us").to_numpy().max())
