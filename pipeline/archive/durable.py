@@ -1,31 +1,12 @@
 """Writing so that it stays written: temp file, fsync, then a name of its own that nobody else had."""
 
-import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.archive.storage import NameTaken
-from pipeline.errors import Failed, RefusedState
-
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-@contextmanager
-def room_on_disk(folder: Path) -> Iterator[None]:
-    """Turn a full disk into an error with its remedy."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise Failed(
-            f"archive {folder}: no room to write ({os.strerror(error.errno or 0)}); make room and start again: "
-            "nothing was lost, the position has not moved"
-        ) from error
+from pipeline.errors import RefusedState
 
 
 def make_folder(folder: Path) -> None:

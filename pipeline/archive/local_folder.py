@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
-from pipeline.archive.durable import create_exclusively, make_folder, place, room_on_disk, sync_folder, write_synced
+from pipeline.archive.durable import create_exclusively, make_folder, place, sync_folder, write_synced
 from pipeline.archive.storage import Sink, Step
+from pipeline.disk_room import room_on_disk
 
 if TYPE_CHECKING:
     import duckdb  # the writer does without it
@@ -32,7 +33,7 @@ class LocalFolder:
 
     def begin(self) -> None:
         """Make the folder."""
-        with room_on_disk(self.root):
+        with room_on_disk("archive", self.root):
             make_folder(self.root)
 
     def folders(self, below: str) -> list[str]:
@@ -81,12 +82,12 @@ class LocalFolder:
 
     def create(self, name: str, data: bytes) -> bool:
         """Create a file whole and durable, or not at all."""
-        with room_on_disk(self.root):
+        with room_on_disk("archive", self.root):
             return create_exclusively(self.root / name, data)
 
     def place(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
         """Write beside, make durable, then link under the final name."""
-        with room_on_disk(self.root):
+        with room_on_disk("archive", self.root):
             temp = self.root / staging
             make_folder(temp.parent)
             write_synced(temp, data)
@@ -102,7 +103,7 @@ class LocalFolder:
     @contextmanager
     def sink(self, name: str) -> Iterator[Sink]:
         """A file to write; one of this name from before is replaced."""
-        with room_on_disk(self.root):
+        with room_on_disk("archive", self.root):
             target = self.root / name
             make_folder(target.parent)
             target.unlink(missing_ok=True)

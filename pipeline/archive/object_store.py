@@ -25,8 +25,8 @@ from obstore.fsspec import FsspecStore
 from obstore.store import S3Store
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-from pipeline.archive.durable import room_on_disk
 from pipeline.archive.storage import NameTaken, Sink, Step
+from pipeline.disk_room import room_on_disk
 from pipeline.errors import Failed, Misconfigured
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class ObjectStore:
 
 @contextmanager
 def _temporary() -> Iterator[IO[bytes]]:
-    with room_on_disk(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
+    with room_on_disk("open rows in", Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
         yield file
 
 

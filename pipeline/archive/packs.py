@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 from pipeline.archive import manifest as chain
 from pipeline.archive import paths
 from pipeline.archive.closed_rows import ClosedRows
-from pipeline.archive.durable import room_on_disk
 from pipeline.archive.manifest import ClosedFile, Manifest, Pack
 from pipeline.archive.numbered import COLUMNS
 from pipeline.archive.parquet_file import footer, written_as
@@ -29,6 +28,7 @@ from pipeline.archive.partition import CLAIM_ATTEMPTS
 from pipeline.archive.snapshot import PartitionSnapshot, read, read_on, read_partition
 from pipeline.archive.storage import Step, Storage, no_step
 from pipeline.archive.streams import TABLES
+from pipeline.disk_room import room_on_disk
 from pipeline.errors import Failed, RefusedState
 
 ROW_GROUP_ROWS = 65_536
@@ -117,7 +117,7 @@ def _write(archive: Storage, plan: Plan, found: PartitionSnapshot, step: Step) -
     span = min(entry.first for entry in plan.entries), max(entry.last for entry in plan.entries)
     _check_hashes(archive, plan, found)
     try:
-        with room_on_disk(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
+        with room_on_disk("pack in", Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
             _render(file, _tables(archive, plan, found), footer(plan.partition, *span))
             file.flush()
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

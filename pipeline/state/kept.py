@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.disk_room import room_on_disk
 from pipeline.errors import BadData
 from pipeline.state.store import UNFINISHED
 
@@ -157,6 +158,15 @@ class KeptStates:
         1. The entry under another name, on the disk. 2. Its name. 3. The old ones. Killed between any two: what is
         left over is deleted by a later call.
         """
+        with room_on_disk("kept state", self.folder):
+            self._write(entry)
+        removed = 0
+        for old in self._too_many(entry.topic_id, most):  # 3
+            old.unlink(missing_ok=True)
+            removed += 1
+        return removed
+
+    def _write(self, entry: Kept) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(entry)
         unfinished = self.folder / f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}-{path.name}"[: -len(SUFFIX)]
@@ -171,11 +181,6 @@ class KeptStates:
         finally:
             os.close(folder)
         self._read[path.name] = entry
-        removed = 0
-        for old in self._too_many(entry.topic_id, most):  # 3
-            old.unlink(missing_ok=True)
-            removed += 1
-        return removed
 
     def _too_many(self, topic_id: str, most: int) -> Iterator[Path]:
         others = {self._path(entry).name for entry in self.all() if entry.topic_id != topic_id}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from pipeline.disk_room import room_on_disk
 from pipeline.errors import RefusedState
 
 # A writer that died between write and rename leaves one of these behind.
@@ -36,8 +37,14 @@ class Store:
             # A zombie's or an earlier run's; made young again, so that no collection takes it away under us.
             os.utime(path)
             return digest
+        with room_on_disk("state", self.folder):
+            self._write(blob, path)
+        return digest
+
+    def _write(self, blob: bytes, path: Path) -> None:
+        """A new blob, durable under its name; half of one is left to the next collection."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}-{digest}"
+        unfinished = self.folder / f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}-{path.name}"
         with unfinished.open("wb") as file:
             file.write(blob)
             file.flush()
@@ -49,7 +56,6 @@ class Store:
             os.fsync(folder)
         finally:
             os.close(folder)
-        return digest
 
     def touch(self, digest: str) -> bool:
         """Make a blob young again, so that no collection takes it; False where it is not there."""

@@ -1,10 +1,11 @@
+import errno
 import os
 import time
 from pathlib import Path
 
 import pytest
 
-from pipeline.errors import BadData, RefusedState
+from pipeline.errors import BadData, Failed, RefusedState
 from pipeline.state.pointers import Pointer, by_position
 from pipeline.state.store import UNFINISHED, Store
 
@@ -63,3 +64,18 @@ def test_pointers_travel_as_json() -> None:
     for payload in (b"", b"[]", b"{}", b'{"partition": "x", "position": 0, "seq": 0, "digest": "", "uri": ""}'):
         with pytest.raises(BadData):
             Pointer.decode(payload)
+
+
+def test_no_room_is_said_clearly_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path, "featurize/0")
+    kept = store.put(b"before")
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Failed, match=r"state .*featurize/0: no room to write .* make room and start again"):
+        store.put(b"after")
+    monkeypatch.undo()
+    assert store.get(kept) == b"before"
+    assert store.get(store.put(b"after")) == b"after"
