@@ -163,7 +163,7 @@ def test_two_committers_at_once(tmp_path: Path, place: Path) -> None:
 
 
 def test_who_comes_second_copies_nothing_twice(tmp_path: Path, place: Path) -> None:
-    """The other one commits just before us: ours must not be added on top. Its files stay: a lost answer may be a yes."""
+    """The other one commits just before us: ours must not be added on top. Its files stay: no answer may be a yes."""
     with warehouse(tmp_path / "warehouse") as catalog, warehouse(tmp_path / "warehouse") as other:
         # Somebody has taken back the setting that keeps pyiceberg from adding the same files again.
         with tables.find_or_make(catalog, "flows").transaction() as changing:
