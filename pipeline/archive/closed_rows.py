@@ -99,10 +99,6 @@ class FollowedRows:
         self._archive, self._reader = at(archive), ClosedRows(archive)
         self._partition, self._places = found.partition, found.places
 
-    def given_up(self, path: str) -> bool:
-        """Whether a closed file's rows have been given up."""
-        return self._places[path].given_up
-
     def read(self, path: str) -> pa.Table | None:
         """A closed file's rows; None where they have been given up. RefusedState where they cannot be read."""
         while True:

@@ -8,7 +8,6 @@ Entries lie under the topic the room reads, and carry its id: those of a topic t
 """
 
 import os
-import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ import orjson
 
 from pipeline.disk_room import room_on_disk
 from pipeline.errors import BadData
-from pipeline.state.store import UNFINISHED
+from pipeline.state.store import UNFINISHED, put_down
 
 FOLDER = "kept"
 SUFFIX = ".json"
@@ -159,28 +158,13 @@ class KeptStates:
         left over is deleted by a later call.
         """
         with room_on_disk("kept state", self.folder):
-            self._write(entry)
+            put_down(entry.encode(), self._path(entry))  # 1, 2
+        self._read[self._path(entry).name] = entry
         removed = 0
         for old in self._too_many(entry.topic_id, most):  # 3
             old.unlink(missing_ok=True)
             removed += 1
         return removed
-
-    def _write(self, entry: Kept) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(entry)
-        unfinished = self.folder / f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}-{path.name}"[: -len(SUFFIX)]
-        with unfinished.open("wb") as file:  # 1
-            file.write(entry.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)  # 2
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-        self._read[path.name] = entry
 
     def _too_many(self, topic_id: str, most: int) -> Iterator[Path]:
         others = {self._path(entry).name for entry in self.all() if entry.topic_id != topic_id}

@@ -14,6 +14,23 @@ from pipeline.errors import RefusedState
 UNFINISHED = ".unfinished-"
 
 
+def put_down(data: bytes, path: Path) -> None:
+    """A file, whole and durable under its name when this returns; half of one has a name with UNFINISHED."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.parent / f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}-{path.stem}"
+    with unfinished.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.rename(path)
+    # The name is in the folder, and the folder is a file of its own.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 class Store:
     """One folder of blobs: a room's state of one partition.
 
@@ -38,24 +55,8 @@ class Store:
             os.utime(path)
             return digest
         with room_on_disk("state", self.folder):
-            self._write(blob, path)
+            put_down(blob, path)
         return digest
-
-    def _write(self, blob: bytes, path: Path) -> None:
-        """A new blob, durable under its name; half of one is left to the next collection."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}-{path.name}"
-        with unfinished.open("wb") as file:
-            file.write(blob)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
-        # The name is in the folder, and the folder is a file of its own.
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def touch(self, digest: str) -> bool:
         """Make a blob young again, so that no collection takes it; False where it is not there."""
