@@ -32,17 +32,20 @@ def compact(
     storage = at(archive)
     snapshots = snapshot.read(storage)
     plans = [plan for found in snapshots for plan in plans_of(found, ClosedRows(storage), target_bytes, newest)]
+    newest_of = {found.partition: found for found in snapshots}
     sizes = {entry.path: entry.bytes for found in snapshots for entry in found.files}
     made, after = [], 0
     for number, plan in enumerate(plans):
         told(number, len(plans))
-        pack = None if dry_run else swap(storage, plan, WRITER)
+        if dry_run:
+            made.append(plan)
+            continue
+        pack, newest_of[plan.partition] = swap(storage, plan, newest_of[plan.partition], WRITER)
         if pack is not None:
             after += pack.bytes
-        if pack is not None or dry_run:
             made.append(plan)
     told(len(plans), len(plans))
-    deleted, stay = sweep(storage, before_s, dry_run)
+    deleted, stay = sweep(storage, newest_of.values(), before_s, dry_run)
     return {
         "archive": storage.uri,
         "dry_run": dry_run,

@@ -25,7 +25,7 @@ from pipeline.archive.manifest import ClosedFile, Manifest, Pack
 from pipeline.archive.numbered import COLUMNS
 from pipeline.archive.parquet_file import footer, written_as
 from pipeline.archive.partition import CLAIM_ATTEMPTS
-from pipeline.archive.snapshot import PartitionSnapshot, read, read_on, read_partition
+from pipeline.archive.snapshot import PartitionSnapshot, read_on
 from pipeline.archive.storage import Step, Storage, no_step
 from pipeline.archive.streams import TABLES
 from pipeline.disk_room import room_on_disk
@@ -58,23 +58,26 @@ class Plan:
         return paths.GIVEN_UP if self.positions_only else paths.PACKED
 
 
-def swap(archive: Storage, plan: Plan, writer: str, step: Step = no_step) -> Pack | None:
-    """Carry a plan out; None where somebody else has moved one of its files meanwhile.
+def swap(
+    archive: Storage, plan: Plan, found: PartitionSnapshot, writer: str, step: Step = no_step
+) -> tuple[Pack | None, PartitionSnapshot]:
+    """Carry a plan out: the pack, None where somebody else has moved one of its files meanwhile; and the partition as
+    it is known now, which the next plan is carried out on.
 
     1. Write the pack under its name. 2. Add the manifest that says so. RefusedState where a file is not what its
     manifest says: a pack would make it look whole.
     """
-    found = _whole(read_partition(archive, plan.partition))
+    found = _whole(read_on(archive, found))
     before = {entry.path: found.places[entry.path] for entry in plan.entries}
     together = len({where.file for where in before.values()}) == 1
     if any(where.given_up for where in before.values()) or (together and not plan.positions_only):
-        return None
+        return None, found
     pack = _write(archive, plan, found, step)
     name = f"{writer} {secrets.token_hex(4)}"
     for _attempt in range(CLAIM_ATTEMPTS):
         found = _whole(read_on(archive, found))
         if not all(where.same_as(found.places[path]) for path, where in before.items()):
-            return None
+            return None, found
         if chain.append(archive, _following(archive, found, pack, name)) is not None:
             step("swap added")
             if not archive.has(pack.path):
@@ -82,7 +85,7 @@ def swap(archive: Storage, plan: Plan, writer: str, step: Step = no_step) -> Pac
                     f"archive {archive.uri}: {pack.path} was deleted before it was listed: this process stood still "
                     "for an hour; the files it replaces are there, `forebay archive verify` says which"
                 )
-            return pack
+            return pack, found
     raise Failed(f"archive {archive.uri}, partition {plan.partition}: its writer was faster, {CLAIM_ATTEMPTS} times")
 
 
@@ -178,13 +181,13 @@ def _render(file: IO[bytes], tables: Iterator[pa.Table], foot: dict[str, str]) -
         writer.close()
 
 
-def sweep(archive: Storage, before_s: float, dry_run: bool) -> tuple[int, int]:
+def sweep(archive: Storage, partitions: Iterable[PartitionSnapshot], before_s: float, dry_run: bool) -> tuple[int, int]:
     """Delete what packs had replaced by `before_s` (seconds since the epoch), and what attempts have left that died.
 
     Gives back how many files that were, and how many replaced ones still stay for those who read them. Of a partition
     whose chain is broken, or of which a listed file is missing, nothing is deleted: it may be all there is.
     """
-    snapshots = read(archive)
+    snapshots = [read_on(archive, found) for found in partitions if not found.problem]
     there = {name for table in TABLES for name in archive.names(table)}
     sound = [found for found in snapshots if not found.problem and found.current <= there]
     gone: list[str] = []

@@ -19,6 +19,21 @@ ROW_GROUP_ROWS = 131_072
 DATA_PAGE_BYTES = 1024 * 1024
 COMPRESSION, COMPRESSION_LEVEL = "zstd", 1
 FOOTER = "raw_"
+ENCODED = {
+    "start_ts_us": "DELTA_BINARY_PACKED",
+    "end_ts_us": "DELTA_BINARY_PACKED",
+    "score": "BYTE_STREAM_SPLIT",
+    "novelty": "BYTE_STREAM_SPLIT",
+    "p_value": "BYTE_STREAM_SPLIT",
+    "features": "BYTE_STREAM_SPLIT",
+    "record_id": "PLAIN",
+    "community_id": "PLAIN",
+    "sensor_uid": "PLAIN",
+}
+"""Columns whose values seldom come twice: a dictionary would be built and given up, half of what a row's other columns
+cost, and make the file larger. Times in order become differences, floats streams of bytes (docs/performance.md).
+"""
+IDS = ("record_id", "community_id", "sensor_uid")
 MOST_HOURS = 24
 """Late rows of more hours than this go into one file: a sensor whose clock jumps must not make a file a row."""
 
@@ -86,13 +101,17 @@ def written_as(schema: pa.Schema) -> dict[str, Any]:
         "version": "2.6",
         "compression": COMPRESSION,
         "compression_level": COMPRESSION_LEVEL,
-        # Features are floats that rarely repeat, ids never do: dictionaries of them would only be built and thrown
-        # away. Split into streams of bytes, features take half the time and less room (docs/performance.md).
-        "use_dictionary": [field.name for field in schema if field.name not in ("record_id", "features")],
-        "column_encoding": {"features.list.element": "BYTE_STREAM_SPLIT"} if "features" in schema.names else None,
+        "use_dictionary": [name for name in schema.names if name not in ENCODED],
+        "column_encoding": {
+            f"{name}.list.element" if name == "features" else name: encoding
+            for name, encoding in ENCODED.items()
+            if name in schema.names
+        },
         "data_page_size": DATA_PAGE_BYTES,
-        # Nobody looks for a feature's least value in a file; of the other columns that is what queries skip files by.
-        "write_statistics": [field.name for field in schema if not pa.types.is_nested(field.type)],
+        # Least and greatest values are what queries skip files by; of a feature or an id nobody asks for them.
+        "write_statistics": [
+            field.name for field in schema if not pa.types.is_nested(field.type) and field.name not in IDS
+        ],
     }
 
 

@@ -20,6 +20,7 @@ from pipeline.errors import RefusedState
 BATCH_ROWS = 65_536
 LARGE_ROWS = 1_024
 """Pieces from this size on are written as they lie; smaller ones are put together first."""
+BUFFER_BYTES = 1024 * 1024
 
 
 def to_rewrite(open_files: Iterable[OpenFile], stored: Iterable[OpenRows]) -> set[int]:
@@ -69,9 +70,13 @@ def _write_one(
     archive: Storage, name: str, number: int, schema: pa.Schema, files: list[OpenFile], moved: set[int | None]
 ) -> OpenRows:
     counts: Counter[StreamKey] = Counter()
-    with archive.sink(name) as sink, pa.ipc.new_file(pa.PythonFile(sink, "w"), schema) as writer:
-        for batch in _batches(schema, files, moved, counts):
-            writer.write_batch(batch)
+    with archive.sink(name) as sink:
+        # A batch is some hundred buffers, most of them small.
+        buffered = pa.BufferedOutputStream(pa.PythonFile(sink, "w"), BUFFER_BYTES)
+        with pa.ipc.new_file(buffered, schema) as writer:
+            for batch in _batches(schema, files, moved, counts):
+                writer.write_batch(batch)
+        buffered.flush()
     rows = tuple((*key, count) for key, count in sorted(counts.items()))
     return OpenRows(name, sink.digest.hexdigest(), sink.size, number, counts.total(), rows)
 

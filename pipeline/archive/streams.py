@@ -22,7 +22,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from pipeline.wire.sensors import sensors_of
 
 HOUR_US = 3_600_000_000
 FLOWS, LATE, REJECTS = TABLES = ("flows", "late", "rejects")
@@ -77,7 +78,7 @@ class Streams:
         closed: list[OpenFile] = []
         rows, runs = runs_of(rows)
         hours = _hours(rows)
-        size = np.concatenate(([0], np.cumsum(string_bytes(rows)))) if runs else hours
+        size = bytes_before(rows)
         for key, start, stop in runs:
             closed += self._append(key, rows, hours, size, start, stop, segment)
         return closed
@@ -101,7 +102,7 @@ class Streams:
                 file = self.open[key] = OpenFile(key, int(_hours(rows.slice(0, 1))[0]), rows.schema)
             file.pieces.append(Piece(rows, segment))
             file.rows += len(rows)
-            file.bytes += int(string_bytes(rows).sum())
+            file.bytes += int(bytes_before(rows)[-1])
         for key, file in self.open.items():
             if key.table == REJECTS:
                 file.hour = _hour_of_first(file)
@@ -176,25 +177,19 @@ def runs_of(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, list[tuple[StreamKey,
     """
     if not len(rows):
         return rows, []
-    site = rows.column("site").dictionary_encode()
-    sensor = rows.column("sensor").dictionary_encode()
+    names, number = sensors_of(rows)
     late = _numpy(rows, "late_by_us") > 0 if "late_by_us" in rows.schema.names else None
-    codes = site.indices.to_numpy(zero_copy_only=False).astype(np.int64) * len(sensor.dictionary)
-    codes = (codes + sensor.indices.to_numpy(zero_copy_only=False)) * 2
-    if late is not None:
-        codes += late
+    codes = number * 2 if late is None else number * 2 + late
     starts = np.concatenate(([0], np.flatnonzero(np.diff(codes)) + 1))
     if len(np.unique(codes[starts])) < len(starts):
         order = np.argsort(codes, kind="stable")
         rows, codes = rows.take(pa.array(order)), codes[order]
         starts = np.concatenate(([0], np.flatnonzero(np.diff(codes)) + 1))
-    sites, sensors = site.dictionary.to_pylist(), sensor.dictionary.to_pylist()
     runs = []
     for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
-        pair, is_late = divmod(int(codes[start]), 2)
-        which_site, which_sensor = divmod(pair, len(sensors))
+        which, is_late = divmod(int(codes[start]), 2)
         table = REJECTS if late is None else LATE if is_late else FLOWS
-        runs.append((StreamKey(table, sites[which_site], sensors[which_sensor]), start, stop))
+        runs.append((StreamKey(table, *names[which]), start, stop))
     return rows, runs
 
 
@@ -204,15 +199,18 @@ def by_stream(rows: pa.RecordBatch) -> Iterator[tuple[StreamKey, pa.RecordBatch]
     return ((key, rows.slice(start, stop - start)) for key, start, stop in runs)
 
 
-def string_bytes(rows: pa.RecordBatch) -> Ints:
-    """Bytes of all columns of varying length, of each row; a null has none."""
-    total = np.zeros(len(rows), np.int64)
+def bytes_before(rows: pa.RecordBatch) -> Ints:
+    """Bytes of all columns of varying length before each row, and of all rows: one number more than rows."""
+    total = np.zeros(len(rows) + 1, np.int64)
     for column in rows.columns:
-        if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
-            ends = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
-            total += np.diff(ends) if len(ends) else 0
-        elif pa.types.is_list(column.type) and column.null_count < len(column):
-            total += pc.list_value_length(column).fill_null(0).to_numpy() * (column.type.value_type.bit_width // 8)
+        a_value = 1
+        if pa.types.is_list(column.type):
+            a_value = column.type.value_type.bit_width // 8
+        elif not (pa.types.is_string(column.type) or pa.types.is_binary(column.type)):
+            continue
+        ends = np.frombuffer(column.buffers()[1] or b"", np.int32)[column.offset : column.offset + len(column) + 1]
+        if len(ends):
+            total += (ends - ends[0]) * a_value
     return total
 
 

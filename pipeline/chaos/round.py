@@ -33,6 +33,7 @@ MOST_MIB = 1_536
 LOOK_S = 1.0
 DISK = "disk"
 """Where a round keeps archive, states and samples."""
+AN_ERROR = ": error: "
 LAST = 50
 """Among so many offsets at a partition's end there is a message."""
 
@@ -117,21 +118,23 @@ def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell:
         findings = None
         try:
             findings = check(settings, folder / "undisturbed")
-            findings.violations += _not_as_promised(drained_s, memory)
+            findings.violations += not_as_promised(drained_s, memory, ended)
         finally:
             if small and (findings is None or not findings.ok):
                 shutil.copytree(folder / DISK, folder / "kept")  # to be looked at when the mount is gone
     return Result(one.number, striker.done, findings, ended, memory, time.monotonic() - began, drained_s)
 
 
-def _not_as_promised(drained_s: float, memory_mib: dict[str, float]) -> list[str]:
+def not_as_promised(drained_s: float, memory_mib: dict[str, float], ended: list[str]) -> list[str]:
     """What was wrong while the round went on."""
     wrong = ["the rooms did not come to rest after the last record was sent"] * (drained_s >= DRAIN_S)
-    return wrong + [
+    wrong += [
         f"{room}: {mib:.0f} MiB of memory, expected {MOST_MIB} at most"
         for room, mib in memory_mib.items()
         if mib > MOST_MIB
     ]
+    # A room may stop where it can't go on, and says what people have to do then: a traceback is a fault of ours.
+    return wrong + [f"{one}; expected `error: ...` and a remedy" for one in ended if AN_ERROR not in one]
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class Workers:
         self.locks = {room: threading.RLock() for room in ROOMS}
         self.expected_to_end: set[int] = set()
         self.ended: list[str] = []
-        """Workers that ended without having been made to: `room: exit code`."""
+        """Workers that ended without having been made to: `worker: exit code: last line of its log`."""
 
     def start(
         self,

@@ -22,8 +22,7 @@ from pipeline.featurize.sensor import SensorState, Turn, advance_together
 from pipeline.featurize.snapshot import restore as restore_sensor
 from pipeline.featurize.tables import EVICTED
 from pipeline.wire.batches import empty
-
-SensorName = tuple[str, str]
+from pipeline.wire.sensors import SensorName, sensors_of
 
 MESSAGE_ROWS = 4_096
 MESSAGE_BYTES = 2 * 1024 * 1024  # a quarter of what Kafka takes: rows are not all of one size
@@ -52,19 +51,10 @@ class PartitionState:
 
 def _by_sensor(flows: pa.RecordBatch) -> dict[SensorName, npt.NDArray[np.int64]]:
     """Where the rows of each sensor are, in raw order."""
-    if len(flows) == 0:
-        return {}
-    codes, names = [], []
-    for column in ("site", "sensor"):
-        coded = flows.column(column).dictionary_encode()
-        codes.append(coded.indices.to_numpy())
-        names.append(coded.dictionary.to_pylist())
-    together = codes[0].astype(np.int64) * len(names[1]) + codes[1]
-    order = np.argsort(together, kind="stable")
-    found, firsts = np.unique(together[order], return_index=True)
-    parts = np.split(order, firsts[1:])
-    names_of = [(names[0][code // len(names[1])], names[1][code % len(names[1])]) for code in found.tolist()]
-    return dict(zip(names_of, parts, strict=True))
+    names, number = sensors_of(flows)
+    order = np.argsort(number, kind="stable")
+    firsts = np.searchsorted(number[order], np.arange(1, len(names)))
+    return dict(zip(names, np.split(order, firsts), strict=True)) if names else {}
 
 
 def frontier(state: PartitionState) -> list[int] | None:

@@ -24,6 +24,7 @@ from pipeline.alert.partition import PartitionState as Incidents
 from pipeline.alert.partition import advance_partition as advance_incidents
 from pipeline.alert.partition import restore as restore_incidents
 from pipeline.alert.partition import snapshot as snapshot_incidents
+from pipeline.archive.parquet_file import written_as
 from pipeline.errors import RefusedState
 from pipeline.featurize.calendars import Calendars
 from pipeline.featurize.feature_sets import named
@@ -52,12 +53,9 @@ CHUNK_MESSAGES = 16_384
 TOGETHER_MESSAGES = 1_024
 # A replay at a speed writes a chunk at least so often, or little would be left of it after a kill.
 CHUNK_S = 60.0
+LARGE_ROWS = 1_024
 LOOK_S = 0.5
 NO_TIME = -1
-# Nearly every row has a value of its own: a dictionary would be built, given up, and make the file larger.
-SELDOM_TWICE = frozenset(
-    ("record_id", "start_ts_us", "end_ts_us", "community_id", "sensor_uid", "score", "novelty", "features")
-)
 
 Told = Callable[["Head"], None]
 Message = tuple[pa.RecordBatch, dict[str, Any]]
@@ -262,8 +260,9 @@ class Part:
                 kept += self._kept(scored, rows)
             head.seq += 1
             head.taken += len(batch)
-        if kept:
-            self._rows.append(pa.concat_batches(kept))  # one for many: small ones are mostly overhead
+        if sum(map(len, kept)) < LARGE_ROWS * len(kept):
+            kept = [pa.concat_batches(kept)]  # small ones are mostly overhead
+        self._rows += kept
 
     def _events_of(self, suspects: pa.RecordBatch, facts: dict[str, Any]) -> list[tuple[str, bytes]]:
         """A message's incidents, those that hold flows of the times that were asked for."""
@@ -334,9 +333,9 @@ def _parquet(batches: list[pa.RecordBatch]) -> bytes:
     if not batches:
         return b""
     sink = pa.BufferOutputStream()
+    # Where pages end depends on where a table's pieces do, and those on when rows came: one piece.
     table = pa.Table.from_batches(batches).combine_chunks()
-    dictionaries = [name for name in table.column_names if name not in SELDOM_TWICE]
-    pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=dictionaries)
+    pq.write_table(table, sink, **written_as(table.schema))
     return bytes(sink.getvalue())
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from models import registry
@@ -17,6 +16,7 @@ from models.score import Scorer
 from pipeline.errors import Misconfigured, RefusedState
 from pipeline.score.promotions import Ledger, Promotion
 from pipeline.wire.batches import matrix
+from pipeline.wire.sensors import SensorName, sensors_of
 from schemas.fields import arrow_schema
 
 # Beside the first one: the one that holds and the one that will. An older one is loaded again when a late row asks.
@@ -123,7 +123,7 @@ def score_batches(batches: Sequence[pa.RecordBatch], ledger: Ledger, shelf: Shel
         return [_scored(batch, _Columns(0), slice(0, 0)) for batch in batches]
     values = matrix(batches[0]) if len(batches) == 1 else np.concatenate([matrix(batch) for batch in batches])
     end_ts_us = np.concatenate([batch.column("end_ts_us").to_numpy() for batch in batches])
-    names, origin = _names(pa.chunked_array([_origins(batch) for batch in batches]))
+    names, origin = _origins(batches)
     out = _Columns(rows)
     chosen = ledger.chosen(end_ts_us)
     for number in np.unique(chosen):
@@ -182,12 +182,11 @@ def _take(names: Sequence[str], indices: npt.NDArray[np.int32]) -> pa.Array:
     return pa.array(names, pa.string()).take(pa.array(indices))
 
 
-def _origins(batch: pa.RecordBatch) -> pa.Array:
-    return pc.binary_join_element_wise(batch.column("site"), batch.column("sensor"), "/")
-
-
-def _names(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int64]]:
-    """The distinct strings of a column, and which of them each row holds."""
-    encoded = column.combine_chunks().dictionary_encode()
-    names = np.array(encoded.dictionary.to_pylist(), dtype=np.str_)
-    return names, encoded.indices.to_numpy().astype(np.int64)
+def _origins(batches: Sequence[pa.RecordBatch]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int64]]:
+    """The distinct `site/sensor` of all rows, and which of them each row is from."""
+    known: dict[SensorName, int] = {}
+    numbers = []
+    for batch in batches:
+        names, number = sensors_of(batch)
+        numbers.append(np.array([known.setdefault(name, len(known)) for name in names], np.int64)[number])
+    return np.array(["/".join(name) for name in known], np.str_), np.concatenate(numbers)

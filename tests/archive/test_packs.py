@@ -21,7 +21,7 @@ from pipeline.archive.compact import plans_of as plans_to_compact
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.query import run as query
 from pipeline.archive.retain import retain
-from pipeline.archive.storage import at
+from pipeline.archive.storage import Storage, at
 from pipeline.archive.streams import TABLES, Limits
 from pipeline.archive.verify import verify
 from pipeline.errors import RefusedState
@@ -165,7 +165,7 @@ def test_a_compaction_that_dies_leaves_the_archive_whole(tmp_path: Path, when: s
 
     plan = next(plans_to_compact(found, ClosedRows(folder), BIG, newest=True))
     with pytest.raises(Died):
-        packs.swap(storage, plan, "dies", step)
+        packs.swap(storage, plan, found, "dies", step)
     assert verify(folder, None)["problems"] == []
     assert rows(folder) == before
     put_together(folder)
@@ -210,12 +210,26 @@ def test_two_compactions_at_once(tmp_path: Path) -> None:
     """The second one finds the files moved and leaves them."""
     folder = archive(tmp_path)
     before = rows(folder)
-    plans = list(plans_to_compact(snapshot.read(folder)[0], ClosedRows(folder), BIG, newest=True))
-    first = [packs.swap(at(folder), plan, "first") for plan in plans]
-    second = [packs.swap(at(folder), plan, "second") for plan in plans]
+    [found] = snapshot.read(folder)
+    plans = list(plans_to_compact(found, ClosedRows(folder), BIG, newest=True))
+    first = [packs.swap(at(folder), plan, found, "first")[0] for plan in plans]
+    second = [packs.swap(at(folder), plan, found, "second")[0] for plan in plans]
     assert all(first)
     assert not any(second)
     assert rows(folder) == before
+
+
+def test_manifests_are_read_once_however_many_packs_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = archive(tmp_path)
+    read: list[int] = []
+
+    def counted(storage: Storage, partition: int) -> Iterator[tuple[manifest.Manifest, str]]:
+        read.append(partition)
+        return manifest.read_links(storage, partition)
+
+    monkeypatch.setattr(snapshot, "read_links", counted)
+    assert put_together(folder)["packs"] > 2
+    assert read == [0]
 
 
 def test_what_was_given_up_is_still_accounted_for(tmp_path: Path) -> None:
@@ -303,7 +317,7 @@ def test_a_missing_pack_costs_no_original(tmp_path: Path) -> None:
     pack = next(name for name in physical(folder) if "/packed/" in name)
     (folder / pack).unlink()
     before = physical(folder)
-    assert packs.sweep(at(folder), AT_ONCE, dry_run=False) == (0, 0)
+    assert packs.sweep(at(folder), snapshot.read(folder), AT_ONCE, dry_run=False) == (0, 0)
     assert physical(folder) == before
 
 
@@ -319,13 +333,14 @@ def test_a_changed_file_is_put_into_no_pack(tmp_path: Path) -> None:
 
 def test_what_a_dead_attempt_left_goes_after_an_hour(tmp_path: Path) -> None:
     folder = archive(tmp_path)
-    plan = next(plans_to_compact(snapshot.read(folder)[0], ClosedRows(folder), BIG, newest=True))
+    [found] = snapshot.read(folder)
+    plan = next(plans_to_compact(found, ClosedRows(folder), BIG, newest=True))
 
     def step(name: str) -> None:
         raise Died
 
     with pytest.raises(Died):
-        packs.swap(at(folder), plan, "dies", step)
+        packs.swap(at(folder), plan, found, "dies", step)
     assert not list(at(folder).names("_tmp"))
     stray = folder / "flows/packed/date=2023-03-10/p0-abc.parquet"
     stray.parent.mkdir(parents=True, exist_ok=True)
@@ -333,9 +348,9 @@ def test_what_a_dead_attempt_left_goes_after_an_hour(tmp_path: Path) -> None:
     half = folder / "_tmp/pack-1/0.parquet"
     half.parent.mkdir(parents=True)
     half.write_bytes(b"PAR1")
-    packs.sweep(at(folder), time.time(), dry_run=False)
+    packs.sweep(at(folder), snapshot.read(folder), time.time(), dry_run=False)
     assert stray.exists() and half.exists()
-    packs.sweep(at(folder), time.time() + 2 * packs.UNFINISHED_S, dry_run=False)
+    packs.sweep(at(folder), snapshot.read(folder), time.time() + 2 * packs.UNFINISHED_S, dry_run=False)
     assert not stray.exists() and not half.exists()
 
 

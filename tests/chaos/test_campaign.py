@@ -67,3 +67,15 @@ def test_rounds_can_be_read(tmp_path: Path, rounds: list[int]) -> None:
         campaigns.read(tmp_path)
     campaigns.run(campaign(tmp_path, rounds=1), False, lambda _: None)
     assert [orjson.dumps(one["memory_mib"]) for one in campaigns.read(tmp_path)] == [b'{"score":400}']
+
+
+def test_a_room_that_ends_with_a_traceback_is_not_in_order() -> None:
+    said = "archive-3: exit 1: error: archive /disk: no room to write; make room and start again"
+    crashed = "score-2: exit 1: KeyError: 'score'"
+    assert one_round.not_as_promised(3.0, {"score": 400.0}, [said]) == []
+    found = one_round.not_as_promised(one_round.DRAIN_S, {"score": 4_000.0}, [said, crashed])
+    assert [one.partition(":")[0] for one in found] == [
+        "the rooms did not come to rest after the last record was sent",
+        "score",
+        "score-2",
+    ]
