@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Generic
 
 import faust
+from aiokafka.errors import KafkaConnectionError
 
 from pipeline import failpoints
 from pipeline.errors import Failed
@@ -210,5 +211,8 @@ def run(room: Room[State], settings: Settings, telemetry: Telemetry) -> None:
     failpoints.arm(settings.failpoint)
     clients.require_broker(settings)
     started = time.monotonic()
-    asyncio.run(Worker(room, settings, telemetry).run())
+    try:
+        asyncio.run(Worker(room, settings, telemetry).run())
+    except KafkaConnectionError as error:
+        raise clients.unreachable(settings, error) from error
     log(room.name).info("stopped", ran_s=round(time.monotonic() - started, 1))

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import orjson
 
+from pipeline.disk_room import room_on_disk
+
 NAME = "schedule.json"
 
 
@@ -26,10 +28,11 @@ def last_us(folder: Path, now_us: int) -> int:
 
 def record(folder: Path, at_us: int) -> None:
     """Put on record that a training starts: before it does, so that one that crashes is not tried without end."""
-    folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{NAME}.partial"
-    with partial.open("wb") as file:
-        file.write(orjson.dumps({"last_us": at_us}))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / NAME)
+    with room_on_disk("the schedule of trainings", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(orjson.dumps({"last_us": at_us}))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(folder / NAME)

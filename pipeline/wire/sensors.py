@@ -17,9 +17,11 @@ def sensors_of(rows: pa.RecordBatch) -> tuple[list[SensorName], Ints]:
     """The distinct (site, sensor) of a batch, and (n,) which of them each row is from.
 
     They are numbered in the order in which their sites appear, those of a site in the order in which their names do.
-    A sensor's rows mostly lie together, and then this costs hardly more than a look at each.
+    A sensor's rows mostly lie together, which costs hardly more than a look at each.
     """
     site, name = (pc.run_end_encode(rows.column(column)) for column in ("site", "sensor"))
+    if len(site.values) == len(name.values) == 1:
+        return [(site.values[0].as_py(), name.values[0].as_py())], np.zeros(len(rows), np.int64)
     ends = np.union1d(site.run_ends.to_numpy(), name.run_ends.to_numpy())
     sites, site_of = _coded(site, ends)
     names, name_of = _coded(name, ends)

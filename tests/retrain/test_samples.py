@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import BadData
+from pipeline.errors import BadData, Failed
 from pipeline.retrain import samples
 from pipeline.retrain.samples import Stretch
 from pipeline.wire.batches import matrix_column
@@ -35,6 +36,18 @@ def test_each_raw_position_is_read_once_and_in_order_of_event_time(tmp_path: Pat
     table = samples.read(tmp_path, "h")
     assert table.column("raw_offset").to_pylist() == list(range(12))
     assert table.column("features").type.list_size == 3
+
+
+def test_a_full_disk_is_said_clearly_and_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples.write(tmp_path, [scored(range(5))], Stretch(0, 1, 2, "h"))
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Failed, match=r"samples .*: no room to write .* make room and start again"):
+        samples.write(tmp_path, [scored(range(5, 9))], Stretch(0, 3, 4, "h"))
+    assert [path.name for path in tmp_path.iterdir()] == [Stretch(0, 1, 2, "h").name]
 
 
 def test_samples_of_another_feature_set_are_left_out(tmp_path: Path) -> None:
