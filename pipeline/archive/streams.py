@@ -210,7 +210,7 @@ def bytes_before(rows: pa.RecordBatch) -> Ints:
             continue
         ends = np.frombuffer(column.buffers()[1] or b"", np.int32)[column.offset : column.offset + len(column) + 1]
         if len(ends):
-            total += (ends - ends[0]) * a_value
+            total += np.multiply(ends - ends[0], a_value, dtype=np.int64)
     return total
 
 

@@ -67,7 +67,7 @@ def run(campaign: Campaign, resume: bool, tell: Tell) -> dict[str, Any]:
             for number in left:
                 folder = campaign.folder / f"round-{number}"
                 done[number], settings = _run_round(campaign, number, folder, bootstrap, broker, tell)
-                with (campaign.folder / "rounds.jsonl").open("ab") as file:
+                with rounds_of(campaign.folder).open("ab") as file:
                     # What was being written when the campaign was killed stays a line of its own.
                     file.write(b"\n" * (file.tell() > 0) + orjson.dumps(done[number]))
                 if done[number]["ok"] and not campaign.keep:
@@ -114,9 +114,14 @@ def _begin(campaign: Campaign, resume: bool) -> dict[int, dict[str, Any]]:
     return {number: document for number, document in done.items() if number < campaign.rounds}
 
 
+def rounds_of(place: Path) -> Path:
+    """Where a campaign's rounds are written down, one a line: in its folder, or the file itself."""
+    return place if place.suffix == ".jsonl" else place / "rounds.jsonl"
+
+
 def _written(folder: Path) -> Iterator[dict[str, Any]]:
     """The rounds that are written down whole; one whose line is half is as if it had not been run."""
-    path = folder / "rounds.jsonl"
+    path = rounds_of(folder)
     for line in path.read_bytes().splitlines() if path.exists() else ():
         with suppress(orjson.JSONDecodeError):
             yield orjson.loads(line)
@@ -173,10 +178,15 @@ def table(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The rounds a campaign has written down; BadData where the folder holds none."""
-    if not (folder / "rounds.jsonl").exists():
-        raise BadData(f"{folder}: got no rounds.jsonl, expected a campaign's folder; run one with `forebay chaos run`")
+    """The rounds a campaign has written down, in its folder or a file of them; BadData where there are none."""
+    if not rounds_of(folder).exists():
+        raise BadData(
+            f"{folder}: got no rounds.jsonl, expected a campaign's folder or its rounds.jsonl; run one with "
+            "`forebay chaos run`"
+        )
     rounds = list(_written(folder))
     if not rounds:
-        raise BadData(f"{folder}: got no whole round in rounds.jsonl, expected one at least; go on with --resume")
+        raise BadData(
+            f"{folder}: got no whole round in {rounds_of(folder).name}, expected one at least; go on with --resume"
+        )
     return rounds

@@ -119,7 +119,9 @@ def kinds(json: Json = False) -> None:
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of campaigns.", metavar="FOLDER...")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of campaigns, or rounds.jsonl of them.", metavar="FOLDER...")
+    ],
     markdown: Annotated[Path | None, typer.Option(help="Write the table here, too, as Markdown.")] = None,
     json: Json = False,
 ) -> None:

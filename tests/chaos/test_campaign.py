@@ -67,6 +67,9 @@ def test_rounds_can_be_read(tmp_path: Path, rounds: list[int]) -> None:
         campaigns.read(tmp_path)
     campaigns.run(campaign(tmp_path, rounds=1), False, lambda _: None)
     assert [orjson.dumps(one["memory_mib"]) for one in campaigns.read(tmp_path)] == [b'{"score":400}']
+    kept = tmp_path / "seed-4.jsonl"
+    kept.write_bytes((tmp_path / "rounds.jsonl").read_bytes())
+    assert campaigns.read(kept) == campaigns.read(tmp_path)
 
 
 def test_a_room_that_ends_with_a_traceback_is_not_in_order() -> None:
