@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from models.whole_file import replace_file
 from pipeline.disk_room import room_on_disk
 from pipeline.errors import BadData
 
@@ -46,18 +47,10 @@ def write(folder: Path, batches: Sequence[pa.RecordBatch], stretch: Stretch) -> 
     """Write one file of samples; a file of that name is replaced by its like. Failed where the disk is full."""
     path = folder / stretch.name
     plain = [batch.replace_schema_metadata({"feature_hash": stretch.feature_hash}) for batch in batches]
-    partial = path.with_suffix(".partial")
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_batches(plain), sink, compression="zstd")
     with room_on_disk("samples", folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                pq.write_table(pa.Table.from_batches(plain), file, compression="zstd")
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        replace_file(path, bytes(sink.getvalue()))
     return path
 
 

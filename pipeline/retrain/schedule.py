@@ -1,10 +1,10 @@
 """When the next candidate is due: by the clock on the wall, which a restart does not set back."""
 
-import os
 from pathlib import Path
 
 import orjson
 
+from models.whole_file import replace_file
 from pipeline.disk_room import room_on_disk
 
 NAME = "schedule.json"
@@ -28,11 +28,5 @@ def last_us(folder: Path, now_us: int) -> int:
 
 def record(folder: Path, at_us: int) -> None:
     """Put on record that a training starts: before it does, so that one that crashes is not tried without end."""
-    partial = folder / f"{NAME}.partial"
     with room_on_disk("the schedule of trainings", folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(orjson.dumps({"last_us": at_us}))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / NAME)
+        replace_file(folder / NAME, orjson.dumps({"last_us": at_us}))
