@@ -22,10 +22,11 @@ from schemas.fields import arrow_schema
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A message of `archive`: its rows, its facts, and where it stood."""
+    """A message of `archive`: its rows, which are views of so many bytes, its facts, and where it stood."""
 
     offset: int
     rows: pa.RecordBatch
+    size_bytes: int
     seq: int
     through: Position | None
     frontier: Position | None
@@ -52,6 +53,7 @@ def read_scored(offset: int, payload: bytes, partition: int, traceparent: bytes 
         found = Scored(
             offset=offset,
             rows=_under_own_schema(rows, meta),
+            size_bytes=len(payload),
             seq=int(meta["seq"]),
             through=_position(meta["through"]),
             frontier=_position(meta["frontier"]),
@@ -110,7 +112,7 @@ class Pairing:
     def offer_scored(self, message: Scored) -> None:
         """Take a message of `archive`, in offset order."""
         self._scored.append(message)
-        self.waiting_bytes += message.rows.nbytes
+        self.waiting_bytes += message.size_bytes
 
     def offer_rejects(self, offset: int, rows: pa.RecordBatch) -> None:
         """Take a message of `rejects`, in offset order; rows that were taken in before a restart are passed over."""
@@ -135,7 +137,7 @@ class Pairing:
         if not self._scored or self.waits_for_rejects:
             return None
         scored = self._scored.popleft()
-        self.waiting_bytes -= scored.rows.nbytes
+        self.waiting_bytes -= scored.size_bytes
         progress = self.progress
         where = f"archive message {self.partition}@{scored.offset}"
         if progress.seq_next is not None and scored.seq != progress.seq_next:

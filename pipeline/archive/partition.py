@@ -145,7 +145,7 @@ class PartitionArchive:
         for file in closed:
             self._write(file)
         self._rows_in_memory += len(scored.rows) + sum(len(rows) for rows in message.rejects)
-        self._bytes_in_memory += scored.rows.nbytes + sum(rows.nbytes for rows in message.rejects)
+        self._bytes_in_memory += scored.size_bytes + sum(rows.nbytes for rows in message.rejects)
         self.progress = message.progress
 
     def _write(self, file: OpenFile) -> None:

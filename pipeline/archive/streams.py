@@ -72,15 +72,17 @@ class Streams:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.open: dict[StreamKey, OpenFile] = {}
+        self._schema = pa.schema([])
+        self._varying: list[tuple[int, int]] = []
 
     def add(self, rows: pa.RecordBatch, segment: int | None = None) -> list[OpenFile]:
         """Take rows (`scored` or `reject` schema, several sensors) in; gives back the files they closed."""
         closed: list[OpenFile] = []
         rows, runs = runs_of(rows)
         hours = _hours(rows)
-        size = bytes_before(rows)
+        varying = self._varying_of(rows)
         for key, start, stop in runs:
-            closed += self._append(key, rows, hours, size, start, stop, segment)
+            closed += self._append(key, rows, hours, varying, start, stop, segment)
         return closed
 
     def pass_watermark(self, site: str, sensor: str, watermark_us: int) -> list[OpenFile]:
@@ -102,7 +104,7 @@ class Streams:
                 file = self.open[key] = OpenFile(key, int(_hours(rows.slice(0, 1))[0]), rows.schema)
             file.pieces.append(Piece(rows, segment))
             file.rows += len(rows)
-            file.bytes += int(bytes_before(rows)[-1])
+            file.bytes += bytes_between(self._varying_of(rows), 0, len(rows))
         for key, file in self.open.items():
             if key.table == REJECTS:
                 file.hour = _hour_of_first(file)
@@ -116,10 +118,23 @@ class Streams:
         for key, rows in stored:
             self.open[key].pieces.append(Piece(rows, into))
 
+    def _varying_of(self, rows: pa.RecordBatch) -> list["Varying"]:
+        """As `varying_of`; which columns these are is looked up once: most batches are of one schema."""
+        if not self._schema.equals(rows.schema):
+            self._schema, self._varying = rows.schema, varying_columns(rows.schema)
+        return varying_of(rows, self._varying)
+
     def _append(
-        self, key: StreamKey, rows: pa.RecordBatch, hours: Ints, size: Ints, start: int, end: int, segment: int | None
+        self,
+        key: StreamKey,
+        rows: pa.RecordBatch,
+        hours: Ints,
+        varying: list["Varying"],
+        start: int,
+        end: int,
+        segment: int | None,
     ) -> Iterator[OpenFile]:
-        """Put rows start..end, which are the stream's, into its files; `size` counts the bytes before each row."""
+        """Put rows start..end, which are the stream's, into its files."""
         while start < end:
             file = self.open.get(key)
             if file is not None and file.schema is not rows.schema and not file.schema.equals(rows.schema, True):
@@ -129,12 +144,14 @@ class Streams:
                 file = self.open[key] = OpenFile(key, int(hours[start]), rows.schema)
             file.schema = rows.schema  # the same object next time: compared at once
             other_hour = _first_of_next_file(hours, start, end, file.hour, key.table)
-            full = int(np.searchsorted(size, size[start] + self.limits.bytes - file.bytes, "left"))
-            stop = max(start, min(other_hour, start + self.limits.rows - file.rows, full))
+            stop = max(start, min(other_hour, start + self.limits.rows - file.rows))
+            left = self.limits.bytes - file.bytes
+            if bytes_between(varying, start, stop) >= left:
+                stop = min(stop, start + _first_beyond(varying, start, stop, left))
             if stop > start:
                 file.pieces.append(Piece(rows.slice(start, stop - start), segment))
                 file.rows += stop - start
-                file.bytes += int(size[stop] - size[start])
+                file.bytes += bytes_between(varying, start, stop)
                 start = stop
             if start == other_hour < end or file.rows >= self.limits.rows or file.bytes >= self.limits.bytes:
                 yield self.open.pop(key)
@@ -199,19 +216,45 @@ def by_stream(rows: pa.RecordBatch) -> Iterator[tuple[StreamKey, pa.RecordBatch]
     return ((key, rows.slice(start, stop - start)) for key, start, stop in runs)
 
 
-def bytes_before(rows: pa.RecordBatch) -> Ints:
-    """Bytes of all columns of varying length before each row, and of all rows: one number more than rows."""
-    total = np.zeros(len(rows) + 1, np.int64)
-    for column in rows.columns:
-        a_value = 1
-        if pa.types.is_list(column.type):
-            a_value = column.type.value_type.bit_width // 8
-        elif not (pa.types.is_string(column.type) or pa.types.is_binary(column.type)):
-            continue
-        ends = np.frombuffer(column.buffers()[1] or b"", np.int32)[column.offset : column.offset + len(column) + 1]
-        if len(ends):
-            total += np.multiply(ends - ends[0], a_value, dtype=np.int64)
-    return total
+class Varying(NamedTuple):
+    """A column whose values are of varying length: where each begins, (rows + 1,), and bytes of one unit of that."""
+
+    begins: npt.NDArray[np.int32]
+    unit_bytes: int
+
+
+def varying_columns(schema: pa.Schema) -> list[tuple[int, int]]:
+    """Where columns of strings, bytes and lists are, and bytes of one unit of their lengths."""
+    found = []
+    for number, one in enumerate(schema):
+        if pa.types.is_list(one.type):
+            found.append((number, one.type.value_type.bit_width // 8))
+        elif pa.types.is_string(one.type) or pa.types.is_binary(one.type):
+            found.append((number, 1))
+    return found
+
+
+def varying_of(rows: pa.RecordBatch, columns: list[tuple[int, int]]) -> list[Varying]:
+    """These columns' beginnings; none of a batch without rows."""
+    found = []
+    for number, unit_bytes in columns if len(rows) else ():
+        column = rows.column(number)
+        begins = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
+        found.append(Varying(begins, unit_bytes))
+    return found
+
+
+def bytes_between(varying: list[Varying], start: int, stop: int) -> int:
+    """Bytes of all columns of varying length in rows start..stop."""
+    return sum((int(one.begins[stop]) - int(one.begins[start])) * one.unit_bytes for one in varying)
+
+
+def _first_beyond(varying: list[Varying], start: int, stop: int, left: int) -> int:
+    """The fewest rows from `start` on, none beyond `stop`, that hold `left` bytes or more."""
+    size = np.zeros(stop - start + 1, np.int64)
+    for one in varying:
+        size += np.multiply(one.begins[start : stop + 1] - one.begins[start], one.unit_bytes, dtype=np.int64)
+    return int(np.searchsorted(size, left, "left"))
 
 
 def _numpy(rows: pa.RecordBatch, name: str) -> Ints:

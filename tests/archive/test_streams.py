@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.archive.streams import bytes_before
+from pipeline.archive.streams import bytes_between, varying_columns, varying_of
 
 ROWS = st.lists(
     st.tuples(st.text(max_size=5) | st.none(), st.binary(max_size=5), st.lists(st.integers(0, 9), max_size=3)),
@@ -19,7 +19,8 @@ def test_bytes_of_varying_length_are_counted(rows: list[tuple[str | None, bytes,
     columns.append([7] * len(rows))
     arrays = [pa.array(column, kind) for column, kind in zip(columns, types.values(), strict=True)]
     batch = pa.RecordBatch.from_arrays(arrays, names=list(types)).slice(skipped)
-    expected = [0]
-    for text, payload, units in rows[skipped:]:
-        expected.append(expected[-1] + len((text or "").encode()) + len(payload) + 4 * len(units))
-    assert bytes_before(batch).tolist() == expected
+    sizes = [len((text or "").encode()) + len(payload) + 4 * len(units) for text, payload, units in rows[skipped:]]
+    varying = varying_of(batch, varying_columns(batch.schema))
+    for start in range(len(sizes) + 1):
+        for stop in range(start, len(sizes) + 1):
+            assert bytes_between(varying, start, stop) == sum(sizes[start:stop])
