@@ -146,12 +146,14 @@ class Streams:
             other_hour = _first_of_next_file(hours, start, end, file.hour, key.table)
             stop = max(start, min(other_hour, start + self.limits.rows - file.rows))
             left = self.limits.bytes - file.bytes
-            if bytes_between(varying, start, stop) >= left:
+            size = bytes_between(varying, start, stop)
+            if size >= left:
                 stop = min(stop, start + _first_beyond(varying, start, stop, left))
+                size = bytes_between(varying, start, stop)
             if stop > start:
                 file.pieces.append(Piece(rows.slice(start, stop - start), segment))
                 file.rows += stop - start
-                file.bytes += bytes_between(varying, start, stop)
+                file.bytes += size
                 start = stop
             if start == other_hour < end or file.rows >= self.limits.rows or file.bytes >= self.limits.bytes:
                 yield self.open.pop(key)

@@ -25,6 +25,7 @@ from pipeline.alert.partition import advance_partition as advance_incidents
 from pipeline.alert.partition import restore as restore_incidents
 from pipeline.alert.partition import snapshot as snapshot_incidents
 from pipeline.archive.parquet_file import written_as
+from pipeline.archive.segments import LARGE_ROWS
 from pipeline.errors import RefusedState
 from pipeline.featurize.calendars import Calendars
 from pipeline.featurize.feature_sets import named
@@ -53,7 +54,6 @@ CHUNK_MESSAGES = 16_384
 TOGETHER_MESSAGES = 1_024
 # A replay at a speed writes a chunk at least so often, or little would be left of it after a kill.
 CHUNK_S = 60.0
-LARGE_ROWS = 1_024
 LOOK_S = 0.5
 NO_TIME = -1
 
