@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.archive import paths, snapshot
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
-from pipeline.archive.packs import MOST_MEMBERS, Plan, Told, alike, swap, sweep
+from pipeline.archive.packs import MOST_MEMBERS, Plan, Told, alike, swap_all, sweep
 from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.storage import Place, at
 from pipeline.archive.streams import FLOWS
@@ -32,20 +32,13 @@ def compact(
     storage = at(archive)
     snapshots = snapshot.read(storage)
     plans = [plan for found in snapshots for plan in plans_of(found, ClosedRows(storage), target_bytes, newest)]
-    newest_of = {found.partition: found for found in snapshots}
     sizes = {entry.path: entry.bytes for found in snapshots for entry in found.files}
-    made, after = [], 0
-    for number, plan in enumerate(plans):
-        told(number, len(plans))
-        if dry_run:
-            made.append(plan)
-            continue
-        pack, newest_of[plan.partition] = swap(storage, plan, newest_of[plan.partition], WRITER)
-        if pack is not None:
-            after += pack.bytes
-            made.append(plan)
+    made, after = plans, None
+    if not dry_run:
+        carried, snapshots = swap_all(storage, plans, snapshots, WRITER, told)
+        made, after = [plan for plan, _ in carried], sum(pack.bytes for _, pack in carried)
     told(len(plans), len(plans))
-    deleted, stay = sweep(storage, newest_of.values(), before_s, dry_run)
+    deleted, stay = sweep(storage, snapshots, before_s, dry_run)
     return {
         "archive": storage.uri,
         "dry_run": dry_run,
@@ -53,7 +46,7 @@ def compact(
         "files": sum(len(plan.entries) for plan in made),
         "rows": sum(entry.rows for plan in made for entry in plan.entries),
         "bytes_before": sum(sizes[entry.path] for plan in made for entry in plan.entries),
-        "bytes_after": None if dry_run else after,
+        "bytes_after": after,
         "skipped": [found.problem for found in snapshots if found.problem],
         "deleted": deleted,
         "stay": stay,

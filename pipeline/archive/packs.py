@@ -10,7 +10,7 @@ import mmap
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -87,6 +87,20 @@ def swap(
                 )
             return pack, found
     raise Failed(f"archive {archive.uri}, partition {plan.partition}: its writer was faster, {CLAIM_ATTEMPTS} times")
+
+
+def swap_all(
+    archive: Storage, plans: Sequence[Plan], snapshots: Iterable[PartitionSnapshot], writer: str, told: Told
+) -> tuple[list[tuple[Plan, Pack]], list[PartitionSnapshot]]:
+    """Carry plans out, one after another: those that were, each with its pack, and the partitions as known then."""
+    newest = {found.partition: found for found in snapshots}
+    made = []
+    for number, plan in enumerate(plans):
+        told(number, len(plans))
+        pack, newest[plan.partition] = swap(archive, plan, newest[plan.partition], writer)
+        if pack is not None:
+            made.append((plan, pack))
+    return made, list(newest.values())
 
 
 def _whole(found: PartitionSnapshot) -> PartitionSnapshot:

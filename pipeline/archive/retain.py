@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.archive import paths, snapshot
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
-from pipeline.archive.packs import MOST_MEMBERS, Plan, Told, alike, swap, sweep
+from pipeline.archive.packs import MOST_MEMBERS, Plan, Told, alike, swap_all, sweep
 from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.storage import Place, at
 
@@ -39,21 +39,17 @@ def retain(
     done: list[Plan] = []
     for _attempt in range(ATTEMPTS):
         snapshots, reader = snapshot.read(storage), ClosedRows(storage)
-        newest_of = {found.partition: found for found in snapshots}
         plans = [plan for found in snapshots for plan in plans_of(found, reader, before, tables)]
-        for number, plan in enumerate(plans):
-            told(number, len(plans))
-            if dry_run:
-                done.append(plan)
-                continue
-            pack, newest_of[plan.partition] = swap(storage, plan, newest_of[plan.partition], WRITER)
-            if pack is not None:
-                done.append(plan)
-        if dry_run or not plans:
+        if dry_run:
+            done += plans
+            break
+        carried, snapshots = swap_all(storage, plans, snapshots, WRITER, told)
+        done += [plan for plan, _ in carried]
+        if not plans:
             break
     skipped = [found.problem for found in snapshots if found.problem]
     skipped += [f"partition {plan.partition}: {plan.table} of {plan.date} were moved all the time" for plan in plans]
-    deleted, stay = sweep(storage, newest_of.values(), before_s, dry_run)
+    deleted, stay = sweep(storage, snapshots, before_s, dry_run)
     days: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for plan in done:
         for entry in plan.entries:
