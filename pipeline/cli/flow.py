@@ -16,7 +16,7 @@ from pipeline.errors import Usage
 from pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from pipeline.ingest.offline_rows import Decoded
+    from pipeline.ingest.files.offline_rows import Decoded
 
 app = typer.Typer(no_args_is_help=True, help="Flow records: check, send, featurize or score a file.")
 
@@ -37,7 +37,7 @@ ArrivalOrder = Annotated[bool, typer.Option("--arrival-order", help="In the file
 
 def decode(file: str, format_name: str | None, site: str, sensor: str | None, arrival_order: bool) -> Decoded:
     """Decode a file as ingest would now."""
-    from pipeline.ingest.offline_rows import decode_file
+    from pipeline.ingest.files.offline_rows import decode_file
 
     return decode_file(
         file,
@@ -182,9 +182,9 @@ def send(
     Files that share --sensor, and those of a folder, are one sensor's: a log of operations (modbus.log) then comes when
     its flow (conn.log) does. Sensors are sent one after another.
     """
-    from pipeline.ingest import send as sending
-    from pipeline.ingest.offline_rows import stem
-    from pipeline.ingest.source_set import SourceSet, read_source
+    from pipeline.ingest.files import send as sending
+    from pipeline.ingest.files.offline_rows import stem
+    from pipeline.ingest.files.source_set import SourceSet, read_source
     from pipeline.shutdown import Stop
     from pipeline.telemetry import start
 

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.output import say
-from pipeline.ingest.field_report import FieldReport, field_report, reason_report
-from pipeline.ingest.offline_rows import Decoded
+from pipeline.ingest.files.field_report import FieldReport, field_report, reason_report
+from pipeline.ingest.files.offline_rows import Decoded
 from schemas.sources import source_of
 
 _TALKERS = 5

@@ -16,6 +16,6 @@ def ingest() -> None:
 @app.command()
 def run(bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
     """Decode raw records until stopped (SIGINT, SIGTERM)."""
-    from pipeline.ingest import door
+    from pipeline.ingest import worker
 
-    door.run(load_settings(bootstrap=bootstrap, topic_prefix=prefix))
+    worker.run(load_settings(bootstrap=bootstrap, topic_prefix=prefix))

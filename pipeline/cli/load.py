@@ -53,7 +53,7 @@ def send(
     from loadtest.scenarios import SCENARIOS
     from loadtest.sending import Load
     from loadtest.sending import send as sending
-    from pipeline.ingest.send import require_topic
+    from pipeline.ingest.files.send import require_topic
     from pipeline.kafka import clients
     from pipeline.shutdown import Stop
 

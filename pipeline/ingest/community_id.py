@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from pipeline.ingest.addresses import ip4_number, ip6_groups
-from pipeline.ingest.cells import Bytes, Ints
-from pipeline.ingest.protocols import ICMP, ICMP6, TCP, UDP
-from pipeline.ingest.text_cells import string_array
+from pipeline.ingest.formats.protocols import ICMP, ICMP6, TCP, UDP
+from pipeline.ingest.scan.addresses import ip4_number, ip6_groups
+from pipeline.ingest.scan.cells import Bytes, Ints
+from pipeline.ingest.scan.text import string_array
 
 Offsets = npt.NDArray[np.int32]
 Words = npt.NDArray[np.uint32]

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.ingest.cells import Cells, Ints, blank_cells
 from pipeline.ingest.community_id import community_ids
 from pipeline.ingest.draft import Draft
-from pipeline.ingest.export_numbers import COLUMNS as NUMBERS
-from pipeline.ingest.formats import FORMATS
-from pipeline.ingest.lines import Lines, cut_lines, record_ids
+from pipeline.ingest.formats.export_numbers import COLUMNS as NUMBERS
+from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.messages import Messages, Stream, tabbed
 from pipeline.ingest.reasons import CODES, REASONS
+from pipeline.ingest.scan.cells import Cells, Ints, blank_cells
+from pipeline.ingest.scan.lines import Lines, cut_lines, record_ids
 from schemas.fields import arrow_schema
 from schemas.sources import source_of
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.ingest.addresses import address_column, mac_column
-from pipeline.ingest.cells import Bytes, Cells, Ints
-from pipeline.ingest.ics_cells import read_code
 from pipeline.ingest.reasons import INDEX, REASONS
-from pipeline.ingest.scalars import (
+from pipeline.ingest.scan.addresses import address_column, mac_column
+from pipeline.ingest.scan.cells import Bytes, Cells, Ints
+from pipeline.ingest.scan.ics_cells import read_code
+from pipeline.ingest.scan.scalars import (
     MALFORMED,
     MISSING,
     OK,
@@ -27,8 +27,8 @@ from pipeline.ingest.scalars import (
     read_time,
     read_whole,
 )
-from pipeline.ingest.tcp_flags import read_tcp_flags
-from pipeline.ingest.text_cells import text_column
+from pipeline.ingest.scan.tcp_flags import read_tcp_flags
+from pipeline.ingest.scan.text import text_column
 from schemas.fields import load
 
 Mask = npt.NDArray[np.bool_]

@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from pipeline.ingest.cells import Ints
 from pipeline.ingest.decode import Decoded
 from pipeline.ingest.messages import Messages
+from pipeline.ingest.scan.cells import Ints
 
 # Raw bytes and fixed-width columns behind one flows message, and record bytes in one rejects message: both stay below
 # the 8 MiB that a message may have.

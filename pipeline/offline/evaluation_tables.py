@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from loadtest.plants.westermo import traffic
 from pipeline.featurize.feature_set import FEATURE_SET
-from pipeline.ingest.offline_rows import decode_file
+from pipeline.ingest.files.offline_rows import decode_file
 from pipeline.offline.plant_models import events_of
 from pipeline.offline.training_rows import Span, read_labels, rows_of_flows
 from pipeline.settings import load_settings

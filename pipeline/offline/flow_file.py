@@ -13,7 +13,7 @@ from pipeline.errors import Failed
 from pipeline.featurize.calendars import Calendars
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.sensor import featurize_file_rows
-from pipeline.ingest.offline_rows import Decoded
+from pipeline.ingest.files.offline_rows import Decoded
 from pipeline.settings import Settings
 from pipeline.wire import batches
 

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from pipeline.errors import BadData
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.sensor import featurize_file_rows
-from pipeline.ingest.offline_rows import decode_file
+from pipeline.ingest.files.offline_rows import decode_file
 from pipeline.settings import Settings
 from pipeline.wire import batches
 

@@ -8,9 +8,9 @@ import time
 
 from pipeline.cli.output import emit
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.lines import cut_lines
 from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV, Messages, RawMessage, Stream
 from pipeline.ingest.pack import pack
+from pipeline.ingest.scan.lines import cut_lines
 from pipeline.wire.batches import encode
 from tests.ingest.records import EVE, ICSFLOW, MAX_FUTURE_US, SENT_US, ZEEK
 

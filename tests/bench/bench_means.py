@@ -22,9 +22,9 @@ from pipeline.featurize.kdd_modes import new_online, online_features
 from pipeline.featurize.kdd_rows import KddRows, online_rows
 from pipeline.featurize.sensor import BOUNDS
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.formats import FORMATS
-from pipeline.ingest.lines import cut_lines
+from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.messages import ZEEK_JSON, Messages, RawMessage, Stream
+from pipeline.ingest.scan.lines import cut_lines
 
 ROUNDS = 3
 WINDOW_US = 2_000_000

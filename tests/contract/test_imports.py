@@ -14,7 +14,7 @@ COMPOSERS = ("pipeline.offline", "pipeline.replay", "pipeline.cli", "pipeline.de
 SHELLS = {
     *(f"pipeline.{room}.door" for room in ROOMS),
     "pipeline.ingest.headers",  # Kafka messages become raw ones
-    "pipeline.ingest.send",  # a file goes to `raw`
+    "pipeline.ingest.files.send",  # a file goes to `raw`
     "pipeline.alert.feedback",  # a verdict goes to `feedback`
     "pipeline.alert.reading",  # `forebay alert tail`
     "pipeline.archive.sent",  # what `raw` holds, to compare the archive with

@@ -18,7 +18,7 @@ from pipeline.cli.main import NOUNS
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.feature_sets import FEATURE_SETS
 from pipeline.featurize.ot_set import FULL
-from pipeline.ingest.functions import ACCESS, all_functions
+from pipeline.ingest.formats.functions import ACCESS, all_functions
 from pipeline.ingest.reasons import REASONS
 from pipeline.settings import Settings
 from schemas import fields

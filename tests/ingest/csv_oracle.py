@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from pipeline.ingest.argus_words import NAMELESS, PROTOCOLS, SERVICES, STATES
-from pipeline.ingest.protocols import CONN_STATES, ETHER_TYPES
+from pipeline.ingest.formats.argus_words import NAMELESS, PROTOCOLS, SERVICES, STATES
+from pipeline.ingest.formats.protocols import CONN_STATES, ETHER_TYPES
 from tests.ingest.exporter_oracle import flow_of, reader
 from tests.ingest.oracle import (
     Rejected,

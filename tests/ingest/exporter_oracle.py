@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline.ingest.protocols import ETHER_TYPES
+from pipeline.ingest.formats.protocols import ETHER_TYPES
 from tests.ingest.oracle import (
     Rejected,
     address,

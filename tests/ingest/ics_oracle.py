@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from pipeline.ingest.functions import functions_of
+from pipeline.ingest.formats.functions import functions_of
 from tests.ingest.oracle import Rejected, address, protocol, quality, scalar, text, time_us, whole
 
 MOST = 2**32 - 1

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Any
 
-from pipeline.ingest.protocols import CONN_STATES, ETHER_TYPES, IP_PROTOCOLS
+from pipeline.ingest.formats.protocols import CONN_STATES, ETHER_TYPES, IP_PROTOCOLS
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
 MOST = 1_152_921_504_606_846_976

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ingest.decode import Decoded
-from pipeline.ingest.icsflow import COLUMNS as ICSFLOW_COLUMNS
+from pipeline.ingest.formats.icsflow import COLUMNS as ICSFLOW_COLUMNS
 from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
 from tests.ingest import oracle
 from tests.ingest.exporter_oracle import community_id

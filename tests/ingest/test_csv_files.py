@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.ingest.formats import FORMATS
+from pipeline.ingest.files.source_file import read_records
+from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.messages import ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV
-from pipeline.ingest.source_file import read_records
 from tests.ingest.records import decode
 from tests.ingest.test_against_oracle import agree
 from tests.ingest.test_csv_sources import CASES

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from pipeline.errors import BadData
 from pipeline.ingest.decode import Decoded
-from pipeline.ingest.formats import FORMATS
-from pipeline.ingest.guess import guess
+from pipeline.ingest.files.guess import guess
+from pipeline.ingest.files.shift import shifted
+from pipeline.ingest.files.source_file import read_records
+from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.messages import ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV
-from pipeline.ingest.shift import shifted
-from pipeline.ingest.source_file import read_records
 from schemas.sources import source_of
 from tests.ingest import csv_oracle
 from tests.ingest.csv_records import (

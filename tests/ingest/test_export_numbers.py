@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.ingest.export_numbers import COLUMNS
+from pipeline.ingest.formats.export_numbers import COLUMNS
 from pipeline.ingest.messages import GOFLOW2_JSON, IPFIXCOL2_JSON, NFDUMP_JSON, PMACCT_JSON
 from tests.ingest.exporter_records import GOFLOW2, IPFIXCOL2, NFDUMP, PMACCT
 from tests.ingest.records import decode, flow_of

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.ingest import exporter, nfdump_csv
-from pipeline.ingest.formats import FORMATS
-from pipeline.ingest.guess import guess
-from pipeline.ingest.json_array import split_objects
+from pipeline.ingest.files.guess import guess
+from pipeline.ingest.files.shift import shifted
+from pipeline.ingest.files.source_file import read_records
+from pipeline.ingest.formats import exporter, nfdump_csv
+from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.messages import DELIMITED, GOFLOW2_JSON, IPFIXCOL2_JSON, NFDUMP_JSON, PMACCT_JSON
-from pipeline.ingest.shift import shifted
-from pipeline.ingest.source_file import read_records
+from pipeline.ingest.scan.json_array import split_objects
 from schemas.sources import source_of
 from tests.ingest import exporter_oracle, oracle
 from tests.ingest.exporter_records import GOFLOW2, IPFIXCOL2, NFDUMP, PMACCT

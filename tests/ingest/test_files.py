@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import BadData
-from pipeline.ingest.guess import guess
-from pipeline.ingest.labels import strip_columns, strip_keys
+from pipeline.ingest.files.guess import guess
+from pipeline.ingest.files.labels import strip_columns, strip_keys
+from pipeline.ingest.files.offline_rows import Decoded, decode_file
+from pipeline.ingest.files.shift import shifted
+from pipeline.ingest.files.source_file import read_records
 from pipeline.ingest.late import late_rows
 from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
-from pipeline.ingest.offline_rows import Decoded, decode_file
-from pipeline.ingest.shift import shifted
-from pipeline.ingest.source_file import read_records
 from tests.ingest.records import EVE, ICSFLOW, MAX_FUTURE_US, SENT_US, ZEEK
 
 WESTERMO = Path(__file__).parents[2] / "loadtest/plants/westermo"

@@ -1,5 +1,5 @@
-from pipeline.ingest.door import first_offsets
 from pipeline.ingest.messages import ZEEK_JSON, Messages, RawMessage, Stream, stream_of
+from pipeline.ingest.worker import first_offsets
 
 
 def message(partition: int, offset: int) -> RawMessage:

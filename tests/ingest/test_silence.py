@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.ingest.idle import MOST_SENSORS, Silence, Silent
 from pipeline.ingest.messages import END_OF_SOURCE, TICK, ZEEK_JSON, Messages, RawMessage, Stream
-from pipeline.ingest.silence import MOST_SENSORS, Silence, Silent
 
 IDLE_S = 10.0
 

@@ -24,12 +24,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types d
 
 from pipeline.cli import flow
 from pipeline.errors import BadData, Failed, KafkaUnreachable, Usage
-from pipeline.ingest import door
-from pipeline.ingest import send as sending
+from pipeline.ingest import worker as ingest_worker
+from pipeline.ingest.files import send as sending
+from pipeline.ingest.files.source_set import read_source
 from pipeline.ingest.headers import Headers
+from pipeline.ingest.idle import Silence
 from pipeline.ingest.messages import Messages
-from pipeline.ingest.silence import Silence
-from pipeline.ingest.source_set import read_source
 from pipeline.kafka import clients, topics
 from pipeline.kafka.watchdog import Watchdog
 from pipeline.settings import Settings, load_settings
@@ -290,13 +290,16 @@ def test_two_workers_share_the_partitions_and_one_takes_over(room: Settings) -> 
 
 
 @contextmanager
-def opened(settings: Settings, records: int) -> Iterator[tuple[door.Door, Messages]]:
+def opened(settings: Settings, records: int) -> Iterator[tuple[ingest_worker.Door, Messages]]:
     """The door in this process, with the raw messages that it has received: `records` of one record each."""
-    telemetry = start(door.ROOM, settings)
-    consumer, producer = clients.consumer(settings, door.ROOM), clients.transactional_producer(settings, door.ROOM)
+    telemetry = start(ingest_worker.ROOM, settings)
+    consumer, producer = (
+        clients.consumer(settings, ingest_worker.ROOM),
+        clients.transactional_producer(settings, ingest_worker.ROOM),
+    )
     watchdog = Watchdog("ingest", lambda: True)
-    parts = (door.Assignment(), Headers(), door.Named(), Silence(0.0))
-    ours = door.Door(settings, consumer, producer, watchdog, telemetry, *parts)
+    parts = (ingest_worker.Assignment(), Headers(), ingest_worker.Named(), Silence(0.0))
+    ours = ingest_worker.Door(settings, consumer, producer, watchdog, telemetry, *parts)
     raw = clients.producer(settings, "foreign")
     headers = {"content-type": b"zeek-conn+json", "site": b"dam", "sensor": b"gate"}
     for _ in range(records):
@@ -308,12 +311,12 @@ def opened(settings: Settings, records: int) -> Iterator[tuple[door.Door, Messag
     telemetry.close()
 
 
-def received(ours: door.Door, records: int) -> Messages:
+def received(ours: ingest_worker.Door, records: int) -> Messages:
     """So many messages of one stream, however many calls they take."""
-    found = door.receive(ours)
+    found = ingest_worker.receive(ours)
     deadline = time.monotonic() + PATIENCE_S
     while len(found) < records and time.monotonic() < deadline:
-        more = door.receive(ours)
+        more = ingest_worker.receive(ours)
         found = more if not len(found) else joined(found, more) if len(more) else found
     assert len(found) == records
     return found
@@ -327,9 +330,9 @@ def test_an_aborted_transaction_is_not_seen_and_a_fenced_worker_stops(room: Sett
         ours.producer.abort_transaction(30)
         assert read(room, room.topics.flows) == []
         # A later worker of the same name fences this one: its transaction must fail and leave nothing.
-        later = clients.transactional_producer(room, door.ROOM)
+        later = clients.transactional_producer(room, ingest_worker.ROOM)
         with pytest.raises(KafkaException, match=r"(?i)fenced"):
-            door.process(ours, messages)
+            ingest_worker.process(ours, messages)
         assert read(room, room.topics.flows) == []
         del later
 
@@ -337,14 +340,14 @@ def test_an_aborted_transaction_is_not_seen_and_a_fenced_worker_stops(room: Sett
 def test_what_kafka_refuses_is_read_again(room: Settings) -> None:
     with opened(room, 3) as (ours, messages):
         limit_messages(room, 1_000)
-        assert not door.settle(ours, messages)
+        assert not ingest_worker.settle(ours, messages)
         assert read(room, room.topics.flows) == []
         limit_messages(room, 8_388_608)
         again = received(ours, 3)
         assert again.offset.tolist() == messages.offset.tolist()
         for _ in range(5):
             # The client may need another round to get back in step with the broker's sequence numbers.
-            if door.settle(ours, again):
+            if ingest_worker.settle(ours, again):
                 break
             again = received(ours, 3)
     assert every_position_once(room) == Counter(flows=3)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.ingest.offline_rows import decode_file
+from pipeline.ingest.files.offline_rows import decode_file
 from pipeline.offline.flow_file import featurize
 from pipeline.settings import load_settings
 from tests.ingest.records import MAX_FUTURE_US, SENT_US

@@ -1,0 +1,211 @@
+"""A sensor's files into `raw`: records in order of time, paced or as fast as Kafka takes them, then an end mark."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import orjson
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from pipeline.errors import Failed
+from pipeline.ingest import messages as raw
+from pipeline.ingest.files.source_file import SourceFile
+from pipeline.ingest.files.source_set import SourceSet
+from pipeline.kafka import clients
+from pipeline.settings import Settings
+from pipeline.shutdown import Stop
+from pipeline.telemetry import Telemetry
+from pipeline.telemetry.traceparent import HEADER as TRACEPARENT_HEADER
+
+# One span, and so one trace, holds what is sent within so long, at most so many messages.
+SPAN_S = 1.0
+SPAN_MESSAGES = 4_096
+# Waiting for records to fall due ends this often, to look for Ctrl-C and to let the client work.
+NAP_S = 0.01
+FLUSH_S = 30.0
+
+Progress = Callable[[int], None]
+Headers = list[tuple[str, str | bytes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a file is sent. `speed` 0 is as fast as possible; `start_at_us` is the event time that is due at once."""
+
+    site: str
+    sensor: str
+    speed: float = 0.0
+    pack: int = 1
+    shift_to_now: bool = False
+    arrival_order: bool = False
+    start_at_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was sent: records that Kafka has acknowledged, and whether the end-of-source mark followed."""
+
+    records: int
+    messages: int
+    seconds: float
+    finished: bool
+
+
+class Deliveries:
+    """What Kafka acknowledged."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.records = 0
+        self.error: KafkaError | None = None
+
+    def of(self, records: int) -> Callable[[KafkaError | None, Message], None]:
+        """The callback for a message of so many records."""
+
+        def delivered(error: KafkaError | None, _message: Message) -> None:
+            if error is None:
+                self.messages += 1
+                self.records += records
+            else:
+                self.error = self.error or error
+
+        return delivered
+
+    def marked(self, error: KafkaError | None, _message: Message) -> None:
+        """The callback for the mark, which holds no record."""
+        self.error = self.error or error
+
+
+def require_topic(settings: Settings) -> None:
+    """KafkaUnreachable where no broker answers, Failed where there is no `raw` to send to."""
+    clients.require_broker(settings)
+    name = settings.topics.raw
+    if clients.admin(settings).list_topics(name, timeout=10).topics[name].error is not None:
+        raise Failed(f"topic {name}: got none, expected it to exist; `forebay topic create` makes it")
+
+
+def send(
+    settings: Settings, telemetry: Telemetry, stop: Stop, source: SourceSet, plan: Plan, progress: Progress
+) -> Sent:
+    """Send one sensor's records, open-loop: a slow Kafka delays no later record's due time.
+
+    Stopped before the end, it sends no mark. Failed where Kafka refuses records.
+    """
+    started = time.monotonic()
+    if not plan.arrival_order:
+        source = source.by_end_time()
+    ends = source.end_times_us()
+    origin = plan.start_at_us if plan.start_at_us is not None else int(ends.min()) if len(ends) else 0
+    if plan.shift_to_now:
+        # Without a pace everything is sent at once: then the last record happened now, or the later ones would lie in
+        # the future. Otherwise the first one did, and none is further ahead than its due time makes up for.
+        anchor = origin if plan.speed == 1 or not len(ends) else int(ends.max())
+        source = source.shifted(time.time_ns() // 1000 - anchor)
+        started = time.monotonic()
+    firsts = source.cuts(plan.pack)
+    bounds = np.append(firsts, len(ends))
+    if plan.speed:
+        # A message is due when its last record is.
+        due_s = np.maximum.accumulate((ends - origin) / 1e6 / plan.speed)[bounds[1:] - 1]
+    else:
+        due_s = np.zeros(len(firsts))
+    producer = clients.producer(settings, "send", **{"linger.ms": 5 if plan.speed else 50})
+    deliveries = Deliveries()
+    output = _Output(settings, producer, deliveries, source, plan)
+    at = 0
+    while at < len(firsts) and not stop.requested and deliveries.error is None:
+        if not _wait(producer, stop, started + float(due_s[at])):
+            break
+        with telemetry.span("send raw", sensor=f"{plan.site}/{plan.sensor}") as span:
+            until, last = time.monotonic() + SPAN_S, min(at + SPAN_MESSAGES, len(firsts))
+            while at < last and not stop.requested and time.monotonic() < until and deliveries.error is None:
+                ready = min(last, int(np.searchsorted(due_s, time.monotonic() - started, "right")))
+                output.produce(bounds[at : ready + 1].tolist(), span.traceparent)
+                at = max(at, ready)
+                progress(deliveries.records)
+                if at < last:
+                    _wait(producer, stop, min(until, started + float(due_s[at])))
+    finished = at >= len(firsts) and not stop.requested and deliveries.error is None
+    if finished:
+        output.mark()
+    left = producer.flush(FLUSH_S)
+    progress(deliveries.records)
+    if deliveries.error is not None or left:
+        why = deliveries.error or f"{left} messages without an answer after {FLUSH_S:.0f} s"
+        raise Failed(
+            f"{settings.topics.raw} at {settings.bootstrap}: got {why} after {deliveries.records} records, "
+            f"expected all {len(source)} to be taken; send the file again under another topic prefix, "
+            "or look at the broker"
+        )
+    return Sent(deliveries.records, deliveries.messages, time.monotonic() - started, finished)
+
+
+def _wait(producer: Producer, stop: Stop, until: float) -> bool:
+    """Wait until then; False where it was cut short."""
+    while not stop.requested:
+        left = until - time.monotonic()
+        producer.poll(max(0.0, min(left, NAP_S)))
+        if left <= NAP_S:
+            return True
+    return False
+
+
+class _Output:
+    """One file's way into `raw`."""
+
+    def __init__(self, settings: Settings, producer: Producer, deliveries: Deliveries, source: SourceSet, plan: Plan):
+        self.producer = producer
+        self.deliveries = deliveries
+        self.topic = settings.topics.raw
+        self.key = f"{plan.site}/{plan.sensor}"
+        self.records = source.records
+        self.numbers = source.numbers.astype("<u8").tobytes()
+        self.which = source.which.tolist()
+        self.origin: Headers = [
+            (raw.SITE_HEADER, plan.site.encode()),
+            (raw.SENSOR_HEADER, plan.sensor.encode()),
+        ]
+        self.facts = [self._facts(one) for one in source.files]
+
+    def _facts(self, file: SourceFile) -> Headers:
+        facts: Headers = [(raw.CONTENT_TYPE_HEADER, file.content_type.encode()), *self.origin]
+        return [*facts, (raw.COLUMNS_HEADER, orjson.dumps(file.columns))] if file.columns else facts
+
+    def produce(self, bounds: list[int], traceparent: str) -> None:
+        """Produce the messages between these records; where the local queue is full, let it empty."""
+        trace = (TRACEPARENT_HEADER, traceparent.encode())
+        for first, last in pairwise(bounds):
+            records = self.records[first:last]
+            numbers = (raw.SOURCE_RECORDS_HEADER, self.numbers[8 * first : 8 * last])
+            headers: Headers = [*self.facts[self.which[first]], trace, numbers]
+            delivered = self.deliveries.of(last - first)
+            while True:
+                try:
+                    self.producer.produce(
+                        self.topic, b"\n".join(records), key=self.key, headers=headers, on_delivery=delivered
+                    )
+                    break
+                except BufferError:
+                    self.producer.poll(0.05)
+                except KafkaException as error:
+                    raise Failed(
+                        f"record {first}: got a message of {sum(map(len, records))} bytes ({error.args[0]}), "
+                        "expected one that Kafka takes; a smaller --pack helps where records are many"
+                    ) from error
+            if first & 255 == 0:
+                self.producer.poll(0)
+
+    def mark(self) -> None:
+        """The end-of-source mark: everything of this sensor has been sent."""
+        headers: Headers = [(raw.CONTENT_TYPE_HEADER, raw.END_OF_SOURCE.encode()), *self.origin]
+        headers.append((raw.RECORDS_HEADER, str(len(self.records)).encode()))
+        while True:
+            try:
+                self.producer.produce(
+                    self.topic, b"", key=self.key, headers=headers, on_delivery=self.deliveries.marked
+                )
+                return
+            except BufferError:
+                self.producer.poll(0.05)

@@ -1,0 +1,258 @@
+"""Addresses checked and written in one way by compiled code: IPv4, IPv6 (RFC 5952), MAC (lower case, colons)."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from numba import njit
+
+from pipeline.ingest.scan.cells import Bytes, Cells, Ints, Kinds
+from pipeline.ingest.scan.scalars import MALFORMED, OK, Statuses, readable
+from pipeline.ingest.scan.text import string_array
+
+# Families: what an address is. NONE where there is none.
+NONE, IP4, IP6, MAC = range(4)
+_LONGEST = 39
+_MAC_LENGTH = 17
+_MOST_MACS = 32
+
+
+@njit(cache=True)
+def _hex(byte: int) -> int:
+    if 48 <= byte <= 57:
+        return byte - 48
+    if 97 <= (byte | 32) <= 102:
+        return (byte | 32) - 87
+    return -1
+
+
+@njit(cache=True)
+def ip4_number(text: Bytes, place: int, end: int) -> int:
+    """Four decimal parts 0..255 without leading zeros as one number, -1 where it is no IPv4 address."""
+    value, part, digits, parts = 0, 0, 0, 0
+    for at in range(place, end + 1):
+        byte = text[at] if at < end else 46
+        if byte == 46:
+            if digits == 0 or part > 255:
+                return -1
+            value, part, digits, parts = value * 256 + part, 0, 0, parts + 1
+        elif 48 <= byte <= 57 and not (digits > 0 and part == 0) and digits < 3:
+            part, digits = part * 10 + byte - 48, digits + 1
+        else:
+            return -1
+    return value if parts == 4 else -1
+
+
+@njit(cache=True)
+def _mac(text: Bytes, place: int, end: int) -> int:
+    """Six pairs of hexadecimal digits between colons or dashes as one number, -1 where it is no MAC."""
+    if end - place != _MAC_LENGTH:
+        return -1
+    value = 0
+    for at in range(_MAC_LENGTH):
+        byte = text[place + at]
+        if at % 3 == 2:
+            if byte != text[place + 2] or (byte != 58 and byte != 45):
+                return -1
+        else:
+            digit = _hex(byte)
+            if digit < 0:
+                return -1
+            value = value * 16 + digit
+    return value
+
+
+@njit(cache=True)
+def ip6_groups(text: Bytes, place: int, end: int, groups: Ints) -> bool:
+    """Whether it is an IPv6 address; its eight groups into `groups`."""
+    count, gap = 0, -1
+    if end - place >= 2 and text[place] == 58 and text[place + 1] == 58:
+        gap = 0
+        place += 2
+    while place < end:
+        stop = place
+        dotted = False
+        while stop < end and text[stop] != 58:
+            dotted = dotted or text[stop] == 46
+            stop += 1
+        if dotted:
+            tail = ip4_number(text, place, end)
+            if stop != end or tail < 0 or count > 6:
+                return False
+            groups[count], groups[count + 1] = tail >> 16, tail & 0xFFFF
+            count += 2
+            break
+        if not 1 <= stop - place <= 4 or count >= 8:
+            return False
+        value = 0
+        for at in range(place, stop):
+            digit = _hex(text[at])
+            if digit < 0:
+                return False
+            value = value * 16 + digit
+        groups[count] = value
+        count += 1
+        if stop == end:
+            break
+        place = stop + 1
+        if place == end:
+            return False
+        if text[place] == 58:
+            if gap >= 0:
+                return False
+            gap = count
+            place += 1
+    if gap < 0:
+        return count == 8
+    if count > 7:
+        return False
+    for back in range(count - gap):
+        groups[7 - back] = groups[count - 1 - back]
+    for at in range(gap, 8 - (count - gap)):
+        groups[at] = 0
+    return True
+
+
+@njit(cache=True)
+def _put_hex(out: Bytes, at: int, value: int, shortest: int) -> int:
+    digits = max(shortest, 1 + (value > 0xF) + (value > 0xFF) + (value > 0xFFF))
+    for place in range(digits):
+        digit = value >> 4 * (digits - 1 - place) & 0xF
+        out[at + place] = 48 + digit if digit < 10 else 87 + digit
+    return at + digits
+
+
+@njit(cache=True)
+def _put_mac(out: Bytes, at: int, value: int) -> int:
+    for pair in range(6):
+        if pair:
+            out[at] = 58
+            at += 1
+        at = _put_hex(out, at, value >> 8 * (5 - pair) & 0xFF, 2)
+    return at
+
+
+@njit(cache=True)
+def _put_ip6(out: Bytes, at: int, groups: Ints) -> int:
+    """RFC 5952: lower case, no leading zeros, the first longest run of two or more zero groups as ::."""
+    longest, gap = 1, -1
+    run = 0
+    for place in range(8):
+        run = run + 1 if groups[place] == 0 else 0
+        if run > longest:
+            longest, gap = run, place - run + 1
+    place = 0
+    while place < 8:
+        if place == gap:
+            out[at], out[at + 1] = 58, 58
+            at += 2
+            place += longest
+            continue
+        if place > 0 and place != gap + longest:
+            out[at] = 58
+            at += 1
+        at = _put_hex(out, at, groups[place], 1)
+        place += 1
+    return at
+
+
+@njit(cache=True)
+def _normalise(
+    text: Bytes,
+    starts: Ints,
+    ends: Ints,
+    kinds: Kinds,
+    out: Bytes,
+    offsets: npt.NDArray[np.int32],
+    families: Bytes,
+    statuses: Statuses,
+) -> None:
+    groups = np.zeros(8, np.int64)
+    at = 0
+    for row in range(len(starts)):
+        first, last = starts[row], ends[row]
+        statuses[row] = readable(kinds[row])
+        families[row] = NONE
+        if statuses[row] == OK:
+            if ip4_number(text, first, last) >= 0:
+                families[row] = IP4
+                for place in range(first, last):
+                    out[at] = text[place]
+                    at += 1
+            else:
+                mac = _mac(text, first, last)
+                if mac >= 0:
+                    families[row] = MAC
+                    at = _put_mac(out, at, mac)
+                elif ip6_groups(text, first, last, groups):
+                    families[row] = IP6
+                    at = _put_ip6(out, at, groups)
+                else:
+                    statuses[row] = MALFORMED
+        offsets[row + 1] = at
+
+
+@njit(cache=True)
+def _first_macs(
+    text: Bytes,
+    starts: Ints,
+    ends: Ints,
+    kinds: Kinds,
+    out: Bytes,
+    offsets: npt.NDArray[np.int32],
+    counts: Bytes,
+    statuses: Statuses,
+) -> None:
+    seen = np.zeros(_MOST_MACS, np.int64)
+    at = 0
+    for row in range(len(starts)):
+        place, last = starts[row], ends[row]
+        counts[row] = 0
+        statuses[row] = readable(kinds[row])
+        found = 0
+        while statuses[row] == OK:
+            mac = _mac(text, place, min(place + _MAC_LENGTH, last))
+            if mac < 0:
+                statuses[row] = MALFORMED
+                break
+            known = False
+            for earlier in range(found):
+                known = known or seen[earlier] == mac
+            if not known:
+                if found == _MOST_MACS:
+                    statuses[row] = MALFORMED
+                    break
+                seen[found] = mac
+                found += 1
+            place += _MAC_LENGTH
+            if place == last:
+                break
+            if text[place] != 47:
+                statuses[row] = MALFORMED
+            place += 1
+        if statuses[row] == OK:
+            counts[row] = found
+            at = _put_mac(out, at, seen[0])
+        offsets[row + 1] = at
+
+
+def address_column(cells: Cells, column: int) -> tuple[pa.StringArray, Bytes, Statuses]:
+    """One column as normalised addresses, the family and the status of each row.
+
+    Leading zeros in IPv4 and IPv6 zones are refused: two readers could take them for two addresses.
+    """
+    out = np.empty(_LONGEST * cells.rows, np.uint8)
+    offsets = np.zeros(cells.rows + 1, np.int32)
+    families, statuses = np.zeros(cells.rows, np.uint8), np.zeros(cells.rows, np.uint8)
+    where = cells.starts[column], cells.ends[column], cells.kinds[column]
+    _normalise(cells.text, *where, out, offsets, families, statuses)
+    return string_array(out[: offsets[-1]], offsets, statuses == OK), families, statuses
+
+
+def mac_column(cells: Cells, column: int) -> tuple[pa.StringArray, Bytes, Statuses]:
+    """The first MAC of each `mac[/mac...]` cell, how many different ones there are (at most 32), and the status."""
+    out = np.empty(_MAC_LENGTH * cells.rows, np.uint8)
+    offsets = np.zeros(cells.rows + 1, np.int32)
+    counts, statuses = np.zeros(cells.rows, np.uint8), np.zeros(cells.rows, np.uint8)
+    where = cells.starts[column], cells.ends[column], cells.kinds[column]
+    _first_macs(cells.text, *where, out, offsets, counts, statuses)
+    return string_array(out[: offsets[-1]], offsets, statuses == OK), counts, statuses

@@ -1,0 +1,115 @@
+"""Text cells as Arrow string columns, copied by compiled code; JSON escapes are resolved on the way."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from numba import njit
+
+from pipeline.ingest.scan.cells import ESCAPED, Bytes, Cells, Ints, Kinds
+from pipeline.ingest.scan.scalars import MALFORMED, MISSING, OK, Statuses, readable
+
+MAX_TEXT_BYTES = 1024
+
+
+@njit(cache=True)
+def _hex4(text: Bytes, place: int) -> int:
+    value = 0
+    for at in range(place, place + 4):
+        byte = text[at]
+        value = value * 16 + (byte - 48 if byte <= 57 else (byte | 32) - 87)
+    return value
+
+
+@njit(cache=True)
+def _put_utf8(out: Bytes, at: int, point: int) -> int:
+    if point < 0x80:
+        out[at] = point
+        return at + 1
+    if point < 0x800:
+        out[at] = 0xC0 | point >> 6
+        out[at + 1] = 0x80 | point & 0x3F
+        return at + 2
+    if point < 0x10000:
+        out[at] = 0xE0 | point >> 12
+        out[at + 1] = 0x80 | point >> 6 & 0x3F
+        out[at + 2] = 0x80 | point & 0x3F
+        return at + 3
+    out[at] = 0xF0 | point >> 18
+    out[at + 1] = 0x80 | point >> 12 & 0x3F
+    out[at + 2] = 0x80 | point >> 6 & 0x3F
+    out[at + 3] = 0x80 | point & 0x3F
+    return at + 4
+
+
+@njit(cache=True)
+def _copy(text: Bytes, place: int, end: int, escaped: bool, out: Bytes, at: int) -> int:
+    """Copy one text and return where it ends; -1 where it has control characters or half a surrogate pair."""
+    while place < end:
+        byte = text[place]
+        if escaped and byte == 92:
+            place += 1
+            byte = text[place]
+            if byte == 117:
+                point = _hex4(text, place + 1)
+                place += 5
+                if 0xD800 <= point <= 0xDBFF and place + 6 <= end and text[place] == 92 and text[place + 1] == 117:
+                    low = _hex4(text, place + 2)
+                    if not 0xDC00 <= low <= 0xDFFF:
+                        return -1
+                    point = 0x10000 + ((point - 0xD800) << 10) + low - 0xDC00
+                    place += 6
+                elif 0xD800 <= point <= 0xDFFF:
+                    return -1
+                if point < 32 or point == 127:
+                    return -1
+                at = _put_utf8(out, at, point)
+                continue
+            if byte != 34 and byte != 92 and byte != 47:
+                return -1  # \b \f \n \r \t
+        elif byte < 32 or byte == 127:
+            return -1
+        out[at] = byte
+        at += 1
+        place += 1
+    return at
+
+
+@njit(cache=True)
+def _gather(
+    text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, out: Bytes, offsets: npt.NDArray[np.int32], statuses: Statuses
+) -> None:
+    at = 0
+    for row in range(len(starts)):
+        statuses[row] = OK if kinds[row] == ESCAPED else readable(kinds[row])
+        if statuses[row] == OK:
+            if starts[row] == ends[row]:
+                statuses[row] = MISSING
+            elif ends[row] - starts[row] > MAX_TEXT_BYTES:
+                statuses[row] = MALFORMED
+            else:
+                stop = _copy(text, starts[row], ends[row], kinds[row] == ESCAPED, out, at)
+                if stop < 0:
+                    statuses[row] = MALFORMED
+                else:
+                    at = stop
+        offsets[row + 1] = at
+
+
+def string_array(data: Bytes, offsets: npt.NDArray[np.int32], valid: npt.NDArray[np.bool_]) -> pa.StringArray:
+    """An Arrow string column from its parts; `data` must be UTF-8."""
+    bitmap = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.StringArray.from_buffers(len(valid), pa.py_buffer(offsets), pa.py_buffer(data), bitmap)
+
+
+def text_column(cells: Cells, column: int) -> tuple[pa.StringArray, Statuses]:
+    """One column as text, and a status a row: MISSING (null) where absent or empty, MALFORMED where refused.
+
+    Refused are values that are no text or number, texts over 1024 bytes, and control characters.
+    """
+    starts, ends, kinds = cells.starts[column], cells.ends[column], cells.kinds[column]
+    lengths = ends - starts
+    out = np.empty(int(lengths[lengths <= MAX_TEXT_BYTES].sum()), np.uint8)
+    offsets = np.zeros(cells.rows + 1, np.int32)
+    statuses = np.zeros(cells.rows, np.uint8)
+    _gather(cells.text, starts, ends, kinds, out, offsets, statuses)
+    return string_array(out[: offsets[-1]], offsets, statuses == OK), statuses
