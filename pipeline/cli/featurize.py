@@ -17,6 +17,6 @@ def featurize() -> None:
 def run(bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
     """Turn `flows` into `features` until stopped."""
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
-    from pipeline.featurize import door
+    from pipeline.featurize import worker
 
-    door.run(settings)
+    worker.run(settings)

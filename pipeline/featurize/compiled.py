@@ -2,16 +2,13 @@
 
 import hashlib
 from collections.abc import Callable
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import njit
 
-_SOURCES = (
-    *("compiled.py", "addresses.py", "order.py", "stitch.py", "tables.py", "kept.py", "kdd.py"),
-    *("kdd_state.py", "kdd_modes.py", "profiles.py", "windows.py", "flow_features.py"),
-    *("damped.py", "sketches.py", "rhythm.py", "ics_use.py", "ot_windows.py"),
-)
+# The folders and files whose functions are compiled.
+_SOURCES = ("compiled.py", "addresses.py", "flow_features.py", "ordering/*.py", "windows/*.py")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -19,8 +16,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def _stamp() -> str:
     """SHA-256 of the sources of everything compiled here."""
     digest = hashlib.sha256()
-    for name in _SOURCES:
-        digest.update(files(__package__).joinpath(name).read_bytes())
+    folder = Path(__file__).parent
+    for path in sorted(path for pattern in _SOURCES for path in folder.glob(pattern)):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

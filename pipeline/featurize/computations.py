@@ -8,17 +8,24 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.featurize import kdd_modes
 from pipeline.featurize.flow_features import FLOW_FEATURES, flow_features
-from pipeline.featurize.kdd import CountWindow, TimeWindow
-from pipeline.featurize.kdd_rows import KddRows, extractor_rows, nsl_rows, online_rows
-from pipeline.featurize.kdd_state import new_count_window, new_time_window
-from pipeline.featurize.kept import Bounds, Kept
-from pipeline.featurize.ot_rows import OtRows, ot_rows
-from pipeline.featurize.ot_windows import OT_TABLES, Ot, OtBounds, advance_ot, new_ot
-from pipeline.featurize.profiles import Profiles
 from pipeline.featurize.rows import Rows, rows_of
-from pipeline.featurize.windows import TABLES, WINDOW_FEATURES, Windows, advance_windows, new_profiles, new_windows
+from pipeline.featurize.windows import kdd_modes
+from pipeline.featurize.windows.bounded_tables import Bounds, Kept
+from pipeline.featurize.windows.kdd import CountWindow, TimeWindow
+from pipeline.featurize.windows.kdd_rows import KddRows, extractor_rows, nsl_rows, online_rows
+from pipeline.featurize.windows.kdd_state import new_count_window, new_time_window
+from pipeline.featurize.windows.ot import OT_TABLES, Ot, OtBounds, advance_ot, new_ot
+from pipeline.featurize.windows.ot_rows import OtRows, ot_rows
+from pipeline.featurize.windows.profiles import Profiles
+from pipeline.featurize.windows.sensor_windows import (
+    TABLES,
+    WINDOW_FEATURES,
+    Windows,
+    advance_windows,
+    new_profiles,
+    new_windows,
+)
 
 Order = npt.NDArray[np.int64]
 Late = npt.NDArray[np.bool_]

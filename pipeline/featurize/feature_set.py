@@ -10,8 +10,8 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from pipeline.featurize import kdd, profiles
-from pipeline.featurize.kept import Bounds
+from pipeline.featurize.windows import kdd, profiles
+from pipeline.featurize.windows.bounded_tables import Bounds
 
 VERSION = 1
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from pipeline.errors import Misconfigured
-from pipeline.featurize import kdd, kdd_modes
 from pipeline.featurize.feature_set import FEATURE_SET, Feature, FeatureSet
-from pipeline.featurize.kept import Bounds
-from pipeline.featurize.ot_set import FULL
+from pipeline.featurize.windows import kdd, kdd_modes
+from pipeline.featurize.windows.bounded_tables import Bounds
+from pipeline.featurize.windows.ot_set import FULL
 
 KDD_NAMES = (
     *("count", "srv_count", "serror_rate", "srv_serror_rate", "rerror_rate", "srv_rerror_rate", "same_srv_rate"),

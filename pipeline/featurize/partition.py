@@ -13,14 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import RefusedState
-from pipeline.featurize.calendars import NO_CALENDARS, Calendars
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
-from pipeline.featurize.kdd import OVERFLOWED
-from pipeline.featurize.order import NO_WATERMARK
+from pipeline.featurize.ordering.reorder import NO_WATERMARK
 from pipeline.featurize.sensor import SensorState, Turn, advance_together
 from pipeline.featurize.snapshot import restore as restore_sensor
-from pipeline.featurize.tables import EVICTED
+from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
+from pipeline.featurize.windows.kdd import OVERFLOWED
+from pipeline.featurize.windows.tables import EVICTED
 from pipeline.wire.batches import empty
 from pipeline.wire.sensors import SensorName, sensors_of
 

@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.featurize import stitch
-from pipeline.featurize.calendars import NO_CALENDARS, Calendars
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.flow_features import LARGEST
-from pipeline.featurize.join import join
-from pipeline.featurize.kept import Bounds
-from pipeline.featurize.order import MOST_WAITING, NO_WATERMARK, Order, sort_out
-from pipeline.featurize.waiting import Keys, Pool, Waiting, keys_of, left_in
+from pipeline.featurize.ordering import pairing
+from pipeline.featurize.ordering.buffer import Keys, Pool, Waiting, keys_of, left_in
+from pipeline.featurize.ordering.merge import join
+from pipeline.featurize.ordering.reorder import MOST_WAITING, NO_WATERMARK, Order, sort_out
+from pipeline.featurize.windows.bounded_tables import Bounds
+from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
 from pipeline.wire.batches import matrix_column
 from schemas.fields import arrow_schema
 
@@ -179,7 +179,7 @@ def _sorted(turn: Turn, pool: Pool, first: int, came: Keys, most_waiting: int) -
         turn.ended or turn.silent,
         most_waiting,
         turn.window_us,
-        lambda chosen: pool.rows(places[chosen], stitch.COLUMNS),
+        lambda chosen: pool.rows(places[chosen], pairing.COLUMNS),
     )
     return _Sorted(places, keys, order)
 

@@ -17,13 +17,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import RefusedState
-from pipeline.featurize.calendars import ORDINARY
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
-from pipeline.featurize.kept import Bounds
+from pipeline.featurize.ordering.buffer import NO_FLOWS, Waiting
 from pipeline.featurize.sensor import BOUNDS, SensorState, advance
-from pipeline.featurize.waiting import NO_FLOWS, Waiting
-from pipeline.featurize.windows_saved import Arrays, Numbers, windows_in, windows_out
+from pipeline.featurize.windows.bounded_tables import Bounds
+from pipeline.featurize.windows.calendars import ORDINARY
+from pipeline.featurize.windows.saved import Arrays, Numbers, windows_in, windows_out
 from pipeline.wire.batches import widened
 from schemas.fields import arrow_schema
 

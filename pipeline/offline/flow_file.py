@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import Failed
-from pipeline.featurize.calendars import Calendars
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.sensor import featurize_file_rows
+from pipeline.featurize.windows.calendars import Calendars
 from pipeline.ingest.files.offline_rows import Decoded
 from pipeline.settings import Settings
 from pipeline.wire import batches

@@ -27,7 +27,6 @@ from pipeline.alert.partition import snapshot as snapshot_incidents
 from pipeline.archive.parquet_file import written_as
 from pipeline.archive.segments import LARGE_ROWS
 from pipeline.errors import RefusedState
-from pipeline.featurize.calendars import Calendars
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import PartitionState as Windows
 from pipeline.featurize.partition import advance_partition as advance_windows
@@ -37,6 +36,7 @@ from pipeline.featurize.partition import restore as restore_windows
 from pipeline.featurize.partition import snapshot as snapshot_windows
 from pipeline.featurize.sensor import SensorState
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
+from pipeline.featurize.windows.calendars import Calendars
 from pipeline.replay import history, pace
 from pipeline.replay.began import Began
 from pipeline.replay.outlet import Outlet

@@ -20,13 +20,13 @@ from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.storage import Place
 from pipeline.archive.streams import Limits
-from pipeline.featurize.calendars import Calendars
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import PartitionState as Windows
 from pipeline.featurize.partition import advance_partition as advance_windows
 from pipeline.featurize.partition import messages as features_messages
 from pipeline.featurize.partition import numbered
+from pipeline.featurize.windows.calendars import Calendars
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.headers import Headers
 from pipeline.ingest.messages import Messages

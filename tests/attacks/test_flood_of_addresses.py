@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.featurize.calendars import ORDINARY
-from pipeline.featurize.ot_set import FULL
-from pipeline.featurize.ot_windows import OtBounds
 from pipeline.featurize.partition import PartitionState, evicted
 from pipeline.featurize.sensor import SensorState, advance
+from pipeline.featurize.windows.calendars import ORDINARY
+from pipeline.featurize.windows.ot import OtBounds
+from pipeline.featurize.windows.ot_set import FULL
 from tests.featurize.flows import START_US, batch, matrix_of
 
 SPOOFED = 200_000

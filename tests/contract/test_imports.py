@@ -59,7 +59,9 @@ def _only_score_and_retrain_import_models(module: Module, imported: Import) -> b
 
 
 def _only_doors_import_faust(module: Module, imported: Import) -> bool:
-    allowed = module.name in {"pipeline.featurize.door", "pipeline.alert.door"} or within(module.name, "pipeline.faust")
+    allowed = module.name in {"pipeline.featurize.worker", "pipeline.alert.door"} or within(
+        module.name, "pipeline.faust"
+    )
     return within(imported.name, "faust", "mode", "aiokafka") and not allowed
 
 
@@ -126,9 +128,12 @@ BREAKS = {
     "schemas_import_nothing_of_ours": ("schemas.fields", "import pipeline.errors"),
     "models_import_schemas_only": ("models.registry", "from pipeline.wire import batches"),
     "loadtest_is_a_customer": ("loadtest.report", "def f():\n    from pipeline import settings"),
-    "rooms_never_import_each_other": ("pipeline.alert.grouping", "from pipeline.featurize.windows import close"),
+    "rooms_never_import_each_other": (
+        "pipeline.alert.grouping",
+        "from pipeline.featurize.windows.sensor_windows import close",
+    ),
     "only_score_and_retrain_import_models": ("pipeline.offline.run", "import models.score"),
-    "only_doors_import_faust": ("pipeline.featurize.windows", "def f():\n    import faust"),
+    "only_doors_import_faust": ("pipeline.featurize.windows.sensor_windows", "def f():\n    import faust"),
     "composers_leave_doors_alone": ("pipeline.offline.run", "from pipeline.ingest import door"),
     "rooms_are_pure_behind_the_door": ("pipeline.ingest.decode", "from pipeline.settings import load_settings"),
     "commands_load_libraries_when_called": ("pipeline.cli.flow", "import pyarrow as pa"),

@@ -17,7 +17,7 @@ from pipeline import errors
 from pipeline.cli.main import NOUNS
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.feature_sets import FEATURE_SETS
-from pipeline.featurize.ot_set import FULL
+from pipeline.featurize.windows.ot_set import FULL
 from pipeline.ingest.formats.functions import ACCESS, all_functions
 from pipeline.ingest.reasons import REASONS
 from pipeline.settings import Settings

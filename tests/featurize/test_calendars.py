@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import Misconfigured
-from pipeline.featurize.calendars import ORDINARY, Calendars
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import PartitionState, advance_partition
 from pipeline.featurize.sensor import featurize_file_rows
+from pipeline.featurize.windows.calendars import ORDINARY, Calendars
 from pipeline.settings import load_settings
 from schemas.calendars import Calendar
 from tests.featurize.flows import SECOND, START_US, batch, flow_rows, matrix_of, saved_again

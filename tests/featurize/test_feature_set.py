@@ -10,7 +10,7 @@ from pipeline.featurize.addresses import BROADCAST, MULTICAST, UNICAST, UNSPECIF
 from pipeline.featurize.feature_set import COUNT, FEATURE_SET, FLOW, HOST, IDENTITY, PAIR, TCP, TIME
 from pipeline.featurize.flow_features import FLOW_FEATURES, flow_features
 from pipeline.featurize.rows import rows_of
-from pipeline.featurize.windows import WINDOW_FEATURES
+from pipeline.featurize.windows.sensor_windows import WINDOW_FEATURES
 from tests.featurize.flows import NOBODY, batch
 
 

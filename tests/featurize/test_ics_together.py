@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.featurize.ics_together import COUNTS, MOST_LISTED, together
+from pipeline.featurize.ordering.merge_ics import COUNTS, MOST_LISTED, together
 from pipeline.featurize.sensor import featurize_file_rows
 from tests.featurize.flows import SECOND, batch
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.feature_sets import EXTRACTOR, KDD_NAMES, NSL, ONLINE
-from pipeline.featurize.kdd_modes import two_decimals
-from pipeline.featurize.kdd_services import NAMES, extractor_services
 from pipeline.featurize.sensor import featurize_file_rows
+from pipeline.featurize.windows.kdd_modes import two_decimals
+from pipeline.featurize.windows.kdd_services import NAMES, extractor_services
 from tests.featurize import oracle
 from tests.featurize.flows import batch, flow_rows, matrix_of
 

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.featurize.order import NO_WATERMARK, sort_out
-from pipeline.featurize.waiting import keys_of
+from pipeline.featurize.ordering.buffer import keys_of
+from pipeline.featurize.ordering.reorder import NO_WATERMARK, sort_out
 from tests.featurize import oracle
 from tests.featurize.flows import SECOND, START_US, batch, flow_rows
 

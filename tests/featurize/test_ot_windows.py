@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.feature_sets import FEATURE_SETS
-from pipeline.featurize.ot_set import FULL, OT
-from pipeline.featurize.ot_windows import OT_FEATURES
 from pipeline.featurize.sensor import SensorState, advance, featurize_file_rows
 from pipeline.featurize.snapshot import restore, snapshot
+from pipeline.featurize.windows.ot import OT_FEATURES
+from pipeline.featurize.windows.ot_set import FULL, OT
 from tests.featurize import oracle
 from tests.featurize.flows import SECOND, batch, by_position, flow_rows, matrix_of
 from tests.featurize.ot_oracle import Ot

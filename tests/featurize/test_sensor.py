@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.featurize.calendars import ORDINARY
 from pipeline.featurize.feature_set import FEATURE_SET
-from pipeline.featurize.kept import Bounds
 from pipeline.featurize.sensor import BOUNDS, LARGEST, SensorState, advance, featurize_file_rows
 from pipeline.featurize.snapshot import restore, snapshot
-from pipeline.featurize.tables import EVICTED
+from pipeline.featurize.windows.bounded_tables import Bounds
+from pipeline.featurize.windows.calendars import ORDINARY
+from pipeline.featurize.windows.tables import EVICTED
 from schemas.fields import arrow_schema
 from tests.featurize.flows import SECOND, batch, by_position, flow_rows, matrix_of
 

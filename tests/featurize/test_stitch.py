@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.featurize.order import in_event_order
+from pipeline.featurize.ordering.buffer import keys_of
+from pipeline.featurize.ordering.pairing import Kinds, group, kinds_of
+from pipeline.featurize.ordering.reorder import in_event_order
 from pipeline.featurize.sensor import SensorState, advance, featurize_file_rows
 from pipeline.featurize.snapshot import restore, snapshot
-from pipeline.featurize.stitch import Kinds, group, kinds_of
-from pipeline.featurize.waiting import keys_of
 from tests.featurize.flows import SECOND, START_US, batch
 
 WINDOW_US = 2 * SECOND

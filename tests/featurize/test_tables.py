@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.featurize.tables import EVICTED, KEY, find, grow, in_order_of_use, new_table, use, with_keys
+from pipeline.featurize.windows.tables import EVICTED, KEY, find, grow, in_order_of_use, new_table, use, with_keys
 
 
 @given(st.lists(st.integers(0, 40), max_size=200), st.integers(1, 12))

@@ -5,8 +5,17 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.featurize.ordering.buffer import (
+    MOST_BATCHES,
+    MOST_HELD,
+    MOST_RUNS,
+    NO_FLOWS,
+    Pool,
+    Waiting,
+    keys_of,
+    left_in,
+)
 from pipeline.featurize.partition import TIGHTEN_EVERY, PartitionState, advance_partition
-from pipeline.featurize.waiting import MOST_BATCHES, MOST_HELD, MOST_RUNS, NO_FLOWS, Pool, Waiting, keys_of, left_in
 from tests.featurize.flows import SECOND, batch
 
 _FLOWS = batch([{"src_port": number, "dst_addr": f"10.0.0.{number % 250}"} for number in range(300)])

@@ -12,12 +12,12 @@ from pipeline.alert.ocsf import encode as encode_alert
 from pipeline.alert.partition import PartitionState as Incidents
 from pipeline.alert.partition import advance_partition as advance_incidents
 from pipeline.alert.partition import snapshot as snapshot_incidents
-from pipeline.featurize.calendars import Calendars
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import PartitionState as Windows
 from pipeline.featurize.partition import advance_partition, messages, numbered, sensors_by_name
 from pipeline.featurize.partition import snapshot as snapshot_windows
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
+from pipeline.featurize.windows.calendars import Calendars
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import pack

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.featurize import stitch
 from pipeline.featurize.compiled import compiled
-from pipeline.featurize.waiting import Keys
+from pipeline.featurize.ordering import pairing
+from pipeline.featurize.ordering.buffer import Keys
 
 NO_WATERMARK = -(1 << 62)
 MOST_WAITING = 131_072
@@ -88,7 +88,7 @@ def sort_out(
     released, left, bounds = order[:turn], order[turn:], watermark[is_late]
     final_us, joining, into = end[released], _NONE, _NONE
     settled = records(released) if window_us and records is not None else None
-    kinds = stitch.kinds_of(settled) if settled is not None else None
+    kinds = pairing.kinds_of(settled) if settled is not None else None
     if settled is not None and kinds is not None and kinds.any():
         whole = _flows_of(keys, released, settled, kinds, window_us, None if ended else passed, bounds)
         released, final_us, joining, into, bounds = whole
@@ -112,7 +112,7 @@ def _flows_of(
     keys: Keys,
     settled: Ints,
     records: pa.RecordBatch,
-    kinds: stitch.Kinds,
+    kinds: pairing.Kinds,
     window_us: int,
     passed: int | None,
     bounds: Ints,
@@ -123,14 +123,14 @@ def _flows_of(
     watermark stood at each of `bounds`.
     """
     end = keys.end_us[settled]
-    first, decided_us = stitch.group(records, kinds, window_us)
+    first, decided_us = pairing.group(records, kinds, window_us)
     leaders = np.flatnonzero(first == np.arange(len(first)))
     last = leaders.copy()
     np.maximum.at(last, np.searchsorted(leaders, first), np.arange(len(first)))  # who ends last, of each flow
-    candidates = leaders[kinds[leaders] != stitch.WHOLE]
+    candidates = leaders[kinds[leaders] != pairing.WHOLE]
     watermarks = bounds if passed is None else np.append(bounds, passed)
     until = np.empty(len(watermarks), np.int64)
-    stitch.held_back(candidates, end, decided_us, watermarks.astype(np.int64), until)
+    pairing.held_back(candidates, end, decided_us, watermarks.astype(np.int64), until)
     going = np.ones(len(leaders), bool) if passed is None else end[last] < until[-1]
     # A flow of several records is named by the lowest raw position among them.
     of = np.searchsorted(leaders, first)

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.featurize.compiled import compiled
-from pipeline.featurize.kdd import (
+from pipeline.featurize.windows.bounded_tables import ADDITIONS, COUNT_TABLES, TIME_TABLES, Bounds, limits, make_room
+from pipeline.featurize.windows.kdd import (
     DISTINCT,
     FLOWS,
     RERRORS,
@@ -30,10 +31,9 @@ from pipeline.featurize.kdd import (
     push,
     time_features,
 )
-from pipeline.featurize.kdd_rows import KddRows
-from pipeline.featurize.kdd_state import new_count_window, new_time_window, short_of_time
-from pipeline.featurize.kept import ADDITIONS, COUNT_TABLES, TIME_TABLES, Bounds, limits, make_room
-from pipeline.featurize.tables import crowded, find
+from pipeline.featurize.windows.kdd_rows import KddRows
+from pipeline.featurize.windows.kdd_state import new_count_window, new_time_window, short_of_time
+from pipeline.featurize.windows.tables import crowded, find
 
 KDD_FEATURES = 19
 LAST = 100

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.featurize.compiled import compiled
-from pipeline.featurize.tables import Table, find, mixed, use
+from pipeline.featurize.windows.tables import Table, find, mixed, use
 
 HALF_LIFE_US = 30_000_000.0  # of an endpoint's sums
 FLIP_HALF_LIFE_US = 60_000_000.0  # of changes of identity

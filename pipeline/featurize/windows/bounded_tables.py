@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.featurize.tables import Table, crowded, grow
+from pipeline.featurize.windows.tables import Table, crowded, grow
 
 WindowState = TypeVar("WindowState", bound=NamedTuple)
 

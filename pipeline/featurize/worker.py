@@ -9,7 +9,6 @@ import pyarrow as pa
 from pipeline.errors import BadData, Failed
 from pipeline.faust import worker
 from pipeline.faust.room import Incoming, Outgoing
-from pipeline.featurize.calendars import Calendars
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import (
@@ -24,6 +23,7 @@ from pipeline.featurize.partition import (
 )
 from pipeline.featurize.sensor import SensorState
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
+from pipeline.featurize.windows.calendars import Calendars
 from pipeline.settings import Settings
 from pipeline.telemetry import Telemetry, configure, start
 from pipeline.telemetry.traceparent import HEADER as TRACEPARENT

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.featurize.compiled import compiled
-from pipeline.featurize.tables import mixed
+from pipeline.featurize.windows.tables import mixed
 
 BUCKETS = 32
 HALF_LIFE_US = 60_000_000.0

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.featurize import kdd
-from pipeline.featurize.kdd import FILLED, HEAD, LENGTH, NEXT, OVERFLOWED
-from pipeline.featurize.kdd_modes import LAST
-from pipeline.featurize.kdd_state import refilled
-from pipeline.featurize.kept import Bounds, Kept, WindowState
-from pipeline.featurize.tables import (
+from pipeline.featurize.windows import kdd
+from pipeline.featurize.windows.bounded_tables import Bounds, Kept, WindowState
+from pipeline.featurize.windows.kdd import FILLED, HEAD, LENGTH, NEXT, OVERFLOWED
+from pipeline.featurize.windows.kdd_modes import LAST
+from pipeline.featurize.windows.kdd_state import refilled
+from pipeline.featurize.windows.tables import (
     EVICTED,
     GUARDED_WIDTH,
     KEY,

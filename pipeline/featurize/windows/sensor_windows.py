@@ -10,17 +10,8 @@ import numpy.typing as npt
 
 from pipeline.featurize.compiled import compiled
 from pipeline.featurize.flow_features import clipped
-from pipeline.featurize.kdd import (
-    COUNT_FEATURES,
-    LENGTH,
-    TIME_FEATURES,
-    CountWindow,
-    TimeWindow,
-    count_features,
-    time_features,
-)
-from pipeline.featurize.kdd_state import new_count_window, new_time_window
-from pipeline.featurize.kept import (
+from pipeline.featurize.rows import Rows
+from pipeline.featurize.windows.bounded_tables import (
     ADDITIONS,
     COUNT_TABLES,
     PROFILE_TABLES,
@@ -29,7 +20,17 @@ from pipeline.featurize.kept import (
     limits,
     make_room,
 )
-from pipeline.featurize.profiles import (
+from pipeline.featurize.windows.kdd import (
+    COUNT_FEATURES,
+    LENGTH,
+    TIME_FEATURES,
+    CountWindow,
+    TimeWindow,
+    count_features,
+    time_features,
+)
+from pipeline.featurize.windows.kdd_state import new_count_window, new_time_window
+from pipeline.featurize.windows.profiles import (
     HOST_FEATURES,
     HOST_SUMS,
     IDENTITY_FEATURES,
@@ -42,8 +43,7 @@ from pipeline.featurize.profiles import (
     pair_features,
     pair_key,
 )
-from pipeline.featurize.rows import Rows
-from pipeline.featurize.tables import crowded, new_table
+from pipeline.featurize.windows.tables import crowded, new_table
 
 WINDOW_FEATURES = TIME_FEATURES + COUNT_FEATURES + HOST_FEATURES + PAIR_FEATURES + IDENTITY_FEATURES
 """Columns the loop writes, in this order of groups; their names stand in feature_set.py."""

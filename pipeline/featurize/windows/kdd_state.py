@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.featurize import kdd
 from pipeline.featurize.compiled import compiled
-from pipeline.featurize.kdd import DST, END_US, ERRORS, LENGTH, SERVICE, CountWindow, TimeWindow, push
-from pipeline.featurize.kept import ADDITIONS, TIME_TABLES, Bounds, limits, make_room
-from pipeline.featurize.tables import crowded, new_table
+from pipeline.featurize.windows import kdd
+from pipeline.featurize.windows.bounded_tables import ADDITIONS, TIME_TABLES, Bounds, limits, make_room
+from pipeline.featurize.windows.kdd import DST, END_US, ERRORS, LENGTH, SERVICE, CountWindow, TimeWindow, push
+from pipeline.featurize.windows.tables import crowded, new_table
 
 
 def new_time_window(entries: int = 32) -> TimeWindow:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.featurize.compiled import compiled
-from pipeline.featurize.tables import Table, find, mixed, use
+from pipeline.featurize.windows.tables import Table, find, mixed, use
 
 WINDOW_US = 2_000_000
 COUNT_CAP = 511

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.featurize.compiled import compiled
-from pipeline.featurize.damped import DAMPED_FEATURES, DAMPED_VALUES, damped
-from pipeline.featurize.ics_use import (
+from pipeline.featurize.windows.bounded_tables import ADDITIONS, Bounds, Kept, limits, make_room
+from pipeline.featurize.windows.damped import DAMPED_FEATURES, DAMPED_VALUES, damped
+from pipeline.featurize.windows.ics_use import (
     EDGE_SUMS,
     FUNCTION_WORDS,
     FWD_BYTES,
@@ -23,12 +24,11 @@ from pipeline.featurize.ics_use import (
     never_seen,
     range_growth,
 )
-from pipeline.featurize.kept import ADDITIONS, Bounds, Kept, limits, make_room
-from pipeline.featurize.ot_rows import OtRows
-from pipeline.featurize.profiles import WARM_US, pair_key
-from pipeline.featurize.rhythm import GAPS, RHYTHM_FEATURES, rhythm
-from pipeline.featurize.sketches import BUCKETS, left_of, sketched
-from pipeline.featurize.tables import Table, crowded, find, new_table, use
+from pipeline.featurize.windows.ot_rows import OtRows
+from pipeline.featurize.windows.profiles import WARM_US, pair_key
+from pipeline.featurize.windows.rhythm import GAPS, RHYTHM_FEATURES, rhythm
+from pipeline.featurize.windows.sketches import BUCKETS, left_of, sketched
+from pipeline.featurize.windows.tables import Table, crowded, find, new_table, use
 
 SKETCH_FEATURES, SHARE_FEATURES, NEW_FEATURES = 8, 6, 3
 OT_FEATURES = 4 * DAMPED_FEATURES + SKETCH_FEATURES + SHARE_FEATURES + RHYTHM_FEATURES + NEW_FEATURES + ICS_FEATURES

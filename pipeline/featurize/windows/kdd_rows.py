@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.featurize.addresses import address_keys
-from pipeline.featurize.kdd_services import extractor_services
 from pipeline.featurize.rows import (
     REJECTIONS,
     RERROR,
@@ -23,6 +22,7 @@ from pipeline.featurize.rows import (
     protocols,
     services,
 )
+from pipeline.featurize.windows.kdd_services import extractor_services
 
 EXTRACTOR_SYN_ERRORS = pa.array(["S0", "S1", "S2", "S3"])
 EXTRACTOR_REJECTIONS = pa.array(["REJ"])

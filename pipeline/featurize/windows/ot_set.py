@@ -2,12 +2,12 @@
 
 from dataclasses import asdict, replace
 
-from pipeline.featurize import sketches
-from pipeline.featurize.damped import DECAYS, STATISTICS
 from pipeline.featurize.definitions import DEFINITIONS
 from pipeline.featurize.feature_set import FEATURE_SET, Feature, FeatureSet
-from pipeline.featurize.ot_windows import OtBounds
-from pipeline.featurize.rhythm import FEWEST, GAPS, MEMORY, SETTLED
+from pipeline.featurize.windows import sketches
+from pipeline.featurize.windows.damped import DECAYS, STATISTICS
+from pipeline.featurize.windows.ot import OtBounds
+from pipeline.featurize.windows.rhythm import FEWEST, GAPS, MEMORY, SETTLED
 
 _KEYS = {
     "src": "from this source",

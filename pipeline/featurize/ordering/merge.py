@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.featurize.ics_together import together
+from pipeline.featurize.ordering.merge_ics import together
 from schemas.tcp import ACK, SYN, derive_conn_states
 
 Ints = npt.NDArray[np.int64]
