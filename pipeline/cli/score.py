@@ -29,6 +29,6 @@ def run(
 ) -> None:
     """Score `features` into `suspects`, `archive` and `retrain` until stopped."""
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, device=device, model=model)
-    from pipeline.score import door
+    from pipeline.score import worker
 
-    door.run(settings)
+    worker.run(settings)

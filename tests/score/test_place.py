@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.errors import RefusedState, SequenceGap
-from pipeline.score.place import Place
+from pipeline.score.position import Place
 
 
 def test_a_place_survives_its_metadata() -> None:

@@ -13,7 +13,7 @@ from pipeline.kafka import clients
 from pipeline.kafka.tail import Follower
 from pipeline.kafka.watchdog import Watchdog, broker_answers
 from pipeline.score.group import Features, encoded, expect_features, read, score_group
-from pipeline.score.place import Place
+from pipeline.score.position import Place
 from pipeline.score.promotions import Ledger, vote
 from pipeline.score.scoring import Shelf, choose_device, use_threads
 from pipeline.settings import Settings
