@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.alert.everybody import GROUP_ADDRESS, GROUP_MAC
+from pipeline.alert.group_addresses import GROUP_ADDRESS, GROUP_MAC
 from pipeline.alert.kernel import NONE, Linked, link
 from pipeline.errors import Misconfigured
 

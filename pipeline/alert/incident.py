@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.alert.everybody import is_everybody
 from pipeline.alert.features import FeatureSample
+from pipeline.alert.group_addresses import is_everybody
 
 # Key of the incident of all that could not be followed one by one; every other key starts with a separator.
 CROWD = "crowd"

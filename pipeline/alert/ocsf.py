@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from pipeline.alert.endpoints import evidence, observables
-from pipeline.alert.everybody import is_everybody
 from pipeline.alert.explain import Baseline, Reason, reasons
+from pipeline.alert.group_addresses import is_everybody
 from pipeline.alert.incident import CROWD, MAX_POSITIONS, Incident
 from pipeline.alert.techniques import Meaning, Meanings, Technique
 from pipeline.alert.wording import duration, flows, harmless, many, measured, usual

@@ -16,11 +16,11 @@ Uid = Annotated[str, typer.Argument(help="The alert's uid, or its first characte
 def run(bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
     """Run room 4 until stopped: suspects in, alerts out."""
     from pipeline import telemetry
-    from pipeline.alert import door
+    from pipeline.alert import worker
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     telemetry.configure(settings.log_level)
-    door.run(settings)
+    worker.run(settings)
 
 
 @app.command()

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.alert.everybody import is_everybody
 from pipeline.alert.features import SAMPLE_ROWS
+from pipeline.alert.group_addresses import is_everybody
 from pipeline.alert.incident import Incident, as_document, of_document
 from pipeline.alert.ocsf import message, techniques_of
 from pipeline.alert.techniques import shipped

@@ -59,7 +59,7 @@ def _only_score_and_retrain_import_models(module: Module, imported: Import) -> b
 
 
 def _only_doors_import_faust(module: Module, imported: Import) -> bool:
-    allowed = module.name in {"pipeline.featurize.worker", "pipeline.alert.door"} or within(
+    allowed = module.name in {"pipeline.featurize.worker", "pipeline.alert.worker"} or within(
         module.name, "pipeline.faust"
     )
     return within(imported.name, "faust", "mode", "aiokafka") and not allowed
@@ -148,7 +148,7 @@ def test_a_rule_finds_what_breaks_it(rule: str) -> None:
 
 
 def test_relative_imports_are_resolved() -> None:
-    module = Module("pipeline.alert.door", ROOT / "pipeline/alert/door.py", ast.parse("from ..score import route"))
+    module = Module("pipeline.alert.worker", ROOT / "pipeline/alert/worker.py", ast.parse("from ..score import route"))
     assert [imported.name for imported in module.imports] == ["pipeline.score.route"]
 
 
