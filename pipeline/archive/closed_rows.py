@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.archive.parquet_file import without_footer
+from pipeline.archive.parquet import without_footer
 from pipeline.archive.snapshot import PartitionSnapshot, Placed, read_partition
 from pipeline.archive.storage import Place, at
 from pipeline.errors import RefusedState

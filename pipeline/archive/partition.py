@@ -9,7 +9,7 @@ from pipeline.archive import paths, segments
 from pipeline.archive.local_folder import LocalFolder
 from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Progress
 from pipeline.archive.pairing import Paired
-from pipeline.archive.parquet_file import render
+from pipeline.archive.parquet import render
 from pipeline.archive.storage import NameTaken, Place, Step, at, no_step
 from pipeline.archive.streams import TABLES, Limits, OpenFile, Streams
 from pipeline.errors import RefusedState

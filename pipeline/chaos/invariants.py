@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 from confluent_kafka import ConsumerGroupTopicPartitions, Message, TopicPartition
 
 from pipeline.archive import snapshot
-from pipeline.archive.against import compare
-from pipeline.archive.verify import verify
+from pipeline.archive.upkeep.diff import compare
+from pipeline.archive.upkeep.verify import verify
 from pipeline.kafka import clients, tail
 from pipeline.replay import undisturbed
 from pipeline.replay.undisturbed import Outcome

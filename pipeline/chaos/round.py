@@ -12,8 +12,8 @@ from typing import Any
 from confluent_kafka import TopicPartition
 
 from loadtest.chaos.plan import Strike
-from pipeline.archive import sent
-from pipeline.archive.verify import account
+from pipeline.archive.upkeep import raw_counts
+from pipeline.archive.upkeep.verify import account
 from pipeline.chaos import disk
 from pipeline.chaos.invariants import Findings, check, committed
 from pipeline.chaos.strikes import Striker
@@ -227,7 +227,7 @@ def _records(settings: Settings) -> int:
     return sum(
         int(window.records.sum())
         for partition in range(settings.partitions)
-        for window in sent.windows(settings, partition)
+        for window in raw_counts.windows(settings, partition)
     )
 
 

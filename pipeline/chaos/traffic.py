@@ -9,7 +9,7 @@ from loadtest.plants.westermo import traffic as westermo
 from loadtest.scenarios import SCENARIOS
 from loadtest.sending import Load
 from loadtest.sending import send as send_load
-from pipeline.archive.sent import Follower
+from pipeline.archive.upkeep.raw_counts import Follower
 from pipeline.chaos.workers import Workers
 from pipeline.errors import Failed
 from pipeline.kafka import clients

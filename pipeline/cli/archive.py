@@ -29,7 +29,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done;
 @app.command()
 def run(archive: Folder = None, bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
     """Write flows, late flows and rejects into Parquet until stopped."""
-    from pipeline.archive.door import run as run_door
+    from pipeline.archive.worker import run as run_door
 
     run_door(load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive))
 
@@ -52,12 +52,12 @@ def verify(
     """
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
     if against is not None:
-        from pipeline.archive.against import compare
+        from pipeline.archive.upkeep.diff import compare
 
         document = compare(settings.archive_uri, against)
         _say_comparison(document, json)
     else:
-        from pipeline.archive.verify import verify as prove
+        from pipeline.archive.upkeep.verify import verify as prove
         from pipeline.kafka import clients
 
         if kafka:
@@ -89,7 +89,7 @@ def account(
     from rich.console import Group
     from rich.live import Live
 
-    from pipeline.archive.account import Books
+    from pipeline.archive.upkeep.ledger import Books
     from pipeline.kafka import clients
     from pipeline.shutdown import Stop
 
@@ -125,7 +125,7 @@ def query(
 
     Example: forebay archive query "SELECT sensor, count(*), sum(suspect::INT) FROM flows GROUP BY ALL"
     """
-    from pipeline.archive.query import run as run_query
+    from pipeline.archive.upkeep.query import run as run_query
 
     document = run_query(load_settings(archive_uri=archive).archive_uri, sql, limit)
     say(_table(document["columns"], document["rows"]), quiet=json)
@@ -150,7 +150,7 @@ def compact(
 
     Example: forebay archive compact --dry-run
     """
-    from pipeline.archive.compact import compact as put_together
+    from pipeline.archive.upkeep.compact import compact as put_together
 
     with progress("packs", json) as told:
         uri = load_settings(archive_uri=archive).archive_uri
@@ -191,7 +191,7 @@ def retain(
 
     Example: forebay archive retain --keep-days 90 --dry-run
     """
-    from pipeline.archive.retain import retain as give_up
+    from pipeline.archive.upkeep.retain import retain as give_up
 
     chosen = _day(before, keep_days)
     with progress("packs", json) as told:

@@ -13,7 +13,7 @@ import orjson
 from rich.console import Console
 
 from loadtest.plants.westermo import traffic
-from pipeline.archive.verify import account, verify
+from pipeline.archive.upkeep.verify import account, verify
 from pipeline.broker import local
 from pipeline.demo.assess import EVENT_SPAN_US, assess, traffic_file
 from pipeline.demo.live import Picture, View

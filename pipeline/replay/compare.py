@@ -15,7 +15,7 @@ from pipeline.alert.grouping import load_grouping
 from pipeline.alert.manifests import Manifests
 from pipeline.alert.ocsf import encode as encode_alert
 from pipeline.alert.partition import PartitionState, advance_partition
-from pipeline.archive.query import connect
+from pipeline.archive.upkeep.query import connect
 from pipeline.errors import BadData, Usage
 from pipeline.replay import history, verdicts
 from pipeline.replay import request as requests

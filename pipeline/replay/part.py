@@ -24,7 +24,7 @@ from pipeline.alert.partition import PartitionState as Incidents
 from pipeline.alert.partition import advance_partition as advance_incidents
 from pipeline.alert.partition import restore as restore_incidents
 from pipeline.alert.partition import snapshot as snapshot_incidents
-from pipeline.archive.parquet_file import written_as
+from pipeline.archive.parquet import written_as
 from pipeline.archive.segments import LARGE_ROWS
 from pipeline.errors import RefusedState
 from pipeline.featurize.feature_sets import named

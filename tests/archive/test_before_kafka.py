@@ -15,15 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.archive import before_kafka, snapshot
-from pipeline.archive.before_kafka import MOST_EXPORTERS, BeforeKafka
-from pipeline.archive.numbered import records_of
+from pipeline.archive import snapshot
 from pipeline.archive.pairing import read_rejects, read_scored
 from pipeline.archive.partition import PartitionArchive
-from pipeline.archive.query import run
-from pipeline.archive.recorded import InOrder, by_time
 from pipeline.archive.streams import Limits
-from pipeline.archive.verify import verify
+from pipeline.archive.upkeep.exporter_loss import report
+from pipeline.archive.upkeep.exporter_loss.merge import InOrder, by_time
+from pipeline.archive.upkeep.exporter_loss.records import records_of
+from pipeline.archive.upkeep.exporter_loss.report import MOST_EXPORTERS, BeforeKafka
+from pipeline.archive.upkeep.query import run
+from pipeline.archive.upkeep.verify import verify
 from pipeline.cli.archive import app
 from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.replay.history import archived
@@ -292,4 +293,4 @@ def test_files_that_overlap_come_in_raw_order_and_each_record_once() -> None:
     assert [offset for some in first for offset in some.offsets.tolist()] == [0, 1, 2, 3, 4, 5]
     second = order.look([table(1, 7), table(11)], [records_of(table(8))], (6, 0), (12, 0))
     assert [offset for some in second for offset in some.offsets.tolist()] == [7, 8, 9, 11]
-    assert before_kafka.NOTHING < (0, 0)
+    assert report.NOTHING < (0, 0)

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.archive import snapshot
-from pipeline.archive.against import compare
 from pipeline.archive.pairing import read_scored
-from pipeline.archive.parquet_file import render
+from pipeline.archive.parquet import render
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits, OpenFile, Piece, StreamKey
-from pipeline.archive.verify import account, verify
+from pipeline.archive.upkeep.diff import compare
+from pipeline.archive.upkeep.verify import account, verify
 from pipeline.wire.batches import encode
 from tests.archive.plant import MEMORY, Wire, feed, positions, random_log, scored_batch, wire
 

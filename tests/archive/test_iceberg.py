@@ -14,15 +14,15 @@ import pytest
 from pyiceberg.catalog import Catalog
 
 from pipeline.archive import snapshot
-from pipeline.archive.compact import compact
 from pipeline.archive.iceberg import rows, tables
 from pipeline.archive.iceberg.copy import copy
 from pipeline.archive.iceberg.forget import forget
 from pipeline.archive.iceberg.proof import prove
 from pipeline.archive.iceberg.warehouse import opened, single_committer
 from pipeline.archive.partition import PartitionArchive
-from pipeline.archive.retain import retain
 from pipeline.archive.streams import TABLES
+from pipeline.archive.upkeep.compact import compact
+from pipeline.archive.upkeep.retain import retain
 from pipeline.errors import Failed, Misconfigured, RefusedState, Usage
 from tests.archive import bucket as buckets
 from tests.archive.iceberg_tables import LIMITS, archive, check, copied, expected, held, topics, warehouse

@@ -17,7 +17,7 @@ from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownExcept
 from pipeline.archive.iceberg import tables
 from pipeline.archive.iceberg.copy import copy
 from pipeline.archive.iceberg.proof import prove
-from pipeline.archive.retain import retain
+from pipeline.archive.upkeep.retain import retain
 from pipeline.errors import Failed
 from tests.archive.iceberg_tables import archive, check, held, warehouse
 from tests.archive.plant import MEMORY

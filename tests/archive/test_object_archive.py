@@ -6,14 +6,14 @@ from random import Random
 import pytest
 
 from pipeline.archive import snapshot
-from pipeline.archive.against import compare
-from pipeline.archive.compact import compact
 from pipeline.archive.partition import PartitionArchive
-from pipeline.archive.query import run as query
-from pipeline.archive.retain import retain
 from pipeline.archive.storage import at
 from pipeline.archive.streams import TABLES, Limits
-from pipeline.archive.verify import account, verify
+from pipeline.archive.upkeep.compact import compact
+from pipeline.archive.upkeep.diff import compare
+from pipeline.archive.upkeep.query import run as query
+from pipeline.archive.upkeep.retain import retain
+from pipeline.archive.upkeep.verify import account, verify
 from pipeline.errors import RefusedState, Usage
 from tests.archive.bucket import bucket, endpoint, new_bucket
 from tests.archive.plant import Wire, feed, positions, random_log, wire

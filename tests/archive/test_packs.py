@@ -13,17 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.archive import manifest, packs, snapshot
-from pipeline.archive.against import compare
+from pipeline.archive import manifest, snapshot
 from pipeline.archive.closed_rows import ClosedRows, FollowedRows
-from pipeline.archive.compact import compact
-from pipeline.archive.compact import plans_of as plans_to_compact
 from pipeline.archive.partition import PartitionArchive
-from pipeline.archive.query import run as query
-from pipeline.archive.retain import retain
 from pipeline.archive.storage import Storage, at
 from pipeline.archive.streams import TABLES, Limits
-from pipeline.archive.verify import verify
+from pipeline.archive.upkeep import packs
+from pipeline.archive.upkeep.compact import compact
+from pipeline.archive.upkeep.compact import plans_of as plans_to_compact
+from pipeline.archive.upkeep.diff import compare
+from pipeline.archive.upkeep.query import run as query
+from pipeline.archive.upkeep.retain import retain
+from pipeline.archive.upkeep.verify import verify
 from pipeline.errors import RefusedState
 from tests.archive.plant import HOUR_US, MEMORY, Record, Wire, feed, positions, random_log, wire
 

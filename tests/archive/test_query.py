@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.archive.partition import PartitionArchive
-from pipeline.archive.query import run
 from pipeline.archive.streams import Limits
-from pipeline.archive.verify import account
+from pipeline.archive.upkeep.query import run
+from pipeline.archive.upkeep.verify import account
 from pipeline.cli.archive import app
 from pipeline.errors import Usage
 from tests.archive.plant import feed, random_log, wire

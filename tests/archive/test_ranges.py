@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.archive.tally import Tally, ranges_of
+from pipeline.archive.upkeep.tally import Tally, ranges_of
 
 
 def test_records_one_after_another_are_one_range() -> None:

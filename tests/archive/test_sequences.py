@@ -7,8 +7,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.archive import sequences
-from pipeline.archive.sequences import BELIEVED, FALL, MOST_AHEAD, MOST_RANGES, REORDERED, WRAP, Sequence
+from pipeline.archive.upkeep.exporter_loss import sequences
+from pipeline.archive.upkeep.exporter_loss.sequences import (
+    BELIEVED,
+    FALL,
+    MOST_AHEAD,
+    MOST_RANGES,
+    REORDERED,
+    WRAP,
+    Sequence,
+)
 from tests.archive import sequence_oracle
 
 

@@ -11,10 +11,10 @@ from random import Random
 import pytest
 
 from pipeline.archive import manifest, snapshot
-from pipeline.archive.against import compare
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
-from pipeline.archive.verify import account, verify
+from pipeline.archive.upkeep.diff import compare
+from pipeline.archive.upkeep.verify import account, verify
 from pipeline.errors import Failed, RefusedState, Usage
 from tests.archive.plant import Wire, feed, random_log, wire
 

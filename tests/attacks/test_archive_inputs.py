@@ -16,7 +16,7 @@ from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.paths import escape, within
 from pipeline.archive.streams import HOUR_US, Limits
-from pipeline.archive.verify import account, verify
+from pipeline.archive.upkeep.verify import account, verify
 from pipeline.cli.archive import app
 from pipeline.errors import BadData, ForebayError, RefusedState, SequenceGap
 from tests.archive.plant import T0_US, RawMessage, Record, feed, random_log, wire

@@ -18,13 +18,13 @@ import pyarrow as pa
 
 from loadtest.conn_json import CONTENT_TYPE, conn_json
 from loadtest.scenarios import SCENARIOS, records
-from pipeline.archive.compact import compact
-from pipeline.archive.door import COMMIT_AT_MOST_EVERY_S
 from pipeline.archive.manifest import Progress
 from pipeline.archive.pairing import Pairing, read_scored
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
-from pipeline.archive.verify import verify
+from pipeline.archive.upkeep.compact import compact
+from pipeline.archive.upkeep.verify import verify
+from pipeline.archive.worker import COMMIT_AT_MOST_EVERY_S
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage, Stream
 from pipeline.ingest.pack import pack

@@ -17,10 +17,10 @@ SHELLS = {
     "pipeline.ingest.files.send",  # a file goes to `raw`
     "pipeline.alert.feedback",  # a verdict goes to `feedback`
     "pipeline.alert.reading",  # `forebay alert tail`
-    "pipeline.archive.sent",  # what `raw` holds, to compare the archive with
-    "pipeline.archive.account",
-    "pipeline.archive.tally",
-    "pipeline.archive.verify",
+    "pipeline.archive.upkeep.raw_counts",  # what `raw` holds, to compare the archive with
+    "pipeline.archive.upkeep.ledger",
+    "pipeline.archive.upkeep.tally",
+    "pipeline.archive.upkeep.verify",
     "pipeline.retrain.feedback",  # verdicts out of `feedback`
     "pipeline.retrain.promotion",  # `models` in and out
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
 
-from pipeline.archive.verify import account
+from pipeline.archive.upkeep.verify import account
 from pipeline.demo.rooms import Processes, Room
 from pipeline.demo.run import room_environment
 from pipeline.kafka import clients, topics

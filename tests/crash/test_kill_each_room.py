@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from loadtest.plants.westermo import traffic
-from pipeline.archive.against import compare
-from pipeline.archive.verify import verify
+from pipeline.archive.upkeep.diff import compare
+from pipeline.archive.upkeep.verify import verify
 from tests.crash.flow import ROOMS, Flow, copy_raw, running, send
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(420)]

@@ -10,10 +10,10 @@ import orjson
 import pytest
 from confluent_kafka import OFFSET_END, TopicPartition
 
-from pipeline.archive.against import compare
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
-from pipeline.archive.verify import account, verify
+from pipeline.archive.upkeep.diff import compare
+from pipeline.archive.upkeep.verify import account, verify
 from pipeline.kafka import clients
 from pipeline.settings import Settings
 from tests.archive.plant import RawMessage, Wire, feed, random_log, wire

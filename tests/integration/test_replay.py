@@ -13,8 +13,8 @@ from confluent_kafka import TopicPartition
 from loadtest.plants.westermo import traffic
 from pipeline.alert import feedback
 from pipeline.alert.reading import alerts
-from pipeline.archive.account import Books
-from pipeline.archive.query import connect
+from pipeline.archive.upkeep.ledger import Books
+from pipeline.archive.upkeep.query import connect
 from pipeline.kafka import clients, tail, topics
 from pipeline.replay import history, states, undisturbed
 from pipeline.replay import run as runs

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.archive.query import connect
+from pipeline.archive.upkeep.query import connect
 from pipeline.errors import Failed, RefusedState, Usage
 from pipeline.replay import history, undisturbed
 from pipeline.replay import part as parts

@@ -6,9 +6,9 @@ from functools import reduce
 import numpy as np
 import pyarrow as pa
 
-from pipeline.archive.numbered import NO_RECORDS, Ints, Records, after, joined, records_of
 from pipeline.archive.paths import Position
 from pipeline.archive.snapshot import PartitionSnapshot
+from pipeline.archive.upkeep.exporter_loss.records import NO_RECORDS, Ints, Records, after, joined, records_of
 
 
 def settled(found: PartitionSnapshot) -> Position:

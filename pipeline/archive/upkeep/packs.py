@@ -22,12 +22,12 @@ from pipeline.archive import manifest as chain
 from pipeline.archive import paths
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile, Manifest, Pack
-from pipeline.archive.numbered import COLUMNS
-from pipeline.archive.parquet_file import footer, written_as
+from pipeline.archive.parquet import footer, written_as
 from pipeline.archive.partition import CLAIM_ATTEMPTS
 from pipeline.archive.snapshot import PartitionSnapshot, read_on
 from pipeline.archive.storage import Step, Storage, no_step
 from pipeline.archive.streams import TABLES
+from pipeline.archive.upkeep.exporter_loss.records import COLUMNS
 from pipeline.disk_room import room_on_disk
 from pipeline.errors import Failed, RefusedState
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.archive import sent
 from pipeline.archive.paths import Position
-from pipeline.archive.positions import Held, Ints, Positions, doubled, missing_before
-from pipeline.archive.recorded import settled
 from pipeline.archive.snapshot import PartitionSnapshot, Sensor
+from pipeline.archive.upkeep import raw_counts
+from pipeline.archive.upkeep.exporter_loss.merge import settled
+from pipeline.archive.upkeep.positions import Held, Ints, Positions, doubled, missing_before
 from pipeline.settings import Settings
 
 MOST_PROBLEMS = 100
@@ -51,7 +51,7 @@ class Tally:
             of = holders == holder
             self.of(self._sensors[holder])[name] += int(of.sum() if each is None else each[of].sum())
 
-    def mark(self, partition: int, window: sent.Window) -> None:
+    def mark(self, partition: int, window: raw_counts.Window) -> None:
         """Note what end-of-source marks say was sent, and what each sender sent after its last one."""
         start = 0
         for mark in window.marks:
@@ -62,7 +62,7 @@ class Tally:
             self._stated[sender] = self._stated.get(sender, 0) + mark.records
         self._since_mark(partition, window, start, len(window.senders))
 
-    def _since_mark(self, partition: int, window: sent.Window, start: int, stop: int) -> None:
+    def _since_mark(self, partition: int, window: raw_counts.Window, start: int, stop: int) -> None:
         for sender, records in zip(window.senders[start:stop], window.records[start:stop].tolist(), strict=True):
             self._unmarked[partition, sender] = self._unmarked.get((partition, sender), 0) + records
 
@@ -155,7 +155,7 @@ def check_alone(found: PartitionSnapshot, positions: Positions, tally: Tally) ->
 def check_against_raw(found: PartitionSnapshot, positions: Positions, settings: Settings, tally: Tally) -> None:
     """Every record of a `raw` partition against the archive: once below the frontier, at most once above it."""
     bound, start = settled(found), None
-    for window in sent.windows(settings, found.partition):
+    for window in raw_counts.windows(settings, found.partition):
         begin = int(window.offsets[0]) if len(window.offsets) else window.end
         if start is None:
             # Older than what Kafka still has: counted as sent because the archive has it.
@@ -170,7 +170,7 @@ def check_against_raw(found: PartitionSnapshot, positions: Positions, settings: 
 
 
 def _check_window(
-    partition: int, window: sent.Window, begin: int, positions: Positions, bound: Position, tally: Tally
+    partition: int, window: raw_counts.Window, begin: int, positions: Positions, bound: Position, tally: Tally
 ) -> None:
     tally.mark(partition, window)
     held = _distinct(positions.below(window.end), partition, tally)

@@ -12,9 +12,9 @@ from typing import Any
 from pipeline.archive import paths, snapshot
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
-from pipeline.archive.packs import MOST_MEMBERS, Plan, Told, alike, swap_all, sweep
 from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.storage import Place, at
+from pipeline.archive.upkeep.packs import MOST_MEMBERS, Plan, Told, alike, swap_all, sweep
 
 WRITER = "retain"
 ATTEMPTS = 3

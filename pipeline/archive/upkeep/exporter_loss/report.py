@@ -12,14 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.archive import segments, sequences
+from pipeline.archive import segments
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
-from pipeline.archive.numbered import COLUMNS, Records, records_of
 from pipeline.archive.paths import Position
-from pipeline.archive.recorded import InOrder, by_time, settled
 from pipeline.archive.snapshot import PartitionSnapshot, Placed, Sensor
 from pipeline.archive.storage import Place, Storage, at
+from pipeline.archive.upkeep.exporter_loss import sequences
+from pipeline.archive.upkeep.exporter_loss.merge import InOrder, by_time, settled
+from pipeline.archive.upkeep.exporter_loss.records import COLUMNS, Records, records_of
 from pipeline.errors import RefusedState
 
 NUMBERS = ("export_sequence", "export_also")

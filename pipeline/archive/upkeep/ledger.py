@@ -4,10 +4,11 @@ from collections import Counter
 from types import TracebackType
 from typing import Any
 
-from pipeline.archive import sent, snapshot
-from pipeline.archive.before_kafka import BeforeKafka
+from pipeline.archive import snapshot
 from pipeline.archive.snapshot import Sensor
 from pipeline.archive.storage import at
+from pipeline.archive.upkeep import raw_counts
+from pipeline.archive.upkeep.exporter_loss.report import BeforeKafka
 from pipeline.settings import Settings
 
 COUNTS = ("accepted", "rejected", "late", "open")
@@ -22,7 +23,7 @@ class Books:
     def __init__(self, settings: Settings, kafka: bool) -> None:
         self._settings = settings
         self._sent: Counter[Sensor] = Counter()
-        self._follower = sent.Follower(settings) if kafka else None
+        self._follower = raw_counts.Follower(settings) if kafka else None
         self._before_kafka = BeforeKafka()
 
     def __enter__(self) -> "Books":
