@@ -46,7 +46,7 @@ def run(
     prefix: Prefix = None,
 ) -> None:
     """Collect samples from the topic `retrain`, and train a candidate on schedule."""
-    from pipeline.retrain.door import run as run_door
+    from pipeline.retrain.worker import run as run_door
 
     run_door(load_settings(bootstrap=bootstrap, topic_prefix=prefix), seconds(every), labels or [], base)
 
