@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.wire.batches import matrix
+from pipeline.runtime.wire.batches import matrix
 
 SAMPLE_ROWS = 64
 LARGEST = float(np.finfo(np.float32).max)

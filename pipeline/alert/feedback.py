@@ -7,7 +7,7 @@ import orjson
 
 from pipeline.alert.validity import require_valid
 from pipeline.errors import Failed, Usage
-from pipeline.kafka import clients
+from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
 
 # OCSF incident profile, verdict_id.

@@ -15,7 +15,7 @@ from pipeline.alert.ocsf import detection_finding
 from pipeline.alert.sensor import BEGINNING_US, Change, Followed, SensorState, Tally, advance
 from pipeline.alert.techniques import Meanings, shipped
 from pipeline.errors import BadData, RefusedState, SchemaMismatch, SequenceGap
-from pipeline.wire import batches
+from pipeline.runtime.wire import batches
 
 BaselineOf = Callable[[str], Baseline | None]
 Sensor = tuple[str, str]

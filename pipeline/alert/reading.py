@@ -7,9 +7,9 @@ import orjson
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from pipeline.errors import Failed, Usage
-from pipeline.kafka import clients, tail
+from pipeline.runtime.kafka import clients, tail
+from pipeline.runtime.shutdown import Stop
 from pipeline.settings import Settings
-from pipeline.shutdown import Stop
 
 POLL_S = 0.2
 MAX_KNOWN = 100_000

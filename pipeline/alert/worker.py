@@ -10,11 +10,11 @@ from pipeline.alert.ocsf import ACTIVITY, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
 from pipeline.alert.validity import require_valid
 from pipeline.errors import Failed
-from pipeline.faust import worker
-from pipeline.faust.room import Incoming, Outgoing
+from pipeline.runtime.faust import worker
+from pipeline.runtime.faust.stage import Incoming, Outgoing
+from pipeline.runtime.telemetry import Telemetry, log, start
+from pipeline.runtime.wire import batches
 from pipeline.settings import Settings
-from pipeline.telemetry import Telemetry, log, start
-from pipeline.wire import batches
 
 CONTENT_TYPE = b"application/json"
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from pipeline.archive.parquet import without_footer
 from pipeline.archive.snapshot import PartitionSnapshot, Placed, read_partition
-from pipeline.archive.storage import Place, at
 from pipeline.errors import RefusedState
+from pipeline.runtime.storage.storage import Place, at
 
 OPEN_FILES = 4
 

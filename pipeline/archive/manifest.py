@@ -17,8 +17,8 @@ import orjson
 
 from pipeline.archive import paths
 from pipeline.archive.paths import Position
-from pipeline.archive.storage import Place, Storage, at
 from pipeline.errors import RefusedState
+from pipeline.runtime.storage.storage import Place, Storage, at
 
 FORMAT, FORMAT_OF_SWAPS = 1, 2
 NO_MANIFEST = "0" * 64

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pipeline.archive.manifest import Progress
 from pipeline.archive.paths import Position
 from pipeline.errors import BadData, SequenceGap
-from pipeline.wire import batches
+from pipeline.runtime.wire import batches
 from schemas.fields import arrow_schema
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 from pipeline.archive import manifest as chain
 from pipeline.archive import paths, segments
-from pipeline.archive.local_folder import LocalFolder
 from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Progress
 from pipeline.archive.pairing import Paired
 from pipeline.archive.parquet import render
-from pipeline.archive.storage import NameTaken, Place, Step, at, no_step
 from pipeline.archive.streams import TABLES, Limits, OpenFile, Streams
 from pipeline.errors import RefusedState
+from pipeline.runtime.storage.local_folder import LocalFolder
+from pipeline.runtime.storage.storage import NameTaken, Place, Step, at, no_step
 
 MOST_ROWS_IN_MEMORY = 262_144
 MOST_BYTES_IN_MEMORY = 128 * 1024 * 1024

@@ -1,6 +1,6 @@
 """What a file of the archive is called: names that say what is in it, whatever a sensor calls itself.
 
-All names are below the archive, wherever that lies (pipeline/archive/storage.py).
+All names are below the archive, wherever that lies (pipeline/runtime/storage/storage.py).
 
 <archive>/<table>/packed/date=YYYY-MM-DD/p<raw partition>-<word>.parquet     closed files, many in one (compaction)
 <archive>/<table>/given-up/date=...                  where their records came from alone (retention)

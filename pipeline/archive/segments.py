@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from pipeline.archive import paths
 from pipeline.archive.manifest import OpenRows
-from pipeline.archive.storage import Step, Storage
 from pipeline.archive.streams import OpenFile, StreamKey, by_stream
 from pipeline.errors import RefusedState
+from pipeline.runtime.storage.storage import Step, Storage
 
 BATCH_ROWS = 65_536
 LARGE_ROWS = 1_024

@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Pack, collected, partitions, read_links, read_one
-from pipeline.archive.storage import Place, at
 from pipeline.archive.streams import TABLES
 from pipeline.errors import RefusedState, Usage
+from pipeline.runtime.storage.storage import Place, at
 
 
 class Placed(NamedTuple):

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.wire.sensors import sensors_of
+from pipeline.runtime.wire.sensors import sensors_of
 
 HOUR_US = 3_600_000_000
 FLOWS, LATE, REJECTS = TABLES = ("flows", "late", "rejects")

@@ -4,19 +4,19 @@ import time
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline import failpoints
-from pipeline import telemetry as telemetry_room
 from pipeline.archive.manifest import Progress
 from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import Committed, PartitionArchive
-from pipeline.archive.storage import at
 from pipeline.archive.streams import Limits
 from pipeline.errors import Failed, ForebayError, Misconfigured, RefusedState
-from pipeline.kafka import clients
+from pipeline.runtime import failpoints
+from pipeline.runtime import telemetry as telemetry_room
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.shutdown import Stop
+from pipeline.runtime.storage.storage import at
+from pipeline.runtime.telemetry import logs
+from pipeline.runtime.telemetry.telemetry import Telemetry
 from pipeline.settings import Settings
-from pipeline.shutdown import Stop
-from pipeline.telemetry import logs
-from pipeline.telemetry.telemetry import Telemetry
 
 GROUP = "archive"
 MESSAGES_A_TURN = 32

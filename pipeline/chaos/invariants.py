@@ -11,13 +11,13 @@ from confluent_kafka import ConsumerGroupTopicPartitions, Message, TopicPartitio
 from pipeline.archive import snapshot
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import verify
-from pipeline.kafka import clients, tail
 from pipeline.replay import undisturbed
 from pipeline.replay.undisturbed import Outcome
 from pipeline.retrain import samples
+from pipeline.runtime.kafka import clients, tail
+from pipeline.runtime.state import pointers
+from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings
-from pipeline.state import pointers
-from pipeline.wire.batches import decode
 
 MOST_NAMED = 3
 

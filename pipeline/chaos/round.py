@@ -20,9 +20,9 @@ from pipeline.chaos.strikes import Striker
 from pipeline.chaos.traffic import Traffic
 from pipeline.chaos.workers import Workers
 from pipeline.demo.rooms import ROOMS
-from pipeline.kafka import clients, tail, topics
+from pipeline.runtime.kafka import clients, tail, topics
+from pipeline.runtime.state import pointers
 from pipeline.settings import Settings, load_settings
-from pipeline.state import pointers
 
 AT_ONCE = 4
 """So many strikes are under way at a time; those on one room wait for each other."""

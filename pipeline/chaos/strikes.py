@@ -19,11 +19,11 @@ from pipeline.broker import state as broker_state
 from pipeline.chaos import disk
 from pipeline.chaos.workers import Workers
 from pipeline.errors import Failed
-from pipeline.kafka import clients
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.state import pointers
+from pipeline.runtime.telemetry import log
+from pipeline.runtime.wire.batches import empty, encode
 from pipeline.settings import Settings
-from pipeline.state import pointers
-from pipeline.telemetry import log
-from pipeline.wire.batches import empty, encode
 from schemas.sources import sources
 
 POINT_S = 30.0

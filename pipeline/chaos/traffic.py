@@ -12,7 +12,7 @@ from loadtest.sending import send as send_load
 from pipeline.archive.upkeep.raw_counts import Follower
 from pipeline.chaos.workers import Workers
 from pipeline.errors import Failed
-from pipeline.kafka import clients
+from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
 
 RATE = 400.0

@@ -15,8 +15,8 @@ Uid = Annotated[str, typer.Argument(help="The alert's uid, or its first characte
 @app.command()
 def run(bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
     """Run room 4 until stopped: suspects in, alerts out."""
-    from pipeline import telemetry
     from pipeline.alert import worker
+    from pipeline.runtime import telemetry
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     telemetry.configure(settings.log_level)
@@ -33,8 +33,8 @@ def tail(
 ) -> None:
     """Show alerts as they come, a line each; with --json the events themselves, one a line, and a count as the last."""
     from pipeline.alert import lines, reading
-    from pipeline.kafka.clients import require_broker
-    from pipeline.shutdown import Stop
+    from pipeline.runtime.kafka.clients import require_broker
+    from pipeline.runtime.shutdown import Stop
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     require_broker(settings)
@@ -55,7 +55,7 @@ def tail(
 def show(uid: Uid, json: Json = False, bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
     """Show one alert in full: what happened, why it is unusual, who with whom."""
     from pipeline.alert import lines, reading
-    from pipeline.kafka.clients import require_broker
+    from pipeline.runtime.kafka.clients import require_broker
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     require_broker(settings)
@@ -79,7 +79,7 @@ def verdict(
     import time
 
     from pipeline.alert import feedback, reading
-    from pipeline.kafka.clients import require_broker
+    from pipeline.runtime.kafka.clients import require_broker
 
     feedback.require_verdict(verdict, by, note)
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)

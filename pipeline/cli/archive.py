@@ -58,7 +58,7 @@ def verify(
         _say_comparison(document, json)
     else:
         from pipeline.archive.upkeep.verify import verify as prove
-        from pipeline.kafka import clients
+        from pipeline.runtime.kafka import clients
 
         if kafka:
             clients.require_broker(settings, 5.0)
@@ -90,8 +90,8 @@ def account(
     from rich.live import Live
 
     from pipeline.archive.upkeep.ledger import Books
-    from pipeline.kafka import clients
-    from pipeline.shutdown import Stop
+    from pipeline.runtime.kafka import clients
+    from pipeline.runtime.shutdown import Stop
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
     if kafka:

@@ -69,7 +69,7 @@ def iceberg(
 def _copy(uri: str, catalog: Any, warehouse: str, every: float | None, keep_days: float, json: bool) -> None:
     from pipeline.archive.iceberg.copy import copy
     from pipeline.archive.iceberg.forget import forget
-    from pipeline.shutdown import Stop
+    from pipeline.runtime.shutdown import Stop
 
     stop = Stop().listen()
     while True:

@@ -154,7 +154,7 @@ def kafka(settings: Settings) -> Iterator[Finding]:
 
 def topic_table(settings: Settings) -> Finding:
     """The topics are as the table says."""
-    from pipeline.kafka import topics
+    from pipeline.runtime.kafka import topics
 
     differences = topics.check(settings)
     if not differences:
@@ -179,8 +179,8 @@ def writable(check: str, folder: Path) -> Finding:
 
 def archive(uri: str) -> Iterator[Finding]:
     """Where the archive lies can be written, and has room; of a bucket, that it answers."""
-    from pipeline.archive.local_folder import LocalFolder
-    from pipeline.archive.storage import at
+    from pipeline.runtime.storage.local_folder import LocalFolder
+    from pipeline.runtime.storage.storage import at
 
     try:
         storage = at(uri)

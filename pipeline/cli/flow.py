@@ -185,8 +185,8 @@ def send(
     from pipeline.ingest.files import send as sending
     from pipeline.ingest.files.offline_rows import stem
     from pipeline.ingest.files.source_set import SourceSet, read_source
-    from pipeline.shutdown import Stop
-    from pipeline.telemetry import start
+    from pipeline.runtime.shutdown import Stop
+    from pipeline.runtime.telemetry import start
 
     pace = _speed(speed)
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)

@@ -54,8 +54,8 @@ def send(
     from loadtest.sending import Load
     from loadtest.sending import send as sending
     from pipeline.ingest.files.send import require_topic
-    from pipeline.kafka import clients
-    from pipeline.shutdown import Stop
+    from pipeline.runtime.kafka import clients
+    from pipeline.runtime.shutdown import Stop
 
     if scenario not in SCENARIOS:
         raise Usage(f"--scenario: got {scenario}, expected one of {', '.join(SCENARIOS)}")

@@ -25,9 +25,9 @@ def promote(
     """
     from models import registry as models
     from pipeline.cli.retrain import promoted
-    from pipeline.kafka.clients import require_broker
     from pipeline.offline.training_rows import feature_set
     from pipeline.retrain.promotion import Target
+    from pipeline.runtime.kafka.clients import require_broker
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     folder = registry or settings.registry_uri

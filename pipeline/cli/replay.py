@@ -210,10 +210,10 @@ def compared(
     quiet: bool,
 ) -> dict[str, Any]:
     """Compare, show the table, write the report."""
-    from pipeline.kafka import clients
     from pipeline.replay.compare import compare as compare_runs
     from pipeline.replay.page import write
     from pipeline.replay.verdicts import TOPIC
+    from pipeline.runtime.kafka import clients
 
     began = time.monotonic()
     if TOPIC in verdicts:

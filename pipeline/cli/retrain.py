@@ -148,9 +148,9 @@ def _current(settings: Settings, promoted: str) -> "Model":
 
 
 def _labels(settings: Settings, files: list[Path], verdicts: bool, current: "Model") -> "Labels":
-    from pipeline.kafka.clients import require_broker
     from pipeline.retrain import feedback
     from pipeline.retrain.labels import Labels
+    from pipeline.runtime.kafka.clients import require_broker
 
     labels = Labels()
     for path in files:

@@ -7,7 +7,7 @@ import typer
 from rich.table import Column, Table
 
 from pipeline.cli.output import Bootstrap, Json, Prefix, emit, say
-from pipeline.kafka import topics
+from pipeline.runtime.kafka import topics
 from pipeline.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Kafka topics: create, check, list.")

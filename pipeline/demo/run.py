@@ -21,9 +21,9 @@ from pipeline.demo.printout import show
 from pipeline.demo.rooms import ROOMS, Processes, Room
 from pipeline.demo.watch import SeenAlert, Watch
 from pipeline.errors import Failed
-from pipeline.kafka import topics
+from pipeline.runtime.kafka import topics
+from pipeline.runtime.shutdown import Stop
 from pipeline.settings import Settings, load_settings
-from pipeline.shutdown import Stop
 
 READY_TIMEOUT_S = 90.0
 DRAIN_TIMEOUT_S = 60.0

@@ -10,9 +10,9 @@ import orjson
 import pyarrow.compute as pc
 from confluent_kafka import TopicPartition
 
-from pipeline.kafka import clients
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.wire import batches
 from pipeline.settings import Settings
-from pipeline.wire import batches
 
 Position = tuple[int, int, int]
 

@@ -21,8 +21,8 @@ from pipeline.featurize.snapshot import restore as restore_sensor
 from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
 from pipeline.featurize.windows.kdd import OVERFLOWED
 from pipeline.featurize.windows.tables import EVICTED
-from pipeline.wire.batches import empty
-from pipeline.wire.sensors import SensorName, sensors_of
+from pipeline.runtime.wire.batches import empty
+from pipeline.runtime.wire.sensors import SensorName, sensors_of
 
 MESSAGE_ROWS = 4_096
 MESSAGE_BYTES = 2 * 1024 * 1024  # a quarter of what Kafka takes: rows are not all of one size

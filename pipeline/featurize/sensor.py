@@ -21,7 +21,7 @@ from pipeline.featurize.ordering.merge import join
 from pipeline.featurize.ordering.reorder import MOST_WAITING, NO_WATERMARK, Order, sort_out
 from pipeline.featurize.windows.bounded_tables import Bounds
 from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
-from pipeline.wire.batches import matrix_column
+from pipeline.runtime.wire.batches import matrix_column
 from schemas.fields import arrow_schema
 
 __all__ = ["BOUNDS", "LARGEST", "SensorState", "Turn", "advance", "advance_together", "featurize_file_rows"]

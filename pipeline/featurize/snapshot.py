@@ -24,7 +24,7 @@ from pipeline.featurize.sensor import BOUNDS, SensorState, advance
 from pipeline.featurize.windows.bounded_tables import Bounds
 from pipeline.featurize.windows.calendars import ORDINARY
 from pipeline.featurize.windows.saved import Arrays, Numbers, windows_in, windows_out
-from pipeline.wire.batches import widened
+from pipeline.runtime.wire.batches import widened
 from schemas.fields import arrow_schema
 
 MAGIC = b"FOREBAY-SENSOR-1\n"

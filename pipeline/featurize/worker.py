@@ -7,8 +7,6 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import BadData, Failed
-from pipeline.faust import worker
-from pipeline.faust.room import Incoming, Outgoing
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import (
@@ -24,10 +22,12 @@ from pipeline.featurize.partition import (
 from pipeline.featurize.sensor import SensorState
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
 from pipeline.featurize.windows.calendars import Calendars
+from pipeline.runtime.faust import worker
+from pipeline.runtime.faust.stage import Incoming, Outgoing
+from pipeline.runtime.telemetry import Telemetry, configure, start
+from pipeline.runtime.telemetry.traceparent import HEADER as TRACEPARENT
+from pipeline.runtime.wire.batches import CONTENT_TYPE, decode, encode
 from pipeline.settings import Settings
-from pipeline.telemetry import Telemetry, configure, start
-from pipeline.telemetry.traceparent import HEADER as TRACEPARENT
-from pipeline.wire.batches import CONTENT_TYPE, decode, encode
 from schemas.fields import arrow_schema
 
 

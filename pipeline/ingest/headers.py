@@ -15,7 +15,7 @@ from pipeline.ingest.messages import (
     Stream,
     stream_of,
 )
-from pipeline.telemetry.traceparent import HEADER as TRACEPARENT_HEADER
+from pipeline.runtime.telemetry.traceparent import HEADER as TRACEPARENT_HEADER
 
 # Streams are remembered by their headers; hostile headers must not fill memory.
 MOST_STREAMS = 4_096

@@ -17,7 +17,6 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from pipeline import failpoints
 from pipeline.errors import Failed
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.formats.registry import FORMATS
@@ -33,13 +32,14 @@ from pipeline.ingest.messages import (
     Stream,
 )
 from pipeline.ingest.pack import Packed, pack
-from pipeline.kafka import clients
-from pipeline.kafka.watchdog import Watchdog, broker_answers
+from pipeline.runtime import failpoints
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka.watchdog import Watchdog, broker_answers
+from pipeline.runtime.shutdown import Stop
+from pipeline.runtime.telemetry import Telemetry, configure, log, start
+from pipeline.runtime.telemetry.traceparent import HEADER as TRACEPARENT_HEADER
+from pipeline.runtime.wire.batches import CONTENT_TYPE, encode
 from pipeline.settings import Settings
-from pipeline.shutdown import Stop
-from pipeline.telemetry import Telemetry, configure, log, start
-from pipeline.telemetry.traceparent import HEADER as TRACEPARENT_HEADER
-from pipeline.wire.batches import CONTENT_TYPE, encode
 
 ROOM = "ingest"
 # One transaction holds at most so many raw messages, or what came within this time.

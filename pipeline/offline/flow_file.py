@@ -14,8 +14,8 @@ from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.featurize.windows.calendars import Calendars
 from pipeline.ingest.files.offline_rows import Decoded
+from pipeline.runtime.wire import batches
 from pipeline.settings import Settings
-from pipeline.wire import batches
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from pipeline.errors import BadData
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.ingest.files.offline_rows import decode_file
+from pipeline.runtime.wire import batches
 from pipeline.settings import Settings
-from pipeline.wire import batches
 
 if TYPE_CHECKING:
     from models.rows import FeatureSet, Rows

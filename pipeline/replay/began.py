@@ -14,9 +14,9 @@ from pipeline.alert.partition import restore as restore_incidents
 from pipeline.errors import RefusedState
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.partition import restore as restore_windows
-from pipeline.state import parts
-from pipeline.state.kept import Kept
-from pipeline.state.store import Store
+from pipeline.runtime.state import parts
+from pipeline.runtime.state.replay_snapshots import Kept
+from pipeline.runtime.state.store import Store
 
 
 @dataclass(frozen=True, slots=True)

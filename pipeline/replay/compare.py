@@ -148,7 +148,7 @@ def _side(settings: Settings, name: str, request: Request, other: Request) -> Si
 
 
 def _no_rows() -> pa.Table:
-    from pipeline.wire.batches import empty
+    from pipeline.runtime.wire.batches import empty
 
     return pa.Table.from_batches([empty("scored")]).select(list(COLUMNS))
 

@@ -17,12 +17,12 @@ from pipeline.archive import snapshot
 from pipeline.archive.closed_rows import FollowedRows
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.snapshot import PartitionSnapshot
-from pipeline.archive.storage import Place, at
 from pipeline.archive.streams import FLOWS, LATE
 from pipeline.errors import RefusedState
-from pipeline.kafka import clients, tail
+from pipeline.runtime.kafka import clients, tail
+from pipeline.runtime.storage.storage import Place, at
+from pipeline.runtime.wire.batches import decode, widened
 from pipeline.settings import Settings
-from pipeline.wire.batches import decode, widened
 from schemas.fields import arrow_schema
 
 READ_S = 600.0

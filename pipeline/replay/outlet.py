@@ -7,10 +7,10 @@ from confluent_kafka import Message, Producer
 
 from pipeline.errors import Failed
 from pipeline.featurize.partition import MESSAGE_ROWS
-from pipeline.kafka import clients
 from pipeline.replay.request import Request
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.wire.batches import CONTENT_TYPE, encode
 from pipeline.settings import Settings
-from pipeline.wire.batches import CONTENT_TYPE, encode
 
 # Half of what Kafka takes. Messages of the topic are smaller; a step of an archive may be a whole file.
 MESSAGE_BYTES = 4 * 1024 * 1024

@@ -42,10 +42,10 @@ from pipeline.replay.began import Began
 from pipeline.replay.outlet import Outlet
 from pipeline.replay.request import ARCHIVE, Request
 from pipeline.replay.scoring import Scoring
+from pipeline.runtime.state import parts
+from pipeline.runtime.state.parts import Saved
+from pipeline.runtime.state.store import Store
 from pipeline.settings import Settings
-from pipeline.state import parts
-from pipeline.state.parts import Saved
-from pipeline.state.store import Store
 
 CHUNK_ROWS = 131_072
 TOGETHER_ROWS = 16_384

@@ -20,7 +20,6 @@ import orjson
 import pyarrow as pa
 
 from pipeline.errors import Failed, RefusedState, Usage
-from pipeline.kafka import clients, topics
 from pipeline.replay import history, states
 from pipeline.replay import request as requests
 from pipeline.replay.began import Began
@@ -28,6 +27,7 @@ from pipeline.replay.outlet import settings_of
 from pipeline.replay.part import LOOK_S, NO_TIME, Head, Part
 from pipeline.replay.request import ARCHIVE, TOPIC, Request
 from pipeline.replay.scoring import Scoring
+from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

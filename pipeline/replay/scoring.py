@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from pipeline.alert.explain import Baseline
 from pipeline.alert.manifests import Manifests
 from pipeline.errors import BadData, RefusedState
-from pipeline.kafka.tail import Follower
 from pipeline.replay.request import ARCHIVE, Request
+from pipeline.runtime.kafka.tail import Follower
 from pipeline.score.promotions import Ledger
 from pipeline.settings import Settings
 

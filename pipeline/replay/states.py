@@ -8,14 +8,14 @@ from typing import Any
 
 from pipeline.errors import Usage
 from pipeline.featurize.feature_sets import named
-from pipeline.kafka import topics
 from pipeline.replay import began, history
 from pipeline.replay.began import Began, States, Wanted
 from pipeline.replay.part import own_states
 from pipeline.replay.request import ARCHIVE, Request
+from pipeline.runtime.kafka import topics
+from pipeline.runtime.state.replay_snapshots import Kept, KeptStates
+from pipeline.runtime.state.store import Store
 from pipeline.settings import Settings
-from pipeline.state.kept import Kept, KeptStates
-from pipeline.state.store import Store
 
 
 def begun(settings: Settings, request: Request, folder: Path) -> Request:

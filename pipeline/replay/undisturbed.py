@@ -18,7 +18,6 @@ from pipeline.alert.partition import PartitionState as Incidents
 from pipeline.alert.partition import advance_partition as advance_incidents
 from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import PartitionArchive
-from pipeline.archive.storage import Place
 from pipeline.archive.streams import Limits
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
@@ -31,9 +30,10 @@ from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.headers import Headers
 from pipeline.ingest.messages import Messages
 from pipeline.ingest.pack import pack
-from pipeline.kafka import clients, tail
+from pipeline.runtime.kafka import clients, tail
+from pipeline.runtime.storage.storage import Place
+from pipeline.runtime.wire.batches import encode
 from pipeline.settings import Settings
-from pipeline.wire.batches import encode
 
 MESSAGES_A_TURN = 8_192
 READ_S = 120.0

@@ -23,7 +23,7 @@ from models.score import Scorer
 from pipeline.errors import BadData, Failed, RefusedState
 from pipeline.retrain.compare import Comparison, Figures, Gates, Known, compare, figures, known
 from pipeline.retrain.labels import POSITION, RECORD, Labels
-from pipeline.wire.batches import matrix
+from pipeline.runtime.wire.batches import matrix
 
 HELD_OUT_SHARE = 0.3
 EMBARGO_US = 60_000_000

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from jsonschema_rs import Draft202012Validator
 
-from pipeline.kafka.tail import Follower
+from pipeline.runtime.kafka.tail import Follower
 from pipeline.settings import Settings
 
 MOST_SAID = 200

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 from confluent_kafka import TopicPartition
 
 from pipeline.errors import Failed, Usage
-from pipeline.kafka import clients
-from pipeline.kafka.tail import EOF_EVENTS, Follower, ends, read_to
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka.tail import EOF_EVENTS, Follower, ends, read_to
+from pipeline.runtime.wire import batches
 from pipeline.settings import Settings
-from pipeline.wire import batches
 
 ATTEMPTS = 5
 MARGIN_US = 5_000_000

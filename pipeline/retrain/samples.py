@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models.whole_file import replace_file
-from pipeline.disk_room import room_on_disk
 from pipeline.errors import BadData
+from pipeline.runtime.disk_full import room_on_disk
 
 POSITION = ("raw_partition", "raw_offset", "raw_index")
 FILE = re.compile(r"p(\d+)-(\d+)-(\d+)-([0-9a-zA-Z]{0,12})\.parquet")

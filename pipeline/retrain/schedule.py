@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 
 from models.whole_file import replace_file
-from pipeline.disk_room import room_on_disk
+from pipeline.runtime.disk_full import room_on_disk
 
 NAME = "schedule.json"
 

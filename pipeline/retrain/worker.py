@@ -14,16 +14,16 @@ from pathlib import Path
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline import failpoints
 from pipeline.errors import ForebayError
-from pipeline.kafka import clients
 from pipeline.retrain import samples
 from pipeline.retrain.trainer import Ended, Trainer
+from pipeline.runtime import failpoints
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.shutdown import Stop
+from pipeline.runtime.telemetry import Telemetry, configure, log, start
+from pipeline.runtime.telemetry.traceparent import HEADER
+from pipeline.runtime.wire import batches
 from pipeline.settings import Settings, inherited_environment
-from pipeline.shutdown import Stop
-from pipeline.telemetry import Telemetry, configure, log, start
-from pipeline.telemetry.traceparent import HEADER
-from pipeline.wire import batches
 
 # A file is written at the latest after so many rows of a partition, of all partitions, or so long.
 STRETCH_ROWS = 20_000

@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 
 from models.errors import RefusedModel
 from pipeline.errors import SchemaMismatch
+from pipeline.runtime.wire.batches import decode, encode
 from pipeline.score.promotions import Ledger
 from pipeline.score.route import Routed, route
 from pipeline.score.scoring import Shelf, score_batches
-from pipeline.wire.batches import decode, encode
 
 
 @dataclass(frozen=True, slots=True)

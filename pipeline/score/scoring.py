@@ -14,9 +14,9 @@ from models import registry
 from models.errors import RefusedModel
 from models.score import Scorer
 from pipeline.errors import Misconfigured, RefusedState
+from pipeline.runtime.wire.batches import matrix
+from pipeline.runtime.wire.sensors import SensorName, sensors_of
 from pipeline.score.promotions import Ledger, Promotion
-from pipeline.wire.batches import matrix
-from pipeline.wire.sensors import SensorName, sensors_of
 from schemas.fields import arrow_schema
 
 # Beside the first one: the one that holds and the one that will. An older one is loaded again when a late row asks.

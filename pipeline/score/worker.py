@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline import failpoints
 from pipeline.errors import BadData, Failed
-from pipeline.kafka import clients
-from pipeline.kafka.tail import Follower
-from pipeline.kafka.watchdog import Watchdog, broker_answers
+from pipeline.runtime import failpoints
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka.tail import Follower
+from pipeline.runtime.kafka.watchdog import Watchdog, broker_answers
+from pipeline.runtime.shutdown import Stop
+from pipeline.runtime.telemetry import Telemetry, configure, log, start
+from pipeline.runtime.telemetry.traceparent import HEADER as TRACEPARENT
+from pipeline.runtime.wire.batches import CONTENT_TYPE
 from pipeline.score.group import Features, encoded, expect_features, read, score_group
 from pipeline.score.position import Place
 from pipeline.score.promotions import Ledger, vote
 from pipeline.score.scoring import Shelf, choose_device, use_threads
 from pipeline.settings import Settings
-from pipeline.shutdown import Stop
-from pipeline.telemetry import Telemetry, configure, log, start
-from pipeline.telemetry.traceparent import HEADER as TRACEPARENT
-from pipeline.wire.batches import CONTENT_TYPE
 
 # While the broker is away the main thread waits inside a transaction. Were the session to end meanwhile, librdkafka
 # would send heartbeats without a member id and be fenced by itself, for good.

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.wire.batches import matrix_column
+from pipeline.runtime.wire.batches import matrix_column
 from schemas.fields import arrow_schema
 
 START_US = 1_678_443_600_000_000

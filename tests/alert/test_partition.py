@@ -10,7 +10,7 @@ from pipeline.alert.grouping import Grouping
 from pipeline.alert.ocsf import CLOSE, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
 from pipeline.errors import RefusedState, SchemaMismatch, SequenceGap
-from pipeline.wire import batches
+from pipeline.runtime.wire import batches
 from schemas.fields import arrow_schema
 from tests.alert.suspects import SECOND, START_US, WIDTH, manifest, scored
 

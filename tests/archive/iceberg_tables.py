@@ -20,9 +20,9 @@ from pipeline.archive.iceberg.copy import copy
 from pipeline.archive.iceberg.proof import prove
 from pipeline.archive.iceberg.warehouse import opened
 from pipeline.archive.partition import PartitionArchive
-from pipeline.archive.storage import at
 from pipeline.archive.streams import TABLES, Limits
-from pipeline.wire.batches import decode, encode
+from pipeline.runtime.storage.storage import at
+from pipeline.runtime.wire.batches import decode, encode
 from tests.archive.plant import MEMORY, Wire, feed, random_log, wire
 
 SENSORS = (("plant", "left"), ("plant", "right"), ("other", "left"))

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import PartitionArchive
-from pipeline.wire.batches import encode, matrix_column
+from pipeline.runtime.wire.batches import encode, matrix_column
 from schemas.fields import arrow_schema
 
 MEMORY = (

@@ -1,4 +1,4 @@
-"""The rules of pipeline/archive/upkeep/exporter_loss/sequences.py a record at a time, in plain Python, over everything at once."""
+"""The rules of exporter_loss/sequences.py a record at a time, in plain Python, over everything at once."""
 
 from collections.abc import Sequence
 from itertools import groupby, pairwise

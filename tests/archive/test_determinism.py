@@ -20,7 +20,7 @@ from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits, OpenFile, Piece, StreamKey
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import account, verify
-from pipeline.wire.batches import encode
+from pipeline.runtime.wire.batches import encode
 from tests.archive.plant import MEMORY, Wire, feed, positions, random_log, scored_batch, wire
 
 SENSORS = (("plant", "left"), ("plant", "right"), ("other", "left"))

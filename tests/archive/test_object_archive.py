@@ -7,7 +7,6 @@ import pytest
 
 from pipeline.archive import snapshot
 from pipeline.archive.partition import PartitionArchive
-from pipeline.archive.storage import at
 from pipeline.archive.streams import TABLES, Limits
 from pipeline.archive.upkeep.compact import compact
 from pipeline.archive.upkeep.diff import compare
@@ -15,6 +14,7 @@ from pipeline.archive.upkeep.query import run as query
 from pipeline.archive.upkeep.retain import retain
 from pipeline.archive.upkeep.verify import account, verify
 from pipeline.errors import RefusedState, Usage
+from pipeline.runtime.storage.storage import at
 from tests.archive.bucket import bucket, endpoint, new_bucket
 from tests.archive.plant import Wire, feed, positions, random_log, wire
 

@@ -16,7 +16,6 @@ import pytest
 from pipeline.archive import manifest, snapshot
 from pipeline.archive.closed_rows import ClosedRows, FollowedRows
 from pipeline.archive.partition import PartitionArchive
-from pipeline.archive.storage import Storage, at
 from pipeline.archive.streams import TABLES, Limits
 from pipeline.archive.upkeep import packs
 from pipeline.archive.upkeep.compact import compact
@@ -26,6 +25,7 @@ from pipeline.archive.upkeep.query import run as query
 from pipeline.archive.upkeep.retain import retain
 from pipeline.archive.upkeep.verify import verify
 from pipeline.errors import RefusedState
+from pipeline.runtime.storage.storage import Storage, at
 from tests.archive.plant import HOUR_US, MEMORY, Record, Wire, feed, positions, random_log, wire
 
 SENSORS = (("plant", "left"), ("plant", "right"), ("other", "left"))

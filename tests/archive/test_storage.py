@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.archive.object_store import ObjectStore
-from pipeline.archive.storage import Storage, at, no_step
 from pipeline.errors import Failed, Misconfigured, RefusedState
+from pipeline.runtime.storage.object_store import ObjectStore
+from pipeline.runtime.storage.storage import Storage, at, no_step
 from tests.archive.bucket import bucket, endpoint
 
 __all__ = ["bucket", "endpoint"]
@@ -106,7 +106,7 @@ def test_no_bucket(endpoint: str) -> None:
 
 
 def test_no_server(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.archive.object_store.RETRIES", {"max_retries": 0})
+    monkeypatch.setattr("pipeline.runtime.storage.object_store.RETRIES", {"max_retries": 0})
     with pytest.raises(Failed, match="nothing was lost"):
         at("s3://plant/x?endpoint=http://127.0.0.1:9&region=us-east-1").begin()
 

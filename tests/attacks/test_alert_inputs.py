@@ -21,7 +21,7 @@ from pipeline.alert.ocsf import CLOSE, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
 from pipeline.alert.validity import violation
 from pipeline.errors import BadData, RefusedState
-from pipeline.wire import batches
+from pipeline.runtime.wire import batches
 from tests.alert.suspects import manifest, scored
 
 HOSTILE = [

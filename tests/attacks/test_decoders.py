@@ -41,7 +41,7 @@ from pipeline.ingest.reasons import (
     TOO_BIG,
 )
 from pipeline.ingest.reasons import TOO_DEEP as TOO_DEEP_INDEX
-from pipeline.wire.batches import MAX_MESSAGE_BYTES, encode
+from pipeline.runtime.wire.batches import MAX_MESSAGE_BYTES, encode
 from tests.ingest.csv_records import ARGUS, CICFLOWMETER, NFDUMP_LONG
 from tests.ingest.exporter_records import GOFLOW2, IPFIXCOL2, NFDUMP, PMACCT
 from tests.ingest.ics_records import RECORDS as ICS_RECORDS

@@ -28,7 +28,7 @@ from pipeline.archive.worker import COMMIT_AT_MOST_EVERY_S
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage, Stream
 from pipeline.ingest.pack import pack
-from pipeline.wire.batches import encode, matrix_column
+from pipeline.runtime.wire.batches import encode, matrix_column
 from schemas.fields import arrow_schema
 
 BATCH_ROWS, SENSORS, DISTINCT = 4096, 8, 8

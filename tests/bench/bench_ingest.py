@@ -11,7 +11,7 @@ from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV, Messages, RawMessage, Stream
 from pipeline.ingest.pack import pack
 from pipeline.ingest.scan.lines import cut_lines
-from pipeline.wire.batches import encode
+from pipeline.runtime.wire.batches import encode
 from tests.ingest.records import EVE, ICSFLOW, MAX_FUTURE_US, SENT_US, ZEEK
 
 MESSAGES = 16_384

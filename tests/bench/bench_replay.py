@@ -28,12 +28,12 @@ from pipeline.broker import local
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage, Stream
 from pipeline.ingest.pack import pack
-from pipeline.kafka import clients, topics
 from pipeline.replay import undisturbed
 from pipeline.replay.request import ARCHIVE, TOPIC
 from pipeline.replay.undisturbed import Outcome
+from pipeline.runtime.kafka import clients, topics
+from pipeline.runtime.wire.batches import encode
 from pipeline.settings import Settings, load_settings
-from pipeline.wire.batches import encode
 
 FLOWS = 2_000_000
 PARTITIONS = 2

@@ -14,11 +14,11 @@ import torch
 
 from models import registry
 from models.igan.config import IganConfig
+from pipeline.runtime.wire.batches import encode
 from pipeline.score.group import Features, encoded, read
 from pipeline.score.promotions import Ledger
 from pipeline.score.route import route
 from pipeline.score.scoring import Shelf, score_batches
-from pipeline.wire.batches import encode
 from tests.score.small_model import facts, features, small_model
 
 WIDTH = 75

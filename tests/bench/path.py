@@ -12,9 +12,9 @@ from loadtest.scenarios import SCENARIOS
 from loadtest.sending import Load, send
 from pipeline.demo.rooms import Processes
 from pipeline.demo.run import room_environment
-from pipeline.kafka import clients, topics
+from pipeline.runtime.kafka import clients, topics
+from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings, load_settings
-from pipeline.wire.batches import decode
 
 TICKS = os.sysconf("SC_CLK_TCK")
 STILL_S = 2.0

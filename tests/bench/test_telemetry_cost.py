@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.runtime.telemetry import start
 from pipeline.settings import load_settings
-from pipeline.telemetry import start
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 BATCHES = 5_000

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from pipeline import failpoints
 from pipeline.errors import Misconfigured
+from pipeline.runtime import failpoints
 from pipeline.settings import load_settings
 
 PROGRAM = """

@@ -60,7 +60,7 @@ def _only_score_and_retrain_import_models(module: Module, imported: Import) -> b
 
 def _only_doors_import_faust(module: Module, imported: Import) -> bool:
     allowed = module.name in {"pipeline.featurize.worker", "pipeline.alert.worker"} or within(
-        module.name, "pipeline.faust"
+        module.name, "pipeline.runtime.faust"
     )
     return within(imported.name, "faust", "mode", "aiokafka") and not allowed
 
@@ -77,7 +77,9 @@ def _rooms_are_pure_behind_the_door(module: Module, imported: Import) -> bool:
         return False
     if within(imported.name, *SHELLS):
         return True
-    kafka = within(imported.name, "confluent_kafka", "pipeline.kafka", "pipeline.telemetry", "faust", "aiokafka")
+    kafka = within(
+        imported.name, "confluent_kafka", "pipeline.runtime.kafka", "pipeline.runtime.telemetry", "faust", "aiokafka"
+    )
     return kafka or within(imported.name, "pipeline.settings", "time", "random", "socket")
 
 
@@ -126,7 +128,7 @@ def test_imports(rule: str) -> None:
 
 BREAKS = {
     "schemas_import_nothing_of_ours": ("schemas.fields", "import pipeline.errors"),
-    "models_import_schemas_only": ("models.registry", "from pipeline.wire import batches"),
+    "models_import_schemas_only": ("models.registry", "from pipeline.runtime.wire import batches"),
     "loadtest_is_a_customer": ("loadtest.report", "def f():\n    from pipeline import settings"),
     "rooms_never_import_each_other": (
         "pipeline.alert.grouping",

@@ -32,7 +32,7 @@ print(json.dumps(imported))
 def test_the_data_plane_imports_without_torch() -> None:
     names = [module.name for module in modules("schemas", "pipeline", "loadtest")]
     wanted = [name for name in names if not within(name, *NEEDS_TORCH) and not name.endswith("__main__")]
-    assert len(wanted) > 20 and "pipeline.wire.batches" in wanted, wanted
+    assert len(wanted) > 20 and "pipeline.runtime.wire.batches" in wanted, wanted
     run = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL, json.dumps(wanted)], cwd=ROOT, capture_output=True, text=True, timeout=120
     )

@@ -30,7 +30,7 @@ def relative(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Import:
-    """One import of a module: `pipeline.wire.batches`, and whether it waits until a function is called."""
+    """One import of a module: `pipeline.runtime.wire.batches`, and whether it waits until a function is called."""
 
     name: str
     line: int
@@ -69,7 +69,7 @@ def _imports(node: ast.AST, module: str, *, is_package: bool, lazy: bool) -> Ite
                 kept = parts[: len(parts) - child.level + (1 if is_package else 0)]
                 source = ".".join([*kept, source] if source else kept)
             for alias in child.names:
-                # `from pipeline.wire import batches` imports a module too, as far as a rule can tell.
+                # `from pipeline.runtime.wire import batches` imports a module too, as far as a rule can tell.
                 yield Import(f"{source}.{alias.name}", child.lineno, lazy)
         elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
@@ -79,7 +79,7 @@ def _imports(node: ast.AST, module: str, *, is_package: bool, lazy: bool) -> Ite
 
 
 def module_name(path: Path) -> str:
-    """`pipeline/wire/batches.py` -> `pipeline.wire.batches`; a package's `__init__` is the package."""
+    """`pipeline/runtime/wire/batches.py` -> `pipeline.runtime.wire.batches`; a package's `__init__` is the package."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, TopicPartition
 from pipeline.archive.upkeep.verify import account
 from pipeline.demo.rooms import Processes, Room
 from pipeline.demo.run import room_environment
-from pipeline.kafka import clients, topics
+from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
 
 ROOMS = ("ingest", "featurize", "score", "alert", "archive", "retrain")

@@ -3,7 +3,7 @@ import ssl
 import pytest
 
 from pipeline.errors import Misconfigured
-from pipeline.faust.credentials import credentials
+from pipeline.runtime.faust.credentials import credentials
 
 
 def test_a_plain_connection_needs_none() -> None:

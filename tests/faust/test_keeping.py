@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.faust import partitions as shell
-from pipeline.faust.partitions import Partitions
-from pipeline.faust.room import Incoming, Outgoing
-from pipeline.kafka import clients, topics
+from pipeline.runtime.faust import partitions as shell
+from pipeline.runtime.faust.partitions import Partitions
+from pipeline.runtime.faust.stage import Incoming, Outgoing
+from pipeline.runtime.kafka import clients, topics
+from pipeline.runtime.state import pointers
+from pipeline.runtime.state.pointers import Pointer
+from pipeline.runtime.state.replay_snapshots import KeptStates
+from pipeline.runtime.telemetry import start
 from pipeline.settings import Settings, load_settings
-from pipeline.state import pointers
-from pipeline.state.kept import KeptStates
-from pipeline.state.pointers import Pointer
-from pipeline.telemetry import start
 
 MINUTE_US = 60_000_000
 

@@ -5,10 +5,10 @@ import socket
 import pytest
 
 from pipeline.errors import KafkaUnreachable
-from pipeline.faust import worker
-from pipeline.kafka import clients
+from pipeline.runtime.faust import worker
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.telemetry import start
 from pipeline.settings import load_settings
-from pipeline.telemetry import start
 from tests.faust.test_keeping import Clock
 
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.featurize.partition import PartitionState, messages, numbered
-from pipeline.wire.batches import matrix_column
+from pipeline.runtime.wire.batches import matrix_column
 from schemas.fields import arrow_schema
 
 FACTS = {

@@ -14,7 +14,7 @@ from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.partition import PartitionState, advance_partition, evicted, restore, sensors_by_name, snapshot
 from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
-from pipeline.wire.batches import decode, encode
+from pipeline.runtime.wire.batches import decode, encode
 from tests.featurize.flows import SECOND, START_US, batch, by_position, flow_rows, saved_again
 
 

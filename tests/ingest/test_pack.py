@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import END_OF_SOURCE, TICK, ZEEK_JSON, Messages, RawMessage, Stream
 from pipeline.ingest.pack import Packed, pack
-from pipeline.wire.batches import decode, encode
+from pipeline.runtime.wire.batches import decode, encode
 from tests.ingest.records import MAX_FUTURE_US, SENT_US, ZEEK
 
 GOOD, BAD = json.dumps(ZEEK).encode(), b"bad"

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.faust.room import Incoming, Outgoing
-from pipeline.faust.worker import run
+from pipeline.runtime.faust.stage import Incoming, Outgoing
+from pipeline.runtime.faust.worker import run
+from pipeline.runtime.telemetry import configure, start
 from pipeline.settings import Settings, load_settings
-from pipeline.telemetry import configure, start
 
 
 @dataclass(frozen=True)

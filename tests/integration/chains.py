@@ -10,7 +10,7 @@ from pathlib import Path
 
 from confluent_kafka import TopicPartition
 
-from pipeline.kafka import clients, topics
+from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, inherited_environment, load_settings
 from tests.integration.chain_room import Chain, line, step
 

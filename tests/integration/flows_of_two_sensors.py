@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.wire.batches import encode
+from pipeline.runtime.wire.batches import encode
 from schemas.fields import arrow_schema
 
 START_US = 1_700_000_000_000_000

@@ -15,10 +15,10 @@ from confluent_kafka import TopicPartition
 from pipeline.alert.grouping import load_grouping
 from pipeline.alert.ocsf import encode
 from pipeline.alert.partition import PartitionState, advance_partition
-from pipeline.kafka import clients
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.state import pointers
+from pipeline.runtime.wire import batches
 from pipeline.settings import Settings
-from pipeline.state import pointers
-from pipeline.wire import batches
 from tests.alert.suspects import SECOND, START_US, scored
 from tests.integration.chains import ROOT, settings_for, worker
 

@@ -14,7 +14,7 @@ from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import account, verify
-from pipeline.kafka import clients
+from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
 from tests.archive.plant import RawMessage, Wire, feed, random_log, wire
 from tests.integration.chains import settings_for, wait_for, worker

@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli.doctor import app
-from pipeline.kafka import topics
+from pipeline.runtime.kafka import topics
 from pipeline.settings import load_settings
 
 pytestmark = pytest.mark.integration

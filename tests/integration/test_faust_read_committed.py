@@ -10,8 +10,8 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from pipeline.broker import local
-from pipeline.kafka import clients
-from pipeline.state import pointers
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.state import pointers
 from tests.integration.chains import chain, deduplicated, received, send, settings_for, wait_for, worker
 
 pytestmark = pytest.mark.integration

@@ -8,11 +8,11 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from pipeline.featurize.partition import PartitionState, advance_partition
-from pipeline.kafka import clients
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.state import pointers
+from pipeline.runtime.telemetry.traceparent import parse
+from pipeline.runtime.wire.batches import decode, encode
 from pipeline.settings import Settings
-from pipeline.state import pointers
-from pipeline.telemetry.traceparent import parse
-from pipeline.wire.batches import decode, encode
 from tests.integration.chains import settings_for, worker
 from tests.integration.flows_of_two_sensors import messages
 

@@ -30,12 +30,12 @@ from pipeline.ingest.files.source_set import read_source
 from pipeline.ingest.headers import Headers
 from pipeline.ingest.idle import Silence
 from pipeline.ingest.messages import Messages
-from pipeline.kafka import clients, topics
-from pipeline.kafka.watchdog import Watchdog
+from pipeline.runtime.kafka import clients, topics
+from pipeline.runtime.kafka.watchdog import Watchdog
+from pipeline.runtime.shutdown import Stop
+from pipeline.runtime.telemetry import start
+from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings, load_settings
-from pipeline.shutdown import Stop
-from pipeline.telemetry import start
-from pipeline.wire.batches import decode
 from tests.ingest.records import ICSFLOW, ZEEK, joined
 
 pytestmark = pytest.mark.integration

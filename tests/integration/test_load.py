@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from pipeline.cli import load
 from pipeline.cli.main import main
 from pipeline.ingest.messages import END_OF_SOURCE
-from pipeline.kafka import clients
+from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
 from tests.integration.chains import settings_for
 

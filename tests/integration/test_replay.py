@@ -15,14 +15,14 @@ from pipeline.alert import feedback
 from pipeline.alert.reading import alerts
 from pipeline.archive.upkeep.ledger import Books
 from pipeline.archive.upkeep.query import connect
-from pipeline.kafka import clients, tail, topics
 from pipeline.replay import history, states, undisturbed
 from pipeline.replay import run as runs
 from pipeline.replay.compare import LIVE, compare
 from pipeline.replay.outlet import settings_of
 from pipeline.replay.request import ARCHIVE, TOPIC, Request
+from pipeline.runtime.kafka import clients, tail, topics
+from pipeline.runtime.state.replay_snapshots import KeptStates
 from pipeline.settings import Settings
-from pipeline.state.kept import KeptStates
 from tests.crash.flow import running, send
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]

@@ -15,12 +15,12 @@ import pytest
 from models import registry, train
 from models.model import Model
 from pipeline.alert import feedback
-from pipeline.kafka import clients
 from pipeline.retrain import promotion, samples
 from pipeline.retrain.lock import alone
 from pipeline.retrain.samples import Stretch
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.wire.batches import encode
 from pipeline.settings import Settings, inherited_environment
-from pipeline.wire.batches import encode
 from tests.integration.chains import ROOT, settings_for, wait_for, worker
 from tests.retrain.small_training import ATTACK, CONFIG, FEATURES, facts, plant_rows
 from tests.retrain.small_training import samples as scored_rows

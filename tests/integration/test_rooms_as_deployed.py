@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from pipeline.demo.rooms import Processes, Room
-from pipeline.kafka import topics
+from pipeline.runtime.kafka import topics
 from pipeline.settings import load_settings
 from tests.contract.tree import ROOMS
 from tests.k8s.policies import PROBES

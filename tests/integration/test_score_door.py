@@ -14,13 +14,13 @@ from confluent_kafka import Message, TopicPartition
 from models import registry
 from models.model import Model
 from pipeline.broker import local
-from pipeline.kafka import clients
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.telemetry.traceparent import parse
+from pipeline.runtime.wire.batches import decode, encode
 from pipeline.score.group import encoded, read, score_group
 from pipeline.score.promotions import Ledger
 from pipeline.score.scoring import Shelf
 from pipeline.settings import Settings
-from pipeline.telemetry.traceparent import parse
-from pipeline.wire.batches import decode, encode
 from tests.integration.chains import settings_for, wait_for, worker
 from tests.score.small_model import facts, features, small_model
 

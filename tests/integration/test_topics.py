@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from pipeline.cli.topic import app
 from pipeline.errors import Failed, KafkaUnreachable
-from pipeline.kafka import topics
-from pipeline.kafka.clients import admin, producer
-from pipeline.kafka.topics import Difference
+from pipeline.runtime.kafka import topics
+from pipeline.runtime.kafka.clients import admin, producer
+from pipeline.runtime.kafka.topics import Difference
 from pipeline.settings import Settings, load_settings
 
 pytestmark = pytest.mark.integration

@@ -24,7 +24,7 @@ def test_policy(policy: Policy, target: str) -> None:
 def test_folders_of_the_code_are_folders_of_the_manifests() -> None:
     used: dict[str, set[str]] = {room: set() for room in ROOMS}
     for module in modules("pipeline"):
-        rooms = ["featurize", "alert"] if within(module.name, "pipeline.faust") else [module.room]
+        rooms = ["featurize", "alert"] if within(module.name, "pipeline.runtime.faust") else [module.room]
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Attribute) and node.attr.endswith("_uri") and node.attr in Settings.model_fields:
                 for room in filter(None, rooms):
@@ -46,8 +46,8 @@ def test_the_gpu_overlay_asks_for_a_gpu() -> None:
 def test_the_endpoint_answers_what_the_probes_ask() -> None:
     import urllib.request
 
+    from pipeline.runtime.telemetry import start
     from pipeline.settings import load_settings
-    from pipeline.telemetry import start
 
     room = start("score", load_settings(metrics_port=0))
     room.ready()

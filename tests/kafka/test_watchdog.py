@@ -8,7 +8,7 @@ import pytest
 
 HANGS = """
 import pathlib, sys, time
-from pipeline.kafka.watchdog import Watchdog
+from pipeline.runtime.kafka.watchdog import Watchdog
 
 runs = pathlib.Path(sys.argv[1])
 runs.write_text(runs.read_text() + "." if runs.exists() else ".")

@@ -20,8 +20,8 @@ from pipeline.replay.began import Began, Wanted, beginnings, warm_us, warning
 from pipeline.replay.compare import LIVE, compare
 from pipeline.replay.request import TOPIC, Request
 from pipeline.replay.scoring import Scoring
+from pipeline.runtime.state.replay_snapshots import Kept, KeptStates
 from pipeline.settings import Settings
-from pipeline.state.kept import Kept, KeptStates
 from tests.replay.plant import START_US, raw_log, settings_in
 from tests.replay.test_archive_source import incidents_in, rows_of
 from tests.replay.topic import Live, as_kafka, flows_of, went

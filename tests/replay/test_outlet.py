@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import Failed
-from pipeline.kafka import clients
 from pipeline.replay.outlet import Outlet, cut
 from pipeline.replay.request import ARCHIVE, Request
-from pipeline.wire.batches import decode
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.wire.batches import decode
 from tests.featurize.flows import batch
 from tests.replay.plant import settings_in
 

@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import BadData, Failed
 from pipeline.retrain import samples
 from pipeline.retrain.samples import Stretch
-from pipeline.wire.batches import matrix_column
+from pipeline.runtime.wire.batches import matrix_column
 from schemas.fields import arrow_schema
 
 SCHEMA = arrow_schema("scored", 3)

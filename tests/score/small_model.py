@@ -12,7 +12,7 @@ from models.igan.config import IganConfig
 from models.igan.network import IganNetwork
 from models.igan.origin import calibrate
 from models.model import POOLED, Model, finish, tensors_of
-from pipeline.wire.batches import matrix_column
+from pipeline.runtime.wire.batches import matrix_column
 from schemas.fields import arrow_schema
 
 WIDTH = 12  # below 8, MKL multiplies rows differently by where they stand in the tile

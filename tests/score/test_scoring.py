@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from models import registry
 from pipeline.errors import Misconfigured, RefusedState, SchemaMismatch
+from pipeline.runtime.wire.batches import decode, encode
 from pipeline.score.group import encoded, expect_features, read, score_group
 from pipeline.score.promotions import Ledger, Promotion, vote
 from pipeline.score.scoring import Shelf, choose_device, score_batches
-from pipeline.wire.batches import decode, encode
 from tests.score.small_model import facts, features, small_model
 
 

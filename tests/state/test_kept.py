@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import BadData
-from pipeline.state.kept import Kept, KeptStates
-from pipeline.state.store import UNFINISHED, Store
+from pipeline.runtime.state.replay_snapshots import Kept, KeptStates
+from pipeline.runtime.state.store import UNFINISHED, Store
 
 ENTRY = Kept("featurize", "x.flows", "id", 2, 7, 5, 1_000, "d", ("a", "d"))
 

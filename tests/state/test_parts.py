@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import RefusedState
-from pipeline.state import parts
-from pipeline.state.parts import MAGIC, Saved
-from pipeline.state.store import Store
+from pipeline.runtime.state import parts
+from pipeline.runtime.state.parts import MAGIC, Saved
+from pipeline.runtime.state.store import Store
 
 
 def _out(part: object) -> bytes:

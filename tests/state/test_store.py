@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import BadData, Failed, RefusedState
-from pipeline.state.pointers import Pointer, by_position
-from pipeline.state.store import UNFINISHED, Store
+from pipeline.runtime.state.pointers import Pointer, by_position
+from pipeline.runtime.state.store import UNFINISHED, Store
 
 
 def test_what_was_put_is_got(tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ from typing import ClassVar
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from pipeline.runtime.telemetry import start
 from pipeline.settings import load_settings
-from pipeline.telemetry import start
 from tests.contract.tree import ROOT
 
 ROOM = """
 import sys, time
 from pipeline.settings import load_settings
-from pipeline.telemetry import configure, start
+from pipeline.runtime.telemetry import configure, start
 configure("info")
 room = start("score", load_settings(otlp_endpoint=sys.argv[1]))
 slowest = 0.0

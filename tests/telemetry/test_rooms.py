@@ -8,7 +8,7 @@ from tests.contract.tree import ROOMS, modules
 
 # Featurize and alert run in the shell around Faust, which says it for them.
 SAYS_IT = {room: f"pipeline.{room}.door" for room in ROOMS} | dict.fromkeys(
-    ("featurize", "alert"), "pipeline.faust.worker"
+    ("featurize", "alert"), "pipeline.runtime.faust.worker"
 )
 
 

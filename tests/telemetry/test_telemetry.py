@@ -8,10 +8,10 @@ import orjson
 import pytest
 
 from pipeline.errors import Misconfigured
+from pipeline.runtime.telemetry import Telemetry, start
+from pipeline.runtime.telemetry.endpoint import SILENT_AFTER_S
+from pipeline.runtime.telemetry.telemetry import MAX_LABEL_SETS
 from pipeline.settings import load_settings
-from pipeline.telemetry import Telemetry, start
-from pipeline.telemetry.endpoint import SILENT_AFTER_S
-from pipeline.telemetry.telemetry import MAX_LABEL_SETS
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import BadData, ForebayError, SchemaMismatch
-from pipeline.wire import batches
+from pipeline.runtime.wire import batches
 from schemas.fields import arrow_schema
 
 REJECTS = arrow_schema("reject")

@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.wire.sensors import sensors_of
+from pipeline.runtime.wire.sensors import sensors_of
 
 NAMES = st.sampled_from(["", "a", "b", "a/b", "ü"])
 RUNS = st.lists(st.tuples(NAMES, NAMES, st.integers(1, 5)), max_size=12)

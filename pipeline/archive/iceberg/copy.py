@@ -24,9 +24,9 @@ from pipeline.archive.closed_rows import FollowedRows
 from pipeline.archive.iceberg import position, rows, tables
 from pipeline.archive.iceberg.position import Ahead, Links, Position
 from pipeline.archive.manifest import ClosedFile
-from pipeline.archive.storage import Place, Step, Storage, at, no_step
 from pipeline.archive.streams import TABLES
 from pipeline.errors import Failed, RefusedState
+from pipeline.runtime.storage.storage import Place, Step, Storage, at, no_step
 
 MOST_ROWS, MOST_FILES, MOST_GIVEN_UP = 2_097_152, 256, 4_096
 """A commit holds at most so much, and a closed file or pack more; rows are in memory for one closed file at a time."""

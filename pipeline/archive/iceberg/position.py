@@ -10,8 +10,8 @@ import orjson
 
 from pipeline.archive.manifest import ClosedFile, Manifest, collected, partitions, read_links
 from pipeline.archive.snapshot import PartitionSnapshot
-from pipeline.archive.storage import Storage
 from pipeline.errors import RefusedState, Usage
+from pipeline.runtime.storage.storage import Storage
 
 PREFIX = "forebay.position.p"
 

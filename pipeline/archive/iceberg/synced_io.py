@@ -11,8 +11,8 @@ import pyarrow as pa
 from pyarrow.fs import FileSystem
 from pyiceberg.io.pyarrow import PyArrowFileIO, PyArrowLocalFileSystem
 
-from pipeline.archive.durable import make_folder, sync_folder
-from pipeline.archive.storage import Sink
+from pipeline.runtime.storage.durable import make_folder, sync_folder
+from pipeline.runtime.storage.storage import Sink
 
 NAME = f"{__name__}.SyncedFileIO"
 """What a catalog's property py-io-impl says."""

@@ -11,9 +11,9 @@ from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NoSuchPropertyException, NotInstalledError, RESTError
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.archive.durable import make_folder
 from pipeline.archive.iceberg import synced_io
 from pipeline.errors import Failed, Misconfigured
+from pipeline.runtime.storage.durable import make_folder
 
 CATALOG = "forebay"
 LOCK, DATABASE = "committer.lock", "catalog.db"

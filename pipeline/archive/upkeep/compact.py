@@ -7,9 +7,9 @@ from pipeline.archive import paths, snapshot
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.snapshot import PartitionSnapshot
-from pipeline.archive.storage import Place, at
 from pipeline.archive.streams import FLOWS
 from pipeline.archive.upkeep.packs import MOST_MEMBERS, Plan, Told, alike, swap_all, sweep
+from pipeline.runtime.storage.storage import Place, at
 
 WRITER = "compact"
 

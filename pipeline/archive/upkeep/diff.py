@@ -5,9 +5,9 @@ from typing import Any
 import duckdb
 
 from pipeline.archive import snapshot
-from pipeline.archive.storage import Place, at
 from pipeline.archive.streams import TABLES
 from pipeline.archive.upkeep.query import connect
+from pipeline.runtime.storage.storage import Place, at
 
 MOST_NAMED = 20
 POSITION = "raw_partition, raw_offset, raw_index"

@@ -6,9 +6,9 @@ from typing import Any
 
 from pipeline.archive import snapshot
 from pipeline.archive.snapshot import Sensor
-from pipeline.archive.storage import at
 from pipeline.archive.upkeep import raw_counts
 from pipeline.archive.upkeep.exporter_loss.report import BeforeKafka
+from pipeline.runtime.storage.storage import at
 from pipeline.settings import Settings
 
 COUNTS = ("accepted", "rejected", "late", "open")

@@ -25,11 +25,11 @@ from pipeline.archive.manifest import ClosedFile, Manifest, Pack
 from pipeline.archive.parquet import footer, written_as
 from pipeline.archive.partition import CLAIM_ATTEMPTS
 from pipeline.archive.snapshot import PartitionSnapshot, read_on
-from pipeline.archive.storage import Step, Storage, no_step
 from pipeline.archive.streams import TABLES
 from pipeline.archive.upkeep.exporter_loss.records import COLUMNS
-from pipeline.disk_room import room_on_disk
 from pipeline.errors import Failed, RefusedState
+from pipeline.runtime.disk_full import room_on_disk
+from pipeline.runtime.storage.storage import Step, Storage, no_step
 
 ROW_GROUP_ROWS = 65_536
 MOST_MEMBERS = 4_096

@@ -7,10 +7,10 @@ from typing import Any
 import duckdb
 
 from pipeline.archive import snapshot
-from pipeline.archive.storage import Place, Storage, at
 from pipeline.archive.streams import REJECTS, TABLES
 from pipeline.errors import Failed, Usage
-from pipeline.wire.batches import empty
+from pipeline.runtime.storage.storage import Place, Storage, at
+from pipeline.runtime.wire.batches import empty
 
 ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 MEMORY = "2GB"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 
 from pipeline.errors import KafkaUnreachable
-from pipeline.kafka import clients
+from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
 from schemas.sources import sources
 

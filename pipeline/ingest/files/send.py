@@ -13,11 +13,11 @@ from pipeline.errors import Failed
 from pipeline.ingest import messages as raw
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
-from pipeline.kafka import clients
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.shutdown import Stop
+from pipeline.runtime.telemetry import Telemetry
+from pipeline.runtime.telemetry.traceparent import HEADER as TRACEPARENT_HEADER
 from pipeline.settings import Settings
-from pipeline.shutdown import Stop
-from pipeline.telemetry import Telemetry
-from pipeline.telemetry.traceparent import HEADER as TRACEPARENT_HEADER
 
 # One span, and so one trace, holds what is sent within so long, at most so many messages.
 SPAN_S = 1.0

@@ -17,11 +17,11 @@ from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.paths import Position
 from pipeline.archive.snapshot import PartitionSnapshot, Placed, Sensor
-from pipeline.archive.storage import Place, Storage, at
 from pipeline.archive.upkeep.exporter_loss import sequences
 from pipeline.archive.upkeep.exporter_loss.merge import InOrder, by_time, settled
 from pipeline.archive.upkeep.exporter_loss.records import COLUMNS, Records, records_of
 from pipeline.errors import RefusedState
+from pipeline.runtime.storage.storage import Place, Storage, at
 
 NUMBERS = ("export_sequence", "export_also")
 MOST_EXPORTERS = 256  # of a sensor

@@ -7,8 +7,8 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from pipeline.disk_room import room_on_disk
 from pipeline.errors import RefusedState
+from pipeline.runtime.disk_full import room_on_disk
 
 # A writer that died between write and rename leaves one of these behind.
 UNFINISHED = ".unfinished-"

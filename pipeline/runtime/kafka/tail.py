@@ -15,7 +15,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # its types do not say that it exports it
 
 from pipeline.errors import Failed
-from pipeline.kafka.clients import admin, reader
+from pipeline.runtime.kafka.clients import admin, reader
 from pipeline.settings import Settings
 
 # A reader given to `read_to` needs this: only the end of a partition tells where control records end.

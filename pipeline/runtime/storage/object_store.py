@@ -25,9 +25,9 @@ from obstore.fsspec import FsspecStore
 from obstore.store import S3Store
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-from pipeline.archive.storage import NameTaken, Sink, Step
-from pipeline.disk_room import room_on_disk
 from pipeline.errors import Failed, Misconfigured
+from pipeline.runtime.disk_full import room_on_disk
+from pipeline.runtime.storage.storage import NameTaken, Sink, Step
 
 if TYPE_CHECKING:
     import duckdb  # the writer does without it
@@ -47,7 +47,7 @@ ATTEMPTS = 3
 
 
 class ObjectStore:
-    """Storage (pipeline/archive/storage.py) in `s3://bucket/prefix?endpoint=...&region=...`."""
+    """Storage (pipeline/runtime/storage/storage.py) in `s3://bucket/prefix?endpoint=...&region=...`."""
 
     errors: ClassVar[tuple[type[Exception], ...]] = (OSError, BaseError)
 

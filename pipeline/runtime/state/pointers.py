@@ -10,7 +10,7 @@ import orjson
 from confluent_kafka import OFFSET_BEGINNING, Message, Producer, TopicPartition
 
 from pipeline.errors import BadData, Failed
-from pipeline.kafka import clients, tail
+from pipeline.runtime.kafka import clients, tail
 from pipeline.settings import Settings
 
 

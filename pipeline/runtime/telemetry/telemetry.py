@@ -15,10 +15,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from pipeline.runtime.telemetry import traceparent
+from pipeline.runtime.telemetry.endpoint import Endpoint, Health
+from pipeline.runtime.telemetry.exporters import CollectorExporter, FileExporter
 from pipeline.settings import Settings
-from pipeline.telemetry import traceparent
-from pipeline.telemetry.endpoint import Endpoint, Health
-from pipeline.telemetry.exporters import CollectorExporter, FileExporter
 
 Attribute = str | int | float | bool
 Metric = TypeVar("Metric", Counter, Gauge, Histogram)

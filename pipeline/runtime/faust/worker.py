@@ -12,16 +12,16 @@ from typing import Any, Generic
 import faust
 from aiokafka.errors import KafkaConnectionError
 
-from pipeline import failpoints
 from pipeline.errors import Failed
-from pipeline.faust.committed import OwnPositionsTransport
-from pipeline.faust.credentials import credentials
-from pipeline.faust.partitions import Partitions
-from pipeline.faust.room import Incoming, Room, State
-from pipeline.kafka import clients
+from pipeline.runtime import failpoints
+from pipeline.runtime.faust.committed import OwnPositionsTransport
+from pipeline.runtime.faust.credentials import credentials
+from pipeline.runtime.faust.partitions import Partitions
+from pipeline.runtime.faust.stage import Incoming, Room, State
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.shutdown import Stop
+from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
-from pipeline.shutdown import Stop
-from pipeline.telemetry import Telemetry, log
 
 LOOK_EVERY_S = 0.1
 STOP_WITHIN_S = 20.0

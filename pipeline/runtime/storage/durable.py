@@ -5,8 +5,8 @@ import os
 import secrets
 from pathlib import Path
 
-from pipeline.archive.storage import NameTaken
 from pipeline.errors import RefusedState
+from pipeline.runtime.storage.storage import NameTaken
 
 
 def make_folder(folder: Path) -> None:

@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from pipeline.errors import KafkaUnreachable
-from pipeline.kafka.clients import require_broker
+from pipeline.runtime.kafka.clients import require_broker
+from pipeline.runtime.telemetry import log
 from pipeline.settings import Settings
-from pipeline.telemetry import log
 
 STUCK_S = 45.0
 LOOK_EVERY_S = 1.0

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
-from pipeline.archive.durable import create_exclusively, make_folder, place, sync_folder, write_synced
-from pipeline.archive.storage import Sink, Step
-from pipeline.disk_room import room_on_disk
+from pipeline.runtime.disk_full import room_on_disk
+from pipeline.runtime.storage.durable import create_exclusively, make_folder, place, sync_folder, write_synced
+from pipeline.runtime.storage.storage import Sink, Step
 
 if TYPE_CHECKING:
     import duckdb  # the writer does without it
 
 
 class LocalFolder:
-    """Storage (pipeline/archive/storage.py) in a folder."""
+    """Storage (pipeline/runtime/storage/storage.py) in a folder."""
 
     errors: ClassVar[tuple[type[Exception], ...]] = (OSError,)
 

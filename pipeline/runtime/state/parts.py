@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from pipeline.errors import RefusedState
-from pipeline.state.store import Store
+from pipeline.runtime.state.store import Store
 
 MAGIC = b"FOREBAY-PARTS-1\n"
 

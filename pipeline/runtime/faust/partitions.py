@@ -11,17 +11,17 @@ from typing import Generic
 
 from confluent_kafka import KafkaException, Message, TopicPartition
 
-from pipeline import failpoints
 from pipeline.errors import Failed, RefusedState, SequenceGap
-from pipeline.faust.room import Incoming, Outgoing, Room, State
-from pipeline.kafka import clients, topics
+from pipeline.runtime import failpoints
+from pipeline.runtime.faust.stage import Incoming, Outgoing, Room, State
+from pipeline.runtime.kafka import clients, topics
+from pipeline.runtime.state import parts, pointers
+from pipeline.runtime.state.parts import Saved
+from pipeline.runtime.state.pointers import Pointer
+from pipeline.runtime.state.replay_snapshots import Kept, KeptStates
+from pipeline.runtime.state.store import Store
+from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
-from pipeline.state import parts, pointers
-from pipeline.state.kept import Kept, KeptStates
-from pipeline.state.parts import Saved
-from pipeline.state.pointers import Pointer
-from pipeline.state.store import Store
-from pipeline.telemetry import Telemetry, log
 
 KEEP_POINTERS = 4
 # Blobs younger than this stay whoever wrote them: a paused worker may still point to one.
@@ -206,7 +206,7 @@ class Partitions(Generic[State]):
         1. Wait until the broker has acknowledged every message emitted so far.
         2. Write what has changed of each moved partition's state, under its digest, to the state folder.
         3. Append the pointer records and wait until the broker has acknowledged them.
-        4. Keep a state for replays where one is due (pipeline/state/kept.py), and call the positions saved (the caller
+        4. Keep a state for replays where one is due (pipeline/runtime/state/replay_snapshots.py), and call the positions saved (the caller
            commits them to Kafka, for lag metrics only).
 
         A crash before 3 leaves the old pointers: messages are read again from there, and what they lead to carries

@@ -16,9 +16,9 @@ from typing import Any
 
 import orjson
 
-from pipeline.disk_room import room_on_disk
 from pipeline.errors import BadData
-from pipeline.state.store import UNFINISHED, put_down
+from pipeline.runtime.disk_full import room_on_disk
+from pipeline.runtime.state.store import UNFINISHED, put_down
 
 FOLDER = "kept"
 SUFFIX = ".json"

@@ -11,7 +11,7 @@ import orjson
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from pipeline.telemetry.logs import log
+from pipeline.runtime.telemetry.logs import log
 
 EXPORT_TIMEOUT_S = 2.0
 # After a failure the collector is left alone this long; what comes meanwhile is dropped and counted.

@@ -14,7 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types d
 )
 
 from pipeline.errors import Failed
-from pipeline.kafka.clients import admin, require_broker
+from pipeline.runtime.kafka.clients import admin, require_broker
 from pipeline.settings import Settings
 from schemas.topics import Topic, topics
 

@@ -152,16 +152,16 @@ def at(place: Place) -> Storage:
     if isinstance(place, Path | str):
         scheme, slashes, rest = str(place).partition("://")
         if not slashes:
-            from pipeline.archive.local_folder import LocalFolder
+            from pipeline.runtime.storage.local_folder import LocalFolder
 
             return LocalFolder(Path(place))
         if scheme == "file":
-            from pipeline.archive.local_folder import LocalFolder
+            from pipeline.runtime.storage.local_folder import LocalFolder
 
             return LocalFolder(Path(rest.removeprefix("localhost")))
         if scheme == "s3":
             try:
-                from pipeline.archive.object_store import ObjectStore
+                from pipeline.runtime.storage.object_store import ObjectStore
             except ModuleNotFoundError as error:
                 if (error.name or "").partition(".")[0] not in ("obstore", "fsspec"):
                     raise
