@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from pipeline.broker import local
+from pipeline.tools.broker import local
 
 # A busy machine is no failure, so there are no deadlines. In CI the examples are the same in every run; elsewhere they
 # differ. `pytest --hypothesis-profile thorough` looks harder.

@@ -11,7 +11,7 @@ from pipeline.settings import load_settings
 
 def show(**environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "config", "show", "--json"],
+        [sys.executable, "-m", "pipeline.tools.cli", "config", "show", "--json"],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

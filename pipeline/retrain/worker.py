@@ -194,7 +194,7 @@ def run(settings: Settings, every_s: float = 86_400.0, labels: Sequence[Path] = 
     failpoints.arm(settings.failpoint)
     stop = Stop().listen()
     clients.require_broker(settings)
-    command = [sys.executable, "-m", "pipeline.cli", "retrain", "now", "--promote", "--json"]
+    command = [sys.executable, "-m", "pipeline.tools.cli", "retrain", "now", "--promote", "--json"]
     command += [part for path in labels for part in ("--labels", str(path))]
     command += [] if base else ["--no-base"]
     environment = inherited_environment(settings.variables())

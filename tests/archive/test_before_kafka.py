@@ -25,9 +25,9 @@ from pipeline.archive.upkeep.exporter_loss.records import records_of
 from pipeline.archive.upkeep.exporter_loss.report import MOST_EXPORTERS, BeforeKafka
 from pipeline.archive.upkeep.query import run
 from pipeline.archive.upkeep.verify import verify
-from pipeline.cli.archive import app
 from pipeline.featurize.sensor import featurize_file_rows
-from pipeline.replay.history import archived
+from pipeline.tools.cli.archive import app
+from pipeline.tools.replay.history import archived
 from tests.archive import plant
 from tests.archive.plant import EXPORT, T0_US, RawMessage, Record, feed, scored_batch, wire
 from tests.featurize.flows import batch

@@ -11,8 +11,8 @@ from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.archive.upkeep.query import run
 from pipeline.archive.upkeep.verify import account
-from pipeline.cli.archive import app
 from pipeline.errors import Usage
+from pipeline.tools.cli.archive import app
 from tests.archive.plant import feed, random_log, wire
 
 SENSORS = (("plant", "left"), ("it's", "right"))

@@ -17,8 +17,8 @@ from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.paths import escape, within
 from pipeline.archive.streams import HOUR_US, Limits
 from pipeline.archive.upkeep.verify import account, verify
-from pipeline.cli.archive import app
 from pipeline.errors import BadData, ForebayError, RefusedState, SequenceGap
+from pipeline.tools.cli.archive import app
 from tests.archive.plant import T0_US, RawMessage, Record, feed, random_log, wire
 
 NAMES = [

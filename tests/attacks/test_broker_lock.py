@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.broker import lock
 from pipeline.errors import BadData
+from pipeline.tools.broker import lock
 
 toml_string = st.text(st.characters(exclude_characters='"\\', exclude_categories=["C"]), max_size=30)
 

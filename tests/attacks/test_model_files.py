@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from models import manifest, registry, weights
 from models.card import card
 from models.errors import RefusedModel
-from pipeline.cli.model import app
 from pipeline.errors import RefusedState
+from pipeline.tools.cli.model import app
 from tests.models import tiny
 
 Change = Callable[[dict[str, Any]], object]

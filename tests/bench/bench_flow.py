@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.plants.westermo import traffic
-from pipeline.demo.watch import Watch
+from pipeline.tools.demo.watch import Watch
 from tests.crash.flow import running
 
 SENSORS = 6

@@ -6,12 +6,12 @@ Run it by hand: `python -m tests.bench.bench_ingest`. CPU time, best of five, af
 import json
 import time
 
-from pipeline.cli.output import emit
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV, Messages, RawMessage, Stream
 from pipeline.ingest.pack import pack
 from pipeline.ingest.scan.lines import cut_lines
 from pipeline.runtime.wire.batches import encode
+from pipeline.tools.cli.output import emit
 from tests.ingest.records import EVE, ICSFLOW, MAX_FUTURE_US, SENT_US, ZEEK
 
 MESSAGES = 16_384

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from pipeline.broker import local
+from pipeline.tools.broker import local
 from tests.bench.path import Run, count_only, fill, run_path, settings_for
 
 

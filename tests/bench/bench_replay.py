@@ -24,16 +24,16 @@ from loadtest.conn_json import CONTENT_TYPE, conn_json
 from loadtest.scenarios import SCENARIOS, records
 from models import registry
 from models.recalibrate import recalibrate
-from pipeline.broker import local
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage, Stream
 from pipeline.ingest.pack import pack
-from pipeline.replay import undisturbed
-from pipeline.replay.request import ARCHIVE, TOPIC
-from pipeline.replay.undisturbed import Outcome
 from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.wire.batches import encode
 from pipeline.settings import Settings, load_settings
+from pipeline.tools.broker import local
+from pipeline.tools.replay import reference_run
+from pipeline.tools.replay.reference_run import Outcome
+from pipeline.tools.replay.request import ARCHIVE, TOPIC
 
 FLOWS = 2_000_000
 PARTITIONS = 2
@@ -65,7 +65,7 @@ def history(partition: int, count: int) -> Iterator[Messages]:
 
 def at_home(settings: Settings, folder: Path) -> str:
     """Id of the shipped model calibrated on the plant's first flows: of a strange plant every flow is a suspect."""
-    undisturbed.take(settings, folder, 0, history(0, QUIET), Outcome())
+    reference_run.take(settings, folder, 0, history(0, QUIET), Outcome())
     table = pq.read_table(folder / "flows", columns=["features", "end_ts_us"], partitioning=None).combine_chunks()
     column = table.column("features").chunk(0)
     matrix = column.flatten().to_numpy().reshape(len(column), -1).copy()
@@ -97,7 +97,7 @@ def replay(settings: Settings, run: str, source: str, workers: int, *options: st
     command = ["replay", "run", "--run", run, "--source", source, "--workers", str(workers), *where, *options, "--json"]
     began = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *command],
+        [sys.executable, "-m", "pipeline.tools.cli", *command],
         check=True,
         stdout=subprocess.PIPE,
         env={**os.environ, **environment},
@@ -156,7 +156,7 @@ def main() -> None:
             )
             settings = settings.model_copy(update={"model": at_home(settings, folder / "quiet")})
             for partition in range(PARTITIONS):
-                undisturbed.take(
+                reference_run.take(
                     settings, settings.archive_uri, partition, history(partition, count // PARTITIONS), Outcome()
                 )
             if running:

@@ -10,11 +10,11 @@ from confluent_kafka import Consumer, TopicPartition
 
 from loadtest.scenarios import SCENARIOS
 from loadtest.sending import Load, send
-from pipeline.demo.rooms import Processes
-from pipeline.demo.run import room_environment
 from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings, load_settings
+from pipeline.tools.demo.run import room_environment
+from pipeline.tools.supervisor import Processes
 
 TICKS = os.sysconf("SC_CLK_TCK")
 STILL_S = 2.0

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pipeline.broker.lock import Lock, LockedJar
+from pipeline.tools.broker.lock import Lock, LockedJar
 
 CONTENT = {name: f"the bytes of {name}".encode() * 1000 for name in ("one", "two", "three")}
 Answer = Callable[[str, int, bytes], tuple[int, bytes]]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.broker.folder_lock import folder_lock, in_use
 from pipeline.errors import Failed
+from pipeline.tools.broker.folder_lock import folder_lock, in_use
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.broker.folder_lock import folder_lock
+from pipeline.tools.broker.folder_lock import folder_lock
 with folder_lock(Path(sys.argv[1]), 5):
     print("held", flush=True)
     time.sleep(60)

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.broker.jars import TRIES, TamperedJar, jars
-from pipeline.broker.lock import Lock
 from pipeline.errors import Failed, KafkaUnreachable
+from pipeline.tools.broker.jars import TRIES, TamperedJar, jars
+from pipeline.tools.broker.lock import Lock
 from tests.broker.conftest import CONTENT, Repository
 
 # jgo leaves the connection of an answer that is not 200 to the garbage collector.

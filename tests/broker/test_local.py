@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.broker import kraft, local, state
-from pipeline.broker.java import distribution, find_java
-from pipeline.broker.state import Running
 from pipeline.errors import Misconfigured, RefusedState
+from pipeline.tools.broker import kraft, local, state
+from pipeline.tools.broker.java import distribution, find_java
+from pipeline.tools.broker.state import Running
 
 
 def test_a_taken_port_is_said_before_anything_is_fetched(tmp_path: Path) -> None:

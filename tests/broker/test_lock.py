@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.broker import lock
 from pipeline.errors import BadData
+from pipeline.tools.broker import lock
 
 SHA = "ab" * 32
 GOOD = f'kafka = "4.3.1"\n[[jar]]\ncoordinate = "g:a:1"\nsha256 = "{SHA}"\nsize_bytes = 3\n'

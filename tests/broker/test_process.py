@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.broker import process
+from pipeline.tools.broker import process
 
 SLEEP = "import sys, time; print('ready', flush=True); time.sleep(60)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP

@@ -3,8 +3,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.broker import state
-from pipeline.broker.state import Running
+from pipeline.tools.broker import state
+from pipeline.tools.broker.state import Running
 
 RUNNING = Running("127.0.0.1:1", 2, 1, 3, "run", "cluster", "4.3.1", "jars", 5)
 

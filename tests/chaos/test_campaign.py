@@ -6,12 +6,12 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.chaos import campaign as campaigns
-from pipeline.chaos import round as one_round
-from pipeline.chaos.campaign import Campaign
-from pipeline.chaos.invariants import Findings
-from pipeline.chaos.round import Result, Round
 from pipeline.errors import BadData, Usage
+from pipeline.tools.chaos import campaign as campaigns
+from pipeline.tools.chaos import round as one_round
+from pipeline.tools.chaos.campaign import Campaign
+from pipeline.tools.chaos.invariants import Findings
+from pipeline.tools.chaos.round import Result, Round
 
 
 @pytest.fixture

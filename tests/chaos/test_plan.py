@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.chaos.plan import as_document, faults, plan, points
-from pipeline.chaos.strikes import Striker
-from pipeline.demo.rooms import ROOMS
+from pipeline.tools.chaos.faults import Striker
+from pipeline.tools.supervisor import ROOMS
 from tests.contract.tree import ROOT
 
 CALL = re.compile(r'(?:failpoints\.reached|\bstep|self\._step)\(f?"([^"]+)"\)')

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def forebay(*words: str) -> list[str]:
-    return [sys.executable, "-m", "pipeline.cli", "archive", "iceberg", *words]
+    return [sys.executable, "-m", "pipeline.tools.cli", "archive", "iceberg", *words]
 
 
 def run(*words: str) -> tuple[int, dict[str, object], str]:
@@ -85,7 +85,7 @@ def test_missing_packages_are_named(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['pyiceberg'] = None\n"
         f"sys.argv = ['forebay', 'archive', 'iceberg', '--warehouse', {str(tmp_path)!r}]\n"
-        "from pipeline.cli.main import main; main()"
+        "from pipeline.tools.cli.main import main; main()"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60)

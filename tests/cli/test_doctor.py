@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import doctor
+from pipeline.tools.cli import doctor
 
 
 def test_the_packages_we_ask_for_are_found() -> None:

@@ -3,11 +3,11 @@ import sys
 
 import pytest
 
-from pipeline.cli.main import NOUNS
+from pipeline.tools.cli.main import NOUNS
 
 
 def forebay(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    command = [sys.executable, "-m", "pipeline.tools.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 def forebay(*arguments: str | Path, expect: int = 0) -> tuple[dict[str, Any], str]:
     """`forebay model ...`: the document on stdout's last line, and stderr on one line."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "model", *map(str, arguments)],
+        [sys.executable, "-m", "pipeline.tools.cli", "model", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         timeout=240,

@@ -4,7 +4,7 @@ import signal
 import pytest
 import typer
 
-from pipeline.cli.training_progress import training_shown
+from pipeline.tools.cli.training_progress import training_shown
 
 
 def test_elsewhere_than_on_a_terminal_every_stage_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:

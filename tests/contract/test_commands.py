@@ -9,7 +9,7 @@ from typer._click.core import Command
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from pipeline.cli.main import NOUNS, app
+from pipeline.tools.cli.main import NOUNS, app
 from tests.contract.tree import ROOT
 
 HEAVY = ("torch", "faust", "numba", "duckdb", "matplotlib", "pyarrow", "pyiceberg", "models")
@@ -19,7 +19,7 @@ def commands(noun: str) -> list[tuple[list[str], Command]]:
     """The noun's command and all its verbs: (the words typed after `forebay`, the command)."""
     found: list[tuple[list[str], Command]] = []
     queue: list[tuple[list[str], Command]] = [
-        ([noun], get_command(importlib.import_module(f"pipeline.cli.{noun}").app))
+        ([noun], get_command(importlib.import_module(f"pipeline.tools.cli.{noun}").app))
     ]
     while queue:
         words, command = queue.pop()
@@ -52,8 +52,8 @@ def test_an_unknown_noun_is_a_usage_error() -> None:
 
 def test_no_command_waits_for_libraries_to_load() -> None:
     program = (
-        "import importlib, sys; from pipeline.cli.main import NOUNS\n"
-        "for noun in NOUNS: importlib.import_module('pipeline.cli.' + noun)\n"
+        "import importlib, sys; from pipeline.tools.cli.main import NOUNS\n"
+        "for noun in NOUNS: importlib.import_module('pipeline.tools.cli.' + noun)\n"
         f"print(sorted(set(sys.modules) & set({HEAVY!r})))"
     )
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -5,11 +5,17 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.cli.main import NOUNS
+from pipeline.tools.cli.main import NOUNS
 from tests.contract.tree import ROOMS, ROOT, Import, Module, modules, relative, show, within
 
 # They compose the rooms' pure functions (the command line only inside its functions), so they may import them.
-COMPOSERS = ("pipeline.offline", "pipeline.replay", "pipeline.cli", "pipeline.demo", "pipeline.chaos")
+COMPOSERS = (
+    "pipeline.tools.offline",
+    "pipeline.tools.replay",
+    "pipeline.tools.cli",
+    "pipeline.tools.demo",
+    "pipeline.tools.chaos",
+)
 # A room's shell: its door, and what commands (not the worker) read or write. The rest of the room is pure.
 SHELLS = {
     *(f"pipeline.{room}.door" for room in ROOMS),
@@ -67,7 +73,7 @@ def _only_doors_import_faust(module: Module, imported: Import) -> bool:
 
 def _composers_leave_doors_alone(module: Module, imported: Import) -> bool:
     doors = [f"pipeline.{room}.door" for room in ROOMS]
-    return within(module.name, "pipeline.offline", "pipeline.replay", "pipeline.chaos") and within(
+    return within(module.name, "pipeline.tools.offline", "pipeline.tools.replay", "pipeline.tools.chaos") and within(
         imported.name, *doors
     )
 
@@ -89,7 +95,7 @@ def _commands_load_libraries_when_called(module: Module, imported: Import) -> bo
     )
     rooms = within(imported.name, "models", "loadtest", *(f"pipeline.{room}" for room in ROOMS))
     # What is in the folder but no noun is imported by one, inside its functions.
-    asked_for_help = [f"pipeline.cli.{name}" for name in ("main", "output", *NOUNS)]
+    asked_for_help = [f"pipeline.tools.cli.{name}" for name in ("main", "output", *NOUNS)]
     return module.name in asked_for_help and (heavy or rooms) and not imported.lazy
 
 
@@ -134,11 +140,11 @@ BREAKS = {
         "pipeline.alert.grouping",
         "from pipeline.featurize.windows.sensor_windows import close",
     ),
-    "only_score_and_retrain_import_models": ("pipeline.offline.run", "import models.score"),
+    "only_score_and_retrain_import_models": ("pipeline.tools.offline.run", "import models.score"),
     "only_doors_import_faust": ("pipeline.featurize.windows.sensor_windows", "def f():\n    import faust"),
-    "composers_leave_doors_alone": ("pipeline.offline.run", "from pipeline.ingest import door"),
+    "composers_leave_doors_alone": ("pipeline.tools.offline.run", "from pipeline.ingest import door"),
     "rooms_are_pure_behind_the_door": ("pipeline.ingest.decode", "from pipeline.settings import load_settings"),
-    "commands_load_libraries_when_called": ("pipeline.cli.flow", "import pyarrow as pa"),
+    "commands_load_libraries_when_called": ("pipeline.tools.cli.flow", "import pyarrow as pa"),
 }
 
 

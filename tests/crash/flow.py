@@ -11,10 +11,10 @@ from pathlib import Path
 from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.archive.upkeep.verify import account
-from pipeline.demo.rooms import Processes, Room
-from pipeline.demo.run import room_environment
 from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
+from pipeline.tools.demo.run import room_environment
+from pipeline.tools.supervisor import Processes, Room
 
 ROOMS = ("ingest", "featurize", "score", "alert", "archive", "retrain")
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.chaos import campaign as campaigns
-from pipeline.chaos.campaign import FIGURES, Campaign
+from pipeline.tools.chaos import campaign as campaigns
+from pipeline.tools.chaos.campaign import FIGURES, Campaign
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(900)]
 

@@ -1,7 +1,7 @@
 import numpy as np
 
 from loadtest.plants.westermo.traffic import Event
-from pipeline.demo.report import Incident, Member, findings, percentiles, summary
+from pipeline.tools.demo.report import Incident, Member, findings, percentiles, summary
 
 SCAN = Event("BAD-PORTSCAN1", 10_000_000, 20_000_000, "scan")
 FAULT = Event("BAD-MISCONF", 30_000_000, 40_000_000, "fault")

@@ -14,13 +14,13 @@ from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
 from pipeline import errors
-from pipeline.cli.main import NOUNS
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.feature_sets import FEATURE_SETS
 from pipeline.featurize.windows.ot_set import FULL
 from pipeline.ingest.formats.functions import ACCESS, all_functions
 from pipeline.ingest.reasons import REASONS
 from pipeline.settings import Settings
+from pipeline.tools.cli.main import NOUNS
 from schemas import fields
 from schemas.sources import DERIVED, Source, sources
 from schemas.topics import topics
@@ -66,7 +66,9 @@ def commands() -> str:
             yield from walk([*words, name], verb)
 
     rows = [
-        row for noun in NOUNS for row in walk([noun], get_command(importlib.import_module(f"pipeline.cli.{noun}").app))
+        row
+        for noun in NOUNS
+        for row in walk([noun], get_command(importlib.import_module(f"pipeline.tools.cli.{noun}").app))
     ]
     return _table(("command", "what it does"), rows)
 

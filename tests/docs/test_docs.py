@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.main import NOUNS
 from pipeline.settings import Settings
+from pipeline.tools.cli.main import NOUNS
 from tests.contract.tree import ROOT, modules, own_files, relative
 from tests.docs.tables import PLACE, TABLES, brought_up_to_date, commands, pages
 

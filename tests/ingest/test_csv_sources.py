@@ -345,6 +345,6 @@ def test_plain_origins_are_columns_that_are_read(content_type: str) -> None:
 def test_flow_check_knows_them(case: str, tmp_path: Path) -> None:
     _, record, _ = CASES[case]
     path = written(tmp_path, ",".join(record) + "\n" + ",".join(record.values()) + "\n", "plant.csv")
-    command = [sys.executable, "-m", "pipeline.cli", "flow", "check", str(path)]
+    command = [sys.executable, "-m", "pipeline.tools.cli", "flow", "check", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli import flow
-from pipeline.cli.main import main
 from pipeline.errors import BadData
+from pipeline.tools.cli import flow
+from pipeline.tools.cli.main import main
 from schemas.fields import arrow_schema
 from tests.ingest.records import EVE, ZEEK
 

@@ -23,7 +23,7 @@ from tests.alert.suspects import SECOND, START_US, scored
 from tests.integration.chains import ROOT, settings_for, worker
 
 pytestmark = pytest.mark.integration
-ROOM = "pipeline.cli alert run"
+ROOM = "pipeline.tools.cli alert run"
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE_ID}-00f067aa0ba902b7-01"
 MESSAGES = 120
@@ -122,7 +122,7 @@ def by_revision(read: list[Read]) -> dict[tuple[str, int], bytes]:
 def forebay(settings: Settings, *arguments: str, expect: int = 0) -> tuple[list[dict[str, Any]], str]:
     """Run the command; its stdout as JSON documents, and its stderr."""
     environment = {**os.environ, "FOREBAY_BOOTSTRAP": settings.bootstrap, "FOREBAY_TOPIC_PREFIX": settings.topic_prefix}
-    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    command = [sys.executable, "-m", "pipeline.tools.cli", *arguments]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=120, check=False)
     assert done.returncode == expect, done.stderr.decode()
     return [orjson.loads(line) for line in done.stdout.splitlines()], done.stderr.decode()

@@ -20,7 +20,7 @@ from tests.archive.plant import RawMessage, Wire, feed, random_log, wire
 from tests.integration.chains import settings_for, wait_for, worker
 
 pytestmark = pytest.mark.integration
-ROOM = "pipeline.cli archive run"
+ROOM = "pipeline.tools.cli archive run"
 ROWS = 30
 Logs = dict[int, list[RawMessage]]
 

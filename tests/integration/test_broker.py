@@ -14,12 +14,12 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from pipeline.broker import local, process, state
 from pipeline.errors import Failed, Misconfigured
+from pipeline.tools.broker import local, process, state
 
 pytestmark = pytest.mark.integration
 
-FOREBAY = [sys.executable, "-c", "from pipeline.cli.main import main; main()"]
+FOREBAY = [sys.executable, "-c", "from pipeline.tools.cli.main import main; main()"]
 TOPIC = "kept"
 
 

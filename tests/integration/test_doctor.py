@@ -4,9 +4,9 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.cli.doctor import app
 from pipeline.runtime.kafka import topics
 from pipeline.settings import load_settings
+from pipeline.tools.cli.doctor import app
 
 pytestmark = pytest.mark.integration
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 
-from pipeline.broker import local
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.state import pointers
+from pipeline.tools.broker import local
 from tests.integration.chains import chain, deduplicated, received, send, settings_for, wait_for, worker
 
 pytestmark = pytest.mark.integration

@@ -19,7 +19,7 @@ from tests.integration.flows_of_two_sensors import messages
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(300)]
 CHAIN = "tests.integration.chain_room"
-FEATURIZE = "pipeline.cli featurize run"
+FEATURIZE = "pipeline.tools.cli featurize run"
 SESSION_S = 30  # of a Faust worker: pipeline/runtime/faust/worker.py
 
 

@@ -17,7 +17,7 @@ from tests.integration.chains import settings_for, worker
 from tests.integration.flows_of_two_sensors import messages
 
 pytestmark = pytest.mark.integration
-ROOM = "pipeline.cli featurize run"
+ROOM = "pipeline.tools.cli featurize run"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 Found = dict[int, list[tuple[int, bytes, dict[str, bytes]]]]
 

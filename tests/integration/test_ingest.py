@@ -22,7 +22,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types d
     ResourceType,
 )
 
-from pipeline.cli import flow
 from pipeline.errors import BadData, Failed, KafkaUnreachable, Usage
 from pipeline.ingest import worker as ingest_worker
 from pipeline.ingest.files import send as sending
@@ -36,6 +35,7 @@ from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import start
 from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings, load_settings
+from pipeline.tools.cli import flow
 from tests.ingest.records import ICSFLOW, ZEEK, joined
 
 pytestmark = pytest.mark.integration
@@ -67,7 +67,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 def forebay(settings: Settings, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Run the command; its exit code and its last line."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *arguments],
+        [sys.executable, "-m", "pipeline.tools.cli", *arguments],
         env=environment(settings), capture_output=True, cwd=ROOT, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     lines = done.stdout.decode().splitlines()
@@ -87,7 +87,7 @@ def send(settings: Settings, path: Path, sensor: str) -> int:
 @contextmanager
 def worker(settings: Settings, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", "ingest", "run"],
+        [sys.executable, "-m", "pipeline.tools.cli", "ingest", "run"],
         env=environment(settings, **more), cwd=ROOT, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -258,7 +258,7 @@ def test_whatever_stands_in_raw_is_covered(room: Settings) -> None:
 @pytest.mark.crash
 def test_killed_twice_every_record_is_there_once(room: Settings) -> None:
     sender = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", "flow", "send", str(LEFT), "--speed", "800", "--site", "w", "--json"],
+        [sys.executable, "-m", "pipeline.tools.cli", "flow", "send", str(LEFT), "--speed", "800", "--site", "w", "--json"],
         env=environment(room), cwd=ROOT, stdout=subprocess.PIPE,
     )  # fmt: skip
     for _ in range(2):
@@ -364,7 +364,7 @@ def limit_messages(settings: Settings, most_bytes: int) -> None:
 
 def test_a_stopped_sender_leaves_no_mark(room: Settings) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", "flow", "send", str(LEFT), "--speed", "100", "--json"],
+        [sys.executable, "-m", "pipeline.tools.cli", "flow", "send", str(LEFT), "--speed", "100", "--json"],
         env=environment(room), cwd=ROOT, stdout=subprocess.PIPE,
     )  # fmt: skip
     deadline = time.monotonic() + PATIENCE_S

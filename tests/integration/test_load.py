@@ -7,11 +7,11 @@ import pytest
 from confluent_kafka import TopicPartition
 from typer.testing import CliRunner
 
-from pipeline.cli import load
-from pipeline.cli.main import main
 from pipeline.ingest.messages import END_OF_SOURCE
 from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
+from pipeline.tools.cli import load
+from pipeline.tools.cli.main import main
 from tests.integration.chains import settings_for
 
 pytestmark = pytest.mark.integration

@@ -31,7 +31,7 @@ from tests.integration.chains import ROOT, settings_for, wait_for, worker
 from tests.retrain.small_training import CONFIG, FEATURES, SECOND, START_US, facts, plant_rows, samples
 
 pytestmark = pytest.mark.integration
-ROOM = "pipeline.cli score run"
+ROOM = "pipeline.tools.cli score run"
 ROWS = 20  # a message, over half a second of event time
 MESSAGE_US = SECOND // 2
 PARTITIONS = (0, 1)
@@ -125,7 +125,7 @@ def expect(scored: list[Row], messages: int, before: Model, after: Model, from_u
 def forebay(settings: Settings, *arguments: str) -> tuple[int, dict[str, Any], str]:
     """Exit code, JSON document and stderr of a command."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *arguments],
+        [sys.executable, "-m", "pipeline.tools.cli", *arguments],
         env=inherited_environment(settings.variables()),
         cwd=ROOT,
         capture_output=True,

@@ -15,14 +15,14 @@ from pipeline.alert import feedback
 from pipeline.alert.reading import alerts
 from pipeline.archive.upkeep.ledger import Books
 from pipeline.archive.upkeep.query import connect
-from pipeline.replay import history, states, undisturbed
-from pipeline.replay import run as runs
-from pipeline.replay.compare import LIVE, compare
-from pipeline.replay.outlet import settings_of
-from pipeline.replay.request import ARCHIVE, TOPIC, Request
 from pipeline.runtime.kafka import clients, tail, topics
 from pipeline.runtime.state.replay_snapshots import KeptStates
 from pipeline.settings import Settings
+from pipeline.tools.replay import history, reference_run, states
+from pipeline.tools.replay import run as runs
+from pipeline.tools.replay.compare import LIVE, compare
+from pipeline.tools.replay.outlet import settings_of
+from pipeline.tools.replay.request import ARCHIVE, TOPIC, Request
 from tests.crash.flow import running, send
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
@@ -36,7 +36,7 @@ def by_position(table: pa.Table) -> pa.Table:
 
 
 def contents(lines: list[bytes]) -> dict[str, Any]:
-    return {orjson.loads(line)["finding_info"]["uid"]: undisturbed.content(line) for line in lines}
+    return {orjson.loads(line)["finding_info"]["uid"]: reference_run.content(line) for line in lines}
 
 
 def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> None:

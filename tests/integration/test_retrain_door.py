@@ -94,7 +94,7 @@ def keep(settings: Settings) -> None:
 def now(settings: Settings, *arguments: str) -> tuple[int, dict[str, Any], str]:
     """`forebay retrain now --json`: exit code, document and stderr."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "retrain", "now", "--no-base", "--json", *arguments],
+        [sys.executable, "-m", "pipeline.tools.cli", "retrain", "now", "--no-base", "--json", *arguments],
         env=inherited_environment(settings.variables()),
         cwd=ROOT,
         capture_output=True,
@@ -114,7 +114,7 @@ def wait_for_rows(settings: Settings, rows: int, timeout_s: float = 60.0) -> Non
 
 
 def test_samples_survive_kill_and_the_room_stops_in_time_while_it_trains(settings: Settings, tmp_path: Path) -> None:
-    room, log = "pipeline.cli retrain run --no-base --every", tmp_path / "log"
+    room, log = "pipeline.tools.cli retrain run --no-base --every", tmp_path / "log"
     send(settings, range(10))
     with worker(settings, f"{room} 0", log=log) as process:
         wait_for(log, '"ready"')
@@ -149,7 +149,7 @@ def test_verdicts_and_a_label_file_make_a_candidate_that_score_takes_over(
     judge(settings, "fp", NORMALS[:700], "bo")
     judge(settings, "fp", [0, ROWS + 5], "eve")  # disagrees with ann on one flow; the other is no sample
     labels = label_file(tmp_path / "labels.csv", NORMALS[600:])
-    with worker(settings, "pipeline.cli score run"):
+    with worker(settings, "pipeline.tools.cli score run"):
         code, document, text = now(settings, "--labels", str(labels), "--promote")
         assert (code, document["passed"]) == (0, True), (document, text)
         # Seen again with the same labels there is nothing new to learn.

@@ -9,9 +9,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.demo.rooms import Processes, Room
 from pipeline.runtime.kafka import topics
 from pipeline.settings import load_settings
+from pipeline.tools.supervisor import Processes, Room
 from tests.contract.tree import ROOMS
 from tests.k8s.policies import PROBES
 from tests.k8s.render import container, documents, pod, settings_of, workloads

@@ -13,7 +13,6 @@ from confluent_kafka import Message, TopicPartition
 
 from models import registry
 from models.model import Model
-from pipeline.broker import local
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.telemetry.traceparent import parse
 from pipeline.runtime.wire.batches import decode, encode
@@ -21,11 +20,12 @@ from pipeline.score.group import encoded, read, score_group
 from pipeline.score.promotions import Ledger
 from pipeline.score.scoring import Shelf
 from pipeline.settings import Settings
+from pipeline.tools.broker import local
 from tests.integration.chains import settings_for, wait_for, worker
 from tests.score.small_model import facts, features, small_model
 
 pytestmark = pytest.mark.integration
-ROOM = "pipeline.cli score run"
+ROOM = "pipeline.tools.cli score run"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 Log = dict[int, list[bytes]]
 

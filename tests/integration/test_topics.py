@@ -11,12 +11,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from typer.testing import CliRunner
 
-from pipeline.cli.topic import app
 from pipeline.errors import Failed, KafkaUnreachable
 from pipeline.runtime.kafka import topics
 from pipeline.runtime.kafka.clients import admin, producer
 from pipeline.runtime.kafka.topics import Difference
 from pipeline.settings import Settings, load_settings
+from pipeline.tools.cli.topic import app
 
 pytestmark = pytest.mark.integration
 

@@ -61,7 +61,7 @@ def commands_exist(found: list[Document]) -> Iterator[str]:
         if words[:3] != ["forebay", room, "run"]:
             yield f"{room}: runs {words}, expected forebay {room} run"
             continue
-        command = get_command(import_module(f"pipeline.cli.{room}").app)
+        command = get_command(import_module(f"pipeline.tools.cli.{room}").app)
         verb = getattr(command, "commands", {}).get("run")
         known = {option for parameter in getattr(verb, "params", []) for option in parameter.opts}
         if verb is None:

@@ -12,8 +12,8 @@ from models.card_text import markdown
 from models.manifest import sha256
 from models.model import Model, finish
 from models.recalibrate import recalibrate
-from pipeline.cli.model import app
 from pipeline.errors import Failed
+from pipeline.tools.cli.model import app
 from tests.contract.tree import ROOT
 from tests.models import tiny
 

@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from loadtest.plants.westermo import traffic
 from models import registry
-from pipeline.cli.model import app
 from pipeline.errors import RefusedState, Usage
+from pipeline.tools.cli.model import app
 from tests.models import tiny
 
 

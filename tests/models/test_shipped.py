@@ -54,7 +54,7 @@ def test_the_command_it_names_makes_it_again(shipped: Model, tmp_path: Path) -> 
         pytest.skip(f"bits are promised for the same CPU type: made on '{made_on}', this is '{here}'")
     from typer.testing import CliRunner
 
-    from pipeline.cli.model import app
+    from pipeline.tools.cli.model import app
 
     result = CliRunner().invoke(
         app, ["train", "--out", str(tmp_path), "--registry", str(tmp_path / "models"), "--device", "cpu", "--json"]

@@ -8,9 +8,17 @@ from loadtest.plants.westermo import traffic
 from models.rows import Rows
 from pipeline.errors import BadData, Usage
 from pipeline.featurize.feature_set import FEATURE_SET
-from pipeline.offline.plant_models import captures, events_of
-from pipeline.offline.training_rows import CLASS_OF, ColdStarts, Span, feature_set, provenance, read_labels, read_rows
 from pipeline.settings import load_settings
+from pipeline.tools.offline.plant_models import captures, events_of
+from pipeline.tools.offline.training_rows import (
+    CLASS_OF,
+    ColdStarts,
+    Span,
+    feature_set,
+    provenance,
+    read_labels,
+    read_rows,
+)
 
 LEFT = traffic.zipped("left")
 UNTIL_US = traffic.FIRST_FLOW_US + 400_000_000

@@ -5,7 +5,7 @@ import numpy as np
 from loadtest.plants.westermo import traffic
 from models.protocols.iiot import Iiot, trials
 from pipeline.featurize.feature_set import FEATURE_SET
-from pipeline.offline.evaluation_tables import westermo
+from pipeline.tools.offline.evaluation_tables import westermo
 from tests.models.protocols.small import Remembering, family
 
 FAMILY = family(Remembering())

@@ -26,7 +26,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def forebay(*arguments: str, stdin: str = "") -> tuple[int, list[str], str]:
     """Exit code, stdout's lines, stderr."""
-    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    command = [sys.executable, "-m", "pipeline.tools.cli", *arguments]
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout.splitlines(), done.stderr
 

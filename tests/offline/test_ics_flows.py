@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from pipeline.ingest.files.offline_rows import decode_file
-from pipeline.offline.flow_file import featurize
 from pipeline.settings import load_settings
+from pipeline.tools.offline.flow_file import featurize
 from tests.ingest.records import MAX_FUTURE_US, SENT_US
 from tests.ingest.test_ics_logs import FIRST_S, MASKED, SAMPLES, unmasked
 

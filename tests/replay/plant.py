@@ -6,9 +6,9 @@ from pathlib import Path
 from loadtest.conn_json import CONTENT_TYPE, conn_json
 from loadtest.scenarios import SCENARIOS, records
 from pipeline.ingest.messages import Messages, RawMessage, Stream
-from pipeline.replay import undisturbed
-from pipeline.replay.undisturbed import Outcome
 from pipeline.settings import Settings, load_settings
+from pipeline.tools.replay import reference_run
+from pipeline.tools.replay.reference_run import Outcome
 
 START_US = 1_700_000_000_000_000
 PLANT = replace(SCENARIOS["scan"], sensors=2, controllers=6, attack_records=300, out_of_order=0.2, late=0.02)
@@ -55,5 +55,5 @@ def archived(settings: Settings, log: list[RawMessage], cut: int = 500, partitio
     """The archive of such a log, taken in so many messages at a time."""
     outcome = Outcome()
     came = (Messages.of(log[first : first + cut]) for first in range(0, len(log), cut))
-    undisturbed.take(settings, settings.archive_uri, partition, came, outcome)
+    reference_run.take(settings, settings.archive_uri, partition, came, outcome)
     return outcome

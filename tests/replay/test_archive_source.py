@@ -11,15 +11,15 @@ import pytest
 
 from pipeline.archive.upkeep.query import connect
 from pipeline.errors import Failed, RefusedState, Usage
-from pipeline.replay import history, undisturbed
-from pipeline.replay import part as parts
-from pipeline.replay import run as runs
-from pipeline.replay.compare import LIVE, compare
-from pipeline.replay.page import page
-from pipeline.replay.part import Head
-from pipeline.replay.request import ARCHIVE, Request
-from pipeline.replay.undisturbed import Outcome
 from pipeline.settings import Settings
+from pipeline.tools.replay import history, reference_run
+from pipeline.tools.replay import partition_replay as parts
+from pipeline.tools.replay import run as runs
+from pipeline.tools.replay.compare import LIVE, compare
+from pipeline.tools.replay.page import page
+from pipeline.tools.replay.partition_replay import Head
+from pipeline.tools.replay.reference_run import Outcome
+from pipeline.tools.replay.request import ARCHIVE, Request
 from tests.replay.plant import START_US, archived, raw_log, settings_in
 
 
@@ -43,7 +43,7 @@ def rows_of(folder: Path) -> Any:
 
 def incidents_in(folder: Path) -> dict[str, Any]:
     lines = (folder / runs.INCIDENTS).read_bytes().splitlines()
-    return {orjson.loads(line)["finding_info"]["uid"]: undisturbed.content(line) for line in lines}
+    return {orjson.loads(line)["finding_info"]["uid"]: reference_run.content(line) for line in lines}
 
 
 def test_the_plant_is_worth_replaying(plant: tuple[Settings, Outcome]) -> None:
@@ -53,7 +53,7 @@ def test_the_plant_is_worth_replaying(plant: tuple[Settings, Outcome]) -> None:
         [(rejects,)] = archive.sql("SELECT count(*) FROM rejects").fetchall()
     assert late > 10
     assert rejects == 14
-    assert len(undisturbed.final_alerts(outcome.alerts)) >= 2
+    assert len(reference_run.final_alerts(outcome.alerts)) >= 2
 
 
 def test_features_scores_and_incidents_are_the_live_ones(fresh: Settings, plant: tuple[Settings, Outcome]) -> None:
@@ -66,8 +66,8 @@ def test_features_scores_and_incidents_are_the_live_ones(fresh: Settings, plant:
     assert report["rows"] == len(live) == len(replayed)
     for name in ("features", "score", "class", "novelty", "p_value", "suspect", "model", "late_by_us", "record_id"):
         assert replayed.column(name).to_pylist() == live.column(name).to_pylist(), name
-    expected = undisturbed.final_alerts(plant[1].alerts)
-    assert incidents_in(fresh.replay_uri / "r") == {uid: undisturbed.content(one) for uid, one in expected.items()}
+    expected = reference_run.final_alerts(plant[1].alerts)
+    assert incidents_in(fresh.replay_uri / "r") == {uid: reference_run.content(one) for uid, one in expected.items()}
 
 
 def test_the_cuts_of_the_archive_do_not_matter(fresh: Settings, tmp_path: Path) -> None:

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from models.errors import RefusedModel
 from pipeline.errors import Usage
 from pipeline.featurize.partition import advance_partition
-from pipeline.replay import part as parts
-from pipeline.replay import run as runs
-from pipeline.replay import states, undisturbed
-from pipeline.replay.began import Began, Wanted, beginnings, warm_us, warning
-from pipeline.replay.compare import LIVE, compare
-from pipeline.replay.request import TOPIC, Request
-from pipeline.replay.scoring import Scoring
 from pipeline.runtime.state.replay_snapshots import Kept, KeptStates
 from pipeline.settings import Settings
+from pipeline.tools.replay import partition_replay as parts
+from pipeline.tools.replay import reference_run, states
+from pipeline.tools.replay import run as runs
+from pipeline.tools.replay.compare import LIVE, compare
+from pipeline.tools.replay.request import TOPIC, Request
+from pipeline.tools.replay.scoring import Scoring
+from pipeline.tools.replay.start_points import Began, Wanted, beginnings, warm_us, warning
 from tests.replay.plant import START_US, raw_log, settings_in
 from tests.replay.test_archive_source import incidents_in, rows_of
 from tests.replay.topic import Live, as_kafka, flows_of, went
@@ -59,7 +59,7 @@ def expected_rows(live: Live, from_us: int) -> pa.Table:
 
 def expected_incidents(live: Live, from_us: int) -> dict[str, Any]:
     return {
-        uid: undisturbed.content(orjson.dumps(event))
+        uid: reference_run.content(orjson.dumps(event))
         for uid, event in live.events.items()
         if event["unmapped"]["last_ts_us"] >= from_us
     }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.cli.model_backtest import Bounds, gate
+from pipeline.tools.cli.model_backtest import Bounds, gate
 
 
 def document(both: int = 9, **second: Any) -> dict[str, Any]:

@@ -13,9 +13,9 @@ import pytest
 
 from pipeline.archive import snapshot
 from pipeline.errors import RefusedState
-from pipeline.replay import run as runs
-from pipeline.replay.request import ARCHIVE, Request
 from pipeline.settings import Settings, inherited_environment
+from pipeline.tools.replay import run as runs
+from pipeline.tools.replay.request import ARCHIVE, Request
 from tests.contract.tree import ROOT
 from tests.replay.plant import archived, raw_log, settings_in
 
@@ -25,8 +25,8 @@ FIGURES = ("rows", "taken", "suspects", "incidents", "rows_sha256", "incidents_s
 # A replay that dies, by SIGKILL, in place of the N-th file it writes.
 PROGRAM = """
 import os, signal, sys
-from pipeline.replay import part, run
-from pipeline.replay.request import ARCHIVE, Request
+from pipeline.tools.replay import part, run
+from pipeline.tools.replay.request import ARCHIVE, Request
 from pipeline.settings import load_settings
 left = [int(sys.argv[1])]
 def dying(write):
@@ -54,8 +54,8 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture
 def fresh(plant: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setattr("pipeline.replay.part.CHUNK_ROWS", 700)
-    monkeypatch.setattr("pipeline.replay.part.TOGETHER_ROWS", 200)
+    monkeypatch.setattr("pipeline.tools.replay.partition_replay.CHUNK_ROWS", 700)
+    monkeypatch.setattr("pipeline.tools.replay.partition_replay.TOGETHER_ROWS", 200)
     return plant.model_copy(update={"replay_uri": tmp_path})
 
 
@@ -100,7 +100,7 @@ def test_sigkill_in_each_phase(fresh: Settings, phase: str) -> None:
 # A process of a replay that has nothing to do, and its parent.
 WORKER = """
 import multiprocessing, os, time
-from pipeline.replay import run
+from pipeline.tools.replay import run
 def idle(told):
     run._begin_working(None)
     told.send(os.getpid())
@@ -146,7 +146,7 @@ def test_a_partition_that_fails_is_told_at_once(plant: Settings, tmp_path: Path)
 def test_processes_left_behind_by_their_parent_do_no_harm(plant: Settings, tmp_path: Path) -> None:
     settings = plant.model_copy(update={"replay_uri": tmp_path})
     whole = runs.run(settings, Request("whole", ARCHIVE, speed=60.0), 2)
-    command = [sys.executable, "-m", "pipeline.cli", "replay", "run", "--run", "killed", "--source", "archive"]
+    command = [sys.executable, "-m", "pipeline.tools.cli", "replay", "run", "--run", "killed", "--source", "archive"]
     process = subprocess.Popen([*command, "--speed", "60", "--workers", "2"], env=environment(settings), cwd=ROOT)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed").glob(".lock-p*")):

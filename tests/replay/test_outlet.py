@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import Failed
-from pipeline.replay.outlet import Outlet, cut
-from pipeline.replay.request import ARCHIVE, Request
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.wire.batches import decode
+from pipeline.tools.replay.outlet import Outlet, cut
+from pipeline.tools.replay.request import ARCHIVE, Request
 from tests.featurize.flows import batch
 from tests.replay.plant import settings_in
 

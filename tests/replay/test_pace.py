@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.replay import part as parts
-from pipeline.replay import run as runs
-from pipeline.replay.history import Step
-from pipeline.replay.pace import Pace, cut, side_by_side, slice_us
-from pipeline.replay.request import ARCHIVE, Request
-from pipeline.replay.run import Progress
 from pipeline.settings import Settings
+from pipeline.tools.replay import partition_replay as parts
+from pipeline.tools.replay import run as runs
+from pipeline.tools.replay.history import Step
+from pipeline.tools.replay.pace import Pace, cut, side_by_side, slice_us
+from pipeline.tools.replay.request import ARCHIVE, Request
+from pipeline.tools.replay.run import Progress
 from tests.alert.suspects import SECOND, START_US, scored
 from tests.replay.plant import archived, raw_log, settings_in
 from tests.replay.test_archive_source import incidents_in, rows_of

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cli.replay import event_us, times_us
 from pipeline.errors import RefusedState, Usage
-from pipeline.replay import history
-from pipeline.replay import request as requests
-from pipeline.replay.pace import Pace
-from pipeline.replay.request import ARCHIVE, Request, offsets_of, speed_of
+from pipeline.tools.cli.replay import event_us, times_us
+from pipeline.tools.replay import history
+from pipeline.tools.replay import request as requests
+from pipeline.tools.replay.pace import Pace
+from pipeline.tools.replay.request import ARCHIVE, Request, offsets_of, speed_of
 from tests.featurize.flows import batch
 
 RANGES = st.dictionaries(st.integers(0, 99), st.tuples(st.integers(0, 10**12), st.integers(1, 10**6)), min_size=1)

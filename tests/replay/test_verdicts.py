@@ -11,14 +11,14 @@ import pytest
 from models import registry
 from models.recalibrate import recalibrate
 from pipeline.alert.feedback import verdict_of
-from pipeline.cli.model_backtest import Bounds, gate
 from pipeline.errors import BadData
-from pipeline.replay import run as runs
-from pipeline.replay import verdicts
-from pipeline.replay.compare import compare
-from pipeline.replay.page import page, rows, sources
-from pipeline.replay.request import ARCHIVE, Request
 from pipeline.settings import Settings
+from pipeline.tools.cli.model_backtest import Bounds, gate
+from pipeline.tools.replay import run as runs
+from pipeline.tools.replay import verdicts
+from pipeline.tools.replay.compare import compare
+from pipeline.tools.replay.page import page, rows, sources
+from pipeline.tools.replay.request import ARCHIVE, Request
 from tests.replay.plant import archived, raw_log, settings_in
 
 

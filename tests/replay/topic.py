@@ -21,14 +21,14 @@ from pipeline.featurize.windows.calendars import Calendars
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import pack
-from pipeline.replay import history
-from pipeline.replay.scoring import Scoring
 from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.state import parts
 from pipeline.runtime.state.replay_snapshots import Kept, KeptStates
 from pipeline.runtime.state.store import Store
 from pipeline.score.route import route
 from pipeline.settings import Settings
+from pipeline.tools.replay import history
+from pipeline.tools.replay.scoring import Scoring
 
 GAP = 3  # offsets between messages: transaction marks take some
 TOPIC_ID = "made-up"

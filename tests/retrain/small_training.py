@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from models.rows import FeatureSet, Rows
-from pipeline.offline.training_rows import feature_set
 from pipeline.runtime.wire.batches import matrix_column
+from pipeline.tools.offline.training_rows import feature_set
 from schemas.fields import arrow_schema
 from tests.models import tiny
 

@@ -22,7 +22,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from pipeline.broker import local
+from pipeline.tools.broker import local
 from tests.bench.path import fill, run_path, settings_for
 from tests.contract.tree import ROOT
 

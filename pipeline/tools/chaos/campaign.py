@@ -1,0 +1,192 @@
+"""A campaign: rounds one after another, each written down before the next begins; what was done is not done again."""
+
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from loadtest.chaos.plan import faults, plan
+from pipeline.errors import BadData, Usage
+from pipeline.settings import Settings
+from pipeline.tools.broker import local
+from pipeline.tools.chaos import round as one_round
+from pipeline.tools.chaos.round import Round
+
+FIGURES = ("lost", "doubled", "differing_rows", "differing_files")
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """What is asked for.
+
+    faults: how many a round; only: names of faults, empty for all; bootstrap: Kafka to use, None for one of its own,
+    which only then is struck as well; broken_order: a wrong order to commit in, to see that it is found.
+    """
+
+    seed: int
+    rounds: int
+    faults: int
+    folder: Path
+    only: tuple[str, ...] = ()
+    bootstrap: str | None = None
+    broken_order: str = ""
+    keep: bool = False
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What must be the same for a campaign to be gone on with."""
+        return {
+            "seed": self.seed,
+            "faults": self.faults,
+            "only": sorted(self.only),
+            "broken_order": self.broken_order,
+        }
+
+
+def require_faults(names: Collection[str]) -> None:
+    """Usage for a name that no fault has."""
+    unknown = sorted(set(names) - set(faults()))
+    if unknown:
+        raise Usage(f"--only {unknown[0]}: no such fault; there are {', '.join(faults())}")
+
+
+def run(campaign: Campaign, resume: bool, tell: Tell) -> dict[str, Any]:
+    """Run the rounds that are not written down yet; the summary of all."""
+    require_faults(campaign.only)
+    done = _begin(campaign, resume)
+    left = [number for number in range(campaign.rounds) if number not in done]
+    if left:
+        with _kafka(campaign, tell) as (bootstrap, broker):
+            for number in left:
+                folder = campaign.folder / f"round-{number}"
+                done[number], settings = _run_round(campaign, number, folder, bootstrap, broker, tell)
+                with rounds_of(campaign.folder).open("ab") as file:
+                    # What was being written when the campaign was killed stays a line of its own.
+                    file.write(b"\n" * (file.tell() > 0) + orjson.dumps(done[number]))
+                if done[number]["ok"] and not campaign.keep:
+                    one_round.clear(settings, folder)
+                elif not done[number]["ok"]:
+                    tell(f"round {number + 1}: NOT in order; its files stay in {folder}")
+    return summary(campaign, [done[number] for number in range(campaign.rounds)])
+
+
+def _run_round(
+    campaign: Campaign, number: int, folder: Path, bootstrap: str, broker: Path | None, tell: Tell
+) -> tuple[dict[str, Any], Settings]:
+    shutil.rmtree(folder, ignore_errors=True)
+    strikes = plan(campaign.seed, number, campaign.faults, campaign.only)
+    # A round that was broken off has left topics behind: every attempt has its own.
+    prefix = f"chaos-{campaign.seed}-{number}-{secrets.token_hex(3)}."
+    settings = one_round.settings_for(folder, bootstrap, prefix, campaign.broken_order)
+    tell(f"round {number + 1} of {campaign.rounds}, seed {campaign.seed}: {len(strikes)} faults; logs in {folder}/logs")
+    result = one_round.run(Round(number, campaign.seed, tuple(strikes)), settings, folder, broker, tell)
+    document = result.as_document()
+    figures = ", ".join(f"{name.replace('_', ' ')} {document[name]}" for name in FIGURES)
+    tell(f"round {number + 1}: {document['sent']:,} records, {figures}; {document['seconds']:.0f} s")
+    for violation in document["violations"]:
+        tell(f"  wrong: {violation}")
+    return document, settings
+
+
+def _begin(campaign: Campaign, resume: bool) -> dict[int, dict[str, Any]]:
+    """The rounds written down so far, by number; Usage where the folder holds another campaign."""
+    campaign.folder.mkdir(parents=True, exist_ok=True)
+    kept = campaign.folder / "campaign.json"
+    facts = orjson.dumps(campaign.facts, option=orjson.OPT_SORT_KEYS)
+    if not kept.exists():
+        kept.write_bytes(facts)
+        return {}
+    if kept.read_bytes() != facts:
+        raise Usage(
+            f"--folder {campaign.folder}: holds the campaign {kept.read_bytes().decode()}, asked for {facts.decode()}; "
+            "name another folder"
+        )
+    if not resume:
+        raise Usage(f"--folder {campaign.folder}: holds this campaign already; go on with --resume, or name another")
+    done = {int(document["round"]): document for document in _written(campaign.folder)}
+    return {number: document for number, document in done.items() if number < campaign.rounds}
+
+
+def rounds_of(place: Path) -> Path:
+    """Where a campaign's rounds are written down, one a line: in its folder, or the file itself."""
+    return place if place.suffix == ".jsonl" else place / "rounds.jsonl"
+
+
+def _written(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rounds that are written down whole; one whose line is half is as if it had not been run."""
+    path = rounds_of(folder)
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with suppress(orjson.JSONDecodeError):
+            yield orjson.loads(line)
+
+
+@contextmanager
+def _kafka(campaign: Campaign, tell: Tell) -> Iterator[tuple[str, Path | None]]:
+    if campaign.bootstrap is not None:
+        yield campaign.bootstrap, None
+        return
+    data = campaign.folder / "broker"
+    tell("starting a local Kafka")
+    try:
+        yield local.start(data).bootstrap, data
+    finally:
+        local.stop(data)
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def summary(campaign: Campaign, rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """All rounds in one document."""
+    struck: Counter[str] = Counter()
+    for one in rounds:
+        struck.update(one["faults"])
+    return {
+        "seed": campaign.seed,
+        "rounds": len(rounds),
+        "faults": dict(sorted(struck.items())),
+        **{name: sum(one[name] for one in rounds) for name in FIGURES},
+        "sent": sum(one["sent"] for one in rounds),
+        "alerts": sum(one["alerts"] for one in rounds),
+        "repeated": sum(one["repeated"] for one in rounds),
+        "violations": sum(len(one["violations"]) for one in rounds),
+        "ended_by_themselves": sum(len(one["ended_by_themselves"]) for one in rounds),
+        "ok": all(one["ok"] for one in rounds),
+        "seconds": round(sum(one["seconds"] for one in rounds), 1),
+        "folder": str(campaign.folder),
+    }
+
+
+def table(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a fault: how often it struck, in how many rounds, and how many of those were not in order."""
+    names = sorted({name for one in rounds for name in one["faults"]})
+    of = {name: [one for one in rounds if name in one["faults"]] for name in names}
+    return [
+        {
+            "fault": name,
+            "times": sum(one["faults"][name] for one in of[name]),
+            "rounds": len(of[name]),
+            "not_in_order": sum(not one["ok"] for one in of[name]),
+        }
+        for name in names
+    ]
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The rounds a campaign has written down, in its folder or a file of them; BadData where there are none."""
+    if not rounds_of(folder).exists():
+        raise BadData(
+            f"{folder}: got no rounds.jsonl, expected a campaign's folder or its rounds.jsonl; run one with "
+            "`forebay chaos run`"
+        )
+    rounds = list(_written(folder))
+    if not rounds:
+        raise BadData(
+            f"{folder}: got no whole round in {rounds_of(folder).name}, expected one at least; go on with --resume"
+        )
+    return rounds

@@ -1,0 +1,181 @@
+"""What must hold after a round, whatever befell it; told from topics, manifests and states, never from logs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow.parquet as pq
+from confluent_kafka import ConsumerGroupTopicPartitions, Message, TopicPartition
+
+from pipeline.archive import snapshot
+from pipeline.archive.upkeep.diff import compare
+from pipeline.archive.upkeep.verify import verify
+from pipeline.retrain import samples
+from pipeline.runtime.kafka import clients, tail
+from pipeline.runtime.state import pointers
+from pipeline.runtime.wire.batches import decode
+from pipeline.settings import Settings
+from pipeline.tools.replay import reference_run
+from pipeline.tools.replay.reference_run import Outcome
+
+MOST_NAMED = 3
+
+Key = TypeVar("Key")
+
+
+@dataclass
+class Findings:
+    """The four figures that must be 0, what they are of, and whatever else is not as it must be."""
+
+    sent: int = 0
+    lost: int = 0
+    doubled: int = 0
+    differing_rows: int = 0
+    differing_files: int = 0
+    alerts: int = 0
+    repeated: int = 0
+    """Messages that a room sent again after a crash; one with other bytes is a violation."""
+    violations: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.lost or self.doubled or self.differing_rows or self.differing_files or self.violations)
+
+
+def check(settings: Settings, reference: Path) -> Findings:
+    """Check a run that has come to rest; `reference` is where the undisturbed run over the same `raw` is put."""
+    found = Findings()
+    outcome = reference_run.run(settings, reference)
+    _accounting(settings, found)
+    _same_archive(settings, reference, found)
+    _same_alerts(settings, outcome, found)
+    _same_features_again(settings, found)
+    _same_samples(settings, outcome, found)
+    _positions_behind_state(settings, found)
+    return found
+
+
+def _accounting(settings: Settings, found: Findings) -> None:
+    """Invariants 1 and 6: every raw position once; accepted + late + rejected = sent."""
+    proof = verify(settings.archive_uri, settings)
+    for row in proof["sensors"]:
+        found.sent += row["sent"]
+        found.lost += max(0, row["sent"] - row["accepted"] - row["rejected"] - row["late"])
+        found.doubled += row["doubles"] + row["unsent"]
+    found.violations += [f"accounting: {problem}" for problem in proof["problems"]]
+
+
+def _same_archive(settings: Settings, reference: Path, found: Findings) -> None:
+    """Invariant 4 and the promise: same rows (features and scores among them), same bytes of closed files."""
+    difference = compare(reference, settings.archive_uri)
+    files = difference["files"]
+    found.differing_rows = sum(table["differing_rows"] for table in difference["rows"].values())
+    found.differing_files = sum(len(files[kind]) for kind in ("only_in_first", "only_in_second", "different"))
+    for name, table in difference["rows"].items():
+        if not table["equal"] and not table["differing_rows"]:
+            counts = f"{table['first_rows']} rows in the undisturbed run, {table['second_rows']} in this one"
+            found.violations.append(f"{name}: {counts}, alike at every position")
+        for one in table["differing"][:MOST_NAMED]:
+            where = "undisturbed run only" if not one["second"] else "this run only" if not one["first"] else "both"
+            found.violations.append(f"{name} raw {one['position']}: in {where}; columns {one['columns']}")
+
+
+def _same_alerts(settings: Settings, outcome: Outcome, found: Findings) -> None:
+    """Invariant 2: the incidents of the undisturbed run, each revision told again being the same bytes."""
+    told: dict[tuple[str, int], bytes] = {}
+    for message in _all(settings, settings.topics.alerts):
+        payload = message.value() or b""
+        key = (message.key() or b"").decode(), int(clients.headers_of(message)["revision"])
+        _told_again(found, f"alert {key[0][:12]} revision {key[1]}", told, key, payload)
+    last, expected = reference_run.final_alerts(told), reference_run.final_alerts(outcome.alerts)
+    found.alerts = len(last)
+    for uid in sorted(last.keys() | expected.keys()):
+        if uid not in last or uid not in expected:
+            found.violations.append(f"alert {uid[:12]}: only in {'this' if uid in last else 'the undisturbed'} run")
+            continue
+        got, wanted = reference_run.content(last[uid]), reference_run.content(expected[uid])
+        if got != wanted:
+            differing = [name for name in got.keys() | wanted.keys() if got.get(name) != wanted.get(name)]
+            found.violations.append(f"alert {uid[:12]}: {sorted(differing)} are not those of the undisturbed run")
+
+
+def _same_features_again(settings: Settings, found: Findings) -> None:
+    """Invariant 5: a features message told again is the same bytes; their numbers leave nothing out."""
+    told: dict[tuple[int, int], bytes] = {}
+    for message in _all(settings, settings.topics.features):
+        payload, partition = message.value() or b"", message.partition() or 0
+        seq = int(decode(payload, "features")[1]["seq"])
+        _told_again(found, f"features {partition} seq {seq}", told, (partition, seq), payload)
+    for partition in range(settings.partitions):
+        numbers = {seq for of, seq in told if of == partition}
+        missing = sorted(set(range(max(numbers, default=-1) + 1)) - numbers)
+        if missing:
+            found.violations.append(f"features {partition}: seq {missing[:MOST_NAMED]} missing, {len(missing)} in all")
+
+
+def _told_again(found: Findings, what: str, told: dict[Key, bytes], key: Key, payload: bytes) -> None:
+    before = told.setdefault(key, payload)
+    if before is not payload:
+        found.repeated += 1
+        if before != payload:
+            found.violations.append(f"{what}: told twice, with different bytes")
+
+
+def _same_samples(settings: Settings, outcome: Outcome, found: Findings) -> None:
+    """What retrain kept is what the undisturbed run would have given it."""
+    kept: set[tuple[int, int, int]] = set()
+    for path in samples.files(settings.samples_uri):
+        table = pq.read_table(path, columns=list(samples.POSITION))
+        kept |= set(zip(*(table.column(name).to_pylist() for name in samples.POSITION), strict=True))
+    if kept != outcome.samples:
+        missing, more = len(outcome.samples - kept), len(kept - outcome.samples)
+        found.violations.append(f"retrain: {missing} samples missing, {more} that should not be there")
+
+
+def _positions_behind_state(settings: Settings, found: Findings) -> None:
+    """Invariant 3: no room has committed a position beyond what it has made durable."""
+    names = settings.topics
+    for room, source, topic in (
+        ("featurize", names.flows, names.featurize_state),
+        ("alert", names.suspects, names.alert_state),
+    ):
+        known = pointers.read(settings, topic, range(settings.partitions))
+        durable = {partition: some[0].position for partition, some in known.items() if some}
+        _compare_positions(found, room, committed(settings, room, source), durable)
+    progress = {one.partition: one.last.progress for one in snapshot.read(settings.archive_uri) if one.last}
+    durable = {partition: one.archive_next or 0 for partition, one in progress.items()}
+    _compare_positions(found, "archive", committed(settings, "archive", names.archive), durable)
+    ends: dict[int, int] = {}
+    for message in _all(settings, names.flows):
+        ends[message.partition() or 0] = int(decode(message.value() or b"", "flow")[1]["last"][0]) + 1
+    _compare_positions(found, "ingest", committed(settings, "ingest", names.raw), ends)
+
+
+def _compare_positions(found: Findings, room: str, at: dict[int, int], durable: dict[int, int]) -> None:
+    for partition, offset in at.items():
+        if offset > durable.get(partition, 0):
+            found.violations.append(
+                f"{room} {partition}: committed position {offset}, durable only up to {durable.get(partition, 0)}"
+            )
+
+
+def committed(settings: Settings, room: str, topic: str) -> dict[int, int]:
+    """The committed offsets of a room's group, of the partitions that have one."""
+    asked = [TopicPartition(topic, partition) for partition in range(settings.partitions)]
+    group = f"{settings.topic_prefix}{room}"
+    client = clients.admin(settings)
+    [answer] = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, asked)]).values()
+    return {at.partition: at.offset for at in answer.result(30).topic_partitions if at.offset >= 0}
+
+
+def _all(settings: Settings, topic: str) -> Iterator[Message]:
+    """Every committed message of a topic, in the order of its partitions."""
+    reader = clients.reader(settings, "chaos-check", **tail.EOF_EVENTS)
+    try:
+        ends = tail.ends(settings, topic, range(settings.partitions))
+        reader.assign([TopicPartition(topic, partition, 0) for partition in ends])
+        yield from tail.read_to(reader, topic, ends, 120.0)
+    finally:
+        reader.close()

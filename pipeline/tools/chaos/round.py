@@ -1,0 +1,240 @@
+"""One round: rooms, traffic, strikes; then the rest is awaited, and what must hold is checked."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import TopicPartition
+
+from loadtest.chaos.plan import Strike
+from pipeline.archive.upkeep import raw_counts
+from pipeline.archive.upkeep.verify import account
+from pipeline.runtime.kafka import clients, tail, topics
+from pipeline.runtime.state import pointers
+from pipeline.settings import Settings, load_settings
+from pipeline.tools.chaos import disk
+from pipeline.tools.chaos.faults import Striker
+from pipeline.tools.chaos.invariants import Findings, check, committed
+from pipeline.tools.chaos.traffic import Traffic
+from pipeline.tools.chaos.workers import Workers
+from pipeline.tools.supervisor import ROOMS
+
+AT_ONCE = 4
+"""So many strikes are under way at a time; those on one room wait for each other."""
+DRAIN_S = 180.0
+QUIET_S = 40.0
+MOST_MIB = 1_536
+"""No room needs more, whatever is done to it: score holds torch and two models, the others a few hundred MiB."""
+LOOK_S = 1.0
+DISK = "disk"
+"""Where a round keeps archive, states and samples."""
+AN_ERROR = ": error: "
+LAST = 50
+"""Among so many offsets at a partition's end there is a message."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a round is: its number, its strikes, and the seed of its traffic."""
+
+    number: int
+    seed: int
+    strikes: tuple[Strike, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a round."""
+
+    number: int
+    faults: dict[str, int]
+    findings: Findings
+    ended: list[str]
+    memory_mib: dict[str, float]
+    seconds: float
+    drained_s: float
+
+    def as_document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        found = asdict(self.findings)
+        return {
+            "round": self.number,
+            "ok": self.findings.ok,
+            "faults": dict(sorted(self.faults.items())),
+            **found,
+            "ended_by_themselves": self.ended,
+            "memory_mib": {room: round(mib) for room, mib in self.memory_mib.items()},
+            "seconds": round(self.seconds, 1),
+            "drained_s": round(self.drained_s, 1),
+        }
+
+
+def settings_for(folder: Path, bootstrap: str, prefix: str, broken_order: str) -> Settings:
+    """Settings of one round alone: small files and short stretches, so that much is committed in little time."""
+    return load_settings(
+        bootstrap=bootstrap,
+        topic_prefix=prefix,
+        partitions=2,
+        state_uri=folder / DISK / "state",
+        archive_uri=folder / DISK / "archive",
+        registry_uri=folder / "models",
+        samples_uri=folder / DISK / "samples",
+        metrics_port=-1,
+        archive_rows_per_file=1_000,
+        flows_rows=512,
+        idle_us=0,  # a tick is a decision by the wall clock: the same `raw` must not hold others the next time
+        broken_order=broken_order,
+        device="cpu",
+    )
+
+
+def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell: Tell) -> Result:
+    """Run a round in its folder; raises Failed where it cannot be carried out to its end."""
+    began = time.monotonic()
+    topics.create(settings)
+    with disk.mounted(folder / DISK) as small:
+        with _workers(settings, folder) as workers:
+            for room in ROOMS:
+                workers.start(room)
+            for room in ROOMS:
+                workers.revive(room)
+            traffic = Traffic(settings, workers, folder / "traffic", one.seed)
+            striker = Striker(settings, workers, broker, folder / DISK if small else None)
+            memory = _strike_all(one.strikes, striker, workers, tell)
+            sent_records = traffic.finish(120.0)
+            striker.end_of_poison()
+            tell(f"{sent_records:,} records of sensors sent; waiting until every room has taken them in")
+            drained_s = _drain(settings, workers)
+            workers.finish()
+            ended = list(workers.ended)
+        tell("comparing with an undisturbed run over the same raw")
+        findings = None
+        try:
+            findings = check(settings, folder / "undisturbed")
+            findings.violations += not_as_promised(drained_s, memory, ended)
+        finally:
+            if small and (findings is None or not findings.ok):
+                shutil.copytree(folder / DISK, folder / "kept")  # to be looked at when the mount is gone
+    return Result(one.number, striker.done, findings, ended, memory, time.monotonic() - began, drained_s)
+
+
+def not_as_promised(drained_s: float, memory_mib: dict[str, float], ended: list[str]) -> list[str]:
+    """What was wrong while the round went on."""
+    wrong = ["the rooms did not come to rest after the last record was sent"] * (drained_s >= DRAIN_S)
+    wrong += [
+        f"{room}: {mib:.0f} MiB of memory, expected {MOST_MIB} at most"
+        for room, mib in memory_mib.items()
+        if mib > MOST_MIB
+    ]
+    # A room may stop where it can't go on, and says what people have to do then: a traceback is a fault of ours.
+    return wrong + [f"{one}; expected `error: ...` and a remedy" for one in ended if AN_ERROR not in one]
+
+
+@contextmanager
+def _workers(settings: Settings, folder: Path) -> Iterator[Workers]:
+    workers = Workers(settings, folder / "logs")
+    try:
+        yield workers
+    finally:
+        workers.close()
+
+
+def _strike_all(strikes: tuple[Strike, ...], striker: Striker, workers: Workers, tell: Tell) -> dict[str, float]:
+    """All strikes in their order, a few at a time; gives back the most memory each room's worker was seen with."""
+    most: dict[str, float] = {}
+    began = time.monotonic()
+    running: set[Future[None]] = set()
+    with ThreadPoolExecutor(AT_ONCE, "strike") as pool:
+        for strike in strikes:
+            time.sleep(strike.after_s)
+            while len(running) >= AT_ONCE:
+                running = _reap(running, workers)
+            tell(f"{time.monotonic() - began:6.1f} s  {strike.number + 1}/{len(strikes)}  {strike}")
+            running.add(pool.submit(striker.strike, strike))
+            for room, mib in workers.memory_mib().items():
+                most[room] = max(most.get(room, 0.0), mib)
+        while running:
+            running = _reap(running, workers)
+    return most
+
+
+def _reap(running: set[Future[None]], workers: Workers) -> set[Future[None]]:
+    """Those still under way after a moment; what a finished one raised is raised here."""
+    done, left = wait(running, LOOK_S, FIRST_COMPLETED)
+    for one in done:
+        one.result()
+    workers.revive_all()
+    return left
+
+
+def _drain(settings: Settings, workers: Workers) -> float:
+    """Until every room has taken in and made durable all that was sent; how long it took, DRAIN_S for never."""
+    began, records = time.monotonic(), _records(settings)
+    before: list[int] = []
+    moved_at = began
+    while (waited := time.monotonic() - began) < DRAIN_S:
+        workers.revive_all()
+        missing = _missing(settings, records)
+        if not any(missing):
+            return waited
+        if missing != before:
+            before, moved_at = missing, time.monotonic()
+        elif time.monotonic() - moved_at > QUIET_S:
+            break  # whatever is missing will not come any more: the checks say what it is
+        time.sleep(LOOK_S)
+    return DRAIN_S
+
+
+def _missing(settings: Settings, records: int) -> list[int]:
+    """What is left to do: offsets of each stateless room, offsets of each stateful one, records of the archive."""
+    names, left = settings.topics, []
+    for room, source in (("ingest", names.raw), ("score", names.features), ("retrain", names.retrain)):
+        left.append(_behind(committed(settings, room, source), _after_last(settings, source)))
+    for source, topic in ((names.flows, names.featurize_state), (names.suspects, names.alert_state)):
+        known = pointers.read(settings, topic, range(settings.partitions))
+        at = {partition: some[0].position for partition, some in known.items() if some}
+        left.append(_behind(at, _after_last(settings, source)))
+    archived = sum(int(row["accepted"] + row["late"] + row["rejected"]) for row in account(settings.archive_uri))
+    return [*left, max(0, records - archived)]
+
+
+def _behind(at: dict[int, int], ends: dict[int, int]) -> int:
+    return sum(max(0, end - at.get(partition, 0)) for partition, end in ends.items())
+
+
+def _after_last(settings: Settings, topic: str) -> dict[int, int]:
+    """The offset after each partition's last committed message; behind it there may be marks of transactions."""
+    reader = clients.reader(settings, "chaos", **tail.EOF_EVENTS)
+    found: dict[int, int] = {}
+    try:
+        ends = tail.ends(settings, topic, range(settings.partitions))
+        reader.assign([TopicPartition(topic, partition, max(0, end - LAST)) for partition, end in ends.items()])
+        for message in tail.read_to(reader, topic, ends, 60.0):
+            found[message.partition() or 0] = (message.offset() or 0) + 1
+    finally:
+        reader.close()
+    return found
+
+
+def _records(settings: Settings) -> int:
+    return sum(
+        int(window.records.sum())
+        for partition in range(settings.partitions)
+        for window in raw_counts.windows(settings, partition)
+    )
+
+
+def clear(settings: Settings, folder: Path) -> None:
+    """Remove what a round that went well has left: its topics and its folder."""
+    names = [one.name for one in topics.wanted(settings)]
+    client = clients.admin(settings)  # held until the answers are here: they come through its thread
+    for future in client.delete_topics(names).values():
+        future.result(30)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,153 @@
+"""The rooms of a round: one worker each, started again whenever it ends, as an orchestrator would."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline.errors import Failed
+from pipeline.settings import Settings
+from pipeline.tools.demo.run import room_environment
+from pipeline.tools.supervisor import CLI, ROOMS, Processes, Room
+
+READY_S = 120.0
+LOOK_S = 0.05
+GONE_S = 20.0
+MOST_RESTARTS = 25
+"""A worker that ends so often in a row without having been ready will not come up by itself."""
+
+Made = TypeVar("Made")
+
+
+class Workers:
+    """Each room's worker; a strike holds the room's lock while it is at work on it."""
+
+    def __init__(self, settings: Settings, logs: Path) -> None:
+        logs.mkdir(parents=True, exist_ok=True)
+        self._processes = Processes(logs, room_environment(settings))
+        # A child gets its parent's-death signal when the thread that started it ends: one thread starts them all.
+        self._starter = ThreadPoolExecutor(1, "starter")
+        self._numbers = dict.fromkeys(ROOMS, 0)
+        self._of: dict[str, Room] = {}
+        self.locks = {room: threading.RLock() for room in ROOMS}
+        self.expected_to_end: set[int] = set()
+        self.ended: list[str] = []
+        """Workers that ended without having been made to: `worker: exit code: last line of its log`."""
+
+    def start(
+        self,
+        room: str,
+        environment: Mapping[str, str] | None = None,
+        file_bytes: int | None = None,
+        program: Sequence[str] = CLI,
+        main: bool = True,
+    ) -> Room:
+        """Start a worker of a room; with `main` it is from now on the room's own."""
+
+        def begin() -> Room:
+            self._numbers[room] += 1
+            name = f"{room}-{self._numbers[room]}"
+            return self._processes.start(
+                name, room, "run", environment=environment, file_bytes=file_bytes, program=program
+            )
+
+        started = self._starter.submit(begin).result()
+        if main:
+            self._of[room] = started
+        return started
+
+    def run(self, name: str, *arguments: str) -> Room:
+        """Start another command beside the rooms: a sender."""
+        return self._starter.submit(lambda: self._processes.start(name, *arguments)).result()
+
+    def of(self, room: str) -> Room:
+        """The room's worker."""
+        return self._of[room]
+
+    def kill(self, worker: Room) -> None:
+        """SIGKILL, and wait for its end."""
+        if worker.process.poll() is None:
+            self.expected_to_end.add(worker.process.pid)
+            os.kill(worker.process.pid, signal.SIGKILL)
+        worker.process.wait(GONE_S)
+
+    def signal(self, worker: Room, number: int) -> None:
+        """Send a signal, if it still runs."""
+        if worker.process.poll() is None:
+            os.kill(worker.process.pid, number)
+
+    def wait_gone(self, worker: Room, timeout_s: float) -> bool:
+        """Whether it ends by itself within the time; that is then expected."""
+        self.expected_to_end.add(worker.process.pid)
+        return _until(lambda: worker.process.poll() is not None, timeout_s)
+
+    def wait_ready(self, worker: Room, timeout_s: float = READY_S) -> bool:
+        """Whether it says that it is ready within the time, or ends."""
+        return _until(lambda: worker.ready or worker.process.poll() is not None, timeout_s) and worker.ready
+
+    def revive(self, room: str) -> Room:
+        """The room's worker, started again where it has ended; ready."""
+        for _attempt in range(MOST_RESTARTS):
+            worker = self._of[room]
+            code = worker.process.poll()
+            if code is not None:
+                if worker.process.pid not in self.expected_to_end:
+                    self.ended.append(f"{worker.name}: exit {code}: {_last_error(worker)}")
+                worker = self.start(room)
+            if self.wait_ready(worker):
+                return worker
+            if worker.process.poll() is None:
+                raise Failed(f"{worker.name} is not ready after {READY_S:.0f} s; its log is {worker.log}")
+            time.sleep(0.5)
+        worker = self._of[room]
+        raise Failed(f"{room} does not stay up: ended {MOST_RESTARTS} times; {worker.log} ends:\n{worker.last_words()}")
+
+    def revive_all(self) -> None:
+        """Every room, where no strike is at work on it."""
+        for room in ROOMS:
+            if self.locks[room].acquire(blocking=False):
+                try:
+                    if self._of[room].process.poll() is not None:
+                        self.revive(room)
+                finally:
+                    self.locks[room].release()
+
+    def memory_mib(self) -> dict[str, float]:
+        """Resident memory of each room's worker now."""
+        found = {}
+        for room, worker in self._of.items():
+            try:
+                pages = int(Path(f"/proc/{worker.process.pid}/statm").read_text().split()[1])
+            except (OSError, IndexError, ValueError):
+                continue
+            found[room] = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return found
+
+    def finish(self, grace_s: float = 30.0) -> None:
+        """Let all stop in order; what does not is killed."""
+        for worker in self._processes.running:
+            self.signal(worker, signal.SIGCONT)
+        self._processes.stop(grace_s)
+
+    def close(self) -> None:
+        """Nothing is left running."""
+        self.finish(5.0)
+        self._starter.shutdown()
+
+
+def _until(true: Callable[[], bool], timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK_S)
+    return True
+
+
+def _last_error(worker: Room) -> str:
+    lines = worker.last_words().splitlines()
+    return lines[-1][:300] if lines else "it said nothing"

@@ -1,0 +1,3 @@
+from pipeline.tools.cli.main import main
+
+main()

@@ -1,0 +1,90 @@
+"""`forebay alert`: group suspects into alerts; follow, look at and judge them."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.settings import load_settings
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
+
+app = typer.Typer(no_args_is_help=True, help="Alerts: run, tail, show, verdict.")
+
+Uid = Annotated[str, typer.Argument(help="The alert's uid, or its first characters.", metavar="UID")]
+
+
+@app.command()
+def run(bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
+    """Run room 4 until stopped: suspects in, alerts out."""
+    from pipeline.alert import worker
+    from pipeline.runtime import telemetry
+
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    telemetry.configure(settings.log_level)
+    worker.run(settings)
+
+
+@app.command()
+def tail(
+    from_start: Annotated[bool, typer.Option("--from-start", help="Also the alerts there are already.")] = False,
+    follow: Annotated[bool, typer.Option(help="Wait for further ones.")] = True,
+    json: Json = False,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Show alerts as they come, a line each; with --json the events themselves, one a line, and a count as the last."""
+    from pipeline.alert import lines, reading
+    from pipeline.runtime.kafka.clients import require_broker
+    from pipeline.runtime.shutdown import Stop
+
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    require_broker(settings)
+    read, incidents = 0, set()
+    for alert in reading.alerts(settings, from_start, follow, Stop().listen()):
+        if alert is None:
+            continue
+        read += 1
+        incidents.add(alert["finding_info"]["uid"])
+        if json:
+            emit(alert)
+        else:
+            people.print(lines.line(alert), soft_wrap=True)
+    emit({"alerts": read, "incidents": len(incidents)})
+
+
+@app.command()
+def show(uid: Uid, json: Json = False, bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
+    """Show one alert in full: what happened, why it is unusual, who with whom."""
+    from pipeline.alert import lines, reading
+    from pipeline.runtime.kafka.clients import require_broker
+
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    require_broker(settings)
+    alert = reading.latest(settings, uid)
+    for part in lines.page(alert):
+        say(part, quiet=json)
+    emit(alert)
+
+
+@app.command()
+def verdict(
+    uid: Uid,
+    verdict: Annotated[str, typer.Option(help="tp, fp, benign, test or duplicate.")],
+    by: Annotated[str, typer.Option(help="Who judged.", metavar="NAME")],
+    note: Annotated[str, typer.Option(help="Why, in words.")] = "",
+    json: Json = False,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Judge an alert; the verdict goes to the topic `feedback`, where retraining finds it."""
+    import time
+
+    from pipeline.alert import feedback, reading
+    from pipeline.runtime.kafka.clients import require_broker
+
+    feedback.require_verdict(verdict, by, note)
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    require_broker(settings)
+    record = feedback.verdict_of(reading.latest(settings, uid), verdict, by, time.time_ns() // 1000, note)
+    feedback.send(settings, record)
+    say(f"{record['uid'][:12]}: {record['verdict']}, {len(record['members'])} flows", quiet=json)
+    emit(record)

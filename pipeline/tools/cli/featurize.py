@@ -1,0 +1,22 @@
+"""`forebay featurize`: room 2."""
+
+import typer
+
+from pipeline.settings import load_settings
+from pipeline.tools.cli.output import Bootstrap, Prefix
+
+app = typer.Typer(no_args_is_help=True, help="Room 2: event-time windows and features: run.")
+
+
+@app.callback()
+def featurize() -> None:
+    """Room 2: event-time windows and features."""
+
+
+@app.command()
+def run(bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
+    """Turn `flows` into `features` until stopped."""
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    from pipeline.featurize import worker
+
+    worker.run(settings)

@@ -1,0 +1,267 @@
+"""`forebay flow`: files of flow records, checked, sent, and run through the rooms' functions without Kafka."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.errors import Usage
+from pipeline.settings import load_settings
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
+
+if TYPE_CHECKING:
+    from pipeline.ingest.files.offline_rows import Decoded
+
+app = typer.Typer(no_args_is_help=True, help="Flow records: check, send, featurize or score a file.")
+
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="Flow records in a known format (docs/sources.md), or a folder of one sensor's; .gz, .zip; - is stdin.",
+    ),
+]
+Format = Annotated[str | None, typer.Option("--format", help="Content-type; told from the file where not given.")]
+Site = Annotated[str, typer.Option("--site", help="Plant the sensor belongs to.")]
+Sensor = Annotated[
+    str | None, typer.Option("--sensor", help="Sensor; the file's or folder's name without endings by default.")
+]
+ArrivalOrder = Annotated[bool, typer.Option("--arrival-order", help="In the file's order, not sorted by end time.")]
+
+
+def decode(file: str, format_name: str | None, site: str, sensor: str | None, arrival_order: bool) -> Decoded:
+    """Decode a file as ingest would now."""
+    from pipeline.ingest.files.offline_rows import decode_file
+
+    return decode_file(
+        file,
+        content_type=format_name,
+        site=site,
+        sensor=sensor,
+        arrival_order=arrival_order,
+        ingest_ts_us=time.time_ns() // 1000,
+        max_future_us=load_settings().max_future_us,
+    )
+
+
+def counts(decoded: Decoded, late: int, suspects: int = 0, incidents: int = 0) -> dict[str, int]:
+    """The last line of every command that reads a file: accepted + rejected + late = read."""
+    return {
+        "read": decoded.records,
+        "accepted": decoded.flows.num_rows - late,
+        "rejected": decoded.rejects.num_rows,
+        "late": late,
+        "suspects": suspects,
+        "incidents": incidents,
+    }
+
+
+@app.callback()
+def flow() -> None:
+    """Flow records: check, send, featurize or score a file."""
+
+
+@app.command()
+def check(
+    file: File,
+    format_name: Format = None,
+    site: Site = "default",
+    sensor: Sensor = None,
+    arrival_order: ArrivalOrder = False,
+    json: Json = False,
+) -> None:
+    """Decode a file without Kafka: what would be accepted with which fields, what rejected and why.
+
+    With --json the document holds the report too: `fields`, and `rejects` by reason.
+    """
+    from pipeline.ingest.late import late_rows
+    from pipeline.tools.cli.flow_summary import print_fields, print_rejects, print_summary, report
+
+    decoded = decode(file, format_name, site, sensor, arrival_order)
+    lateness_us = load_settings().lateness_of(site)
+    late = int(late_rows(decoded.flows["end_ts_us"].to_numpy(), lateness_us).sum())
+    if not json:
+        print_summary(decoded)
+        print_fields(decoded)
+        print_rejects(decoded)
+    emit({**counts(decoded, late), **(report(decoded) if json else {})})
+
+
+Out = Annotated[Path | None, typer.Option("--out", help="Parquet file: one row per accepted record.")]
+FEATURE_SETS_HELP = "forebay-ics-1, full, online, kdd-extractor or kdd-nsl; FOREBAY_FEATURE_SET's by default."
+
+
+@app.command()
+def features(
+    file: File,
+    out: Annotated[Path, typer.Option("--out", help="Parquet file: one row per accepted record.")],
+    feature_set: Annotated[str | None, typer.Option("--feature-set", help=FEATURE_SETS_HELP)] = None,
+    format_name: Format = None,
+    site: Site = "default",
+    sensor: Sensor = None,
+    arrival_order: ArrivalOrder = False,
+    json: Json = False,
+) -> None:
+    """Compute the features of a file's flows, without Kafka: the functions the live flow runs."""
+    from pipeline.featurize.feature_sets import named
+    from pipeline.tools.offline import flow_file
+
+    settings = load_settings()
+    own = named(settings.feature_set) if feature_set is None else named(feature_set, Usage)
+    done = flow_file.featurize(decode(file, format_name, site, sensor, arrival_order), settings, own)
+    flow_file.write_parquet(done.on_time, out, own)
+    say(f"{done.on_time.num_rows:,} flows with {own.width} features ({own.name}) in {out}", quiet=json)
+    emit(counts(done.decoded, done.late))
+
+
+@app.command()
+def score(
+    file: File,
+    out: Out = None,
+    format_name: Format = None,
+    site: Site = "default",
+    sensor: Sensor = None,
+    arrival_order: ArrivalOrder = False,
+    model: Annotated[str | None, typer.Option(help="Id in the registry, or a folder; else the shipped one.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    json: Json = False,
+) -> None:
+    """Score a file's flows and group the suspects into incidents, without Kafka."""
+    from pipeline.alert.lines import line
+    from pipeline.featurize.feature_sets import named
+    from pipeline.tools.offline import flow_file
+
+    settings = load_settings(model=model, device=device)
+    decoded = decode(file, format_name, site, sensor, arrival_order)
+    done = flow_file.score(flow_file.featurize(decoded, settings, named(settings.feature_set)), settings)
+    if out is not None:
+        flow_file.write_parquet(done.on_time, out, done.feature_set)
+    for incident in done.incidents:
+        say(line(incident), quiet=json)
+    flows = f"{done.rows.num_rows:,} flows, {done.suspects:,} suspects, {len(done.incidents)} incidents"
+    say(flows + (f"; scores in {out}" if out else ""), quiet=json)
+    if done.uncalibrated and done.rows.num_rows:
+        say(
+            f"[yellow]The model has never seen site {decoded.site}:[/] its thresholds are another plant's, so expect "
+            "far too many suspects. Give it a quiet stretch and score with the model that makes:\n"
+            f"  forebay model calibrate --quiet QUIET-FILE --site {decoded.site} --sensor {decoded.sensor}",
+            quiet=json,
+        )
+    emit(counts(decoded, done.late, done.suspects, len(done.incidents)))
+
+
+@app.command()
+def send(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Files of flow records, or folders; - is stdin.")
+    ],
+    format_name: Format = None,
+    speed: Annotated[str, typer.Option(help="max, or N times as fast as it happened.")] = "max",
+    shift_to_now: Annotated[
+        bool, typer.Option("--shift-to-now", help="Move event times so that they begin now.")
+    ] = False,
+    pack: Annotated[int, typer.Option(min=1, max=65_536, help="Records a message.")] = 1,
+    site: Site = "default",
+    sensor: Sensor = None,
+    arrival_order: ArrivalOrder = False,
+    start_at_us: Annotated[
+        int | None, typer.Option(help="Event time that is due at once: the same for senders that belong together.")
+    ] = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    json: Json = False,
+) -> None:
+    """Send files into `raw`, a sensor's together in order of time, followed by an end-of-source mark.
+
+    Files that share --sensor, and those of a folder, are one sensor's: a log of operations (modbus.log) then comes when
+    its flow (conn.log) does. Sensors are sent one after another.
+    """
+    from pipeline.ingest.files import send as sending
+    from pipeline.ingest.files.offline_rows import stem
+    from pipeline.ingest.files.source_set import SourceSet, read_source
+    from pipeline.runtime.shutdown import Stop
+    from pipeline.runtime.telemetry import start
+
+    pace = _speed(speed)
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    read = [(file, read_source(file, format_name)) for file in files]
+    sensors = dict.fromkeys(sensor or stem(file) for file, _ in read)
+    sources = {
+        name: SourceSet.joined([source for file, source in read if (sensor or stem(file)) == name]) for name in sensors
+    }
+    sending.require_topic(settings)
+    stop = Stop().listen()
+    # A sender is no room: it serves no metrics of its own.
+    telemetry = start("send", settings.model_copy(update={"metrics_port": -1}))
+    results = []
+    try:
+        for name, source in sources.items():
+            plan = sending.Plan(site, name, pace, pack, shift_to_now, arrival_order, start_at_us)
+            with _progress(f"{plan.site}/{plan.sensor}", len(source), json) as progress:
+                sent = sending.send(settings, telemetry, stop, source, plan, progress)
+            results.append((name, source, sent))
+            if not sent.finished:
+                break
+    finally:
+        telemetry.close()
+    for file in (file for source in sources.values() for file in source.unread):
+        say(f"not sent: {file}", quiet=json)
+    records, seconds = sum(sent.records for *_, sent in results), sum(sent.seconds for *_, sent in results)
+    say(f"{records} records sent in {seconds:.1f} s" + (", stopped" if stop.requested else ""), quiet=json)
+    emit(
+        {
+            "sent": records,
+            "records": sum(map(len, sources.values())),
+            "messages": sum(sent.messages for *_, sent in results),
+            "seconds": round(seconds, 3),
+            "records_per_s": round(records / seconds) if seconds > 0 else 0,
+            "finished": len(results) == len(sources) and all(sent.finished for *_, sent in results),
+            "sensors": [
+                {
+                    "files": [file for file, _ in read if (sensor or stem(file)) == name],
+                    "content_types": source.content_types,
+                    "site": site,
+                    "sensor": name,
+                    "sent": sent.records,
+                    "skipped": source.skipped,
+                    "unread": source.unread,
+                }
+                for name, source, sent in results
+            ],
+        }
+    )
+    if stop.requested:
+        raise typer.Exit(130)
+
+
+def _speed(text: str) -> float:
+    """Times real time; 0 for as fast as possible."""
+    if text == "max":
+        return 0.0
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise Usage(f"--speed: got {text}, expected max or a number above 0")
+    return speed
+
+
+@contextmanager
+def _progress(title: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr where somebody watches."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _done: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=people) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)

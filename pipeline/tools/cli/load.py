@@ -1,0 +1,134 @@
+"""`forebay load`: made-up plants and attacks as load, sent into `raw`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.errors import Failed, Usage
+from pipeline.settings import load_settings
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
+
+app = typer.Typer(no_args_is_help=True, help="Load: made-up plants and attacks, sent into `raw`.")
+
+LOCAL = ("127.0.0.1", "localhost", "[::1]")
+
+
+@app.callback()
+def load() -> None:
+    """Load: made-up plants and attacks, sent into `raw`."""
+
+
+@app.command()
+def send(
+    scenario: Annotated[str, typer.Option(help="steady, scan, flood, sites or untidy.")] = "steady",
+    rate: Annotated[str, typer.Option(help="Records a second, or max.")] = "1000",
+    records: Annotated[int, typer.Option(min=1, max=1_000_000_000, help="How many, over all sensors.")] = 60_000,
+    seconds: Annotated[float, typer.Option(min=0.1, max=86_400.0, help="Stop after this long at the latest.")] = 600.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same records.")] = 0,
+    pack: Annotated[int, typer.Option(min=1, max=16_384, help="Records a message.")] = 1,
+    sites: Annotated[int | None, typer.Option(min=1, max=10_000, help="Sites; else the scenario's own number.")] = None,
+    sensors: Annotated[int | None, typer.Option(min=1, max=64, help="Sensors of each site; likewise.")] = None,
+    out_of_order: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Share of records up to 1.5 s after their turn.")
+    ] = None,
+    late: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Share of records 5 to 30 s late.")] = None,
+    start_us: Annotated[
+        int | None, typer.Option(min=0, help="Event time of the beginning; else such that the end is now.")
+    ] = None,
+    end_of_source: Annotated[bool, typer.Option(help="Say at the end that each sensor has sent everything.")] = True,
+    not_local: Annotated[
+        bool, typer.Option("--not-local", help="Yes, flood that Kafka: without this only one on this machine is.")
+    ] = False,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    json: Json = False,
+) -> None:
+    """Send made-up flow records (Zeek conn, JSON), each sensor's followed by an end-of-source mark."""
+    from loadtest.scenarios import SCENARIOS
+    from loadtest.sending import Load
+    from loadtest.sending import send as sending
+    from pipeline.ingest.files.send import require_topic
+    from pipeline.runtime.kafka import clients
+    from pipeline.runtime.shutdown import Stop
+
+    if scenario not in SCENARIOS:
+        raise Usage(f"--scenario: got {scenario}, expected one of {', '.join(SCENARIOS)}")
+    pace = _rate(rate)
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    hosts = [server.rsplit(":", 1)[0].strip() for server in settings.bootstrap.split(",")]
+    if not not_local and any(host not in LOCAL for host in hosts):
+        raise Usage(
+            f"--bootstrap: got {settings.bootstrap}, which is not this machine; "
+            "records of plants that do not exist would stand among real ones: add --not-local if that is meant"
+        )
+    changes: dict[str, Any] = {"sites": sites, "sensors": sensors, "out_of_order": out_of_order, "late": late}
+    wanted = replace(SCENARIOS[scenario], **{name: value for name, value in changes.items() if value is not None})
+    if wanted.out_of_order + wanted.late > 1:
+        raise Usage(f"--out-of-order and --late: got {wanted.out_of_order} and {wanted.late}, expected a sum up to 1")
+    require_topic(settings)
+    stop = Stop().listen()
+    planned = Load(wanted, records, seed, pace, pack, seconds, start_us, end_of_source)
+    with _progress(scenario, records, json) as progress:
+        sent = sending(
+            planned, settings.topics.raw, clients.connection(settings, "load"), lambda: stop.requested, progress
+        )
+    if sent.refused:
+        raise Failed(
+            f"{settings.topics.raw} at {settings.bootstrap}: got {sent.refused} after {sent.records} records, "
+            "expected all to be taken; look at the broker, or at --pack where messages are too large"
+        )
+    achieved = sent.records / sent.seconds if sent.seconds > 0 else 0.0
+    if pace and sent.behind_s > 1.0:
+        say(f"[yellow]The generator fell behind its pace[/] by up to {sent.behind_s:.1f} s", quiet=json)
+    say(f"{sent.records:,} records sent in {sent.seconds:.1f} s, {achieved:,.0f}/s", quiet=json)
+    emit(
+        {
+            "scenario": scenario,
+            "seed": seed,
+            "sensors": len(wanted.sensor_names),
+            "sent": sent.records,
+            "records": records,
+            "messages": sent.messages,
+            "seconds": round(sent.seconds, 3),
+            "records_per_s": round(achieved),
+            "offered_per_s": round(pace) if pace else None,
+            "behind_s": round(sent.behind_s, 3),
+            "start_us": sent.start_us,
+            "finished": sent.finished,
+        }
+    )
+    if stop.requested:
+        raise typer.Exit(130)
+
+
+def _rate(text: str) -> float:
+    """Records a second; 0 for as many as Kafka takes."""
+    if text == "max":
+        return 0.0
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise Usage(f"--rate: got {text}, expected max or a number above 0")
+    return rate
+
+
+@contextmanager
+def _progress(title: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr where somebody watches."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _done: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=people) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)

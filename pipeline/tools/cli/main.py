@@ -1,0 +1,80 @@
+"""`forebay`: noun, then verb. A noun's file is imported only when called: no command waits for another's libraries."""
+
+import importlib
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from pipeline.tools.cli.output import guard
+
+NOUNS = {
+    "demo": "Attacks on a real plant's network found, explained and archived, on a real Kafka.",
+    "flow": "Flow records: check, send, featurize or score a file.",
+    "ingest": "Room 1: decode and normalise raw records.",
+    "featurize": "Room 2: event-time windows and features.",
+    "score": "Room 3: score flows with the model.",
+    "alert": "Room 4: group suspects into alerts; follow them.",
+    "archive": "Room 5: the Parquet archive: write, verify, query.",
+    "retrain": "Room 6: candidates, comparison, promotion.",
+    "model": "Models: train, evaluate, calibrate, list, promote.",
+    "topic": "Kafka topics: create and check.",
+    "load": "Load: made-up plants and attacks, sent into `raw`.",
+    "replay": "History again through the same functions; two runs compared.",
+    "chaos": "Fault campaigns: break everything on purpose, then compare.",
+    "broker": "The local single-node Kafka.",
+    "config": "Settings: show, schema.",
+    "doctor": "Check this installation and what it reaches.",
+}
+
+
+class Nouns(TyperGroup):
+    """The nouns, each imported when asked for."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """All nouns, in the order of the walk."""
+        return list(NOUNS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str):  # type: ignore[no-untyped-def,override]
+        """The noun's command, from `pipeline/tools/cli/<noun>.py`; its one-line help comes from the table."""
+        if cmd_name not in NOUNS:
+            return None
+        if ctx.invoked_subcommand is None and not ctx.resilient_parsing and cmd_name not in sys.argv:
+            # Only the help page asks for nouns that were not typed.
+            return TyperCommand(cmd_name, help=NOUNS[cmd_name])
+        module = importlib.import_module(f"pipeline.tools.cli.{cmd_name}")
+        command = get_command(module.app)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    cls=Nouns, context_settings={"help_option_names": ["-h", "--help"]}, add_completion=False, no_args_is_help=True
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"forebay {version('forebay')}")
+        raise typer.Exit
+
+
+@app.callback()
+def cli(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Watch the network of a plant: flow records in, graded and explained alerts out.
+
+    Exit codes: 0 fine, 1 failed, 2 usage, 64 bad data, 69 Kafka unreachable, 78 configuration.
+    """
+
+
+def main() -> None:
+    """Entry point of the `forebay` command."""
+    with guard():
+        get_command(app)()

@@ -1,0 +1,44 @@
+"""`forebay model promote`: let a model score from an event time on."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.settings import load_settings
+from pipeline.tools.cli.model_options import Registry, refusals
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit
+
+
+def promote(
+    model: Annotated[str, typer.Argument(help="A model's id, or its folder.", metavar="MODEL")],
+    at_us: Annotated[int | None, typer.Option(help="Event time from which it is to hold (epoch us).")] = None,
+    margin: Annotated[float, typer.Option(help="Or so many seconds beyond what was scored.", min=0)] = 5.0,
+    registry: Registry = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    json: Json = False,
+) -> None:
+    """Let a model score from an event time on: score's workers vote, and it holds once all partitions have accepted it.
+
+    Refused as too late, it is issued again with a later time, unless --at-us asks for a certain one. Exits 1 if it is
+    refused or still undecided.
+    """
+    from models import registry as models
+    from pipeline.retrain.promotion import Target
+    from pipeline.runtime.kafka.clients import require_broker
+    from pipeline.tools.cli.retrain import promoted
+    from pipeline.tools.offline.training_rows import feature_set
+
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    folder = registry or settings.registry_uri
+    own = feature_set()
+    with refusals():
+        loaded = models.load(model, folder)
+        loaded.expect_features(own.name, own.hash)
+        # Score looks for it in the registry, also where it came from elsewhere.
+        models.save(loaded, folder)
+    require_broker(settings)
+    document = promoted(settings, Target(loaded.id, loaded.sha256, loaded.id), at_us, round(margin * 1e6), json)
+    emit(document)
+    if not document["decided"]:
+        raise typer.Exit(1)

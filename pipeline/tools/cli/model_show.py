@@ -1,0 +1,91 @@
+"""`forebay model list`, `show`, `verify` and `card` and `export`: what a registry holds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import Failed
+from pipeline.tools.cli.model_options import ModelName, Registry, outline, refusals, registry_folder, say_calibration
+from pipeline.tools.cli.output import Json, emit, people, say
+
+
+def list_(registry: Registry = None, json: Json = False) -> None:
+    """The shipped model and those of the registry."""
+    from models import registry as models
+
+    folder = registry_folder(registry)
+    with refusals():
+        found = [("shipped", models.load())] if (models.SHIPPED / models.MANIFEST).is_file() else []
+        found += [(str(folder / name), models.load(name, folder)) for name in models.list_models(folder)]
+    for place, model in found:
+        say(f"{model.id}  {model.document['feature_set']}  {place}", json)
+    emit(
+        {"models": [{"model": model.id, "parent": model.document["parent"], "place": place} for place, model in found]}
+    )
+
+
+def show(model: ModelName = "", registry: Registry = None, json: Json = False) -> None:
+    """What a model was made of and how good it is, from its manifest."""
+    from models import registry as models
+
+    with refusals():
+        loaded = models.load(model, registry_folder(registry))
+    say(
+        f"{loaded.id}: {', '.join(loaded.classes)}; {len(loaded.features)} features, {loaded.document['feature_set']}",
+        json,
+    )
+    say_calibration(loaded, json)
+    emit(outline(loaded))
+
+
+def verify(model: ModelName = "", registry: Registry = None, json: Json = False) -> None:
+    """Check a model's files: schema, digests, shapes, bounds."""
+    from models import registry as models
+
+    with refusals():
+        facts = models.verify(model, registry_folder(registry))
+    say(f"{facts['model']}: whole; {facts['parameters']} parameters in {facts['tensors']} tensors", json)
+    emit(facts)
+
+
+def card(
+    model: Annotated[
+        str, typer.Argument(help="A model's id, or its folder; the shipped one by default.", metavar="[MODEL]")
+    ] = "",
+    out: Annotated[Path | None, typer.Option("--out", help="Write it to this file, as Markdown.")] = None,
+    registry: Registry = None,
+    json: Json = False,
+) -> None:
+    """A model's card: what it is for and not for, what it was made of, how good it is, where it ends."""
+    from models import card as cards
+    from models import registry as models
+    from models.card_text import markdown
+
+    with refusals():
+        facts = cards.card(models.load(model, registry_folder(registry)))
+    if out is not None:
+        try:
+            out.write_text(markdown(facts), "utf-8")
+        except OSError as error:
+            raise Failed(f"{out}: the card could not be written: {error.strerror}; name another file") from error
+        say(f"card of {facts['model']} in {out}", json)
+    elif not json:
+        people.print(markdown(facts), markup=False, soft_wrap=True)
+    emit(facts)
+
+
+def export(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write the model's files to.")],
+    model: ModelName = "",
+    registry: Registry = None,
+    json: Json = False,
+) -> None:
+    """Copy a model's files, and its card, out of the registry, checked."""
+    from models import registry as models
+
+    with refusals():
+        loaded = models.load(model, registry_folder(registry))
+        models.write(loaded, out)
+    say(f"{loaded.id} in {out}", json)
+    emit({"model": loaded.id, "sha256": loaded.sha256, "folder": str(out)})

@@ -1,0 +1,157 @@
+"""`forebay model train`, `ablate` and `calibrate`: what makes a model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.errors import Usage
+from pipeline.settings import load_settings
+from pipeline.tools.cli.model_options import (
+    Files,
+    Labels,
+    ModelName,
+    Registry,
+    Sensors,
+    Site,
+    captures_of,
+    outline,
+    refusals,
+    registry_folder,
+    say_calibration,
+)
+from pipeline.tools.cli.output import Json, emit, say
+from pipeline.tools.cli.training_progress import training_shown
+
+if TYPE_CHECKING:
+    from models.model import Model
+
+
+def train(
+    out: Annotated[Path | None, typer.Option("--out", help="Write the model here, not into the registry.")] = None,
+    file: Files = None,
+    labels: Labels = None,
+    sensor: Sensors = None,
+    site: Site = "westermo",
+    until_us: Annotated[int | None, typer.Option(help="Only flows that end before this (epoch us).")] = None,
+    augmentation: Annotated[
+        str | None, typer.Option(help="Rows made up for rare classes: none, smote, gan, ...")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [env: FOREBAY_DEVICE]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the same training was interrupted.")] = False,
+    registry: Registry = None,
+    json: Json = False,
+) -> None:
+    """Train a model on labelled flows: by default on the plant's, as the shipped one was.
+
+    Every stage is kept in the registry's folder .training as it ends. Interrupted in any way, the same command with
+    --resume goes on there and makes the same bytes.
+    """
+    from dataclasses import replace
+
+    from loadtest.plants.westermo import traffic
+    from models.checkpoint import keeping
+    from models.device import resolved
+    from models.igan.config import AUGMENTATIONS, IganConfig
+    from models.stages import Stages
+    from models.train import key_of
+    from models.train import train as train_model
+    from pipeline.tools.offline import plant_models
+    from pipeline.tools.offline.training_rows import Span, feature_set
+
+    if augmentation is not None and augmentation not in AUGMENTATIONS:
+        raise Usage(f"--augmentation: got {augmentation}, expected one of {', '.join(AUGMENTATIONS)}")
+    config = IganConfig()
+    if augmentation is not None:
+        config = replace(config, augmentation=augmentation)
+    if seed is not None:
+        config = replace(config, seed=seed)
+    chosen = captures_of(site, sensor, file, labels)
+    span = Span(end_us=until_us or (traffic.TRAIN_END_US if file is None else Span().end_us))
+    settings, own, keep = load_settings(), feature_set(), registry_folder(registry)
+    with refusals(), training_shown(json) as watch:
+        where = resolved(device or settings.device)
+        watch(f"reading {', '.join(f'{one.site}/{one.sensor}' for one in chosen)}", 0.0)
+        rows, data = plant_models.training_rows(chosen, span, settings), plant_models.data_of(chosen, span)
+        with keeping(keep, key_of(rows, own, config, data, None, where), resume) as store:
+            if resume:
+                kept = store.stages()
+                say(f"{kept} stages are kept" if kept else "no stage of this very training is kept: it begins", json)
+            model = train_model(rows, own, config, data, "forebay model train", None, Stages(watch, store), where)
+            folder = keep_model(model, out, keep)
+    say(f"model {model.id} in {folder}", json)
+    say_calibration(model, json)
+    emit({"folder": str(folder), **outline(model)})
+
+
+def ablate(
+    seeds: Annotated[int, typer.Option(help="How many seeds to compare on.")] = 3,
+    sensor: Sensors = None,
+    json: Json = False,
+) -> None:
+    """Whether synthetic rows of rare classes help: none, SMOTE and the GAN on the same encoders, on held-out time."""
+    from loadtest.plants.westermo import traffic
+    from models.ablate import ablate as compare
+    from models.igan.config import IganConfig
+    from pipeline.tools.offline import plant_models
+    from pipeline.tools.offline.training_rows import Span, feature_set
+
+    chosen = captures_of(traffic.SITE, sensor, None, None)
+    rows = plant_models.training_rows(chosen, Span(end_us=traffic.TRAIN_END_US), load_settings())
+    report = compare(rows, feature_set(), IganConfig(), range(1, seeds + 1))
+    for name, mean in report["mean_macro_f1"].items():
+        runs = ", ".join(f"{run['macro_f1']:.3f}" for run in report["runs"][name])
+        say(f"{name:<6} macro-F1 {mean:.3f} ({runs})", json)
+    say(f"the rule ships: {report['ships']}", json)
+    emit(report)
+
+
+def calibrate(
+    quiet: Annotated[Path, typer.Option("--quiet", help="Flow records of a stretch without attacks.")],
+    site: Annotated[str, typer.Option("--site", help="Plant the stretch is from.")],
+    sensor: Annotated[str | None, typer.Option("--sensor", help="Calibrate this sensor alone.")] = None,
+    model: ModelName = "",
+    alert_level: Annotated[float | None, typer.Option(help="Suspect at or below this p-value.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the model here, not into the registry.")] = None,
+    registry: Registry = None,
+    json: Json = False,
+) -> None:
+    """Make a version of a model that knows what is usual at a site, from a quiet stretch of its traffic."""
+    from models import registry as models
+    from models.recalibrate import recalibrate
+    from pipeline.tools.offline.training_rows import Span, feature_set, provenance, read_rows
+
+    if alert_level is not None and not 0 < alert_level < 1:
+        raise Usage(f"--alert-level: got {alert_level}, expected a share between 0 and 1")
+    own = feature_set()
+    origin = f"{site}/{sensor}" if sensor else site
+    with refusals():
+        loaded = models.load(model, registry_folder(registry))
+        loaded.expect_features(own.name, own.hash)
+        rows = read_rows(quiet, site, sensor or "quiet", load_settings(), Span(), None)
+        (stretch,) = provenance([quiet])
+        made = recalibrate(loaded, origin, rows.matrix, rows.end_ts_us, alert_level, stretch)
+        folder = keep_model(made, out, registry_folder(registry))
+    entry = made.document["calibration"][origin]
+    say(f"model {made.id} (from {loaded.id}) in {folder}", json)
+    say_calibration(made, json)
+    emit(
+        {
+            "folder": str(folder),
+            "model": made.id,
+            "parent": loaded.id,
+            "origin": origin,
+            **{name: entry[name] for name in ("n", "smallest_p_value", "alert_level")},
+        }
+    )
+
+
+def keep_model(model: "Model", out: Path | None, registry: Path) -> Path:
+    """Write a model to the folder named, else into the registry; which folder that is."""
+    from models import registry as models
+
+    if out is None:
+        return models.save(model, registry)
+    models.write(model, out)
+    return out

@@ -1,0 +1,237 @@
+"""`forebay retrain`: room 6 — samples, candidates, comparison, promotion."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.settings import Settings, load_settings
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from models.model import Model
+    from pipeline.retrain.candidate import PlantRows
+    from pipeline.retrain.compare import Comparison
+    from pipeline.retrain.labels import Labels
+    from pipeline.retrain.promotion import Target
+
+app = typer.Typer(no_args_is_help=True, help="Room 6: candidates, comparison, promotion.")
+
+SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def seconds(text: str) -> float:
+    """`24h`, `30m`, `90s`, `0` as seconds."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in SPANS else (text, "s")
+    try:
+        return float(number) * SPANS[unit]
+    except ValueError:
+        raise typer.BadParameter(f"got {text!r}, expected a number and s, m, h or d, as in 24h") from None
+
+
+LabelFiles = Annotated[
+    list[Path] | None, typer.Option("--labels", help="CSV with site, sensor, source_record, label; may be repeated.")
+]
+UseBase = Annotated[bool, typer.Option("--base/--no-base", help="Train on the shipped plant's rows as well.")]
+
+
+@app.command()
+def run(
+    every: Annotated[str, typer.Option(help="Train a candidate this often; 0: only on request.")] = "24h",
+    labels: LabelFiles = None,
+    base: UseBase = True,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Collect samples from the topic `retrain`, and train a candidate on schedule."""
+    from pipeline.retrain.worker import run as run_door
+
+    run_door(load_settings(bootstrap=bootstrap, topic_prefix=prefix), seconds(every), labels or [], base)
+
+
+@app.command()
+def now(
+    labels: LabelFiles = None,
+    verdicts: Annotated[bool, typer.Option(help="Use the analysts' verdicts in the topic `feedback`.")] = True,
+    base: UseBase = True,
+    promote: Annotated[bool, typer.Option("--promote", help="Promote the candidate if it passes.")] = False,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    json: Json = False,
+) -> None:
+    """Train a candidate from labelled samples and compare it with the current model on held-out data.
+
+    Labels come from verdicts and label files alone, never from scores. Exits 1 if the candidate does not pass, or if it
+    was to be promoted and was not.
+    """
+    import signal
+
+    from pipeline.retrain.lock import alone
+
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    # Asked to stop, it leaves as after Ctrl-C: through its cleaning up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with alone(settings.registry_uri):
+            document = _candidate(settings, labels or [], verdicts, base, promote, json)
+    except KeyboardInterrupt:
+        say("cancelled; the model in use is unchanged", quiet=json)
+        raise typer.Exit(130) from None
+    emit(document)
+    if not document["passed"] or (promote and document["promotion"] and not document["promotion"]["decided"]):
+        raise typer.Exit(1)
+
+
+def _candidate(
+    settings: Settings, files: list[Path], verdicts: bool, base: bool, promote: bool, json: bool
+) -> dict[str, Any]:
+    from pipeline.retrain import candidate, promotion, samples
+    from pipeline.retrain.compare import Gates
+    from pipeline.tools.offline.training_rows import feature_set
+
+    features = feature_set()
+    current = _current(settings, promotion.current(settings))
+    labels = _labels(settings, files, verdicts, current)
+    available = samples.require(samples.count(settings.samples_uri, features.hash), settings.samples_uri)
+    table = samples.read(settings.samples_uri, features.hash, lambda keys: labels.apply(keys).touched, candidate.KEYS)
+    labelled = candidate.labelled_rows(table, labels)
+    document: dict[str, Any] = {
+        "candidate": None,
+        "current": current.id,
+        "samples": available,
+        "labelled": candidate.provenance(labelled, labels),
+        "passed": True,
+        "comparison": None,
+        "promotion": None,
+    }
+    _say_labels(document["labelled"], available, json)
+    if candidate.has_seen(current, labelled):
+        say(f"nothing new: {current.id} was made from these labels; no candidate", quiet=json)
+        return document
+    with busy("featurizing the base rows", json):
+        rows = shipped_rows(settings) if base else candidate.PlantRows(None, [])
+    with busy(f"training a candidate beside {current.id}", json):
+        made = candidate.make(
+            labelled, labels, rows, features, current, settings.registry_uri, Gates(), settings.device
+        )
+    document |= {
+        "candidate": made.model.id,
+        "folder": str(made.folder),
+        "trained_on": made.trained_on,
+        "held_out": made.held_out,
+        "passed": made.comparison.passed,
+        "comparison": made.comparison.document(),
+    }
+    _say_comparison(made.comparison, json)
+    if promote and made.comparison.passed:
+        target = promotion.Target(made.model.id, made.model.sha256, made.model.id)
+        document["promotion"] = promoted(settings, target, None, promotion.MARGIN_US, json)
+    return document
+
+
+def _current(settings: Settings, promoted: str) -> "Model":
+    """The model in use: the one promoted last, else the one workers start with."""
+    from models import registry
+    from models.errors import RefusedModel
+    from pipeline.errors import RefusedState
+    from pipeline.tools.offline.training_rows import feature_set
+
+    features = feature_set()
+    try:
+        current = registry.load(promoted or settings.model, settings.registry_uri)
+        current.expect_features(features.name, features.hash)
+    except RefusedModel as error:
+        raise RefusedState(str(error)) from error
+    return current
+
+
+def _labels(settings: Settings, files: list[Path], verdicts: bool, current: "Model") -> "Labels":
+    from pipeline.retrain import feedback
+    from pipeline.retrain.labels import Labels
+    from pipeline.runtime.kafka.clients import require_broker
+
+    labels = Labels()
+    for path in files:
+        labels.add_file(path, current.classes)
+    if verdicts:
+        require_broker(settings)
+        found, malformed = feedback.verdicts(settings)
+        labels.add_verdicts(found, current.classes[current.config.benign :])
+        labels.unusable += malformed
+    return labels
+
+
+def shipped_rows(settings: Settings) -> "PlantRows":
+    """The rows the shipped model was trained on, as `forebay model train` reads them."""
+    from loadtest.plants.westermo import traffic
+    from pipeline.retrain.candidate import PlantRows
+    from pipeline.tools.offline import plant_models
+    from pipeline.tools.offline.training_rows import Span
+
+    captures = plant_models.captures(
+        traffic.SITE, traffic.SENSORS, [traffic.zipped(sensor) for sensor in traffic.SENSORS], []
+    )
+    span = Span(end_us=traffic.TRAIN_END_US)
+    return PlantRows(plant_models.training_rows(captures, span, settings), plant_models.data_of(captures, span))
+
+
+def promoted(
+    settings: Settings, target: "Target", at_us: int | None, margin_us: int, json: bool = False
+) -> dict[str, Any]:
+    """Promote a model and say what was decided; `decided` in the document is false where that is still open."""
+    from datetime import UTC, datetime
+
+    from pipeline.retrain import promotion
+
+    with busy("waiting for score to vote", json):
+        document = promotion.promote(settings, target, at_us, margin_us)
+    from_us = document["effective_from_us"]
+    when = datetime.fromtimestamp(from_us / 1e6, UTC).isoformat() if 0 <= from_us < 253_402_300_800_000_000 else ""
+    document["decided"] = document["decision"] == "accepted"
+    if document["decided"]:
+        say(f"{target.model} holds for flows that end at {from_us} us ({when}) or later", quiet=json)
+    else:
+        say(
+            f"[yellow]undecided:[/] partitions {document['partitions_missing']} have not voted; is `forebay score run` "
+            "running for all of them? The promotion stays in the log: score decides on it when it gets there, and "
+            "refuses it if rows beyond its time were scored by then",
+            quiet=json,
+        )
+    return document
+
+
+def busy(text: str, json: bool) -> "AbstractContextManager[object]":
+    """Show people that something takes its time."""
+    from contextlib import nullcontext
+
+    return nullcontext() if json else people.status(text, spinner="dots")
+
+
+def _say_labels(labelled: dict[str, Any], available: int, json: bool) -> None:
+    kinds = ", ".join(f"{count:,} {name}" for name, count in labelled["labels"].items())
+    say(f"{available:,} samples, {labelled['rows']:,} of them labelled: {kinds}", quiet=json)
+    for name, count in labelled["by"].items():
+        say(f"  {count:,} by {_plain(name)}", quiet=json)
+    for name in ("conflicting", "overruled", "unusable"):
+        if labelled[name]:
+            say(f"  {labelled[name]:,} {name}", quiet=json)
+
+
+def _say_comparison(comparison: "Comparison", json: bool) -> None:
+    for name, one in (("current", comparison.current), ("candidate", comparison.candidate)):
+        say(f"{name:<10} AUROC {one.auroc:.4f}  recall {one.recall:.4f}  false rate {one.false_rate:.5f}", quiet=json)
+    for name, known in (("current", comparison.known_current), ("candidate", comparison.known_candidate)):
+        if known.recall:
+            recall = ", ".join(f"{kind} {share:.3f}" for kind, share in known.recall.items())
+            say(f"{name:<10} known attacks found: {recall}; false rate {known.false_rate:.5f}", quiet=json)
+    for reason in comparison.against:
+        say(f"[yellow]against it:[/] {_plain(reason)}", quiet=json)
+
+
+def _plain(text: str) -> str:
+    """Text from outside (a verdict's author, a site's name) as text: no markup, no control characters."""
+    from rich.markup import escape
+
+    return escape("".join(character if character.isprintable() else "?" for character in text))

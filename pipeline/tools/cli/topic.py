@@ -1,0 +1,97 @@
+"""`forebay topic`: the topics of `schemas/topics.toml` in a cluster."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.table import Column, Table
+
+from pipeline.runtime.kafka import topics
+from pipeline.settings import load_settings
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
+
+app = typer.Typer(no_args_is_help=True, help="Kafka topics: create, check, list.")
+
+Partitions = Annotated[
+    int | None,
+    typer.Option(
+        "--partitions", min=1, help="Partitions of a data topic. [env: FOREBAY_PARTITIONS]", show_default=False
+    ),
+]
+
+
+@app.command()
+def create(
+    bootstrap: Bootstrap = None, prefix: Prefix = None, partitions: Partitions = None, json: Json = False
+) -> None:
+    """Create the topics that are missing, with explicit settings; those that exist are left alone."""
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, partitions=partitions)
+    done = topics.create(settings)
+    say(f"created {len(done.created)} topics at {settings.bootstrap}, {len(done.existing)} were there", quiet=json)
+    emit({"bootstrap": settings.bootstrap, "created": done.created, "existing": done.existing})
+
+
+@app.command()
+def check(
+    bootstrap: Bootstrap = None, prefix: Prefix = None, partitions: Partitions = None, json: Json = False
+) -> None:
+    """Compare the cluster with the table: missing topics, partition counts, settings. Exit 1 if anything differs."""
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, partitions=partitions)
+    differences = topics.check(settings)
+    if differences:
+        table = Table(
+            Column("topic", no_wrap=True),
+            "what",
+            "got",
+            "expected",
+            title=f"{settings.bootstrap} differs from the table",
+        )
+        for each in differences:
+            table.add_row(each.topic, each.setting, each.got, each.expected)
+        say(table, quiet=json)
+        if any(each.setting == "topic" for each in differences):
+            say("`forebay topic create` makes the missing ones", quiet=json)
+    else:
+        say(f"all {len(topics.wanted(settings))} topics at {settings.bootstrap} are as the table says", quiet=json)
+    emit(
+        {
+            "bootstrap": settings.bootstrap,
+            "equal": not differences,
+            "differences": [asdict(each) for each in differences],
+        }
+    )
+    raise typer.Exit(1 if differences else 0)
+
+
+@app.command("list")
+def list_(bootstrap: Bootstrap = None, prefix: Prefix = None, json: Json = False) -> None:
+    """The table's topics as the cluster has them: partitions, and how many records they hold."""
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    found = topics.describe(settings)
+    table = Table(Column("topic", no_wrap=True), "partitions", "records", "kept")
+    for each in found:
+        kept = "latest per key" if each.topic.compacted else keep(each.topic.retention_ms)
+        count = str(each.partitions) if each.partitions else "missing"
+        table.add_row(each.name, count, f"{each.records:,}", kept)
+    say(table, quiet=json)
+    emit(
+        {
+            "bootstrap": settings.bootstrap,
+            "topics": [
+                {
+                    "name": each.name,
+                    "partitions": each.partitions,
+                    "records": each.records,
+                    "writer": each.topic.writer,
+                    "readers": each.topic.readers,
+                    **each.configuration,
+                }
+                for each in found
+            ],
+        }
+    )
+
+
+def keep(retention_ms: int) -> str:
+    """A retention in words."""
+    return "for ever" if retention_ms < 0 else f"{retention_ms / 86_400_000:g} days"

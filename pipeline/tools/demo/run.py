@@ -1,0 +1,209 @@
+"""The demo from end to end: broker, topics, rooms, traffic, live view, report. Nothing is left running afterwards."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+
+from loadtest.plants.westermo import traffic
+from pipeline.archive.upkeep.verify import account, verify
+from pipeline.errors import Failed
+from pipeline.runtime.kafka import topics
+from pipeline.runtime.shutdown import Stop
+from pipeline.settings import Settings, load_settings
+from pipeline.tools.broker import local
+from pipeline.tools.demo.assess import EVENT_SPAN_US, assess, traffic_file
+from pipeline.tools.demo.live import Picture, View
+from pipeline.tools.demo.printout import show
+from pipeline.tools.demo.watch import SeenAlert, Watch
+from pipeline.tools.supervisor import ROOMS, Processes, Room
+
+READY_TIMEOUT_S = 90.0
+DRAIN_TIMEOUT_S = 60.0
+
+
+class Interrupted(Exception):
+    """Ctrl-C: stop everything, report nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user chose."""
+
+    folder: Path
+    speed: float
+    bootstrap: str | None
+    keep_broker_data: bool
+
+
+@contextmanager
+def kafka(options: Options, view: View) -> Iterator[str]:
+    """A broker for the run: the user's own, or one in the run's folder that is stopped at the end."""
+    if options.bootstrap is not None:
+        yield options.bootstrap
+        return
+    data = options.folder / "broker"
+    view.phase("starting a local Kafka")
+    try:
+        yield local.start(data).bootstrap
+    finally:
+        local.stop(data)
+        if not options.keep_broker_data:
+            shutil.rmtree(data, ignore_errors=True)
+
+
+def settings_for(options: Options, bootstrap: str) -> Settings:
+    """Settings of this run alone: its own topic prefix and folders."""
+    return load_settings(
+        bootstrap=bootstrap,
+        topic_prefix=f"demo-{options.folder.name}.",
+        state_uri=options.folder / "state",
+        archive_uri=options.folder / "archive",
+        registry_uri=options.folder / "models",
+        samples_uri=options.folder / "samples",
+        trace_file=options.folder / "traces.jsonl",
+        metrics_port=0,
+    )
+
+
+def room_environment(settings: Settings) -> dict[str, str]:
+    """The same settings for the rooms' processes; small batches on few cores: more threads only fight each other."""
+    return {**settings.variables(), "OMP_NUM_THREADS": "1"}
+
+
+def run(options: Options, console: Console) -> dict[str, Any]:
+    """Run the demo; its final JSON document. Raises Interrupted on Ctrl-C, Failed where a room fails."""
+    started_s = time.monotonic()
+    stop = Stop(second_leaves=False).listen()
+    options.folder.mkdir(parents=True)
+    logs = options.folder / "logs"
+    logs.mkdir()
+    with View(console) as view:
+        view.phase(f"this run's files are in {options.folder}")
+        sent = write_traffic(options.folder)
+        with kafka(options, view) as bootstrap:
+            settings = settings_for(options, bootstrap)
+            topics.create(settings)
+            processes = Processes(logs, room_environment(settings))
+            try:
+                view.phase("starting the rooms: " + ", ".join(ROOMS))
+                rooms = [processes.start(room, room, "run") for room in ROOMS]
+                processes.wait_ready(rooms, READY_TIMEOUT_S)
+                if stop.requested:
+                    raise Interrupted
+                view.phase(
+                    f"streaming {sum(sent.values()):,} records of two sensors at {options.speed:g} times real time"
+                )
+                senders = [start_sender(processes, options, sensor) for sensor in traffic.SENSORS]
+                watch = Watch(settings)
+                try:
+                    follow(processes, senders, watch, view, settings, sum(sent.values()), started_s, stop)
+                    verified = verify(settings.archive_uri, settings)
+                finally:
+                    watch.close()
+            finally:
+                processes.stop()
+    document, found, incidents = assess(options.folder, options.speed, watch, verified, sent, settings)
+    document["elapsed_s"] = round(time.monotonic() - started_s, 1)
+    show(console, document, found, incidents)
+    (options.folder / "report.json").write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    return document
+
+
+def write_traffic(folder: Path) -> dict[str, int]:
+    """The records after the cut, a CSV per sensor; how many each has."""
+    (folder / "traffic").mkdir()
+    return {sensor: traffic.write_after_cut(sensor, traffic_file(folder, sensor)) for sensor in traffic.SENSORS}
+
+
+def start_sender(processes: Processes, options: Options, sensor: str) -> Room:
+    """Stream one sensor; all senders share the cut as their origin, so they stay aligned."""
+    speed = "max" if options.speed <= 0 else f"{options.speed:g}"
+    return processes.start(
+        f"send-{sensor}",
+        *("flow", "send", str(traffic_file(options.folder, sensor)), "--site", traffic.SITE, "--sensor", sensor),
+        *("--speed", speed, "--start-at-us", str(traffic.CUT_US)),
+    )
+
+
+def follow(
+    processes: Processes,
+    senders: list[Room],
+    watch: Watch,
+    view: View,
+    settings: Settings,
+    expected: int,
+    started_s: float,
+    stop: Stop,
+) -> None:
+    """Watch until every record is in the archive's closed files and the incidents are closed."""
+    streamed_s: float | None = None
+    archived = rejected = 0
+    next_count_s = 0.0
+    sent = 0
+    while True:
+        if stop.requested:
+            raise Interrupted
+        processes.check()
+        for alert in watch.poll(0.1):
+            announce(view, alert)
+        now_s = time.monotonic()
+        if now_s >= next_count_s:
+            next_count_s = now_s + 1.0
+            sent = min(expected, watch.raw_messages())
+            books = account(settings.archive_uri)
+            rejected = sum(row["rejected"] for row in books)
+            archived = sum(row["accepted"] + row["late"] for row in books) + rejected
+        if streamed_s is None and all(sender.process.poll() is not None for sender in senders):
+            streamed_s = now_s
+        event_minutes = max(0, watch.event_time_us - traffic.CUT_US) / 60e6
+        view.show(
+            Picture(
+                phase="streaming" if streamed_s is None else "draining",
+                elapsed_s=now_s - started_s,
+                event_minutes=event_minutes,
+                total_minutes=EVENT_SPAN_US / 60e6,
+                sent=sent,
+                scored=watch.rows,
+                suspects=sum(sensor.suspects for sensor in watch.sensors.values()),
+                incidents=len(watch.alerts),
+                lag=max(0, sent - watch.rows),
+                archived=archived,
+            )
+        )
+        if streamed_s is not None:
+            if archived >= expected and watch.rows >= expected - rejected and watch.alerts_complete():
+                while not watch.idle:
+                    for alert in watch.poll(0.3):
+                        announce(view, alert)
+                return
+            if now_s - streamed_s > DRAIN_TIMEOUT_S:
+                alerts = "complete" if watch.alerts_complete() else "incomplete"
+                raise Failed(
+                    f"{archived} of {expected} records archived and alerts {alerts} {DRAIN_TIMEOUT_S:.0f} s after the "
+                    f"last was sent; the rooms' logs are in {processes.logs}"
+                )
+
+
+def announce(view: View, alert: SeenAlert) -> None:
+    """Show an incident that has just opened."""
+    document = alert.document
+    view.alert(
+        (document["start_time"] * 1_000 - traffic.CUT_US) / 60e6,
+        document.get("severity", ""),
+        document["unmapped"]["sensor"],
+        document["message"],
+        [attack["technique"]["uid"] for attack in document.get("attacks", [])],
+    )
+
+
+def folder_name() -> str:
+    """A name no other run has."""
+    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")[:-3]

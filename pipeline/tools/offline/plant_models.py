@@ -1,0 +1,150 @@
+"""Training and evaluation on a plant's labelled files: which rows, which events, which figures. No Kafka."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import Usage
+from pipeline.settings import Settings
+from pipeline.tools.offline.training_rows import (
+    CLASS_OF,
+    ColdStarts,
+    Span,
+    feature_set,
+    provenance,
+    read_labels,
+    read_rows,
+)
+
+if TYPE_CHECKING:
+    from models.evaluate import Stretch
+    from models.igan.config import IganConfig
+    from models.model import Model
+    from models.rows import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One sensor's labelled file."""
+
+    site: str
+    sensor: str
+    path: Path
+    labels: Path
+
+
+def captures(site: str, sensors: Sequence[str], files: Sequence[Path], labels: Sequence[Path]) -> tuple[Capture, ...]:
+    """Files with their sensors and labels (by default in the files themselves); Usage where the numbers differ."""
+    if len(sensors) != len(files) or (labels and len(labels) != len(files)):
+        raise Usage(
+            f"got {len(files)} files, {len(sensors)} sensors and {len(labels)} label files, expected one sensor, and "
+            "one label file if any, for each file; repeat --file, --sensor and --labels in the same order"
+        )
+    return tuple(
+        Capture(site, sensor, path, label) for sensor, path, label in zip(sensors, files, labels or files, strict=True)
+    )
+
+
+def training_rows(chosen: Sequence[Capture], span: Span, settings: Settings) -> "Rows":
+    """Rows to train on: each file from its start, and again from several cold starts."""
+    from models.rows import concatenate
+
+    return concatenate(
+        [
+            read_rows(one.path, one.site, one.sensor, settings, span, read_labels(one.labels), ColdStarts())
+            for one in chosen
+        ]
+    )
+
+
+def data_of(chosen: Sequence[Capture], span: Span) -> list[dict[str, Any]]:
+    """What these rows are, for the manifest."""
+    return [
+        {**entry, "site": one.site, "sensor": one.sensor, "ends_before_us": span.end_us}
+        for one, entry in zip(chosen, provenance([one.path for one in chosen]), strict=True)
+    ]
+
+
+def train(chosen: Sequence[Capture], span: Span, settings: Settings, config: "IganConfig", command: str) -> "Model":
+    """A model from labelled files."""
+    from models.train import train as train_model
+
+    return train_model(training_rows(chosen, span, settings), feature_set(), config, data_of(chosen, span), command)
+
+
+def evaluate(
+    model: "Model", chosen: Sequence[Capture], span: Span, settings: Settings, events: "Sequence[Stretch]" = ()
+) -> dict[str, Any]:
+    """Figures of a model on labelled files, each sensor from a cold start at the span's begin."""
+    from models.evaluate import detection, found
+    from models.rows import concatenate
+    from models.score import Scorer
+
+    own = feature_set()
+    model.expect_features(own.name, own.hash)
+    scorer = Scorer(model, "cpu")
+    sensors: dict[str, Any] = {}
+    parts, suspects = [], []
+    for one in chosen:
+        rows = read_rows(one.path, one.site, one.sensor, settings, span, read_labels(one.labels))
+        scored = scorer.score(rows.matrix, rows.end_ts_us, rows.origin)
+        key = model.origin_of(f"{one.site}/{one.sensor}")
+        benign = model.classes[: model.config.benign]
+        sensors[one.sensor] = {
+            "calibration": key,
+            "alert_level": model.origins[key].alert_level,
+            **detection(scored.score, scored.suspect, rows.label, benign, model.config.coarse),
+            "class_recall": _class_recall(np.array(model.classes)[scored.class_index], rows.label, benign),
+        }
+        parts.append(rows)
+        suspects.append(scored.suspect)
+    judged = found(events, concatenate(parts), np.concatenate(suspects)) if events else []
+    return {
+        "model": model.id,
+        "sensors": sensors,
+        "events": {
+            kind: {
+                "found": sum(e["found"] for e in judged if e["kind"] == kind),
+                "of": sum(e["kind"] == kind for e in judged),
+            }
+            for kind in ("attack", "fault", "benign")
+        },
+        "missed": [event for event in judged if not event["found"] and event["kind"] != "benign"],
+        "found": [event for event in judged if event["found"]],
+    }
+
+
+def across(
+    chosen: Sequence[Capture],
+    other: Sequence[Capture],
+    before: Span,
+    after: Span,
+    settings: Settings,
+    config: "IganConfig",
+) -> dict[str, Any]:
+    """Train on some sensors before the cut, calibrate others on their quiet rows, judge those after it."""
+    from models.igan.presumed import class_numbers, quiet
+    from models.recalibrate import recalibrate
+
+    model = train(chosen, before, settings, config, "")
+    for one in other:
+        rows = read_rows(one.path, one.site, one.sensor, settings, before, read_labels(one.labels))
+        calm = rows.take(quiet(rows, class_numbers(rows, config), config))
+        model = recalibrate(model, f"{one.site}/{one.sensor}", calm.matrix, calm.end_ts_us, config.alert_level)
+    return evaluate(model, other, after, settings)
+
+
+def events_of(events: Sequence[Any]) -> "list[Stretch]":
+    """The event log's entries (name, kind, start_us, end_us) as stretches labelled with a model's class."""
+    from models.evaluate import Stretch
+
+    return [Stretch(e.name, CLASS_OF[e.name], e.kind, e.start_us, e.end_us) for e in events]
+
+
+def _class_recall(said: Any, label: Any, benign: tuple[str, ...]) -> dict[str, float]:
+    """Share of each class's rows the classifier names rightly; the benign classes count as one."""
+    truth = np.where(np.isin(label, benign), benign[0], label)
+    return {str(name): float((said[truth == name] == name).mean()) for name in np.unique(truth)}

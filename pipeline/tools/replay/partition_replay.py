@@ -1,0 +1,348 @@
+"""One partition's replay: its history through the rooms' functions, in chunks, each with the state behind it.
+
+A chunk is written, then the state after it, then the head that names both: killed between any two, the part goes on
+from the last head and writes the same bytes again. Where a chunk ends is decided by the rows gone through and their
+event time alone.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.alert.grouping import load_grouping
+from pipeline.alert.ocsf import encode as encode_alert
+from pipeline.alert.partition import PartitionState as Incidents
+from pipeline.alert.partition import advance_partition as advance_incidents
+from pipeline.alert.partition import restore as restore_incidents
+from pipeline.alert.partition import snapshot as snapshot_incidents
+from pipeline.archive.parquet import written_as
+from pipeline.archive.segments import LARGE_ROWS
+from pipeline.errors import RefusedState
+from pipeline.featurize.feature_sets import named
+from pipeline.featurize.partition import PartitionState as Windows
+from pipeline.featurize.partition import advance_partition as advance_windows
+from pipeline.featurize.partition import messages as features_messages
+from pipeline.featurize.partition import numbered, sensors_by_name
+from pipeline.featurize.partition import restore as restore_windows
+from pipeline.featurize.partition import snapshot as snapshot_windows
+from pipeline.featurize.sensor import SensorState
+from pipeline.featurize.snapshot import snapshot as snapshot_sensor
+from pipeline.featurize.windows.calendars import Calendars
+from pipeline.runtime.state import parts
+from pipeline.runtime.state.parts import Saved
+from pipeline.runtime.state.store import Store
+from pipeline.settings import Settings
+from pipeline.tools.replay import history, pace
+from pipeline.tools.replay.outlet import Outlet
+from pipeline.tools.replay.request import ARCHIVE, Request
+from pipeline.tools.replay.scoring import Scoring
+from pipeline.tools.replay.start_points import Began
+
+CHUNK_ROWS = 131_072
+TOGETHER_ROWS = 16_384
+# A message without a row costs memory too, some 40 KiB with its facts: both are bounded by messages as well.
+CHUNK_MESSAGES = 16_384
+TOGETHER_MESSAGES = 1_024
+# A replay at a speed writes a chunk at least so often, or little would be left of it after a kill.
+CHUNK_S = 60.0
+LOOK_S = 0.5
+NO_TIME = -1
+
+Told = Callable[["Head"], None]
+Message = tuple[pa.RecordBatch, dict[str, Any]]
+
+
+@dataclass
+class Head:
+    """How far a part is: what of its history has been taken in, and what came of it."""
+
+    position: int
+    seq: int = 0
+    done: bool = False
+    windows: str = ""
+    incidents: str = ""
+    chunks: list[dict[str, Any]] = field(default_factory=list)
+    taken: int = 0
+    rows: int = 0
+    suspects: int = 0
+    reached_us: int = NO_TIME
+    first_us: int = NO_TIME
+
+    def encode(self) -> bytes:
+        """As JSON."""
+        return orjson.dumps(self.__dict__, option=orjson.OPT_SORT_KEYS)
+
+
+class Part:
+    """The replay of one partition, from where it began to `end`; nobody else may be at work on it."""
+
+    def __init__(
+        self, settings: Settings, request: Request, folder: Path, began: Began, end: int, scoring: Scoring
+    ) -> None:
+        self._settings, self._request, self._folder, self._partition = settings, request, folder, began.partition
+        self._began, self._end, self._scoring = began, end, scoring
+        self._feature_set = named(settings.feature_set, live=True)
+        self._calendars = Calendars(settings.calendars)
+        self._grouping = load_grouping()
+        self._store = own_states(folder, self._partition)
+        self._windows, self._incidents = Windows.empty(self._feature_set), Incidents.empty()
+        self._saved: Saved | None = None
+        self._outlet = Outlet(settings, request, self._partition)
+        self.head = self._restored()
+        self._rows: list[pa.RecordBatch] = []
+        self._events: list[bytes] = []
+
+    # ---- state
+
+    @property
+    def _head_path(self) -> Path:
+        return self._folder / f"p{self._partition}.json"
+
+    def _restored(self) -> Head:
+        """Where the part was; what lies in its folder beyond that is deleted."""
+        if self._head_path.is_file():
+            head = Head(**orjson.loads(self._head_path.read_bytes()))
+        else:
+            began = self._began
+            head = Head(began.position, began.seq, windows=began.windows, incidents=began.incidents)
+            self._incidents.seq = began.incidents_seq
+        if head.windows and not head.done:
+            rest, digests = parts.get(self._store, head.windows)
+            sensors = {name: self._store.get(digest) for name, digest in digests.items()}
+            self._windows = restore_windows(rest, sensors, self._feature_set)
+        if head.incidents and not head.done:
+            self._incidents = restore_incidents(self._store.get(head.incidents))
+        listed = {name for chunk in head.chunks for name in (chunk["rows_file"], chunk["events_file"])}
+        for kind in ("rows", "events"):
+            for path in (self._folder / kind).glob(f"p{self._partition}-*"):
+                if f"{kind}/{path.name}" not in listed:
+                    path.unlink()
+        return head
+
+    def _save(self) -> None:
+        """1. The chunk; 2. the state behind it; 3. the head."""
+        head, number = self.head, len(self.head.chunks)
+        rows = sum(len(batch) for batch in self._rows)
+        if rows or self._events:
+            names = f"rows/p{self._partition}-{number:06d}.parquet", f"events/p{self._partition}-{number:06d}.jsonl"
+            chunk = {
+                "rows_file": names[0],
+                "rows": rows,
+                "rows_sha256": _write(self._folder / names[0], _parquet(self._rows)),
+                "events_file": names[1],
+                "events": len(self._events),
+                "events_sha256": _write(self._folder / names[1], b"".join(one + b"\n" for one in self._events)),
+            }
+            head.chunks.append(chunk)
+        self._outlet.flush()
+        if head.done:
+            # What comes next needs no windows, and the states of the partition's beginning are collected below.
+            head.windows, self._saved = "", None
+        elif self._request.source != ARCHIVE:
+            sensors = sensors_by_name(self._windows)
+            self._saved = parts.put(self._store, snapshot_windows(self._windows), sensors, _sensor, self._saved)
+            head.windows = self._saved.digest
+        head.incidents = self._store.put(snapshot_incidents(self._incidents))
+        _write(self._head_path, head.encode())
+        kept = {head.incidents} | (self._saved.digests if self._saved else set())
+        self._store.collect(kept, 0.0)
+        self._rows, self._events = [], []
+
+    # ---- the walk
+
+    def run(self, told: Told = lambda _head: None) -> Head:
+        """From where the part is to its end."""
+        if self.head.done:
+            return self.head
+        waiting: list[Message] = []
+        due, gone, messages, since_us = pace.Pace(self._request.speed, self._request.to_us), 0, 0, self.head.reached_us
+        for step in self._steps():
+            if self._request.speed and due.wait_s(step) > 0:
+                self._take(waiting)  # what there is comes out when it is due, not when more is
+                waiting = []
+                while (left_s := due.wait_s(step)) > 0:
+                    told(self.head)
+                    time.sleep(min(left_s, LOOK_S))
+            made = self._features(step)
+            waiting += made
+            self.head.position = step.position + 1
+            gone += sum(len(batch) for batch, _ in made)
+            messages += len(made)
+            ends_us = [batch.column("end_ts_us").to_numpy() for batch, _ in made if len(batch)]
+            if since_us == NO_TIME and ends_us:
+                since_us = int(ends_us[0].min())
+            now_us = max((int(one.max()) for one in ends_us), default=since_us)
+            full = gone >= CHUNK_ROWS or messages >= CHUNK_MESSAGES
+            full = full or 0 < CHUNK_S * 1e6 * self._request.speed <= now_us - since_us
+            together = sum(len(batch) for batch, _ in waiting) >= TOGETHER_ROWS or len(waiting) >= TOGETHER_MESSAGES
+            if full or together:
+                self._take(waiting)
+                waiting = []
+                told(self.head)
+            if full:
+                self._save()
+                gone, messages, since_us = 0, 0, self.head.reached_us
+        self._take(waiting)
+        self.head.done = True
+        self._save()
+        told(self.head)
+        return self.head
+
+    def _steps(self) -> Iterator[history.Step]:
+        position, speed = self.head.position, self._request.speed
+        if self._request.source != ARCHIVE:
+            first = history.flows_first(self._settings, self._partition)
+            # The record behind the last one read is the mark of its transaction; retention may have taken it as well.
+            if position < min(first - 1, self._end):
+                raise RefusedState(
+                    f"partition {self._partition}: the replay is to read from offset {position} on, topic flows holds "
+                    f"{first} on; messages were deleted meanwhile: begin another --run"
+                )
+            return history.flows(self._settings, self._partition, min(max(position, first), self._end), self._end)
+        archive, bounds = self._settings.archive_uri, self._request.read_us
+        if not speed:
+            return history.archived(archive, self._partition, position, self._end, bounds)
+        sensors = history.archived_by_sensor(archive, self._partition, self._end, bounds)
+        return pace.side_by_side(sensors, pace.slice_us(speed), position)
+
+    def _features(self, step: history.Step) -> list[Message]:
+        if step.scored is not None:
+            return [(step.scored, {**step.facts, "position": step.position})]
+        if step.flows is None:
+            raise RefusedState(f"partition {self._partition}, step {step.position}: got nothing, expected flows")
+        self._windows, rows, facts = advance_windows(
+            self._windows,
+            step.flows,
+            step.facts,
+            self._settings.lateness_of,
+            self._settings.stitch_of,
+            self._calendars,
+        )
+        made = features_messages(rows, facts)
+        self._windows = numbered(self._windows, len(made))
+        return [(batch, {**own, "position": step.position}) for batch, own in made]
+
+    def _take(self, waiting: list[Message]) -> None:
+        """Score what waits together, then group its suspects message by message.
+
+        Messages that the incidents know already are scored only where rows of theirs are to come out.
+        """
+        from pipeline.score.route import suspects_of
+
+        if not waiting:
+            return
+        head = self.head
+        for features in sorted({(facts["feature_set"], facts["feature_hash"]) for _, facts in waiting}):
+            self._scoring.expect(*features)
+        wanted = [self._wanted(batch, facts["position"]) for batch, facts in waiting]
+        known = max(0, self._incidents.seq - head.seq)
+        needed = [number >= known or bool(rows.any()) for number, rows in enumerate(wanted)]
+        kept: list[pa.RecordBatch] = []
+        scores = iter(self._scoring.score([batch for (batch, _), need in zip(waiting, needed, strict=True) if need]))
+        for number, ((batch, facts), rows) in enumerate(zip(waiting, wanted, strict=True)):
+            # The archive's steps may leave numbers out; what the incidents' state wants is their order.
+            numbered_facts = {**facts, "seq": head.seq}
+            self._note(batch)
+            if needed[number]:
+                scored = next(scores)
+                suspects = suspects_of(scored)
+                events = self._events_of(suspects, numbered_facts) if number >= known else []
+                self._outlet.put(scored, suspects, events, numbered_facts)
+                kept += self._kept(scored, rows)
+            head.seq += 1
+            head.taken += len(batch)
+        if sum(map(len, kept)) < LARGE_ROWS * len(kept):
+            kept = [pa.concat_batches(kept)]  # small ones are mostly overhead
+        self._rows += kept
+
+    def _events_of(self, suspects: pa.RecordBatch, facts: dict[str, Any]) -> list[tuple[str, bytes]]:
+        """A message's incidents, those that hold flows of the times that were asked for."""
+        advanced = advance_incidents(self._incidents, suspects, facts, self._grouping, self._scoring.baseline_of)
+        self._incidents = advanced.state
+        asked, position = self._request, facts["position"]
+        first = max((first for partition, first, _ in asked.offsets if partition == self._partition), default=0)
+        events = [
+            (event["finding_info"]["uid"], encode_alert(event))
+            for event in advanced.events
+            if (asked.from_us is None or event["unmapped"]["last_ts_us"] >= asked.from_us)
+            and (asked.to_us is None or event["unmapped"]["first_ts_us"] < asked.to_us)
+            and position >= first
+        ]
+        self._events += [event for _, event in events]
+        return events
+
+    def _note(self, batch: pa.RecordBatch) -> None:
+        """How far event time has come."""
+        if not len(batch):
+            return
+        head, end_us = self.head, batch.column("end_ts_us").to_numpy()
+        head.reached_us = max(head.reached_us, int(end_us.max()))
+        head.first_us = int(end_us.min()) if head.first_us == NO_TIME else min(head.first_us, int(end_us.min()))
+
+    def _wanted(self, batch: pa.RecordBatch, position: int) -> npt.NDArray[np.bool_]:
+        """Which of a message's rows were asked for."""
+        end_us = batch.column("end_ts_us").to_numpy()
+        wanted = np.ones(len(batch), np.bool_)
+        if self._request.from_us is not None:
+            wanted &= end_us >= self._request.from_us
+        if self._request.to_us is not None:
+            wanted &= end_us < self._request.to_us
+        for partition, first, end in self._request.offsets:
+            if partition == self._partition:
+                wanted &= first <= position < end
+        return wanted
+
+    def _kept(self, scored: pa.RecordBatch, wanted: npt.NDArray[np.bool_]) -> list[pa.RecordBatch]:
+        """Of what came out of a message, the rows that were asked for; nothing where there is none."""
+        if not wanted.all():
+            scored = scored.filter(pa.array(wanted))
+        if not self._request.features:
+            scored = scored.drop_columns(["features"])
+        if not len(scored):
+            return []
+        self.head.rows += len(scored)
+        self.head.suspects += int(np.count_nonzero(scored.column("suspect").to_numpy(zero_copy_only=False)))
+        return [scored]
+
+    def close(self) -> None:
+        """Leave Kafka."""
+        self._outlet.flush()
+
+
+def own_states(folder: Path, partition: int) -> Store:
+    """The states of a run's partition, those it began with too."""
+    return Store(folder / "state", str(partition))
+
+
+def _sensor(part: object) -> bytes:
+    if not isinstance(part, SensorState):
+        raise RefusedState(f"replay: got {part!r} to save, expected a sensor's state")
+    return snapshot_sensor(part)
+
+
+def _parquet(batches: list[pa.RecordBatch]) -> bytes:
+    if not batches:
+        return b""
+    sink = pa.BufferOutputStream()
+    # Where pages end depends on where a table's pieces do, and those on when rows came: one piece.
+    table = pa.Table.from_batches(batches).combine_chunks()
+    pq.write_table(table, sink, **written_as(table.schema))
+    return bytes(sink.getvalue())
+
+
+def _write(path: Path, data: bytes) -> str:
+    """A file whole or not at all; its SHA-256."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(data)
+    partial.replace(path)
+    return hashlib.sha256(data).hexdigest()

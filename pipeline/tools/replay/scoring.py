@@ -1,0 +1,104 @@
+"""Which model scores a replayed flow: one that was named, those that hold by topic `models`, or the recorded one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.alert.explain import Baseline
+from pipeline.alert.manifests import Manifests
+from pipeline.errors import BadData, RefusedState
+from pipeline.runtime.kafka.tail import Follower
+from pipeline.score.promotions import Ledger
+from pipeline.settings import Settings
+from pipeline.tools.replay.request import ARCHIVE, Request
+
+SHIPPED = "shipped"
+
+
+class Scoring:
+    """The models of one replay; a row's score does not depend on what it is scored together with."""
+
+    def __init__(self, settings: Settings, request: Request, partitions: int) -> None:
+        from pipeline.score.scoring import Shelf, choose_device, use_threads
+
+        self._settings = settings
+        self._device = choose_device(settings.device)[0]
+        use_threads(settings.threads)
+        self._manifests = Manifests(settings.registry_uri)
+        self._shelves: dict[str, Shelf] = {}
+        self._recorded = request.source == ARCHIVE and request.model is None
+        self._ledger = Ledger(partitions)
+        if not self._recorded:
+            first = settings.model if request.model is None else request.model
+            self._first = self._shelf("" if first == SHIPPED else first)
+            if request.model is None:
+                self._follow()
+
+    def _shelf(self, model: str):  # type: ignore[no-untyped-def]  # torch comes with the type
+        from pipeline.score.scoring import Shelf
+
+        if model not in self._shelves:
+            self._shelves[model] = Shelf(model, self._settings.registry_uri, self._device)
+        return self._shelves[model]
+
+    def _follow(self) -> None:
+        """The promotions as the log has them in the end: nobody has scored a row otherwise (score/promotions.py)."""
+        follower = Follower(self._settings, "replay-models", self._settings.topics.models)
+        try:
+            for message in follower.catch_up():
+                try:
+                    self._ledger.take(orjson.loads(message.value() or b""))
+                except (BadData, orjson.JSONDecodeError, AttributeError):
+                    continue  # ignored by everybody alike
+        finally:
+            follower.close()
+
+    def expect(self, feature_set: str, feature_hash: str) -> None:
+        """RefusedModel unless the named model was trained on these features; recorded ones were."""
+        if not self._recorded:
+            self._first.first.model.expect_features(feature_set, feature_hash)
+
+    def score(self, batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
+        """Batches of schema `features`, or of `scored` whose scores are replaced; schema `scored` comes out."""
+        from pipeline.score.scoring import score_batches
+
+        if not self._recorded:
+            return score_batches(batches, self._ledger, self._first)
+        return [self._score_recorded(batch) for batch in batches]
+
+    def _score_recorded(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        from pipeline.score.scoring import score_batches
+
+        parts, places = [], []
+        for model in pc.unique(batch.column("model")).to_pylist():
+            here = np.flatnonzero(pc.equal(batch.column("model"), model).to_numpy(zero_copy_only=False))
+            whole = len(here) == len(batch)
+            part = batch if whole else batch.take(pa.array(here))
+            parts += score_batches([part], self._ledger, self._recorded_shelf(model))
+            places.append(here)
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return batch
+        back = np.argsort(np.concatenate(places), kind="stable")
+        return pa.concat_batches(parts).take(pa.array(back))
+
+    def _recorded_shelf(self, model: str):  # type: ignore[no-untyped-def]
+        for known in (model, ""):
+            try:
+                shelf = self._shelf(known)
+            except RefusedState:
+                continue
+            if shelf.first.model.id == model:
+                return shelf
+        raise RefusedState(
+            f"model {model}: scored flows of this archive and is not in {self._settings.registry_uri}; put it there, "
+            "or name another one with --model"
+        )
+
+    def baseline_of(self, model: str) -> Baseline | None:
+        """What reasons are told from."""
+        return self._manifests.baseline_of(model)
