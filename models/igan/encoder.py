@@ -9,7 +9,7 @@ from torch.nn import functional
 from models.igan.adamw import AdamW, warm_then_cosine
 from models.igan.config import IganConfig
 from models.igan.steps import Steps
-from models.igan.strangers import Strangers
+from models.igan.synthetic_negatives import Strangers
 from models.igan.tick import Tick, untold
 
 

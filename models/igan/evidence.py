@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.ranks import rank
+from models.igan.ranks import rank
 from models.rows import Doubles, Floats
 
 VIEWS = ("attack", "head", "distance", "closeness")

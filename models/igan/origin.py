@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.igan.calibrate import ConformalTable, unit_scale
+from models.igan.calibration import ConformalTable, unit_scale
 from models.igan.config import IganConfig
 from models.igan.network import Fusion, IganNetwork, Triple, fuse
 from models.igan.novelty import Mahalanobis

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from models import registry, train
 from models.errors import RefusedModel
 from models.igan.config import IganConfig
-from models.model import Model
 from models.rows import FeatureSet, Rows, concatenate, held_out_blocks
-from models.score import Scorer
+from models.serving import registry
+from models.serving.model import Model
+from models.serving.score import Scorer
+from models.training import train
 from pipeline.errors import BadData, Failed, RefusedState
 from pipeline.retrain.compare import Comparison, Figures, Gates, Known, compare, figures, known
 from pipeline.retrain.labels import POSITION, RECORD, Labels

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from models import registry
 from models.errors import RefusedModel
-from models.score import Scorer
+from models.serving import registry
+from models.serving.score import Scorer
 from pipeline.errors import Misconfigured, RefusedState
 from pipeline.runtime.wire.batches import matrix
 from pipeline.runtime.wire.sensors import SensorName, sensors_of

@@ -14,9 +14,9 @@ import torch
 from safetensors.numpy import load, save
 from typer.testing import CliRunner
 
-from models import manifest, registry, weights
-from models.card import card
 from models.errors import RefusedModel
+from models.serving import manifest, registry, weights
+from models.serving.card import card
 from pipeline.errors import RefusedState
 from pipeline.tools.cli.model import app
 from tests.models import tiny

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.errors import RefusedModel
-from models.tables.labelled import read
+from models.lab.tables.labelled import read
 
 RECORDS = b"".join(b"%d,w%d,%s\n" % (n, n, b"ok" if n % 2 else b"bad") for n in range(2_000))
 CASES: dict[str, tuple[bytes, str]] = {

@@ -7,10 +7,10 @@ import numpy as np
 import orjson
 import torch
 
-from models import registry
-from models.fit import cpu_type
-from models.model import Model
-from models.score import TILE, Scorer
+from models.serving import registry
+from models.serving.model import Model
+from models.serving.score import TILE, Scorer
+from models.training.fit import cpu_type
 
 
 def rows_like_training(model: Model, count: int) -> np.ndarray:

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 
 from loadtest.conn_json import CONTENT_TYPE, conn_json
 from loadtest.scenarios import SCENARIOS, records
-from models import registry
-from models.recalibrate import recalibrate
+from models.serving import registry
+from models.training.recalibrate import recalibrate
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage, Stream
 from pipeline.ingest.pack import pack

@@ -12,8 +12,8 @@ import numpy as np
 import orjson
 import torch
 
-from models import registry
 from models.igan.config import IganConfig
+from models.serving import registry
 from pipeline.runtime.wire.batches import encode
 from pipeline.score.group import Features, encoded, read
 from pipeline.score.promotions import Ledger

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 import pytest
 from confluent_kafka import TopicPartition
 
-from models import registry, train
-from models.model import Model
+from models.serving import registry
+from models.serving.model import Model
+from models.training import train
 from pipeline.errors import Failed, Usage
 from pipeline.retrain import promotion
 from pipeline.runtime.kafka import clients

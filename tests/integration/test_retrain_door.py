@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 import pytest
 
-from models import registry, train
-from models.model import Model
+from models.serving import registry
+from models.serving.model import Model
+from models.training import train
 from pipeline.alert import feedback
 from pipeline.retrain import promotion, samples
 from pipeline.retrain.lock import alone

@@ -11,8 +11,8 @@ import orjson
 import pytest
 from confluent_kafka import Message, TopicPartition
 
-from models import registry
-from models.model import Model
+from models.serving import registry
+from models.serving.model import Model
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.telemetry.traceparent import parse
 from pipeline.runtime.wire.batches import decode, encode

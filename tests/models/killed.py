@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.checkpoint import Checkpoint, Store
-from models.stages import Stages
-from models.train import key_of, train
+from models.training.checkpoint import Checkpoint, Store
+from models.training.stages import Stages
+from models.training.train import key_of, train
 from tests.models import tiny
 
 ROWS = tiny.rows(count=1800)

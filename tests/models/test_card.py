@@ -6,12 +6,12 @@ import pytest
 from typer.testing import CliRunner
 
 from loadtest.plants.westermo import traffic
-from models import registry
-from models.card import KNOWN_DATA, card
-from models.card_text import markdown
-from models.manifest import sha256
-from models.model import Model, finish
-from models.recalibrate import recalibrate
+from models.serving import registry
+from models.serving.card import KNOWN_DATA, card
+from models.serving.card_text import markdown
+from models.serving.manifest import sha256
+from models.serving.model import Model, finish
+from models.training.recalibrate import recalibrate
 from pipeline.errors import Failed
 from pipeline.tools.cli.model import app
 from tests.contract.tree import ROOT

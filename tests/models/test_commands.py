@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from loadtest.plants.westermo import traffic
-from models import registry
+from models.serving import registry
 from pipeline.errors import RefusedState, Usage
 from pipeline.tools.cli.model import app
 from tests.models import tiny

@@ -1,6 +1,6 @@
 import numpy as np
 
-from models.evaluate import Stretch, detection, found
+from models.training.evaluate import Stretch, detection, found
 from tests.models import tiny
 
 

@@ -5,11 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from models import registry
 from models.igan.forward import TileForward
 from models.igan.network import fuse
-from models.model import Model
-from models.score import TILE
+from models.serving import registry
+from models.serving.model import Model
+from models.serving.score import TILE
 from tests.models import tiny
 
 BITS = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-42, -1e30, 3.4e38]  # what features never are, and a forward may meet

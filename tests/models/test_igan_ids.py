@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.detectors.detector import Lesson
-from models.detectors.igan_ids import ABLATIONS, CONFIG, FAMILY, Igan, attack_names
 from models.igan.evidence import Weights
-from models.measures.binary import auroc
+from models.lab.detectors.detector import Lesson
+from models.lab.detectors.igan_ids import ABLATIONS, CONFIG, FAMILY, Igan, attack_names
 from models.rows import Floats, Ints
+from models.training.measures.binary import auroc
 
 QUICK = replace(
     CONFIG, hidden=(16, 12), latent=8, epochs=8, batch=64, noise=4, class_embedding=4, gan_batch=32, novelty_steps=5

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from models.igan.class_posterior import Reading
 from models.igan.config import LATER, IganConfig
 from models.igan.conv import networks
 from models.igan.evidence import Evidence
 from models.igan.gan import synthesise, train_gan
 from models.igan.imbalance import Wanted
 from models.igan.prototypes import Prototypes
-from models.igan.reading import Reading
 from models.igan.steps import Steps, numeric
-from models.igan.strangers import Strangers
+from models.igan.synthetic_negatives import Strangers
 
 SMALL = IganConfig(
     classes=("normal", "a"), benign=1, coarse=(), latent=8, noise=4, class_embedding=4, gan_steps=3, gan_batch=16

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from models.detectors.igan_weights import CANDIDATES, LEAST, ROWS, Choice, _drawn, choose
 from models.igan.evidence import VIEWS
+from models.lab.detectors.view_weights import CANDIDATES, LEAST, ROWS, Choice, _drawn, choose
 from models.rows import Floats, Ints
 
 NAMES = np.array([0, 0, 0, 1, 2, 3, 4])

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import manifest, weights
-from models.checkpoint import FOLDER, Checkpoint, Store, keeping
 from models.errors import RefusedModel
-from models.model import Model
-from models.stages import Stages
-from models.train import key_of, train
+from models.serving import manifest, weights
+from models.serving.model import Model
+from models.training.checkpoint import FOLDER, Checkpoint, Store, keeping
+from models.training.stages import Stages
+from models.training.train import key_of, train
 from tests.contract.tree import ROOT
 from tests.models import killed, tiny
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import registry
 from models.errors import RefusedModel
+from models.serving import registry
 from tests.models import tiny
 
 

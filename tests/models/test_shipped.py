@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import registry
-from models.fit import cpu_type
 from models.igan.config import IganConfig
-from models.model import Model
-from models.score import Scorer
+from models.serving import registry
+from models.serving.model import Model
+from models.serving.score import Scorer
+from models.training.fit import cpu_type
 from pipeline.featurize.feature_set import FEATURE_SET
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from models import manifest, weights
-from models.ablate import ablate
 from models.errors import RefusedModel
 from models.igan.config import AUGMENTATIONS, IganConfig
-from models.igan.presumed import believable, class_numbers, near_coarse, quiet
-from models.recalibrate import recalibrate
-from models.train import train
+from models.lab.ablate import ablate
+from models.serving import manifest, weights
+from models.training.label_trust import believable, class_numbers, near_coarse, quiet
+from models.training.recalibrate import recalibrate
+from models.training.train import train
 from tests.models import tiny
 
 

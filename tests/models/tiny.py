@@ -5,9 +5,9 @@ from functools import cache
 import numpy as np
 
 from models.igan.config import IganConfig
-from models.model import Model
 from models.rows import Feature, FeatureSet, Floats, Ints, Rows, Strings
-from models.train import train
+from models.serving.model import Model
+from models.training.train import train
 
 CONFIG = IganConfig(
     hidden=(16, 12),

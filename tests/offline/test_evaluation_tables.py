@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 
 from loadtest.plants.westermo import traffic
-from models.protocols.iiot import Iiot, trials
+from models.lab.protocols.iiot import Iiot, trials
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.tools.offline.evaluation_tables import westermo
 from tests.models.protocols.small import Remembering, family

@@ -8,8 +8,8 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from models import registry
-from models.recalibrate import recalibrate
+from models.serving import registry
+from models.training.recalibrate import recalibrate
 from pipeline.alert.feedback import verdict_of
 from pipeline.errors import BadData
 from pipeline.settings import Settings

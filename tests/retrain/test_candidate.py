@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models import registry, train
-from models.model import Model
 from models.rows import concatenate
+from models.serving import registry
+from models.serving.model import Model
+from models.training import train
 from pipeline.errors import BadData, Failed
 from pipeline.retrain import candidate
 from pipeline.retrain.candidate import PlantRows

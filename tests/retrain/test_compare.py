@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models.measures.binary import auroc
+from models.training.measures.binary import auroc
 from pipeline.retrain.compare import Figures, Gates, Known, compare, figures, known
 
 ATTACK = np.array([True] * 30 + [False] * 300)

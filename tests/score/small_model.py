@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from models import manifest
 from models.igan.config import IganConfig
 from models.igan.network import IganNetwork
 from models.igan.origin import calibrate
-from models.model import POOLED, Model, finish, tensors_of
+from models.serving import manifest
+from models.serving.model import POOLED, Model, finish, tensors_of
 from pipeline.runtime.wire.batches import matrix_column
 from schemas.fields import arrow_schema
 

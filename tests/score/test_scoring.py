@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import registry
+from models.serving import registry
 from pipeline.errors import Misconfigured, RefusedState, SchemaMismatch
 from pipeline.runtime.wire.batches import decode, encode
 from pipeline.score.group import encoded, expect_features, read, score_group

@@ -206,7 +206,7 @@ class Partitions(Generic[State]):
         1. Wait until the broker has acknowledged every message emitted so far.
         2. Write what has changed of each moved partition's state, under its digest, to the state folder.
         3. Append the pointer records and wait until the broker has acknowledged them.
-        4. Keep a state for replays where one is due (pipeline/runtime/state/replay_snapshots.py), and call the positions saved (the caller
+        4. Keep a state for replays where one is due (replay_snapshots.py), and call the positions saved (the caller
            commits them to Kafka, for lag metrics only).
 
         A crash before 3 leaves the old pointers: messages are read again from there, and what they lead to carries

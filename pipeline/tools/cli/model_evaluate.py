@@ -104,8 +104,8 @@ def judge_model(
     from dataclasses import replace
 
     from loadtest.plants.westermo import traffic
-    from models import registry as kept
     from models.igan.config import IganConfig
+    from models.serving import registry as kept
     from pipeline.tools.offline import plant_models
     from pipeline.tools.offline.training_rows import Span
 

@@ -14,7 +14,7 @@ from pipeline.settings import load_settings
 from pipeline.tools.cli.output import say
 
 if TYPE_CHECKING:
-    from models.model import Model
+    from models.serving.model import Model
     from pipeline.tools.offline.plant_models import Capture
 
 ModelName = Annotated[str, typer.Option("--model", help="A model's id, or its folder; the shipped one by default.")]

@@ -23,7 +23,7 @@ def promote(
     Refused as too late, it is issued again with a later time, unless --at-us asks for a certain one. Exits 1 if it is
     refused or still undecided.
     """
-    from models import registry as models
+    from models.serving import registry as models
     from pipeline.retrain.promotion import Target
     from pipeline.runtime.kafka.clients import require_broker
     from pipeline.tools.cli.retrain import promoted

@@ -20,7 +20,7 @@ from pipeline.tools.cli.model_options import refusals
 from pipeline.tools.cli.output import Json, emit, people, say
 
 if TYPE_CHECKING:
-    from models.protocols.plan import Plan
+    from models.lab.protocols.plan import Plan
 
 NEEDED = ("sklearn", "lightgbm", "xgboost", "imblearn", "scipy", "matplotlib")
 
@@ -45,9 +45,9 @@ class Asked:
 
 def evaluate_protocol(asked: Asked, quiet: bool) -> None:
     """Run a protocol, then print its results; exits 1 where a fit failed."""
-    from models.protocols.plans import PROTOCOLS, SEEDS
-    from models.protocols.store import Store
-    from models.report.results import results_of
+    from models.lab.protocols.plans import PROTOCOLS, SEEDS
+    from models.lab.protocols.store import Store
+    from models.lab.report.results import results_of
 
     require_libraries()
     if asked.protocol not in PROTOCOLS:
@@ -82,11 +82,11 @@ def evaluate_protocol(asked: Asked, quiet: bool) -> None:
 
 def plan_of(asked: Asked, seeds: int) -> Plan:
     """The protocol with its options; Usage where one is missing."""
-    from models.protocols.iiot import Iiot
-    from models.protocols.plans import families, nsl_kdd_plan
+    from models.lab.protocols.iiot import Iiot
+    from models.lab.protocols.plans import families, nsl_kdd_plan
 
     if asked.protocol == "table":
-        from models.protocols.user_table import UserTable
+        from models.lab.protocols.user_table import UserTable
 
         if asked.train is None or asked.test is None or not asked.label or not asked.normal:
             raise Usage("--protocol table: expected --train A --test B --label COL --normal VALUE [--drop COL ...]")
@@ -102,8 +102,8 @@ def plan_of(asked: Asked, seeds: int) -> Plan:
 
 def remark(asked: Asked, plan: Plan, quiet: bool) -> None:
     """Say what of the data is left out, and how a table of the user's was read."""
-    from models.protocols.iiot import missing
-    from models.protocols.user_table import UserTable
+    from models.lab.protocols.iiot import missing
+    from models.lab.protocols.user_table import UserTable
 
     if asked.protocol == "iiot" and asked.data is not None and missing(asked.data):
         say(f"left out, not in {asked.data}: {', '.join(missing(asked.data))}", quiet)
@@ -132,7 +132,7 @@ def carried_out(plan: Plan, store: Any, jobs: int, about: dict[str, Any], quiet:
         TimeRemainingColumn,
     )
 
-    from models.protocols.run import run
+    from models.lab.protocols.run import run
 
     columns = (
         BarColumn(),
@@ -157,7 +157,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Make tables (Markdown, JSON) and pictures (PNG, SVG) from a protocol's stored fits, also of an unfinished run."""
-    from models.report.report import write
+    from models.lab.report.report import write
 
     require_libraries()
     with refusals():
@@ -181,7 +181,7 @@ def command() -> str:
 
 def machine() -> str:
     """Processor and cores, as the tables name them."""
-    from models.fit import cpu_type
+    from models.training.fit import cpu_type
 
     return f"{os.cpu_count()} cores, {cpu_type()}, Python {platform.python_version()}"
 
@@ -190,7 +190,7 @@ def versions() -> dict[str, Any]:
     """What a fit depends on beside data and seed."""
     from importlib.metadata import version
 
-    from models.fit import cpu_type
+    from models.training.fit import cpu_type
 
     names = ("forebay", "torch", "numpy", "scikit-learn", "lightgbm", "xgboost-cpu", "imbalanced-learn")
     return {"cpu": cpu_type(), "threads": 1, **{name: version(name) for name in names}}

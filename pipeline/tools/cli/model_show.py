@@ -12,7 +12,7 @@ from pipeline.tools.cli.output import Json, emit, people, say
 
 def list_(registry: Registry = None, json: Json = False) -> None:
     """The shipped model and those of the registry."""
-    from models import registry as models
+    from models.serving import registry as models
 
     folder = registry_folder(registry)
     with refusals():
@@ -27,7 +27,7 @@ def list_(registry: Registry = None, json: Json = False) -> None:
 
 def show(model: ModelName = "", registry: Registry = None, json: Json = False) -> None:
     """What a model was made of and how good it is, from its manifest."""
-    from models import registry as models
+    from models.serving import registry as models
 
     with refusals():
         loaded = models.load(model, registry_folder(registry))
@@ -41,7 +41,7 @@ def show(model: ModelName = "", registry: Registry = None, json: Json = False) -
 
 def verify(model: ModelName = "", registry: Registry = None, json: Json = False) -> None:
     """Check a model's files: schema, digests, shapes, bounds."""
-    from models import registry as models
+    from models.serving import registry as models
 
     with refusals():
         facts = models.verify(model, registry_folder(registry))
@@ -58,9 +58,9 @@ def card(
     json: Json = False,
 ) -> None:
     """A model's card: what it is for and not for, what it was made of, how good it is, where it ends."""
-    from models import card as cards
-    from models import registry as models
-    from models.card_text import markdown
+    from models.serving import card as cards
+    from models.serving import registry as models
+    from models.serving.card_text import markdown
 
     with refusals():
         facts = cards.card(models.load(model, registry_folder(registry)))
@@ -82,7 +82,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Copy a model's files, and its card, out of the registry, checked."""
-    from models import registry as models
+    from models.serving import registry as models
 
     with refusals():
         loaded = models.load(model, registry_folder(registry))

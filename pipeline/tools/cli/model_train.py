@@ -24,7 +24,7 @@ from pipeline.tools.cli.output import Json, emit, say
 from pipeline.tools.cli.training_progress import training_shown
 
 if TYPE_CHECKING:
-    from models.model import Model
+    from models.serving.model import Model
 
 
 def train(
@@ -51,12 +51,12 @@ def train(
     from dataclasses import replace
 
     from loadtest.plants.westermo import traffic
-    from models.checkpoint import keeping
-    from models.device import resolved
     from models.igan.config import AUGMENTATIONS, IganConfig
-    from models.stages import Stages
-    from models.train import key_of
-    from models.train import train as train_model
+    from models.serving.device import resolved
+    from models.training.checkpoint import keeping
+    from models.training.stages import Stages
+    from models.training.train import key_of
+    from models.training.train import train as train_model
     from pipeline.tools.offline import plant_models
     from pipeline.tools.offline.training_rows import Span, feature_set
 
@@ -92,8 +92,8 @@ def ablate(
 ) -> None:
     """Whether synthetic rows of rare classes help: none, SMOTE and the GAN on the same encoders, on held-out time."""
     from loadtest.plants.westermo import traffic
-    from models.ablate import ablate as compare
     from models.igan.config import IganConfig
+    from models.lab.ablate import ablate as compare
     from pipeline.tools.offline import plant_models
     from pipeline.tools.offline.training_rows import Span, feature_set
 
@@ -118,8 +118,8 @@ def calibrate(
     json: Json = False,
 ) -> None:
     """Make a version of a model that knows what is usual at a site, from a quiet stretch of its traffic."""
-    from models import registry as models
-    from models.recalibrate import recalibrate
+    from models.serving import registry as models
+    from models.training.recalibrate import recalibrate
     from pipeline.tools.offline.training_rows import Span, feature_set, provenance, read_rows
 
     if alert_level is not None and not 0 < alert_level < 1:
@@ -149,7 +149,7 @@ def calibrate(
 
 def keep_model(model: "Model", out: Path | None, registry: Path) -> Path:
     """Write a model to the folder named, else into the registry; which folder that is."""
-    from models import registry as models
+    from models.serving import registry as models
 
     if out is None:
         return models.save(model, registry)

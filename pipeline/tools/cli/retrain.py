@@ -11,7 +11,7 @@ from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from models.model import Model
+    from models.serving.model import Model
     from pipeline.retrain.candidate import PlantRows
     from pipeline.retrain.compare import Comparison
     from pipeline.retrain.labels import Labels
@@ -133,8 +133,8 @@ def _candidate(
 
 def _current(settings: Settings, promoted: str) -> "Model":
     """The model in use: the one promoted last, else the one workers start with."""
-    from models import registry
     from models.errors import RefusedModel
+    from models.serving import registry
     from pipeline.errors import RefusedState
     from pipeline.tools.offline.training_rows import feature_set
 

@@ -19,9 +19,9 @@ from pipeline.tools.offline.plant_models import events_of
 from pipeline.tools.offline.training_rows import Span, read_labels, rows_of_flows
 
 if TYPE_CHECKING:
-    from models.protocols.iiot import Plant
+    from models.lab.protocols.iiot import Plant
+    from models.lab.tables.table import Column
     from models.rows import Doubles
-    from models.tables.table import Column
 
 HARMLESS = ("normal", "login")
 NEITHER = ("misconf", "duplication")
@@ -33,8 +33,8 @@ PORTS = ("src_port", "dst_port")
 @cache
 def westermo() -> "Plant":
     """Both sensors of the plant, read once a process."""
-    from models.protocols.iiot import Plant
-    from models.tables.table import NORMAL, Column, Table
+    from models.lab.protocols.iiot import Plant
+    from models.lab.tables.table import NORMAL, Column, Table
 
     settings = load_settings()
     matrices, labels, times, sensors, flows = [], [], [], [], []
@@ -73,7 +73,7 @@ def _in_order_of(flows: pa.RecordBatch, source_record: Any) -> pa.RecordBatch:
 
 def _identifiers(flows: pa.Table, time_us: Any) -> "tuple[Doubles, tuple[Column, ...]]":
     """Addresses, ports and time of these flows."""
-    from models.tables.table import Column
+    from models.lab.tables.table import Column
 
     columns, values = [], []
     for name in ADDRESSES:

@@ -65,7 +65,7 @@ def featurize(decoded: Decoded, settings: Settings, feature_set: FeatureSet = FE
 
 def score(file: FlowFile, settings: Settings) -> FlowFile:
     """The same with scores, classes and p-values, and the incidents the suspects make."""
-    from models.model import POOLED
+    from models.serving.model import POOLED
     from pipeline.alert.explain import read_baseline
     from pipeline.alert.incidents import incidents_of
     from pipeline.score.promotions import Ledger

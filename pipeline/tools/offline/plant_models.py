@@ -20,10 +20,10 @@ from pipeline.tools.offline.training_rows import (
 )
 
 if TYPE_CHECKING:
-    from models.evaluate import Stretch
     from models.igan.config import IganConfig
-    from models.model import Model
     from models.rows import Rows
+    from models.serving.model import Model
+    from models.training.evaluate import Stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def data_of(chosen: Sequence[Capture], span: Span) -> list[dict[str, Any]]:
 
 def train(chosen: Sequence[Capture], span: Span, settings: Settings, config: "IganConfig", command: str) -> "Model":
     """A model from labelled files."""
-    from models.train import train as train_model
+    from models.training.train import train as train_model
 
     return train_model(training_rows(chosen, span, settings), feature_set(), config, data_of(chosen, span), command)
 
@@ -79,9 +79,9 @@ def evaluate(
     model: "Model", chosen: Sequence[Capture], span: Span, settings: Settings, events: "Sequence[Stretch]" = ()
 ) -> dict[str, Any]:
     """Figures of a model on labelled files, each sensor from a cold start at the span's begin."""
-    from models.evaluate import detection, found
     from models.rows import concatenate
-    from models.score import Scorer
+    from models.serving.score import Scorer
+    from models.training.evaluate import detection, found
 
     own = feature_set()
     model.expect_features(own.name, own.hash)
@@ -126,8 +126,8 @@ def across(
     config: "IganConfig",
 ) -> dict[str, Any]:
     """Train on some sensors before the cut, calibrate others on their quiet rows, judge those after it."""
-    from models.igan.presumed import class_numbers, quiet
-    from models.recalibrate import recalibrate
+    from models.training.label_trust import class_numbers, quiet
+    from models.training.recalibrate import recalibrate
 
     model = train(chosen, before, settings, config, "")
     for one in other:
@@ -139,7 +139,7 @@ def across(
 
 def events_of(events: Sequence[Any]) -> "list[Stretch]":
     """The event log's entries (name, kind, start_us, end_us) as stretches labelled with a model's class."""
-    from models.evaluate import Stretch
+    from models.training.evaluate import Stretch
 
     return [Stretch(e.name, CLASS_OF[e.name], e.kind, e.start_us, e.end_us) for e in events]
 

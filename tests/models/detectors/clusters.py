@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.detectors.detector import Lesson
+from models.lab.detectors.detector import Lesson
 
 FEATURES = 12
 CLASSES = ("normal", "dos", "probe", "r2l")

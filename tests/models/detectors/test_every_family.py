@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.detectors.catalogue import CONTROLS, FAMILIES
-from models.detectors.detector import BUDGET, Family, Opinion
-from models.detectors.opinions import from_logits
 from models.errors import RefusedModel
-from models.measures.binary import auroc
+from models.lab.detectors.catalogue import CONTROLS, FAMILIES
+from models.lab.detectors.detector import BUDGET, Family, Opinion
+from models.lab.detectors.opinions import from_logits
+from models.training.measures.binary import auroc
 from tests.models.detectors.clusters import CLASSES, records, two_classes
 
 COMPARATORS = [family for name, family in FAMILIES.items() if name != "igan-ids"]

@@ -11,14 +11,14 @@ from scipy.spatial.distance import cdist, mahalanobis
 from torch import nn
 from torch.nn import functional
 
-from models.detectors import fusion, neighbours, oversampling
-from models.detectors.boltzmann import DeepBoltzmann, Hidden
-from models.detectors.controls import Majority, ShuffledLabels
-from models.detectors.descent import descend, seeded
-from models.detectors.detector import Fitted, Lesson
-from models.detectors.opinions import balanced_weight, some, spread, stratified
-from models.detectors.trees import LightGbm, rounds
-from models.ranks import rank
+from models.igan.ranks import rank
+from models.lab.detectors import fusion, neighbours, oversampling
+from models.lab.detectors.boltzmann import DeepBoltzmann, Hidden
+from models.lab.detectors.controls import Majority, ShuffledLabels
+from models.lab.detectors.descent import descend, seeded
+from models.lab.detectors.detector import Fitted, Lesson
+from models.lab.detectors.opinions import balanced_weight, some, spread, stratified
+from models.lab.detectors.trees import LightGbm, rounds
 from tests.models.detectors.clusters import records, two_classes
 
 

@@ -11,13 +11,13 @@ import pyarrow.csv
 import pytest
 
 import loadtest.plants.westermo
-from models.detectors.catalogue import CONTROLS, FAMILIES
-from models.detectors.detector import Family
-from models.measures.binary import auroc
-from models.protocols.trial import Trial
-from models.tables import nsl_kdd
-from models.tables.labelled import read
-from models.tables.table import Table
+from models.lab.detectors.catalogue import CONTROLS, FAMILIES
+from models.lab.detectors.detector import Family
+from models.lab.protocols.trial import Trial
+from models.lab.tables import nsl_kdd
+from models.lab.tables.labelled import read
+from models.lab.tables.table import Table
+from models.training.measures.binary import auroc
 from tests.models.tables import real
 
 LABEL = "NST_M_Label"

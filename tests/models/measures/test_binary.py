@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from models.measures import binary
+from models.training.measures import binary
 
 Cells = list[tuple[int, bool]]
 CELLS = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=60)  # few scores: many ties

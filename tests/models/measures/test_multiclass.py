@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from models.measures import multiclass
-from models.measures.intervals import wilson
+from models.training.measures import multiclass
+from models.training.measures.intervals import wilson
 
 CLASSES = ("normal", "dos", "probe", "u2r")
 PAIRS = st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 3)), min_size=1, max_size=60)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from models.measures.significance import corrected_t, holm, wilcoxon
+from models.lab.significance import corrected_t, holm, wilcoxon
 
 DIFFERENCES = st.lists(st.integers(-50, 50), min_size=2, max_size=30)
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.detectors.detector import Family, Lesson, Opinion, Size
+from models.lab.detectors.detector import Family, Lesson, Opinion, Size
+from models.lab.tables.table import Column, Table, one_by_one
 from models.rows import Doubles, Floats
-from models.tables.table import Column, Table, one_by_one
 
 COLUMNS = (
     Column("bytes", "number"),

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from models.errors import RefusedModel
-from models.evaluate import Stretch
-from models.protocols import iiot
-from models.protocols.identifiers import IdentifiersOnly
-from models.protocols.iiot import Iiot, Plant, missing, trials
-from models.tables import iot23, rt_iot2022
-from models.tables.table import Column, Table
+from models.lab.protocols import iiot
+from models.lab.protocols.identifiers import IdentifiersOnly
+from models.lab.protocols.iiot import Iiot, Plant, missing, trials
+from models.lab.tables import iot23, rt_iot2022
+from models.lab.tables.table import Column, Table
+from models.training.evaluate import Stretch
 from tests.models.protocols.small import Remembering, family
 from tests.models.tables import real
 from tests.models.tables.test_rt_iot2022 import small as rt_small

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from models.evaluate import Stretch
-from models.protocols.operations import Operations, days_between
-from models.protocols.trial import Trial
-from models.tables.table import Column, Table, one_by_one
+from models.lab.protocols.operations import Operations, days_between
+from models.lab.protocols.trial import Trial
+from models.lab.tables.table import Column, Table, one_by_one
+from models.training.evaluate import Stretch
 from tests.models.protocols.small import Remembering, table
 
 SECOND = 1_000_000

@@ -2,9 +2,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.protocols.parts import at_random, beside, distinct, trial
+from models.lab.protocols.parts import at_random, beside, distinct, trial
+from models.lab.tables.table import Column, Table, one_by_one
 from models.rows import Ints
-from models.tables.table import Column, Table, one_by_one
 
 CELLS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 1)), min_size=4, max_size=60)
 

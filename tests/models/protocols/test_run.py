@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from models.protocols.fit import Unit, fit
-from models.protocols.run import run
-from models.protocols.store import Store
-from models.protocols.trial import Trial
+from models.lab.protocols.fit import Unit, fit
+from models.lab.protocols.run import run
+from models.lab.protocols.store import Store
+from models.lab.protocols.trial import Trial
 from tests.models.protocols.small import family, table
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.protocols.nsl_kdd_cv import stratified_folds
+from models.lab.protocols.nsl_kdd_cv import stratified_folds
 
 
 @given(st.lists(st.sampled_from(["normal", "scan", "flood", "worm"]), min_size=1, max_size=300), st.integers(0, 99))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import RefusedModel
-from models.protocols.store import Store
+from models.lab.protocols.store import Store
 
 RUN = {"protocol": "cost", "data": {"a": "1"}}
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import detectors
-from models.protocols.fit import Unit, fit
-from models.protocols.trial import Trial
-from models.tables.prepare import Prepared
-from models.tables.table import Table, Unlabelled
+from models.lab import detectors
+from models.lab.protocols.fit import Unit, fit
+from models.lab.protocols.trial import Trial
+from models.lab.tables.prepare import Prepared
+from models.lab.tables.table import Table, Unlabelled
 from tests.models.protocols.small import Remembering, family, table
 
 TRAIN, TEST = table(600, 1, "train"), table(300, 2, "test", first=10_000)
@@ -126,4 +126,4 @@ def test_detectors_never_meet_tables_or_trials() -> None:
     for path in Path(detectors.__path__[0]).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom):
-                assert not (node.module or "").startswith(("models.tables", "models.protocols")), path.name
+                assert not (node.module or "").startswith(("models.lab.tables", "models.lab.protocols")), path.name

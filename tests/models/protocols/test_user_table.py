@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.errors import RefusedModel
-from models.protocols.user_table import UserTable
+from models.lab.protocols.user_table import UserTable
 from tests.models.protocols.small import Remembering, family
 
 FAMILY = family(Remembering())

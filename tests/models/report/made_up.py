@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from models.measures import binary, multiclass
-from models.protocols.store import RUN, Store, written
+from models.lab.protocols.store import RUN, Store, written
+from models.training.measures import binary, multiclass
 
 NAMES = {
     "igan-ids": "IGAN-IDS",

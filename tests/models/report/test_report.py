@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from models.errors import RefusedModel
-from models.measures.significance import corrected_t
-from models.report import documents, iiot, nsl_kdd_cv
-from models.report.report import SECTIONS, write
+from models.lab.report import documents, iiot, nsl_kdd_cv
+from models.lab.report.report import SECTIONS, write
+from models.lab.significance import corrected_t
 from tests.models.report import made_up
 
 FEW = ("igan-ids", "lightgbm", "svm", "mahalanobis")

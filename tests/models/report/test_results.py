@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from models.errors import RefusedModel
-from models.report.results import macro_f1, results_of
+from models.lab.report.results import macro_f1, results_of
 from tests.models.report import made_up
 
 KEYS = {

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.errors import RefusedModel
-from models.tables import iot23
+from models.lab.tables import iot23
 from tests.models.tables.real import FOLDER, conn_log, needs
 
 FLOWS = [

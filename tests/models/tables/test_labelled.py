@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.errors import RefusedModel
-from models.tables.labelled import read, read_pair
-from models.tables.prepare import Prepared
-from models.tables.table import not_in
+from models.lab.tables.labelled import read, read_pair
+from models.lab.tables.prepare import Prepared
+from models.lab.tables.table import not_in
 
 
 def csv(folder: Path, name: str, lines: list[str]) -> Path:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.errors import RefusedModel
-from models.tables import lemay, pcap
+from models.lab.tables import lemay, pcap
 from tests.models.tables import real
 
 

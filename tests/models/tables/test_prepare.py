@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from models.errors import RefusedModel
-from models.tables.prepare import CLIP, Prepared, heavy_tailed
-from models.tables.table import Column, Unlabelled
+from models.lab.tables.prepare import CLIP, Prepared, heavy_tailed
+from models.lab.tables.table import Column, Unlabelled
 
 ODD = st.floats(allow_nan=True, allow_infinity=True, width=64)
 

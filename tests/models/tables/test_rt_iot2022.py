@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.errors import RefusedModel
-from models.tables import rt_iot2022
+from models.lab.tables import rt_iot2022
 from tests.models.tables.real import FOLDER, needs
 
 

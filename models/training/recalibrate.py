@@ -1,0 +1,45 @@
+"""A model made ready for another site: its own quiet traffic decides what is unusual there."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.errors import RefusedModel
+from models.igan.origin import LEAST_ROWS, calibrate_across
+from models.rows import Floats, Ints
+from models.serving.manifest import ORIGIN
+from models.serving.model import POOLED, Model, finish, tensors_of
+from models.training.fit import deterministic
+
+
+def recalibrate(
+    model: Model,
+    origin: str,
+    quiet: Floats,
+    end_ts_us: Ints,
+    alert_level: float | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Model:
+    """A new version of the model with a calibration of its own for `origin` (`site` or `site/sensor`).
+
+    The network stays as it is; the distance, the units and the table of p-values come from the quiet rows. RefusedModel
+    where there are too few of them, or the name is not one.
+    """
+    if not ORIGIN.fullmatch(origin) or origin == POOLED:
+        raise RefusedModel(f"origin {origin!r}: expected SITE or SITE/SENSOR in letters, digits, '.', '_' and '-'")
+    if len(quiet) < LEAST_ROWS:
+        raise RefusedModel(f"quiet stretch: got {len(quiet)} flows, expected at least {LEAST_ROWS}; give a longer one")
+    if not np.isfinite(quiet).all():
+        raise RefusedModel("quiet stretch: got features that are no finite numbers; featurize the file again")
+    config = replace(model.config, alert_level=alert_level or model.document["alert_level"])
+    deterministic(config)
+    weight = model.origins[POOLED].fusion.weight
+    made = calibrate_across(model.network(), quiet, end_ts_us, weight, config)
+    entry = {**made.document(), "quiet": dict(provenance or {})}
+    document = {key: value for key, value in model.document.items() if key not in ("id", "weights_sha256")}
+    document |= {"parent": model.id, "calibration": {**model.document["calibration"], origin: entry}}
+    with torch.no_grad():
+        return finish(document, tensors_of(model.network(), {**model.origins, origin: made}))

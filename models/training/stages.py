@@ -1,0 +1,165 @@
+"""The stages a training goes through: shown while they run, kept as they end, taken up again after an interruption."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.errors import RefusedModel
+from models.igan.tick import Tick
+from models.training.checkpoint import Checkpoint, Store
+
+# What a stage of a network costs, in units of the shipped training's classifier and novelty head.
+COST = {"encoder": 4.0, "gan": 6.0, "network": 2.0}
+
+Modules = TypeVar("Modules", bound=tuple[nn.Module, ...])
+Watch = Callable[[str, float], None]  # a stage's name, and the share of the whole training that is done
+
+
+def unwatched(_: str, __: float) -> None:
+    """Nobody looks on."""
+
+
+@dataclass
+class _Course:
+    """What all parts of one training share."""
+
+    watch: Watch
+    store: Store | None
+    expected: float = 0.0
+    done: float = 0.0
+    ended: int = 0
+
+
+class Stages:
+    """Runs a training's stages in their order.
+
+    A stage that was kept is not run again: its networks are read, and every source of randomness is set to where it
+    stood when the stage ended, so that what follows gets the bits it would have got.
+
+    Parameters
+    ----------
+    watch : told, from time to time, which stage is under way and what share of the training is done
+    store : where stages are kept as they end; None keeps nothing
+    """
+
+    def __init__(self, watch: Watch = unwatched, store: Store | None = None) -> None:
+        self._course = _Course(watch, store)
+        self._name, self._scale = "", 1.0
+
+    def within(self, name: str, scale: float = 1.0) -> "Stages":
+        """The stages of a part of the training, such as a trial network, that costs `scale` as much as the main one."""
+        part = Stages()
+        part._course, part._name, part._scale = self._course, f"{self._name}{name}: ", self._scale * scale
+        return part
+
+    def expect(self, cost: float) -> None:
+        """What the whole training will cost, in units of COST."""
+        self._course.expected = cost
+
+    def enter(self, name: str) -> None:
+        """A stage that is too short to be kept begins."""
+        self._tell(name, 0.0)
+
+    def run(
+        self,
+        name: str,
+        make: Callable[[Tick], Modules],
+        empty: Callable[[], Modules],
+        random: torch.Generator,
+    ) -> Modules:
+        """The networks `make` trains, or, where this stage was kept, `empty` ones with the weights kept.
+
+        Parameters
+        ----------
+        make : trains; called with what is to be told its share now and then
+        empty : makes networks of the same shapes, untrained, on the device they are to be on
+        random : the training's own generator, kept and set with torch's global ones
+
+        Raises RefusedModel where what was kept does not fit.
+        """
+        course, full, cost = self._course, f"{self._name}{name}", COST.get(name, 1.0) * self._scale
+        self._tell(name, 0.0)
+        course.ended += 1
+        kept = course.store.read(course.ended, full) if course.store is not None else None
+        if kept is not None:
+            modules = empty()
+            _restore(modules, kept, full)
+            _set_random(random, kept, full)
+        else:
+            modules = make(lambda share: self._tell(name, share * cost))
+            if course.store is not None:
+                course.store.write(course.ended, full, _taken(modules, random))
+        course.done += cost
+        self._tell(name, 0.0)
+        return modules
+
+    def _tell(self, name: str, further: float) -> None:
+        course = self._course
+        share = (course.done + further) / course.expected if course.expected else 0.0
+        course.watch(f"{self._name}{name}", min(1.0, share))
+
+
+def cost(gan: bool) -> float:
+    """What one network costs, in units of COST."""
+    return COST["encoder"] + COST["network"] + (COST["gan"] if gan else 0.0)
+
+
+def _taken(modules: tuple[nn.Module, ...], random: torch.Generator) -> Checkpoint:
+    """Networks and the sources of randomness as they stand."""
+    tensors = {
+        f"{at}.{name}": value.detach().cpu().numpy()
+        for at, module in enumerate(modules)
+        for name, value in module.state_dict().items()
+    }
+    tensors |= {name: state.cpu().numpy() for name, state in _random_states(modules, random).items()}
+    trainable = [
+        f"{at}.{name}"
+        for at, module in enumerate(modules)
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    ]
+    return Checkpoint(tensors, trainable, [module.training for module in modules])
+
+
+def _restore(modules: tuple[nn.Module, ...], kept: Checkpoint, where: str) -> None:
+    """Put what was kept into networks of the same shapes."""
+    expected = {
+        f"{at}.{name}": (tuple(value.shape), value.dtype)
+        for at, module in enumerate(modules)
+        for name, value in module.state_dict().items()
+    }
+    got = {
+        name: (tuple(value.shape), torch.from_numpy(value).dtype)
+        for name, value in kept.tensors.items()
+        if not name.startswith("random.")
+    }
+    if got != expected or len(kept.training) != len(modules):
+        odd = sorted(name for name in set(got) | set(expected) if got.get(name) != expected.get(name))[:5]
+        raise RefusedModel(f"checkpoint of stage {where!r}: got other tensors than expected, first {odd}; train anew")
+    for at, module in enumerate(modules):
+        own = {name: kept.tensors[f"{at}.{name}"] for name in module.state_dict()}
+        module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in own.items()})
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(f"{at}.{name}" in kept.trainable)
+        module.train(kept.training[at])
+
+
+def _random_states(modules: tuple[nn.Module, ...], random: torch.Generator) -> dict[str, torch.Tensor]:
+    states = {"random.own": random.get_state(), "random.torch": torch.get_rng_state()}
+    if any(value.is_cuda for module in modules for value in module.state_dict().values()):
+        states["random.cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _set_random(random: torch.Generator, kept: Checkpoint, where: str) -> None:
+    try:
+        random.set_state(torch.from_numpy(kept.tensors["random.own"].copy()))
+        torch.set_rng_state(torch.from_numpy(kept.tensors["random.torch"].copy()))
+        if "random.cuda" in kept.tensors:
+            torch.cuda.set_rng_state(torch.from_numpy(kept.tensors["random.cuda"].copy()))
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise RefusedModel(f"checkpoint of stage {where!r}: no state of the generator ({error}); train anew") from error

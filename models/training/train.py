@@ -1,0 +1,206 @@
+"""Training, from labelled rows to a model, as one walk:
+
+split in time → believe labels → fit → temperature → weigh the views → calibrate per origin → manifest.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.errors import RefusedModel
+from models.igan.calibration import fit_temperature
+from models.igan.config import IganConfig
+from models.igan.network import IganNetwork, Triple
+from models.igan.origin import LEAST_ROWS, Origin, calibrate
+from models.rows import FeatureSet, Floats, Ints, Mask, Rows, Strings, held_out_blocks
+from models.serving import manifest
+from models.serving.device import resolved
+from models.serving.model import POOLED, Model, finish, tensors_of
+from models.training.checkpoint import training_key
+from models.training.fit import cpu_type, deterministic, fit_network
+from models.training.label_trust import believable, class_numbers, quiet
+from models.training.measures.multiclass import expected_calibration_error, f1_by_class
+from models.training.stages import Stages, cost
+from models.training.view_weights import TRIAL_COST, choose
+
+
+def train(
+    rows: Rows,
+    features: FeatureSet,
+    config: IganConfig,
+    data: Sequence[Mapping[str, Any]] = (),
+    command: str = "",
+    parent: str | None = None,
+    stages: Stages | None = None,
+    device: str = "cpu",
+) -> Model:
+    """Train a model on labelled rows.
+
+    Parameters
+    ----------
+    rows : labelled rows, several sensors and replays together
+    features : what the columns are
+    data : names and SHA-256 of the files the rows came from, for the manifest
+    command : what was run, for the manifest
+    parent : id of the model this one is to follow
+    stages : shows and keeps the stages; by default neither
+    device : where networks are fitted, `auto`, `cpu` or `cuda`; the rest is done on the CPU
+
+    Raises RefusedModel where there are too few quiet rows, or no attack, to learn from. The same rows, configuration,
+    CPU type and torch give the same bytes, also where the training was interrupted and taken up again.
+    """
+    stages = stages or Stages()
+    device = resolved(device)
+    random = deterministic(config, device)
+    log = tuple(feature.log for feature in features.features)
+    _fitting(rows, features, config)
+    y = class_numbers(rows, config)
+    normal = quiet(rows, y, config)
+    in_fit, held = held_out_blocks(rows.end_ts_us, config.block_us, config.hold_out_every, config.embargo_us)
+    _enough(normal & in_fit, normal & held, y, config)
+    believed = believable(rows, y, log, config)
+    fit = in_fit & believed
+
+    stages.expect(cost(config.gan_steps > 0) + TRIAL_COST * cost(gan=False) * _trials(rows, y[fit], config))
+    network = fit_network(rows.matrix[fit], y[fit], log, config, random, stages)
+    figures = _held_out_figures(network, rows, y, held & believed, config)
+    # What is usual includes harmless logins; what the p-values are ranked among is quiet traffic alone.
+    usual = normal | ((y > 0) & (y < config.benign))
+    choice = choose(network, rows, y, fit, held & believed, normal, log, config, stages, device)
+    stages.enter("calibration")
+    origins = calibrate_origins(network, rows, usual & in_fit, normal & held, choice.weight, config)
+    low, middle, high = np.quantile(rows.matrix[normal], [0.01, 0.5, 0.99], axis=0)
+    document = {
+        "version": manifest.VERSION,
+        "feature_set": features.name,
+        "feature_hash": features.hash,
+        "features": [
+            {"name": own.name, "label": own.label, "unit": own.unit, "group": own.group, "log": own.log}
+            for own in features.features
+        ],
+        "classes": list(config.classes),
+        "alert_level": config.alert_level,
+        "calibration": {key: origin.document() for key, origin in origins.items()},
+        "baseline": {"q01": _plain(low), "q50": _plain(middle), "q99": _plain(high)},
+        "metrics": {
+            "held_out": figures,
+            "left_out": choice.document() if choice.cases else {},
+            "rows": {"fit": _counts(rows.label[fit]), "held_out": _counts(rows.label[held])},
+        },
+        "data": [dict(entry) for entry in data],
+        "training": {
+            "command": command,
+            "torch": torch.__version__,
+            "cpu": cpu_type(),
+            **({} if device == "cpu" else {"device": device}),
+        },
+        "config": config.document(),
+        "parent": parent,
+    }
+    return finish(document, tensors_of(network, origins))
+
+
+def key_of(
+    rows: Rows,
+    features: FeatureSet,
+    config: IganConfig,
+    data: Sequence[Mapping[str, Any]] = (),
+    parent: str | None = None,
+    device: str = "cpu",
+) -> str:
+    """Names a training by everything its bytes depend on: a checkpoint with another key is of another training."""
+    facts = {
+        "features": features.hash,
+        "config": config.document(),
+        "data": [dict(entry) for entry in data],
+        "parent": parent,
+        "device": resolved(device),
+        "torch": torch.__version__,
+        "cpu": cpu_type(),
+    }
+    arrays = (rows.matrix, rows.label, rows.origin, rows.end_ts_us, rows.start_ts_us, rows.source_record, rows.replay)
+    return training_key(facts, arrays)
+
+
+def calibrate_origins(
+    network: IganNetwork, rows: Rows, fit: Mask, held: Mask, weight: Triple, config: IganConfig
+) -> dict[str, Origin]:
+    """A calibration for all rows pooled, for every site, and for every sensor with enough quiet rows."""
+    keys: dict[str, Mask] = {POOLED: np.ones(len(rows), dtype=np.bool_)}
+    keys |= {str(site): rows.site == site for site in np.unique(rows.site)}
+    keys |= {str(origin): rows.origin == origin for origin in np.unique(rows.origin)}
+    # One number a flow: a record's position in its file, and whose file it is.
+    flow = rows.source_record * 1024 + np.unique(rows.origin, return_inverse=True)[1]
+    return {
+        key: calibrate(network, rows.matrix[mine & fit], rows.matrix[mine & held], flow[mine & held], weight, config)
+        for key, mine in keys.items()
+        if min(int((mine & fit).sum()), int((mine & held).sum())) >= LEAST_ROWS
+    }
+
+
+def _held_out_figures(network: IganNetwork, rows: Rows, y: Ints, held: Mask, config: IganConfig) -> dict[str, Any]:
+    """Set the classifier's temperature on held-out rows; what it says of them then."""
+    truth = y[held]
+    with torch.no_grad():
+        _, logits, _ = network(torch.from_numpy(rows.matrix[held]))
+        temperature = fit_temperature(logits, torch.from_numpy(truth))
+        network.classifier.last.weight.div_(temperature)
+        network.classifier.last.bias.div_(temperature)
+        sure, said = torch.softmax(logits / temperature, dim=1).max(dim=1)
+    f1 = f1_by_class(truth, said.numpy(), config.classes)
+    return {
+        "macro_f1": float(np.mean(list(f1.values()))),
+        "f1": f1,
+        "temperature": temperature,
+        "expected_calibration_error": expected_calibration_error(sure.numpy(), said.numpy() == truth),
+    }
+
+
+def _fitting(rows: Rows, features: FeatureSet, config: IganConfig) -> None:
+    """RefusedModel where the rows have other columns than the features, numbers that are none, or unknown labels."""
+    width = len(features.features)
+    if rows.matrix.ndim != 2 or rows.matrix.shape[1] != width:
+        raise RefusedModel(
+            f"training rows: got a matrix of {rows.matrix.shape}, expected the {width} columns of {features.name} "
+            f"{features.hash[:12]}; featurize the files with this release"
+        )
+    odd: Mask = ~np.isfinite(rows.matrix)
+    if odd.any():
+        names = [features.names[column] for column in np.unique(np.nonzero(odd)[1])]
+        raise RefusedModel(
+            f"training rows: got {int(odd.any(axis=1).sum())} of {len(rows)} rows with values that are no finite "
+            f"numbers, in {', '.join(names[:5])}; expected finite ones; featurize the files again"
+        )
+    unknown = sorted(set(np.unique(rows.label).tolist()) - set(config.classes))
+    if unknown:
+        raise RefusedModel(
+            f"training rows: got label {', '.join(unknown[:5])[:200]}, expected {', '.join(config.classes)}; "
+            "correct the labels, or add the class to the configuration"
+        )
+
+
+def _trials(rows: Rows, y: Ints, config: IganConfig) -> int:
+    """How many trial networks the weights of the views will take, at most: one a family of attacks, one a sensor."""
+    families = {config.classes[int(number)] for number in np.unique(y[y >= config.benign])} - set(config.coarse)
+    sensors = len(np.unique(rows.origin))
+    return len(families) + (sensors if sensors > 1 else 0)
+
+
+def _enough(fit: Mask, held: Mask, y: Ints, config: IganConfig) -> None:
+    if min(int(fit.sum()), int(held.sum())) < LEAST_ROWS or not bool((y >= config.benign).any()):
+        raise RefusedModel(
+            f"training rows: got {int(fit.sum())} quiet rows to fit and {int(held.sum())} to calibrate on, and "
+            f"{int((y >= config.benign).sum())} attacks; expected at least {LEAST_ROWS} of each and one attack; "
+            "give longer captures or their labels"
+        )
+
+
+def _plain(values: Floats) -> list[float]:
+    return [float(np.float32(value)) for value in values]
+
+
+def _counts(label: Strings) -> dict[str, int]:
+    names, counts = np.unique(label, return_counts=True)
+    return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
