@@ -15,8 +15,8 @@ from pipeline.archive.upkeep.retain import retain
 from pipeline.archive.upkeep.verify import account, verify
 from pipeline.errors import RefusedState, Usage
 from pipeline.runtime.storage.storage import at
-from tests.archive.bucket import bucket, endpoint, new_bucket
 from tests.archive.plant import Wire, feed, positions, random_log, wire
+from tests.runtime.storage.bucket import bucket, endpoint, new_bucket
 
 __all__ = ["bucket", "endpoint"]
 pytestmark = pytest.mark.slow

@@ -10,10 +10,10 @@ import pytest
 from pipeline.ingest.files.source_file import read_records
 from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.messages import ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV
+from tests.ingest.files.test_files import decoded
 from tests.ingest.records import decode
 from tests.ingest.test_against_oracle import agree
 from tests.ingest.test_csv_sources import CASES
-from tests.ingest.test_files import decoded
 
 TEST_DATA = os.environ.get("FOREBAY_TEST_DATA")
 

@@ -27,9 +27,9 @@ from tests.ingest.csv_records import (
     NFDUMP_LONG,
     NFDUMP_SHORT,
 )
+from tests.ingest.files.test_files import decoded, written
 from tests.ingest.records import ADDRESSES, NUMBERS, TEXTS, TIMES, Oracle, decode, odd_records, reasons
 from tests.ingest.test_against_oracle import agree
-from tests.ingest.test_files import decoded, written
 
 CASES: dict[str, tuple[str, dict[str, str], Oracle]] = {
     "argus": (ARGUS_CSV, ARGUS, csv_oracle.argus),

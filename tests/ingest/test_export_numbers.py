@@ -10,8 +10,8 @@ import pytest
 from pipeline.ingest.formats.export_numbers import COLUMNS
 from pipeline.ingest.messages import GOFLOW2_JSON, IPFIXCOL2_JSON, NFDUMP_JSON, PMACCT_JSON
 from tests.ingest.exporter_records import GOFLOW2, IPFIXCOL2, NFDUMP, PMACCT
+from tests.ingest.files.test_files import decoded
 from tests.ingest.records import decode, flow_of
-from tests.ingest.test_files import decoded
 
 RECORDS = {GOFLOW2_JSON: GOFLOW2, PMACCT_JSON: PMACCT, IPFIXCOL2_JSON: IPFIXCOL2}
 KEYS = {

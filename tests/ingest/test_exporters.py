@@ -19,6 +19,7 @@ from pipeline.ingest.scan.json_array import split_objects
 from schemas.sources import source_of
 from tests.ingest import exporter_oracle, oracle
 from tests.ingest.exporter_records import GOFLOW2, IPFIXCOL2, NFDUMP, PMACCT
+from tests.ingest.files.test_files import decoded, written
 from tests.ingest.records import (
     ADDRESSES,
     NUMBERS,
@@ -31,7 +32,6 @@ from tests.ingest.records import (
     reasons,
 )
 from tests.ingest.test_against_oracle import agree
-from tests.ingest.test_files import decoded, written
 
 SAMPLES = Path(__file__).parent / "samples"
 ANY = "0.0.0.0"  # noqa: S104 (an address in records, not one to bind to)

@@ -12,7 +12,7 @@ from confluent_kafka import TopicPartition
 
 from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, inherited_environment, load_settings
-from tests.integration.chain_room import Chain, line, step
+from tests.integration.chain_stage import Chain, line, step
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ from pipeline.tools.broker import local
 from tests.integration.chains import chain, deduplicated, received, send, settings_for, wait_for, worker
 
 pytestmark = pytest.mark.integration
-ROOM = "tests.integration.chain_room"
+ROOM = "tests.integration.chain_stage"
 
 
 def test_an_aborted_transaction_is_invisible(kafka: str, prefix: str, tmp_path: Path) -> None:

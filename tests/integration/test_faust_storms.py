@@ -18,7 +18,7 @@ from tests.integration.chains import chain, deduplicated, received, send, settin
 from tests.integration.flows_of_two_sensors import messages
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(300)]
-CHAIN = "tests.integration.chain_room"
+CHAIN = "tests.integration.chain_stage"
 FEATURIZE = "pipeline.tools.cli featurize run"
 SESSION_S = 30  # of a Faust worker: pipeline/runtime/faust/worker.py
 

@@ -1,0 +1,157 @@
+"""SIGKILL in each phase of a replay, or of its processes' parent; one process or several: always the same bytes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.archive import snapshot
+from pipeline.errors import RefusedState
+from pipeline.settings import Settings, inherited_environment
+from pipeline.tools.replay import run as runs
+from pipeline.tools.replay.request import ARCHIVE, Request
+from tests.contract.tree import ROOT
+from tests.tools.replay.plant import archived, raw_log, settings_in
+
+PARTITIONS = 4
+FIGURES = ("rows", "taken", "suspects", "incidents", "rows_sha256", "incidents_sha256")
+
+# A replay that dies, by SIGKILL, in place of the N-th file it writes.
+PROGRAM = """
+import os, signal, sys
+from pipeline.tools.replay import part, run
+from pipeline.tools.replay.request import ARCHIVE, Request
+from pipeline.settings import load_settings
+left = [int(sys.argv[1])]
+def dying(write):
+    def instead(path, data):
+        left[0] -= 1
+        if left[0] < 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_name(f".{path.name}.partial").write_bytes(data[: len(data) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        return write(path, data)
+    return instead
+part._write, run._write = dying(part._write), dying(run._write)
+part.CHUNK_ROWS, part.TOGETHER_ROWS = 700, 200
+run.run(load_settings(), Request("killed", ARCHIVE))
+"""
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    settings = settings_in(tmp_path_factory.mktemp("plant"), archive_rows_per_file=300, partitions=PARTITIONS)
+    for partition in range(PARTITIONS):
+        archived(settings, raw_log(300, partition), partition=partition)
+    return settings
+
+
+@pytest.fixture
+def fresh(plant: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr("pipeline.tools.replay.partition_replay.CHUNK_ROWS", 700)
+    monkeypatch.setattr("pipeline.tools.replay.partition_replay.TOGETHER_ROWS", 200)
+    return plant.model_copy(update={"replay_uri": tmp_path})
+
+
+def figures(report: dict[str, Any]) -> dict[str, Any]:
+    return {name: report[name] for name in FIGURES}
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    return inherited_environment({**settings.variables(), "OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_so_many_processes_give_the_same_bytes(plant: Settings, tmp_path: Path) -> None:
+    settings = plant.model_copy(update={"replay_uri": tmp_path})
+    reports = [runs.run(settings, Request(f"w{count}", ARCHIVE), count) for count in (1, 2, 4)]
+    assert figures(reports[0]) == figures(reports[1]) == figures(reports[2])
+    assert reports[0]["rows"] == PARTITIONS * 2 * 2 * 300
+    files = [
+        {path.name: path.read_bytes() for path in (tmp_path / f"w{count}" / "rows").iterdir()} for count in (1, 2, 4)
+    ]
+    assert files[0] == files[1] == files[2]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("phase", ["request", "rows", "events", "head", "other partition", "incidents", "report"])
+def test_sigkill_in_each_phase(fresh: Settings, phase: str) -> None:
+    whole = runs.run(fresh, Request("whole", ARCHIVE))
+    # request; of each chunk rows, events and head; incidents; report.
+    writes = 1 + sum(1 for _ in (fresh.replay_uri / "whole").glob("*/*.*")) + PARTITIONS + 2
+    at = {"request": 0, "rows": 1, "events": 2, "head": 3, "other partition": writes // 2}
+    after = at.get(phase, writes - (2 if phase == "incidents" else 1))
+    program = [sys.executable, "-c", PROGRAM, str(after)]
+    died = subprocess.run(program, env=environment(fresh), cwd=ROOT, check=False)
+    if phase in ("incidents", "report") and died.returncode == 0:
+        pytest.fail(f"only {writes} files were to be written")
+    assert died.returncode == -signal.SIGKILL
+    assert figures(runs.run(fresh, Request("killed", ARCHIVE))) == figures(whole)
+
+
+# A process of a replay that has nothing to do, and its parent.
+WORKER = """
+import multiprocessing, os, time
+from pipeline.tools.replay import run
+def idle(told):
+    run._begin_working(None)
+    told.send(os.getpid())
+    time.sleep(600)
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    here, there = context.Pipe()
+    context.Process(target=idle, args=(there,)).start()
+    print(here.recv(), flush=True)
+    time.sleep(600)
+"""
+
+
+def test_no_process_outlives_a_killed_parent(plant: Settings, tmp_path: Path) -> None:
+    (tmp_path / "worker.py").write_text(WORKER)
+    command = [sys.executable, str(tmp_path / "worker.py")]
+    parent_environment = {**environment(plant), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=parent_environment, cwd=ROOT, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        os.kill(parent.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{worker}").exists() and "Z" not in Path(f"/proc/{worker}/stat").read_text().split()[2]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_partition_that_fails_is_told_at_once(plant: Settings, tmp_path: Path) -> None:
+    shutil.copytree(plant.archive_uri, tmp_path / "archive")
+    settings = plant.model_copy(update={"replay_uri": tmp_path, "archive_uri": tmp_path / "archive"})
+    entry = next(iter(snapshot.read_partition(settings.archive_uri, 3).files))
+    (tmp_path / "archive" / entry.path).write_bytes(b"PAR1PAR1")
+    began = time.monotonic()
+    with pytest.raises(RefusedState, match="cannot be read"):
+        runs.run(settings, Request("r", ARCHIVE, speed=0.05), PARTITIONS)  # the others would take 20 minutes
+    assert time.monotonic() - began < 200
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_processes_left_behind_by_their_parent_do_no_harm(plant: Settings, tmp_path: Path) -> None:
+    settings = plant.model_copy(update={"replay_uri": tmp_path})
+    whole = runs.run(settings, Request("whole", ARCHIVE, speed=60.0), 2)
+    command = [sys.executable, "-m", "pipeline.tools.cli", "replay", "run", "--run", "killed", "--source", "archive"]
+    process = subprocess.Popen([*command, "--speed", "60", "--workers", "2"], env=environment(settings), cwd=ROOT)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob(".lock-p*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert figures(runs.run(settings, Request("killed", ARCHIVE, speed=60.0), 2)) == figures(whole)

@@ -1,0 +1,193 @@
+"""Analysts' verdicts in a comparison: what they label, which of them count, what of them is refused, and the gates."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from models.serving import registry
+from models.training.recalibrate import recalibrate
+from pipeline.alert.feedback import verdict_of
+from pipeline.errors import BadData
+from pipeline.settings import Settings
+from pipeline.tools.cli.model_backtest import Bounds, gate
+from pipeline.tools.replay import run as runs
+from pipeline.tools.replay import verdicts
+from pipeline.tools.replay.compare import compare
+from pipeline.tools.replay.page import page, rows, sources
+from pipeline.tools.replay.request import ARCHIVE, Request
+from tests.tools.replay.plant import archived, raw_log, settings_in
+
+
+class Runs(NamedTuple):
+    """Replays `all` (the shipped model, to which the plant is strange) and `few` (calibrated on it), and incidents."""
+
+    settings: Settings
+    every: dict[str, dict[str, Any]]
+    few: dict[str, dict[str, Any]]
+
+
+def incidents_in(folder: Path) -> dict[str, dict[str, Any]]:
+    events = map(orjson.loads, (folder / runs.INCIDENTS).read_bytes().splitlines())
+    return {event["finding_info"]["uid"]: event for event in events}
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    settings = settings_in(tmp_path_factory.mktemp("judged"), archive_rows_per_file=700)
+    archived(settings, raw_log())
+    runs.run(settings, Request("all", ARCHIVE))
+    folder = settings.replay_uri / "all"
+    table = pq.read_table(folder / "rows", columns=["features", "end_ts_us"]).combine_chunks()
+    column = table.column("features").chunk(0)
+    matrix = column.flatten().to_numpy().reshape(len(column), -1).copy()
+    model = recalibrate(registry.load(), "plant", matrix, table.column("end_ts_us").to_numpy(), alert_level=0.05)
+    registry.save(model, settings.registry_uri)
+    runs.run(settings, Request("few", ARCHIVE, model=model.id))
+    return Runs(settings, incidents_in(folder), incidents_in(settings.replay_uri / "few"))
+
+
+def written(path: Path, *records: dict[str, Any] | bytes) -> str:
+    lines = (one if isinstance(one, bytes) else orjson.dumps(one) for one in records)
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return str(path)
+
+
+def judge(event: dict[str, Any], verdict: str, at_us: int = 1, by: str = "ada", note: str = "") -> dict[str, Any]:
+    return verdict_of(event, verdict, by, at_us, note)
+
+
+def test_a_confirmed_incident_labels_itself_and_its_flows(plant: Runs, tmp_path: Path) -> None:
+    [*events] = plant.every.values()
+    path = written(tmp_path / "v.jsonl", judge(events[0], "tp"), *(judge(one, "fp") for one in events[1:]))
+    found = compare(plant.settings, "all", "few", judgements=[path])
+    first = found["first"]
+    held = {tuple(member[:3]) for event in events for member in event["unmapped"]["members"]}
+    assert first["labelled"] == len(held)
+    assert first["labelled_by"] == {"files": 0, "verdicts": len(held)}
+    assert first["recall"] == 1.0
+    assert first["precision"] == pytest.approx(len(events[0]["unmapped"]["members"]) / len(held))
+    assert first["verdicts"] == {
+        "confirmed": 1,
+        "confirmed_found": 1,
+        "false": len(events) - 1,
+        "false_raised": len(events) - 1,
+        "precision": 1 / len(events),
+        "recall": 1.0,
+    }
+    second = found["second"]["verdicts"]
+    flows_in_few = {tuple(member[:3]) for event in plant.few.values() for member in event["unmapped"]["members"]}
+    mine = {tuple(member[:3]) for member in events[0]["unmapped"]["members"]}
+    assert second["confirmed_found"] == int(bool(mine & flows_in_few))
+    assert found["verdicts"] == {
+        "sources": [path],
+        "read": len(events),
+        "overruled": 0,
+        "withdrawn": 0,
+        "unusable": 0,
+        "problems": [],
+        "judged": len(events),
+        "outside": 0,
+    }
+
+
+def test_the_latest_verdict_counts_and_a_duplicate_takes_it_back(plant: Runs, tmp_path: Path) -> None:
+    one, other = list(plant.every.values())[:2]
+    path = written(
+        tmp_path / "v.jsonl",
+        judge(one, "fp", 9),  # its clock is ahead; in one log the later line counts
+        judge(one, "tp", 3),
+        judge(other, "tp", 4),
+        judge(other, "duplicate", 5),
+    )
+    read = verdicts.read(plant.settings, [path])
+    assert {uid: judged.confirmed for uid, judged in read.judged.items()} == {one["finding_info"]["uid"]: True}
+    assert (read.read, read.overruled, read.withdrawn) == (4, 2, 1)
+    later = written(tmp_path / "later.jsonl", judge(one, "benign", 8))
+    earlier = written(tmp_path / "earlier.jsonl", judge(one, "benign", 2))
+    for file, confirmed in ((later, False), (earlier, True)):  # between sources the later time does
+        for order in ([path, file], [file, path]):
+            [judged] = verdicts.read(plant.settings, order).judged.values()
+            assert judged.confirmed is confirmed
+
+
+def test_what_is_no_verdict_is_told_with_its_place_and_stops_nothing(plant: Runs, tmp_path: Path) -> None:
+    good = judge(next(iter(plant.every.values())), "tp")
+    bad = {**good, "verdict_id": 3}
+    impossible = {**good, "uid": "a" * 32, "members": [[0, -1, 0, None], "x"]}
+    path = written(tmp_path / "v.jsonl", b"{", b"", bad, good, impossible, b"\xff\x1b[31m")
+    read = verdicts.read(plant.settings, [path])
+    assert list(read.judged) == sorted(["a" * 32, good["uid"]])
+    assert [problem.removeprefix(path).split(":")[1] for problem in read.problems] == ["1", "3", "6", "5"]
+    assert "verdict_id" in read.problems[1]
+    assert all(problem.isascii() and problem.isprintable() for problem in read.problems)
+    found = compare(plant.settings, "all", "few", judgements=[path])
+    assert found["verdicts"]["unusable"] == 4
+    assert found["verdicts"]["outside"] == 1
+    assert found["first"]["verdicts"]["confirmed_found"] == 1
+    with pytest.raises(BadData, match=r"no\.such"):
+        verdicts.read(plant.settings, [str(tmp_path / "no.such")])
+
+
+def test_a_flow_called_attack_and_normal_has_no_label(plant: Runs, tmp_path: Path) -> None:
+    event = max(plant.every.values(), key=lambda one: len(one["unmapped"]["members"]))
+    other = {**judge(event, "fp"), "uid": "b" * 32, "members": event["unmapped"]["members"][:3]}
+    path = written(tmp_path / "v.jsonl", judge(event, "tp"), other)
+    found = compare(plant.settings, "all", "few", judgements=[path])
+    assert found["labels"]["conflicting"] == 3
+    assert found["first"]["labelled"] == len(event["unmapped"]["members"]) - 3
+    # The incident that holds three of its flows stands for it: it is judged false and raised.
+    [false] = [one for one in found["judged"] if not one["confirmed"]]
+    assert false["raised"][0] == event["finding_info"]["uid"]
+
+
+def test_lost_incidents_have_reasons_a_person_can_check(plant: Runs, tmp_path: Path) -> None:
+    path = written(tmp_path / "v.jsonl", *(judge(one, "tp") for one in plant.every.values()))
+    found = compare(plant.settings, "all", "few", judgements=[path])
+    incidents = found["incidents"]
+    assert incidents["lost"] + incidents["changed"] > 0
+    for one in incidents["listed"]:
+        assert "alert level 0.002" in one["reason"]
+        assert "alert level 0.05" in one["reason"]
+        assert f"{one['suspects'][0]} of its {one['flows']} flows were suspects in the first" in one["reason"]
+        assert one["lowest_p_value"][0] <= one["alert_level"][0]
+    assert sum(found["second"]["timeline"]["incidents"]) == found["second"]["incidents"]
+    labels = dict(rows(found))
+    assert labels["confirmed incidents found"][0] == f"{len(plant.every)} of {len(plant.every)}"
+    assert any("from verdicts" in line for line in sources(found))
+
+
+def test_the_page_shows_verdicts_as_text(plant: Runs, tmp_path: Path) -> None:
+    event = next(iter(plant.every.values()))
+    path = written(tmp_path / "v.jsonl", judge(event, "tp", by="<i>eve</i>", note="<script>x</script>"))
+    text = page(compare(plant.settings, "all", "few", judgements=[path]))
+    assert "Judged by analysts" in text
+    assert "&lt;i&gt;eve" in text
+    for hostile in ("<i>eve", "<script>"):
+        assert hostile not in text
+
+
+def test_gates_on_verdicts(plant: Runs, tmp_path: Path) -> None:
+    events = list(plant.every.values())
+    path = written(tmp_path / "v.jsonl", judge(events[0], "tp"), *(judge(one, "fp") for one in events[1:]))
+    found = compare(plant.settings, "few", "all", judgements=[path])
+    assert gate(found, Bounds(min_confirmed=1.0, max_false_verdicts=len(events) - 1)) == []
+    [refused] = gate(found, Bounds(max_false_verdicts=len(events) - 2))
+    assert refused == f"incidents judged false: got {len(events) - 1}, expected at most {len(events) - 2}"
+    without = compare(plant.settings, "few", "all")
+    assert [reason.split(":")[0] for reason in gate(without, Bounds(min_confirmed=0.5, max_false_verdicts=0))] == [
+        "confirmed incidents found",
+        "incidents judged false",
+    ]
+
+
+def test_without_members_an_incident_is_known_by_its_uid(plant: Runs, tmp_path: Path) -> None:
+    event = next(iter(plant.every.values()))
+    record = {key: value for key, value in judge(event, "tp").items() if key not in ("members", "site", "sensor")}
+    found = compare(plant.settings, "all", "few", judgements=[written(tmp_path / "v.jsonl", record)])
+    assert found["first"]["verdicts"]["confirmed_found"] == 1
+    assert "labelled" not in found["first"]
+    assert np.isfinite(found["flows"]["largest_difference"])
