@@ -18,7 +18,7 @@ COMPOSERS = (
 )
 # A room's shell: its door, and what commands (not the worker) read or write. The rest of the room is pure.
 SHELLS = {
-    *(f"pipeline.{room}.door" for room in ROOMS),
+    *(f"pipeline.{room}.worker" for room in ROOMS),
     "pipeline.ingest.headers",  # Kafka messages become raw ones
     "pipeline.ingest.files.send",  # a file goes to `raw`
     "pipeline.alert.feedback",  # a verdict goes to `feedback`
@@ -72,7 +72,7 @@ def _only_doors_import_faust(module: Module, imported: Import) -> bool:
 
 
 def _composers_leave_doors_alone(module: Module, imported: Import) -> bool:
-    doors = [f"pipeline.{room}.door" for room in ROOMS]
+    doors = [f"pipeline.{room}.worker" for room in ROOMS]
     return within(module.name, "pipeline.tools.offline", "pipeline.tools.replay", "pipeline.tools.chaos") and within(
         imported.name, *doors
     )
@@ -142,7 +142,7 @@ BREAKS = {
     ),
     "only_score_and_retrain_import_models": ("pipeline.tools.offline.run", "import models.score"),
     "only_doors_import_faust": ("pipeline.featurize.windows.sensor_windows", "def f():\n    import faust"),
-    "composers_leave_doors_alone": ("pipeline.tools.offline.run", "from pipeline.ingest import door"),
+    "composers_leave_doors_alone": ("pipeline.tools.offline.run", "from pipeline.ingest import worker"),
     "rooms_are_pure_behind_the_door": ("pipeline.ingest.decode", "from pipeline.settings import load_settings"),
     "commands_load_libraries_when_called": ("pipeline.tools.cli.flow", "import pyarrow as pa"),
 }

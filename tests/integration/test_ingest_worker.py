@@ -258,8 +258,7 @@ def test_whatever_stands_in_raw_is_covered(room: Settings) -> None:
 @pytest.mark.crash
 def test_killed_twice_every_record_is_there_once(room: Settings) -> None:
     sender = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.tools.cli", "flow", "send", str(LEFT)]
-        + ["--speed", "800", "--site", "w", "--json"],
+        [sys.executable, "-m", "pipeline.tools.cli", "flow", "send", str(LEFT), "--speed=800", "--json", "--site=w"],
         env=environment(room), cwd=ROOT, stdout=subprocess.PIPE,
     )  # fmt: skip
     for _ in range(2):

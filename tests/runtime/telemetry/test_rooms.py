@@ -7,7 +7,7 @@ import pytest
 from tests.contract.tree import ROOMS, modules
 
 # Featurize and alert run in the shell around Faust, which says it for them.
-SAYS_IT = {room: f"pipeline.{room}.door" for room in ROOMS} | dict.fromkeys(
+SAYS_IT = {room: f"pipeline.{room}.worker" for room in ROOMS} | dict.fromkeys(
     ("featurize", "alert"), "pipeline.runtime.faust.worker"
 )
 

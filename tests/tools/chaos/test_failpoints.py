@@ -9,7 +9,7 @@ from pipeline.runtime import failpoints
 from pipeline.settings import load_settings
 
 PROGRAM = """
-from pipeline import failpoints
+from pipeline.runtime import failpoints
 failpoints.arm({setting!r})
 for number in range(5):
     failpoints.reached("score.begun")

@@ -20,7 +20,7 @@ def in_the_code() -> set[str]:
         for name in CALL.findall(path.read_text(encoding="utf-8")):
             if "room.name}" in name:
                 found |= {f"{room}.{name.rpartition('.')[2]}" for room in STATEFUL}
-            elif path.parent.name == "archive" and "." not in name:
+            elif path.parent.name in {"archive", "storage"} and "." not in name:
                 found.add(f"archive.{name}")
             elif "{" not in name and "." in name:
                 found.add(name)
