@@ -10,7 +10,7 @@ from models.lab.report.labels import footer, labels, row_of
 from models.lab.report.sheets import Picture, Section, Sheet, rows_of
 
 IDENTIFIERS = "identifiers-only/"
-WHOLE = "igan-no-augmentation"  # what ships, with the weights that all ablations share: nothing is taken away
+WHOLE = "igan-no-augmentation"  # the evaluated configuration, with the weights that all ablations share
 NEAR = 0.1  # how far from 0.5 an AUROC may lie that is called chance
 
 
@@ -132,8 +132,9 @@ def _ablations(fits: Fits, task: str) -> Section:
         if order:
             pictures.append(Picture(f"ablations-{task}", f"Ablations on {test} ({task})", draw))
     text = (
-        "Compared seed by seed with the model that ships, which has no synthetic rows; all have the same weights of "
-        "the views, so that they differ in one part alone. What does not help is off in the shipped model."
+        "Compared seed by seed with the evaluated configuration of IGAN-IDS (IGAN-IDS lab: four views, no synthetic "
+        "rows). It is not the shipped model (IGAN-IDS live: three views, synthetic rows by the GAN). All variants "
+        "have the same weights of the views, so that they differ in one part alone."
         if WHOLE in fits.models
         else "The whole model has no fits here, so there is nothing to compare with."
     )

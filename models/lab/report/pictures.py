@@ -37,7 +37,7 @@ STYLE: Any = {
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.7,
     "text.parse_math": False,  # a class may be called $x$
-    "svg.hashsalt": "forebay",
+    "svg.hashsalt": "forebay",  # ids in the file come out the same every time
     "figure.dpi": 100,
     "savefig.dpi": 130,
 }
@@ -52,13 +52,10 @@ def style() -> Iterator[None]:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[str]:
-    """Write a figure as PNG and SVG, the same bytes for the same figure; names of the files."""
-    files = [f"{name}.png", f"{name}.svg"]
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # as laid out once, for both files
-    figure.savefig(folder / files[0], metadata={"Software": None})
-    figure.savefig(folder / files[1], metadata={"Date": None})
-    return files
+    """Write a figure as SVG, the same bytes for the same figure; names of the files."""
+    file = f"{name}.svg"
+    figure.savefig(folder / file, metadata={"Date": None})
+    return [file]
 
 
 def titled(figure: Figure, title: str, footer: str) -> None:

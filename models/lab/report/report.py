@@ -1,6 +1,7 @@
 """A report of stored fits: report.md, report.json and pictures, also of a run that is not finished."""
 
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ SECTIONS = {
     "controls": "controls",
     "cost": "cost",
 }
+
+
+MAX_COLUMNS = 120  # of a line of prose, as everywhere in docs/
 
 
 def write(folder: Path, pictures: bool = True) -> dict[str, Any]:
@@ -70,5 +74,16 @@ def _markdown(fits: Fits, sections: list[Section]) -> str:
             lines.append(markdown(sheet, said))
         for picture in section.pictures:
             shows, file = escaped(picture.shows), picture.name
-            lines += [f"![{shows}]({file}.png)", "", f"<sub>{shows} ([SVG]({file}.svg))</sub>", ""]
-    return "\n".join(lines).rstrip() + "\n"
+            lines += [f"![{shows}]({file}.svg)", ""]
+    return "\n".join(wrapped("\n".join(lines).rstrip().split("\n"))) + "\n"
+
+
+def wrapped(lines: list[str]) -> Iterator[str]:
+    """The lines of a Markdown text, prose cut to `MAX_COLUMNS`; table rows, headings and pictures stay whole."""
+    for line in lines:
+        if len(line) <= MAX_COLUMNS or line.startswith(("|", "#", "![")):
+            yield line
+            continue
+        hard_break = "  " if line.endswith("  ") else ""  # Markdown's line break: two spaces at the end
+        *first, last = textwrap.wrap(line, MAX_COLUMNS - 2, break_long_words=False, break_on_hyphens=False)
+        yield from [*first, last + hard_break]
