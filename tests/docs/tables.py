@@ -13,6 +13,7 @@ from typing import Any
 from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
+from models.lab.report.report import wrapped
 from pipeline import errors
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.feature_sets import FEATURE_SETS
@@ -236,7 +237,12 @@ def pages() -> list[Path]:
 
 def brought_up_to_date(text: str) -> str:
     """A page with its tables made anew."""
-    return PLACE.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}", text)
+
+    def table(found: re.Match[str]) -> str:
+        lines = TABLES[found[2]]().split("\n")
+        return found[1] + "\n" + "\n".join(wrapped(lines)) + "\n" + found[3]
+
+    return PLACE.sub(table, text)
 
 
 if __name__ == "__main__":
