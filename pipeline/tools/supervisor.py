@@ -1,4 +1,4 @@
-"""The rooms as processes of their own: started, waited for, stopped, and gone afterwards."""
+"""The stages' workers as supervised processes: started, waited for, stopped, and gone afterwards."""
 
 import ctypes
 import resource
@@ -11,34 +11,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import Failed
-from pipeline.settings import inherited_environment
+from pipeline.settings import Settings, inherited_environment
 
-ROOMS = ("ingest", "featurize", "score", "alert", "archive", "retrain")
+STAGES = ("ingest", "featurize", "score", "alert", "archive", "retrain")
 READY = '"event": "ready"'
 PR_SET_PDEATHSIG = 1
 CLI = ("-m", "pipeline.tools.cli")
 
 
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """The settings as a worker's environment; small batches on few cores: more threads only fight each other."""
+    return {**settings.variables(), "OMP_NUM_THREADS": "1"}
+
+
 def _die_with_parent() -> None:
-    """Linux: the kernel ends this child when the demo dies, even by SIGKILL. Elsewhere the demo's own stop must do."""
+    """Linux: the kernel ends this child when its starter dies, even by SIGKILL. Elsewhere `Processes.stop` must do."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _within(file_bytes: int | None) -> Callable[[], None]:
-    """What a child does before it begins: no file of its may grow beyond so many bytes."""
+    """What a child does before it starts: none of its files may grow beyond `file_bytes`."""
 
-    def begin() -> None:
+    def prepare() -> None:
         _die_with_parent()
         if file_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
 
-    return begin
+    return prepare
 
 
 @dataclass(slots=True)
-class Room:
-    """A running process, where it logs, and what it printed as its last stdout line."""
+class SupervisedProcess:
+    """A process that was started, its log, and the file that its stdout goes to."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -47,7 +52,7 @@ class Room:
 
     @property
     def ready(self) -> bool:
-        """Whether the process has said that it is."""
+        """Whether the process has logged that it is."""
         return READY in self.log.read_text(encoding="utf-8", errors="replace")
 
     def last_words(self) -> str:
@@ -61,7 +66,7 @@ class Processes:
 
     logs: Path
     environment: Mapping[str, str]
-    running: list[Room] = field(default_factory=list)
+    running: list[SupervisedProcess] = field(default_factory=list)
 
     def start(
         self,
@@ -70,11 +75,11 @@ class Processes:
         environment: Mapping[str, str] | None = None,
         file_bytes: int | None = None,
         program: Sequence[str] = CLI,
-    ) -> Room:
+    ) -> SupervisedProcess:
         """Start `forebay ARGUMENTS` with its log in `<name>.log`; the thread that starts it must outlive it.
 
-        environment: beside that of all; file_bytes: no file of its may grow beyond; program: what runs in place of
-        `forebay`.
+        environment: variables beside those of all processes; file_bytes: the largest file it may write; program: what
+        runs in place of `forebay`.
         """
         log, out = self.logs / f"{name}.log", self.logs / f"{name}.out"
         with log.open("wb") as errors, out.open("wb") as output:
@@ -84,41 +89,41 @@ class Processes:
                 stdout=output,
                 stderr=errors,
                 env=inherited_environment({**self.environment, **(environment or {})}),
-                # Its own session: Ctrl-C reaches the demo alone, which then lets the rooms finish in order.
+                # A session of its own: Ctrl-C reaches the starter alone, which then stops the workers in order.
                 start_new_session=True,
                 preexec_fn=_within(file_bytes),
             )
-        room = Room(name, process, log, out)
-        self.running.append(room)
-        return room
+        started = SupervisedProcess(name, process, log, out)
+        self.running.append(started)
+        return started
 
     def check(self) -> None:
         """Failed, with the end of its log, where a process has ended that should not have."""
-        for room in self.running:
-            code = room.process.poll()
+        for each in self.running:
+            code = each.process.poll()
             if code not in (None, 0):
-                raise Failed(f"{room.name} ended with {code}; its log {room.log} ends:\n{room.last_words()}")
+                raise Failed(f"{each.name} ended with {code}; its log {each.log} ends:\n{each.last_words()}")
 
-    def wait_ready(self, rooms: list[Room], timeout_s: float) -> None:
-        """Until every one of `rooms` has said so; Failed after `timeout_s`."""
+    def wait_ready(self, processes: list[SupervisedProcess], timeout_s: float) -> None:
+        """Until every one of `processes` has logged `ready`; Failed after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
-        while waiting := [room for room in rooms if not room.ready]:
+        while waiting := [each for each in processes if not each.ready]:
             self.check()
             if time.monotonic() > deadline:
-                names = ", ".join(room.name for room in waiting)
+                names = ", ".join(each.name for each in waiting)
                 raise Failed(f"not ready after {timeout_s:.0f} s: {names}; logs are in {self.logs}")
             time.sleep(0.05)
 
     def stop(self, grace_s: float = 10.0) -> None:
         """Ask all to stop, wait, and kill what does not."""
-        for room in self.running:
-            if room.process.poll() is None:
-                room.process.terminate()
+        for each in self.running:
+            if each.process.poll() is None:
+                each.process.terminate()
         deadline = time.monotonic() + grace_s
-        for room in self.running:
+        for each in self.running:
             try:
-                room.process.wait(max(0.0, deadline - time.monotonic()))
+                each.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                room.process.kill()
-                room.process.wait()
+                each.process.kill()
+                each.process.wait()
         self.running.clear()

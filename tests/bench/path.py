@@ -13,8 +13,7 @@ from loadtest.sending import Load, send
 from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings, load_settings
-from pipeline.tools.demo.run import room_environment
-from pipeline.tools.supervisor import Processes
+from pipeline.tools.supervisor import Processes, worker_environment
 
 TICKS = os.sysconf("SC_CLK_TCK")
 STILL_S = 2.0
@@ -87,7 +86,7 @@ def cpu_s(pid: int) -> float:
 def run_path(settings: Settings, records: int, folder: Path, broker: int | None = None, timeout_s: float = 300) -> Run:
     """Let ingest and featurize work off `raw`, both ready or starting, and see what it took."""
     folder.mkdir(parents=True, exist_ok=True)
-    processes = Processes(folder, room_environment(settings))
+    processes = Processes(folder, worker_environment(settings))
     reader = clients.reader(settings, "bench")
     try:
         featurize = processes.start("featurize", "featurize", "run")

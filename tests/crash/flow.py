@@ -13,8 +13,7 @@ from confluent_kafka import Consumer, TopicPartition
 from pipeline.archive.upkeep.verify import account
 from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
-from pipeline.tools.demo.run import room_environment
-from pipeline.tools.supervisor import Processes, Room
+from pipeline.tools.supervisor import Processes, SupervisedProcess, worker_environment
 
 ROOMS = ("ingest", "featurize", "score", "alert", "archive", "retrain")
 
@@ -25,7 +24,7 @@ class Flow:
 
     settings: Settings
     processes: Processes
-    rooms: dict[str, Room]
+    rooms: dict[str, SupervisedProcess]
 
     def kill(self, name: str) -> None:
         """SIGKILL one room and start it again."""
@@ -69,7 +68,7 @@ def running(kafka: str, prefix: str, folder: Path, **changes: object) -> Iterato
         **changes,
     )
     topics.create(settings)
-    processes = Processes(logs, room_environment(settings))
+    processes = Processes(logs, worker_environment(settings))
     try:
         rooms = {name: processes.start(name, name, "run") for name in ROOMS}
         processes.wait_ready(list(rooms.values()), 90)

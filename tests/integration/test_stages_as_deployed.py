@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.runtime.kafka import topics
 from pipeline.settings import load_settings
-from pipeline.tools.supervisor import Processes, Room
+from pipeline.tools.supervisor import Processes, SupervisedProcess
 from tests.contract.tree import ROOMS
 from tests.k8s.policies import PROBES
 from tests.k8s.render import container, documents, pod, settings_of, workloads
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 READY_WITHIN_S = 240.0
 
 
-def port_of(room: Room) -> int:
+def port_of(room: SupervisedProcess) -> int:
     """Where a room serves its metrics, as its log says."""
     for line in room.log.read_text(encoding="utf-8").splitlines():
         if line.startswith("{") and (entry := orjson.loads(line)).get("event") == "ready":

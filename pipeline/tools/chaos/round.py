@@ -22,7 +22,7 @@ from pipeline.tools.chaos.faults import Striker
 from pipeline.tools.chaos.invariants import Findings, check, committed
 from pipeline.tools.chaos.traffic import Traffic
 from pipeline.tools.chaos.workers import Workers
-from pipeline.tools.supervisor import ROOMS
+from pipeline.tools.supervisor import STAGES
 
 AT_ONCE = 4
 """So many strikes are under way at a time; those on one room wait for each other."""
@@ -101,9 +101,9 @@ def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell:
     topics.create(settings)
     with disk.mounted(folder / DISK) as small:
         with _workers(settings, folder) as workers:
-            for room in ROOMS:
+            for room in STAGES:
                 workers.start(room)
-            for room in ROOMS:
+            for room in STAGES:
                 workers.revive(room)
             traffic = Traffic(settings, workers, folder / "traffic", one.seed)
             striker = Striker(settings, workers, broker, folder / DISK if small else None)

@@ -11,8 +11,7 @@ from typing import TypeVar
 
 from pipeline.errors import Failed
 from pipeline.settings import Settings
-from pipeline.tools.demo.run import room_environment
-from pipeline.tools.supervisor import CLI, ROOMS, Processes, Room
+from pipeline.tools.supervisor import CLI, STAGES, Processes, SupervisedProcess, worker_environment
 
 READY_S = 120.0
 LOOK_S = 0.05
@@ -28,12 +27,12 @@ class Workers:
 
     def __init__(self, settings: Settings, logs: Path) -> None:
         logs.mkdir(parents=True, exist_ok=True)
-        self._processes = Processes(logs, room_environment(settings))
+        self._processes = Processes(logs, worker_environment(settings))
         # A child gets its parent's-death signal when the thread that started it ends: one thread starts them all.
         self._starter = ThreadPoolExecutor(1, "starter")
-        self._numbers = dict.fromkeys(ROOMS, 0)
-        self._of: dict[str, Room] = {}
-        self.locks = {room: threading.RLock() for room in ROOMS}
+        self._numbers = dict.fromkeys(STAGES, 0)
+        self._of: dict[str, SupervisedProcess] = {}
+        self.locks = {room: threading.RLock() for room in STAGES}
         self.expected_to_end: set[int] = set()
         self.ended: list[str] = []
         """Workers that ended without having been made to: `worker: exit code: last line of its log`."""
@@ -45,10 +44,10 @@ class Workers:
         file_bytes: int | None = None,
         program: Sequence[str] = CLI,
         main: bool = True,
-    ) -> Room:
+    ) -> SupervisedProcess:
         """Start a worker of a room; with `main` it is from now on the room's own."""
 
-        def begin() -> Room:
+        def begin() -> SupervisedProcess:
             self._numbers[room] += 1
             name = f"{room}-{self._numbers[room]}"
             return self._processes.start(
@@ -60,36 +59,36 @@ class Workers:
             self._of[room] = started
         return started
 
-    def run(self, name: str, *arguments: str) -> Room:
+    def run(self, name: str, *arguments: str) -> SupervisedProcess:
         """Start another command beside the rooms: a sender."""
         return self._starter.submit(lambda: self._processes.start(name, *arguments)).result()
 
-    def of(self, room: str) -> Room:
+    def of(self, room: str) -> SupervisedProcess:
         """The room's worker."""
         return self._of[room]
 
-    def kill(self, worker: Room) -> None:
+    def kill(self, worker: SupervisedProcess) -> None:
         """SIGKILL, and wait for its end."""
         if worker.process.poll() is None:
             self.expected_to_end.add(worker.process.pid)
             os.kill(worker.process.pid, signal.SIGKILL)
         worker.process.wait(GONE_S)
 
-    def signal(self, worker: Room, number: int) -> None:
+    def signal(self, worker: SupervisedProcess, number: int) -> None:
         """Send a signal, if it still runs."""
         if worker.process.poll() is None:
             os.kill(worker.process.pid, number)
 
-    def wait_gone(self, worker: Room, timeout_s: float) -> bool:
+    def wait_gone(self, worker: SupervisedProcess, timeout_s: float) -> bool:
         """Whether it ends by itself within the time; that is then expected."""
         self.expected_to_end.add(worker.process.pid)
         return _until(lambda: worker.process.poll() is not None, timeout_s)
 
-    def wait_ready(self, worker: Room, timeout_s: float = READY_S) -> bool:
+    def wait_ready(self, worker: SupervisedProcess, timeout_s: float = READY_S) -> bool:
         """Whether it says that it is ready within the time, or ends."""
         return _until(lambda: worker.ready or worker.process.poll() is not None, timeout_s) and worker.ready
 
-    def revive(self, room: str) -> Room:
+    def revive(self, room: str) -> SupervisedProcess:
         """The room's worker, started again where it has ended; ready."""
         for _attempt in range(MOST_RESTARTS):
             worker = self._of[room]
@@ -108,7 +107,7 @@ class Workers:
 
     def revive_all(self) -> None:
         """Every room, where no strike is at work on it."""
-        for room in ROOMS:
+        for room in STAGES:
             if self.locks[room].acquire(blocking=False):
                 try:
                     if self._of[room].process.poll() is not None:
@@ -148,6 +147,6 @@ def _until(true: Callable[[], bool], timeout_s: float) -> bool:
     return True
 
 
-def _last_error(worker: Room) -> str:
+def _last_error(worker: SupervisedProcess) -> str:
     lines = worker.last_words().splitlines()
     return lines[-1][:300] if lines else "it said nothing"

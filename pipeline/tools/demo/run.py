@@ -1,4 +1,4 @@
-"""The demo from end to end: broker, topics, rooms, traffic, live view, report. Nothing is left running afterwards."""
+"""The demo from end to end: broker, topics, stages, traffic, live view, report. Nothing is left running afterwards."""
 
 import shutil
 import time
@@ -23,7 +23,7 @@ from pipeline.tools.demo.assess import EVENT_SPAN_US, assess, traffic_file
 from pipeline.tools.demo.live import Picture, View
 from pipeline.tools.demo.printout import show
 from pipeline.tools.demo.watch import SeenAlert, Watch
-from pipeline.tools.supervisor import ROOMS, Processes, Room
+from pipeline.tools.supervisor import STAGES, Processes, SupervisedProcess, worker_environment
 
 READY_TIMEOUT_S = 90.0
 DRAIN_TIMEOUT_S = 60.0
@@ -73,13 +73,8 @@ def settings_for(options: Options, bootstrap: str) -> Settings:
     )
 
 
-def room_environment(settings: Settings) -> dict[str, str]:
-    """The same settings for the rooms' processes; small batches on few cores: more threads only fight each other."""
-    return {**settings.variables(), "OMP_NUM_THREADS": "1"}
-
-
 def run(options: Options, console: Console) -> dict[str, Any]:
-    """Run the demo; its final JSON document. Raises Interrupted on Ctrl-C, Failed where a room fails."""
+    """Run the demo; its final JSON document. Raises Interrupted on Ctrl-C, Failed where a worker fails."""
     started_s = time.monotonic()
     stop = Stop(second_leaves=False).listen()
     options.folder.mkdir(parents=True)
@@ -91,11 +86,11 @@ def run(options: Options, console: Console) -> dict[str, Any]:
         with kafka(options, view) as bootstrap:
             settings = settings_for(options, bootstrap)
             topics.create(settings)
-            processes = Processes(logs, room_environment(settings))
+            processes = Processes(logs, worker_environment(settings))
             try:
-                view.phase("starting the rooms: " + ", ".join(ROOMS))
-                rooms = [processes.start(room, room, "run") for room in ROOMS]
-                processes.wait_ready(rooms, READY_TIMEOUT_S)
+                view.phase("starting the stages: " + ", ".join(STAGES))
+                workers = [processes.start(stage, stage, "run") for stage in STAGES]
+                processes.wait_ready(workers, READY_TIMEOUT_S)
                 if stop.requested:
                     raise Interrupted
                 view.phase(
@@ -123,7 +118,7 @@ def write_traffic(folder: Path) -> dict[str, int]:
     return {sensor: traffic.write_after_cut(sensor, traffic_file(folder, sensor)) for sensor in traffic.SENSORS}
 
 
-def start_sender(processes: Processes, options: Options, sensor: str) -> Room:
+def start_sender(processes: Processes, options: Options, sensor: str) -> SupervisedProcess:
     """Stream one sensor; all senders share the cut as their origin, so they stay aligned."""
     speed = "max" if options.speed <= 0 else f"{options.speed:g}"
     return processes.start(
@@ -135,7 +130,7 @@ def start_sender(processes: Processes, options: Options, sensor: str) -> Room:
 
 def follow(
     processes: Processes,
-    senders: list[Room],
+    senders: list[SupervisedProcess],
     watch: Watch,
     view: View,
     settings: Settings,
@@ -188,7 +183,7 @@ def follow(
                 alerts = "complete" if watch.alerts_complete() else "incomplete"
                 raise Failed(
                     f"{archived} of {expected} records archived and alerts {alerts} {DRAIN_TIMEOUT_S:.0f} s after the "
-                    f"last was sent; the rooms' logs are in {processes.logs}"
+                    f"last was sent; the workers' logs are in {processes.logs}"
                 )
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from loadtest.chaos.plan import as_document, faults, plan, points
 from pipeline.tools.chaos.faults import Striker
-from pipeline.tools.supervisor import ROOMS
+from pipeline.tools.supervisor import STAGES
 from tests.contract.tree import ROOT
 
 CALL = re.compile(r'(?:failpoints\.reached|\bstep|self\._step)\(f?"([^"]+)"\)')
@@ -33,8 +33,8 @@ def test_the_table_names_exactly_the_points_in_the_code() -> None:
 
 def test_every_fault_can_be_done_and_befalls_rooms_there_are() -> None:
     assert set(faults()) == set(Striker._HOW)
-    assert {room for fault in faults().values() for room in fault.rooms} <= {*ROOMS, ""}
-    assert set(points()) <= set(ROOMS)
+    assert {room for fault in faults().values() for room in fault.rooms} <= {*STAGES, ""}
+    assert set(points()) <= set(STAGES)
 
 
 @given(st.integers(0, 10_000), st.integers(0, 50), st.integers(1, 60))
