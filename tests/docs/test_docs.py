@@ -127,3 +127,16 @@ def _defined(path: Path) -> set[str]:
             methods = (one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
             found |= {f"{node.name}.{method.name}" for method in methods}
     return found
+
+
+GIVEN = {"confluent-kafka", "faust-streaming", "torch", "pyarrow", "numpy", "opentelemetry-sdk", "setuptools"}
+
+
+def test_every_library_has_its_reason() -> None:
+    """ADR 6 names each package of requirements/*.in but those that were given."""
+    text = (ROOT / "docs/adr/0006-libraries.md").read_text(encoding="utf-8")
+    lines = [line for path in ROOT.glob("requirements/*.in") for line in path.read_text(encoding="utf-8").splitlines()]
+    packages = {match[0] for line in lines if (match := re.match(r"[a-z0-9][\w.-]*", line))}
+    assert len(packages) > 30
+    missing = {name for name in packages - GIVEN if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text)}
+    assert not missing
