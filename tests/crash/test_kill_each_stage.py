@@ -8,7 +8,7 @@ import pytest
 from loadtest.plants.westermo import traffic
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import verify
-from tests.crash.flow import ROOMS, Flow, copy_raw, running, send
+from tests.crash.flow import STAGES, Flow, copy_raw, running, send
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(420)]
 
@@ -45,9 +45,9 @@ def test_the_archive_is_the_same_after_every_room_was_killed(kafka: str, prefix:
     assert {"ingest", "featurize", "score", "alert"} <= rooms_in_one_trace(tmp_path / "calm" / "traces.jsonl")
 
     with running(kafka, f"{prefix}killed.", tmp_path / "killed") as killed:
-        doomed = list(ROOMS)
+        doomed = list(STAGES)
         for copied in copy_raw(calm.settings, killed.settings, messages_per_s=600):
-            if doomed and copied > (len(ROOMS) - len(doomed) + 1) * sent // (len(ROOMS) + 2):
+            if doomed and copied > (len(STAGES) - len(doomed) + 1) * sent // (len(STAGES) + 2):
                 killed.kill(doomed.pop(0))
         assert not doomed
         killed.wait_archived(sent, 120)

@@ -12,7 +12,7 @@ import pytest
 from pipeline.runtime.kafka import topics
 from pipeline.settings import load_settings
 from pipeline.tools.supervisor import Processes, SupervisedProcess
-from tests.contract.tree import ROOMS
+from tests.contract.tree import STAGES
 from tests.k8s.policies import PROBES
 from tests.k8s.render import container, documents, pod, settings_of, workloads
 
@@ -70,7 +70,7 @@ def test_rooms_as_deployed(kafka: str, prefix: str, tmp_path: Path) -> None:
             command = [*container(workload)["command"], *container(workload)["args"]]
             assert command[0] == "forebay"
             rooms[workload["metadata"]["name"]] = processes.start(workload["metadata"]["name"], *command[1:])
-        assert set(rooms) == set(ROOMS)
+        assert set(rooms) == set(STAGES)
         processes.wait_ready(list(rooms.values()), READY_WITHIN_S)
         for room in rooms.values():
             for path in set(PROBES.values()):

@@ -12,12 +12,12 @@ from typer.main import get_command
 
 from pipeline.settings import Settings
 from schemas.topics import topics
-from tests.contract.tree import ROOMS, ROOT
+from tests.contract.tree import ROOT, STAGES
 from tests.k8s.render import Document, container, named, pod, settings_of, workloads
 
 Policy = Callable[[list[Document]], Iterator[str]]
 PROBES = {"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
-# Which folder of the settings a room needs, and whether it writes there.
+# Which folder of the settings a stage needs, and whether it writes there.
 FOLDERS = {
     "featurize": [("FOREBAY_STATE_URI", True)],
     "alert": [("FOREBAY_STATE_URI", True), ("FOREBAY_REGISTRY_URI", False)],
@@ -46,47 +46,47 @@ def _breach_of_schema(document: str) -> str:
     return ""
 
 
-def one_workload_a_room(found: list[Document]) -> Iterator[str]:
-    """Each room of the command line has exactly one workload, and there are no others."""
+def one_workload_a_stage(found: list[Document]) -> Iterator[str]:
+    """Each stage of the command line has exactly one workload, and there are no others."""
     names = [workload["metadata"]["name"] for workload in workloads(found)]
-    if sorted(names) != sorted(ROOMS):
-        yield f"workloads {sorted(names)}, rooms {sorted(ROOMS)}"
+    if sorted(names) != sorted(STAGES):
+        yield f"workloads {sorted(names)}, stages {sorted(STAGES)}"
 
 
 def commands_exist(found: list[Document]) -> Iterator[str]:
     """What a container runs is a command of this `forebay`, with options it has."""
     for workload in workloads(found):
-        room, one = workload["metadata"]["name"], container(workload)
+        stage, one = workload["metadata"]["name"], container(workload)
         words = [*one.get("command", []), *one.get("args", [])]
-        if words[:3] != ["forebay", room, "run"]:
-            yield f"{room}: runs {words}, expected forebay {room} run"
+        if words[:3] != ["forebay", stage, "run"]:
+            yield f"{stage}: runs {words}, expected forebay {stage} run"
             continue
-        command = get_command(import_module(f"pipeline.tools.cli.{room}").app)
+        command = get_command(import_module(f"pipeline.tools.cli.{stage}").app)
         verb = getattr(command, "commands", {}).get("run")
         known = {option for parameter in getattr(verb, "params", []) for option in parameter.opts}
         if verb is None:
-            yield f"{room}: the command line has no `forebay {room} run`"
+            yield f"{stage}: the command line has no `forebay {stage} run`"
         for word in words[3:]:
             if word.startswith("-") and word not in known:
-                yield f"{room}: `forebay {room} run` has no {word}"
+                yield f"{stage}: `forebay {stage} run` has no {word}"
 
 
 def ports_and_probes(found: list[Document]) -> Iterator[str]:
     """Port names are valid; every probe asks a path that the endpoint answers, at a port that is there."""
     metrics = int(settings_of(found)["FOREBAY_METRICS_PORT"])
     for workload in workloads(found):
-        room, one = workload["metadata"]["name"], container(workload)
+        stage, one = workload["metadata"]["name"], container(workload)
         ports = {port["name"]: port["containerPort"] for port in one.get("ports", [])}
-        yield from (f"{room}: port name {name} is over 15 characters" for name in ports if len(name) > 15)
+        yield from (f"{stage}: port name {name} is over 15 characters" for name in ports if len(name) > 15)
         if ports.get("metrics") != metrics:
-            yield f"{room}: container port metrics is {ports.get('metrics')}, settings say {metrics}"
+            yield f"{stage}: container port metrics is {ports.get('metrics')}, settings say {metrics}"
         for probe, path in PROBES.items():
             asked = one.get(probe, {}).get("httpGet", {})
             if asked.get("path") != path or asked.get("port") not in {"metrics", metrics}:
-                yield f"{room}: {probe} asks {asked}, expected {path} at metrics"
+                yield f"{stage}: {probe} asks {asked}, expected {path} at metrics"
         start = one.get("startupProbe", {})
         if start.get("periodSeconds", 0) * start.get("failureThreshold", 0) < 120:
-            yield f"{room}: under two minutes to start; compiled windows and a large state need longer"
+            yield f"{stage}: under two minutes to start; compiled windows and a large state need longer"
 
 
 def settings_are_real(found: list[Document]) -> Iterator[str]:
@@ -112,7 +112,7 @@ def settings_are_real(found: list[Document]) -> Iterator[str]:
 def pods_are_restricted(found: list[Document]) -> Iterator[str]:
     """Pod Security's restricted profile, and more: no token, no writable root, no service links."""
     for workload in workloads(found):
-        room, spec, one = workload["metadata"]["name"], pod(workload), container(workload)
+        stage, spec, one = workload["metadata"]["name"], pod(workload), container(workload)
         context, own = spec.get("securityContext", {}), one.get("securityContext", {})
         demands = {
             "runAsNonRoot": context.get("runAsNonRoot") is True,
@@ -131,7 +131,7 @@ def pods_are_restricted(found: list[Document]) -> Iterator[str]:
             "no CPU limit": "cpu" not in one.get("resources", {}).get("limits", {}),
             "time to finish": spec.get("terminationGracePeriodSeconds", 30) >= 60,
         }
-        yield from (f"{room}: lacks {name}" for name, kept in demands.items() if not kept)
+        yield from (f"{stage}: lacks {name}" for name, kept in demands.items() if not kept)
 
 
 def no_rights(found: list[Document]) -> Iterator[str]:
@@ -188,11 +188,11 @@ def conduits(found: list[Document]) -> Iterator[str]:
 
 
 def selectors_match(found: list[Document]) -> Iterator[str]:
-    """Services and disruption budgets each select exactly the pods of the room they are named after."""
+    """Services and disruption budgets each select exactly the pods of the stage they are named after."""
     for kind in ("Service", "PodDisruptionBudget"):
         names = [one["metadata"]["name"] for one in named(found, kind)]
-        if sorted(names) != sorted(ROOMS):
-            yield f"{kind}s {sorted(names)}, rooms {sorted(ROOMS)}"
+        if sorted(names) != sorted(STAGES):
+            yield f"{kind}s {sorted(names)}, stages {sorted(STAGES)}"
         for one in named(found, kind):
             selector = one["spec"]["selector"]
             labels = selector if kind == "Service" else selector["matchLabels"]
@@ -213,45 +213,45 @@ def selectors_match(found: list[Document]) -> Iterator[str]:
 
 
 def images_are_listed(found: list[Document]) -> Iterator[str]:
-    """Every image is in images.txt, with a tag; torch is in the rooms that need it and in no other."""
+    """Every image is in images.txt, with a tag; torch is in the stages that need it and in no other."""
     lines = (ROOT / "k8s/images/images.txt").read_text(encoding="utf-8").splitlines()
     listed = {line for line in lines if line and not line.startswith("#")}
     for workload in workloads(found):
-        room, image = workload["metadata"]["name"], container(workload)["image"]
+        stage, image = workload["metadata"]["name"], container(workload)["image"]
         if image not in listed:
-            yield f"{room}: image {image} is not in images.txt"
+            yield f"{stage}: image {image} is not in images.txt"
         if not re.search(r":\d+\.\d+\.\d+$|@sha256:", image):
-            yield f"{room}: image {image} has no version"
-        if ("inference" in image) != (room in TORCH_ROOMS):
-            yield f"{room}: runs {image}"
+            yield f"{stage}: image {image} has no version"
+        if ("inference" in image) != (stage in TORCH_ROOMS):
+            yield f"{stage}: runs {image}"
 
 
 def folders_are_mounted(found: list[Document]) -> Iterator[str]:
-    """The folders that the settings name lie on volumes of the rooms that use them, writable where they write."""
+    """The folders that the settings name lie on volumes of the stages that use them, writable where they write."""
     values = settings_of(found)
     claims = {claim["metadata"]["name"] for claim in named(found, "PersistentVolumeClaim")}
     for workload in workloads(found):
-        room, spec, one = workload["metadata"]["name"], pod(workload), container(workload)
+        stage, spec, one = workload["metadata"]["name"], pod(workload), container(workload)
         volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
         mounts = {mount["mountPath"]: mount for mount in one.get("volumeMounts", [])}
         for path in ("/tmp", "/var/cache/forebay"):
             if "emptyDir" not in volumes.get(mounts.get(path, {}).get("name", ""), {}):
-                yield f"{room}: nothing to write on at {path}"
-        for setting, writes in FOLDERS.get(room, []):
+                yield f"{stage}: nothing to write on at {path}"
+        for setting, writes in FOLDERS.get(stage, []):
             folder = PurePosixPath(values[setting])
             holding = [path for path in mounts if folder.is_relative_to(path)]
             claim = volumes.get(mounts[holding[0]]["name"], {}).get("persistentVolumeClaim") if holding else None
             if claim is None or claim["claimName"] not in claims:
-                yield f"{room}: {setting}={folder} is on no claimed volume"
+                yield f"{stage}: {setting}={folder} is on no claimed volume"
             elif writes and (claim.get("readOnly") or mounts[holding[0]].get("readOnly")):
-                yield f"{room}: writes to {folder}, which is mounted read-only"
+                yield f"{stage}: writes to {folder}, which is mounted read-only"
         secrets = {
             source["secret"]["name"]
             for source in volumes.get("kafka", {}).get("projected", {}).get("sources", [])
             if "secret" in source
         }
-        if f"forebay-{room}" not in secrets:
-            yield f"{room}: has no Kafka principal of its own, only {sorted(secrets)}"
+        if f"forebay-{stage}" not in secrets:
+            yield f"{stage}: has no Kafka principal of its own, only {sorted(secrets)}"
 
 
 def sizes_fit(found: list[Document]) -> Iterator[str]:
@@ -259,14 +259,14 @@ def sizes_fit(found: list[Document]) -> Iterator[str]:
     partitions = int(settings_of(found)["FOREBAY_PARTITIONS"])
     most = max(topic.partition_count(partitions) for topic in topics().values())
     for workload in workloads(found):
-        room, spec = workload["metadata"]["name"], workload["spec"]
+        stage, spec = workload["metadata"]["name"], workload["spec"]
         if not 1 <= spec.get("replicas", 1) <= most:
-            yield f"{room}: {spec['replicas']} workers for {most} partitions"
+            yield f"{stage}: {spec['replicas']} workers for {most} partitions"
         if workload["kind"] == "Deployment":
             strategy = spec.get("strategy", {})
             surge = strategy.get("rollingUpdate", {}).get("maxSurge", "25%")
             if strategy.get("type") != "Recreate" and surge not in {0, "0"}:
-                yield f"{room}: a rollout would run two at once"
+                yield f"{stage}: a rollout would run two at once"
 
 
 def one_broker_at_the_edge(found: list[Document]) -> Iterator[str]:
@@ -280,7 +280,7 @@ def one_broker_at_the_edge(found: list[Document]) -> Iterator[str]:
 
 POLICIES: tuple[Policy, ...] = (
     schema,
-    one_workload_a_room,
+    one_workload_a_stage,
     commands_exist,
     ports_and_probes,
     settings_are_real,

@@ -3,7 +3,7 @@ import ast
 import pytest
 
 from pipeline.settings import Settings
-from tests.contract.tree import ROOMS, ROOT, modules, within
+from tests.contract.tree import ROOT, STAGES, modules, within
 from tests.k8s.policies import FOLDERS, POLICIES, PROBES, Policy
 from tests.k8s.render import TARGETS, container, documents, named, workloads
 
@@ -22,16 +22,16 @@ def test_policy(policy: Policy, target: str) -> None:
 
 
 def test_folders_of_the_code_are_folders_of_the_manifests() -> None:
-    used: dict[str, set[str]] = {room: set() for room in ROOMS}
+    used: dict[str, set[str]] = {stage: set() for stage in STAGES}
     for module in modules("pipeline"):
-        rooms = ["featurize", "alert"] if within(module.name, "pipeline.runtime.faust") else [module.room]
+        stages = ["featurize", "alert"] if within(module.name, "pipeline.runtime.faust") else [module.stage]
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Attribute) and node.attr.endswith("_uri") and node.attr in Settings.model_fields:
-                for room in filter(None, rooms):
-                    used[room].add(f"FOREBAY_{node.attr.upper()}")
+                for stage in filter(None, stages):
+                    used[stage].add(f"FOREBAY_{node.attr.upper()}")
     assert sum(map(len, used.values())) >= 5
-    for room, settings in used.items():
-        assert settings <= {setting for setting, _ in FOLDERS.get(room, [])}, room
+    for stage, settings in used.items():
+        assert settings <= {setting for setting, _ in FOLDERS.get(stage, [])}, stage
 
 
 def test_the_gpu_overlay_asks_for_a_gpu() -> None:
@@ -49,14 +49,14 @@ def test_the_endpoint_answers_what_the_probes_ask() -> None:
     from pipeline.runtime.telemetry import start
     from pipeline.settings import load_settings
 
-    room = start("score", load_settings(metrics_port=0))
-    room.ready()
+    stage = start("score", load_settings(metrics_port=0))
+    stage.ready()
     try:
         for path in set(PROBES.values()) | {"/metrics"}:
-            with urllib.request.urlopen(f"http://127.0.0.1:{room.metrics_port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{stage.metrics_port}{path}", timeout=5) as answer:
                 assert answer.status == 200
     finally:
-        room.close()
+        stage.close()
 
 
 def test_images_are_built_by_the_dockerfile() -> None:

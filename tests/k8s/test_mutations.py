@@ -11,13 +11,13 @@ from tests.k8s.render import Document, container, documents, named, pod, setting
 Mutation = Callable[[list[Document]], object]
 
 
-def _workload(found: list[Document], room: str) -> Document:
-    (one,) = [workload for workload in workloads(found) if workload["metadata"]["name"] == room]
+def _workload(found: list[Document], stage: str) -> Document:
+    (one,) = [workload for workload in workloads(found) if workload["metadata"]["name"] == stage]
     return one
 
 
-def _box(found: list[Document], room: str) -> Document:
-    return container(_workload(found, room))
+def _box(found: list[Document], stage: str) -> Document:
+    return container(_workload(found, stage))
 
 
 def _drop(found: list[Document], kind: str, name: str) -> None:
@@ -27,10 +27,10 @@ def _drop(found: list[Document], kind: str, name: str) -> None:
 MUTATIONS: dict[str, tuple[Policy, Mutation]] = {
     "a misspelt field": (policies.schema, lambda d: _workload(d, "ingest")["spec"].update(replica=2)),
     "a wrong type": (policies.schema, lambda d: _workload(d, "score")["spec"].update(replicas="two")),
-    "a room without a workload": (policies.one_workload_a_room, lambda d: d.remove(_workload(d, "alert"))),
-    "a workload twice": (policies.one_workload_a_room, lambda d: d.append(_workload(d, "archive"))),
+    "a stage without a workload": (policies.one_workload_a_stage, lambda d: d.remove(_workload(d, "alert"))),
+    "a workload twice": (policies.one_workload_a_stage, lambda d: d.append(_workload(d, "archive"))),
     "a command that is not there": (policies.commands_exist, lambda d: _box(d, "ingest").update(args=["ingest", "go"])),
-    "another room's command": (policies.commands_exist, lambda d: _box(d, "ingest").update(args=["score", "run"])),
+    "another stage's command": (policies.commands_exist, lambda d: _box(d, "ingest").update(args=["score", "run"])),
     "an option that is not there": (policies.commands_exist, lambda d: _box(d, "alert")["args"].append("--turbo")),
     "a long port name": (
         policies.ports_and_probes,
@@ -78,7 +78,7 @@ MUTATIONS: dict[str, tuple[Policy, Mutation]] = {
         policies.selectors_match,
         lambda d: named(d, "PodDisruptionBudget", "score")[0]["spec"].update(minAvailable=1),
     ),
-    "a service for another room": (
+    "a service for another stage": (
         policies.selectors_match,
         lambda d: named(d, "Service", "alert")[0]["spec"]["selector"].update({"app.kubernetes.io/component": "score"}),
     ),

@@ -4,15 +4,15 @@ import ast
 
 import pytest
 
-from tests.contract.tree import ROOMS, modules
+from tests.contract.tree import STAGES, modules
 
 # Featurize and alert run in the shell around Faust, which says it for them.
-SAYS_IT = {room: f"pipeline.{room}.worker" for room in ROOMS} | dict.fromkeys(
+SAYS_IT = {room: f"pipeline.{room}.worker" for room in STAGES} | dict.fromkeys(
     ("featurize", "alert"), "pipeline.runtime.faust.worker"
 )
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", STAGES)
 def test_a_room_is_ready_and_alive(room: str) -> None:
     (module,) = [module for module in modules("pipeline") if module.name == SAYS_IT[room]]
     calls = {
