@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from pipeline.archive import paths
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.paths import Position
+from pipeline.archive.positions import positions_of
 from pipeline.archive.streams import HOUR_US, LATE, REJECTS, OpenFile
-from pipeline.archive.upkeep.positions import positions_of
 
 ROW_GROUP_ROWS = 131_072
 DATA_PAGE_BYTES = 1024 * 1024

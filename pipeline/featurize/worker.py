@@ -25,8 +25,8 @@ from pipeline.featurize.windows.calendars import Calendars
 from pipeline.runtime.faust import worker
 from pipeline.runtime.faust.stage import Incoming, Outgoing
 from pipeline.runtime.telemetry import Telemetry, configure, start
-from pipeline.runtime.telemetry.traceparent import HEADER as TRACEPARENT
 from pipeline.runtime.wire.batches import CONTENT_TYPE, decode, encode
+from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT
 from pipeline.settings import Settings
 from schemas.fields import arrow_schema
 

@@ -1,9 +1,9 @@
 """Kafka messages as the decoders see them: side by side, with what their headers say read once for all alike."""
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
-from confluent_kafka import Message
 
 from pipeline.ingest.messages import (
     COLUMNS_HEADER,
@@ -15,7 +15,7 @@ from pipeline.ingest.messages import (
     Stream,
     stream_of,
 )
-from pipeline.runtime.telemetry.traceparent import HEADER as TRACEPARENT_HEADER
+from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
 
 # Streams are remembered by their headers; hostile headers must not fill memory.
 MOST_STREAMS = 4_096
@@ -26,6 +26,25 @@ _OF_STREAM = (CONTENT_TYPE_HEADER, COLUMNS_HEADER, SITE_HEADER, SENSOR_HEADER)
 Pairs = tuple[tuple[str, bytes | None], ...]
 
 
+class KafkaMessage(Protocol):
+    """What is read of a message of confluent-kafka; so that nothing here needs the client."""
+
+    def partition(self) -> int | None:
+        """Of `raw`."""
+
+    def offset(self) -> int | None:
+        """In its partition."""
+
+    def timestamp(self) -> tuple[int, int]:
+        """Its kind, and the time in milliseconds."""
+
+    def headers(self) -> Any:
+        """Pairs of a name and bytes or None; None where there are no headers."""
+
+    def value(self) -> Any:
+        """Bytes; None for an empty message."""
+
+
 class Headers:
     """Streams by their headers: many messages, few streams."""
 
@@ -34,7 +53,7 @@ class Headers:
         """By all headers as they stand, of messages that have none of their own."""
         self._streams: dict[tuple[bytes | None, ...], Stream] = {}
 
-    def messages(self, came: Sequence[Message]) -> Messages:
+    def messages(self, came: Sequence[KafkaMessage]) -> Messages:
         """Kafka messages side by side, by partition, then offset; none is an error event."""
         count = len(came)
         source_records: list[bytes | None] = [None] * count
@@ -44,7 +63,7 @@ class Headers:
         stream_numbers = []
         known = self._alike.get
         for place, message in enumerate(came):
-            pairs: Pairs = tuple(message.headers() or ())  # type: ignore[arg-type]  # values are bytes or None
+            pairs: Pairs = tuple(message.headers() or ())
             stream = known(pairs)
             if stream is None:
                 stream, source_records[place], traceparents[place] = self._read(pairs)

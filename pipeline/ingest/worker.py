@@ -37,8 +37,8 @@ from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.watchdog import Watchdog, broker_answers
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
-from pipeline.runtime.telemetry.traceparent import HEADER as TRACEPARENT_HEADER
 from pipeline.runtime.wire.batches import CONTENT_TYPE, encode
+from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
 from pipeline.settings import Settings
 
 ROOM = "ingest"

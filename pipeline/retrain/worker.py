@@ -21,8 +21,8 @@ from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
-from pipeline.runtime.telemetry.traceparent import HEADER
 from pipeline.runtime.wire import batches
+from pipeline.runtime.wire.traceparent import HEADER
 from pipeline.settings import Settings, inherited_environment
 
 # A file is written at the latest after so many rows of a partition, of all partitions, or so long.

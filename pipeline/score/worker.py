@@ -14,8 +14,8 @@ from pipeline.runtime.kafka.tail import Follower
 from pipeline.runtime.kafka.watchdog import Watchdog, broker_answers
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
-from pipeline.runtime.telemetry.traceparent import HEADER as TRACEPARENT
 from pipeline.runtime.wire.batches import CONTENT_TYPE
+from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT
 from pipeline.score.group import Features, encoded, expect_features, read, score_group
 from pipeline.score.position import Place
 from pipeline.score.promotions import Ledger, vote

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline.alert import lines
-from pipeline.alert.feedback import VERDICTS, verdict_of
 from pipeline.alert.manifests import Manifests
-from pipeline.alert.reading import Seen
 from pipeline.alert.techniques import read_meanings, shipped
 from pipeline.alert.validity import violation
 from pipeline.alert.wording import duration, harmless, many, measured, usual
 from pipeline.errors import Misconfigured, RefusedState, Usage
+from pipeline.tools.alerts import lines
+from pipeline.tools.alerts.reading import Seen
+from pipeline.tools.alerts.verdicts import VERDICTS, verdict_of
 from tests.alert.suspects import manifest
 from tests.alert.test_ocsf import scan
 

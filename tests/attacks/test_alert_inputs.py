@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline.alert import lines
 from pipeline.alert.endpoints import endpoint
 from pipeline.alert.explain import read_baseline
 from pipeline.alert.grouping import Grouping
@@ -22,6 +21,7 @@ from pipeline.alert.partition import PartitionState, advance_partition, restore,
 from pipeline.alert.validity import violation
 from pipeline.errors import BadData, RefusedState
 from pipeline.runtime.wire import batches
+from pipeline.tools.alerts import lines
 from tests.alert.suspects import manifest, scored
 
 HOSTILE = [

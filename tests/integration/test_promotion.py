@@ -21,13 +21,13 @@ from models.serving import registry
 from models.serving.model import Model
 from models.training import train
 from pipeline.errors import Failed, Usage
-from pipeline.retrain import promotion
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.wire.batches import decode, encode
 from pipeline.score.group import read, score_group
 from pipeline.score.promotions import Ledger
 from pipeline.score.scoring import Shelf
 from pipeline.settings import Settings, inherited_environment
+from pipeline.tools import promotion
 from tests.integration.chains import ROOT, settings_for, wait_for, worker
 from tests.retrain.small_training import CONFIG, FEATURES, SECOND, START_US, facts, plant_rows, samples
 

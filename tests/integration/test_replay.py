@@ -11,13 +11,13 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from loadtest.plants.westermo import traffic
-from pipeline.alert import feedback
-from pipeline.alert.reading import alerts
 from pipeline.archive.upkeep.ledger import Books
 from pipeline.archive.upkeep.query import connect
 from pipeline.runtime.kafka import clients, tail, topics
 from pipeline.runtime.state.replay_snapshots import KeptStates
 from pipeline.settings import Settings
+from pipeline.tools.alerts import verdicts
+from pipeline.tools.alerts.reading import alerts
 from pipeline.tools.replay import history, reference_run, states
 from pipeline.tools.replay import run as runs
 from pipeline.tools.replay.compare import LIVE, compare
@@ -94,9 +94,9 @@ def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> N
     assert found["incidents"]["same"] == len(live)
 
     confirmed, false = (orjson.loads(one) for one in list(live.values())[:2])
-    feedback.send(settings, feedback.verdict_of(confirmed, "fp", "ada", 1))
-    feedback.send(settings, feedback.verdict_of(confirmed, "tp", "ada", 2))
-    feedback.send(settings, feedback.verdict_of(false, "benign", "ada", 3))
+    verdicts.send(settings, verdicts.verdict_of(confirmed, "fp", "ada", 1))
+    verdicts.send(settings, verdicts.verdict_of(confirmed, "tp", "ada", 2))
+    verdicts.send(settings, verdicts.verdict_of(false, "benign", "ada", 3))
     judged = compare(settings, LIVE, "archive", judgements=["topic"])
     assert judged["verdicts"] | {"outside": 0} == judged["verdicts"]
     assert (judged["verdicts"]["read"], judged["verdicts"]["overruled"]) == (3, 1)

@@ -15,13 +15,14 @@ import pytest
 from models.serving import registry
 from models.serving.model import Model
 from models.training import train
-from pipeline.alert import feedback
-from pipeline.retrain import promotion, samples
+from pipeline.retrain import samples
 from pipeline.retrain.lock import alone
 from pipeline.retrain.samples import Stretch
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.wire.batches import encode
 from pipeline.settings import Settings, inherited_environment
+from pipeline.tools import promotion
+from pipeline.tools.alerts import verdicts
 from tests.integration.chains import ROOT, settings_for, wait_for, worker
 from tests.retrain.small_training import ATTACK, CONFIG, FEATURES, facts, plant_rows
 from tests.retrain.small_training import samples as scored_rows
@@ -78,7 +79,7 @@ def judge(settings: Settings, verdict: str, rows: Iterable[int], by: str) -> Non
             "members_left_out": 0,
         },
     }
-    feedback.send(settings, feedback.verdict_of(alert, verdict, by, time.time_ns() // 1000))
+    verdicts.send(settings, verdicts.verdict_of(alert, verdict, by, time.time_ns() // 1000))
 
 
 def label_file(path: Path, rows: Iterable[int], label: str = "normal") -> Path:

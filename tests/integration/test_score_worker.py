@@ -14,8 +14,8 @@ from confluent_kafka import Message, TopicPartition
 from models.serving import registry
 from models.serving.model import Model
 from pipeline.runtime.kafka import clients
-from pipeline.runtime.telemetry.traceparent import parse
 from pipeline.runtime.wire.batches import decode, encode
+from pipeline.runtime.wire.traceparent import parse
 from pipeline.score.group import encoded, read, score_group
 from pipeline.score.promotions import Ledger
 from pipeline.score.scoring import Shelf

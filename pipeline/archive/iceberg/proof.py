@@ -16,8 +16,8 @@ from pipeline.archive.iceberg import position, tables
 from pipeline.archive.iceberg.position import Links, Position
 from pipeline.archive.iceberg.rows import ARCHIVE_FILE
 from pipeline.archive.manifest import ClosedFile
+from pipeline.archive.positions import Held, Positions, Source, doubled, positions_of
 from pipeline.archive.streams import TABLES
-from pipeline.archive.upkeep.positions import Held, Positions, Source, doubled, positions_of
 from pipeline.runtime.storage.storage import Place, at
 
 MOST_PROBLEMS = 100

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.archive.paths import Position
+from pipeline.archive.positions import Held, Ints, Positions, doubled, missing_before
 from pipeline.archive.snapshot import PartitionSnapshot, Sensor
 from pipeline.archive.upkeep import raw_counts
 from pipeline.archive.upkeep.exporter_loss.merge import settled
-from pipeline.archive.upkeep.positions import Held, Ints, Positions, doubled, missing_before
 from pipeline.settings import Settings
 
 MOST_PROBLEMS = 100

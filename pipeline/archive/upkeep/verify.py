@@ -18,10 +18,10 @@ from pipeline.archive import segments, snapshot
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile, OpenRows
 from pipeline.archive.paths import Position
+from pipeline.archive.positions import Held, Positions, Source, join, positions_of
 from pipeline.archive.snapshot import COLUMN, PartitionSnapshot, Placed
 from pipeline.archive.streams import TABLES
 from pipeline.archive.upkeep.exporter_loss.report import BeforeKafka
-from pipeline.archive.upkeep.positions import Held, Positions, Source, join, positions_of
 from pipeline.archive.upkeep.tally import Tally, check_against_raw, check_alone
 from pipeline.errors import RefusedState
 from pipeline.runtime.storage.storage import Place, Storage, at

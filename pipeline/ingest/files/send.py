@@ -16,7 +16,7 @@ from pipeline.ingest.files.source_set import SourceSet
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry
-from pipeline.runtime.telemetry.traceparent import HEADER as TRACEPARENT_HEADER
+from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
 from pipeline.settings import Settings
 
 # One span, and so one trace, holds what is sent within so long, at most so many messages.

@@ -15,9 +15,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from pipeline.runtime.telemetry import traceparent
 from pipeline.runtime.telemetry.endpoint import Endpoint, Health
 from pipeline.runtime.telemetry.exporters import CollectorExporter, FileExporter
+from pipeline.runtime.wire import traceparent
 from pipeline.settings import Settings
 
 Attribute = str | int | float | bool

@@ -32,9 +32,9 @@ def tail(
     prefix: Prefix = None,
 ) -> None:
     """Show alerts as they come, a line each; with --json the events themselves, one a line, and a count as the last."""
-    from pipeline.alert import lines, reading
     from pipeline.runtime.kafka.clients import require_broker
     from pipeline.runtime.shutdown import Stop
+    from pipeline.tools.alerts import lines, reading
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     require_broker(settings)
@@ -54,8 +54,8 @@ def tail(
 @app.command()
 def show(uid: Uid, json: Json = False, bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
     """Show one alert in full: what happened, why it is unusual, who with whom."""
-    from pipeline.alert import lines, reading
     from pipeline.runtime.kafka.clients import require_broker
+    from pipeline.tools.alerts import lines, reading
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     require_broker(settings)
@@ -78,13 +78,13 @@ def verdict(
     """Judge an alert; the verdict goes to the topic `feedback`, where retraining finds it."""
     import time
 
-    from pipeline.alert import feedback, reading
     from pipeline.runtime.kafka.clients import require_broker
+    from pipeline.tools.alerts import reading, verdicts
 
-    feedback.require_verdict(verdict, by, note)
+    verdicts.require_verdict(verdict, by, note)
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     require_broker(settings)
-    record = feedback.verdict_of(reading.latest(settings, uid), verdict, by, time.time_ns() // 1000, note)
-    feedback.send(settings, record)
+    record = verdicts.verdict_of(reading.latest(settings, uid), verdict, by, time.time_ns() // 1000, note)
+    verdicts.send(settings, record)
     say(f"{record['uid'][:12]}: {record['verdict']}, {len(record['members'])} flows", quiet=json)
     emit(record)

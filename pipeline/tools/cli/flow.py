@@ -133,8 +133,8 @@ def score(
     json: Json = False,
 ) -> None:
     """Score a file's flows and group the suspects into incidents, without Kafka."""
-    from pipeline.alert.lines import line
     from pipeline.featurize.feature_sets import named
+    from pipeline.tools.alerts.lines import line
     from pipeline.tools.offline import flow_file
 
     settings = load_settings(model=model, device=device)

@@ -24,10 +24,10 @@ def promote(
     refused or still undecided.
     """
     from models.serving import registry as models
-    from pipeline.retrain.promotion import Target
     from pipeline.runtime.kafka.clients import require_broker
     from pipeline.tools.cli.retrain import promoted
     from pipeline.tools.offline.training_rows import feature_set
+    from pipeline.tools.promotion import Target
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     folder = registry or settings.registry_uri

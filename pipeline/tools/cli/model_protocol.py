@@ -93,7 +93,7 @@ def plan_of(asked: Asked, seeds: int) -> Plan:
         return UserTable(asked.train, asked.test, asked.label, asked.normal, asked.drop, families(asked.models), seeds)
     if asked.data is None:
         raise Usage(f"--data: {asked.protocol} reads labelled data sets; name their folder")
-    from pipeline.tools.offline.evaluation_tables import westermo
+    from pipeline.tools.cli.evaluation_tables import westermo
 
     if asked.protocol == "iiot":
         return Iiot(asked.data, families(asked.models), seeds, westermo)

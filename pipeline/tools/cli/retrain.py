@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.retrain.candidate import PlantRows
     from pipeline.retrain.compare import Comparison
     from pipeline.retrain.labels import Labels
-    from pipeline.retrain.promotion import Target
+    from pipeline.tools.promotion import Target
 
 app = typer.Typer(no_args_is_help=True, help="Room 6: candidates, comparison, promotion.")
 
@@ -87,8 +87,9 @@ def now(
 def _candidate(
     settings: Settings, files: list[Path], verdicts: bool, base: bool, promote: bool, json: bool
 ) -> dict[str, Any]:
-    from pipeline.retrain import candidate, promotion, samples
+    from pipeline.retrain import candidate, samples
     from pipeline.retrain.compare import Gates
+    from pipeline.tools import promotion
     from pipeline.tools.offline.training_rows import feature_set
 
     features = feature_set()
@@ -148,9 +149,9 @@ def _current(settings: Settings, promoted: str) -> "Model":
 
 
 def _labels(settings: Settings, files: list[Path], verdicts: bool, current: "Model") -> "Labels":
-    from pipeline.retrain import feedback
     from pipeline.retrain.labels import Labels
     from pipeline.runtime.kafka.clients import require_broker
+    from pipeline.tools.alerts import feedback
 
     labels = Labels()
     for path in files:
@@ -183,7 +184,7 @@ def promoted(
     """Promote a model and say what was decided; `decided` in the document is false where that is still open."""
     from datetime import UTC, datetime
 
-    from pipeline.retrain import promotion
+    from pipeline.tools import promotion
 
     with busy("waiting for score to vote", json):
         document = promotion.promote(settings, target, at_us, margin_us)

@@ -13,9 +13,9 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.errors import BadData
-from pipeline.retrain import feedback
 from pipeline.retrain.labels import BENIGN, FALSE_POSITIVE, TRUE_POSITIVE, position_of
 from pipeline.settings import Settings
+from pipeline.tools.alerts import feedback
 
 TOPIC = "topic"
 Position = tuple[int, int, int]

@@ -10,9 +10,9 @@ import pytest
 
 from models.serving import registry
 from models.training.recalibrate import recalibrate
-from pipeline.alert.feedback import verdict_of
 from pipeline.errors import BadData
 from pipeline.settings import Settings
+from pipeline.tools.alerts.verdicts import verdict_of
 from pipeline.tools.cli.model_backtest import Bounds, gate
 from pipeline.tools.replay import run as runs
 from pipeline.tools.replay import verdicts

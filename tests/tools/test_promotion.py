@@ -3,8 +3,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.retrain.promotion import holding
 from pipeline.score.promotions import Ledger
+from pipeline.tools.promotion import holding
 
 
 def promotion(name: str, from_us: int) -> dict[str, Any]:

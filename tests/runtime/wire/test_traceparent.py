@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from pipeline.runtime.telemetry.traceparent import parse, render
+from pipeline.runtime.wire.traceparent import parse, render
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

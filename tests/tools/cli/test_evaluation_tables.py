@@ -5,7 +5,7 @@ import numpy as np
 from loadtest.plants.westermo import traffic
 from models.lab.protocols.iiot import Iiot, trials
 from pipeline.featurize.feature_set import FEATURE_SET
-from pipeline.tools.offline.evaluation_tables import westermo
+from pipeline.tools.cli.evaluation_tables import westermo
 from tests.models.lab.protocols.small import Remembering, family
 
 FAMILY = family(Remembering())
