@@ -64,6 +64,7 @@ class AlertRoom:
         Raises SequenceGap, SchemaMismatch or BadData where the message is not the next one of ours, and Failed where an
         event would violate its schema.
         """
+        started = time.perf_counter()
         with self._telemetry.span("process suspects", message.headers.get("traceparent")) as span:
             rows, meta = batches.decode(message.value, "scored")
             span.set("forebay.rows", rows.num_rows)
@@ -71,14 +72,16 @@ class AlertRoom:
             outgoing = [self._outgoing(event, span.traceparent) for event in advanced.events]
             span.set("forebay.alerts", len(outgoing))
         if not advanced.accepted:
-            self._telemetry.count("forebay_messages_dropped", room=self.name)
+            self._telemetry.count("forebay_messages_dropped", stage=self.name)
             return state, ()
+        self._telemetry.stage.rows_in(rows.num_rows)
         self._count(advanced.events, advanced.tally._asdict())
         self._telemetry.gauge(
             "forebay_incidents_open",
             sum(len(one.incidents) for one in advanced.state.sensors.values()),
             partition=str(message.partition),
         )
+        self._telemetry.stage.batch(time.perf_counter() - started)
         return advanced.state, outgoing
 
     def _outgoing(self, event: dict[str, Any], traceparent: str) -> Outgoing:
@@ -101,7 +104,7 @@ class AlertRoom:
         for what, number in happened.items():
             self._telemetry.count("forebay_suspects", number, what=what)
         for event in events:
-            self._telemetry.count("forebay_alerts", activity=ACTIVITY[event["activity_id"]].lower())
+            self._telemetry.stage.rows_out(1, activity=ACTIVITY[event["activity_id"]].lower())
             waited_s = time.time() - event["unmapped"]["latest_ingest_ts_us"] / 1e6
             # Records replayed from an old topic would only measure its age.
             if 0 <= waited_s < 3600:

@@ -75,7 +75,9 @@ class Door:
         try:
             while not stop.requested:
                 self._telemetry.beat()
-                for message in self._consumer.consume(MESSAGES_A_TURN, 0.2):
+                messages = self._consumer.consume(MESSAGES_A_TURN, 0.2)
+                self._telemetry.stage.waiting_since(clients.oldest_us(messages))
+                for message in messages:
                     self._offer(message)
                 for owned in list(self._owned.values()):
                     self._advance(owned)
@@ -145,9 +147,13 @@ class Door:
         try:
             if message.topic() == self._archive_topic:
                 traceparent = clients.headers_of(message).get("traceparent")
-                owned.pairing.offer_scored(read_scored(offset, payload or b"", owned.archive.partition, traceparent))
+                scored = read_scored(offset, payload or b"", owned.archive.partition, traceparent)
+                owned.pairing.offer_scored(scored)
+                self._telemetry.stage.rows_in(len(scored.rows))
             else:
-                owned.pairing.offer_rejects(offset, read_rejects(payload or b""))
+                rejects = read_rejects(payload or b"")
+                owned.pairing.offer_rejects(offset, rejects)
+                self._telemetry.stage.rows_in(len(rejects))
         except ForebayError as refused:
             raise Failed(f"{message.topic()}[{partition}]@{offset}: {refused}") from refused
 
@@ -155,7 +161,7 @@ class Door:
         """Take in what is complete; commit where a file closed, much is held in memory, or it has been long."""
         partition = owned.archive.partition
         while (paired := owned.pairing.next()) is not None:
-            scored = paired.scored
+            scored, started = paired.scored, time.perf_counter()
             with self._telemetry.span(
                 "process archive",
                 parent=scored.traceparent,
@@ -167,10 +173,11 @@ class Door:
             late = int((scored.rows.column("late_by_us").to_numpy() > 0).sum())
             rejects = sum(len(rows) for rows in paired.rejects)
             for table, rows in (("flows", len(scored.rows) - late), ("late", late), ("rejects", rejects)):
-                self._telemetry.count("forebay_archive_rows", rows, table=table)
+                self._telemetry.stage.rows_out(rows, table=table)
             if len(scored.rows):
                 sent_us = int(scored.rows.column("ingest_ts_us").to_numpy().min())
                 self._telemetry.observe("forebay_archive_latency_seconds", max(0.0, time.time() - sent_us / 1e6))
+            self._telemetry.stage.batch(time.perf_counter() - started)
             if owned.archive.full or (owned.archive.due and owned.since_commit_s >= COMMIT_AT_MOST_EVERY_S):
                 self._commit(owned)
         if owned.archive.due and owned.since_commit_s >= COMMIT_AT_MOST_EVERY_S:
@@ -216,6 +223,7 @@ class Door:
             self._consumer.commit(offsets=[one for one in positions if one.offset >= 0], asynchronous=True)
         except KafkaException as error:
             # The archive goes on from its manifests; these offsets are for lag metrics only.
+            self._telemetry.stage.error()
             self._log.warning("offsets not committed", partition=owned.archive.partition, error=str(error))
 
     def _report(self, partition: int, committed: Committed) -> None:

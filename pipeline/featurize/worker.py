@@ -100,9 +100,10 @@ class Featurize:
             span.set("rows", features.num_rows)
             headers = {"content-type": CONTENT_TYPE.encode(), TRACEPARENT: span.traceparent.encode()}
         late = int(np.count_nonzero(features.column("late_by_us").to_numpy()))
-        self._telemetry.count("forebay_featurized_rows", features.num_rows)
+        self._telemetry.stage.rows_in(flows.num_rows)
+        self._telemetry.stage.rows_out(features.num_rows)
         self._telemetry.count("forebay_late_rows", late)
-        self._telemetry.observe("forebay_featurize_seconds", time.perf_counter() - started)
+        self._telemetry.stage.batch(time.perf_counter() - started)
         return after, [Outgoing(self._features, message.key, payload, headers) for payload in payloads]
 
 

@@ -135,6 +135,7 @@ def run(settings: Settings) -> None:
         while not stop.requested:
             telemetry.beat()
             received = receive(door)
+            telemetry.stage.waiting_since(int(received.timestamp_us.min()) if received else None)
             if door.assignment.held != announced:
                 announced = set(door.assignment.held)
                 telemetry.ready(bool(announced))
@@ -181,6 +182,7 @@ def receive(door: Door) -> Messages:
     for error in errors:
         if error.fatal() or not (error.retriable() or error.code() in PASSING):
             raise KafkaException(error)
+        door.telemetry.stage.error()
         log(ROOM).warning("consumer", error=str(error))
     if errors or taken:
         came = [message for message in came if message.error() is None and message.partition() not in taken]
@@ -237,6 +239,7 @@ def process(door: Door, messages: Messages) -> bool:
     1. decode; 2. produce `flows` and `rejects`; 3. the offsets; 4. commit. Steps 2 to 4 are one transaction: after a
     crash anywhere its messages are read again and nothing of it has been seen.
     """
+    started = time.perf_counter()
     decoded = decode_messages(messages, door.settings.max_future_us)
     packed = list(pack(messages, decoded, door.settings.flows_rows))
     failpoints.reached("ingest.decoded")
@@ -259,11 +262,13 @@ def process(door: Door, messages: Messages) -> bool:
         if reason.fatal() or not (reason.txn_requires_abort() or reason.retriable()):
             log(ROOM).error("failed", error=str(reason), positions=positions(messages))
             raise
+        door.telemetry.stage.error()
         log(ROOM).warning("transaction aborted, reading again", error=str(reason), positions=positions(messages))
         insist(lambda: door.producer.abort_transaction(30))
         return False
     door.silence.hear(messages, time.monotonic())
     report(door, packed)
+    door.telemetry.stage.batch(time.perf_counter() - started)
     return True
 
 
@@ -285,6 +290,7 @@ def tick(door: Door) -> None:
         reason: KafkaError = error.args[0]
         if reason.fatal() or not (reason.txn_requires_abort() or reason.retriable()):
             raise
+        door.telemetry.stage.error()
         log(ROOM).warning("ticks not written, trying again", error=str(reason), sensors=len(silent))
         insist(lambda: door.producer.abort_transaction(30))
         return
@@ -347,13 +353,15 @@ def produce(door: Door, topic: str, partition: int, key: str | None, value: byte
 
 def report(door: Door, packed: Sequence[Packed]) -> None:
     """Count what a transaction committed, by sensor."""
-    now = time.time()
+    now, stage = time.time(), door.telemetry.stage
     for one in packed:
-        for labels, rows in tally(one.flows, ("site", "sensor")):
-            door.telemetry.count("forebay_ingest_accepted", rows, **door.named.bounded(labels))
+        stage.rows_in(one.flows.num_rows + sum(batch.num_rows for batch in one.rejects))
+        for batch in (one.flows, *one.rejects):
+            for labels, rows in tally(batch, ("site", "sensor")):
+                stage.rows_out(rows, **door.named.bounded(labels))
         for batch in one.rejects:
             for labels, rows in tally(batch, ("site", "sensor", "reason")):
-                door.telemetry.count("forebay_ingest_rejected", rows, **door.named.bounded(labels))
+                stage.rejected(rows, **door.named.bounded(labels))
         door.telemetry.observe("forebay_ingest_delay_seconds", max(0.0, now - one.timestamp_us / 1e6))
 
 

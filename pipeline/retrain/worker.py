@@ -76,7 +76,9 @@ class Door:
         try:
             while not stop.requested:
                 self._telemetry.beat()
-                for message in self._consumer.consume(100, 0.2):
+                messages = self._consumer.consume(100, 0.2)
+                self._telemetry.stage.waiting_since(clients.oldest_us(messages))
+                for message in messages:
                     self._take(clients.raise_for(message))
                 self._keep(due_only=True)
                 self._report(trainer.tick(time.time_ns() // 1_000))
@@ -106,6 +108,7 @@ class Door:
             except ForebayError as error:
                 raise type(error)(f"{self._topic}[{partition}]@{offset}: {error}") from error
             span.set("rows", batch.num_rows)
+        self._telemetry.stage.rows_in(batch.num_rows)
         held = self._collected.get(partition)
         if held is not None and held.batches and batch.num_rows and held.feature_hash != meta["feature_hash"]:
             self._write(partition, held)  # a file is of one feature set
@@ -131,6 +134,7 @@ class Door:
         ]
         if not due:
             return
+        started = time.perf_counter()
         kept = {partition: self._collected.pop(partition) for partition in due}
         for partition, held in kept.items():
             self._write(partition, held)
@@ -141,6 +145,7 @@ class Door:
             self._telemetry.count("forebay_retrain_samples_trimmed", trimmed)
         failpoints.reached("retrain.merged")
         self._commit({partition: held.next_offset for partition, held in kept.items()})
+        self._telemetry.stage.batch(time.perf_counter() - started)
         failpoints.reached("retrain.committed")
 
     def _write(self, partition: int, held: Collected) -> None:
@@ -148,7 +153,7 @@ class Door:
             return
         stretch = samples.Stretch(partition, held.first_seq, held.last_seq, held.feature_hash)
         samples.write(self._settings.samples_uri, held.batches, stretch)
-        self._telemetry.count("forebay_retrain_samples", held.rows)
+        self._telemetry.stage.rows_out(held.rows)
 
     def _commit(self, offsets: dict[int, int]) -> None:
         asked = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
@@ -157,6 +162,7 @@ class Door:
         except KafkaException as error:
             if error.args[0].code() not in LATER:
                 raise
+            self._telemetry.stage.error()
             self._log.warning("offsets not committed, what is kept may be read again", error=str(error.args[0]))
 
     def _report(self, ended: Ended | None) -> None:

@@ -83,6 +83,7 @@ class Door:
             while not stop.requested:
                 self._telemetry.beat()
                 messages = self._read_some()
+                self._telemetry.stage.waiting_since(clients.oldest_us(messages))
                 self._enter(self._models.look())
                 self._vote()
                 group = self._sorted_out(messages)
@@ -152,7 +153,7 @@ class Door:
             features = read(message.value() or b"")
             if not place.takes(offset, features.seq, where):
                 group.places[partition] = place.past(offset)
-                self._telemetry.count("forebay_messages_dropped", room="score")
+                self._telemetry.count("forebay_messages_dropped", stage="score")
                 continue
             if features.meta["feature_hash"] not in self._checked:
                 expect_features(self._shelf, features.meta, f"{where}@{offset}")
@@ -201,9 +202,11 @@ class Door:
         if not self._transact(send, group.places):  # 2
             return False
         self._places.update(group.places)  # 3
-        self._telemetry.count("forebay_scored_rows", sum(features.batch.num_rows for _, features in group.ready))
+        rows = sum(features.batch.num_rows for _, features in group.ready)
+        self._telemetry.stage.rows_in(rows)
+        self._telemetry.stage.rows_out(rows)
         self._telemetry.count("forebay_suspects", sum(batches.suspects.num_rows for batches in routed))
-        self._telemetry.observe("forebay_group_seconds", time.perf_counter() - started)
+        self._telemetry.stage.batch(time.perf_counter() - started)
         return True
 
     def _produce(
@@ -220,7 +223,7 @@ class Door:
                 break
             except BufferError:
                 # What is under way is bounded: wait for the broker, so that lag grows in Kafka and not in memory.
-                self._telemetry.count("forebay_producer_full", room="score")
+                self._telemetry.count("forebay_producer_full", stage="score")
                 self._producer.poll(0.1)
         self._producer.poll(0)
 
@@ -277,7 +280,7 @@ class Door:
             if not error.args[0].txn_requires_abort():
                 raise
             self._log.warning("transaction aborted, reading again", error=str(error.args[0]))
-            self._telemetry.count("forebay_transactions_aborted", room="score")
+            self._telemetry.stage.error()
             self._producer.abort_transaction(PATIENCE_S)
             self._rewind()
             return False
@@ -297,7 +300,7 @@ class Door:
         for partition, place in self._places.items():
             _first, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
             lag += max(0, end - place.offset)
-        self._telemetry.gauge("forebay_lag_messages", lag, room="score")
+        self._telemetry.gauge("forebay_lag_messages", lag, stage="score")
         self._telemetry.gauge("forebay_partitions", len(self._places))
         self._telemetry.gauge("forebay_models_held", len(self._shelf.ids))
 

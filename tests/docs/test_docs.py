@@ -20,7 +20,13 @@ PAGES = [
 ]
 # Read by the command itself or by `make`, not settings of the application.
 OTHER_VARIABLES = {"FOREBAY_CONFIG", "FOREBAY_CACHE", "FOREBAY_TEST_DATA", "FOREBAY_SECURITY"}
-KINDS = {"count": "counter", "gauge": "gauge", "observe": "histogram"}
+KINDS = {
+    "count": "counter",
+    "gauge": "gauge",
+    "gauge_function": "gauge",
+    "observe": "histogram",
+    "histogram": "histogram",
+}
 
 
 @pytest.mark.parametrize("page", pages(), ids=relative)

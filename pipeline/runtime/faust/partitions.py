@@ -148,7 +148,7 @@ class Partitions(Generic[State]):
         """
         held = self._held.get(message.partition)
         if held is None or message.offset < held.position:
-            self._telemetry.count("forebay_messages_dropped", room=self.room.name)
+            self._telemetry.count("forebay_messages_dropped", stage=self.room.name)
             return False
         if before >= held.position:
             raise SequenceGap(
@@ -177,12 +177,13 @@ class Partitions(Generic[State]):
                 break
             except BufferError:
                 # What is under way is bounded: wait for the broker, so that lag grows in Kafka and not in memory.
-                self._telemetry.count("forebay_producer_full", room=self.room.name)
+                self._telemetry.count("forebay_producer_full", stage=self.room.name)
                 self._emitter.poll(0.1)
         self._emitter.poll(0)
 
     def _delivered(self, error: object, message: Message) -> None:
         if error is not None:
+            self._telemetry.stage.error()
             self._failed = f"{message.topic()}[{message.partition()}]: {error}"
 
     # ---- saving
@@ -239,9 +240,9 @@ class Partitions(Generic[State]):
             held.last = written[pointer.partition]
             held.recent = [held.last.digests, *held.recent][:KEEP_POINTERS]
             self._keep(held, pointer)
-            self._telemetry.count("forebay_state_bytes_written", held.last.written, room=self.room.name)
+            self._telemetry.count("forebay_state_bytes_written", held.last.written, stage=self.room.name)
         self._saved_at = time.monotonic()
-        self._telemetry.observe("forebay_state_save_seconds", time.perf_counter() - started, room=self.room.name)
+        self._telemetry.observe("forebay_state_save_seconds", time.perf_counter() - started, stage=self.room.name)
         self._collect()
         return {pointer.partition: pointer.position for pointer in fresh}
 
@@ -265,7 +266,7 @@ class Partitions(Generic[State]):
         )
         held.kept.keep(entry, most)
         held.kept_us = reached_us
-        self._telemetry.count("forebay_states_kept", room=self.room.name)
+        self._telemetry.count("forebay_states_kept", stage=self.room.name)
 
     def _acknowledge(self) -> None:
         left = self._emitter.flush(ACKNOWLEDGE_S)
@@ -289,7 +290,7 @@ class Partitions(Generic[State]):
                 self._log.warning("kept states not readable, nothing collected", partition=partition, error=str(error))
                 continue
             removed = self._store(partition).collect(kept.union(*held.recent), KEEP_S)
-            self._telemetry.count("forebay_states_collected", removed, room=self.room.name)
+            self._telemetry.count("forebay_states_collected", removed, stage=self.room.name)
 
     def release(self) -> None:
         """Forget everything held, for another worker to take; what was not saved is repeated there."""

@@ -24,6 +24,8 @@ from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
 
 LOOK_EVERY_S = 0.1
+# A fetch comes back within a tenth of it: where no message came for so long, none waits.
+CAUGHT_UP_AFTER_S = 1.0
 STOP_WITHIN_S = 20.0
 
 
@@ -83,6 +85,7 @@ class Worker(Generic[State]):
         self._lock = asyncio.Lock()
         self._stop = Stop().listen()
         self._fatal: BaseException | None = None
+        self._advanced_at = time.monotonic()
         self._app: Any = build_app(room.name, settings)
         self._app.positions_of = self._restore
         self._app.agent_failed = self._agent_failed
@@ -120,6 +123,8 @@ class Worker(Generic[State]):
             raise failure
 
     def _measure_lag(self) -> None:
+        if time.monotonic() - self._advanced_at > CAUGHT_UP_AFTER_S:
+            self._telemetry.stage.waiting_since(None)
         consumer = self._app.consumer
         assigned = consumer.assignment()
         lag = 0
@@ -127,7 +132,7 @@ class Worker(Generic[State]):
             tp = faust.types.TP(self._room.source, partition)
             if tp in assigned:  # held a little longer than assigned, while a rebalance begins
                 lag += max(0, (consumer.highwater(tp) or 0) - position)
-        self._telemetry.gauge("forebay_lag_messages", lag, room=self._room.name)
+        self._telemetry.gauge("forebay_lag_messages", lag, stage=self._room.name)
 
     def _failure(self) -> BaseException | None:
         if self._fatal is None and self._app.crashed:
@@ -147,7 +152,7 @@ class Worker(Generic[State]):
     def _advance(self, message: Any) -> None:
         before = self._app.consumer.fetched_before(message.tp, message.offset)
         if before is None:
-            self._telemetry.count("forebay_messages_dropped", room=self._room.name)
+            self._telemetry.count("forebay_messages_dropped", stage=self._room.name)
             return
         incoming = Incoming(
             message.partition,
@@ -157,9 +162,12 @@ class Worker(Generic[State]):
             message.value,
             {name: value or b"" for name, value in _pairs(message.headers)},
         )
+        self._advanced_at = time.monotonic()
+        self._telemetry.stage.waiting_since(incoming.timestamp_us)
         try:
             self._partitions.advance(incoming, before)
         except Exception as error:
+            self._telemetry.stage.error()
             # Nothing is skipped: the position stays before this message, and the process ends.
             self._log.error("stopped", topic=message.topic, partition=message.partition, offset=message.offset)
             self._fatal = error
@@ -194,6 +202,7 @@ class Worker(Generic[State]):
         try:
             saved = await asyncio.to_thread(self._partitions.save)
         except Exception as error:
+            self._telemetry.stage.error()
             self._fatal = self._fatal or error
             return
         if saved:

@@ -1,6 +1,7 @@
 """confluent-kafka clients with our settings, in one place (reference: librdkafka's CONFIGURATION.md)."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
@@ -143,6 +144,11 @@ def headers_of(message: Message) -> dict[str, bytes]:
     """A message's headers as a dictionary; of equal names the last one counts."""
     pairs: list[tuple[str, bytes | None]] = message.headers() or []  # type: ignore[assignment]
     return {name: value or b"" for name, value in pairs}
+
+
+def oldest_us(messages: Iterable[Message]) -> int | None:
+    """Kafka's timestamp of the oldest of the messages, in microseconds; None where there is none."""
+    return min((message.timestamp()[1] * 1_000 for message in messages if message.error() is None), default=None)
 
 
 def raise_for(message: Message) -> Message:

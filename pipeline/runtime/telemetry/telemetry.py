@@ -4,8 +4,7 @@ Names follow the messaging conventions of OpenTelemetry (status: development), k
 """
 
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -17,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from pipeline.runtime.telemetry.endpoint import Endpoint, Health
 from pipeline.runtime.telemetry.exporters import CollectorExporter, FileExporter
+from pipeline.runtime.telemetry.stage_metrics import StageMetrics
 from pipeline.runtime.wire import traceparent
 from pipeline.settings import Settings
 
@@ -72,6 +72,7 @@ class Telemetry:
         if settings.metrics_port >= 0:
             self._endpoint = Endpoint(settings.metrics_host, settings.metrics_port, self.registry, self.health)
         self.gauge("forebay_up", 1)
+        self.stage = StageMetrics(self, room)
 
     @property
     def metrics_port(self) -> int | None:
@@ -88,13 +89,12 @@ class Telemetry:
     ) -> Iterator[Span]:
         """A span around one batch, named "<operation> <destination>" ("process flows").
 
-        Its duration also goes to `messaging_process_duration_seconds`. `parent` is the incoming message's traceparent;
-        `links` are further ones (at most 32 are kept). An exception is recorded and goes on.
+        `parent` is the incoming message's traceparent; `links` are further ones (at most 32 are kept). An exception is
+        recorded and goes on.
         """
         context = traceparent.parse(parent)
         linked = [trace.Link(one) for one in map(traceparent.parse, links[:MAX_LINKS]) if one is not None]
         operation, _, destination = name.partition(" ")
-        started = time.perf_counter()
         with self._tracer.start_as_current_span(
             name,
             context=trace.set_span_in_context(trace.NonRecordingSpan(context)) if context else None,
@@ -112,7 +112,6 @@ class Telemetry:
             except BaseException as error:
                 span.set_attribute("error.type", type(error).__qualname__)
                 raise
-        self.observe("messaging_process_duration_seconds", time.perf_counter() - started, operation=name)
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
         """Add to a counter; `name` without the `_total` that Prometheus appends."""
@@ -121,6 +120,14 @@ class Telemetry:
     def gauge(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
         self._child(Gauge, name, labels).set(value)
+
+    def gauge_function(self, name: str, function: Callable[[], float], **labels: str) -> None:
+        """A gauge whose value `function` gives, each time it is scraped."""
+        self._child(Gauge, name, labels).set_function(function)
+
+    def histogram(self, name: str, **labels: str) -> None:
+        """A histogram that is there before its first value."""
+        self._child(Histogram, name, labels)
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """Put a value (seconds) into a histogram."""
@@ -150,7 +157,7 @@ class Telemetry:
         if not labels:
             return metric
         if len(self._children[name]) >= MAX_LABEL_SETS:
-            labels = dict.fromkeys(labels, "other")
+            labels = {label: value if label == "stage" else "other" for label, value in labels.items()}
         return metric.labels(**labels)
 
     def beat(self) -> None:

@@ -1,0 +1,61 @@
+"""The contract of what every stage reports: the same six metrics of each, with the label `stage`.
+
+All six are there from the first scrape, at zero. docs/operations.md says what a row in and a row out is of each stage.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.runtime.telemetry.telemetry import Telemetry
+
+# Beside `stage`, what a stage's counters are split by. Names from outside are bounded by whoever counts them.
+ROWS_OUT_LABELS = {"ingest": ("site", "sensor"), "alert": ("activity",), "archive": ("table",)}
+REJECTED_LABELS = {"ingest": ("site", "sensor", "reason")}
+
+
+class StageMetrics:
+    """What one stage has taken in, passed on and refused, what went wrong, and how far behind it is."""
+
+    def __init__(self, telemetry: "Telemetry", stage: str) -> None:
+        self._telemetry = telemetry
+        self._stage = stage
+        self._oldest_us: int | None = None
+        # An empty label is, to Prometheus, a label that is not there: a series at zero, before the first row.
+        self.rows_in(0)
+        self.rows_out(0, **dict.fromkeys(ROWS_OUT_LABELS.get(stage, ()), ""))
+        self.rejected(0, **dict.fromkeys(REJECTED_LABELS.get(stage, ()), ""))
+        telemetry.count("forebay_errors", 0, stage=stage)
+        telemetry.gauge_function("forebay_lag_seconds", self._lag_s, stage=stage)
+        telemetry.histogram("forebay_batch_seconds", stage=stage)
+
+    def rows_in(self, rows: int) -> None:
+        """Rows (for ingest: records) taken from the input topics; a message seen before counts no second time."""
+        self._telemetry.count("forebay_rows_in", rows, stage=self._stage)
+
+    def rows_out(self, rows: int, **labels: str) -> None:
+        """Rows passed on; `labels` are those of ROWS_OUT_LABELS."""
+        self._telemetry.count("forebay_rows_out", rows, stage=self._stage, **labels)
+
+    def rejected(self, rows: int, **labels: str) -> None:
+        """Rows refused because of what they hold; `labels` are those of REJECTED_LABELS."""
+        self._telemetry.count("forebay_rejected", rows, stage=self._stage, **labels)
+
+    def error(self) -> None:
+        """Something went wrong that is not in the data: a batch to be done again, or what stops the worker."""
+        self._telemetry.count("forebay_errors", stage=self._stage)
+
+    def batch(self, seconds: float) -> None:
+        """How long one batch took."""
+        self._telemetry.observe("forebay_batch_seconds", seconds, stage=self._stage)
+
+    def waiting_since(self, sent_us: int | None) -> None:
+        """Kafka's timestamp of the oldest message at hand, in microseconds; None where the last read found nothing.
+
+        Lag is the age of that message at the moment of a scrape: it grows while the worker hangs.
+        """
+        self._oldest_us = sent_us
+
+    def _lag_s(self) -> float:
+        oldest_us = self._oldest_us
+        return 0.0 if oldest_us is None else max(0.0, time.time() - oldest_us / 1e6)

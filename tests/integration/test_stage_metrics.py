@@ -1,0 +1,78 @@
+"""The six stages' workers, scraped: each reports the same six metrics, and their figures add up."""
+
+import time
+import urllib.request
+from collections import defaultdict
+from pathlib import Path
+
+import orjson
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from loadtest.plants.westermo import traffic
+from pipeline.tools.supervisor import STAGES, SupervisedProcess
+from tests.crash.flow import running, send
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+CONTRACT = {
+    "forebay_rows_in_total",
+    "forebay_rows_out_total",
+    "forebay_rejected_total",
+    "forebay_errors_total",
+    "forebay_lag_seconds",
+    "forebay_batch_seconds_count",
+}
+
+
+def scrape(worker: SupervisedProcess) -> dict[str, dict[str, float]]:
+    """Stage -> metric of the contract -> its value, summed over further labels."""
+    ready = next(
+        entry
+        for line in worker.log.read_text(encoding="utf-8").splitlines()
+        if line.startswith("{") and (entry := orjson.loads(line)).get("event") == "ready"
+    )
+    with urllib.request.urlopen(f"http://127.0.0.1:{ready['metrics_port']}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    values: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name in CONTRACT:
+                values[sample.labels["stage"]][sample.name] += sample.value
+    return values
+
+
+def test_every_stage_reports_the_same_six(kafka: str, prefix: str, tmp_path: Path) -> None:
+    path = tmp_path / "left.csv"
+    sent = traffic.write_after_cut("left", path) + 1
+    with path.open("a") as file:
+        file.write("this,is,not,a,flow\n")
+    with running(kafka, prefix, tmp_path / "flow") as flow:
+        for stage, worker in flow.rooms.items():  # all of them at zero, before the first record
+            values = scrape(worker)
+            assert values == {stage: dict.fromkeys(CONTRACT, 0.0)}
+        send(flow, path, "left")
+        flow.wait_archived(sent, 120)
+        deadline = time.monotonic() + 60
+        while True:
+            values = {stage: scrape(worker)[stage] for stage, worker in flow.rooms.items()}
+            settled = values["retrain"]["forebay_rows_out_total"] and values["alert"]["forebay_rows_out_total"]
+            if settled and not any(each["forebay_lag_seconds"] for each in values.values()):
+                break
+            assert time.monotonic() < deadline, values
+            time.sleep(0.5)
+    assert set(values) == set(STAGES)
+    rows_in = {stage: each["forebay_rows_in_total"] for stage, each in values.items()}
+    rows_out = {stage: each["forebay_rows_out_total"] for stage, each in values.items()}
+    assert rows_in["ingest"] == rows_out["ingest"] == sent
+    assert rows_in["featurize"] == sent - 1
+    assert rows_in["score"] == rows_out["featurize"] == rows_out["score"]
+    assert rows_in["archive"] == rows_out["archive"] == rows_out["score"] + 1
+    assert 0 < rows_in["alert"] <= rows_out["score"] and rows_out["alert"] > 0
+    assert rows_in["retrain"] == rows_out["retrain"] > 0
+    assert {stage: each["forebay_rejected_total"] for stage, each in values.items()} == {
+        **dict.fromkeys(STAGES, 0.0),
+        "ingest": 1.0,
+    }
+    assert all(each["forebay_batch_seconds_count"] > 0 for each in values.values())
+    assert all(each["forebay_errors_total"] == 0 for each in values.values()), values
