@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.archive.parquet import without_footer
 from pipeline.archive.snapshot import PartitionSnapshot, Placed, read_partition
 from pipeline.errors import RefusedState
-from pipeline.runtime.storage.storage import Place, at
+from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 OPEN_FILES = 4
 
@@ -22,8 +22,8 @@ class ClosedRows:
     Keeps the few files it read last open, and of packs the row group it read last: memory is bounded by that.
     """
 
-    def __init__(self, archive: Place) -> None:
-        self._archive = at(archive)
+    def __init__(self, archive: StorageLike) -> None:
+        self._archive = open_storage(archive)
         self._open: OrderedDict[str, pq.ParquetFile] = OrderedDict()
         self._group: tuple[str, int, tuple[str, ...] | None, pa.Table] | None = None
 
@@ -95,8 +95,8 @@ class ClosedRows:
 class FollowedRows:
     """Rows of one partition's closed files, found again where a compaction moves them while they are read."""
 
-    def __init__(self, archive: Place, found: PartitionSnapshot) -> None:
-        self._archive, self._reader = at(archive), ClosedRows(archive)
+    def __init__(self, archive: StorageLike, found: PartitionSnapshot) -> None:
+        self._archive, self._reader = open_storage(archive), ClosedRows(archive)
         self._partition, self._places = found.partition, found.places
 
     def read(self, path: str) -> pa.Table | None:

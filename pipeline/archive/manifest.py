@@ -18,7 +18,7 @@ import orjson
 from pipeline.archive import paths
 from pipeline.archive.paths import Position
 from pipeline.errors import RefusedState
-from pipeline.runtime.storage.storage import Place, Storage, at
+from pipeline.runtime.storage.storage import Storage, StorageLike, open_storage
 
 FORMAT, FORMAT_OF_SWAPS = 1, 2
 NO_MANIFEST = "0" * 64
@@ -240,10 +240,10 @@ def collected(links: Iterable[tuple[Manifest, str]], into: list[tuple[Manifest, 
         into.append(link)
 
 
-def read_chain(archive: Place, partition: int) -> Chain:
+def read_chain(archive: StorageLike, partition: int) -> Chain:
     """A partition's whole chain; empty where nothing was written yet."""
     links: list[tuple[Manifest, str]] = []
-    collected(read_links(at(archive), partition), links)
+    collected(read_links(open_storage(archive), partition), links)
     return Chain(tuple(manifest for manifest, _ in links), links[-1][1] if links else NO_MANIFEST)
 
 

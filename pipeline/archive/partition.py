@@ -12,7 +12,7 @@ from pipeline.archive.parquet import render
 from pipeline.archive.streams import TABLES, Limits, OpenFile, Streams
 from pipeline.errors import RefusedState
 from pipeline.runtime.storage.local_folder import LocalFolder
-from pipeline.runtime.storage.storage import NameTaken, Place, Step, at, no_step
+from pipeline.runtime.storage.storage import NameTaken, Step, StorageLike, no_step, open_storage
 
 MOST_ROWS_IN_MEMORY = 262_144
 MOST_BYTES_IN_MEMORY = 128 * 1024 * 1024
@@ -39,8 +39,8 @@ class PartitionArchive:
     `step` is called after each step of writing: tests make a writer die there.
     """
 
-    def __init__(self, archive: Place, partition: int, limits: Limits, writer: str, step: Step = no_step) -> None:
-        self.archive = at(archive)
+    def __init__(self, archive: StorageLike, partition: int, limits: Limits, writer: str, step: Step = no_step) -> None:
+        self.archive = open_storage(archive)
         self.partition = partition
         # Two processes of one name must not write the same manifest: it would be both's.
         self._writer = f"{writer} {secrets.token_hex(4)}"
@@ -155,14 +155,14 @@ class PartitionArchive:
             self._files_written += 1
             entry = rendered.entry
             try:
-                self.archive.place(entry.path, rendered.data, entry.sha256, staging, self._step)
+                self.archive.put_if_absent(entry.path, rendered.data, entry.sha256, staging, self._step)
             except NameTaken:
                 self._check_owner()
                 if isinstance(self.archive, LocalFolder):
                     raise
                 # In a bucket strays stay, and one of an earlier version's may be other bytes of the same rows.
                 entry = replace(entry, path=paths.beside(entry.path, entry.sha256))
-                self.archive.place(entry.path, rendered.data, entry.sha256, staging, self._step)
+                self.archive.put_if_absent(entry.path, rendered.data, entry.sha256, staging, self._step)
             self._closed.append(entry)
 
     def _check_owner(self) -> None:
@@ -209,7 +209,7 @@ class PartitionArchive:
         first.
         4. Segments that no manifest needs any more are deleted.
         """
-        self.archive.settle(entry.path for entry in self._closed)
+        self.archive.sync(entry.path for entry in self._closed)
         before = self._last.open
         kept, added = self._store_open_rows(self._last.number + 1)
         touched = {(entry.site, entry.sensor) for entry in self._closed}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Pack, collected, partitions, read_links, read_one
 from pipeline.archive.streams import TABLES
 from pipeline.errors import RefusedState, Usage
-from pipeline.runtime.storage.storage import Place, at
+from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 
 class Placed(NamedTuple):
@@ -85,34 +85,34 @@ class PartitionSnapshot:
         return self.last.open if self.last else ()
 
 
-def read(archive: Place) -> list[PartitionSnapshot]:
+def read(archive: StorageLike) -> list[PartitionSnapshot]:
     """All partitions of an archive; Usage where there is none."""
-    storage = at(archive)
+    storage = open_storage(archive)
     if not storage.exists():
         raise Usage(f"archive {storage.uri}: no such folder; name one with --archive or FOREBAY_ARCHIVE_URI")
     return [read_partition(storage, partition) for partition in partitions(storage)]
 
 
-def read_partition(archive: Place, partition: int) -> PartitionSnapshot:
+def read_partition(archive: StorageLike, partition: int) -> PartitionSnapshot:
     """One partition of an archive."""
     links: list[tuple[Manifest, str]] = []
     problem = None
     try:
-        collected(read_links(at(archive), partition), links)
+        collected(read_links(open_storage(archive), partition), links)
     except RefusedState as error:
         problem = str(error)
     return _sound(PartitionSnapshot(partition, tuple(manifest for manifest, _ in links), problem))
 
 
-def read_on(archive: Place, found: PartitionSnapshot) -> PartitionSnapshot:
+def read_on(archive: StorageLike, found: PartitionSnapshot) -> PartitionSnapshot:
     """The partition with the manifests added since."""
     links = [(one, "") for one in found.manifests]
-    while (read := read_one(at(archive), found.partition, len(links))) is not None:
+    while (read := read_one(open_storage(archive), found.partition, len(links))) is not None:
         collected([read], links)
     return _sound(PartitionSnapshot(found.partition, tuple(one for one, _ in links), found.problem))
 
 
-def moved(archive: Place, partition: int, path: str, where: Placed) -> bool:
+def moved(archive: StorageLike, partition: int, path: str, where: Placed) -> bool:
     """Whether a closed file's rows lie elsewhere by now."""
     return not where.same_as(read_partition(archive, partition).places.get(path))
 

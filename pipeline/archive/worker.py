@@ -13,7 +13,7 @@ from pipeline.runtime import failpoints
 from pipeline.runtime import telemetry as telemetry_room
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.shutdown import Stop
-from pipeline.runtime.storage.storage import at
+from pipeline.runtime.storage.storage import open_storage
 from pipeline.runtime.telemetry import logs
 from pipeline.runtime.telemetry.telemetry import Telemetry
 from pipeline.settings import Settings
@@ -53,7 +53,7 @@ class Owned:
         return time.monotonic() - self.committed_at
 
 
-class Door:
+class ArchiveWorker:
     """Moves messages between Kafka and the partitions' archives."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
@@ -257,10 +257,10 @@ def run(settings: Settings) -> None:
     failpoints.arm(settings.failpoint)
     stop = Stop().listen()
     clients.require_broker(settings)
-    at(settings.archive_uri).begin()
+    open_storage(settings.archive_uri).begin()
     telemetry = telemetry_room.start(GROUP, settings)
     try:
-        Door(settings, telemetry).run(stop)
+        ArchiveWorker(settings, telemetry).run(stop)
     except ForebayError as error:
         logs.log(GROUP).error("stopped", error=str(error))
         raise

@@ -14,7 +14,7 @@ from pipeline.archive.upkeep.query import run as query
 from pipeline.archive.upkeep.retain import retain
 from pipeline.archive.upkeep.verify import account, verify
 from pipeline.errors import RefusedState, Usage
-from pipeline.runtime.storage.storage import at
+from pipeline.runtime.storage.storage import open_storage
 from tests.archive.plant import Wire, feed, positions, random_log, wire
 from tests.runtime.storage.bucket import bucket, endpoint, new_bucket
 
@@ -90,17 +90,17 @@ def test_compaction_retention_and_queries(bucket: str, calm: Path) -> None:
     with pytest.raises(Usage, match="Permission Error"):
         query(bucket, "SELECT * FROM read_text('/etc/hostname')", 10)
     with pytest.raises(Usage, match="Permission Error"):
-        query(bucket, "FROM read_parquet('" + at(bucket).url("_open/x") + "')", 10)
+        query(bucket, "FROM read_parquet('" + open_storage(bucket).url("_open/x") + "')", 10)
     given_up = retain(bucket, "2100-01-01", TABLES, AT_ONCE)
     assert given_up["rows"] == sum(entry.rows for entry in snapshot.read(bucket)[0].files)
     assert query(bucket, "SELECT count(*) FROM flows", 1)["rows"] == [[0]]
     assert verify(bucket, None)["problems"] == []
-    assert {name.split("/")[1] for table in TABLES for name in at(bucket).names(table)} == {"given-up"}
+    assert {name.split("/")[1] for table in TABLES for name in open_storage(bucket).names(table)} == {"given-up"}
 
 
 def test_a_changed_object_is_found(bucket: str) -> None:
     feed(owner(bucket), TOPICS, Random(1))
-    storage = at(bucket)
+    storage = open_storage(bucket)
     name = next(snapshot.read(bucket)[0].files).path
     whole = storage.read(name)
     storage.delete(name)

@@ -11,10 +11,10 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from loadtest.plants.westermo import traffic
-from pipeline.archive.upkeep.ledger import Books
+from pipeline.archive.upkeep.ledger import Ledger
 from pipeline.archive.upkeep.query import connect
 from pipeline.runtime.kafka import clients, tail, topics
-from pipeline.runtime.state.replay_snapshots import KeptStates
+from pipeline.runtime.state.replay_snapshots import SnapshotCatalog
 from pipeline.settings import Settings
 from pipeline.tools.alerts import verdicts
 from pipeline.tools.alerts.reading import alerts
@@ -47,8 +47,8 @@ def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> N
             sent += traffic.write_after_cut(sensor, path)
             send(flow, path, sensor)
         flow.wait_archived(sent, 120)
-        with Books(flow.settings, kafka=True) as books:
-            first, again = books.look(), books.look()
+        with Ledger(flow.settings, kafka=True) as ledger:
+            first, again = ledger.refresh(), ledger.refresh()
         assert first == again
         assert first["balanced"]
         assert sum(row["sent"] for row in first["sensors"]) == sent
@@ -181,6 +181,6 @@ def test_a_replay_begins_with_kept_states(kafka: str, prefix: str, tmp_path: Pat
     (settings.state_uri / "kept" / settings.topics.flows).rename(settings.state_uri / "kept" / former.topics.flows)
     topics.create(former)
     assert states.listed(former) and not any(
-        KeptStates(former.state_uri, former.topics.flows, number).of(topics.topic_id(former, former.topics.flows))
+        SnapshotCatalog(former.state_uri, former.topics.flows, number).of(topics.topic_id(former, former.topics.flows))
         for number in range(2)
     )

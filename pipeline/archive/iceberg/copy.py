@@ -26,7 +26,7 @@ from pipeline.archive.iceberg.position import Ahead, Links, Position
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.streams import TABLES
 from pipeline.errors import Failed, RefusedState
-from pipeline.runtime.storage.storage import Place, Step, Storage, at, no_step
+from pipeline.runtime.storage.storage import Step, Storage, StorageLike, no_step, open_storage
 
 MOST_ROWS, MOST_FILES, MOST_GIVEN_UP = 2_097_152, 256, 4_096
 """A commit holds at most so much, and a closed file or pack more; rows are in memory for one closed file at a time."""
@@ -65,7 +65,7 @@ class _Group:
 
 
 def copy(
-    archive: Place,
+    archive: StorageLike,
     catalog: Catalog,
     told: Told = lambda _done, _all: None,
     stopped: Stopped = lambda: False,
@@ -75,7 +75,7 @@ def copy(
 
     RefusedState where a table was copied from another chain. Steps: `data file written`, `commit staged`, `committed`.
     """
-    storage = at(archive)
+    storage = open_storage(archive)
     done = {name: Done() for name in TABLES}
     for _attempt in range(ATTEMPTS):
         try:

@@ -18,7 +18,7 @@ from pipeline.archive.iceberg.rows import ARCHIVE_FILE
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.positions import Held, Positions, Source, doubled, positions_of
 from pipeline.archive.streams import TABLES
-from pipeline.runtime.storage.storage import Place, at
+from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 MOST_PROBLEMS = 100
 COLUMNS = (ARCHIVE_FILE, "raw_partition", "raw_offset", "raw_index", "raw_also")
@@ -34,12 +34,12 @@ class _Found:
     last: tuple[int, int]
 
 
-def prove(archive: Place, catalog: Catalog) -> dict[str, Any]:
+def prove(archive: StorageLike, catalog: Catalog) -> dict[str, Any]:
     """Compare every table with the manifests up to its position.
 
     Returns `ok`, `tables` (table, files, rows, behind: closed files not copied yet), `problems`, `problems_left_out`.
     """
-    storage = at(archive)
+    storage = open_storage(archive)
     found = {name: tables.find(catalog, name) for name in TABLES}
     chains = position.read(storage)
     problems: list[str] = []

@@ -9,13 +9,13 @@ from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.streams import FLOWS
 from pipeline.archive.upkeep.packs import MOST_MEMBERS, Plan, Told, alike, swap_all, sweep
-from pipeline.runtime.storage.storage import Place, at
+from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 WRITER = "compact"
 
 
 def compact(
-    archive: Place,
+    archive: StorageLike,
     target_bytes: int,
     before_s: float,
     newest: bool = False,
@@ -29,7 +29,7 @@ def compact(
     Returns `packs` (made, or to be made), `files` (in them), `rows`, `bytes_before`, `bytes_after`, `deleted`,
     `stay` (replaced files that still lie there), `skipped` (what is wrong with partitions that were left alone).
     """
-    storage = at(archive)
+    storage = open_storage(archive)
     snapshots = snapshot.read(storage)
     plans = [plan for found in snapshots for plan in plans_of(found, ClosedRows(storage), target_bytes, newest)]
     sizes = {entry.path: entry.bytes for found in snapshots for entry in found.files}

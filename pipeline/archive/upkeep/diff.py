@@ -7,13 +7,13 @@ import duckdb
 from pipeline.archive import snapshot
 from pipeline.archive.streams import TABLES
 from pipeline.archive.upkeep.query import connect
-from pipeline.runtime.storage.storage import Place, at
+from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 MOST_NAMED = 20
 POSITION = "raw_partition, raw_offset, raw_index"
 
 
-def compare(archive: Place, other: Place) -> dict[str, Any]:
+def compare(archive: StorageLike, other: StorageLike) -> dict[str, Any]:
     """Whether two archives hold the same rows in closed files, and the same files.
 
     `ok`: equal rows and equal files. `rows`: per table the counts and digests (sum and xor of 64-bit row hashes, so
@@ -32,14 +32,14 @@ def compare(archive: Place, other: Place) -> dict[str, Any]:
     equal_files = not (files["only_in_first"] or files["only_in_second"] or files["different"])
     return {
         "ok": all(found["equal"] for found in rows.values()) and equal_files,
-        "first": at(archive).uri,
-        "second": at(other).uri,
+        "first": open_storage(archive).uri,
+        "second": open_storage(other).uri,
         "rows": rows,
         "files": files,
     }
 
 
-def _files(archive: Place) -> dict[str, str]:
+def _files(archive: StorageLike) -> dict[str, str]:
     return {entry.path: entry.sha256 for found in snapshot.read(archive) for entry in found.files}
 
 

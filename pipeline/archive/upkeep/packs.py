@@ -139,8 +139,8 @@ def _write(archive: Storage, plan: Plan, found: PartitionSnapshot, step: Step) -
             file.flush()
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             sha256 = hashlib.sha256(data).hexdigest()
-            archive.place(name, data, sha256, f"{staging}/0.parquet", step)
-        archive.settle([name])
+            archive.put_if_absent(name, data, sha256, f"{staging}/0.parquet", step)
+        archive.sync([name])
     finally:
         archive.delete_folder(staging)
     return Pack(name, sha256, len(data), plan.table, members, plan.positions_only)

@@ -9,7 +9,7 @@ import duckdb
 from pipeline.archive import snapshot
 from pipeline.archive.streams import REJECTS, TABLES
 from pipeline.errors import Failed, Usage
-from pipeline.runtime.storage.storage import Place, Storage, at
+from pipeline.runtime.storage.storage import Storage, StorageLike, open_storage
 from pipeline.runtime.wire.batches import empty
 
 ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
@@ -18,12 +18,12 @@ ATTEMPTS = 3
 """Files that compaction has replaced are deleted after a while: a query that began before looks again."""
 
 
-def connect(archive: Place) -> duckdb.DuckDBPyConnection:
+def connect(archive: StorageLike) -> duckdb.DuckDBPyConnection:
     """A database with a view per table over the files that manifests list; it can read the archive and nothing else.
 
     Rows that retention has given up are not there; files that are missing are left out: `verify` names them.
     """
-    storage = at(archive)
+    storage = open_storage(archive)
     lacking: set[str] | None = None
     for _attempt in range(ATTEMPTS):
         snapshots = snapshot.read(storage)
@@ -46,7 +46,7 @@ def connect(archive: Place) -> duckdb.DuckDBPyConnection:
             "threads": "2",
         }
     )
-    storage.introduce(connection)
+    storage.register_duckdb(connection)
     for table in TABLES:
         _view(connection, storage, table, files[table])
     allowed = ", ".join(f"'{_quoted(storage.url(table))}/'" for table in TABLES)
@@ -76,7 +76,7 @@ def _quoted(url: str) -> str:
     return url.replace("'", "''")
 
 
-def run(archive: Place, sql: str, limit: int) -> dict[str, Any]:
+def run(archive: StorageLike, sql: str, limit: int) -> dict[str, Any]:
     """One SELECT's result: `columns`, `types`, `rows` (at most `limit`), `truncated`; Usage names what is wrong with
     the SQL.
     """
@@ -89,7 +89,7 @@ def run(archive: Place, sql: str, limit: int) -> dict[str, Any]:
         raise Failed(f"query: {str(error).strip()}; `forebay archive verify` says what is wrong") from error
 
 
-def _run(archive: Place, sql: str, limit: int) -> dict[str, Any]:
+def _run(archive: StorageLike, sql: str, limit: int) -> dict[str, Any]:
     with connect(archive) as connection:
         try:
             statements = connection.extract_statements(sql)

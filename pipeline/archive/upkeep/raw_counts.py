@@ -33,7 +33,7 @@ class Mark(NamedTuple):
     records: int
 
 
-class Window(NamedTuple):
+class RawWindow(NamedTuple):
     """Raw messages of one partition in offset order: how many records each holds, and whose they are."""
 
     offsets: Ints
@@ -43,7 +43,7 @@ class Window(NamedTuple):
     end: int  # offset after the window
 
 
-def windows(settings: Settings, partition: int) -> Iterator[Window]:
+def windows(settings: Settings, partition: int) -> Iterator[RawWindow]:
     """All of a `raw` partition that is in Kafka now, a window of messages at a time."""
     consumer = clients.reader(
         settings, "verify", **{"queued.max.messages.kbytes": 65_536, "enable.partition.eof": True}
@@ -81,7 +81,7 @@ def windows(settings: Settings, partition: int) -> Iterator[Window]:
         consumer.close()
 
 
-class Follower:
+class RawCounter:
     """Counts the records of all partitions of `raw` per sensor, each message once."""
 
     def __init__(self, settings: Settings) -> None:
@@ -93,7 +93,7 @@ class Follower:
         self._ends = {number: -1 for number in range(settings.partitions)}
         self._topic = topic
 
-    def look(self) -> dict[tuple[str, str], int]:
+    def poll(self) -> dict[tuple[str, str], int]:
         """Records that have come since the last look; reads on until it has caught up with the ends as they are now."""
         wanted = {
             number: self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=PATIENCE_S)
@@ -120,7 +120,7 @@ class Follower:
         self._consumer.close()
 
 
-def _window(messages: list[Message], end: int) -> Window:
+def _window(messages: list[Message], end: int) -> RawWindow:
     senders, marks, payloads = [], [], []
     tabs_are_text = np.zeros(len(messages), bool)
     whole = np.zeros(len(messages), bool)
@@ -138,7 +138,7 @@ def _window(messages: list[Message], end: int) -> Window:
         tabs_are_text[number] = content_type in TABBED
     offsets = np.array([message.offset() for message in messages], np.int64)
     records = np.where(whole, 1, count_records(payloads, tabs_are_text))
-    return Window(offsets, records, senders, marks, end)
+    return RawWindow(offsets, records, senders, marks, end)
 
 
 def _name(value: bytes | None) -> str:

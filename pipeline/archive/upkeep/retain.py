@@ -14,7 +14,7 @@ from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.upkeep.packs import MOST_MEMBERS, Plan, Told, alike, swap_all, sweep
-from pipeline.runtime.storage.storage import Place, at
+from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 WRITER = "retain"
 ATTEMPTS = 3
@@ -22,7 +22,7 @@ ATTEMPTS = 3
 
 
 def retain(
-    archive: Place,
+    archive: StorageLike,
     before: str,
     tables: Collection[str],
     before_s: float,
@@ -35,7 +35,7 @@ def retain(
     be; `deleted`: files that are gone for good: those replaced by `before_s`, seconds since the epoch; `stay`: those
     that still lie there; `skipped`: what was not given up, and why.
     """
-    storage = at(archive)
+    storage = open_storage(archive)
     done: list[Plan] = []
     for _attempt in range(ATTEMPTS):
         snapshots, reader = snapshot.read(storage), ClosedRows(storage)

@@ -51,7 +51,7 @@ class Tally:
             of = holders == holder
             self.of(self._sensors[holder])[name] += int(of.sum() if each is None else each[of].sum())
 
-    def mark(self, partition: int, window: raw_counts.Window) -> None:
+    def mark(self, partition: int, window: raw_counts.RawWindow) -> None:
         """Note what end-of-source marks say was sent, and what each sender sent after its last one."""
         start = 0
         for mark in window.marks:
@@ -62,7 +62,7 @@ class Tally:
             self._stated[sender] = self._stated.get(sender, 0) + mark.records
         self._since_mark(partition, window, start, len(window.senders))
 
-    def _since_mark(self, partition: int, window: raw_counts.Window, start: int, stop: int) -> None:
+    def _since_mark(self, partition: int, window: raw_counts.RawWindow, start: int, stop: int) -> None:
         for sender, records in zip(window.senders[start:stop], window.records[start:stop].tolist(), strict=True):
             self._unmarked[partition, sender] = self._unmarked.get((partition, sender), 0) + records
 
@@ -170,7 +170,7 @@ def check_against_raw(found: PartitionSnapshot, positions: Positions, settings: 
 
 
 def _check_window(
-    partition: int, window: raw_counts.Window, begin: int, positions: Positions, bound: Position, tally: Tally
+    partition: int, window: raw_counts.RawWindow, begin: int, positions: Positions, bound: Position, tally: Tally
 ) -> None:
     tally.mark(partition, window)
     held = _distinct(positions.below(window.end), partition, tally)

@@ -21,29 +21,29 @@ from pipeline.archive.paths import Position
 from pipeline.archive.positions import Held, Positions, Source, join, positions_of
 from pipeline.archive.snapshot import COLUMN, PartitionSnapshot, Placed
 from pipeline.archive.streams import TABLES
-from pipeline.archive.upkeep.exporter_loss.report import BeforeKafka
+from pipeline.archive.upkeep.exporter_loss.report import ExporterLoss
 from pipeline.archive.upkeep.tally import Tally, check_against_raw, check_alone
 from pipeline.errors import RefusedState
-from pipeline.runtime.storage.storage import Place, Storage, at
+from pipeline.runtime.storage.storage import Storage, StorageLike, open_storage
 from pipeline.settings import Settings
 
 READ_ATTEMPTS = 5
 
 
-def account(archive: Place) -> list[dict[str, Any]]:
+def account(archive: StorageLike) -> list[dict[str, Any]]:
     """Records per sensor as the manifests state them, without reading a data file.
 
     Each entry: site, sensor, accepted, rejected, late (records in closed files), open (rows whose file is still open),
     files.
     """
-    storage = at(archive)
+    storage = open_storage(archive)
     if not storage.exists():
         return []
     counts = snapshot.count(snapshot.read(storage))
     return [{"site": site, "sensor": sensor, **found} for (site, sensor), found in counts.items()]
 
 
-def verify(archive: Place, settings: Settings | None) -> dict[str, Any]:
+def verify(archive: StorageLike, settings: Settings | None) -> dict[str, Any]:
     """Check everything; with `settings`, also against topic `raw`.
 
     Returns `ok`, `sensors` (site, sensor, sent, accepted, rejected, late, in_flight, holes, doubles, unsent, stated,
@@ -51,7 +51,7 @@ def verify(archive: Place, settings: Settings | None) -> dict[str, Any]:
     `kafka`, `partitions`, `files`, `bytes`, `rows`, `strays`, `replaced` (files that compaction or retention will
     delete), `before_kafka` (what exporters' sequence numbers show, which is no problem of the archive's).
     """
-    storage = at(archive)
+    storage = open_storage(archive)
     for _attempt in range(READ_ATTEMPTS):
         try:
             return _verify(storage, settings, writer_at_work=True)
@@ -100,7 +100,7 @@ def _verify(archive: Storage, settings: Settings | None, writer_at_work: bool) -
         "problems_left_out": tally.left_out,
         "strays": tally.strays,
         "replaced": replaced,
-        "before_kafka": BeforeKafka().look(archive, snapshots.values(), whole=not tally.problems),
+        "before_kafka": ExporterLoss().refresh(archive, snapshots.values(), whole=not tally.problems),
     }
 
 

@@ -18,7 +18,7 @@ from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.state import parts, pointers
 from pipeline.runtime.state.parts import Saved
 from pipeline.runtime.state.pointers import Pointer
-from pipeline.runtime.state.replay_snapshots import Kept, KeptStates
+from pipeline.runtime.state.replay_snapshots import RetainedSnapshot, SnapshotCatalog
 from pipeline.runtime.state.store import Store
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
@@ -44,7 +44,7 @@ class Held(Generic[State]):
     """What was saved last by this worker."""
     recent: list[set[str]]
     """Digests not to collect, newest state first."""
-    kept: KeptStates
+    kept: SnapshotCatalog
     """States for replays to begin from; their digests are not to be collected either."""
     kept_us: int
     """Event time of the last of them."""
@@ -85,7 +85,7 @@ class Partitions(Generic[State]):
     def _restored(self, partition: int, known: list[Pointer]) -> Held[State]:
         first, end = self._bounds(partition)
         store = self._store(partition)
-        kept = KeptStates(self._settings.state_uri, self.room.source, partition)
+        kept = SnapshotCatalog(self._settings.state_uri, self.room.source, partition)
         kept_us = max((entry.reached_us for entry in kept.of(self._topic_id)), default=NOTHING_CAME_US)
         refused: RefusedState | None = None
         for pointer in known:
@@ -253,7 +253,7 @@ class Partitions(Generic[State]):
             return
         if held.kept_us > NOTHING_CAME_US and reached_us < held.kept_us + self._settings.state_kept_every_us:
             return
-        entry = Kept(
+        entry = RetainedSnapshot(
             self.room.name,
             self.room.source,
             self._topic_id,

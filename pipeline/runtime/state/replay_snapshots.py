@@ -18,7 +18,7 @@ import orjson
 
 from pipeline.errors import BadData
 from pipeline.runtime.disk_full import room_on_disk
-from pipeline.runtime.state.store import UNFINISHED, put_down
+from pipeline.runtime.state.store import UNFINISHED, write_durable
 
 FOLDER = "kept"
 SUFFIX = ".json"
@@ -27,7 +27,7 @@ UNFINISHED_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class RetainedSnapshot:
     """A saved state that is kept.
 
     Parameters
@@ -59,7 +59,7 @@ class Kept:
         return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
 
     @classmethod
-    def decode(cls, payload: bytes) -> "Kept":
+    def decode(cls, payload: bytes) -> "RetainedSnapshot":
         """From JSON; BadData where it is no entry."""
         try:
             facts: dict[str, Any] = orjson.loads(payload)
@@ -78,7 +78,7 @@ class Kept:
             raise BadData(f"kept state {payload[:120]!r}: got {error!r}, expected an entry of a kept state") from error
 
 
-class KeptStates:
+class SnapshotCatalog:
     """The kept states of one partition of a topic; what was read once is not read again.
 
     Parameters
@@ -92,7 +92,7 @@ class KeptStates:
 
     def __init__(self, root: Path, topic: str, partition: int) -> None:
         self.folder = root / FOLDER / topic / str(partition)
-        self._read: dict[str, Kept | None] = {}
+        self._read: dict[str, RetainedSnapshot | None] = {}
 
     def _names(self) -> list[str]:
         """Newest first: names are positions, with leading zeros."""
@@ -102,7 +102,7 @@ class KeptStates:
             return []
         return sorted((name for name in found if name.endswith(SUFFIX) and name[0] != "."), reverse=True)
 
-    def all(self) -> list[Kept]:
+    def all(self) -> list[RetainedSnapshot]:
         """Every entry, of whatever topic id, newest first; a file that is none, or that cannot be read now, is as if it
         were not there.
         """
@@ -111,7 +111,7 @@ class KeptStates:
 
     def _look(self) -> OSError | None:
         """Read what is new; the first error of one that is there and cannot be read now: the next look tries again."""
-        read: dict[str, Kept | None] = {}
+        read: dict[str, RetainedSnapshot | None] = {}
         failed: OSError | None = None
         for name in self._names():
             try:
@@ -123,14 +123,14 @@ class KeptStates:
         self._read = read
         return failed
 
-    def _entry(self, name: str) -> Kept | None:
+    def _entry(self, name: str) -> RetainedSnapshot | None:
         payload = (self.folder / name).read_bytes()
         try:
-            return Kept.decode(payload)
+            return RetainedSnapshot.decode(payload)
         except BadData:
             return None
 
-    def of(self, topic_id: str) -> list[Kept]:
+    def of(self, topic_id: str) -> list[RetainedSnapshot]:
         """Those of the topic as it is now, newest first."""
         return [entry for entry in self.all() if entry.topic_id == topic_id]
 
@@ -141,24 +141,24 @@ class KeptStates:
             raise failed
         return {blob for entry in self._read.values() if entry is not None for blob in entry.blobs}
 
-    def written_s(self, entry: Kept) -> float:
+    def written_s(self, entry: RetainedSnapshot) -> float:
         """When it was written, by the clock of the file system; nan where it is gone."""
         try:
             return self._path(entry).stat().st_mtime
         except OSError:
             return float("nan")
 
-    def _path(self, entry: Kept) -> Path:
+    def _path(self, entry: RetainedSnapshot) -> Path:
         return self.folder / f"{entry.position:020d}{SUFFIX}"
 
-    def keep(self, entry: Kept, most: int) -> int:
+    def keep(self, entry: RetainedSnapshot, most: int) -> int:
         """Write an entry, then delete those too many, oldest first, and those of another topic id; returns how many.
 
         1. The entry under another name, on the disk. 2. Its name. 3. The old ones. Killed between any two: what is
         left over is deleted by a later call.
         """
         with room_on_disk("kept state", self.folder):
-            put_down(entry.encode(), self._path(entry))  # 1, 2
+            write_durable(entry.encode(), self._path(entry))  # 1, 2
         self._read[self._path(entry).name] = entry
         removed = 0
         for old in self._too_many(entry.topic_id, most):  # 3

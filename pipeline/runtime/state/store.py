@@ -14,7 +14,7 @@ from pipeline.runtime.disk_full import room_on_disk
 UNFINISHED = ".unfinished-"
 
 
-def put_down(data: bytes, path: Path) -> None:
+def write_durable(data: bytes, path: Path) -> None:
     """A file, whole and durable under its name when this returns; half of one has a name with UNFINISHED."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.parent / f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}-{path.stem}"
@@ -55,7 +55,7 @@ class Store:
             os.utime(path)
             return digest
         with room_on_disk("state", self.folder):
-            put_down(blob, path)
+            write_durable(blob, path)
         return digest
 
     def touch(self, digest: str) -> bool:

@@ -44,7 +44,7 @@ def write_synced(path: Path, data: bytes | memoryview) -> None:
         os.close(handle)
 
 
-def place(temp: Path, final: Path, sha256: str) -> None:
+def link_if_absent(temp: Path, final: Path, sha256: str) -> None:
     """Give a written file its final name, which must be free, or hold the same bytes already.
 
     A name is never taken over: a writer that was declared dead and woke up cannot change a file that a manifest lists.

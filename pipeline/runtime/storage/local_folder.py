@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 
 from pipeline.runtime.disk_full import room_on_disk
-from pipeline.runtime.storage.durable import create_exclusively, make_folder, place, sync_folder, write_synced
+from pipeline.runtime.storage.durable import create_exclusively, link_if_absent, make_folder, sync_folder, write_synced
 from pipeline.runtime.storage.storage import Sink, Step
 
 if TYPE_CHECKING:
@@ -85,17 +85,17 @@ class LocalFolder:
         with room_on_disk("archive", self.root):
             return create_exclusively(self.root / name, data)
 
-    def place(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
+    def put_if_absent(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
         """Write beside, make durable, then link under the final name."""
         with room_on_disk("archive", self.root):
             temp = self.root / staging
             make_folder(temp.parent)
             write_synced(temp, data)
             step("file written")
-            place(temp, self.root / name, sha256)
+            link_if_absent(temp, self.root / name, sha256)
             step("file placed")
 
-    def settle(self, names: Iterable[str]) -> None:
+    def sync(self, names: Iterable[str]) -> None:
         """Make names durable, a folder once."""
         for folder in sorted({(self.root / name).parent for name in names}):
             sync_folder(folder)
@@ -128,7 +128,7 @@ class LocalFolder:
         """The file's absolute path."""
         return str(self.root.resolve() / name)
 
-    def introduce(self, connection: "duckdb.DuckDBPyConnection") -> None:
+    def register_duckdb(self, connection: "duckdb.DuckDBPyConnection") -> None:
         """DuckDB reads paths as it is."""
 
     # ---- what only a folder can do

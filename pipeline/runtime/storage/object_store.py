@@ -178,14 +178,14 @@ class ObjectStore:
             return True
         raise Failed(f"archive {self.uri}: {name} is said to be there and is not, {ATTEMPTS} times; try again later")
 
-    def place(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
+    def put_if_absent(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
         """Create an object; `staging` is not needed."""
         step("file written")
         if not self._put(name, bytes(data)) and self.sha256(name) != sha256:
             raise NameTaken(f"{self.uri}: {name} exists with other content; somebody else wrote it")
         step("file placed")
 
-    def settle(self, names: Iterable[str]) -> None:
+    def sync(self, names: Iterable[str]) -> None:
         """An object that was acknowledged is durable."""
 
     @contextmanager
@@ -217,7 +217,7 @@ class ObjectStore:
         """The object's address."""
         return "/".join(part for part in (f"s3://{self._bucket}", self._prefix, name) if part)
 
-    def introduce(self, connection: "duckdb.DuckDBPyConnection") -> None:
+    def register_duckdb(self, connection: "duckdb.DuckDBPyConnection") -> None:
         """Give DuckDB our client."""
         connection.register_filesystem(self._files)
 

@@ -36,7 +36,7 @@ class Sink(io.RawIOBase):
         self.size = 0
 
     def writable(self) -> bool:
-        """Yes."""
+        """Whether it can be written to: always."""
         return True
 
     def tell(self) -> int:
@@ -117,15 +117,15 @@ class Storage(Protocol):
     def create(self, name: str, data: bytes) -> bool:
         """Create a file whole and durable, or not at all; False where the name is taken."""
 
-    def place(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
+    def put_if_absent(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
         """Write a data file under a name that must be free, or hold the same bytes already: else NameTaken.
 
         A name is never taken over: a writer that was declared dead and woke up cannot change a file that a manifest
         lists. `staging`: where it may lie while it is half. Steps: `file written`, `file placed`. The name is durable
-        after `settle`.
+        after `sync`.
         """
 
-    def settle(self, names: Iterable[str]) -> None:
+    def sync(self, names: Iterable[str]) -> None:
         """Make the names of placed files durable."""
 
     def sink(self, name: str) -> AbstractContextManager[Sink]:
@@ -140,14 +140,14 @@ class Storage(Protocol):
     def url(self, name: str) -> str:
         """What DuckDB reads a file by."""
 
-    def introduce(self, connection: "duckdb.DuckDBPyConnection") -> None:
+    def register_duckdb(self, connection: "duckdb.DuckDBPyConnection") -> None:
         """Teach DuckDB to read `url`s."""
 
 
-Place: TypeAlias = Storage | Path | str
+StorageLike: TypeAlias = Storage | Path | str
 
 
-def at(place: Place) -> Storage:
+def open_storage(place: StorageLike) -> Storage:
     """The storage a URI or a folder names; Misconfigured for a scheme there is none for."""
     if isinstance(place, Path | str):
         scheme, slashes, rest = str(place).partition("://")

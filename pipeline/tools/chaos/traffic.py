@@ -9,7 +9,7 @@ from loadtest.plants.westermo import traffic as westermo
 from loadtest.scenarios import SCENARIOS
 from loadtest.sending import Load
 from loadtest.sending import send as send_load
-from pipeline.archive.upkeep.raw_counts import Follower
+from pipeline.archive.upkeep.raw_counts import RawCounter
 from pipeline.errors import Failed
 from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
@@ -48,15 +48,15 @@ class Traffic:
     def _wait_until_sending(self) -> None:
         """Until every sender's records come: one that finds no Kafka when it starts leaves, and that is no fault."""
         left, deadline = {(westermo.SITE, sensor) for sensor in westermo.SENSORS}, time.monotonic() + START_S
-        follower = Follower(self._settings)
+        counter = RawCounter(self._settings)
         try:
-            while left := left - follower.look().keys():
+            while left := left - counter.poll().keys():
                 for sender in self._senders:
                     if sender.process.poll() or time.monotonic() > deadline:
                         raise Failed(f"{sender.name} does not send; its log {sender.log} ends:\n{sender.last_words()}")
                 time.sleep(0.1)
         finally:
-            follower.close()
+            counter.close()
 
     def _send(self) -> None:
         try:

@@ -89,7 +89,7 @@ def account(
     from rich.console import Group
     from rich.live import Live
 
-    from pipeline.archive.upkeep.ledger import Books
+    from pipeline.archive.upkeep.ledger import Ledger
     from pipeline.runtime.kafka import clients
     from pipeline.runtime.shutdown import Stop
 
@@ -99,9 +99,9 @@ def account(
     stop = Stop().listen()
     names = ["site", "sensor", "sent", "accepted", "rejected", "late", "open", "on_its_way"]
     live = Live(console=people, auto_refresh=False, transient=False)
-    with Books(settings, kafka) as books, nullcontext() if json else live:
+    with Ledger(settings, kafka) as ledger, nullcontext() if json else live:
         while True:
-            document = books.look()
+            document = ledger.refresh()
             if not json:
                 table = _table(
                     [one.replace("_", " ") for one in names],

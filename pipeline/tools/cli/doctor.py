@@ -180,10 +180,10 @@ def writable(check: str, folder: Path) -> Finding:
 def archive(uri: str) -> Iterator[Finding]:
     """Where the archive lies can be written, and has room; of a bucket, that it answers."""
     from pipeline.runtime.storage.local_folder import LocalFolder
-    from pipeline.runtime.storage.storage import at
+    from pipeline.runtime.storage.storage import open_storage
 
     try:
-        storage = at(uri)
+        storage = open_storage(uri)
         if isinstance(storage, LocalFolder):
             yield writable("archive folder", storage.root)
             yield disk(storage.root)

@@ -20,7 +20,7 @@ from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.streams import FLOWS, LATE
 from pipeline.errors import RefusedState
 from pipeline.runtime.kafka import clients, tail
-from pipeline.runtime.storage.storage import Place, at
+from pipeline.runtime.storage.storage import StorageLike, open_storage
 from pipeline.runtime.wire.batches import decode, widened
 from pipeline.settings import Settings
 from schemas.fields import arrow_schema
@@ -70,20 +70,21 @@ def flows(settings: Settings, partition: int, position: int, end: int) -> Iterat
         reader.close()
 
 
-def _found(archive: Place, partition: int, manifests: int) -> PartitionSnapshot:
+def _found(archive: StorageLike, partition: int, manifests: int) -> PartitionSnapshot:
     """A partition with at least so many manifests; RefusedState where its chain is broken, or shorter than it was."""
     found = snapshot.read_partition(archive, partition)
     if found.problem:
         raise RefusedState(f"{found.problem} (`forebay archive verify` says more)")
     if len(found.manifests) < manifests:
         raise RefusedState(
-            f"{at(archive).uri}: partition {partition} has {len(found.manifests)} manifests, expected {manifests}, as "
+            f"{open_storage(archive).uri}: partition {partition} has {len(found.manifests)} manifests, expected "
+            f"{manifests}, as "
             "when the replay began; restore the archive, or begin another --run"
         )
     return found
 
 
-def archive_ends(archive: Place) -> tuple[tuple[int, int], ...]:
+def archive_ends(archive: StorageLike) -> tuple[tuple[int, int], ...]:
     """How many manifests each partition has now; RefusedState where a chain is broken."""
     found = []
     for one in snapshot.read(archive):
@@ -94,7 +95,7 @@ def archive_ends(archive: Place) -> tuple[tuple[int, int], ...]:
 
 
 def archived(
-    archive: Place,
+    archive: StorageLike,
     partition: int,
     position: int,
     manifests: int,
@@ -117,7 +118,7 @@ def archived(
 
 
 def archived_by_sensor(
-    archive: Place, partition: int, manifests: int, bounds_us: tuple[int | None, int | None] = (None, None)
+    archive: StorageLike, partition: int, manifests: int, bounds_us: tuple[int | None, int | None] = (None, None)
 ) -> list[Iterator[Step]]:
     """The same, an iterator a sensor; what is read of one does not wait for another. Numbers are a sensor's own."""
     found = _found(archive, partition, manifests)
@@ -134,7 +135,7 @@ def archived_by_sensor(
 
 
 def archived_rows(
-    archive: Place, partition: int, manifests: int, bounds_us: tuple[int | None, int | None] = (None, None)
+    archive: StorageLike, partition: int, manifests: int, bounds_us: tuple[int | None, int | None] = (None, None)
 ) -> tuple[int, int]:
     """How many rows these are, as the manifests say, and how many more there were before they were given up."""
     found = _found(archive, partition, manifests)

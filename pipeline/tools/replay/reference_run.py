@@ -31,7 +31,7 @@ from pipeline.ingest.headers import Headers
 from pipeline.ingest.messages import Messages
 from pipeline.ingest.pack import pack
 from pipeline.runtime.kafka import clients, tail
-from pipeline.runtime.storage.storage import Place
+from pipeline.runtime.storage.storage import StorageLike
 from pipeline.runtime.wire.batches import encode
 from pipeline.settings import Settings
 
@@ -49,7 +49,7 @@ class Outcome:
     samples: set[tuple[int, int, int]] = field(default_factory=set)
 
 
-def run(settings: Settings, archive: Place) -> Outcome:
+def run(settings: Settings, archive: StorageLike) -> Outcome:
     """Take all that topic `raw` holds now through the rooms' functions, into an archive of its own.
 
     The model is the one the settings name: promotions are not followed.
@@ -68,7 +68,7 @@ def run(settings: Settings, archive: Place) -> Outcome:
     return outcome
 
 
-def take(settings: Settings, archive: Place, partition: int, came: Iterable[Messages], outcome: Outcome) -> None:
+def take(settings: Settings, archive: StorageLike, partition: int, came: Iterable[Messages], outcome: Outcome) -> None:
     """Take one partition's raw messages through, and commit its archive in the end."""
     way = _Way(settings, archive, partition, outcome)
     for messages in came:
@@ -79,7 +79,7 @@ def take(settings: Settings, archive: Place, partition: int, came: Iterable[Mess
 class _Way:
     """One partition's way from `raw` to the archive."""
 
-    def __init__(self, settings: Settings, archive: Place, partition: int, outcome: Outcome) -> None:
+    def __init__(self, settings: Settings, archive: StorageLike, partition: int, outcome: Outcome) -> None:
         from pipeline.score.promotions import Ledger
         from pipeline.score.scoring import Shelf, choose_device
 

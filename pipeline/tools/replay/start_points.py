@@ -15,7 +15,7 @@ from pipeline.errors import RefusedState
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.partition import restore as restore_windows
 from pipeline.runtime.state import parts
-from pipeline.runtime.state.replay_snapshots import Kept
+from pipeline.runtime.state.replay_snapshots import RetainedSnapshot
 from pipeline.runtime.state.store import Store
 
 
@@ -66,8 +66,8 @@ class Wanted(NamedTuple):
 
 
 def beginnings(
-    windows: Sequence[Kept], incidents: Sequence[Kept], wanted: Wanted, oldest: int
-) -> Iterator[tuple[Kept, Kept | None]]:
+    windows: Sequence[RetainedSnapshot], incidents: Sequence[RetainedSnapshot], wanted: Wanted, oldest: int
+) -> Iterator[tuple[RetainedSnapshot, RetainedSnapshot | None]]:
     """Pairs of kept states (newest first in both) that a replay may begin with, the best first; none where only the
     topic's beginning will do.
 
@@ -90,7 +90,7 @@ def beginnings(
         yield from ((one, None) for one in reversed(here))
 
 
-def _before(windows: Sequence[Kept], wanted: Wanted, oldest: int) -> list[Kept]:
+def _before(windows: Sequence[RetainedSnapshot], wanted: Wanted, oldest: int) -> list[RetainedSnapshot]:
     """Those that nothing asked for had gone into, and that the topic goes on from."""
     here = [one for one in windows if one.position >= oldest]
     if wanted.first is not None:
@@ -98,7 +98,7 @@ def _before(windows: Sequence[Kept], wanted: Wanted, oldest: int) -> list[Kept]:
     return [one for one in here if one.reached_us < (wanted.from_us or 0)]
 
 
-def warm_us(windows: Sequence[Kept], wanted: Wanted, oldest: int) -> int:
+def warm_us(windows: Sequence[RetainedSnapshot], wanted: Wanted, oldest: int) -> int:
     """Event time from which on incidents are to be made anew: so long before what is asked for; of offsets, before
     what the last windows at or before the first one had reached.
     """
@@ -123,7 +123,9 @@ class States:
         """Why states were passed over."""
         return list(self._refused.values())
 
-    def begin(self, windows: Sequence[Kept], incidents: Sequence[Kept], wanted: Wanted, oldest: int) -> Began:
+    def begin(
+        self, windows: Sequence[RetainedSnapshot], incidents: Sequence[RetainedSnapshot], wanted: Wanted, oldest: int
+    ) -> Began:
         """The best beginning whose states can be read; without one, the topic's, with nothing."""
         for one, known in beginnings(windows, incidents, wanted, oldest):
             if not (self._usable(one) and (known is None or self._usable(known))):
@@ -139,7 +141,7 @@ class States:
             )
         return Began(self._partition, oldest)
 
-    def _usable(self, entry: Kept) -> bool:
+    def _usable(self, entry: RetainedSnapshot) -> bool:
         """Whether a state is whole and ours to read; it is in the run's folder then."""
         if entry.digest in self._refused:
             return False

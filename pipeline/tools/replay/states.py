@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.errors import Usage
 from pipeline.featurize.feature_sets import named
 from pipeline.runtime.kafka import topics
-from pipeline.runtime.state.replay_snapshots import Kept, KeptStates
+from pipeline.runtime.state.replay_snapshots import RetainedSnapshot, SnapshotCatalog
 from pipeline.runtime.state.store import Store
 from pipeline.settings import Settings
 from pipeline.tools.replay import history, start_points
@@ -50,8 +50,8 @@ def begun(settings: Settings, request: Request, folder: Path) -> Request:
     return replace(request, began=tuple(beginnings), warnings=tuple(warnings))
 
 
-def _kept(settings: Settings, topic: str, partition: int, topic_id: str) -> list[Kept]:
-    return KeptStates(settings.state_uri, topic, partition).of(topic_id)
+def _kept(settings: Settings, topic: str, partition: int, topic_id: str) -> list[RetainedSnapshot]:
+    return SnapshotCatalog(settings.state_uri, topic, partition).of(topic_id)
 
 
 def listed(settings: Settings) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def listed(settings: Settings) -> list[dict[str, Any]]:
         (of, entry)
         for topic in (settings.topics.flows, settings.topics.suspects)
         for partition in range(settings.partitions)
-        for of in (KeptStates(settings.state_uri, topic, partition),)
+        for of in (SnapshotCatalog(settings.state_uri, topic, partition),)
         for entry in of.all()
     ]
     users: dict[str, int] = {}
@@ -76,7 +76,7 @@ def listed(settings: Settings) -> list[dict[str, Any]]:
     return [_described(settings, now - at, entry, users) for at, entry in described if not math.isnan(at)]
 
 
-def _described(settings: Settings, age_s: float, entry: Kept, users: dict[str, int]) -> dict[str, Any]:
+def _described(settings: Settings, age_s: float, entry: RetainedSnapshot, users: dict[str, int]) -> dict[str, Any]:
     store = Store(settings.state_uri, f"{entry.room}/{entry.partition}")
     sizes = {blob: store.size(blob) for blob in entry.blobs}
     return {

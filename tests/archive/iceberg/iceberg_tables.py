@@ -21,7 +21,7 @@ from pipeline.archive.iceberg.proof import prove
 from pipeline.archive.iceberg.warehouse import opened
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import TABLES, Limits
-from pipeline.runtime.storage.storage import at
+from pipeline.runtime.storage.storage import open_storage
 from pipeline.runtime.wire.batches import decode, encode
 from tests.archive.plant import MEMORY, Wire, feed, random_log, wire
 
@@ -48,7 +48,7 @@ def _with_ids(payload: bytes, ids: np.random.Generator) -> bytes:
 def _written(seed: int) -> dict[str, bytes]:
     with TemporaryDirectory(dir=MEMORY) as folder:
         feed(PartitionArchive(folder, 0, LIMITS, "w"), topics(seed), Random(1))
-        storage = at(folder)
+        storage = open_storage(folder)
         return {name: storage.read(name) for name in storage.names("")}
 
 

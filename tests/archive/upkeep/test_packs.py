@@ -25,7 +25,7 @@ from pipeline.archive.upkeep.query import run as query
 from pipeline.archive.upkeep.retain import retain
 from pipeline.archive.upkeep.verify import verify
 from pipeline.errors import RefusedState
-from pipeline.runtime.storage.storage import Storage, at
+from pipeline.runtime.storage.storage import Storage, open_storage
 from tests.archive.plant import HOUR_US, MEMORY, Record, Wire, feed, positions, random_log, wire
 
 SENSORS = (("plant", "left"), ("plant", "right"), ("other", "left"))
@@ -63,7 +63,7 @@ def tmp_path() -> Iterator[Path]:
 def _written() -> dict[str, bytes]:
     with TemporaryDirectory(dir=MEMORY) as folder:
         feed(PartitionArchive(folder, 0, LIMITS, "w"), TOPICS, Random(1))
-        storage = at(folder)
+        storage = open_storage(folder)
         return {name: storage.read(name) for name in storage.names("")}
 
 
@@ -86,7 +86,7 @@ def rows(folder: Path) -> dict[str, pa.Table]:
 
 
 def physical(folder: Path) -> set[str]:
-    return {name for table in TABLES for name in at(folder).names(table)}
+    return {name for table in TABLES for name in open_storage(folder).names(table)}
 
 
 def test_compaction_changes_where_rows_lie_and_nothing_else(tmp_path: Path) -> None:
@@ -125,12 +125,12 @@ def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_dry_run_does_nothing(tmp_path: Path) -> None:
     folder = archive(tmp_path)
-    names = set(at(folder).names(""))
+    names = set(open_storage(folder).names(""))
     told = put_together(folder, dry_run=True)
     assert told["packs"] > 0
     given_up = retain(folder, LAST_DAY, TABLES, AT_ONCE, dry_run=True)
     assert given_up["rows"] == sum(len(table) for table in rows(folder).values())
-    assert set(at(folder).names("")) == names
+    assert set(open_storage(folder).names("")) == names
 
 
 def test_the_newest_day_is_left_alone(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_replaced_files_stay_for_their_readers(tmp_path: Path) -> None:
 def test_a_compaction_that_dies_leaves_the_archive_whole(tmp_path: Path, when: str) -> None:
     folder = archive(tmp_path)
     before = rows(folder)
-    storage = at(folder)
+    storage = open_storage(folder)
     [found] = snapshot.read(folder)
 
     def step(name: str) -> None:
@@ -213,8 +213,8 @@ def test_two_compactions_at_once(tmp_path: Path) -> None:
     before = rows(folder)
     [found] = snapshot.read(folder)
     plans = list(plans_to_compact(found, ClosedRows(folder), BIG, newest=True))
-    first = [packs.swap(at(folder), plan, found, "first")[0] for plan in plans]
-    second = [packs.swap(at(folder), plan, found, "second")[0] for plan in plans]
+    first = [packs.swap(open_storage(folder), plan, found, "first")[0] for plan in plans]
+    second = [packs.swap(open_storage(folder), plan, found, "second")[0] for plan in plans]
     assert all(first)
     assert not any(second)
     assert rows(folder) == before
@@ -280,7 +280,7 @@ def test_a_pack_of_files_that_are_none_is_refused(tmp_path: Path) -> None:
     put_together(folder)
     last = snapshot.read(folder)[0].manifests[-1]
     pack = last.packs[0]
-    read = manifest.read_one(at(folder), 0, last.number)
+    read = manifest.read_one(open_storage(folder), 0, last.number)
     assert read is not None
     forged = manifest.Manifest(
         0,
@@ -291,7 +291,7 @@ def test_a_pack_of_files_that_are_none_is_refused(tmp_path: Path) -> None:
         packs=(manifest.Pack("flows/packed/x.parquet", "0" * 64, 1, "flows", (*pack.members, "flows/no.parquet")),),
         format=2,
     )
-    assert manifest.append(at(folder), forged)
+    assert manifest.append(open_storage(folder), forged)
     assert any("no manifest lists" in problem for problem in verify(folder, None)["problems"])
 
 
@@ -318,7 +318,7 @@ def test_a_missing_pack_costs_no_original(tmp_path: Path) -> None:
     pack = next(name for name in physical(folder) if "/packed/" in name)
     (folder / pack).unlink()
     before = physical(folder)
-    assert packs.sweep(at(folder), snapshot.read(folder), AT_ONCE, dry_run=False) == (0, 0)
+    assert packs.sweep(open_storage(folder), snapshot.read(folder), AT_ONCE, dry_run=False) == (0, 0)
     assert physical(folder) == before
 
 
@@ -341,17 +341,17 @@ def test_what_a_dead_attempt_left_goes_after_an_hour(tmp_path: Path) -> None:
         raise Died
 
     with pytest.raises(Died):
-        packs.swap(at(folder), plan, found, "dies", step)
-    assert not list(at(folder).names("_tmp"))
+        packs.swap(open_storage(folder), plan, found, "dies", step)
+    assert not list(open_storage(folder).names("_tmp"))
     stray = folder / "flows/packed/date=2023-03-10/p0-abc.parquet"
     stray.parent.mkdir(parents=True, exist_ok=True)
     stray.write_bytes(b"PAR1")
     half = folder / "_tmp/pack-1/0.parquet"
     half.parent.mkdir(parents=True)
     half.write_bytes(b"PAR1")
-    packs.sweep(at(folder), snapshot.read(folder), time.time(), dry_run=False)
+    packs.sweep(open_storage(folder), snapshot.read(folder), time.time(), dry_run=False)
     assert stray.exists() and half.exists()
-    packs.sweep(at(folder), snapshot.read(folder), time.time() + 2 * packs.UNFINISHED_S, dry_run=False)
+    packs.sweep(open_storage(folder), snapshot.read(folder), time.time() + 2 * packs.UNFINISHED_S, dry_run=False)
     assert not stray.exists() and not half.exists()
 
 
@@ -359,7 +359,7 @@ def test_a_swap_that_changes_more_is_refused(tmp_path: Path) -> None:
     folder = archive(tmp_path)
     writer = PartitionArchive(folder, 0, LIMITS, "w")
     last = snapshot.read(folder)[0].manifests[-1]
-    read = manifest.read_one(at(folder), 0, last.number)
+    read = manifest.read_one(open_storage(folder), 0, last.number)
     assert read is not None
     forged = replace(
         last,
@@ -369,7 +369,7 @@ def test_a_swap_that_changes_more_is_refused(tmp_path: Path) -> None:
         packs=(manifest.Pack("flows/packed/x.parquet", "0" * 64, 1, "flows", ()),),
         format=2,
     )
-    assert manifest.append(at(folder), forged)
+    assert manifest.append(open_storage(folder), forged)
     with pytest.raises(RefusedState, match="changes more"):
         writer._check_owner()
     assert any("changes more" in problem for problem in verify(folder, None)["problems"])

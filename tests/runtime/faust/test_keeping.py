@@ -14,7 +14,7 @@ from pipeline.runtime.faust.stage import Incoming, Outgoing
 from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.state import pointers
 from pipeline.runtime.state.pointers import Pointer
-from pipeline.runtime.state.replay_snapshots import KeptStates
+from pipeline.runtime.state.replay_snapshots import SnapshotCatalog
 from pipeline.runtime.telemetry import start
 from pipeline.settings import Settings, load_settings
 
@@ -100,7 +100,7 @@ def take(held: Partitions[tuple[int, int]], minutes: Sequence[int]) -> None:
 
 
 def kept(settings: Settings) -> list[tuple[int, int]]:
-    entries = KeptStates(settings.state_uri, "t.flows", 3).of("id")
+    entries = SnapshotCatalog(settings.state_uri, "t.flows", 3).of("id")
     return [(entry.position, entry.reached_us // MINUTE_US) for entry in reversed(entries)]
 
 
@@ -150,7 +150,7 @@ def test_what_is_kept_is_not_collected(tmp_path: Path, log: Log, monkeypatch: py
         os.utime(path, (time.time() - 3600,) * 2)
     monkeypatch.setattr(shell, "COLLECT_EVERY_S", 0.0)
     take(held, [126])
-    entries = KeptStates(settings.state_uri, "t.flows", 3).of("id")
+    entries = SnapshotCatalog(settings.state_uri, "t.flows", 3).of("id")
     assert len(entries) == 2
     needed = {blob for entry in entries for blob in entry.blobs}
     there = {path.name for path in folder.iterdir()}

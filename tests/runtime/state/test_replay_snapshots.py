@@ -10,34 +10,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import BadData
-from pipeline.runtime.state.replay_snapshots import Kept, KeptStates
+from pipeline.runtime.state.replay_snapshots import RetainedSnapshot, SnapshotCatalog
 from pipeline.runtime.state.store import UNFINISHED, Store
 
-ENTRY = Kept("featurize", "x.flows", "id", 2, 7, 5, 1_000, "d", ("a", "d"))
+ENTRY = RetainedSnapshot("featurize", "x.flows", "id", 2, 7, 5, 1_000, "d", ("a", "d"))
 
 
-def positions(kept: KeptStates) -> list[int]:
+def positions(kept: SnapshotCatalog) -> list[int]:
     return [entry.position for entry in kept.all()]
 
 
 def test_an_entry_is_read_as_it_was_written() -> None:
-    assert Kept.decode(ENTRY.encode()) == ENTRY
+    assert RetainedSnapshot.decode(ENTRY.encode()) == ENTRY
     for damaged in (b"", b"[]", b"{}", ENTRY.encode()[:-9], ENTRY.encode().replace(b"1000", b'"x"')):
         with pytest.raises(BadData, match="kept state"):
-            Kept.decode(damaged)
+            RetainedSnapshot.decode(damaged)
 
 
 def test_so_many_are_kept_the_newest_first(tmp_path: Path) -> None:
-    kept = KeptStates(tmp_path, "x.flows", 2)
+    kept = SnapshotCatalog(tmp_path, "x.flows", 2)
     assert kept.all() == [] and kept.blobs == set()
     removed = [kept.keep(replace(ENTRY, position=at, blobs=(f"b{at}",)), 3) for at in (5, 100, 20, 3, 1_000)]
     assert removed == [0, 0, 0, 1, 1]
-    assert positions(kept) == positions(KeptStates(tmp_path, "x.flows", 2)) == [1_000, 100, 20]
+    assert positions(kept) == positions(SnapshotCatalog(tmp_path, "x.flows", 2)) == [1_000, 100, 20]
     assert kept.blobs == {"b1000", "b100", "b20"}
 
 
 def test_whoever_writes_an_entry_again_writes_the_same(tmp_path: Path) -> None:
-    kept, zombies = (KeptStates(tmp_path, "x.flows", 2) for _ in range(2))
+    kept, zombies = (SnapshotCatalog(tmp_path, "x.flows", 2) for _ in range(2))
     kept.keep(ENTRY, 3)
     kept.keep(replace(ENTRY, position=9), 3)
     before = {path.name: path.read_bytes() for path in kept.folder.iterdir()}
@@ -49,7 +49,7 @@ def test_whoever_writes_an_entry_again_writes_the_same(tmp_path: Path) -> None:
 
 
 def test_those_of_a_topic_made_anew_are_not_of_this_log(tmp_path: Path) -> None:
-    kept = KeptStates(tmp_path, "x.flows", 2)
+    kept = SnapshotCatalog(tmp_path, "x.flows", 2)
     kept.keep(replace(ENTRY, position=10**6, topic_id="former"), 3)
     assert kept.of("id") == [] and len(kept.of("former")) == 1
     kept.keep(ENTRY, 3)
@@ -60,7 +60,7 @@ def test_those_of_a_topic_made_anew_are_not_of_this_log(tmp_path: Path) -> None:
 def test_killed_between_two_steps_nothing_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies_at: str
 ) -> None:
-    kept = KeptStates(tmp_path, "x.flows", 2)
+    kept = SnapshotCatalog(tmp_path, "x.flows", 2)
     kept.keep(ENTRY, 1)
 
     def die(*_args: object, **_kwargs: object) -> None:
@@ -71,7 +71,7 @@ def test_killed_between_two_steps_nothing_is_wrong(
     with pytest.raises(KeyboardInterrupt):
         kept.keep(later, 1)
     monkeypatch.undo()
-    fresh = KeptStates(tmp_path, "x.flows", 2)
+    fresh = SnapshotCatalog(tmp_path, "x.flows", 2)
     assert fresh.of("id") == ([later, ENTRY] if dies_at == "unlink" else [ENTRY])
     for path in fresh.folder.glob(f"{UNFINISHED}*"):
         os.utime(path, (time.time() - 3600,) * 2)
@@ -82,8 +82,8 @@ def test_killed_between_two_steps_nothing_is_wrong(
 def test_an_entry_that_cannot_be_read_now_lets_nothing_be_collected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    KeptStates(tmp_path, "x.flows", 2).keep(ENTRY, 3)
-    kept = KeptStates(tmp_path, "x.flows", 2)
+    SnapshotCatalog(tmp_path, "x.flows", 2).keep(ENTRY, 3)
+    kept = SnapshotCatalog(tmp_path, "x.flows", 2)
 
     def fails(_path: Path) -> bytes:
         raise OSError(5, "Input/output error")
@@ -97,7 +97,7 @@ def test_an_entry_that_cannot_be_read_now_lets_nothing_be_collected(
 
 
 def test_one_that_another_worker_takes_away_meanwhile_is_no_error(tmp_path: Path) -> None:
-    kept = KeptStates(tmp_path, "x.flows", 2)
+    kept = SnapshotCatalog(tmp_path, "x.flows", 2)
     kept.keep(ENTRY, 3)
     (kept.folder / f"{UNFINISHED}1-x").symlink_to(tmp_path / "gone")
     assert kept.keep(replace(ENTRY, position=9), 3) == 0
@@ -107,14 +107,14 @@ def test_one_that_another_worker_takes_away_meanwhile_is_no_error(tmp_path: Path
 def test_a_file_that_is_none_is_as_if_it_were_not_there(
     tmp_path_factory: pytest.TempPathFactory, garbage: bytes
 ) -> None:
-    kept = KeptStates(tmp_path_factory.mktemp("state"), "x.flows", 2)
+    kept = SnapshotCatalog(tmp_path_factory.mktemp("state"), "x.flows", 2)
     kept.keep(ENTRY, 3)
     (kept.folder / f"{8:020d}.json").write_bytes(garbage)
     assert kept.of("id") == [ENTRY]
 
 
 def test_what_a_kept_state_needs_is_not_collected(tmp_path: Path) -> None:
-    store, kept = Store(tmp_path, "featurize/2"), KeptStates(tmp_path, "x.flows", 2)
+    store, kept = Store(tmp_path, "featurize/2"), SnapshotCatalog(tmp_path, "x.flows", 2)
     blobs = [store.put(text) for text in (b"state", b"part", b"nobody's")]
     kept.keep(replace(ENTRY, digest=blobs[0], blobs=tuple(blobs[:2])), 3)
     for blob in blobs:

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import Failed, Misconfigured, RefusedState
 from pipeline.runtime.storage.object_store import ObjectStore
-from pipeline.runtime.storage.storage import Storage, at, no_step
+from pipeline.runtime.storage.storage import Storage, no_step, open_storage
 from tests.runtime.storage.bucket import bucket, endpoint
 
 __all__ = ["bucket", "endpoint"]
@@ -17,7 +17,7 @@ DATA = b"0123456789" * 100
 
 @pytest.fixture(params=["folder", "bucket"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    return at(tmp_path / "archive" if request.param == "folder" else request.getfixturevalue("bucket"))
+    return open_storage(tmp_path / "archive" if request.param == "folder" else request.getfixturevalue("bucket"))
 
 
 def sha256(data: bytes) -> str:
@@ -48,12 +48,12 @@ def test_a_name_is_created_once(storage: Storage) -> None:
 def test_a_data_file_is_never_taken_over(storage: Storage) -> None:
     steps: list[str] = []
     name = "flows/site=a/sensor=ü%20/f.parquet"
-    storage.place(name, memoryview(DATA), sha256(DATA), "_tmp/p0-0/0.parquet", steps.append)
-    storage.settle([name])
+    storage.put_if_absent(name, memoryview(DATA), sha256(DATA), "_tmp/p0-0/0.parquet", steps.append)
+    storage.sync([name])
     assert steps == ["file written", "file placed"]
-    storage.place(name, memoryview(DATA), sha256(DATA), "_tmp/p0-0/1.parquet", no_step)
+    storage.put_if_absent(name, memoryview(DATA), sha256(DATA), "_tmp/p0-0/1.parquet", no_step)
     with pytest.raises(RefusedState, match="other content"):
-        storage.place(name, memoryview(b"other"), sha256(b"other"), "_tmp/p0-0/2.parquet", no_step)
+        storage.put_if_absent(name, memoryview(b"other"), sha256(b"other"), "_tmp/p0-0/2.parquet", no_step)
     assert storage.read(name) == DATA
     assert storage.sha256(name) == sha256(DATA)
     assert abs(storage.written_s(name) - storage.written_s(name)) < 1
@@ -69,7 +69,7 @@ def test_a_sink_knows_its_digest_and_is_mapped(storage: Storage) -> None:
                 sink.write(content[start : start + 64])
         assert (sink.size, sink.digest.hexdigest()) == (len(content), sha256(content))
         assert storage.mapped("_open/p0/0000000001-0.arrow").to_pybytes() == content
-        assert at(storage.uri).mapped("_open/p0/0000000001-0.arrow").to_pybytes() == content
+        assert open_storage(storage.uri).mapped("_open/p0/0000000001-0.arrow").to_pybytes() == content
     held = storage.mapped("_open/p0/0000000001-0.arrow")
     storage.delete("_open/p0/0000000001-0.arrow")
     assert held.to_pybytes() == b"second"
@@ -93,26 +93,26 @@ def test_folders_are_deleted_whole(storage: Storage) -> None:
 @pytest.mark.parametrize("uri", ["gs://b/x", "s3:///x", "s3://b/x?endpint=y", "ftp://x"])
 def test_an_address_that_is_none(uri: str) -> None:
     with pytest.raises(Misconfigured, match="expected"):
-        at(uri)
+        open_storage(uri)
 
 
 def test_a_file_address(tmp_path: Path) -> None:
-    assert at(f"file://{tmp_path}").url("x") == str(tmp_path.resolve() / "x")
+    assert open_storage(f"file://{tmp_path}").url("x") == str(tmp_path.resolve() / "x")
 
 
 def test_no_bucket(endpoint: str) -> None:
     with pytest.raises(Failed, match="check the endpoint and the bucket"):
-        at(f"s3://no-such-bucket/x?endpoint={endpoint}&region=us-east-1").create("a", b"b")
+        open_storage(f"s3://no-such-bucket/x?endpoint={endpoint}&region=us-east-1").create("a", b"b")
 
 
 def test_no_server(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.runtime.storage.object_store.RETRIES", {"max_retries": 0})
     with pytest.raises(Failed, match="nothing was lost"):
-        at("s3://plant/x?endpoint=http://127.0.0.1:9&region=us-east-1").begin()
+        open_storage("s3://plant/x?endpoint=http://127.0.0.1:9&region=us-east-1").begin()
 
 
 def test_our_own_write_whose_answer_was_lost_counts(bucket: str) -> None:
-    store = at(bucket)
+    store = open_storage(bucket)
     assert isinstance(store, ObjectStore)
     assert store.create("_manifests/p0/0000000000.json", b"mine")
     assert store.create("_manifests/p0/0000000000.json", b"mine")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models.errors import RefusedModel
 from pipeline.errors import Usage
 from pipeline.featurize.partition import advance_partition
-from pipeline.runtime.state.replay_snapshots import Kept, KeptStates
+from pipeline.runtime.state.replay_snapshots import RetainedSnapshot, SnapshotCatalog
 from pipeline.settings import Settings
 from pipeline.tools.replay import partition_replay as parts
 from pipeline.tools.replay import reference_run, states
@@ -74,7 +74,7 @@ def same_as_live(settings: Settings, live: Live, run: str, from_us: int) -> None
 
 def test_the_history_is_worth_beginning_in(plant: tuple[Settings, Live]) -> None:
     settings, live = plant
-    kept = {name: KeptStates(settings.state_uri, name, 0).all() for name in (settings.topics.flows,)}
+    kept = {name: SnapshotCatalog(settings.state_uri, name, 0).all() for name in (settings.topics.flows,)}
     assert len(kept[settings.topics.flows]) > 8
     times = [event["unmapped"]["last_ts_us"] for event in live.events.values()]
     assert min(times) < LATE_US < max(times)
@@ -105,7 +105,7 @@ def test_what_the_topic_no_longer_holds_is_not_needed(fresh: tuple[Settings, Liv
         assert again[figure] == first[figure], figure
     live.first += 1
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(KeptStates, "of", lambda _self, _id: [])
+        patched.setattr(SnapshotCatalog, "of", lambda _self, _id: [])
         warned: list[str] = []
         without = runs.run(settings, Request("without", TOPIC, from_us=LATE_US), warned=warned.append)
     assert without["warnings"] == warned and "begin empty" in warned[0]
@@ -262,14 +262,14 @@ def test_runs_of_other_offsets_are_not_compared(fresh: tuple[Settings, Live]) ->
         compare(settings, LIVE, "a")
 
 
-def kept(position: int, seq: int, reached_us: int) -> Kept:
-    return Kept("r", "t", "id", 0, position, seq, reached_us, f"d{position}", ())
+def kept(position: int, seq: int, reached_us: int) -> RetainedSnapshot:
+    return RetainedSnapshot("r", "t", "id", 0, position, seq, reached_us, f"d{position}", ())
 
 
 ENTRIES = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(0, 9)), max_size=8)
 
 
-def growing(steps: list[tuple[int, int, int]]) -> list[Kept]:
+def growing(steps: list[tuple[int, int, int]]) -> list[RetainedSnapshot]:
     """Entries of a log: position, seq and event time only grow; newest first."""
     found, at = [], (0, 0, 0)
     for step in steps:
@@ -323,7 +323,7 @@ def test_a_named_model_and_offsets_warn_only_of_what_is_missing() -> None:
 def test_a_kept_state_given_up_while_they_are_listed_is_left_out(
     plant: tuple[Settings, Live], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(KeptStates, "_path", lambda _self, _entry: Path("/nowhere"))
+    monkeypatch.setattr(SnapshotCatalog, "_path", lambda _self, _entry: Path("/nowhere"))
     assert states.listed(plant[0]) == []
 
 

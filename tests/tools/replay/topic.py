@@ -23,7 +23,7 @@ from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import pack
 from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.state import parts
-from pipeline.runtime.state.replay_snapshots import Kept, KeptStates
+from pipeline.runtime.state.replay_snapshots import RetainedSnapshot, SnapshotCatalog
 from pipeline.runtime.state.store import Store
 from pipeline.score.route import route
 from pipeline.settings import Settings
@@ -95,8 +95,8 @@ def keep(
     settings: Settings, topic: str, partition: int, position: int, state: Any, digest: str, blobs: tuple[str, ...]
 ) -> None:
     room = "featurize" if topic == settings.topics.flows else "alert"
-    entry = Kept(room, topic, TOPIC_ID, partition, position, state.seq, state.reached_us, digest, blobs)
-    KeptStates(settings.state_uri, topic, partition).keep(entry, 10**6)
+    entry = RetainedSnapshot(room, topic, TOPIC_ID, partition, position, state.seq, state.reached_us, digest, blobs)
+    SnapshotCatalog(settings.state_uri, topic, partition).keep(entry, 10**6)
 
 
 def as_kafka(monkeypatch: pytest.MonkeyPatch, lives: dict[int, Live]) -> None:

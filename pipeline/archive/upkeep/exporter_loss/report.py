@@ -21,7 +21,7 @@ from pipeline.archive.upkeep.exporter_loss import sequences
 from pipeline.archive.upkeep.exporter_loss.merge import InOrder, by_time, settled
 from pipeline.archive.upkeep.exporter_loss.records import COLUMNS, Records, records_of
 from pipeline.errors import RefusedState
-from pipeline.runtime.storage.storage import Place, Storage, at
+from pipeline.runtime.storage.storage import Storage, StorageLike, open_storage
 
 NUMBERS = ("export_sequence", "export_also")
 MOST_EXPORTERS = 256  # of a sensor
@@ -69,7 +69,7 @@ class _Exporters:
             self.sequences[name] = sequences.count(before, records.numbers[own], records.at_us[own])
 
 
-class BeforeKafka:
+class ExporterLoss:
     """Looks at an archive, again and again; each closed file is read once, and only the columns needed."""
 
     def __init__(self) -> None:
@@ -77,7 +77,9 @@ class BeforeKafka:
         self._read: set[str] = set()
         self._done: dict[int, Position] = {}
 
-    def look(self, place: Place, snapshots: Iterable[PartitionSnapshot], whole: bool = True) -> list[dict[str, Any]]:
+    def refresh(
+        self, place: StorageLike, snapshots: Iterable[PartitionSnapshot], whole: bool = True
+    ) -> list[dict[str, Any]]:
         """What each sensor with numbers lost, of the records that are in the archive for good.
 
         `whole`: whether the archive is known to hold all that reached Kafka. Each entry: site, sensor, numbered and
@@ -87,7 +89,7 @@ class BeforeKafka:
         ranges (first, last, missing, until_us: when the packet after them was sent on), ranges_left_out, resets,
         stragglers.
         """
-        archive = at(place)
+        archive = open_storage(place)
         reader, places = ClosedRows(archive), dict[str, Placed]()
         files: defaultdict[Sensor, dict[int, list[ClosedFile]]] = defaultdict(dict)
         passing: dict[int, Open] = {}

@@ -22,7 +22,7 @@ from pipeline.archive.streams import Limits
 from pipeline.archive.upkeep.exporter_loss import report
 from pipeline.archive.upkeep.exporter_loss.merge import InOrder, by_time
 from pipeline.archive.upkeep.exporter_loss.records import records_of
-from pipeline.archive.upkeep.exporter_loss.report import MOST_EXPORTERS, BeforeKafka
+from pipeline.archive.upkeep.exporter_loss.report import MOST_EXPORTERS, ExporterLoss
 from pipeline.archive.upkeep.query import run
 from pipeline.archive.upkeep.verify import verify
 from pipeline.featurize.sensor import featurize_file_rows
@@ -129,12 +129,12 @@ def test_looking_again_and_again_says_what_looking_once_does(tmp_path: Path) -> 
     log = log_of([*exported(random, 80, lost)], random) + log_of([*exported(random, 60, {8}, V9)], random, "right")
     random.shuffle(log)
     topics = wire(log, range(0, len(log), 3))
-    books, said = BeforeKafka(), []
+    loss, said = ExporterLoss(), []
     for until in (4, 5, 9, 20, len(topics.archive)):
         archive = PartitionArchive(tmp_path, 0, Limits(rows=7), "w")
         feed(archive, plant.Wire(topics.archive[:until], topics.rejects), Random(until))
-        said = books.look(tmp_path, snapshot.read(tmp_path))
-    assert said == BeforeKafka().look(tmp_path, snapshot.read(tmp_path)) == verify(tmp_path, None)["before_kafka"]
+        said = loss.refresh(tmp_path, snapshot.read(tmp_path))
+    assert said == ExporterLoss().refresh(tmp_path, snapshot.read(tmp_path)) == verify(tmp_path, None)["before_kafka"]
 
 
 def test_records_of_one_exporter_in_several_partitions_are_put_together_by_time(tmp_path: Path) -> None:
