@@ -4,10 +4,15 @@
     ├── Failed                   1
     │   ├── SchemaMismatch       1   two parts disagree about columns or features; both names are in the message
     │   ├── SequenceGap          1   a message is missing between two hops; nothing is skipped
-    │   └── RefusedState         1   saved state or a model that must not be used
+    │   ├── RefusedState         1   saved state or a model that must not be used
+    │   │   └── PositionLost    66   Kafka no longer holds the messages to read next
+    │   ├── MessageTooLarge     65   Kafka does not take a message of this size
+    │   └── Fenced              75   another worker took over under this worker's name
     ├── Usage                    2   the command line asks for something that makes no sense
     ├── BadData                 64   bytes that are not what they claim to be
     ├── KafkaUnreachable        69   no broker answers
+    │   └── Backpressure        69   Kafka takes no more messages for now; `retry_after_s` says when to try again
+    ├── KafkaDenied             77   Kafka refuses who we are, or what we ask for
     └── Misconfigured           78   a setting is missing or impossible
 
 A message says where, what was got, what was expected, and the remedy.
@@ -36,6 +41,24 @@ class RefusedState(Failed):
     """Saved state, or a model, that must not be used."""
 
 
+class PositionLost(RefusedState):
+    """Kafka no longer holds the messages to read next."""
+
+    exit_code = 66
+
+
+class MessageTooLarge(Failed):
+    """Kafka does not take a message of this size."""
+
+    exit_code = 65
+
+
+class Fenced(Failed):
+    """Another worker took over under this worker's name."""
+
+    exit_code = 75
+
+
 class Usage(ForebayError):
     """The command line asks for something that makes no sense."""
 
@@ -52,6 +75,20 @@ class KafkaUnreachable(ForebayError):
     """No broker answers."""
 
     exit_code = 69
+
+
+class Backpressure(KafkaUnreachable):
+    """Kafka takes no more messages for now."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class KafkaDenied(ForebayError):
+    """Kafka refuses who we are, or what we ask for."""
+
+    exit_code = 77
 
 
 class Misconfigured(ForebayError):

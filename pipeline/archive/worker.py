@@ -2,16 +2,16 @@
 
 import time
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from pipeline.archive.manifest import Progress
 from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import Committed, PartitionArchive
 from pipeline.archive.streams import Limits
-from pipeline.errors import Failed, ForebayError, Misconfigured, RefusedState
+from pipeline.errors import Failed, ForebayError, Misconfigured
 from pipeline.runtime import failpoints
 from pipeline.runtime import telemetry as telemetry_room
-from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.storage.storage import open_storage
 from pipeline.runtime.telemetry import logs
@@ -75,7 +75,7 @@ class ArchiveWorker:
         try:
             while not stop.requested:
                 self._telemetry.beat()
-                messages = self._consumer.consume(MESSAGES_A_TURN, 0.2)
+                messages = errors.records(self._consumer.consume(MESSAGES_A_TURN, 0.2))
                 self._telemetry.stage.waiting_since(clients.oldest_us(messages))
                 for message in messages:
                     self._offer(message)
@@ -131,15 +131,6 @@ class ArchiveWorker:
             self._owned.pop(partition, None)
 
     def _offer(self, message: Message) -> None:
-        error = message.error()
-        if error is not None:
-            if error.code() == KafkaError._AUTO_OFFSET_RESET:
-                raise RefusedState(
-                    f"{message.topic()}[{message.partition()}]: Kafka no longer has the position the archive was at "
-                    f"({error.str()}); "
-                    "rows were lost to retention: archive into a new folder, and raise the topic's retention"
-                )
-            raise KafkaException(error)
         partition, offset, payload = message.partition(), message.offset(), message.value()
         owned = self._owned.get(-1 if partition is None else partition)
         if owned is None or offset is None:

@@ -33,7 +33,7 @@ from pipeline.ingest.messages import (
 )
 from pipeline.ingest.pack import Packed, pack
 from pipeline.runtime import failpoints
-from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka import clients, errors, producing
 from pipeline.runtime.kafka.watchdog import Watchdog, broker_answers
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
@@ -54,14 +54,6 @@ MOST_ABORTS = 20
 MOST_SENSORS = 1_024
 
 Header = list[tuple[str, str | bytes | None]]
-
-# Errors that an idle or reconnecting consumer sees and that pass by themselves.
-PASSING = {
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError._TRANSPORT,
-    KafkaError._PARTITION_EOF,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-}
 
 
 class Assignment:
@@ -149,6 +141,8 @@ def run(settings: Settings) -> None:
                     f"{settings.topics.flows}: got {aborts} aborted transactions in a row, expected one to pass; "
                     "the log has Kafka's reasons; `forebay topic check` compares the topics with what they should be"
                 )
+    except KafkaException as error:
+        raise errors.typed(error.args[0], ROOM, settings.instance_id) from error
     finally:
         consumer.close()
         telemetry.close()
@@ -173,19 +167,13 @@ def receive(door: Door) -> Messages:
 
     Where a partition was taken away during the call, its messages are another worker's by now, or ours a second time:
     they are dropped, and a partition that came back is read again from its committed position.
-    KafkaException on an error that does not pass by itself.
+    Raises what `errors.records` raises on an error that does not pass by itself.
     """
     held, taken = door.assignment.held, door.assignment.taken
     taken.clear()
-    came = door.consumer.consume(MOST_MESSAGES, WAIT_S)
-    errors = [error for message in came if (error := message.error()) is not None]
-    for error in errors:
-        if error.fatal() or not (error.retriable() or error.code() in PASSING):
-            raise KafkaException(error)
-        door.telemetry.stage.error()
-        log(ROOM).warning("consumer", error=str(error))
-    if errors or taken:
-        came = [message for message in came if message.error() is None and message.partition() not in taken]
+    came = errors.records(door.consumer.consume(MOST_MESSAGES, WAIT_S))
+    if taken:
+        came = [message for message in came if message.partition() not in taken]
     if taken & held:
         raw = door.settings.topics.raw
         places = door.consumer.committed([TopicPartition(raw, number) for number in taken & held], 10)
@@ -342,13 +330,8 @@ def send(door: Door, packed: Packed) -> None:
 
 def produce(door: Door, topic: str, partition: int, key: str | None, value: bytes, headers: Header) -> None:
     """Produce to the partition the records came from; where the local queue is full, wait until it is not."""
-    while True:
-        try:
-            door.producer.produce(topic, value, key=key, partition=partition, headers=headers)
-            door.producer.poll(0)
-            return
-        except BufferError:
-            door.producer.poll(0.05)
+    producing.produce(door.producer, topic, value, key=key, partition=partition, headers=headers)
+    door.producer.poll(0)
 
 
 def report(door: Door, packed: Sequence[Packed]) -> None:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from pipeline.errors import ForebayError
 from pipeline.retrain import samples
 from pipeline.retrain.trainer import Ended, Trainer
 from pipeline.runtime import failpoints
-from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka import clients, errors
+from pipeline.runtime.kafka.errors import Kind
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
 from pipeline.runtime.wire import batches
@@ -30,20 +31,7 @@ STRETCH_ROWS = 20_000
 ALL_ROWS = 100_000
 STRETCH_S = 5.0
 # Somebody else has the partition, or Kafka is away: the offset is committed with a later stretch, by whoever reads it.
-LATER = {
-    KafkaError.ILLEGAL_GENERATION,
-    KafkaError.UNKNOWN_MEMBER_ID,
-    KafkaError.FENCED_INSTANCE_ID,
-    KafkaError.REBALANCE_IN_PROGRESS,
-    KafkaError._TIMED_OUT,
-    KafkaError._TRANSPORT,
-    KafkaError._WAIT_COORD,
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError.REQUEST_TIMED_OUT,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.NOT_COORDINATOR,
-}
+LATER = {Kind.PASSES, Kind.REJOIN, Kind.AWAY, Kind.FENCED}
 
 
 @dataclass(slots=True)
@@ -76,10 +64,10 @@ class Door:
         try:
             while not stop.requested:
                 self._telemetry.beat()
-                messages = self._consumer.consume(100, 0.2)
+                messages = errors.records(self._consumer.consume(100, 0.2))
                 self._telemetry.stage.waiting_since(clients.oldest_us(messages))
                 for message in messages:
-                    self._take(clients.raise_for(message))
+                    self._take(message)
                 self._keep(due_only=True)
                 self._report(trainer.tick(time.time_ns() // 1_000))
             self._keep(due_only=False)
@@ -160,7 +148,7 @@ class Door:
         try:
             self._consumer.commit(offsets=asked, asynchronous=False)
         except KafkaException as error:
-            if error.args[0].code() not in LATER:
+            if errors.kind_of(error.args[0]) not in LATER:
                 raise
             self._telemetry.stage.error()
             self._log.warning("offsets not committed, what is kept may be read again", error=str(error.args[0]))

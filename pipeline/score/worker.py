@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import orjson
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from pipeline.errors import BadData, Failed
 from pipeline.runtime import failpoints
-from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka import clients, errors
+from pipeline.runtime.kafka.producing import produce
 from pipeline.runtime.kafka.tail import Follower
 from pipeline.runtime.kafka.watchdog import Watchdog, broker_answers
 from pipeline.runtime.shutdown import Stop
@@ -135,7 +136,7 @@ class Door:
         messages = self._consumer.consume(1, IDLE_S)
         if messages and self._settings.score_group_messages > 1:
             messages += self._consumer.consume(self._settings.score_group_messages - 1, 0)
-        return [clients.raise_for(message) for message in messages]
+        return errors.records(messages)
 
     def _sorted_out(self, messages: list[Message]) -> Group:
         """What of these is to be scored now; what was seen before is dropped.
@@ -217,14 +218,16 @@ class Door:
         partition: int,
         headers: list[tuple[str, str | bytes | None]],
     ) -> None:
-        while True:
-            try:
-                self._producer.produce(topic, key=key, value=payload, partition=partition, headers=headers)
-                break
-            except BufferError:
-                # What is under way is bounded: wait for the broker, so that lag grows in Kafka and not in memory.
-                self._telemetry.count("forebay_producer_full", stage="score")
-                self._producer.poll(0.1)
+        # What is under way is bounded: wait for the broker, so that lag grows in Kafka and not in memory.
+        produce(
+            self._producer,
+            topic,
+            payload,
+            full=lambda: self._telemetry.count("forebay_producer_full", stage="score"),
+            key=key,
+            partition=partition,
+            headers=headers,
+        )
         self._producer.poll(0)
 
     def _vote(self) -> None:
@@ -316,12 +319,6 @@ def run(settings: Settings) -> None:
         Door(settings, telemetry).run(stop)
         log("score").info("stopped")
     except KafkaException as error:
-        # A fenced producer or consumer is dead, and says so in one of these ways.
-        if "fenced" not in str(error) and error.args[0].code() != KafkaError._FATAL:
-            raise
-        raise Failed(
-            f"score: another worker took over as instance {settings.instance_id!r} ({error.args[0]}); what this one "
-            "had not committed the other one does; give every worker a FOREBAY_INSTANCE_ID of its own"
-        ) from error
+        raise errors.typed(error.args[0], "score", settings.instance_id) from error
     finally:
         telemetry.close()

@@ -7,13 +7,14 @@ from itertools import pairwise
 
 import numpy as np
 import orjson
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, Message, Producer
 
-from pipeline.errors import Failed
+from pipeline.errors import Backpressure, Failed, MessageTooLarge
 from pipeline.ingest import messages as raw
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
 from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka.producing import produce
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
@@ -113,7 +114,7 @@ def send(
         due_s = np.zeros(len(firsts))
     producer = clients.producer(settings, "send", **{"linger.ms": 5 if plan.speed else 50})
     deliveries = Deliveries()
-    output = _Output(settings, producer, deliveries, source, plan)
+    output = _Output(settings, producer, deliveries, source, plan, stop)
     at = 0
     while at < len(firsts) and not stop.requested and deliveries.error is None:
         if not _wait(producer, stop, started + float(due_s[at])):
@@ -155,8 +156,17 @@ def _wait(producer: Producer, stop: Stop, until: float) -> bool:
 class _Output:
     """One file's way into `raw`."""
 
-    def __init__(self, settings: Settings, producer: Producer, deliveries: Deliveries, source: SourceSet, plan: Plan):
+    def __init__(
+        self,
+        settings: Settings,
+        producer: Producer,
+        deliveries: Deliveries,
+        source: SourceSet,
+        plan: Plan,
+        stop: Stop,
+    ) -> None:
         self.producer = producer
+        self.stop = stop
         self.deliveries = deliveries
         self.topic = settings.topics.raw
         self.key = f"{plan.site}/{plan.sensor}"
@@ -177,23 +187,19 @@ class _Output:
         """Produce the messages between these records; where the local queue is full, let it empty."""
         trace = (TRACEPARENT_HEADER, traceparent.encode())
         for first, last in pairwise(bounds):
+            if self.stop.requested:
+                return  # what was not queued is not sent: nothing may follow it
             records = self.records[first:last]
             numbers = (raw.SOURCE_RECORDS_HEADER, self.numbers[8 * first : 8 * last])
             headers: Headers = [*self.facts[self.which[first]], trace, numbers]
             delivered = self.deliveries.of(last - first)
-            while True:
-                try:
-                    self.producer.produce(
-                        self.topic, b"\n".join(records), key=self.key, headers=headers, on_delivery=delivered
-                    )
-                    break
-                except BufferError:
-                    self.producer.poll(0.05)
-                except KafkaException as error:
-                    raise Failed(
-                        f"record {first}: got a message of {sum(map(len, records))} bytes ({error.args[0]}), "
-                        "expected one that Kafka takes; a smaller --pack helps where records are many"
-                    ) from error
+            try:
+                self._produce(b"\n".join(records), headers, delivered)
+            except MessageTooLarge as error:
+                raise MessageTooLarge(
+                    f"record {first}: got a message of {sum(map(len, records))} bytes, expected one that Kafka takes; "
+                    "a smaller --pack helps where records are many"
+                ) from error
             if first & 255 == 0:
                 self.producer.poll(0)
 
@@ -201,11 +207,19 @@ class _Output:
         """The end-of-source mark: everything of this sensor has been sent."""
         headers: Headers = [(raw.CONTENT_TYPE_HEADER, raw.END_OF_SOURCE.encode()), *self.origin]
         headers.append((raw.RECORDS_HEADER, str(len(self.records)).encode()))
-        while True:
-            try:
-                self.producer.produce(
-                    self.topic, b"", key=self.key, headers=headers, on_delivery=self.deliveries.marked
-                )
-                return
-            except BufferError:
-                self.producer.poll(0.05)
+        self._produce(b"", headers, self.deliveries.marked)
+
+    def _produce(self, value: bytes, headers: Headers, delivered: Callable[..., None]) -> None:
+        try:
+            produce(
+                self.producer,
+                self.topic,
+                value,
+                stopped=lambda: self.stop.requested,
+                key=self.key,
+                headers=headers,
+                on_delivery=delivered,
+            )
+        except Backpressure:
+            if not self.stop.requested:
+                raise

@@ -5,15 +5,16 @@ nothing. The order of saving is the promise (design: State): what a saved positi
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic
 
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
-from pipeline.errors import Failed, RefusedState, SequenceGap
+from pipeline.errors import PositionLost, RefusedState, SequenceGap
 from pipeline.runtime import failpoints
-from pipeline.runtime.faust.stage import Incoming, Outgoing, Room, State
+from pipeline.runtime.faust.emitter import FOR_EVER, Emitter
+from pipeline.runtime.faust.stage import Incoming, Room, State
 from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.state import parts, pointers
 from pipeline.runtime.state.parts import Saved
@@ -27,7 +28,8 @@ KEEP_POINTERS = 4
 # Blobs younger than this stay whoever wrote them: a paused worker may still point to one.
 KEEP_S = 120.0
 COLLECT_EVERY_S = 30.0
-ACKNOWLEDGE_S = 60.0
+# A drain ends after so long at the latest, so that its caller sees a request to stop or a lost partition.
+DRAIN_S = 1.0
 IDENTIFY_S = 5.0
 NOTHING_CAME_US = -(1 << 62)
 
@@ -53,18 +55,33 @@ class Held(Generic[State]):
 class Partitions(Generic[State]):
     """Everything a worker holds; not thread-safe, the shell calls it from one thread at a time."""
 
-    def __init__(self, room: Room[State], settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(
+        self, room: Room[State], settings: Settings, telemetry: Telemetry, stopped: Callable[[], bool] = lambda: False
+    ) -> None:
         self.room = room
         self._settings = settings
         self._telemetry = telemetry
         self._log = log(room.name)
         self._held: dict[int, Held[State]] = {}
-        self._emitter = clients.producer(settings, f"{room.name}-emit")
-        self._pointer_writer = clients.producer(settings, f"{room.name}-point", **{"linger.ms": 0})
-        self._failed: str | None = None
+        self._stopped = stopped
+        self._make_producers()
         self._topic_id = ""
         self._saved_at = time.monotonic()
         self._collected_at = time.monotonic()
+
+    def _make_producers(self) -> None:
+        def full() -> None:
+            self._telemetry.count("forebay_producer_full", stage=self.room.name)
+
+        self._emitter = Emitter(self._settings, self.room.name, full)
+        self._pointer_writer = clients.producer(
+            self._settings, f"{self.room.name}-point", **FOR_EVER, **{"linger.ms": 0}
+        )
+
+    def renew(self) -> None:
+        """Forget what is held and make new producers: what was not saved is read and emitted again, the same bytes."""
+        self.release()
+        self._make_producers()
 
     # ---- restoring
 
@@ -99,7 +116,7 @@ class Partitions(Generic[State]):
                 continue
             # The record behind the last one read is the mark of its transaction; retention may have taken it as well.
             if not first - 1 <= pointer.position <= end:
-                raise RefusedState(
+                raise PositionLost(
                     f"{self.room.source}[{partition}]: the saved state is for offset {pointer.position}, the topic "
                     f"holds {first} to {end}; messages were deleted before they were read, or the topic was made anew: "
                     "restore it, or start with another topic prefix"
@@ -156,35 +173,20 @@ class Partitions(Generic[State]):
                 f"never came, the position is {held.position}; start the worker again, it reads on from its saved state"
             )
         state, outgoing = self.room.advance(held.state, message)
-        for one in outgoing:
-            self._send(message.partition, one)
+        self._emitter.emit(message.partition, list(outgoing))
         failpoints.reached(f"{self.room.name}.emitted")
         held.state = state
         held.position = message.offset + 1
         return True
 
-    def _send(self, partition: int, one: Outgoing) -> None:
-        while True:
-            try:
-                self._emitter.produce(
-                    one.topic,
-                    key=one.key,
-                    value=one.value,
-                    partition=partition,
-                    headers=list(one.headers.items()),
-                    on_delivery=self._delivered,
-                )
-                break
-            except BufferError:
-                # What is under way is bounded: wait for the broker, so that lag grows in Kafka and not in memory.
-                self._telemetry.count("forebay_producer_full", stage=self.room.name)
-                self._emitter.poll(0.1)
-        self._emitter.poll(0)
+    @property
+    def blocked(self) -> bool:
+        """Whether messages wait for room in the client's queue: nothing may be advanced until `drain` is through."""
+        return self._emitter.blocked
 
-    def _delivered(self, error: object, message: Message) -> None:
-        if error is not None:
-            self._telemetry.stage.error()
-            self._failed = f"{message.topic()}[{message.partition()}]: {error}"
+    def drain(self) -> None:
+        """Wait a moment for room in the client's queue; blocks, so never called in the event loop's thread."""
+        self._emitter.drain(DRAIN_S, self._stopped)
 
     # ---- saving
 
@@ -211,7 +213,8 @@ class Partitions(Generic[State]):
            commits them to Kafka, for lag metrics only).
 
         A crash before 3 leaves the old pointers: messages are read again from there, and what they lead to carries
-        the same seq and the same bytes. Failed where the broker refuses or is silent.
+        the same seq and the same bytes. Kafka may be away for any time: steps 1 and 3 wait for it. Raises Backpressure
+        where the worker is asked to stop meanwhile, and what `Emitter.acknowledge` raises.
         """
         started = time.perf_counter()
         moved = {partition: held for partition, held in self._held.items() if held.position != held.saved}
@@ -219,7 +222,7 @@ class Partitions(Generic[State]):
             return {}
         pointers_first = self._settings.broken_order == "state-pointers-first"
         if not pointers_first:
-            self._acknowledge()  # 1
+            self._emitter.acknowledge(self._stopped)  # 1
         failpoints.reached(f"{self.room.name}.acknowledged")
         fresh: list[Pointer] = []
         written: dict[int, Saved] = {}
@@ -230,10 +233,10 @@ class Partitions(Generic[State]):
             uri = f"{store.name}/{saved.digest}"
             fresh.append(Pointer(partition, held.position, room.seq(held.state), saved.digest, uri))
             failpoints.reached(f"{self.room.name}.state written")
-        pointers.write(self._pointer_writer, self.room.pointers, fresh)  # 3
+        pointers.write(self._pointer_writer, self.room.pointers, fresh, self._stopped)  # 3
         failpoints.reached(f"{self.room.name}.pointed")
         if pointers_first:
-            self._acknowledge()
+            self._emitter.acknowledge(self._stopped)
         for pointer in fresh:  # 4
             held = self._held[pointer.partition]
             held.saved = pointer.position
@@ -267,15 +270,6 @@ class Partitions(Generic[State]):
         held.kept.keep(entry, most)
         held.kept_us = reached_us
         self._telemetry.count("forebay_states_kept", stage=self.room.name)
-
-    def _acknowledge(self) -> None:
-        left = self._emitter.flush(ACKNOWLEDGE_S)
-        if left:
-            raise Failed(
-                f"{self.room.name}: {left} messages not acknowledged in {ACKNOWLEDGE_S:g} s; check the brokers"
-            )
-        if self._failed is not None:
-            raise Failed(f"{self._failed}; not saved")
 
     def _collect(self) -> None:
         if time.monotonic() - self._collected_at < COLLECT_EVERY_S:

@@ -12,7 +12,7 @@ from typing import Any, Generic
 import faust
 from aiokafka.errors import KafkaConnectionError
 
-from pipeline.errors import Failed
+from pipeline.errors import Backpressure, Failed
 from pipeline.runtime import failpoints
 from pipeline.runtime.faust.committed import OwnPositionsTransport
 from pipeline.runtime.faust.credentials import credentials
@@ -27,6 +27,9 @@ LOOK_EVERY_S = 0.1
 # A fetch comes back within a tenth of it: where no message came for so long, none waits.
 CAUGHT_UP_AFTER_S = 1.0
 STOP_WITHIN_S = 20.0
+# Asked to stop, a worker waits so long for Kafka to acknowledge its last messages; what it does not, the next one does
+# again. With STOP_WITHIN_S it is within the minute that Kubernetes grants.
+SAVE_ON_STOP_S = 10.0
 
 
 class _App(faust.App):
@@ -81,7 +84,8 @@ class Worker(Generic[State]):
         self._room = room
         self._telemetry = telemetry
         self._log = log(room.name)
-        self._partitions = Partitions(room, settings, telemetry)
+        self._partitions = Partitions(room, settings, telemetry, self._given_up)
+        self._stopping_at: float | None = None
         self._lock = asyncio.Lock()
         self._stop = Stop().listen()
         self._fatal: BaseException | None = None
@@ -97,6 +101,7 @@ class Worker(Generic[State]):
         """Until a signal asks to stop; raises what stopped it otherwise."""
         starting = asyncio.ensure_future(self._app.start())
         ready = False
+        saving: asyncio.Task[None] | None = None
         while not (self._stop.requested or self._failure()):
             self._telemetry.beat()
             await asyncio.sleep(LOOK_EVERY_S)
@@ -108,9 +113,12 @@ class Worker(Generic[State]):
                 )
             elif starting.done() and (error := starting.exception()):
                 self._fatal = self._fatal or error
-            await self._save(only_if_due=True)
+            # Saving may wait for Kafka; the beat and the request to stop do not wait for it.
+            if (saving is None or saving.done()) and self._partitions.due:
+                saving = asyncio.create_task(self._save(only_if_due=True))
             if ready:
                 self._measure_lag()
+        self._stopping_at = time.monotonic()
         failure = self._failure()
         if failure is None:
             await self._save(only_if_due=False)
@@ -121,6 +129,12 @@ class Worker(Generic[State]):
             self._log.warning("Faust did not stop in time; state is saved, leaving anyway", seconds=STOP_WITHIN_S)
         if failure is not None:
             raise failure
+
+    def _given_up(self) -> bool:
+        """Whether nothing waits for Kafka any more: the worker ends, by its own fault or on request."""
+        if self._fatal is not None:
+            return True
+        return self._stopping_at is not None and time.monotonic() > self._stopping_at + SAVE_ON_STOP_S
 
     def _measure_lag(self) -> None:
         if time.monotonic() - self._advanced_at > CAUGHT_UP_AFTER_S:
@@ -146,6 +160,8 @@ class Worker(Generic[State]):
             async with self._lock:
                 if self._fatal is None and not self._stop.requested:
                     self._advance(event.message)
+                    while self._partitions.blocked and not self._stop.requested:
+                        await asyncio.to_thread(self._partitions.drain)
                     if self._partitions.due:
                         await self._save_locked()
 
@@ -201,6 +217,9 @@ class Worker(Generic[State]):
     async def _save_locked(self) -> None:
         try:
             saved = await asyncio.to_thread(self._partitions.save)
+        except Backpressure as error:
+            self._log.warning("left unsaved, the next worker does it again", error=str(error))
+            return
         except Exception as error:
             self._telemetry.stage.error()
             self._fatal = self._fatal or error

@@ -3,14 +3,16 @@
 A zombie may write an older pointer after a newer one, so the highest position counts, not the latest record.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, Producer, TopicPartition
 
-from pipeline.errors import BadData, Failed
+from pipeline.errors import BadData
 from pipeline.runtime.kafka import clients, tail
+from pipeline.runtime.kafka.errors import must_stop
+from pipeline.runtime.kafka.producing import ProducerBroken, flush, produce
 from pipeline.settings import Settings
 
 
@@ -79,22 +81,30 @@ def read(
     return {partition: by_position(pointers) for partition, pointers in found.items()}
 
 
-def write(producer: Producer, topic: str, pointers: Iterable[Pointer]) -> None:
-    """Append pointers and wait until the broker has them; Failed where it does not take one."""
-    refused: list[str] = []
+def write(
+    producer: Producer, topic: str, pointers: Iterable[Pointer], stopped: Callable[[], bool] = lambda: False
+) -> None:
+    """Append pointers and wait until Kafka has acknowledged them, however long it is away.
 
-    def delivered(error: object, _message: Message) -> None:
+    Raises Backpressure where `stopped()` turns true meanwhile; MessageTooLarge, KafkaDenied or Failed where Kafka does
+    not take one.
+    """
+    refused: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _message: Message) -> None:
         if error is not None:
-            refused.append(str(error))
+            refused.append(error)
 
     for pointer in pointers:
-        producer.produce(
+        produce(
+            producer,
             topic,
+            pointer.encode(),
+            stopped=stopped,
             key=str(pointer.partition).encode(),
-            value=pointer.encode(),
             partition=pointer.partition,
             on_delivery=delivered,
         )
-    left = producer.flush(60)
-    if left or refused:
-        raise Failed(f"{topic}: {refused[0] if refused else f'{left} messages not acknowledged in 60 s'}; not saved")
+    flush(producer, topic, limit_s=None, stopped=lambda: stopped() or bool(refused))
+    if refused:
+        raise must_stop(refused[0], topic) or ProducerBroken(f"{topic}: {refused[0].str()}; not saved")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline.errors import ForebayError
+from pipeline.runtime.kafka.errors import typed
 
 people = Console(stderr=True, highlight=False)
 
@@ -45,7 +46,8 @@ def guard() -> Iterator[None]:
     except ForebayError as error:
         fail(str(error), error.exit_code)
     except KafkaException as error:
-        fail(f"Kafka: {error.args[0]}; `forebay doctor` looks at the connection", 69)
+        known = typed(error.args[0], "Kafka", "")
+        fail(str(known), known.exit_code)
     except BrokenPipeError:
         raise SystemExit(0) from None
 

@@ -8,6 +8,7 @@ from confluent_kafka import Message, Producer
 from pipeline.errors import Failed
 from pipeline.featurize.partition import MESSAGE_ROWS
 from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka.producing import produce
 from pipeline.runtime.wire.batches import CONTENT_TYPE, encode
 from pipeline.settings import Settings
 from pipeline.tools.replay.request import Request
@@ -66,15 +67,16 @@ class Outlet:
     def _send(self, topic: str, key: bytes | None, value: bytes, headers: list[tuple[str, str | bytes | None]]) -> None:
         if self._producer is None:
             return
-        while True:
-            try:
-                self._producer.produce(
-                    topic, value, key=key, partition=self._partition, headers=headers, on_delivery=self._delivered
-                )
-                self._producer.poll(0)
-                return
-            except BufferError:
-                self._producer.poll(0.1)
+        produce(
+            self._producer,
+            topic,
+            value,
+            key=key,
+            partition=self._partition,
+            headers=headers,
+            on_delivery=self._delivered,
+        )
+        self._producer.poll(0)
 
     def _delivered(self, error: object, message: Message) -> None:
         if error is not None and self._refused is None:

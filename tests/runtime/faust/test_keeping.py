@@ -64,7 +64,7 @@ class Log:
         self.written: list[Pointer] = []
         self.dies = False
 
-    def write(self, _producer: Any, _topic: str, fresh: list[Pointer]) -> None:
+    def write(self, _producer: Any, _topic: str, fresh: list[Pointer], _stopped: Any) -> None:
         self.written += fresh
         if self.dies:
             raise KeyboardInterrupt
