@@ -30,6 +30,12 @@ class Settings(BaseSettings):
     topic_prefix: str = Field("forebay.", pattern=r"^[A-Za-z0-9._-]*$", description="Put before every topic's name.")
     partitions: Positive = Field(4, description="Partitions of every data topic; sensors are spread over them.")
     replication_factor: Positive = Field(1, description="Replicas of every topic; 3 on a real cluster.")
+    session_timeout_s: float = Field(
+        0.0,
+        ge=0,
+        description="A worker silent for so long loses its partitions to others (brokers allow 6 to 1,800 by default). "
+        "0: the stage's own: ingest and retrain 10, featurize, alert and archive 30, score 45.",
+    )
     instance_id: str = Field("0", description="Stable name of this worker (static membership, transactional id).")
 
     # Where things are kept

@@ -31,7 +31,6 @@ OVERRIDES = {
     # them together.
     "group.protocol": "classic",
     "partition.assignment.strategy": "range",
-    "session.timeout.ms": 30_000,
     "queued.max.messages.kbytes": 65_536,
     # A position that Kafka no longer has is rows lost: an error, never a silent jump.
     "auto.offset.reset": "error",

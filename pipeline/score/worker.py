@@ -23,9 +23,6 @@ from pipeline.score.promotions import Ledger, vote
 from pipeline.score.scoring import Shelf, choose_device, use_threads
 from pipeline.settings import Settings
 
-# While the broker is away the main thread waits inside a transaction. Were the session to end meanwhile, librdkafka
-# would send heartbeats without a member id and be fenced by itself, for good.
-CONSUMER = {"session.timeout.ms": 45_000}
 IDLE_S = 0.1
 WAIT_FOR_DECISION_S = 0.05
 GAUGES_EVERY_S = 1.0
@@ -66,7 +63,7 @@ class Door:
         self._ledger = Ledger(self._partitions)
         self._producer = clients.transactional_producer(settings, "score")
         self._watchdog = Watchdog("score", lambda: broker_answers(settings))
-        self._consumer = clients.consumer(settings, "score", **CONSUMER)
+        self._consumer = clients.consumer(settings, "score")
 
     def _partition_count(self) -> int:
         found = clients.admin(self._settings).list_topics(self._topic, timeout=10).topics[self._topic]

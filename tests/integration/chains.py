@@ -15,6 +15,8 @@ from pipeline.settings import Settings, inherited_environment, load_settings
 from tests.integration.chain_stage import Chain, line, step
 
 ROOT = Path(__file__).parents[2]
+SESSION_S = 6.0
+"""The shortest session a broker allows by default: what waits for its end waits no longer than it must."""
 
 
 def settings_for(kafka: str, prefix: str, state: Path, partitions: int = 2, **others: object) -> Settings:
@@ -26,6 +28,7 @@ def settings_for(kafka: str, prefix: str, state: Path, partitions: int = 2, **ot
         state_uri=state,
         state_every_s=0.2,
         metrics_port=-1,
+        session_timeout_s=SESSION_S,
         **others,
     )
     topics.create(settings)

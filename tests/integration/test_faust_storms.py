@@ -14,13 +14,12 @@ from pipeline.featurize.partition import PartitionState, advance_partition
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.wire.batches import decode, encode
 from pipeline.settings import Settings
-from tests.integration.chains import chain, deduplicated, received, send, settings_for, wait_for, worker
+from tests.integration.chains import SESSION_S, chain, deduplicated, received, send, settings_for, wait_for, worker
 from tests.integration.flows_of_two_sensors import messages
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(300)]
 CHAIN = "tests.integration.chain_stage"
 FEATURIZE = "pipeline.tools.cli featurize run"
-SESSION_S = 30  # of a Faust worker: pipeline/runtime/faust/worker.py
 
 
 def numbered(partitions: int, count: int) -> dict[int, list[bytes]]:

@@ -19,6 +19,7 @@ from pipeline.runtime.faust.credentials import credentials
 from pipeline.runtime.faust.partitions import Partitions
 from pipeline.runtime.faust.stage import Incoming, Room, State
 from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka.sessions import heartbeat_s, session_timeout_s
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
@@ -48,6 +49,7 @@ class _App(faust.App):
 def build_app(room: str, settings: Settings) -> _App:
     """The Faust app of a room, with the settings measured to work (reference: kafka-settings)."""
     group = f"{settings.topic_prefix}{room}"
+    session_s = session_timeout_s(settings, room)
     app = _App(
         group,
         broker=[f"kafka://{server}" for server in settings.bootstrap.split(",")],
@@ -63,7 +65,8 @@ def build_app(room: str, settings: Settings) -> _App:
         broker_max_poll_records=200,
         consumer_max_fetch_size=8 * 1024 * 1024,
         consumer_auto_offset_reset="earliest",
-        broker_session_timeout=30.0,
+        broker_session_timeout=session_s,
+        broker_heartbeat_interval=heartbeat_s(session_s),
         broker_max_poll_interval=300.0,
         table_standby_replicas=0,
         topic_allow_declare=False,

@@ -16,6 +16,7 @@ from loadtest.chaos.plan import Strike
 from pipeline.archive import paths, snapshot
 from pipeline.errors import Failed
 from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka.sessions import session_timeout_s
 from pipeline.runtime.state import pointers
 from pipeline.runtime.telemetry import log
 from pipeline.runtime.wire.batches import empty, encode
@@ -28,7 +29,6 @@ from schemas.sources import sources
 
 POINT_S = 30.0
 COMPACTION_S = 120.0
-SESSION_S = {"ingest": 10.0, "featurize": 30.0, "score": 45.0, "alert": 30.0, "archive": 30.0}
 PAST_SESSION_S = 4.0
 SMALL_FILE_BYTES = 4_096
 SITE, SENSOR = "chaos", "poisoned"
@@ -95,7 +95,7 @@ class Striker:
         asleep = self._workers.of(one.room)
         self._workers.signal(asleep, signal.SIGSTOP)
         other = self._workers.start(one.room, {"FOREBAY_INSTANCE_ID": f"heir-{one.number}"})
-        time.sleep(SESSION_S[one.room] + PAST_SESSION_S)
+        time.sleep(session_timeout_s(self._settings, one.room) + PAST_SESSION_S)
         self._workers.signal(asleep, signal.SIGCONT)
         time.sleep(PAST_SESSION_S)
         # It may have noticed and left, or gone on as a member: both are right.
