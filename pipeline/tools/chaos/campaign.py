@@ -2,6 +2,7 @@
 
 import secrets
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -13,10 +14,12 @@ import orjson
 
 from loadtest.chaos.plan import faults, plan
 from pipeline.errors import BadData, Usage
+from pipeline.runtime.telemetry import log
 from pipeline.settings import Settings
 from pipeline.tools.broker import local
 from pipeline.tools.chaos import round as one_round
-from pipeline.tools.chaos.round import Round
+from pipeline.tools.chaos.invariants import Findings
+from pipeline.tools.chaos.round import Result, Round
 
 FIGURES = ("lost", "doubled", "differing_rows", "differing_files")
 Tell = Callable[[str], None]
@@ -86,7 +89,14 @@ def _run_round(
     prefix = f"chaos-{campaign.seed}-{number}-{secrets.token_hex(3)}."
     settings = one_round.settings_for(folder, bootstrap, prefix, campaign.broken_order)
     tell(f"round {number + 1} of {campaign.rounds}, seed {campaign.seed}: {len(strikes)} faults; logs in {folder}/logs")
-    result = one_round.run(Round(number, campaign.seed, tuple(strikes)), settings, folder, broker, tell)
+    started = time.monotonic()
+    try:
+        result = one_round.run(Round(number, campaign.seed, tuple(strikes)), settings, folder, broker, tell)
+    except Exception as error:
+        # What broke it off is a finding about this round: it is not in order, and the others are run all the same.
+        log("chaos").exception("round broken off", round=number + 1)
+        findings = Findings(violations=[f"broken off: {type(error).__name__}: {error}"])
+        result = Result(number, {}, findings, [], {}, time.monotonic() - started, one_round.DRAIN_S)
     document = result.as_document()
     figures = ", ".join(f"{name.replace('_', ' ')} {document[name]}" for name in FIGURES)
     tell(f"round {number + 1}: {document['sent']:,} records, {figures}; {document['seconds']:.0f} s")

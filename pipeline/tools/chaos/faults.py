@@ -8,13 +8,13 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from confluent_kafka import KafkaException, Producer
 
 from loadtest.chaos.plan import Strike
 from pipeline.archive import paths, snapshot
-from pipeline.errors import Failed
+from pipeline.errors import Failed, ForebayError, KafkaUnreachable
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.sessions import session_timeout_s
 from pipeline.runtime.state import pointers
@@ -29,6 +29,8 @@ from schemas.sources import sources
 
 POINT_S = 30.0
 COMPACTION_S = 120.0
+KAFKA_S = 120.0
+"""A broker that another fault has stopped is back long before."""
 PAST_SESSION_S = 4.0
 SMALL_FILE_BYTES = 4_096
 SITE, SENSOR = "chaos", "poisoned"
@@ -39,11 +41,14 @@ ZEEK = (
     b'"id.resp_h":"10.9.0.2","id.resp_p":502,"proto":"tcp"}'
 )
 
+Answer = TypeVar("Answer")
+
 
 class Striker:
     """Carries out strikes on one round's rooms and broker.
 
-    `done` counts what was carried out, by fault; a strike that found nothing to do is not counted.
+    `done` counts what was carried out, by fault; a strike that found nothing to do is not counted. `failed` says which
+    could not be carried out, and why: a finding about the round, which goes on.
     """
 
     def __init__(self, settings: Settings, workers: Workers, broker: Path | None, disk: Path | None) -> None:
@@ -54,9 +59,18 @@ class Striker:
         self._count_lock = threading.Lock()
         self._log = log("chaos")
         self.done: dict[str, int] = {}
+        self.failed: list[str] = []
 
     def strike(self, one: Strike) -> None:
-        """Do it, and wait until its room is ready again; raises Failed where it does not come back."""
+        """Do it, and wait until its room is ready again; where that fails, `failed` says so."""
+        try:
+            self._strike(one)
+        except (ForebayError, KafkaException, OSError) as error:
+            self._log.error("fault failed", fault=str(one), error=str(error))
+            with self._count_lock:
+                self.failed.append(f"{one}: not carried out to its end: {error}")
+
+    def _strike(self, one: Strike) -> None:
         workers = self._workers
         with workers.locks[one.room] if one.room else nullcontext():
             if one.room:
@@ -127,16 +141,15 @@ class Striker:
     def _clock(self, one: Strike, drawn: random.Random) -> str:
         shift_s = drawn.choice((-86_400.0, -3_600.0, 3_600.0, 86_400.0))
         self._workers.kill(self._workers.of(one.room))
-        worker = self._workers.start(one.room, program=("-m", "pipeline.tools.chaos.skewed_clock", str(shift_s)))
+        skewed = ("-m", "pipeline.tools.chaos.skewed_clock", str(shift_s))
+        self._workers.start(one.room, program=skewed)
         now_us = time.time_ns() // 1_000
         jumps = [now_us, now_us + YEAR_US, now_us - YEAR_US, now_us + 1_000_000, now_us + round(shift_s * 1e6)]
         records = [ZEEK % (us // 1_000_000, us % 1_000_000, at, 1024 + at) for at, us in enumerate(jumps)]
         self._send_raw([(b"zeek-conn+json", record, now_us // 1_000) for record in records])
         self._send_raw([(b"zeek-conn+json", records[0], (now_us + drawn.choice((-1, 1)) * YEAR_US) // 1_000)])
-        if not self._workers.wait_ready(worker):
-            raise Failed(
-                f"{worker.name} does not start with a shifted clock; {worker.log} ends:\n{worker.last_words()}"
-            )
+        # A full disk or a broker that is away may end it meanwhile: it is started again as it was.
+        worker = self._workers.revive(one.room, skewed)
         time.sleep(drawn.uniform(0.0, 2.0))
         self._workers.kill(worker)
         return one.fault
@@ -216,7 +229,9 @@ class Striker:
         cut = False
         self._workers.kill(self._workers.of(one.room))
         topics = {"featurize": self._settings.topics.featurize_state, "alert": self._settings.topics.alert_state}
-        known = pointers.read(self._settings, topics[one.room], range(self._settings.partitions))
+        known = _once_kafka_answers(
+            lambda: pointers.read(self._settings, topics[one.room], range(self._settings.partitions))
+        )
         for newest, *older in filter(None, known.values()):
             if any(one.digest != newest.digest for one in older):
                 blob = self._settings.state_uri / newest.uri
@@ -311,6 +326,18 @@ class Striker:
         "aborted": _aborted,
         "clock": _clock,
     }
+
+
+def _once_kafka_answers(read: Callable[[], Answer]) -> Answer:
+    """What is read from Kafka, again while another fault has its broker; the last error after KAFKA_S."""
+    deadline = time.monotonic() + KAFKA_S
+    while True:
+        try:
+            return read()
+        except (KafkaException, KafkaUnreachable):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def _flush(producer: Producer) -> None:

@@ -96,7 +96,7 @@ def settings_for(folder: Path, bootstrap: str, prefix: str, broken_order: str) -
 
 
 def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell: Tell) -> Result:
-    """Run a round in its folder; raises Failed where it cannot be carried out to its end."""
+    """Run a round in its folder; raises what keeps it from being carried out to its end."""
     began = time.monotonic()
     topics.create(settings)
     with disk.mounted(folder / DISK) as small:
@@ -118,7 +118,7 @@ def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell:
         findings = None
         try:
             findings = check(settings, folder / "undisturbed")
-            findings.violations += not_as_promised(drained_s, memory, ended)
+            findings.violations += striker.failed + not_as_promised(drained_s, memory, ended)
         finally:
             if small and (findings is None or not findings.ok):
                 shutil.copytree(folder / DISK, folder / "kept")  # to be looked at when the mount is gone

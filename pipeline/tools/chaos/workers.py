@@ -88,15 +88,15 @@ class Workers:
         """Whether it says that it is ready within the time, or ends."""
         return _until(lambda: worker.ready or worker.process.poll() is not None, timeout_s) and worker.ready
 
-    def revive(self, room: str) -> SupervisedProcess:
-        """The room's worker, started again where it has ended; ready."""
+    def revive(self, room: str, program: Sequence[str] = CLI) -> SupervisedProcess:
+        """The room's worker, started again (as `program`) where it has ended; ready."""
         for _attempt in range(MOST_RESTARTS):
             worker = self._of[room]
             code = worker.process.poll()
             if code is not None:
                 if worker.process.pid not in self.expected_to_end:
                     self.ended.append(f"{worker.name}: exit {code}: {_last_error(worker)}")
-                worker = self.start(room)
+                worker = self.start(room, program=program)
             if self.wait_ready(worker):
                 return worker
             if worker.process.poll() is None:

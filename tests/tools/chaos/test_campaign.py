@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.errors import BadData, Usage
+from pipeline.errors import BadData, Failed, Usage
 from pipeline.tools.chaos import campaign as campaigns
 from pipeline.tools.chaos import round as one_round
 from pipeline.tools.chaos.campaign import Campaign
@@ -55,6 +55,23 @@ def test_another_campaign_is_not_gone_on_with(tmp_path: Path, rounds: list[int])
         with pytest.raises(Usage, match="--folder"):
             campaigns.run(campaign(tmp_path, **changes), resume, lambda _: None)
     assert rounds == [0, 1, 2]
+
+
+def test_a_round_that_breaks_off_is_not_in_order_and_the_others_are_run(
+    tmp_path: Path, rounds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = one_round.run
+
+    def run(one: Round, *arguments: Any) -> Result:
+        if one.number == 1:
+            raise Failed("archive-2 does not start")
+        return calm(one, *arguments)
+
+    monkeypatch.setattr(one_round, "run", run)
+    found = campaigns.run(campaign(tmp_path), False, lambda _: None)
+    assert rounds == [0, 2]
+    assert (found["rounds"], found["violations"], found["ok"]) == (3, 1, False)
+    assert "archive-2 does not start" in campaigns.read(tmp_path)[1]["violations"][0]
 
 
 def test_a_fault_nobody_knows_is_refused(tmp_path: Path) -> None:
