@@ -1,4 +1,4 @@
-"""One group of features messages, from bytes to bytes: decode, score together, route, encode. No Kafka in here."""
+"""One group of features messages, from bytes to bytes: decode, score in one batch, route, encode. No Kafka in here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.errors import RefusedModel
+from pipeline.contracts.promotions import PromotionLedger
 from pipeline.errors import SchemaMismatch
 from pipeline.runtime.wire.batches import decode, encode
-from pipeline.score.promotions import Ledger
+from pipeline.score.model_cache import ModelCache
 from pipeline.score.route import Routed, route
-from pipeline.score.scoring import Shelf, score_batches
+from pipeline.score.scoring import score_batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +38,17 @@ def read(payload: bytes) -> Features:
     return Features(batch, meta, -1 if until is None else until)
 
 
-def expect_features(shelf: Shelf, meta: dict[str, Any], where: str) -> None:
+def expect_features(models: ModelCache, meta: dict[str, Any], where: str) -> None:
     """SchemaMismatch, with both names, unless the rows' features are those the model was trained on."""
     try:
-        shelf.first.model.expect_features(meta["feature_set"], meta["feature_hash"])
+        models.first.model.expect_features(meta["feature_set"], meta["feature_hash"])
     except RefusedModel as error:
         raise SchemaMismatch(f"{where}: {error}") from error
 
 
-def score_group(group: Sequence[Features], ledger: Ledger, shelf: Shelf) -> list[Routed]:
-    """Score a group in one go; the routed batches of each message, in the group's order."""
-    return [route(scored) for scored in score_batches([one.batch for one in group], ledger, shelf)]
+def score_group(group: Sequence[Features], ledger: PromotionLedger, models: ModelCache) -> list[Routed]:
+    """Score a group in one batch; the routed batches of each message, in the group's order."""
+    return [route(scored) for scored in score_batches([features.batch for features in group], ledger, models)]
 
 
 def encoded(routed: Routed, meta: dict[str, Any]) -> tuple[bytes, bytes, bytes]:

@@ -1,4 +1,4 @@
-"""Where a partition stands: the only state of this room, kept in the metadata of its committed offsets."""
+"""The position of a partition: the only state of this stage, kept in the metadata of its committed offsets."""
 
 from dataclasses import dataclass, replace
 
@@ -10,8 +10,8 @@ NOTHING_SCORED_US = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What is behind a partition's offset.
+class StagePosition:
+    """A partition's offset, and what lies before it.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Place:
         return orjson.dumps({"seq": self.seq, "until": self.scored_until_us}).decode()
 
     @classmethod
-    def committed(cls, offset: int, metadata: str | None, where: str) -> "Place":
+    def committed(cls, offset: int, metadata: str | None, where: str) -> "StagePosition":
         """From a committed offset; RefusedState where another tool has set it."""
         try:
             facts = orjson.loads(metadata or "")
@@ -43,7 +43,7 @@ class Place:
                 "writes them; offsets set by another tool cannot be used: delete the group's to read from the beginning"
             ) from error
 
-    def takes(self, offset: int, seq: int, where: str) -> bool:
+    def accepts(self, offset: int, seq: int, where: str) -> bool:
         """Whether a message is the next one; False for one seen before, SequenceGap where one is missing."""
         if offset < self.offset or seq < self.seq:
             return False
@@ -54,10 +54,10 @@ class Place:
             )
         return True
 
-    def after(self, offset: int, seq: int, scored_until_us: int) -> "Place":
-        """The place behind a message that was scored."""
-        return Place(offset + 1, seq + 1, max(self.scored_until_us, scored_until_us))
+    def advanced(self, offset: int, seq: int, scored_until_us: int) -> "StagePosition":
+        """The position after a message that was scored."""
+        return StagePosition(offset + 1, seq + 1, max(self.scored_until_us, scored_until_us))
 
-    def past(self, offset: int) -> "Place":
-        """The place behind a message that was dropped."""
+    def skipped(self, offset: int) -> "StagePosition":
+        """The position after a message that was dropped."""
         return replace(self, offset=max(self.offset, offset + 1))

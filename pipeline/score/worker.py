@@ -1,4 +1,4 @@
-"""Room 3's door: features in, suspects, archive and retrain out, one Kafka transaction a group of messages."""
+"""The worker of score: features in, suspects, archive and retrain out, one Kafka transaction a group of messages."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import orjson
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from pipeline.contracts.promotions import PromotionLedger, vote
 from pipeline.errors import BadData, Failed
 from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors
@@ -17,32 +18,32 @@ from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
 from pipeline.runtime.wire.batches import CONTENT_TYPE
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT
+from pipeline.score.device import choose_device, use_threads
 from pipeline.score.group import Features, encoded, expect_features, read, score_group
-from pipeline.score.position import Place
-from pipeline.score.promotions import Ledger, vote
-from pipeline.score.scoring import Shelf, choose_device, use_threads
+from pipeline.score.model_cache import ModelCache
+from pipeline.score.position import StagePosition
 from pipeline.settings import Settings
 
 IDLE_S = 0.1
 WAIT_FOR_DECISION_S = 0.05
 GAUGES_EVERY_S = 1.0
 PATIENCE_S = 60.0
-SHOWN = ("kind", "promotion", "model", "effective_from_us", "partition", "reason")
+LOGGED_FIELDS = ("kind", "promotion", "model", "effective_from_us", "partition", "reason")
 
 
 @dataclass
 class Group:
-    """Messages read together, sorted out."""
+    """Messages read at once, split into those to score now and those that must wait."""
 
     ready: list[tuple[Message, Features]] = field(default_factory=list)
-    places: dict[int, Place] = field(default_factory=dict)
-    """Where each partition stands once `ready` is scored."""
+    positions: dict[int, StagePosition] = field(default_factory=dict)
+    """The position of each partition once `ready` is scored."""
     blocked: dict[int, int] = field(default_factory=dict)
     """Partition → offset of the first message that must wait for a promotion to be decided."""
 
 
-class Door:
-    """The worker: what it holds of each partition is a place, and nothing else."""
+class ScoreWorker:
+    """Its only state is the position of each partition it owns."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self._settings = settings
@@ -50,43 +51,43 @@ class Door:
         self._log = log("score")
         device, why = choose_device(settings.device)
         use_threads(settings.threads)
-        self._shelf = Shelf(settings.model, settings.registry_uri, device)
-        self._log.info("model", id=self._shelf.first.model.id, device=device, device_why=why)
-        telemetry.gauge("forebay_model_info", 1, model=self._shelf.first.model.id, device=device)
+        self._cache = ModelCache(settings.model, settings.registry_uri, device)
+        self._log.info("model", id=self._cache.first.model.id, device=device, device_why=why)
+        telemetry.gauge("forebay_model_info", 1, model=self._cache.first.model.id, device=device)
         self._topic = settings.topics.features
         self._outputs = (settings.topics.suspects, settings.topics.archive, settings.topics.retrain)
-        self._places: dict[int, Place] = {}
+        self._positions: dict[int, StagePosition] = {}
         self._checked: set[str] = set()
         self._gauged_at = 0.0
         self._partitions = self._partition_count()
         self._models = Follower(settings, "score-models", settings.topics.models)
-        self._ledger = Ledger(self._partitions)
+        self._ledger = PromotionLedger(self._partitions)
         self._producer = clients.transactional_producer(settings, "score")
         self._watchdog = Watchdog("score", lambda: broker_answers(settings))
         self._consumer = clients.consumer(settings, "score")
 
     def _partition_count(self) -> int:
-        found = clients.admin(self._settings).list_topics(self._topic, timeout=10).topics[self._topic]
-        if not found.partitions:
+        topic = clients.admin(self._settings).list_topics(self._topic, timeout=10).topics[self._topic]
+        if not topic.partitions:
             raise Failed(f"topic {self._topic} does not exist; create the topics with `forebay topic create`")
-        return len(found.partitions)
+        return len(topic.partitions)
 
     def run(self, stop: Stop) -> None:
         """Until `stop` is requested; raises what stopped it otherwise, its offsets unmoved."""
-        self._enter(self._models.catch_up())
+        self._apply(self._models.catch_up())
         self._consumer.subscribe(
             [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
         )
         try:
             while not stop.requested:
                 self._telemetry.beat()
-                messages = self._read_some()
+                messages = self._read_messages()
                 self._telemetry.stage.waiting_since(clients.oldest_us(messages))
-                self._enter(self._models.look())
+                self._apply(self._models.look())
                 self._vote()
-                group = self._sorted_out(messages)
+                group = self._split(messages)
                 if self._score(group) and group.blocked:
-                    self._put_back(group)
+                    self._seek_blocked(group)
                 self._gauges()
         finally:
             self._models.close()
@@ -95,9 +96,9 @@ class Door:
     # ---- partitions
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._take_places([at.partition for at in partitions])
+        self._load_positions([at.partition for at in partitions])
         consumer.assign(
-            [TopicPartition(self._topic, at.partition, self._places[at.partition].offset) for at in partitions]
+            [TopicPartition(self._topic, at.partition, self._positions[at.partition].offset) for at in partitions]
         )
         self._telemetry.ready()
         self._log.info(
@@ -106,11 +107,11 @@ class Door:
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for at in partitions:
-            self._places.pop(at.partition, None)
+            self._positions.pop(at.partition, None)
         consumer.unassign()
 
-    def _take_places(self, partitions: list[int]) -> None:
-        """Where these partitions stand, from the group's committed offsets; waits for transactions still open.
+    def _load_positions(self, partitions: list[int]) -> None:
+        """The positions of these partitions, from the group's committed offsets; waits for transactions still open.
 
         The votes are read after that: a former owner cast them together with the partition's offset.
         """
@@ -120,23 +121,23 @@ class Door:
                 raise KafkaException(at.error)
             if at.offset >= 0:
                 where = f"{self._topic}[{at.partition}]"
-                self._places[at.partition] = Place.committed(at.offset, at.metadata, where)
+                self._positions[at.partition] = StagePosition.committed(at.offset, at.metadata, where)
             else:
                 first, _end = self._consumer.get_watermark_offsets(at, timeout=PATIENCE_S)
-                self._places[at.partition] = Place(first)
-        self._enter(self._models.catch_up())
+                self._positions[at.partition] = StagePosition(first)
+        self._apply(self._models.catch_up())
 
     # ---- reading
 
-    def _read_some(self) -> list[Message]:
-        """At most a group of messages: what is there, or the first one that comes."""
+    def _read_messages(self) -> list[Message]:
+        """At most a group of messages: those already fetched, else the first to arrive."""
         messages = self._consumer.consume(1, IDLE_S)
         if messages and self._settings.score_group_messages > 1:
             messages += self._consumer.consume(self._settings.score_group_messages - 1, 0)
         return errors.records(messages)
 
-    def _sorted_out(self, messages: list[Message]) -> Group:
-        """What of these is to be scored now; what was seen before is dropped.
+    def _split(self, messages: list[Message]) -> Group:
+        """Which of these are to be scored now; messages seen before are dropped.
 
         SequenceGap where one is missing, SchemaMismatch where features are not the model's.
         """
@@ -144,26 +145,26 @@ class Door:
         bound_us = self._ledger.bound_us
         for message in messages:
             partition, offset = message.partition() or 0, message.offset() or 0
-            place = group.places.get(partition, self._places.get(partition))
-            if place is None or partition in group.blocked:
-                continue  # taken away while it was on its way, or behind one that waits
+            position = group.positions.get(partition, self._positions.get(partition))
+            if position is None or partition in group.blocked:
+                continue  # revoked while the message was fetched, or after one that waits
             where = f"{self._topic}[{partition}]"
             features = read(message.value() or b"")
-            if not place.takes(offset, features.seq, where):
-                group.places[partition] = place.past(offset)
+            if not position.accepts(offset, features.seq, where):
+                group.positions[partition] = position.skipped(offset)
                 self._telemetry.count("forebay_messages_dropped", stage="score")
                 continue
             if features.meta["feature_hash"] not in self._checked:
-                expect_features(self._shelf, features.meta, f"{where}@{offset}")
+                expect_features(self._cache, features.meta, f"{where}@{offset}")
                 self._checked.add(features.meta["feature_hash"])
             if bound_us is not None and features.until_us >= bound_us:
                 group.blocked[partition] = offset
                 continue
-            group.places[partition] = place.after(offset, features.seq, features.until_us)
+            group.positions[partition] = position.advanced(offset, features.seq, features.until_us)
             group.ready.append((message, features))
         return group
 
-    def _put_back(self, group: Group) -> None:
+    def _seek_blocked(self, group: Group) -> None:
         """Read blocked partitions again from the message that must wait, after a moment."""
         for partition, offset in group.blocked.items():
             self._consumer.seek(TopicPartition(self._topic, partition, offset))
@@ -178,12 +179,12 @@ class Door:
         1. One forward over the rows of all messages, then routing.
         2. In one transaction: a suspects, an archive and a retrain message for every features message, to the
            partition number it came from, and the partitions' offsets with seq and event time beside them.
-        3. Only when that is committed: the places in memory.
+        3. Only when that is committed: the positions in memory.
         """
-        if not group.places:
+        if not group.positions:
             return True
         started = time.perf_counter()
-        routed = score_group([features for _, features in group.ready], self._ledger, self._shelf)  # 1
+        routed = score_group([features for _, features in group.ready], self._ledger, self._cache)  # 1
         self._telemetry.observe("forebay_forward_seconds", time.perf_counter() - started)
 
         def send() -> None:
@@ -197,9 +198,9 @@ class Door:
                     for topic, payload in zip(self._outputs, encoded(batches, features.meta), strict=True):
                         self._produce(topic, message.key(), payload, message.partition() or 0, headers)
 
-        if not self._transact(send, group.places):  # 2
+        if not self._transact(send, group.positions):  # 2
             return False
-        self._places.update(group.places)  # 3
+        self._positions.update(group.positions)  # 3
         rows = sum(features.batch.num_rows for _, features in group.ready)
         self._telemetry.stage.rows_in(rows)
         self._telemetry.stage.rows_out(rows)
@@ -215,7 +216,7 @@ class Door:
         partition: int,
         headers: list[tuple[str, str | bytes | None]],
     ) -> None:
-        # What is under way is bounded: wait for the broker, so that lag grows in Kafka and not in memory.
+        # The queue is bounded: wait for the broker, so that lag grows in Kafka and not in memory.
         produce(
             self._producer,
             topic,
@@ -228,15 +229,17 @@ class Door:
         self._producer.poll(0)
 
     def _vote(self) -> None:
-        """Cast the votes this worker's partitions owe, together with their offsets (protocol: `promotions`)."""
+        """Cast the votes that this worker's partitions owe, with their offsets (pipeline/contracts/promotions.py)."""
         records = [
-            vote(one, partition, self._partitions, place.scored_until_us, self._shelf.unusable(one))
-            for partition, place in self._places.items()
-            for one in self._ledger.to_vote(partition)
+            vote(promotion, partition, self._partitions, position.scored_until_us, self._cache.unusable(promotion))
+            for partition, position in self._positions.items()
+            for promotion in self._ledger.to_vote(partition)
         ]
         # One refusal is enough for a promotion that was void from the beginning; any partition may cast it.
-        for partition in list(self._places)[:1]:
-            records += [vote(one, partition, self._partitions, last_us) for one, last_us in self._ledger.untimely]
+        for partition in list(self._positions)[:1]:
+            records += [
+                vote(promotion, partition, self._partitions, last_us) for promotion, last_us in self._ledger.untimely
+            ]
         if not records:
             return
 
@@ -246,26 +249,25 @@ class Door:
                 key = str(record["promotion"]).encode()
                 self._produce(self._settings.topics.models, key, payload, 0, [])
 
-        if self._transact(send, self._places):
-            self._enter(self._models.catch_up())
+        if self._transact(send, self._positions):
+            self._apply(self._models.catch_up())
 
-    def _enter(self, messages: Iterable[Message]) -> None:
-        """Enter records of `models` into the ledger; a malformed one is ignored, by every worker alike."""
+    def _apply(self, messages: Iterable[Message]) -> None:
+        """Apply records of `models` to the ledger; a malformed one is ignored, by every worker alike."""
         for message in messages:
             try:
-                record = orjson.loads(message.value() or b"")
-                self._ledger.take(record)
-            except (BadData, orjson.JSONDecodeError, AttributeError) as error:
+                record = self._ledger.apply_payload(message.value())
+            except BadData as error:
                 self._log.warning("record of models ignored", offset=message.offset(), error=str(error))
             else:
-                shown = {name: record[name] for name in SHOWN if name in record}
-                self._log.info("record of models", offset=message.offset(), **shown)
+                logged = {name: record[name] for name in LOGGED_FIELDS if name in record}
+                self._log.info("record of models", offset=message.offset(), **logged)
 
-    def _transact(self, send: Callable[[], None], places: dict[int, Place]) -> bool:
-        """Messages and places in one transaction; False where it had to be aborted, and everything is read again."""
+    def _transact(self, send: Callable[[], None], positions: dict[int, StagePosition]) -> bool:
+        """Messages and positions in one transaction; False where it had to be aborted, and everything is read again."""
         offsets = [
-            TopicPartition(self._topic, partition, place.offset, metadata=place.metadata())
-            for partition, place in places.items()
+            TopicPartition(self._topic, partition, position.offset, metadata=position.metadata())
+            for partition, position in positions.items()
         ]
         try:
             self._producer.begin_transaction()
@@ -287,22 +289,22 @@ class Door:
         return True
 
     def _rewind(self) -> None:
-        held = [at.partition for at in self._consumer.assignment()]
-        self._take_places(held)
-        for partition in held:
-            self._consumer.seek(TopicPartition(self._topic, partition, self._places[partition].offset))
+        partitions = [at.partition for at in self._consumer.assignment()]
+        self._load_positions(partitions)
+        for partition in partitions:
+            self._consumer.seek(TopicPartition(self._topic, partition, self._positions[partition].offset))
 
     def _gauges(self) -> None:
         if time.monotonic() - self._gauged_at < GAUGES_EVERY_S:
             return
         self._gauged_at = time.monotonic()
         lag = 0
-        for partition, place in self._places.items():
+        for partition, position in self._positions.items():
             _first, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
-            lag += max(0, end - place.offset)
+            lag += max(0, end - position.offset)
         self._telemetry.gauge("forebay_lag_messages", lag, stage="score")
-        self._telemetry.gauge("forebay_partitions", len(self._places))
-        self._telemetry.gauge("forebay_models_held", len(self._shelf.ids))
+        self._telemetry.gauge("forebay_partitions", len(self._positions))
+        self._telemetry.gauge("forebay_models_held", len(self._cache.ids))
 
 
 def run(settings: Settings) -> None:
@@ -313,7 +315,7 @@ def run(settings: Settings) -> None:
     clients.require_broker(settings)
     telemetry = start("score", settings)
     try:
-        Door(settings, telemetry).run(stop)
+        ScoreWorker(settings, telemetry).run(stop)
         log("score").info("stopped")
     except KafkaException as error:
         raise errors.typed(error.args[0], "score", settings.instance_id) from error

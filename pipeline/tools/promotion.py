@@ -1,4 +1,4 @@
-"""Issuing a promotion and waiting for score's verdict; the protocol is in pipeline/score/promotions.py.
+"""Issuing a promotion and waiting for score's decision; the protocol is in pipeline/contracts/promotions.py.
 
 A promotion names the event time from which the model holds. Score refuses one that comes too late; it is issued again
 with a later time, beyond what the refusal says was scored.
@@ -7,7 +7,7 @@ with a later time, beyond what the refusal says was scored.
 import getpass
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +15,18 @@ import orjson
 import pyarrow.compute as pc
 from confluent_kafka import TopicPartition
 
-from pipeline.errors import Failed, Usage
+from pipeline.contracts.promotions import Decision, Promotion, PromotionLedger
+from pipeline.errors import BadData, Failed, Usage
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.tail import EOF_EVENTS, Follower, ends, read_to
 from pipeline.runtime.wire import batches
 from pipeline.settings import Settings
 
 ATTEMPTS = 5
+POLL_S = 0.2
 MARGIN_US = 5_000_000
 # Promotions are ordered: one that holds from a far day would keep all others out until then.
-MOST_AHEAD_US = 30 * 86_400_000_000
+MAX_AHEAD_US = 30 * 86_400_000_000
 # Offsets looked at for the last message of a partition: the last ones of a transactional topic are control records.
 TAIL_OFFSETS = (20, 200, 2_000)
 
@@ -75,61 +77,32 @@ def _highest_us(payload: bytes) -> int:
     return int(max([0, pc.max(batch.column("end_ts_us")).as_py() or 0, *marks]))
 
 
-class Votes:
-    """What the topic `models` says of promotions so far, read on whenever asked."""
+class PromotionReader:
+    """The ledger of the topic `models`, which reads on whenever it is asked."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, partitions: int) -> None:
         self._follower = Follower(settings, "promotions", settings.topics.models)
-        self._records: list[Mapping[str, Any]] = []
+        self._ledger = PromotionLedger(partitions)
 
-    def __enter__(self) -> "Votes":
+    def __enter__(self) -> "PromotionReader":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._follower.close()
 
-    def records(self) -> list[Mapping[str, Any]]:
-        """All records there are now, oldest first; what is no JSON object is left out, as score does."""
+    def refresh(self) -> PromotionLedger:
+        """The ledger with all records there are now; malformed ones are ignored, as score does."""
         for message in self._follower.catch_up():
-            try:
-                record = orjson.loads(message.value() or b"")
-            except orjson.JSONDecodeError:
-                continue
-            if isinstance(record, dict):
-                self._records.append(record)
-        return self._records
+            with suppress(BadData):
+                self._ledger.apply_payload(message.value())
+        return self._ledger
 
 
 def current(settings: Settings) -> str:
-    """Id of the model of the latest promotion that every partition has accepted; empty where there is none."""
-    partitions = partition_count(settings)
-    with Votes(settings) as votes:
-        return holding(votes.records(), partitions)
-
-
-def holding(records: Iterable[Mapping[str, Any]], partitions: int) -> str:
-    """Id of the model that holds from the latest event time by these records; empty where none does.
-
-    A promotion holds once every partition has accepted it, and is void at the first refusal.
-    """
-    proposed: dict[str, Mapping[str, Any]] = {}
-    accepted: dict[str, set[int]] = {}
-    held: list[tuple[int, str]] = []
-    for record in records:
-        kind, name = record.get("kind"), str(record.get("promotion"))
-        if kind == "promotion":
-            if type(record.get("effective_from_us")) is not int or "model" not in record:
-                continue
-            proposed.setdefault(name, record)
-            accepted.setdefault(name, set())
-        elif kind == "refusal":
-            accepted.pop(name, None)
-        elif kind == "acceptance" and name in accepted and isinstance(record.get("partition"), int):
-            accepted[name].add(record["partition"])
-            if accepted[name] >= set(range(partitions)):
-                held.append((proposed[name]["effective_from_us"], str(proposed[name]["model"])))
-                accepted.pop(name)
-    return max(held)[1] if held else ""
+    """Id of the model that holds from the latest event time; empty where no promotion holds."""
+    with PromotionReader(settings, partition_count(settings)) as reader:
+        holding = reader.refresh().holding
+    return holding[-1].model if holding else ""
 
 
 def promote(
@@ -148,47 +121,41 @@ def promote(
     """
     partitions = partition_count(settings)
     reached_us = watermark_us(settings, partitions)
-    latest_us = max(reached_us, time.time_ns() // 1_000) + MOST_AHEAD_US
+    latest_us = max(reached_us, time.time_ns() // 1_000) + MAX_AHEAD_US
     from_us = effective_from_us if effective_from_us is not None else reached_us + margin_us
     if not 0 <= from_us <= latest_us:
         raise Usage(
             f"promotion from {from_us} us: expected 0 to {latest_us}, at most 30 days ahead; no other promotion could "
             "hold before that one"
         )
-    with Votes(settings) as votes:
+    with PromotionReader(settings, partitions) as reader:
         for attempt in range(1, ATTEMPTS + 1):
-            name = uuid.uuid4().hex
-            issue(settings, name, target, from_us)
-            decision = await_decision(votes, name, partitions, timeout_s)
-            document = {**decision, "promotion": name, "model": target.model, "effective_from_us": from_us}
-            if decision["decision"] != "refused":
-                return {**document, "attempts": attempt}
-            if effective_from_us is not None or "too late" not in str(decision["reason"]):
-                raise Failed(f"promotion of {target.model} was refused: {decision['reason']}")
-            from_us = max(from_us, int(decision["watermark_us"])) + margin_us * 2**attempt
+            promotion = Promotion(uuid.uuid4().hex, target.model, target.sha256, target.uri, from_us)
+            issue(settings, promotion)
+            decision = await_decision(reader, promotion.id, timeout_s)
+            if decision.refusal is None:
+                document: dict[str, Any] = {"decision": "accepted" if decision.holds else "undecided"}
+                if not decision.holds:
+                    document["partitions_missing"] = list(decision.missing)
+                about = {"promotion": promotion.id, "model": target.model, "effective_from_us": from_us}
+                return {**document, **about, "attempts": attempt}
+            if effective_from_us is not None or decision.refusal.beyond_us is None:
+                raise Failed(f"promotion of {target.model} was refused: {decision.refusal.reason}")
+            from_us = max(from_us, decision.refusal.beyond_us) + margin_us * 2**attempt
     raise Failed(
         f"promotion of {target.model} was refused {ATTEMPTS} times: event time runs faster than {margin_us / 1e6:g} s "
         "ahead of the vote; give a larger --margin"
     )
 
 
-def issue(settings: Settings, name: str, target: Target, effective_from_us: int) -> None:
-    """Append the promotion to the topic `models`."""
-    record = {
-        "kind": "promotion",
-        "promotion": name,
-        "model": target.model,
-        "sha256": target.sha256,
-        "uri": target.uri,
-        "effective_from_us": effective_from_us,
-        "by": _who(),
-    }
+def issue(settings: Settings, promotion: Promotion) -> None:
+    """Append the promotion to the topic `models`; KafkaUnreachable where no broker acknowledges it."""
     refused: list[str] = []
     producer = clients.producer(settings, "promote")
     producer.produce(
         settings.topics.models,
-        key=name.encode(),
-        value=orjson.dumps(record, option=orjson.OPT_SORT_KEYS),
+        key=promotion.id.encode(),
+        value=orjson.dumps(promotion.record(_who()), option=orjson.OPT_SORT_KEYS),
         partition=0,
         on_delivery=lambda error, _message: refused.append(str(error)) if error is not None else None,
     )
@@ -203,18 +170,11 @@ def _who() -> str:
         return "unknown"
 
 
-def await_decision(votes: Votes, name: str, partitions: int, timeout_s: float) -> dict[str, Any]:
-    """`accepted` once every partition has voted for it, `refused` with the reason at the first vote against."""
+def await_decision(reader: PromotionReader, promotion_id: str, timeout_s: float) -> Decision:
+    """The decision once it is final; the one as it stands after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while True:
-        own = [record for record in votes.records() if record.get("promotion") == name]
-        for vote in own:
-            if vote.get("kind") == "refusal":
-                return {"decision": "refused", "reason": vote["reason"], "watermark_us": vote["watermark_us"]}
-        accepted = {vote["partition"] for vote in own if vote.get("kind") == "acceptance"}
-        missing = sorted(set(range(partitions)) - accepted)
-        if not missing:
-            return {"decision": "accepted"}
-        if time.monotonic() > deadline:
-            return {"decision": "undecided", "partitions_missing": missing}
-        time.sleep(0.2)
+        decision = reader.refresh().decision(promotion_id)
+        if decision.is_final or time.monotonic() > deadline:
+            return decision
+        time.sleep(POLL_S)

@@ -14,11 +14,12 @@ import torch
 
 from models.igan.config import IganConfig
 from models.serving import registry
+from pipeline.contracts.promotions import PromotionLedger
 from pipeline.runtime.wire.batches import encode
 from pipeline.score.group import Features, encoded, read
-from pipeline.score.promotions import Ledger
+from pipeline.score.model_cache import ModelCache
 from pipeline.score.route import route
-from pipeline.score.scoring import Shelf, score_batches
+from pipeline.score.scoring import score_batches
 from tests.score.small_model import facts, features, small_model
 
 WIDTH = 75
@@ -43,7 +44,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="bench-score-"))
     model = small_model(0, width=WIDTH, config=IganConfig(alert_level=0.01))
     registry.save(model, folder)
-    shelf = Shelf(model.id, folder, "cpu")
+    cache = ModelCache(model.id, folder, "cpu")
     batches = [features(rows, first_offset=number * rows, width=WIDTH, scale=1.0) for number in range(messages)]
     payloads = [encode(batch, facts(number, 0, batch)) for number, batch in enumerate(batches)]
     total = rows * messages
@@ -51,10 +52,10 @@ def main() -> None:
     seconds: dict[str, float] = {}
     group: list[Features]
     seconds["decode"], group = best(lambda: [read(payload) for payload in payloads])
-    seconds["score"], scored = best(lambda: score_batches([one.batch for one in group], Ledger(1), shelf))
+    seconds["score"], scored = best(lambda: score_batches([one.batch for one in group], PromotionLedger(1), cache))
     matrix = np.random.default_rng(0).exponential(1.0, (total, WIDTH)).astype(np.float32)
     times, origin = np.zeros(total, np.int64), np.full(total, "plant/tap")
-    seconds["score: the network alone"], _ = best(lambda: shelf.first.score(matrix, times, origin))
+    seconds["score: the network alone"], _ = best(lambda: cache.first.score(matrix, times, origin))
     seconds["route"], routed = best(lambda: [route(batch) for batch in scored])
     seconds["encode"], sent = best(
         lambda: [encoded(one, message.meta) for one, message in zip(routed, group, strict=True)]

@@ -20,12 +20,12 @@ from confluent_kafka import TopicPartition
 from models.serving import registry
 from models.serving.model import Model
 from models.training import train
+from pipeline.contracts.promotions import PromotionLedger
 from pipeline.errors import Failed, Usage
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.wire.batches import decode, encode
 from pipeline.score.group import read, score_group
-from pipeline.score.promotions import Ledger
-from pipeline.score.scoring import Shelf
+from pipeline.score.model_cache import ModelCache
 from pipeline.settings import Settings, inherited_environment
 from pipeline.tools import promotion
 from tests.integration.chains import ROOT, settings_for, wait_for, worker
@@ -190,8 +190,8 @@ def test_late_ones_are_issued_again_and_a_killed_score_decides_the_same(
         assert promotion.current(settings) == after.id
         # Back to the first model, as an operator does it: too late by a microsecond, issued again.
         # (The last row scored must not be among the samples, or the first guess would be right.)
-        shelf = Shelf(after.id, settings.registry_uri, "cpu")
-        sender.send(1, next(s for s in range(200) if all(last_unsampled(message(50, p, s), shelf) for p in PARTITIONS)))
+        cache = ModelCache(after.id, settings.registry_uri, "cpu")
+        sender.send(1, next(s for s in range(200) if all(last_unsampled(message(50, p, s), cache) for p in PARTITIONS)))
         list(rows(settings, 51))
         code, document, text = forebay(settings, "model", "promote", before.id, "--margin", "0.000001", "--json")
         assert (code, document["decision"], document["attempts"], text) == (0, "accepted", 2, "")
@@ -199,9 +199,9 @@ def test_late_ones_are_issued_again_and_a_killed_score_decides_the_same(
     assert promotion.current(settings) == before.id
 
 
-def last_unsampled(payload: bytes, shelf: Shelf) -> bool:
+def last_unsampled(payload: bytes, cache: ModelCache) -> bool:
     """Whether the last row of a features message does not go to `retrain`, in this model's opinion."""
     one = read(payload)
-    [routed] = score_group([one], Ledger(2), shelf)
+    [routed] = score_group([one], PromotionLedger(2), cache)
     highest = pc.max(routed.retrain.column("end_ts_us")).as_py()
     return highest is None or highest < one.until_us

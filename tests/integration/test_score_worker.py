@@ -13,12 +13,12 @@ from confluent_kafka import Message, TopicPartition
 
 from models.serving import registry
 from models.serving.model import Model
+from pipeline.contracts.promotions import PromotionLedger
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.wire.batches import decode, encode
 from pipeline.runtime.wire.traceparent import parse
 from pipeline.score.group import encoded, read, score_group
-from pipeline.score.promotions import Ledger
-from pipeline.score.scoring import Shelf
+from pipeline.score.model_cache import ModelCache
 from pipeline.settings import Settings
 from pipeline.tools.broker import local
 from tests.integration.chains import settings_for, wait_for, worker
@@ -89,11 +89,11 @@ def values(found: Mapping[int, list[Message]]) -> Log:
 
 def undisturbed(settings: Settings, messages: Mapping[int, list[bytes]]) -> tuple[Log, Log, Log]:
     """What suspects, archive and retrain hold after a run in which nothing happened."""
-    shelf = Shelf(settings.model, settings.registry_uri, "cpu")
+    cache = ModelCache(settings.model, settings.registry_uri, "cpu")
     outputs: tuple[Log, Log, Log] = ({}, {}, {})
     for partition, payloads in messages.items():
         group = [read(value) for value in payloads]
-        for one, routed in zip(group, score_group(group, Ledger(2), shelf), strict=True):
+        for one, routed in zip(group, score_group(group, PromotionLedger(2), cache), strict=True):
             for output, value in zip(outputs, encoded(routed, one.meta), strict=True):
                 output.setdefault(partition, []).append(value)
     return outputs

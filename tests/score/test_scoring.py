@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.serving import registry
+from pipeline.contracts.promotions import Promotion, PromotionLedger, vote
 from pipeline.errors import Misconfigured, RefusedState, SchemaMismatch
 from pipeline.runtime.wire.batches import decode, encode
+from pipeline.score.device import choose_device
 from pipeline.score.group import encoded, expect_features, read, score_group
-from pipeline.score.promotions import Ledger, Promotion, vote
-from pipeline.score.scoring import Shelf, choose_device, score_batches
+from pipeline.score.model_cache import ModelCache
+from pipeline.score.scoring import score_batches
 from tests.score.small_model import facts, features, small_model
 
 
@@ -27,8 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shelf(folder: Path) -> Shelf:
-    return Shelf(small_model(0).id, folder, "cpu")
+def cache(folder: Path) -> ModelCache:
+    return ModelCache(small_model(0).id, folder, "cpu")
 
 
 def promotion(seed: int, from_us: int, name: str = "p") -> Promotion:
@@ -36,89 +38,89 @@ def promotion(seed: int, from_us: int, name: str = "p") -> Promotion:
     return Promotion(f"{name}{seed}", model.id, model.sha256, model.id, from_us)
 
 
-def holding(*promotions: Promotion) -> Ledger:
-    ledger = Ledger(1)
+def holding(*promotions: Promotion) -> PromotionLedger:
+    ledger = PromotionLedger(1)
     for one in promotions:
         record = {"kind": "promotion", "promotion": one.id, "model": one.model, "sha256": one.sha256, "uri": one.uri}
-        ledger.take({**record, "effective_from_us": one.effective_from_us})
-        ledger.take(vote(one, 0, 1, -1))
+        ledger.apply({**record, "effective_from_us": one.effective_from_us})
+        ledger.apply(vote(one, 0, 1, -1))
     return ledger
 
 
-def test_rows_keep_their_order_and_columns(shelf: Shelf) -> None:
+def test_rows_keep_their_order_and_columns(cache: ModelCache) -> None:
     batches = [features(5), features(0), features(1500, first_offset=5)]
-    scored = score_batches(batches, Ledger(1), shelf)
+    scored = score_batches(batches, PromotionLedger(1), cache)
     for before, after in zip(batches, scored, strict=True):
         assert after.num_rows == before.num_rows
         for name in before.schema.names:
             assert after.column(name).equals(before.column(name))
-        assert set(after.column("model").to_pylist()) <= {shelf.first.model.id}
-        assert set(after.column("class").to_pylist()) <= set(shelf.first.model.classes)
+        assert set(after.column("model").to_pylist()) <= {cache.first.model.id}
+        assert set(after.column("class").to_pylist()) <= set(cache.first.model.classes)
         after.validate(full=True)
     assert 0 < sum(after.column("suspect").to_pylist().count(True) for after in scored) < 1505
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, 1300), max_size=5))
-def test_a_row_gets_the_same_bits_for_any_split(shelf: Shelf, cuts: list[int]) -> None:
+def test_a_row_gets_the_same_bits_for_any_split(cache: ModelCache, cuts: list[int]) -> None:
     whole = features(1300)
     edges = sorted({0, 1300, *cuts})
     parts = [whole.slice(first, last - first) for first, last in pairwise(edges)]
-    together = score_batches([whole], Ledger(1), shelf)[0]
-    one_group = score_batches(parts, Ledger(1), shelf)
-    one_by_one = [score_batches([part], Ledger(1), shelf)[0] for part in parts]
+    together = score_batches([whole], PromotionLedger(1), cache)[0]
+    one_group = score_batches(parts, PromotionLedger(1), cache)
+    one_by_one = [score_batches([part], PromotionLedger(1), cache)[0] for part in parts]
     for divided in (one_group, one_by_one):
         assert pa.Table.from_batches(divided).combine_chunks().equals(pa.Table.from_batches([together]))
 
 
-def test_each_row_gets_the_model_its_event_time_names(shelf: Shelf) -> None:
+def test_each_row_gets_the_model_its_event_time_names(cache: ModelCache) -> None:
     times = [10, 99, 100, 50, 200, 199, 5000]
     ledger = holding(promotion(1, 100), promotion(2, 200))
     batch = features(len(times), end_ts_us=times)
-    scored = score_batches([batch], ledger, shelf)[0]
+    scored = score_batches([batch], ledger, cache)[0]
     first, second, third = (small_model(seed).id for seed in range(3))
     assert scored.column("model").to_pylist() == [first, first, second, first, third, second, third]
     for seed in range(3):  # and its bits are those of that model alone
-        alone = score_batches([batch], holding(promotion(seed, 0)), shelf)[0]
+        alone = score_batches([batch], holding(promotion(seed, 0)), cache)[0]
         own = np.array(scored.column("model").to_pylist()) == small_model(seed).id
         assert np.array_equal(scored.column("score").to_numpy()[own], alone.column("score").to_numpy()[own])
-    assert len(shelf.ids) <= 3
+    assert len(cache.ids) <= 3
 
 
-def test_unusable_models_are_refused_with_the_reason(shelf: Shelf, folder: Path) -> None:
+def test_unusable_models_are_refused_with_the_reason(cache: ModelCache, folder: Path) -> None:
     good = promotion(1, 100)
-    assert shelf.unusable(good) is None
-    assert "igan-000000000000" in str(shelf.unusable(replace(good, model="igan-000000000000", uri="igan-000000000000")))
-    assert "expected" in str(shelf.unusable(replace(promotion(3, 1), sha256="00")))
-    assert shelf.unusable(replace(promotion(3, 1), uri="../elsewhere")) is not None
+    assert cache.unusable(good) is None
+    assert "igan-000000000000" in str(cache.unusable(replace(good, model="igan-000000000000", uri="igan-000000000000")))
+    assert "expected" in str(cache.unusable(replace(promotion(3, 1), sha256="00")))
+    assert cache.unusable(replace(promotion(3, 1), uri="../elsewhere")) is not None
     other = small_model(9, feature_hash="0dd5" * 16)
-    reason = shelf.unusable(Promotion("x", other.id, other.sha256, other.id, 1))
+    reason = cache.unusable(Promotion("x", other.id, other.sha256, other.id, 1))
     assert reason is not None
     assert "0dd5" in reason
     assert "5a11" in reason
 
 
-def test_a_model_that_holds_and_is_gone_stops_the_worker(shelf: Shelf) -> None:
+def test_a_model_that_holds_and_is_gone_stops_the_worker(cache: ModelCache) -> None:
     gone = Promotion("p", "igan-000000000000", "", "igan-000000000000", 0)
     with pytest.raises(RefusedState, match="put it into"):
-        shelf.scorer(gone)
+        cache.scorer(gone)
     with pytest.raises(RefusedState):
-        Shelf("igan-000000000000", Path("/nowhere"), "cpu")
+        ModelCache("igan-000000000000", Path("/nowhere"), "cpu")
 
 
-def test_other_features_are_refused_with_both_names(shelf: Shelf) -> None:
+def test_other_features_are_refused_with_both_names(cache: ModelCache) -> None:
     meta = {**facts(0, 0, features(1)), "feature_set": "other", "feature_hash": "beef" * 16}
     with pytest.raises(SchemaMismatch, match=r"features\[0\]@7: .*small.*other"):
-        expect_features(shelf, meta, "features[0]@7")
-    expect_features(shelf, facts(0, 0, features(1)), "features[0]@7")
+        expect_features(cache, meta, "features[0]@7")
+    expect_features(cache, facts(0, 0, features(1)), "features[0]@7")
 
 
-def test_a_group_from_bytes_to_bytes(shelf: Shelf) -> None:
+def test_a_group_from_bytes_to_bytes(cache: ModelCache) -> None:
     batch = features(40)
     message = read(encode(batch, facts(3, 0, batch)))
     assert (message.seq, message.until_us) == (3, 1_000_000 + 39_000)
     assert read(encode(batch.slice(0, 0), facts(4, 0, batch))).until_us == -1
-    [routed] = score_group([message], Ledger(1), shelf)
+    [routed] = score_group([message], PromotionLedger(1), cache)
     payloads = encoded(routed, message.meta)
     for payload, sent in zip(payloads, routed, strict=True):
         got, meta = decode(payload, "scored")

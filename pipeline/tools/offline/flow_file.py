@@ -68,20 +68,22 @@ def score(file: FlowFile, settings: Settings) -> FlowFile:
     from models.serving.model import POOLED
     from pipeline.alert.explain import read_baseline
     from pipeline.alert.incidents import incidents_of
-    from pipeline.score.promotions import Ledger
-    from pipeline.score.scoring import Shelf, choose_device, score_batches
+    from pipeline.contracts.promotions import PromotionLedger
+    from pipeline.score.device import choose_device
+    from pipeline.score.model_cache import ModelCache
+    from pipeline.score.scoring import score_batches
 
     device, _ = choose_device(settings.device)
-    shelf = Shelf(settings.model, settings.registry_uri, device)
-    shelf.first.model.expect_features(file.feature_set.name, file.feature_set.hash)
-    [rows] = score_batches([file.rows], Ledger(1), shelf)
-    baseline = read_baseline(shelf.first.manifest)
+    models = ModelCache(settings.model, settings.registry_uri, device)
+    models.first.model.expect_features(file.feature_set.name, file.feature_set.hash)
+    [rows] = score_batches([file.rows], PromotionLedger(1), models)
+    baseline = read_baseline(models.first.manifest)
     origin = f"{file.decoded.site}/{file.decoded.sensor}"
     return replace(
         file,
         rows=rows,
         incidents=tuple(incidents_of([rows], baseline_of=lambda _model: baseline)),
-        uncalibrated=shelf.first.model.origin_of(origin) == POOLED,
+        uncalibrated=models.first.model.origin_of(origin) == POOLED,
     )
 
 

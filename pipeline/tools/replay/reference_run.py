@@ -80,16 +80,17 @@ class _Way:
     """One partition's way from `raw` to the archive."""
 
     def __init__(self, settings: Settings, archive: StorageLike, partition: int, outcome: Outcome) -> None:
-        from pipeline.score.promotions import Ledger
-        from pipeline.score.scoring import Shelf, choose_device
+        from pipeline.contracts.promotions import PromotionLedger
+        from pipeline.score.device import choose_device
+        from pipeline.score.model_cache import ModelCache
 
         self._settings, self._partition, self._outcome = settings, partition, outcome
         self._feature_set: FeatureSet = named(settings.feature_set, live=True)
         self._calendars = Calendars(settings.calendars)
         self._windows, self._incidents = Windows.empty(self._feature_set), Incidents.empty()
-        self._shelf = Shelf(settings.model, settings.registry_uri, choose_device(settings.device)[0])
-        self._ledger = Ledger(settings.partitions)
-        self._baseline = read_baseline(self._shelf.first.manifest)
+        self._models = ModelCache(settings.model, settings.registry_uri, choose_device(settings.device)[0])
+        self._ledger = PromotionLedger(settings.partitions)
+        self._baseline = read_baseline(self._models.first.manifest)
         self._grouping = load_grouping()
         self._archive = PartitionArchive(archive, partition, Limits(settings.archive_rows_per_file), WRITER)
         self._pairing = Pairing(partition, self._archive.progress)
@@ -127,7 +128,7 @@ class _Way:
         from pipeline.score.route import route
         from pipeline.score.scoring import score_batches
 
-        [scored] = score_batches([features], self._ledger, self._shelf)
+        [scored] = score_batches([features], self._ledger, self._models)
         suspects, archived, samples = route(scored)
         self._outcome.samples |= set(_positions(samples))
         self._pairing.offer_scored(read_scored(self._scored, encode(archived, facts), self._partition))

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.alert.explain import Baseline
 from pipeline.alert.manifests import Manifests
-from pipeline.errors import BadData, RefusedState
+from pipeline.contracts.promotions import PromotionLedger, ledger_of
+from pipeline.errors import RefusedState
 from pipeline.runtime.kafka.tail import Follower
-from pipeline.score.promotions import Ledger
 from pipeline.settings import Settings
 from pipeline.tools.replay.request import ARCHIVE, Request
 
@@ -22,37 +21,36 @@ class Scoring:
     """The models of one replay; a row's score does not depend on what it is scored together with."""
 
     def __init__(self, settings: Settings, request: Request, partitions: int) -> None:
-        from pipeline.score.scoring import Shelf, choose_device, use_threads
+        from pipeline.score.device import choose_device, use_threads
+        from pipeline.score.model_cache import ModelCache
 
         self._settings = settings
         self._device = choose_device(settings.device)[0]
         use_threads(settings.threads)
         self._manifests = Manifests(settings.registry_uri)
-        self._shelves: dict[str, Shelf] = {}
+        self._caches: dict[str, ModelCache] = {}
         self._recorded = request.source == ARCHIVE and request.model is None
-        self._ledger = Ledger(partitions)
+        self._partitions = partitions
+        self._ledger = PromotionLedger(partitions)
         if not self._recorded:
             first = settings.model if request.model is None else request.model
-            self._first = self._shelf("" if first == SHIPPED else first)
+            self._first = self._cache("" if first == SHIPPED else first)
             if request.model is None:
                 self._follow()
 
-    def _shelf(self, model: str):  # type: ignore[no-untyped-def]  # torch comes with the type
-        from pipeline.score.scoring import Shelf
+    def _cache(self, model: str):  # type: ignore[no-untyped-def]  # torch comes with the type
+        from pipeline.score.model_cache import ModelCache
 
-        if model not in self._shelves:
-            self._shelves[model] = Shelf(model, self._settings.registry_uri, self._device)
-        return self._shelves[model]
+        if model not in self._caches:
+            self._caches[model] = ModelCache(model, self._settings.registry_uri, self._device)
+        return self._caches[model]
 
     def _follow(self) -> None:
-        """The promotions as the log has them in the end: nobody has scored a row otherwise (score/promotions.py)."""
+        """The promotions as the log has them in the end: no worker has scored a row otherwise."""
         follower = Follower(self._settings, "replay-models", self._settings.topics.models)
         try:
-            for message in follower.catch_up():
-                try:
-                    self._ledger.take(orjson.loads(message.value() or b""))
-                except (BadData, orjson.JSONDecodeError, AttributeError):
-                    continue  # ignored by everybody alike
+            payloads = (message.value() for message in follower.catch_up())
+            self._ledger = ledger_of(payloads, self._partitions)
         finally:
             follower.close()
 
@@ -77,7 +75,7 @@ class Scoring:
             here = np.flatnonzero(pc.equal(batch.column("model"), model).to_numpy(zero_copy_only=False))
             whole = len(here) == len(batch)
             part = batch if whole else batch.take(pa.array(here))
-            parts += score_batches([part], self._ledger, self._recorded_shelf(model))
+            parts += score_batches([part], self._ledger, self._recorded_cache(model))
             places.append(here)
         if len(parts) == 1:
             return parts[0]
@@ -86,14 +84,14 @@ class Scoring:
         back = np.argsort(np.concatenate(places), kind="stable")
         return pa.concat_batches(parts).take(pa.array(back))
 
-    def _recorded_shelf(self, model: str):  # type: ignore[no-untyped-def]
+    def _recorded_cache(self, model: str):  # type: ignore[no-untyped-def]
         for known in (model, ""):
             try:
-                shelf = self._shelf(known)
+                cache = self._cache(known)
             except RefusedState:
                 continue
-            if shelf.first.model.id == model:
-                return shelf
+            if cache.first.model.id == model:
+                return cache
         raise RefusedState(
             f"model {model}: scored flows of this archive and is not in {self._settings.registry_uri}; put it there, "
             "or name another one with --model"

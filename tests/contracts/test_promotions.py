@@ -3,14 +3,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.contracts.promotions import Decision, Promotion, PromotionLedger, Refusal, ledger_of, vote
 from pipeline.errors import BadData
-from pipeline.score.promotions import Ledger, Promotion, vote
 
 Log = list[dict[str, Any]]
+SHA256 = "0f" * 32
 
 
 def promotion(name: str, from_us: int) -> dict[str, Any]:
@@ -18,16 +20,16 @@ def promotion(name: str, from_us: int) -> dict[str, Any]:
         "kind": "promotion",
         "promotion": name,
         "model": f"m-{name}",
-        "sha256": "",
+        "sha256": SHA256,
         "uri": f"m-{name}",
         "effective_from_us": from_us,
     }
 
 
-def ledger(log: Log, partitions: int = 2) -> Ledger:
-    made = Ledger(partitions)
+def ledger(log: Log, partitions: int = 2) -> PromotionLedger:
+    made = PromotionLedger(partitions)
     for record in log:
-        made.take(record)
+        made.apply(record)
     return made
 
 
@@ -49,7 +51,7 @@ def test_it_holds_when_every_partition_has_accepted() -> None:
     done = ledger(log)
     assert [one.id for one in done.holding] == ["a"]
     assert done.bound_us is None
-    assert done.chosen(np.array([99, 100, 5, 1000])).tolist() == [0, 1, 0, 1]
+    assert done.model_index(np.array([99, 100, 5, 1000])).tolist() == [0, 1, 0, 1]
 
 
 def test_one_refusal_voids_it_and_later_votes_change_nothing() -> None:
@@ -83,7 +85,7 @@ def test_promotions_must_be_ordered() -> None:
     [(late, after_us)] = made.untimely
     refusal = dict(vote(late, 0, 2, after_us))
     assert (refusal["kind"], refusal["watermark_us"]) == ("refusal", 100)
-    made.take(refusal)
+    made.apply(refusal)
     assert not made.untimely
 
 
@@ -93,31 +95,90 @@ def test_one_partition_cannot_vote_for_two() -> None:
 
 
 @pytest.mark.parametrize(
-    "record",
+    "changed",
     [
-        {"kind": "promotion"},
-        {**promotion("a", 1), "effective_from_us": "soon"},
-        {**promotion("a", 1), "effective_from_us": 2**63},
-        {**promotion("a", 1), "uri": None},
+        {"effective_from_us": "soon"},
+        {"effective_from_us": "5"},
+        {"effective_from_us": 5.0},
+        {"effective_from_us": True},
+        {"effective_from_us": 2**63},
+        {"effective_from_us": None},
+        {"uri": None},
+        {"uri": ""},
+        {"sha256": None},
+        {"sha256": "0f" * 31},
+        {"sha256": "0F" * 32},
+        {"model": 7},
+        {"promotion": ""},
+        {"promotion": ["a"]},
     ],
 )
-def test_a_malformed_promotion_changes_nothing(record: dict[str, Any]) -> None:
-    made = Ledger(2)
-    if record.get("uri", "") is not None:
-        with pytest.raises(BadData):
-            made.take(record)
-        assert not made.to_vote(0)
+def test_a_malformed_promotion_changes_nothing(changed: dict[str, Any]) -> None:
+    made = PromotionLedger(2)
+    with pytest.raises(BadData, match=f"promotion: {next(iter(changed))}: got"):
+        made.apply({**promotion("a", 1), **changed})
+    assert not made.to_vote(0)
+    made.apply(promotion("a", 1))  # under its own id, once it is well formed
+    assert [known.id for known in made.to_vote(0)] == ["a"]
+
+
+def test_a_promotion_without_a_field_changes_nothing() -> None:
+    for name in ("promotion", "model", "sha256", "uri", "effective_from_us"):
+        record = {key: value for key, value in promotion("a", 1).items() if key != name}
+        with pytest.raises(BadData, match=f"promotion: {name}: got None"):
+            PromotionLedger(2).apply(record)
+
+
+@pytest.mark.parametrize("partition", [True, "1", 1.0, -1, 2, None])
+@pytest.mark.parametrize("kind", ["acceptance", "refusal"])
+def test_a_vote_names_one_of_the_partitions(kind: str, partition: Any) -> None:
+    made = ledger([promotion("a", 100), {"kind": "acceptance", "promotion": "a", "partition": 0}])
+    with pytest.raises(BadData, match="partition: got"):
+        made.apply({"kind": kind, "promotion": "a", "partition": partition})
+    assert made.decision("a").missing == (1,)
 
 
 def test_foreign_records_change_nothing() -> None:
-    made = ledger([{}, {"kind": "acceptance"}, {"kind": "refusal", "promotion": "x"}, {"kind": "candidate"}])
+    made = ledger([{}, {"kind": "candidate"}, {"kind": "refusal", "promotion": "x", "partition": 0}])
     assert made.bound_us is None
     assert not made.holding
 
 
+def test_malformed_messages_are_ignored_by_whoever_reads_the_whole_log() -> None:
+    votes = [{"kind": "acceptance", "promotion": "a", "partition": partition} for partition in (0, 1)]
+    payloads = [orjson.dumps(record) for record in [{**promotion("a", 3), "uri": 1}, promotion("a", 5), *votes]]
+    read = ledger_of([b"", None, b"[]", b"{", *payloads, b"7"], 2)
+    assert [(one.id, one.effective_from_us) for one in read.holding] == [("a", 5)]
+
+
+def test_a_decision_says_who_has_yet_to_vote_and_why_it_is_void() -> None:
+    made = ledger([promotion("a", 100)])
+    assert made.decision("a") == Decision(missing=(0, 1)) == made.decision("not in the log yet")
+    made.apply(vote(made.to_vote(0)[0], 0, 2, 7))
+    assert made.decision("a") == Decision(missing=(1,))
+    made.apply(vote(made.to_vote(1)[0], 1, 2, 7))
+    assert made.decision("a") == Decision(holds=True)
+    made.apply(promotion("b", 200))
+    made.apply(vote(made.to_vote(0)[0], 0, 2, 250))
+    refusal = made.decision("b").refusal
+    assert refusal is not None and refusal.beyond_us == 250 and "too late" in refusal.reason
+    made.apply(promotion("c", 300))
+    made.apply(vote(made.to_vote(0)[0], 0, 2, 250, unusable="not in the registry"))
+    assert made.decision("c").refusal == Refusal("not in the registry", None)
+    made.apply(promotion("d", 100))  # void from the beginning: nobody has to be waited for
+    refusal = made.decision("d").refusal
+    assert refusal is not None and refusal.beyond_us == 100
+    assert all(made.decision(name).is_final for name in "abcd")
+
+
+def test_a_promotion_is_read_as_it_was_written() -> None:
+    written = Promotion("a", "m-a", SHA256, "m-a", 7)
+    assert Promotion.of(written.record("ada")) == written == Promotion.of(promotion("a", 7))
+
+
 @dataclass
 class Worker:
-    """One partition's owner as the door behaves: reads the log up to where it has got, votes, scores, waits."""
+    """One partition's owner, as the worker of score behaves: reads on in the log, votes, scores, waits."""
 
     partition: int
     read: int = 0
@@ -140,7 +201,7 @@ class Worker:
             if made.to_vote(self.partition):
                 return
             end_us = self.pending.pop(0)
-            number = int(made.chosen(np.array([end_us]))[0])
+            number = int(made.model_index(np.array([end_us]))[0])
             self.scored.append((end_us, made.holding[number - 1].model if number else "first"))
             self.until_us = max(self.until_us, end_us)
 
@@ -176,9 +237,5 @@ def test_whatever_the_interleaving_the_finished_log_names_the_model_of_every_row
     for worker in workers:
         assert not worker.pending, "nobody waits for ever"
         for end_us, model in worker.scored:
-            number = int(finished.chosen(np.array([end_us]))[0])
+            number = int(finished.model_index(np.array([end_us]))[0])
             assert model == (finished.holding[number - 1].model if number else "first")
-
-
-def test_a_promotion_reads_its_record() -> None:
-    assert Promotion.of(promotion("a", 7)) == Promotion("a", "m-a", "", "m-a", 7)
