@@ -1,13 +1,23 @@
 """The only file that reads the environment: typed, frozen settings (environment > one YAML file > defaults)."""
 
+import difflib
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
+import yaml
 from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from pipeline.errors import Misconfigured
 from schemas.calendars import Calendar
@@ -25,7 +35,9 @@ class Settings(BaseSettings):
     # Kafka
     bootstrap: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,host:port].")
     security: dict[str, str] = Field(
-        default_factory=dict, description="librdkafka security properties (security.protocol, ssl.*, sasl.*)."
+        default_factory=dict,
+        repr=False,
+        description="librdkafka security properties (security.protocol, ssl.*, sasl.*).",
     )
     topic_prefix: str = Field("forebay.", pattern=r"^[A-Za-z0-9._-]*$", description="Put before every topic's name.")
     partitions: Positive = Field(4, description="Partitions of every data topic; sensors are spread over them.")
@@ -145,25 +157,110 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment, then the YAML file."""
         path = os.environ.get("FOREBAY_CONFIG")
-        if path is None:
+        if not path:
             return init_settings, env_settings
-        if not Path(path).is_file():
-            raise Misconfigured(f"FOREBAY_CONFIG: got {path}, expected a YAML file that exists; create it or unset it")
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=path)
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _read_file(path))
+
+
+# Variables with our prefix that are no settings: what reads each.
+OTHER_VARIABLES = {
+    "FOREBAY_CONFIG": "the settings file",
+    "FOREBAY_CACHE": "where the local broker's jars are kept",
+}
+TEST_VARIABLES = "FOREBAY_TEST_"  # the tests' own: FOREBAY_TEST_DATA, FOREBAY_TEST_BOOTSTRAP
+# Kubernetes describes every Service of the namespace to every pod; a Service `forebay-kafka` gives these names.
+SERVICE_LINK = re.compile(r"_SERVICE_HOST|_SERVICE_PORT(_\w+)?|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
+REMEDY = "`forebay config show` lists every setting"
 
 
 def load_settings(**overrides: object) -> Settings:
     """The settings, `overrides` (options given on the command line) first; Misconfigured names what is wrong."""
+    _refuse_unknown_variables()
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "__".join(str(part) for part in first["loc"])
+        raise Misconfigured(_invalid(error.errors()[0], given)) from None  # its text quotes values, secrets too
+    except SettingsError as error:
+        raise Misconfigured(_unreadable(error)) from None
+
+
+def _refuse_unknown_variables() -> None:
+    """Misconfigured where a FOREBAY_ variable is read by nobody: it is a misspelt one. Its value is not shown."""
+    for variable in sorted(os.environ):
+        name = variable.upper()
+        if not name.startswith("FOREBAY_") or name in OTHER_VARIABLES or name.startswith(TEST_VARIABLES):
+            continue
+        field, _, inner = name.removeprefix("FOREBAY_").lower().partition("__")
+        setting = Settings.model_fields.get(field)
+        # FOREBAY_SITE_LATENESS_US__PLANT names a part of a setting that is a table.
+        known = setting is not None and (not inner or setting.default_factory is dict)
+        if not known and not SERVICE_LINK.search(name):
+            raise Misconfigured(
+                f"{variable}: got a variable that nothing reads, expected the name of a setting; "
+                f"{_did_you_mean(name, [*_variables(), *OTHER_VARIABLES])}correct or unset it; {REMEDY}"
+            )
+
+
+def _variables() -> list[str]:
+    return [f"FOREBAY_{name.upper()}" for name in Settings.model_fields]
+
+
+def _did_you_mean(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), 1, 0.7)
+    return f"did you mean {near[0]}? " if near else ""
+
+
+def _invalid(first: ErrorDetails, options: Mapping[str, object]) -> str:
+    """What pydantic found wrong, in one line; `options` are the settings given on the command line."""
+    name, *inside = (str(part) for part in first["loc"])
+    variable, file = f"FOREBAY_{name.upper()}", os.environ.get("FOREBAY_CONFIG")
+    by_file = file and name not in options and variable not in {each.upper() for each in os.environ}
+    where = (f"FOREBAY_CONFIG {file}: {name}" if by_file else variable) + "".join(f", {part}" for part in inside)
+    if first["type"] == "extra_forbidden":
+        near = _did_you_mean(name, Settings.model_fields)
+        return f"{where}: got a name that is no setting, expected one; {near}correct or remove it; {REMEDY}"
+    shown = "a value that is not shown" if name == "security" else _short(repr(first.get("input")))
+    return f"{where}: got {shown}, expected another: {first['msg']}; {REMEDY}"
+
+
+def _unreadable(error: SettingsError) -> str:
+    """A variable that should hold JSON and does not."""
+    named = re.search(r'field "(\w+)"', str(error))
+    name = named[1] if named else "settings"
+    variable = next((each for each in os.environ if each.upper() == f"FOREBAY_{name.upper()}"), "")
+    shown = "text that is not shown" if name == "security" else _short(os.environ.get(variable, ""))
+    cause = error.__cause__
+    detail = f" ({cause.msg} at character {cause.pos + 1})" if isinstance(cause, json.JSONDecodeError) else ""
+    example = "[...]" if name == "calendars" else '{"name": "value"}'
+    return f"FOREBAY_{name.upper()}: got {shown}, expected JSON{detail}; write it like {example}; {REMEDY}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 120 else f"{text[:120]}..."
+
+
+def _read_file(path: str) -> dict[str, object]:
+    """The settings file; Misconfigured says in one line, and without quoting it, what is wrong with it."""
+    where = f"FOREBAY_CONFIG {path}"
+    try:
+        document = yaml.safe_load(Path(path).read_bytes())
+    except OSError as error:
         raise Misconfigured(
-            f"setting {name} (FOREBAY_{name.upper()}): got {first.get('input')!r}, {first['msg']}; "
-            "`forebay config show` lists every setting"
-        ) from error
+            f"{where}: got {error.strerror}, expected a YAML file that can be read; create it, correct its rights, "
+            "or unset FOREBAY_CONFIG"
+        ) from None
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+        problem = getattr(error, "problem", None) or "bytes that are no text"
+        raise Misconfigured(f"{where}: got {line}{problem}, expected YAML; correct it; {REMEDY}") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict) or not all(isinstance(name, str) for name in document):
+        kind = "names that are no text" if isinstance(document, dict) else f"a {type(document).__name__}"
+        raise Misconfigured(f"{where}: got {kind}, expected `setting: value` lines; correct it; {REMEDY}")
+    return document
 
 
 def cache_folder() -> Path:

@@ -7,7 +7,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from pipeline.errors import KafkaUnreachable
+from pipeline.errors import KafkaUnreachable, Misconfigured
+from pipeline.runtime.kafka import security
 from pipeline.runtime.kafka.sessions import heartbeat_s, session_timeout_s
 from pipeline.settings import Settings
 
@@ -134,8 +135,11 @@ def require_broker(settings: Settings, timeout_s: float = 10.0) -> None:
                 raise unreachable(settings, error) from error
 
 
-def unreachable(settings: Settings, error: Exception) -> KafkaUnreachable:
-    """The error to show where Kafka does not answer."""
+def unreachable(settings: Settings, error: Exception) -> KafkaUnreachable | Misconfigured:
+    """The error to show where Kafka does not answer; Misconfigured where only one of us speaks TLS."""
+    contradiction = security.contradiction(settings)
+    if contradiction:
+        return Misconfigured(contradiction)
     return KafkaUnreachable(
         f"Kafka at {settings.bootstrap} does not answer ({error}); "
         "start one with `forebay broker up`, or name yours with --bootstrap or FOREBAY_BOOTSTRAP"

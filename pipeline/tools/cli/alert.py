@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.settings import load_settings
+from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 
 app = typer.Typer(no_args_is_help=True, help="Alerts: run, tail, show, verdict.")
@@ -20,6 +21,7 @@ def run(bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     telemetry.configure(settings.log_level)
+    require_writable(settings, "state_uri")
     worker.run(settings)
 
 

@@ -8,6 +8,7 @@ import typer
 from pipeline.settings import load_settings
 from pipeline.tools.cli import archive_iceberg
 from pipeline.tools.cli.exporter_loss import ranges, shown
+from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.tools.cli.progress import progress
 from pipeline.tools.cli.table import table as _table
@@ -29,9 +30,11 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done;
 @app.command()
 def run(archive: Folder = None, bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
     """Write flows, late flows and rejects into Parquet until stopped."""
-    from pipeline.archive.worker import run as run_door
+    from pipeline.archive.worker import run as run_worker
 
-    run_door(load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive))
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
+    require_writable(settings, "archive_uri")
+    run_worker(settings)
 
 
 @app.command()

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import KafkaUnreachable
+from pipeline.errors import KafkaUnreachable, Misconfigured
+from pipeline.runtime.kafka import security
 from pipeline.settings import load_settings
 from pipeline.tools.broker import answer, local
 from pipeline.tools.broker.local import Status, Step
@@ -52,7 +53,10 @@ def up(
 
 def existing(bootstrap: str, json: bool) -> None:
     """Look at a Kafka somebody else runs; KafkaUnreachable unless it answers."""
-    cluster = answer.ask(bootstrap, 10.0, load_settings().security)
+    settings = load_settings(bootstrap=bootstrap)
+    cluster = answer.ask(bootstrap, 10.0, settings.security)
+    if cluster is None and (contradiction := security.contradiction(settings)):
+        raise Misconfigured(contradiction)
     if cluster is None:
         raise KafkaUnreachable(
             f"--bootstrap {bootstrap}: no Kafka answered within 10 s; "

@@ -1,5 +1,7 @@
 """`forebay config`: what is set, and what can be."""
 
+from typing import Annotated
+
 import typer
 
 from pipeline.settings import Settings, load_settings
@@ -7,18 +9,16 @@ from pipeline.tools.cli.output import Json, emit, say
 
 app = typer.Typer(no_args_is_help=True, help="Settings: show, schema.")
 
-SECRET = ("password", "secret", "jaas", "key.pem")
-
 
 @app.command()
-def show(json: Json = False, redact: bool = typer.Option(True, help="Hide secrets.")) -> None:
-    """Every setting with its value in force (environment > FOREBAY_CONFIG file > default)."""
+def show(
+    json: Json = False,
+    redact: Annotated[bool, typer.Option(hidden=True, help="Nothing: what is below `security` is never shown.")] = True,
+) -> None:
+    """Every setting with its value in force (environment > FOREBAY_CONFIG file > default); of `security` the names."""
     settings = load_settings()
     values = settings.model_dump(mode="json")
-    if redact:
-        values["security"] = {
-            name: "***" if any(word in name for word in SECRET) else value for name, value in values["security"].items()
-        }
+    values["security"] = dict.fromkeys(values["security"], "***")
     for name, value in values.items():
         default = Settings.model_fields[name].get_default(call_default_factory=True)
         mark = " " if str(default) == str(value) else "*"

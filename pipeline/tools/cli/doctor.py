@@ -15,6 +15,7 @@ import typer
 from rich.table import Column, Table
 
 from pipeline.errors import ForebayError
+from pipeline.runtime.kafka import security
 from pipeline.settings import Settings, cache_folder, kafka_home, load_settings
 from pipeline.tools.broker import answer
 from pipeline.tools.broker import lock as lock_file
@@ -71,6 +72,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         ("cache folder", cache_folder()),
         ("state folder", settings.state_uri),
         ("models folder", settings.registry_uri),
+        ("samples folder", settings.samples_uri),
     ):
         yield writable(name, folder)
     yield from archive(settings.archive_uri)
@@ -144,8 +146,12 @@ def kafka(settings: Settings) -> Iterator[Finding]:
     """Kafka answers, and its topics are as the table says."""
     cluster = answer.ask(settings.bootstrap, 5.0, settings.security)
     if cluster is None:
-        remedy = "`forebay broker up` starts one; or name yours with --bootstrap or FOREBAY_BOOTSTRAP"
-        yield Finding("Kafka", "fail", f"{settings.bootstrap} does not answer", remedy)
+        contradiction = security.contradiction(settings)
+        found, _, remedy = contradiction.partition("; ")
+        if not contradiction:
+            found = f"{settings.bootstrap} does not answer"
+            remedy = "`forebay broker up` starts one; or name yours with --bootstrap or FOREBAY_BOOTSTRAP"
+        yield Finding("Kafka", "fail", found, remedy)
         yield Finding("topics", "warn", "not looked at without Kafka")
         return
     yield Finding("Kafka", "ok", f"{settings.bootstrap}, {cluster.brokers} broker(s), cluster {cluster.cluster_id}")

@@ -3,6 +3,7 @@
 import typer
 
 from pipeline.settings import load_settings
+from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Prefix
 
 app = typer.Typer(no_args_is_help=True, help="Room 2: event-time windows and features: run.")
@@ -19,4 +20,5 @@ def run(bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     from pipeline.featurize import worker
 
+    require_writable(settings, "state_uri")
     worker.run(settings)

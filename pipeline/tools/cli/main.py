@@ -9,6 +9,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from pipeline.runtime.kafka.security import require_usable
+from pipeline.settings import load_settings
+from pipeline.tools.cli.folders import require_folders
 from pipeline.tools.cli.output import guard
 
 NOUNS = {
@@ -62,6 +65,14 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _require_settings() -> None:
+    """Every command refuses settings that cannot be, used by it or not: the next one may use them."""
+    if not {"-h", "--help"} & set(sys.argv):
+        settings = load_settings()
+        require_usable(settings.security)
+        require_folders(settings)
+
+
 @app.callback()
 def cli(
     show_version: Annotated[
@@ -72,6 +83,7 @@ def cli(
 
     Exit codes: 0 fine, 1 failed, 2 usage, 64 bad data, 69 Kafka unreachable, 78 configuration.
     """
+    _require_settings()
 
 
 def main() -> None:

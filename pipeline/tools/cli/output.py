@@ -1,5 +1,6 @@
 """What a command prints: text for people on stderr, one JSON document as stdout's last line for machines."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,10 @@ from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.errors import ForebayError
+from pipeline.errors import ForebayError, Misconfigured
 from pipeline.runtime.kafka.errors import typed
+from pipeline.settings import load_settings
+from pipeline.tools.cli import folders
 
 people = Console(stderr=True, highlight=False)
 
@@ -50,6 +53,23 @@ def guard() -> Iterator[None]:
         fail(str(known), known.exit_code)
     except BrokenPipeError:
         raise SystemExit(0) from None
+    except OSError as error:
+        fail(*_refused_by_the_system(error))
+
+
+def _refused_by_the_system(error: OSError) -> tuple[str, int]:
+    """The message and exit code of a file or folder that cannot be used; anything else goes on as it came."""
+    if error.filename is None or error.errno not in folders.REFUSALS:
+        raise error
+    path = os.fsdecode(error.filename)
+    setting = folders.setting_of(path, load_settings())
+    if setting is None:
+        return f"{path}: got {error.strerror}, expected a file or folder that can be used; name another", 1
+    where = folders.variable(setting)
+    return (
+        f"{where}: {path}: got {error.strerror}, expected a folder that can be written; "
+        f"correct the folder, or set {where} to another"
+    ), Misconfigured.exit_code
 
 
 def fail(message: str, exit_code: int) -> NoReturn:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.settings import Settings, load_settings
+from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 
 if TYPE_CHECKING:
@@ -46,9 +47,11 @@ def run(
     prefix: Prefix = None,
 ) -> None:
     """Collect samples from the topic `retrain`, and train a candidate on schedule."""
-    from pipeline.retrain.worker import run as run_door
+    from pipeline.retrain.worker import run as run_worker
 
-    run_door(load_settings(bootstrap=bootstrap, topic_prefix=prefix), seconds(every), labels or [], base)
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    require_writable(settings, "samples_uri", "registry_uri")
+    run_worker(settings, seconds(every), labels or [], base)
 
 
 @app.command()
