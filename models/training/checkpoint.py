@@ -22,8 +22,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from models.errors import RefusedModel
+from models.files import write_atomic
 from models.serving.manifest import canonical, sha256
-from models.whole_file import replace_file
 
 VERSION = 1
 FOLDER = ".training"
@@ -171,7 +171,7 @@ class Store:
 
     def _replace(self, name: str, content: bytes) -> None:
         """Write a file so that it is there whole, or not, whatever happens meanwhile."""
-        replace_file(self.folder / name, content)
+        write_atomic(self.folder / name, content)
 
 
 def _bytes(path: Path, most: int) -> bytes:

@@ -18,9 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from models.whole_file import replace_file
 from pipeline.errors import BadData
-from pipeline.runtime.disk_full import room_on_disk
+from pipeline.runtime.files import disk_full_as_failed, write_atomic
 
 POSITION = ("raw_partition", "raw_offset", "raw_index")
 FILE = re.compile(r"p(\d+)-(\d+)-(\d+)-([0-9a-zA-Z]{0,12})\.parquet")
@@ -49,8 +48,8 @@ def write(folder: Path, batches: Sequence[pa.RecordBatch], stretch: Stretch) -> 
     plain = [batch.replace_schema_metadata({"feature_hash": stretch.feature_hash}) for batch in batches]
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_batches(plain), sink, compression="zstd")
-    with room_on_disk("samples", folder):
-        replace_file(path, bytes(sink.getvalue()))
+    with disk_full_as_failed("samples", folder):
+        write_atomic(path, bytes(sink.getvalue()))
     return path
 
 

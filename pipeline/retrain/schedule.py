@@ -4,8 +4,7 @@ from pathlib import Path
 
 import orjson
 
-from models.whole_file import replace_file
-from pipeline.runtime.disk_full import room_on_disk
+from pipeline.runtime.files import disk_full_as_failed, write_atomic
 
 NAME = "schedule.json"
 
@@ -28,5 +27,5 @@ def last_us(folder: Path, now_us: int) -> int:
 
 def record(folder: Path, at_us: int) -> None:
     """Put on record that a training starts: before it does, so that one that crashes is not tried without end."""
-    with room_on_disk("the schedule of trainings", folder):
-        replace_file(folder / NAME, orjson.dumps({"last_us": at_us}))
+    with disk_full_as_failed("the schedule of trainings", folder):
+        write_atomic(folder / NAME, orjson.dumps({"last_us": at_us}))

@@ -131,7 +131,7 @@ def test_no_room_is_said_clearly_and_nothing_is_lost(tmp_path: Path, largest: in
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))
     try:
-        with pytest.raises(Failed, match="make room and start again"):
+        with pytest.raises(Failed, match="free some space and start again"):
             feed(PartitionArchive(folder, 0, Limits(20), "w"), whole, Random(2), commit_chance=0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

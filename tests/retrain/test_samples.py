@@ -45,7 +45,7 @@ def test_a_full_disk_is_said_clearly_and_leaves_no_half_file(tmp_path: Path, mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(Failed, match=r"samples .*: no room to write .* make room and start again"):
+    with pytest.raises(Failed, match=r"samples .*: disk full, cannot write .* free some space and start again"):
         samples.write(tmp_path, [scored(range(5, 9))], Stretch(0, 3, 4, "h"))
     assert [path.name for path in tmp_path.iterdir()] == [Stretch(0, 1, 2, "h").name]
 
@@ -68,7 +68,7 @@ def test_the_oldest_files_go_first_and_one_stays(tmp_path: Path) -> None:
 
 
 def test_a_half_written_file_is_not_read(tmp_path: Path) -> None:
-    (tmp_path / "p0-000000000001-000000000002-h.partial").write_bytes(b"PAR1")
+    (tmp_path / ".unfinished-1-ab-p0-000000000001-000000000002-h.parquet").write_bytes(b"PAR1")
     assert samples.read(tmp_path, "h").num_rows == 0
     assert samples.files(tmp_path / "nowhere") == []
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from models.errors import RefusedModel
-from models.whole_file import replace_file
+from models.files import write_atomic
 
 RUN = "run.json"
 FITS = "fits"
@@ -69,4 +69,4 @@ class Store:
 
 def written(path: Path, document: dict[str, Any]) -> None:
     """Write a JSON file so that a kill leaves the old one or the new one."""
-    replace_file(path, orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_INDENT_2) + b"\n")
+    write_atomic(path, orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_INDENT_2) + b"\n")

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow.fs import FileSystem
 from pyiceberg.io.pyarrow import PyArrowFileIO, PyArrowLocalFileSystem
 
-from pipeline.runtime.storage.durable import make_folder, sync_folder
+from pipeline.runtime.files import make_folder, sync_folder
 from pipeline.runtime.storage.storage import Sink
 
 NAME = f"{__name__}.SyncedFileIO"

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.archive.iceberg import synced_io
 from pipeline.errors import Failed, Misconfigured
-from pipeline.runtime.storage.durable import make_folder
+from pipeline.runtime.files import make_folder
 
 CATALOG = "forebay"
 LOCK, DATABASE = "committer.lock", "catalog.db"

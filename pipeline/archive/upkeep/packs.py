@@ -28,7 +28,7 @@ from pipeline.archive.snapshot import PartitionSnapshot, read_on
 from pipeline.archive.streams import TABLES
 from pipeline.archive.upkeep.exporter_loss.records import COLUMNS
 from pipeline.errors import Failed, RefusedState
-from pipeline.runtime.disk_full import room_on_disk
+from pipeline.runtime.files import disk_full_as_failed
 from pipeline.runtime.storage.storage import Step, Storage, no_step
 
 ROW_GROUP_ROWS = 65_536
@@ -134,7 +134,7 @@ def _write(archive: Storage, plan: Plan, found: PartitionSnapshot, step: Step) -
     span = min(entry.first for entry in plan.entries), max(entry.last for entry in plan.entries)
     _check_hashes(archive, plan, found)
     try:
-        with room_on_disk("pack in", Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
+        with disk_full_as_failed("pack in", Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
             _render(file, _tables(archive, plan, found), footer(plan.partition, *span))
             file.flush()
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -17,8 +17,7 @@ from typing import Any
 import orjson
 
 from pipeline.errors import BadData
-from pipeline.runtime.disk_full import room_on_disk
-from pipeline.runtime.state.store import UNFINISHED, write_durable
+from pipeline.runtime.files import UNFINISHED, disk_full_as_failed, write_atomic
 
 FOLDER = "kept"
 SUFFIX = ".json"
@@ -157,8 +156,8 @@ class SnapshotCatalog:
         1. The entry under another name, on the disk. 2. Its name. 3. The old ones. Killed between any two: what is
         left over is deleted by a later call.
         """
-        with room_on_disk("kept state", self.folder):
-            write_durable(entry.encode(), self._path(entry))  # 1, 2
+        with disk_full_as_failed("kept state", self.folder):
+            write_atomic(self._path(entry), entry.encode())  # 1, 2
         self._read[self._path(entry).name] = entry
         removed = 0
         for old in self._too_many(entry.topic_id, most):  # 3

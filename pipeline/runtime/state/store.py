@@ -2,33 +2,12 @@
 
 import hashlib
 import os
-import secrets
 import time
 from collections.abc import Collection
 from pathlib import Path
 
 from pipeline.errors import RefusedState
-from pipeline.runtime.disk_full import room_on_disk
-
-# A writer that died between write and rename leaves one of these behind.
-UNFINISHED = ".unfinished-"
-
-
-def write_durable(data: bytes, path: Path) -> None:
-    """A file, whole and durable under its name when this returns; half of one has a name with UNFINISHED."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.parent / f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}-{path.stem}"
-    with unfinished.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(path)
-    # The name is in the folder, and the folder is a file of its own.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+from pipeline.runtime.files import disk_full_as_failed, write_atomic
 
 
 class Store:
@@ -54,8 +33,8 @@ class Store:
             # A zombie's or an earlier run's; made young again, so that no collection takes it away under us.
             os.utime(path)
             return digest
-        with room_on_disk("state", self.folder):
-            write_durable(blob, path)
+        with disk_full_as_failed("state", self.folder):
+            write_atomic(path, blob)
         return digest
 
     def touch(self, digest: str) -> bool:

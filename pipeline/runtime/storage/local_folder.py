@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
-from pipeline.runtime.disk_full import room_on_disk
-from pipeline.runtime.storage.durable import create_exclusively, link_if_absent, make_folder, sync_folder, write_synced
-from pipeline.runtime.storage.storage import Sink, Step
+from pipeline.errors import RefusedState
+from pipeline.runtime.files import (
+    create_exclusive,
+    disk_full_as_failed,
+    make_folder,
+    sync_file,
+    sync_folder,
+    write_new,
+)
+from pipeline.runtime.storage.storage import NameTaken, Sink, Step
 
 if TYPE_CHECKING:
     import duckdb  # the writer does without it
@@ -33,7 +40,7 @@ class LocalFolder:
 
     def begin(self) -> None:
         """Make the folder."""
-        with room_on_disk("archive", self.root):
+        with disk_full_as_failed("archive", self.root):
             make_folder(self.root)
 
     def folders(self, below: str) -> list[str]:
@@ -82,15 +89,15 @@ class LocalFolder:
 
     def create(self, name: str, data: bytes) -> bool:
         """Create a file whole and durable, or not at all."""
-        with room_on_disk("archive", self.root):
-            return create_exclusively(self.root / name, data)
+        with disk_full_as_failed("archive", self.root):
+            return create_exclusive(self.root / name, data)
 
     def put_if_absent(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
         """Write beside, make durable, then link under the final name."""
-        with room_on_disk("archive", self.root):
+        with disk_full_as_failed("archive", self.root):
             temp = self.root / staging
             make_folder(temp.parent)
-            write_synced(temp, data)
+            write_new(temp, data)
             step("file written")
             link_if_absent(temp, self.root / name, sha256)
             step("file placed")
@@ -103,7 +110,7 @@ class LocalFolder:
     @contextmanager
     def sink(self, name: str) -> Iterator[Sink]:
         """A file to write; one of this name from before is replaced."""
-        with room_on_disk("archive", self.root):
+        with disk_full_as_failed("archive", self.root):
             target = self.root / name
             make_folder(target.parent)
             target.unlink(missing_ok=True)
@@ -149,3 +156,26 @@ def _unless_gone(error: OSError) -> None:
     """A folder that can't be read is not an empty one."""
     if not isinstance(error, FileNotFoundError):
         raise error
+
+
+def link_if_absent(temp: Path, final: Path, sha256: str) -> None:
+    """Give a written file its final name, which must be free, or hold the same bytes already.
+
+    A name is never taken over: a writer that was declared dead and woke up cannot change a file that a manifest lists.
+    The name is durable once the caller has synced the folder.
+    """
+    make_folder(final.parent)
+    try:
+        final.hardlink_to(temp)
+    except FileExistsError:
+        with final.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != sha256:
+            raise NameTaken(
+                f"{final}: exists with other content; another writer is at work on this archive: stop it and start "
+                f"again"
+            ) from None
+        sync_file(final)
+    except FileNotFoundError:
+        raise RefusedState(f"{temp}: gone; another writer has taken this partition over, this one stops") from None
+    temp.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ from obstore.store import S3Store
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from pipeline.errors import Failed, Misconfigured
-from pipeline.runtime.disk_full import room_on_disk
+from pipeline.runtime.files import disk_full_as_failed
 from pipeline.runtime.storage.storage import NameTaken, Sink, Step
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class ObjectStore:
 
 @contextmanager
 def _temporary() -> Iterator[IO[bytes]]:
-    with room_on_disk("open rows in", Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
+    with disk_full_as_failed("open rows in", Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
         yield file
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import orjson
 
+from pipeline.runtime.files import write_atomic
+
 NAME = "state.json"
 
 
@@ -25,9 +27,7 @@ class Running:
 
 def write(data: Path, running: Running) -> None:
     """Put the state file in place, whole or not at all."""
-    temporary = data / f".{NAME}.{running.run_id}"
-    temporary.write_bytes(orjson.dumps(asdict(running), option=orjson.OPT_INDENT_2))
-    temporary.replace(data / NAME)
+    write_atomic(data / NAME, orjson.dumps(asdict(running), option=orjson.OPT_INDENT_2), durable=False)
 
 
 def read(data: Path) -> Running | None:

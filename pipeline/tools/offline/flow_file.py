@@ -14,6 +14,7 @@ from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.featurize.windows.calendars import Calendars
 from pipeline.ingest.files.offline_rows import Decoded
+from pipeline.runtime.files import write_atomic
 from pipeline.runtime.wire import batches
 from pipeline.settings import Settings
 
@@ -99,9 +100,9 @@ def write_parquet(rows: pa.RecordBatch, path: Path, feature_set: FeatureSet = FE
     table = pa.table(columns).replace_schema_metadata(
         {"feature_set": feature_set.name, "feature_hash": feature_set.hash}
     )
-    partial = path.with_name(path.name + ".partial")
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
     try:
-        pq.write_table(table, partial, compression="zstd")
-        partial.replace(path)
+        write_atomic(path, memoryview(sink.getvalue()), durable=False)
     except OSError as error:
         raise Failed(f"--out {path}: got {error}, expected a file that can be written") from error

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.runtime.files import write_atomic
+
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; color: #1d2429; }
 table { border-collapse: collapse; margin: 1rem 0; }
@@ -37,10 +39,7 @@ COLOURS = (("first", "#00508c"), ("second", "#a33c00"))
 
 def write(document: dict[str, Any], path: Path) -> None:
     """Write the page whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(page(document), encoding="utf-8")
-    partial.replace(path)
+    write_atomic(path, page(document).encode(), durable=False)
 
 
 def rows(document: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:

@@ -37,6 +37,7 @@ from pipeline.featurize.partition import snapshot as snapshot_windows
 from pipeline.featurize.sensor import SensorState
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
 from pipeline.featurize.windows.calendars import Calendars
+from pipeline.runtime.files import write_atomic
 from pipeline.runtime.state import parts
 from pipeline.runtime.state.parts import Saved
 from pipeline.runtime.state.store import Store
@@ -341,8 +342,5 @@ def _parquet(batches: list[pa.RecordBatch]) -> bytes:
 
 def _write(path: Path, data: bytes) -> str:
     """A file whole or not at all; its SHA-256."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    write_atomic(path, data, durable=False)
     return hashlib.sha256(data).hexdigest()

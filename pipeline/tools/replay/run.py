@@ -20,6 +20,7 @@ import orjson
 import pyarrow as pa
 
 from pipeline.errors import Failed, RefusedState, Usage
+from pipeline.runtime.files import write_atomic
 from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings
 from pipeline.tools.replay import history, states
@@ -88,7 +89,7 @@ def run(
         before = _heads(folder, request)
         heads = _parts(settings, request, folder, workers, told)
         document = _report(request, folder, heads, before, time.monotonic() - began, workers)
-        _write(finished, orjson.dumps(document, option=orjson.OPT_INDENT_2))
+        write_atomic(finished, orjson.dumps(document, option=orjson.OPT_INDENT_2), durable=False)
         return document
 
 
@@ -122,7 +123,7 @@ def _begin(settings: Settings, asked: Request, folder: Path) -> Request:
         if given_up:
             warning = f"{given_up:,} flows of this time were given up (`forebay archive retain`) and are left out"
             request = replace(request, warnings=(*request.warnings, warning))
-    _write(folder / requests.NAME, request.encode())
+    write_atomic(folder / requests.NAME, request.encode(), durable=False)
     return request
 
 
@@ -244,7 +245,7 @@ def _report(
     """What came of it; rates are of what was done now, in these seconds, not `before`."""
     incidents = last_events(folder, heads)
     lines = b"".join(incidents[uid] + b"\n" for uid in sorted(incidents))
-    _write(folder / INCIDENTS, lines)
+    write_atomic(folder / INCIDENTS, lines, durable=False)
     digest = hashlib.sha256()
     for head in heads:
         for chunk in head.chunks:
@@ -319,9 +320,3 @@ def _alone(folder: Path, partition: int | None = None) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import BadData
+from pipeline.runtime.files import UNFINISHED
 from pipeline.runtime.state.replay_snapshots import RetainedSnapshot, SnapshotCatalog
-from pipeline.runtime.state.store import UNFINISHED, Store
+from pipeline.runtime.state.store import Store
 
 ENTRY = RetainedSnapshot("featurize", "x.flows", "id", 2, 7, 5, 1_000, "d", ("a", "d"))
 
@@ -56,7 +57,7 @@ def test_those_of_a_topic_made_anew_are_not_of_this_log(tmp_path: Path) -> None:
     assert kept.of("id") == [ENTRY] and kept.of("former") == []
 
 
-@pytest.mark.parametrize("dies_at", ["fsync", "rename", "unlink"])
+@pytest.mark.parametrize("dies_at", ["fsync", "replace", "unlink"])
 def test_killed_between_two_steps_nothing_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies_at: str
 ) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import BadData, Failed, RefusedState
+from pipeline.runtime.files import UNFINISHED
 from pipeline.runtime.state.pointers import Pointer, by_position
-from pipeline.runtime.state.store import UNFINISHED, Store
+from pipeline.runtime.state.store import Store
 
 
 def test_what_was_put_is_got(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_no_room_is_said_clearly_and_nothing_is_lost(tmp_path: Path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(Failed, match=r"state .*featurize/0: no room to write .* make room and start again"):
+    with pytest.raises(Failed, match=r"state .*featurize/0: disk full, .* free some space and start again"):
         store.put(b"after")
     monkeypatch.undo()
     assert store.get(kept) == b"before"

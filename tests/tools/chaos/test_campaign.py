@@ -90,7 +90,7 @@ def test_rounds_can_be_read(tmp_path: Path, rounds: list[int]) -> None:
 
 
 def test_a_room_that_ends_with_a_traceback_is_not_in_order() -> None:
-    said = "archive-3: exit 1: error: archive /disk: no room to write; make room and start again"
+    said = "archive-3: exit 1: error: archive /disk: disk full, cannot write; free some space and start again"
     crashed = "score-2: exit 1: KeyError: 'score'"
     assert one_round.not_as_promised(3.0, {"score": 400.0}, [said]) == []
     found = one_round.not_as_promised(one_round.DRAIN_S, {"score": 4_000.0}, [said, crashed])

@@ -25,21 +25,21 @@ FIGURES = ("rows", "taken", "suspects", "incidents", "rows_sha256", "incidents_s
 # A replay that dies, by SIGKILL, in place of the N-th file it writes.
 PROGRAM = """
 import os, signal, sys
-from pipeline.tools.replay import part, run
+from pipeline.tools.replay import partition_replay as partitions, run
 from pipeline.tools.replay.request import ARCHIVE, Request
 from pipeline.settings import load_settings
 left = [int(sys.argv[1])]
 def dying(write):
-    def instead(path, data):
+    def instead(path, data, durable):
         left[0] -= 1
         if left[0] < 0:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_name(f".{path.name}.partial").write_bytes(data[: len(data) // 2])
+            path.with_name(f".unfinished-1-ab-{path.name}").write_bytes(data[: len(data) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
-        return write(path, data)
+        write(path, data, durable)
     return instead
-part._write, run._write = dying(part._write), dying(run._write)
-part.CHUNK_ROWS, part.TOGETHER_ROWS = 700, 200
+partitions.write_atomic, run.write_atomic = dying(partitions.write_atomic), dying(run.write_atomic)
+partitions.CHUNK_ROWS, partitions.TOGETHER_ROWS = 700, 200
 run.run(load_settings(), Request("killed", ARCHIVE))
 """
 

@@ -16,7 +16,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     store.write("cost/svm/split-seed0-binary", {"protocol": "cost", "model": "svm"})
     assert store.has("cost/svm/split-seed0-binary") and not store.has("cost/svm/split-seed1-binary")
     assert store.read() == [{"protocol": "cost", "model": "svm"}]
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob(".unfinished-*"))
 
 
 def test_a_folder_is_taken_up_again_only_when_asked(tmp_path: Path) -> None:
