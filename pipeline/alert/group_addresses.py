@@ -9,6 +9,6 @@ GROUP_ADDRESS = r"^(?i:(22[4-9]|23[0-9])\.|255\.255\.255\.255$|0\.0\.0\.0$|ff[0-
 _EITHER = re.compile(f"{GROUP_MAC}|{GROUP_ADDRESS}")
 
 
-def is_everybody(address: str) -> bool:
+def is_group_address(address: str) -> bool:
     """Whether the address is a group's, not one device's."""
     return _EITHER.match(address) is not None

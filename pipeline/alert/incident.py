@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.alert.features import FeatureSample
-from pipeline.alert.group_addresses import is_everybody
+from pipeline.alert.group_addresses import is_group_address
 
 # Key of the incident of all that could not be followed one by one; every other key starts with a separator.
 CROWD = "crowd"
@@ -109,7 +109,7 @@ class Incident:
             return _most(self.sources)
         ends = Counter(self.sources) + Counter(self.targets)
         # Nobody is everybody: a broadcast or multicast address began nothing.
-        return min(ends, key=lambda name: (is_everybody(name), -ends[name], -self.sources.get(name, 0), name))
+        return min(ends, key=lambda name: (is_group_address(name), -ends[name], -self.sources.get(name, 0), name))
 
     @property
     def others(self) -> dict[str, int]:

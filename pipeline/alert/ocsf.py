@@ -10,7 +10,7 @@ import orjson
 
 from pipeline.alert.endpoints import evidence, observables
 from pipeline.alert.explain import Baseline, Reason, reasons
-from pipeline.alert.group_addresses import is_everybody
+from pipeline.alert.group_addresses import is_group_address
 from pipeline.alert.incident import CROWD, MAX_POSITIONS, Incident
 from pipeline.alert.techniques import Meaning, Meanings, Technique
 from pipeline.alert.wording import duration, flows, harmless, many, measured, usual
@@ -111,7 +111,7 @@ def message(incident: Incident, meanings: Meanings) -> str:
     """One sentence for the person on shift; what else the incident holds comes after it."""
     sources = many(len(incident.sources), incident.more_sources, harmless(incident.actor), "sources")
     target = harmless(incident.main_other)
-    if is_everybody(incident.main_other):
+    if is_group_address(incident.main_other):
         target = f"everybody ({target})"
     targets = many(len(incident.others), incident.more_others, target, "addresses")
     says = meaning_of(incident, meanings).says.substitute(

@@ -19,7 +19,7 @@ from pipeline.settings import Settings
 CONTENT_TYPE = b"application/json"
 
 
-class AlertRoom:
+class AlertStage:
     """The room as the shell around Faust sees it; `advance` depends on state, message, manifests and rules alone."""
 
     name = "alert"
@@ -115,6 +115,6 @@ def run(settings: Settings) -> None:
     """Run the room until it is asked to stop; raises what stopped it otherwise, its position unmoved."""
     telemetry = start("alert", settings)
     try:
-        worker.run(AlertRoom(settings, telemetry), settings, telemetry)
+        worker.run(AlertStage(settings, telemetry), settings, telemetry)
     finally:
         telemetry.close()

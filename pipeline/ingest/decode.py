@@ -13,7 +13,7 @@ from pipeline.ingest.community_id import community_ids
 from pipeline.ingest.draft import Draft
 from pipeline.ingest.formats.export_numbers import COLUMNS as NUMBERS
 from pipeline.ingest.formats.registry import FORMATS
-from pipeline.ingest.messages import Messages, Stream, tabbed
+from pipeline.ingest.messages import Messages, SourceInfo, tabbed
 from pipeline.ingest.reasons import CODES, REASONS
 from pipeline.ingest.scan.cells import Cells, Ints, blank_cells
 from pipeline.ingest.scan.lines import Lines, cut_lines, record_ids
@@ -79,9 +79,9 @@ def _formats(messages: Messages) -> list[Ints]:
     kinds: dict[tuple[str, tuple[str, ...], str], int] = {}
     kind_of = [
         -1 if one.marks else kinds.setdefault((one.content_type, one.columns, one.fault), len(kinds))
-        for one in messages.streams
+        for one in messages.sources
     ]
-    kind = np.where(messages.sizes > 0, np.array(kind_of, np.int64)[messages.stream], -1)
+    kind = np.where(messages.sizes > 0, np.array(kind_of, np.int64)[messages.source], -1)
     found = [np.flatnonzero(kind == number) for number in range(len(kinds))]
     return [numbers for numbers in found if len(numbers)]
 
@@ -103,14 +103,14 @@ def _in_order(schema: str, batches: list[pa.RecordBatch], ordinals: list[Ints]) 
 def _decode_part(messages: Messages, members: Ints, max_future_us: int) -> _Part:
     """Decode the messages `members`, which are of one format."""
     chosen = messages if len(members) == len(messages) else messages.at(members)
-    stream = chosen.streams[chosen.stream[0]]
-    whole = stream.fault == "content_type"
-    lines = _whole(chosen) if whole else cut_lines(chosen.payloads, not tabbed(stream.content_type))
-    draft = _draft(stream, lines)
+    source = chosen.sources[chosen.source[0]]
+    whole = source.fault == "content_type"
+    lines = _whole(chosen) if whole else cut_lines(chosen.payloads, not tabbed(source.content_type))
+    draft = _draft(source, lines)
     columns = _identity(chosen, lines)
     if "end_ts_us" in draft.columns:
         bound = columns["ingest_ts_us"].to_numpy() + max_future_us
-        end_column = FORMATS[stream.content_type].end_column
+        end_column = FORMATS[source.content_type].end_column
         draft.reject(draft.columns["end_ts_us"].to_numpy() > bound, "future", "end_ts_us", end_column)
     return _Part(lines, draft, members, columns)
 
@@ -124,15 +124,15 @@ def _whole(messages: Messages) -> Lines:
     return Lines(text, np.concatenate(([0], ends[:-1])), ends, numbers, np.zeros(count, np.int32), ones)
 
 
-def _draft(stream: Stream, lines: Lines) -> Draft:
+def _draft(source: SourceInfo, lines: Lines) -> Draft:
     """Scan and normalise; where the headers make that impossible, a draft whose rows are all rejected."""
-    if stream.fault:
-        return _refused(lines, stream.fault, stream.got)
-    known = FORMATS[stream.content_type]
-    lacking = known.lacking(stream.columns)
+    if source.fault:
+        return _refused(lines, source.fault, source.got)
+    known = FORMATS[source.content_type]
+    lacking = known.lacking(source.columns)
     if lacking:
         return _refused(lines, "columns", f"header columns without {', '.join(lacking)}")
-    return known.normalise(known.scan(lines, stream.columns))
+    return known.normalise(known.scan(lines, source.columns))
 
 
 def _refused(lines: Lines, reason: str, got: str) -> Draft:
@@ -145,14 +145,14 @@ def _refused(lines: Lines, reason: str, got: str) -> Draft:
 def _identity(messages: Messages, lines: Lines) -> dict[str, pa.Array]:
     """Where each record stood and where it came from."""
     of = lines.message
-    which = pa.array(messages.stream[of])
+    which = pa.array(messages.source[of])
     return {
         "raw_partition": pa.array(messages.partition[of]),
         "raw_offset": pa.array(messages.offset[of]),
         "raw_index": pa.array(lines.raw_index),
         "source_record": _source_records(messages.source_records, lines),
-        "site": pa.array([stream.site for stream in messages.streams], pa.string()).take(which),
-        "sensor": pa.array([stream.sensor for stream in messages.streams], pa.string()).take(which),
+        "site": pa.array([source.site for source in messages.sources], pa.string()).take(which),
+        "sensor": pa.array([source.sensor for source in messages.sources], pa.string()).take(which),
         "ingest_ts_us": pa.array(messages.timestamp_us[of]),
     }
 
@@ -172,12 +172,12 @@ def _source_records(headers: list[bytes | None], lines: Lines) -> pa.Array:
 
 def _flows(messages: Messages, part: _Part, rows: npt.NDArray[np.bool_]) -> pa.RecordBatch:
     schema = arrow_schema("flow")
-    stream = messages.streams[messages.stream[part.members[0]]]
+    source = messages.sources[messages.source[part.members[0]]]
     if not rows.any():
         return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
     columns = {**part.columns, **part.draft.columns, "record_id": pa.array(record_ids(part.lines))}
     count = len(rows)
-    constants = source_of(stream.content_type).constants
+    constants = source_of(source.content_type).constants
     for field in schema:
         if field.name not in columns:
             value = constants.get(field.name)
@@ -201,8 +201,8 @@ def _rejects(messages: Messages, part: _Part, rows: npt.NDArray[np.bool_]) -> pa
         for row, (partition, offset, index) in zip(where.tolist(), positions, strict=True)
     ]
     records = [text[starts[row] : min(ends[row], starts[row] + KEPT_BYTES)].tobytes() for row in where]
-    streams = messages.stream[part.members[part.lines.message[where]]].tolist()
-    content_types = [messages.streams[stream].content_type for stream in streams]
+    numbers = messages.source[part.members[part.lines.message[where]]].tolist()
+    content_types = [messages.sources[number].content_type for number in numbers]
     columns |= {
         **{name: part.draft.columns[name].take(chosen) for name in NUMBERS if name in part.draft.columns},
         "content_type": pa.array(content_types, pa.string()),

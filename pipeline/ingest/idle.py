@@ -1,4 +1,4 @@
-"""Which sensors have fallen silent: a decision by the wall clock, made here once and written into the log."""
+"""Which sensors are idle: a decision by the wall clock, made here once and written into the log."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -7,10 +7,12 @@ import numpy as np
 
 from pipeline.ingest.messages import Messages
 
-MOST_SENSORS = 65_536  # beyond it the longest silent one is forgotten: its flows wait until it speaks again
+# Beyond it the sensor that has been idle longest is forgotten: its last flows wait until it sends again. Several times
+# as many as the sensors that a worker's partitions may have (`max_sensors`).
+MAX_SENSORS = 65_536
 
 
-class Silent(NamedTuple):
+class IdleSensor(NamedTuple):
     """A sensor that is due for a tick, and the `raw` partition it writes to."""
 
     partition: int
@@ -18,49 +20,51 @@ class Silent(NamedTuple):
     sensor: str
 
 
-class Silence:
-    """When each sensor was last heard, oldest first; a sensor that has had its tick, or has ended, is forgotten.
+class IdleDetector:
+    """When each sensor last sent records, longest ago first; one that has had its tick, or has ended, is forgotten.
 
-    It is memory of a process: after a restart a sensor counts from when it is heard again. What that costs is a wait,
-    never a result: flows go on later, in the same order.
+    It is memory of a process: after a restart a sensor counts from when it sends again. What that costs is a wait,
+    never a result: its flows are released later, in the same order.
     """
 
     def __init__(self, idle_s: float) -> None:
         self._idle_s = idle_s
-        self._heard: dict[Silent, float] = {}
+        self._last_sent_s: dict[IdleSensor, float] = {}
 
-    def hear(self, messages: Messages, now_s: float) -> None:
+    def observe(self, messages: Messages, now_s: float) -> None:
         """Note who sent records just now, by a clock that only goes forward; of a sensor the last message counts."""
         if not self._idle_s:
             return
-        senders = messages.partition * np.int64(len(messages.streams)) + messages.stream
-        found, backwards = np.unique(senders[::-1], return_index=True)
-        for sender in found[np.argsort(-backwards)].tolist():
-            partition, number = divmod(sender, len(messages.streams))
-            stream = messages.streams[number]
-            if not stream.fault:
-                name = Silent(partition, stream.site, stream.sensor)
-                self._heard.pop(name, None)
-                if not stream.marks:
-                    self._heard[name] = now_s
-        while len(self._heard) > MOST_SENSORS:
-            del self._heard[next(iter(self._heard))]
+        senders = messages.partition * np.int64(len(messages.sources)) + messages.source
+        distinct, backwards = np.unique(senders[::-1], return_index=True)
+        for sender in distinct[np.argsort(-backwards)].tolist():
+            partition, number = divmod(sender, len(messages.sources))
+            source = messages.sources[number]
+            if not source.fault:
+                sensor = IdleSensor(partition, source.site, source.sensor)
+                self._last_sent_s.pop(sensor, None)
+                if not source.marks:
+                    self._last_sent_s[sensor] = now_s
+        while len(self._last_sent_s) > MAX_SENSORS:
+            del self._last_sent_s[next(iter(self._last_sent_s))]
 
-    def due(self, now_s: float) -> list[Silent]:
-        """Sensors that have been silent long enough, by name."""
-        return sorted(self._overdue(now_s))
+    def expired(self, now_s: float) -> list[IdleSensor]:
+        """Sensors that have been idle long enough for a tick, by name."""
+        return sorted(self._expired(now_s))
 
-    def told(self, silent: Iterable[Silent]) -> None:
+    def mark_ticked(self, sensors: Iterable[IdleSensor]) -> None:
         """Their ticks are in the log."""
-        for name in silent:
-            self._heard.pop(name, None)
+        for sensor in sensors:
+            self._last_sent_s.pop(sensor, None)
 
-    def keep(self, partitions: set[int]) -> None:
+    def retain(self, partitions: set[int]) -> None:
         """Forget the sensors of partitions that are no longer ours."""
-        self._heard = {name: heard for name, heard in self._heard.items() if name.partition in partitions}
+        self._last_sent_s = {
+            sensor: sent_s for sensor, sent_s in self._last_sent_s.items() if sensor.partition in partitions
+        }
 
-    def _overdue(self, now_s: float) -> Iterator[Silent]:
-        for name, heard_s in self._heard.items():
-            if now_s - heard_s < self._idle_s:
+    def _expired(self, now_s: float) -> Iterator[IdleSensor]:
+        for sensor, sent_s in self._last_sent_s.items():
+            if now_s - sent_s < self._idle_s:
                 return
-            yield name
+            yield sensor

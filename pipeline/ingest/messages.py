@@ -57,9 +57,9 @@ CONTENT_TYPE_HEADER, COLUMNS_HEADER = "content-type", "columns"
 SITE_HEADER, SENSOR_HEADER = "site", "sensor"
 SOURCE_RECORDS_HEADER, RECORDS_HEADER = "source-records", "records"
 
-_LONGEST_NAME = 128
-_MOST_COLUMNS = 1024
-_LONGEST_COLUMNS = 65_536
+_MAX_NAME_BYTES = 128
+_MAX_COLUMNS = 1024
+_MAX_COLUMNS_BYTES = 65_536
 
 
 def tabbed(content_type: str) -> bool:
@@ -67,7 +67,7 @@ def tabbed(content_type: str) -> bool:
     return content_type.endswith("+tsv")
 
 
-class Stream(NamedTuple):
+class SourceInfo(NamedTuple):
     """What messages of one sender have in common.
 
     `fault` is the reason why no record of it can be decoded, empty where they can; `got` says what was found instead.
@@ -107,7 +107,7 @@ class RawMessage(NamedTuple):
     partition: int
     offset: int
     timestamp_us: int
-    stream: Stream
+    source: SourceInfo
     payload: bytes
     source_records: bytes | None = None
     traceparent: bytes | None = None
@@ -115,15 +115,15 @@ class RawMessage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """n messages of `raw` by partition, then offset; each field but `streams` has n values."""
+    """n messages of `raw` by partition, then offset; each field but `sources` has n values."""
 
     partition: npt.NDArray[np.int32]
     offset: npt.NDArray[np.int64]
     timestamp_us: npt.NDArray[np.int64]
-    streams: Sequence[Stream]
+    sources: Sequence[SourceInfo]
     """The different ones, perhaps more than these messages have."""
-    stream: npt.NDArray[np.int64]
-    """Which of `streams`."""
+    source: npt.NDArray[np.int64]
+    """Which of `sources`."""
     payloads: list[bytes]
     sizes: npt.NDArray[np.int64]
     source_records: list[bytes | None]
@@ -135,14 +135,14 @@ class Messages:
     @classmethod
     def of(cls, messages: Sequence[RawMessage]) -> "Messages":
         """Messages side by side, as they come."""
-        distinct = {id(message.stream): message.stream for message in messages}
+        distinct = {id(message.source): message.source for message in messages}
         numbers = {key: number for number, key in enumerate(distinct)}
         return cls(
             np.array([message.partition for message in messages], np.int32),
             np.array([message.offset for message in messages], np.int64),
             np.array([message.timestamp_us for message in messages], np.int64),
             tuple(distinct.values()),
-            np.array([numbers[id(message.stream)] for message in messages], np.int64),
+            np.array([numbers[id(message.source)] for message in messages], np.int64),
             [message.payload for message in messages],
             np.array([len(message.payload) for message in messages], np.int64),
             [message.source_records for message in messages],
@@ -156,38 +156,38 @@ class Messages:
             self.partition[within],
             self.offset[within],
             self.timestamp_us[within],
-            self.streams,
-            self.stream[within],
+            self.sources,
+            self.source[within],
             self.payloads[within],
             self.sizes[within],
             self.source_records[within],
             self.traceparents[within],
         )
 
-    def at(self, places: npt.NDArray[np.int64]) -> "Messages":
-        """The messages at these places, in this order."""
-        chosen = places.tolist()
+    def at(self, indices: npt.NDArray[np.int64]) -> "Messages":
+        """The messages at these indices, in this order."""
+        chosen = indices.tolist()
         return Messages(
-            self.partition[places],
-            self.offset[places],
-            self.timestamp_us[places],
-            self.streams,
-            self.stream[places],
-            [self.payloads[place] for place in chosen],
-            self.sizes[places],
-            [self.source_records[place] for place in chosen],
-            [self.traceparents[place] for place in chosen],
+            self.partition[indices],
+            self.offset[indices],
+            self.timestamp_us[indices],
+            self.sources,
+            self.source[indices],
+            [self.payloads[index] for index in chosen],
+            self.sizes[indices],
+            [self.source_records[index] for index in chosen],
+            [self.traceparents[index] for index in chosen],
         )
 
-    def of_streams(self, kind: Sequence[bool]) -> npt.NDArray[np.bool_]:
-        """(n,) a fact about each of `streams`, for each message."""
-        found: npt.NDArray[np.bool_] = np.array(kind, np.bool_)[self.stream]
-        return found
+    def of_sources(self, kind: Sequence[bool]) -> npt.NDArray[np.bool_]:
+        """(n,) a fact about each of `sources`, for each message."""
+        of_messages: npt.NDArray[np.bool_] = np.array(kind, np.bool_)[self.source]
+        return of_messages
 
 
 def _name(value: bytes | None) -> str:
     """A site's or sensor's name, empty where it is none."""
-    if value is None or len(value) > _LONGEST_NAME:
+    if value is None or len(value) > _MAX_NAME_BYTES:
         return ""
     try:
         text = value.decode("utf-8")
@@ -198,7 +198,7 @@ def _name(value: bytes | None) -> str:
 
 def _columns(value: bytes | None) -> tuple[str, ...]:
     """Column names, none where the header is not a JSON list of different texts."""
-    if value is None or len(value) > _LONGEST_COLUMNS:
+    if value is None or len(value) > _MAX_COLUMNS_BYTES:
         return ()
     try:
         names = orjson.loads(value)
@@ -206,20 +206,24 @@ def _columns(value: bytes | None) -> tuple[str, ...]:
         return ()
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return ()
-    return tuple(names) if len(set(names)) == len(names) <= _MOST_COLUMNS else ()
+    return tuple(names) if len(set(names)) == len(names) <= _MAX_COLUMNS else ()
 
 
-def stream_of(content_type: bytes | None, columns: bytes | None, site: bytes | None, sensor: bytes | None) -> Stream:
+def source_info_of(
+    content_type: bytes | None, columns: bytes | None, site: bytes | None, sensor: bytes | None
+) -> SourceInfo:
     """What a message's headers say, and the first thing wrong with them."""
-    kind = (content_type or b"").decode("utf-8", "replace")[:_LONGEST_NAME]
+    kind = (content_type or b"").decode("utf-8", "replace")[:_MAX_NAME_BYTES]
     site_name, sensor_name = _name(site), _name(sensor)
     if kind not in (*CONTENT_TYPES, END_OF_SOURCE, TICK):
-        return Stream(kind, (), site_name, sensor_name, "content_type", f"content-type {kind or 'nothing'}")
+        return SourceInfo(kind, (), site_name, sensor_name, "content_type", f"content-type {kind or 'nothing'}")
     if not site_name or not sensor_name:
-        return Stream(kind, (), site_name, sensor_name, "origin", f"site {site!r}, sensor {sensor!r}"[:_LONGEST_NAME])
+        return SourceInfo(
+            kind, (), site_name, sensor_name, "origin", f"site {site!r}, sensor {sensor!r}"[:_MAX_NAME_BYTES]
+        )
     if kind not in DELIMITED:
-        return Stream(kind, (), site_name, sensor_name)
+        return SourceInfo(kind, (), site_name, sensor_name)
     names = _columns(columns)
     if names:
-        return Stream(kind, names, site_name, sensor_name)
-    return Stream(kind, (), site_name, sensor_name, "columns", f"header columns {columns!r}"[:_LONGEST_NAME])
+        return SourceInfo(kind, names, site_name, sensor_name)
+    return SourceInfo(kind, (), site_name, sensor_name, "columns", f"header columns {columns!r}"[:_MAX_NAME_BYTES])

@@ -39,7 +39,7 @@ def pack(messages: Messages, decoded: Decoded, flows_rows: int) -> Iterator[Pack
     """
     bytes_before = np.zeros(len(decoded.sizes) + 1, np.int64)
     np.cumsum(decoded.sizes + ROW_BYTES, out=bytes_before[1:])
-    marks = np.flatnonzero(messages.of_streams([stream.marks for stream in messages.streams]))
+    marks = np.flatnonzero(messages.of_sources([source.marks for source in messages.sources]))
     turns = np.flatnonzero(np.diff(messages.partition)) + 1
     for first, end in pairwise([0, *turns.tolist(), len(messages)]):
         own = marks[np.searchsorted(marks, first) : np.searchsorted(marks, end)].tolist()
@@ -72,10 +72,10 @@ def _packed(messages: Messages, decoded: Decoded, first: int, last: int, record:
     """The range from message `first`, ordinal `record`, to message `last`, ordinal `stop` (exclusive)."""
     flows = _slice(decoded.flows, decoded.flow_ordinals, record, stop)
     rejects = _slice(decoded.rejects, decoded.reject_ordinals, record, stop)
-    streams = [messages.streams[number] for number in np.unique(messages.stream[first : last + 1]).tolist()]
-    sensors = {(stream.site, stream.sensor) for stream in streams}
+    sources = [messages.sources[number] for number in np.unique(messages.source[first : last + 1]).tolist()]
+    sensors = {(source.site, source.sensor) for source in sources}
     only = next(iter(sensors)) if len(sensors) == 1 else ("", "")
-    mark = messages.streams[messages.stream[last]]
+    mark = messages.sources[messages.source[last]]
     marked = [[mark.site, mark.sensor]] if mark.marks and not mark.fault else []
     base, offsets, partition = decoded.bounds, messages.offset, int(messages.partition[first])
     return Packed(

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.alert.features import SAMPLE_ROWS
-from pipeline.alert.group_addresses import is_everybody
+from pipeline.alert.group_addresses import is_group_address
 from pipeline.alert.incident import Incident, as_document, of_document
 from pipeline.alert.ocsf import message, techniques_of
 from pipeline.alert.techniques import shipped
@@ -117,7 +117,11 @@ def test_nobody_in_particular_is_no_actor() -> None:
     incident = fresh()
     incident.absorb(scored([{"source_type": "icsflow", "src_addr": "224.0.0.22", "dst_addr": b} for b in "ab"]))
     assert incident.actor == "a"
-    assert is_everybody("ff:ff:ff:ff:ff:ff") and is_everybody("FF02::1") and not is_everybody("b8:27:eb:15:88:9c")
+    assert (
+        is_group_address("ff:ff:ff:ff:ff:ff")
+        and is_group_address("FF02::1")
+        and not is_group_address("b8:27:eb:15:88:9c")
+    )
 
 
 def test_what_else_it_holds_is_named_when_it_is_more_than_chance() -> None:

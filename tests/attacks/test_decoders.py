@@ -26,8 +26,8 @@ from pipeline.ingest.messages import (
     ZEEK_TSV,
     Messages,
     RawMessage,
-    Stream,
-    stream_of,
+    SourceInfo,
+    source_info_of,
 )
 from pipeline.ingest.pack import pack
 from pipeline.ingest.reasons import (
@@ -131,7 +131,7 @@ def test_every_byte_replaced(content_type: str) -> None:
 def test_noise(content_type: str, noise: list[bytes]) -> None:
     line, columns = GOOD[content_type]
     payload = b"\n".join([line, *noise, line])
-    stream = Stream(content_type, tuple(columns), "plant", "sensor")
+    stream = SourceInfo(content_type, tuple(columns), "plant", "sensor")
     decoded = decode_messages(Messages.of([RawMessage(0, 0, SENT_US, stream, payload)]), MAX_FUTURE_US)
     accounted(decoded, int(decoded.bounds[-1]))
     assert decoded.flows["raw_index"].to_pylist()[0] == 0
@@ -280,7 +280,7 @@ def test_quoted_cells() -> None:
 
 @pytest.mark.parametrize("header", [b"", b"[]", b"{}", b'["ts"', b'["ts", 3]', b'["ts","ts"]', b"\xff", None])
 def test_bad_column_headers(header: bytes | None) -> None:
-    stream = stream_of(ICSFLOW_CSV.encode(), header, b"plant", b"sensor")
+    stream = source_info_of(ICSFLOW_CSV.encode(), header, b"plant", b"sensor")
     decoded = decode_messages(Messages.of([RawMessage(0, 0, SENT_US, stream, b"a,b\nc,d")]), MAX_FUTURE_US)
     accounted(decoded, 2)
     assert reasons(decoded) == ["columns", "columns"]
@@ -296,7 +296,7 @@ def test_a_header_without_what_the_format_needs() -> None:
     ("site", "sensor"), [(None, b"s"), (b"p", None), (b"", b"s"), (b"p" * 129, b"s"), (b"\xff", b"s"), (b"p", b"a\nb")]
 )
 def test_unnamed_senders(site: bytes | None, sensor: bytes | None) -> None:
-    stream = stream_of(ZEEK_JSON.encode(), None, site, sensor)
+    stream = source_info_of(ZEEK_JSON.encode(), None, site, sensor)
     decoded = decode_messages(
         Messages.of([RawMessage(0, 0, SENT_US, stream, ZEEK_LINE + b"\n" + ZEEK_LINE)]), MAX_FUTURE_US
     )
@@ -306,7 +306,7 @@ def test_unnamed_senders(site: bytes | None, sensor: bytes | None) -> None:
 
 @pytest.mark.parametrize("content_type", [None, b"", b"text/plain", b"\xff\xff", b"zeek-conn+json2"])
 def test_unknown_content_types(content_type: bytes | None) -> None:
-    stream = stream_of(content_type, None, b"plant", b"sensor")
+    stream = source_info_of(content_type, None, b"plant", b"sensor")
     messages = Messages.of(
         [RawMessage(0, at, SENT_US, stream, payload) for at, payload in enumerate((b"a\nb", b"", b"\n"))]
     )
@@ -318,7 +318,7 @@ def test_unknown_content_types(content_type: bytes | None) -> None:
 
 def test_blank_lines_and_line_ends_are_no_records() -> None:
     payload = b"\xef\xbb\xbf\r\n\n  \n" + ZEEK_LINE + b"\r\n\r\n\t" + ZEEK_LINE + b"  \n\n"
-    stream = Stream(ZEEK_JSON, (), "plant", "sensor")
+    stream = SourceInfo(ZEEK_JSON, (), "plant", "sensor")
     decoded = decode_messages(Messages.of([RawMessage(0, 0, SENT_US, stream, payload)]), MAX_FUTURE_US)
     accounted(decoded, 2)
     assert decoded.flows["raw_index"].to_pylist() == [0, 1]
@@ -326,7 +326,7 @@ def test_blank_lines_and_line_ends_are_no_records() -> None:
 
 
 def test_source_records_that_do_not_fit_are_left_out() -> None:
-    stream = Stream(ZEEK_JSON, (), "plant", "sensor")
+    stream = SourceInfo(ZEEK_JSON, (), "plant", "sensor")
     whole = (7).to_bytes(8, "little")
     for header, wanted in ((whole, [7]), (whole * 2, [None]), (b"x", [None]), (b"\xff" * 8, [None]), (None, [None])):
         decoded = decode_messages(Messages.of([RawMessage(0, 0, SENT_US, stream, ZEEK_LINE, header)]), MAX_FUTURE_US)
@@ -340,7 +340,7 @@ def test_messages_stay_below_kafkas_limit_whatever_comes() -> None:
         "id.resp_h": "2001:db8:1111:2222:3333:4444:5555:6667",
     }
     good, bad = zeek(**wide, **long), b"x" * 100_000
-    stream = Stream(ZEEK_JSON, (), "p" * 128, "s" * 128)
+    stream = SourceInfo(ZEEK_JSON, (), "p" * 128, "s" * 128)
     messages = Messages.of(
         [RawMessage(0, at, SENT_US, stream, b"\n".join([good] * 500 + [bad] * 10)) for at in range(16)]
     )

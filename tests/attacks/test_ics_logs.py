@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.messages import SURICATA_JSON, Messages, RawMessage, stream_of
+from pipeline.ingest.messages import SURICATA_JSON, Messages, RawMessage, source_info_of
 from tests.attacks.test_decoders import accounted
 from tests.ingest.ics_records import EVE_DNP3, EVE_MODBUS, RECORDS
 from tests.ingest.records import EVE, MAX_FUTURE_US, SENT_US, decode, reasons
@@ -115,7 +115,7 @@ def test_records_of_another_log_are_rejected_by_its_name() -> None:
 
 
 def test_logs_that_are_not_read_are_rejected_by_their_content_type() -> None:
-    stream = stream_of(b"zeek-cotp+tsv", b'["ts"]', b"plant", b"sensor")
+    stream = source_info_of(b"zeek-cotp+tsv", b'["ts"]', b"plant", b"sensor")
     decoded = decode_messages(Messages.of([RawMessage(0, 0, SENT_US, stream, b"1\n2")]), MAX_FUTURE_US)
     accounted(decoded, 1)
     (detail,) = decoded.rejects["detail"].to_pylist()

@@ -26,7 +26,7 @@ from pipeline.archive.upkeep.compact import compact
 from pipeline.archive.upkeep.verify import verify
 from pipeline.archive.worker import COMMIT_AT_MOST_EVERY_S
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.messages import Messages, RawMessage, Stream
+from pipeline.ingest.messages import Messages, RawMessage, SourceInfo
 from pipeline.ingest.pack import pack
 from pipeline.runtime.wire.batches import encode, matrix_column
 from schemas.fields import arrow_schema
@@ -38,7 +38,7 @@ CONSTANT = {"class": "normal", "model": "igan-0123456789ab"}
 
 def flows() -> list[pa.RecordBatch]:
     """Some messages' flows, as ingest packs them."""
-    stream = Stream(CONTENT_TYPE, (), "plant", "sensor")
+    stream = SourceInfo(CONTENT_TYPE, (), "plant", "sensor")
     lines = conn_json(records(SCENARIOS["steady"], 3, 0, 0, BATCH_ROWS * DISTINCT, START_US))
     log = [
         RawMessage(0, number, START_US + 2**40, stream, lines.message(number * BATCH_ROWS, (number + 1) * BATCH_ROWS))

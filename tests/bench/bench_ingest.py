@@ -7,7 +7,7 @@ import json
 import time
 
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV, Messages, RawMessage, Stream
+from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV, Messages, RawMessage, SourceInfo
 from pipeline.ingest.pack import pack
 from pipeline.ingest.scan.lines import cut_lines
 from pipeline.runtime.wire.batches import encode
@@ -19,7 +19,7 @@ ROUNDS = 5
 
 
 def messages_of(record: bytes, content_type: str, columns: tuple[str, ...] = ()) -> Messages:
-    stream = Stream(content_type, columns, "plant", "sensor")
+    stream = SourceInfo(content_type, columns, "plant", "sensor")
     return Messages.of([RawMessage(0, at, SENT_US, stream, record, at.to_bytes(8, "little")) for at in range(MESSAGES)])
 
 

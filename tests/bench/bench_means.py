@@ -23,7 +23,7 @@ from pipeline.featurize.windows.kdd_modes import new_online, online_features
 from pipeline.featurize.windows.kdd_rows import KddRows, online_rows
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.formats.registry import FORMATS
-from pipeline.ingest.messages import ZEEK_JSON, Messages, RawMessage, Stream
+from pipeline.ingest.messages import ZEEK_JSON, Messages, RawMessage, SourceInfo
 from pipeline.ingest.scan.lines import cut_lines
 
 ROUNDS = 3
@@ -34,7 +34,7 @@ FUTURE_US = 10**15
 def json_rows(payload: bytes) -> dict[str, Callable[[], object]]:
     """Decoding NDJSON: a loop, pyarrow's reader (neither checks anything), and ours with all checks."""
     lines = payload.splitlines()
-    message = Messages.of([RawMessage(0, 0, 0, Stream(ZEEK_JSON, (), "plant", "tap"), payload)])
+    message = Messages.of([RawMessage(0, 0, 0, SourceInfo(ZEEK_JSON, (), "plant", "tap"), payload)])
 
     known = FORMATS[ZEEK_JSON]
 
@@ -109,7 +109,7 @@ def main() -> None:
     count = parser.parse_args().records
     lines = conn_json(records(replace(SCENARIOS["steady"], controllers=200), 1, 0, 0, count, 1_700_000_000_000_000))
     payload = lines.message(0, count)
-    message = Messages.of([RawMessage(0, 0, 1_800_000_000_000_000, Stream(ZEEK_JSON, (), "plant", "tap"), payload)])
+    message = Messages.of([RawMessage(0, 0, 1_800_000_000_000_000, SourceInfo(ZEEK_JSON, (), "plant", "tap"), payload)])
     flows = decode_messages(message, FUTURE_US).flows
     found = {"json": measure(json_rows(payload), count), "window": measure(window_rows(flows), count)}
     for step, rates in found.items():

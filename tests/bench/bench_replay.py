@@ -25,7 +25,7 @@ from loadtest.scenarios import SCENARIOS, records
 from models.serving import registry
 from models.training.recalibrate import recalibrate
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.messages import Messages, RawMessage, Stream
+from pipeline.ingest.messages import Messages, RawMessage, SourceInfo
 from pipeline.ingest.pack import pack
 from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.wire.batches import encode
@@ -46,10 +46,10 @@ START_US = 1_700_000_000_000_000
 
 def history(partition: int, count: int) -> Iterator[Messages]:
     """One sensor's records, many a message, then the end of the source; so many messages at a time."""
-    stream = Stream(CONTENT_TYPE, (), "plant", f"tap-{partition}")
+    stream = SourceInfo(CONTENT_TYPE, (), "plant", f"tap-{partition}")
     block = A_MESSAGE * TOGETHER
 
-    def message(offset: int, payload: bytes, of: Stream = stream) -> RawMessage:
+    def message(offset: int, payload: bytes, of: SourceInfo = stream) -> RawMessage:
         return RawMessage(partition, offset, START_US + 2**40, of, payload)
 
     for first in range(0, count, block):
@@ -60,7 +60,9 @@ def history(partition: int, count: int) -> Iterator[Messages]:
         yield Messages.of(
             [message(offset + n, lines.message(at, min(at + A_MESSAGE, size))) for n, at in enumerate(starts)]
         )
-    yield Messages.of([message(-(-count // A_MESSAGE), b"", Stream("end-of-source", (), stream.site, stream.sensor))])
+    yield Messages.of(
+        [message(-(-count // A_MESSAGE), b"", SourceInfo("end-of-source", (), stream.site, stream.sensor))]
+    )
 
 
 def at_home(settings: Settings, folder: Path) -> str:

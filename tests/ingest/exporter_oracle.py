@@ -17,9 +17,9 @@ from tests.ingest.oracle import (
     measure,
     protocol,
     quality,
+    required_us,
     state,
     text,
-    time_us,
     whole,
 )
 
@@ -129,12 +129,8 @@ def flow_of(
     kind = text(read("kind"))
     if kinds and kind is not None and kind.lower() not in kinds:
         raise Rejected("not_a_flow")
-    start, end = time_us(read("start"), power), time_us(read("end"), power)
-    if by_duration and start is not None:
-        duration = time_us(read("duration"))
-        end = None if duration is None else start + duration
-    if start is None or end is None:
-        raise Rejected("time_missing")
+    start = required_us(read("start"), power)
+    end = start + required_us(read("duration")) if by_duration else required_us(read("end"), power)
     flow: dict[str, Any] = {"start_ts_us": start, "end_ts_us": end, "duration_us": end - start}
     check_times(flow)
     flow["src_addr"], source = address(present({"a": read("src_ip"), "b": read("src_mac")}, "a", "b"))

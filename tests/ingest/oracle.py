@@ -102,6 +102,14 @@ def time_us(value: Any, power: int = 6, day_first: bool = False) -> int | None:
     return -us if read < 0 else us
 
 
+def required_us(value: Any, power: int = 6) -> int:
+    """A time the record must have. Fields are judged one after the other: the first thing wrong is the reason."""
+    us = time_us(value, power)
+    if us is None:
+        raise Rejected("time_missing")
+    return us
+
+
 def iso_us(text: str) -> int:
     found = re.fullmatch(
         r"(\d{4}-\d\d-\d\d|\d{4}/\d\d/\d\d)[Tt ](\d\d:\d\d):(\d\d)(?:[.,](\d+))?(Z|z|[+-]\d\d(?::?\d\d)?)?",
@@ -237,9 +245,7 @@ def quality(**words: Any) -> str:
 
 
 def zeek(record: dict[str, Any]) -> dict[str, Any]:
-    start = time_us(record.get("ts"))
-    if start is None:
-        raise Rejected("time_missing")
+    start = required_us(record.get("ts"))
     duration = time_us(record.get("duration")) or 0
     flow: dict[str, Any] = {"start_ts_us": start, "end_ts_us": start + duration, "duration_us": duration}
     check_times(flow)
@@ -299,9 +305,7 @@ def suricata(record: dict[str, Any]) -> dict[str, Any]:
         raise Rejected("not_a_flow")
     counters = record["flow"] if isinstance(record.get("flow"), dict) else {}
     tcp = record["tcp"] if isinstance(record.get("tcp"), dict) else {}
-    start, end = time_us(counters.get("start")), time_us(counters.get("end"))
-    if start is None or end is None:
-        raise Rejected("time_missing")
+    start, end = required_us(counters.get("start")), required_us(counters.get("end"))
     flow: dict[str, Any] = {"start_ts_us": start, "end_ts_us": end, "duration_us": end - start}
     check_times(flow)
     flow["src_addr"], source = address(record.get("src_ip"))
@@ -347,9 +351,7 @@ def hex_byte(value: Any) -> int | None:
 
 
 def icsflow(record: dict[str, str | None]) -> dict[str, Any]:
-    start, end = time_us(record.get("start")), time_us(record.get("end"))
-    if start is None or end is None:
-        raise Rejected("time_missing")
+    start, end = required_us(record.get("start")), required_us(record.get("end"))
     flow: dict[str, Any] = {"start_ts_us": start, "end_ts_us": end, "duration_us": end - start}
     check_times(flow)
     flow["src_addr"], source = address(record.get("sAddress"))

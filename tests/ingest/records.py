@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from pipeline.ingest.decode import Decoded, decode_messages
-from pipeline.ingest.messages import Messages, RawMessage, Stream
+from pipeline.ingest.messages import Messages, RawMessage, SourceInfo
 
 SENT_US = 1_800_000_000_000_000
 MAX_FUTURE_US = 3_600_000_000
@@ -84,7 +84,7 @@ def decode(
     records: Sequence[bytes], content_type: str, columns: Sequence[str] = (), pack: int = 1, fault: str = ""
 ) -> Decoded:
     """Decode records as messages of `pack` each."""
-    stream = Stream(content_type, tuple(columns), "plant", "sensor", fault)
+    stream = SourceInfo(content_type, tuple(columns), "plant", "sensor", fault)
     messages = [
         RawMessage(3, 900 + at, SENT_US, stream, b"\n".join(records[at : at + pack]))
         for at in range(0, len(records), pack)
@@ -167,8 +167,8 @@ Oracle = Callable[[Any], dict[str, Any]]
 
 def joined(found: Messages, more: Messages) -> Messages:
     """Messages of the same streams, one lot after the other."""
-    assert found.streams == more.streams
-    together: dict[str, Any] = {"streams": found.streams}
+    assert found.sources == more.sources
+    together: dict[str, Any] = {"sources": found.sources}
     for name in (field.name for field in fields(Messages) if field.name != "streams"):
         own, other = getattr(found, name), getattr(more, name)
         together[name] = own + other if isinstance(own, list) else np.concatenate((own, other))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.ingest.decode import Decoded
@@ -92,6 +92,7 @@ def test_zeek_json(records: list[dict[str, Any]]) -> None:
 
 
 @given(several(odd_records(EVE, EVE_FIELDS)))
+@example([{**EVE, "flow": {**EVE["flow"], "start": None, "end": ":"}}])
 @settings(max_examples=50, deadline=None)
 def test_suricata_json(records: list[dict[str, Any]]) -> None:
     lines = [json.dumps(record).encode() for record in records]
@@ -109,6 +110,7 @@ def test_zeek_tsv(records: list[dict[str, Any]]) -> None:
 
 
 @given(several(odd_records(ICSFLOW, CSV_FIELDS)))
+@example([{**{name: value for name, value in ICSFLOW.items() if name != "start"}, "end": ":"}])
 @settings(max_examples=50, deadline=None)
 def test_icsflow_csv(records: list[dict[str, Any]]) -> None:
     columns = [*ICSFLOW, "last"]

@@ -3,57 +3,57 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ingest.idle import MOST_SENSORS, Silence, Silent
-from pipeline.ingest.messages import END_OF_SOURCE, TICK, ZEEK_JSON, Messages, RawMessage, Stream
+from pipeline.ingest.idle import MAX_SENSORS, IdleDetector, IdleSensor
+from pipeline.ingest.messages import END_OF_SOURCE, TICK, ZEEK_JSON, Messages, RawMessage, SourceInfo
 
 IDLE_S = 10.0
 
 
 def heard(sensor: str, partition: int = 0, content_type: str = ZEEK_JSON, fault: str = "") -> RawMessage:
-    return RawMessage(partition, 0, 0, Stream(content_type, (), "dam", sensor, fault), b"{}")
+    return RawMessage(partition, 0, 0, SourceInfo(content_type, (), "dam", sensor, fault), b"{}")
 
 
 def test_a_silence_gets_one_tick() -> None:
-    silence = Silence(IDLE_S)
-    silence.hear(Messages.of([heard("gate"), heard("weir", 1)]), 0.0)
-    silence.hear(Messages.of([heard("weir", 1)]), 5.0)
-    assert silence.due(9.9) == []
-    assert silence.due(10.0) == [Silent(0, "dam", "gate")]
-    assert silence.due(10.0) == [Silent(0, "dam", "gate")], "until it has been told"
-    silence.told(silence.due(10.0))
-    silence.hear(Messages.of([heard("gate", content_type=TICK)]), 10.1)  # its own tick, read back
-    assert silence.due(14.9) == []
-    assert silence.due(60.0) == [Silent(1, "dam", "weir")]
-    silence.hear(Messages.of([heard("gate")]), 60.0)
-    assert silence.due(70.0) == [Silent(0, "dam", "gate"), Silent(1, "dam", "weir")]
+    idle = IdleDetector(IDLE_S)
+    idle.observe(Messages.of([heard("gate"), heard("weir", 1)]), 0.0)
+    idle.observe(Messages.of([heard("weir", 1)]), 5.0)
+    assert idle.expired(9.9) == []
+    assert idle.expired(10.0) == [IdleSensor(0, "dam", "gate")]
+    assert idle.expired(10.0) == [IdleSensor(0, "dam", "gate")], "until it has been told"
+    idle.mark_ticked(idle.expired(10.0))
+    idle.observe(Messages.of([heard("gate", content_type=TICK)]), 10.1)  # its own tick, read back
+    assert idle.expired(14.9) == []
+    assert idle.expired(60.0) == [IdleSensor(1, "dam", "weir")]
+    idle.observe(Messages.of([heard("gate")]), 60.0)
+    assert idle.expired(70.0) == [IdleSensor(0, "dam", "gate"), IdleSensor(1, "dam", "weir")]
 
 
 def test_ends_faults_and_lost_partitions_are_not_silences() -> None:
-    silence = Silence(IDLE_S)
-    silence.hear(Messages.of([heard("gate"), heard("weir", 1), heard("", fault="origin")]), 0.0)
-    silence.hear(Messages.of([heard("gate", content_type=END_OF_SOURCE)]), 1.0)
-    silence.keep({0})
-    assert silence.due(1e9) == []
+    idle = IdleDetector(IDLE_S)
+    idle.observe(Messages.of([heard("gate"), heard("weir", 1), heard("", fault="origin")]), 0.0)
+    idle.observe(Messages.of([heard("gate", content_type=END_OF_SOURCE)]), 1.0)
+    idle.retain({0})
+    assert idle.expired(1e9) == []
 
 
 def test_switched_off_it_remembers_nobody() -> None:
-    silence = Silence(0.0)
-    silence.hear(Messages.of([heard("gate")]), 0.0)
-    assert silence.due(1e9) == []
+    idle = IdleDetector(0.0)
+    idle.observe(Messages.of([heard("gate")]), 0.0)
+    assert idle.expired(1e9) == []
 
 
 def test_memory_is_bounded_and_the_longest_silent_go_first() -> None:
-    silence = Silence(IDLE_S)
-    silence.hear(Messages.of([heard(f"s{number}") for number in range(MOST_SENSORS + 5)]), 0.0)
-    due = {one.sensor for one in silence.due(1e9)}
-    assert len(due) == MOST_SENSORS and "s4" not in due and "s5" in due
+    idle = IdleDetector(IDLE_S)
+    idle.observe(Messages.of([heard(f"s{number}") for number in range(MAX_SENSORS + 5)]), 0.0)
+    due = {one.sensor for one in idle.expired(1e9)}
+    assert len(due) == MAX_SENSORS and "s4" not in due and "s5" in due
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.0, 4.0)), max_size=40))
 def test_due_are_exactly_those_last_heard_long_ago(steps: list[tuple[int, float]]) -> None:
-    silence, last, now = Silence(IDLE_S), dict[str, float](), 0.0
+    idle, last, now = IdleDetector(IDLE_S), dict[str, float](), 0.0
     for sensor, pause_s in steps:
         now += pause_s
-        silence.hear(Messages.of([heard(str(sensor))]), now)
+        idle.observe(Messages.of([heard(str(sensor))]), now)
         last[str(sensor)] = now
-        assert {one.sensor for one in silence.due(now)} == {name for name, at in last.items() if now - at >= IDLE_S}
+        assert {one.sensor for one in idle.expired(now)} == {name for name, at in last.items() if now - at >= IDLE_S}

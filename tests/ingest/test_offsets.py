@@ -1,9 +1,9 @@
-from pipeline.ingest.messages import ZEEK_JSON, Messages, RawMessage, Stream, stream_of
+from pipeline.ingest.messages import ZEEK_JSON, Messages, RawMessage, SourceInfo, source_info_of
 from pipeline.ingest.worker import first_offsets
 
 
 def message(partition: int, offset: int) -> RawMessage:
-    stream: Stream = stream_of(ZEEK_JSON.encode(), None, b"s", b"n")
+    stream: SourceInfo = source_info_of(ZEEK_JSON.encode(), None, b"s", b"n")
     return RawMessage(partition, offset, 0, stream, b"{}", None, None)
 
 

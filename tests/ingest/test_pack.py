@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.messages import END_OF_SOURCE, TICK, ZEEK_JSON, Messages, RawMessage, Stream
+from pipeline.ingest.messages import END_OF_SOURCE, TICK, ZEEK_JSON, Messages, RawMessage, SourceInfo
 from pipeline.ingest.pack import Packed, pack
 from pipeline.runtime.wire.batches import decode, encode
 from tests.ingest.records import MAX_FUTURE_US, SENT_US, ZEEK
 
 GOOD, BAD = json.dumps(ZEEK).encode(), b"bad"
-STREAMS = [Stream(ZEEK_JSON, (), "plant", name) for name in ("a", "b")]
-ENDS = [Stream(END_OF_SOURCE, (), "plant", name) for name in ("a", "b")]
+STREAMS = [SourceInfo(ZEEK_JSON, (), "plant", name) for name in ("a", "b")]
+ENDS = [SourceInfo(END_OF_SOURCE, (), "plant", name) for name in ("a", "b")]
 
 
 def packed_of(messages: Sequence[RawMessage], flows_rows: int) -> list[Packed]:
@@ -60,8 +60,8 @@ def test_ranges_cover_every_message_once(log: list[RawMessage], flows_rows: int)
         )
         assert set(rows) <= set(inside) and len(set(rows)) == len(rows)
         assert one.meta["records"] == len(rows) <= flows_rows and one.meta["rejected"] == len(rejects)
-        marks = [two for two in log if two.stream.ends and first <= (two.partition, two.offset, 0) <= last]
-        assert one.meta["ended"] == [[two.stream.site, two.stream.sensor] for two in marks]
+        marks = [two for two in log if two.source.ends and first <= (two.partition, two.offset, 0) <= last]
+        assert one.meta["ended"] == [[two.source.site, two.source.sensor] for two in marks]
         assert len(marks) <= 1 and all((two.partition, two.offset, 0) == last for two in marks)
     assert covered == places
 
@@ -81,7 +81,7 @@ def test_an_empty_message_is_covered_and_holds_nothing() -> None:
 
 
 def test_a_tick_ends_a_range_and_names_the_silent_sensor() -> None:
-    tick = RawMessage(0, 8, SENT_US, Stream(TICK, (), "plant", "a"), b"")
+    tick = RawMessage(0, 8, SENT_US, SourceInfo(TICK, (), "plant", "a"), b"")
     first, second = packed_of([message(0, 7, [GOOD]), tick, message(0, 9, [GOOD])], 100)
     assert first.meta["last"] == [8, 0] and first.meta["records"] == 1
     assert first.meta["silent"] == [["plant", "a"]] and first.meta["ended"] == []
@@ -89,7 +89,7 @@ def test_a_tick_ends_a_range_and_names_the_silent_sensor() -> None:
 
 
 def test_a_mark_without_a_sensor_ends_nothing() -> None:
-    bad = Stream(END_OF_SOURCE, (), "", "", "origin", "site None")
+    bad = SourceInfo(END_OF_SOURCE, (), "", "", "origin", "site None")
     (one,) = packed_of([RawMessage(0, 3, SENT_US, bad, b"")], 100)
     assert one.meta["ended"] == [] and one.key is None
 
@@ -101,7 +101,7 @@ def test_the_key_is_the_sensor_if_there_is_one(sensors: list[int], key: str | No
 
 
 def test_several_formats_in_one_go_keep_the_raw_order() -> None:
-    unknown = Stream("text/plain", (), "plant", "a", "content_type", "content-type text/plain")
+    unknown = SourceInfo("text/plain", (), "plant", "a", "content_type", "content-type text/plain")
     log = [
         message(0, 0, [GOOD, GOOD]),
         RawMessage(0, 1, SENT_US, unknown, b"x\ny"),

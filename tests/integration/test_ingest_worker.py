@@ -1,4 +1,4 @@
-"""Room 1 on a real Kafka: files into `raw`, `raw` into `flows` and `rejects`, each record once, whatever dies."""
+"""Ingest on a real Kafka: files into `raw`, `raw` into `flows` and `rejects`, each record once, whatever dies."""
 
 import json
 import os
@@ -26,11 +26,8 @@ from pipeline.errors import BadData, Failed, KafkaUnreachable, Usage
 from pipeline.ingest import worker as ingest_worker
 from pipeline.ingest.files import send as sending
 from pipeline.ingest.files.source_set import read_source
-from pipeline.ingest.headers import Headers
-from pipeline.ingest.idle import Silence
 from pipeline.ingest.messages import Messages
 from pipeline.runtime.kafka import clients, topics
-from pipeline.runtime.kafka.watchdog import Watchdog
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import start
 from pipeline.runtime.wire.batches import decode
@@ -290,33 +287,27 @@ def test_two_workers_share_the_partitions_and_one_takes_over(room: Settings) -> 
 
 
 @contextmanager
-def opened(settings: Settings, records: int) -> Iterator[tuple[ingest_worker.Door, Messages]]:
-    """The door in this process, with the raw messages that it has received: `records` of one record each."""
-    telemetry = start(ingest_worker.ROOM, settings)
-    consumer, producer = (
-        clients.consumer(settings, ingest_worker.ROOM),
-        clients.transactional_producer(settings, ingest_worker.ROOM),
-    )
-    watchdog = Watchdog("ingest", lambda: True)
-    parts = (ingest_worker.Assignment(), Headers(), ingest_worker.Named(), Silence(0.0))
-    ours = ingest_worker.Door(settings, consumer, producer, watchdog, telemetry, *parts)
+def opened(settings: Settings, records: int) -> Iterator[tuple[ingest_worker.IngestWorker, Messages]]:
+    """The worker in this process, with the raw messages that it has received: `records` of one record each."""
+    telemetry = start(ingest_worker.STAGE, settings)
+    ours = ingest_worker.IngestWorker(settings, telemetry)
     raw = clients.producer(settings, "foreign")
     headers = {"content-type": b"zeek-conn+json", "site": b"dam", "sensor": b"gate"}
     for _ in range(records):
         raw.produce(settings.topics.raw, json.dumps(ZEEK).encode(), partition=0, headers={**headers})
     raw.flush(10)
-    consumer.subscribe([settings.topics.raw], on_assign=ours.assignment.gained, on_revoke=ours.assignment.lost)
+    ours.subscribe()
     yield ours, received(ours, records)
-    consumer.close()
+    ours.close()
     telemetry.close()
 
 
-def received(ours: ingest_worker.Door, records: int) -> Messages:
-    """So many messages of one stream, however many calls they take."""
-    found = ingest_worker.receive(ours)
+def received(ours: ingest_worker.IngestWorker, records: int) -> Messages:
+    """So many messages of one source, however many calls they take."""
+    found = ours.receive()
     deadline = time.monotonic() + PATIENCE_S
     while len(found) < records and time.monotonic() < deadline:
-        more = ingest_worker.receive(ours)
+        more = ours.receive()
         found = more if not len(found) else joined(found, more) if len(more) else found
     assert len(found) == records
     return found
@@ -330,9 +321,9 @@ def test_an_aborted_transaction_is_not_seen_and_a_fenced_worker_stops(room: Sett
         ours.producer.abort_transaction(30)
         assert read(room, room.topics.flows) == []
         # A later worker of the same name fences this one: its transaction must fail and leave nothing.
-        later = clients.transactional_producer(room, ingest_worker.ROOM)
+        later = clients.transactional_producer(room, ingest_worker.STAGE)
         with pytest.raises(KafkaException, match=r"(?i)fenced"):
-            ingest_worker.process(ours, messages)
+            ours.process(messages)
         assert read(room, room.topics.flows) == []
         del later
 
@@ -340,17 +331,51 @@ def test_an_aborted_transaction_is_not_seen_and_a_fenced_worker_stops(room: Sett
 def test_what_kafka_refuses_is_read_again(room: Settings) -> None:
     with opened(room, 3) as (ours, messages):
         limit_messages(room, 1_000)
-        assert not ingest_worker.settle(ours, messages)
+        assert not ours.process_batches(messages)
         assert read(room, room.topics.flows) == []
         limit_messages(room, 8_388_608)
         again = received(ours, 3)
         assert again.offset.tolist() == messages.offset.tolist()
         for _ in range(5):
             # The client may need another round to get back in step with the broker's sequence numbers.
-            if ingest_worker.settle(ours, again):
+            if ours.process_batches(again):
                 break
             again = received(ours, 3)
     assert every_position_once(room) == Counter(flows=3)
+
+
+def ticks_in(settings: Settings) -> list[Message]:
+    return [
+        message for message in read(settings, settings.topics.raw) if ("content-type", b"tick") in headers_of(message)
+    ]
+
+
+def headers_of(message: Message) -> list[tuple[str, bytes | None]]:
+    return list(message.headers() or [])  # type: ignore[arg-type]  # values are bytes or None
+
+
+def test_no_tick_behind_what_has_not_been_read_yet(room: Settings) -> None:
+    """While another partition's backlog drains, a sensor's messages wait in the client: that is no silence."""
+    idle = room.model_copy(update={"idle_us": 300_000})
+    with opened(idle, 3) as (ours, messages):
+        assert ours.process_batches(messages)
+        raw = clients.producer(room, "foreign")
+        headers = {"content-type": b"zeek-conn+json", "site": b"dam", "sensor": b"gate"}
+        for number in range(40):
+            backlog = {**headers, "sensor": b"weir"} if number % 2 else headers
+            raw.produce(room.topics.raw, json.dumps(ZEEK).encode(), partition=number % 2, headers={**backlog})
+        raw.flush(10)
+        time.sleep(1.0)  # longer than the sensor may be idle, as the other partition's backlog would take
+        ours.tick()
+        assert ticks_in(room) == [], "the sensor has sent; ingest has not read it yet"
+        assert ours.process_batches(received(ours, 40))
+        deadline = time.monotonic() + PATIENCE_S
+        while len(ticks_in(room)) < 2 and time.monotonic() < deadline:
+            more = ours.receive()
+            assert not more or ours.process_batches(more)
+            ours.tick()
+        ticks = {message.partition(): message.offset() for message in ticks_in(room)}
+        assert ticks == {0: 23, 1: 20}, "one each, right behind everything it sent"
 
 
 def limit_messages(settings: Settings, most_bytes: int) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet, read_source
-from pipeline.ingest.messages import Messages, stream_of
+from pipeline.ingest.messages import Messages, source_info_of
 from schemas.fields import arrow_schema
 
 _ROWS_AT_ONCE = 65_536
@@ -63,8 +63,8 @@ def decode_file(
 
 def decode_source(source: SourceSet, site: str, sensor: str, ingest_ts_us: int, max_future_us: int) -> Decoded:
     """The records of an open file as flows and rejects, in their order there."""
-    streams = [
-        stream_of(one.content_type.encode(), _columns(one), site.encode(), sensor.encode()) for one in source.files
+    sources = [
+        source_info_of(one.content_type.encode(), _columns(one), site.encode(), sensor.encode()) for one in source.files
     ]
     numbers, records = source.numbers.astype("<u8"), source.records
     flows: list[pa.RecordBatch] = []
@@ -76,7 +76,7 @@ def decode_source(source: SourceSet, site: str, sensor: str, ingest_ts_us: int, 
             np.zeros(count, np.int32),
             np.arange(first, last),
             np.full(count, ingest_ts_us),
-            streams,
+            sources,
             source.which[first:last].astype(np.int64),
             part,
             np.fromiter(map(len, part), np.int64, count),

@@ -27,7 +27,7 @@ from pipeline.featurize.partition import messages as features_messages
 from pipeline.featurize.partition import numbered
 from pipeline.featurize.windows.calendars import Calendars
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.headers import Headers
+from pipeline.ingest.headers import HeaderCache
 from pipeline.ingest.messages import Messages
 from pipeline.ingest.pack import pack
 from pipeline.runtime.kafka import clients, tail
@@ -56,7 +56,7 @@ def run(settings: Settings, archive: StorageLike) -> Outcome:
     """
     outcome, raw = Outcome(), settings.topics.raw
     for partition in range(settings.partitions):
-        headers = Headers()
+        headers = HeaderCache()
         reader = clients.reader(settings, WRITER, **tail.EOF_EVENTS)
         try:
             reader.assign([TopicPartition(raw, partition, 0)])

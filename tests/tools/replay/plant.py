@@ -5,7 +5,7 @@ from pathlib import Path
 
 from loadtest.conn_json import CONTENT_TYPE, conn_json
 from loadtest.scenarios import SCENARIOS, records
-from pipeline.ingest.messages import Messages, RawMessage, Stream
+from pipeline.ingest.messages import Messages, RawMessage, SourceInfo
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.replay import reference_run
 from pipeline.tools.replay.reference_run import Outcome
@@ -29,11 +29,11 @@ def settings_in(folder: Path, **changes: object) -> Settings:
 def raw_log(each: int = 600, partition: int = 0) -> list[RawMessage]:
     """The sensors' records in turn, one a message, now and then a broken one, ends of source in the middle and last."""
     taps = range(2 * partition, 2 * partition + 2)
-    streams = [Stream(CONTENT_TYPE, (), "plant", f"tap-{number}") for number in taps]
-    ends = [Stream("end-of-source", (), one.site, one.sensor) for one in streams]
+    streams = [SourceInfo(CONTENT_TYPE, (), "plant", f"tap-{number}") for number in taps]
+    ends = [SourceInfo("end-of-source", (), one.site, one.sensor) for one in streams]
     log: list[RawMessage] = []
 
-    def add(stream: Stream, payload: bytes) -> None:
+    def add(stream: SourceInfo, payload: bytes) -> None:
         log.append(RawMessage(partition, len(log), START_US + 120_000_000, stream, payload))
 
     for half in range(2):
