@@ -109,6 +109,10 @@ class Manifest:
         return orjson.dumps(self, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
 
 
+Link = tuple[Manifest, str]
+"""A manifest, and its SHA-256."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """A partition's manifests, checked, and the hash of the last one."""
@@ -193,13 +197,14 @@ def changes_nothing(swap: Manifest, before: Manifest | None) -> bool:
     )
 
 
-def read_links(archive: Storage, partition: int) -> Iterator[tuple[Manifest, str]]:
-    """Each manifest and its hash, from number 0; RefusedState where the chain is broken."""
-    previous, number = NO_MANIFEST, 0
-    before: Manifest | None = None
-    there = {name for name in archive.names(paths.manifests(partition)) if _is_manifest(name)}
+def read_links(archive: Storage, partition: int, after: Link | None = None) -> Iterator[Link]:
+    """Each manifest and its hash, from number 0, or those after a link; RefusedState where the chain is broken."""
+    before, previous = after if after is not None else (None, NO_MANIFEST)
+    number = before.number + 1 if before is not None else 0
+    last = paths.manifest(partition, before.number) if before is not None else ""
+    there = {name for name in archive.names(paths.manifests(partition), last) if _is_manifest(name)}
     names: list[str] = []
-    while (name := paths.manifest(partition, len(names))) in there:
+    while (name := paths.manifest(partition, number + len(names))) in there:
         names.append(name)
     for name, data in zip(names, archive.read_many(names), strict=True):
         path = f"{archive.uri}: {name}"
@@ -228,22 +233,22 @@ def read_links(archive: Storage, partition: int) -> Iterator[tuple[Manifest, str
 
 
 def _is_manifest(name: str) -> bool:
-    own = name.rpartition("/")[2]
-    return own.endswith(".json") and not own.startswith(".")
+    file = name.rpartition("/")[2]
+    return file.endswith(".json") and not file.startswith(".")
 
 
-def collected(links: Iterable[tuple[Manifest, str]], into: list[tuple[Manifest, str]]) -> None:
-    """Add manifests to a list as they come, of all but the last without their open rows: only the newest ones count."""
+def collect(links: Iterable[Link], into: list[Link]) -> None:
+    """Add links to a list as they come, of all but the last without their open rows: only the newest ones count."""
     for link in links:
-        if into:
+        if into and into[-1][0].open:
             into[-1] = replace(into[-1][0], open=()), into[-1][1]
         into.append(link)
 
 
 def read_chain(archive: StorageLike, partition: int) -> Chain:
-    """A partition's whole chain; empty where nothing was written yet."""
-    links: list[tuple[Manifest, str]] = []
-    collected(read_links(open_storage(archive), partition), links)
+    """A partition's whole chain, manifest by manifest; empty where nothing was written yet."""
+    links: list[Link] = []
+    collect(read_links(open_storage(archive), partition), links)
     return Chain(tuple(manifest for manifest, _ in links), links[-1][1] if links else NO_MANIFEST)
 
 

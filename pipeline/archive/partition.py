@@ -2,10 +2,11 @@
 
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.archive import checkpoint, paths, segments
 from pipeline.archive import manifest as chain
-from pipeline.archive import paths, segments
 from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Progress
 from pipeline.archive.pairing import Paired
 from pipeline.archive.parquet import render
@@ -50,10 +51,11 @@ class PartitionArchive:
         self._marks: list[tuple[str, str, int]] = []
         self._watermarks: dict[tuple[str, str], int] = {}
         self._rows_in_memory = self._bytes_in_memory = self._files_written = 0
-        earlier, self._last, self._head = self._claim()
+        self._checkpointed = 0  # manifests that a checkpoint sums up
+        links, self._last, self._head = self._claim()
         self._step("claimed")
         self._temp = paths.temporary(partition, self._last.number)
-        self._clean({entry.path for one in earlier for entry in one.files})
+        self._clean({entry.path for one, _ in links for entry in one.files})
         self.progress = self._last.progress
         try:
             stored = [
@@ -66,23 +68,27 @@ class PartitionArchive:
                 "from a copy"
             ) from error
         self._streams.restore(stored)
+        self._extend_checkpoint(links)
 
-    def _claim(self) -> tuple[tuple[Manifest, ...], Manifest, str]:
-        """Add a claim to the chain: the manifests before it, the claim, and its hash."""
+    def _claim(self) -> tuple[list[chain.Link], Manifest, str]:
+        """Add a claim to the chain: the links before it, the claim, and its hash."""
         for _attempt in range(CLAIM_ATTEMPTS):
-            found = chain.read_chain(self.archive, self.partition)
-            last = found.manifests[-1] if found.manifests else None
+            self._unusable = list[str]()
+            links = checkpoint.newest(self.archive, self.partition, self._unusable)
+            self._checkpointed = len(links)
+            chain.collect(chain.read_links(self.archive, self.partition, links[-1] if links else None), links)
+            last, head = links[-1] if links else (None, chain.NO_MANIFEST)
             claim = Manifest(
                 partition=self.partition,
-                number=len(found.manifests),
-                previous=found.head,
+                number=len(links),
+                previous=head,
                 writer=self._writer,
                 progress=last.progress if last else Progress(),
                 open=last.open if last else (),
             )
-            head = chain.append(self.archive, claim)
-            if head is not None:
-                return found.manifests, claim, head
+            added = chain.append(self.archive, claim)
+            if added is not None:
+                return links, claim, added
         raise RefusedState(
             f"archive {self.archive.uri}, partition {self.partition}: {CLAIM_ATTEMPTS} other writers were faster; "
             "stop the others"
@@ -94,9 +100,15 @@ class PartitionArchive:
         A still later owner may be at work already; what is numbered after this claim is its own and stays.
         """
         claim, archive = self._last.number, self.archive
-        for name in archive.names(paths.manifests(self.partition)):
-            if (found := HALF_MANIFEST.search(name)) and int(found[1]) <= claim:
-                archive.delete(name)
+        for name in self._unusable:  # checkpoints that every reader would look at and ignore
+            archive.delete(name)
+        if isinstance(archive, LocalFolder):  # a bucket holds no half objects
+            for name in archive.names(paths.manifests(self.partition)):
+                if (found := HALF_MANIFEST.search(name)) and int(found[1]) <= claim:
+                    archive.delete(name)
+            for name in archive.names(paths.checkpoints(self.partition)):
+                if not paths.is_checkpoint(name):
+                    archive.delete(name)
         for folder in archive.folders("_tmp"):
             if (found := TEMPORARY.fullmatch(folder)) and int(found[1]) == self.partition and int(found[2]) < claim:
                 archive.delete_folder(f"_tmp/{folder}")
@@ -208,6 +220,7 @@ class PartitionArchive:
         3. Manifest n is created, exclusively: from here on the files count. RefusedState where another writer was
         first.
         4. Segments that no manifest needs any more are deleted.
+        5. Where the chain has grown long, a checkpoint sums it up (checkpoint.py).
         """
         self.archive.sync(entry.path for entry in self._closed)
         before = self._last.open
@@ -238,7 +251,15 @@ class PartitionArchive:
         self._last, self._head = following, head
         self._closed, self._marks, self._watermarks = [], [], {}
         self._rows_in_memory = self._bytes_in_memory = 0
+        self._extend_checkpoint()
         return Committed(self.progress, following.files, sum(file.rows for file in self._streams.open.values()))
+
+    def _extend_checkpoint(self, known: Sequence[chain.Link] = ()) -> None:
+        """Sum the chain up in a checkpoint where it has grown enough since the last one; `known`: all before the claim,
+        just read.
+        """
+        if self._last.number + 1 - self._checkpointed >= checkpoint.EVERY:
+            self._checkpointed = checkpoint.extend(self.archive, self.partition, self._step, known)
 
     def _store_open_rows(self, number: int) -> tuple[list[OpenRows], list[OpenRows]]:
         """The entries of segments that stay and of the one written now."""

@@ -6,11 +6,13 @@ All names are below the archive, wherever that lies (pipeline/runtime/storage/st
 <archive>/<table>/given-up/date=...                  where their records came from alone (retention)
 <archive>/<table>/site=S/sensor=S/date=YYYY-MM-DD/hour=HH/p<raw partition>-<first raw position>-<last>.parquet
 <archive>/_manifests/p<partition>/<number>.json     the chain of manifests
+<archive>/_checkpoints/p<partition>/<number>.checkpoint   manifests 0 to <number> in one (checkpoint.py)
 <archive>/_open/p<partition>/<number>.arrow         rows of files that are still open
 <archive>/_tmp/p<partition>-<claim>/                files being written
 """
 
 import hashlib
+import re
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -22,6 +24,7 @@ SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 LONGEST_NAME = 120  # bytes; file systems allow 255 for a whole name
 MIXED = "mixed"
 PACKED, GIVEN_UP = "packed", "given-up"
+CHECKPOINT = re.compile(r"\d{10,}\.checkpoint")
 
 Position = tuple[int, int]
 
@@ -80,6 +83,21 @@ def manifests(partition: int) -> str:
 def manifest(partition: int, number: int) -> str:
     """Manifest `number` of a partition."""
     return f"{manifests(partition)}/{number:010d}.json"
+
+
+def checkpoints(partition: int) -> str:
+    """The folder of a partition's checkpoints."""
+    return f"_checkpoints/p{partition}"
+
+
+def checkpoint(partition: int, number: int) -> str:
+    """The checkpoint that ends at manifest `number`."""
+    return f"{checkpoints(partition)}/{number:010d}.checkpoint"
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a file of that folder is one, and not half of one."""
+    return CHECKPOINT.fullmatch(name.rpartition("/")[2]) is not None
 
 
 def segments(partition: int) -> str:

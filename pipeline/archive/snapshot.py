@@ -5,7 +5,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Pack, collected, partitions, read_links, read_one
+from pipeline.archive import checkpoint
+from pipeline.archive.manifest import (
+    ClosedFile,
+    Link,
+    Manifest,
+    OpenRows,
+    Pack,
+    collect,
+    partitions,
+    read_links,
+    read_one,
+)
 from pipeline.archive.streams import TABLES
 from pipeline.errors import RefusedState, Usage
 from pipeline.runtime.storage.storage import StorageLike, open_storage
@@ -85,20 +96,21 @@ class PartitionSnapshot:
         return self.last.open if self.last else ()
 
 
-def read(archive: StorageLike) -> list[PartitionSnapshot]:
-    """All partitions of an archive; Usage where there is none."""
+def read(archive: StorageLike, whole: bool = False) -> list[PartitionSnapshot]:
+    """All partitions of an archive; Usage where there is none. `whole`: without the help of checkpoints."""
     storage = open_storage(archive)
     if not storage.exists():
         raise Usage(f"archive {storage.uri}: no such folder; name one with --archive or FOREBAY_ARCHIVE_URI")
-    return [read_partition(storage, partition) for partition in partitions(storage)]
+    return [read_partition(storage, partition, whole) for partition in partitions(storage)]
 
 
-def read_partition(archive: StorageLike, partition: int) -> PartitionSnapshot:
-    """One partition of an archive."""
-    links: list[tuple[Manifest, str]] = []
+def read_partition(archive: StorageLike, partition: int, whole: bool = False) -> PartitionSnapshot:
+    """One partition of an archive; `whole`: every manifest of its chain is read, whatever its checkpoints say."""
+    links: list[Link] = []
     problem = None
+    storage = open_storage(archive)
     try:
-        collected(read_links(open_storage(archive), partition), links)
+        collect(read_links(storage, partition) if whole else checkpoint.links(storage, partition), links)
     except RefusedState as error:
         problem = str(error)
     return _sound(PartitionSnapshot(partition, tuple(manifest for manifest, _ in links), problem))
@@ -106,10 +118,15 @@ def read_partition(archive: StorageLike, partition: int) -> PartitionSnapshot:
 
 def read_on(archive: StorageLike, found: PartitionSnapshot) -> PartitionSnapshot:
     """The partition with the manifests added since."""
-    links = [(one, "") for one in found.manifests]
-    while (read := read_one(open_storage(archive), found.partition, len(links))) is not None:
-        collected([read], links)
-    return _sound(PartitionSnapshot(found.partition, tuple(one for one, _ in links), found.problem))
+    storage = open_storage(archive)
+    links: list[Link] = []
+    while (link := read_one(storage, found.partition, len(found.manifests) + len(links))) is not None:
+        links.append(link)
+    if not links:
+        return found
+    manifests = [(one, "") for one in found.manifests]
+    collect(links, manifests)
+    return _sound(PartitionSnapshot(found.partition, tuple(one for one, _ in manifests), found.problem))
 
 
 def moved(archive: StorageLike, partition: int, path: str, where: Placed) -> bool:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 
 import orjson
 
-from pipeline.archive.manifest import ClosedFile, Manifest, collected, partitions, read_links
+from pipeline.archive import checkpoint
+from pipeline.archive.manifest import ClosedFile, Link, collect, partitions
 from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.errors import RefusedState, Usage
 from pipeline.runtime.storage.storage import Storage
@@ -84,8 +85,8 @@ def read(archive: Storage) -> dict[int, Links]:
 
 def read_partition(archive: Storage, partition: int) -> Links:
     """One partition's chain; RefusedState where it is broken."""
-    links: list[tuple[Manifest, str]] = []
-    collected(read_links(archive, partition), links)
+    links: list[Link] = []
+    collect(checkpoint.links(archive, partition), links)
     found = PartitionSnapshot(partition, tuple(manifest for manifest, _ in links))
     found.places  # noqa: B018 - worked out once, here: RefusedState for packs that fit no files
     return Links(found, tuple(digest for _, digest in links))

@@ -18,8 +18,8 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.archive import checkpoint, paths
 from pipeline.archive import manifest as chain
-from pipeline.archive import paths
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile, Manifest, Pack
 from pipeline.archive.parquet import footer, written_as
@@ -92,7 +92,10 @@ def swap(
 def swap_all(
     archive: Storage, plans: Sequence[Plan], snapshots: Iterable[PartitionSnapshot], writer: str, told: Told
 ) -> tuple[list[tuple[Plan, Pack]], list[PartitionSnapshot]]:
-    """Carry plans out, one after another: those that were, each with its pack, and the partitions as known then."""
+    """Carry plans out, one after another: those that were, each with its pack, and the partitions as known then.
+
+    Every pack is a manifest: where many have been made, checkpoints sum them up.
+    """
     newest = {found.partition: found for found in snapshots}
     made = []
     for number, plan in enumerate(plans):
@@ -100,6 +103,8 @@ def swap_all(
         pack, newest[plan.partition] = swap(archive, plan, newest[plan.partition], writer)
         if pack is not None:
             made.append((plan, pack))
+    for partition in sorted({plan.partition for plan, _ in made}):
+        checkpoint.extend(archive, partition)
     return made, list(newest.values())
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.archive import segments, snapshot
+from pipeline.archive import checkpoint, segments, snapshot
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile, OpenRows
 from pipeline.archive.paths import Position
@@ -63,7 +63,7 @@ def verify(archive: StorageLike, settings: Settings | None) -> dict[str, Any]:
 
 def _verify(archive: Storage, settings: Settings | None, writer_at_work: bool) -> dict[str, Any]:
     tally = Tally()
-    snapshots = {found.partition: found for found in snapshot.read(archive)}
+    snapshots = {found.partition: found for found in snapshot.read(archive, whole=True)}
     reader, packs = ClosedRows(archive), dict[str, bool]()
     numbers = set(snapshots) | (set(range(settings.partitions)) if settings is not None else set())
     for number in sorted(numbers):
@@ -74,6 +74,8 @@ def _verify(archive: Storage, settings: Settings | None, writer_at_work: bool) -
             for entry in found.files
             if _whole(archive, entry, found.places[entry.path], packs, tally, look_again)
         ]
+        for problem in checkpoint.problems(archive, number, found.manifests):
+            tally.problem(problem)
         if found.problem:
             # Rows open at the last manifest in order may since have gone into files: only the newest one's count.
             tally.problem(found.problem)

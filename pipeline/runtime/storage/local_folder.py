@@ -50,11 +50,11 @@ class LocalFolder:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def names(self, below: str) -> Iterator[str]:
-        """All files below a folder."""
+    def names(self, below: str, after: str = "") -> Iterator[str]:
+        """All files below a folder, whose names are greater than `after`."""
         for folder, _, files in os.walk(self.root / below, onerror=_unless_gone):
             inside = Path(folder).relative_to(self.root).as_posix()
-            yield from (f"{inside}/{name}" for name in files)
+            yield from (path for name in files if (path := f"{inside}/{name}") > after)
 
     def has(self, name: str) -> bool:
         """Whether a file is there."""

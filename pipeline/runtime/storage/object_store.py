@@ -104,10 +104,10 @@ class ObjectStore:
             found: Any = obstore.list_with_delimiter(self._store, f"{below}/" if below else None)
         return [str(prefix).rstrip("/").rpartition("/")[2] for prefix in found["common_prefixes"]]
 
-    def names(self, below: str) -> Iterator[str]:
-        """All objects below a prefix."""
+    def names(self, below: str, after: str = "") -> Iterator[str]:
+        """All objects below a prefix, whose names are greater than `after`: the store leaves out the others."""
         with self._asking(below):
-            for some in obstore.list(self._store, f"{below}/"):
+            for some in obstore.list(self._store, f"{below}/", offset=after or None):
                 yield from (str(one["path"]) for one in some)
 
     def has(self, name: str) -> bool:

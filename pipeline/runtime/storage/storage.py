@@ -90,8 +90,10 @@ class Storage(Protocol):
     def folders(self, below: str) -> list[str]:
         """Names of the folders directly in a folder; none where it is not there."""
 
-    def names(self, below: str) -> Iterator[str]:
-        """All files below a folder, in any order; none where it is not there, an error where it can't be read."""
+    def names(self, below: str, after: str = "") -> Iterator[str]:
+        """All files below a folder, in any order, whose names are greater than `after`; none where it is not there, an
+        error where it can't be read.
+        """
 
     def has(self, name: str) -> bool:
         """Whether a file is there."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.archive import manifest, snapshot
+from pipeline.archive import checkpoint, manifest, snapshot
 from pipeline.archive.closed_rows import ClosedRows, FollowedRows
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import TABLES, Limits
@@ -224,11 +224,13 @@ def test_manifests_are_read_once_however_many_packs_are_made(tmp_path: Path, mon
     folder = archive(tmp_path)
     read: list[int] = []
 
-    def counted(storage: Storage, partition: int) -> Iterator[tuple[manifest.Manifest, str]]:
-        read.append(partition)
-        return manifest.read_links(storage, partition)
+    links = checkpoint.links
 
-    monkeypatch.setattr(snapshot, "read_links", counted)
+    def counted(storage: Storage, partition: int) -> Iterator[manifest.Link]:
+        read.append(partition)
+        return links(storage, partition)
+
+    monkeypatch.setattr(checkpoint, "links", counted)
     assert put_together(folder)["packs"] > 2
     assert read == [0]
 
