@@ -120,6 +120,26 @@ def test_down_stops_it_and_is_idempotent(data: Path) -> None:
     assert broker("down", "--data", str(data))["stopped"] is False
 
 
+def test_it_comes_back_on_its_old_port_and_down_finds_it_by_its_address(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = local.last_port(data)
+    again = broker("up", "--data", str(data))
+    assert again["bootstrap"] == f"127.0.0.1:{port}"
+    monkeypatch.chdir(tmp_path)  # where there is no var/broker
+    monkeypatch.setenv("FOREBAY_BOOTSTRAP", "127.0.0.1:1")
+    missed = broker("down")
+    assert missed["stopped"] is False
+    assert missed["looked"] == [
+        "at 127.0.0.1:1 (FOREBAY_BOOTSTRAP), where no broker of ours runs",
+        f"in {tmp_path}/var/broker",
+    ]
+    monkeypatch.setenv("FOREBAY_BOOTSTRAP", again["bootstrap"])
+    assert broker("status")["pid"] == again["pid"]
+    stopped = broker("down")
+    assert (stopped["stopped"], stopped["pid"], stopped["data"]) == (True, again["pid"], str(data))
+
+
 def test_ctrl_c_while_it_starts_leaves_nothing_behind(data: Path) -> None:
     command = [*FOREBAY, "broker", "up", "--data", str(data), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as starting:

@@ -1,5 +1,6 @@
 """The HTTP endpoint of a room: `/metrics` for Prometheus; `/startupz`, `/livez`, `/readyz` for its keeper."""
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -65,11 +66,14 @@ class _Handler(WSGIRequestHandler):
 class Endpoint:
     """Serves a registry and a room's health from a thread of its own."""
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, health: Health) -> None:
+    def __init__(
+        self, host: str, port: int, registry: CollectorRegistry, health: Health, else_free: bool = False
+    ) -> None:
+        """Listen on `port`; with `else_free` on any free one where that is taken, else Misconfigured."""
         self._metrics = make_wsgi_app(registry)
         self._health = health
         try:
-            self._server = make_server(host, port, self._answer, _Server, _Handler)
+            self._server = self._listen(host, port, else_free)
         except OSError as error:
             raise Misconfigured(
                 f"metrics endpoint {host}:{port}: got {error.strerror or error}, expected a free port of this machine; "
@@ -80,6 +84,14 @@ class Endpoint:
             target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics", daemon=True
         )
         self._thread.start()
+
+    def _listen(self, host: str, port: int, else_free: bool) -> WSGIServer:
+        try:
+            return make_server(host, port, self._answer, _Server, _Handler)
+        except OSError as error:
+            if not else_free or error.errno != errno.EADDRINUSE:
+                raise
+            return make_server(host, 0, self._answer, _Server, _Handler)
 
     def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "/")

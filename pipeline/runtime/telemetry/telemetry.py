@@ -27,6 +27,8 @@ MAX_LINKS = 32
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 # Sites and sensors are names from outside: past this many label sets of a metric, all further ones are "other".
 MAX_LABEL_SETS = 1_000
+# Where a stage's endpoint listens when no setting says so: six stages fit one machine, a scraper knows where to look.
+PORTS = {"ingest": 9471, "featurize": 9472, "score": 9473, "alert": 9474, "archive": 9475, "retrain": 9476}
 # What is left of spans gets this long at the end; then the room leaves without them.
 LAST_SPANS_S = 2.0
 CLOSE_WITHIN_S = 4.5
@@ -69,8 +71,11 @@ class Telemetry:
             self._provider.add_span_processor(SimpleSpanProcessor(FileExporter(settings.trace_file)))
         self._tracer = self._provider.get_tracer("forebay")
         self._endpoint: Endpoint | None = None
-        if settings.metrics_port >= 0:
-            self._endpoint = Endpoint(settings.metrics_host, settings.metrics_port, self.registry, self.health)
+        port, else_free = settings.metrics_port, settings.metrics_port is None
+        if port is None:
+            port = PORTS.get(room, -1)
+        if port >= 0:
+            self._endpoint = Endpoint(settings.metrics_host, port, self.registry, self.health, else_free)
         self.gauge("forebay_up", 1)
         self.stage = StageMetrics(self, room)
 

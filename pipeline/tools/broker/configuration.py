@@ -76,6 +76,9 @@ logger.configuration.level = warn
 """
 
 
+FOLDER_OPTION = "-Dforebay.broker.folder="
+
+
 def java_options(folder: Path, run_id: str) -> list[str]:
     """The JVM's options; `run_id` in the command line is how a pid is known to be this broker."""
     return [
@@ -89,6 +92,6 @@ def java_options(folder: Path, run_id: str) -> list[str]:
         f"-Djava.io.tmpdir={folder / 'tmp'}",
         "--enable-native-access=ALL-UNNAMED",
         f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}",
-        f"-Dforebay.broker.folder={folder}",
+        f"{FOLDER_OPTION}{folder}",
         f"-Dforebay.broker.run={run_id}",
     ]

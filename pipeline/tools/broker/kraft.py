@@ -1,6 +1,7 @@
 """A KRaft node's folder: its files, its one-time format, and the command that runs it."""
 
 import base64
+import re
 import subprocess
 import uuid
 from pathlib import Path
@@ -20,6 +21,16 @@ def write_files(data: Path, port: int, controller_port: int) -> None:
     if (data / "broker.log").exists():
         # So that what `log_tail` shows is of this run.
         (data / "broker.log").replace(data / "broker.previous.log")
+
+
+def last_port(data: Path) -> int | None:
+    """The port that the folder's broker had the last time it was started; None before that."""
+    try:
+        text = (data / "server.properties").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    found = re.search(r"^listeners=BROKER://[^:,]+:(\d{1,5}),", text, re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def is_formatted(data: Path) -> bool:

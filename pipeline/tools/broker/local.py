@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.errors import Failed, Misconfigured
 from pipeline.settings import cache_folder, kafka_home
-from pipeline.tools.broker import kraft, process, state
+from pipeline.tools.broker import configuration, kraft, process, state
 from pipeline.tools.broker.answer import Cluster, ask
 from pipeline.tools.broker.configuration import HOST
 from pipeline.tools.broker.folder_lock import folder_lock, in_use
@@ -71,10 +71,10 @@ def start(data: Path, port: int = 0, step: Step = lambda _text: None) -> Running
                 )
             _wait_until_answers(data, before, time.monotonic() + START_S)
             return before
-        return _start(data, port, before, step)
+        return _start(data, port, step)
 
 
-def _start(data: Path, port: int, before: Running | None, step: Step) -> Running:
+def _start(data: Path, port: int, step: Step) -> Running:
     if port and not is_free(port):
         raise Misconfigured(
             f"port {port} on {HOST} is taken; use --port 0 for a free one, "
@@ -83,10 +83,10 @@ def _start(data: Path, port: int, before: Running | None, step: Step) -> Running
     kafka = distribution(
         kafka_home(), cache_folder(), lambda done, total: step(f"fetching Kafka: {done} of {total} jars")
     )
-    cluster_id = kraft.cluster_id(data)
+    cluster_id, last_port = kraft.cluster_id(data), kraft.last_port(data)
     last: Failed | None = None
     for _attempt in range(3):
-        chosen = port or (before.port if before is not None and is_free(before.port) else free_port())
+        chosen = port or (last_port if last_port is not None and is_free(last_port) else free_port())
         running = Running(
             bootstrap=f"{HOST}:{chosen}",
             pid=0,
@@ -101,7 +101,7 @@ def _start(data: Path, port: int, before: Running | None, step: Step) -> Running
         try:
             return _launch(data, running, kafka, step)
         except PortTaken as error:  # somebody was faster between our look and Kafka's
-            last, before, cluster_id = error, None, running.cluster_id
+            last, last_port, cluster_id = error, None, running.cluster_id
     raise last or Failed(f"{data}: no free port was found")
 
 
@@ -162,6 +162,23 @@ def stop(data: Path, grace_s: float = STOP_S) -> Running | None:
                 raise Failed(f"{data}: pid {found.pid} does not end, even killed; look at it with `ps {found.pid}`")
         state.remove(data)
         return found if alive else None
+
+
+def last_port(data: Path) -> int | None:
+    """The port that the broker of `data` had the last time; None where it never ran."""
+    return kraft.last_port(data)
+
+
+def find(bootstrap: str) -> Path | None:
+    """The folder of the broker of ours that runs at an address of this machine; None where none of ours does."""
+    host, _, port = bootstrap.rpartition(":")
+    if host not in (HOST, "localhost"):
+        return None
+    for folder in map(Path, process.values_of(configuration.FOLDER_OPTION)):
+        running = state.read(folder)
+        if running is not None and str(running.port) == port and process.is_ours(running.pid, running.run_id):
+            return folder
+    return None
 
 
 def status(data: Path) -> Status:

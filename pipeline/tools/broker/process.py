@@ -1,9 +1,11 @@
 """Java processes of ours: started detached, known again by a mark in their command line, ended by pid."""
 
 import os
+import re
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.settings import inherited_environment
@@ -34,6 +36,21 @@ def is_ours(pid: int, mark: str) -> bool:
     """Whether the process lives and carries `mark` in its command line; a pid alone may have been reused."""
     _reap(pid)
     return mark in _command_line(pid)
+
+
+def values_of(option: str) -> list[str]:
+    """What this user's running processes carry behind `option` in their command lines: of "-Dx=" and `-Dx=5`, "5"."""
+    if not Path("/proc/self").exists():
+        command = ["ps", "-ww", "-U", str(os.getuid()), "-o", "command="]
+        text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        return re.findall(rf"{re.escape(option)}(.+?)(?= -|$)", text, re.MULTILINE)
+    values = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended while we looked
+            if folder.stat().st_uid == os.getuid():
+                words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                values += [word.removeprefix(option) for word in words if word.startswith(option)]
+    return values
 
 
 def stop(pid: int, mark: str, grace_s: float) -> bool:

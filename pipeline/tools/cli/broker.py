@@ -20,14 +20,30 @@ app = typer.Typer(no_args_is_help=True, help="The local single-node Kafka: up, s
 
 DEFAULT_PORT = 9092  # what FOREBAY_BOOTSTRAP says where nobody set it, so that other commands find this broker
 
-Data = Annotated[Path, typer.Option("--data", help="The broker's folder, made on first use.")]
 DATA = Path("var/broker")
+Data = Annotated[Path, typer.Option("--data", help="The broker's folder, made on first use.")]
+RunningData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="The broker's folder; by default that of the one FOREBAY_BOOTSTRAP names if it is ours, else var/broker.",
+        show_default=False,
+    ),
+]
 
 
 @app.command()
 def up(
     data: Data = DATA,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: a free one.")] = DEFAULT_PORT,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port on 127.0.0.1; by default the one it had the last time, else 9092. 0: that one, else a free one.",
+            show_default=False,
+        ),
+    ] = None,
     bootstrap: Bootstrap = None,
     json: Json = False,
 ) -> None:
@@ -42,7 +58,7 @@ def up(
     began = time.monotonic()
     before = local.status(data)
     with steps(quiet=json) as step:
-        running = local.start(data, _port(port, before), step)
+        running = local.start(data, _port(port, before, local.last_port(data)), step)
     already = before.state is not None and before.state.run_id == running.run_id
     took_s = time.monotonic() - began
     say(f"{'runs already' if already else f'started in {took_s:.1f} s'}: {describe(running)}", quiet=json)
@@ -67,17 +83,18 @@ def existing(bootstrap: str, json: bool) -> None:
 
 
 @app.command()
-def status(data: Data = DATA, json: Json = False) -> None:
+def status(data: RunningData = None, json: Json = False) -> None:
     """Whether it runs, where, and how much it keeps; exit 1 if it does not run."""
-    found = local.status(data)
-    say(summary(found, data), quiet=json)
+    folder, _ = folder_of(data)
+    found = local.status(folder)
+    say(summary(found, folder), quiet=json)
     emit(
         {
             "running": found.running,
             "answering": found.answering,
             **(document(found.state) if found.state is not None else {}),
             "topics": found.cluster.topics if found.cluster is not None else None,
-            "data": str(data),
+            "data": str(folder),
             "data_bytes": found.data_bytes,
         }
     )
@@ -85,14 +102,27 @@ def status(data: Data = DATA, json: Json = False) -> None:
 
 
 @app.command()
-def down(data: Data = DATA, json: Json = False) -> None:
-    """Stop it and wait until it is gone; fine if none runs. Its messages stay in the folder."""
+def down(data: RunningData = None, json: Json = False) -> None:
+    """Stop it and wait until it is gone; fine if none runs. Its messages and its port stay in the folder."""
     began = time.monotonic()
-    stopped = local.stop(data)
+    folder, looked = folder_of(data)
+    stopped = local.stop(folder)
     took_s = time.monotonic() - began
-    said = f"no broker runs on {data}" if stopped is None else f"stopped in {took_s:.1f} s (pid {stopped.pid})"
+    said = (
+        f"no broker of ours runs; looked {' and '.join(looked)}; name another folder with --data"
+        if stopped is None
+        else f"stopped {describe(stopped)} in {took_s:.1f} s; its messages stay in {folder}"
+    )
     say(said, quiet=json)
-    emit({"stopped": stopped is not None, "pid": stopped.pid if stopped else None, "elapsed_s": round(took_s, 3)})
+    emit(
+        {
+            "stopped": stopped is not None,
+            "pid": stopped.pid if stopped else None,
+            "data": str(folder),
+            "looked": looked,
+            "elapsed_s": round(took_s, 3),
+        }
+    )
 
 
 @contextmanager
@@ -114,9 +144,25 @@ def steps(quiet: bool) -> Iterator[Step]:
         yield step
 
 
-def _port(asked: int, before: Status) -> int:
-    # A broker that runs on another port is what the caller wants, unless that port was asked for by name.
-    return 0 if asked == DEFAULT_PORT and before.running else asked
+def _port(asked: int | None, before: Status, last_port: int | None) -> int:
+    if asked is not None:
+        return asked
+    # A broker that runs already is what the caller wants, whatever its port.
+    return 0 if before.running else last_port or DEFAULT_PORT
+
+
+def folder_of(data: Path | None) -> tuple[Path, list[str]]:
+    """The folder of the broker that is meant, and where it was looked for, in words."""
+    if data is not None:
+        return data, [str(data)]
+    settings, looked = load_settings(), []
+    if "bootstrap" in settings.model_fields_set:
+        looked.append(f"at {settings.bootstrap} (FOREBAY_BOOTSTRAP)")
+        folder = local.find(settings.bootstrap)
+        if folder is not None:
+            return folder, looked
+        looked[0] += ", where no broker of ours runs"
+    return DATA, [*looked, f"in {DATA.absolute()}"]
 
 
 def document(running: Running) -> dict[str, Any]:

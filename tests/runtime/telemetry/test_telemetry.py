@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import Misconfigured
 from pipeline.runtime.telemetry import Telemetry, start
 from pipeline.runtime.telemetry.endpoint import SILENT_AFTER_S
-from pipeline.runtime.telemetry.telemetry import MAX_LABEL_SETS
+from pipeline.runtime.telemetry.telemetry import MAX_LABEL_SETS, PORTS
 from pipeline.settings import load_settings
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -195,7 +195,20 @@ def test_a_full_disk_ends_the_file_not_the_room(capfd: pytest.CaptureFixture[str
 
 
 def test_no_endpoint_unless_wanted() -> None:
-    room = start("score", load_settings())
+    room = start("score", load_settings(metrics_port=-1))
     assert room.metrics_port is None
     room.close()
     room.close()
+
+
+def test_by_default_each_stage_has_a_port_of_its_own_or_a_free_one() -> None:
+    assert len(set(PORTS.values())) == len(PORTS)
+    first, second = start("score", load_settings()), start("score", load_settings())
+    try:
+        assert first.metrics_port is not None and second.metrics_port is not None
+        assert first.metrics_port != second.metrics_port
+        assert get(first, "/metrics")[0] == get(second, "/metrics")[0] == 200
+        assert start("send", load_settings()).metrics_port is None  # no stage: nobody scrapes it
+    finally:
+        first.close()
+        second.close()
