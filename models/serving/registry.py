@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from models.errors import RefusedModel
+from models.files import sync_file, sync_folder, write_atomic
 from models.igan.config import IganConfig
 from models.serving import manifest, weights
 from models.serving.card import card
@@ -87,28 +88,53 @@ def within(registry: Path, uri: str) -> Path:
 
 
 def save(model: Model, registry: Path) -> Path:
-    """Put a model into the registry, whole or not at all; a model that is there already is left as it is."""
+    """Put a model into the registry, whole or not at all, and on the disk when this returns.
+
+    A model that is there already is left as it is if every check on it holds; else its files are written again. So a
+    promotion that is written afterwards names a model that a power cut cannot take.
+    """
     folder = registry / model.id
-    if (folder / MANIFEST).is_file():
-        return folder
-    registry.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=registry, prefix=".writing-") as temporary:
+    if folder.is_dir():
+        _no_links(folder)
+        if not _is_whole(folder, model):
+            write(model, folder)  # the id is the content's: readers find a mixture of equal files
+    else:
+        _create(model, folder)
+    sync_folder(registry)
+    return folder
+
+
+def _is_whole(folder: Path, model: Model) -> bool:
+    """Whether the folder holds this model; if so its bytes are on the disk when this returns."""
+    try:
+        whole = load(folder).sha256 == model.sha256
+    except RefusedModel:
+        return False
+    if whole:
+        # Whoever wrote it may not have waited for the disk.
+        for path in (folder / WEIGHTS, folder / MANIFEST):
+            sync_file(path)
+        sync_folder(folder)
+    return whole
+
+
+def _create(model: Model, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as temporary:
         made = Path(temporary) / model.id
         write(model, made)
         try:
             made.replace(folder)
         except OSError as error:  # another process was first; equal ids are equal content
-            if not (folder / MANIFEST).is_file():
+            if not _is_whole(folder, model):
                 raise RefusedModel(f"{folder}: could not be written: {error}") from error
-    return folder
 
 
 def write(model: Model, folder: Path) -> None:
-    """Write a model's two files, and its card, into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(weights.encode(model.weights))
-    (folder / MANIFEST).write_bytes(manifest.canonical(model.document) + b"\n")
-    (folder / CARD).write_text(markdown(card(model)), "utf-8")
+    """Write a model's two files, and its card, into a folder: each whole, and on the disk when this returns."""
+    write_atomic(folder / WEIGHTS, weights.encode(model.weights))
+    write_atomic(folder / MANIFEST, manifest.canonical(model.document) + b"\n")
+    write_atomic(folder / CARD, markdown(card(model)).encode())
 
 
 def list_models(registry: Path) -> list[str]:

@@ -1,9 +1,12 @@
 import errno
 import os
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import BadData, Failed
@@ -116,3 +119,99 @@ def test_a_merge_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
     samples.merge(tmp_path)
     assert len(samples.files(tmp_path)) == 1
     assert samples.read(tmp_path, "h").equals(before)
+
+
+def many_files(folder: Path, count: int = samples.MERGE_AT_FILES) -> None:
+    for number in range(count):
+        rows = scored(range(number * 4, number * 4 + 4))
+        samples.write(folder, [rows], Stretch(0, number, number, "h"))
+
+
+@pytest.mark.parametrize("after", [1, 3, samples.MERGE_AT_FILES])
+def test_samples_are_read_whole_while_they_are_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    many_files(tmp_path)
+    before = samples.read(tmp_path, "h")
+    read_schema, reads = pq.read_schema, [0]
+
+    def merging(path: Path) -> pa.Schema:
+        reads[0] += 1
+        if reads[0] == after:
+            samples.merge(tmp_path)
+        return read_schema(path)
+
+    monkeypatch.setattr(pq, "read_schema", merging)
+    assert samples.read(tmp_path, "h").equals(before)
+    assert len(samples.files(tmp_path)) == 1, "it was merged meanwhile"
+
+
+def test_samples_are_counted_while_they_are_trimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many_files(tmp_path, 5)
+    read_schema, trimmed = pq.read_schema, list[int]()
+
+    def trimming(path: Path) -> pa.Schema:
+        if not trimmed:
+            trimmed.append(samples.trim(tmp_path, 8))
+        return read_schema(path)
+
+    monkeypatch.setattr(pq, "read_schema", trimming)
+    assert samples.count(tmp_path, "h") == 8 and trimmed == [12]
+
+
+def test_readers_beside_a_worker_never_miss_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's loop in a thread of its own: write, merge, trim. Readers see every row it does not trim."""
+    monkeypatch.setattr(samples, "MERGE_AT_FILES", 8)
+    stop, merged = threading.Event(), threading.Event()
+
+    def work() -> None:
+        number = 0
+        while not stop.is_set():
+            samples.write(tmp_path, [scored(range(number, number + 1))], Stretch(0, number, number, "h"))
+            number += 1
+            if samples.merge(tmp_path):
+                merged.set()
+            samples.trim(tmp_path, 10_000)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        last, deadline = 0, time.monotonic() + 30
+        while not merged.is_set() and time.monotonic() < deadline:
+            offsets = samples.read(tmp_path, "h").to_pydict().get("raw_offset", [])
+            assert offsets == list(range(len(offsets))) and len(offsets) >= last
+            last = len(offsets)
+            samples.count(tmp_path, "h")
+    finally:
+        stop.set()
+        worker.join()
+    assert merged.is_set() and samples.read(tmp_path, "h").num_rows >= last > 0
+
+
+def test_two_workers_may_merge_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many_files(tmp_path)
+    before = samples.read(tmp_path, "h")
+    read_metadata = pq.read_metadata
+    other = [lambda: samples.merge(tmp_path)]
+
+    def beside(path: Path) -> object:
+        if other:
+            assert other.pop()() == samples.MERGE_AT_FILES
+        return read_metadata(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pq, "read_metadata", beside)
+        assert samples.merge(tmp_path) == 0
+    assert samples.read(tmp_path, "h").equals(before)
+
+
+def test_a_store_that_never_holds_still_is_said_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many_files(tmp_path, 2)
+
+    def gone(path: Path) -> pa.Schema:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(pq, "read_schema", gone)
+    for attempt in (lambda: samples.read(tmp_path, "h"), lambda: samples.count(tmp_path, "h")):
+        with pytest.raises(Failed, match=r"merged or trimmed 10 times .* try again"):
+            attempt()
