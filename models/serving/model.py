@@ -14,7 +14,8 @@ from models.igan.network import Fusion, IganNetwork
 from models.igan.novelty import Mahalanobis
 from models.igan.origin import Origin
 from models.rows import Floats
-from models.serving import manifest, weights
+from models.serving import weights
+from schemas import model_manifest as manifest
 
 POOLED = "*"  # the calibration of every origin without one of its own
 

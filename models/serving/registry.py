@@ -16,11 +16,12 @@ from typing import Any
 from models.errors import RefusedModel
 from models.files import sync_file, sync_folder, write_atomic
 from models.igan.config import IganConfig
-from models.serving import manifest, weights
+from models.serving import weights
 from models.serving.card import card
 from models.serving.card_text import NAME as CARD
 from models.serving.card_text import markdown
 from models.serving.model import Model, expected_shapes
+from schemas import model_manifest as manifest
 
 ID = re.compile(r"igan-[0-9a-f]{12}")
 MANIFEST = "manifest.json"
@@ -35,6 +36,8 @@ def load(path_or_id: str | Path = "", registry: Path | None = None) -> Model:
         file = folder / MANIFEST
         document = manifest.parse(_bytes(file, manifest.MAX_MANIFEST_BYTES), str(file))
         content = _bytes(folder / WEIGHTS, weights.MAX_WEIGHTS_BYTES)
+    except manifest.RefusedManifest as error:
+        raise RefusedModel(str(error)) from error
     except OSError as error:
         raise RefusedModel(
             f"model {str(path_or_id)[:200]}: cannot be read: {error.strerror}; look at the path"

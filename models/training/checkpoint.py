@@ -23,7 +23,7 @@ from safetensors.numpy import load, save
 
 from models.errors import RefusedModel
 from models.files import write_atomic
-from models.serving.manifest import canonical, sha256
+from schemas.model_manifest import canonical, sha256
 
 VERSION = 1
 FOLDER = ".training"

@@ -10,9 +10,9 @@ import torch
 from models.errors import RefusedModel
 from models.igan.origin import LEAST_ROWS, calibrate_across
 from models.rows import Floats, Ints
-from models.serving.manifest import ORIGIN
 from models.serving.model import POOLED, Model, finish, tensors_of
 from models.training.fit import deterministic
+from schemas.model_manifest import ORIGIN
 
 
 def recalibrate(

@@ -15,7 +15,6 @@ from models.igan.config import IganConfig
 from models.igan.network import IganNetwork, Triple
 from models.igan.origin import LEAST_ROWS, Origin, calibrate
 from models.rows import FeatureSet, Floats, Ints, Mask, Rows, Strings, held_out_blocks
-from models.serving import manifest
 from models.serving.device import resolved
 from models.serving.model import POOLED, Model, finish, tensors_of
 from models.training.checkpoint import training_key
@@ -24,6 +23,7 @@ from models.training.label_trust import believable, class_numbers, quiet
 from models.training.measures.multiclass import expected_calibration_error, f1_by_class
 from models.training.stages import Stages, cost
 from models.training.view_weights import TRIAL_COST, choose
+from schemas import model_manifest as manifest
 
 
 def train(

@@ -5,13 +5,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from pipeline.alert.explain import Baseline, read_baseline
 from pipeline.errors import RefusedState
+from schemas.model_manifest import MAX_MANIFEST_BYTES, RefusedManifest, parse
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-MAX_BYTES = 4 * 1024 * 1024
 
 
 def shipped_folder() -> Path | None:
@@ -55,7 +53,7 @@ class Manifests:
     def _find(self, model: str) -> dict[str, Any] | None:
         if ID.fullmatch(model):
             manifest = _read(self._registry / model / "manifest.json")
-            if manifest is not None:
+            if manifest is not None and manifest["id"] == model:
                 return manifest
         shipped = shipped_folder()
         manifest = _read(shipped / "manifest.json") if shipped is not None else None
@@ -65,14 +63,9 @@ class Manifests:
 def _read(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    if path.stat().st_size > MAX_BYTES:
-        raise RefusedState(f"{path}: got {path.stat().st_size} bytes, expected a manifest of at most {MAX_BYTES}")
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise RefusedState(f"{path}: got {path.stat().st_size} bytes, expected at most {MAX_MANIFEST_BYTES}")
     try:
-        manifest = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise RefusedState(
-            f"{path}: got no JSON ({error}), expected a model manifest; fetch the model again"
-        ) from error
-    if not isinstance(manifest, dict):
-        raise RefusedState(f"{path}: got {type(manifest).__name__}, expected a model manifest; fetch the model again")
-    return manifest
+        return parse(path.read_bytes(), str(path))
+    except RefusedManifest as error:
+        raise RefusedState(str(error)) from error

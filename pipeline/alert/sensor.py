@@ -1,23 +1,21 @@
 """One sensor's incidents: advanced by its suspects and its watermark, both in event time."""
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyarrow as pa
 
 from pipeline.alert.grouping import Group, Grouping, clock_order, group, keys_of
 from pipeline.alert.incident import CROWD, Incident
 from pipeline.alert.kernel import ALONE, DROPPED, Linked
 from pipeline.alert.ocsf import CLOSE, CREATE, UPDATE
+from pipeline.contracts.uids import incident_uid
 
 Ints = npt.NDArray[np.int64]
 
 BEGINNING_US = -(1 << 62)
-UID_DIGITS = 32
 
 
 @dataclass(slots=True)
@@ -66,12 +64,6 @@ class Tally(NamedTuple):
     def plus(self, other: "Tally") -> "Tally":
         """Both together."""
         return Tally(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
-
-
-def uid(site: str, sensor: str, key: str, position: list[int]) -> str:
-    """An incident's name: a hash of where it is, what its group is, and the raw position of its first suspect."""
-    named = orjson.dumps([site, sensor, key, position])
-    return hashlib.sha256(named).hexdigest()[:UID_DIGITS]
 
 
 def advance(
@@ -212,7 +204,7 @@ def _open(rows: pa.RecordBatch, opened: Group, opened_ts_us: int, grouping: Grou
     facts = first.to_pylist()[0]
     position = [facts["raw_partition"], facts["raw_offset"], facts["raw_index"]]
     return Incident(
-        uid=uid(facts["site"], facts["sensor"], key, position),
+        uid=incident_uid(facts["site"], facts["sensor"], key, position),
         site=facts["site"],
         sensor=facts["sensor"],
         key=key,

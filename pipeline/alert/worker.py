@@ -85,7 +85,7 @@ class AlertStage:
         return advanced.state, outgoing
 
     def _outgoing(self, event: dict[str, Any], traceparent: str) -> Outgoing:
-        require_valid(event, "alert")
+        require_valid(event)
         headers = {
             "content-type": CONTENT_TYPE,
             "revision": str(event["metadata"]["sequence"]).encode(),

@@ -21,17 +21,18 @@ from models.serving import registry
 from models.serving.model import Model
 from models.serving.score import Scorer
 from models.training import train
+from pipeline.contracts.uids import RAW_POSITION, ROW_BY_POSITION, ROW_BY_SOURCE_RECORD
 from pipeline.errors import BadData, Failed, RefusedState
 from pipeline.retrain.compare import Comparison, Figures, Gates, Known, compare, figures, known
-from pipeline.retrain.labels import POSITION, RECORD, Labels
+from pipeline.retrain.labels import Labels
 from pipeline.runtime.wire.batches import matrix
 
 HELD_OUT_SHARE = 0.3
 EMBARGO_US = 60_000_000
-KEYS = tuple(dict.fromkeys((*POSITION, *RECORD)))
+KEYS = tuple(dict.fromkeys((*ROW_BY_POSITION, *ROW_BY_SOURCE_RECORD)))
 LABELLED = "labelled samples"
-# People named in a manifest; what further ones said is summed up as "others".
-MOST_NAMES = 100
+# People named in a manifest; the labels of further people are summed up as "others".
+MAX_NAMES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class PlantRows:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A trained candidate, where it is kept, and how it compares."""
+    """A trained candidate, its folder in the registry, and how it compares."""
 
     model: Model
     folder: Path
@@ -73,47 +74,47 @@ def labelled_rows(samples: pa.Table, labels: Labels) -> Labelled:
             f"no sample has a label ({len(labels)} labels given, {labels.unusable} verdicts could not be used); "
             "give verdicts (`forebay alert verdict`) or a label file that name flows in the sample"
         )
-    said = labels.apply(samples)
-    chosen = np.flatnonzero(said.label != "")
+    applied = labels.apply(samples)
+    chosen = np.flatnonzero(applied.label != "")
     if chosen.size == 0:
         raise BadData(
-            f"no sample has a label that counts: {int(said.conflicting.sum())} have two different ones; "
+            f"no sample has a label that counts: {int(applied.conflicting.sum())} have two different ones; "
             "correct the verdicts or the label file"
         )
-    taken = samples.take(pa.array(chosen)).combine_chunks()
-    label = said.label[chosen]
-    positions = np.stack([taken.column(name).to_numpy().astype("<i8") for name in POSITION[2:]])
+    labelled = samples.take(pa.array(chosen)).combine_chunks()
+    label = applied.label[chosen]
+    positions = np.stack([labelled.column(name).to_numpy().astype("<i8") for name in RAW_POSITION])
     rows = Rows(
-        matrix=np.ascontiguousarray(matrix(taken.to_batches()[0])),
+        matrix=np.ascontiguousarray(matrix(labelled.to_batches()[0])),
         label=label,
-        site=np.array(taken.column("site").to_pylist(), dtype=np.str_),
-        sensor=np.array(taken.column("sensor").to_pylist(), dtype=np.str_),
-        start_ts_us=taken.column("start_ts_us").to_numpy().astype(np.int64),
-        end_ts_us=taken.column("end_ts_us").to_numpy().astype(np.int64),
+        site=np.array(labelled.column("site").to_pylist(), dtype=np.str_),
+        sensor=np.array(labelled.column("sensor").to_pylist(), dtype=np.str_),
+        start_ts_us=labelled.column("start_ts_us").to_numpy().astype(np.int64),
+        end_ts_us=labelled.column("end_ts_us").to_numpy().astype(np.int64),
         # Samples need not come from a file: their number here tells them apart as well.
         source_record=chosen.astype(np.int64),
         replay=np.zeros(chosen.size, np.int64),
     )
-    names, counts = np.unique(said.by[chosen], return_counts=True)
+    names, counts = np.unique(applied.by[chosen], return_counts=True)
     return Labelled(
         rows,
         dict(zip(names.tolist(), counts.tolist(), strict=True)),
         hashlib.sha256(positions.tobytes() + "\n".join(label.tolist()).encode()).hexdigest(),
-        int(said.conflicting.sum()),
+        int(applied.conflicting.sum()),
     )
 
 
 def provenance(labelled: Labelled, labels: Labels) -> dict[str, Any]:
     """What the labelled samples are and whose labels they have, for the manifest."""
     named = sorted(labelled.by.items(), key=lambda item: (-item[1], item[0]))
-    others = sum(count for _, count in named[MOST_NAMES:])
+    others = sum(count for _, count in named[MAX_NAMES:])
     kinds, counts = np.unique(labelled.rows.label, return_counts=True)
     return {
         "name": LABELLED,
         "sha256": labelled.digest,
         "rows": len(labelled.rows),
         "labels": dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
-        "by": dict(named[:MOST_NAMES]) | ({"others": others} if others else {}),
+        "by": dict(named[:MAX_NAMES]) | ({"others": others} if others else {}),
         "conflicting": labelled.conflicting,
         "overruled": labels.overruled,
         "unusable": labels.unusable,
@@ -170,13 +171,13 @@ def make(
 
     Failed, or RefusedState, where the rows are too few to train on.
     """
-    learn, held = hold_out(labelled.rows)
+    learn, held_out = hold_out(labelled.rows)
     if len(learn) == 0:
         raise Failed(
             f"{len(labelled.rows)} labelled samples: once the newest {HELD_OUT_SHARE:.0%} and {EMBARGO_US / 1e6:g} s "
-            "before them are held out, none is left to train on; give labels over a longer stretch of time"
+            "before them are held out, none is left to train on; give labels over a longer period"
         )
-    rows, frozen = _together(base.rows, learn, current.config)
+    rows, certain = _training_rows(base.rows, learn, current.config)
     try:
         model = train.train(
             rows,
@@ -190,23 +191,23 @@ def make(
         raise RefusedState(str(error)) from error
     saved = registry.save(model, folder)
     comparison = compare(
-        assess(current, held, device),
-        assess(model, held, device),
-        is_attack(held, current.config),
+        assess(current, held_out, device),
+        assess(model, held_out, device),
+        is_attack(held_out, current.config),
         gates,
-        assess_known(current, frozen, device),
-        assess_known(model, frozen, device),
+        assess_known(current, certain, device),
+        assess_known(model, certain, device),
         sorted(set(current.origins) - set(model.origins)),
     )
-    return Candidate(model, saved, comparison, len(learn), len(held))
+    return Candidate(model, saved, comparison, len(learn), len(held_out))
 
 
-def _together(base: Rows | None, learn: Rows, config: IganConfig) -> tuple[Rows, Rows]:
+def _training_rows(base: Rows | None, learn: Rows, config: IganConfig) -> tuple[Rows, Rows]:
     """Rows to train on, and those of the base whose labels are beyond doubt and that training holds out."""
     if base is None:
         return learn, learn.take(np.zeros(len(learn), np.bool_))
     # One number a flow and origin: samples are no flows of the base, whatever their number was.
     beyond = int(base.source_record.max(initial=-1)) + 1
     rows = concatenate([base, replace(learn, source_record=learn.source_record + beyond)])
-    _, held = held_out_blocks(rows.end_ts_us, config.block_us, config.hold_out_every, config.embargo_us)
-    return rows, base.take(held[: len(base)] & ~np.isin(base.label, config.coarse))
+    _, held_out = held_out_blocks(rows.end_ts_us, config.block_us, config.hold_out_every, config.embargo_us)
+    return rows, base.take(held_out[: len(base)] & ~np.isin(base.label, config.coarse))

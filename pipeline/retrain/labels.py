@@ -15,18 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.contracts.uids import POSITION_BOUNDS, ROW_BY_POSITION, ROW_BY_SOURCE_RECORD, raw_position_of
+from pipeline.contracts.verdicts import LABELLING, TRUE_POSITIVE
 from pipeline.errors import BadData
 
 Key = tuple[str | int, ...]
 NORMAL = "normal"
-# OCSF verdict_id: 1 false positive, 2 true positive, 5 benign (alerts reference).
-FALSE_POSITIVE, TRUE_POSITIVE, BENIGN = 1, 2, 5
 COLUMNS = ("site", "sensor", "source_record", "label")
-POSITION = ("site", "sensor", "raw_partition", "raw_offset", "raw_index")
-RECORD = ("site", "sensor", "source_record")
 TYPES = {"site": pa.string(), "sensor": pa.string(), "raw_partition": pa.int32(), "raw_index": pa.int32()}
-# What the columns hold (schemas/flow.toml); a verdict that names anything else labels nothing.
-BOUNDS = (2**31, 2**63, 2**31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +80,12 @@ class Labels:
             self._add_verdict(verdict, known)
 
     def _add_verdict(self, verdict: Mapping[str, Any], attacks: set[str]) -> None:
-        if verdict["verdict_id"] not in (FALSE_POSITIVE, BENIGN, TRUE_POSITIVE):
+        if verdict["verdict_id"] not in LABELLING:
             return
         attack = verdict["verdict_id"] == TRUE_POSITIVE
         label = str(verdict.get("class")) if attack else NORMAL
         origin = verdict.get("site"), verdict.get("sensor")
-        positions = [position_of(member) for member in verdict.get("members", ())]
+        positions = [raw_position_of(member) for member in verdict.get("members", ())]
         # What is suspicious and of no class the model knows must not become normal traffic.
         if (attack and label not in attacks) or None in origin or None in positions:
             self.unusable += 1
@@ -116,10 +112,10 @@ class Labels:
             self._conflicting.add(key)
 
     def apply(self, samples: pa.Table) -> Applied:
-        """Put the labels on samples (the columns of POSITION and RECORD)."""
+        """Put the labels on samples (with the columns that name a row)."""
         rows = samples.num_rows
-        verdict, verdict_by = self._find(samples, POSITION, self.by_position)
-        filed, filed_by = self._find(samples, RECORD, self.by_record)
+        verdict, verdict_by = self._lookup(samples, ROW_BY_POSITION, self.by_position)
+        filed, filed_by = self._lookup(samples, ROW_BY_SOURCE_RECORD, self.by_record)
         conflicting = (verdict != "") & (filed != "") & (verdict != filed)
         label = np.where(verdict != "", verdict, filed)
         by = np.where(verdict != "", verdict_by, filed_by)
@@ -127,26 +123,26 @@ class Labels:
         empty = np.full(rows, "", dtype=np.str_)
         return Applied(np.where(conflicting, empty, label), np.where(conflicting, empty, by), conflicting)
 
-    def _find(
+    def _lookup(
         self, samples: pa.Table, names: tuple[str, ...], labels: Mapping[Key, Claim]
     ) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
         """Per sample the label and whose it is, by the columns `names`."""
         columns = list(zip(*labels, strict=True)) if labels else [()] * len(names)
-        said = [CONFLICT if key in self._conflicting else claim.label for key, claim in labels.items()]
+        claimed = [CONFLICT if key in self._conflicting else claim.label for key, claim in labels.items()]
         table = pa.table(
             [
                 *(pa.array(column, TYPES.get(name, pa.int64())) for name, column in zip(names, columns, strict=True)),
-                pa.array(said, pa.string()),
+                pa.array(claimed, pa.string()),
                 pa.array([claim.by for claim in labels.values()], pa.string()),
             ],
             names=[*names, "label", "by"],
         )
         keys = samples.select(list(names)).append_column("row", pa.array(np.arange(samples.num_rows)))
-        found = keys.join(table, list(names), join_type="inner")
-        row = found.column("row").to_numpy()
+        labelled = keys.join(table, list(names), join_type="inner")
+        row = labelled.column("row").to_numpy()
         result = []
         for name in ("label", "by"):
-            values = np.array(found.column(name).to_pylist(), dtype=np.str_)
+            values = np.array(labelled.column(name).to_pylist(), dtype=np.str_)
             spread = np.full(samples.num_rows, "", dtype=values.dtype)
             spread[row] = values
             result.append(spread)
@@ -157,21 +153,10 @@ class Labels:
 CONFLICT = "\x00conflict"
 
 
-def position_of(member: Any) -> tuple[int, int, int] | None:
-    """Raw position of a member of a verdict; None where it is none."""
-    if not isinstance(member, list) or len(member) < len(BOUNDS):
-        return None
-    partition, offset, index = member[:3]
-    for value, bound in zip((partition, offset, index), BOUNDS, strict=True):
-        if type(value) is not int or not 0 <= value < bound:
-            return None
-    return partition, offset, index
-
-
 def _of_line(row: Mapping[str, str | None], known: set[str], where: str, name: str) -> tuple[Key, Claim]:
     label, record = row["label"], row["source_record"] or ""
     if label is None or label not in known:
         raise BadData(f"{where}: got label {label!r}, expected one of {', '.join(sorted(known))}")
-    if not record.isascii() or not record.isdecimal() or int(record) >= BOUNDS[1]:
+    if not record.isascii() or not record.isdecimal() or int(record) >= POSITION_BOUNDS[1]:
         raise BadData(f"{where}: got source_record {row['source_record']!r}, expected a whole number")
     return (str(row["site"]), str(row["sensor"]), int(record)), Claim(label, f"file {name}")

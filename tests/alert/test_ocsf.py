@@ -12,8 +12,9 @@ from pipeline.alert.incident import CROWD
 from pipeline.alert.incidents import incidents_of
 from pipeline.alert.ocsf import CREATE, confidence_score, detection_finding, encode, severity_id
 from pipeline.alert.techniques import shipped
-from pipeline.alert.validity import require_valid, violation
+from pipeline.alert.validity import require_valid
 from pipeline.errors import Failed
+from schemas.validation import violation
 from tests.alert.suspects import START_US, manifest, scored
 from tests.alert.test_incident import fresh
 
@@ -114,7 +115,7 @@ def test_a_violation_is_found_and_stops(path: tuple[Any, ...], value: object) ->
         target = target[part]
     target[path[-1]] = value
     with pytest.raises(Failed, match="alert: "):
-        require_valid(event, "alert")
+        require_valid(event)
 
 
 def test_doubt_lowers_the_severity_and_extent_raises_it() -> None:

@@ -11,15 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pipeline.alert.manifests import Manifests
+from pipeline.alert.manifests import Manifests, shipped_folder
 from pipeline.alert.techniques import read_meanings, shipped
-from pipeline.alert.validity import violation
 from pipeline.alert.wording import duration, harmless, many, measured, usual
+from pipeline.contracts.verdicts import VERDICTS
 from pipeline.errors import Misconfigured, RefusedState, Usage
 from pipeline.tools.alerts import lines
 from pipeline.tools.alerts.reading import Seen
-from pipeline.tools.alerts.verdicts import VERDICTS, verdict_of
-from tests.alert.suspects import manifest
+from pipeline.tools.alerts.verdicts import verdict_of
+from schemas.model_manifest import model_id
+from schemas.validation import violation
 from tests.alert.test_ocsf import scan
 
 
@@ -138,7 +139,10 @@ def test_readers_ignore_what_they_have() -> None:
 
 
 def test_manifests_are_found_by_id_and_nowhere_else(tmp_path: Path) -> None:
-    document = manifest()
+    shipped = shipped_folder()
+    assert shipped is not None
+    document = orjson.loads((shipped / "manifest.json").read_bytes()) | {"metrics": {}}
+    document["id"] = model_id(document)
     folder = tmp_path / "registry" / document["id"]
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_bytes(orjson.dumps(document))
@@ -146,12 +150,12 @@ def test_manifests_are_found_by_id_and_nowhere_else(tmp_path: Path) -> None:
     manifests = Manifests(tmp_path / "registry")
     found = manifests.baseline_of(document["id"])
     assert found is not None
-    assert found.names[0] == "host_syn"
+    assert found.model == document["id"] and found.names == tuple(one["name"] for one in document["features"])
     for name in ("..", ".", "", "../registry", "unheard-of", "a" * 100, "\x00"):
         assert manifests.baseline_of(name) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"id": "x"}'])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"id": "m"}', b"[" * 1000, b" " * 600_000])
 def test_a_damaged_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "manifest.json").write_bytes(content)

@@ -18,10 +18,10 @@ from pipeline.alert.grouping import Grouping
 from pipeline.alert.incidents import incidents_of
 from pipeline.alert.ocsf import CLOSE, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
-from pipeline.alert.validity import violation
 from pipeline.errors import BadData, RefusedState
 from pipeline.runtime.wire import batches
 from pipeline.tools.alerts import lines
+from schemas.validation import violation
 from tests.alert.suspects import manifest, scored
 
 HOSTILE = [

@@ -15,10 +15,11 @@ from safetensors.numpy import load, save
 from typer.testing import CliRunner
 
 from models.errors import RefusedModel
-from models.serving import manifest, registry, weights
+from models.serving import registry, weights
 from models.serving.card import card
 from pipeline.errors import RefusedState
 from pipeline.tools.cli.model import app
+from schemas import model_manifest as manifest
 from tests.models import tiny
 
 Change = Callable[[dict[str, Any]], object]

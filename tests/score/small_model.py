@@ -10,9 +10,9 @@ import torch
 from models.igan.config import IganConfig
 from models.igan.network import IganNetwork
 from models.igan.origin import calibrate
-from models.serving import manifest
 from models.serving.model import POOLED, Model, finish, tensors_of
 from pipeline.runtime.wire.batches import matrix_column
+from schemas import model_manifest as manifest
 from schemas.fields import arrow_schema
 
 WIDTH = 12  # below 8, MKL multiplies rows differently by where they stand in the tile

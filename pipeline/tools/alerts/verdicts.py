@@ -1,23 +1,14 @@
-"""Verdicts: what a person made of an alert, with OCSF's numbers, and whose flows it speaks of."""
+"""Verdicts of people on alerts: made, sent to the topic `feedback`, and read from it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
-
-from pipeline.alert.validity import require_valid
-from pipeline.errors import Failed, Usage
+from pipeline.contracts.verdicts import VERDICTS, read_verdict, verdict_bytes
+from pipeline.errors import BadData, Failed, Usage
 from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka.tail import Follower
 from pipeline.settings import Settings
 
-# OCSF incident profile, verdict_id.
-VERDICTS = {
-    "fp": (1, "False Positive"),
-    "tp": (2, "True Positive"),
-    "benign": (5, "Benign"),
-    "test": (6, "Test"),
-    "duplicate": (10, "Duplicate"),
-}
 MAX_NOTE = 4096
 MAX_WHO = 128
 
@@ -55,16 +46,42 @@ def verdict_of(alert: Mapping[str, Any], verdict: str, by: str, at_us: int, note
 
 
 def send(settings: Settings, record: Mapping[str, Any]) -> None:
-    """Put a verdict into `feedback` and wait until the broker has it; Failed where it does not take it."""
-    require_valid(record, "verdict")
+    """Send a verdict to `feedback` and wait until the broker acknowledges it.
+
+    BadData where it violates its schema, Failed where the broker does not take it.
+    """
+    payload = verdict_bytes(record)
     refused: list[str] = []
     producer = clients.producer(settings, "verdict")
     producer.produce(
         settings.topics.feedback,
         key=str(record["uid"]).encode(),
-        value=orjson.dumps(record, option=orjson.OPT_SORT_KEYS),
+        value=payload,
         headers=[("content-type", b"application/json")],
         on_delivery=lambda error, _message: refused.append(str(error)) if error is not None else None,
     )
     if producer.flush(30) or refused:
-        raise Failed(f"{settings.topics.feedback}: {refused[0] if refused else 'no answer in 30 s'}; verdict not kept")
+        raise Failed(
+            f"{settings.topics.feedback}: {refused[0] if refused else 'no answer in 30 s'}; the verdict was not sent"
+        )
+
+
+def verdicts(settings: Settings) -> tuple[list[dict[str, Any]], int]:
+    """All verdicts in `feedback`, oldest first, and how many messages are malformed and left out."""
+    read, malformed = [], 0
+    for _, payload in messages(settings):
+        try:
+            read.append(read_verdict(payload))
+        except BadData:
+            malformed += 1
+    return read, malformed
+
+
+def messages(settings: Settings) -> Iterator[tuple[str, bytes]]:
+    """All messages of `feedback` that are there now, oldest first: position and bytes."""
+    follower = Follower(settings, "verdicts", settings.topics.feedback)
+    try:
+        for message in follower.catch_up():
+            yield f"{settings.topics.feedback}[{message.partition()}]@{message.offset()}", message.value() or b""
+    finally:
+        follower.close()

@@ -154,15 +154,15 @@ def _current(settings: Settings, promoted: str) -> "Model":
 def _labels(settings: Settings, files: list[Path], verdicts: bool, current: "Model") -> "Labels":
     from pipeline.retrain.labels import Labels
     from pipeline.runtime.kafka.clients import require_broker
-    from pipeline.tools.alerts import feedback
+    from pipeline.tools.alerts.verdicts import verdicts as read_verdicts
 
     labels = Labels()
     for path in files:
         labels.add_file(path, current.classes)
     if verdicts:
         require_broker(settings)
-        found, malformed = feedback.verdicts(settings)
-        labels.add_verdicts(found, current.classes[current.config.benign :])
+        judged, malformed = read_verdicts(settings)
+        labels.add_verdicts(judged, current.classes[current.config.benign :])
         labels.unusable += malformed
     return labels
 

@@ -12,13 +12,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from pipeline.contracts.uids import RawPosition, raw_position_of
+from pipeline.contracts.verdicts import LABELLING, TRUE_POSITIVE, read_verdict
 from pipeline.errors import BadData
-from pipeline.retrain.labels import BENIGN, FALSE_POSITIVE, TRUE_POSITIVE, position_of
 from pipeline.settings import Settings
-from pipeline.tools.alerts import feedback
+from pipeline.tools.alerts.verdicts import messages
 
 TOPIC = "topic"
-Position = tuple[int, int, int]
 MOST_PROBLEMS = 20
 MEMBERS = pa.schema(
     [
@@ -43,7 +43,7 @@ class Judged:
     note: str
     site: str | None
     sensor: str | None
-    members: frozenset[Position]
+    members: frozenset[RawPosition]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,10 @@ def read(settings: Settings, sources: Sequence[str]) -> Verdicts:
     for source in sources:
         own: dict[str, dict[str, Any]] = {}
         for where, payload in _lines(settings, source):
-            verdict = feedback.parse(payload)
-            if verdict is None:
-                problems.append(f"{where}: {feedback.problem(payload)}; left out")
+            try:
+                verdict = read_verdict(payload)
+            except BadData as error:
+                problems.append(f"{where}: {error}; left out")
                 continue
             count += 1
             before = own.get(verdict["uid"])
@@ -114,14 +115,14 @@ def read(settings: Settings, sources: Sequence[str]) -> Verdicts:
             overruled += before is not None and before["verdict_id"] != verdict["verdict_id"]
             if before is None or verdict["at_us"] >= before["at_us"]:
                 newest[uid] = verdict
-    says = {uid: one for uid, one in newest.items() if one["verdict_id"] in (TRUE_POSITIVE, FALSE_POSITIVE, BENIGN)}
+    says = {uid: one for uid, one in newest.items() if one["verdict_id"] in LABELLING}
     judged = {uid: _judged(one, problems) for uid, one in sorted(says.items())}
     return Verdicts(tuple(sources), judged, count, overruled, len(newest) - len(says), tuple(problems))
 
 
 def _lines(settings: Settings, source: str) -> Iterator[tuple[str, bytes]]:
     if source == TOPIC:
-        yield from feedback.messages(settings)
+        yield from messages(settings)
         return
     try:
         with Path(source).open("rb") as lines:
@@ -133,7 +134,7 @@ def _lines(settings: Settings, source: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _judged(verdict: dict[str, Any], problems: list[str]) -> Judged:
-    positions = [position_of(member) for member in verdict.get("members", ())]
+    positions = [raw_position_of(member) for member in verdict.get("members", ())]
     if None in positions:
         problems.append(f"{verdict['where']}: members: got one that is no raw position; its flows get no label")
     return Judged(
@@ -150,7 +151,7 @@ def _judged(verdict: dict[str, Any], problems: list[str]) -> Judged:
 
 
 def on_incidents(
-    db: duckdb.DuckDBPyConnection, verdicts: Verdicts, sides: Sequence[dict[str, set[Position]]]
+    db: duckdb.DuckDBPyConnection, verdicts: Verdicts, sides: Sequence[dict[str, set[RawPosition]]]
 ) -> list[dict[str, Any]]:
     """Each judged incident of this history, and by what name each side raised it, None where it did not.
 

@@ -9,11 +9,11 @@ from loadtest.plants.westermo import traffic
 from models.serving import registry
 from models.serving.card import KNOWN_DATA, card
 from models.serving.card_text import markdown
-from models.serving.manifest import sha256
 from models.serving.model import Model, finish
 from models.training.recalibrate import recalibrate
 from pipeline.errors import Failed
 from pipeline.tools.cli.model import app
+from schemas.model_manifest import sha256
 from tests.contract.tree import ROOT
 from tests.models import tiny
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from models.errors import RefusedModel
-from models.serving import manifest, weights
+from models.serving import weights
 from models.serving.model import Model
 from models.training.checkpoint import FOLDER, Checkpoint, Store, keeping
 from models.training.stages import Stages
 from models.training.train import key_of, train
+from schemas import model_manifest as manifest
 from tests.contract.tree import ROOT
 from tests.models import tiny
 from tests.models.training import killed

@@ -7,10 +7,11 @@ import torch
 from models.errors import RefusedModel
 from models.igan.config import AUGMENTATIONS, IganConfig
 from models.lab.ablate import ablate
-from models.serving import manifest, weights
+from models.serving import weights
 from models.training.label_trust import believable, class_numbers, near_coarse, quiet
 from models.training.recalibrate import recalibrate
 from models.training.train import train
+from schemas import model_manifest as manifest
 from tests.models import tiny
 
 

@@ -1,21 +1,24 @@
-"""A model's manifest: everything about it that is not a weight, as canonical JSON whose hash names the model."""
+"""A model's manifest: everything about it that is not a weight, as canonical JSON whose hash names the model.
+
+Read by the models and, where no torch is installed, by alert: both refuse the same manifests.
+"""
 
 import hashlib
 import json
 import math
 import re
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from jsonschema_rs import Draft202012Validator
-
-from models.errors import RefusedModel
+from schemas.validation import violation
 
 MAX_MANIFEST_BYTES = 512 * 1024
 MAX_DEPTH = 16
 VERSION = 1
 ORIGIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,63})?")
+
+
+class RefusedManifest(ValueError):
+    """Bytes that are no manifest of a model, or one that was changed after it was written."""
 
 
 def canonical(document: dict[str, Any]) -> bytes:
@@ -35,35 +38,34 @@ def sha256(content: bytes) -> str:
 
 
 def parse(content: bytes, where: str) -> dict[str, Any]:
-    """A manifest's bytes as a document that fits schemas/model_manifest.json and bears its own hash as its id."""
+    """A manifest's bytes as a document that fits schemas/model_manifest.json and bears its own hash as its id.
+
+    RefusedManifest where they are none, or more than MAX_MANIFEST_BYTES.
+    """
     if len(content) > MAX_MANIFEST_BYTES:
-        raise RefusedModel(f"{where}: got a manifest of {len(content)} bytes, expected at most {MAX_MANIFEST_BYTES}")
+        raise RefusedManifest(f"{where}: got a manifest of {len(content)} bytes, expected at most {MAX_MANIFEST_BYTES}")
     try:
         document = json.loads(content, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise RefusedModel(f"{where}: got no JSON ({error}), expected a model manifest") from error
+        raise RefusedManifest(f"{where}: got no JSON ({error}), expected a model manifest") from error
     if _deeper(document, MAX_DEPTH):
-        raise RefusedModel(f"{where}: got JSON nested deeper than {MAX_DEPTH} levels; expected a model manifest")
+        raise RefusedManifest(f"{where}: got JSON nested deeper than {MAX_DEPTH} levels; expected a model manifest")
     try:
-        problem = next(_validator().iter_errors(document), None)
+        problem = violation(document, "model_manifest")
         expected = model_id(document) if problem is None else ""
-    except (ValueError, RecursionError) as error:  # half a character, or depths beyond telling
-        raise RefusedModel(f"{where}: got text that cannot be hashed ({error}), expected a model manifest") from error
+    except (ValueError, RecursionError) as error:  # a lone surrogate, or deeper than the validator goes
+        raise RefusedManifest(
+            f"{where}: got text that cannot be hashed ({error}), expected a model manifest"
+        ) from error
     if problem is not None:
-        at = "/".join(str(part) for part in problem.instance_path)[:200] or "the document"
-        raise RefusedModel(f"{where}: {at}: {problem.message[:200]}; expected a manifest of version {VERSION}")
+        raise RefusedManifest(f"{where}: {problem}; expected a manifest of version {VERSION}")
     if document["id"] != expected:
-        raise RefusedModel(
+        raise RefusedManifest(
             f"{where}: got id {document['id']}, expected {expected}: the manifest was changed after it was written; "
             "fetch the model again"
         )
     result: dict[str, Any] = document
     return result
-
-
-@cache
-def _validator() -> Draft202012Validator:
-    return Draft202012Validator(json.loads(files("schemas").joinpath("model_manifest.json").read_text("utf-8")))
 
 
 def _deeper(document: object, levels: int) -> bool:
