@@ -9,13 +9,18 @@ REQUIREMENTS := base model broker evaluate iceberg s3 peers dev uv
 PARALLEL := --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PYTEST := $(BIN)/pytest -q
 NEEDS_BROKER := (integration or crash)
+# Two processes share one broker; a file's tests stay together. Most of that time is waiting, so two is not too many.
+SIDE_BY_SIDE := -n 2 --dist loadfile
+# A campaign that nobody has run before, every night; the same one all day.
+NIGHTLY_SEED ?= $(shell date +%Y%m%d)
+NIGHTLY_ROUNDS ?= 12
 
 # numba compiles for as long as it runs; two processes that each take all cores only wait for each other.
 export OMP_NUM_THREADS ?= 2
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types test-unit test-integration bench lock lock-check docs clean distclean
+.PHONY: help setup demo test check nightly lint types test-unit test-integration bench lock lock-check docs clean distclean
 
 help: ## This list
 	@printf 'Forebay: flow records in, graded and explained alerts out.\n\n'
@@ -31,12 +36,20 @@ $(STAMP): requirements/install.sh $(wildcard requirements/*.txt) pyproject.toml
 demo: $(STAMP) ## Find, explain and archive the attacks on a real plant's network
 	@$(BIN)/forebay demo $(ARGS)
 
-test: $(STAMP) ## Everything CI runs: lint, types, all tests
+test: $(STAMP) ## Everything CI runs: lint, types, all tests but the nightly ones
 	@$(MAKE) $(PARALLEL) lint types test-unit SLOW=1
 	@$(MAKE) --no-print-directory test-integration
 
 check: $(STAMP) ## The quick part: lint, types, unit tests but the slow ones
 	@$(MAKE) $(PARALLEL) lint types test-unit
+
+nightly: $(STAMP) ## What is too long for every run: see docs/testing.md (NIGHTLY_SEED, NIGHTLY_ROUNDS)
+	@$(PYTEST) $(SIDE_BY_SIDE) -m nightly --timeout 3600 $(ARGS); tests=$$?; \
+	$(PYTEST) -n 2 --hypothesis-profile thorough --timeout 3600 -m 'not ($(NEEDS_BROKER) or bench or gpu or nightly)' \
+		tests/alert tests/archive tests/attacks tests/featurize tests/ingest tests/runtime tests/tools; thorough=$$?; \
+	$(BIN)/forebay chaos run --seed $(NIGHTLY_SEED) --rounds $(NIGHTLY_ROUNDS); campaign=$$?; \
+	printf 'nightly: tests %s, thorough %s, campaign %s (0: in order)\n' $$tests $$thorough $$campaign; \
+	exit $$((tests | thorough | campaign))
 
 lint: $(STAMP) ## Ruff: rules and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -46,10 +59,10 @@ types: $(STAMP) ## mypy --strict
 
 test-unit: $(STAMP) ## Tests that need neither Kafka nor a GPU (SLOW=1: the slow ones too)
 	@$(PYTEST) -n 2 --ignore=tests/integration --ignore=tests/crash --ignore=tests/bench \
-		-m 'not ($(NEEDS_BROKER) or bench or gpu$(if $(SLOW),, or slow))' $(ARGS)
+		-m 'not ($(NEEDS_BROKER) or bench or gpu or nightly$(if $(SLOW),, or slow))' $(ARGS)
 
 test-integration: $(STAMP) ## Tests against a real Kafka, kills included
-	@$(PYTEST) -m '$(NEEDS_BROKER) and not (bench or gpu)' $(ARGS)
+	@$(PYTEST) $(SIDE_BY_SIDE) -m '$(NEEDS_BROKER) and not (bench or gpu or nightly)' $(ARGS)
 
 bench: $(STAMP) ## Figures: printed, never asserted
 	@for name in ingest score archive model; do $(BIN)/python -m tests.bench.bench_$$name || exit 1; done

@@ -1,9 +1,11 @@
 """One real Kafka for the whole test session, and fresh topic names for every test."""
 
 import os
+import shutil
 import signal
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +35,48 @@ def pytest_assertrepr_compare(op: str, left: Any, right: Any) -> list[str] | Non
     return [f"{len(left)} messages == {len(right)} messages, the same up to message {where}"]
 
 
-@pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Bootstrap address of the session's broker: on a free port, its data in a temporary folder, gone afterwards.
+BROKER = pytest.StashKey[Path]()
+UNPROVEN = "not proven: "
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One folder for the broker of all processes of a parallel run; whoever made it stops the broker and removes it."""
+    given = getattr(config, "workerinput", {}).get("broker")
+    config.stash[BROKER] = Path(given or tempfile.mkdtemp(prefix="forebay-tests-"))
+    if given is None:
+        config.add_cleanup(lambda: _end(config.stash[BROKER]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["broker"] = str(node.config.stash[BROKER])
+
+
+def _end(folder: Path) -> None:
+    local.stop(folder / "broker", grace_s=10.0)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How many tests were skipped, and which promises this run therefore did not show."""
+    skipped = Counter(
+        str(report.longrepr[2]).removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
+    )
+    if skipped:
+        terminalreporter.section(f"{skipped.total()} skipped: what this run did not show")
+        for reason, count in sorted(skipped.items()):
+            terminalreporter.line(f"{count:4} x {reason.removeprefix(UNPROVEN)}")
+
+
+@pytest.fixture(scope="session")
+def kafka(pytestconfig: pytest.Config) -> str:
+    """Bootstrap address of the run's broker: on a free port, its data in a temporary folder, gone afterwards.
+
+    Several processes of one run share it: starting it where it runs already says where that is.
     FOREBAY_TEST_BOOTSTRAP names a Kafka to use instead: saves the start while a test is being written.
     """
     chosen = os.environ.get("FOREBAY_TEST_BOOTSTRAP")
-    if chosen:
-        yield chosen
-        return
-    data: Path = tmp_path_factory.mktemp("broker")
-    running = local.start(data)
-    try:
-        yield running.bootstrap
-    finally:
-        local.stop(data, grace_s=10.0)
+    return chosen or local.start(pytestconfig.stash[BROKER] / "broker").bootstrap
 
 
 @pytest.fixture

@@ -1,11 +1,7 @@
 """CSV of Argus, CICFlowMeter and nfdump on real files: every line a flow, as the plain decoders have it."""
 
-import os
 from collections import Counter
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from pipeline.ingest.files.source_file import read_records
 from pipeline.ingest.formats.registry import FORMATS
@@ -14,17 +10,16 @@ from tests.ingest.files.test_files import decoded
 from tests.ingest.records import decode
 from tests.ingest.test_against_oracle import agree
 from tests.ingest.test_csv_sources import CASES
-
-TEST_DATA = os.environ.get("FOREBAY_TEST_DATA")
+from tests.real_records import FOLDER, needs
 
 
 def _counts(values: Any) -> dict[Any, int]:
     return dict(Counter(values.to_pylist()))
 
 
-@pytest.mark.skipif(TEST_DATA is None, reason="FOREBAY_TEST_DATA names no folder of real records")
+@needs("formats", "real files of Argus, CICFlowMeter and nfdump are decoded as the plain decoders read them")
 def test_real_files() -> None:
-    folder = Path(TEST_DATA or "") / "formats"
+    folder = FOLDER / "formats"
     files = {
         ARGUS_CSV: [*folder.glob("argus/**/*.binetflow"), *folder.glob("argus/**/*.csv")],
         CICFLOWMETER_CSV: [*folder.glob("cicflowmeter/*.csv")],
@@ -56,9 +51,9 @@ def test_real_files() -> None:
             agree(read, decode(source.records, content_type, source.columns), judge)
 
 
-@pytest.mark.skipif(TEST_DATA is None, reason="FOREBAY_TEST_DATA names no folder of real records")
+@needs("formats", "one capture read by Argus and by nfdump is the same flows")
 def test_one_capture_by_both_tools() -> None:
-    folder = Path(TEST_DATA or "") / "formats"
+    folder = FOLDER / "formats"
     argus = decoded(folder / "argus/derived/lemay-fake-command.argus.csv").flows
     nfdump = decoded(folder / "nfdump/derived/lemay-fake-command.nfdump.csv").flows
     by_argus = Counter((row["src_addr"], row["src_port"]) for row in argus.to_pylist() if row["dst_port"] == 502)

@@ -1,7 +1,6 @@
 """Collectors of NetFlow and IPFIX: against the plain decoders, on records of the real tools, in their odd forms."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,10 @@ from tests.ingest.records import (
     reasons,
 )
 from tests.ingest.test_against_oracle import agree
+from tests.real_records import FOLDER, needs
 
 SAMPLES = Path(__file__).parent / "samples"
 ANY = "0.0.0.0"  # noqa: S104 (an address in records, not one to bind to)
-TEST_DATA = os.environ.get("FOREBAY_TEST_DATA")
 RECORDS: dict[str, tuple[dict[str, Any], Oracle]] = {
     GOFLOW2_JSON: (GOFLOW2, exporter_oracle.goflow2),
     PMACCT_JSON: (PMACCT, exporter_oracle.pmacct),
@@ -294,9 +293,9 @@ def test_records_of_the_real_tools(name: str, content_type: str, counts: dict[st
         assert row["community_id"] == exporter_oracle.community_id(row)
 
 
-@pytest.mark.skipif(TEST_DATA is None, reason="FOREBAY_TEST_DATA names no folder of real records")
+@needs("formats", "real records of pmacct and nfdump are decoded without rejects")
 def test_real_files() -> None:
-    folder = Path(TEST_DATA or "") / "formats"
+    folder = FOLDER / "formats"
     files = [*folder.glob("netflow-ipfix/pmacct/*/output-flow-*.json"), *folder.glob("nfdump/**/*.json")]
     assert len(files) > 12
     for path in files:

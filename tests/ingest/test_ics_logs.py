@@ -1,7 +1,6 @@
 """Logs of industrial protocols as the tools write them: icsnpp's baselines, and real captures where they are there."""
 
 import json
-import os
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -19,9 +18,9 @@ from pipeline.ingest.messages import SURICATA_JSON, ZEEK_ICS_LOGS
 from schemas.fields import load
 from tests.ingest.ics_records import EVE_DNP3, EVE_MODBUS, RECORDS
 from tests.ingest.records import EVE, MAX_FUTURE_US, SENT_US, flow_of
+from tests.real_records import FOLDER, needs
 
 SAMPLES = Path(__file__).parent / "samples" / "icsnpp"
-TEST_DATA = os.environ.get("FOREBAY_TEST_DATA")
 MASKED = "XXXXXXXXXX.XXXXXX"
 FIRST_S = 1_700_000_000
 BASE = ("ts", "uid", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p")
@@ -220,9 +219,9 @@ def test_the_table_of_functions() -> None:
     assert not set(all_functions()["s7comm"].access) & set(all_functions()["s7comm-plus"].access)
 
 
-@pytest.mark.skipif(TEST_DATA is None, reason="FOREBAY_TEST_DATA names no folder of real logs")
+@needs("formats", "real logs of Zeek's ICS parsers are decoded without rejects")
 def test_real_logs_are_decoded_without_rejects(tmp_path: Path) -> None:
-    formats = Path(TEST_DATA or "") / "formats"
+    formats = FOLDER / "formats"
     logs = [path for log in ZEEK_ICS_LOGS for path in formats.glob(f"zeek-*/**/{log}.log")]
     assert len(logs) > 15
     functions: Counter[str] = Counter()

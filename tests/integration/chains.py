@@ -28,8 +28,7 @@ def settings_for(kafka: str, prefix: str, state: Path, partitions: int = 2, **ot
         state_uri=state,
         state_every_s=0.2,
         metrics_port=-1,
-        session_timeout_s=SESSION_S,
-        **others,
+        **{"session_timeout_s": SESSION_S, **others},
     )
     topics.create(settings)
     return settings

@@ -1,5 +1,6 @@
 """Room 6 on a real broker: samples survive being killed, verdicts and label files make candidates, gates refuse."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -68,7 +69,7 @@ def send(settings: Settings, numbers: Iterable[int]) -> None:
 def judge(settings: Settings, verdict: str, rows: Iterable[int], by: str) -> None:
     """An analyst's verdict on an alert that holds these rows, as the command sends it."""
     alert = {
-        "finding_info": {"uid": f"{abs(hash((verdict, by))):032x}"[:32]},
+        "finding_info": {"uid": hashlib.sha256(f"{verdict} {by}".encode()).hexdigest()[:32]},
         "metadata": {"sequence": 3},
         "unmapped": {
             "site": "plant",

@@ -196,6 +196,7 @@ def test_a_broker_that_dies_and_comes_back_changes_nothing(tmp_path: Path) -> No
             registry_uri=tmp_path / "models",
             model=small_model(0).id,
             score_group_messages=4,
+            session_timeout_s=0,  # its own, which is long because of this: a broker may be away for so long
         )
         messages = [payload(seq, 0) for seq in range(60)]
         send(settings, {0: messages[:20]})

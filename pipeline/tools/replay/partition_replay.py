@@ -37,6 +37,7 @@ from pipeline.featurize.partition import snapshot as snapshot_windows
 from pipeline.featurize.sensor import SensorState
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
 from pipeline.featurize.windows.calendars import Calendars
+from pipeline.runtime import failpoints
 from pipeline.runtime.files import write_atomic
 from pipeline.runtime.state import parts
 from pipeline.runtime.state.parts import Saved
@@ -342,5 +343,6 @@ def _parquet(batches: list[pa.RecordBatch]) -> bytes:
 
 def _write(path: Path, data: bytes) -> str:
     """A file whole or not at all; its SHA-256."""
+    failpoints.reached("replay.next file")
     write_atomic(path, data, durable=False)
     return hashlib.sha256(data).hexdigest()

@@ -20,6 +20,7 @@ import orjson
 import pyarrow as pa
 
 from pipeline.errors import Failed, RefusedState, Usage
+from pipeline.runtime import failpoints
 from pipeline.runtime.files import write_atomic
 from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings
@@ -73,6 +74,7 @@ def run(
     `warned` is called, before anything is done, with what people have to know of where it begins. Raises Failed where
     the run is at work already.
     """
+    failpoints.arm(settings.failpoint)
     folder = folder_of(settings, asked.run)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
@@ -89,7 +91,7 @@ def run(
         before = _heads(folder, request)
         heads = _parts(settings, request, folder, workers, told)
         document = _report(request, folder, heads, before, time.monotonic() - began, workers)
-        write_atomic(finished, orjson.dumps(document, option=orjson.OPT_INDENT_2), durable=False)
+        _write(finished, orjson.dumps(document, option=orjson.OPT_INDENT_2))
         return document
 
 
@@ -123,7 +125,7 @@ def _begin(settings: Settings, asked: Request, folder: Path) -> Request:
         if given_up:
             warning = f"{given_up:,} flows of this time were given up (`forebay archive retain`) and are left out"
             request = replace(request, warnings=(*request.warnings, warning))
-    write_atomic(folder / requests.NAME, request.encode(), durable=False)
+    _write(folder / requests.NAME, request.encode())
     return request
 
 
@@ -245,7 +247,7 @@ def _report(
     """What came of it; rates are of what was done now, in these seconds, not `before`."""
     incidents = last_events(folder, heads)
     lines = b"".join(incidents[uid] + b"\n" for uid in sorted(incidents))
-    write_atomic(folder / INCIDENTS, lines, durable=False)
+    _write(folder / INCIDENTS, lines)
     digest = hashlib.sha256()
     for head in heads:
         for chunk in head.chunks:
@@ -320,3 +322,8 @@ def _alone(folder: Path, partition: int | None = None) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _write(path: Path, data: bytes) -> None:
+    failpoints.reached("replay.next file")
+    write_atomic(path, data, durable=False)

@@ -1,12 +1,9 @@
 """KDD's features 23-41 in three modes: against oracles, by their identities, and as NSL-KDD's records obey them."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,9 +14,7 @@ from pipeline.featurize.windows.kdd_modes import two_decimals
 from pipeline.featurize.windows.kdd_services import NAMES, extractor_services
 from tests.featurize import oracle
 from tests.featurize.flows import batch, flow_rows, matrix_of
-
-DATA = os.environ.get("FOREBAY_TEST_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="FOREBAY_TEST_DATA names no folder with nsl-kdd")
+from tests.real_records import FOLDER, needs
 
 Values = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -109,11 +104,11 @@ def _nsl_identities(values: dict[str, Any], serror: Any, rerror: Any) -> None:
             assert not (np.isclose(told, one) & (told > 0)).any()
 
 
-@needs_data
+@needs("nsl-kdd", "the identities of the 41 features hold in the real NSL-KDD")
 def test_the_real_nsl_kdd_obeys_the_identities() -> None:
     """The definitions are read off these records, so they must hold there: 47,736 rows, all of them."""
     for name in ("KDDTrain+_20Percent", "KDDTest+"):
-        table = pq.read_table(Path(str(DATA)) / "nsl-kdd" / f"{name}.parquet")
+        table = pq.read_table(FOLDER / "nsl-kdd" / f"{name}.parquet")
         flag = np.array(table["flag"].to_pylist())
         columns = {one: table[one].to_numpy().astype(float) for one in KDD_NAMES}
         serror = np.isin(flag, sorted(oracle.SERRORS)).astype(float)

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -20,9 +19,9 @@ from pipeline.ingest.files.source_file import read_records
 from pipeline.ingest.late import late_rows
 from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
 from tests.ingest.records import EVE, ICSFLOW, MAX_FUTURE_US, SENT_US, ZEEK
+from tests.real_records import FOLDER, needs
 
 WESTERMO = Path(__file__).parents[3] / "loadtest/plants/westermo"
-TEST_DATA = os.environ.get("FOREBAY_TEST_DATA")
 TSV_HEAD = (
     "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n"
     "#fields\t" + "\t".join([*ZEEK, "tunnel_parents   label   detailed-label"]) + "\n#types\ttime\n"
@@ -198,9 +197,9 @@ def test_westermo_is_decoded_whole() -> None:
     assert sum(result.flows["ip_proto"].is_null().to_pylist()) == 3515
 
 
-@pytest.mark.skipif(TEST_DATA is None, reason="FOREBAY_TEST_DATA names no folder of real logs")
+@needs("formats", "real logs of Zeek and Suricata are decoded without rejects")
 def test_real_logs_are_decoded_without_rejects() -> None:
-    folder = Path(TEST_DATA or "")
+    folder = FOLDER
     logs = [
         *folder.glob("formats/zeek-*/**/conn.log"),
         *folder.glob("iot-23/*labeled"),

@@ -96,7 +96,9 @@ def test_other_features_are_refused_with_both_names(scorer: Scorer) -> None:
         scorer.model.expect_features("other-2", "cd" * 32)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason="not proven: CUDA that is absent is refused (this machine has a CUDA device)"
+)
 def test_cuda_without_a_device_is_refused_and_auto_takes_the_cpu() -> None:
     with pytest.raises(RefusedModel, match="CUDA"):
         Scorer(tiny.model(), "cuda")
@@ -104,7 +106,9 @@ def test_cuda_without_a_device_is_refused_and_auto_takes_the_cpu() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="not proven: what a GPU computes (no CUDA device on this machine)"
+)
 def test_cuda_agrees_with_the_cpu_within_a_tolerance() -> None:
     rows = tiny.rows(seed=8, count=2 * TILE + 5)
     on_cpu = score(Scorer(tiny.model(), "cpu"), rows.matrix, rows.origin)

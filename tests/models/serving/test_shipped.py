@@ -46,12 +46,16 @@ def test_an_ordinary_row_is_no_suspect(shipped: Model) -> None:
     assert not got.suspect[0] and got.p_value[0] > 0.01
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.nightly
+@pytest.mark.timeout(1_800)
 def test_the_command_it_names_makes_it_again(shipped: Model, tmp_path: Path) -> None:
+    """Required every night, on the CPU type of the manifest: elsewhere the night has not shown it, and is red."""
     made_on, here = shipped.document["training"]["cpu"], cpu_type()
     if made_on != here:
-        pytest.skip(f"bits are promised for the same CPU type: made on '{made_on}', this is '{here}'")
+        pytest.fail(
+            "not proven: that `forebay model train` makes the shipped bytes again; they are promised for the same CPU "
+            f"type: made on '{made_on}', this is '{here}'; run `make nightly` there"
+        )
     from typer.testing import CliRunner
 
     from pipeline.tools.cli.model import app

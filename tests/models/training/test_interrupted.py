@@ -56,7 +56,13 @@ def same(one: Model, other: Model) -> bool:
     )
 
 
-@pytest.mark.parametrize("place", killed.PLACES)
+EVERY_RUN = ("during 1", "amid 3", "after 1", "after 9")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param(each, marks=[] if each in EVERY_RUN else [pytest.mark.nightly]) for each in killed.PLACES],
+)
 def test_a_training_killed_anywhere_goes_on_to_the_same_bytes(place: str, remains: Path, undisturbed: Model) -> None:
     kind, number = place.split()
     store = Counting(remains / place / killed.KEY, killed.KEY)

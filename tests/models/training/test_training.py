@@ -59,7 +59,9 @@ def test_rows_that_do_not_fit_are_refused() -> None:
             train(odd, tiny.FEATURES, tiny.CONFIG)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason="not proven: CUDA that is absent is refused (this machine has a CUDA device)"
+)
 def test_cuda_asked_for_and_absent_is_refused_and_auto_is_the_cpu() -> None:
     with pytest.raises(RefusedModel, match="device cuda: this machine has no CUDA device"):
         train(tiny.rows(), tiny.FEATURES, tiny.CONFIG, device="cuda")
@@ -67,7 +69,9 @@ def test_cuda_asked_for_and_absent_is_refused_and_auto_is_the_cpu() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="not proven: what a GPU computes (no CUDA device on this machine)"
+)
 def test_on_cuda_it_learns_the_same_twice() -> None:
     first, second = (train(tiny.rows(), tiny.FEATURES, tiny.CONFIG, device="cuda") for _ in range(2))
     assert first.id == second.id and first.document["training"]["device"] == "cuda"

@@ -184,7 +184,7 @@ def test_rooms_share_a_span_file(tmp_path: Path) -> None:
 def test_a_full_disk_ends_the_file_not_the_room(capfd: pytest.CaptureFixture[str]) -> None:
     full = Path("/dev/full")
     if not full.exists():
-        pytest.skip("this system has no /dev/full")
+        pytest.skip("not proven: a full disk ends the trace file alone (this system has no /dev/full)")
     room = start("score", load_settings(trace_file=full))
     for _ in range(10):
         with room.span("process flows"):

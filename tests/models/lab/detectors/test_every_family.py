@@ -24,7 +24,7 @@ HEAVY = {"cnn", "lstm", "gru", "dbm", "gan-discriminator", "cgan-oversampling"}
 
 def parameters(families: list[Family]) -> list[Any]:
     return [
-        pytest.param(each, id=each.name, marks=[pytest.mark.slow] if each.name in HEAVY else []) for each in families
+        pytest.param(each, id=each.name, marks=[pytest.mark.nightly] if each.name in HEAVY else []) for each in families
     ]
 
 

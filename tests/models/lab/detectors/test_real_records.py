@@ -18,7 +18,7 @@ from models.lab.tables import nsl_kdd
 from models.lab.tables.labelled import read
 from models.lab.tables.table import Table
 from models.training.measures.binary import auroc
-from tests.models.lab.tables import real
+from tests.real_records import FOLDER, needs
 
 LABEL = "NST_M_Label"
 IDENTIFIERS = (
@@ -35,7 +35,8 @@ EVERYBODY = [family for name, family in (FAMILIES | CONTROLS).items() if name !=
 
 def parameters() -> list[Any]:
     return [
-        pytest.param(each, id=each.name, marks=[] if each.name in QUICK else [pytest.mark.slow]) for each in EVERYBODY
+        pytest.param(each, id=each.name, marks=[] if each.name in QUICK else [pytest.mark.nightly])
+        for each in EVERYBODY
     ]
 
 
@@ -76,13 +77,13 @@ def test_attacks_on_a_plant_are_found(family: Family, flows: tuple[Table, Table]
 
 @cache
 def kdd(name: str, rows: int) -> Table:
-    table = nsl_kdd.load(real.FOLDER / "nsl-kdd", name)
+    table = nsl_kdd.load(FOLDER / "nsl-kdd", name)
     return table.take(np.random.default_rng(0).permutation(len(table))[:rows])
 
 
 @pytest.mark.slow
-@real.needs("nsl-kdd")
-@pytest.mark.parametrize("family", EVERYBODY, ids=lambda family: family.name)
+@needs("nsl-kdd", "every comparator names the five classes of NSL-KDD")
+@pytest.mark.parametrize("family", parameters())
 def test_five_classes_of_nsl_kdd_are_named(family: Family) -> None:
     train, test = kdd(nsl_kdd.TRAIN, 3_000), kdd(nsl_kdd.TEST, 1_000)
     trial = Trial(train, [test], "5-class")

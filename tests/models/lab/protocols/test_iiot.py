@@ -15,6 +15,7 @@ from models.training.evaluate import Stretch
 from tests.models.lab.protocols.small import Remembering, family
 from tests.models.lab.tables import real
 from tests.models.lab.tables.test_rt_iot2022 import small as rt_small
+from tests.real_records import FOLDER, needs
 
 MINUTE = 60_000_000
 
@@ -148,11 +149,11 @@ def test_identifiers_split_like_the_records_themselves(data: Path) -> None:
     assert 0.4 < document["tests"]["westermo/time/all"]["ranking"]["auroc"] < 0.6  # these say nothing
 
 
-@real.needs("iot-23")
-@real.needs("rt-iot2022")
+@needs("iot-23", "the protocol splits real captures without repeats")
+@needs("rt-iot2022", "the protocol splits real captures without repeats")
 def test_real_sets_split_without_repeats() -> None:
-    named = {one.name: one.build(0).sizes() for one in trials(real.FOLDER, None)}
+    named = {one.name: one.build(0).sizes() for one in trials(FOLDER, None)}
     assert named["iot-23/blocked"]["train"] == 3_264
     rt = named["rt-iot2022/random"]
     assert rt["train"] + rt["tests"]["rt-iot2022/random"] < 18_300
-    assert len(rt_iot2022.load(real.FOLDER / "rt-iot2022")) == 123_117
+    assert len(rt_iot2022.load(FOLDER / "rt-iot2022")) == 123_117

@@ -1,22 +1,13 @@
-"""Where the real data sets are, for tests that read them, and small files in their formats for those that do not."""
+"""Small files in the formats of the public data sets, for tests that need no real ones."""
 
-import os
 import struct
 from pathlib import Path
 
-import pytest
-
-FOLDER = Path(os.environ.get("FOREBAY_TEST_DATA", "nowhere"))
 FIELDS = (
     *("ts", "uid", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto", "service", "duration", "orig_bytes"),
     *("resp_bytes", "conn_state", "local_orig", "local_resp", "missed_bytes", "history", "orig_pkts"),
     *("orig_ip_bytes", "resp_pkts", "resp_ip_bytes", "tunnel_parents"),
 )
-
-
-def needs(part: str) -> pytest.MarkDecorator:
-    """Skip where FOREBAY_TEST_DATA holds no such file or folder."""
-    return pytest.mark.skipif(not (FOLDER / part).exists(), reason=f"FOREBAY_TEST_DATA holds no {part}")
 
 
 def conn_log(path: Path, flows: list[tuple[float, str, str, str, str]]) -> None:

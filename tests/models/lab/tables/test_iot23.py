@@ -6,7 +6,8 @@ import pytest
 
 from models.errors import RefusedModel
 from models.lab.tables import iot23
-from tests.models.lab.tables.real import FOLDER, conn_log, needs
+from tests.models.lab.tables.real import conn_log
+from tests.real_records import FOLDER, needs
 
 FLOWS = [
     (1000.5, "2.5", "10", "Benign", "-"),
@@ -65,7 +66,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         iot23.load(tmp_path)
 
 
-@needs("iot-23")
+@needs("iot-23", "the IoT-23 capture has the counts that were published")
 def test_the_real_capture_counts_as_published() -> None:
     table = iot23.load(FOLDER / "iot-23")
     names, counts = np.unique(table.label, return_counts=True)

@@ -7,6 +7,7 @@ import pytest
 from models.errors import RefusedModel
 from models.lab.tables import lemay, pcap
 from tests.models.lab.tables import real
+from tests.real_records import FOLDER, needs
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -81,9 +82,9 @@ def test_a_folder_without_captures_is_refused(tmp_path: Path) -> None:
         lemay.load(tmp_path)
 
 
-@real.needs("lemay-modbus")
+@needs("lemay-modbus", "the Lemay captures are read packet by packet, with the labels as published")
 def test_the_real_captures() -> None:
-    folder = real.FOLDER / "lemay-modbus"
+    folder = FOLDER / "lemay-modbus"
     name = "send_a_fake_command_modbus_6RTU_with_operate"
     assert len(pcap.read(folder / f"{name}.pcap")) == 11_166
     table = lemay.load(folder)

@@ -6,7 +6,7 @@ import pytest
 
 from models.errors import RefusedModel
 from models.lab.tables import rt_iot2022
-from tests.models.lab.tables.real import FOLDER, needs
+from tests.real_records import FOLDER, needs
 
 
 def small(folder: Path, **without: None) -> None:
@@ -44,7 +44,7 @@ def test_what_is_not_the_set_is_refused(tmp_path: Path) -> None:
         rt_iot2022.load(tmp_path)
 
 
-@needs("rt-iot2022")
+@needs("rt-iot2022", "RT-IoT2022 has the counts that were published")
 def test_the_real_set_counts_as_published() -> None:
     table = rt_iot2022.load(FOLDER / "rt-iot2022")
     assert len(table) == 123_117 and int((table.label == "DOS_SYN_Hping").sum()) == 94_659
