@@ -16,8 +16,11 @@ class Topic:
     partitions: str  # "data": as many as the settings say; "one"
     retention_ms: int
     compacted: bool
-    writer: str
+    writers: tuple[str, ...]
+    """Commands, as `flow send`."""
     readers: tuple[str, ...]
+    outside: str = ""
+    """Who writes it from outside, in words."""
 
     def partition_count(self, data_partitions: int) -> int:
         """How many partitions the topic has where data topics have `data_partitions`."""
@@ -28,7 +31,10 @@ class Topic:
 def topics() -> dict[str, Topic]:
     """All topics by their unprefixed name, in the order of the walk."""
     document = tomllib.loads(files("schemas").joinpath("topics.toml").read_text(encoding="utf-8"))
-    return {name: Topic(name=name, **{**entry, "readers": tuple(entry["readers"])}) for name, entry in document.items()}
+    return {
+        name: Topic(name=name, **{**entry, "writers": tuple(entry["writers"]), "readers": tuple(entry["readers"])})
+        for name, entry in document.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

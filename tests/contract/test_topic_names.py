@@ -8,6 +8,7 @@ import pytest
 
 from schemas.topics import topics
 from tests.contract.tree import modules, relative, show
+from tests.docs.tables import every_command
 
 # Calls whose arguments name a topic: in them no string may end in one of the table's names.
 NAMES_A_TOPIC = {
@@ -113,9 +114,22 @@ def test_a_word_is_not_a_name(source: str) -> None:
     assert not topic_literals(ast.parse(source))
 
 
+def test_writers_and_readers_are_commands() -> None:
+    """What the table says of who writes and reads a topic can be run; who is none of us stands apart."""
+    known = {" ".join(words) for words, _ in every_command()}
+    assert {"ingest run", "alert tail"} <= known
+    unknown = {
+        f"{name}: {command}"
+        for name, topic in topics().items()
+        for command in (*topic.writers, *topic.readers)
+        if command not in known
+    }
+    assert not unknown, "schemas/topics.toml names commands that do not exist"
+
+
 def test_the_table_is_whole() -> None:
     assert len(topics()) >= 12
     for name, topic in topics().items():
         assert re.fullmatch(r"[a-z-]+", name)
-        assert topic.key and topic.schema and topic.writer and topic.readers, name
+        assert topic.key and topic.schema and topic.writers and topic.readers, name
         assert topic.partitions in {"data", "one"}, name

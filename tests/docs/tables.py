@@ -54,23 +54,27 @@ def settings() -> str:
     return _table(("variable", "default", "meaning"), rows)
 
 
-def commands() -> str:
-    """Every command, with the first line of its help."""
+def every_command() -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command of `forebay`: its words, noun first, and what runs."""
 
-    def walk(words: list[str], command: Any) -> Iterator[tuple[str, str]]:
+    def walk(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
         verbs = getattr(command, "commands", {})
         if not verbs:
-            arguments = [f"{one.name.upper()}" for one in command.params if one.param_type_name == "argument"]
-            first = (command.help or "").strip().splitlines()[0]
-            yield _code(" ".join(["forebay", *words, *arguments])), first
+            yield words, command
         for name, verb in verbs.items():
-            yield from walk([*words, name], verb)
+            yield from walk((*words, name), verb)
 
-    rows = [
-        row
-        for noun in NOUNS
-        for row in walk([noun], get_command(importlib.import_module(f"pipeline.tools.cli.{noun}").app))
-    ]
+    for noun in NOUNS:
+        yield from walk((noun,), get_command(importlib.import_module(f"pipeline.tools.cli.{noun}").app))
+
+
+def commands() -> str:
+    """Every command, with the first line of its help."""
+    rows = []
+    for words, command in every_command():
+        arguments = [f"{one.name.upper()}" for one in command.params if one.param_type_name == "argument"]
+        first = (command.help or "").strip().splitlines()[0]
+        rows.append((_code(" ".join(["forebay", *words, *arguments])), first))
     return _table(("command", "what it does"), rows)
 
 
@@ -98,12 +102,12 @@ def topic_table() -> str:
             one.schema,
             "as many as `FOREBAY_PARTITIONS`" if one.partitions == "data" else 1,
             "compacted" if one.compacted else "for ever" if one.retention_ms < 0 else f"{one.retention_ms // DAY_MS} d",
-            one.writer,
+            ", ".join(filter(None, (one.outside, *one.writers))),
             ", ".join(one.readers),
         )
         for one in topics().values()
     ]
-    return _table(("topic", "key", "value", "partitions", "kept", "writer", "readers"), rows)
+    return _table(("topic", "key", "value", "partitions", "kept", "writers", "readers"), rows)
 
 
 def _range(field: fields.Field) -> str:

@@ -66,7 +66,7 @@ def test_topic_names_come_from_the_table_alone() -> None:
 
 def test_every_topic_has_a_writer_and_a_reader() -> None:
     for topic in topics().values():
-        assert topic.writer
+        assert topic.writers
         assert topic.readers
         assert topic.partition_count(6) in (1, 6)
         assert topic.compacted is (topic.retention_ms == -1 and topic.partitions == "data"), topic.name

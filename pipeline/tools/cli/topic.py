@@ -82,7 +82,7 @@ def list_(bootstrap: Bootstrap = None, prefix: Prefix = None, json: Json = False
                     "name": each.name,
                     "partitions": each.partitions,
                     "records": each.records,
-                    "writer": each.topic.writer,
+                    "writer": ", ".join(filter(None, (each.topic.outside, *each.topic.writers))),
                     "readers": each.topic.readers,
                     **each.configuration,
                 }

@@ -1,39 +1,22 @@
 """Settings that cannot be: one line that says where, what, expected and remedy, exit 78, in every command."""
 
-import importlib
 import os
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.main import get_command
 
 from pipeline.errors import Misconfigured
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.security import require_usable, without_values
 from pipeline.settings import load_settings
-from pipeline.tools.cli.main import NOUNS, main
+from pipeline.tools.cli.main import main
+from tests.docs.tables import every_command
 
 SECRET = "hunter2hunter2"
-
-
-def every_command() -> Iterator[tuple[str, ...]]:
-    """Every noun and verb."""
-
-    def below(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-        verbs = getattr(command, "commands", None)
-        if not verbs:
-            yield words
-        for name, inner in (verbs or {}).items():
-            yield from below(inner, (*words, name))
-
-    for noun in NOUNS:
-        yield from below(get_command(importlib.import_module(f"pipeline.tools.cli.{noun}").app), (noun,))
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str]:
@@ -60,7 +43,7 @@ def test_every_command_refuses_settings_that_cannot_be(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FOREBAY_SECURITY", f"{{'sasl.password': '{SECRET}'")
-    commands = list(every_command())
+    commands = [words for words, _ in every_command()]
     assert len(commands) > 40
     for words in commands:
         code, printed = run(capsys, monkeypatch, *words)
