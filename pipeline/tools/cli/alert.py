@@ -29,7 +29,7 @@ def run(bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
 def tail(
     from_start: Annotated[bool, typer.Option("--from-start", help="Also the alerts there are already.")] = False,
     follow: Annotated[bool, typer.Option(help="Wait for further ones.")] = True,
-    json: Json = False,
+    as_json: Json = False,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
@@ -46,7 +46,7 @@ def tail(
             continue
         read += 1
         incidents.add(alert["finding_info"]["uid"])
-        if json:
+        if as_json:
             emit(alert)
         else:
             people.print(lines.line(alert), soft_wrap=True)
@@ -54,7 +54,7 @@ def tail(
 
 
 @app.command()
-def show(uid: Uid, json: Json = False, bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
+def show(uid: Uid, as_json: Json = False, bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
     """Show one alert in full: what happened, why it is unusual, who with whom."""
     from pipeline.runtime.kafka.clients import require_broker
     from pipeline.tools.alerts import lines, reading
@@ -63,7 +63,7 @@ def show(uid: Uid, json: Json = False, bootstrap: Bootstrap = None, prefix: Pref
     require_broker(settings)
     alert = reading.latest(settings, uid)
     for part in lines.page(alert):
-        say(part, quiet=json)
+        say(part, quiet=as_json)
     emit(alert)
 
 
@@ -73,7 +73,7 @@ def verdict(
     verdict: Annotated[str, typer.Option(help="tp, fp, benign, test or duplicate.")],
     by: Annotated[str, typer.Option(help="Who judged.", metavar="NAME")],
     note: Annotated[str, typer.Option(help="Why, in words.")] = "",
-    json: Json = False,
+    as_json: Json = False,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
@@ -88,5 +88,5 @@ def verdict(
     require_broker(settings)
     record = verdicts.verdict_of(reading.latest(settings, uid), verdict, by, time.time_ns() // 1000, note)
     verdicts.send(settings, record)
-    say(f"{record['uid'][:12]}: {record['verdict']}, {len(record['members'])} flows", quiet=json)
+    say(f"{record['uid'][:12]}: {record['verdict']}, {len(record['members'])} flows", quiet=as_json)
     emit(record)

@@ -46,7 +46,7 @@ def verify(
     against: Annotated[
         str | None, typer.Option(help="Compare with this archive instead: rows first, then files.", show_default=False)
     ] = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Prove that accepted + rejected + late = sent: every file, every manifest, every raw position.
 
@@ -58,7 +58,7 @@ def verify(
         from pipeline.archive.upkeep.diff import compare
 
         document = compare(settings.archive_uri, against)
-        _say_comparison(document, json)
+        _say_comparison(document, as_json)
     else:
         from pipeline.archive.upkeep.verify import verify as prove
         from pipeline.runtime.kafka import clients
@@ -66,7 +66,7 @@ def verify(
         if kafka:
             clients.require_broker(settings, 5.0)
         document = prove(settings.archive_uri, settings if kafka else None)
-        _say_proof(document, json)
+        _say_proof(document, as_json)
     emit(document)
     if not document["ok"]:
         raise typer.Exit(1)
@@ -80,7 +80,7 @@ def account(
     kafka: Annotated[bool, typer.Option(help="Count what was sent in topic raw.")] = True,
     follow: Annotated[bool, typer.Option("--follow", help="Look again and again, until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(min=0.2, max=3600.0, help="Seconds between two looks.")] = 2.0,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Show, per sensor, what was sent and where it is: accepted, rejected, late, in open files, still on its way.
 
@@ -102,16 +102,16 @@ def account(
     stop = Stop().listen()
     names = ["site", "sensor", "sent", "accepted", "rejected", "late", "open", "on_its_way"]
     live = Live(console=people, auto_refresh=False, transient=False)
-    with Ledger(settings, kafka) as ledger, nullcontext() if json else live:
+    with Ledger(settings, kafka) as ledger, nullcontext() if as_json else live:
         while True:
             document = ledger.refresh()
-            if not json:
+            if not as_json:
                 table = _table(
                     [one.replace("_", " ") for one in names],
                     [[row[one] for one in names] for row in document["sensors"]],
                 )
                 live.update(Group(table, *shown(document["before_kafka"])), refresh=True)
-            if json or not follow:
+            if as_json or not follow:
                 emit(document)
             if not follow or not stop.wait(every):
                 return
@@ -122,7 +122,7 @@ def query(
     sql: Annotated[str, typer.Argument(help="One SELECT over the views flows, late and rejects.")],
     archive: Folder = None,
     limit: Annotated[int, typer.Option(min=1, help="Most rows to show.")] = 100,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Ask the closed files a question in SQL (DuckDB); nothing but the archive can be read, nothing written.
 
@@ -131,9 +131,9 @@ def query(
     from pipeline.archive.upkeep.query import run as run_query
 
     document = run_query(load_settings(archive_uri=archive).archive_uri, sql, limit)
-    say(_table(document["columns"], document["rows"]), quiet=json)
+    say(_table(document["columns"], document["rows"]), quiet=as_json)
     if document["truncated"]:
-        say(f"first {limit} rows; more with --limit", quiet=json)
+        say(f"first {limit} rows; more with --limit", quiet=as_json)
     emit(document)
 
 
@@ -144,7 +144,7 @@ def compact(
     newest: Annotated[bool, typer.Option("--newest", help="Also the newest day, which still grows.")] = False,
     grace_s: Grace = 600.0,
     dry_run: DryRun = False,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Put many small files together in few large ones; the writer, queries and replays may go on meanwhile.
 
@@ -155,7 +155,7 @@ def compact(
     """
     from pipeline.archive.upkeep.compact import compact as put_together
 
-    with progress("packs", json) as told:
+    with progress("packs", as_json) as told:
         uri = load_settings(archive_uri=archive).archive_uri
         document = put_together(uri, target_mib * 2**20, time.time() - grace_s, newest, dry_run, told)
     verb = "would become" if dry_run else "became"
@@ -163,10 +163,10 @@ def compact(
         f"{document['files']:,} files of {document['bytes_before'] / 2**20:,.1f} MiB {verb} {document['packs']:,} packs"
         + ("" if dry_run else f" of {document['bytes_after'] / 2**20:,.1f} MiB")
         + _replaced(document, grace_s),
-        quiet=json,
+        quiet=as_json,
     )
     for problem in document["skipped"]:
-        _say_plainly(f"left alone: {problem}", json)
+        _say_plainly(f"left alone: {problem}", as_json)
     emit(document)
 
 
@@ -184,7 +184,7 @@ def retain(
     archive: Folder = None,
     grace_s: Grace = 600.0,
     dry_run: DryRun = False,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Give up days that are over: the rows go, where they came from stays, and verify still accounts for them.
 
@@ -197,19 +197,19 @@ def retain(
     from pipeline.archive.upkeep.retain import retain as give_up
 
     chosen = _day(before, keep_days)
-    with progress("packs", json) as told:
+    with progress("packs", as_json) as told:
         uri = load_settings(archive_uri=archive).archive_uri
         document = give_up(uri, chosen, _tables(table), time.time() - grace_s, dry_run, told)
     names = ["table", "date", "files", "rows", "bytes"]
-    say(_table(names, [[row[name] for name in names] for row in document["days"]]), quiet=json)
+    say(_table(names, [[row[name] for name in names] for row in document["days"]]), quiet=as_json)
     verb = "would be" if dry_run else "were"
     say(
         f"before {chosen}: {document['rows']:,} rows in {document['files']:,} files, "
         f"{document['bytes'] / 2**20:,.1f} MiB, {verb} given up" + _replaced(document, grace_s),
-        quiet=json,
+        quiet=as_json,
     )
     for problem in document["skipped"]:
-        _say_plainly(f"not given up: {problem}", json)
+        _say_plainly(f"not given up: {problem}", as_json)
     emit(document)
     if document["skipped"]:
         raise typer.Exit(1)
@@ -248,7 +248,7 @@ def _tables(chosen: list[str] | None) -> tuple[str, ...]:
 
 
 @app.command()
-def files(archive: Folder = None, json: Json = False) -> None:
+def files(archive: Folder = None, as_json: Json = False) -> None:
     """List the closed files, with rows, raw positions and hash."""
     from dataclasses import asdict
 
@@ -257,7 +257,7 @@ def files(archive: Folder = None, json: Json = False) -> None:
     snapshots = snapshot.read(load_settings(archive_uri=archive).archive_uri)
     listed = [asdict(entry) for found in snapshots for entry in found.files]
     shown = [[entry["path"], entry["rows"], entry["bytes"], entry["sha256"][:12]] for entry in listed]
-    say(_table(["file", "rows", "bytes", "sha256"], shown), quiet=json)
+    say(_table(["file", "rows", "bytes", "sha256"], shown), quiet=as_json)
     emit(
         {
             "files": listed,

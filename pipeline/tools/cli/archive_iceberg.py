@@ -43,7 +43,7 @@ def iceberg(
     keep_days: Annotated[
         float, typer.Option(min=0.0, help="Older snapshots are let go of, with the files that only they list.")
     ] = 5.0,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Copy closed files into Iceberg tables forebay.flows, forebay.late and forebay.rejects, every row exactly once.
 
@@ -60,20 +60,20 @@ def iceberg(
         from pipeline.archive.iceberg.warehouse import opened, single_committer
     if verify:
         with opened(warehouse, given) as catalog:
-            _prove(uri, catalog, warehouse, json)
+            _prove(uri, catalog, warehouse, as_json)
         return
     with single_committer(warehouse), opened(warehouse, given) as catalog:
-        _copy(uri, catalog, warehouse, every if follow else None, keep_days, json)
+        _copy(uri, catalog, warehouse, every if follow else None, keep_days, as_json)
 
 
-def _copy(uri: str, catalog: Any, warehouse: str, every: float | None, keep_days: float, json: bool) -> None:
+def _copy(uri: str, catalog: Any, warehouse: str, every: float | None, keep_days: float, as_json: bool) -> None:
     from pipeline.archive.iceberg.copy import copy
     from pipeline.archive.iceberg.forget import forget
     from pipeline.runtime.shutdown import Stop
 
     stop = Stop().listen()
     while True:
-        with progress("files", json) as told:
+        with progress("files", as_json) as told:
             done = copy(uri, catalog, told, lambda: stop.requested)
         forgotten = forget(catalog, time.time() - keep_days * DAY_S)
         listed = [{"table": f"forebay.{name}", **one, **forgotten[name]} for name, one in done.items()]
@@ -82,27 +82,27 @@ def _copy(uri: str, catalog: Any, warehouse: str, every: float | None, keep_days
                 say(
                     f"{row['table']}: {row['rows']:,} rows of {row['files']:,} closed files added, "
                     f"{row['given_up']:,} files given up, {row['commits']:,} commits",
-                    json,
+                    as_json,
                 )
-        if json or every is None:
+        if as_json or every is None:
             emit({"archive": uri, "warehouse": warehouse, "tables": listed, "stopped": stop.requested})
         if every is None or not stop.wait(every):
             return
 
 
-def _prove(uri: str, catalog: Any, warehouse: str, json: bool) -> None:
+def _prove(uri: str, catalog: Any, warehouse: str, as_json: bool) -> None:
     from pipeline.archive.iceberg.proof import prove
 
     document = prove(uri, catalog)
     for row in document["tables"]:
         behind = f"; {row['behind']:,} closed files are still to be copied" if row["behind"] else ""
-        say(f"{row['table']}: {row['rows']:,} rows of {row['files']:,} closed files{behind}", json)
+        say(f"{row['table']}: {row['rows']:,} rows of {row['files']:,} closed files{behind}", as_json)
     for problem in document["problems"]:
-        if not json:
+        if not as_json:
             people.print(f"wrong: {problem}", markup=False, soft_wrap=True)
     if document["problems_left_out"]:
-        say(f"... and {document['problems_left_out']} more", json)
-    say("the tables hold what the manifests state" if document["ok"] else "NOT in order", json)
+        say(f"... and {document['problems_left_out']} more", as_json)
+    say("the tables hold what the manifests state" if document["ok"] else "NOT in order", as_json)
     emit({"warehouse": warehouse, **document})
     if not document["ok"]:
         raise typer.Exit(1)

@@ -45,7 +45,7 @@ def up(
         ),
     ] = None,
     bootstrap: Bootstrap = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Start Kafka in the background, or say where it runs already.
 
@@ -53,21 +53,21 @@ def up(
     if that is set, else from jars pinned by their SHA-256 and fetched once (about 40 MB).
     """
     if bootstrap is not None:
-        existing(bootstrap, json)
+        existing(bootstrap, as_json)
         return
     began = time.monotonic()
     before = local.status(data)
-    with steps(quiet=json) as step:
+    with steps(quiet=as_json) as step:
         running = local.start(data, _port(port, before, local.last_port(data)), step)
     already = before.state is not None and before.state.run_id == running.run_id
     took_s = time.monotonic() - began
-    say(f"{'runs already' if already else f'started in {took_s:.1f} s'}: {describe(running)}", quiet=json)
+    say(f"{'runs already' if already else f'started in {took_s:.1f} s'}: {describe(running)}", quiet=as_json)
     if running.port != DEFAULT_PORT and not already:
-        say(f"for other commands: export FOREBAY_BOOTSTRAP={running.bootstrap}", quiet=json)
+        say(f"for other commands: export FOREBAY_BOOTSTRAP={running.bootstrap}", quiet=as_json)
     emit({**document(running), "already_running": already, "elapsed_s": round(took_s, 3)})
 
 
-def existing(bootstrap: str, json: bool) -> None:
+def existing(bootstrap: str, as_json: bool) -> None:
     """Look at a Kafka somebody else runs; KafkaUnreachable unless it answers."""
     settings = load_settings(bootstrap=bootstrap)
     cluster = answer.ask(bootstrap, 10.0, settings.security)
@@ -78,16 +78,16 @@ def existing(bootstrap: str, json: bool) -> None:
             f"--bootstrap {bootstrap}: no Kafka answered within 10 s; "
             "correct the address, start that Kafka, or leave --bootstrap out to start a local one"
         )
-    say(f"Kafka answers at {bootstrap}: {cluster.brokers} broker(s), {cluster.topics} topics", quiet=json)
+    say(f"Kafka answers at {bootstrap}: {cluster.brokers} broker(s), {cluster.topics} topics", quiet=as_json)
     emit({"bootstrap": bootstrap, "running": True, "external": True, "cluster_id": cluster.cluster_id})
 
 
 @app.command()
-def status(data: RunningData = None, json: Json = False) -> None:
+def status(data: RunningData = None, as_json: Json = False) -> None:
     """Whether it runs, where, and how much it keeps; exit 1 if it does not run."""
     folder, _ = folder_of(data)
     found = local.status(folder)
-    say(summary(found, folder), quiet=json)
+    say(summary(found, folder), quiet=as_json)
     emit(
         {
             "running": found.running,
@@ -102,7 +102,7 @@ def status(data: RunningData = None, json: Json = False) -> None:
 
 
 @app.command()
-def down(data: RunningData = None, json: Json = False) -> None:
+def down(data: RunningData = None, as_json: Json = False) -> None:
     """Stop it and wait until it is gone; fine if none runs. Its messages and its port stay in the folder."""
     began = time.monotonic()
     folder, looked = folder_of(data)
@@ -113,7 +113,7 @@ def down(data: RunningData = None, json: Json = False) -> None:
         if stopped is None
         else f"stopped {describe(stopped)} in {took_s:.1f} s; its messages stay in {folder}"
     )
-    say(said, quiet=json)
+    say(said, quiet=as_json)
     emit(
         {
             "stopped": stopped is not None,

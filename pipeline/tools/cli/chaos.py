@@ -34,7 +34,7 @@ def run(
         typer.Option(help="Commit in a wrong order, to see it found: ingest-offsets-first, state-pointers-first."),
     ] = "",
     bootstrap: Bootstrap = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Strike the six rooms and the broker while traffic flows; then prove that nothing was lost and nothing doubled.
 
@@ -60,14 +60,14 @@ def run(
     )
     # Whoever ends the campaign ends its Kafka and its rooms as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    document = campaigns.run(asked, resume, lambda text: None if json else people.print(text, markup=False))
-    say(_grid(("fault", "times"), [[name, str(count)] for name, count in document["faults"].items()]), quiet=json)
+    document = campaigns.run(asked, resume, lambda text: None if as_json else people.print(text, markup=False))
+    say(_grid(("fault", "times"), [[name, str(count)] for name, count in document["faults"].items()]), quiet=as_json)
     verdict = "nothing lost, nothing twice" if document["ok"] else "NOT in order"
     say(
         f"seed {seed}: {sum(document['faults'].values())} faults in {document['rounds']} rounds, "
         f"{document['sent']:,} records, {document['alerts']} incidents, {document['repeated']} messages told again: "
         f"{verdict}",
-        quiet=json,
+        quiet=as_json,
     )
     emit(document)
     if not document["ok"]:
@@ -80,7 +80,7 @@ def plan(
     round_number: Annotated[int, typer.Option("--round", min=1, help="Which round.")] = 1,
     faults: Faults = 12,
     only: Only = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Show what a round of a seed would do; nothing is done."""
     from loadtest.chaos.plan import as_document
@@ -90,12 +90,12 @@ def plan(
     require_faults(only or ())
     strikes = make(seed, round_number - 1, faults, only or ())
     for one in strikes:
-        say(f"{one.number + 1:4}  after {one.after_s:.2f} s  {one}", quiet=json)
+        say(f"{one.number + 1:4}  after {one.after_s:.2f} s  {one}", quiet=as_json)
     emit({"seed": seed, "round": round_number, "strikes": as_document(strikes)})
 
 
 @app.command()
-def kinds(json: Json = False) -> None:
+def kinds(as_json: Json = False) -> None:
     """List the faults, and the points at which a room can be made to die."""
     from rich.table import Table
 
@@ -106,9 +106,9 @@ def kinds(json: Json = False) -> None:
         table.add_column(column)
     for fault in faults().values():
         table.add_row(fault.name, fault.what, ", ".join(filter(None, fault.rooms)) or "-")
-    say(table, quiet=json)
+    say(table, quiet=as_json)
     for own in points().values():
-        say(f"points: {', '.join(own)}", quiet=json)
+        say(f"points: {', '.join(own)}", quiet=as_json)
     emit(
         {
             "faults": {fault.name: {"what": fault.what, "rooms": fault.rooms} for fault in faults().values()},
@@ -123,7 +123,7 @@ def report(
         list[Path], typer.Argument(help="Folders of campaigns, or rounds.jsonl of them.", metavar="FOLDER...")
     ],
     markdown: Annotated[Path | None, typer.Option(help="Write the table here, too, as Markdown.")] = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Add up what campaigns have written down, unfinished ones too: fault, times, rounds, result.
 
@@ -137,14 +137,14 @@ def report(
     struck = sum(row["times"] for row in rows)
     columns = ("fault", "times", "rounds", "rounds not in order")
     cells = [[row["fault"], str(row["times"]), str(row["rounds"]), str(row["not_in_order"])] for row in rows]
-    say(_grid(columns, cells), quiet=json)
+    say(_grid(columns, cells), quiet=as_json)
     figures = ", ".join(f"{name.replace('_', ' ')} {totals[name]}" for name in campaigns.FIGURES)
     line = (
         f"{struck} faults in {len(rounds)} rounds, {struck / max(totals['seconds'], 1) * 3600:.0f} an hour; "
         f"{totals['sent']:,} records: {figures}; {totals['repeated']:,} messages told again"
         + (", each with the same bytes" if all(one["ok"] for one in rounds) else "")
     )
-    say(line, quiet=json)
+    say(line, quiet=as_json)
     if markdown is not None:
         lines = ["| " + " | ".join(one) + " |" for one in (columns, ("---",) * len(columns), *cells)]
         markdown.write_text("\n".join([*lines, "", line + ".", ""]), encoding="utf-8")

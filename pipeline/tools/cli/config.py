@@ -12,7 +12,7 @@ app = typer.Typer(no_args_is_help=True, help="Settings: show, schema.")
 
 @app.command()
 def show(
-    json: Json = False,
+    as_json: Json = False,
     redact: Annotated[bool, typer.Option(hidden=True, help="Nothing: what is below `security` is never shown.")] = True,
 ) -> None:
     """Every setting with its value in force (environment > FOREBAY_CONFIG file > default); of `security` the names."""
@@ -22,8 +22,8 @@ def show(
     for name, value in values.items():
         default = Settings.model_fields[name].get_default(call_default_factory=True)
         mark = " " if str(default) == str(value) else "*"
-        say(f"{mark} {name:<24} {value}", quiet=json)
-    say("* differs from the default", quiet=json)
+        say(f"{mark} {name:<24} {value}", quiet=as_json)
+    say("* differs from the default", quiet=as_json)
     emit(values)
 
 

@@ -18,7 +18,7 @@ def demo(
     ] = 27,
     bootstrap: Bootstrap = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the local Kafka's data afterwards.")] = False,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Stream 41 minutes of the Westermo plant from two sensors; report every event found or missed, and the accounting.
 
@@ -28,7 +28,7 @@ def demo(
 
     from pipeline.tools.demo.run import Interrupted, Options, folder_name, run
 
-    console = Console(quiet=True) if json else people
+    console = Console(quiet=True) if as_json else people
     options = Options((folder / folder_name()).resolve(), speed, bootstrap, keep)
     try:
         document = run(options, console)

@@ -46,14 +46,14 @@ class Finding:
 
 
 @app.callback(invoke_without_command=True)
-def doctor(bootstrap: Bootstrap = None, prefix: Prefix = None, json: Json = False) -> None:
+def doctor(bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = False) -> None:
     """Check Python, packages, Java, Kafka, topics, folders, disk and clock. Exit 1 if any check fails."""
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     findings = list(examine(settings))
     table = Table("", "check", Column("found", overflow="fold"), Column("remedy", overflow="fold"))
     for each in findings:
         table.add_row(f"[{COLOURS[each.verdict]}]{each.verdict}[/]", each.check, each.found, each.remedy)
-    say(table, quiet=json)
+    say(table, quiet=as_json)
     failed = [each.check for each in findings if each.verdict == "fail"]
     emit({"ok": not failed, "failed": failed, "checks": [asdict(each) for each in findings]})
     raise typer.Exit(1 if failed else 0)

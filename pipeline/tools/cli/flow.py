@@ -74,7 +74,7 @@ def check(
     site: Site = "default",
     sensor: Sensor = None,
     arrival_order: ArrivalOrder = False,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Decode a file without Kafka: what would be accepted with which fields, what rejected and why.
 
@@ -86,11 +86,11 @@ def check(
     decoded = decode(file, format_name, site, sensor, arrival_order)
     lateness_us = load_settings().lateness_of(site)
     late = int(late_rows(decoded.flows["end_ts_us"].to_numpy(), lateness_us).sum())
-    if not json:
+    if not as_json:
         print_summary(decoded)
         print_fields(decoded)
         print_rejects(decoded)
-    emit({**counts(decoded, late), **(report(decoded) if json else {})})
+    emit({**counts(decoded, late), **(report(decoded) if as_json else {})})
 
 
 Out = Annotated[Path | None, typer.Option("--out", help="Parquet file: one row per accepted record.")]
@@ -106,7 +106,7 @@ def features(
     site: Site = "default",
     sensor: Sensor = None,
     arrival_order: ArrivalOrder = False,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Compute the features of a file's flows, without Kafka: the functions the live flow runs."""
     from pipeline.featurize.feature_sets import named
@@ -116,7 +116,7 @@ def features(
     own = named(settings.feature_set) if feature_set is None else named(feature_set, Usage)
     done = flow_file.featurize(decode(file, format_name, site, sensor, arrival_order), settings, own)
     flow_file.write_parquet(done.on_time, out, own)
-    say(f"{done.on_time.num_rows:,} flows with {own.width} features ({own.name}) in {out}", quiet=json)
+    say(f"{done.on_time.num_rows:,} flows with {own.width} features ({own.name}) in {out}", quiet=as_json)
     emit(counts(done.decoded, done.late))
 
 
@@ -130,7 +130,7 @@ def score(
     arrival_order: ArrivalOrder = False,
     model: Annotated[str | None, typer.Option(help="Id in the registry, or a folder; else the shipped one.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Score a file's flows and group the suspects into incidents, without Kafka."""
     from pipeline.featurize.feature_sets import named
@@ -143,15 +143,15 @@ def score(
     if out is not None:
         flow_file.write_parquet(done.on_time, out, done.feature_set)
     for incident in done.incidents:
-        say(line(incident), quiet=json)
+        say(line(incident), quiet=as_json)
     flows = f"{done.rows.num_rows:,} flows, {done.suspects:,} suspects, {len(done.incidents)} incidents"
-    say(flows + (f"; scores in {out}" if out else ""), quiet=json)
+    say(flows + (f"; scores in {out}" if out else ""), quiet=as_json)
     if done.uncalibrated and done.rows.num_rows:
         say(
             f"[yellow]The model has never seen site {decoded.site}:[/] its thresholds are another plant's, so expect "
             "far too many suspects. Give it a quiet stretch and score with the model that makes:\n"
             f"  forebay model calibrate --quiet QUIET-FILE --site {decoded.site} --sensor {decoded.sensor}",
-            quiet=json,
+            quiet=as_json,
         )
     emit(counts(decoded, done.late, done.suspects, len(done.incidents)))
 
@@ -175,7 +175,7 @@ def send(
     ] = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Send files into `raw`, a sensor's together in order of time, followed by an end-of-source mark.
 
@@ -203,7 +203,7 @@ def send(
     try:
         for name, source in sources.items():
             plan = sending.Plan(site, name, pace, pack, shift_to_now, arrival_order, start_at_us)
-            with _progress(f"{plan.site}/{plan.sensor}", len(source), json) as progress:
+            with _progress(f"{plan.site}/{plan.sensor}", len(source), as_json) as progress:
                 sent = sending.send(settings, telemetry, stop, source, plan, progress)
             results.append((name, source, sent))
             if not sent.finished:
@@ -211,9 +211,9 @@ def send(
     finally:
         telemetry.close()
     for file in (file for source in sources.values() for file in source.unread):
-        say(f"not sent: {file}", quiet=json)
+        say(f"not sent: {file}", quiet=as_json)
     records, seconds = sum(sent.records for *_, sent in results), sum(sent.seconds for *_, sent in results)
-    say(f"{records} records sent in {seconds:.1f} s" + (", stopped" if stop.requested else ""), quiet=json)
+    say(f"{records} records sent in {seconds:.1f} s" + (", stopped" if stop.requested else ""), quiet=as_json)
     emit(
         {
             "sent": records,

@@ -47,7 +47,7 @@ def send(
     ] = False,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Send made-up flow records (Zeek conn, JSON), each sensor's followed by an end-of-source mark."""
     from loadtest.scenarios import SCENARIOS
@@ -74,7 +74,7 @@ def send(
     require_topic(settings)
     stop = Stop().listen()
     planned = Load(wanted, records, seed, pace, pack, seconds, start_us, end_of_source)
-    with _progress(scenario, records, json) as progress:
+    with _progress(scenario, records, as_json) as progress:
         sent = sending(
             planned, settings.topics.raw, clients.connection(settings, "load"), lambda: stop.requested, progress
         )
@@ -85,8 +85,8 @@ def send(
         )
     achieved = sent.records / sent.seconds if sent.seconds > 0 else 0.0
     if pace and sent.behind_s > 1.0:
-        say(f"[yellow]The generator fell behind its pace[/] by up to {sent.behind_s:.1f} s", quiet=json)
-    say(f"{sent.records:,} records sent in {sent.seconds:.1f} s, {achieved:,.0f}/s", quiet=json)
+        say(f"[yellow]The generator fell behind its pace[/] by up to {sent.behind_s:.1f} s", quiet=as_json)
+    say(f"{sent.records:,} records sent in {sent.seconds:.1f} s, {achieved:,.0f}/s", quiet=as_json)
     emit(
         {
             "scenario": scenario,

@@ -42,7 +42,7 @@ def backtest(
     archive: Archive = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Replay history with a model and compare with what scored it live; exit 1 where a gate is not passed.
 
@@ -57,15 +57,15 @@ def backtest(
     runs = []
     for name, chosen in (("before", against), ("backtest", model)):
         request = Request(f"{name}-{stamp}", source, *bounds, model=chosen, features=False)
-        runs.append(replayed(settings, request, workers, json)["run"])
-    document = compared(settings, runs[0], runs[1], labels or [], verdicts or [], None, json)
+        runs.append(replayed(settings, request, workers, as_json)["run"])
+    document = compared(settings, runs[0], runs[1], labels or [], verdicts or [], None, as_json)
     asked = Bounds(
         max_incidents_a_day, max_lost, max_gained, min_recall, max_false_rate, min_confirmed, max_false_verdicts
     )
     refusals = gate(document, asked)
     for reason in refusals:
-        say(f"not passed: {reason}", quiet=json)
-    say("the gate is passed" if not refusals else "NOT passed", quiet=json)
+        say(f"not passed: {reason}", quiet=as_json)
+    say("the gate is passed" if not refusals else "NOT passed", quiet=as_json)
     emit({**document, "model": model, "passed": not refusals, "refusals": refusals})
     if refusals:
         raise typer.Exit(1)

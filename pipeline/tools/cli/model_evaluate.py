@@ -69,7 +69,7 @@ def evaluate(
         list[str] | None,
         typer.Option(help="table: a column to leave out, such as an identifier.", rich_help_panel=PANEL),
     ] = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Judge a model on labelled flows it was not trained on, by default the plant's after the cut; or run a protocol.
 
@@ -81,10 +81,10 @@ def evaluate(
         chosen = tuple(name.strip() for name in models.split(",") if name.strip())
         columns = tuple(drop or ())
         evaluate_protocol(
-            Asked(protocol, data, out, chosen, seeds, resume, jobs, train, test, label, normal, columns), json
+            Asked(protocol, data, out, chosen, seeds, resume, jobs, train, test, label, normal, columns), as_json
         )
         return
-    judge_model(model, file, labels, sensor, site, from_us, train_on, test_on, alert_level, registry, json)
+    judge_model(model, file, labels, sensor, site, from_us, train_on, test_on, alert_level, registry, as_json)
 
 
 def judge_model(
@@ -98,7 +98,7 @@ def judge_model(
     test_on: list[str] | None,
     alert_level: float,
     registry: Path | None,
-    json: bool,
+    as_json: bool,
 ) -> None:
     """Figures of one model on labelled flows."""
     from dataclasses import replace
@@ -132,11 +132,11 @@ def judge_model(
         say(
             f"{name}: AUROC {figures['auroc']:.4f}; recall {figures['recall']:.3f} at a realised false positive rate "
             f"of {figures['false_positive_rate']:.4f} (alert level {figures['alert_level']:.1e})",
-            json,
+            as_json,
         )
     for kind, count in report["events"].items():
         if count["of"]:
-            say(f"{kind} events with a suspect of their own: {count['found']} of {count['of']}", json)
+            say(f"{kind} events with a suspect of their own: {count['found']} of {count['of']}", as_json)
     for event in report["missed"]:
-        say(f"  missed: {event['event']} at {event['start_us']}", json)
+        say(f"  missed: {event['event']} at {event['start_us']}", as_json)
     emit(report)

@@ -16,7 +16,7 @@ def promote(
     registry: Registry = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Let a model score from an event time on: score's workers vote, and it holds once all partitions have accepted it.
 
@@ -38,7 +38,7 @@ def promote(
         # Score looks for it in the registry, also where it came from elsewhere.
         models.save(loaded, folder)
     require_broker(settings)
-    document = promoted(settings, Target(loaded.id, loaded.sha256, loaded.id), at_us, round(margin * 1e6), json)
+    document = promoted(settings, Target(loaded.id, loaded.sha256, loaded.id), at_us, round(margin * 1e6), as_json)
     emit(document)
     if not document["decided"]:
         raise typer.Exit(1)

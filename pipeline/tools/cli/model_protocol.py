@@ -154,7 +154,7 @@ def carried_out(plan: Plan, store: Any, jobs: int, about: dict[str, Any], quiet:
 
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a protocol's fits.", metavar="DIR")],
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Make tables (Markdown, JSON) and pictures (PNG, SVG) from a protocol's stored fits, also of an unfinished run."""
     from models.lab.report.report import write
@@ -162,7 +162,7 @@ def report(
     require_libraries()
     with refusals():
         document = write(folder)
-    say(f"{folder / 'report.md'}: {document['fits']} fits", json)
+    say(f"{folder / 'report.md'}: {document['fits']} fits", as_json)
     emit(document)
 
 

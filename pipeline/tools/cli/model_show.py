@@ -10,7 +10,7 @@ from pipeline.tools.cli.model_options import ModelName, Registry, outline, refus
 from pipeline.tools.cli.output import Json, emit, people, say
 
 
-def list_(registry: Registry = None, json: Json = False) -> None:
+def list_(registry: Registry = None, as_json: Json = False) -> None:
     """The shipped model and those of the registry."""
     from models.serving import registry as models
 
@@ -19,13 +19,13 @@ def list_(registry: Registry = None, json: Json = False) -> None:
         found = [("shipped", models.load())] if (models.SHIPPED / models.MANIFEST).is_file() else []
         found += [(str(folder / name), models.load(name, folder)) for name in models.list_models(folder)]
     for place, model in found:
-        say(f"{model.id}  {model.document['feature_set']}  {place}", json)
+        say(f"{model.id}  {model.document['feature_set']}  {place}", as_json)
     emit(
         {"models": [{"model": model.id, "parent": model.document["parent"], "place": place} for place, model in found]}
     )
 
 
-def show(model: ModelName = "", registry: Registry = None, json: Json = False) -> None:
+def show(model: ModelName = "", registry: Registry = None, as_json: Json = False) -> None:
     """What a model was made of and how good it is, from its manifest."""
     from models.serving import registry as models
 
@@ -33,19 +33,19 @@ def show(model: ModelName = "", registry: Registry = None, json: Json = False) -
         loaded = models.load(model, registry_folder(registry))
     say(
         f"{loaded.id}: {', '.join(loaded.classes)}; {len(loaded.features)} features, {loaded.document['feature_set']}",
-        json,
+        as_json,
     )
-    say_calibration(loaded, json)
+    say_calibration(loaded, as_json)
     emit(outline(loaded))
 
 
-def verify(model: ModelName = "", registry: Registry = None, json: Json = False) -> None:
+def verify(model: ModelName = "", registry: Registry = None, as_json: Json = False) -> None:
     """Check a model's files: schema, digests, shapes, bounds."""
     from models.serving import registry as models
 
     with refusals():
         facts = models.verify(model, registry_folder(registry))
-    say(f"{facts['model']}: whole; {facts['parameters']} parameters in {facts['tensors']} tensors", json)
+    say(f"{facts['model']}: whole; {facts['parameters']} parameters in {facts['tensors']} tensors", as_json)
     emit(facts)
 
 
@@ -55,7 +55,7 @@ def card(
     ] = "",
     out: Annotated[Path | None, typer.Option("--out", help="Write it to this file, as Markdown.")] = None,
     registry: Registry = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """A model's card: what it is for and not for, what it was made of, how good it is, where it ends."""
     from models.serving import card as cards
@@ -69,8 +69,8 @@ def card(
             out.write_text(markdown(facts), "utf-8")
         except OSError as error:
             raise Failed(f"{out}: the card could not be written: {error.strerror}; name another file") from error
-        say(f"card of {facts['model']} in {out}", json)
-    elif not json:
+        say(f"card of {facts['model']} in {out}", as_json)
+    elif not as_json:
         people.print(markdown(facts), markup=False, soft_wrap=True)
     emit(facts)
 
@@ -79,7 +79,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="Folder to write the model's files to.")],
     model: ModelName = "",
     registry: Registry = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Copy a model's files, and its card, out of the registry, checked."""
     from models.serving import registry as models
@@ -87,5 +87,5 @@ def export(
     with refusals():
         loaded = models.load(model, registry_folder(registry))
         models.write(loaded, out)
-    say(f"{loaded.id} in {out}", json)
+    say(f"{loaded.id} in {out}", as_json)
     emit({"model": loaded.id, "sha256": loaded.sha256, "folder": str(out)})

@@ -41,7 +41,7 @@ def train(
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [env: FOREBAY_DEVICE]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the same training was interrupted.")] = False,
     registry: Registry = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Train a model on labelled flows: by default on the plant's, as the shipped one was.
 
@@ -70,25 +70,25 @@ def train(
     chosen = captures_of(site, sensor, file, labels)
     span = Span(end_us=until_us or (traffic.TRAIN_END_US if file is None else Span().end_us))
     settings, own, keep = load_settings(), feature_set(), registry_folder(registry)
-    with refusals(), training_shown(json) as watch:
+    with refusals(), training_shown(as_json) as watch:
         where = resolved(device or settings.device)
         watch(f"reading {', '.join(f'{one.site}/{one.sensor}' for one in chosen)}", 0.0)
         rows, data = plant_models.training_rows(chosen, span, settings), plant_models.data_of(chosen, span)
         with keeping(keep, key_of(rows, own, config, data, None, where), resume) as store:
             if resume:
                 kept = store.stages()
-                say(f"{kept} stages are kept" if kept else "no stage of this very training is kept: it begins", json)
+                say(f"{kept} stages are kept" if kept else "no stage of this very training is kept: it begins", as_json)
             model = train_model(rows, own, config, data, "forebay model train", None, Stages(watch, store), where)
             folder = keep_model(model, out, keep)
-    say(f"model {model.id} in {folder}", json)
-    say_calibration(model, json)
+    say(f"model {model.id} in {folder}", as_json)
+    say_calibration(model, as_json)
     emit({"folder": str(folder), **outline(model)})
 
 
 def ablate(
     seeds: Annotated[int, typer.Option(help="How many seeds to compare on.")] = 3,
     sensor: Sensors = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Whether synthetic rows of rare classes help: none, SMOTE and the GAN on the same encoders, on held-out time."""
     from loadtest.plants.westermo import traffic
@@ -102,8 +102,8 @@ def ablate(
     report = compare(rows, feature_set(), IganConfig(), range(1, seeds + 1))
     for name, mean in report["mean_macro_f1"].items():
         runs = ", ".join(f"{run['macro_f1']:.3f}" for run in report["runs"][name])
-        say(f"{name:<6} macro-F1 {mean:.3f} ({runs})", json)
-    say(f"the rule ships: {report['ships']}", json)
+        say(f"{name:<6} macro-F1 {mean:.3f} ({runs})", as_json)
+    say(f"the rule ships: {report['ships']}", as_json)
     emit(report)
 
 
@@ -115,7 +115,7 @@ def calibrate(
     alert_level: Annotated[float | None, typer.Option(help="Suspect at or below this p-value.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the model here, not into the registry.")] = None,
     registry: Registry = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Make a version of a model that knows what is usual at a site, from a quiet stretch of its traffic."""
     from models.serving import registry as models
@@ -134,8 +134,8 @@ def calibrate(
         made = recalibrate(loaded, origin, rows.matrix, rows.end_ts_us, alert_level, stretch)
         folder = keep_model(made, out, registry_folder(registry))
     entry = made.document["calibration"][origin]
-    say(f"model {made.id} (from {loaded.id}) in {folder}", json)
-    say_calibration(made, json)
+    say(f"model {made.id} (from {loaded.id}) in {folder}", as_json)
+    say_calibration(made, as_json)
     emit(
         {
             "folder": str(folder),

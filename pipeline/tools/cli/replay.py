@@ -101,7 +101,7 @@ def run(
     archive: Archive = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Play history again through featurize, score and alert, as fast as the machine allows; never a live alert.
 
@@ -124,17 +124,18 @@ def run(
         speed_of(speed),
         states=states,
     )
-    document = replayed(settings, request, workers, json)
+    document = replayed(settings, request, workers, as_json)
     say(
         f"{document['taken']:,} flows in {document['seconds']:.1f} s, {document['rows_per_s']:,} a second "
         f"({document['times_real_time']:,.0f} times real time): {document['rows']:,} kept, "
         f"{document['suspects']:,} suspects, {document['incidents']} incidents; {document['folder']}",
-        quiet=json,
+        quiet=as_json,
     )
     for one in document["began"]:
         if one["windows"]:
             say(
-                f"partition {one['partition']} began at offset {one['position']:,}, with the state of {_utc(one)}", json
+                f"partition {one['partition']} began at offset {one['position']:,}, with the state of {_utc(one)}",
+                as_json,
             )
     emit(document)
 
@@ -144,7 +145,7 @@ def _utc(facts: dict[str, Any]) -> str:
 
 
 @app.command()
-def states(prefix: Prefix = None, json: Json = False) -> None:
+def states(prefix: Prefix = None, as_json: Json = False) -> None:
     """List the states that are kept for replays to begin with: of which event time, at which position, how large.
 
     Example: forebay replay states
@@ -162,7 +163,7 @@ def states(prefix: Prefix = None, json: Json = False) -> None:
         numbers = [f"{one[name]:,}" for name in ("partition", "position", "seq")]
         whole = "" if one["whole"] else " incomplete"
         table.add_row(one["room"], *numbers, _utc(one), age, f"{one['bytes']:,}{whole}", f"{one['alone']:,}")
-    say(table if found else "no state is kept: featurize and alert keep one every hour of event time", quiet=json)
+    say(table if found else "no state is kept: featurize and alert keep one every hour of event time", quiet=as_json)
     emit({"states": found})
 
 
@@ -189,14 +190,14 @@ def compare(
     archive: Archive = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Compare two replays of the same history, or one with what the archive holds: flows, incidents, figures, pictures.
 
     Exit 0 also where they differ: the document says how. Kafka is read for `--verdicts topic` alone.
     """
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
-    document = compared(settings, first, second, labels or [], verdicts or [], html, json)
+    document = compared(settings, first, second, labels or [], verdicts or [], html, as_json)
     emit(document)
 
 

@@ -62,7 +62,7 @@ def now(
     promote: Annotated[bool, typer.Option("--promote", help="Promote the candidate if it passes.")] = False,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
-    json: Json = False,
+    as_json: Json = False,
 ) -> None:
     """Train a candidate from labelled samples and compare it with the current model on held-out data.
 
@@ -78,9 +78,9 @@ def now(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with alone(settings.registry_uri):
-            document = _candidate(settings, labels or [], verdicts, base, promote, json)
+            document = _candidate(settings, labels or [], verdicts, base, promote, as_json)
     except KeyboardInterrupt:
-        say("cancelled; the model in use is unchanged", quiet=json)
+        say("cancelled; the model in use is unchanged", quiet=as_json)
         raise typer.Exit(130) from None
     emit(document)
     if not document["passed"] or (promote and document["promotion"] and not document["promotion"]["decided"]):
@@ -88,7 +88,7 @@ def now(
 
 
 def _candidate(
-    settings: Settings, files: list[Path], verdicts: bool, base: bool, promote: bool, json: bool
+    settings: Settings, files: list[Path], verdicts: bool, base: bool, promote: bool, as_json: bool
 ) -> dict[str, Any]:
     from pipeline.retrain import candidate, samples
     from pipeline.retrain.compare import Gates
@@ -110,13 +110,13 @@ def _candidate(
         "comparison": None,
         "promotion": None,
     }
-    _say_labels(document["labelled"], available, json)
+    _say_labels(document["labelled"], available, as_json)
     if candidate.has_seen(current, labelled):
-        say(f"nothing new: {current.id} was made from these labels; no candidate", quiet=json)
+        say(f"nothing new: {current.id} was made from these labels; no candidate", quiet=as_json)
         return document
-    with busy("featurizing the base rows", json):
+    with busy("featurizing the base rows", as_json):
         rows = shipped_rows(settings) if base else candidate.PlantRows(None, [])
-    with busy(f"training a candidate beside {current.id}", json):
+    with busy(f"training a candidate beside {current.id}", as_json):
         made = candidate.make(
             labelled, labels, rows, features, current, settings.registry_uri, Gates(), settings.device
         )
@@ -128,10 +128,10 @@ def _candidate(
         "passed": made.comparison.passed,
         "comparison": made.comparison.document(),
     }
-    _say_comparison(made.comparison, json)
+    _say_comparison(made.comparison, as_json)
     if promote and made.comparison.passed:
         target = promotion.Target(made.model.id, made.model.sha256, made.model.id)
-        document["promotion"] = promoted(settings, target, None, promotion.MARGIN_US, json)
+        document["promotion"] = promoted(settings, target, None, promotion.MARGIN_US, as_json)
     return document
 
 
@@ -182,56 +182,58 @@ def shipped_rows(settings: Settings) -> "PlantRows":
 
 
 def promoted(
-    settings: Settings, target: "Target", at_us: int | None, margin_us: int, json: bool = False
+    settings: Settings, target: "Target", at_us: int | None, margin_us: int, as_json: bool = False
 ) -> dict[str, Any]:
     """Promote a model and say what was decided; `decided` in the document is false where that is still open."""
     from datetime import UTC, datetime
 
     from pipeline.tools import promotion
 
-    with busy("waiting for score to vote", json):
+    with busy("waiting for score to vote", as_json):
         document = promotion.promote(settings, target, at_us, margin_us)
     from_us = document["effective_from_us"]
     when = datetime.fromtimestamp(from_us / 1e6, UTC).isoformat() if 0 <= from_us < 253_402_300_800_000_000 else ""
     document["decided"] = document["decision"] == "accepted"
     if document["decided"]:
-        say(f"{target.model} holds for flows that end at {from_us} us ({when}) or later", quiet=json)
+        say(f"{target.model} holds for flows that end at {from_us} us ({when}) or later", quiet=as_json)
     else:
         say(
             f"[yellow]undecided:[/] partitions {document['partitions_missing']} have not voted; is `forebay score run` "
             "running for all of them? The promotion stays in the log: score decides on it when it gets there, and "
             "refuses it if rows beyond its time were scored by then",
-            quiet=json,
+            quiet=as_json,
         )
     return document
 
 
-def busy(text: str, json: bool) -> "AbstractContextManager[object]":
+def busy(text: str, as_json: bool) -> "AbstractContextManager[object]":
     """Show people that something takes its time."""
     from contextlib import nullcontext
 
-    return nullcontext() if json else people.status(text, spinner="dots")
+    return nullcontext() if as_json else people.status(text, spinner="dots")
 
 
-def _say_labels(labelled: dict[str, Any], available: int, json: bool) -> None:
+def _say_labels(labelled: dict[str, Any], available: int, as_json: bool) -> None:
     kinds = ", ".join(f"{count:,} {name}" for name, count in labelled["labels"].items())
-    say(f"{available:,} samples, {labelled['rows']:,} of them labelled: {kinds}", quiet=json)
+    say(f"{available:,} samples, {labelled['rows']:,} of them labelled: {kinds}", quiet=as_json)
     for name, count in labelled["by"].items():
-        say(f"  {count:,} by {_plain(name)}", quiet=json)
+        say(f"  {count:,} by {_plain(name)}", quiet=as_json)
     for name in ("conflicting", "overruled", "unusable"):
         if labelled[name]:
-            say(f"  {labelled[name]:,} {name}", quiet=json)
+            say(f"  {labelled[name]:,} {name}", quiet=as_json)
 
 
-def _say_comparison(comparison: "Comparison", json: bool) -> None:
+def _say_comparison(comparison: "Comparison", as_json: bool) -> None:
     for name, one in (("current", comparison.current), ("candidate", comparison.candidate)):
-        say(f"{name:<10} AUROC {one.auroc:.4f}  recall {one.recall:.4f}  false rate {one.false_rate:.5f}", quiet=json)
+        say(
+            f"{name:<10} AUROC {one.auroc:.4f}  recall {one.recall:.4f}  false rate {one.false_rate:.5f}", quiet=as_json
+        )
     for name, known in (("current", comparison.known_current), ("candidate", comparison.known_candidate)):
         if known.recall:
             recall = ", ".join(f"{kind} {share:.3f}" for kind, share in known.recall.items())
-            say(f"{name:<10} known attacks found: {recall}; false rate {known.false_rate:.5f}", quiet=json)
+            say(f"{name:<10} known attacks found: {recall}; false rate {known.false_rate:.5f}", quiet=as_json)
     for reason in comparison.against:
-        say(f"[yellow]against it:[/] {_plain(reason)}", quiet=json)
+        say(f"[yellow]against it:[/] {_plain(reason)}", quiet=as_json)
 
 
 def _plain(text: str) -> str:

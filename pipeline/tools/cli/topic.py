@@ -22,18 +22,18 @@ Partitions = Annotated[
 
 @app.command()
 def create(
-    bootstrap: Bootstrap = None, prefix: Prefix = None, partitions: Partitions = None, json: Json = False
+    bootstrap: Bootstrap = None, prefix: Prefix = None, partitions: Partitions = None, as_json: Json = False
 ) -> None:
     """Create the topics that are missing, with explicit settings; those that exist are left alone."""
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, partitions=partitions)
     done = topics.create(settings)
-    say(f"created {len(done.created)} topics at {settings.bootstrap}, {len(done.existing)} were there", quiet=json)
+    say(f"created {len(done.created)} topics at {settings.bootstrap}, {len(done.existing)} were there", quiet=as_json)
     emit({"bootstrap": settings.bootstrap, "created": done.created, "existing": done.existing})
 
 
 @app.command()
 def check(
-    bootstrap: Bootstrap = None, prefix: Prefix = None, partitions: Partitions = None, json: Json = False
+    bootstrap: Bootstrap = None, prefix: Prefix = None, partitions: Partitions = None, as_json: Json = False
 ) -> None:
     """Compare the cluster with the table: missing topics, partition counts, settings. Exit 1 if anything differs."""
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, partitions=partitions)
@@ -48,11 +48,11 @@ def check(
         )
         for each in differences:
             table.add_row(each.topic, each.setting, each.got, each.expected)
-        say(table, quiet=json)
+        say(table, quiet=as_json)
         if any(each.setting == "topic" for each in differences):
-            say("`forebay topic create` makes the missing ones", quiet=json)
+            say("`forebay topic create` makes the missing ones", quiet=as_json)
     else:
-        say(f"all {len(topics.wanted(settings))} topics at {settings.bootstrap} are as the table says", quiet=json)
+        say(f"all {len(topics.wanted(settings))} topics at {settings.bootstrap} are as the table says", quiet=as_json)
     emit(
         {
             "bootstrap": settings.bootstrap,
@@ -64,7 +64,7 @@ def check(
 
 
 @app.command("list")
-def list_(bootstrap: Bootstrap = None, prefix: Prefix = None, json: Json = False) -> None:
+def list_(bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = False) -> None:
     """The table's topics as the cluster has them: partitions, and how many records they hold."""
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     found = topics.describe(settings)
@@ -73,7 +73,7 @@ def list_(bootstrap: Bootstrap = None, prefix: Prefix = None, json: Json = False
         kept = "latest per key" if each.topic.compacted else keep(each.topic.retention_ms)
         count = str(each.partitions) if each.partitions else "missing"
         table.add_row(each.name, count, f"{each.records:,}", kept)
-    say(table, quiet=json)
+    say(table, quiet=as_json)
     emit(
         {
             "bootstrap": settings.bootstrap,

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from pipeline.tools.cli.main import NOUNS
+from tests.docs.tables import every_command
 
 
 def forebay(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -28,3 +29,9 @@ def test_a_wrong_word_is_usage(arguments: list[str]) -> None:
 
 def test_version() -> None:
     assert forebay("--version").stdout.startswith("forebay ")
+
+
+def test_no_parameter_of_a_command_hides_a_module() -> None:
+    options = [(words, option) for words, command in every_command() for option in command.params]
+    assert sum("--json" in option.opts for _, option in options) > 30
+    assert not [words for words, option in options if option.name == "json"]
