@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.errors import Usage
 from pipeline.settings import load_settings
-from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
+from pipeline.tools.cli.progress import positive_or_max, sending_progress
 
 if TYPE_CHECKING:
     from pipeline.ingest.files.offline_rows import Decoded
@@ -188,80 +186,59 @@ def send(
     from pipeline.runtime.shutdown import Stop
     from pipeline.runtime.telemetry import start
 
-    pace = _speed(speed)
+    pace = positive_or_max("--speed", speed)
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
-    read = [(file, read_source(file, format_name)) for file in files]
-    sensors = dict.fromkeys(sensor or stem(file) for file, _ in read)
-    sources = {
-        name: SourceSet.joined([source for file, source in read if (sensor or stem(file)) == name]) for name in sensors
-    }
+    sources: dict[str, list[tuple[str, SourceSet]]] = {}
+    for file in files:
+        sources.setdefault(sensor or stem(file), []).append((file, read_source(file, format_name)))
+    joined = {name: SourceSet.joined([source for _, source in parts]) for name, parts in sources.items()}
     sending.require_topic(settings)
     stop = Stop().listen()
-    # A sender is no room: it serves no metrics of its own.
+    # A sender is no stage: it serves no metrics of its own.
     telemetry = start("send", settings.model_copy(update={"metrics_port": -1}))
     results = []
     try:
-        for name, source in sources.items():
+        for name, source in joined.items():
             plan = sending.Plan(site, name, pace, pack, shift_to_now, arrival_order, start_at_us)
-            with _progress(f"{plan.site}/{plan.sensor}", len(source), as_json) as progress:
+            with sending_progress(f"{plan.site}/{plan.sensor}", len(source), as_json) as progress:
                 sent = sending.send(settings, telemetry, stop, source, plan, progress)
             results.append((name, source, sent))
             if not sent.finished:
                 break
     finally:
         telemetry.close()
-    for file in (file for source in sources.values() for file in source.unread):
+    for file in (file for source in joined.values() for file in source.unread):
         say(f"not sent: {file}", quiet=as_json)
-    records, seconds = sum(sent.records for *_, sent in results), sum(sent.seconds for *_, sent in results)
-    say(f"{records} records sent in {seconds:.1f} s" + (", stopped" if stop.requested else ""), quiet=as_json)
-    emit(
-        {
-            "sent": records,
-            "records": sum(map(len, sources.values())),
-            "messages": sum(sent.messages for *_, sent in results),
-            "seconds": round(seconds, 3),
-            "records_per_s": round(records / seconds) if seconds > 0 else 0,
-            "finished": len(results) == len(sources) and all(sent.finished for *_, sent in results),
-            "sensors": [
-                {
-                    "files": [file for file, _ in read if (sensor or stem(file)) == name],
-                    "content_types": source.content_types,
-                    "site": site,
-                    "sensor": name,
-                    "sent": sent.records,
-                    "skipped": source.skipped,
-                    "unread": source.unread,
-                }
-                for name, source, sent in results
-            ],
-        }
-    )
+    document = _sent_document(site, sources, results)
+    document["records"] = sum(map(len, joined.values()))
+    document["finished"] = len(results) == len(joined) and all(sent.finished for *_, sent in results)
+    stopped = ", stopped" if stop.requested else ""
+    say(f"{document['sent']} records sent in {document['seconds']:.1f} s{stopped}", quiet=as_json)
+    emit(document)
     if stop.requested:
         raise typer.Exit(130)
 
 
-def _speed(text: str) -> float:
-    """Times real time; 0 for as fast as possible."""
-    if text == "max":
-        return 0.0
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if not 0 < speed < float("inf"):
-        raise Usage(f"--speed: got {text}, expected max or a number above 0")
-    return speed
-
-
-@contextmanager
-def _progress(title: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr where somebody watches."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda _done: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=people) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda done: bar.update(task, completed=done)
+def _sent_document(
+    site: str, files: dict[str, list[tuple[str, Any]]], results: list[tuple[str, Any, Any]]
+) -> dict[str, Any]:
+    """What was sent: in all, and of each sensor; `files` are those of each sensor."""
+    records, seconds = sum(sent.records for *_, sent in results), sum(sent.seconds for *_, sent in results)
+    return {
+        "sent": records,
+        "messages": sum(sent.messages for *_, sent in results),
+        "seconds": round(seconds, 3),
+        "records_per_s": round(records / seconds) if seconds > 0 else 0,
+        "sensors": [
+            {
+                "files": [file for file, _ in files[name]],
+                "content_types": source.content_types,
+                "site": site,
+                "sensor": name,
+                "sent": sent.records,
+                "skipped": source.skipped,
+                "unread": source.unread,
+            }
+            for name, source, sent in results
+        ],
+    }

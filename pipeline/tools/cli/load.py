@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.errors import Failed, Usage
 from pipeline.settings import load_settings
-from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
+from pipeline.tools.cli.progress import positive_or_max, sending_progress
+
+if TYPE_CHECKING:
+    from loadtest.scenarios import Scenario
+    from loadtest.sending import Sent
 
 app = typer.Typer(no_args_is_help=True, help="Load: made-up plants and attacks, sent into `raw`.")
 
@@ -50,31 +52,21 @@ def send(
     as_json: Json = False,
 ) -> None:
     """Send made-up flow records (Zeek conn, JSON), each sensor's followed by an end-of-source mark."""
-    from loadtest.scenarios import SCENARIOS
     from loadtest.sending import Load
     from loadtest.sending import send as sending
     from pipeline.ingest.files.send import require_topic
     from pipeline.runtime.kafka import clients
     from pipeline.runtime.shutdown import Stop
 
-    if scenario not in SCENARIOS:
-        raise Usage(f"--scenario: got {scenario}, expected one of {', '.join(SCENARIOS)}")
-    pace = _rate(rate)
+    pace = positive_or_max("--rate", rate)
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
-    hosts = [server.rsplit(":", 1)[0].strip() for server in settings.bootstrap.split(",")]
-    if not not_local and any(host not in LOCAL for host in hosts):
-        raise Usage(
-            f"--bootstrap: got {settings.bootstrap}, which is not this machine; "
-            "records of plants that do not exist would stand among real ones: add --not-local if that is meant"
-        )
-    changes: dict[str, Any] = {"sites": sites, "sensors": sensors, "out_of_order": out_of_order, "late": late}
-    wanted = replace(SCENARIOS[scenario], **{name: value for name, value in changes.items() if value is not None})
-    if wanted.out_of_order + wanted.late > 1:
-        raise Usage(f"--out-of-order and --late: got {wanted.out_of_order} and {wanted.late}, expected a sum up to 1")
+    if not not_local:
+        _require_local(settings.bootstrap)
+    wanted = _scenario(scenario, {"sites": sites, "sensors": sensors, "out_of_order": out_of_order, "late": late})
     require_topic(settings)
     stop = Stop().listen()
     planned = Load(wanted, records, seed, pace, pack, seconds, start_us, end_of_source)
-    with _progress(scenario, records, as_json) as progress:
+    with sending_progress(scenario, records, as_json) as progress:
         sent = sending(
             planned, settings.topics.raw, clients.connection(settings, "load"), lambda: stop.requested, progress
         )
@@ -83,52 +75,51 @@ def send(
             f"{settings.topics.raw} at {settings.bootstrap}: got {sent.refused} after {sent.records} records, "
             "expected all to be taken; look at the broker, or at --pack where messages are too large"
         )
-    achieved = sent.records / sent.seconds if sent.seconds > 0 else 0.0
     if pace and sent.behind_s > 1.0:
         say(f"[yellow]The generator fell behind its pace[/] by up to {sent.behind_s:.1f} s", quiet=as_json)
-    say(f"{sent.records:,} records sent in {sent.seconds:.1f} s, {achieved:,.0f}/s", quiet=as_json)
-    emit(
-        {
-            "scenario": scenario,
-            "seed": seed,
-            "sensors": len(wanted.sensor_names),
-            "sent": sent.records,
-            "records": records,
-            "messages": sent.messages,
-            "seconds": round(sent.seconds, 3),
-            "records_per_s": round(achieved),
-            "offered_per_s": round(pace) if pace else None,
-            "behind_s": round(sent.behind_s, 3),
-            "start_us": sent.start_us,
-            "finished": sent.finished,
-        }
-    )
+    document = {
+        "scenario": scenario,
+        "seed": seed,
+        "sensors": len(wanted.sensor_names),
+        "records": records,
+        "offered_per_s": round(pace) if pace else None,
+        **_sent_document(sent),
+    }
+    rate_shown = f"{document['records_per_s']:,}/s"
+    say(f"{sent.records:,} records sent in {sent.seconds:.1f} s, {rate_shown}", quiet=as_json)
+    emit(document)
     if stop.requested:
         raise typer.Exit(130)
 
 
-def _rate(text: str) -> float:
-    """Records a second; 0 for as many as Kafka takes."""
-    if text == "max":
-        return 0.0
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate < float("inf"):
-        raise Usage(f"--rate: got {text}, expected max or a number above 0")
-    return rate
+def _require_local(bootstrap: str) -> None:
+    """Usage where a server of `bootstrap` is not this machine."""
+    if any(server.rsplit(":", 1)[0].strip() not in LOCAL for server in bootstrap.split(",")):
+        raise Usage(
+            f"--bootstrap: got {bootstrap}, which is not this machine; "
+            "records of plants that do not exist would stand among real ones: add --not-local if that is meant"
+        )
 
 
-@contextmanager
-def _progress(title: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr where somebody watches."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda _done: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _scenario(name: str, changes: dict[str, Any]) -> Scenario:
+    """A scenario with what was asked of it changed; None changes nothing."""
+    from loadtest.scenarios import SCENARIOS
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=people) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda done: bar.update(task, completed=done)
+    if name not in SCENARIOS:
+        raise Usage(f"--scenario: got {name}, expected one of {', '.join(SCENARIOS)}")
+    wanted = replace(SCENARIOS[name], **{key: value for key, value in changes.items() if value is not None})
+    if wanted.out_of_order + wanted.late > 1:
+        raise Usage(f"--out-of-order and --late: got {wanted.out_of_order} and {wanted.late}, expected a sum up to 1")
+    return wanted
+
+
+def _sent_document(sent: Sent) -> dict[str, Any]:
+    return {
+        "sent": sent.records,
+        "messages": sent.messages,
+        "seconds": round(sent.seconds, 3),
+        "records_per_s": round(sent.records / sent.seconds) if sent.seconds > 0 else 0,
+        "behind_s": round(sent.behind_s, 3),
+        "start_us": sent.start_us,
+        "finished": sent.finished,
+    }

@@ -22,6 +22,17 @@ from pipeline.tools.cli.output import Json, emit, say
 
 PANEL = "Protocols"
 
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        help="Run one: nsl-kdd-cv, nsl-kdd-test, unknowns, iiot, table, controls, cost.", rich_help_panel=PANEL
+    ),
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(help="Seeds, or runs of nsl-kdd-cv; each protocol has its own default.", min=1, rich_help_panel=PANEL),
+]
+
 
 def evaluate(
     model: ModelName = "",
@@ -34,24 +45,13 @@ def evaluate(
     test_on: Annotated[list[str] | None, typer.Option(help="... and judge it on this one, never trained on.")] = None,
     alert_level: Annotated[float, typer.Option(help="With --train-on: nominal false positive rate.")] = 0.01,
     registry: Registry = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(
-            help="Run one: nsl-kdd-cv, nsl-kdd-test, unknowns, iiot, table, controls, cost.",
-            rich_help_panel=PANEL,
-        ),
-    ] = None,
+    protocol: Protocol = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the data sets.", rich_help_panel=PANEL)] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to keep the fits in.", rich_help_panel=PANEL)] = None,
     models: Annotated[
         str, typer.Option(help="Detectors, comma-separated; all by default.", rich_help_panel=PANEL)
     ] = "",
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            help="Seeds, or runs of nsl-kdd-cv; each protocol has its own default.", min=1, rich_help_panel=PANEL
-        ),
-    ] = None,
+    seeds: Seeds = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where --out was left.", rich_help_panel=PANEL)
     ] = False,
