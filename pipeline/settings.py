@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     instance_id: str = Field("0", description="Stable name of this worker (static membership, transactional id).")
 
     # Where things are kept
-    state_uri: Path = Field(Path("var/state"), description="Folder of window and incident state.")
+    state_uri: Uri = Field("var/state", description="Where window and incident state lies: as archive_uri.")
     archive_uri: Uri = Field(
         "var/archive",
         description="Where the Parquet archive lies: a folder, or s3://bucket/prefix?endpoint=...&region=...",

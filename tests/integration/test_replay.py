@@ -178,7 +178,8 @@ def test_a_replay_begins_with_kept_states(kafka: str, prefix: str, tmp_path: Pat
     assert without["warnings"] == told and len(told) == 2
     # A topic that was made anew is another one, whatever its name.
     former = settings.model_copy(update={"topic_prefix": f"{prefix}anew."})
-    (settings.state_uri / "kept" / settings.topics.flows).rename(settings.state_uri / "kept" / former.topics.flows)
+    retained = Path(settings.state_uri) / "kept"
+    (retained / settings.topics.flows).rename(retained / former.topics.flows)
     topics.create(former)
     assert states.listed(former) and not any(
         SnapshotCatalog(former.state_uri, former.topics.flows, number).of(topics.topic_id(former, former.topics.flows))

@@ -11,7 +11,7 @@ from typing import Generic
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from pipeline.errors import PositionLost, RefusedState, SequenceGap
+from pipeline.errors import ForebayError, PositionLost, RefusedState, SequenceGap
 from pipeline.runtime import failpoints
 from pipeline.runtime.faust.emitter import FOR_EVER, Emitter
 from pipeline.runtime.faust.stage import Incoming, Room, State
@@ -21,6 +21,7 @@ from pipeline.runtime.state.parts import Saved
 from pipeline.runtime.state.pointers import Pointer
 from pipeline.runtime.state.replay_snapshots import RetainedSnapshot, SnapshotCatalog
 from pipeline.runtime.state.store import Store
+from pipeline.runtime.storage.storage import open_storage
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
 
@@ -60,6 +61,7 @@ class Partitions(Generic[State]):
     ) -> None:
         self.room = room
         self._settings = settings
+        self._storage = open_storage(settings.state_uri, "state")
         self._telemetry = telemetry
         self._log = log(room.name)
         self._held: dict[int, Held[State]] = {}
@@ -102,13 +104,13 @@ class Partitions(Generic[State]):
     def _restored(self, partition: int, known: list[Pointer]) -> Held[State]:
         first, end = self._bounds(partition)
         store = self._store(partition)
-        kept = SnapshotCatalog(self._settings.state_uri, self.room.source, partition)
+        kept = SnapshotCatalog(self._storage, self.room.source, partition)
         kept_us = max((entry.reached_us for entry in kept.of(self._topic_id)), default=NOTHING_CAME_US)
         refused: RefusedState | None = None
         for pointer in known:
             try:
                 snapshot, digests = parts.get(store, pointer.digest)
-                apart = {name: store.get(digest) for name, digest in digests.items()}
+                apart = dict(zip(digests, store.get_many(digests.values()), strict=True))
             except RefusedState as error:
                 # An older state is as good: what it leads to again carries the seq it had, and is recognised.
                 self._log.warning("state refused, trying an older one", partition=partition, error=str(error))
@@ -154,7 +156,7 @@ class Partitions(Generic[State]):
         return first, end
 
     def _store(self, partition: int) -> Store:
-        return Store(self._settings.state_uri, f"{self.room.name}/{partition}")
+        return Store(self._storage, f"{self.room.name}/{partition}")
 
     # ---- advancing
 
@@ -207,7 +209,7 @@ class Partitions(Generic[State]):
         """Save what has moved on; returns the positions that are now safe to commit.
 
         1. Wait until the broker has acknowledged every message emitted so far.
-        2. Write what has changed of each moved partition's state, under its digest, to the state folder.
+        2. Write what has changed of each moved partition's state, under its digest, to where state lies.
         3. Append the pointer records and wait until the broker has acknowledged them.
         4. Keep a state for replays where one is due (replay_snapshots.py), and call the positions saved (the caller
            commits them to Kafka, for lag metrics only).
@@ -267,7 +269,7 @@ class Partitions(Generic[State]):
             pointer.digest,
             tuple(sorted(held.last.digests)),
         )
-        held.kept.keep(entry, most)
+        held.kept.retain(entry, most)
         held.kept_us = reached_us
         self._telemetry.count("forebay_states_kept", stage=self.room.name)
 
@@ -280,7 +282,7 @@ class Partitions(Generic[State]):
         for partition, held in self._held.items():
             try:
                 kept = held.kept.blobs
-            except OSError as error:  # what cannot be read may need anything: another time
+            except (OSError, ForebayError) as error:  # what cannot be read may need anything: another time
                 self._log.warning("kept states not readable, nothing collected", partition=partition, error=str(error))
                 continue
             removed = self._store(partition).collect(kept.union(*held.recent), KEEP_S)

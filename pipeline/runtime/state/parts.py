@@ -1,10 +1,10 @@
 """A state saved in parts: what has not changed since the last time is not written again.
 
-A part is a blob of its own. The state's blob names its parts by digest; without parts it is what the room made, as it
+A part is a blob of its own. The state's blob names its parts by digest; without parts it is what the stage made, as it
 is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -29,7 +29,7 @@ class Saved:
 
     @property
     def digests(self) -> set[str]:
-        """Of every blob it needs."""
+        """The digests of every blob it needs."""
         return {self.digest, *(digest for _, digest in self.parts.values())}
 
 
@@ -42,14 +42,24 @@ def put(
     """
     known = before.parts if before is not None else {}
     kept: dict[str, Part] = {}
-    written = 0
+    changed = []
     for name, part in parts.items():
         was, digest = known.get(name, (None, ""))
         if was is not part or not store.touch(digest):
-            blob = part_out(part)
-            digest = store.put(blob)
-            written += len(blob)
+            changed.append(name)
+            digest = ""
         kept[name] = part, digest
+    sizes: list[int] = []
+
+    def blobs() -> Iterator[bytes]:
+        for name in changed:
+            blob = part_out(parts[name])
+            sizes.append(len(blob))
+            yield blob
+
+    for name, digest in zip(changed, store.put_many(blobs()), strict=True):
+        kept[name] = parts[name], digest
+    written = sum(sizes)
     blob = rest
     if kept:
         names = orjson.dumps({name: digest for name, (_, digest) in kept.items()}, option=orjson.OPT_SORT_KEYS)

@@ -1,23 +1,22 @@
-"""Kept states: of what a room saves, one state about every hour of event time, for replays to begin from.
+"""Snapshots for replays: of what a stage saves, one state about every hour of event time is retained.
 
-A kept state is an entry, a small JSON file that names a saved state and every blob it needs; while the entry is there
-no collection takes them. It is written after the state and its pointer: a worker killed before leaves none, and a later
-save keeps another. What an entry says follows from the log alone, so a zombie writes the bytes that are there already.
+A retained snapshot is an entry, a small JSON file that names a saved state and every blob it needs; while the entry is
+there no collection takes them. It is written after the state and its pointer: a worker killed before leaves none, and a
+later save retains another. What an entry says follows from the log alone, so a zombie writes the same bytes.
 
-Entries lie under the topic the room reads, and carry its id: those of a topic that was made anew are not of this log.
+Entries lie under the topic the stage reads, and carry its id: those of a topic that was made anew are not of this log.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from pipeline.errors import BadData
-from pipeline.runtime.files import UNFINISHED, disk_full_as_failed, write_atomic
+from pipeline.errors import BadData, ForebayError
+from pipeline.runtime.files import UNFINISHED
+from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 FOLDER = "kept"
 SUFFIX = ".json"
@@ -27,14 +26,14 @@ UNFINISHED_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class RetainedSnapshot:
-    """A saved state that is kept.
+    """A saved state that is retained.
 
     Parameters
     ----------
     room : str
-        Whose it is: its blobs lie in `<state>/<room>/<partition>`.
+        The stage whose it is: its blobs lie in `<state>/<room>/<partition>`.
     topic, topic_id : str
-        What the room reads, by name and by the id Kafka gave it.
+        What the stage reads, by name and by the id Kafka gave it.
     partition, position, seq, digest
         As in its pointer.
     reached_us : int
@@ -78,52 +77,54 @@ class RetainedSnapshot:
 
 
 class SnapshotCatalog:
-    """The kept states of one partition of a topic; what was read once is not read again.
+    """The retained snapshots of one partition of a topic; what was read once is not read again.
 
     Parameters
     ----------
-    root : Path
+    place : StorageLike
         Where all state lies (`state_uri`).
     topic : str
-        What the room reads.
+        What the stage reads.
     partition : int
     """
 
-    def __init__(self, root: Path, topic: str, partition: int) -> None:
-        self.folder = root / FOLDER / topic / str(partition)
+    def __init__(self, place: StorageLike, topic: str, partition: int) -> None:
+        self._storage = open_storage(place, "state")
+        self._folder = f"{FOLDER}/{topic}/{partition}"
         self._read: dict[str, RetainedSnapshot | None] = {}
 
     def _names(self) -> list[str]:
         """Newest first: names are positions, with leading zeros."""
-        try:
-            found = os.listdir(self.folder)  # noqa: PTH208  # glob() takes an error for an empty folder
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        return sorted((name for name in found if name.endswith(SUFFIX) and name[0] != "."), reverse=True)
+        files = self._storage.names(self._folder)
+        return sorted((name for name in files if name.endswith(SUFFIX) and not _is_unfinished(name)), reverse=True)
 
     def all(self) -> list[RetainedSnapshot]:
         """Every entry, of whatever topic id, newest first; a file that is none, or that cannot be read now, is as if it
         were not there.
         """
-        self._look()
+        self._refresh()
         return [entry for entry in self._read.values() if entry is not None]
 
-    def _look(self) -> OSError | None:
-        """Read what is new; the first error of one that is there and cannot be read now: the next look tries again."""
+    def _refresh(self) -> Exception | None:
+        """Read what is new; the first error of one that is there and cannot be read now: the next call tries again."""
         read: dict[str, RetainedSnapshot | None] = {}
-        failed: OSError | None = None
-        for name in self._names():
+        failed: Exception | None = None
+        try:
+            names = self._names()
+        except (OSError, ForebayError) as error:
+            names, failed = [], error
+        for name in names:
             try:
                 read[name] = self._read[name] if name in self._read else self._entry(name)
             except FileNotFoundError:  # gone meanwhile
                 continue
-            except OSError as error:
+            except (OSError, ForebayError) as error:
                 failed = failed or error
         self._read = read
         return failed
 
     def _entry(self, name: str) -> RetainedSnapshot | None:
-        payload = (self.folder / name).read_bytes()
+        payload = self._storage.read(name)
         try:
             return RetainedSnapshot.decode(payload)
         except BadData:
@@ -135,45 +136,43 @@ class SnapshotCatalog:
 
     @property
     def blobs(self) -> set[str]:
-        """Digests of all that must not be collected; OSError where they cannot all be known now."""
-        if (failed := self._look()) is not None:
+        """Digests of all that must not be collected; OSError or ForebayError where they cannot all be known now."""
+        if (failed := self._refresh()) is not None:
             raise failed
         return {blob for entry in self._read.values() if entry is not None for blob in entry.blobs}
 
     def written_s(self, entry: RetainedSnapshot) -> float:
-        """When it was written, by the clock of the file system; nan where it is gone."""
+        """When it was written, by the clock of the storage; nan where it is gone."""
         try:
-            return self._path(entry).stat().st_mtime
+            return self._storage.written_s(self._file(entry))
         except OSError:
             return float("nan")
 
-    def _path(self, entry: RetainedSnapshot) -> Path:
-        return self.folder / f"{entry.position:020d}{SUFFIX}"
+    def _file(self, entry: RetainedSnapshot) -> str:
+        return f"{self._folder}/{entry.position:020d}{SUFFIX}"
 
-    def keep(self, entry: RetainedSnapshot, most: int) -> int:
+    def retain(self, entry: RetainedSnapshot, most: int) -> int:
         """Write an entry, then delete those too many, oldest first, and those of another topic id; returns how many.
 
-        1. The entry under another name, on the disk. 2. Its name. 3. The old ones. Killed between any two: what is
-        left over is deleted by a later call.
+        1. The entry, whole and durable under its name. 2. The old ones are deleted. Killed between the two, or in one:
+        what is left over is deleted by a later call.
         """
-        with disk_full_as_failed("kept state", self.folder):
-            write_atomic(self._path(entry), entry.encode())  # 1, 2
-        self._read[self._path(entry).name] = entry
-        removed = 0
-        for old in self._too_many(entry.topic_id, most):  # 3
-            old.unlink(missing_ok=True)
-            removed += 1
-        return removed
+        self._storage.replace(self._file(entry), entry.encode())  # 1
+        self._read[self._file(entry)] = entry
+        too_many = list(self._too_many(entry.topic_id, most))
+        for name in too_many:  # 2
+            self._storage.delete(name)
+        return len(too_many)
 
-    def _too_many(self, topic_id: str, most: int) -> Iterator[Path]:
-        others = {self._path(entry).name for entry in self.all() if entry.topic_id != topic_id}
-        own = [name for name in self._names() if name not in others]
-        yield from (self.folder / name for name in [*own[most:], *sorted(others)])
-        before = time.time() - UNFINISHED_S
-        for path in self.folder.glob(f"{UNFINISHED}*"):
-            try:
-                old = path.stat().st_mtime < before
-            except FileNotFoundError:  # another worker's, in place or gone by now
-                continue
-            if old:
-                yield path
+    def _too_many(self, topic_id: str, most: int) -> Iterator[str]:
+        others = {self._file(entry) for entry in self.all() if entry.topic_id != topic_id}
+        current = [name for name in self._names() if name not in others]
+        yield from [*current[most:], *sorted(others)]
+        before_s = time.time() - UNFINISHED_S
+        for entry in self._storage.entries(self._folder):
+            if _is_unfinished(entry.name) and entry.written_s < before_s:
+                yield entry.name
+
+
+def _is_unfinished(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(UNFINISHED)

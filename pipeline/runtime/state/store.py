@@ -1,89 +1,95 @@
 """State as files named by their own SHA-256: what is read back is what was written, or it is refused."""
 
 import hashlib
-import os
-import time
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 from pipeline.errors import RefusedState
-from pipeline.runtime.files import disk_full_as_failed, write_atomic
+from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 
 class Store:
-    """One folder of blobs: a room's state of one partition.
+    """The blobs of one stage and partition, in a folder or a bucket.
 
     Parameters
     ----------
-    root : Path
+    place : StorageLike
         Where all state lies (`state_uri`).
     name : str
-        The folder below it, `<room>/<partition>`.
+        The folder below it, `<stage>/<partition>`.
     """
 
-    def __init__(self, root: Path, name: str) -> None:
+    def __init__(self, place: StorageLike, name: str) -> None:
         self.name = name
-        self.folder = root / name
+        self._storage = open_storage(place, "state")
+
+    def _file(self, digest: str) -> str:
+        return f"{self.name}/{digest}"
 
     def put(self, blob: bytes) -> str:
-        """Keep a blob and return its digest; it is on the disk, under its final name, when this returns."""
+        """Store a blob and return its digest; it is durable under its final name when this returns."""
         digest = hashlib.sha256(blob).hexdigest()
-        path = self.folder / digest
-        if path.is_file() and path.stat().st_size == len(blob):
-            # A zombie's or an earlier run's; made young again, so that no collection takes it away under us.
-            os.utime(path)
-            return digest
-        with disk_full_as_failed("state", self.folder):
-            write_atomic(path, blob)
+        # A zombie's or an earlier run's is made young again, so that no collection takes it away under us.
+        if self.size(digest) != len(blob) or not self._storage.refresh(self._file(digest)):
+            self._storage.replace(self._file(digest), blob)
         return digest
 
+    def put_many(self, blobs: Iterable[bytes]) -> Iterator[str]:
+        """The same for several: in a bucket some at a time, each of which is asked for when there is room for it."""
+        if self._storage.at_once == 1:
+            yield from map(self.put, blobs)
+            return
+        waiting = iter(blobs)
+        with ThreadPoolExecutor(self._storage.at_once, "state-write") as pool:
+            while some := list(islice(waiting, self._storage.at_once)):
+                yield from pool.map(self.put, some)
+
     def touch(self, digest: str) -> bool:
-        """Make a blob young again, so that no collection takes it; False where it is not there."""
-        try:
-            os.utime(self.folder / digest)
-        except OSError:
-            return False
-        return bool(digest)
+        """Make a blob young again, so that no collection takes it; False where it has to be put again for that."""
+        return bool(digest) and self._storage.refresh(self._file(digest))
 
     def size(self, digest: str) -> int | None:
         """Bytes of a blob, None where it is not there."""
         try:
-            return (self.folder / digest).stat().st_size
+            return self._storage.size(self._file(digest))
         except OSError:
             return None
 
     def get(self, digest: str) -> bytes:
         """The blob of that digest; RefusedState where it is missing or its bytes are others."""
-        path = self.folder / digest
-        try:
-            blob = path.read_bytes()
-        except OSError as error:
-            raise RefusedState(
-                f"state {self.name}/{digest[:12]}: got {error.strerror}, expected a file in {self.folder}; "
-                "check that FOREBAY_STATE_URI names the folder this state was written to"
-            ) from error
-        found = hashlib.sha256(blob).hexdigest()
-        if found != digest:
-            raise RefusedState(
-                f"state {self.name}/{digest[:12]}: got bytes of digest {found[:12]}; the file is damaged, restore it"
-            )
-        return blob
+        return next(self.get_many([digest]))
 
-    def collect(self, keep: Collection[str], older_than_s: float) -> int:
-        """Delete blobs neither in `keep` nor younger than `older_than_s` seconds; returns how many.
-
-        The age spares what another writer has put down but not pointed to yet.
-        """
-        if not self.folder.is_dir():
-            return 0
-        before = time.time() - older_than_s
-        removed = 0
-        for path in self.folder.iterdir():
+    def get_many(self, digests: Collection[str]) -> Iterator[bytes]:
+        """The blobs of these digests, in order; RefusedState where one is missing or its bytes are others."""
+        blobs = self._storage.read_many(map(self._file, digests))
+        for digest in digests:
             try:
-                if path.name in keep or path.stat().st_mtime >= before:
-                    continue
-            except FileNotFoundError:  # another worker's temporary file, in place or gone by now
-                continue
-            path.unlink(missing_ok=True)
-            removed += 1
-        return removed
+                blob = next(blobs)
+            except OSError as error:
+                raise RefusedState(
+                    f"state {self.name}/{digest[:12]}: got {error.strerror or 'no such object'}, expected it in "
+                    f"{self._storage.uri}; check that FOREBAY_STATE_URI says where this state was written to"
+                ) from error
+            actual = hashlib.sha256(blob).hexdigest()
+            if actual != digest:
+                raise RefusedState(
+                    f"state {self.name}/{digest[:12]}: got bytes of digest {actual[:12]}; it is damaged, restore it"
+                )
+            yield blob
+
+    def collect(self, retained: Collection[str], older_than_s: float) -> int:
+        """Delete blobs neither in `retained` nor younger than `older_than_s` seconds; returns how many.
+
+        The age spares what another writer has written but not pointed to yet.
+        """
+        entries = list(self._storage.entries(self.name))
+        before_s = self._storage.now_s(entries) - older_than_s
+        old = [
+            entry.name
+            for entry in entries
+            if entry.name.rpartition("/")[2] not in retained and entry.written_s < before_s
+        ]
+        for name in old:
+            self._storage.delete(name)
+        return len(old)

@@ -1,8 +1,9 @@
-"""An archive in a folder of this machine: temp file, fsync, then a name of its own that nobody else had."""
+"""Storage in a folder of this machine: temp file, fsync, then a name of its own that nobody else had."""
 
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +18,10 @@ from pipeline.runtime.files import (
     make_folder,
     sync_file,
     sync_folder,
+    write_atomic,
     write_new,
 )
-from pipeline.runtime.storage.storage import NameTaken, Sink, Step
+from pipeline.runtime.storage.storage import Entry, NameTaken, Sink, Step
 
 if TYPE_CHECKING:
     import duckdb  # the writer does without it
@@ -30,8 +32,11 @@ class LocalFolder:
 
     errors: ClassVar[tuple[type[Exception], ...]] = (OSError,)
 
-    def __init__(self, root: Path) -> None:
+    at_once: ClassVar[int] = 1
+
+    def __init__(self, root: Path, what: str = "archive") -> None:
         self.root = root
+        self.what = what
         self.uri = str(root)
 
     def exists(self) -> bool:
@@ -40,7 +45,7 @@ class LocalFolder:
 
     def begin(self) -> None:
         """Make the folder."""
-        with disk_full_as_failed("archive", self.root):
+        with disk_full_as_failed(self.what, self.root):
             make_folder(self.root)
 
     def folders(self, below: str) -> list[str]:
@@ -56,9 +61,26 @@ class LocalFolder:
             inside = Path(folder).relative_to(self.root).as_posix()
             yield from (path for name in files if (path := f"{inside}/{name}") > after)
 
+    def entries(self, below: str) -> Iterator[Entry]:
+        """The same files with their sizes and ages."""
+        for name in self.names(below):
+            try:
+                found = (self.root / name).stat()
+            except FileNotFoundError:
+                continue
+            yield Entry(name, found.st_size, found.st_mtime)
+
+    def now_s(self, entries: Iterable[Entry]) -> float:
+        """The clock of this machine."""
+        return time.time()
+
     def has(self, name: str) -> bool:
         """Whether a file is there."""
         return (self.root / name).exists()
+
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
+        return (self.root / name).stat().st_size
 
     def written_s(self, name: str) -> float:
         """When a file was written."""
@@ -89,12 +111,25 @@ class LocalFolder:
 
     def create(self, name: str, data: bytes) -> bool:
         """Create a file whole and durable, or not at all."""
-        with disk_full_as_failed("archive", self.root):
+        with disk_full_as_failed(self.what, self.root):
             return create_exclusive(self.root / name, data)
+
+    def replace(self, name: str, data: bytes | memoryview) -> None:
+        """Write beside, make durable, then rename."""
+        with disk_full_as_failed(self.what, self.root):
+            write_atomic(self.root / name, data)
+
+    def refresh(self, name: str) -> bool:
+        """Set its time to now; False where it is not there."""
+        try:
+            os.utime(self.root / name)
+        except OSError:
+            return False
+        return True
 
     def put_if_absent(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
         """Write beside, make durable, then link under the final name."""
-        with disk_full_as_failed("archive", self.root):
+        with disk_full_as_failed(self.what, self.root):
             temp = self.root / staging
             make_folder(temp.parent)
             write_new(temp, data)
@@ -110,7 +145,7 @@ class LocalFolder:
     @contextmanager
     def sink(self, name: str) -> Iterator[Sink]:
         """A file to write; one of this name from before is replaced."""
-        with disk_full_as_failed("archive", self.root):
+        with disk_full_as_failed(self.what, self.root):
             target = self.root / name
             make_folder(target.parent)
             target.unlink(missing_ok=True)

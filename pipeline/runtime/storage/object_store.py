@@ -1,4 +1,4 @@
-"""An archive in a bucket of an S3-compatible store: an object is whole or not there, and created only once.
+"""Storage in a bucket of an S3-compatible store: an object is whole or not there, and created only once.
 
 There is no rename and no link; instead a PUT carries `If-None-Match: *` (conditional writes: Amazon S3 since August
 2024, and most that are compatible), so that of two writers of one name one is told. Credentials come from the
@@ -9,6 +9,7 @@ import hashlib
 import mmap
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from pipeline.errors import Failed, Misconfigured
 from pipeline.runtime.files import disk_full_as_failed
-from pipeline.runtime.storage.storage import NameTaken, Sink, Step
+from pipeline.runtime.storage.storage import Entry, NameTaken, Sink, Step
 
 if TYPE_CHECKING:
     import duckdb  # the writer does without it
@@ -44,6 +45,9 @@ PATIENCE: Any = {
 }
 READ_AHEAD = 256
 ATTEMPTS = 3
+REFRESH_S = 40.0
+"""An object is written again where it has to be young after so long: a third of the two minutes for which collections
+spare what is young (pipeline/runtime/faust/partitions.py), so that a slow clock or a slow save does not matter."""
 
 
 class ObjectStore:
@@ -51,14 +55,17 @@ class ObjectStore:
 
     errors: ClassVar[tuple[type[Exception], ...]] = (OSError, BaseError)
 
-    def __init__(self, uri: str) -> None:
+    at_once: ClassVar[int] = AT_ONCE
+
+    def __init__(self, uri: str, what: str = "archive") -> None:
+        self.what = what
         parts = urlsplit(uri)
         given = dict(parse_qsl(parts.query, keep_blank_values=True))
         unknown = sorted(set(given) - set(OPTIONS))
         if unknown or not parts.netloc:
             wrong = f"option {unknown[0]!r}" if unknown else "no bucket"
             raise Misconfigured(
-                f"archive {uri}: got {wrong}, expected s3://bucket/prefix, with options among {', '.join(OPTIONS)}"
+                f"{what} {uri}: got {wrong}, expected s3://bucket/prefix, with options among {', '.join(OPTIONS)}"
             )
         self.uri = uri
         self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
@@ -69,6 +76,7 @@ class ObjectStore:
             self._store = S3Store(self._bucket, prefix=self._prefix or None, config=config, **options)
         self._files = FsspecStore("s3", config=config, **options)
         self._spooled: dict[str, pa.Buffer] = {}
+        self._replaced_s: dict[str, float] = {}
 
     @contextmanager
     def _asking(self, name: str) -> Iterator[None]:
@@ -77,7 +85,7 @@ class ObjectStore:
             yield
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise Misconfigured(
-                f"archive {self.uri}: no access to {name or 'the bucket'} ({_first_line(error)}); check the "
+                f"{self.what} {self.uri}: no access to {name or 'the bucket'} ({_first_line(error)}); check the "
                 "credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, or a role) and what they may do"
             ) from error
         except AlreadyExistsError:
@@ -86,7 +94,7 @@ class ObjectStore:
             if isinstance(error, FileNotFoundError) and NO_BUCKET not in str(error):
                 raise
             raise Failed(
-                f"archive {self.uri}: {name or 'the bucket'} ({_first_line(error)}); check the endpoint and the "
+                f"{self.what} {self.uri}: {name or 'the bucket'} ({_first_line(error)}); check the endpoint and the "
                 "bucket, and start again: nothing was lost, the position has not moved"
             ) from error
 
@@ -110,6 +118,16 @@ class ObjectStore:
             for some in obstore.list(self._store, f"{below}/", offset=after or None):
                 yield from (str(one["path"]) for one in some)
 
+    def entries(self, below: str) -> Iterator[Entry]:
+        """The same objects with their sizes and ages."""
+        with self._asking(below):
+            for some in obstore.list(self._store, f"{below}/"):
+                yield from (Entry(str(o["path"]), int(o["size"]), o["last_modified"].timestamp()) for o in some)
+
+    def now_s(self, entries: Iterable[Entry]) -> float:
+        """When the newest was written: the store has a clock of its own, and does not tell it."""
+        return max((entry.written_s for entry in entries), default=0.0)
+
     def has(self, name: str) -> bool:
         """Whether an object is there."""
         try:
@@ -118,6 +136,11 @@ class ObjectStore:
         except FileNotFoundError:
             return False
         return True
+
+    def size(self, name: str) -> int:
+        """Bytes of an object."""
+        with self._asking(name):
+            return int(obstore.head(self._store, name)["size"])
 
     def written_s(self, name: str) -> float:
         """When an object was written, by the store's clock."""
@@ -176,7 +199,23 @@ class ObjectStore:
                     return False
                 continue
             return True
-        raise Failed(f"archive {self.uri}: {name} is said to be there and is not, {ATTEMPTS} times; try again later")
+        raise Failed(
+            f"{self.what} {self.uri}: {name} is reported to be there and is not, {ATTEMPTS} times; try again later"
+        )
+
+    def replace(self, name: str, data: bytes | memoryview) -> None:
+        """Put an object, whatever has the name."""
+        with self._asking(name):
+            obstore.put(self._store, name, bytes(data), use_multipart=False)
+        self._replaced_s[name] = time.monotonic()
+
+    def refresh(self, name: str) -> bool:
+        """Whether this process wrote it not long ago: an object's time cannot be set."""
+        before_s = time.monotonic() - REFRESH_S
+        if self._replaced_s.get(name, -REFRESH_S) > before_s:
+            return True
+        self._replaced_s = {known: at_s for known, at_s in self._replaced_s.items() if at_s > before_s}
+        return False
 
     def put_if_absent(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
         """Create an object; `staging` is not needed."""
@@ -202,6 +241,7 @@ class ObjectStore:
     def delete(self, name: str) -> None:
         """Delete an object."""
         self._spooled.pop(name, None)
+        self._replaced_s.pop(name, None)
         try:
             with self._asking(name):
                 obstore.delete(self._store, name)

@@ -1,7 +1,7 @@
-"""Where an archive lies: a folder of this machine or a bucket of an S3-compatible store, behind one URI.
+"""Where the archive, state, models and samples lie: a folder or a bucket of an S3-compatible store, behind one URI.
 
-`var/archive`, `file:///srv/archive`, `s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=eu-1`. Everything else
-in this room knows files by their names below the archive, with `/` between folders.
+`var/archive`, `file:///srv/archive`, `s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=eu-1`. Everybody
+else knows files by their names below that, with `/` between folders.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import pyarrow as pa
 
@@ -70,14 +70,24 @@ class NameTaken(RefusedState):
     """A data file's name is taken by other content."""
 
 
+class Entry(NamedTuple):
+    """A file: its name, its bytes, and when it was written, in seconds since the epoch by the storage's clock."""
+
+    name: str
+    size: int
+    written_s: float
+
+
 class Storage(Protocol):
-    """What the archive asks of the place it lies in.
+    """What the archive, state, models and samples ask of where they lie.
 
     A name that is not there raises FileNotFoundError; no room, no access and no answer raise Failed or Misconfigured
     with what to do.
     """
 
     uri: str
+    at_once: ClassVar[int]
+    """How many requests at a time are faster than one after another."""
     errors: ClassVar[tuple[type[Exception], ...]]
     """What reading an opened file may raise."""
 
@@ -95,8 +105,17 @@ class Storage(Protocol):
         error where it can't be read.
         """
 
+    def entries(self, below: str) -> Iterator[Entry]:
+        """The same files with their sizes and ages; one that goes meanwhile is left out."""
+
+    def now_s(self, entries: Iterable[Entry]) -> float:
+        """The storage's clock, or a time before it, as these entries show it: what is old by it is old."""
+
     def has(self, name: str) -> bool:
         """Whether a file is there."""
+
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
 
     def written_s(self, name: str) -> float:
         """When a file was written, seconds since the epoch by the storage's clock."""
@@ -118,6 +137,12 @@ class Storage(Protocol):
 
     def create(self, name: str, data: bytes) -> bool:
         """Create a file whole and durable, or not at all; False where the name is taken."""
+
+    def replace(self, name: str, data: bytes | memoryview) -> None:
+        """Write a file whole and durable, in place of one that has the name."""
+
+    def refresh(self, name: str) -> bool:
+        """Make a file as young as one just written; False where it has to be written again for that."""
 
     def put_if_absent(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
         """Write a data file under a name that must be free, or hold the same bytes already: else NameTaken.
@@ -149,18 +174,24 @@ class Storage(Protocol):
 StorageLike: TypeAlias = Storage | Path | str
 
 
-def open_storage(place: StorageLike) -> Storage:
-    """The storage a URI or a folder names; Misconfigured for a scheme there is none for."""
+def local_folder(place: StorageLike) -> Path | None:
+    """The folder of this machine that a URI names; None where it names a bucket."""
+    root = getattr(open_storage(place), "root", None)
+    return root if isinstance(root, Path) else None
+
+
+def open_storage(place: StorageLike, what: str = "archive") -> Storage:
+    """The storage a URI or a folder names, `what` lies there; Misconfigured for a scheme there is none for."""
     if isinstance(place, Path | str):
         scheme, slashes, rest = str(place).partition("://")
         if not slashes:
             from pipeline.runtime.storage.local_folder import LocalFolder
 
-            return LocalFolder(Path(place))
+            return LocalFolder(Path(place), what)
         if scheme == "file":
             from pipeline.runtime.storage.local_folder import LocalFolder
 
-            return LocalFolder(Path(rest.removeprefix("localhost")))
+            return LocalFolder(Path(rest.removeprefix("localhost")), what)
         if scheme == "s3":
             try:
                 from pipeline.runtime.storage.object_store import ObjectStore
@@ -168,10 +199,10 @@ def open_storage(place: StorageLike) -> Storage:
                 if (error.name or "").partition(".")[0] not in ("obstore", "fsspec"):
                     raise
                 raise Misconfigured(
-                    f"archive {place}: got no package {error.name}, expected it for a bucket; pip install 'forebay[s3]'"
+                    f"{what} {place}: got no package {error.name}, expected it for a bucket; pip install 'forebay[s3]'"
                 ) from error
-            return ObjectStore(str(place))
+            return ObjectStore(str(place), what)
         raise Misconfigured(
-            f"archive {place}: got scheme {scheme!r}, expected a folder, file:///folder or s3://bucket/prefix"
+            f"{what} {place}: got scheme {scheme!r}, expected a folder, file:///folder or s3://bucket/prefix"
         )
     return place

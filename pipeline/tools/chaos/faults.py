@@ -234,7 +234,7 @@ class Striker:
         )
         for newest, *older in filter(None, known.values()):
             if any(one.digest != newest.digest for one in older):
-                blob = self._settings.state_uri / newest.uri
+                blob = Path(self._settings.state_uri) / newest.uri
                 with self._disk_lock, suppress(FileNotFoundError):
                     blob.write_bytes(blob.read_bytes()[: drawn.randrange(1, 64)])
                     cut = True

@@ -68,14 +68,14 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield guarded("Java", "warn", java)  # a Kafka elsewhere needs none here
     yield jars()
     yield from kafka(settings)
-    for name, folder in (
-        ("cache folder", cache_folder()),
-        ("state folder", settings.state_uri),
-        ("models folder", settings.registry_uri),
-        ("samples folder", settings.samples_uri),
+    yield writable("cache folder", cache_folder())
+    for name, uri in (
+        ("state", settings.state_uri),
+        ("models", settings.registry_uri),
+        ("samples", settings.samples_uri),
+        ("archive", settings.archive_uri),
     ):
-        yield writable(name, folder)
-    yield from archive(settings.archive_uri)
+        yield from location(name, str(uri))
     yield clock()
 
 
@@ -183,22 +183,22 @@ def writable(check: str, folder: Path) -> Finding:
     return Finding(check, "ok", str(folder) if there == folder.absolute() else f"{folder} (made on first use)")
 
 
-def archive(uri: str) -> Iterator[Finding]:
-    """Where the archive lies can be written, and has room; of a bucket, that it answers."""
-    from pipeline.runtime.storage.local_folder import LocalFolder
-    from pipeline.runtime.storage.storage import open_storage
+def location(name: str, uri: str) -> Iterator[Finding]:
+    """Where the archive, state, models or samples lie can be written, and a disk has room; of a bucket, it answers."""
+    from pipeline.runtime.storage.storage import local_folder, open_storage
 
     try:
-        storage = open_storage(uri)
-        if isinstance(storage, LocalFolder):
-            yield writable("archive folder", storage.root)
-            yield disk(storage.root)
+        folder = local_folder(uri)
+        if folder is not None:
+            yield writable(f"{name} folder", folder)
+            if name == "archive":
+                yield disk(folder)
             return
-        storage.begin()
+        open_storage(uri, name).begin()
     except ForebayError as error:
-        yield Finding("archive", "fail", str(error))
+        yield Finding(name, "fail", str(error))
     else:
-        yield Finding("archive", "ok", uri)
+        yield Finding(name, "ok", uri)
 
 
 def disk(folder: Path) -> Finding:

@@ -7,7 +7,6 @@ windows'. Messages between the two go through the windows only: the incidents kn
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.alert.partition import restore as restore_incidents
@@ -17,6 +16,7 @@ from pipeline.featurize.partition import restore as restore_windows
 from pipeline.runtime.state import parts
 from pipeline.runtime.state.replay_snapshots import RetainedSnapshot
 from pipeline.runtime.state.store import Store
+from pipeline.runtime.storage.storage import StorageLike
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class States:
     Copied, they are there when a resumed run asks for them, however long that takes.
     """
 
-    def __init__(self, state_uri: Path, partition: int, own: Store, feature_set: FeatureSet) -> None:
+    def __init__(self, state_uri: StorageLike, partition: int, own: Store, feature_set: FeatureSet) -> None:
         self._state_uri, self._partition, self._own, self._feature_set = state_uri, partition, own, feature_set
         self._refused: dict[str, str] = {}
 
@@ -147,8 +147,8 @@ class States:
             return False
         source = Store(self._state_uri, f"{entry.room}/{entry.partition}")
         try:
-            for digest in entry.blobs:
-                self._own.put(source.get(digest))
+            for blob in source.get_many(entry.blobs):
+                self._own.put(blob)
             rest, digests = parts.get(self._own, entry.digest)
             if entry.room == "alert":
                 restore_incidents(rest)

@@ -39,7 +39,7 @@ def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
     assert asked == [fresh] and second.written < 250 < first.written
     assert _got(store, second.digest) == (b"rest 2", {"a": bytes(one), "b": b"fresh"})
     assert _got(store, first.digest) == (b"rest", {"a": bytes(one), "b": bytes(other)})
-    assert len(first.digests | second.digests) == len(list(store.folder.iterdir())) == 5
+    assert len(first.digests | second.digests) == len(list((tmp_path / store.name).iterdir())) == 5
 
 
 def test_an_unchanged_part_that_is_gone_is_written_again_and_one_in_use_stays_young(tmp_path: Path) -> None:
@@ -47,10 +47,10 @@ def test_an_unchanged_part_that_is_gone_is_written_again_and_one_in_use_stays_yo
     saved = parts.put(store, b"", {"a": part}, _out, None)
     (digest,) = (one for _, one in saved.parts.values())
     hour_ago = time.time() - 3600
-    os.utime(store.folder / digest, (hour_ago, hour_ago))
+    os.utime((tmp_path / store.name) / digest, (hour_ago, hour_ago))
     parts.put(store, b"", {"a": part}, _out, saved)
     assert store.collect((), 60) == 0
-    (store.folder / digest).unlink()
+    ((tmp_path / store.name) / digest).unlink()
     again = parts.put(store, b"", {"a": part}, _out, saved)
     assert _got(store, again.digest) == (b"", {"a": b"part"})
 

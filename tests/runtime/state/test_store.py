@@ -22,13 +22,13 @@ def test_what_was_put_is_got(tmp_path: Path) -> None:
 def test_damaged_or_missing_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path, "room/3")
     digest = store.put(b"state")
-    (store.folder / digest).write_bytes(b"stale")
+    ((tmp_path / store.name) / digest).write_bytes(b"stale")
     with pytest.raises(RefusedState, match="damaged"):
         store.get(digest)
     with pytest.raises(RefusedState, match="FOREBAY_STATE_URI"):
         store.get("0" * 64)
     # A half-written file under the final name (a disk that lied) is written again, not trusted.
-    (store.folder / digest).write_bytes(b"st")
+    ((tmp_path / store.name) / digest).write_bytes(b"st")
     store.put(b"state")
     assert store.get(digest) == b"state"
 
@@ -36,14 +36,14 @@ def test_damaged_or_missing_is_refused(tmp_path: Path) -> None:
 def test_collection_keeps_what_is_named_and_what_is_young(tmp_path: Path) -> None:
     store = Store(tmp_path, "room/3")
     old, named, young = store.put(b"old"), store.put(b"named"), store.put(b"young")
-    (store.folder / f"{UNFINISHED}1-x").write_bytes(b"")
+    ((tmp_path / store.name) / f"{UNFINISHED}1-x").write_bytes(b"")
     hour_ago = time.time() - 3600
     for name in (old, named, f"{UNFINISHED}1-x"):
-        os.utime(store.folder / name, (hour_ago, hour_ago))
+        os.utime((tmp_path / store.name) / name, (hour_ago, hour_ago))
     assert store.collect({named}, 60) == 2
-    assert sorted(path.name for path in store.folder.iterdir()) == sorted([named, young])
+    assert sorted(path.name for path in (tmp_path / store.name).iterdir()) == sorted([named, young])
     # Put down again, an old one is young: its writer is about to point to it.
-    os.utime(store.folder / young, (hour_ago, hour_ago))
+    os.utime((tmp_path / store.name) / young, (hour_ago, hour_ago))
     store.put(b"young")
     assert store.collect({named}, 60) == 0
     assert Store(tmp_path, "nobody").collect((), 0) == 0
@@ -75,7 +75,7 @@ def test_no_room_is_said_clearly_and_nothing_is_lost(tmp_path: Path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(Failed, match=r"state .*featurize/0: disk full, .* free some space and start again"):
+    with pytest.raises(Failed, match=r"state .*: disk full, .* free some space and start again"):
         store.put(b"after")
     monkeypatch.undo()
     assert store.get(kept) == b"before"

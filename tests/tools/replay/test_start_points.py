@@ -143,13 +143,13 @@ def test_a_named_model_makes_its_own_incidents_from_a_warm_up_on(fresh: tuple[Se
 def test_a_state_that_is_not_whole_is_passed_over(fresh: tuple[Settings, Live], tmp_path: Path) -> None:
     settings, live = fresh
     good = runs.run(settings, Request("good", TOPIC, from_us=LATE_US))["began"][0]
-    taken = (settings.state_uri / "featurize" / "0" / good["windows"]).rename(tmp_path / "taken")
+    taken = (Path(settings.state_uri) / "featurize" / "0" / good["windows"]).rename(tmp_path / "taken")
     try:
         other = runs.run(settings, Request("other", TOPIC, from_us=LATE_US))
         assert 0 < other["began"][0]["position"] < good["position"]
         assert not all(one["whole"] for one in states.listed(settings))
     finally:
-        taken.rename(settings.state_uri / "featurize" / "0" / good["windows"])
+        taken.rename(Path(settings.state_uri) / "featurize" / "0" / good["windows"])
     same_as_live(settings, live, "other", LATE_US)
     # With another feature set than they were kept for, none fits.
     full = settings.model_copy(update={"feature_set": "full"})
@@ -323,7 +323,7 @@ def test_a_named_model_and_offsets_warn_only_of_what_is_missing() -> None:
 def test_a_kept_state_given_up_while_they_are_listed_is_left_out(
     plant: tuple[Settings, Live], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SnapshotCatalog, "_path", lambda _self, _entry: Path("/nowhere"))
+    monkeypatch.setattr(SnapshotCatalog, "_file", lambda _self, _entry: "nowhere")
     assert states.listed(plant[0]) == []
 
 

@@ -96,7 +96,7 @@ def keep(
 ) -> None:
     room = "featurize" if topic == settings.topics.flows else "alert"
     entry = RetainedSnapshot(room, topic, TOPIC_ID, partition, position, state.seq, state.reached_us, digest, blobs)
-    SnapshotCatalog(settings.state_uri, topic, partition).keep(entry, 10**6)
+    SnapshotCatalog(settings.state_uri, topic, partition).retain(entry, 10**6)
 
 
 def as_kafka(monkeypatch: pytest.MonkeyPatch, lives: dict[int, Live]) -> None:
