@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.contracts.raw import Framing, SourceInfo
 from pipeline.ingest.community_id import community_ids
 from pipeline.ingest.draft import Draft
 from pipeline.ingest.formats.export_numbers import COLUMNS as NUMBERS
 from pipeline.ingest.formats.registry import FORMATS
-from pipeline.ingest.messages import Messages, SourceInfo, tabbed
+from pipeline.ingest.messages import Messages
 from pipeline.ingest.reasons import CODES, REASONS
 from pipeline.ingest.scan.cells import Cells, Ints, blank_cells
 from pipeline.ingest.scan.lines import Lines, cut_lines, record_ids
@@ -104,8 +105,10 @@ def _decode_part(messages: Messages, members: Ints, max_future_us: int) -> _Part
     """Decode the messages `members`, which are of one format."""
     chosen = messages if len(members) == len(messages) else messages.at(members)
     source = chosen.sources[chosen.source[0]]
-    whole = source.fault == "content_type"
-    lines = _whole(chosen) if whole else cut_lines(chosen.payloads, not tabbed(source.content_type))
+    if source.framing is Framing.WHOLE:
+        lines = _whole(chosen)
+    else:
+        lines = cut_lines(chosen.payloads, strip_tabs=source.framing is not Framing.TABBED_LINES)
     draft = _draft(source, lines)
     columns = _identity(chosen, lines)
     if "end_ts_us" in draft.columns:

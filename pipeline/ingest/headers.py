@@ -5,16 +5,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.ingest.messages import (
+from pipeline.contracts.raw import (
     COLUMNS_HEADER,
     CONTENT_TYPE_HEADER,
     SENSOR_HEADER,
     SITE_HEADER,
     SOURCE_RECORDS_HEADER,
-    Messages,
     SourceInfo,
     source_info_of,
 )
+from pipeline.ingest.messages import Messages
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
 
 # What headers say is cached by the headers; a producer that makes up headers must not fill memory. A cache that is full

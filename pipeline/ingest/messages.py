@@ -1,4 +1,4 @@
-"""A raw message as ingest sees it, and what its headers say (docs: topics.toml, raw)."""
+"""Raw messages as the decoders see them: many side by side, an array a field."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,99 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
-ZEEK_JSON, ZEEK_TSV = "zeek-conn+json", "zeek-conn+tsv"
-SURICATA_JSON, ICSFLOW_CSV = "suricata-eve+json", "icsflow+csv"
-GOFLOW2_JSON, IPFIXCOL2_JSON = "goflow2+json", "ipfixcol2+json"
-PMACCT_JSON, NFDUMP_JSON = "pmacct+json", "nfdump+json"
-ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV = "argus+csv", "cicflowmeter+csv", "nfdump+csv"
-# Logs of Zeek and icsnpp in which a record is an operation of an industrial protocol: zeek-LOG+json, zeek-LOG+tsv.
-ZEEK_ICS_LOGS = (
-    "modbus",
-    "modbus_detailed",
-    "modbus_mask_write_register",
-    "modbus_read_write_multiple_registers",
-    "dnp3",
-    "dnp3_control",
-    "dnp3_objects",
-    "s7comm",
-    "s7comm_plus",
-    "enip",
-    "cip",
-    "opcua_binary",
-    "bacnet",
-)
-ZEEK_ICS_TYPES = tuple(f"zeek-{log}+{form}" for log in ZEEK_ICS_LOGS for form in ("json", "tsv"))
-CONTENT_TYPES = (
-    ZEEK_JSON,
-    ZEEK_TSV,
-    SURICATA_JSON,
-    ICSFLOW_CSV,
-    GOFLOW2_JSON,
-    IPFIXCOL2_JSON,
-    PMACCT_JSON,
-    NFDUMP_JSON,
-    NFDUMP_CSV,
-    ARGUS_CSV,
-    CICFLOWMETER_CSV,
-    *ZEEK_ICS_TYPES,
-)
-# What people are told: one for all logs of Zeek.
-KNOWN_TYPES = (
-    f"zeek-LOG+json, zeek-LOG+tsv (LOG is conn, {', '.join(ZEEK_ICS_LOGS)}), "
-    f"{', '.join(name for name in CONTENT_TYPES if not name.startswith('zeek-'))}"
-)
-DELIMITED = tuple(name for name in CONTENT_TYPES if name.endswith(("+tsv", "+csv")))
-END_OF_SOURCE = "end-of-source"
-TICK = "tick"
-
-CONTENT_TYPE_HEADER, COLUMNS_HEADER = "content-type", "columns"
-SITE_HEADER, SENSOR_HEADER = "site", "sensor"
-SOURCE_RECORDS_HEADER, RECORDS_HEADER = "source-records", "records"
-
-_MAX_NAME_BYTES = 128
-_MAX_COLUMNS = 1024
-_MAX_COLUMNS_BYTES = 65_536
-
-
-def tabbed(content_type: str) -> bool:
-    """Whether a tab is a separator in records of that format."""
-    return content_type.endswith("+tsv")
-
-
-class SourceInfo(NamedTuple):
-    """What messages of one sender have in common.
-
-    `fault` is the reason why no record of it can be decoded, empty where they can; `got` says what was found instead.
-    """
-
-    content_type: str
-    columns: tuple[str, ...] = ()
-    site: str = ""
-    sensor: str = ""
-    fault: str = ""
-    got: str = ""
-
-    @property
-    def ends(self) -> bool:
-        """Whether its messages are end-of-source marks."""
-        return self.content_type == END_OF_SOURCE
-
-    @property
-    def ticks(self) -> bool:
-        """Whether its messages say that the sensor has been silent."""
-        return self.content_type == TICK
-
-    @property
-    def marks(self) -> bool:
-        """Whether its messages hold no records but a fact about the sensor."""
-        return self.ends or self.ticks
-
-    @property
-    def key(self) -> str:
-        """The Kafka key of its messages."""
-        return f"{self.site}/{self.sensor}"
+from pipeline.contracts.raw import SourceInfo
 
 
 class RawMessage(NamedTuple):
@@ -183,47 +92,3 @@ class Messages:
         """(n,) a fact about each of `sources`, for each message."""
         of_messages: npt.NDArray[np.bool_] = np.array(kind, np.bool_)[self.source]
         return of_messages
-
-
-def _name(value: bytes | None) -> str:
-    """A site's or sensor's name, empty where it is none."""
-    if value is None or len(value) > _MAX_NAME_BYTES:
-        return ""
-    try:
-        text = value.decode("utf-8")
-    except UnicodeDecodeError:
-        return ""
-    return "" if any(ord(letter) < 32 or ord(letter) == 127 for letter in text) else text
-
-
-def _columns(value: bytes | None) -> tuple[str, ...]:
-    """Column names, none where the header is not a JSON list of different texts."""
-    if value is None or len(value) > _MAX_COLUMNS_BYTES:
-        return ()
-    try:
-        names = orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return ()
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        return ()
-    return tuple(names) if len(set(names)) == len(names) <= _MAX_COLUMNS else ()
-
-
-def source_info_of(
-    content_type: bytes | None, columns: bytes | None, site: bytes | None, sensor: bytes | None
-) -> SourceInfo:
-    """What a message's headers say, and the first thing wrong with them."""
-    kind = (content_type or b"").decode("utf-8", "replace")[:_MAX_NAME_BYTES]
-    site_name, sensor_name = _name(site), _name(sensor)
-    if kind not in (*CONTENT_TYPES, END_OF_SOURCE, TICK):
-        return SourceInfo(kind, (), site_name, sensor_name, "content_type", f"content-type {kind or 'nothing'}")
-    if not site_name or not sensor_name:
-        return SourceInfo(
-            kind, (), site_name, sensor_name, "origin", f"site {site!r}, sensor {sensor!r}"[:_MAX_NAME_BYTES]
-        )
-    if kind not in DELIMITED:
-        return SourceInfo(kind, (), site_name, sensor_name)
-    names = _columns(columns)
-    if names:
-        return SourceInfo(kind, names, site_name, sensor_name)
-    return SourceInfo(kind, (), site_name, sensor_name, "columns", f"header columns {columns!r}"[:_MAX_NAME_BYTES])

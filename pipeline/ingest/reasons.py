@@ -3,7 +3,7 @@
 The table's order is fixed: compiled code and the arrays of one decode call name a reason by its index.
 """
 
-from pipeline.ingest.messages import KNOWN_TYPES
+from pipeline.contracts.raw import KNOWN_TYPES
 
 REASONS: dict[str, str] = {
     "": "",

@@ -15,20 +15,13 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from pipeline.contracts.raw import CONTENT_TYPE_HEADER, SENSOR_HEADER, SITE_HEADER, TICK, SourceInfo
 from pipeline.errors import Failed
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.headers import HeaderCache
 from pipeline.ingest.idle import IdleDetector
-from pipeline.ingest.messages import (
-    CONTENT_TYPE_HEADER,
-    SENSOR_HEADER,
-    SITE_HEADER,
-    TICK,
-    Messages,
-    RawMessage,
-    SourceInfo,
-)
+from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import Packed, pack
 from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors, producing, tail

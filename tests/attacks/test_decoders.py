@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.ingest.decode import KEPT_BYTES, Decoded, decode_messages
-from pipeline.ingest.messages import (
+from pipeline.contracts.raw import (
     ARGUS_CSV,
     CICFLOWMETER_CSV,
     CONTENT_TYPES,
@@ -24,11 +23,11 @@ from pipeline.ingest.messages import (
     SURICATA_JSON,
     ZEEK_JSON,
     ZEEK_TSV,
-    Messages,
-    RawMessage,
     SourceInfo,
     source_info_of,
 )
+from pipeline.ingest.decode import KEPT_BYTES, Decoded, decode_messages
+from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import pack
 from pipeline.ingest.reasons import (
     COLUMNS,

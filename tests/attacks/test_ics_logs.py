@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.contracts.raw import SURICATA_JSON, source_info_of
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.messages import SURICATA_JSON, Messages, RawMessage, source_info_of
+from pipeline.ingest.messages import Messages, RawMessage
 from tests.attacks.test_decoders import accounted
 from tests.ingest.ics_records import EVE_DNP3, EVE_MODBUS, RECORDS
 from tests.ingest.records import EVE, MAX_FUTURE_US, SENT_US, decode, reasons

@@ -25,8 +25,9 @@ from pipeline.archive.streams import Limits
 from pipeline.archive.upkeep.compact import compact
 from pipeline.archive.upkeep.verify import verify
 from pipeline.archive.worker import COMMIT_AT_MOST_EVERY_S
+from pipeline.contracts.raw import SourceInfo
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.messages import Messages, RawMessage, SourceInfo
+from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import pack
 from pipeline.runtime.wire.batches import encode, matrix_column
 from schemas.fields import arrow_schema

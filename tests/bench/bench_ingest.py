@@ -6,8 +6,9 @@ Run it by hand: `python -m tests.bench.bench_ingest`. CPU time, best of five, af
 import json
 import time
 
+from pipeline.contracts.raw import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV, SourceInfo
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV, Messages, RawMessage, SourceInfo
+from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import pack
 from pipeline.ingest.scan.lines import cut_lines
 from pipeline.runtime.wire.batches import encode

@@ -18,12 +18,13 @@ import pyarrow.json as paj
 
 from loadtest.conn_json import conn_json
 from loadtest.scenarios import SCENARIOS, records
+from pipeline.contracts.raw import ZEEK_JSON, SourceInfo
 from pipeline.featurize.sensor import BOUNDS
 from pipeline.featurize.windows.kdd_modes import new_online, online_features
 from pipeline.featurize.windows.kdd_rows import KddRows, online_rows
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.formats.registry import FORMATS
-from pipeline.ingest.messages import ZEEK_JSON, Messages, RawMessage, SourceInfo
+from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.scan.lines import cut_lines
 
 ROUNDS = 3

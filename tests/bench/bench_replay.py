@@ -24,8 +24,9 @@ from loadtest.conn_json import CONTENT_TYPE, conn_json
 from loadtest.scenarios import SCENARIOS, records
 from models.serving import registry
 from models.training.recalibrate import recalibrate
+from pipeline.contracts.raw import SourceInfo
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.messages import Messages, RawMessage, SourceInfo
+from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import pack
 from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.wire.batches import encode

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from pipeline.contracts.raw import SourceInfo
 from pipeline.ingest.decode import Decoded, decode_messages
-from pipeline.ingest.messages import Messages, RawMessage, SourceInfo
+from pipeline.ingest.messages import Messages, RawMessage
 
 SENT_US = 1_800_000_000_000_000
 MAX_FUTURE_US = 3_600_000_000

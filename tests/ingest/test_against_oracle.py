@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.contracts.raw import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
 from pipeline.ingest.decode import Decoded
 from pipeline.ingest.formats.icsflow import COLUMNS as ICSFLOW_COLUMNS
-from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
 from tests.ingest import oracle
 from tests.ingest.exporter_oracle import community_id
 from tests.ingest.records import (

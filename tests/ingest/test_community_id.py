@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.contracts.raw import SURICATA_JSON, ZEEK_JSON
 from pipeline.ingest.community_id import community_ids
-from pipeline.ingest.messages import SURICATA_JSON, ZEEK_JSON
 from schemas.fields import load
 from tests.ingest import exporter_oracle
 from tests.ingest.records import EVE, ZEEK, flow_of

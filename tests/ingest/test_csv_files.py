@@ -3,9 +3,9 @@
 from collections import Counter
 from typing import Any
 
+from pipeline.contracts.raw import ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV
 from pipeline.ingest.files.source_file import read_records
 from pipeline.ingest.formats.registry import FORMATS
-from pipeline.ingest.messages import ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV
 from tests.ingest.files.test_files import decoded
 from tests.ingest.records import decode
 from tests.ingest.test_against_oracle import agree

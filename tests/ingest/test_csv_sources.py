@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.contracts.raw import ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV
 from pipeline.errors import BadData
 from pipeline.ingest.decode import Decoded
 from pipeline.ingest.files.guess import guess
 from pipeline.ingest.files.shift import shifted
 from pipeline.ingest.files.source_file import read_records
 from pipeline.ingest.formats.registry import FORMATS
-from pipeline.ingest.messages import ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV
 from schemas.sources import source_of
 from tests.ingest import csv_oracle
 from tests.ingest.csv_records import (

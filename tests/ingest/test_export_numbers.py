@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipeline.contracts.raw import GOFLOW2_JSON, IPFIXCOL2_JSON, NFDUMP_JSON, PMACCT_JSON
 from pipeline.ingest.formats.export_numbers import COLUMNS
-from pipeline.ingest.messages import GOFLOW2_JSON, IPFIXCOL2_JSON, NFDUMP_JSON, PMACCT_JSON
 from tests.ingest.exporter_records import GOFLOW2, IPFIXCOL2, NFDUMP, PMACCT
 from tests.ingest.files.test_files import decoded
 from tests.ingest.records import decode, flow_of

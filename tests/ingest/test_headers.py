@@ -7,8 +7,8 @@ from confluent_kafka import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.contracts.raw import ZEEK_JSON
 from pipeline.ingest.headers import MAX_CACHED_BYTES, MAX_ENTRIES, MAX_HEADER_BYTES, HeaderCache
-from pipeline.ingest.messages import ZEEK_JSON
 
 Pairs = list[tuple[str, str | bytes | None]]
 

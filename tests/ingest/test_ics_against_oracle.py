@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.ingest.messages import SURICATA_JSON, ZEEK_ICS_LOGS
+from pipeline.contracts.raw import SURICATA_JSON, ZEEK_ICS_LOGS
 from tests.ingest import ics_oracle, oracle
 from tests.ingest.ics_records import BASE, EVE_DNP3, EVE_MODBUS, OWN, RECORDS, odd, odd_inside
 from tests.ingest.records import EVE, decode

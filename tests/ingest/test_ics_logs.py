@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from pipeline.contracts.raw import SURICATA_JSON, ZEEK_ICS_LOGS
 from pipeline.errors import BadData
 from pipeline.ingest.files.guess import guess
 from pipeline.ingest.files.offline_rows import Decoded, decode_file
 from pipeline.ingest.files.source_set import read_source
 from pipeline.ingest.formats.functions import CONTROL, READ, WRITE, all_functions
 from pipeline.ingest.formats.registry import ZEEK_LOGS
-from pipeline.ingest.messages import SURICATA_JSON, ZEEK_ICS_LOGS
 from schemas.fields import load
 from tests.ingest.ics_records import EVE_DNP3, EVE_MODBUS, RECORDS
 from tests.ingest.records import EVE, MAX_FUTURE_US, SENT_US, flow_of

@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.contracts.raw import END_OF_SOURCE, TICK, ZEEK_JSON, SourceInfo
 from pipeline.ingest.idle import MAX_SENSORS, IdleDetector, IdleSensor
-from pipeline.ingest.messages import END_OF_SOURCE, TICK, ZEEK_JSON, Messages, RawMessage, SourceInfo
+from pipeline.ingest.messages import Messages, RawMessage
 
 IDLE_S = 10.0
 

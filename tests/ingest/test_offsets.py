@@ -1,4 +1,5 @@
-from pipeline.ingest.messages import ZEEK_JSON, Messages, RawMessage, SourceInfo, source_info_of
+from pipeline.contracts.raw import ZEEK_JSON, SourceInfo, source_info_of
+from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.worker import first_offsets
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.contracts.raw import END_OF_SOURCE, TICK, ZEEK_JSON, SourceInfo
 from pipeline.ingest.decode import decode_messages
-from pipeline.ingest.messages import END_OF_SOURCE, TICK, ZEEK_JSON, Messages, RawMessage, SourceInfo
+from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import Packed, pack
 from pipeline.runtime.wire.batches import decode, encode
 from tests.ingest.records import MAX_FUTURE_US, SENT_US, ZEEK

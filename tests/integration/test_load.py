@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from typer.testing import CliRunner
 
-from pipeline.ingest.messages import END_OF_SOURCE
+from pipeline.contracts.raw import END_OF_SOURCE
 from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
 from pipeline.tools.cli import load

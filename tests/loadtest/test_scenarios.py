@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loadtest.conn_json import PROTOCOLS, SERVICES, STATES, conn_json
 from loadtest.scenarios import CYCLE_US, SCENARIOS, Scenario, cycle_records, records, without_attack
 from loadtest.sending import Load, messages, sensor_shares
-from pipeline.ingest.messages import ZEEK_JSON
+from pipeline.contracts.raw import ZEEK_JSON
 from tests.ingest.records import decode
 
 START_US = 1_700_000_000_000_000

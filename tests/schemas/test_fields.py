@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.ingest.messages import CONTENT_TYPES
+from pipeline.contracts.raw import CONTENT_TYPES
 from schemas.fields import arrow_schema, load
 from schemas.sources import sources
 from schemas.topics import TopicNames, topics

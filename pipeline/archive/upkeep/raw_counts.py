@@ -1,25 +1,20 @@
 """What was sent: the records in topic `raw`, counted message by message as ingest cuts them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 
+from pipeline.contracts import raw
+from pipeline.contracts.raw import Framing
 from pipeline.errors import KafkaUnreachable
 from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
-from schemas.sources import sources
 
 Ints = npt.NDArray[np.int64]
-MARK = b"end-of-source"
-LINED = frozenset(name.encode() for source in sources().values() for name in source.content_types)
-"""Formats with a record a line; ingest takes a message of any other as one record."""
-TABBED = frozenset(name for name in LINED if name.endswith(b"+tsv"))
-LONGEST_NAME = 128
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 WINDOW_BYTES = 32 * 1024 * 1024
 POLL_S = 0.1
 PATIENCE_S = 30.0
@@ -74,9 +69,9 @@ def windows(settings: Settings, partition: int) -> Iterator[RawWindow]:
                 messages.append(message)
                 size += len(message.value() or b"") + 100
             if size >= WINDOW_BYTES:
-                yield _window(messages, (messages[-1].offset() or 0) + 1)
+                yield window_of(messages, (messages[-1].offset() or 0) + 1)
                 messages, size = [], 0
-        yield _window(messages, high)
+        yield window_of(messages, high)
     finally:
         consumer.close()
 
@@ -105,7 +100,7 @@ class RawCounter:
             messages = [clients.raise_for(message) for message in self._consumer.consume(5_000, POLL_S)]
             if messages:
                 heard = time.monotonic()
-                window = _window(messages, 0)
+                window = window_of(messages, 0)
                 for sender, records in zip(window.senders, window.records.tolist(), strict=True):
                     if records:
                         found[sender] = found.get(sender, 0) + records
@@ -120,39 +115,42 @@ class RawCounter:
         self._consumer.close()
 
 
-def _window(messages: list[Message], end: int) -> RawWindow:
-    senders, marks, payloads = [], [], []
-    tabs_are_text = np.zeros(len(messages), bool)
-    whole = np.zeros(len(messages), bool)
+def window_of(messages: Sequence[Message], end: int) -> RawWindow:
+    """Messages of one partition in offset order, none an error event, counted."""
+    senders, marks, payloads, framings = [], [], [], []
     for number, message in enumerate(messages):
         headers = clients.headers_of(message)
-        senders.append((_name(headers.get("site")), _name(headers.get("sensor"))))
-        content_type = headers.get("content-type", b"")
-        payload = message.value() or b""
-        if content_type == MARK:
-            payload, stated = b"", headers.get("records", b"")
-            if stated.isdigit():
-                marks.append(Mark(number, int(stated)))
-        payloads.append(payload.removeprefix(BYTE_ORDER_MARK))
-        whole[number] = bool(payload) and content_type not in LINED
-        tabs_are_text[number] = content_type in TABBED
+        senders.append((raw.name_of(headers.get(raw.SITE_HEADER)), raw.name_of(headers.get(raw.SENSOR_HEADER))))
+        content_type = raw.content_type_of(headers.get(raw.CONTENT_TYPE_HEADER))
+        if content_type == raw.END_OF_SOURCE:
+            records = raw.stated_records(headers.get(raw.RECORDS_HEADER))
+            if records is not None:
+                marks.append(Mark(number, records))
+        payloads.append(message.value() or b"")
+        framings.append(raw.framing_of(content_type))
     offsets = np.array([message.offset() for message in messages], np.int64)
-    records = np.where(whole, 1, count_records(payloads, tabs_are_text))
-    return RawWindow(offsets, records, senders, marks, end)
+    return RawWindow(offsets, count_records(payloads, framings), senders, marks, end)
 
 
-def _name(value: bytes | None) -> str:
-    """A site's or sensor's name as ingest reads it from a header: empty where it is none."""
-    if value is None or len(value) > LONGEST_NAME:
-        return ""
-    text = value.decode("utf-8", "replace")
-    return "" if "\ufffd" in text or any(ord(letter) < 32 or ord(letter) == 127 for letter in text) else text
+def count_records(payloads: Sequence[bytes], framings: Sequence[Framing]) -> Ints:
+    """Records of each message, (m,) int64, by the rules of pipeline/contracts/raw.py.
 
-
-def count_records(payloads: list[bytes], tabs_are_text: npt.NDArray[np.bool_]) -> Ints:
-    """Records of each message, (m,) int64: its lines that hold more than blanks (and tabs, unless those separate
-    fields).
+    Ingest cuts lines in a compiled loop; this counts them by arrays and shares no code with it, so that a mistake in
+    either shows.
     """
+    lined = [
+        payload.removeprefix(raw.BYTE_ORDER_MARK) if framing in (Framing.LINES, Framing.TABBED_LINES) else b""
+        for payload, framing in zip(payloads, framings, strict=True)
+    ]
+    tabs_are_text = np.array([framing is Framing.TABBED_LINES for framing in framings], bool)
+    is_whole = [
+        framing is Framing.WHOLE and len(payload) > 0 for payload, framing in zip(payloads, framings, strict=True)
+    ]
+    return np.where(np.array(is_whole, bool), 1, _count_lines(lined, tabs_are_text))
+
+
+def _count_lines(payloads: list[bytes], tabs_are_text: npt.NDArray[np.bool_]) -> Ints:
+    """Lines of each message, (m,) int64, that hold more than blanks (and tabs, unless those separate fields)."""
     text = np.frombuffer(b"".join(payloads), np.uint8)
     sizes = np.array([len(payload) for payload in payloads], np.int64)
     message = np.repeat(np.arange(len(payloads)), sizes)

@@ -4,8 +4,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.ingest.formats.zeek_guess import log_of_head
-from pipeline.ingest.messages import (
+from pipeline.contracts.raw import (
     ARGUS_CSV,
     CICFLOWMETER_CSV,
     CONTENT_TYPES,
@@ -19,6 +18,7 @@ from pipeline.ingest.messages import (
     ZEEK_JSON,
     ZEEK_TSV,
 )
+from pipeline.ingest.formats.zeek_guess import log_of_head
 from pipeline.ingest.scan.json_array import split_objects
 from schemas.sources import sources
 

@@ -7,10 +7,11 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from pipeline.contracts.raw import source_info_of
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet, read_source
-from pipeline.ingest.messages import Messages, source_info_of
+from pipeline.ingest.messages import Messages
 from schemas.fields import arrow_schema
 
 _ROWS_AT_ONCE = 65_536

@@ -9,8 +9,8 @@ import numpy as np
 import orjson
 from confluent_kafka import KafkaError, Message, Producer
 
+from pipeline.contracts import raw
 from pipeline.errors import Backpressure, Failed, MessageTooLarge
-from pipeline.ingest import messages as raw
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
 from pipeline.runtime.kafka import clients

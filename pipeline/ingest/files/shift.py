@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from pipeline.contracts.raw import tabbed
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.formats.registry import FORMATS
-from pipeline.ingest.messages import tabbed
 from pipeline.ingest.scan.cells import Cells
 from pipeline.ingest.scan.delimited import scan_delimited
 from pipeline.ingest.scan.json import key_table, scan_json

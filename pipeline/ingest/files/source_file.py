@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.contracts.raw import ARGUS_CSV, CONTENT_TYPES, DELIMITED, ICSFLOW_CSV, NFDUMP_CSV, SURICATA_JSON, tabbed
 from pipeline.errors import BadData
 from pipeline.ingest.files.guess import KNOWN, guess, is_array, other_log
 from pipeline.ingest.files.labels import strip_columns, strip_keys
 from pipeline.ingest.formats import suricata, suricata_ics
 from pipeline.ingest.formats.registry import FORMATS, end_times
-from pipeline.ingest.messages import ARGUS_CSV, CONTENT_TYPES, DELIMITED, ICSFLOW_CSV, NFDUMP_CSV, SURICATA_JSON, tabbed
 from pipeline.ingest.reasons import MAX_RECORD_BYTES
 from pipeline.ingest.scan.cells import Ints
 from pipeline.ingest.scan.json_array import split_objects

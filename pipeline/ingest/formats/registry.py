@@ -6,6 +6,19 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.contracts.raw import (
+    ARGUS_CSV,
+    CICFLOWMETER_CSV,
+    GOFLOW2_JSON,
+    ICSFLOW_CSV,
+    IPFIXCOL2_JSON,
+    NFDUMP_CSV,
+    NFDUMP_JSON,
+    PMACCT_JSON,
+    SURICATA_JSON,
+    ZEEK_JSON,
+    ZEEK_TSV,
+)
 from pipeline.ingest.draft import Draft
 from pipeline.ingest.formats import (
     argus,
@@ -27,19 +40,6 @@ from pipeline.ingest.formats import (
     zeek_s7comm,
 )
 from pipeline.ingest.formats.coalesce import Merge, with_merged
-from pipeline.ingest.messages import (
-    ARGUS_CSV,
-    CICFLOWMETER_CSV,
-    GOFLOW2_JSON,
-    ICSFLOW_CSV,
-    IPFIXCOL2_JSON,
-    NFDUMP_CSV,
-    NFDUMP_JSON,
-    PMACCT_JSON,
-    SURICATA_JSON,
-    ZEEK_JSON,
-    ZEEK_TSV,
-)
 from pipeline.ingest.scan.cells import Cells, Ints
 from pipeline.ingest.scan.delimited import COMMA, TAB, scan_delimited
 from pipeline.ingest.scan.json import key_table, scan_json

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.contracts.raw import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
 from pipeline.errors import BadData
 from pipeline.ingest.files.guess import guess
 from pipeline.ingest.files.labels import strip_columns, strip_keys
@@ -17,7 +18,6 @@ from pipeline.ingest.files.offline_rows import Decoded, decode_file
 from pipeline.ingest.files.shift import shifted
 from pipeline.ingest.files.source_file import read_records
 from pipeline.ingest.late import late_rows
-from pipeline.ingest.messages import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
 from tests.ingest.records import EVE, ICSFLOW, MAX_FUTURE_US, SENT_US, ZEEK
 from tests.real_records import FOLDER, needs
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from loadtest.conn_json import CONTENT_TYPE, conn_json
 from loadtest.scenarios import SCENARIOS, records
-from pipeline.ingest.messages import Messages, RawMessage, SourceInfo
+from pipeline.contracts.raw import SourceInfo
+from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.replay import reference_run
 from pipeline.tools.replay.reference_run import Outcome
