@@ -10,6 +10,7 @@
     │   └── Fenced              75   another worker took over under this worker's name
     ├── Usage                    2   the command line asks for something that makes no sense
     ├── BadData                 64   bytes that are not what they claim to be
+    │   └── BadEnvelope         64   a message between two stages whose facts are not those of its contract
     ├── KafkaUnreachable        69   no broker answers
     │   └── Backpressure        69   Kafka takes no more messages for now; `retry_after_s` says when to try again
     ├── KafkaDenied             77   Kafka refuses who we are, or what we ask for
@@ -69,6 +70,10 @@ class BadData(ForebayError):
     """Bytes that are not what they claim to be."""
 
     exit_code = 64
+
+
+class BadEnvelope(BadData):
+    """A message between two stages whose facts are not those of its contract."""
 
 
 class KafkaUnreachable(ForebayError):

@@ -42,6 +42,6 @@ def _changes(batches: Iterable[pa.RecordBatch], grouping: Grouping) -> Iterator[
     sensors: dict[Sensor, SensorState] = {}
     last: pa.RecordBatch | None = None
     for last in batches:
-        yield from advance_sensors(sensors, last, {}, grouping)[0]
+        yield from advance_sensors(sensors, last, (), (), grouping)[0]
     if last is not None:
-        yield from advance_sensors(sensors, last.slice(0, 0), {"ended": [list(name) for name in sensors]}, grouping)[0]
+        yield from advance_sensors(sensors, last.slice(0, 0), (), list(sensors), grouping)[0]

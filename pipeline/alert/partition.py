@@ -1,6 +1,6 @@
 """The alert room's state of one partition: every sensor's incidents and the number of the next suspects message."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from pipeline.alert.incident import as_document, of_document
 from pipeline.alert.ocsf import detection_finding
 from pipeline.alert.sensor import BEGINNING_US, Change, Followed, SensorState, Tally, advance
 from pipeline.alert.techniques import Meanings, shipped
+from pipeline.contracts.envelope import RowsFacts, SensorWatermark
 from pipeline.errors import BadData, RefusedState, SchemaMismatch, SequenceGap
 from pipeline.runtime.wire import batches
 
@@ -51,7 +52,7 @@ class Advanced(NamedTuple):
 def advance_partition(
     state: PartitionState,
     suspects: pa.RecordBatch,
-    meta: Mapping[str, Any],
+    facts: RowsFacts,
     grouping: Grouping,
     baseline_of: BaselineOf,
     meanings: Meanings | None = None,
@@ -60,20 +61,20 @@ def advance_partition(
 
     Raises SequenceGap where a message is missing, SchemaMismatch where the features are not those of the rows' model.
     """
-    seq = int(meta["seq"])
+    seq = facts.seq
     if seq < state.seq:
         return Advanced(state, [], Tally(), False)
     if seq > state.seq:
         raise SequenceGap(
-            f"suspects of raw partition {meta.get('raw_partition')}: got seq {seq}, expected {state.seq}; "
+            f"suspects of raw partition {facts.raw_partition}: got seq {seq}, expected {state.seq}; "
             "messages are missing: check the topic's retention, or restore the state from before"
         )
-    expect_features(suspects, meta, baseline_of)
-    changes, tally = advance_sensors(state.sensors, suspects, meta, grouping)
+    expect_features(suspects, facts, baseline_of)
+    changes, tally = advance_sensors(state.sensors, suspects, facts.watermarks, facts.ended, grouping)
     state.seq = seq + 1
-    watermarks = [int(time_us) for _, _, time_us in meta.get("watermarks", [])]
+    watermarks_us = [watermark.time_us for watermark in facts.watermarks]
     ended_us = int(suspects.column("end_ts_us").to_numpy().max(initial=BEGINNING_US))
-    state.reached_us = max([state.reached_us, ended_us, *watermarks])
+    state.reached_us = max([state.reached_us, ended_us, *watermarks_us])
     meanings = meanings or shipped()
     events = [
         detection_finding(incident, activity, meanings, baseline_of(incident.model)) for incident, activity in changes
@@ -82,18 +83,22 @@ def advance_partition(
 
 
 def advance_sensors(
-    sensors: dict[Sensor, SensorState], suspects: pa.RecordBatch, meta: Mapping[str, Any], grouping: Grouping
+    sensors: dict[Sensor, SensorState],
+    suspects: pa.RecordBatch,
+    watermarks: Iterable[SensorWatermark],
+    ended: Iterable[Sensor],
+    grouping: Grouping,
 ) -> tuple[list[Change], Tally]:
     """Advance every sensor the message has rows, a watermark or an end of; sensors in the order of their names."""
     rows_of = by_sensor(suspects)
-    watermarks = {(site, sensor): int(time_us) for site, sensor, time_us in meta.get("watermarks", [])}
-    ended = {(site, sensor) for site, sensor in meta.get("ended", [])}
+    watermark_us_of = {(site, sensor): time_us for site, sensor, time_us in watermarks}
+    ended = set(ended)
     changes: list[Change] = []
     tally = Tally()
-    for name in sorted(rows_of.keys() | watermarks.keys() | (ended & sensors.keys())):
+    for name in sorted(rows_of.keys() | watermark_us_of.keys() | (ended & sensors.keys())):
         state = sensors.setdefault(name, SensorState())
         rows = rows_of.get(name, suspects.slice(0, 0))
-        changed, happened = advance(state, rows, watermarks.get(name), name in ended, grouping)
+        changed, happened = advance(state, rows, watermark_us_of.get(name), name in ended, grouping)
         changes += changed
         tally = tally.plus(happened)
         if name in ended:
@@ -118,14 +123,14 @@ def _sensor_of(rows: pa.RecordBatch) -> Sensor:
     return rows.column("site")[0].as_py(), rows.column("sensor")[0].as_py()
 
 
-def expect_features(suspects: pa.RecordBatch, meta: Mapping[str, Any], baseline_of: BaselineOf) -> None:
+def expect_features(suspects: pa.RecordBatch, facts: RowsFacts, baseline_of: BaselineOf) -> None:
     """SchemaMismatch unless every row's model was made for the features the rows carry."""
-    given = meta.get("feature_hash")
+    given = facts.feature_hash
     for model in pc.unique(suspects.column("model")).to_pylist():
         baseline = baseline_of(model)
         if given and baseline is not None and baseline.feature_hash and baseline.feature_hash != given:
             raise SchemaMismatch(
-                f"suspects of model {model}: got features '{meta.get('feature_set')}' {given[:12]}, expected "
+                f"suspects of model {model}: got features '{facts.feature_set}' {given[:12]}, expected "
                 f"'{baseline.feature_set}' {baseline.feature_hash[:12]}; run the same version everywhere"
             )
 

@@ -9,11 +9,12 @@ from pipeline.alert.manifests import Manifests
 from pipeline.alert.ocsf import ACTIVITY, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
 from pipeline.alert.validity import require_valid
+from pipeline.contracts.envelope import MessagePosition, ScoredFacts
 from pipeline.errors import Failed
 from pipeline.runtime.faust import worker
 from pipeline.runtime.faust.stage import Incoming, Outgoing
 from pipeline.runtime.telemetry import Telemetry, log, start
-from pipeline.runtime.wire import batches
+from pipeline.runtime.wire import messages
 from pipeline.settings import Settings
 
 CONTENT_TYPE = b"application/json"
@@ -66,9 +67,10 @@ class AlertStage:
         """
         started = time.perf_counter()
         with self._telemetry.span("process suspects", message.headers.get("traceparent")) as span:
-            rows, meta = batches.decode(message.value, "scored")
+            position = MessagePosition(self.source, message.partition, message.offset)
+            rows, facts = messages.read(message.value, ScoredFacts, position)
             span.set("forebay.rows", rows.num_rows)
-            advanced = advance_partition(state, rows, meta, self._grouping, self._baseline_of)
+            advanced = advance_partition(state, rows, facts, self._grouping, self._baseline_of)
             outgoing = [self._outgoing(event, span.traceparent) for event in advanced.events]
             span.set("forebay.alerts", len(outgoing))
         if not advanced.accepted:

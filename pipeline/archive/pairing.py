@@ -6,17 +6,16 @@ message is.
 """
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import pyarrow as pa
 
 from pipeline.archive.manifest import Progress
 from pipeline.archive.paths import Position
-from pipeline.errors import BadData, SequenceGap
-from pipeline.runtime.wire import batches
+from pipeline.contracts.envelope import MessagePosition, RejectsFacts, ScoredFacts
+from pipeline.errors import SequenceGap
+from pipeline.runtime.wire import messages
 from schemas.fields import arrow_schema
 
 
@@ -27,13 +26,7 @@ class Scored:
     offset: int
     rows: pa.RecordBatch
     size_bytes: int
-    seq: int
-    through: Position | None
-    frontier: Position | None
-    records: int
-    rejected: int
-    watermarks: tuple[tuple[str, str, int], ...]
-    ended: tuple[tuple[str, str], ...]
+    facts: ScoredFacts
     traceparent: bytes | None = None
 
 
@@ -46,43 +39,17 @@ class Paired:
     progress: Progress
 
 
-def read_scored(offset: int, payload: bytes, partition: int, traceparent: bytes | None = None) -> Scored:
-    """A message of `archive`; BadData where its facts are not those a feature message carries."""
-    rows, meta = batches.decode(payload, "scored")
-    try:
-        found = Scored(
-            offset=offset,
-            rows=_under_own_schema(rows, meta),
-            size_bytes=len(payload),
-            seq=int(meta["seq"]),
-            through=_position(meta["through"]),
-            frontier=_position(meta["frontier"]),
-            records=int(meta["records"]),
-            rejected=int(meta["rejected"]),
-            watermarks=tuple((site, sensor, int(us)) for site, sensor, us in meta["watermarks"] if us is not None),
-            ended=tuple((site, sensor) for site, sensor in meta["ended"]),
-            traceparent=traceparent,
-        )
-        if int(meta["raw_partition"]) != partition:
-            raise ValueError(f"raw_partition {meta['raw_partition']} in partition {partition}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadData(
-            f"archive message {partition}@{offset}: got facts {sorted(meta)} ({error!r}), expected seq, "
-            f"raw_partition, through, "
-            "frontier, records, rejected, watermarks, ended; run the same version everywhere"
-        ) from error
-    return found
+def read_scored(payload: bytes, position: MessagePosition, traceparent: bytes | None = None) -> Scored:
+    """A message of `archive`; BadData, BadEnvelope or SchemaMismatch where it is none."""
+    rows, facts = messages.read(payload, ScoredFacts, position)
+    return Scored(position.offset, _under_own_schema(rows, facts), len(payload), facts, traceparent)
 
 
-def _position(value: Any) -> Position | None:
-    return None if value is None else (int(value[0]), int(value[1]))
-
-
-def _under_own_schema(rows: pa.RecordBatch, meta: Mapping[str, Any]) -> pa.RecordBatch:
+def _under_own_schema(rows: pa.RecordBatch, facts: ScoredFacts) -> pa.RecordBatch:
     """The rows under a schema that says which feature set they have and nothing of the message they came in."""
     matrix = rows.schema.field(len(rows.schema) - 1).type
     features = matrix.list_size if pa.types.is_fixed_size_list(matrix) else 0
-    schema = _schema(features, str(meta["feature_set"]), str(meta["feature_hash"]))
+    schema = _schema(features, facts.feature_set, facts.feature_hash)
     return pa.RecordBatch.from_arrays(rows.columns, schema=schema)
 
 
@@ -92,9 +59,9 @@ def _schema(features: int, feature_set: str, feature_hash: str) -> pa.Schema:
     return plain.with_metadata({**plain.metadata, b"feature_set": feature_set, b"feature_hash": feature_hash})
 
 
-def read_rejects(payload: bytes) -> pa.RecordBatch:
-    """The rows of a message of `rejects`."""
-    rows, _meta = batches.decode(payload, "reject")
+def read_rejects(payload: bytes, position: MessagePosition) -> pa.RecordBatch:
+    """The rows of a message of `rejects`; BadData, BadEnvelope or SchemaMismatch where it is none."""
+    rows, _facts = messages.read(payload, RejectsFacts, position)
     return pa.RecordBatch.from_arrays(rows.columns, schema=arrow_schema("reject"))
 
 
@@ -125,7 +92,7 @@ class Pairing:
     @property
     def waits_for_rejects(self) -> bool:
         """Whether the next message of `archive` is here and its rejects are not."""
-        return bool(self._scored) and self._scored[0].rejected > self.waiting_reject_rows
+        return bool(self._scored) and self._scored[0].facts.rejected > self.waiting_reject_rows
 
     @property
     def waits_for_scored(self) -> bool:
@@ -140,23 +107,23 @@ class Pairing:
         self.waiting_bytes -= scored.size_bytes
         progress = self.progress
         where = f"archive message {self.partition}@{scored.offset}"
-        if progress.seq_next is not None and scored.seq != progress.seq_next:
+        if progress.seq_next is not None and scored.facts.seq != progress.seq_next:
             raise SequenceGap(
-                f"{where}: got seq {scored.seq}, expected {progress.seq_next}; messages were lost or written twice: "
-                "nothing more is archived, compare the topics with `forebay archive verify`"
+                f"{where}: got seq {scored.facts.seq}, expected {progress.seq_next}; messages were lost or "
+                "written twice: nothing more is archived, compare the topics with `forebay archive verify`"
             )
-        rejects, after, skip = self._take(scored.rejected)
+        rejects, after, skip = self._take(scored.facts.rejected)
         self._check(where, scored, rejects)
         self.progress = replace(
             progress,
             archive_next=scored.offset + 1,
             rejects_next=after,
             rejects_skip=skip,
-            seq_next=scored.seq + 1,
-            through=scored.through or progress.through,
-            frontier=scored.frontier,
-            records=progress.records + scored.records,
-            rejected=progress.rejected + scored.rejected,
+            seq_next=scored.facts.seq + 1,
+            through=scored.facts.through or progress.through,
+            frontier=scored.facts.frontier,
+            records=progress.records + scored.facts.records,
+            rejected=progress.rejected + scored.facts.rejected,
         )
         return Paired(scored, tuple(rejects), self.progress)
 
@@ -183,13 +150,14 @@ class Pairing:
 
     def _check(self, where: str, scored: Scored, taken: list[pa.RecordBatch]) -> None:
         """SequenceGap unless the rejects taken lie within the message's raw range and the next one does not."""
+        facts = scored.facts
         last = _last(taken[-1], -1) if taken else None
         following = next((_last(rows, 0) for _offset, rows in self._rejects if len(rows)), None)
-        beyond = last is not None and (scored.through is None or last > scored.through)
-        short = following is not None and scored.through is not None and following <= scored.through
+        beyond = last is not None and (facts.through is None or last > facts.through)
+        short = following is not None and facts.through is not None and following <= facts.through
         if beyond or short:
             raise SequenceGap(
-                f"{where}: says it goes through {scored.through} with {scored.rejected} rejects, but the rejects read "
+                f"{where}: says it goes through {facts.through} with {facts.rejected} rejects, but the rejects read "
                 f"{f'go to {last}' if beyond else f'continue at {following}'}; the topics do not belong together"
             )
 

@@ -147,13 +147,13 @@ class PartitionArchive:
         closed = self._streams.add(scored.rows)
         for rows in message.rejects:
             closed += self._streams.add(rows)
-        for site, sensor, watermark_us in scored.watermarks:
+        for site, sensor, watermark_us in scored.facts.watermarks:
             self._watermarks[site, sensor] = watermark_us
             closed += self._streams.pass_watermark(site, sensor, watermark_us)
-        for site, sensor in scored.ended:
+        for site, sensor in scored.facts.ended:
             closed += self._streams.end(site, sensor)
-            if scored.through is not None:
-                self._marks.append((site, sensor, scored.through[0]))
+            if scored.facts.through is not None:
+                self._marks.append((site, sensor, scored.facts.through[0]))
         for file in closed:
             self._write(file)
         self._rows_in_memory += len(scored.rows) + sum(len(rows) for rows in message.rejects)

@@ -8,7 +8,7 @@ from pipeline.archive.manifest import Progress
 from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import Committed, PartitionArchive
 from pipeline.archive.streams import Limits
-from pipeline.errors import Failed, ForebayError, Misconfigured
+from pipeline.errors import ForebayError, Misconfigured
 from pipeline.runtime import failpoints
 from pipeline.runtime import telemetry as telemetry_room
 from pipeline.runtime.kafka import clients, errors
@@ -134,18 +134,16 @@ class ArchiveWorker:
         owned = self._owned.get(-1 if partition is None else partition)
         if owned is None or offset is None:
             return
-        try:
-            if message.topic() == self._archive_topic:
-                traceparent = clients.headers_of(message).get("traceparent")
-                scored = read_scored(offset, payload or b"", owned.archive.partition, traceparent)
-                owned.pairing.offer_scored(scored)
-                self._telemetry.stage.rows_in(len(scored.rows))
-            else:
-                rejects = read_rejects(payload or b"")
-                owned.pairing.offer_rejects(offset, rejects)
-                self._telemetry.stage.rows_in(len(rejects))
-        except ForebayError as refused:
-            raise Failed(f"{message.topic()}[{partition}]@{offset}: {refused}") from refused
+        position = clients.position_of(message)
+        if message.topic() == self._archive_topic:
+            traceparent = clients.headers_of(message).get("traceparent")
+            scored = read_scored(payload or b"", position, traceparent)
+            owned.pairing.offer_scored(scored)
+            self._telemetry.stage.rows_in(len(scored.rows))
+        else:
+            rejects = read_rejects(payload or b"", position)
+            owned.pairing.offer_rejects(offset, rejects)
+            self._telemetry.stage.rows_in(len(rejects))
 
     def _advance(self, owned: Owned) -> None:
         """Take in what is complete; commit where a file closed, much is held in memory, or it has been long."""

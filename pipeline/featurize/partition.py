@@ -1,4 +1,4 @@
-"""One partition's featurize: several sensors' flows in, one features message out for each flows message.
+"""One partition's featurize: several sensors' flows in, at least one features message out for each flows message.
 
 `seq` counts the messages; the frontier is the lowest raw position still waiting in any of the partition's sensors.
 """
@@ -6,12 +6,13 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.contracts.envelope import FeaturesFacts, FlowsFacts, RawPosition, SensorName, SensorWatermark
 from pipeline.errors import RefusedState
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
@@ -22,10 +23,10 @@ from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
 from pipeline.featurize.windows.kdd import OVERFLOWED
 from pipeline.featurize.windows.tables import EVICTED
 from pipeline.runtime.wire.batches import empty
-from pipeline.runtime.wire.sensors import SensorName, sensors_of
+from pipeline.runtime.wire.sensors import sensors_of
 
-MESSAGE_ROWS = 4_096
-MESSAGE_BYTES = 2 * 1024 * 1024  # a quarter of what Kafka takes: rows are not all of one size
+MAX_MESSAGE_ROWS = 4_096
+MAX_MESSAGE_BYTES = 2 * 1024 * 1024  # a quarter of what Kafka takes: rows are not all of one size
 
 TIGHTEN_EVERY = 64  # messages: so long may a message's memory be held by one flow that waits
 
@@ -57,123 +58,135 @@ def _by_sensor(flows: pa.RecordBatch) -> dict[SensorName, npt.NDArray[np.int64]]
     return dict(zip(names, np.split(order, firsts), strict=True)) if names else {}
 
 
-def frontier(state: PartitionState) -> list[int] | None:
-    """[offset, index] of the lowest raw position that waits, or None."""
+def frontier(state: PartitionState) -> RawPosition | None:
+    """The lowest raw position that waits, or None."""
     lowest = [position for sensor in state.sensors.values() if (position := sensor.waiting.lowest) is not None]
-    return list(min(lowest)) if lowest else None
+    return min(lowest, default=None)
+
+
+class FeaturesMessage(NamedTuple):
+    """A message for `features`: its rows (schema `features`) and its facts, the number in the partition among them."""
+
+    rows: pa.RecordBatch
+    facts: FeaturesFacts
 
 
 def advance_partition(
     state: PartitionState,
     flows: pa.RecordBatch,
-    meta: Mapping[str, Any],
+    facts: FlowsFacts,
+    flows_offset: int,
     lateness_of: Callable[[str], int],
     stitch_of: Callable[[str], int] = lambda _site: 0,
     calendars: Calendars = NO_CALENDARS,
-) -> tuple[PartitionState, pa.RecordBatch, dict[str, Any]]:
+    max_rows: int = MAX_MESSAGE_ROWS,
+    max_bytes: int = MAX_MESSAGE_BYTES,
+) -> tuple[PartitionState, list[FeaturesMessage]]:
     """Take one flows message through its sensors.
 
     Parameters
     ----------
     state
         What the partition's earlier messages left; it is taken over.
-    flows, meta
-        The message's batch (`flow` schema, in raw order) and its facts: raw_partition, first, last, records, rejected,
-        ended, silent; and flows_offset, its offset.
+    flows, facts, flows_offset
+        The message's batch (`flow` schema, in raw order), its facts, and its offset in `flows`.
     lateness_of
         Lateness in us of a site.
     stitch_of
-        Stitching window in us of a site; 0: records are not put together.
+        Stitching window in us of a site; 0: records are not merged.
     calendars
-        What has windows of its own.
+        Which rows have windows of their own.
+    max_rows, max_bytes
+        What one features message may hold.
 
     Returns
     -------
-    The new state, the features message's batch, and its facts. Rows: on-time flows of all sensors, sensors in name
-    order, each in event-time order; late flows after them, in raw order.
+    The new state, and the features messages, numbered on from the state's: at least one, nearly always exactly one.
+    Their rows in order: on-time flows of all sensors, sensors in name order, each in event-time order; late flows after
+    them, in raw order.
     """
-    ended: list[SensorName] = [(site, sensor) for site, sensor in meta["ended"]]
-    silent: list[SensorName] = [(site, sensor) for site, sensor in meta.get("silent", [])]
-    places = _by_sensor(flows)
+    rows_of = _by_sensor(flows)
     sensors = dict(state.sensors)
-    nowhere = np.zeros(0, np.int64)
-    names = sorted({*places, *ended, *silent})
+    no_rows = np.zeros(0, np.int64)
+    names = sorted({*rows_of, *facts.ended, *facts.silent})
     turns = [
         Turn(
             state.sensors.get(name) or SensorState.empty(state.feature_set),
-            places.get(name, nowhere),
+            rows_of.get(name, no_rows),
             lateness_of(name[0]),
-            name in ended,
-            name in silent,
+            name in facts.ended,
+            name in facts.silent,
             stitch_of(name[0]),
             name[0],
         )
         for name in names
     ]
     if turns:
-        after, rows = advance_together(turns, flows, calendars=calendars)
-        sensors.update(zip(names, after, strict=True))
-        for name in ended:
+        advanced, rows = advance_together(turns, flows, calendars=calendars)
+        sensors.update(zip(names, advanced, strict=True))
+        for name in facts.ended:
             sensors.pop(name, None)
     else:
         rows = empty("features", state.feature_set.width)
     if state.seq % TIGHTEN_EVERY == 0:
-        sensors = {name: one.tight() for name, one in sensors.items()}
-    watermarks = [
-        [*name, sensors[name].gone_on_us(lateness_of(name[0]))]
-        for name in sorted(sensors)
-        if sensors[name].latest_us > NO_WATERMARK
-    ]
+        sensors = {name: sensor.tight() for name, sensor in sensors.items()}
     reached_us = max(state.reached_us, int(rows.column("end_ts_us").to_numpy().max(initial=NO_WATERMARK)))
-    ordered = {name: sensors[name] for name in sorted(sensors)}
-    after_all = PartitionState(ordered, state.seq + 1, state.feature_set, reached_us)
-    facts = {
-        "seq": state.seq,
-        "raw_partition": meta["raw_partition"],
-        "flows_offset": meta["flows_offset"],
-        "feature_set": state.feature_set.name,
-        "feature_hash": state.feature_set.hash,
-        "frontier": frontier(after_all),
-        "first": list(meta["first"]),
-        "through": list(meta["last"]),
-        "records": meta["records"],
-        "rejected": meta["rejected"],
-        "watermarks": watermarks,
-        "ended": [list(name) for name in sorted(ended)],
-    }
-    return after_all, rows, facts
+    after = PartitionState({name: sensors[name] for name in sorted(sensors)}, state.seq, state.feature_set, reached_us)
+    whole = FeaturesFacts(
+        seq=state.seq,
+        raw_partition=facts.raw_partition,
+        feature_set=state.feature_set.name,
+        feature_hash=state.feature_set.hash,
+        watermarks=_watermarks(after, lateness_of),
+        ended=tuple(sorted(facts.ended)),
+        flows_offset=flows_offset,
+        frontier=frontier(after),
+        first=facts.first,
+        through=facts.last,
+        records=facts.records,
+        rejected=facts.rejected,
+    )
+    messages = split_message(rows, whole, max_rows, max_bytes)
+    return replace(after, seq=state.seq + len(messages)), messages
 
 
-def messages(
-    features: pa.RecordBatch, facts: Mapping[str, Any], rows: int = MESSAGE_ROWS, size: int = MESSAGE_BYTES
-) -> list[tuple[pa.RecordBatch, dict[str, Any]]]:
-    """What one flows message released, cut into messages Kafka takes: nearly always one.
+def _watermarks(state: PartitionState, lateness_of: Callable[[str], int]) -> tuple[SensorWatermark, ...]:
+    """How far each sensor's event time has come; a sensor that no flow has come from yet has no watermark."""
+    return tuple(
+        SensorWatermark(*name, sensor.gone_on_us(lateness_of(name[0])))
+        for name, sensor in state.sensors.items()
+        if sensor.latest_us > NO_WATERMARK
+    )
 
-    A jump in event time or an end of source releases everything that waited at once. Each part has a number of its own.
-    The records of the raw range are stated by the first part; where the range ends, its rejects, the watermarks and the
-    ends of sources belong to the last, when everything before them has been told.
+
+def split_message(
+    features: pa.RecordBatch, facts: FeaturesFacts, max_rows: int = MAX_MESSAGE_ROWS, max_bytes: int = MAX_MESSAGE_BYTES
+) -> list[FeaturesMessage]:
+    """What one flows message released, cut into messages Kafka takes, numbered on from `facts.seq`.
+
+    A jump in event time or an end of source releases everything that waited at once. The first part states the records
+    of the raw range; the range's end, its rejects, the watermarks and the ends of sources belong to the last part, when
+    everything before them has been emitted. Five rows at two a message, seq 7, records 6, rejected 1, through (9, 0):
+
+        rows   seq  records  rejected  through  frontier             watermarks, ended
+        0, 1     7        6         0  None     lowest of all rows   none
+        2, 3     8        0         0  None     lowest of all rows   none
+        4        9        0         1  (9, 0)   facts.frontier       facts' own
     """
-    each = max(1, min(rows, size * len(features) // max(1, features.nbytes)))
-    if len(features) <= each:
-        return [(features, dict(facts))]
-    starts = range(0, len(features), each)
-    waiting = [] if facts["frontier"] is None else [tuple(facts["frontier"])]
+    rows = max(1, min(max_rows, max_bytes * len(features) // max(1, features.nbytes)))
+    if len(features) <= rows:
+        return [FeaturesMessage(features, facts)]
     offsets, indices = (features.column(name).to_numpy() for name in ("raw_offset", "raw_index"))
-    lowest = min([*waiting, (int(offsets.min()), int(indices[offsets == offsets.min()].min()))])
+    lowest = int(offsets.min()), int(indices[offsets == offsets.min()].min())
+    # Rows of the later parts are not emitted yet: until the last part, nothing above the lowest of them is done.
+    unfinished = lowest if facts.frontier is None else min(facts.frontier, lowest)
     parts = []
-    for number, start in enumerate(starts):
-        own = {**facts, "seq": facts["seq"] + number}
-        if start > 0:
-            own["records"] = 0
-        if start + each < len(features):
-            own |= {"rejected": 0, "through": None, "watermarks": [], "ended": [], "frontier": list(lowest)}
-        parts.append((features.slice(start, each), own))
+    for number, start in enumerate(range(0, len(features), rows)):
+        part = replace(facts, seq=facts.seq + number, records=facts.records if start == 0 else 0)
+        if start + rows < len(features):
+            part = replace(part, rejected=0, through=None, watermarks=(), ended=(), frontier=unfinished)
+        parts.append(FeaturesMessage(features.slice(start, rows), part))
     return parts
-
-
-def numbered(state: PartitionState, parts: int) -> PartitionState:
-    """The state after a flows message that became so many features messages."""
-    return replace(state, seq=state.seq + parts - 1)
 
 
 def evicted(state: PartitionState) -> dict[str, int]:

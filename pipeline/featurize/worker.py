@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import BadData, Failed
+from pipeline.contracts.envelope import FlowsFacts, MessagePosition
+from pipeline.errors import Failed
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import (
     PartitionState,
     advance_partition,
     evicted,
-    messages,
-    numbered,
     restore,
     sensors_by_name,
     snapshot,
@@ -25,7 +24,8 @@ from pipeline.featurize.windows.calendars import Calendars
 from pipeline.runtime.faust import worker
 from pipeline.runtime.faust.stage import Incoming, Outgoing
 from pipeline.runtime.telemetry import Telemetry, configure, start
-from pipeline.runtime.wire.batches import CONTENT_TYPE, decode, encode
+from pipeline.runtime.wire.batches import CONTENT_TYPE
+from pipeline.runtime.wire.messages import read, write
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT
 from pipeline.settings import Settings
 from schemas.fields import arrow_schema
@@ -77,32 +77,22 @@ class Featurize:
         return state.reached_us
 
     def advance(self, state: PartitionState, message: Incoming) -> tuple[PartitionState, Sequence[Outgoing]]:
-        """One flows message; BadData where it is none: ingest wrote it, so that is a fault and no bad record."""
+        """One flows message; BadData, BadEnvelope or SchemaMismatch where it is none: a fault, as ingest wrote it."""
         with self._telemetry.span("featurize flows", message.headers.get(TRACEPARENT)) as span:
             started = time.perf_counter()
-            flows, meta = decode(message.value, "flow")
-            if meta.get("raw_partition") != message.partition:
-                raise BadData(
-                    f"{self.source}[{message.partition}]@{message.offset}: got flows of raw partition "
-                    f"{meta.get('raw_partition')!r}, expected {message.partition}; every hop keeps the partition number"
-                )
-            after, features, facts = advance_partition(
-                state,
-                flows,
-                {**meta, "flows_offset": message.offset},
-                self._lateness_of,
-                self._stitch_of,
-                self._calendars,
+            position = MessagePosition(self.source, message.partition, message.offset)
+            flows, facts = read(message.value, FlowsFacts, position)
+            after, messages = advance_partition(
+                state, flows, facts, message.offset, self._lateness_of, self._stitch_of, self._calendars
             )
-            parts = messages(features, facts)
-            after = numbered(after, len(parts))
-            payloads = [encode(part, own) for part, own in parts]
-            span.set("rows", features.num_rows)
+            payloads = [write(features.rows, features.facts) for features in messages]
+            rows = sum(features.rows.num_rows for features in messages)
+            span.set("rows", rows)
             headers = {"content-type": CONTENT_TYPE.encode(), TRACEPARENT: span.traceparent.encode()}
-        late = int(np.count_nonzero(features.column("late_by_us").to_numpy()))
+        late_rows = sum(np.count_nonzero(features.rows.column("late_by_us").to_numpy()) for features in messages)
         self._telemetry.stage.rows_in(flows.num_rows)
-        self._telemetry.stage.rows_out(features.num_rows)
-        self._telemetry.count("forebay_late_rows", late)
+        self._telemetry.stage.rows_out(rows)
+        self._telemetry.count("forebay_late_rows", int(late_rows))
         self._telemetry.stage.batch(time.perf_counter() - started)
         return after, [Outgoing(self._features, message.key, payload, headers) for payload in payloads]
 
@@ -116,8 +106,8 @@ def _compile(feature_set: FeatureSet) -> None:
         for field in schema
     ]
     flow = pa.RecordBatch.from_arrays(columns, schema=schema)
-    facts = {"raw_partition": 0, "flows_offset": 0, "first": [0, 0], "last": [0, 0], "records": 1, "rejected": 0}
-    advance_partition(PartitionState.empty(feature_set), flow, {**facts, "ended": [["", ""]]}, lambda _site: 0)
+    facts = FlowsFacts(raw_partition=0, first=(0, 0), last=(0, 0), records=1, rejected=0, ended=(("", ""),))
+    advance_partition(PartitionState.empty(feature_set), flow, facts, 0, lambda _site: 0)
 
 
 def run(settings: Settings) -> None:

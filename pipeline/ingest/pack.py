@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
+from pipeline.contracts.envelope import FlowsFacts
 from pipeline.ingest.decode import Decoded
 from pipeline.ingest.messages import Messages
 from pipeline.ingest.scan.cells import Ints
@@ -26,7 +27,7 @@ class Packed:
     key: str | None  # site/sensor, if all its records are of one sensor
     flows: pa.RecordBatch
     rejects: tuple[pa.RecordBatch, ...]
-    meta: dict[str, object]
+    facts: FlowsFacts
     traceparents: tuple[bytes, ...]  # of its raw messages, different ones, the first one first
     timestamp_us: int  # of its first raw message
 
@@ -76,22 +77,22 @@ def _packed(messages: Messages, decoded: Decoded, first: int, last: int, record:
     sensors = {(source.site, source.sensor) for source in sources}
     only = next(iter(sensors)) if len(sensors) == 1 else ("", "")
     mark = messages.sources[messages.source[last]]
-    marked = [[mark.site, mark.sensor]] if mark.marks and not mark.fault else []
+    marked = ((mark.site, mark.sensor),) if mark.marks and not mark.fault else ()
     base, offsets, partition = decoded.bounds, messages.offset, int(messages.partition[first])
     return Packed(
         partition,
         f"{only[0]}/{only[1]}" if all(only) else None,
         flows,
         tuple(_within_size(rejects)),
-        {
-            "raw_partition": partition,
-            "first": [int(offsets[first]), record - int(base[first])],
-            "last": [int(offsets[last]), max(0, stop - 1 - int(base[last]))],
-            "records": stop - record,
-            "rejected": rejects.num_rows,
-            "ended": marked if mark.ends else [],
-            "silent": marked if mark.ticks else [],
-        },
+        FlowsFacts(
+            raw_partition=partition,
+            first=(int(offsets[first]), record - int(base[first])),
+            last=(int(offsets[last]), max(0, stop - 1 - int(base[last]))),
+            records=stop - record,
+            rejected=rejects.num_rows,
+            ended=marked if mark.ends else (),
+            silent=marked if mark.ticks else (),
+        ),
         tuple(dict.fromkeys(filter(None, messages.traceparents[first : last + 1]))),
         int(messages.timestamp_us[first]),
     )

@@ -15,6 +15,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from pipeline.contracts.envelope import RejectsFacts
 from pipeline.contracts.raw import CONTENT_TYPE_HEADER, SENSOR_HEADER, SITE_HEADER, TICK, SourceInfo
 from pipeline.errors import Failed
 from pipeline.ingest.decode import decode_messages
@@ -29,7 +30,8 @@ from pipeline.runtime.kafka.caught_up import CaughtUp
 from pipeline.runtime.kafka.watchdog import Watchdog, broker_answers
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
-from pipeline.runtime.wire.batches import CONTENT_TYPE, encode
+from pipeline.runtime.wire.batches import CONTENT_TYPE
+from pipeline.runtime.wire.messages import write
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
 from pipeline.settings import Settings
 
@@ -272,9 +274,9 @@ class IngestWorker:
         ) as span:
             headers: Header = [("content-type", CONTENT_TYPE), (TRACEPARENT_HEADER, span.traceparent)]
             topics = self.settings.topics
-            self.produce(topics.flows, packed.partition, packed.key, encode(packed.flows, packed.meta), headers)
+            self.produce(topics.flows, packed.partition, packed.key, write(packed.flows, packed.facts), headers)
             for batch in packed.rejects:
-                value = encode(batch, {"raw_partition": packed.partition})
+                value = write(batch, RejectsFacts(raw_partition=packed.partition))
                 self.produce(topics.rejects, packed.partition, packed.key, value, headers)
 
     def produce(self, topic: str, partition: int, key: str | None, value: bytes, headers: Header) -> None:

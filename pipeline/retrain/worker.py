@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from pipeline.errors import ForebayError
+from pipeline.contracts.envelope import ScoredFacts
 from pipeline.retrain import samples
 from pipeline.retrain.trainer import Ended, Trainer
 from pipeline.runtime import failpoints
@@ -22,7 +22,7 @@ from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.errors import Kind
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
-from pipeline.runtime.wire import batches
+from pipeline.runtime.wire import messages
 from pipeline.runtime.wire.traceparent import HEADER
 from pipeline.settings import Settings, inherited_environment
 
@@ -91,14 +91,11 @@ class Door:
         if payload is None:
             return
         with self._telemetry.span("process retrain", clients.headers_of(message).get(HEADER)) as span:
-            try:
-                batch, meta = batches.decode(payload, "scored")
-            except ForebayError as error:
-                raise type(error)(f"{self._topic}[{partition}]@{offset}: {error}") from error
+            batch, facts = messages.read(payload, ScoredFacts, clients.position_of(message))
             span.set("rows", batch.num_rows)
         self._telemetry.stage.rows_in(batch.num_rows)
         held = self._collected.get(partition)
-        if held is not None and held.batches and batch.num_rows and held.feature_hash != meta["feature_hash"]:
+        if held is not None and held.batches and batch.num_rows and held.feature_hash != facts.feature_hash:
             self._write(partition, held)  # a file is of one feature set
             held = None
         if held is None:
@@ -106,9 +103,9 @@ class Door:
         held.next_offset = offset + 1
         if batch.num_rows:
             if not held.batches:
-                held.first_seq, held.feature_hash = meta["seq"], meta["feature_hash"]
+                held.first_seq, held.feature_hash = facts.seq, facts.feature_hash
             held.batches.append(batch)
-            held.last_seq = meta["seq"]
+            held.last_seq = facts.seq
             held.rows += batch.num_rows
 
     def _keep(self, due_only: bool) -> None:

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.errors import RefusedModel
+from pipeline.contracts.envelope import FeaturesFacts, MessagePosition, ScoredFacts
 from pipeline.contracts.promotions import PromotionLedger
 from pipeline.errors import SchemaMismatch
-from pipeline.runtime.wire.batches import decode, encode
+from pipeline.runtime.wire import messages
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.route import Routed, route
 from pipeline.score.scoring import score_batches
@@ -21,27 +21,27 @@ class Features:
     """A features message, decoded."""
 
     batch: pa.RecordBatch
-    meta: dict[str, Any]
+    facts: FeaturesFacts
     until_us: int
     """Highest event time in it, -1 without rows."""
 
     @property
     def seq(self) -> int:
         """Its number in its partition."""
-        return int(self.meta["seq"])
+        return self.facts.seq
 
 
-def read(payload: bytes) -> Features:
-    """A features message; BadData or SchemaMismatch where it is none."""
-    batch, meta = decode(payload, "features")
+def read(payload: bytes, position: MessagePosition) -> Features:
+    """A features message; BadData, BadEnvelope or SchemaMismatch where it is none."""
+    batch, facts = messages.read(payload, FeaturesFacts, position)
     until = pc.max(batch.column("end_ts_us")).as_py()
-    return Features(batch, meta, -1 if until is None else until)
+    return Features(batch, facts, -1 if until is None else until)
 
 
-def expect_features(models: ModelCache, meta: dict[str, Any], where: str) -> None:
+def expect_features(models: ModelCache, facts: FeaturesFacts, where: object) -> None:
     """SchemaMismatch, with both names, unless the rows' features are those the model was trained on."""
     try:
-        models.first.model.expect_features(meta["feature_set"], meta["feature_hash"])
+        models.first.model.expect_features(facts.feature_set, facts.feature_hash)
     except RefusedModel as error:
         raise SchemaMismatch(f"{where}: {error}") from error
 
@@ -51,7 +51,8 @@ def score_group(group: Sequence[Features], ledger: PromotionLedger, models: Mode
     return [route(scored) for scored in score_batches([features.batch for features in group], ledger, models)]
 
 
-def encoded(routed: Routed, meta: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
+def encoded(routed: Routed, facts: FeaturesFacts) -> tuple[bytes, bytes, bytes]:
     """The messages for suspects, archive and retrain; each carries all the facts of the features message."""
-    suspects, archive, retrain = (encode(batch, meta) for batch in routed)
+    scored = ScoredFacts.of(facts)
+    suspects, archive, retrain = (messages.write(batch, scored) for batch in routed)
     return suspects, archive, retrain

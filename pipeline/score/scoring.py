@@ -8,9 +8,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from models.serving.score import Scorer
+from pipeline.contracts.envelope import SensorName
 from pipeline.contracts.promotions import PromotionLedger
 from pipeline.runtime.wire.batches import matrix
-from pipeline.runtime.wire.sensors import SensorName, sensors_of
+from pipeline.runtime.wire.sensors import sensors_of
 from pipeline.score.model_cache import ModelCache
 from schemas.fields import arrow_schema
 

@@ -149,14 +149,15 @@ class ScoreWorker:
             if position is None or partition in group.blocked:
                 continue  # revoked while the message was fetched, or after one that waits
             where = f"{self._topic}[{partition}]"
-            features = read(message.value() or b"")
+            at = clients.position_of(message)
+            features = read(message.value() or b"", at)
             if not position.accepts(offset, features.seq, where):
                 group.positions[partition] = position.skipped(offset)
                 self._telemetry.count("forebay_messages_dropped", stage="score")
                 continue
-            if features.meta["feature_hash"] not in self._checked:
-                expect_features(self._cache, features.meta, f"{where}@{offset}")
-                self._checked.add(features.meta["feature_hash"])
+            if features.facts.feature_hash not in self._checked:
+                expect_features(self._cache, features.facts, at)
+                self._checked.add(features.facts.feature_hash)
             if bound_us is not None and features.until_us >= bound_us:
                 group.blocked[partition] = offset
                 continue
@@ -195,7 +196,7 @@ class ScoreWorker:
                         ("content-type", CONTENT_TYPE),
                         (TRACEPARENT, span.traceparent),
                     ]
-                    for topic, payload in zip(self._outputs, encoded(batches, features.meta), strict=True):
+                    for topic, payload in zip(self._outputs, encoded(batches, features.facts), strict=True):
                         self._produce(topic, message.key(), payload, message.partition() or 0, headers)
 
         if not self._transact(send, group.positions):  # 2

@@ -13,13 +13,14 @@ from typing import Any
 
 import orjson
 import pyarrow.compute as pc
-from confluent_kafka import TopicPartition
+from confluent_kafka import Message, TopicPartition
 
+from pipeline.contracts.envelope import ScoredFacts
 from pipeline.contracts.promotions import Decision, Promotion, PromotionLedger
 from pipeline.errors import BadData, Failed, Usage
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.tail import EOF_EVENTS, Follower, ends, read_to
-from pipeline.runtime.wire import batches
+from pipeline.runtime.wire import messages
 from pipeline.settings import Settings
 
 ATTEMPTS = 5
@@ -62,7 +63,7 @@ def watermark_us(settings: Settings, partitions: int) -> int:
         for partition, last in end.items():
             for offsets in TAIL_OFFSETS:
                 consumer.assign([TopicPartition(topic, partition, max(0, last - offsets))])
-                found = [_highest_us(message.value() or b"") for message in read_to(consumer, topic, {partition: last})]
+                found = [_highest_us(message) for message in read_to(consumer, topic, {partition: last})]
                 if found or offsets >= last:
                     highest = max([highest, *found])
                     break
@@ -71,10 +72,10 @@ def watermark_us(settings: Settings, partitions: int) -> int:
         consumer.close()
 
 
-def _highest_us(payload: bytes) -> int:
-    batch, meta = batches.decode(payload, "scored")
-    marks = [mark for _site, _sensor, mark in meta["watermarks"] if mark is not None]
-    return int(max([0, pc.max(batch.column("end_ts_us")).as_py() or 0, *marks]))
+def _highest_us(message: Message) -> int:
+    batch, facts = messages.read(message.value() or b"", ScoredFacts, clients.position_of(message))
+    watermarks_us = [watermark.time_us for watermark in facts.watermarks]
+    return int(max([0, pc.max(batch.column("end_ts_us")).as_py() or 0, *watermarks_us]))
 
 
 class PromotionReader:

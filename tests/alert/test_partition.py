@@ -1,5 +1,3 @@
-from typing import Any
-
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -9,10 +7,12 @@ from pipeline.alert.explain import Baseline, read_baseline
 from pipeline.alert.grouping import Grouping
 from pipeline.alert.ocsf import CLOSE, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
+from pipeline.contracts.envelope import RowsFacts, SensorWatermark
 from pipeline.errors import RefusedState, SchemaMismatch, SequenceGap
 from pipeline.runtime.wire import batches
 from schemas.fields import arrow_schema
 from tests.alert.suspects import SECOND, START_US, WIDTH, manifest, scored
+from tests.contracts.facts import rows_facts
 
 GROUPING = Grouping(link="address", open_count=2, gap_us=4 * SECOND, max_open=2, max_waiting=3)
 
@@ -21,16 +21,15 @@ def nothing(_model: str) -> Baseline | None:
     return None
 
 
-def meta(seq: int, at: float = 0, ended: bool = False) -> dict[str, Any]:
-    watermarks = [["plant", sensor, START_US + round(at * SECOND)] for sensor in ("bottom", "left")]
-    return {
-        "seq": seq,
-        "raw_partition": 0,
-        "watermarks": watermarks,
-        "ended": [["plant", "left"], ["plant", "bottom"]] if ended else [],
-        "feature_set": "four-1",
-        "feature_hash": "ab" * 32,
-    }
+def facts(seq: int, at: float = 0, ended: bool = False) -> RowsFacts:
+    until_us = START_US + round(at * SECOND)
+    return rows_facts(
+        seq=seq,
+        watermarks=tuple(SensorWatermark("plant", sensor, until_us) for sensor in ("bottom", "left")),
+        ended=(("plant", "left"), ("plant", "bottom")) if ended else (),
+        feature_set="four-1",
+        feature_hash="ab" * 32,
+    )
 
 
 ROWS = st.lists(
@@ -64,23 +63,25 @@ def test_a_restored_state_goes_on_byte_for_byte(
 ) -> None:
     undisturbed, disturbed = PartitionState.empty(), PartitionState.empty()
     for number, rows in enumerate(messages):
-        facts = meta(number, number * 4 + 4, ended=number == len(messages) - 1)
+        stated = facts(number, number * 4 + 4, ended=number == len(messages) - 1)
         batch = message(rows, number)
         if number in saved:
             payload = snapshot(disturbed)
             disturbed = restore(payload)
             assert snapshot(disturbed) == payload
-        undisturbed, expected, _, _ = advance_partition(undisturbed, batch, facts, GROUPING, nothing)
-        disturbed, events, _, _ = advance_partition(disturbed, batch, facts, GROUPING, nothing)
+        undisturbed, expected, _, _ = advance_partition(undisturbed, batch, stated, GROUPING, nothing)
+        disturbed, events, _, _ = advance_partition(disturbed, batch, stated, GROUPING, nothing)
         assert [encode(event) for event in events] == [encode(event) for event in expected]
         assert snapshot(disturbed) == snapshot(undisturbed)
 
 
 def test_a_message_read_before_changes_nothing() -> None:
-    state, events, _, _ = advance_partition(PartitionState.empty(), scored([{}, {"at": 1}]), meta(0), GROUPING, nothing)
+    state, events, _, _ = advance_partition(
+        PartitionState.empty(), scored([{}, {"at": 1}]), facts(0), GROUPING, nothing
+    )
     assert len(events) == 1
     before = snapshot(state)
-    again = advance_partition(state, scored([{}, {"at": 1}]), meta(0), GROUPING, nothing)
+    again = advance_partition(state, scored([{}, {"at": 1}]), facts(0), GROUPING, nothing)
     assert not again.accepted
     assert again.events == []
     assert snapshot(again.state) == before
@@ -89,23 +90,23 @@ def test_a_message_read_before_changes_nothing() -> None:
 def test_a_missing_message_stops() -> None:
     state = PartitionState(seq=3)
     with pytest.raises(SequenceGap, match="got seq 5, expected 3"):
-        advance_partition(state, scored([]), meta(5), GROUPING, nothing)
+        advance_partition(state, scored([]), facts(5), GROUPING, nothing)
 
 
 def test_a_message_of_no_rows_closes_what_the_watermark_has_passed() -> None:
-    state, *_ = advance_partition(PartitionState.empty(), scored([{}, {"at": 1}]), meta(0, 1), GROUPING, nothing)
-    state, events, _, _ = advance_partition(state, batches.empty("scored", WIDTH), meta(1, 5), GROUPING, nothing)
+    state, *_ = advance_partition(PartitionState.empty(), scored([{}, {"at": 1}]), facts(0, 1), GROUPING, nothing)
+    state, events, _, _ = advance_partition(state, batches.empty("scored", WIDTH), facts(1, 5), GROUPING, nothing)
     assert events == []
-    state, events, _, _ = advance_partition(state, batches.empty("scored", WIDTH), meta(2, 5.1), GROUPING, nothing)
+    state, events, _, _ = advance_partition(state, batches.empty("scored", WIDTH), facts(2, 5.1), GROUPING, nothing)
     assert [event["activity_id"] for event in events] == [CLOSE]
     assert state.seq == 3
 
 
 def test_sensors_are_kept_apart_and_forgotten_when_they_end() -> None:
     rows = scored([{"sensor": "left"}, {"sensor": "bottom", "raw_offset": 5}, {"sensor": "left", "at": 1}])
-    state, events, _, _ = advance_partition(PartitionState.empty(), rows, meta(0, 1), GROUPING, nothing)
+    state, events, _, _ = advance_partition(PartitionState.empty(), rows, facts(0, 1), GROUPING, nothing)
     assert [event["unmapped"]["sensor"] for event in events] == ["left"]
-    state, events, tally, _ = advance_partition(state, scored([]), meta(1, 1, ended=True), GROUPING, nothing)
+    state, events, tally, _ = advance_partition(state, scored([]), facts(1, 1, ended=True), GROUPING, nothing)
     assert [event["activity_id"] for event in events] == [CLOSE]
     assert state.sensors == {}
     assert tally.alone == 1
@@ -113,7 +114,7 @@ def test_sensors_are_kept_apart_and_forgotten_when_they_end() -> None:
 
 def test_rows_that_are_no_suspects_do_not_count() -> None:
     rows = scored([{"suspect": False}, {"suspect": False, "at": 1}])
-    _, events, tally, _ = advance_partition(PartitionState.empty(), rows, meta(0), GROUPING, nothing)
+    _, events, tally, _ = advance_partition(PartitionState.empty(), rows, facts(0), GROUPING, nothing)
     assert events == []
     assert tally.suspects == 0
 
@@ -121,14 +122,14 @@ def test_rows_that_are_no_suspects_do_not_count() -> None:
 def test_a_model_of_another_feature_set_is_refused_with_both_names() -> None:
     other = read_baseline(manifest() | {"feature_set": "five-2", "feature_hash": "cd" * 32})
     with pytest.raises(SchemaMismatch, match=r"'four-1' abab.*'five-2' cdcd"):
-        advance_partition(PartitionState.empty(), scored([{}]), meta(0), GROUPING, lambda _model: other)
+        advance_partition(PartitionState.empty(), scored([{}]), facts(0), GROUPING, lambda _model: other)
 
 
 def test_evidence_starts_anew_with_another_feature_set() -> None:
-    state, *_ = advance_partition(PartitionState.empty(), scored([{}]), meta(0), GROUPING, nothing)
+    state, *_ = advance_partition(PartitionState.empty(), scored([{}]), facts(0), GROUPING, nothing)
     narrow = scored([{"at": 1, "raw_offset": 1}]).select(arrow_schema("scored").names)
     narrow = pa.RecordBatch.from_arrays(narrow.columns, schema=arrow_schema("scored"))
-    state, events, tally, _ = advance_partition(state, narrow, meta(1), GROUPING, nothing)
+    state, events, tally, _ = advance_partition(state, narrow, facts(1), GROUPING, nothing)
     assert events == []
     assert tally.dropped == 1
     assert restore(snapshot(state)).seq == 2

@@ -14,8 +14,11 @@ import pyarrow as pa
 
 from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import PartitionArchive
-from pipeline.runtime.wire.batches import encode, matrix_column
+from pipeline.contracts.envelope import RejectsFacts, ScoredFacts, SensorWatermark
+from pipeline.runtime.wire.batches import matrix_column
+from pipeline.runtime.wire.messages import write
 from schemas.fields import arrow_schema
+from tests.contracts.facts import at
 
 MEMORY = (
     "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -188,24 +191,28 @@ def wire(
         late.sort(key=lambda row: (row["site"], row["sensor"], row["raw_offset"], row["raw_index"]))
         waiting = [(one[2], one[3]) for sensor in sensors.values() for one in sensor.waiting]
         last_records = log[stop - 1].records
-        meta = {
-            "seq": seq,
-            "raw_partition": partition,
-            "flows_offset": seq * 2,
-            "feature_set": "test-1",
-            "feature_hash": "abc",
-            "first": [start, 0],
-            "through": [stop - 1, max(len(last_records) - 1, 0)],
-            "frontier": list(min(waiting)) if waiting else None,
-            "records": records,
-            "rejected": rejected,
-            "watermarks": [[*key, s.latest_us - lateness_us] for key, s in sensors.items() if s.latest_us is not None],
-            "ended": [list(key) for key in ended],
-        }
-        archive.append(encode(scored_batch(on_time + late), meta))
+        facts = ScoredFacts(
+            seq=seq,
+            raw_partition=partition,
+            flows_offset=seq * 2,
+            feature_set="test-1",
+            feature_hash="abc",
+            first=(start, 0),
+            through=(stop - 1, max(len(last_records) - 1, 0)),
+            frontier=min(waiting, default=None),
+            records=records,
+            rejected=rejected,
+            watermarks=tuple(
+                SensorWatermark(*key, sensor.latest_us - lateness_us)
+                for key, sensor in sensors.items()
+                if sensor.latest_us is not None
+            ),
+            ended=tuple(ended),
+        )
+        archive.append(write(scored_batch(on_time + late), facts))
         start = stop
     parts = [rejects[at : at + split_rejects] for at in range(0, len(rejects), split_rejects)]
-    return Wire(archive, [encode(reject_batch(part), {"raw_partition": partition}) for part in parts])
+    return Wire(archive, [write(reject_batch(part), RejectsFacts(raw_partition=partition)) for part in parts])
 
 
 def feed(archive: PartitionArchive, topics: Wire, random: Random, commit_chance: float = 0.3) -> None:
@@ -219,10 +226,10 @@ def feed(archive: PartitionArchive, topics: Wire, random: Random, commit_chance:
     while scored or rejects:
         if scored and (not rejects or random.random() < 0.5):
             offset, value = scored.pop(0)
-            pairing.offer_scored(read_scored(offset, value, archive.partition))
+            pairing.offer_scored(read_scored(value, at("archive", archive.partition, offset)))
         else:
             offset, value = rejects.pop(0)
-            pairing.offer_rejects(offset, read_rejects(value))
+            pairing.offer_rejects(offset, read_rejects(value, at("rejects", archive.partition, offset)))
         while (paired := pairing.next()) is not None:
             archive.take(paired)
             if random.random() < commit_chance:

@@ -20,8 +20,9 @@ from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits, OpenFile, Piece, StreamKey
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import account, verify
-from pipeline.runtime.wire.batches import encode
+from pipeline.runtime.wire import messages
 from tests.archive.plant import MEMORY, Wire, feed, positions, random_log, scored_batch, wire
+from tests.contracts.facts import at, scored_facts
 
 SENSORS = (("plant", "left"), ("plant", "right"), ("other", "left"))
 LIMITS = Limits(rows=12)
@@ -117,14 +118,10 @@ def test_the_accounting_adds_up(tmp_path: Path) -> None:
     assert sum(row["rejected"] for row in counted) > 0
 
 
-def one_message(rows: list[dict[str, Any]], records: int, through: list[int], ended: bool) -> Wire:
-    facts = {
-        **{"seq": 0, "raw_partition": 0, "flows_offset": 0, "feature_set": "test-1", "feature_hash": "abc"},
-        **{"first": [0, 0], "through": through, "frontier": None, "records": records, "rejected": 0},
-        **{"watermarks": [], "ended": [["plant", "left"]] if ended else []},
-    }
+def one_message(rows: list[dict[str, Any]], records: int, through: tuple[int, int], ended: bool) -> Wire:
+    facts = scored_facts(through=through, records=records, ended=(("plant", "left"),) if ended else ())
     plain = {"site": "plant", "sensor": "left", "raw_partition": 0, "late_by_us": 0, "record_id": 1, "app_proto": "a"}
-    return Wire([encode(scored_batch([{**plain, **row} for row in rows]), facts)], [])
+    return Wire([messages.write(scored_batch([{**plain, **row} for row in rows]), facts)], [])
 
 
 @pytest.mark.parametrize("ended", [True, False])
@@ -134,7 +131,7 @@ def test_a_row_of_several_records_counts_as_all_of_them(tmp_path: Path, ended: b
         {"raw_offset": 0, "raw_index": 1, "end_ts_us": 11, "raw_also": None},
         {"raw_offset": 1, "raw_index": 0, "end_ts_us": 12, "raw_also": [2, 0]},
     ]
-    write(tmp_path, one_message(rows, 6, [3, 0], ended), Random(1))
+    write(tmp_path, one_message(rows, 6, (3, 0), ended), Random(1))
     (counted,) = account(tmp_path)
     assert counted["accepted"] == (6 if ended else 0)
     proof = verify(tmp_path, None)
@@ -149,7 +146,7 @@ def test_a_record_in_two_rows_is_found(tmp_path: Path) -> None:
         {"raw_offset": 0, "raw_index": 0, "end_ts_us": 10, "raw_also": [1, 0]},
         {"raw_offset": 1, "raw_index": 0, "end_ts_us": 11, "raw_also": None},
     ]
-    write(tmp_path, one_message(rows, 2, [1, 0], True), Random(1))
+    write(tmp_path, one_message(rows, 2, (1, 0), True), Random(1))
     proof = verify(tmp_path, None)
     assert not proof["ok"] and "0@1[0]" in " ".join(proof["problems"])
 
@@ -190,7 +187,7 @@ def test_bytes_do_not_show_how_rows_lay_in_memory(seed: int) -> None:
     """Cut anywhere, views into larger batches, in order or shuffled: the same file."""
     random = Random(seed)
     topics = wire(random_log(Random(seed + 20), 60, SENSORS[:1], marks=False), [])
-    batches = [read_scored(0, message, 0).rows for message in topics.archive]
+    batches = [read_scored(message, at("archive")).rows for message in topics.archive]
     rows = pa.Table.from_batches(batches)
     order = np.lexsort((rows.column("raw_index").to_numpy(), rows.column("raw_offset").to_numpy()))
     rows = rows.take(pa.array(order)).combine_chunks()

@@ -23,6 +23,7 @@ from pipeline.runtime.wire import batches
 from pipeline.tools.alerts import lines
 from schemas.validation import violation
 from tests.alert.suspects import manifest, scored
+from tests.contracts.facts import rows_facts
 
 HOSTILE = [
     "\x1b[2J\x1b[31mALL IS WELL\x1b[0m",
@@ -139,7 +140,7 @@ def test_a_flood_of_forged_addresses_costs_neither_memory_nor_an_alert_each() ->
             for n in range(900)
         ]
         doubled = rows + [{**row, "raw_index": 1} for row in rows[:200]]
-        advanced = advance_partition(state, scored(doubled), {"seq": seq}, grouping, lambda _model: None)
+        advanced = advance_partition(state, scored(doubled), rows_facts(seq=seq), grouping, lambda _model: None)
         state = advanced.state
         opened |= {event["finding_info"]["uid"] for event in advanced.events}
         sensor = state.sensors["plant", "left"]
@@ -147,7 +148,7 @@ def test_a_flood_of_forged_addresses_costs_neither_memory_nor_an_alert_each() ->
         assert len(sensor.waiting_of) <= grouping.max_waiting
     assert len(opened) <= grouping.max_open + 1
     assert len(snapshot(state)) < 4_000_000
-    end = {"seq": 4, "ended": [["plant", "left"]]}
+    end = rows_facts(seq=4, ended=(("plant", "left"),))
     closing = advance_partition(state, batches.empty("scored", 4), end, grouping, lambda _model: None)
     assert {event["activity_id"] for event in closing.events} == {CLOSE}
     assert closing.state.sensors == {}
@@ -168,7 +169,7 @@ def test_an_event_stays_small_however_many_flows_it_holds() -> None:
 @given(st.binary(max_size=300), st.integers(0, 400), st.integers(0, 255))
 def test_a_damaged_state_is_refused_or_read_never_half(noise: bytes, at: int, value: int) -> None:
     state = advance_partition(
-        PartitionState.empty(), scored([{}] * 3), {"seq": 0}, Grouping(), lambda _model: None
+        PartitionState.empty(), scored([{}] * 3), rows_facts(), Grouping(), lambda _model: None
     ).state
     good = snapshot(state)
     damaged = bytearray(good)

@@ -17,9 +17,10 @@ from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.paths import escape, within
 from pipeline.archive.streams import HOUR_US, Limits
 from pipeline.archive.upkeep.verify import account, verify
-from pipeline.errors import BadData, ForebayError, RefusedState, SequenceGap
+from pipeline.errors import BadData, RefusedState, SequenceGap
 from pipeline.tools.cli.archive import app
 from tests.archive.plant import T0_US, RawMessage, Record, feed, random_log, wire
+from tests.contracts.facts import at
 
 NAMES = [
     "../../etc",
@@ -133,19 +134,9 @@ def test_a_manifest_cannot_lead_out_of_the_archive(tmp_path: Path, path: str) ->
 
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_message(payload: bytes) -> None:
-    for read in (lambda value: read_scored(0, value, 0), read_rejects):
-        with pytest.raises(ForebayError):
-            read(payload)
-
-
-@pytest.mark.parametrize(
-    "fact", ["seq", "through", "frontier", "records", "rejected", "watermarks", "ended", "raw_partition"]
-)
-def test_a_message_without_a_fact(fact: str) -> None:
-    [value] = wire(random_log(Random(1), 3, (("s", "a"),), marks=False), []).archive
-    with pytest.raises(BadData, match="expected seq, raw_partition"):
-        read_scored(0, value.replace(f'"{fact}":'.encode(), f'"{"x" * len(fact)}":'.encode()), 0)
-    assert read_scored(0, value, 0).seq == 0
+    for read in (read_scored, read_rejects):
+        with pytest.raises(BadData, match=r"archive\[0\]@7: "):
+            read(payload, at("archive", offset=7))
 
 
 def test_topics_that_do_not_belong_together() -> None:
@@ -153,10 +144,10 @@ def test_topics_that_do_not_belong_together() -> None:
     topics = wire(log, range(0, 40, 2), split_rejects=1)
     pairing = Pairing(0, manifest.Progress())
     for offset, value in enumerate(topics.archive):
-        pairing.offer_scored(read_scored(offset, value, 0))
+        pairing.offer_scored(read_scored(value, at("archive", offset=offset)))
     with pytest.raises(SequenceGap, match="do not belong together"):
         for offset, value in list(enumerate(topics.rejects))[1:]:
-            pairing.offer_rejects(offset, read_rejects(value))
+            pairing.offer_rejects(offset, read_rejects(value, at("rejects", offset=offset)))
             while pairing.next() is not None:
                 pass
 
@@ -166,9 +157,9 @@ def test_a_missing_message_is_a_gap() -> None:
     topics = wire(log, range(0, 40, 2))
     pairing = Pairing(0, manifest.Progress())
     for offset, value in enumerate(topics.rejects):
-        pairing.offer_rejects(offset, read_rejects(value))
-    pairing.offer_scored(read_scored(0, topics.archive[0], 0))
-    pairing.offer_scored(read_scored(2, topics.archive[2], 0))
+        pairing.offer_rejects(offset, read_rejects(value, at("rejects", offset=offset)))
+    pairing.offer_scored(read_scored(topics.archive[0], at("archive", offset=0)))
+    pairing.offer_scored(read_scored(topics.archive[2], at("archive", offset=2)))
     assert pairing.next() is not None
     with pytest.raises(SequenceGap, match="expected 1"):
         pairing.next()

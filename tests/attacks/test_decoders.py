@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.contracts.envelope import RejectsFacts
 from pipeline.contracts.raw import (
     ARGUS_CSV,
     CICFLOWMETER_CSV,
@@ -40,7 +41,9 @@ from pipeline.ingest.reasons import (
     TOO_BIG,
 )
 from pipeline.ingest.reasons import TOO_DEEP as TOO_DEEP_INDEX
-from pipeline.runtime.wire.batches import MAX_MESSAGE_BYTES, encode
+from pipeline.runtime.wire.batches import MAX_MESSAGE_BYTES
+from pipeline.runtime.wire.messages import write
+from tests.contracts.facts import flows_facts
 from tests.ingest.csv_records import ARGUS, CICFLOWMETER, NFDUMP_LONG
 from tests.ingest.exporter_records import GOFLOW2, IPFIXCOL2, NFDUMP, PMACCT
 from tests.ingest.ics_records import RECORDS as ICS_RECORDS
@@ -83,7 +86,7 @@ def accounted(decoded: Decoded, records: int) -> None:
     for row in decoded.rejects.to_pylist():
         assert row["reason"] in REASONS and f"@{row['raw_offset']}/{row['raw_index']}: " in row["detail"]
         assert "expected" in row["detail"] and len(row["detail"]) < 1000
-    encode(decoded.flows, {})
+    write(decoded.flows, flows_facts())
 
 
 def zeek(**changes: Any) -> bytes:
@@ -345,8 +348,11 @@ def test_messages_stay_below_kafkas_limit_whatever_comes() -> None:
     )
     decoded = decode_messages(messages, MAX_FUTURE_US)
     packed = list(pack(messages, decoded, 65_536))
-    assert max(len(encode(one.flows, one.meta)) for one in packed) < MAX_MESSAGE_BYTES
-    assert max(len(encode(batch, {})) for one in packed for batch in one.rejects) < MAX_MESSAGE_BYTES
+    assert max(len(write(one.flows, one.facts)) for one in packed) < MAX_MESSAGE_BYTES
+    assert (
+        max(len(write(batch, RejectsFacts(raw_partition=0))) for one in packed for batch in one.rejects)
+        < MAX_MESSAGE_BYTES
+    )
     assert sum(one.flows.num_rows for one in packed) == 8000
     assert sum(batch.num_rows for one in packed for batch in one.rejects) == 160
 

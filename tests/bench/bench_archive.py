@@ -29,8 +29,10 @@ from pipeline.contracts.raw import SourceInfo
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import pack
-from pipeline.runtime.wire.batches import encode, matrix_column
+from pipeline.runtime.wire.batches import matrix_column
+from pipeline.runtime.wire.messages import write
 from schemas.fields import arrow_schema
+from tests.contracts.facts import at, scored_facts
 
 BATCH_ROWS, SENSORS, DISTINCT = 4096, 8, 8
 START_US = 1_678_440_000_000_000
@@ -74,19 +76,14 @@ def message(seq: int, of: pa.RecordBatch, width: int, random: np.random.Generato
             columns.append(pa.array(random.random(BATCH_ROWS).astype(np.float32)))
         else:
             columns.append(pa.array(np.zeros(BATCH_ROWS, np.int64)).cast(field.type))
-    meta = {
-        "seq": seq,
-        "raw_partition": 0,
-        "feature_set": "bench",
-        "feature_hash": "0",
-        "through": [(seq + 1) * BATCH_ROWS - 1, 0],
-        "frontier": None,
-        "records": BATCH_ROWS,
-        "rejected": 0,
-        "watermarks": [],
-        "ended": [],
-    }
-    return encode(pa.RecordBatch.from_arrays(columns, schema=schema), meta)
+    facts = scored_facts(
+        seq=seq,
+        feature_set="bench",
+        feature_hash="0",
+        through=((seq + 1) * BATCH_ROWS - 1, 0),
+        records=BATCH_ROWS,
+    )
+    return write(pa.RecordBatch.from_arrays(columns, schema=schema), facts)
 
 
 def measure(rows: int, width: int, within: str | None) -> dict[str, Any]:
@@ -100,7 +97,7 @@ def measure(rows: int, width: int, within: str | None) -> dict[str, Any]:
         started, cpu = time.perf_counter(), time.process_time()
         committed = started
         for offset, payload in enumerate(samples):
-            pairing.offer_scored(read_scored(offset, payload, 0))
+            pairing.offer_scored(read_scored(payload, at("archive", offset=offset)))
             paired = pairing.next()
             assert paired is not None
             archive.take(paired)

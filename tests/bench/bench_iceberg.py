@@ -23,6 +23,7 @@ from pipeline.archive.pairing import Pairing, read_scored
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
 from tests.bench.bench_archive import BATCH_ROWS, flows, message
+from tests.contracts.facts import at
 
 
 def archived(folder: Path, rows: int) -> None:
@@ -30,7 +31,7 @@ def archived(folder: Path, rows: int) -> None:
     archive, pairing = PartitionArchive(folder, 0, Limits(131_072), "bench"), Pairing(0, Progress())
     random, made = np.random.default_rng(1), flows()
     for seq in range(rows // BATCH_ROWS):
-        pairing.offer_scored(read_scored(seq, message(seq, made[seq % len(made)], 75, random), 0))
+        pairing.offer_scored(read_scored(message(seq, made[seq % len(made)], 75, random), at("archive", offset=seq)))
         paired = pairing.next()
         assert paired is not None
         archive.take(paired)

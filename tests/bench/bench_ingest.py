@@ -11,7 +11,7 @@ from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import pack
 from pipeline.ingest.scan.lines import cut_lines
-from pipeline.runtime.wire.batches import encode
+from pipeline.runtime.wire.messages import write
 from pipeline.tools.cli.output import emit
 from tests.ingest.records import EVE, ICSFLOW, MAX_FUTURE_US, SENT_US, ZEEK
 
@@ -30,7 +30,7 @@ def records_per_s(messages: Messages) -> int:
         started = time.process_time()
         decoded = decode_messages(messages, MAX_FUTURE_US)
         for one in pack(messages, decoded, 4096):
-            encode(one.flows, one.meta)
+            write(one.flows, one.facts)
         best = max(best, len(messages) / (time.process_time() - started))
         assert decoded.flows.num_rows == len(messages)
     return round(best)

@@ -29,7 +29,7 @@ from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import pack
 from pipeline.runtime.kafka import clients, topics
-from pipeline.runtime.wire.batches import encode
+from pipeline.runtime.wire.messages import write
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.broker import local
 from pipeline.tools.replay import reference_run
@@ -82,7 +82,7 @@ def produce_flows(settings: Settings, came: Iterator[Messages], partition: int) 
     producer = clients.producer(settings, "bench")
     for messages in came:
         for packed in pack(messages, decode_messages(messages, settings.max_future_us), settings.flows_rows):
-            producer.produce(settings.topics.flows, encode(packed.flows, packed.meta), partition=partition)
+            producer.produce(settings.topics.flows, write(packed.flows, packed.facts), partition=partition)
             producer.poll(0)
         producer.flush()
 

@@ -15,11 +15,12 @@ import torch
 from models.igan.config import IganConfig
 from models.serving import registry
 from pipeline.contracts.promotions import PromotionLedger
-from pipeline.runtime.wire.batches import encode
+from pipeline.runtime.wire.messages import write
 from pipeline.score.group import Features, encoded, read
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.route import route
 from pipeline.score.scoring import score_batches
+from tests.contracts.facts import at
 from tests.score.small_model import facts, features, small_model
 
 WIDTH = 75
@@ -46,19 +47,19 @@ def main() -> None:
     registry.save(model, folder)
     cache = ModelCache(model.id, folder, "cpu")
     batches = [features(rows, first_offset=number * rows, width=WIDTH, scale=1.0) for number in range(messages)]
-    payloads = [encode(batch, facts(number, 0, batch)) for number, batch in enumerate(batches)]
+    payloads = [write(batch, facts(number, 0, batch)) for number, batch in enumerate(batches)]
     total = rows * messages
 
     seconds: dict[str, float] = {}
     group: list[Features]
-    seconds["decode"], group = best(lambda: [read(payload) for payload in payloads])
+    seconds["decode"], group = best(lambda: [read(payload, at("features")) for payload in payloads])
     seconds["score"], scored = best(lambda: score_batches([one.batch for one in group], PromotionLedger(1), cache))
     matrix = np.random.default_rng(0).exponential(1.0, (total, WIDTH)).astype(np.float32)
     times, origin = np.zeros(total, np.int64), np.full(total, "plant/tap")
     seconds["score: the network alone"], _ = best(lambda: cache.first.score(matrix, times, origin))
     seconds["route"], routed = best(lambda: [route(batch) for batch in scored])
     seconds["encode"], sent = best(
-        lambda: [encoded(one, message.meta) for one, message in zip(routed, group, strict=True)]
+        lambda: [encoded(one, message.facts) for one, message in zip(routed, group, strict=True)]
     )
     whole = sum(value for name, value in seconds.items() if ":" not in name)
     print(f"{messages} messages of {rows} rows, {WIDTH} features, one thread, torch {torch.__version__}")

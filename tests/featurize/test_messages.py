@@ -4,20 +4,23 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.featurize.partition import PartitionState, messages, numbered
+from pipeline.contracts.envelope import SensorWatermark
+from pipeline.featurize.partition import PartitionState, advance_partition, split_message
 from pipeline.runtime.wire.batches import matrix_column
 from schemas.fields import arrow_schema
+from tests.contracts.facts import features_facts, flows_facts
+from tests.featurize.flows import SECOND, saved_again
+from tests.featurize.flows import batch as flows_batch
 
-FACTS = {
-    "seq": 7,
-    "frontier": [900, 0],
-    "through": [999, 0],
-    "first": [0, 0],
-    "records": 120,
-    "rejected": 20,
-    "watermarks": [["s", "n", 5]],
-    "ended": [["s", "n"]],
-}
+FACTS = features_facts(
+    seq=7,
+    frontier=(900, 0),
+    through=(999, 0),
+    records=120,
+    rejected=20,
+    watermarks=(SensorWatermark("s", "n", 5),),
+    ended=(("s", "n"),),
+)
 
 
 def features(rows: int) -> pa.RecordBatch:
@@ -37,28 +40,42 @@ def features(rows: int) -> pa.RecordBatch:
 
 def test_what_fits_is_one_message_as_it_was() -> None:
     batch = features(40)
-    [(rows, facts)] = messages(batch, FACTS)
-    assert rows.equals(batch)
-    assert facts == FACTS
+    assert split_message(batch, FACTS) == [(batch, FACTS)]
 
 
 @pytest.mark.parametrize("rows", [41, 80, 100])
 def test_what_does_not_fit_is_cut_and_states_everything_once(rows: int) -> None:
     batch = features(rows)
-    parts = messages(batch, FACTS, rows=40)
-    assert pa.Table.from_batches([part for part, _ in parts]).combine_chunks().to_batches()[0].equals(batch)
-    assert [facts["seq"] for _, facts in parts] == list(range(7, 7 + len(parts)))
-    assert sum(facts["records"] for _, facts in parts) == 120
-    assert [facts["rejected"] for _, facts in parts] == [0] * (len(parts) - 1) + [20]
-    assert all(facts["ended"] == facts["watermarks"] == [] for _, facts in parts[:-1])
+    parts = split_message(batch, FACTS, max_rows=40)
+    assert pa.Table.from_batches([part.rows for part in parts]).combine_chunks().to_batches()[0].equals(batch)
+    facts = [part.facts for part in parts]
+    assert [each.seq for each in facts] == list(range(7, 7 + len(parts)))
+    assert sum(each.records for each in facts) == 120
+    assert [each.rejected for each in facts] == [0] * (len(parts) - 1) + [20]
+    assert not any(each.ended or each.watermarks for each in facts[:-1])
     # Nothing below the frontier is still on its way.
-    assert all(facts["frontier"] == [100, 0] and facts["through"] is None for _, facts in parts[:-1])
-    assert {name: parts[-1][1][name] for name in ("ended", "watermarks", "through", "frontier")} == {
-        name: FACTS[name] for name in ("ended", "watermarks", "through", "frontier")
-    }
-    assert numbered(PartitionState({}, 8), len(parts)).seq == 7 + len(parts)
+    assert all(each.frontier == (100, 0) and each.through is None for each in facts[:-1])
+    last = facts[-1]
+    assert (last.ended, last.watermarks, last.through, last.frontier) == (
+        *(FACTS.ended, FACTS.watermarks),
+        *(FACTS.through, FACTS.frontier),
+    )
 
 
 def test_large_rows_make_more_messages() -> None:
     batch = features(100)
-    assert len(messages(batch, FACTS, size=batch.nbytes // 3)) >= 3
+    assert len(split_message(batch, FACTS, max_bytes=batch.nbytes // 3)) >= 3
+
+
+def test_numbers_go_on_after_a_message_that_was_cut() -> None:
+    """The state knows how many messages it made: nobody corrects its number afterwards."""
+    state, numbers = PartitionState.empty(), []
+    for offset, ended in enumerate([(), (("plant", "left"),), ()]):
+        flows = flows_batch([{"at": float(second)} for second in range(5)], first_offset=offset * 5)
+        state, made = advance_partition(
+            state, flows, flows_facts(ended=ended), offset, lambda _site: 60 * SECOND, max_rows=4
+        )
+        numbers += [features.facts.seq for features in made]
+        state = saved_again(state)
+    # Nothing is due; both messages' ten flows are; nothing is due again.
+    assert numbers == list(range(5)) and state.seq == 5

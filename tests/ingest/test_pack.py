@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.contracts.envelope import FlowsFacts, MessagePosition
 from pipeline.contracts.raw import END_OF_SOURCE, TICK, ZEEK_JSON, SourceInfo
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import Packed, pack
-from pipeline.runtime.wire.batches import decode, encode
+from pipeline.runtime.wire.messages import read, write
 from tests.ingest.records import MAX_FUTURE_US, SENT_US, ZEEK
 
 GOOD, BAD = json.dumps(ZEEK).encode(), b"bad"
@@ -51,7 +52,7 @@ def test_ranges_cover_every_message_once(log: list[RawMessage], flows_rows: int)
     ]
     covered: list[tuple[int, int, int]] = []
     for one in packed_of(log, flows_rows):
-        first, last = (one.partition, *one.meta["first"]), (one.partition, *one.meta["last"])  # type: ignore[misc]
+        first, last = (one.partition, *one.facts.first), (one.partition, *one.facts.last)
         inside = [place for place in places if first <= place <= last]
         assert inside[0] == first and inside[-1] == last
         covered += inside
@@ -60,23 +61,24 @@ def test_ranges_cover_every_message_once(log: list[RawMessage], flows_rows: int)
             (row["raw_partition"], row["raw_offset"], row["raw_index"]) for row in [*one.flows.to_pylist(), *rejects]
         )
         assert set(rows) <= set(inside) and len(set(rows)) == len(rows)
-        assert one.meta["records"] == len(rows) <= flows_rows and one.meta["rejected"] == len(rejects)
+        assert one.facts.records == len(rows) <= flows_rows and one.facts.rejected == len(rejects)
         marks = [two for two in log if two.source.ends and first <= (two.partition, two.offset, 0) <= last]
-        assert one.meta["ended"] == [[two.source.site, two.source.sensor] for two in marks]
+        assert one.facts.ended == tuple((two.source.site, two.source.sensor) for two in marks)
         assert len(marks) <= 1 and all((two.partition, two.offset, 0) == last for two in marks)
     assert covered == places
 
 
 def test_rejects_alone_still_give_a_flows_message() -> None:
     (one,) = packed_of([message(0, 7, [BAD, BAD])], 100)
-    assert one.flows.num_rows == 0 and one.meta["first"] == [7, 0] and one.meta["last"] == [7, 1]
-    batch, meta = decode(encode(one.flows, one.meta), "flow")
-    assert batch.num_rows == 0 and meta == one.meta
+    assert one.flows.num_rows == 0 and one.facts.first == (7, 0) and one.facts.last == (7, 1)
+    batch, facts = read(write(one.flows, one.facts), FlowsFacts, MessagePosition("flows", 0, 0))
+    assert batch.num_rows == 0 and facts == one.facts
 
 
 def test_an_empty_message_is_covered_and_holds_nothing() -> None:
     (one,) = packed_of([message(0, 7, [])], 100)
-    assert one.meta == {
+    assert one.facts == FlowsFacts(raw_partition=0, first=(7, 0), last=(7, 0), records=0, rejected=0)
+    assert one.facts.document() == {
         "raw_partition": 0, "first": [7, 0], "last": [7, 0], "records": 0, "rejected": 0, "ended": [], "silent": [],
     }  # fmt: skip
 
@@ -84,15 +86,15 @@ def test_an_empty_message_is_covered_and_holds_nothing() -> None:
 def test_a_tick_ends_a_range_and_names_the_silent_sensor() -> None:
     tick = RawMessage(0, 8, SENT_US, SourceInfo(TICK, (), "plant", "a"), b"")
     first, second = packed_of([message(0, 7, [GOOD]), tick, message(0, 9, [GOOD])], 100)
-    assert first.meta["last"] == [8, 0] and first.meta["records"] == 1
-    assert first.meta["silent"] == [["plant", "a"]] and first.meta["ended"] == []
-    assert second.meta["first"] == [9, 0] and second.meta["silent"] == []
+    assert first.facts.last == (8, 0) and first.facts.records == 1
+    assert first.facts.silent == (("plant", "a"),) and first.facts.ended == ()
+    assert second.facts.first == (9, 0) and second.facts.silent == ()
 
 
 def test_a_mark_without_a_sensor_ends_nothing() -> None:
     bad = SourceInfo(END_OF_SOURCE, (), "", "", "origin", "site None")
     (one,) = packed_of([RawMessage(0, 3, SENT_US, bad, b"")], 100)
-    assert one.meta["ended"] == [] and one.key is None
+    assert one.facts.ended == () and one.key is None
 
 
 @pytest.mark.parametrize(("sensors", "key"), [([0, 0], "plant/a"), ([1, 1], "plant/b"), ([0, 1], None)])
@@ -112,4 +114,4 @@ def test_several_formats_in_one_go_keep_the_raw_order() -> None:
     rows = [(row["raw_offset"], row["raw_index"], row["sensor"]) for row in one.flows.to_pylist()]
     assert rows == [(0, 0, "a"), (0, 1, "a"), (2, 0, "b"), (2, 2, "b")]
     assert [row["reason"] for row in one.rejects[0].to_pylist()] == ["content_type", "not_json"]
-    assert one.meta["records"] == 6
+    assert one.facts.records == 6

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.runtime.wire.batches import encode
+from pipeline.runtime.wire.messages import write
 from schemas.fields import arrow_schema
+from tests.contracts.facts import flows_facts
 
 START_US = 1_700_000_000_000_000
 
@@ -57,15 +58,14 @@ def _message(number: int, partition: int, rows: int, source: np.random.Generator
     batch = pa.RecordBatch.from_arrays(
         [_column(field, values.get(field.name), rows) for field in schema], schema=schema
     )
-    facts = {
-        "raw_partition": partition,
-        "first": [number * 100, 0],
-        "last": [number * 100 + 99, 0],
-        "records": rows,
-        "rejected": 0,
-        "ended": [["plant", "east"]] if number % 25 == 24 else [],
-    }
-    return encode(batch, facts)
+    facts = flows_facts(
+        raw_partition=partition,
+        first=(number * 100, 0),
+        last=(number * 100 + 99, 0),
+        records=rows,
+        ended=(("plant", "east"),) if number % 25 == 24 else (),
+    )
+    return write(batch, facts)
 
 
 def _column(field: pa.Field, values: Any, rows: int) -> pa.Array:

@@ -15,11 +15,13 @@ from confluent_kafka import TopicPartition
 from pipeline.alert.grouping import load_grouping
 from pipeline.alert.ocsf import encode
 from pipeline.alert.partition import PartitionState, advance_partition
+from pipeline.contracts.envelope import ScoredFacts, SensorWatermark
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.state import pointers
-from pipeline.runtime.wire import batches
+from pipeline.runtime.wire.messages import read, write
 from pipeline.settings import Settings
 from tests.alert.suspects import SECOND, START_US, scored
+from tests.contracts.facts import at, scored_facts
 from tests.integration.chains import ROOT, settings_for, worker
 
 pytestmark = pytest.mark.integration
@@ -56,13 +58,13 @@ def suspects(partition: int, first: int = 0, last: int = MESSAGES) -> list[bytes
             }
             for n in range(3 if bursting else 0)
         ]
-        meta = {
-            "seq": seq,
-            "raw_partition": partition,
-            "watermarks": [["plant", sensor, START_US + (seq + 1) * SECOND]],
-            "ended": [["plant", sensor]] if seq == MESSAGES - 1 else [],
-        }
-        values.append(batches.encode(scored(rows), meta))
+        facts = scored_facts(
+            seq=seq,
+            raw_partition=partition,
+            watermarks=(SensorWatermark("plant", sensor, START_US + (seq + 1) * SECOND),),
+            ended=(("plant", sensor),) if seq == MESSAGES - 1 else (),
+        )
+        values.append(write(scored(rows), facts))
     return values
 
 
@@ -85,8 +87,8 @@ def undisturbed(partition: int) -> dict[tuple[str, int], bytes]:
     state, grouping = PartitionState.empty(), load_grouping()
     found: dict[tuple[str, int], bytes] = {}
     for value in suspects(partition):
-        rows, meta = batches.decode(value, "scored")
-        state, events, _, _ = advance_partition(state, rows, meta, grouping, lambda _model: None)
+        rows, facts = read(value, ScoredFacts, at("suspects", partition))
+        state, events, _, _ = advance_partition(state, rows, facts, grouping, lambda _model: None)
         found |= {(event["finding_info"]["uid"], event["metadata"]["sequence"]): encode(event) for event in events}
     return found
 

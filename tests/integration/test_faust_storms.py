@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 
+from pipeline.contracts.envelope import FlowsFacts
 from pipeline.featurize.partition import PartitionState, advance_partition
 from pipeline.runtime.kafka import clients
-from pipeline.runtime.wire.batches import decode, encode
+from pipeline.runtime.wire.batches import decode
+from pipeline.runtime.wire.messages import read, write
 from pipeline.settings import Settings
+from tests.contracts.facts import at
 from tests.integration.chains import SESSION_S, chain, deduplicated, received, send, settings_for, wait_for, worker
 from tests.integration.flows_of_two_sensors import messages
 
@@ -85,10 +88,10 @@ def undisturbed(settings: Settings, flows: dict[int, list[bytes]]) -> Iterator[t
     for partition, payloads in flows.items():
         state, emitted = PartitionState.empty(), []
         for number, value in enumerate(payloads):
-            batch, meta = decode(value, "flow")
-            facts = {**meta, "flows_offset": number + number // 10}
-            state, rows, said = advance_partition(state, batch, facts, settings.lateness_of)
-            emitted.append(encode(rows, said))
+            offset = number + number // 10
+            batch, facts = read(value, FlowsFacts, at("flows", partition, offset))
+            state, made = advance_partition(state, batch, facts, offset, settings.lateness_of)
+            emitted += [write(features.rows, features.facts) for features in made]
         yield partition, emitted
 
 

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 
+from pipeline.contracts.envelope import FlowsFacts
 from pipeline.featurize.partition import PartitionState, advance_partition
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.state import pointers
-from pipeline.runtime.wire.batches import decode, encode
+from pipeline.runtime.wire.batches import decode
+from pipeline.runtime.wire.messages import read, write
 from pipeline.runtime.wire.traceparent import parse
 from pipeline.settings import Settings
+from tests.contracts.facts import at
 from tests.integration.chains import settings_for, worker
 from tests.integration.flows_of_two_sensors import messages
 
@@ -76,13 +79,13 @@ def offsets(settings: Settings, partitions: int) -> dict[int, list[int]]:
 def undisturbed(settings: Settings, flows: dict[int, list[bytes]]) -> dict[int, list[bytes]]:
     """What a run in which nothing happens emits."""
     emitted: dict[int, list[bytes]] = {}
-    at = offsets(settings, settings.partitions)
+    read_at = offsets(settings, settings.partitions)
     for partition, payloads in flows.items():
         state, emitted[partition] = PartitionState.empty(), []
-        for value, offset in zip(payloads, at[partition], strict=True):
-            batch, meta = decode(value, "flow")
-            state, rows, facts = advance_partition(state, batch, {**meta, "flows_offset": offset}, settings.lateness_of)
-            emitted[partition].append(encode(rows, facts))
+        for value, offset in zip(payloads, read_at[partition], strict=True):
+            batch, facts = read(value, FlowsFacts, at("flows", partition, offset))
+            state, made = advance_partition(state, batch, facts, offset, settings.lateness_of)
+            emitted[partition] += [write(features.rows, features.facts) for features in made]
     return emitted
 
 

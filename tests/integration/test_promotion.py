@@ -23,11 +23,13 @@ from models.training import train
 from pipeline.contracts.promotions import PromotionLedger
 from pipeline.errors import Failed, Usage
 from pipeline.runtime.kafka import clients
-from pipeline.runtime.wire.batches import decode, encode
+from pipeline.runtime.wire.batches import decode
+from pipeline.runtime.wire.messages import write
 from pipeline.score.group import read, score_group
 from pipeline.score.model_cache import ModelCache
 from pipeline.settings import Settings, inherited_environment
 from pipeline.tools import promotion
+from tests.contracts.facts import at
 from tests.integration.chains import ROOT, settings_for, wait_for, worker
 from tests.retrain.small_training import CONFIG, FEATURES, SECOND, START_US, facts, plant_rows, samples
 
@@ -69,7 +71,7 @@ def message(seq: int, partition: int, seed: int = 0) -> bytes:
         raw_partition=[partition] * ROWS,
         raw_offset=np.arange(seq * ROWS, (seq + 1) * ROWS),
     )
-    return encode(batch, facts(seq, partition, batch))
+    return write(batch, facts(seq, partition, batch))
 
 
 def last_us(seq: int) -> int:
@@ -201,7 +203,8 @@ def test_late_ones_are_issued_again_and_a_killed_score_decides_the_same(
 
 def last_unsampled(payload: bytes, cache: ModelCache) -> bool:
     """Whether the last row of a features message does not go to `retrain`, in this model's opinion."""
-    one = read(payload)
+    partition = int(decode(payload, "features")[1]["raw_partition"])
+    one = read(payload, at("features", partition))
     [routed] = score_group([one], PromotionLedger(2), cache)
     highest = pc.max(routed.retrain.column("end_ts_us")).as_py()
     return highest is None or highest < one.until_us

@@ -20,7 +20,7 @@ from pipeline.retrain import samples
 from pipeline.retrain.lock import alone
 from pipeline.retrain.samples import Stretch
 from pipeline.runtime.kafka import clients
-from pipeline.runtime.wire.batches import encode
+from pipeline.runtime.wire.messages import write
 from pipeline.settings import Settings, inherited_environment
 from pipeline.tools import promotion
 from pipeline.tools.alerts import verdicts
@@ -61,7 +61,7 @@ def send(settings: Settings, numbers: Iterable[int]) -> None:
     for seq in numbers:
         producer.begin_transaction()
         for partition, batch in enumerate((rows.slice(seq * each, each), rows.slice(0, 0))):
-            value = encode(batch, facts(seq, partition, batch))
+            value = write(batch, facts(seq, partition, batch))
             producer.produce(settings.topics.retrain, value, partition=partition)
         producer.commit_transaction()
 

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from models.serving import registry
 from models.serving.model import Model
 from pipeline.contracts.promotions import PromotionLedger
 from pipeline.runtime.kafka import clients
-from pipeline.runtime.wire.batches import decode, encode
+from pipeline.runtime.wire.batches import decode
+from pipeline.runtime.wire.messages import write
 from pipeline.runtime.wire.traceparent import parse
 from pipeline.score.group import encoded, read, score_group
 from pipeline.score.model_cache import ModelCache
 from pipeline.settings import Settings
 from pipeline.tools.broker import local
+from tests.contracts.facts import at
 from tests.integration.chains import settings_for, wait_for, worker
 from tests.score.small_model import facts, features, small_model
 
@@ -45,10 +48,10 @@ def settings(kafka: str, prefix: str, tmp_path: Path) -> Settings:
     )
 
 
-def payload(seq: int, partition: int, rows: int = 20, **meta: Any) -> bytes:
+def payload(seq: int, partition: int, rows: int = 20, **given: Any) -> bytes:
     """Features message `seq`: rows at raw offsets, and event times of 1 ms a row, that follow from it."""
     batch = features(rows, partition, first_offset=seq * 100)
-    return encode(batch, {**facts(seq, partition, batch), **meta})
+    return write(batch, replace(facts(seq, partition, batch), **given))
 
 
 def send(settings: Settings, messages: Mapping[int, list[bytes]]) -> None:
@@ -92,9 +95,9 @@ def undisturbed(settings: Settings, messages: Mapping[int, list[bytes]]) -> tupl
     cache = ModelCache(settings.model, settings.registry_uri, "cpu")
     outputs: tuple[Log, Log, Log] = ({}, {}, {})
     for partition, payloads in messages.items():
-        group = [read(value) for value in payloads]
+        group = [read(value, at("features", partition)) for value in payloads]
         for one, routed in zip(group, score_group(group, PromotionLedger(2), cache), strict=True):
-            for output, value in zip(outputs, encoded(routed, one.meta), strict=True):
+            for output, value in zip(outputs, encoded(routed, one.facts), strict=True):
                 output.setdefault(partition, []).append(value)
     return outputs
 

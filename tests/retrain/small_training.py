@@ -7,9 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from models.rows import FeatureSet, Rows
+from pipeline.contracts.envelope import ScoredFacts, SensorWatermark
 from pipeline.runtime.wire.batches import matrix_column
 from pipeline.tools.offline.training_rows import feature_set
 from schemas.fields import arrow_schema
+from tests.contracts.facts import scored_facts
 from tests.models import tiny
 
 SECOND = 1_000_000
@@ -65,23 +67,20 @@ def samples(
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def facts(seq: int, partition: int, batch: pa.RecordBatch) -> dict[str, Any]:
+def facts(seq: int, partition: int, batch: pa.RecordBatch) -> ScoredFacts:
     """The facts a message with these rows carries."""
     last_us = batch.column("end_ts_us")[-1].as_py() if batch.num_rows else None
-    return {
-        "seq": seq,
-        "raw_partition": partition,
-        "flows_offset": seq,
-        "feature_set": FEATURES.name,
-        "feature_hash": FEATURES.hash,
-        "frontier": None,
-        "through": [seq, 0],
-        "first": [seq, 0],
-        "records": batch.num_rows,
-        "rejected": 0,
-        "watermarks": [] if last_us is None else [["plant", "left", last_us - 2 * SECOND]],
-        "ended": [],
-    }
+    return scored_facts(
+        seq=seq,
+        raw_partition=partition,
+        flows_offset=seq,
+        feature_set=FEATURES.name,
+        feature_hash=FEATURES.hash,
+        through=(seq, 0),
+        first=(seq, 0),
+        records=batch.num_rows,
+        watermarks=() if last_us is None else (SensorWatermark("plant", "left", last_us - 2 * SECOND),),
+    )
 
 
 def _plain(kind: pa.DataType) -> object:

@@ -11,9 +11,11 @@ from models.igan.config import IganConfig
 from models.igan.network import IganNetwork
 from models.igan.origin import calibrate
 from models.serving.model import POOLED, Model, finish, tensors_of
+from pipeline.contracts.envelope import FeaturesFacts
 from pipeline.runtime.wire.batches import matrix_column
 from schemas import model_manifest as manifest
 from schemas.fields import arrow_schema
+from tests.contracts.facts import features_facts
 
 WIDTH = 12  # below 8, MKL multiplies rows differently by where they stand in the tile
 FEATURE_SET = "small"
@@ -95,19 +97,17 @@ def _column(field: pa.Field, values: Any, rows: int) -> pa.Array:
     return pa.array([plain] * rows).cast(field.type)
 
 
-def facts(seq: int, partition: int, batch: pa.RecordBatch, feature_hash: str = FEATURE_HASH) -> dict[str, Any]:
-    """The meta of a features message."""
-    return {
-        "seq": seq,
-        "raw_partition": partition,
-        "flows_offset": seq,
-        "feature_set": FEATURE_SET,
-        "feature_hash": feature_hash,
-        "frontier": None,
-        "through": [seq, 0],
-        "first": [seq, 0],
-        "records": batch.num_rows,
-        "rejected": 0,
-        "watermarks": [],
-        "ended": [],
-    }
+def facts(
+    seq: int, partition: int, batch: pa.RecordBatch, feature_hash: str = FEATURE_HASH, feature_set: str = FEATURE_SET
+) -> FeaturesFacts:
+    """The facts of a features message."""
+    return features_facts(
+        seq=seq,
+        raw_partition=partition,
+        flows_offset=seq,
+        feature_set=feature_set,
+        feature_hash=feature_hash,
+        through=(seq, 0),
+        first=(seq, 0),
+        records=batch.num_rows,
+    )

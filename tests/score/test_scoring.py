@@ -9,13 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.serving import registry
+from pipeline.contracts.envelope import ScoredFacts
 from pipeline.contracts.promotions import Promotion, PromotionLedger, vote
 from pipeline.errors import Misconfigured, RefusedState, SchemaMismatch
-from pipeline.runtime.wire.batches import decode, encode
+from pipeline.runtime.wire import messages
+from pipeline.runtime.wire.messages import write
 from pipeline.score.device import choose_device
 from pipeline.score.group import encoded, expect_features, read, score_group
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.scoring import score_batches
+from tests.contracts.facts import at
 from tests.score.small_model import facts, features, small_model
 
 
@@ -109,23 +112,23 @@ def test_a_model_that_holds_and_is_gone_stops_the_worker(cache: ModelCache) -> N
 
 
 def test_other_features_are_refused_with_both_names(cache: ModelCache) -> None:
-    meta = {**facts(0, 0, features(1)), "feature_set": "other", "feature_hash": "beef" * 16}
+    other = facts(0, 0, features(1), "beef" * 16, "other")
     with pytest.raises(SchemaMismatch, match=r"features\[0\]@7: .*small.*other"):
-        expect_features(cache, meta, "features[0]@7")
+        expect_features(cache, other, "features[0]@7")
     expect_features(cache, facts(0, 0, features(1)), "features[0]@7")
 
 
 def test_a_group_from_bytes_to_bytes(cache: ModelCache) -> None:
     batch = features(40)
-    message = read(encode(batch, facts(3, 0, batch)))
+    message = read(write(batch, facts(3, 0, batch)), at("features"))
     assert (message.seq, message.until_us) == (3, 1_000_000 + 39_000)
-    assert read(encode(batch.slice(0, 0), facts(4, 0, batch))).until_us == -1
+    assert read(write(batch.slice(0, 0), facts(4, 0, batch)), at("features")).until_us == -1
     [routed] = score_group([message], PromotionLedger(1), cache)
-    payloads = encoded(routed, message.meta)
+    payloads = encoded(routed, message.facts)
     for payload, sent in zip(payloads, routed, strict=True):
-        got, meta = decode(payload, "scored")
+        got, stated = messages.read(payload, ScoredFacts, at("suspects"))
         assert got.to_pydict() == sent.to_pydict()
-        assert meta == message.meta
+        assert stated == ScoredFacts.of(message.facts)
 
 
 def test_the_device_is_chosen_in_words() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
+from pipeline.contracts.envelope import MessagePosition
 from pipeline.errors import KafkaUnreachable, Misconfigured
 from pipeline.runtime.kafka import security
 from pipeline.runtime.kafka.sessions import heartbeat_s, session_timeout_s
@@ -144,6 +145,11 @@ def unreachable(settings: Settings, error: Exception) -> KafkaUnreachable | Misc
         f"Kafka at {settings.bootstrap} does not answer ({error}); "
         "start one with `forebay broker up`, or name yours with --bootstrap or FOREBAY_BOOTSTRAP"
     )
+
+
+def position_of(message: Message) -> MessagePosition:
+    """Where a message that was read lies."""
+    return MessagePosition(message.topic() or "", message.partition() or 0, message.offset() or 0)
 
 
 def headers_of(message: Message) -> dict[str, bytes]:

@@ -7,8 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-SensorName: TypeAlias = tuple[str, str]
-"""Site and name: a sensor's name is its site's own."""
+from pipeline.contracts.envelope import SensorName
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 

@@ -14,12 +14,14 @@ from confluent_kafka import KafkaException, Producer
 
 from loadtest.chaos.plan import Strike
 from pipeline.archive import paths, snapshot
+from pipeline.contracts.envelope import RejectsFacts
 from pipeline.errors import Failed, ForebayError, KafkaUnreachable
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.sessions import session_timeout_s
 from pipeline.runtime.state import pointers
 from pipeline.runtime.telemetry import log
-from pipeline.runtime.wire.batches import empty, encode
+from pipeline.runtime.wire.batches import empty
+from pipeline.runtime.wire.messages import write
 from pipeline.settings import Settings
 from pipeline.tools.broker import local, process
 from pipeline.tools.broker import state as broker_state
@@ -256,7 +258,7 @@ class Striker:
 
     def _poison(self, one: Strike, drawn: random.Random) -> str:
         record = ZEEK % (1_700_000_000, one.number, one.number, 4_000)
-        arrow = encode(empty("flow"), {"raw_partition": 0})
+        arrow = write(empty("flow"), RejectsFacts(raw_partition=0))
         payloads = [
             record[: drawn.randrange(1, len(record))],
             arrow[: drawn.randrange(1, len(arrow))],
@@ -275,7 +277,7 @@ class Striker:
     def _aborted(self, one: Strike, drawn: random.Random) -> str:
         """What nobody may ever see, and what a reader of uncommitted records would choke on."""
         names = self._settings.topics
-        arrow = encode(empty("flow"), {"raw_partition": 0})
+        arrow = write(empty("flow"), RejectsFacts(raw_partition=0))
         try:
             writer = clients.transactional_producer(self._settings, f"chaos-aborted-{one.number}")
             writer.begin_transaction()

@@ -11,10 +11,11 @@ from confluent_kafka import ConsumerGroupTopicPartitions, Message, TopicPartitio
 from pipeline.archive import snapshot
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import verify
+from pipeline.contracts.envelope import FeaturesFacts, FlowsFacts
 from pipeline.retrain import samples
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.state import pointers
-from pipeline.runtime.wire.batches import decode
+from pipeline.runtime.wire.messages import read
 from pipeline.settings import Settings
 from pipeline.tools.replay import reference_run
 from pipeline.tools.replay.reference_run import Outcome
@@ -106,7 +107,7 @@ def _same_features_again(settings: Settings, found: Findings) -> None:
     told: dict[tuple[int, int], bytes] = {}
     for message in _all(settings, settings.topics.features):
         payload, partition = message.value() or b"", message.partition() or 0
-        seq = int(decode(payload, "features")[1]["seq"])
+        seq = read(payload, FeaturesFacts, clients.position_of(message))[1].seq
         _told_again(found, f"features {partition} seq {seq}", told, (partition, seq), payload)
     for partition in range(settings.partitions):
         numbers = {seq for of, seq in told if of == partition}
@@ -149,7 +150,8 @@ def _positions_behind_state(settings: Settings, found: Findings) -> None:
     _compare_positions(found, "archive", committed(settings, "archive", names.archive), durable)
     ends: dict[int, int] = {}
     for message in _all(settings, names.flows):
-        ends[message.partition() or 0] = int(decode(message.value() or b"", "flow")[1]["last"][0]) + 1
+        _, facts = read(message.value() or b"", FlowsFacts, clients.position_of(message))
+        ends[message.partition() or 0] = facts.last[0] + 1
     _compare_positions(found, "ingest", committed(settings, "ingest", names.raw), ends)
 
 

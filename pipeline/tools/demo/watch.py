@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow.compute as pc
-from confluent_kafka import TopicPartition
+from confluent_kafka import Message, TopicPartition
 
+from pipeline.contracts.envelope import ScoredFacts
 from pipeline.runtime.kafka import clients
-from pipeline.runtime.wire import batches
+from pipeline.runtime.wire.messages import read
 from pipeline.settings import Settings
 
 Position = tuple[int, int, int]
@@ -79,15 +80,15 @@ class Watch:
             if message.topic() == self._suspects:
                 self._suspects_ends[message.partition() or 0] = (message.offset() or 0) + 1
             elif message.topic() == self._archive:
-                self._scored(payload, now_s)
+                self._scored(message, now_s)
             else:
                 alert = self._alert(payload, int(clients.headers_of(message).get("revision", b"0")), now_s)
                 if alert is not None:
                     fresh.append(alert)
         return fresh
 
-    def _scored(self, payload: bytes, now_s: float) -> None:
-        batch, _ = batches.decode(payload, "scored")
+    def _scored(self, message: Message, now_s: float) -> None:
+        batch, _ = read(message.value() or b"", ScoredFacts, clients.position_of(message))
         if batch.num_rows == 0:
             return
         sent_us = batch.column("ingest_ts_us").to_numpy()

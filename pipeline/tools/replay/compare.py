@@ -1,7 +1,7 @@
 """Two replays of one history side by side: flows joined by raw position, incidents by the flows they hold."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,19 +161,14 @@ def live_incidents(
     last: dict[str, dict[str, Any]] = {}
     for partition, end in history.archive_ends(settings.archive_uri):
         state = PartitionState.empty()
-        for number, step in enumerate(_scored(history.archived(settings.archive_uri, partition, 0, end, bounds_us))):
-            rows, facts = step
-            advanced = advance_partition(
-                state, rows.filter(rows.column("suspect")), {**facts, "seq": number}, grouping, manifests.baseline_of
-            )
+        for number, step in enumerate(history.archived(settings.archive_uri, partition, 0, end, bounds_us)):
+            suspects = step.rows.filter(step.rows.column("suspect"))
+            facts = replace(step.facts, seq=number)
+            advanced = advance_partition(state, suspects, facts, grouping, manifests.baseline_of)
             state = advanced.state
             for event in advanced.events:
                 last[event["finding_info"]["uid"]] = orjson.loads(encode_alert(event))
     return last
-
-
-def _scored(steps: Iterator[history.Step]) -> Iterator[tuple[pa.RecordBatch, dict[str, Any]]]:
-    return ((step.scored, step.facts) for step in steps if step.scored is not None)
 
 
 def _within(bounds: tuple[int | None, int | None]) -> str:

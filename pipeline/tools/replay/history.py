@@ -7,7 +7,7 @@ late ones where the watermark they met stood.
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -18,25 +18,35 @@ from pipeline.archive.closed_rows import FollowedRows
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.streams import FLOWS, LATE
+from pipeline.contracts.envelope import FlowsFacts, RowsFacts, SensorWatermark
 from pipeline.errors import RefusedState
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.storage.storage import StorageLike, open_storage
-from pipeline.runtime.wire.batches import decode, widened
+from pipeline.runtime.wire.batches import widened
+from pipeline.runtime.wire.messages import read
 from pipeline.settings import Settings
 from schemas.fields import arrow_schema
 
 READ_S = 600.0
 
 
-class Step(NamedTuple):
-    """flows: of the `flow` schema, or None where `scored` holds archived rows; facts: the message's;
-    position: the number of the step, of the topic its offset.
-    """
+class FlowsStep(NamedTuple):
+    """A message of `flows`: its offset, its rows (schema `flow`) and its facts."""
 
     position: int
-    flows: pa.RecordBatch | None
-    scored: pa.RecordBatch | None
-    facts: dict[str, Any]
+    rows: pa.RecordBatch
+    facts: FlowsFacts
+
+
+class ArchivedStep(NamedTuple):
+    """A step of an archive: its number, its rows (schema `scored`), and what holds of them."""
+
+    position: int
+    rows: pa.RecordBatch
+    facts: RowsFacts
+
+
+Step: TypeAlias = FlowsStep | ArchivedStep
 
 
 def flows_ends(settings: Settings, partitions: int) -> tuple[tuple[int, int], ...]:
@@ -53,7 +63,7 @@ def flows_first(settings: Settings, partition: int) -> int:
         reader.close()
 
 
-def flows(settings: Settings, partition: int, position: int, end: int) -> Iterator[Step]:
+def flows(settings: Settings, partition: int, position: int, end: int) -> Iterator[FlowsStep]:
     """The messages of a partition of `flows` from an offset to the end, in offset order, committed ones only."""
     topic = settings.topics.flows
     # What retention takes away meanwhile must not be skipped in silence.
@@ -64,8 +74,8 @@ def flows(settings: Settings, partition: int, position: int, end: int) -> Iterat
             offset = message.offset() or 0
             if offset >= end:
                 return
-            batch, facts = decode(message.value() or b"", "flow")
-            yield Step(offset, batch, None, {**facts, "flows_offset": offset})
+            rows, facts = read(message.value() or b"", FlowsFacts, clients.position_of(message))
+            yield FlowsStep(offset, rows, facts)
     finally:
         reader.close()
 
@@ -100,7 +110,7 @@ def archived(
     position: int,
     manifests: int,
     bounds_us: tuple[int | None, int | None] = (None, None),
-) -> Iterator[Step]:
+) -> Iterator[ArchivedStep]:
     """The accepted and late rows of a partition's closed files, sensor after sensor; a step is at most a file.
 
     bounds_us: files that end before the first or begin at the second or later are left out.
@@ -119,11 +129,11 @@ def archived(
 
 def archived_by_sensor(
     archive: StorageLike, partition: int, manifests: int, bounds_us: tuple[int | None, int | None] = (None, None)
-) -> list[Iterator[Step]]:
+) -> list[Iterator[ArchivedStep]]:
     """The same, an iterator a sensor; what is read of one does not wait for another. Numbers are a sensor's own."""
     found = _found(archive, partition, manifests)
 
-    def steps(sensor: tuple[str, str], stretches: list[_Stretch]) -> Iterator[Step]:
+    def steps(sensor: tuple[str, str], stretches: list[_Stretch]) -> Iterator[ArchivedStep]:
         stored = _Stored(FollowedRows(archive, found), {})  # its own: what it read last of a pack is not another's
         for stretch in stretches:
             for first in range(len(stretch.files) + 1):
@@ -209,14 +219,16 @@ class _Stretch(NamedTuple):
     late: list[ClosedFile]
     ended: bool
 
-    def step(self, stored: _Stored, sensor: tuple[str, str], first: int, number: int, partition: int) -> Step | None:
+    def step(
+        self, stored: _Stored, sensor: tuple[str, str], first: int, number: int, partition: int
+    ) -> ArchivedStep | None:
         """The rows of file `first`, and the late ones that came while they did; one beyond the last file: the rest."""
         parts = list(stored.rows(self.files[first : first + 1]))
         since_us = self.files[first - 1].to_ts_us if first else -(2**62)
         until_us = self.files[first].to_ts_us if first < len(self.files) else 2**62
         parts += stored.came_within(self.late, since_us, until_us)
         last = first == len(self.files)
-        ended = [list(sensor)] if last and self.ended else []
+        ended = (sensor,) if last and self.ended else ()
         if not parts and not ended:
             return None
         if not parts:
@@ -225,16 +237,15 @@ class _Stretch(NamedTuple):
             return None  # all of it was given up, and so nothing is open that could end
         table = pa.concat_tables(parts)
         rows = _in_order(table)
-        watermarks = [] if last or not self.files else [[*sensor, until_us]]
-        facts = {
-            "seq": number,
-            "raw_partition": partition,
-            "feature_set": _said(table, "feature_set"),
-            "feature_hash": _said(table, "feature_hash"),
-            "watermarks": watermarks,
-            "ended": ended,
-        }
-        return Step(number, None, rows, facts)
+        facts = RowsFacts(
+            seq=number,
+            raw_partition=partition,
+            feature_set=_metadata(table, "feature_set"),
+            feature_hash=_metadata(table, "feature_hash"),
+            watermarks=() if last or not self.files else (SensorWatermark(*sensor, until_us),),
+            ended=ended,
+        )
+        return ArchivedStep(number, rows, facts)
 
 
 def _stretches(entries: list[ClosedFile], marks: list[int]) -> Iterator[_Stretch]:
@@ -246,7 +257,7 @@ def _stretches(entries: list[ClosedFile], marks: list[int]) -> Iterator[_Stretch
             yield _Stretch(on_time, [entry for entry in own if entry.table == LATE], number < len(marks))
 
 
-def _said(table: pa.Table, name: str) -> str:
+def _metadata(table: pa.Table, name: str) -> str:
     return str((table.schema.metadata or {}).get(name.encode(), b"").decode())
 
 

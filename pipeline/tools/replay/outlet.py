@@ -1,20 +1,23 @@
 """Where a replay's results go beside its files: topics of the run's own, never those that people watch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from confluent_kafka import Message, Producer
 
+from pipeline.contracts.envelope import RowsFacts
 from pipeline.errors import Failed
-from pipeline.featurize.partition import MESSAGE_ROWS
+from pipeline.featurize.partition import MAX_MESSAGE_ROWS
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.producing import produce
-from pipeline.runtime.wire.batches import CONTENT_TYPE, encode
+from pipeline.runtime.wire.batches import CONTENT_TYPE
+from pipeline.runtime.wire.messages import write
 from pipeline.settings import Settings
 from pipeline.tools.replay.request import Request
 
 # Half of what Kafka takes. Messages of the topic are smaller; a step of an archive may be a whole file.
-MESSAGE_BYTES = 4 * 1024 * 1024
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 
 def settings_of(settings: Settings, run: str) -> Settings:
@@ -22,20 +25,36 @@ def settings_of(settings: Settings, run: str) -> Settings:
     return settings.model_copy(update={"topic_prefix": f"{settings.topic_prefix}replay.{run}."})
 
 
+@dataclass(frozen=True, slots=True)
+class ReplayedFacts:
+    """Facts of a message of a run's own topics: those of its rows, the step they came from, and which part of it they
+    are, where a step was cut.
+    """
+
+    rows: RowsFacts
+    position: int
+    part: int | None = None
+
+    def document(self) -> dict[str, object]:
+        """The facts as JSON knows them: those of the rows, and `position` and `part` beside them."""
+        document = {**self.rows.document(), "position": self.position}
+        return document if self.part is None else {**document, "part": self.part}
+
+
 def cut(
-    batch: pa.RecordBatch, facts: Mapping[str, object], rows: int = MESSAGE_ROWS, size: int = MESSAGE_BYTES
-) -> Iterator[tuple[pa.RecordBatch, dict[str, object]]]:
+    batch: pa.RecordBatch, facts: ReplayedFacts, rows: int = MAX_MESSAGE_ROWS, size: int = MAX_MESSAGE_BYTES
+) -> Iterator[tuple[pa.RecordBatch, ReplayedFacts]]:
     """A message in parts that Kafka takes: nearly always one.
 
     Parts have the message's seq, and a number of their own, `part`; watermarks and ends of sources belong to the last.
     """
     each = max(1, min(rows, size * len(batch) // max(1, batch.nbytes)))
     if len(batch) <= each:
-        yield batch, dict(facts)
+        yield batch, facts
         return
     for number, start in enumerate(range(0, len(batch), each)):
-        more: dict[str, object] = {"watermarks": [], "ended": []} if start + each < len(batch) else {}
-        yield batch.slice(start, each), {**facts, "part": number, **more}
+        stated = replace(facts.rows, watermarks=(), ended=()) if start + each < len(batch) else facts.rows
+        yield batch.slice(start, each), replace(facts, rows=stated, part=number)
 
 
 class Outlet:
@@ -52,15 +71,15 @@ class Outlet:
         scored: pa.RecordBatch,
         suspects: pa.RecordBatch,
         events: list[tuple[str, bytes]],
-        facts: dict[str, object],
+        facts: ReplayedFacts,
     ) -> None:
         """One message's results."""
         if self._producer is None:
             return
         headers: list[tuple[str, str | bytes | None]] = [("content-type", CONTENT_TYPE)]
         for topic, batch in ((self._topics.archive, scored), (self._topics.suspects, suspects)):
-            for part, own in cut(batch, facts):
-                self._send(topic, None, encode(part, own), headers)
+            for part, stated in cut(batch, facts):
+                self._send(topic, None, write(part, stated), headers)
         for uid, event in events:
             self._send(self._topics.alerts, uid.encode(), event, [("content-type", "application/json")])
 

@@ -3,14 +3,15 @@
 import heapq
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.tools.replay.history import Step
+from pipeline.contracts.envelope import SensorWatermark
+from pipeline.tools.replay.history import ArchivedStep, Step
 
-Timed = tuple[int, int, Step]
+Timed = tuple[int, int, ArchivedStep]
 """Number of a slice of event time, number of the sensor, what falls into it."""
 
 
@@ -26,10 +27,9 @@ class Pace:
 
     def wait_s(self, step: Step) -> float:
         """Seconds until it is due, 0 where it is."""
-        rows = step.scored if step.flows is None else step.flows
-        if rows is None or not len(rows):
+        if not len(step.rows):
             return 0.0
-        end_us = int(rows.column("end_ts_us").to_numpy().max())
+        end_us = int(step.rows.column("end_ts_us").to_numpy().max())
         if self._until_us is not None:
             end_us = min(end_us, self._until_us)
         if self._first is None:
@@ -43,7 +43,7 @@ def slice_us(speed: float) -> int:
     return max(1, round(speed * 1_000_000))
 
 
-def side_by_side(sensors: Iterable[Iterator[Step]], width_us: int, position: int) -> Iterator[Step]:
+def side_by_side(sensors: Iterable[Iterator[ArchivedStep]], width_us: int, position: int) -> Iterator[ArchivedStep]:
     """Steps of an archive's sensors, each in slices of event time, all sensors' slices in order of time, numbered.
 
     Each sensor holds the rows of one file. Steps below `position` are left out; the numbers are the same every time.
@@ -51,10 +51,10 @@ def side_by_side(sensors: Iterable[Iterator[Step]], width_us: int, position: int
     streams = [_slices(steps, number, width_us) for number, steps in enumerate(sensors)]
     for number, (_, _, step) in enumerate(heapq.merge(*streams, key=lambda timed: timed[:2])):
         if number >= position:
-            yield step._replace(position=number, facts={**step.facts, "seq": number})
+            yield step._replace(position=number, facts=replace(step.facts, seq=number))
 
 
-def _slices(steps: Iterator[Step], sensor: int, width_us: int) -> Iterator[Timed]:
+def _slices(steps: Iterator[ArchivedStep], sensor: int, width_us: int) -> Iterator[Timed]:
     at = -(2**62)
     for step in steps:
         for number, part in cut(step, width_us):
@@ -63,24 +63,25 @@ def _slices(steps: Iterator[Step], sensor: int, width_us: int) -> Iterator[Timed
             yield at, sensor, part
 
 
-def cut(step: Step, width_us: int) -> Iterator[tuple[int | None, Step]]:
+def cut(step: ArchivedStep, width_us: int) -> Iterator[tuple[int | None, ArchivedStep]]:
     """A sensor's step in slices of event time: the number of each slice, and its part of the step, rows in their order.
 
     A row falls where the sensor's clock stood when it counted: a late one where the watermark it met did. A part ends
     with the watermark at its latest row; the last one with what the step ends with.
     """
-    rows = step.scored
-    if rows is None or not len(rows):
+    rows = step.rows
+    if not len(rows):
         yield None, step
         return
     clock_us = rows.column("end_ts_us").to_numpy() + rows.column("late_by_us").to_numpy()
     numbers = clock_us // width_us
     order = np.argsort(numbers, kind="stable")
     ordered, found, firsts = rows.take(pa.array(order)), *np.unique(numbers[order], return_index=True)
-    sensor = [rows.column("site")[0].as_py(), rows.column("sensor")[0].as_py()]
+    site, sensor = rows.column("site")[0].as_py(), rows.column("sensor")[0].as_py()
     bounds = [*firsts.tolist(), len(rows)]
     for number, first, end in zip(found.tolist(), bounds, bounds[1:], strict=False):
-        facts: dict[str, Any] = step.facts
+        facts = step.facts
         if end < len(rows):
-            facts = {**facts, "watermarks": [[*sensor, int(clock_us[order[first:end]].max())]], "ended": []}
-        yield number, step._replace(scored=ordered.slice(first, end - first), facts=facts)
+            watermark = SensorWatermark(site, sensor, int(clock_us[order[first:end]].max()))
+            facts = replace(facts, watermarks=(watermark,), ended=())
+        yield number, step._replace(rows=ordered.slice(first, end - first), facts=facts)

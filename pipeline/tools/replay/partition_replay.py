@@ -8,9 +8,9 @@ event time alone.
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +26,13 @@ from pipeline.alert.partition import restore as restore_incidents
 from pipeline.alert.partition import snapshot as snapshot_incidents
 from pipeline.archive.parquet import written_as
 from pipeline.archive.segments import LARGE_ROWS
+from pipeline.contracts.envelope import RowsFacts
 from pipeline.errors import RefusedState
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import PartitionState as Windows
 from pipeline.featurize.partition import advance_partition as advance_windows
-from pipeline.featurize.partition import messages as features_messages
-from pipeline.featurize.partition import numbered, sensors_by_name
 from pipeline.featurize.partition import restore as restore_windows
+from pipeline.featurize.partition import sensors_by_name
 from pipeline.featurize.partition import snapshot as snapshot_windows
 from pipeline.featurize.sensor import SensorState
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
@@ -44,7 +44,7 @@ from pipeline.runtime.state.parts import Saved
 from pipeline.runtime.state.store import Store
 from pipeline.settings import Settings
 from pipeline.tools.replay import history, pace
-from pipeline.tools.replay.outlet import Outlet
+from pipeline.tools.replay.outlet import Outlet, ReplayedFacts
 from pipeline.tools.replay.request import ARCHIVE, Request
 from pipeline.tools.replay.scoring import Scoring
 from pipeline.tools.replay.start_points import Began
@@ -60,7 +60,14 @@ LOOK_S = 0.5
 NO_TIME = -1
 
 Told = Callable[["Head"], None]
-Message = tuple[pa.RecordBatch, dict[str, Any]]
+
+
+class Message(NamedTuple):
+    """Rows with features, what holds of them, and the step of the history they came from."""
+
+    rows: pa.RecordBatch
+    facts: RowsFacts
+    position: int
 
 
 @dataclass
@@ -177,15 +184,17 @@ class Part:
             made = self._features(step)
             waiting += made
             self.head.position = step.position + 1
-            gone += sum(len(batch) for batch, _ in made)
+            gone += sum(len(message.rows) for message in made)
             messages += len(made)
-            ends_us = [batch.column("end_ts_us").to_numpy() for batch, _ in made if len(batch)]
+            ends_us = [message.rows.column("end_ts_us").to_numpy() for message in made if len(message.rows)]
             if since_us == NO_TIME and ends_us:
                 since_us = int(ends_us[0].min())
             now_us = max((int(one.max()) for one in ends_us), default=since_us)
             full = gone >= CHUNK_ROWS or messages >= CHUNK_MESSAGES
             full = full or 0 < CHUNK_S * 1e6 * self._request.speed <= now_us - since_us
-            together = sum(len(batch) for batch, _ in waiting) >= TOGETHER_ROWS or len(waiting) >= TOGETHER_MESSAGES
+            together = (
+                sum(len(message.rows) for message in waiting) >= TOGETHER_ROWS or len(waiting) >= TOGETHER_MESSAGES
+            )
             if full or together:
                 self._take(waiting)
                 waiting = []
@@ -217,21 +226,18 @@ class Part:
         return pace.side_by_side(sensors, pace.slice_us(speed), position)
 
     def _features(self, step: history.Step) -> list[Message]:
-        if step.scored is not None:
-            return [(step.scored, {**step.facts, "position": step.position})]
-        if step.flows is None:
-            raise RefusedState(f"partition {self._partition}, step {step.position}: got nothing, expected flows")
-        self._windows, rows, facts = advance_windows(
+        if isinstance(step, history.ArchivedStep):
+            return [Message(step.rows, step.facts, step.position)]
+        self._windows, messages = advance_windows(
             self._windows,
-            step.flows,
+            step.rows,
             step.facts,
+            step.position,
             self._settings.lateness_of,
             self._settings.stitch_of,
             self._calendars,
         )
-        made = features_messages(rows, facts)
-        self._windows = numbered(self._windows, len(made))
-        return [(batch, {**own, "position": step.position}) for batch, own in made]
+        return [Message(rows, facts, step.position) for rows, facts in messages]
 
     def _take(self, waiting: list[Message]) -> None:
         """Score what waits together, then group its suspects message by message.
@@ -243,41 +249,44 @@ class Part:
         if not waiting:
             return
         head = self.head
-        for features in sorted({(facts["feature_set"], facts["feature_hash"]) for _, facts in waiting}):
+        for features in sorted({(message.facts.feature_set, message.facts.feature_hash) for message in waiting}):
             self._scoring.expect(*features)
-        wanted = [self._wanted(batch, facts["position"]) for batch, facts in waiting]
+        wanted = [self._wanted(message.rows, message.position) for message in waiting]
         known = max(0, self._incidents.seq - head.seq)
         needed = [number >= known or bool(rows.any()) for number, rows in enumerate(wanted)]
         kept: list[pa.RecordBatch] = []
-        scores = iter(self._scoring.score([batch for (batch, _), need in zip(waiting, needed, strict=True) if need]))
-        for number, ((batch, facts), rows) in enumerate(zip(waiting, wanted, strict=True)):
+        to_score = [message.rows for message, need in zip(waiting, needed, strict=True) if need]
+        scores = iter(self._scoring.score(to_score))
+        for number, (message, rows) in enumerate(zip(waiting, wanted, strict=True)):
             # The archive's steps may leave numbers out; what the incidents' state wants is their order.
-            numbered_facts = {**facts, "seq": head.seq}
-            self._note(batch)
+            message = message._replace(facts=replace(message.facts, seq=head.seq))
+            self._note(message.rows)
             if needed[number]:
                 scored = next(scores)
                 suspects = suspects_of(scored)
-                events = self._events_of(suspects, numbered_facts) if number >= known else []
-                self._outlet.put(scored, suspects, events, numbered_facts)
+                events = self._events_of(suspects, message) if number >= known else []
+                self._outlet.put(scored, suspects, events, ReplayedFacts(message.facts, message.position))
                 kept += self._kept(scored, rows)
             head.seq += 1
-            head.taken += len(batch)
+            head.taken += len(message.rows)
         if sum(map(len, kept)) < LARGE_ROWS * len(kept):
             kept = [pa.concat_batches(kept)]  # small ones are mostly overhead
         self._rows += kept
 
-    def _events_of(self, suspects: pa.RecordBatch, facts: dict[str, Any]) -> list[tuple[str, bytes]]:
+    def _events_of(self, suspects: pa.RecordBatch, message: Message) -> list[tuple[str, bytes]]:
         """A message's incidents, those that hold flows of the times that were asked for."""
-        advanced = advance_incidents(self._incidents, suspects, facts, self._grouping, self._scoring.baseline_of)
+        advanced = advance_incidents(
+            self._incidents, suspects, message.facts, self._grouping, self._scoring.baseline_of
+        )
         self._incidents = advanced.state
-        asked, position = self._request, facts["position"]
+        asked = self._request
         first = max((first for partition, first, _ in asked.offsets if partition == self._partition), default=0)
         events = [
             (event["finding_info"]["uid"], encode_alert(event))
             for event in advanced.events
             if (asked.from_us is None or event["unmapped"]["last_ts_us"] >= asked.from_us)
             and (asked.to_us is None or event["unmapped"]["first_ts_us"] < asked.to_us)
-            and position >= first
+            and message.position >= first
         ]
         self._events += [event for _, event in events]
         return events

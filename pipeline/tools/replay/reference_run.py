@@ -19,12 +19,12 @@ from pipeline.alert.partition import advance_partition as advance_incidents
 from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
+from pipeline.contracts.envelope import MessagePosition, RejectsFacts, ScoredFacts
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
+from pipeline.featurize.partition import FeaturesMessage
 from pipeline.featurize.partition import PartitionState as Windows
 from pipeline.featurize.partition import advance_partition as advance_windows
-from pipeline.featurize.partition import messages as features_messages
-from pipeline.featurize.partition import numbered
 from pipeline.featurize.windows.calendars import Calendars
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.headers import HeaderCache
@@ -32,7 +32,7 @@ from pipeline.ingest.messages import Messages
 from pipeline.ingest.pack import pack
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.storage.storage import StorageLike
-from pipeline.runtime.wire.batches import encode
+from pipeline.runtime.wire.messages import write
 from pipeline.settings import Settings
 
 MESSAGES_A_TURN = 8_192
@@ -103,35 +103,36 @@ class _Way:
 
     def take(self, messages: Messages) -> None:
         """The next messages, in offset order."""
-        decoded = decode_messages(messages, self._settings.max_future_us)
+        decoded, topics = decode_messages(messages, self._settings.max_future_us), self._settings.topics
         for number, packed in enumerate(pack(messages, decoded, self._settings.flows_rows)):
-            facts = {**packed.meta, "flows_offset": number}
             for rejects in packed.rejects:
-                payload = encode(rejects, {"raw_partition": self._partition})
-                self._pairing.offer_rejects(self._rejects, read_rejects(payload))
+                payload = write(rejects, RejectsFacts(raw_partition=self._partition))
+                position = MessagePosition(topics.rejects, self._partition, self._rejects)
+                self._pairing.offer_rejects(self._rejects, read_rejects(payload, position))
                 self._rejects += 1
-            self._windows, rows, told = advance_windows(
+            self._windows, features = advance_windows(
                 self._windows,
                 packed.flows,
-                facts,
+                packed.facts,
+                number,
                 self._settings.lateness_of,
                 self._settings.stitch_of,
                 self._calendars,
             )
-            parts = features_messages(rows, told)
-            self._windows = numbered(self._windows, len(parts))
-            for part, own in parts:
-                self._score(part, own)
+            for message in features:
+                self._score(message)
             self._outcome.records += packed.flows.num_rows + sum(len(one) for one in packed.rejects)
 
-    def _score(self, features: pa.RecordBatch, facts: dict[str, object]) -> None:
+    def _score(self, features: FeaturesMessage) -> None:
         from pipeline.score.route import route
         from pipeline.score.scoring import score_batches
 
-        [scored] = score_batches([features], self._ledger, self._models)
+        [scored] = score_batches([features.rows], self._ledger, self._models)
         suspects, archived, samples = route(scored)
         self._outcome.samples |= set(_positions(samples))
-        self._pairing.offer_scored(read_scored(self._scored, encode(archived, facts), self._partition))
+        facts = ScoredFacts.of(features.facts)
+        position = MessagePosition(self._settings.topics.archive, self._partition, self._scored)
+        self._pairing.offer_scored(read_scored(write(archived, facts), position))
         self._scored += 1
         while (paired := self._pairing.next()) is not None:
             self._archive.take(paired)

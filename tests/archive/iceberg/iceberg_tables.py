@@ -21,9 +21,11 @@ from pipeline.archive.iceberg.proof import prove
 from pipeline.archive.iceberg.warehouse import opened
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import TABLES, Limits
+from pipeline.contracts.envelope import ScoredFacts
 from pipeline.runtime.storage.storage import open_storage
-from pipeline.runtime.wire.batches import decode, encode
+from pipeline.runtime.wire.messages import read, write
 from tests.archive.plant import MEMORY, Wire, feed, random_log, wire
+from tests.contracts.facts import at
 
 SENSORS = (("plant", "left"), ("plant", "right"), ("other", "left"))
 LIMITS = Limits(rows=8)
@@ -38,10 +40,10 @@ def topics(seed: int, messages: int = 12) -> Wire:
 
 
 def _with_ids(payload: bytes, ids: np.random.Generator) -> bytes:
-    batch, meta = decode(payload, "scored")
+    batch, facts = read(payload, ScoredFacts, at("archive"))
     column = pa.array(ids.integers(0, 2**64, len(batch), np.uint64, endpoint=False))
     place = batch.schema.get_field_index("record_id")
-    return encode(batch.set_column(place, batch.schema.field(place), column), meta)
+    return write(batch.set_column(place, batch.schema.field(place), column), facts)
 
 
 @cache

@@ -16,6 +16,7 @@ from pipeline.featurize.ordering.buffer import (
     left_in,
 )
 from pipeline.featurize.partition import TIGHTEN_EVERY, PartitionState, advance_partition
+from tests.contracts.facts import flows_facts
 from tests.featurize.flows import SECOND, batch
 
 _FLOWS = batch([{"src_port": number, "dst_addr": f"10.0.0.{number % 250}"} for number in range(300)])
@@ -51,12 +52,11 @@ def test_flows_of_many_messages_end_up_in_one_batch() -> None:
 def test_a_sensor_not_heard_again_gives_the_message_back() -> None:
     """One flow that waits must not keep a message of thousands: with many sensors that would be all memory."""
     state = PartitionState.empty()
-    facts = {"raw_partition": 0, "first": [0, 0], "last": [0, 0], "records": 1, "rejected": 0, "ended": []}
     sensors, seconds = ["quiet", *["busy"] * 1000], [1.0, *(at / 1000 for at in range(1000))]
     for number in range(TIGHTEN_EVERY + 2):
         rows = [{"sensor": sensor, "at": at + number} for sensor, at in zip(sensors, seconds, strict=True)]
         flows = batch(rows[number > 0 :], first_offset=1001 * number)
-        state, _, _ = advance_partition(state, flows, {**facts, "flows_offset": number}, lambda _site: SECOND)
+        state, _ = advance_partition(state, flows, flows_facts(), number, lambda _site: SECOND)
     quiet = state.sensors["plant", "quiet"].waiting
     assert len(quiet) == 1 and sum(map(len, quiet.batches)) <= MOST_HELD
     assert quiet.flows().column("src_addr").buffers()[2].size < 64

@@ -18,6 +18,7 @@ from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.featurize.windows.calendars import ORDINARY, Calendars
 from pipeline.settings import load_settings
 from schemas.calendars import Calendar
+from tests.contracts.facts import flows_facts
 from tests.featurize.flows import SECOND, START_US, batch, flow_rows, matrix_of, saved_again
 
 NIGHT = {"name": "night", "zone": "Europe/Stockholm", "days": ["fri", "sat"], "hours": ["22:00", "06:00"]}
@@ -95,10 +96,9 @@ def _through(flows: pa.RecordBatch, cuts: list[int], feature_set: FeatureSet) ->
     state = PartitionState.empty(feature_set)
     bounds = [0, *[cut for cut in cuts if cut < len(flows)], len(flows)]
     for first, last in pairwise(bounds):
-        facts = {"raw_partition": 0, "first": [0, 0], "last": [0, 0], "records": 1, "rejected": 0, "flows_offset": 0}
-        ended = [["plant", "left"]] if last == len(flows) else []
-        state, rows, _ = advance_partition(
-            state, flows.slice(first, last - first), {**facts, "ended": ended}, lambda _: SECOND, calendars=calendars
+        facts = flows_facts(ended=(("plant", "left"),) if last == len(flows) else ())
+        state, [(rows, _)] = advance_partition(
+            state, flows.slice(first, last - first), facts, 0, lambda _: SECOND, calendars=calendars
         )
         for offset, row in zip(rows.column("raw_offset").to_pylist(), matrix_of(rows), strict=True):
             found[offset] = row.tobytes()
@@ -108,12 +108,11 @@ def _through(flows: pa.RecordBatch, cuts: list[int], feature_set: FeatureSet) ->
 
 def test_what_is_no_longer_configured_is_forgotten() -> None:
     feature_set = named("forebay-ics-1")
-    facts = {"raw_partition": 0, "first": [0, 0], "last": [0, 0], "records": 1, "rejected": 0, "flows_offset": 0}
     always = _calendars({"name": "always", "days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]})
     state = PartitionState.empty(feature_set)
     for calendars, names in ((always, {"always"}), (always, {"always"}), (Calendars(), set())):
         flows = batch([{"at": 1.0}, {"at": 2.0}])
-        state, _, _ = advance_partition(state, flows, {**facts, "ended": []}, lambda _: 0, calendars=calendars)
+        state, _ = advance_partition(state, flows, flows_facts(), 0, lambda _: 0, calendars=calendars)
         assert set(state.sensors["plant", "left"].windows) - {ORDINARY} == names
         state = saved_again(state)
         assert set(state.sensors["plant", "left"].windows) == {ORDINARY, *names}
@@ -136,7 +135,7 @@ def test_what_is_no_longer_configured_is_forgotten() -> None:
 def test_a_bad_calendar_is_named(change: dict[str, Any], said: str) -> None:
     with pytest.raises(Misconfigured, match=said) as raised:
         load_settings(calendars=[{**WEEKEND, **change}])
-    assert "calendars" in str(raised.value)
+    assert "FOREBAY_CALENDARS" in str(raised.value)
 
 
 def test_calendars_pass_from_process_to_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipeline.contracts.envelope import SensorWatermark
 from pipeline.errors import Failed
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.wire.batches import decode
-from pipeline.tools.replay.outlet import Outlet, cut
+from pipeline.tools.replay.outlet import Outlet, ReplayedFacts, cut
 from pipeline.tools.replay.request import ARCHIVE, Request
+from tests.contracts.facts import rows_facts
 from tests.featurize.flows import batch
 from tests.tools.replay.plant import settings_in
 
-FACTS = {"seq": 4, "watermarks": [["s", "t", 9]], "ended": [["s", "t"]]}
+ROWS = rows_facts(seq=4, watermarks=(SensorWatermark("s", "t", 9),), ended=(("s", "t"),))
+FACTS = ReplayedFacts(ROWS, position=70)
 
 
 class Broker:
@@ -45,9 +48,9 @@ def test_a_large_message_is_cut_and_its_last_part_ends_it() -> None:
     assert list(cut(rows, FACTS)) == [(rows, FACTS)]
     for found in (list(cut(rows, FACTS, rows=4)), list(cut(rows, FACTS, size=rows.nbytes // 2))):
         assert pa.Table.from_batches([part for part, _ in found]).combine_chunks().to_batches()[0].equals(rows)
-        assert [facts["part"] for _, facts in found] == list(range(len(found)))
-        assert all(facts["seq"] == 4 for _, facts in found)
-        assert [facts["ended"] for _, facts in found] == [[]] * (len(found) - 1) + [[["s", "t"]]]
+        assert [facts.part for _, facts in found] == list(range(len(found)))
+        assert all(facts.rows.seq == 4 and facts.position == 70 for _, facts in found)
+        assert [facts.rows.ended for _, facts in found] == [()] * (len(found) - 1) + [(("s", "t"),)]
     assert list(cut(rows.slice(0, 0), FACTS)) == [(rows.slice(0, 0), FACTS)]
 
 
@@ -58,7 +61,7 @@ def test_what_kafka_does_not_take_is_told_by_its_first_error(tmp_path: Path, mon
         monkeypatch.setattr(clients, "producer", lambda _settings, _name, broker=broker: broker)
         outlet = Outlet(settings_in(tmp_path), request, 0)
         outlet.put(rows, rows, [("uid", b"{}")], FACTS)
-        assert decode(broker.values[0], "flow")[1]["seq"] == 4
+        assert decode(broker.values[0], "flow")[1] == {**ROWS.document(), "position": 70}
         if refused == 9:
             outlet.flush()
             continue

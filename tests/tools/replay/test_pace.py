@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.contracts.envelope import SensorWatermark
 from pipeline.settings import Settings
 from pipeline.tools.replay import partition_replay as parts
 from pipeline.tools.replay import run as runs
-from pipeline.tools.replay.history import Step
+from pipeline.tools.replay.history import ArchivedStep
 from pipeline.tools.replay.pace import Pace, cut, side_by_side, slice_us
 from pipeline.tools.replay.request import ARCHIVE, Request
 from pipeline.tools.replay.run import Progress
 from tests.alert.suspects import SECOND, START_US, scored
+from tests.contracts.facts import rows_facts
 from tests.tools.replay.plant import archived, raw_log, settings_in
 from tests.tools.replay.test_archive_source import incidents_in, rows_of
 
@@ -24,18 +26,17 @@ from tests.tools.replay.test_archive_source import incidents_in, rows_of
 ROWS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), min_size=1, max_size=40)
 
 
-def step(number: int, rows: list[tuple[int, int]], sensor: str = "left") -> Step:
+def step(number: int, rows: list[tuple[int, int]], sensor: str = "left") -> ArchivedStep:
     """A step as an archive gives it: on time by time, then late ones as they came."""
     ordered = sorted(row for row in rows if not row[1]) + [row for row in rows if row[1]]
     batch = scored([{"at": at, "late_by_us": late * SECOND, "sensor": sensor} for at, late in ordered])
     until = max(at + late for at, late in rows)
-    facts = {"seq": number, "watermarks": [["plant", sensor, START_US + until * SECOND]], "ended": []}
-    return Step(number, None, batch, facts)
+    watermark = SensorWatermark("plant", sensor, START_US + until * SECOND)
+    return ArchivedStep(number, batch, rows_facts(seq=number, watermarks=(watermark,)))
 
 
-def clock_of(one: Step) -> Any:
-    assert one.scored is not None
-    return one.scored.column("end_ts_us").to_numpy() + one.scored.column("late_by_us").to_numpy()
+def clock_of(one: ArchivedStep) -> Any:
+    return one.rows.column("end_ts_us").to_numpy() + one.rows.column("late_by_us").to_numpy()
 
 
 @given(ROWS, st.integers(1, 30))
@@ -46,12 +47,12 @@ def test_slices_are_the_step_in_order_of_the_sensors_clock(rows: list[tuple[int,
     assert numbers == sorted(set(numbers))
     watermark = -1
     for number, one in slices:
-        assert one.scored is not None and set(clock_of(one) // (width_s * SECOND)) == {number}
+        assert set(clock_of(one) // (width_s * SECOND)) == {number}
         assert clock_of(one).min() > watermark
-        [[_, _, watermark]] = one.facts["watermarks"]
+        [[_, _, watermark]] = one.facts.watermarks
         assert watermark >= clock_of(one).max()
         # On time first, and among themselves as they were.
-        places = one.scored.column("raw_offset").to_numpy()
+        places = one.rows.column("raw_offset").to_numpy()
         assert (np.diff(places) > 0).all()
     assert slices[-1][1].facts == whole.facts
     assert sum(len(clock_of(one)) for _, one in slices) == len(rows)
@@ -61,7 +62,7 @@ def test_sensors_come_side_by_side_and_can_be_gone_on_with() -> None:
     def sensors() -> list[Any]:
         left = [
             step(0, [(at, 0) for at in range(10)]),
-            Step(1, None, scored([]), {"seq": 1, "ended": [["plant", "x"]]}),
+            ArchivedStep(1, scored([]), rows_facts(seq=1, ended=(("plant", "x"),))),
         ]
         right = [
             step(0, [(at, 0) for at in range(5, 15)], "right"),
@@ -72,8 +73,8 @@ def test_sensors_come_side_by_side_and_can_be_gone_on_with() -> None:
     came = list(side_by_side(sensors(), 2 * SECOND, 0))
     first = [int(clock_of(one).min() // (2 * SECOND)) for one in came if len(clock_of(one))]
     assert first == sorted(first)
-    assert [one.position for one in came] == [one.facts["seq"] for one in came] == list(range(len(came)))
-    ended = next(number for number, one in enumerate(came) if one.facts["ended"])
+    assert [one.position for one in came] == [one.facts.seq for one in came] == list(range(len(came)))
+    ended = next(number for number, one in enumerate(came) if one.facts.ended)
     assert max(clock_of(one).max() for one in came[:ended]) < START_US + 12 * SECOND
     assert min(clock_of(one).min() for one in came[ended + 1 :]) >= START_US + 8 * SECOND
     for position in (1, 4, len(came)):
@@ -96,9 +97,9 @@ def fresh(plant: Settings, tmp_path: Path) -> Settings:
 
 def test_at_a_speed_the_same_comes_out_in_order_of_time(fresh: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = runs.run(fresh, Request("max", ARCHIVE))
-    waited: list[Step] = []
+    waited: list[ArchivedStep] = []
 
-    def wait_s(_self: Pace, one: Step) -> float:
+    def wait_s(_self: Pace, one: ArchivedStep) -> float:
         waited.append(one)
         return 0.0
 

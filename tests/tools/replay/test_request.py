@@ -10,6 +10,7 @@ from pipeline.tools.replay import history
 from pipeline.tools.replay import request as requests
 from pipeline.tools.replay.pace import Pace
 from pipeline.tools.replay.request import ARCHIVE, Request, offsets_of, speed_of
+from tests.contracts.facts import flows_facts
 from tests.featurize.flows import batch
 
 RANGES = st.dictionaries(st.integers(0, 99), st.tuples(st.integers(0, 10**12), st.integers(1, 10**6)), min_size=1)
@@ -68,15 +69,14 @@ def test_a_request_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_step_is_due_by_event_time() -> None:
     pace = Pace(1_000.0)
-    first, later = (history.Step(0, batch([{"at": at}]), None, {}) for at in (10.0, 10_010.0))
+    first, later = (history.FlowsStep(0, batch([{"at": at}]), flows_facts()) for at in (10.0, 10_010.0))
     assert pace.wait_s(first) == 0.0
     assert 9.0 < pace.wait_s(later) <= 10.0
-    assert pace.wait_s(history.Step(0, batch([]), None, {})) == 0.0
+    assert pace.wait_s(history.FlowsStep(0, batch([]), flows_facts())) == 0.0
     bounded = Pace(1_000.0, until_us=11_000_000 + latest_us(first))
     assert bounded.wait_s(first) == 0.0
     assert 0.0 < bounded.wait_s(later) < 0.1  # beyond what was asked for nobody waits
 
 
 def latest_us(step: history.Step) -> int:
-    assert step.flows is not None
-    return int(step.flows.column("end_ts_us").to_numpy().max())
+    return int(step.rows.column("end_ts_us").to_numpy().max())

@@ -233,8 +233,11 @@ def test_every_message_must_have_the_models_features(
     monkeypatch.setattr(parts, "TOGETHER_ROWS", 10**6)
 
     def advance(windows: Any, *rest: Any) -> Any:
-        after, rows, facts = advance_partition(windows, *rest)
-        return after, rows, {**facts, "feature_hash": "another" if facts["seq"] == 5 else facts["feature_hash"]}
+        after, messages = advance_partition(windows, *rest)
+        return after, [
+            made._replace(facts=replace(made.facts, feature_hash="another")) if made.facts.seq == 5 else made
+            for made in messages
+        ]
 
     monkeypatch.setattr(parts, "advance_windows", advance)
     with pytest.raises(RefusedModel, match="another"):

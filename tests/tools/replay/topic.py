@@ -14,7 +14,7 @@ from pipeline.alert.partition import advance_partition as advance_incidents
 from pipeline.alert.partition import snapshot as snapshot_incidents
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import PartitionState as Windows
-from pipeline.featurize.partition import advance_partition, messages, numbered, sensors_by_name
+from pipeline.featurize.partition import advance_partition, sensors_by_name
 from pipeline.featurize.partition import snapshot as snapshot_windows
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
 from pipeline.featurize.windows.calendars import Calendars
@@ -38,7 +38,7 @@ TOPIC_ID = "made-up"
 class Live:
     """One partition of `flows`, and what came of it."""
 
-    steps: list[history.Step] = field(default_factory=list)
+    steps: list[history.FlowsStep] = field(default_factory=list)
     scored: list[pa.RecordBatch] = field(default_factory=list)
     events: dict[str, dict[str, Any]] = field(default_factory=dict)
     first: int = 0
@@ -54,7 +54,7 @@ def flows_of(settings: Settings, log: list[RawMessage], cut: int) -> Live:
     for one in came:
         for packed in pack(one, decode_messages(one, settings.max_future_us), settings.flows_rows):
             offset = len(live.steps) * GAP
-            live.steps.append(history.Step(offset, packed.flows, None, {**packed.meta, "flows_offset": offset}))
+            live.steps.append(history.FlowsStep(offset, packed.flows, packed.facts))
     return live
 
 
@@ -63,11 +63,16 @@ def went(settings: Settings, live: Live, scoring: Scoring, partition: int = 0, e
     windows, incidents, number = Windows.empty(named(settings.feature_set, live=True)), Incidents.empty(), 0
     calendars, grouping = Calendars(settings.calendars), load_grouping()
     for at, step in enumerate(live.steps, 1):
-        windows, rows, facts = advance_partition(
-            windows, step.flows, step.facts, settings.lateness_of, settings.stitch_of, calendars
+        windows, made = advance_partition(
+            windows,
+            step.rows,
+            step.facts,
+            step.position,
+            settings.lateness_of,
+            settings.stitch_of,
+            calendars,
+            max_rows=80,
         )
-        made = messages(rows, facts, rows=80)
-        windows = numbered(windows, len(made))
         if at % every[0] == 0 and windows.reached_us > 0:
             saved = parts.put(
                 Store(settings.state_uri, f"featurize/{partition}"),
@@ -78,10 +83,10 @@ def went(settings: Settings, live: Live, scoring: Scoring, partition: int = 0, e
             )
             digests = tuple(sorted(saved.digests))
             keep(settings, settings.topics.flows, partition, step.position + 1, windows, saved.digest, digests)
-        for batch, own in made:
+        for batch, facts in made:
             [scored] = scoring.score([batch])
             live.scored.append(scored)
-            advanced = advance_incidents(incidents, route(scored).suspects, own, grouping, scoring.baseline_of)
+            advanced = advance_incidents(incidents, route(scored).suspects, facts, grouping, scoring.baseline_of)
             incidents = advanced.state
             for event in advanced.events:
                 live.events[event["finding_info"]["uid"]] = orjson.loads(encode_alert(event))

@@ -1,0 +1,326 @@
+"""The facts that travel in a message beside its Arrow columns, hop by hop: what each message states of itself.
+
+    FlowsFacts      ingest → featurize: the raw range the message was made from
+    RejectsFacts    ingest → archive
+    FeaturesFacts   featurize → score
+    ScoredFacts     score → alert, archive, retrain: the same facts, of scored rows
+
+On the wire they are one JSON object with sorted keys. `read` is the only way in: it refuses what is missing, of another
+type, or out of range with one error, BadEnvelope. Facts it does not know are passed over, so that a message of a later
+version can be read.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeGuard, TypeVar
+
+from pipeline.errors import BadEnvelope
+
+SensorName: TypeAlias = tuple[str, str]
+"""Site and sensor: a sensor's name is unique within its site."""
+
+RawPosition: TypeAlias = tuple[int, int]
+"""Offset of a message of `raw`, and index of a record in it."""
+
+Value = TypeVar("Value")
+
+# Arrow's int64 columns hold nothing larger.
+MAX_WHOLE = 2**63 - 1
+MAX_SHOWN = 80
+"""Characters of a refused value in a message."""
+
+
+class MessagePosition(NamedTuple):
+    """Where a message lies in Kafka; `str` gives topic[partition]@offset."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.offset}"
+
+
+class SensorWatermark(NamedTuple):
+    """No on-time flow of the sensor that ends before `time_us` (event time, microseconds) follows."""
+
+    site: str
+    sensor: str
+    time_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowsFacts:
+    """The raw range that a message of `flows` was made from.
+
+    Parameters
+    ----------
+    raw_partition
+        Partition of `raw`; every hop keeps the number.
+    first, last
+        First and last position in the range, both inclusive.
+    records, rejected
+        Records in the range, and how many of them were rejected.
+    ended, silent
+        Sensors whose source ended with this range, and those that have been silent. A message from before there were
+        ticks lacks `silent`: then it is empty.
+    """
+
+    schema_name: ClassVar[str] = "flow"
+
+    raw_partition: int
+    first: RawPosition
+    last: RawPosition
+    records: int
+    rejected: int
+    ended: tuple[SensorName, ...] = ()
+    silent: tuple[SensorName, ...] = ()
+
+    def document(self) -> dict[str, object]:
+        """The facts as JSON knows them."""
+        return _document(self)
+
+    @classmethod
+    def read(cls, document: object, where: object) -> "FlowsFacts":
+        """The facts in a JSON document; BadEnvelope where they are not whole. where: names the message in errors."""
+        given = _Given(document, where, cls.__name__)
+        facts = cls(
+            raw_partition=given.whole("raw_partition"),
+            first=given.position("first"),
+            last=given.position("last"),
+            records=given.whole("records"),
+            rejected=given.whole("rejected"),
+            ended=given.sensors("ended"),
+            silent=given.sensors("silent") if given.has("silent") else (),
+        )
+        if facts.rejected > facts.records:
+            raise given.refused("rejected", facts.rejected, f"at most the {facts.records} of 'records'")
+        return facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectsFacts:
+    """What a message of `rejects` states of itself: the partition of `raw` its records are from."""
+
+    schema_name: ClassVar[str] = "reject"
+
+    raw_partition: int
+
+    def document(self) -> dict[str, object]:
+        """The facts as JSON knows them."""
+        return _document(self)
+
+    @classmethod
+    def read(cls, document: object, where: object) -> "RejectsFacts":
+        """The facts in a JSON document; BadEnvelope where they are not whole."""
+        return cls(raw_partition=_Given(document, where, cls.__name__).whole("raw_partition"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsFacts:
+    """What holds of rows with features wherever they come from, a topic or an archive's closed files.
+
+    Parameters
+    ----------
+    seq
+        Number of the message in its partition, without gaps from 0.
+    raw_partition
+        Partition of `raw` the rows are from.
+    feature_set, feature_hash
+        Name of the feature set, and the digest of its definition.
+    watermarks
+        How far the event time of sensors has come once these rows have been taken in, by (site, sensor).
+    ended
+        Sensors whose source ended with these rows.
+    """
+
+    seq: int
+    raw_partition: int
+    feature_set: str
+    feature_hash: str
+    watermarks: tuple[SensorWatermark, ...] = ()
+    ended: tuple[SensorName, ...] = ()
+
+    def document(self) -> dict[str, object]:
+        """The facts as JSON knows them."""
+        return _document(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturesFacts(RowsFacts):
+    """What a message of `features` states of itself, and of the message of `flows` it was made from.
+
+    Parameters
+    ----------
+    flows_offset
+        Offset of that message.
+    frontier
+        The lowest raw position that still waits in featurize, or None: everything below it has been emitted.
+    first, through
+        First and last raw position of its range. A message that is not the last of its range goes `through` None.
+    records, rejected
+        Records of the range, and how many were rejected; of a range in several messages, the first states `records`,
+        the last `rejected`, the others 0.
+    """
+
+    schema_name: ClassVar[str] = "features"
+
+    flows_offset: int
+    frontier: RawPosition | None
+    first: RawPosition
+    through: RawPosition | None
+    records: int
+    rejected: int
+
+    @classmethod
+    def read(cls, document: object, where: object) -> "FeaturesFacts":
+        """The facts in a JSON document; BadEnvelope where they are not whole. where: names the message in errors."""
+        return cls(**_features(_Given(document, where, cls.__name__)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredFacts(FeaturesFacts):
+    """What a message of `suspects`, `archive` or `retrain` states of itself: the facts of the features message."""
+
+    schema_name: ClassVar[str] = "scored"
+
+    @classmethod
+    def read(cls, document: object, where: object) -> "ScoredFacts":
+        """The facts in a JSON document; BadEnvelope where they are not whole. where: names the message in errors."""
+        return cls(**_features(_Given(document, where, cls.__name__)))
+
+    @classmethod
+    def of(cls, facts: FeaturesFacts) -> "ScoredFacts":
+        """The facts of a features message, whose rows have been scored."""
+        return cls(**{field.name: getattr(facts, field.name) for field in fields(facts)})
+
+
+def _features(given: "_Given") -> dict[str, Any]:
+    return {
+        "seq": given.whole("seq"),
+        "raw_partition": given.whole("raw_partition"),
+        "feature_set": given.text("feature_set"),
+        "feature_hash": given.text("feature_hash"),
+        "watermarks": given.watermarks("watermarks"),
+        "ended": given.sensors("ended"),
+        "flows_offset": given.whole("flows_offset"),
+        "frontier": given.optional("frontier", given.position),
+        "first": given.position("first"),
+        "through": given.optional("through", given.position),
+        "records": given.whole("records"),
+        "rejected": given.whole("rejected"),
+    }
+
+
+def _document(facts: FlowsFacts | RejectsFacts | RowsFacts) -> dict[str, object]:
+    """Tuples as lists: a reader must get what JSON gives, also where no JSON was in between."""
+    return {field.name: _plain(getattr(facts, field.name)) for field in fields(facts)}
+
+
+def _plain(value: object) -> object:
+    if not isinstance(value, tuple):
+        return value
+    return [list(item) if isinstance(item, tuple) else item for item in value]
+
+
+class _Given:
+    """A JSON document, and its facts one by one."""
+
+    def __init__(self, document: object, where: object, contract: str) -> None:
+        self._where, self._contract = where, contract
+        if not isinstance(document, dict):
+            raise self._error(f"got {_shown(document)}, expected a JSON object with the facts of {contract}")
+        self._document: Mapping[str, object] = document
+
+    def _error(self, what: str) -> BadEnvelope:
+        return BadEnvelope(
+            f"{self._where}: {what}; run the same version everywhere, and look who else writes to this topic"
+        )
+
+    def refused(self, name: str, got: object, expected: str) -> BadEnvelope:
+        """The error for one fact."""
+        return self._error(f"fact '{name}' of {self._contract}: got {_shown(got)}, expected {expected}")
+
+    def has(self, name: str) -> bool:
+        """Whether the document names the fact."""
+        return name in self._document
+
+    def _get(self, name: str, expected: str) -> object:
+        if name not in self._document:
+            there = ", ".join(sorted(map(str, self._document))) or "none"
+            raise self._error(f"fact '{name}' of {self._contract}: got nothing (facts: {there}), expected {expected}")
+        return self._document[name]
+
+    def optional(self, name: str, of: Callable[[str], Value]) -> Value | None:
+        """A fact that must be there and may be null."""
+        return None if self.has(name) and self._document[name] is None else of(name)
+
+    def whole(self, name: str) -> int:
+        """A whole number from 0."""
+        value = self._get(name, "a whole number from 0")
+        if not _is_whole(value):
+            raise self.refused(name, value, "a whole number from 0")
+        return value
+
+    def text(self, name: str) -> str:
+        """Words, not empty."""
+        value = self._get(name, "text")
+        if not isinstance(value, str) or not value:
+            raise self.refused(name, value, "text that is not empty")
+        return value
+
+    def position(self, name: str) -> RawPosition:
+        """[offset, index], both from 0."""
+        expected = "[offset, index], whole numbers from 0"
+        value = self._get(name, expected)
+        if isinstance(value, list) and len(value) == 2:
+            offset, index = value
+            if _is_whole(offset) and _is_whole(index):
+                return offset, index
+        raise self.refused(name, value, expected)
+
+    def sensors(self, name: str) -> tuple[SensorName, ...]:
+        """A list of [site, sensor]."""
+        return tuple(self._each(name, "a list of [site, sensor]", _sensor))
+
+    def watermarks(self, name: str) -> tuple[SensorWatermark, ...]:
+        """A list of [site, sensor, time in us]; event time may lie before 1970."""
+        return tuple(self._each(name, "a list of [site, sensor, time in us]", _watermark))
+
+    def _each(self, name: str, expected: str, of: Callable[[Sequence[object]], Value | None]) -> list[Value]:
+        values = self._get(name, expected)
+        if not isinstance(values, list):
+            raise self.refused(name, values, expected)
+        found = []
+        for value in values:
+            item = of(value) if isinstance(value, list) else None
+            if item is None:
+                raise self.refused(name, value, expected)
+            found.append(item)
+        return found
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    # Of this very type: a bool is an int to Python, and no number to anybody else.
+    return type(value) is int and 0 <= value <= MAX_WHOLE
+
+
+def _sensor(value: Sequence[object]) -> SensorName | None:
+    if len(value) != 2:
+        return None
+    site, sensor = value
+    return (site, sensor) if isinstance(site, str) and isinstance(sensor, str) else None
+
+
+def _watermark(value: Sequence[object]) -> SensorWatermark | None:
+    if len(value) != 3:
+        return None
+    site, sensor, time_us = value
+    if type(site) is str and type(sensor) is str and type(time_us) is int and -MAX_WHOLE <= time_us <= MAX_WHOLE:
+        return SensorWatermark(site, sensor, time_us)
+    return None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

@@ -1,0 +1,64 @@
+"""A message between two stages: its record batch and its typed facts, as the bytes in Kafka and back.
+
+`batches` knows Arrow, `contracts.envelope` knows the facts; this is where every stage gets both at once.
+"""
+
+from typing import ClassVar, Protocol, TypeVar
+
+import pyarrow as pa
+
+from pipeline.contracts.envelope import MessagePosition
+from pipeline.errors import BadData, BadEnvelope, SchemaMismatch
+from pipeline.runtime.wire import batches
+
+Given = TypeVar("Given", bound="Facts")
+
+
+class Facts(Protocol):
+    """What the envelope's types have in common."""
+
+    schema_name: ClassVar[str]
+    """Schema of the columns they travel with."""
+
+    @property
+    def raw_partition(self) -> int:
+        """Partition of `raw`."""
+
+    def document(self) -> dict[str, object]:
+        """The facts as JSON knows them."""
+
+    @classmethod
+    def read(cls: "type[Given]", document: object, where: object) -> "Given":
+        """The facts in a JSON document; BadEnvelope where they are not whole."""
+
+
+class Documented(Protocol):
+    """What can be written beside columns."""
+
+    def document(self) -> dict[str, object]:
+        """The facts as JSON knows them."""
+
+
+def write(batch: pa.RecordBatch, facts: Documented) -> bytes:
+    """The bytes of a message; equal input gives equal bytes."""
+    return batches.encode(batch, facts.document())
+
+
+def read(payload: bytes, contract: type[Given], position: MessagePosition) -> tuple[pa.RecordBatch, Given]:
+    """The rows and the facts of a message of the contract's schema; rows are views of `payload`.
+
+    Errors begin with the message's position. Raises BadData where the bytes are no Arrow stream, SchemaMismatch where
+    the columns are not the schema's, BadEnvelope where the facts are not whole or of another partition.
+    """
+    try:
+        batch, document = batches.decode(payload, contract.schema_name)
+    except (BadData, SchemaMismatch) as error:
+        raise type(error)(f"{position}: {error}") from error
+    facts = contract.read(document, position)
+    if facts.raw_partition != position.partition:
+        raise BadEnvelope(
+            f"{position}: fact 'raw_partition' of {contract.__name__}: got {facts.raw_partition}, expected "
+            f"{position.partition}; every hop keeps the partition number: give all topics the same partition count, "
+            "and look who else writes to this topic"
+        )
+    return batch, facts

@@ -1,0 +1,33 @@
+"""Facts of messages with a plain value for everything a test does not care about."""
+
+from typing import Any
+
+from pipeline.contracts.envelope import FeaturesFacts, FlowsFacts, MessagePosition, RowsFacts, ScoredFacts
+
+
+def flows_facts(**given: Any) -> FlowsFacts:
+    plain: dict[str, Any] = {"raw_partition": 0, "first": (0, 0), "last": (0, 0), "records": 1, "rejected": 0}
+    return FlowsFacts(**{**plain, **given})
+
+
+def rows_facts(**given: Any) -> RowsFacts:
+    plain: dict[str, Any] = {"seq": 0, "raw_partition": 0, "feature_set": "test-1", "feature_hash": "abc"}
+    return RowsFacts(**{**plain, **given})
+
+
+def features_facts(**given: Any) -> FeaturesFacts:
+    return FeaturesFacts(**_features(given))
+
+
+def scored_facts(**given: Any) -> ScoredFacts:
+    return ScoredFacts(**_features(given))
+
+
+def at(topic: str, partition: int = 0, offset: int = 0) -> MessagePosition:
+    return MessagePosition(topic, partition, offset)
+
+
+def _features(given: dict[str, Any]) -> dict[str, Any]:
+    plain = {"seq": 0, "raw_partition": 0, "feature_set": "test-1", "feature_hash": "abc"}
+    ranged = {"flows_offset": 0, "frontier": None, "first": (0, 0), "through": (0, 0), "records": 0, "rejected": 0}
+    return {**plain, **ranged, **given}

@@ -1,0 +1,131 @@
+"""A message without one of its facts stops every reader by the same error, at the message's position."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from pipeline.alert.worker import AlertStage
+from pipeline.archive.pairing import read_rejects, read_scored
+from pipeline.contracts.envelope import ScoredFacts
+from pipeline.errors import BadEnvelope
+from pipeline.featurize.worker import Featurize
+from pipeline.retrain.worker import Door
+from pipeline.runtime.faust.stage import Incoming
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.telemetry import Telemetry
+from pipeline.runtime.wire import batches
+from pipeline.score import group
+from pipeline.settings import Settings, load_settings
+from pipeline.tools import promotion
+from tests.contract.tree import modules
+from tests.contracts.facts import at, features_facts, flows_facts
+
+
+class Message:
+    """A message as confluent_kafka gives it."""
+
+    def __init__(self, topic: str, value: bytes) -> None:
+        self._topic, self._value = topic, value
+
+    def topic(self) -> str:
+        return self._topic
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return 918
+
+    def value(self) -> bytes:
+        return self._value
+
+    def headers(self) -> None:
+        return None
+
+
+def incoming(value: bytes) -> Incoming:
+    return Incoming(0, 918, 0, None, value, {})
+
+
+def featurize(settings: Settings, telemetry: Telemetry, value: bytes) -> object:
+    stage = Featurize(settings, telemetry)
+    return stage.advance(stage.restore(0, None, {}), incoming(value))
+
+
+def score(settings: Settings, _telemetry: Telemetry, value: bytes) -> object:
+    return group.read(value, clients.position_of(cast("Any", Message(settings.topics.features, value))))
+
+
+def alert(settings: Settings, telemetry: Telemetry, value: bytes) -> object:
+    stage = AlertStage(settings, telemetry)
+    return stage.advance(stage.restore(0, None, {}), incoming(value))
+
+
+def archive(settings: Settings, _telemetry: Telemetry, value: bytes) -> object:
+    return read_scored(value, at(settings.topics.archive, 0, 918))
+
+
+def rejects(settings: Settings, _telemetry: Telemetry, value: bytes) -> object:
+    return read_rejects(value, at(settings.topics.rejects, 0, 918))
+
+
+def retrain(settings: Settings, telemetry: Telemetry, value: bytes) -> None:
+    Door(settings, telemetry)._take(cast("Any", Message(settings.topics.retrain, value)))
+
+
+def promote(settings: Settings, _telemetry: Telemetry, value: bytes) -> int:
+    return promotion._highest_us(cast("Any", Message(settings.topics.retrain, value)))
+
+
+FEATURES, SCORED = features_facts().document(), ScoredFacts.of(features_facts()).document()
+STAGES: dict[Callable[[Settings, Telemetry, bytes], object], tuple[str, str, dict[str, object], str]] = {
+    featurize: ("flows", "flow", flows_facts().document(), "last"),
+    score: ("features", "features", FEATURES, "seq"),
+    alert: ("suspects", "scored", SCORED, "seq"),
+    archive: ("archive", "scored", SCORED, "through"),
+    rejects: ("rejects", "reject", {"raw_partition": 0}, "raw_partition"),
+    retrain: ("retrain", "scored", SCORED, "feature_hash"),
+    promote: ("retrain", "scored", SCORED, "watermarks"),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
+def test_a_missing_fact_stops_every_reader_by_the_same_error(
+    stage: Callable[[Settings, Telemetry, bytes], object], tmp_path: Path
+) -> None:
+    topic, schema, facts, missing = STAGES[stage]
+    settings = load_settings(topic_prefix="", bootstrap="127.0.0.1:1", state_uri=tmp_path, registry_uri=tmp_path)
+    without = {name: value for name, value in facts.items() if name != missing}
+    telemetry = cast("Telemetry", SimpleNamespace(span=_no_span))
+    with pytest.raises(BadEnvelope, match=rf"^{topic}\[0\]@918: fact '{missing}' of .*: got nothing .*expected"):
+        stage(settings, telemetry, batches.encode(batches.empty(schema), without))
+
+
+class _no_span:
+    def __init__(self, *_: object, **__: object) -> None:
+        self.traceparent = ""
+
+    def __enter__(self) -> "_no_span":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def set(self, *_: object) -> None:
+        return None
+
+
+def test_nobody_reads_a_messages_facts_but_through_the_envelope() -> None:
+    """`batches` gives facts as JSON: only the message reader takes them from it, and alert for its own saved state."""
+    allowed = {"pipeline.runtime.wire.messages", "pipeline.alert.partition", "pipeline.runtime.wire.batches"}
+    raw = ("encode", "decode")
+    users = set()
+    for module in modules():
+        text = module.path.read_text("utf-8")
+        imported = any(f"pipeline.runtime.wire.batches.{name}" == one.name for one in module.imports for name in raw)
+        if imported or any(f"batches.{name}(" in text for name in raw):
+            users.add(module.name)
+    assert users <= allowed, f"read or write messages past the envelope: {sorted(users - allowed)}"
