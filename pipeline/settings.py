@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     max_future_us: Positive = Field(
         3_600_000_000, description="An end_ts further than this beyond the raw message's timestamp is a reject."
     )
+    max_sensors: Positive = Field(
+        256,
+        description="Sensors of one partition that may be active within a day; one more is a reject. 140 kB each.",
+    )
 
     # Features
     feature_set: str = Field(

@@ -98,6 +98,8 @@ class Draft:
             head = self.cells.text[start : min(end, start + _SHOWN_BYTES)].tobytes()
             return f"got {end - start} bytes {_shown(head)}, expected {tuple(REASONS.values())[self.problem[row]]}"
         field, column, expected = self._notes[self._note[row]]
+        if self.problem[row] == INDEX["too_many_sensors"]:  # nothing is wrong with the record: no field to show
+            return f"{field}, expected {expected}"
         got = _shown(self.cells.bytes_of(column, row)) if column >= 0 and self.cells.kinds[column, row] else "nothing"
         return f"{field} {got}, expected {expected}"
 

@@ -41,6 +41,8 @@ REASONS: dict[str, str] = {
     "missing": "a value: the format always has one",
     "function": "a function that the protocol has, by name or number",
     "other_log": "a record of the log that the content-type names",
+    # Its sensor; last, since compiled code knows reasons by their index
+    "too_many_sensors": "at most max_sensors sensors in a partition that sent something within a day of its event time",
 }
 
 CODES: tuple[str, ...] = tuple(REASONS)

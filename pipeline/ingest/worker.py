@@ -18,6 +18,8 @@ from confluent_kafka import (
 from pipeline.contracts.envelope import RejectsFacts
 from pipeline.contracts.raw import CONTENT_TYPE_HEADER, SENSOR_HEADER, SITE_HEADER, TICK, SourceInfo
 from pipeline.errors import Failed
+from pipeline.ingest.active_sensors import FAULT as TOO_MANY_SENSORS
+from pipeline.ingest.active_sensors import ActiveSensors
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.headers import HeaderCache
@@ -82,9 +84,10 @@ class SensorLabelLimit:
         self._known: set[tuple[str, str]] = set()
 
     def bounded(self, labels: dict[str, str]) -> dict[str, str]:
-        """The labels, with the sensor as `other` where too many are known already."""
+        """The labels, with the sensor as `other` where too many are known already, or there was no place for it."""
         sensor = (labels["site"], labels["sensor"])
-        if sensor not in self._known and len(self._known) >= MAX_SENSOR_LABELS:
+        refused = labels.get("reason") == TOO_MANY_SENSORS
+        if sensor not in self._known and (refused or len(self._known) >= MAX_SENSOR_LABELS):
             return {**labels, "site": "other", "sensor": "other"}
         self._known.add(sensor)
         return labels
@@ -99,6 +102,7 @@ class IngestWorker:
         self.assignment = Assignment()
         self.headers = HeaderCache()
         self.labels = SensorLabelLimit()
+        self.sensors = ActiveSensors(settings.max_sensors)
         self.idle = IdleDetector(settings.idle_us / 1e6)
         self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS)
         self.caught_up = CaughtUp(self.consumer, settings.topics.raw)
@@ -157,9 +161,13 @@ class IngestWorker:
         records = errors.records(consumed)
         if taken:
             self.caught_up.forget(taken)
+            self.sensors.forget(taken)
             records = [message for message in records if message.partition() not in taken]
-        if taken & held:
-            self.rewind({number: position.offset for number, position in self.committed(taken & held).items()})
+        if held - self.sensors.partitions:
+            committed = self.committed(held - self.sensors.partitions)
+            for partition, position in committed.items():
+                self.sensors.load(partition, position.metadata)
+            self.rewind({partition: committed[partition].offset for partition in taken & held})
         return self.headers.messages(records)
 
     def committed(self, partitions: set[int]) -> dict[int, TopicPartition]:
@@ -196,11 +204,13 @@ class IngestWorker:
     def process(self, messages: Messages) -> bool:
         """Decode messages and commit what they became with their offsets; False where they must be read again.
 
-        1. decode; 2. produce `flows` and `rejects`; 3. the offsets; 4. commit. Steps 2 to 4 are one transaction: after
-        a crash anywhere its messages are read again and nothing of it has been seen.
+        1. decode; 2. produce `flows` and `rejects`; 3. the offsets, with the sensors known; 4. commit. Steps 2 to 4 are
+        one transaction: after a crash anywhere its messages are read again and nothing of it has been seen.
         """
         started = time.perf_counter()
+        messages = self.sensors.admit(messages)
         decoded = decode_messages(messages, self.settings.max_future_us)
+        self.sensors.observe(messages, decoded.flows)
         packed = list(pack(messages, decoded, self.settings.flows_rows))
         failpoints.reached("ingest.decoded")
         try:
@@ -209,7 +219,10 @@ class IngestWorker:
             for each in packed:
                 self.send(each)
             following = dict(zip(messages.partition.tolist(), (messages.offset + 1).tolist(), strict=True))
-            offsets = [TopicPartition(self.settings.topics.raw, *position) for position in following.items()]
+            offsets = [
+                TopicPartition(self.settings.topics.raw, partition, offset, metadata=self.sensors.metadata(partition))
+                for partition, offset in following.items()
+            ]
             if self.settings.broken_order == "ingest-offsets-first":
                 self.consumer.commit(offsets=offsets, asynchronous=False)
             failpoints.reached("ingest.produced")
@@ -227,6 +240,8 @@ class IngestWorker:
             retry_step(lambda: self.producer.abort_transaction(CALL_TIMEOUT_S))
             return False
         self.idle.observe(messages, time.monotonic())
+        for partition in np.unique(messages.partition).tolist():
+            self.telemetry.gauge("forebay_ingest_sensors", self.sensors.count(partition), partition=str(partition))
         self.report(packed)
         self.telemetry.stage.batch(time.perf_counter() - started)
         return True
@@ -289,12 +304,13 @@ class IngestWorker:
         now, stage = time.time(), self.telemetry.stage
         for each in packed:
             stage.rows_in(each.flows.num_rows + sum(batch.num_rows for batch in each.rejects))
-            for batch in (each.flows, *each.rejects):
-                for labels, rows in tally(batch, ("site", "sensor")):
-                    stage.rows_out(rows, **self.labels.bounded(labels))
+            for labels, rows in tally(each.flows, ("site", "sensor")):
+                stage.rows_out(rows, **self.labels.bounded(labels))
             for batch in each.rejects:
                 for labels, rows in tally(batch, ("site", "sensor", "reason")):
-                    stage.rejected(rows, **self.labels.bounded(labels))
+                    bounded = self.labels.bounded(labels)
+                    stage.rows_out(rows, site=bounded["site"], sensor=bounded["sensor"])
+                    stage.rejected(rows, **bounded)
             self.telemetry.observe("forebay_ingest_delay_seconds", max(0.0, now - each.timestamp_us / 1e6))
 
 

@@ -378,6 +378,31 @@ def test_no_tick_behind_what_has_not_been_read_yet(room: Settings) -> None:
         assert ticks == {0: 23, 1: 20}, "one each, right behind everything it sent"
 
 
+def test_sensors_beyond_the_bound_are_rejects_also_after_a_restart(room: Settings) -> None:
+    few = room.model_copy(update={"max_sensors": 3})
+    with opened(few, 1) as (ours, messages):  # of sensor gate
+        assert ours.process_batches(messages)
+        send_of(room, ["weir", "sluice", "date-2026-11-28", "gate"])
+        assert ours.process_batches(received(ours, 4))
+    with opened(few, 0) as (successor, _nothing):
+        send_of(room, ["date-2026-11-29", "sluice", "weir", "gate"])
+        assert successor.process_batches(received(successor, 4))
+    assert every_position_once(room) == Counter(flows=7, too_many_sensors=2)
+    for message in read(room, room.topics.rejects):
+        for row in decode(value(message), "reject")[0].to_pylist():
+            assert row["sensor"].startswith("date-") and json.loads(row["record"]) == ZEEK
+            assert "got another sensor where 3 are active, expected at most max_sensors" in row["detail"]
+
+
+def send_of(settings: Settings, sensors: list[str]) -> None:
+    """A record of each of the sensors into partition 0."""
+    raw = clients.producer(settings, "foreign")
+    for sensor in sensors:
+        headers: dict[str, str | bytes | None] = {"content-type": b"zeek-conn+json", "site": b"dam", "sensor": sensor}
+        raw.produce(settings.topics.raw, json.dumps(ZEEK).encode(), partition=0, headers=headers)
+    raw.flush(10)
+
+
 def limit_messages(settings: Settings, most_bytes: int) -> None:
     """Set how large a message `flows` takes."""
     entry = ConfigEntry("max.message.bytes", str(most_bytes), incremental_operation=AlterConfigOpType.SET)

@@ -1,0 +1,138 @@
+"""How many sensors a partition may have: who is admitted, in which order, what frees a place, what a restart knows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.contracts.sensor_retention import SENSOR_RETENTION_US
+from pipeline.ingest.active_sensors import FAULT, ActiveSensors
+from pipeline.ingest.messages import END_OF_SOURCE, TICK, ZEEK_JSON, Messages, RawMessage, SourceInfo
+
+LIMIT = 3
+START_US = 1_700_000_000_000_000
+ENDS = "!"
+
+
+def sent(names: Sequence[str], partition: int = 0, content_type: str = ZEEK_JSON, fault: str = "") -> Messages:
+    """A message of each of the sensors, `a!` being the end of a's source."""
+    sources = {
+        name: SourceInfo(END_OF_SOURCE if name.endswith(ENDS) else content_type, (), "dam", name.rstrip(ENDS), fault)
+        for name in names
+    }
+    return Messages.of(
+        [
+            RawMessage(partition, offset, 0, sources[name], b"" if name.endswith(ENDS) else b"{}")
+            for offset, name in enumerate(names)
+        ]
+    )
+
+
+def flows(end_us: int, partition: int = 0) -> pa.RecordBatch:
+    columns = {"raw_partition": pa.array([partition], pa.int32()), "end_ts_us": pa.array([end_us])}
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def opened(limit: int = LIMIT, metadata: str | None = None) -> ActiveSensors:
+    sensors = ActiveSensors(limit)
+    for partition in (0, 1):
+        sensors.load(partition, metadata)
+    return sensors
+
+
+def refused(sensors: ActiveSensors, messages: Messages, end_us: int = START_US) -> list[int]:
+    """Offsets of the messages for whose sensor there is no place."""
+    admitted = sensors.admit(messages)
+    assert admitted.payloads == messages.payloads and admitted.offset.tolist() == messages.offset.tolist()
+    sensors.observe(admitted, flows(end_us, int(messages.partition[0])))
+    faults = np.array([source.fault == FAULT for source in admitted.sources])[admitted.source]
+    for index in range(len(messages)):  # nothing but the fault changes
+        before, after = messages.sources[messages.source[index]], admitted.sources[admitted.source[index]]
+        assert after._replace(fault="", got="") == before._replace(fault="", got="")
+    return [int(offset) for offset in messages.offset[faults]]
+
+
+def test_whoever_comes_first_has_a_place_and_keeps_it() -> None:
+    sensors = opened()
+    assert refused(sensors, sent("abacdbdce")) == [4, 6, 8]
+    assert refused(sensors, sent("edabc")) == [0, 1]
+    assert sensors.count(0) == LIMIT and sensors.count(1) == 0
+
+
+def test_each_partition_has_places_of_its_own() -> None:
+    sensors = opened()
+    assert refused(sensors, sent("abc")) == refused(sensors, sent("def", partition=1)) == []
+    assert refused(sensors, sent("d")) == [0]
+
+
+def test_the_end_of_a_source_frees_its_place_for_what_comes_after_it() -> None:
+    sensors = opened()
+    assert refused(sensors, sent(["a", "b", "c", "d", "b!", "d", "b", "e"])) == [3, 6, 7]
+    assert refused(sensors, sent(["a!", "c!", "d!", "never heard of!"])) == []
+    assert sensors.count(0) == 0
+    assert refused(sensors, sent([name for n in range(50) for name in (f"file-{n}", f"file-{n}!")])) == []
+
+
+def test_a_sensor_silent_for_a_day_of_event_time_loses_its_place_when_another_needs_it() -> None:
+    sensors = opened()
+    refused(sensors, sent("abc"), START_US)
+    assert refused(sensors, sent("ab"), START_US + SENSOR_RETENTION_US) == []
+    assert refused(sensors, sent("d")) == [0], "a day is not over"
+    assert refused(sensors, sent("b"), START_US + SENSOR_RETENTION_US + 1) == []
+    assert refused(sensors, sent("de"), START_US) == [1], "c's place, and no other"
+    assert refused(sensors, sent("cab"), START_US) == [0]
+
+
+def test_marks_faults_and_messages_without_records_take_no_place() -> None:
+    sensors = opened(1)
+    assert refused(sensors, sent("abc", content_type=TICK)) == refused(sensors, sent("abc", fault="origin")) == []
+    empty = Messages.of([RawMessage(0, 0, 0, SourceInfo(ZEEK_JSON, (), "dam", "x"), b"")])
+    assert refused(sensors, empty) == [] and sensors.count(0) == 0
+
+
+def test_a_worker_that_takes_over_knows_whom_its_predecessor_admitted() -> None:
+    before = opened()
+    refused(before, sent("abc"))
+    after = opened(metadata=before.metadata(0))
+    assert refused(after, sent("dcba")) == [0]
+    assert refused(after, sent("bc"), START_US + SENSOR_RETENTION_US + 1) == []
+    assert refused(after, sent("d")) == [], "a was known, and silent for a day since"
+    assert after.metadata(0) != before.metadata(0)
+
+
+def test_metadata_fits_what_kafka_takes_and_what_is_none_is_read_as_no_sensors() -> None:
+    many = opened(2_000)
+    names = [f"s{number}" for number in range(2_000)]
+    assert refused(many, sent(names)) == []
+    assert len(many.metadata(0)) <= 4_096
+    kept = opened(2_000, many.metadata(0))
+    assert 300 < kept.count(0) < 400
+    for damaged in ("", "{}", "sensors-1:%", "sensors-1:AAAA", "sensors-1:é", many.metadata(0)[:-3]):
+        assert opened(metadata=damaged).count(0) == 0
+
+
+@given(st.lists(st.sampled_from([*"abcdef", *(f"{name}!" for name in "abcdef")]), max_size=60), st.data())
+def test_who_is_admitted_does_not_depend_on_how_the_log_is_cut(names: list[str], data: st.DataObject) -> None:
+    whole, cut = opened(), opened()
+    expected = refused(whole, sent(names)) if names else []
+    messages, got, first = sent(names), [], 0
+    while first < len(names):
+        last = data.draw(st.integers(first + 1, len(names)))
+        got += refused(cut, messages.part(first, last))
+        first = last
+    assert got == expected
+    assert whole.count(0) == cut.count(0)
+
+
+def test_twenty_thousand_names_take_no_more_memory_than_the_bound() -> None:
+    sensors = opened(256)
+    legitimate = [f"edge-{number}" for number in range(8)]
+    assert refused(sensors, sent(legitimate)) == []
+    for start in range(0, 20_000, 500):
+        flood = [f"probe-2026-11-{start + number}" for number in range(500)]
+        offsets = refused(sensors, sent([name for pair in zip(flood, legitimate * 63, strict=False) for name in pair]))
+        assert all(offset % 2 == 0 for offset in offsets), "nothing of the legitimate ones is refused"
+        assert sensors.count(0) <= 256
+    assert sensors.count(0) == 256
