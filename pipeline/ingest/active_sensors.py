@@ -16,8 +16,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
+from pipeline.contracts.raw import SourceInfo
 from pipeline.contracts.sensor_retention import SENSOR_RETENTION_US
-from pipeline.ingest.messages import Messages, SourceInfo
+from pipeline.ingest.messages import Messages
 
 FAULT = "too_many_sensors"
 NOTHING_SEEN_US = -(1 << 62)

@@ -7,9 +7,10 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.contracts.raw import END_OF_SOURCE, TICK, ZEEK_JSON, SourceInfo
 from pipeline.contracts.sensor_retention import SENSOR_RETENTION_US
 from pipeline.ingest.active_sensors import FAULT, ActiveSensors
-from pipeline.ingest.messages import END_OF_SOURCE, TICK, ZEEK_JSON, Messages, RawMessage, SourceInfo
+from pipeline.ingest.messages import Messages, RawMessage
 
 LIMIT = 3
 START_US = 1_700_000_000_000_000
