@@ -56,7 +56,7 @@ def fill(
 def count_only(settings: Settings, topic: str, most: int = 1_000_000) -> float:
     """Messages a second of a loop that does nothing but `consume`: the yardstick. librdkafka's own defaults."""
     reader = Consumer({"bootstrap.servers": settings.bootstrap, "group.id": "bench-count", "enable.auto.commit": False})
-    ends = {number: end for number, (_, end) in _ends(reader, settings, topic).items()}
+    ends = {number: end for number, (_, end) in watermarks(reader, settings, topic).items()}
     reader.assign([TopicPartition(topic, number, 0) for number in ends])
     wanted = min(most, sum(ends.values()))
     step = min(10_000, max(1, wanted // 20))
@@ -70,7 +70,7 @@ def count_only(settings: Settings, topic: str, most: int = 1_000_000) -> float:
     return (seen - begun) / took
 
 
-def _ends(reader: Consumer, settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
+def watermarks(reader: Consumer, settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
     return {
         number: reader.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
         for number in range(settings.partitions)
@@ -113,7 +113,7 @@ def run_path(settings: Settings, records: int, folder: Path, broker: int | None 
     finally:
         processes.stop()
     made, rows, times = [], 0, []
-    for number, (_, end) in _ends(reader, settings, settings.topics.features).items():
+    for number, (_, end) in watermarks(reader, settings, settings.topics.features).items():
         reader.assign([TopicPartition(settings.topics.features, number, 0)])
         while end:
             for message in reader.consume(500, 1.0):
@@ -133,4 +133,4 @@ def run_path(settings: Settings, records: int, folder: Path, broker: int | None 
 
 
 def _done(reader: Consumer, settings: Settings) -> int:
-    return sum(end for _, end in _ends(reader, settings, settings.topics.features).values())
+    return sum(end for _, end in watermarks(reader, settings, settings.topics.features).values())
