@@ -3,7 +3,7 @@
 The same log can be cut into `flows` messages anywhere (a mark always ends one): the archive must not show where.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -51,6 +51,18 @@ class RawMessage:
 class Sensor:
     latest_us: int | None = None
     waiting: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def watermark_us(self, lateness_us: int) -> int | None:
+        """Rows that end before it are late."""
+        return None if self.latest_us is None else self.latest_us - lateness_us
+
+    def released(self, lateness_us: int, ended: bool) -> list[dict[str, Any]]:
+        """Rows that wait no longer: those behind the watermark, all of a sensor that has ended."""
+        self.waiting.sort(key=lambda waiting: waiting[:4])
+        watermark = self.watermark_us(lateness_us)
+        out = [each for each in self.waiting if ended or each[0] < (-1 if watermark is None else watermark)]
+        self.waiting = self.waiting[len(out) :]
+        return [each[4] for each in out]
 
 
 @dataclass
@@ -118,6 +130,36 @@ def reject_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
+def _row(message: RawMessage, record: Record) -> dict[str, Any]:
+    """What every row says of where its record came from."""
+    return {
+        "site": message.site,
+        "sensor": message.sensor,
+        "ingest_ts_us": message.sent_us,
+        **dict(zip(EXPORT, record.export, strict=True)),
+    }
+
+
+def _reject(offset: int, index: int) -> dict[str, Any]:
+    bad = f"bad {offset} {index}".encode()
+    return {
+        "source_record": offset,
+        "content_type": "zeek-conn+json",
+        "reason": "not_json",
+        "detail": f"raw {offset}",
+        "record": bad,
+        "record_size": len(bad),
+    }
+
+
+def _watermarks(sensors: Mapping[tuple[str, str], Sensor], lateness_us: int) -> tuple[SensorWatermark, ...]:
+    return tuple(
+        SensorWatermark(*key, sensor.latest_us - lateness_us)
+        for key, sensor in sensors.items()
+        if sensor.latest_us is not None
+    )
+
+
 def wire(
     log: Sequence[RawMessage],
     cuts: Sequence[int],
@@ -142,36 +184,17 @@ def wire(
             sensor = sensors.setdefault(key, Sensor())
             for index, record in enumerate(message.records):
                 records += 1
-                row = {
-                    "raw_partition": partition,
-                    "raw_offset": offset,
-                    "raw_index": index,
-                    "site": message.site,
-                    "sensor": message.sensor,
-                    "ingest_ts_us": message.sent_us,
-                    **dict(zip(EXPORT, record.export, strict=True)),
-                }
+                row = {"raw_partition": partition, "raw_offset": offset, "raw_index": index, **_row(message, record)}
                 if record.end_ts_us is None:
                     rejected += 1
-                    bad = f"bad {offset} {index}".encode()
-                    rejects.append(
-                        row
-                        | {
-                            "source_record": offset,
-                            "content_type": "zeek-conn+json",
-                            "reason": "not_json",
-                            "detail": f"raw {offset}",
-                            "record": bad,
-                            "record_size": len(bad),
-                        }
-                    )
+                    rejects.append(row | _reject(offset, index))
                     continue
                 row |= {
                     "end_ts_us": record.end_ts_us,
                     "app_proto": record.text,
                     "record_id": hash(record.end_ts_us) % 7,
                 }
-                watermark = None if sensor.latest_us is None else sensor.latest_us - lateness_us
+                watermark = sensor.watermark_us(lateness_us)
                 if watermark is not None and record.end_ts_us < watermark:
                     late.append(row | {"late_by_us": watermark - record.end_ts_us})
                 else:
@@ -180,17 +203,11 @@ def wire(
             if message.mark:
                 ended.append(key)
         for key in sorted(sensors):
-            sensor = sensors[key]
-            sensor.waiting.sort(key=lambda waiting: waiting[:4])
-            passed = -1 if sensor.latest_us is None else sensor.latest_us - lateness_us
-            out = [one for one in sensor.waiting if key in ended or one[0] < passed]
-            sensor.waiting = sensor.waiting[len(out) :]
-            on_time += [one[4] for one in out]
+            on_time += sensors[key].released(lateness_us, key in ended)
             if key in ended:
                 sensors[key] = Sensor()
         late.sort(key=lambda row: (row["site"], row["sensor"], row["raw_offset"], row["raw_index"]))
         waiting = [(one[2], one[3]) for sensor in sensors.values() for one in sensor.waiting]
-        last_records = log[stop - 1].records
         facts = ScoredFacts(
             seq=seq,
             raw_partition=partition,
@@ -198,15 +215,11 @@ def wire(
             feature_set="test-1",
             feature_hash="abc",
             first=(start, 0),
-            through=(stop - 1, max(len(last_records) - 1, 0)),
+            through=(stop - 1, max(len(log[stop - 1].records) - 1, 0)),
             frontier=min(waiting, default=None),
             records=records,
             rejected=rejected,
-            watermarks=tuple(
-                SensorWatermark(*key, sensor.latest_us - lateness_us)
-                for key, sensor in sensors.items()
-                if sensor.latest_us is not None
-            ),
+            watermarks=_watermarks(sensors, lateness_us),
             ended=tuple(ended),
         )
         archive.append(write(scored_batch(on_time + late), facts))

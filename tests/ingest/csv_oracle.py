@@ -99,6 +99,16 @@ def said(word: str) -> int:
     return RESET if "R" in word else ENDED if "f" in word.lower() else ASKED if word == "s" else OPENED
 
 
+def argus_icmp(sides: list[tuple[int | None, str]]) -> tuple[int | None, int | None]:
+    """Type and code, which Argus writes in place of ports: two short numbers, or both in one long one."""
+    (first, first_cell), (second, second_cell) = sides
+    if first is None:
+        return None, None
+    if len(first_cell) > 4:
+        return first & 255, first >> 8
+    return first & 255, second & 255 if second is not None and len(second_cell) <= 4 else None
+
+
 def argus(record: Record) -> dict[str, Any]:
     record = {
         name: None if name in ("sTtl", "dTtl", "SIntPkt", "DIntPkt") and no_number(cell) else cell
@@ -129,17 +139,8 @@ def argus(record: Record) -> dict[str, Any]:
     with_ports, icmp = proto in (6, 17, 33, 132, 136), proto in (1, 58)
     ports = [port(record.get(side)) if with_ports or icmp else None for side in ("Sport", "Dport")]
     flow["src_port"], flow["dst_port"] = ports if with_ports else (None, None)
-    flow["icmp_type"] = flow["icmp_code"] = None
-    if icmp:
-        cells = [record.get(side) or "" for side in ("Sport", "Dport")]
-        if backward:
-            ports, cells = ports[::-1], cells[::-1]
-        if ports[0] is not None:
-            flow["icmp_type"] = ports[0] & 255
-            if len(cells[0]) > 4:
-                flow["icmp_code"] = ports[0] >> 8
-            elif ports[1] is not None and len(cells[1]) <= 4:
-                flow["icmp_code"] = ports[1] & 255
+    sides_of_icmp = [(port, record.get(side) or "") for port, side in zip(ports, ("Sport", "Dport"), strict=True)]
+    flow["icmp_type"], flow["icmp_code"] = argus_icmp(sides_of_icmp[:: -1 if backward else 1]) if icmp else (None, None)
     fwd_bytes, rev_bytes, _ = sides(record, "Bytes")
     if fwd_bytes is None or rev_bytes is None:
         raise Rejected("missing")

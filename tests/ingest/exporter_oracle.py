@@ -122,6 +122,20 @@ def numbering(read: Callable[..., Any], protocol: str | None = None) -> dict[str
     }
 
 
+def icmp_of(read: Callable[..., Any], dst_port: int | None, zero_is_no_icmp: bool) -> list[int | None]:
+    """Type and code: as two cells, as one number, or in place of the destination port."""
+    types = [whole(read(f"icmp_{part}"), 255, "icmp_range") for part in ("type", "code")]
+    both = whole(read("icmp"), 65_535, "port_range")
+    if zero_is_no_icmp and not any(types):
+        types = [None, None]
+    if types[0] is None:
+        if both is not None and (both or not zero_is_no_icmp):
+            return [both >> 8, both & 255]
+        if dst_port:
+            return [dst_port, 0] if dst_port < 256 else [dst_port >> 8, dst_port & 255]
+    return types
+
+
 def flow_of(
     read: Callable[..., Any], kinds: Sequence[str], power: int, zero_is_no_icmp: bool, by_duration: bool = False
 ) -> dict[str, Any]:
@@ -154,15 +168,7 @@ def flow_of(
     with_ports = proto in (6, 17, 33, 132, 136)
     some = bool(ports[0] or ports[1])
     flow["src_port"], flow["dst_port"] = ports if with_ports and some else (None, None)
-    types = [whole(read(f"icmp_{part}"), 255, "icmp_range") for part in ("type", "code")]
-    both = whole(read("icmp"), 65_535, "port_range")
-    if zero_is_no_icmp and not any(types):
-        types = [None, None]
-    if types[0] is None:
-        if both is not None and (both or not zero_is_no_icmp):
-            types = [both >> 8, both & 255]
-        elif ports[1]:
-            types = [ports[1], 0] if ports[1] < 256 else [ports[1] >> 8, ports[1] & 255]
+    types = icmp_of(read, ports[1], zero_is_no_icmp)
     flow["icmp_type"], flow["icmp_code"] = types if proto in (1, 58) else (None, None)
     octets, packets = ([whole(read(f"{side}_{what}")) for side in ("fwd", "rev")] for what in ("bytes", "pkts"))
     flow["fwd_bytes"], flow["rev_bytes"] = (value or 0 for value in octets)

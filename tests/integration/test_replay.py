@@ -39,6 +39,15 @@ def contents(lines: list[bytes]) -> dict[str, Any]:
     return {orjson.loads(line)["finding_info"]["uid"]: reference_run.content(line) for line in lines}
 
 
+def what_was_live(settings: Settings) -> tuple[dict[str, bytes], pa.Table]:
+    """Incidents by uid as they last stood, and the rows of the archive by position."""
+    incidents = alerts(settings, from_start=True, follow=False)
+    live = {incident["finding_info"]["uid"]: orjson.dumps(incident) for incident in incidents if incident}
+    with connect(settings.archive_uri) as archive:
+        rows = archive.sql("SELECT * FROM flows UNION ALL BY NAME SELECT * FROM late").to_arrow_table()
+    return live, by_position(rows)
+
+
 def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> None:
     sent = 0
     with running(kafka, prefix, tmp_path / "flow") as flow:
@@ -54,11 +63,7 @@ def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> N
         assert sum(row["sent"] for row in first["sensors"]) == sent
         assert all(row["sent"] == row["accepted"] + row["late"] + row["rejected"] for row in first["sensors"])
     settings = flow.settings.model_copy(update={"replay_uri": tmp_path / "replays", "device": "cpu"})
-    live = {
-        one["finding_info"]["uid"]: orjson.dumps(one) for one in alerts(settings, from_start=True, follow=False) if one
-    }
-    with connect(settings.archive_uri) as archive:
-        rows = by_position(archive.sql("SELECT * FROM flows UNION ALL BY NAME SELECT * FROM late").to_arrow_table())
+    live, rows = what_was_live(settings)
 
     asked = (
         (Request("topic", TOPIC), 1),
@@ -135,11 +140,7 @@ def test_a_replay_begins_with_kept_states(kafka: str, prefix: str, tmp_path: Pat
                     flow.kill(room)
         flow.wait_archived(sent, 120)
     settings = flow.settings.model_copy(update={"replay_uri": tmp_path / "replays", "device": "cpu"})
-    live = {
-        one["finding_info"]["uid"]: orjson.dumps(one) for one in alerts(settings, from_start=True, follow=False) if one
-    }
-    with connect(settings.archive_uri) as archive:
-        rows = by_position(archive.sql("SELECT * FROM flows UNION ALL BY NAME SELECT * FROM late").to_arrow_table())
+    live, rows = what_was_live(settings)
     listed = states.listed(settings)
     assert all(one["whole"] for one in listed)
     windows = [one for one in listed if one["room"] == "featurize"]
