@@ -42,7 +42,7 @@ UNPROVEN = "not proven: "
 def pytest_configure(config: pytest.Config) -> None:
     """One folder for the broker of all processes of a parallel run; whoever made it stops the broker and removes it."""
     given = getattr(config, "workerinput", {}).get("broker")
-    config.stash[BROKER] = Path(given or tempfile.mkdtemp(prefix="forebay-tests-"))
+    config.stash[BROKER] = Path(given or Path(tempfile.gettempdir()) / f"forebay-tests-{uuid.uuid4().hex[:10]}")
     if given is None:
         config.add_cleanup(lambda: _end(config.stash[BROKER]))
 
