@@ -59,8 +59,8 @@ def calibrated(folder: Path) -> str:
     load = Load(SCENARIO, QUIET_RECORDS * len(SCENARIO.sensor_names), SEED)
     model = registry.load()
     lines: list[list[bytes]] = [[] for _ in SCENARIO.sensor_names]
-    for sensor, part in messages(load, time.time_ns() // 1000 - load.span_us):
-        lines[sensor] += [value for value, _ in part]
+    for number, part in messages(load, time.time_ns() // 1000 - load.span_us):
+        lines[number] += [value for value, _ in part]
     for (site, sensor), records in zip(SCENARIO.sensor_names, lines, strict=True):
         path = folder / f"{site}-{sensor}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
