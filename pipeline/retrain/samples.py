@@ -1,4 +1,4 @@
-"""The sample store: rows of the topic `retrain` as Parquet files, newest kept, each row once by its raw position.
+"""The sample store: rows of the topic `retrain` as Parquet files, the newest ones, each row once by raw position.
 
 A file is named by what is in it, `p<partition>-<first seq>-<last seq>-<feature set>.parquet`, and is written whole or
 not at all. After a crash some rows may be read and written again under another name; reading takes each raw position
@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.contracts.uids import RAW_POSITION
 from pipeline.errors import BadData, Failed
 from pipeline.runtime.files import disk_full_as_failed, write_atomic
 
-POSITION = ("raw_partition", "raw_offset", "raw_index")
 FILE = re.compile(r"p(\d+)-(\d+)-(\d+)-([0-9a-zA-Z]{0,12})\.parquet")
 MERGE_AT_FILES = 32
 MERGED_ROWS = 200_000
@@ -31,7 +31,7 @@ READ_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class SampleRange:
     """Consecutive messages of one partition and one feature set."""
 
     partition: int
@@ -45,10 +45,10 @@ class Stretch:
         return f"p{self.partition}-{self.first_seq:012d}-{self.last_seq:012d}-{self.feature_hash[:12]}.parquet"
 
 
-def write(folder: Path, batches: Sequence[pa.RecordBatch], stretch: Stretch) -> Path:
+def write(folder: Path, batches: Sequence[pa.RecordBatch], samples: SampleRange) -> Path:
     """Write one file of samples; a file of that name is replaced by its like. Failed where the disk is full."""
-    path = folder / stretch.name
-    plain = [batch.replace_schema_metadata({"feature_hash": stretch.feature_hash}) for batch in batches]
+    path = folder / samples.name
+    plain = [batch.replace_schema_metadata({"feature_hash": samples.feature_hash}) for batch in batches]
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_batches(plain), sink, compression="zstd")
     with disk_full_as_failed("samples", folder):
@@ -95,10 +95,10 @@ def _small_files(folder: Path) -> list[tuple[str, list[Path]]]:
 
 def _merge(folder: Path, partition: int, parts: list[Path]) -> int:
     ranges = [FILE.fullmatch(path.name).groups() for path in parts]  # type: ignore[union-attr]
-    first, last = min(int(one[1]) for one in ranges), max(int(one[2]) for one in ranges)
-    table = _once(pa.concat_tables([pq.read_table(path) for path in parts], promote_options="default"))
+    first, last = min(int(fields[1]) for fields in ranges), max(int(fields[2]) for fields in ranges)
+    table = _deduplicated(pa.concat_tables([pq.read_table(path) for path in parts], promote_options="default"))
     newest = parts[-1].stat()
-    merged = write(folder, table.to_batches(), Stretch(partition, first, last, _hash_of(parts[0])))
+    merged = write(folder, table.to_batches(), SampleRange(partition, first, last, _hash_of(parts[0])))
     # As old as its newest part: trimming goes by age.
     os.utime(merged, ns=(newest.st_atime_ns, newest.st_mtime_ns))
     # A crash before the parts are gone leaves rows twice: reading takes them once, and the next merge drops them.
@@ -115,10 +115,10 @@ def trim(folder: Path, max_rows: int) -> int:
     """
     deleted = 0
     try:
-        kept = files(folder)
-        sizes = [pq.read_metadata(path).num_rows for path in kept]
-        while len(kept) > 1 and sum(sizes) > max_rows:
-            kept.pop(0).unlink()
+        retained = files(folder)
+        sizes = [pq.read_metadata(path).num_rows for path in retained]
+        while len(retained) > 1 and sum(sizes) > max_rows:
+            retained.pop(0).unlink()
             deleted += sizes.pop(0)
     except FileNotFoundError:
         return deleted
@@ -138,7 +138,7 @@ def count(folder: Path, feature_hash: str) -> int:
 def read(
     folder: Path,
     feature_hash: str,
-    keep: Callable[[pa.Table], npt.NDArray[np.bool_]] | None = None,
+    select: Callable[[pa.Table], npt.NDArray[np.bool_]] | None = None,
     keys: Sequence[str] = (),
 ) -> pa.Table:
     """Samples of one feature set, each raw position once, in order of event time; without columns where there are none.
@@ -148,11 +148,11 @@ def read(
 
     Parameters
     ----------
-    keep : which rows of a file to read, by its columns `keys`; all where None. Only what is kept is held in memory.
+    select : which rows of a file to read, by its columns `keys`; all where None. Only these are held in memory.
     """
     parts: dict[str, pa.Table | None] = {}
     for _attempt in range(READ_ATTEMPTS):
-        if not _read_new(folder, parts, feature_hash, keep, keys):
+        if not _read_new(folder, parts, feature_hash, select, keys):
             break
     else:
         raise _changing(folder)
@@ -160,15 +160,15 @@ def read(
     plain = [part.replace_schema_metadata() for part in parts.values() if part is not None]
     if not plain:
         return pa.table({})
-    table = _once(pa.concat_tables(plain, promote_options="default"))
-    return table.take(pc.sort_indices(table, [(name, "ascending") for name in ("end_ts_us", *POSITION)]))
+    table = _deduplicated(pa.concat_tables(plain, promote_options="default"))
+    return table.take(pc.sort_indices(table, [(name, "ascending") for name in ("end_ts_us", *RAW_POSITION)]))
 
 
 def _read_new(
     folder: Path,
     parts: dict[str, pa.Table | None],
     feature_hash: str,
-    keep: Callable[[pa.Table], npt.NDArray[np.bool_]] | None,
+    select: Callable[[pa.Table], npt.NDArray[np.bool_]] | None,
     keys: Sequence[str],
 ) -> bool:
     """Read the files that are not among `parts`, by name, and add them; True where one was gone before it was read.
@@ -182,9 +182,9 @@ def _read_new(
         try:
             part = None
             if _hash_of(path) == feature_hash:
-                if keep is None:
+                if select is None:
                     part = pq.read_table(path)
-                elif (wanted := keep(pq.read_table(path, columns=list(keys)))).any():
+                elif (wanted := select(pq.read_table(path, columns=list(keys)))).any():
                     part = pq.read_table(path).filter(pa.array(wanted))
             parts[path.name] = part
         except FileNotFoundError:
@@ -199,9 +199,9 @@ def _changing(folder: Path) -> Failed:
     )
 
 
-def _once(table: pa.Table) -> pa.Table:
-    """Each raw position once, the one that stands last; by raw position."""
-    keys = np.stack([table.column(name).to_numpy().astype(np.int64) for name in POSITION])
+def _deduplicated(table: pa.Table) -> pa.Table:
+    """Each raw position once, the last of equal ones; by raw position."""
+    keys = np.stack([table.column(name).to_numpy().astype(np.int64) for name in RAW_POSITION])
     order = np.lexsort(keys[::-1])
     ordered = keys[:, order]
     last = np.ones(order.size, np.bool_)

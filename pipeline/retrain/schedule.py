@@ -12,7 +12,7 @@ NAME = "schedule.json"
 def last_us(folder: Path, now_us: int) -> int:
     """When the last scheduled training started; where none is on record, now, and that is put on record.
 
-    So a room that restarts again and again trains when it would have trained without restarts. A time ahead of the
+    So a worker that restarts again and again trains when it would have trained without restarts. A time ahead of the
     clock counts as now.
     """
     try:

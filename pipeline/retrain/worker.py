@@ -1,8 +1,8 @@
-"""Room 6's door: samples from `retrain` into the store, and a candidate on schedule, in a process of its own.
+"""The worker of retrain: samples from `retrain` into the store, and a candidate on schedule, in its own process.
 
-Steps for a stretch of messages, in this order:
+Steps for a range of messages, in this order:
 1. read; 2. write the samples, whole or not at all; 3. merge and trim the store to its bound; 4. commit the offsets.
-A crash between 2 and 4 reads the stretch again; the store gives each raw position once.
+A crash between 2 and 4 reads the range again; the store gives each raw position once.
 """
 
 import sys
@@ -26,11 +26,12 @@ from pipeline.runtime.wire import messages
 from pipeline.runtime.wire.traceparent import HEADER
 from pipeline.settings import Settings, inherited_environment
 
-# A file is written at the latest after so many rows of a partition, of all partitions, or so long.
-STRETCH_ROWS = 20_000
-ALL_ROWS = 100_000
-STRETCH_S = 5.0
-# Somebody else has the partition, or Kafka is away: the offset is committed with a later stretch, by whoever reads it.
+# A file is written at the latest after so many rows of a partition, of all partitions, or so long: no more is held
+# in memory, and no more is read again after a crash.
+MAX_ROWS = 20_000
+MAX_ROWS_OF_ALL = 100_000
+MAX_AGE_S = 5.0
+# Another worker has the partition, or Kafka is away: the offset is committed with a later range, by whoever reads it.
 LATER = {Kind.PASSES, Kind.REJOIN, Kind.AWAY, Kind.FENCED}
 
 
@@ -47,8 +48,8 @@ class Collected:
     rows: int = 0
 
 
-class Door:
-    """The worker: what it holds is what was read since the last files."""
+class RetrainWorker:
+    """Its only state is what was read since the last files."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self._settings = settings
@@ -67,16 +68,16 @@ class Door:
                 messages = errors.records(self._consumer.consume(100, 0.2))
                 self._telemetry.stage.waiting_since(clients.oldest_us(messages))
                 for message in messages:
-                    self._take(message)
-                self._keep(due_only=True)
+                    self._collect(message)
+                self._flush(due_only=True)
                 self._report(trainer.tick(time.time_ns() // 1_000))
-            self._keep(due_only=False)
+            self._flush(due_only=False)
         finally:
             trainer.stop()
             self._consumer.close()
 
     def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # What was read of these partitions before belongs to whoever committed since: begin at the commit.
+        # What was read of these partitions before belongs to whoever committed since: start at the committed offset.
         self._collected.clear()
         self._telemetry.ready()
         self._log.info(
@@ -86,7 +87,7 @@ class Door:
     def _revoked(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
         self._collected.clear()
 
-    def _take(self, message: Message) -> None:
+    def _collect(self, message: Message) -> None:
         payload, partition, offset = message.value(), message.partition() or 0, message.offset() or 0
         if payload is None:
             return
@@ -94,61 +95,66 @@ class Door:
             batch, facts = messages.read(payload, ScoredFacts, clients.position_of(message))
             span.set("rows", batch.num_rows)
         self._telemetry.stage.rows_in(batch.num_rows)
-        held = self._collected.get(partition)
-        if held is not None and held.batches and batch.num_rows and held.feature_hash != facts.feature_hash:
-            self._write(partition, held)  # a file is of one feature set
-            held = None
-        if held is None:
-            held = self._collected[partition] = Collected(time.monotonic())
-        held.next_offset = offset + 1
+        collected = self._collected.get(partition)
+        if (
+            collected is not None
+            and collected.batches
+            and batch.num_rows
+            and collected.feature_hash != facts.feature_hash
+        ):
+            self._write(partition, collected)  # a file is of one feature set
+            collected = None
+        if collected is None:
+            collected = self._collected[partition] = Collected(time.monotonic())
+        collected.next_offset = offset + 1
         if batch.num_rows:
-            if not held.batches:
-                held.first_seq, held.feature_hash = facts.seq, facts.feature_hash
-            held.batches.append(batch)
-            held.last_seq = facts.seq
-            held.rows += batch.num_rows
+            if not collected.batches:
+                collected.first_seq, collected.feature_hash = facts.seq, facts.feature_hash
+            collected.batches.append(batch)
+            collected.last_seq = facts.seq
+            collected.rows += batch.num_rows
 
-    def _keep(self, due_only: bool) -> None:
-        """Put what is due, or everything, into the store; then move the offsets."""
-        all_of_it = not due_only or sum(held.rows for held in self._collected.values()) >= ALL_ROWS
+    def _flush(self, due_only: bool) -> None:
+        """Write what is due, or everything, into the store; then move the offsets."""
+        everything = not due_only or sum(collected.rows for collected in self._collected.values()) >= MAX_ROWS_OF_ALL
         now_s = time.monotonic()
         due = [
             partition
-            for partition, held in self._collected.items()
-            if all_of_it or held.rows >= STRETCH_ROWS or now_s - held.since_s >= STRETCH_S
+            for partition, collected in self._collected.items()
+            if everything or collected.rows >= MAX_ROWS or now_s - collected.since_s >= MAX_AGE_S
         ]
         if not due:
             return
         started = time.perf_counter()
-        kept = {partition: self._collected.pop(partition) for partition in due}
-        for partition, held in kept.items():
-            self._write(partition, held)
+        flushed = {partition: self._collected.pop(partition) for partition in due}
+        for partition, collected in flushed.items():
+            self._write(partition, collected)
         failpoints.reached("retrain.written")
-        if any(held.batches for held in kept.values()):
+        if any(collected.batches for collected in flushed.values()):
             samples.merge(self._settings.samples_uri)
             trimmed = samples.trim(self._settings.samples_uri, self._settings.samples_rows)
             self._telemetry.count("forebay_retrain_samples_trimmed", trimmed)
         failpoints.reached("retrain.merged")
-        self._commit({partition: held.next_offset for partition, held in kept.items()})
+        self._commit({partition: collected.next_offset for partition, collected in flushed.items()})
         self._telemetry.stage.batch(time.perf_counter() - started)
         failpoints.reached("retrain.committed")
 
-    def _write(self, partition: int, held: Collected) -> None:
-        if not held.batches:
+    def _write(self, partition: int, collected: Collected) -> None:
+        if not collected.batches:
             return
-        stretch = samples.Stretch(partition, held.first_seq, held.last_seq, held.feature_hash)
-        samples.write(self._settings.samples_uri, held.batches, stretch)
-        self._telemetry.stage.rows_out(held.rows)
+        sample_range = samples.SampleRange(partition, collected.first_seq, collected.last_seq, collected.feature_hash)
+        samples.write(self._settings.samples_uri, collected.batches, sample_range)
+        self._telemetry.stage.rows_out(collected.rows)
 
     def _commit(self, offsets: dict[int, int]) -> None:
-        asked = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        positions = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
         try:
-            self._consumer.commit(offsets=asked, asynchronous=False)
+            self._consumer.commit(offsets=positions, asynchronous=False)
         except KafkaException as error:
             if errors.kind_of(error.args[0]) not in LATER:
                 raise
             self._telemetry.stage.error()
-            self._log.warning("offsets not committed, what is kept may be read again", error=str(error.args[0]))
+            self._log.warning("offsets not committed, samples may be read again", error=str(error.args[0]))
 
     def _report(self, ended: Ended | None) -> None:
         if ended is None:
@@ -192,7 +198,7 @@ def run(settings: Settings, every_s: float = 86_400.0, labels: Sequence[Path] = 
     trainer = Trainer(command, environment, settings.samples_uri, every_s, time.time_ns() // 1_000)
     telemetry = start("retrain", settings)
     try:
-        Door(settings, telemetry).run(stop, trainer)
+        RetrainWorker(settings, telemetry).run(stop, trainer)
         log("retrain").info("stopped")
     finally:
         telemetry.close()

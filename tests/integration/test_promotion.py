@@ -34,7 +34,7 @@ from tests.integration.chains import ROOT, settings_for, wait_for, worker
 from tests.retrain.small_training import CONFIG, FEATURES, SECOND, START_US, facts, plant_rows, samples
 
 pytestmark = pytest.mark.integration
-ROOM = "pipeline.tools.cli score run"
+SCORE = "pipeline.tools.cli score run"
 ROWS = 20  # a message, over half a second of event time
 MESSAGE_US = SECOND // 2
 PARTITIONS = (0, 1)
@@ -149,7 +149,7 @@ def test_promoted_while_flows_stream(settings: Settings, models: tuple[Model, Mo
             time.sleep(0.05)  # ten times as fast as the plant
 
     log = tmp_path / "log"
-    with worker(settings, ROOM, log=log), ThreadPoolExecutor(1) as pool:
+    with worker(settings, SCORE, log=log), ThreadPoolExecutor(1) as pool:
         wait_for(log, '"ready"')
         streaming = pool.submit(stream)
         time.sleep(1)
@@ -172,7 +172,7 @@ def test_late_ones_are_issued_again_and_a_killed_score_decides_the_same(
     before, after = models
     sender = Sender(settings)
     sender.send(20)
-    with worker(settings, ROOM) as process:
+    with worker(settings, SCORE) as process:
         list(rows(settings, 20))
         with pytest.raises(Failed, match=f"was refused: too late: it holds from {START_US}"):
             promotion.promote(settings, target(after), START_US)
@@ -186,7 +186,7 @@ def test_late_ones_are_issued_again_and_a_killed_score_decides_the_same(
         process.kill()
     from_us = undecided["effective_from_us"]
     sender.send(30)
-    with worker(settings, ROOM):
+    with worker(settings, SCORE):
         scored = list(rows(settings, 50))
         expect(scored, 50, before, after, from_us)
         assert promotion.current(settings) == after.id

@@ -1,4 +1,4 @@
-"""Room 6 on a real broker: samples survive being killed, verdicts and label files make candidates, gates refuse."""
+"""Retrain on a real broker: samples survive being killed, verdicts and label files make candidates, gates refuse."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ from models.serving.model import Model
 from models.training import train
 from pipeline.retrain import samples
 from pipeline.retrain.lock import alone
-from pipeline.retrain.samples import Stretch
+from pipeline.retrain.samples import SampleRange
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.wire.messages import write
 from pipeline.settings import Settings, inherited_environment
@@ -90,8 +90,8 @@ def label_file(path: Path, rows: Iterable[int], label: str = "normal") -> Path:
 
 
 def keep(settings: Settings) -> None:
-    """Samples as the door would have kept them."""
-    samples.write(settings.samples_uri, [scored_rows(ROWS, seed=7)], Stretch(0, 0, MESSAGES - 1, FEATURES.hash))
+    """Samples as the worker writes them."""
+    samples.write(settings.samples_uri, [scored_rows(ROWS, seed=7)], SampleRange(0, 0, MESSAGES - 1, FEATURES.hash))
 
 
 def now(settings: Settings, *arguments: str) -> tuple[int, dict[str, Any], str]:
@@ -117,16 +117,16 @@ def wait_for_rows(settings: Settings, rows: int, timeout_s: float = 60.0) -> Non
 
 
 def test_samples_survive_kill_and_the_room_stops_in_time_while_it_trains(settings: Settings, tmp_path: Path) -> None:
-    room, log = "pipeline.tools.cli retrain run --no-base --every", tmp_path / "log"
+    command, log = "pipeline.tools.cli retrain run --no-base --every", tmp_path / "log"
     send(settings, range(10))
-    with worker(settings, f"{room} 0", log=log) as process:
+    with worker(settings, f"{command} 0", log=log) as process:
         wait_for(log, '"ready"')
         wait_for_rows(settings, 500)
         send(settings, range(10, 20))
-        time.sleep(1)  # read, and not kept yet
+        time.sleep(1)  # read, and not written yet
         process.kill()
     send(settings, range(20, MESSAGES))
-    with worker(settings, f"{room} 1s", log=log) as process:
+    with worker(settings, f"{command} 1s", log=log) as process:
         wait_for_rows(settings, ROWS)
         # Nobody has given a verdict, so there is nothing to train on: it says so, and goes on.
         wait_for(log, '"candidate finished"')
@@ -136,8 +136,8 @@ def test_samples_survive_kill_and_the_room_stops_in_time_while_it_trains(setting
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert time.monotonic() - started < 5
-    kept = samples.read(settings.samples_uri, FEATURES.hash)
-    assert kept.column("raw_offset").to_pylist() == list(range(1000, 1000 + ROWS))
+    stored = samples.read(settings.samples_uri, FEATURES.hash)
+    assert stored.column("raw_offset").to_pylist() == list(range(1000, 1000 + ROWS))
     assert orjson.loads((settings.samples_uri / "schedule.json").read_bytes())["last_us"] <= time.time_ns() // 1_000
     assert "no sample has a label" in " ".join(log.read_text().split())
     with alone(settings.registry_uri):
@@ -163,11 +163,11 @@ def test_verdicts_and_a_label_file_make_a_candidate_that_score_takes_over(
     assert labelled["conflicting"] == 1
     assert (document["current"], document["promotion"]["decision"]) == (current.id, "accepted")
     assert promotion.current(settings) == document["candidate"]
-    kept = registry.load(document["candidate"], settings.registry_uri)
-    assert kept.document["parent"] == current.id
-    assert kept.document["data"][-1] == labelled
+    promoted = registry.load(document["candidate"], settings.registry_uri)
+    assert promoted.document["parent"] == current.id
+    assert promoted.document["data"][-1] == labelled
     code, document, _ = again
-    assert (code, document["candidate"], document["current"]) == (0, None, kept.id)
+    assert (code, document["candidate"], document["current"]) == (0, None, promoted.id)
 
 
 def test_too_little_evidence_does_not_pass_the_gate(settings: Settings, current: Model, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Room 3 on a real broker: every features message scored exactly once, whatever happens to the worker."""
+"""Score on a real broker: every features message scored exactly once, whatever happens to the worker."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ from tests.integration.chains import settings_for, wait_for, worker
 from tests.score.small_model import facts, features, small_model
 
 pytestmark = pytest.mark.integration
-ROOM = "pipeline.tools.cli score run"
+SCORE = "pipeline.tools.cli score run"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 Log = dict[int, list[bytes]]
 
@@ -90,7 +90,7 @@ def values(found: Mapping[int, list[Message]]) -> Log:
     return {partition: [message.value() or b"" for message in messages] for partition, messages in found.items()}
 
 
-def undisturbed(settings: Settings, messages: Mapping[int, list[bytes]]) -> tuple[Log, Log, Log]:
+def reference(settings: Settings, messages: Mapping[int, list[bytes]]) -> tuple[Log, Log, Log]:
     """What suspects, archive and retrain hold after a run in which nothing happened."""
     cache = ModelCache(settings.model, settings.registry_uri, "cpu")
     outputs: tuple[Log, Log, Log] = ({}, {}, {})
@@ -134,11 +134,11 @@ def test_killed_at_any_moment_every_message_is_scored_exactly_once(settings: Set
     messages = {p: [payload(seq, p) for seq in range(120)] for p in (0, 1)}
     for part in range(4):
         send(settings, {p: all_of[part * 30 : (part + 1) * 30] for p, all_of in messages.items()})
-        with worker(settings, ROOM) as process:
+        with worker(settings, SCORE) as process:
             enough = part * 30 + 15 if part < 3 else 120
             found = received(settings, settings.topics.archive, {0: enough, 1: enough})
             process.kill()
-    suspects, archive, retrain = undisturbed(settings, messages)
+    suspects, archive, retrain = reference(settings, messages)
     for partition in (0, 1):
         assert values(found)[partition] == archive[partition]
     everything = {0: 120, 1: 120}
@@ -158,11 +158,11 @@ def test_killed_at_any_moment_every_message_is_scored_exactly_once(settings: Set
 def test_what_a_zombie_emits_again_is_dropped(settings: Settings) -> None:
     messages = [payload(seq, 0) for seq in range(14)]
     send(settings, {0: messages[:10] + messages[5:12] + messages[:3] + messages[12:]})
-    with worker(settings, ROOM) as process:
+    with worker(settings, SCORE) as process:
         found = received(settings, settings.topics.archive, {0: 14})
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-    assert values(found)[0] == undisturbed(settings, {0: messages})[1][0]
+    assert values(found)[0] == reference(settings, {0: messages})[1][0]
 
 
 def test_a_paused_worker_and_its_twin_fence_each_other_and_nothing_is_doubled(
@@ -172,19 +172,19 @@ def test_a_paused_worker_and_its_twin_fence_each_other_and_nothing_is_doubled(
     messages = [payload(seq, 0) for seq in range(60)]
     log = tmp_path / "log"
     send(settings, {0: messages[:20]})
-    with worker(settings, ROOM, log=log) as zombie:
+    with worker(settings, SCORE, log=log) as zombie:
         received(settings, settings.topics.archive, {0: 20})
         zombie.send_signal(signal.SIGSTOP)
         send(settings, {0: messages[20:40]})
-        with worker(settings, ROOM):
+        with worker(settings, SCORE):
             received(settings, settings.topics.archive, {0: 40})
             send(settings, {0: messages[40:]})
             zombie.send_signal(signal.SIGCONT)
             assert zombie.wait(60) == 1
     assert "another worker took over" in log.read_text()
-    with worker(settings, ROOM):
+    with worker(settings, SCORE):
         found = received(settings, settings.topics.archive, {0: 60})
-    assert values(found)[0] == undisturbed(settings, {0: messages})[1][0]
+    assert values(found)[0] == reference(settings, {0: messages})[1][0]
 
 
 @pytest.mark.crash
@@ -203,7 +203,7 @@ def test_a_broker_that_dies_and_comes_back_changes_nothing(tmp_path: Path) -> No
         )
         messages = [payload(seq, 0) for seq in range(60)]
         send(settings, {0: messages[:20]})
-        with worker(settings, ROOM, log=tmp_path / "log") as process:
+        with worker(settings, SCORE, log=tmp_path / "log") as process:
             received(settings, settings.topics.archive, {0: 20})
             send(settings, {0: messages[20:40]})
             os.kill(broker.pid, signal.SIGKILL)
@@ -215,19 +215,19 @@ def test_a_broker_that_dies_and_comes_back_changes_nothing(tmp_path: Path) -> No
             assert process.poll() is None
     finally:
         local.stop(tmp_path / "broker", grace_s=10.0)
-    assert values(found)[0] == undisturbed(settings, {0: messages})[1][0]
+    assert values(found)[0] == reference(settings, {0: messages})[1][0]
 
 
 def test_a_missing_message_stops_the_worker_and_nothing_is_skipped(settings: Settings, tmp_path: Path) -> None:
     messages = [payload(seq, 0) for seq in (0, 1, 3)]
     send(settings, {0: messages[:2]})
     log = tmp_path / "log"
-    with worker(settings, ROOM, log=log) as process:
+    with worker(settings, SCORE, log=log) as process:
         received(settings, settings.topics.archive, {0: 2})
         send(settings, {0: messages[2:]})
         assert process.wait(30) == 1
     assert "got seq 3, expected 2" in log.read_text().replace("\n", " ")
-    with worker(settings, ROOM) as process:
+    with worker(settings, SCORE) as process:
         assert process.wait(30) == 1
     assert len(received(settings, settings.topics.archive, {0: 2})[0]) == 2
 
@@ -235,7 +235,7 @@ def test_a_missing_message_stops_the_worker_and_nothing_is_skipped(settings: Set
 def test_other_features_than_the_models_stop_the_worker_with_both_names(settings: Settings, tmp_path: Path) -> None:
     send(settings, {0: [payload(0, 0, feature_set="other", feature_hash="beef" * 16)]})
     log = tmp_path / "log"
-    with worker(settings, ROOM, log=log) as process:
+    with worker(settings, SCORE, log=log) as process:
         assert process.wait(30) == 1
     text = log.read_text().replace("\n", " ")
     assert "small 5a11" in text
@@ -247,7 +247,7 @@ def test_a_promotion_holds_from_its_event_time(settings: Settings, tmp_path: Pat
     messages = {p: [payload(seq, p) for seq in range(40)] for p in (0, 1)}  # 1.0 s to 4.92 s of event time
     send(settings, {p: all_of[:10] for p, all_of in messages.items()})
     logs = [tmp_path / "a.log", tmp_path / "b.log"]
-    with worker(settings, ROOM, "a", logs[0]) as a, worker(settings, ROOM, "b", logs[1]):
+    with worker(settings, SCORE, "a", logs[0]) as a, worker(settings, SCORE, "b", logs[1]):
         received(settings, settings.topics.archive, {0: 10, 1: 10})
         promote(settings, second, "late", 1_500_000)
         promote(settings, second, "good", 3_000_000)
@@ -257,7 +257,7 @@ def test_a_promotion_holds_from_its_event_time(settings: Settings, tmp_path: Pat
         a.kill()
     promote(settings, third, "unordered", 3_000_000)
     promote(settings, third, "next", 4_500_000)
-    with worker(settings, ROOM, "a"), worker(settings, ROOM, "b"):
+    with worker(settings, SCORE, "a"), worker(settings, SCORE, "b"):
         # Sent at once: rows beyond 4.5 s may arrive before both partitions have voted, and wait.
         send(settings, {p: all_of[30:] for p, all_of in messages.items()})
         found = received(settings, settings.topics.archive, {0: 40, 1: 40})
@@ -272,7 +272,7 @@ def test_rows_beyond_an_undecided_promotion_wait(settings: Settings, tmp_path: P
     """The owner of partition 1 is paused, so it has not voted: what partition 0 has beyond the time waits."""
     messages = [payload(seq, 0) for seq in range(20)]
     logs = [tmp_path / "a.log", tmp_path / "b.log"]
-    with worker(settings, ROOM, "a", logs[0]) as a, worker(settings, ROOM, "b", logs[1]) as b:
+    with worker(settings, SCORE, "a", logs[0]) as a, worker(settings, SCORE, "b", logs[1]) as b:
         wait_for(logs[0], "ready")
         wait_for(logs[1], "ready")
         send(settings, {0: messages[:5]})

@@ -71,9 +71,9 @@ def test_a_candidate_is_trained_kept_and_compared_and_is_the_same_every_time(
     assert made.comparison.passed, made.comparison.against
     assert (made.trained_on, made.held_out) == (720, 360)
     assert made.comparison.known_candidate.recall == {ATTACK: 1.0}
-    kept = registry.load(made.model.id, tmp_path / "a")
-    assert kept.document["parent"] == current.id
-    plant, labelled = kept.document["data"]
+    saved = registry.load(made.model.id, tmp_path / "a")
+    assert saved.document["parent"] == current.id
+    plant, labelled = saved.document["data"]
     assert plant["name"] == "plant"
     assert labelled["by"] == {"ann": 600, "bo": 600}
     assert labelled["labels"] == {"normal": 1050, ATTACK: 150}

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import BadData, Failed
 from pipeline.retrain import samples
-from pipeline.retrain.samples import Stretch
+from pipeline.retrain.samples import SampleRange
 from pipeline.runtime.wire.batches import matrix_column
 from schemas.fields import arrow_schema
 
@@ -34,27 +34,27 @@ def scored(offsets: range) -> pa.RecordBatch:
 
 
 def test_each_raw_position_is_read_once_and_in_order_of_event_time(tmp_path: Path) -> None:
-    samples.write(tmp_path, [scored(range(5, 10)), scored(range(5))], Stretch(0, 1, 2, "h"))
-    samples.write(tmp_path, [scored(range(8, 12))], Stretch(0, 2, 3, "h"))
+    samples.write(tmp_path, [scored(range(5, 10)), scored(range(5))], SampleRange(0, 1, 2, "h"))
+    samples.write(tmp_path, [scored(range(8, 12))], SampleRange(0, 2, 3, "h"))
     table = samples.read(tmp_path, "h")
     assert table.column("raw_offset").to_pylist() == list(range(12))
     assert table.column("features").type.list_size == 3
 
 
 def test_a_full_disk_is_said_clearly_and_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    samples.write(tmp_path, [scored(range(5))], Stretch(0, 1, 2, "h"))
+    samples.write(tmp_path, [scored(range(5))], SampleRange(0, 1, 2, "h"))
 
     def full(_handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Failed, match=r"samples .*: disk full, cannot write .* free some space and start again"):
-        samples.write(tmp_path, [scored(range(5, 9))], Stretch(0, 3, 4, "h"))
-    assert [path.name for path in tmp_path.iterdir()] == [Stretch(0, 1, 2, "h").name]
+        samples.write(tmp_path, [scored(range(5, 9))], SampleRange(0, 3, 4, "h"))
+    assert [path.name for path in tmp_path.iterdir()] == [SampleRange(0, 1, 2, "h").name]
 
 
 def test_samples_of_another_feature_set_are_left_out(tmp_path: Path) -> None:
-    samples.write(tmp_path, [scored(range(3))], Stretch(0, 1, 2, "old"))
+    samples.write(tmp_path, [scored(range(3))], SampleRange(0, 1, 2, "old"))
     assert samples.read(tmp_path, "new").num_rows == 0
     with pytest.raises(BadData, match="no samples of this feature set"):
         samples.require(samples.count(tmp_path, "new"), tmp_path)
@@ -62,7 +62,9 @@ def test_samples_of_another_feature_set_are_left_out(tmp_path: Path) -> None:
 
 def test_the_oldest_files_go_first_and_one_stays(tmp_path: Path) -> None:
     for number in range(3):
-        path = samples.write(tmp_path, [scored(range(number * 10, number * 10 + 10))], Stretch(0, number, number, "h"))
+        path = samples.write(
+            tmp_path, [scored(range(number * 10, number * 10 + 10))], SampleRange(0, number, number, "h")
+        )
         os.utime(path, ns=(number, number))
     assert samples.trim(tmp_path, 25) == 10
     assert min(samples.read(tmp_path, "h").column("raw_offset").to_pylist()) == 10
@@ -77,14 +79,14 @@ def test_a_half_written_file_is_not_read(tmp_path: Path) -> None:
 
 
 def test_feature_sets_that_begin_anew_do_not_overwrite_each_other(tmp_path: Path) -> None:
-    samples.write(tmp_path, [scored(range(3))], Stretch(0, 0, 1, "old"))
-    samples.write(tmp_path, [scored(range(5))], Stretch(0, 0, 1, "new"))
+    samples.write(tmp_path, [scored(range(3))], SampleRange(0, 0, 1, "old"))
+    samples.write(tmp_path, [scored(range(5))], SampleRange(0, 0, 1, "new"))
     assert (samples.count(tmp_path, "old"), samples.count(tmp_path, "new")) == (3, 5)
 
 
 def test_only_what_is_kept_is_read(tmp_path: Path) -> None:
-    samples.write(tmp_path, [scored(range(5))], Stretch(0, 0, 1, "h"))
-    samples.write(tmp_path, [scored(range(5, 10))], Stretch(0, 2, 3, "h"))
+    samples.write(tmp_path, [scored(range(5))], SampleRange(0, 0, 1, "h"))
+    samples.write(tmp_path, [scored(range(5, 10))], SampleRange(0, 2, 3, "h"))
     table = samples.read(tmp_path, "h", lambda keys: keys.column(0).to_numpy() % 4 == 0, ["raw_offset"])
     assert table.column("raw_offset").to_pylist() == [0, 4, 8]
     assert samples.read(tmp_path, "h", lambda keys: np.zeros(keys.num_rows, np.bool_), ["raw_offset"]).num_rows == 0
@@ -92,10 +94,10 @@ def test_only_what_is_kept_is_read(tmp_path: Path) -> None:
 
 def test_many_small_files_become_one_with_every_row_once(tmp_path: Path) -> None:
     for number in range(samples.MERGE_AT_FILES - 1):
-        samples.write(tmp_path, [scored(range(number * 2, number * 2 + 3))], Stretch(1, number, number, "h"))
-    samples.write(tmp_path, [scored(range(3))], Stretch(2, 0, 0, "h"))
+        samples.write(tmp_path, [scored(range(number * 2, number * 2 + 3))], SampleRange(1, number, number, "h"))
+    samples.write(tmp_path, [scored(range(3))], SampleRange(2, 0, 0, "h"))
     assert samples.merge(tmp_path) == 0
-    samples.write(tmp_path, [scored(range(60, 70))], Stretch(1, 31, 35, "h"))
+    samples.write(tmp_path, [scored(range(60, 70))], SampleRange(1, 31, 35, "h"))
     before = samples.read(tmp_path, "h")
     newest = max(path.stat().st_mtime_ns for path in samples.files(tmp_path))
     assert samples.merge(tmp_path) == samples.MERGE_AT_FILES
@@ -109,7 +111,7 @@ def test_many_small_files_become_one_with_every_row_once(tmp_path: Path) -> None
 
 def test_a_merge_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
     for number in range(samples.MERGE_AT_FILES):
-        samples.write(tmp_path, [scored(range(number, number + 2))], Stretch(0, number, number, "h"))
+        samples.write(tmp_path, [scored(range(number, number + 2))], SampleRange(0, number, number, "h"))
     parts = {path: path.read_bytes() for path in samples.files(tmp_path)}
     before = samples.read(tmp_path, "h")
     samples.merge(tmp_path)
@@ -124,7 +126,7 @@ def test_a_merge_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
 def many_files(folder: Path, count: int = samples.MERGE_AT_FILES) -> None:
     for number in range(count):
         rows = scored(range(number * 4, number * 4 + 4))
-        samples.write(folder, [rows], Stretch(0, number, number, "h"))
+        samples.write(folder, [rows], SampleRange(0, number, number, "h"))
 
 
 @pytest.mark.parametrize("after", [1, 3, samples.MERGE_AT_FILES])
@@ -167,7 +169,7 @@ def test_readers_beside_a_worker_never_miss_a_file(tmp_path: Path, monkeypatch: 
     def work() -> None:
         number = 0
         while not stop.is_set():
-            samples.write(tmp_path, [scored(range(number, number + 1))], Stretch(0, number, number, "h"))
+            samples.write(tmp_path, [scored(range(number, number + 1))], SampleRange(0, number, number, "h"))
             number += 1
             if samples.merge(tmp_path):
                 merged.set()

@@ -49,7 +49,7 @@ def test_restarts_neither_train_each_time_nor_never(tmp_path: Path) -> None:
     assert starts == 2
 
 
-def test_what_it_printed_is_kept_and_told(tmp_path: Path) -> None:
+def test_its_output_is_written_and_reported(tmp_path: Path) -> None:
     script = """print('noise'); print('{"candidate": "m"}'); raise SystemExit(1)"""
     one = trainer(tmp_path, script, NOW_US)
     assert ended(one, NOW_US + DAY_US) == Ended(1, {"candidate": "m"})

@@ -64,7 +64,7 @@ def test_the_sample_takes_its_share_of_every_stratum() -> None:
     keep = sampled(batch)
     site = np.array(batch.column("site").to_pylist())
     normal = np.array(batch.column("class").to_pylist()) == "normal"
-    for place in ("north", "south"):
+    for wanted in ("north", "south"):
         for chosen, one_in in ((normal, NORMAL_ONE_IN), (~normal, OTHER_ONE_IN)):
-            stratum = chosen & (site == place)
+            stratum = chosen & (site == wanted)
             assert keep[stratum].mean() == pytest.approx(1 / one_in, rel=0.2)

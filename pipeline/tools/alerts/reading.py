@@ -16,7 +16,7 @@ MAX_KNOWN = 100_000
 
 
 class Seen:
-    """Which (uid, revision) was read: after a crash of the alert room, alerts come again, byte for byte.
+    """Which (uid, revision) was read: after a crash of the alert stage, alerts are re-emitted, byte for byte.
 
     Bounded: beyond 100,000 incidents the ones read longest ago are forgotten.
     """

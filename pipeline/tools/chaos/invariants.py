@@ -12,6 +12,7 @@ from pipeline.archive import snapshot
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import verify
 from pipeline.contracts.envelope import FeaturesFacts, FlowsFacts
+from pipeline.contracts.uids import RAW_POSITION
 from pipeline.retrain import samples
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.state import pointers
@@ -128,8 +129,8 @@ def _same_samples(settings: Settings, outcome: Outcome, found: Findings) -> None
     """What retrain kept is what the undisturbed run would have given it."""
     kept: set[tuple[int, int, int]] = set()
     for path in samples.files(settings.samples_uri):
-        table = pq.read_table(path, columns=list(samples.POSITION))
-        kept |= set(zip(*(table.column(name).to_pylist() for name in samples.POSITION), strict=True))
+        table = pq.read_table(path, columns=list(RAW_POSITION))
+        kept |= set(zip(*(table.column(name).to_pylist() for name in RAW_POSITION), strict=True))
     if kept != outcome.samples:
         missing, more = len(outcome.samples - kept), len(kept - outcome.samples)
         found.violations.append(f"retrain: {missing} samples missing, {more} that should not be there")
