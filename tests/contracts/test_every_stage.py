@@ -12,7 +12,7 @@ from pipeline.archive.pairing import read_rejects, read_scored
 from pipeline.contracts.envelope import ScoredFacts
 from pipeline.errors import BadEnvelope
 from pipeline.featurize.worker import Featurize
-from pipeline.retrain.worker import Door
+from pipeline.retrain.worker import RetrainWorker
 from pipeline.runtime.faust.stage import Incoming
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.telemetry import Telemetry
@@ -73,7 +73,7 @@ def rejects(settings: Settings, _telemetry: Telemetry, value: bytes) -> object:
 
 
 def retrain(settings: Settings, telemetry: Telemetry, value: bytes) -> None:
-    Door(settings, telemetry)._take(cast("Any", Message(settings.topics.retrain, value)))
+    RetrainWorker(settings, telemetry)._collect(cast("Any", Message(settings.topics.retrain, value)))
 
 
 def promote(settings: Settings, _telemetry: Telemetry, value: bytes) -> int:
