@@ -4,7 +4,7 @@ import ipaddress
 from typing import Any
 
 from pipeline.alert.incident import Incident, Talk
-from pipeline.alert.wording import harmless
+from pipeline.alert.wording import printable_name
 
 SHOWN_TALKS = 8
 SHOWN_OBSERVABLES = 16
@@ -18,9 +18,9 @@ def endpoint(address: str, mac: str | None, port: int | None) -> dict[str, Any]:
         try:
             made["ip"] = str(ipaddress.ip_address(address))
         except ValueError:
-            made["name"] = harmless(address) or "unknown"
+            made["name"] = printable_name(address) or "unknown"
     else:
-        made["name"] = harmless(address)
+        made["name"] = printable_name(address)
     if mac is None and "ip" not in made and is_mac(address):
         mac = address
     if mac is not None and is_mac(mac):
@@ -52,7 +52,7 @@ def _evidence(talk: Talk) -> dict[str, Any]:
         connection["protocol_num"] = talk.ip_proto
         connection["protocol_name"] = PROTOCOL.get(talk.ip_proto, str(talk.ip_proto))
     if talk.community_id:
-        connection["community_uid"] = harmless(talk.community_id)
+        connection["community_uid"] = printable_name(talk.community_id)
     return {
         "src_endpoint": endpoint(talk.src_addr, talk.src_mac, None),
         "dst_endpoint": endpoint(talk.dst_addr, talk.dst_mac, talk.dst_port),

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.runtime.hashing import GOLDEN, mix64
 from pipeline.runtime.wire.batches import matrix
 
 SAMPLE_ROWS = 64
@@ -79,13 +80,10 @@ class FeatureSample:
 def position_rank(rows: pa.RecordBatch) -> npt.NDArray[np.uint64]:
     """A hash of each row's raw position (splitmix64's finish), for drawing a sample that depends on nothing else."""
     with np.errstate(over="ignore"):
-        mixed = rows.column("raw_offset").to_numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = rows.column("raw_offset").to_numpy().astype(np.uint64) * GOLDEN
         mixed ^= rows.column("raw_index").to_numpy().astype(np.uint64) * np.uint64(0xD6E8FEB86659FD93)
         mixed += rows.column("raw_partition").to_numpy().astype(np.uint64)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-        rank: npt.NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
-        return rank
+        return mix64(mixed)
 
 
 def _text(values: npt.NDArray[Any]) -> str:

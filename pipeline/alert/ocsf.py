@@ -13,7 +13,7 @@ from pipeline.alert.explain import Baseline, Reason, reasons
 from pipeline.alert.group_addresses import is_group_address
 from pipeline.alert.incident import CROWD, MAX_POSITIONS, Incident
 from pipeline.alert.techniques import Meaning, Meanings, Technique
-from pipeline.alert.wording import duration, flows, harmless, many, measured, usual
+from pipeline.alert.wording import duration, flows, many, measured, printable_name, usual
 
 OCSF_VERSION = "1.8.0"
 CREATE, UPDATE, CLOSE = 1, 2, 3
@@ -109,23 +109,23 @@ def severity_id(meaning: Meaning, count: int, confidence: int) -> int:
 
 def message(incident: Incident, meanings: Meanings) -> str:
     """One sentence for the person on shift; what else the incident holds comes after it."""
-    sources = many(len(incident.sources), incident.more_sources, harmless(incident.actor), "sources")
-    target = harmless(incident.main_other)
+    sources = many(len(incident.sources), incident.more_sources, printable_name(incident.actor), "sources")
+    target = printable_name(incident.main_other)
     if is_group_address(incident.main_other):
         target = f"everybody ({target})"
     targets = many(len(incident.others), incident.more_others, target, "addresses")
     says = meaning_of(incident, meanings).says.substitute(
         {
-            "actor": harmless(incident.actor),
+            "actor": printable_name(incident.actor),
             "sources": sources,
             "target": target,
             "targets": targets,
             "ports": many(len(incident.target_ports), incident.more_target_ports, "1 port", "ports"),
-            "sensor": harmless(incident.sensor),
-            "site": harmless(incident.site),
+            "sensor": printable_name(incident.sensor),
+            "site": printable_name(incident.site),
             "flows": flows(incident.count),
             "duration": duration(incident.end_ts_us - incident.start_ts_us),
-            "class": harmless(incident.main_class),
+            "class": printable_name(incident.main_class),
         }
     )
     further = [f"{meanings.of(name).title}, {flows(incident.classes[name])}" for name in incident.further_classes[:3]]
@@ -145,19 +145,19 @@ def _finding_info(incident: Incident, meanings: Meanings, attacks: list[dict[str
         "uid": incident.uid,
         "title": meaning_of(incident, meanings).title,
         "desc": message(incident, meanings),
-        "types": [harmless(name) for name in [incident.main_class, *incident.further_classes]],
+        "types": [printable_name(name) for name in [incident.main_class, *incident.further_classes]],
         "analytic": {
             "type_id": 4,
             "type": "Learning (ML/DL)",
             "name": "IGAN-IDS",
-            "uid": harmless(incident.model),
-            "version": harmless(incident.model),
+            "uid": printable_name(incident.model),
+            "version": printable_name(incident.model),
         },
         "created_time": _ms(incident.opened_ts_us),
         "modified_time": _ms(incident.last_clock_us),
         "first_seen_time": _ms(incident.first_ts_us),
         "last_seen_time": _ms(incident.end_ts_us),
-        "data_sources": [harmless(f"{incident.site}/{incident.sensor}", 128)],
+        "data_sources": [printable_name(f"{incident.site}/{incident.sensor}", 128)],
         "related_events_count": incident.count,
     }
     return info | ({"attacks": attacks} if attacks else {})
@@ -179,7 +179,7 @@ def _metadata(incident: Incident) -> dict[str, Any]:
         "version": OCSF_VERSION,
         "product": PRODUCT,
         "profiles": ["security_control"],
-        "tenant_uid": harmless(incident.site),
+        "tenant_uid": printable_name(incident.site),
         "uid": f"{incident.uid}-{incident.revision}",
         "sequence": incident.revision,
         "original_time": str(incident.end_ts_us),
@@ -187,7 +187,7 @@ def _metadata(incident: Incident) -> dict[str, Any]:
 
 
 def _anomaly_analysis(incident: Incident, why: list[Reason]) -> dict[str, Any]:
-    target = f"{harmless(incident.actor)} on {harmless(incident.site)}/{harmless(incident.sensor)}"
+    target = f"{printable_name(incident.actor)} on {printable_name(incident.site)}/{printable_name(incident.sensor)}"
     anomalies, baselines = [], []
     for reason in why:
         parameter = {"observation_parameter": reason.label, "observation_type": "Deviation Analysis"}
@@ -211,11 +211,11 @@ def _unmapped(
 ) -> dict[str, Any]:
     """What OCSF has no place for: who belongs to the incident, the numbers behind the words, for reports and triage."""
     return {
-        "site": harmless(incident.site),
-        "sensor": harmless(incident.sensor),
-        "class": harmless(incident.main_class),
-        "classes": {harmless(name): count for name, count in incident.classes.items()},
-        "model": harmless(incident.model),
+        "site": printable_name(incident.site),
+        "sensor": printable_name(incident.sensor),
+        "class": printable_name(incident.main_class),
+        "classes": {printable_name(name): count for name, count in incident.classes.items()},
+        "model": printable_name(incident.model),
         "feature_set": baseline.feature_set if baseline else None,
         "feature_hash": baseline.feature_hash if baseline else None,
         "opened_ts_us": incident.opened_ts_us,

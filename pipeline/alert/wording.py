@@ -1,18 +1,15 @@
-"""Words for people: addresses made harmless, counts, durations and measured values as one says them."""
+"""Words for people: names made safe to show, counts, durations and measured values as one says them."""
 
 import math
-import unicodedata
+
+from pipeline.runtime.terminal import printable
 
 MAX_NAME = 64
-# Letters, marks, numbers, punctuation and symbols; and the plain space. Not: controls, direction marks, private use.
-SHOWN = ("L", "M", "N", "P", "S")
 
 
-def harmless(text: str, most: int = MAX_NAME) -> str:
-    """The text with everything that steers a terminal or hides itself spelled out as hex, and cut to `most`."""
-    cut = text[: most + 1]
-    shown = "".join(one if one == " " or unicodedata.category(one)[0] in SHOWN else f"\\x{ord(one):02x}" for one in cut)
-    return shown if len(shown) <= most and len(text) <= most else shown[: most - 1] + "…"
+def printable_name(text: str, most: int = MAX_NAME) -> str:
+    """A name from outside, safe to show and cut to `most` characters."""
+    return printable(text, most)
 
 
 def flows(count: int) -> str:

@@ -8,14 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.featurize.compiled import compiled
+from pipeline.featurize.compiled import compiled, mix64
 
 UNICAST, MULTICAST, BROADCAST, UNSPECIFIED = 0, 1, 2, 3
 
 _FNV_OFFSET = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME = np.uint64(0x100000001B3)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 _NOTHING = np.zeros(1, np.int32)
@@ -68,9 +66,7 @@ def _keys(
         key = _FNV_OFFSET
         for place in range(offsets[row], offsets[row + 1]):
             key = (key ^ np.uint64(text[place])) * _FNV_PRIME
-        key = (key ^ (key >> np.uint64(30))) * _MIX_1
-        key = (key ^ (key >> np.uint64(27))) * _MIX_2
-        keys[row] = key ^ (key >> np.uint64(31))
+        keys[row] = mix64(key)
         kinds[row] = _kind(text, offsets[row], offsets[row + 1])
 
 

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from numba import njit
+
+from pipeline.runtime import hashing
 
 # The folders and files whose functions are compiled.
 _SOURCES = ("compiled.py", "addresses.py", "flow_features.py", "ordering/*.py", "windows/*.py")
@@ -17,7 +20,7 @@ def _stamp() -> str:
     """SHA-256 of the sources of everything compiled here."""
     digest = hashlib.sha256()
     folder = Path(__file__).parent
-    for path in sorted(path for pattern in _SOURCES for path in folder.glob(pattern)):
+    for path in [*sorted(path for pattern in _SOURCES for path in folder.glob(pattern)), Path(hashing.__file__)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -37,3 +40,7 @@ def compiled(function: Function) -> Function:
     quick._cache._cache_file._source_stamp = _STAMP
     fast: Function = quick
     return fast
+
+
+mix64: Callable[[np.uint64], np.uint64] = compiled(hashing.mix64)  # type: ignore[assignment]
+"""pipeline/runtime/hashing.py's function for one number."""

@@ -7,6 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.runtime.hashing import splitmix64
+
 NORMAL = "normal"
 # One unsuspicious row in so many goes to retraining, by its class: what the classifier calls an attack is rare and
 # worth more than the hundredth ordinary poll.
@@ -40,11 +42,11 @@ def suspects_of(scored: pa.RecordBatch) -> pa.RecordBatch:
 def sampled(scored: pa.RecordBatch) -> npt.NDArray[np.bool_]:
     """(n,) whether a row's hash falls into its stratum's share."""
     one_in = np.where(_numpy(pc.equal(scored.column("class"), NORMAL)), NORMAL_ONE_IN, OTHER_ONE_IN)
-    hashed = _mix(_numpy(scored.column("raw_offset")).astype(np.uint64))
-    hashed = _mix(hashed ^ _numpy(scored.column("raw_index")).astype(np.uint64))
-    hashed = _mix(hashed ^ _numpy(scored.column("raw_partition")).astype(np.uint64))
+    hashed = splitmix64(_numpy(scored.column("raw_offset")).astype(np.uint64))
+    hashed = splitmix64(hashed ^ _numpy(scored.column("raw_index")).astype(np.uint64))
+    hashed = splitmix64(hashed ^ _numpy(scored.column("raw_partition")).astype(np.uint64))
     # Each stratum gets a stream of its own: two sites whose records come in lockstep are not sampled in lockstep.
-    hashed = _mix(hashed ^ _stratum(scored))
+    hashed = splitmix64(hashed ^ _stratum(scored))
     keep: npt.NDArray[np.bool_] = hashed % one_in.astype(np.uint64) == 0
     return keep
 
@@ -61,15 +63,6 @@ def _salt(name: str) -> int:
     for byte in name.encode():
         value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
     return value
-
-
-def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """SplitMix64's finaliser (Steele, Lea, Flood 2014): every input bit changes every output bit."""
-    value = value + np.uint64(0x9E3779B97F4A7C15)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: npt.NDArray[np.uint64] = value ^ (value >> np.uint64(31))
-    return mixed
 
 
 def _numpy(column: pa.Array) -> npt.NDArray[np.generic]:

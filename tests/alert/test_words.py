@@ -13,7 +13,7 @@ from rich.console import Console
 
 from pipeline.alert.manifests import Manifests, shipped_folder
 from pipeline.alert.techniques import read_meanings, shipped
-from pipeline.alert.wording import duration, harmless, many, measured, usual
+from pipeline.alert.wording import duration, many, measured, printable_name, usual
 from pipeline.contracts.verdicts import VERDICTS
 from pipeline.errors import Misconfigured, RefusedState, Usage
 from pipeline.tools.alerts import lines
@@ -26,7 +26,7 @@ from tests.alert.test_ocsf import scan
 
 @given(st.text(max_size=200), st.integers(2, 80))
 def test_harmless_text_is_printable_and_short(text: str, most: int) -> None:
-    shown = harmless(text, most)
+    shown = printable_name(text, most)
     assert len(shown) <= most
     assert shown.isprintable()
     if text.isascii() and text.isprintable() and len(text) <= most:

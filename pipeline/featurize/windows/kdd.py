@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.featurize.compiled import compiled
-from pipeline.featurize.windows.tables import Table, find, mixed, use
+from pipeline.featurize.compiled import compiled, mix64
+from pipeline.featurize.windows.tables import Table, find, use
 
 WINDOW_US = 2_000_000
 COUNT_CAP = 511
@@ -81,7 +81,7 @@ def _rerror(flags: int) -> int:
 @compiled
 def pair_key(dst: np.uint64, service: np.uint64) -> np.uint64:
     """One key for a destination and a service."""
-    return mixed(dst) ^ service
+    return mix64(dst) ^ service
 
 
 @compiled

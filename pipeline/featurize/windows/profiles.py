@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.featurize.compiled import compiled
-from pipeline.featurize.windows.tables import Table, find, mixed, use
+from pipeline.featurize.compiled import compiled, mix64
+from pipeline.featurize.windows.tables import Table, find, use
 
 HALF_LIFE_US = 30_000_000.0  # of an endpoint's sums
 FLIP_HALF_LIFE_US = 60_000_000.0  # of changes of identity
@@ -61,7 +61,7 @@ def _decay(elapsed_us: float, half_life_us: float) -> float:
 @compiled
 def pair_key(src: np.uint64, dst: np.uint64, protocol: int) -> np.uint64:
     """One key for an ordered pair of endpoints and the protocol between them."""
-    return mixed(src ^ np.uint64(protocol)) ^ (mixed(dst) << np.uint64(1))
+    return mix64(src ^ np.uint64(protocol)) ^ (mix64(dst) << np.uint64(1))
 
 
 @compiled

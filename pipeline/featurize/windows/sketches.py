@@ -12,8 +12,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.featurize.compiled import compiled
-from pipeline.featurize.windows.tables import mixed
+from pipeline.featurize.compiled import compiled, mix64
 
 BUCKETS = 32
 HALF_LIFE_US = 60_000_000.0
@@ -47,7 +46,7 @@ def sketched(
     left = left_of(elapsed_us)
     s, d = sums[S] * left, sums[D] * left
     t = left * (sums[T] - sums[S] * elapsed_us / HALF_LIFE_US)
-    place = np.int64(mixed(thing) & np.uint64(BUCKETS - 1))
+    place = np.int64(mix64(thing) & np.uint64(BUCKETS - 1))
     was, fresh = 0.0, 0.0
     if weights[place] > 0.0:
         fresh = left_of(max(now_us - used_us[place], 0.0))

@@ -11,16 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.featurize.compiled import compiled
+from pipeline.featurize.compiled import compiled, mix64
 
 KEY, OLDER, NEWER = 0, 1, 2  # columns of an entry's cells
 IS_KNOWN = 3  # of a guarded table
 USED, OLDEST, NEWEST, EVICTED = 0, 1, 2, 3  # columns of row 0, which is the table's own
 KNOWN_OLDEST, KNOWN_NEWEST, KNOWN, MOST_KNOWN = 4, 5, 6, 7  # the same, of a guarded table
 PLAIN_WIDTH, GUARDED_WIDTH = 4, 8
-
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 class Table(NamedTuple):
@@ -87,7 +84,7 @@ def with_keys(keys: npt.NDArray[np.int64], evicted: int, known: int = 0, guarded
 def _reindex(table: Table) -> None:
     mask = len(table.slots) - 1
     for entry in range(1, table.cells[0, USED] + 1):
-        slot = np.int64(mixed(np.uint64(table.cells[entry, KEY]))) & mask
+        slot = np.int64(mix64(np.uint64(table.cells[entry, KEY]))) & mask
         while table.slots[slot] != 0:
             slot = (slot + 1) & mask
         table.slots[slot] = entry
@@ -104,14 +101,6 @@ def _walk(table: Table, order: npt.NDArray[np.int64]) -> None:
 
 
 @compiled
-def mixed(key: np.uint64) -> np.uint64:
-    """splitmix64's mixer: spreads keys that differ in few bits."""
-    key = (key ^ (key >> np.uint64(30))) * _MIX_1
-    key = (key ^ (key >> np.uint64(27))) * _MIX_2
-    return key ^ (key >> np.uint64(31))
-
-
-@compiled
 def crowded(table: Table, additions: int, bound: int) -> bool:
     """Whether the table should grow before that many keys more come: it lacks room and is not at its bound."""
     room = len(table.cells) - 1
@@ -124,7 +113,7 @@ def find(table: Table, key: np.uint64) -> int:
     slots, cells = table.slots, table.cells
     mask = len(slots) - 1
     wanted = np.int64(key)
-    slot = np.int64(mixed(key)) & mask
+    slot = np.int64(mix64(key)) & mask
     while True:
         entry = slots[slot]
         if entry == 0 or cells[entry, KEY] == wanted:
@@ -137,7 +126,7 @@ def _forget(table: Table, key: np.uint64) -> None:
     """Free the index slot of a key, moving back those that were pushed past it."""
     slots, cells = table.slots, table.cells
     mask = len(slots) - 1
-    slot = np.int64(mixed(key)) & mask
+    slot = np.int64(mix64(key)) & mask
     while cells[slots[slot], KEY] != np.int64(key):
         slot = (slot + 1) & mask
     hole = slot
@@ -145,7 +134,7 @@ def _forget(table: Table, key: np.uint64) -> None:
         slot = (slot + 1) & mask
         if slots[slot] == 0:
             break
-        home = np.int64(mixed(np.uint64(cells[slots[slot], KEY]))) & mask
+        home = np.int64(mix64(np.uint64(cells[slots[slot], KEY]))) & mask
         if ((slot - home) & mask) >= ((slot - hole) & mask):
             slots[hole] = slots[slot]
             hole = slot
@@ -208,7 +197,7 @@ def _new_entry(table: Table, key: np.uint64) -> int:
         cells[0, EVICTED] += 1
     cells[entry, KEY] = np.int64(key)
     mask = len(slots) - 1
-    slot = np.int64(mixed(key)) & mask
+    slot = np.int64(mix64(key)) & mask
     while slots[slot] != 0:
         slot = (slot + 1) & mask
     slots[slot] = entry

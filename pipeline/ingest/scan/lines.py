@@ -1,6 +1,6 @@
 """Messages joined into one buffer and cut into records: one a line, blank lines are none."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,9 @@ import numpy.typing as npt
 from numba import njit
 
 from pipeline.ingest.scan.cells import Bytes, Ints
+from pipeline.runtime.hashing import GOLDEN, mix64
+
+_mix64: Callable[[np.uint64], np.uint64] = njit(mix64)  # type: ignore[assignment]  # for one number
 
 
 class Lines(NamedTuple):
@@ -87,7 +90,7 @@ def _hash(text: Bytes, starts: Ints, ends: Ints, ids: npt.NDArray[np.uint64]) ->
     for row in range(len(starts)):
         place = starts[row]
         end = ends[row]
-        mixed = np.uint64(end - place) * np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(0xCBF29CE484222325)
+        mixed = np.uint64(end - place) * GOLDEN ^ np.uint64(0xCBF29CE484222325)
         while place + 8 <= end:
             # Written out so that the compiler makes one load of it.
             word = (
@@ -109,9 +112,7 @@ def _hash(text: Bytes, starts: Ints, ends: Ints, ids: npt.NDArray[np.uint64]) ->
                 word |= np.uint64(text[place + shift]) << np.uint64(8 * shift)
             mixed = (mixed ^ word) * np.uint64(0x9FB21C651E98DF25)
             mixed ^= mixed >> np.uint64(32)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        ids[row] = mixed ^ (mixed >> np.uint64(31))
+        ids[row] = _mix64(mixed)
 
 
 def record_ids(lines: Lines) -> npt.NDArray[np.uint64]:

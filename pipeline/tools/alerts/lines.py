@@ -1,4 +1,4 @@
-"""Alerts for people: one line, or a page. What came from the network is made harmless once more before it is shown."""
+"""Alerts for people: one line, or a page. What came from the network is made printable once more before it is shown."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.alert.wording import harmless
+from pipeline.runtime.terminal import printable
 
 STYLE = {"Critical": "bold white on red", "High": "bold red", "Medium": "yellow", "Low": "cyan", "Informational": "dim"}
 MAX_TEXT = 400
@@ -17,7 +17,7 @@ WORD = {1: "new", 2: "goes on", 3: "ended"}
 
 def shown(value: object) -> str:
     """A value as text that is safe to show."""
-    return harmless(str(value), MAX_TEXT)
+    return printable(str(value), MAX_TEXT)
 
 
 def moment(time_ms: int) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
@@ -240,4 +241,4 @@ def _plain(text: str) -> str:
     """Text from outside (a verdict's author, a site's name) as text: no markup, no control characters."""
     from rich.markup import escape
 
-    return escape("".join(character if character.isprintable() else "?" for character in text))
+    return escape(printable(text))

@@ -5,6 +5,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.runtime.terminal import printable
+
 
 def table(columns: list[str], rows: list[list[Any]]) -> Table:
     """A plain table, numbers to the right; nothing in it is markup."""
@@ -24,5 +26,4 @@ def plain(value: Any) -> str:
     if value is None:
         return "-"
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    # What a sensor sent must not steer the reader's terminal.
-    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+    return printable(text)
