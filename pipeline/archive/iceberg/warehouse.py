@@ -1,7 +1,5 @@
 """Where the tables lie and which catalog knows them; and the lock that lets one committer in."""
 
-import fcntl
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.archive.iceberg import synced_io
 from pipeline.errors import Failed, Misconfigured
 from pipeline.runtime.files import make_folder
+from pipeline.runtime.locks import HOLDER, exclusive
 
 CATALOG = "forebay"
 LOCK, DATABASE = "committer.lock", "catalog.db"
@@ -107,7 +106,7 @@ def folder_of(warehouse: str) -> Path | None:
 def single_committer(warehouse: str) -> Iterator[None]:
     """Keep other committers out of a folder; Failed says who holds it.
 
-    The lock is the kernel's: a holder that is killed lets go. A bucket has none: there, and where somebody gets past
+    A bucket has none: there, and where somebody gets past
     the lock, the position in the table decides (pipeline/archive/iceberg/copy.py).
     """
     folder = folder_of(warehouse)
@@ -115,16 +114,6 @@ def single_committer(warehouse: str) -> Iterator[None]:
         yield
         return
     make_folder(folder)
-    with (folder / LOCK).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise Failed(
-                f"warehouse {warehouse}: {file.read().strip() or 'another process'} commits to it; one committer is "
-                "enough: stop it, or leave the work to it"
-            ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {os.uname().nodename}")
-        file.flush()
+    busy = f"warehouse {warehouse}: {HOLDER} commits to it; one committer is enough: stop it, or leave the work to it"
+    with exclusive(folder / LOCK, 0, busy):
         yield

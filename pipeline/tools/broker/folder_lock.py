@@ -1,12 +1,10 @@
-"""One process at a time in a folder: an advisory lock that ends with the process that holds it."""
+"""One process at a time in a broker's folder: one command that works on it, one broker that runs on it."""
 
-import fcntl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import Failed
+from pipeline.runtime.locks import HOLDER, exclusive
 
 
 @contextmanager
@@ -15,35 +13,21 @@ def in_use(folder: Path) -> Iterator[int]:
 
     Kafka itself does not notice a second broker on its folder; both write, and the messages are lost.
     """
-    with (folder / ".in-use").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Failed(
-                f"{folder}: a broker that state.json does not name runs on this folder, expected none; "
-                f"find it with `ps -ef | grep {folder}`, end it by its pid, and try again"
-            ) from error
-        yield file.fileno()
+    busy = (
+        f"{folder}: a broker that state.json does not name runs on this folder, expected none; "
+        f"find it with `ps -ef | grep {folder}`, end it by its pid, and try again"
+    )
+    with exclusive(folder / ".in-use", 0, busy) as descriptor:
+        yield descriptor
 
 
 @contextmanager
 def folder_lock(folder: Path, wait_s: float) -> Iterator[None]:
-    """Hold the folder's lock; another process that wants it waits up to `wait_s`, then gets Failed.
-
-    The lock is the kernel's: a holder that is killed lets go, so there is nothing stale to clean up.
-    """
+    """Hold the folder's lock; another process that wants it waits up to `wait_s`, then gets Failed."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as file:
-        deadline = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() >= deadline:
-                    raise Failed(
-                        f"{folder}: another forebay command has worked on it for {wait_s:.0f} s; "
-                        "wait for it, or end it, and try again"
-                    ) from error
-                time.sleep(0.05)
+    busy = (
+        f"{folder}: another forebay command ({HOLDER}) has worked on it for {wait_s:.0f} s; "
+        "wait for it, or end it, and try again"
+    )
+    with exclusive(folder / ".lock", wait_s, busy):
         yield

@@ -1,7 +1,7 @@
 """A replay from beginning to end: its folder, its parts over one or more processes, its progress, its figures."""
 
-import fcntl
 import hashlib
+import math
 import multiprocessing
 import os
 import re
@@ -23,6 +23,7 @@ from pipeline.errors import Failed, RefusedState, Usage
 from pipeline.runtime import failpoints
 from pipeline.runtime.files import write_atomic
 from pipeline.runtime.kafka import clients, topics
+from pipeline.runtime.locks import HOLDER, exclusive
 from pipeline.settings import Settings
 from pipeline.tools.replay import history, states
 from pipeline.tools.replay import request as requests
@@ -312,16 +313,10 @@ def _alone(folder: Path, partition: int | None = None) -> Iterator[None]:
 
     A partition's is waited for: the process that a killed run left behind holds it until it notices.
     """
-    name, how = (".lock", fcntl.LOCK_NB) if partition is None else (f".lock-p{partition}", 0)
-    handle = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | how)
-        except BlockingIOError:
-            raise Failed(f"{folder}: this replay is at work already; wait for it, or name another --run") from None
+    name, wait_s = (".lock", 0.0) if partition is None else (f".lock-p{partition}", math.inf)
+    busy = f"{folder}: this replay is at work already ({HOLDER}); wait for it, or name another --run"
+    with exclusive(folder / name, wait_s, busy):
         yield
-    finally:
-        os.close(handle)
 
 
 def _write(path: Path, data: bytes) -> None:
