@@ -260,6 +260,7 @@ class ScoreWorker:
                 record = self._ledger.apply_payload(message.value())
             except BadData as error:
                 self._log.warning("record of models ignored", offset=message.offset(), error=str(error))
+                self._telemetry.count("forebay_malformed_records", topic=self._settings.topics.models)
             else:
                 logged = {name: record[name] for name in LOGGED_FIELDS if name in record}
                 self._log.info("record of models", offset=message.offset(), **logged)

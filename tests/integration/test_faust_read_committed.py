@@ -4,14 +4,20 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import asdict
 from pathlib import Path
 
+import orjson
 import pytest
 from confluent_kafka import TopicPartition
 
+from pipeline.errors import RefusedState
+from pipeline.runtime.faust.partitions import Partitions
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.state import pointers
+from pipeline.runtime.telemetry import start
 from pipeline.tools.broker import local
+from tests.integration.chain_stage import ChainRoom
 from tests.integration.chains import chain, deduplicated, received, send, settings_for, wait_for, worker
 
 pytestmark = pytest.mark.integration
@@ -164,3 +170,30 @@ def test_stopping_is_quick_and_saves(kafka: str, prefix: str, tmp_path: Path) ->
         assert time.monotonic() - started < 15
     newest = pointers.read(settings, settings.topics.featurize_state, [0])[0][0]
     assert newest.seq == 55
+
+
+@pytest.mark.parametrize("record", [b"no JSON", b"{}", "elsewhere", "other partition", "number in a text"])
+def test_a_malformed_pointer_stops_nobody(kafka: str, prefix: str, tmp_path: Path, record: bytes | str) -> None:
+    """It is ignored, as a malformed record of `models` is, and said in the log and a metric; the one before holds."""
+    settings = settings_for(kafka, prefix, tmp_path, partitions=1)
+    topic = settings.topics.featurize_state
+    good = pointers.Pointer(0, 2, 2, "a" * 64, "chain/0")
+    changed: dict[str, dict[str, object]] = {
+        "elsewhere": {"digest": "../../../../dev/zero"},
+        "other partition": {"partition": 1},
+        "number in a text": {"position": "9"},
+    }
+    payload = record if isinstance(record, bytes) else orjson.dumps({**asdict(good), "position": 9, **changed[record]})
+    producer = clients.producer(settings, "test")
+    for value in (good.encode(), payload):
+        producer.produce(topic, value=value, key=b"0", partition=0)
+    producer.flush()
+    ignored: list[int | None] = []
+    found = pointers.read(settings, topic, [0], ignored=lambda message, _error: ignored.append(message.offset()))
+    assert found == {0: [good]} and ignored == [1]
+    # The worker goes on to what it can use: here the state of the good one is not there, and that is what it says.
+    telemetry = start("chain", settings)
+    with pytest.raises(RefusedState, match="state chain/0/aaaaaaaaaaaa"):
+        Partitions(ChainRoom(settings), settings, telemetry).restore([0])
+    assert telemetry.registry.get_sample_value("forebay_malformed_records_total", {"topic": topic}) == 1
+    telemetry.close()

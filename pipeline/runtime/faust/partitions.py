@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 
-from pipeline.errors import ForebayError, PositionLost, RefusedState, SequenceGap
+from pipeline.errors import BadData, ForebayError, PositionLost, RefusedState, SequenceGap
 from pipeline.runtime import failpoints
 from pipeline.runtime.faust.emitter import FOR_EVER, Emitter
 from pipeline.runtime.faust.stage import Incoming, Room, State
@@ -93,13 +93,21 @@ class Partitions(Generic[State]):
         RefusedState where none of a partition's states can be read, or where its topic no longer holds the position.
         """
         wanted = [partition for partition in partitions if partition not in self._held]
-        known = pointers.read(self._settings, self.room.pointers, wanted) if wanted else {}
+        known = self._pointers(wanted) if wanted else {}
         if wanted:
             self._identify()
         for partition in wanted:
             self._held[partition] = self._restored(partition, known[partition])
         self._telemetry.gauge("forebay_partitions", len(self._held))
         return {partition: held.position for partition, held in self._held.items()}
+
+    def _pointers(self, wanted: list[int]) -> dict[int, list[Pointer]]:
+        def ignored(message: Message, error: BadData) -> None:
+            topic, partition = self.room.pointers, message.partition()
+            self._log.warning("pointer ignored", partition=partition, offset=message.offset(), error=str(error))
+            self._telemetry.count("forebay_malformed_records", topic=topic)
+
+        return pointers.read(self._settings, self.room.pointers, wanted, ignored=ignored)
 
     def _restored(self, partition: int, known: list[Pointer]) -> Held[State]:
         first, end = self._bounds(partition)

@@ -13,6 +13,7 @@ from pipeline.errors import BadData
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.kafka.errors import must_stop
 from pipeline.runtime.kafka.producing import ProducerBroken, flush, produce
+from pipeline.runtime.state.store import DIGEST
 from pipeline.settings import Settings
 
 
@@ -48,15 +49,24 @@ class Pointer:
         """From JSON; BadData where it is no pointer."""
         try:
             facts = orjson.loads(payload)
-            return cls(
-                int(facts["partition"]),
-                int(facts["position"]),
-                int(facts["seq"]),
-                str(facts["digest"]),
-                str(facts["uri"]),
-            )
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            fields = {name: facts[name] for name in cls.__annotations__}
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise BadData(f"pointer {payload[:120]!r}: got {error!r}, expected a pointer record") from error
+        whole = [fields["partition"], fields["position"], fields["seq"]]
+        if any(type(number) is not int or not 0 <= number < 1 << 63 for number in whole):
+            raise BadData(f"pointer {payload[:120]!r}: got partition, position, seq {whole}, expected whole numbers")
+        if type(fields["digest"]) is not str or not DIGEST.fullmatch(fields["digest"]):
+            raise BadData(f"pointer {payload[:120]!r}: got that digest, expected 64 hex digits")
+        if type(fields["uri"]) is not str:
+            raise BadData(f"pointer {payload[:120]!r}: got that uri, expected a text")
+        return cls(**fields)
+
+
+def _decoded(payload: bytes, partition: int) -> Pointer:
+    pointer = Pointer.decode(payload)
+    if pointer.partition != partition:
+        raise BadData(f"pointer {payload[:120]!r}: got partition {pointer.partition}, expected {partition}")
+    return pointer
 
 
 def by_position(pointers: Iterable[Pointer]) -> list[Pointer]:
@@ -65,17 +75,29 @@ def by_position(pointers: Iterable[Pointer]) -> list[Pointer]:
 
 
 def read(
-    settings: Settings, topic: str, partitions: Iterable[int], timeout_s: float = 30.0
+    settings: Settings,
+    topic: str,
+    partitions: Iterable[int],
+    timeout_s: float = 30.0,
+    ignored: Callable[[Message, BadData], None] = lambda _message, _error: None,
 ) -> dict[int, list[Pointer]]:
-    """Every pointer of these partitions, newest first; Failed where the topic cannot be read to its end in time."""
+    """Every pointer of these partitions, newest first; Failed where the topic cannot be read to its end in time.
+
+    A malformed record, or one that names another partition than it lies in, is handed to `ignored` and left out: one
+    record that anybody may have written must not stop a stage for ever. The pointers before it still hold.
+    """
     found: dict[int, list[Pointer]] = {partition: [] for partition in partitions}
     reader = clients.reader(settings, "pointers", **tail.EOF_EVENTS)
     try:
         reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in found])
         for message in tail.read_to(reader, topic, tail.ends(settings, topic, found, timeout_s), timeout_s):
             value = message.value()
-            if value is not None:
-                found[message.partition() or 0].append(Pointer.decode(value))
+            if value is None:
+                continue
+            try:
+                found[message.partition() or 0].append(_decoded(value, message.partition() or 0))
+            except BadData as error:
+                ignored(message, error)
     finally:
         reader.close()
     return {partition: by_position(pointers) for partition, pointers in found.items()}

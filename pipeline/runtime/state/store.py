@@ -1,12 +1,15 @@
 """State as files named by their own SHA-256: what is read back is what was written, or it is refused."""
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from pipeline.errors import RefusedState
 from pipeline.runtime.storage.storage import StorageLike, open_storage
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Store:
@@ -25,6 +28,12 @@ class Store:
         self._storage = open_storage(place, "state")
 
     def _file(self, digest: str) -> str:
+        """The name of a blob; RefusedState where a digest that came from elsewhere could name another file."""
+        if not DIGEST.fullmatch(digest):
+            raise RefusedState(
+                f"state {self.name}: got digest {digest[:80]!r}, expected 64 hex digits; who wrote it? Allow only the "
+                "stage to write to its state topic and folder"
+            )
         return f"{self.name}/{digest}"
 
     def put(self, blob: bytes) -> str:
@@ -47,7 +56,7 @@ class Store:
 
     def touch(self, digest: str) -> bool:
         """Make a blob young again, so that no collection takes it; False where it has to be put again for that."""
-        return bool(digest) and self._storage.refresh(self._file(digest))
+        return bool(DIGEST.fullmatch(digest)) and self._storage.refresh(self._file(digest))
 
     def size(self, digest: str) -> int | None:
         """Bytes of a blob, None where it is not there."""

@@ -69,7 +69,7 @@ class Log:
         if self.dies:
             raise KeyboardInterrupt
 
-    def read(self, _settings: Settings, _topic: str, wanted: list[int]) -> dict[int, list[Pointer]]:
+    def read(self, _settings: Settings, _topic: str, wanted: list[int], **_others: object) -> dict[int, list[Pointer]]:
         return {
             number: pointers.by_position(one for one in self.written if one.partition == number) for number in wanted
         }

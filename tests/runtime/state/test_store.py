@@ -3,6 +3,7 @@ import os
 import time
 from pathlib import Path
 
+import orjson
 import pytest
 
 from pipeline.errors import BadData, Failed, RefusedState
@@ -60,11 +61,49 @@ def test_the_highest_position_counts_whoever_wrote_last() -> None:
 
 
 def test_pointers_travel_as_json() -> None:
-    pointer = Pointer(3, 17, 12, "ab", "room/3/ab")
+    pointer = Pointer(3, 17, 12, "ab" * 32, "room/3/ab")
     assert Pointer.decode(pointer.encode()) == pointer
-    for payload in (b"", b"[]", b"{}", b'{"partition": "x", "position": 0, "seq": 0, "digest": "", "uri": ""}'):
+    for payload in (b"", b"[]", b"{}", b"null"):
         with pytest.raises(BadData):
             Pointer.decode(payload)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"partition": "x"},
+        {"partition": True},
+        {"position": "5"},
+        {"position": -1},
+        {"seq": 2**63},
+        {"seq": 1.0},
+        {"digest": ""},
+        {"digest": "ab"},
+        {"digest": "AB" * 32},
+        {"digest": "../" * 21 + "x"},
+        {"digest": "ab" * 32 + "\n"},
+        {"uri": None},
+    ],
+    ids=str,
+)
+def test_what_is_no_pointer_is_said(change: dict[str, object]) -> None:
+    facts = {"partition": 3, "position": 17, "seq": 12, "digest": "ab" * 32, "uri": "room/3/ab"}
+    with pytest.raises(BadData, match="pointer"):
+        Pointer.decode(orjson.dumps({**facts, **change}))
+
+
+@pytest.mark.parametrize(
+    "digest", ["", ".", "..", "../1/secret", "../../../../dev/zero", "/etc/passwd", "a" * 63, "A" * 64]
+)
+def test_a_digest_never_becomes_another_path(tmp_path: Path, digest: str) -> None:
+    store = Store(tmp_path, "room/3")
+    (tmp_path / "room" / "1").mkdir(parents=True)
+    (tmp_path / "room" / "1" / "secret").write_bytes(b"x")
+    with pytest.raises(RefusedState, match="expected 64 hex digits"):
+        store.get(digest)
+    with pytest.raises(RefusedState, match="expected 64 hex digits"):
+        store.size(digest)
+    assert not store.touch(digest)
 
 
 def test_no_room_is_said_clearly_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
