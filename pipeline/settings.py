@@ -48,6 +48,9 @@ class Settings(BaseSettings):
         description="A worker silent for so long loses its partitions to others (brokers allow 6 to 1,800 by default). "
         "0: the stage's own: ingest and retrain 10, featurize, alert and archive 30, score 45.",
     )
+    transaction_timeout_s: float = Field(
+        60.0, ge=1, description="A transaction of ingest or score that is open for so long is aborted by Kafka."
+    )
     instance_id: str = Field("0", description="Stable name of this worker (static membership, transactional id).")
 
     # Where things are kept

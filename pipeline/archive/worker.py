@@ -12,6 +12,7 @@ from pipeline.errors import ForebayError, Misconfigured
 from pipeline.runtime import failpoints
 from pipeline.runtime import telemetry as telemetry_room
 from pipeline.runtime.kafka import clients, errors
+from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.storage.storage import open_storage
 from pipeline.runtime.telemetry import logs
@@ -55,16 +56,17 @@ class Owned:
 class ArchiveWorker:
     """Moves messages between Kafka and the partitions' archives."""
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry, kafka: KafkaWatch) -> None:
         self._settings = settings
+        self._kafka = kafka
         self._telemetry = telemetry
         self._log = logs.log(GROUP)
         self._archive_topic, self._rejects_topic = settings.topics.archive, settings.topics.rejects
         self._owned: dict[int, Owned] = {}
         self._consumer = clients.consumer(settings, GROUP, **OVERRIDES)
 
-    def run(self, stop: Stop) -> None:
-        """Archive until asked to stop."""
+    def run(self) -> None:
+        """Archive until asked to stop; raises what ended the session otherwise, what is durable stays."""
         self._consumer.subscribe(
             [self._archive_topic, self._rejects_topic],
             on_assign=self._assign,
@@ -72,7 +74,7 @@ class ArchiveWorker:
             on_lost=self._lose,
         )
         try:
-            while not stop.requested:
+            while not self._kafka.stop.requested:
                 self._telemetry.beat()
                 messages = errors.records(self._consumer.consume(MESSAGES_A_TURN, 0.2))
                 self._telemetry.stage.waiting_since(clients.oldest_us(messages))
@@ -83,7 +85,7 @@ class ArchiveWorker:
             for owned in self._owned.values():
                 self._commit(owned)
         finally:
-            self._consumer.close()
+            clients.abandon(self._consumer, None)
 
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Take partitions over: claim each, and read both topics on from where its last manifest says."""
@@ -109,13 +111,7 @@ class ArchiveWorker:
             self._owned[partition] = Owned(archive)
             positions += start_positions(archive.progress, partition, self._archive_topic, self._rejects_topic)
         consumer.assign(positions)
-        self._telemetry.ready()
-        self._log.info(
-            "ready",
-            partitions=sorted(self._owned),
-            metrics_port=self._telemetry.metrics_port,
-            archive=self._settings.archive_uri,
-        )
+        self._kafka.announce(self._owned, archive=self._settings.archive_uri)
 
     def _revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Give partitions back: what was taken in is made durable, so that the next owner goes on from there."""
@@ -201,6 +197,7 @@ class ArchiveWorker:
             return
         started = time.perf_counter()
         committed = owned.archive.commit()
+        self._kafka.progressed()
         self._telemetry.observe("forebay_archive_commit_seconds", time.perf_counter() - started)
         self._report(owned.archive.partition, committed)
         failpoints.reached("archive.committed")
@@ -248,7 +245,8 @@ def run(settings: Settings) -> None:
     open_storage(settings.archive_uri).begin()
     telemetry = telemetry_room.start(GROUP, settings)
     try:
-        ArchiveWorker(settings, telemetry).run(stop)
+        with KafkaWatch(GROUP, settings, telemetry, stop) as kafka:
+            kafka.run(lambda: ArchiveWorker(settings, telemetry, kafka).run())
     except ForebayError as error:
         logs.log(GROUP).error("stopped", error=str(error))
         raise

@@ -3,7 +3,7 @@
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,8 @@ from pipeline.ingest.pack import Packed, pack
 from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors, producing, tail
 from pipeline.runtime.kafka.caught_up import CaughtUp
-from pipeline.runtime.kafka.watchdog import Watchdog, broker_answers
+from pipeline.runtime.kafka.outage import KafkaWatch
+from pipeline.runtime.kafka.watchdog import Watchdog
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
 from pipeline.runtime.wire.batches import CONTENT_TYPE
@@ -50,9 +51,6 @@ RETRY_S = 0.1
 MAX_SOURCES = 256
 # A transaction that Kafka aborts so often in a row, over some seconds, will not pass by itself.
 MAX_ABORTS = 20
-# How long a step of a transaction is tried again: as long as the transaction itself may last (clients.py).
-RETRY_FOR_S = 60.0
-CALL_TIMEOUT_S = 30
 # Sensors with counters of their own: a Prometheus server takes some thousand series a target.
 MAX_SENSOR_LABELS = 1_024
 
@@ -94,10 +92,11 @@ class SensorLabelLimit:
 
 
 class IngestWorker:
-    """Decodes raw messages in transactions, and writes ticks for sensors that are idle."""
+    """Decodes raw messages in transactions, and writes ticks for idle sensors: one session (kafka/outage.py)."""
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry, kafka: KafkaWatch) -> None:
         self.settings = settings
+        self.kafka = kafka
         self.telemetry = telemetry
         self.assignment = Assignment()
         self.headers = HeaderCache()
@@ -106,28 +105,24 @@ class IngestWorker:
         self.idle = IdleDetector(settings.idle_us / 1e6)
         self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS)
         self.caught_up = CaughtUp(self.consumer, settings.topics.raw)
-        self.watchdog = Watchdog(STAGE, lambda: broker_answers(settings))
+        self.watchdog = Watchdog(STAGE, kafka.hopeless)
         try:
-            self.producer = clients.transactional_producer(settings, STAGE)
+            self.producer = clients.transactional_producer(settings, STAGE, kafka.stopping)
         except BaseException:
             self.consumer.close()
             raise
 
-    def run(self, stop: Stop) -> None:
+    def run(self) -> None:
         """Decode raw messages until asked to stop; Failed where Kafka aborts one transaction after the other."""
         self.subscribe()
         self.telemetry.started()  # without state there is nothing to restore, and a spare worker has no partitions
-        announced: set[int] = set()
         aborts = 0
-        while not stop.requested:
+        while not self.kafka.stopping():
             self.telemetry.beat()
             received = self.receive()
             self.telemetry.stage.waiting_since(int(received.timestamp_us.min()) if received else None)
-            if self.assignment.held != announced:
-                announced = set(self.assignment.held)
-                self.telemetry.ready(bool(announced))
-                self.idle.retain(announced)
-                log(STAGE).info("ready", partitions=sorted(announced), metrics_port=self.telemetry.metrics_port)
+            if self.kafka.announce(self.assignment.held, ready=bool(self.assignment.held)):
+                self.idle.retain(self.assignment.held)
             if received:
                 aborts = 0 if self.process_batches(received) else aborts + 1
             self.tick()
@@ -138,8 +133,8 @@ class IngestWorker:
                 )
 
     def close(self) -> None:
-        """Leave the consumer group."""
-        self.consumer.close()
+        """Leave the clients."""
+        clients.abandon(self.consumer, self.producer)
 
     def subscribe(self) -> None:
         """Join the consumer group."""
@@ -226,19 +221,21 @@ class IngestWorker:
             if self.settings.broken_order == "ingest-offsets-first":
                 self.consumer.commit(offsets=offsets, asynchronous=False)
             failpoints.reached("ingest.produced")
-            retry_step(lambda: self.watchdog.send_offsets(self.producer, offsets, self.consumer, CALL_TIMEOUT_S))
+            self.kafka.step(
+                lambda timeout_s: self.watchdog.send_offsets(self.producer, offsets, self.consumer, timeout_s)
+            )
             failpoints.reached("ingest.offsets sent")
-            retry_step(lambda: self.producer.commit_transaction(CALL_TIMEOUT_S))
+            self.kafka.step(self.producer.commit_transaction)
             failpoints.reached("ingest.committed")
         except KafkaException as error:
             reason: KafkaError = error.args[0]
-            if reason.fatal() or not (reason.txn_requires_abort() or reason.retriable()):
-                log(STAGE).error("failed", error=str(reason), positions=positions(messages))
-                raise
+            if reason.fatal() or not reason.txn_requires_abort():
+                raise  # the session is over: its successor reads on from the committed positions
             self.telemetry.stage.error()
             log(STAGE).warning("transaction aborted, reading again", error=str(reason), positions=positions(messages))
-            retry_step(lambda: self.producer.abort_transaction(CALL_TIMEOUT_S))
+            self.kafka.step(self.producer.abort_transaction)
             return False
+        self.kafka.progressed()
         self.idle.observe(messages, time.monotonic())
         for partition in np.unique(messages.partition).tolist():
             self.telemetry.gauge("forebay_ingest_sensors", self.sensors.count(partition), partition=str(partition))
@@ -265,14 +262,14 @@ class IngestWorker:
             for partition, site, sensor in idle:
                 headers: Header = [(CONTENT_TYPE_HEADER, TICK), (SITE_HEADER, site), (SENSOR_HEADER, sensor)]
                 self.produce(self.settings.topics.raw, partition, f"{site}/{sensor}", b"", headers)
-            retry_step(lambda: self.producer.commit_transaction(CALL_TIMEOUT_S))
+            self.kafka.step(self.producer.commit_transaction)
         except KafkaException as error:
             reason: KafkaError = error.args[0]
-            if reason.fatal() or not (reason.txn_requires_abort() or reason.retriable()):
+            if reason.fatal() or not reason.txn_requires_abort():
                 raise
             self.telemetry.stage.error()
             log(STAGE).warning("ticks not written, trying again", error=str(reason), sensors=len(idle))
-            retry_step(lambda: self.producer.abort_transaction(CALL_TIMEOUT_S))
+            self.kafka.step(self.producer.abort_transaction)
             return
         self.idle.mark_ticked(idle)
         self.telemetry.count("forebay_ingest_ticks", len(idle))
@@ -296,7 +293,15 @@ class IngestWorker:
 
     def produce(self, topic: str, partition: int, key: str | None, value: bytes, headers: Header) -> None:
         """Produce to the partition the records came from; where the local queue is full, wait until it is not."""
-        producing.produce(self.producer, topic, value, key=key, partition=partition, headers=headers)
+        producing.produce(
+            self.producer,
+            topic,
+            value,
+            stopped=self.kafka.hopeless,
+            key=key,
+            partition=partition,
+            headers=headers,
+        )
         self.producer.poll(0)
 
     def report(self, packed: Sequence[Packed]) -> None:
@@ -326,15 +331,19 @@ def run(settings: Settings) -> None:
     tune_gc()
     telemetry = start(STAGE, settings)
     try:
-        worker = IngestWorker(settings, telemetry)
-        try:
-            worker.run(stop)
-        finally:
-            worker.close()
-    except KafkaException as error:
-        raise errors.typed(error.args[0], STAGE, settings.instance_id) from error
+        with KafkaWatch(STAGE, settings, telemetry, stop) as kafka:
+            kafka.run(lambda: session(settings, telemetry, kafka))
     finally:
         telemetry.close()
+
+
+def session(settings: Settings, telemetry: Telemetry, kafka: KafkaWatch) -> None:
+    """Decode until asked to stop, with clients that end with the session."""
+    worker = IngestWorker(settings, telemetry, kafka)
+    try:
+        worker.run()
+    finally:
+        worker.close()
 
 
 def warm_up() -> None:
@@ -374,19 +383,6 @@ def first_offsets(messages: Messages) -> dict[int, int]:
 def positions(messages: Messages) -> list[str]:
     """First and last raw position of a batch, for the log."""
     return [f"raw[{messages.partition[index]}]@{messages.offset[index]}" for index in (0, -1)]
-
-
-def retry_step(step: Callable[[], object]) -> None:
-    """Take a step of a transaction again while Kafka says that this may help, for a minute."""
-    deadline = time.monotonic() + RETRY_FOR_S
-    while True:
-        try:
-            step()
-            return
-        except KafkaException as error:
-            reason: KafkaError = error.args[0]
-            if reason.txn_requires_abort() or not reason.retriable() or time.monotonic() > deadline:
-                raise
 
 
 def tally(batch: pa.RecordBatch, names: Sequence[str]) -> Iterator[tuple[dict[str, str], int]]:

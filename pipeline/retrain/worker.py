@@ -20,6 +20,7 @@ from pipeline.retrain.trainer import Ended, Trainer
 from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.errors import Kind
+from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
 from pipeline.runtime.wire import messages
@@ -51,19 +52,20 @@ class Collected:
 class RetrainWorker:
     """Its only state is what was read since the last files."""
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry, kafka: KafkaWatch) -> None:
         self._settings = settings
+        self._kafka = kafka
         self._telemetry = telemetry
         self._log = log("retrain")
         self._topic = settings.topics.retrain
         self._collected: dict[int, Collected] = {}
         self._consumer = clients.consumer(settings, "retrain")
 
-    def run(self, stop: Stop, trainer: Trainer) -> None:
-        """Until `stop` is requested; raises what stopped it otherwise, its offsets unmoved."""
+    def run(self, trainer: Trainer) -> None:
+        """Until the worker is asked to stop; raises what ended the session otherwise, its offsets unmoved."""
         self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked)
         try:
-            while not stop.requested:
+            while not self._kafka.stop.requested:
                 self._telemetry.beat()
                 messages = errors.records(self._consumer.consume(100, 0.2))
                 self._telemetry.stage.waiting_since(clients.oldest_us(messages))
@@ -73,16 +75,12 @@ class RetrainWorker:
                 self._report(trainer.tick(time.time_ns() // 1_000))
             self._flush(due_only=False)
         finally:
-            trainer.stop()
-            self._consumer.close()
+            clients.abandon(self._consumer, None)
 
     def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # What was read of these partitions before belongs to whoever committed since: start at the committed offset.
         self._collected.clear()
-        self._telemetry.ready()
-        self._log.info(
-            "ready", partitions=[at.partition for at in partitions], metrics_port=self._telemetry.metrics_port
-        )
+        self._kafka.announce(at.partition for at in partitions)
 
     def _revoked(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
         self._collected.clear()
@@ -150,11 +148,13 @@ class RetrainWorker:
         positions = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
         try:
             self._consumer.commit(offsets=positions, asynchronous=False)
+            self._kafka.progressed()
         except KafkaException as error:
             if errors.kind_of(error.args[0]) not in LATER:
                 raise
             self._telemetry.stage.error()
-            self._log.warning("offsets not committed, samples may be read again", error=str(error.args[0]))
+            if not self._kafka.away:  # which the watch has said already
+                self._log.warning("offsets not committed, samples may be read again", error=str(error.args[0]))
 
     def _report(self, ended: Ended | None) -> None:
         if ended is None:
@@ -198,7 +198,9 @@ def run(settings: Settings, every_s: float = 86_400.0, labels: Sequence[Path] = 
     trainer = Trainer(command, environment, settings.samples_uri, every_s, time.time_ns() // 1_000)
     telemetry = start("retrain", settings)
     try:
-        RetrainWorker(settings, telemetry).run(stop, trainer)
+        with KafkaWatch("retrain", settings, telemetry, stop) as kafka:
+            kafka.run(lambda: RetrainWorker(settings, telemetry, kafka).run(trainer))
         log("retrain").info("stopped")
     finally:
+        trainer.stop()
         telemetry.close()

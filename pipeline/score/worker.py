@@ -11,9 +11,10 @@ from pipeline.contracts.promotions import PromotionLedger, vote
 from pipeline.errors import BadData, Failed
 from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors
+from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.producing import produce
 from pipeline.runtime.kafka.tail import Follower
-from pipeline.runtime.kafka.watchdog import Watchdog, broker_answers
+from pipeline.runtime.kafka.watchdog import Watchdog
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
 from pipeline.runtime.wire.batches import CONTENT_TYPE
@@ -27,7 +28,7 @@ from pipeline.settings import Settings
 IDLE_S = 0.1
 WAIT_FOR_DECISION_S = 0.05
 GAUGES_EVERY_S = 1.0
-PATIENCE_S = 60.0
+PATIENCE_S = 30.0
 LOGGED_FIELDS = ("kind", "promotion", "model", "effective_from_us", "partition", "reason")
 
 
@@ -42,18 +43,25 @@ class Group:
     """Partition → offset of the first message that must wait for a promotion to be decided."""
 
 
-class ScoreWorker:
-    """Its only state is the position of each partition it owns."""
+def load_model(settings: Settings, telemetry: Telemetry) -> ModelCache:
+    """The model to start with, on its device."""
+    device, why = choose_device(settings.device)
+    use_threads(settings.threads)
+    cache = ModelCache(settings.model, settings.registry_uri, device)
+    log("score").info("model", id=cache.first.model.id, device=device, device_why=why)
+    telemetry.gauge("forebay_model_info", 1, model=cache.first.model.id, device=device)
+    return cache
 
-    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+
+class ScoreWorker:
+    """One session (kafka/outage.py): its only state is the position of each partition it owns."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry, kafka: KafkaWatch, cache: ModelCache) -> None:
         self._settings = settings
+        self._kafka = kafka
+        self._cache = cache
         self._telemetry = telemetry
         self._log = log("score")
-        device, why = choose_device(settings.device)
-        use_threads(settings.threads)
-        self._cache = ModelCache(settings.model, settings.registry_uri, device)
-        self._log.info("model", id=self._cache.first.model.id, device=device, device_why=why)
-        telemetry.gauge("forebay_model_info", 1, model=self._cache.first.model.id, device=device)
         self._topic = settings.topics.features
         self._outputs = (settings.topics.suspects, settings.topics.archive, settings.topics.retrain)
         self._positions: dict[int, StagePosition] = {}
@@ -62,8 +70,8 @@ class ScoreWorker:
         self._partitions = self._partition_count()
         self._models = Follower(settings, "score-models", settings.topics.models)
         self._ledger = PromotionLedger(self._partitions)
-        self._producer = clients.transactional_producer(settings, "score")
-        self._watchdog = Watchdog("score", lambda: broker_answers(settings))
+        self._producer = clients.transactional_producer(settings, "score", kafka.stopping)
+        self._watchdog = Watchdog("score", kafka.hopeless)
         self._consumer = clients.consumer(settings, "score")
 
     def _partition_count(self) -> int:
@@ -72,14 +80,14 @@ class ScoreWorker:
             raise Failed(f"topic {self._topic} does not exist; create the topics with `forebay topic create`")
         return len(topic.partitions)
 
-    def run(self, stop: Stop) -> None:
-        """Until `stop` is requested; raises what stopped it otherwise, its offsets unmoved."""
-        self._apply(self._models.catch_up())
-        self._consumer.subscribe(
-            [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
-        )
+    def run(self) -> None:
+        """Until the worker is asked to stop; raises what ended the session otherwise, its offsets unmoved."""
         try:
-            while not stop.requested:
+            self._apply(self._models.catch_up())
+            self._consumer.subscribe(
+                [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+            )
+            while not self._kafka.stopping():
                 self._telemetry.beat()
                 messages = self._read_messages()
                 self._telemetry.stage.waiting_since(clients.oldest_us(messages))
@@ -91,7 +99,7 @@ class ScoreWorker:
                 self._gauges()
         finally:
             self._models.close()
-            self._consumer.close()
+            clients.abandon(self._consumer, self._producer)
 
     # ---- partitions
 
@@ -100,10 +108,7 @@ class ScoreWorker:
         consumer.assign(
             [TopicPartition(self._topic, at.partition, self._positions[at.partition].offset) for at in partitions]
         )
-        self._telemetry.ready()
-        self._log.info(
-            "ready", partitions=[at.partition for at in partitions], metrics_port=self._telemetry.metrics_port
-        )
+        self._kafka.announce(at.partition for at in partitions)
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for at in partitions:
@@ -222,6 +227,7 @@ class ScoreWorker:
             self._producer,
             topic,
             payload,
+            stopped=self._kafka.hopeless,
             full=lambda: self._telemetry.count("forebay_producer_full", stage="score"),
             key=key,
             partition=partition,
@@ -276,18 +282,21 @@ class ScoreWorker:
             failpoints.reached("score.begun")
             send()
             failpoints.reached("score.produced")
-            self._watchdog.send_offsets(self._producer, offsets, self._consumer, PATIENCE_S)
+            self._kafka.step(
+                lambda timeout_s: self._watchdog.send_offsets(self._producer, offsets, self._consumer, timeout_s)
+            )
             failpoints.reached("score.offsets sent")
-            self._producer.commit_transaction(PATIENCE_S)
+            self._kafka.step(self._producer.commit_transaction)
             failpoints.reached("score.committed")
         except KafkaException as error:
-            if not error.args[0].txn_requires_abort():
-                raise
+            if error.args[0].fatal() or not error.args[0].txn_requires_abort():
+                raise  # the session is over: its successor reads on from the committed positions
             self._log.warning("transaction aborted, reading again", error=str(error.args[0]))
             self._telemetry.stage.error()
-            self._producer.abort_transaction(PATIENCE_S)
+            self._kafka.step(self._producer.abort_transaction)
             self._rewind()
             return False
+        self._kafka.progressed()
         return True
 
     def _rewind(self) -> None:
@@ -317,9 +326,9 @@ def run(settings: Settings) -> None:
     clients.require_broker(settings)
     telemetry = start("score", settings)
     try:
-        ScoreWorker(settings, telemetry).run(stop)
+        cache = load_model(settings, telemetry)
+        with KafkaWatch("score", settings, telemetry, stop) as kafka:
+            kafka.run(lambda: ScoreWorker(settings, telemetry, kafka, cache).run())
         log("score").info("stopped")
-    except KafkaException as error:
-        raise errors.typed(error.args[0], "score", settings.instance_id) from error
     finally:
         telemetry.close()

@@ -28,6 +28,7 @@ from pipeline.ingest.files import send as sending
 from pipeline.ingest.files.source_set import read_source
 from pipeline.ingest.messages import Messages
 from pipeline.runtime.kafka import clients, topics
+from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import start
 from pipeline.runtime.wire.batches import decode
@@ -290,7 +291,7 @@ def test_two_workers_share_the_partitions_and_one_takes_over(room: Settings) -> 
 def opened(settings: Settings, records: int) -> Iterator[tuple[ingest_worker.IngestWorker, Messages]]:
     """The worker in this process, with the raw messages that it has received: `records` of one record each."""
     telemetry = start(ingest_worker.STAGE, settings)
-    ours = ingest_worker.IngestWorker(settings, telemetry)
+    ours = ingest_worker.IngestWorker(settings, telemetry, KafkaWatch("ingest", settings, telemetry, Stop()))
     raw = clients.producer(settings, "foreign")
     headers = {"content-type": b"zeek-conn+json", "site": b"dam", "sensor": b"gate"}
     for _ in range(records):

@@ -11,14 +11,17 @@ from typing import Any, Generic
 
 import faust
 from aiokafka.errors import KafkaConnectionError
+from confluent_kafka import KafkaException
 
-from pipeline.errors import Backpressure, Failed
+from pipeline.errors import Backpressure, Failed, KafkaUnreachable
 from pipeline.runtime import failpoints
 from pipeline.runtime.faust.committed import OwnPositionsTransport
 from pipeline.runtime.faust.credentials import credentials
 from pipeline.runtime.faust.partitions import Partitions
 from pipeline.runtime.faust.stage import Incoming, Room, State
 from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka.outage import KafkaWatch
+from pipeline.runtime.kafka.producing import ProducerBroken
 from pipeline.runtime.kafka.sessions import heartbeat_s, session_timeout_s
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, log
@@ -83,14 +86,16 @@ def build_app(room: str, settings: Settings) -> _App:
 class Worker(Generic[State]):
     """One room's process."""
 
-    def __init__(self, room: Room[State], settings: Settings, telemetry: Telemetry) -> None:
+    def __init__(self, room: Room[State], settings: Settings, telemetry: Telemetry, kafka: KafkaWatch) -> None:
         self._room = room
+        self._kafka = kafka
         self._telemetry = telemetry
         self._log = log(room.name)
         self._partitions = Partitions(room, settings, telemetry, self._given_up)
         self._stopping_at: float | None = None
         self._lock = asyncio.Lock()
-        self._stop = Stop().listen()
+        self._stop = kafka.stop
+        self._renewing = False
         self._fatal: BaseException | None = None
         self._advanced_at = time.monotonic()
         self._app: Any = build_app(room.name, settings)
@@ -110,14 +115,13 @@ class Worker(Generic[State]):
             await asyncio.sleep(LOOK_EVERY_S)
             if starting.done() and not starting.exception() and not ready:
                 ready = True
-                self._telemetry.ready()
-                self._log.info(
-                    "ready", partitions=sorted(self._partitions.positions), metrics_port=self._telemetry.metrics_port
-                )
+                self._kafka.announce(self._partitions.positions)
             elif starting.done() and (error := starting.exception()):
                 self._fatal = self._fatal or error
             # Saving may wait for Kafka; the beat and the request to stop do not wait for it.
-            if (saving is None or saving.done()) and self._partitions.due:
+            if self._renewing:
+                await self._renew()
+            elif (saving is None or saving.done()) and self._partitions.due:
                 saving = asyncio.create_task(self._save(only_if_due=True))
             if ready:
                 self._measure_lag()
@@ -161,7 +165,7 @@ class Worker(Generic[State]):
     async def _work(self, stream: Any) -> None:
         async for event in stream.noack().events():
             async with self._lock:
-                if self._fatal is None and not self._stop.requested:
+                if self._fatal is None and not self._stop.requested and not self._renewing:
                     self._advance(event.message)
                     while self._partitions.blocked and not self._stop.requested:
                         await asyncio.to_thread(self._partitions.drain)
@@ -198,11 +202,34 @@ class Worker(Generic[State]):
         ours = {tp.partition: tp for tp in assigned if tp.topic == self._room.source}
         async with self._lock:
             try:
-                positions = await asyncio.to_thread(self._partitions.restore, ours)
+                positions = await asyncio.to_thread(self._restore_patiently, set(ours))
             except Exception as error:
                 self._fatal = self._fatal or error
                 raise
         return {ours[partition]: position for partition, position in positions.items() if partition in ours}
+
+    def _restore_patiently(self, partitions: set[int]) -> dict[int, int]:
+        """Partitions.restore, again while Kafka's absence is what hinders it; not in the event loop's thread."""
+        while True:
+            try:
+                return self._partitions.restore(partitions)
+            except (KafkaException, KafkaUnreachable) as error:
+                self._kafka.endure(error)
+                if not self._kafka.wait_until_back():
+                    raise
+
+    async def _renew(self) -> None:
+        """Start over from the saved states with new producers: what is emitted again has the seq and bytes it had."""
+        async with self._lock:
+            self._partitions.renew()
+        await self._app.consumer.perform_seek()
+        self._renewing = False
+
+    def _endure(self, error: Exception) -> None:
+        try:
+            self._kafka.endure(error)
+        except Exception as final:
+            self._fatal = self._fatal or final
 
     async def _revoked(self, *_sender_and_revoked: Any, **_kwargs: Any) -> None:
         async with self._lock:
@@ -223,12 +250,17 @@ class Worker(Generic[State]):
         except Backpressure as error:
             self._log.warning("left unsaved, the next worker does it again", error=str(error))
             return
+        except ProducerBroken as error:
+            self._endure(error)
+            self._renewing = self._fatal is None
+            return
         except Exception as error:
             self._telemetry.stage.error()
             self._fatal = self._fatal or error
             return
         if saved:
             offsets = {faust.types.TP(self._room.source, partition): offset for partition, offset in saved.items()}
+            self._kafka.progressed()
             await self._app.consumer.commit_positions(offsets)
             failpoints.reached(f"{self._room.name}.offsets committed")
 
@@ -243,7 +275,8 @@ def run(room: Room[State], settings: Settings, telemetry: Telemetry) -> None:
     clients.require_broker(settings)
     started = time.monotonic()
     try:
-        asyncio.run(Worker(room, settings, telemetry).run())
+        with KafkaWatch(room.name, settings, telemetry, Stop().listen()) as kafka:
+            asyncio.run(Worker(room, settings, telemetry, kafka).run())
     except KafkaConnectionError as error:
         raise clients.unreachable(settings, error) from error
     log(room.name).info("stopped", ran_s=round(time.monotonic() - started, 1))

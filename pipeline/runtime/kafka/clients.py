@@ -1,7 +1,9 @@
 """confluent-kafka clients with our settings, in one place (reference: librdkafka's CONFIGURATION.md)."""
 
+import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
@@ -14,6 +16,8 @@ from pipeline.runtime.kafka.sessions import heartbeat_s, session_timeout_s
 from pipeline.settings import Settings
 
 Configuration = dict[str, Any]
+
+LIBRDKAFKA = logging.getLogger("librdkafka")
 
 PRODUCER: Configuration = {
     "linger.ms": 5,
@@ -46,6 +50,9 @@ def connection(settings: Settings, client: str) -> Configuration:
         "bootstrap.servers": settings.bootstrap,
         "client.id": f"forebay-{client}-{settings.instance_id}",
         "log_level": 2,
+        "logger": LIBRDKAFKA,
+        # A broker that was away is looked for every second, not every ten: its return is noticed at once.
+        "reconnect.backoff.max.ms": 1_000,
         # librdkafka prints broker hiccups to stderr by itself; ours are reported through errors and metrics.
         "error_cb": _ignore,
         **settings.security,
@@ -61,7 +68,9 @@ def producer(settings: Settings, client: str, **overrides: Any) -> Producer:
     return Producer({**connection(settings, client), **PRODUCER, **overrides})
 
 
-def transactional_producer(settings: Settings, client: str, **overrides: Any) -> Producer:
+def transactional_producer(
+    settings: Settings, client: str, stopped: Callable[[], bool] = lambda: False, **overrides: Any
+) -> Producer:
     """A transactional producer, initialised: earlier ones of the same id are fenced.
 
     The id is the room's and worker's own, so a restarted worker takes over from its dead self at once.
@@ -71,7 +80,7 @@ def transactional_producer(settings: Settings, client: str, **overrides: Any) ->
         client,
         **{
             "transactional.id": f"{settings.topic_prefix}{client}-{settings.instance_id}",
-            "transaction.timeout.ms": 60_000,
+            "transaction.timeout.ms": round(settings.transaction_timeout_s * 1_000),
             # After a commit the next transaction meets CONCURRENT_TRANSACTIONS; librdkafka waits this long (100).
             "retry.backoff.ms": 1,
             # send_offsets_to_transaction can wait for ever for a group coordinator that was away (librdkafka #5456,
@@ -83,11 +92,11 @@ def transactional_producer(settings: Settings, client: str, **overrides: Any) ->
     deadline = time.monotonic() + 120
     while True:
         try:
-            made.init_transactions(30)
+            made.init_transactions(5)
             return made
         except KafkaException as error:
             # A predecessor's transaction may take as long to be aborted, above all after the broker's own restart.
-            if not error.args[0].retriable() or time.monotonic() > deadline:
+            if not error.args[0].retriable() or time.monotonic() > deadline or stopped():
                 raise
 
 
@@ -109,6 +118,17 @@ def consumer(settings: Settings, group: str, **overrides: Any) -> Consumer:
             **overrides,
         }
     )
+
+
+def abandon(consumer: Consumer, producer: Producer | None) -> None:
+    """Leave clients whose session is over, without waiting for a Kafka that may be away.
+
+    What the producer has not sent is dropped: an open transaction is aborted by its successor's `init_transactions`.
+    """
+    if producer is not None:
+        producer.purge()
+    with suppress(KafkaException, RuntimeError):  # a client that Kafka has fenced is closed already
+        consumer.close()
 
 
 def reader(settings: Settings, client: str, **overrides: Any) -> Consumer:

@@ -14,7 +14,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # its types do not say that it exports it
 
-from pipeline.errors import Failed
+from pipeline.errors import KafkaUnreachable
 from pipeline.runtime.kafka.clients import admin, reader
 from pipeline.settings import Settings
 
@@ -36,14 +36,16 @@ def ends(settings: Settings, topic: str, partitions: Iterable[int], timeout_s: f
 def read_to(consumer: Consumer, topic: str, ends_at: dict[int, int], timeout_s: float = 30.0) -> Iterator[Message]:
     """Messages of a consumer with partitions assigned (made with EOF_EVENTS) until each partition's end is reached.
 
-    Waits for transactions that were open when the ends were asked for. Failed where nothing came for `timeout_s`; what
-    the caller does with a message takes what it takes.
+    Waits for transactions that were open when the ends were asked for. KafkaUnreachable where nothing came for
+    `timeout_s`; what the caller does with a message takes what it takes.
     """
     missing = {partition: end for partition, end in ends_at.items() if end > 0}
     came_at = time.monotonic()
     while missing:
         if time.monotonic() - came_at > timeout_s:
-            raise Failed(f"{topic}: nothing came for {timeout_s:g} s, expected up to {missing}; check the brokers")
+            raise KafkaUnreachable(
+                f"{topic}: nothing came for {timeout_s:g} s, expected up to {missing}; check the brokers"
+            )
         came = consumer.consume(1000, 0.05)
         for message in came:
             error = message.error()

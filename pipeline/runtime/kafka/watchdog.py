@@ -2,77 +2,87 @@
 
 send_offsets_to_transaction does not keep its timeout: it waits for the client to notice that the group's coordinator
 is there again, and after a broker's crash it may not notice at all (librdkafka #5456, #5511). Nothing in the process
-can end the call. All that a room knows is committed, so it may start anew.
+can end the call. So it runs in a thread of its own, which is left behind with its producer: all that a stage knows is
+committed, and a new session fences that producer.
 """
 
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from pipeline.errors import KafkaUnreachable
-from pipeline.runtime.kafka.clients import require_broker
 from pipeline.runtime.telemetry import log
-from pipeline.settings import Settings
 
+# Longer than a coordinator takes to be elected and loaded: a call that lasts so long although Kafka answers hangs.
 STUCK_S = 45.0
-LOOK_EVERY_S = 1.0
+# Beyond its timeout, where waiting is hopeless: the client rounds timeouts up.
+GRACE_S = 2.0
+# A producer left behind keeps some threads and a few MiB; after so many the process starts anew, in place.
+MAX_LEFT_BEHIND = 10
+WAIT_S = 0.2
+
+
+class LeftBehind(KafkaUnreachable):
+    """A call into the client did not come back in time; its producer is not to be used again."""
 
 
 class Watchdog:
-    """Starts the process anew, in place, when a watched call hangs although the broker answers.
+    """Makes calls that may hang, and leaves those that do behind.
 
-    The process keeps its id, so that who started it sees nothing; while the broker is away it goes on waiting.
+    Parameters
+    ----------
+    hopeless : callable
+        Whether waiting makes no sense: Kafka is away, or the worker is to stop.
     """
 
-    def __init__(self, room: str, answers: Callable[[], bool], stuck_s: float = STUCK_S) -> None:
-        self._room, self._answers, self._stuck_s = room, answers, stuck_s
-        self._since: float | None = None
-        self._thread: threading.Thread | None = None
+    _left_behind = 0
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """The call inside is watched."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._look, name="watchdog", daemon=True)
-            self._thread.start()
-        self._since = time.monotonic()
-        try:
-            yield
-        finally:
-            self._since = None
+    def __init__(self, stage: str, hopeless: Callable[[], bool], stuck_s: float = STUCK_S) -> None:
+        self._stage, self._hopeless, self._stuck_s = stage, hopeless, stuck_s
 
     def send_offsets(
         self, producer: Producer, offsets: list[TopicPartition], consumer: Consumer, timeout_s: float
     ) -> None:
-        """Producer.send_offsets_to_transaction, watched."""
-        with self.watching():
-            producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), timeout_s)
+        """Producer.send_offsets_to_transaction; LeftBehind where it does not come back."""
+        metadata = consumer.consumer_group_metadata()
+        self.call(lambda: producer.send_offsets_to_transaction(offsets, metadata, timeout_s), timeout_s)
 
-    def _look(self) -> None:
-        while True:
-            time.sleep(min(LOOK_EVERY_S, self._stuck_s))
-            since = self._since
-            if since is None or time.monotonic() - since < self._stuck_s or not self._answers():
-                continue
-            if self._since != since:
-                continue  # it came back while we asked
-            log(self._room).error(
-                "starting anew: the Kafka client does not come back although the broker answers",
-                waited_s=round(time.monotonic() - since),
+    def call(self, call: Callable[[], object], timeout_s: float) -> None:
+        """Make a call that should end within `timeout_s`, in a thread of its own; raises what it raises."""
+        raised: list[BaseException] = []
+        returned = threading.Event()
+
+        def run() -> None:
+            try:
+                call()
+            except BaseException as error:
+                raised.append(error)
+            finally:
+                returned.set()
+
+        threading.Thread(target=run, name="watched call", daemon=True).start()
+        started = time.monotonic()
+        while not returned.wait(WAIT_S):
+            waited_s = time.monotonic() - started
+            if waited_s > self._stuck_s or (waited_s > timeout_s + GRACE_S and self._hopeless()):
+                self._leave_behind(waited_s)
+        if raised:
+            raise raised[0]
+
+    def _leave_behind(self, waited_s: float) -> None:
+        Watchdog._left_behind += 1
+        if Watchdog._left_behind > MAX_LEFT_BEHIND and not self._hopeless():
+            log(self._stage).error(
+                "starting anew, in place: the Kafka client has hung too often", times=Watchdog._left_behind
             )
             sys.stdout.flush()
             sys.stderr.flush()
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
-
-
-def broker_answers(settings: Settings) -> bool:
-    """Whether the broker answers a client made for the question."""
-    with suppress(KafkaUnreachable):
-        require_broker(settings, 3.0)
-        return True
-    return False
+        raise LeftBehind(
+            f"{self._stage}: the Kafka client did not come back within {waited_s:.0f} s; a new one reads on from what "
+            "was committed"
+        )

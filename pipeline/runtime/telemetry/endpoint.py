@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from pipeline.errors import Misconfigured
 
-# A loop that has not come round for this long hangs. Longer than any wait for Kafka that a room allows itself (60 s, a
-# few of them in a row): a broker's outage must not look like a room's.
+# A loop that has not come round for this long hangs. Longer than any step that waits for Kafka (60 s, a few of them in
+# a row); while Kafka is known to be away the watch beats in the loop's place: an outage must not look like a hang.
 SILENT_AFTER_S = 300.0
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -21,23 +21,29 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 class Health:
     """Whether the room has restored its state once (`started`), turns its loop (`alive`) and has its partitions
-    (`ready`); none of them asks Kafka.
+    (`ready`, and not while Kafka is away). A probe never asks Kafka: the stage's own watch does (kafka/outage.py).
     """
 
     def __init__(self) -> None:
         self.started = False
         self._ready = False
         self._last_beat: float | None = None
+        self.kafka_answers = True
 
     @property
     def ready(self) -> bool:
-        """True while the room has its partitions and works."""
-        return self._ready
+        """True while the stage has its partitions and Kafka answers."""
+        return self._ready and self.kafka_answers
 
     @ready.setter
     def ready(self, now: bool) -> None:
         self._ready = now
         self.started = self.started or now
+
+    @property
+    def why_not_ready(self) -> str:
+        """What `/readyz` says where it fails."""
+        return "no partitions yet" if self.kafka_answers else "Kafka does not answer"
 
     def beat(self) -> None:
         """The loop came round."""
@@ -102,7 +108,7 @@ class Endpoint:
         if path == "/livez":
             return _say(start_response, self._health.alive, "alive", "the loop has not turned for five minutes")
         if path == "/readyz":
-            return _say(start_response, self._health.ready, "ready", "no partitions yet")
+            return _say(start_response, self._health.ready, "ready", self._health.why_not_ready)
         return _say(
             start_response, False, "", "ask for /metrics, /startupz, /livez or /readyz", otherwise="404 Not Found"
         )

@@ -177,6 +177,10 @@ class Telemetry:
         """Say whether the room has its partitions and works: what `/readyz` answers."""
         self.health.ready = now
 
+    def kafka_answers(self, now: bool) -> None:
+        """Say whether Kafka answers: `/readyz` fails while it does not."""
+        self.health.kafka_answers = now
+
     def close(self) -> None:
         """Send what is left of spans, stop the endpoint; never longer than five seconds."""
         self.ready(False)

@@ -19,6 +19,8 @@ from pipeline.runtime.faust.emitter import Emitter
 from pipeline.runtime.faust.partitions import Held, Partitions
 from pipeline.runtime.faust.stage import Incoming, Outgoing
 from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka.outage import KafkaWatch
+from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import start
 from pipeline.settings import Settings, load_settings
 from tests.runtime.faust.test_keeping import Clock
@@ -66,7 +68,7 @@ def test_the_loop_beats_and_stops_while_nothing_can_be_sent(
     monkeypatch.setattr(telemetry, "beat", lambda: beats.append(time.monotonic()))
 
     async def run() -> None:
-        worker = shell.Worker(Echo(), settings, telemetry)
+        worker = shell.Worker(Echo(), settings, telemetry, KafkaWatch("echo", settings, telemetry, Stop().listen()))
         worker._app = app = Apart(worker)
         partitions: Partitions[tuple[int, int]] = worker._partitions
         partitions._held[0] = Held((0, 0), 0, 0, None, [], None, 0)  # type: ignore[arg-type]

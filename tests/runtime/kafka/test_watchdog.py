@@ -1,54 +1,72 @@
-"""A call that hangs while the broker answers ends in the same process started anew; otherwise nothing happens."""
+"""A call that hangs is left behind; after too many the same process starts anew; a call that returns is only a call."""
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from pipeline.errors import KafkaUnreachable
+from pipeline.runtime.kafka import watchdog
+from pipeline.runtime.kafka.watchdog import LeftBehind, Watchdog
+
+
+@pytest.fixture(autouse=True)
+def none_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test counts what another left behind."""
+    monkeypatch.setattr(Watchdog, "_left_behind", 0)
+    monkeypatch.setattr(watchdog, "GRACE_S", 0.1)
+
+
+def test_a_call_that_returns_returns_and_raises_as_if_unwatched() -> None:
+    called: list[int] = []
+    Watchdog("score", lambda: True, stuck_s=5.0).call(lambda: called.append(1), 1.0)
+    assert called == [1]
+    with pytest.raises(ZeroDivisionError):
+        Watchdog("score", lambda: True, stuck_s=5.0).call(lambda: 1 // 0, 1.0)
+
+
+@pytest.mark.parametrize(("hopeless", "stuck_s"), [(True, 60.0), (False, 0.5)])
+def test_a_call_that_hangs_is_left_behind(hopeless: bool, stuck_s: float) -> None:
+    release = threading.Event()
+    started = time.monotonic()
+    with pytest.raises(LeftBehind, match="did not come back within") as raised:
+        Watchdog("score", lambda: hopeless, stuck_s).call(lambda: release.wait(30), 0.1)
+    assert time.monotonic() - started < 5
+    assert isinstance(raised.value, KafkaUnreachable)
+    release.set()
+
+
+def test_a_slow_call_is_waited_for_while_there_is_hope() -> None:
+    Watchdog("score", lambda: False, stuck_s=30.0).call(lambda: time.sleep(1.0), 0.1)
+
+
 HANGS = """
-import pathlib, sys, time
-from pipeline.runtime.kafka.watchdog import Watchdog
+import pathlib, sys, threading
+from pipeline.runtime.kafka.watchdog import MAX_LEFT_BEHIND, LeftBehind, Watchdog
 
 runs = pathlib.Path(sys.argv[1])
 runs.write_text(runs.read_text() + "." if runs.exists() else ".")
 if len(runs.read_text()) > 1:
     print("came back", sys.argv[2])
     raise SystemExit(0)
-with Watchdog("score", lambda: {answers}, stuck_s=0.2).watching():
-    time.sleep({hangs})
-print("returned")
+for _time in range(MAX_LEFT_BEHIND + 1):
+    try:
+        Watchdog("score", lambda: False, stuck_s=0.1).call(threading.Event().wait, 0.1)
+    except LeftBehind:
+        pass
 """
 
 
-def run(tmp_path: Path, answers: str, hangs: float) -> tuple[str, str]:
+def test_after_too_many_the_process_starts_anew_in_place(tmp_path: Path) -> None:
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            HANGS.format(answers=answers, hangs=hangs),
-            str(tmp_path / "runs"),
-            "its arguments",
-        ],
+        [sys.executable, "-c", HANGS, str(tmp_path / "runs"), "its arguments"],
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    return done.stdout, done.stderr
-
-
-@pytest.mark.parametrize(
-    ("answers", "hangs", "said"),
-    [
-        ("True", 60.0, "came back its arguments\n"),
-        ("False", 1.0, "returned\n"),  # the broker is away: it waits
-        ("True", 0.0, "returned\n"),
-    ],
-)
-def test_only_a_call_that_hangs_beside_a_live_broker_starts_the_process_anew(
-    tmp_path: Path, answers: str, hangs: float, said: str
-) -> None:
-    stdout, stderr = run(tmp_path, answers, hangs)
-    assert stdout.endswith(said)
-    assert ("starting anew" in stdout + stderr) == said.startswith("came back")
+    assert done.stdout.endswith("came back its arguments\n")
+    assert "starting anew" in done.stdout + done.stderr

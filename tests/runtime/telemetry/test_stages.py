@@ -20,4 +20,4 @@ def test_a_room_is_ready_and_alive(room: str) -> None:
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     }
-    assert {"ready", "beat"} <= calls
+    assert {"announce", "beat"} <= calls

@@ -1,0 +1,226 @@
+"""Kafka away for any time: noticed once, reported once, waited for, and gone on from what was committed.
+
+A stage does its work in sessions. A session is its Kafka clients and all that it knows through them. What an outage
+breaks (a transaction past its timeout, a membership past its session) ends the session, never the worker: clients are
+closed, Kafka is waited for, and a new session reads on from the committed positions, as a restarted worker would.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from pipeline.errors import Failed, ForebayError, KafkaUnreachable
+from pipeline.runtime.kafka import clients, errors
+from pipeline.runtime.kafka.errors import Kind
+from pipeline.runtime.kafka.producing import ProducerBroken
+from pipeline.runtime.shutdown import Stop
+from pipeline.runtime.telemetry import Telemetry, log
+from pipeline.settings import Settings
+
+# How often Kafka is asked whether it answers: one small request, so an idle stage stays idle.
+PROBE_EVERY_S = 2.0
+# A broker that does not answer for so long is away. A garbage collection or an election takes less.
+AWAY_AFTER_S = 5.0
+# Of a session timeout, so that Kafka's absence is known before the membership ends.
+SESSION_SHARE = 3
+# A step of a transaction is tried so long at a time, so that a request to stop is heard.
+STEP_TRY_S = 5.0
+# Then it is given up, and all is read again: as long as Kafka keeps a transaction open.
+STEP_S = 60.0
+# Between two sessions: a coordinator that is being elected answers soon.
+NEXT_SESSION_S = 1.0
+# Sessions that end so often in a row, without a commit and while Kafka answers, will not pass by themselves.
+MAX_SESSIONS = 20
+# What an outage has broken shows itself when the next request is sent: so long after the outage it may be its fault.
+AFTERMATH_S = 180.0
+
+
+class KafkaWatch:
+    """Asks Kafka whether it answers, from a thread of its own, and says it where that changes: log and `/readyz`.
+
+    Parameters
+    ----------
+    answers : callable, optional
+        In place of the question to the broker: whether it answers. For tests.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        settings: Settings,
+        telemetry: Telemetry,
+        stop: Stop,
+        answers: Callable[[], bool] | None = None,
+    ) -> None:
+        self.stop = stop
+        self._stage, self._settings, self._telemetry = stage, settings, telemetry
+        session_s = settings.session_timeout_s
+        self._timeout_s = min(AWAY_AFTER_S, session_s / SESSION_SHARE) if session_s else AWAY_AFTER_S
+        self._answers = answers or self._ask
+        self._admin: AdminClient | None = None
+        self._asking = threading.Lock()
+        self._closed = threading.Event()
+        self._away_since: float | None = None
+        self._last_away: float | None = None
+        """When Kafka was last known to be away."""
+        self._progress_at = time.monotonic()
+        self._failures = 0
+        self._announced: list[int] | None = None
+        self._thread = threading.Thread(target=self._watch, name="kafka watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Watch from now on."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Watch no longer."""
+        self._closed.set()
+
+    @property
+    def away(self) -> bool:
+        """Whether Kafka does not answer, as far as is known."""
+        return self._away_since is not None
+
+    def stopping(self) -> bool:
+        """Whether the worker is asked to stop."""
+        return self.stop.requested
+
+    def hopeless(self) -> bool:
+        """Whether waiting for Kafka inside a transaction makes no sense: it is away, or the worker is to stop."""
+        return self.away or self.stop.requested
+
+    def answers(self) -> bool:
+        """Ask now; what changes is reported."""
+        with self._asking:
+            answered = self._answers()
+            if not self._closed.is_set():
+                self._note(answered)
+        return answered
+
+    def _watch(self) -> None:
+        while not self._closed.wait(PROBE_EVERY_S):
+            self.answers()
+
+    def _note(self, answered: bool) -> None:
+        now = time.monotonic()
+        if not answered:
+            self._last_away = now
+            # A loop that waits for Kafka does not hang by a fault of its own: `/livez` must not fail by it.
+            self._telemetry.beat()
+        if answered == (self._away_since is None):
+            return
+        self._telemetry.kafka_answers(answered)
+        if answered:
+            away_s = round(now - (self._away_since or now), 1)
+            self._away_since = None
+            log(self._stage).info("Kafka is back", bootstrap=self._settings.bootstrap, away_s=away_s)
+        else:
+            self._away_since = now - self._timeout_s
+            log(self._stage).warning(
+                "Kafka is away", bootstrap=self._settings.bootstrap, remedy="nothing is lost: start the broker again"
+            )
+
+    def _ask(self) -> bool:
+        if self._admin is None:
+            self._admin = clients.admin(self._settings)
+        try:
+            self._admin.describe_cluster(request_timeout=self._timeout_s).result(self._timeout_s + 1.0)
+        except KafkaException as error:
+            return errors.kind_of(error.args[0]) not in (Kind.PASSES, Kind.AWAY)
+        except TimeoutError:
+            return False
+        return True
+
+    # ---- sessions
+
+    def announce(self, partitions: Iterable[int], ready: bool = True, **facts: object) -> bool:
+        """Say which partitions the worker has, where that is news; a new session with the same ones is none."""
+        now = sorted(partitions)
+        self._telemetry.ready(ready)
+        if now == self._announced:
+            return False
+        self._announced = now
+        log(self._stage).info("ready", partitions=now, metrics_port=self._telemetry.metrics_port, **facts)
+        return True
+
+    def progressed(self) -> None:
+        """Something was committed: what breaks from now on is not an earlier outage's fault."""
+        self._progress_at = time.monotonic()
+        self._failures = 0
+
+    def run(self, session: Callable[[], None]) -> None:
+        """Run a session until the worker is asked to stop; one that Kafka's absence ends is followed by another.
+
+        Raises Fenced, PositionLost, KafkaDenied, MessageTooLarge or Failed where another session would not help.
+        """
+        while not self.stop.requested:
+            try:
+                session()
+                return
+            except (KafkaException, KafkaUnreachable, ProducerBroken) as error:
+                if self.stopping():
+                    log(self._stage).warning("left uncommitted, the next worker does it again", error=str(error))
+                    return
+                self.endure(error)
+            self.wait_until_back()
+
+    def endure(self, error: Exception) -> None:
+        """Return where another session helps after this error; else raise it, typed."""
+        self._telemetry.stage.error()
+        if not self.passes(error):
+            raise self._typed(error) from error
+        self._failures += 1
+        if self._failures > MAX_SESSIONS and not self.away:
+            raise Failed(
+                f"{self._stage}: Kafka answers, but got {self._failures} failed tries in a row, expected one to "
+                f"pass; the last one's reason: {error}; `forebay topic check` compares the topics with what is expected"
+            ) from error
+        self._telemetry.count("forebay_kafka_sessions_ended", stage=self._stage)
+        log(self._stage).debug("session ended, another one follows", error=str(error))
+
+    def passes(self, error: Exception) -> bool:
+        """Whether a new session helps after this error."""
+        if not isinstance(error, KafkaException):
+            return isinstance(error, KafkaUnreachable | ProducerBroken)
+        kind = errors.kind_of(error.args[0])
+        # An outage longer than a session or a transaction looks like a takeover: then, and only then, try again.
+        return kind in errors.RECOVERABLE or (kind is Kind.FENCED and self._in_aftermath())
+
+    def _in_aftermath(self) -> bool:
+        last = self._last_away
+        return last is not None and last > self._progress_at and time.monotonic() - last < AFTERMATH_S
+
+    def _typed(self, error: Exception) -> ForebayError:
+        if isinstance(error, KafkaException):
+            return errors.typed(error.args[0], self._stage, self._settings.instance_id)
+        assert isinstance(error, ForebayError)  # noqa: S101 - `run` catches no others
+        return error
+
+    def wait_until_back(self) -> bool:
+        """Wait until Kafka answers, for any time; False where the worker is asked to stop meanwhile."""
+        while self.stop.wait(NEXT_SESSION_S):
+            self._telemetry.beat()
+            if self.answers():
+                return True
+        return False
+
+    def step(self, step: Callable[[float], object]) -> None:
+        """Take a step of a transaction, again while that may help: `step` is given its timeout in seconds.
+
+        Raises KafkaException where the transaction has failed, where Kafka is away, or on a request to stop.
+        """
+        deadline = time.monotonic() + STEP_S
+        while True:
+            try:
+                step(STEP_TRY_S)
+                return
+            except KafkaException as error:
+                reason = error.args[0]
+                over = self.hopeless() or time.monotonic() > deadline
+                if over or reason.txn_requires_abort() or not reason.retriable():
+                    raise

@@ -1,0 +1,145 @@
+"""Kafka goes away in mid-stream and comes back: no stage ends, each says so twice, and the books are exact."""
+
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from pipeline.archive.upkeep.verify import verify
+from pipeline.runtime.kafka import clients
+from pipeline.settings import Settings
+from pipeline.tools.broker import local
+from tests.crash.flow import STAGES, Flow, running
+
+pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(600)]
+
+SITE, SENSORS = "dam", ("gate", "pump")
+RECORDS_PER_S = 400
+PACK = 10
+BEFORE_S, AFTER_S = 6.0, 5.0
+BACK_WITHIN_S = 40.0
+"""A broker that starts answers within some 10 s; then groups are joined and coordinators elected."""
+MAX_MIB = 1_536
+MAX_LINES = 10
+FIRST_US = 1_700_000_000_000_000
+
+
+class Sensors(threading.Thread):
+    """Sensors that send all the time; while Kafka is away, what they have to send waits in their own queue."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(name="sensors", daemon=True)
+        self._settings, self._producer = settings, clients.producer(settings, "sensors", **{"message.timeout.ms": 0})
+        self.enough = threading.Event()
+        self.sent = 0
+
+    def run(self) -> None:
+        """Until it is enough; then the mark of each sensor's end."""
+        started = time.monotonic()
+        while not self.enough.is_set():
+            for sensor in SENSORS:
+                self._send(sensor, b"\n".join(self._record(self.sent + at) for at in range(PACK)))
+                self.sent += PACK
+            self._producer.poll(0)
+            time.sleep(max(0.0, started + self.sent / RECORDS_PER_S - time.monotonic()))
+        for sensor in SENSORS:
+            self._send(sensor, b"", "end-of-source")
+        assert self._producer.flush(60) == 0
+
+    def _send(self, sensor: str, payload: bytes, kind: str = "zeek-conn+json") -> None:
+        headers: dict[str, str | bytes | None] = {"content-type": kind, "site": SITE, "sensor": sensor}
+        self._producer.produce(self._settings.topics.raw, payload, key=f"{SITE}/{sensor}", headers=headers)
+
+    def _record(self, number: int) -> bytes:
+        seconds, micros = divmod(FIRST_US + number * 2_500, 1_000_000)
+        return (
+            b'{"ts":%d.%06d,"uid":"C%d","id.orig_h":"10.0.0.%d","id.orig_p":%d,"id.resp_h":"10.0.1.1","id.resp_p":502,'
+            b'"proto":"tcp"}' % (seconds, micros, number, number % 200, 1024 + number % 60_000)
+        )
+
+
+def ports(flow: Flow) -> dict[str, int]:
+    """Where each stage answers probes, from its log."""
+    found = {}
+    for stage in STAGES:
+        lines = [orjson.loads(line) for line in flow.rooms[stage].log.read_bytes().splitlines()]
+        found[stage] = next(line["metrics_port"] for line in lines if line.get("event") == "ready")
+    return found
+
+
+def ready(port: int) -> bool:
+    """Whether `/readyz` says yes."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        assert error.code == 503
+        return False
+    except OSError:  # the process has ended: the test says which one did
+        return False
+
+
+def wait_until(what: str, stages: dict[str, int], expected: bool, timeout_s: float) -> None:
+    """Until `/readyz` of every stage says what is expected."""
+    deadline = time.monotonic() + timeout_s
+    while wrong := [stage for stage, port in stages.items() if ready(port) is not expected]:
+        assert time.monotonic() < deadline, f"{what}: {wrong} after {timeout_s:.0f} s"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Path]:
+    """The folder of a broker of the test's own, which it may stop."""
+    data = tmp_path / "broker"
+    yield data
+    local.stop(data, grace_s=5.0)
+
+
+@pytest.mark.parametrize(
+    ("away_s", "timeouts"),
+    [
+        pytest.param(10.0, {}, id="10 s"),
+        # Longer than every timeout that is left, several times over: what ten minutes are to the timeouts as they are.
+        pytest.param(25.0, {"session_timeout_s": 6.0, "transaction_timeout_s": 5.0}, id="ten minutes, shortened"),
+        pytest.param(61.0, {}, id="61 s", marks=pytest.mark.slow),
+    ],
+)
+def test_kafka_goes_away_and_comes_back(
+    away_s: float, timeouts: dict[str, float], broker: Path, prefix: str, tmp_path: Path
+) -> None:
+    started = local.start(broker)
+    with running(started.bootstrap, prefix, tmp_path / "flow", **timeouts) as flow:
+        probes = ports(flow)
+        lines_before = {stage: len(flow.rooms[stage].log.read_bytes().splitlines()) for stage in STAGES}
+        sensors = Sensors(flow.settings)
+        sensors.start()
+        time.sleep(BEFORE_S)
+        local.stop(broker, grace_s=10.0)
+        gone_at = time.monotonic()
+        wait_until("not ready while Kafka is away", probes, False, 9.0)
+        time.sleep(max(0.0, gone_at + away_s - time.monotonic()))
+        flow.processes.check()
+        assert not any(ready(port) for port in probes.values())
+        local.start(broker, started.port)
+        wait_until("ready when Kafka is back", probes, True, BACK_WITHIN_S)
+        time.sleep(AFTER_S)
+        sensors.enough.set()
+        sensors.join(90)
+        assert not sensors.is_alive()
+        flow.wait_archived(sensors.sent, 120)
+        proof = verify(flow.settings.archive_uri, flow.settings)
+        assert proof["ok"], proof["problems"]
+        assert sum(row["sent"] for row in proof["sensors"]) == sensors.sent
+        assert sum(row["accepted"] + row["rejected"] + row["late"] for row in proof["sensors"]) == sensors.sent
+        flow.processes.check()
+        assert all(flow.rooms[stage].process.poll() is None for stage in STAGES), "a stage has ended"
+        for stage in STAGES:
+            lines = [orjson.loads(line) for line in flow.rooms[stage].log.read_bytes().splitlines()]
+            said = [line["event"] for line in lines if str(line["event"]).startswith("Kafka is")]
+            assert said == ["Kafka is away", "Kafka is back"], (stage, lines)
+            assert len(lines) - lines_before[stage] < MAX_LINES, (stage, lines)
