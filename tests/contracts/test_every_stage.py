@@ -15,6 +15,8 @@ from pipeline.featurize.worker import Featurize
 from pipeline.retrain.worker import RetrainWorker
 from pipeline.runtime.faust.stage import Incoming
 from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka.outage import KafkaWatch
+from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry
 from pipeline.runtime.wire import batches
 from pipeline.score import group
@@ -73,7 +75,9 @@ def rejects(settings: Settings, _telemetry: Telemetry, value: bytes) -> object:
 
 
 def retrain(settings: Settings, telemetry: Telemetry, value: bytes) -> None:
-    RetrainWorker(settings, telemetry)._collect(cast("Any", Message(settings.topics.retrain, value)))
+    kafka = KafkaWatch("retrain", settings, telemetry, Stop())
+    worker = RetrainWorker(settings, telemetry, kafka)
+    worker._collect(cast("Any", Message(settings.topics.retrain, value)))
 
 
 def promote(settings: Settings, _telemetry: Telemetry, value: bytes) -> int:
