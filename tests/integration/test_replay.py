@@ -159,23 +159,23 @@ def test_a_replay_begins_with_kept_states(kafka: str, prefix: str, tmp_path: Pat
         assert contents(lines) == contents(list(last.values())), name
         return report
 
-    whole, begun = replayed("whole", states=False), replayed("begun")
+    whole, warm = replayed("whole", states=False), replayed("warm")
     assert [one["position"] for one in whole["began"]] == [0, 0]
-    assert all(one["windows"] and one["incidents"] and one["position"] > 0 for one in begun["began"])
-    assert begun["warnings"] == whole["warnings"] == []
-    assert begun["taken"] < whole["taken"] == sent
-    assert begun["incidents_sha256"] == whole["incidents_sha256"]
+    assert all(one["windows"] and one["incidents"] and one["position"] > 0 for one in warm["began"])
+    assert warm["warnings"] == whole["warnings"] == []
+    assert warm["taken"] < whole["taken"] == sent
+    assert warm["incidents_sha256"] == whole["incidents_sha256"]
 
-    delete_flows(settings, {one["partition"]: one["position"] for one in begun["began"]})
-    assert [history.flows_first(settings, one["partition"]) for one in begun["began"]] == [
-        one["position"] for one in begun["began"]
+    delete_flows(settings, {one["partition"]: one["position"] for one in warm["began"]})
+    assert [history.flows_first(settings, one["partition"]) for one in warm["began"]] == [
+        one["position"] for one in warm["began"]
     ]
     again = replayed("again", workers=2)
     for figure in ("began", "rows_sha256", "incidents_sha256", "taken", "warnings"):
-        assert again[figure] == begun[figure], figure
+        assert again[figure] == warm[figure], figure
     # Without them something is missing, and that is said.
     told: list[str] = []
-    without = runs.run(settings, Request("without", TOPIC, from_us=from_us, states=False), warned=told.append)
+    without = runs.run(settings, Request("without", TOPIC, from_us=from_us, states=False), warn=told.append)
     assert without["warnings"] == told and len(told) == 2
     # A topic that was made anew is another one, whatever its name.
     former = settings.model_copy(update={"topic_prefix": f"{prefix}anew."})

@@ -1,7 +1,7 @@
-"""One partition's replay: its history through the rooms' functions, in chunks, each with the state behind it.
+"""One partition's replay: its history through the stages' functions, in chunks, each with the state behind it.
 
-A chunk is written, then the state after it, then the head that names both: killed between any two, the part goes on
-from the last head and writes the same bytes again. Where a chunk ends is decided by the rows gone through and their
+A chunk is written, then the state after it, then the checkpoint that names both: killed between any two, it goes on
+from the last checkpoint and writes the same bytes again. Where a chunk ends is decided by the rows released and their
 event time alone.
 """
 
@@ -47,19 +47,19 @@ from pipeline.tools.replay import history, pace
 from pipeline.tools.replay.outlet import Outlet, ReplayedFacts
 from pipeline.tools.replay.request import ARCHIVE, Request
 from pipeline.tools.replay.scoring import Scoring
-from pipeline.tools.replay.start_points import Began
+from pipeline.tools.replay.start_points import StartPoint
 
 CHUNK_ROWS = 131_072
-TOGETHER_ROWS = 16_384
+BATCH_ROWS = 16_384
 # A message without a row costs memory too, some 40 KiB with its facts: both are bounded by messages as well.
 CHUNK_MESSAGES = 16_384
-TOGETHER_MESSAGES = 1_024
+BATCH_MESSAGES = 1_024
 # A replay at a speed writes a chunk at least so often, or little would be left of it after a kill.
 CHUNK_S = 60.0
-LOOK_S = 0.5
+POLL_S = 0.5
 NO_TIME = -1
 
-Told = Callable[["Head"], None]
+Notify = Callable[["Checkpoint"], None]
 
 
 class Message(NamedTuple):
@@ -71,8 +71,8 @@ class Message(NamedTuple):
 
 
 @dataclass
-class Head:
-    """How far a part is: what of its history has been taken in, and what came of it."""
+class Checkpoint:
+    """How far a partition is: what of its history has been taken in, and what came of it."""
 
     position: int
     seq: int = 0
@@ -91,14 +91,14 @@ class Head:
         return orjson.dumps(self.__dict__, option=orjson.OPT_SORT_KEYS)
 
 
-class Part:
-    """The replay of one partition, from where it began to `end`; nobody else may be at work on it."""
+class PartitionReplay:
+    """The replay of one partition, from its start point to `end`; nobody else may work on it."""
 
     def __init__(
-        self, settings: Settings, request: Request, folder: Path, began: Began, end: int, scoring: Scoring
+        self, settings: Settings, request: Request, folder: Path, start: StartPoint, end: int, scoring: Scoring
     ) -> None:
-        self._settings, self._request, self._folder, self._partition = settings, request, folder, began.partition
-        self._began, self._end, self._scoring = began, end, scoring
+        self._settings, self._request, self._folder, self._partition = settings, request, folder, start.partition
+        self._start, self._end, self._scoring = start, end, scoring
         self._feature_set = named(settings.feature_set, live=True)
         self._calendars = Calendars(settings.calendars)
         self._grouping = load_grouping()
@@ -106,40 +106,40 @@ class Part:
         self._windows, self._incidents = Windows.empty(self._feature_set), Incidents.empty()
         self._saved: Saved | None = None
         self._outlet = Outlet(settings, request, self._partition)
-        self.head = self._restored()
+        self.checkpoint = self._restored()
         self._rows: list[pa.RecordBatch] = []
         self._events: list[bytes] = []
 
     # ---- state
 
     @property
-    def _head_path(self) -> Path:
+    def _checkpoint_path(self) -> Path:
         return self._folder / f"p{self._partition}.json"
 
-    def _restored(self) -> Head:
-        """Where the part was; what lies in its folder beyond that is deleted."""
-        if self._head_path.is_file():
-            head = Head(**orjson.loads(self._head_path.read_bytes()))
+    def _restored(self) -> Checkpoint:
+        """Where the replay was; what lies in its folder beyond that is deleted."""
+        if self._checkpoint_path.is_file():
+            checkpoint = Checkpoint(**orjson.loads(self._checkpoint_path.read_bytes()))
         else:
-            began = self._began
-            head = Head(began.position, began.seq, windows=began.windows, incidents=began.incidents)
-            self._incidents.seq = began.incidents_seq
-        if head.windows and not head.done:
-            rest, digests = parts.get(self._store, head.windows)
+            start = self._start
+            checkpoint = Checkpoint(start.position, start.seq, windows=start.windows, incidents=start.incidents)
+            self._incidents.seq = start.incidents_seq
+        if checkpoint.windows and not checkpoint.done:
+            rest, digests = parts.get(self._store, checkpoint.windows)
             sensors = {name: self._store.get(digest) for name, digest in digests.items()}
             self._windows = restore_windows(rest, sensors, self._feature_set)
-        if head.incidents and not head.done:
-            self._incidents = restore_incidents(self._store.get(head.incidents))
-        listed = {name for chunk in head.chunks for name in (chunk["rows_file"], chunk["events_file"])}
+        if checkpoint.incidents and not checkpoint.done:
+            self._incidents = restore_incidents(self._store.get(checkpoint.incidents))
+        listed = {name for chunk in checkpoint.chunks for name in (chunk["rows_file"], chunk["events_file"])}
         for kind in ("rows", "events"):
             for path in (self._folder / kind).glob(f"p{self._partition}-*"):
                 if f"{kind}/{path.name}" not in listed:
                     path.unlink()
-        return head
+        return checkpoint
 
     def _save(self) -> None:
-        """1. The chunk; 2. the state behind it; 3. the head."""
-        head, number = self.head, len(self.head.chunks)
+        """1. The chunk; 2. the state behind it; 3. the checkpoint."""
+        checkpoint, number = self.checkpoint, len(self.checkpoint.chunks)
         rows = sum(len(batch) for batch in self._rows)
         if rows or self._events:
             names = f"rows/p{self._partition}-{number:06d}.parquet", f"events/p{self._partition}-{number:06d}.jsonl"
@@ -151,72 +151,73 @@ class Part:
                 "events": len(self._events),
                 "events_sha256": _write(self._folder / names[1], b"".join(one + b"\n" for one in self._events)),
             }
-            head.chunks.append(chunk)
+            checkpoint.chunks.append(chunk)
         self._outlet.flush()
-        if head.done:
-            # What comes next needs no windows, and the states of the partition's beginning are collected below.
-            head.windows, self._saved = "", None
+        if checkpoint.done:
+            # What comes next needs no windows, and the states of its start point are collected below.
+            checkpoint.windows, self._saved = "", None
         elif self._request.source != ARCHIVE:
             sensors = sensors_by_name(self._windows)
             self._saved = parts.put(self._store, snapshot_windows(self._windows), sensors, _sensor, self._saved)
-            head.windows = self._saved.digest
-        head.incidents = self._store.put(snapshot_incidents(self._incidents))
-        _write(self._head_path, head.encode())
-        kept = {head.incidents} | (self._saved.digests if self._saved else set())
+            checkpoint.windows = self._saved.digest
+        checkpoint.incidents = self._store.put(snapshot_incidents(self._incidents))
+        _write(self._checkpoint_path, checkpoint.encode())
+        kept = {checkpoint.incidents} | (self._saved.digests if self._saved else set())
         self._store.collect(kept, 0.0)
         self._rows, self._events = [], []
 
     # ---- the walk
 
-    def run(self, told: Told = lambda _head: None) -> Head:
-        """From where the part is to its end."""
-        if self.head.done:
-            return self.head
+    def run(self, notify: Notify = lambda _checkpoint: None) -> Checkpoint:
+        """From where the replay is to its end."""
+        if self.checkpoint.done:
+            return self.checkpoint
         waiting: list[Message] = []
-        due, gone, messages, since_us = pace.Pace(self._request.speed, self._request.to_us), 0, 0, self.head.reached_us
+        due, since_us = pace.Pace(self._request.speed, self._request.to_us), self.checkpoint.reached_us
+        released = messages = 0
         for step in self._steps():
             if self._request.speed and due.wait_s(step) > 0:
                 self._take(waiting)  # what there is comes out when it is due, not when more is
                 waiting = []
                 while (left_s := due.wait_s(step)) > 0:
-                    told(self.head)
-                    time.sleep(min(left_s, LOOK_S))
+                    notify(self.checkpoint)
+                    time.sleep(min(left_s, POLL_S))
             made = self._features(step)
             waiting += made
-            self.head.position = step.position + 1
-            gone += sum(len(message.rows) for message in made)
+            self.checkpoint.position = step.position + 1
+            released += sum(len(message.rows) for message in made)
             messages += len(made)
             ends_us = [message.rows.column("end_ts_us").to_numpy() for message in made if len(message.rows)]
             if since_us == NO_TIME and ends_us:
                 since_us = int(ends_us[0].min())
             now_us = max((int(one.max()) for one in ends_us), default=since_us)
-            full = gone >= CHUNK_ROWS or messages >= CHUNK_MESSAGES
+            full = released >= CHUNK_ROWS or messages >= CHUNK_MESSAGES
             full = full or 0 < CHUNK_S * 1e6 * self._request.speed <= now_us - since_us
-            together = (
-                sum(len(message.rows) for message in waiting) >= TOGETHER_ROWS or len(waiting) >= TOGETHER_MESSAGES
+            batch_is_full = (
+                sum(len(message.rows) for message in waiting) >= BATCH_ROWS or len(waiting) >= BATCH_MESSAGES
             )
-            if full or together:
+            if full or batch_is_full:
                 self._take(waiting)
                 waiting = []
-                told(self.head)
+                notify(self.checkpoint)
             if full:
                 self._save()
-                gone, messages, since_us = 0, 0, self.head.reached_us
+                released, messages, since_us = 0, 0, self.checkpoint.reached_us
         self._take(waiting)
-        self.head.done = True
+        self.checkpoint.done = True
         self._save()
-        told(self.head)
-        return self.head
+        notify(self.checkpoint)
+        return self.checkpoint
 
     def _steps(self) -> Iterator[history.Step]:
-        position, speed = self.head.position, self._request.speed
+        position, speed = self.checkpoint.position, self._request.speed
         if self._request.source != ARCHIVE:
             first = history.flows_first(self._settings, self._partition)
             # The record behind the last one read is the mark of its transaction; retention may have taken it as well.
             if position < min(first - 1, self._end):
                 raise RefusedState(
                     f"partition {self._partition}: the replay is to read from offset {position} on, topic flows holds "
-                    f"{first} on; messages were deleted meanwhile: begin another --run"
+                    f"{first} on; messages were deleted meanwhile: start another --run"
                 )
             return history.flows(self._settings, self._partition, min(max(position, first), self._end), self._end)
         archive, bounds = self._settings.archive_uri, self._request.read_us
@@ -240,7 +241,7 @@ class Part:
         return [Message(rows, facts, step.position) for rows, facts in messages]
 
     def _take(self, waiting: list[Message]) -> None:
-        """Score what waits together, then group its suspects message by message.
+        """Score what waits as one batch, then group its suspects message by message.
 
         Messages that the incidents know already are scored only where rows of theirs are to come out.
         """
@@ -248,18 +249,18 @@ class Part:
 
         if not waiting:
             return
-        head = self.head
+        checkpoint = self.checkpoint
         for features in sorted({(message.facts.feature_set, message.facts.feature_hash) for message in waiting}):
             self._scoring.expect(*features)
         wanted = [self._wanted(message.rows, message.position) for message in waiting]
-        known = max(0, self._incidents.seq - head.seq)
+        known = max(0, self._incidents.seq - checkpoint.seq)
         needed = [number >= known or bool(rows.any()) for number, rows in enumerate(wanted)]
         kept: list[pa.RecordBatch] = []
         to_score = [message.rows for message, need in zip(waiting, needed, strict=True) if need]
         scores = iter(self._scoring.score(to_score))
         for number, (message, rows) in enumerate(zip(waiting, wanted, strict=True)):
             # The archive's steps may leave numbers out; what the incidents' state wants is their order.
-            message = message._replace(facts=replace(message.facts, seq=head.seq))
+            message = message._replace(facts=replace(message.facts, seq=checkpoint.seq))
             self._note(message.rows)
             if needed[number]:
                 scored = next(scores)
@@ -267,8 +268,8 @@ class Part:
                 events = self._events_of(suspects, message) if number >= known else []
                 self._outlet.put(scored, suspects, events, ReplayedFacts(message.facts, message.position))
                 kept += self._kept(scored, rows)
-            head.seq += 1
-            head.taken += len(message.rows)
+            checkpoint.seq += 1
+            checkpoint.taken += len(message.rows)
         if sum(map(len, kept)) < LARGE_ROWS * len(kept):
             kept = [pa.concat_batches(kept)]  # small ones are mostly overhead
         self._rows += kept
@@ -295,9 +296,11 @@ class Part:
         """How far event time has come."""
         if not len(batch):
             return
-        head, end_us = self.head, batch.column("end_ts_us").to_numpy()
-        head.reached_us = max(head.reached_us, int(end_us.max()))
-        head.first_us = int(end_us.min()) if head.first_us == NO_TIME else min(head.first_us, int(end_us.min()))
+        checkpoint, end_us = self.checkpoint, batch.column("end_ts_us").to_numpy()
+        checkpoint.reached_us = max(checkpoint.reached_us, int(end_us.max()))
+        checkpoint.first_us = (
+            int(end_us.min()) if checkpoint.first_us == NO_TIME else min(checkpoint.first_us, int(end_us.min()))
+        )
 
     def _wanted(self, batch: pa.RecordBatch, position: int) -> npt.NDArray[np.bool_]:
         """Which of a message's rows were asked for."""
@@ -320,8 +323,8 @@ class Part:
             scored = scored.drop_columns(["features"])
         if not len(scored):
             return []
-        self.head.rows += len(scored)
-        self.head.suspects += int(np.count_nonzero(scored.column("suspect").to_numpy(zero_copy_only=False)))
+        self.checkpoint.rows += len(scored)
+        self.checkpoint.suspects += int(np.count_nonzero(scored.column("suspect").to_numpy(zero_copy_only=False)))
         return [scored]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run that nothing disturbed would leave of a `raw`: archive, alerts, samples; by the rooms' functions alone.
+"""What a reference run leaves of a `raw`: archive, alerts, samples; the stages' functions alone, and no faults.
 
 No transactions, groups, states or restarts are in here: what a fault campaign leaves is compared with this.
 """
@@ -37,7 +37,7 @@ from pipeline.settings import Settings
 
 MESSAGES_A_TURN = 8_192
 READ_S = 120.0
-WRITER = "undisturbed"
+WRITER = "reference"
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Outcome:
 
 
 def run(settings: Settings, archive: StorageLike) -> Outcome:
-    """Take all that topic `raw` holds now through the rooms' functions, into an archive of its own.
+    """Take all that topic `raw` holds now through the stages' functions, into an archive of its own.
 
     The model is the one the settings name: promotions are not followed.
     """
@@ -70,14 +70,14 @@ def run(settings: Settings, archive: StorageLike) -> Outcome:
 
 def take(settings: Settings, archive: StorageLike, partition: int, came: Iterable[Messages], outcome: Outcome) -> None:
     """Take one partition's raw messages through, and commit its archive in the end."""
-    way = _Way(settings, archive, partition, outcome)
+    run = _PartitionRun(settings, archive, partition, outcome)
     for messages in came:
-        way.take(messages)
-    way.finish()
+        run.take(messages)
+    run.finish()
 
 
-class _Way:
-    """One partition's way from `raw` to the archive."""
+class _PartitionRun:
+    """One partition from `raw` to the archive."""
 
     def __init__(self, settings: Settings, archive: StorageLike, partition: int, outcome: Outcome) -> None:
         from pipeline.contracts.promotions import PromotionLedger
@@ -171,7 +171,7 @@ def final_alerts(alerts: dict[tuple[str, int], bytes]) -> dict[str, bytes]:
 
 
 def content(document: bytes) -> dict[str, Any]:
-    """An alert without what says how often it was told: that depends on how the log was cut into messages."""
+    """An alert without what says how often it was emitted: that depends on how the log was cut into messages."""
     event: dict[str, Any] = orjson.loads(document)
     event["metadata"] = {name: value for name, value in event["metadata"].items() if name not in ("sequence", "uid")}
     return event

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from pipeline.errors import RefusedState, Usage
-from pipeline.tools.replay.start_points import Began
+from pipeline.tools.replay.start_points import StartPoint
 
 TOPIC, ARCHIVE = "topic", "archive"
 NAME = "request.json"
@@ -40,11 +40,11 @@ class Request:
         How long before `from_us` an archive is read from, and beyond `to_us` up to: what an incident began with before
         that, or ended with after, is not seen.
     ends
-        Where each partition ends, fixed when the run began: offsets of `flows`, or numbers of manifests.
+        Where each partition ends, fixed when the run started: offsets of `flows`, or numbers of manifests.
     states
-        Whether a replay from the topic may begin with kept states (began.py).
+        Whether a replay from the topic may start with kept states (start_points.py).
     began
-        Where each partition begins, fixed likewise.
+        Where each partition starts, fixed likewise.
     warnings
         What people have to know of that.
     """
@@ -61,7 +61,7 @@ class Request:
     warmup_us: int = 86_400_000_000
     ends: tuple[tuple[int, int], ...] = ()
     states: bool = True
-    began: tuple[Began, ...] = ()
+    began: tuple[StartPoint, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -91,7 +91,7 @@ def read(folder: Path) -> Request | None:
         document: dict[str, Any] = orjson.loads(path.read_bytes())
         document["offsets"] = tuple(tuple(map(int, one)) for one in document["offsets"])
         document["ends"] = tuple(tuple(map(int, one)) for one in document["ends"])
-        document["began"] = tuple(Began(**one) for one in document["began"])
+        document["began"] = tuple(StartPoint(**one) for one in document["began"])
         document["warnings"] = tuple(map(str, document["warnings"]))
         return Request(**document)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:

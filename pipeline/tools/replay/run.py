@@ -1,4 +1,4 @@
-"""A replay from beginning to end: its folder, its parts over one or more processes, its progress, its figures."""
+"""A replay from beginning to end: its folder, its partitions over one or more processes, its progress, its figures."""
 
 import hashlib
 import math
@@ -28,10 +28,10 @@ from pipeline.settings import Settings
 from pipeline.tools.replay import history, states
 from pipeline.tools.replay import request as requests
 from pipeline.tools.replay.outlet import settings_of
-from pipeline.tools.replay.partition_replay import LOOK_S, NO_TIME, Head, Part
+from pipeline.tools.replay.partition_replay import NO_TIME, POLL_S, Checkpoint, PartitionReplay
 from pipeline.tools.replay.request import ARCHIVE, TOPIC, Request
 from pipeline.tools.replay.scoring import Scoring
-from pipeline.tools.replay.start_points import Began
+from pipeline.tools.replay.start_points import StartPoint
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 REPORT = "replay.json"
@@ -52,8 +52,8 @@ class Progress:
     left_s: float = float("nan")
 
 
-Told = Callable[[Progress], None]
-Warned = Callable[[str], None]
+Notify = Callable[[Progress], None]
+Warn = Callable[[str], None]
 
 
 def folder_of(settings: Settings, run: str) -> Path:
@@ -67,21 +67,21 @@ def run(
     settings: Settings,
     asked: Request,
     workers: int = 1,
-    told: Told = lambda _: None,
-    warned: Warned = lambda _: None,
+    notify: Notify = lambda _: None,
+    warn: Warn = lambda _: None,
 ) -> dict[str, Any]:
     """Do a replay, or what is left of it; its report. Usage where the run's name stands for another one.
 
-    `warned` is called, before anything is done, with what people have to know of where it begins. Raises Failed where
+    `warn` is called, before anything is done, with what people have to know of where it starts. Raises Failed where
     the run is at work already.
     """
     failpoints.arm(settings.failpoint)
     folder = folder_of(settings, asked.run)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        request = _begin(settings, asked, folder)
+        request = _resume_or_start(settings, asked, folder)
         for warning in request.warnings:
-            warned(warning)
+            warn(warning)
         finished = folder / REPORT
         if finished.is_file():
             document: dict[str, Any] = orjson.loads(finished.read_bytes())
@@ -89,14 +89,14 @@ def run(
         if request.topics:
             topics.create(settings_of(settings, request.run))
         began = time.monotonic()
-        before = _heads(folder, request)
-        heads = _parts(settings, request, folder, workers, told)
-        document = _report(request, folder, heads, before, time.monotonic() - began, workers)
+        before = _checkpoints(folder, request)
+        checkpoints = _parts(settings, request, folder, workers, notify)
+        document = _report(request, folder, checkpoints, before, time.monotonic() - began, workers)
         _write(finished, orjson.dumps(document, option=orjson.OPT_INDENT_2))
         return document
 
 
-def _begin(settings: Settings, asked: Request, folder: Path) -> Request:
+def _resume_or_start(settings: Settings, asked: Request, folder: Path) -> Request:
     before = requests.read(folder)
     if before is not None:
         if not before.same_as(asked):
@@ -119,55 +119,58 @@ def _begin(settings: Settings, asked: Request, folder: Path) -> Request:
         raise Usage(f"--source {asked.source}: expected {TOPIC} or {ARCHIVE}")
     if asked.offsets and asked.source == ARCHIVE:
         raise Usage("--offsets: are of topic flows, expected --source topic with them")
-    request = states.begun(settings, replace(asked, ends=ends), folder)
+    request = states.with_start_points(settings, replace(asked, ends=ends), folder)
     if asked.source == ARCHIVE:
         archive, read_us = settings.archive_uri, request.read_us
-        given_up = sum(history.archived_rows(archive, partition, end, read_us)[1] for partition, end in ends)
-        if given_up:
-            warning = f"{given_up:,} flows of this time were given up (`forebay archive retain`) and are left out"
+        purged = sum(history.archived_rows(archive, partition, end, read_us)[1] for partition, end in ends)
+        if purged:
+            warning = f"{purged:,} flows of this time were purged (`forebay archive retain`) and are left out"
             request = replace(request, warnings=(*request.warnings, warning))
     _write(folder / requests.NAME, request.encode())
     return request
 
 
-def _parts(settings: Settings, request: Request, folder: Path, workers: int, told: Told) -> list[Head]:
+def _parts(settings: Settings, request: Request, folder: Path, workers: int, notify: Notify) -> list[Checkpoint]:
     began = time.monotonic()
     whole = _whole(settings, request)
-    heads = _heads(folder, request)
-    before = _taken(heads), _done(request, heads, whole)
+    checkpoints = _checkpoints(folder, request)
+    before = _taken(checkpoints), _done(request, checkpoints, whole)
 
-    def tell(now: dict[int, Head]) -> None:
+    def notify_progress(now: dict[int, Checkpoint]) -> None:
         taken, done, passed = _taken(now), _done(request, now, whole), max(1e-9, time.monotonic() - began)
         rate = (done - before[1]) / passed
-        reached = max((head.reached_us for head in now.values()), default=NO_TIME)
+        reached = max((checkpoint.reached_us for checkpoint in now.values()), default=NO_TIME)
         left_s = (1.0 - done) / rate if rate > 0 else float("nan")
-        told(Progress(taken, (taken - before[0]) / passed, reached, done, left_s))
+        notify(Progress(taken, (taken - before[0]) / passed, reached, done, left_s))
 
     if workers == 1:
         scoring = Scoring(settings, request, settings.partitions)
         for at, (partition, end) in zip(request.began, request.ends, strict=True):
 
-            def note(head: Head, partition: int = partition) -> None:
-                heads[partition] = head
-                tell(heads)
+            def note(checkpoint: Checkpoint, partition: int = partition) -> None:
+                checkpoints[partition] = checkpoint
+                notify_progress(checkpoints)
 
-            with _alone(folder, partition), closing(Part(settings, request, folder, at, end, scoring)) as part:
-                heads[partition] = part.run(note)
-        return [heads[partition] for partition, _ in request.ends]
+            with (
+                _alone(folder, partition),
+                closing(PartitionReplay(settings, request, folder, at, end, scoring)) as part,
+            ):
+                checkpoints[partition] = part.run(note)
+        return [checkpoints[partition] for partition, _ in request.ends]
     # Modules are loaded once, before the processes part: torch alone is seconds of a core.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "pipeline.tools.replay.run", "pipeline.score.scoring"])
     stop, count = context.Event(), min(workers, max(1, len(request.ends)))
-    with ProcessPoolExecutor(count, context, initializer=_begin_working, initargs=(stop,)) as pool:
+    with ProcessPoolExecutor(count, context, initializer=_initialise, initargs=(stop,)) as pool:
         asked = [
             pool.submit(_part, settings, request, folder, at, end)
             for at, (_, end) in zip(request.began, request.ends, strict=True)
         ]
         try:
-            while (seen := wait(asked, LOOK_S, FIRST_EXCEPTION)).not_done:
+            while (seen := wait(asked, POLL_S, FIRST_EXCEPTION)).not_done:
                 for one in seen.done:
-                    one.result()  # what failed is told at once, whatever the others still have to do
-                tell(_heads(folder, request))
+                    one.result()  # what failed is reported at once, whatever the others still have to do
+                notify_progress(_checkpoints(folder, request))
             return [one.result() for one in asked]
         except BrokenProcessPool:
             raise Failed(f"{folder}: a process of this replay was killed (memory?); the same command goes on") from None
@@ -181,8 +184,8 @@ _stop: Event | None = None
 """In a process of a replay: set once nobody wants what it does."""
 
 
-def _begin_working(stop: Event) -> None:
-    """What a process of a replay begins with: it goes when its parent does, however that ended."""
+def _initialise(stop: Event) -> None:
+    """What a process of a replay starts with: it goes when its parent does, however that ended."""
     global _stop
     _stop = stop
     threading.Thread(target=_leave_with_parent, daemon=True).start()
@@ -195,29 +198,29 @@ def _leave_with_parent() -> None:
         os._exit(1)  # as if killed as well: what it was writing is not whole, and will be written again
 
 
-def _part(settings: Settings, request: Request, folder: Path, at: Began, end: int) -> Head:
+def _part(settings: Settings, request: Request, folder: Path, at: StartPoint, end: int) -> Checkpoint:
     """One partition, in a process of its own: it has one core."""
     pa.set_cpu_count(1)
 
-    def look(_head: Head) -> None:
+    def poll(_checkpoint: Checkpoint) -> None:
         if _stop is not None and _stop.is_set():
             raise Failed(f"{folder}: another partition of this replay failed; the same command goes on")
 
     with _alone(folder, at.partition):
-        look(Head(0))
+        poll(Checkpoint(0))
         scoring = Scoring(settings, request, settings.partitions)
-        with closing(Part(settings, request, folder, at, end, scoring)) as part:
-            return part.run(look)
+        with closing(PartitionReplay(settings, request, folder, at, end, scoring)) as part:
+            return part.run(poll)
 
 
-def _heads(folder: Path, request: Request) -> dict[int, Head]:
-    """The heads written so far, by partition."""
+def _checkpoints(folder: Path, request: Request) -> dict[int, Checkpoint]:
+    """The checkpoints written so far, by partition."""
     paths = {partition: folder / f"p{partition}.json" for partition, _ in request.ends}
-    return {number: Head(**orjson.loads(path.read_bytes())) for number, path in paths.items() if path.is_file()}
+    return {number: Checkpoint(**orjson.loads(path.read_bytes())) for number, path in paths.items() if path.is_file()}
 
 
-def _taken(heads: dict[int, Head]) -> int:
-    return sum(head.taken for head in heads.values())
+def _taken(checkpoints: dict[int, Checkpoint]) -> int:
+    return sum(checkpoint.taken for checkpoint in checkpoints.values())
 
 
 def _whole(settings: Settings, request: Request) -> int:
@@ -229,12 +232,12 @@ def _whole(settings: Settings, request: Request) -> int:
     return sum(max(0, end - at.position) for at, (_, end) in zip(request.began, request.ends, strict=True))
 
 
-def _done(request: Request, heads: dict[int, Head], whole: int) -> float:
+def _done(request: Request, checkpoints: dict[int, Checkpoint], whole: int) -> float:
     """Which share of it is done."""
     if request.source == ARCHIVE:
-        done = _taken(heads)
+        done = _taken(checkpoints)
     else:
-        positions = {partition: head.position for partition, head in heads.items()}
+        positions = {partition: checkpoint.position for partition, checkpoint in checkpoints.items()}
         done = sum(
             max(0, min(positions.get(partition, at.position), end) - at.position)
             for at, (partition, end) in zip(request.began, request.ends, strict=True)
@@ -243,18 +246,23 @@ def _done(request: Request, heads: dict[int, Head], whole: int) -> float:
 
 
 def _report(
-    request: Request, folder: Path, heads: list[Head], before: dict[int, Head], seconds: float, workers: int
+    request: Request,
+    folder: Path,
+    checkpoints: list[Checkpoint],
+    before: dict[int, Checkpoint],
+    seconds: float,
+    workers: int,
 ) -> dict[str, Any]:
     """What came of it; rates are of what was done now, in these seconds, not `before`."""
-    incidents = last_events(folder, heads)
+    incidents = last_events(folder, checkpoints)
     lines = b"".join(incidents[uid] + b"\n" for uid in sorted(incidents))
     _write(folder / INCIDENTS, lines)
     digest = hashlib.sha256()
-    for head in heads:
-        for chunk in head.chunks:
+    for checkpoint in checkpoints:
+        for chunk in checkpoint.chunks:
             digest.update(bytes.fromhex(chunk["rows_sha256"]))
-    taken = sum(head.taken for head in heads)
-    now, span_us = _now(request, heads, before)
+    taken = sum(checkpoint.taken for checkpoint in checkpoints)
+    now, span_us = _now(request, checkpoints, before)
     return {
         "run": request.run,
         "source": request.source,
@@ -265,8 +273,8 @@ def _report(
         "began": [asdict(one) for one in request.began],
         "warnings": list(request.warnings),
         "taken": taken,
-        "rows": sum(head.rows for head in heads),
-        "suspects": sum(head.suspects for head in heads),
+        "rows": sum(checkpoint.rows for checkpoint in checkpoints),
+        "suspects": sum(checkpoint.suspects for checkpoint in checkpoints),
         "incidents": len(incidents),
         "rows_sha256": digest.hexdigest(),
         "incidents_sha256": hashlib.sha256(lines).hexdigest(),
@@ -278,23 +286,29 @@ def _report(
     }
 
 
-def _now(request: Request, heads: list[Head], before: dict[int, Head]) -> tuple[int, int]:
+def _now(request: Request, checkpoints: list[Checkpoint], before: dict[int, Checkpoint]) -> tuple[int, int]:
     """Rows taken in since `before`, and how much event time they span."""
     moved = []
-    for (partition, _), head in zip(request.ends, heads, strict=True):
-        was = before.get(partition, Head(0))
-        if head.taken > was.taken:
-            moved.append((head.taken - was.taken, was.reached_us if was.taken else head.first_us, head.reached_us))
+    for (partition, _), checkpoint in zip(request.ends, checkpoints, strict=True):
+        was = before.get(partition, Checkpoint(0))
+        if checkpoint.taken > was.taken:
+            moved.append(
+                (
+                    checkpoint.taken - was.taken,
+                    was.reached_us if was.taken else checkpoint.first_us,
+                    checkpoint.reached_us,
+                )
+            )
     if not moved:
         return 0, 0
     return sum(rows for rows, _, _ in moved), max(one[2] for one in moved) - min(one[1] for one in moved)
 
 
-def last_events(folder: Path, heads: list[Head]) -> dict[str, bytes]:
+def last_events(folder: Path, checkpoints: list[Checkpoint]) -> dict[str, bytes]:
     """The last event of every incident, by uid."""
     last: dict[str, tuple[int, bytes]] = {}
-    for head in heads:
-        for chunk in head.chunks:
+    for checkpoint in checkpoints:
+        for chunk in checkpoint.chunks:
             path = folder / chunk["events_file"]
             data = path.read_bytes()
             if hashlib.sha256(data).hexdigest() != chunk["events_sha256"]:

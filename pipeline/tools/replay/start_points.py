@@ -1,7 +1,7 @@
-"""Where a replay from the topic begins: the last kept states from before what is asked for, or the topic's beginning.
+"""Where a replay from the topic starts: the last kept states from before what is asked for, or the topic's beginning.
 
-Two states make a beginning. Windows, kept by featurize at a position of `flows`, of which nothing asked for had gone
-on; and incidents, kept by alert at a number of a message, into which nothing asked for had gone, not before the
+Two states make a start point. Windows, kept by featurize at a position of `flows`, of which nothing asked for had been
+released; and incidents, kept by alert at a number of a message, into which nothing asked for had gone, not before the
 windows'. Messages between the two go through the windows only: the incidents know them already.
 """
 
@@ -20,8 +20,8 @@ from pipeline.runtime.storage.storage import StorageLike
 
 
 @dataclass(frozen=True, slots=True)
-class Began:
-    """Where one partition's replay begins.
+class StartPoint:
+    """Where one partition's replay starts.
 
     Parameters
     ----------
@@ -31,11 +31,11 @@ class Began:
     seq : int
         Number of the features message that comes of it.
     windows, incidents : str
-        Digests of the states it begins with; "" where it begins with none.
+        Digests of the states it starts with; "" where it starts with none.
     incidents_seq : int
         Messages with lower numbers are in the incidents already.
     reached_us : int or None
-        Event time that the windows had reached; None where they begin empty.
+        Event time that the windows had reached; None where they start empty.
     """
 
     partition: int
@@ -61,15 +61,15 @@ class Wanted(NamedTuple):
 
     @property
     def bounded(self) -> bool:
-        """Whether anything is left out, so that a beginning may be later than the topic's."""
+        """Whether anything is left out, so that the start may be later than the topic's first message."""
         return self.from_us is not None or self.first is not None
 
 
-def beginnings(
+def start_points(
     windows: Sequence[RetainedSnapshot], incidents: Sequence[RetainedSnapshot], wanted: Wanted, oldest: int
 ) -> Iterator[tuple[RetainedSnapshot, RetainedSnapshot | None]]:
-    """Pairs of kept states (newest first in both) that a replay may begin with, the best first; none where only the
-    topic's beginning will do.
+    """Pairs of kept states (newest first in both) that a replay may start with, the best first; none where only the
+    topic's first message will do.
 
     oldest: the first offset that the topic still has.
     """
@@ -77,21 +77,21 @@ def beginnings(
         return
     here = _before(windows, wanted, oldest)
     if wanted.first is not None:
-        told = [one for one in incidents if here and one.seq <= here[0].seq]
+        snapshots = [one for one in incidents if here and one.seq <= here[0].seq]
     else:
-        told = [one for one in incidents if one.reached_us < (wanted.from_us or 0)]
+        snapshots = [one for one in incidents if one.reached_us < (wanted.from_us or 0)]
     if wanted.own_incidents:
         since_us = warm_us(windows, wanted, oldest)
         yield from ((one, None) for one in here if one.reached_us < since_us)
     else:
-        for known in told:
+        for known in snapshots:
             yield from ((one, known) for one in here if one.seq <= known.seq)
-    if oldest > 0:  # the topic's beginning would be worse: incidents get as much of a past as there is
+    if oldest > 0:  # the topic's first message would be worse: incidents get as much of a past as there is
         yield from ((one, None) for one in reversed(here))
 
 
 def _before(windows: Sequence[RetainedSnapshot], wanted: Wanted, oldest: int) -> list[RetainedSnapshot]:
-    """Those that nothing asked for had gone into, and that the topic goes on from."""
+    """Those that nothing asked for had gone into, and that the topic still continues."""
     here = [one for one in windows if one.position >= oldest]
     if wanted.first is not None:
         return [one for one in here if one.position <= (wanted.first or 0)]
@@ -123,14 +123,14 @@ class States:
         """Why states were passed over."""
         return list(self._refused.values())
 
-    def begin(
+    def start_point(
         self, windows: Sequence[RetainedSnapshot], incidents: Sequence[RetainedSnapshot], wanted: Wanted, oldest: int
-    ) -> Began:
-        """The best beginning whose states can be read; without one, the topic's, with nothing."""
-        for one, known in beginnings(windows, incidents, wanted, oldest):
+    ) -> StartPoint:
+        """The best start point whose states can be read; without one, the topic's first message, with nothing."""
+        for one, known in start_points(windows, incidents, wanted, oldest):
             if not (self._usable(one) and (known is None or self._usable(known))):
                 continue
-            return Began(
+            return StartPoint(
                 self._partition,
                 one.position,
                 one.seq,
@@ -139,7 +139,7 @@ class States:
                 known.seq if known else one.seq,
                 one.reached_us,
             )
-        return Began(self._partition, oldest)
+        return StartPoint(self._partition, oldest)
 
     def _usable(self, entry: RetainedSnapshot) -> bool:
         """Whether a state is whole and ours to read; it is in the run's folder then."""
@@ -161,9 +161,9 @@ class States:
 
 
 def warning(
-    began: Began, end: int, wanted: Wanted, refused: Sequence[str], oldest: int = 0, since_us: int = 0
+    began: StartPoint, end: int, wanted: Wanted, refused: Sequence[str], oldest: int = 0, since_us: int = 0
 ) -> str | None:
-    """What has to be said of a beginning: that something is missing before it; None where all is there.
+    """What has to be said of a start point: that something is missing before it; None where all is there.
 
     oldest: the first offset that the topic still has; since_us: warm_us, where incidents are made anew.
     """

@@ -1,4 +1,4 @@
-"""The kept states there are: those a replay begins with, fixed when it begins, and the list for people."""
+"""The kept states there are: those a replay starts with, fixed when it starts, and the list for people."""
 
 import math
 import time
@@ -15,20 +15,20 @@ from pipeline.settings import Settings
 from pipeline.tools.replay import history, start_points
 from pipeline.tools.replay.partition_replay import own_states
 from pipeline.tools.replay.request import ARCHIVE, Request
-from pipeline.tools.replay.start_points import Began, States, Wanted
+from pipeline.tools.replay.start_points import StartPoint, States, Wanted
 
 
-def begun(settings: Settings, request: Request, folder: Path) -> Request:
-    """The request with where each partition begins, and what people have to know of that; `ends` is there already.
+def with_start_points(settings: Settings, request: Request, folder: Path) -> Request:
+    """The request with where each partition starts, and what people have to know of that; `ends` is there already.
 
-    The states chosen are copied into the run's folder. Killed meanwhile, nothing has begun, and it is chosen anew.
+    The states chosen are copied into the run's folder. Killed meanwhile, nothing has started, and they are chosen anew.
     """
     if request.source == ARCHIVE:
-        return replace(request, began=tuple(Began(partition, 0) for partition, _ in request.ends))
+        return replace(request, began=tuple(StartPoint(partition, 0) for partition, _ in request.ends))
     names = settings.topics.flows, settings.topics.suspects
     ids = {name: topics.topic_id(settings, name) for name in names}
     feature_set = named(settings.feature_set, live=True)
-    beginnings, warnings = [], []
+    found, warnings = [], []
     for partition, end in request.ends:
         first = next((first for number, first, _ in request.offsets if number == partition), None)
         wanted = Wanted(request.from_us, first, request.model is not None, request.warmup_us)
@@ -42,12 +42,12 @@ def begun(settings: Settings, request: Request, folder: Path) -> Request:
                 f"{oldest} on, below {dict(history.flows_ends(settings, settings.partitions))[partition]}"
             )
         states = States(settings.state_uri, partition, own_states(folder, partition), feature_set)
-        one = states.begin(windows, incidents, wanted, oldest)
-        beginnings.append(one)
+        start = states.start_point(windows, incidents, wanted, oldest)
+        found.append(start)
         since_us = start_points.warm_us(windows, wanted, oldest)
-        warning = start_points.warning(one, end, wanted, states.refused, oldest, since_us)
+        warning = start_points.warning(start, end, wanted, states.refused, oldest, since_us)
         warnings += [warning] if warning else []
-    return replace(request, began=tuple(beginnings), warnings=tuple(warnings))
+    return replace(request, began=tuple(found), warnings=tuple(warnings))
 
 
 def _kept(settings: Settings, topic: str, partition: int, topic_id: str) -> list[RetainedSnapshot]:
@@ -59,7 +59,7 @@ def listed(settings: Settings) -> list[dict[str, Any]]:
 
     `bytes` counts what states share in each of them; `alone` what only this one needs.
     """
-    found = [
+    entries = [
         (of, entry)
         for topic in (settings.topics.flows, settings.topics.suspects)
         for partition in range(settings.partitions)
@@ -67,12 +67,12 @@ def listed(settings: Settings) -> list[dict[str, Any]]:
         for entry in of.all()
     ]
     users: dict[str, int] = {}
-    for _, entry in found:
+    for _, entry in entries:
         for blob in entry.blobs:
             users[blob] = users.get(blob, 0) + 1
     now = time.time()
-    described = ((of.written_s(entry), entry) for of, entry in found)
-    # One without a time was given up while we looked.
+    described = ((of.written_s(entry), entry) for of, entry in entries)
+    # One without a time was purged while we looked.
     return [_described(settings, now - at, entry, users) for at, entry in described if not math.isnan(at)]
 
 

@@ -17,7 +17,7 @@ from pipeline.tools.replay import partition_replay as parts
 from pipeline.tools.replay import run as runs
 from pipeline.tools.replay.compare import LIVE, compare
 from pipeline.tools.replay.page import page
-from pipeline.tools.replay.partition_replay import Head
+from pipeline.tools.replay.partition_replay import Checkpoint
 from pipeline.tools.replay.reference_run import Outcome
 from pipeline.tools.replay.request import ARCHIVE, Request
 from tests.tools.replay.plant import START_US, archived, raw_log, settings_in
@@ -86,7 +86,7 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(
     fresh: Settings, monkeypatch: pytest.MonkeyPatch, dies_after: int
 ) -> None:
     monkeypatch.setattr(parts, "CHUNK_ROWS", 400)
-    monkeypatch.setattr(parts, "TOGETHER_ROWS", 100)
+    monkeypatch.setattr(parts, "BATCH_ROWS", 100)
     whole = runs.run(fresh, Request("whole", ARCHIVE))
     true_write, left = parts._write, [dies_after]
 
@@ -195,11 +195,14 @@ def test_an_archive_that_has_become_shorter_is_refused(fresh: Settings) -> None:
 
 def test_rates_are_of_what_was_done_now() -> None:
     request = Request("r", ARCHIVE, ends=((0, 9), (1, 9)))
-    heads = [Head(9, taken=50, first_us=100, reached_us=900), Head(9, taken=30, first_us=50, reached_us=300)]
-    assert runs._now(request, heads, {}) == (80, 850)
-    before = {0: Head(4, taken=20, first_us=100, reached_us=400), 1: heads[1]}
-    assert runs._now(request, heads, before) == (30, 500)
-    assert runs._now(request, heads, dict(enumerate(heads))) == (0, 0)
+    checkpoints = [
+        Checkpoint(9, taken=50, first_us=100, reached_us=900),
+        Checkpoint(9, taken=30, first_us=50, reached_us=300),
+    ]
+    assert runs._now(request, checkpoints, {}) == (80, 850)
+    before = {0: Checkpoint(4, taken=20, first_us=100, reached_us=400), 1: checkpoints[1]}
+    assert runs._now(request, checkpoints, before) == (30, 500)
+    assert runs._now(request, checkpoints, dict(enumerate(checkpoints))) == (0, 0)
 
 
 def test_a_name_stands_for_one_replay(fresh: Settings) -> None:

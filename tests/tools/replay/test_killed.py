@@ -28,7 +28,7 @@ PROGRAM = """
 from pipeline.settings import load_settings
 from pipeline.tools.replay import partition_replay, run
 from pipeline.tools.replay.request import ARCHIVE, Request
-partition_replay.CHUNK_ROWS, partition_replay.TOGETHER_ROWS = 700, 200
+partition_replay.CHUNK_ROWS, partition_replay.BATCH_ROWS = 700, 200
 run.run(load_settings(), Request("killed", ARCHIVE))
 """
 
@@ -44,7 +44,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture
 def fresh(plant: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(partition_replay, "CHUNK_ROWS", 700)
-    monkeypatch.setattr(partition_replay, "TOGETHER_ROWS", 200)
+    monkeypatch.setattr(partition_replay, "BATCH_ROWS", 200)
     return plant.model_copy(update={"replay_uri": tmp_path})
 
 
@@ -73,7 +73,7 @@ def whole(plant: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[di
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(partition_replay, "CHUNK_ROWS", 700)
-        patched.setattr(partition_replay, "TOGETHER_ROWS", 200)
+        patched.setattr(partition_replay, "BATCH_ROWS", 200)
         report = runs.run(plant.model_copy(update={"replay_uri": folder}), Request("whole", ARCHIVE))
     # request; of each chunk rows, events and head; incidents; report.
     return report, 1 + sum(1 for _ in (folder / "whole").glob("*/*.*")) + PARTITIONS + 2

@@ -121,7 +121,7 @@ def test_at_a_speed_the_same_comes_out_in_order_of_time(fresh: Settings, monkeyp
 
 def test_it_takes_the_time_it_is_to_take(fresh: Settings) -> None:
     told: list[Progress] = []
-    report = runs.run(fresh, Request("paced", ARCHIVE, speed=25.0), told=told.append)
+    report = runs.run(fresh, Request("paced", ARCHIVE, speed=25.0), notify=told.append)
     assert 1.0 < report["seconds"] < 30.0
     assert [one.done for one in told] == sorted(one.done for one in told) and told[-1].done == 1.0
     assert all(0.0 < one.left_s < 60.0 for one in told if 0.0 < one.done < 1.0)
@@ -149,7 +149,7 @@ def test_killed_at_a_speed_it_ends_with_the_same_bytes(
         with pytest.raises(KeyboardInterrupt):
             runs.run(fresh, Request("killed", ARCHIVE, speed=2.0))
     told: list[Progress] = []
-    again = runs.run(fresh, Request("killed", ARCHIVE, speed=2.0), told=told.append)
+    again = runs.run(fresh, Request("killed", ARCHIVE, speed=2.0), notify=told.append)
     for figure in ("rows", "rows_sha256", "incidents_sha256", "taken"):
         assert again[figure] == whole[figure], figure
     assert all(one.taken <= whole["taken"] for one in told)

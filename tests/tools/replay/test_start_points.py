@@ -21,7 +21,7 @@ from pipeline.tools.replay import run as runs
 from pipeline.tools.replay.compare import LIVE, compare
 from pipeline.tools.replay.request import TOPIC, Request
 from pipeline.tools.replay.scoring import Scoring
-from pipeline.tools.replay.start_points import Began, Wanted, beginnings, warm_us, warning
+from pipeline.tools.replay.start_points import StartPoint, Wanted, start_points, warm_us, warning
 from tests.tools.replay.plant import START_US, raw_log, settings_in
 from tests.tools.replay.test_archive_source import incidents_in, rows_of
 from tests.tools.replay.topic import Live, as_kafka, flows_of, went
@@ -46,7 +46,7 @@ def fresh(plant: tuple[Settings, Live], tmp_path: Path, monkeypatch: pytest.Monk
     """The same history, with replays of the test's own."""
     live = replace(plant[1])
     as_kafka(monkeypatch, {0: live})
-    monkeypatch.setattr(parts, "TOGETHER_ROWS", 100)
+    monkeypatch.setattr(parts, "BATCH_ROWS", 100)
     monkeypatch.setattr(parts, "CHUNK_ROWS", 300)
     return plant[0].model_copy(update={"replay_uri": tmp_path}), live
 
@@ -107,7 +107,7 @@ def test_what_the_topic_no_longer_holds_is_not_needed(fresh: tuple[Settings, Liv
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(SnapshotCatalog, "of", lambda _self, _id: [])
         warned: list[str] = []
-        without = runs.run(settings, Request("without", TOPIC, from_us=LATE_US), warned=warned.append)
+        without = runs.run(settings, Request("without", TOPIC, from_us=LATE_US), warn=warned.append)
     assert without["warnings"] == warned and "begin empty" in warned[0]
     assert without["began"][0]["windows"] == ""
 
@@ -153,8 +153,10 @@ def test_a_state_that_is_not_whole_is_passed_over(fresh: tuple[Settings, Live], 
     same_as_live(settings, live, "other", LATE_US)
     # With another feature set than they were kept for, none fits.
     full = settings.model_copy(update={"feature_set": "full"})
-    request = states.begun(full, Request("full", TOPIC, from_us=LATE_US, ends=((0, live.end),)), tmp_path / "full")
-    assert request.began == (Began(0, 0),)
+    request = states.with_start_points(
+        full, Request("full", TOPIC, from_us=LATE_US, ends=((0, live.end),)), tmp_path / "full"
+    )
+    assert request.began == (StartPoint(0, 0),)
 
 
 @pytest.mark.slow
@@ -216,9 +218,9 @@ def test_messages_bound_a_chunk_as_rows_do(fresh: tuple[Settings, Live], monkeyp
     settings, _ = fresh
     whole = runs.run(settings, Request("whole", TOPIC))
     monkeypatch.setattr(parts, "CHUNK_ROWS", 10**6)
-    monkeypatch.setattr(parts, "TOGETHER_ROWS", 10**6)
+    monkeypatch.setattr(parts, "BATCH_ROWS", 10**6)
     monkeypatch.setattr(parts, "CHUNK_MESSAGES", 7)
-    monkeypatch.setattr(parts, "TOGETHER_MESSAGES", 3)
+    monkeypatch.setattr(parts, "BATCH_MESSAGES", 3)
     few = runs.run(settings, Request("few", TOPIC))
     head = orjson.loads((settings.replay_uri / "few" / "p0.json").read_bytes())
     assert len(head["chunks"]) > 3
@@ -230,7 +232,7 @@ def test_every_message_must_have_the_models_features(
     fresh: tuple[Settings, Live], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, _ = fresh
-    monkeypatch.setattr(parts, "TOGETHER_ROWS", 10**6)
+    monkeypatch.setattr(parts, "BATCH_ROWS", 10**6)
 
     def advance(windows: Any, *rest: Any) -> Any:
         after, messages = advance_partition(windows, *rest)
@@ -286,7 +288,7 @@ def test_no_beginning_lies_behind_what_is_asked_for(
     windows: list[tuple[int, int, int]], incidents: list[tuple[int, int, int]], at: int, oldest: int, by_time: bool
 ) -> None:
     wanted = Wanted(at) if by_time else Wanted(first=at)
-    pairs = list(beginnings(growing(windows), growing(incidents), wanted, oldest))
+    pairs = list(start_points(growing(windows), growing(incidents), wanted, oldest))
     for one, known in pairs:
         assert one.position >= oldest
         assert one.reached_us < at if by_time else one.position <= at
@@ -295,29 +297,29 @@ def test_no_beginning_lies_behind_what_is_asked_for(
             assert known.reached_us < at or not by_time
         else:
             assert oldest > 0
-    assert list(beginnings(growing(windows), growing(incidents), Wanted(), oldest)) == []
+    assert list(start_points(growing(windows), growing(incidents), Wanted(), oldest)) == []
 
 
 def test_what_is_missing_is_said() -> None:
-    assert warning(Began(0, 0), 9, Wanted(5), []) is None
-    assert warning(Began(0, 9), 9, Wanted(5), []) is None
-    assert warning(Began(0, 4, 2, "w", "i", 3, 1), 9, Wanted(5), []) is None
-    assert "windows and incidents begin empty" in (warning(Began(0, 4), 9, Wanted(5), ["damaged"]) or "")
-    assert "damaged" in (warning(Began(0, 4), 9, Wanted(5), ["damaged"]) or "")
-    only_windows = Began(0, 4, 2, "w", "", 2, 1)
+    assert warning(StartPoint(0, 0), 9, Wanted(5), []) is None
+    assert warning(StartPoint(0, 9), 9, Wanted(5), []) is None
+    assert warning(StartPoint(0, 4, 2, "w", "i", 3, 1), 9, Wanted(5), []) is None
+    assert "windows and incidents begin empty" in (warning(StartPoint(0, 4), 9, Wanted(5), ["damaged"]) or "")
+    assert "damaged" in (warning(StartPoint(0, 4), 9, Wanted(5), ["damaged"]) or "")
+    only_windows = StartPoint(0, 4, 2, "w", "", 2, 1)
     assert "; incidents begin empty" in (warning(only_windows, 9, Wanted(5), []) or "")
     for asked, silent in ((Wanted(5, None, True, 3), True), (Wanted(5, None, True, 4), False)):
         assert (warning(only_windows, 9, asked, [], 0, warm_us([], asked, 0)) is None) == silent
-    assert warning(Began(0, 0), 0, Wanted(5), [], 0) is None
-    assert "nothing of it is left" in (warning(Began(0, 9), 9, Wanted(5), [], 9) or "")
+    assert warning(StartPoint(0, 0), 0, Wanted(5), [], 0) is None
+    assert "nothing of it is left" in (warning(StartPoint(0, 9), 9, Wanted(5), [], 9) or "")
 
 
 def test_a_named_model_and_offsets_warn_only_of_what_is_missing() -> None:
     windows = [kept(30, 3, 300), kept(20, 2, 200), kept(10, 1, 100)]
     wanted = Wanted(first=25, own_incidents=True, warmup_us=50)
     assert warm_us(windows, wanted, 0) == 150
-    [(one, _)] = beginnings(windows, [], wanted, 0)
-    began = Began(0, one.position, one.seq, one.digest, "", one.seq, one.reached_us)
+    [(one, _)] = start_points(windows, [], wanted, 0)
+    began = StartPoint(0, one.position, one.seq, one.digest, "", one.seq, one.reached_us)
     assert began.position == 10 and warning(began, 99, wanted, [], 0, 150) is None
     short = replace(began, position=20, reached_us=200)
     assert warning(short, 99, wanted, [], 0, 150) is not None
