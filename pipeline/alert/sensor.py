@@ -11,7 +11,7 @@ from pipeline.alert.grouping import Group, Grouping, clock_order, group, keys_of
 from pipeline.alert.incident import CROWD, Incident
 from pipeline.alert.kernel import ALONE, DROPPED, Linked
 from pipeline.alert.ocsf import CLOSE, CREATE, UPDATE
-from pipeline.contracts.uids import incident_uid
+from pipeline.contracts.uids import RAW_POSITION, incident_uid
 
 Ints = npt.NDArray[np.int64]
 
@@ -202,7 +202,7 @@ def _open(rows: pa.RecordBatch, opened: Group, opened_ts_us: int, grouping: Grou
     first = rows.slice(0, 1)
     key = CROWD if opened.is_crowd else keys_of(first, grouping)[0].as_py()
     facts = first.to_pylist()[0]
-    position = [facts["raw_partition"], facts["raw_offset"], facts["raw_index"]]
+    position = [facts[name] for name in RAW_POSITION]
     return Incident(
         uid=incident_uid(facts["site"], facts["sensor"], key, position),
         site=facts["site"],

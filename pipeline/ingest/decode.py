@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.contracts.raw import Framing, SourceInfo
+from pipeline.contracts.uids import RAW_POSITION
 from pipeline.ingest.community_id import community_ids
 from pipeline.ingest.draft import Draft
 from pipeline.ingest.formats.export_numbers import COLUMNS as NUMBERS
@@ -198,7 +199,7 @@ def _rejects(messages: Messages, part: _Part, rows: npt.NDArray[np.bool_]) -> pa
     columns = {name: column.take(chosen) for name, column in part.columns.items()}
     text, starts, ends = part.lines.text, part.lines.starts, part.lines.ends
     codes = [CODES[index] for index in part.draft.problem[where]]
-    positions = zip(*(columns[name].to_pylist() for name in ("raw_partition", "raw_offset", "raw_index")), strict=True)
+    positions = zip(*(columns[name].to_pylist() for name in RAW_POSITION), strict=True)
     details = [
         f"raw[{partition}]@{offset}/{index}: {part.draft.detail(row)}"
         for row, (partition, offset, index) in zip(where.tolist(), positions, strict=True)

@@ -28,7 +28,7 @@ POLL_S = 0.2
 MARGIN_US = 5_000_000
 # Promotions are ordered: one that holds from a far day would keep all others out until then.
 MAX_AHEAD_US = 30 * 86_400_000_000
-# Offsets looked at for the last message of a partition: the last ones of a transactional topic are control records.
+# Offsets read for the last message of a partition: the last ones of a transactional topic are control records.
 TAIL_OFFSETS = (20, 200, 2_000)
 
 
@@ -44,10 +44,10 @@ class Target:
 def partition_count(settings: Settings) -> int:
     """How many partitions vote; Failed where the topic does not exist."""
     topic = settings.topics.features
-    found = clients.admin(settings).list_topics(topic, timeout=10).topics[topic]
-    if not found.partitions:
+    described = clients.admin(settings).list_topics(topic, timeout=10).topics[topic]
+    if not described.partitions:
         raise Failed(f"topic {topic} does not exist; create the topics with `forebay topic create`")
-    return len(found.partitions)
+    return len(described.partitions)
 
 
 def watermark_us(settings: Settings, partitions: int) -> int:
@@ -63,9 +63,9 @@ def watermark_us(settings: Settings, partitions: int) -> int:
         for partition, last in end.items():
             for offsets in TAIL_OFFSETS:
                 consumer.assign([TopicPartition(topic, partition, max(0, last - offsets))])
-                found = [_highest_us(message) for message in read_to(consumer, topic, {partition: last})]
-                if found or offsets >= last:
-                    highest = max([highest, *found])
+                read = [_highest_us(message) for message in read_to(consumer, topic, {partition: last})]
+                if read or offsets >= last:
+                    highest = max([highest, *read])
                     break
         return highest
     finally:

@@ -7,10 +7,11 @@ import duckdb
 from pipeline.archive import snapshot
 from pipeline.archive.streams import TABLES
 from pipeline.archive.upkeep.query import connect
+from pipeline.contracts.uids import RAW_POSITION
 from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 MOST_NAMED = 20
-POSITION = "raw_partition, raw_offset, raw_index"
+POSITION = ", ".join(RAW_POSITION)
 
 
 def compare(archive: StorageLike, other: StorageLike) -> dict[str, Any]:

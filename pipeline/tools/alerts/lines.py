@@ -75,10 +75,10 @@ def page(alert: Mapping[str, Any]) -> list[Text | Table]:
         parts += [Text("No reasons: the model's manifest is not in the registry.", style="dim"), Text("")]
     parts += [Text("Who with whom", style="bold"), _talks(alert["evidences"]), Text("")]
     members = about["members"]
-    kept = f"Flows (partition, offset, index in raw; position in the file), {len(members)} kept"
+    listed = f"Flows (partition, offset, index in raw; position in the file), {len(members)} listed"
     more = " …" if len(members) > SHOWN_MEMBERS else ""
     parts += [
-        Text(kept, style="bold"),
+        Text(listed, style="bold"),
         Text(", ".join(shown(member) for member in members[:SHOWN_MEMBERS]) + more),
         Text(""),
         Text(f"forebay alert verdict {shown(info['uid'])[:12]} --verdict tp|fp|benign|test|duplicate --by YOU"),
@@ -115,14 +115,14 @@ def _reasons(reasons: list[Mapping[str, Any]]) -> Table:
 
 def _talks(evidences: list[Mapping[str, Any]]) -> Table:
     table = Table("from", "to", "port", "protocol", "flows", box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for one in evidences:
-        source, target = one["src_endpoint"], one["dst_endpoint"]
+    for evidence in evidences:
+        source, target = evidence["src_endpoint"], evidence["dst_endpoint"]
         cells = (
             source.get("ip", source.get("name", "?")),
             target.get("ip", target.get("name", "?")),
             target.get("port", "-"),
-            one["connection_info"].get("protocol_name", "-"),
-            one.get("data", {}).get("flows", "-"),
+            evidence["connection_info"].get("protocol_name", "-"),
+            evidence.get("data", {}).get("flows", "-"),
         )
         table.add_row(*(Text(shown(cell)) for cell in cells))
     return table

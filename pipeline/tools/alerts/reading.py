@@ -36,7 +36,7 @@ class Seen:
 def alerts(
     settings: Settings, from_start: bool, follow: bool, stop: Stop | None = None
 ) -> Iterator[dict[str, Any] | None]:
-    """New alerts as they stand in the topic; with `follow` without end, and None whenever nothing came for a moment.
+    """New alerts as they stand in the topic; with `follow` without end, and None whenever nothing arrives for a moment.
 
     Failed where the topic does not exist, or cannot be read to its end in time.
     """
@@ -75,15 +75,15 @@ def _new(messages: Iterable[Message], seen: Seen) -> Iterator[dict[str, Any]]:
 
 def latest(settings: Settings, uid: str) -> dict[str, Any]:
     """The last revision of the one incident whose uid is, or begins with, `uid`; Usage where none or several do."""
-    found = {
+    matching = {
         alert["finding_info"]["uid"]: alert
         for alert in alerts(settings, from_start=True, follow=False)
         if alert is not None and alert["finding_info"]["uid"].startswith(uid)
     }
-    if len(found) != 1:
-        known = ", ".join(sorted(found)[:5]) or "none"
+    if len(matching) != 1:
+        known = ", ".join(sorted(matching)[:5]) or "none"
         raise Usage(
-            f"alert {uid}: got {len(found)} alerts that begin so ({known}), expected one; "
+            f"alert {uid}: got {len(matching)} alerts that begin so ({known}), expected one; "
             "`forebay alert tail --from-start --no-follow` lists them"
         )
-    return found.popitem()[1]
+    return matching.popitem()[1]

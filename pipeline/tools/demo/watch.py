@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from confluent_kafka import Message, TopicPartition
 
 from pipeline.contracts.envelope import ScoredFacts
+from pipeline.contracts.uids import RAW_POSITION
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.wire.messages import read
 from pipeline.settings import Settings
@@ -98,7 +99,7 @@ class Watch:
         score = batch.column("score").to_numpy()
         self.rows += batch.num_rows
         self.event_time_us = max(self.event_time_us, int(end_ts_us.max()))
-        positions = [batch.column(name).to_numpy()[suspect] for name in ("raw_partition", "raw_offset", "raw_index")]
+        positions = [batch.column(name).to_numpy()[suspect] for name in RAW_POSITION]
         self.sent_at_us.update(zip(zip(*(p.tolist() for p in positions), strict=True), sent_us[suspect], strict=True))
         for sensor in pc.unique(batch.column("sensor")).to_pylist():
             mine = pc.equal(batch.column("sensor"), sensor).to_numpy(zero_copy_only=False)

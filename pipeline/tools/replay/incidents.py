@@ -6,7 +6,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-POSITION = "raw_partition, raw_offset, raw_index"
+from pipeline.contracts.uids import RAW_POSITION
+
+POSITION = ", ".join(RAW_POSITION)
 MOST_SHOWN = 50
 SIDES = ("first", "second")
 UID_SHOWN = 8
@@ -94,7 +96,7 @@ def _told(
 def _seen(db: duckdb.DuckDBPyConnection, positions: list[tuple[int, int, int]]) -> list[dict[str, Any]]:
     """What each side made of these flows."""
     names = ("held", "suspects", "mean_score", "highest_score", "lowest_p_value", "class", "model")
-    db.register("held", pa.table(dict(zip(POSITION.split(", "), map(list, zip(*positions, strict=True)), strict=True))))
+    db.register("held", pa.table(dict(zip(RAW_POSITION, map(list, zip(*positions, strict=True)), strict=True))))
     try:
         found = []
         for side in ("a", "b"):

@@ -20,6 +20,7 @@ from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.contracts.envelope import MessagePosition, RejectsFacts, ScoredFacts
+from pipeline.contracts.uids import RAW_POSITION
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import FeaturesMessage
@@ -146,7 +147,7 @@ class _PartitionRun:
 
 
 def _positions(rows: pa.RecordBatch) -> Iterator[tuple[int, int, int]]:
-    columns = (rows.column(name).to_pylist() for name in ("raw_partition", "raw_offset", "raw_index"))
+    columns = (rows.column(name).to_pylist() for name in RAW_POSITION)
     return zip(*columns, strict=True)
 
 
