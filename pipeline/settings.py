@@ -80,6 +80,10 @@ class Settings(BaseSettings):
     max_future_us: Positive = Field(
         3_600_000_000, description="An end_ts further than this beyond the raw message's timestamp is a reject."
     )
+    file_max_bytes: Positive = Field(
+        1_073_741_824,
+        description="Bytes, unpacked, of the files a command reads; sorting them takes five times as much memory.",
+    )
     max_sensors: Positive = Field(
         256,
         description="Sensors of one partition that may be active within a day; one more is a reject. 140 kB each.",

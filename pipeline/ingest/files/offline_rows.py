@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pipeline.contracts.raw import source_info_of
 from pipeline.ingest.decode import decode_messages
+from pipeline.ingest.files.read_bytes import MAX_FILE_BYTES
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet, read_source
 from pipeline.ingest.messages import Messages
@@ -49,14 +50,16 @@ def decode_file(
     arrival_order: bool = False,
     ingest_ts_us: int,
     max_future_us: int,
+    max_bytes: int = MAX_FILE_BYTES,
 ) -> Decoded:
     """Flows (schema `flow`) and rejects (schema `reject`) of a file or folder, both in the order they would be sent.
 
     raw_partition is 0, raw_offset the order sent (by end time unless `arrival_order`), raw_index 0, source_record the
     place among the file's data rows. `ingest_ts_us` is the time of decoding: a flow further ahead of it than
-    `max_future_us` is a reject. BadData where the file cannot be read or its format cannot be told.
+    `max_future_us` is a reject. BadData where the file cannot be read, its format cannot be told, or it
+    has more than `max_bytes`, unpacked.
     """
-    source = read_source(path, content_type)
+    source = read_source(path, content_type, max_bytes)
     if not arrival_order:
         source = source.by_end_time()
     return decode_source(source, site, sensor or stem(path), ingest_ts_us, max_future_us)

@@ -1,10 +1,5 @@
 """A file of flow records: opened, its format told, cut into records without header lines and labels."""
 
-import gzip
-import io
-import sys
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +12,7 @@ from pipeline.contracts.raw import ARGUS_CSV, CONTENT_TYPES, DELIMITED, ICSFLOW_
 from pipeline.errors import BadData
 from pipeline.ingest.files.guess import KNOWN, guess, is_array, other_log
 from pipeline.ingest.files.labels import strip_columns, strip_keys
+from pipeline.ingest.files.read_bytes import MAX_FILE_BYTES, read_bytes
 from pipeline.ingest.formats import suricata, suricata_ics
 from pipeline.ingest.formats.registry import FORMATS, end_times
 from pipeline.ingest.reasons import MAX_RECORD_BYTES
@@ -40,6 +36,11 @@ class SourceFile:
     records: list[bytes]
     numbers: Ints
     skipped: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all records."""
+        return sum(map(len, self.records))
 
     def reordered(self, order: Ints) -> "SourceFile":
         """The same records in another order."""
@@ -68,36 +69,15 @@ class SourceFile:
         return self.reordered(np.argsort(self.end_times_us(), kind="stable"))
 
 
-def read_bytes(path: Path | str) -> bytes:
-    """The content of a file, of standard input for "-"; gzip, and a zip with one member, are unpacked."""
-    try:
-        data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
-    except OSError as error:
-        raise BadData(f"{path}: got {error.strerror}, expected a file that can be read") from error
-    try:
-        if data.startswith(b"\x1f\x8b"):
-            return gzip.decompress(data)
-        if data.startswith(b"PK\x03\x04"):
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                members = [member for member in archive.infolist() if not member.is_dir()]
-                if len(members) != 1:
-                    raise BadData(
-                        f"{path}: got a zip of {len(members)} files, expected one; unpack it and name the file"
-                    )
-                return archive.read(members[0])
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise BadData(f"{path}: got an archive that cannot be unpacked ({error}), expected a whole one") from error
-    return data
-
-
-def read_records(path: Path | str, content_type: str | None = None) -> SourceFile:
+def read_records(path: Path | str, content_type: str | None = None, max_bytes: int = MAX_FILE_BYTES) -> SourceFile:
     """The records of a file, in the file's order, labels taken out.
 
-    BadData where the format is not given and cannot be told, or where the header is missing.
+    BadData where the format is not given and cannot be told, where the header is missing, or where the file has more
+    than `max_bytes`, unpacked.
     """
     if content_type is not None and content_type not in CONTENT_TYPES:
         raise BadData(f"format: got {content_type}, expected one of {', '.join(CONTENT_TYPES)}")
-    data = read_bytes(path).removeprefix(b"\xef\xbb\xbf")
+    data = read_bytes(path, max_bytes).removeprefix(b"\xef\xbb\xbf")
     if not data.strip():
         return SourceFile(content_type or "", (), [], np.zeros(0, np.int64))
     kind = content_type or guess(data)
@@ -166,6 +146,17 @@ def _read_events(records: list[bytes]) -> SourceFile:
     )
 
 
+def _separator(path: Path | str, record: bytes) -> bytes:
+    """What a Zeek log's line `#separator` says, in Python's escapes; a tab where it says nothing."""
+    mark = record[len(b"#separator") :].strip(b" ")
+    try:
+        return mark.decode("unicode_escape").encode("latin-1") or b"\t"
+    except UnicodeError as error:
+        raise BadData(
+            f"{path}: got #separator {mark[:40]!r}, expected a character such as \\x09 or ,; mend the line"
+        ) from error
+
+
 def _zeek_tsv(path: Path | str, kind: str, records: list[bytes]) -> SourceFile:
     """Data lines of a Zeek log; other separators and unset marks than Zeek's own become Zeek's own."""
     facts: dict[bytes, bytes] = {}
@@ -175,7 +166,7 @@ def _zeek_tsv(path: Path | str, kind: str, records: list[bytes]) -> SourceFile:
         if not record.startswith(b"#"):
             rows.append(record)
         elif record.startswith(b"#separator"):
-            separator = record[len(b"#separator") :].strip(b" ").decode("unicode_escape").encode("latin-1") or b"\t"
+            separator = _separator(path, record)
         else:
             name, _, value = record.partition(separator)
             if name == b"#fields" and facts.setdefault(name, value) != value:

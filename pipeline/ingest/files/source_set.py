@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import BadData
+from pipeline.ingest.files.read_bytes import MAX_FILE_BYTES, TooLarge
 from pipeline.ingest.files.shift import shifted
 from pipeline.ingest.files.source_file import SourceFile, read_records
 from pipeline.ingest.scan.cells import Ints
@@ -67,6 +68,11 @@ class SourceSet:
         """Each record's place among the data rows of all files."""
         return self._gathered([one.numbers for one in self.files])
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all records."""
+        return sum(one.size_bytes for one in self.files)
+
     def end_times_us(self) -> Ints:
         """When each record's flow ended (SourceFile.end_times_us)."""
         return self._gathered([one.end_times_us() for one in self.files])
@@ -97,17 +103,22 @@ class SourceSet:
         return out
 
 
-def read_source(path: Path | str, content_type: str | None = None) -> SourceSet:
+def read_source(path: Path | str, content_type: str | None = None, max_bytes: int = MAX_FILE_BYTES) -> SourceSet:
     """The records of a file; of a folder, those of all its files that are of a known format, by name.
 
-    BadData where a file cannot be read, or a folder holds none.
+    BadData where a file cannot be read, a folder holds none, or the records have more than `max_bytes`, unpacked.
     """
     if str(path) == "-" or not Path(path).is_dir():
-        return SourceSet.of([read_records(path, content_type)])
-    found, unread = [], []
+        return SourceSet.of([read_records(path, content_type, max_bytes)])
+    found: list[SourceFile] = []
+    unread: list[str] = []
+    left = max_bytes
     for one in sorted(entry for entry in Path(path).iterdir() if entry.is_file()):
         try:
-            found.append(read_records(one, content_type))
+            found.append(read_records(one, content_type, left))
+            left -= found[-1].size_bytes
+        except TooLarge:
+            raise
         except BadData as error:
             unread.append(str(error).split(", expected")[0])
     if not found:

@@ -37,6 +37,7 @@ def decode(file: str, format_name: str | None, site: str, sensor: str | None, ar
     """Decode a file as ingest would now."""
     from pipeline.ingest.files.offline_rows import decode_file
 
+    settings = load_settings()
     return decode_file(
         file,
         content_type=format_name,
@@ -44,7 +45,8 @@ def decode(file: str, format_name: str | None, site: str, sensor: str | None, ar
         sensor=sensor,
         arrival_order=arrival_order,
         ingest_ts_us=time.time_ns() // 1000,
-        max_future_us=load_settings().max_future_us,
+        max_future_us=settings.max_future_us,
+        max_bytes=settings.file_max_bytes,
     )
 
 
@@ -189,8 +191,11 @@ def send(
     pace = positive_or_max("--speed", speed)
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     sources: dict[str, list[tuple[str, SourceSet]]] = {}
+    left = settings.file_max_bytes
     for file in files:
-        sources.setdefault(sensor or stem(file), []).append((file, read_source(file, format_name)))
+        source = read_source(file, format_name, left)
+        left -= source.size_bytes
+        sources.setdefault(sensor or stem(file), []).append((file, source))
     joined = {name: SourceSet.joined([source for _, source in parts]) for name, parts in sources.items()}
     sending.require_topic(settings)
     stop = Stop().listen()

@@ -98,6 +98,7 @@ def read_rows(
         sensor=sensor,
         ingest_ts_us=time.time_ns() // 1_000,
         max_future_us=settings.max_future_us,
+        max_bytes=settings.file_max_bytes,
     )
     return rows_of_flows(decoded.flows, labels, settings.lateness_of(site), span, cold)
 

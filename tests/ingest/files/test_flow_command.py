@@ -30,7 +30,7 @@ def test_counts_add_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     document, shown = check(path, capsys)
     assert document == {"read": 6, "accepted": 4, "rejected": 2, "late": 0, "suspects": 0, "incidents": 0}
     assert "not_json" in shown and "record 5: protocol" in shown and "192.168.1.9" in shown
-    document, shown = check(path, capsys, arrival_order=True, json=True)
+    document, shown = check(path, capsys, arrival_order=True, as_json=True)
     # 50 is more than two seconds behind 100, and 98.5 behind 101.
     counts = {name: document[name] for name in ("read", "accepted", "rejected", "late", "suspects", "incidents")}
     assert counts == {"read": 6, "accepted": 2, "rejected": 2, "late": 2, "suspects": 0, "incidents": 0}
@@ -47,7 +47,7 @@ def test_a_report_a_field_and_a_reason(tmp_path: Path, capsys: pytest.CaptureFix
     assert [cell.strip() for cell in rows["vlan_id"]] == ["vlan", "2", "33.3%", "7 to 9"]
     assert [cell.strip() for cell in rows["source_type"]] == ["=zeek", "3", "", "zeek 3"]
     assert "1970-01-01 00:00:50.000 to" in rows["start_ts_us"][3]
-    document, shown = check(path, capsys, json=True)
+    document, shown = check(path, capsys, as_json=True)
     assert shown == "" and document["content_type"] == "zeek-conn+json"
     assert [one["field"] for one in document["fields"]] == arrow_schema("flow").names
     fields = {one["field"]: one for one in document["fields"]}
@@ -63,7 +63,7 @@ def test_a_report_a_field_and_a_reason(tmp_path: Path, capsys: pytest.CaptureFix
 def test_an_empty_file_is_fine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x").write_text("")
     assert set(check(tmp_path / "x", capsys)[0].values()) == {0}
-    assert check(tmp_path / "x", capsys, json=True)[0]["rejects"] == []
+    assert check(tmp_path / "x", capsys, as_json=True)[0]["rejects"] == []
 
 
 def test_other_events_are_no_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
