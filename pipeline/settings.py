@@ -59,9 +59,9 @@ class Settings(BaseSettings):
         "var/archive",
         description="Where the Parquet archive lies: a folder, or s3://bucket/prefix?endpoint=...&region=...",
     )
-    registry_uri: Path = Field(Path("var/models"), description="Folder of trained models.")
+    registry_uri: Uri = Field("var/models", description="Where trained models lie: as archive_uri.")
     replay_uri: Path = Field(Path("var/replays"), description="Folder of replays, one for each run.")
-    samples_uri: Path = Field(Path("var/samples"), description="Folder of the samples retrain keeps.")
+    samples_uri: Uri = Field("var/samples", description="Where the samples of retrain lie: as archive_uri.")
 
     # Event time
     lateness_us: int = Field(2_000_000, ge=0, description="How long a sensor's later flows may overtake earlier ones.")

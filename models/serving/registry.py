@@ -1,4 +1,4 @@
-"""The registry: a folder with one folder a model, named by the model's content hash.
+"""The registry: a folder, or a storage that is handed in, with one folder a model, named by its content hash.
 
     <registry>/<id>/manifest.json        canonical JSON
     <registry>/<id>/weights.safetensors  its SHA-256 is in the manifest
@@ -11,7 +11,7 @@ registry can put a model there, so keep it writable to those who may.
 import re
 import tempfile
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, overload
 
 from models.errors import RefusedModel
 from models.files import sync_file, sync_folder, write_atomic
@@ -21,31 +21,52 @@ from models.serving.card import card
 from models.serving.card_text import NAME as CARD
 from models.serving.card_text import markdown
 from models.serving.model import Model, expected_shapes
+from models.serving.stored_model import MANIFEST, WEIGHTS, ModelStorage, StoredModel
 from schemas import model_manifest as manifest
 
+__all__ = [
+    "MANIFEST",
+    "SHIPPED",
+    "WEIGHTS",
+    "Location",
+    "Registry",
+    "list_models",
+    "load",
+    "locate",
+    "save",
+    "verify",
+    "within",
+    "write",
+]
+
 ID = re.compile(r"igan-[0-9a-f]{12}")
-MANIFEST = "manifest.json"
-WEIGHTS = "weights.safetensors"
 SHIPPED = Path(__file__).parents[1] / "shipped"
 
+Registry = Path | ModelStorage
+Location = Path | StoredModel
+"""Where a model lies: its folder, or its name in a storage."""
 
-def load(path_or_id: str | Path = "", registry: Path | None = None) -> Model:
+
+def load(path_or_id: str | Path = "", registry: Registry | None = None) -> Model:
     """A model by folder, by id in `registry`, or (empty) the shipped one; RefusedModel unless every check holds."""
     try:
-        folder = locate(path_or_id, registry)
-        file = folder / MANIFEST
-        document = manifest.parse(_bytes(file, manifest.MAX_MANIFEST_BYTES), str(file))
-        content = _bytes(folder / WEIGHTS, weights.MAX_WEIGHTS_BYTES)
+        return _load(locate(path_or_id, registry))
     except manifest.RefusedManifest as error:
         raise RefusedModel(str(error)) from error
     except OSError as error:
         raise RefusedModel(
             f"model {str(path_or_id)[:200]}: cannot be read: {error.strerror}; look at the path"
         ) from error
+
+
+def _load(location: Location) -> Model:
+    file = f"{location}/{MANIFEST}"
+    document = manifest.parse(_bytes(location, MANIFEST, manifest.MAX_MANIFEST_BYTES), file)
+    content = _bytes(location, WEIGHTS, weights.MAX_WEIGHTS_BYTES)
     got, expected = manifest.sha256(content), document["weights_sha256"]
     if got != expected:
         raise RefusedModel(
-            f"{folder / WEIGHTS}: got SHA-256 {got[:12]}, expected {expected[:12]} as the manifest says; "
+            f"{location}/{WEIGHTS}: got SHA-256 {got[:12]}, expected {expected[:12]} as the manifest says; "
             "fetch the model again"
         )
     try:
@@ -53,11 +74,21 @@ def load(path_or_id: str | Path = "", registry: Path | None = None) -> Model:
     except (ValueError, TypeError) as error:
         raise RefusedModel(f"{file}: {error}; the model is of another version of Forebay") from error
     shapes = _bounded_shapes(document, config, file)
-    return Model(document, weights.decode(content, shapes, str(folder / WEIGHTS)))
+    return Model(document, weights.decode(content, shapes, f"{location}/{WEIGHTS}"))
 
 
-def locate(path_or_id: str | Path, registry: Path | None = None) -> Path:
-    """The folder of a model; RefusedModel where there is none."""
+def locate(path_or_id: str | Path, registry: Registry | None = None) -> Location:
+    """Where a model lies; RefusedModel where there is none."""
+    if not isinstance(registry, Path | None):
+        if not ID.fullmatch(str(path_or_id)):
+            return locate(path_or_id)
+        stored = StoredModel(registry, str(path_or_id))
+        if stored.exists:
+            return stored
+        if (SHIPPED / MANIFEST).is_file() and load(SHIPPED).id == str(path_or_id):
+            return SHIPPED
+        known = ", ".join(list_models(registry))
+        raise RefusedModel(f"model {path_or_id}: no {MANIFEST} in {stored}; known: {known or 'none'}")
     if str(path_or_id) == "":
         folder = SHIPPED
     elif ID.fullmatch(str(path_or_id)):
@@ -78,11 +109,13 @@ def locate(path_or_id: str | Path, registry: Path | None = None) -> Path:
     return folder
 
 
-def within(registry: Path, uri: str) -> Path:
-    """The folder a promotion's relative `uri` names; RefusedModel where it leads out of the registry."""
+def within(registry: Registry, uri: str) -> Location:
+    """The location a promotion's relative `uri` names; RefusedModel where it leads out of the registry."""
     parts = PurePosixPath(uri).parts
     if len(parts) != 1 or not ID.fullmatch(parts[0]):
         raise RefusedModel(f"model uri {uri!r}: expected a model's id, relative to the registry; refuse the promotion")
+    if not isinstance(registry, Path):
+        return StoredModel(registry, parts[0])
     folder = registry / parts[0]
     if folder.is_symlink() or folder.resolve().parent != registry.resolve():
         raise RefusedModel(f"model uri {uri!r}: leads out of the registry {registry}; refuse the promotion")
@@ -90,12 +123,21 @@ def within(registry: Path, uri: str) -> Path:
     return folder
 
 
-def save(model: Model, registry: Path) -> Path:
-    """Put a model into the registry, whole or not at all, and on the disk when this returns.
+@overload
+def save(model: Model, registry: Path) -> Path: ...
+@overload
+def save(model: Model, registry: Registry) -> Location: ...
+def save(model: Model, registry: Registry) -> Location:
+    """Put a model into the registry, whole or not at all, and durable when this returns.
 
     A model that is there already is left as it is if every check on it holds; else its files are written again. So a
     promotion that is written afterwards names a model that a power cut cannot take.
     """
+    if not isinstance(registry, Path):
+        stored = StoredModel(registry, model.id)
+        if not (stored.exists and _is_whole(stored, model)):
+            write(model, stored)
+        return stored
     folder = registry / model.id
     if folder.is_dir():
         _no_links(folder)
@@ -107,17 +149,17 @@ def save(model: Model, registry: Path) -> Path:
     return folder
 
 
-def _is_whole(folder: Path, model: Model) -> bool:
-    """Whether the folder holds this model; if so its bytes are on the disk when this returns."""
+def _is_whole(location: Location, model: Model) -> bool:
+    """Whether this model lies there; if so its bytes are durable when this returns."""
     try:
-        whole = load(folder).sha256 == model.sha256
-    except RefusedModel:
+        whole = _load(location).sha256 == model.sha256
+    except (RefusedModel, manifest.RefusedManifest):
         return False
-    if whole:
+    if whole and isinstance(location, Path):
         # Whoever wrote it may not have waited for the disk.
-        for path in (folder / WEIGHTS, folder / MANIFEST):
+        for path in (location / WEIGHTS, location / MANIFEST):
             sync_file(path)
-        sync_folder(folder)
+        sync_folder(location)
     return whole
 
 
@@ -133,21 +175,33 @@ def _create(model: Model, folder: Path) -> None:
                 raise RefusedModel(f"{folder}: could not be written: {error}") from error
 
 
-def write(model: Model, folder: Path) -> None:
-    """Write a model's two files, and its card, into a folder: each whole, and on the disk when this returns."""
-    write_atomic(folder / WEIGHTS, weights.encode(model.weights))
-    write_atomic(folder / MANIFEST, manifest.canonical(model.document) + b"\n")
-    write_atomic(folder / CARD, markdown(card(model)).encode())
+def write(model: Model, location: Location) -> None:
+    """Write a model's two files, and its card: each whole, and durable when this returns.
+
+    The manifest comes last: a model whose manifest is there is whole.
+    """
+    for file, data in (
+        (WEIGHTS, weights.encode(model.weights)),
+        (CARD, markdown(card(model)).encode()),
+        (MANIFEST, manifest.canonical(model.document) + b"\n"),
+    ):
+        if isinstance(location, Path):
+            write_atomic(location / file, data)
+        else:
+            location.write(file, data)
 
 
-def list_models(registry: Path) -> list[str]:
+def list_models(registry: Registry) -> list[str]:
     """Ids of the models in a registry, in alphabetical order."""
+    if not isinstance(registry, Path):
+        names = sorted(name for name in registry.folders("") if ID.fullmatch(name))
+        return [name for name in names if StoredModel(registry, name).exists]
     if not registry.is_dir():
         return []
     return sorted(folder.name for folder in registry.iterdir() if ID.fullmatch(folder.name) and folder.is_dir())
 
 
-def verify(path_or_id: str | Path, registry: Path | None = None) -> dict[str, object]:
+def verify(path_or_id: str | Path, registry: Registry | None = None) -> dict[str, object]:
     """Load a model with every check and say what was checked."""
     model = load(path_or_id, registry)
     return {
@@ -168,8 +222,11 @@ def _no_links(folder: Path) -> None:
             raise RefusedModel(f"{path}: is a link, which may lead out of the registry; put the file itself there")
 
 
-def _bytes(file: Path, most: int) -> bytes:
+def _bytes(location: Location, name: str, most: int) -> bytes:
     """A file's bytes; RefusedModel where it is none, or longer than `most`."""
+    if not isinstance(location, Path):
+        return location.read(name, most)
+    file = location / name
     if not file.is_file():
         raise RefusedModel(f"{file}: no such file; expected one of the model's files there")
     with file.open("rb") as opened:
@@ -179,7 +236,7 @@ def _bytes(file: Path, most: int) -> bytes:
     return content
 
 
-def _bounded_shapes(document: dict[str, Any], config: IganConfig, file: Path) -> weights.Shapes:
+def _bounded_shapes(document: dict[str, Any], config: IganConfig, file: str) -> weights.Shapes:
     """Shapes of the network, refused before they are built where the manifest asks for an enormous one."""
     features = len(document["features"])
     sizes = (features, *config.hidden, config.latent, len(config.classes))

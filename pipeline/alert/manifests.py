@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.alert.explain import Baseline, read_baseline
 from pipeline.errors import RefusedState
+from pipeline.runtime.storage.storage import Storage, StorageLike, open_storage
 from schemas.model_manifest import MAX_MANIFEST_BYTES, RefusedManifest, parse
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -22,8 +23,8 @@ def shipped_folder() -> Path | None:
 class Manifests:
     """Baselines by model id: from the registry, else the shipped model's. A model found once stays as it was read."""
 
-    def __init__(self, registry: Path) -> None:
-        self._registry = registry
+    def __init__(self, registry: StorageLike) -> None:
+        self._registry = open_storage(registry, "models")
         self._known: dict[str, Baseline] = {}
         self._levels: dict[str, dict[str, float]] = {}
 
@@ -52,20 +53,21 @@ class Manifests:
 
     def _find(self, model: str) -> dict[str, Any] | None:
         if ID.fullmatch(model):
-            manifest = _read(self._registry / model / "manifest.json")
+            manifest = _read(self._registry, f"{model}/manifest.json")
             if manifest is not None and manifest["id"] == model:
                 return manifest
         shipped = shipped_folder()
-        manifest = _read(shipped / "manifest.json") if shipped is not None else None
+        manifest = _read(open_storage(shipped, "models"), "manifest.json") if shipped is not None else None
         return manifest if manifest is not None and manifest.get("id") == model else None
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    if path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise RefusedState(f"{path}: got {path.stat().st_size} bytes, expected at most {MAX_MANIFEST_BYTES}")
+def _read(storage: Storage, name: str) -> dict[str, Any] | None:
     try:
-        return parse(path.read_bytes(), str(path))
+        size = storage.size(name)
+        if size > MAX_MANIFEST_BYTES:
+            raise RefusedState(f"{storage.url(name)}: got {size} bytes, expected at most {MAX_MANIFEST_BYTES}")
+        return parse(storage.read(name), storage.url(name))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except RefusedManifest as error:
         raise RefusedState(str(error)) from error

@@ -7,7 +7,6 @@ seen it. Rows without a label, whatever their score, are not used. The same rows
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,10 +57,10 @@ class PlantRows:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A trained candidate, its folder in the registry, and how it compares."""
+    """A trained candidate, where it lies in the registry, and how it compares."""
 
     model: Model
-    folder: Path
+    folder: registry.Location
     comparison: Comparison
     trained_on: int
     held_out: int
@@ -163,7 +162,7 @@ def make(
     base: PlantRows,
     features: FeatureSet,
     current: Model,
-    folder: Path,
+    folder: registry.Registry,
     gates: Gates,
     device: str = "cpu",
 ) -> Candidate:

@@ -1,18 +1,31 @@
 """One training at a time in a registry."""
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.runtime.locks import HOLDER, exclusive
+from pipeline.runtime.storage.storage import StorageLike, local_folder, open_storage
 
 NAME = ".retrain.lock"
 
 
 @contextmanager
-def alone(registry: Path) -> Iterator[None]:
-    """Hold the registry's lock; Failed at once where another process has it."""
+def alone(place: StorageLike) -> Iterator[None]:
+    """Hold the registry's lock; Failed at once where another process has it.
+
+    Of a registry in a bucket, the lock is this machine's: a training on another one wastes its work and harms nothing.
+    """
+    registry = local_folder(place) or _folder_of_locks(open_storage(place, "models").uri)
     registry.mkdir(parents=True, exist_ok=True)
     busy = f"{registry / NAME}: a candidate is being trained already ({HOLDER}); wait for it to end, or stop it"
     with exclusive(registry / NAME, 0, busy):
         yield
+
+
+def _folder_of_locks(uri: str) -> Path:
+    name = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"forebay-{os.getuid()}" / name

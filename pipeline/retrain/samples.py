@@ -5,12 +5,12 @@ not at all. After a crash some rows may be read and written again under another 
 once. Many small files of a partition are merged into one.
 """
 
-import os
 import re
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +20,19 @@ import pyarrow.parquet as pq
 
 from pipeline.contracts.uids import RAW_POSITION
 from pipeline.errors import BadData, Failed
-from pipeline.runtime.files import disk_full_as_failed, write_atomic
+from pipeline.runtime.storage.storage import Entry, Storage, StorageLike, open_storage
 
 FILE = re.compile(r"p(\d+)-(\d+)-(\d+)-([0-9a-zA-Z]{0,12})\.parquet")
+WRITTEN = "written_s"
+"""In the footer of a merged file: when its newest part was written. An object's own time cannot be set."""
 MERGE_AT_FILES = 32
 MERGED_ROWS = 200_000
 # A reader lists the files again when one is gone. The second list has a few new files at most, read in milliseconds,
 # and a partition is merged every few minutes: ten are never needed.
 READ_ATTEMPTS = 10
+MAX_FOOTERS = 4_096
+"""Some hundred files are in a store of two million rows: what is over is of files that are gone."""
+_FOOTERS: "OrderedDict[tuple[str, Entry], SampleFile]" = OrderedDict()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,98 +50,142 @@ class SampleRange:
         return f"p{self.partition}-{self.first_seq:012d}-{self.last_seq:012d}-{self.feature_hash[:12]}.parquet"
 
 
-def write(folder: Path, batches: Sequence[pa.RecordBatch], samples: SampleRange) -> Path:
-    """Write one file of samples; a file of that name is replaced by its like. Failed where the disk is full."""
-    path = folder / samples.name
-    plain = [batch.replace_schema_metadata({"feature_hash": samples.feature_hash}) for batch in batches]
+class SampleFile(NamedTuple):
+    """A file of the store: its name, when its newest part was written (seconds since the epoch), and what is in it."""
+
+    written_s: float
+    name: str
+    rows: int
+    feature_hash: str
+
+
+def write(
+    place: StorageLike, batches: Sequence[pa.RecordBatch], sample_range: SampleRange, written_s: float | None = None
+) -> str:
+    """Write one file of samples and return its name; a file of that name is replaced by its like.
+
+    `written_s`: how old it counts, where that is not now. Failed where the disk is full.
+    """
+    facts = {"feature_hash": sample_range.feature_hash} | ({WRITTEN: repr(written_s)} if written_s is not None else {})
+    plain = [batch.replace_schema_metadata(facts) for batch in batches]
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_batches(plain), sink, compression="zstd")
-    with disk_full_as_failed("samples", folder):
-        write_atomic(path, bytes(sink.getvalue()))
-    return path
+    open_storage(place, "samples").replace(sample_range.name, memoryview(sink.getvalue()))
+    return sample_range.name
 
 
-def files(folder: Path) -> list[Path]:
-    """The store's files, oldest first."""
-    if not folder.is_dir():
-        return []
-    listed = ((_written_ns(path), path) for path in folder.iterdir() if FILE.fullmatch(path.name))
-    return [path for _, path in sorted((at_ns, path) for at_ns, path in listed if at_ns is not None)]
+def files(place: StorageLike) -> list[SampleFile]:
+    """The store's files, oldest first; FileNotFoundError where one was merged or trimmed while they were listed."""
+    storage = open_storage(place, "samples")
+    listed = [entry for entry in storage.entries("") if FILE.fullmatch(entry.name)]
+    return sorted(footer(storage, entry) for entry in listed)
 
 
-def _written_ns(path: Path) -> int | None:
-    """When a file was written; None where it has been merged or trimmed since it was listed."""
+def footer(storage: Storage, entry: Entry) -> SampleFile:
+    """What a file's footer says; it is read once, for it never changes and is asked for every few seconds."""
+    key = storage.uri, entry
+    if key not in _FOOTERS:
+        while len(_FOOTERS) >= MAX_FOOTERS:
+            _FOOTERS.popitem(last=False)
+        _FOOTERS[key] = _read_footer(storage, entry)
+    return _FOOTERS[key]
+
+
+def _read_footer(storage: Storage, entry: Entry) -> SampleFile:
+    with _reading(storage, entry.name) as source:
+        metadata = pq.read_metadata(source)
+    facts = metadata.schema.to_arrow_schema().metadata or {}
     try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
+        written_s = float(facts.get(WRITTEN.encode(), b"") or entry.written_s)
+    except ValueError:
+        written_s = entry.written_s
+    return SampleFile(written_s, entry.name, metadata.num_rows, facts.get(b"feature_hash", b"").decode())
 
 
-def merge(folder: Path) -> int:
+@contextmanager
+def _reading(storage: Storage, name: str) -> Iterator[pa.NativeFile]:
+    """A file to read; FileNotFoundError where it is gone, also where that shows only while it is read."""
+    try:
+        with storage.open(name) as source:
+            yield source
+    except (*storage.errors, pa.ArrowException) as error:
+        if isinstance(error, FileNotFoundError) or storage.has(name):
+            raise
+        raise FileNotFoundError(name) from error
+
+
+def _table(storage: Storage, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    with _reading(storage, name) as source:
+        return pq.read_table(source, columns=None if columns is None else list(columns))
+
+
+def merge(place: StorageLike) -> int:
     """Make one file of a partition's small ones where there are many; how many files that saved.
 
     Where another worker merges or trims the same files at the same time, the work is left to it.
     """
+    storage = open_storage(place, "samples")
     try:
-        return sum(_merge(folder, int(partition), parts) for partition, parts in _small_files(folder))
+        return sum(_merge(storage, int(partition), parts) for partition, parts in _small_files(storage))
     except FileNotFoundError:
         return 0
 
 
-def _small_files(folder: Path) -> list[tuple[str, list[Path]]]:
+def _small_files(storage: Storage) -> list[tuple[str, list[SampleFile]]]:
     """Partitions, each feature set apart, with many small files: those files, oldest first."""
-    small: dict[tuple[str, str], list[Path]] = defaultdict(list)
-    for path in files(folder):
-        if pq.read_metadata(path).num_rows < MERGED_ROWS // MERGE_AT_FILES:
-            partition, _, _, feature_set = FILE.fullmatch(path.name).groups()  # type: ignore[union-attr]
-            small[partition, feature_set].append(path)
+    small: dict[tuple[str, str], list[SampleFile]] = defaultdict(list)
+    for file in files(storage):
+        if file.rows < MERGED_ROWS // MERGE_AT_FILES:
+            partition, _, _, feature_set = FILE.fullmatch(file.name).groups()  # type: ignore[union-attr]
+            small[partition, feature_set].append(file)
     return [(partition, parts) for (partition, _), parts in small.items() if len(parts) >= MERGE_AT_FILES]
 
 
-def _merge(folder: Path, partition: int, parts: list[Path]) -> int:
-    ranges = [FILE.fullmatch(path.name).groups() for path in parts]  # type: ignore[union-attr]
-    first, last = min(int(fields[1]) for fields in ranges), max(int(fields[2]) for fields in ranges)
-    table = _deduplicated(pa.concat_tables([pq.read_table(path) for path in parts], promote_options="default"))
-    newest = parts[-1].stat()
-    merged = write(folder, table.to_batches(), SampleRange(partition, first, last, _hash_of(parts[0])))
+def _merge(storage: Storage, partition: int, parts: list[SampleFile]) -> int:
+    ranges = [FILE.fullmatch(file.name).groups() for file in parts]  # type: ignore[union-attr]
+    first, last = min(int(one[1]) for one in ranges), max(int(one[2]) for one in ranges)
+    tables = [_table(storage, file.name) for file in parts]
+    table = _deduplicated(pa.concat_tables(tables, promote_options="default"))
     # As old as its newest part: trimming goes by age.
-    os.utime(merged, ns=(newest.st_atime_ns, newest.st_mtime_ns))
+    sample_range = SampleRange(partition, first, last, parts[0].feature_hash)
+    merged = write(storage, table.to_batches(), sample_range, parts[-1].written_s)
     # A crash before the parts are gone leaves rows twice: reading takes them once, and the next merge drops them.
-    replaced = [path for path in parts if path != merged]
-    for path in replaced:
-        path.unlink(missing_ok=True)
+    replaced = [file.name for file in parts if file.name != merged]
+    for name in replaced:
+        storage.delete(name)
     return len(replaced)
 
 
-def trim(folder: Path, max_rows: int) -> int:
+def trim(place: StorageLike, max_rows: int) -> int:
     """Delete the oldest files until at most `max_rows` rows are left (the newest file always stays); rows deleted.
 
     Where another worker merges or trims at the same time, the work is left to it.
     """
-    deleted = 0
+    storage, deleted = open_storage(place, "samples"), 0
     try:
-        retained = files(folder)
-        sizes = [pq.read_metadata(path).num_rows for path in retained]
-        while len(retained) > 1 and sum(sizes) > max_rows:
-            retained.pop(0).unlink()
-            deleted += sizes.pop(0)
+        retained = files(storage)
     except FileNotFoundError:
-        return deleted
+        return 0
+    rows = sum(file.rows for file in retained)
+    while len(retained) > 1 and rows - deleted > max_rows:
+        oldest = retained.pop(0)
+        storage.delete(oldest.name)
+        deleted += oldest.rows
     return deleted
 
 
-def count(folder: Path, feature_hash: str) -> int:
+def count(place: StorageLike, feature_hash: str) -> int:
     """Rows of one feature set in the store, those that are in two files twice; Failed where it changes all the time."""
     for _attempt in range(READ_ATTEMPTS):
         try:
-            return sum(pq.read_metadata(path).num_rows for path in files(folder) if _hash_of(path) == feature_hash)
+            return sum(file.rows for file in files(place) if file.feature_hash == feature_hash)
         except FileNotFoundError:  # merged or trimmed since it was listed
             continue
-    raise _changing(folder)
+    raise _changing(place)
 
 
 def read(
-    folder: Path,
+    place: StorageLike,
     feature_hash: str,
     select: Callable[[pa.Table], npt.NDArray[np.bool_]] | None = None,
     keys: Sequence[str] = (),
@@ -144,18 +193,19 @@ def read(
     """Samples of one feature set, each raw position once, in order of event time; without columns where there are none.
 
     Samples of another feature set are left out: their columns mean something else. The worker may merge and trim files
-    meanwhile: what was in the store from the beginning to the end is read. Failed where that cannot be done.
+    meanwhile: what was in the store from the start to the end is read. Failed where that cannot be done.
 
     Parameters
     ----------
     select : which rows of a file to read, by its columns `keys`; all where None. Only these are held in memory.
     """
+    storage = open_storage(place, "samples")
     parts: dict[str, pa.Table | None] = {}
     for _attempt in range(READ_ATTEMPTS):
-        if not _read_new(folder, parts, feature_hash, select, keys):
+        if not _read_new(storage, parts, feature_hash, select, keys):
             break
     else:
-        raise _changing(folder)
+        raise _changing(place)
     # Files of an earlier version lack columns that may be null.
     plain = [part.replace_schema_metadata() for part in parts.values() if part is not None]
     if not plain:
@@ -165,7 +215,7 @@ def read(
 
 
 def _read_new(
-    folder: Path,
+    storage: Storage,
     parts: dict[str, pa.Table | None],
     feature_hash: str,
     select: Callable[[pa.Table], npt.NDArray[np.bool_]] | None,
@@ -176,26 +226,26 @@ def _read_new(
     Its rows are then in a merged file, which a new list has: files that were read are not read again.
     """
     missed = False
-    for path in files(folder):
-        if path.name in parts:
+    for entry in sorted(entry for entry in storage.entries("") if FILE.fullmatch(entry.name)):
+        if entry.name in parts:
             continue
         try:
             part = None
-            if _hash_of(path) == feature_hash:
+            if footer(storage, entry).feature_hash == feature_hash:
                 if select is None:
-                    part = pq.read_table(path)
-                elif (wanted := select(pq.read_table(path, columns=list(keys)))).any():
-                    part = pq.read_table(path).filter(pa.array(wanted))
-            parts[path.name] = part
+                    part = _table(storage, entry.name)
+                elif (wanted := select(_table(storage, entry.name, keys))).any():
+                    part = _table(storage, entry.name).filter(pa.array(wanted))
+            parts[entry.name] = part
         except FileNotFoundError:
             missed = True
     return missed
 
 
-def _changing(folder: Path) -> Failed:
+def _changing(place: StorageLike) -> Failed:
     return Failed(
-        f"samples {folder}: files were merged or trimmed {READ_ATTEMPTS} times while they were read; try again, or "
-        "stop the retrain worker meanwhile"
+        f"samples {open_storage(place).uri}: files were merged or trimmed {READ_ATTEMPTS} times while they were read; "
+        "try again, or stop the retrain worker meanwhile"
     )
 
 
@@ -209,15 +259,11 @@ def _deduplicated(table: pa.Table) -> pa.Table:
     return table.take(pa.array(order[last]))
 
 
-def _hash_of(path: Path) -> str:
-    metadata = pq.read_schema(path).metadata or {}
-    return str(metadata.get(b"feature_hash", b"").decode())
-
-
-def require(rows: int, folder: Path) -> int:
+def require(rows: int, place: StorageLike) -> int:
     """The number of rows; BadData where there are none."""
     if rows == 0:
         raise BadData(
-            f"{folder}: no samples of this feature set; let `forebay retrain run` collect some while flows are scored"
+            f"{open_storage(place).uri}: no samples of this feature set; let `forebay retrain run` collect some while "
+            "flows are scored"
         )
     return rows

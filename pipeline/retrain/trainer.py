@@ -1,14 +1,15 @@
 """The scheduled candidate: a training in a process of its own, one at a time."""
 
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
 from pipeline.retrain import schedule
+from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 REPORT = "last-candidate.json"
 STOP_WITHIN_S = 2.5
@@ -23,17 +24,18 @@ class Ended:
 
 
 class Trainer:
-    """Starts `command` every `every_s` seconds of wall time (0: never), and keeps what it prints in `folder`."""
+    """Starts `command` every `every_s` seconds of wall time (0: never); stores what it prints beside the samples."""
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], folder: Path, every_s: float, now_us: int
+        self, command: Sequence[str], environment: Mapping[str, str], place: StorageLike, every_s: float, now_us: int
     ) -> None:
         self._command = list(command)
         self._environment = dict(environment)
-        self._folder = folder
+        self._storage = open_storage(place, "samples")
+        self._report: IO[bytes] | None = None
         self._every_us = round(every_s * 1e6)
         self._running: subprocess.Popen[bytes] | None = None
-        self._last_us = schedule.last_us(folder, now_us) if self._every_us > 0 else now_us
+        self._last_us = schedule.last_us(self._storage, now_us) if self._every_us > 0 else now_us
 
     @property
     def due_us(self) -> int | None:
@@ -46,11 +48,11 @@ class Trainer:
             return self._ended()
         if self.due_us is not None and now_us >= self.due_us:
             self._last_us = now_us
-            schedule.record(self._folder, now_us)
-            with (self._folder / f"{REPORT}.partial").open("wb") as report:
-                self._running = subprocess.Popen(
-                    self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=report
-                )
+            schedule.record(self._storage, now_us)
+            self._report = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the training
+            self._running = subprocess.Popen(
+                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=self._report
+            )
         return None
 
     def _ended(self) -> Ended | None:
@@ -58,13 +60,23 @@ class Trainer:
         if code is None:
             return None
         self._running = None
-        report = (self._folder / f"{REPORT}.partial").replace(self._folder / REPORT)
-        lines = report.read_bytes().splitlines()
+        report = self._printed()
+        self._storage.replace(REPORT, report)
+        lines = report.splitlines()
         try:
             document = orjson.loads(lines[-1]) if lines else {}
         except orjson.JSONDecodeError:  # it was ended while it printed
             document = {}
         return Ended(code, document)
+
+    def _printed(self) -> bytes:
+        """What the training has printed; nothing more is read of it."""
+        if self._report is None:
+            return b""
+        with self._report as report:
+            report.seek(0)
+            self._report = None
+            return report.read()
 
     def stop(self) -> None:
         """End a training that is under way; nothing half-made is left in the registry."""
@@ -77,3 +89,4 @@ class Trainer:
             self._running.kill()
             self._running.wait()
         self._running = None
+        self._printed()

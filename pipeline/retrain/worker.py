@@ -22,6 +22,7 @@ from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.errors import Kind
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.shutdown import Stop
+from pipeline.runtime.storage.storage import open_storage
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
 from pipeline.runtime.wire import messages
 from pipeline.runtime.wire.traceparent import HEADER
@@ -58,6 +59,7 @@ class RetrainWorker:
         self._telemetry = telemetry
         self._log = log("retrain")
         self._topic = settings.topics.retrain
+        self._samples = open_storage(settings.samples_uri, "samples")
         self._collected: dict[int, Collected] = {}
         self._consumer = clients.consumer(settings, "retrain")
 
@@ -129,8 +131,8 @@ class RetrainWorker:
             self._write(partition, collected)
         failpoints.reached("retrain.written")
         if any(collected.batches for collected in flushed.values()):
-            samples.merge(self._settings.samples_uri)
-            trimmed = samples.trim(self._settings.samples_uri, self._settings.samples_rows)
+            samples.merge(self._samples)
+            trimmed = samples.trim(self._samples, self._settings.samples_rows)
             self._telemetry.count("forebay_retrain_samples_trimmed", trimmed)
         failpoints.reached("retrain.merged")
         self._commit({partition: collected.next_offset for partition, collected in flushed.items()})
@@ -141,7 +143,7 @@ class RetrainWorker:
         if not collected.batches:
             return
         sample_range = samples.SampleRange(partition, collected.first_seq, collected.last_seq, collected.feature_hash)
-        samples.write(self._settings.samples_uri, collected.batches, sample_range)
+        samples.write(self._samples, collected.batches, sample_range)
         self._telemetry.stage.rows_out(collected.rows)
 
     def _commit(self, offsets: dict[int, int]) -> None:

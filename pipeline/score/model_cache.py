@@ -7,6 +7,7 @@ import numpy as np
 
 from models.errors import RefusedModel
 from models.serving import registry
+from models.serving.registry import Registry
 from models.serving.score import Scorer
 from pipeline.contracts.promotions import Promotion
 from pipeline.errors import RefusedState
@@ -22,14 +23,15 @@ class ModelCache:
     ----------
     first : str
         Model of rows older than every promotion: an id, a folder, or empty for the shipped one.
-    folder : Path
-        The registry.
+    folder : Registry
+        The registry: a folder or a storage.
     device : str
         `cpu` or `cuda`.
     """
 
-    def __init__(self, first: str, folder: Path, device: str) -> None:
+    def __init__(self, first: str, folder: Registry, device: str) -> None:
         self._folder = folder
+        self._where = folder if isinstance(folder, Path) else folder.uri
         self._device = device
         self._loaded: OrderedDict[str, Scorer] = OrderedDict()
         try:
@@ -57,7 +59,7 @@ class ModelCache:
             return self._load(promotion)
         except RefusedModel as error:
             raise RefusedState(
-                f"promotion {promotion.id} holds, but its model cannot be used: {error}; put it into {self._folder}"
+                f"promotion {promotion.id} holds, but its model cannot be used: {error}; put it into {self._where}"
             ) from error
 
     def _load(self, promotion: Promotion) -> Scorer:

@@ -16,6 +16,7 @@ from pipeline.runtime.kafka.producing import produce
 from pipeline.runtime.kafka.tail import Follower
 from pipeline.runtime.kafka.watchdog import Watchdog
 from pipeline.runtime.shutdown import Stop
+from pipeline.runtime.storage.storage import folder_or_storage
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
 from pipeline.runtime.wire.batches import CONTENT_TYPE
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT
@@ -47,7 +48,7 @@ def load_model(settings: Settings, telemetry: Telemetry) -> ModelCache:
     """The model to start with, on its device."""
     device, why = choose_device(settings.device)
     use_threads(settings.threads)
-    cache = ModelCache(settings.model, settings.registry_uri, device)
+    cache = ModelCache(settings.model, folder_or_storage(settings.registry_uri, "models"), device)
     log("score").info("model", id=cache.first.model.id, device=device, device_why=why)
     telemetry.gauge("forebay_model_info", 1, model=cache.first.model.id, device=device)
     return cache

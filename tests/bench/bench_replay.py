@@ -73,7 +73,7 @@ def at_home(settings: Settings, folder: Path) -> str:
     column = table.column("features").chunk(0)
     matrix = column.flatten().to_numpy().reshape(len(column), -1).copy()
     model = recalibrate(registry.load(), "plant", matrix, table.column("end_ts_us").to_numpy())
-    registry.save(model, settings.registry_uri)
+    registry.save(model, Path(settings.registry_uri))
     return model.id
 
 

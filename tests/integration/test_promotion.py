@@ -192,7 +192,7 @@ def test_late_ones_are_issued_again_and_a_killed_score_decides_the_same(
         assert promotion.current(settings) == after.id
         # Back to the first model, as an operator does it: too late by a microsecond, issued again.
         # (The last row scored must not be among the samples, or the first guess would be right.)
-        cache = ModelCache(after.id, settings.registry_uri, "cpu")
+        cache = ModelCache(after.id, Path(settings.registry_uri), "cpu")
         sender.send(1, next(s for s in range(200) if all(last_unsampled(message(50, p, s), cache) for p in PARTITIONS)))
         list(rows(settings, 51))
         code, document, text = forebay(settings, "model", "promote", before.id, "--margin", "0.000001", "--json")

@@ -138,7 +138,8 @@ def test_samples_survive_kill_and_the_room_stops_in_time_while_it_trains(setting
         assert time.monotonic() - started < 5
     stored = samples.read(settings.samples_uri, FEATURES.hash)
     assert stored.column("raw_offset").to_pylist() == list(range(1000, 1000 + ROWS))
-    assert orjson.loads((settings.samples_uri / "schedule.json").read_bytes())["last_us"] <= time.time_ns() // 1_000
+    schedule = orjson.loads((Path(settings.samples_uri) / "schedule.json").read_bytes())
+    assert schedule["last_us"] <= time.time_ns() // 1_000
     assert "no sample has a label" in " ".join(log.read_text().split())
     with alone(settings.registry_uri):
         pass
@@ -163,7 +164,7 @@ def test_verdicts_and_a_label_file_make_a_candidate_that_score_takes_over(
     assert labelled["conflicting"] == 1
     assert (document["current"], document["promotion"]["decision"]) == (current.id, "accepted")
     assert promotion.current(settings) == document["candidate"]
-    promoted = registry.load(document["candidate"], settings.registry_uri)
+    promoted = registry.load(document["candidate"], Path(settings.registry_uri))
     assert promoted.document["parent"] == current.id
     assert promoted.document["data"][-1] == labelled
     code, document, _ = again
@@ -177,7 +178,7 @@ def test_too_little_evidence_does_not_pass_the_gate(settings: Settings, current:
     code, document, _ = now(settings, "--labels", str(labels))
     assert (code, document["passed"], document["promotion"]) == (1, False, None)
     assert any("held-out attack rows, expected at least 20" in reason for reason in document["comparison"]["against"])
-    assert registry.list_models(settings.registry_uri) == sorted([current.id, document["candidate"]])
+    assert registry.list_models(Path(settings.registry_uri)) == sorted([current.id, document["candidate"]])
     with alone(settings.registry_uri):
         code, document, text = now(settings, "--labels", str(labels))
     assert (code, document["exit_code"]) == (1, 1)

@@ -92,7 +92,7 @@ def values(found: Mapping[int, list[Message]]) -> Log:
 
 def reference(settings: Settings, messages: Mapping[int, list[bytes]]) -> tuple[Log, Log, Log]:
     """What suspects, archive and retrain hold after a run in which nothing happened."""
-    cache = ModelCache(settings.model, settings.registry_uri, "cpu")
+    cache = ModelCache(settings.model, Path(settings.registry_uri), "cpu")
     outputs: tuple[Log, Log, Log] = ({}, {}, {})
     for partition, payloads in messages.items():
         group = [read(value, at("features", partition)) for value in payloads]

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import BadData, Failed
 from pipeline.retrain import samples
 from pipeline.retrain.samples import SampleRange
+from pipeline.runtime.storage.object_store import ObjectStore
+from pipeline.runtime.storage.storage import Entry, Storage, open_storage
 from pipeline.runtime.wire.batches import matrix_column
 from schemas.fields import arrow_schema
+from tests.runtime.storage.bucket import bucket, endpoint
 
+__all__ = ["bucket", "endpoint"]
 SCHEMA = arrow_schema("scored", 3)
 
 
@@ -62,10 +65,8 @@ def test_samples_of_another_feature_set_are_left_out(tmp_path: Path) -> None:
 
 def test_the_oldest_files_go_first_and_one_stays(tmp_path: Path) -> None:
     for number in range(3):
-        path = samples.write(
-            tmp_path, [scored(range(number * 10, number * 10 + 10))], SampleRange(0, number, number, "h")
-        )
-        os.utime(path, ns=(number, number))
+        rows = scored(range(number * 10, number * 10 + 10))
+        os.utime(tmp_path / samples.write(tmp_path, [rows], SampleRange(0, number, number, "h")), (number, number))
     assert samples.trim(tmp_path, 25) == 10
     assert min(samples.read(tmp_path, "h").column("raw_offset").to_pylist()) == 10
     assert samples.trim(tmp_path, 1) == 10
@@ -99,20 +100,20 @@ def test_many_small_files_become_one_with_every_row_once(tmp_path: Path) -> None
     assert samples.merge(tmp_path) == 0
     samples.write(tmp_path, [scored(range(60, 70))], SampleRange(1, 31, 35, "h"))
     before = samples.read(tmp_path, "h")
-    newest = max(path.stat().st_mtime_ns for path in samples.files(tmp_path))
+    newest = max(file.written_s for file in samples.files(tmp_path))
     assert samples.merge(tmp_path) == samples.MERGE_AT_FILES
-    assert sorted(path.name[:30] for path in samples.files(tmp_path)) == [
+    assert sorted(file.name[:30] for file in samples.files(tmp_path)) == [
         "p1-000000000000-000000000035-h",
         "p2-000000000000-000000000000-h",
     ]
     assert samples.read(tmp_path, "h").equals(before)
-    assert max(path.stat().st_mtime_ns for path in samples.files(tmp_path)) <= newest
+    assert max(file.written_s for file in samples.files(tmp_path)) <= newest
 
 
 def test_a_merge_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
     for number in range(samples.MERGE_AT_FILES):
         samples.write(tmp_path, [scored(range(number, number + 2))], SampleRange(0, number, number, "h"))
-    parts = {path: path.read_bytes() for path in samples.files(tmp_path)}
+    parts = {path: path.read_bytes() for path in tmp_path.iterdir()}
     before = samples.read(tmp_path, "h")
     samples.merge(tmp_path)
     for path, content in parts.items():
@@ -123,7 +124,7 @@ def test_a_merge_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
     assert samples.read(tmp_path, "h").equals(before)
 
 
-def many_files(folder: Path, count: int = samples.MERGE_AT_FILES) -> None:
+def many_files(folder: Path | str, count: int = samples.MERGE_AT_FILES) -> None:
     for number in range(count):
         rows = scored(range(number * 4, number * 4 + 4))
         samples.write(folder, [rows], SampleRange(0, number, number, "h"))
@@ -135,29 +136,33 @@ def test_samples_are_read_whole_while_they_are_merged(
 ) -> None:
     many_files(tmp_path)
     before = samples.read(tmp_path, "h")
-    read_schema, reads = pq.read_schema, [0]
+    monkeypatch.setattr(samples, "MAX_FOOTERS", 1)
+    footer, reads = samples.footer, [0]
 
-    def merging(path: Path) -> pa.Schema:
+    def merging(storage: Storage, entry: Entry) -> samples.SampleFile:
         reads[0] += 1
         if reads[0] == after:
+            monkeypatch.setattr(samples, "footer", footer)
             samples.merge(tmp_path)
-        return read_schema(path)
+        return footer(storage, entry)
 
-    monkeypatch.setattr(pq, "read_schema", merging)
+    monkeypatch.setattr(samples, "footer", merging)
     assert samples.read(tmp_path, "h").equals(before)
     assert len(samples.files(tmp_path)) == 1, "it was merged meanwhile"
 
 
 def test_samples_are_counted_while_they_are_trimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many_files(tmp_path, 5)
-    read_schema, trimmed = pq.read_schema, list[int]()
+    monkeypatch.setattr(samples, "MAX_FOOTERS", 1)
+    footer, trimmed = samples.footer, list[int]()
 
-    def trimming(path: Path) -> pa.Schema:
+    def trimming(storage: Storage, entry: Entry) -> samples.SampleFile:
         if not trimmed:
+            monkeypatch.setattr(samples, "footer", footer)
             trimmed.append(samples.trim(tmp_path, 8))
-        return read_schema(path)
+        return footer(storage, entry)
 
-    monkeypatch.setattr(pq, "read_schema", trimming)
+    monkeypatch.setattr(samples, "footer", trimming)
     assert samples.count(tmp_path, "h") == 8 and trimmed == [12]
 
 
@@ -193,16 +198,17 @@ def test_readers_beside_a_worker_never_miss_a_file(tmp_path: Path, monkeypatch: 
 def test_two_workers_may_merge_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many_files(tmp_path)
     before = samples.read(tmp_path, "h")
-    read_metadata = pq.read_metadata
+    monkeypatch.setattr(samples, "MAX_FOOTERS", 1)
+    footer = samples.footer
     other = [lambda: samples.merge(tmp_path)]
 
-    def beside(path: Path) -> object:
+    def beside(storage: Storage, entry: Entry) -> samples.SampleFile:
         if other:
             assert other.pop()() == samples.MERGE_AT_FILES
-        return read_metadata(path)
+        return footer(storage, entry)
 
     with monkeypatch.context() as patched:
-        patched.setattr(pq, "read_metadata", beside)
+        patched.setattr(samples, "footer", beside)
         assert samples.merge(tmp_path) == 0
     assert samples.read(tmp_path, "h").equals(before)
 
@@ -210,10 +216,69 @@ def test_two_workers_may_merge_at_the_same_time(tmp_path: Path, monkeypatch: pyt
 def test_a_store_that_never_holds_still_is_said_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many_files(tmp_path, 2)
 
-    def gone(path: Path) -> pa.Schema:
-        raise FileNotFoundError(path)
+    def gone(_storage: Storage, entry: Entry) -> samples.SampleFile:
+        raise FileNotFoundError(entry.name)
 
-    monkeypatch.setattr(pq, "read_schema", gone)
+    monkeypatch.setattr(samples, "footer", gone)
     for attempt in (lambda: samples.read(tmp_path, "h"), lambda: samples.count(tmp_path, "h")):
         with pytest.raises(Failed, match=r"merged or trimmed 10 times .* try again"):
             attempt()
+
+
+class Died(Exception):
+    """Stands in for SIGKILL."""
+
+
+def test_in_a_bucket_samples_are_written_merged_trimmed_and_read(bucket: str) -> None:
+    for number in range(samples.MERGE_AT_FILES):
+        rows = scored(range(number * 2, number * 2 + 3))
+        name = SampleRange(0, number, number, "h").name
+        assert samples.write(bucket, [rows], SampleRange(0, number, number, "h")) == name
+    before = samples.read(bucket, "h")
+    assert before.column("raw_offset").to_pylist() == list(range(2 * samples.MERGE_AT_FILES + 1))
+    newest_s = samples.files(bucket)[-1].written_s
+    assert samples.merge(bucket) == samples.MERGE_AT_FILES
+    [merged] = samples.files(bucket)
+    assert (merged.written_s, merged.rows, merged.feature_hash) == (newest_s, before.num_rows, "h")
+    assert samples.read(bucket, "h").equals(before)
+    assert samples.count(bucket, "h") == before.num_rows and samples.count(bucket, "other") == 0
+    samples.write(bucket, [scored(range(500, 510))], SampleRange(0, 100, 100, "h"))
+    assert samples.trim(bucket, 20) == before.num_rows
+    assert samples.read(bucket, "h").num_rows == 10
+    assert samples.trim(bucket, 1) == 0, "the newest file stays"
+
+
+@pytest.mark.parametrize("step", ["replace", "delete"])
+def test_in_a_bucket_a_merge_that_is_killed_loses_nothing(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    many_files(bucket)
+    before = samples.read(bucket, "h")
+
+    def die(*_args: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(open_storage(bucket)), step, die)
+        with pytest.raises(Died):
+            samples.merge(bucket)
+    assert samples.read(bucket, "h").equals(before)
+    samples.merge(bucket)
+    assert len(samples.files(bucket)) == 1
+    assert samples.read(bucket, "h").equals(before)
+
+
+def test_in_a_bucket_samples_are_read_whole_while_they_are_merged(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    many_files(bucket)
+    before = samples.read(bucket, "h")
+    open_, opened = ObjectStore.open, [0]
+
+    def merging(store: ObjectStore, name: str) -> pa.NativeFile:
+        opened[0] += 1
+        if opened[0] == 3:
+            samples.merge(bucket)
+        return open_(store, name)
+
+    monkeypatch.setattr(ObjectStore, "open", merging)
+    assert samples.read(bucket, "h").equals(before)
+    assert len(samples.files(bucket)) == 1, "it was merged meanwhile"

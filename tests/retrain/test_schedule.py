@@ -6,6 +6,10 @@ import pytest
 
 from pipeline.retrain import schedule
 from pipeline.retrain.trainer import Ended, Trainer
+from pipeline.runtime.storage.storage import open_storage
+from tests.runtime.storage.bucket import bucket, endpoint
+
+__all__ = ["bucket", "endpoint"]
 
 DAY_US = 86_400_000_000
 NOW_US = 1_800_000_000_000_000
@@ -74,13 +78,21 @@ def test_never_by_itself(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_stopping_does_not_wait_for_one_that_will_not_stop(tmp_path: Path) -> None:
     script = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('x', flush=True); time.sleep(60)"
+        "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        f"pathlib.Path({str(tmp_path / 'started')!r}).touch(); time.sleep(60)"
     )
     one = trainer(tmp_path, script, NOW_US)
     one.tick(NOW_US + DAY_US)
     deadline = time.monotonic() + 10
-    while not (tmp_path / "last-candidate.json.partial").read_bytes() and time.monotonic() < deadline:
+    while not (tmp_path / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     started = time.monotonic()
     one.stop()
     assert time.monotonic() - started < 4
+
+
+def test_in_a_bucket_it_is_kept_as_well(bucket: str) -> None:
+    one = Trainer([sys.executable, "-c", """print('{"candidate": "m"}')"""], {}, bucket, 86_400, NOW_US)
+    assert ended(one, NOW_US + DAY_US) == Ended(0, {"candidate": "m"})
+    assert schedule.last_us(bucket, NOW_US + DAY_US + 5) == NOW_US + DAY_US
+    assert open_storage(bucket).read("last-candidate.json") == b'{"candidate": "m"}\n'

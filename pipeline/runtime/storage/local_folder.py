@@ -59,7 +59,8 @@ class LocalFolder:
         """All files below a folder, whose names are greater than `after`."""
         for folder, _, files in os.walk(self.root / below, onerror=_unless_gone):
             inside = Path(folder).relative_to(self.root).as_posix()
-            yield from (path for name in files if (path := f"{inside}/{name}") > after)
+            prefix = "" if inside == "." else f"{inside}/"
+            yield from (path for name in files if (path := f"{prefix}{name}") > after)
 
     def entries(self, below: str) -> Iterator[Entry]:
         """The same files with their sizes and ages."""

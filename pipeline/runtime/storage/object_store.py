@@ -115,13 +115,13 @@ class ObjectStore:
     def names(self, below: str, after: str = "") -> Iterator[str]:
         """All objects below a prefix, whose names are greater than `after`: the store leaves out the others."""
         with self._asking(below):
-            for some in obstore.list(self._store, f"{below}/", offset=after or None):
+            for some in obstore.list(self._store, f"{below}/" if below else None, offset=after or None):
                 yield from (str(one["path"]) for one in some)
 
     def entries(self, below: str) -> Iterator[Entry]:
         """The same objects with their sizes and ages."""
         with self._asking(below):
-            for some in obstore.list(self._store, f"{below}/"):
+            for some in obstore.list(self._store, f"{below}/" if below else None):
                 yield from (Entry(str(o["path"]), int(o["size"]), o["last_modified"].timestamp()) for o in some)
 
     def now_s(self, entries: Iterable[Entry]) -> float:

@@ -180,6 +180,12 @@ def local_folder(place: StorageLike) -> Path | None:
     return root if isinstance(root, Path) else None
 
 
+def folder_or_storage(place: StorageLike, what: str = "archive") -> "Path | Storage":
+    """A folder of this machine as its path, anything else as its storage: what a registry of models is given."""
+    folder = local_folder(place)
+    return folder if folder is not None else open_storage(place, what)
+
+
 def open_storage(place: StorageLike, what: str = "archive") -> Storage:
     """The storage a URI or a folder names, `what` lies there; Misconfigured for a scheme there is none for."""
     if isinstance(place, Path | str):

@@ -128,8 +128,8 @@ def _told_again(found: Findings, what: str, told: dict[Key, bytes], key: Key, pa
 def _same_samples(settings: Settings, outcome: Outcome, found: Findings) -> None:
     """What retrain kept is what the undisturbed run would have given it."""
     kept: set[tuple[int, int, int]] = set()
-    for path in samples.files(settings.samples_uri):
-        table = pq.read_table(path, columns=list(RAW_POSITION))
+    for file in samples.files(settings.samples_uri):
+        table = pq.read_table(Path(settings.samples_uri) / file.name, columns=list(RAW_POSITION))
         kept |= set(zip(*(table.column(name).to_pylist() for name in RAW_POSITION), strict=True))
     if kept != outcome.samples:
         missing, more = len(outcome.samples - kept), len(kept - outcome.samples)

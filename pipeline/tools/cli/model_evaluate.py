@@ -16,7 +16,7 @@ from pipeline.tools.cli.model_options import (
     Site,
     captures_of,
     refusals,
-    registry_folder,
+    registry_of,
 )
 from pipeline.tools.cli.output import Json, emit, say
 
@@ -97,7 +97,7 @@ def judge_model(
     train_on: list[str] | None,
     test_on: list[str] | None,
     alert_level: float,
-    registry: Path | None,
+    registry: str | None,
     as_json: bool,
 ) -> None:
     """Figures of one model on labelled flows."""
@@ -126,7 +126,7 @@ def judge_model(
             raise Usage("--train-on and --test-on go together")
         else:
             events = plant_models.events_of(traffic.events_after_cut()) if file is None else []
-            loaded = kept.load(model, registry_folder(registry))
+            loaded = kept.load(model, registry_of(registry))
             report = plant_models.evaluate(loaded, captures_of(site, sensor, file, labels), after, settings, events)
     for name, figures in report["sensors"].items():
         say(

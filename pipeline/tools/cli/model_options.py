@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.errors import RefusedState, Usage
-from pipeline.settings import load_settings
+from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli.output import say
 
 if TYPE_CHECKING:
     from models.serving.model import Model
+    from pipeline.runtime.storage.storage import Storage
     from pipeline.tools.offline.plant_models import Capture
 
 ModelName = Annotated[str, typer.Option("--model", help="A model's id, or its folder; the shipped one by default.")]
@@ -22,7 +23,10 @@ Files = Annotated[list[Path] | None, typer.Option("--file", help="Labelled flow 
 Labels = Annotated[list[Path] | None, typer.Option("--labels", help="CSV with NST_M_Label; the files by default.")]
 Sensors = Annotated[list[str] | None, typer.Option("--sensor", help="The sensor of each file, in the same order.")]
 Site = Annotated[str, typer.Option("--site", help="Plant the files are from.")]
-Registry = Annotated[Path | None, typer.Option("--registry", help="Folder of models. [env: FOREBAY_REGISTRY_URI]")]
+Registry = Annotated[
+    str | None,
+    typer.Option("--registry", help="Folder of models, or s3://bucket/prefix. [env: FOREBAY_REGISTRY_URI]"),
+]
 
 
 @contextmanager
@@ -36,9 +40,11 @@ def refusals() -> Iterator[None]:
         raise RefusedState(str(error)) from error
 
 
-def registry_folder(given: Path | None) -> Path:
+def registry_of(given: str | None, settings: Settings | None = None) -> Path | Storage:
     """The registry: the option, else the setting."""
-    return given or load_settings().registry_uri
+    from pipeline.runtime.storage.storage import folder_or_storage
+
+    return folder_or_storage(given or (settings or load_settings()).registry_uri, "models")
 
 
 def captures_of(

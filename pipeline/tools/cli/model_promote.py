@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.settings import load_settings
-from pipeline.tools.cli.model_options import Registry, refusals
+from pipeline.tools.cli.model_options import Registry, refusals, registry_of
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit
 
 
@@ -30,7 +30,7 @@ def promote(
     from pipeline.tools.promotion import Target
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
-    folder = registry or settings.registry_uri
+    folder = registry_of(registry, settings)
     own = feature_set()
     with refusals():
         loaded = models.load(model, folder)

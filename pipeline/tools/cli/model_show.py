@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import Failed
-from pipeline.tools.cli.model_options import ModelName, Registry, outline, refusals, registry_folder, say_calibration
+from pipeline.tools.cli.model_options import ModelName, Registry, outline, refusals, registry_of, say_calibration
 from pipeline.tools.cli.output import Json, emit, people, say
 
 
@@ -14,10 +14,10 @@ def list_(registry: Registry = None, as_json: Json = False) -> None:
     """The shipped model and those of the registry."""
     from models.serving import registry as models
 
-    folder = registry_folder(registry)
+    folder = registry_of(registry)
     with refusals():
         found = [("shipped", models.load())] if (models.SHIPPED / models.MANIFEST).is_file() else []
-        found += [(str(folder / name), models.load(name, folder)) for name in models.list_models(folder)]
+        found += [(str(models.locate(name, folder)), models.load(name, folder)) for name in models.list_models(folder)]
     for place, model in found:
         say(f"{model.id}  {model.document['feature_set']}  {place}", as_json)
     emit(
@@ -30,7 +30,7 @@ def show(model: ModelName = "", registry: Registry = None, as_json: Json = False
     from models.serving import registry as models
 
     with refusals():
-        loaded = models.load(model, registry_folder(registry))
+        loaded = models.load(model, registry_of(registry))
     say(
         f"{loaded.id}: {', '.join(loaded.classes)}; {len(loaded.features)} features, {loaded.document['feature_set']}",
         as_json,
@@ -44,7 +44,7 @@ def verify(model: ModelName = "", registry: Registry = None, as_json: Json = Fal
     from models.serving import registry as models
 
     with refusals():
-        facts = models.verify(model, registry_folder(registry))
+        facts = models.verify(model, registry_of(registry))
     say(f"{facts['model']}: whole; {facts['parameters']} parameters in {facts['tensors']} tensors", as_json)
     emit(facts)
 
@@ -63,7 +63,7 @@ def card(
     from models.serving.card_text import markdown
 
     with refusals():
-        facts = cards.card(models.load(model, registry_folder(registry)))
+        facts = cards.card(models.load(model, registry_of(registry)))
     if out is not None:
         try:
             out.write_text(markdown(facts), "utf-8")
@@ -85,7 +85,7 @@ def export(
     from models.serving import registry as models
 
     with refusals():
-        loaded = models.load(model, registry_folder(registry))
+        loaded = models.load(model, registry_of(registry))
         models.write(loaded, out)
     say(f"{loaded.id} in {out}", as_json)
     emit({"model": loaded.id, "sha256": loaded.sha256, "folder": str(out)})

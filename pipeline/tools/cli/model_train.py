@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.errors import Usage
-from pipeline.settings import load_settings
+from pipeline.settings import cache_folder, load_settings
 from pipeline.tools.cli.model_options import (
     Files,
     Labels,
@@ -17,7 +17,7 @@ from pipeline.tools.cli.model_options import (
     captures_of,
     outline,
     refusals,
-    registry_folder,
+    registry_of,
     say_calibration,
 )
 from pipeline.tools.cli.output import Json, emit, say
@@ -25,6 +25,7 @@ from pipeline.tools.cli.training_progress import training_shown
 
 if TYPE_CHECKING:
     from models.serving.model import Model
+    from pipeline.runtime.storage.storage import Storage
 
 
 def train(
@@ -69,12 +70,14 @@ def train(
         config = replace(config, seed=seed)
     chosen = captures_of(site, sensor, file, labels)
     span = Span(end_us=until_us or (traffic.TRAIN_END_US if file is None else Span().end_us))
-    settings, own, keep = load_settings(), feature_set(), registry_folder(registry)
+    settings, own, keep = load_settings(), feature_set(), registry_of(registry)
     with refusals(), training_shown(as_json) as watch:
         where = resolved(device or settings.device)
         watch(f"reading {', '.join(f'{one.site}/{one.sensor}' for one in chosen)}", 0.0)
         rows, data = plant_models.training_rows(chosen, span, settings), plant_models.data_of(chosen, span)
-        with keeping(keep, key_of(rows, own, config, data, None, where), resume) as store:
+        with keeping(
+            keep if isinstance(keep, Path) else cache_folder(), key_of(rows, own, config, data, None, where), resume
+        ) as store:
             if resume:
                 kept = store.stages()
                 say(f"{kept} stages are kept" if kept else "no stage of this very training is kept: it begins", as_json)
@@ -127,12 +130,12 @@ def calibrate(
     own = feature_set()
     origin = f"{site}/{sensor}" if sensor else site
     with refusals():
-        loaded = models.load(model, registry_folder(registry))
+        loaded = models.load(model, registry_of(registry))
         loaded.expect_features(own.name, own.hash)
         rows = read_rows(quiet, site, sensor or "quiet", load_settings(), Span(), None)
         (stretch,) = provenance([quiet])
         made = recalibrate(loaded, origin, rows.matrix, rows.end_ts_us, alert_level, stretch)
-        folder = keep_model(made, out, registry_folder(registry))
+        folder = keep_model(made, out, registry_of(registry))
     entry = made.document["calibration"][origin]
     say(f"model {made.id} (from {loaded.id}) in {folder}", as_json)
     say_calibration(made, as_json)
@@ -147,8 +150,8 @@ def calibrate(
     )
 
 
-def keep_model(model: "Model", out: Path | None, registry: Path) -> Path:
-    """Write a model to the folder named, else into the registry; which folder that is."""
+def keep_model(model: "Model", out: Path | None, registry: "Path | Storage") -> object:
+    """Write a model to the folder named, else into the registry; where it lies then."""
     from models.serving import registry as models
 
     if out is None:

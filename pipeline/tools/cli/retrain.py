@@ -93,6 +93,7 @@ def _candidate(
 ) -> dict[str, Any]:
     from pipeline.retrain import candidate, samples
     from pipeline.retrain.compare import Gates
+    from pipeline.runtime.storage.storage import folder_or_storage
     from pipeline.tools import promotion
     from pipeline.tools.offline.training_rows import feature_set
 
@@ -119,7 +120,14 @@ def _candidate(
         rows = shipped_rows(settings) if base else candidate.PlantRows(None, [])
     with busy(f"training a candidate beside {current.id}", as_json):
         made = candidate.make(
-            labelled, labels, rows, features, current, settings.registry_uri, Gates(), settings.device
+            labelled,
+            labels,
+            rows,
+            features,
+            current,
+            folder_or_storage(settings.registry_uri, "models"),
+            Gates(),
+            settings.device,
         )
     document |= {
         "candidate": made.model.id,
@@ -141,11 +149,12 @@ def _current(settings: Settings, promoted: str) -> "Model":
     from models.errors import RefusedModel
     from models.serving import registry
     from pipeline.errors import RefusedState
+    from pipeline.runtime.storage.storage import folder_or_storage
     from pipeline.tools.offline.training_rows import feature_set
 
     features = feature_set()
     try:
-        current = registry.load(promoted or settings.model, settings.registry_uri)
+        current = registry.load(promoted or settings.model, folder_or_storage(settings.registry_uri, "models"))
         current.expect_features(features.name, features.hash)
     except RefusedModel as error:
         raise RefusedState(str(error)) from error

@@ -15,6 +15,7 @@ from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.featurize.windows.calendars import Calendars
 from pipeline.ingest.files.offline_rows import Decoded
 from pipeline.runtime.files import write_atomic
+from pipeline.runtime.storage.storage import folder_or_storage
 from pipeline.runtime.wire import batches
 from pipeline.settings import Settings
 
@@ -75,7 +76,7 @@ def score(file: FlowFile, settings: Settings) -> FlowFile:
     from pipeline.score.scoring import score_batches
 
     device, _ = choose_device(settings.device)
-    models = ModelCache(settings.model, settings.registry_uri, device)
+    models = ModelCache(settings.model, folder_or_storage(settings.registry_uri, "models"), device)
     models.first.model.expect_features(file.feature_set.name, file.feature_set.hash)
     [rows] = score_batches([file.rows], PromotionLedger(1), models)
     baseline = read_baseline(models.first.manifest)

@@ -32,7 +32,7 @@ from pipeline.ingest.headers import HeaderCache
 from pipeline.ingest.messages import Messages
 from pipeline.ingest.pack import pack
 from pipeline.runtime.kafka import clients, tail
-from pipeline.runtime.storage.storage import StorageLike
+from pipeline.runtime.storage.storage import StorageLike, folder_or_storage
 from pipeline.runtime.wire.messages import write
 from pipeline.settings import Settings
 
@@ -89,7 +89,9 @@ class _PartitionRun:
         self._feature_set: FeatureSet = named(settings.feature_set, live=True)
         self._calendars = Calendars(settings.calendars)
         self._windows, self._incidents = Windows.empty(self._feature_set), Incidents.empty()
-        self._models = ModelCache(settings.model, settings.registry_uri, choose_device(settings.device)[0])
+        self._models = ModelCache(
+            settings.model, folder_or_storage(settings.registry_uri, "models"), choose_device(settings.device)[0]
+        )
         self._ledger = PromotionLedger(settings.partitions)
         self._baseline = read_baseline(self._models.first.manifest)
         self._grouping = load_grouping()

@@ -11,6 +11,7 @@ from pipeline.alert.manifests import Manifests
 from pipeline.contracts.promotions import PromotionLedger, ledger_of
 from pipeline.errors import RefusedState
 from pipeline.runtime.kafka.tail import Follower
+from pipeline.runtime.storage.storage import folder_or_storage
 from pipeline.settings import Settings
 from pipeline.tools.replay.request import ARCHIVE, Request
 
@@ -42,7 +43,9 @@ class Scoring:
         from pipeline.score.model_cache import ModelCache
 
         if model not in self._caches:
-            self._caches[model] = ModelCache(model, self._settings.registry_uri, self._device)
+            self._caches[model] = ModelCache(
+                model, folder_or_storage(self._settings.registry_uri, "models"), self._device
+            )
         return self._caches[model]
 
     def _follow(self) -> None:

@@ -45,7 +45,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     column = table.column("features").chunk(0)
     matrix = column.flatten().to_numpy().reshape(len(column), -1).copy()
     model = recalibrate(registry.load(), "plant", matrix, table.column("end_ts_us").to_numpy(), alert_level=0.05)
-    registry.save(model, settings.registry_uri)
+    registry.save(model, Path(settings.registry_uri))
     runs.run(settings, Request("few", ARCHIVE, model=model.id))
     return Runs(settings, incidents_in(folder), incidents_in(settings.replay_uri / "few"))
 
