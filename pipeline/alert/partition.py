@@ -70,7 +70,8 @@ def advance_partition(
             "messages are missing: check the topic's retention, or restore the state from before"
         )
     expect_features(suspects, facts, baseline_of)
-    changes, tally = advance_sensors(state.sensors, suspects, facts.watermarks, facts.ended, grouping)
+    over = {*facts.ended, *facts.evicted}
+    changes, tally = advance_sensors(state.sensors, suspects, facts.watermarks, over, grouping)
     state.seq = seq + 1
     watermarks_us = [watermark.time_us for watermark in facts.watermarks]
     ended_us = int(suspects.column("end_ts_us").to_numpy().max(initial=BEGINNING_US))

@@ -150,6 +150,8 @@ class PartitionArchive:
         for site, sensor, watermark_us in scored.facts.watermarks:
             self._watermarks[site, sensor] = watermark_us
             closed += self._streams.pass_watermark(site, sensor, watermark_us)
+        for site, sensor in scored.facts.evicted:
+            closed += self._streams.end(site, sensor)
         for site, sensor in scored.facts.ended:
             closed += self._streams.end(site, sensor)
             if scored.facts.through is not None:

@@ -130,8 +130,12 @@ class RowsFacts:
         Name of the feature set, and the digest of its definition.
     watermarks
         How far the event time of sensors has come once these rows have been taken in, by (site, sensor).
+        Those that have changed, and now and then all: a reader keeps the last one of each sensor.
     ended
         Sensors whose source ended with these rows.
+    evicted
+        Sensors that are forgotten after these rows because they sent nothing for a day of event time (ADR 23). A
+        message without evictions lacks it.
     """
 
     seq: int
@@ -140,10 +144,14 @@ class RowsFacts:
     feature_hash: str
     watermarks: tuple[SensorWatermark, ...] = ()
     ended: tuple[SensorName, ...] = ()
+    evicted: tuple[SensorName, ...] = ()
 
     def document(self) -> dict[str, object]:
-        """The facts as JSON knows them."""
-        return _document(self)
+        """The facts as JSON knows them; without `evicted` where there is none, as before there were evictions."""
+        document = _document(self)
+        if not self.evicted:
+            del document["evicted"]
+        return document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +211,7 @@ def _features(given: "_Given") -> dict[str, Any]:
         "feature_hash": given.text("feature_hash"),
         "watermarks": given.watermarks("watermarks"),
         "ended": given.sensors("ended"),
+        "evicted": given.sensors("evicted") if given.has("evicted") else (),
         "flows_offset": given.whole("flows_offset"),
         "frontier": given.optional("frontier", given.position),
         "first": given.position("first"),

@@ -4,8 +4,9 @@
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.ordering.reorder import NO_WATERMARK
 from pipeline.featurize.sensor import SensorState, Turn, advance_together
+from pipeline.featurize.sensor_retention import cuts, expired, heard
 from pipeline.featurize.snapshot import restore as restore_sensor
 from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
 from pipeline.featurize.windows.kdd import OVERFLOWED
@@ -28,6 +30,10 @@ from pipeline.runtime.wire.sensors import sensors_of
 MAX_MESSAGE_ROWS = 4_096
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024  # a quarter of what Kafka takes: rows are not all of one size
 
+# All sensors' watermarks travel whenever seq passes a multiple of it, those that changed with every message: a reader
+# that begins in the middle lacks one for so long. Those of 256 sensors are 11 to 72 kB, in one message of 64.
+ALL_WATERMARKS_EVERY = 64
+
 TIGHTEN_EVERY = 64  # messages: so long may a message's memory be held by one flow that waits
 
 MAGIC = b"FOREBAY-PARTITION-3\n"
@@ -35,14 +41,18 @@ MAGIC = b"FOREBAY-PARTITION-3\n"
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """The sensors heard of since their last end of source, by (site, sensor), the number of the next message, the
-    feature set computed, and the latest end time of all flows that have gone on, whose ever they were.
+    """The sensors that have sent flows since their last end of source or eviction, by (site, sensor); the number of the
+    next message; the feature set computed; the latest end time of all flows released, whose ever they were.
+
+    newest_us: the latest end time of all flows that came. heard_us: what that was at each sensor's last flow.
     """
 
     sensors: Mapping[SensorName, SensorState]
     seq: int
     feature_set: FeatureSet = FEATURE_SET
     reached_us: int = NO_WATERMARK
+    newest_us: int = NO_WATERMARK
+    heard_us: Mapping[SensorName, int] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, feature_set: FeatureSet = FEATURE_SET) -> "PartitionState":
@@ -102,43 +112,85 @@ def advance_partition(
     Returns
     -------
     The new state, and the features messages, numbered on from the state's: at least one, nearly always exactly one.
+    The last one has the watermarks that changed (all, now and then), the ends of sources, and what else the range says.
     Their rows in order: on-time flows of all sensors, sensors in name order, each in event-time order; late flows after
     them, in raw order.
     """
+    rows_of, end_us = _by_sensor(flows), flows.column("end_ts_us").to_numpy()
+    bounds = [0, *cuts(state.newest_us, state.heard_us, rows_of, end_us), len(flows)]
+    after, messages = state, list[FeaturesMessage]()
+    for number, (start, stop) in enumerate(pairwise(bounds)):
+        is_last = stop == len(flows) and number == len(bounds) - 2
+        part = replace(facts, records=facts.records if number == 0 else 0)
+        if not is_last:
+            part = replace(part, rejected=0, ended=(), silent=())
+        after, rows, whole = _advance_rows(
+            after, flows.slice(start, stop - start), part, flows_offset, lateness_of, stitch_of, calendars
+        )
+        if not is_last:
+            whole = replace(whole, through=None, frontier=_lowest(whole.frontier, flows, stop))
+        messages += split_message(rows, whole, max_rows, max_bytes)
+        after = replace(after, seq=state.seq + len(messages))
+    last = messages[-1].facts
+    if last.seq // ALL_WATERMARKS_EVERY > (state.seq - 1) // ALL_WATERMARKS_EVERY:
+        watermarks = _watermarks(after, after.sensors, lateness_of)
+    else:
+        touched = sorted({*rows_of, *facts.silent} & after.sensors.keys())
+        started_anew = {name for message in messages for name in message.facts.evicted}
+        before = _watermarks(state, state.sensors.keys() & set(touched) - started_anew, lateness_of)
+        watermarks = tuple(each for each in _watermarks(after, touched, lateness_of) if each not in before)
+    messages[-1] = messages[-1]._replace(facts=replace(last, watermarks=watermarks))
+    return after, messages
+
+
+def _advance_rows(
+    state: PartitionState,
+    flows: pa.RecordBatch,
+    facts: FlowsFacts,
+    flows_offset: int,
+    lateness_of: Callable[[str], int],
+    stitch_of: Callable[[str], int],
+    calendars: Calendars,
+) -> tuple[PartitionState, pa.RecordBatch, FeaturesFacts]:
+    """Take flows through their sensors among which no sensor expires before a flow of its own: the state after them,
+    with its seq unchanged, the rows released, and the facts of a message that holds all of them, without watermarks.
+    """
     rows_of = _by_sensor(flows)
-    sensors = dict(state.sensors)
+    newest_us, heard_us = heard(state.newest_us, state.heard_us, rows_of, flows.column("end_ts_us").to_numpy())
+    silenced = [name for name in expired(newest_us, heard_us) if name not in facts.ended]
     no_rows = np.zeros(0, np.int64)
-    names = sorted({*rows_of, *facts.ended, *facts.silent})
+    names = sorted({*rows_of, *facts.ended, *facts.silent, *silenced})
     turns = [
         Turn(
             state.sensors.get(name) or SensorState.empty(state.feature_set),
             rows_of.get(name, no_rows),
             lateness_of(name[0]),
-            name in facts.ended,
+            name in facts.ended or name in silenced,
             name in facts.silent,
             stitch_of(name[0]),
             name[0],
         )
         for name in names
     ]
+    sensors, rows = dict(state.sensors), empty("features", state.feature_set.width)
     if turns:
         advanced, rows = advance_together(turns, flows, calendars=calendars)
         sensors.update(zip(names, advanced, strict=True))
-        for name in facts.ended:
-            sensors.pop(name, None)
-    else:
-        rows = empty("features", state.feature_set.width)
+        # Without a flow there is nothing to remember: ended, expired, or named in a mark alone.
+        sensors = {name: sensor for name, sensor in sensors.items() if sensor.latest_us > NO_WATERMARK}
     if state.seq % TIGHTEN_EVERY == 0:
         sensors = {name: sensor.tight() for name, sensor in sensors.items()}
     reached_us = max(state.reached_us, int(rows.column("end_ts_us").to_numpy().max(initial=NO_WATERMARK)))
-    after = PartitionState({name: sensors[name] for name in sorted(sensors)}, state.seq, state.feature_set, reached_us)
+    ordered = {name: sensors[name] for name in sorted(sensors)}
+    heard_us = {name: heard_us[name] for name in ordered}
+    after = PartitionState(ordered, state.seq, state.feature_set, reached_us, newest_us, heard_us)
     whole = FeaturesFacts(
         seq=state.seq,
         raw_partition=facts.raw_partition,
         feature_set=state.feature_set.name,
         feature_hash=state.feature_set.hash,
-        watermarks=_watermarks(after, lateness_of),
         ended=tuple(sorted(facts.ended)),
+        evicted=tuple(silenced),
         flows_offset=flows_offset,
         frontier=frontier(after),
         first=facts.first,
@@ -146,17 +198,20 @@ def advance_partition(
         records=facts.records,
         rejected=facts.rejected,
     )
-    messages = split_message(rows, whole, max_rows, max_bytes)
-    return replace(after, seq=state.seq + len(messages)), messages
+    return after, rows, whole
 
 
-def _watermarks(state: PartitionState, lateness_of: Callable[[str], int]) -> tuple[SensorWatermark, ...]:
-    """How far each sensor's event time has come; a sensor that no flow has come from yet has no watermark."""
-    return tuple(
-        SensorWatermark(*name, sensor.gone_on_us(lateness_of(name[0])))
-        for name, sensor in state.sensors.items()
-        if sensor.latest_us > NO_WATERMARK
-    )
+def _lowest(waiting: RawPosition | None, flows: pa.RecordBatch, start: int) -> RawPosition:
+    """The lowest raw position among what waits and the flows from `start` on, which are in raw order."""
+    following = int(flows.column("raw_offset")[start].as_py()), int(flows.column("raw_index")[start].as_py())
+    return following if waiting is None else min(waiting, following)
+
+
+def _watermarks(
+    state: PartitionState, names: Iterable[SensorName], lateness_of: Callable[[str], int]
+) -> tuple[SensorWatermark, ...]:
+    """How far the event time of these sensors has come."""
+    return tuple(SensorWatermark(*name, state.sensors[name].gone_on_us(lateness_of(name[0]))) for name in names)
 
 
 def split_message(
@@ -184,7 +239,7 @@ def split_message(
     for number, start in enumerate(range(0, len(features), rows)):
         part = replace(facts, seq=facts.seq + number, records=facts.records if start == 0 else 0)
         if start + rows < len(features):
-            part = replace(part, rejected=0, through=None, watermarks=(), ended=(), frontier=unfinished)
+            part = replace(part, rejected=0, through=None, watermarks=(), ended=(), evicted=(), frontier=unfinished)
         parts.append(FeaturesMessage(features.slice(start, rows), part))
     return parts
 
@@ -211,8 +266,14 @@ def sensors_by_name(state: PartitionState) -> dict[str, SensorState]:
 
 
 def snapshot(state: PartitionState) -> bytes:
-    """The state without its sensors as bytes: sequence number and event time, as a line of JSON."""
-    return MAGIC + json.dumps({"reached_us": state.reached_us, "seq": state.seq}, separators=(",", ":")).encode()
+    """The state without its sensors as bytes: numbers, and when each sensor last sent, as a line of JSON."""
+    facts = {
+        "heard_us": [[*name, heard_us] for name, heard_us in sorted(state.heard_us.items())],
+        "newest_us": state.newest_us,
+        "reached_us": state.reached_us,
+        "seq": state.seq,
+    }
+    return MAGIC + json.dumps(facts, separators=(",", ":")).encode()
 
 
 def restore(saved: bytes, sensors: Mapping[str, bytes], feature_set: FeatureSet = FEATURE_SET) -> PartitionState:
@@ -224,6 +285,9 @@ def restore(saved: bytes, sensors: Mapping[str, bytes], feature_set: FeatureSet 
             raise ValueError("another begin")
         facts = json.loads(saved[len(MAGIC) :])
         seq, reached_us = int(facts["seq"]), int(facts["reached_us"])
+        # States from before sensors were evicted lack both: then every sensor counts as having sent just now.
+        newest_us = int(facts.get("newest_us", NO_WATERMARK))
+        written = {(str(site), str(sensor)): int(time_us) for site, sensor, time_us in facts.get("heard_us", [])}
         names = {name: tuple(json.loads(name)) for name in sensors}
         if not all(len(name) == 2 and all(isinstance(word, str) for word in name) for name in names.values()):
             raise ValueError("sensors without names")
@@ -233,4 +297,7 @@ def restore(saved: bytes, sensors: Mapping[str, bytes], feature_set: FeatureSet 
             "restore an older one, or start with empty state and replay"
         ) from error
     restored = {names[name]: restore_sensor(blob, feature_set=feature_set) for name, blob in sensors.items()}
-    return PartitionState({name: restored[name] for name in sorted(restored)}, seq, feature_set, reached_us)
+    ordered = {name: restored[name] for name in sorted(restored)}
+    newest_us = max(newest_us, reached_us, *(sensor.latest_us for sensor in ordered.values()), NO_WATERMARK)
+    heard_us = {name: written.get(name, newest_us) for name in ordered}
+    return PartitionState(ordered, seq, feature_set, reached_us, newest_us, heard_us)

@@ -93,6 +93,8 @@ class Featurize:
         self._telemetry.stage.rows_in(flows.num_rows)
         self._telemetry.stage.rows_out(rows)
         self._telemetry.count("forebay_late_rows", int(late_rows))
+        self._telemetry.count("forebay_sensors_evicted", sum(len(features.facts.evicted) for features in messages))
+        self._telemetry.gauge("forebay_sensors", len(after.sensors), partition=str(message.partition))
         self._telemetry.stage.batch(time.perf_counter() - started)
         return after, [Outgoing(self._features, message.key, payload, headers) for payload in payloads]
 

@@ -151,3 +151,34 @@ EMPTY = batches.empty("scored")
 def test_what_is_no_state_is_refused(payload: bytes) -> None:
     with pytest.raises(RefusedState, match="alert state"):
         restore(payload)
+
+
+def test_a_sensor_that_is_evicted_closes_its_incidents_and_is_forgotten_as_at_its_end() -> None:
+    """Twice the same suspects: the source ends, or the sensor expires; events and state are the same."""
+    outcomes = []
+    for fact in ("ended", "evicted"):
+        state = PartitionState.empty()
+        rows = message(
+            [(0, "a", "b", "left"), (1, "a", "c", "left"), (0, "a", "b", "bottom"), (1, "a", "c", "bottom")], 0
+        )
+        state, created, _, _ = advance_partition(state, rows, facts(0), GROUPING, nothing)
+        over = rows_facts(seq=1, feature_set="four-1", feature_hash="ab" * 32, **{fact: (("plant", "left"),)})
+        state, closed, _, _ = advance_partition(state, rows.slice(0, 0), over, GROUPING, nothing)
+        assert {event["activity_id"] for event in closed} == {CLOSE}
+        assert state.sensors.keys() == {("plant", "bottom")}
+        again = message([(0, "a", "b", "left"), (1, "a", "c", "left")], 0)
+        state, reopened, _, _ = advance_partition(state, again, facts(2), GROUPING, nothing)
+        outcomes.append([encode(event) for event in (*created, *closed, *reopened)])
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_sensor_keeps_its_clock_while_messages_do_not_name_it() -> None:
+    state = PartitionState.empty()
+    rows = message([(0, "a", "b", "left"), (1, "a", "c", "left")], 0)
+    state, _, _, _ = advance_partition(state, rows, facts(0, at=3), GROUPING, nothing)
+    for seq in range(1, 5):
+        silent = rows_facts(seq=seq, feature_set="four-1", feature_hash="ab" * 32)
+        state, events, _, _ = advance_partition(restore(snapshot(state)), rows.slice(0, 0), silent, GROUPING, nothing)
+        assert events == [] and state.sensors["plant", "left"].clock_us == START_US + 3 * SECOND
+    _, events, _, _ = advance_partition(state, rows.slice(0, 0), facts(5, at=20), GROUPING, nothing)
+    assert [event["activity_id"] for event in events] == [CLOSE], "the next watermark closes it"

@@ -179,3 +179,13 @@ def test_bytes_and_columns_are_refused_at_the_messages_position() -> None:
         with pytest.raises(Exception, match=r"^flows\[0\]@7: ") as refused:
             messages.read(payload, FlowsFacts, at("flows", offset=7))
         assert type(refused.value).__name__ in ("BadData", "SchemaMismatch")
+
+
+def test_evictions_are_stated_where_there_are_any() -> None:
+    without, having = features_facts(), features_facts(evicted=(("dam", "gate"),))
+    assert "evicted" not in without.document() and having.document()["evicted"] == [["dam", "gate"]]
+    for facts in (without, having):
+        assert FeaturesFacts.read(facts.document(), "here") == facts
+        assert ScoredFacts.of(facts).evicted == facts.evicted
+    with pytest.raises(BadEnvelope, match="evicted"):
+        FeaturesFacts.read({**having.document(), "evicted": ["gate"]}, "here")

@@ -1,5 +1,6 @@
 """A partition of several sensors: one message out for each message in, sequence, frontier, watermarks, ends."""
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 from pipeline.contracts.envelope import FeaturesFacts, FlowsFacts, SensorName
 from pipeline.errors import RefusedState
 from pipeline.featurize.feature_set import FEATURE_SET
-from pipeline.featurize.partition import PartitionState, advance_partition, evicted, restore, sensors_by_name, snapshot
+from pipeline.featurize.partition import (
+    ALL_WATERMARKS_EVERY,
+    MAGIC,
+    PartitionState,
+    advance_partition,
+    evicted,
+    restore,
+    sensors_by_name,
+    snapshot,
+)
 from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
 from pipeline.runtime.wire.messages import read, write
@@ -59,7 +69,7 @@ def test_facts_of_a_message() -> None:
     state, [(rows, facts)] = advance_partition(state, batch([], 6), _facts(6, ("plant", "bottom")), 106, _two_seconds)
     assert rows.column("raw_offset").to_pylist() == [1]
     assert (facts.seq, facts.frontier, facts.ended) == (1, (5, 0), (("plant", "bottom"),))
-    assert facts.watermarks == (("plant", "left", START_US + 18 * SECOND),)
+    assert facts.watermarks == (), "left's has not changed"
     state, [(rows, facts)] = advance_partition(state, batch([], 7), _facts(7, ("plant", "left")), 107, _two_seconds)
     assert rows.column("raw_offset").to_pylist() == [5]
     assert (facts.seq, facts.frontier, facts.watermarks) == (2, None, ())
@@ -153,3 +163,131 @@ def test_what_is_told_again_after_a_restart_is_the_same_bytes(
         (kept, first), (again, second) = told[0], told[1]
         again = saved_again(again)
         assert first == second
+
+
+DAY_S = 86_400.0
+
+
+def test_which_watermarks_travel_follows_from_the_state_and_the_message() -> None:
+    """Those that changed; all when seq passes a multiple of 64, also where one message becomes several."""
+    state = PartitionState.empty()
+    known: dict[SensorName, int] = {}
+    for number in range(2 * ALL_WATERMARKS_EVERY + 6):
+        rows = [{"at": float(number), "sensor": f"s{number % 5}"}] * (3 if number % 7 == 3 else 1)
+        state, messages = advance_partition(
+            state, batch(rows, 10 * number), _facts(10 * number), number, lambda _site: 0, max_rows=1
+        )
+        if number % 11 == 5:
+            state = saved_again(state)
+        *earlier, (_rows, last) = messages
+        assert all(not facts.watermarks for _rows, facts in earlier)
+        sent = {(site, sensor): time_us for site, sensor, time_us in last.watermarks}
+        known.update(sent)
+        now = {name: sensor.gone_on_us(0) for name, sensor in state.sensors.items()}
+        assert known == now, "whoever has read everything knows every watermark"
+        numbers = range(messages[0].facts.seq, last.seq + 1)
+        if any(seq % ALL_WATERMARKS_EVERY == 0 for seq in numbers):
+            assert sent == now
+        else:
+            assert sent.keys() == {("plant", f"s{number % 5}")}
+
+
+def test_a_sensor_silent_for_a_day_is_forgotten_and_comes_back_as_after_its_end() -> None:
+    state, _ = advance_partition(
+        PartitionState.empty(), batch([{"at": 1.0, "sensor": "left"}, {"at": 0.0, "sensor": "bottom"}]), _facts(1), 0,
+        _two_seconds,
+    )  # fmt: skip
+    on_time = [{"at": DAY_S + 1.0, "sensor": "bottom"}]
+    state, [(rows, facts)] = advance_partition(state, batch(on_time, 2), _facts(2), 1, _two_seconds)
+    assert facts.evicted == () and state.sensors.keys() == {("plant", "bottom"), ("plant", "left")}
+    late = [{"at": DAY_S + 2.0, "sensor": "bottom"}]
+    state, [(rows, facts)] = advance_partition(state, batch(late, 3), _facts(3), 2, _two_seconds)
+    assert facts.evicted == (("plant", "left"),) and facts.ended == ()
+    assert 0 in rows.column("raw_offset").to_pylist(), "what waited is released"
+    assert state.sensors.keys() == state.heard_us.keys() == {("plant", "bottom")}
+    again = [{"at": 0.5, "sensor": "left"}]
+    state, [(rows, facts)] = advance_partition(state, batch(again, 4), _facts(4, ("plant", "left")), 3, _two_seconds)
+    assert rows.column("late_by_us").to_pylist() == [0], "its watermark was forgotten"
+    fresh = featurize_file_rows(batch(again, 4))
+    assert by_position([rows]) == by_position([fresh]), "and its windows"
+
+
+def test_a_sensor_that_sends_again_in_the_message_in_which_it_expired_starts_anew() -> None:
+    rows = [
+        {"at": 0.0, "sensor": "left"},
+        {"at": 1.0, "sensor": "left"},
+        {"at": 2 * DAY_S, "sensor": "bottom"},
+        {"at": 1.5, "sensor": "left"},
+        {"at": 4 * DAY_S, "sensor": "bottom"},
+        {"at": 2.5, "sensor": "left"},
+    ]
+    state, messages = advance_partition(PartitionState.empty(), batch(rows), _facts(5), 7, lambda _site: 0)
+    assert [facts.evicted for _rows, facts in messages] == [(("plant", "left"),)] * 2 + [()]
+    assert [facts.through for _rows, facts in messages] == [None, None, (5, 0)]
+    assert [facts.frontier for _rows, facts in messages] == [(2, 0), (4, 0), (4, 0)]
+    assert [facts.records for _rows, facts in messages] == [8, 0, 0]
+    assert [facts.rejected for _rows, facts in messages] == [0, 0, 2]
+    assert [facts.seq for _rows, facts in messages] == [0, 1, 2] and state.seq == 3
+    assert [rows.column("raw_offset").to_pylist() for rows, _facts in messages] == [[0, 1], [2, 3], []]
+    assert all(not any(rows.column("late_by_us").to_pylist()) for rows, _facts in messages)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.0, 3.0)), min_size=1, max_size=25), st.data())
+@settings(deadline=None, max_examples=40)
+def test_who_is_forgotten_does_not_depend_on_how_the_log_was_cut(
+    flows: list[tuple[str, float]], data: st.DataObject
+) -> None:
+    whole = batch([{"at": at * DAY_S, "sensor": sensor} for sensor, at in flows])
+    outcomes = []
+    for single in (True, False):
+        state, first, rows, events = PartitionState.empty(), 0, [], []
+        while first < len(whole):
+            last = len(whole) if single else data.draw(st.integers(first + 1, len(whole)))
+            state, messages = advance_partition(
+                state, whole.slice(first, last - first), _facts(last - 1), first, _two_seconds
+            )
+            for part, facts in messages:
+                rows.append(part)
+                events += [(name[1], _count(rows, name[1])) for name in facts.evicted]
+            state, first = saved_again(state), last
+        state, messages = advance_partition(
+            state, whole.slice(0, 0), _facts(len(whole), *state.sensors), first, _two_seconds
+        )
+        rows += [part for part, _ in messages]
+        outcomes.append((by_position(rows), sorted(events), _orders(rows), state.newest_us))
+    assert outcomes[0] == outcomes[1]
+
+
+def _count(rows: list[pa.RecordBatch], sensor: str) -> int:
+    """How many rows of a sensor there are: where between its rows it was forgotten."""
+    return sum(part.column("sensor").to_pylist().count(sensor) for part in rows)
+
+
+def _orders(rows: list[pa.RecordBatch]) -> dict[str, list[int]]:
+    """The raw offsets of each sensor's flows on time, in the order they were released."""
+    orders: dict[str, list[int]] = {}
+    for part in rows:
+        columns = (part.column(name).to_pylist() for name in ("sensor", "raw_offset", "late_by_us"))
+        for sensor, offset, late_by_us in zip(*columns, strict=True):
+            if not late_by_us:
+                orders.setdefault(sensor, []).append(offset)
+    return orders
+
+
+def test_marks_of_made_up_sensors_leave_nothing_behind() -> None:
+    silent = tuple(("plant", f"made-up-{number}") for number in range(100))
+    facts = flows_facts(raw_partition=3, last=(5, 0), records=0, rejected=0, silent=silent)
+    state, [(_rows, said)] = advance_partition(PartitionState.empty(), batch([]), facts, 0, _two_seconds)
+    assert not state.sensors and not state.heard_us and not said.watermarks
+
+
+def test_a_state_from_before_there_were_evictions_is_restored_and_all_count_as_having_sent() -> None:
+    state, _ = advance_partition(PartitionState.empty(), batch(ROWS), _facts(5), 0, _two_seconds)
+    saved = snapshot(state)
+    document = json.loads(saved[len(MAGIC) :])
+    old = MAGIC + json.dumps({name: document[name] for name in ("reached_us", "seq")}).encode()
+    parts = {name: snapshot_sensor(sensor) for name, sensor in sensors_by_name(state).items()}
+    restored = restore(old, parts)
+    assert restored.newest_us == START_US + 20 * SECOND
+    assert restored.heard_us == dict.fromkeys(state.sensors, restored.newest_us)
+    assert restore(saved, parts).heard_us == state.heard_us

@@ -53,7 +53,7 @@ def cut(
         yield batch, facts
         return
     for number, start in enumerate(range(0, len(batch), each)):
-        stated = replace(facts.rows, watermarks=(), ended=()) if start + each < len(batch) else facts.rows
+        stated = replace(facts.rows, watermarks=(), ended=(), evicted=()) if start + each < len(batch) else facts.rows
         yield batch.slice(start, each), replace(facts, rows=stated, part=number)
 
 

@@ -83,5 +83,5 @@ def cut(step: ArchivedStep, width_us: int) -> Iterator[tuple[int | None, Archive
         facts = step.facts
         if end < len(rows):
             watermark = SensorWatermark(site, sensor, int(clock_us[order[first:end]].max()))
-            facts = replace(facts, watermarks=(watermark,), ended=())
+            facts = replace(facts, watermarks=(watermark,), ended=(), evicted=())
         yield number, step._replace(rows=ordered.slice(first, end - first), facts=facts)

@@ -1,0 +1,70 @@
+"""Which sensors of a partition have been silent for too long, decided by the order of its flows alone.
+
+A partition's event time is the latest end time of its flows so far, in raw order. A sensor expires when that has moved
+on by more than SENSOR_RETENTION_US since the sensor's last flow. So it does not matter how the log was cut into
+messages: where a sensor sends again in the same message in which it expired, `cuts` says before which row.
+
+Five flows at hours 0, 1, 26, 27, 2 of sensors a, b, b, b, a:
+
+    row   sensor  ends at  event time before it  of the sensor's last flow
+    0     a         0 h    -                     -
+    1     b         1 h     0 h                  -
+    2     b        26 h     1 h                   1 h
+    3     b        27 h    26 h                  26 h
+    4     a         2 h    27 h                   0 h                        27 h - 0 h > 24 h: a starts anew, cut here
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.contracts.envelope import SensorName
+from pipeline.contracts.sensor_retention import SENSOR_RETENTION_US
+
+Ints = npt.NDArray[np.int64]
+
+
+def cuts(
+    newest_us: int, heard_us: Mapping[SensorName, int], rows_of: Mapping[SensorName, Ints], end_us: Ints
+) -> list[int]:
+    """Indices of the rows before which a sensor expired that the row is of, ascending.
+
+    Parameters
+    ----------
+    newest_us
+        The partition's event time before the first row.
+    heard_us
+        That event time at each sensor's last flow.
+    rows_of
+        Indices of each sensor's rows, ascending.
+    end_us
+        (n,) end times of the rows, in raw order.
+    """
+    if not len(end_us):
+        return []
+    after_us = np.maximum(np.maximum.accumulate(end_us), newest_us)
+    before_us = np.concatenate(([newest_us], after_us[:-1]))
+    oldest_us = min([int(after_us[0]), *(heard_us[name] for name in rows_of if name in heard_us)])
+    if int(after_us[-1]) - oldest_us <= SENSOR_RETENTION_US:
+        return []  # nearly always
+    expired: list[int] = []
+    for name, rows in rows_of.items():
+        last_us = np.concatenate(([heard_us.get(name, int(before_us[rows[0]]))], after_us[rows[:-1]]))
+        expired += rows[before_us[rows] - last_us > SENSOR_RETENTION_US].tolist()
+    return sorted(expired)
+
+
+def heard(
+    newest_us: int, heard_us: Mapping[SensorName, int], rows_of: Mapping[SensorName, Ints], end_us: Ints
+) -> tuple[int, dict[SensorName, int]]:
+    """The partition's event time after the rows, and what it was at each sensor's last flow; arguments as in `cuts`."""
+    if not len(end_us):
+        return newest_us, dict(heard_us)
+    after_us = np.maximum(np.maximum.accumulate(end_us), newest_us)
+    return int(after_us[-1]), {**heard_us, **{name: int(after_us[rows[-1]]) for name, rows in rows_of.items()}}
+
+
+def expired(newest_us: int, heard_us: Mapping[SensorName, int]) -> Sequence[SensorName]:
+    """The sensors that have been silent for too long when the partition's event time is `newest_us`, by name."""
+    return sorted(name for name, last_us in heard_us.items() if newest_us - last_us > SENSOR_RETENTION_US)
