@@ -37,7 +37,7 @@ def is_mac(text: str) -> bool:
 
 
 def _is_hex(text: str) -> bool:
-    return all(one in "0123456789abcdefABCDEF" for one in text)
+    return all(letter in "0123456789abcdefABCDEF" for letter in text)
 
 
 def evidence(incident: Incident) -> list[dict[str, Any]]:
@@ -63,11 +63,11 @@ def _evidence(talk: Talk) -> dict[str, Any]:
 
 def observables(evidences: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The IP addresses of the evidence, each once, at most sixteen."""
-    found: dict[str, dict[str, Any]] = {}
-    for number, one in enumerate(evidences):
+    observables: dict[str, dict[str, Any]] = {}
+    for number, evidence in enumerate(evidences):
         for side in ("src_endpoint", "dst_endpoint"):
-            ip = one[side].get("ip")
+            ip = evidence[side].get("ip")
             if ip is not None:
                 name = f"evidences[{number}].{side}.ip"
-                found.setdefault(ip, {"name": name, "type_id": 2, "type": "IP Address", "value": ip})
-    return list(found.values())[:SHOWN_OBSERVABLES]
+                observables.setdefault(ip, {"name": name, "type_id": 2, "type": "IP Address", "value": ip})
+    return list(observables.values())[:SHOWN_OBSERVABLES]

@@ -63,7 +63,7 @@ def read_baseline(manifest: Mapping[str, Any]) -> Baseline:
     where = f"manifest of model '{manifest.get('id', '')}'"
     try:
         features, baseline = manifest["features"], manifest["baseline"]
-        names = tuple(str(one["name"]) for one in features)
+        names = tuple(str(feature["name"]) for feature in features)
         low, median, high = (np.asarray(baseline[name], np.float64) for name in ("q01", "q50", "q99"))
         weight = np.asarray(baseline.get("weight", [1.0] * len(names)), np.float64)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -83,9 +83,9 @@ def read_baseline(manifest: Mapping[str, Any]) -> Baseline:
         feature_set=str(manifest.get("feature_set", "")),
         feature_hash=str(manifest.get("feature_hash", "")),
         names=names,
-        labels=tuple(str(one.get("label") or one["name"]) for one in features),
-        units=tuple(str(one.get("unit", "")) for one in features),
-        groups=tuple(str(one.get("group") or one["name"]) for one in features),
+        labels=tuple(str(feature.get("label") or feature["name"]) for feature in features),
+        units=tuple(str(feature.get("unit", "")) for feature in features),
+        groups=tuple(str(feature.get("group") or feature["name"]) for feature in features),
         low=low,
         median=median,
         high=high,

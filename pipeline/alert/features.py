@@ -38,7 +38,7 @@ class FeatureSample:
         return cls(np.empty(0, np.uint64), np.empty((0, 0), np.float32), nothing, nothing)
 
     def add(self, rows: pa.RecordBatch) -> "FeatureSample":
-        """With these flows too (schema `scored` with its feature column; without one nothing is kept)."""
+        """The sample with these flows added (schema `scored` with its feature column; without it nothing is added)."""
         if rows.schema.get_field_index("features") < 0:
             return self
         values = matrix(rows)
@@ -52,8 +52,8 @@ class FeatureSample:
             ranks = np.concatenate([self.ranks, ranks])
             values = np.concatenate([self.values, values])
             lowest, highest = np.fmin(self.lowest, lowest), np.fmax(self.highest, highest)
-        kept = np.argsort(ranks, kind="stable")[:SAMPLE_ROWS]
-        return FeatureSample(ranks[kept], np.ascontiguousarray(values[kept]), lowest, highest)
+        retained = np.argsort(ranks, kind="stable")[:SAMPLE_ROWS]
+        return FeatureSample(ranks[retained], np.ascontiguousarray(values[retained]), lowest, highest)
 
     def as_document(self) -> dict[str, Any]:
         """As JSON values: bytes in base64, little-endian."""

@@ -60,7 +60,7 @@ def load_grouping(text: str | None = None) -> Grouping:
     """The parameters in a TOML text; without one, the shipped `grouping.toml`. Misconfigured names what is wrong."""
     shipped = files("pipeline.alert").joinpath("grouping.toml")
     document = tomllib.loads(shipped.read_text(encoding="utf-8") if text is None else text)
-    unknown = set(document) - {one.name for one in fields(Grouping)}
+    unknown = set(document) - {field.name for field in fields(Grouping)}
     if unknown:
         raise Misconfigured(f"grouping.toml: got {', '.join(sorted(unknown))}, expected fields of Grouping only")
     if "key" in document:
@@ -133,7 +133,7 @@ def _part(rows: pa.RecordBatch, name: str, grouping: Grouping) -> pa.Array:
         return rows.column("class")
     if name == "class_group":
         classes = rows.column("class").dictionary_encode()
-        groups = [grouping.class_groups.get(one, one) for one in classes.dictionary.to_pylist()]
+        groups = [grouping.class_groups.get(name, name) for name in classes.dictionary.to_pylist()]
         return pa.array(groups, pa.string()).take(classes.indices)
     source, target = rows.column("src_addr"), rows.column("dst_addr")
     swapped = pc.greater(source, target)
@@ -144,7 +144,7 @@ def _part(rows: pa.RecordBatch, name: str, grouping: Grouping) -> pa.Array:
 def weights_of(rows: pa.RecordBatch, grouping: Grouping) -> npt.NDArray[np.float64]:
     """How much of the evidence that opens an incident each row is: 1 / open_count of its class, 1 for a strong one."""
     classes = rows.column("class").dictionary_encode()
-    shares = [1.0 / grouping.open_count_of.get(one, grouping.open_count) for one in classes.dictionary.to_pylist()]
+    shares = [1.0 / grouping.open_count_of.get(name, grouping.open_count) for name in classes.dictionary.to_pylist()]
     weights: npt.NDArray[np.float64] = np.asarray(shares, np.float64)[classes.indices.to_numpy(zero_copy_only=False)]
     if grouping.strong_p_value > 0:
         weights[rows.column("p_value").to_numpy() <= grouping.strong_p_value] = 1.0
@@ -158,22 +158,22 @@ def group(
 
     rows: in clock order. known: groups from earlier batches, in the order they were last touched.
     """
-    held = [token for one in known for token in one.tokens]
-    holders = [number for number, one in enumerate(known) for _ in one.tokens]
+    known_tokens = [token for each in known for token in each.tokens]
+    holders = [number for number, each in enumerate(known) for _ in each.tokens]
     columns = tokens_of(rows, grouping)
-    encoded = pa.concat_arrays([pa.array(held, pa.string()), *columns]).dictionary_encode()
+    encoded = pa.concat_arrays([pa.array(known_tokens, pa.string()), *columns]).dictionary_encode()
     codes = pc.fill_null(encoded.indices, NONE).to_numpy(zero_copy_only=False).astype(np.int64)
     holder = np.full(len(encoded.dictionary), NONE, np.int64)
-    holder[codes[: len(held)]] = np.asarray(holders, np.int64)
+    holder[codes[: len(known_tokens)]] = np.asarray(holders, np.int64)
     linked = link(
         clock_us,
-        np.ascontiguousarray(codes[len(held) :].reshape(len(columns), rows.num_rows).T),
+        np.ascontiguousarray(codes[len(known_tokens) :].reshape(len(columns), rows.num_rows).T),
         weights_of(rows, grouping),
         holder,
-        np.asarray([one.last_clock_us for one in known], np.int64),
-        np.asarray([one.evidence for one in known], np.float64),
-        np.asarray([one.is_open for one in known], np.bool_),
-        next((number for number, one in enumerate(known) if one.is_crowd), NONE),
+        np.asarray([each.last_clock_us for each in known], np.int64),
+        np.asarray([each.evidence for each in known], np.float64),
+        np.asarray([each.is_open for each in known], np.bool_),
+        next((number for number, each in enumerate(known) if each.is_crowd), NONE),
         grouping.gap_us,
         grouping.max_open,
         grouping.max_waiting,

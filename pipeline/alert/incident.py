@@ -1,4 +1,4 @@
-"""An incident: what is kept of its flows, all of it bounded, so that ten million flows cost what a thousand do."""
+"""An incident: what is retained of its flows, all of it bounded, so that ten million flows cost what a thousand do."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -163,10 +163,10 @@ class Incident:
         self.more_targets |= _tally(self.targets, rows.column("dst_addr"), MAX_ADDRESSES)
         self.more_target_ports |= _tally(self.target_ports, rows.column("dst_port").drop_null(), MAX_ADDRESSES)
         self._add_talks(rows)
-        room = MAX_POSITIONS - len(self.positions)
-        if room > 0:
+        free = MAX_POSITIONS - len(self.positions)
+        if free > 0:
             names = ["raw_partition", "raw_offset", "raw_index", "source_record"]
-            columns = [rows.column(name).slice(0, room).to_pylist() for name in names]
+            columns = [rows.column(name).slice(0, free).to_pylist() for name in names]
             self.positions.extend(list(position) for position in zip(*columns, strict=True))
         self.features = self.features.add(rows)
 
@@ -178,9 +178,12 @@ class Incident:
         self.undirected = True
         began = pc.greater(rows.column("rev_syn_pkts"), rows.column("fwd_syn_pkts"))
         turned = pc.and_(unordered, pc.fill_null(began, False))
-        for one, other in TURNED:
-            first, second = rows.column(one), rows.column(other)
-            for name, column in ((one, pc.if_else(turned, second, first)), (other, pc.if_else(turned, first, second))):
+        for name_a, name_b in TURNED:
+            first, second = rows.column(name_a), rows.column(name_b)
+            for name, column in (
+                (name_a, pc.if_else(turned, second, first)),
+                (name_b, pc.if_else(turned, first, second)),
+            ):
                 rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
         return rows
 
@@ -194,7 +197,7 @@ class Incident:
         encoded = keys.dictionary_encode()  # in the order of first appearance
         names = encoded.dictionary
         _, rows_at, flows = np.unique(encoded.indices.to_numpy(), return_index=True, return_counts=True)
-        # A flood ends here: conversations already known, and as many new ones as there is room for.
+        # A flood ends here: conversations already known, and as many new ones as still fit.
         known = pc.is_in(names, value_set=pa.array(list(self.talks), pa.string())).to_numpy(zero_copy_only=False)
         for at in np.flatnonzero(known).tolist():
             self.talks[names[at].as_py()].flows += int(flows[at])
@@ -221,12 +224,12 @@ def _unit(rows: pa.RecordBatch, name: str, missing: float) -> npt.NDArray[np.flo
 
 
 def _tally(counts: dict[Any, int], values: pa.Array, most: int) -> bool:
-    """Add the values' counts; true if a new value found no room."""
+    """Add the values' counts; true if a new value did not fit."""
     counted = pc.value_counts(values)
     names, numbers = counted.field("values"), counted.field("counts")
     turned_away = False
     if len(counts) + len(names) > most:
-        # Look at the values already known and at as many new ones as there is room for, not at all of a flood's.
+        # Look at the values already known and at as many new ones as still fit, not at all of a flood's.
         known = pc.is_in(names, value_set=pa.array(list(counts), names.type))
         new = pc.indices_nonzero(pc.invert(known))
         turned_away = len(new) > most - len(counts)

@@ -22,7 +22,7 @@ def closed_incidents(batches: Iterable[pa.RecordBatch], grouping: Grouping | Non
     batches: schema `scored`, all rows or suspects only, each sensor's rows in the order of `features` messages.
     """
     closed = [incident for incident, activity in _changes(batches, grouping or load_grouping()) if activity == CLOSE]
-    return sorted(closed, key=lambda one: (one.opened_ts_us, one.site, one.sensor, one.uid))
+    return sorted(closed, key=lambda incident: (incident.opened_ts_us, incident.site, incident.sensor, incident.uid))
 
 
 def incidents_of(

@@ -15,9 +15,9 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 def shipped_folder() -> Path | None:
     """The folder of the shipped model; found without importing the package it lies in, which may need torch."""
-    found = find_spec("models")
-    places = list(found.submodule_search_locations or ()) if found is not None else []
-    return Path(places[0]) / "shipped" if places else None
+    spec = find_spec("models")
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    return Path(folders[0]) / "shipped" if folders else None
 
 
 class Manifests:
@@ -31,10 +31,10 @@ class Manifests:
     def baseline_of(self, model: str) -> Baseline | None:
         """The baseline of a model, None where no manifest of it can be found; RefusedState where one is damaged."""
         if model not in self._known:
-            found = self._find(model)
-            if found is None:
+            manifest = self._find(model)
+            if manifest is None:
                 return None
-            self._known[model] = read_baseline(found)
+            self._known[model] = read_baseline(manifest)
         return self._known[model]
 
     def alert_level_of(self, model: str, site: str, sensor: str) -> float | None:

@@ -92,8 +92,10 @@ def meaning_of(incident: Incident, meanings: Meanings) -> Meaning:
 def techniques_of(incident: Incident, meanings: Meanings) -> list[Technique]:
     """The candidate techniques of its main class, then of the further ones, each once."""
     further = [meanings.of(name) for name in incident.further_classes]
-    found = [technique for meaning in [meaning_of(incident, meanings), *further] for technique in meaning.techniques]
-    return list(dict.fromkeys(found))
+    techniques = [
+        technique for meaning in [meaning_of(incident, meanings), *further] for technique in meaning.techniques
+    ]
+    return list(dict.fromkeys(techniques))
 
 
 def confidence_score(incident: Incident) -> int:

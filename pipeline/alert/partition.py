@@ -1,4 +1,4 @@
-"""The alert room's state of one partition: every sensor's incidents and the number of the next suspects message."""
+"""Alert's state of one partition: every sensor's incidents and the number of the next suspects message."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -139,14 +139,14 @@ def expect_features(suspects: pa.RecordBatch, facts: RowsFacts, baseline_of: Bas
 def snapshot(state: PartitionState) -> bytes:
     """The state as bytes: the waiting suspects as an Arrow stream, all else as JSON beside them."""
     named = sorted(state.sensors.items())
-    rows, kept = _waiting([one for _, one in named])
+    rows, schema = _waiting([sensor for _, sensor in named])
     facts = {
         "version": VERSION,
         "seq": state.seq,
         "reached_us": state.reached_us,
         "sensors": [
-            {"site": site, "sensor": sensor, "clock_us": one.clock_us, **_document(one, kept)}
-            for (site, sensor), one in named
+            {"site": site, "sensor": sensor, "clock_us": state.clock_us, **_document(state, schema)}
+            for (site, sensor), state in named
         ],
     }
     return batches.encode(rows, facts)
@@ -162,13 +162,13 @@ def restore(payload: bytes) -> PartitionState:
             )
         waiting = by_sensor(rows)
         sensors = {
-            (str(one["site"]), str(one["sensor"])): SensorState(
-                clock_us=int(one["clock_us"]),
-                followed=[_followed(document) for document in one["followed"]],
-                waiting=waiting.get((one["site"], one["sensor"])),
-                waiting_of=np.asarray(one["waiting_of"], np.int64),
+            (str(saved["site"]), str(saved["sensor"])): SensorState(
+                clock_us=int(saved["clock_us"]),
+                followed=[_followed(document) for document in saved["followed"]],
+                waiting=waiting.get((saved["site"], saved["sensor"])),
+                waiting_of=np.asarray(saved["waiting_of"], np.int64),
             )
-            for one in facts["sensors"]
+            for saved in facts["sensors"]
         }
         return PartitionState(int(facts["seq"]), sensors, int(facts["reached_us"]))
     except (BadData, SchemaMismatch, KeyError, TypeError, ValueError) as error:
@@ -177,24 +177,24 @@ def restore(payload: bytes) -> PartitionState:
 
 def _waiting(sensors: list[SensorState]) -> tuple[pa.RecordBatch, pa.Schema]:
     """All suspects that wait, of one schema: those of another feature set would be dropped by the next message."""
-    waiting = [one.waiting for one in sensors if one.waiting is not None]
+    waiting = [sensor.waiting for sensor in sensors if sensor.waiting is not None]
     if not waiting:
         empty = batches.empty("scored")
         return empty, empty.schema
     schema = waiting[-1].schema
-    return pa.concat_batches([one for one in waiting if one.schema.equals(schema)]), schema
+    return pa.concat_batches([rows for rows in waiting if rows.schema.equals(schema)]), schema
 
 
-def _document(state: SensorState, kept: pa.Schema) -> dict[str, Any]:
-    stays = state.waiting is not None and state.waiting.schema.equals(kept)
+def _document(state: SensorState, schema: pa.Schema) -> dict[str, Any]:
+    retained = state.waiting is not None and state.waiting.schema.equals(schema)
     return {
-        "waiting_of": state.waiting_of.tolist() if stays else [],
+        "waiting_of": state.waiting_of.tolist() if retained else [],
         "followed": [
             {
-                "group": {name: getattr(one.group, name) for name in Group.__slots__},
-                "incident": as_document(one.incident) if one.incident is not None else None,
+                "group": {name: getattr(each.group, name) for name in Group.__slots__},
+                "incident": as_document(each.incident) if each.incident is not None else None,
             }
-            for one in state.followed
+            for each in state.followed
         ],
     }
 

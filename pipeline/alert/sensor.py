@@ -42,19 +42,21 @@ class SensorState:
 
     @property
     def incidents(self) -> list[Incident]:
-        """Those going on."""
-        return [one.incident for one in self.followed if one.incident is not None]
+        """The open incidents."""
+        return [each.incident for each in self.followed if each.incident is not None]
 
 
 class Change(NamedTuple):
-    """An incident that is to be told of, and as what: CREATE, UPDATE or CLOSE."""
+    """An incident to emit, and as what: CREATE, UPDATE or CLOSE."""
 
     incident: Incident
     activity: int
 
 
 class Tally(NamedTuple):
-    """What happened, for counters: suspects in; those that found no company, or no room to wait; those in the crowd."""
+    """What happened, for counters: suspects in; those that stayed alone; those dropped because too many waited; those
+    in the crowd.
+    """
 
     suspects: int = 0
     alone: int = 0
@@ -62,7 +64,7 @@ class Tally(NamedTuple):
     crowded: int = 0
 
     def plus(self, other: "Tally") -> "Tally":
-        """Both together."""
+        """The sums."""
         return Tally(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
@@ -72,26 +74,26 @@ def advance(
     """Take in a sensor's suspects (schema `scored`, one site and sensor) and its watermark; the state is changed.
 
     `ended`: nothing more comes of this source; everything is closed and the sensor's clock starts anew, for a later
-    file may lie earlier. Returns the incidents to tell of, in the order they opened, with their revisions counted up.
+    file may lie earlier. Returns the incidents to emit, in the order they opened, with their revisions counted up.
     """
     tally = Tally(suspects=suspects.num_rows)
     if suspects.num_rows:
         tally = tally.plus(_assign(state, suspects, grouping))
     if watermark_us is not None:
         state.clock_us = max(state.clock_us, watermark_us)
-    over = [ended or state.clock_us - one.group.last_clock_us > grouping.gap_us for one in state.followed]
+    over = [ended or state.clock_us - each.group.last_clock_us > grouping.gap_us for each in state.followed]
     changes: list[Change] = []
-    for one, closes in zip(state.followed, over, strict=True):
-        if one.incident is None:
+    for each, closes in zip(state.followed, over, strict=True):
+        if each.incident is None:
             continue
-        if one.incident.revision == 0:
-            changes.append(_tell(one.incident, CREATE))
-        elif not closes and _update_is_due(one.incident, grouping):
-            changes.append(_tell(one.incident, UPDATE))
+        if each.incident.revision == 0:
+            changes.append(_emitted(each.incident, CREATE))
+        elif not closes and _update_is_due(each.incident, grouping):
+            changes.append(_emitted(each.incident, UPDATE))
         if closes:
             # A copy: a Create of the same batch stands for the same incident with the revision before.
-            changes.append(_tell(replace(one.incident), CLOSE))
-    tally = tally.plus(_forget(state, np.asarray(over, bool)))
+            changes.append(_emitted(replace(each.incident), CLOSE))
+    tally = tally.plus(_evict(state, np.asarray(over, bool)))
     if ended:
         state.clock_us = BEGINNING_US
     changes.sort(key=lambda change: (change.incident.opened_ts_us, change.incident.uid, change.incident.revision))
@@ -99,34 +101,48 @@ def advance(
 
 
 def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping) -> Tally:
-    """Give every suspect its group; open the incidents that have become of groups, and fill them."""
+    """Give every suspect its group; open the incidents that have become of groups, and fill them.
+
+    Rows are those that waited, then the fresh ones. `first_group` is the group a row was linked to; `last_group` is the
+    one it is in after the batch, since the crowd may have taken its group in, or DROPPED or ALONE. Two suspects open an
+    incident here; group 0 was known, row 0 waited in it; its addresses are a, b:
+
+        row      from → to   first_group  last_group  joined_at   becomes
+        0 (old)  a → b       0            0           1           member: its group became an incident
+        1        c → d       1            1           -           waits in group 1: alone it is no incident
+        2        b → e       0            0           1           member: with it, group 0 becomes an incident
+        3        f → g       2            DROPPED     -           not followed: too many wait
+        4        a → h       0            0           3           member
+
+    `joined_at` numbers fresh rows from 0 (row 1 is fresh row 0): a row that waited joins when its incident opens.
+    """
     order, clock_us = clock_order(suspects, state.clock_us)
     fresh = suspects.take(pa.array(order))
     dropped = _drop_other_features(state, fresh)
-    linked, tokens = group(fresh, clock_us, [one.group for one in state.followed], grouping)
+    linked, tokens = group(fresh, clock_us, [each.group for each in state.followed], grouping)
     rows = fresh if state.waiting is None else pa.concat_batches([state.waiting, fresh])
-    group_of = np.concatenate([state.waiting_of, linked.group_of])
-    final = linked.into[group_of]
+    first_group = np.concatenate([state.waiting_of, linked.group_of])
+    last_group = linked.into[first_group]
     followed = _followed(state, linked, tokens)
-    is_open = np.asarray([one.group.is_open for one in followed], np.bool_)
+    is_open = np.asarray([each.group.is_open for each in followed], np.bool_)
 
-    members = np.flatnonzero((final >= 0) & is_open[final])
-    # In the order they came to be part of it: what waited came with the suspect that opened it.
-    admitted = np.maximum(np.arange(len(group_of)) - len(state.waiting_of), linked.opened_row[group_of])[members]
-    members = members[np.lexsort((members, admitted, final[members]))]
-    ordered = rows.take(pa.array(members))
-    numbers, starts, sizes = np.unique(final[members], return_index=True, return_counts=True)
-    for number, start, size in zip(numbers.tolist(), starts.tolist(), sizes.tolist(), strict=True):
-        part, one = ordered.slice(start, size), followed[number]
-        if one.incident is None:
-            one.incident = _open(part, one.group, int(clock_us[linked.opened_row[number]]), grouping)
-        one.incident.absorb(part)
-        one.incident.last_clock_us = one.group.last_clock_us
+    member_rows = np.flatnonzero((last_group >= 0) & is_open[last_group])
+    fresh_number = np.arange(len(rows)) - len(state.waiting_of)
+    joined_at = np.maximum(fresh_number, linked.opened_row[first_group])[member_rows]
+    member_rows = member_rows[np.lexsort((member_rows, joined_at, last_group[member_rows]))]
+    members = rows.take(pa.array(member_rows))
+    groups, starts, sizes = np.unique(last_group[member_rows], return_index=True, return_counts=True)
+    for number, start, size in zip(groups.tolist(), starts.tolist(), sizes.tolist(), strict=True):
+        of_group, target = members.slice(start, size), followed[number]
+        if target.incident is None:
+            target.incident = _open(of_group, target.group, int(clock_us[linked.opened_row[number]]), grouping)
+        target.incident.absorb(of_group)
+        target.incident.last_clock_us = target.group.last_clock_us
 
-    crowded = int(np.count_nonzero((group_of != final) & (final >= 0)))
-    dropped += int(np.count_nonzero(final == DROPPED))
-    alone = int(np.count_nonzero(final == ALONE))
-    _keep(state, followed, linked, rows, final, (final >= 0) & ~is_open[final])
+    crowded = int(np.count_nonzero((first_group != last_group) & (last_group >= 0)))
+    dropped += int(np.count_nonzero(last_group == DROPPED))
+    alone = int(np.count_nonzero(last_group == ALONE))
+    _retain(state, followed, linked, rows, last_group, (last_group >= 0) & ~is_open[last_group])
     state.clock_us = max(state.clock_us, int(clock_us[-1]))
     return Tally(alone=alone, dropped=dropped, crowded=crowded)
 
@@ -136,7 +152,7 @@ def _drop_other_features(state: SensorState, fresh: pa.RecordBatch) -> int:
     if state.waiting is None or state.waiting.schema.equals(fresh.schema):
         return 0
     dropped: int = state.waiting.num_rows
-    state.followed = [one for one in state.followed if one.incident is not None]
+    state.followed = [each for each in state.followed if each.incident is not None]
     state.waiting, state.waiting_of = None, np.empty(0, np.int64)
     return dropped
 
@@ -165,31 +181,31 @@ def _followed(state: SensorState, linked: Linked, tokens: list[list[str]]) -> li
     return followed
 
 
-def _keep(
+def _retain(
     state: SensorState,
     followed: list[Followed],
     linked: Linked,
     rows: pa.RecordBatch,
-    final: Ints,
+    last_group: Ints,
     waits: npt.NDArray[np.bool_],
 ) -> None:
-    """Keep the groups there still are, in the order they were last touched, and the suspects that wait in them."""
+    """Retain the groups there still are, in the order they were last touched, and the suspects that wait in them."""
     alive = np.flatnonzero(linked.into == np.arange(len(followed)))
     alive = alive[np.argsort(linked.touched[alive], kind="stable")]
     index_of = np.full(len(followed), -1, np.int64)
     index_of[alive] = np.arange(len(alive))
     state.followed = [followed[number] for number in alive.tolist()]
-    keep = np.flatnonzero(waits)
-    state.waiting = rows.take(pa.array(keep)) if len(keep) else None
-    state.waiting_of = index_of[final[keep]]
+    retained = np.flatnonzero(waits)
+    state.waiting = rows.take(pa.array(retained)) if len(retained) else None
+    state.waiting_of = index_of[last_group[retained]]
 
 
-def _forget(state: SensorState, over: npt.NDArray[np.bool_]) -> Tally:
-    """Forget the groups that are over, and the suspects that waited in them."""
+def _evict(state: SensorState, over: npt.NDArray[np.bool_]) -> Tally:
+    """Evict the groups that are over, and the suspects that waited in them."""
     if not over.any():
         return Tally()
     index_of = np.cumsum(~over) - 1
-    state.followed = [one for one, gone in zip(state.followed, over.tolist(), strict=True) if not gone]
+    state.followed = [each for each, gone in zip(state.followed, over.tolist(), strict=True) if not gone]
     stays = np.flatnonzero(~over[state.waiting_of])
     alone = len(state.waiting_of) - len(stays)
     if alone and state.waiting is not None:
@@ -219,7 +235,7 @@ def _update_is_due(incident: Incident, grouping: Grouping) -> bool:
     return grown and incident.last_clock_us - incident.emitted_clock_us >= grouping.update_every_us
 
 
-def _tell(incident: Incident, activity: int) -> Change:
+def _emitted(incident: Incident, activity: int) -> Change:
     incident.revision += 1
     incident.emitted_clock_us, incident.emitted_count = incident.last_clock_us, incident.count
     return Change(incident, activity)

@@ -78,7 +78,7 @@ def _meaning(where: str, entry: Mapping[str, Any]) -> Meaning:
     unknown = set(says.get_identifiers()) - WORDS
     if unknown or not says.is_valid():
         raise Misconfigured(f"techniques.toml {where}: got {sorted(unknown)} in `says`, expected {sorted(WORDS)}")
-    techniques = tuple(_technique(where, one) for one in entry.get("technique", []))
+    techniques = tuple(_technique(where, table) for table in entry.get("technique", []))
     return Meaning(str(entry["title"]), says, SEVERITY[severity], techniques)
 
 

@@ -1,6 +1,7 @@
 """The same rows give the same files, however the log was cut, read, committed, and whenever the writer died."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.archive import manifest as chain
 from pipeline.archive import snapshot
 from pipeline.archive.pairing import read_scored
 from pipeline.archive.parquet import render
@@ -20,6 +22,7 @@ from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits, OpenFile, Piece, StreamKey
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import account, verify
+from pipeline.contracts.envelope import ScoredFacts
 from pipeline.runtime.wire import messages
 from tests.archive.plant import MEMORY, Wire, feed, positions, random_log, scored_batch, wire
 from tests.contracts.facts import at, scored_facts
@@ -122,6 +125,22 @@ def one_message(rows: list[dict[str, Any]], records: int, through: tuple[int, in
     facts = scored_facts(through=through, records=records, ended=(("plant", "left"),) if ended else ())
     plain = {"site": "plant", "sensor": "left", "raw_partition": 0, "late_by_us": 0, "record_id": 1, "app_proto": "a"}
     return Wire([messages.write(scored_batch([{**plain, **row} for row in rows]), facts)], [])
+
+
+def test_an_evicted_sensors_files_close_and_it_is_no_end_of_its_source(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"raw_offset": 0, "raw_index": 0, "end_ts_us": 10, "raw_also": None}]
+    (with_end,) = one_message(rows, 1, (0, 0), True).archive
+    batch, facts = messages.read(with_end, ScoredFacts, at("archive"))
+    evicted = replace(facts, ended=(), evicted=facts.ended)
+    found = []
+    for name, stated in (("ended", facts), ("evicted", evicted)):
+        archive = PartitionArchive(tmp_path / name, 0, LIMITS, "w")
+        feed(archive, Wire([messages.write(batch, stated)], []), Random(1))
+        archive.commit()
+        manifests = chain.read_chain(archive.archive, 0).manifests
+        found.append([(file.path, file.sha256) for manifest in manifests for file in manifest.files])
+        assert any(manifest.marks for manifest in manifests) is (name == "ended")
+    assert found[0] == found[1] != []
 
 
 @pytest.mark.parametrize("ended", [True, False])
