@@ -59,13 +59,14 @@ types: $(STAMP) ## mypy --strict
 
 test-unit: $(STAMP) ## Tests that need neither Kafka nor a GPU (SLOW=1: the slow ones too)
 	@$(PYTEST) -n 2 --ignore=tests/integration --ignore=tests/crash --ignore=tests/bench \
+		$(if $(SLOW),,--ignore=tests/models/lab) \
 		-m 'not ($(NEEDS_BROKER) or bench or gpu or nightly$(if $(SLOW),, or slow))' $(ARGS)
 
 test-integration: $(STAMP) ## Tests against a real Kafka, kills included
 	@$(PYTEST) $(SIDE_BY_SIDE) -m '$(NEEDS_BROKER) and not (bench or gpu or nightly)' $(ARGS)
 
 bench: $(STAMP) ## Figures: printed, never asserted
-	@for name in ingest score archive model; do $(BIN)/python -m tests.bench.bench_$$name || exit 1; done
+	@for name in ingest score archive model flow; do $(BIN)/python -m tests.bench.bench_$$name || exit 1; done
 	@$(PYTEST) -s -m bench tests/bench $(ARGS)
 
 lock: $(STAMP) ## Resolve requirements/*.in anew into pinned, hashed *.txt (UPGRADE=1 takes newer versions)

@@ -46,7 +46,7 @@ def table(tmp_path: Path, *more: str, expect: int = 0) -> tuple[dict[str, Any], 
     return forebay(*arguments, *more, expect=expect)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_table_of_ones_own_is_judged_reported_and_taken_up_again(tmp_path: Path) -> None:
     document, text = table(tmp_path, "--json")
     assert text == ""

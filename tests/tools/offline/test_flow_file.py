@@ -11,6 +11,8 @@ import pytest
 from loadtest.plants.westermo import traffic
 from pipeline.featurize.feature_set import FEATURE_SET
 
+pytestmark = pytest.mark.slow  # a model is loaded and windows are compiled for every file
+
 KEYS = ["read", "accepted", "rejected", "late", "suspects", "incidents"]
 
 

@@ -22,6 +22,8 @@ from pipeline.tools.replay.reference_run import Outcome
 from pipeline.tools.replay.request import ARCHIVE, Request
 from tests.tools.replay.plant import START_US, archived, raw_log, settings_in
 
+pytestmark = pytest.mark.slow  # whole replays
+
 
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Outcome]:

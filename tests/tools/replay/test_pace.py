@@ -22,6 +22,8 @@ from tests.contracts.facts import rows_facts
 from tests.tools.replay.plant import archived, raw_log, settings_in
 from tests.tools.replay.test_archive_source import incidents_in, rows_of
 
+pytestmark = pytest.mark.slow  # whole replays
+
 # End of each row in seconds, and how far it came late.
 ROWS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 9)), min_size=1, max_size=40)
 

@@ -26,6 +26,8 @@ from tests.tools.replay.plant import START_US, raw_log, settings_in
 from tests.tools.replay.test_archive_source import incidents_in, rows_of
 from tests.tools.replay.topic import Live, as_kafka, flows_of, went
 
+pytestmark = pytest.mark.slow  # whole replays
+
 SAME = ("features", "score", "class", "novelty", "p_value", "suspect", "model", "late_by_us", "end_ts_us", "record_id")
 # The plant's second half lies after its first, with an end of source between.
 BEFORE_US, MIDDLE_US, LATE_US = START_US - 1, START_US + 25_000_000, START_US + 45_000_000
@@ -81,7 +83,15 @@ def test_the_history_is_worth_beginning_in(plant: tuple[Settings, Live]) -> None
     assert expected_incidents(live, LATE_US) and len(expected_incidents(live, LATE_US)) < len(live.events)
 
 
-@pytest.mark.parametrize("from_us", [BEFORE_US, MIDDLE_US, LATE_US, LATE_US + 2_000_000])
+@pytest.mark.parametrize(
+    "from_us",
+    [
+        pytest.param(BEFORE_US, marks=pytest.mark.nightly),
+        MIDDLE_US,
+        pytest.param(LATE_US, marks=pytest.mark.nightly),
+        LATE_US + 2_000_000,
+    ],
+)
 def test_what_comes_out_is_what_was_live(fresh: tuple[Settings, Live], from_us: int) -> None:
     settings, live = fresh
     report = runs.run(settings, Request("r", TOPIC, from_us=from_us))

@@ -33,6 +33,8 @@ from tests.archive.plant import EXPORT, T0_US, RawMessage, Record, feed, scored_
 from tests.featurize.flows import batch
 from tests.featurize.ordering.test_pairing import BACK, THERE, half
 
+pytestmark = pytest.mark.slow  # whole archives
+
 V5, V9 = ("netflow5", "192.0.2.1", 0), ("netflow9", "192.0.2.2", 512)
 SECOND = 1_000_000
 
