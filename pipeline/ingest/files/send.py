@@ -25,7 +25,8 @@ SPAN_S = 1.0
 SPAN_MESSAGES = 4_096
 # Waiting for records to fall due ends this often, to look for Ctrl-C and to let the client work.
 NAP_S = 0.01
-FLUSH_S = 30.0
+# An outage of a minute, and the broker's start, cost a sender nothing but time.
+FLUSH_S = 120.0
 
 Progress = Callable[[int], None]
 Headers = list[tuple[str, str | bytes | None]]

@@ -27,6 +27,7 @@ from pipeline.tools.broker import local, process
 from pipeline.tools.broker import state as broker_state
 from pipeline.tools.chaos import disk
 from pipeline.tools.chaos.workers import Workers
+from pipeline.tools.supervisor import STAGES
 from schemas.sources import sources
 
 POINT_S = 30.0
@@ -245,16 +246,26 @@ class Striker:
     # ---- Kafka
 
     def _restart_broker(self, one: Strike, drawn: random.Random) -> str | None:
-        """Nothing where the broker is not the campaign's own."""
+        return one.fault if self._without_broker(drawn.uniform(0.0, 3.0)) else None
+
+    def _kafka_away(self, one: Strike, drawn: random.Random) -> str | None:
+        """No broker for longer than any stage's session and any transaction, as this campaign's settings have them."""
+        longest_s = max(
+            self._settings.transaction_timeout_s, *(session_timeout_s(self._settings, stage) for stage in STAGES)
+        )
+        return one.fault if self._without_broker(longest_s * drawn.uniform(1.2, 2.0)) else None
+
+    def _without_broker(self, away_s: float) -> bool:
+        """Kill the broker and start it again after so long; False where it is not the campaign's own."""
         if self._broker is None:
-            return None
+            return False
         with self._broker_lock:
             running = broker_state.read(self._broker)
             if running is not None:
                 process.stop(running.pid, running.run_id, grace_s=0.0)
-            time.sleep(drawn.uniform(0.0, 3.0))
+            time.sleep(away_s)
             local.start(self._broker)
-        return one.fault
+        return True
 
     def _poison(self, one: Strike, drawn: random.Random) -> str:
         record = ZEEK % (1_700_000_000, one.number, one.number, 4_000)
@@ -319,6 +330,7 @@ class Striker:
         "storm": _storm,
         "twin": _twin,
         "broker": _restart_broker,
+        "kafka-away": _kafka_away,
         "disk-full": _disk_full,
         "file-system-full": _file_system_full,
         "compaction": _compaction,

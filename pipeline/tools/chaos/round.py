@@ -91,6 +91,9 @@ def settings_for(folder: Path, bootstrap: str, prefix: str, broken_order: str) -
         flows_rows=512,
         idle_us=0,  # a tick is a decision by the wall clock: the same `raw` must not hold others the next time
         broken_order=broken_order,
+        # Short, so that Kafka can be away for longer than both in little time (fault kafka-away).
+        session_timeout_s=10.0,
+        transaction_timeout_s=12.0,
         device="cpu",
     )
 
