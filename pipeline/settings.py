@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     )
     instance_id: str = Field("0", description="Stable name of this worker (static membership, transactional id).")
 
-    # Where things are kept
+    # Where things are stored
     state_uri: Uri = Field("var/state", description="Where window and incident state lies: as archive_uri.")
     archive_uri: Uri = Field(
         "var/archive",
@@ -104,12 +104,12 @@ class Settings(BaseSettings):
     state_every_messages: Positive = Field(200, description="State is saved after this many messages ...")
     state_every_s: float = Field(1.0, gt=0, description="... or this long after the last save, if anything came.")
     state_kept_every_us: Positive = Field(
-        3_600_000_000, description="Of the states saved, one is kept for replays about every so much event time ..."
+        3_600_000_000, description="Of the states saved, one is retained for replays about every so much event time ..."
     )
     state_kept: int = Field(
         73, ge=0, description="... and so many of them a partition; by default as far back as topic `flows`. 0: none."
     )
-    samples_rows: Positive = Field(2_000_000, description="Samples kept for retraining; the oldest go first.")
+    samples_rows: Positive = Field(2_000_000, description="Samples retained for retraining; the oldest go first.")
     archive_rows_per_file: Positive = Field(131_072, description="A Parquet file is closed after this many rows.")
 
     # Scoring
@@ -180,7 +180,7 @@ class Settings(BaseSettings):
 # Variables with our prefix that are no settings: what reads each.
 OTHER_VARIABLES = {
     "FOREBAY_CONFIG": "the settings file",
-    "FOREBAY_CACHE": "where the local broker's jars are kept",
+    "FOREBAY_CACHE": "where the local broker's jars are cached",
 }
 TEST_VARIABLES = "FOREBAY_TEST_"  # the tests' own: FOREBAY_TEST_DATA, FOREBAY_TEST_BOOTSTRAP
 # Kubernetes describes every Service of the namespace to every pod; a Service `forebay-kafka` gives these names.
@@ -279,7 +279,7 @@ def _read_file(path: str) -> dict[str, object]:
 
 
 def cache_folder() -> Path:
-    """Where fetched jars are kept between runs: FOREBAY_CACHE, else XDG_CACHE_HOME/forebay, else ~/.cache/forebay."""
+    """Where fetched jars are cached: FOREBAY_CACHE, else XDG_CACHE_HOME/forebay, else ~/.cache/forebay."""
     chosen = os.environ.get("FOREBAY_CACHE")
     if chosen:
         return Path(chosen)

@@ -1,4 +1,4 @@
-"""Start, stop and look at the local broker; the demo, the tests and `forebay broker` all come here."""
+"""Start, stop and inspect the local broker; the demo, the tests and `forebay broker` all come here."""
 
 import time
 import uuid
@@ -48,7 +48,7 @@ def start(data: Path, port: int = 0, step: Step = lambda _text: None) -> Running
     port
         Where it listens on 127.0.0.1; 0: the port it had the last time, else a free one.
     step
-        Told what is being done, in words.
+        Notified of what is being done, in words.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def find(bootstrap: str) -> Path | None:
 
 
 def status(data: Path) -> Status:
-    """Look at the broker of `data`; starts and changes nothing."""
+    """Inspect the broker of `data`; starts and changes nothing."""
     data = data.absolute()
     found = state.read(data)
     running = found is not None and process.is_ours(found.pid, found.run_id)

@@ -26,7 +26,7 @@ class Running:
 
 
 def write(data: Path, running: Running) -> None:
-    """Put the state file in place, whole or not at all."""
+    """Write the state file, whole or not at all."""
     write_atomic(data / NAME, orjson.dumps(asdict(running), option=orjson.OPT_INDENT_2), durable=False)
 
 

@@ -15,7 +15,7 @@ Uid = Annotated[str, typer.Argument(help="The alert's uid, or its first characte
 
 @app.command()
 def run(bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
-    """Run room 4 until stopped: suspects in, alerts out."""
+    """Run stage 4, alert, until stopped: suspects in, alerts out."""
     from pipeline.alert import worker
     from pipeline.runtime import telemetry
 

@@ -13,7 +13,7 @@ from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.tools.cli.progress import progress
 from pipeline.tools.cli.table import table as _table
 
-app = typer.Typer(no_args_is_help=True, help="Room 5: the Parquet archive: write, verify, query, keep small.")
+app = typer.Typer(no_args_is_help=True, help="Stage 5: the Parquet archive: write, verify, query, keep small.")
 
 Folder = Annotated[
     str | None,
@@ -146,18 +146,18 @@ def compact(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Put many small files together in few large ones; the writer, queries and replays may go on meanwhile.
+    """Merge many small files into few large ones; the writer, queries and replays may go on meanwhile.
 
     What an archive holds, and what verify proves, stays the same. Files that were replaced are deleted by the first
     call after --grace-s.
 
     Example: forebay archive compact --dry-run
     """
-    from pipeline.archive.upkeep.compact import compact as put_together
+    from pipeline.archive.upkeep.compact import compact as compact_archive
 
-    with progress("packs", as_json) as told:
+    with progress("packs", as_json) as notify:
         uri = load_settings(archive_uri=archive).archive_uri
-        document = put_together(uri, target_mib * 2**20, time.time() - grace_s, newest, dry_run, told)
+        document = compact_archive(uri, target_mib * 2**20, time.time() - grace_s, newest, dry_run, notify)
     verb = "would become" if dry_run else "became"
     say(
         f"{document['files']:,} files of {document['bytes_before'] / 2**20:,.1f} MiB {verb} {document['packs']:,} packs"
@@ -190,26 +190,26 @@ def retain(
 
     What stays of a record: its raw position, its message's time and format, its exporter's address and number. Days are
     of event time; of rejects, of the time they were sent. A file is deleted by the first call after --grace-s. Exit 1
-    where something could not be given up.
+    where something could not be purged.
 
     Example: forebay archive retain --keep-days 90 --dry-run
     """
-    from pipeline.archive.upkeep.retain import retain as give_up
+    from pipeline.archive.upkeep.retain import retain as retain_archive
 
     chosen = _day(before, keep_days)
-    with progress("packs", as_json) as told:
+    with progress("packs", as_json) as notify:
         uri = load_settings(archive_uri=archive).archive_uri
-        document = give_up(uri, chosen, _tables(table), time.time() - grace_s, dry_run, told)
+        document = retain_archive(uri, chosen, _tables(table), time.time() - grace_s, dry_run, notify)
     names = ["table", "date", "files", "rows", "bytes"]
     say(_table(names, [[row[name] for name in names] for row in document["days"]]), quiet=as_json)
     verb = "would be" if dry_run else "were"
     say(
         f"before {chosen}: {document['rows']:,} rows in {document['files']:,} files, "
-        f"{document['bytes'] / 2**20:,.1f} MiB, {verb} given up" + _replaced(document, grace_s),
+        f"{document['bytes'] / 2**20:,.1f} MiB, {verb} purged" + _replaced(document, grace_s),
         quiet=as_json,
     )
     for problem in document["skipped"]:
-        _say_plainly(f"not given up: {problem}", as_json)
+        _say_plainly(f"not purged: {problem}", as_json)
     emit(document)
     if document["skipped"]:
         raise typer.Exit(1)
@@ -222,7 +222,7 @@ def _replaced(document: dict[str, Any], grace_s: float) -> str:
 
 
 def _day(before: str | None, keep_days: int | None) -> str:
-    """The day before which all is given up; Usage where it is not said, or said twice."""
+    """The day before which everything is purged; Usage where it is not said, or said twice."""
     from datetime import UTC, date, datetime, timedelta
 
     from pipeline.errors import Usage

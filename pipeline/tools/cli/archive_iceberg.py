@@ -48,7 +48,7 @@ def iceberg(
     """Copy closed files into Iceberg tables forebay.flows, forebay.late and forebay.rejects, every row exactly once.
 
     How far a table is stands in the table, in the same commit as its rows: stopped in any way, it goes on from there.
-    Rows that the archive has given up are deleted. With --verify, exit 1 where a table differs. With --follow and
+    Rows that the archive has purged are deleted. With --verify, exit 1 where a table differs. With --follow and
     --json a line a look.
 
     Example: forebay archive iceberg --follow
@@ -73,15 +73,15 @@ def _copy(uri: str, catalog: Any, warehouse: str, every: float | None, keep_days
 
     stop = Stop().listen()
     while True:
-        with progress("files", as_json) as told:
-            done = copy(uri, catalog, told, lambda: stop.requested)
+        with progress("files", as_json) as notify:
+            done = copy(uri, catalog, notify, lambda: stop.requested)
         forgotten = forget(catalog, time.time() - keep_days * DAY_S)
         listed = [{"table": f"forebay.{name}", **one, **forgotten[name]} for name, one in done.items()]
         for row in listed:
             if every is None or row["commits"]:
                 say(
                     f"{row['table']}: {row['rows']:,} rows of {row['files']:,} closed files added, "
-                    f"{row['given_up']:,} files given up, {row['commits']:,} commits",
+                    f"{row['given_up']:,} files purged, {row['commits']:,} commits",
                     as_json,
                 )
         if as_json or every is None:

@@ -49,18 +49,18 @@ def up(
 ) -> None:
     """Start Kafka in the background, or say where it runs already.
 
-    With --bootstrap nothing is started: only whether that Kafka answers is looked at. Else Kafka comes from KAFKA_HOME
+    With --bootstrap nothing is started: it is only asked whether that Kafka answers. Else Kafka comes from KAFKA_HOME
     if that is set, else from jars pinned by their SHA-256 and fetched once (about 40 MB).
     """
     if bootstrap is not None:
         existing(bootstrap, as_json)
         return
-    began = time.monotonic()
+    started_s = time.monotonic()
     before = local.status(data)
     with steps(quiet=as_json) as step:
         running = local.start(data, _port(port, before, local.last_port(data)), step)
     already = before.state is not None and before.state.run_id == running.run_id
-    took_s = time.monotonic() - began
+    took_s = time.monotonic() - started_s
     say(f"{'runs already' if already else f'started in {took_s:.1f} s'}: {describe(running)}", quiet=as_json)
     if running.port != DEFAULT_PORT and not already:
         say(f"for other commands: export FOREBAY_BOOTSTRAP={running.bootstrap}", quiet=as_json)
@@ -68,7 +68,7 @@ def up(
 
 
 def existing(bootstrap: str, as_json: bool) -> None:
-    """Look at a Kafka somebody else runs; KafkaUnreachable unless it answers."""
+    """Ask a Kafka that somebody else runs; KafkaUnreachable unless it answers."""
     settings = load_settings(bootstrap=bootstrap)
     cluster = answer.ask(bootstrap, 10.0, settings.security)
     if cluster is None and (contradiction := security.contradiction(settings)):
@@ -104,10 +104,10 @@ def status(data: RunningData = None, as_json: Json = False) -> None:
 @app.command()
 def down(data: RunningData = None, as_json: Json = False) -> None:
     """Stop it and wait until it is gone; fine if none runs. Its messages and its port stay in the folder."""
-    began = time.monotonic()
+    started_s = time.monotonic()
     folder, looked = folder_of(data)
     stopped = local.stop(folder)
-    took_s = time.monotonic() - began
+    took_s = time.monotonic() - started_s
     said = (
         f"no broker of ours runs; looked {' and '.join(looked)}; name another folder with --data"
         if stopped is None

@@ -36,9 +36,9 @@ def run(
     bootstrap: Bootstrap = None,
     as_json: Json = False,
 ) -> None:
-    """Strike the six rooms and the broker while traffic flows; then prove that nothing was lost and nothing doubled.
+    """Inject faults into stages and broker while traffic flows; then prove that nothing was lost or doubled.
 
-    A round's archive, alerts, features and samples are compared with what an undisturbed run makes of the same `raw`.
+    A round's archive, alerts, features and samples are compared with what a reference run makes of the same `raw`.
     Exit 1 unless lost, doubled, differing_rows and differing_files are 0 and every invariant holds.
     Without --bootstrap it has a Kafka of its own, which is killed as well.
 
@@ -58,14 +58,14 @@ def run(
     asked = campaigns.Campaign(
         seed, rounds, faults, chosen.absolute(), tuple(only or ()), bootstrap, broken_order, keep
     )
-    # Whoever ends the campaign ends its Kafka and its rooms as well.
+    # Whoever ends the campaign ends its Kafka and its workers as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     document = campaigns.run(asked, resume, lambda text: None if as_json else people.print(text, markup=False))
     say(_grid(("fault", "times"), [[name, str(count)] for name, count in document["faults"].items()]), quiet=as_json)
     verdict = "nothing lost, nothing twice" if document["ok"] else "NOT in order"
     say(
         f"seed {seed}: {sum(document['faults'].values())} faults in {document['rounds']} rounds, "
-        f"{document['sent']:,} records, {document['alerts']} incidents, {document['repeated']} messages told again: "
+        f"{document['sent']:,} records, {document['alerts']} incidents, {document['repeated']} messages re-emitted: "
         f"{verdict}",
         quiet=as_json,
     )
@@ -96,7 +96,7 @@ def plan(
 
 @app.command()
 def kinds(as_json: Json = False) -> None:
-    """List the faults, and the points at which a room can be made to die."""
+    """List the faults, and the points at which a worker can be made to die."""
     from rich.table import Table
 
     from loadtest.chaos.plan import faults, points
@@ -141,7 +141,7 @@ def report(
     figures = ", ".join(f"{name.replace('_', ' ')} {totals[name]}" for name in campaigns.FIGURES)
     line = (
         f"{struck} faults in {len(rounds)} rounds, {struck / max(totals['seconds'], 1) * 3600:.0f} an hour; "
-        f"{totals['sent']:,} records: {figures}; {totals['repeated']:,} messages told again"
+        f"{totals['sent']:,} records: {figures}; {totals['repeated']:,} messages re-emitted"
         + (", each with the same bytes" if all(one["ok"] for one in rounds) else "")
     )
     say(line, quiet=as_json)
@@ -158,8 +158,8 @@ def _grid(columns: Sequence[str], cells: list[list[str]]) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left")
     for row in cells:
         table.add_row(*row)
     return table

@@ -1,4 +1,4 @@
-"""`forebay demo`: the whole flow on real plant traffic, through every room, on a real Kafka."""
+"""`forebay demo`: the whole flow on real plant traffic, through every stage, on a real Kafka."""
 
 from pathlib import Path
 from typing import Annotated

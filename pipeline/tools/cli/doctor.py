@@ -37,7 +37,7 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One row: what was looked at, how it is, what to do about it."""
+    """One row: what was checked, how it is, what to do about it."""
 
     check: str
     verdict: str  # ok, warn or fail
@@ -152,7 +152,7 @@ def kafka(settings: Settings) -> Iterator[Finding]:
             found = f"{settings.bootstrap} does not answer"
             remedy = "`forebay broker up` starts one; or name yours with --bootstrap or FOREBAY_BOOTSTRAP"
         yield Finding("Kafka", "fail", found, remedy)
-        yield Finding("topics", "warn", "not looked at without Kafka")
+        yield Finding("topics", "warn", "not checked without Kafka")
         return
     yield Finding("Kafka", "ok", f"{settings.bootstrap}, {cluster.brokers} broker(s), cluster {cluster.cluster_id}")
     yield guarded("topics", "fail", lambda: topic_table(settings))
@@ -184,7 +184,7 @@ def writable(check: str, folder: Path) -> Finding:
 
 
 def location(name: str, uri: str) -> Iterator[Finding]:
-    """Where the archive, state, models or samples lie can be written, and a disk has room; of a bucket, it answers."""
+    """Archive, state, models or samples can be written, and a disk has free space; a bucket answers."""
     from pipeline.runtime.storage.storage import local_folder, open_storage
 
     try:
@@ -202,7 +202,7 @@ def location(name: str, uri: str) -> Iterator[Finding]:
 
 
 def disk(folder: Path) -> Finding:
-    """Room for the archive."""
+    """Free disk space for the archive."""
     there = next(above for above in (folder.absolute(), *folder.absolute().parents) if above.exists())
     free = shutil.disk_usage(there).free
     verdict = "fail" if free < DISK_FAIL_BYTES else "warn" if free < DISK_WARN_BYTES else "ok"

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from pipeline.tools.cli.table import plain, table
 
-MOST_RANGES = 5  # of an exporter, the newest
+MAX_RANGES = 5  # of an exporter, the newest
 HEAD = "lost before Kafka, by the exporters' own sequence numbers (not by Forebay, so it fails nothing):"
 
 
@@ -44,7 +44,7 @@ def ranges(sensors: list[dict[str, Any]]) -> Iterator[str]:
             if exporter["missing"] is None:
                 yield f"{name}: not known: {'; '.join(exporter['why'])}"
             elif exporter["missing"]:
-                newest = exporter["ranges"][-MOST_RANGES:]
+                newest = exporter["ranges"][-MAX_RANGES:]
                 more = exporter["gaps"] - len(newest)
                 texts = [_range(found) for found in newest]
                 before = f"{more:,} ranges and " if more else ""

@@ -1,4 +1,4 @@
-"""`forebay featurize`: room 2."""
+"""`forebay featurize`: stage 2."""
 
 import typer
 
@@ -6,12 +6,12 @@ from pipeline.settings import load_settings
 from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Prefix
 
-app = typer.Typer(no_args_is_help=True, help="Room 2: event-time windows and features: run.")
+app = typer.Typer(no_args_is_help=True, help="Stage 2: event-time windows and features: run.")
 
 
 @app.callback()
 def featurize() -> None:
-    """Room 2: event-time windows and features."""
+    """Stage 2: event-time windows and features."""
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`forebay flow`: files of flow records, checked, sent, and run through the rooms' functions without Kafka."""
+"""`forebay flow`: files of flow records, checked, sent, and run through the stages' functions without Kafka."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ File = Annotated[
         help="Flow records in a known format (docs/sources.md), or a folder of one sensor's; .gz, .zip; - is stdin.",
     ),
 ]
-Format = Annotated[str | None, typer.Option("--format", help="Content-type; told from the file where not given.")]
+Format = Annotated[str | None, typer.Option("--format", help="Content-type; guessed from the file where not given.")]
 Site = Annotated[str, typer.Option("--site", help="Plant the sensor belongs to.")]
 Sensor = Annotated[
     str | None, typer.Option("--sensor", help="Sensor; the file's or folder's name without endings by default.")
@@ -177,7 +177,7 @@ def send(
     prefix: Prefix = None,
     as_json: Json = False,
 ) -> None:
-    """Send files into `raw`, a sensor's together in order of time, followed by an end-of-source mark.
+    """Send files into `raw`, a sensor's merged in order of time, followed by an end-of-source mark.
 
     Files that share --sensor, and those of a folder, are one sensor's: a log of operations (modbus.log) then comes when
     its flow (conn.log) does. Sensors are sent one after another.

@@ -1,4 +1,4 @@
-"""The folders that settings name: looked at before work starts, so that a wrong one is a setting to correct."""
+"""The folders that settings name: checked before work starts, so that a wrong one is a setting to correct."""
 
 import errno
 import tempfile

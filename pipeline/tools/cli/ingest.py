@@ -1,16 +1,16 @@
-"""`forebay ingest`: room 1."""
+"""`forebay ingest`: stage 1."""
 
 import typer
 
 from pipeline.settings import load_settings
 from pipeline.tools.cli.output import Bootstrap, Prefix
 
-app = typer.Typer(no_args_is_help=True, help="Room 1: decode and normalise raw records.")
+app = typer.Typer(no_args_is_help=True, help="Stage 1: decode and normalise raw records.")
 
 
 @app.callback()
 def ingest() -> None:
-    """Room 1: raw records in, flows and rejects out."""
+    """Stage 1: raw records in, flows and rejects out."""
 
 
 @app.command()

@@ -105,7 +105,7 @@ def judge_model(
 
     from loadtest.plants.westermo import traffic
     from models.igan.config import IganConfig
-    from models.serving import registry as kept
+    from models.serving import registry as models
     from pipeline.tools.offline import plant_models
     from pipeline.tools.offline.training_rows import Span
 
@@ -126,7 +126,7 @@ def judge_model(
             raise Usage("--train-on and --test-on go together")
         else:
             events = plant_models.events_of(traffic.events_after_cut()) if file is None else []
-            loaded = kept.load(model, registry_of(registry))
+            loaded = models.load(model, registry_of(registry))
             report = plant_models.evaluate(loaded, captures_of(site, sensor, file, labels), after, settings, events)
     for name, figures in report["sensors"].items():
         say(

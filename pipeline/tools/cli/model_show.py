@@ -18,10 +18,14 @@ def list_(registry: Registry = None, as_json: Json = False) -> None:
     with refusals():
         found = [("shipped", models.load())] if (models.SHIPPED / models.MANIFEST).is_file() else []
         found += [(str(models.locate(name, folder)), models.load(name, folder)) for name in models.list_models(folder)]
-    for place, model in found:
-        say(f"{model.id}  {model.document['feature_set']}  {place}", as_json)
+    for location, model in found:
+        say(f"{model.id}  {model.document['feature_set']}  {location}", as_json)
     emit(
-        {"models": [{"model": model.id, "parent": model.document["parent"], "place": place} for place, model in found]}
+        {
+            "models": [
+                {"model": model.id, "parent": model.document["parent"], "place": location} for location, model in found
+            ]
+        }
     )
 
 

@@ -46,7 +46,7 @@ def train(
 ) -> None:
     """Train a model on labelled flows: by default on the plant's, as the shipped one was.
 
-    Every stage is kept in the registry's folder .training as it ends. Interrupted in any way, the same command with
+    Every stage is saved in the registry's folder .training as it ends. Interrupted in any way, the same command with
     --resume goes on there and makes the same bytes.
     """
     from dataclasses import replace
@@ -79,8 +79,11 @@ def train(
             keep if isinstance(keep, Path) else cache_folder(), key_of(rows, own, config, data, None, where), resume
         ) as store:
             if resume:
-                kept = store.stages()
-                say(f"{kept} stages are kept" if kept else "no stage of this very training is kept: it begins", as_json)
+                saved = store.stages()
+                say(
+                    f"{saved} stages are saved" if saved else "no stage of this training is saved: it starts",
+                    as_json,
+                )
             model = train_model(rows, own, config, data, "forebay model train", None, Stages(watch, store), where)
             folder = keep_model(model, out, keep)
     say(f"model {model.id} in {folder}", as_json)

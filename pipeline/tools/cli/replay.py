@@ -66,15 +66,15 @@ def replayed(settings: Settings, request: Any, workers: int, quiet: bool) -> dic
     with nullcontext() if quiet else shown:
         task = shown.add_task(f"replay {request.run}", total=None, far="")
 
-        def told(far: Far) -> None:
-            shown.update(task, total=1.0, completed=far.done, far=told_as(far))
+        def notify(far: Far) -> None:
+            shown.update(task, total=1.0, completed=far.done, far=as_words(far))
 
         return run_replay(
-            settings, request, workers, told, lambda text: say(f"[yellow]warning[/]: {escape(text)}", quiet)
+            settings, request, workers, notify, lambda text: say(f"[yellow]warning[/]: {escape(text)}", quiet)
         )
 
 
-def told_as(far: Any) -> str:
+def as_words(far: Any) -> str:
     """A replay's progress in words: flows, rate, event time, time left."""
     reached = "" if far.reached_us < 0 else f", {datetime.fromtimestamp(far.reached_us / 1e6, UTC):%Y-%m-%d %H:%M}"
     left = "" if far.left_s != far.left_s else f", {timedelta(seconds=round(far.left_s))} left"
@@ -96,7 +96,7 @@ def run(
     features: Annotated[bool, typer.Option(help="Keep each flow's feature matrix in what comes out.")] = True,
     topics: Annotated[bool, typer.Option("--topics", help="Also into topics <prefix>replay.<run>.*")] = False,
     states: Annotated[
-        bool, typer.Option(help="Begin with the last kept states from before; else where flows does.")
+        bool, typer.Option(help="Start with the last retained states from before; else where flows does.")
     ] = True,
     archive: Archive = None,
     bootstrap: Bootstrap = None,
@@ -134,7 +134,7 @@ def run(
     for one in document["began"]:
         if one["windows"]:
             say(
-                f"partition {one['partition']} began at offset {one['position']:,}, with the state of {_utc(one)}",
+                f"partition {one['partition']} started at offset {one['position']:,}, with the state of {_utc(one)}",
                 as_json,
             )
     emit(document)
@@ -146,7 +146,7 @@ def _utc(facts: dict[str, Any]) -> str:
 
 @app.command()
 def states(prefix: Prefix = None, as_json: Json = False) -> None:
-    """List the states that are kept for replays to begin with: of which event time, at which position, how large.
+    """List the states that are retained for replays to start with: of which event time, at which position, how large.
 
     Example: forebay replay states
     """
@@ -163,7 +163,10 @@ def states(prefix: Prefix = None, as_json: Json = False) -> None:
         numbers = [f"{one[name]:,}" for name in ("partition", "position", "seq")]
         whole = "" if one["whole"] else " incomplete"
         table.add_row(one["room"], *numbers, _utc(one), age, f"{one['bytes']:,}{whole}", f"{one['alone']:,}")
-    say(table if found else "no state is kept: featurize and alert keep one every hour of event time", quiet=as_json)
+    say(
+        table if found else "no state is retained; featurize and alert retain one an hour of event time",
+        quiet=as_json,
+    )
     emit({"states": found})
 
 
@@ -216,14 +219,14 @@ def compared(
     from pipeline.tools.replay.page import write
     from pipeline.tools.replay.verdicts import TOPIC
 
-    began = time.monotonic()
+    started_s = time.monotonic()
     if TOPIC in verdicts:
         clients.require_broker(settings, 5.0)
     document = compare_runs(settings, first, second, labels, verdicts)
     target = html or settings.replay_uri / (second if second != "live" else first) / f"compare-{first}-{second}.html"
     write(document, target)
     document["report"] = str(target)
-    document["seconds"] = round(time.monotonic() - began, 2)
+    document["seconds"] = round(time.monotonic() - started_s, 2)
     show(document, quiet)
     return document
 

@@ -1,4 +1,4 @@
-"""`forebay retrain`: room 6 — samples, candidates, comparison, promotion."""
+"""`forebay retrain`: stage 6: samples, candidates, comparison, promotion."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.retrain.labels import Labels
     from pipeline.tools.promotion import Target
 
-app = typer.Typer(no_args_is_help=True, help="Room 6: candidates, comparison, promotion.")
+app = typer.Typer(no_args_is_help=True, help="Stage 6: candidates, comparison, promotion.")
 
 SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 

@@ -1,4 +1,4 @@
-"""`forebay score`: room 3."""
+"""`forebay score`: stage 3."""
 
 from typing import Annotated
 
@@ -7,12 +7,12 @@ import typer
 from pipeline.settings import load_settings
 from pipeline.tools.cli.output import Bootstrap, Prefix
 
-app = typer.Typer(no_args_is_help=True, help="Room 3: score flows with the model: run.")
+app = typer.Typer(no_args_is_help=True, help="Stage 3: score flows with the model: run.")
 
 
 @app.callback()
 def score() -> None:
-    """Room 3: score flows with the model."""
+    """Stage 3: score flows with the model."""
 
 
 @app.command()

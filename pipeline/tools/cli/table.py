@@ -11,9 +11,9 @@ from pipeline.runtime.terminal import printable
 def table(columns: list[str], rows: list[list[Any]]) -> Table:
     """A plain table, numbers to the right; nothing in it is markup."""
     made = Table(box=None, pad_edge=False, header_style="bold")
-    for place, column in enumerate(columns):
+    for index, column in enumerate(columns):
         number = bool(rows) and all(
-            isinstance(row[place], int | float) and not isinstance(row[place], bool) for row in rows
+            isinstance(row[index], int | float) and not isinstance(row[index], bool) for row in rows
         )
         made.add_column(escape(column), justify="right" if number else "left", overflow="fold")
     for row in rows:

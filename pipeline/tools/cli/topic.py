@@ -70,9 +70,9 @@ def list_(bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = Fa
     found = topics.describe(settings)
     table = Table(Column("topic", no_wrap=True), "partitions", "records", "kept")
     for each in found:
-        kept = "latest per key" if each.topic.compacted else keep(each.topic.retention_ms)
+        retention = "latest per key" if each.topic.compacted else retention_in_words(each.topic.retention_ms)
         count = str(each.partitions) if each.partitions else "missing"
-        table.add_row(each.name, count, f"{each.records:,}", kept)
+        table.add_row(each.name, count, f"{each.records:,}", retention)
     say(table, quiet=as_json)
     emit(
         {
@@ -92,6 +92,6 @@ def list_(bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = Fa
     )
 
 
-def keep(retention_ms: int) -> str:
+def retention_in_words(retention_ms: int) -> str:
     """A retention in words."""
     return "for ever" if retention_ms < 0 else f"{retention_ms / 86_400_000:g} days"

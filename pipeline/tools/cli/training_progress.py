@@ -13,7 +13,7 @@ from pipeline.tools.cli.output import people, say
 
 @contextmanager
 def training_shown(quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """What is to be told each stage and the share of the training that is done; Ctrl-C says how to go on.
+    """What is to be notified of each stage and the share of the training that is done; Ctrl-C says how to go on.
 
     Asked to stop (SIGTERM), it leaves as after Ctrl-C.
     """
@@ -27,7 +27,7 @@ def training_shown(quiet: bool) -> Iterator[Callable[[str, float], None]]:
                 task = progress.add_task("", total=1.0)
                 yield lambda stage, share: progress.update(task, description=escape(stage), completed=share)
         else:
-            yield _Lines().tell
+            yield _Lines().notify
     except KeyboardInterrupt:
         say("interrupted; the same command with --resume goes on after the last stage that ended", quiet)
         raise typer.Exit(130) from None
@@ -41,7 +41,7 @@ class _Lines:
     def __init__(self) -> None:
         self._stage = ""
 
-    def tell(self, stage: str, share: float) -> None:
+    def notify(self, stage: str, share: float) -> None:
         """Say the stage where it is a new one."""
         if stage != self._stage:
             self._stage = stage

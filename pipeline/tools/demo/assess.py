@@ -1,4 +1,4 @@
-"""What a finished run amounts to: labels joined to what the rooms published, and the figures from both."""
+"""What a finished run amounts to: labels joined to what the stages published, and the figures from both."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The demo's own eyes: a reader of `archive` and `alerts` beside the rooms, never in their way."""
+"""The demo's own eyes: a reader of `archive` and `alerts` beside the stages, never in their way."""
 
 import time
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class Watch:
         watched = (self._archive, self._alerts, self._suspects)
         self._consumer = clients.reader(settings, "demo-watch")
         self._consumer.assign([TopicPartition(topic, p, 0) for topic in watched for p in range(settings.partitions)])
-        # Never subscribes: it only asks what the alert room's group has committed.
+        # Never subscribes: it only asks what alert's group has committed.
         self._committed = clients.reader(settings, "demo-lag", **{"group.id": f"{settings.topic_prefix}alert"})
         self._suspects_ends: dict[int, int] = {}
         self.sensors: dict[str, SensorView] = {}
@@ -130,7 +130,7 @@ class Watch:
         return total
 
     def alerts_complete(self) -> bool:
-        """Whether the alert room has saved its state behind every suspects message seen here."""
+        """Whether alert has saved its state behind every suspects message seen here."""
         asked = [TopicPartition(self._suspects, partition) for partition in self._suspects_ends]
         done = {at.partition: at.offset for at in self._committed.committed(asked, timeout=5)} if asked else {}
         return all(done[partition] >= end for partition, end in self._suspects_ends.items())

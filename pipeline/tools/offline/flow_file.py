@@ -1,4 +1,4 @@
-"""A file in, features, scores and alerts out, without Kafka: the rooms' own functions, composed."""
+"""A file in, features, scores and alerts out, without Kafka: the stages' own functions, composed."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,8 +33,8 @@ class FlowFile:
     @property
     def on_time(self) -> pa.RecordBatch:
         """The accepted records, in the order of the file."""
-        kept = self.rows.filter(pc.equal(self.rows.column("late_by_us"), 0))
-        return kept.take(pc.sort_indices(kept.column("source_record")))
+        on_time = self.rows.filter(pc.equal(self.rows.column("late_by_us"), 0))
+        return on_time.take(pc.sort_indices(on_time.column("source_record")))
 
     @property
     def late(self) -> int:

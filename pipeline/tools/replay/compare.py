@@ -34,7 +34,7 @@ NORMAL = "normal"
 BINS = 40
 TIMES = 48
 DAY_US = 86_400_000_000
-MOST_JUDGED = 50
+MAX_JUDGED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +84,11 @@ def compare(
         db.register("judged", said.members())
         conflicting = _truth(db)
         incidents = [_overlapping(one.incidents, bounds) for one in sides]
-        told = [_figures(db, name, one, own) for name, one, own in zip(("a", "b"), sides, incidents, strict=True)]
-        _timelines(told, incidents)
+        figures = [_figures(db, name, one, own) for name, one, own in zip(("a", "b"), sides, incidents, strict=True)]
+        _timelines(figures, incidents)
         document = {
-            "first": told[0],
-            "second": told[1],
+            "first": figures[0],
+            "second": figures[1],
             "flows": _flows(db),
             "incidents": pair(db, incidents[0], incidents[1], manifests.alert_level_of),
             "labels": {"files": [path.name for path in labels], "conflicting": conflicting},
@@ -99,8 +99,8 @@ def compare(
             db, said, [{uid: members(event) for uid, event in own.items()} for own in incidents]
         )
         if judged:
-            for number, figures in enumerate(told):
-                figures["verdicts"] = verdicts.figures(judged, number)
+            for number, side in enumerate(figures):
+                side["verdicts"] = verdicts.figures(judged, number)
         by_uid = {uid: one for one in judged for uid in (one["uid"], *one["raised"]) if uid is not None}
         for listed in document["incidents"]["listed"]:
             listed["verdict"] = by_uid[listed["uid"]]["verdict"] if listed["uid"] in by_uid else None
@@ -115,7 +115,7 @@ def _most_telling(judged: list[dict[str, Any]]) -> list[dict[str, Any]]:
         raised = one["raised"][1] is not None
         return (2 if one["confirmed"] == raised else 1 if raised else 0), one["uid"]
 
-    return sorted(judged, key=rank)[:MOST_JUDGED]
+    return sorted(judged, key=rank)[:MAX_JUDGED]
 
 
 def _asked(settings: Settings, name: str) -> Request:
@@ -264,12 +264,12 @@ def _truth(db: duckdb.DuckDBPyConnection) -> int:
     return int(conflicting)
 
 
-def _timelines(told: list[dict[str, Any]], incidents: list[dict[str, dict[str, Any]]]) -> None:
+def _timelines(figures: list[dict[str, Any]], incidents: list[dict[str, dict[str, Any]]]) -> None:
     """How many incidents begin in each of equally long stretches of the time both have."""
-    since_us = min((one["from_us"] for one in told if one["from_us"] is not None), default=0)
-    until_us = max((one["to_us"] for one in told if one["to_us"] is not None), default=0)
+    since_us = min((one["from_us"] for one in figures if one["from_us"] is not None), default=0)
+    until_us = max((one["to_us"] for one in figures if one["to_us"] is not None), default=0)
     width_us = max(1, -(-(until_us + 1 - since_us) // TIMES))
-    for one, own in zip(told, incidents, strict=True):
+    for one, own in zip(figures, incidents, strict=True):
         counts = [0] * TIMES
         for event in own.values():
             at = (event["unmapped"]["first_ts_us"] - since_us) // width_us

@@ -1,8 +1,8 @@
 """Where a replay reads: the flows of a topic partition, or an archive's closed files, in their recorded order.
 
 Both give steps. A step of the topic is a `flows` message, whose features are yet to be computed. One of the archive
-holds rows with the features they had, in the order in which they went on: on time by event time, ties as everywhere,
-late ones where the watermark they met stood.
+holds rows with the features they had, in the order in which they were released: on time by event time, ties as
+everywhere, late ones where the watermark they met stood.
 """
 
 from collections.abc import Iterable, Iterator
@@ -89,7 +89,7 @@ def _found(archive: StorageLike, partition: int, manifests: int) -> PartitionSna
         raise RefusedState(
             f"{open_storage(archive).uri}: partition {partition} has {len(found.manifests)} manifests, expected "
             f"{manifests}, as "
-            "when the replay began; restore the archive, or begin another --run"
+            "when the replay started; restore the archive, or start another --run"
         )
     return found
 
@@ -147,7 +147,7 @@ def archived_by_sensor(
 def archived_rows(
     archive: StorageLike, partition: int, manifests: int, bounds_us: tuple[int | None, int | None] = (None, None)
 ) -> tuple[int, int]:
-    """How many rows these are, as the manifests say, and how many more there were before they were given up."""
+    """How many rows these are, as the manifests say, and how many more there were before they were purged."""
     found = _found(archive, partition, manifests)
     stretches = (one for some in stretches_of(found, manifests, bounds_us).values() for one in some)
     rows = [0, 0]

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pipeline.contracts.uids import RAW_POSITION
 
 POSITION = ", ".join(RAW_POSITION)
-MOST_SHOWN = 50
+MAX_SHOWN = 50
 SIDES = ("first", "second")
 UID_SHOWN = 8
 
@@ -45,23 +45,23 @@ def pair(
     gained = [event for uid, event in sorted(second.items()) if uid not in pairs]
     lost = [event for uid, event in sorted(first.items()) if uid not in taken]
     apart = [("gained", None, one) for one in gained] + [("lost", one, None) for one in lost]
-    listed = [*apart, *(("changed", before, after) for before, after in changed)][:MOST_SHOWN]
+    listed = [*apart, *(("changed", before, after) for before, after in changed)][:MAX_SHOWN]
     return {
         "same": len(pairs) - len(changed),
         "changed": len(changed),
         "gained": len(gained),
         "lost": len(lost),
-        "listed": [_told(db, what, before, after, own, level_of) for what, before, after in listed],
+        "listed": [_described(db, what, before, after, own, level_of) for what, before, after in listed],
     }
 
 
 def _essence(event: Event) -> tuple[Any, ...]:
-    """What of an incident a reader would call the same; how often it was told and by which model does not count."""
+    """What of an incident a reader would call the same; how often it was emitted and by which model does not count."""
     about = event["unmapped"]
     return event["severity_id"], about["class"], about["first_ts_us"], about["last_ts_us"], sorted(members(event))
 
 
-def _told(
+def _described(
     db: duckdb.DuckDBPyConnection,
     what: str,
     before: Event | None,
@@ -78,7 +78,7 @@ def _told(
         one["alert_level"] = level_of(one.pop("model") or "", site, sensor)
     other = own[0 if what == "gained" else 1]
     held_by = None if what == "changed" else min((other[at] for at in positions if at in other), default=None)
-    told = {
+    document = {
         "what": what,
         "uid": event["finding_info"]["uid"],
         "sensor": f"{site}/{sensor}",
@@ -89,8 +89,8 @@ def _told(
         "held_by": held_by,
         **{name: [one[name] for one in seen] for name in seen[0]},
     }
-    reasons = [*_changes(before, after), *_reasons(told)] if before and after else _reasons(told)
-    return {**told, "reason": "; ".join(reasons)}
+    reasons = [*_changes(before, after), *_reasons(document)] if before and after else _reasons(document)
+    return {**document, "reason": "; ".join(reasons)}
 
 
 def _seen(db: duckdb.DuckDBPyConnection, positions: list[tuple[int, int, int]]) -> list[dict[str, Any]]:
@@ -121,7 +121,7 @@ def _changes(before: Event, after: Event) -> list[str]:
     if before["severity_id"] != after["severity_id"]:
         found.append(f"severity {before.get('severity')} → {after.get('severity')}")
     if one["class"] != other["class"]:
-        found.append(f"told as {one['class']} → {other['class']}")
+        found.append(f"reported as {one['class']} → {other['class']}")
     counts = [before.get("count", 0), after.get("count", 0)]
     if counts[0] != counts[1] or members(before) != members(after):
         come, gone = len(members(after) - members(before)), len(members(before) - members(after))
@@ -133,23 +133,23 @@ def _changes(before: Event, after: Event) -> list[str]:
     return found
 
 
-def _reasons(told: dict[str, Any]) -> list[str]:
+def _reasons(document: dict[str, Any]) -> list[str]:
     """Why two models part, from the scores they gave the same flows, the alert levels, and the classes."""
-    flows, suspects, held = told["flows"], told["suspects"], told["held"]
+    flows, suspects, held = document["flows"], document["suspects"], document["held"]
     found = []
-    if told["held_by"] is not None:
-        side = "first" if told["what"] == "gained" else "second"
-        found.append(f"flows of it are in incident {told['held_by'][:UID_SHOWN]} of the {side}")
+    if document["held_by"] is not None:
+        side = "first" if document["what"] == "gained" else "second"
+        found.append(f"flows of it are in incident {document['held_by'][:UID_SHOWN]} of the {side}")
     found.append(f"{suspects[0]} of its {flows} flows were suspects in the first, {suspects[1]} in the second")
     found += [f"{flows - n} of them are not in the {side}" for n, side in zip(held, SIDES, strict=True) if n < flows]
     if all(held):
-        levels = ["?" if level is None else f"{level:.3g}" for level in told["alert_level"]]
-        p = [f"{value:.3g}" for value in told["lowest_p_value"]]
+        levels = ["?" if level is None else f"{level:.3g}" for level in document["alert_level"]]
+        p = [f"{value:.3g}" for value in document["lowest_p_value"]]
         found.append(f"lowest p-value {p[0]} (alert level {levels[0]}) → {p[1]} (alert level {levels[1]})")
-        found.append(f"highest score {told['highest_score'][0]:.3f} → {told['highest_score'][1]:.3f}")
-        if told["class"][0] != told["class"][1]:
-            found.append(f"class {told['class'][0]} → {told['class'][1]}")
-    absent = {"gained": 0, "lost": 1}.get(told["what"])
-    if absent is not None and told["held_by"] is None and suspects[absent]:
+        found.append(f"highest score {document['highest_score'][0]:.3f} → {document['highest_score'][1]:.3f}")
+        if document["class"][0] != document["class"][1]:
+            found.append(f"class {document['class'][0]} → {document['class'][1]}")
+    absent = {"gained": 0, "lost": 1}.get(document["what"])
+    if absent is not None and document["held_by"] is None and suspects[absent]:
         found.append(f"in the {SIDES[absent]} its suspects are too few, or too far apart, to open an incident")
     return found

@@ -58,7 +58,7 @@ def cut(
 
 
 class Outlet:
-    """The run's topics `archive`, `suspects` and `alerts`; told again after a kill, messages carry the seq they had."""
+    """The run's topics `archive`, `suspects` and `alerts`; re-emitted after a kill, messages carry the seq they had."""
 
     def __init__(self, settings: Settings, request: Request, partition: int) -> None:
         own = settings_of(settings, request.run)

@@ -161,7 +161,7 @@ def _time(time_us: int | None) -> str:
 
 
 def _picture(document: dict[str, Any]) -> str:
-    """How the scores lie and when incidents begin, as SVG; flows on a scale of logarithms, for suspects are few."""
+    """How the scores lie and when incidents start, as SVG; flows on a scale of logarithms, for suspects are few."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -178,7 +178,7 @@ def _picture(document: dict[str, Any]) -> str:
         moments = dates.date2num([datetime.fromtimestamp(end / 1e6, UTC) for end in ends])  # type: ignore[no-untyped-call]
         times.stairs(line["incidents"], moments, label=name, color=colour, linewidth=1.6)
     scores.set(xlabel="score", ylabel="flows", xlim=(0, 1), yscale="symlog")
-    times.set(xlabel="event time, UTC", ylabel="incidents that begin")
+    times.set(xlabel="event time, UTC", ylabel="incidents that start")
     times.xaxis_date()
     times.xaxis.set_major_formatter(dates.ConciseDateFormatter(times.xaxis.get_major_locator()))  # type: ignore[no-untyped-call]
     times.yaxis.get_major_locator().set_params(integer=True)

@@ -19,7 +19,7 @@ SHIPPED = "shipped"
 
 
 class Scoring:
-    """The models of one replay; a row's score does not depend on what it is scored together with."""
+    """The models of one replay; a row's score does not depend on what it is batched with."""
 
     def __init__(self, settings: Settings, request: Request, partitions: int) -> None:
         from pipeline.score.device import choose_device, use_threads
@@ -101,5 +101,5 @@ class Scoring:
         )
 
     def baseline_of(self, model: str) -> Baseline | None:
-        """What reasons are told from."""
+        """What reasons are explained with."""
         return self._manifests.baseline_of(model)

@@ -19,7 +19,7 @@ from pipeline.settings import Settings
 from pipeline.tools.alerts.verdicts import messages
 
 TOPIC = "topic"
-MOST_PROBLEMS = 20
+MAX_PROBLEMS = 20
 MEMBERS = pa.schema(
     [
         *((name, pa.string()) for name in ("uid", "site", "sensor")),
@@ -75,7 +75,7 @@ class Verdicts:
             "overruled": self.overruled,
             "withdrawn": self.withdrawn,
             "unusable": len(self.problems),
-            "problems": list(self.problems[:MOST_PROBLEMS]),
+            "problems": list(self.problems[:MAX_PROBLEMS]),
         }
 
     def members(self) -> pa.Table:
@@ -91,7 +91,7 @@ class Verdicts:
 
 
 def read(settings: Settings, sources: Sequence[str]) -> Verdicts:
-    """Read verdicts from the topic (`topic`) and JSON-lines files; what is none is told of and left out.
+    """Read verdicts from the topic (`topic`) and JSON-lines files; what is none is reported and left out.
 
     Within a source the later line counts, between sources the later time. BadData where a file cannot be read.
     """
@@ -167,7 +167,7 @@ def on_incidents(
         ).fetchall()
     }
     holders = [{position: uid for uid, held in side.items() for position in held} for side in sides]
-    told = []
+    reported = []
     for uid, one in verdicts.judged.items():
         raised = [
             uid if uid in side else min((holder[at] for at in one.members if at in holder), default=None)
@@ -175,8 +175,8 @@ def on_incidents(
         ]
         if uid in here or any(raised):
             about = {"uid": uid, "confirmed": one.confirmed, "verdict": one.verdict, "by": one.by, "note": one.note}
-            told.append({**about, "raised": raised})
-    return told
+            reported.append({**about, "raised": raised})
+    return reported
 
 
 def figures(judged: Sequence[dict[str, Any]], side: int) -> dict[str, Any]:
