@@ -8,7 +8,7 @@ from models.rows import Doubles, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ClassPosterior:
     """How logits of attack names become probabilities of a task's classes.
 
     The network's logits are free of how common a name is. Given back the training prior they add up to classes, and

@@ -9,8 +9,8 @@ from torch.nn import functional
 from models.igan.adamw import AdamW, warm_then_cosine
 from models.igan.config import IganConfig
 from models.igan.steps import Steps
-from models.igan.synthetic_negatives import Strangers
-from models.igan.tick import Tick, untold
+from models.igan.synthetic_negatives import SyntheticNegatives
+from models.igan.tick import Tick, ignore
 
 
 class Encoder(nn.Module):
@@ -44,13 +44,13 @@ def train_encoder(
     y: Tensor,
     config: IganConfig,
     random: torch.Generator,
-    tick: Tick = untold,
+    tick: Tick = ignore,
     steps_of: Steps | None = None,
-    strangers: Strangers | None = None,
+    synthetic: SyntheticNegatives | None = None,
 ) -> tuple[Encoder, nn.Linear]:
     """Train the encoder and its linear head on z (n, F), y (n,) by cross-entropy and supervised contrast.
 
-    With strangers, so many a row are drawn for every batch; they are the last class of the configuration.
+    With synthetic negatives, so many a row are drawn for every batch; they are the last class of the configuration.
     """
     encoder = Encoder(z.shape[1], config, steps_of)
     head = nn.Linear(config.latent, len(config.classes))
@@ -58,7 +58,7 @@ def train_encoder(
     optimiser = AdamW(parameters, config.learning_rate, config.weight_decay)
     steps, step = config.epochs * max(1, len(z) // config.batch), 0
     prior = log_prior(y, len(config.classes))
-    if strangers is not None:
+    if synthetic is not None:
         prior[-1] = math.log(config.strangers)
     encoder.train()
     for _ in range(config.epochs):
@@ -66,8 +66,8 @@ def train_encoder(
         for start in range(0, max(1, len(z) // config.batch) * config.batch, config.batch):
             rows = order[start : start + config.batch]
             seen, said = z[rows], y[rows]
-            if strangers is not None:
-                seen = torch.cat([seen, strangers.draw(int(config.strangers * config.batch), random)])
+            if synthetic is not None:
+                seen = torch.cat([seen, synthetic.draw(int(config.strangers * config.batch), random)])
                 said = torch.cat([said, said.new_full((len(seen) - len(rows),), len(config.classes) - 1)])
             kept = torch.rand(seen.shape, generator=random) >= config.feature_masking
             latent = encoder(seen * kept)  # (batch, latent)

@@ -10,7 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from models.igan.adamw import AdamW
 from models.igan.config import IganConfig
 from models.igan.imbalance import Wanted, sample_filter, smote
-from models.igan.tick import Tick, untold
+from models.igan.tick import Tick, ignore
 
 
 class Generator(nn.Module):
@@ -70,7 +70,7 @@ def train_gan(
     head: nn.Linear,
     config: IganConfig,
     random: torch.Generator,
-    tick: Tick = untold,
+    tick: Tick = ignore,
     untrained: tuple[Generator, Discriminator] | None = None,
 ) -> tuple[Generator, Discriminator]:
     """Train on frozen latents, class-balanced batches; the generator returned is the running average."""

@@ -1,4 +1,4 @@
-"""Strangers: made-up inputs near normal traffic but not of it, a class of their own while encoder and classifier learn.
+"""Synthetic negatives: made-up inputs near normal traffic but not of it, a class of their own in training.
 
 They are what boundary negatives are to the novelty head, one stage earlier: without them the encoder only learns what
 tells known attacks from normal traffic and is free to map an unknown attack onto normal.
@@ -10,7 +10,7 @@ from torch import Tensor
 from models.igan.config import IganConfig
 
 
-class Strangers:
+class SyntheticNegatives:
     """Normal rows of which some columns were swapped with another normal row's and some numbers moved."""
 
     def __init__(self, normal: Tensor, numeric: Tensor, config: IganConfig) -> None:
@@ -18,7 +18,7 @@ class Strangers:
         self.normal, self.numeric, self.config = normal, numeric.to(normal.dtype), config
 
     def draw(self, rows: int, random: torch.Generator) -> Tensor:
-        """(rows, F) strangers.
+        """(rows, F) synthetic negatives.
 
         A row's share of swapped columns is uniform up to `stranger_swap`; three in ten of its numbers are moved by a
         Gaussian of a scale uniform up to one deviation.

@@ -1,9 +1,9 @@
-"""How far a stage of training has come, told while it runs."""
+"""How far a stage of training has come, reported while it runs."""
 
 from collections.abc import Callable
 
 Tick = Callable[[float], None]  # the share of the stage that is done, 0 to 1
 
 
-def untold(_: float) -> None:
+def ignore(_: float) -> None:
     """Nobody wants to know."""

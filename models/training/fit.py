@@ -19,7 +19,7 @@ from models.igan.network import IganNetwork
 from models.igan.novelty import train_novelty
 from models.igan.preprocess import Preprocess
 from models.igan.steps import Steps, numeric
-from models.igan.synthetic_negatives import Strangers
+from models.igan.synthetic_negatives import SyntheticNegatives
 from models.rows import Floats, Ints
 from models.training.stages import Stages
 
@@ -59,7 +59,7 @@ class Foundation:
     y: Tensor  # (n,)
     gan: tuple[Generator, Discriminator] | None
     held: Tensor | None = None  # (n,) rows the GAN never saw
-    strange: Tensor | None = None  # (m, latent) of strangers, the last class
+    strange: Tensor | None = None  # (m, latent) of synthetic negatives, the last class
 
 
 def lay_foundation(
@@ -81,19 +81,19 @@ def lay_foundation(
     z = preprocess(torch.from_numpy(matrix).to(random.device))
     labels = torch.from_numpy(y).to(random.device)
     steps = Steps.fit(z.cpu().numpy(), config.bins).to(random.device) if config.bins else None
-    strangers = None
+    synthetic = None
     if config.strangers:
         numbers = torch.from_numpy(numeric(z.cpu().numpy())).to(z.device)
-        strangers = Strangers(z[labels < config.benign], numbers, config)
+        synthetic = SyntheticNegatives(z[labels < config.benign], numbers, config)
     encoder, head = stages.run(
         "encoder",
-        lambda tick: train_encoder(z, labels, config, random, tick, steps, strangers),
+        lambda tick: train_encoder(z, labels, config, random, tick, steps, synthetic),
         lambda: (Encoder(z.shape[1], config, steps), torch.nn.Linear(config.latent, len(config.classes))),
         random,
     )
     with torch.no_grad():
         latent = encoder(z)
-        strange = encoder(strangers.draw(int(config.strangers * len(z)), random)) if strangers else None
+        strange = encoder(synthetic.draw(int(config.strangers * len(z)), random)) if synthetic else None
     gan, held = None, None
     if with_gan and config.filter_held_out:
         held = torch.rand(len(z), generator=random) < config.filter_held_out

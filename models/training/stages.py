@@ -19,7 +19,7 @@ Modules = TypeVar("Modules", bound=tuple[nn.Module, ...])
 Watch = Callable[[str, float], None]  # a stage's name, and the share of the whole training that is done
 
 
-def unwatched(_: str, __: float) -> None:
+def ignore(_: str, __: float) -> None:
     """Nobody looks on."""
 
 
@@ -46,7 +46,7 @@ class Stages:
     store : where stages are kept as they end; None keeps nothing
     """
 
-    def __init__(self, watch: Watch = unwatched, store: Store | None = None) -> None:
+    def __init__(self, watch: Watch = ignore, store: Store | None = None) -> None:
         self._course = _Course(watch, store)
         self._name, self._scale = "", 1.0
 

@@ -22,7 +22,7 @@ from models.training.fit import cpu_type, deterministic, fit_network
 from models.training.label_trust import believable, class_numbers, quiet
 from models.training.measures.multiclass import expected_calibration_error, f1_by_class
 from models.training.stages import Stages, cost
-from models.training.view_weights import TRIAL_COST, choose
+from models.training.view_weights import TRIAL_COST, choose_view_weights
 from schemas import model_manifest as manifest
 
 
@@ -55,11 +55,11 @@ def train(
     device = resolved(device)
     random = deterministic(config, device)
     log = tuple(feature.log for feature in features.features)
-    _fitting(rows, features, config)
+    _validate_rows(rows, features, config)
     y = class_numbers(rows, config)
     normal = quiet(rows, y, config)
     in_fit, held = held_out_blocks(rows.end_ts_us, config.block_us, config.hold_out_every, config.embargo_us)
-    _enough(normal & in_fit, normal & held, y, config)
+    _require_enough_rows(normal & in_fit, normal & held, y, config)
     believed = believable(rows, y, log, config)
     fit = in_fit & believed
 
@@ -68,7 +68,7 @@ def train(
     figures = _held_out_figures(network, rows, y, held & believed, config)
     # What is usual includes harmless logins; what the p-values are ranked among is quiet traffic alone.
     usual = normal | ((y > 0) & (y < config.benign))
-    choice = choose(network, rows, y, fit, held & believed, normal, log, config, stages, device)
+    choice = choose_view_weights(network, rows, y, fit, held & believed, normal, log, config, stages, device)
     stages.enter("calibration")
     origins = calibrate_origins(network, rows, usual & in_fit, normal & held, choice.weight, config)
     low, middle, high = np.quantile(rows.matrix[normal], [0.01, 0.5, 0.99], axis=0)
@@ -158,7 +158,7 @@ def _held_out_figures(network: IganNetwork, rows: Rows, y: Ints, held: Mask, con
     }
 
 
-def _fitting(rows: Rows, features: FeatureSet, config: IganConfig) -> None:
+def _validate_rows(rows: Rows, features: FeatureSet, config: IganConfig) -> None:
     """RefusedModel where the rows have other columns than the features, numbers that are none, or unknown labels."""
     width = len(features.features)
     if rows.matrix.ndim != 2 or rows.matrix.shape[1] != width:
@@ -188,7 +188,7 @@ def _trials(rows: Rows, y: Ints, config: IganConfig) -> int:
     return len(families) + (sensors if sensors > 1 else 0)
 
 
-def _enough(fit: Mask, held: Mask, y: Ints, config: IganConfig) -> None:
+def _require_enough_rows(fit: Mask, held: Mask, y: Ints, config: IganConfig) -> None:
     if min(int(fit.sum()), int(held.sum())) < LEAST_ROWS or not bool((y >= config.benign).any()):
         raise RefusedModel(
             f"training rows: got {int(fit.sum())} quiet rows to fit and {int(held.sum())} to calibrate on, and "

@@ -42,7 +42,7 @@ Figures = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ViewWeights:
     """The weights chosen, and what every candidate reached: recall and AUROC, case by case."""
 
     weight: Triple
@@ -72,7 +72,7 @@ def merit(cases: dict[str, Figures], name: str) -> float:
     return float(np.mean([np.mean(part) for part in (known, unknown) if part]))
 
 
-def choose(
+def choose_view_weights(
     network: IganNetwork,
     rows: Rows,
     y: Ints,
@@ -83,7 +83,7 @@ def choose(
     config: IganConfig,
     stages: Stages | None = None,
     device: str = "cpu",
-) -> Choice:
+) -> ViewWeights:
     """Try the candidates.
 
     Parameters
@@ -126,8 +126,8 @@ def choose(
         scores = _candidates(trial, rows.matrix[chosen], calibration)
         cases[f"sensor {origin}"] = _figures(scores, attack[chosen], UNKNOWN_RATE)
     if not cases:
-        return Choice((1.0, 0.0, 1.0), {})
-    return Choice(max(CANDIDATES, key=lambda weight: round(merit(cases, name_of(weight)), 3)), cases)
+        return ViewWeights((1.0, 0.0, 1.0), {})
+    return ViewWeights(max(CANDIDATES, key=lambda weight: round(merit(cases, name_of(weight)), 3)), cases)
 
 
 def _spared(figures: Figures) -> Figures:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from models.lab.detectors.descent import descend, in_tiles, numbers, seeded
-from models.lab.detectors.detector import Family, Lesson, Opinion, Size
-from models.lab.detectors.opinions import normals
+from models.lab.detectors.detector import Family, Prediction, Size, TrainingSet
+from models.lab.detectors.predictions import normals
 from models.rows import Floats
 
 
@@ -18,9 +18,9 @@ class FittedAutoencoder:
 
     network: nn.Sequential
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         """Root of the mean squared error of rebuilding, over columns."""
-        return Opinion(
+        return Prediction(
             in_tiles(lambda x: (self.network(x) - x).square().mean(dim=1).sqrt(), matrix).astype("float32"), None
         )
 
@@ -37,9 +37,9 @@ class Autoencoder:
     epochs: int = 15
     rate: float = 2e-3
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedAutoencoder:
+    def fit(self, training: TrainingSet, seed: int) -> FittedAutoencoder:
         """Learn from the normal ones of prepared records (n, F)."""
-        x = torch.from_numpy(normals(lesson))
+        x = torch.from_numpy(normals(training))
         sizes = (x.shape[1], 64, 32, self.bottleneck, 32, 64, x.shape[1])
         with seeded(seed) as random:
             layers: list[nn.Module] = []

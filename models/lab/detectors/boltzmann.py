@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from models.igan.adamw import warm_then_cosine
 from models.lab.detectors.descent import in_tiles, numbers, seeded
-from models.lab.detectors.detector import Family, Fitted, Lesson, Opinion, Size
+from models.lab.detectors.detector import Family, Fitted, Prediction, Size, TrainingSet
 from models.lab.detectors.linear import Logistic
 from models.lab.detectors.networks import FittedNetwork, learn_classes
-from models.lab.detectors.opinions import of_several_classes
+from models.lab.detectors.predictions import of_several_classes
 from models.rows import Floats
 
 BATCH = 128
@@ -73,9 +73,9 @@ class FittedFeatures:
     features: nn.Module
     head: Fitted
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         """As the regression says."""
-        return self.head.opine(in_tiles(self.features, matrix).astype(np.float32))
+        return self.head.predict(in_tiles(self.features, matrix).astype(np.float32))
 
     def size(self) -> Size:
         """Machine and regression."""
@@ -83,11 +83,13 @@ class FittedFeatures:
         return Size(learnt + (head.parameters or 0), 4 * learnt + head.stored_bytes)
 
 
-def _with_head(features: nn.Module, lesson: Lesson, seed: int) -> FittedFeatures:
+def _with_head(features: nn.Module, training: TrainingSet, seed: int) -> FittedFeatures:
     features.requires_grad_(False)
-    hidden = in_tiles(features, lesson.matrix).astype(np.float32)
+    hidden = in_tiles(features, training.matrix).astype(np.float32)
     names = tuple(f"h{number}" for number in range(hidden.shape[1]))
-    head = Logistic(100.0).fit(Lesson(hidden, lesson.y, lesson.classes, lesson.attack, lesson.family, names), seed)
+    head = Logistic(100.0).fit(
+        TrainingSet(hidden, training.y, training.classes, training.attack, training.family, names), seed
+    )
     return FittedFeatures(features, head)
 
 
@@ -98,12 +100,12 @@ class RestrictedBoltzmann:
     units: int = 64
     rate: float = 0.05
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedFeatures:
+    def fit(self, training: TrainingSet, seed: int) -> FittedFeatures:
         """Learn from prepared records (n, F)."""
-        of_several_classes(lesson)
-        scale = UnitScale(lesson.matrix)
-        machine = restricted(in_tiles(scale, lesson.matrix).astype(np.float32), self.units, seed, self.rate)
-        return _with_head(nn.Sequential(scale, machine), lesson, seed)
+        of_several_classes(training)
+        scale = UnitScale(training.matrix)
+        machine = restricted(in_tiles(scale, training.matrix).astype(np.float32), self.units, seed, self.rate)
+        return _with_head(nn.Sequential(scale, machine), training, seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +119,14 @@ class DeepBelief:
     rate: float = 0.05
     epochs: int = 5
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedNetwork:
+    def fit(self, training: TrainingSet, seed: int) -> FittedNetwork:
         """Learn from prepared records (n, F)."""
-        of_several_classes(lesson)
-        scale = UnitScale(lesson.matrix)
-        first, second = _stack(scale, lesson.matrix, self.units, seed, self.rate)
+        of_several_classes(training)
+        scale = UnitScale(training.matrix)
+        first, second = _stack(scale, training.matrix, self.units, seed, self.rate)
         with seeded(seed) as random:
-            network = nn.Sequential(scale, first, second, nn.Linear(self.units[1], len(lesson.classes)))
-            learn_classes(network, lesson, random, self.epochs, 3e-3, balanced=False)
+            network = nn.Sequential(scale, first, second, nn.Linear(self.units[1], len(training.classes)))
+            learn_classes(network, training, random, self.epochs, 3e-3, balanced=False)
         return FittedNetwork(network)
 
 
@@ -198,15 +200,15 @@ class DeepBoltzmannMachine:
     rate: float = 0.05
     epochs: int = EPOCHS
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedFeatures:
+    def fit(self, training: TrainingSet, seed: int) -> FittedFeatures:
         """Learn from prepared records (n, F)."""
-        of_several_classes(lesson)
-        scale = UnitScale(lesson.matrix)
-        machine = DeepBoltzmann(*_stack(scale, lesson.matrix, self.units, seed, self.rate))
+        of_several_classes(training)
+        scale = UnitScale(training.matrix)
+        machine = DeepBoltzmann(*_stack(scale, training.matrix, self.units, seed, self.rate))
         with torch.no_grad():
-            visible = scale(torch.from_numpy(lesson.matrix))
+            visible = scale(torch.from_numpy(training.matrix))
             machine.learn(visible, self.epochs, torch.Generator().manual_seed(seed))
-        return _with_head(nn.Sequential(scale, machine), lesson, seed)
+        return _with_head(nn.Sequential(scale, machine), training, seed)
 
 
 RBM = Family(

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.lab.detectors.detector import Detector, Family, Fitted, Lesson, Opinion, Size
-from models.lab.detectors.opinions import from_probability, of_several_classes
+from models.lab.detectors.detector import Detector, Family, Fitted, Prediction, Size, TrainingSet
+from models.lab.detectors.predictions import from_probability, of_several_classes
 from models.lab.detectors.trees import FittedTrees, LightGbm
 from models.rows import Doubles, Floats
 
@@ -16,7 +16,7 @@ class FittedMajority:
 
     share: Doubles
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         """The same of every record."""
         same = np.repeat(self.share[None, :], len(matrix), axis=0)
         return from_probability(same, np.arange(len(self.share)), len(self.share))
@@ -30,23 +30,23 @@ class FittedMajority:
 class Majority:
     """Says of every record what most training records were."""
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedMajority:
+    def fit(self, training: TrainingSet, seed: int) -> FittedMajority:
         """Count the classes."""
-        counts = np.bincount(lesson.y, minlength=len(lesson.classes))
-        return FittedMajority(counts / max(len(lesson.y), 1))
+        counts = np.bincount(training.y, minlength=len(training.classes))
+        return FittedMajority(counts / max(len(training.y), 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Stump:
     """One threshold on one feature, the one that divides the training classes best (Gini)."""
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedTrees:
+    def fit(self, training: TrainingSet, seed: int) -> FittedTrees:
         """Learn from prepared records (n, F)."""
         from sklearn.tree import DecisionTreeClassifier
 
-        seen = of_several_classes(lesson)
-        stump = DecisionTreeClassifier(max_depth=1, random_state=seed).fit(lesson.matrix, lesson.y)
-        return FittedTrees(stump, seen, len(lesson.classes))
+        seen = of_several_classes(training)
+        stump = DecisionTreeClassifier(max_depth=1, random_state=seed).fit(training.matrix, training.y)
+        return FittedTrees(stump, seen, len(training.classes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ class ShuffledLabels:
 
     detector: Detector
 
-    def fit(self, lesson: Lesson, seed: int) -> Fitted:
+    def fit(self, training: TrainingSet, seed: int) -> Fitted:
         """Deal the labels out, then let the detector learn."""
-        order = np.random.default_rng(seed).permutation(len(lesson.y))
-        dealt = replace(lesson, y=lesson.y[order], attack=lesson.attack[order], family=lesson.family[order])
+        order = np.random.default_rng(seed).permutation(len(training.y))
+        dealt = replace(training, y=training.y[order], attack=training.attack[order], family=training.family[order])
         return self.detector.fit(dealt, seed)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.igan.adamw import AdamW, warm_then_cosine
-from models.lab.detectors.opinions import Numbers
+from models.lab.detectors.predictions import Numbers
 from models.rows import Floats
 
 LEAST_STEPS = 400  # few records are gone through more often

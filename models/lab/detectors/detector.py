@@ -1,4 +1,4 @@
-"""What a detector is to the protocols: it learns from a lesson, then gives an opinion of records it has not seen."""
+"""What a detector is to the protocols: it learns from a training set and predicts records it has not seen."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -9,7 +9,7 @@ BUDGET = 3  # candidate settings a family may bring; the first is its default
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingSet:
     """All that a detector may learn from: training records, prepared by constants of these very records.
 
     Attributes
@@ -31,7 +31,7 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class Prediction:
     """What a detector says of records.
 
     Attributes
@@ -55,8 +55,8 @@ class Size:
 class Fitted(Protocol):
     """A detector that has learnt."""
 
-    def opine(self, matrix: Floats) -> Opinion:
-        """(n, F) records → its opinion of them."""
+    def predict(self, matrix: Floats) -> Prediction:
+        """(n, F) records → its prediction of them."""
         ...
 
     def size(self) -> Size:
@@ -67,8 +67,8 @@ class Fitted(Protocol):
 class Detector(Protocol):
     """A detector with its settings, still to learn."""
 
-    def fit(self, lesson: Lesson, seed: int) -> Fitted:
-        """Learn; the same lesson and seed give the same opinions on the same CPU type."""
+    def fit(self, training: TrainingSet, seed: int) -> Fitted:
+        """Learn; the same training set and seed give the same predictions on the same CPU type."""
         ...
 
 
@@ -76,7 +76,7 @@ class Detector(Protocol):
 class Settling(Protocol):
     """A detector with settings that it chooses by itself on training records, once for all its fits to them."""
 
-    def settle(self, lesson: Lesson, seed: int) -> tuple[Detector, dict[str, Any]]:
+    def settle(self, training: TrainingSet, seed: int) -> tuple[Detector, dict[str, Any]]:
         """The detector with its settings chosen, and what was chosen as plain JSON values."""
         ...
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.igan.ranks import rank
-from models.lab.detectors.detector import Detector, Family, Fitted, Lesson, Opinion, Size
+from models.lab.detectors.detector import Detector, Family, Fitted, Prediction, Size, TrainingSet
 from models.lab.detectors.neighbours import REFERENCES, MahalanobisDistance, NearNormal
-from models.lab.detectors.opinions import of_several_classes
+from models.lab.detectors.predictions import of_several_classes
 from models.lab.detectors.trees import LightGbm
 from models.rows import Doubles, Floats
 
@@ -20,12 +20,12 @@ class FittedAverage:
 
     members: tuple[Fitted, ...]
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         """Means of scores and of probabilities."""
-        opinions = [member.opine(matrix) for member in self.members]
-        named = [opinion.probability for opinion in opinions if opinion.probability is not None]
-        score: Doubles = np.stack([opinion.score for opinion in opinions]).mean(axis=0, dtype=np.float64)
-        return Opinion(score.astype(np.float32), np.stack(named).mean(axis=0) if named else None)
+        predictions = [member.predict(matrix) for member in self.members]
+        named = [prediction.probability for prediction in predictions if prediction.probability is not None]
+        score: Doubles = np.stack([prediction.score for prediction in predictions]).mean(axis=0, dtype=np.float64)
+        return Prediction(score.astype(np.float32), np.stack(named).mean(axis=0) if named else None)
 
     def size(self) -> Size:
         """All of them."""
@@ -39,9 +39,9 @@ class Average:
     detector: Detector
     times: int = 3
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedAverage:
+    def fit(self, training: TrainingSet, seed: int) -> FittedAverage:
         """Learn from prepared records (n, F)."""
-        return FittedAverage(tuple(self.detector.fit(lesson, seed * self.times + i) for i in range(self.times)))
+        return FittedAverage(tuple(self.detector.fit(training, seed * self.times + i) for i in range(self.times)))
 
 
 def together(members: tuple[Fitted, ...]) -> Size:
@@ -58,13 +58,13 @@ class FittedFusion:
     members: tuple[Fitted, ...]
     scales: tuple[Doubles, ...]
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         """Mean of the ranks that the scores would have had among training records, 0 to 1."""
         ranks = [
-            rank(member.opine(matrix).score.astype(np.float64), scale)
+            rank(member.predict(matrix).score.astype(np.float64), scale)
             for member, scale in zip(self.members, self.scales, strict=True)
         ]
-        return Opinion(np.mean(ranks, axis=0).astype(np.float32), None)
+        return Prediction(np.mean(ranks, axis=0).astype(np.float32), None)
 
     def size(self) -> Size:
         """The members and the scales of their ranks."""
@@ -78,20 +78,20 @@ class RankSum:
 
     members: tuple[Detector, ...]
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedFusion:
+    def fit(self, training: TrainingSet, seed: int) -> FittedFusion:
         """Scales by members fitted to four fifths of the records, then the members that stay, fitted to all."""
-        of_several_classes(lesson)
-        held = np.random.default_rng(seed).permutation(len(lesson.y)) % HELD == 0
+        of_several_classes(training)
+        held = np.random.default_rng(seed).permutation(len(training.y)) % HELD == 0
         part = replace(
-            lesson,
-            matrix=lesson.matrix[~held],
-            y=lesson.y[~held],
-            attack=lesson.attack[~held],
-            family=lesson.family[~held],
+            training,
+            matrix=training.matrix[~held],
+            y=training.y[~held],
+            attack=training.attack[~held],
+            family=training.family[~held],
         )
         early = [member.fit(part, seed) for member in self.members]
-        scales = [np.sort(member.opine(lesson.matrix[held]).score.astype(np.float64)) for member in early]
-        return FittedFusion(tuple(member.fit(lesson, seed) for member in self.members), tuple(scales))
+        scales = [np.sort(member.predict(training.matrix[held]).score.astype(np.float64)) for member in early]
+        return FittedFusion(tuple(member.fit(training, seed) for member in self.members), tuple(scales))
 
 
 LIGHTGBM_3 = Average(LightGbm(rounds=150))

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from models.igan.adamw import AdamW
 from models.lab.detectors.descent import in_tiles, numbers, seeded
-from models.lab.detectors.detector import Family, Lesson, Opinion, Size
-from models.lab.detectors.opinions import normals
+from models.lab.detectors.detector import Family, Prediction, Size, TrainingSet
+from models.lab.detectors.predictions import normals
 from models.rows import Floats
 
 NOISE = 32
@@ -95,10 +95,10 @@ class FittedDiscriminator:
 
     discriminator: Discriminator
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         """Log-odds that a record is no normal one."""
         score = in_tiles(lambda x: -self.discriminator(x, torch.zeros(len(x), dtype=torch.int64)), matrix)
-        return Opinion(score.astype("float32"), None)
+        return Prediction(score.astype("float32"), None)
 
     def size(self) -> Size:
         """Its weights, in 32 bits."""
@@ -111,9 +111,9 @@ class GanDiscriminator:
 
     steps: int = 1000
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedDiscriminator:
+    def fit(self, training: TrainingSet, seed: int) -> FittedDiscriminator:
         """Learn from the normal ones of prepared records (n, F)."""
-        x = torch.from_numpy(normals(lesson))
+        x = torch.from_numpy(normals(training))
         with seeded(seed) as random:
             _, discriminator = train_gan(x, torch.zeros(len(x), dtype=torch.int64), 1, self.steps, random)
         return FittedDiscriminator(discriminator)

@@ -1,4 +1,4 @@
-"""IGAN-IDS as the protocols meet it: fitted to a lesson, it says how unlike normal a record is and names its class."""
+"""IGAN-IDS as the protocols meet it: fitted, it says how unlike normal a record is and names its class."""
 
 import math
 from collections.abc import Callable
@@ -10,15 +10,15 @@ import torch
 
 from models.errors import RefusedModel
 from models.igan.calibration import ConformalTable, fit_temperature
-from models.igan.class_posterior import Reading
+from models.igan.class_posterior import ClassPosterior
 from models.igan.config import IganConfig
 from models.igan.evidence import Evidence, Weights
 from models.igan.network import IganNetwork
 from models.igan.novelty import Mahalanobis
 from models.igan.preprocess import Preprocess
 from models.igan.prototypes import Prototypes
-from models.lab.detectors.detector import Family, Lesson, Opinion, Size
-from models.lab.detectors.view_weights import Choice, choose
+from models.lab.detectors.detector import Family, Prediction, Size, TrainingSet
+from models.lab.detectors.view_weights import EvidenceWeights, choose_evidence_weights
 from models.rows import Floats, Ints, Mask
 from models.training.fit import deterministic, fit_network
 
@@ -55,13 +55,13 @@ class FittedIgan:
     prototypes: Prototypes
     evidence: Evidence
     table: ConformalTable
-    reading: Reading
+    posterior: ClassPosterior
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         """(n, F) prepared records → score (n,), probability (n, K)."""
         views, logits = look(self.network, self.distance, self.prototypes, matrix)
         score = self.evidence.score(views).astype(np.float32)
-        return Opinion(score, self.reading.probability(logits, self.table.p_value(score)))
+        return Prediction(score, self.posterior.probability(logits, self.table.p_value(score)))
 
     def size(self) -> Size:
         """The network's weights; stored, also the distances' tensors and the calibration's numbers."""
@@ -74,12 +74,12 @@ class FittedIgan:
 
 @dataclass(frozen=True, slots=True)
 class Igan:
-    """IGAN-IDS with a configuration; its classes are the names of the lesson's attacks.
+    """IGAN-IDS with a configuration; its classes are the names of the training set's attacks.
 
     Attributes
     ----------
-    weight : how much each view counts, see `Evidence`; None has them chosen on the lesson
-    adjustment, doubt : see `Reading`; doubt is for choosing among attacks, tasks of two classes go without
+    weight : how much each view counts, see `Evidence`; None has them chosen on the training set
+    adjustment, doubt : see `ClassPosterior`; doubt is for choosing among attacks, tasks of two classes go without
     prototypes : how many centres of normal traffic
     """
 
@@ -89,42 +89,42 @@ class Igan:
     doubt: float = 0.05
     prototypes: int = 2048
 
-    def settle(self, lesson: Lesson, seed: int) -> tuple["Igan", dict[str, Any]]:
-        """With its weights chosen on the lesson, where they are not given."""
+    def settle(self, training: TrainingSet, seed: int) -> tuple["Igan", dict[str, Any]]:
+        """With its weights chosen on the training set, where they are not given."""
         if self.weight is not None:
             return self, {}
-        choice = self._choose(lesson, seed)
+        choice = self._choose(training, seed)
         return replace(self, weight=choice.weight), choice.document()
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedIgan:
+    def fit(self, training: TrainingSet, seed: int) -> FittedIgan:
         """Learn from prepared records (n, F)."""
-        name, task = attack_names(lesson)
-        weight = self.weight or self._choose(lesson, seed).weight
+        name, task = attack_names(training)
+        weight = self.weight or self._choose(training, seed).weight
         random = _random(self.config, seed)
         held = held_out(name, random)
-        matrix, y = np.ascontiguousarray(lesson.matrix[~held]), name[~held]
+        matrix, y = np.ascontiguousarray(training.matrix[~held]), name[~held]
         network, distance, prototypes = self._learn(matrix, y, random)
-        views, logits = look(network, distance, prototypes, np.ascontiguousarray(lesson.matrix[held]))
+        views, logits = look(network, distance, prototypes, np.ascontiguousarray(training.matrix[held]))
         untouched = name[held]
         log_prior = np.log(np.maximum(np.bincount(y, minlength=len(task)), 1) / len(y))
         temperature = 1.0
         if self.config.use_temperature:
-            posterior = torch.from_numpy(logits[:, : len(task)].astype(np.float64) + log_prior)
-            temperature = fit_temperature(posterior, torch.from_numpy(untouched))
+            adjusted = torch.from_numpy(logits[:, : len(task)].astype(np.float64) + log_prior)
+            temperature = fit_temperature(adjusted, torch.from_numpy(untouched))
         evidence = Evidence.fit(views[untouched == 0], weight)
         table = ConformalTable.fit(evidence.score(views[untouched == 0]).astype(np.float32))
         # Of two classes the likelier is meant as said; what is merely unusual has the score and its threshold.
-        doubt = self.doubt if len(lesson.classes) > 2 else 0.0
-        reading = Reading(len(lesson.classes), log_prior, task, temperature, self.adjustment, doubt)
-        return FittedIgan(network, distance, prototypes, evidence, table, reading)
+        doubt = self.doubt if len(training.classes) > 2 else 0.0
+        posterior = ClassPosterior(len(training.classes), log_prior, task, temperature, self.adjustment, doubt)
+        return FittedIgan(network, distance, prototypes, evidence, table, posterior)
 
-    def _choose(self, lesson: Lesson, seed: int) -> Choice:
+    def _choose(self, training: TrainingSet, seed: int) -> EvidenceWeights:
         def fit(matrix: Floats, name: Ints) -> Callable[[Floats], Floats]:
             _, dense = np.unique(name, return_inverse=True)  # numbered without the names left out
             parts = self._learn(matrix, dense.astype(np.int64), _random(self.config, seed))
             return lambda records: look(*parts, records)[0]
 
-        return choose(lesson.matrix, attack_names(lesson)[0], lesson.family, fit, seed)
+        return choose_evidence_weights(training.matrix, attack_names(training)[0], training.family, fit, seed)
 
     def _learn(self, matrix: Floats, y: Ints, random: torch.Generator) -> tuple[IganNetwork, Mahalanobis, Prototypes]:
         """Network and distances from records (n, F), numbers of their names (n,)."""
@@ -165,17 +165,17 @@ def look(network: IganNetwork, distance: Mahalanobis, prototypes: Prototypes, ma
     return np.concatenate(views), np.concatenate(logits)
 
 
-def attack_names(lesson: Lesson) -> tuple[Ints, Ints]:
+def attack_names(training: TrainingSet) -> tuple[Ints, Ints]:
     """Every record's attack name, numbered without gaps, 0 normal, (n,); the task's class of every name, (M,).
 
-    A lesson without normal records, or without attacks, is refused: nothing can be told apart.
+    A training without normal records, or without attacks, is refused: nothing can be told apart.
     """
-    if not bool((lesson.y == 0).any()) or bool((lesson.y == 0).all()):
+    if not bool((training.y == 0).any()) or bool((training.y == 0).all()):
         raise RefusedModel("training records: got one side only, expected normal records and attacks")
     # A name that stands for several classes is as many names.
-    pair = np.where(lesson.y > 0, lesson.attack * len(lesson.classes) + lesson.y, 0)
+    pair = np.where(training.y > 0, training.attack * len(training.classes) + training.y, 0)
     found, name = np.unique(pair, return_inverse=True)
-    return name.astype(np.int64), (found % len(lesson.classes)).astype(np.int64)
+    return name.astype(np.int64), (found % len(training.classes)).astype(np.int64)
 
 
 def held_out(name: Ints, random: torch.Generator) -> Mask:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from models.lab.detectors.detector import Family, Lesson, Opinion, Size
-from models.lab.detectors.opinions import Numbers, from_logits, from_margin, of_several_classes, spread, stratified
+from models.lab.detectors.detector import Family, Prediction, Size, TrainingSet
+from models.lab.detectors.predictions import Numbers, from_logits, from_margin, of_several_classes, spread, stratified
 from models.rows import Floats, Ints
 
 KERNEL_ROWS = 10_000
@@ -25,9 +25,9 @@ class FittedLinear:
     classes: int
     sharpness: float
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         """Softmax of the margins."""
-        return opinion(self.model.decision_function(matrix), self.sharpness, self.seen, self.classes)
+        return prediction(self.model.decision_function(matrix), self.sharpness, self.seen, self.classes)
 
     def size(self) -> Size:
         """Weights, or support vectors with theirs."""
@@ -36,8 +36,8 @@ class FittedLinear:
         return Size(sum(array.size for array in arrays), sum(array.nbytes for array in arrays))
 
 
-def opinion(margin: Numbers, sharpness: float, seen: Ints, classes: int) -> Opinion:
-    """(n,) or (n, classes seen) margins → opinion."""
+def prediction(margin: Numbers, sharpness: float, seen: Ints, classes: int) -> Prediction:
+    """(n,) or (n, classes seen) margins → prediction."""
     sharp = np.asarray(margin, dtype=np.float64) * sharpness
     if sharp.ndim == 1:
         if classes == 2:
@@ -46,12 +46,12 @@ def opinion(margin: Numbers, sharpness: float, seen: Ints, classes: int) -> Opin
     return from_logits(spread(sharp, seen, classes))
 
 
-def sharpness(margin: Numbers, lesson: Lesson, rows: Ints, seen: Ints) -> float:
+def sharpness(margin: Numbers, training: TrainingSet, rows: Ints, seen: Ints) -> float:
     """The factor on margins under which the truth of records held out is likeliest."""
-    truth, at = lesson.y[rows], np.arange(len(rows))
+    truth, at = training.y[rows], np.arange(len(rows))
     losses = []
     for factor in TEMPERATURES:
-        probability = opinion(margin, float(factor), seen, len(lesson.classes)).probability
+        probability = prediction(margin, float(factor), seen, len(training.classes)).probability
         assert probability is not None  # noqa: S101  from_logits always gives one
         losses.append(-float(np.log(np.maximum(probability[at, truth], 1e-7)).mean()))
     return float(TEMPERATURES[int(np.argmin(losses))])
@@ -73,14 +73,14 @@ class Logistic:
     strength: float = 1.0
     iterations: int = 500
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedLinear:
+    def fit(self, training: TrainingSet, seed: int) -> FittedLinear:
         """Learn from prepared records (n, F)."""
         from sklearn.linear_model import LogisticRegression
 
-        seen, classes = of_several_classes(lesson), len(lesson.classes)
+        seen, classes = of_several_classes(training), len(training.classes)
         weight = "balanced" if classes > 2 else None
         model = LogisticRegression(C=self.strength, max_iter=self.iterations, class_weight=weight, random_state=seed)
-        return FittedLinear(_fit(model, lesson.matrix, lesson.y), seen, classes, 1.0)
+        return FittedLinear(_fit(model, training.matrix, training.y), seen, classes, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +90,16 @@ class LinearSvm:
     strength: float = 0.1
     iterations: int = 100
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedLinear:
+    def fit(self, training: TrainingSet, seed: int) -> FittedLinear:
         """Learn from prepared records (n, F)."""
         from sklearn.svm import LinearSVC
 
-        classes = len(lesson.classes)
+        classes = len(training.classes)
         weight = "balanced" if classes > 2 else None
         model = LinearSVC(
             C=self.strength, dual=False, max_iter=self.iterations, tol=1e-3, class_weight=weight, random_state=seed
         )
-        return _fit_margin(model, lesson, np.arange(len(lesson.y)), seed)
+        return _fit_margin(model, training, np.arange(len(training.y)), seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +110,26 @@ class KernelSvm:
     gamma: float = 0.02
     rows: int = KERNEL_ROWS
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedLinear:
+    def fit(self, training: TrainingSet, seed: int) -> FittedLinear:
         """Learn from prepared records (n, F)."""
         from sklearn.svm import SVC
 
-        weight = "balanced" if len(lesson.classes) > 2 else None
+        weight = "balanced" if len(training.classes) > 2 else None
         model = SVC(C=self.strength, gamma=self.gamma, class_weight=weight, cache_size=500, random_state=seed)
-        return _fit_margin(model, lesson, stratified(lesson.y, self.rows, LEAST_OF_CLASS, seed), seed)
+        return _fit_margin(model, training, stratified(training.y, self.rows, LEAST_OF_CLASS, seed), seed)
 
 
-def _fit_margin(model: Any, lesson: Lesson, rows: Ints, seed: int) -> FittedLinear:
+def _fit_margin(model: Any, training: TrainingSet, rows: Ints, seed: int) -> FittedLinear:
     """Fit to nine tenths, find the margins' sharpness on the rest; then fit to all."""
-    seen, classes = of_several_classes(lesson), len(lesson.classes)
+    seen, classes = of_several_classes(training), len(training.classes)
     held = rows[np.random.default_rng(seed).permutation(len(rows))[: min(CALIBRATION_ROWS, len(rows) // 10)]]
     rest = np.setdiff1d(rows, held)
     factor = 1.0
-    if len(held) and len(np.unique(lesson.y[rest])) == len(seen):
-        part = rest[stratified(lesson.y[rest], KERNEL_ROWS, LEAST_OF_CLASS, seed)]
-        early = _fit(model, lesson.matrix[part], lesson.y[part])
-        factor = sharpness(early.decision_function(lesson.matrix[held]), lesson, held, seen)
-    return FittedLinear(_fit(model, lesson.matrix[rows], lesson.y[rows]), seen, classes, factor)
+    if len(held) and len(np.unique(training.y[rest])) == len(seen):
+        part = rest[stratified(training.y[rest], KERNEL_ROWS, LEAST_OF_CLASS, seed)]
+        early = _fit(model, training.matrix[part], training.y[part])
+        factor = sharpness(early.decision_function(training.matrix[held]), training, held, seen)
+    return FittedLinear(_fit(model, training.matrix[rows], training.y[rows]), seen, classes, factor)
 
 
 SVM_RBF = Family(

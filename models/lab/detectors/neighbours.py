@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from models.lab.detectors.detector import Family, Lesson, Opinion, Size
-from models.lab.detectors.opinions import from_probability, normals, of_several_classes, some, stratified
+from models.lab.detectors.detector import Family, Prediction, Size, TrainingSet
+from models.lab.detectors.predictions import from_probability, normals, of_several_classes, some, stratified
 from models.rows import Doubles, Floats, Ints
 
 REFERENCES = 20_000
@@ -23,7 +23,7 @@ class FittedNeighbours:
     classes: int
     bytes_stored: int
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         """Neighbours vote by class, a nearer one with more weight."""
         distance, near = self.search.kneighbors(matrix)
         weight = 1 / np.maximum(distance, CLOSE)
@@ -42,13 +42,13 @@ class Neighbours:
     k: int = 5
     references: int = REFERENCES
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedNeighbours:
+    def fit(self, training: TrainingSet, seed: int) -> FittedNeighbours:
         """Learn from prepared records (n, F)."""
-        of_several_classes(lesson)
-        chosen = stratified(lesson.y, self.references, LEAST_OF_CLASS, seed)
-        matrix = lesson.matrix[chosen]
+        of_several_classes(training)
+        chosen = stratified(training.y, self.references, LEAST_OF_CLASS, seed)
+        matrix = training.matrix[chosen]
         return FittedNeighbours(
-            _search(matrix, self.k), lesson.y[chosen], len(lesson.classes), matrix.nbytes + len(chosen)
+            _search(matrix, self.k), training.y[chosen], len(training.classes), matrix.nbytes + len(chosen)
         )
 
 
@@ -59,10 +59,10 @@ class FittedNearNormal:
     search: Any
     bytes_stored: int
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         """Mean distance to the k nearest normal records."""
         distance, _ = self.search.kneighbors(matrix)
-        return Opinion(distance.mean(axis=1).astype(np.float32), None)
+        return Prediction(distance.mean(axis=1).astype(np.float32), None)
 
     def size(self) -> Size:
         """The references themselves; nothing is learnt."""
@@ -76,9 +76,9 @@ class NearNormal:
     k: int = 5
     references: int = REFERENCES
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedNearNormal:
+    def fit(self, training: TrainingSet, seed: int) -> FittedNearNormal:
         """Learn from the normal ones of prepared records (n, F)."""
-        normal = normals(lesson)
+        normal = normals(training)
         normal = normal[some(len(normal), self.references, seed)]
         return FittedNearNormal(_search(normal, self.k), normal.nbytes)
 
@@ -96,10 +96,10 @@ class FittedMahalanobis:
     centre: Doubles
     whitening: Doubles
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         """Distance to the centre in the normal records' own deviations, a feature's share of it."""
         white = (matrix.astype(np.float64) - self.centre) @ self.whitening.T
-        return Opinion(np.sqrt(np.square(white).mean(axis=1)).astype(np.float32), None)
+        return Prediction(np.sqrt(np.square(white).mean(axis=1)).astype(np.float32), None)
 
     def size(self) -> Size:
         """Centre and half of the symmetric covariance; stored in 32 bits."""
@@ -114,9 +114,9 @@ class MahalanobisDistance:
 
     shrinkage: float = 0.01
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedMahalanobis:
+    def fit(self, training: TrainingSet, seed: int) -> FittedMahalanobis:
         """Learn from the normal ones of prepared records (n, F); there is nothing random in it."""
-        normal = normals(lesson).astype(np.float64)
+        normal = normals(training).astype(np.float64)
         covariance = np.atleast_2d(np.cov(normal, rowvar=False))
         identity = np.eye(len(covariance))
         lower = np.linalg.cholesky((1 - self.shrinkage) * covariance + self.shrinkage * identity)

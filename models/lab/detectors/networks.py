@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.lab.detectors.descent import descend, in_tiles, numbers, seeded
-from models.lab.detectors.detector import Family, Lesson, Opinion, Size
-from models.lab.detectors.opinions import from_logits, of_several_classes
+from models.lab.detectors.detector import Family, Prediction, Size, TrainingSet
+from models.lab.detectors.predictions import from_logits, of_several_classes
 from models.rows import Floats
 
 STEPS = 8  # a record goes into a recurrent network in so many pieces
@@ -76,7 +76,7 @@ class FittedNetwork:
 
     network: nn.Module
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         """Softmax; the score is the log-odds of any attack."""
         return from_logits(in_tiles(self.network, matrix))
 
@@ -96,12 +96,12 @@ class Network:
     dropout: float = 0.1
     balanced: bool = False
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedNetwork:
+    def fit(self, training: TrainingSet, seed: int) -> FittedNetwork:
         """Learn from prepared records (n, F)."""
-        of_several_classes(lesson)
+        of_several_classes(training)
         with seeded(seed) as random:
-            network = self._network(lesson.matrix.shape[1], len(lesson.classes))
-            learn_classes(network, lesson, random, self.epochs, self.rate, self.balanced)
+            network = self._network(training.matrix.shape[1], len(training.classes))
+            learn_classes(network, training, random, self.epochs, self.rate, self.balanced)
         return FittedNetwork(network)
 
     def _network(self, features: int, classes: int) -> nn.Module:
@@ -113,11 +113,11 @@ class Network:
 
 
 def learn_classes(
-    network: nn.Module, lesson: Lesson, random: torch.Generator, epochs: int, rate: float, balanced: bool
+    network: nn.Module, training: TrainingSet, random: torch.Generator, epochs: int, rate: float, balanced: bool
 ) -> None:
-    """Cross-entropy descent on a lesson; balanced weights are damped (square root), or rare classes are all it sees."""
-    x, y = torch.from_numpy(lesson.matrix), torch.from_numpy(lesson.y)
-    counts = torch.bincount(y, minlength=len(lesson.classes)).clamp(min=1).float()
+    """Cross-entropy descent; balanced weights are damped (square root), or rare classes are all it sees."""
+    x, y = torch.from_numpy(training.matrix), torch.from_numpy(training.y)
+    counts = torch.bincount(y, minlength=len(training.classes)).clamp(min=1).float()
     weight = (counts.max() / counts).sqrt() if balanced else None
     network.train()
     descend(

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from models.lab.detectors.descent import seeded
-from models.lab.detectors.detector import Family, Fitted, Lesson
+from models.lab.detectors.detector import Family, Fitted, TrainingSet
 from models.lab.detectors.gan import train_gan
-from models.lab.detectors.opinions import of_several_classes, some
+from models.lab.detectors.predictions import of_several_classes, some
 from models.lab.detectors.trees import LightGbm
 from models.rows import Floats, Ints
 
@@ -53,16 +53,20 @@ def _resampled(sampler: object, matrix: Floats) -> Floats:
     return result
 
 
-def invented(lesson: Lesson, lacking: dict[int, int], steps: int, seed: int) -> list[Floats]:
+def invented(training: TrainingSet, lacking: dict[int, int], steps: int, seed: int) -> list[Floats]:
     """Records of each class that lacks some, by a conditional GAN of all classes, put where records can be.
 
     A column that has two values in training gets the nearer one, any other stays within training's range.
     """
-    low, high = lesson.matrix.min(axis=0), lesson.matrix.max(axis=0)
-    two = ((lesson.matrix == low) | (lesson.matrix == high)).all(axis=0)
+    low, high = training.matrix.min(axis=0), training.matrix.max(axis=0)
+    two = ((training.matrix == low) | (training.matrix == high)).all(axis=0)
     with seeded(seed) as random:
         generator, _ = train_gan(
-            torch.from_numpy(lesson.matrix), torch.from_numpy(lesson.y), len(lesson.classes), steps, random
+            torch.from_numpy(training.matrix),
+            torch.from_numpy(training.y),
+            len(training.classes),
+            steps,
+            random,
         )
         made = [generator.draw(torch.full((extra,), number), random).numpy() for number, extra in lacking.items()]
     nearer = [np.where(fake > (low + high) / 2, high, low) for fake in made]
@@ -80,23 +84,23 @@ class Oversampled:
     share: float = 0.25
     steps: int = 1000
 
-    def fit(self, lesson: Lesson, seed: int) -> Fitted:
+    def fit(self, training: TrainingSet, seed: int) -> Fitted:
         """Learn from prepared records (n, F) and those added to them."""
-        of_several_classes(lesson)
-        lacking = missing(lesson.y, len(lesson.classes), self.share)
+        of_several_classes(training)
+        lacking = missing(training.y, len(training.classes), self.share)
         if self.method == "cgan":
-            added = invented(lesson, lacking, self.steps, seed) if lacking else []
+            added = invented(training, lacking, self.steps, seed) if lacking else []
         else:
             more = copied if self.method == "random" else interpolated
-            added = [more(lesson.matrix[lesson.y == number], extra, seed) for number, extra in lacking.items()]
+            added = [more(training.matrix[training.y == number], extra, seed) for number, extra in lacking.items()]
         y = [np.full(len(rows), number, dtype=np.int64) for rows, number in zip(added, lacking, strict=True)]
         unknown = np.zeros(sum(map(len, y)), dtype=np.int64)  # which attack an added record is; nothing here asks
         larger = replace(
-            lesson,
-            matrix=np.concatenate([lesson.matrix, *added]),
-            y=np.concatenate([lesson.y, *y]),
-            attack=np.concatenate([lesson.attack, unknown]),
-            family=np.concatenate([lesson.family, unknown]),
+            training,
+            matrix=np.concatenate([training.matrix, *added]),
+            y=np.concatenate([training.y, *y]),
+            attack=np.concatenate([training.attack, unknown]),
+            family=np.concatenate([training.family, unknown]),
         )
         return LightGbm(balanced=False).fit(larger, seed)
 

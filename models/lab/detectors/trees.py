@@ -6,8 +6,8 @@ from typing import Any, Literal
 import numpy as np
 import torch  # noqa: F401  brings libgomp.so.1, which LightGBM needs, where the system has none
 
-from models.lab.detectors.detector import Family, Lesson, Opinion, Size
-from models.lab.detectors.opinions import (
+from models.lab.detectors.detector import Family, Prediction, Size, TrainingSet
+from models.lab.detectors.predictions import (
     balanced_weight,
     from_logits,
     from_margin,
@@ -34,7 +34,7 @@ class FittedTrees:
     seen: Ints
     classes: int
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         """Shares of the leaves' training records; the score is the chance of any attack."""
         return from_probability(self.model.predict_proba(matrix), self.seen, self.classes)
 
@@ -59,12 +59,12 @@ class Trees:
     least_leaf: int = 1
     features: float | Literal["sqrt"] | None = None
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedTrees:
+    def fit(self, training: TrainingSet, seed: int) -> FittedTrees:
         """Learn from prepared records (n, F)."""
         from sklearn.ensemble import RandomForestClassifier
         from sklearn.tree import DecisionTreeClassifier
 
-        seen, classes = of_several_classes(lesson), len(lesson.classes)
+        seen, classes = of_several_classes(training), len(training.classes)
         shared = {
             "min_samples_leaf": self.least_leaf,
             "max_features": self.features,
@@ -76,7 +76,7 @@ class Trees:
             if self.kind == "tree"
             else RandomForestClassifier(self.trees, n_jobs=1, **shared)
         )
-        return FittedTrees(model.fit(lesson.matrix, lesson.y), seen, classes)
+        return FittedTrees(model.fit(training.matrix, training.y), seen, classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class FittedBooster:
     booster: Any
     classes: int
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         """From the sums of the leaves, before any squashing."""
         if hasattr(self.booster, "save_raw"):
             raw = self.booster.inplace_predict(matrix, predict_type="margin")
@@ -119,12 +119,12 @@ class LightGbm:
     rounds: int = ROUNDS  # with two classes
     balanced: bool = True
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedBooster:
+    def fit(self, training: TrainingSet, seed: int) -> FittedBooster:
         """Learn from prepared records (n, F)."""
         import lightgbm
 
-        of_several_classes(lesson)
-        classes = len(lesson.classes)
+        of_several_classes(training)
+        classes = len(training.classes)
         settings = {
             "objective": "binary" if classes == 2 else "multiclass",
             "num_class": 1 if classes == 2 else classes,
@@ -141,8 +141,10 @@ class LightGbm:
             "num_threads": 1,
             "verbosity": -1,
         }
-        weight = balanced_weight(lesson.y) if self.balanced and classes > 2 else None
-        data = lightgbm.Dataset(lesson.matrix, lesson.y, weight=weight, params={"verbosity": -1}, free_raw_data=True)
+        weight = balanced_weight(training.y) if self.balanced and classes > 2 else None
+        data = lightgbm.Dataset(
+            training.matrix, training.y, weight=weight, params={"verbosity": -1}, free_raw_data=True
+        )
         return FittedBooster(lightgbm.train(settings, data, rounds(classes, self.rounds)), classes)
 
 
@@ -154,12 +156,12 @@ class XgBoost:
     rate: float = 0.1
     least_weight: float = 1.0
 
-    def fit(self, lesson: Lesson, seed: int) -> FittedBooster:
+    def fit(self, training: TrainingSet, seed: int) -> FittedBooster:
         """Learn from prepared records (n, F)."""
         import xgboost
 
-        of_several_classes(lesson)
-        classes = len(lesson.classes)
+        of_several_classes(training)
+        classes = len(training.classes)
         settings: dict[str, Any] = {
             "objective": "binary:logistic" if classes == 2 else "multi:softprob",
             "tree_method": "hist",
@@ -174,7 +176,7 @@ class XgBoost:
         }
         if classes > 2:
             settings["num_class"] = classes
-        data = xgboost.QuantileDMatrix(lesson.matrix, lesson.y, nthread=1)
+        data = xgboost.QuantileDMatrix(training.matrix, training.y, nthread=1)
         return FittedBooster(xgboost.train(settings, data, rounds(classes)), classes)
 
 

@@ -36,7 +36,7 @@ Fit = Callable[[Floats, Ints], Callable[[Floats], Floats]]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EvidenceWeights:
     """The weights, and what they reached on known and on left-out attacks; None where there were none."""
 
     weight: Weights
@@ -48,7 +48,7 @@ class Choice:
         return {**dict(zip(VIEWS, self.weight, strict=True)), "known": self.known, "unknown": self.unknown}
 
 
-def choose(matrix: Floats, name: Ints, family: Ints, fit: Fit, seed: int) -> Choice:
+def choose_evidence_weights(matrix: Floats, name: Ints, family: Ints, fit: Fit, seed: int) -> EvidenceWeights:
     """The candidate with the best mean of two halves: known attacks held out, attacks of families left out.
 
     Each half is the mean of AUROC and of recall at RATES, folds counting alike.
@@ -78,7 +78,7 @@ def choose(matrix: Floats, name: Ints, family: Ints, fit: Fit, seed: int) -> Cho
     halves = [np.mean(figures, axis=0) for figures in (known, unknown) if figures]
     best = int(np.argmax(np.round(np.mean(halves, axis=0), 3))) if halves else 0
     reached = [float(np.mean(figures, axis=0)[best]) if figures else None for figures in (known, unknown)]
-    return Choice(CANDIDATES[best], *reached)
+    return EvidenceWeights(CANDIDATES[best], *reached)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,12 +62,12 @@ def rates(fitted: Fitted, matrix: Floats) -> dict[str, float]:
     for batch in BATCHES:
         rows = np.ascontiguousarray(matrix[np.arange(batch) % len(matrix)])
         began = time.perf_counter()
-        fitted.opine(rows)
+        fitted.predict(rows)
         first = time.perf_counter() - began
         best, spent, rounds = first, 0.0, 0
         while (spent < LEAST_SECONDS or rounds < 3) and first < MOST_SECONDS:
             began = time.perf_counter()
-            fitted.opine(rows)
+            fitted.predict(rows)
             took = time.perf_counter() - began
             best, spent, rounds = min(best, took), spent + took, rounds + 1
         found[str(batch)] = batch / best

@@ -60,9 +60,9 @@ def fit(unit: Unit, trial: Trial) -> dict[str, Any]:
     tests, seconds["score"] = {}, {}
     for test in trial.tests:
         began = time.perf_counter()
-        opinion = student.opine(trial.unseen(test))
+        prediction = student.predict(trial.unseen(test))
         seconds["score"][test] = time.perf_counter() - began
-        tests[test] = trial.judge(test, opinion, thresholds)
+        tests[test] = trial.judge(test, prediction, thresholds)
     size = student.fitted.size()
     return {
         "protocol": unit.protocol,

@@ -31,11 +31,11 @@ def trial(table: Table, parts: Parts, task: Task = "binary", operations: Mapping
 def distinct(table: Table, fit: Ints, held: Mapping[str, Ints], grouped: bool = True) -> Parts:
     """Parts without repeats on either side, and without test records whose values occur in training."""
     train = fit[first_of_each(table.take(fit))]
-    lesson = table.take(train)
+    training_set = table.take(train)
     tests = {}
     for name, rows in held.items():
         own = rows[first_of_each(table.take(rows))]
-        tests[name] = own[not_in(table.take(own), lesson)]
+        tests[name] = own[not_in(table.take(own), training_set)]
     return Parts(train, tests, grouped)
 
 

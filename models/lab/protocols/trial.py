@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models.lab.detectors.detector import Detector, Family, Fitted, Lesson, Opinion, Settling
+from models.lab.detectors.detector import Detector, Family, Fitted, Prediction, Settling, TrainingSet
 from models.lab.protocols.operations import NOWHERE, Operations
 from models.lab.tables.prepare import Prepared
 from models.lab.tables.table import NORMAL, Table, Unlabelled
@@ -30,9 +30,9 @@ class Student:
     prepared: Prepared
     fitted: Fitted
 
-    def opine(self, records: Unlabelled) -> Opinion:
-        """Its opinion of records."""
-        return self.fitted.opine(self.prepared.matrix(records))
+    def predict(self, records: Unlabelled) -> Prediction:
+        """Its prediction of records."""
+        return self.fitted.predict(self.prepared.matrix(records))
 
 
 class Trial:
@@ -65,11 +65,11 @@ class Trial:
         """A test table's records, without labels."""
         return self._tests[test].unlabelled()
 
-    def lesson(self, rows: Ints | None = None) -> tuple[Prepared, Lesson]:
+    def training_set(self, rows: Ints | None = None) -> tuple[Prepared, TrainingSet]:
         """What may be learnt from: all training records, or some of them; prepared by constants of just these."""
         part = self._train if rows is None else self._train.take(rows)
         prepared = Prepared.fit(part.unlabelled())
-        return prepared, Lesson(
+        return prepared, TrainingSet(
             prepared.matrix(part.unlabelled()),
             self._numbers(part),
             self.classes,
@@ -80,8 +80,8 @@ class Trial:
 
     def fit(self, detector: Detector, seed: int, rows: Ints | None = None) -> Student:
         """A detector fitted to all training records, or to some of them."""
-        prepared, lesson = self.lesson(rows)
-        return Student(prepared, detector.fit(lesson, seed))
+        prepared, training_set = self.training_set(rows)
+        return Student(prepared, detector.fit(training_set, seed))
 
     def tune(self, family: Family, seed: int) -> int:
         """Which candidate to take: each fitted to 70 % of up to 6,000 training records, judged on the other 30 %.
@@ -95,16 +95,18 @@ class Trial:
         fit, held = chosen[:cut], self._train.take(chosen[cut:])
         merits = []
         for candidate in family.candidates:
-            opinion = self.fit(candidate, seed, fit).opine(held.unlabelled())
-            merit = binary.auroc(opinion.score, held.attack)
-            if opinion.probability is not None and self.task != "binary":
-                merit = multiclass.macro_f1(self._numbers(held), opinion.probability.argmax(axis=1), len(self.classes))
+            prediction = self.fit(candidate, seed, fit).predict(held.unlabelled())
+            merit = binary.auroc(prediction.score, held.attack)
+            if prediction.probability is not None and self.task != "binary":
+                merit = multiclass.macro_f1(
+                    self._numbers(held), prediction.probability.argmax(axis=1), len(self.classes)
+                )
             merits.append(-1.0 if np.isnan(merit) else round(merit, 4))
         return int(np.argmax(merits))
 
     def settle(self, detector: Detector, seed: int) -> tuple[Detector, dict[str, Any]]:
         """A detector with the settings it chooses on the training records, and those; itself where it has none."""
-        return detector.settle(self.lesson()[1], seed) if isinstance(detector, Settling) else (detector, {})
+        return detector.settle(self.training_set()[1], seed) if isinstance(detector, Settling) else (detector, {})
 
     def out_of_fold(self, detector: Detector, seed: int) -> Floats:
         """Scores of the training normals, each by a detector that was fitted without it: (normals,).
@@ -114,17 +116,17 @@ class Trial:
         scores = np.full(len(self._train), np.nan)
         for fit, held in self._folds(seed):
             student = self.fit(detector, seed, fit)
-            scores[held] = student.opine(self._train.take(held).unlabelled()).score
+            scores[held] = student.predict(self._train.take(held).unlabelled()).score
         result: Floats = scores[~self._train.attack]
         return result
 
-    def judge(self, test: str, opinion: Opinion, thresholds: dict[float, float]) -> dict[str, Any]:
-        """Figures of an opinion on a test table, one set per nominal false positive rate.
+    def judge(self, test: str, prediction: Prediction, thresholds: dict[float, float]) -> dict[str, Any]:
+        """Figures of a prediction on a test table, one set per nominal false positive rate.
 
         `thresholds`: nominal rate → threshold, from training records.
         """
         table = self._tests[test]
-        score = np.asarray(opinion.score, dtype=np.float64)
+        score = np.asarray(prediction.score, dtype=np.float64)
         if len(score) != len(table) or not np.isfinite(score).all():
             raise ValueError(f"{test}: got {len(score)} scores, expected {len(table)} finite ones")
         known = set(map(str, np.unique(self._train.label)))
@@ -141,9 +143,9 @@ class Trial:
             },
             "novel": binary.seen_and_novel(score, table.attack, novel, thresholds),
         }
-        if opinion.probability is not None:
+        if prediction.probability is not None:
             figures["classes"] = multiclass.figures(
-                self._numbers(table, strict=False), opinion.probability, self.classes, table.attack
+                self._numbers(table, strict=False), prediction.probability, self.classes, table.attack
             )
             decision = figures["classes"]["binary"]
         figures["decision"] = decision

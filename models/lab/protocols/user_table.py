@@ -68,17 +68,17 @@ class UserTable:
 def _tables(
     train: Path, test: Path, label: str, normal: str, drop: tuple[str, ...]
 ) -> tuple[Table, tuple[Table, ...], tuple[str, ...]]:
-    lesson, exam = read_pair(train, test, label, normal, drop)
-    notes = lesson.notes + exam.notes
+    training_set, exam = read_pair(train, test, label, normal, drop)
+    notes = training_set.notes + exam.notes
     # The names are the tables' files', which may be the same in two folders.
     whole = replace(exam.table, name=test.stem)
-    new = not_in(exam.table, lesson.table)
+    new = not_in(exam.table, training_set.table)
     if new.all():
-        return lesson.table, (whole,), notes
+        return training_set.table, (whole,), notes
     repeats = f"{test.name}: {int((~new).sum())} of {len(new)} records repeat a training record"
     part = whole.take(new, f"{test.stem}, {NEW_ONLY}")
     if not new.any() or len(np.unique(part.attack)) < 2:
         if train.resolve() == test.resolve():
             raise RefusedModel(f"--test {test}: got the training table itself, expected other records")
-        return lesson.table, (whole,), (*notes, repeats)
-    return lesson.table, (whole, part), (*notes, repeats)
+        return training_set.table, (whole,), (*notes, repeats)
+    return training_set.table, (whole, part), (*notes, repeats)

@@ -64,12 +64,12 @@ def read_pair(train: Path, test: Path, label: str, normal: str, drop: Sequence[s
     """
     first = cells.read(train)
     schema, notes = _schema(train, first, label, normal, drop)
-    lesson = Labelled(_table(train, first, schema, notes), tuple(notes))
+    training_set = Labelled(_table(train, first, schema, notes), tuple(notes))
     second, remarks = cells.read(test), []
     extra = sorted(set(second.column_names) - set(first.column_names))
     if extra:
         remarks.append(f"{test.name}: columns that training lacks are left out: {_some(extra)}")
-    return lesson, Labelled(_table(test, second, schema, remarks), tuple(remarks))
+    return training_set, Labelled(_table(test, second, schema, remarks), tuple(remarks))
 
 
 def _schema(path: Path, data: pa.Table, label: str, normal: str, drop: Sequence[str]) -> tuple[Schema, list[str]]:

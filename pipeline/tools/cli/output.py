@@ -51,6 +51,14 @@ def guard() -> Iterator[None]:
     except KafkaException as error:
         known = typed(error.args[0], "Kafka", "")
         fail(str(known), known.exit_code)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[:2] != ["models", "lab"]:
+            raise
+        fail(
+            f"got no {error.name}, expected the laboratory: it is in no image (models/lab/README.md); run the command "
+            "in a checkout, with pip install 'forebay[evaluate]'",
+            1,
+        )
     except BrokenPipeError:
         raise SystemExit(0) from None
     except OSError as error:

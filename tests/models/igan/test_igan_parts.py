@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.igan.class_posterior import Reading
+from models.igan.class_posterior import ClassPosterior
 from models.igan.config import LATER, IganConfig
 from models.igan.conv import networks
 from models.igan.evidence import Evidence
@@ -12,7 +12,7 @@ from models.igan.gan import synthesise, train_gan
 from models.igan.imbalance import Wanted
 from models.igan.prototypes import Prototypes
 from models.igan.steps import Steps, numeric
-from models.igan.synthetic_negatives import Strangers
+from models.igan.synthetic_negatives import SyntheticNegatives
 
 SMALL = IganConfig(
     classes=("normal", "a"), benign=1, coarse=(), latent=8, noise=4, class_embedding=4, gan_steps=3, gan_batch=16
@@ -44,7 +44,7 @@ def test_steps_say_which_quantiles_a_number_exceeds_and_leave_flags_alone() -> N
 
 def test_strangers_are_made_of_normal_values_and_moved_numbers() -> None:
     normal = torch.randn(50, 4, generator=seeded()).clamp(-2, 2)
-    drawn = Strangers(normal, torch.tensor([True, True, False, False]), SMALL).draw(200, seeded())
+    drawn = SyntheticNegatives(normal, torch.tensor([True, True, False, False]), SMALL).draw(200, seeded())
     assert drawn.shape == (200, 4) and float(drawn.abs().max()) <= SMALL.clip
     assert bool(torch.isin(drawn[:, 2:], normal[:, 2:]).all())
     assert not bool(torch.isin(drawn[:, :2], normal[:, :2]).all())
@@ -76,12 +76,12 @@ def test_evidence_is_how_rare_among_normals_and_keeps_an_order_beyond_them() -> 
 def test_names_add_up_to_classes_and_doubt_takes_normal_away() -> None:
     logits = np.array([[3.0, 1.0, 1.0, 0.0, 9.0]], dtype=np.float32)  # the last is a stranger's: not read
     log_prior = np.log(np.array([0.7, 0.1, 0.1, 0.1]))
-    reading = Reading(3, log_prior, np.array([0, 1, 1, 2]), 1.0, 0.0, 0.05)
+    posterior = ClassPosterior(3, log_prior, np.array([0, 1, 1, 2]), 1.0, 0.0, 0.05)
     share = np.exp(logits[0, :4]) * np.exp(log_prior)
     expected = np.array([share[0], share[1] + share[2], share[3]]) / share.sum()
-    calm = reading.probability(logits, np.array([0.5], dtype=np.float32))
+    calm = posterior.probability(logits, np.array([0.5], dtype=np.float32))
     assert np.allclose(calm, expected, atol=1e-6)
-    doubted = reading.probability(logits, np.array([0.01], dtype=np.float32))
+    doubted = posterior.probability(logits, np.array([0.01], dtype=np.float32))
     assert calm.argmax() == 0 and doubted.argmax() == 1 and np.isclose(doubted.sum(), 1)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.igan.evidence import Weights
-from models.lab.detectors.detector import Lesson
+from models.lab.detectors.detector import TrainingSet
 from models.lab.detectors.igan_ids import ABLATIONS, CONFIG, FAMILY, Igan, attack_names
 from models.rows import Floats, Ints
 from models.training.measures.binary import auroc
@@ -22,12 +22,12 @@ def table(rows: int, seed: int) -> tuple[Floats, Ints]:
     return np.clip(matrix, -6, 6).astype(np.float32), attack.astype(np.int64)
 
 
-def lesson(classes: int) -> Lesson:
+def training(classes: int) -> TrainingSet:
     matrix, attack = table(1500, 0)
     y = np.minimum(attack, classes - 1)
     known = ("normal", "a", "b", "c", "d")
     names = known if classes == 5 else (*known[: classes - 1], "rest")
-    return Lesson(matrix, y, names, attack, attack, tuple(f"f{i}" for i in range(6)))
+    return TrainingSet(matrix, y, names, attack, attack, tuple(f"f{i}" for i in range(6)))
 
 
 def quick(weight: Weights = (0.5, 0.0, 0.0, 1.0), **changes: object) -> Igan:
@@ -36,16 +36,16 @@ def quick(weight: Weights = (0.5, 0.0, 0.0, 1.0), **changes: object) -> Igan:
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_it_tells_attacks_from_normal_and_names_their_class(classes: int) -> None:
-    learnt = lesson(classes)
+    learnt = training(classes)
     first, again = quick().fit(learnt, 3), quick().fit(learnt, 3)
     matrix, attack = table(800, 1)
-    opinion = first.opine(matrix)
-    assert np.array_equal(opinion.score, again.opine(matrix).score)
-    assert auroc(opinion.score, attack > 0) > 0.8
-    assert opinion.probability is not None and opinion.probability.shape == (800, classes)
-    assert np.allclose(opinion.probability.sum(axis=1), 1, atol=1e-5)
-    assert (first.reading.doubt == 0) == (classes == 2)  # being unusual is no vote between two classes
-    assert (opinion.probability.argmax(axis=1) == np.minimum(attack, classes - 1)).mean() > 0.5
+    prediction = first.predict(matrix)
+    assert np.array_equal(prediction.score, again.predict(matrix).score)
+    assert auroc(prediction.score, attack > 0) > 0.8
+    assert prediction.probability is not None and prediction.probability.shape == (800, classes)
+    assert np.allclose(prediction.probability.sum(axis=1), 1, atol=1e-5)
+    assert (first.posterior.doubt == 0) == (classes == 2)  # being unusual is no vote between two classes
+    assert (prediction.probability.argmax(axis=1) == np.minimum(attack, classes - 1)).mean() > 0.5
     size = first.size()
     assert size.parameters and size.stored_bytes > 4 * size.parameters
 
@@ -57,19 +57,19 @@ def test_every_ablation_learns(family: object) -> None:
         full.config, hidden=(16, 12), latent=8, epochs=1, batch=64, noise=4, class_embedding=4, gan_batch=32,
         novelty_steps=3, classifier_epochs=1, gan_steps=min(full.config.gan_steps, 3),
     )  # fmt: skip
-    opinion = replace(full, config=config, prototypes=32).fit(lesson(5), 0).opine(table(50, 2)[0])
-    assert np.isfinite(opinion.score).all() and opinion.probability is not None
+    prediction = replace(full, config=config, prototypes=32).fit(training(5), 0).predict(table(50, 2)[0])
+    assert np.isfinite(prediction.score).all() and prediction.probability is not None
 
 
 def test_a_class_without_training_records_gets_no_probability() -> None:
-    learnt = lesson(5)
-    opinion = quick().fit(replace(learnt, classes=(*learnt.classes, "absent")), 0).opine(table(40, 3)[0])
-    assert opinion.probability is not None and opinion.probability.shape[1] == 6
-    assert (opinion.probability[:, 5] == 0).all()
+    learnt = training(5)
+    prediction = quick().fit(replace(learnt, classes=(*learnt.classes, "absent")), 0).predict(table(40, 3)[0])
+    assert prediction.probability is not None and prediction.probability.shape[1] == 6
+    assert (prediction.probability[:, 5] == 0).all()
 
 
 def test_a_name_of_two_classes_is_two_names_and_one_side_alone_is_refused() -> None:
-    learnt = lesson(2)
+    learnt = training(2)
     y = np.array([0, 1, 2, 2], dtype=np.int64)
     name, task = attack_names(replace(learnt, y=y, attack=np.array([0, 7, 7, 9]), classes=("normal", "a", "b")))
     assert name.tolist() == [0, 1, 2, 3] and task.tolist() == [0, 1, 2, 2]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.igan.evidence import VIEWS
-from models.lab.detectors.view_weights import CANDIDATES, LEAST, ROWS, Choice, _drawn, choose
+from models.lab.detectors.view_weights import CANDIDATES, LEAST, ROWS, EvidenceWeights, _drawn, choose_evidence_weights
 from models.rows import Floats, Ints
 
 NAMES = np.array([0, 0, 0, 1, 2, 3, 4])
@@ -18,7 +18,7 @@ def records(rows: int, random: np.random.Generator) -> tuple[Floats, Ints]:
     return matrix, name
 
 
-def chosen(good: int, family: Ints | None = None) -> Choice:
+def chosen(good: int, family: Ints | None = None) -> EvidenceWeights:
     """What is chosen where view `good` is column 0 and all the others are noise."""
     matrix, name = records(3_000, np.random.default_rng(1))
 
@@ -32,7 +32,7 @@ def chosen(good: int, family: Ints | None = None) -> Choice:
 
         return views
 
-    return choose(matrix, name, name if family is None else family, fit, 0)  # type: ignore[arg-type]
+    return choose_evidence_weights(matrix, name, name if family is None else family, fit, 0)  # type: ignore[arg-type]
 
 
 def test_the_view_that_is_right_counts_most() -> None:
@@ -54,7 +54,9 @@ def test_where_all_attacks_are_of_one_family_names_are_left_out() -> None:
 def test_a_table_with_next_to_nothing_gets_the_first_candidate_or_some_other(rows: int) -> None:
     matrix = np.zeros((2 * rows, 3), dtype=np.float32)
     name = np.repeat([0, 1], rows)
-    choice = choose(matrix, name, name, lambda *_: lambda some: np.zeros((len(some), 4), dtype=np.float32), 0)
+    choice = choose_evidence_weights(
+        matrix, name, name, lambda *_: lambda some: np.zeros((len(some), 4), dtype=np.float32), 0
+    )
     assert choice.weight in CANDIDATES
     assert choice.unknown is None
 

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.lab.detectors.detector import Lesson
+from models.lab.detectors.detector import TrainingSet
 
 FEATURES = 12
 CLASSES = ("normal", "dos", "probe", "r2l")
 SHIFT = {0: slice(0, 0), 1: slice(0, 4), 2: slice(3, 7), 3: slice(6, 10)}  # columns that are higher in an attack
 
 
-def records(count: int, seed: int, absent: int | None = None) -> Lesson:
+def records(count: int, seed: int, absent: int | None = None) -> TrainingSet:
     """About `count` records of four classes, six in ten of them normal; `absent` is a class without any."""
     random = np.random.default_rng(seed)
     y = random.choice(4, size=count, p=[0.6, 0.2, 0.15, 0.05])
@@ -23,9 +23,9 @@ def records(count: int, seed: int, absent: int | None = None) -> Lesson:
     matrix[:, -2:] = np.eye(2)[(matrix[:, 0] > 0.5).astype(np.int64)]
     names = tuple(f"f{number}" for number in range(FEATURES))
     y = y.astype(np.int64)
-    return Lesson(np.clip(matrix, -6, 6).astype(np.float32), y, CLASSES, y, y, names)
+    return TrainingSet(np.clip(matrix, -6, 6).astype(np.float32), y, CLASSES, y, y, names)
 
 
-def two_classes(lesson: Lesson) -> Lesson:
+def two_classes(training: TrainingSet) -> TrainingSet:
     """The same, as normal and attack."""
-    return replace(lesson, y=(lesson.y > 0).astype(np.int64), classes=("normal", "attack"))
+    return replace(training, y=(training.y > 0).astype(np.int64), classes=("normal", "attack"))

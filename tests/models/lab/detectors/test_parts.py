@@ -16,8 +16,8 @@ from models.lab.detectors import fusion, neighbours, oversampling
 from models.lab.detectors.boltzmann import DeepBoltzmann, Hidden
 from models.lab.detectors.controls import Majority, ShuffledLabels
 from models.lab.detectors.descent import descend, seeded
-from models.lab.detectors.detector import Fitted, Lesson
-from models.lab.detectors.opinions import balanced_weight, some, spread, stratified
+from models.lab.detectors.detector import Fitted, TrainingSet
+from models.lab.detectors.predictions import balanced_weight, some, spread, stratified
 from models.lab.detectors.trees import LightGbm, rounds
 from tests.models.lab.detectors.clusters import records, two_classes
 
@@ -45,14 +45,14 @@ def test_logits_of_classes_seen_go_to_their_columns() -> None:
 
 
 def test_distances_are_those_of_scipy() -> None:
-    lesson = two_classes(records(400, 0))
-    normal, test = lesson.matrix[lesson.y == 0].astype(np.float64), records(30, 1).matrix
-    fitted = neighbours.MahalanobisDistance(0.1).fit(lesson, 0)
+    training = two_classes(records(400, 0))
+    normal, test = training.matrix[training.y == 0].astype(np.float64), records(30, 1).matrix
+    fitted = neighbours.MahalanobisDistance(0.1).fit(training, 0)
     inverse = np.linalg.inv(0.9 * np.cov(normal, rowvar=False) + 0.1 * np.eye(normal.shape[1]))
     expected = [mahalanobis(row, normal.mean(axis=0), inverse) / np.sqrt(len(row)) for row in test.astype(np.float64)]
-    np.testing.assert_allclose(fitted.opine(test).score, expected, rtol=1e-5)
+    np.testing.assert_allclose(fitted.predict(test).score, expected, rtol=1e-5)
     near = np.sort(cdist(test, normal), axis=1)[:, :5].mean(axis=1)
-    np.testing.assert_allclose(neighbours.NearNormal(5).fit(lesson, 0).opine(test).score, near, rtol=1e-4)
+    np.testing.assert_allclose(neighbours.NearNormal(5).fit(training, 0).predict(test).score, near, rtol=1e-4)
 
 
 @given(
@@ -67,27 +67,27 @@ def test_ranks_keep_the_order_and_stay_between_0_and_1(scale: list[float], score
 
 
 def test_ranks_do_not_depend_on_the_other_records_scored() -> None:
-    lesson, test = two_classes(records(400, 0)), records(60, 1).matrix
-    fitted = fusion.RankSum((LightGbm(), neighbours.MahalanobisDistance())).fit(lesson, 0)
-    alone = np.concatenate([fitted.opine(test[i : i + 1]).score for i in range(len(test))])
-    np.testing.assert_allclose(alone, fitted.opine(test).score, atol=1e-6)
+    training, test = two_classes(records(400, 0)), records(60, 1).matrix
+    fitted = fusion.RankSum((LightGbm(), neighbours.MahalanobisDistance())).fit(training, 0)
+    alone = np.concatenate([fitted.predict(test[i : i + 1]).score for i in range(len(test))])
+    np.testing.assert_allclose(alone, fitted.predict(test).score, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["cgan", "smote", "random"])
 def test_rare_classes_are_filled_up_with_records_like_theirs(method: oversampling.Method) -> None:
-    lesson = records(800, 0)
-    lacking = oversampling.missing(lesson.y, 4, 0.5)
+    training = records(800, 0)
+    lacking = oversampling.missing(training.y, 4, 0.5)
     assert sorted(lacking) == [1, 2, 3]
-    rare = lesson.matrix[lesson.y == 3]
+    rare = training.matrix[training.y == 3]
     if method == "cgan":
-        made = oversampling.invented(lesson, lacking, 300, seed=0)[sorted(lacking).index(3)]
+        made = oversampling.invented(training, lacking, 300, seed=0)[sorted(lacking).index(3)]
         assert set(np.unique(made[:, -1])) <= {0.0, 1.0}
     else:
         made = (oversampling.copied if method == "random" else oversampling.interpolated)(rare, lacking[3], 0)
-    assert made.shape == (lacking[3], lesson.matrix.shape[1])
+    assert made.shape == (lacking[3], training.matrix.shape[1])
     assert made.dtype == np.float32
-    assert (made >= lesson.matrix.min(axis=0) - 1e-5).all()
-    assert (made <= lesson.matrix.max(axis=0) + 1e-5).all()
+    assert (made >= training.matrix.min(axis=0) - 1e-5).all()
+    assert (made <= training.matrix.max(axis=0) + 1e-5).all()
     if method == "random":
         assert {tuple(row) for row in made} <= {tuple(row) for row in rare}
     if method == "smote":
@@ -162,17 +162,17 @@ def test_descent_is_seeded_and_leaves_the_outside_alone() -> None:
 
 
 def test_shuffled_labels_keep_their_shares() -> None:
-    seen: list[Lesson] = []
+    seen: list[TrainingSet] = []
 
     class Listens:
-        def fit(self, lesson: Lesson, seed: int) -> Fitted:
-            seen.append(lesson)
-            return Majority().fit(lesson, seed)
+        def fit(self, training: TrainingSet, seed: int) -> Fitted:
+            seen.append(training)
+            return Majority().fit(training, seed)
 
-    lesson = records(300, 0)
-    ShuffledLabels(Listens()).fit(lesson, 0)
-    assert np.bincount(seen[0].y).tolist() == np.bincount(lesson.y).tolist()
-    assert (seen[0].y != lesson.y).any()
+    training = records(300, 0)
+    ShuffledLabels(Listens()).fit(training, 0)
+    assert np.bincount(seen[0].y).tolist() == np.bincount(training.y).tolist()
+    assert (seen[0].y != training.y).any()
     np.testing.assert_array_equal(seen[0].attack, seen[0].y)
 
 

@@ -69,10 +69,10 @@ def flows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Table, Table]:
 def test_attacks_on_a_plant_are_found(family: Family, flows: tuple[Table, Table]) -> None:
     train, test = flows
     trial = Trial(train, [test], "binary")
-    opinion = trial.fit(family.candidates[0], 0).opine(trial.unseen("test"))
-    assert np.isfinite(opinion.score).all()
+    prediction = trial.fit(family.candidates[0], 0).predict(trial.unseen("test"))
+    assert np.isfinite(prediction.score).all()
     if family.name not in NO_BETTER_THAN_CHANCE:
-        assert auroc(opinion.score, test.attack) > 0.6
+        assert auroc(prediction.score, test.attack) > 0.6
 
 
 @cache
@@ -87,10 +87,10 @@ def kdd(name: str, rows: int) -> Table:
 def test_five_classes_of_nsl_kdd_are_named(family: Family) -> None:
     train, test = kdd(nsl_kdd.TRAIN, 3_000), kdd(nsl_kdd.TEST, 1_000)
     trial = Trial(train, [test], "5-class")
-    opinion = trial.fit(family.candidates[0], 0).opine(trial.unseen(test.name))
-    assert np.isfinite(opinion.score).all()
+    prediction = trial.fit(family.candidates[0], 0).predict(trial.unseen(test.name))
+    assert np.isfinite(prediction.score).all()
     if family.name not in NO_BETTER_THAN_CHANCE:
-        assert auroc(opinion.score, test.attack) > 0.6
-    if opinion.probability is not None:
-        assert opinion.probability.shape == (1_000, 5)
-        np.testing.assert_allclose(opinion.probability.sum(axis=1), 1, rtol=1e-5)
+        assert auroc(prediction.score, test.attack) > 0.6
+    if prediction.probability is not None:
+        assert prediction.probability.shape == (1_000, 5)
+        np.testing.assert_allclose(prediction.probability.sum(axis=1), 1, rtol=1e-5)

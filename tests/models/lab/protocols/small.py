@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.lab.detectors.detector import Family, Lesson, Opinion, Size
+from models.lab.detectors.detector import Family, Prediction, Size, TrainingSet
 from models.lab.tables.table import Column, Table, one_by_one
 from models.rows import Doubles, Floats
 
@@ -35,16 +35,16 @@ def table(n: int = 400, seed: int = 0, name: str = "small", first: int = 0) -> T
 
 @dataclass(frozen=True)
 class Remembering:
-    """Learns a centre of normals; keeps every lesson and every matrix it was asked about."""
+    """Learns a centre of normals; keeps every training set and every matrix it was asked about."""
 
     power: float = 1.0
-    lessons: list[Lesson] = field(default_factory=list, compare=False)
+    training_sets: list[TrainingSet] = field(default_factory=list, compare=False)
     asked: list[Floats] = field(default_factory=list, compare=False)
 
-    def fit(self, lesson: Lesson, seed: int) -> "Remembered":
-        self.lessons.append(lesson)
-        centre: Doubles = lesson.matrix[lesson.y == 0].mean(axis=0).astype(np.float64)
-        return Remembered(self, centre, len(lesson.classes))
+    def fit(self, training_set: TrainingSet, seed: int) -> "Remembered":
+        self.training_sets.append(training_set)
+        centre: Doubles = training_set.matrix[training_set.y == 0].mean(axis=0).astype(np.float64)
+        return Remembered(self, centre, len(training_set.classes))
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class Remembered:
     centre: Doubles
     classes: int
 
-    def opine(self, matrix: Floats) -> Opinion:
+    def predict(self, matrix: Floats) -> Prediction:
         self.detector.asked.append(matrix)
         score = np.abs(matrix[:, 0] - self.centre[0]).astype(np.float32) ** np.float32(self.detector.power)
         far = 1 / (1 + np.exp(1 - score))
         rest = np.repeat(((far) / (self.classes - 1))[:, None], self.classes - 1, axis=1)
-        return Opinion(score, np.column_stack([1 - far, rest]).astype(np.float32))
+        return Prediction(score, np.column_stack([1 - far, rest]).astype(np.float32))
 
     def size(self) -> Size:
         return Size(len(self.centre), 8 * len(self.centre))

@@ -106,8 +106,8 @@ def test_time_is_cut_with_an_embargo_and_sensors_are_apart(data: Path) -> None:
         assert np.array_equal(trial.unseen(f"westermo/time/{sensor}").values, after)
     assert named["westermo/random"].build(0).sizes() == {"train": 29 * 60, "tests": {"westermo/random": 600}}
     before = own.table.values[when < 29 * MINUTE]
-    _, lesson = trial.lesson()
-    assert np.array_equal(np.argsort(lesson.matrix[:, 0]), np.argsort(before[:, 0].astype(np.float32)))
+    _, training_set = trial.training_set()
+    assert np.array_equal(np.argsort(training_set.matrix[:, 0]), np.argsort(before[:, 0].astype(np.float32)))
 
 
 def test_blocks_of_iot23_lie_on_one_side(data: Path) -> None:

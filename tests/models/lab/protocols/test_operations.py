@@ -62,7 +62,7 @@ def test_a_trial_tells_them_of_the_tests_that_have_them() -> None:
     other = table(name="other", seed=1)
     trial = Trial(train, [test, other], "binary", {"plant": Operations(1.0, EVENTS)})
     student = trial.fit(Remembering(), 0)
-    assert "more" not in trial.judge("other", student.opine(trial.unseen("other")), {0.01: 1.0})
-    opinion = student.opine(trial.unseen("plant"))
-    assert len(trial.judge("plant", opinion, {0.01: 1.0})["more"]["events"]) == 3
-    assert "more" not in trial.judge("plant", opinion, {})  # without a threshold there are no alarms
+    assert "more" not in trial.judge("other", student.predict(trial.unseen("other")), {0.01: 1.0})
+    prediction = student.predict(trial.unseen("plant"))
+    assert len(trial.judge("plant", prediction, {0.01: 1.0})["more"]["events"]) == 3
+    assert "more" not in trial.judge("plant", prediction, {})  # without a threshold there are no alarms

@@ -42,7 +42,7 @@ def test_nothing_learnt_depends_on_the_test_table() -> None:
     assert thresholds[0] == thresholds[1]
     assert one["tests"]["test"]["ranking"] != other["tests"]["test"]["ranking"]
     for ours, theirs in zip(detectors_one, detectors_other, strict=True):
-        for a, b in zip(ours.lessons, theirs.lessons, strict=True):
+        for a, b in zip(ours.training_sets, theirs.training_sets, strict=True):
             assert np.array_equal(a.matrix, b.matrix) and np.array_equal(a.y, b.y)
 
 
@@ -57,14 +57,24 @@ def test_what_scores_sees_records_without_labels() -> None:
     _, candidates = document_of(TEST)
     assert all(isinstance(matrix, np.ndarray) for one in candidates for matrix in one.asked)
     public = [name for name in dir(Trial) if not name.startswith("_")]
-    assert sorted(public) == ["fit", "judge", "lesson", "out_of_fold", "settle", "sizes", "tests", "tune", "unseen"]
+    assert sorted(public) == [
+        "fit",
+        "judge",
+        "training_set",
+        "out_of_fold",
+        "settle",
+        "sizes",
+        "tests",
+        "tune",
+        "unseen",
+    ]
 
 
 def test_the_constants_come_from_the_lesson_alone() -> None:
-    prepared, lesson = Trial(TRAIN, [TEST], "binary").lesson()
+    prepared, training_set = Trial(TRAIN, [TEST], "binary").training_set()
     assert np.array_equal(prepared.mean, Prepared.fit(TRAIN.unlabelled()).mean)
-    assert abs(float(lesson.matrix[:, 0].mean())) < 0.05
-    assert lesson.names[-4:] == ("service=dns", "service=http", "service=modbus", "service=unknown")
+    assert abs(float(training_set.matrix[:, 0].mean())) < 0.05
+    assert training_set.names[-4:] == ("service=dns", "service=http", "service=modbus", "service=unknown")
 
 
 def test_no_normal_is_scored_by_a_detector_that_learnt_from_it() -> None:
@@ -72,10 +82,10 @@ def test_no_normal_is_scored_by_a_detector_that_learnt_from_it() -> None:
     normal = Trial(TRAIN, [TEST], "binary").out_of_fold(remembering, 5)
     assert len(normal) == int((~TRAIN.attack).sum()) and np.isfinite(normal).all()
     # Column 2 is the record's number, standardised per fold; order it back to numbers through the ranks of the fold.
-    assert len(remembering.lessons) == len(remembering.asked) == 3
-    for lesson, asked in zip(remembering.lessons, remembering.asked, strict=True):
-        assert len(lesson.y) + len(asked) == len(TRAIN)
-        assert not set(np.round(lesson.matrix[:, 2], 5)) & set(np.round(asked[:, 2], 5))
+    assert len(remembering.training_sets) == len(remembering.asked) == 3
+    for training_set, asked in zip(remembering.training_sets, remembering.asked, strict=True):
+        assert len(training_set.y) + len(asked) == len(TRAIN)
+        assert not set(np.round(training_set.matrix[:, 2], 5)) & set(np.round(asked[:, 2], 5))
 
 
 def test_groups_stay_together_in_the_folds() -> None:
@@ -87,8 +97,8 @@ def test_groups_stay_together_in_the_folds() -> None:
 
 def test_tuning_is_done_on_training_records_and_finds_the_better_candidate() -> None:
     class Blind(Remembering):
-        def fit(self, lesson: Any, seed: int) -> Any:
-            turned = super().fit(lesson, seed)
+        def fit(self, training_set: Any, seed: int) -> Any:
+            turned = super().fit(training_set, seed)
             return replace(turned, centre=turned.centre + 50)
 
     trial = Trial(TRAIN, [TEST], "binary")
@@ -115,10 +125,10 @@ def test_a_class_only_the_test_has_counts_as_wrong() -> None:
 
 def test_a_score_that_is_no_number_is_refused() -> None:
     trial = Trial(TRAIN, [TEST], "binary")
-    opinion = trial.fit(Remembering(), 0).opine(trial.unseen("test"))
-    opinion.score[3] = np.nan
+    prediction = trial.fit(Remembering(), 0).predict(trial.unseen("test"))
+    prediction.score[3] = np.nan
     with pytest.raises(ValueError, match="expected 300 finite ones"):
-        trial.judge("test", opinion, {})
+        trial.judge("test", prediction, {})
 
 
 def test_detectors_never_meet_tables_or_trials() -> None:

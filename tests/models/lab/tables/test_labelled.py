@@ -61,13 +61,13 @@ def test_other_separators_spaces_and_a_byte_order_mark(tmp_path: Path) -> None:
 def test_the_test_table_is_read_by_the_training_table_s_kinds(tmp_path: Path) -> None:
     train = csv(tmp_path, "a.csv", ["code,word,one,class", "1,a,3,fine", "2,b,3,dos", "9,b,3,fine"])
     test = csv(tmp_path, "b.csv", ["word,code,one,new,class", "7,x,8,1,fine", "b,2,9,1,worm", "a,3,9,1,dos"])
-    lesson, exam = read_pair(train, test, "class", "fine")
+    training_set, exam = read_pair(train, test, "class", "fine")
     assert [(one.name, one.kind) for one in exam.table.columns] == [("code", "number"), ("word", "category")]
     assert exam.table.columns[1].vocabulary == ("a", "b", "7")  # a new word does not move the known ones
     assert np.isnan(exam.table.values[0, 0])  # a word among numbers
     assert any("code" in note for note in exam.notes) and any("new" in note for note in exam.notes)
-    assert not_in(exam.table, lesson.table).tolist() == [True, False, True]
-    hot = Prepared.fit(lesson.table.unlabelled()).matrix(exam.table.unlabelled())
+    assert not_in(exam.table, training_set.table).tolist() == [True, False, True]
+    hot = Prepared.fit(training_set.table.unlabelled()).matrix(exam.table.unlabelled())
     assert hot.shape == (3, 4) and hot[0, 1:].tolist() == [0, 0, 1]
 
 
@@ -77,9 +77,9 @@ def test_training_alone_decides(tmp_path: Path) -> None:
         csv(tmp_path, "b.csv", ["size,class", "5,fine", "6,dos"]),
         csv(tmp_path, "c.csv", ["size,class", "x,fine", "6,dos"]),
     ]
-    lessons = [read_pair(train, test, "class", "fine")[0] for test in tests]
-    assert lessons[0].table.columns == lessons[1].table.columns
-    assert np.array_equal(lessons[0].table.values, lessons[1].table.values)
+    training_sets = [read_pair(train, test, "class", "fine")[0] for test in tests]
+    assert training_sets[0].table.columns == training_sets[1].table.columns
+    assert np.array_equal(training_sets[0].table.values, training_sets[1].table.values)
 
 
 def test_a_few_stray_words_do_not_make_numbers_words(tmp_path: Path) -> None:

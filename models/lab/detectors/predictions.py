@@ -1,17 +1,17 @@
-"""From what libraries and networks give to an opinion: every class has its column, every score is finite."""
+"""From what libraries and networks give to a prediction: every class has its column, every score is finite."""
 
 import numpy as np
 import numpy.typing as npt
 
 from models.errors import RefusedModel
-from models.lab.detectors.detector import Lesson, Opinion
+from models.lab.detectors.detector import Prediction, TrainingSet
 from models.rows import Floats, Ints
 
 LEAST_CHANCE = 1e-12
 Numbers = npt.NDArray[np.floating]
 
 
-def from_logits(logits: Numbers) -> Opinion:
+def from_logits(logits: Numbers) -> Prediction:
     """(n, K) unnormalised log-probabilities → softmax, and the log-odds of any attack.
 
     Log-odds still tell records apart whose probabilities have all become 1.
@@ -21,20 +21,20 @@ def from_logits(logits: Numbers) -> Opinion:
     probability = np.exp(exact)
     probability /= probability.sum(axis=1, keepdims=True)
     score = np.logaddexp.reduce(exact[:, 1:], axis=1) - exact[:, 0]
-    return Opinion(score.astype(np.float32), probability.astype(np.float32))
+    return Prediction(score.astype(np.float32), probability.astype(np.float32))
 
 
-def from_margin(margin: Numbers) -> Opinion:
+def from_margin(margin: Numbers) -> Prediction:
     """(n,) log-odds of an attack in a task of two classes."""
     return from_logits(np.column_stack([np.zeros(len(margin)), margin]))
 
 
-def from_probability(probability: Numbers, seen: Ints, classes: int) -> Opinion:
+def from_probability(probability: Numbers, seen: Ints, classes: int) -> Prediction:
     """(n, classes seen in training) probabilities → (n, K); the score is the chance of any attack."""
     every = np.zeros((len(probability), classes))
     every[:, seen] = probability
     every /= np.maximum(every.sum(axis=1, keepdims=True), LEAST_CHANCE)
-    return Opinion(every[:, 1:].sum(axis=1).astype(np.float32), every.astype(np.float32))
+    return Prediction(every[:, 1:].sum(axis=1).astype(np.float32), every.astype(np.float32))
 
 
 def spread(logits: Numbers, seen: Ints, classes: int) -> Numbers:
@@ -44,11 +44,11 @@ def spread(logits: Numbers, seen: Ints, classes: int) -> Numbers:
     return every
 
 
-def of_several_classes(lesson: Lesson) -> Ints:
+def of_several_classes(training: TrainingSet) -> Ints:
     """The class numbers that occur, ascending; RefusedModel where there is nothing to tell apart."""
-    seen: Ints = np.unique(lesson.y)
+    seen: Ints = np.unique(training.y)
     if len(seen) < 2:
-        names = [lesson.classes[number] for number in seen]
+        names = [training.classes[number] for number in seen]
         raise RefusedModel(
             f"training records: got only {names or 'none'}, expected at least two classes; "
             "give labelled attacks, or choose a detector that learns normal records alone (mahalanobis, knn-normal)"
@@ -56,9 +56,9 @@ def of_several_classes(lesson: Lesson) -> Ints:
     return seen
 
 
-def normals(lesson: Lesson) -> Floats:
+def normals(training: TrainingSet) -> Floats:
     """(m, F) the normal records; RefusedModel where there are fewer than two."""
-    normal: Floats = lesson.matrix[lesson.y == 0]
+    normal: Floats = training.matrix[training.y == 0]
     if len(normal) < 2:
         raise RefusedModel(
             f"training records: got {len(normal)} normal ones, expected at least 2 to learn what is usual"
