@@ -1,4 +1,4 @@
-"""Room 4's door: suspects in, alerts out, with Faust; incidents, revision, position and seq are saved together."""
+"""The alert worker: suspects in, alerts out, with Faust; incidents, revision, position and seq are saved together."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,12 @@ from pipeline.runtime.wire import messages
 from pipeline.settings import Settings
 
 CONTENT_TYPE = b"application/json"
+# Models without a manifest that are named in the log once each; their ids come with messages.
+MAX_UNKNOWN_MODELS = 1_000
 
 
 class AlertStage:
-    """The room as the shell around Faust sees it; `advance` depends on state, message, manifests and rules alone."""
+    """The stage as the shell around Faust sees it; `advance` depends on state, message, manifests and rules alone."""
 
     name = "alert"
 
@@ -97,7 +99,8 @@ class AlertStage:
 
     def _baseline_of(self, model: str) -> Any:
         baseline = self._manifests.baseline_of(model)
-        if baseline is None and model not in self._without_manifest:
+        known = len(self._without_manifest) >= MAX_UNKNOWN_MODELS or model in self._without_manifest
+        if baseline is None and not known:
             self._without_manifest.add(model)
             self._log.warning("no manifest of this model: alerts go out without reasons", model=model)
         return baseline
@@ -114,7 +117,7 @@ class AlertStage:
 
 
 def run(settings: Settings) -> None:
-    """Run the room until it is asked to stop; raises what stopped it otherwise, its position unmoved."""
+    """Run the worker until it is asked to stop; raises what stopped it otherwise, its position unmoved."""
     telemetry = start("alert", settings)
     try:
         worker.run(AlertStage(settings, telemetry), settings, telemetry)

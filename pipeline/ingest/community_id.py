@@ -29,8 +29,8 @@ _NO_COUNTERPART = -1
 
 def _counterparts(pairs: dict[int, int]) -> Ints:
     table = np.full(256, _NO_COUNTERPART, np.int64)
-    for one, other in pairs.items():
-        table[one], table[other] = other, one
+    for asked, answered in pairs.items():
+        table[asked], table[answered] = answered, asked
     return table
 
 
@@ -48,8 +48,8 @@ def _rotated(value: Any, by: int) -> Any:
 def _sha1(block: Bytes, length: int, words: Words, digest: Bytes) -> None:
     """SHA-1 (FIPS 180-4) of at most 55 bytes: they fit one block of 64 with their padding."""
     block[length] = 0x80
-    for place in range(length + 1, 62):
-        block[place] = 0
+    for index in range(length + 1, 62):
+        block[index] = 0
     block[62], block[63] = length * 8 >> 8, length * 8 & 0xFF
     for at in range(16):
         words[at] = (
@@ -178,8 +178,8 @@ def _text(column: pa.StringArray) -> tuple[Bytes, Offsets]:
 
 def _numbers(column: pa.Array) -> Ints:
     """A nullable column as int64, -1 where null."""
-    found: Ints = column.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    return found
+    values: Ints = column.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    return values
 
 
 def community_ids(columns: dict[str, pa.Array], given: pa.StringArray | None) -> pa.StringArray:

@@ -22,13 +22,14 @@ from pipeline.ingest.scan.lines import Lines, cut_lines, record_ids
 from schemas.fields import arrow_schema
 from schemas.sources import source_of
 
-KEPT_BYTES = 65_536
+# Of a rejected record so many bytes are kept: what people need to see, and no larger a message for a huge one.
+MAX_REJECT_RECORD_BYTES = 65_536
 
 
 class Decoded(NamedTuple):
     """n records of m messages, as flows and rejects.
 
-    A record's ordinal is its place among all records of the messages, from 0; both batches are in that order.
+    A record's ordinal is its index among all records of the messages, from 0; both batches are in that order.
     """
 
     flows: pa.RecordBatch
@@ -60,32 +61,32 @@ def decode_messages(messages: Messages, max_future_us: int) -> Decoded:
     bounds = np.cumsum(counts)
     ordinals = [bounds[part.members[part.lines.message]] + part.lines.raw_index for part in parts]
     sizes = np.zeros(bounds[-1], np.int64)
-    for part, places in zip(parts, ordinals, strict=True):
-        sizes[places] = part.lines.ends - part.lines.starts
+    for part, numbers in zip(parts, ordinals, strict=True):
+        sizes[numbers] = part.lines.ends - part.lines.starts
     good = [part.draft.problem == 0 for part in parts]
     flows, flow_ordinals = _in_order(
         "flow",
         [_flows(messages, part, rows) for part, rows in zip(parts, good, strict=True)],
-        [places[rows] for places, rows in zip(ordinals, good, strict=True)],
+        [numbers[rows] for numbers, rows in zip(ordinals, good, strict=True)],
     )
     rejects, reject_ordinals = _in_order(
         "reject",
         [_rejects(messages, part, ~rows) for part, rows in zip(parts, good, strict=True)],
-        [places[~rows] for places, rows in zip(ordinals, good, strict=True)],
+        [numbers[~rows] for numbers, rows in zip(ordinals, good, strict=True)],
     )
     return Decoded(flows, flow_ordinals, rejects, reject_ordinals, bounds, sizes)
 
 
 def _formats(messages: Messages) -> list[Ints]:
-    """The numbers of the messages that hold records, by format: what can be decoded in one pass."""
+    """The indices of the messages that hold records, by format: what can be decoded in one pass."""
     kinds: dict[tuple[str, tuple[str, ...], str], int] = {}
     kind_of = [
-        -1 if one.marks else kinds.setdefault((one.content_type, one.columns, one.fault), len(kinds))
-        for one in messages.sources
+        -1 if source.marks else kinds.setdefault((source.content_type, source.columns, source.fault), len(kinds))
+        for source in messages.sources
     ]
     kind = np.where(messages.sizes > 0, np.array(kind_of, np.int64)[messages.source], -1)
-    found = [np.flatnonzero(kind == number) for number in range(len(kinds))]
-    return [numbers for numbers in found if len(numbers)]
+    indices_of = [np.flatnonzero(kind == number) for number in range(len(kinds))]
+    return [indices for indices in indices_of if len(indices)]
 
 
 def _in_order(schema: str, batches: list[pa.RecordBatch], ordinals: list[Ints]) -> tuple[pa.RecordBatch, Ints]:
@@ -97,9 +98,9 @@ def _in_order(schema: str, batches: list[pa.RecordBatch], ordinals: list[Ints]) 
         )
     if len(batches) == 1:
         return batches[0], ordinals[0]
-    places = np.concatenate(ordinals)
-    order = np.argsort(places, kind="stable")
-    return pa.concat_batches(batches).take(pa.array(order)), places[order]
+    joined = np.concatenate(ordinals)
+    order = np.argsort(joined, kind="stable")
+    return pa.concat_batches(batches).take(pa.array(order)), joined[order]
 
 
 def _decode_part(messages: Messages, members: Ints, max_future_us: int) -> _Part:
@@ -204,7 +205,7 @@ def _rejects(messages: Messages, part: _Part, rows: npt.NDArray[np.bool_]) -> pa
         f"raw[{partition}]@{offset}/{index}: {part.draft.detail(row)}"
         for row, (partition, offset, index) in zip(where.tolist(), positions, strict=True)
     ]
-    records = [text[starts[row] : min(ends[row], starts[row] + KEPT_BYTES)].tobytes() for row in where]
+    records = [text[starts[row] : min(ends[row], starts[row] + MAX_REJECT_RECORD_BYTES)].tobytes() for row in where]
     numbers = messages.source[part.members[part.lines.message[where]]].tolist()
     content_types = [messages.sources[number].content_type for number in numbers]
     columns |= {

@@ -1,4 +1,4 @@
-"""A block of flows in the making: columns read from cells, and the first thing found wrong with each row.
+"""A block of flows in the making: columns read from cells, and the first thing wrong with each row.
 
 Ranges come from the field table (`schemas/flow.toml`); a check marks rows and never raises:
 one bad value costs one row.
@@ -134,7 +134,7 @@ class Draft:
         read_whole(*self._where(source), limits(target)[1], values, statuses)
         return values, self._status(statuses, target, source, "count", out_of_range)
 
-    def told(self, source: str, target: str) -> tuple[Wholes, Mask]:
+    def optional_whole(self, source: str, target: str) -> tuple[Wholes, Mask]:
         """Whole numbers of a column that a row may do without: what is none, or out of range, is nothing."""
         values, statuses = np.empty(self.count, np.uint64), np.empty(self.count, np.uint8)
         read_whole(*self._where(source), limits(target)[1], values, statuses)

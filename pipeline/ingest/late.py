@@ -1,4 +1,4 @@
-"""Which rows come too late, told from the log's order alone."""
+"""Which rows come too late, decided by the log's order alone."""
 
 import numpy as np
 import numpy.typing as npt

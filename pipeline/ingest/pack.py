@@ -43,8 +43,8 @@ def pack(messages: Messages, decoded: Decoded, flows_rows: int) -> Iterator[Pack
     marks = np.flatnonzero(messages.of_sources([source.marks for source in messages.sources]))
     turns = np.flatnonzero(np.diff(messages.partition)) + 1
     for first, end in pairwise([0, *turns.tolist(), len(messages)]):
-        own = marks[np.searchsorted(marks, first) : np.searchsorted(marks, end)].tolist()
-        yield from _pack_partition(messages, decoded, flows_rows, bytes_before, own, first, end)
+        marks_here = marks[np.searchsorted(marks, first) : np.searchsorted(marks, end)].tolist()
+        yield from _pack_partition(messages, decoded, flows_rows, bytes_before, marks_here, first, end)
 
 
 def _pack_partition(

@@ -27,7 +27,7 @@ from pipeline.contracts.raw import (
     SourceInfo,
     source_info_of,
 )
-from pipeline.ingest.decode import KEPT_BYTES, Decoded, decode_messages
+from pipeline.ingest.decode import MAX_REJECT_RECORD_BYTES, Decoded, decode_messages
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import pack
 from pipeline.ingest.reasons import (
@@ -235,7 +235,7 @@ def test_zeek_json_rejects(record: bytes, reason: str) -> None:
     assert reasons(decoded) == [reason], decoded.rejects["detail"].to_pylist()
     assert decoded.flows["raw_offset"].to_pylist() == [900, 902]
     row = decoded.rejects.to_pylist()[0]
-    assert row["record"] == record[:KEPT_BYTES] and row["record_size"] == len(record)
+    assert row["record"] == record[:MAX_REJECT_RECORD_BYTES] and row["record_size"] == len(record)
 
 
 def test_a_reject_says_where_what_was_got_and_what_was_expected() -> None:

@@ -17,8 +17,8 @@ class Choice(IntEnum):
     """
 
     PRESENT = 0  # the first that is there
-    TOLD = 1  # the first that is there and not void; the first void one where all are
-    ONLY_TOLD = 2  # the first that is there and not void; none where all are void
+    FIRST_NON_VOID = 1  # the first that is there and not void; the first void one where all are
+    NON_VOID_OR_NULL = 2  # the first that is there and not void; none where all are void
 
 
 Merge = tuple[tuple[int, ...], Choice]  # the columns to choose from, and how

@@ -41,5 +41,5 @@ def put_numbers(draft: Draft, protocol: str) -> None:
         addresses, families, _ = address_column(draft.cells, draft.column["exporter_addr"])
         draft.columns["exporter_addr"] = pc.if_else(pa.array(families != MAC), addresses, None)
     if "domain" in draft.column:
-        draft.put("export_domain", *draft.told("domain", "export_domain"))
-    draft.put("export_sequence", *draft.told("sequence", "export_sequence"))
+        draft.put("export_domain", *draft.optional_whole("domain", "export_domain"))
+    draft.put("export_sequence", *draft.optional_whole("sequence", "export_sequence"))

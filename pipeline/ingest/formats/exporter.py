@@ -36,20 +36,20 @@ from pipeline.ingest.scan.scalars import SECONDS
 # What can be asked of a record, and which of several keys counts. Times and addresses every exporter has.
 WANTED: dict[str, Choice] = {
     "kind": Choice.PRESENT,
-    "start": Choice.ONLY_TOLD,
-    "end": Choice.ONLY_TOLD,
+    "start": Choice.NON_VOID_OR_NULL,
+    "end": Choice.NON_VOID_OR_NULL,
     "duration": Choice.PRESENT,  # in seconds, instead of an end
-    "src_mac": Choice.ONLY_TOLD,
-    "dst_mac": Choice.ONLY_TOLD,
-    "src_ip": Choice.TOLD,
-    "dst_ip": Choice.TOLD,
+    "src_mac": Choice.NON_VOID_OR_NULL,
+    "dst_mac": Choice.NON_VOID_OR_NULL,
+    "src_ip": Choice.FIRST_NON_VOID,
+    "dst_ip": Choice.FIRST_NON_VOID,
     "src": Choice.PRESENT,  # the IP address, or the MAC where there is none
     "dst": Choice.PRESENT,
     "ether": Choice.PRESENT,
     "proto": Choice.PRESENT,
     "src_port": Choice.PRESENT,
     "dst_port": Choice.PRESENT,
-    "icmp": Choice.TOLD,  # type * 256 + code
+    "icmp": Choice.FIRST_NON_VOID,  # type * 256 + code
     "icmp_type": Choice.PRESENT,
     "icmp_code": Choice.PRESENT,
     "flags": Choice.PRESENT,
@@ -58,15 +58,15 @@ WANTED: dict[str, Choice] = {
     "rev_bytes": Choice.PRESENT,
     "fwd_pkts": Choice.PRESENT,
     "rev_pkts": Choice.PRESENT,
-    "vlan": Choice.ONLY_TOLD,
-    "ttl": Choice.ONLY_TOLD,
-    "sampling": Choice.ONLY_TOLD,  # one packet in so many
-    "sampled": Choice.ONLY_TOLD,  # whether it was, where the rate is not told
+    "vlan": Choice.NON_VOID_OR_NULL,
+    "ttl": Choice.NON_VOID_OR_NULL,
+    "sampling": Choice.NON_VOID_OR_NULL,  # one packet in so many
+    "sampled": Choice.NON_VOID_OR_NULL,  # whether it was, where the rate is not told
     "app": Choice.PRESENT,
     "uid": Choice.PRESENT,
     # How the exporter numbers what it sends.
     "export_protocol": Choice.PRESENT,
-    "exporter_addr": Choice.ONLY_TOLD,
+    "exporter_addr": Choice.NON_VOID_OR_NULL,
     "domain": Choice.PRESENT,
     "sequence": Choice.PRESENT,
 }
