@@ -24,8 +24,8 @@ def _kind(text: npt.NDArray[np.uint8], start: int, end: int) -> int:
     """Kind of one address: IPv4 dotted, IPv6 or MAC with colons, all in lower case."""
     length = end - start
     colons, dots, digits, zeros, fs, value = 0, 0, 0, 0, 0, 0
-    for place in range(start, end):
-        byte = text[place]
+    for index in range(start, end):
+        byte = text[index]
         if byte == 58:  # ':'
             colons += 1
         elif byte == 46:  # '.'
@@ -64,8 +64,8 @@ def _keys(
 ) -> None:
     for row in range(len(keys)):
         key = _FNV_OFFSET
-        for place in range(offsets[row], offsets[row + 1]):
-            key = (key ^ np.uint64(text[place])) * _FNV_PRIME
+        for index in range(offsets[row], offsets[row + 1]):
+            key = (key ^ np.uint64(text[index])) * _FNV_PRIME
         keys[row] = mix64(key)
         kinds[row] = _kind(text, offsets[row], offsets[row + 1])
 

@@ -29,10 +29,10 @@ _STAMP = _stamp()
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function on its first call, and keep the result beside the sources.
+    """Compile a function on its first call, and cache the result beside the sources.
 
     Without reference counting, which took three quarters of the time: such functions may not allocate. Numba takes
-    the kept result for fresh as long as the function's own file is unchanged; what it calls stands in other files, so
+    the cached result for fresh as long as the function's own file is unchanged; what it calls stands in other files, so
     all of them are the stamp here.
     """
     options = {"cache": True, "error_model": "numpy", "_nrt": False}

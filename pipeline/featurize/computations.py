@@ -1,4 +1,4 @@
-"""How each feature set's columns are computed, and what it keeps of a sensor: by the set's name."""
+"""How each feature set's columns are computed, and what it remembers of a sensor: by the set's name."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.featurize.flow_features import FLOW_FEATURES, flow_features
 from pipeline.featurize.rows import Rows, rows_of
 from pipeline.featurize.windows import kdd_modes
-from pipeline.featurize.windows.bounded_tables import Bounds, Kept
+from pipeline.featurize.windows.bounded_tables import Bounds, TableSpec
 from pipeline.featurize.windows.kdd import CountWindow, TimeWindow
 from pipeline.featurize.windows.kdd_rows import KddRows, extractor_rows, nsl_rows, online_rows
 from pipeline.featurize.windows.kdd_state import new_count_window, new_time_window
@@ -36,7 +36,7 @@ Matrix = npt.NDArray[np.float32]
 class Computation:
     """What featurize needs of a feature set beside its names.
 
-    empty() makes the windows of a sensor never heard of; rows(flows, matrix) makes the arrays that the windows read
+    empty() makes the windows of a new sensor; rows(flows, matrix) makes the arrays that the windows read
     of n flows of any sensors, and writes what a flow has by itself into matrix (n, F) float32; windows(windows, rows,
     order, late, bounds, matrix) takes one sensor's flows rows[order] through its windows (they are taken over), where
     `late` is set only reading, writes the rest of matrix[order], and returns the windows; tables are the windows'
@@ -46,7 +46,7 @@ class Computation:
     empty: Callable[[], Any]
     rows: Callable[[pa.RecordBatch, Matrix], Any]
     windows: Callable[[Any, Any, Order, Late, Bounds, Matrix], Any]
-    tables: Sequence[Kept]
+    tables: Sequence[TableSpec]
 
 
 def _ics_1_rows(flows: pa.RecordBatch, matrix: Matrix) -> Rows:

@@ -50,19 +50,19 @@ _EXCLUDED = {
 
 def _kdd(source: str, formulas: dict[str, str], time: str, count: str) -> tuple[Feature, ...]:
     features = []
-    for place, name in enumerate(KDD_NAMES):
-        plain = name.removeprefix("dst_host_") if place >= kdd.TIME_FEATURES else name
+    for index, name in enumerate(KDD_NAMES):
+        plain = name.removeprefix("dst_host_") if index >= kdd.TIME_FEATURES else name
         counted = plain in ("count", "srv_count")
         features.append(
             Feature(
                 name=name,
-                group="kdd-time" if place < kdd.TIME_FEATURES else "kdd-count",
+                group="kdd-time" if index < kdd.TIME_FEATURES else "kdd-count",
                 unit="flows" if counted else "share",
                 label=_WORDS[plain],
                 scale="log1p" if counted else "linear",
                 formula=formulas[plain],
-                source=f"KDD'99 {23 + place}, {source}",
-                window=time if place < kdd.TIME_FEATURES else count,
+                source=f"KDD'99 {23 + index}, {source}",
+                window=time if index < kdd.TIME_FEATURES else count,
             )
         )
     return tuple(features)
@@ -104,12 +104,14 @@ NSL = FeatureSet(
     whole_file=True,
 )
 
-FEATURE_SETS: dict[str, FeatureSet] = {one.name: one for one in (FEATURE_SET, FULL, ONLINE, EXTRACTOR, NSL)}
+FEATURE_SETS: dict[str, FeatureSet] = {
+    feature_set.name: feature_set for feature_set in (FEATURE_SET, FULL, ONLINE, EXTRACTOR, NSL)
+}
 
 
 def named(name: str, error: Callable[[str], Exception] = Misconfigured, live: bool = False) -> FeatureSet:
     """The feature set of that name; raises `error` where there is none or, live, where it is of whole files only."""
-    wanted = [one.name for one in FEATURE_SETS.values() if not (live and one.whole_file)]
+    wanted = [feature_set.name for feature_set in FEATURE_SETS.values() if not (live and feature_set.whole_file)]
     if name not in wanted:
         raise error(f"feature set: got {name!r}, expected one of {', '.join(wanted)}")
     return FEATURE_SETS[name]

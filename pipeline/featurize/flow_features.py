@@ -47,15 +47,15 @@ def _ratio(part: float, whole: float) -> float:
 
 
 @compiled
-def _extremes(one: float, other: float) -> tuple[float, float]:
+def _extremes(first: float, second: float) -> tuple[float, float]:
     """The larger and the smaller of two means, either of which may be unknown (NaN); 0 where both are."""
-    if np.isnan(one):
-        one = other
-    if np.isnan(other):
-        other = one
-    if np.isnan(one):
+    if np.isnan(first):
+        first = second
+    if np.isnan(second):
+        second = first
+    if np.isnan(first):
         return 0.0, 0.0
-    return max(one, other), min(one, other)
+    return max(first, second), min(first, second)
 
 
 @compiled

@@ -18,7 +18,7 @@ from pipeline.errors import RefusedState
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.ordering.reorder import NO_WATERMARK
-from pipeline.featurize.sensor import SensorState, Turn, advance_together
+from pipeline.featurize.sensor import SensorInput, SensorState, advance_sensors
 from pipeline.featurize.sensor_retention import cuts, expired, heard
 from pipeline.featurize.snapshot import restore as restore_sensor
 from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
@@ -34,7 +34,7 @@ MAX_MESSAGE_BYTES = 2 * 1024 * 1024  # a quarter of what Kafka takes: rows are n
 # that begins in the middle lacks one for so long. Those of 256 sensors are 11 to 72 kB, in one message of 64.
 ALL_WATERMARKS_EVERY = 64
 
-TIGHTEN_EVERY = 64  # messages: so long may a message's memory be held by one flow that waits
+TIGHTEN_EVERY = 64  # messages: so long may one waiting flow hold a whole message's memory
 
 MAGIC = b"FOREBAY-PARTITION-3\n"
 
@@ -42,7 +42,7 @@ MAGIC = b"FOREBAY-PARTITION-3\n"
 @dataclass(frozen=True, slots=True)
 class PartitionState:
     """The sensors that have sent flows since their last end of source or eviction, by (site, sensor); the number of the
-    next message; the feature set computed; the latest end time of all flows released, whose ever they were.
+    next message; the feature set computed; the latest end time of all flows released, of any sensor.
 
     newest_us: the latest end time of all flows that came. heard_us: what that was at each sensor's last flow.
     """
@@ -160,8 +160,8 @@ def _advance_rows(
     silenced = [name for name in expired(newest_us, heard_us) if name not in facts.ended]
     no_rows = np.zeros(0, np.int64)
     names = sorted({*rows_of, *facts.ended, *facts.silent, *silenced})
-    turns = [
-        Turn(
+    inputs = [
+        SensorInput(
             state.sensors.get(name) or SensorState.empty(state.feature_set),
             rows_of.get(name, no_rows),
             lateness_of(name[0]),
@@ -173,8 +173,8 @@ def _advance_rows(
         for name in names
     ]
     sensors, rows = dict(state.sensors), empty("features", state.feature_set.width)
-    if turns:
-        advanced, rows = advance_together(turns, flows, calendars=calendars)
+    if inputs:
+        advanced, rows = advance_sensors(inputs, flows, calendars=calendars)
         sensors.update(zip(names, advanced, strict=True))
         # Without a flow there is nothing to remember: ended, expired, or named in a mark alone.
         sensors = {name: sensor for name, sensor in sensors.items() if sensor.latest_us > NO_WATERMARK}
@@ -211,7 +211,7 @@ def _watermarks(
     state: PartitionState, names: Iterable[SensorName], lateness_of: Callable[[str], int]
 ) -> tuple[SensorWatermark, ...]:
     """How far the event time of these sensors has come."""
-    return tuple(SensorWatermark(*name, state.sensors[name].gone_on_us(lateness_of(name[0]))) for name in names)
+    return tuple(SensorWatermark(*name, state.sensors[name].watermark_us(lateness_of(name[0]))) for name in names)
 
 
 def split_message(
@@ -226,7 +226,7 @@ def split_message(
         rows   seq  records  rejected  through  frontier             watermarks, ended
         0, 1     7        6         0  None     lowest of all rows   none
         2, 3     8        0         0  None     lowest of all rows   none
-        4        9        0         1  (9, 0)   facts.frontier       facts' own
+        4        9        0         1  (9, 0)   facts.frontier       those of facts
     """
     rows = max(1, min(max_rows, max_bytes * len(features) // max(1, features.nbytes)))
     if len(features) <= rows:
@@ -245,23 +245,23 @@ def split_message(
 
 
 def evicted(state: PartitionState) -> dict[str, int]:
-    """What each bounded table has turned out in the partition's present sensors, since their last end of source."""
+    """Keys that each bounded table of the partition's sensors has evicted since the sensor's last end of source."""
     bounded = [
-        kept for kept in COMPUTATIONS[state.feature_set.name].tables if kept.part != "time"
+        spec for spec in COMPUTATIONS[state.feature_set.name].tables if spec.part != "time"
     ]  # those of the 2 s window only ever lose keys without flows
-    totals = {f"{kept.part}.{kept.field}": 0 for kept in bounded} | {"time.queue": 0, "order.waiting": 0}
+    totals = {f"{spec.part}.{spec.field}": 0 for spec in bounded} | {"time.queue": 0, "order.waiting": 0}
     for sensor in state.sensors.values():
-        totals["order.waiting"] += sensor.hurried
+        totals["order.waiting"] += sensor.released_early
         for windows in sensor.windows.values():
-            for kept in bounded:
-                table = getattr(getattr(windows, kept.part), kept.field)
-                totals[f"{kept.part}.{kept.field}"] += int(table.cells[0, EVICTED])
+            for spec in bounded:
+                table = getattr(getattr(windows, spec.part), spec.field)
+                totals[f"{spec.part}.{spec.field}"] += int(table.cells[0, EVICTED])
             totals["time.queue"] += int(windows.time.queued[OVERFLOWED])
     return totals
 
 
 def sensors_by_name(state: PartitionState) -> dict[str, SensorState]:
-    """The sensors, each by a name of its own; one that no message has touched since is the same object."""
+    """The sensors by a distinct name each; a sensor that no message has touched since is the same object."""
     return {json.dumps(name, ensure_ascii=False): sensor for name, sensor in state.sensors.items()}
 
 

@@ -108,8 +108,8 @@ def _flag_packets(flows: pa.RecordBatch, side: str, flag: str, bit: int, seen: I
 
 def is_one_of(column: pa.Array, names: pa.Array) -> npt.NDArray[np.bool_]:
     """(n,) whether a string is one of the names; null is none."""
-    found: npt.NDArray[np.bool_] = pc.is_in(column, value_set=names).to_numpy(zero_copy_only=False)
-    return found
+    matches: npt.NDArray[np.bool_] = pc.is_in(column, value_set=names).to_numpy(zero_copy_only=False)
+    return matches
 
 
 def protocols(flows: pa.RecordBatch) -> Ints:

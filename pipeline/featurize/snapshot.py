@@ -37,14 +37,16 @@ Saved = TypeVar("Saved")
 
 def snapshot(state: SensorState) -> bytes:
     """The state as bytes; the state stays usable."""
-    numbers: Numbers = {"latest_us": state.latest_us, "hurried": state.hurried}
+    numbers: Numbers = {"latest_us": state.latest_us, "hurried": state.released_early}
     arrays: Arrays = {}
-    how = COMPUTATIONS[state.feature_set.name]
+    computation = COMPUTATIONS[state.feature_set.name]
     # Without calendars there is one set of windows, which is written even where no flow has come yet.
     for calendar, windows in {ORDINARY: None, **state.windows}.items():
-        own_numbers, own_arrays = windows_out(how.empty() if windows is None else windows, how.tables)
-        numbers |= {_of_calendar(calendar, name): number for name, number in own_numbers.items()}
-        arrays |= {_of_calendar(calendar, name): array for name, array in own_arrays.items()}
+        calendar_numbers, calendar_arrays = windows_out(
+            computation.empty() if windows is None else windows, computation.tables
+        )
+        numbers |= {_of_calendar(calendar, name): number for name, number in calendar_numbers.items()}
+        arrays |= {_of_calendar(calendar, name): array for name, array in calendar_arrays.items()}
     arrays["waiting"] = _batch_out(state.waiting.flows())
     contiguous = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
     header = {
@@ -82,11 +84,13 @@ def restore(saved: bytes, bounds: Bounds = BOUNDS, feature_set: FeatureSet = FEA
         if start != len(payload):
             raise ValueError(f"{len(payload) - start} bytes too many")
         numbers: Numbers = header["numbers"]
-        how = COMPUTATIONS[feature_set.name]
+        computation = COMPUTATIONS[feature_set.name]
         windows = {}
         for calendar in sorted({_split(name)[0] for name in arrays}):
-            own_numbers, own_arrays = _own(numbers, calendar), _own(arrays, calendar)
-            windows[calendar] = windows_in(own_numbers, own_arrays, how.empty(), how.tables, bounds)
+            calendar_numbers, calendar_arrays = _of_one_calendar(numbers, calendar), _of_one_calendar(arrays, calendar)
+            windows[calendar] = windows_in(
+                calendar_numbers, calendar_arrays, computation.empty(), computation.tables, bounds
+            )
         waiting = Waiting.of(_batch_in(arrays["waiting"]))
         return SensorState(waiting, numbers["latest_us"], windows, numbers["hurried"], feature_set)
     except (KeyError, ValueError, TypeError, pa.ArrowException, OSError) as error:
@@ -99,13 +103,13 @@ def _of_calendar(calendar: str, name: str) -> str:
 
 def _split(name: str) -> tuple[str, str]:
     """The calendar and the name within it."""
-    calendar, colon, own = name.partition(":")
-    return (calendar, own) if colon else (ORDINARY, name)
+    calendar, colon, inner = name.partition(":")
+    return (calendar, inner) if colon else (ORDINARY, name)
 
 
-def _own(saved: Mapping[str, Saved], calendar: str) -> dict[str, Saved]:
+def _of_one_calendar(saved: Mapping[str, Saved], calendar: str) -> dict[str, Saved]:
     """What was saved of one calendar's windows, by the names it has there."""
-    return {_split(name)[1]: one for name, one in saved.items() if _split(name)[0] == calendar}
+    return {_split(name)[1]: value for name, value in saved.items() if _split(name)[0] == calendar}
 
 
 def _refused(saved: bytes, got: str) -> RefusedState:
@@ -148,6 +152,6 @@ def _batch_in(stream: Array) -> pa.RecordBatch:
 
 
 def compile_ahead(feature_set: FeatureSet = FEATURE_SET) -> None:
-    """Compile all that a feature set needs, if it is not yet: some fifteen seconds, kept beside the sources."""
-    state, _ = advance(SensorState.empty(feature_set), NO_FLOWS, False, 0, most_waiting=-1)
+    """Compile all that a feature set needs, if it is not yet: some fifteen seconds, cached beside the sources."""
+    state, _ = advance(SensorState.empty(feature_set), NO_FLOWS, False, 0, max_waiting=-1)
     restore(snapshot(state), feature_set=feature_set)

@@ -1,4 +1,4 @@
-"""Room 2's door: flows in, features out, through the shell around Faust."""
+"""The featurize worker: flows in, features out, through the shell around Faust."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -73,7 +73,7 @@ class Featurize:
         return state.seq
 
     def reached_us(self, state: PartitionState) -> int:
-        """The latest end time of the flows that went on."""
+        """The latest end time of the released flows."""
         return state.reached_us
 
     def advance(self, state: PartitionState, message: Incoming) -> tuple[PartitionState, Sequence[Outgoing]]:

@@ -11,7 +11,7 @@ LN2 = 0.6931471805599453
 Flow = dict[str, Any]
 
 
-def in_event_order(flows: list[Flow], lateness_us: int, most_waiting: int = 10**9) -> list[tuple[Flow, int]]:
+def in_event_order(flows: list[Flow], lateness_us: int, max_waiting: int = 10**9) -> list[tuple[Flow, int]]:
     """(flow, late by) in the order of evaluation, flow by flow through a heap-like list: the definition, slowly."""
     waiting: list[Flow] = []
     done: list[tuple[Flow, int]] = []
@@ -31,7 +31,7 @@ def in_event_order(flows: list[Flow], lateness_us: int, most_waiting: int = 10**
             waiting.append(flow)
         latest = max(flow["end_ts_us"], flow["end_ts_us"] if latest is None else latest)
         release(latest - lateness_us)
-        while len(waiting) > most_waiting:
+        while len(waiting) > max_waiting:
             latest = max(latest, min(f["end_ts_us"] for f in waiting) + 1 + lateness_us)
             release(latest - lateness_us)
     release(math.inf)

@@ -183,7 +183,7 @@ def test_which_watermarks_travel_follows_from_the_state_and_the_message() -> Non
         assert all(not facts.watermarks for _rows, facts in earlier)
         sent = {(site, sensor): time_us for site, sensor, time_us in last.watermarks}
         known.update(sent)
-        now = {name: sensor.gone_on_us(0) for name, sensor in state.sensors.items()}
+        now = {name: sensor.watermark_us(0) for name, sensor in state.sensors.items()}
         assert known == now, "whoever has read everything knows every watermark"
         numbers = range(messages[0].facts.seq, last.seq + 1)
         if any(seq % ALL_WATERMARKS_EVERY == 0 for seq in numbers):

@@ -201,10 +201,10 @@ def test_cuts_change_nothing_when_too_many_wait(rows: list[dict[str, Any]], cuts
     for places in ([], cuts):
         state, out = SensorState.empty(), []
         for start, end in pairwise([0, *sorted(min(cut, len(rows)) for cut in places), len(rows)]):
-            state, part = advance(state, flows.slice(start, end - start), False, 3 * SECOND, most_waiting=most)
+            state, part = advance(state, flows.slice(start, end - start), False, 3 * SECOND, max_waiting=most)
             assert len(state.waiting) <= most
             out.append(part)
-        hurried = state.hurried
-        out.append(advance(state, flows.slice(0, 0), True, 3 * SECOND, most_waiting=most)[1])
-        results.append((by_position(out), hurried))
+        released_early = state.released_early
+        out.append(advance(state, flows.slice(0, 0), True, 3 * SECOND, max_waiting=most)[1])
+        results.append((by_position(out), released_early))
     assert results[0] == results[1]

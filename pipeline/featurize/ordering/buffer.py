@@ -1,7 +1,7 @@
-"""Flows where they came to lie, and those of a sensor that wait for their turn.
+"""Batches of flows side by side, and the flows of a sensor that wait to be released.
 
-A message's flows stay in the message's own memory. What waits is only told apart by its keys and its place, so a flow
-is copied once, when it goes on, however many messages it waits through.
+A message's flows stay in the message's own memory. A flow that waits is known by its keys and its index alone, so it is
+copied once, when it is released, however many messages it waits through.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,18 @@ import pyarrow as pa
 
 from schemas.fields import arrow_schema
 
-MOST_BATCHES = 64  # a sensor's waiting flows lie in no more; then they are copied into one
-MOST_HELD = 4  # rows held for each that waits
-MOST_RUNS = 64  # stretches of rows in one batch that are gathered one by one
+# A sensor's waiting flows lie in no more batches than this; then they are copied into one.
+MAX_BATCHES = 64
+# Rows held in memory for each row that waits: one waiting flow must not hold a message of thousands.
+MAX_ROWS_PER_WAITING = 4
+# Runs of rows that are gathered run by run; for more of them it is cheaper to gather batch by batch and sort back.
+MAX_RUNS = 64
 
 Ints = npt.NDArray[np.int64]
 
 
 class Keys(NamedTuple):
-    """What n flows are ordered by, each field an array of n, the most telling last."""
+    """What n flows are ordered by, each field an array of n, the most significant one last."""
 
     raw_index: npt.NDArray[np.int32]
     raw_offset: Ints
@@ -30,13 +33,13 @@ class Keys(NamedTuple):
     record_id: npt.NDArray[np.uint64]
     end_us: Ints
 
-    def at(self, places: Ints) -> "Keys":
-        """The keys of the flows at these places."""
-        return Keys(*(key[places] for key in self))  # type: ignore[arg-type]  # each is of its own type
+    def at(self, indices: Ints) -> "Keys":
+        """The keys of the flows at these indices."""
+        return Keys(*(key[indices] for key in self))  # type: ignore[arg-type]  # each is of its own type
 
-    def and_then(self, others: "Keys") -> "Keys":
+    def concatenated(self, others: "Keys") -> "Keys":
         """These flows' keys and the others' after them."""
-        return Keys(*(np.concatenate((own, other)) for own, other in zip(self, others, strict=True)))  # type: ignore[arg-type]
+        return Keys(*(np.concatenate((key, other)) for key, other in zip(self, others, strict=True)))  # type: ignore[arg-type]
 
 
 _COLUMNS = ("raw_index", "raw_offset", "raw_partition", "record_id", "end_ts_us")
@@ -48,48 +51,49 @@ def keys_of(flows: pa.RecordBatch) -> Keys:
 
 
 class Pool:
-    """Batches of the `flow` schema side by side: row r of batch b has the place starts[b] + r."""
+    """Batches of the `flow` schema side by side: row r of batch b has the index starts[b] + r."""
 
     def __init__(self, batches: Sequence[pa.RecordBatch]) -> None:
         self.batches = batches
         self.starts = np.cumsum([0, *map(len, batches)])
 
-    def batch_of(self, places: Ints) -> Ints:
-        """(n,) the number of the batch that each place lies in."""
-        return np.searchsorted(self.starts, places, "right") - 1
+    def batch_of(self, indices: Ints) -> Ints:
+        """(n,) the number of the batch that each index lies in."""
+        return np.searchsorted(self.starts, indices, "right") - 1
 
-    def rows(self, places: Ints, columns: Sequence[str] | None = None) -> pa.RecordBatch:
-        """The rows at these places, in this order; where they stand side by side, a view."""
+    def rows(self, indices: Ints, columns: Sequence[str] | None = None) -> pa.RecordBatch:
+        """The rows at these indices, in this order; a view where the indices are consecutive."""
         batches = self.batches if columns is None else [batch.select(list(columns)) for batch in self.batches]
-        if not len(places):
+        if not len(indices):
             return batches[-1].slice(0, 0)
-        of = self.batch_of(places)
-        turns = np.flatnonzero(np.diff(of)) + 1
-        if len(turns) < MOST_RUNS:
-            runs = np.split(places, turns)
-            numbers = of[np.concatenate(([0], turns))].tolist()
-            return _one([rows_at(batches[n], run - self.starts[n]) for n, run in zip(numbers, runs, strict=True)])
+        of = self.batch_of(indices)
+        cuts = np.flatnonzero(np.diff(of)) + 1
+        if len(cuts) < MAX_RUNS:
+            runs = np.split(indices, cuts)
+            numbers = of[np.concatenate(([0], cuts))].tolist()
+            parts = [rows_at(batches[n], run - self.starts[n]) for n, run in zip(numbers, runs, strict=True)]
+            return _concatenated(parts)
         order = np.argsort(of, kind="stable")
         numbers, firsts = np.unique(of[order], return_index=True)
-        runs = np.split(places[order], firsts[1:])
+        runs = np.split(indices[order], firsts[1:])
         parts = [rows_at(batches[n], run - self.starts[n]) for n, run in zip(numbers.tolist(), runs, strict=True)]
-        back = np.empty(len(places), np.int64)
-        back[order] = np.arange(len(places))
-        return _one(parts).take(pa.array(back))
+        back = np.empty(len(indices), np.int64)
+        back[order] = np.arange(len(indices))
+        return _concatenated(parts).take(pa.array(back))
 
 
-def _one(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
+def _concatenated(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
     return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
 
 
-def rows_at(flows: pa.RecordBatch, places: Ints) -> pa.RecordBatch:
-    """The rows at these places, in this order; where they stand side by side, a view."""
-    if len(places) == 0:
+def rows_at(flows: pa.RecordBatch, indices: Ints) -> pa.RecordBatch:
+    """The rows at these indices, in this order; a view where the indices are consecutive."""
+    if len(indices) == 0:
         return flows.slice(0, 0)
-    first = int(places[0])
-    if int(places[-1]) - first + 1 == len(places) and np.array_equal(places, np.arange(first, first + len(places))):
-        return flows.slice(first, len(places))
-    return flows.take(pa.array(places))
+    first = int(indices[0])
+    if int(indices[-1]) - first + 1 == len(indices) and np.array_equal(indices, np.arange(first, first + len(indices))):
+        return flows.slice(first, len(indices))
+    return flows.take(pa.array(indices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,24 +117,24 @@ class Waiting:
 
     @classmethod
     def none(cls) -> "Waiting":
-        """Nothing that waits."""
+        """No flows."""
         return _NONE
 
     def flows(self) -> pa.RecordBatch:
-        """The flows, in event-time order, in memory of their own."""
+        """The flows, in event-time order, copied."""
         if not self.batches:
             return NO_FLOWS
         pool = Pool(self.batches)
         flows = pool.rows(pool.starts[self.batch] + self.row)
-        return flows.take(pa.array(np.arange(len(flows))))  # of a view, only what is seen
+        return flows.take(pa.array(np.arange(len(flows))))  # of a view, only its own rows
 
     def compact(self) -> "Waiting":
-        """The same in one batch, so that the messages the flows came with can go."""
+        """The same in one batch, so that the messages the flows came with can be freed."""
         return Waiting(self.keys, (self.flows(),), np.zeros(len(self), np.int64), np.arange(len(self)))
 
     def tight(self) -> "Waiting":
-        """The same, compact if it holds much that others have left: for a sensor that is not heard for a while."""
-        return self.compact() if sum(map(len, self.batches)) > MOST_HELD * len(self) else self
+        """The same, compact if it holds many rows that no longer wait: for a sensor that sends nothing for a while."""
+        return self.compact() if sum(map(len, self.batches)) > MAX_ROWS_PER_WAITING * len(self) else self
 
     @property
     def lowest(self) -> tuple[int, int] | None:
@@ -141,15 +145,15 @@ class Waiting:
         return offset, int(self.keys.raw_index[self.keys.raw_offset == offset].min())
 
 
-def left_in(pool: Pool, keys: Keys, places: Ints) -> Waiting:
-    """Flows that stay: at these places of a pool, in event-time order; `keys` are theirs."""
-    if not len(places):
+def waiting_in(pool: Pool, keys: Keys, indices: Ints) -> Waiting:
+    """Flows that go on waiting: at these indices of a pool, in event-time order; `keys` are theirs."""
+    if not len(indices):
         return _NONE
-    of = pool.batch_of(places)
+    of = pool.batch_of(indices)
     numbers, batch = np.unique(of, return_inverse=True)
     batches = tuple(pool.batches[number] for number in numbers.tolist())
-    waiting = Waiting(keys, batches, batch.astype(np.int64), places - pool.starts[of])
-    return waiting.compact() if len(batches) > MOST_BATCHES else waiting
+    waiting = Waiting(keys, batches, batch.astype(np.int64), indices - pool.starts[of])
+    return waiting.compact() if len(batches) > MAX_BATCHES else waiting
 
 
 NO_FLOWS = pa.RecordBatch.from_arrays(

@@ -1,4 +1,4 @@
-"""Several records as one flow: the columns of what stitch.py put together."""
+"""Several records as one flow: the columns of the records that pairing.py says belong together."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.featurize.ordering.merge_ics import together
+from pipeline.featurize.ordering.merge_ics import merge_ics
 from schemas.tcp import ACK, SYN, derive_conn_states
 
 Ints = npt.NDArray[np.int64]
@@ -23,13 +23,13 @@ FROM_EITHER = ("vlan_id", "app_proto", "community_id", "sensor_uid", "icmp_type"
 ONE_WAY_WORDS = frozenset({"no_rev", "one_way"})
 
 
-def join(flows: pa.RecordBatch, others: pa.RecordBatch, into: Ints) -> pa.RecordBatch:
-    """Flows (n rows) with other records (k rows, schema `flow`) taken into those at `into` (k,), ascending.
+def merge_records(flows: pa.RecordBatch, others: pa.RecordBatch, into: Ints) -> pa.RecordBatch:
+    """Flows (n rows) with other records (k rows, schema `flow`) merged into those at `into` (k,), ascending.
 
     Two halves become one whole: the originator is who sent the first packet, or at the same time who sent SYN without
     ACK, or has the higher port, or else the lower raw position; `fwd_` is its half, `rev_` the other's. Connection
-    state and quality are made anew, bytes and packets are never added up. What is said of an industrial conversation is
-    added up (ics_together.py). The row lists the others' raw positions, and how their exporters numbered them: its own
+    state and quality are derived anew, bytes and packets are never added up. Counts of an industrial conversation are
+    added up (merge_ics.py). The row lists the others' raw positions, and how their exporters numbered them: its own
     number is the one of the record that names it.
     """
     everything = pa.concat_batches([flows, others])
@@ -37,11 +37,11 @@ def join(flows: pa.RecordBatch, others: pa.RecordBatch, into: Ints) -> pa.Record
     forward, reverse = np.arange(n), np.full(n, -1)
     half = ~others.column("is_biflow").to_numpy(zero_copy_only=False)
     pair, partner = into[half], n + np.flatnonzero(half)
-    swapped = _began(everything, partner, pair)
+    swapped = _opened(everything, partner, pair)
     forward[pair] = np.where(swapped, partner, pair)
     reverse[pair] = np.where(swapped, pair, partner)
     flow = ~half & pc.not_equal(others.column("record_kind"), "ics").to_numpy(zero_copy_only=False)
-    forward[into[flow]] = n + np.flatnonzero(flow)  # a flow that took in what had been said of it before
+    forward[into[flow]] = n + np.flatnonzero(flow)  # a flow that takes in the industrial records before it
     columns = dict(_columns(everything, forward, reverse))
     columns |= {name: flows.column(name) for name in IDENTITY}
     columns |= _times(everything, n, into)
@@ -50,29 +50,29 @@ def join(flows: pa.RecordBatch, others: pa.RecordBatch, into: Ints) -> pa.Record
     columns["conn_state"] = _states(columns, whole)
     columns["quality"] = _quality(everything.column("quality"), forward, reverse)
     if everything.column("ics_proto").null_count < len(everything):
-        columns |= together(everything, np.concatenate((np.arange(n), into)), n)
+        columns |= merge_ics(everything, np.concatenate((np.arange(n), into)), n)
     columns["raw_also"] = _positions(others, into, n)
     columns["export_also"] = _numbers(others, into, n)
     return pa.RecordBatch.from_arrays([columns[name] for name in flows.schema.names], schema=flows.schema)
 
 
-def _began(everything: pa.RecordBatch, one: Ints, other: Ints) -> Mask:
-    """Of pairs of records: whether `one` (k,) is the originator's half."""
+def _opened(everything: pa.RecordBatch, half: Ints, other: Ints) -> Mask:
+    """Of pairs of records: whether `half` (k,), and not `other` (k,), is the originator's."""
 
-    def numbers(name: str, places: Ints) -> Ints:
-        column = everything.column(name).take(pa.array(places)).cast(pa.int64())
+    def numbers(name: str, rows: Ints) -> Ints:
+        column = everything.column(name).take(pa.array(rows)).cast(pa.int64())
         return np.asarray(column.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
 
-    def opens(places: Ints) -> Ints:
-        flags = np.maximum(numbers("fwd_tcp_flags", places), 0)
+    def opens(rows: Ints) -> Ints:
+        flags = np.maximum(numbers("fwd_tcp_flags", rows), 0)
         return np.asarray((flags & SYN > 0) & (flags & ACK == 0), np.int64)
 
     comparisons = [
-        numbers("start_ts_us", other) - numbers("start_ts_us", one),
-        opens(one) - opens(other),
-        numbers("src_port", one) - numbers("src_port", other),
-        numbers("raw_offset", other) - numbers("raw_offset", one),
-        numbers("raw_index", other) - numbers("raw_index", one),
+        numbers("start_ts_us", other) - numbers("start_ts_us", half),
+        opens(half) - opens(other),
+        numbers("src_port", half) - numbers("src_port", other),
+        numbers("raw_offset", other) - numbers("raw_offset", half),
+        numbers("raw_index", other) - numbers("raw_index", half),
     ]
     result: Mask = np.select([difference != 0 for difference in comparisons], comparisons, 0) > 0
     return result
@@ -85,16 +85,16 @@ def _columns(everything: pa.RecordBatch, forward: Ints, reverse: Ints) -> Iterat
     whole = pa.array(reverse >= 0)
     opposite = {"dst_mac": "src_mac", "src_mac": "dst_mac", "dst_mac_count": "src_mac_count"}
     for name in everything.schema.names:
-        own = everything.column(name).take(here)
+        column = everything.column(name).take(here)
         if name.startswith("rev_"):
             theirs = everything.column("fwd_" + name.removeprefix("rev_")).take(there)
-            yield name, pc.if_else(whole, theirs, own)
+            yield name, pc.if_else(whole, theirs, column)
         elif name in opposite:
-            yield name, pc.coalesce(own, everything.column(opposite[name]).take(there))
+            yield name, pc.coalesce(column, everything.column(opposite[name]).take(there))
         elif name in FROM_EITHER:
-            yield name, pc.coalesce(own, everything.column(name).take(there))
+            yield name, pc.coalesce(column, everything.column(name).take(there))
         else:
-            yield name, own
+            yield name, column
 
 
 def _times(everything: pa.RecordBatch, n: int, into: Ints) -> dict[str, pa.Array]:
@@ -106,7 +106,7 @@ def _times(everything: pa.RecordBatch, n: int, into: Ints) -> dict[str, pa.Array
 
 
 def _states(columns: dict[str, pa.Array], whole: Mask) -> pa.Array:
-    """Connection states derived from both sides' flags where two halves met; the record's own elsewhere."""
+    """Connection states derived from both sides' flags where two halves were merged; the record's own elsewhere."""
     flags = [columns[f"{side}_tcp_flags"] for side in ("fwd", "rev")]
     fwd, rev = (column.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64) for column in flags)
     known = flags[0].is_valid().to_numpy(zero_copy_only=False)
@@ -122,7 +122,7 @@ def _quality(words: pa.StringArray, forward: Ints, reverse: Ints) -> pa.Array:
     texts, codes = coded.dictionary.to_pylist(), coded.indices.to_numpy()
     pairs = np.column_stack([codes[forward], np.where(reverse >= 0, codes[reverse], -1)])
     distinct, which = np.unique(pairs, axis=0, return_inverse=True)
-    made = [texts[own] if other < 0 else _lacking([texts[own], texts[other]]) for own, other in distinct.tolist()]
+    made = [texts[half] if other < 0 else _lacking([texts[half], texts[other]]) for half, other in distinct.tolist()]
     return pa.array(made, pa.string()).take(pa.array(which.reshape(-1)))
 
 
@@ -147,11 +147,11 @@ def _in_raw_order(others: pa.RecordBatch, into: Ints) -> Ints:
 
 def _numbers(others: pa.RecordBatch, into: Ints, n: int) -> pa.Array:
     """How the others were numbered, for each flow in raw order: comma-separated texts, empty where one was not."""
-    told = others.column("export_sequence").is_valid()
-    if not told.true_count:
+    known = others.column("export_sequence").is_valid()
+    if not known.true_count:
         return pa.nulls(n, pa.string())
     parts = [others.column(name).cast(pa.string()).fill_null("-") for name in EXPORT]
-    texts = pc.if_else(told, pc.binary_join_element_wise(*parts, " "), "").take(pa.array(_in_raw_order(others, into)))
+    texts = pc.if_else(known, pc.binary_join_element_wise(*parts, " "), "").take(pa.array(_in_raw_order(others, into)))
     bounds = np.concatenate(([0], np.cumsum(np.bincount(into, minlength=n)))).astype(np.int32)
-    some = np.bincount(into[told.to_numpy(zero_copy_only=False)], minlength=n) > 0
+    some = np.bincount(into[known.to_numpy(zero_copy_only=False)], minlength=n) > 0
     return pc.if_else(pa.array(some), pc.binary_join(pa.ListArray.from_arrays(pa.array(bounds), texts), ","), None)

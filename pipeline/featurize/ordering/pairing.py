@@ -1,16 +1,16 @@
-"""Which records are one flow: the two directions of one-way exporters, and what logs of industrial protocols say of it.
+"""Which records are one flow: the two directions of one-way exporters, and what logs of industrial protocols add.
 
-Flows are looked at in event-time order, and only once the watermark has passed them, so that the order is the log's.
+Records are paired in event-time order, and only once the watermark has passed them, so that the order is the log's.
 
 - A one-way record is half of a flow. Its other half is the first record with addresses and ports the other way round
-  that ends within the stitching window after it and is no other's half; two halves go on at once.
+  that ends within the stitching window after it and is no other's half; the two halves are released at once.
 - Records of the kind `ics` with the same ends are added up, from the first one on for as long as the window lasts; a
-  flow with these ends that comes within the window takes them in and goes on at once.
-- What finds nobody goes on alone when the window has passed, or when MOST_BETWEEN records have come after it.
-  MOST_TOGETHER records of the kind `ics` are a row that waits for no more.
+  flow with these ends that comes within the window takes them in and is released at once.
+- A record without a partner is released alone when the window has passed, or when MAX_BETWEEN records have come after
+  it. MAX_MERGED records of the kind `ics` are a row that waits for no more.
 
-While a record waits, what ends after it waits too: flows leave in event-time order. A sensor that sends whole flows
-alone has nothing to wait for.
+While a record waits, what ends after it waits too: flows are released in event-time order. A sensor that sends whole
+flows alone has nothing to wait for.
 """
 
 from typing import NamedTuple
@@ -23,8 +23,10 @@ import pyarrow.compute as pc
 from pipeline.featurize.addresses import address_keys
 from pipeline.featurize.compiled import compiled
 
-MOST_BETWEEN = 65_536
-MOST_TOGETHER = 1_024  # records of the kind `ics` in one row, whose raw positions it lists
+# A busy sensor's half must not hold everything back for the whole window: after so many records it is alone.
+MAX_BETWEEN = 65_536
+# Records of the kind `ics` in one row, which lists all their raw positions.
+MAX_MERGED = 1_024
 WHOLE, HALF, ICS = 0, 1, 2
 
 Ints = npt.NDArray[np.int64]
@@ -49,7 +51,7 @@ COLUMNS = (
 class Groups(NamedTuple):
     """n records in event-time order, as flows.
 
-    first: (n,) place of the first record of the same flow; decided_us: (n,) of each first record: once the watermark
+    first: (n,) index of the first record of the same flow; decided_us: (n,) of each first record: once the watermark
     has passed this, the flow is known to be whole, or never to be.
     """
 
@@ -65,15 +67,15 @@ def kinds_of(flows: pa.RecordBatch) -> Kinds:
     return kinds
 
 
-def group(flows: pa.RecordBatch, kinds: Kinds, window_us: int, most_between: int = MOST_BETWEEN) -> Groups:
-    """Put together records (n rows of the `flow` schema in event-time order, with their kinds)."""
+def group(flows: pa.RecordBatch, kinds: Kinds, window_us: int, max_between: int = MAX_BETWEEN) -> Groups:
+    """Pair records (n rows of the `flow` schema in event-time order, with their kinds)."""
     end = flows.column("end_ts_us").to_numpy()
     groups, decided = np.arange(len(end)), end.astype(np.int64)
     taking = np.flatnonzero(kinds != WHOLE) if not (kinds == ICS).any() else np.arange(len(end))
     if len(taking):
         ends = _ends(flows.take(pa.array(taking)))
         order = np.lexsort((taking, *ends.canonical))
-        _put_together(
+        _pair_records(
             taking[order],
             ends.canonical[0][order],
             ends.canonical[1][order],
@@ -82,7 +84,7 @@ def group(flows: pa.RecordBatch, kinds: Kinds, window_us: int, most_between: int
             kinds,
             end,
             window_us,
-            most_between,
+            max_between,
             groups,
             decided,
         )
@@ -90,7 +92,7 @@ def group(flows: pa.RecordBatch, kinds: Kinds, window_us: int, most_between: int
 
 
 class _Ends(NamedTuple):
-    """Of n records: both ends and the protocol as three keys, whichever end speaks; and whether it is the lower one."""
+    """Of n records: both ends and the protocol as three keys, the same for both directions; and the direction."""
 
     canonical: tuple[Keys, Keys, Keys]
     forward: Kinds
@@ -109,8 +111,8 @@ def _ends(flows: pa.RecordBatch) -> _Ends:
 
 
 @compiled
-def _put_together(
-    place: Ints,
+def _pair_records(
+    rows: Ints,
     rest: Keys,
     high: Keys,
     low: Keys,
@@ -118,37 +120,49 @@ def _put_together(
     kinds: Kinds,
     end: Ints,
     window_us: int,
-    most_between: int,
+    max_between: int,
     groups: Ints,
     decided: Ints,
 ) -> None:
-    """Fill `groups` and `decided`; place (m,): the records that take part, sorted by their ends, then by event time."""
-    head, together, collecting = 0, 0, np.int64(-1)
-    for at in range(len(place)):
-        row = place[at]
+    """Fill `groups` and `decided`; rows (m,): the records that take part, sorted by their ends, then by event time.
+
+    Within one pair of ends A and B, window 10 s, kinds HALF but for the last two:
+
+        at           0     1     2     3     4
+        row          0     2     3     5     6
+        end          0 s   1 s   2 s   3 s   4 s
+        direction   A>B   A>B   B>A   ICS   WHOLE
+        groups       0     2     0     5     5
+
+    `head` is the oldest half that still waits: row 3 answers row 0, which came first, and row 2 goes on waiting.
+    `collecting` is the first of the industrial records being added up: row 5, until row 6, a whole flow, takes it in.
+    """
+    head, merged, collecting = 0, 0, np.int64(-1)
+    for at in range(len(rows)):
+        row = rows[at]
         if at == 0 or rest[at] != rest[at - 1] or high[at] != high[at - 1] or low[at] != low[at - 1]:
             head, collecting = at, np.int64(-1)
-        if collecting >= 0 and (end[row] > end[collecting] + window_us or row - collecting > most_between):
+        if collecting >= 0 and (end[row] > end[collecting] + window_us or row - collecting > max_between):
             collecting = np.int64(-1)
         if kinds[row] == ICS:
             if collecting < 0:
-                collecting, together = row, 0
+                collecting, merged = row, 0
             groups[row] = collecting
-            together += 1
-            decided[row] = _alone(end, row, window_us, most_between)
-            if together == MOST_TOGETHER:
+            merged += 1
+            decided[row] = _alone(end, row, window_us, max_between)
+            if merged == MAX_MERGED:
                 decided[collecting] = end[row]
                 collecting = np.int64(-1)
         elif kinds[row] == HALF:
-            decided[row] = _alone(end, row, window_us, most_between)
+            decided[row] = _alone(end, row, window_us, max_between)
             while head < at:
-                first = place[head]
+                first = rows[head]
                 waits = kinds[first] == HALF and groups[first] == first
-                if waits and end[row] <= end[first] + window_us and row - first <= most_between:
+                if waits and end[row] <= end[first] + window_us and row - first <= max_between:
                     break
                 head += 1
             if head < at and forward[head] != forward[at]:
-                first = place[head]
+                first = rows[head]
                 groups[row] = first
                 decided[first] = end[row]
                 head += 1
@@ -159,17 +173,17 @@ def _put_together(
 
 
 @compiled
-def _alone(end: Ints, row: int, window_us: int, most_between: int) -> int:
-    """When a record that nobody joins is known to be alone."""
+def _alone(end: Ints, row: int, window_us: int, max_between: int) -> int:
+    """When a record without a partner is known to be alone."""
     until = int(end[row]) + window_us
-    return min(until, int(end[row + most_between])) if row + most_between < len(end) else until
+    return min(until, int(end[row + max_between])) if row + max_between < len(end) else until
 
 
 @compiled
-def held_back(first: Ints, end: Ints, decided: Ints, watermarks: Ints, out: Ints) -> None:
-    """Fill out (k,): for each of the watermarks (ascending), up to which end time flows may go on (exclusive).
+def release_bounds(first: Ints, end: Ints, decided: Ints, watermarks: Ints, out: Ints) -> None:
+    """Fill out (k,): for each of the watermarks (ascending), up to which end time flows are released (exclusive).
 
-    first (m,): places of the first records of flows that may have to wait, ascending.
+    first (m,): indices of the first records of flows that may have to wait, ascending.
     """
     at = 0
     for number in range(len(watermarks)):

@@ -1,7 +1,7 @@
-"""Which bounded tables a sensor's windows hold, and giving them room.
+"""Which bounded tables a sensor's windows hold, and how they grow.
 
 Windows are a named tuple of parts, a part a named tuple of tables and of the arrays beside them. What each feature
-set keeps is data here and compiled code in its own file.
+set holds is data here and compiled code in its own file.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Bounds:
     identities: int = 8_192
 
 
-class Kept(NamedTuple):
+class TableSpec(NamedTuple):
     """One table of the state: the part and field it stands in, its bound's name, and the arrays beside it."""
 
     part: str
@@ -40,24 +40,24 @@ class Kept(NamedTuple):
 
 
 TIME_TABLES = (
-    Kept("time", "dsts", "queue", ("dst_counts",)),
-    Kept("time", "services", "queue", ("service_counts",)),
-    Kept("time", "pairs", "queue", ("pair_counts",)),
+    TableSpec("time", "dsts", "queue", ("dst_counts",)),
+    TableSpec("time", "services", "queue", ("service_counts",)),
+    TableSpec("time", "pairs", "queue", ("pair_counts",)),
 )
-COUNT_TABLES = (Kept("newest", "dsts", "ring_dsts", ("service", "src_port", "flags", "ring")),)
+COUNT_TABLES = (TableSpec("newest", "dsts", "ring_dsts", ("service", "src_port", "flags", "ring")),)
 PROFILE_TABLES = (
-    Kept("profiles", "hosts", "hosts", ("host",)),
-    Kept("profiles", "pairs", "pairs", ("pair",)),
-    Kept("profiles", "addresses", "identities", ("address", "address_mac")),
-    Kept("profiles", "devices", "identities", ("device", "device_address")),
+    TableSpec("profiles", "hosts", "hosts", ("host",)),
+    TableSpec("profiles", "pairs", "pairs", ("pair",)),
+    TableSpec("profiles", "addresses", "identities", ("address", "address_mac")),
+    TableSpec("profiles", "devices", "identities", ("device", "device_address")),
 )
 
 
-def limits(tables: Sequence[Kept], bounds: Bounds) -> npt.NDArray[np.int64]:
-    """The bounds of these tables in order, then that of the queue; its tables have room for more keys than it has
+def limits(tables: Sequence[TableSpec], bounds: Bounds) -> npt.NDArray[np.int64]:
+    """The bounds of these tables in order, then that of the queue; its tables hold more keys than it has
     flows.
     """
-    most = [getattr(bounds, kept.bound) + (ADDITIONS if kept.bound == "queue" else 0) for kept in tables]
+    most = [getattr(bounds, spec.bound) + (ADDITIONS if spec.bound == "queue" else 0) for spec in tables]
     return np.array([*most, bounds.queue], np.int64)
 
 
@@ -67,17 +67,17 @@ def _wider(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
     return wide
 
 
-def make_room(windows: WindowState, tables: Sequence[Kept], bounds: Bounds) -> WindowState:
-    """The same windows, with twice the room wherever the next flow may need it and the bounds allow it."""
+def grow_tables(windows: WindowState, tables: Sequence[TableSpec], bounds: Bounds) -> WindowState:
+    """The same windows, with twice the entries wherever the next flow may need them and the bounds allow it."""
     parts = {part: fields._asdict() for part, fields in windows._asdict().items()}
     most = limits(tables, bounds)
-    for kept, bound in zip(tables, most, strict=False):
-        fields = parts[kept.part]
-        table: Table = fields[kept.field]
+    for spec, bound in zip(tables, most, strict=False):
+        fields = parts[spec.part]
+        table: Table = fields[spec.field]
         if crowded(table, ADDITIONS, bound):
             entries = min(2 * (len(table.cells) - 1) + ADDITIONS, int(bound))
-            fields[kept.field] = grow(table, entries)
-            for name in kept.beside:
+            fields[spec.field] = grow(table, entries)
+            for name in spec.beside:
                 fields[name] = _wider(fields[name], entries + 1)
     if "time" in parts:
         time = parts["time"]

@@ -22,18 +22,18 @@ class Calendars:
     """The calendars of all sites, in their order."""
 
     def __init__(self, calendars: Sequence[Calendar] = ()) -> None:
-        self.names: tuple[str, ...] = (ORDINARY, *dict.fromkeys(one.name for one in calendars))
+        self.names: tuple[str, ...] = (ORDINARY, *dict.fromkeys(calendar.name for calendar in calendars))
         self._calendars = tuple(calendars)
         # A minute of a site is asked once for each message, and each message is of the same few minutes.
         self._at = lru_cache(maxsize=16_384)(self._of_minute)
 
     def of(self, site: str, end_us: Ints) -> Ints | None:
         """(n,) number in `names` of the calendar each end time falls under; None where the site has none."""
-        if not any(self._concerns(one, site) for one in self._calendars):
+        if not any(self._concerns(calendar, site) for calendar in self._calendars):
             return None
         minutes, which = np.unique(end_us // _MINUTE_US, return_inverse=True)
-        found = np.array([self._at(site, minute) for minute in minutes.tolist()], np.int64)
-        numbers: Ints = found[which]
+        calendar_at = np.array([self._at(site, minute) for minute in minutes.tolist()], np.int64)
+        numbers: Ints = calendar_at[which]
         return numbers
 
     @staticmethod
@@ -44,9 +44,10 @@ class Calendars:
         if minute * 60 >= _LAST_S:
             return 0
         at = datetime.fromtimestamp(minute * 60, UTC)
-        for one in self._calendars:
-            if self._concerns(one, site) and one.holds(at.astimezone(ZoneInfo(one.zone)).replace(tzinfo=None)):
-                return self.names.index(one.name)
+        for calendar in self._calendars:
+            local = at.astimezone(ZoneInfo(calendar.zone)).replace(tzinfo=None)
+            if self._concerns(calendar, site) and calendar.holds(local):
+                return self.names.index(calendar.name)
         return 0
 
 

@@ -37,40 +37,40 @@ def _to_the_tenth(x: float) -> float:
 
 
 @compiled
-def faded(elapsed_us: float, keep: Values) -> None:
-    """Write what is left after a time under each decay into keep[0:5]: one exponential, then powers of it."""
+def faded(elapsed_us: float, decayed: Values) -> None:
+    """Write what is left after a time under each decay into decayed[0:5]: one exponential, then powers of it."""
     slowest = math.exp(-_LN2 * 1e-8 * elapsed_us)
     slow = _to_the_tenth(slowest)
-    one = _to_the_tenth(slow)
-    cube = one * one * one
-    keep[0], keep[1], keep[2], keep[3], keep[4] = cube * one * one, cube, one, slow, slowest
+    tenth = _to_the_tenth(slow)
+    cube = tenth * tenth * tenth
+    decayed[0], decayed[1], decayed[2], decayed[3], decayed[4] = cube * tenth * tenth, cube, tenth, slow, slowest
 
 
 @compiled
-def damped(v: Values, end_us: float, size: float, packets: float, late: bool, keep: Values, out: Row) -> None:
-    """Write the 35 features of a key with this flow in it into out; keep the flow unless it is late.
+def damped(v: Values, end_us: float, size: float, packets: float, late: bool, decayed: Values, out: Row) -> None:
+    """Write the 35 features of a key with this flow in it into out; add the flow unless it is late.
 
-    v (41,): the key's values, zeros where it is new; keep (5,): scratch. A late flow has no gap.
+    v (41,): the key's values, zeros where it is new; decayed (5,): scratch. A late flow has no gap.
     """
     known = v[_WEIGHT] > 0.0
     elapsed_us = max(end_us - v[0], 0.0) if known else 0.0
-    faded(elapsed_us, keep)
+    faded(elapsed_us, decayed)
     with_gap = known and not late
     for q in range(_N):
-        weight = v[_WEIGHT + q] * keep[q] + 1.0
-        gaps = v[_GAPS + q] * keep[q]
+        weight = v[_WEIGHT + q] * decayed[q] + 1.0
+        gaps = v[_GAPS + q] * decayed[q]
         share = 1.0 / weight
         mean = v[_BYTES + q]
         off = size - mean
         mean += off * share
-        bytes_spread = v[_BYTES + _N + q] * keep[q] + off * (size - mean)
+        bytes_spread = v[_BYTES + _N + q] * decayed[q] + off * (size - mean)
         out[q], out[5 + q], out[10 + q] = weight, mean, math.sqrt(max(bytes_spread * share, 0.0))
         packets_mean = v[_PACKETS + q]
         off = packets - packets_mean
         packets_mean += off * share
-        packets_spread = v[_PACKETS + _N + q] * keep[q] + off * (packets - packets_mean)
+        packets_spread = v[_PACKETS + _N + q] * decayed[q] + off * (packets - packets_mean)
         out[15 + q], out[20 + q] = packets_mean, math.sqrt(max(packets_spread * share, 0.0))
-        gap_mean, gap_spread = v[_GAP + q], v[_GAP + _N + q] * keep[q]
+        gap_mean, gap_spread = v[_GAP + q], v[_GAP + _N + q] * decayed[q]
         if with_gap:
             gaps += 1.0
             off = elapsed_us - gap_mean

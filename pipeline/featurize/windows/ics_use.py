@@ -19,8 +19,8 @@ Bits = npt.NDArray[np.uint64]
 def never_seen(bits: Bits, codes: npt.NDArray[np.int64], start: int, end: int, step: int, late: bool) -> int:
     """How many different of codes[start:end:step] are not among the bits (256 of them); they are set unless late."""
     new, first, second, third, fourth = 0, bits[0], bits[1], bits[2], bits[3]
-    for place in range(start, end, step):
-        code = codes[place] & 255
+    for index in range(start, end, step):
+        code = codes[index] & 255
         word, bit = code >> 6, np.uint64(1) << np.uint64(code & 63)
         if bits[word] & bit == np.uint64(0):
             new += 1
@@ -41,17 +41,17 @@ def ics_use(
     late: bool,
     out: npt.NDArray[np.float32],
 ) -> None:
-    """Write shares of writes, control requests and exceptions into out[0:6]; keep the sums unless late.
+    """Write shares of writes, control requests and exceptions into out[0:6]; add to the sums unless late.
 
     e (9,): the edge's sums; left: what is left of them now.
     """
     requests = reads + writes + control
     before, wrote = e[REQUESTS] * left, e[WRITES] * left
     refused = e[EXCEPTIONS] * left
-    own = writes / requests if requests > 0.0 else 0.0
-    out[0] = own
+    share = writes / requests if requests > 0.0 else 0.0
+    out[0] = share
     out[1] = (wrote + writes) / (before + requests) if before + requests > 0.0 else 0.0
-    out[2] = abs(own - wrote / before) if requests > 0.0 and before > 0.0 else 0.0
+    out[2] = abs(share - wrote / before) if requests > 0.0 and before > 0.0 else 0.0
     out[3] = control
     out[4] = min(exceptions / max(requests, exceptions), 1.0) if exceptions > 0.0 else 0.0
     out[5] = min((refused + exceptions) / (before + requests), 1.0) if before + requests > 0.0 else 0.0
@@ -61,7 +61,7 @@ def ics_use(
 
 @compiled
 def range_growth(e: Values, lowest: float, highest: float, late: bool) -> float:
-    """By how many addresses a flow goes beyond those its edge named before; 0 for its first, or where none is told."""
+    """By how many addresses a flow goes beyond those its edge named before; 0 for its first, or where none is known."""
     if lowest < 0.0 or highest < 0.0:
         return 0.0
     grown = 0.0

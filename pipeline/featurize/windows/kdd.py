@@ -49,7 +49,7 @@ class TimeWindow(NamedTuple):
 
 
 class CountWindow(NamedTuple):
-    """The newest flows of each destination (rings of 254 places, one a table entry), and of the sensor (one such ring).
+    """The newest flows of each destination (rings of 254 slots, one a table entry), and of the sensor (one such ring).
 
     A flow is superseded once a newer one with the same service (in a destination's ring) or the same destination and
     service (in the sensor's) stands in its ring: so distinct ones are counted without a set.
@@ -61,7 +61,7 @@ class CountWindow(NamedTuple):
     flags: npt.NDArray[np.uint8]  # SERROR | RERROR | SUPERSEDED
     ring: npt.NDArray[
         np.int32
-    ]  # (entries + 1, 5): NEXT place to write, FILLED places; SERRORS, RERRORS, SERVICES in them
+    ]  # (entries + 1, 5): NEXT slot to write, FILLED slots; SERRORS, RERRORS, SERVICES in them
     all_dst: npt.NDArray[np.uint64]  # (254,)
     all_service: npt.NDArray[np.uint64]
     all_flags: npt.NDArray[np.uint8]
@@ -88,7 +88,7 @@ def pair_key(dst: np.uint64, service: np.uint64) -> np.uint64:
 def _add(table: Table, counts: npt.NDArray[np.int64], key: np.uint64, errors: int) -> int:
     """Count a flow under a key.
 
-    Keys whose counts are back at 0 stay until their table is full; it has room for more keys than the queue has
+    Keys whose counts are back at 0 stay until their table is full; it holds more keys than the queue has
     flows, so what is least recently used is then always one of these.
     """
     entry, fresh = use(table, key)
@@ -194,12 +194,14 @@ def count_features(
     if d:
         known, serrors, rerrors = _same_service(w.service[d], w.flags[d], w.ring[d], service)
         if src_port >= 0:
-            for place in range(w.ring[d, FILLED]):
-                same_port += int(w.src_port[d, place] == src_port)
+            for slot in range(w.ring[d, FILLED]):
+                same_port += int(w.src_port[d, slot] == src_port)
     others, m, of_others, syn, rejected, before = _in_all(w, dst, service)
-    room = RING + 1 - n
-    if others > room:  # the oldest of the others have no room
-        m, syn, rejected, of_others = _newest_others(w, dst, service, room, others - room, m, syn, rejected, of_others)
+    wanted = RING + 1 - n
+    if others > wanted:  # the oldest of the others do not fit
+        m, syn, rejected, of_others = _newest_others(
+            w, dst, service, wanted, others - wanted, m, syn, rejected, of_others
+        )
     m, h = m + 1 + known, of_others + 1
     serrors, rerrors = serrors + syn, rerrors + rejected
     s = int(known == 0) + (w.ring[d, SERVICES_IN] if d else 0)
@@ -216,15 +218,15 @@ def count_features(
 @compiled
 def _in_all(w: CountWindow, dst: np.uint64, service: np.uint64) -> tuple[int, int, int, int, int, int]:
     """Of the sensor's ring: flows to other destinations; those of this service, the destinations, SYN errors and
-    rejections in them; and 1 + the place of the newest flow to this destination with this service, or 0.
+    rejections in them; and 1 + the slot of the newest flow to this destination with this service, or 0.
 
-    Every place is looked at, without a way out: so it is compiled to a few vector instructions a place.
+    Every slot is read, without an early exit: so it is compiled to a few vector instructions a slot.
     """
     others = m = h = syn = rejected = before = np.int64(0)
-    for place in range(w.all_ring[FILLED]):
-        other = np.int64(w.all_dst[place] != dst)
-        mine = np.int64(w.all_service[place] == service)
-        flags = np.int64(w.all_flags[place])
+    for slot in range(w.all_ring[FILLED]):
+        other = np.int64(w.all_dst[slot] != dst)
+        mine = np.int64(w.all_service[slot] == service)
+        flags = np.int64(w.all_flags[slot])
         newest = 1 - (flags >> 2)
         v = other & mine
         others += other
@@ -232,7 +234,7 @@ def _in_all(w: CountWindow, dst: np.uint64, service: np.uint64) -> tuple[int, in
         h += v & newest
         syn += v & flags
         rejected += v & (flags >> 1)
-        before = np.int64(max(before, (1 - other) * mine * newest * (place + 1)))
+        before = np.int64(max(before, (1 - other) * mine * newest * (slot + 1)))
     return int(others), int(m), int(h), int(syn), int(rejected), int(before)
 
 
@@ -241,29 +243,37 @@ def _newest_others(
     w: CountWindow,
     dst: np.uint64,
     service: np.uint64,
-    room: int,
+    wanted: int,
     too_many: int,
     m: int,
     syn: int,
     rejected: int,
     h: int,
 ) -> tuple[int, int, int, int]:
-    """The same sums over the newest `room` flows to other destinations only, going the shorter way."""
-    if room <= too_many:
+    """The same sums over the newest `wanted` flows to other destinations only, walking the shorter way.
+
+    A ring of seven, NEXT = 3, so oldest to newest are slots 3 4 5 6 0 1 2; to other destinations are five of them:
+
+        slot      3  4  5  6  0  1  2
+        other     x  -  x  x  -  x  x
+        wanted=2  too_many=3: start from 0 and walk back from slot 2, adding two others (slots 2, 1)
+        wanted=4  too_many=1: start from the sums over all five and walk on from slot 3, taking away one (slot 3)
+    """
+    if wanted <= too_many:
         m, syn, rejected, h = 0, 0, 0, 0
-        place, left, step, sign = w.all_ring[NEXT], room, -1, 1
+        slot, left, step, sign = w.all_ring[NEXT], wanted, -1, 1
     else:
-        place = w.all_ring[NEXT] - 1 if w.all_ring[FILLED] == RING else -1
+        slot = w.all_ring[NEXT] - 1 if w.all_ring[FILLED] == RING else -1
         left, step, sign = too_many, 1, -1
     while left > 0:
-        place += step
-        if place < 0:
-            place = RING - 1
-        elif place == RING:
-            place = 0
-        if w.all_dst[place] != dst:
-            if w.all_service[place] == service:
-                flags = w.all_flags[place]
+        slot += step
+        if slot < 0:
+            slot = RING - 1
+        elif slot == RING:
+            slot = 0
+        if w.all_dst[slot] != dst:
+            if w.all_service[slot] == service:
+                flags = w.all_flags[slot]
                 m += sign
                 syn += sign * _serror(flags)
                 rejected += sign * _rerror(flags)
@@ -283,13 +293,13 @@ def _same_service(
             return 0, 0, 0
         return filled, int(ring[SERRORS_IN]), int(ring[RERRORS_IN])
     known, serrors, rerrors = 0, 0, 0
-    for place in range(filled):
-        known += int(services[place] == service)
+    for slot in range(filled):
+        known += int(services[slot] == service)
     if known and ring[SERRORS_IN] + ring[RERRORS_IN] > 0:
-        for place in range(filled):
-            if services[place] == service:
-                serrors += _serror(flags[place])
-                rerrors += _rerror(flags[place])
+        for slot in range(filled):
+            if services[slot] == service:
+                serrors += _serror(flags[slot])
+                rerrors += _rerror(flags[slot])
     return known, serrors, rerrors
 
 
@@ -297,35 +307,35 @@ def _same_service(
 def _keep(w: CountWindow, dst: np.uint64, service: np.uint64, src_port: int, errors: int, before: int) -> None:
     """Put a flow into its destination's ring and into the sensor's, over their oldest where they are full.
 
-    before: 1 + the place of the newest flow like it in the sensor's ring, or 0.
+    before: 1 + the slot of the newest flow like it in the sensor's ring, or 0.
     """
     d, fresh = use(w.dsts, dst)
     ring, services, flags = w.ring[d], w.service[d], w.flags[d]
     if fresh:
         ring[:] = 0
-    place = ring[NEXT]
+    slot = ring[NEXT]
     if ring[FILLED] == RING:
-        ring[SERRORS_IN] -= _serror(flags[place])
-        ring[RERRORS_IN] -= _rerror(flags[place])
-        ring[SERVICES_IN] -= int((flags[place] & _SUPERSEDED) == 0)
+        ring[SERRORS_IN] -= _serror(flags[slot])
+        ring[RERRORS_IN] -= _rerror(flags[slot])
+        ring[SERVICES_IN] -= int((flags[slot] & _SUPERSEDED) == 0)
         ring[FILLED] -= 1
     ring[SERVICES_IN] += 1
-    back = place
+    back = slot
     for _ in range(ring[FILLED]):
         back = back - 1 if back > 0 else RING - 1
         if services[back] == service:
             flags[back] |= _SUPERSEDED
             ring[SERVICES_IN] -= 1
             break
-    services[place], w.src_port[d, place], flags[place] = service, src_port, errors
-    ring[NEXT] = place + 1 if place + 1 < RING else 0
+    services[slot], w.src_port[d, slot], flags[slot] = service, src_port, errors
+    ring[NEXT] = slot + 1 if slot + 1 < RING else 0
     ring[FILLED] += 1
     ring[SERRORS_IN] += _serror(errors)
     ring[RERRORS_IN] += _rerror(errors)
-    place = w.all_ring[NEXT]
+    slot = w.all_ring[NEXT]
     filled = min(w.all_ring[FILLED], RING - 1)
     if before:
         w.all_flags[before - 1] |= _SUPERSEDED
-    w.all_dst[place], w.all_service[place], w.all_flags[place] = dst, service, errors
-    w.all_ring[NEXT] = place + 1 if place + 1 < RING else 0
+    w.all_dst[slot], w.all_service[slot], w.all_flags[slot] = dst, service, errors
+    w.all_ring[NEXT] = slot + 1 if slot + 1 < RING else 0
     w.all_ring[FILLED] = filled + 1

@@ -6,7 +6,7 @@ extractor  as AI-IDS/kdd99_feature_extractor (438dba0) computes them: c excluded
            100 flows of all; complements instead of distinct services and hosts; no cap. Services are KDD's names.
 nsl        c included; 2 s as in `online`; the count window is c and the 254 flows before it when the whole file is
            sorted by destination and, within one, by time. That order is an assumption: the data obey a cap of 255 over
-           an order in which a destination's flows stand together (dst_host_count = 255 goes with
+           an order in which a destination's flows stand side by side (dst_host_count = 255 goes with
            dst_host_srv_diff_host_rate = 0), which names neither the order of hosts nor that within one.
 
 Extractor and NSL round rates to two decimals, as printf does. A late flow reads the windows as they stand.
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.featurize.compiled import compiled
-from pipeline.featurize.windows.bounded_tables import ADDITIONS, COUNT_TABLES, TIME_TABLES, Bounds, limits, make_room
+from pipeline.featurize.windows.bounded_tables import ADDITIONS, COUNT_TABLES, TIME_TABLES, Bounds, grow_tables, limits
 from pipeline.featurize.windows.kdd import (
     DISTINCT,
     FLOWS,
@@ -60,7 +60,7 @@ class LastFlows(NamedTuple):
     service: npt.NDArray[np.uint64]
     src_port: npt.NDArray[np.int32]
     flags: npt.NDArray[np.uint8]  # SERROR | RERROR
-    ring: npt.NDArray[np.int32]  # (2,): NEXT place to write, FILLED places
+    ring: npt.NDArray[np.int32]  # (2,): NEXT slot to write, FILLED slots
 
 
 class ExtractorWindows(NamedTuple):
@@ -71,7 +71,7 @@ class ExtractorWindows(NamedTuple):
 
 
 class NslWindows(NamedTuple):
-    """State of the NSL mode: its count window is a whole file's, and kept nowhere."""
+    """State of the NSL mode: its count window is a whole file's, and saved nowhere."""
 
     time: TimeWindow
 
@@ -138,8 +138,8 @@ def _online(
             return k
         i, behind = order[k], late[k]
         time_features(time, r.end_us[i], r.dst[i], r.service[i], r.errors[i], behind, scratch)
-        for place in range(_TIME):
-            out[i, place] = scratch[place]
+        for feature in range(_TIME):
+            out[i, feature] = scratch[feature]
         count_features(newest, r.dst[i], r.service[i], r.src_port[i], r.errors[i], behind, scratch)
         _in_kdd_order(scratch, out[i, _TIME:])
     return len(order)
@@ -182,10 +182,10 @@ def _extractor(
         _of_last(last, dst, service, src_port, row[_TIME:])
         if not late[k]:
             push(time, r.end_us[i], dst, service, errors)
-            place = last.ring[_NEXT]
-            last.dst[place], last.service[place] = dst, service
-            last.src_port[place], last.flags[place] = src_port, errors
-            last.ring[_NEXT] = place + 1 if place + 1 < LAST else 0
+            slot = last.ring[_NEXT]
+            last.dst[slot], last.service[slot] = dst, service
+            last.src_port[slot], last.flags[slot] = src_port, errors
+            last.ring[_NEXT] = slot + 1 if slot + 1 < LAST else 0
             last.ring[_FILLED] = min(last.ring[_FILLED] + 1, LAST)
     return len(order)
 
@@ -195,13 +195,13 @@ def _of_last(last: LastFlows, dst: np.uint64, service: np.uint64, src_port: int,
     """Features 32-41 over the flows that stand in the ring."""
     n, m, both, same_port = 0, 0, 0, 0
     d_serrors, v_serrors, d_rerrors, v_rerrors = 0, 0, 0, 0
-    for place in range(last.ring[_FILLED]):
-        in_d, in_v = int(last.dst[place] == dst), int(last.service[place] == service)
-        serror, rerror = int(last.flags[place]) & 1, (int(last.flags[place]) >> 1) & 1
+    for slot in range(last.ring[_FILLED]):
+        in_d, in_v = int(last.dst[slot] == dst), int(last.service[slot] == service)
+        serror, rerror = int(last.flags[slot]) & 1, (int(last.flags[slot]) >> 1) & 1
         n, m, both = n + in_d, m + in_v, both + in_d * in_v
         d_serrors, d_rerrors = d_serrors + in_d * serror, d_rerrors + in_d * rerror
         v_serrors, v_rerrors = v_serrors + in_v * serror, v_rerrors + in_v * rerror
-        same_port += in_v * int(last.src_port[place] == src_port)
+        same_port += in_v * int(last.src_port[slot] == src_port)
     row[0], row[1] = n, m
     row[2] = _share(both, n)
     row[3] = 1.0 - row[2] if n else 0.0
@@ -244,12 +244,12 @@ def _nsl_count(
         if k >= NSL_WINDOW:
             i = sorted_rows[k - NSL_WINDOW]
             of_pair[r.pair[i]] -= 1
-            gone = int(of_pair[r.pair[i]] == 0)
+            last_of_pair = int(of_pair[r.pair[i]] == 0)
             for counts in (of_dst[r.dst[i]], of_service[r.service[i]]):
                 counts[FLOWS] -= 1
                 counts[SERRORS] -= r.errors[i] & 1
                 counts[RERRORS] -= (r.errors[i] >> 1) & 1
-                counts[DISTINCT] -= gone
+                counts[DISTINCT] -= last_of_pair
             of_port[r.port_pair[i]] -= 1
         i = sorted_rows[k]
         d, v = of_dst[r.dst[i]], of_service[r.service[i]]
@@ -296,7 +296,7 @@ def online_features(
     """Windows after the flows rows[order], whose 19 features are written into matrix[order]."""
     most, done, scratch = limits(ONLINE_TABLES, bounds), 0, np.zeros(10)
     while (done := _online(windows, rows, order, late, most, done, scratch, matrix)) < len(order):
-        windows = make_room(windows, ONLINE_TABLES, bounds)
+        windows = grow_tables(windows, ONLINE_TABLES, bounds)
     return windows
 
 
@@ -307,7 +307,7 @@ def extractor_features(
     out = np.empty((len(order), KDD_FEATURES))
     most, done = limits(EXTRACTOR_TABLES, bounds), 0
     while (done := _extractor(windows, rows, order, late, most, done, out)) < len(order):
-        windows = make_room(windows, EXTRACTOR_TABLES, bounds)
+        windows = grow_tables(windows, EXTRACTOR_TABLES, bounds)
     _put_rounded(out, matrix, order)
     return windows
 
@@ -321,7 +321,7 @@ def nsl_features(
     out = np.empty((len(order), KDD_FEATURES))
     most, done = limits(NSL_TABLES, bounds), 0
     while (done := _nsl_time(windows.time, rows, order, late, most, done, out)) < len(order):
-        windows = make_room(windows, NSL_TABLES, bounds)
+        windows = grow_tables(windows, NSL_TABLES, bounds)
     dst, service = _codes(rows.dst), _codes(rows.service)
     pair = _codes(dst * (len(order) + 1) + service)
     port_pair = _codes(dst * (1 << 17) + rows.src_port + 1)

@@ -1,4 +1,4 @@
-"""The KDD windows' arrays: empty, given room, and filled again from a saved queue."""
+"""The KDD windows' arrays: empty, grown, and filled again from a saved queue."""
 
 from typing import NamedTuple
 
@@ -7,13 +7,13 @@ import numpy.typing as npt
 
 from pipeline.featurize.compiled import compiled
 from pipeline.featurize.windows import kdd
-from pipeline.featurize.windows.bounded_tables import ADDITIONS, TIME_TABLES, Bounds, limits, make_room
+from pipeline.featurize.windows.bounded_tables import ADDITIONS, TIME_TABLES, Bounds, grow_tables, limits
 from pipeline.featurize.windows.kdd import DST, END_US, ERRORS, LENGTH, SERVICE, CountWindow, TimeWindow, push
 from pipeline.featurize.windows.tables import crowded, new_table
 
 
 def new_time_window(entries: int = 32) -> TimeWindow:
-    """An empty 2 s window, with room for a few entries."""
+    """An empty 2 s window, for a few entries at first."""
     rows = entries + 1
     return TimeWindow(
         queue=np.zeros((entries, 4), np.int64),
@@ -29,7 +29,7 @@ def new_time_window(entries: int = 32) -> TimeWindow:
 
 
 def new_count_window(entries: int = 32, guarded_bound: int = 0) -> CountWindow:
-    """An empty window of the newest flows, with room for a few destinations."""
+    """An empty window of the newest flows, for a few destinations at first."""
     rows = entries + 1
     return CountWindow(
         dsts=new_table(entries, guarded_bound),
@@ -46,7 +46,7 @@ def new_count_window(entries: int = 32, guarded_bound: int = 0) -> CountWindow:
 
 @compiled
 def short_of_time(time: TimeWindow, most: npt.NDArray[np.int64], queue: int) -> bool:
-    """Whether the 2 s window must be given room before the next flow; most: of its tables, queue: of its flows."""
+    """Whether the 2 s window must grow before the next flow; most: of its tables, queue: of its flows."""
     return (
         crowded(time.dsts, ADDITIONS, most[0])
         or crowded(time.services, ADDITIONS, most[1])
@@ -74,5 +74,5 @@ def refilled(queue: npt.NDArray[np.int64], bounds: Bounds) -> TimeWindow:
     """A 2 s window with these flows (k, 4) in its queue."""
     alone, most, done = _Alone(new_time_window()), limits(TIME_TABLES, bounds), 0
     while (done := _push_all(alone.time, queue, most, int(most[-1]), done)) < len(queue):
-        alone = make_room(alone, TIME_TABLES, bounds)
+        alone = grow_tables(alone, TIME_TABLES, bounds)
     return alone.time

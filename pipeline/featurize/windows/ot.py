@@ -1,6 +1,6 @@
 """The OT windows of one sensor, and the compiled loop that takes flows through them in order.
 
-Kept beside the windows of `forebay-ics-1` by the feature set `full`. All tables are guarded (tables.py): addresses
+Held beside the windows of `forebay-ics-1` by the feature set `full`. All tables are guarded (tables.py): addresses
 that come once do not push out those that come again.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.featurize.compiled import compiled
-from pipeline.featurize.windows.bounded_tables import ADDITIONS, Bounds, Kept, limits, make_room
+from pipeline.featurize.windows.bounded_tables import ADDITIONS, Bounds, TableSpec, grow_tables, limits
 from pipeline.featurize.windows.damped import DAMPED_FEATURES, DAMPED_VALUES, damped
 from pipeline.featurize.windows.ics_use import (
     EDGE_SUMS,
@@ -33,7 +33,7 @@ from pipeline.featurize.windows.tables import Table, crowded, find, new_table, u
 SKETCH_FEATURES, SHARE_FEATURES, NEW_FEATURES = 8, 6, 3
 OT_FEATURES = 4 * DAMPED_FEATURES + SKETCH_FEATURES + SHARE_FEATURES + RHYTHM_FEATURES + NEW_FEATURES + ICS_FEATURES
 """Columns the loop writes, in this order of groups; their names stand in ot_set.py."""
-_SRC, _DST, _EDGE, _SERVICE, _SKETCH = (place * DAMPED_FEATURES for place in range(5))
+_SRC, _DST, _EDGE, _SERVICE, _SKETCH = (number * DAMPED_FEATURES for number in range(5))
 _SHARE = _SKETCH + SKETCH_FEATURES
 _RHYTHM = _SHARE + SHARE_FEATURES
 _NEW = _RHYTHM + RHYTHM_FEATURES
@@ -53,7 +53,7 @@ class OtBounds(Bounds):
 
 
 class Ot(NamedTuple):
-    """Tables and the values beside them, one row an entry (row 0 is nobody's, and stays zeros)."""
+    """Tables and the values beside them, one row an entry (row 0 is no entry's, and stays zeros)."""
 
     hosts: Table
     sent: Values  # (entries + 1, 41): damped, as a source
@@ -75,15 +75,15 @@ class Ot(NamedTuple):
 HOST_ARRAYS = ("sent", "received", "sketches", "sums")
 EDGE_ARRAYS = ("edge", "edge_sums", "gaps", "ordered", "rhythm", "asked")
 OT_TABLES = (
-    Kept("ot", "hosts", "ot_hosts", HOST_ARRAYS),
-    Kept("ot", "edges", "ot_edges", EDGE_ARRAYS),
-    Kept("ot", "services", "ot_services", ("service",)),
-    Kept("ot", "offers", "ot_offers", ()),
+    TableSpec("ot", "hosts", "ot_hosts", HOST_ARRAYS),
+    TableSpec("ot", "edges", "ot_edges", EDGE_ARRAYS),
+    TableSpec("ot", "services", "ot_services", ("service",)),
+    TableSpec("ot", "offers", "ot_offers", ()),
 )
 
 
 def new_ot(bounds: OtBounds, entries: int = 32) -> Ot:
-    """Empty OT windows, with room for a few entries."""
+    """Empty OT windows, for a few entries at first."""
     rows = entries + 1
     return Ot(
         hosts=new_table(entries, bounds.ot_hosts),
@@ -115,7 +115,7 @@ def _of_host(
     size: float,
     packets: float,
     late: bool,
-    keep: Values,
+    decayed: Values,
     damped_out: npt.NDArray[np.float32],
     sketch_out: npt.NDArray[np.float32],
 ) -> None:
@@ -130,17 +130,17 @@ def _of_host(
     values = w.sent[entry] if role == 0 else w.received[entry]
     elapsed_us = max(now_us - values[0], 0.0) if values[1] > 0.0 else 0.0
     then_us = max(now_us, values[0])
-    for place in range(2):
-        sketch = w.sketches[entry, role + place]
-        thing = peer if place == 0 else service
-        sums, out = w.sums[entry, role + place], sketch_out[2 * place : 2 * place + 2]
+    for number in range(2):
+        sketch = w.sketches[entry, role + number]
+        thing = peer if number == 0 else service
+        sums, out = w.sums[entry, role + number], sketch_out[2 * number : 2 * number + 2]
         sketched(sketch[0], sketch[1], sums, thing, then_us, elapsed_us, late, out)
-    damped(values, now_us, size, packets, late, keep, damped_out)
+    damped(values, now_us, size, packets, late, decayed, damped_out)
 
 
 @compiled
 def _of_edge(
-    w: Ot, r: OtRows, i: int, key: np.uint64, warm: float, late: bool, keep: Values, out: npt.NDArray[np.float32]
+    w: Ot, r: OtRows, i: int, key: np.uint64, warm: float, late: bool, decayed: Values, out: npt.NDArray[np.float32]
 ) -> None:
     """What is between two ends: damped statistics, shares, rhythm, and what is asked of devices."""
     now_us, size, packets = float(r.end_us[i]), r.bytes[i], r.packets[i]
@@ -166,7 +166,7 @@ def _of_edge(
     out[_ICS + 6], out[_ICS + 7] = functions * warm, units * warm
     out[_ICS + 8] = range_growth(e, r.lowest[i], r.highest[i], late)
     out[_ICS + 9] = r.reads[i] + r.writes[i] + r.control[i]
-    damped(values, now_us, size, packets, late, keep, out[_EDGE:_SERVICE])
+    damped(values, now_us, size, packets, late, decayed, out[_EDGE:_SERVICE])
 
 
 @compiled
@@ -181,15 +181,15 @@ def _shares(
     out: npt.NDArray[np.float32],
 ) -> None:
     """The originator's share of bytes and packets: the flow's own, the edge's of late, and how they differ."""
-    for place in range(2):
-        part, whole = (fwd_bytes, size) if place == 0 else (fwd_packets, packets)
-        at = FWD_BYTES if place == 0 else FWD_PACKETS
+    for number in range(2):
+        part, whole = (fwd_bytes, size) if number == 0 else (fwd_packets, packets)
+        at = FWD_BYTES if number == 0 else FWD_PACKETS
         parts, wholes = e[at] * left, e[at + 1] * left
-        own = min(part / whole, 1.0) if whole > 0.0 else 0.5
-        usual = min(parts / wholes, 1.0) if wholes > 0.0 else own
-        out[3 * place] = own
-        out[3 * place + 1] = min((parts + part) / (wholes + whole), 1.0) if wholes + whole > 0.0 else 0.5
-        out[3 * place + 2] = abs(own - usual) if whole > 0.0 else 0.0
+        share = min(part / whole, 1.0) if whole > 0.0 else 0.5
+        usual = min(parts / wholes, 1.0) if wholes > 0.0 else share
+        out[3 * number] = share
+        out[3 * number + 1] = min((parts + part) / (wholes + whole), 1.0) if wholes + whole > 0.0 else 0.5
+        out[3 * number + 2] = abs(share - usual) if whole > 0.0 else 0.0
         if not late:
             e[at], e[at + 1] = parts + part, wholes + whole
 
@@ -203,7 +203,7 @@ def _take_through(
     late: npt.NDArray[np.bool_],
     most: npt.NDArray[np.int64],
     first: int,
-    keep: Values,
+    decayed: Values,
     matrix: npt.NDArray[np.float32],
 ) -> int:
     for k in range(first, len(order)):
@@ -220,9 +220,9 @@ def _take_through(
         size, packets = r.bytes[i], r.packets[i]
         warm = min(max(now_us - began_us, 0.0) / WARM_US, 1.0) if began_us >= 0 else 0.0
         ends = out[_SKETCH:_SHARE]
-        _of_host(w, 0, src, dst, service, now_us, size, packets, behind, keep, out[_SRC:_DST], ends[:4])
-        _of_host(w, 2, dst, src, service, now_us, size, packets, behind, keep, out[_DST:_EDGE], ends[4:])
-        _of_edge(w, r, i, pair_key(src, dst, 0), warm, behind, keep, out)
+        _of_host(w, 0, src, dst, service, now_us, size, packets, behind, decayed, out[_SRC:_DST], ends[:4])
+        _of_host(w, 2, dst, src, service, now_us, size, packets, behind, decayed, out[_DST:_EDGE], ends[4:])
+        _of_edge(w, r, i, pair_key(src, dst, 0), warm, behind, decayed, out)
         if behind:
             entry, fresh = find(w.services, service), False
             new_service = entry == 0
@@ -233,7 +233,7 @@ def _take_through(
             _, new_offer = use(w.offers, pair_key(dst, service, 1))
         if fresh:
             w.service[entry] = 0.0
-        damped(w.service[entry], now_us, size, packets, behind, keep, out[_SERVICE:_SKETCH])
+        damped(w.service[entry], now_us, size, packets, behind, decayed, out[_SERVICE:_SKETCH])
         out[_NEW + 1], out[_NEW + 2] = new_service * warm, new_offer * warm
     return len(order)
 
@@ -256,7 +256,7 @@ def advance_ot(
     began_us: end of the sensor's first flow on time, -1 before it; late (n,): True where that flow only reads. The
     windows are taken over.
     """
-    most, done, keep = limits(OT_TABLES, bounds), 0, np.zeros(5)
-    while (done := _take_through(ot, began_us, rows, order, late, most, done, keep, matrix)) < len(order):
-        ot = make_room(_Alone(ot), OT_TABLES, bounds).ot
+    most, done, decayed = limits(OT_TABLES, bounds), 0, np.zeros(5)
+    while (done := _take_through(ot, began_us, rows, order, late, most, done, decayed, matrix)) < len(order):
+        ot = grow_tables(_Alone(ot), OT_TABLES, bounds).ot
     return ot

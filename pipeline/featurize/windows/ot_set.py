@@ -123,10 +123,10 @@ OT = _damped() + SKETCHES + SHARES + RHYTHM + NEW + ICS
 FULL = FeatureSet(
     name="full",
     version=1,
-    features=tuple(replace(one, **DEFINITIONS[one.name]) for one in FEATURE_SET.features) + OT,
+    features=tuple(replace(feature, **DEFINITIONS[feature.name]) for feature in FEATURE_SET.features) + OT,
     parameters=(
-        *(one for one in FEATURE_SET.parameters if not one[0].startswith("bound_")),
-        *((f"decay_{place}", decay) for place, decay in enumerate(DECAYS)),
+        *(parameter for parameter in FEATURE_SET.parameters if not parameter[0].startswith("bound_")),
+        *((f"decay_{number}", decay) for number, decay in enumerate(DECAYS)),
         ("sketch_buckets", sketches.BUCKETS),
         ("sketch_half_life_us", sketches.HALF_LIFE_US),
         ("rhythm_gaps", GAPS),

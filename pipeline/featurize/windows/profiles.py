@@ -38,7 +38,7 @@ Values = npt.NDArray[np.float64]
 
 
 class Profiles(NamedTuple):
-    """Tables and the values beside them, one row an entry (row 0 is nobody's)."""
+    """Tables and the values beside them, one row an entry (row 0 is no entry's)."""
 
     hosts: Table
     host: Values  # (entries + 1, 7)
@@ -96,8 +96,8 @@ def pair_features(
         if math.isnan(value):
             continue
         if not math.isnan(usual):
-            place = 3 + mean if mean < 5 else 8 + (mean - 5) // 2  # TTL and window: the end that changed more
-            out[place] = max(out[place], settled * abs(value - usual))
+            number = 3 + mean if mean < 5 else 8 + (mean - 5) // 2  # TTL and window: the end that changed more
+            out[number] = max(out[number], settled * abs(value - usual))
         if not late:
             was[P_PKTS + mean] = value if math.isnan(usual) else usual + weight * (value - usual)
     if not late:
@@ -115,9 +115,9 @@ def host_features(
     now (6,): what this flow adds, H_FLOWS to H_NEW; sums (6,): scratch.
     """
     entry = find(p.hosts, key)
-    keep = _decay(end_us - p.host[entry, H_LAST], HALF_LIFE_US) if entry else 0.0
-    for place in range(HOST_SUMS):
-        sums[place] = now[place] + (p.host[entry, H_FLOWS + place] * keep if entry else 0.0)
+    decayed = _decay(end_us - p.host[entry, H_LAST], HALF_LIFE_US) if entry else 0.0
+    for number in range(HOST_SUMS):
+        sums[number] = now[number] + (p.host[entry, H_FLOWS + number] * decayed if entry else 0.0)
     packets = max(sums[H_PKTS - 1], 1.0)
     out[0] = max(out[0], sums[H_FLOWS - 1])
     out[1] = max(out[1], sums[H_SYN - 1])
@@ -130,8 +130,8 @@ def host_features(
     if not late:
         entry, _ = use(p.hosts, key)
         p.host[entry, H_LAST] = end_us
-        for place in range(HOST_SUMS):
-            p.host[entry, H_FLOWS + place] = sums[place]
+        for number in range(HOST_SUMS):
+            p.host[entry, H_FLOWS + number] = sums[number]
 
 
 @compiled

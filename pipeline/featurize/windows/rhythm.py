@@ -26,9 +26,9 @@ Values = npt.NDArray[np.float64]
 @compiled
 def _take_in(gaps: Gaps, ordered: Gaps, r: Values, gap: np.float32) -> None:
     """Put a gap into the ring and into its sorted copy, in place of the oldest where they are full."""
-    filled, place = int(r[FILLED]), int(r[NEXT])
+    filled, slot = int(r[FILLED]), int(r[NEXT])
     if filled == GAPS:
-        oldest, hole = gaps[place], 0
+        oldest, hole = gaps[slot], 0
         while ordered[hole] != oldest:
             hole += 1
         for at in range(hole, GAPS - 1):
@@ -38,16 +38,16 @@ def _take_in(gaps: Gaps, ordered: Gaps, r: Values, gap: np.float32) -> None:
     while at > 0 and ordered[at - 1] > gap:
         ordered[at] = ordered[at - 1]
         at -= 1
-    ordered[at], gaps[place] = gap, gap
-    r[NEXT] = place + 1 if place + 1 < GAPS else 0
+    ordered[at], gaps[slot] = gap, gap
+    r[NEXT] = slot + 1 if slot + 1 < GAPS else 0
     r[FILLED] = filled + 1
 
 
 @compiled
 def _quantile(ordered: Gaps, count: int, share: float) -> float:
-    place = share * (count - 1)
-    below = int(place)
-    part = place - below
+    rank = share * (count - 1)
+    below = int(rank)
+    part = rank - below
     if part == 0.0:
         return float(ordered[below])
     return float(ordered[below]) * (1.0 - part) + float(ordered[below + 1]) * part
@@ -78,8 +78,8 @@ def rhythm(
 
     gaps, ordered (32,): the ring and its sorted copy; r (4,).
     """
-    for place in range(RHYTHM_FEATURES):
-        out[place] = 0.0
+    for feature in range(RHYTHM_FEATURES):
+        out[feature] = 0.0
     if met and not late:
         _take_in(gaps, ordered, r, np.float32(gap_us))
     count = int(r[FILLED])

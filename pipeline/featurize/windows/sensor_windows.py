@@ -1,6 +1,6 @@
 """All windows of one sensor, and the compiled loop that takes flows through them in order.
 
-The loop is compiled on first use (some ten seconds) and kept beside the sources.
+The loop is compiled on first use (some ten seconds) and its result is cached beside the sources.
 """
 
 from typing import NamedTuple
@@ -17,8 +17,8 @@ from pipeline.featurize.windows.bounded_tables import (
     PROFILE_TABLES,
     TIME_TABLES,
     Bounds,
+    grow_tables,
     limits,
-    make_room,
 )
 from pipeline.featurize.windows.kdd import (
     COUNT_FEATURES,
@@ -66,7 +66,7 @@ TABLES = TIME_TABLES + COUNT_TABLES + PROFILE_TABLES
 
 
 def new_profiles(entries: int = 32, guarded: Bounds | None = None) -> Profiles:
-    """Empty profiles, with room for a few entries; tables are guarded where bounds are given."""
+    """Empty profiles, for a few entries at first; tables are guarded where bounds are given."""
     rows = entries + 1
     hosts, pairs, identities = (guarded.hosts, guarded.pairs, guarded.identities) if guarded else (0, 0, 0)
     return Profiles(
@@ -85,12 +85,12 @@ def new_profiles(entries: int = 32, guarded: Bounds | None = None) -> Profiles:
 
 
 def new_windows(entries: int = 32) -> Windows:
-    """Empty windows, with room for a few entries."""
+    """Empty windows, for a few entries at first."""
     return Windows(new_time_window(entries), new_count_window(entries), new_profiles(entries))
 
 
 @compiled
-def _short_of_room(time: TimeWindow, newest: CountWindow, p: Profiles, most: npt.NDArray[np.int64]) -> bool:
+def _needs_growth(time: TimeWindow, newest: CountWindow, p: Profiles, most: npt.NDArray[np.int64]) -> bool:
     return (
         crowded(time.dsts, ADDITIONS, most[0])
         or crowded(time.services, ADDITIONS, most[1])
@@ -105,11 +105,11 @@ def _short_of_room(time: TimeWindow, newest: CountWindow, p: Profiles, most: npt
 
 
 @compiled
-def _either(one: float, other: float) -> float:
+def _larger(first: float, second: float) -> float:
     """The larger of two means, either of which may be unknown (NaN)."""
-    if np.isnan(one):
-        return other
-    return one if np.isnan(other) else max(one, other)
+    if np.isnan(first):
+        return second
+    return first if np.isnan(second) else max(first, second)
 
 
 @compiled
@@ -127,16 +127,41 @@ def take_through(
     """Take the flows r[order[first:]] through the windows, one after the other, and write their features into
     matrix[order[first:]].
 
-    order (k,): rows of r in the order of evaluation; late (k,): True where that flow only reads; scratch (3, 9) and
-    out (WINDOW_FEATURES,): room to work in; matrix (n, at least WINDOW_FEATURES). Returns how far it came: k, or fewer
-    where the windows must be given room first (`make_room`).
+    Five flows of one sensor, lateness 2 s, of which the last two came late:
+
+        row of r     0     1     2     3     4
+        end         1 s   3 s   6 s   2 s   3 s
+
+        order        0     1     3     4     2      a late flow stands behind those released when it came
+        late        no    no   yes   yes    no
+
+    Rows 3 and 4 read what rows 0 and 1 left in the windows and add nothing; so row 2 sees the same as if they had never
+    come. Where a table is nearly full before row 3, the loop returns 2; the caller grows the tables and calls again
+    with first=2.
+
+    Parameters
+    ----------
+    order, late
+        (k,) rows of r in the order of evaluation, and True where that flow only reads.
+    most
+        Bounds of the tables, then of the queue (`limits`).
+    first
+        Index into `order` of the first flow to take.
+    scratch, out
+        (3, 9) and (WINDOW_FEATURES,): memory to work in.
+    matrix
+        (n, at least WINDOW_FEATURES), written in place.
+
+    Returns
+    -------
+    How many of `order` are done: k, or fewer where the tables must grow first (`grow_tables`).
     """
     time, newest, p = w.time, w.newest, w.profiles
     of_pair, of_host, sums = scratch[0], scratch[1], scratch[2]
     host, identity = out[_HOST:_PAIR], out[_IDENTITY:]
     of_pair[4] = np.nan
     for k in range(first, len(order)):
-        if _short_of_room(time, newest, p, most):
+        if _needs_growth(time, newest, p, most):
             return k
         i, behind = order[k], late[k]
         end_us, src, dst = r.end_us[i], r.src[i], r.dst[i]
@@ -151,7 +176,7 @@ def take_through(
         of_pair[0] = np.log1p(packets)
         of_pair[1] = np.log1p((r.fwd_bytes[i] + r.rev_bytes[i]) / max(packets, 1.0))
         of_pair[2] = np.log1p(r.duration_us[i])
-        of_pair[3] = np.log1p(_either(r.fwd_iat_us[i], r.rev_iat_us[i]))
+        of_pair[3] = np.log1p(_larger(r.fwd_iat_us[i], r.rev_iat_us[i]))
         of_pair[5], of_pair[6] = r.fwd_ttl[i], r.rev_ttl[i]
         of_pair[7], of_pair[8] = np.log1p(r.fwd_window[i]), np.log1p(r.rev_window[i])
         key = pair_key(src, dst, r.protocol[i])
@@ -179,8 +204,8 @@ def take_through(
                 mac = r.dst_mac[i]
                 bound_to(p.addresses, p.address, p.address_mac, dst, mac, now_us, behind, several, identity[0:2])
         row = matrix[i]
-        for place in range(WINDOW_FEATURES):
-            row[place] = clipped(out[place])
+        for column in range(WINDOW_FEATURES):
+            row[column] = clipped(out[column])
     return len(order)
 
 
@@ -199,5 +224,5 @@ def advance_windows(
     scratch, out = np.zeros((3, PAIR_MEANS)), np.zeros(WINDOW_FEATURES)
     most, done = limits(TABLES, bounds), 0
     while (done := take_through(windows, rows, order, late, most, done, scratch, out, matrix)) < len(order):
-        windows = make_room(windows, TABLES, bounds)
+        windows = grow_tables(windows, TABLES, bounds)
     return windows

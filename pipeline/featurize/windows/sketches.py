@@ -1,7 +1,7 @@
 """How many different things a key has to do with of late, and how evenly: a fixed number of buckets a key.
 
 A thing falls into one of 32 buckets by its hash. A bucket holds a damped count (half-life 60 s) as of its last use; the
-sums over all buckets are kept beside it and fade on their own, so a flow touches one bucket:
+sums over all buckets stand beside it and fade by themselves, so a flow touches one bucket:
 S = Σ w, T = Σ w log2 w, D = Σ 2^(-age / half-life).
 Distinct: -32 ln(1 - D/32), linear counting (Whang et al., 1990) over faded buckets; at most 32 ln 64 = 133. Entropy:
 log2 S - T/S bits, over buckets, so at most 5. With few things, two share a bucket with probability n(n-1)/64.
@@ -39,18 +39,18 @@ def sketched(
     late: bool,
     out: npt.NDArray[np.float32],
 ) -> None:
-    """Write distinct things and their entropy, this one included, into out[0:2]; keep it unless late.
+    """Write distinct things and their entropy, this one included, into out[0:2]; add it unless late.
 
     weights, used_us (32,); sums (3,); elapsed_us: since the key was last used, 0 where it is new.
     """
     left = left_of(elapsed_us)
     s, d = sums[S] * left, sums[D] * left
     t = left * (sums[T] - sums[S] * elapsed_us / HALF_LIFE_US)
-    place = np.int64(mix64(thing) & np.uint64(BUCKETS - 1))
+    bucket = np.int64(mix64(thing) & np.uint64(BUCKETS - 1))
     was, fresh = 0.0, 0.0
-    if weights[place] > 0.0:
-        fresh = left_of(max(now_us - used_us[place], 0.0))
-        was = weights[place] * fresh
+    if weights[bucket] > 0.0:
+        fresh = left_of(max(now_us - used_us[bucket], 0.0))
+        was = weights[bucket] * fresh
         if was > 0.0:
             t -= was * math.log2(was)
     weight = was + 1.0
@@ -58,5 +58,5 @@ def sketched(
     out[0] = -BUCKETS * math.log(1.0 - min(d, BUCKETS - 0.5) / BUCKETS)
     out[1] = max(math.log2(s) - t / s, 0.0)
     if not late:
-        weights[place], used_us[place] = weight, now_us
+        weights[bucket], used_us[bucket] = weight, now_us
         sums[S], sums[T], sums[D] = s, t, d

@@ -1,9 +1,8 @@
 """Bounded tables for compiled code: open addressing over a dense block of entries, least recently used goes first.
 
 An entry's number, from 1, is where its values stand in whatever arrays the table's owner keeps beside it; 0 is
-nobody. What a table answers depends only on the order of its calls, never on how much room it has been given so far
-(`grow`), until it holds its bound of entries; from then on each new key takes the place of the one unused for
-longest, and EVICTED counts it.
+no entry. What a table answers depends only on the order of its calls, never on how far it has grown (`grow`), until it
+holds its bound of entries; from then on each new key evicts the one unused for longest, and EVICTED counts it.
 """
 
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from pipeline.featurize.compiled import compiled, mix64
 KEY, OLDER, NEWER = 0, 1, 2  # columns of an entry's cells
 IS_KNOWN = 3  # of a guarded table
 USED, OLDEST, NEWEST, EVICTED = 0, 1, 2, 3  # columns of row 0, which is the table's own
-KNOWN_OLDEST, KNOWN_NEWEST, KNOWN, MOST_KNOWN = 4, 5, 6, 7  # the same, of a guarded table
+KNOWN_OLDEST, KNOWN_NEWEST, KNOWN, MAX_KNOWN = 4, 5, 6, 7  # the same, of a guarded table
 PLAIN_WIDTH, GUARDED_WIDTH = 4, 8
 
 
@@ -31,16 +30,16 @@ class Table(NamedTuple):
 
 
 def new_table(entries: int, guarded_bound: int = 0) -> Table:
-    """An empty table with room for `entries`; guarded where the bound it will have is given."""
+    """An empty table for `entries`; guarded where the bound it will have is given."""
     count = 1 << max(4, (2 * entries - 1).bit_length())
     cells = np.zeros((entries + 1, GUARDED_WIDTH if guarded_bound else PLAIN_WIDTH), np.int64)
     if guarded_bound:
-        cells[0, MOST_KNOWN] = guarded_bound * 3 // 4
+        cells[0, MAX_KNOWN] = guarded_bound * 3 // 4
     return Table(slots=np.zeros(count, np.int64), cells=cells)
 
 
 def grow(table: Table, entries: int) -> Table:
-    """The same table with room for `entries`; entry numbers stay."""
+    """The same table for `entries`; entry numbers stay."""
     grown = new_table(entries, int(table.cells.shape[1] == GUARDED_WIDTH))
     grown.cells[: len(table.cells)] = table.cells
     _reindex(grown)
@@ -68,9 +67,9 @@ def with_keys(keys: npt.NDArray[np.int64], evicted: int, known: int = 0, guarded
     ):
         if first > last:
             continue
-        own = entries[first - 1 : last]
-        cells[first : last + 1, OLDER] = np.where(own > first, own - 1, 0)
-        cells[first : last + 1, NEWER] = np.where(own < last, own + 1, 0)
+        chain = entries[first - 1 : last]
+        cells[first : last + 1, OLDER] = np.where(chain > first, chain - 1, 0)
+        cells[first : last + 1, NEWER] = np.where(chain < last, chain + 1, 0)
         cells[0, oldest], cells[0, newest] = first, last
     cells[0, USED], cells[0, EVICTED] = len(keys), evicted
     if guarded_bound:
@@ -93,18 +92,18 @@ def _reindex(table: Table) -> None:
 @compiled
 def _walk(table: Table, order: npt.NDArray[np.int64]) -> None:
     entry = table.cells[0, OLDEST]
-    for place in range(len(order)):
+    for number in range(len(order)):
         if entry == 0:
             entry = table.cells[0, KNOWN_OLDEST]
-        order[place] = entry
+        order[number] = entry
         entry = table.cells[entry, NEWER]
 
 
 @compiled
 def crowded(table: Table, additions: int, bound: int) -> bool:
-    """Whether the table should grow before that many keys more come: it lacks room and is not at its bound."""
-    room = len(table.cells) - 1
-    return room < bound and table.cells[0, USED] + additions > room
+    """Whether the table should grow before that many keys more come: it is nearly full and not at its bound."""
+    capacity = len(table.cells) - 1
+    return capacity < bound and table.cells[0, USED] + additions > capacity
 
 
 @compiled
@@ -154,7 +153,7 @@ def _append(cells: npt.NDArray[np.int64], entry: int, oldest: int, newest: int) 
 
 
 @compiled
-def _take_out(cells: npt.NDArray[np.int64], entry: int, oldest: int, newest: int) -> None:
+def _unlink(cells: npt.NDArray[np.int64], entry: int, oldest: int, newest: int) -> None:
     older, newer = cells[entry, OLDER], cells[entry, NEWER]
     if older:
         cells[older, NEWER] = newer
@@ -169,10 +168,10 @@ def _take_out(cells: npt.NDArray[np.int64], entry: int, oldest: int, newest: int
 @compiled
 def _on_probation(cells: npt.NDArray[np.int64]) -> None:
     """Put the known key unused for longest on probation again."""
-    aside = cells[0, KNOWN_OLDEST]
-    _take_out(cells, aside, KNOWN_OLDEST, KNOWN_NEWEST)
-    _append(cells, aside, OLDEST, NEWEST)
-    cells[aside, IS_KNOWN] = 0
+    demoted = cells[0, KNOWN_OLDEST]
+    _unlink(cells, demoted, KNOWN_OLDEST, KNOWN_NEWEST)
+    _append(cells, demoted, OLDEST, NEWEST)
+    cells[demoted, IS_KNOWN] = 0
     cells[0, KNOWN] -= 1
 
 
@@ -205,18 +204,18 @@ def _new_entry(table: Table, key: np.uint64) -> int:
 
 
 @compiled
-def _met_again(cells: npt.NDArray[np.int64], entry: int) -> None:
+def _used_again(cells: npt.NDArray[np.int64], entry: int) -> None:
     """A guarded table's key was used again: it is known now, and the most recently used."""
     if cells[entry, IS_KNOWN]:
         if cells[0, KNOWN_NEWEST] != entry:
-            _take_out(cells, entry, KNOWN_OLDEST, KNOWN_NEWEST)
+            _unlink(cells, entry, KNOWN_OLDEST, KNOWN_NEWEST)
             _append(cells, entry, KNOWN_OLDEST, KNOWN_NEWEST)
         return
-    _take_out(cells, entry, OLDEST, NEWEST)
+    _unlink(cells, entry, OLDEST, NEWEST)
     _append(cells, entry, KNOWN_OLDEST, KNOWN_NEWEST)
     cells[entry, IS_KNOWN] = 1
     cells[0, KNOWN] += 1
-    if cells[0, KNOWN] > cells[0, MOST_KNOWN]:
+    if cells[0, KNOWN] > cells[0, MAX_KNOWN]:
         _on_probation(cells)
 
 
@@ -232,7 +231,7 @@ def use(table: Table, key: np.uint64) -> tuple[int, bool]:
             cells[entry, IS_KNOWN] = 0
             _append(cells, entry, OLDEST, NEWEST)
         else:
-            _met_again(cells, entry)
+            _used_again(cells, entry)
         return entry, fresh
     if fresh:
         entry = _new_entry(table, key)

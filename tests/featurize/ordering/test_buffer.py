@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.featurize.ordering.buffer import (
-    MOST_BATCHES,
-    MOST_HELD,
-    MOST_RUNS,
+    MAX_BATCHES,
+    MAX_ROWS_PER_WAITING,
+    MAX_RUNS,
     NO_FLOWS,
     Pool,
     Waiting,
     keys_of,
-    left_in,
+    waiting_in,
 )
 from pipeline.featurize.partition import TIGHTEN_EVERY, PartitionState, advance_partition
 from tests.contracts.facts import flows_facts
@@ -23,7 +23,7 @@ _FLOWS = batch([{"src_port": number, "dst_addr": f"10.0.0.{number % 250}"} for n
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 100), min_size=1, max_size=4), st.lists(st.integers(0, 10_000), max_size=3 * MOST_RUNS))
+@given(st.lists(st.integers(0, 100), min_size=1, max_size=4), st.lists(st.integers(0, 10_000), max_size=3 * MAX_RUNS))
 def test_gathered_rows_are_those_of_the_batches_side_by_side(sizes: list[int], wanted: list[int]) -> None:
     cuts = np.cumsum([0, *sizes]) % 200
     batches = [_FLOWS.slice(int(cut), size) for cut, size in zip(cuts, sizes, strict=False)]
@@ -41,11 +41,11 @@ def test_rows_side_by_side_are_not_copied() -> None:
 
 
 def test_flows_of_many_messages_end_up_in_one_batch() -> None:
-    pool = Pool([_FLOWS.slice(at, 1) for at in range(MOST_BATCHES + 1)])
-    places = np.arange(MOST_BATCHES + 1)
-    waiting = left_in(pool, keys_of(pool.rows(places)), places)
-    assert len(waiting.batches) == 1 and waiting.flows().equals(_FLOWS.slice(0, MOST_BATCHES + 1))
-    few = left_in(pool, keys_of(pool.rows(places[:3])), places[:3])
+    pool = Pool([_FLOWS.slice(at, 1) for at in range(MAX_BATCHES + 1)])
+    places = np.arange(MAX_BATCHES + 1)
+    waiting = waiting_in(pool, keys_of(pool.rows(places)), places)
+    assert len(waiting.batches) == 1 and waiting.flows().equals(_FLOWS.slice(0, MAX_BATCHES + 1))
+    few = waiting_in(pool, keys_of(pool.rows(places[:3])), places[:3])
     assert len(few.batches) == 3 and few.lowest == (0, 0)
 
 
@@ -58,11 +58,11 @@ def test_a_sensor_not_heard_again_gives_the_message_back() -> None:
         flows = batch(rows[number > 0 :], first_offset=1001 * number)
         state, _ = advance_partition(state, flows, flows_facts(), number, lambda _site: SECOND)
     quiet = state.sensors["plant", "quiet"].waiting
-    assert len(quiet) == 1 and sum(map(len, quiet.batches)) <= MOST_HELD
+    assert len(quiet) == 1 and sum(map(len, quiet.batches)) <= MAX_ROWS_PER_WAITING
     assert quiet.flows().column("src_addr").buffers()[2].size < 64
 
 
 def test_nothing_waits_is_one_object() -> None:
     assert len(Waiting.none()) == 0 and Waiting.none().lowest is None
-    assert left_in(Pool([_FLOWS]), keys_of(NO_FLOWS), np.zeros(0, np.int64)) is Waiting.none()
+    assert waiting_in(Pool([_FLOWS]), keys_of(NO_FLOWS), np.zeros(0, np.int64)) is Waiting.none()
     assert Waiting.none().flows().equals(NO_FLOWS)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.featurize.ordering.merge_ics import COUNTS, MOST_LISTED, together
+from pipeline.featurize.ordering.merge_ics import COUNTS, MAX_LISTED, merge_ics
 from pipeline.featurize.sensor import featurize_file_rows
 from tests.featurize.flows import SECOND, batch
 
@@ -35,7 +35,7 @@ def test_all_that_is_said_is_added_up(seed: int, flows: int, records: int) -> No
     pick = random.Random(seed)
     rows = [said(pick) for _ in range(records)]
     of = np.array([pick.randrange(flows) for _ in rows], np.int64)
-    got = together(batch(rows), of, flows)
+    got = merge_ics(batch(rows), of, flows)
     for flow in range(flows):
         own = [row for row, whose in zip(rows, of.tolist(), strict=True) if whose == flow]
         for name in COUNTS:
@@ -47,12 +47,12 @@ def test_all_that_is_said_is_added_up(seed: int, flows: int, records: int) -> No
         protos = [row["ics_proto"] for row in own if row.get("ics_proto")]
         assert got["ics_proto"][flow].as_py() == (protos[0] if protos else None)
         units = sorted({unit for row in own for unit in row.get("ics_units") or []})
-        assert (got["ics_units"][flow].as_py() or []) == units[:MOST_LISTED]
+        assert (got["ics_units"][flow].as_py() or []) == units[:MAX_LISTED]
         codes: Counter[int] = Counter()
         for row in own:
             listed = row.get("ics_functions") or []
             codes.update(dict(zip(listed[::2], listed[1::2], strict=True)))
-        flat = [number for pair in sorted(codes.items())[:MOST_LISTED] for number in pair]
+        flat = [number for pair in sorted(codes.items())[:MAX_LISTED] for number in pair]
         assert (got["ics_functions"][flow].as_py() or []) == flat
 
 
@@ -75,5 +75,5 @@ def test_a_flow_takes_in_what_was_said_of_it() -> None:
 
 
 def test_nothing_said_is_nothing() -> None:
-    got = together(batch([{}]), np.zeros(1, np.int64), 2)
+    got = merge_ics(batch([{}]), np.zeros(1, np.int64), 2)
     assert all(column.null_count == 2 and isinstance(column, pa.Array) for column in got.values())

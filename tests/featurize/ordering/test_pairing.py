@@ -55,7 +55,7 @@ def rows_of_a_sensor() -> st.SearchStrategy[list[dict[str, Any]]]:
     return st.builds(some_rows, st.integers(0, 50), st.integers(0, 2**32), st.just(8.0))
 
 
-def plain(rows: list[dict[str, Any]], most_between: int) -> list[list[int]]:
+def plain(rows: list[dict[str, Any]], max_between: int) -> list[list[int]]:
     """The oracle: which rows, by their place in event-time order, are one flow."""
     flows: list[list[int]] = []
     waiting: list[int] = []  # halves
@@ -66,7 +66,7 @@ def plain(rows: list[dict[str, Any]], most_between: int) -> list[list[int]]:
         name = min(there, back)
 
         def near(first: int, at: int = at, row: dict[str, Any] = row) -> bool:
-            return row["end_ts_us"] <= rows[first]["end_ts_us"] + WINDOW_US and at - first <= most_between
+            return row["end_ts_us"] <= rows[first]["end_ts_us"] + WINDOW_US and at - first <= max_between
 
         if name in collecting and not near(flows[collecting[name]][0]):
             del collecting[name]
@@ -99,15 +99,15 @@ def plain(rows: list[dict[str, Any]], most_between: int) -> list[list[int]]:
 
 @settings(max_examples=150, deadline=None)
 @given(rows_of_a_sensor(), st.sampled_from([1, 3, 65_536]))
-def test_groups_are_those_of_a_plain_loop(rows: list[dict[str, Any]], most_between: int) -> None:
+def test_groups_are_those_of_a_plain_loop(rows: list[dict[str, Any]], max_between: int) -> None:
     flows = batch(rows)
     flows = flows.take(pa.array(in_event_order(keys_of(flows))))
     kinds: Kinds = kinds_of(flows)
-    got = group(flows, kinds, WINDOW_US, most_between)
+    got = group(flows, kinds, WINDOW_US, max_between)
     found: dict[int, list[int]] = {}
     for at, first in enumerate(got.first.tolist()):
         found.setdefault(first, []).append(at)
-    assert sorted(found.values()) == plain(flows.to_pylist(), most_between)
+    assert sorted(found.values()) == plain(flows.to_pylist(), max_between)
 
 
 def records(rows: pa.RecordBatch) -> list[tuple[int, int]]:

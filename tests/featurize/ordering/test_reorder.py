@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.featurize.ordering.buffer import keys_of
-from pipeline.featurize.ordering.reorder import NO_WATERMARK, sort_out
+from pipeline.featurize.ordering.reorder import NO_WATERMARK, reorder
 from tests.featurize import oracle
 from tests.featurize.flows import SECOND, START_US, batch, flow_rows
 
@@ -17,7 +17,7 @@ def _offsets(places: Any) -> list[int]:
 
 def test_late_is_before_the_watermark_of_earlier_flows() -> None:
     flows = batch([{"at": 10.0}, {"at": 8.0}, {"at": 7.999999}, {"at": 12.0}, {"at": 9.0}])
-    order = sort_out(keys_of(flows), 0, NO_WATERMARK, 2 * SECOND, ended=False)
+    order = reorder(keys_of(flows), 0, NO_WATERMARK, 2 * SECOND, ended=False)
     assert _offsets(order.late) == [2, 4]
     assert order.late_by_us.tolist() == [1, SECOND]
     assert _offsets(order.released) == [1]
@@ -28,27 +28,27 @@ def test_late_is_before_the_watermark_of_earlier_flows() -> None:
 
 def test_a_tie_with_the_watermark_waits() -> None:
     """A flow of the same end may still come and go before it: released at once, order would depend on the batches."""
-    order = sort_out(keys_of(batch([{"at": 1.0, "record_id": 9}])), 0, NO_WATERMARK, 0, ended=False)
+    order = reorder(keys_of(batch([{"at": 1.0, "record_id": 9}])), 0, NO_WATERMARK, 0, ended=False)
     assert len(order.released) == 0 and len(order.waiting) == 1
-    order = sort_out(
+    order = reorder(
         keys_of(batch([{"at": 1.0, "record_id": 9}, {"at": 1.0, "record_id": 3}])), 1, START_US + SECOND, 0, ended=True
     )
     assert _offsets(order.released) == [1, 0] and len(order.late) == 0
 
 
 def test_the_end_releases_everything() -> None:
-    order = sort_out(keys_of(batch([{"at": 3.0}, {"at": 1.0}, {"at": 2.0}])), 0, NO_WATERMARK, 5 * SECOND, ended=True)
+    order = reorder(keys_of(batch([{"at": 3.0}, {"at": 1.0}, {"at": 2.0}])), 0, NO_WATERMARK, 5 * SECOND, ended=True)
     assert _offsets(order.released) == [1, 2, 0] and len(order.waiting) == 0
 
 
 @settings(max_examples=40, deadline=None)
 @given(flow_rows(), st.integers(0, 4), st.integers(1, 45))
-def test_agrees_with_the_oracle(rows: list[dict[str, Any]], lateness_s: int, most_waiting: int) -> None:
+def test_agrees_with_the_oracle(rows: list[dict[str, Any]], lateness_s: int, max_waiting: int) -> None:
     flows = batch(rows)
-    order = sort_out(keys_of(flows), 0, NO_WATERMARK, lateness_s * SECOND, True, most_waiting)
+    order = reorder(keys_of(flows), 0, NO_WATERMARK, lateness_s * SECOND, True, max_waiting)
     sequence: list[tuple[int, int]] = [(place, 0) for place in _offsets(order.released)]
     late = list(zip(_offsets(order.late), order.late_by_us.tolist(), order.late_after.tolist(), strict=True))
     for place, late_by, after in reversed(late):
         sequence.insert(after, (place, late_by))
-    expected = oracle.in_event_order(flows.to_pylist(), lateness_s * SECOND, most_waiting)
+    expected = oracle.in_event_order(flows.to_pylist(), lateness_s * SECOND, max_waiting)
     assert sequence == [(flow["raw_offset"], late_by) for flow, late_by in expected]
