@@ -10,9 +10,8 @@ from pipeline.alert.ocsf import ACTIVITY, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
 from pipeline.alert.validity import require_valid
 from pipeline.contracts.envelope import MessagePosition, ScoredFacts
-from pipeline.errors import Failed
 from pipeline.runtime.faust import worker
-from pipeline.runtime.faust.stage import Incoming, Outgoing
+from pipeline.runtime.faust.stage import Incoming, Outgoing, Stage
 from pipeline.runtime.telemetry import Telemetry, log, start
 from pipeline.runtime.wire import messages
 from pipeline.settings import Settings
@@ -22,7 +21,7 @@ CONTENT_TYPE = b"application/json"
 MAX_UNKNOWN_MODELS = 1_000
 
 
-class AlertStage:
+class AlertStage(Stage[PartitionState]):
     """The stage as the shell around Faust sees it; `advance` depends on state, message, manifests and rules alone."""
 
     name = "alert"
@@ -44,14 +43,6 @@ class AlertStage:
     def snapshot(self, state: PartitionState) -> bytes:
         """The state as bytes."""
         return snapshot(state)
-
-    def parts(self, _state: PartitionState) -> Mapping[str, object]:
-        """None: the state is small."""
-        return {}
-
-    def part(self, part: object) -> bytes:
-        """Never called."""
-        raise Failed(f"alert: got {part!r} to save, expected no parts")
 
     def seq(self, state: PartitionState) -> int:
         """Number of the next suspects message."""

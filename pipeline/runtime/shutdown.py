@@ -5,7 +5,7 @@ import signal
 import time
 from types import FrameType
 
-LOOK_S = 0.1
+POLL_S = 0.1
 
 
 class Stop:
@@ -28,7 +28,7 @@ class Stop:
         """Whether the time passed without being asked to stop."""
         deadline = time.monotonic() + seconds
         while not self.requested and (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(left, LOOK_S))
+            time.sleep(min(left, POLL_S))
         return not self.requested
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:

@@ -10,7 +10,7 @@ from pipeline.archive.upkeep.query import connect
 from pipeline.contracts.uids import RAW_POSITION
 from pipeline.runtime.storage.storage import StorageLike, open_storage
 
-MOST_NAMED = 20
+MAX_NAMED = 20
 POSITION = ", ".join(RAW_POSITION)
 
 
@@ -72,7 +72,7 @@ def _differing(ours: duckdb.DuckDBPyConnection, theirs: duckdb.DuckDBPyConnectio
         found = scratch.execute(
             f"""SELECT {POSITION}, m.digest IS NOT NULL, i.digest IS NOT NULL, count(*) OVER ()
                 FROM mine m FULL JOIN its i USING ({POSITION})
-                WHERE m.digest IS DISTINCT FROM i.digest ORDER BY ALL LIMIT {MOST_NAMED}"""  # noqa: S608
+                WHERE m.digest IS DISTINCT FROM i.digest ORDER BY ALL LIMIT {MAX_NAMED}"""  # noqa: S608
         ).fetchall()
     named = []
     for partition, offset, index, in_first, in_second, _count in found:

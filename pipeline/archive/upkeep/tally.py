@@ -14,7 +14,7 @@ from pipeline.archive.upkeep.exporter_loss.merge import settled
 from pipeline.settings import Settings
 
 MOST_PROBLEMS = 100
-MOST_NAMED = 5
+MAX_NAMED = 5
 COLUMNS = ("sent", "accepted", "rejected", "late", "in_flight", "holes", "doubles", "unsent", "files", "given_up")
 INDEX_BITS = 31
 
@@ -92,7 +92,7 @@ class Tally:
         ranges = ranges_of(offsets, indexes)
         some = [
             f"{partition}@{first[0]}[{first[1]}]" + ("" if first == last else f" to {last[0]}[{last[1]}]")
-            for first, last in ranges[:MOST_NAMED]
+            for first, last in ranges[:MAX_NAMED]
         ]
         more = f" and {len(ranges) - len(some)} more ranges" if len(ranges) > len(some) else ""
         self.problem(f"partition {partition}: {len(offsets)} {what}: raw {', '.join(some)}{more}")

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 from pipeline.errors import BadData, ForebayError, PositionLost, RefusedState, SequenceGap
 from pipeline.runtime import failpoints
 from pipeline.runtime.faust.emitter import FOR_EVER, Emitter
-from pipeline.runtime.faust.stage import Incoming, Room, State
+from pipeline.runtime.faust.stage import Incoming, Stage, State
 from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.state import parts, pointers
 from pipeline.runtime.state.parts import Saved
@@ -57,13 +57,13 @@ class Partitions(Generic[State]):
     """Everything a worker holds; not thread-safe, the shell calls it from one thread at a time."""
 
     def __init__(
-        self, room: Room[State], settings: Settings, telemetry: Telemetry, stopped: Callable[[], bool] = lambda: False
+        self, stage: Stage[State], settings: Settings, telemetry: Telemetry, stopped: Callable[[], bool] = lambda: False
     ) -> None:
-        self.room = room
+        self.stage = stage
         self._settings = settings
         self._storage = open_storage(settings.state_uri, "state")
         self._telemetry = telemetry
-        self._log = log(room.name)
+        self._log = log(stage.name)
         self._held: dict[int, Held[State]] = {}
         self._stopped = stopped
         self._make_producers()
@@ -73,11 +73,11 @@ class Partitions(Generic[State]):
 
     def _make_producers(self) -> None:
         def full() -> None:
-            self._telemetry.count("forebay_producer_full", stage=self.room.name)
+            self._telemetry.count("forebay_producer_full", stage=self.stage.name)
 
-        self._emitter = Emitter(self._settings, self.room.name, full)
+        self._emitter = Emitter(self._settings, self.stage.name, full)
         self._pointer_writer = clients.producer(
-            self._settings, f"{self.room.name}-point", **FOR_EVER, **{"linger.ms": 0}
+            self._settings, f"{self.stage.name}-point", **FOR_EVER, **{"linger.ms": 0}
         )
 
     def renew(self) -> None:
@@ -103,16 +103,16 @@ class Partitions(Generic[State]):
 
     def _pointers(self, wanted: list[int]) -> dict[int, list[Pointer]]:
         def ignored(message: Message, error: BadData) -> None:
-            topic, partition = self.room.pointers, message.partition()
+            topic, partition = self.stage.pointers, message.partition()
             self._log.warning("pointer ignored", partition=partition, offset=message.offset(), error=str(error))
             self._telemetry.count("forebay_malformed_records", topic=topic)
 
-        return pointers.read(self._settings, self.room.pointers, wanted, ignored=ignored)
+        return pointers.read(self._settings, self.stage.pointers, wanted, ignored=ignored)
 
     def _restored(self, partition: int, known: list[Pointer]) -> Held[State]:
         first, end = self._bounds(partition)
         store = self._store(partition)
-        kept = SnapshotCatalog(self._storage, self.room.source, partition)
+        kept = SnapshotCatalog(self._storage, self.stage.source, partition)
         kept_us = max((entry.reached_us for entry in kept.of(self._topic_id)), default=NOTHING_CAME_US)
         refused: RefusedState | None = None
         for pointer in known:
@@ -127,24 +127,26 @@ class Partitions(Generic[State]):
             # The record behind the last one read is the mark of its transaction; retention may have taken it as well.
             if not first - 1 <= pointer.position <= end:
                 raise PositionLost(
-                    f"{self.room.source}[{partition}]: the saved state is for offset {pointer.position}, the topic "
+                    f"{self.stage.source}[{partition}]: the saved state is for offset {pointer.position}, the topic "
                     f"holds {first} to {end}; messages were deleted before they were read, or the topic was made anew: "
                     "restore it, or start with another topic prefix"
                 )
             recent = [needed for one in known[:KEEP_POINTERS] if (needed := self._needed(store, one))]
-            state = self.room.restore(partition, snapshot, apart)
+            state = self.stage.restore(partition, snapshot, apart)
             position = max(pointer.position, first)
             return Held(state, position, position, None, recent, kept, kept_us)
         if refused is not None:
             raise refused
-        return Held(self.room.restore(partition, None, {}), first, first, None, [], kept, kept_us)
+        return Held(self.stage.restore(partition, None, {}), first, first, None, [], kept, kept_us)
 
     def _identify(self) -> None:
         """Learn which topic this is; until it is known no state is kept, and nothing else depends on it."""
         try:
-            self._topic_id = topics.topic_id(self._settings, self.room.source, IDENTIFY_S)
+            self._topic_id = topics.topic_id(self._settings, self.stage.source, IDENTIFY_S)
         except KafkaException as error:
-            self._log.warning("the topic's id is not known, no state is kept", topic=self.room.source, error=str(error))
+            self._log.warning(
+                "the topic's id is not known, no state is kept", topic=self.stage.source, error=str(error)
+            )
 
     def _needed(self, store: Store, pointer: Pointer) -> set[str]:
         """Every blob that a pointer's state needs; none where it cannot be read."""
@@ -154,9 +156,9 @@ class Partitions(Generic[State]):
             return set()
 
     def _bounds(self, partition: int) -> tuple[int, int]:
-        reader = clients.reader(self._settings, self.room.name)
+        reader = clients.reader(self._settings, self.stage.name)
         try:
-            first, end = reader.get_watermark_offsets(TopicPartition(self.room.source, partition), timeout=30)
+            first, end = reader.get_watermark_offsets(TopicPartition(self.stage.source, partition), timeout=30)
         except KafkaException as error:
             raise clients.unreachable(self._settings, error) from error
         finally:
@@ -164,7 +166,7 @@ class Partitions(Generic[State]):
         return first, end
 
     def _store(self, partition: int) -> Store:
-        return Store(self._storage, f"{self.room.name}/{partition}")
+        return Store(self._storage, f"{self.stage.name}/{partition}")
 
     # ---- advancing
 
@@ -175,27 +177,27 @@ class Partitions(Generic[State]):
         """
         held = self._held.get(message.partition)
         if held is None or message.offset < held.position:
-            self._telemetry.count("forebay_messages_dropped", stage=self.room.name)
+            self._telemetry.count("forebay_messages_dropped", stage=self.stage.name)
             return False
         if before >= held.position:
             raise SequenceGap(
-                f"{self.room.source}[{message.partition}]@{message.offset}: the message at {before} was fetched and "
+                f"{self.stage.source}[{message.partition}]@{message.offset}: the message at {before} was fetched and "
                 f"never came, the position is {held.position}; start the worker again, it reads on from its saved state"
             )
-        state, outgoing = self.room.advance(held.state, message)
+        state, outgoing = self.stage.advance(held.state, message)
         self._emitter.emit(message.partition, list(outgoing))
-        failpoints.reached(f"{self.room.name}.emitted")
+        failpoints.reached(f"{self.stage.name}.emitted")
         held.state = state
         held.position = message.offset + 1
         return True
 
     @property
     def blocked(self) -> bool:
-        """Whether messages wait for room in the client's queue: nothing may be advanced until `drain` is through."""
+        """Whether messages wait for stage in the client's queue: nothing may be advanced until `drain` is through."""
         return self._emitter.blocked
 
     def drain(self) -> None:
-        """Wait a moment for room in the client's queue; blocks, so never called in the event loop's thread."""
+        """Wait a moment for stage in the client's queue; blocks, so never called in the event loop's thread."""
         self._emitter.drain(DRAIN_S, self._stopped)
 
     # ---- saving
@@ -233,18 +235,18 @@ class Partitions(Generic[State]):
         pointers_first = self._settings.broken_order == "state-pointers-first"
         if not pointers_first:
             self._emitter.acknowledge(self._stopped)  # 1
-        failpoints.reached(f"{self.room.name}.acknowledged")
+        failpoints.reached(f"{self.stage.name}.acknowledged")
         fresh: list[Pointer] = []
         written: dict[int, Saved] = {}
         for partition, held in moved.items():  # 2
-            store, room = self._store(partition), self.room
-            saved = parts.put(store, room.snapshot(held.state), room.parts(held.state), room.part, held.last)
+            store, stage = self._store(partition), self.stage
+            saved = parts.put(store, stage.snapshot(held.state), stage.parts(held.state), stage.part, held.last)
             written[partition] = saved
             uri = f"{store.name}/{saved.digest}"
-            fresh.append(Pointer(partition, held.position, room.seq(held.state), saved.digest, uri))
-            failpoints.reached(f"{self.room.name}.state written")
-        pointers.write(self._pointer_writer, self.room.pointers, fresh, self._stopped)  # 3
-        failpoints.reached(f"{self.room.name}.pointed")
+            fresh.append(Pointer(partition, held.position, stage.seq(held.state), saved.digest, uri))
+            failpoints.reached(f"{self.stage.name}.state written")
+        pointers.write(self._pointer_writer, self.stage.pointers, fresh, self._stopped)  # 3
+        failpoints.reached(f"{self.stage.name}.pointed")
         if pointers_first:
             self._emitter.acknowledge(self._stopped)
         for pointer in fresh:  # 4
@@ -253,22 +255,22 @@ class Partitions(Generic[State]):
             held.last = written[pointer.partition]
             held.recent = [held.last.digests, *held.recent][:KEEP_POINTERS]
             self._keep(held, pointer)
-            self._telemetry.count("forebay_state_bytes_written", held.last.written, stage=self.room.name)
+            self._telemetry.count("forebay_state_bytes_written", held.last.written, stage=self.stage.name)
         self._saved_at = time.monotonic()
-        self._telemetry.observe("forebay_state_save_seconds", time.perf_counter() - started, stage=self.room.name)
+        self._telemetry.observe("forebay_state_save_seconds", time.perf_counter() - started, stage=self.stage.name)
         self._collect()
         return {pointer.partition: pointer.position for pointer in fresh}
 
     def _keep(self, held: Held[State], pointer: Pointer) -> None:
         """Keep the state just saved if event time has moved on far enough since the last one that is kept."""
-        most, reached_us = self._settings.state_kept, self.room.reached_us(held.state)
+        most, reached_us = self._settings.state_kept, self.stage.reached_us(held.state)
         if not (most and held.last and self._topic_id and reached_us > NOTHING_CAME_US):
             return
         if held.kept_us > NOTHING_CAME_US and reached_us < held.kept_us + self._settings.state_kept_every_us:
             return
         entry = RetainedSnapshot(
-            self.room.name,
-            self.room.source,
+            self.stage.name,
+            self.stage.source,
             self._topic_id,
             pointer.partition,
             pointer.position,
@@ -279,7 +281,7 @@ class Partitions(Generic[State]):
         )
         held.kept.retain(entry, most)
         held.kept_us = reached_us
-        self._telemetry.count("forebay_states_kept", stage=self.room.name)
+        self._telemetry.count("forebay_states_kept", stage=self.stage.name)
 
     def _collect(self) -> None:
         if time.monotonic() - self._collected_at < COLLECT_EVERY_S:
@@ -294,7 +296,7 @@ class Partitions(Generic[State]):
                 self._log.warning("kept states not readable, nothing collected", partition=partition, error=str(error))
                 continue
             removed = self._store(partition).collect(kept.union(*held.recent), KEEP_S)
-            self._telemetry.count("forebay_states_collected", removed, stage=self.room.name)
+            self._telemetry.count("forebay_states_collected", removed, stage=self.stage.name)
 
     def release(self) -> None:
         """Forget everything held, for another worker to take; what was not saved is repeated there."""

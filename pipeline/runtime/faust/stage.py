@@ -1,8 +1,10 @@
-"""What a stateful room is to the shell around Faust: a state per partition, and one step from message to messages."""
+"""What a stateful stage is to the shell around Faust: a state per partition, and one step from message to messages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
+
+from pipeline.errors import Failed
 
 State = TypeVar("State")
 
@@ -29,8 +31,8 @@ class Outgoing:
     headers: Mapping[str, bytes] = field(default_factory=dict)
 
 
-class Room(Protocol[State]):
-    """A stateful room: what the shell calls, always from one thread at a time.
+class Stage(Protocol[State]):
+    """A stateful stage: what the shell calls, always from one thread at a time.
 
     `advance` must be a function of state and message alone: after a crash the shell repeats it from the last saved
     state, and what it sends again must be the same bytes.
@@ -50,13 +52,18 @@ class Room(Protocol[State]):
         """The state, but for its parts, as bytes; equal states give equal bytes."""
 
     def parts(self, state: State) -> Mapping[str, object]:
-        """What of the state is saved apart, by name: what has not changed since is the same object as before."""
+        """What of the state is saved apart, by name: what has not changed since is the same object as before.
+
+        By default nothing: all of the state is in its snapshot.
+        """
+        return {}
 
     def part(self, part: object) -> bytes:
         """A part as bytes; equal ones give equal bytes."""
+        raise Failed(f"{self.name}: got {part!r} to save, expected no parts: this stage names none")
 
     def seq(self, state: State) -> int:
-        """Number of the next message to emit (or, for a room that numbers none, to read)."""
+        """Number of the next message to emit (or, for a stage that numbers none, to read)."""
 
     def reached_us(self, state: State) -> int:
         """How far event time has come: nothing that came of the messages so far, or went in, lies beyond. It never

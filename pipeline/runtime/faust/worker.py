@@ -1,4 +1,4 @@
-"""A stateful room as a Faust worker: one agent, positions of our own, any failure stops the process.
+"""A stateful stage as a Faust worker: one agent, positions of our own, any failure stops the process.
 
 What Faust does here: group membership, rebalancing, fetching, the agent. What it does not: decide positions (see
 `committed`), keep state or commit before state is saved (see `partitions`), restart what failed.
@@ -18,7 +18,7 @@ from pipeline.runtime import failpoints
 from pipeline.runtime.faust.committed import OwnPositionsTransport
 from pipeline.runtime.faust.credentials import credentials
 from pipeline.runtime.faust.partitions import Partitions
-from pipeline.runtime.faust.stage import Incoming, Room, State
+from pipeline.runtime.faust.stage import Incoming, Stage, State
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.producing import ProducerBroken
@@ -27,7 +27,7 @@ from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
 
-LOOK_EVERY_S = 0.1
+POLL_EVERY_S = 0.1
 # A fetch comes back within a tenth of it: where no message came for so long, none waits.
 CAUGHT_UP_AFTER_S = 1.0
 STOP_WITHIN_S = 20.0
@@ -49,15 +49,15 @@ class _App(faust.App):
         self.agent_failed(exc)
 
 
-def build_app(room: str, settings: Settings) -> _App:
-    """The Faust app of a room, with the settings measured to work (reference: kafka-settings)."""
-    group = f"{settings.topic_prefix}{room}"
-    session_s = session_timeout_s(settings, room)
+def build_app(stage: str, settings: Settings) -> _App:
+    """The Faust app of a stage, with the settings measured to work (reference: kafka-settings)."""
+    group = f"{settings.topic_prefix}{stage}"
+    session_s = session_timeout_s(settings, stage)
     app = _App(
         group,
         broker=[f"kafka://{server}" for server in settings.bootstrap.split(",")],
         broker_credentials=credentials(settings.security),
-        broker_client_id=f"forebay-{room}-{settings.instance_id}",
+        broker_client_id=f"forebay-{stage}-{settings.instance_id}",
         # A restarted worker gets its partitions back at once instead of waiting out its own dead session.
         consumer_group_instance_id=f"{group}-{settings.instance_id}",
         key_serializer="raw",
@@ -84,26 +84,26 @@ def build_app(room: str, settings: Settings) -> _App:
 
 
 class Worker(Generic[State]):
-    """One room's process."""
+    """One stage's process."""
 
-    def __init__(self, room: Room[State], settings: Settings, telemetry: Telemetry, kafka: KafkaWatch) -> None:
-        self._room = room
+    def __init__(self, stage: Stage[State], settings: Settings, telemetry: Telemetry, kafka: KafkaWatch) -> None:
+        self._stage = stage
         self._kafka = kafka
         self._telemetry = telemetry
-        self._log = log(room.name)
-        self._partitions = Partitions(room, settings, telemetry, self._given_up)
+        self._log = log(stage.name)
+        self._partitions = Partitions(stage, settings, telemetry, self._given_up)
         self._stopping_at: float | None = None
         self._lock = asyncio.Lock()
         self._stop = kafka.stop
         self._renewing = False
         self._fatal: BaseException | None = None
         self._advanced_at = time.monotonic()
-        self._app: Any = build_app(room.name, settings)
+        self._app: Any = build_app(stage.name, settings)
         self._app.positions_of = self._restore
         self._app.agent_failed = self._agent_failed
         self._app.on_partitions_revoked.connect(self._revoked, weak=False)
-        source = self._app.topic(room.source, key_type=bytes, value_type=bytes, acks=False)
-        self._app.agent(source, name=room.name)(self._work)
+        source = self._app.topic(stage.source, key_type=bytes, value_type=bytes, acks=False)
+        self._app.agent(source, name=stage.name)(self._work)
 
     async def run(self) -> None:
         """Until a signal asks to stop; raises what stopped it otherwise."""
@@ -112,7 +112,7 @@ class Worker(Generic[State]):
         saving: asyncio.Task[None] | None = None
         while not (self._stop.requested or self._failure()):
             self._telemetry.beat()
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_EVERY_S)
             if starting.done() and not starting.exception() and not ready:
                 ready = True
                 self._kafka.announce(self._partitions.positions)
@@ -150,14 +150,14 @@ class Worker(Generic[State]):
         assigned = consumer.assignment()
         lag = 0
         for partition, position in self._partitions.positions.items():
-            tp = faust.types.TP(self._room.source, partition)
+            tp = faust.types.TP(self._stage.source, partition)
             if tp in assigned:  # held a little longer than assigned, while a rebalance begins
                 lag += max(0, (consumer.highwater(tp) or 0) - position)
-        self._telemetry.gauge("forebay_lag_messages", lag, stage=self._room.name)
+        self._telemetry.gauge("forebay_lag_messages", lag, stage=self._stage.name)
 
     def _failure(self) -> BaseException | None:
         if self._fatal is None and self._app.crashed:
-            self._fatal = self._app.crash_reason or Failed(f"{self._room.name}: Faust stopped without a reason")
+            self._fatal = self._app.crash_reason or Failed(f"{self._stage.name}: Faust stopped without a reason")
         return self._fatal
 
     # ---- called by Faust
@@ -175,7 +175,7 @@ class Worker(Generic[State]):
     def _advance(self, message: Any) -> None:
         before = self._app.consumer.fetched_before(message.tp, message.offset)
         if before is None:
-            self._telemetry.count("forebay_messages_dropped", stage=self._room.name)
+            self._telemetry.count("forebay_messages_dropped", stage=self._stage.name)
             return
         incoming = Incoming(
             message.partition,
@@ -199,7 +199,7 @@ class Worker(Generic[State]):
         self._fatal = self._fatal or error
 
     async def _restore(self, assigned: set[Any]) -> Mapping[Any, int]:
-        ours = {tp.partition: tp for tp in assigned if tp.topic == self._room.source}
+        ours = {tp.partition: tp for tp in assigned if tp.topic == self._stage.source}
         async with self._lock:
             try:
                 positions = await asyncio.to_thread(self._restore_patiently, set(ours))
@@ -259,24 +259,24 @@ class Worker(Generic[State]):
             self._fatal = self._fatal or error
             return
         if saved:
-            offsets = {faust.types.TP(self._room.source, partition): offset for partition, offset in saved.items()}
+            offsets = {faust.types.TP(self._stage.source, partition): offset for partition, offset in saved.items()}
             self._kafka.progressed()
             await self._app.consumer.commit_positions(offsets)
-            failpoints.reached(f"{self._room.name}.offsets committed")
+            failpoints.reached(f"{self._stage.name}.offsets committed")
 
 
 def _pairs(headers: Any) -> Any:
     return (headers.items() if isinstance(headers, Mapping) else headers) or ()
 
 
-def run(room: Room[State], settings: Settings, telemetry: Telemetry) -> None:
-    """Run a room until it is asked to stop; raises what stopped it otherwise, its position unmoved."""
+def run(stage: Stage[State], settings: Settings, telemetry: Telemetry) -> None:
+    """Run a stage until it is asked to stop; raises what stopped it otherwise, its position unmoved."""
     failpoints.arm(settings.failpoint)
     clients.require_broker(settings)
     started = time.monotonic()
     try:
-        with KafkaWatch(room.name, settings, telemetry, Stop().listen()) as kafka:
-            asyncio.run(Worker(room, settings, telemetry, kafka).run())
+        with KafkaWatch(stage.name, settings, telemetry, Stop().listen()) as kafka:
+            asyncio.run(Worker(stage, settings, telemetry, kafka).run())
     except KafkaConnectionError as error:
         raise clients.unreachable(settings, error) from error
-    log(room.name).info("stopped", ran_s=round(time.monotonic() - started, 1))
+    log(stage.name).info("stopped", ran_s=round(time.monotonic() - started, 1))

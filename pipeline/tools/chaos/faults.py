@@ -47,10 +47,10 @@ ZEEK = (
 Answer = TypeVar("Answer")
 
 
-class Striker:
-    """Carries out strikes on one round's rooms and broker.
+class FaultInjector:
+    """Injects faults into one round's rooms and broker.
 
-    `done` counts what was carried out, by fault; a strike that found nothing to do is not counted. `failed` says which
+    `done` counts what was carried out, by fault; a fault that found nothing to do is not counted. `failed` says which
     could not be carried out, and why: a finding about the round, which goes on.
     """
 
@@ -64,16 +64,16 @@ class Striker:
         self.done: dict[str, int] = {}
         self.failed: list[str] = []
 
-    def strike(self, one: Strike) -> None:
+    def inject(self, one: Strike) -> None:
         """Do it, and wait until its room is ready again; where that fails, `failed` says so."""
         try:
-            self._strike(one)
+            self._inject(one)
         except (ForebayError, KafkaException, OSError) as error:
             self._log.error("fault failed", fault=str(one), error=str(error))
             with self._count_lock:
                 self.failed.append(f"{one}: not carried out to its end: {error}")
 
-    def _strike(self, one: Strike) -> None:
+    def _inject(self, one: Strike) -> None:
         workers = self._workers
         with workers.locks[one.room] if one.room else nullcontext():
             if one.room:
@@ -322,7 +322,7 @@ class Striker:
         """The sensor that is no sensor has sent everything: its files close."""
         self._send_raw([(b"end-of-source", b"", None)])
 
-    _HOW: ClassVar[dict[str, Callable[["Striker", Strike, random.Random], str | None]]] = {
+    _HOW: ClassVar[dict[str, Callable[["FaultInjector", Strike, random.Random], str | None]]] = {
         "kill": _kill,
         "failpoint": _failpoint,
         "pause": _pause,

@@ -21,7 +21,7 @@ from pipeline.settings import Settings
 from pipeline.tools.replay import reference_run
 from pipeline.tools.replay.reference_run import Outcome
 
-MOST_NAMED = 3
+MAX_NAMED = 3
 
 Key = TypeVar("Key")
 
@@ -79,7 +79,7 @@ def _same_archive(settings: Settings, reference: Path, found: Findings) -> None:
         if not table["equal"] and not table["differing_rows"]:
             counts = f"{table['first_rows']} rows in the undisturbed run, {table['second_rows']} in this one"
             found.violations.append(f"{name}: {counts}, alike at every position")
-        for one in table["differing"][:MOST_NAMED]:
+        for one in table["differing"][:MAX_NAMED]:
             where = "undisturbed run only" if not one["second"] else "this run only" if not one["first"] else "both"
             found.violations.append(f"{name} raw {one['position']}: in {where}; columns {one['columns']}")
 
@@ -114,7 +114,7 @@ def _same_features_again(settings: Settings, found: Findings) -> None:
         numbers = {seq for of, seq in told if of == partition}
         missing = sorted(set(range(max(numbers, default=-1) + 1)) - numbers)
         if missing:
-            found.violations.append(f"features {partition}: seq {missing[:MOST_NAMED]} missing, {len(missing)} in all")
+            found.violations.append(f"features {partition}: seq {missing[:MAX_NAMED]} missing, {len(missing)} in all")
 
 
 def _told_again(found: Findings, what: str, told: dict[Key, bytes], key: Key, payload: bytes) -> None:

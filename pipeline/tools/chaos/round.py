@@ -18,7 +18,7 @@ from pipeline.runtime.kafka import clients, tail, topics
 from pipeline.runtime.state import pointers
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.chaos import disk
-from pipeline.tools.chaos.faults import Striker
+from pipeline.tools.chaos.faults import FaultInjector
 from pipeline.tools.chaos.invariants import Findings, check, committed
 from pipeline.tools.chaos.traffic import Traffic
 from pipeline.tools.chaos.workers import Workers
@@ -28,9 +28,9 @@ AT_ONCE = 4
 """So many strikes are under way at a time; those on one room wait for each other."""
 DRAIN_S = 180.0
 QUIET_S = 40.0
-MOST_MIB = 1_536
+MAX_MIB = 1_536
 """No room needs more, whatever is done to it: score holds torch and two models, the others a few hundred MiB."""
-LOOK_S = 1.0
+POLL_S = 1.0
 DISK = "disk"
 """Where a round keeps archive, states and samples."""
 AN_ERROR = ": error: "
@@ -109,10 +109,10 @@ def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell:
             for room in STAGES:
                 workers.revive(room)
             traffic = Traffic(settings, workers, folder / "traffic", one.seed)
-            striker = Striker(settings, workers, broker, folder / DISK if small else None)
-            memory = _strike_all(one.strikes, striker, workers, tell)
+            injector = FaultInjector(settings, workers, broker, folder / DISK if small else None)
+            memory = _inject_all(one.strikes, injector, workers, tell)
             sent_records = traffic.finish(120.0)
-            striker.end_of_poison()
+            injector.end_of_poison()
             tell(f"{sent_records:,} records of sensors sent; waiting until every room has taken them in")
             drained_s = _drain(settings, workers)
             workers.finish()
@@ -121,20 +121,20 @@ def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell:
         findings = None
         try:
             findings = check(settings, folder / "undisturbed")
-            findings.violations += striker.failed + not_as_promised(drained_s, memory, ended)
+            findings.violations += injector.failed + not_as_promised(drained_s, memory, ended)
         finally:
             if small and (findings is None or not findings.ok):
                 shutil.copytree(folder / DISK, folder / "kept")  # to be looked at when the mount is gone
-    return Result(one.number, striker.done, findings, ended, memory, time.monotonic() - began, drained_s)
+    return Result(one.number, injector.done, findings, ended, memory, time.monotonic() - began, drained_s)
 
 
 def not_as_promised(drained_s: float, memory_mib: dict[str, float], ended: list[str]) -> list[str]:
     """What was wrong while the round went on."""
     wrong = ["the rooms did not come to rest after the last record was sent"] * (drained_s >= DRAIN_S)
     wrong += [
-        f"{room}: {mib:.0f} MiB of memory, expected {MOST_MIB} at most"
+        f"{room}: {mib:.0f} MiB of memory, expected {MAX_MIB} at most"
         for room, mib in memory_mib.items()
-        if mib > MOST_MIB
+        if mib > MAX_MIB
     ]
     # A room may stop where it can't go on, and says what people have to do then: a traceback is a fault of ours.
     return wrong + [f"{one}; expected `error: ...` and a remedy" for one in ended if AN_ERROR not in one]
@@ -149,7 +149,7 @@ def _workers(settings: Settings, folder: Path) -> Iterator[Workers]:
         workers.close()
 
 
-def _strike_all(strikes: tuple[Strike, ...], striker: Striker, workers: Workers, tell: Tell) -> dict[str, float]:
+def _inject_all(strikes: tuple[Strike, ...], injector: FaultInjector, workers: Workers, tell: Tell) -> dict[str, float]:
     """All strikes in their order, a few at a time; gives back the most memory each room's worker was seen with."""
     most: dict[str, float] = {}
     began = time.monotonic()
@@ -160,7 +160,7 @@ def _strike_all(strikes: tuple[Strike, ...], striker: Striker, workers: Workers,
             while len(running) >= AT_ONCE:
                 running = _reap(running, workers)
             tell(f"{time.monotonic() - began:6.1f} s  {strike.number + 1}/{len(strikes)}  {strike}")
-            running.add(pool.submit(striker.strike, strike))
+            running.add(pool.submit(injector.inject, strike))
             for room, mib in workers.memory_mib().items():
                 most[room] = max(most.get(room, 0.0), mib)
         while running:
@@ -170,7 +170,7 @@ def _strike_all(strikes: tuple[Strike, ...], striker: Striker, workers: Workers,
 
 def _reap(running: set[Future[None]], workers: Workers) -> set[Future[None]]:
     """Those still under way after a moment; what a finished one raised is raised here."""
-    done, left = wait(running, LOOK_S, FIRST_COMPLETED)
+    done, left = wait(running, POLL_S, FIRST_COMPLETED)
     for one in done:
         one.result()
     workers.revive_all()
@@ -191,7 +191,7 @@ def _drain(settings: Settings, workers: Workers) -> float:
             before, moved_at = missing, time.monotonic()
         elif time.monotonic() - moved_at > QUIET_S:
             break  # whatever is missing will not come any more: the checks say what it is
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     return DRAIN_S
 
 

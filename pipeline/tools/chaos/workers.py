@@ -14,9 +14,9 @@ from pipeline.settings import Settings
 from pipeline.tools.supervisor import CLI, STAGES, Processes, SupervisedProcess, worker_environment
 
 READY_S = 120.0
-LOOK_S = 0.05
+POLL_S = 0.05
 GONE_S = 20.0
-MOST_RESTARTS = 25
+MAX_RESTARTS = 25
 """A worker that ends so often in a row without having been ready will not come up by itself."""
 
 Made = TypeVar("Made")
@@ -33,7 +33,7 @@ class Workers:
         self._numbers = dict.fromkeys(STAGES, 0)
         self._of: dict[str, SupervisedProcess] = {}
         self.locks = {room: threading.RLock() for room in STAGES}
-        self.expected_to_end: set[int] = set()
+        self.ended_by_fault: set[int] = set()
         self.ended: list[str] = []
         """Workers that ended without having been made to: `worker: exit code: last line of its log`."""
 
@@ -70,7 +70,7 @@ class Workers:
     def kill(self, worker: SupervisedProcess) -> None:
         """SIGKILL, and wait for its end."""
         if worker.process.poll() is None:
-            self.expected_to_end.add(worker.process.pid)
+            self.ended_by_fault.add(worker.process.pid)
             os.kill(worker.process.pid, signal.SIGKILL)
         worker.process.wait(GONE_S)
 
@@ -81,7 +81,7 @@ class Workers:
 
     def wait_gone(self, worker: SupervisedProcess, timeout_s: float) -> bool:
         """Whether it ends by itself within the time; that is then expected."""
-        self.expected_to_end.add(worker.process.pid)
+        self.ended_by_fault.add(worker.process.pid)
         return _until(lambda: worker.process.poll() is not None, timeout_s)
 
     def wait_ready(self, worker: SupervisedProcess, timeout_s: float = READY_S) -> bool:
@@ -90,11 +90,11 @@ class Workers:
 
     def revive(self, room: str, program: Sequence[str] = CLI) -> SupervisedProcess:
         """The room's worker, started again (as `program`) where it has ended; ready."""
-        for _attempt in range(MOST_RESTARTS):
+        for _attempt in range(MAX_RESTARTS):
             worker = self._of[room]
             code = worker.process.poll()
             if code is not None:
-                if worker.process.pid not in self.expected_to_end:
+                if worker.process.pid not in self.ended_by_fault:
                     self.ended.append(f"{worker.name}: exit {code}: {_last_error(worker)}")
                 worker = self.start(room, program=program)
             if self.wait_ready(worker):
@@ -103,7 +103,7 @@ class Workers:
                 raise Failed(f"{worker.name} is not ready after {READY_S:.0f} s; its log is {worker.log}")
             time.sleep(0.5)
         worker = self._of[room]
-        raise Failed(f"{room} does not stay up: ended {MOST_RESTARTS} times; {worker.log} ends:\n{worker.last_words()}")
+        raise Failed(f"{room} does not stay up: ended {MAX_RESTARTS} times; {worker.log} ends:\n{worker.last_words()}")
 
     def revive_all(self) -> None:
         """Every room, where no strike is at work on it."""
@@ -143,7 +143,7 @@ def _until(true: Callable[[], bool], timeout_s: float) -> bool:
     while not true():
         if time.monotonic() > deadline:
             return False
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     return True
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.chaos.plan import as_document, faults, plan, points
-from pipeline.tools.chaos.faults import Striker
+from pipeline.tools.chaos.faults import FaultInjector
 from pipeline.tools.supervisor import STAGES
 from tests.contract.tree import ROOT
 
@@ -18,7 +18,7 @@ def in_the_code() -> set[str]:
     found = set()
     for path in (ROOT / "pipeline").rglob("*.py"):
         for name in CALL.findall(path.read_text(encoding="utf-8")):
-            if "room.name}" in name:
+            if "stage.name}" in name:
                 found |= {f"{room}.{name.rpartition('.')[2]}" for room in STATEFUL}
             elif path.parent.name in {"archive", "storage"} and "." not in name:
                 found.add(f"archive.{name}")
@@ -32,7 +32,7 @@ def test_the_table_names_exactly_the_points_in_the_code() -> None:
 
 
 def test_every_fault_can_be_done_and_befalls_rooms_there_are() -> None:
-    assert set(faults()) == set(Striker._HOW)
+    assert set(faults()) == set(FaultInjector._HOW)
     assert {room for fault in faults().values() for room in fault.rooms} <= {*STAGES, ""}
     assert set(points()) <= set(STAGES)
 

@@ -38,7 +38,7 @@ def test_faults_combine(tmp_path: Path) -> None:
 
 
 def test_one_that_never_comes_up_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chaos_workers, "MOST_RESTARTS", 2)
+    monkeypatch.setattr(chaos_workers, "MAX_RESTARTS", 2)
     workers = Workers(load_settings(), tmp_path / "logs")
     program = ("-c", PROGRAM, str(tmp_path))
     try:
