@@ -182,5 +182,5 @@ def test_too_little_evidence_does_not_pass_the_gate(settings: Settings, current:
     with alone(settings.registry_uri):
         code, document, text = now(settings, "--labels", str(labels))
     assert (code, document["exit_code"]) == (1, 1)
-    assert f"a candidate is being trained already (process {os.getpid()})" in document["error"]
+    assert f"a candidate is being trained already (process {os.getpid()} on " in document["error"]
     assert document["error"] in text

@@ -17,7 +17,8 @@ from tests.k8s.render import Document, container, named, pod, settings_of, workl
 
 Policy = Callable[[list[Document]], Iterator[str]]
 PROBES = {"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
-# Which folder of the settings a stage needs, and whether it writes there.
+STORAGE_SECRET = "forebay-storage"
+# What the settings name that a stage needs, and whether it writes there.
 FOLDERS = {
     "featurize": [("FOREBAY_STATE_URI", True)],
     "alert": [("FOREBAY_STATE_URI", True), ("FOREBAY_REGISTRY_URI", False)],
@@ -175,6 +176,8 @@ def conduits(found: list[Document]) -> Iterator[str]:
     values = settings_of(found)
     kafka = {("TCP", int(server.rpartition(":")[2])) for server in values["FOREBAY_BOOTSTRAP"].split(",")}
     wanted = {("UDP", 53), ("TCP", 53), ("TCP", 4318)} | kafka
+    if any(values[setting].startswith("s3://") for stage in FOLDERS.values() for setting, _ in stage):
+        wanted |= {("TCP", 443), ("TCP", 9000)}
     if wanted - _allowed(found, "egress"):
         yield f"egress lacks {sorted(wanted - _allowed(found, 'egress'))}"
     if _allowed(found, "egress") - wanted - {("TCP", 9092), ("TCP", 9093)}:
@@ -226,10 +229,15 @@ def images_are_listed(found: list[Document]) -> Iterator[str]:
             yield f"{stage}: runs {image}"
 
 
-def folders_are_mounted(found: list[Document]) -> Iterator[str]:
-    """The folders that the settings name lie on volumes of the stages that use them, writable where they write."""
+def storage_is_reached(found: list[Document]) -> Iterator[str]:
+    """What the settings name as folders lies on volumes of the stages that use them, writable where they write; for
+    buckets, the stages get the credentials. No volume is shared between nodes.
+    """
     values = settings_of(found)
-    claims = {claim["metadata"]["name"] for claim in named(found, "PersistentVolumeClaim")}
+    claims = {claim["metadata"]["name"]: claim["spec"] for claim in named(found, "PersistentVolumeClaim")}
+    for name, claim in claims.items():
+        if claim.get("accessModes") != ["ReadWriteOnce"]:
+            yield f"{name}: {claim.get('accessModes')}: what several nodes share lies in a bucket"
     for workload in workloads(found):
         stage, spec, one = workload["metadata"]["name"], pod(workload), container(workload)
         volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
@@ -238,12 +246,15 @@ def folders_are_mounted(found: list[Document]) -> Iterator[str]:
             if "emptyDir" not in volumes.get(mounts.get(path, {}).get("name", ""), {}):
                 yield f"{stage}: nothing to write on at {path}"
         for setting, writes in FOLDERS.get(stage, []):
+            if values[setting].startswith("s3://"):
+                yield from _bucket(stage, setting, one, volumes)
+                continue
             folder = PurePosixPath(values[setting])
             holding = [path for path in mounts if folder.is_relative_to(path)]
-            claim = volumes.get(mounts[holding[0]]["name"], {}).get("persistentVolumeClaim") if holding else None
-            if claim is None or claim["claimName"] not in claims:
+            claimed = volumes.get(mounts[holding[0]]["name"], {}).get("persistentVolumeClaim") if holding else None
+            if claimed is None or claimed["claimName"] not in claims:
                 yield f"{stage}: {setting}={folder} is on no claimed volume"
-            elif writes and (claim.get("readOnly") or mounts[holding[0]].get("readOnly")):
+            elif writes and (claimed.get("readOnly") or mounts[holding[0]].get("readOnly")):
                 yield f"{stage}: writes to {folder}, which is mounted read-only"
         secrets = {
             source["secret"]["name"]
@@ -252,6 +263,14 @@ def folders_are_mounted(found: list[Document]) -> Iterator[str]:
         }
         if f"forebay-{stage}" not in secrets:
             yield f"{stage}: has no Kafka principal of its own, only {sorted(secrets)}"
+
+
+def _bucket(stage: str, setting: str, one: Document, volumes: dict[str, Document]) -> Iterator[str]:
+    secrets = [source["secretRef"] for source in one.get("envFrom", []) if "secretRef" in source]
+    if [secret.get("name") for secret in secrets] != [STORAGE_SECRET]:
+        yield f"{stage}: {setting} is a bucket, and its credentials ({STORAGE_SECRET}) are not given"
+    if any("persistentVolumeClaim" in volume for volume in volumes.values()):
+        yield f"{stage}: {setting} is a bucket, and there is a volume that nobody uses"
 
 
 def sizes_fit(found: list[Document]) -> Iterator[str]:
@@ -289,7 +308,7 @@ POLICIES: tuple[Policy, ...] = (
     conduits,
     selectors_match,
     images_are_listed,
-    folders_are_mounted,
+    storage_is_reached,
     sizes_fit,
     one_broker_at_the_edge,
 )

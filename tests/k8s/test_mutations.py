@@ -89,13 +89,25 @@ MUTATIONS: dict[str, tuple[Policy, Mutation]] = {
         policies.images_are_listed,
         lambda d: _box(d, "score").update(image="forebay/pipeline:0.1.0"),
     ),
-    "state on nothing": (policies.folders_are_mounted, lambda d: _drop(d, "PersistentVolumeClaim", "state")),
+    "state on nothing": (policies.storage_is_reached, lambda d: _drop(d, "PersistentVolumeClaim", "state")),
+    "a volume that several nodes share": (
+        policies.storage_is_reached,
+        lambda d: named(d, "PersistentVolumeClaim", "models")[0]["spec"].update(accessModes=["ReadWriteMany"]),
+    ),
+    "a bucket beside a volume": (
+        policies.storage_is_reached,
+        lambda d: settings_of(d).update(FOREBAY_STATE_URI="s3://forebay/state"),
+    ),
+    "a bucket that nobody may reach": (
+        policies.conduits,
+        lambda d: settings_of(d).update(FOREBAY_ARCHIVE_URI="s3://forebay/archive"),
+    ),
     "a registry that retrain cannot write": (
-        policies.folders_are_mounted,
+        policies.storage_is_reached,
         lambda d: [mount.update(readOnly=True) for mount in _box(d, "retrain")["volumeMounts"]],
     ),
     "a shared Kafka principal": (
-        policies.folders_are_mounted,
+        policies.storage_is_reached,
         lambda d: [
             volume["projected"]["sources"].pop()
             for volume in pod(_workload(d, "archive"))["volumes"]
@@ -122,3 +134,17 @@ def test_a_broken_manifest_is_found(name: str) -> None:
     found = documents("overlays/edge-cpu")
     mutate(found)
     assert list(policy(found))
+
+
+def test_a_bucket_needs_its_credentials_and_a_conduit() -> None:
+    found = documents("base")
+    _box(found, "score")["envFrom"].pop()
+    assert any("credentials" in breach for breach in policies.storage_is_reached(found))
+    found = documents("base")
+    _drop(found, "NetworkPolicy", "storage")
+    assert any("egress lacks" in breach for breach in policies.conduits(found))
+
+
+def test_the_base_needs_no_volume() -> None:
+    assert not named(documents("base"), "PersistentVolumeClaim")
+    assert not named(documents("overlays/gpu"), "PersistentVolumeClaim")
