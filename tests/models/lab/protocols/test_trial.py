@@ -57,17 +57,8 @@ def test_what_scores_sees_records_without_labels() -> None:
     _, candidates = document_of(TEST)
     assert all(isinstance(matrix, np.ndarray) for one in candidates for matrix in one.asked)
     public = [name for name in dir(Trial) if not name.startswith("_")]
-    assert sorted(public) == [
-        "fit",
-        "judge",
-        "training_set",
-        "out_of_fold",
-        "settle",
-        "sizes",
-        "tests",
-        "tune",
-        "unseen",
-    ]
+    expected = ["fit", "judge", "out_of_fold", "settle", "sizes", "tests", "training_set", "tune", "unseen"]
+    assert sorted(public) == expected
 
 
 def test_the_constants_come_from_the_lesson_alone() -> None:
