@@ -13,7 +13,8 @@ from loadtest.scenarios import CYCLE_US, Scenario, cycle_records, records
 
 END_OF_SOURCE = "end-of-source"
 BLOCK_RECORDS = 16_384
-FLUSH_S = 120.0
+# Two outages of a minute after each other cost the load nothing but time; librdkafka gives a message up after as long.
+FLUSH_S = 300.0
 # The rest of the queue is waited for this long at a time, so that Ctrl-C is heard.
 NAP_S = 0.05
 

@@ -111,7 +111,7 @@ def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell:
             traffic = Traffic(settings, workers, folder / "traffic", one.seed)
             injector = FaultInjector(settings, workers, broker, folder / DISK if small else None)
             memory = _inject_all(one.strikes, injector, workers, tell)
-            sent_records = traffic.finish(120.0)
+            sent_records = traffic.finish(360.0)
             injector.end_of_poison()
             tell(f"{sent_records:,} records of sensors sent; waiting until every room has taken them in")
             drained_s = _drain(settings, workers)
