@@ -171,13 +171,17 @@ def conduits(found: list[Document]) -> Iterator[str]:
         if spec["podSelector"].get("matchLabels") != ours:
             yield f"{name}: selects {spec['podSelector']}, not our pods"
         for rule in [*(spec.get("ingress") or []), *(spec.get("egress") or [])]:
-            if not rule.get("ports") or not (rule.get("to") or rule.get("from")):
+            peers = rule.get("to") or rule.get("from")
+            if not rule.get("ports") or not peers:
                 yield f"{name}: a rule without ports or peers opens everything"
+            for peer in peers or []:
+                if peer.get("ipBlock", {}).get("cidr") in {"0.0.0.0/0", "::/0"}:
+                    yield f"{name}: reaches every address; name those of the peer"
     values = settings_of(found)
     kafka = {("TCP", int(server.rpartition(":")[2])) for server in values["FOREBAY_BOOTSTRAP"].split(",")}
     wanted = {("UDP", 53), ("TCP", 53), ("TCP", 4318)} | kafka
     if any(values[setting].startswith("s3://") for stage in FOLDERS.values() for setting, _ in stage):
-        wanted |= {("TCP", 443), ("TCP", 9000)}
+        wanted |= {("TCP", 9000)}
     if wanted - _allowed(found, "egress"):
         yield f"egress lacks {sorted(wanted - _allowed(found, 'egress'))}"
     if _allowed(found, "egress") - wanted - {("TCP", 9092), ("TCP", 9093)}:

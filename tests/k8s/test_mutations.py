@@ -64,6 +64,12 @@ MUTATIONS: dict[str, tuple[Policy, Mutation]] = {
         policies.conduits,
         lambda d: named(d, "NetworkPolicy", "kafka")[0]["spec"].update(egress=[{}]),
     ),
+    "every address": (
+        policies.conduits,
+        lambda d: named(d, "NetworkPolicy", "storage")[0]["spec"]["egress"][0]["to"].append(
+            {"ipBlock": {"cidr": "0.0.0.0/0"}}
+        ),
+    ),
     "a port into the plant": (
         policies.conduits,
         lambda d: named(d, "NetworkPolicy", "kafka")[0]["spec"]["egress"][0]["ports"].append({"port": 502}),
