@@ -66,7 +66,7 @@ MUTATIONS: dict[str, tuple[Policy, Mutation]] = {
     ),
     "every address": (
         policies.conduits,
-        lambda d: named(d, "NetworkPolicy", "storage")[0]["spec"]["egress"][0]["to"].append(
+        lambda d: named(d, "NetworkPolicy", "kafka")[0]["spec"]["egress"][0]["to"].append(
             {"ipBlock": {"cidr": "0.0.0.0/0"}}
         ),
     ),

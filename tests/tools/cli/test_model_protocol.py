@@ -72,7 +72,7 @@ def test_a_table_of_ones_own_is_judged_reported_and_taken_up_again(tmp_path: Pat
     assert report["fits"] == 3
     written = (tmp_path / "out" / "report.md").read_text()
     assert "Decision tree" in written and "3 of 3 fits" in written
-    assert (tmp_path / "out" / "report.json").is_file() and list((tmp_path / "out").glob("*.png"))
+    assert (tmp_path / "out" / "report.json").is_file() and list((tmp_path / "out").glob("*.svg"))
 
 
 @pytest.mark.parametrize(
