@@ -54,9 +54,9 @@ class Run:
     memory_peak_mib: dict[str, int]
 
 
-def calibrated(folder: Path) -> str:
-    """The shipped model, calibrated on quiet records of each sensor, in the registry `folder`; its id."""
-    load = Load(SCENARIO, QUIET_RECORDS * len(SCENARIO.sensor_names), SEED)
+def calibrated(folder: Path, quiet_records: int) -> str:
+    """The shipped model, calibrated on so many quiet records of each sensor, in the registry `folder`; its id."""
+    load = Load(SCENARIO, quiet_records * len(SCENARIO.sensor_names), SEED)
     model = registry.load()
     lines: list[list[bytes]] = [[] for _ in SCENARIO.sensor_names]
     for number, part in messages(load, time.time_ns() // 1000 - load.span_us):
@@ -174,12 +174,13 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_600_000)
     parser.add_argument("--pack", default="1,100", help="records a message; several measure one after the other")
     parser.add_argument("--broker", type=Path, help="a local broker's folder, where it runs already or shall go on")
+    parser.add_argument("--quiet", type=int, default=QUIET_RECORDS, help="quiet records a sensor, to calibrate on")
     parser.add_argument("--not-calibrated", action="store_true", help="the shipped model as it is: all are suspects")
     given = parser.parse_args()
     runs = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-flow-")))
-        model = "" if given.not_calibrated else calibrated(folder / "models")
+        model = "" if given.not_calibrated else calibrated(folder / "models", given.quiet)
         running = local.start(given.broker or folder / "broker")
         if given.broker is None:
             stack.callback(local.stop, folder / "broker")
