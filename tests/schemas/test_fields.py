@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 
 from pipeline.contracts.raw import CONTENT_TYPES
@@ -70,3 +72,19 @@ def test_every_topic_has_a_writer_and_a_reader() -> None:
         assert topic.readers
         assert topic.partition_count(6) in (1, 6)
         assert topic.compacted is (topic.retention_ms == -1 and topic.partitions == "data"), topic.name
+
+
+# Of the fields and their words, as closed files of the archive hold them.
+WRITTEN = {
+    "scored": "a463ba993426c42e5a6d04884f0b42289c9deaebc34fd69e4fbb44d7ef0db288",
+    "reject": "efc1a6dee249de4882515760dfa6b93a7381ab4a5e9f62f4edfa900efe0f44fd",
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_closed_files_say_of_their_columns_is_what_it_was(name: str) -> None:
+    """A word changed in schemas/*.toml changes every file's bytes: other digests than those of the same rows before."""
+    schema = arrow_schema(name)
+    fields = [(field.name, str(field.type), field.nullable, sorted((field.metadata or {}).items())) for field in schema]
+    written = repr((fields, sorted((schema.metadata or {}).items())))
+    assert hashlib.sha256(written.encode()).hexdigest() == WRITTEN[name]
