@@ -16,7 +16,7 @@ SERVICES = ("", "modbus", "enip", "dnp3", "http", "ssh", "dns", "ntp")
 STATES = ("SF", "S0", "REJ", "RSTO")
 HISTORIES = ("ShADadFf", "S", "Sr", "ShADadR")
 UDP_HISTORY = "Dd"
-MOST_LINE_BYTES = 512
+MAX_LINE_BYTES = 512
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
@@ -176,7 +176,7 @@ def _write(
 
 def conn_json(flows: Flows) -> Lines:
     """The records as Zeek conn lines, about 340 bytes each; times have whole microseconds."""
-    out = np.empty(len(flows.end_us) * MOST_LINE_BYTES, np.uint8)
+    out = np.empty(len(flows.end_us) * MAX_LINE_BYTES, np.uint8)
     bounds = np.empty(len(flows.end_us) + 1, np.int64)
     size = _write(flows, *_PARTS, *_WORDS, _ALPHABET, out, bounds)
     return Lines(out[:size].tobytes(), bounds.tolist())

@@ -34,7 +34,7 @@ ENCODED = {
 cost, and make the file larger. Times in order become differences, floats streams of bytes (docs/performance.md).
 """
 IDS = ("record_id", "community_id", "sensor_uid")
-MOST_HOURS = 24
+MAX_HOURS = 24
 """Late rows of more hours than this go into one file: a sensor whose clock jumps must not make a file a row."""
 
 
@@ -58,7 +58,7 @@ def render(file: OpenFile, partition: int) -> list[Rendered]:
         return [_render(file, rows, file.hour, partition)]
     hours = _numpy(rows, "end_ts_us") // HOUR_US
     distinct = np.unique(hours)
-    if len(distinct) > MOST_HOURS:
+    if len(distinct) > MAX_HOURS:
         return [_render(file, rows, None, partition)]
     return [
         _render(file, rows.take(pa.array(np.flatnonzero(hours == hour))).combine_chunks(), int(hour), partition)

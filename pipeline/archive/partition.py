@@ -15,8 +15,8 @@ from pipeline.errors import RefusedState
 from pipeline.runtime.storage.local_folder import LocalFolder
 from pipeline.runtime.storage.storage import NameTaken, Step, StorageLike, no_step, open_storage
 
-MOST_ROWS_IN_MEMORY = 262_144
-MOST_BYTES_IN_MEMORY = 128 * 1024 * 1024
+MAX_ROWS_IN_MEMORY = 262_144
+MAX_BYTES_IN_MEMORY = 128 * 1024 * 1024
 CLAIM_ATTEMPTS = 100
 
 HALF_MANIFEST = re.compile(r"/\.(\d+)\.json\.[^/]*$")
@@ -212,7 +212,7 @@ class PartitionArchive:
     @property
     def full(self) -> bool:
         """Whether a commit must not wait: as much is held in memory as may be."""
-        return self._rows_in_memory >= MOST_ROWS_IN_MEMORY or self._bytes_in_memory >= MOST_BYTES_IN_MEMORY
+        return self._rows_in_memory >= MAX_ROWS_IN_MEMORY or self._bytes_in_memory >= MAX_BYTES_IN_MEMORY
 
     def commit(self) -> Committed:
         """Make everything taken in durable. Kafka's offsets may move only after this.

@@ -26,7 +26,7 @@ COMMIT_AT_LATEST_S = 60.0
 may look."""
 COMMIT_AT_MOST_EVERY_S = 0.5
 """A closed file waits so long for others: every commit writes what is open aside, and less often is cheaper."""
-MOST_WAITING_BYTES = 64 * 1024 * 1024
+MAX_WAITING_BYTES = 64 * 1024 * 1024
 OVERRIDES = {
     # Files belong to a raw partition, so both topics' same partition must be one worker's: the range assignor gives
     # them together.
@@ -172,7 +172,7 @@ class ArchiveWorker:
 
     def _hold_back(self, owned: Owned) -> None:
         """Stop reading one topic while too much of it waits for the other: memory stays bounded, the lag shows."""
-        full = owned.pairing.waiting_bytes >= MOST_WAITING_BYTES
+        full = owned.pairing.waiting_bytes >= MAX_WAITING_BYTES
         partition = owned.archive.partition
         wanted = set()
         if full and owned.pairing.waits_for_rejects:

@@ -14,7 +14,7 @@ from pipeline.featurize.windows.ot_set import FULL
 from tests.featurize.flows import START_US, batch, matrix_of
 
 SPOOFED = 200_000
-MOST_BYTES = 48 * 1024 * 1024
+MAX_BYTES = 48 * 1024 * 1024
 """Bound of a sensor's windows in memory for `full`; docs/operations.md states it."""
 OVER_THE_SENSOR = {
     "dst_host_srv_count",
@@ -78,7 +78,7 @@ def test_a_flood_neither_fills_memory_nor_hides_the_plant() -> None:
     plant = _plant(100)
     calm, without = _run(plant)
     state, during = _run(pa.concat_batches([plant, _flood(70, 20)]))
-    assert 1_000_000 < _bytes(state.windows[ORDINARY]) < MOST_BYTES
+    assert 1_000_000 < _bytes(state.windows[ORDINARY]) < MAX_BYTES
     turned_out = evicted(PartitionState({("plant", "left"): state}, 0, FULL))
     assert turned_out["ot.hosts"] > SPOOFED - OtBounds().ot_hosts - 100 and turned_out["time.queue"] == 0
     assert not any(evicted(PartitionState({("plant", "left"): calm}, 0, FULL)).values())

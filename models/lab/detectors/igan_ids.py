@@ -43,7 +43,7 @@ CONFIG = IganConfig(
     novelty_steps=400,
     filter_held_out=0.1,
 )
-LEAST_STEPS, MOST_EPOCHS = 300, 12  # a small table is gone over more often, though not for ever
+LEAST_STEPS, MAX_EPOCHS = 300, 12  # a small table is gone over more often, though not for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Igan:
 
 def lengthened(config: IganConfig, rows: int) -> IganConfig:
     """With more epochs, where a table of so many rows would give fewer than LEAST_STEPS batches."""
-    longer = min(math.ceil(LEAST_STEPS * config.batch / rows), MOST_EPOCHS) / config.epochs
+    longer = min(math.ceil(LEAST_STEPS * config.batch / rows), MAX_EPOCHS) / config.epochs
     if longer <= 1:
         return config
     return replace(

@@ -18,12 +18,12 @@ from models.rows import Floats, Ints
 
 ROUNDS = 300  # of boosting, two classes
 ROUNDS_EACH = 150  # of boosting, several classes: so many trees for each
-MOST_TREES = 1500  # of boosting, with very many classes
+MAX_TREES = 1500  # of boosting, with very many classes
 
 
 def rounds(classes: int, binary: int = ROUNDS) -> int:
     """Rounds of boosting; each grows a tree a class."""
-    return binary if classes == 2 else max(20, min(ROUNDS_EACH, MOST_TREES // classes))
+    return binary if classes == 2 else max(20, min(ROUNDS_EACH, MAX_TREES // classes))
 
 
 @dataclass(frozen=True, slots=True)

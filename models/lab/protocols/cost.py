@@ -16,7 +16,7 @@ from models.rows import Floats
 
 BATCHES = (1, 64, 1024, 4096, 16384)
 LEAST_SECONDS = 0.5  # of asking, a batch size
-MOST_SECONDS = 20.0  # one size that takes longer is the last: larger ones would only take longer still
+MAX_SECONDS = 20.0  # one size that takes longer is the last: larger ones would only take longer still
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,12 @@ def rates(fitted: Fitted, matrix: Floats) -> dict[str, float]:
         fitted.predict(rows)
         first = time.perf_counter() - began
         best, spent, rounds = first, 0.0, 0
-        while (spent < LEAST_SECONDS or rounds < 3) and first < MOST_SECONDS:
+        while (spent < LEAST_SECONDS or rounds < 3) and first < MAX_SECONDS:
             began = time.perf_counter()
             fitted.predict(rows)
             took = time.perf_counter() - began
             best, spent, rounds = min(best, took), spent + took, rounds + 1
         found[str(batch)] = batch / best
-        if first >= MOST_SECONDS:
+        if first >= MAX_SECONDS:
             break
     return found

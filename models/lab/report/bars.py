@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from models.lab.report.pictures import OTHER_COLOUR, OURS_COLOUR, decades, grid, shortened, titled
 
-MOST_COLUMNS = 7  # more go to further rows
-MOST_NINES = 5.0  # 1 − 0.99999: where the scale of nines ends
+MAX_COLUMNS = 7  # more go to further rows
+MAX_NINES = 5.0  # 1 − 0.99999: where the scale of nines ends
 Numbers = npt.NDArray[np.float64]
 
 
@@ -41,7 +41,7 @@ class Panel:
 
 def nines(values: Numbers) -> Numbers:
     """0.9 → 1, 0.99 → 2, 0.999 → 3; below 0 counts as 0, and what is nearer to 1 than 0.99999 as that."""
-    result: Numbers = -np.log10(np.clip(1 - np.clip(values, 0, 1), 10**-MOST_NINES, 1))
+    result: Numbers = -np.log10(np.clip(1 - np.clip(values, 0, 1), 10**-MAX_NINES, 1))
     return result
 
 
@@ -117,7 +117,7 @@ def boxes(
 
 
 def _frame(title: str, labels: Sequence[str], ours: int | None, columns: int, footer: str) -> tuple[Figure, list[Axes]]:
-    rows = 1 if columns <= MOST_COLUMNS else -(-columns // 5)
+    rows = 1 if columns <= MAX_COLUMNS else -(-columns // 5)
     across = -(-columns // rows)
     width = max(2.3 + 2.25 * across, 0.5 + 0.105 * len(title))
     figure = Figure(figsize=(width, 1.1 + (0.35 + 0.25 * max(len(labels), 3)) * rows), layout="constrained")

@@ -15,7 +15,7 @@ IDENTIFYING = re.compile(
     r"port|sport|dport|[sd]addr|srcip|dstip)$"
 )
 LEAST_RECORDS = 100  # fewer are all different, or fit the labels, by chance
-MOST_VALUES = 50  # a column with more that fits the labels is no copy of them
+MAX_VALUES = 50  # a column with more that fits the labels is no copy of them
 
 
 def about(column: Column, data: pa.ChunkedArray, attack: Mask) -> list[str]:
@@ -29,7 +29,7 @@ def about(column: Column, data: pa.ChunkedArray, attack: Mask) -> list[str]:
         notes.append(
             f"{column.name}: a different whole number in every record; if it is an identifier: --drop {column.name}"
         )
-    if len(found) <= MOST_VALUES and len(values) >= LEAST_RECORDS:
+    if len(found) <= MAX_VALUES and len(values) >= LEAST_RECORDS:
         share = np.bincount(inverse, attack, len(found)) / np.bincount(inverse, minlength=len(found))
         if bool(np.isin(share, (0.0, 1.0)).all()):
             notes.append(

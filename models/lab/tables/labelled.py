@@ -14,9 +14,9 @@ from models.lab.tables import cells, hints
 from models.lab.tables.table import NORMAL, Column, Table, one_by_one
 from models.rows import Doubles, Strings
 
-MOST_WORDS = 1_000  # of a category; more is an identifier, or text
+MAX_WORDS = 1_000  # of a category; more is an identifier, or text
 FEW_WORDS = 20  # so few may differ in every second record of a small table
-MOST_LABELS = 200
+MAX_LABELS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +114,11 @@ def _kind(path: Path, name: str, column: pa.ChunkedArray) -> Column | None:
     words = np.unique(cells.words(column))
     if len(words) <= 1:
         return None
-    if len(words) > MOST_WORDS or (len(words) > FEW_WORDS and len(words) > len(column) / 2):
+    if len(words) > MAX_WORDS or (len(words) > FEW_WORDS and len(words) > len(column) / 2):
         strange = cells.not_a_number(column)
         raise RefusedModel(
             f"{path}: column {name}: got {len(words)} different words in {len(column)} records (such as {strange!r}), "
-            f"expected at most {MOST_WORDS} and half the records; an identifier, a time or text? leave it out: "
+            f"expected at most {MAX_WORDS} and half the records; an identifier, a time or text? leave it out: "
             f"--drop {name}"
         )
     return Column(name, "category", tuple(map(str, words)))
@@ -148,10 +148,10 @@ def _labels(path: Path, data: pa.Table, label: str, normal: str) -> Strings:
             "them or take them out"
         )
     found = [str(name) for name in np.unique(text)]
-    if len(found) > MOST_LABELS:
+    if len(found) > MAX_LABELS:
         raise RefusedModel(
             f"{path}: column {label}: got {len(found)} different labels, expected at most "
-            f"{MOST_LABELS}; name the label's column with --label"
+            f"{MAX_LABELS}; name the label's column with --label"
         )
     if normal.strip() not in found:
         raise RefusedModel(

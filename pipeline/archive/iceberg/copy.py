@@ -28,7 +28,7 @@ from pipeline.archive.streams import TABLES
 from pipeline.errors import Failed, RefusedState
 from pipeline.runtime.storage.storage import Step, Storage, StorageLike, no_step, open_storage
 
-MOST_ROWS, MOST_FILES, MOST_GIVEN_UP = 2_097_152, 256, 4_096
+MAX_ROWS, MAX_FILES, MAX_GIVEN_UP = 2_097_152, 256, 4_096
 """A commit holds at most so much, and a closed file or pack more; rows are in memory for one closed file at a time."""
 NAMES_AT_ONCE = 200
 """pyiceberg compares a file's bounds with a list of at most so many values; beyond, it would read and rewrite files."""
@@ -61,7 +61,7 @@ class _Group:
 
     @property
     def full(self) -> bool:
-        return self.rows >= MOST_ROWS or len(self.data) >= MOST_FILES or len(self.given_up) >= MOST_GIVEN_UP
+        return self.rows >= MAX_ROWS or len(self.data) >= MAX_FILES or len(self.given_up) >= MAX_GIVEN_UP
 
 
 def copy(

@@ -20,7 +20,7 @@ from pipeline.archive.positions import Held, Positions, Source, doubled, positio
 from pipeline.archive.streams import TABLES
 from pipeline.runtime.storage.storage import StorageLike, open_storage
 
-MOST_PROBLEMS = 100
+MAX_PROBLEMS = 100
 COLUMNS = (ARCHIVE_FILE, "raw_partition", "raw_offset", "raw_index", "raw_also")
 
 
@@ -68,8 +68,8 @@ def prove(archive: StorageLike, catalog: Catalog) -> dict[str, Any]:
         "ok": not problems,
         "archive": storage.uri,
         "tables": listed,
-        "problems": problems[:MOST_PROBLEMS],
-        "problems_left_out": max(len(problems) - MOST_PROBLEMS, 0),
+        "problems": problems[:MAX_PROBLEMS],
+        "problems_left_out": max(len(problems) - MAX_PROBLEMS, 0),
     }
 
 

@@ -8,7 +8,7 @@ from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.streams import FLOWS
-from pipeline.archive.upkeep.packs import MOST_MEMBERS, Plan, Told, alike, swap_all, sweep
+from pipeline.archive.upkeep.packs import MAX_MEMBERS, Plan, Told, alike, swap_all, sweep
 from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 WRITER = "compact"
@@ -81,7 +81,7 @@ def _filled(found: PartitionSnapshot, entries: list[ClosedFile], target_bytes: i
     for entry in entries:
         run.append(entry)
         size += entry.bytes
-        if size >= target_bytes or len(run) == MOST_MEMBERS:
+        if size >= target_bytes or len(run) == MAX_MEMBERS:
             yield from _worthwhile(found, run)
             run, size = [], 0
     yield from _worthwhile(found, run)

@@ -32,7 +32,7 @@ from pipeline.runtime.files import disk_full_as_failed
 from pipeline.runtime.storage.storage import Step, Storage, no_step
 
 ROW_GROUP_ROWS = 65_536
-MOST_MEMBERS = 4_096
+MAX_MEMBERS = 4_096
 UNFINISHED_S = 3600.0
 """A pack that no manifest lists, so old, is what an attempt has left that died."""
 PACK_FILE = re.compile(rf"^[^/]+/(?:{paths.PACKED}|{paths.GIVEN_UP})/date=[^/]*/p(\d+)-[^/]*$")

@@ -13,7 +13,7 @@ from pipeline.archive import paths, snapshot
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.snapshot import PartitionSnapshot
-from pipeline.archive.upkeep.packs import MOST_MEMBERS, Plan, Told, alike, swap_all, sweep
+from pipeline.archive.upkeep.packs import MAX_MEMBERS, Plan, Told, alike, swap_all, sweep
 from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 WRITER = "retain"
@@ -77,8 +77,8 @@ def plans_of(found: PartitionSnapshot, reader: ClosedRows, before: str, tables: 
         return
     over = [entry for entry in found.readable if entry.table in tables and last_day(entry) < before]
     for table, date, entries in alike(found, over, reader, positions_only=True):
-        for first in range(0, len(entries), MOST_MEMBERS):
-            some = tuple(entries[first : first + MOST_MEMBERS])
+        for first in range(0, len(entries), MAX_MEMBERS):
+            some = tuple(entries[first : first + MAX_MEMBERS])
             yield Plan(found.partition, table, date, some, positions_only=True)
 
 

@@ -13,7 +13,7 @@ from pipeline.archive.upkeep import raw_counts
 from pipeline.archive.upkeep.exporter_loss.merge import settled
 from pipeline.settings import Settings
 
-MOST_PROBLEMS = 100
+MAX_PROBLEMS = 100
 MAX_NAMED = 5
 COLUMNS = ("sent", "accepted", "rejected", "late", "in_flight", "holes", "doubles", "unsent", "files", "given_up")
 INDEX_BITS = 31
@@ -80,7 +80,7 @@ class Tally:
 
     def problem(self, text: str) -> None:
         """Note something wrong."""
-        if len(self.problems) < MOST_PROBLEMS:
+        if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(text)
         else:
             self.left_out += 1

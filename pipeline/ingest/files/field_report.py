@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from schemas.fields import load
 from schemas.sources import Source, source_of
 
-MOST_FREQUENT = 3
+MAX_FREQUENT = 3
 # What is not in a record at all: its place in the log, and what the message's headers say.
 _OF_THE_MESSAGE = {"raw_partition", "raw_offset", "raw_index", "source_record", "site", "sensor", "ingest_ts_us"}
 
@@ -56,7 +56,7 @@ def _origin(source: Source, name: str) -> str:
 
 def _frequent(values: pa.Array) -> tuple[tuple[Any, int], ...]:
     counted = pc.value_counts(values)
-    order = pc.sort_indices(counted.field("counts"), sort_keys=[("", "descending")])[:MOST_FREQUENT]
+    order = pc.sort_indices(counted.field("counts"), sort_keys=[("", "descending")])[:MAX_FREQUENT]
     return tuple((row["values"], row["counts"]) for row in counted.take(order).to_pylist())
 
 

@@ -15,7 +15,7 @@ RESPONSE = DNP3.names["RESPONSE"]
 # Internal indications that refuse a request (IEEE 1815, 4.5.2): function not supported, object unknown, parameter
 # error, already executing. Zeek writes the first octet in the upper byte.
 REFUSED = 0x0001 | 0x0002 | 0x0004 | 0x0010
-_MOST_INDICATIONS = 65_535
+_MAX_INDICATIONS = 65_535
 
 
 def _named(draft: Draft, source: str) -> ics.Numbers:
@@ -31,7 +31,7 @@ def _dnp3(draft: Draft) -> None:
     request, reply = _named(draft, "fc_request"), _named(draft, "fc_reply")
     # A response to a request says nothing that the request does not; an unsolicited one is an operation of its own.
     ics.put_functions(draft, DNP3, request, np.where((reply == RESPONSE) & (request >= 0), -1, reply))
-    indications, _ = draft.code("iin", "ics_exception_cnt", _MOST_INDICATIONS, "count_range")
+    indications, _ = draft.code("iin", "ics_exception_cnt", _MAX_INDICATIONS, "count_range")
     ics.put_exceptions(draft, (indications >= 0) & (indications & REFUSED > 0))
 
 

@@ -17,7 +17,7 @@ from pipeline.ingest.scan.ics_cells import list_lengths
 MODBUS = functions_of("modbus")
 _EXCEPTION_BIT = 0x80
 _EXCEPTION_SUFFIX = "_EXCEPTION$"
-_MOST_ADDRESS, _MOST_UNIT = 65_535, 255
+_MAX_ADDRESS, _MAX_UNIT = 65_535, 255
 Numbers = npt.NDArray[np.int64]
 
 
@@ -34,7 +34,7 @@ def _functions(draft: Draft) -> tuple[Numbers, Mask]:
 
 
 def _unit(draft: Draft) -> Numbers:
-    return draft.code("unit", "ics_units", _MOST_UNIT, "count_range")[0]
+    return draft.code("unit", "ics_units", _MAX_UNIT, "count_range")[0]
 
 
 def _operations(draft: Draft, response: Mask, exception: str) -> None:
@@ -52,23 +52,23 @@ def _modbus(draft: Draft) -> None:
 def _detailed(draft: Draft) -> None:
     response = is_word(draft, "request_response", "response")
     _operations(draft, response, "exception_code")
-    first, given = draft.code("address", "ics_addr_min", _MOST_ADDRESS, "count_range")
-    number, told = draft.code("quantity", "ics_quantity", _MOST_ADDRESS, "count_range")
+    first, given = draft.code("address", "ics_addr_min", _MAX_ADDRESS, "count_range")
+    number, told = draft.code("quantity", "ics_quantity", _MAX_ADDRESS, "count_range")
     # A record with an address and no quantity is of a function that names one point.
     ics.put_points(draft, (first, np.where(response, -1, np.where(told, number, np.where(given, 1, -1)))))
 
 
 def _mask_write(draft: Draft) -> None:
     ics.put_units(draft, _unit(draft))
-    first, _ = draft.code("address", "ics_addr_min", _MOST_ADDRESS, "count_range")
+    first, _ = draft.code("address", "ics_addr_min", _MAX_ADDRESS, "count_range")
     ics.put_points(draft, (first, np.full(draft.count, -1)))
 
 
 def _read_write(draft: Draft) -> None:
     ics.put_units(draft, _unit(draft))
-    read, _ = draft.code("read_start_address", "ics_addr_min", _MOST_ADDRESS, "count_range")
-    write, writes = draft.code("write_start_address", "ics_addr_min", _MOST_ADDRESS, "count_range")
-    number, _ = draft.code("read_quantity", "ics_quantity", _MOST_ADDRESS, "count_range")
+    read, _ = draft.code("read_start_address", "ics_addr_min", _MAX_ADDRESS, "count_range")
+    write, writes = draft.code("write_start_address", "ics_addr_min", _MAX_ADDRESS, "count_range")
+    number, _ = draft.code("read_quantity", "ics_quantity", _MAX_ADDRESS, "count_range")
     written = np.empty(draft.count, np.int64)
     list_lengths(*draft.where("write_registers"), written)
     ics.put_points(draft, (read, number), (write, np.where(writes, written, -1)))

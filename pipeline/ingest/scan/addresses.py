@@ -13,7 +13,7 @@ from pipeline.ingest.scan.text import string_array
 NONE, IP4, IP6, MAC = range(4)
 _LONGEST = 39
 _MAC_LENGTH = 17
-_MOST_MACS = 32
+_MAX_MACS = 32
 
 
 @njit(cache=True)
@@ -202,7 +202,7 @@ def _first_macs(
     counts: Bytes,
     statuses: Statuses,
 ) -> None:
-    seen = np.zeros(_MOST_MACS, np.int64)
+    seen = np.zeros(_MAX_MACS, np.int64)
     at = 0
     for row in range(len(starts)):
         place, last = starts[row], ends[row]
@@ -218,7 +218,7 @@ def _first_macs(
             for earlier in range(found):
                 known = known or seen[earlier] == mac
             if not known:
-                if found == _MOST_MACS:
+                if found == _MAX_MACS:
                     statuses[row] = MALFORMED
                     break
                 seen[found] = mac

@@ -15,8 +15,8 @@ OK, MISSING, MALFORMED, OUT_OF_RANGE = range(4)
 SECONDS, MILLISECONDS, MICROSECONDS, NANOSECONDS = 6, 3, 0, -3  # powers of ten between a unit of time and microseconds
 DAY_FIRST = 100  # numbers are seconds, dates day/month/year
 
-_MOST_US = 253_402_300_799_999_999  # the end of the year 9999
-_MOST_DIGITS = 19
+_MAX_US = 253_402_300_799_999_999  # the end of the year 9999
+_MAX_DIGITS = 19
 _POWERS = np.array([10.0**power for power in range(23)])  # exact in float64
 
 
@@ -45,7 +45,7 @@ def _decimal(text: Bytes, place: int, end: int) -> tuple[bool, bool, Any, int]:
             fraction = True
         elif 48 <= byte <= 57:
             seen += 1
-            if digits < _MOST_DIGITS:
+            if digits < _MAX_DIGITS:
                 mantissa = mantissa * np.uint64(10) + np.uint64(byte - 48)
                 if mantissa > 0:
                     digits += 1
@@ -82,7 +82,7 @@ def _scaled(mantissa: Any, exponent: int, most: Any) -> tuple[bool, Any]:
             return False, mantissa
         mantissa *= np.uint64(10)
         exponent -= 1
-    if exponent < -_MOST_DIGITS:
+    if exponent < -_MAX_DIGITS:
         return True, np.uint64(0)
     divisor = np.uint64(1)
     for _ in range(-exponent):
@@ -328,7 +328,7 @@ def read_time(
         first, last = starts[row], ends[row]
         valid, negative, mantissa, exponent = _decimal(text, first, last)
         if valid:
-            fits, whole = _scaled(mantissa, exponent + power, np.uint64(_MOST_US))
+            fits, whole = _scaled(mantissa, exponent + power, np.uint64(_MAX_US))
             if fits:
                 values[row] = -np.int64(whole) if negative else np.int64(whole)
             else:

@@ -9,7 +9,7 @@ from numba import njit
 from pipeline.ingest.scan.cells import ARRAY, BARE, STRING, Bytes, Ints, Kinds
 from pipeline.ingest.scan.scalars import MALFORMED, OK, Statuses, readable
 
-_MOST_BITS = 0xFFFF  # IPFIX's tcpControlBits has the header's other bits above the flags
+_MAX_BITS = 0xFFFF  # IPFIX's tcpControlBits has the header's other bits above the flags
 
 
 @njit(cache=True)
@@ -70,7 +70,7 @@ def _number(text: Bytes, place: int, end: int, base: int) -> int:
         else:
             return -1
         value = value * base + digit
-        if value > _MOST_BITS:
+        if value > _MAX_BITS:
             return -1
     return value if place < end else -1
 

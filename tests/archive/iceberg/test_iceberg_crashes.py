@@ -40,7 +40,7 @@ def tmp_path() -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def small_commits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.archive.iceberg.copy.MOST_FILES", 3)
+    monkeypatch.setattr("pipeline.archive.iceberg.copy.MAX_FILES", 3)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ COMMITTER = """
 import sys
 from pipeline.archive.iceberg import copy as copies
 from pipeline.archive.iceberg.warehouse import opened
-copies.MOST_FILES = 2
+copies.MAX_FILES = 2
 def step(name):
     print(name, flush=True)
 with opened(sys.argv[2], {}) as catalog:

@@ -24,7 +24,7 @@ from pipeline.errors import RefusedState
 from pipeline.runtime.storage.storage import Storage, StorageLike, open_storage
 
 NUMBERS = ("export_sequence", "export_also")
-MOST_EXPORTERS = 256  # of a sensor
+MAX_EXPORTERS = 256  # of a sensor
 UNITS = {"netflow5": "flows", "ipfix": "flows", "netflow9": "packets", "sflow": "packets"}
 """What a protocol's sequence numbers count."""
 EVIDENCE = 8  # packets from which on the numbers themselves say what they count
@@ -62,7 +62,7 @@ class _Exporters:
             if stream < 0:
                 continue
             name = records.names[stream]
-            if name not in self.sequences and len(self.sequences) >= MOST_EXPORTERS:
+            if name not in self.sequences and len(self.sequences) >= MAX_EXPORTERS:
                 self.left_out += len(own)
                 continue
             before = self.sequences.get(name, sequences.Sequence())
@@ -84,7 +84,7 @@ class ExporterLoss:
 
         `whole`: whether the archive is known to hold all that reached Kafka. Each entry: site, sensor, numbered and
         unnumbered (records), missing_flows and missing_packets (both at most that, unless `exact`),
-        exporters_left_out (records of more exporters than MOST_EXPORTERS), exporters: address, domain, protocol, unit
+        exporters_left_out (records of more exporters than MAX_EXPORTERS), exporters: address, domain, protocol, unit
         (flows or packets; None where nothing tells), missing (None where nothing can be said), exact, why (not), gaps,
         ranges (first, last, missing, until_us: when the packet after them was sent on), ranges_left_out, resets,
         stragglers.

@@ -7,7 +7,7 @@ followed here; which of them holds is told by the protocol, unless the numbers t
 - Records one after another with the same number are a run. A run whose number is REORDERED or more away from the
   number before, or that is at the beginning of counting again, breaks off; what breaks off is believed once BELIEVED
   runs in a row belong together, so that a straggler is neither a loss nor a restart.
-- Numbers ahead, by at most MOST_AHEAD, go on in the same counting: what lies between is missing until it comes. Other
+- Numbers ahead, by at most MAX_AHEAD, go on in the same counting: what lies between is missing until it comes. Other
   breaks are resets: the exporter began anew, and nothing is known of what lies between.
 - In any order, a number counts as long as it is within twice REORDERED of the highest one; later it is a straggler.
 """
@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 WRAP = 1 << 32
 REORDERED = 4_096
-MOST_AHEAD = 1 << 28
+MAX_AHEAD = 1 << 28
 BEGINNING, FALL = 64, 512  # a number below the one, after one higher by the other: the exporter has restarted
 BELIEVED = 3
-MOST_RANGES = 1_000
+MAX_RANGES = 1_000
 BLOCK = 65_536
 _ROOM = 1 << 46  # more than a block's numbers can run through in one counting
 
@@ -42,7 +42,7 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """Everything missing, and the newest MOST_RANGES of its ranges."""
+    """Everything missing, and the newest MAX_RANGES of its ranges."""
 
     missing: int = 0
     count: int = 0
@@ -51,11 +51,11 @@ class Gaps:
     def and_then(self, first: Ints, count: Ints, until_us: Ints) -> "Gaps":
         """With those where `count` is above 0."""
         there = np.flatnonzero(count > 0)
-        newest = there[-MOST_RANGES:]
+        newest = there[-MAX_RANGES:]
         last = first[newest] + count[newest] - 1
         columns = (first[newest] % WRAP, last % WRAP, count[newest], until_us[newest])
         ranges = [Range(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
-        kept = (*self.ranges, *ranges)[-MOST_RANGES:]
+        kept = (*self.ranges, *ranges)[-MAX_RANGES:]
         return Gaps(self.missing + int(count[there].sum()), self.count + len(there), kept)
 
 
@@ -168,7 +168,7 @@ def _believe(sequence: Sequence, runs: Packets) -> Sequence:
     turn = last // WRAP * WRAP
     last, pending = last - turn, sequence.pending._replace(numbers=sequence.pending.numbers - turn)
     step = _signed(np.diff(runs.numbers, prepend=last % WRAP))
-    reset = (step <= -REORDERED) | (step > MOST_AHEAD) | _restarts(runs.numbers, step)
+    reset = (step <= -REORDERED) | (step > MAX_AHEAD) | _restarts(runs.numbers, step)
     counting = np.cumsum(reset, dtype=np.int64)
     way = np.cumsum(np.where(reset, 0, step))
     start = np.concatenate(([last], runs.numbers[reset] - way[reset]))

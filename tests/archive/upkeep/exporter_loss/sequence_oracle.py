@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-WRAP, REORDERED, MOST_AHEAD, BEGINNING, FALL, BELIEVED = 2**32, 4096, 2**28, 64, 512, 3
+WRAP, REORDERED, MAX_AHEAD, BEGINNING, FALL, BELIEVED = 2**32, 4096, 2**28, 64, 512, 3
 
 
 class Found(NamedTuple):
@@ -46,7 +46,7 @@ def missing(numbers: Sequence[int], at_us: Sequence[int]) -> Found:
     last = 0
     for number, records, at in believed:
         step = signed(number - last) if countings else 0
-        if not countings or step <= -REORDERED or step > MOST_AHEAD or restarts(number, step):
+        if not countings or step <= -REORDERED or step > MAX_AHEAD or restarts(number, step):
             countings.append({})
             last = number
         else:

@@ -22,7 +22,7 @@ from pipeline.archive.streams import Limits
 from pipeline.archive.upkeep.exporter_loss import report
 from pipeline.archive.upkeep.exporter_loss.merge import InOrder, by_time
 from pipeline.archive.upkeep.exporter_loss.records import records_of
-from pipeline.archive.upkeep.exporter_loss.report import MOST_EXPORTERS, ExporterLoss
+from pipeline.archive.upkeep.exporter_loss.report import MAX_EXPORTERS, ExporterLoss
 from pipeline.archive.upkeep.query import run
 from pipeline.archive.upkeep.verify import verify
 from pipeline.featurize.sensor import featurize_file_rows
@@ -184,9 +184,9 @@ def test_exporters_that_count_otherwise_than_their_protocol_says(tmp_path: Path)
 
 
 def test_exporters_are_bounded(tmp_path: Path) -> None:
-    many = [Record(T0_US, export=("ipfix", f"2001:db8::{number:x}", 0, 1)) for number in range(MOST_EXPORTERS + 5)]
+    many = [Record(T0_US, export=("ipfix", f"2001:db8::{number:x}", 0, 1)) for number in range(MAX_EXPORTERS + 5)]
     (sensor,) = written(tmp_path, log_of(many, Random(1)))["before_kafka"]
-    assert (len(sensor["exporters"]), sensor["exporters_left_out"]) == (MOST_EXPORTERS, 5)
+    assert (len(sensor["exporters"]), sensor["exporters_left_out"]) == (MAX_EXPORTERS, 5)
     assert not sensor["exact"]
 
 

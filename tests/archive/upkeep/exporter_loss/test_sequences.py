@@ -11,8 +11,8 @@ from pipeline.archive.upkeep.exporter_loss import sequences
 from pipeline.archive.upkeep.exporter_loss.sequences import (
     BELIEVED,
     FALL,
-    MOST_AHEAD,
-    MOST_RANGES,
+    MAX_AHEAD,
+    MAX_RANGES,
     REORDERED,
     WRAP,
     Sequence,
@@ -78,7 +78,7 @@ def test_duplicates_are_no_loss_and_no_gain() -> None:
     assert packets([1, 2, 2, 4, 2]) == [(3, 3, 1)]
 
 
-@pytest.mark.parametrize("top", [1005, 100_000, 3_000_000_000, WRAP - MOST_AHEAD - 10])
+@pytest.mark.parametrize("top", [1005, 100_000, 3_000_000_000, WRAP - MAX_AHEAD - 10])
 def test_a_restart_is_a_restart(top: int) -> None:
     found = counted([*range(top - 5, top), 0, 1, 2, 4])
     assert (found.resets, [one[:3] for one in found.packets.ranges]) == (1, [(3, 3, 1)])
@@ -91,7 +91,7 @@ def test_a_restart_after_a_few_is_not_told_from_duplicates_and_costs_nothing() -
 
 def test_a_long_outage_is_a_gap_of_so_many() -> None:
     assert packets([1, 2, 3, 1_000_000, 1_000_001, 1_000_002]) == [(4, 999_999, 999_996)]
-    found = counted([1, 2, 3, MOST_AHEAD + 4, MOST_AHEAD + 5, MOST_AHEAD + 6])
+    found = counted([1, 2, 3, MAX_AHEAD + 4, MAX_AHEAD + 5, MAX_AHEAD + 6])
     assert (found.resets, found.packets.missing) == (1, 0)
 
 
@@ -126,7 +126,7 @@ def test_what_the_numbers_count_shows() -> None:
 
 def test_ranges_are_bounded_and_their_sum_is_not() -> None:
     found = counted(list(range(0, 10_000, 2))).packets
-    assert (found.missing, found.count, len(found.ranges)) == (4999, 4999, MOST_RANGES)
+    assert (found.missing, found.count, len(found.ranges)) == (4999, 4999, MAX_RANGES)
     assert found.ranges[-1][:3] == (9997, 9997, 1)
 
 
@@ -135,7 +135,7 @@ STEPS = st.one_of(
     st.integers(0, 4),
     st.integers(-40, 40),
     st.integers(-2 * REORDERED, 2 * REORDERED),
-    st.sampled_from([-REORDERED, REORDERED, -FALL, MOST_AHEAD, MOST_AHEAD + 1, WRAP // 2, -(WRAP // 2)]),
+    st.sampled_from([-REORDERED, REORDERED, -FALL, MAX_AHEAD, MAX_AHEAD + 1, WRAP // 2, -(WRAP // 2)]),
 )
 STARTS = st.one_of(st.integers(0, 600), st.integers(0, WRAP - 1), st.sampled_from([0, WRAP - 1, WRAP - 20]))
 
