@@ -1,4 +1,4 @@
-"""What this package raises on purpose. The rooms turn it into their own errors with exit codes."""
+"""What this package raises on purpose. The stages turn it into their own errors with exit codes."""
 
 
 class RefusedModel(ValueError):

@@ -17,7 +17,7 @@ class Fault:
 
     name: str
     what: str
-    rooms: tuple[str, ...]
+    stages: tuple[str, ...]
     weight: int
 
 
@@ -25,19 +25,19 @@ class Fault:
 class Strike:
     """One fault at one moment.
 
-    `after_s`: seconds after the strike before it; `room`: whom it befalls, empty for none; `point`: where a failpoint
+    `after_s`: seconds after the strike before it; `stage`: whom it befalls, empty for none; `point`: where a failpoint
     ends it, `NAME:N`; `seed`: of whatever else is drawn when it strikes.
     """
 
     number: int
     after_s: float
     fault: str
-    room: str
+    stage: str
     point: str
     seed: int
 
     def __str__(self) -> str:
-        where = self.point or self.room
+        where = self.point or self.stage
         return f"{self.fault} {where}".strip()
 
 
@@ -50,23 +50,23 @@ def _table() -> dict[str, Any]:
 def faults() -> dict[str, Fault]:
     """All kinds of faults, by name."""
     return {
-        name: Fault(name, str(one["what"]), tuple(one["rooms"]), int(one["weight"]))
+        name: Fault(name, str(one["what"]), tuple(one["stages"]), int(one["weight"]))
         for name, one in _table()["faults"].items()
     }
 
 
 @cache
 def points() -> dict[str, tuple[str, ...]]:
-    """Every failpoint of each room."""
-    return {room: tuple(f"{room}.{step}" for step in steps) for room, steps in _table()["points"].items()}
+    """Every failpoint of each stage."""
+    return {stage: tuple(f"{stage}.{step}" for step in steps) for stage, steps in _table()["points"].items()}
 
 
 def plan(seed: int, round_number: int, count: int, only: Collection[str] = ()) -> list[Strike]:
     """The strikes of a round, in order: `count` of them, of the faults in `only` (empty: of all).
 
-    Every failpoint's turn comes: rooms and points are taken from a shuffled deck, not drawn with replacement.
+    Every failpoint's turn comes: stages and points are taken from a shuffled deck, not drawn with replacement.
     """
-    deck = [(room, point) for room, own in points().items() for point in own]
+    deck = [(stage, point) for stage, own in points().items() for point in own]
     # The deck is the campaign's, its cards go on from round to round: so many as those before have taken.
     random.Random(seed).shuffle(deck)
     place = sum(_drawn(seed, before, count, only, deck, 0)[1] for before in range(round_number))
@@ -82,13 +82,13 @@ def _drawn(
     strikes = []
     for number in range(count):
         fault = drawn.choices(kinds, [one.weight for one in kinds])[0]
-        room, point = drawn.choice(fault.rooms), ""
+        stage, point = drawn.choice(fault.stages), ""
         if fault.name == "failpoint":
-            room, point = deck[place % len(deck)]
-            point = f"{point}:{drawn.randint(1, _table()['deepest'][room])}"
+            stage, point = deck[place % len(deck)]
+            point = f"{point}:{drawn.randint(1, _table()['deepest'][stage])}"
             place += 1
         after_s = round(drawn.uniform(*GAP_S), 2)
-        strikes.append(Strike(number, after_s, fault.name, room, point, drawn.getrandbits(32)))
+        strikes.append(Strike(number, after_s, fault.name, stage, point, drawn.getrandbits(32)))
     return strikes, place - first
 
 

@@ -1,4 +1,4 @@
-"""The door of room 5: topics `archive` and `rejects` in, files and manifests out, offsets last."""
+"""The worker of stage 5: topics `archive` and `rejects` in, files and manifests out, offsets last."""
 
 import time
 

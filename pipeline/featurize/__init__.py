@@ -1,1 +1,1 @@
-"""Room 2: event time, windows, features."""
+"""Stage 2: event time, windows, features."""

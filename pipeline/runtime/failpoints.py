@@ -1,6 +1,6 @@
 """Named points between the steps of every commit, at which a fault campaign makes a worker die.
 
-A point does nothing unless the process was started with the setting `failpoint`. A name is its room's and its step's:
+A point does nothing unless the process was started with the setting `failpoint`. A name is its stage's and its step's:
 `score.produced`. All there are stand in `loadtest/chaos/faults.toml`.
 """
 

@@ -1,4 +1,4 @@
-"""A plant in miniature: a raw log, and what the rooms before the archive make of it, row by row.
+"""A plant in miniature: a raw log, and what the stages before the archive make of it, row by row.
 
 The same log can be cut into `flows` messages anywhere (a mark always ends one): the archive must not show where.
 """
@@ -167,7 +167,7 @@ def wire(
     split_rejects: int = 3,
     partition: int = 0,
 ) -> Wire:
-    """The log as the rooms pass it on when ingest cuts before each message number in `cuts`; scalar on purpose."""
+    """The log as the stages pass it on when ingest cuts before each message number in `cuts`; scalar on purpose."""
     sensors: dict[tuple[str, str], Sensor] = {}
     archive: list[bytes] = []
     rejects: list[dict[str, Any]] = []

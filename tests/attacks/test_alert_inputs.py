@@ -1,4 +1,4 @@
-"""Hostile input to the alert room: strings that steer terminals, numbers that are none, floods, forged state."""
+"""Hostile input to the alert stage: strings that steer terminals, numbers that are none, floods, forged state."""
 
 import io
 import json

@@ -21,7 +21,7 @@ def measure(kafka: str, broker: int, records: int, pack: int, folder: Path) -> t
     settings = settings_for(kafka, f"b{uuid.uuid4().hex[:10]}.", folder)
     fill(settings, records, pack)
     counted = count_only(settings, settings.topics.raw)
-    return run_path(settings, records, folder / "rooms", broker), counted
+    return run_path(settings, records, folder / "stages", broker), counted
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What the benches of the live path share: records in `raw`, rooms as processes, what they took and what came out."""
+"""What the benches of the live path share: records in `raw`, stages as processes, what they took and what came out."""
 
 import os
 import time

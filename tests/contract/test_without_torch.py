@@ -16,7 +16,7 @@ import importlib, json, sys
 class NoTorch:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {"torch", "safetensors"}:
-            raise ModuleNotFoundError(f"No module named {name!r} (not installed in a data-plane room)", name=name)
+            raise ModuleNotFoundError(f"No module named {name!r} (not installed in a data-plane stage)", name=name)
 
 sys.meta_path.insert(0, NoTorch())
 imported = []

@@ -20,20 +20,20 @@ STAGES = ("ingest", "featurize", "score", "alert", "archive", "retrain")
 
 @dataclass
 class Flow:
-    """Six rooms, one broker, one folder."""
+    """Six stages, one broker, one folder."""
 
     settings: Settings
     processes: Processes
-    rooms: dict[str, SupervisedProcess]
+    stages: dict[str, SupervisedProcess]
 
     def kill(self, name: str) -> None:
-        """SIGKILL one room and start it again."""
-        room = self.rooms[name]
-        os.kill(room.process.pid, signal.SIGKILL)
-        room.process.wait(10)
-        self.processes.running.remove(room)
-        self.rooms[name] = self.processes.start(name, name, "run")
-        self.processes.wait_ready([self.rooms[name]], 60)
+        """SIGKILL one stage and start it again."""
+        stage = self.stages[name]
+        os.kill(stage.process.pid, signal.SIGKILL)
+        stage.process.wait(10)
+        self.processes.running.remove(stage)
+        self.stages[name] = self.processes.start(name, name, "run")
+        self.processes.wait_ready([self.stages[name]], 60)
 
     def archived(self) -> int:
         """Records in closed files."""
@@ -50,7 +50,7 @@ class Flow:
 
 @contextmanager
 def running(kafka: str, prefix: str, folder: Path, **changes: object) -> Iterator[Flow]:
-    """All rooms, ready, with other settings where some are given; all gone afterwards."""
+    """All stages, ready, with other settings where some are given; all gone afterwards."""
     logs = folder / "logs"
     logs.mkdir(parents=True)
     settings = load_settings(
@@ -64,15 +64,15 @@ def running(kafka: str, prefix: str, folder: Path, **changes: object) -> Iterato
         trace_file=folder / "traces.jsonl",
         metrics_port=0,
         archive_rows_per_file=1_000,
-        idle_us=0,  # the ticks that a run needs stand in its `raw`; while rooms are killed it is to add none
+        idle_us=0,  # the ticks that a run needs stand in its `raw`; while stages are killed it is to add none
         **changes,
     )
     topics.create(settings)
     processes = Processes(logs, worker_environment(settings))
     try:
-        rooms = {name: processes.start(name, name, "run") for name in STAGES}
-        processes.wait_ready(list(rooms.values()), 90)
-        yield Flow(settings, processes, rooms)
+        stages = {name: processes.start(name, name, "run") for name in STAGES}
+        processes.wait_ready(list(stages.values()), 90)
+        yield Flow(settings, processes, stages)
     finally:
         processes.stop()
 

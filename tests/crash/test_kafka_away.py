@@ -67,7 +67,7 @@ def ports(flow: Flow) -> dict[str, int]:
     """Where each stage answers probes, from its log."""
     found = {}
     for stage in STAGES:
-        lines = [orjson.loads(line) for line in flow.rooms[stage].log.read_bytes().splitlines()]
+        lines = [orjson.loads(line) for line in flow.stages[stage].log.read_bytes().splitlines()]
         found[stage] = next(line["metrics_port"] for line in lines if line.get("event") == "ready")
     return found
 
@@ -115,7 +115,7 @@ def test_kafka_goes_away_and_comes_back(
     started = local.start(broker)
     with running(started.bootstrap, prefix, tmp_path / "flow", **timeouts) as flow:
         probes = ports(flow)
-        lines_before = {stage: len(flow.rooms[stage].log.read_bytes().splitlines()) for stage in STAGES}
+        lines_before = {stage: len(flow.stages[stage].log.read_bytes().splitlines()) for stage in STAGES}
         sensors = Sensors(flow.settings)
         sensors.start()
         time.sleep(BEFORE_S)
@@ -137,9 +137,9 @@ def test_kafka_goes_away_and_comes_back(
         assert sum(row["sent"] for row in proof["sensors"]) == sensors.sent
         assert sum(row["accepted"] + row["rejected"] + row["late"] for row in proof["sensors"]) == sensors.sent
         flow.processes.check()
-        assert all(flow.rooms[stage].process.poll() is None for stage in STAGES), "a stage has ended"
+        assert all(flow.stages[stage].process.poll() is None for stage in STAGES), "a stage has ended"
         for stage in STAGES:
-            lines = [orjson.loads(line) for line in flow.rooms[stage].log.read_bytes().splitlines()]
+            lines = [orjson.loads(line) for line in flow.stages[stage].log.read_bytes().splitlines()]
             said = [line["event"] for line in lines if str(line["event"]).startswith("Kafka is")]
             assert said == ["Kafka is away", "Kafka is back"], (stage, lines)
             work = sum(line["event"] == "files closed" for line in lines)  # of the archive, as without an outage

@@ -1,4 +1,4 @@
-"""`kill -9` of every room while the flow runs: the archive is that of an undisturbed run over the same `raw`."""
+"""`kill -9` of every stage while the flow runs: the archive is that of an undisturbed run over the same `raw`."""
 
 from pathlib import Path
 
@@ -14,12 +14,12 @@ pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(42
 
 
 def rooms_in_one_trace(path: Path) -> set[str]:
-    """The most rooms any single trace of the file passes through."""
-    rooms: dict[str, set[str]] = {}
+    """The most stages any single trace of the file passes through."""
+    stages: dict[str, set[str]] = {}
     for line in path.read_bytes().splitlines():
         span = orjson.loads(line)
-        rooms.setdefault(span["trace_id"], set()).add(span["room"].removeprefix("forebay-"))
-    return max(rooms.values(), key=len)
+        stages.setdefault(span["trace_id"], set()).add(span["stage"].removeprefix("forebay-"))
+    return max(stages.values(), key=len)
 
 
 def all_accounted(flow: Flow, sent: int) -> None:

@@ -1,5 +1,8 @@
-"""The smallest stateful room: every output names the hash of all inputs before it, so that nothing can be lost, doubled
-or reordered unseen. A process: `python -m tests.integration.chain_stage` with the settings in the environment."""
+"""The smallest stateful stage: every output names the hash of all inputs before it, so that nothing can be lost,
+doubled or reordered unseen.
+
+A process: `python -m tests.integration.chain_stage` with the settings in the environment.
+"""
 
 import hashlib
 import sys

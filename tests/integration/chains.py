@@ -38,7 +38,7 @@ def settings_for(kafka: str, prefix: str, state: Path, partitions: int = 2, **ot
 def worker(
     settings: Settings, module: str, instance: str = "0", log: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A room as a process of its own (`python -m MODULE`); killed at the end if it still runs."""
+    """A stage as a process of its own (`python -m MODULE`); killed at the end if it still runs."""
     own = settings.model_copy(update={"instance_id": instance})
     environment = inherited_environment({**own.variables(), "OMP_NUM_THREADS": "1"})
     stderr = log.open("ab") if log is not None else None

@@ -1,4 +1,4 @@
-"""Room 4 on a real broker: suspects in, alerts out; killed, it sends what an undisturbed run sends."""
+"""Stage 4 on a real broker: suspects in, alerts out; killed, it sends what an undisturbed run sends."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ from tests.contracts.facts import at, scored_facts
 from tests.integration.chains import ROOT, settings_for, worker
 
 pytestmark = pytest.mark.integration
-ROOM = "pipeline.tools.cli alert run"
+STAGE = "pipeline.tools.cli alert run"
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE_ID}-00f067aa0ba902b7-01"
 MESSAGES = 120
@@ -134,16 +134,16 @@ def test_killed_twice_it_sends_what_an_undisturbed_run_sends(kafka: str, prefix:
     settings = settings_for(kafka, prefix, tmp_path)
     expected = {partition: undisturbed(partition) for partition in (0, 1)}
     send(settings, {p: suspects(p, 0, 64) for p in expected})
-    with worker(settings, ROOM) as process:
+    with worker(settings, STAGE) as process:
         alerts(settings, enough=2)
         process.kill()
-    with worker(settings, ROOM) as process:
+    with worker(settings, STAGE) as process:
         send(settings, {p: suspects(p, 64, MESSAGES - 1) for p in expected})
         alerts(settings, enough=2)
         time.sleep(0.5)
         process.kill()
     send(settings, {p: suspects(p, MESSAGES - 1, MESSAGES) for p in expected})
-    with worker(settings, ROOM):
+    with worker(settings, STAGE):
         found = alerts(settings, enough=4)
     for partition, messages in expected.items():
         assert by_revision(found[partition]) == messages
@@ -177,7 +177,7 @@ def test_a_missing_message_stops_it_with_its_position_unmoved(kafka: str, prefix
     del values[3]
     send(settings, {0: values})
     log = tmp_path / "log"
-    with worker(settings, ROOM, log=log) as process:
+    with worker(settings, STAGE, log=log) as process:
         assert process.wait(90) == 1
     assert b"got seq 4, expected 3" in log.read_bytes()
     newest = pointers.read(settings, settings.topics.alert_state, [0])[0]

@@ -1,4 +1,4 @@
-"""Room 5 on a real broker: killed again and again, it leaves the archive of an undisturbed run."""
+"""Stage 5 on a real broker: killed again and again, it leaves the archive of an undisturbed run."""
 
 import signal
 import subprocess
@@ -20,7 +20,7 @@ from tests.archive.plant import RawMessage, Wire, feed, random_log, wire
 from tests.integration.chains import settings_for, wait_for, worker
 
 pytestmark = pytest.mark.integration
-ROOM = "pipeline.tools.cli archive run"
+STAGE = "pipeline.tools.cli archive run"
 ROWS = 30
 Logs = dict[int, list[RawMessage]]
 
@@ -112,13 +112,13 @@ def test_killed_at_any_moment_it_leaves_the_same_archive(settings: Settings, log
     kills = 0
     while kills < 3 and closed_rows(settings) < rows:
         log = tmp_path / f"log{kills}"
-        with worker(settings, ROOM, log=log) as process:
+        with worker(settings, STAGE, log=log) as process:
             wait_for(log, '"ready"')
             time.sleep(random.random() * 0.15)
             process.kill()
             process.wait()
         kills += 1
-    with worker(settings, ROOM, log=tmp_path / "last") as process:
+    with worker(settings, STAGE, log=tmp_path / "last") as process:
         wait_until_archived(settings, rows, process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
@@ -132,7 +132,7 @@ def test_killed_at_any_moment_it_leaves_the_same_archive(settings: Settings, log
 
 def test_offsets_follow_the_manifests(settings: Settings, logs: Logs, tmp_path: Path) -> None:
     send(settings, logs, cuts=30)
-    with worker(settings, ROOM, log=tmp_path / "log") as process:
+    with worker(settings, STAGE, log=tmp_path / "log") as process:
         wait_until_archived(settings, expected_rows(logs), process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
@@ -149,10 +149,10 @@ def test_offsets_follow_the_manifests(settings: Settings, logs: Logs, tmp_path: 
 def test_a_worker_that_slept_past_its_session_stops(settings: Settings, logs: Logs, tmp_path: Path) -> None:
     """SIGSTOP, a second worker on the same folder, SIGCONT: the first one must not write any more."""
     send(settings, {0: logs[0][:100], 1: []}, cuts=10)
-    with worker(settings, ROOM, log=tmp_path / "first") as first:
+    with worker(settings, STAGE, log=tmp_path / "first") as first:
         wait_for(tmp_path / "first", "files closed")
         first.send_signal(signal.SIGSTOP)
-        with worker(settings, ROOM, log=tmp_path / "second") as second:
+        with worker(settings, STAGE, log=tmp_path / "second") as second:
             # The same instance: it takes the group's place of the first one at once.
             wait_for(tmp_path / "second", '"ready"')
             first.send_signal(signal.SIGCONT)
@@ -167,7 +167,7 @@ def test_a_message_that_is_none_stops_the_worker_with_its_position(settings: Set
     producer.produce(settings.topics.archive, value=b"not arrow", partition=1)
     assert producer.flush(30) == 0
     log = tmp_path / "log"
-    with worker(settings, ROOM, log=log) as process:
+    with worker(settings, STAGE, log=log) as process:
         assert process.wait(60) == 1
     assert f"{settings.topics.archive}[1]@0" in log.read_text()
 
@@ -186,7 +186,7 @@ def test_rows_lost_to_retention_stop_the_worker(settings: Settings, logs: Logs, 
     for future in admin.delete_records(everything).values():
         future.result(30)
     log = tmp_path / "log"
-    with worker(settings, ROOM, log=log) as process:
+    with worker(settings, STAGE, log=log) as process:
         assert process.wait(60) == 1
     assert "no longer has the position" in log.read_text()
 

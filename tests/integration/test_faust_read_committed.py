@@ -21,7 +21,7 @@ from tests.integration.chain_stage import ChainRoom
 from tests.integration.chains import chain, deduplicated, received, send, settings_for, wait_for, worker
 
 pytestmark = pytest.mark.integration
-ROOM = "tests.integration.chain_stage"
+STAGE = "tests.integration.chain_stage"
 
 
 def test_an_aborted_transaction_is_invisible(kafka: str, prefix: str, tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_an_aborted_transaction_is_invisible(kafka: str, prefix: str, tmp_path: 
     producer.begin_transaction()
     producer.produce(settings.topics.flows, value=b"open", partition=0)
     producer.flush()
-    with worker(settings, ROOM):
+    with worker(settings, STAGE):
         found = received(settings, settings.topics.features, {0: len(kept)})[0]
         time.sleep(1)
         found_later = received(settings, settings.topics.features, {0: len(kept)})[0]
@@ -57,7 +57,7 @@ def test_killed_three_times_it_emits_what_an_undisturbed_run_emits(kafka: str, p
     for part in range(4):
         send(settings, {p: messages[part * 150 : (part + 1) * 150] for p, messages in values.items()})
         enough = {p: part * 150 + 60 for p in values} if part < 3 else {p: 600 for p in values}
-        with worker(settings, ROOM) as process:
+        with worker(settings, STAGE) as process:
             found = received(settings, settings.topics.features, enough)
             process.kill()
     for partition, messages in values.items():
@@ -68,9 +68,9 @@ def test_a_rebalance_moves_partitions_with_their_state(kafka: str, prefix: str, 
     settings = settings_for(kafka, prefix, tmp_path)
     values = {p: [b"%d/%d" % (p, index) for index in range(300)] for p in (0, 1)}
     send(settings, {p: messages[:100] for p, messages in values.items()})
-    with worker(settings, ROOM, "a") as first:
+    with worker(settings, STAGE, "a") as first:
         received(settings, settings.topics.features, {0: 100, 1: 100})
-        with worker(settings, ROOM, "b", tmp_path / "b.log"):
+        with worker(settings, STAGE, "b", tmp_path / "b.log"):
             wait_for(tmp_path / "b.log", "ready")
             send(settings, {p: messages[100:200] for p, messages in values.items()})
             received(settings, settings.topics.features, {0: 200, 1: 200})
@@ -78,7 +78,7 @@ def test_a_rebalance_moves_partitions_with_their_state(kafka: str, prefix: str, 
             assert first.wait(30) == 0
         # `b` is killed: its static seat stays taken until it comes back.
         send(settings, {p: messages[200:] for p, messages in values.items()})
-        with worker(settings, ROOM, "a"), worker(settings, ROOM, "b"):
+        with worker(settings, STAGE, "a"), worker(settings, STAGE, "b"):
             found = received(settings, settings.topics.features, {0: 300, 1: 300})
     for partition, messages in values.items():
         assert deduplicated(found[partition]) == chain(messages)
@@ -91,7 +91,7 @@ def test_a_broker_that_dies_and_comes_back_changes_nothing(tmp_path: Path) -> No
         settings = settings_for(broker.bootstrap, "t.", tmp_path / "state")
         values = {p: [b"%d/%d" % (p, index) for index in range(200)] for p in (0, 1)}
         send(settings, {p: messages[:100] for p, messages in values.items()})
-        with worker(settings, ROOM, log=tmp_path / "log") as process:
+        with worker(settings, STAGE, log=tmp_path / "log") as process:
             received(settings, settings.topics.features, {0: 100, 1: 100})
             os.kill(broker.pid, signal.SIGKILL)
             time.sleep(2)
@@ -109,18 +109,18 @@ def test_two_workers_that_both_emit_change_nothing(kafka: str, prefix: str, tmp_
     settings = settings_for(kafka, prefix, tmp_path, partitions=1)
     values = [b"%d" % index for index in range(400)]
     send(settings, {0: values[:200]})
-    with worker(settings, ROOM) as zombie:
+    with worker(settings, STAGE) as zombie:
         received(settings, settings.topics.features, {0: 100})
         zombie.send_signal(signal.SIGSTOP)
         # Its twin takes the same seat: the group does not fence what the paused one will still emit and point to.
-        with worker(settings, ROOM):
+        with worker(settings, STAGE):
             received(settings, settings.topics.features, {0: 200})
             zombie.send_signal(signal.SIGCONT)
             send(settings, {0: values[200:300]})
             received(settings, settings.topics.features, {0: 300})
             time.sleep(1)
     send(settings, {0: values[300:]})
-    with worker(settings, ROOM):
+    with worker(settings, STAGE):
         found = received(settings, settings.topics.features, {0: 400})
     assert deduplicated(found[0]) == chain(values)
 
@@ -129,7 +129,7 @@ def test_an_exception_stops_the_worker_with_its_position_unmoved(kafka: str, pre
     settings = settings_for(kafka, prefix, tmp_path, partitions=1)
     send(settings, {0: [b"a", b"b", b"poison", b"c"]})
     log = tmp_path / "log"
-    with worker(settings, ROOM, log=log) as process:
+    with worker(settings, STAGE, log=log) as process:
         assert process.wait(30) == 1
     assert b'"offset": 2' in log.read_bytes()
     found = received(settings, settings.topics.features, {0: 2})[0]
@@ -141,7 +141,7 @@ def test_an_exception_stops_the_worker_with_its_position_unmoved(kafka: str, pre
 def test_a_saved_position_that_the_topic_no_longer_holds_is_refused(kafka: str, prefix: str, tmp_path: Path) -> None:
     settings = settings_for(kafka, prefix, tmp_path, partitions=1)
     send(settings, {0: [b"a"] * 20})
-    with worker(settings, ROOM) as process:
+    with worker(settings, STAGE) as process:
         received(settings, settings.topics.features, {0: 20})
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
@@ -151,7 +151,7 @@ def test_a_saved_position_that_the_topic_no_longer_holds_is_refused(kafka: str, 
         TopicPartition(settings.topics.flows, 0, 40)
     ].result()
     log = tmp_path / "log"
-    with worker(settings, ROOM, log=log) as process:
+    with worker(settings, STAGE, log=log) as process:
         assert process.wait(30) != 0
     assert b"messages were deleted before they were read" in log.read_bytes()
 
@@ -159,7 +159,7 @@ def test_a_saved_position_that_the_topic_no_longer_holds_is_refused(kafka: str, 
 def test_stopping_is_quick_and_saves(kafka: str, prefix: str, tmp_path: Path) -> None:
     settings = settings_for(kafka, prefix, tmp_path, partitions=1)
     send(settings, {0: [b"%d" % index for index in range(55)]})
-    with worker(settings, ROOM) as process:
+    with worker(settings, STAGE) as process:
         received(settings, settings.topics.features, {0: 55})
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Room 2 on a real broker: what it emits is what an undisturbed run emits, byte for byte, once repeats are dropped."""
+"""Stage 2 on a real broker: what it emits is what an undisturbed run emits, byte for byte, once repeats are dropped."""
 
 import signal
 import time
@@ -20,7 +20,7 @@ from tests.integration.chains import settings_for, worker
 from tests.integration.flows_of_two_sensors import messages
 
 pytestmark = pytest.mark.integration
-ROOM = "pipeline.tools.cli featurize run"
+STAGE = "pipeline.tools.cli featurize run"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 Found = dict[int, list[tuple[int, bytes, dict[str, bytes]]]]
 
@@ -102,7 +102,7 @@ def test_killed_three_times_it_emits_the_same_bytes(settings: Settings) -> None:
     flows = {p: messages(100, p) for p in (0, 1)}
     for part in range(4):
         send(settings, {p: all_of[part * 25 : (part + 1) * 25] for p, all_of in flows.items()})
-        with worker(settings, ROOM) as process:
+        with worker(settings, STAGE) as process:
             enough = part * 25 + 12 if part < 3 else 100
             found = received(settings, {0: enough, 1: enough})
             process.kill()
@@ -125,7 +125,7 @@ def test_an_aborted_transaction_leaves_no_trace(settings: Settings) -> None:
     send(settings, {0: flows[:10]})
     send(settings, {0: messages(8, 0, seed=99)}, abort=True)
     send(settings, {0: flows[10:]})
-    with worker(settings, ROOM):
+    with worker(settings, STAGE):
         found = received(settings, {0: 30})
     assert deduplicated(found)[0] == undisturbed(settings, {0: flows})[0]
 
@@ -133,17 +133,17 @@ def test_an_aborted_transaction_leaves_no_trace(settings: Settings) -> None:
 def test_a_zombie_that_emits_and_points_beside_its_successor_changes_nothing(settings: Settings) -> None:
     flows = messages(120, 0)
     send(settings, {0: flows[:40]})
-    with worker(settings, ROOM) as zombie:
+    with worker(settings, STAGE) as zombie:
         received(settings, {0: 20})
         zombie.send_signal(signal.SIGSTOP)
-        with worker(settings, ROOM):
+        with worker(settings, STAGE):
             received(settings, {0: 40})
             zombie.send_signal(signal.SIGCONT)
             send(settings, {0: flows[40:80]})
             received(settings, {0: 80})
             time.sleep(1)
     send(settings, {0: flows[80:]})
-    with worker(settings, ROOM) as process:
+    with worker(settings, STAGE) as process:
         found = received(settings, {0: 120})
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
@@ -155,6 +155,6 @@ def test_a_zombie_that_emits_and_points_beside_its_successor_changes_nothing(set
 def test_flows_of_another_partition_stop_the_worker(settings: Settings, tmp_path: Path) -> None:
     send(settings, {0: messages(3, 0)[:1], 1: messages(3, 0)[1:2]})
     log = tmp_path / "log"
-    with worker(settings, ROOM, log=log) as process:
+    with worker(settings, STAGE, log=log) as process:
         assert process.wait(60) == 64
     assert "every hop keeps the partition number" in log.read_text().replace("\n", " ")

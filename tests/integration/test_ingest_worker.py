@@ -46,7 +46,7 @@ PATIENCE_S = 90.0
 
 
 @pytest.fixture
-def room(kafka: str, prefix: str) -> Settings:
+def stage(kafka: str, prefix: str) -> Settings:
     settings = load_settings(bootstrap=kafka, topic_prefix=prefix, partitions=PARTITIONS)
     topics.create(settings)
     return settings
@@ -166,23 +166,23 @@ def every_position_once(settings: Settings) -> Counter[str]:
     return went
 
 
-def test_a_file_becomes_flows_with_its_rejects_and_its_mark(room: Settings, tmp_path: Path) -> None:
+def test_a_file_becomes_flows_with_its_rejects_and_its_mark(stage: Settings, tmp_path: Path) -> None:
     good = json.dumps(ZEEK)
     path = tmp_path / "gate.log"
     path.write_text("\n".join([good, "broken", good, json.dumps({**ZEEK, "id.orig_p": 70_000}), good]))
-    code, sent = forebay(room, "flow", "send", str(path), "--site", "dam", "--pack", "2", "--json")
+    code, sent = forebay(stage, "flow", "send", str(path), "--site", "dam", "--pack", "2", "--json")
     assert code == 0 and sent["sent"] == sent["records"] == 5 and sent["messages"] == 3 and sent["finished"]
     traces = tmp_path / "traces.jsonl"
-    with worker(room, FOREBAY_TRACE_FILE=str(traces)):
-        wait_for(room, 5, 1)
-    assert every_position_once(room) == Counter(flows=3, not_json=1, port_range=1)
-    messages = read(room, room.topics.flows)
+    with worker(stage, FOREBAY_TRACE_FILE=str(traces)):
+        wait_for(stage, 5, 1)
+    assert every_position_once(stage) == Counter(flows=3, not_json=1, port_range=1)
+    messages = read(stage, stage.topics.flows)
     batch, meta = decode(value(messages[-1]), "flow")
     assert meta["ended"] == [["dam", "gate"]] and messages[-1].key() == b"dam/gate"
     assert set(batch["site"].to_pylist()) == {"dam"} and set(batch["sensor"].to_pylist()) == {"gate"}
-    reject = decode(value(read(room, room.topics.rejects)[0]), "reject")[0].to_pylist()
+    reject = decode(value(read(stage, stage.topics.rejects)[0]), "reject")[0].to_pylist()
     assert [row["source_record"] for row in reject] == [1, 3] and reject[0]["record"] == b"broken"
-    raw = clients.headers_of(read(room, room.topics.raw)[0])
+    raw = clients.headers_of(read(stage, stage.topics.raw)[0])
     flows = clients.headers_of(messages[-1])
     span = json.loads(traces.read_text().splitlines()[0])
     assert (
@@ -190,36 +190,36 @@ def test_a_file_becomes_flows_with_its_rejects_and_its_mark(room: Settings, tmp_
     )
 
 
-def test_a_silent_sensor_gets_one_tick_and_a_sensor_that_ended_none(room: Settings) -> None:
+def test_a_silent_sensor_gets_one_tick_and_a_sensor_that_ended_none(stage: Settings) -> None:
     good = json.dumps(ZEEK).encode()
-    producer = clients.producer(room, "foreign")
+    producer = clients.producer(stage, "foreign")
     zeek = ("content-type", b"zeek-conn+json")
     for sensor in (b"gate", b"weir"):
-        producer.produce(room.topics.raw, good, headers=[zeek, ("site", b"dam"), ("sensor", sensor)], partition=1)
+        producer.produce(stage.topics.raw, good, headers=[zeek, ("site", b"dam"), ("sensor", sensor)], partition=1)
     end = {"content-type": b"end-of-source", "site": b"dam", "sensor": b"weir"}
-    producer.produce(room.topics.raw, b"", headers={**end}, partition=1)
+    producer.produce(stage.topics.raw, b"", headers={**end}, partition=1)
     producer.flush()
 
     def ticks() -> list[list[list[str]]]:
-        metas = [decode(value(message), "flow")[1] for message in read(room, room.topics.flows)]
+        metas = [decode(value(message), "flow")[1] for message in read(stage, stage.topics.flows)]
         return [meta["silent"] for meta in metas if meta["silent"]]
 
-    with worker(room, FOREBAY_IDLE_US="500000"):
+    with worker(stage, FOREBAY_IDLE_US="500000"):
         deadline = time.monotonic() + PATIENCE_S
         while not ticks() and time.monotonic() < deadline:
             time.sleep(0.3)
         time.sleep(2)  # four more silences
         assert ticks() == [[["dam", "gate"]]]
-        producer.produce(room.topics.raw, good, headers=[zeek, ("site", b"dam"), ("sensor", b"gate")], partition=1)
+        producer.produce(stage.topics.raw, good, headers=[zeek, ("site", b"dam"), ("sensor", b"gate")], partition=1)
         producer.flush()
         while len(ticks()) < 2 and time.monotonic() < deadline:
             time.sleep(0.3)
         assert ticks() == [[["dam", "gate"]]] * 2
-    assert every_position_once(room) == Counter(flows=3)
+    assert every_position_once(stage) == Counter(flows=3)
 
 
-def test_whatever_stands_in_raw_is_covered(room: Settings) -> None:
-    producer = clients.producer(room, "foreign")
+def test_whatever_stands_in_raw_is_covered(stage: Settings) -> None:
+    producer = clients.producer(stage, "foreign")
     named = [("site", b"dam"), ("sensor", b"gate")]
     zeek = ("content-type", b"zeek-conn+json")
     good = json.dumps(ZEEK).encode()
@@ -237,15 +237,17 @@ def test_whatever_stands_in_raw_is_covered(room: Settings) -> None:
         (b"\n".join([good] * 10_000), [zeek, *named]),
     ]
     for payload, headers in sent:
-        producer.produce(room.topics.raw, payload, partition=0, headers=[(name, text) for name, text in headers])
+        producer.produce(stage.topics.raw, payload, partition=0, headers=[(name, text) for name, text in headers])
     producer.flush(10)
-    with worker(room):
-        wait_for(room, 10_006)
-    metas = [decode(value(message), "flow")[1] for message in read(room, room.topics.flows)]
+    with worker(stage):
+        wait_for(stage, 10_006)
+    metas = [decode(value(message), "flow")[1] for message in read(stage, stage.topics.flows)]
     assert sum(meta["records"] for meta in metas) == 10_006
     assert metas[0]["first"] == [0, 0] and metas[-1]["last"] == [8, 9999]
-    assert max(meta["records"] for meta in metas) <= room.flows_rows
-    reasons = [decode(value(message), "reject")[0]["reason"].to_pylist() for message in read(room, room.topics.rejects)]
+    assert max(meta["records"] for meta in metas) <= stage.flows_rows
+    reasons = [
+        decode(value(message), "reject")[0]["reason"].to_pylist() for message in read(stage, stage.topics.rejects)
+    ]
     assert Counter(reason for several in reasons for reason in several) == Counter(content_type=1, origin=2, columns=1)
     # Ranges follow one another without a gap, also through messages that hold nothing.
     for before, after in pairwise(metas):
@@ -254,37 +256,37 @@ def test_whatever_stands_in_raw_is_covered(room: Settings) -> None:
 
 
 @pytest.mark.crash
-def test_killed_twice_every_record_is_there_once(room: Settings) -> None:
+def test_killed_twice_every_record_is_there_once(stage: Settings) -> None:
     sender = subprocess.Popen(
         [sys.executable, "-m", "pipeline.tools.cli", "flow", "send", str(LEFT), "--speed=800", "--json", "--site=w"],
-        env=environment(room), cwd=ROOT, stdout=subprocess.PIPE,
+        env=environment(stage), cwd=ROOT, stdout=subprocess.PIPE,
     )  # fmt: skip
     for _ in range(2):
-        before = committed_records(room)
-        with worker(room, FOREBAY_FLOWS_ROWS="64") as process:
+        before = committed_records(stage)
+        with worker(stage, FOREBAY_FLOWS_ROWS="64") as process:
             deadline = time.monotonic() + PATIENCE_S
-            while committed_records(room) <= before + 100 and time.monotonic() < deadline:
+            while committed_records(stage) <= before + 100 and time.monotonic() < deadline:
                 time.sleep(0.1)
             process.kill()
-    with worker(room):
+    with worker(stage):
         stdout, _ = sender.communicate(timeout=PATIENCE_S)
         assert json.loads(stdout.decode().splitlines()[-1])["sent"] == FLOWS_OF_LEFT
-        wait_for(room, FLOWS_OF_LEFT, 1)
-    assert every_position_once(room) == Counter(flows=FLOWS_OF_LEFT)
+        wait_for(stage, FLOWS_OF_LEFT, 1)
+    assert every_position_once(stage) == Counter(flows=FLOWS_OF_LEFT)
 
 
 @pytest.mark.crash
-def test_two_workers_share_the_partitions_and_one_takes_over(room: Settings) -> None:
+def test_two_workers_share_the_partitions_and_one_takes_over(stage: Settings) -> None:
     sensors = ["a", "b", "c", "d"]
-    with worker(room, FOREBAY_INSTANCE_ID="1"):
-        with worker(room, FOREBAY_INSTANCE_ID="2"):
+    with worker(stage, FOREBAY_INSTANCE_ID="1"):
+        with worker(stage, FOREBAY_INSTANCE_ID="2"):
             for sensor in sensors[:2]:
-                assert send(room, LEFT, sensor) == FLOWS_OF_LEFT
-            wait_for(room, 2 * FLOWS_OF_LEFT, 2)
+                assert send(stage, LEFT, sensor) == FLOWS_OF_LEFT
+            wait_for(stage, 2 * FLOWS_OF_LEFT, 2)
         for sensor in sensors[2:]:
-            assert send(room, LEFT, sensor) == FLOWS_OF_LEFT
-        wait_for(room, 4 * FLOWS_OF_LEFT, 4)
-    assert every_position_once(room) == Counter(flows=4 * FLOWS_OF_LEFT)
+            assert send(stage, LEFT, sensor) == FLOWS_OF_LEFT
+        wait_for(stage, 4 * FLOWS_OF_LEFT, 4)
+    assert every_position_once(stage) == Counter(flows=4 * FLOWS_OF_LEFT)
 
 
 @contextmanager
@@ -314,27 +316,27 @@ def received(ours: ingest_worker.IngestWorker, records: int) -> Messages:
     return found
 
 
-def test_an_aborted_transaction_is_not_seen_and_a_fenced_worker_stops(room: Settings) -> None:
-    with opened(room, 3) as (ours, messages):
+def test_an_aborted_transaction_is_not_seen_and_a_fenced_worker_stops(stage: Settings) -> None:
+    with opened(stage, 3) as (ours, messages):
         ours.producer.begin_transaction()
-        ours.producer.produce(room.topics.flows, b"never committed", partition=0)
+        ours.producer.produce(stage.topics.flows, b"never committed", partition=0)
         ours.producer.flush(10)
         ours.producer.abort_transaction(30)
-        assert read(room, room.topics.flows) == []
+        assert read(stage, stage.topics.flows) == []
         # A later worker of the same name fences this one: its transaction must fail and leave nothing.
-        later = clients.transactional_producer(room, ingest_worker.STAGE)
+        later = clients.transactional_producer(stage, ingest_worker.STAGE)
         with pytest.raises(KafkaException, match=r"(?i)fenced"):
             ours.process(messages)
-        assert read(room, room.topics.flows) == []
+        assert read(stage, stage.topics.flows) == []
         del later
 
 
-def test_what_kafka_refuses_is_read_again(room: Settings) -> None:
-    with opened(room, 3) as (ours, messages):
-        limit_messages(room, 1_000)
+def test_what_kafka_refuses_is_read_again(stage: Settings) -> None:
+    with opened(stage, 3) as (ours, messages):
+        limit_messages(stage, 1_000)
         assert not ours.process_batches(messages)
-        assert read(room, room.topics.flows) == []
-        limit_messages(room, 8_388_608)
+        assert read(stage, stage.topics.flows) == []
+        limit_messages(stage, 8_388_608)
         again = received(ours, 3)
         assert again.offset.tolist() == messages.offset.tolist()
         for _ in range(5):
@@ -342,7 +344,7 @@ def test_what_kafka_refuses_is_read_again(room: Settings) -> None:
             if ours.process_batches(again):
                 break
             again = received(ours, 3)
-    assert every_position_once(room) == Counter(flows=3)
+    assert every_position_once(stage) == Counter(flows=3)
 
 
 def ticks_in(settings: Settings) -> list[Message]:
@@ -355,41 +357,41 @@ def headers_of(message: Message) -> list[tuple[str, bytes | None]]:
     return list(message.headers() or [])  # type: ignore[arg-type]  # values are bytes or None
 
 
-def test_no_tick_behind_what_has_not_been_read_yet(room: Settings) -> None:
+def test_no_tick_behind_what_has_not_been_read_yet(stage: Settings) -> None:
     """While another partition's backlog drains, a sensor's messages wait in the client: that is no silence."""
-    idle = room.model_copy(update={"idle_us": 300_000})
+    idle = stage.model_copy(update={"idle_us": 300_000})
     with opened(idle, 3) as (ours, messages):
         assert ours.process_batches(messages)
-        raw = clients.producer(room, "foreign")
+        raw = clients.producer(stage, "foreign")
         headers = {"content-type": b"zeek-conn+json", "site": b"dam", "sensor": b"gate"}
         for number in range(40):
             backlog = {**headers, "sensor": b"weir"} if number % 2 else headers
-            raw.produce(room.topics.raw, json.dumps(ZEEK).encode(), partition=number % 2, headers={**backlog})
+            raw.produce(stage.topics.raw, json.dumps(ZEEK).encode(), partition=number % 2, headers={**backlog})
         raw.flush(10)
         time.sleep(1.0)  # longer than the sensor may be idle, as the other partition's backlog would take
         ours.tick()
-        assert ticks_in(room) == [], "the sensor has sent; ingest has not read it yet"
+        assert ticks_in(stage) == [], "the sensor has sent; ingest has not read it yet"
         assert ours.process_batches(received(ours, 40))
         deadline = time.monotonic() + PATIENCE_S
-        while len(ticks_in(room)) < 2 and time.monotonic() < deadline:
+        while len(ticks_in(stage)) < 2 and time.monotonic() < deadline:
             more = ours.receive()
             assert not more or ours.process_batches(more)
             ours.tick()
-        ticks = {message.partition(): message.offset() for message in ticks_in(room)}
+        ticks = {message.partition(): message.offset() for message in ticks_in(stage)}
         assert ticks == {0: 23, 1: 20}, "one each, right behind everything it sent"
 
 
-def test_sensors_beyond_the_bound_are_rejects_also_after_a_restart(room: Settings) -> None:
-    few = room.model_copy(update={"max_sensors": 3})
+def test_sensors_beyond_the_bound_are_rejects_also_after_a_restart(stage: Settings) -> None:
+    few = stage.model_copy(update={"max_sensors": 3})
     with opened(few, 1) as (ours, messages):  # of sensor gate
         assert ours.process_batches(messages)
-        send_of(room, ["weir", "sluice", "date-2026-11-28", "gate"])
+        send_of(stage, ["weir", "sluice", "date-2026-11-28", "gate"])
         assert ours.process_batches(received(ours, 4))
     with opened(few, 0) as (successor, _nothing):
-        send_of(room, ["date-2026-11-29", "sluice", "weir", "gate"])
+        send_of(stage, ["date-2026-11-29", "sluice", "weir", "gate"])
         assert successor.process_batches(received(successor, 4))
-    assert every_position_once(room) == Counter(flows=7, too_many_sensors=2)
-    for message in read(room, room.topics.rejects):
+    assert every_position_once(stage) == Counter(flows=7, too_many_sensors=2)
+    for message in read(stage, stage.topics.rejects):
         for row in decode(value(message), "reject")[0].to_pylist():
             assert row["sensor"].startswith("date-") and json.loads(row["record"]) == ZEEK
             assert "got another sensor where 3 are active, expected at most max_sensors" in row["detail"]
@@ -413,19 +415,19 @@ def limit_messages(settings: Settings, most_bytes: int) -> None:
         future.result(20)
 
 
-def test_a_stopped_sender_leaves_no_mark(room: Settings) -> None:
+def test_a_stopped_sender_leaves_no_mark(stage: Settings) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.tools.cli", "flow", "send", str(LEFT), "--speed", "100", "--json"],
-        env=environment(room), cwd=ROOT, stdout=subprocess.PIPE,
+        env=environment(stage), cwd=ROOT, stdout=subprocess.PIPE,
     )  # fmt: skip
     deadline = time.monotonic() + PATIENCE_S
-    while not read(room, room.topics.raw) and time.monotonic() < deadline:
+    while not read(stage, stage.topics.raw) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     stdout, _ = process.communicate(timeout=30)
     assert process.returncode == 130
     document = json.loads(stdout.decode().splitlines()[-1])
-    messages = read(room, room.topics.raw)
+    messages = read(stage, stage.topics.raw)
     assert 0 < document["sent"] == len(messages) < FLOWS_OF_LEFT and not document["finished"]
     assert all(clients.headers_of(message)["content-type"] == b"icsflow+csv" for message in messages)
 
@@ -442,9 +444,9 @@ def test_sending_says_what_is_wrong(kafka: str, prefix: str, tmp_path: Path) -> 
         flow.send([str(tmp_path / "x")], bootstrap=kafka, prefix=prefix)
 
 
-def test_an_empty_file_is_only_a_mark(room: Settings, tmp_path: Path) -> None:
+def test_an_empty_file_is_only_a_mark(stage: Settings, tmp_path: Path) -> None:
     (tmp_path / "quiet.log").write_text("")
-    assert send(room, tmp_path / "quiet.log", "quiet") == 0
-    (mark,) = read(room, room.topics.raw)
+    assert send(stage, tmp_path / "quiet.log", "quiet") == 0
+    (mark,) = read(stage, stage.topics.raw)
     headers = clients.headers_of(mark)
     assert headers["content-type"] == b"end-of-source" and headers["records"] == b"0" and headers["sensor"] == b"quiet"

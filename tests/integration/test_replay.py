@@ -135,9 +135,9 @@ def test_a_replay_begins_with_kept_states(kafka: str, prefix: str, tmp_path: Pat
             sent += traffic.write_after_cut(sensor, path)
             send(flow, path, sensor, speed="240")
             if sensor == traffic.SENSORS[0]:
-                # Rooms that die and start anew keep on keeping.
-                for room in ("featurize", "alert"):
-                    flow.kill(room)
+                # Stages that die and start anew keep on keeping.
+                for stage in ("featurize", "alert"):
+                    flow.kill(stage)
         flow.wait_archived(sent, 120)
     settings = flow.settings.model_copy(update={"replay_uri": tmp_path / "replays", "device": "cpu"})
     live, rows = what_was_live(settings)

@@ -48,14 +48,14 @@ def test_every_stage_reports_the_same_six(kafka: str, prefix: str, tmp_path: Pat
     with path.open("a") as file:
         file.write("this,is,not,a,flow\n")
     with running(kafka, prefix, tmp_path / "flow") as flow:
-        for stage, worker in flow.rooms.items():  # all of them at zero, before the first record
+        for stage, worker in flow.stages.items():  # all of them at zero, before the first record
             values = scrape(worker)
             assert values == {stage: dict.fromkeys(CONTRACT, 0.0)}
         send(flow, path, "left")
         flow.wait_archived(sent, 120)
         deadline = time.monotonic() + 60
         while True:
-            values = {stage: scrape(worker)[stage] for stage, worker in flow.rooms.items()}
+            values = {stage: scrape(worker)[stage] for stage, worker in flow.stages.items()}
             settled = values["retrain"]["forebay_rows_out_total"] and values["alert"]["forebay_rows_out_total"]
             if settled and not any(each["forebay_lag_seconds"] for each in values.values()):
                 break

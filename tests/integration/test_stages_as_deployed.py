@@ -1,4 +1,4 @@
-"""The rooms as the manifests start them, as far as one machine can: their command, settings, probes, and end."""
+"""The stages as the manifests start them, as far as one machine can: their command, settings, probes, and end."""
 
 import signal
 import time
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.integration
 READY_WITHIN_S = 240.0
 
 
-def port_of(room: SupervisedProcess) -> int:
-    """Where a room serves its metrics, as its log says."""
-    for line in room.log.read_text(encoding="utf-8").splitlines():
+def port_of(stage: SupervisedProcess) -> int:
+    """Where a stage serves its metrics, as its log says."""
+    for line in stage.log.read_text(encoding="utf-8").splitlines():
         if line.startswith("{") and (entry := orjson.loads(line)).get("event") == "ready":
             return int(entry["metrics_port"])
-    raise AssertionError(room.last_words())
+    raise AssertionError(stage.last_words())
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -63,29 +63,29 @@ def test_rooms_as_deployed(kafka: str, prefix: str, tmp_path: Path) -> None:
         bootstrap=kafka, topic_prefix=prefix, partitions=int(environment["FOREBAY_PARTITIONS"]), replication_factor=1
     )
     topics.create(settings)
-    processes = Processes(tmp_path, environment | {"FOREBAY_INSTANCE_ID": "room-0", "OMP_NUM_THREADS": "1"})
+    processes = Processes(tmp_path, environment | {"FOREBAY_INSTANCE_ID": "stage-0", "OMP_NUM_THREADS": "1"})
     try:
-        rooms = {}
+        stages = {}
         for workload in workloads(found):
             command = [*container(workload)["command"], *container(workload)["args"]]
             assert command[0] == "forebay"
-            rooms[workload["metadata"]["name"]] = processes.start(workload["metadata"]["name"], *command[1:])
-        assert set(rooms) == set(STAGES)
-        processes.wait_ready(list(rooms.values()), READY_WITHIN_S)
-        for room in rooms.values():
+            stages[workload["metadata"]["name"]] = processes.start(workload["metadata"]["name"], *command[1:])
+        assert set(stages) == set(STAGES)
+        processes.wait_ready(list(stages.values()), READY_WITHIN_S)
+        for stage in stages.values():
             for path in set(PROBES.values()):
-                eventually(port_of(room), path)
-            status, metrics = get(port_of(room), "/metrics")
+                eventually(port_of(stage), path)
+            status, metrics = get(port_of(stage), "/metrics")
             assert status == 200 and "forebay_up 1.0" in metrics
         grace_s = min(pod(workload)["terminationGracePeriodSeconds"] for workload in workloads(found))
-        for room in rooms.values():
-            room.process.send_signal(signal.SIGTERM)
+        for stage in stages.values():
+            stage.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + grace_s
-        codes = {name: room.process.wait(max(0.1, deadline - time.monotonic())) for name, room in rooms.items()}
-        assert codes == dict.fromkeys(rooms, 0), {
-            name: rooms[name].last_words() for name, code in codes.items() if code
+        codes = {name: stage.process.wait(max(0.1, deadline - time.monotonic())) for name, stage in stages.items()}
+        assert codes == dict.fromkeys(stages, 0), {
+            name: stages[name].last_words() for name, code in codes.items() if code
         }
-        for name, room in rooms.items():
-            assert "Traceback" not in room.log.read_text(encoding="utf-8"), f"{name}:\n{room.last_words()}"
+        for name, stage in stages.items():
+            assert "Traceback" not in stage.log.read_text(encoding="utf-8"), f"{name}:\n{stage.last_words()}"
     finally:
         processes.stop()

@@ -73,7 +73,7 @@ def transactional_producer(
 ) -> Producer:
     """A transactional producer, initialised: earlier ones of the same id are fenced.
 
-    The id is the room's and worker's own, so a restarted worker takes over from its dead self at once.
+    The id is the stage's and worker's own, so a restarted worker takes over from its dead self at once.
     """
     made = producer(
         settings,

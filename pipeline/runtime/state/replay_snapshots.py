@@ -30,8 +30,8 @@ class RetainedSnapshot:
 
     Parameters
     ----------
-    room : str
-        The stage whose it is: its blobs lie in `<state>/<room>/<partition>`.
+    stage : str
+        The stage whose it is: its blobs lie in `<state>/<stage>/<partition>`.
     topic, topic_id : str
         What the stage reads, by name and by the id Kafka gave it.
     partition, position, seq, digest

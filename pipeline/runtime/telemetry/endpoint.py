@@ -1,4 +1,4 @@
-"""The HTTP endpoint of a room: `/metrics` for Prometheus; `/startupz`, `/livez`, `/readyz` for its keeper."""
+"""The HTTP endpoint of a stage: `/metrics` for Prometheus; `/startupz`, `/livez`, `/readyz` for its keeper."""
 
 import errno
 import threading
@@ -20,7 +20,7 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class Health:
-    """Whether the room has restored its state once (`started`), turns its loop (`alive`) and has its partitions
+    """Whether the stage has restored its state once (`started`), turns its loop (`alive`) and has its partitions
     (`ready`, and not while Kafka is away). A probe never asks Kafka: the stage's own watch does (kafka/outage.py).
     """
 
@@ -51,7 +51,7 @@ class Health:
 
     @property
     def alive(self) -> bool:
-        """True until a room that has started its loop stops turning it."""
+        """True until a stage that has started its loop stops turning it."""
         return self._last_beat is None or time.monotonic() - self._last_beat < SILENT_AFTER_S
 
 
@@ -70,7 +70,7 @@ class _Handler(WSGIRequestHandler):
 
 
 class Endpoint:
-    """Serves a registry and a room's health from a thread of its own."""
+    """Serves a registry and a stage's health from a thread of its own."""
 
     def __init__(
         self, host: str, port: int, registry: CollectorRegistry, health: Health, else_free: bool = False

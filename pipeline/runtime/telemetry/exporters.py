@@ -1,4 +1,4 @@
-"""Where spans go: a file of JSON lines, or a collector that may be absent without anybody noticing in the room."""
+"""Where spans go: a file of JSON lines, or a collector that may be absent without anybody noticing in the stage."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ NOISY = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry
 
 
 class FileExporter(SpanExporter):
-    """Spans as JSON lines, for tests and for a look without a collector; several rooms may share the file."""
+    """Spans as JSON lines, for tests and for a look without a collector; several stages may share the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -30,7 +30,7 @@ class FileExporter(SpanExporter):
         self._lock = threading.Lock()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Append the spans; a full disk ends the file, not the room."""
+        """Append the spans; a full disk ends the file, not the stage."""
         lines = b"".join(orjson.dumps(document(span)) + b"\n" for span in spans)
         with self._lock:
             if self._descriptor is None:
@@ -60,7 +60,7 @@ def document(span: ReadableSpan) -> dict[str, object]:
     context = span.get_span_context()
     assert context is not None  # noqa: S101 - an ended span has one
     return {
-        "room": span.resource.attributes.get("service.name"),
+        "stage": span.resource.attributes.get("service.name"),
         "name": span.name,
         "trace_id": f"{context.trace_id:032x}",
         "span_id": f"{context.span_id:016x}",
@@ -73,13 +73,13 @@ def document(span: ReadableSpan) -> dict[str, object]:
 
 
 class CollectorExporter(SpanExporter):
-    """OTLP over HTTP, as a guest in the room: bounded in time, silent while the collector is away, counted.
+    """OTLP over HTTP, as a guest in the stage: bounded in time, silent while the collector is away, counted.
 
-    It runs in the batch processor's thread; the room itself never waits for it, but at its end.
+    It runs in the batch processor's thread; the stage itself never waits for it, but at its end.
     """
 
     def __init__(self, endpoint: str, dropped: Callable[[int], None]) -> None:
-        # Imported where it is wanted: it costs 0.2 s of a room's start.
+        # Imported where it is wanted: it costs 0.2 s of a stage's start.
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         for name in NOISY:

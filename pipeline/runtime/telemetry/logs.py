@@ -108,6 +108,6 @@ def is_about_connection(record: logging.LogRecord) -> bool:
     return any(word in text for word in CONNECTION_WORDS)
 
 
-def log(room: str) -> Any:
-    """A logger that names its room."""
-    return structlog.get_logger().bind(room=room)
+def log(stage: str) -> Any:
+    """A logger that names its stage."""
+    return structlog.get_logger().bind(stage=stage)

@@ -1,4 +1,4 @@
-"""Spans, metrics and logs of one room: one span and one metric update a batch, never one a record.
+"""Spans, metrics and logs of one stage: one span and one metric update a batch, never one a record.
 
 Names follow the messaging conventions of OpenTelemetry (status: development), kept to this file.
 """
@@ -29,7 +29,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 MAX_LABEL_SETS = 1_000
 # Where a stage's endpoint listens when no setting says so: six stages fit one machine, a scraper knows where to look.
 PORTS = {"ingest": 9471, "featurize": 9472, "score": 9473, "alert": 9474, "archive": 9475, "retrain": 9476}
-# What is left of spans gets this long at the end; then the room leaves without them.
+# What is left of spans gets this long at the end; then the stage leaves without them.
 LAST_SPANS_S = 2.0
 CLOSE_WITHIN_S = 4.5
 
@@ -42,7 +42,7 @@ class Span:
 
     @property
     def traceparent(self) -> str:
-        """The header that lets the next room continue this trace."""
+        """The header that lets the next stage continue this trace."""
         return traceparent.render(self._span.get_span_context())
 
     def set(self, name: str, value: Attribute) -> None:
@@ -51,16 +51,18 @@ class Span:
 
 
 class Telemetry:
-    """What a room's door reports through; nothing inside the pure functions knows of it."""
+    """What a stage's door reports through; nothing inside the pure functions knows of it."""
 
-    def __init__(self, room: str, settings: Settings) -> None:
-        self.room = room
+    def __init__(self, stage_name: str, settings: Settings) -> None:
+        self.stage_name = stage_name
         self.registry = CollectorRegistry()
         self.health = Health()
         self._metrics: dict[str, Counter | Gauge | Histogram] = {}
         self._children: dict[str, dict[tuple[tuple[str, str], ...], Counter | Gauge | Histogram]] = {}
         self._provider = TracerProvider(
-            resource=Resource.create({"service.name": f"forebay-{room}", "service.instance.id": settings.instance_id})
+            resource=Resource.create(
+                {"service.name": f"forebay-{stage_name}", "service.instance.id": settings.instance_id}
+            )
         )
         self._collector: CollectorExporter | None = None
         if settings.otlp_endpoint:
@@ -73,11 +75,11 @@ class Telemetry:
         self._endpoint: Endpoint | None = None
         port, else_free = settings.metrics_port, settings.metrics_port is None
         if port is None:
-            port = PORTS.get(room, -1)
+            port = PORTS.get(stage_name, -1)
         if port >= 0:
             self._endpoint = Endpoint(settings.metrics_host, port, self.registry, self.health, else_free)
         self.gauge("forebay_up", 1)
-        self.stage = StageMetrics(self, room)
+        self.stage = StageMetrics(self, stage_name)
 
     @property
     def metrics_port(self) -> int | None:
@@ -166,15 +168,15 @@ class Telemetry:
         return metric.labels(**labels)
 
     def beat(self) -> None:
-        """Say that the room's loop came round: `/livez` fails five minutes after the last time."""
+        """Say that the stage's loop came round: `/livez` fails five minutes after the last time."""
         self.health.beat()
 
     def started(self) -> None:
-        """Say that the room has restored what it starts from: what `/startupz` answers; being ready says it too."""
+        """Say that the stage has restored what it starts from: what `/startupz` answers; being ready says it too."""
         self.health.started = True
 
     def ready(self, now: bool = True) -> None:
-        """Say whether the room has its partitions and works: what `/readyz` answers."""
+        """Say whether the stage has its partitions and works: what `/readyz` answers."""
         self.health.ready = now
 
     def kafka_answers(self, now: bool) -> None:
@@ -195,6 +197,6 @@ class Telemetry:
             self._endpoint = None
 
 
-def start(room: str, settings: Settings) -> Telemetry:
-    """Telemetry of one room, with its HTTP endpoint if the settings want one."""
-    return Telemetry(room, settings)
+def start(stage_name: str, settings: Settings) -> Telemetry:
+    """Telemetry of one stage, with its HTTP endpoint if the settings want one."""
+    return Telemetry(stage_name, settings)

@@ -1,4 +1,4 @@
-"""How each fault is done. Every one leaves its room with one worker that is ready, as an orchestrator would."""
+"""How each fault is done. Every one leaves its stage with one worker that is ready, as an orchestrator would."""
 
 import random
 import signal
@@ -48,7 +48,7 @@ Answer = TypeVar("Answer")
 
 
 class FaultInjector:
-    """Injects faults into one round's rooms and broker.
+    """Injects faults into one round's stages and broker.
 
     `done` counts what was carried out, by fault; a fault that found nothing to do is not counted. `failed` says which
     could not be carried out, and why: a finding about the round, which goes on.
@@ -57,7 +57,7 @@ class FaultInjector:
     def __init__(self, settings: Settings, workers: Workers, broker: Path | None, disk: Path | None) -> None:
         self._settings, self._workers, self._broker, self._disk = settings, workers, broker, disk
         self._broker_lock = threading.Lock()
-        # What writes to the archive from outside its room, and what fills its file system, have their turns.
+        # What writes to the archive from outside its stage, and what fills its file system, have their turns.
         self._disk_lock = threading.Lock()
         self._count_lock = threading.Lock()
         self._log = log("chaos")
@@ -65,7 +65,7 @@ class FaultInjector:
         self.failed: list[str] = []
 
     def inject(self, one: Strike) -> None:
-        """Do it, and wait until its room is ready again; where that fails, `failed` says so."""
+        """Do it, and wait until its stage is ready again; where that fails, `failed` says so."""
         try:
             self._inject(one)
         except (ForebayError, KafkaException, OSError) as error:
@@ -75,33 +75,33 @@ class FaultInjector:
 
     def _inject(self, one: Strike) -> None:
         workers = self._workers
-        with workers.locks[one.room] if one.room else nullcontext():
-            if one.room:
-                workers.revive(one.room)
+        with workers.locks[one.stage] if one.stage else nullcontext():
+            if one.stage:
+                workers.revive(one.stage)
             name = self._HOW[one.fault](self, one, random.Random(one.seed))
             with self._count_lock:
                 if name is not None:
                     self.done[name] = self.done.get(name, 0) + 1
-            if one.room:
-                workers.revive(one.room)
+            if one.stage:
+                workers.revive(one.stage)
 
     # ---- processes
 
     def _kill(self, one: Strike, _drawn: random.Random) -> str:
-        self._workers.kill(self._workers.of(one.room))
+        self._workers.kill(self._workers.of(one.stage))
         return one.fault
 
     def _failpoint(self, one: Strike, _drawn: random.Random) -> str:
         """Start the worker such that it dies there; where it gets there too rarely, it was killed all the same."""
-        self._workers.kill(self._workers.of(one.room))
-        doomed = self._workers.start(one.room, {"FOREBAY_FAILPOINT": one.point})
+        self._workers.kill(self._workers.of(one.stage))
+        doomed = self._workers.start(one.stage, {"FOREBAY_FAILPOINT": one.point})
         if self._workers.wait_gone(doomed, POINT_S) and doomed.process.returncode == -signal.SIGKILL:
             return f"failpoint {one.point.partition(':')[0]}"
         self._workers.kill(doomed)
         return "kill"
 
     def _pause(self, one: Strike, drawn: random.Random) -> str:
-        worker = self._workers.of(one.room)
+        worker = self._workers.of(one.stage)
         self._workers.signal(worker, signal.SIGSTOP)
         time.sleep(drawn.uniform(0.5, 4.0))
         self._workers.signal(worker, signal.SIGCONT)
@@ -109,10 +109,10 @@ class FaultInjector:
 
     def _zombie(self, one: Strike, _drawn: random.Random) -> str:
         """Another worker takes over while the first is held; awake, the first believes it still owns everything."""
-        asleep = self._workers.of(one.room)
+        asleep = self._workers.of(one.stage)
         self._workers.signal(asleep, signal.SIGSTOP)
-        other = self._workers.start(one.room, {"FOREBAY_INSTANCE_ID": f"heir-{one.number}"})
-        time.sleep(session_timeout_s(self._settings, one.room) + PAST_SESSION_S)
+        other = self._workers.start(one.stage, {"FOREBAY_INSTANCE_ID": f"heir-{one.number}"})
+        time.sleep(session_timeout_s(self._settings, one.stage) + PAST_SESSION_S)
         self._workers.signal(asleep, signal.SIGCONT)
         time.sleep(PAST_SESSION_S)
         # It may have noticed and left, or gone on as a member: both are right.
@@ -123,7 +123,7 @@ class FaultInjector:
     def _storm(self, one: Strike, drawn: random.Random) -> str:
         """Further workers come and go, not in order."""
         others = [
-            self._workers.start(one.room, {"FOREBAY_INSTANCE_ID": f"storm-{one.number}-{number}"}, main=False)
+            self._workers.start(one.stage, {"FOREBAY_INSTANCE_ID": f"storm-{one.number}-{number}"}, main=False)
             for number in range(drawn.randint(1, 2))
         ]
         for other in others:
@@ -134,8 +134,8 @@ class FaultInjector:
 
     def _twin(self, one: Strike, drawn: random.Random) -> str:
         """Two of the same name: the later one takes over, the earlier one is fenced or told to leave."""
-        first = self._workers.of(one.room)
-        second = self._workers.start(one.room)
+        first = self._workers.of(one.stage)
+        second = self._workers.start(one.stage)
         self._workers.wait_ready(second, 15.0)
         time.sleep(drawn.uniform(0.0, 3.0))
         self._workers.kill(first)
@@ -143,16 +143,16 @@ class FaultInjector:
 
     def _clock(self, one: Strike, drawn: random.Random) -> str:
         shift_s = drawn.choice((-86_400.0, -3_600.0, 3_600.0, 86_400.0))
-        self._workers.kill(self._workers.of(one.room))
+        self._workers.kill(self._workers.of(one.stage))
         skewed = ("-m", "pipeline.tools.chaos.skewed_clock", str(shift_s))
-        self._workers.start(one.room, program=skewed)
+        self._workers.start(one.stage, program=skewed)
         now_us = time.time_ns() // 1_000
         jumps = [now_us, now_us + YEAR_US, now_us - YEAR_US, now_us + 1_000_000, now_us + round(shift_s * 1e6)]
         records = [ZEEK % (us // 1_000_000, us % 1_000_000, at, 1024 + at) for at, us in enumerate(jumps)]
         self._send_raw([(b"zeek-conn+json", record, now_us // 1_000) for record in records])
         self._send_raw([(b"zeek-conn+json", records[0], (now_us + drawn.choice((-1, 1)) * YEAR_US) // 1_000)])
         # A full disk or a broker that is away may end it meanwhile: it is started again as it was.
-        worker = self._workers.revive(one.room, skewed)
+        worker = self._workers.revive(one.stage, skewed)
         time.sleep(drawn.uniform(0.0, 2.0))
         self._workers.kill(worker)
         return one.fault
@@ -160,20 +160,20 @@ class FaultInjector:
     # ---- disk
 
     def _disk_full(self, one: Strike, _drawn: random.Random) -> str:
-        self._workers.kill(self._workers.of(one.room))
-        cramped = self._workers.start(one.room, file_bytes=SMALL_FILE_BYTES)
+        self._workers.kill(self._workers.of(one.stage))
+        cramped = self._workers.start(one.stage, file_bytes=SMALL_FILE_BYTES)
         met = self._workers.wait_gone(cramped, POINT_S)
         self._workers.kill(cramped)
         return one.fault if met else "kill"
 
     def _file_system_full(self, one: Strike, drawn: random.Random) -> str:
-        """Not a byte is left for archive, states and samples, whoever writes them; then there is room again."""
+        """Not a byte is left for archive, states and samples, whoever writes them; then there is stage again."""
         if self._disk is None:
-            limited = replace(one, fault="disk-full", room="archive")
-            with self._workers.locks[limited.room]:
-                self._workers.revive(limited.room)
+            limited = replace(one, fault="disk-full", stage="archive")
+            with self._workers.locks[limited.stage]:
+                self._workers.revive(limited.stage)
                 name = self._disk_full(limited, drawn)
-                self._workers.revive(limited.room)
+                self._workers.revive(limited.stage)
             return name
         with self._disk_lock:
             filler = disk.fill(self._disk)
@@ -196,7 +196,7 @@ class FaultInjector:
         return one.fault
 
     def _half_written(self, one: Strike, drawn: random.Random) -> str | None:
-        self._workers.kill(self._workers.of(one.room))
+        self._workers.kill(self._workers.of(one.stage))
         with self._disk_lock:
             return one.fault if self._leave_halves(one, drawn) else None
 
@@ -230,10 +230,10 @@ class FaultInjector:
     def _damaged_state(self, one: Strike, drawn: random.Random) -> str:
         """The newest state is cut, where an older one is there to go on from; else it was killed all the same."""
         cut = False
-        self._workers.kill(self._workers.of(one.room))
+        self._workers.kill(self._workers.of(one.stage))
         topics = {"featurize": self._settings.topics.featurize_state, "alert": self._settings.topics.alert_state}
         known = _once_kafka_answers(
-            lambda: pointers.read(self._settings, topics[one.room], range(self._settings.partitions))
+            lambda: pointers.read(self._settings, topics[one.stage], range(self._settings.partitions))
         )
         for newest, *older in filter(None, known.values()):
             if any(one.digest != newest.digest for one in older):

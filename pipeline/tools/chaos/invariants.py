@@ -37,7 +37,7 @@ class Findings:
     differing_files: int = 0
     alerts: int = 0
     repeated: int = 0
-    """Messages that a room sent again after a crash; one with other bytes is a violation."""
+    """Messages that a stage sent again after a crash; one with other bytes is a violation."""
     violations: list[str] = field(default_factory=list)
 
     @property
@@ -137,15 +137,15 @@ def _same_samples(settings: Settings, outcome: Outcome, found: Findings) -> None
 
 
 def _positions_behind_state(settings: Settings, found: Findings) -> None:
-    """Invariant 3: no room has committed a position beyond what it has made durable."""
+    """Invariant 3: no stage has committed a position beyond what it has made durable."""
     names = settings.topics
-    for room, source, topic in (
+    for stage, source, topic in (
         ("featurize", names.flows, names.featurize_state),
         ("alert", names.suspects, names.alert_state),
     ):
         known = pointers.read(settings, topic, range(settings.partitions))
         durable = {partition: some[0].position for partition, some in known.items() if some}
-        _compare_positions(found, room, committed(settings, room, source), durable)
+        _compare_positions(found, stage, committed(settings, stage, source), durable)
     progress = {one.partition: one.last.progress for one in snapshot.read(settings.archive_uri) if one.last}
     durable = {partition: one.archive_next or 0 for partition, one in progress.items()}
     _compare_positions(found, "archive", committed(settings, "archive", names.archive), durable)
@@ -156,18 +156,18 @@ def _positions_behind_state(settings: Settings, found: Findings) -> None:
     _compare_positions(found, "ingest", committed(settings, "ingest", names.raw), ends)
 
 
-def _compare_positions(found: Findings, room: str, at: dict[int, int], durable: dict[int, int]) -> None:
+def _compare_positions(found: Findings, stage: str, at: dict[int, int], durable: dict[int, int]) -> None:
     for partition, offset in at.items():
         if offset > durable.get(partition, 0):
             found.violations.append(
-                f"{room} {partition}: committed position {offset}, durable only up to {durable.get(partition, 0)}"
+                f"{stage} {partition}: committed position {offset}, durable only up to {durable.get(partition, 0)}"
             )
 
 
-def committed(settings: Settings, room: str, topic: str) -> dict[int, int]:
-    """The committed offsets of a room's group, of the partitions that have one."""
+def committed(settings: Settings, stage: str, topic: str) -> dict[int, int]:
+    """The committed offsets of a stage's group, of the partitions that have one."""
     asked = [TopicPartition(topic, partition) for partition in range(settings.partitions)]
-    group = f"{settings.topic_prefix}{room}"
+    group = f"{settings.topic_prefix}{stage}"
     client = clients.admin(settings)
     [answer] = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, asked)]).values()
     return {at.partition: at.offset for at in answer.result(30).topic_partitions if at.offset >= 0}

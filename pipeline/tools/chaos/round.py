@@ -1,4 +1,4 @@
-"""One round: rooms, traffic, strikes; then the rest is awaited, and what must hold is checked."""
+"""One round: stages, traffic, strikes; then the rest is awaited, and what must hold is checked."""
 
 import shutil
 import time
@@ -25,11 +25,11 @@ from pipeline.tools.chaos.workers import Workers
 from pipeline.tools.supervisor import STAGES
 
 AT_ONCE = 4
-"""So many strikes are under way at a time; those on one room wait for each other."""
+"""So many strikes are under way at a time; those on one stage wait for each other."""
 DRAIN_S = 180.0
 QUIET_S = 40.0
 MAX_MIB = 1_536
-"""No room needs more, whatever is done to it: score holds torch and two models, the others a few hundred MiB."""
+"""No stage needs more, whatever is done to it: score holds torch and two models, the others a few hundred MiB."""
 POLL_S = 1.0
 DISK = "disk"
 """Where a round keeps archive, states and samples."""
@@ -70,7 +70,7 @@ class Result:
             "faults": dict(sorted(self.faults.items())),
             **found,
             "ended_by_themselves": self.ended,
-            "memory_mib": {room: round(mib) for room, mib in self.memory_mib.items()},
+            "memory_mib": {stage: round(mib) for stage, mib in self.memory_mib.items()},
             "seconds": round(self.seconds, 1),
             "drained_s": round(self.drained_s, 1),
         }
@@ -104,16 +104,16 @@ def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell:
     topics.create(settings)
     with disk.mounted(folder / DISK) as small:
         with _workers(settings, folder) as workers:
-            for room in STAGES:
-                workers.start(room)
-            for room in STAGES:
-                workers.revive(room)
+            for stage in STAGES:
+                workers.start(stage)
+            for stage in STAGES:
+                workers.revive(stage)
             traffic = Traffic(settings, workers, folder / "traffic", one.seed)
             injector = FaultInjector(settings, workers, broker, folder / DISK if small else None)
             memory = _inject_all(one.strikes, injector, workers, tell)
             sent_records = traffic.finish(360.0)
             injector.end_of_poison()
-            tell(f"{sent_records:,} records of sensors sent; waiting until every room has taken them in")
+            tell(f"{sent_records:,} records of sensors sent; waiting until every stage has taken them in")
             drained_s = _drain(settings, workers)
             workers.finish()
             ended = list(workers.ended)
@@ -130,13 +130,13 @@ def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell:
 
 def not_as_promised(drained_s: float, memory_mib: dict[str, float], ended: list[str]) -> list[str]:
     """What was wrong while the round went on."""
-    wrong = ["the rooms did not come to rest after the last record was sent"] * (drained_s >= DRAIN_S)
+    wrong = ["the stages did not come to rest after the last record was sent"] * (drained_s >= DRAIN_S)
     wrong += [
-        f"{room}: {mib:.0f} MiB of memory, expected {MAX_MIB} at most"
-        for room, mib in memory_mib.items()
+        f"{stage}: {mib:.0f} MiB of memory, expected {MAX_MIB} at most"
+        for stage, mib in memory_mib.items()
         if mib > MAX_MIB
     ]
-    # A room may stop where it can't go on, and says what people have to do then: a traceback is a fault of ours.
+    # A stage may stop where it can't go on, and says what people have to do then: a traceback is a fault of ours.
     return wrong + [f"{one}; expected `error: ...` and a remedy" for one in ended if AN_ERROR not in one]
 
 
@@ -150,7 +150,7 @@ def _workers(settings: Settings, folder: Path) -> Iterator[Workers]:
 
 
 def _inject_all(strikes: tuple[Strike, ...], injector: FaultInjector, workers: Workers, tell: Tell) -> dict[str, float]:
-    """All strikes in their order, a few at a time; gives back the most memory each room's worker was seen with."""
+    """All strikes in their order, a few at a time; gives back the most memory each stage's worker was seen with."""
     most: dict[str, float] = {}
     began = time.monotonic()
     running: set[Future[None]] = set()
@@ -161,8 +161,8 @@ def _inject_all(strikes: tuple[Strike, ...], injector: FaultInjector, workers: W
                 running = _reap(running, workers)
             tell(f"{time.monotonic() - began:6.1f} s  {strike.number + 1}/{len(strikes)}  {strike}")
             running.add(pool.submit(injector.inject, strike))
-            for room, mib in workers.memory_mib().items():
-                most[room] = max(most.get(room, 0.0), mib)
+            for stage, mib in workers.memory_mib().items():
+                most[stage] = max(most.get(stage, 0.0), mib)
         while running:
             running = _reap(running, workers)
     return most
@@ -178,7 +178,7 @@ def _reap(running: set[Future[None]], workers: Workers) -> set[Future[None]]:
 
 
 def _drain(settings: Settings, workers: Workers) -> float:
-    """Until every room has taken in and made durable all that was sent; how long it took, DRAIN_S for never."""
+    """Until every stage has taken in and made durable all that was sent; how long it took, DRAIN_S for never."""
     began, records = time.monotonic(), _records(settings)
     before: list[int] = []
     moved_at = began
@@ -196,10 +196,10 @@ def _drain(settings: Settings, workers: Workers) -> float:
 
 
 def _missing(settings: Settings, records: int) -> list[int]:
-    """What is left to do: offsets of each stateless room, offsets of each stateful one, records of the archive."""
+    """What is left to do: offsets of each stateless stage, offsets of each stateful one, records of the archive."""
     names, left = settings.topics, []
-    for room, source in (("ingest", names.raw), ("score", names.features), ("retrain", names.retrain)):
-        left.append(_behind(committed(settings, room, source), _after_last(settings, source)))
+    for stage, source in (("ingest", names.raw), ("score", names.features), ("retrain", names.retrain)):
+        left.append(_behind(committed(settings, stage, source), _after_last(settings, source)))
     for source, topic in ((names.flows, names.featurize_state), (names.suspects, names.alert_state)):
         known = pointers.read(settings, topic, range(settings.partitions))
         at = {partition: some[0].position for partition, some in known.items() if some}

@@ -1,4 +1,4 @@
-"""The rooms of a round: one worker each, started again whenever it ends, as an orchestrator would."""
+"""The stages of a round: one worker each, started again whenever it ends, as an orchestrator would."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ Made = TypeVar("Made")
 
 
 class Workers:
-    """Each room's worker; a strike holds the room's lock while it is at work on it."""
+    """Each stage's worker; a strike holds the stage's lock while it is at work on it."""
 
     def __init__(self, settings: Settings, logs: Path) -> None:
         logs.mkdir(parents=True, exist_ok=True)
@@ -32,40 +32,40 @@ class Workers:
         self._starter = ThreadPoolExecutor(1, "starter")
         self._numbers = dict.fromkeys(STAGES, 0)
         self._of: dict[str, SupervisedProcess] = {}
-        self.locks = {room: threading.RLock() for room in STAGES}
+        self.locks = {stage: threading.RLock() for stage in STAGES}
         self.ended_by_fault: set[int] = set()
         self.ended: list[str] = []
         """Workers that ended without having been made to: `worker: exit code: last line of its log`."""
 
     def start(
         self,
-        room: str,
+        stage: str,
         environment: Mapping[str, str] | None = None,
         file_bytes: int | None = None,
         program: Sequence[str] = CLI,
         main: bool = True,
     ) -> SupervisedProcess:
-        """Start a worker of a room; with `main` it is from now on the room's own."""
+        """Start a worker of a stage; with `main` it is from now on the stage's own."""
 
         def begin() -> SupervisedProcess:
-            self._numbers[room] += 1
-            name = f"{room}-{self._numbers[room]}"
+            self._numbers[stage] += 1
+            name = f"{stage}-{self._numbers[stage]}"
             return self._processes.start(
-                name, room, "run", environment=environment, file_bytes=file_bytes, program=program
+                name, stage, "run", environment=environment, file_bytes=file_bytes, program=program
             )
 
         started = self._starter.submit(begin).result()
         if main:
-            self._of[room] = started
+            self._of[stage] = started
         return started
 
     def run(self, name: str, *arguments: str) -> SupervisedProcess:
-        """Start another command beside the rooms: a sender."""
+        """Start another command beside the stages: a sender."""
         return self._starter.submit(lambda: self._processes.start(name, *arguments)).result()
 
-    def of(self, room: str) -> SupervisedProcess:
-        """The room's worker."""
-        return self._of[room]
+    def of(self, stage: str) -> SupervisedProcess:
+        """The stage's worker."""
+        return self._of[stage]
 
     def kill(self, worker: SupervisedProcess) -> None:
         """SIGKILL, and wait for its end."""
@@ -88,42 +88,42 @@ class Workers:
         """Whether it says that it is ready within the time, or ends."""
         return _until(lambda: worker.ready or worker.process.poll() is not None, timeout_s) and worker.ready
 
-    def revive(self, room: str, program: Sequence[str] = CLI) -> SupervisedProcess:
-        """The room's worker, started again (as `program`) where it has ended; ready."""
+    def revive(self, stage: str, program: Sequence[str] = CLI) -> SupervisedProcess:
+        """The stage's worker, started again (as `program`) where it has ended; ready."""
         for _attempt in range(MAX_RESTARTS):
-            worker = self._of[room]
+            worker = self._of[stage]
             code = worker.process.poll()
             if code is not None:
                 if worker.process.pid not in self.ended_by_fault:
                     self.ended.append(f"{worker.name}: exit {code}: {_last_error(worker)}")
-                worker = self.start(room, program=program)
+                worker = self.start(stage, program=program)
             if self.wait_ready(worker):
                 return worker
             if worker.process.poll() is None:
                 raise Failed(f"{worker.name} is not ready after {READY_S:.0f} s; its log is {worker.log}")
             time.sleep(0.5)
-        worker = self._of[room]
-        raise Failed(f"{room} does not stay up: ended {MAX_RESTARTS} times; {worker.log} ends:\n{worker.last_words()}")
+        worker = self._of[stage]
+        raise Failed(f"{stage} does not stay up: ended {MAX_RESTARTS} times; {worker.log} ends:\n{worker.last_words()}")
 
     def revive_all(self) -> None:
-        """Every room, where no strike is at work on it."""
-        for room in STAGES:
-            if self.locks[room].acquire(blocking=False):
+        """Every stage, where no strike is at work on it."""
+        for stage in STAGES:
+            if self.locks[stage].acquire(blocking=False):
                 try:
-                    if self._of[room].process.poll() is not None:
-                        self.revive(room)
+                    if self._of[stage].process.poll() is not None:
+                        self.revive(stage)
                 finally:
-                    self.locks[room].release()
+                    self.locks[stage].release()
 
     def memory_mib(self) -> dict[str, float]:
-        """Resident memory of each room's worker now."""
+        """Resident memory of each stage's worker now."""
         found = {}
-        for room, worker in self._of.items():
+        for stage, worker in self._of.items():
             try:
                 pages = int(Path(f"/proc/{worker.process.pid}/statm").read_text().split()[1])
             except (OSError, IndexError, ValueError):
                 continue
-            found[room] = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+            found[stage] = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
         return found
 
     def finish(self, grace_s: float = 30.0) -> None:

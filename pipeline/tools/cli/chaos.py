@@ -105,13 +105,13 @@ def kinds(as_json: Json = False) -> None:
     for column in ("fault", "what happens", "to whom"):
         table.add_column(column)
     for fault in faults().values():
-        table.add_row(fault.name, fault.what, ", ".join(filter(None, fault.rooms)) or "-")
+        table.add_row(fault.name, fault.what, ", ".join(filter(None, fault.stages)) or "-")
     say(table, quiet=as_json)
     for own in points().values():
         say(f"points: {', '.join(own)}", quiet=as_json)
     emit(
         {
-            "faults": {fault.name: {"what": fault.what, "rooms": fault.rooms} for fault in faults().values()},
+            "faults": {fault.name: {"what": fault.what, "stages": fault.stages} for fault in faults().values()},
             "points": points(),
         }
     )

@@ -108,7 +108,7 @@ def main() -> None:
         if "forebay" in wanted:
             settings = settings_for(running.bootstrap, f"b{uuid.uuid4().hex[:8]}.", folder / "forebay")
             fill(settings, 2 * given.records, 1)
-            run = run_path(settings, 2 * given.records, folder / "rooms", running.pid)
+            run = run_path(settings, 2 * given.records, folder / "stages", running.pid)
             found["forebay"] = {"records": run.records, "records_per_s": round(run.records_per_s)}
             print(f"forebay  raw to features  {run.records:>9,} records  {run.records_per_s:>10,.0f} records/s")
     print(orjson.dumps(found).decode())

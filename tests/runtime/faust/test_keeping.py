@@ -22,7 +22,7 @@ MINUTE_US = 60_000_000
 
 
 class Clock:
-    """A room whose state is how many messages came and the minutes the last one named."""
+    """A stage whose state is how many messages came and the minutes the last one named."""
 
     name, source, pointers = "clock", "t.flows", "t.clock-state"
 

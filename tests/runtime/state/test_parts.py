@@ -24,7 +24,7 @@ def _got(store: Store, digest: str) -> tuple[bytes, dict[str, bytes]]:
 
 
 def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
-    store = Store(tmp_path, "room/0")
+    store = Store(tmp_path, "stage/0")
     one, other = bytearray(b"one" * 100), bytearray(b"other" * 100)
     first = parts.put(store, b"rest", {"a": one, "b": other}, _out, None)
     assert _got(store, first.digest) == (b"rest", {"a": bytes(one), "b": bytes(other)})
@@ -43,7 +43,7 @@ def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
 
 
 def test_an_unchanged_part_that_is_gone_is_written_again_and_one_in_use_stays_young(tmp_path: Path) -> None:
-    store, part = Store(tmp_path, "room/0"), bytearray(b"part")
+    store, part = Store(tmp_path, "stage/0"), bytearray(b"part")
     saved = parts.put(store, b"", {"a": part}, _out, None)
     (digest,) = (one for _, one in saved.parts.values())
     hour_ago = time.time() - 3600
@@ -56,7 +56,7 @@ def test_an_unchanged_part_that_is_gone_is_written_again_and_one_in_use_stays_yo
 
 
 def test_without_parts_it_is_what_the_room_made(tmp_path: Path) -> None:
-    store = Store(tmp_path, "room/0")
+    store = Store(tmp_path, "stage/0")
     saved = parts.put(store, b"all of it", {}, _out, None)
     assert store.get(saved.digest) == b"all of it" and saved.digests == {saved.digest}
     assert parts.get(store, saved.digest) == (b"all of it", {})
@@ -64,7 +64,7 @@ def test_without_parts_it_is_what_the_room_made(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=80))
 def test_garbage_is_refused_or_no_parts(tmp_path_factory: pytest.TempPathFactory, garbage: bytes) -> None:
-    store = Store(tmp_path_factory.mktemp("state"), "room/0")
+    store = Store(tmp_path_factory.mktemp("state"), "stage/0")
     with pytest.raises(RefusedState):
         parts.get(store, store.put(MAGIC + b"\x00" + garbage))
     for text in (b"[]", b"{}", b'{"a":1}\n', b"null\n"):

@@ -13,15 +13,15 @@ from pipeline.runtime.state.store import Store
 
 
 def test_what_was_put_is_got(tmp_path: Path) -> None:
-    store = Store(tmp_path, "room/3")
+    store = Store(tmp_path, "stage/3")
     digest = store.put(b"state")
     assert store.get(digest) == b"state"
     assert store.put(b"state") == digest
-    assert [path.name for path in (tmp_path / "room" / "3").iterdir()] == [digest]
+    assert [path.name for path in (tmp_path / "stage" / "3").iterdir()] == [digest]
 
 
 def test_damaged_or_missing_is_refused(tmp_path: Path) -> None:
-    store = Store(tmp_path, "room/3")
+    store = Store(tmp_path, "stage/3")
     digest = store.put(b"state")
     ((tmp_path / store.name) / digest).write_bytes(b"stale")
     with pytest.raises(RefusedState, match="damaged"):
@@ -35,7 +35,7 @@ def test_damaged_or_missing_is_refused(tmp_path: Path) -> None:
 
 
 def test_collection_keeps_what_is_named_and_what_is_young(tmp_path: Path) -> None:
-    store = Store(tmp_path, "room/3")
+    store = Store(tmp_path, "stage/3")
     old, named, young = store.put(b"old"), store.put(b"named"), store.put(b"young")
     ((tmp_path / store.name) / f"{UNFINISHED}1-x").write_bytes(b"")
     hour_ago = time.time() - 3600
@@ -61,7 +61,7 @@ def test_the_highest_position_counts_whoever_wrote_last() -> None:
 
 
 def test_pointers_travel_as_json() -> None:
-    pointer = Pointer(3, 17, 12, "ab" * 32, "room/3/ab")
+    pointer = Pointer(3, 17, 12, "ab" * 32, "stage/3/ab")
     assert Pointer.decode(pointer.encode()) == pointer
     for payload in (b"", b"[]", b"{}", b"null"):
         with pytest.raises(BadData):
@@ -87,7 +87,7 @@ def test_pointers_travel_as_json() -> None:
     ids=str,
 )
 def test_what_is_no_pointer_is_said(change: dict[str, object]) -> None:
-    facts = {"partition": 3, "position": 17, "seq": 12, "digest": "ab" * 32, "uri": "room/3/ab"}
+    facts = {"partition": 3, "position": 17, "seq": 12, "digest": "ab" * 32, "uri": "stage/3/ab"}
     with pytest.raises(BadData, match="pointer"):
         Pointer.decode(orjson.dumps({**facts, **change}))
 
@@ -96,9 +96,9 @@ def test_what_is_no_pointer_is_said(change: dict[str, object]) -> None:
     "digest", ["", ".", "..", "../1/secret", "../../../../dev/zero", "/etc/passwd", "a" * 63, "A" * 64]
 )
 def test_a_digest_never_becomes_another_path(tmp_path: Path, digest: str) -> None:
-    store = Store(tmp_path, "room/3")
-    (tmp_path / "room" / "1").mkdir(parents=True)
-    (tmp_path / "room" / "1" / "secret").write_bytes(b"x")
+    store = Store(tmp_path, "stage/3")
+    (tmp_path / "stage" / "1").mkdir(parents=True)
+    (tmp_path / "stage" / "1" / "secret").write_bytes(b"x")
     with pytest.raises(RefusedState, match="expected 64 hex digits"):
         store.get(digest)
     with pytest.raises(RefusedState, match="expected 64 hex digits"):

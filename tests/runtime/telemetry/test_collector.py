@@ -1,4 +1,4 @@
-"""The OTLP collector is a convenience: away, hanging or back, the room does not notice."""
+"""The OTLP collector is a convenience: away, hanging or back, the stage does not notice."""
 
 import socket
 import subprocess
@@ -16,20 +16,20 @@ from pipeline.runtime.telemetry import start
 from pipeline.settings import load_settings
 from tests.contract.tree import ROOT
 
-ROOM = """
+STAGE = """
 import sys, time
 from pipeline.settings import load_settings
 from pipeline.runtime.telemetry import configure, start
 configure("info")
-room = start("score", load_settings(otlp_endpoint=sys.argv[1]))
+stage = start("score", load_settings(otlp_endpoint=sys.argv[1]))
 slowest = 0.0
 for _ in range(4000):
     began = time.perf_counter()
-    with room.span("process flows"):
+    with stage.span("process flows"):
         pass
     slowest = max(slowest, time.perf_counter() - began)
 began = time.perf_counter()
-room.close()
+stage.close()
 print(slowest, time.perf_counter() - began)
 """
 
@@ -50,7 +50,7 @@ def away(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.mark.slow
 def test_an_absent_collector_costs_nothing_but_a_line(away: str) -> None:
     started = time.perf_counter()
-    run = subprocess.run([sys.executable, "-c", ROOM, away], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", STAGE, away], cwd=ROOT, capture_output=True, text=True, timeout=60)
     elapsed_s = time.perf_counter() - started
     assert run.returncode == 0, run.stderr
     slowest_s, close_s = map(float, run.stdout.split())
@@ -64,17 +64,17 @@ def test_an_absent_collector_costs_nothing_but_a_line(away: str) -> None:
 def test_a_room_leaves_an_absent_collector_behind(caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        room = start(
+        stage = start(
             "score", load_settings(metrics_port=0, otlp_endpoint=f"http://127.0.0.1:{unused.getsockname()[1]}")
         )
     for _ in range(1000):
-        with room.span("process flows"):
+        with stage.span("process flows"):
             pass
     began = time.perf_counter()
-    room.close()
+    stage.close()
     assert time.perf_counter() - began <= 5
     assert not caplog.records, "the libraries complain by themselves"
-    dropped = room.registry.get_sample_value("forebay_spans_dropped_total")
+    dropped = stage.registry.get_sample_value("forebay_spans_dropped_total")
     assert dropped is not None and 0 < dropped <= 1000
 
 
@@ -96,11 +96,11 @@ def test_a_present_collector_gets_the_spans() -> None:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        room = start("score", load_settings(otlp_endpoint=f"http://127.0.0.1:{server.server_port}/"))
+        stage = start("score", load_settings(otlp_endpoint=f"http://127.0.0.1:{server.server_port}/"))
         for _ in range(100):
-            with room.span("process features"):
+            with stage.span("process features"):
                 pass
-        room.close()
+        stage.close()
     finally:
         server.shutdown()
         thread.join()

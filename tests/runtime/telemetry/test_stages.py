@@ -1,4 +1,4 @@
-"""Every room says when it is ready and that it is alive: the probes of k8s/ ask for both."""
+"""Every stage says when it is ready and that it is alive: the probes of k8s/ ask for both."""
 
 import ast
 
@@ -7,14 +7,14 @@ import pytest
 from tests.contract.tree import STAGES, modules
 
 # Featurize and alert run in the shell around Faust, which says it for them.
-SAYS_IT = {room: f"pipeline.{room}.worker" for room in STAGES} | dict.fromkeys(
+SAYS_IT = {stage: f"pipeline.{stage}.worker" for stage in STAGES} | dict.fromkeys(
     ("featurize", "alert"), "pipeline.runtime.faust.worker"
 )
 
 
-@pytest.mark.parametrize("room", STAGES)
-def test_a_room_is_ready_and_alive(room: str) -> None:
-    (module,) = [module for module in modules("pipeline") if module.name == SAYS_IT[room]]
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_room_is_ready_and_alive(stage: str) -> None:
+    (module,) = [module for module in modules("pipeline") if module.name == SAYS_IT[stage]]
     calls = {
         node.func.attr
         for node in ast.walk(module.tree)

@@ -138,7 +138,7 @@ def test_a_span_continues_the_trace_and_is_written(telemetry: Telemetry, tmp_pat
         carried = span.traceparent
         span.set("forebay.rows", 12)
     (written,) = spans(tmp_path)
-    assert written["room"] == "forebay-score"
+    assert written["stage"] == "forebay-score"
     assert written["trace_id"] == PARENT[3:35] == carried[3:35]
     assert written["parent_id"] == PARENT[36:52]
     assert written["span_id"] == carried[36:52]
@@ -169,36 +169,36 @@ def test_an_exception_is_recorded_and_goes_on(telemetry: Telemetry, tmp_path: Pa
 
 def test_rooms_share_a_span_file(tmp_path: Path) -> None:
     file = tmp_path / "all.jsonl"
-    rooms = [start(room, load_settings(trace_file=file)) for room in ("ingest", "score", "alert")]
+    stages = [start(stage, load_settings(trace_file=file)) for stage in ("ingest", "score", "alert")]
     for _ in range(50):
-        for room in rooms:
-            with room.span(f"process {room.room}"):
+        for stage in stages:
+            with stage.span(f"process {stage.stage}"):
                 pass
-    for room in rooms:
-        room.close()
+    for stage in stages:
+        stage.close()
     written = [orjson.loads(line) for line in file.read_bytes().splitlines()]
     assert len(written) == 150
-    assert {line["room"] for line in written} == {"forebay-ingest", "forebay-score", "forebay-alert"}
+    assert {line["stage"] for line in written} == {"forebay-ingest", "forebay-score", "forebay-alert"}
 
 
 def test_a_full_disk_ends_the_file_not_the_room(capfd: pytest.CaptureFixture[str]) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("not proven: a full disk ends the trace file alone (this system has no /dev/full)")
-    room = start("score", load_settings(trace_file=full))
+    stage = start("score", load_settings(trace_file=full))
     for _ in range(10):
-        with room.span("process flows"):
+        with stage.span("process flows"):
             pass
-    room.close()
+    stage.close()
     output = capfd.readouterr()
     assert (output.err + output.out).count("trace_file_ended") == 1
 
 
 def test_no_endpoint_unless_wanted() -> None:
-    room = start("score", load_settings(metrics_port=-1))
-    assert room.metrics_port is None
-    room.close()
-    room.close()
+    stage = start("score", load_settings(metrics_port=-1))
+    assert stage.metrics_port is None
+    stage.close()
+    stage.close()
 
 
 def test_by_default_each_stage_has_a_port_of_its_own_or_a_free_one() -> None:

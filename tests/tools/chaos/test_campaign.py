@@ -95,7 +95,7 @@ def test_a_room_that_ends_with_a_traceback_is_not_in_order() -> None:
     assert one_round.not_as_promised(3.0, {"score": 400.0}, [said]) == []
     found = one_round.not_as_promised(one_round.DRAIN_S, {"score": 4_000.0}, [said, crashed])
     assert [one.partition(":")[0] for one in found] == [
-        "the rooms did not come to rest after the last record was sent",
+        "the stages did not come to rest after the last record was sent",
         "score",
         "score-2",
     ]

@@ -22,12 +22,12 @@ NOT_IN_A_ROUND = {
 
 
 def in_the_code() -> set[str]:
-    """Every failpoint the rooms pass, by reading them."""
+    """Every failpoint the stages pass, by reading them."""
     found = set()
     for path in (ROOT / "pipeline").rglob("*.py"):
         for name in CALL.findall(path.read_text(encoding="utf-8")):
             if "stage.name}" in name:
-                found |= {f"{room}.{name.rpartition('.')[2]}" for room in STATEFUL}
+                found |= {f"{stage}.{name.rpartition('.')[2]}" for stage in STATEFUL}
             elif path.parent.name in {"archive", "storage"} and "." not in name:
                 found.add(f"archive.{name}")
             elif "{" not in name and "." in name:
@@ -41,7 +41,7 @@ def test_the_table_names_exactly_the_points_in_the_code() -> None:
 
 def test_every_fault_can_be_done_and_befalls_rooms_there_are() -> None:
     assert set(faults()) == set(FaultInjector._HOW)
-    assert {room for fault in faults().values() for room in fault.rooms} <= {*STAGES, ""}
+    assert {stage for fault in faults().values() for stage in fault.stages} <= {*STAGES, ""}
     assert set(points()) <= set(STAGES)
 
 
@@ -51,9 +51,9 @@ def test_a_plan_follows_from_its_seed(seed: int, number: int, count: int) -> Non
     assert strikes == plan(seed, number, count)
     assert [one.number for one in strikes] == list(range(count))
     for one in strikes:
-        assert one.room in faults()[one.fault].rooms
+        assert one.stage in faults()[one.fault].stages
         assert bool(one.point) == (one.fault == "failpoint")
-        assert not one.point or one.point.partition(":")[0] in points()[one.room]
+        assert not one.point or one.point.partition(":")[0] in points()[one.stage]
 
 
 def test_two_seeds_strike_differently() -> None:

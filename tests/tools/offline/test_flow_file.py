@@ -1,4 +1,4 @@
-"""A file through the rooms' functions, and the commands that do it."""
+"""A file through the stages' functions, and the commands that do it."""
 
 import subprocess
 import sys

@@ -59,7 +59,7 @@ def flows_of(settings: Settings, log: list[RawMessage], cut: int) -> Live:
 
 
 def went(settings: Settings, live: Live, scoring: Scoring, partition: int = 0, every: tuple[int, int] = (2, 3)) -> None:
-    """Take the messages through the rooms; after so many each, featurize and alert save and keep what they have."""
+    """Take the messages through the stages; after so many each, featurize and alert save and keep what they have."""
     windows, incidents, number = Windows.empty(named(settings.feature_set, live=True)), Incidents.empty(), 0
     calendars, grouping = Calendars(settings.calendars), load_grouping()
     for at, step in enumerate(live.steps, 1):
@@ -99,8 +99,8 @@ def went(settings: Settings, live: Live, scoring: Scoring, partition: int = 0, e
 def keep(
     settings: Settings, topic: str, partition: int, position: int, state: Any, digest: str, blobs: tuple[str, ...]
 ) -> None:
-    room = "featurize" if topic == settings.topics.flows else "alert"
-    entry = RetainedSnapshot(room, topic, TOPIC_ID, partition, position, state.seq, state.reached_us, digest, blobs)
+    stage = "featurize" if topic == settings.topics.flows else "alert"
+    entry = RetainedSnapshot(stage, topic, TOPIC_ID, partition, position, state.seq, state.reached_us, digest, blobs)
     SnapshotCatalog(settings.state_uri, topic, partition).retain(entry, 10**6)
 
 
