@@ -1,4 +1,4 @@
-"""What befalls whom, and when: a campaign's plan follows from its seed alone."""
+"""What hits whom, and when: a campaign's plan follows from its seed alone."""
 
 import random
 import tomllib
@@ -22,11 +22,11 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
+class Injection:
     """One fault at one moment.
 
-    `after_s`: seconds after the strike before it; `stage`: whom it befalls, empty for none; `point`: where a failpoint
-    ends it, `NAME:N`; `seed`: of whatever else is drawn when it strikes.
+    `after_s`: seconds after the injection before it; `stage`: whom it hits, empty for none; `point`: where a failpoint
+    ends it, `NAME:N`; `seed`: of whatever else is drawn when it is injected.
     """
 
     number: int
@@ -61,8 +61,8 @@ def points() -> dict[str, tuple[str, ...]]:
     return {stage: tuple(f"{stage}.{step}" for step in steps) for stage, steps in _table()["points"].items()}
 
 
-def plan(seed: int, round_number: int, count: int, only: Collection[str] = ()) -> list[Strike]:
-    """The strikes of a round, in order: `count` of them, of the faults in `only` (empty: of all).
+def plan(seed: int, round_number: int, count: int, only: Collection[str] = ()) -> list[Injection]:
+    """The injections of a round, in order: `count` of them, of the faults in `only` (empty: of all).
 
     Every failpoint's turn comes: stages and points are taken from a shuffled deck, not drawn with replacement.
     """
@@ -75,11 +75,11 @@ def plan(seed: int, round_number: int, count: int, only: Collection[str] = ()) -
 
 def _drawn(
     seed: int, round_number: int, count: int, only: Collection[str], deck: list[tuple[str, str]], place: int
-) -> tuple[list[Strike], int]:
-    """A round's strikes with the cards from `place` on, and how many cards they take."""
+) -> tuple[list[Injection], int]:
+    """A round's injections with the cards from `place` on, and how many cards they take."""
     drawn, first = random.Random(f"{seed}/{round_number}"), place
     kinds = [fault for fault in faults().values() if not only or fault.name in only]
-    strikes = []
+    injections = []
     for number in range(count):
         fault = drawn.choices(kinds, [one.weight for one in kinds])[0]
         stage, point = drawn.choice(fault.stages), ""
@@ -88,10 +88,10 @@ def _drawn(
             point = f"{point}:{drawn.randint(1, _table()['deepest'][stage])}"
             place += 1
         after_s = round(drawn.uniform(*GAP_S), 2)
-        strikes.append(Strike(number, after_s, fault.name, stage, point, drawn.getrandbits(32)))
-    return strikes, place - first
+        injections.append(Injection(number, after_s, fault.name, stage, point, drawn.getrandbits(32)))
+    return injections, place - first
 
 
-def as_document(strikes: list[Strike]) -> list[dict[str, Any]]:
-    """The strikes as JSON has them."""
-    return [asdict(strike) for strike in strikes]
+def as_document(injections: list[Injection]) -> list[dict[str, Any]]:
+    """The injections as JSON has them."""
+    return [asdict(injection) for injection in injections]

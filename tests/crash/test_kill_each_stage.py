@@ -1,4 +1,4 @@
-"""`kill -9` of every stage while the flow runs: the archive is that of an undisturbed run over the same `raw`."""
+"""`kill -9` of every stage while the flow runs: the archive is that of an reference run over the same `raw`."""
 
 from pathlib import Path
 

@@ -69,17 +69,17 @@ def field_report(flows: pa.RecordBatch, content_type: str) -> list[FieldReport]:
     units = {field.name: field.unit for field in load("flow").fields}
     found = []
     for name, column in zip(flows.schema.names, flows.columns, strict=True):
-        told = column.drop_null()
+        reported = column.drop_null()
         least, greatest = None, None
         frequent: tuple[tuple[Any, int], ...] = ()
-        if len(told):
+        if len(reported):
             if pa.types.is_list(column.type):
-                told = pc.list_value_length(told)
-            if pa.types.is_integer(told.type) or pa.types.is_floating(told.type):
-                ends = pc.min_max(told).as_py()
+                reported = pc.list_value_length(reported)
+            if pa.types.is_integer(reported.type) or pa.types.is_floating(reported.type):
+                ends = pc.min_max(reported).as_py()
                 least, greatest = ends["min"], ends["max"]
             else:
-                frequent = _frequent(told)
+                frequent = _frequent(reported)
         share = column.null_count / len(column) if len(column) else 0.0
         rows = len(column) - column.null_count
         origin = " / ".join(dict.fromkeys(filter(None, (_origin(source, name) for source in found_in))))

@@ -1,4 +1,4 @@
-"""Which of the known formats some bytes are, told from their first lines."""
+"""Which of the known formats some bytes are, recognised by their first lines."""
 
 from typing import Any
 

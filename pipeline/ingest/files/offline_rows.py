@@ -56,7 +56,7 @@ def decode_file(
 
     raw_partition is 0, raw_offset the order sent (by end time unless `arrival_order`), raw_index 0, source_record the
     place among the file's data rows. `ingest_ts_us` is the time of decoding: a flow further ahead of it than
-    `max_future_us` is a reject. BadData where the file cannot be read, its format cannot be told, or it
+    `max_future_us` is a reject. BadData where the file cannot be read, its format cannot be recognised, or it
     has more than `max_bytes`, unpacked.
     """
     source = read_source(path, content_type, max_bytes)

@@ -1,4 +1,4 @@
-"""A file of flow records: opened, its format told, cut into records without header lines and labels."""
+"""A file of flow records: opened, its format recognised, cut into records without header lines and labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,8 +72,8 @@ class SourceFile:
 def read_records(path: Path | str, content_type: str | None = None, max_bytes: int = MAX_FILE_BYTES) -> SourceFile:
     """The records of a file, in the file's order, labels taken out.
 
-    BadData where the format is not given and cannot be told, where the header is missing, or where the file has more
-    than `max_bytes`, unpacked.
+    BadData where the format is not given and cannot be recognised, where the header is missing, or where the file has
+    more than `max_bytes`, unpacked.
     """
     if content_type is not None and content_type not in CONTENT_TYPES:
         raise BadData(f"format: got {content_type}, expected one of {', '.join(CONTENT_TYPES)}")
@@ -132,12 +132,12 @@ def _source(kind: str, columns: Sequence[str], records: list[bytes], skipped: in
 
 
 def _read_events(records: list[bytes]) -> SourceFile:
-    """Only the events of an EVE file that are read, and what cannot be told apart: that becomes rejects."""
+    """Only the events of an EVE file that are read, and what cannot be distinguished: that becomes rejects."""
     lines = cut_lines(records)
     cells = FORMATS[SURICATA_JSON].scan(lines, ())
     events, _ = text_column(cells, suricata.COLUMNS.index("event_type"))
-    told = events.is_valid().to_numpy(zero_copy_only=False) & (cells.problem == 0)
-    other = told & ~pc.is_in(events, pa.array(("flow", *suricata_ics.EVENTS))).to_numpy(zero_copy_only=False)
+    reported = events.is_valid().to_numpy(zero_copy_only=False) & (cells.problem == 0)
+    other = reported & ~pc.is_in(events, pa.array(("flow", *suricata_ics.EVENTS))).to_numpy(zero_copy_only=False)
     kept = np.ones(len(records), np.bool_)
     kept[lines.message[other]] = False
     numbers = np.flatnonzero(kept)

@@ -65,7 +65,8 @@ class _Row(NamedTuple):
 def normalise(cells: Cells) -> Draft:
     """Flows of ra's lines; where `Dir` points to the left (`<-`), the sides are exchanged.
 
-    Bytes are those of frames. What is told of both sides together (`TotPkts`) is divided where one side is not told.
+    Bytes are those of frames. What is reported of both sides together (`TotPkts`) is divided where one side is
+    not reported.
     """
     place = {name: index for index, name in enumerate(COLUMNS)}
     without_no_numbers(cells, [place[name] for name in _MEASURES])
@@ -162,7 +163,7 @@ def _ports(row: _Row) -> Mask:
 
 
 def _both(draft: Draft, what: str, field: str) -> tuple[Wholes, Wholes, Mask, Wholes, Mask]:
-    """Counts of both sides, where both are known, and the total and where it is told."""
+    """Counts of both sides, where both are known, and the total and where it is reported."""
     total, has_total = draft.whole(f"Tot{what}", f"fwd_{field}")
     fwd, has_fwd = draft.whole(f"Src{what}", f"fwd_{field}")
     rev, has_rev = draft.whole(f"Dst{what}", f"rev_{field}")
@@ -180,14 +181,14 @@ def _counts(row: _Row) -> tuple[tuple[Wholes, Wholes], Mask]:
     draft.reject(~known, "missing", "fwd_bytes", "SrcBytes")
     draft.put("fwd_bytes", fwd_bytes)
     draft.put("rev_bytes", rev_bytes)
-    fwd, rev, told, total, has_total = _both(draft, "Pkts", "pkts")
-    draft.reject(~told & ~has_total, "missing", "fwd_pkts", "TotPkts")
+    fwd, rev, reported, total, has_total = _both(draft, "Pkts", "pkts")
+    draft.reject(~reported & ~has_total, "missing", "fwd_pkts", "TotPkts")
     both = (fwd_bytes > 0) & (rev_bytes > 0)
     sum_bytes = np.maximum(fwd_bytes.astype(np.float64) + rev_bytes, 1.0)
     share = np.rint(total * (fwd_bytes / sum_bytes)).astype(np.uint64)
     least, most = np.minimum(total, 1), np.maximum(total, 2) - 1
     share = np.where(both, np.clip(share, least, most), np.where(rev_bytes > 0, 0, total)).astype(np.uint64)
-    divided = ~told & has_total
+    divided = ~reported & has_total
     fwd, rev = np.where(divided, share, fwd), np.where(divided, total - np.minimum(share, total), rev)
     draft.put("fwd_pkts", fwd)
     draft.put("rev_pkts", rev)
@@ -205,21 +206,21 @@ def _states(row: _Row, fwd_pkts: Wholes, rev_pkts: Wholes) -> Mask:
     words = pc.cast(encoded.dictionary, pa.string())
     places = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
     sides = pc.extract_regex(words, f"^(?P<src>[{_FLAGS}]*)_(?P<dst>[{_FLAGS}]*)$")
-    told = np.append(_true(sides.is_valid()), False)[places] & tcp
+    reported = np.append(_true(sides.is_valid()), False)[places] & tcp
     bits = [np.append(_bits(pc.struct_field(sides, side)), 0)[places] for side in ("src", "dst")]
     fwd, rev = np.where(row.backward, bits[1], bits[0]), np.where(row.backward, bits[0], bits[1])
-    draft.put("fwd_tcp_flags", fwd, told)
-    draft.put("rev_tcp_flags", rev, told & (rev_pkts > 0))
-    by_flags = derive_conn_states(np.where(row.is_ip, row.protocol, 0), fwd, rev, rev_pkts > 0, told)
+    draft.put("fwd_tcp_flags", fwd, reported)
+    draft.put("rev_tcp_flags", rev, reported & (rev_pkts > 0))
+    by_flags = derive_conn_states(np.where(row.is_ip, row.protocol, 0), fwd, rev, rev_pkts > 0, reported)
     said = np.append(_said(words), 0)[places]
     opened = (said > 0) & ~row.unsure & ~((said == ASKED) & (rev_pkts > 0))
     by_word = states_of_totals(opened, said == ENDED, said == RESET, fwd_pkts, rev_pkts)
     zeeks = words.take(pa.array(np.where(places < len(words), places, 0))) if len(words) else by_flags
     own = np.append(_true(pc.is_in(words, pa.array(CONN_STATES))), False)[places] & tcp
-    states = pc.if_else(pa.array(tcp & ~told), by_word, by_flags)
+    states = pc.if_else(pa.array(tcp & ~reported), by_word, by_flags)
     draft.columns["conn_state"] = pc.if_else(pa.array(own), zeeks, states) if own.any() else states
-    untold: Mask = tcp & ~told
-    return untold
+    unreported: Mask = tcp & ~reported
+    return unreported
 
 
 def _bits(letters: pa.StringArray) -> Numbers:

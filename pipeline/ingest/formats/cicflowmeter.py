@@ -54,7 +54,7 @@ SPELLINGS = {name.lower(): name for name in _HEADINGS} | {
     spelling: name for name, spellings in _HEADINGS.items() for spelling in spellings
 }
 COLUMNS = tuple(_HEADINGS)
-# A header without these is not CICFlowMeter's, or one whose flows cannot be told apart.
+# A header without these is not CICFlowMeter's, or one whose flows cannot be distinguished.
 REQUIRED = COLUMNS[: COLUMNS.index("Fwd IAT Mean")]
 
 
@@ -84,9 +84,9 @@ def normalise(cells: Cells) -> Draft:
     with_ports = np.isin(protocol, WITH_PORTS)
     src_port, src_given = draft.whole("Src Port", "src_port", "port_range")
     dst_port, dst_given = draft.whole("Dst Port", "dst_port", "port_range")
-    told = with_ports & ((src_port > 0) | (dst_port > 0))
-    draft.put("src_port", src_port, src_given & told)
-    draft.put("dst_port", dst_port, dst_given & told)
+    reported = with_ports & ((src_port > 0) | (dst_port > 0))
+    draft.put("src_port", src_port, src_given & reported)
+    draft.put("dst_port", dst_port, dst_given & reported)
 
     packets = {}
     for side, name in (("fwd", "Fwd"), ("rev", "Bwd")):
@@ -112,5 +112,7 @@ def normalise(cells: Cells) -> Draft:
     # No side's flags are known here: what is not TCP has a state all the same.
     others = derive_conn_states(np.where(known, protocol, 0), bits, bits, alone, np.zeros(draft.count, np.bool_))
     draft.columns["conn_state"] = pc.if_else(pa.array(tcp & some), totals, others)
-    draft.columns["quality"] = qualities(no_flags=tcp & ~alone, no_ports=with_ports & ~(src_given & dst_given & told))
+    draft.columns["quality"] = qualities(
+        no_flags=tcp & ~alone, no_ports=with_ports & ~(src_given & dst_given & reported)
+    )
     return draft

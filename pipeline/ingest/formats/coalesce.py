@@ -13,7 +13,7 @@ from pipeline.ingest.scan.cells import ABSENT, BARE, NULL, NUMBER, STRING, Bytes
 class Choice(IntEnum):
     """Which of several cells is taken.
 
-    A void value is what exporters write for "not told": 0, 0.0.0.0, ::, 00:00:00:00:00:00, 0000-00-00, the epoch.
+    A void value is what exporters write for "not reported": 0, 0.0.0.0, ::, 00:00:00:00:00:00, 0000-00-00, the epoch.
     """
 
     PRESENT = 0  # the first that is there

@@ -61,7 +61,7 @@ WANTED: dict[str, Choice] = {
     "vlan": Choice.NON_VOID_OR_NULL,
     "ttl": Choice.NON_VOID_OR_NULL,
     "sampling": Choice.NON_VOID_OR_NULL,  # one packet in so many
-    "sampled": Choice.NON_VOID_OR_NULL,  # whether it was, where the rate is not told
+    "sampled": Choice.NON_VOID_OR_NULL,  # whether it was, where the rate is not reported
     "app": Choice.PRESENT,
     "uid": Choice.PRESENT,
     # How the exporter numbers what it sends.
@@ -126,8 +126,8 @@ class _Record(NamedTuple):
 def normalise(cells: Cells, wanted: Layout) -> Draft:
     """Flows of a collector's records: one direction each, but where the record counts the other one too.
 
-    Counts are as the record has them: not multiplied by the sampling rate. What exporters write for "not told" (a MAC
-    or a VLAN of zeros, flags 0 of TCP, ports 0 and 0) is null.
+    Counts are as the record has them: not multiplied by the sampling rate. What exporters write for "not reported" (a
+    MAC or a VLAN of zeros, flags 0 of TCP, ports 0 and 0) is null.
     """
     draft = Draft(cells, wanted.columns)
     if "sequence" in draft.column:
@@ -143,8 +143,8 @@ def normalise(cells: Cells, wanted: Layout) -> Draft:
     record = _addresses(draft)
     port, port_given, no_ports = _ports(record)
     _icmp(record, port, port_given, wanted.zero_is_no_icmp)
-    told = _counts(record)
-    no_flags = _tcp(record, told["rev"])
+    reported = _counts(record)
+    no_flags = _tcp(record, reported["rev"])
     for side, mac in (("src", "src_mac"), ("dst", "dst_mac")):
         if mac in draft.column:
             draft.mac(mac, f"{side}_mac")
@@ -157,14 +157,14 @@ def normalise(cells: Cells, wanted: Layout) -> Draft:
     rate, known = _whole(draft, "sampling", "sampling_rate")
     draft.put("sampling_rate", rate, known)
     sampled = _whole(draft, "sampled", "sampling_rate")[0]
-    draft.put("is_biflow", told["rev"])
+    draft.put("is_biflow", reported["rev"])
     draft.columns["quality"] = qualities(
-        no_bytes=~told["bytes"],
+        no_bytes=~reported["bytes"],
         no_flags=no_flags,
         no_ports=no_ports,
-        no_rev=~told["rev"],
+        no_rev=~reported["rev"],
         non_ip=record.non_ip,
-        one_way=~told["rev"],
+        one_way=~reported["rev"],
         sampled=(rate > 1) | (sampled > 0),
     )
     return draft
@@ -190,9 +190,9 @@ def _addresses(draft: Draft) -> _Record:
     non_ip = (families[0] == MAC) | (families[1] == MAC)
     six = (families[0] == IP6) | (families[1] == IP6)
     ether_type = np.where(six, IP6_ETHER_TYPE, IP4_ETHER_TYPE)
-    told = draft.text("ether", "ether_type") if "ether" in draft.column else pa.nulls(draft.count, pa.string())
+    reported = draft.text("ether", "ether_type") if "ether" in draft.column else pa.nulls(draft.count, pa.string())
     if non_ip.any():
-        ether_type = np.where(non_ip, _ether_types(pc.utf8_lower(told)), ether_type)
+        ether_type = np.where(non_ip, _ether_types(pc.utf8_lower(reported)), ether_type)
     draft.put("ether_type", ether_type)
     names = pc.utf8_lower(draft.text("proto", "ip_proto"))
     protocol, named = ip_protocols(names)
@@ -220,10 +220,10 @@ def _ports(record: _Record) -> tuple[Wholes, Mask, Mask]:
     src, src_given = _whole(draft, "src_port", "src_port", "port_range")
     dst, dst_given = _whole(draft, "dst_port", "dst_port", "port_range")
     with_ports = np.isin(record.protocol, WITH_PORTS) & record.is_ip
-    told = with_ports & ((src > 0) | (dst > 0))
-    draft.put("src_port", src, src_given & told)
-    draft.put("dst_port", dst, dst_given & told)
-    return dst, dst_given, with_ports & ~(src_given & dst_given & told)
+    reported = with_ports & ((src > 0) | (dst > 0))
+    draft.put("src_port", src, src_given & reported)
+    draft.put("dst_port", dst, dst_given & reported)
+    return dst, dst_given, with_ports & ~(src_given & dst_given & reported)
 
 
 def _icmp(record: _Record, port: Wholes, port_given: Mask, zero_is_none: bool) -> None:
@@ -249,7 +249,7 @@ def _icmp(record: _Record, port: Wholes, port_given: Mask, zero_is_none: bool) -
 
 
 def _counts(record: _Record) -> dict[str, Mask]:
-    """Set bytes and packets; where bytes are told, and where the record counts the other direction too."""
+    """Set bytes and packets; where bytes are reported, and where the record counts the other direction too."""
     draft = record.draft
     found = {name: _whole(draft, name, name) for name in ("fwd_bytes", "rev_bytes", "fwd_pkts", "rev_pkts")}
     for name, (values, _) in found.items():
@@ -268,7 +268,7 @@ def _counts(record: _Record) -> dict[str, Mask]:
 
 
 def _tcp(record: _Record, replied: Mask) -> Mask:
-    """Set flags and the state they stand for; which TCP rows have no flags. Flags 0 are not told: TCP has some."""
+    """Set flags and the state they stand for; which TCP rows have no flags. Flags 0 are not reported: TCP has some."""
     draft = record.draft
     tcp = record.is_ip & (record.protocol == TCP)
     flags: dict[str, Wholes] = {}

@@ -82,7 +82,7 @@ def put_units(draft: Draft, *units: Numbers) -> None:
 
 
 def put_points(draft: Draft, *ranges: tuple[Numbers, Numbers]) -> None:
-    """Set which points were named: each range is first addresses (-1 for none) and how many points (-1: not told)."""
+    """Set which points were named: each range is first addresses (-1: none) and how many points (-1: not reported)."""
     low, high = np.full(draft.count, MOST + 1), np.full(draft.count, -1)
     quantity = np.zeros(draft.count, np.int64)
     counted = np.zeros(draft.count, np.bool_)

@@ -194,13 +194,13 @@ for _log in ZEEK_LOGS.values():
 
 
 def end_times(content_type: str, header: tuple[str, ...], lines: Lines) -> tuple[Ints, npt.NDArray[np.bool_]]:
-    """When each record's flow ended, in microseconds, and of which records that can be told."""
+    """When each record's flow ended, in microseconds, and of which records that is known."""
     known = FORMATS[content_type]
     draft = Draft(known.scan(lines, header), known.columns)
     end, valid = draft.time_us(known.end_column, "end_ts_us", missing=not known.moment_column, power=known.time_power)
     if known.duration_column:
         end = end + draft.time_us(known.duration_column, "duration_us", missing=False, power=known.duration_power)[0]
     if known.moment_column:
-        moment, told = draft.time_us(known.moment_column, "end_ts_us", missing=False)
-        end, valid = np.where(valid, end, moment), valid | (told & ~draft.has(known.end_column))
+        moment, reported = draft.time_us(known.moment_column, "end_ts_us", missing=False)
+        end, valid = np.where(valid, end, moment), valid | (reported & ~draft.has(known.end_column))
     return end, valid & (draft.problem == 0)

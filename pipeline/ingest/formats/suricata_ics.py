@@ -103,8 +103,8 @@ def _dnp3(draft: Draft) -> Draft:
         high = np.maximum(high, last)
         quantity = np.where(number >= 0, np.maximum(quantity, 0) + number, quantity)
     # A response counts only where it answers nothing: an unsolicited one.
-    told = [np.where(code == DNP3.names["RESPONSE"], -1, code) for code in codes]
-    ics.put_functions(draft, DNP3, *told)
+    reported = [np.where(code == DNP3.names["RESPONSE"], -1, code) for code in codes]
+    ics.put_functions(draft, DNP3, *reported)
     ics.put_units(draft, *units)
     ics.put_exceptions(draft, refused)
     ics.put_span(draft, np.where(high < 0, -1, low), high, quantity)

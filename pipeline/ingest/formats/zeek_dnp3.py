@@ -22,9 +22,9 @@ def _named(draft: Draft, source: str) -> ics.Numbers:
     """Function codes of a column, -1 where it is blank."""
     names = draft.text(source, "ics_functions")
     codes, known = DNP3.codes_of(names)
-    told = draft.has(source)
-    draft.reject(told & ~(known & (codes <= 255)), "function", "ics_functions", source)
-    return np.where(told & known, codes, -1)
+    reported = draft.has(source)
+    draft.reject(reported & ~(known & (codes <= 255)), "function", "ics_functions", source)
+    return np.where(reported & known, codes, -1)
 
 
 def _dnp3(draft: Draft) -> None:

@@ -1,4 +1,4 @@
-"""Which log of Zeek or icsnpp some bytes are, told from their first lines: by its path, its wrapper, or its columns."""
+"""Which log of Zeek or icsnpp some bytes are, recognised by their first lines: by path, wrapper or columns."""
 
 import orjson
 
@@ -19,7 +19,7 @@ _SIGNS: tuple[tuple[str, frozenset[str]], ...] = (
     ("bacnet", frozenset({"pdu_service"})),
 )
 _ID = frozenset({"ts", "uid", "id", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "_path"})
-# modbus.log has no column of its own: it is told by having no other log's.
+# modbus.log has no column of its own: it is recognised by having no other log's.
 _MODBUS = _ID | {"tid", "unit", "func", "pdu_type", "exception"}
 
 

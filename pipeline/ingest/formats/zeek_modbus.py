@@ -22,15 +22,15 @@ Numbers = npt.NDArray[np.int64]
 
 
 def _functions(draft: Draft) -> tuple[Numbers, Mask]:
-    """Function codes (-1: not told), and which of them stand in an exception's reply."""
+    """Function codes (-1: not reported), and which of them stand in an exception's reply."""
     names = draft.text("func", "ics_functions")
     suffixed = pc.match_substring_regex(names, _EXCEPTION_SUFFIX).fill_null(False).to_numpy(zero_copy_only=False)
     plain = pc.replace_substring_regex(names, _EXCEPTION_SUFFIX, "") if suffixed.any() else names
     codes, known = MODBUS.codes_of(plain)
-    told = names.is_valid().to_numpy(zero_copy_only=False)
-    draft.reject(told & ~(known & (codes <= 255)), "function", "ics_functions", "func")
-    marked = told & known & (codes >= _EXCEPTION_BIT)
-    return np.where(told & known, codes & (_EXCEPTION_BIT - 1), -1), suffixed | marked
+    reported = names.is_valid().to_numpy(zero_copy_only=False)
+    draft.reject(reported & ~(known & (codes <= 255)), "function", "ics_functions", "func")
+    marked = reported & known & (codes >= _EXCEPTION_BIT)
+    return np.where(reported & known, codes & (_EXCEPTION_BIT - 1), -1), suffixed | marked
 
 
 def _unit(draft: Draft) -> Numbers:
@@ -53,9 +53,9 @@ def _detailed(draft: Draft) -> None:
     response = is_word(draft, "request_response", "response")
     _operations(draft, response, "exception_code")
     first, given = draft.code("address", "ics_addr_min", _MAX_ADDRESS, "count_range")
-    number, told = draft.code("quantity", "ics_quantity", _MAX_ADDRESS, "count_range")
+    number, reported = draft.code("quantity", "ics_quantity", _MAX_ADDRESS, "count_range")
     # A record with an address and no quantity is of a function that names one point.
-    ics.put_points(draft, (first, np.where(response, -1, np.where(told, number, np.where(given, 1, -1)))))
+    ics.put_points(draft, (first, np.where(response, -1, np.where(reported, number, np.where(given, 1, -1)))))
 
 
 def _mask_write(draft: Draft) -> None:

@@ -30,7 +30,7 @@ class Campaign:
     """What is asked for.
 
     faults: how many a round; only: names of faults, empty for all; bootstrap: Kafka to use, None for one of its own,
-    which only then is struck as well; broken_order: a wrong order to commit in, to see that it is found.
+    which only then is injected as well; broken_order: a wrong order to commit in, to see that it is found.
     """
 
     seed: int
@@ -84,14 +84,14 @@ def _run_round(
     campaign: Campaign, number: int, folder: Path, bootstrap: str, broker: Path | None, tell: Tell
 ) -> tuple[dict[str, Any], Settings]:
     shutil.rmtree(folder, ignore_errors=True)
-    strikes = plan(campaign.seed, number, campaign.faults, campaign.only)
+    injections = plan(campaign.seed, number, campaign.faults, campaign.only)
     # A round that was broken off has left topics behind: every attempt has its own.
     prefix = f"chaos-{campaign.seed}-{number}-{secrets.token_hex(3)}."
     settings = one_round.settings_for(folder, bootstrap, prefix, campaign.broken_order)
-    tell(f"round {number + 1} of {campaign.rounds}, seed {campaign.seed}: {len(strikes)} faults; logs in {folder}/logs")
+    tell(f"round {number + 1} of {campaign.rounds}, seed {campaign.seed}: {len(injections)} faults; {folder}/logs")
     started = time.monotonic()
     try:
-        result = one_round.run(Round(number, campaign.seed, tuple(strikes)), settings, folder, broker, tell)
+        result = one_round.run(Round(number, campaign.seed, tuple(injections)), settings, folder, broker, tell)
     except Exception as error:
         # What broke it off is a finding about this round: it is not in order, and the others are run all the same.
         log("chaos").exception("round broken off", round=number + 1)
@@ -153,13 +153,13 @@ def _kafka(campaign: Campaign, tell: Tell) -> Iterator[tuple[str, Path | None]]:
 
 def summary(campaign: Campaign, rounds: list[dict[str, Any]]) -> dict[str, Any]:
     """All rounds in one document."""
-    struck: Counter[str] = Counter()
+    injected: Counter[str] = Counter()
     for one in rounds:
-        struck.update(one["faults"])
+        injected.update(one["faults"])
     return {
         "seed": campaign.seed,
         "rounds": len(rounds),
-        "faults": dict(sorted(struck.items())),
+        "faults": dict(sorted(injected.items())),
         **{name: sum(one[name] for one in rounds) for name in FIGURES},
         "sent": sum(one["sent"] for one in rounds),
         "alerts": sum(one["alerts"] for one in rounds),
@@ -173,7 +173,7 @@ def summary(campaign: Campaign, rounds: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row a fault: how often it struck, in how many rounds, and how many of those were not in order."""
+    """A row a fault: how often it was injected, in how many rounds, and how many of those were not in order."""
     names = sorted({name for one in rounds for name in one["faults"]})
     of = {name: [one for one in rounds if name in one["faults"]] for name in names}
     return [

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 from confluent_kafka import KafkaException, Producer
 
-from loadtest.chaos.plan import Strike
+from loadtest.chaos.plan import Injection
 from pipeline.archive import paths, snapshot
 from pipeline.contracts.envelope import RejectsFacts
 from pipeline.errors import Failed, ForebayError, KafkaUnreachable
@@ -64,7 +64,7 @@ class FaultInjector:
         self.done: dict[str, int] = {}
         self.failed: list[str] = []
 
-    def inject(self, one: Strike) -> None:
+    def inject(self, one: Injection) -> None:
         """Do it, and wait until its stage is ready again; where that fails, `failed` says so."""
         try:
             self._inject(one)
@@ -73,7 +73,7 @@ class FaultInjector:
             with self._count_lock:
                 self.failed.append(f"{one}: not carried out to its end: {error}")
 
-    def _inject(self, one: Strike) -> None:
+    def _inject(self, one: Injection) -> None:
         workers = self._workers
         with workers.locks[one.stage] if one.stage else nullcontext():
             if one.stage:
@@ -87,11 +87,11 @@ class FaultInjector:
 
     # ---- processes
 
-    def _kill(self, one: Strike, _drawn: random.Random) -> str:
+    def _kill(self, one: Injection, _drawn: random.Random) -> str:
         self._workers.kill(self._workers.of(one.stage))
         return one.fault
 
-    def _failpoint(self, one: Strike, _drawn: random.Random) -> str:
+    def _failpoint(self, one: Injection, _drawn: random.Random) -> str:
         """Start the worker such that it dies there; where it gets there too rarely, it was killed all the same."""
         self._workers.kill(self._workers.of(one.stage))
         doomed = self._workers.start(one.stage, {"FOREBAY_FAILPOINT": one.point})
@@ -100,14 +100,14 @@ class FaultInjector:
         self._workers.kill(doomed)
         return "kill"
 
-    def _pause(self, one: Strike, drawn: random.Random) -> str:
+    def _pause(self, one: Injection, drawn: random.Random) -> str:
         worker = self._workers.of(one.stage)
         self._workers.signal(worker, signal.SIGSTOP)
         time.sleep(drawn.uniform(0.5, 4.0))
         self._workers.signal(worker, signal.SIGCONT)
         return one.fault
 
-    def _zombie(self, one: Strike, _drawn: random.Random) -> str:
+    def _zombie(self, one: Injection, _drawn: random.Random) -> str:
         """Another worker takes over while the first is held; awake, the first believes it still owns everything."""
         asleep = self._workers.of(one.stage)
         self._workers.signal(asleep, signal.SIGSTOP)
@@ -120,7 +120,7 @@ class FaultInjector:
         self._workers.kill(other)
         return one.fault
 
-    def _storm(self, one: Strike, drawn: random.Random) -> str:
+    def _storm(self, one: Injection, drawn: random.Random) -> str:
         """Further workers come and go, not in order."""
         others = [
             self._workers.start(one.stage, {"FOREBAY_INSTANCE_ID": f"storm-{one.number}-{number}"}, main=False)
@@ -132,7 +132,7 @@ class FaultInjector:
             self._workers.kill(other)
         return one.fault
 
-    def _twin(self, one: Strike, drawn: random.Random) -> str:
+    def _twin(self, one: Injection, drawn: random.Random) -> str:
         """Two of the same name: the later one takes over, the earlier one is fenced or told to leave."""
         first = self._workers.of(one.stage)
         second = self._workers.start(one.stage)
@@ -141,7 +141,7 @@ class FaultInjector:
         self._workers.kill(first)
         return one.fault
 
-    def _clock(self, one: Strike, drawn: random.Random) -> str:
+    def _clock(self, one: Injection, drawn: random.Random) -> str:
         shift_s = drawn.choice((-86_400.0, -3_600.0, 3_600.0, 86_400.0))
         self._workers.kill(self._workers.of(one.stage))
         skewed = ("-m", "pipeline.tools.chaos.skewed_clock", str(shift_s))
@@ -159,14 +159,14 @@ class FaultInjector:
 
     # ---- disk
 
-    def _disk_full(self, one: Strike, _drawn: random.Random) -> str:
+    def _disk_full(self, one: Injection, _drawn: random.Random) -> str:
         self._workers.kill(self._workers.of(one.stage))
         cramped = self._workers.start(one.stage, file_bytes=SMALL_FILE_BYTES)
         met = self._workers.wait_gone(cramped, POINT_S)
         self._workers.kill(cramped)
         return one.fault if met else "kill"
 
-    def _file_system_full(self, one: Strike, drawn: random.Random) -> str:
+    def _file_system_full(self, one: Injection, drawn: random.Random) -> str:
         """Not a byte is left for archive, states and samples, whoever writes them; then there is stage again."""
         if self._disk is None:
             limited = replace(one, fault="disk-full", stage="archive")
@@ -183,7 +183,7 @@ class FaultInjector:
                 filler.unlink()
         return one.fault
 
-    def _compaction(self, one: Strike, drawn: random.Random) -> str:
+    def _compaction(self, one: Injection, drawn: random.Random) -> str:
         """The archive is compacted, replaced files deleted at once; half the time the compaction is killed in it."""
         arguments = ("archive", "compact", "--newest", "--grace-s", "0", "--target-mib", "1")
         patience_s = drawn.uniform(1.0, 4.0) if drawn.random() < 0.5 else COMPACTION_S
@@ -195,12 +195,12 @@ class FaultInjector:
             raise Failed(f"archive compact failed; its log {compaction.log} ends:\n{compaction.last_words()}")
         return one.fault
 
-    def _half_written(self, one: Strike, drawn: random.Random) -> str | None:
+    def _half_written(self, one: Injection, drawn: random.Random) -> str | None:
         self._workers.kill(self._workers.of(one.stage))
         with self._disk_lock:
             return one.fault if self._leave_halves(one, drawn) else None
 
-    def _leave_halves(self, one: Strike, drawn: random.Random) -> bool:
+    def _leave_halves(self, one: Injection, drawn: random.Random) -> bool:
         """Half a data file, manifest and segment in each partition; whether there was any."""
         done = False
         archive = Path(self._settings.archive_uri)
@@ -227,7 +227,7 @@ class FaultInjector:
             done = True
         return done
 
-    def _damaged_state(self, one: Strike, drawn: random.Random) -> str:
+    def _damaged_state(self, one: Injection, drawn: random.Random) -> str:
         """The newest state is cut, where an older one is there to go on from; else it was killed all the same."""
         cut = False
         self._workers.kill(self._workers.of(one.stage))
@@ -245,10 +245,10 @@ class FaultInjector:
 
     # ---- Kafka
 
-    def _restart_broker(self, one: Strike, drawn: random.Random) -> str | None:
+    def _restart_broker(self, one: Injection, drawn: random.Random) -> str | None:
         return one.fault if self._without_broker(drawn.uniform(0.0, 3.0)) else None
 
-    def _kafka_away(self, one: Strike, drawn: random.Random) -> str | None:
+    def _kafka_away(self, one: Injection, drawn: random.Random) -> str | None:
         """No broker for longer than any stage's session and any transaction, as this campaign's settings have them."""
         longest_s = max(
             self._settings.transaction_timeout_s, *(session_timeout_s(self._settings, stage) for stage in STAGES)
@@ -267,7 +267,7 @@ class FaultInjector:
             local.start(self._broker)
         return True
 
-    def _poison(self, one: Strike, drawn: random.Random) -> str:
+    def _poison(self, one: Injection, drawn: random.Random) -> str:
         record = ZEEK % (1_700_000_000, one.number, one.number, 4_000)
         arrow = write(empty("flow"), RejectsFacts(raw_partition=0))
         payloads = [
@@ -285,7 +285,7 @@ class FaultInjector:
         self._send_raw([(drawn.choice(CONTENT_TYPES).encode(), payload, None) for payload in chosen])
         return one.fault
 
-    def _aborted(self, one: Strike, drawn: random.Random) -> str:
+    def _aborted(self, one: Injection, drawn: random.Random) -> str:
         """What nobody may ever see, and what a reader of uncommitted records would choke on."""
         names = self._settings.topics
         arrow = write(empty("flow"), RejectsFacts(raw_partition=0))
@@ -299,7 +299,7 @@ class FaultInjector:
             time.sleep(drawn.uniform(0.0, 1.0))
             writer.abort_transaction(30)
         except KafkaException as error:
-            # The broker was struck meanwhile: Kafka aborts the transaction itself when its time is up, which would hold
+            # The broker was killed meanwhile: Kafka aborts the transaction itself when its time is up, which would hold
             # everything back for a minute; whoever takes the name over aborts it at once.
             self._log.info("transaction left open", error=str(error))
             clients.transactional_producer(self._settings, f"chaos-aborted-{one.number}")
@@ -322,7 +322,7 @@ class FaultInjector:
         """The sensor that is no sensor has sent everything: its files close."""
         self._send_raw([(b"end-of-source", b"", None)])
 
-    _HOW: ClassVar[dict[str, Callable[["FaultInjector", Strike, random.Random], str | None]]] = {
+    _HOW: ClassVar[dict[str, Callable[["FaultInjector", Injection, random.Random], str | None]]] = {
         "kill": _kill,
         "failpoint": _failpoint,
         "pause": _pause,

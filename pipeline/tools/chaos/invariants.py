@@ -1,4 +1,4 @@
-"""What must hold after a round, whatever befell it; told from topics, manifests and states, never from logs."""
+"""What must hold after a round, whatever happened; judged from topics, manifests and states, never from logs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class Findings:
 
 
 def check(settings: Settings, reference: Path) -> Findings:
-    """Check a run that has come to rest; `reference` is where the undisturbed run over the same `raw` is put."""
+    """Check a run that has come to rest; `reference` is where the reference run over the same `raw` is put."""
     found = Findings()
     outcome = reference_run.run(settings, reference)
     _accounting(settings, found)
@@ -77,20 +77,20 @@ def _same_archive(settings: Settings, reference: Path, found: Findings) -> None:
     found.differing_files = sum(len(files[kind]) for kind in ("only_in_first", "only_in_second", "different"))
     for name, table in difference["rows"].items():
         if not table["equal"] and not table["differing_rows"]:
-            counts = f"{table['first_rows']} rows in the undisturbed run, {table['second_rows']} in this one"
+            counts = f"{table['first_rows']} rows in the reference run, {table['second_rows']} in this one"
             found.violations.append(f"{name}: {counts}, alike at every position")
         for one in table["differing"][:MAX_NAMED]:
-            where = "undisturbed run only" if not one["second"] else "this run only" if not one["first"] else "both"
+            where = "reference run only" if not one["second"] else "this run only" if not one["first"] else "both"
             found.violations.append(f"{name} raw {one['position']}: in {where}; columns {one['columns']}")
 
 
 def _same_alerts(settings: Settings, outcome: Outcome, found: Findings) -> None:
-    """Invariant 2: the incidents of the undisturbed run, each revision told again being the same bytes."""
+    """Invariant 2: the incidents of the reference run, each revision re-emitted being the same bytes."""
     told: dict[tuple[str, int], bytes] = {}
     for message in _all(settings, settings.topics.alerts):
         payload = message.value() or b""
         key = (message.key() or b"").decode(), int(clients.headers_of(message)["revision"])
-        _told_again(found, f"alert {key[0][:12]} revision {key[1]}", told, key, payload)
+        _emitted_again(found, f"alert {key[0][:12]} revision {key[1]}", told, key, payload)
     last, expected = reference_run.final_alerts(told), reference_run.final_alerts(outcome.alerts)
     found.alerts = len(last)
     for uid in sorted(last.keys() | expected.keys()):
@@ -100,16 +100,16 @@ def _same_alerts(settings: Settings, outcome: Outcome, found: Findings) -> None:
         got, wanted = reference_run.content(last[uid]), reference_run.content(expected[uid])
         if got != wanted:
             differing = [name for name in got.keys() | wanted.keys() if got.get(name) != wanted.get(name)]
-            found.violations.append(f"alert {uid[:12]}: {sorted(differing)} are not those of the undisturbed run")
+            found.violations.append(f"alert {uid[:12]}: {sorted(differing)} are not those of the reference run")
 
 
 def _same_features_again(settings: Settings, found: Findings) -> None:
-    """Invariant 5: a features message told again is the same bytes; their numbers leave nothing out."""
+    """Invariant 5: a features message re-emitted is the same bytes; their numbers leave nothing out."""
     told: dict[tuple[int, int], bytes] = {}
     for message in _all(settings, settings.topics.features):
         payload, partition = message.value() or b"", message.partition() or 0
         seq = read(payload, FeaturesFacts, clients.position_of(message))[1].seq
-        _told_again(found, f"features {partition} seq {seq}", told, (partition, seq), payload)
+        _emitted_again(found, f"features {partition} seq {seq}", told, (partition, seq), payload)
     for partition in range(settings.partitions):
         numbers = {seq for of, seq in told if of == partition}
         missing = sorted(set(range(max(numbers, default=-1) + 1)) - numbers)
@@ -117,7 +117,7 @@ def _same_features_again(settings: Settings, found: Findings) -> None:
             found.violations.append(f"features {partition}: seq {missing[:MAX_NAMED]} missing, {len(missing)} in all")
 
 
-def _told_again(found: Findings, what: str, told: dict[Key, bytes], key: Key, payload: bytes) -> None:
+def _emitted_again(found: Findings, what: str, told: dict[Key, bytes], key: Key, payload: bytes) -> None:
     before = told.setdefault(key, payload)
     if before is not payload:
         found.repeated += 1
@@ -126,7 +126,7 @@ def _told_again(found: Findings, what: str, told: dict[Key, bytes], key: Key, pa
 
 
 def _same_samples(settings: Settings, outcome: Outcome, found: Findings) -> None:
-    """What retrain kept is what the undisturbed run would have given it."""
+    """What retrain kept is what the reference run would have given it."""
     kept: set[tuple[int, int, int]] = set()
     for file in samples.files(settings.samples_uri):
         table = pq.read_table(Path(settings.samples_uri) / file.name, columns=list(RAW_POSITION))

@@ -1,4 +1,4 @@
-"""One round: stages, traffic, strikes; then the rest is awaited, and what must hold is checked."""
+"""One round: stages, traffic, injections; then the rest is awaited, and what must hold is checked."""
 
 import shutil
 import time
@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import TopicPartition
 
-from loadtest.chaos.plan import Strike
+from loadtest.chaos.plan import Injection
 from pipeline.archive.upkeep import raw_counts
 from pipeline.archive.upkeep.verify import account
 from pipeline.runtime.kafka import clients, tail, topics
@@ -25,7 +25,7 @@ from pipeline.tools.chaos.workers import Workers
 from pipeline.tools.supervisor import STAGES
 
 AT_ONCE = 4
-"""So many strikes are under way at a time; those on one stage wait for each other."""
+"""So many injections are under way at a time; those on one stage wait for each other."""
 DRAIN_S = 180.0
 QUIET_S = 40.0
 MAX_MIB = 1_536
@@ -42,11 +42,11 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What a round is: its number, its strikes, and the seed of its traffic."""
+    """What a round is: its number, its injections, and the seed of its traffic."""
 
     number: int
     seed: int
-    strikes: tuple[Strike, ...]
+    injections: tuple[Injection, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +110,14 @@ def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell:
                 workers.revive(stage)
             traffic = Traffic(settings, workers, folder / "traffic", one.seed)
             injector = FaultInjector(settings, workers, broker, folder / DISK if small else None)
-            memory = _inject_all(one.strikes, injector, workers, tell)
+            memory = _inject_all(one.injections, injector, workers, tell)
             sent_records = traffic.finish(360.0)
             injector.end_of_poison()
             tell(f"{sent_records:,} records of sensors sent; waiting until every stage has taken them in")
             drained_s = _drain(settings, workers)
             workers.finish()
             ended = list(workers.ended)
-        tell("comparing with an undisturbed run over the same raw")
+        tell("comparing with a reference run over the same raw")
         findings = None
         try:
             findings = check(settings, folder / "undisturbed")
@@ -149,18 +149,20 @@ def _workers(settings: Settings, folder: Path) -> Iterator[Workers]:
         workers.close()
 
 
-def _inject_all(strikes: tuple[Strike, ...], injector: FaultInjector, workers: Workers, tell: Tell) -> dict[str, float]:
-    """All strikes in their order, a few at a time; gives back the most memory each stage's worker was seen with."""
+def _inject_all(
+    injections: tuple[Injection, ...], injector: FaultInjector, workers: Workers, tell: Tell
+) -> dict[str, float]:
+    """All injections in their order, a few at a time; gives back the most memory each stage's worker was seen with."""
     most: dict[str, float] = {}
     began = time.monotonic()
     running: set[Future[None]] = set()
-    with ThreadPoolExecutor(AT_ONCE, "strike") as pool:
-        for strike in strikes:
-            time.sleep(strike.after_s)
+    with ThreadPoolExecutor(AT_ONCE, "injection") as pool:
+        for injection in injections:
+            time.sleep(injection.after_s)
             while len(running) >= AT_ONCE:
                 running = _reap(running, workers)
-            tell(f"{time.monotonic() - began:6.1f} s  {strike.number + 1}/{len(strikes)}  {strike}")
-            running.add(pool.submit(injector.inject, strike))
+            tell(f"{time.monotonic() - began:6.1f} s  {injection.number + 1}/{len(injections)}  {injection}")
+            running.add(pool.submit(injector.inject, injection))
             for stage, mib in workers.memory_mib().items():
                 most[stage] = max(most.get(stage, 0.0), mib)
         while running:

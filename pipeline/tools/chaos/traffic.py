@@ -1,4 +1,4 @@
-"""What flows while a campaign strikes: a real plant's records, and a made-up one whose sensors mix up the order."""
+"""What flows in a campaign: a real plant's records, and a made-up one whose sensors mix up the order."""
 
 import threading
 import time

@@ -13,7 +13,7 @@ from pipeline.tools.cli.output import Bootstrap, Json, emit, people, say
 
 app = typer.Typer(no_args_is_help=True, help="Fault campaigns: break everything on purpose, then compare.")
 
-Seed = Annotated[int, typer.Option(min=0, help="The same seed strikes the same way.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed injections the same way.")]
 Faults = Annotated[int, typer.Option(min=1, max=1_000, help="Faults a round.")]
 Only = Annotated[list[str] | None, typer.Option(help="Only faults of this name; may be given again.")]
 
@@ -88,10 +88,10 @@ def plan(
     from pipeline.tools.chaos.campaign import require_faults
 
     require_faults(only or ())
-    strikes = make(seed, round_number - 1, faults, only or ())
-    for one in strikes:
+    injections = make(seed, round_number - 1, faults, only or ())
+    for one in injections:
         say(f"{one.number + 1:4}  after {one.after_s:.2f} s  {one}", quiet=as_json)
-    emit({"seed": seed, "round": round_number, "strikes": as_document(strikes)})
+    emit({"seed": seed, "round": round_number, "injections": as_document(injections)})
 
 
 @app.command()
@@ -134,13 +134,13 @@ def report(
     rounds = [one for folder in folders for one in campaigns.read(folder)]
     rows = campaigns.table(rounds)
     totals = {name: sum(one[name] for one in rounds) for name in ("sent", "seconds", "repeated", *campaigns.FIGURES)}
-    struck = sum(row["times"] for row in rows)
+    injected = sum(row["times"] for row in rows)
     columns = ("fault", "times", "rounds", "rounds not in order")
     cells = [[row["fault"], str(row["times"]), str(row["rounds"]), str(row["not_in_order"])] for row in rows]
     say(_grid(columns, cells), quiet=as_json)
     figures = ", ".join(f"{name.replace('_', ' ')} {totals[name]}" for name in campaigns.FIGURES)
     line = (
-        f"{struck} faults in {len(rounds)} rounds, {struck / max(totals['seconds'], 1) * 3600:.0f} an hour; "
+        f"{injected} faults in {len(rounds)} rounds, {injected / max(totals['seconds'], 1) * 3600:.0f} an hour; "
         f"{totals['sent']:,} records: {figures}; {totals['repeated']:,} messages re-emitted"
         + (", each with the same bytes" if all(one["ok"] for one in rounds) else "")
     )

@@ -22,7 +22,7 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def run(one: Round, *_: Any) -> Result:
         ran.append(one.number)
         findings = Findings(sent=100, lost=one.number == 3)
-        return Result(one.number, {"kill": len(one.strikes)}, findings, [], {"score": 400.0}, 1.0, 0.5)
+        return Result(one.number, {"kill": len(one.injections)}, findings, [], {"score": 400.0}, 1.0, 0.5)
 
     monkeypatch.setattr(one_round, "run", run)
     monkeypatch.setattr(one_round, "clear", lambda *_: None)

@@ -39,7 +39,7 @@ def test_the_table_names_exactly_the_points_in_the_code() -> None:
     assert {point for own in points().values() for point in own} == in_the_code()
 
 
-def test_every_fault_can_be_done_and_befalls_rooms_there_are() -> None:
+def test_every_fault_can_be_done_and_hits_rooms_there_are() -> None:
     assert set(faults()) == set(FaultInjector._HOW)
     assert {stage for fault in faults().values() for stage in fault.stages} <= {*STAGES, ""}
     assert set(points()) <= set(STAGES)
@@ -47,10 +47,10 @@ def test_every_fault_can_be_done_and_befalls_rooms_there_are() -> None:
 
 @given(st.integers(0, 10_000), st.integers(0, 50), st.integers(1, 60))
 def test_a_plan_follows_from_its_seed(seed: int, number: int, count: int) -> None:
-    strikes = plan(seed, number, count)
-    assert strikes == plan(seed, number, count)
-    assert [one.number for one in strikes] == list(range(count))
-    for one in strikes:
+    injections = plan(seed, number, count)
+    assert injections == plan(seed, number, count)
+    assert [one.number for one in injections] == list(range(count))
+    for one in injections:
         assert one.stage in faults()[one.fault].stages
         assert bool(one.point) == (one.fault == "failpoint")
         assert not one.point or one.point.partition(":")[0] in points()[one.stage]
@@ -63,11 +63,11 @@ def test_two_seeds_strike_differently() -> None:
 
 def test_every_point_has_its_turn() -> None:
     known = [point for own in points().values() for point in own]
-    struck = Counter(
+    injected = Counter(
         one.point.partition(":")[0] for number in range(4) for one in plan(3, number, len(known), ["failpoint"])
     )
-    assert set(struck) == set(known)
-    assert max(struck.values()) - min(struck.values()) <= 1
+    assert set(injected) == set(known)
+    assert max(injected.values()) - min(injected.values()) <= 1
 
 
 def test_only_what_was_asked_for() -> None:
