@@ -106,7 +106,7 @@ WORKER = """
 import multiprocessing, os, time
 from pipeline.tools.replay import run
 def idle(told):
-    run._begin_working(None)
+    run._initialise(None)
     told.send(os.getpid())
     time.sleep(600)
 if __name__ == "__main__":
