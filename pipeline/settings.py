@@ -232,6 +232,8 @@ def _invalid(first: ErrorDetails, options: Mapping[str, object]) -> str:
     variable, file = f"FOREBAY_{name.upper()}", os.environ.get("FOREBAY_CONFIG")
     by_file = file and name not in options and variable not in {each.upper() for each in os.environ}
     where = (f"FOREBAY_CONFIG {file}: {name}" if by_file else variable) + "".join(f", {part}" for part in inside)
+    if first["type"] == "extra_forbidden" and inside:
+        return f"{where}: got {inside[-1]}, which {name} have no field for; correct or remove it; {REMEDY}"
     if first["type"] == "extra_forbidden":
         near = _did_you_mean(name, Settings.model_fields)
         return f"{where}: got a name that is no setting, expected one; {near}correct or remove it; {REMEDY}"

@@ -79,6 +79,7 @@ def test_several_feature_sets_in_one_view(tmp_path: Path) -> None:
     feed(PartitionArchive(tmp_path, 0, Limits(9), "w"), topics, Random(1))
     later = [value.replace(b'"feature_hash":"abc"', b'"feature_hash":"xyz"') for value in topics.archive]
     topics.archive = [value.replace(b'"raw_partition":0', b'"raw_partition":1') for value in later]
+    topics.rejects = [value.replace(b'"raw_partition":0', b'"raw_partition":1') for value in topics.rejects]
     feed(PartitionArchive(tmp_path, 1, Limits(9), "w"), topics, Random(1))
     found = run(tmp_path, "SELECT count(DISTINCT features) > 1, any_value(typeof(features)) FROM flows", 1)
     assert found["rows"] == [[True, "FLOAT[]"]]

@@ -129,7 +129,7 @@ def test_what_is_no_longer_configured_is_forgotten() -> None:
         ({"hours": ["22:00:01", "23:00"]}, "hours and minutes"),
         ({"dates": [["2026-01-02T00:00", "2026-01-01T00:00"]]}, "expected an end after"),
         ({"dates": [["2026-01-01T00:00+01:00", "2026-01-02T00:00+01:00"]]}, "without an offset"),
-        ({"colour": "blue"}, "Extra inputs"),
+        ({"colour": "blue"}, "got colour, which calendars have no field for"),
     ],
 )
 def test_a_bad_calendar_is_named(change: dict[str, Any], said: str) -> None:
