@@ -30,7 +30,7 @@ class Flow:
         """SIGKILL one stage and start it again."""
         stage = self.stages[name]
         os.kill(stage.process.pid, signal.SIGKILL)
-        stage.process.wait(10)
+        stage.process.wait(90)
         self.processes.running.remove(stage)
         self.stages[name] = self.processes.start(name, name, "run")
         self.processes.wait_ready([self.stages[name]], 60)

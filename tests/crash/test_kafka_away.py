@@ -106,7 +106,7 @@ def broker(tmp_path: Path) -> Iterator[Path]:
         pytest.param(10.0, {}, id="10 s"),
         # Longer than every timeout that is left, several times over: what ten minutes are to the timeouts as they are.
         pytest.param(25.0, {"session_timeout_s": 6.0, "transaction_timeout_s": 5.0}, id="ten minutes, shortened"),
-        pytest.param(61.0, {}, id="61 s", marks=pytest.mark.slow),
+        pytest.param(61.0, {}, id="61 s", marks=pytest.mark.nightly),
     ],
 )
 def test_kafka_goes_away_and_comes_back(

@@ -121,7 +121,7 @@ def test_killed_at_any_moment_it_leaves_the_same_archive(settings: Settings, log
     with worker(settings, STAGE, log=tmp_path / "last") as process:
         wait_until_archived(settings, rows, process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
     proof = verify(settings.archive_uri, settings)
     assert proof["problems"] == []
     assert proof["strays"] == []
@@ -135,7 +135,7 @@ def test_offsets_follow_the_manifests(settings: Settings, logs: Logs, tmp_path: 
     with worker(settings, STAGE, log=tmp_path / "log") as process:
         wait_until_archived(settings, expected_rows(logs), process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
     consumer = clients.consumer(settings, "archive", **{"group.instance.id": "test", "group.protocol": "classic"})
     for partition in logs:
         manifest = sorted((Path(settings.archive_uri) / "_manifests" / f"p{partition}").glob("*.json"))[-1]

@@ -148,7 +148,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(data: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         starting.send_signal(signal.SIGINT)
-        assert starting.wait(30) != 0
+        assert starting.wait(90) != 0
     wait_until_gone(running.pid, running.run_id)
     assert state.read(data) is None
 

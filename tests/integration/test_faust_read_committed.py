@@ -75,7 +75,7 @@ def test_a_rebalance_moves_partitions_with_their_state(kafka: str, prefix: str, 
             send(settings, {p: messages[100:200] for p, messages in values.items()})
             received(settings, settings.topics.features, {0: 200, 1: 200})
             first.send_signal(signal.SIGTERM)
-            assert first.wait(30) == 0
+            assert first.wait(90) == 0
         # `b` is killed: its static seat stays taken until it comes back.
         send(settings, {p: messages[200:] for p, messages in values.items()})
         with worker(settings, STAGE, "a"), worker(settings, STAGE, "b"):
@@ -130,7 +130,7 @@ def test_an_exception_stops_the_worker_with_its_position_unmoved(kafka: str, pre
     send(settings, {0: [b"a", b"b", b"poison", b"c"]})
     log = tmp_path / "log"
     with worker(settings, STAGE, log=log) as process:
-        assert process.wait(30) == 1
+        assert process.wait(90) == 1
     assert b'"offset": 2' in log.read_bytes()
     found = received(settings, settings.topics.features, {0: 2})[0]
     assert deduplicated(found) == chain([b"a", b"b"])
@@ -144,7 +144,7 @@ def test_a_saved_position_that_the_topic_no_longer_holds_is_refused(kafka: str, 
     with worker(settings, STAGE) as process:
         received(settings, settings.topics.features, {0: 20})
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
     admin = clients.admin(settings)
     send(settings, {0: [b"b"] * 20})
     admin.delete_records([TopicPartition(settings.topics.flows, 0, 40)])[
@@ -152,7 +152,7 @@ def test_a_saved_position_that_the_topic_no_longer_holds_is_refused(kafka: str, 
     ].result()
     log = tmp_path / "log"
     with worker(settings, STAGE, log=log) as process:
-        assert process.wait(30) != 0
+        assert process.wait(90) != 0
     assert b"messages were deleted before they were read" in log.read_bytes()
 
 
@@ -164,7 +164,7 @@ def test_stopping_is_quick_and_saves(kafka: str, prefix: str, tmp_path: Path) ->
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
         try:
-            assert process.wait(15) == 0
+            assert process.wait(90) == 0
         except subprocess.TimeoutExpired:
             pytest.fail("did not stop within 15 s")
         assert time.monotonic() - started < 15

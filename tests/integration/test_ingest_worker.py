@@ -93,7 +93,7 @@ def worker(settings: Settings, **more: str) -> Iterator["subprocess.Popen[bytes]
     finally:
         process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
+            process.wait(90)
         process.kill()
         process.communicate()
 

@@ -161,7 +161,7 @@ def test_what_a_zombie_emits_again_is_dropped(settings: Settings) -> None:
     with worker(settings, SCORE) as process:
         found = received(settings, settings.topics.archive, {0: 14})
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
     assert values(found)[0] == reference(settings, {0: messages})[1][0]
 
 
@@ -225,10 +225,10 @@ def test_a_missing_message_stops_the_worker_and_nothing_is_skipped(settings: Set
     with worker(settings, SCORE, log=log) as process:
         received(settings, settings.topics.archive, {0: 2})
         send(settings, {0: messages[2:]})
-        assert process.wait(30) == 1
+        assert process.wait(90) == 1
     assert "got seq 3, expected 2" in log.read_text().replace("\n", " ")
     with worker(settings, SCORE) as process:
-        assert process.wait(30) == 1
+        assert process.wait(90) == 1
     assert len(received(settings, settings.topics.archive, {0: 2})[0]) == 2
 
 
@@ -236,7 +236,7 @@ def test_other_features_than_the_models_stop_the_worker_with_both_names(settings
     send(settings, {0: [payload(0, 0, feature_set="other", feature_hash="beef" * 16)]})
     log = tmp_path / "log"
     with worker(settings, SCORE, log=log) as process:
-        assert process.wait(30) == 1
+        assert process.wait(90) == 1
     text = log.read_text().replace("\n", " ")
     assert "small 5a11" in text
     assert "other beef" in text
