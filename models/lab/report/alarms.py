@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from models.lab.report import curves
-from models.lab.report.documents import OURS, Document, Fits, Spread, number, reach, spread
+from models.lab.report.documents import OURS, Document, Fits, number, reach, spread
 from models.lab.report.labels import footer, label
 from models.lab.report.pictures import slug
 from models.lab.report.sheets import P, Picture, Sheet, name_of, rows_of
@@ -170,8 +170,3 @@ def mean_roc(figures: Sequence[Document]) -> Any:
     rates = np.unique(np.concatenate([line[:, 0] for line in lines]))
     heights = np.mean([np.interp(rates, line[:, 0], line[:, 1]) for line in lines], axis=0)
     return np.column_stack([rates, heights])
-
-
-def merit_of(fits: Fits, test: str, *keys: str) -> dict[str, Spread | None]:
-    """A figure by model."""
-    return {model: fits.spread(model, test, *keys) for model in fits.models}

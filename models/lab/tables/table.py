@@ -87,11 +87,6 @@ def one_by_one(n: int) -> Ints:
     return np.arange(n, dtype=np.int64)
 
 
-def without_repeats(table: Table) -> Table:
-    """The first of every set of records that agree in all columns and in the label."""
-    return table.take(first_of_each(table))
-
-
 def first_of_each(table: Table) -> Ints:
     """Positions, ascending, of the first record of every distinct (values, label)."""
     _, code = np.unique(table.label, return_inverse=True)
