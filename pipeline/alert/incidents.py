@@ -9,9 +9,10 @@ from pipeline.alert.explain import Baseline
 from pipeline.alert.grouping import Grouping, load_grouping
 from pipeline.alert.incident import Incident
 from pipeline.alert.ocsf import CLOSE, detection_finding
-from pipeline.alert.partition import Sensor, advance_sensors
+from pipeline.alert.partition import advance_sensors
 from pipeline.alert.sensor import Change, SensorState
 from pipeline.alert.techniques import Meanings, shipped
+from pipeline.contracts.envelope import SensorName
 
 BaselineOf = Callable[[str], Baseline | None]
 
@@ -39,7 +40,7 @@ def incidents_of(
 
 
 def _changes(batches: Iterable[pa.RecordBatch], grouping: Grouping) -> Iterator[Change]:
-    sensors: dict[Sensor, SensorState] = {}
+    sensors: dict[SensorName, SensorState] = {}
     last: pa.RecordBatch | None = None
     for last in batches:
         yield from advance_sensors(sensors, last, (), (), grouping)[0]

@@ -14,12 +14,11 @@ from pipeline.alert.incident import as_document, of_document
 from pipeline.alert.ocsf import detection_finding
 from pipeline.alert.sensor import BEGINNING_US, Change, Followed, SensorState, Tally, advance
 from pipeline.alert.techniques import Meanings, shipped
-from pipeline.contracts.envelope import RowsFacts, SensorWatermark
+from pipeline.contracts.envelope import RowsFacts, SensorName, SensorWatermark
 from pipeline.errors import BadData, RefusedState, SchemaMismatch, SequenceGap
 from pipeline.runtime.wire import batches
 
 BaselineOf = Callable[[str], Baseline | None]
-Sensor = tuple[str, str]
 VERSION = 2
 SITE_FROM_SENSOR = "\x1f"
 
@@ -31,7 +30,7 @@ class PartitionState:
     """
 
     seq: int = 0
-    sensors: dict[Sensor, SensorState] = field(default_factory=dict)
+    sensors: dict[SensorName, SensorState] = field(default_factory=dict)
     reached_us: int = BEGINNING_US
 
     @classmethod
@@ -84,10 +83,10 @@ def advance_partition(
 
 
 def advance_sensors(
-    sensors: dict[Sensor, SensorState],
+    sensors: dict[SensorName, SensorState],
     suspects: pa.RecordBatch,
     watermarks: Iterable[SensorWatermark],
-    ended: Iterable[Sensor],
+    ended: Iterable[SensorName],
     grouping: Grouping,
 ) -> tuple[list[Change], Tally]:
     """Advance every sensor the message has rows, a watermark or an end of; sensors in the order of their names."""
@@ -107,7 +106,7 @@ def advance_sensors(
     return changes, tally
 
 
-def by_sensor(rows: pa.RecordBatch) -> dict[Sensor, pa.RecordBatch]:
+def by_sensor(rows: pa.RecordBatch) -> dict[SensorName, pa.RecordBatch]:
     """The suspects among the rows, per (site, sensor), their order kept."""
     rows = rows.filter(rows.column("suspect"))
     if not rows.num_rows:
@@ -120,7 +119,7 @@ def by_sensor(rows: pa.RecordBatch) -> dict[Sensor, pa.RecordBatch]:
     return {_sensor_of(part): part for part in parts}
 
 
-def _sensor_of(rows: pa.RecordBatch) -> Sensor:
+def _sensor_of(rows: pa.RecordBatch) -> SensorName:
     return rows.column("site")[0].as_py(), rows.column("sensor")[0].as_py()
 
 

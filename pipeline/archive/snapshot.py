@@ -18,6 +18,7 @@ from pipeline.archive.manifest import (
     read_one,
 )
 from pipeline.archive.streams import TABLES
+from pipeline.contracts.envelope import SensorName
 from pipeline.errors import RefusedState, Usage
 from pipeline.runtime.storage.storage import StorageLike, open_storage
 
@@ -145,17 +146,15 @@ def _sound(found: PartitionSnapshot) -> PartitionSnapshot:
     return found
 
 
-Sensor = tuple[str, str]
-
 COLUMN = dict(zip(TABLES, ("accepted", "late", "rejected"), strict=True))
 """What the rows of a table are called in the accounting."""
 
 
-def count(snapshots: list[PartitionSnapshot]) -> dict[Sensor, dict[str, int]]:
+def count(snapshots: list[PartitionSnapshot]) -> dict[SensorName, dict[str, int]]:
     """Rows per (site, sensor) as the manifests state them: accepted, rejected, late (closed files), open, files."""
-    found: dict[Sensor, dict[str, int]] = {}
+    found: dict[SensorName, dict[str, int]] = {}
 
-    def of(sensor: Sensor) -> dict[str, int]:
+    def of(sensor: SensorName) -> dict[str, int]:
         return found.setdefault(sensor, dict.fromkeys(("accepted", "rejected", "late", "open", "files"), 0))
 
     for snapshot in snapshots:

@@ -5,9 +5,9 @@ from types import TracebackType
 from typing import Any
 
 from pipeline.archive import snapshot
-from pipeline.archive.snapshot import Sensor
 from pipeline.archive.upkeep import raw_counts
 from pipeline.archive.upkeep.exporter_loss.report import ExporterLoss
+from pipeline.contracts.envelope import SensorName
 from pipeline.runtime.storage.storage import open_storage
 from pipeline.settings import Settings
 
@@ -22,7 +22,7 @@ class Ledger:
 
     def __init__(self, settings: Settings, kafka: bool) -> None:
         self._settings = settings
-        self._sent: Counter[Sensor] = Counter()
+        self._sent: Counter[SensorName] = Counter()
         self._counter = raw_counts.RawCounter(settings) if kafka else None
         self._exporter_loss = ExporterLoss()
 

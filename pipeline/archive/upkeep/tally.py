@@ -8,9 +8,10 @@ import numpy as np
 
 from pipeline.archive.paths import Position
 from pipeline.archive.positions import Held, Ints, Positions, doubled, missing_before
-from pipeline.archive.snapshot import PartitionSnapshot, Sensor
+from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.upkeep import raw_counts
 from pipeline.archive.upkeep.exporter_loss.merge import settled
+from pipeline.contracts.envelope import SensorName
 from pipeline.settings import Settings
 
 MAX_PROBLEMS = 100
@@ -23,16 +24,16 @@ class Tally:
     """Counts per sensor, and what is wrong."""
 
     def __init__(self) -> None:
-        self._counts: dict[Sensor, dict[str, int]] = {}
-        self._stated: dict[Sensor, int] = {}
-        self._unmarked: dict[tuple[int, Sensor], int] = {}  # per raw partition: records after the last mark
-        self._sensors: list[Sensor] = []
-        self._numbers: dict[Sensor, int] = {}
+        self._counts: dict[SensorName, dict[str, int]] = {}
+        self._stated: dict[SensorName, int] = {}
+        self._unmarked: dict[tuple[int, SensorName], int] = {}  # per raw partition: records after the last mark
+        self._sensors: list[SensorName] = []
+        self._numbers: dict[SensorName, int] = {}
         self.problems: list[str] = []
         self.left_out = 0
         self.strays: list[str] = []
 
-    def of(self, sensor: Sensor) -> dict[str, int]:
+    def of(self, sensor: SensorName) -> dict[str, int]:
         """A sensor's counts."""
         if sensor not in self._counts:
             self._counts[sensor] = dict.fromkeys(COLUMNS, 0)
@@ -40,7 +41,7 @@ class Tally:
             self._sensors.append(sensor)
         return self._counts[sensor]
 
-    def number(self, sensor: Sensor) -> int:
+    def number(self, sensor: SensorName) -> int:
         """A number that stands for the sensor in arrays."""
         self.of(sensor)
         return self._numbers[sensor]

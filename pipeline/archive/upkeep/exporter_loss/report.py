@@ -16,10 +16,11 @@ from pipeline.archive import segments
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.paths import Position
-from pipeline.archive.snapshot import PartitionSnapshot, Placed, Sensor
+from pipeline.archive.snapshot import PartitionSnapshot, Placed
 from pipeline.archive.upkeep.exporter_loss import sequences
 from pipeline.archive.upkeep.exporter_loss.merge import InOrder, by_time, settled
 from pipeline.archive.upkeep.exporter_loss.records import COLUMNS, Records, records_of
+from pipeline.contracts.envelope import SensorName
 from pipeline.errors import RefusedState
 from pipeline.runtime.storage.storage import Storage, StorageLike, open_storage
 
@@ -39,7 +40,7 @@ ALSO_MISSING = {
 class Open(NamedTuple):
     """Records of a partition's files that are still open."""
 
-    of: dict[Sensor, list[Records]]
+    of: dict[SensorName, list[Records]]
 
 
 class _Exporters:
@@ -73,7 +74,7 @@ class ExporterLoss:
     """Looks at an archive, again and again; each closed file is read once, and only the columns needed."""
 
     def __init__(self) -> None:
-        self._sensors: defaultdict[Sensor, _Exporters] = defaultdict(_Exporters)
+        self._sensors: defaultdict[SensorName, _Exporters] = defaultdict(_Exporters)
         self._read: set[str] = set()
         self._done: dict[int, Position] = {}
 
@@ -91,7 +92,7 @@ class ExporterLoss:
         """
         archive = open_storage(place)
         reader, places = ClosedRows(archive), dict[str, Placed]()
-        files: defaultdict[Sensor, dict[int, list[ClosedFile]]] = defaultdict(dict)
+        files: defaultdict[SensorName, dict[int, list[ClosedFile]]] = defaultdict(dict)
         passing: dict[int, Open] = {}
         bounds: dict[int, Position] = {}
         for found in snapshots:
@@ -216,7 +217,7 @@ def _unit(protocol: str, sequence: sequences.Sequence) -> str | None:
 
 def _open(archive: Storage, found: PartitionSnapshot) -> Open | None:
     """Records of open files; None where a writer is faster than we are: the next look will see them."""
-    of: dict[Sensor, list[Records]] = {}
+    of: dict[SensorName, list[Records]] = {}
     if found.problem:
         return Open(of)
     try:
