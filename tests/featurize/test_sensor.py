@@ -163,7 +163,7 @@ TIGHT = Bounds(queue=40, ring_dsts=40, hosts=40, pairs=40, identities=40)
 
 
 def _crowd(flows: int, seed: int) -> list[dict[str, Any]]:
-    """More endpoints, pairs and flows within 2 s than TIGHT has stage for."""
+    """More endpoints, pairs and flows within 2 s than TIGHT has room for."""
     pick = np.random.default_rng(seed)
     return [
         {
