@@ -1,5 +1,7 @@
 import os
 import signal
+import time
+from collections.abc import Iterator
 
 import pytest
 import typer
@@ -23,12 +25,21 @@ def test_with_json_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert captured.out == captured.err == ""
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises, also where the tests were started in a shell's background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_asked_to_stop_it_says_how_to_go_on(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+def test_asked_to_stop_it_says_how_to_resume(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(typer.Exit) as left, training_shown(quiet=False):
         os.kill(os.getpid(), number)
-        signal.pause()
+        time.sleep(10)
     assert left.value.exit_code == 130
     assert "--resume" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) == before
