@@ -27,7 +27,7 @@ def test_with_json_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """SIGINT raises, also where the tests were started in a shell's background, which ignores it."""
+    """SIGINT raises, whatever handler an earlier test or the shell left behind."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
