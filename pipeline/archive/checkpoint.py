@@ -175,9 +175,10 @@ def summed_up(checkpoint: Checkpoint) -> list[Link]:
     """
     where, header = checkpoint.name, checkpoint.header
     manifests = [manifest for run in _runs(checkpoint) for manifest in run]
-    previous = [one.previous for one in manifests]
-    numbers = all((one.partition, one.number) == (header.partition, n) for n, one in enumerate(manifests))
-    if not numbers or len(manifests) != header.number + 1 or previous[0] != NO_MANIFEST:
+    previous = [manifest.previous for manifest in manifests]
+    numbers = [(manifest.partition, manifest.number) for manifest in manifests]
+    expected = [(header.partition, number) for number in range(len(manifests))]
+    if numbers != expected or len(manifests) != header.number + 1 or previous[0] != NO_MANIFEST:
         raise RefusedState(f"{where}: got manifests that are no chain from 0 to {header.number}; delete it")
     if manifests[-1] != _without_open(checkpoint.last):
         raise RefusedState(f"{where}: its last manifest is not that of the chain; delete it")
@@ -257,7 +258,7 @@ def _closed_runs(links: Iterable[Link]) -> Iterator[tuple[list[Manifest], str]]:
 
 
 def _framed(run: list[Manifest]) -> tuple[Frame | None, bytes]:
-    plain = b"".join(orjson.dumps(one, option=orjson.OPT_SORT_KEYS) + b"\n" for one in run)
+    plain = b"".join(orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS) + b"\n" for manifest in run)
     if len(plain) > MAX_FRAME_BYTES:
         return None, b""
     packed = pa.compress(plain, CODEC, asbytes=True)
@@ -276,6 +277,7 @@ def problems(archive: Storage, partition: int, manifests: tuple[Manifest, ...]) 
         except RefusedState as error:
             wrong.append(f"{error} (readers ignore it)")
             continue
-        if [_without_open(one) for one in known] != [_without_open(one) for one in manifests[: len(known)]]:
+        chained = manifests[: len(known)]
+        if [_without_open(manifest) for manifest in known] != [_without_open(manifest) for manifest in chained]:
             wrong.append(f"{archive.uri}: {name}: says other than the manifests it sums up; it was forged: delete it")
     return wrong

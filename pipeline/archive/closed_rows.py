@@ -1,4 +1,4 @@
-"""Rows of closed files, wherever they lie: in a file of their own, or among others' in a pack."""
+"""Read the rows of closed files, wherever they lie: in a file of their own, or in a pack of several."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.archive.parquet import without_footer
-from pipeline.archive.snapshot import PartitionSnapshot, Placed, read_partition
+from pipeline.archive.snapshot import Location, PartitionSnapshot, read_partition
 from pipeline.errors import RefusedState
 from pipeline.runtime.storage.storage import StorageLike, open_storage
 
@@ -17,7 +17,7 @@ OPEN_FILES = 4
 
 
 class ClosedRows:
-    """Reads closed files' rows; neighbours in a pack are read together, once.
+    """Reads closed files' rows; neighbours in a pack are read once, as a row group.
 
     Keeps the few files it read last open, and of packs the row group it read last: memory is bounded by that.
     """
@@ -27,25 +27,25 @@ class ClosedRows:
         self._open: OrderedDict[str, pq.ParquetFile] = OrderedDict()
         self._group: tuple[str, int, tuple[str, ...] | None, pa.Table] | None = None
 
-    def schema(self, where: Placed) -> pa.Schema:
+    def schema(self, where: Location) -> pa.Schema:
         """The schema of the rows; RefusedState where it cannot be read."""
         with self._reading(where):
             return without_footer(self._file(where.file).schema_arrow)
 
-    def may_have(self, where: Placed, columns: Sequence[str]) -> bool:
-        """Whether any row may have a value in any of these columns, as far as the file's footer tells."""
+    def may_have(self, where: Location, columns: Sequence[str]) -> bool:
+        """Whether any row may have a value in any of these columns, as far as the file's footer says."""
         with self._reading(where):
             file = self._file(where.file)
             numbers = range(file.num_row_groups) if where.pack is None else _covering(file, where)[1]
             for group in (file.metadata.row_group(number) for number in numbers):
-                for column in (group.column(place) for place in range(group.num_columns)):
+                for column in (group.column(index) for index in range(group.num_columns)):
                     if column.path_in_schema in columns:
-                        told = column.statistics
-                        if told is None or not told.has_null_count or told.null_count < group.num_rows:
+                        known = column.statistics
+                        if known is None or not known.has_null_count or known.null_count < group.num_rows:
                             return True
             return False
 
-    def read(self, where: Placed, columns: Sequence[str] | None = None) -> pa.Table:
+    def read(self, where: Location, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows, or some of their columns (those the file does not have are left out); RefusedState where they
         cannot be read.
         """
@@ -56,7 +56,7 @@ class ClosedRows:
             return rows.replace_schema_metadata(without_footer(rows.schema).metadata)
 
     @contextmanager
-    def _reading(self, where: Placed) -> Iterator[None]:
+    def _reading(self, where: Location) -> Iterator[None]:
         try:
             yield
         except (*self._archive.errors, pa.ArrowException) as error:
@@ -75,7 +75,7 @@ class ClosedRows:
         self._open.move_to_end(name)
         return file
 
-    def _part(self, file: pq.ParquetFile, where: Placed, columns: list[str] | None) -> pa.Table:
+    def _part(self, file: pq.ParquetFile, where: Location, columns: list[str] | None) -> pa.Table:
         starts, numbers = _covering(file, where)
         stop = where.first_row + where.rows
         parts = []
@@ -93,28 +93,28 @@ class ClosedRows:
 
 
 class FollowedRows:
-    """Rows of one partition's closed files, found again where a compaction moves them while they are read."""
+    """Rows of one partition's closed files; follows them where a compaction moves them while they are read."""
 
-    def __init__(self, archive: StorageLike, found: PartitionSnapshot) -> None:
+    def __init__(self, archive: StorageLike, snapshot: PartitionSnapshot) -> None:
         self._archive, self._reader = open_storage(archive), ClosedRows(archive)
-        self._partition, self._places = found.partition, found.places
+        self._partition, self._locations = snapshot.partition, snapshot.locations
 
     def read(self, path: str) -> pa.Table | None:
-        """A closed file's rows; None where they have been given up. RefusedState where they cannot be read."""
+        """A closed file's rows; None where they have been purged. RefusedState where they cannot be read."""
         while True:
-            where = self._places[path]
+            where = self._locations[path]
             if where.given_up:
                 return None
             try:
                 return self._reader.read(where)
             except RefusedState:
-                places = read_partition(self._archive, self._partition).places
-                if where.same_as(places.get(path)):
+                locations = read_partition(self._archive, self._partition).locations
+                if where.same_as(locations.get(path)):
                     raise
-                self._places = places
+                self._locations = locations
 
 
-def _covering(file: pq.ParquetFile, where: Placed) -> tuple[list[int], list[int]]:
+def _covering(file: pq.ParquetFile, where: Location) -> tuple[list[int], list[int]]:
     """Where the row groups of a pack start (and the last one ends), and which of them hold a closed file's rows."""
     sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
     starts = np.concatenate(([0], np.cumsum(sizes)))

@@ -1,11 +1,11 @@
-"""The chain of manifests: what is in the archive, where to go on, and who may write.
+"""The chain of manifests: what is in the archive, where to resume, and who may write.
 
 Manifest n of a partition names the SHA-256 of manifest n-1 and is created exclusively: of two writers one gets the
 number, the other one learns that it is no longer the owner. A writer starts by claiming: a manifest without files.
 From then on no earlier writer can add one, so what it left behind (files no manifest lists) may be deleted.
 
 A manifest with packs is a swap: it says where closed files lie from now on, and changes nothing else. Anybody may add
-one; the owner reads it and goes on.
+one; the owner reads it and continues.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class ClosedFile:
     from_ts_us: int  # event time; of rejects, which have none, the raw messages' timestamps
     to_ts_us: int
     feature_hash: str
-    also: int = 0  # records put together with others: the rows stand for so many more than they are
+    also: int = 0  # records merged into others: the rows stand for so many more than they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class OpenRows:
 class Pack:
     """A file that from now on stands in for closed files: it holds their rows one after another, in this order.
 
-    `positions_only`: it holds merely where in `raw` they came from; the rest has been given up (retention).
+    `positions_only`: it holds merely where in `raw` they came from; the rest has been purged (retention).
     """
 
     path: str
@@ -76,9 +76,9 @@ class Pack:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a partition's topics have been taken in, and what that amounts to."""
+    """How far a partition's topics have been read, and what has been counted up to there."""
 
-    archive_next: int | None = None  # offset in topic `archive` to go on from; None: from its beginning
+    archive_next: int | None = None  # offset in topic `archive` to resume from; None: from its start
     rejects_next: int | None = None  # the same of `rejects` ...
     rejects_skip: int = 0  # ... and how many rows of that message have been taken
     seq_next: int | None = None
@@ -189,7 +189,7 @@ def read_one(archive: Storage, partition: int, number: int) -> tuple[Manifest, s
 
 
 def changes_nothing(swap: Manifest, before: Manifest | None) -> bool:
-    """Whether a swap leaves everything but the places of closed files as the manifest before it says."""
+    """Whether a swap leaves everything but the locations of closed files as the manifest before it says."""
     return (
         before is not None
         and (swap.progress, swap.open) == (before.progress, before.open)

@@ -30,8 +30,9 @@ ENCODED = {
     "community_id": "PLAIN",
     "sensor_uid": "PLAIN",
 }
-"""Columns whose values seldom come twice: a dictionary would be built and given up, half of what a row's other columns
-cost, and make the file larger. Times in order become differences, floats streams of bytes (docs/performance.md).
+"""Columns whose values seldom occur twice: a dictionary would be built and abandoned, which costs half as much as
+a row's other columns, and makes the file larger. Times in order become differences, floats streams of bytes
+(docs/performance.md).
 """
 IDS = ("record_id", "community_id", "sensor_uid")
 MAX_HOURS = 24
@@ -72,7 +73,7 @@ def _render(file: OpenFile, rows: pa.Table, hour: int | None, partition: int) ->
     first, last = (int(offsets[0]), int(indexes[0])), (int(offsets[-1]), int(indexes[-1]))
     positions = [rows.schema.get_field_index(name) for name in ("raw_offset", "raw_index")]
     order = [pq.SortingColumn(position) for position in positions]
-    with pq.ParquetWriter(sink, rows.schema, sorting_columns=order, **written_as(rows.schema)) as writer:
+    with pq.ParquetWriter(sink, rows.schema, sorting_columns=order, **writer_options(rows.schema)) as writer:
         writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
         writer.add_key_value_metadata(footer(partition, first, last))
     data = memoryview(sink.getvalue())
@@ -95,7 +96,7 @@ def _render(file: OpenFile, rows: pa.Table, hour: int | None, partition: int) ->
     return Rendered(entry, data)
 
 
-def written_as(schema: pa.Schema) -> dict[str, Any]:
+def writer_options(schema: pa.Schema) -> dict[str, Any]:
     """How every Parquet file of the archive is written, beside its schema and order."""
     return {
         "version": "2.6",
@@ -126,8 +127,8 @@ def footer(partition: int, first: Position, last: Position) -> dict[str, str]:
 
 def without_footer(schema: pa.Schema) -> pa.Schema:
     """A schema as it was before it was written: what `footer` added is one file's own."""
-    kept = {name: value for name, value in (schema.metadata or {}).items() if not name.startswith(FOOTER.encode())}
-    return schema.with_metadata(kept)
+    metadata = {name: value for name, value in (schema.metadata or {}).items() if not name.startswith(FOOTER.encode())}
+    return schema.with_metadata(metadata)
 
 
 def _numpy(rows: pa.Table, name: str) -> npt.NDArray[np.int64]:

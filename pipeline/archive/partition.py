@@ -27,7 +27,7 @@ DATA_FILE = re.compile(r"^[^/]+/site=[^/]*/sensor=[^/]*/date=[^/]*/hour=[^/]*/[^
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit made durable: offsets may move to `progress` now."""
+    """The result of a commit, now durable: offsets may move to `progress`."""
 
     progress: Progress
     files: tuple[ClosedFile, ...]
@@ -35,7 +35,7 @@ class Committed:
 
 
 class PartitionArchive:
-    """The owner of one raw partition's part of the archive; making one takes the partition over from any earlier owner.
+    """The owner of one raw partition's part of the archive; creating it takes the partition over from earlier owners.
 
     `step` is called after each step of writing: tests make a writer die there.
     """
@@ -55,7 +55,7 @@ class PartitionArchive:
         links, self._last, self._head = self._claim()
         self._step("claimed")
         self._temp = paths.temporary(partition, self._last.number)
-        self._clean({entry.path for one, _ in links for entry in one.files})
+        self._clean({entry.path for manifest, _ in links for entry in manifest.files})
         self.progress = self._last.progress
         try:
             stored = [
@@ -97,37 +97,37 @@ class PartitionArchive:
     def _clean(self, listed: set[str]) -> None:
         """Delete what earlier owners left unfinished: after the claim they can list none of it any more.
 
-        A still later owner may be at work already; what is numbered after this claim is its own and stays.
+        A still later owner may be at work already; what is numbered after this claim belongs to it and stays.
         """
         claim, archive = self._last.number, self.archive
-        for name in self._unusable:  # checkpoints that every reader would look at and ignore
+        for name in self._unusable:  # checkpoints that every reader would read and ignore
             archive.delete(name)
         if isinstance(archive, LocalFolder):  # a bucket holds no half objects
             for name in archive.names(paths.manifests(self.partition)):
-                if (found := HALF_MANIFEST.search(name)) and int(found[1]) <= claim:
+                if (match := HALF_MANIFEST.search(name)) and int(match[1]) <= claim:
                     archive.delete(name)
             for name in archive.names(paths.checkpoints(self.partition)):
                 if not paths.is_checkpoint(name):
                     archive.delete(name)
         for folder in archive.folders("_tmp"):
-            if (found := TEMPORARY.fullmatch(folder)) and int(found[1]) == self.partition and int(found[2]) < claim:
+            if (match := TEMPORARY.fullmatch(folder)) and int(match[1]) == self.partition and int(match[2]) < claim:
                 archive.delete_folder(f"_tmp/{folder}")
-        kept = {entry.path for entry in self._last.open}
+        listed_segments = {entry.path for entry in self._last.open}
         for name in archive.names(paths.segments(self.partition)):
-            if (found := SEGMENT.search(name)) and int(found[1]) <= claim and name not in kept:
+            if (match := SEGMENT.search(name)) and int(match[1]) <= claim and name not in listed_segments:
                 archive.delete(name)
         if isinstance(archive, LocalFolder):
-            own = f"/p{self.partition}-"
+            prefix = f"/p{self.partition}-"
             for name in (name for table in TABLES for name in archive.names(table)):
-                if own in name and DATA_FILE.search(name) and name not in listed:
+                if prefix in name and DATA_FILE.search(name) and name not in listed:
                     self._remove_stray(archive, name)
 
     def _remove_stray(self, archive: LocalFolder, name: str) -> None:
-        """Delete a data file no manifest lists, unless a later owner has written it meanwhile: set aside, look, then
+        """Delete a data file no manifest lists, unless a later owner has written it meanwhile: set aside, check, then
         delete.
 
-        An object can't be set aside, so a successor might lose it: there, strays stay. They are whole, and the same
-        rows make the same name and bytes, so a successor takes them over.
+        An object can't be set aside, so a successor might lose it: in a bucket strays stay. They are whole, and the
+        same rows make the same name and bytes, so a successor takes them over.
         """
         self._check_owner()
         aside = f"{self._temp}/stray"
@@ -182,15 +182,15 @@ class PartitionArchive:
     def _check_owner(self) -> None:
         """RefusedState where another writer has added a manifest; swaps, which anybody may add, are taken over."""
         while self.archive.has(paths.manifest(self.partition, self._last.number + 1)):
-            found = chain.read_one(self.archive, self.partition, self._last.number + 1)
-            if found is None or not found[0].packs or found[0].previous != self._head:
+            link = chain.read_one(self.archive, self.partition, self._last.number + 1)
+            if link is None or not link[0].packs or link[0].previous != self._head:
                 raise self._taken_over()
-            if not chain.changes_nothing(found[0], self._last):
+            if not chain.changes_nothing(link[0], self._last):
                 raise RefusedState(
-                    f"archive {self.archive.uri}, partition {self.partition}: manifest {found[0].number} is a swap "
-                    "that changes more than where files lie; somebody forged it: look at the archive first"
+                    f"archive {self.archive.uri}, partition {self.partition}: manifest {link[0].number} is a swap "
+                    "that changes more than where files lie; somebody forged it: check the archive first"
                 )
-            self._last, self._head = found
+            self._last, self._head = link
 
     def _taken_over(self) -> RefusedState:
         return RefusedState(
@@ -211,7 +211,7 @@ class PartitionArchive:
 
     @property
     def full(self) -> bool:
-        """Whether a commit must not wait: as much is held in memory as may be."""
+        """Whether a commit must not wait: memory holds the allowed maximum."""
         return self._rows_in_memory >= MAX_ROWS_IN_MEMORY or self._bytes_in_memory >= MAX_BYTES_IN_MEMORY
 
     def commit(self) -> Committed:
@@ -226,7 +226,7 @@ class PartitionArchive:
         """
         self.archive.sync(entry.path for entry in self._closed)
         before = self._last.open
-        kept, added = self._store_open_rows(self._last.number + 1)
+        retained, added = self._store_open_rows(self._last.number + 1)
         touched = {(entry.site, entry.sensor) for entry in self._closed}
         following = Manifest(
             partition=self.partition,
@@ -235,7 +235,7 @@ class PartitionArchive:
             writer=self._writer,
             progress=self.progress,
             files=tuple(self._closed),
-            open=(*kept, *added),
+            open=(*retained, *added),
             marks=tuple(self._marks),
             watermarks=tuple((*of, us) for of, us in sorted(self._watermarks.items()) if of in touched),
         )
@@ -272,9 +272,9 @@ class PartitionArchive:
             self._streams.move(moved, number, segments.read(self.archive, entry, False))
             moved = set()
         live = {(piece.segment, *file.key) for file in files for piece in file.pieces}
-        kept = []
+        retained = []
         for entry in self._last.open:
-            rows = tuple(one for one in entry.rows if (entry.segment, *one[:3]) in live)
+            rows = tuple(counted for counted in entry.rows if (entry.segment, *counted[:3]) in live)
             if rows:
-                kept.append(replace(entry, rows=rows))
-        return kept, added
+                retained.append(replace(entry, rows=rows))
+        return retained, added

@@ -32,7 +32,7 @@ Position = tuple[int, int]
 def escape(name: str) -> str:
     """A site's or sensor's name as part of a folder's name: one name, one folder; never a path, never too long.
 
-    Bytes of UTF-8 other than letters, digits, `-`, `_` and `.` become %XX (the folder's name begins with `site=`, so
+    Bytes of UTF-8 other than letters, digits, `-`, `_` and `.` become %XX (the folder's name starts with `site=`, so
     dots lead nowhere); a long name is cut and gets its hash after a `~`, which no short name holds. The empty name is
     `~`.
 
@@ -42,9 +42,9 @@ def escape(name: str) -> str:
     escaped = "".join(chr(byte) if byte in SAFE else f"%{byte:02X}" for byte in name.encode("utf-8"))
     if len(escaped) <= LONGEST_NAME:
         return escaped or "~"
-    kept = escaped[: LONGEST_NAME - 33]
+    prefix = escaped[: LONGEST_NAME - 33]
     digest = hashlib.sha256(name.encode("utf-8")).hexdigest()[:32]
-    return f"{kept.rpartition('%')[0] if '%' in kept[-2:] else kept}~{digest}"
+    return f"{prefix.rpartition('%')[0] if '%' in prefix[-2:] else prefix}~{digest}"
 
 
 def data_file(key: StreamKey, hour: int | None, partition: int, first: Position, last: Position) -> str:

@@ -1,4 +1,4 @@
-"""Raw positions of many files, given out in order without holding more than the files that overlap."""
+"""Raw positions of many files, returned in order without holding more than the files that overlap."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -22,8 +22,8 @@ def positions_of(rows: pa.Table | pa.RecordBatch) -> tuple[Ints, Ints]:
     return np.concatenate((offsets, also[:, 0])), np.concatenate((indexes, also[:, 1]))
 
 
-class Held(NamedTuple):
-    """Raw positions sorted by (offset, index), and a number that says where each is held."""
+class PositionBlock(NamedTuple):
+    """Raw positions sorted by (offset, index), and the number of the sensor or file that holds each."""
 
     offsets: Ints
     indexes: Ints
@@ -34,7 +34,7 @@ class Source(NamedTuple):
     """A file: its lowest position, and how to read all of them."""
 
     first: Position
-    read: Callable[[], Held]
+    read: Callable[[], PositionBlock]
 
 
 class Positions:
@@ -42,46 +42,46 @@ class Positions:
 
     def __init__(self, sources: Iterable[Source]) -> None:
         self._sources = sorted(sources, key=lambda source: source.first, reverse=True)
-        self._read: list[Held] = []
+        self._read: list[PositionBlock] = []
 
-    def in_order(self) -> Iterator[Held]:
-        """All positions, in order, as many at a time as can be told without reading the next source."""
+    def in_order(self) -> Iterator[PositionBlock]:
+        """All positions, in order, as many at a time as are known without reading the next source."""
         while self._sources:
             self._read.append(self._sources.pop().read())
             yield self.below(self._sources[-1].first[0] if self._sources else None)
 
-    def below(self, offset: int | None) -> Held:
-        """All positions not given out yet whose offset lies below this one (None: all), sorted."""
+    def below(self, offset: int | None) -> PositionBlock:
+        """All positions not returned yet whose offset lies below this one (None: all), sorted."""
         while self._sources and (offset is None or self._sources[-1].first[0] < offset):
             self._read.append(self._sources.pop().read())
         whole = join(self._read)
         cut = len(whole.offsets) if offset is None else int(np.searchsorted(whole.offsets, offset, "left"))
-        self._read = [Held(*(column[cut:] for column in whole))]
-        return Held(*(column[:cut] for column in whole))
+        self._read = [PositionBlock(*(column[cut:] for column in whole))]
+        return PositionBlock(*(column[:cut] for column in whole))
 
 
-def join(parts: Iterable[Held]) -> Held:
+def join(parts: Iterable[PositionBlock]) -> PositionBlock:
     """Several lists of positions as one, sorted."""
     several = [part for part in parts if len(part.offsets)]
     if not several:
         none = np.empty(0, np.int64)
-        return Held(none, none, none)
-    joined = Held(*(np.concatenate(columns) for columns in zip(*several, strict=True)))
+        return PositionBlock(none, none, none)
+    joined = PositionBlock(*(np.concatenate(columns) for columns in zip(*several, strict=True)))
     order = np.lexsort((joined.indexes, joined.offsets))
-    return Held(*(column[order] for column in joined))
+    return PositionBlock(*(column[order] for column in joined))
 
 
-def doubled(held: Held) -> npt.NDArray[np.bool_]:
+def doubled(block: PositionBlock) -> npt.NDArray[np.bool_]:
     """Of sorted positions: which repeat the one before."""
-    again = np.zeros(len(held.offsets), bool)
-    again[1:] = (np.diff(held.offsets) == 0) & (np.diff(held.indexes) == 0)
+    again = np.zeros(len(block.offsets), bool)
+    again[1:] = (np.diff(block.offsets) == 0) & (np.diff(block.indexes) == 0)
     return again
 
 
-def missing_before(held: Held) -> Ints:
+def missing_before(block: PositionBlock) -> Ints:
     """Of sorted, distinct positions: how many indexes of the same raw message are missing directly before each."""
-    if not len(held.offsets):
-        return held.offsets
-    same = np.concatenate(([False], np.diff(held.offsets) == 0))
-    before = np.where(same, np.concatenate(([-1], held.indexes[:-1])), -1)
-    return np.asarray(held.indexes - before - 1, np.int64)
+    if not len(block.offsets):
+        return block.offsets
+    same = np.concatenate(([False], np.diff(block.offsets) == 0))
+    before = np.where(same, np.concatenate(([-1], block.indexes[:-1])), -1)
+    return np.asarray(block.indexes - before - 1, np.int64)

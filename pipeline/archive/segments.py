@@ -1,6 +1,6 @@
-"""Rows of files that are still open, kept on disk as Arrow files and read through memory maps.
+"""Rows of files that are still open, stored on disk as Arrow files and read through memory maps.
 
-So the archive's position in Kafka always moves on: a sensor that falls silent with a file half full does not pin the
+So the archive's position in Kafka always moves on: a sensor that becomes idle with a file half full does not pin the
 topics (which expire), nothing is read twice after a restart, and open rows take the page cache's memory, not the
 worker's.
 """
@@ -19,12 +19,12 @@ from pipeline.runtime.storage.storage import Step, Storage
 
 BATCH_ROWS = 65_536
 LARGE_ROWS = 1_024
-"""Pieces from this size on are written as they lie; smaller ones are put together first."""
+"""Pieces from this size on are written as they lie; smaller ones are concatenated first."""
 BUFFER_BYTES = 1024 * 1024
 
 
 def to_rewrite(open_files: Iterable[OpenFile], stored: Iterable[OpenRows]) -> set[int]:
-    """Which segments to write anew together with the rows in memory, so that few segments, and few dead rows, are kept.
+    """Which segments to write anew together with the rows in memory, so that few segments, and few dead rows, remain.
 
     Those most of whose rows have gone into closed files, for then a rewritten row stands for three that need none; and
     small ones, from the newest back while they are not larger than what is written anyway.

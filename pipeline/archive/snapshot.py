@@ -1,4 +1,4 @@
-"""An archive as its manifests describe it at one moment, read without disturbing its writer."""
+"""Snapshots: an archive as its manifests describe it at one moment, read without disturbing its writer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from pipeline.errors import RefusedState, Usage
 from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 
-class Placed(NamedTuple):
+class Location(NamedTuple):
     """Where the rows of a closed file lie: a file, and in a pack (that file) from which row on."""
 
     file: str
@@ -33,10 +33,10 @@ class Placed(NamedTuple):
 
     @property
     def given_up(self) -> bool:
-        """Whether there is nothing left but where its records came from."""
+        """Whether the rows were purged: only their raw positions are left."""
         return self.pack is not None and self.pack.positions_only
 
-    def same_as(self, other: "Placed | None") -> bool:
+    def same_as(self, other: "Location | None") -> bool:
         """Whether both are the same rows of the same file."""
         return other is not None and (self.file, self.first_row) == (other.file, other.first_row)
 
@@ -60,36 +60,37 @@ class PartitionSnapshot:
         return (entry for manifest in self.manifests for entry in manifest.files)
 
     @cached_property
-    def places(self) -> dict[str, Placed]:
+    def locations(self) -> dict[str, Location]:
         """Where each closed file's rows lie now, by its name; RefusedState for a pack of files that are none."""
         rows = {entry.path: entry.rows for entry in self.files}
-        found = {path: Placed(path, 0, count, None) for path, count in rows.items()}
+        by_path = {path: Location(path, 0, count, None) for path, count in rows.items()}
         for pack in (pack for manifest in self.manifests for pack in manifest.packs):
             first = 0
             for member in pack.members:
-                if member not in found or found[member].given_up:
+                if member not in by_path or by_path[member].given_up:
                     raise RefusedState(
                         f"partition {self.partition}: pack {pack.path} stands in for {member}, which no manifest lists "
-                        "or which was given up; a manifest was changed: restore the folder from a copy"
+                        "or which was purged; a manifest was changed: restore the folder from a copy"
                     )
-                found[member] = Placed(pack.path, first, rows[member], pack)
+                by_path[member] = Location(pack.path, first, rows[member], pack)
                 first += rows[member]
-        return found
+        return by_path
 
     @property
     def current(self) -> set[str]:
         """The files that hold the rows of closed files now."""
-        return {where.file for where in self.places.values()}
+        return {where.file for where in self.locations.values()}
 
     @property
     def known(self) -> set[str]:
-        """All files that held some at any time."""
-        return {entry.path for entry in self.files} | {pack.path for one in self.manifests for pack in one.packs}
+        """All files that have held rows of closed files at any time."""
+        packs = {pack.path for manifest in self.manifests for pack in manifest.packs}
+        return {entry.path for entry in self.files} | packs
 
     @property
     def readable(self) -> Iterator[ClosedFile]:
         """The closed files whose rows are still there, in the order they were closed."""
-        return (entry for entry in self.files if not self.places[entry.path].given_up)
+        return (entry for entry in self.files if not self.locations[entry.path].given_up)
 
     @property
     def open(self) -> tuple[OpenRows, ...]:
@@ -117,45 +118,45 @@ def read_partition(archive: StorageLike, partition: int, whole: bool = False) ->
     return _sound(PartitionSnapshot(partition, tuple(manifest for manifest, _ in links), problem))
 
 
-def read_on(archive: StorageLike, found: PartitionSnapshot) -> PartitionSnapshot:
+def read_on(archive: StorageLike, state: PartitionSnapshot) -> PartitionSnapshot:
     """The partition with the manifests added since."""
     storage = open_storage(archive)
     links: list[Link] = []
-    while (link := read_one(storage, found.partition, len(found.manifests) + len(links))) is not None:
+    while (link := read_one(storage, state.partition, len(state.manifests) + len(links))) is not None:
         links.append(link)
     if not links:
-        return found
-    manifests = [(one, "") for one in found.manifests]
+        return state
+    manifests = [(manifest, "") for manifest in state.manifests]
     collect(links, manifests)
-    return _sound(PartitionSnapshot(found.partition, tuple(one for one, _ in manifests), found.problem))
+    return _sound(PartitionSnapshot(state.partition, tuple(manifest for manifest, _ in manifests), state.problem))
 
 
-def moved(archive: StorageLike, partition: int, path: str, where: Placed) -> bool:
-    """Whether a closed file's rows lie elsewhere by now."""
-    return not where.same_as(read_partition(archive, partition).places.get(path))
+def moved(archive: StorageLike, partition: int, path: str, where: Location) -> bool:
+    """Whether a closed file's rows have moved since."""
+    return not where.same_as(read_partition(archive, partition).locations.get(path))
 
 
-def _sound(found: PartitionSnapshot) -> PartitionSnapshot:
-    """The same, with `places` that can be asked for."""
+def _sound(state: PartitionSnapshot) -> PartitionSnapshot:
+    """The same, with `locations` computed; where they are wrong, the state without packs, and `problem`."""
     try:
-        found.places  # noqa: B018 - worked out once, here, where what is wrong can be said
+        state.locations  # noqa: B018 - worked out once, here, where what is wrong can be said
     except RefusedState as error:
-        # Without its packs it is what it was before; nothing more can be told of it.
-        plain = tuple(replace(one, packs=()) for one in found.manifests)
-        return PartitionSnapshot(found.partition, plain, found.problem or str(error))
-    return found
+        # Without its packs it is what it was before; nothing more is known of it.
+        plain = tuple(replace(manifest, packs=()) for manifest in state.manifests)
+        return PartitionSnapshot(state.partition, plain, state.problem or str(error))
+    return state
 
 
 COLUMN = dict(zip(TABLES, ("accepted", "late", "rejected"), strict=True))
-"""What the rows of a table are called in the accounting."""
+"""The count that the rows of a table go into."""
 
 
 def count(snapshots: list[PartitionSnapshot]) -> dict[SensorName, dict[str, int]]:
     """Rows per (site, sensor) as the manifests state them: accepted, rejected, late (closed files), open, files."""
-    found: dict[SensorName, dict[str, int]] = {}
+    counts: dict[SensorName, dict[str, int]] = {}
 
     def of(sensor: SensorName) -> dict[str, int]:
-        return found.setdefault(sensor, dict.fromkeys(("accepted", "rejected", "late", "open", "files"), 0))
+        return counts.setdefault(sensor, dict.fromkeys(("accepted", "rejected", "late", "open", "files"), 0))
 
     for snapshot in snapshots:
         for entry in snapshot.files:
@@ -164,4 +165,4 @@ def count(snapshots: list[PartitionSnapshot]) -> dict[SensorName, dict[str, int]
         for stored in snapshot.open:
             for _table, site, sensor, rows in stored.rows:
                 of((site, sensor))["open"] += rows
-    return dict(sorted(found.items()))
+    return dict(sorted(counts.items()))

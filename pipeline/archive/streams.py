@@ -76,7 +76,7 @@ class Streams:
         self._varying: list[tuple[int, int]] = []
 
     def add(self, rows: pa.RecordBatch, segment: int | None = None) -> list[OpenFile]:
-        """Take rows (`scored` or `reject` schema, several sensors) in; gives back the files they closed."""
+        """Take rows (`scored` or `reject` schema, several sensors) in; returns the files they closed."""
         closed: list[OpenFile] = []
         rows, runs = runs_of(rows)
         hours = _hours(rows)
@@ -97,7 +97,7 @@ class Streams:
         return [self.open.pop(key) for key in keys if key in self.open]
 
     def restore(self, stored: Iterable[tuple[int, StreamKey, pa.RecordBatch]]) -> None:
-        """Put rows back that were open when a manifest was written: (segment, stream, rows); nothing closes by it."""
+        """Restore rows that were open when a manifest was written: (segment, stream, rows); this closes no file."""
         for segment, key, rows in stored:
             file = self.open.get(key)
             if file is None:
@@ -190,7 +190,7 @@ def _first_of_next_file(hours: Ints, start: int, end: int, hour: int, table: str
 
 
 def runs_of(rows: pa.RecordBatch) -> tuple[pa.RecordBatch, list[tuple[StreamKey, int, int]]]:
-    """The rows with those of each stream together, in the order they had, and where each stream's begin and end.
+    """The rows with those of each stream together, in the order they had, and where each stream's start and end.
 
     Zero-copy where they lay together already, as featurize leaves them.
     """
@@ -219,43 +219,43 @@ def by_stream(rows: pa.RecordBatch) -> Iterator[tuple[StreamKey, pa.RecordBatch]
 
 
 class Varying(NamedTuple):
-    """A column whose values are of varying length: where each begins, (rows + 1,), and bytes of one unit of that."""
+    """A column whose values are of varying length: where each starts, (rows + 1,), and bytes of one unit of that."""
 
-    begins: npt.NDArray[np.int32]
+    starts: npt.NDArray[np.int32]
     unit_bytes: int
 
 
 def varying_columns(schema: pa.Schema) -> list[tuple[int, int]]:
     """Where columns of strings, bytes and lists are, and bytes of one unit of their lengths."""
-    found = []
-    for number, one in enumerate(schema):
-        if pa.types.is_list(one.type):
-            found.append((number, one.type.value_type.bit_width // 8))
-        elif pa.types.is_string(one.type) or pa.types.is_binary(one.type):
-            found.append((number, 1))
-    return found
+    columns = []
+    for number, column in enumerate(schema):
+        if pa.types.is_list(column.type):
+            columns.append((number, column.type.value_type.bit_width // 8))
+        elif pa.types.is_string(column.type) or pa.types.is_binary(column.type):
+            columns.append((number, 1))
+    return columns
 
 
 def varying_of(rows: pa.RecordBatch, columns: list[tuple[int, int]]) -> list[Varying]:
-    """These columns' beginnings; none of a batch without rows."""
-    found = []
+    """Where the values of these columns start; empty for a batch without rows."""
+    result = []
     for number, unit_bytes in columns if len(rows) else ():
         column = rows.column(number)
-        begins = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
-        found.append(Varying(begins, unit_bytes))
-    return found
+        starts = np.frombuffer(column.buffers()[1], np.int32)[column.offset : column.offset + len(column) + 1]
+        result.append(Varying(starts, unit_bytes))
+    return result
 
 
 def bytes_between(varying: list[Varying], start: int, stop: int) -> int:
     """Bytes of all columns of varying length in rows start..stop."""
-    return sum((int(one.begins[stop]) - int(one.begins[start])) * one.unit_bytes for one in varying)
+    return sum((int(column.starts[stop]) - int(column.starts[start])) * column.unit_bytes for column in varying)
 
 
 def _first_beyond(varying: list[Varying], start: int, stop: int, left: int) -> int:
     """The fewest rows from `start` on, none beyond `stop`, that hold `left` bytes or more."""
     size = np.zeros(stop - start + 1, np.int64)
-    for one in varying:
-        size += np.multiply(one.begins[start : stop + 1] - one.begins[start], one.unit_bytes, dtype=np.int64)
+    for column in varying:
+        size += np.multiply(column.starts[start : stop + 1] - column.starts[start], column.unit_bytes, dtype=np.int64)
     return int(np.searchsorted(size, left, "left"))
 
 

@@ -66,7 +66,7 @@ class ArchiveWorker:
         self._consumer = clients.consumer(settings, GROUP, **OVERRIDES)
 
     def run(self) -> None:
-        """Archive until asked to stop; raises what ended the session otherwise, what is durable stays."""
+        """Archive until asked to stop. Raises the error that ended the session otherwise; what is durable stays."""
         self._consumer.subscribe(
             [self._archive_topic, self._rejects_topic],
             on_assign=self._assign,
@@ -90,7 +90,7 @@ class ArchiveWorker:
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Take partitions over: claim each, and read both topics on from where its last manifest says."""
         of = {
-            topic: {one.partition for one in partitions if one.topic == topic}
+            topic: {assigned.partition for assigned in partitions if assigned.topic == topic}
             for topic in (self._archive_topic, self._rejects_topic)
         }
         if of[self._archive_topic] != of[self._rejects_topic]:
@@ -114,15 +114,15 @@ class ArchiveWorker:
         self._kafka.announce(self._owned, archive=self._settings.archive_uri)
 
     def _revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Give partitions back: what was taken in is made durable, so that the next owner goes on from there."""
-        for partition in {one.partition for one in partitions}:
+        """Release partitions: what was taken in is made durable, so that the next owner resumes from there."""
+        for partition in {revoked.partition for revoked in partitions}:
             owned = self._owned.pop(partition, None)
             if owned is not None:
                 self._commit(owned)
 
     def _lose(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Another worker owns these partitions already: drop what is not durable, it reads that again."""
-        for partition in {one.partition for one in partitions}:
+        for partition in {lost.partition for lost in partitions}:
             self._owned.pop(partition, None)
 
     def _offer(self, message: Message) -> None:
@@ -185,13 +185,13 @@ class ArchiveWorker:
         resumed = [TopicPartition(topic, partition) for topic in owned.paused - wanted]
         if resumed:
             self._consumer.resume(resumed)
-        held = [TopicPartition(topic, partition) for topic in wanted - owned.paused]
-        if held:
-            self._consumer.pause(held)
+        to_pause = [TopicPartition(topic, partition) for topic in wanted - owned.paused]
+        if to_pause:
+            self._consumer.pause(to_pause)
         owned.paused = wanted
 
     def _commit(self, owned: Owned) -> None:
-        """The archive first, then Kafka's offsets: those only tell operators how far it is."""
+        """The archive first, then Kafka's offsets: those only show operators how far it is."""
         owned.committed_at = time.monotonic()
         if not owned.archive.moved:
             return
@@ -205,9 +205,10 @@ class ArchiveWorker:
             committed.progress, owned.archive.partition, self._archive_topic, self._rejects_topic
         )
         try:
-            self._consumer.commit(offsets=[one for one in positions if one.offset >= 0], asynchronous=True)
+            known = [position for position in positions if position.offset >= 0]
+            self._consumer.commit(offsets=known, asynchronous=True)
         except KafkaException as error:
-            # The archive goes on from its manifests; these offsets are for lag metrics only.
+            # The archive resumes from its manifests; these offsets are for lag metrics only.
             self._telemetry.stage.error()
             self._log.warning("offsets not committed", partition=owned.archive.partition, error=str(error))
 
@@ -227,7 +228,7 @@ class ArchiveWorker:
 
 
 def start_positions(progress: Progress, partition: int, archive: str, rejects: str) -> list[TopicPartition]:
-    """Where to read a partition of both topics on from."""
+    """Where to resume reading a partition of both topics."""
     offsets = ((archive, progress.archive_next), (rejects, progress.rejects_next))
     return [TopicPartition(topic, partition, OFFSET_BEGINNING if at is None else at) for topic, at in offsets]
 

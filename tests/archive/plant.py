@@ -98,7 +98,7 @@ def random_log(
 
 
 def scored_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
-    """Rows of the `scored` schema; what is not given follows from the row's position."""
+    """Rows of the `scored` schema; missing columns follow from the row's position."""
     schema = arrow_schema("scored", WIDTH)
     columns = []
     for fld in schema:
@@ -172,7 +172,7 @@ def wire(
     archive: list[bytes] = []
     rejects: list[dict[str, Any]] = []
     start = 0
-    bounds = sorted({*cuts, *(n + 1 for n, one in enumerate(log) if one.mark), len(log)} - {0})
+    bounds = sorted({*cuts, *(number + 1 for number, message in enumerate(log) if message.mark), len(log)} - {0})
     for seq, stop in enumerate(bounds):
         on_time: list[dict[str, Any]] = []
         late: list[dict[str, Any]] = []
@@ -207,7 +207,7 @@ def wire(
             if key in ended:
                 sensors[key] = Sensor()
         late.sort(key=lambda row: (row["site"], row["sensor"], row["raw_offset"], row["raw_index"]))
-        waiting = [(one[2], one[3]) for sensor in sensors.values() for one in sensor.waiting]
+        waiting = [(offset, index) for sensor in sensors.values() for _, _, offset, index, _ in sensor.waiting]
         facts = ScoredFacts(
             seq=seq,
             raw_partition=partition,
@@ -229,13 +229,13 @@ def wire(
 
 
 def feed(archive: PartitionArchive, topics: Wire, random: Random, commit_chance: float = 0.3) -> None:
-    """Read both topics on from where the archive stands, in random turns, committing now and then and at the end."""
+    """Read both topics from the archive's position, in random turns, committing now and then and at the end."""
     pairing = Pairing(archive.partition, archive.progress)
     # Offsets have gaps, as transaction markers make them.
     scored = [(2 * at, value) for at, value in enumerate(topics.archive)]
     rejects = [(3 * at, value) for at, value in enumerate(topics.rejects)]
-    scored = [one for one in scored if one[0] >= (archive.progress.archive_next or 0)]
-    rejects = [one for one in rejects if one[0] >= (archive.progress.rejects_next or 0)]
+    scored = [(offset, value) for offset, value in scored if offset >= (archive.progress.archive_next or 0)]
+    rejects = [(offset, value) for offset, value in rejects if offset >= (archive.progress.rejects_next or 0)]
     while scored or rejects:
         if scored and (not rejects or random.random() < 0.5):
             offset, value = scored.pop(0)

@@ -46,8 +46,8 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "EVERY", EVERY)
 
 
-def owner(place: Path | str, step: Callable[[str], None] = lambda _name: None) -> PartitionArchive:
-    return PartitionArchive(place, 0, LIMITS, "w", step)
+def owner(folder: Path | str, step: Callable[[str], None] = lambda _name: None) -> PartitionArchive:
+    return PartitionArchive(folder, 0, LIMITS, "w", step)
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +69,13 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def without_open(manifests: tuple[Manifest, ...]) -> list[Manifest]:
-    return [replace(one, open=()) for one in manifests]
+    return [replace(manifest, open=()) for manifest in manifests]
 
 
-def said(folder: Path) -> object:
-    """All that readers learn of an archive."""
-    [found] = snapshot.read(folder)
-    return without_open(found.manifests), found.last, found.problem
+def visible(folder: Path) -> object:
+    """All that readers see of an archive."""
+    [state] = snapshot.read(folder)
+    return without_open(state.manifests), state.last, state.problem
 
 
 @pytest.fixture
@@ -132,12 +132,12 @@ def test_in_a_bucket_a_start_reads_and_lists_a_bounded_number(
 
 def test_readers_learn_the_same_with_and_without(grown: Path) -> None:
     whole = manifest.read_chain(grown, 0).manifests
-    with_it = said(grown)
+    with_it = visible(grown)
     assert without_open(snapshot.read(grown)[0].manifests) == without_open(whole)
     hashes = [digest for _, digest in checkpoint.links(open_storage(grown), 0)]
     assert hashes == [digest for _, digest in manifest.read_links(open_storage(grown), 0)]
     shutil.rmtree(grown / "_checkpoints")
-    assert said(grown) == with_it
+    assert visible(grown) == with_it
     assert verify(grown, None)["problems"] == []
 
 
@@ -206,19 +206,19 @@ DAMAGES = (_flipped, _cut, _emptied, _longer, _bomb, _of_another_chain, _beyond_
 def test_a_damaged_one_is_ignored_named_by_verify_and_replaced(
     grown: Path, damage: Callable[[Path], None], all_of_them: bool
 ) -> None:
-    expected = said(grown)
+    expected = visible(grown)
     for path in checkpoints(grown) if all_of_them else checkpoints(grown)[-1:]:
         if path.exists():
             damage(path)
-    assert said(grown) == expected
+    assert visible(grown) == expected
     assert any("checkpoint" in problem for problem in verify(grown, None)["problems"])
     for _ in range(EVERY):
         owner(grown)
     feed(owner(grown), TOPICS, Random(3))
-    [found] = snapshot.read(grown)
-    assert found.problem is None
+    [state] = snapshot.read(grown)
+    assert state.problem is None
     links = checkpoint.newest(open_storage(grown), 0)
-    assert len(found.manifests) - len(links) <= EVERY
+    assert len(state.manifests) - len(links) <= EVERY
     left = [name for name in checkpoints(grown) if damage is _beyond_the_chain and name.stem == "9" * 10]
     assert left == []
 
@@ -228,9 +228,9 @@ def _forged(folder: Path, change: Callable[[Manifest], Manifest], every: bool = 
     storage = open_storage(folder)
     path = checkpoints(folder)[-1]
     base = checkpoint.read(storage, 0, paths.checkpoint(0, int(path.stem)))
-    manifests = [change(replace(one, open=())) for one, _ in checkpoint.summed_up(base)[:-1]]
+    manifests = [change(replace(manifest, open=())) for manifest, _ in checkpoint.summed_up(base)[:-1]]
     manifests.append(replace(base.last, open=()))
-    plain = b"".join(orjson.dumps(one, option=orjson.OPT_SORT_KEYS) + b"\n" for one in manifests)
+    plain = b"".join(orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS) + b"\n" for manifest in manifests)
     packed = pa.compress(plain, "zstd", asbytes=True)
     frame = checkpoint.Frame(len(packed), len(plain), len(manifests), hashlib.sha256(packed).hexdigest())
     header = checkpoint.Header(0, base.header.number, base.header.head, (frame,))
@@ -238,20 +238,20 @@ def _forged(folder: Path, change: Callable[[Manifest], Manifest], every: bool = 
 
 
 def test_a_forged_one_is_found_by_verify(grown: Path) -> None:
-    _forged(grown, lambda one: replace(one, files=()))
+    _forged(grown, lambda manifest: replace(manifest, files=()))
     assert any("it was forged" in problem for problem in verify(grown, None)["problems"])
 
 
 def test_a_forged_one_that_is_no_chain_is_ignored(grown: Path) -> None:
-    expected = said(grown)
-    _forged(grown, lambda one: replace(one, number=one.number + 1))
-    assert said(grown) == expected
+    expected = visible(grown)
+    _forged(grown, lambda manifest: replace(manifest, number=manifest.number + 1))
+    assert visible(grown) == expected
 
 
 def test_a_forged_one_cannot_lead_out_of_the_archive(grown: Path) -> None:
-    expected = said(grown)
-    _forged(grown, lambda one: replace(one, files=tuple(replace(f, path="../../x") for f in one.files)))
-    assert said(grown) == expected
+    expected = visible(grown)
+    _forged(grown, lambda manifest: replace(manifest, files=tuple(replace(f, path="../../x") for f in manifest.files)))
+    assert visible(grown) == expected
 
 
 @given(st.binary(max_size=200))
@@ -287,7 +287,7 @@ def test_a_break_behind_the_checkpoint_is_refused_one_before_it_by_verify(grown:
 def test_killed_between_two_steps_readers_have_the_old_or_the_new(grown: Path, point: str, damaged: bool) -> None:
     if damaged:
         _cut(checkpoints(grown)[-1])
-    expected = said(grown)
+    expected = visible(grown)
 
     def step(name: str) -> None:
         if name == point:
@@ -302,7 +302,7 @@ def test_killed_between_two_steps_readers_have_the_old_or_the_new(grown: Path, p
             break
     assert died
     assert verify(grown, None)["problems"] == [] or damaged
-    newest = said(grown)
+    newest = visible(grown)
     assert newest[0][: len(expected[0])] == expected[0]  # type: ignore[index]
     feed(owner(grown), TOPICS, Random(3))
     for _ in range(EVERY):
@@ -314,8 +314,8 @@ def test_killed_between_two_steps_readers_have_the_old_or_the_new(grown: Path, p
 def test_half_of_one_is_ignored_and_deleted_by_the_next_owner(grown: Path) -> None:
     half = grown / "_checkpoints/p0/.0000000040.checkpoint.abcdef"
     half.write_bytes(b"{")
-    expected = said(grown)
-    assert said(grown) == expected
+    expected = visible(grown)
+    assert visible(grown) == expected
     owner(grown)
     assert not half.exists()
 
@@ -326,11 +326,11 @@ def test_two_that_sum_up_the_same_say_the_same(grown: Path) -> None:
     shutil.rmtree(grown / "_checkpoints")
     storage = open_storage(grown)
     assert checkpoint.extend(storage, 0) == checkpoint.extend(storage, 0)
-    [one] = checkpoints(grown)
-    content = one.read_bytes()
+    [path] = checkpoints(grown)
+    content = path.read_bytes()
     shutil.rmtree(grown / "_checkpoints")
     checkpoint.extend(storage, 0)
-    assert one.read_bytes() == content
+    assert path.read_bytes() == content
     replacement = owner(grown)
     with pytest.raises(RefusedState, match="another writer"):
         feed(zombie, TOPICS, Random(2))

@@ -37,7 +37,7 @@ class Killed(Exception):
 
 
 def files(archive: Path) -> dict[str, str]:
-    return {entry.path: entry.sha256 for found in snapshot.read(archive) for entry in found.files}
+    return {entry.path: entry.sha256 for state in snapshot.read(archive) for entry in state.files}
 
 
 def write(folder: Path, topics: Wire, random: Random, limits: Limits = LIMITS) -> dict[str, str]:
@@ -74,9 +74,9 @@ def test_cuts_turns_and_commits_do_not_show(seed: int, cuts: list[int]) -> None:
 
 def read_positions(path: Path) -> list[tuple[int, int]]:
     rows = pq.ParquetFile(path).read(["raw_offset", "raw_index"])
-    found = list(zip(rows["raw_offset"].to_pylist(), rows["raw_index"].to_pylist(), strict=True))
-    assert found == sorted(found)
-    return found
+    read = list(zip(rows["raw_offset"].to_pylist(), rows["raw_index"].to_pylist(), strict=True))
+    assert read == sorted(read)
+    return read
 
 
 @pytest.mark.slow
@@ -86,7 +86,7 @@ def test_a_writer_that_dies_anywhere_leaves_the_same_archive(seed: int, deaths: 
     random = Random(seed)
     log = random_log(random, 35, SENSORS)
     with TemporaryDirectory(dir=MEMORY) as scratch:
-        undisturbed = write(Path(scratch, "a"), wire(log, []), Random(1))
+        reference = write(Path(scratch, "a"), wire(log, []), Random(1))
         topics, folder = wire(log, random.sample(range(35), 8)), Path(scratch, "b")
         for name, count in deaths:
             try:
@@ -94,7 +94,7 @@ def test_a_writer_that_dies_anywhere_leaves_the_same_archive(seed: int, deaths: 
             except Killed:
                 continue
         feed(PartitionArchive(folder, 0, LIMITS, "w"), topics, random)
-        assert files(folder) == undisturbed
+        assert files(folder) == reference
         assert not list(folder.glob("_tmp/*/*"))
         proof = verify(folder, None)
         assert proof["problems"] == []
@@ -132,15 +132,15 @@ def test_an_evicted_sensors_files_close_and_it_is_no_end_of_its_source(tmp_path:
     (with_end,) = one_message(rows, 1, (0, 0), True).archive
     batch, facts = messages.read(with_end, ScoredFacts, at("archive"))
     evicted = replace(facts, ended=(), evicted=facts.ended)
-    found = []
+    written = []
     for name, stated in (("ended", facts), ("evicted", evicted)):
         archive = PartitionArchive(tmp_path / name, 0, LIMITS, "w")
         feed(archive, Wire([messages.write(batch, stated)], []), Random(1))
         archive.commit()
         manifests = chain.read_chain(archive.archive, 0).manifests
-        found.append([(file.path, file.sha256) for manifest in manifests for file in manifest.files])
+        written.append([(file.path, file.sha256) for manifest in manifests for file in manifest.files])
         assert any(manifest.marks for manifest in manifests) is (name == "ended")
-    assert found[0] == found[1] != []
+    assert written[0] == written[1] != []
 
 
 @pytest.mark.parametrize("ended", [True, False])
@@ -197,8 +197,8 @@ def test_a_smaller_file_size_closes_what_was_open(tmp_path: Path) -> None:
     feed(PartitionArchive(tmp_path, 0, Limits(10_000), "w"), half, Random(1))
     feed(PartitionArchive(tmp_path, 0, Limits(4), "w"), topics, Random(1))
     assert verify(tmp_path, None)["problems"] == []
-    found = {one for path in files(tmp_path) for one in read_positions(tmp_path / path)}
-    assert found == positions(log)
+    archived = {position for path in files(tmp_path) for position in read_positions(tmp_path / path)}
+    assert archived == positions(log)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -218,7 +218,9 @@ def test_bytes_do_not_show_how_rows_lay_in_memory(seed: int) -> None:
         for shuffled in (False, True):
             if shuffled:
                 random.shuffle(pieces)
-            file = OpenFile(StreamKey("flows", "s", "a"), 0, rows.schema, pieces=[Piece(one, None) for one in pieces])
+            file = OpenFile(
+                StreamKey("flows", "s", "a"), 0, rows.schema, pieces=[Piece(piece, None) for piece in pieces]
+            )
             [rendered] = render(file, 0)
             made.add(rendered.entry.sha256)
     assert len(made) == 1

@@ -33,8 +33,8 @@ class Died(Exception):
     """Stands in for SIGKILL."""
 
 
-def owner(place: str | Path) -> PartitionArchive:
-    return PartitionArchive(place, 0, LIMITS, "w")
+def owner(uri: str | Path) -> PartitionArchive:
+    return PartitionArchive(uri, 0, LIMITS, "w")
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +44,12 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# In a folder every point has its turn in every run (test_determinism.py); in a bucket the one that decides has.
+# In a folder every run tests every point (test_determinism.py); in a bucket only the deciding one.
 @pytest.mark.parametrize(
     "point", [pytest.param(each, marks=[] if each == "manifest added" else [pytest.mark.nightly]) for each in POINTS]
 )
 def test_a_crash_at_every_step_leaves_the_same_archive(endpoint: str, calm: Path, point: str) -> None:
-    place = new_bucket(endpoint)
+    uri = new_bucket(endpoint)
     for count in (1, 2, 4):
         left = [count]
 
@@ -59,18 +59,18 @@ def test_a_crash_at_every_step_leaves_the_same_archive(endpoint: str, calm: Path
                 raise Died
 
         try:
-            feed(PartitionArchive(place, 0, LIMITS, "w", step), TOPICS, Random(count))
+            feed(PartitionArchive(uri, 0, LIMITS, "w", step), TOPICS, Random(count))
         except Died:
             continue
-    feed(owner(place), TOPICS, Random(9))
-    proof = verify(place, None)
+    feed(owner(uri), TOPICS, Random(9))
+    proof = verify(uri, None)
     assert (proof["problems"], proof["strays"]) == ([], [])
-    found = compare(calm, place)
-    assert found["ok"], found
-    assert sum(row["accepted"] + row["late"] + row["rejected"] for row in account(place)) == len(positions(LOG))
+    difference = compare(calm, uri)
+    assert difference["ok"], difference
+    assert sum(row["accepted"] + row["late"] + row["rejected"] for row in account(uri)) == len(positions(LOG))
 
 
-def test_of_two_writers_one_is_told(bucket: str, calm: Path) -> None:
+def test_of_two_writers_the_first_is_refused(bucket: str, calm: Path) -> None:
     zombie = owner(bucket)
     feed(zombie, Wire(TOPICS.archive[:4], TOPICS.rejects), Random(1))
     replacement = owner(bucket)

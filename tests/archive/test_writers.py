@@ -36,7 +36,7 @@ def owner(folder: Path) -> PartitionArchive:
 
 def test_a_writer_that_was_replaced_stops_and_harms_nothing(tmp_path: Path) -> None:
     whole = topics()
-    feed(owner(tmp_path / "undisturbed"), whole, Random(1))
+    feed(owner(tmp_path / "reference"), whole, Random(1))
     folder = tmp_path / "archive"
     zombie = owner(folder)
     feed(zombie, first(whole, 3), Random(1))
@@ -45,7 +45,7 @@ def test_a_writer_that_was_replaced_stops_and_harms_nothing(tmp_path: Path) -> N
         feed(zombie, whole, Random(2))
     feed(replacement, whole, Random(3))
     assert verify(folder, None)["problems"] == []
-    assert compare(tmp_path / "undisturbed", folder)["ok"]
+    assert compare(tmp_path / "reference", folder)["ok"]
 
 
 def test_a_writer_replaced_between_two_steps_cannot_add_a_manifest(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_file_that_two_writers_write_is_the_same_file(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_writer_that_is_replaced_while_it_cleans_up_deletes_nothing_of_its_successor(tmp_path: Path) -> None:
     whole = topics()
-    feed(owner(tmp_path / "undisturbed"), whole, Random(1))
+    feed(owner(tmp_path / "reference"), whole, Random(1))
     folder = tmp_path / "archive"
 
     def step(name: str) -> None:
@@ -97,7 +97,7 @@ def test_a_writer_that_is_replaced_while_it_cleans_up_deletes_nothing_of_its_suc
 
     with pytest.raises(RefusedState, match="another writer"):
         PartitionArchive(folder, 0, LIMITS, "slow", step)
-    assert compare(tmp_path / "undisturbed", folder)["ok"]
+    assert compare(tmp_path / "reference", folder)["ok"]
     assert verify(folder, None)["problems"] == []
 
 
@@ -115,7 +115,7 @@ def test_many_writers_starting_at_once_each_get_a_number(tmp_path: Path) -> None
                 os._exit(code)
         children.append(pid)
     assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0] * 4
-    assert [one.number for one in manifest.read_chain(tmp_path, 0).manifests] == list(range(20))
+    assert [link.number for link in manifest.read_chain(tmp_path, 0).manifests] == list(range(20))
 
 
 @pytest.mark.slow
@@ -124,10 +124,10 @@ def test_many_writers_starting_at_once_each_get_a_number(tmp_path: Path) -> None
     reason="not proven: a full disk is said clearly and loses nothing (file size limits as Linux has them)",
 )
 @pytest.mark.parametrize("largest", [1_000, 12_000])
-def test_no_room_is_said_clearly_and_nothing_is_lost(tmp_path: Path, largest: int) -> None:
+def test_a_full_disk_is_reported_clearly_and_loses_nothing(tmp_path: Path, largest: int) -> None:
     """A limit on file sizes fails like a full disk (EFBIG for ENOSPC), at the claim or at a data file."""
     whole = topics()
-    feed(owner(tmp_path / "undisturbed"), whole, Random(1))
+    feed(owner(tmp_path / "reference"), whole, Random(1))
     folder = tmp_path / "archive"
     feed(owner(folder), first(whole, 3), Random(1))
     before, chain = account(folder), manifest.read_chain(folder, 0)
@@ -141,7 +141,7 @@ def test_no_room_is_said_clearly_and_nothing_is_lost(tmp_path: Path, largest: in
     assert account(folder) == before
     assert manifest.read_chain(folder, 0).manifests[-1].progress == chain.manifests[-1].progress
     feed(owner(folder), whole, Random(3))
-    assert compare(tmp_path / "undisturbed", folder)["ok"]
+    assert compare(tmp_path / "reference", folder)["ok"]
 
 
 def test_a_changed_file_is_found(tmp_path: Path) -> None:
@@ -191,10 +191,10 @@ def test_changed_open_rows_are_refused(tmp_path: Path) -> None:
 def test_a_lost_file_shows_as_missing_records(tmp_path: Path) -> None:
     """Even where a manifest is forged to forget a file, the record counts do not agree."""
     feed(owner(tmp_path), topics(), Random(1))
-    found = manifest.read_chain(tmp_path, 0).manifests
+    manifests = manifest.read_chain(tmp_path, 0).manifests
     previous = manifest.NO_MANIFEST
-    for path, one in zip(sorted(tmp_path.glob("_manifests/p0/*.json")), found, strict=True):
-        forged = replace(one, previous=previous, files=one.files[1:])
+    for path, link in zip(sorted(tmp_path.glob("_manifests/p0/*.json")), manifests, strict=True):
+        forged = replace(link, previous=previous, files=link.files[1:])
         path.write_bytes(forged.encode())
         previous = hashlib.sha256(forged.encode()).hexdigest()
     proof = verify(tmp_path, None)
@@ -207,15 +207,15 @@ def test_a_difference_between_archives_is_named(tmp_path: Path) -> None:
     log = random_log(Random(1), 40, SENSORS)
     feed(owner(tmp_path / "a"), wire(log, []), Random(1))
     other = log.copy()
-    at = next(n for n, one in enumerate(log) if one.records and one.records[0].end_ts_us is not None)
+    at = next(n for n, message in enumerate(log) if message.records and message.records[0].end_ts_us is not None)
     changed = replace(log[at].records[0], text="z")
     other[at] = replace(log[at], records=(changed, *log[at].records[1:]))
     feed(owner(tmp_path / "b"), wire(other, []), Random(1))
-    found = compare(tmp_path / "a", tmp_path / "b")
-    assert not found["ok"]
-    named = [one for table in found["rows"].values() for one in table["differing"]]
-    assert [(one["position"], one["columns"]) for one in named] == [([0, at, 0], ["app_proto"])]
-    assert len(found["files"]["different"]) == 1
+    difference = compare(tmp_path / "a", tmp_path / "b")
+    assert not difference["ok"]
+    named = [row for table in difference["rows"].values() for row in table["differing"]]
+    assert [(row["position"], row["columns"]) for row in named] == [([0, at, 0], ["app_proto"])]
+    assert len(difference["files"]["different"]) == 1
 
 
 def test_no_archive_there(tmp_path: Path) -> None:

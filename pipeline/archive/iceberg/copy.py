@@ -1,7 +1,7 @@
-"""What the archive's manifests list and the tables lack is copied into them, every row once.
+"""Copy into the tables what the archive's manifests list and the tables lack, every row once.
 
-A commit is one Iceberg transaction: data files, deletes, and how far the table is then. So whatever dies in between,
-and whoever else commits, a table holds the rows up to the position it states: who comes next goes on from there.
+A commit is one Iceberg transaction: data files, deletes, and the table's new position. So whatever dies in between,
+and whoever else commits, a table holds the rows up to the position it states: the next run continues from there.
 """
 
 import uuid
@@ -34,7 +34,7 @@ NAMES_AT_ONCE = 200
 """pyiceberg compares a file's bounds with a list of at most so many values; beyond, it would read and rewrite files."""
 ATTEMPTS = 100
 
-Told = Callable[[int, int], None]
+Notify = Callable[[int, int], None]
 """Closed files copied, of how many."""
 Stopped = Callable[[], bool]
 """Asked after every closed file; True: commit what there is, and leave the rest."""
@@ -46,13 +46,13 @@ class Done:
 
     files: int = 0
     rows: int = 0
-    given_up: int = 0  # closed files whose rows were deleted, as far as the table had them
+    given_up: int = 0  # closed files that were purged: their rows are deleted, as far as the table had them
     commits: int = 0
 
 
 @dataclass
 class _Group:
-    """What goes into the next commit."""
+    """The contents of the next commit."""
 
     positions: dict[int, Position]
     data: list[DataFile] = field(default_factory=list)
@@ -67,7 +67,7 @@ class _Group:
 def copy(
     archive: StorageLike,
     catalog: Catalog,
-    told: Told = lambda _done, _all: None,
+    notify: Notify = lambda _done, _all: None,
     stopped: Stopped = lambda: False,
     step: Step = no_step,
 ) -> dict[str, dict[str, int]]:
@@ -79,22 +79,22 @@ def copy(
     done = {name: Done() for name in TABLES}
     for _attempt in range(ATTEMPTS):
         try:
-            found = {name: tables.find_or_make(catalog, name) for name in TABLES}
+            by_name = {name: tables.find_or_make(catalog, name) for name in TABLES}
             # The archive is read after the tables: then it is at least as far as they are.
             chains = position.read(storage)
-            ahead = [_Copy(storage, table, name, chains, done[name], step) for name, table in found.items()]
-            whole, seen = sum(one.files_ahead for one in ahead), count(1)
-            for one in ahead:
-                one.run(partial(_tell, told, seen, whole), stopped)
+            copies = [_Copy(storage, table, name, chains, done[name], step) for name, table in by_name.items()]
+            whole, seen = sum(each.files_ahead for each in copies), count(1)
+            for each in copies:
+                each.run(partial(_notify, notify, seen, whole), stopped)
         except (CommitFailedException, CommitStateUnknownException):
-            # Somebody else has committed, or it is not known whether we have: the table says where it is.
+            # Somebody else has committed, or it is not known whether we have: the table states its position.
             continue
-        return {name: vars(one) for name, one in done.items()}
+        return {name: vars(result) for name, result in done.items()}
     raise Failed(f"catalog {catalog.name}: another committer was faster, {ATTEMPTS} times; stop the others")
 
 
-def _tell(told: Told, seen: Iterator[int], whole: int) -> None:
-    told(next(seen), whole)
+def _notify(notify: Notify, seen: Iterator[int], whole: int) -> None:
+    notify(next(seen), whole)
 
 
 class _Copy:
@@ -117,25 +117,25 @@ class _Copy:
 
     @property
     def files_ahead(self) -> int:
-        """Closed files the table has not come to yet."""
-        return sum(one.entry is not None for _partition, one in self._ahead())
+        """Closed files that are not yet copied into the table."""
+        return sum(item.entry is not None for _partition, item in self._ahead())
 
     def _ahead(self) -> Iterator[tuple[int, Ahead]]:
         for partition, links in self._chains.items():
-            for one in links.ahead(self._at.get(partition), self._name):
-                yield partition, one
+            for item in links.ahead(self._at.get(partition), self._name):
+                yield partition, item
 
-    def run(self, told: Callable[[], None], stopped: Stopped) -> None:
-        """Copy, a commit after another."""
+    def run(self, notify: Callable[[], None], stopped: Stopped) -> None:
+        """Copy what is ahead, one commit after another."""
         group = _Group(dict(self._at))
-        for partition, one in self._ahead():
+        for partition, item in self._ahead():
             if stopped():
                 break
-            if one.entry is not None:
-                self._add(group, partition, one.entry)
-                told()
-            group.given_up += one.given_up
-            group.positions[partition] = one.position
+            if item.entry is not None:
+                self._add(group, partition, item.entry)
+                notify()
+            group.given_up += item.given_up
+            group.positions[partition] = item.position
             if group.full:
                 self._commit(group)
                 group = _Group(group.positions)
@@ -144,7 +144,7 @@ class _Copy:
             self._commit(group)
 
     def _add(self, group: _Group, partition: int, entry: ClosedFile) -> None:
-        """Write a closed file's rows as a data file; nothing, where they have been given up."""
+        """Write a closed file's rows as a data file; nothing, where they have been purged."""
         read = self._read(partition, entry)
         if read is None:
             return
@@ -168,13 +168,13 @@ class _Copy:
         self._step("data file written")
 
     def _read(self, partition: int, entry: ClosedFile) -> pa.Table | None:
-        """A closed file's rows, wherever they lie; they may have been moved or given up since the chain was read."""
+        """A closed file's rows, wherever they lie; they may have been moved or purged since the chain was read."""
         if partition not in self._rows:
-            self._rows[partition] = FollowedRows(self._archive, self._chains[partition].found)
+            self._rows[partition] = FollowedRows(self._archive, self._chains[partition].snapshot)
         return self._rows[partition].read(entry.path)
 
     def _commit(self, group: _Group) -> None:
-        """Rows, deletes and position, in one transaction that nobody may come before."""
+        """Commit rows, deletes and position in one transaction, which fails where somebody else has committed."""
         tables.keep_properties(self._table)
         number = tables.commits(self._table.properties) + 1
         summary = {tables.COMMITS: str(number)}
@@ -182,7 +182,7 @@ class _Copy:
         changing = self._table.transaction()
         if group.given_up and before is not None:
             with warnings.catch_warnings():
-                # Files that were given up before they were copied are not there.
+                # Files that were purged before they were copied are not there.
                 warnings.filterwarnings("ignore", "Delete operation did not match any records", UserWarning)
                 changing.delete(reduce(Or, _named(group.given_up)), snapshot_properties=summary)
         if group.data:
@@ -193,7 +193,7 @@ class _Copy:
             return
         changing.set_properties({tables.COMMITS: str(number), **position.encode(group.positions)})
         self._step("commit staged")
-        # Where this fails the data files stay: an answer that was lost on the way may have been a yes.
+        # Where this fails the data files stay: the commit may have succeeded and only the answer been lost.
         changing.commit_transaction()
         self._step("committed")
         self._done.files += len(group.data)

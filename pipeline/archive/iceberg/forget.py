@@ -1,4 +1,4 @@
-"""Old snapshots are forgotten, and files that nothing lists any more deleted: rows given up are gone only then."""
+"""Expire old snapshots of the tables, and delete files that nothing lists any more: purged rows are gone only then."""
 
 from contextlib import suppress
 
@@ -12,24 +12,29 @@ from pipeline.archive.streams import TABLES
 
 
 def forget(catalog: Catalog, before_s: float) -> dict[str, dict[str, int]]:
-    """Let go of snapshots older than `before_s` (seconds since the epoch); branches, tags and the newest stay.
+    """Expire snapshots older than `before_s` (seconds since the epoch); branches, tags and the newest stay.
 
     pyiceberg takes them out of the metadata alone. Per table: snapshots, deleted (files).
     """
-    found = {name: tables.find(catalog, name) for name in TABLES}
-    return {name: _forget(table, before_s) for name, table in found.items() if table is not None}
+    by_name = {name: tables.find(catalog, name) for name in TABLES}
+    return {name: _forget(table, before_s) for name, table in by_name.items() if table is not None}
 
 
 def _forget(table: Table, before_s: float) -> dict[str, int]:
-    kept = {reference.snapshot_id for reference in table.refs().values()}
-    old = [one for one in table.snapshots() if one.timestamp_ms < before_s * 1000 and one.snapshot_id not in kept]
+    retained = {reference.snapshot_id for reference in table.refs().values()}
+    expired = before_s * 1000
+    old = [
+        snapshot
+        for snapshot in table.snapshots()
+        if snapshot.timestamp_ms < expired and snapshot.snapshot_id not in retained
+    ]
     if not old:
         return {"snapshots": 0, "deleted": 0}
     before = _listed(table, old)
     try:
-        table.maintenance.expire_snapshots().by_ids([one.snapshot_id for one in old]).commit()
+        table.maintenance.expire_snapshots().by_ids([snapshot.snapshot_id for snapshot in old]).commit()
     except CommitFailedException:
-        return {"snapshots": 0, "deleted": 0}  # somebody else was at it: next time
+        return {"snapshots": 0, "deleted": 0}  # another process has committed: next time
     # What others have committed meanwhile lists nothing but new files and what the newest snapshot had.
     table.refresh()
     gone = before - _listed(table, table.snapshots())
@@ -41,7 +46,7 @@ def _forget(table: Table, before_s: float) -> dict[str, int]:
 
 def _listed(table: Table, snapshots: list[Snapshot]) -> set[str]:
     """Every file that snapshots list: manifest lists, manifests, data files."""
-    manifests = {one.manifest_path: one for snapshot in snapshots for one in snapshot.manifests(table.io)}
+    manifests = {file.manifest_path: file for snapshot in snapshots for file in snapshot.manifests(table.io)}
     return (
         {snapshot.manifest_list for snapshot in snapshots}
         | set(manifests)

@@ -1,4 +1,4 @@
-"""How far a table is: a place in each raw partition's chain of manifests, kept in the table's own properties.
+"""How far a table is: a position in each raw partition's chain of manifests, stored in the table's own properties.
 
 It is written in the same Iceberg commit as the rows up to there, so that neither is ever without the other.
 """
@@ -29,8 +29,8 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """The next thing in a chain that concerns a table: a closed file, or those that were given up; then the table is
-    at `position`.
+    """The next item of a chain that concerns a table: a closed file, or files that were purged. `position` is the
+    table's once the item is copied.
     """
 
     position: Position
@@ -42,7 +42,7 @@ class Ahead:
 class Links:
     """A raw partition's manifests, checked, and the hash of each."""
 
-    found: PartitionSnapshot
+    snapshot: PartitionSnapshot
     hashes: tuple[str, ...]
 
     def check(self, at: Position | None, table: str, archive: str) -> None:
@@ -53,7 +53,7 @@ class Links:
         if there != at.sha256:
             has = f"SHA-256 {there}" if there else f"no such manifest: {len(self.hashes)} in all"
             raise RefusedState(
-                f"table {table} was copied up to manifest {at.manifest} of partition {self.found.partition} with "
+                f"table {table} was copied up to manifest {at.manifest} of partition {self.snapshot.partition} with "
                 f"SHA-256 {at.sha256}, archive {archive} has {has}; it is another archive, or was changed or restored: "
                 "`forebay archive verify` looks at it; a table can be dropped and copied anew"
             )
@@ -61,7 +61,7 @@ class Links:
     def ahead(self, at: Position | None, table: str) -> Iterator[Ahead]:
         """What comes after a position, in order."""
         first = 0 if at is None else at.manifest + at.whole
-        for manifest in self.found.manifests[first:]:
+        for manifest in self.snapshot.manifests[first:]:
             done = at.files if at is not None and manifest.number == at.manifest else 0
             sha256 = self.hashes[manifest.number]
             for number, entry in enumerate(manifest.files[done:], done + 1):
@@ -87,9 +87,9 @@ def read_partition(archive: Storage, partition: int) -> Links:
     """One partition's chain; RefusedState where it is broken."""
     links: list[Link] = []
     collect(checkpoint.links(archive, partition), links)
-    found = PartitionSnapshot(partition, tuple(manifest for manifest, _ in links))
-    found.places  # noqa: B018 - worked out once, here: RefusedState for packs that fit no files
-    return Links(found, tuple(digest for _, digest in links))
+    snapshot = PartitionSnapshot(partition, tuple(manifest for manifest, _ in links))
+    snapshot.locations  # noqa: B018 - worked out once, here: RefusedState for packs that fit no files
+    return Links(snapshot, tuple(digest for _, digest in links))
 
 
 def decode(properties: Mapping[str, str], table: str) -> dict[int, Position]:

@@ -16,7 +16,7 @@ from pipeline.archive.iceberg import position, tables
 from pipeline.archive.iceberg.position import Links, Position
 from pipeline.archive.iceberg.rows import ARCHIVE_FILE
 from pipeline.archive.manifest import ClosedFile
-from pipeline.archive.positions import Held, Positions, Source, doubled, positions_of
+from pipeline.archive.positions import PositionBlock, Positions, Source, doubled, positions_of
 from pipeline.archive.streams import TABLES
 from pipeline.runtime.storage.storage import StorageLike, open_storage
 
@@ -25,7 +25,7 @@ COLUMNS = (ARCHIVE_FILE, "raw_partition", "raw_offset", "raw_index", "raw_also")
 
 
 @dataclass
-class _Found:
+class _Content:
     """What a table holds of a closed file."""
 
     rows: int
@@ -40,27 +40,27 @@ def prove(archive: StorageLike, catalog: Catalog) -> dict[str, Any]:
     Returns `ok`, `tables` (table, files, rows, behind: closed files not copied yet), `problems`, `problems_left_out`.
     """
     storage = open_storage(archive)
-    found = {name: tables.find(catalog, name) for name in TABLES}
+    by_name = {name: tables.find(catalog, name) for name in TABLES}
     chains = position.read(storage)
     problems: list[str] = []
     listed = []
-    for name, table in found.items():
+    for name, table in by_name.items():
         positions = {} if table is None else position.decode(table.properties, name)
         for partition, links in chains.items():
             links.check(positions.get(partition), name, storage.uri)
-        held: dict[str, _Found] = {}
+        contents: dict[str, _Content] = {}
         if table is not None:
-            problems += _doubles(name, table, held)
-        problems += _differences(name, chains, positions, held)
+            problems += _doubles(name, table, contents)
+        problems += _differences(name, chains, positions, contents)
         listed.append(
             {
                 "table": f"{tables.NAMESPACE}.{name}",
-                "files": len(held),
-                "rows": sum(one.rows for one in held.values()),
+                "files": len(contents),
+                "rows": sum(content.rows for content in contents.values()),
                 "behind": sum(
-                    one.entry is not None and not links.found.places[one.entry.path].given_up
+                    item.entry is not None and not links.snapshot.locations[item.entry.path].given_up
                     for partition, links in chains.items()
-                    for one in links.ahead(positions.get(partition), name)
+                    for item in links.ahead(positions.get(partition), name)
                 ),
             }
         )
@@ -73,19 +73,19 @@ def prove(archive: StorageLike, catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def _doubles(name: str, table: Table, held: dict[str, _Found]) -> Iterator[str]:
-    """Go over all rows, data file by data file; fills `held`, and says which raw positions are there twice."""
+def _doubles(name: str, table: Table, contents: dict[str, _Content]) -> Iterator[str]:
+    """Read all rows, data file by data file; fills `contents`, and yields the raw positions that occur twice."""
     columns = [column for column in COLUMNS if column in table.schema().column_names]
     sources: dict[int, list[Source]] = {}
     for task in table.scan(selected_fields=tuple(columns)).plan_files():
         partition, offset = (tables.bound(table, task.file, column) for column in ("raw_partition", "raw_offset"))
         if partition is None or offset is None or partition[0] != partition[1]:
-            # Somebody's compaction has put partitions together, or there are no bounds.
+            # Somebody's compaction has merged partitions, or there are no bounds.
             for number in pc.unique(_read(table, task, columns)["raw_partition"]).to_pylist():
-                sources.setdefault(number, []).append(Source((-1, 0), _reader(table, task, columns, number, held)))
+                sources.setdefault(number, []).append(Source((-1, 0), _reader(table, task, columns, number, contents)))
             continue
         sources.setdefault(int(str(partition[0])), []).append(
-            Source((int(str(offset[0])), 0), _reader(table, task, columns, None, held))
+            Source((int(str(offset[0])), 0), _reader(table, task, columns, None, contents))
         )
     for number, some in sources.items():
         for part in Positions(some).in_order():
@@ -99,61 +99,61 @@ def _read(table: Table, task: FileScanTask, columns: list[str]) -> pa.Table:
 
 
 def _reader(
-    table: Table, task: FileScanTask, columns: list[str], partition: int | None, held: dict[str, _Found]
-) -> Callable[[], Held]:
-    def read() -> Held:
+    table: Table, task: FileScanTask, columns: list[str], partition: int | None, contents: dict[str, _Content]
+) -> Callable[[], PositionBlock]:
+    def read() -> PositionBlock:
         rows = _read(table, task, columns)
         if partition is not None:
             rows = rows.filter(pc.equal(rows["raw_partition"], partition))
         for path in pc.unique(rows[ARCHIVE_FILE]).to_pylist():
-            _note(held, path, rows.filter(pc.equal(rows[ARCHIVE_FILE], path)))
+            _note(contents, path, rows.filter(pc.equal(rows[ARCHIVE_FILE], path)))
         offsets, indexes = positions_of(rows)
         order = np.lexsort((indexes, offsets))
-        return Held(offsets[order], indexes[order], np.zeros(len(order), np.int64))
+        return PositionBlock(offsets[order], indexes[order], np.zeros(len(order), np.int64))
 
     return read
 
 
-def _note(held: dict[str, _Found], path: str, rows: pa.Table) -> None:
+def _note(contents: dict[str, _Content], path: str, rows: pa.Table) -> None:
     offsets, indexes = positions_of(rows)
     also = len(offsets) - len(rows)
     order = np.lexsort((indexes[: len(rows)], offsets[: len(rows)]))
     first, last = ((int(offsets[row]), int(indexes[row])) for row in (order[0], order[-1]))
-    before = held.get(path)
+    before = contents.get(path)
     if before is None:
-        held[path] = _Found(len(rows), also, first, last)
+        contents[path] = _Content(len(rows), also, first, last)
     else:
         first, last = min(before.first, first), max(before.last, last)
-        held[path] = _Found(before.rows + len(rows), before.also + also, first, last)
+        contents[path] = _Content(before.rows + len(rows), before.also + also, first, last)
 
 
 def _differences(
-    name: str, chains: dict[int, Links], positions: dict[int, Position], held: dict[str, _Found]
+    name: str, chains: dict[int, Links], positions: dict[int, Position], contents: dict[str, _Content]
 ) -> Iterator[str]:
-    left = set(held)
+    left = set(contents)
     for partition, links in chains.items():
-        at_ = positions.get(partition)
-        ahead = {one.entry.path for one in links.ahead(at_, name) if one.entry is not None}
-        given_up = {path for one in links.ahead(at_, name) for path in one.given_up}
-        for entry in links.found.files:
+        committed = positions.get(partition)
+        ahead = {item.entry.path for item in links.ahead(committed, name) if item.entry is not None}
+        given_up = {path for item in links.ahead(committed, name) for path in item.given_up}
+        for entry in links.snapshot.files:
             if entry.table != name or entry.path in ahead:
                 continue
             left.discard(entry.path)
-            # What was given up since may still be there, or have been gone already when its turn came.
-            gone = links.found.places[entry.path].given_up
-            yield from _difference(entry, held.get(entry.path), gone, entry.path in given_up)
+            # What was purged since may still be there, or may have been gone before it was copied.
+            gone = links.snapshot.locations[entry.path].given_up
+            yield from _difference(entry, contents.get(entry.path), gone, entry.path in given_up)
     for path in sorted(left):
-        yield f"{path}: the table has {held[path].rows} rows of it, no manifest up to the table's position lists it"
+        yield f"{path}: the table has {contents[path].rows} rows of it, no manifest up to the table's position lists it"
 
 
-def _difference(entry: ClosedFile, found: _Found | None, gone: bool, lately: bool) -> Iterator[str]:
-    if found is None:
+def _difference(entry: ClosedFile, got: _Content | None, gone: bool, lately: bool) -> Iterator[str]:
+    if got is None:
         if not gone:
             yield f"{entry.path}: the table has no rows of it, its manifest states {entry.rows}"
     elif gone and not lately:
-        yield f"{entry.path}: the table has {found.rows} rows of it, the archive has given it up"
-    elif (found.rows, found.also, found.first, found.last) != (entry.rows, entry.also, entry.first, entry.last):
+        yield f"{entry.path}: the table has {got.rows} rows of it, the archive has given it up"
+    elif (got.rows, got.also, got.first, got.last) != (entry.rows, entry.also, entry.first, entry.last):
         yield (
-            f"{entry.path}: the table has {found.rows} rows and {found.also} records within them, from {found.first} "
-            f"to {found.last}; its manifest states {entry.rows} and {entry.also}, from {entry.first} to {entry.last}"
+            f"{entry.path}: the table has {got.rows} rows and {got.also} records within them, from {got.first} "
+            f"to {got.last}; its manifest states {entry.rows} and {entry.also}, from {entry.first} to {entry.last}"
         )

@@ -24,7 +24,7 @@ ADDED = (
 )
 
 
-def iceberg_type(name: str, given: pa.DataType) -> pa.DataType:
+def iceberg_type(name: str, arrow_type: pa.DataType) -> pa.DataType:
     """The Arrow type a column has in the table.
 
     >>> iceberg_type("src_port", pa.uint16()), iceberg_type("fwd_bytes", pa.uint64())
@@ -32,23 +32,23 @@ def iceberg_type(name: str, given: pa.DataType) -> pa.DataType:
     >>> iceberg_type("record_id", pa.uint64())
     Decimal128Type(decimal128(20, 0))
     """
-    if pa.types.is_list(given) or pa.types.is_fixed_size_list(given):
-        inner = given.value_field
+    if pa.types.is_list(arrow_type) or pa.types.is_fixed_size_list(arrow_type):
+        inner = arrow_type.value_field
         return pa.list_(pa.field("element", iceberg_type(inner.name, inner.type), nullable=inner.nullable))
-    if pa.types.is_uint64(given):
+    if pa.types.is_uint64(arrow_type):
         return pa.decimal128(20, 0) if name in WIDE else pa.int64()
-    if pa.types.is_uint32(given):
+    if pa.types.is_uint32(arrow_type):
         return pa.int64()
-    return pa.int32() if pa.types.is_uint8(given) or pa.types.is_uint16(given) else given
+    return pa.int32() if pa.types.is_uint8(arrow_type) or pa.types.is_uint16(arrow_type) else arrow_type
 
 
 def table_schema(table: str) -> pa.Schema:
-    """The columns a new table begins with: those of this version's rows, and `ADDED`."""
+    """The columns of a new table: those of this version's rows, and `ADDED`."""
     return _schema(arrow_schema("reject") if table == REJECTS else arrow_schema("scored", 1))
 
 
-def _schema(given: pa.Schema) -> pa.Schema:
-    fields = [field.with_type(iceberg_type(field.name, field.type)) for field in given]
+def _schema(source: pa.Schema) -> pa.Schema:
+    fields = [field.with_type(iceberg_type(field.name, field.type)) for field in source]
     return pa.schema([field.with_nullable(field.name not in ALWAYS) for field in (*fields, *ADDED)])
 
 

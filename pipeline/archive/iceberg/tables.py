@@ -22,9 +22,9 @@ COMMITS = "forebay.commits"
 
 PROPERTIES = {
     # On a conflict pyiceberg would add the same data files again, on top of what another committer has just added.
-    # Whoever loses has to look where the table is now.
+    # Whoever loses has to read the table's position again.
     "commit.retry.num-retries": "0",
-    # A file's name is its rows' only key: cut off, whole files could not be told apart, and deletes would rewrite.
+    # A file's name is its rows' only key: cut off, file names would not be distinct, and deletes would rewrite files.
     "write.metadata.metrics.column.archive_file": "full",
 }
 AT_FIRST = {
@@ -97,18 +97,18 @@ def _check_spec(table: Table, name: str) -> None:
 def _check_not_rolled_back(table: Table, name: str) -> None:
     """RefusedState where the table was set back to an older snapshot: its properties were not.
 
-    Snapshots that others made (their compaction, say) are passed over; where ours have expired nothing can be told.
+    Snapshots that others made (their compaction, say) are skipped; where ours have expired nothing can be said.
     """
     stated, snapshot = commits(table.properties), table.current_snapshot()
-    found = None
-    for one in ancestors_of(snapshot, table.metadata):
-        if one.summary is not None and one.summary.get(COMMITS) is not None:
-            found = int(str(one.summary[COMMITS]))
+    committed = None
+    for ancestor in ancestors_of(snapshot, table.metadata):
+        if ancestor.summary is not None and ancestor.summary.get(COMMITS) is not None:
+            committed = int(str(ancestor.summary[COMMITS]))
             break
-    if (stated and snapshot is None) or (found is not None and found != stated):
+    if (stated and snapshot is None) or (committed is not None and committed != stated):
         raise RefusedState(
-            f"table {NAMESPACE}.{name}: its rows are those of commit {found or 0}, its properties those of {stated}: "
-            "it was set back to an older snapshot; set it to the newest, or drop it and copy anew"
+            f"table {NAMESPACE}.{name}: its rows are those of commit {committed or 0}, its properties those of "
+            f"{stated}: it was set back to an older snapshot; set it to the newest, or drop it and copy anew"
         )
 
 

@@ -23,13 +23,13 @@ VIRTUAL_HOSTED = "virtual_hosted_style_request"
 
 
 @contextmanager
-def opened(warehouse: str, given: Mapping[str, str]) -> Iterator[Catalog]:
-    """The catalog of a warehouse (a folder, or s3://bucket/prefix with the archive's options); `given` goes first.
+def opened(warehouse: str, overrides: Mapping[str, str]) -> Iterator[Catalog]:
+    """The catalog of a warehouse (a folder, or s3://bucket/prefix with the archive's options); `overrides` goes first.
 
-    A folder has its own in SQLite unless told otherwise; a bucket cannot hold one.
+    A folder has its own in SQLite unless `overrides` names another; a bucket cannot hold one.
     """
-    properties = {**_properties(warehouse, given), **given}
-    with _said(warehouse):
+    properties = {**_properties(warehouse, overrides), **overrides}
+    with _our_errors(warehouse):
         try:
             catalog = load_catalog(CATALOG, **properties)
         except (ValueError, NoSuchPropertyException, NotInstalledError) as error:
@@ -41,14 +41,14 @@ def opened(warehouse: str, given: Mapping[str, str]) -> Iterator[Catalog]:
 
 
 @contextmanager
-def _said(warehouse: str) -> Iterator[None]:
-    """Turn what a catalog or a place to write answers into our errors."""
+def _our_errors(warehouse: str) -> Iterator[None]:
+    """Turn errors of a catalog or of storage into ours."""
     try:
         yield
     except (OSError, RESTError, SQLAlchemyError) as error:
         raise Failed(
             f"warehouse {warehouse}: {_first_line(error)}; make sure that it and its catalog can be reached and have "
-            "room, and start again: nothing was lost, it goes on from what is committed"
+            "room, and start again: nothing was lost, it continues from what is committed"
         ) from error
 
 
@@ -56,23 +56,23 @@ def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0][:300]
 
 
-def _properties(warehouse: str, given: Mapping[str, str]) -> dict[str, str]:
+def _properties(warehouse: str, overrides: Mapping[str, str]) -> dict[str, str]:
     scheme, slashes, _ = warehouse.partition("://")
     if slashes and scheme == "s3":
-        return _of_bucket(warehouse, given)
+        return _of_bucket(warehouse, overrides)
     if slashes and scheme != "file":
         raise Misconfigured(f"warehouse {warehouse}: got scheme {scheme!r}, expected a folder or s3://bucket/prefix")
     folder = folder_of(warehouse)
     if folder is None or any(character in str(folder) for character in NOT_IN_A_URI):
         raise Misconfigured(f"warehouse {warehouse}: expected a folder whose name has none of {NOT_IN_A_URI}")
     properties = {"warehouse": f"file://{folder}", "py-io-impl": synced_io.NAME}
-    if not given.keys() & {"type", "uri", "py-catalog-impl"}:
+    if not overrides.keys() & {"type", "uri", "py-catalog-impl"}:
         make_folder(folder)
         properties |= {"type": "sql", "uri": f"sqlite:///{folder / DATABASE}?timeout={BUSY_S}"}
     return properties
 
 
-def _of_bucket(warehouse: str, given: Mapping[str, str]) -> dict[str, str]:
+def _of_bucket(warehouse: str, overrides: Mapping[str, str]) -> dict[str, str]:
     parts = urlsplit(warehouse)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = sorted(set(options) - {*S3, VIRTUAL_HOSTED})
@@ -82,7 +82,7 @@ def _of_bucket(warehouse: str, given: Mapping[str, str]) -> dict[str, str]:
             f"warehouse {warehouse}: got {wrong}, expected s3://bucket/prefix, with options among "
             f"{', '.join((*S3, VIRTUAL_HOSTED))}"
         )
-    if not given.keys() & {"type", "uri", "py-catalog-impl"}:
+    if not overrides.keys() & {"type", "uri", "py-catalog-impl"}:
         raise Misconfigured(
             f"warehouse {warehouse}: a bucket holds no catalog of its own; name one, for example with "
             "--property type=rest --property uri=http://…, or --property uri=sqlite:///folder/catalog.db"

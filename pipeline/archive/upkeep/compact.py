@@ -8,7 +8,7 @@ from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.streams import FLOWS
-from pipeline.archive.upkeep.packs import MAX_MEMBERS, Plan, Told, alike, swap_all, sweep
+from pipeline.archive.upkeep.packs import MAX_MEMBERS, Notify, Plan, group_by_schema, swap_all, sweep
 from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 WRITER = "compact"
@@ -20,9 +20,9 @@ def compact(
     before_s: float,
     newest: bool = False,
     dry_run: bool = False,
-    told: Told = lambda _done, _all: None,
+    notify: Notify = lambda _done, _all: None,
 ) -> dict[str, Any]:
-    """Put small closed files together, up to `target_bytes` a pack; then delete what was replaced by `before_s`.
+    """Merge small closed files, up to `target_bytes` a pack; then delete what was replaced by `before_s`.
 
     before_s: seconds since the epoch; newest: also those of the newest day of event time, which still grows; dry_run:
     say only what would be done.
@@ -31,13 +31,13 @@ def compact(
     """
     storage = open_storage(archive)
     snapshots = snapshot.read(storage)
-    plans = [plan for found in snapshots for plan in plans_of(found, ClosedRows(storage), target_bytes, newest)]
-    sizes = {entry.path: entry.bytes for found in snapshots for entry in found.files}
+    plans = [plan for state in snapshots for plan in plans_of(state, ClosedRows(storage), target_bytes, newest)]
+    sizes = {entry.path: entry.bytes for state in snapshots for entry in state.files}
     made, after = plans, None
     if not dry_run:
-        carried, snapshots = swap_all(storage, plans, snapshots, WRITER, told)
+        carried, snapshots = swap_all(storage, plans, snapshots, WRITER, notify)
         made, after = [plan for plan, _ in carried], sum(pack.bytes for _, pack in carried)
-    told(len(plans), len(plans))
+    notify(len(plans), len(plans))
     deleted, stay = sweep(storage, snapshots, before_s, dry_run)
     return {
         "archive": storage.uri,
@@ -47,34 +47,34 @@ def compact(
         "rows": sum(entry.rows for plan in made for entry in plan.entries),
         "bytes_before": sum(sizes[entry.path] for plan in made for entry in plan.entries),
         "bytes_after": after,
-        "skipped": [found.problem for found in snapshots if found.problem],
+        "skipped": [state.problem for state in snapshots if state.problem],
         "deleted": deleted,
         "stay": stay,
     }
 
 
-def plans_of(found: PartitionSnapshot, reader: ClosedRows, target_bytes: int, newest: bool) -> Iterator[Plan]:
-    """What of a partition goes together: files of one table, day and schema, until a pack is full."""
-    if found.problem:
+def plans_of(state: PartitionSnapshot, reader: ClosedRows, target_bytes: int, newest: bool) -> Iterator[Plan]:
+    """The packs to make of a partition: files of one table, day and schema, until a pack is full."""
+    if state.problem:
         return
-    grows = max((paths.date_of(entry.path) for entry in found.files if entry.table == FLOWS), default="")
+    grows = max((paths.date_of(entry.path) for entry in state.files if entry.table == FLOWS), default="")
     small = [
         entry
-        for entry in found.readable
-        if _size(found, entry) < target_bytes // 2 and (newest or paths.date_of(entry.path) != grows)
+        for entry in state.readable
+        if _size(state, entry) < target_bytes // 2 and (newest or paths.date_of(entry.path) != grows)
     ]
-    for table, date, entries in alike(found, small, reader, positions_only=False):
-        for some in _filled(found, entries, target_bytes):
-            yield Plan(found.partition, table, date, tuple(some), positions_only=False)
+    for table, date, entries in group_by_schema(state, small, reader, positions_only=False):
+        for some in _filled(state, entries, target_bytes):
+            yield Plan(state.partition, table, date, tuple(some), positions_only=False)
 
 
-def _size(found: PartitionSnapshot, entry: ClosedFile) -> int:
+def _size(state: PartitionSnapshot, entry: ClosedFile) -> int:
     """Bytes of the file a closed file's rows lie in."""
-    pack = found.places[entry.path].pack
+    pack = state.locations[entry.path].pack
     return entry.bytes if pack is None else pack.bytes
 
 
-def _filled(found: PartitionSnapshot, entries: list[ClosedFile], target_bytes: int) -> Iterator[list[ClosedFile]]:
+def _filled(state: PartitionSnapshot, entries: list[ClosedFile], target_bytes: int) -> Iterator[list[ClosedFile]]:
     """Runs of entries that fill a pack; only those that put at least two files into one."""
     run: list[ClosedFile] = []
     size = 0
@@ -82,11 +82,11 @@ def _filled(found: PartitionSnapshot, entries: list[ClosedFile], target_bytes: i
         run.append(entry)
         size += entry.bytes
         if size >= target_bytes or len(run) == MAX_MEMBERS:
-            yield from _worthwhile(found, run)
+            yield from _worthwhile(state, run)
             run, size = [], 0
-    yield from _worthwhile(found, run)
+    yield from _worthwhile(state, run)
 
 
-def _worthwhile(found: PartitionSnapshot, run: list[ClosedFile]) -> Iterator[list[ClosedFile]]:
-    if len({found.places[entry.path].file for entry in run}) > 1:
+def _worthwhile(state: PartitionSnapshot, run: list[ClosedFile]) -> Iterator[list[ClosedFile]]:
+    if len({state.locations[entry.path].file for entry in run}) > 1:
         yield run

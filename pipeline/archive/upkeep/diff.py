@@ -32,7 +32,7 @@ def compare(archive: StorageLike, other: StorageLike) -> dict[str, Any]:
     }
     equal_files = not (files["only_in_first"] or files["only_in_second"] or files["different"])
     return {
-        "ok": all(found["equal"] for found in rows.values()) and equal_files,
+        "ok": all(comparison["equal"] for comparison in rows.values()) and equal_files,
         "first": open_storage(archive).uri,
         "second": open_storage(other).uri,
         "rows": rows,
@@ -41,7 +41,7 @@ def compare(archive: StorageLike, other: StorageLike) -> dict[str, Any]:
 
 
 def _files(archive: StorageLike) -> dict[str, str]:
-    return {entry.path: entry.sha256 for found in snapshot.read(archive) for entry in found.files}
+    return {entry.path: entry.sha256 for state in snapshot.read(archive) for entry in state.files}
 
 
 def _digest(connection: duckdb.DuckDBPyConnection, table: str) -> tuple[int, int, int]:
@@ -69,23 +69,25 @@ def _differing(ours: duckdb.DuckDBPyConnection, theirs: duckdb.DuckDBPyConnectio
     with duckdb.connect() as scratch:
         scratch.register("mine", ours.sql(query).to_arrow_table())
         scratch.register("its", theirs.sql(query).to_arrow_table())
-        found = scratch.execute(
+        differing = scratch.execute(
             f"""SELECT {POSITION}, m.digest IS NOT NULL, i.digest IS NOT NULL, count(*) OVER ()
                 FROM mine m FULL JOIN its i USING ({POSITION})
                 WHERE m.digest IS DISTINCT FROM i.digest ORDER BY ALL LIMIT {MAX_NAMED}"""  # noqa: S608
         ).fetchall()
     named = []
-    for partition, offset, index, in_first, in_second, _count in found:
+    for partition, offset, index, in_first, in_second, _count in differing:
         where = f"WHERE (raw_partition, raw_offset, raw_index) = ({partition}, {offset}, {index}) LIMIT 1"
         columns: list[str] = []
         if in_first and in_second:
-            pair: list[Any] = [one.sql(f"FROM {table} {where}").to_arrow_table() for one in (ours, theirs)]
+            pair: list[Any] = [
+                connection.sql(f"FROM {table} {where}").to_arrow_table() for connection in (ours, theirs)
+            ]
             names = dict.fromkeys([*pair[0].column_names, *pair[1].column_names])
             columns = [name for name in names if _column(pair[0], name) != _column(pair[1], name)]
         named.append(
             {"position": [partition, offset, index], "first": in_first, "second": in_second, "columns": columns}
         )
-    return {"differing_rows": found[0][-1] if found else 0, "differing": named}
+    return {"differing_rows": differing[0][-1] if differing else 0, "differing": named}
 
 
 def _column(table: Any, name: str) -> object:

@@ -15,7 +15,7 @@ COUNTS = ("accepted", "rejected", "late", "open")
 
 
 class Ledger:
-    """Looks at both, again and again; of `raw`, and of the archive's files for their numbers, only what is new is read.
+    """Reads both, again and again; of `raw`, and of the archive's files for their numbers, only what is new is read.
 
     With a compacted or expired `raw` the archive has more than was counted: `on_its_way` is then what it is, negative.
     """
@@ -45,11 +45,11 @@ class Ledger:
             self._sent.update(self._counter.poll())
         rows: list[dict[str, Any]] = []
         for site, sensor in sorted({*counts, *self._sent}):
-            found = counts.get((site, sensor), dict.fromkeys(COUNTS, 0))
-            own = {name: found[name] for name in COUNTS}
+            counted = counts.get((site, sensor), dict.fromkeys(COUNTS, 0))
+            archived = {name: counted[name] for name in COUNTS}
             total = self._sent[site, sensor] if self._counter is not None else None
-            left = None if total is None else total - sum(own.values())
-            rows.append({"site": site, "sensor": sensor, "sent": total, **own, "on_its_way": left})
+            left = None if total is None else total - sum(archived.values())
+            rows.append({"site": site, "sensor": sensor, "sent": total, **archived, "on_its_way": left})
         balanced = None if self._counter is None else all(row["on_its_way"] == 0 for row in rows)
         before_kafka = self._exporter_loss.refresh(archive, snapshots)
         return {"sensors": rows, "balanced": balanced, "before_kafka": before_kafka}

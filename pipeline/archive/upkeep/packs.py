@@ -1,4 +1,4 @@
-"""Closed files put together in one, a pack; or, of what is given up, nothing but where in `raw` it came from.
+"""Packs: many closed files merged into one file; or, of rows that are purged, only where in `raw` they came from.
 
 A pack changes where rows lie and nothing else: a manifest still lists every closed file, with its rows, range and
 hash, and so does the proof. First the pack is written, then a manifest (a swap) says that it stands in; only long
@@ -22,7 +22,7 @@ from pipeline.archive import checkpoint, paths
 from pipeline.archive import manifest as chain
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile, Manifest, Pack
-from pipeline.archive.parquet import footer, written_as
+from pipeline.archive.parquet import footer, writer_options
 from pipeline.archive.partition import CLAIM_ATTEMPTS
 from pipeline.archive.snapshot import PartitionSnapshot, read_on
 from pipeline.archive.streams import TABLES
@@ -34,17 +34,17 @@ from pipeline.runtime.storage.storage import Step, Storage, no_step
 ROW_GROUP_ROWS = 65_536
 MAX_MEMBERS = 4_096
 UNFINISHED_S = 3600.0
-"""A pack that no manifest lists, so old, is what an attempt has left that died."""
+"""A pack of this age that no manifest lists was left by an attempt that died."""
 PACK_FILE = re.compile(rf"^[^/]+/(?:{paths.PACKED}|{paths.GIVEN_UP})/date=[^/]*/p(\d+)-[^/]*$")
 
 
-Told = Callable[[int, int], None]
-"""Packs made, of how many."""
+Notify = Callable[[int, int], None]
+"""Reports packs made, of how many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What goes together into one pack of a partition, in the order in which it will lie there."""
+    """The closed files that become one pack of a partition, in the order they have there."""
 
     partition: int
     table: str
@@ -59,47 +59,47 @@ class Plan:
 
 
 def swap(
-    archive: Storage, plan: Plan, found: PartitionSnapshot, writer: str, step: Step = no_step
+    archive: Storage, plan: Plan, snapshot: PartitionSnapshot, writer: str, step: Step = no_step
 ) -> tuple[Pack | None, PartitionSnapshot]:
-    """Carry a plan out: the pack, None where somebody else has moved one of its files meanwhile; and the partition as
-    it is known now, which the next plan is carried out on.
+    """Carry a plan out: the pack, None where somebody else has moved one of its files meanwhile; and the partition's
+    newest snapshot, which the next plan is carried out on.
 
     1. Write the pack under its name. 2. Add the manifest that says so. RefusedState where a file is not what its
     manifest says: a pack would make it look whole.
     """
-    found = _whole(read_on(archive, found))
-    before = {entry.path: found.places[entry.path] for entry in plan.entries}
-    together = len({where.file for where in before.values()}) == 1
-    if any(where.given_up for where in before.values()) or (together and not plan.positions_only):
-        return None, found
-    pack = _write(archive, plan, found, step)
+    snapshot = _whole(read_on(archive, snapshot))
+    before = {entry.path: snapshot.locations[entry.path] for entry in plan.entries}
+    same_file = len({where.file for where in before.values()}) == 1
+    if any(where.given_up for where in before.values()) or (same_file and not plan.positions_only):
+        return None, snapshot
+    pack = _write(archive, plan, snapshot, step)
     name = f"{writer} {secrets.token_hex(4)}"
     for _attempt in range(CLAIM_ATTEMPTS):
-        found = _whole(read_on(archive, found))
-        if not all(where.same_as(found.places[path]) for path, where in before.items()):
-            return None, found
-        if chain.append(archive, _following(archive, found, pack, name)) is not None:
+        snapshot = _whole(read_on(archive, snapshot))
+        if not all(where.same_as(snapshot.locations[path]) for path, where in before.items()):
+            return None, snapshot
+        if chain.append(archive, _following(archive, snapshot, pack, name)) is not None:
             step("swap added")
             if not archive.has(pack.path):
                 raise RefusedState(
                     f"archive {archive.uri}: {pack.path} was deleted before it was listed: this process stood still "
                     "for an hour; the files it replaces are there, `forebay archive verify` says which"
                 )
-            return pack, found
+            return pack, snapshot
     raise Failed(f"archive {archive.uri}, partition {plan.partition}: its writer was faster, {CLAIM_ATTEMPTS} times")
 
 
 def swap_all(
-    archive: Storage, plans: Sequence[Plan], snapshots: Iterable[PartitionSnapshot], writer: str, told: Told
+    archive: Storage, plans: Sequence[Plan], snapshots: Iterable[PartitionSnapshot], writer: str, notify: Notify
 ) -> tuple[list[tuple[Plan, Pack]], list[PartitionSnapshot]]:
-    """Carry plans out, one after another: those that were, each with its pack, and the partitions as known then.
+    """Carry plans out, one after another. Returns those that were, each with its pack, and the newest snapshots.
 
     Every pack is a manifest: where many have been made, checkpoints sum them up.
     """
-    newest = {found.partition: found for found in snapshots}
+    newest = {snapshot.partition: snapshot for snapshot in snapshots}
     made = []
     for number, plan in enumerate(plans):
-        told(number, len(plans))
+        notify(number, len(plans))
         pack, newest[plan.partition] = swap(archive, plan, newest[plan.partition], writer)
         if pack is not None:
             made.append((plan, pack))
@@ -108,20 +108,20 @@ def swap_all(
     return made, list(newest.values())
 
 
-def _whole(found: PartitionSnapshot) -> PartitionSnapshot:
-    if found.problem:
-        raise RefusedState(found.problem)
-    return found
+def _whole(snapshot: PartitionSnapshot) -> PartitionSnapshot:
+    if snapshot.problem:
+        raise RefusedState(snapshot.problem)
+    return snapshot
 
 
-def _following(archive: Storage, found: PartitionSnapshot, pack: Pack, writer: str) -> Manifest:
-    """The swap that comes after the last manifest, and changes nothing that its owner goes by."""
-    last = found.last
-    newest = chain.read_one(archive, found.partition, last.number) if last is not None else None
+def _following(archive: Storage, snapshot: PartitionSnapshot, pack: Pack, writer: str) -> Manifest:
+    """The swap that follows the last manifest; it changes nothing that the partition's owner relies on."""
+    last = snapshot.last
+    newest = chain.read_one(archive, snapshot.partition, last.number) if last is not None else None
     if last is None or newest is None:
-        raise Failed(f"archive {archive.uri}, partition {found.partition}: its manifests are gone")
+        raise Failed(f"archive {archive.uri}, partition {snapshot.partition}: its manifests are gone")
     return Manifest(
-        partition=found.partition,
+        partition=snapshot.partition,
         number=last.number + 1,
         previous=newest[1],
         writer=writer,
@@ -132,15 +132,15 @@ def _following(archive: Storage, found: PartitionSnapshot, pack: Pack, writer: s
     )
 
 
-def _write(archive: Storage, plan: Plan, found: PartitionSnapshot, step: Step) -> Pack:
+def _write(archive: Storage, plan: Plan, snapshot: PartitionSnapshot, step: Step) -> Pack:
     members = tuple(entry.path for entry in plan.entries)
     name = paths.pack(plan.table, plan.kind, plan.date, plan.partition, secrets.token_hex(12))
     staging = f"_tmp/pack-{secrets.token_hex(8)}"
     span = min(entry.first for entry in plan.entries), max(entry.last for entry in plan.entries)
-    _check_hashes(archive, plan, found)
+    _check_hashes(archive, plan, snapshot)
     try:
         with disk_full_as_failed("pack in", Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
-            _render(file, _tables(archive, plan, found), footer(plan.partition, *span))
+            _render(file, _tables(archive, plan, snapshot), footer(plan.partition, *span))
             file.flush()
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             sha256 = hashlib.sha256(data).hexdigest()
@@ -151,11 +151,11 @@ def _write(archive: Storage, plan: Plan, found: PartitionSnapshot, step: Step) -
     return Pack(name, sha256, len(data), plan.table, members, plan.positions_only)
 
 
-def _check_hashes(archive: Storage, plan: Plan, found: PartitionSnapshot) -> None:
+def _check_hashes(archive: Storage, plan: Plan, snapshot: PartitionSnapshot) -> None:
     """RefusedState where a file that rows are taken from is not what its manifest says."""
     wanted: dict[str, str] = {}
     for entry in plan.entries:
-        where = found.places[entry.path]
+        where = snapshot.locations[entry.path]
         wanted[where.file] = entry.sha256 if where.pack is None else where.pack.sha256
     for name, sha256 in wanted.items():
         try:
@@ -169,10 +169,10 @@ def _check_hashes(archive: Storage, plan: Plan, found: PartitionSnapshot) -> Non
             )
 
 
-def _tables(archive: Storage, plan: Plan, found: PartitionSnapshot) -> Iterator[pa.Table]:
+def _tables(archive: Storage, plan: Plan, snapshot: PartitionSnapshot) -> Iterator[pa.Table]:
     reader = ClosedRows(archive)
     for entry in plan.entries:
-        table = reader.read(found.places[entry.path], COLUMNS if plan.positions_only else None)
+        table = reader.read(snapshot.locations[entry.path], COLUMNS if plan.positions_only else None)
         if len(table) != entry.rows:
             raise RefusedState(
                 f"archive {archive.uri}: {entry.path}: {len(table)} rows, its manifest says {entry.rows}"
@@ -186,7 +186,7 @@ def _render(file: IO[bytes], tables: Iterator[pa.Table], foot: dict[str, str]) -
     waiting: list[pa.Table] = []
     rows = 0
     for table in tables:
-        writer = writer or pq.ParquetWriter(file, table.schema, **written_as(table.schema))
+        writer = writer or pq.ParquetWriter(file, table.schema, **writer_options(table.schema))
         waiting.append(table)
         rows += len(table)
         while rows >= ROW_GROUP_ROWS:
@@ -201,25 +201,25 @@ def _render(file: IO[bytes], tables: Iterator[pa.Table], foot: dict[str, str]) -
 
 
 def sweep(archive: Storage, partitions: Iterable[PartitionSnapshot], before_s: float, dry_run: bool) -> tuple[int, int]:
-    """Delete what packs had replaced by `before_s` (seconds since the epoch), and what attempts have left that died.
+    """Delete what packs had replaced by `before_s` (seconds since the epoch), and what attempts that died have left.
 
-    Gives back how many files that were, and how many replaced ones still stay for those who read them. Of a partition
+    Returns how many files that were, and how many replaced ones stay, for those who still read them. Of a partition
     whose chain is broken, or of which a listed file is missing, nothing is deleted: it may be all there is.
     """
-    snapshots = [read_on(archive, found) for found in partitions if not found.problem]
+    snapshots = [read_on(archive, snapshot) for snapshot in partitions if not snapshot.problem]
     there = {name for table in TABLES for name in archive.names(table)}
-    sound = [found for found in snapshots if not found.problem and found.current <= there]
+    sound = [snapshot for snapshot in snapshots if not snapshot.problem and snapshot.current <= there]
     gone: list[str] = []
     stay = 0
-    for found in sound:
-        replaced = _replaced(archive, found, before_s)
+    for snapshot in sound:
+        replaced = _replaced(archive, snapshot, before_s)
         old = [name for name, since in replaced.items() if since and name in there]
         stay += sum(name in there for name in replaced) - len(old)
         gone += old
-    known = {found.partition: found.known for found in sound}
+    known = {snapshot.partition: snapshot.known for snapshot in sound}
     for name in sorted(there):
-        own = PACK_FILE.match(name)
-        if own and int(own[1]) in known and name not in known[int(own[1])]:
+        match = PACK_FILE.match(name)
+        if match and int(match[1]) in known and name not in known[int(match[1])]:
             gone += [name] * _is_old(archive, name, before_s - UNFINISHED_S)
     if not dry_run:
         for name in gone:
@@ -231,38 +231,38 @@ def sweep(archive: Storage, partitions: Iterable[PartitionSnapshot], before_s: f
     return len(gone), stay
 
 
-def _replaced(archive: Storage, found: PartitionSnapshot, before_s: float) -> dict[str, bool]:
-    """Files whose rows lie elsewhere now, and whether that was said by `before_s`."""
+def _replaced(archive: Storage, snapshot: PartitionSnapshot, before_s: float) -> dict[str, bool]:
+    """Files whose rows have moved, and whether the manifest that says so was written by `before_s`."""
     said: dict[str, str] = {}
-    places = {entry.path: entry.path for entry in found.files}
-    for one in found.manifests:
-        for pack in one.packs:
+    locations = {entry.path: entry.path for entry in snapshot.files}
+    for manifest in snapshot.manifests:
+        for pack in manifest.packs:
             for member in pack.members:
-                said[places[member]] = paths.manifest(found.partition, one.number)
-                places[member] = pack.path
+                said[locations[member]] = paths.manifest(snapshot.partition, manifest.number)
+                locations[member] = pack.path
     old = {by: _is_old(archive, by, before_s) for by in set(said.values())}
-    current = found.current
+    current = snapshot.current
     return {name: old[by] for name, by in said.items() if name not in current}
 
 
 def _is_old(archive: Storage, name: str, before_s: float) -> bool:
-    """Whether a file was written by then; one that is gone already was not."""
+    """Whether a file was written by then; False where it is already gone."""
     try:
         return archive.written_s(name) <= before_s
     except FileNotFoundError:
         return False
 
 
-def alike(
-    found: PartitionSnapshot, entries: Iterable[ClosedFile], reader: ClosedRows, positions_only: bool
+def group_by_schema(
+    snapshot: PartitionSnapshot, entries: Iterable[ClosedFile], reader: ClosedRows, positions_only: bool
 ) -> list[tuple[str, str, list[ClosedFile]]]:
-    """Closed files that can go together: table, date, and those of one schema, sensor after sensor.
+    """Closed files that can form a pack: table, date, and those of one schema, sensor after sensor.
 
     Within a pack a sensor's files follow in the order they closed, which is the order a replay reads them in.
     """
     groups: dict[tuple[str, str, bytes], list[ClosedFile]] = {}
     for entry in entries:
-        schema = reader.schema(found.places[entry.path])
+        schema = reader.schema(snapshot.locations[entry.path])
         if positions_only:
             schema = pa.schema([schema.field(name) for name in COLUMNS if name in schema.names])
         key = entry.table, paths.date_of(entry.path), schema.serialize().to_pybytes()

@@ -15,27 +15,27 @@ from pipeline.runtime.wire.batches import empty
 ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 MEMORY = "2GB"
 ATTEMPTS = 3
-"""Files that compaction has replaced are deleted after a while: a query that began before looks again."""
+"""Files that compaction has replaced are deleted after a while: a query that started before is tried again."""
 
 
 def connect(archive: StorageLike) -> duckdb.DuckDBPyConnection:
     """A database with a view per table over the files that manifests list; it can read the archive and nothing else.
 
-    Rows that retention has given up are not there; files that are missing are left out: `verify` names them.
+    Rows that retention has purged are not there; files that are missing are left out: `verify` names them.
     """
     storage = open_storage(archive)
     lacking: set[str] | None = None
     for _attempt in range(ATTEMPTS):
         snapshots = snapshot.read(storage)
         there = {name for table in TABLES for name in storage.names(table)}
-        wanted = {found.places[entry.path].file for found in snapshots for entry in found.readable}
+        wanted = {state.locations[entry.path].file for state in snapshots for entry in state.readable}
         before, lacking = lacking, wanted - there
         if not lacking or lacking == before:
-            break  # all there, or missing for good; else they were replaced between the two looks
+            break  # all there, or missing for good; else they were replaced between the two listings
     files: dict[str, dict[str, str]] = {table: {} for table in TABLES}
-    for found in snapshots:
-        for entry in found.readable:
-            where = found.places[entry.path]
+    for state in snapshots:
+        for entry in state.readable:
+            where = state.locations[entry.path]
             if where.file in there:
                 files[entry.table][where.file] = entry.feature_hash
     connection = duckdb.connect(
@@ -66,7 +66,7 @@ def _view(connection: duckdb.DuckDBPyConnection, archive: Storage, table: str, f
     connection.register(f"no_{table}", empty("reject" if table == REJECTS else "scored"))
     parts = [f"SELECT * FROM no_{table}"]  # noqa: S608
     for feature_hash in sorted(set(files.values())):
-        names = [f"'{_quoted(archive.url(name))}'" for name, own in files.items() if own == feature_hash]
+        names = [f"'{_quoted(archive.url(name))}'" for name, digest in files.items() if digest == feature_hash]
         how = "hive_partitioning = false, union_by_name = true"
         parts.append(f"SELECT * FROM read_parquet([{', '.join(names)}], {how})")  # noqa: S608
     connection.execute(f"CREATE VIEW {table} AS {' UNION ALL BY NAME '.join(parts)}")
@@ -96,9 +96,9 @@ def _run(archive: StorageLike, sql: str, limit: int) -> dict[str, Any]:
             if len(statements) != 1 or statements[0].type not in ALLOWED:
                 kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
                 raise Usage(f"query: got {kinds}, expected one SELECT; views: {', '.join(TABLES)}")
-            found = connection.execute(statements[0])
-            rows = found.fetchmany(limit + 1)
-            described = found.description or []
+            result = connection.execute(statements[0])
+            rows = result.fetchmany(limit + 1)
+            described = result.description or []
         except duckdb.IOException:
             raise
         except duckdb.Error as error:

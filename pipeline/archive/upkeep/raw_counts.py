@@ -89,12 +89,12 @@ class RawCounter:
         self._topic = topic
 
     def poll(self) -> dict[tuple[str, str], int]:
-        """Records that have come since the last look; reads on until it has caught up with the ends as they are now."""
+        """Records that have come since the last call; reads until it has caught up with the ends as they are now."""
         wanted = {
             number: self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=PATIENCE_S)
             for number in self._ends
         }
-        found: dict[tuple[str, str], int] = {}
+        counts: dict[tuple[str, str], int] = {}
         heard = time.monotonic()
         while any(low < high and self._ends[number] < high for number, (low, high) in wanted.items()):
             messages = [clients.raise_for(message) for message in self._consumer.consume(5_000, POLL_S)]
@@ -103,12 +103,12 @@ class RawCounter:
                 window = window_of(messages, 0)
                 for sender, records in zip(window.senders, window.records.tolist(), strict=True):
                     if records:
-                        found[sender] = found.get(sender, 0) + records
+                        counts[sender] = counts.get(sender, 0) + records
             elif time.monotonic() - heard > SETTLED_S:
                 break  # what lies before the end are marks of transactions
             for at in self._consumer.position([TopicPartition(self._topic, number) for number in self._ends]):
                 self._ends[at.partition] = max(self._ends[at.partition], at.offset)
-        return found
+        return counts
 
     def close(self) -> None:
         """Leave."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.archive.paths import Position
-from pipeline.archive.positions import Held, Ints, Positions, doubled, missing_before
+from pipeline.archive.positions import Ints, PositionBlock, Positions, doubled, missing_before
 from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.upkeep import raw_counts
 from pipeline.archive.upkeep.exporter_loss.merge import settled
@@ -21,7 +21,7 @@ INDEX_BITS = 31
 
 
 class Tally:
-    """Counts per sensor, and what is wrong."""
+    """Counts per sensor, and the problems."""
 
     def __init__(self) -> None:
         self._counts: dict[SensorName, dict[str, int]] = {}
@@ -123,68 +123,68 @@ def _below(offsets: Ints, indexes: Ints, bound: Position) -> Any:
     return (offsets < bound[0]) | ((offsets == bound[0]) & (indexes < bound[1]))
 
 
-def _distinct(held: Held, partition: int, tally: Tally) -> Held:
-    again = doubled(held)
-    tally.add("doubles", held.holders[again])
-    tally.name("positions in the archive twice", partition, held.offsets[again], held.indexes[again])
-    return Held(*(column[~again] for column in held))
+def _distinct(block: PositionBlock, partition: int, tally: Tally) -> PositionBlock:
+    again = doubled(block)
+    tally.add("doubles", block.holders[again])
+    tally.name("positions in the archive twice", partition, block.offsets[again], block.indexes[again])
+    return PositionBlock(*(column[~again] for column in block))
 
 
-def check_alone(found: PartitionSnapshot, positions: Positions, tally: Tally) -> None:
+def check_alone(state: PartitionSnapshot, positions: Positions, tally: Tally) -> None:
     """Doubles, gaps inside raw messages, and the total against the record counts ingest wrote beside the flows."""
-    bound, total = settled(found), 0
+    bound, total = settled(state), 0
     for some in positions.in_order():
-        held = _distinct(some, found.partition, tally)
-        gaps = missing_before(held)
-        gaps[~_below(held.offsets, held.indexes, bound)] = 0
-        total += len(held.offsets)
-        tally.add("sent", held.holders)
-        tally.add("holes", held.holders, gaps)
-        tally.name("gaps in the archive before", found.partition, held.offsets[gaps > 0], held.indexes[gaps > 0])
-    if found.last is None:
+        block = _distinct(some, state.partition, tally)
+        gaps = missing_before(block)
+        gaps[~_below(block.offsets, block.indexes, bound)] = 0
+        total += len(block.offsets)
+        tally.add("sent", block.holders)
+        tally.add("holes", block.holders, gaps)
+        tally.name("gaps in the archive before", state.partition, block.offsets[gaps > 0], block.indexes[gaps > 0])
+    if state.last is None:
         return
-    progress = found.last.progress
+    progress = state.last.progress
     held_back = progress.records - total
     if held_back < 0 or (held_back and progress.frontier is None):
         tally.problem(
-            f"partition {found.partition}: ingest counted {progress.records} records through raw {progress.through}, "
+            f"partition {state.partition}: ingest counted {progress.records} records through raw {progress.through}, "
             f"the archive holds {total} positions, and featurize held back "
             f"{'nothing' if progress.frontier is None else f'from {progress.frontier} on'}"
         )
 
 
-def check_against_raw(found: PartitionSnapshot, positions: Positions, settings: Settings, tally: Tally) -> None:
+def check_against_raw(state: PartitionSnapshot, positions: Positions, settings: Settings, tally: Tally) -> None:
     """Every record of a `raw` partition against the archive: once below the frontier, at most once above it."""
-    bound, start = settled(found), None
-    for window in raw_counts.windows(settings, found.partition):
+    bound, start = settled(state), None
+    for window in raw_counts.windows(settings, state.partition):
         begin = int(window.offsets[0]) if len(window.offsets) else window.end
         if start is None:
             # Older than what Kafka still has: counted as sent because the archive has it.
             start = begin
-            old = _distinct(positions.below(begin), found.partition, tally)
+            old = _distinct(positions.below(begin), state.partition, tally)
             tally.add("sent", old.holders)
-        _check_window(found.partition, window, begin, positions, bound, tally)
+        _check_window(state.partition, window, begin, positions, bound, tally)
     rest = positions.below(None)
     if len(rest.offsets):
         tally.add("unsent", rest.holders)
-        tally.name("positions that topic raw does not have", found.partition, rest.offsets, rest.indexes)
+        tally.name("positions that topic raw does not have", state.partition, rest.offsets, rest.indexes)
 
 
 def _check_window(
     partition: int, window: raw_counts.RawWindow, begin: int, positions: Positions, bound: Position, tally: Tally
 ) -> None:
     tally.mark(partition, window)
-    held = _distinct(positions.below(window.end), partition, tally)
+    block = _distinct(positions.below(window.end), partition, tally)
     senders = np.array([tally.number(sender) for sender in window.senders], np.int64)
     total = int(window.records.sum())
     offset = np.repeat(window.offsets, window.records)
     index = np.arange(total) - np.repeat(np.cumsum(window.records) - window.records, window.records)
     expected = ((offset - begin) << INDEX_BITS) + index
-    have = ((held.offsets - begin) << INDEX_BITS) + held.indexes
+    have = ((block.offsets - begin) << INDEX_BITS) + block.indexes
     known = np.isin(have, expected, assume_unique=True)
-    tally.add("sent", held.holders[known])
-    tally.add("unsent", held.holders[~known])
-    tally.name("positions that topic raw does not have", partition, held.offsets[~known], held.indexes[~known])
+    tally.add("sent", block.holders[known])
+    tally.add("unsent", block.holders[~known])
+    tally.name("positions that topic raw does not have", partition, block.offsets[~known], block.indexes[~known])
     absent = ~np.isin(expected, have, assume_unique=True)
     sender = np.repeat(senders, window.records)[absent]
     offset, index = offset[absent], index[absent]

@@ -208,7 +208,7 @@ class FaultInjector:
             last = found.last
             if last is None:
                 continue
-            alone = [entry for entry in found.files if found.places[entry.path].pack is None]
+            alone = [entry for entry in found.files if found.locations[entry.path].pack is None]
             for entry in alone[-1:]:
                 whole = (archive / entry.path).read_bytes()
                 stray = (archive / entry.path).with_name(

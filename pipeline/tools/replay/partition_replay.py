@@ -24,7 +24,7 @@ from pipeline.alert.partition import PartitionState as Incidents
 from pipeline.alert.partition import advance_partition as advance_incidents
 from pipeline.alert.partition import restore as restore_incidents
 from pipeline.alert.partition import snapshot as snapshot_incidents
-from pipeline.archive.parquet import written_as
+from pipeline.archive.parquet import writer_options
 from pipeline.archive.segments import LARGE_ROWS
 from pipeline.contracts.envelope import RowsFacts
 from pipeline.errors import RefusedState
@@ -349,7 +349,7 @@ def _parquet(batches: list[pa.RecordBatch]) -> bytes:
     sink = pa.BufferOutputStream()
     # Where pages end depends on where a table's pieces do, and those on when rows came: one piece.
     table = pa.Table.from_batches(batches).combine_chunks()
-    pq.write_table(table, sink, **written_as(table.schema))
+    pq.write_table(table, sink, **writer_options(table.schema))
     return bytes(sink.getvalue())
 
 

@@ -1,4 +1,4 @@
-"""Archives and their Iceberg copies for tests, and what the copy should hold, worked out row by row."""
+"""Archives and their Iceberg copies for tests, and what the copy should hold, computed row by row."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,17 +33,17 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def topics(seed: int, messages: int = 12) -> Wire:
-    """What a random log looks like in the topics; every id uses its 64 bits."""
-    told = wire(random_log(Random(seed), messages, SENSORS), range(0, messages, 4))
+    """The messages of a random log in the topics; every id uses its 64 bits."""
+    sent = wire(random_log(Random(seed), messages, SENSORS), range(0, messages, 4))
     ids = np.random.default_rng(seed)
-    return Wire([_with_ids(payload, ids) for payload in told.archive], told.rejects)
+    return Wire([_with_ids(payload, ids) for payload in sent.archive], sent.rejects)
 
 
 def _with_ids(payload: bytes, ids: np.random.Generator) -> bytes:
     batch, facts = read(payload, ScoredFacts, at("archive"))
     column = pa.array(ids.integers(0, 2**64, len(batch), np.uint64, endpoint=False))
-    place = batch.schema.get_field_index("record_id")
-    return write(batch.set_column(place, batch.schema.field(place), column), facts)
+    index = batch.schema.get_field_index("record_id")
+    return write(batch.set_column(index, batch.schema.field(index), column), facts)
 
 
 @cache
@@ -68,18 +68,18 @@ def warehouse(folder: Path) -> Iterator[Catalog]:
         yield catalog
 
 
-def copied(place: Path, folder: Path, **options: Any) -> dict[str, dict[str, int]]:
+def copied(source: Path, folder: Path, **options: Any) -> dict[str, dict[str, int]]:
     with warehouse(folder) as catalog:
-        return copy(place, catalog, **options)
+        return copy(source, catalog, **options)
 
 
-def expected(place: Path | str) -> dict[str, list[dict[str, Any]]]:
+def expected(source: Path | str) -> dict[str, list[dict[str, Any]]]:
     """Every row that the archive still has, as its table should hold it."""
-    found: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
-    reader = ClosedRows(place)
-    for one in snapshot.read(place):
-        for entry in one.readable:
-            for row in reader.read(one.places[entry.path]).to_pylist():
+    by_table: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
+    reader = ClosedRows(source)
+    for state in snapshot.read(source):
+        for entry in state.readable:
+            for row in reader.read(state.locations[entry.path]).to_pylist():
                 at_us = row["ingest_ts_us" if entry.table == "rejects" else "end_ts_us"]
                 if "record_id" in row:
                     row["record_id"] = Decimal(row["record_id"])
@@ -89,22 +89,22 @@ def expected(place: Path | str) -> dict[str, list[dict[str, Any]]]:
                     "archive_date": None if day == "mixed" else date.fromisoformat(day),
                     "ts": EPOCH + timedelta(microseconds=at_us),
                 }
-                found[entry.table].append(row)
-    return {table: in_order(some) for table, some in found.items()}
+                by_table[entry.table].append(row)
+    return {table: in_order(some) for table, some in by_table.items()}
 
 
 def in_order(some: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(some, key=lambda row: (row["raw_partition"], row["raw_offset"], row["raw_index"]))
 
 
-def held(catalog: Catalog) -> dict[str, list[dict[str, Any]]]:
+def contents(catalog: Catalog) -> dict[str, list[dict[str, Any]]]:
     """Every row of the tables."""
     return {table: in_order(catalog.load_table(f"forebay.{table}").scan().to_arrow().to_pylist()) for table in TABLES}
 
 
-def check(place: Path | str, catalog: Catalog) -> None:
+def check(source: Path | str, catalog: Catalog) -> None:
     """The tables hold the archive's rows, each once, and the proof agrees."""
-    assert held(catalog) == expected(place)
-    found = prove(place, catalog)
-    assert found["problems"] == []
-    assert [row["behind"] for row in found["tables"]] == [0, 0, 0]
+    assert contents(catalog) == expected(source)
+    proof = prove(source, catalog)
+    assert proof["problems"] == []
+    assert [row["behind"] for row in proof["tables"]] == [0, 0, 0]

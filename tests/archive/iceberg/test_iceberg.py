@@ -1,4 +1,4 @@
-"""The Iceberg copy of an archive: value for value, as it grows, is compacted and forgotten; what is wrong is said."""
+"""The Iceberg copy of an archive, value for value, while the archive grows, is compacted and is purged; its errors."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from pipeline.archive.streams import TABLES
 from pipeline.archive.upkeep.compact import compact
 from pipeline.archive.upkeep.retain import retain
 from pipeline.errors import Failed, Misconfigured, RefusedState, Usage
-from tests.archive.iceberg.iceberg_tables import LIMITS, archive, check, copied, expected, held, topics, warehouse
+from tests.archive.iceberg.iceberg_tables import LIMITS, archive, check, contents, copied, expected, topics, warehouse
 from tests.archive.plant import MEMORY, Wire, feed, scored_batch
 from tests.runtime.storage import bucket as buckets
 
@@ -42,8 +42,8 @@ def tmp_path() -> Iterator[Path]:
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with warehouse(tmp_path / "warehouse") as found:
-        yield found
+    with warehouse(tmp_path / "warehouse") as opened_catalog:
+        yield opened_catalog
 
 
 def data_files(catalog: Catalog, table: str = "flows") -> set[str]:
@@ -52,100 +52,104 @@ def data_files(catalog: Catalog, table: str = "flows") -> set[str]:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_every_row_is_there_once_value_for_value(tmp_path: Path, catalog: Catalog, seed: int) -> None:
-    place = archive(tmp_path / "archive", seed)
-    done = copy(place, catalog)
-    wanted = expected(place)
+    source = archive(tmp_path / "archive", seed)
+    done = copy(source, catalog)
+    wanted = expected(source)
     assert any(row["record_id"] >= 2**63 for row in wanted["flows"])
-    assert {table: one["rows"] for table, one in done.items()} == {table: len(some) for table, some in wanted.items()}
-    check(place, catalog)
-    assert all(one["commits"] == 0 for one in copy(place, catalog).values()), "a second run finds nothing to do"
-    files = [entry for found in snapshot.read(place) for entry in found.files if entry.table == "flows"]
-    assert len(data_files(catalog)) == len(files), "one data file a closed file"
+    assert {table: counts["rows"] for table, counts in done.items()} == {
+        table: len(some) for table, some in wanted.items()
+    }
+    check(source, catalog)
+    assert all(counts["commits"] == 0 for counts in copy(source, catalog).values()), "a second run finds nothing to do"
+    files = [entry for state in snapshot.read(source) for entry in state.files if entry.table == "flows"]
+    assert len(data_files(catalog)) == len(files), "one data file for each closed file"
 
 
 def test_an_archive_that_grows(tmp_path: Path, catalog: Catalog) -> None:
-    told, place = topics(3), tmp_path / "archive"
+    sent, source = topics(3), tmp_path / "archive"
     commits = 0
-    for stop in range(2, len(told.archive) + 1, 2):
-        feed(PartitionArchive(place, 0, LIMITS, "w"), Wire(told.archive[:stop], told.rejects), Random(stop))
-        commits += copy(place, catalog)["flows"]["commits"]
-        check(place, catalog)
+    for stop in range(2, len(sent.archive) + 1, 2):
+        feed(PartitionArchive(source, 0, LIMITS, "w"), Wire(sent.archive[:stop], sent.rejects), Random(stop))
+        commits += copy(source, catalog)["flows"]["commits"]
+        check(source, catalog)
     assert commits > 1
 
 
 def test_compaction_changes_nothing(tmp_path: Path, catalog: Catalog) -> None:
-    told, place = topics(3), tmp_path / "archive"
-    feed(PartitionArchive(place, 0, LIMITS, "w"), Wire(told.archive[:4], told.rejects), Random(1))
-    copy(place, catalog)
-    before = held(catalog)
-    assert compact(place, BIG, AT_ONCE, newest=True)["packs"]
-    assert all(one["commits"] == 0 for one in copy(place, catalog).values())
-    assert held(catalog) == before
-    feed(PartitionArchive(place, 0, LIMITS, "w"), told, Random(2))
-    compact(place, BIG, AT_ONCE, newest=True)
-    copy(place, catalog)
-    check(place, catalog)
+    sent, source = topics(3), tmp_path / "archive"
+    feed(PartitionArchive(source, 0, LIMITS, "w"), Wire(sent.archive[:4], sent.rejects), Random(1))
+    copy(source, catalog)
+    before = contents(catalog)
+    assert compact(source, BIG, AT_ONCE, newest=True)["packs"]
+    assert all(counts["commits"] == 0 for counts in copy(source, catalog).values())
+    assert contents(catalog) == before
+    feed(PartitionArchive(source, 0, LIMITS, "w"), sent, Random(2))
+    compact(source, BIG, AT_ONCE, newest=True)
+    copy(source, catalog)
+    check(source, catalog)
 
 
-def test_files_that_are_moved_or_given_up_while_they_are_copied(tmp_path: Path, catalog: Catalog) -> None:
-    place = archive(tmp_path / "archive")
-    turns = iter((lambda: compact(place, BIG, AT_ONCE, newest=True), lambda: retain(place, LAST_DAY, TABLES, AT_ONCE)))
+def test_files_that_are_moved_or_purged_while_they_are_copied(tmp_path: Path, catalog: Catalog) -> None:
+    source = archive(tmp_path / "archive")
+    turns = iter(
+        (lambda: compact(source, BIG, AT_ONCE, newest=True), lambda: retain(source, LAST_DAY, TABLES, AT_ONCE))
+    )
 
     def step(name: str) -> None:
         if name == "data file written" and (turn := next(turns, None)):
             turn()
 
-    copy(place, catalog, step=step)
-    assert prove(place, catalog)["problems"] == []
-    copy(place, catalog)
-    check(place, catalog)
-    assert not any(held(catalog).values())
+    copy(source, catalog, step=step)
+    assert prove(source, catalog)["problems"] == []
+    copy(source, catalog)
+    check(source, catalog)
+    assert not any(contents(catalog).values())
 
 
-def test_what_the_archive_gives_up_goes(tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_were_purged_are_deleted(tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.archive.iceberg.copy.NAMES_AT_ONCE", 3)
-    place = archive(tmp_path / "archive")
-    copy(place, catalog)
+    source = archive(tmp_path / "archive")
+    copy(source, catalog)
     before = {table: data_files(catalog, table) for table in TABLES}
-    given_up = retain(place, LAST_DAY, ("late", "flows"), AT_ONCE)
-    assert given_up["files"] > 6
-    assert prove(place, catalog)["problems"] == [], "the table may be behind"
-    done = copy(place, catalog)
-    assert done["flows"]["given_up"] + done["late"]["given_up"] == given_up["files"]
-    check(place, catalog)
-    assert held(catalog)["flows"] == [] and held(catalog)["rejects"] != []
+    purged = retain(source, LAST_DAY, ("late", "flows"), AT_ONCE)
+    assert purged["files"] > 6
+    assert prove(source, catalog)["problems"] == [], "the table may be behind"
+    done = copy(source, catalog)
+    assert done["flows"]["given_up"] + done["late"]["given_up"] == purged["files"]
+    check(source, catalog)
+    assert contents(catalog)["flows"] == [] and contents(catalog)["rejects"] != []
     assert data_files(catalog) == set(), "whole files went, none was written anew"
     assert all(Path(name.removeprefix("file://")).exists() for name in before["flows"])
     forgotten = forget(catalog, AT_ONCE)
     assert forgotten["flows"]["deleted"] > len(before["flows"])
     assert not any(Path(name.removeprefix("file://")).exists() for name in before["flows"] | before["late"])
     assert all(Path(name.removeprefix("file://")).exists() for name in before["rejects"])
-    check(place, catalog)
+    check(source, catalog)
     assert forget(catalog, AT_ONCE)["flows"]["snapshots"] == 0
-    assert all(one["commits"] == 0 for one in copy(place, catalog).values())
+    assert all(counts["commits"] == 0 for counts in copy(source, catalog).values())
 
 
-def test_part_of_a_table_is_given_up_without_rewriting_the_rest(tmp_path: Path, catalog: Catalog) -> None:
-    place = archive(tmp_path / "archive")
-    copy(place, catalog)
+def test_part_of_a_table_is_purged_without_rewriting_the_rest(tmp_path: Path, catalog: Catalog) -> None:
+    source = archive(tmp_path / "archive")
+    copy(source, catalog)
     before = data_files(catalog)
     gone = sorted(before)[: len(before) // 2]
     table = catalog.load_table("forebay.flows")
     names = {tables.bound(table, task.file, "archive_file") for task in table.scan().plan_files()}
-    assert len(names) == len(before) and all(one and one[0] == one[1] for one in names)
+    assert len(names) == len(before) and all(bound and bound[0] == bound[1] for bound in names)
     named = [task for task in table.scan().plan_files() if task.file.file_path in gone]
     for task in named:
-        found = tables.bound(table, task.file, "archive_file")
-        assert found is not None
-        table.delete(f"archive_file = '{found[0]}'")
+        bound = tables.bound(table, task.file, "archive_file")
+        assert bound is not None
+        table.delete(f"archive_file = '{bound[0]}'")
     assert data_files(catalog) == before - set(gone)
 
 
 def test_duckdb_reads_the_files_the_metadata_lists(tmp_path: Path, catalog: Catalog) -> None:
-    place = archive(tmp_path / "archive")
-    copy(place, catalog)
+    source = archive(tmp_path / "archive")
+    copy(source, catalog)
     scan = catalog.load_table("forebay.flows").scan()
-    wanted = [(str(row["record_id"]), row["raw_offset"], row["ts"]) for row in expected(place)["flows"]]
+    wanted = [(str(row["record_id"]), row["raw_offset"], row["ts"]) for row in expected(source)["flows"]]
     sql = "SELECT record_id::VARCHAR, raw_offset, ts FROM {} ORDER BY raw_offset, raw_index"
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -156,14 +160,14 @@ def test_duckdb_reads_the_files_the_metadata_lists(tmp_path: Path, catalog: Cata
 
 
 def test_readers_prune_by_day_and_by_time(tmp_path: Path, catalog: Catalog) -> None:
-    place = archive(tmp_path / "archive")
-    copy(place, catalog)
+    source = archive(tmp_path / "archive")
+    copy(source, catalog)
     table = catalog.load_table("forebay.flows")
-    days = {row["archive_date"] for row in expected(place)["flows"]}
+    days = {row["archive_date"] for row in expected(source)["flows"]}
     assert sum(len(list(table.scan(f"archive_date = '{day}'").plan_files())) for day in days) == len(
         data_files(catalog)
     )
-    some = expected(place)["flows"][0]
+    some = expected(source)["flows"][0]
     few = list(table.scan(f"ts = '{some['ts'].isoformat()}'").plan_files())
     assert 0 < len(few) < len(data_files(catalog))
     assert len(list(table.scan(f"archive_file = '{some['archive_file']}'").plan_files())) == 1
@@ -189,43 +193,43 @@ def test_another_chain_is_refused(tmp_path: Path, catalog: Catalog) -> None:
 
 
 def test_a_broken_chain_is_refused(tmp_path: Path, catalog: Catalog) -> None:
-    place = archive(tmp_path / "archive")
-    manifest = place / "_manifests/p0/0000000001.json"
+    source = archive(tmp_path / "archive")
+    manifest = source / "_manifests/p0/0000000001.json"
     manifest.write_bytes(manifest.read_bytes().replace(b'"rows": ', b'"rows":  '))
     with pytest.raises(RefusedState, match="a manifest was changed"):
-        copy(place, catalog)
+        copy(source, catalog)
     with pytest.raises(Usage, match="no such folder"):
         copy(tmp_path / "nowhere", catalog)
 
 
 def test_a_file_that_is_not_what_its_manifest_states_is_refused(tmp_path: Path, catalog: Catalog) -> None:
-    place = archive(tmp_path / "archive")
-    entry = max((one for found in snapshot.read(place) for one in found.files), key=lambda one: one.rows)
-    table = pq.read_table(place / entry.path)
-    pq.write_table(table.slice(1), place / entry.path)
+    source = archive(tmp_path / "archive")
+    entry = max((closed for state in snapshot.read(source) for closed in state.files), key=lambda closed: closed.rows)
+    table = pq.read_table(source / entry.path)
+    pq.write_table(table.slice(1), source / entry.path)
     with pytest.raises(RefusedState, match=f"holds {entry.rows - 1} rows, its manifest states {entry.rows}"):
-        copy(place, catalog)
+        copy(source, catalog)
     with pytest.raises(RefusedState, match="expected YYYY-MM-DD"):
         rows.day(replace(entry, path="flows/date=soon/x.parquet"))
 
 
 def test_a_table_that_was_set_back_is_refused(tmp_path: Path, catalog: Catalog) -> None:
-    told, place = topics(3), tmp_path / "archive"
-    feed(PartitionArchive(place, 0, LIMITS, "w"), Wire(told.archive[:4], told.rejects), Random(1))
-    copy(place, catalog)
+    sent, source = topics(3), tmp_path / "archive"
+    feed(PartitionArchive(source, 0, LIMITS, "w"), Wire(sent.archive[:4], sent.rejects), Random(1))
+    copy(source, catalog)
     table = catalog.load_table("forebay.flows")
     first = table.metadata.current_snapshot_id
     assert first is not None
-    feed(PartitionArchive(place, 0, LIMITS, "w"), told, Random(1))
-    copy(place, catalog)
+    feed(PartitionArchive(source, 0, LIMITS, "w"), sent, Random(1))
+    copy(source, catalog)
     table.refresh().manage_snapshots().rollback_to_snapshot(first).commit()
     with pytest.raises(RefusedState, match="set back to an older snapshot"):
-        copy(place, catalog)
+        copy(source, catalog)
 
 
 def test_the_proof_finds_what_is_wrong(tmp_path: Path, catalog: Catalog) -> None:
-    place = archive(tmp_path / "archive")
-    copy(place, catalog)
+    source = archive(tmp_path / "archive")
+    copy(source, catalog)
     table = catalog.load_table("forebay.flows")
     some = table.scan().to_arrow()
     table.append(some.slice(0, 1))
@@ -237,23 +241,23 @@ def test_the_proof_finds_what_is_wrong(tmp_path: Path, catalog: Catalog) -> None
         )
     )
     late = catalog.load_table("forebay.late")
-    lost = expected(place)["late"][0]["archive_file"]
+    lost = expected(source)["late"][0]["archive_file"]
     late.delete(f"archive_file = '{lost}'")
-    found = prove(place, catalog)
-    assert not found["ok"]
-    assert sum("is there twice" in problem for problem in found["problems"]) == 2
-    assert any(problem.startswith("flows/x: the table has 1 rows of it, no manifest") for problem in found["problems"])
-    assert any("its manifest states" in problem and problem.startswith("flows/site") for problem in found["problems"])
-    assert any(problem.startswith(f"{lost}: the table has no rows of it") for problem in found["problems"])
+    proof = prove(source, catalog)
+    assert not proof["ok"]
+    assert sum("is there twice" in problem for problem in proof["problems"]) == 2
+    assert any(problem.startswith("flows/x: the table has 1 rows of it, no manifest") for problem in proof["problems"])
+    assert any("its manifest states" in problem and problem.startswith("flows/site") for problem in proof["problems"])
+    assert any(problem.startswith(f"{lost}: the table has no rows of it") for problem in proof["problems"])
 
 
 def test_columns_of_a_newer_version_are_added(tmp_path: Path, catalog: Catalog) -> None:
-    place = archive(tmp_path / "archive")
+    source = archive(tmp_path / "archive")
     table = tables.find_or_make(catalog, "flows")
     with table.update_schema() as changing:
         changing.delete_column("score")
-    copy(place, catalog)
-    check(place, catalog)
+    copy(source, catalog)
+    check(source, catalog)
 
 
 def test_a_number_that_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -261,20 +265,20 @@ def test_a_number_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     batch = scored_batch(
         [{"raw_partition": 0, "raw_offset": 1, "raw_index": 0, "end_ts_us": 1, "record_id": 2**64 - 1}]
     )
-    place = batch.schema.get_field_index("fwd_bytes")
+    index = batch.schema.get_field_index("fwd_bytes")
     for value in (2**63 - 1, 2**63):
         table = pa.Table.from_batches(
-            [batch.set_column(place, batch.schema.field(place), pa.array([value], pa.uint64()))]
+            [batch.set_column(index, batch.schema.field(index), pa.array([value], pa.uint64()))]
         )
         if value < 2**63:
-            found = rows.convert(table, entry).to_pylist()[0]
-            assert (int(found["record_id"]), found["fwd_bytes"]) == (2**64 - 1, value)
+            row = rows.convert(table, entry).to_pylist()[0]
+            assert (int(row["record_id"]), row["fwd_bytes"]) == (2**64 - 1, value)
         else:
             with pytest.raises(RefusedState, match="column fwd_bytes"):
                 rows.convert(table, entry)
 
 
-def test_who_holds_the_lock_is_said(tmp_path: Path) -> None:
+def test_the_holder_of_the_lock_is_named(tmp_path: Path) -> None:
     holder = f"process {os.getpid()} on .* commits to it"
     with single_committer(str(tmp_path)), pytest.raises(Failed, match=holder), single_committer(str(tmp_path)):
         raise AssertionError
@@ -283,7 +287,7 @@ def test_who_holds_the_lock_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "given", "message"),
+    ("uri", "options", "message"),
     [
         ("gs://bucket/x", {}, "got scheme 'gs'"),
         ("s3://bucket/x", {}, "a bucket holds no catalog"),
@@ -293,39 +297,39 @@ def test_who_holds_the_lock_is_said(tmp_path: Path) -> None:
         ("warehouse", {"type": "nonsense"}, "not a valid CatalogType"),
     ],
 )
-def test_a_warehouse_that_cannot_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, given: dict[str, str], message: str
+def test_an_invalid_warehouse_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, options: dict[str, str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(Misconfigured, match=message), opened(place, given):
+    with pytest.raises(Misconfigured, match=message), opened(uri, options):
         raise AssertionError
 
 
-def test_a_catalog_that_does_not_answer_is_said(tmp_path: Path) -> None:
+def test_a_catalog_that_does_not_answer_is_reported(tmp_path: Path) -> None:
     (tmp_path / "catalog.db").write_bytes(b"not a database" * 100)
     with pytest.raises(Failed, match="file is not a database"), opened(str(tmp_path), {}):
         raise AssertionError
 
 
 def test_a_warehouse_in_a_bucket(tmp_path: Path, endpoint: str) -> None:
-    place = archive(tmp_path / "archive")
+    source = archive(tmp_path / "archive")
     name = buckets.new_bucket(endpoint).split("/")[2]
-    given = {"uri": f"sqlite:///{tmp_path}/catalog.db"}
-    with opened(f"s3://{name}/tables?endpoint={endpoint}&region=us-east-1", given) as catalog:
-        copy(place, catalog)
-        check(place, catalog)
-        assert all(one.startswith(f"s3://{name}/tables/") for one in data_files(catalog))
-        retain(place, LAST_DAY, ("flows",), AT_ONCE)
-        copy(place, catalog)
-        check(place, catalog)
+    options = {"uri": f"sqlite:///{tmp_path}/catalog.db"}
+    with opened(f"s3://{name}/tables?endpoint={endpoint}&region=us-east-1", options) as catalog:
+        copy(source, catalog)
+        check(source, catalog)
+        assert all(path.startswith(f"s3://{name}/tables/") for path in data_files(catalog))
+        retain(source, LAST_DAY, ("flows",), AT_ONCE)
+        copy(source, catalog)
+        check(source, catalog)
         assert forget(catalog, AT_ONCE)["flows"]["deleted"]
 
 
 def test_an_archive_in_a_bucket(tmp_path: Path, endpoint: str, catalog: Catalog) -> None:
-    place = buckets.new_bucket(endpoint)
-    feed(PartitionArchive(place, 0, LIMITS, "w"), Wire(topics(3).archive[:3], topics(3).rejects), Random(1))
-    copy(place, catalog)
-    check(place, catalog)
+    source = buckets.new_bucket(endpoint)
+    feed(PartitionArchive(source, 0, LIMITS, "w"), Wire(topics(3).archive[:3], topics(3).rejects), Random(1))
+    copy(source, catalog)
+    check(source, catalog)
 
 
 def test_files_are_durable_before_the_catalog_knows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from pipeline.archive.iceberg.copy import copy
 from pipeline.archive.iceberg.proof import prove
 from pipeline.archive.upkeep.retain import retain
 from pipeline.errors import Failed
-from tests.archive.iceberg.iceberg_tables import archive, check, held, warehouse
+from tests.archive.iceberg.iceberg_tables import archive, check, contents, warehouse
 from tests.archive.plant import MEMORY
 from tests.contract.tree import ROOT
 
@@ -44,7 +44,7 @@ def small_commits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def source(tmp_path: Path) -> Path:
     return archive(tmp_path / "archive")
 
 
@@ -73,34 +73,34 @@ def dying(point: str, times: int) -> Callable[[str], None]:
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_crash_at_every_step(tmp_path: Path, place: Path, point: str) -> None:
+def test_a_crash_at_every_step(tmp_path: Path, source: Path, point: str) -> None:
     died = 0
     for times in (1, 2, 5):
         with warehouse(tmp_path / "warehouse") as catalog:
             step = dying(point, times)
             around_commits(catalog, step)
             try:
-                copy(place, catalog, step=step)
+                copy(source, catalog, step=step)
             except Died:
                 died += 1
     assert died > 1
     with warehouse(tmp_path / "warehouse") as catalog:
-        copy(place, catalog)
-        check(place, catalog)
+        copy(source, catalog)
+        check(source, catalog)
 
 
 @pytest.mark.parametrize("point", ["commit staged", "after the catalog"])
-def test_a_crash_while_rows_are_given_up(tmp_path: Path, place: Path, point: str) -> None:
+def test_a_crash_while_rows_are_purged(tmp_path: Path, source: Path, point: str) -> None:
     with warehouse(tmp_path / "warehouse") as catalog:
-        copy(place, catalog)
-        retain(place, "2100-01-01", ("flows", "late"), 2.0**40)
+        copy(source, catalog)
+        retain(source, "2100-01-01", ("flows", "late"), 2.0**40)
         step = dying(point, 2)
         around_commits(catalog, step)
         with pytest.raises(Died):
-            copy(place, catalog, step=step)
+            copy(source, catalog, step=step)
     with warehouse(tmp_path / "warehouse") as catalog:
-        copy(place, catalog)
-        check(place, catalog)
+        copy(source, catalog)
+        check(source, catalog)
 
 
 COMMITTER = """
@@ -116,9 +116,9 @@ print("done", flush=True)
 """
 
 
-def committer(place: Path, folder: Path) -> subprocess.Popen[str]:
+def committer(source: Path, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", COMMITTER, str(place), str(folder)],
+        [sys.executable, "-W", "error", "-c", COMMITTER, str(source), str(folder)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -126,11 +126,11 @@ def committer(place: Path, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_sigkill(tmp_path: Path, place: Path) -> None:
+def test_sigkill(tmp_path: Path, source: Path) -> None:
     """A process is killed somewhere behind a step, again and again, or comes through."""
     random, killed = Random(4), 0
     for _round in range(3):
-        with committer(place, tmp_path / "warehouse") as process:
+        with committer(source, tmp_path / "warehouse") as process:
             assert process.stdout is not None
             lines, after = 0, random.randrange(2, 12)
             last = ""
@@ -142,28 +142,28 @@ def test_sigkill(tmp_path: Path, place: Path) -> None:
         if last == "done" and process.returncode == 0:
             break
         with warehouse(tmp_path / "warehouse") as catalog:
-            assert prove(place, catalog)["problems"] == [], "whole after every kill, if perhaps behind"
+            assert prove(source, catalog)["problems"] == [], "whole after every kill, if perhaps behind"
     assert killed >= 2
     with warehouse(tmp_path / "warehouse") as catalog:
-        copy(place, catalog)
-        check(place, catalog)
+        copy(source, catalog)
+        check(source, catalog)
 
 
-def test_two_committers_at_once(tmp_path: Path, place: Path) -> None:
-    """Past the lock, which only a folder has: the loser of a commit looks where the table is, and goes on."""
+def test_two_committers_at_once(tmp_path: Path, source: Path) -> None:
+    """Past the lock, which only a folder has: the loser of a commit reads the position of the table, and continues."""
     with warehouse(tmp_path / "warehouse") as catalog:
         for name in ("flows", "late", "rejects"):
             tables.find_or_make(catalog, name)
-    first, second = (committer(place, tmp_path / "warehouse") for _ in range(2))
+    first, second = (committer(source, tmp_path / "warehouse") for _ in range(2))
     for process in (first, second):
         assert process.communicate(timeout=120)[0].endswith("done\n")
         assert process.returncode == 0
     with warehouse(tmp_path / "warehouse") as catalog:
-        check(place, catalog)
+        check(source, catalog)
 
 
-def test_who_comes_second_copies_nothing_twice(tmp_path: Path, place: Path) -> None:
-    """The other one commits just before us: ours must not be added on top. Its files stay: no answer may be a yes."""
+def test_who_comes_second_copies_nothing_twice(tmp_path: Path, source: Path) -> None:
+    """The other committer commits just before us: our files are not added too. They stay: our commit may have won."""
     with warehouse(tmp_path / "warehouse") as catalog, warehouse(tmp_path / "warehouse") as other:
         # Somebody has taken back the setting that keeps pyiceberg from adding the same files again.
         with tables.find_or_make(catalog, "flows").transaction() as changing:
@@ -173,18 +173,18 @@ def test_who_comes_second_copies_nothing_twice(tmp_path: Path, place: Path) -> N
         def step(name: str) -> None:
             if name == "commit staged" and not turns[0]:
                 turns[0] = 1
-                copy(place, other)
+                copy(source, other)
 
-        done = copy(place, catalog, step=step)
+        done = copy(source, catalog, step=step)
         assert turns[0]
         assert done["flows"]["commits"] == 0
-        check(place, catalog)
+        check(source, catalog)
         listed = {task.file.file_path for task in catalog.load_table("forebay.flows").scan().plan_files()}
         there = {f"file://{path}" for path in (tmp_path / "warehouse/forebay/flows/data").rglob("*.parquet")}
         assert listed < there
 
 
-def test_a_commit_whose_answer_is_lost(tmp_path: Path, place: Path) -> None:
+def test_a_commit_whose_answer_is_lost(tmp_path: Path, source: Path) -> None:
     with warehouse(tmp_path / "warehouse") as catalog:
         lost = [0]
 
@@ -197,12 +197,12 @@ def test_a_commit_whose_answer_is_lost(tmp_path: Path, place: Path) -> None:
         for name in ("flows", "late", "rejects"):
             tables.find_or_make(catalog, name)
         around_commits(catalog, step)
-        copy(place, catalog)
+        copy(source, catalog)
         assert lost[0] > 4
-        check(place, catalog)
+        check(source, catalog)
 
 
-def test_a_committer_that_always_loses_gives_up(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_committer_that_always_loses_fails(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.archive.iceberg.copy.ATTEMPTS", 3)
     with warehouse(tmp_path / "warehouse") as catalog:
         for name in ("flows", "late", "rejects"):
@@ -214,16 +214,16 @@ def test_a_committer_that_always_loses_gives_up(tmp_path: Path, place: Path, mon
 
         around_commits(catalog, step)
         with pytest.raises(Failed, match="another committer was faster, 3 times"):
-            copy(place, catalog)
-        assert not any(held(catalog).values())
+            copy(source, catalog)
+        assert not any(contents(catalog).values())
 
 
-def test_being_stopped_commits_what_there_is(tmp_path: Path, place: Path) -> None:
+def test_being_stopped_commits_what_there_is(tmp_path: Path, source: Path) -> None:
     with warehouse(tmp_path / "warehouse") as catalog:
         asked = iter([False] * 6)
-        done = copy(place, catalog, stopped=lambda: next(asked, True))
+        done = copy(source, catalog, stopped=lambda: next(asked, True))
         assert (done["flows"]["files"], done["flows"]["commits"]) == (5, 2)
         assert done["late"]["files"] == 0
-        assert prove(place, catalog)["problems"] == []
-        copy(place, catalog)
-        check(place, catalog)
+        assert prove(source, catalog)["problems"] == []
+        copy(source, catalog)
+        check(source, catalog)

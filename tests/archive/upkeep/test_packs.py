@@ -38,8 +38,10 @@ def later(record: Record, days: int) -> int | None:
 
 
 LOG = [
-    replace(one, records=tuple(replace(record, end_ts_us=later(record, number // 20)) for record in one.records))
-    for number, one in enumerate(random_log(Random(5), 60, SENSORS))
+    replace(
+        message, records=tuple(replace(record, end_ts_us=later(record, number // 20)) for record in message.records)
+    )
+    for number, message in enumerate(random_log(Random(5), 60, SENSORS))
 ]
 TOPICS = wire(LOG, range(0, 60, 4))
 BIG = 2**30
@@ -74,15 +76,15 @@ def archive(folder: Path) -> Path:
     return folder
 
 
-def put_together(folder: Path, **options: Any) -> dict[str, Any]:
+def compacted(folder: Path, **options: Any) -> dict[str, Any]:
     return compact(folder, BIG, AT_ONCE, newest=True, **options)
 
 
 def rows(folder: Path) -> dict[str, pa.Table]:
     """Every closed file's rows, read where they lie."""
-    [found] = snapshot.read(folder)
+    [state] = snapshot.read(folder)
     reader = ClosedRows(folder)
-    return {entry.path: reader.read(found.places[entry.path]) for entry in found.files}
+    return {entry.path: reader.read(state.locations[entry.path]) for entry in state.files}
 
 
 def physical(folder: Path) -> set[str]:
@@ -93,23 +95,23 @@ def test_compaction_changes_where_rows_lie_and_nothing_else(tmp_path: Path) -> N
     folder = archive(tmp_path / "a")
     calm = archive(tmp_path / "calm")
     before = rows(folder)
-    document = put_together(folder)
+    document = compacted(folder)
     assert document["files"] == len(before)
     assert document["packs"] < len(before) / 3
     assert all("/packed/" in name for name in physical(folder))
     assert {path: table for path, table in rows(folder).items()} == before
     proof = verify(folder, None)
     assert (proof["problems"], proof["strays"], proof["replaced"]) == ([], [], [])
-    found = compare(calm, folder)
-    assert found["ok"], found
+    difference = compare(calm, folder)
+    assert difference["ok"], difference
     assert sum(row["accepted"] + row["late"] + row["rejected"] for row in proof["sensors"]) == len(positions(LOG))
 
 
 def test_a_second_compaction_has_nothing_to_do(tmp_path: Path) -> None:
     folder = archive(tmp_path)
-    put_together(folder)
+    compacted(folder)
     before = physical(folder)
-    assert put_together(folder)["packs"] == 0
+    assert compacted(folder)["packs"] == 0
     assert physical(folder) == before
 
 
@@ -117,8 +119,9 @@ def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
     made = []
     for name in ("a", "b"):
         folder = archive(tmp_path / name)
-        put_together(folder)
-        made.append([(pack.members, pack.sha256) for one in snapshot.read(folder)[0].manifests for pack in one.packs])
+        compacted(folder)
+        [state] = snapshot.read(folder)
+        made.append([(pack.members, pack.sha256) for added in state.manifests for pack in added.packs])
     assert made[0]
     assert made[0] == made[1]
 
@@ -126,8 +129,8 @@ def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
 def test_a_dry_run_does_nothing(tmp_path: Path) -> None:
     folder = archive(tmp_path)
     names = set(open_storage(folder).names(""))
-    told = put_together(folder, dry_run=True)
-    assert told["packs"] > 0
+    document = compacted(folder, dry_run=True)
+    assert document["packs"] > 0
     given_up = retain(folder, LAST_DAY, TABLES, AT_ONCE, dry_run=True)
     assert given_up["rows"] == sum(len(table) for table in rows(folder).values())
     assert set(open_storage(folder).names("")) == names
@@ -149,7 +152,7 @@ def test_replaced_files_stay_for_their_readers(tmp_path: Path) -> None:
     proof = verify(folder, None)
     assert proof["ok"]
     assert set(proof["replaced"]) == before
-    assert put_together(folder)["deleted"] == len(before)
+    assert compacted(folder)["deleted"] == len(before)
     assert not before & physical(folder)
 
 
@@ -158,24 +161,24 @@ def test_a_compaction_that_dies_leaves_the_archive_whole(tmp_path: Path, when: s
     folder = archive(tmp_path)
     before = rows(folder)
     storage = open_storage(folder)
-    [found] = snapshot.read(folder)
+    [state] = snapshot.read(folder)
 
     def step(name: str) -> None:
         if name == when:
             raise Died
 
-    plan = next(plans_to_compact(found, ClosedRows(folder), BIG, newest=True))
+    plan = next(plans_to_compact(state, ClosedRows(folder), BIG, newest=True))
     with pytest.raises(Died):
-        packs.swap(storage, plan, found, "dies", step)
+        packs.swap(storage, plan, state, "dies", step)
     assert verify(folder, None)["problems"] == []
     assert rows(folder) == before
-    put_together(folder)
+    compacted(folder)
     assert rows(folder) == before
     assert verify(folder, None)["problems"] == []
 
 
-def test_a_writer_goes_on_through_a_compaction(tmp_path: Path) -> None:
-    """A swap between any two commits of the owner is read and gone on from; files it placed meanwhile are its own."""
+def test_a_writer_continues_through_a_compaction(tmp_path: Path) -> None:
+    """A swap between two commits of the owner is read, and the owner continues; its files of that time stay its own."""
     calm = archive(tmp_path / "calm")
     folder = tmp_path / "archive"
     turns = [0]
@@ -184,23 +187,23 @@ def test_a_writer_goes_on_through_a_compaction(tmp_path: Path) -> None:
         if name in ("file placed", "segment written", "manifest added"):
             turns[0] += 1
             if turns[0] % 5 == 0:
-                put_together(folder)
+                compacted(folder)
 
     feed(PartitionArchive(folder, 0, LIMITS, "w", step), TOPICS, Random(3))
     assert turns[0] > 20
-    assert any(one.packs for one in snapshot.read(folder)[0].manifests)
+    assert any(added.packs for added in snapshot.read(folder)[0].manifests)
     assert verify(folder, None)["problems"] == []
     assert compare(calm, folder)["ok"]
-    put_together(folder)
+    compacted(folder)
     assert compare(calm, folder)["ok"]
 
 
 def test_a_swap_does_not_hide_a_new_owner(tmp_path: Path) -> None:
     zombie = PartitionArchive(tmp_path, 0, LIMITS, "zombie")
     feed(zombie, Wire(TOPICS.archive[:6], TOPICS.rejects), Random(1))
-    put_together(tmp_path)
+    compacted(tmp_path)
     replacement = PartitionArchive(tmp_path, 0, LIMITS, "w")
-    put_together(tmp_path)
+    compacted(tmp_path)
     with pytest.raises(RefusedState, match="another writer"):
         feed(zombie, TOPICS, Random(2))
     feed(replacement, TOPICS, Random(3))
@@ -211,10 +214,10 @@ def test_two_compactions_at_once(tmp_path: Path) -> None:
     """The second one finds the files moved and leaves them."""
     folder = archive(tmp_path)
     before = rows(folder)
-    [found] = snapshot.read(folder)
-    plans = list(plans_to_compact(found, ClosedRows(folder), BIG, newest=True))
-    first = [packs.swap(open_storage(folder), plan, found, "first")[0] for plan in plans]
-    second = [packs.swap(open_storage(folder), plan, found, "second")[0] for plan in plans]
+    [state] = snapshot.read(folder)
+    plans = list(plans_to_compact(state, ClosedRows(folder), BIG, newest=True))
+    first = [packs.swap(open_storage(folder), plan, state, "first")[0] for plan in plans]
+    second = [packs.swap(open_storage(folder), plan, state, "second")[0] for plan in plans]
     assert all(first)
     assert not any(second)
     assert rows(folder) == before
@@ -231,13 +234,13 @@ def test_manifests_are_read_once_however_many_packs_are_made(tmp_path: Path, mon
         return links(storage, partition)
 
     monkeypatch.setattr(checkpoint, "links", counted)
-    assert put_together(folder)["packs"] > 2
+    assert compacted(folder)["packs"] > 2
     assert read == [0]
 
 
-def test_what_was_given_up_is_still_accounted_for(tmp_path: Path) -> None:
+def test_what_was_purged_is_still_accounted_for(tmp_path: Path) -> None:
     folder = archive(tmp_path)
-    put_together(folder)
+    compacted(folder)
     days = sorted({entry.path.split("date=")[1][:10] for entry in snapshot.read(folder)[0].files})
     cut = days[len(days) // 2]
     before = query(folder, "SELECT count(*) FROM flows", 1)["rows"][0][0]
@@ -250,14 +253,14 @@ def test_what_was_given_up_is_still_accounted_for(tmp_path: Path) -> None:
     assert sum(row["given_up"] for row in proof["sensors"]) >= document["rows"]
     gone = sum(row["rows"] for row in document["days"] if row["table"] == "flows")
     assert query(folder, "SELECT count(*) FROM flows", 1)["rows"] == [[before - gone]]
-    kept = [entry.path for entry in snapshot.read(folder)[0].readable]
-    assert all(path.split("date=")[1][:10] >= cut for path in kept)
+    retained = [entry.path for entry in snapshot.read(folder)[0].readable]
+    assert all(path.split("date=")[1][:10] >= cut for path in retained)
     assert retain(folder, cut, TABLES, AT_ONCE)["rows"] == 0
     feed(PartitionArchive(folder, 0, LIMITS, "w"), TOPICS, Random(4))
     assert verify(folder, None)["problems"] == []
 
 
-def test_one_table_can_be_given_up_alone(tmp_path: Path) -> None:
+def test_one_table_can_be_purged_alone(tmp_path: Path) -> None:
     folder = archive(tmp_path)
     assert {row["table"] for row in retain(folder, LAST_DAY, ("rejects",), AT_ONCE)["days"]} == {"rejects"}
     assert query(folder, "SELECT count(*) FROM rejects", 1)["rows"] == [[0]]
@@ -267,7 +270,7 @@ def test_one_table_can_be_given_up_alone(tmp_path: Path) -> None:
 
 def test_a_changed_pack_is_found(tmp_path: Path) -> None:
     folder = archive(tmp_path)
-    put_together(folder)
+    compacted(folder)
     path = folder / sorted(physical(folder))[0]
     whole = path.read_bytes()
     path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
@@ -279,7 +282,7 @@ def test_a_changed_pack_is_found(tmp_path: Path) -> None:
 
 def test_a_pack_of_files_that_are_none_is_refused(tmp_path: Path) -> None:
     folder = archive(tmp_path)
-    put_together(folder)
+    compacted(folder)
     last = snapshot.read(folder)[0].manifests[-1]
     pack = last.packs[0]
     read = manifest.read_one(open_storage(folder), 0, last.number)
@@ -298,16 +301,16 @@ def test_a_pack_of_files_that_are_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_broken_chain_costs_no_pack(tmp_path: Path) -> None:
-    """What a reader can't see for the moment is not unlisted: restored, all is there."""
+    """Files that a reader can't see for the moment are not deleted: once the chain is restored, all are there."""
     folder = archive(tmp_path)
-    put_together(folder)
+    compacted(folder)
     before = physical(folder)
     damaged = folder / "_manifests/p0/0000000002.json"
     good = damaged.read_bytes()
     damaged.write_bytes(good[:-20])
-    told = put_together(folder)
-    assert told["deleted"] == 0
-    assert told["skipped"]
+    document = compacted(folder)
+    assert document["deleted"] == 0
+    assert document["skipped"]
     assert retain(folder, LAST_DAY, TABLES, AT_ONCE)["skipped"]
     damaged.write_bytes(good)
     assert physical(folder) == before
@@ -327,23 +330,23 @@ def test_a_missing_pack_costs_no_original(tmp_path: Path) -> None:
 def test_a_changed_file_is_put_into_no_pack(tmp_path: Path) -> None:
     folder = archive(tmp_path)
     name = next(snapshot.read(folder)[0].files).path
-    # A file that can be read, with the same positions: only its hash tells.
+    # A file that can be read, with the same positions: only its hash differs.
     pq.write_table(pq.read_table(folder / name), folder / name)
     with pytest.raises(RefusedState, match="put into no pack"):
-        put_together(folder)
+        compacted(folder)
     assert not verify(folder, None)["ok"]
 
 
-def test_what_a_dead_attempt_left_goes_after_an_hour(tmp_path: Path) -> None:
+def test_what_a_dead_attempt_left_is_deleted_after_an_hour(tmp_path: Path) -> None:
     folder = archive(tmp_path)
-    [found] = snapshot.read(folder)
-    plan = next(plans_to_compact(found, ClosedRows(folder), BIG, newest=True))
+    [state] = snapshot.read(folder)
+    plan = next(plans_to_compact(state, ClosedRows(folder), BIG, newest=True))
 
     def step(name: str) -> None:
         raise Died
 
     with pytest.raises(Died):
-        packs.swap(open_storage(folder), plan, found, "dies", step)
+        packs.swap(open_storage(folder), plan, state, "dies", step)
     assert not list(open_storage(folder).names("_tmp"))
     stray = folder / "flows/packed/date=2023-03-10/p0-abc.parquet"
     stray.parent.mkdir(parents=True, exist_ok=True)
@@ -380,9 +383,9 @@ def test_a_swap_that_changes_more_is_refused(tmp_path: Path) -> None:
 def test_readers_follow_rows_that_move_while_they_read(tmp_path: Path) -> None:
     folder = archive(tmp_path)
     before = rows(folder)
-    [found] = snapshot.read(folder)
-    followed = FollowedRows(folder, found)
-    put_together(folder)
+    [state] = snapshot.read(folder)
+    followed = FollowedRows(folder, state)
+    compacted(folder)
     assert {path: followed.read(path) for path in before} == before
     retain(folder, LAST_DAY, TABLES, AT_ONCE)
     again = FollowedRows(folder, snapshot.read(folder)[0])

@@ -28,16 +28,16 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_counts_agree_with_the_accounting(archive: Path) -> None:
     for table, name in (("flows", "accepted"), ("late", "late"), ("rejects", "rejected")):
-        found = run(archive, f"SELECT site, sensor, count(*) FROM {table} GROUP BY ALL ORDER BY ALL", 100)  # noqa: S608
+        result = run(archive, f"SELECT site, sensor, count(*) FROM {table} GROUP BY ALL ORDER BY ALL", 100)  # noqa: S608
         counted = sorted([row["site"], row["sensor"], row[name]] for row in account(archive) if row[name])
-        assert found["rows"] == counted
+        assert result["rows"] == counted
 
 
 def test_features_are_lists_and_limits_hold(archive: Path) -> None:
-    found = run(archive, "SELECT features, score FROM flows ORDER BY raw_offset, raw_index", 3)
-    assert found["truncated"]
-    assert [len(row[0]) for row in found["rows"]] == [3, 3, 3]
-    assert found["types"][0] == "FLOAT[]"
+    result = run(archive, "SELECT features, score FROM flows ORDER BY raw_offset, raw_index", 3)
+    assert result["truncated"]
+    assert [len(row[0]) for row in result["rows"]] == [3, 3, 3]
+    assert result["types"][0] == "FLOAT[]"
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_several_feature_sets_in_one_view(tmp_path: Path) -> None:
     topics.archive = [value.replace(b'"raw_partition":0', b'"raw_partition":1') for value in later]
     topics.rejects = [value.replace(b'"raw_partition":0', b'"raw_partition":1') for value in topics.rejects]
     feed(PartitionArchive(tmp_path, 1, Limits(9), "w"), topics, Random(1))
-    found = run(tmp_path, "SELECT count(DISTINCT features) > 1, any_value(typeof(features)) FROM flows", 1)
-    assert found["rows"] == [[True, "FLOAT[]"]]
+    result = run(tmp_path, "SELECT count(DISTINCT features) > 1, any_value(typeof(features)) FROM flows", 1)
+    assert result["rows"] == [[True, "FLOAT[]"]]
 
 
 def test_deleted_files_are_left_out(tmp_path: Path) -> None:

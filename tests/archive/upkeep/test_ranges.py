@@ -15,9 +15,10 @@ def test_records_one_after_another_are_one_range() -> None:
 @given(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 4)), min_size=1))
 def test_ranges_hold_all_and_are_as_few_as_can_be(positions: set[tuple[int, int]]) -> None:
     ordered = sorted(positions)
-    ranges = ranges_of(np.array([one[0] for one in ordered]), np.array([one[1] for one in ordered]))
-    held = [one for first, last in ranges for one in ordered if first <= one <= last]
-    assert held == ordered
+    offsets, indexes = (np.array([position[column] for position in ordered]) for column in (0, 1))
+    ranges = ranges_of(offsets, indexes)
+    covered = [position for first, last in ranges for position in ordered if first <= position <= last]
+    assert covered == ordered
     for (_, last), (first, _) in pairwise(ranges):
         assert first not in {(last[0], last[1] + 1), (last[0] + 1, 0)}
 

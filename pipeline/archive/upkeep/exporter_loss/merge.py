@@ -11,44 +11,44 @@ from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.upkeep.exporter_loss.records import NO_RECORDS, Ints, Records, after, joined, records_of
 
 
-def settled(found: PartitionSnapshot) -> Position:
+def settled(snapshot: PartitionSnapshot) -> Position:
     """The position below which everything sent must be in the archive."""
-    if found.last is None or found.last.progress.through is None:
+    if snapshot.last is None or snapshot.last.progress.through is None:
         return (-1, 0)
-    progress = found.last.progress
+    progress = snapshot.last.progress
     assert progress.through is not None  # noqa: S101
     beyond = (progress.through[0], progress.through[1] + 1)
     return min(progress.frontier, beyond) if progress.frontier is not None else beyond
 
 
 class InOrder:
-    """Records of one raw partition, given out in raw order, those of each file once."""
+    """Records of one raw partition, returned in raw order, those of each file once."""
 
     def __init__(self) -> None:
-        self._held = NO_RECORDS
+        self._overlap = NO_RECORDS
 
-    def look(
+    def between(
         self, tables: Iterable[pa.Table], passing: Iterable[Records], since: Position, until: Position
     ) -> Iterator[Records]:
         """All records from `since` on below `until`, in raw order.
 
-        tables: rows of files not given before, those with the lowest positions first; `passing`: records that are
-        still in open files, and will be given again. What lies beyond `until` is held for the next look.
+        tables: rows of files not passed before, those with the lowest positions first; `passing`: records that are
+        still in open files, and will be passed again. What lies beyond `until` is retained for the next call.
         """
         open_ones = joined(passing)
         aside = open_ones.at(~open_ones.below(since) & open_ones.below(until))
-        held = [self._held]
+        overlap = [self._overlap]
         for table in tables:
             if not len(table):
                 continue
             records = records_of(table)
             first = min(until, (int(records.offsets[0]), int(records.indexes[0])))
-            whole = joined([*held, aside])
+            whole = joined([*overlap, aside])
             yield whole.at(~whole.below(since) & whole.below(first))
-            left, aside = joined(held), aside.at(~aside.below(first))
-            held = [left.at(~left.below(first)), records]
-        whole, left = joined([*held, aside]), joined(held)
-        self._held = left.at(~left.below(until))
+            left, aside = joined(overlap), aside.at(~aside.below(first))
+            overlap = [left.at(~left.below(first)), records]
+        whole, left = joined([*overlap, aside]), joined(overlap)
+        self._overlap = left.at(~left.below(until))
         yield whole.at(~whole.below(since) & whole.below(until))
 
 
@@ -72,9 +72,10 @@ def by_time(parts: list[Iterator[Records]]) -> Iterator[Records]:
             elif len(records.offsets):
                 time = np.maximum.accumulate(np.maximum(records.at_us, reached[slowest]))
                 reached[slowest] = int(time[-1])
-                held = waiting.get(slowest)
-                both = (records, time) if held is None else (after(held[0], records), np.concatenate((held[1], time)))
-                waiting[slowest] = both
+                earlier = waiting.get(slowest)
+                if earlier is not None:
+                    records, time = after(earlier[0], records), np.concatenate((earlier[1], time))
+                waiting[slowest] = records, time
         bound = min((reached[number] for number in going), default=1 << 62)
         out, times = [], []
         for number, (records, time) in list(waiting.items()):

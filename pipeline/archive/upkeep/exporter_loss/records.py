@@ -1,6 +1,6 @@
 """Records with their exporters' sequence numbers, as the archive's rows have them.
 
-A row that was put together from several records stands for as many; a reject's number counts like a flow's.
+A row that was merged from several records stands for as many; a reject's number counts like a flow's.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ COLUMNS = (
     *("raw_offset", "raw_index", "raw_also", "ingest_ts_us", "source_type", "content_type"),
     *(*STREAM, "export_sequence", "export_also"),
 )
-"""What is read of a file, as far as it has it."""
+"""The columns that are read, where a file has them."""
 _ALSO = r"^(?P<stream>[^ ]+ [^ ]+ (?:-|[0-9]{1,10})) (?P<sequence>[0-9]{1,10})$"
 _MOST = (1 << 32) - 1
 
@@ -30,7 +30,7 @@ _MOST = (1 << 32) - 1
 class Records(NamedTuple):
     """n records, numbered or not: their raw positions, their messages' timestamps, and by whom they are numbered.
 
-    `streams` are places in `names`, texts of protocol, address and domain; -1 where a record has no number.
+    `streams` are indexes into `names`, texts of protocol, address and domain; -1 where a record has no number.
     """
 
     offsets: Ints
@@ -41,7 +41,7 @@ class Records(NamedTuple):
     names: tuple[str, ...]
 
     def at(self, rows: Mask | Ints) -> "Records":
-        """Some of them."""
+        """The records of these rows."""
         return Records(
             self.offsets[rows],
             self.indexes[rows],
@@ -62,10 +62,10 @@ NO_RECORDS = Records(_NO_INTS, _NO_INTS, _NO_INTS, _NO_INTS, _NO_INTS, ())
 
 
 def after(first: Records, second: Records) -> Records:
-    """The second's records after the first's."""
+    """The first's records, then the second's."""
     names = tuple(dict.fromkeys((*first.names, *second.names)))
-    place = {name: number for number, name in enumerate(names)}
-    of = np.array([*(place[name] for name in second.names), -1], np.int64)
+    index = {name: number for number, name in enumerate(names)}
+    of = np.array([*(index[name] for name in second.names), -1], np.int64)
     return Records(
         np.concatenate((first.offsets, second.offsets)),
         np.concatenate((first.indexes, second.indexes)),
@@ -77,20 +77,20 @@ def after(first: Records, second: Records) -> Records:
 
 
 def joined(parts: Iterable[Records]) -> Records:
-    """Several as one, in raw order."""
+    """Several parts as one, in raw order."""
     whole = reduce(after, (part for part in parts if len(part.offsets)), NO_RECORDS)
     return whole.at(np.lexsort((whole.indexes, whole.offsets)))
 
 
 def records_of(rows: pa.Table) -> Records:
     """The records that rows of an archive's file (COLUMNS, as far as it has them) stand for, in raw order."""
-    parts = [_own(rows)]
+    parts = [_row_records(rows)]
     if "raw_also" in rows.schema.names and rows.column("raw_also").null_count < len(rows):
-        parts.append(_also(rows))
+        parts.append(_also_records(rows))
     return joined(parts)
 
 
-def _own(rows: pa.Table) -> Records:
+def _row_records(rows: pa.Table) -> Records:
     offset, index, at_us = (_ints(rows.column(name)) for name in ("raw_offset", "raw_index", "ingest_ts_us"))
     if "export_sequence" not in rows.schema.names or rows.column("export_sequence").null_count == len(rows):
         none = np.full(len(rows), -1, np.int64)
@@ -99,8 +99,8 @@ def _own(rows: pa.Table) -> Records:
     return _numbered(offset, index, at_us, pc.binary_join_element_wise(*parts, " "), rows.column("export_sequence"))
 
 
-def _also(rows: pa.Table) -> Records:
-    """The records beside the ones that name the rows."""
+def _also_records(rows: pa.Table) -> Records:
+    """The further records that rows stand for (`raw_also`)."""
     rows = rows.filter(rows.column("raw_also").is_valid())
     counts = pc.list_value_length(rows.column("raw_also")).to_numpy() // 2
     position = _ints(pc.list_flatten(rows.column("raw_also"))).reshape(-1, 2)
@@ -110,18 +110,18 @@ def _also(rows: pa.Table) -> Records:
         split = pc.split_pattern(rows.column("export_also").fill_null(""), ",").combine_chunks()
         # One text for each position; a row that has fewer or more says nothing that can be relied on.
         fitting = pc.list_value_length(split).to_numpy() == counts
-        told = np.flatnonzero(np.repeat(fitting, counts))
-        places = np.full(len(position), -1, np.int64)
-        places[told] = np.arange(len(told))
+        valid = np.flatnonzero(np.repeat(fitting, counts))
+        rows_of_texts = np.full(len(position), -1, np.int64)
+        rows_of_texts[valid] = np.arange(len(valid))
         flat = pc.list_flatten(split.filter(pa.array(fitting)))
-        texts = flat.take(pa.array(places, mask=places < 0))
-    found = pc.extract_regex(texts, _ALSO)
+        texts = flat.take(pa.array(rows_of_texts, mask=rows_of_texts < 0))
+    groups = pc.extract_regex(texts, _ALSO)
     return _numbered(
         position[:, 0],
         position[:, 1],
         at_us,
-        pc.struct_field(found, "stream"),
-        pc.struct_field(found, "sequence").cast(pa.int64()),
+        pc.struct_field(groups, "stream"),
+        pc.struct_field(groups, "sequence").cast(pa.int64()),
     )
 
 

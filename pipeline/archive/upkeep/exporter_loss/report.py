@@ -1,4 +1,4 @@
-"""What was lost before Kafka, as far as exporters' sequence numbers show it: a statement of its own.
+"""What was lost before Kafka, as far as exporters' sequence numbers show it: a report of its own.
 
 Nothing here says that Forebay lost anything, and nothing here can prove that nothing was lost: only what an exporter
 numbers, and a collector passes on, is seen. Where more could be missing in the numbers than on the way, it says so.
@@ -16,7 +16,7 @@ from pipeline.archive import segments
 from pipeline.archive.closed_rows import ClosedRows
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.paths import Position
-from pipeline.archive.snapshot import PartitionSnapshot, Placed
+from pipeline.archive.snapshot import Location, PartitionSnapshot
 from pipeline.archive.upkeep.exporter_loss import sequences
 from pipeline.archive.upkeep.exporter_loss.merge import InOrder, by_time, settled
 from pipeline.archive.upkeep.exporter_loss.records import COLUMNS, Records, records_of
@@ -44,7 +44,7 @@ class Open(NamedTuple):
 
 
 class _Exporters:
-    """A sensor's exporters: how far each one's numbers have come."""
+    """A sensor's exporters: the state of each one's sequence numbers."""
 
     def __init__(self) -> None:
         self.sequences: dict[str, sequences.Sequence] = {}
@@ -59,19 +59,19 @@ class _Exporters:
         self.unnumbered += int((records.streams < 0).sum())
         order = np.argsort(records.streams, kind="stable")
         streams, starts = np.unique(records.streams[order], return_index=True)
-        for stream, own in zip(streams.tolist(), np.split(order, starts[1:]), strict=True):
+        for stream, rows in zip(streams.tolist(), np.split(order, starts[1:]), strict=True):
             if stream < 0:
                 continue
             name = records.names[stream]
             if name not in self.sequences and len(self.sequences) >= MAX_EXPORTERS:
-                self.left_out += len(own)
+                self.left_out += len(rows)
                 continue
             before = self.sequences.get(name, sequences.Sequence())
-            self.sequences[name] = sequences.count(before, records.numbers[own], records.at_us[own])
+            self.sequences[name] = sequences.count(before, records.numbers[rows], records.at_us[rows])
 
 
 class ExporterLoss:
-    """Looks at an archive, again and again; each closed file is read once, and only the columns needed."""
+    """Reports on an archive, again and again; each closed file is read once, and only the columns needed."""
 
     def __init__(self) -> None:
         self._sensors: defaultdict[SensorName, _Exporters] = defaultdict(_Exporters)
@@ -79,38 +79,38 @@ class ExporterLoss:
         self._done: dict[int, Position] = {}
 
     def refresh(
-        self, place: StorageLike, snapshots: Iterable[PartitionSnapshot], whole: bool = True
+        self, uri: StorageLike, snapshots: Iterable[PartitionSnapshot], whole: bool = True
     ) -> list[dict[str, Any]]:
         """What each sensor with numbers lost, of the records that are in the archive for good.
 
         `whole`: whether the archive is known to hold all that reached Kafka. Each entry: site, sensor, numbered and
         unnumbered (records), missing_flows and missing_packets (both at most that, unless `exact`),
         exporters_left_out (records of more exporters than MAX_EXPORTERS), exporters: address, domain, protocol, unit
-        (flows or packets; None where nothing tells), missing (None where nothing can be said), exact, why (not), gaps,
+        (flows or packets; None where it is unknown), missing (None where nothing can be said), exact, why (not), gaps,
         ranges (first, last, missing, until_us: when the packet after them was sent on), ranges_left_out, resets,
         stragglers.
         """
-        archive = open_storage(place)
-        reader, places = ClosedRows(archive), dict[str, Placed]()
+        archive = open_storage(uri)
+        reader, locations = ClosedRows(archive), dict[str, Location]()
         files: defaultdict[SensorName, dict[int, list[ClosedFile]]] = defaultdict(dict)
         passing: dict[int, Open] = {}
         bounds: dict[int, Position] = {}
-        for found in snapshots:
-            since, until = self._done.get(found.partition, NOTHING), settled(found)
-            still_open = _open(archive, found) if until > since else None
+        for snapshot in snapshots:
+            since, until = self._done.get(snapshot.partition, NOTHING), settled(snapshot)
+            still_open = _open(archive, snapshot) if until > since else None
             if still_open is None:
                 continue
-            bounds[found.partition], passing[found.partition] = until, still_open
-            places |= found.places
-            for entry in found.files:
+            bounds[snapshot.partition], passing[snapshot.partition] = until, still_open
+            locations |= snapshot.locations
+            for entry in snapshot.files:
                 if entry.path not in self._read:
-                    own = files[entry.site, entry.sensor]
-                    own.setdefault(found.partition, []).append(entry)
-        for sensor in sorted({*files, *self._sensors, *(one for some in passing.values() for one in some.of)}):
+                    entries = files[entry.site, entry.sensor]
+                    entries.setdefault(snapshot.partition, []).append(entry)
+        for sensor in sorted({*files, *self._sensors, *(name for some in passing.values() for name in some.of)}):
             exporters = self._sensors[sensor]
             parts = [
-                exporters.orders[partition].look(
-                    _tables(reader, places, files[sensor].get(partition, ()), exporters),
+                exporters.orders[partition].between(
+                    _tables(reader, locations, files[sensor].get(partition, ()), exporters),
                     passing[partition].of.get(sensor, ()),
                     self._done.get(partition, NOTHING),
                     until,
@@ -120,7 +120,7 @@ class ExporterLoss:
             ]
             for records in by_time(parts):
                 exporters.add(records)
-        self._read.update(entry.path for own in files.values() for some in own.values() for entry in some)
+        self._read.update(entry.path for entries in files.values() for some in entries.values() for entry in some)
         self._done |= bounds
         return self._stated(whole)
 
@@ -139,17 +139,17 @@ class ExporterLoss:
                 doubts += [f"sensor {other!r} has records of it too" for other in under[site, name] if other != sensor]
                 stated.append(_stated(name, sequences.as_of_now(sequence), doubts, exporters.sources))
             sums = {
-                unit: sum(one["missing"] or 0 for one in stated if one["unit"] == unit) for unit in ("flows", "packets")
+                unit: sum(row["missing"] or 0 for row in stated if row["unit"] == unit) for unit in ("flows", "packets")
             }
             rows.append(
                 {
                     "site": site,
                     "sensor": sensor,
-                    "numbered": sum(one.records for one in exporters.sequences.values()),
+                    "numbered": sum(sequence.records for sequence in exporters.sequences.values()),
                     "unnumbered": exporters.unnumbered,
                     "missing_flows": sums["flows"],
                     "missing_packets": sums["packets"],
-                    "exact": all(one["exact"] for one in stated) and not exporters.left_out,
+                    "exact": all(row["exact"] for row in stated) and not exporters.left_out,
                     "exporters_left_out": exporters.left_out,
                     "exporters": stated,
                 }
@@ -172,7 +172,7 @@ def _doubts(exporters: _Exporters, whole: bool) -> list[str]:
 
 
 def _stated(name: str, sequence: sequences.Sequence, doubts: list[str], sources: set[str]) -> dict[str, Any]:
-    """What is said of one exporter."""
+    """The report of one exporter."""
     protocol, _, rest = name.partition(" ")
     address, _, domain = rest.rpartition(" ")
     unit = _unit(protocol, sequence)
@@ -185,7 +185,7 @@ def _stated(name: str, sequence: sequences.Sequence, doubts: list[str], sources:
     if unit == "flows" and "pmacct" in sources:
         why.append("pmacct writes records with the same fields as one")
     if sequence.stragglers:
-        why.append(f"{sequence.stragglers} packets came too late to be put in their place")
+        why.append(f"{sequence.stragglers} packets came too late to be put in order")
     if sequence.mixed:
         why = ["the numbers jump back and forth: those of several exporters under one name"]
     elif unit is None:
@@ -200,7 +200,7 @@ def _stated(name: str, sequence: sequences.Sequence, doubts: list[str], sources:
         "exact": known and not why,
         "why": why,
         "gaps": gaps.count if known else None,
-        "ranges": [one._asdict() for one in gaps.ranges] if known else [],
+        "ranges": [gap._asdict() for gap in gaps.ranges] if known else [],
         "ranges_left_out": gaps.count - len(gaps.ranges) if known else 0,
         "resets": sequence.resets,
         "stragglers": sequence.stragglers,
@@ -215,13 +215,13 @@ def _unit(protocol: str, sequence: sequences.Sequence) -> str | None:
     return UNITS.get(protocol)
 
 
-def _open(archive: Storage, found: PartitionSnapshot) -> Open | None:
-    """Records of open files; None where a writer is faster than we are: the next look will see them."""
+def _open(archive: Storage, snapshot: PartitionSnapshot) -> Open | None:
+    """Records of open files; None where a writer is faster than we are: the next refresh will see them."""
     of: dict[SensorName, list[Records]] = {}
-    if found.problem:
+    if snapshot.problem:
         return Open(of)
     try:
-        for stored in found.open:
+        for stored in snapshot.open:
             for key, rows in segments.read(archive, stored, False):
                 names = [name for name in COLUMNS if name in rows.schema.names]
                 table = pa.Table.from_batches([rows.select(names)])
@@ -232,12 +232,12 @@ def _open(archive: Storage, found: PartitionSnapshot) -> Open | None:
 
 
 def _tables(
-    reader: ClosedRows, places: Mapping[str, Placed], entries: Sequence[ClosedFile], exporters: _Exporters
+    reader: ClosedRows, locations: Mapping[str, Location], entries: Sequence[ClosedFile], exporters: _Exporters
 ) -> Iterator[pa.Table]:
     """The needed columns of closed files, those with the lowest positions first; without those that have no numbers."""
     for entry in sorted(entries, key=lambda entry: entry.first):
         try:
-            where = places[entry.path]
+            where = locations[entry.path]
             rows = reader.read(where, COLUMNS) if reader.may_have(where, NUMBERS) else None
         except RefusedState:
             exporters.unread += 1

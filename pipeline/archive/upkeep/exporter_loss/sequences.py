@@ -1,14 +1,14 @@
 """What is missing between the sequence numbers of an exporter, taken in the order its records were recorded.
 
 All records of a packet carry the packet's number, modulo 2^32. What the next packet's number should be depends on
-what is counted: one more where packets are, so many more as this packet had records where records are. Both are
-followed here; which of them holds is told by the protocol, unless the numbers themselves say otherwise.
+what is counted: one more where packets are counted, as many more as this packet had records where records are. Both
+are followed here; the protocol says which of them holds, unless the numbers themselves show the other.
 
 - Records one after another with the same number are a run. A run whose number is REORDERED or more away from the
-  number before, or that is at the beginning of counting again, breaks off; what breaks off is believed once BELIEVED
-  runs in a row belong together, so that a straggler is neither a loss nor a restart.
-- Numbers ahead, by at most MAX_AHEAD, go on in the same counting: what lies between is missing until it comes. Other
-  breaks are resets: the exporter began anew, and nothing is known of what lies between.
+  number before, or that starts the counting again, is a break; what follows a break is believed once BELIEVED runs
+  in a row belong together, so that a straggler is neither a loss nor a restart.
+- Numbers ahead, by at most MAX_AHEAD, continue the same counting: what lies between is missing until it comes. Other
+  breaks are resets: the exporter has restarted, and nothing is known of what lies between.
 - In any order, a number counts as long as it is within twice REORDERED of the highest one; later it is a straggler.
 """
 
@@ -21,11 +21,11 @@ import numpy.typing as npt
 WRAP = 1 << 32
 REORDERED = 4_096
 MAX_AHEAD = 1 << 28
-BEGINNING, FALL = 64, 512  # a number below the one, after one higher by the other: the exporter has restarted
+RESTART_BELOW, FALL = 64, 512  # a number below the one, after one higher by the other: the exporter has restarted
 BELIEVED = 3
 MAX_RANGES = 1_000
 BLOCK = 65_536
-_ROOM = 1 << 46  # more than a block's numbers can run through in one counting
+_COUNTING_SPAN = 1 << 46  # more than a block's numbers can run through in one counting
 
 Ints = npt.NDArray[np.int64]
 _NONE = np.empty(0, np.int64)
@@ -48,19 +48,19 @@ class Gaps:
     count: int = 0
     ranges: tuple[Range, ...] = ()
 
-    def and_then(self, first: Ints, count: Ints, until_us: Ints) -> "Gaps":
-        """With those where `count` is above 0."""
+    def extended(self, first: Ints, count: Ints, until_us: Ints) -> "Gaps":
+        """These gaps and those where `count` is above 0."""
         there = np.flatnonzero(count > 0)
         newest = there[-MAX_RANGES:]
         last = first[newest] + count[newest] - 1
         columns = (first[newest] % WRAP, last % WRAP, count[newest], until_us[newest])
         ranges = [Range(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
-        kept = (*self.ranges, *ranges)[-MAX_RANGES:]
-        return Gaps(self.missing + int(count[there].sum()), self.count + len(there), kept)
+        retained = (*self.ranges, *ranges)[-MAX_RANGES:]
+        return Gaps(self.missing + int(count[there].sum()), self.count + len(there), retained)
 
 
 class Packets(NamedTuple):
-    """Numbers, how many records came with each, when the first of them was sent on, and in which counting each is."""
+    """Numbers: how many records came with each, when the first of them was sent on, and in which counting each is."""
 
     numbers: Ints
     records: Ints
@@ -68,11 +68,11 @@ class Packets(NamedTuple):
     counting: Ints
 
     def where(self, rows: npt.NDArray[np.bool_] | slice) -> "Packets":
-        """Some of them."""
+        """The packets of these rows."""
         return Packets(*(column[rows] for column in self))
 
-    def and_then(self, others: "Packets") -> "Packets":
-        """These and the others after them."""
+    def concatenated(self, others: "Packets") -> "Packets":
+        """These packets, then the others."""
         return Packets(*(np.concatenate(columns) for columns in zip(self, others, strict=True)))
 
 
@@ -91,9 +91,9 @@ class Sequence:
     runs: int = 0
     resets: int = 0
     stragglers: int = 0  # runs
-    doubted: Packets = NO_PACKETS  # runs that broke off and are not believed yet
-    pending: Packets = NO_PACKETS  # places that more records may come to, sorted; the first is settled
-    last: int | None = None  # place of the last run believed
+    doubted: Packets = NO_PACKETS  # runs after a break that are not believed yet
+    pending: Packets = NO_PACKETS  # positions that more records may come to, sorted; the first is settled
+    last: int | None = None  # position of the last run believed
 
     @property
     def mixed(self) -> bool:
@@ -117,7 +117,7 @@ def _count(sequence: Sequence, numbers: Ints, at_us: Ints) -> Sequence:
     every = len(numbers)
     ones = Packets(numbers, np.ones(every, np.int64), at_us, np.zeros(every, np.int64))
     known = len(sequence.doubted.numbers)
-    runs = _collapsed(sequence.doubted.and_then(ones))
+    runs = _collapsed(sequence.doubted.concatenated(ones))
     before = runs.numbers[:1] if sequence.last is None else np.array([sequence.last % WRAP])
     step = _signed(np.diff(runs.numbers, prepend=before))
     breaks = (np.abs(step) >= REORDERED) | _restarts(runs.numbers, step)
@@ -126,7 +126,7 @@ def _count(sequence: Sequence, numbers: Ints, at_us: Ints) -> Sequence:
     lengths = np.bincount(segment)
     believed = lengths[segment] >= BELIEVED
     if sequence.last is not None:
-        believed |= segment == 0  # goes on where the last one believed was
+        believed |= segment == 0  # continues where the last one believed was
     doubted = ~believed & (segment == segment[-1])
     sequence = replace(
         sequence,
@@ -139,7 +139,7 @@ def _count(sequence: Sequence, numbers: Ints, at_us: Ints) -> Sequence:
 
 
 def _collapsed(packets: Packets) -> Packets:
-    """Neighbours with one number as one."""
+    """Merge neighbours that have the same number."""
     fresh = np.ones(len(packets.numbers), bool)
     fresh[1:] = (np.diff(packets.numbers) != 0) | (np.diff(packets.counting) != 0)
     starts = np.flatnonzero(fresh)
@@ -157,14 +157,14 @@ def _signed(steps: Ints) -> Ints:
 
 
 def _restarts(numbers: Ints, step: Ints) -> npt.NDArray[np.bool_]:
-    restarts: npt.NDArray[np.bool_] = (numbers < BEGINNING) & (step <= -FALL)
+    restarts: npt.NDArray[np.bool_] = (numbers < RESTART_BELOW) & (step <= -FALL)
     return restarts
 
 
 def _believe(sequence: Sequence, runs: Packets) -> Sequence:
-    """Give each run its place, and settle what no more can come to."""
+    """Give each run its position, and settle the positions that no more records can come to."""
     last = int(runs.numbers[0]) if sequence.last is None else sequence.last
-    # Only differences count: places stay small however long the exporter goes on.
+    # Only differences count: positions stay small however long the exporter runs.
     turn = last // WRAP * WRAP
     last, pending = last - turn, sequence.pending._replace(numbers=sequence.pending.numbers - turn)
     step = _signed(np.diff(runs.numbers, prepend=last % WRAP))
@@ -172,38 +172,39 @@ def _believe(sequence: Sequence, runs: Packets) -> Sequence:
     counting = np.cumsum(reset, dtype=np.int64)
     way = np.cumsum(np.where(reset, 0, step))
     start = np.concatenate(([last], runs.numbers[reset] - way[reset]))
-    place = start[counting] + way
-    runs = runs._replace(numbers=place, counting=counting)
-    highest = int(pending.numbers[-1]) if len(pending.numbers) else int(place[0])
-    reached = np.maximum.accumulate(np.concatenate(([highest], place + counting * _ROOM)))[1:] - counting * _ROOM
-    late = place < reached - 2 * REORDERED
-    every = pending.and_then(runs.where(~late))
+    position = start[counting] + way
+    runs = runs._replace(numbers=position, counting=counting)
+    highest = int(pending.numbers[-1]) if len(pending.numbers) else int(position[0])
+    base = counting * _COUNTING_SPAN
+    reached = np.maximum.accumulate(np.concatenate(([highest], position + base)))[1:] - base
+    late = position < reached - 2 * REORDERED
+    every = pending.concatenated(runs.where(~late))
     every = _collapsed(every.where(np.lexsort((every.numbers, every.counting))))  # type: ignore[arg-type]
     now = int(counting[-1])
     settled = (every.counting < now) | (every.numbers < every.numbers[-1] - 2 * REORDERED)
     done = int(settled.sum())
-    kept = done - 1 if done and every.counting[done - 1] == now else done
+    retained = done - 1 if done and every.counting[done - 1] == now else done
     sequence = _settle(sequence, every.where(slice(0, done)))
     return replace(
         sequence,
         resets=sequence.resets + int(reset.sum()),
         stragglers=sequence.stragglers + int(late.sum()),
-        pending=every.where(slice(kept, None))._replace(counting=np.zeros(len(every.numbers) - kept, np.int64)),
-        last=int(place[-1]),
+        pending=every.where(slice(retained, None))._replace(counting=np.zeros(len(every.numbers) - retained, np.int64)),
+        last=int(position[-1]),
     )
 
 
 def _settle(sequence: Sequence, packets: Packets) -> Sequence:
-    """Look at each packet and the one after it, of the same counting."""
+    """Compare each packet with the one after it, of the same counting."""
     pairs = np.diff(packets.counting) == 0
-    own, step = packets.where(slice(0, -1)).where(pairs), np.diff(packets.numbers)[pairs]
-    until_us, several = packets.at_us[1:][pairs], own.records > 1
+    earlier, step = packets.where(slice(0, -1)).where(pairs), np.diff(packets.numbers)[pairs]
+    until_us, several = packets.at_us[1:][pairs], earlier.records > 1
     return replace(
         sequence,
-        packets=sequence.packets.and_then(own.numbers + 1, step - 1, until_us),
-        flows=sequence.flows.and_then(own.numbers + own.records, step - own.records, until_us),
+        packets=sequence.packets.extended(earlier.numbers + 1, step - 1, until_us),
+        flows=sequence.flows.extended(earlier.numbers + earlier.records, step - earlier.records, until_us),
         like_packets=sequence.like_packets + int((several & (step == 1)).sum()),
-        like_flows=sequence.like_flows + int((several & (step == own.records)).sum()),
+        like_flows=sequence.like_flows + int((several & (step == earlier.records)).sum()),
     )
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-WRAP, REORDERED, MAX_AHEAD, BEGINNING, FALL, BELIEVED = 2**32, 4096, 2**28, 64, 512, 3
+WRAP, REORDERED, MAX_AHEAD, RESTART_BELOW, FALL, BELIEVED = 2**32, 4096, 2**28, 64, 512, 3
 
 
-class Found(NamedTuple):
+class Missing(NamedTuple):
     packets: list[tuple[int, int, int, int]]  # first, last, count, until
     flows: list[tuple[int, int, int, int]]
     like: tuple[int, int]  # packets, flows
@@ -21,12 +21,12 @@ def signed(step: int) -> int:
 
 
 def restarts(number: int, step: int) -> bool:
-    return number < BEGINNING and step <= -FALL
+    return number < RESTART_BELOW and step <= -FALL
 
 
-def missing(numbers: Sequence[int], at_us: Sequence[int]) -> Found:
+def missing(numbers: Sequence[int], at_us: Sequence[int]) -> Missing:
     runs: list[tuple[int, int, int]] = []  # number, records, time
-    for number, some in groupby(zip(numbers, at_us, strict=True), key=lambda one: one[0]):
+    for number, some in groupby(zip(numbers, at_us, strict=True), key=lambda pair: pair[0]):
         times = [at for _, at in some]
         runs.append((number, len(times), min(times)))
     segments: list[list[tuple[int, int, int]]] = []
@@ -37,12 +37,12 @@ def missing(numbers: Sequence[int], at_us: Sequence[int]) -> Found:
         segments[-1].append(run)
     believed: list[tuple[int, int, int]] = []
     stragglers = 0
-    for place, segment in enumerate(segments):
-        if len(segment) >= BELIEVED or (place == len(segments) - 1 and not believed):
+    for index, segment in enumerate(segments):
+        if len(segment) >= BELIEVED or (index == len(segments) - 1 and not believed):
             believed += segment
-        elif place < len(segments) - 1:
+        elif index < len(segments) - 1:
             stragglers += len(segment)
-    countings: list[dict[int, list[int]]] = []  # place -> records, time
+    countings: list[dict[int, list[int]]] = []  # position -> records, time
     last = 0
     for number, records, at in believed:
         step = signed(number - last) if countings else 0
@@ -54,17 +54,17 @@ def missing(numbers: Sequence[int], at_us: Sequence[int]) -> Found:
         if countings[-1] and last < max(countings[-1]) - 2 * REORDERED:
             stragglers += 1
             continue
-        held = countings[-1].setdefault(last, [0, at])
-        held[0] += records
-        held[1] = min(held[1], at)
+        packet = countings[-1].setdefault(last, [0, at])
+        packet[0] += records
+        packet[1] = min(packet[1], at)
     packets, flows, like_packets, like_flows = [], [], 0, 0
     for counting in countings:
-        for (one, (records, _)), (other, (_, until)) in pairwise(sorted(counting.items())):
-            step = other - one
+        for (first, (records, _)), (second, (_, until)) in pairwise(sorted(counting.items())):
+            step = second - first
             if step > 1:
-                packets.append(((one + 1) % WRAP, (other - 1) % WRAP, step - 1, until))
+                packets.append(((first + 1) % WRAP, (second - 1) % WRAP, step - 1, until))
             if step > records:
-                flows.append(((one + records) % WRAP, (other - 1) % WRAP, step - records, until))
+                flows.append(((first + records) % WRAP, (second - 1) % WRAP, step - records, until))
             like_packets += records > 1 and step == 1
             like_flows += records > 1 and step == records
-    return Found(packets, flows, (like_packets, like_flows), max(len(countings) - 1, 0), stragglers)
+    return Missing(packets, flows, (like_packets, like_flows), max(len(countings) - 1, 0), stragglers)

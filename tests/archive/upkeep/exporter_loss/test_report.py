@@ -40,7 +40,7 @@ SECOND = 1_000_000
 
 
 def exported(random: Random, packets: int, lost: set[int], exporter: tuple[str, str, int] = V5) -> Iterator[Record]:
-    """Records of packets, without those in `lost` (by their place); some are late, some are rejected."""
+    """Records of packets, without those in `lost` (by index); some are late, some are rejected."""
     number = 4_294_967_200 if exporter == V5 else 17
     for packet in range(packets):
         records = random.randrange(1, 4)
@@ -64,7 +64,8 @@ def log_of(records: list[Record], random: Random, sensor: str = "left") -> list[
 
 def written(folder: Path, log: list[RawMessage], cut: int = 3, partition: int = 0) -> dict[str, Any]:
     """What verify says of an archive of the log, whose sensors end."""
-    ended = [RawMessage(*sender, (), T0_US, mark=True) for sender in sorted({(one.site, one.sensor) for one in log})]
+    senders = sorted({(message.site, message.sensor) for message in log})
+    ended = [RawMessage(*sender, (), T0_US, mark=True) for sender in senders]
     archive = PartitionArchive(folder, partition, Limits(rows=7), "w")
     feed(archive, wire([*log, *ended], range(0, len(log), cut), partition=partition), Random(1))
     proof = verify(folder, None)
@@ -73,25 +74,25 @@ def written(folder: Path, log: list[RawMessage], cut: int = 3, partition: int = 
 
 
 def missing_in(exporter: dict[str, Any]) -> set[int]:
-    found: set[int] = set()
-    for one in exporter["ranges"]:
-        found |= {(one["first"] + more) % 2**32 for more in range(one["missing"])}
-        assert (one["first"] + one["missing"] - 1) % 2**32 == one["last"]
-    return found
+    numbers: set[int] = set()
+    for gap in exporter["ranges"]:
+        numbers |= {(gap["first"] + more) % 2**32 for more in range(gap["missing"])}
+        assert (gap["first"] + gap["missing"] - 1) % 2**32 == gap["last"]
+    return numbers
 
 
 @given(seed=st.integers(0, 2**32), lost=st.sets(st.integers(1, 58)), cut=st.integers(1, 9))
 @settings(max_examples=15, deadline=None)
 def test_exactly_what_was_lost_is_missing(seed: int, lost: set[int], cut: int) -> None:
-    """Of NetFlow 5, whatever was late or rejected; across the end of its numbers."""
-    kept = [*exported(Random(seed), 60, lost)]
-    sent = Counter(one.export[3] for one in exported(Random(seed), 60, set()))
-    came = {one.export[3] for one in kept}
+    """NetFlow 5, with late and rejected records, across the wrap of its numbers."""
+    received = [*exported(Random(seed), 60, lost)]
+    sent = Counter(record.export[3] for record in exported(Random(seed), 60, set()))
+    came = {record.export[3] for record in received}
     wanted = {
         ((first or 0) + more) % 2**32 for first, count in sent.items() if first not in came for more in range(count)
     }
     with TemporaryDirectory(dir=plant.MEMORY) as folder:
-        (sensor,) = written(Path(folder), log_of(kept, Random(seed)), cut)["before_kafka"]
+        (sensor,) = written(Path(folder), log_of(received, Random(seed)), cut)["before_kafka"]
     (exporter,) = sensor["exporters"]
     assert missing_in(exporter) == wanted
     assert (exporter["unit"], exporter["missing"], exporter["exact"]) == ("flows", len(wanted), True)
@@ -105,7 +106,7 @@ def test_it_is_said_beside_the_proof_and_fails_nothing(tmp_path: Path) -> None:
     (sensor,) = proof["before_kafka"]
     (exporter,) = sensor["exporters"]
     assert proof["ok"] and (sensor["missing_packets"], sensor["missing_flows"]) == (3, 0)
-    assert [(one["first"], one["last"], one["missing"]) for one in exporter["ranges"]] == [(26, 27, 2), (37, 37, 1)]
+    assert [(gap["first"], gap["last"], gap["missing"]) for gap in exporter["ranges"]] == [(26, 27, 2), (37, 37, 1)]
     assert (exporter["address"], exporter["domain"], exporter["unit"]) == ("192.0.2.2", 512, "packets")
     assert not exporter["exact"] and "templates" in exporter["why"][0]
     for command in ("verify", "account"):
@@ -166,7 +167,7 @@ def test_what_is_under_two_sensors_or_has_no_number_is_a_doubt(tmp_path: Path) -
 def test_what_the_archive_lost_is_not_stated_as_lost_before_it(tmp_path: Path) -> None:
     random = Random(3)
     written(tmp_path, log_of([*exported(random, 60, set())], random))
-    entry = [one for one in snapshot.read(tmp_path)[0].files if one.rows > 3][3]
+    entry = [file for file in snapshot.read(tmp_path)[0].files if file.rows > 3][3]
     (tmp_path / entry.path).write_bytes(b"other")
     proof = verify(tmp_path, None)
     (exporter,) = proof["before_kafka"][0]["exporters"]
@@ -179,7 +180,7 @@ def test_exporters_that_count_otherwise_than_their_protocol_says(tmp_path: Path)
     packets = [Record(T0_US, export=("ipfix", "192.0.2.8", 1, number)) for number in range(30) for _ in range(3)]
     unknown = [Record(T0_US, export=(None, None, None, number)) for number in (1, 2, 9)]
     proof = written(tmp_path, log_of([*flows, *packets, *unknown], Random(1)))
-    said = {one["address"]: (one["unit"], one["missing"]) for one in proof["before_kafka"][0]["exporters"]}
+    said = {row["address"]: (row["unit"], row["missing"]) for row in proof["before_kafka"][0]["exporters"]}
     assert said == {"192.0.2.7": ("flows", 0), "192.0.2.8": ("packets", 0), None: (None, None)}
 
 
@@ -208,27 +209,27 @@ ROW = {"raw_offset": 4, "raw_index": 0, "end_ts_us": T0_US, "late_by_us": 0, **d
         (None, "a b 1 8", [7]),
     ],
 )
-def test_records_that_were_put_together_each_have_their_number(
+def test_records_that_were_merged_each_have_their_number(
     also: list[int] | None, texts: str | None, wanted: list[int]
 ) -> None:
     rows = scored_batch([{**ROW, "raw_also": also, "export_also": texts}])
-    found = records_of(pa.Table.from_batches([rows]))
-    assert found.numbers.tolist() == wanted
-    assert list(zip(found.offsets.tolist(), found.indexes.tolist(), strict=True)) == [
+    records = records_of(pa.Table.from_batches([rows]))
+    assert records.numbers.tolist() == wanted
+    assert list(zip(records.offsets.tolist(), records.indexes.tolist(), strict=True)) == [
         (4, 0),
         *zip((also or [])[::2], (also or [])[1::2], strict=True),
     ]
 
 
-def test_what_featurize_put_together_is_taken_apart() -> None:
+def test_records_that_featurize_merged_are_counted_apart() -> None:
     halves = [
         half(1.0, BACK, **dict(zip(EXPORT, (*V9, 7), strict=True))),
         half(1.2, THERE, **dict(zip(EXPORT, ("ipfix", "2001:db8::1", None, 9), strict=True))),
     ]
     rows = pa.Table.from_batches([featurize_file_rows(batch(halves), 0, window_us=2 * SECOND)])
-    found = records_of(rows)
-    assert (rows.num_rows, found.offsets.tolist(), found.numbers.tolist()) == (1, [0, 1], [7, 9])
-    assert [found.names[one] for one in found.streams] == ["netflow9 192.0.2.2 512", "ipfix 2001:db8::1 -"]
+    records = records_of(rows)
+    assert (rows.num_rows, records.offsets.tolist(), records.numbers.tolist()) == (1, [0, 1], [7, 9])
+    assert [records.names[stream] for stream in records.streams] == ["netflow9 192.0.2.2 512", "ipfix 2001:db8::1 -"]
 
 
 def without(rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -236,15 +237,15 @@ def without(rows: pa.RecordBatch) -> pa.RecordBatch:
     return rows.drop_columns([name for name in (*EXPORT, "export_also") if name in rows.schema.names])
 
 
-def test_an_archive_begun_by_an_earlier_version_stays_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_of_an_earlier_version_stays_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random = Random(3)
     log = log_of([*exported(random, 60, set())], random)
     topics = wire(log, range(0, len(log), 3))
     with monkeypatch.context() as before:
 
         def scored(*read: Any) -> Any:
-            found = read_scored(*read)
-            return replace(found, rows=without(found.rows))
+            message = read_scored(*read)
+            return replace(message, rows=without(message.rows))
 
         before.setattr(plant, "read_scored", scored)
         before.setattr(plant, "read_rejects", lambda *read: without(read_rejects(*read)))
@@ -272,18 +273,18 @@ def test_an_archive_begun_by_an_earlier_version_stays_readable(tmp_path: Path, m
 
 @given(parts=st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=8), min_size=1, max_size=4))
 def test_partitions_keep_their_order_whatever_their_clocks_say(parts: list[list[tuple[int, int]]]) -> None:
-    def told(number: int, some: list[tuple[int, int]]) -> Iterator[Any]:
+    def records_in(number: int, some: list[tuple[int, int]]) -> Iterator[Any]:
         for offset, (_, at) in enumerate(some):
             row = {**ROW, "raw_offset": offset, "ingest_ts_us": at, "export_sequence": number}
             yield records_of(pa.Table.from_batches([scored_batch([row])]))
 
-    found = [
+    merged = [
         (number, offset)
-        for records in by_time([told(number, some) for number, some in enumerate(parts)])
+        for records in by_time([records_in(number, some) for number, some in enumerate(parts)])
         for number, offset in zip(records.numbers.tolist(), records.offsets.tolist(), strict=True)
     ]
     for number, some in enumerate(parts):
-        assert [offset for of, offset in found if of == number] == list(range(len(some)))
+        assert [offset for of, offset in merged if of == number] == list(range(len(some)))
 
 
 def test_files_that_overlap_come_in_raw_order_and_each_record_once() -> None:
@@ -291,8 +292,8 @@ def test_files_that_overlap_come_in_raw_order_and_each_record_once() -> None:
         return pa.Table.from_batches([scored_batch([{**ROW, "raw_offset": offset} for offset in offsets])])
 
     order = InOrder()
-    first = order.look([table(0, 4, 9), table(2, 3), table(5, 12)], [records_of(table(1, 11))], (-1, 0), (6, 0))
+    first = order.between([table(0, 4, 9), table(2, 3), table(5, 12)], [records_of(table(1, 11))], (-1, 0), (6, 0))
     assert [offset for some in first for offset in some.offsets.tolist()] == [0, 1, 2, 3, 4, 5]
-    second = order.look([table(1, 7), table(11)], [records_of(table(8))], (6, 0), (12, 0))
+    second = order.between([table(1, 7), table(11)], [records_of(table(8))], (6, 0), (12, 0))
     assert [offset for some in second for offset in some.offsets.tolist()] == [7, 8, 9, 11]
     assert report.NOTHING < (0, 0)

@@ -29,12 +29,12 @@ def counted(numbers: list[int], cuts: tuple[int, ...] = ()) -> Sequence:
 
 
 def packets(numbers: list[int]) -> list[tuple[int, int, int]]:
-    return [found[:3] for found in counted(numbers).packets.ranges]
+    return [gap[:3] for gap in counted(numbers).packets.ranges]
 
 
 def flows(*sent: tuple[int, int]) -> list[tuple[int, int, int]]:
     """Of packets, each its number and how many records."""
-    return [found[:3] for found in counted([number for number, records in sent for _ in range(records)]).flows.ranges]
+    return [gap[:3] for gap in counted([number for number, records in sent for _ in range(records)]).flows.ranges]
 
 
 def test_a_lost_packet_is_named() -> None:
@@ -55,8 +55,8 @@ def test_packets_out_of_order_are_no_loss() -> None:
     random = Random(3)
     shuffled.sort(key=lambda number: number + random.uniform(0, 500))
     assert shuffled != sorted(shuffled)
-    found = counted(shuffled)
-    assert (found.packets.missing, found.resets, found.stragglers) == (0, 0, 0)
+    sequence = counted(shuffled)
+    assert (sequence.packets.missing, sequence.resets, sequence.stragglers) == (0, 0, 0)
     del shuffled[700]
     assert counted(shuffled).packets.missing == 1
 
@@ -80,27 +80,27 @@ def test_duplicates_are_no_loss_and_no_gain() -> None:
 
 @pytest.mark.parametrize("top", [1005, 100_000, 3_000_000_000, WRAP - MAX_AHEAD - 10])
 def test_a_restart_is_a_restart(top: int) -> None:
-    found = counted([*range(top - 5, top), 0, 1, 2, 4])
-    assert (found.resets, [one[:3] for one in found.packets.ranges]) == (1, [(3, 3, 1)])
+    sequence = counted([*range(top - 5, top), 0, 1, 2, 4])
+    assert (sequence.resets, [gap[:3] for gap in sequence.packets.ranges]) == (1, [(3, 3, 1)])
 
 
 def test_a_restart_after_a_few_is_not_told_from_duplicates_and_costs_nothing() -> None:
-    found = counted([*range(FALL - 100), *range(FALL)])
-    assert (found.resets, found.packets.missing) == (0, 0)
+    sequence = counted([*range(FALL - 100), *range(FALL)])
+    assert (sequence.resets, sequence.packets.missing) == (0, 0)
 
 
 def test_a_long_outage_is_a_gap_of_so_many() -> None:
     assert packets([1, 2, 3, 1_000_000, 1_000_001, 1_000_002]) == [(4, 999_999, 999_996)]
-    found = counted([1, 2, 3, MAX_AHEAD + 4, MAX_AHEAD + 5, MAX_AHEAD + 6])
-    assert (found.resets, found.packets.missing) == (1, 0)
+    sequence = counted([1, 2, 3, MAX_AHEAD + 4, MAX_AHEAD + 5, MAX_AHEAD + 6])
+    assert (sequence.resets, sequence.packets.missing) == (1, 0)
 
 
 def test_a_straggler_is_neither_loss_nor_restart() -> None:
-    found = counted([*range(50_000, 50_010), 7, *range(50_010, 50_020)])
-    assert (found.resets, found.stragglers, found.packets.missing) == (0, 1, 0)
+    sequence = counted([*range(50_000, 50_010), 7, *range(50_010, 50_020)])
+    assert (sequence.resets, sequence.stragglers, sequence.packets.missing) == (0, 1, 0)
     # A late packet of before the restart, after it.
-    found = counted([*range(5000, 5010), 0, 5010, 1, 2, 3, 4])
-    assert (found.resets, found.packets.missing) == (1, 0)
+    sequence = counted([*range(5000, 5010), 0, 5010, 1, 2, 3, 4])
+    assert (sequence.resets, sequence.packets.missing) == (1, 0)
 
 
 def test_what_broke_off_is_believed_once_enough_of_it_came() -> None:
@@ -118,16 +118,16 @@ def test_two_engines_under_one_name_are_told_to_be_mixed() -> None:
 
 
 def test_what_the_numbers_count_shows() -> None:
-    found = counted([number for number in range(0, 3000, 30) for _ in range(30)])
-    assert (found.like_flows, found.like_packets) == (99, 0)
-    found = counted([number for number in range(100) for _ in range(30)])
-    assert (found.like_flows, found.like_packets) == (0, 99)
+    sequence = counted([number for number in range(0, 3000, 30) for _ in range(30)])
+    assert (sequence.like_flows, sequence.like_packets) == (99, 0)
+    sequence = counted([number for number in range(100) for _ in range(30)])
+    assert (sequence.like_flows, sequence.like_packets) == (0, 99)
 
 
 def test_ranges_are_bounded_and_their_sum_is_not() -> None:
-    found = counted(list(range(0, 10_000, 2))).packets
-    assert (found.missing, found.count, len(found.ranges)) == (4999, 4999, MAX_RANGES)
-    assert found.ranges[-1][:3] == (9997, 9997, 1)
+    sequence = counted(list(range(0, 10_000, 2))).packets
+    assert (sequence.missing, sequence.count, len(sequence.ranges)) == (4999, 4999, MAX_RANGES)
+    assert sequence.ranges[-1][:3] == (9997, 9997, 1)
 
 
 STEPS = st.one_of(
@@ -159,21 +159,21 @@ def test_against_the_plain_rules_however_it_is_cut(numbers: list[int], data: st.
     cuts = (
         data.draw(st.lists(st.integers(0, len(numbers)), max_size=6).map(sorted)) if data else (3, 4, len(numbers) - 1)
     )
-    found, wanted = counted(numbers, tuple(cuts)), sequence_oracle.missing(numbers, range(len(numbers)))
-    for gaps, ranges in ((found.packets, wanted.packets), (found.flows, wanted.flows)):
+    sequence, wanted = counted(numbers, tuple(cuts)), sequence_oracle.missing(numbers, range(len(numbers)))
+    for gaps, ranges in ((sequence.packets, wanted.packets), (sequence.flows, wanted.flows)):
         assert sorted(gaps.ranges) == sorted(ranges)
-        assert (gaps.missing, gaps.count) == (sum(one[2] for one in ranges), len(ranges))
-    assert (found.like_packets, found.like_flows) == wanted.like
-    assert (found.resets, found.stragglers) == (wanted.resets, wanted.stragglers)
-    assert found.records == len(numbers)
+        assert (gaps.missing, gaps.count) == (sum(gap[2] for gap in ranges), len(ranges))
+    assert (sequence.like_packets, sequence.like_flows) == wanted.like
+    assert (sequence.resets, sequence.stragglers) == (wanted.resets, wanted.stragglers)
+    assert sequence.records == len(numbers)
 
 
 @pytest.mark.slow
 def test_long_streams_are_settled_as_they_go_and_hold_little() -> None:
     random = Random(5)
     lost = set(random.sample(range(10_001, 409_999), 3000))
-    kept = [number for number in range(10_000, 410_000) if number not in lost]
-    kept.sort(key=lambda number: number + random.uniform(0, 1000))
-    sequence = sequences.count(Sequence(), np.array(kept, np.int64), np.zeros(len(kept), np.int64))
+    received = [number for number in range(10_000, 410_000) if number not in lost]
+    received.sort(key=lambda number: number + random.uniform(0, 1000))
+    sequence = sequences.count(Sequence(), np.array(received, np.int64), np.zeros(len(received), np.int64))
     assert len(sequence.pending.numbers) <= 2 * REORDERED + 2
     assert sequences.as_of_now(sequence).packets.missing == len(lost)
