@@ -24,7 +24,7 @@ from schemas.calendars import Calendar
 from schemas.topics import TopicNames
 
 Positive = Annotated[int, Field(gt=0)]
-Uri = Annotated[str, BeforeValidator(lambda given: str(given) if isinstance(given, Path) else given)]
+Uri = Annotated[str, BeforeValidator(lambda uri: str(uri) if isinstance(uri, Path) else uri)]
 
 
 class Settings(BaseSettings):
@@ -189,19 +189,19 @@ REMEDY = "`forebay config show` lists every setting"
 
 
 def load_settings(**overrides: object) -> Settings:
-    """The settings, `overrides` (options given on the command line) first; Misconfigured names what is wrong."""
+    """The settings, `overrides` (options of the command line) first; Misconfigured names what is wrong."""
     _refuse_unknown_variables()
-    given = {name: value for name, value in overrides.items() if value is not None}
+    options = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)  # type: ignore[arg-type]
+        return Settings(**options)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise Misconfigured(_invalid(error.errors()[0], given)) from None  # its text quotes values, secrets too
+        raise Misconfigured(_invalid(error.errors()[0], options)) from None  # its text quotes values, secrets too
     except SettingsError as error:
         raise Misconfigured(_unreadable(error)) from None
 
 
 def _refuse_unknown_variables() -> None:
-    """Misconfigured where a FOREBAY_ variable is read by nobody: it is a misspelt one. Its value is not shown."""
+    """Misconfigured where nothing reads a FOREBAY_ variable: it is misspelt. Its value is not shown."""
     for variable in sorted(os.environ):
         name = variable.upper()
         if not name.startswith("FOREBAY_") or name in OTHER_VARIABLES or name.startswith(TEST_VARIABLES):
@@ -227,7 +227,7 @@ def _did_you_mean(name: str, names: Iterable[str]) -> str:
 
 
 def _invalid(first: ErrorDetails, options: Mapping[str, object]) -> str:
-    """What pydantic found wrong, in one line; `options` are the settings given on the command line."""
+    """What pydantic reports as wrong, in one line; `options` are the settings set on the command line."""
     name, *inside = (str(part) for part in first["loc"])
     variable, file = f"FOREBAY_{name.upper()}", os.environ.get("FOREBAY_CONFIG")
     by_file = file and name not in options and variable not in {each.upper() for each in os.environ}

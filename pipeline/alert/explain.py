@@ -115,19 +115,19 @@ def reasons(sample: FeatureSample, baseline: Baseline) -> list[Reason]:
     share = (out > 0).mean(axis=0)
     # Mean of the logs, not log of the mean: one wild flow does not outweigh many that agree.
     strength = np.log1p(out).mean(axis=0) * np.sqrt(share) * baseline.weight
-    found: list[Reason] = []
+    strongest: list[Reason] = []
     used: dict[str, int] = {}
     for column in np.lexsort((np.arange(len(strength)), -strength)):
-        if strength[column] <= 0 or len(found) == TOP:
+        if strength[column] <= 0 or len(strongest) == TOP:
             break
         group = baseline.groups[column]
         if used.get(group, 0) == PER_GROUP:
             continue
         used[group] = used.get(group, 0) + 1
-        found.append(
+        strongest.append(
             _reason(int(column), values[:, column], sample, baseline, float(share[column]), float(strength[column]))
         )
-    return found
+    return strongest
 
 
 def _reason(

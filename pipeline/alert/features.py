@@ -33,7 +33,7 @@ class FeatureSample:
 
     @classmethod
     def empty(cls) -> "FeatureSample":
-        """Of no flows."""
+        """A sample of no flows."""
         nothing = np.empty(0, np.float32)
         return cls(np.empty(0, np.uint64), np.empty((0, 0), np.float32), nothing, nothing)
 
@@ -56,7 +56,7 @@ class FeatureSample:
         return FeatureSample(ranks[retained], np.ascontiguousarray(values[retained]), lowest, highest)
 
     def as_document(self) -> dict[str, Any]:
-        """As JSON values: bytes in base64, little-endian."""
+        """The sample as JSON values: bytes in base64, little-endian."""
         return {
             "width": self.values.shape[1],
             "ranks": _text(self.ranks),

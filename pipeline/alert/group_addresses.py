@@ -1,4 +1,4 @@
-"""Addresses that are nobody's in particular: broadcast, multicast, unspecified. They link nothing and begin nothing."""
+"""Addresses of no single device: broadcast, multicast, unspecified. They link no flows and initiate none."""
 
 import re
 

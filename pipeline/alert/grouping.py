@@ -100,7 +100,7 @@ def tokens_of(rows: pa.RecordBatch, grouping: Grouping) -> list[pa.Array]:
     if grouping.link == "none":
         return [key]
     ends = [_unless(rows.column(name), GROUP_ADDRESS, GROUP_MAC) for name in ("src_addr", "dst_addr")]
-    # A flow from nobody to everybody still belongs somewhere.
+    # A flow between two such addresses still belongs to a group.
     nowhere = pc.and_(pc.is_null(ends[0]), pc.is_null(ends[1]))
     ends[0] = pc.if_else(nowhere, rows.column("src_addr"), ends[0])
     if grouping.link == "mac":

@@ -49,7 +49,7 @@ class Incident:
 
     positions: [raw_partition, raw_offset, raw_index, source_record or None] of the first 1,024 flows.
     sources, targets: flows per address, for the first 256 addresses; `more_` is true once another one came.
-    undirected: the sensor orders a flow's ends by address, so who began is known only where SYNs were counted.
+    undirected: the sensor orders a flow's ends by address, so the initiator is known only where SYNs were counted.
     """
 
     uid: str
@@ -88,8 +88,7 @@ class Incident:
     def main_class(self) -> str:
         """The class most of its flows have; `normal` only where no other class has a quarter of them.
 
-        Flows that are suspects although the classifier takes them for normal are there for being new; what others of
-        the same incident look like says more.
+        A flow whose class is normal is a suspect for its novelty; the classes of the incident's other flows say more.
         """
         named = {name: flows for name, flows in self.classes.items() if name != NORMAL and flows * 4 >= self.count}
         return _most(named or self.classes)
@@ -104,16 +103,16 @@ class Incident:
 
     @property
     def actor(self) -> str:
-        """The address most of its flows come from; where the sensor doesn't tell who began, the busiest one."""
+        """The address most of its flows come from; where the initiator is unknown, the busiest address."""
         if not self.undirected:
             return _most(self.sources)
         ends = Counter(self.sources) + Counter(self.targets)
-        # Nobody is everybody: a broadcast or multicast address began nothing.
+        # A broadcast or multicast address initiates nothing.
         return min(ends, key=lambda name: (is_group_address(name), -ends[name], -self.sources.get(name, 0), name))
 
     @property
     def others(self) -> dict[str, int]:
-        """The addresses its flows go to; where the sensor doesn't tell who began, all but the actor's."""
+        """The addresses its flows go to; where the initiator is unknown, all but the actor's."""
         if not self.undirected:
             return self.targets
         ends = Counter(self.targets) + Counter(self.sources)
@@ -122,12 +121,12 @@ class Incident:
 
     @property
     def more_others(self) -> bool:
-        """Whether there were more of them than are kept."""
+        """Whether there were more of them than are retained."""
         return self.more_targets or (self.undirected and self.more_sources)
 
     @property
     def main_other(self) -> str:
-        """The one with most flows of them."""
+        """The address of `others` with most flows."""
         return _most(self.others)
 
     @property
@@ -141,7 +140,7 @@ class Incident:
         return self.total_score_ppm / 1e6 / self.count
 
     def absorb(self, rows: pa.RecordBatch) -> None:
-        """Take in flows (schema `scored`, in the order they count)."""
+        """Add flows (schema `scored`, in the order they count)."""
         first = self.count == 0
         ends, starts = _numbers(rows, "end_ts_us"), _numbers(rows, "start_ts_us")
         self.start_ts_us = int(starts.min()) if first else min(self.start_ts_us, int(starts.min()))
@@ -170,14 +169,14 @@ class Incident:
             self.positions.extend(list(position) for position in zip(*columns, strict=True))
         self.features = self.features.add(rows)
 
-    def _from_who_began(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows with the ends changed over where the sensor orders them by address and the SYNs say otherwise."""
+    def _from_initiator(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows, with ends swapped where the sensor orders them by address and the SYNs show another initiator."""
         unordered = pc.equal(rows.column("source_type"), "icsflow")
         if not pc.any(unordered).as_py():
             return rows
         self.undirected = True
-        began = pc.greater(rows.column("rev_syn_pkts"), rows.column("fwd_syn_pkts"))
-        turned = pc.and_(unordered, pc.fill_null(began, False))
+        reversed_ends = pc.greater(rows.column("rev_syn_pkts"), rows.column("fwd_syn_pkts"))
+        turned = pc.and_(unordered, pc.fill_null(reversed_ends, False))
         for name_a, name_b in TURNED:
             first, second = rows.column(name_a), rows.column(name_b)
             for name, column in (

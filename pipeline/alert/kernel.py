@@ -21,7 +21,7 @@ ENOUGH = 1.0 - 1e-9  # three thirds are not quite one in floating point
 
 
 class Linked(NamedTuple):
-    """What `link` found. Groups are numbered: the known ones as given, then the new ones as they started.
+    """The result of `link`. Groups are numbered: the known ones as passed in, then the new ones in order of start.
 
     group_of: (rows,) group of each row. into: (groups,) itself; the crowd, where it was taken in there; DROPPED, where
     too many waited, or ALONE, where its time was over anyway. last_us, evidence, touched: (groups,).
@@ -81,10 +81,10 @@ def _link(
     evidence, is_open = np.zeros(most, np.float64), np.zeros(most, np.bool_)
     last_us[:known], evidence[:known], is_open[:known] = known_last_us, known_evidence, known_open
     into, opened_row = np.arange(most), np.full(most, -1, np.int64)
-    held = np.zeros(most, np.int64)
+    token_count = np.zeros(most, np.int64)
     for number in range(len(holder)):
         if holder[number] >= 0:
-            held[holder[number]] += 1
+            token_count[holder[number]] += 1
     # Two lists, each from the group touched longest ago to the one touched last: those waiting and the incidents.
     before, after = np.full(most, -1, np.int64), np.full(most, -1, np.int64)
     waiting, opened = np.full(2, -1, np.int64), np.full(2, -1, np.int64)
@@ -135,11 +135,11 @@ def _link(
         evidence[mine] += weight[row]
         for column in range(tokens.shape[1]):
             token = tokens[row, column]
-            if token >= 0 and holder[token] != mine and held[mine] < max_tokens:
+            if token >= 0 and holder[token] != mine and token_count[mine] < max_tokens:
                 if holder[token] >= 0:
-                    held[holder[token]] -= 1
+                    token_count[holder[token]] -= 1
                 holder[token] = mine
-                held[mine] += 1
+                token_count[mine] += 1
         if is_open[mine] or evidence[mine] < ENOUGH:
             continue
 
@@ -180,7 +180,7 @@ def link(
     max_waiting: int,
     max_tokens: int,
 ) -> Linked:
-    """Give each row its group.
+    """Assign each row to a group.
 
     clock_us, weight: (rows,); clocks never go back. tokens: (rows, T) numbers of what links a row to others, or NONE.
     holder: (tokens,) group each belongs to, or NONE; overwritten. known_*: (known,) groups from before, in the order
@@ -191,7 +191,7 @@ def link(
     whose weights add up to one is an incident; where `max_open` are open already, the crowd takes it in. Beyond
     `max_waiting` groups waiting, the one touched longest ago is dropped.
     """
-    found = _link(
+    arrays = _link(
         clock_us,
         tokens,
         weight,
@@ -205,4 +205,4 @@ def link(
         max_waiting,
         max_tokens,
     )
-    return Linked(*found, holder)
+    return Linked(*arrays, holder)

@@ -211,7 +211,7 @@ def _anomaly_analysis(incident: Incident, why: list[Reason]) -> dict[str, Any]:
 def _unmapped(
     incident: Incident, techniques: list[Technique], why: list[Reason], baseline: Baseline | None
 ) -> dict[str, Any]:
-    """What OCSF has no place for: who belongs to the incident, the numbers behind the words, for reports and triage."""
+    """Facts without an OCSF attribute, for reports and triage: the members, and the numbers behind the text."""
     return {
         "site": printable_name(incident.site),
         "sensor": printable_name(incident.sensor),

@@ -12,7 +12,7 @@ from pipeline.alert.explain import Baseline
 from pipeline.alert.grouping import Group, Grouping
 from pipeline.alert.incident import as_document, of_document
 from pipeline.alert.ocsf import detection_finding
-from pipeline.alert.sensor import BEGINNING_US, Change, Followed, SensorState, Tally, advance
+from pipeline.alert.sensor import NEVER_US, Change, Followed, SensorState, Tally, advance
 from pipeline.alert.techniques import Meanings, shipped
 from pipeline.contracts.envelope import RowsFacts, SensorName, SensorWatermark
 from pipeline.errors import BadData, RefusedState, SchemaMismatch, SequenceGap
@@ -25,13 +25,13 @@ SITE_FROM_SENSOR = "\x1f"
 
 @dataclass(slots=True)
 class PartitionState:
-    """seq: number of the next message to read. sensors: by (site, sensor). reached_us: no suspect that went in ended
-    later, and no watermark lay beyond.
+    """seq: number of the next message to read. sensors: by (site, sensor). reached_us: the latest end of a suspect, or
+    watermark, so far.
     """
 
     seq: int = 0
     sensors: dict[SensorName, SensorState] = field(default_factory=dict)
-    reached_us: int = BEGINNING_US
+    reached_us: int = NEVER_US
 
     @classmethod
     def empty(cls) -> "PartitionState":
@@ -40,7 +40,7 @@ class PartitionState:
 
 
 class Advanced(NamedTuple):
-    """What a message led to. accepted: false for one that was read before; `state` is then as it was."""
+    """The result of a message. accepted: false for one that was read before; `state` is then as it was."""
 
     state: PartitionState
     events: list[dict[str, Any]]
@@ -56,7 +56,7 @@ def advance_partition(
     baseline_of: BaselineOf,
     meanings: Meanings | None = None,
 ) -> Advanced:
-    """Take in one suspects message, perhaps of no rows; the state is taken over, don't use the old one again.
+    """Process one suspects message, perhaps of no rows; it changes `state`, don't use the old one again.
 
     Raises SequenceGap where a message is missing, SchemaMismatch where the features are not those of the rows' model.
     """
@@ -73,7 +73,7 @@ def advance_partition(
     changes, tally = advance_sensors(state.sensors, suspects, facts.watermarks, over, grouping)
     state.seq = seq + 1
     watermarks_us = [watermark.time_us for watermark in facts.watermarks]
-    ended_us = int(suspects.column("end_ts_us").to_numpy().max(initial=BEGINNING_US))
+    ended_us = int(suspects.column("end_ts_us").to_numpy().max(initial=NEVER_US))
     state.reached_us = max([state.reached_us, ended_us, *watermarks_us])
     meanings = meanings or shipped()
     events = [
@@ -107,7 +107,7 @@ def advance_sensors(
 
 
 def by_sensor(rows: pa.RecordBatch) -> dict[SensorName, pa.RecordBatch]:
-    """The suspects among the rows, per (site, sensor), their order kept."""
+    """The suspects among the rows, per (site, sensor), in their order."""
     rows = rows.filter(rows.column("suspect"))
     if not rows.num_rows:
         return {}
@@ -125,12 +125,12 @@ def _sensor_of(rows: pa.RecordBatch) -> SensorName:
 
 def expect_features(suspects: pa.RecordBatch, facts: RowsFacts, baseline_of: BaselineOf) -> None:
     """SchemaMismatch unless every row's model was made for the features the rows carry."""
-    given = facts.feature_hash
+    feature_hash = facts.feature_hash
     for model in pc.unique(suspects.column("model")).to_pylist():
         baseline = baseline_of(model)
-        if given and baseline is not None and baseline.feature_hash and baseline.feature_hash != given:
+        if feature_hash and baseline is not None and baseline.feature_hash and baseline.feature_hash != feature_hash:
             raise SchemaMismatch(
-                f"suspects of model {model}: got features '{facts.feature_set}' {given[:12]}, expected "
+                f"suspects of model {model}: got features '{facts.feature_set}' {feature_hash[:12]}, expected "
                 f"'{baseline.feature_set}' {baseline.feature_hash[:12]}; run the same version everywhere"
             )
 

@@ -15,12 +15,12 @@ from pipeline.contracts.uids import RAW_POSITION, incident_uid
 
 Ints = npt.NDArray[np.int64]
 
-BEGINNING_US = -(1 << 62)
+NEVER_US = -(1 << 62)
 
 
 @dataclass(slots=True)
 class Followed:
-    """A group that is followed, and the incident it is, once enough speaks for it."""
+    """A group that is followed, and its incident, once it has enough evidence."""
 
     group: Group
     incident: Incident | None = None
@@ -28,14 +28,14 @@ class Followed:
 
 @dataclass(slots=True)
 class SensorState:
-    """What a sensor's suspects so far have led to.
+    """The result of a sensor's suspects so far.
 
     clock_us: how far its event time has come. followed: in the order they were last touched.
     waiting: suspects whose groups are no incident yet, in the order they count, or None; waiting_of: index into
     `followed` of each.
     """
 
-    clock_us: int = BEGINNING_US
+    clock_us: int = NEVER_US
     followed: list[Followed] = field(default_factory=list)
     waiting: pa.RecordBatch | None = None
     waiting_of: Ints = field(default_factory=lambda: np.empty(0, np.int64))
@@ -71,7 +71,7 @@ class Tally(NamedTuple):
 def advance(
     state: SensorState, suspects: pa.RecordBatch, watermark_us: int | None, ended: bool, grouping: Grouping
 ) -> tuple[list[Change], Tally]:
-    """Take in a sensor's suspects (schema `scored`, one site and sensor) and its watermark; the state is changed.
+    """Process a sensor's suspects (schema `scored`, one site and sensor) and its watermark; the state is changed.
 
     `ended`: nothing more comes of this source; everything is closed and the sensor's clock starts anew, for a later
     file may lie earlier. Returns the incidents to emit, in the order they opened, with their revisions counted up.
@@ -95,7 +95,7 @@ def advance(
             changes.append(_emitted(replace(each.incident), CLOSE))
     tally = tally.plus(_evict(state, np.asarray(over, bool)))
     if ended:
-        state.clock_us = BEGINNING_US
+        state.clock_us = NEVER_US
     changes.sort(key=lambda change: (change.incident.opened_ts_us, change.incident.uid, change.incident.revision))
     return changes, tally
 

@@ -17,10 +17,10 @@ def flows(count: int) -> str:
     return "1 flow" if count == 1 else f"{count:,} flows"
 
 
-def many(count: int, more: bool, one: str, noun: str) -> str:
-    """The one thing by name, or how many there are: `23 addresses`, `256 or more addresses`."""
+def many(count: int, more: bool, single_name: str, noun: str) -> str:
+    """A single thing by name, or how many there are: `23 addresses`, `256 or more addresses`."""
     if count == 1 and not more:
-        return one
+        return single_name
     return f"{count:,} or more {noun}" if more else f"{count:,} {noun}"
 
 

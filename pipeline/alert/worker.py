@@ -73,7 +73,7 @@ class AlertStage(Stage[PartitionState]):
         self._count(advanced.events, advanced.tally._asdict())
         self._telemetry.gauge(
             "forebay_incidents_open",
-            sum(len(one.incidents) for one in advanced.state.sensors.values()),
+            sum(len(sensor.incidents) for sensor in advanced.state.sensors.values()),
             partition=str(message.partition),
         )
         self._telemetry.stage.batch(time.perf_counter() - started)

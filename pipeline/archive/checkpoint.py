@@ -60,7 +60,7 @@ class Header:
     format: int = FORMAT
 
     def encode(self) -> bytes:
-        """As one line of JSON."""
+        """The header as one line of JSON."""
         frames = [list(frame) for frame in self.frames]
         return (
             orjson.dumps(

@@ -82,9 +82,9 @@ class Progress:
     rejects_next: int | None = None  # the same of `rejects` ...
     rejects_skip: int = 0  # ... and how many rows of that message have been taken
     seq_next: int | None = None
-    through: Position | None = None  # last raw position taken in
+    through: Position | None = None  # last raw position archived
     frontier: Position | None = None  # lowest raw position that featurize still held back then
-    records: int = 0  # records of `raw` in all messages taken in
+    records: int = 0  # records of `raw` in all messages archived
     rejected: int = 0
 
 

@@ -32,7 +32,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """A message of `archive`, its rejects, and the progress once both are taken in."""
+    """A message of `archive`, its rejects, and the progress once both are archived."""
 
     scored: Scored
     rejects: tuple[pa.RecordBatch, ...]
@@ -66,7 +66,7 @@ def read_rejects(payload: bytes, position: MessagePosition) -> pa.RecordBatch:
 
 
 class Pairing:
-    """What has been read of a partition's two topics and not been paired yet."""
+    """The messages of a partition's two topics that are read and not paired yet."""
 
     def __init__(self, partition: int, progress: Progress) -> None:
         self.partition = partition
@@ -82,7 +82,7 @@ class Pairing:
         self.waiting_bytes += message.size_bytes
 
     def offer_rejects(self, offset: int, rows: pa.RecordBatch) -> None:
-        """Take a message of `rejects`, in offset order; rows that were taken in before a restart are passed over."""
+        """Take a message of `rejects`, in offset order; rows that were archived before a restart are skipped."""
         if offset == self.progress.rejects_next:
             rows = rows.slice(self.progress.rejects_skip)
         self._rejects.append((offset, rows))

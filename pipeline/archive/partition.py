@@ -140,7 +140,7 @@ class PartitionArchive:
         archive.delete(aside)
 
     def take(self, message: Paired) -> None:
-        """Take in one message of `archive` with its rejects; files it closes are written, and listed by the next
+        """Take one message of `archive` with its rejects; files it closes are written, and listed by the next
         commit.
         """
         scored = message.scored
@@ -201,7 +201,7 @@ class PartitionArchive:
 
     @property
     def moved(self) -> bool:
-        """Whether anything was taken in since the last commit."""
+        """Whether any message was taken since the last commit."""
         return self.progress != self._last.progress
 
     @property
@@ -215,7 +215,7 @@ class PartitionArchive:
         return self._rows_in_memory >= MAX_ROWS_IN_MEMORY or self._bytes_in_memory >= MAX_BYTES_IN_MEMORY
 
     def commit(self) -> Committed:
-        """Make everything taken in durable. Kafka's offsets may move only after this.
+        """Make everything taken durable. Kafka's offsets may move only after this.
 
         1. Closed files lie under their final names already, synced (`_write`); the names become durable.
         2. Open rows that are only in memory go into a segment.

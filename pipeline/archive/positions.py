@@ -72,14 +72,14 @@ def join(parts: Iterable[PositionBlock]) -> PositionBlock:
 
 
 def doubled(block: PositionBlock) -> npt.NDArray[np.bool_]:
-    """Of sorted positions: which repeat the one before."""
+    """Marks the positions that repeat the one before; `block` is sorted."""
     again = np.zeros(len(block.offsets), bool)
     again[1:] = (np.diff(block.offsets) == 0) & (np.diff(block.indexes) == 0)
     return again
 
 
 def missing_before(block: PositionBlock) -> Ints:
-    """Of sorted, distinct positions: how many indexes of the same raw message are missing directly before each."""
+    """How many indexes of the same raw message are missing directly before each of sorted, distinct positions."""
     if not len(block.offsets):
         return block.offsets
     same = np.concatenate(([False], np.diff(block.offsets) == 0))

@@ -24,7 +24,7 @@ BUFFER_BYTES = 1024 * 1024
 
 
 def to_rewrite(open_files: Iterable[OpenFile], stored: Iterable[OpenRows]) -> set[int]:
-    """Which segments to write anew together with the rows in memory, so that few segments, and few dead rows, remain.
+    """Which segments to rewrite with the rows in memory, so that few segments, and few dead rows, remain.
 
     Those most of whose rows have gone into closed files, for then a rewritten row stands for three that need none; and
     small ones, from the newest back while they are not larger than what is written anyway.

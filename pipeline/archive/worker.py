@@ -114,7 +114,7 @@ class ArchiveWorker:
         self._kafka.announce(self._owned, archive=self._settings.archive_uri)
 
     def _revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Release partitions: what was taken in is made durable, so that the next owner resumes from there."""
+        """Release partitions: commit what was read, so that the next owner resumes from there."""
         for partition in {revoked.partition for revoked in partitions}:
             owned = self._owned.pop(partition, None)
             if owned is not None:
@@ -142,7 +142,7 @@ class ArchiveWorker:
             self._telemetry.stage.rows_in(len(rejects))
 
     def _advance(self, owned: Owned) -> None:
-        """Take in what is complete; commit where a file closed, much is held in memory, or it has been long."""
+        """Archive what is complete; commit where a file closed, memory is full, or the last commit is long ago."""
         partition = owned.archive.partition
         while (paired := owned.pairing.next()) is not None:
             scored, started = paired.scored, time.perf_counter()

@@ -6,7 +6,7 @@
     ScoredFacts     score → alert, archive, retrain: the same facts, of scored rows
 
 On the wire they are one JSON object with sorted keys. `read` is the only way in: it refuses what is missing, of another
-type, or out of range with one error, BadEnvelope. Facts it does not know are passed over, so that a message of a later
+type, or out of range with one error, BadEnvelope. Facts it does not know are ignored, so that a message of a later
 version can be read.
 """
 
@@ -83,18 +83,18 @@ class FlowsFacts:
     @classmethod
     def read(cls, document: object, where: object) -> "FlowsFacts":
         """The facts in a JSON document; BadEnvelope where they are not whole. where: names the message in errors."""
-        given = _Given(document, where, cls.__name__)
+        reader = _FactsReader(document, where, cls.__name__)
         facts = cls(
-            raw_partition=given.whole("raw_partition"),
-            first=given.position("first"),
-            last=given.position("last"),
-            records=given.whole("records"),
-            rejected=given.whole("rejected"),
-            ended=given.sensors("ended"),
-            silent=given.sensors("silent") if given.has("silent") else (),
+            raw_partition=reader.whole("raw_partition"),
+            first=reader.position("first"),
+            last=reader.position("last"),
+            records=reader.whole("records"),
+            rejected=reader.whole("rejected"),
+            ended=reader.sensors("ended"),
+            silent=reader.sensors("silent") if reader.has("silent") else (),
         )
         if facts.rejected > facts.records:
-            raise given.refused("rejected", facts.rejected, f"at most the {facts.records} of 'records'")
+            raise reader.refused("rejected", facts.rejected, f"at most the {facts.records} of 'records'")
         return facts
 
 
@@ -113,7 +113,7 @@ class RejectsFacts:
     @classmethod
     def read(cls, document: object, where: object) -> "RejectsFacts":
         """The facts in a JSON document; BadEnvelope where they are not whole."""
-        return cls(raw_partition=_Given(document, where, cls.__name__).whole("raw_partition"))
+        return cls(raw_partition=_FactsReader(document, where, cls.__name__).whole("raw_partition"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +129,8 @@ class RowsFacts:
     feature_set, feature_hash
         Name of the feature set, and the digest of its definition.
     watermarks
-        How far the event time of sensors has come once these rows have been taken in, by (site, sensor).
-        Those that have changed, and now and then all: a reader keeps the last one of each sensor.
+        How far the event time of sensors has come once these rows have been processed, by (site, sensor).
+        Those that have changed, and now and then all: a reader retains the last one of each sensor.
     ended
         Sensors whose source ended with these rows.
     evicted
@@ -183,7 +183,7 @@ class FeaturesFacts(RowsFacts):
     @classmethod
     def read(cls, document: object, where: object) -> "FeaturesFacts":
         """The facts in a JSON document; BadEnvelope where they are not whole. where: names the message in errors."""
-        return cls(**_features(_Given(document, where, cls.__name__)))
+        return cls(**_features(_FactsReader(document, where, cls.__name__)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +195,7 @@ class ScoredFacts(FeaturesFacts):
     @classmethod
     def read(cls, document: object, where: object) -> "ScoredFacts":
         """The facts in a JSON document; BadEnvelope where they are not whole. where: names the message in errors."""
-        return cls(**_features(_Given(document, where, cls.__name__)))
+        return cls(**_features(_FactsReader(document, where, cls.__name__)))
 
     @classmethod
     def of(cls, facts: FeaturesFacts) -> "ScoredFacts":
@@ -203,21 +203,21 @@ class ScoredFacts(FeaturesFacts):
         return cls(**{field.name: getattr(facts, field.name) for field in fields(facts)})
 
 
-def _features(given: "_Given") -> dict[str, Any]:
+def _features(reader: "_FactsReader") -> dict[str, Any]:
     return {
-        "seq": given.whole("seq"),
-        "raw_partition": given.whole("raw_partition"),
-        "feature_set": given.text("feature_set"),
-        "feature_hash": given.text("feature_hash"),
-        "watermarks": given.watermarks("watermarks"),
-        "ended": given.sensors("ended"),
-        "evicted": given.sensors("evicted") if given.has("evicted") else (),
-        "flows_offset": given.whole("flows_offset"),
-        "frontier": given.optional("frontier", given.position),
-        "first": given.position("first"),
-        "through": given.optional("through", given.position),
-        "records": given.whole("records"),
-        "rejected": given.whole("rejected"),
+        "seq": reader.whole("seq"),
+        "raw_partition": reader.whole("raw_partition"),
+        "feature_set": reader.text("feature_set"),
+        "feature_hash": reader.text("feature_hash"),
+        "watermarks": reader.watermarks("watermarks"),
+        "ended": reader.sensors("ended"),
+        "evicted": reader.sensors("evicted") if reader.has("evicted") else (),
+        "flows_offset": reader.whole("flows_offset"),
+        "frontier": reader.optional("frontier", reader.position),
+        "first": reader.position("first"),
+        "through": reader.optional("through", reader.position),
+        "records": reader.whole("records"),
+        "rejected": reader.whole("rejected"),
     }
 
 
@@ -232,8 +232,8 @@ def _plain(value: object) -> object:
     return [list(item) if isinstance(item, tuple) else item for item in value]
 
 
-class _Given:
-    """A JSON document, and its facts one by one."""
+class _FactsReader:
+    """Reads the facts of a JSON document, each with its own check."""
 
     def __init__(self, document: object, where: object, contract: str) -> None:
         self._where, self._contract = where, contract
@@ -272,7 +272,7 @@ class _Given:
         return value
 
     def text(self, name: str) -> str:
-        """Words, not empty."""
+        """Text that is not empty."""
         value = self._get(name, "text")
         if not isinstance(value, str) or not value:
             raise self.refused(name, value, "text that is not empty")
@@ -300,13 +300,13 @@ class _Given:
         values = self._get(name, expected)
         if not isinstance(values, list):
             raise self.refused(name, values, expected)
-        found = []
+        items = []
         for value in values:
             item = of(value) if isinstance(value, list) else None
             if item is None:
                 raise self.refused(name, value, expected)
-            found.append(item)
-        return found
+            items.append(item)
+        return items
 
 
 def _is_whole(value: object) -> TypeGuard[int]:

@@ -14,7 +14,7 @@ The protocol
 
 So at no time has any worker scored a row with a model that the finished log does not name for it: live runs, restarts
 and replays that read the log to its end agree. Promotions must be ordered: one whose time is not after that of every
-earlier one which is not void is void from the beginning, and refused as such. Rows older than every promotion belong
+earlier one which is not void is void from the start, and refused as such. Rows older than every promotion belong
 to the model the worker was started with. The wait of step 3 is short: owners vote as soon as they see the promotion,
 rows or no rows; while a partition has no owner it lasts, and lag grows in Kafka.
 
@@ -50,7 +50,7 @@ class Promotion:
 
     @classmethod
     def of(cls, record: Record) -> "Promotion":
-        """From a record of kind promotion; BadData where a field is missing or of the wrong kind."""
+        """The promotion in a record of that kind; BadData where a field is missing or of the wrong kind."""
         sha256 = _text(record, "sha256")
         if not SHA256.fullmatch(sha256):
             raise _malformed(record, "sha256", "64 hex digits")
@@ -63,7 +63,7 @@ class Promotion:
         )
 
     def record(self, by: str) -> dict[str, Any]:
-        """As it is appended to `models`; `by` is who issues it."""
+        """The record to append to `models`; `by` is who issues it."""
         return {
             "kind": PROMOTION,
             "promotion": self.id,
@@ -174,7 +174,7 @@ class PromotionLedger:
 
     @property
     def untimely(self) -> list[tuple[Promotion, int]]:
-        """Promotions void from the beginning that no refusal is recorded of, each with the time it had to lie after."""
+        """Promotions void from the start without a recorded refusal, each with the time it had to lie after."""
         return list(self._untimely.values())
 
     @property

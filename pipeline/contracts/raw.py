@@ -5,7 +5,7 @@ of its own, so that the count proves something.
 
 - A mark (`tick`, `end-of-source`) is a fact about a sensor. It holds no records, whatever its payload.
 - A message of a known format holds a record a line. Blanks around a record do not belong to it, nor does a byte order
-  mark at the message's beginning; a line of blanks is no record. A tab is a blank, unless it separates fields.
+  mark at the message's start; a line of blanks is no record. A tab is a blank, unless it separates fields.
 - A message of any other content type is one record, unless it is empty.
 - Of headers of equal names the last one counts.
 """
@@ -118,7 +118,7 @@ class SourceInfo(NamedTuple):
 
     @property
     def ticks(self) -> bool:
-        """Whether its messages say that the sensor has been silent."""
+        """Whether its messages say that the sensor has been idle."""
         return self.content_type == TICK
 
     @property

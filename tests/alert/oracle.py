@@ -14,8 +14,8 @@ class Flow:
 
 
 @dataclass(eq=False)
-class Found:
-    """A group: the flows in it and since which one it is an incident."""
+class Group:
+    """A group: the flows in it, and the clock at which it became an incident."""
 
     last: int = 0
     members: list[int] = field(default_factory=list)
@@ -26,42 +26,42 @@ class Found:
 
 def incidents(
     flows: Sequence[Flow], gap: int, max_open: int = 99, max_waiting: int = 99, max_tokens: int = 99
-) -> list[Found]:
+) -> list[Group]:
     """The incidents of one sensor, in the order they opened."""
-    found: list[Found] = []
-    touched: list[Found] = []  # every group there is, the one touched last at the end
-    belongs: dict[str, Found] = {}
+    opened_groups: list[Group] = []
+    touched: list[Group] = []  # every group there is, the one touched last at the end
+    belongs: dict[str, Group] = {}
     for index, flow in enumerate(flows):
         fitting = [
-            one
-            for one in touched
-            if flow.clock - one.last <= gap and any(belongs.get(token) is one for token in flow.tokens)
+            group
+            for group in touched
+            if flow.clock - group.last <= gap and any(belongs.get(token) is group for token in flow.tokens)
         ]
-        mine = fitting[-1] if fitting else Found()
+        mine = fitting[-1] if fitting else Group()
         if mine in touched:
             touched.remove(mine)
         touched.append(mine)
         mine.last = flow.clock
         mine.members.append(index)
         mine.evidence += flow.weight
-        waiting = [one for one in touched if one.opened is None]
+        waiting = [group for group in touched if group.opened is None]
         if not fitting and len(waiting) > max_waiting:
             touched.remove(waiting[0])
         for token in flow.tokens:
-            if belongs.get(token) is not mine and sum(one is mine for one in belongs.values()) < max_tokens:
+            if belongs.get(token) is not mine and sum(group is mine for group in belongs.values()) < max_tokens:
                 belongs[token] = mine
         if mine.opened is not None or mine.evidence < 1 - 1e-9:
             continue
-        going_on = [one for one in found if not one.crowd and flow.clock - one.last <= gap]
-        if len(going_on) < max_open:
+        still_open = [group for group in opened_groups if not group.crowd and flow.clock - group.last <= gap]
+        if len(still_open) < max_open:
             mine.opened = flow.clock
-            found.append(mine)
+            opened_groups.append(mine)
             continue
         touched.remove(mine)
-        crowd = next((one for one in found if one.crowd and flow.clock - one.last <= gap), None)
+        crowd = next((group for group in opened_groups if group.crowd and flow.clock - group.last <= gap), None)
         if crowd is None:
-            crowd = Found(opened=flow.clock, crowd=True)
-            found.append(crowd)
+            crowd = Group(opened=flow.clock, crowd=True)
+            opened_groups.append(crowd)
         crowd.members += mine.members
         crowd.last = flow.clock
-    return found
+    return opened_groups

@@ -1,4 +1,4 @@
-"""Scored batches for the tests: a few columns given, the rest filled with something valid."""
+"""Scored batches for the tests: a few columns are set, the rest filled with something valid."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -63,7 +63,7 @@ def scored(rows: Sequence[dict[str, Any]], features: npt.NDArray[np.float64] | N
 
 
 def manifest() -> dict[str, Any]:
-    """A manifest with what the alert room reads of one, for the model and the four features of these batches."""
+    """A manifest with what alert reads of one, for the model and the four features of these batches."""
     names = ("host_syn", "duration_us", "unanswered", "serror_rate")
     labels = (
         "recent SYN packets of the busier end",

@@ -15,13 +15,13 @@ def explained(values: list[list[float]], document: dict[str, Any] | None = None)
 
 
 def test_what_is_furthest_out_of_the_usual_range_comes_first() -> None:
-    found = explained([[900, 30_000, 1, 0.0], [1000, 20_000, 1, 0.0], [950, 20_000, 0, 0.0]])
-    assert [reason.feature for reason in found] == ["host_syn", "unanswered"]
-    syn = found[0]
+    strongest = explained([[900, 30_000, 1, 0.0], [1000, 20_000, 1, 0.0], [950, 20_000, 0, 0.0]])
+    assert [reason.feature for reason in strongest] == ["host_syn", "unanswered"]
+    syn = strongest[0]
     assert (syn.observed, syn.extreme, syn.usual_low, syn.usual_high, syn.above) == (950, 1000, 0, 9, True)
     assert syn.label == "recent SYN packets of the busier end"
     assert syn.share == 1
-    assert found[1].share == pytest.approx(2 / 3)
+    assert strongest[1].share == pytest.approx(2 / 3)
 
 
 def test_what_lies_below_the_usual_range_counts_too() -> None:
@@ -46,8 +46,8 @@ def test_at_most_two_of_a_group_and_five_in_all() -> None:
     document["baseline"] = {name: [0] * 12 for name in ("q01", "q50", "q99")}
     values = np.ones((3, 12))
     rows = scored([{"raw_offset": n} for n in range(3)], values)
-    found = reasons(FeatureSample.empty().add(rows), read_baseline(document))
-    assert [reason.feature for reason in found] == ["f0", "f1", "f2", "f3", "f4"]
+    strongest = reasons(FeatureSample.empty().add(rows), read_baseline(document))
+    assert [reason.feature for reason in strongest] == ["f0", "f1", "f2", "f3", "f4"]
 
 
 def test_a_weight_says_what_matters_more() -> None:

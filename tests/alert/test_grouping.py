@@ -51,9 +51,9 @@ def test_the_kernel_agrees_with_grouping_a_flow_at_a_time(
     opened = [n for n in range(len(linked.into)) if linked.into[n] == n and linked.opened_row[n] >= 0]
     opened.sort(key=lambda number: int(linked.opened_row[number]))
     got = [np.flatnonzero(final == number).tolist() for number in opened]
-    assert got == [sorted(one.members) for one in expected]
-    assert [int(clock_us[linked.opened_row[number]]) for number in opened] == [one.opened for one in expected]
-    assert [int(linked.last_us[number]) for number in opened] == [one.last for one in expected]
+    assert got == [sorted(incident.members) for incident in expected]
+    assert [int(clock_us[linked.opened_row[number]]) for number in opened] == [incident.opened for incident in expected]
+    assert [int(linked.last_us[number]) for number in opened] == [incident.last for incident in expected]
 
 
 def test_a_late_flow_counts_when_it_came_not_when_it_ended() -> None:
@@ -109,7 +109,7 @@ MAC_A, MAC_B = "b8:27:eb:6d:4f:4b", "00:07:7c:8c:43:63"
 )
 def test_what_links_a_flow_to_others(row: dict[str, str | None], tokens: list[str | None]) -> None:
     columns = tokens_of(scored([row]), Grouping(link="mac"))
-    assert [column[0].as_py() for column in columns] == [None if one is None else "\x1f" + one for one in tokens]
+    assert [column[0].as_py() for column in columns] == [None if token is None else "\x1f" + token for token in tokens]
 
 
 def test_no_address_can_spell_another_groups_key_or_the_crowds() -> None:

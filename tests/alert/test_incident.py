@@ -86,7 +86,7 @@ def test_everything_kept_is_bounded() -> None:
         ]
         incident.absorb(scored(rows))
     assert incident.count == 2400
-    sizes = [len(kept) for kept in (incident.positions, incident.sources, incident.targets, incident.target_ports)]
+    sizes = [len(sample) for sample in (incident.positions, incident.sources, incident.targets, incident.target_ports)]
     assert sizes == [1024, 256, 256, 256]
     assert len(incident.talks) == len(incident.classes) == 32
     assert incident.more_sources and incident.more_targets and incident.more_target_ports
@@ -130,4 +130,4 @@ def test_what_else_it_holds_is_named_when_it_is_more_than_chance() -> None:
     assert incident.main_class == "mitm"
     assert incident.further_classes == ["portscan"]
     assert message(incident, shipped()).endswith("36 flows in 1 ms; also: Port scan, 4 flows")
-    assert [one.uid for one in techniques_of(incident, shipped())] == ["T0830", "T0846"]
+    assert [technique.uid for technique in techniques_of(incident, shipped())] == ["T0830", "T0846"]

@@ -141,7 +141,7 @@ def attributes(*names: str) -> dict[str, Any]:
 
 # attacks, disposition and their like come from the security_control profile, named in metadata.profiles.
 PROFILE = {"attacks", "disposition", "disposition_id"}
-PLACES = {
+OBJECTS = {
     (): ("events/base_event", "events/finding", "events/detection_finding"),
     ("finding_info",): ("objects/finding_info",),
     ("finding_info", "analytic"): ("objects/analytic",),
@@ -150,15 +150,15 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("place", list(PLACES))
-def test_the_schema_has_ocsfs_required_attributes_and_no_others_than_its(place: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("where", list(OBJECTS))
+def test_the_schema_has_ocsfs_required_attributes_and_no_others_than_its(where: tuple[str, ...]) -> None:
     schema = SCHEMA
-    for part in place:
+    for part in where:
         schema = schema["properties"][part]
-    known = attributes(*PLACES[place])
+    known = attributes(*OBJECTS[where])
     required = {name for name, entry in known.items() if entry.get("requirement") == "required"}
     assert required <= set(schema["required"])
-    allowed = set(known) | (PROFILE if place == () else set())
+    allowed = set(known) | (PROFILE if where == () else set())
     assert set(schema["properties"]) <= allowed
 
 
@@ -167,11 +167,11 @@ def test_every_attribute_name_is_in_ocsfs_dictionary() -> None:
 
     def names(schema: Any) -> set[str]:
         if isinstance(schema, list):
-            return set[str]().union(*(names(one) for one in schema))
+            return set[str]().union(*(names(part) for part in schema))
         if not isinstance(schema, dict):
             return set()
-        own = {name for name in schema.get("properties", {}) if name != "unmapped"}
+        here = {name for name in schema.get("properties", {}) if name != "unmapped"}
         nested = [value for name, value in schema.get("properties", {}).items() if name not in {"unmapped", "data"}]
-        return own.union(*(names(value) for key, value in schema.items() if key != "properties"), *map(names, nested))
+        return here.union(*(names(value) for key, value in schema.items() if key != "properties"), *map(names, nested))
 
     assert names(SCHEMA) <= set(known)

@@ -58,21 +58,21 @@ def message(rows: list[tuple[int, str, str, str]], number: int) -> pa.RecordBatc
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(messages=st.lists(ROWS, max_size=6), saved=st.sets(st.integers(0, 5)))
-def test_a_restored_state_goes_on_byte_for_byte(
+def test_a_restored_state_continues_byte_for_byte(
     messages: list[list[tuple[int, str, str, str]]], saved: set[int]
 ) -> None:
-    undisturbed, disturbed = PartitionState.empty(), PartitionState.empty()
+    reference, restored = PartitionState.empty(), PartitionState.empty()
     for number, rows in enumerate(messages):
         stated = facts(number, number * 4 + 4, ended=number == len(messages) - 1)
         batch = message(rows, number)
         if number in saved:
-            payload = snapshot(disturbed)
-            disturbed = restore(payload)
-            assert snapshot(disturbed) == payload
-        undisturbed, expected, _, _ = advance_partition(undisturbed, batch, stated, GROUPING, nothing)
-        disturbed, events, _, _ = advance_partition(disturbed, batch, stated, GROUPING, nothing)
+            payload = snapshot(restored)
+            restored = restore(payload)
+            assert snapshot(restored) == payload
+        reference, expected, _, _ = advance_partition(reference, batch, stated, GROUPING, nothing)
+        restored, events, _, _ = advance_partition(restored, batch, stated, GROUPING, nothing)
         assert [encode(event) for event in events] == [encode(event) for event in expected]
-        assert snapshot(disturbed) == snapshot(undisturbed)
+        assert snapshot(restored) == snapshot(reference)
 
 
 def test_a_message_read_before_changes_nothing() -> None:

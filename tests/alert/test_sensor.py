@@ -14,8 +14,8 @@ from tests.alert.suspects import SECOND, START_US, scored
 GROUPING = Grouping(link="none", key=("actor",), open_count=2, gap_us=8 * SECOND, max_open=2, max_waiting=2)
 
 
-def kept(incident: Incident) -> dict[str, Any]:
-    """What of an incident must not depend on how its flows came in batches."""
+def invariant(incident: Incident) -> dict[str, Any]:
+    """The parts of an incident that must not depend on how its flows are batched."""
     names = ("uid", "key", "opened_ts_us", "count", "late", "first_ts_us", "start_ts_us", "end_ts_us", "classes")
     more = ("sources", "targets", "positions", "total_score_ppm", "lowest_p_value", "last_clock_us", "talks")
     sample = incident.features.as_document()
@@ -45,7 +45,11 @@ def test_incidents_do_not_depend_on_how_flows_come_in_batches(
 ) -> None:
     grouping = replace(GROUPING, link=link, key=("actor",) if link == "none" else ())
     whole, split = (
-        {one.uid: kept(one) for one, activity in play(messages_of(arrivals, where), grouping) if activity == CLOSE}
+        {
+            incident.uid: invariant(incident)
+            for incident, activity in play(messages_of(arrivals, where), grouping)
+            if activity == CLOSE
+        }
         for where in (set[int](), cuts)
     )
     assert whole == split
@@ -61,9 +65,9 @@ def messages_of(arrivals: list[tuple[int, str, int]], cuts: set[int]) -> list[tu
 
     def flush(watermark: int) -> None:
         ready = sorted(
-            (one for one in waiting if one["at"] < watermark), key=lambda one: (one["at"], one["raw_offset"])
+            (flow for flow in waiting if flow["at"] < watermark), key=lambda flow: (flow["at"], flow["raw_offset"])
         )
-        waiting[:] = [one for one in waiting if one["at"] >= watermark]
+        waiting[:] = [flow for flow in waiting if flow["at"] >= watermark]
         messages.append((scored(ready + late), START_US + min(watermark, 10_000) * SECOND))
         late.clear()
 
@@ -94,11 +98,11 @@ def test_an_incident_is_created_updated_and_closed_once_each_revision() -> None:
         (scored([]), START_US + 13 * SECOND),
     ]
     state = SensorState()
-    told = []
+    emitted = []
     for rows, watermark_us in messages:
         for incident, activity in advance(state, rows, watermark_us, False, GROUPING)[0]:
-            told.append((activity, incident.revision, incident.count))
-    assert told == [(CREATE, 1, 2), (UPDATE, 2, 3), (CLOSE, 3, 3)]
+            emitted.append((activity, incident.revision, incident.count))
+    assert emitted == [(CREATE, 1, 2), (UPDATE, 2, 3), (CLOSE, 3, 3)]
 
 
 def test_an_update_waits_until_its_time() -> None:
@@ -115,7 +119,10 @@ def test_an_update_waits_until_its_time() -> None:
 def test_what_opens_and_ends_within_a_batch_is_created_and_closed() -> None:
     rows = scored([{"at": 0}, {"at": 1}, {"at": 100}])
     changes, tally = advance(SensorState(), rows, START_US + 200 * SECOND, False, GROUPING)
-    assert [(activity, one.revision, one.count) for one, activity in changes] == [(CREATE, 1, 2), (CLOSE, 2, 2)]
+    assert [(activity, incident.revision, incident.count) for incident, activity in changes] == [
+        (CREATE, 1, 2),
+        (CLOSE, 2, 2),
+    ]
     assert tally.alone == 1  # the third flow found no company
 
 
@@ -138,7 +145,7 @@ def test_a_file_that_goes_back_in_time_starts_anew_after_the_end_of_the_one_befo
 
 def test_a_scan_of_ten_thousand_addresses_is_one_incident() -> None:
     state = SensorState()
-    told = []
+    changes = []
     for part in range(5):
         rows = scored(
             [
@@ -146,10 +153,10 @@ def test_a_scan_of_ten_thousand_addresses_is_one_incident() -> None:
                 for number in range(2000)
             ]
         )
-        told += advance(state, rows, None, False, Grouping())[0]
-    told += advance(state, scored([]), None, True, Grouping())[0]
-    assert {one.uid for one, _ in told} == {told[0].incident.uid}
-    last = told[-1].incident
+        changes += advance(state, rows, None, False, Grouping())[0]
+    changes += advance(state, scored([]), None, True, Grouping())[0]
+    assert {incident.uid for incident, _ in changes} == {changes[0].incident.uid}
+    last = changes[-1].incident
     assert last.count == 10_000
     assert len(last.positions) == 1024
     assert len(last.targets) == 256
@@ -165,7 +172,7 @@ def test_ten_thousand_forged_senders_are_a_few_incidents_and_a_crowd() -> None:
         ]
     )
     changes, tally = advance(SensorState(), rows, None, True, grouping)
-    closed = [one for one, activity in changes if activity == CLOSE]
+    closed = [incident for incident, activity in changes if activity == CLOSE]
     assert len(closed) == 17
-    assert sum(one.count for one in closed) == 10_000
-    assert max(one.count for one in closed) == tally.crowded == 10_000 - 16
+    assert sum(incident.count for incident in closed) == 10_000
+    assert max(incident.count for incident in closed) == tally.crowded == 10_000 - 16

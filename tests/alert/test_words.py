@@ -69,9 +69,9 @@ def test_the_shipped_meanings_name_real_techniques() -> None:
     meanings = shipped()
     for name in ("normal", "mitm", "portscan", "ssh_bruteforce", "misconf", "duplication"):
         assert name in meanings.classes
-    techniques = [one for meaning in meanings.classes.values() for one in meaning.techniques]
-    assert all(one.uid[0] == "T" and one.tactic_uid.startswith("TA") for one in techniques)
-    assert all(one.sub_uid.startswith(one.uid + ".") for one in techniques if one.sub_uid)
+    techniques = [technique for meaning in meanings.classes.values() for technique in meaning.techniques]
+    assert all(technique.uid[0] == "T" and technique.tactic_uid.startswith("TA") for technique in techniques)
+    assert all(technique.sub_uid.startswith(technique.uid + ".") for technique in techniques if technique.sub_uid)
     assert meanings.of("never heard of") is meanings.unknown
 
 
@@ -148,9 +148,11 @@ def test_manifests_are_found_by_id_and_nowhere_else(tmp_path: Path) -> None:
     (folder / "manifest.json").write_bytes(orjson.dumps(document))
     (tmp_path / "manifest.json").write_bytes(orjson.dumps(document))
     manifests = Manifests(tmp_path / "registry")
-    found = manifests.baseline_of(document["id"])
-    assert found is not None
-    assert found.model == document["id"] and found.names == tuple(one["name"] for one in document["features"])
+    baseline = manifests.baseline_of(document["id"])
+    assert baseline is not None
+    assert baseline.model == document["id"] and baseline.names == tuple(
+        feature["name"] for feature in document["features"]
+    )
     for name in ("..", ".", "", "../registry", "unheard-of", "a" * 100, "\x00"):
         assert manifests.baseline_of(name) is None
 

@@ -35,7 +35,7 @@ def ledger(log: Log, partitions: int = 2) -> PromotionLedger:
 
 def cast(log: Log, partition: int, scored_until_us: int, unusable: str | None = None) -> Log:
     """The log with every vote a partition owes."""
-    votes = [dict(vote(one, partition, 2, scored_until_us, unusable)) for one in ledger(log).to_vote(partition)]
+    votes = [dict(vote(known, partition, 2, scored_until_us, unusable)) for known in ledger(log).to_vote(partition)]
     return log + votes
 
 
@@ -45,11 +45,11 @@ def test_it_holds_when_every_partition_has_accepted() -> None:
     log = cast(log, 0, 99)
     assert ledger(log).bound_us == 100
     assert not ledger(log).holding
-    assert [one.id for one in ledger(log).to_vote(1)] == ["a"]
+    assert [known.id for known in ledger(log).to_vote(1)] == ["a"]
     assert not ledger(log).to_vote(0)
     log = cast(log, 1, 12)
     done = ledger(log)
-    assert [one.id for one in done.holding] == ["a"]
+    assert [known.id for known in done.holding] == ["a"]
     assert done.bound_us is None
     assert done.model_index(np.array([99, 100, 5, 1000])).tolist() == [0, 1, 0, 1]
 
@@ -70,7 +70,7 @@ def test_one_refusal_voids_it_and_later_votes_change_nothing() -> None:
 def test_a_refusal_after_the_decision_changes_nothing() -> None:
     log = cast(cast([promotion("a", 100)], 0, 1), 1, 1)
     log.append({"kind": "refusal", "promotion": "a", "partition": 0})
-    assert [one.id for one in ledger(log).holding] == ["a"]
+    assert [known.id for known in ledger(log).holding] == ["a"]
 
 
 def test_an_unusable_model_is_refused() -> None:
@@ -81,7 +81,7 @@ def test_an_unusable_model_is_refused() -> None:
 
 def test_promotions_must_be_ordered() -> None:
     made = ledger([promotion("a", 100), promotion("b", 100), promotion("c", 101)])
-    assert [one.id for one in made.to_vote(0)] == ["a", "c"]
+    assert [known.id for known in made.to_vote(0)] == ["a", "c"]
     [(late, after_us)] = made.untimely
     refusal = dict(vote(late, 0, 2, after_us))
     assert (refusal["kind"], refusal["watermark_us"]) == ("refusal", 100)
@@ -148,7 +148,7 @@ def test_malformed_messages_are_ignored_by_whoever_reads_the_whole_log() -> None
     votes = [{"kind": "acceptance", "promotion": "a", "partition": partition} for partition in (0, 1)]
     payloads = [orjson.dumps(record) for record in [{**promotion("a", 3), "uri": 1}, promotion("a", 5), *votes]]
     read = ledger_of([b"", None, b"[]", b"{", *payloads, b"7"], 2)
-    assert [(one.id, one.effective_from_us) for one in read.holding] == [("a", 5)]
+    assert [(known.id, known.effective_from_us) for known in read.holding] == [("a", 5)]
 
 
 def test_a_decision_says_who_has_yet_to_vote_and_why_it_is_void() -> None:
@@ -165,7 +165,7 @@ def test_a_decision_says_who_has_yet_to_vote_and_why_it_is_void() -> None:
     made.apply(promotion("c", 300))
     made.apply(vote(made.to_vote(0)[0], 0, 2, 250, unusable="not in the registry"))
     assert made.decision("c").refusal == Refusal("not in the registry", None)
-    made.apply(promotion("d", 100))  # void from the beginning: nobody has to be waited for
+    made.apply(promotion("d", 100))  # void from the start: nobody has to be waited for
     refusal = made.decision("d").refusal
     assert refusal is not None and refusal.beyond_us == 100
     assert all(made.decision(name).is_final for name in "abcd")
@@ -178,7 +178,7 @@ def test_a_promotion_is_read_as_it_was_written() -> None:
 
 @dataclass
 class Worker:
-    """One partition's owner, as the worker of score behaves: reads on in the log, votes, scores, waits."""
+    """One partition's owner, as the worker of score behaves: reads the log, votes, scores, waits."""
 
     partition: int
     read: int = 0
@@ -186,7 +186,7 @@ class Worker:
     pending: list[int] = field(default_factory=list)
     scored: list[tuple[int, str]] = field(default_factory=list)
 
-    def look(self, log: Log, how_far: int) -> None:
+    def poll(self, log: Log, how_far: int) -> None:
         self.read = max(self.read, min(how_far, len(log)))
 
     def act(self, log: Log) -> None:
@@ -194,7 +194,7 @@ class Worker:
         owed = made.to_vote(self.partition)
         if owed:
             # The vote is in the log before anything else happens here, and it reads the log to its end.
-            log += [dict(vote(one, self.partition, 3, self.until_us)) for one in owed]
+            log += [dict(vote(known, self.partition, 3, self.until_us)) for known in owed]
             self.read = len(log)
             made = ledger(log, 3)
         while self.pending and (made.bound_us is None or self.pending[0] < made.bound_us):
@@ -223,15 +223,15 @@ def test_whatever_the_interleaving_the_finished_log_names_the_model_of_every_row
         for _ in range(source.randrange(3)):
             if rows[worker.partition]:
                 worker.pending.append(rows[worker.partition].pop(0))
-        worker.look(log, source.randrange(worker.read, len(log) + 1))
+        worker.poll(log, source.randrange(worker.read, len(log) + 1))
         worker.act(log)
         if source.random() < 0.05:  # killed: its successor reads the log to its end before it does anything
-            worker.look(log, len(log))
+            worker.poll(log, len(log))
     for _ in range(20):  # whoever waits gets its answer
         for worker in workers:
             worker.pending += rows[worker.partition]
             rows[worker.partition] = []
-            worker.look(log, len(log))
+            worker.poll(log, len(log))
             worker.act(log)
     finished = ledger(log, 3)
     for worker in workers:

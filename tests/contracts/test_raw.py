@@ -123,7 +123,7 @@ def test_every_format_of_the_schemas_has_its_framing() -> None:
 
 def test_a_mark_states_how_many_records_were_sent() -> None:
     mark = sent(END_OF_SOURCE.encode(), b"", ("records", b"17"))
-    assert [tuple(one) for one in window_of([mark], 1).marks] == [(0, 17)]  # type: ignore[list-item]
+    assert [tuple(counted) for counted in window_of([mark], 1).marks] == [(0, 17)]  # type: ignore[list-item]
     for value in (None, b"", b"-1", b"1.5", b"x", b"9" * 20, b"9" * 5000, "\u0663".encode()):
         assert stated_records(value) is None
 

@@ -56,7 +56,7 @@ class Died(Exception):
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """In memory: a thousand small files that no disk has to see."""
+    """A folder in memory, for a thousand small files."""
     with TemporaryDirectory(dir=MEMORY) as folder:
         yield Path(folder)
 

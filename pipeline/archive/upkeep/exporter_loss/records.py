@@ -52,7 +52,7 @@ class Records(NamedTuple):
         )
 
     def below(self, bound: Position) -> Mask:
-        """Which of them lie below a raw position."""
+        """Marks the records that lie below a raw position."""
         below: Mask = (self.offsets < bound[0]) | ((self.offsets == bound[0]) & (self.indexes < bound[1]))
         return below
 

@@ -233,7 +233,7 @@ def test_records_that_featurize_merged_are_counted_apart() -> None:
 
 
 def without(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """As a version that knew of no numbers wrote them."""
+    """The rows as a version without export numbers wrote them."""
     return rows.drop_columns([name for name in (*EXPORT, "export_also") if name in rows.schema.names])
 
 

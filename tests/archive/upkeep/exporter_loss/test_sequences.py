@@ -33,7 +33,7 @@ def packets(numbers: list[int]) -> list[tuple[int, int, int]]:
 
 
 def flows(*sent: tuple[int, int]) -> list[tuple[int, int, int]]:
-    """Of packets, each its number and how many records."""
+    """Ranges missing in packets, each a number and how many records."""
     return [gap[:3] for gap in counted([number for number, records in sent for _ in range(records)]).flows.ranges]
 
 
