@@ -19,15 +19,15 @@ def folder_of(name: str) -> str | None:
 
 
 def arrows(scanned: Sequence[Module]) -> dict[str, set[str]]:
-    """By folder, those that it imports anywhere, also inside functions."""
-    found: dict[str, set[str]] = {}
+    """Each folder's imports of other folders, also those inside functions."""
+    by_folder: dict[str, set[str]] = {}
     for module in scanned:
         source = folder_of(module.name)
         if source is None:
             continue
-        targets = found.setdefault(source, set())
+        targets = by_folder.setdefault(source, set())
         targets |= {target for imported in module.imports if (target := folder_of(imported.name))} - {source}
-    return found
+    return by_folder
 
 
 def floors(imports: Mapping[str, set[str]]) -> list[list[str]]:

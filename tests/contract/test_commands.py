@@ -17,24 +17,24 @@ HEAVY = ("torch", "faust", "numba", "duckdb", "matplotlib", "pyarrow", "pyiceber
 
 def commands(noun: str) -> list[tuple[list[str], Command]]:
     """The noun's command and all its verbs: (the words typed after `forebay`, the command)."""
-    found: list[tuple[list[str], Command]] = []
+    result: list[tuple[list[str], Command]] = []
     queue: list[tuple[list[str], Command]] = [
         ([noun], get_command(importlib.import_module(f"pipeline.tools.cli.{noun}").app))
     ]
     while queue:
         words, command = queue.pop()
-        found.append((words, command))
+        result.append((words, command))
         for name, verb in getattr(command, "commands", {}).items():
             queue.append(([*words, name], verb))
-    return found
+    return result
 
 
 @pytest.mark.parametrize("noun", NOUNS)
 def test_every_command_has_help(noun: str) -> None:
     assert NOUNS[noun].strip()
-    found = commands(noun)
-    assert found
-    for words, command in found:
+    every_command = commands(noun)
+    assert every_command
+    for words, command in every_command:
         assert (command.help or "").strip(), f"forebay {' '.join(words)} says nothing about itself"
 
 

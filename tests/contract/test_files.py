@@ -13,7 +13,7 @@ REPORT = re.compile(r"docs/evaluation/[^/]+/report\.md")  # written by `forebay 
 MAX_LINES = 500
 MAX_BODY_LINES = 60
 MAX_COMPILED_LINES = 110
-"""Of a function that numba compiles: one loop whose state is local scalars, which calls would have to pass about."""
+"""Lines of a function that numba compiles: one loop over local scalars, which helpers would have to pass around."""
 
 
 def _lines(path: Path) -> int:
@@ -57,9 +57,9 @@ def test_no_function_is_long() -> None:
 
 def test_long_functions_are_found() -> None:
     docstring = '    """Says\n' + "much\n" * 70 + '    """\n'
-    for lines, decorator, found in ((60, "", 0), (61, "", 1), (61, "@njit(cache=True)\n", 0), (111, "@njit\n", 1)):
+    for lines, decorator, expected in ((60, "", 0), (61, "", 1), (61, "@njit(cache=True)\n", 0), (111, "@njit\n", 1)):
         text = decorator + "def work():\n" + docstring + "    x = 1\n" * lines
-        assert len(long_functions(ast.parse(text))) == found, (lines, decorator)
+        assert len(long_functions(ast.parse(text))) == expected, (lines, decorator)
 
 
 def test_nothing_is_left_for_later() -> None:
@@ -68,12 +68,12 @@ def test_nothing_is_left_for_later() -> None:
     for module in modules(*PACKAGES):
         text = module.path.read_text(encoding="utf-8")
         scanned.append(module.name)
-        broken += [f"{module.name}: {found[0].strip()!r}" for found in marks.finditer(text)]
+        broken += [f"{module.name}: {match[0].strip()!r}" for match in marks.finditer(text)]
     assert len(scanned) > 20
     assert not broken, show(scanned, broken)
 
 
-# Places of one machine, and addresses of registries: neither may be committed, everything must work elsewhere.
+# Paths of one machine, and addresses of registries: neither may be committed, everything must work elsewhere.
 # (Written in pieces, so that this file does not break its own rule.)
 FOLDER_OF_A_MACHINE = re.compile(
     r"(?<![\w./$}~-])/(?:" + "|".join(["work", "root", "home", "Users", "tmp", "opt/wheels", "mnt"]) + r")/[\w.-]+"
@@ -100,8 +100,8 @@ UPSTREAM = ("LICENSE", "loadtest/plants/westermo/", "schemas/ocsf/")
 
 def machine_marks(text: str) -> list[str]:
     """Everything in a text that ties it to one machine or to a registry's address."""
-    hosts = [found[0] for found in WEB_ADDRESS.finditer(text) if not KNOWN_HOSTS.fullmatch(found[1].rstrip("."))]
-    return [found[0] for found in FOLDER_OF_A_MACHINE.finditer(text)] + REGISTRIES.findall(text) + hosts
+    hosts = [match[0] for match in WEB_ADDRESS.finditer(text) if not KNOWN_HOSTS.fullmatch(match[1].rstrip("."))]
+    return [match[0] for match in FOLDER_OF_A_MACHINE.finditer(text)] + REGISTRIES.findall(text) + hosts
 
 
 def test_nothing_ties_the_files_to_a_machine() -> None:

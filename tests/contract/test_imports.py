@@ -89,9 +89,9 @@ def _runtime_imports_no_stage(module: Module, imported: Import) -> bool:
 def _stages_meet_at_contracts(module: Module, imported: Import) -> bool:
     if module.stage is None:
         return False
-    own = f"pipeline.{module.stage}"
+    folder = f"pipeline.{module.stage}"
     below = ("pipeline.contracts", "pipeline.runtime", "pipeline.settings", "pipeline.errors", "schemas", "models")
-    return _imports_more_than(imported, own, *below)
+    return _imports_more_than(imported, folder, *below)
 
 
 def _nothing_imports_tools(module: Module, imported: Import) -> bool:
@@ -224,6 +224,6 @@ def _environment_reads(tree: ast.Module) -> list[int]:
 def test_only_settings_reads_the_environment() -> None:
     scanned = [relative(module.path) for module in modules()]
     readers = {relative(module.path): _environment_reads(module.tree) for module in modules()}
-    assert readers["pipeline/settings.py"], "the scan finds the one place that is known"
+    assert readers["pipeline/settings.py"], "the scan finds the one file that is known to read it"
     broken = [f"{path}:{line}" for path, lines in readers.items() for line in lines if path != "pipeline/settings.py"]
     assert not broken, show(scanned, broken)

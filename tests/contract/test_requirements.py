@@ -21,25 +21,25 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; (.+?))?(?: \\)?$")
 
 def wanted(path: Path) -> list[Requirement]:
     """The requirements of an .in file, those of the files it includes with them."""
-    found: list[Requirement] = []
+    requirements: list[Requirement] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         text = line.split(" #")[0].strip()
         if text.startswith("-r "):
-            found += wanted(path.parent / text[3:].strip())
+            requirements += wanted(path.parent / text[3:].strip())
         elif text and not text.startswith("#"):
-            found.append(Requirement(text))
-    return found
+            requirements.append(Requirement(text))
+    return requirements
 
 
 @cache
 def pins(name: str) -> dict[str, list[tuple[Version, str]]]:
     """Package -> its pinned versions, each with the marker it is for."""
-    found: dict[str, list[tuple[Version, str]]] = {}
+    versions: dict[str, list[tuple[Version, str]]] = {}
     for line in (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines():
         match = PIN.match(line)
         if match:
-            found.setdefault(canonicalize_name(match[1]), []).append((Version(match[2]), match[3] or ""))
-    return found
+            versions.setdefault(canonicalize_name(match[1]), []).append((Version(match[2]), match[3] or ""))
+    return versions
 
 
 def needed_here(name: str) -> set[str]:

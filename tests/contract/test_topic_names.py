@@ -48,28 +48,28 @@ def _span_attributes(tree: ast.AST) -> set[int]:
 
 
 def topic_literals(tree: ast.AST) -> list[tuple[str, int]]:
-    """Every place that spells a topic's name: (what, line)."""
-    names, passed_over = set(topics()), _docstrings(tree) | _span_attributes(tree)
-    found: list[tuple[str, int]] = []
+    """Every literal that spells a topic's name: (text, line)."""
+    names, ignored = set(topics()), _docstrings(tree) | _span_attributes(tree)
+    literals: list[tuple[str, int]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if function in NAMES_A_TOPIC:
                 # The topic comes first, or by keyword; a message's value and headers may hold any word.
                 named = [word.value for word in node.keywords if word.arg in {"topic", "topics"}]
-                found += [
+                literals += [
                     (text, line) for part in [*node.args[:1], *named] for text, line in _strings(part)
                     if _last_word(text) in names
                 ]  # fmt: skip
         elif isinstance(node, ast.JoinedStr | ast.BinOp):
             # "prefix + name" by hand, where `settings.topics.<name>` does it.
             if "prefix" in ast.unparse(node):
-                found += [(text, line) for text, line in _strings(node) if _last_word(text) in names]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in passed_over:
+                literals += [(text, line) for text, line in _strings(node) if _last_word(text) in names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in ignored:
             spelt = re.fullmatch(r"forebay\.(.+)", node.value)
             if node.value in UNMISTAKABLE or (spelt is not None and spelt[1] in names):
-                found.append((node.value, node.lineno))
-    return found
+                literals.append((node.value, node.lineno))
+    return literals
 
 
 def test_topics_are_named_in_one_place() -> None:

@@ -1,4 +1,4 @@
-"""What the rules look at: the repository's own files, and its Python modules with what each one imports."""
+"""What the rules check: the repository's own files, and its Python modules with what each one imports."""
 
 import ast
 import subprocess
@@ -66,10 +66,10 @@ def _imports(node: ast.AST, module: str, *, is_package: bool, lazy: bool) -> Ite
             source = child.module or ""
             if child.level:
                 parts = module.split(".")
-                kept = parts[: len(parts) - child.level + (1 if is_package else 0)]
-                source = ".".join([*kept, source] if source else kept)
+                parent_parts = parts[: len(parts) - child.level + (1 if is_package else 0)]
+                source = ".".join([*parent_parts, source] if source else parent_parts)
             for alias in child.names:
-                # `from pipeline.runtime.wire import batches` imports a module too, as far as a rule can tell.
+                # `from pipeline.runtime.wire import batches` imports a module too, as far as a rule knows.
                 yield Import(f"{source}.{alias.name}", child.lineno, lazy)
         elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
@@ -93,11 +93,13 @@ def _module(path: Path) -> Module:
 def modules(*packages: str) -> tuple[Module, ...]:
     """The Python modules of those packages (all four of them if none is named)."""
     wanted = packages or PACKAGES
-    found = tuple(
+    scanned = tuple(
         _module(path) for path in own_files() if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in wanted
     )
-    assert {module.name.split(".")[0] for module in found} == set(wanted), "a package without modules: nothing scanned"
-    return found
+    assert {module.name.split(".")[0] for module in scanned} == set(wanted), (
+        "a package without modules: nothing scanned"
+    )
+    return scanned
 
 
 def within(name: str, *prefixes: str) -> bool:
@@ -106,5 +108,5 @@ def within(name: str, *prefixes: str) -> bool:
 
 
 def show(scanned: list[str], broken: list[str]) -> str:
-    """What a failing rule prints: what breaks it, and how much was looked at."""
-    return f"{len(scanned)} looked at, {len(broken)} break the rule:\n  " + "\n  ".join(broken)
+    """What a failing rule prints: what breaks it, and how many were checked."""
+    return f"{len(scanned)} checked, {len(broken)} break the rule:\n  " + "\n  ".join(broken)

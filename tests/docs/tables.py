@@ -1,6 +1,6 @@
-"""The tables in docs/ that are made from code and schemas: `make docs` writes them, a test compares.
+"""The tables in docs/ that are generated from code and schemas: `make docs` writes them, a test compares.
 
-A table stands between `<!-- table: NAME (make docs) -->` and `<!-- end -->`.
+A table lies between `<!-- table: NAME (make docs) -->` and `<!-- end -->`.
 """
 
 import importlib
@@ -27,7 +27,7 @@ from schemas.sources import DERIVED, Source, sources
 from schemas.topics import topics
 from tests.contract.tree import ROOT
 
-PLACE = re.compile(r"(<!-- table: ([a-z0-9 -]+) \(make docs\) -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLE_IN_PAGE = re.compile(r"(<!-- table: ([a-z0-9 -]+) \(make docs\) -->\n).*?(<!-- end -->)", re.DOTALL)
 DAY_MS = 86_400_000
 
 
@@ -45,7 +45,7 @@ def _code(value: object) -> str:
 
 
 def settings() -> str:
-    """Every setting: its variable, its default, what it is."""
+    """Every setting: its variable, its default, its meaning."""
     rows = []
     for name, field in Settings.model_fields.items():
         default = field.get_default(call_default_factory=True)
@@ -72,14 +72,16 @@ def commands() -> str:
     """Every command, with the first line of its help."""
     rows = []
     for words, command in every_command():
-        arguments = [f"{one.name.upper()}" for one in command.params if one.param_type_name == "argument"]
+        arguments = [
+            f"{argument.name.upper()}" for argument in command.params if argument.param_type_name == "argument"
+        ]
         first = (command.help or "").strip().splitlines()[0]
         rows.append((_code(" ".join(["forebay", *words, *arguments])), first))
     return _table(("command", "what it does"), rows)
 
 
 def exit_codes() -> str:
-    """What each exit code says."""
+    """Every exit code, with its meaning."""
     rows: list[tuple[object, str]] = [(0, "fine")]
     kinds = [value for value in vars(errors).values() if isinstance(value, type)]
     for code in sorted({kind.exit_code for kind in kinds if issubclass(kind, errors.ForebayError)}):
@@ -94,20 +96,24 @@ def exit_codes() -> str:
 
 
 def topic_table() -> str:
-    """Every topic: its key, schema, keeping, writer and readers."""
+    """Every topic: its key, schema, retention, writers and readers."""
     rows = [
         (
-            _code(one.name),
-            one.key,
-            one.schema,
-            "as many as `FOREBAY_PARTITIONS`" if one.partitions == "data" else 1,
-            "compacted" if one.compacted else "for ever" if one.retention_ms < 0 else f"{one.retention_ms // DAY_MS} d",
-            ", ".join(filter(None, (one.outside, *one.writers))),
-            ", ".join(one.readers),
+            _code(topic.name),
+            topic.key,
+            topic.schema,
+            "as many as `FOREBAY_PARTITIONS`" if topic.partitions == "data" else 1,
+            "compacted"
+            if topic.compacted
+            else "for ever"
+            if topic.retention_ms < 0
+            else f"{topic.retention_ms // DAY_MS} d",
+            ", ".join(filter(None, (topic.outside, *topic.writers))),
+            ", ".join(topic.readers),
         )
-        for one in topics().values()
+        for topic in topics().values()
     ]
-    return _table(("topic", "key", "value", "partitions", "kept", "writers", "readers"), rows)
+    return _table(("topic", "key", "value", "partitions", "retention", "writers", "readers"), rows)
 
 
 def _range(field: fields.Field) -> str:
@@ -118,16 +124,26 @@ def _range(field: fields.Field) -> str:
     return f"{'' if field.min is None else field.min} … {'' if field.max is None else field.max}"
 
 
-def _fields(own: Iterable[fields.Field]) -> str:
-    rows = [(_code(one.name), one.type + ("?" if one.null else ""), one.unit, _range(one), one.doc) for one in own]
+def _fields(columns: Iterable[fields.Field]) -> str:
+    rows = [
+        (_code(field.name), field.type + ("?" if field.null else ""), field.unit, _range(field), field.doc)
+        for field in columns
+    ]
     return _table(("field", "type", "unit", "range", "meaning"), rows)
 
 
 def flow() -> str:
     """The flow schema."""
     rows = [
-        (_code(one.name), one.type + ("?" if one.null else ""), one.unit, _range(one), one.ipfix or "", one.doc)
-        for one in fields.load("flow").fields
+        (
+            _code(field.name),
+            field.type + ("?" if field.null else ""),
+            field.unit,
+            _range(field),
+            field.ipfix or "",
+            field.doc,
+        )
+        for field in fields.load("flow").fields
     ]
     return _table(("field", "type", "unit", "range", "IPFIX", "meaning"), rows)
 
@@ -143,26 +159,27 @@ def sources_matrix() -> str:
     """Every field of the flow schema that a source has, and where each has it."""
     every = sources()
     rows = [
-        (_code(one.name), *(_origin(source, one.name) for source in every.values()))
-        for one in fields.load("flow").fields
-        if any(source.origin(one.name) for source in every.values())
+        (_code(field.name), *(_origin(source, field.name) for source in every.values()))
+        for field in fields.load("flow").fields
+        if any(source.origin(field.name) for source in every.values())
     ]
     return _table(("field", *every), rows)
 
 
 def source_tables() -> str:
-    """A table a source: what it is, and where each field comes from, in which unit."""
-    units = {one.name: one.unit for one in fields.load("flow").fields}
+    """A table for each source: what it is, and where each field comes from, in which unit."""
+    units = {field.name: field.unit for field in fields.load("flow").fields}
     parts = []
     for name, source in sources().items():
         facts = (
-            ("content types", ", ".join(_code(one) for one in source.content_types)),
+            ("content types", ", ".join(_code(field) for field in source.content_types)),
             ("bytes count", source.bytes),
             ("a record is", source.direction),
             ("verified", source.verified),
         )
         rows = [
-            (_code(one.flow), _origin(source, one.flow), one.unit, units[one.flow], one.note) for one in source.origins
+            (_code(field.flow), _origin(source, field.flow), field.unit, units[field.flow], field.note)
+            for field in source.origins
         ]
         parts.append(f"## {source.title}\n\n`source_type` is `{source.name}`. {source.note}".rstrip() + "\n\n")
         parts.append(_table((name, ""), facts) + "\n")
@@ -186,31 +203,46 @@ def functions() -> str:
 
 
 def _own_fields(name: str, inherited: str) -> str:
-    known = {one.name for one in fields.load(inherited).fields}
-    return _fields(one for one in fields.load(name).fields if one.name not in known)
+    known = {field.name for field in fields.load(inherited).fields}
+    return _fields(field for field in fields.load(name).fields if field.name not in known)
 
 
 def feature_sets() -> str:
-    """What there is: name, version, columns, hash, what for."""
+    """Every feature set: its name, version, columns, hash and purpose."""
     rows = [
-        (_code(one.name), one.version, one.width, _code(one.hash[:16]), one.about or "What the shipped model reads.")
-        for one in FEATURE_SETS.values()
+        (
+            _code(feature_set.name),
+            feature_set.version,
+            feature_set.width,
+            _code(feature_set.hash[:16]),
+            feature_set.about or "What the shipped model reads.",
+        )
+        for feature_set in FEATURE_SETS.values()
     ]
     return _table(("set", "version", "columns", "hash", "about"), rows)
 
 
 def feature_tables() -> str:
-    """A table a set: its features, in the order of the matrix's columns, and its parameters."""
+    """A table for each set: its features, in the order of the matrix's columns, and its parameters."""
     parts = []
-    for one in (FULL, *(FEATURE_SETS[name] for name in ("online", "kdd-extractor", "kdd-nsl"))):
+    for feature_set in (FULL, *(FEATURE_SETS[name] for name in ("online", "kdd-extractor", "kdd-nsl"))):
         rows = [
-            (number, _code(own.name), own.label, own.unit, own.formula, own.window, own.source, own.scale)
-            for number, own in enumerate(one.features)
+            (
+                number,
+                _code(each.name),
+                each.label,
+                each.unit,
+                each.formula,
+                each.window,
+                each.source,
+                each.scale,
+            )
+            for number, each in enumerate(feature_set.features)
         ]
-        first = f"`{FEATURE_SET.name}` (columns 0–{FEATURE_SET.width - 1}) and " if one is FULL else ""
+        first = f"`{FEATURE_SET.name}` (columns 0–{FEATURE_SET.width - 1}) and " if feature_set is FULL else ""
         head = ("column", "feature", "in words", "unit", "formula", "window", "source", "scale")
-        parameters = ", ".join(f"`{name}` {value:g}" for name, value in one.parameters)
-        parts.append(f"## {first}`{one.name}`\n\n{_table(head, rows)}\nParameters: {parameters}.\n")
+        parameters = ", ".join(f"`{name}` {value:g}" for name, value in feature_set.parameters)
+        parts.append(f"## {first}`{feature_set.name}`\n\n{_table(head, rows)}\nParameters: {parameters}.\n")
     return "\n".join(parts)
 
 
@@ -236,22 +268,24 @@ TABLES: dict[str, Callable[[], str]] = {
 
 def pages() -> list[Path]:
     """The pages that hold tables."""
-    return [path for path in sorted((ROOT / "docs").rglob("*.md")) if PLACE.search(path.read_text(encoding="utf-8"))]
+    return [
+        path for path in sorted((ROOT / "docs").rglob("*.md")) if TABLE_IN_PAGE.search(path.read_text(encoding="utf-8"))
+    ]
 
 
-def brought_up_to_date(text: str) -> str:
-    """A page with its tables made anew."""
+def updated(text: str) -> str:
+    """A page with its tables generated again."""
 
-    def table(found: re.Match[str]) -> str:
-        lines = TABLES[found[2]]().split("\n")
-        return found[1] + "\n" + "\n".join(wrapped(lines)) + "\n" + found[3]
+    def table(match: re.Match[str]) -> str:
+        lines = TABLES[match[2]]().split("\n")
+        return match[1] + "\n" + "\n".join(wrapped(lines)) + "\n" + match[3]
 
-    return PLACE.sub(table, text)
+    return TABLE_IN_PAGE.sub(table, text)
 
 
 if __name__ == "__main__":
     for page in pages():
         before = page.read_text(encoding="utf-8")
-        after = brought_up_to_date(before)
+        after = updated(before)
         page.write_text(after, encoding="utf-8")
         sys.stdout.write(f"{page.relative_to(ROOT)}: {'unchanged' if after == before else 'written'}\n")

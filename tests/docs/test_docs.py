@@ -10,7 +10,7 @@ from models.lab.report.report import MAX_COLUMNS
 from pipeline.settings import OTHER_VARIABLES, TEST_VARIABLES, Settings
 from pipeline.tools.cli.main import NOUNS
 from tests.contract.tree import ROOT, modules, own_files, relative
-from tests.docs.tables import PLACE, TABLES, brought_up_to_date, commands, pages
+from tests.docs.tables import TABLE_IN_PAGE, TABLES, commands, pages, updated
 
 PAGES = [
     path
@@ -30,7 +30,7 @@ KINDS = {
 @pytest.mark.parametrize("page", pages(), ids=relative)
 def test_tables_are_up_to_date(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert text == brought_up_to_date(text), "run `make docs`"
+    assert text == updated(text), "run `make docs`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
@@ -46,14 +46,14 @@ def test_lines_are_readable_in_a_diff(page: Path) -> None:
     assert not broken
 
 
-def test_every_table_stands_somewhere() -> None:
-    placed = {found[2] for page in pages() for found in PLACE.finditer(page.read_text(encoding="utf-8"))}
+def test_every_table_is_on_a_page() -> None:
+    placed = {match[2] for page in pages() for match in TABLE_IN_PAGE.finditer(page.read_text(encoding="utf-8"))}
     assert placed == set(TABLES)
 
 
 def exported() -> dict[str, set[tuple[str, tuple[str, ...] | None]]]:
     """Metric -> (kind, labels) of every call that names it; labels None where the call computes them."""
-    found: dict[str, set[tuple[str, tuple[str, ...] | None]]] = {}
+    calls: dict[str, set[tuple[str, tuple[str, ...] | None]]] = {}
     for module in modules("pipeline"):
         for node in ast.walk(module.tree):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
@@ -63,21 +63,21 @@ def exported() -> dict[str, set[tuple[str, tuple[str, ...] | None]]]:
             if isinstance(value, str) and re.fullmatch(r"(forebay|messaging)_[a-z_]+", value):
                 names = [word.arg for word in node.keywords]
                 labels = None if None in names else tuple(sorted(str(name) for name in names))
-                found.setdefault(value, set()).add((KINDS[node.func.attr], labels))
-    return found
+                calls.setdefault(value, set()).add((KINDS[node.func.attr], labels))
+    return calls
 
 
 def test_every_metric_is_documented() -> None:
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `((?:forebay|messaging)_[a-z_]+)` \| (\w+) \|([^|]*)\|", text, re.MULTILINE)
     documented = {name: kind for name, kind, _ in rows}
-    found = exported()
-    assert len(found) > 20
-    kinds = {name: {kind for kind, _ in calls} for name, calls in found.items()}
+    metrics = exported()
+    assert len(metrics) > 20
+    kinds = {name: {kind for kind, _ in calls} for name, calls in metrics.items()}
     assert all(len(each) == 1 for each in kinds.values()), "one name, one kind"
     assert documented == {f"{name}_total" if "counter" in each else name: min(each) for name, each in kinds.items()}
     said = {name.removesuffix("_total"): set(re.findall(r"[a-z_]+", labels.split("(")[0])) for name, _, labels in rows}
-    for name, calls in found.items():
+    for name, calls in metrics.items():
         used = {label for _, labels in calls for label in labels or ()}
         assert used <= said[name], f"{name}: labels {sorted(used - said[name])} are not in the table"
         assert any(labels is None for _, labels in calls) or said[name] <= used, f"{name} has no {said[name] - used}"
@@ -113,7 +113,7 @@ def test_commands_and_settings_in_the_text_exist() -> None:
     assert not broken
 
 
-def test_the_walk_names_functions_that_are_there() -> None:
+def test_the_walk_names_functions_that_exist() -> None:
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     named = re.findall(r"`([A-Za-z_.]+)` \(`([a-z_/]+\.py)`\)", text)
     assert len(named) > 40
@@ -124,24 +124,24 @@ def test_the_walk_names_functions_that_are_there() -> None:
 
 def _defined(path: Path) -> set[str]:
     """Functions and classes of a module, methods as `Class.method`."""
-    found = set()
+    names = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body if path.exists() else []:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
+            names.add(node.name)
         if isinstance(node, ast.ClassDef):
-            methods = (one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
-            found |= {f"{node.name}.{method.name}" for method in methods}
-    return found
+            methods = (child for child in node.body if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+            names |= {f"{node.name}.{method.name}" for method in methods}
+    return names
 
 
-GIVEN = {"confluent-kafka", "faust-streaming", "torch", "pyarrow", "numpy", "opentelemetry-sdk", "setuptools"}
+PRESCRIBED = {"confluent-kafka", "faust-streaming", "torch", "pyarrow", "numpy", "opentelemetry-sdk", "setuptools"}
 
 
 def test_every_library_has_its_reason() -> None:
-    """ADR 6 names each package of requirements/*.in but those that were given."""
+    """ADR 6 names each package of requirements/*.in but the prescribed ones."""
     text = (ROOT / "docs/adr/0006-libraries.md").read_text(encoding="utf-8")
     lines = [line for path in ROOT.glob("requirements/*.in") for line in path.read_text(encoding="utf-8").splitlines()]
     packages = {match[0] for line in lines if (match := re.match(r"[a-z0-9][\w.-]*", line))}
     assert len(packages) > 30
-    missing = {name for name in packages - GIVEN if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text)}
+    missing = {name for name in packages - PRESCRIBED if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text)}
     assert not missing

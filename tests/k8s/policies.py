@@ -1,4 +1,4 @@
-"""What the manifests must keep, beyond their schema: each policy yields a sentence per breach."""
+"""Policies that the manifests must meet, beyond their schema: each yields a sentence per breach."""
 
 import json
 import re
@@ -26,12 +26,12 @@ FOLDERS = {
     "score": [("FOREBAY_REGISTRY_URI", False)],
     "retrain": [("FOREBAY_REGISTRY_URI", True), ("FOREBAY_SAMPLES_URI", True)],
 }
-TORCH_ROOMS = {"score", "retrain"}
+TORCH_STAGES = {"score", "retrain"}
 
 
-def schema(found: list[Document]) -> Iterator[str]:
+def schema(manifests: list[Document]) -> Iterator[str]:
     """Kubernetes' own schemas, unknown fields refused."""
-    for document in found:
+    for document in manifests:
         breach = _breach_of_schema(json.dumps(document, sort_keys=True))
         if breach:
             yield f"{document['kind']}/{document['metadata'].get('name')}: {breach}"
@@ -47,18 +47,18 @@ def _breach_of_schema(document: str) -> str:
     return ""
 
 
-def one_workload_a_stage(found: list[Document]) -> Iterator[str]:
+def one_workload_a_stage(manifests: list[Document]) -> Iterator[str]:
     """Each stage of the command line has exactly one workload, and there are no others."""
-    names = [workload["metadata"]["name"] for workload in workloads(found)]
+    names = [workload["metadata"]["name"] for workload in workloads(manifests)]
     if sorted(names) != sorted(STAGES):
         yield f"workloads {sorted(names)}, stages {sorted(STAGES)}"
 
 
-def commands_exist(found: list[Document]) -> Iterator[str]:
+def commands_exist(manifests: list[Document]) -> Iterator[str]:
     """What a container runs is a command of this `forebay`, with options it has."""
-    for workload in workloads(found):
-        stage, one = workload["metadata"]["name"], container(workload)
-        words = [*one.get("command", []), *one.get("args", [])]
+    for workload in workloads(manifests):
+        stage, box = workload["metadata"]["name"], container(workload)
+        words = [*box.get("command", []), *box.get("args", [])]
         if words[:3] != ["forebay", stage, "run"]:
             yield f"{stage}: runs {words}, expected forebay {stage} run"
             continue
@@ -72,28 +72,28 @@ def commands_exist(found: list[Document]) -> Iterator[str]:
                 yield f"{stage}: `forebay {stage} run` has no {word}"
 
 
-def ports_and_probes(found: list[Document]) -> Iterator[str]:
+def ports_and_probes(manifests: list[Document]) -> Iterator[str]:
     """Port names are valid; every probe asks a path that the endpoint answers, at a port that is there."""
-    metrics = int(settings_of(found)["FOREBAY_METRICS_PORT"])
-    for workload in workloads(found):
-        stage, one = workload["metadata"]["name"], container(workload)
-        ports = {port["name"]: port["containerPort"] for port in one.get("ports", [])}
+    metrics = int(settings_of(manifests)["FOREBAY_METRICS_PORT"])
+    for workload in workloads(manifests):
+        stage, box = workload["metadata"]["name"], container(workload)
+        ports = {port["name"]: port["containerPort"] for port in box.get("ports", [])}
         yield from (f"{stage}: port name {name} is over 15 characters" for name in ports if len(name) > 15)
         if ports.get("metrics") != metrics:
             yield f"{stage}: container port metrics is {ports.get('metrics')}, settings say {metrics}"
         for probe, path in PROBES.items():
-            asked = one.get(probe, {}).get("httpGet", {})
+            asked = box.get(probe, {}).get("httpGet", {})
             if asked.get("path") != path or asked.get("port") not in {"metrics", metrics}:
                 yield f"{stage}: {probe} asks {asked}, expected {path} at metrics"
-        start = one.get("startupProbe", {})
+        start = box.get("startupProbe", {})
         if start.get("periodSeconds", 0) * start.get("failureThreshold", 0) < 120:
             yield f"{stage}: under two minutes to start; compiled windows and a large state need longer"
 
 
-def settings_are_real(found: list[Document]) -> Iterator[str]:
+def settings_are_real(manifests: list[Document]) -> Iterator[str]:
     """Every FOREBAY_ variable is a setting, and the values are valid ones."""
-    values = dict(settings_of(found))
-    for workload in workloads(found):
+    values = dict(settings_of(manifests))
+    for workload in workloads(manifests):
         for variable in container(workload).get("env", []):
             if variable["name"].startswith("FOREBAY_"):
                 values[variable["name"]] = variable.get("value", "pod-0")
@@ -110,63 +110,65 @@ def settings_are_real(found: list[Document]) -> Iterator[str]:
         yield f"settings: {error}"
 
 
-def pods_are_restricted(found: list[Document]) -> Iterator[str]:
+def pods_are_restricted(manifests: list[Document]) -> Iterator[str]:
     """Pod Security's restricted profile, and more: no token, no writable root, no service links."""
-    for workload in workloads(found):
-        stage, spec, one = workload["metadata"]["name"], pod(workload), container(workload)
-        context, own = spec.get("securityContext", {}), one.get("securityContext", {})
+    for workload in workloads(manifests):
+        stage, spec, box = workload["metadata"]["name"], pod(workload), container(workload)
+        context, box_context = spec.get("securityContext", {}), box.get("securityContext", {})
         demands = {
             "runAsNonRoot": context.get("runAsNonRoot") is True,
             "runAsUser over 10000": context.get("runAsUser", 0) > 10_000,
             "seccompProfile RuntimeDefault": context.get("seccompProfile", {}).get("type") == "RuntimeDefault",
-            "no privilege escalation": own.get("allowPrivilegeEscalation") is False,
-            "not privileged": not own.get("privileged", False),
-            "read-only root": own.get("readOnlyRootFilesystem") is True,
-            "all capabilities dropped": own.get("capabilities") == {"drop": ["ALL"]},
+            "no privilege escalation": box_context.get("allowPrivilegeEscalation") is False,
+            "not privileged": not box_context.get("privileged", False),
+            "read-only root": box_context.get("readOnlyRootFilesystem") is True,
+            "all capabilities dropped": box_context.get("capabilities") == {"drop": ["ALL"]},
             "no token": spec.get("automountServiceAccountToken") is False,
             "no service links": spec.get("enableServiceLinks") is False,
             "own service account": spec.get("serviceAccountName") == "forebay",
             "no host namespaces": not any(spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC")),
             "no host paths": not any("hostPath" in volume for volume in spec.get("volumes", [])),
-            "memory limit": "memory" in one.get("resources", {}).get("limits", {}),
-            "no CPU limit": "cpu" not in one.get("resources", {}).get("limits", {}),
+            "memory limit": "memory" in box.get("resources", {}).get("limits", {}),
+            "no CPU limit": "cpu" not in box.get("resources", {}).get("limits", {}),
             "time to finish": spec.get("terminationGracePeriodSeconds", 30) >= 60,
         }
-        yield from (f"{stage}: lacks {name}" for name, kept in demands.items() if not kept)
+        yield from (f"{stage}: lacks {name}" for name, met in demands.items() if not met)
 
 
-def no_rights(found: list[Document]) -> Iterator[str]:
-    """No role is given to anybody, and the namespace enforces the restricted profile."""
-    yield from (f"{one['kind']}/{one['metadata']['name']}" for one in found if "Role" in one["kind"])
-    for namespace in named(found, "Namespace"):
+def no_rights(manifests: list[Document]) -> Iterator[str]:
+    """No role is bound to anybody, and the namespace enforces the restricted profile."""
+    yield from (
+        f"{document['kind']}/{document['metadata']['name']}" for document in manifests if "Role" in document["kind"]
+    )
+    for namespace in named(manifests, "Namespace"):
         if namespace["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce") != "restricted":
             yield "the namespace does not enforce the restricted profile"
-    if not named(found, "Namespace"):
+    if not named(manifests, "Namespace"):
         yield "no namespace"
 
 
-def _allowed(found: list[Document], direction: str) -> set[tuple[str, int]]:
+def _allowed(manifests: list[Document], direction: str) -> set[tuple[str, int]]:
     return {
         (port.get("protocol", "TCP"), port["port"])
-        for policy in named(found, "NetworkPolicy")
+        for policy in named(manifests, "NetworkPolicy")
         for rule in policy["spec"].get(direction) or []
         for port in rule.get("ports", [{"protocol": "any", "port": 0}])
     }
 
 
-def conduits(found: list[Document]) -> Iterator[str]:
+def conduits(manifests: list[Document]) -> Iterator[str]:
     """Everything is denied but names, Kafka, traces and metrics; policies select our pods only."""
     ours = {"app.kubernetes.io/part-of": "forebay"}
     denying = [
         policy
-        for policy in named(found, "NetworkPolicy")
+        for policy in named(manifests, "NetworkPolicy")
         if set(policy["spec"].get("policyTypes", [])) == {"Ingress", "Egress"}
         and not policy["spec"].get("ingress")
         and not policy["spec"].get("egress")
     ]
     if not denying:
         yield "no policy denies by default"
-    for policy in named(found, "NetworkPolicy"):
+    for policy in named(manifests, "NetworkPolicy"):
         name, spec = policy["metadata"]["name"], policy["spec"]
         if spec["podSelector"].get("matchLabels") != ours:
             yield f"{name}: selects {spec['podSelector']}, not our pods"
@@ -177,81 +179,81 @@ def conduits(found: list[Document]) -> Iterator[str]:
             for peer in peers or []:
                 if peer.get("ipBlock", {}).get("cidr") in {"0.0.0.0/0", "::/0"}:
                     yield f"{name}: reaches every address; name those of the peer"
-    values = settings_of(found)
+    values = settings_of(manifests)
     kafka = {("TCP", int(server.rpartition(":")[2])) for server in values["FOREBAY_BOOTSTRAP"].split(",")}
     wanted = {("UDP", 53), ("TCP", 53), ("TCP", 4318)} | kafka
     if any(values[setting].startswith("s3://") for stage in FOLDERS.values() for setting, _ in stage):
         wanted |= {("TCP", 9000)}
-    if wanted - _allowed(found, "egress"):
-        yield f"egress lacks {sorted(wanted - _allowed(found, 'egress'))}"
-    if _allowed(found, "egress") - wanted - {("TCP", 9092), ("TCP", 9093)}:
-        yield f"egress to undeclared ports {sorted(_allowed(found, 'egress') - wanted)}"
-    if _allowed(found, "ingress") != {("TCP", int(values["FOREBAY_METRICS_PORT"]))}:
-        yield f"ingress at {_allowed(found, 'ingress')}, expected the metrics port only"
-    for workload in workloads(found):
+    if wanted - _allowed(manifests, "egress"):
+        yield f"egress lacks {sorted(wanted - _allowed(manifests, 'egress'))}"
+    if _allowed(manifests, "egress") - wanted - {("TCP", 9092), ("TCP", 9093)}:
+        yield f"egress to undeclared ports {sorted(_allowed(manifests, 'egress') - wanted)}"
+    if _allowed(manifests, "ingress") != {("TCP", int(values["FOREBAY_METRICS_PORT"]))}:
+        yield f"ingress at {_allowed(manifests, 'ingress')}, expected the metrics port only"
+    for workload in workloads(manifests):
         labels = workload["spec"]["template"]["metadata"].get("labels", {})
         if not ours.items() <= labels.items():
             yield f"{workload['metadata']['name']}: its pods are outside every policy"
 
 
-def selectors_match(found: list[Document]) -> Iterator[str]:
+def selectors_match(manifests: list[Document]) -> Iterator[str]:
     """Services and disruption budgets each select exactly the pods of the stage they are named after."""
     for kind in ("Service", "PodDisruptionBudget"):
-        names = [one["metadata"]["name"] for one in named(found, kind)]
+        names = [selecting["metadata"]["name"] for selecting in named(manifests, kind)]
         if sorted(names) != sorted(STAGES):
             yield f"{kind}s {sorted(names)}, stages {sorted(STAGES)}"
-        for one in named(found, kind):
-            selector = one["spec"]["selector"]
+        for selecting in named(manifests, kind):
+            selector = selecting["spec"]["selector"]
             labels = selector if kind == "Service" else selector["matchLabels"]
             hit = [
                 workload["metadata"]["name"]
-                for workload in workloads(found)
+                for workload in workloads(manifests)
                 if labels.items() <= workload["spec"]["template"]["metadata"]["labels"].items()
             ]
-            if hit != [one["metadata"]["name"]]:
-                yield f"{kind}/{one['metadata']['name']} selects {hit}"
-    for workload in named(found, "StatefulSet"):
-        (service,) = named(found, "Service", workload["spec"]["serviceName"]) or [{"spec": {}}]
+            if hit != [selecting["metadata"]["name"]]:
+                yield f"{kind}/{selecting['metadata']['name']} selects {hit}"
+    for workload in named(manifests, "StatefulSet"):
+        (service,) = named(manifests, "Service", workload["spec"]["serviceName"]) or [{"spec": {}}]
         if service["spec"].get("clusterIP") != "None":
             yield f"{workload['metadata']['name']}: its service is missing or not headless"
-    for budget in named(found, "PodDisruptionBudget"):
+    for budget in named(manifests, "PodDisruptionBudget"):
         if budget["spec"].get("maxUnavailable") != 1 or "minAvailable" in budget["spec"]:
             yield f"PodDisruptionBudget/{budget['metadata']['name']}: would block a drain"
 
 
-def images_are_listed(found: list[Document]) -> Iterator[str]:
+def images_are_listed(manifests: list[Document]) -> Iterator[str]:
     """Every image is in images.txt, with a tag; torch is in the stages that need it and in no other."""
     lines = (ROOT / "k8s/images/images.txt").read_text(encoding="utf-8").splitlines()
     listed = {line for line in lines if line and not line.startswith("#")}
-    for workload in workloads(found):
+    for workload in workloads(manifests):
         stage, image = workload["metadata"]["name"], container(workload)["image"]
         if image not in listed:
             yield f"{stage}: image {image} is not in images.txt"
         if not re.search(r":\d+\.\d+\.\d+$|@sha256:", image):
             yield f"{stage}: image {image} has no version"
-        if ("inference" in image) != (stage in TORCH_ROOMS):
+        if ("inference" in image) != (stage in TORCH_STAGES):
             yield f"{stage}: runs {image}"
 
 
-def storage_is_reached(found: list[Document]) -> Iterator[str]:
+def storage_is_reached(manifests: list[Document]) -> Iterator[str]:
     """What the settings name as folders lies on volumes of the stages that use them, writable where they write; for
     buckets, the stages get the credentials. No volume is shared between nodes.
     """
-    values = settings_of(found)
-    claims = {claim["metadata"]["name"]: claim["spec"] for claim in named(found, "PersistentVolumeClaim")}
+    values = settings_of(manifests)
+    claims = {claim["metadata"]["name"]: claim["spec"] for claim in named(manifests, "PersistentVolumeClaim")}
     for name, claim in claims.items():
         if claim.get("accessModes") != ["ReadWriteOnce"]:
             yield f"{name}: {claim.get('accessModes')}: what several nodes share lies in a bucket"
-    for workload in workloads(found):
-        stage, spec, one = workload["metadata"]["name"], pod(workload), container(workload)
+    for workload in workloads(manifests):
+        stage, spec, box = workload["metadata"]["name"], pod(workload), container(workload)
         volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
-        mounts = {mount["mountPath"]: mount for mount in one.get("volumeMounts", [])}
+        mounts = {mount["mountPath"]: mount for mount in box.get("volumeMounts", [])}
         for path in ("/tmp", "/var/cache/forebay"):
             if "emptyDir" not in volumes.get(mounts.get(path, {}).get("name", ""), {}):
                 yield f"{stage}: nothing to write on at {path}"
         for setting, writes in FOLDERS.get(stage, []):
             if values[setting].startswith("s3://"):
-                yield from _bucket(stage, setting, one, volumes)
+                yield from _bucket(stage, setting, box, volumes)
                 continue
             folder = PurePosixPath(values[setting])
             holding = [path for path in mounts if folder.is_relative_to(path)]
@@ -269,19 +271,19 @@ def storage_is_reached(found: list[Document]) -> Iterator[str]:
             yield f"{stage}: has no Kafka principal of its own, only {sorted(secrets)}"
 
 
-def _bucket(stage: str, setting: str, one: Document, volumes: dict[str, Document]) -> Iterator[str]:
-    secrets = [source["secretRef"] for source in one.get("envFrom", []) if "secretRef" in source]
+def _bucket(stage: str, setting: str, box: Document, volumes: dict[str, Document]) -> Iterator[str]:
+    secrets = [source["secretRef"] for source in box.get("envFrom", []) if "secretRef" in source]
     if [secret.get("name") for secret in secrets] != [STORAGE_SECRET]:
         yield f"{stage}: {setting} is a bucket, and its credentials ({STORAGE_SECRET}) are not given"
     if any("persistentVolumeClaim" in volume for volume in volumes.values()):
         yield f"{stage}: {setting} is a bucket, and there is a volume that nobody uses"
 
 
-def sizes_fit(found: list[Document]) -> Iterator[str]:
+def sizes_fit(manifests: list[Document]) -> Iterator[str]:
     """No more workers than partitions; a rollout never runs two where two cannot run."""
-    partitions = int(settings_of(found)["FOREBAY_PARTITIONS"])
+    partitions = int(settings_of(manifests)["FOREBAY_PARTITIONS"])
     most = max(topic.partition_count(partitions) for topic in topics().values())
-    for workload in workloads(found):
+    for workload in workloads(manifests):
         stage, spec = workload["metadata"]["name"], workload["spec"]
         if not 1 <= spec.get("replicas", 1) <= most:
             yield f"{stage}: {spec['replicas']} workers for {most} partitions"
@@ -292,11 +294,11 @@ def sizes_fit(found: list[Document]) -> Iterator[str]:
                 yield f"{stage}: a rollout would run two at once"
 
 
-def one_broker_at_the_edge(found: list[Document]) -> Iterator[str]:
-    """Volumes of one node and one broker go together: three replicas would never be in sync there."""
-    claims = {claim["metadata"]["name"]: claim["spec"] for claim in named(found, "PersistentVolumeClaim")}
+def one_broker_at_the_edge(manifests: list[Document]) -> Iterator[str]:
+    """Volumes of one node need a single broker: three replicas would never be in sync there."""
+    claims = {claim["metadata"]["name"]: claim["spec"] for claim in named(manifests, "PersistentVolumeClaim")}
     once = "ReadWriteOnce" in claims.get("state", {}).get("accessModes", [])
-    replicas = int(settings_of(found)["FOREBAY_REPLICATION_FACTOR"])
+    replicas = int(settings_of(manifests)["FOREBAY_REPLICATION_FACTOR"])
     if once and replicas != 1:
         yield f"one node, but {replicas} replicas of every topic"
 

@@ -36,15 +36,15 @@ def documents(target: str) -> list[Document]:
     return copy.deepcopy(list(_parsed(target)))
 
 
-def named(found: list[Document], kind: str, name: str | None = None) -> list[Document]:
+def named(manifests: list[Document], kind: str, name: str | None = None) -> list[Document]:
     """The documents of a kind, or the one of that name."""
-    return [one for one in found if one["kind"] == kind and (name is None or one["metadata"]["name"] == name)]
+    return [each for each in manifests if each["kind"] == kind and (name is None or each["metadata"]["name"] == name)]
 
 
-def workloads(found: list[Document]) -> list[Document]:
+def workloads(manifests: list[Document]) -> list[Document]:
     """Everything that runs pods."""
     kinds = {"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod", "ReplicaSet"}
-    return [one for one in found if one["kind"] in kinds]
+    return [each for each in manifests if each["kind"] in kinds]
 
 
 def pod(workload: Document) -> Document:
@@ -55,13 +55,15 @@ def pod(workload: Document) -> Document:
 
 def container(workload: Document) -> Document:
     """A workload's one container."""
-    (one,) = pod(workload)["containers"]
-    assert isinstance(one, dict)
-    return one
+    (only,) = pod(workload)["containers"]
+    assert isinstance(only, dict)
+    return only
 
 
-def settings_of(found: list[Document]) -> dict[str, str]:
+def settings_of(manifests: list[Document]) -> dict[str, str]:
     """The environment that the shared ConfigMap gives."""
-    (one,) = [document for document in named(found, "ConfigMap") if "forebay-settings" in document["metadata"]["name"]]
-    data: dict[str, str] = one["data"]
+    (config,) = [
+        document for document in named(manifests, "ConfigMap") if "forebay-settings" in document["metadata"]["name"]
+    ]
+    data: dict[str, str] = config["data"]
     return data

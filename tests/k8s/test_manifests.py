@@ -9,16 +9,16 @@ from tests.k8s.render import TARGETS, container, documents, named, workloads
 
 
 def test_every_kustomization_is_tested() -> None:
-    found = {path.parent.relative_to(ROOT / "k8s").as_posix() for path in (ROOT / "k8s").rglob("kustomization.yaml")}
-    assert found == set(TARGETS)
+    folders = {path.parent.relative_to(ROOT / "k8s").as_posix() for path in (ROOT / "k8s").rglob("kustomization.yaml")}
+    assert folders == set(TARGETS)
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.__name__)
 def test_policy(policy: Policy, target: str) -> None:
-    found = documents(target)
-    assert len(found) > 20
-    assert list(policy(found)) == []
+    manifests = documents(target)
+    assert len(manifests) > 20
+    assert list(policy(manifests)) == []
 
 
 def test_folders_of_the_code_are_folders_of_the_manifests() -> None:
@@ -38,9 +38,9 @@ def test_the_gpu_overlay_asks_for_a_gpu() -> None:
     (score,) = named(documents("overlays/gpu"), "StatefulSet", "score")
     assert container(score)["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert {"name": "FOREBAY_DEVICE", "value": "cuda"} in container(score)["env"]
-    others = [one for one in workloads(documents("overlays/gpu")) if one["metadata"]["name"] != "score"]
+    others = [workload for workload in workloads(documents("overlays/gpu")) if workload["metadata"]["name"] != "score"]
     assert len(others) == 5
-    assert not any("nvidia.com/gpu" in container(one)["resources"]["limits"] for one in others)
+    assert not any("nvidia.com/gpu" in container(workload)["resources"]["limits"] for workload in others)
 
 
 def test_the_endpoint_answers_what_the_probes_ask() -> None:

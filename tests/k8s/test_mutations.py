@@ -1,4 +1,4 @@
-"""The policies bite: each way of breaking the manifests below must be found by the policy it is listed with."""
+"""The policies work: each way of breaking the manifests below must be found by the policy it is listed with."""
 
 from collections.abc import Callable
 
@@ -11,17 +11,17 @@ from tests.k8s.render import Document, container, documents, named, pod, setting
 Mutation = Callable[[list[Document]], object]
 
 
-def _workload(found: list[Document], stage: str) -> Document:
-    (one,) = [workload for workload in workloads(found) if workload["metadata"]["name"] == stage]
-    return one
+def _workload(manifests: list[Document], stage: str) -> Document:
+    (match,) = [workload for workload in workloads(manifests) if workload["metadata"]["name"] == stage]
+    return match
 
 
-def _box(found: list[Document], stage: str) -> Document:
-    return container(_workload(found, stage))
+def _box(manifests: list[Document], stage: str) -> Document:
+    return container(_workload(manifests, stage))
 
 
-def _drop(found: list[Document], kind: str, name: str) -> None:
-    found.remove(named(found, kind, name)[0])
+def _drop(manifests: list[Document], kind: str, name: str) -> None:
+    manifests.remove(named(manifests, kind, name)[0])
 
 
 MUTATIONS: dict[str, tuple[Policy, Mutation]] = {
@@ -137,18 +137,18 @@ def test_there_are_enough_mutations() -> None:
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_broken_manifest_is_found(name: str) -> None:
     policy, mutate = MUTATIONS[name]
-    found = documents("overlays/edge-cpu")
-    mutate(found)
-    assert list(policy(found))
+    manifests = documents("overlays/edge-cpu")
+    mutate(manifests)
+    assert list(policy(manifests))
 
 
 def test_a_bucket_needs_its_credentials_and_a_conduit() -> None:
-    found = documents("base")
-    _box(found, "score")["envFrom"].pop()
-    assert any("credentials" in breach for breach in policies.storage_is_reached(found))
-    found = documents("base")
-    _drop(found, "NetworkPolicy", "storage")
-    assert any("egress lacks" in breach for breach in policies.conduits(found))
+    manifests = documents("base")
+    _box(manifests, "score")["envFrom"].pop()
+    assert any("credentials" in breach for breach in policies.storage_is_reached(manifests))
+    manifests = documents("base")
+    _drop(manifests, "NetworkPolicy", "storage")
+    assert any("egress lacks" in breach for breach in policies.conduits(manifests))
 
 
 def test_the_base_needs_no_volume() -> None:
