@@ -189,7 +189,7 @@ def test_changed_open_rows_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_lost_file_shows_as_missing_records(tmp_path: Path) -> None:
-    """Even where a manifest is forged to forget a file, the record counts do not agree."""
+    """Even where a manifest is forged to omit a file, the record counts do not agree."""
     feed(owner(tmp_path), topics(), Random(1))
     manifests = manifest.read_chain(tmp_path, 0).manifests
     previous = manifest.NO_MANIFEST

@@ -33,7 +33,7 @@ class Tally:
         self.left_out = 0
         self.strays: list[str] = []
 
-    def of(self, sensor: SensorName) -> dict[str, int]:
+    def counts_of(self, sensor: SensorName) -> dict[str, int]:
         """A sensor's counts."""
         if sensor not in self._counts:
             self._counts[sensor] = dict.fromkeys(COLUMNS, 0)
@@ -43,14 +43,14 @@ class Tally:
 
     def number(self, sensor: SensorName) -> int:
         """A number that stands for the sensor in arrays."""
-        self.of(sensor)
+        self.counts_of(sensor)
         return self._numbers[sensor]
 
     def add(self, name: str, holders: Ints, each: Ints | None = None) -> None:
         """Count one for each holder, or as many as `each` says."""
         for holder in np.unique(holders).tolist():
-            of = holders == holder
-            self.of(self._sensors[holder])[name] += int(of.sum() if each is None else each[of].sum())
+            mask = holders == holder
+            self.counts_of(self._sensors[holder])[name] += int(mask.sum() if each is None else each[mask].sum())
 
     def mark(self, partition: int, window: raw_counts.RawWindow) -> None:
         """Note what end-of-source marks say was sent, and what each sender sent after its last one."""
@@ -71,7 +71,7 @@ class Tally:
         """Compare what the marks state with what `raw` holds, where all of a sensor's records come before a mark."""
         unfinished = {sender for (_partition, sender), records in self._unmarked.items() if records}
         for sender, stated in sorted(self._stated.items()):
-            counted = self.of(sender)["sent"]
+            counted = self.counts_of(sender)["sent"]
             if sender not in unfinished and counted != stated:
                 self.problem(
                     f"site {sender[0]!r}, sensor {sender[1]!r}: end-of-source marks state {stated} records, topic "

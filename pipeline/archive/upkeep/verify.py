@@ -128,7 +128,7 @@ def _whole(
     check_not_moved: CheckNotMoved,
 ) -> bool:
     """Whether the file that holds a closed file's rows has the hash its manifest says; a pack is hashed once."""
-    tally.of((entry.site, entry.sensor))["files"] += 1
+    tally.counts_of((entry.site, entry.sensor))["files"] += 1
     sha256 = entry.sha256 if where.pack is None else where.pack.sha256
     if where.pack is None or where.file not in packs:
         packs[where.file] = _has_hash(archive, where.file, sha256, tally, lambda: check_not_moved(entry, where))
@@ -169,9 +169,9 @@ def _read(
                 f"{entry.path}: holds {len(rows)} rows and {also} records within them, its manifest says {entry.rows} "
                 f"and {entry.also}, from {entry.first} to {entry.last}"
             )
-        tally.of(sensor)[COLUMN[entry.table]] += len(block.offsets)
+        tally.counts_of(sensor)[COLUMN[entry.table]] += len(block.offsets)
         if where.given_up:
-            tally.of(sensor)["given_up"] += len(block.offsets)
+            tally.counts_of(sensor)["given_up"] += len(block.offsets)
         return block
 
     return read
@@ -190,7 +190,7 @@ def _open(archive: Storage, stored: OpenRows, tally: Tally, writer_at_work: bool
         return None
     blocks = [_block(rows, tally.number((key.site, key.sensor))) for key, rows in parts]
     for (key, _), block in zip(parts, blocks, strict=True):
-        tally.of((key.site, key.sensor))["in_flight"] += len(block.offsets)
+        tally.counts_of((key.site, key.sensor))["in_flight"] += len(block.offsets)
     whole = PositionBlock(*(np.concatenate(columns) for columns in zip(*blocks, strict=True)))
     lowest = int(np.lexsort((whole.indexes, whole.offsets))[0])
     return Source(_at(whole, lowest), lambda: whole)

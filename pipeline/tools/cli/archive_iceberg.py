@@ -68,15 +68,15 @@ def iceberg(
 
 def _copy(uri: str, catalog: Any, warehouse: str, every: float | None, keep_days: float, as_json: bool) -> None:
     from pipeline.archive.iceberg.copy import copy
-    from pipeline.archive.iceberg.forget import forget
+    from pipeline.archive.iceberg.expire import expire
     from pipeline.runtime.shutdown import Stop
 
     stop = Stop().listen()
     while True:
         with progress("files", as_json) as notify:
             done = copy(uri, catalog, notify, lambda: stop.requested)
-        forgotten = forget(catalog, time.time() - keep_days * DAY_S)
-        listed = [{"table": f"forebay.{name}", **one, **forgotten[name]} for name, one in done.items()]
+        expired = expire(catalog, time.time() - keep_days * DAY_S)
+        listed = [{"table": f"forebay.{name}", **one, **expired[name]} for name, one in done.items()]
         for row in listed:
             if every is None or row["commits"]:
                 say(

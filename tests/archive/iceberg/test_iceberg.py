@@ -16,7 +16,7 @@ from pyiceberg.catalog import Catalog
 from pipeline.archive import snapshot
 from pipeline.archive.iceberg import rows, tables
 from pipeline.archive.iceberg.copy import copy
-from pipeline.archive.iceberg.forget import forget
+from pipeline.archive.iceberg.expire import expire
 from pipeline.archive.iceberg.proof import prove
 from pipeline.archive.iceberg.warehouse import opened, single_committer
 from pipeline.archive.partition import PartitionArchive
@@ -120,12 +120,12 @@ def test_rows_that_were_purged_are_deleted(tmp_path: Path, catalog: Catalog, mon
     assert contents(catalog)["flows"] == [] and contents(catalog)["rejects"] != []
     assert data_files(catalog) == set(), "whole files went, none was written anew"
     assert all(Path(name.removeprefix("file://")).exists() for name in before["flows"])
-    forgotten = forget(catalog, AT_ONCE)
-    assert forgotten["flows"]["deleted"] > len(before["flows"])
+    expired = expire(catalog, AT_ONCE)
+    assert expired["flows"]["deleted"] > len(before["flows"])
     assert not any(Path(name.removeprefix("file://")).exists() for name in before["flows"] | before["late"])
     assert all(Path(name.removeprefix("file://")).exists() for name in before["rejects"])
     check(source, catalog)
-    assert forget(catalog, AT_ONCE)["flows"]["snapshots"] == 0
+    assert expire(catalog, AT_ONCE)["flows"]["snapshots"] == 0
     assert all(counts["commits"] == 0 for counts in copy(source, catalog).values())
 
 
@@ -322,7 +322,7 @@ def test_a_warehouse_in_a_bucket(tmp_path: Path, endpoint: str) -> None:
         retain(source, LAST_DAY, ("flows",), AT_ONCE)
         copy(source, catalog)
         check(source, catalog)
-        assert forget(catalog, AT_ONCE)["flows"]["deleted"]
+        assert expire(catalog, AT_ONCE)["flows"]["deleted"]
 
 
 def test_an_archive_in_a_bucket(tmp_path: Path, endpoint: str, catalog: Catalog) -> None:

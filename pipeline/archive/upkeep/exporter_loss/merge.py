@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipeline.archive.paths import Position
 from pipeline.archive.snapshot import PartitionSnapshot
-from pipeline.archive.upkeep.exporter_loss.records import NO_RECORDS, Ints, Records, after, joined, records_of
+from pipeline.archive.upkeep.exporter_loss.records import NO_RECORDS, Ints, Records, concatenated, joined, records_of
 
 
 def settled(snapshot: PartitionSnapshot) -> Position:
@@ -74,7 +74,7 @@ def by_time(parts: list[Iterator[Records]]) -> Iterator[Records]:
                 reached[slowest] = int(time[-1])
                 earlier = waiting.get(slowest)
                 if earlier is not None:
-                    records, time = after(earlier[0], records), np.concatenate((earlier[1], time))
+                    records, time = concatenated(earlier[0], records), np.concatenate((earlier[1], time))
                 waiting[slowest] = records, time
         bound = min((reached[number] for number in going), default=1 << 62)
         out, times = [], []
@@ -87,4 +87,4 @@ def by_time(parts: list[Iterator[Records]]) -> Iterator[Records]:
             else:
                 waiting[number] = records.at(np.arange(ready, len(time))), time[ready:]
         if sum(map(len, times)):
-            yield reduce(after, out).at(np.argsort(np.concatenate(times), kind="stable"))
+            yield reduce(concatenated, out).at(np.argsort(np.concatenate(times), kind="stable"))

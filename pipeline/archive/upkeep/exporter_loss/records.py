@@ -61,16 +61,16 @@ _NO_INTS = np.empty(0, np.int64)
 NO_RECORDS = Records(_NO_INTS, _NO_INTS, _NO_INTS, _NO_INTS, _NO_INTS, ())
 
 
-def after(first: Records, second: Records) -> Records:
+def concatenated(first: Records, second: Records) -> Records:
     """The first's records, then the second's."""
     names = tuple(dict.fromkeys((*first.names, *second.names)))
     index = {name: number for number, name in enumerate(names)}
-    of = np.array([*(index[name] for name in second.names), -1], np.int64)
+    renumbered = np.array([*(index[name] for name in second.names), -1], np.int64)
     return Records(
         np.concatenate((first.offsets, second.offsets)),
         np.concatenate((first.indexes, second.indexes)),
         np.concatenate((first.at_us, second.at_us)),
-        np.concatenate((first.streams, of[second.streams])),
+        np.concatenate((first.streams, renumbered[second.streams])),
         np.concatenate((first.numbers, second.numbers)),
         names,
     )
@@ -78,7 +78,7 @@ def after(first: Records, second: Records) -> Records:
 
 def joined(parts: Iterable[Records]) -> Records:
     """Several parts as one, in raw order."""
-    whole = reduce(after, (part for part in parts if len(part.offsets)), NO_RECORDS)
+    whole = reduce(concatenated, (part for part in parts if len(part.offsets)), NO_RECORDS)
     return whole.at(np.lexsort((whole.indexes, whole.offsets)))
 
 

@@ -37,10 +37,10 @@ ALSO_MISSING = {
 }
 
 
-class Open(NamedTuple):
+class OpenRecords(NamedTuple):
     """Records of a partition's files that are still open."""
 
-    of: dict[SensorName, list[Records]]
+    by_sensor: dict[SensorName, list[Records]]
 
 
 class _Exporters:
@@ -93,7 +93,7 @@ class ExporterLoss:
         archive = open_storage(uri)
         reader, locations = ClosedRows(archive), dict[str, Location]()
         files: defaultdict[SensorName, dict[int, list[ClosedFile]]] = defaultdict(dict)
-        passing: dict[int, Open] = {}
+        passing: dict[int, OpenRecords] = {}
         bounds: dict[int, Position] = {}
         for snapshot in snapshots:
             since, until = self._done.get(snapshot.partition, NOTHING), settled(snapshot)
@@ -106,17 +106,19 @@ class ExporterLoss:
                 if entry.path not in self._read:
                     entries = files[entry.site, entry.sensor]
                     entries.setdefault(snapshot.partition, []).append(entry)
-        for sensor in sorted({*files, *self._sensors, *(name for some in passing.values() for name in some.of)}):
+        for sensor in sorted(
+            {*files, *self._sensors, *(name for opened in passing.values() for name in opened.by_sensor)}
+        ):
             exporters = self._sensors[sensor]
             parts = [
                 exporters.orders[partition].between(
                     _tables(reader, locations, files[sensor].get(partition, ()), exporters),
-                    passing[partition].of.get(sensor, ()),
+                    passing[partition].by_sensor.get(sensor, ()),
                     self._done.get(partition, NOTHING),
                     until,
                 )
                 for partition, until in bounds.items()
-                if partition in exporters.orders or partition in files[sensor] or sensor in passing[partition].of
+                if partition in exporters.orders or partition in files[sensor] or sensor in passing[partition].by_sensor
             ]
             for records in by_time(parts):
                 exporters.add(records)
@@ -215,20 +217,20 @@ def _unit(protocol: str, sequence: sequences.Sequence) -> str | None:
     return UNITS.get(protocol)
 
 
-def _open(archive: Storage, snapshot: PartitionSnapshot) -> Open | None:
+def _open(archive: Storage, snapshot: PartitionSnapshot) -> OpenRecords | None:
     """Records of open files; None where a writer is faster than we are: the next refresh will see them."""
-    of: dict[SensorName, list[Records]] = {}
+    by_sensor: dict[SensorName, list[Records]] = {}
     if snapshot.problem:
-        return Open(of)
+        return OpenRecords(by_sensor)
     try:
         for stored in snapshot.open:
             for key, rows in segments.read(archive, stored, False):
                 names = [name for name in COLUMNS if name in rows.schema.names]
                 table = pa.Table.from_batches([rows.select(names)])
-                of.setdefault((key.site, key.sensor), []).append(records_of(table))
+                by_sensor.setdefault((key.site, key.sensor), []).append(records_of(table))
     except (RefusedState, pa.ArrowException, OSError):
         return None
-    return Open(of)
+    return OpenRecords(by_sensor)
 
 
 def _tables(

@@ -11,22 +11,22 @@ from pipeline.archive.iceberg import tables
 from pipeline.archive.streams import TABLES
 
 
-def forget(catalog: Catalog, before_s: float) -> dict[str, dict[str, int]]:
+def expire(catalog: Catalog, before_s: float) -> dict[str, dict[str, int]]:
     """Expire snapshots older than `before_s` (seconds since the epoch); branches, tags and the newest stay.
 
     pyiceberg takes them out of the metadata alone. Per table: snapshots, deleted (files).
     """
     by_name = {name: tables.find(catalog, name) for name in TABLES}
-    return {name: _forget(table, before_s) for name, table in by_name.items() if table is not None}
+    return {name: _expire(table, before_s) for name, table in by_name.items() if table is not None}
 
 
-def _forget(table: Table, before_s: float) -> dict[str, int]:
+def _expire(table: Table, before_s: float) -> dict[str, int]:
     retained = {reference.snapshot_id for reference in table.refs().values()}
-    expired = before_s * 1000
+    before_ms = before_s * 1000
     old = [
         snapshot
         for snapshot in table.snapshots()
-        if snapshot.timestamp_ms < expired and snapshot.snapshot_id not in retained
+        if snapshot.timestamp_ms < before_ms and snapshot.snapshot_id not in retained
     ]
     if not old:
         return {"snapshots": 0, "deleted": 0}
