@@ -67,7 +67,7 @@ class FeatureSample:
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "FeatureSample":
-        """What `as_document` wrote."""
+        """The sample that `as_document` wrote."""
         values = _array(document["values"], "<f4").reshape(-1, document["width"]) if document["width"] else None
         return cls(
             _array(document["ranks"], "<u8"),

@@ -70,7 +70,7 @@ def load_grouping(text: str | None = None) -> Grouping:
 
 @dataclass(slots=True)
 class Group:
-    """A group from earlier batches: what links to it, when it was last added to, and how much speaks for it."""
+    """A group from earlier batches: its tokens, the time of its last flow, and its evidence."""
 
     tokens: list[str]
     last_clock_us: int
@@ -86,7 +86,7 @@ def clock_of(rows: pa.RecordBatch) -> Ints:
 
 
 def clock_order(rows: pa.RecordBatch, not_before_us: int) -> tuple[Ints, Ints]:
-    """The order in which a sensor's rows count, and the clock of each row in that order, never before the given one."""
+    """The order in which a sensor's rows count, and the clock of each in that order, from `not_before_us` on."""
     clock_us, on_time = clock_of(rows), rows.column("late_by_us").to_numpy() == 0
     order = np.lexsort((np.arange(len(clock_us)), on_time, clock_us))
     return order, np.maximum(clock_us[order], not_before_us)
@@ -111,7 +111,7 @@ def tokens_of(rows: pa.RecordBatch, grouping: Grouping) -> list[pa.Array]:
 
 
 def keys_of(rows: pa.RecordBatch, grouping: Grouping) -> pa.Array:
-    """What each row's incident would be called by: the key, and with link "none" nothing else."""
+    """The text that names each row's incident: the key, and with link "none" nothing else."""
     return tokens_of(rows, Grouping(link="none", key=grouping.key, class_groups=grouping.class_groups))[0]
 
 
@@ -142,7 +142,7 @@ def _part(rows: pa.RecordBatch, name: str, grouping: Grouping) -> pa.Array:
 
 
 def weights_of(rows: pa.RecordBatch, grouping: Grouping) -> npt.NDArray[np.float64]:
-    """How much of the evidence that opens an incident each row is: 1 / open_count of its class, 1 for a strong one."""
+    """Each row's share of the evidence that opens an incident: 1 / open_count of its class, 1 for a strong class."""
     classes = rows.column("class").dictionary_encode()
     shares = [1.0 / grouping.open_count_of.get(name, grouping.open_count) for name in classes.dictionary.to_pylist()]
     weights: npt.NDArray[np.float64] = np.asarray(shares, np.float64)[classes.indices.to_numpy(zero_copy_only=False)]
@@ -154,7 +154,7 @@ def weights_of(rows: pa.RecordBatch, grouping: Grouping) -> npt.NDArray[np.float
 def group(
     rows: pa.RecordBatch, clock_us: Ints, known: Sequence[Group], grouping: Grouping
 ) -> tuple[Linked, list[list[str]]]:
-    """Give each of a sensor's suspects its group, and say which tokens each group holds afterwards.
+    """Assign each of a sensor's suspects to a group, and return which tokens each group holds afterwards.
 
     rows: in clock order. known: groups from earlier batches, in the order they were last touched.
     """

@@ -157,7 +157,7 @@ class Incident:
         novelty = np.nan_to_num(rows.column("novelty").to_numpy().astype(np.float64), nan=0.0)
         self.highest_novelty = max(self.highest_novelty, float(np.clip(novelty, 0.0, 1e30).max()))
         _tally(self.classes, rows.column("class"), MAX_CLASSES)
-        rows = self._from_who_began(rows)
+        rows = self._from_initiator(rows)
         self.more_sources |= _tally(self.sources, rows.column("src_addr"), MAX_ADDRESSES)
         self.more_targets |= _tally(self.targets, rows.column("dst_addr"), MAX_ADDRESSES)
         self.more_target_ports |= _tally(self.target_ports, rows.column("dst_port").drop_null(), MAX_ADDRESSES)

@@ -85,7 +85,7 @@ def detection_finding(
 
 
 def meaning_of(incident: Incident, meanings: Meanings) -> Meaning:
-    """What its main class means, or what the crowd does."""
+    """The meaning of its main class, or that of the crowd."""
     return meanings.crowd if incident.key == CROWD else meanings.of(incident.main_class)
 
 

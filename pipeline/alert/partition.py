@@ -35,7 +35,7 @@ class PartitionState:
 
     @classmethod
     def empty(cls) -> "PartitionState":
-        """Before the first message."""
+        """The state before the first message."""
         return cls()
 
 

@@ -64,7 +64,7 @@ class Tally(NamedTuple):
     crowded: int = 0
 
     def plus(self, other: "Tally") -> "Tally":
-        """The sums."""
+        """The sums of both tallies."""
         return Tally(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
@@ -101,7 +101,7 @@ def advance(
 
 
 def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping) -> Tally:
-    """Give every suspect its group; open the incidents that have become of groups, and fill them.
+    """Assign every suspect to a group; open an incident for each group with enough evidence, and fill it.
 
     Rows are those that waited, then the fresh ones. `first_group` is the group a row was linked to; `last_group` is the
     one it is in after the batch, since the crowd may have taken its group in, or DROPPED or ALONE. Two suspects open an
@@ -148,7 +148,7 @@ def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping) ->
 
 
 def _drop_other_features(state: SensorState, fresh: pa.RecordBatch) -> int:
-    """Suspects waiting with another feature set: a model of another kind took over, and evidence starts anew."""
+    """Drop suspects that wait with another feature set, as after a change of model; returns how many."""
     if state.waiting is None or state.waiting.schema.equals(fresh.schema):
         return 0
     dropped: int = state.waiting.num_rows

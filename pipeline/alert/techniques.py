@@ -32,7 +32,7 @@ class Technique:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """A class in words."""
+    """The description of a class."""
 
     title: str
     says: Template
@@ -42,7 +42,7 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class Meanings:
-    """All classes, and what stands for those not named."""
+    """All classes, and the meaning of those not named."""
 
     attack_version: str
     classes: Mapping[str, Meaning]
