@@ -56,6 +56,8 @@ _CODES: dict[Kind, tuple[int, ...]] = {
         KafkaError._TIMED_OUT_QUEUE,
         KafkaError._MSG_TIMED_OUT,
         KafkaError._WAIT_COORD,
+        # A broker that starts and does not know of itself yet.
+        KafkaError._PARTIAL,
         KafkaError._RETRY,
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.NETWORK_EXCEPTION,
