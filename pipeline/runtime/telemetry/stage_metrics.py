@@ -21,6 +21,7 @@ class StageMetrics:
         self._telemetry = telemetry
         self._stage = stage
         self._oldest_us: int | None = None
+        self._away_since_s: float | None = None
         # An empty label is, to Prometheus, a label that is not there: a series at zero, before the first row.
         self.rows_in(0)
         self.rows_out(0, **dict.fromkeys(ROWS_OUT_LABELS.get(stage, ()), ""))
@@ -56,6 +57,15 @@ class StageMetrics:
         """
         self._oldest_us = sent_us
 
+    def away_since(self, since_s: float | None) -> None:
+        """Unix time at which Kafka last answered; None while it does.
+
+        What waits is not known then, but sensors send on: lag is at least as long, and grows until Kafka is back.
+        """
+        self._away_since_s = since_s
+
     def _lag_s(self) -> float:
-        oldest_us = self._oldest_us
-        return 0.0 if oldest_us is None else max(0.0, time.time() - oldest_us / 1e6)
+        oldest_us, away_since_s = self._oldest_us, self._away_since_s
+        since_s = [oldest_us / 1e6] if oldest_us is not None else []
+        since_s += [away_since_s] if away_since_s is not None else []
+        return max(0.0, time.time() - min(since_s)) if since_s else 0.0

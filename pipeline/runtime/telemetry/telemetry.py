@@ -4,6 +4,7 @@ Names follow the messaging conventions of OpenTelemetry (status: development), k
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -179,9 +180,10 @@ class Telemetry:
         """Say whether the stage has its partitions and works: what `/readyz` answers."""
         self.health.ready = now
 
-    def kafka_answers(self, now: bool) -> None:
-        """Say whether Kafka answers: `/readyz` fails while it does not."""
+    def kafka_answers(self, now: bool, silent_s: float = 0.0) -> None:
+        """Say whether Kafka answers, or has not for `silent_s` seconds: `/readyz` fails and lag grows meanwhile."""
         self.health.kafka_answers = now
+        self.stage.away_since(None if now else time.time() - silent_s)
 
     def close(self) -> None:
         """Send what is left of spans, stop the endpoint; never longer than five seconds."""

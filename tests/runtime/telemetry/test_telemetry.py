@@ -89,6 +89,21 @@ def test_lag_is_the_age_of_the_oldest_message_when_it_is_scraped(telemetry: Tele
     assert telemetry.registry.get_sample_value("forebay_lag_seconds", {"stage": "score"}) == 0
 
 
+def test_lag_grows_while_kafka_is_away(telemetry: Telemetry) -> None:
+    def lag_s() -> float | None:
+        return telemetry.registry.get_sample_value("forebay_lag_seconds", {"stage": "score"})
+
+    telemetry.stage.waiting_since(None)
+    telemetry.kafka_answers(False, silent_s=70.0)
+    assert lag_s() == pytest.approx(70, abs=1)
+    telemetry.stage.waiting_since(time.time_ns() // 1_000 - 90_000_000)
+    assert lag_s() == pytest.approx(90, abs=1), "a message at hand may be older"
+    telemetry.kafka_answers(True)
+    assert lag_s() == pytest.approx(90, abs=1)
+    telemetry.stage.waiting_since(None)
+    assert lag_s() == 0
+
+
 def test_too_many_sensors_keep_their_stage(tmp_path: Path) -> None:
     ingest = start("ingest", load_settings(metrics_port=-1))
     for number in range(MAX_LABEL_SETS + 5):
