@@ -1,6 +1,7 @@
 """The stages' workers as supervised processes: started, waited for, stopped, and gone afterwards."""
 
 import ctypes
+import os
 import resource
 import signal
 import subprocess
@@ -54,6 +55,15 @@ class SupervisedProcess:
     def ready(self) -> bool:
         """Whether the process has logged that it is."""
         return READY in self.log.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def memory_mib(self) -> float:
+        """Resident memory now, in MiB; 0 once the process has ended."""
+        try:
+            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1])
+        except (OSError, IndexError, ValueError):
+            return 0.0
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def last_words(self) -> str:
         """The end of its log, for an error message."""

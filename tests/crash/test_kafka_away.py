@@ -1,5 +1,6 @@
 """Kafka goes away in mid-stream and comes back: no stage ends, each says so twice, and the books are exact."""
 
+import logging
 import threading
 import time
 import urllib.error
@@ -18,6 +19,7 @@ from tests.crash.flow import STAGES, Flow, running
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(600)]
 
+LOG = logging.getLogger(__name__)
 SITE, SENSORS = "dam", ("gate", "pump")
 RECORDS_PER_S = 400
 PACK = 10
@@ -25,8 +27,34 @@ BEFORE_S, AFTER_S = 6.0, 5.0
 BACK_WITHIN_S = 40.0
 """A broker that starts answers within some 10 s; then groups are joined and coordinators elected."""
 MAX_MIB = 1_536
+"""Of any stage, as in the chaos campaign: afterwards each works off what has piled up in Kafka."""
+MAX_GROWTH_MIB = 64.0
+"""Of each stage, from before the outage: clients are made anew meanwhile, and what was read waits; no more comes."""
 MAX_LINES = 10
 FIRST_US = 1_700_000_000_000_000
+
+
+class Memory(threading.Thread):
+    """The most resident memory of each stage since it was last asked for, MiB."""
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__(name="memory", daemon=True)
+        self._flow = flow
+        self._peak = dict.fromkeys(STAGES, 0.0)
+        self._lock = threading.Lock()
+        self.enough = threading.Event()
+
+    def run(self) -> None:
+        """Until it is enough, some times a second."""
+        while not self.enough.wait(0.2):
+            with self._lock:
+                self._peak = {stage: max(mib, self._flow.stages[stage].memory_mib) for stage, mib in self._peak.items()}
+
+    def peak(self) -> dict[str, float]:
+        """Per stage; from now on it is another stretch of time."""
+        with self._lock:
+            peak, self._peak = self._peak, dict.fromkeys(STAGES, 0.0)
+        return peak
 
 
 class Sensors(threading.Thread):
@@ -118,13 +146,19 @@ def test_kafka_goes_away_and_comes_back(
         lines_before = {stage: len(flow.stages[stage].log.read_bytes().splitlines()) for stage in STAGES}
         sensors = Sensors(flow.settings)
         sensors.start()
+        memory = Memory(flow)
+        memory.start()
         time.sleep(BEFORE_S)
         local.stop(broker, grace_s=10.0)
         gone_at = time.monotonic()
+        before = memory.peak()
         wait_until("not ready while Kafka is away", probes, False, 9.0)
         time.sleep(max(0.0, gone_at + away_s - time.monotonic()))
         flow.processes.check()
         assert not any(ready(port) for port in probes.values())
+        during = memory.peak()
+        LOG.info("MiB before and while Kafka is away: %s", {name: (before[name], during[name]) for name in STAGES})
+        assert all(during[stage] < before[stage] + MAX_GROWTH_MIB for stage in STAGES), (before, during)
         local.start(broker, started.port)
         wait_until("ready when Kafka is back", probes, True, BACK_WITHIN_S)
         time.sleep(AFTER_S)
@@ -132,6 +166,10 @@ def test_kafka_goes_away_and_comes_back(
         sensors.join(90)
         assert not sensors.is_alive()
         flow.wait_archived(sensors.sent, 120)
+        memory.enough.set()
+        after = memory.peak()
+        LOG.info("MiB since Kafka is back: %s", after)
+        assert max(after.values()) < MAX_MIB, after
         proof = verify(flow.settings.archive_uri, flow.settings)
         assert proof["ok"], proof["problems"]
         assert sum(row["sent"] for row in proof["sensors"]) == sensors.sent

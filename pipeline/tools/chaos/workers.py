@@ -117,14 +117,7 @@ class Workers:
 
     def memory_mib(self) -> dict[str, float]:
         """Resident memory of each stage's worker now."""
-        found = {}
-        for stage, worker in self._of.items():
-            try:
-                pages = int(Path(f"/proc/{worker.process.pid}/statm").read_text().split()[1])
-            except (OSError, IndexError, ValueError):
-                continue
-            found[stage] = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-        return found
+        return {stage: mib for stage, worker in self._of.items() if (mib := worker.memory_mib)}
 
     def finish(self, grace_s: float = 30.0) -> None:
         """Let all stop in order; what does not is killed."""
