@@ -12,7 +12,8 @@
     ├── BadData                 64   bytes that are not what they claim to be
     │   └── BadEnvelope         64   a message between two stages whose facts are not those of its contract
     ├── KafkaUnreachable        69   no broker answers
-    │   └── Backpressure        69   Kafka takes no more messages for now; `retry_after_s` says when to try again
+    │   ├── Backpressure        69   Kafka takes no more messages for now; `retry_after_s` says when to try again
+    │   └── Stalled             69   Kafka answers and holds more, and its client brings nothing
     ├── KafkaDenied             77   Kafka refuses who we are, or what we ask for
     └── Misconfigured           78   a setting is missing or impossible
 
@@ -88,6 +89,10 @@ class Backpressure(KafkaUnreachable):
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Stalled(KafkaUnreachable):
+    """Kafka answers and holds more, and its client brings nothing: it is made anew, or the worker ends."""
 
 
 class KafkaDenied(ForebayError):

@@ -13,6 +13,9 @@ from pipeline.runtime import failpoints
 from pipeline.runtime import telemetry as telemetry_room
 from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.outage import KafkaWatch
+from pipeline.runtime.kafka.retention import MARK
+from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
+from pipeline.runtime.kafka.tail import EOF_EVENTS
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.storage.storage import open_storage
 from pipeline.runtime.telemetry import logs
@@ -20,6 +23,8 @@ from pipeline.runtime.telemetry.telemetry import Telemetry
 from pipeline.settings import Settings
 
 GROUP = "archive"
+PATIENCE_S = 30.0
+"""How long Kafka may take to say what it holds, while the group is joined."""
 MESSAGES_A_TURN = 32
 COMMIT_AT_LATEST_S = 60.0
 """Open rows and positions are made durable at least this often: what a restart reads again, and how old Kafka's lag
@@ -35,6 +40,7 @@ OVERRIDES = {
     "queued.max.messages.kbytes": 65_536,
     # A position that Kafka no longer has is rows lost: an error, never a silent jump.
     "auto.offset.reset": "error",
+    **EOF_EVENTS,
 }
 
 
@@ -64,6 +70,7 @@ class ArchiveWorker:
         self._archive_topic, self._rejects_topic = settings.topics.archive, settings.topics.rejects
         self._owned: dict[int, Owned] = {}
         self._consumer = clients.consumer(settings, GROUP, **OVERRIDES)
+        self._stall = ConsumerStall(StallDetector(settings, kafka), self._consumer)
 
     def run(self) -> None:
         """Archive until asked to stop. Raises the error that ended the session otherwise; what is durable stays."""
@@ -76,7 +83,10 @@ class ArchiveWorker:
         try:
             while not self._kafka.stop.requested:
                 self._telemetry.beat()
-                messages = errors.records(self._consumer.consume(MESSAGES_A_TURN, 0.2))
+                consumed = self._consumer.consume(MESSAGES_A_TURN, 0.2)
+                if not any(owned.paused for owned in self._owned.values()):  # what is paused brings nothing
+                    self._stall.observe(consumed)
+                messages = errors.records(consumed)
                 self._telemetry.stage.waiting_since(clients.oldest_us(messages))
                 for message in messages:
                     self._offer(message)
@@ -110,7 +120,7 @@ class ArchiveWorker:
             )
             self._owned[partition] = Owned(archive)
             positions += start_positions(archive.progress, partition, self._archive_topic, self._rejects_topic)
-        consumer.assign(positions)
+        consumer.assign([_behind_mark(consumer, position) for position in positions])
         self._kafka.announce(self._owned, archive=self._settings.archive_uri)
 
     def _revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -231,6 +241,15 @@ def start_positions(progress: Progress, partition: int, archive: str, rejects: s
     """Where to resume reading a partition of both topics."""
     offsets = ((archive, progress.archive_next), (rejects, progress.rejects_next))
     return [TopicPartition(topic, partition, OFFSET_BEGINNING if at is None else at) for topic, at in offsets]
+
+
+def _behind_mark(consumer: Consumer, position: TopicPartition) -> TopicPartition:
+    """The position; behind the mark of the last transaction where retention has taken that mark, and nothing more."""
+    if position.offset >= 0:
+        first, _end = consumer.get_watermark_offsets(position, timeout=PATIENCE_S)
+        if position.offset + MARK == first:
+            return TopicPartition(position.topic, position.partition, first)
+    return position
 
 
 def _step(name: str) -> None:

@@ -30,6 +30,8 @@ from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors, producing, tail
 from pipeline.runtime.kafka.caught_up import CaughtUp
 from pipeline.runtime.kafka.outage import KafkaWatch
+from pipeline.runtime.kafka.retention import DeletedUnread
+from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
 from pipeline.runtime.kafka.watchdog import Watchdog
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
@@ -105,9 +107,11 @@ class IngestWorker:
         self.idle = IdleDetector(settings.idle_us / 1e6)
         self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS)
         self.caught_up = CaughtUp(self.consumer, settings.topics.raw)
+        self.stall = ConsumerStall(StallDetector(settings, kafka), self.consumer)
+        self.unread = DeletedUnread(telemetry, self.consumer, settings.topics.raw)
         self.watchdog = Watchdog(STAGE, kafka.hopeless)
         try:
-            self.producer = clients.transactional_producer(settings, STAGE, kafka.stopping)
+            self.producer = clients.transactional_producer(settings, STAGE, kafka.hopeless, clients.SESSION_INIT_S)
         except BaseException:
             self.consumer.close()
             raise
@@ -153,17 +157,23 @@ class IngestWorker:
         taken.clear()
         consumed = self.consumer.consume(MAX_MESSAGES, POLL_S)
         self.caught_up.observe(consumed)
+        self.stall.observe(consumed)
         records = errors.records(consumed)
         if taken:
             self.caught_up.forget(taken)
+            self.stall.forget(self.settings.topics.raw, taken)
             self.sensors.forget(taken)
             records = [message for message in records if message.partition() not in taken]
         if held - self.sensors.partitions:
             committed = self.committed(held - self.sensors.partitions)
             for partition, position in committed.items():
                 self.sensors.load(partition, position.metadata)
+            self.unread.start({partition: position.offset for partition, position in committed.items()})
             self.rewind({partition: committed[partition].offset for partition in taken & held})
-        return self.headers.messages(records)
+        messages = self.headers.messages(records)
+        if messages:
+            self.unread.observe(messages.partition, messages.offset)
+        return messages
 
     def committed(self, partitions: set[int]) -> dict[int, TopicPartition]:
         """What is committed of these partitions; KafkaException where Kafka does not say."""
@@ -177,6 +187,7 @@ class IngestWorker:
     def rewind(self, offsets: Mapping[int, int]) -> None:
         """Read partitions again from these offsets; a negative one means the beginning."""
         self.caught_up.forget(offsets)
+        self.stall.forget(self.settings.topics.raw, offsets)
         for partition, offset in offsets.items():
             if partition in self.assignment.held:
                 target = offset if offset >= 0 else OFFSET_BEGINNING

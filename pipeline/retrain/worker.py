@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
@@ -21,6 +22,9 @@ from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.errors import Kind
 from pipeline.runtime.kafka.outage import KafkaWatch
+from pipeline.runtime.kafka.retention import DeletedUnread
+from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
+from pipeline.runtime.kafka.tail import EOF_EVENTS
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.storage.storage import open_storage
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
@@ -33,6 +37,8 @@ from pipeline.settings import Settings, inherited_environment
 MAX_ROWS = 20_000
 MAX_ROWS_OF_ALL = 100_000
 MAX_AGE_S = 5.0
+# How long Kafka may take to say what was committed, while the group is joined.
+PATIENCE_S = 30.0
 # Another worker has the partition, or Kafka is away: the offset is committed with a later range, by whoever reads it.
 LATER = {Kind.PASSES, Kind.REJOIN, Kind.AWAY, Kind.FENCED}
 
@@ -61,7 +67,9 @@ class RetrainWorker:
         self._topic = settings.topics.retrain
         self._samples = open_storage(settings.samples_uri, "samples")
         self._collected: dict[int, Collected] = {}
-        self._consumer = clients.consumer(settings, "retrain")
+        self._consumer = clients.consumer(settings, "retrain", **EOF_EVENTS)
+        self._stall = ConsumerStall(StallDetector(settings, kafka), self._consumer)
+        self._unread = DeletedUnread(telemetry, self._consumer, self._topic)
 
     def run(self, trainer: Trainer) -> None:
         """Until the worker is asked to stop; raises what ended the session otherwise, its offsets unmoved."""
@@ -69,8 +77,11 @@ class RetrainWorker:
         try:
             while not self._kafka.stop.requested:
                 self._telemetry.beat()
-                messages = errors.records(self._consumer.consume(100, 0.2))
+                consumed = self._consumer.consume(100, 0.2)
+                self._stall.observe(consumed)
+                messages = errors.records(consumed)
                 self._telemetry.stage.waiting_since(clients.oldest_us(messages))
+                self._notice_deleted(messages)
                 for message in messages:
                     self._collect(message)
                 self._flush(due_only=True)
@@ -79,13 +90,21 @@ class RetrainWorker:
         finally:
             clients.abandon(self._consumer, None)
 
-    def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # What was read of these partitions before belongs to whoever committed since: start at the committed offset.
         self._collected.clear()
+        committed = consumer.committed(partitions, timeout=PATIENCE_S) if partitions else []
+        self._unread.start({at.partition: at.offset for at in committed if at.error is None})
         self._kafka.announce(at.partition for at in partitions)
 
     def _revoked(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
         self._collected.clear()
+
+    def _notice_deleted(self, messages: list[Message]) -> None:
+        """Samples that retention deleted unread are said and counted: training goes on with what there is."""
+        if messages:
+            read_at = sorted((message.partition() or 0, message.offset() or 0) for message in messages)
+            self._unread.observe(*np.array(read_at, np.int64).T)
 
     def _collect(self, message: Message) -> None:
         payload, partition, offset = message.value(), message.partition() or 0, message.offset() or 0

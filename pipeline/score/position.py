@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from pipeline.errors import RefusedState, SequenceGap
+from pipeline.errors import PositionLost, RefusedState, SequenceGap
 
 NOTHING_SCORED_US = -1
 
@@ -42,6 +42,14 @@ class StagePosition:
                 f"{where}: the committed offset {offset} carries {metadata!r}, expected seq and event time as score "
                 "writes them; offsets set by another tool cannot be used: delete the group's to read from the beginning"
             ) from error
+
+    def expect_held(self, first: int, where: str) -> None:
+        """PositionLost where the topic, which begins at offset `first`, no longer holds the message to read next."""
+        if self.offset < first:
+            raise PositionLost(
+                f"{where}: the committed position is {self.offset}, the topic holds {first} and later; messages were "
+                "deleted before they were scored: raise the topic's retention, and start with another topic prefix"
+            )
 
     def accepts(self, offset: int, seq: int, where: str) -> bool:
         """Whether a message is the next one; False for one seen before, SequenceGap where one is missing."""

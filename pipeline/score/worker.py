@@ -13,7 +13,8 @@ from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.producing import produce
-from pipeline.runtime.kafka.tail import Follower
+from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
+from pipeline.runtime.kafka.tail import EOF_EVENTS, Follower
 from pipeline.runtime.kafka.watchdog import Watchdog
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.storage.storage import folder_or_storage
@@ -71,9 +72,10 @@ class ScoreWorker:
         self._partitions = self._partition_count()
         self._models = Follower(settings, "score-models", settings.topics.models)
         self._ledger = PromotionLedger(self._partitions)
-        self._producer = clients.transactional_producer(settings, "score", kafka.stopping)
+        self._producer = clients.transactional_producer(settings, "score", kafka.hopeless, clients.SESSION_INIT_S)
         self._watchdog = Watchdog("score", kafka.hopeless)
-        self._consumer = clients.consumer(settings, "score")
+        self._consumer = clients.consumer(settings, "score", **EOF_EVENTS)
+        self._stall = ConsumerStall(StallDetector(settings, kafka), self._consumer)
 
     def _partition_count(self) -> int:
         topic = clients.admin(self._settings).list_topics(self._topic, timeout=10).topics[self._topic]
@@ -125,12 +127,13 @@ class ScoreWorker:
         for at in self._consumer.committed(asked, timeout=PATIENCE_S) if asked else []:
             if at.error is not None:
                 raise KafkaException(at.error)
+            first, _end = self._consumer.get_watermark_offsets(at, timeout=PATIENCE_S)
+            position = StagePosition(first)
             if at.offset >= 0:
                 where = f"{self._topic}[{at.partition}]"
-                self._positions[at.partition] = StagePosition.committed(at.offset, at.metadata, where)
-            else:
-                first, _end = self._consumer.get_watermark_offsets(at, timeout=PATIENCE_S)
-                self._positions[at.partition] = StagePosition(first)
+                position = StagePosition.committed(at.offset, at.metadata, where)
+                position.expect_held(first, where)
+            self._positions[at.partition] = position
         self._apply(self._models.catch_up())
 
     # ---- reading
@@ -140,6 +143,7 @@ class ScoreWorker:
         messages = self._consumer.consume(1, IDLE_S)
         if messages and self._settings.score_group_messages > 1:
             messages += self._consumer.consume(self._settings.score_group_messages - 1, 0)
+        self._stall.observe(messages)
         return errors.records(messages)
 
     def _split(self, messages: list[Message]) -> Group:
@@ -302,6 +306,7 @@ class ScoreWorker:
 
     def _rewind(self) -> None:
         partitions = [at.partition for at in self._consumer.assignment()]
+        self._stall.forget(self._topic, partitions)
         self._load_positions(partitions)
         for partition in partitions:
             self._consumer.seek(TopicPartition(self._topic, partition, self._positions[partition].offset))

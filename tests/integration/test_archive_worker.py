@@ -191,6 +191,25 @@ def test_rows_lost_to_retention_stop_the_worker(settings: Settings, logs: Logs, 
     assert "no longer has the position" in log.read_text()
 
 
+def test_a_mark_lost_to_retention_is_no_row_lost(settings: Settings, logs: Logs, tmp_path: Path) -> None:
+    """Everything was read, and then deleted: the position is that of the last transaction's mark, which is gone too."""
+    send(settings, {0: logs[0]}, cuts=10)
+    with worker(settings, STAGE) as process:
+        wait_until_archived(settings, expected_rows({0: logs[0]}), process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(90) == 0
+    admin = clients.admin(settings)
+    for topic in (settings.topics.archive, settings.topics.rejects):
+        for future in admin.delete_records([TopicPartition(topic, 0, OFFSET_END)]).values():
+            future.result(30)
+    log = tmp_path / "log"
+    with worker(settings, STAGE, log=log) as process:
+        wait_for(log, '"ready"')
+        time.sleep(3.0)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(90) == 0, log.read_text()
+
+
 def test_verify_sees_what_the_archive_lost(settings: Settings, logs: Logs) -> None:
     """Records in `raw` that never reached the archive, below the frontier, are holes, by position."""
     send_raw(settings, logs)

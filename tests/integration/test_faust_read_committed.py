@@ -156,6 +156,22 @@ def test_a_saved_position_that_the_topic_no_longer_holds_is_refused(kafka: str, 
     assert b"messages were deleted before they were read" in log.read_bytes()
 
 
+def test_messages_deleted_while_a_worker_lags_stop_it(kafka: str, prefix: str, tmp_path: Path) -> None:
+    settings = settings_for(kafka, prefix, tmp_path, partitions=1)
+    send(settings, {0: [b"a"] * 20})
+    log = tmp_path / "log"
+    with worker(settings, STAGE, log=log) as process:
+        received(settings, settings.topics.features, {0: 20})
+        process.send_signal(signal.SIGSTOP)  # it lags, but not for longer than its session
+        send(settings, {0: [b"b"] * 40})
+        admin = clients.admin(settings)
+        for future in admin.delete_records([TopicPartition(settings.topics.flows, 0, 50)]).values():
+            future.result(30)
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(90) == 66
+    assert b"messages were deleted before they were read" in log.read_bytes()
+
+
 def test_stopping_is_quick_and_saves(kafka: str, prefix: str, tmp_path: Path) -> None:
     settings = settings_for(kafka, prefix, tmp_path, partitions=1)
     send(settings, {0: [b"%d" % index for index in range(55)]})

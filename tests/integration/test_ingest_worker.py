@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from confluent_kafka import KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types do not say that it exports them
     AlterConfigOpType,
@@ -395,6 +396,33 @@ def test_sensors_beyond_the_bound_are_rejects_also_after_a_restart(stage: Settin
         for row in decode(value(message), "reject")[0].to_pylist():
             assert row["sensor"].startswith("date-") and json.loads(row["record"]) == ZEEK
             assert "got another sensor where 3 are active, expected at most max_sensors" in row["detail"]
+
+
+def test_raw_that_was_deleted_unread_is_said_and_counted(stage: Settings) -> None:
+    with opened(stage, 3) as (ours, messages):
+        assert ours.process_batches(messages)
+    send_of(stage, ["gate"] * 20)
+    delete_below(stage, 13)
+    with structlog.testing.capture_logs() as lines, opened(stage, 0) as (successor, _nothing):
+        assert successor.process_batches(received(successor, 10))
+        counted = successor.telemetry.registry.get_sample_value(
+            "forebay_offsets_deleted_unread_total", {"stage": "ingest"}
+        )
+    said = [line for line in lines if line["event"] == "deleted before it was read"]
+    assert [(line["log_level"], line["partition"], line["position"], line["offsets"]) for line in said] == [
+        ("warning", 0, 3, 10)
+    ]
+    assert counted == 10
+    with structlog.testing.capture_logs() as lines, opened(stage, 2) as (successor, messages):
+        assert successor.process_batches(messages)
+    assert not [line for line in lines if line["event"] == "deleted before it was read"]
+
+
+def delete_below(settings: Settings, offset: int) -> None:
+    """What retention does to partition 0 of `raw`."""
+    admin = clients.admin(settings)
+    for future in admin.delete_records([TopicPartition(settings.topics.raw, 0, offset)]).values():
+        future.result(30)
 
 
 def send_of(settings: Settings, sensors: list[str]) -> None:

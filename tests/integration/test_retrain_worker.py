@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
+from confluent_kafka import TopicPartition
 
 from models.serving import registry
 from models.serving.model import Model
@@ -143,6 +144,29 @@ def test_samples_survive_kill_and_the_room_stops_in_time_while_it_trains(setting
     assert "no sample has a label" in " ".join(log.read_text().split())
     with alone(settings.registry_uri):
         pass
+
+
+def test_samples_that_were_deleted_unread_are_said_and_training_goes_on(settings: Settings, tmp_path: Path) -> None:
+    command, log = "pipeline.tools.cli retrain run --no-base --every 0", tmp_path / "log"
+    each = ROWS // MESSAGES
+    send(settings, range(4))
+    with worker(settings, command) as process:
+        wait_for_rows(settings, 4 * each)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(90) == 0
+    send(settings, range(4, 12))
+    admin = clients.admin(settings)
+    # Each message is followed by the mark of its transaction: the first offset held is that of message 8.
+    for future in admin.delete_records([TopicPartition(settings.topics.retrain, 0, 16)]).values():
+        future.result(30)
+    with worker(settings, command, log=log) as process:
+        wait_for_rows(settings, 8 * each)
+        wait_for(log, '"deleted before it was read"')
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(90) == 0
+    said = [orjson.loads(line) for line in log.read_text().splitlines() if "deleted before it was read" in line]
+    assert [(line["level"], line["partition"], line["first_offset"]) for line in said] == [("warning", 0, 16)]
+    assert said[0]["offsets"] == 16 - said[0]["position"] >= 8
 
 
 def test_verdicts_and_a_label_file_make_a_candidate_that_score_takes_over(

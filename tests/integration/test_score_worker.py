@@ -232,6 +232,24 @@ def test_a_missing_message_stops_the_worker_and_nothing_is_skipped(settings: Set
     assert len(received(settings, settings.topics.archive, {0: 2})[0]) == 2
 
 
+def test_features_that_were_deleted_unscored_stop_the_worker(settings: Settings, tmp_path: Path) -> None:
+    send(settings, {0: [payload(seq, 0) for seq in range(2)]})
+    with worker(settings, SCORE) as process:
+        received(settings, settings.topics.archive, {0: 2})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(90) == 0
+    send(settings, {0: [payload(seq, 0) for seq in range(2, 6)]})
+    admin = clients.admin(settings)
+    for future in admin.delete_records([TopicPartition(settings.topics.features, 0, 4)]).values():
+        future.result(30)
+    log = tmp_path / "log"
+    with worker(settings, SCORE, log=log) as process:
+        assert process.wait(90) == 66
+    text = " ".join(log.read_text().split())
+    assert "features[0]: the committed position is 2, the topic holds 4 and later" in text
+    assert "raise the topic's retention" in text
+
+
 def test_other_features_than_the_models_stop_the_worker_with_both_names(settings: Settings, tmp_path: Path) -> None:
     send(settings, {0: [payload(0, 0, feature_set="other", feature_hash="beef" * 16)]})
     log = tmp_path / "log"

@@ -74,6 +74,10 @@ class OwnPositionsConsumer(Consumer):
         """
         return self._before.pop((tp, offset), None)
 
+    def fetched_beyond(self, tp: Any, position: int) -> bool:
+        """Whether a message at this position or behind it has been fetched since the last seek."""
+        return self._newest.get(tp, -1) >= position
+
     async def commit_positions(self, positions: Mapping[Any, int]) -> None:
         """Commit offsets to the group, for those who watch its lag; nothing of ours reads them."""
         await self._commit(positions)

@@ -16,6 +16,7 @@ from pipeline.runtime import failpoints
 from pipeline.runtime.faust.emitter import FOR_EVER, Emitter
 from pipeline.runtime.faust.stage import Incoming, Stage, State
 from pipeline.runtime.kafka import clients, topics
+from pipeline.runtime.kafka.retention import MARK
 from pipeline.runtime.state import parts, pointers
 from pipeline.runtime.state.parts import Saved
 from pipeline.runtime.state.pointers import Pointer
@@ -124,13 +125,7 @@ class Partitions(Generic[State]):
                 self._log.warning("state refused, trying an older one", partition=partition, error=str(error))
                 refused = refused or error
                 continue
-            # The record behind the last one read is the mark of its transaction; retention may have taken it as well.
-            if not first - 1 <= pointer.position <= end:
-                raise PositionLost(
-                    f"{self.stage.source}[{partition}]: the saved state is for offset {pointer.position}, the topic "
-                    f"holds {first} to {end}; messages were deleted before they were read, or the topic was made anew: "
-                    "restore it, or start with another topic prefix"
-                )
+            self._expect_held(partition, pointer.position, first, end)
             recent = [needed for one in known[:KEEP_POINTERS] if (needed := self._needed(store, one))]
             state = self.stage.restore(partition, snapshot, apart)
             position = max(pointer.position, first)
@@ -138,6 +133,26 @@ class Partitions(Generic[State]):
         if refused is not None:
             raise refused
         return Held(self.stage.restore(partition, None, {}), first, first, None, [], kept, kept_us)
+
+    def _expect_held(self, partition: int, position: int, first: int, end: int) -> None:
+        # The record behind the last one read is the mark of its transaction; retention may have taken it as well.
+        if not first - MARK <= position <= end:
+            raise PositionLost(
+                f"{self.stage.source}[{partition}]: the saved state is for offset {position}, the topic "
+                f"holds {first} to {end}; messages were deleted before they were read, or the topic was made anew: "
+                "restore it, or start with another topic prefix"
+            )
+
+    def skips(self, partition: int, offset: int) -> bool:
+        """Whether a message at this offset leaves others out: an aborted transaction, or what retention deleted."""
+        held = self._held.get(partition)
+        return held is not None and offset > held.position + MARK
+
+    def expect_held(self, partition: int) -> None:
+        """PositionLost where Kafka no longer holds what is to be read next; asks Kafka, so never in the event loop."""
+        held = self._held.get(partition)
+        if held is not None:
+            self._expect_held(partition, held.position, *self._bounds(partition))
 
     def _identify(self) -> None:
         """Learn which topic this is; until it is known no state is kept, and nothing else depends on it."""

@@ -6,14 +6,15 @@ What Faust does here: group membership, rebalancing, fetching, the agent. What i
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any, Generic
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
 
 import faust
 from aiokafka.errors import KafkaConnectionError
 from confluent_kafka import KafkaException
 
-from pipeline.errors import Backpressure, Failed, KafkaUnreachable
+from pipeline.errors import Backpressure, Failed, KafkaUnreachable, Stalled
 from pipeline.runtime import failpoints
 from pipeline.runtime.faust.committed import OwnPositionsTransport
 from pipeline.runtime.faust.credentials import credentials
@@ -23,13 +24,18 @@ from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.producing import ProducerBroken
 from pipeline.runtime.kafka.sessions import heartbeat_s, session_timeout_s
+from pipeline.runtime.kafka.stall import StallDetector
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
 
+Answer = TypeVar("Answer")
+
 POLL_EVERY_S = 0.1
 # A fetch comes back within a tenth of it: where no message came for so long, none waits.
 CAUGHT_UP_AFTER_S = 1.0
+# aiokafka knows its position without asking, unless it hangs: then what was processed counts.
+POSITION_S = 5.0
 STOP_WITHIN_S = 20.0
 # Asked to stop, a worker waits so long for Kafka to acknowledge its last messages; what it does not, the next one does
 # again. With STOP_WITHIN_S it is within the minute that Kubernetes grants.
@@ -98,6 +104,7 @@ class Worker(Generic[State]):
         self._renewing = False
         self._fatal: BaseException | None = None
         self._advanced_at = time.monotonic()
+        self._stall = StallDetector(settings, kafka)
         self._app: Any = build_app(stage.name, settings)
         self._app.positions_of = self._restore
         self._app.agent_failed = self._agent_failed
@@ -125,6 +132,7 @@ class Worker(Generic[State]):
                 saving = asyncio.create_task(self._save(only_if_due=True))
             if ready:
                 self._measure_lag()
+                await self._notice_stall()
         self._stopping_at = time.monotonic()
         failure = self._failure()
         if failure is None:
@@ -155,6 +163,27 @@ class Worker(Generic[State]):
                 lag += max(0, (consumer.highwater(tp) or 0) - position)
         self._telemetry.gauge("forebay_lag_messages", lag, stage=self._stage.name)
 
+    async def _notice_stall(self) -> None:
+        """End the worker where aiokafka or Faust bring nothing although Kafka holds more; the next one reads on."""
+        if self._lock.locked() or self._renewing:  # it is saved or restored, which may wait for Kafka
+            self._stall.moved()
+        if not self._stall.due:
+            return
+        consumer, reached = self._app.consumer, {}
+        for partition, position in self._partitions.positions.items():
+            tp = faust.types.TP(self._stage.source, partition)
+            if tp in consumer.assignment():
+                reached[tp.topic, partition] = position
+                if not consumer.fetched_beyond(tp, position):  # what was fetched has been delivered
+                    with suppress(TimeoutError):
+                        fetched = await asyncio.wait_for(consumer.position(tp), POSITION_S)
+                        reached[tp.topic, partition] = max(position, fetched or 0)
+        try:
+            await asyncio.to_thread(self._stall.check, reached)
+        except Stalled as error:
+            self._telemetry.stage.error()
+            self._fatal = self._fatal or error
+
     def _failure(self) -> BaseException | None:
         if self._fatal is None and self._app.crashed:
             self._fatal = self._app.crash_reason or Failed(f"{self._stage.name}: Faust stopped without a reason")
@@ -166,6 +195,7 @@ class Worker(Generic[State]):
         async for event in stream.noack().events():
             async with self._lock:
                 if self._fatal is None and not self._stop.requested and not self._renewing:
+                    await self._expect_held(event.message)
                     self._advance(event.message)
                     while self._partitions.blocked and not self._stop.requested:
                         await asyncio.to_thread(self._partitions.drain)
@@ -173,6 +203,8 @@ class Worker(Generic[State]):
                         await self._save_locked()
 
     def _advance(self, message: Any) -> None:
+        if self._fatal is not None:
+            return
         before = self._app.consumer.fetched_before(message.tp, message.offset)
         if before is None:
             self._telemetry.count("forebay_messages_dropped", stage=self._stage.name)
@@ -186,6 +218,7 @@ class Worker(Generic[State]):
             {name: value or b"" for name, value in _pairs(message.headers)},
         )
         self._advanced_at = time.monotonic()
+        self._stall.moved()
         self._telemetry.stage.waiting_since(incoming.timestamp_us)
         try:
             self._partitions.advance(incoming, before)
@@ -195,6 +228,15 @@ class Worker(Generic[State]):
             self._log.error("stopped", topic=message.topic, partition=message.partition, offset=message.offset)
             self._fatal = error
 
+    async def _expect_held(self, message: Any) -> None:
+        """Look where messages before this one are missing: aiokafka goes on silently behind what retention deleted."""
+        if self._partitions.skips(message.partition, message.offset):
+            try:
+                await asyncio.to_thread(self._patiently, lambda: self._partitions.expect_held(message.partition))
+            except Exception as error:
+                self._telemetry.stage.error()
+                self._fatal = self._fatal or error
+
     def _agent_failed(self, error: BaseException) -> None:
         self._fatal = self._fatal or error
 
@@ -202,17 +244,17 @@ class Worker(Generic[State]):
         ours = {tp.partition: tp for tp in assigned if tp.topic == self._stage.source}
         async with self._lock:
             try:
-                positions = await asyncio.to_thread(self._restore_patiently, set(ours))
+                positions = await asyncio.to_thread(self._patiently, lambda: self._partitions.restore(set(ours)))
             except Exception as error:
                 self._fatal = self._fatal or error
                 raise
         return {ours[partition]: position for partition, position in positions.items() if partition in ours}
 
-    def _restore_patiently(self, partitions: set[int]) -> dict[int, int]:
-        """Partitions.restore, again while Kafka's absence is what hinders it; not in the event loop's thread."""
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+        """What Kafka answers, again while its absence is what hinders it; not in the event loop's thread."""
         while True:
             try:
-                return self._partitions.restore(partitions)
+                return ask()
             except (KafkaException, KafkaUnreachable) as error:
                 self._kafka.endure(error)
                 if not self._kafka.wait_until_back():

@@ -11,13 +11,23 @@ from confluent_kafka.admin import AdminClient
 
 from pipeline.contracts.envelope import MessagePosition
 from pipeline.errors import KafkaUnreachable, Misconfigured
-from pipeline.runtime.kafka import security
+from pipeline.runtime.kafka import security, watchdog
 from pipeline.runtime.kafka.sessions import heartbeat_s, session_timeout_s
+from pipeline.runtime.telemetry import log
 from pipeline.settings import Settings
 
 Configuration = dict[str, Any]
 
 LIBRDKAFKA = logging.getLogger("librdkafka")
+
+# Closing gives partitions back: the archive makes its rows durable meanwhile, which takes some seconds.
+CLOSE_S = 45.0
+# A predecessor's transaction is aborted within a moment; after the broker's own restart this may take its timeout.
+INIT_S = 120.0
+# Of a session: then a new client tries again, in case this one hangs.
+SESSION_INIT_S = 30.0
+# A new transactional producer that needs so long says why it waits.
+INIT_SLOW_S = 10.0
 
 PRODUCER: Configuration = {
     "linger.ms": 5,
@@ -69,11 +79,16 @@ def producer(settings: Settings, client: str, **overrides: Any) -> Producer:
 
 
 def transactional_producer(
-    settings: Settings, client: str, stopped: Callable[[], bool] = lambda: False, **overrides: Any
+    settings: Settings,
+    client: str,
+    hopeless: Callable[[], bool] = lambda: False,
+    limit_s: float = INIT_S,
+    **overrides: Any,
 ) -> Producer:
     """A transactional producer, initialised: earlier ones of the same id are fenced.
 
-    The id is the stage's and worker's own, so a restarted worker takes over from its dead self at once.
+    The id is the stage's and worker's own, so a restarted worker takes over from its dead self at once. KafkaException
+    where Kafka has not answered within `limit_s`, or waiting is `hopeless`.
     """
     made = producer(
         settings,
@@ -89,15 +104,18 @@ def transactional_producer(
             **overrides,
         },
     )
-    deadline = time.monotonic() + 120
+    started, said = time.monotonic(), False
     while True:
         try:
             made.init_transactions(5)
             return made
         except KafkaException as error:
-            # A predecessor's transaction may take as long to be aborted, above all after the broker's own restart.
-            if not error.args[0].retriable() or time.monotonic() > deadline or stopped():
+            waited_s = time.monotonic() - started
+            if not error.args[0].retriable() or waited_s > limit_s or hopeless():
                 raise
+            if waited_s > INIT_SLOW_S and not said:
+                said = True
+                log(client).warning("waiting for the transaction coordinator", client=client, reason=str(error.args[0]))
 
 
 def consumer(settings: Settings, group: str, **overrides: Any) -> Consumer:
@@ -124,11 +142,18 @@ def abandon(consumer: Consumer, producer: Producer | None) -> None:
     """Leave clients whose session is over, without waiting for a Kafka that may be away.
 
     What the producer has not sent is dropped: an open transaction is aborted by its successor's `init_transactions`.
+    A consumer that does not close (librdkafka #4519) is left behind after CLOSE_S. Raises what the callbacks of the
+    consumer raise.
     """
     if producer is not None:
         producer.purge()
-    with suppress(KafkaException, RuntimeError):  # a client that Kafka has fenced is closed already
-        consumer.close()
+
+    def close() -> None:
+        with suppress(KafkaException, RuntimeError):  # a client that Kafka has fenced is closed already
+            consumer.close()
+
+    if not watchdog.returns(close, CLOSE_S):
+        log("kafka").warning("the Kafka client does not close and is left behind", waited_s=CLOSE_S)
 
 
 def reader(settings: Settings, client: str, **overrides: Any) -> Consumer:

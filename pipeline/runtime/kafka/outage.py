@@ -114,7 +114,7 @@ class KafkaWatch:
             self._telemetry.beat()
         if answered == (self._away_since is None):
             return
-        self._telemetry.kafka_answers(answered)
+        self._telemetry.kafka_answers(answered, silent_s=self._timeout_s)
         if answered:
             away_s = round(now - (self._away_since or now), 1)
             self._away_since = None
@@ -165,6 +165,8 @@ class KafkaWatch:
                 if self.stopping():
                     log(self._stage).warning("left uncommitted, the next worker does it again", error=str(error))
                     return
+                # Nothing is read before the next session has its partitions: `announce` says so then.
+                self._telemetry.ready(False)
                 self.endure(error)
             self.wait_until_back()
 
@@ -180,7 +182,9 @@ class KafkaWatch:
                 f"pass; the last one's reason: {error}; `forebay topic check` compares the topics with what is expected"
             ) from error
         self._telemetry.count("forebay_kafka_sessions_ended", stage=self._stage)
-        log(self._stage).debug("session ended, another one follows", error=str(error))
+        # While Kafka is away that is said already; a session that ends while Kafka answers is never silent.
+        report = log(self._stage).debug if self.away else log(self._stage).info
+        report("session ended, another one follows", error=str(error), in_a_row=self._failures)
 
     def passes(self, error: Exception) -> bool:
         """Whether a new session helps after this error."""

@@ -22,12 +22,18 @@ from pipeline.settings import Settings
 EOF_EVENTS = {"enable.partition.eof": True}
 
 
-def ends(settings: Settings, topic: str, partitions: Iterable[int], timeout_s: float = 30.0) -> dict[int, int]:
-    """End offset of each partition, records of transactions still open included."""
+def ends(
+    settings: Settings,
+    topic: str,
+    partitions: Iterable[int],
+    timeout_s: float = 30.0,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+) -> dict[int, int]:
+    """End offset of each partition; by default records of transactions still open are included."""
     client = admin(settings)  # held until the answers are here: they come through its thread
     asked = client.list_offsets(
         {TopicPartition(topic, partition): OffsetSpec.latest() for partition in partitions},  # type: ignore[no-untyped-call]
-        isolation_level=IsolationLevel.READ_UNCOMMITTED,
+        isolation_level=isolation,
         request_timeout=timeout_s,
     )
     return {at.partition: answer.result(timeout_s).offset for at, answer in asked.items()}

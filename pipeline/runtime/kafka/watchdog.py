@@ -26,6 +26,40 @@ MAX_LEFT_BEHIND = 10
 WAIT_S = 0.2
 
 
+class _Watched:
+    """A call in a daemon thread."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+        self._raised: BaseException | None = None
+        self._returned = threading.Event()
+        threading.Thread(target=self._run, name="watched call", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._call()
+        except BaseException as error:
+            self._raised = error
+        finally:
+            self._returned.set()
+
+    def returned(self, within_s: float) -> bool:
+        """Whether the call returns within so many seconds; raises what it raised."""
+        if not self._returned.wait(within_s):
+            return False
+        if self._raised is not None:
+            raise self._raised
+        return True
+
+
+def returns(call: Callable[[], object], within_s: float) -> bool:
+    """Make a call that may hang; False where it has not returned within `within_s`: it is left behind in its thread.
+
+    Raises what the call raises.
+    """
+    return _Watched(call).returned(within_s)
+
+
 class LeftBehind(KafkaUnreachable):
     """A call into the client did not come back in time; its producer is not to be used again."""
 
@@ -53,25 +87,12 @@ class Watchdog:
 
     def call(self, call: Callable[[], object], timeout_s: float) -> None:
         """Make a call that should end within `timeout_s`, in a thread of its own; raises what it raises."""
-        raised: list[BaseException] = []
-        returned = threading.Event()
-
-        def run() -> None:
-            try:
-                call()
-            except BaseException as error:
-                raised.append(error)
-            finally:
-                returned.set()
-
-        threading.Thread(target=run, name="watched call", daemon=True).start()
+        watched = _Watched(call)
         started = time.monotonic()
-        while not returned.wait(WAIT_S):
+        while not watched.returned(WAIT_S):
             waited_s = time.monotonic() - started
             if waited_s > self._stuck_s or (waited_s > timeout_s + GRACE_S and self._hopeless()):
                 self._leave_behind(waited_s)
-        if raised:
-            raise raised[0]
 
     def _leave_behind(self, waited_s: float) -> None:
         Watchdog._left_behind += 1

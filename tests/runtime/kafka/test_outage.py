@@ -48,6 +48,11 @@ def watch(telemetry: Telemetry, kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -
     return KafkaWatch("ingest", load_settings(metrics_port=-1), telemetry, Stop(), kafka.answers)
 
 
+def lag_s(telemetry: Telemetry) -> float:
+    """What a scrape sees."""
+    return telemetry.registry.get_sample_value("forebay_lag_seconds", {"stage": "ingest"}) or 0.0
+
+
 def failing(*codes: int) -> tuple[Any, list[int]]:
     """A session that ends with each of these errors in turn, then well; and how often it was run."""
     runs: list[int] = []
@@ -72,10 +77,12 @@ def test_an_outage_is_two_lines_however_long_it_lasts(watch: KafkaWatch, kafka: 
             assert telemetry.health.why_not_ready == "Kafka does not answer"
             assert telemetry.health.alive
         assert watch.away
+        assert lag_s(telemetry) >= outage.AWAY_AFTER_S / 2, "it grows from when Kafka last answered"
         kafka.up = True
         for _probe in range(10):
             watch.answers()
     assert telemetry.health.ready
+    assert lag_s(telemetry) == 0
     assert [line["event"] for line in lines] == ["Kafka is away", "Kafka is back"]
     assert lines[1]["away_s"] >= 0
 
@@ -94,6 +101,21 @@ def test_what_an_outage_breaks_ends_a_session_and_not_the_worker(watch: KafkaWat
     session, runs = failing(code, code)
     watch.run(session)
     assert len(runs) == 3
+
+
+def test_between_two_sessions_the_stage_is_not_ready_and_says_why(watch: KafkaWatch, telemetry: Telemetry) -> None:
+    ready: list[bool] = []
+
+    def session() -> None:
+        ready.append(telemetry.health.ready)
+        watch.announce([0])
+        if len(ready) < 3:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    with structlog.testing.capture_logs() as lines:
+        watch.run(session)
+    assert ready == [False] * 3
+    assert [line["event"] for line in lines] == ["ready", *["session ended, another one follows"] * 2]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import KafkaUnreachable
 from pipeline.runtime.kafka import watchdog
-from pipeline.runtime.kafka.watchdog import LeftBehind, Watchdog
+from pipeline.runtime.kafka.watchdog import LeftBehind, Watchdog, returns
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,15 @@ def test_a_call_that_hangs_is_left_behind(hopeless: bool, stuck_s: float) -> Non
 
 def test_a_slow_call_is_waited_for_while_there_is_hope() -> None:
     Watchdog("score", lambda: False, stuck_s=30.0).call(lambda: time.sleep(1.0), 0.1)
+
+
+def test_a_call_with_a_bound_returns_raises_or_is_left_behind() -> None:
+    release = threading.Event()
+    assert returns(lambda: None, 5.0)
+    with pytest.raises(ZeroDivisionError):
+        returns(lambda: 1 // 0, 5.0)
+    assert not returns(lambda: release.wait(30), 0.1)
+    release.set()
 
 
 HANGS = """
