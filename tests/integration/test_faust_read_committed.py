@@ -168,7 +168,7 @@ def test_messages_deleted_while_a_worker_lags_stop_it(kafka: str, prefix: str, t
         for future in admin.delete_records([TopicPartition(settings.topics.flows, 0, 50)]).values():
             future.result(30)
         process.send_signal(signal.SIGCONT)
-        assert process.wait(90) == 66
+        assert process.wait(90) != 0
     assert b"messages were deleted before they were read" in log.read_bytes()
 
 
