@@ -103,7 +103,7 @@ class FollowedRows:
         """A closed file's rows; None where they have been purged. RefusedState where they cannot be read."""
         while True:
             where = self._locations[path]
-            if where.given_up:
+            if where.purged:
                 return None
             try:
                 return self._reader.read(where)

@@ -21,9 +21,9 @@ from pipeline.archive.streams import StreamKey
 from pipeline.errors import RefusedState
 
 SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
-LONGEST_NAME = 120  # bytes; file systems allow 255 for a whole name
+MAX_NAME_BYTES = 120  # bytes; file systems allow 255 for a whole name
 MIXED = "mixed"
-PACKED, GIVEN_UP = "packed", "given-up"
+PACKED, PURGED = "packed", "given-up"  # names of folders, in every archive
 CHECKPOINT = re.compile(r"\d{10,}\.checkpoint")
 
 Position = tuple[int, int]
@@ -40,9 +40,9 @@ def escape(name: str) -> str:
     ('..%2Fetc', 'line%204', '~')
     """
     escaped = "".join(chr(byte) if byte in SAFE else f"%{byte:02X}" for byte in name.encode("utf-8"))
-    if len(escaped) <= LONGEST_NAME:
+    if len(escaped) <= MAX_NAME_BYTES:
         return escaped or "~"
-    prefix = escaped[: LONGEST_NAME - 33]
+    prefix = escaped[: MAX_NAME_BYTES - 33]
     digest = hashlib.sha256(name.encode("utf-8")).hexdigest()[:32]
     return f"{prefix.rpartition('%')[0] if '%' in prefix[-2:] else prefix}~{digest}"
 
@@ -69,7 +69,7 @@ def date_of(data_file: str) -> str:
 
 
 def pack(table: str, kind: str, date: str, partition: int, word: str) -> str:
-    """The name of a pack; `kind`: PACKED or GIVEN_UP; `word`: one that no other attempt has, so that none can mistake
+    """The name of a pack; `kind`: PACKED or PURGED; `word`: one that no other attempt has, so that none can mistake
     what another has left behind for its own.
     """
     return f"{table}/{kind}/date={date}/p{partition}-{word}.parquet"

@@ -32,7 +32,7 @@ class Location(NamedTuple):
     pack: Pack | None
 
     @property
-    def given_up(self) -> bool:
+    def purged(self) -> bool:
         """Whether the rows were purged: only their raw positions are left."""
         return self.pack is not None and self.pack.positions_only
 
@@ -67,7 +67,7 @@ class PartitionSnapshot:
         for pack in (pack for manifest in self.manifests for pack in manifest.packs):
             first = 0
             for member in pack.members:
-                if member not in by_path or by_path[member].given_up:
+                if member not in by_path or by_path[member].purged:
                     raise RefusedState(
                         f"partition {self.partition}: pack {pack.path} stands in for {member}, which no manifest lists "
                         "or which was purged; a manifest was changed: restore the folder from a copy"
@@ -90,7 +90,7 @@ class PartitionSnapshot:
     @property
     def readable(self) -> Iterator[ClosedFile]:
         """The closed files whose rows are still there, in the order they were closed."""
-        return (entry for entry in self.files if not self.locations[entry.path].given_up)
+        return (entry for entry in self.files if not self.locations[entry.path].purged)
 
     @property
     def open(self) -> tuple[OpenRows, ...]:

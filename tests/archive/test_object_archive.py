@@ -94,8 +94,8 @@ def test_compaction_retention_and_queries(bucket: str, calm: Path) -> None:
         query(bucket, "SELECT * FROM read_text('/etc/hostname')", 10)
     with pytest.raises(Usage, match="Permission Error"):
         query(bucket, "FROM read_parquet('" + open_storage(bucket).url("_open/x") + "')", 10)
-    given_up = retain(bucket, "2100-01-01", TABLES, AT_ONCE)
-    assert given_up["rows"] == sum(entry.rows for entry in snapshot.read(bucket)[0].files)
+    purged = retain(bucket, "2100-01-01", TABLES, AT_ONCE)
+    assert purged["rows"] == sum(entry.rows for entry in snapshot.read(bucket)[0].files)
     assert query(bucket, "SELECT count(*) FROM flows", 1)["rows"] == [[0]]
     assert verify(bucket, None)["problems"] == []
     assert {name.split("/")[1] for table in TABLES for name in open_storage(bucket).names(table)} == {"given-up"}

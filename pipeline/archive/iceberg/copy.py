@@ -28,7 +28,7 @@ from pipeline.archive.streams import TABLES
 from pipeline.errors import Failed, RefusedState
 from pipeline.runtime.storage.storage import Step, Storage, StorageLike, no_step, open_storage
 
-MAX_ROWS, MAX_FILES, MAX_GIVEN_UP = 2_097_152, 256, 4_096
+MAX_ROWS, MAX_FILES, MAX_PURGED = 2_097_152, 256, 4_096
 """A commit holds at most so much, and a closed file or pack more; rows are in memory for one closed file at a time."""
 NAMES_AT_ONCE = 200
 """pyiceberg compares a file's bounds with a list of at most so many values; beyond, it would read and rewrite files."""
@@ -57,11 +57,11 @@ class _Group:
     positions: dict[int, Position]
     data: list[DataFile] = field(default_factory=list)
     rows: int = 0
-    given_up: list[str] = field(default_factory=list)
+    purged: list[str] = field(default_factory=list)
 
     @property
     def full(self) -> bool:
-        return self.rows >= MAX_ROWS or len(self.data) >= MAX_FILES or len(self.given_up) >= MAX_GIVEN_UP
+        return self.rows >= MAX_ROWS or len(self.data) >= MAX_FILES or len(self.purged) >= MAX_PURGED
 
 
 def copy(
@@ -134,13 +134,13 @@ class _Copy:
             if item.entry is not None:
                 self._add(group, partition, item.entry)
                 notify()
-            group.given_up += item.given_up
+            group.purged += item.purged
             group.positions[partition] = item.position
             if group.full:
                 self._commit(group)
                 group = _Group(group.positions)
         # A position alone is not committed: it would not be tied to a snapshot that nobody else has replaced.
-        if group.data or group.given_up:
+        if group.data or group.purged:
             self._commit(group)
 
     def _add(self, group: _Group, partition: int, entry: ClosedFile) -> None:
@@ -180,11 +180,11 @@ class _Copy:
         summary = {tables.COMMITS: str(number)}
         before = self._table.metadata.current_snapshot_id
         changing = self._table.transaction()
-        if group.given_up and before is not None:
+        if group.purged and before is not None:
             with warnings.catch_warnings():
                 # Files that were purged before they were copied are not there.
                 warnings.filterwarnings("ignore", "Delete operation did not match any records", UserWarning)
-                changing.delete(reduce(Or, _named(group.given_up)), snapshot_properties=summary)
+                changing.delete(reduce(Or, _named(group.purged)), snapshot_properties=summary)
         if group.data:
             with changing.update_snapshot(snapshot_properties=summary).merge_append() as adding:
                 for file in group.data:
@@ -198,7 +198,7 @@ class _Copy:
         self._step("committed")
         self._done.files += len(group.data)
         self._done.rows += group.rows
-        self._done.given_up += len(group.given_up)
+        self._done.given_up += len(group.purged)
         self._done.commits += 1
 
 

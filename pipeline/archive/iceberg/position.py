@@ -35,7 +35,7 @@ class Ahead:
 
     position: Position
     entry: ClosedFile | None = None
-    given_up: tuple[str, ...] = ()
+    purged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Links:
                 if pack.positions_only and pack.table == table
                 for member in pack.members
             )
-            yield Ahead(Position(manifest.number, sha256, len(manifest.files), True), given_up=gone)
+            yield Ahead(Position(manifest.number, sha256, len(manifest.files), True), purged=gone)
 
 
 def read(archive: Storage) -> dict[int, Links]:

@@ -58,7 +58,7 @@ def prove(archive: StorageLike, catalog: Catalog) -> dict[str, Any]:
                 "files": len(contents),
                 "rows": sum(content.rows for content in contents.values()),
                 "behind": sum(
-                    item.entry is not None and not links.snapshot.locations[item.entry.path].given_up
+                    item.entry is not None and not links.snapshot.locations[item.entry.path].purged
                     for partition, links in chains.items()
                     for item in links.ahead(positions.get(partition), name)
                 ),
@@ -134,14 +134,14 @@ def _differences(
     for partition, links in chains.items():
         committed = positions.get(partition)
         ahead = {item.entry.path for item in links.ahead(committed, name) if item.entry is not None}
-        given_up = {path for item in links.ahead(committed, name) for path in item.given_up}
+        purged = {path for item in links.ahead(committed, name) for path in item.purged}
         for entry in links.snapshot.files:
             if entry.table != name or entry.path in ahead:
                 continue
             left.discard(entry.path)
             # What was purged since may still be there, or may have been gone before it was copied.
-            gone = links.snapshot.locations[entry.path].given_up
-            yield from _difference(entry, contents.get(entry.path), gone, entry.path in given_up)
+            gone = links.snapshot.locations[entry.path].purged
+            yield from _difference(entry, contents.get(entry.path), gone, entry.path in purged)
     for path in sorted(left):
         yield f"{path}: the table has {contents[path].rows} rows of it, no manifest up to the table's position lists it"
 
@@ -151,7 +151,7 @@ def _difference(entry: ClosedFile, got: _Content | None, gone: bool, lately: boo
         if not gone:
             yield f"{entry.path}: the table has no rows of it, its manifest states {entry.rows}"
     elif gone and not lately:
-        yield f"{entry.path}: the table has {got.rows} rows of it, the archive has given it up"
+        yield f"{entry.path}: the table has {got.rows} rows of it, the archive has purged it"
     elif (got.rows, got.also, got.first, got.last) != (entry.rows, entry.also, entry.first, entry.last):
         yield (
             f"{entry.path}: the table has {got.rows} rows and {got.also} records within them, from {got.first} "

@@ -35,7 +35,7 @@ ROW_GROUP_ROWS = 65_536
 MAX_MEMBERS = 4_096
 UNFINISHED_S = 3600.0
 """A pack of this age that no manifest lists was left by an attempt that died."""
-PACK_FILE = re.compile(rf"^[^/]+/(?:{paths.PACKED}|{paths.GIVEN_UP})/date=[^/]*/p(\d+)-[^/]*$")
+PACK_FILE = re.compile(rf"^[^/]+/(?:{paths.PACKED}|{paths.PURGED})/date=[^/]*/p(\d+)-[^/]*$")
 
 
 Notify = Callable[[int, int], None]
@@ -55,7 +55,7 @@ class Plan:
     @property
     def kind(self) -> str:
         """The folder such packs lie in."""
-        return paths.GIVEN_UP if self.positions_only else paths.PACKED
+        return paths.PURGED if self.positions_only else paths.PACKED
 
 
 def swap(
@@ -70,7 +70,7 @@ def swap(
     snapshot = _whole(read_on(archive, snapshot))
     before = {entry.path: snapshot.locations[entry.path] for entry in plan.entries}
     same_file = len({where.file for where in before.values()}) == 1
-    if any(where.given_up for where in before.values()) or (same_file and not plan.positions_only):
+    if any(where.purged for where in before.values()) or (same_file and not plan.positions_only):
         return None, snapshot
     pack = _write(archive, plan, snapshot, step)
     name = f"{writer} {secrets.token_hex(4)}"

@@ -170,7 +170,7 @@ def _read(
                 f"and {entry.also}, from {entry.first} to {entry.last}"
             )
         tally.counts_of(sensor)[COLUMN[entry.table]] += len(block.offsets)
-        if where.given_up:
+        if where.purged:
             tally.counts_of(sensor)["given_up"] += len(block.offsets)
         return block
 

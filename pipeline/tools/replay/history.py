@@ -152,7 +152,7 @@ def archived_rows(
     stretches = (one for some in stretches_of(found, manifests, bounds_us).values() for one in some)
     rows = [0, 0]
     for entry in (entry for stretch in stretches for entry in (*stretch.files, *stretch.late)):
-        rows[found.locations[entry.path].given_up] += entry.rows
+        rows[found.locations[entry.path].purged] += entry.rows
     return rows[0], rows[1]
 
 

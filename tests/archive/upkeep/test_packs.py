@@ -131,8 +131,8 @@ def test_a_dry_run_does_nothing(tmp_path: Path) -> None:
     names = set(open_storage(folder).names(""))
     document = compacted(folder, dry_run=True)
     assert document["packs"] > 0
-    given_up = retain(folder, LAST_DAY, TABLES, AT_ONCE, dry_run=True)
-    assert given_up["rows"] == sum(len(table) for table in rows(folder).values())
+    purged = retain(folder, LAST_DAY, TABLES, AT_ONCE, dry_run=True)
+    assert purged["rows"] == sum(len(table) for table in rows(folder).values())
     assert set(open_storage(folder).names("")) == names
 
 
