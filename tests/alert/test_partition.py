@@ -102,7 +102,7 @@ def test_a_message_of_no_rows_closes_what_the_watermark_has_passed() -> None:
     assert state.seq == 3
 
 
-def test_sensors_are_kept_apart_and_forgotten_when_they_end() -> None:
+def test_sensors_are_separate_and_removed_when_they_end() -> None:
     rows = scored([{"sensor": "left"}, {"sensor": "bottom", "raw_offset": 5}, {"sensor": "left", "at": 1}])
     state, events, _, _ = advance_partition(PartitionState.empty(), rows, facts(0, 1), GROUPING, nothing)
     assert [event["unmapped"]["sensor"] for event in events] == ["left"]
@@ -153,7 +153,7 @@ def test_what_is_no_state_is_refused(payload: bytes) -> None:
         restore(payload)
 
 
-def test_a_sensor_that_is_evicted_closes_its_incidents_and_is_forgotten_as_at_its_end() -> None:
+def test_a_sensor_that_is_evicted_closes_its_incidents_and_is_removed_as_at_its_end() -> None:
     """Twice the same suspects: the source ends, or the sensor expires; events and state are the same."""
     outcomes = []
     for fact in ("ended", "evicted"):

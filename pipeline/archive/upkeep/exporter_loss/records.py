@@ -24,7 +24,7 @@ COLUMNS = (
 )
 """The columns that are read, where a file has them."""
 _ALSO = r"^(?P<stream>[^ ]+ [^ ]+ (?:-|[0-9]{1,10})) (?P<sequence>[0-9]{1,10})$"
-_MOST = (1 << 32) - 1
+_MAX_SEQUENCE = (1 << 32) - 1
 
 
 class Records(NamedTuple):
@@ -131,7 +131,7 @@ def _numbered(offset: Ints, index: Ints, at_us: Ints, streams: pa.Array, sequenc
         streams = streams.combine_chunks()
     coded = streams.dictionary_encode()
     stream = _ints(coded.indices.cast(pa.int64()).fill_null(-1))
-    there = (sequence >= 0) & (sequence <= _MOST) & (stream >= 0)
+    there = (sequence >= 0) & (sequence <= _MAX_SEQUENCE) & (stream >= 0)
     names = tuple(coded.dictionary.to_pylist())
     return Records(offset, index, at_us, np.where(there, stream, -1), np.where(there, sequence, -1), names)
 
