@@ -90,7 +90,7 @@ def labelled_rows(samples: pa.Table, labels: Labels) -> Labelled:
         sensor=np.array(labelled.column("sensor").to_pylist(), dtype=np.str_),
         start_ts_us=labelled.column("start_ts_us").to_numpy().astype(np.int64),
         end_ts_us=labelled.column("end_ts_us").to_numpy().astype(np.int64),
-        # Samples need not come from a file: their number here tells them apart as well.
+        # Samples need not come from a file: their number here distinguishes them as well.
         source_record=chosen.astype(np.int64),
         replay=np.zeros(chosen.size, np.int64),
     )

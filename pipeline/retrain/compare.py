@@ -1,7 +1,7 @@
 """Whether a candidate may replace the current model: both on the same held-out rows, each with its own thresholds.
 
-Held-out labels come from the same people as those trained on, so they alone cannot tell a wrong verdict from a right
-one. Attacks that are known for certain, on which neither model was fitted, must still be found as well as before.
+Held-out labels come from the same people as those trained on, so they alone cannot distinguish a wrong verdict from
+a right one. Attacks known for certain, on which neither model was fitted, must still be found as well as before.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,7 +33,7 @@ class Gates:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One model on the held-out rows; nan where there are no rows to tell."""
+    """One model on the held-out rows; nan where there are no rows to measure."""
 
     auroc: float
     recall: float  # suspects among attack and fault rows

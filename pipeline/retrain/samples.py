@@ -31,7 +31,7 @@ MERGED_ROWS = 200_000
 # and a partition is merged every few minutes: ten are never needed.
 READ_ATTEMPTS = 10
 MAX_FOOTERS = 4_096
-"""Some hundred files are in a store of two million rows: what is over is of files that are gone."""
+"""Some hundred files are in a store of two million rows: more entries than that belong to files that are gone."""
 _FOOTERS: "OrderedDict[tuple[str, Entry], SampleFile]" = OrderedDict()
 
 
@@ -60,23 +60,23 @@ class SampleFile(NamedTuple):
 
 
 def write(
-    place: StorageLike, batches: Sequence[pa.RecordBatch], sample_range: SampleRange, written_s: float | None = None
+    location: StorageLike, batches: Sequence[pa.RecordBatch], sample_range: SampleRange, written_s: float | None = None
 ) -> str:
-    """Write one file of samples and return its name; a file of that name is replaced by its like.
+    """Write one file of samples and return its name; a file of that name is replaced: it holds the same rows.
 
-    `written_s`: how old it counts, where that is not now. Failed where the disk is full.
+    `written_s`: its age is counted from here, where that is not now. Failed where the disk is full.
     """
     facts = {"feature_hash": sample_range.feature_hash} | ({WRITTEN: repr(written_s)} if written_s is not None else {})
     plain = [batch.replace_schema_metadata(facts) for batch in batches]
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_batches(plain), sink, compression="zstd")
-    open_storage(place, "samples").replace(sample_range.name, memoryview(sink.getvalue()))
+    open_storage(location, "samples").replace(sample_range.name, memoryview(sink.getvalue()))
     return sample_range.name
 
 
-def files(place: StorageLike) -> list[SampleFile]:
+def files(location: StorageLike) -> list[SampleFile]:
     """The store's files, oldest first; FileNotFoundError where one was merged or trimmed while they were listed."""
-    storage = open_storage(place, "samples")
+    storage = open_storage(location, "samples")
     listed = [entry for entry in storage.entries("") if FILE.fullmatch(entry.name)]
     return sorted(footer(storage, entry) for entry in listed)
 
@@ -119,12 +119,12 @@ def _table(storage: Storage, name: str, columns: Sequence[str] | None = None) ->
         return pq.read_table(source, columns=None if columns is None else list(columns))
 
 
-def merge(place: StorageLike) -> int:
+def merge(location: StorageLike) -> int:
     """Make one file of a partition's small ones where there are many; how many files that saved.
 
     Where another worker merges or trims the same files at the same time, the work is left to it.
     """
-    storage = open_storage(place, "samples")
+    storage = open_storage(location, "samples")
     try:
         return sum(_merge(storage, int(partition), parts) for partition, parts in _small_files(storage))
     except FileNotFoundError:
@@ -143,7 +143,10 @@ def _small_files(storage: Storage) -> list[tuple[str, list[SampleFile]]]:
 
 def _merge(storage: Storage, partition: int, parts: list[SampleFile]) -> int:
     ranges = [FILE.fullmatch(file.name).groups() for file in parts]  # type: ignore[union-attr]
-    first, last = min(int(one[1]) for one in ranges), max(int(one[2]) for one in ranges)
+    first, last = (
+        min(int(match_groups[1]) for match_groups in ranges),
+        max(int(match_groups[2]) for match_groups in ranges),
+    )
     tables = [_table(storage, file.name) for file in parts]
     table = _deduplicated(pa.concat_tables(tables, promote_options="default"))
     # As old as its newest part: trimming goes by age.
@@ -156,12 +159,12 @@ def _merge(storage: Storage, partition: int, parts: list[SampleFile]) -> int:
     return len(replaced)
 
 
-def trim(place: StorageLike, max_rows: int) -> int:
+def trim(location: StorageLike, max_rows: int) -> int:
     """Delete the oldest files until at most `max_rows` rows are left (the newest file always stays); rows deleted.
 
     Where another worker merges or trims at the same time, the work is left to it.
     """
-    storage, deleted = open_storage(place, "samples"), 0
+    storage, deleted = open_storage(location, "samples"), 0
     try:
         retained = files(storage)
     except FileNotFoundError:
@@ -174,18 +177,18 @@ def trim(place: StorageLike, max_rows: int) -> int:
     return deleted
 
 
-def count(place: StorageLike, feature_hash: str) -> int:
+def count(location: StorageLike, feature_hash: str) -> int:
     """Rows of one feature set in the store, those that are in two files twice; Failed where it changes all the time."""
     for _attempt in range(READ_ATTEMPTS):
         try:
-            return sum(file.rows for file in files(place) if file.feature_hash == feature_hash)
+            return sum(file.rows for file in files(location) if file.feature_hash == feature_hash)
         except FileNotFoundError:  # merged or trimmed since it was listed
             continue
-    raise _changing(place)
+    raise _changing(location)
 
 
 def read(
-    place: StorageLike,
+    location: StorageLike,
     feature_hash: str,
     select: Callable[[pa.Table], npt.NDArray[np.bool_]] | None = None,
     keys: Sequence[str] = (),
@@ -199,13 +202,13 @@ def read(
     ----------
     select : which rows of a file to read, by its columns `keys`; all where None. Only these are held in memory.
     """
-    storage = open_storage(place, "samples")
+    storage = open_storage(location, "samples")
     parts: dict[str, pa.Table | None] = {}
     for _attempt in range(READ_ATTEMPTS):
         if not _read_new(storage, parts, feature_hash, select, keys):
             break
     else:
-        raise _changing(place)
+        raise _changing(location)
     # Files of an earlier version lack columns that may be null.
     plain = [part.replace_schema_metadata() for part in parts.values() if part is not None]
     if not plain:
@@ -242,10 +245,10 @@ def _read_new(
     return missed
 
 
-def _changing(place: StorageLike) -> Failed:
+def _changing(location: StorageLike) -> Failed:
     return Failed(
-        f"samples {open_storage(place).uri}: files were merged or trimmed {READ_ATTEMPTS} times while they were read; "
-        "try again, or stop the retrain worker meanwhile"
+        f"samples {open_storage(location).uri}: files were merged or trimmed {READ_ATTEMPTS} times while they were "
+        "read; try again, or stop the retrain worker meanwhile"
     )
 
 
@@ -259,11 +262,11 @@ def _deduplicated(table: pa.Table) -> pa.Table:
     return table.take(pa.array(order[last]))
 
 
-def require(rows: int, place: StorageLike) -> int:
+def require(rows: int, location: StorageLike) -> int:
     """The number of rows; BadData where there are none."""
     if rows == 0:
         raise BadData(
-            f"{open_storage(place).uri}: no samples of this feature set; let `forebay retrain run` collect some while "
-            "flows are scored"
+            f"{open_storage(location).uri}: no samples of this feature set; let `forebay retrain run` collect some "
+            "while flows are scored"
         )
     return rows

@@ -27,11 +27,11 @@ class Trainer:
     """Starts `command` every `every_s` seconds of wall time (0: never); stores what it prints beside the samples."""
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], place: StorageLike, every_s: float, now_us: int
+        self, command: Sequence[str], environment: Mapping[str, str], location: StorageLike, every_s: float, now_us: int
     ) -> None:
         self._command = list(command)
         self._environment = dict(environment)
-        self._storage = open_storage(place, "samples")
+        self._storage = open_storage(location, "samples")
         self._report: IO[bytes] | None = None
         self._every_us = round(every_s * 1e6)
         self._running: subprocess.Popen[bytes] | None = None

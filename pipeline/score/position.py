@@ -1,4 +1,4 @@
-"""The position of a partition: the only state of this stage, kept in the metadata of its committed offsets."""
+"""The position of a partition: the only state of this stage, stored in the metadata of its committed offsets."""
 
 from dataclasses import dataclass, replace
 
@@ -40,7 +40,7 @@ class StagePosition:
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise RefusedState(
                 f"{where}: the committed offset {offset} carries {metadata!r}, expected seq and event time as score "
-                "writes them; offsets set by another tool cannot be used: delete the group's to read from the beginning"
+                "writes them; offsets set by another tool cannot be used: delete the group's to read from the start"
             ) from error
 
     def expect_held(self, first: int, where: str) -> None:

@@ -247,7 +247,7 @@ class ScoreWorker:
             for partition, position in self._positions.items()
             for promotion in self._ledger.to_vote(partition)
         ]
-        # One refusal is enough for a promotion that was void from the beginning; any partition may cast it.
+        # One refusal is enough for a promotion that was void from the start; any partition may cast it.
         for partition in list(self._positions)[:1]:
             records += [
                 vote(promotion, partition, self._partitions, last_us) for promotion, last_us in self._ledger.untimely

@@ -21,8 +21,8 @@ def ask(bootstrap: str, timeout_s: float, security: dict[str, str] | None = None
     configuration: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": lambda _error: None}
     client = AdminClient({**configuration, **(security or {})})
     try:
-        found = client.list_topics(timeout=timeout_s)
+        metadata = client.list_topics(timeout=timeout_s)
     except KafkaException:
         return None
-    own = [name for name in found.topics if not name.startswith("__")]
-    return Cluster(found.cluster_id or "", len(found.brokers), len(own))
+    own_topics = [name for name in metadata.topics if not name.startswith("__")]
+    return Cluster(metadata.cluster_id or "", len(metadata.brokers), len(own_topics))

@@ -29,8 +29,8 @@ def last_port(data: Path) -> int | None:
         text = (data / "server.properties").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    found = re.search(r"^listeners=BROKER://[^:,]+:(\d{1,5}),", text, re.MULTILINE)
-    return int(found[1]) if found else None
+    match = re.search(r"^listeners=BROKER://[^:,]+:(\d{1,5}),", text, re.MULTILINE)
+    return int(match[1]) if match else None
 
 
 def is_formatted(data: Path) -> bool:
@@ -54,7 +54,7 @@ def cluster_id(data: Path) -> str | None:
 
 
 def new_cluster_id() -> str:
-    """A cluster id as Kafka makes them: a random UUID in URL-safe base64, never beginning with a dash."""
+    """A cluster id as Kafka makes them: a random UUID in URL-safe base64, never starting with a dash."""
     while True:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not text.startswith("-"):

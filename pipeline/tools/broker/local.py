@@ -154,14 +154,14 @@ def stop(data: Path, grace_s: float = STOP_S) -> Running | None:
     if not data.is_dir():
         return None
     with folder_lock(data, wait_s=START_S + 60):
-        found = state.read(data)
-        alive = found is not None and process.is_ours(found.pid, found.run_id)
-        if found is not None and alive:
-            process.stop(found.pid, found.run_id, grace_s)
-            if process.is_ours(found.pid, found.run_id):
-                raise Failed(f"{data}: pid {found.pid} does not end, even killed; look at it with `ps {found.pid}`")
+        recorded = state.read(data)
+        alive = recorded is not None and process.is_ours(recorded.pid, recorded.run_id)
+        if recorded is not None and alive:
+            process.stop(recorded.pid, recorded.run_id, grace_s)
+            if process.is_ours(recorded.pid, recorded.run_id):
+                raise Failed(f"{data}: pid {recorded.pid} does not end, even killed; check it with `ps {recorded.pid}`")
         state.remove(data)
-        return found if alive else None
+        return recorded if alive else None
 
 
 def last_port(data: Path) -> int | None:
@@ -184,10 +184,10 @@ def find(bootstrap: str) -> Path | None:
 def status(data: Path) -> Status:
     """Inspect the broker of `data`; starts and changes nothing."""
     data = data.absolute()
-    found = state.read(data)
-    running = found is not None and process.is_ours(found.pid, found.run_id)
-    cluster = ask(found.bootstrap, timeout_s=3.0) if found is not None and running else None
-    return Status(running, cluster is not None, found if running else None, cluster, _size_bytes(data))
+    recorded = state.read(data)
+    running = recorded is not None and process.is_ours(recorded.pid, recorded.run_id)
+    cluster = ask(recorded.bootstrap, timeout_s=3.0) if recorded is not None and running else None
+    return Status(running, cluster is not None, recorded if running else None, cluster, _size_bytes(data))
 
 
 def _size_bytes(folder: Path) -> int:

@@ -85,7 +85,7 @@ def account(
     """Show, per sensor, what was sent and where it is: accepted, rejected, late, in open files, still on its way.
 
     From the manifests' counts: `archive verify` proves what this shows. Of data files only exporters' sequence numbers
-    are read, for what was lost before Kafka. With --json a line a look.
+    are read, for what was lost before Kafka. With --json a line a refresh.
     """
     from contextlib import nullcontext
 
@@ -107,8 +107,8 @@ def account(
             document = ledger.refresh()
             if not as_json:
                 table = _table(
-                    [one.replace("_", " ") for one in names],
-                    [[row[one] for one in names] for row in document["sensors"]],
+                    [name.replace("_", " ") for name in names],
+                    [[row[name] for name in names] for row in document["sensors"]],
                 )
                 live.update(Group(table, *shown(document["before_kafka"])), refresh=True)
             if as_json or not follow:
@@ -146,7 +146,7 @@ def compact(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Merge many small files into few large ones; the writer, queries and replays may go on meanwhile.
+    """Merge many small files into few large ones; the writer, queries and replays may continue meanwhile.
 
     What an archive holds, and what verify proves, stays the same. Files that were replaced are deleted by the first
     call after --grace-s.
@@ -173,7 +173,7 @@ def compact(
 @app.command()
 def retain(
     before: Annotated[
-        str | None, typer.Option(help="Give up the days before this one: YYYY-MM-DD, UTC.", show_default=False)
+        str | None, typer.Option(help="Purge the days before this one: YYYY-MM-DD, UTC.", show_default=False)
     ] = None,
     keep_days: Annotated[
         int | None, typer.Option(help="Give up what is older than so many days.", min=1, show_default=False)
@@ -255,7 +255,7 @@ def files(archive: Folder = None, as_json: Json = False) -> None:
     from pipeline.archive import snapshot
 
     snapshots = snapshot.read(load_settings(archive_uri=archive).archive_uri)
-    listed = [asdict(entry) for found in snapshots for entry in found.files]
+    listed = [asdict(entry) for partition_files in snapshots for entry in partition_files.files]
     shown = [[entry["path"], entry["rows"], entry["bytes"], entry["sha256"][:12]] for entry in listed]
     say(_table(["file", "rows", "bytes", "sha256"], shown), quiet=as_json)
     emit(
@@ -286,22 +286,22 @@ def _say_proof(document: dict[str, Any], quiet: bool) -> None:
     source = "topic raw" if document["kafka"] else "the manifests (topic raw was not read)"
     verdict = "accepted + rejected + late + in flight = sent" if document["ok"] else "NOT in order"
     say(f"{document['files']} files, {document['rows']:,} rows, sent counted from {source}: {verdict}", quiet)
-    for one in shown(document["before_kafka"]):
-        say(one, quiet)
+    for part in shown(document["before_kafka"]):
+        say(part, quiet)
     for line in ranges(document["before_kafka"]):
         _say_plainly(line, quiet)
 
 
 def _say_comparison(document: dict[str, Any], quiet: bool) -> None:
     rows = [
-        [table, found["first_rows"], found["second_rows"], "equal" if found["equal"] else "DIFFERENT"]
-        for table, found in document["rows"].items()
+        [table, counts["first_rows"], counts["second_rows"], "equal" if counts["equal"] else "DIFFERENT"]
+        for table, counts in document["rows"].items()
     ]
     say(_table(["table", "rows", "rows of the other", "content"], rows), quiet)
-    for table, found in document["rows"].items():
-        for one in found["differing"]:
-            where = "both" if one["first"] and one["second"] else "the first only" if one["first"] else "the other only"
-            _say_plainly(f"{table} raw {one['position']}: in {where} {', '.join(one['columns'])}", quiet)
+    for table, counts in document["rows"].items():
+        for row in counts["differing"]:
+            where = "both" if row["first"] and row["second"] else "the first only" if row["first"] else "the other only"
+            _say_plainly(f"{table} raw {row['position']}: in {where} {', '.join(row['columns'])}", quiet)
     listed = document["files"]
     say(
         f"files: {listed['equal']} equal, {len(listed['only_in_first'])} only in the first, "

@@ -38,31 +38,31 @@ def iceberg(
     ] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Go on as the archive grows, until Ctrl-C.")] = False,
     every: Annotated[
-        float, typer.Option(min=1.0, max=86_400.0, help="With --follow: seconds between two looks.")
+        float, typer.Option(min=1.0, max=86_400.0, help="With --follow: seconds between two copies.")
     ] = 300.0,
     keep_days: Annotated[
-        float, typer.Option(min=0.0, help="Older snapshots are let go of, with the files that only they list.")
+        float, typer.Option(min=0.0, help="Older snapshots are expired, with the files that only they list.")
     ] = 5.0,
     as_json: Json = False,
 ) -> None:
     """Copy closed files into Iceberg tables forebay.flows, forebay.late and forebay.rejects, every row exactly once.
 
-    How far a table is stands in the table, in the same commit as its rows: stopped in any way, it goes on from there.
+    A table's position is committed with its rows: stopped in any way, the copy resumes from there.
     Rows that the archive has purged are deleted. With --verify, exit 1 where a table differs. With --follow and
-    --json a line a look.
+    --json a line a copy.
 
     Example: forebay archive iceberg --follow
     """
     if verify and follow:
         raise Usage("archive iceberg: expected one of --verify and --follow")
-    uri, given = load_settings(archive_uri=archive).archive_uri, _pairs(properties or [])
+    uri, options = load_settings(archive_uri=archive).archive_uri, _pairs(properties or [])
     with _packages():
         from pipeline.archive.iceberg.warehouse import opened, single_committer
     if verify:
-        with opened(warehouse, given) as catalog:
+        with opened(warehouse, options) as catalog:
             _prove(uri, catalog, warehouse, as_json)
         return
-    with single_committer(warehouse), opened(warehouse, given) as catalog:
+    with single_committer(warehouse), opened(warehouse, options) as catalog:
         _copy(uri, catalog, warehouse, every if follow else None, keep_days, as_json)
 
 
@@ -76,7 +76,7 @@ def _copy(uri: str, catalog: Any, warehouse: str, every: float | None, keep_days
         with progress("files", as_json) as notify:
             done = copy(uri, catalog, notify, lambda: stop.requested)
         expired = expire(catalog, time.time() - keep_days * DAY_S)
-        listed = [{"table": f"forebay.{name}", **one, **expired[name]} for name, one in done.items()]
+        listed = [{"table": f"forebay.{name}", **counts, **expired[name]} for name, counts in done.items()]
         for row in listed:
             if every is None or row["commits"]:
                 say(
@@ -109,10 +109,10 @@ def _prove(uri: str, catalog: Any, warehouse: str, as_json: bool) -> None:
 
 
 def _pairs(properties: list[str]) -> dict[str, str]:
-    for given in properties:
-        if "=" not in given:
-            raise Usage(f"--property {given!r}: expected KEY=VALUE")
-    return dict(given.split("=", 1) for given in properties)
+    for text in properties:
+        if "=" not in text:
+            raise Usage(f"--property {text!r}: expected KEY=VALUE")
+    return dict(text.split("=", 1) for text in properties)
 
 
 @contextmanager

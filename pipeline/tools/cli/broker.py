@@ -86,19 +86,19 @@ def existing(bootstrap: str, as_json: bool) -> None:
 def status(data: RunningData = None, as_json: Json = False) -> None:
     """Whether it runs, where, and how much it keeps; exit 1 if it does not run."""
     folder, _ = folder_of(data)
-    found = local.status(folder)
-    say(summary(found, folder), quiet=as_json)
+    broker_status = local.status(folder)
+    say(summary(broker_status, folder), quiet=as_json)
     emit(
         {
-            "running": found.running,
-            "answering": found.answering,
-            **(document(found.state) if found.state is not None else {}),
-            "topics": found.cluster.topics if found.cluster is not None else None,
+            "running": broker_status.running,
+            "answering": broker_status.answering,
+            **(document(broker_status.state) if broker_status.state is not None else {}),
+            "topics": broker_status.cluster.topics if broker_status.cluster is not None else None,
             "data": str(folder),
-            "data_bytes": found.data_bytes,
+            "data_bytes": broker_status.data_bytes,
         }
     )
-    raise typer.Exit(0 if found.answering else 1)
+    raise typer.Exit(0 if broker_status.answering else 1)
 
 
 @app.command()
@@ -182,11 +182,11 @@ def describe(running: Running) -> str:
     return f"Kafka {running.kafka_version} at {running.bootstrap} (pid {running.pid})"
 
 
-def summary(found: Status, data: Path) -> str:
+def summary(broker_status: Status, data: Path) -> str:
     """A status in words."""
-    size = f"{found.data_bytes / 1e6:.1f} MB in {data}"
-    if found.state is None:
+    size = f"{broker_status.data_bytes / 1e6:.1f} MB in {data}"
+    if broker_status.state is None:
         return f"no broker runs; {size}; start it with `forebay broker up`"
-    if found.cluster is None:
-        return f"{describe(found.state)} runs but does not answer; {size}; look at {data / 'broker.log'}"
-    return f"{describe(found.state)} answers; {found.cluster.topics} topics; {size}"
+    if broker_status.cluster is None:
+        return f"{describe(broker_status.state)} runs but does not answer; {size}; see {data / 'broker.log'}"
+    return f"{describe(broker_status.state)} answers; {broker_status.cluster.topics} topics; {size}"

@@ -13,7 +13,7 @@ from pipeline.tools.cli.output import Bootstrap, Json, emit, people, say
 
 app = typer.Typer(no_args_is_help=True, help="Fault campaigns: break everything on purpose, then compare.")
 
-Seed = Annotated[int, typer.Option(min=0, help="The same seed injections the same way.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed injects the same faults in the same order.")]
 Faults = Annotated[int, typer.Option(min=1, max=1_000, help="Faults a round.")]
 Only = Annotated[list[str] | None, typer.Option(help="Only faults of this name; may be given again.")]
 
@@ -25,9 +25,9 @@ def run(
     faults: Faults = 12,
     only: Only = None,
     folder: Annotated[
-        Path | None, typer.Option(help="Where the campaign is written down. [default: var/chaos/SEED-TIME]")
+        Path | None, typer.Option(help="Where the campaign is recorded. [default: var/chaos/SEED-TIME]")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the campaign in the folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the campaign in the folder.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the files of rounds that went well, too.")] = False,
     broken_order: Annotated[
         str,
@@ -50,11 +50,11 @@ def run(
 
     if broken_order:
         load_settings(broken_order=broken_order)
-    if bootstrap is not None and any(one.rpartition(":")[0] not in LOCAL for one in bootstrap.split(",")):
+    if bootstrap is not None and any(server.rpartition(":")[0] not in LOCAL for server in bootstrap.split(",")):
         raise Usage(f"--bootstrap: got {bootstrap}, expected a Kafka of this machine: a campaign loads it all it can")
     chosen = folder or Path("var/chaos") / f"{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     if resume and folder is None:
-        raise Usage("--resume: got no --folder, expected the folder of the campaign to go on with")
+        raise Usage("--resume: got no --folder, expected the folder of the campaign to resume")
     asked = campaigns.Campaign(
         seed, rounds, faults, chosen.absolute(), tuple(only or ()), bootstrap, broken_order, keep
     )
@@ -89,8 +89,8 @@ def plan(
 
     require_faults(only or ())
     injections = make(seed, round_number - 1, faults, only or ())
-    for one in injections:
-        say(f"{one.number + 1:4}  after {one.after_s:.2f} s  {one}", quiet=as_json)
+    for injection in injections:
+        say(f"{injection.number + 1:4}  after {injection.after_s:.2f} s  {injection}", quiet=as_json)
     emit({"seed": seed, "round": round_number, "injections": as_document(injections)})
 
 
@@ -107,8 +107,8 @@ def kinds(as_json: Json = False) -> None:
     for fault in faults().values():
         table.add_row(fault.name, fault.what, ", ".join(filter(None, fault.stages)) or "-")
     say(table, quiet=as_json)
-    for own in points().values():
-        say(f"points: {', '.join(own)}", quiet=as_json)
+    for stage_points in points().values():
+        say(f"points: {', '.join(stage_points)}", quiet=as_json)
     emit(
         {
             "faults": {fault.name: {"what": fault.what, "stages": fault.stages} for fault in faults().values()},
@@ -125,15 +125,17 @@ def report(
     markdown: Annotated[Path | None, typer.Option(help="Write the table here, too, as Markdown.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Add up what campaigns have written down, unfinished ones too: fault, times, rounds, result.
+    """Add up the recorded rounds of campaigns, unfinished ones too: fault, times, rounds, result.
 
     Exit 1 where a round was not in order.
     """
     from pipeline.tools.chaos import campaign as campaigns
 
-    rounds = [one for folder in folders for one in campaigns.read(folder)]
+    rounds = [each for folder in folders for each in campaigns.read(folder)]
     rows = campaigns.table(rounds)
-    totals = {name: sum(one[name] for one in rounds) for name in ("sent", "seconds", "repeated", *campaigns.FIGURES)}
+    totals = {
+        name: sum(document[name] for document in rounds) for name in ("sent", "seconds", "repeated", *campaigns.FIGURES)
+    }
     injected = sum(row["times"] for row in rows)
     columns = ("fault", "times", "rounds", "rounds not in order")
     cells = [[row["fault"], str(row["times"]), str(row["rounds"]), str(row["not_in_order"])] for row in rows]
@@ -142,13 +144,13 @@ def report(
     line = (
         f"{injected} faults in {len(rounds)} rounds, {injected / max(totals['seconds'], 1) * 3600:.0f} an hour; "
         f"{totals['sent']:,} records: {figures}; {totals['repeated']:,} messages re-emitted"
-        + (", each with the same bytes" if all(one["ok"] for one in rounds) else "")
+        + (", each with the same bytes" if all(each["ok"] for each in rounds) else "")
     )
     say(line, quiet=as_json)
     if markdown is not None:
-        lines = ["| " + " | ".join(one) + " |" for one in (columns, ("---",) * len(columns), *cells)]
+        lines = ["| " + " | ".join(line_cells) + " |" for line_cells in (columns, ("---",) * len(columns), *cells)]
         markdown.write_text("\n".join([*lines, "", line + ".", ""]), encoding="utf-8")
-    ok = all(one["ok"] for one in rounds)
+    ok = all(each["ok"] for each in rounds)
     emit({"faults": rows, "rounds": len(rounds), "ok": ok, **totals})
     if not ok:
         raise typer.Exit(1)

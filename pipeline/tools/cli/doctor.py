@@ -79,20 +79,20 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield clock()
 
 
-def guarded(check: str, verdict: str, look: Callable[[], Finding]) -> Finding:
+def guarded(check: str, verdict: str, check_function: Callable[[], Finding]) -> Finding:
     """The finding; an error of ours becomes one, its message says what to do."""
     try:
-        return look()
+        return check_function()
     except ForebayError as error:
         return Finding(check, verdict, str(error))
 
 
 def python() -> Finding:
     """The interpreter is new enough."""
-    found = ".".join(str(part) for part in sys.version_info[:3])
+    running_version = ".".join(str(part) for part in sys.version_info[:3])
     if sys.version_info >= OLDEST_PYTHON:
-        return Finding("Python", "ok", found)
-    return Finding("Python", "fail", found, "use Python 3.11 or newer")
+        return Finding("Python", "ok", running_version)
+    return Finding("Python", "fail", running_version, "use Python 3.11 or newer")
 
 
 def packages(extra: str, check: str, verdict: str, remedy: str) -> Finding:
@@ -110,10 +110,10 @@ def packages(extra: str, check: str, verdict: str, remedy: str) -> Finding:
 
 def _problem(name: str, version: str | None) -> str:
     try:
-        found = metadata.version(name)
+        installed = metadata.version(name)
     except metadata.PackageNotFoundError:
         return f"{name} missing"
-    return "" if version in (None, found) else f"{name} {found}, expected {version}"
+    return "" if version in (None, installed) else f"{name} {installed}, expected {version}"
 
 
 def java() -> Finding:
@@ -138,8 +138,8 @@ def jars() -> Finding:
     if there == len(lock.jars):
         return Finding("local Kafka", "ok", f"{lock.kafka_version}, {there} jars in {folder}")
     size = sum(jar.size_bytes for jar in lock.jars) / 1e6
-    found = f"{there} of {len(lock.jars)} jars in {folder}"
-    return Finding("local Kafka", "warn", found, f"`forebay broker up` fetches {size:.0f} MB once; needs the network")
+    present = f"{there} of {len(lock.jars)} jars in {folder}"
+    return Finding("local Kafka", "warn", present, f"`forebay broker up` fetches {size:.0f} MB once; needs the network")
 
 
 def kafka(settings: Settings) -> Iterator[Finding]:
@@ -147,11 +147,11 @@ def kafka(settings: Settings) -> Iterator[Finding]:
     cluster = answer.ask(settings.bootstrap, 5.0, settings.security)
     if cluster is None:
         contradiction = security.contradiction(settings)
-        found, _, remedy = contradiction.partition("; ")
+        problem, _, remedy = contradiction.partition("; ")
         if not contradiction:
-            found = f"{settings.bootstrap} does not answer"
+            problem = f"{settings.bootstrap} does not answer"
             remedy = "`forebay broker up` starts one; or name yours with --bootstrap or FOREBAY_BOOTSTRAP"
-        yield Finding("Kafka", "fail", found, remedy)
+        yield Finding("Kafka", "fail", problem, remedy)
         yield Finding("topics", "warn", "not checked without Kafka")
         return
     yield Finding("Kafka", "ok", f"{settings.bootstrap}, {cluster.brokers} broker(s), cluster {cluster.cluster_id}")
@@ -166,10 +166,10 @@ def topic_table(settings: Settings) -> Finding:
     if not differences:
         return Finding("topics", "ok", f"all {len(topics.wanted(settings))} with prefix {settings.topic_prefix!r}")
     missing = [each for each in differences if each.setting == "topic"]
-    found = f"{len(missing)} missing, {len(differences) - len(missing)} settings differ"
+    summary = f"{len(missing)} missing, {len(differences) - len(missing)} settings differ"
     if len(missing) == len(differences):
-        return Finding("topics", "warn", found, "`forebay topic create`")
-    return Finding("topics", "fail", found, "`forebay topic check` lists them; correct them in the cluster")
+        return Finding("topics", "warn", summary, "`forebay topic create`")
+    return Finding("topics", "fail", summary, "`forebay topic check` lists them; correct them in the cluster")
 
 
 def writable(check: str, folder: Path) -> Finding:

@@ -66,9 +66,9 @@ def westermo() -> "Plant":
 
 
 def _in_order_of(flows: pa.RecordBatch, source_record: Any) -> pa.RecordBatch:
-    place = np.empty(int(source_record.max()) + flows.num_rows + 1, dtype=np.int64)
-    place[flows.column("source_record").to_numpy().astype(np.int64)] = np.arange(flows.num_rows)
-    return flows.take(pa.array(place[source_record]))
+    row_of = np.empty(int(source_record.max()) + flows.num_rows + 1, dtype=np.int64)
+    row_of[flows.column("source_record").to_numpy().astype(np.int64)] = np.arange(flows.num_rows)
+    return flows.take(pa.array(row_of[source_record]))
 
 
 def _identifiers(flows: pa.Table, time_us: Any) -> "tuple[Doubles, tuple[Column, ...]]":
@@ -77,7 +77,7 @@ def _identifiers(flows: pa.Table, time_us: Any) -> "tuple[Doubles, tuple[Column,
 
     columns, values = [], []
     for name in ADDRESSES:
-        text = np.asarray([str(one) for one in flows.column(name).to_pylist()], dtype=np.str_)
+        text = np.asarray([str(value) for value in flows.column(name).to_pylist()], dtype=np.str_)
         words, codes = np.unique(text, return_inverse=True)
         columns.append(Column(name, "category", tuple(map(str, words))))
         values.append(codes.astype(np.float64))

@@ -16,11 +16,11 @@ def shown(sensors: list[dict[str, Any]]) -> list[Any]:
     """A heading and a row for each exporter; nothing where no record has a number."""
     rows = [
         [
-            *(one["site"], one["sensor"], exporter["address"], exporter["domain"], exporter["protocol"]),
+            *(row["site"], row["sensor"], exporter["address"], exporter["domain"], exporter["protocol"]),
             *(_missing(exporter), exporter["gaps"], exporter["resets"]),
         ]
-        for one in sensors
-        for exporter in one["exporters"]
+        for row in sensors
+        for exporter in row["exporters"]
     ]
     if not rows:
         return []
@@ -37,26 +37,26 @@ def _missing(exporter: dict[str, Any]) -> str:
 
 def ranges(sensors: list[dict[str, Any]]) -> Iterator[str]:
     """A line for each exporter that lacks something: which numbers, and why it may be less."""
-    for one in sensors:
-        sensor = plain(f"{one['site']}/{one['sensor']}")
-        for exporter in one["exporters"]:
+    for row in sensors:
+        sensor = plain(f"{row['site']}/{row['sensor']}")
+        for exporter in row["exporters"]:
             name = f"{sensor}, exporter {plain(exporter['address'])} domain {plain(exporter['domain'])}"
             if exporter["missing"] is None:
                 yield f"{name}: not known: {'; '.join(exporter['why'])}"
             elif exporter["missing"]:
                 newest = exporter["ranges"][-MAX_RANGES:]
                 more = exporter["gaps"] - len(newest)
-                texts = [_range(found) for found in newest]
+                texts = [_range(gap) for gap in newest]
                 before = f"{more:,} ranges and " if more else ""
                 doubt = "" if exporter["exact"] else f"; at most, since {'; '.join(exporter['why'])}"
                 yield f"{name}: {exporter['unit']} missing: {before}{', '.join(texts)}{doubt}"
-        if one["exporters_left_out"]:
-            yield f"{sensor}: {one['exporters_left_out']:,} records of further exporters left out"
+        if row["exporters_left_out"]:
+            yield f"{sensor}: {row['exporters_left_out']:,} records of further exporters left out"
 
 
-def _range(found: dict[str, int]) -> str:
-    numbers = f"{found['first']}" if found["missing"] == 1 else f"{found['first']} to {found['last']}"
-    return f"{numbers} ({found['missing']:,}, until {_time(found['until_us'])})"
+def _range(gap: dict[str, int]) -> str:
+    numbers = f"{gap['first']}" if gap["missing"] == 1 else f"{gap['first']} to {gap['last']}"
+    return f"{numbers} ({gap['missing']:,}, until {_time(gap['until_us'])})"
 
 
 def _time(time_us: int) -> str:

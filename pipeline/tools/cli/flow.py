@@ -113,10 +113,10 @@ def features(
     from pipeline.tools.offline import flow_file
 
     settings = load_settings()
-    own = named(settings.feature_set) if feature_set is None else named(feature_set, Usage)
-    done = flow_file.featurize(decode(file, format_name, site, sensor, arrival_order), settings, own)
-    flow_file.write_parquet(done.on_time, out, own)
-    say(f"{done.on_time.num_rows:,} flows with {own.width} features ({own.name}) in {out}", quiet=as_json)
+    chosen_set = named(settings.feature_set) if feature_set is None else named(feature_set, Usage)
+    done = flow_file.featurize(decode(file, format_name, site, sensor, arrival_order), settings, chosen_set)
+    flow_file.write_parquet(done.on_time, out, chosen_set)
+    say(f"{done.on_time.num_rows:,} flows with {chosen_set.width} features ({chosen_set.name}) in {out}", quiet=as_json)
     emit(counts(done.decoded, done.late))
 
 

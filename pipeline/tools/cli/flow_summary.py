@@ -56,22 +56,24 @@ def print_fields(decoded: Decoded) -> None:
     if not decoded.flows.num_rows:
         return
     table = Table("field", "from", "rows", "null", "values", title="fields", title_justify="left", show_edge=False)
-    for one in field_report(decoded.flows, decoded.content_type):
-        null = "" if not one.null_share else f"{one.null_share:.1%}"
-        table.add_row(one.field, escape(one.origin) or "–", f"{one.rows}", null, escape(_values(one)))
+    for values in field_report(decoded.flows, decoded.content_type):
+        null = "" if not values.null_share else f"{values.null_share:.1%}"
+        table.add_row(values.field, escape(values.origin) or "–", f"{values.rows}", null, escape(_values(values)))
     say(table)
 
 
-def _values(one: FieldReport) -> str:
+def _values(report: FieldReport) -> str:
     """The values of one field in a few words."""
-    if one.frequent:
-        return ", ".join(f"{_short(value)} {count}" for value, count in one.frequent)
-    if one.least is None or one.greatest is None:
+    if report.frequent:
+        return ", ".join(f"{_short(value)} {count}" for value, count in report.frequent)
+    if report.least is None or report.greatest is None:
         return ""
-    ends = [_moment(int(end)) if one.field.endswith("_ts_us") else f"{end:g}" for end in (one.least, one.greatest)]
-    if not one.field.endswith("_ts_us") and isinstance(one.least, int):
-        ends = [str(one.least), str(one.greatest)]
-    unit = "" if one.field.endswith("_ts_us") else f" {one.unit}"
+    ends = [
+        _moment(int(end)) if report.field.endswith("_ts_us") else f"{end:g}" for end in (report.least, report.greatest)
+    ]
+    if not report.field.endswith("_ts_us") and isinstance(report.least, int):
+        ends = [str(report.least), str(report.greatest)]
+    unit = "" if report.field.endswith("_ts_us") else f" {report.unit}"
     return (ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}") + unit.rstrip()
 
 
@@ -82,9 +84,9 @@ def _short(value: Any) -> str:
 
 def print_rejects(decoded: Decoded) -> None:
     """How many rejects of each reason, and the first of them with its position in the file, on stderr."""
-    for one in reason_report(decoded.rejects):
-        more = f" (and {one.count - 1} more)" if one.count > 1 else ""
-        say(escape(f"record {one.source_record}: {one.reason}{more}: {one.detail}"))
+    for reject in reason_report(decoded.rejects):
+        more = f" (and {reject.count - 1} more)" if reject.count > 1 else ""
+        say(escape(f"record {reject.source_record}: {reject.reason}{more}: {reject.detail}"))
 
 
 def report(decoded: Decoded) -> dict[str, Any]:

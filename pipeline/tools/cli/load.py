@@ -41,7 +41,7 @@ def send(
     ] = None,
     late: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Share of records 5 to 30 s late.")] = None,
     start_us: Annotated[
-        int | None, typer.Option(min=0, help="Event time of the beginning; else such that the end is now.")
+        int | None, typer.Option(min=0, help="Event time of the first record; else such that the end is now.")
     ] = None,
     end_of_source: Annotated[bool, typer.Option(help="Say at the end that each sensor has sent everything.")] = True,
     not_local: Annotated[

@@ -95,9 +95,9 @@ def gate(document: dict[str, Any], bounds: Bounds) -> list[str]:
     no_labels = "no flow has a label, expected some; give --labels or --verdicts"
     no_verdicts = "no incident of this history has such a verdict, expected some; give --verdicts"
     false = judged.get("false_raised") if judged.get("false") else None
-    found = []
+    missed = []
     if not document["flows"]["both"]:
-        found.append("no flow is in both: there is nothing to judge by; check --from, --to and --source")
+        missed.append("no flow is in both: there is nothing to judge by; check --from, --to and --source")
     for name, value, bound, above, without in (
         ("incidents a day", after["incidents_a_day"], bounds.max_incidents_a_day, True, ""),
         ("incidents lost", incidents["lost"], bounds.max_lost, True, ""),
@@ -110,7 +110,7 @@ def gate(document: dict[str, Any], bounds: Bounds) -> list[str]:
         if bound is None:
             continue
         if value is None:
-            found.append(f"{name}: {without}")
+            missed.append(f"{name}: {without}")
         elif (value > bound) if above else (value < bound):
-            found.append(f"{name}: got {value:.4g}, expected {'at most' if above else 'at least'} {bound:g}")
-    return found
+            missed.append(f"{name}: got {value:.4g}, expected {'at most' if above else 'at least'} {bound:g}")
+    return missed

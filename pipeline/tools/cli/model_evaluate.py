@@ -73,7 +73,7 @@ def evaluate(
 ) -> None:
     """Judge a model on labelled flows it was not trained on, by default the plant's after the cut; or run a protocol.
 
-    With --protocol, every fit is kept in --out as it finishes; `forebay model report` makes tables and pictures.
+    With --protocol, every fit is stored in --out as it finishes; `forebay model report` makes tables and pictures.
     """
     if protocol is not None:
         from pipeline.tools.cli.model_protocol import Asked, evaluate_protocol

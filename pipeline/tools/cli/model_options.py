@@ -40,11 +40,11 @@ def refusals() -> Iterator[None]:
         raise RefusedState(str(error)) from error
 
 
-def registry_of(given: str | None, settings: Settings | None = None) -> Path | Storage:
+def registry_of(location: str | None, settings: Settings | None = None) -> Path | Storage:
     """The registry: the option, else the setting."""
     from pipeline.runtime.storage.storage import folder_or_storage
 
-    return folder_or_storage(given or (settings or load_settings()).registry_uri, "models")
+    return folder_or_storage(location or (settings or load_settings()).registry_uri, "models")
 
 
 def captures_of(

@@ -31,10 +31,10 @@ def promote(
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     folder = registry_of(registry, settings)
-    own = feature_set()
+    features = feature_set()
     with refusals():
         loaded = models.load(model, folder)
-        loaded.expect_features(own.name, own.hash)
+        loaded.expect_features(features.name, features.hash)
         # Score looks for it in the registry, also where it came from elsewhere.
         models.save(loaded, folder)
     require_broker(settings)

@@ -53,7 +53,7 @@ def evaluate_protocol(asked: Asked, quiet: bool) -> None:
     if asked.protocol not in PROTOCOLS:
         raise Usage(f"--protocol: got {asked.protocol}, expected one of {', '.join(PROTOCOLS)}")
     if asked.out is None:
-        raise Usage("--out: a protocol keeps every fit in a folder; name one, and go on in it with --resume")
+        raise Usage("--out: a protocol stores every fit in a folder; name one, and resume it with --resume")
     with refusals():
         plan = plan_of(asked, asked.seeds or SEEDS[asked.protocol])
         remark(asked, plan, quiet)
@@ -203,8 +203,8 @@ def digests(asked: Asked) -> dict[str, str]:
         files = sorted(path for kind in ("*.parquet", "*.labeled", "*.pcap") for path in asked.data.rglob(kind))
         if not files:
             raise Usage(f"--data {asked.data}: got no data set there, expected Parquet files, conn logs or captures")
-    found = {}
+    sha256 = {}
     for path in files:
         with path.open("rb") as file:
-            found[path.name] = file_digest(file, "sha256").hexdigest()
-    return found
+            sha256[path.name] = file_digest(file, "sha256").hexdigest()
+    return sha256

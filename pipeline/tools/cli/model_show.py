@@ -16,14 +16,14 @@ def list_(registry: Registry = None, as_json: Json = False) -> None:
 
     folder = registry_of(registry)
     with refusals():
-        found = [("shipped", models.load())] if (models.SHIPPED / models.MANIFEST).is_file() else []
-        found += [(str(models.locate(name, folder)), models.load(name, folder)) for name in models.list_models(folder)]
-    for location, model in found:
+        listed = [("shipped", models.load())] if (models.SHIPPED / models.MANIFEST).is_file() else []
+        listed += [(str(models.locate(name, folder)), models.load(name, folder)) for name in models.list_models(folder)]
+    for location, model in listed:
         say(f"{model.id}  {model.document['feature_set']}  {location}", as_json)
     emit(
         {
             "models": [
-                {"model": model.id, "parent": model.document["parent"], "place": location} for location, model in found
+                {"model": model.id, "parent": model.document["parent"], "place": location} for location, model in listed
             ]
         }
     )

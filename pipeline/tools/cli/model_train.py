@@ -47,7 +47,7 @@ def train(
     """Train a model on labelled flows: by default on the plant's, as the shipped one was.
 
     Every stage is saved in the registry's folder .training as it ends. Interrupted in any way, the same command with
-    --resume goes on there and makes the same bytes.
+    --resume continues there and makes the same bytes.
     """
     from dataclasses import replace
 
@@ -70,13 +70,15 @@ def train(
         config = replace(config, seed=seed)
     chosen = captures_of(site, sensor, file, labels)
     span = Span(end_us=until_us or (traffic.TRAIN_END_US if file is None else Span().end_us))
-    settings, own, keep = load_settings(), feature_set(), registry_of(registry)
+    settings, features, keep = load_settings(), feature_set(), registry_of(registry)
     with refusals(), training_shown(as_json) as watch:
         where = resolved(device or settings.device)
-        watch(f"reading {', '.join(f'{one.site}/{one.sensor}' for one in chosen)}", 0.0)
+        watch(f"reading {', '.join(f'{capture.site}/{capture.sensor}' for capture in chosen)}", 0.0)
         rows, data = plant_models.training_rows(chosen, span, settings), plant_models.data_of(chosen, span)
         with keeping(
-            keep if isinstance(keep, Path) else cache_folder(), key_of(rows, own, config, data, None, where), resume
+            keep if isinstance(keep, Path) else cache_folder(),
+            key_of(rows, features, config, data, None, where),
+            resume,
         ) as store:
             if resume:
                 saved = store.stages()
@@ -84,7 +86,7 @@ def train(
                     f"{saved} stages are saved" if saved else "no stage of this training is saved: it starts",
                     as_json,
                 )
-            model = train_model(rows, own, config, data, "forebay model train", None, Stages(watch, store), where)
+            model = train_model(rows, features, config, data, "forebay model train", None, Stages(watch, store), where)
             folder = keep_model(model, out, keep)
     say(f"model {model.id} in {folder}", as_json)
     say_calibration(model, as_json)
@@ -130,11 +132,11 @@ def calibrate(
 
     if alert_level is not None and not 0 < alert_level < 1:
         raise Usage(f"--alert-level: got {alert_level}, expected a share between 0 and 1")
-    own = feature_set()
+    features = feature_set()
     origin = f"{site}/{sensor}" if sensor else site
     with refusals():
         loaded = models.load(model, registry_of(registry))
-        loaded.expect_features(own.name, own.hash)
+        loaded.expect_features(features.name, features.hash)
         rows = read_rows(quiet, site, sensor or "quiet", load_settings(), Span(), None)
         (stretch,) = provenance([quiet])
         made = recalibrate(loaded, origin, rows.matrix, rows.end_ts_us, alert_level, stretch)

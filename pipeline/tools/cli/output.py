@@ -66,7 +66,7 @@ def guard() -> Iterator[None]:
 
 
 def _refused_by_the_system(error: OSError) -> tuple[str, int]:
-    """The message and exit code of a file or folder that cannot be used; anything else goes on as it came."""
+    """The message and exit code of a file or folder that cannot be used; any other error passes unchanged."""
     if error.filename is None or error.errno not in folders.REFUSALS:
         raise error
     path = os.fsdecode(error.filename)

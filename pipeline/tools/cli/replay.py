@@ -105,7 +105,7 @@ def run(
 ) -> None:
     """Play history again through featurize, score and alert, as fast as the machine allows; never a live alert.
 
-    Rows and incidents go into var/replays/RUN. Killed, the same command goes on where it was and ends with the same
+    Rows and incidents go into var/replays/RUN. After a kill, the same command resumes and ends with the same
     bytes; of a run that has ended it shows the report again.
 
     Example: forebay replay run --run monday --source archive --model shipped
@@ -127,16 +127,14 @@ def run(
     document = replayed(settings, request, workers, as_json)
     say(
         f"{document['taken']:,} flows in {document['seconds']:.1f} s, {document['rows_per_s']:,} a second "
-        f"({document['times_real_time']:,.0f} times real time): {document['rows']:,} kept, "
+        f"({document['times_real_time']:,.0f} times real time): {document['rows']:,} written, "
         f"{document['suspects']:,} suspects, {document['incidents']} incidents; {document['folder']}",
         quiet=as_json,
     )
-    for one in document["began"]:
-        if one["windows"]:
-            say(
-                f"partition {one['partition']} started at offset {one['position']:,}, with the state of {_utc(one)}",
-                as_json,
-            )
+    for start in document["began"]:
+        if start["windows"]:
+            where = f"partition {start['partition']} started at offset {start['position']:,}"
+            say(f"{where}, with the state of {_utc(start)}", as_json)
     emit(document)
 
 
@@ -154,20 +152,20 @@ def states(prefix: Prefix = None, as_json: Json = False) -> None:
 
     from pipeline.tools.replay.states import listed
 
-    found = listed(load_settings(topic_prefix=prefix))
+    retained = listed(load_settings(topic_prefix=prefix))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("room", "partition", "position", "seq", "event time", "age", "bytes", "alone"):
-        table.add_column(name, justify="left" if name in ("room", "event time") else "right")
-    for one in found:
-        age = str(timedelta(seconds=round(one["age_s"])))
-        numbers = [f"{one[name]:,}" for name in ("partition", "position", "seq")]
-        whole = "" if one["whole"] else " incomplete"
-        table.add_row(one["room"], *numbers, _utc(one), age, f"{one['bytes']:,}{whole}", f"{one['alone']:,}")
+    for name in ("stage", "partition", "position", "seq", "event time", "age", "bytes", "alone"):
+        table.add_column(name, justify="left" if name in ("stage", "event time") else "right")
+    for state in retained:
+        age = str(timedelta(seconds=round(state["age_s"])))
+        numbers = [f"{state[name]:,}" for name in ("partition", "position", "seq")]
+        whole = "" if state["whole"] else " incomplete"
+        table.add_row(state["room"], *numbers, _utc(state), age, f"{state['bytes']:,}{whole}", f"{state['alone']:,}")
     say(
-        table if found else "no state is retained; featurize and alert retain one an hour of event time",
+        table if retained else "no state is retained; featurize and alert retain one an hour of event time",
         quiet=as_json,
     )
-    emit({"states": found})
+    emit({"states": retained})
 
 
 Labels = Annotated[

@@ -234,9 +234,10 @@ def _say_labels(labelled: dict[str, Any], available: int, as_json: bool) -> None
 
 
 def _say_comparison(comparison: "Comparison", as_json: bool) -> None:
-    for name, one in (("current", comparison.current), ("candidate", comparison.candidate)):
+    for name, figures in (("current", comparison.current), ("candidate", comparison.candidate)):
         say(
-            f"{name:<10} AUROC {one.auroc:.4f}  recall {one.recall:.4f}  false rate {one.false_rate:.5f}", quiet=as_json
+            f"{name:<10} AUROC {figures.auroc:.4f}  recall {figures.recall:.4f}  false rate {figures.false_rate:.5f}",
+            quiet=as_json,
         )
     for name, known in (("current", comparison.known_current), ("candidate", comparison.known_candidate)):
         if known.recall:

@@ -67,9 +67,9 @@ def check(
 def list_(bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = False) -> None:
     """The table's topics as the cluster has them: partitions, and how many records they hold."""
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
-    found = topics.describe(settings)
-    table = Table(Column("topic", no_wrap=True), "partitions", "records", "kept")
-    for each in found:
+    described = topics.describe(settings)
+    table = Table(Column("topic", no_wrap=True), "partitions", "records", "retained")
+    for each in described:
         retention = "latest per key" if each.topic.compacted else retention_in_words(each.topic.retention_ms)
         count = str(each.partitions) if each.partitions else "missing"
         table.add_row(each.name, count, f"{each.records:,}", retention)
@@ -86,7 +86,7 @@ def list_(bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = Fa
                     "readers": each.topic.readers,
                     **each.configuration,
                 }
-                for each in found
+                for each in described
             ],
         }
     )

@@ -13,7 +13,7 @@ from pipeline.tools.cli.output import people, say
 
 @contextmanager
 def training_shown(quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """What is to be notified of each stage and the share of the training that is done; Ctrl-C says how to go on.
+    """Yield the callback for each stage and the share of the training that is done; Ctrl-C says how to resume.
 
     Asked to stop (SIGTERM), it leaves as after Ctrl-C.
     """
@@ -29,20 +29,20 @@ def training_shown(quiet: bool) -> Iterator[Callable[[str, float], None]]:
         else:
             yield _Lines().notify
     except KeyboardInterrupt:
-        say("interrupted; the same command with --resume goes on after the last stage that ended", quiet)
+        say("interrupted; the same command with --resume continues after the last stage that ended", quiet)
         raise typer.Exit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 class _Lines:
-    """A line for each stage as it begins."""
+    """A line for each stage as it starts."""
 
     def __init__(self) -> None:
         self._stage = ""
 
     def notify(self, stage: str, share: float) -> None:
-        """Say the stage where it is a new one."""
+        """Print the stage where it is a new one."""
         if stage != self._stage:
             self._stage = stage
             say(f"{100 * share:3.0f} %  {escape(stage)}")

@@ -53,18 +53,18 @@ def assess(
 ) -> tuple[dict[str, Any], list[Finding], list[Incident]]:
     """The final document, and what the picture and the tables show."""
     incidents = incidents_of(folder, watch)
-    found = findings(traffic.events_after_cut(), incidents)
+    event_findings = findings(traffic.events_after_cut(), incidents)
     totals = {name: sum(row[name] for row in verified["sensors"]) for name in ("accepted", "rejected", "late")}
     accounting = {"sent": sum(sent.values()), **totals, "archived": sum(totals.values())}
     scores = {sensor: watch.sensors[sensor].series() for sensor in sorted(watch.sensors)}
     image = folder / "timeline.png"
     benign = [event for event in traffic.events_after_cut() if event.kind == "benign"]
-    picture.timeline(image, traffic.CUT_US, scores, found, benign, incidents)
+    picture.timeline(image, traffic.CUT_US, scores, event_findings, benign, incidents)
     latency = np.concatenate(watch.latency_ms) if watch.latency_ms else np.empty(0)
     first = [alert_latency_ms(watch, alert) for alert in watch.alerts.values()]
     return (
         {
-            **summary(found, incidents, accounting, EVENT_SPAN_US / 3.6e9),
+            **summary(event_findings, incidents, accounting, EVENT_SPAN_US / 3.6e9),
             "accounting_exact": verified["ok"] and accounting["archived"] == accounting["sent"],
             "latency_ms": percentiles(latency),
             "alert_latency_ms": percentiles(np.asarray([one for one in first if one is not None])),
@@ -76,6 +76,6 @@ def assess(
             "logs": str(folder / "logs"),
             "traces": str(settings.trace_file),
         },
-        found,
+        event_findings,
         incidents,
     )

@@ -36,7 +36,7 @@ def timeline(
     path: Path,
     origin_us: int,
     scores: Mapping[str, Scores],
-    found: Sequence[Finding],
+    findings: Sequence[Finding],
     benign: Sequence[Event],
     incidents: Sequence[Incident],
 ) -> None:
@@ -50,11 +50,11 @@ def timeline(
         constrained_layout=True,
     )
     for panel, (sensor, each) in zip(panels, scores.items(), strict=False):
-        _draw_events(panel, origin_us, found, benign)
+        _draw_events(panel, origin_us, findings, benign)
         _draw_scores(panel, origin_us, sensor, each)
-    _draw_incidents(panels[-1], origin_us, list(scores), found, incidents)
-    attacks = [each for each in found if each.event.kind == "attack"]
-    faults = [each for each in found if each.event.kind == "fault"]
+    _draw_incidents(panels[-1], origin_us, list(scores), findings, incidents)
+    attacks = [each for each in findings if each.event.kind == "attack"]
+    faults = [each for each in findings if each.event.kind == "fault"]
     figure.suptitle(
         f"Westermo plant: {sum(each.found for each in attacks)} of {len(attacks)} attacks and "
         f"{sum(each.found for each in faults)} of {len(faults)} faults found, "
@@ -72,9 +72,9 @@ def _minutes(times_us: npt.NDArray[np.int64] | int, origin_us: int) -> npt.NDArr
     return np.asarray((np.asarray(times_us) - origin_us) / 60e6, dtype=np.float64)
 
 
-def _draw_events(panel: Axes, origin_us: int, found: Sequence[Finding], benign: Sequence[Event]) -> None:
+def _draw_events(panel: Axes, origin_us: int, findings: Sequence[Finding], benign: Sequence[Event]) -> None:
     """The plant's events as bands; attacks and faults that were missed are hatched."""
-    for each in found:
+    for each in findings:
         start, end = (float(_minutes(us, origin_us)) for us in (each.event.start_us, each.event.end_us))
         alpha, hatch = (0.18, None) if each.found else (0.5, "///")
         panel.axvspan(start, end, color=COLOURS[each.event.kind], alpha=alpha, hatch=hatch, lw=0)
@@ -94,7 +94,7 @@ def _draw_scores(panel: Axes, origin_us: int, sensor: str, scores: Scores) -> No
 
 
 def _draw_incidents(
-    panel: Axes, origin_us: int, sensors: list[str], found: Sequence[Finding], incidents: Sequence[Incident]
+    panel: Axes, origin_us: int, sensors: list[str], findings: Sequence[Finding], incidents: Sequence[Incident]
 ) -> None:
     """Incidents as bars, a row a sensor, and the names of the plant's events above them."""
     for incident in incidents:
@@ -102,7 +102,7 @@ def _draw_incidents(
         colour = "#2c3e50" if not incident.false else "#e67e22"
         start, end = (float(_minutes(us, origin_us)) for us in (incident.start_us, incident.end_us))
         panel.plot([start, max(end, start + 0.08)], [row, row], lw=7, color=colour, solid_capstyle="butt")
-    for each in found:
+    for each in findings:
         panel.text(
             float(_minutes(each.event.start_us, origin_us)),
             len(sensors) - 0.35,
@@ -113,7 +113,7 @@ def _draw_incidents(
             ha="left",
             va="bottom",
         )
-    last = max((float(_minutes(each.event.end_us, origin_us)) for each in found), default=1.0)
+    last = max((float(_minutes(each.event.end_us, origin_us)) for each in findings), default=1.0)
     panel.set_yticks(range(len(sensors)), [f"incidents\n{sensor}" for sensor in sensors])
     panel.set_ylim(-0.6, len(sensors) + 0.6)
     panel.set_xlim(-0.5, last + 2.5)

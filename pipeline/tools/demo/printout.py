@@ -10,7 +10,7 @@ from loadtest.plants.westermo import traffic
 from pipeline.tools.demo.report import Finding, Incident
 
 
-def show(console: Console, document: dict[str, Any], found: list[Finding], incidents: list[Incident]) -> None:
+def show(console: Console, document: dict[str, Any], findings: list[Finding], incidents: list[Incident]) -> None:
     """The report for people, on stderr."""
     books = Table(title="Every record is accounted for", title_justify="left", box=None)
     for name in ("sensor", "sent", "accepted", "rejected", "late", "archived"):
@@ -25,15 +25,15 @@ def show(console: Console, document: dict[str, Any], found: list[Finding], incid
     for name, justify in (("minute", "right"), ("event", "left"), ("", "left"), ("after", "right"), ("what", "left")):
         # Only the last one gives way where the terminal is narrow.
         events.add_column(name, justify=justify, no_wrap=name != "what")  # type: ignore[arg-type]
-    for one in found:
+    for finding in findings:
         verdict = (
             "[green]found[/]"
-            if one.found
-            else ("[red]missed[/]" if one.event.kind == "attack" else "[yellow]missed[/]")
+            if finding.found
+            else ("[red]missed[/]" if finding.event.kind == "attack" else "[yellow]missed[/]")
         )
-        delay = "" if one.delay_s is None else f"{one.delay_s:.1f} s"
-        minute = (one.event.start_us - traffic.CUT_US) / 60e6
-        name, what = one.event.name.removeprefix("BAD-"), one.event.text[: max(20, console.width - 50)]
+        delay = "" if finding.delay_s is None else f"{finding.delay_s:.1f} s"
+        minute = (finding.event.start_us - traffic.CUT_US) / 60e6
+        name, what = finding.event.name.removeprefix("BAD-"), finding.event.text[: max(20, console.width - 50)]
         events.add_row(f"{minute:.1f}", name, verdict, delay, escape(what))
     console.print(events)
 

@@ -80,23 +80,23 @@ def percentiles(values: npt.NDArray[np.float64]) -> dict[str, float]:
 
 
 def summary(
-    found: Sequence[Finding],
+    findings: Sequence[Finding],
     incidents: Sequence[Incident],
     accounting: Mapping[str, int],
     event_hours: float,
 ) -> dict[str, object]:
     """The figures of the final JSON that come from counting."""
-    attacks = [one for one in found if one.event.kind == "attack"]
-    faults = [one for one in found if one.event.kind == "fault"]
+    attacks = [finding for finding in findings if finding.event.kind == "attack"]
+    faults = [finding for finding in findings if finding.event.kind == "fault"]
     false = [incident for incident in incidents if incident.false]
-    delays = [one.delay_s for one in attacks if one.delay_s is not None]
+    delays = [finding.delay_s for finding in attacks if finding.delay_s is not None]
     return {
         **accounting,
         "alerts": len(incidents),
-        "events_found": sum(one.found for one in attacks),
-        "events_missed": sum(not one.found for one in attacks),
-        "faults_found": sum(one.found for one in faults),
-        "faults_missed": sum(not one.found for one in faults),
+        "events_found": sum(finding.found for finding in attacks),
+        "events_missed": sum(not finding.found for finding in attacks),
+        "faults_found": sum(finding.found for finding in faults),
+        "faults_missed": sum(not finding.found for finding in faults),
         "false_alerts": len(false),
         "false_alerts_per_hour": round(len(false) / event_hours, 2) if event_hours else 0.0,
         "detection_delay_s": {

@@ -105,9 +105,9 @@ def run(options: Options, console: Console) -> dict[str, Any]:
                     watch.close()
             finally:
                 processes.stop()
-    document, found, incidents = assess(options.folder, options.speed, watch, verified, sent, settings)
+    document, findings, incidents = assess(options.folder, options.speed, watch, verified, sent, settings)
     document["elapsed_s"] = round(time.monotonic() - started_s, 1)
-    show(console, document, found, incidents)
+    show(console, document, findings, incidents)
     (options.folder / "report.json").write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
     return document
 

@@ -54,8 +54,10 @@ def training_rows(chosen: Sequence[Capture], span: Span, settings: Settings) -> 
 
     return concatenate(
         [
-            read_rows(one.path, one.site, one.sensor, settings, span, read_labels(one.labels), ColdStarts())
-            for one in chosen
+            read_rows(
+                capture.path, capture.site, capture.sensor, settings, span, read_labels(capture.labels), ColdStarts()
+            )
+            for capture in chosen
         ]
     )
 
@@ -63,8 +65,8 @@ def training_rows(chosen: Sequence[Capture], span: Span, settings: Settings) -> 
 def data_of(chosen: Sequence[Capture], span: Span) -> list[dict[str, Any]]:
     """What these rows are, for the manifest."""
     return [
-        {**entry, "site": one.site, "sensor": one.sensor, "ends_before_us": span.end_us}
-        for one, entry in zip(chosen, provenance([one.path for one in chosen]), strict=True)
+        {**entry, "site": capture.site, "sensor": capture.sensor, "ends_before_us": span.end_us}
+        for capture, entry in zip(chosen, provenance([capture.path for capture in chosen]), strict=True)
     ]
 
 
@@ -83,17 +85,17 @@ def evaluate(
     from models.serving.score import Scorer
     from models.training.evaluate import detection, found
 
-    own = feature_set()
-    model.expect_features(own.name, own.hash)
+    features = feature_set()
+    model.expect_features(features.name, features.hash)
     scorer = Scorer(model, "cpu")
     sensors: dict[str, Any] = {}
     parts, suspects = [], []
-    for one in chosen:
-        rows = read_rows(one.path, one.site, one.sensor, settings, span, read_labels(one.labels))
+    for capture in chosen:
+        rows = read_rows(capture.path, capture.site, capture.sensor, settings, span, read_labels(capture.labels))
         scored = scorer.score(rows.matrix, rows.end_ts_us, rows.origin)
-        key = model.origin_of(f"{one.site}/{one.sensor}")
+        key = model.origin_of(f"{capture.site}/{capture.sensor}")
         benign = model.classes[: model.config.benign]
-        sensors[one.sensor] = {
+        sensors[capture.sensor] = {
             "calibration": key,
             "alert_level": model.origins[key].alert_level,
             **detection(scored.score, scored.suspect, rows.label, benign, model.config.coarse),
@@ -130,10 +132,10 @@ def across(
     from models.training.recalibrate import recalibrate
 
     model = train(chosen, before, settings, config, "")
-    for one in other:
-        rows = read_rows(one.path, one.site, one.sensor, settings, before, read_labels(one.labels))
+    for capture in other:
+        rows = read_rows(capture.path, capture.site, capture.sensor, settings, before, read_labels(capture.labels))
         calm = rows.take(quiet(rows, class_numbers(rows, config), config))
-        model = recalibrate(model, f"{one.site}/{one.sensor}", calm.matrix, calm.end_ts_us, config.alert_level)
+        model = recalibrate(model, f"{capture.site}/{capture.sensor}", calm.matrix, calm.end_ts_us, config.alert_level)
     return evaluate(model, other, after, settings)
 
 

@@ -151,7 +151,8 @@ def feature_set() -> "FeatureSet":
     from models.rows import FeatureSet as ModelFeatureSet
 
     features = tuple(
-        Feature(own.name, own.label, own.unit, own.group, own.scale == "log1p") for own in FEATURE_SET.features
+        Feature(feature.name, feature.label, feature.unit, feature.group, feature.scale == "log1p")
+        for feature in FEATURE_SET.features
     )
     return ModelFeatureSet(FEATURE_SET.name, FEATURE_SET.hash, features)
 

@@ -79,7 +79,7 @@ def test_a_table_of_ones_own_is_judged_reported_and_taken_up_again(tmp_path: Pat
     ("arguments", "code", "said"),
     [
         (("--protocol", "kdd", "--out", "x"), 2, "--protocol: got kdd, expected one of nsl-kdd-cv"),
-        (("--protocol", "cost", "--data", "."), 2, "--out: a protocol keeps every fit in a folder"),
+        (("--protocol", "cost", "--data", "."), 2, "--out: a protocol stores every fit in a folder"),
         (("--protocol", "cost", "--out", "x"), 2, "--data: cost reads labelled data sets"),
         (("--protocol", "table", "--out", "x", "--train", "a.csv"), 2, "expected --train A --test B --label COL"),
         (("--protocol", "cost", "--data", ".", "--out", "x", "--seeds", "0"), 2, "--seeds"),
