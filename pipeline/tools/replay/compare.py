@@ -53,7 +53,7 @@ def compare(
 ) -> dict[str, Any]:
     """Everything the table, the page and the gate are made from; Usage where one is no finished replay.
 
-    labels: CSV files. judgements: where verdicts are read from, `topic` or files of JSON lines.
+    labels: CSV files. judgements: where verdicts are read from: `topic`, or files of JSON lines.
 
     Keys: first and second (name, rows, suspects, incidents, incidents_a_day, models, histogram, timeline; where labels
     or verdicts exist precision, recall, false_rate, labelled, labelled_by; where incidents were judged `verdicts`);
@@ -65,26 +65,29 @@ def compare(
     asked = [_asked(settings, name) for name in (first, second)]
     if asked[0].offsets != asked[1].offsets:
         raise Usage(
-            f"{first}, {second}: were asked for other --offsets: what only one holds would count as lost or gained; "
+            f"{first}, {second}: were asked for other --offsets: what only one side has would count as lost or gained; "
             "compare two runs with the same --offsets, or with --from and --to"
         )
     sides = [
-        _side(settings, name, own, other)
-        for name, own, other in zip((first, second), asked, reversed(asked), strict=True)
+        _side(settings, name, request, other)
+        for name, request, other in zip((first, second), asked, reversed(asked), strict=True)
     ]
     times = {
-        name: [getattr(one, name) for one in sides if getattr(one, name) is not None] for name in ("from_us", "to_us")
+        name: [getattr(side, name) for side in sides if getattr(side, name) is not None]
+        for name in ("from_us", "to_us")
     }
     bounds = max(times["from_us"], default=None), min(times["to_us"], default=None)
     with duckdb.connect() as db:
-        for name, one in zip(("a", "b"), sides, strict=True):
-            db.register(f"all_{name}", one.rows)
+        for name, side in zip(("a", "b"), sides, strict=True):
+            db.register(f"all_{name}", side.rows)
             db.execute(f"CREATE TABLE {name} AS SELECT * FROM all_{name} WHERE {_within(bounds)}")  # noqa: S608
         _label(db, labels)
         db.register("judged", said.members())
         conflicting = _truth(db)
-        incidents = [_overlapping(one.incidents, bounds) for one in sides]
-        figures = [_figures(db, name, one, own) for name, one, own in zip(("a", "b"), sides, incidents, strict=True)]
+        incidents = [_overlapping(side.incidents, bounds) for side in sides]
+        figures = [
+            _figures(db, name, side, events) for name, side, events in zip(("a", "b"), sides, incidents, strict=True)
+        ]
         _timelines(figures, incidents)
         document = {
             "first": figures[0],
@@ -96,12 +99,12 @@ def compare(
         if not judgements:
             return document
         judged = verdicts.on_incidents(
-            db, said, [{uid: members(event) for uid, event in own.items()} for own in incidents]
+            db, said, [{uid: members(event) for uid, event in events.items()} for events in incidents]
         )
         if judged:
-            for number, side in enumerate(figures):
-                side["verdicts"] = verdicts.figures(judged, number)
-        by_uid = {uid: one for one in judged for uid in (one["uid"], *one["raised"]) if uid is not None}
+            for number, side_figures in enumerate(figures):
+                side_figures["verdicts"] = verdicts.figures(judged, number)
+        by_uid = {uid: row for row in judged for uid in (row["uid"], *row["raised"]) if uid is not None}
         for listed in document["incidents"]["listed"]:
             listed["verdict"] = by_uid[listed["uid"]]["verdict"] if listed["uid"] in by_uid else None
         counted = {"judged": len(judged), "outside": len(said.judged) - len(judged)}
@@ -111,9 +114,9 @@ def compare(
 def _most_telling(judged: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the second lost of the confirmed first, then the false ones it raises, then the rest."""
 
-    def rank(one: dict[str, Any]) -> tuple[int, str]:
-        raised = one["raised"][1] is not None
-        return (2 if one["confirmed"] == raised else 1 if raised else 0), one["uid"]
+    def rank(incident: dict[str, Any]) -> tuple[int, str]:
+        raised = incident["raised"][1] is not None
+        return (2 if incident["confirmed"] == raised else 1 if raised else 0), incident["uid"]
 
     return sorted(judged, key=rank)[:MAX_JUDGED]
 
@@ -202,9 +205,9 @@ def _label(db: duckdb.DuckDBPyConnection, labels: Sequence[Path]) -> None:
             raise BadData(
                 f"--labels {path}: {error}; expected CSV with the columns {', '.join(LABEL_COLUMNS)}"
             ) from error
-        db.register("found", table)
-        db.execute("INSERT INTO label SELECT site, sensor, source_record, label FROM found")
-        db.unregister("found")
+        db.register("label_file", table)
+        db.execute("INSERT INTO label SELECT site, sensor, source_record, label FROM label_file")
+        db.unregister("label_file")
 
 
 def _figures(db: duckdb.DuckDBPyConnection, table: str, side: Side, incidents: dict[str, Any]) -> dict[str, Any]:
@@ -228,7 +231,7 @@ def _figures(db: duckdb.DuckDBPyConnection, table: str, side: Side, incidents: d
         "models": [model for (model,) in db.execute(f"SELECT DISTINCT model FROM {table} ORDER BY 1").fetchall()],  # noqa: S608
         "histogram": [int(counted.get(number, 0)) for number in range(BINS)],
     }
-    [(labelled, by_file, by_verdict, attacks, found, normals, false)] = db.execute(
+    [(labelled, by_file, by_verdict, attacks, hits, normals, false)] = db.execute(
         f"""SELECT count(*), count(*) FILTER (by_file), count(*) FILTER (by_verdict), count(*) FILTER (attack),
                    count(*) FILTER (suspect AND attack), count(*) FILTER (NOT attack),
                    count(*) FILTER (suspect AND NOT attack)
@@ -239,8 +242,8 @@ def _figures(db: duckdb.DuckDBPyConnection, table: str, side: Side, incidents: d
             "labelled": labelled,
             "labelled_by": {"files": by_file, "verdicts": by_verdict},
             "attacks": attacks,
-            "precision": found / (found + false) if found + false else None,
-            "recall": found / attacks if attacks else None,
+            "precision": hits / (hits + false) if hits + false else None,
+            "recall": hits / attacks if attacks else None,
             "false_rate": false / normals if normals else None,
         }
     return figures
@@ -265,16 +268,16 @@ def _truth(db: duckdb.DuckDBPyConnection) -> int:
 
 
 def _timelines(figures: list[dict[str, Any]], incidents: list[dict[str, dict[str, Any]]]) -> None:
-    """How many incidents begin in each of equally long stretches of the time both have."""
-    since_us = min((one["from_us"] for one in figures if one["from_us"] is not None), default=0)
-    until_us = max((one["to_us"] for one in figures if one["to_us"] is not None), default=0)
+    """How many incidents start in each of equally long stretches of the time both have."""
+    since_us = min((side["from_us"] for side in figures if side["from_us"] is not None), default=0)
+    until_us = max((side["to_us"] for side in figures if side["to_us"] is not None), default=0)
     width_us = max(1, -(-(until_us + 1 - since_us) // TIMES))
-    for one, own in zip(figures, incidents, strict=True):
+    for side, events in zip(figures, incidents, strict=True):
         counts = [0] * TIMES
-        for event in own.values():
+        for event in events.values():
             at = (event["unmapped"]["first_ts_us"] - since_us) // width_us
             counts[min(max(int(at), 0), TIMES - 1)] += 1
-        one["timeline"] = {"from_us": since_us, "step_us": width_us, "incidents": counts}
+        side["timeline"] = {"from_us": since_us, "step_us": width_us, "incidents": counts}
 
 
 def _flows(db: duckdb.DuckDBPyConnection) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def flows_first(settings: Settings, partition: int) -> int:
 def flows(settings: Settings, partition: int, position: int, end: int) -> Iterator[FlowsStep]:
     """The messages of a partition of `flows` from an offset to the end, in offset order, committed ones only."""
     topic = settings.topics.flows
-    # What retention takes away meanwhile must not be skipped in silence.
+    # What retention takes away meanwhile must not be skipped silently.
     reader = clients.reader(settings, "replay", **tail.EOF_EVENTS, **{"auto.offset.reset": "error"})
     try:
         reader.assign([TopicPartition(topic, partition, position)])
@@ -80,28 +80,28 @@ def flows(settings: Settings, partition: int, position: int, end: int) -> Iterat
         reader.close()
 
 
-def _found(archive: StorageLike, partition: int, manifests: int) -> PartitionSnapshot:
+def _snapshot_of(archive: StorageLike, partition: int, manifests: int) -> PartitionSnapshot:
     """A partition with at least so many manifests; RefusedState where its chain is broken, or shorter than it was."""
-    found = snapshot.read_partition(archive, partition)
-    if found.problem:
-        raise RefusedState(f"{found.problem} (`forebay archive verify` says more)")
-    if len(found.manifests) < manifests:
+    closed = snapshot.read_partition(archive, partition)
+    if closed.problem:
+        raise RefusedState(f"{closed.problem} (`forebay archive verify` says more)")
+    if len(closed.manifests) < manifests:
         raise RefusedState(
-            f"{open_storage(archive).uri}: partition {partition} has {len(found.manifests)} manifests, expected "
+            f"{open_storage(archive).uri}: partition {partition} has {len(closed.manifests)} manifests, expected "
             f"{manifests}, as "
             "when the replay started; restore the archive, or start another --run"
         )
-    return found
+    return closed
 
 
 def archive_ends(archive: StorageLike) -> tuple[tuple[int, int], ...]:
     """How many manifests each partition has now; RefusedState where a chain is broken."""
-    found = []
-    for one in snapshot.read(archive):
-        if one.problem:
-            raise RefusedState(f"{one.problem} (`forebay archive verify` says more)")
-        found.append((one.partition, len(one.manifests)))
-    return tuple(found)
+    ends = []
+    for partition_files in snapshot.read(archive):
+        if partition_files.problem:
+            raise RefusedState(f"{partition_files.problem} (`forebay archive verify` says more)")
+        ends.append((partition_files.partition, len(partition_files.manifests)))
+    return tuple(ends)
 
 
 def archived(
@@ -113,11 +113,11 @@ def archived(
 ) -> Iterator[ArchivedStep]:
     """The accepted and late rows of a partition's closed files, sensor after sensor; a step is at most a file.
 
-    bounds_us: files that end before the first or begin at the second or later are left out.
+    bounds_us: files that end before the first or start at the second or later are left out.
     """
-    number, found = 0, _found(archive, partition, manifests)
-    stored = _Stored(FollowedRows(archive, found), {})
-    for sensor, stretches in stretches_of(found, manifests, bounds_us).items():
+    number, closed = 0, _snapshot_of(archive, partition, manifests)
+    stored = _Stored(FollowedRows(archive, closed), {})
+    for sensor, stretches in stretches_of(closed, manifests, bounds_us).items():
         for stretch in stretches:
             for first in range(len(stretch.files) + 1):
                 if number >= position:
@@ -131,41 +131,41 @@ def archived_by_sensor(
     archive: StorageLike, partition: int, manifests: int, bounds_us: tuple[int | None, int | None] = (None, None)
 ) -> list[Iterator[ArchivedStep]]:
     """The same, an iterator a sensor; what is read of one does not wait for another. Numbers are a sensor's own."""
-    found = _found(archive, partition, manifests)
+    closed = _snapshot_of(archive, partition, manifests)
 
     def steps(sensor: tuple[str, str], stretches: list[_Stretch]) -> Iterator[ArchivedStep]:
-        stored = _Stored(FollowedRows(archive, found), {})  # its own: what it read last of a pack is not another's
+        stored = _Stored(FollowedRows(archive, closed), {})  # its own: what it read last of a pack is not another's
         for stretch in stretches:
             for first in range(len(stretch.files) + 1):
                 step = stretch.step(stored, sensor, first, first, partition)
                 if step is not None:
                     yield step
 
-    return [steps(*own) for own in stretches_of(found, manifests, bounds_us).items()]
+    return [steps(*own) for own in stretches_of(closed, manifests, bounds_us).items()]
 
 
 def archived_rows(
     archive: StorageLike, partition: int, manifests: int, bounds_us: tuple[int | None, int | None] = (None, None)
 ) -> tuple[int, int]:
     """How many rows these are, as the manifests say, and how many more there were before they were purged."""
-    found = _found(archive, partition, manifests)
-    stretches = (one for some in stretches_of(found, manifests, bounds_us).values() for one in some)
+    closed = _snapshot_of(archive, partition, manifests)
+    stretches = (stretch for some in stretches_of(closed, manifests, bounds_us).values() for stretch in some)
     rows = [0, 0]
     for entry in (entry for stretch in stretches for entry in (*stretch.files, *stretch.late)):
-        rows[found.locations[entry.path].purged] += entry.rows
+        rows[closed.locations[entry.path].purged] += entry.rows
     return rows[0], rows[1]
 
 
 def stretches_of(
-    found: PartitionSnapshot, manifests: int, bounds_us: tuple[int | None, int | None]
+    partition_files: PartitionSnapshot, manifests: int, bounds_us: tuple[int | None, int | None]
 ) -> "dict[tuple[str, str], list[_Stretch]]":
     """The files of flows and late flows of each sensor, sensors by name, between two ends of its source each.
 
-    What came after the replay began may have moved rows, or given them up, and is followed; it adds none, and what is
-    given up keeps its number: a replay that is gone on with counts as before.
+    Manifests from after the replay's start may have moved or purged rows, and are followed; they add none, and a purged
+    file keeps its number, so that a resumed replay counts as before.
     """
     since_us, until_us = bounds_us
-    whole = PartitionSnapshot(found.partition, found.manifests[:manifests])
+    whole = PartitionSnapshot(partition_files.partition, partition_files.manifests[:manifests])
     entries = [
         entry
         for entry in whole.files
@@ -177,11 +177,11 @@ def stretches_of(
     for manifest in whole.manifests:
         for site, name, offset in manifest.marks:
             marks.setdefault((site, name), []).append(offset)
-    found_of: dict[tuple[str, str], list[_Stretch]] = {}
+    stretches: dict[tuple[str, str], list[_Stretch]] = {}
     for sensor in sorted({(entry.site, entry.sensor) for entry in entries}):
-        own = [entry for entry in entries if (entry.site, entry.sensor) == sensor]
-        found_of[sensor] = list(_stretches(own, marks.get(sensor, [])))
-    return found_of
+        sensor_entries = [entry for entry in entries if (entry.site, entry.sensor) == sensor]
+        stretches[sensor] = list(_stretches(sensor_entries, marks.get(sensor, [])))
+    return stretches
 
 
 class _Stored(NamedTuple):
@@ -197,8 +197,8 @@ class _Stored(NamedTuple):
         return (widened(table, "scored") for table in tables if table is not None)
 
     def came_within(self, late: Iterable[ClosedFile], since_us: int, until_us: int) -> Iterator[pa.Table]:
-        """Late rows that met a watermark after the first and at or before the second; a file is looked at once, and
-        after that only read where it has some.
+        """Late rows that met a watermark after the first and at or before the second; a file is read once, and
+        after that only where it has some.
         """
         for entry in late:
             first_us, last_us = self.clocks.get(entry.path, (since_us + 1, until_us))
@@ -234,7 +234,7 @@ class _Stretch(NamedTuple):
         if not parts:
             parts = [rows.slice(0, 0) for rows in islice(stored.rows((*self.files, *self.late)), 1)]
         if not parts:
-            return None  # all of it was given up, and so nothing is open that could end
+            return None  # all of it was purged, so nothing is open that could end
         table = pa.concat_tables(parts)
         rows = _in_order(table)
         facts = RowsFacts(
@@ -251,10 +251,10 @@ class _Stretch(NamedTuple):
 def _stretches(entries: list[ClosedFile], marks: list[int]) -> Iterator[_Stretch]:
     of = np.searchsorted(np.array(sorted(marks), np.int64), [entry.first[0] for entry in entries], "left")
     for number in range(len(marks) + 1):
-        own = [entry for entry, at in zip(entries, of.tolist(), strict=True) if at == number]
-        if own:
-            on_time = [entry for entry in own if entry.table == FLOWS]
-            yield _Stretch(on_time, [entry for entry in own if entry.table == LATE], number < len(marks))
+        members = [entry for entry, at in zip(entries, of.tolist(), strict=True) if at == number]
+        if members:
+            on_time = [entry for entry in members if entry.table == FLOWS]
+            yield _Stretch(on_time, [entry for entry in members if entry.table == LATE], number < len(marks))
 
 
 def _metadata(table: pa.Table, name: str) -> str:
@@ -262,7 +262,7 @@ def _metadata(table: pa.Table, name: str) -> str:
 
 
 def _in_order(table: pa.Table) -> pa.RecordBatch:
-    """The rows in the order in which featurize lets flows go: on time by (end, record_id, raw position), then late."""
+    """The rows in the order in which featurize releases flows: on time by (end, record_id, raw position), then late."""
     width = table.schema.field("features").type.list_size
     schema = arrow_schema("scored", width)
     offset, index, end_us, record_id, late_by_us = (

@@ -1,4 +1,4 @@
-"""Where a replay's results go beside its files: topics of the run's own, never those that people watch."""
+"""Where a replay's results go beside its files: the run's own topics, never those that people watch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -61,10 +61,10 @@ class Outlet:
     """The run's topics `archive`, `suspects` and `alerts`; re-emitted after a kill, messages carry the seq they had."""
 
     def __init__(self, settings: Settings, request: Request, partition: int) -> None:
-        own = settings_of(settings, request.run)
-        self._topics, self._partition = own.topics, partition
+        run_settings = settings_of(settings, request.run)
+        self._topics, self._partition = run_settings.topics, partition
         self._refused: str | None = None
-        self._producer: Producer | None = clients.producer(own, "replay") if request.topics else None
+        self._producer: Producer | None = clients.producer(run_settings, "replay") if request.topics else None
 
     def put(
         self,
@@ -105,6 +105,8 @@ class Outlet:
         """Wait until Kafka has all of it; Failed where it does not take a message, by the first one's error."""
         left = self._producer.flush(60) if self._producer is not None else 0
         if self._refused is not None:
-            raise Failed(f"replay: {self._refused}; a message was not taken: check the brokers, the command goes on")
+            raise Failed(
+                f"replay: {self._refused}; a message was not taken: check the brokers; the same command resumes"
+            )
         if left:
             raise Failed(f"replay: {left} messages not acknowledged in 60 s; check the brokers")

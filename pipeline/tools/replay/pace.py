@@ -18,7 +18,7 @@ Timed = tuple[int, int, ArchivedStep]
 class Pace:
     """When a step is due, by its latest flow, at so many times the speed at which it happened.
 
-    What lies beyond `until_us` is due at once: it is gone through for what is open there, and nobody waits for it.
+    What lies beyond `until_us` is due at once: it is read for what is open there, and nobody waits for it.
     """
 
     def __init__(self, speed: float, until_us: int | None = None) -> None:
@@ -34,8 +34,8 @@ class Pace:
             end_us = min(end_us, self._until_us)
         if self._first is None:
             self._first = time.monotonic(), end_us
-        began_s, first_us = self._first
-        return max(0.0, began_s + (end_us - first_us) / 1e6 / self._speed - time.monotonic())
+        started_s, first_us = self._first
+        return max(0.0, started_s + (end_us - first_us) / 1e6 / self._speed - time.monotonic())
 
 
 def slice_us(speed: float) -> int:
@@ -76,10 +76,10 @@ def cut(step: ArchivedStep, width_us: int) -> Iterator[tuple[int | None, Archive
     clock_us = rows.column("end_ts_us").to_numpy() + rows.column("late_by_us").to_numpy()
     numbers = clock_us // width_us
     order = np.argsort(numbers, kind="stable")
-    ordered, found, firsts = rows.take(pa.array(order)), *np.unique(numbers[order], return_index=True)
+    ordered, slices, firsts = rows.take(pa.array(order)), *np.unique(numbers[order], return_index=True)
     site, sensor = rows.column("site")[0].as_py(), rows.column("sensor")[0].as_py()
     bounds = [*firsts.tolist(), len(rows)]
-    for number, first, end in zip(found.tolist(), bounds, bounds[1:], strict=False):
+    for number, first, end in zip(slices.tolist(), bounds, bounds[1:], strict=False):
         facts = step.facts
         if end < len(rows):
             watermark = SensorWatermark(site, sensor, int(clock_us[order[first:end]].max()))

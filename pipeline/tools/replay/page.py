@@ -1,4 +1,4 @@
-"""A comparison as a page to look at: one HTML file with its pictures in it, nothing fetched from anywhere."""
+"""A comparison as a page for people: one HTML file with its pictures in it, nothing fetched from anywhere."""
 
 import html
 import io
@@ -46,17 +46,17 @@ def rows(document: dict[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
     """The table of figures: what it is, and its value on each side; what neither has is left out."""
     sides = document["first"], document["second"]
     for name, label in ROWS:
-        values = [one.get(name) for one in sides]
+        values = [side.get(name) for side in sides]
         if any(value is not None for value in values):
             yield label, (_value(values[0]), _value(values[1]))
-    judged = [one.get("verdicts") for one in sides]
+    judged = [side.get("verdicts") for side in sides]
     if judged[0] is None or judged[1] is None:
         return
     for part, whole, label in (
         ("confirmed_found", "confirmed", "confirmed incidents found"),
         ("false_raised", "false", "incidents judged false, raised"),
     ):
-        first, second = (f"{one[part]} of {one[whole]}" for one in judged)
+        first, second = (f"{side[part]} of {side[whole]}" for side in judged)
         yield label, (first, second)
     for name, label in JUDGED_ROWS:
         yield label, (_value(judged[0][name]), _value(judged[1][name]))
@@ -74,7 +74,7 @@ def sources(document: dict[str, Any]) -> Iterator[str]:
         )
     if "verdicts" in document:
         said = document["verdicts"]
-        named = ", ".join(Path(one).name for one in said["sources"])
+        named = ", ".join(Path(source).name for source in said["sources"])
         yield (
             f"verdicts from {named}: {said['read']:,} read, {said['judged']:,} incidents of this history judged, "
             f"{said['outside']:,} of another; {said['overruled']:,} overruled by a later one, "
@@ -85,13 +85,13 @@ def sources(document: dict[str, Any]) -> Iterator[str]:
 def page(document: dict[str, Any]) -> str:
     """The page. What sensors and analysts sent is text in it, never markup."""
     first, second, flows = document["first"], document["second"], document["flows"]
-    names = [html.escape(one["name"]) for one in (first, second)]
-    models = [html.escape(", ".join(one["models"]) or "-") for one in (first, second)]
+    names = [html.escape(side["name"]) for side in (first, second)]
+    models = [html.escape(", ".join(side["models"]) or "-") for side in (first, second)]
     figures = "".join(
-        f"<tr><td>{label}</td><td class=n>{one}</td><td class=n>{other}</td></tr>"
-        for label, (one, other) in rows(document)
+        f"<tr><td>{label}</td><td class=n>{left}</td><td class=n>{right}</td></tr>"
+        for label, (left, right) in rows(document)
     )
-    listed = "".join(_incident(one) for one in document["incidents"]["listed"])
+    listed = "".join(_incident(incident) for incident in document["incidents"]["listed"])
     counts = document["incidents"]
     shown = len(counts["listed"])
     all_of = counts["gained"] + counts["lost"] + counts["changed"]
@@ -118,13 +118,14 @@ def page(document: dict[str, Any]) -> str:
     )
 
 
-def _incident(one: dict[str, Any]) -> str:
-    reasons = "".join(f"<li>{html.escape(part)}</li>" for part in one["reason"].split("; "))
-    verdict = f"<br><b>{html.escape(one['verdict'])}</b>, says an analyst" if one.get("verdict") else ""
+def _incident(incident: dict[str, Any]) -> str:
+    reasons = "".join(f"<li>{html.escape(part)}</li>" for part in incident["reason"].split("; "))
+    verdict = f"<br><b>{html.escape(incident['verdict'])}</b>, says an analyst" if incident.get("verdict") else ""
+    uid = html.escape(incident["uid"])
     return (
-        f"<tr><td class={one['what']}>{one['what']}</td><td class=when>{_time(one['first_ts_us'])}</td>"
-        f"<td class=when>{html.escape(one['sensor'])}</td>"
-        f"<td>{html.escape(one['message'])}{verdict}<br><span class=small>{html.escape(one['uid'])}</span></td>"
+        f"<tr><td class={incident['what']}>{incident['what']}</td><td class=when>{_time(incident['first_ts_us'])}</td>"
+        f"<td class=when>{html.escape(incident['sensor'])}</td>"
+        f"<td>{html.escape(incident['message'])}{verdict}<br><span class=small>{uid}</span></td>"
         f"<td><ul>{reasons}</ul></td></tr>"
     )
 
@@ -134,15 +135,15 @@ def _judged(document: dict[str, Any]) -> str:
     if not document.get("judged"):
         return ""
     lines = []
-    for one in document["judged"]:
+    for incident in document["judged"]:
         raised = [
-            "not raised" if uid is None else "raised" if uid == one["uid"] else f"raised as {uid[:8]}"
-            for uid in one["raised"]
+            "not raised" if uid is None else "raised" if uid == incident["uid"] else f"raised as {uid[:8]}"
+            for uid in incident["raised"]
         ]
-        wrong = [" class=bad" if one["confirmed"] == (uid is None) else "" for uid in one["raised"]]
-        said = f"{one['verdict']} by {one['by']}{': ' if one['note'] else ''}{one['note']}"
+        wrong = [" class=bad" if incident["confirmed"] == (uid is None) else "" for uid in incident["raised"]]
+        said = f"{incident['verdict']} by {incident['by']}{': ' if incident['note'] else ''}{incident['note']}"
         lines.append(
-            f"<tr><td class=small>{html.escape(one['uid'])}</td><td>{html.escape(said)}</td>"
+            f"<tr><td class=small>{html.escape(incident['uid'])}</td><td>{html.escape(said)}</td>"
             f"<td{wrong[0]}>{raised[0]}</td><td{wrong[1]}>{raised[1]}</td></tr>"
         )
     names = [html.escape(document[side]["name"]) for side in ("first", "second")]

@@ -1,6 +1,6 @@
 """One partition's replay: its history through the stages' functions, in chunks, each with the state behind it.
 
-A chunk is written, then the state after it, then the checkpoint that names both: killed between any two, it goes on
+A chunk is written, then the state after it, then the checkpoint that names both: killed between any two, it resumes
 from the last checkpoint and writes the same bytes again. Where a chunk ends is decided by the rows released and their
 event time alone.
 """
@@ -149,7 +149,7 @@ class PartitionReplay:
                 "rows_sha256": _write(self._folder / names[0], _parquet(self._rows)),
                 "events_file": names[1],
                 "events": len(self._events),
-                "events_sha256": _write(self._folder / names[1], b"".join(one + b"\n" for one in self._events)),
+                "events_sha256": _write(self._folder / names[1], b"".join(event + b"\n" for event in self._events)),
             }
             checkpoint.chunks.append(chunk)
         self._outlet.flush()
@@ -162,8 +162,8 @@ class PartitionReplay:
             checkpoint.windows = self._saved.digest
         checkpoint.incidents = self._store.put(snapshot_incidents(self._incidents))
         _write(self._checkpoint_path, checkpoint.encode())
-        kept = {checkpoint.incidents} | (self._saved.digests if self._saved else set())
-        self._store.collect(kept, 0.0)
+        needed = {checkpoint.incidents} | (self._saved.digests if self._saved else set())
+        self._store.collect(needed, 0.0)
         self._rows, self._events = [], []
 
     # ---- the walk
@@ -190,7 +190,7 @@ class PartitionReplay:
             ends_us = [message.rows.column("end_ts_us").to_numpy() for message in made if len(message.rows)]
             if since_us == NO_TIME and ends_us:
                 since_us = int(ends_us[0].min())
-            now_us = max((int(one.max()) for one in ends_us), default=since_us)
+            now_us = max((int(times_us.max()) for times_us in ends_us), default=since_us)
             full = released >= CHUNK_ROWS or messages >= CHUNK_MESSAGES
             full = full or 0 < CHUNK_S * 1e6 * self._request.speed <= now_us - since_us
             batch_is_full = (
@@ -255,7 +255,7 @@ class PartitionReplay:
         wanted = [self._wanted(message.rows, message.position) for message in waiting]
         known = max(0, self._incidents.seq - checkpoint.seq)
         needed = [number >= known or bool(rows.any()) for number, rows in enumerate(wanted)]
-        kept: list[pa.RecordBatch] = []
+        retained_rows: list[pa.RecordBatch] = []
         to_score = [message.rows for message, need in zip(waiting, needed, strict=True) if need]
         scores = iter(self._scoring.score(to_score))
         for number, (message, rows) in enumerate(zip(waiting, wanted, strict=True)):
@@ -267,12 +267,12 @@ class PartitionReplay:
                 suspects = suspects_of(scored)
                 events = self._events_of(suspects, message) if number >= known else []
                 self._outlet.put(scored, suspects, events, ReplayedFacts(message.facts, message.position))
-                kept += self._kept(scored, rows)
+                retained_rows += self._selected(scored, rows)
             checkpoint.seq += 1
             checkpoint.taken += len(message.rows)
-        if sum(map(len, kept)) < LARGE_ROWS * len(kept):
-            kept = [pa.concat_batches(kept)]  # small ones are mostly overhead
-        self._rows += kept
+        if sum(map(len, retained_rows)) < LARGE_ROWS * len(retained_rows):
+            retained_rows = [pa.concat_batches(retained_rows)]  # small ones are mostly overhead
+        self._rows += retained_rows
 
     def _events_of(self, suspects: pa.RecordBatch, message: Message) -> list[tuple[str, bytes]]:
         """A message's incidents, those that hold flows of the times that were asked for."""
@@ -315,7 +315,7 @@ class PartitionReplay:
                 wanted &= first <= position < end
         return wanted
 
-    def _kept(self, scored: pa.RecordBatch, wanted: npt.NDArray[np.bool_]) -> list[pa.RecordBatch]:
+    def _selected(self, scored: pa.RecordBatch, wanted: npt.NDArray[np.bool_]) -> list[pa.RecordBatch]:
         """Of what came out of a message, the rows that were asked for; nothing where there is none."""
         if not wanted.all():
             scored = scored.filter(pa.array(wanted))
@@ -333,7 +333,7 @@ class PartitionReplay:
 
 
 def own_states(folder: Path, partition: int) -> Store:
-    """The states of a run's partition, those it began with too."""
+    """The states of a run's partition, those it started with too."""
     return Store(folder / "state", str(partition))
 
 

@@ -124,7 +124,7 @@ class _PartitionRun:
             )
             for message in features:
                 self._score(message)
-            self._outcome.records += packed.flows.num_rows + sum(len(one) for one in packed.rejects)
+            self._outcome.records += packed.flows.num_rows + sum(len(batch_rejects) for batch_rejects in packed.rejects)
 
     def _score(self, features: FeaturesMessage) -> None:
         from pipeline.score.route import route

@@ -1,4 +1,4 @@
-"""What a replay is asked for, written down in its folder: a resumed run does what the first one was asked."""
+"""What a replay is asked for, stored in its folder: a resumed run does what the first one was asked."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,12 +37,12 @@ class Request:
     speed
         So many times as fast as it happened, by event time; 0: as fast as can be.
     warmup_us
-        How long before `from_us` an archive is read from, and beyond `to_us` up to: what an incident began with before
-        that, or ended with after, is not seen.
+        How long before `from_us` an archive is read from, and beyond `to_us` up to: the flows of
+        an incident before or after that are not seen.
     ends
         Where each partition ends, fixed when the run started: offsets of `flows`, or numbers of manifests.
     states
-        Whether a replay from the topic may start with kept states (start_points.py).
+        Whether a replay from the topic may start with retained states (start_points.py).
     began
         Where each partition starts, fixed likewise.
     warnings
@@ -77,7 +77,7 @@ class Request:
         return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
 
     def same_as(self, other: "Request") -> bool:
-        """Whether both ask for the same; where the source began and ended when it was asked does not count."""
+        """Whether both ask for the same; the source's start and end at the time of asking do not count."""
         fixed: dict[str, Any] = {"ends": (), "began": (), "warnings": ()}
         return asdict(self) | fixed == asdict(other) | fixed
 
@@ -89,9 +89,9 @@ def read(folder: Path) -> Request | None:
         return None
     try:
         document: dict[str, Any] = orjson.loads(path.read_bytes())
-        document["offsets"] = tuple(tuple(map(int, one)) for one in document["offsets"])
-        document["ends"] = tuple(tuple(map(int, one)) for one in document["ends"])
-        document["began"] = tuple(StartPoint(**one) for one in document["began"])
+        document["offsets"] = tuple(tuple(map(int, values)) for values in document["offsets"])
+        document["ends"] = tuple(tuple(map(int, values)) for values in document["ends"])
+        document["began"] = tuple(StartPoint(**values) for values in document["began"])
         document["warnings"] = tuple(map(str, document["warnings"]))
         return Request(**document)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
@@ -119,13 +119,13 @@ def offsets_of(text: str) -> tuple[tuple[int, int, int], ...]:
     >>> offsets_of("0:100-250,1:7-9")
     ((0, 100, 250), (1, 7, 9))
     """
-    found = []
+    ranges = []
     for part in text.split(","):
         partition, _, bounds = part.strip().partition(":")
         first, _, end = bounds.partition("-")
         if not (partition.isdecimal() and first.isdecimal() and end.isdecimal()) or int(first) >= int(end):
             raise Usage(f"--offsets {part!r}: expected PARTITION:FIRST-END with FIRST below END, as in 0:100-250")
-        found.append((int(partition), int(first), int(end)))
-    if len({partition for partition, _, _ in found}) < len(found):
+        ranges.append((int(partition), int(first), int(end)))
+    if len({partition for partition, _, _ in ranges}) < len(ranges):
         raise Usage(f"--offsets {text!r}: a partition is named twice, expected one range each")
-    return tuple(sorted(found))
+    return tuple(sorted(ranges))

@@ -1,4 +1,4 @@
-"""A replay from beginning to end: its folder, its partitions over one or more processes, its progress, its figures."""
+"""A replay from start to end: its folder, its partitions over one or more processes, its progress, its figures."""
 
 import hashlib
 import math
@@ -70,7 +70,7 @@ def run(
     notify: Notify = lambda _: None,
     warn: Warn = lambda _: None,
 ) -> dict[str, Any]:
-    """Do a replay, or what is left of it; its report. Usage where the run's name stands for another one.
+    """Run a replay, or what is left of it; return its report. Usage where the run's name stands for another one.
 
     `warn` is called, before anything is done, with what people have to know of where it starts. Raises Failed where
     the run is at work already.
@@ -88,10 +88,10 @@ def run(
             return document
         if request.topics:
             topics.create(settings_of(settings, request.run))
-        began = time.monotonic()
+        started = time.monotonic()
         before = _checkpoints(folder, request)
         checkpoints = _parts(settings, request, folder, workers, notify)
-        document = _report(request, folder, checkpoints, before, time.monotonic() - began, workers)
+        document = _report(request, folder, checkpoints, before, time.monotonic() - started, workers)
         _write(finished, orjson.dumps(document, option=orjson.OPT_INDENT_2))
         return document
 
@@ -131,13 +131,13 @@ def _resume_or_start(settings: Settings, asked: Request, folder: Path) -> Reques
 
 
 def _parts(settings: Settings, request: Request, folder: Path, workers: int, notify: Notify) -> list[Checkpoint]:
-    began = time.monotonic()
+    started = time.monotonic()
     whole = _whole(settings, request)
     checkpoints = _checkpoints(folder, request)
     before = _taken(checkpoints), _done(request, checkpoints, whole)
 
     def notify_progress(now: dict[int, Checkpoint]) -> None:
-        taken, done, passed = _taken(now), _done(request, now, whole), max(1e-9, time.monotonic() - began)
+        taken, done, passed = _taken(now), _done(request, now, whole), max(1e-9, time.monotonic() - started)
         rate = (done - before[1]) / passed
         reached = max((checkpoint.reached_us for checkpoint in now.values()), default=NO_TIME)
         left_s = (1.0 - done) / rate if rate > 0 else float("nan")
@@ -168,16 +168,16 @@ def _parts(settings: Settings, request: Request, folder: Path, workers: int, not
         ]
         try:
             while (seen := wait(asked, POLL_S, FIRST_EXCEPTION)).not_done:
-                for one in seen.done:
-                    one.result()  # what failed is reported at once, whatever the others still have to do
+                for future in seen.done:
+                    future.result()  # what failed is reported at once, whatever the others still have to do
                 notify_progress(_checkpoints(folder, request))
-            return [one.result() for one in asked]
+            return [future.result() for future in asked]
         except BrokenProcessPool:
-            raise Failed(f"{folder}: a process of this replay was killed (memory?); the same command goes on") from None
+            raise Failed(f"{folder}: a process of this replay was killed (memory?); the same command resumes") from None
         finally:
             stop.set()
-            for one in asked:
-                one.cancel()
+            for future in asked:
+                future.cancel()
 
 
 _stop: Event | None = None
@@ -204,7 +204,7 @@ def _part(settings: Settings, request: Request, folder: Path, at: StartPoint, en
 
     def poll(_checkpoint: Checkpoint) -> None:
         if _stop is not None and _stop.is_set():
-            raise Failed(f"{folder}: another partition of this replay failed; the same command goes on")
+            raise Failed(f"{folder}: another partition of this replay failed; the same command resumes")
 
     with _alone(folder, at.partition):
         poll(Checkpoint(0))
@@ -228,7 +228,7 @@ def _whole(settings: Settings, request: Request) -> int:
     if request.source == ARCHIVE:
         archive, bounds = settings.archive_uri, request.read_us
         return sum(history.archived_rows(archive, partition, end, bounds)[0] for partition, end in request.ends)
-    # A state may have been kept beyond the end that was asked for just before.
+    # A state may have been retained beyond the end that was asked for just before.
     return sum(max(0, end - at.position) for at, (_, end) in zip(request.began, request.ends, strict=True))
 
 
@@ -270,7 +270,7 @@ def _report(
         "from_us": request.from_us,
         "to_us": request.to_us,
         "ends": [list(end) for end in request.ends],
-        "began": [asdict(one) for one in request.began],
+        "began": [asdict(start) for start in request.began],
         "warnings": list(request.warnings),
         "taken": taken,
         "rows": sum(checkpoint.rows for checkpoint in checkpoints),
@@ -301,7 +301,7 @@ def _now(request: Request, checkpoints: list[Checkpoint], before: dict[int, Chec
             )
     if not moved:
         return 0, 0
-    return sum(rows for rows, _, _ in moved), max(one[2] for one in moved) - min(one[1] for one in moved)
+    return sum(rows for rows, _, _ in moved), max(row[2] for row in moved) - min(row[1] for row in moved)
 
 
 def last_events(folder: Path, checkpoints: list[Checkpoint]) -> dict[str, bytes]:

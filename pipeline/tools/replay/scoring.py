@@ -73,18 +73,18 @@ class Scoring:
     def _score_recorded(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         from pipeline.score.scoring import score_batches
 
-        parts, places = [], []
+        parts, indices = [], []
         for model in pc.unique(batch.column("model")).to_pylist():
             here = np.flatnonzero(pc.equal(batch.column("model"), model).to_numpy(zero_copy_only=False))
             whole = len(here) == len(batch)
             part = batch if whole else batch.take(pa.array(here))
             parts += score_batches([part], self._ledger, self._recorded_cache(model))
-            places.append(here)
+            indices.append(here)
         if len(parts) == 1:
             return parts[0]
         if not parts:
             return batch
-        back = np.argsort(np.concatenate(places), kind="stable")
+        back = np.argsort(np.concatenate(indices), kind="stable")
         return pa.concat_batches(parts).take(pa.array(back))
 
     def _recorded_cache(self, model: str):  # type: ignore[no-untyped-def]

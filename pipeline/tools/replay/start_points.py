@@ -1,7 +1,7 @@
-"""Where a replay from the topic starts: the last kept states from before what is asked for, or the topic's beginning.
+"""Where a replay from the topic starts: the last retained states from before what is asked for, or the topic's start.
 
-Two states make a start point. Windows, kept by featurize at a position of `flows`, of which nothing asked for had been
-released; and incidents, kept by alert at a number of a message, into which nothing asked for had gone, not before the
+Two states make a start point. Windows, retained by featurize at a position of `flows` before it released anything that
+is asked for; and incidents, retained by alert at a message's number before they took in any of it, and not before the
 windows'. Messages between the two go through the windows only: the incidents know them already.
 """
 
@@ -50,8 +50,8 @@ class StartPoint:
 class Wanted(NamedTuple):
     """What of a partition is to come out: flows that end at `from_us` or later, or come of offset `first` or later.
 
-    own_incidents: the incidents are to be made anew, from `warmup_us` before on: a model was named, and those that are
-    kept are another's.
+    own_incidents: the incidents are to be made anew, from `warmup_us` before on: a model was named, and the
+    retained ones are another's.
     """
 
     from_us: int | None = None
@@ -68,7 +68,7 @@ class Wanted(NamedTuple):
 def start_points(
     windows: Sequence[RetainedSnapshot], incidents: Sequence[RetainedSnapshot], wanted: Wanted, oldest: int
 ) -> Iterator[tuple[RetainedSnapshot, RetainedSnapshot | None]]:
-    """Pairs of kept states (newest first in both) that a replay may start with, the best first; none where only the
+    """Pairs of retained states (newest first in both) that a replay may start with, the best first; none where only the
     topic's first message will do.
 
     oldest: the first offset that the topic still has.
@@ -77,25 +77,25 @@ def start_points(
         return
     here = _before(windows, wanted, oldest)
     if wanted.first is not None:
-        snapshots = [one for one in incidents if here and one.seq <= here[0].seq]
+        snapshots = [snapshot for snapshot in incidents if here and snapshot.seq <= here[0].seq]
     else:
-        snapshots = [one for one in incidents if one.reached_us < (wanted.from_us or 0)]
+        snapshots = [snapshot for snapshot in incidents if snapshot.reached_us < (wanted.from_us or 0)]
     if wanted.own_incidents:
         since_us = warm_us(windows, wanted, oldest)
-        yield from ((one, None) for one in here if one.reached_us < since_us)
+        yield from ((snapshot, None) for snapshot in here if snapshot.reached_us < since_us)
     else:
         for known in snapshots:
-            yield from ((one, known) for one in here if one.seq <= known.seq)
+            yield from ((snapshot, known) for snapshot in here if snapshot.seq <= known.seq)
     if oldest > 0:  # the topic's first message would be worse: incidents get as much of a past as there is
-        yield from ((one, None) for one in reversed(here))
+        yield from ((snapshot, None) for snapshot in reversed(here))
 
 
 def _before(windows: Sequence[RetainedSnapshot], wanted: Wanted, oldest: int) -> list[RetainedSnapshot]:
-    """Those that nothing asked for had gone into, and that the topic still continues."""
-    here = [one for one in windows if one.position >= oldest]
+    """Those from before anything that is asked for, and that the topic still continues."""
+    here = [snapshot for snapshot in windows if snapshot.position >= oldest]
     if wanted.first is not None:
-        return [one for one in here if one.position <= (wanted.first or 0)]
-    return [one for one in here if one.reached_us < (wanted.from_us or 0)]
+        return [snapshot for snapshot in here if snapshot.position <= (wanted.first or 0)]
+    return [snapshot for snapshot in here if snapshot.reached_us < (wanted.from_us or 0)]
 
 
 def warm_us(windows: Sequence[RetainedSnapshot], wanted: Wanted, oldest: int) -> int:
@@ -109,13 +109,18 @@ def warm_us(windows: Sequence[RetainedSnapshot], wanted: Wanted, oldest: int) ->
 
 
 class States:
-    """The kept states of a partition, and the run's own folder that the chosen ones are copied to.
+    """The retained states of a partition, and the run's own folder that the chosen ones are copied to.
 
     Copied, they are there when a resumed run asks for them, however long that takes.
     """
 
-    def __init__(self, state_uri: StorageLike, partition: int, own: Store, feature_set: FeatureSet) -> None:
-        self._state_uri, self._partition, self._own, self._feature_set = state_uri, partition, own, feature_set
+    def __init__(self, state_uri: StorageLike, partition: int, run_store: Store, feature_set: FeatureSet) -> None:
+        self._state_uri, self._partition, self._run_store, self._feature_set = (
+            state_uri,
+            partition,
+            run_store,
+            feature_set,
+        )
         self._refused: dict[str, str] = {}
 
     @property
@@ -127,17 +132,17 @@ class States:
         self, windows: Sequence[RetainedSnapshot], incidents: Sequence[RetainedSnapshot], wanted: Wanted, oldest: int
     ) -> StartPoint:
         """The best start point whose states can be read; without one, the topic's first message, with nothing."""
-        for one, known in start_points(windows, incidents, wanted, oldest):
-            if not (self._usable(one) and (known is None or self._usable(known))):
+        for snapshot, known in start_points(windows, incidents, wanted, oldest):
+            if not (self._usable(snapshot) and (known is None or self._usable(known))):
                 continue
             return StartPoint(
                 self._partition,
-                one.position,
-                one.seq,
-                one.digest,
+                snapshot.position,
+                snapshot.seq,
+                snapshot.digest,
                 known.digest if known else "",
-                known.seq if known else one.seq,
-                one.reached_us,
+                known.seq if known else snapshot.seq,
+                snapshot.reached_us,
             )
         return StartPoint(self._partition, oldest)
 
@@ -148,12 +153,16 @@ class States:
         source = Store(self._state_uri, f"{entry.room}/{entry.partition}")
         try:
             for blob in source.get_many(entry.blobs):
-                self._own.put(blob)
-            rest, digests = parts.get(self._own, entry.digest)
+                self._run_store.put(blob)
+            rest, digests = parts.get(self._run_store, entry.digest)
             if entry.room == "alert":
                 restore_incidents(rest)
             else:
-                restore_windows(rest, {name: self._own.get(one) for name, one in digests.items()}, self._feature_set)
+                restore_windows(
+                    rest,
+                    {name: self._run_store.get(part_digest) for name, part_digest in digests.items()},
+                    self._feature_set,
+                )
         except RefusedState as error:
             self._refused[entry.digest] = str(error)
             return False
@@ -161,24 +170,24 @@ class States:
 
 
 def warning(
-    began: StartPoint, end: int, wanted: Wanted, refused: Sequence[str], oldest: int = 0, since_us: int = 0
+    start: StartPoint, end: int, wanted: Wanted, refused: Sequence[str], oldest: int = 0, since_us: int = 0
 ) -> str | None:
     """What has to be said of a start point: that something is missing before it; None where all is there.
 
     oldest: the first offset that the topic still has; since_us: warm_us, where incidents are made anew.
     """
     if 0 < end <= oldest:
-        return f"partition {began.partition}: topic flows has lost all before offset {end}: nothing of it is left"
-    if not 0 < began.position < end:
+        return f"partition {start.partition}: topic flows has lost all before offset {end}: nothing of it is left"
+    if not 0 < start.position < end:
         return None
-    if not began.windows:
-        empty = "windows and incidents begin empty there: features, scores and incidents"
-    elif began.incidents or (wanted.own_incidents and (began.reached_us or 0) < since_us):
+    if not start.windows:
+        empty = "windows and incidents start empty there: features, scores and incidents"
+    elif start.incidents or (wanted.own_incidents and (start.reached_us or 0) < since_us):
         return None
     else:
-        empty = "incidents begin empty there: incidents"
-    why = f"; a kept state could not be used: {refused[0]}" if refused else ""
+        empty = "incidents start empty there: incidents"
+    why = f"; a retained state could not be used: {refused[0]}" if refused else ""
     return (
-        f"partition {began.partition}: read from offset {began.position} of topic flows on, and no kept state fits; "
-        f"{empty} soon after it differ from the live ones{why}"
+        f"partition {start.partition}: read from offset {start.position} of topic flows on, and no retained state "
+        f"fits; {empty} soon after it differ from the live ones{why}"
     )

@@ -1,4 +1,4 @@
-"""The kept states there are: those a replay starts with, fixed when it starts, and the list for people."""
+"""The retained states: those a replay starts with, fixed when it starts, and the list for people."""
 
 import math
 import time
@@ -21,19 +21,20 @@ from pipeline.tools.replay.start_points import StartPoint, States, Wanted
 def with_start_points(settings: Settings, request: Request, folder: Path) -> Request:
     """The request with where each partition starts, and what people have to know of that; `ends` is there already.
 
-    The states chosen are copied into the run's folder. Killed meanwhile, nothing has started, and they are chosen anew.
+    The states chosen are copied into the run's folder. A run killed before that has not started: it chooses anew.
     """
     if request.source == ARCHIVE:
         return replace(request, began=tuple(StartPoint(partition, 0) for partition, _ in request.ends))
     names = settings.topics.flows, settings.topics.suspects
     ids = {name: topics.topic_id(settings, name) for name in names}
     feature_set = named(settings.feature_set, live=True)
-    found, warnings = [], []
+    starts, warnings = [], []
     for partition, end in request.ends:
         first = next((first for number, first, _ in request.offsets if number == partition), None)
         wanted = Wanted(request.from_us, first, request.model is not None, request.warmup_us)
         windows, incidents = (
-            _kept(settings, name, partition, ids[name]) if request.states and wanted.bounded else [] for name in names
+            _snapshots(settings, name, partition, ids[name]) if request.states and wanted.bounded else []
+            for name in names
         )
         oldest = history.flows_first(settings, partition)
         if first is not None and not max(first, oldest) < end:
@@ -43,19 +44,19 @@ def with_start_points(settings: Settings, request: Request, folder: Path) -> Req
             )
         states = States(settings.state_uri, partition, own_states(folder, partition), feature_set)
         start = states.start_point(windows, incidents, wanted, oldest)
-        found.append(start)
+        starts.append(start)
         since_us = start_points.warm_us(windows, wanted, oldest)
         warning = start_points.warning(start, end, wanted, states.refused, oldest, since_us)
         warnings += [warning] if warning else []
-    return replace(request, began=tuple(found), warnings=tuple(warnings))
+    return replace(request, began=tuple(starts), warnings=tuple(warnings))
 
 
-def _kept(settings: Settings, topic: str, partition: int, topic_id: str) -> list[RetainedSnapshot]:
+def _snapshots(settings: Settings, topic: str, partition: int, topic_id: str) -> list[RetainedSnapshot]:
     return SnapshotCatalog(settings.state_uri, topic, partition).of(topic_id)
 
 
 def listed(settings: Settings) -> list[dict[str, Any]]:
-    """Every kept state of the topics with the settings' prefix: whose it is, where, of when, how large, if it is whole.
+    """Every retained state of the topics with the settings' prefix: stage, position, event time, size, whether whole.
 
     `bytes` counts what states share in each of them; `alone` what only this one needs.
     """
@@ -72,7 +73,7 @@ def listed(settings: Settings) -> list[dict[str, Any]]:
             users[blob] = users.get(blob, 0) + 1
     now = time.time()
     described = ((of.written_s(entry), entry) for of, entry in entries)
-    # One without a time was purged while we looked.
+    # One without a time was purged while they were listed.
     return [_described(settings, now - at, entry, users) for at, entry in described if not math.isnan(at)]
 
 

@@ -81,10 +81,10 @@ class Verdicts:
     def members(self) -> pa.Table:
         """A row per flow that a verdict speaks of, of those that name a site and sensor; schema MEMBERS."""
         rows = [
-            (one.uid, one.site, one.sensor, *position, one.confirmed)
-            for one in self.judged.values()
-            if one.site is not None and one.sensor is not None
-            for position in sorted(one.members)
+            (incident.uid, incident.site, incident.sensor, *position, incident.confirmed)
+            for incident in self.judged.values()
+            if incident.site is not None and incident.sensor is not None
+            for position in sorted(incident.members)
         ]
         columns = zip(*rows, strict=True) if rows else [()] * len(MEMBERS)
         return pa.table([pa.array(c, f.type) for c, f in zip(columns, MEMBERS, strict=True)], schema=MEMBERS)
@@ -99,7 +99,7 @@ def read(settings: Settings, sources: Sequence[str]) -> Verdicts:
     problems: list[str] = []
     count = overruled = 0
     for source in sources:
-        own: dict[str, dict[str, Any]] = {}
+        of_source: dict[str, dict[str, Any]] = {}
         for where, payload in _lines(settings, source):
             try:
                 verdict = read_verdict(payload)
@@ -107,16 +107,16 @@ def read(settings: Settings, sources: Sequence[str]) -> Verdicts:
                 problems.append(f"{where}: {error}; left out")
                 continue
             count += 1
-            before = own.get(verdict["uid"])
+            before = of_source.get(verdict["uid"])
             overruled += before is not None and before["verdict_id"] != verdict["verdict_id"]
-            own[verdict["uid"]] = {**verdict, "where": where}
-        for uid, verdict in own.items():
+            of_source[verdict["uid"]] = {**verdict, "where": where}
+        for uid, verdict in of_source.items():
             before = newest.get(uid)
             overruled += before is not None and before["verdict_id"] != verdict["verdict_id"]
             if before is None or verdict["at_us"] >= before["at_us"]:
                 newest[uid] = verdict
-    says = {uid: one for uid, one in newest.items() if one["verdict_id"] in LABELLING}
-    judged = {uid: _judged(one, problems) for uid, one in sorted(says.items())}
+    says = {uid: verdict for uid, verdict in newest.items() if verdict["verdict_id"] in LABELLING}
+    judged = {uid: _judged(verdict, problems) for uid, verdict in sorted(says.items())}
     return Verdicts(tuple(sources), judged, count, overruled, len(newest) - len(says), tuple(problems))
 
 
@@ -146,14 +146,14 @@ def _judged(verdict: dict[str, Any], problems: list[str]) -> Judged:
         verdict.get("note", ""),
         verdict.get("site"),
         verdict.get("sensor"),
-        frozenset() if None in positions else frozenset(one for one in positions if one is not None),
+        frozenset() if None in positions else frozenset(position for position in positions if position is not None),
     )
 
 
 def on_incidents(
     db: duckdb.DuckDBPyConnection, verdicts: Verdicts, sides: Sequence[dict[str, set[RawPosition]]]
 ) -> list[dict[str, Any]]:
-    """Each judged incident of this history, and by what name each side raised it, None where it did not.
+    """Each judged incident of this history, and under which uid each side raised it, None where it did not.
 
     Sides are the members of their incidents by uid; tables `a`, `b` and `judged` hold the flows. An incident is found
     by its uid, else by a flow that both hold. One of which nothing lies in the history is left out.
@@ -166,29 +166,35 @@ def on_incidents(
                 JOIN {table} USING (site, sensor, raw_partition, raw_offset, raw_index)"""  # noqa: S608
         ).fetchall()
     }
-    holders = [{position: uid for uid, held in side.items() for position in held} for side in sides]
+    holders = [{position: uid for uid, held_positions in side.items() for position in held_positions} for side in sides]
     reported = []
-    for uid, one in verdicts.judged.items():
+    for uid, incident in verdicts.judged.items():
         raised = [
-            uid if uid in side else min((holder[at] for at in one.members if at in holder), default=None)
+            uid if uid in side else min((holder[at] for at in incident.members if at in holder), default=None)
             for side, holder in zip(sides, holders, strict=True)
         ]
         if uid in here or any(raised):
-            about = {"uid": uid, "confirmed": one.confirmed, "verdict": one.verdict, "by": one.by, "note": one.note}
+            about = {
+                "uid": uid,
+                "confirmed": incident.confirmed,
+                "verdict": incident.verdict,
+                "by": incident.by,
+                "note": incident.note,
+            }
             reported.append({**about, "raised": raised})
     return reported
 
 
 def figures(judged: Sequence[dict[str, Any]], side: int) -> dict[str, Any]:
     """What one side made of the judged incidents; precision and recall are of incidents, among the judged ones."""
-    confirmed = [one["raised"][side] is not None for one in judged if one["confirmed"]]
-    false = [one["raised"][side] is not None for one in judged if not one["confirmed"]]
-    found, raised = sum(confirmed), sum(false)
+    confirmed = [incident["raised"][side] is not None for incident in judged if incident["confirmed"]]
+    false = [incident["raised"][side] is not None for incident in judged if not incident["confirmed"]]
+    raised_confirmed, raised = sum(confirmed), sum(false)
     return {
         "confirmed": len(confirmed),
-        "confirmed_found": found,
+        "confirmed_found": raised_confirmed,
         "false": len(false),
         "false_raised": raised,
-        "precision": found / (found + raised) if found + raised else None,
-        "recall": found / len(confirmed) if confirmed else None,
+        "precision": raised_confirmed / (raised_confirmed + raised) if raised_confirmed + raised else None,
+        "recall": raised_confirmed / len(confirmed) if confirmed else None,
     }

@@ -118,7 +118,7 @@ def test_what_the_topic_no_longer_holds_is_not_needed(fresh: tuple[Settings, Liv
         patched.setattr(SnapshotCatalog, "of", lambda _self, _id: [])
         warned: list[str] = []
         without = runs.run(settings, Request("without", TOPIC, from_us=LATE_US), warn=warned.append)
-    assert without["warnings"] == warned and "begin empty" in warned[0]
+    assert without["warnings"] == warned and "start empty" in warned[0]
     assert without["began"][0]["windows"] == ""
 
 
@@ -314,10 +314,10 @@ def test_what_is_missing_is_said() -> None:
     assert warning(StartPoint(0, 0), 9, Wanted(5), []) is None
     assert warning(StartPoint(0, 9), 9, Wanted(5), []) is None
     assert warning(StartPoint(0, 4, 2, "w", "i", 3, 1), 9, Wanted(5), []) is None
-    assert "windows and incidents begin empty" in (warning(StartPoint(0, 4), 9, Wanted(5), ["damaged"]) or "")
+    assert "windows and incidents start empty" in (warning(StartPoint(0, 4), 9, Wanted(5), ["damaged"]) or "")
     assert "damaged" in (warning(StartPoint(0, 4), 9, Wanted(5), ["damaged"]) or "")
     only_windows = StartPoint(0, 4, 2, "w", "", 2, 1)
-    assert "; incidents begin empty" in (warning(only_windows, 9, Wanted(5), []) or "")
+    assert "; incidents start empty" in (warning(only_windows, 9, Wanted(5), []) or "")
     for asked, silent in ((Wanted(5, None, True, 3), True), (Wanted(5, None, True, 4), False)):
         assert (warning(only_windows, 9, asked, [], 0, warm_us([], asked, 0)) is None) == silent
     assert warning(StartPoint(0, 0), 0, Wanted(5), [], 0) is None
