@@ -1,4 +1,4 @@
-"""A campaign: rounds one after another, each written down before the next begins; what was done is not done again."""
+"""A campaign: rounds one after another, each recorded before the next starts; a recorded round is not repeated."""
 
 import secrets
 import shutil
@@ -22,7 +22,7 @@ from pipeline.tools.chaos.invariants import Findings
 from pipeline.tools.chaos.round import Result, Round
 
 FIGURES = ("lost", "doubled", "differing_rows", "differing_files")
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Campaign:
     """What is asked for.
 
     faults: how many a round; only: names of faults, empty for all; bootstrap: Kafka to use, None for one of its own,
-    which only then is injected as well; broken_order: a wrong order to commit in, to see that it is found.
+    which only then is killed as well; broken_order: a wrong order to commit in, to see that it is found.
     """
 
     seed: int
@@ -44,7 +44,7 @@ class Campaign:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What must be the same for a campaign to be gone on with."""
+        """What must be the same for a campaign to be resumed."""
         return {
             "seed": self.seed,
             "faults": self.faults,
@@ -60,77 +60,79 @@ def require_faults(names: Collection[str]) -> None:
         raise Usage(f"--only {unknown[0]}: no such fault; there are {', '.join(faults())}")
 
 
-def run(campaign: Campaign, resume: bool, tell: Tell) -> dict[str, Any]:
-    """Run the rounds that are not written down yet; the summary of all."""
+def run(campaign: Campaign, resume: bool, notify: Notify) -> dict[str, Any]:
+    """Run the rounds that are not recorded yet; return the summary of all."""
     require_faults(campaign.only)
-    done = _begin(campaign, resume)
+    done = _resume_or_start(campaign, resume)
     left = [number for number in range(campaign.rounds) if number not in done]
     if left:
-        with _kafka(campaign, tell) as (bootstrap, broker):
+        with _kafka(campaign, notify) as (bootstrap, broker):
             for number in left:
                 folder = campaign.folder / f"round-{number}"
-                done[number], settings = _run_round(campaign, number, folder, bootstrap, broker, tell)
+                done[number], settings = _run_round(campaign, number, folder, bootstrap, broker, notify)
                 with rounds_of(campaign.folder).open("ab") as file:
-                    # What was being written when the campaign was killed stays a line of its own.
+                    # A line that was cut when the campaign was killed stays a line of its own.
                     file.write(b"\n" * (file.tell() > 0) + orjson.dumps(done[number]))
                 if done[number]["ok"] and not campaign.keep:
                     one_round.clear(settings, folder)
                 elif not done[number]["ok"]:
-                    tell(f"round {number + 1}: NOT in order; its files stay in {folder}")
+                    notify(f"round {number + 1}: NOT in order; its files stay in {folder}")
     return summary(campaign, [done[number] for number in range(campaign.rounds)])
 
 
 def _run_round(
-    campaign: Campaign, number: int, folder: Path, bootstrap: str, broker: Path | None, tell: Tell
+    campaign: Campaign, number: int, folder: Path, bootstrap: str, broker: Path | None, notify: Notify
 ) -> tuple[dict[str, Any], Settings]:
     shutil.rmtree(folder, ignore_errors=True)
     injections = plan(campaign.seed, number, campaign.faults, campaign.only)
     # A round that was broken off has left topics behind: every attempt has its own.
     prefix = f"chaos-{campaign.seed}-{number}-{secrets.token_hex(3)}."
     settings = one_round.settings_for(folder, bootstrap, prefix, campaign.broken_order)
-    tell(f"round {number + 1} of {campaign.rounds}, seed {campaign.seed}: {len(injections)} faults; {folder}/logs")
+    notify(f"round {number + 1} of {campaign.rounds}, seed {campaign.seed}: {len(injections)} faults; {folder}/logs")
     started = time.monotonic()
     try:
-        result = one_round.run(Round(number, campaign.seed, tuple(injections)), settings, folder, broker, tell)
+        result = one_round.run(Round(number, campaign.seed, tuple(injections)), settings, folder, broker, notify)
     except Exception as error:
-        # What broke it off is a finding about this round: it is not in order, and the others are run all the same.
+        # The error is a finding about this round: it is not in order, and the other rounds still run.
         log("chaos").exception("round broken off", round=number + 1)
         findings = Findings(violations=[f"broken off: {type(error).__name__}: {error}"])
         result = Result(number, {}, findings, [], {}, time.monotonic() - started, one_round.DRAIN_S)
     document = result.as_document()
     figures = ", ".join(f"{name.replace('_', ' ')} {document[name]}" for name in FIGURES)
-    tell(f"round {number + 1}: {document['sent']:,} records, {figures}; {document['seconds']:.0f} s")
+    notify(f"round {number + 1}: {document['sent']:,} records, {figures}; {document['seconds']:.0f} s")
     for violation in document["violations"]:
-        tell(f"  wrong: {violation}")
+        notify(f"  wrong: {violation}")
     return document, settings
 
 
-def _begin(campaign: Campaign, resume: bool) -> dict[int, dict[str, Any]]:
-    """The rounds written down so far, by number; Usage where the folder holds another campaign."""
+def _resume_or_start(campaign: Campaign, resume: bool) -> dict[int, dict[str, Any]]:
+    """The rounds recorded so far, by number; Usage where the folder holds another campaign."""
     campaign.folder.mkdir(parents=True, exist_ok=True)
-    kept = campaign.folder / "campaign.json"
+    record = campaign.folder / "campaign.json"
     facts = orjson.dumps(campaign.facts, option=orjson.OPT_SORT_KEYS)
-    if not kept.exists():
-        kept.write_bytes(facts)
+    if not record.exists():
+        record.write_bytes(facts)
         return {}
-    if kept.read_bytes() != facts:
+    if record.read_bytes() != facts:
         raise Usage(
-            f"--folder {campaign.folder}: holds the campaign {kept.read_bytes().decode()}, asked for {facts.decode()}; "
-            "name another folder"
+            f"--folder {campaign.folder}: holds the campaign {record.read_bytes().decode()}, asked for "
+            f"{facts.decode()}; name another folder"
         )
     if not resume:
-        raise Usage(f"--folder {campaign.folder}: holds this campaign already; go on with --resume, or name another")
+        raise Usage(
+            f"--folder {campaign.folder}: holds this campaign already; resume it with --resume, or name another"
+        )
     done = {int(document["round"]): document for document in _written(campaign.folder)}
     return {number: document for number, document in done.items() if number < campaign.rounds}
 
 
-def rounds_of(place: Path) -> Path:
-    """Where a campaign's rounds are written down, one a line: in its folder, or the file itself."""
-    return place if place.suffix == ".jsonl" else place / "rounds.jsonl"
+def rounds_of(path: Path) -> Path:
+    """The file that records a campaign's rounds, one a line: in its folder, or the path itself."""
+    return path if path.suffix == ".jsonl" else path / "rounds.jsonl"
 
 
 def _written(folder: Path) -> Iterator[dict[str, Any]]:
-    """The rounds that are written down whole; one whose line is half is as if it had not been run."""
+    """The rounds with a whole line; a round whose line was cut counts as not run."""
     path = rounds_of(folder)
     for line in path.read_bytes().splitlines() if path.exists() else ():
         with suppress(orjson.JSONDecodeError):
@@ -138,12 +140,12 @@ def _written(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _kafka(campaign: Campaign, tell: Tell) -> Iterator[tuple[str, Path | None]]:
+def _kafka(campaign: Campaign, notify: Notify) -> Iterator[tuple[str, Path | None]]:
     if campaign.bootstrap is not None:
         yield campaign.bootstrap, None
         return
     data = campaign.folder / "broker"
-    tell("starting a local Kafka")
+    notify("starting a local Kafka")
     try:
         yield local.start(data).bootstrap, data
     finally:
@@ -154,41 +156,41 @@ def _kafka(campaign: Campaign, tell: Tell) -> Iterator[tuple[str, Path | None]]:
 def summary(campaign: Campaign, rounds: list[dict[str, Any]]) -> dict[str, Any]:
     """All rounds in one document."""
     injected: Counter[str] = Counter()
-    for one in rounds:
-        injected.update(one["faults"])
+    for document in rounds:
+        injected.update(document["faults"])
     return {
         "seed": campaign.seed,
         "rounds": len(rounds),
         "faults": dict(sorted(injected.items())),
-        **{name: sum(one[name] for one in rounds) for name in FIGURES},
-        "sent": sum(one["sent"] for one in rounds),
-        "alerts": sum(one["alerts"] for one in rounds),
-        "repeated": sum(one["repeated"] for one in rounds),
-        "violations": sum(len(one["violations"]) for one in rounds),
-        "ended_by_themselves": sum(len(one["ended_by_themselves"]) for one in rounds),
-        "ok": all(one["ok"] for one in rounds),
-        "seconds": round(sum(one["seconds"] for one in rounds), 1),
+        **{name: sum(document[name] for document in rounds) for name in FIGURES},
+        "sent": sum(document["sent"] for document in rounds),
+        "alerts": sum(document["alerts"] for document in rounds),
+        "repeated": sum(document["repeated"] for document in rounds),
+        "violations": sum(len(document["violations"]) for document in rounds),
+        "ended_by_themselves": sum(len(document["ended_by_themselves"]) for document in rounds),
+        "ok": all(document["ok"] for document in rounds),
+        "seconds": round(sum(document["seconds"] for document in rounds), 1),
         "folder": str(campaign.folder),
     }
 
 
 def table(rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row a fault: how often it was injected, in how many rounds, and how many of those were not in order."""
-    names = sorted({name for one in rounds for name in one["faults"]})
-    of = {name: [one for one in rounds if name in one["faults"]] for name in names}
+    names = sorted({name for document in rounds for name in document["faults"]})
+    of = {name: [document for document in rounds if name in document["faults"]] for name in names}
     return [
         {
             "fault": name,
-            "times": sum(one["faults"][name] for one in of[name]),
+            "times": sum(document["faults"][name] for document in of[name]),
             "rounds": len(of[name]),
-            "not_in_order": sum(not one["ok"] for one in of[name]),
+            "not_in_order": sum(not document["ok"] for document in of[name]),
         }
         for name in names
     ]
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The rounds a campaign has written down, in its folder or a file of them; BadData where there are none."""
+    """The recorded rounds of a campaign, in its folder or a file of them; BadData where there are none."""
     if not rounds_of(folder).exists():
         raise BadData(
             f"{folder}: got no rounds.jsonl, expected a campaign's folder or its rounds.jsonl; run one with "
@@ -197,6 +199,6 @@ def read(folder: Path) -> list[dict[str, Any]]:
     rounds = list(_written(folder))
     if not rounds:
         raise BadData(
-            f"{folder}: got no whole round in {rounds_of(folder).name}, expected one at least; go on with --resume"
+            f"{folder}: got no whole round in {rounds_of(folder).name}, expected one at least; resume it with --resume"
         )
     return rounds

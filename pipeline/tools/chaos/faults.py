@@ -51,7 +51,7 @@ class FaultInjector:
     """Injects faults into one round's stages and broker.
 
     `done` counts what was carried out, by fault; a fault that found nothing to do is not counted. `failed` says which
-    could not be carried out, and why: a finding about the round, which goes on.
+    could not be carried out, and why: a finding about the round, which continues.
     """
 
     def __init__(self, settings: Settings, workers: Workers, broker: Path | None, disk: Path | None) -> None:
@@ -64,112 +64,114 @@ class FaultInjector:
         self.done: dict[str, int] = {}
         self.failed: list[str] = []
 
-    def inject(self, one: Injection) -> None:
+    def inject(self, injection: Injection) -> None:
         """Do it, and wait until its stage is ready again; where that fails, `failed` says so."""
         try:
-            self._inject(one)
+            self._inject(injection)
         except (ForebayError, KafkaException, OSError) as error:
-            self._log.error("fault failed", fault=str(one), error=str(error))
+            self._log.error("fault failed", fault=str(injection), error=str(error))
             with self._count_lock:
-                self.failed.append(f"{one}: not carried out to its end: {error}")
+                self.failed.append(f"{injection}: not carried out to its end: {error}")
 
-    def _inject(self, one: Injection) -> None:
+    def _inject(self, injection: Injection) -> None:
         workers = self._workers
-        with workers.locks[one.stage] if one.stage else nullcontext():
-            if one.stage:
-                workers.revive(one.stage)
-            name = self._HOW[one.fault](self, one, random.Random(one.seed))
+        with workers.locks[injection.stage] if injection.stage else nullcontext():
+            if injection.stage:
+                workers.revive(injection.stage)
+            name = self._HOW[injection.fault](self, injection, random.Random(injection.seed))
             with self._count_lock:
                 if name is not None:
                     self.done[name] = self.done.get(name, 0) + 1
-            if one.stage:
-                workers.revive(one.stage)
+            if injection.stage:
+                workers.revive(injection.stage)
 
     # ---- processes
 
-    def _kill(self, one: Injection, _drawn: random.Random) -> str:
-        self._workers.kill(self._workers.of(one.stage))
-        return one.fault
+    def _kill(self, injection: Injection, _drawn: random.Random) -> str:
+        self._workers.kill(self._workers.of(injection.stage))
+        return injection.fault
 
-    def _failpoint(self, one: Injection, _drawn: random.Random) -> str:
-        """Start the worker such that it dies there; where it gets there too rarely, it was killed all the same."""
-        self._workers.kill(self._workers.of(one.stage))
-        doomed = self._workers.start(one.stage, {"FOREBAY_FAILPOINT": one.point})
+    def _failpoint(self, injection: Injection, _drawn: random.Random) -> str:
+        """Start the worker such that it dies there; one that does not reach the point in time is killed."""
+        self._workers.kill(self._workers.of(injection.stage))
+        doomed = self._workers.start(injection.stage, {"FOREBAY_FAILPOINT": injection.point})
         if self._workers.wait_gone(doomed, POINT_S) and doomed.process.returncode == -signal.SIGKILL:
-            return f"failpoint {one.point.partition(':')[0]}"
+            return f"failpoint {injection.point.partition(':')[0]}"
         self._workers.kill(doomed)
         return "kill"
 
-    def _pause(self, one: Injection, drawn: random.Random) -> str:
-        worker = self._workers.of(one.stage)
+    def _pause(self, injection: Injection, drawn: random.Random) -> str:
+        worker = self._workers.of(injection.stage)
         self._workers.signal(worker, signal.SIGSTOP)
         time.sleep(drawn.uniform(0.5, 4.0))
         self._workers.signal(worker, signal.SIGCONT)
-        return one.fault
+        return injection.fault
 
-    def _zombie(self, one: Injection, _drawn: random.Random) -> str:
-        """Another worker takes over while the first is held; awake, the first believes it still owns everything."""
-        asleep = self._workers.of(one.stage)
+    def _zombie(self, injection: Injection, _drawn: random.Random) -> str:
+        """Another worker takes over while the first is stopped; awake, the first believes it still owns everything."""
+        asleep = self._workers.of(injection.stage)
         self._workers.signal(asleep, signal.SIGSTOP)
-        other = self._workers.start(one.stage, {"FOREBAY_INSTANCE_ID": f"heir-{one.number}"})
-        time.sleep(session_timeout_s(self._settings, one.stage) + PAST_SESSION_S)
+        other = self._workers.start(injection.stage, {"FOREBAY_INSTANCE_ID": f"heir-{injection.number}"})
+        time.sleep(session_timeout_s(self._settings, injection.stage) + PAST_SESSION_S)
         self._workers.signal(asleep, signal.SIGCONT)
         time.sleep(PAST_SESSION_S)
-        # It may have noticed and left, or gone on as a member: both are right.
+        # It may have noticed and left, or stayed a member: both are right.
         self._workers.kill(asleep)
         self._workers.kill(other)
-        return one.fault
+        return injection.fault
 
-    def _storm(self, one: Injection, drawn: random.Random) -> str:
+    def _storm(self, injection: Injection, drawn: random.Random) -> str:
         """Further workers come and go, not in order."""
         others = [
-            self._workers.start(one.stage, {"FOREBAY_INSTANCE_ID": f"storm-{one.number}-{number}"}, main=False)
+            self._workers.start(
+                injection.stage, {"FOREBAY_INSTANCE_ID": f"storm-{injection.number}-{number}"}, main=False
+            )
             for number in range(drawn.randint(1, 2))
         ]
         for other in others:
             self._workers.wait_ready(other, drawn.uniform(2.0, 12.0))
         for other in drawn.sample(others, len(others)):
             self._workers.kill(other)
-        return one.fault
+        return injection.fault
 
-    def _twin(self, one: Injection, drawn: random.Random) -> str:
-        """Two of the same name: the later one takes over, the earlier one is fenced or told to leave."""
-        first = self._workers.of(one.stage)
-        second = self._workers.start(one.stage)
+    def _twin(self, injection: Injection, drawn: random.Random) -> str:
+        """Two of the same name: the later one takes over, the earlier one is fenced or asked to leave."""
+        first = self._workers.of(injection.stage)
+        second = self._workers.start(injection.stage)
         self._workers.wait_ready(second, 15.0)
         time.sleep(drawn.uniform(0.0, 3.0))
         self._workers.kill(first)
-        return one.fault
+        return injection.fault
 
-    def _clock(self, one: Injection, drawn: random.Random) -> str:
+    def _clock(self, injection: Injection, drawn: random.Random) -> str:
         shift_s = drawn.choice((-86_400.0, -3_600.0, 3_600.0, 86_400.0))
-        self._workers.kill(self._workers.of(one.stage))
+        self._workers.kill(self._workers.of(injection.stage))
         skewed = ("-m", "pipeline.tools.chaos.skewed_clock", str(shift_s))
-        self._workers.start(one.stage, program=skewed)
+        self._workers.start(injection.stage, program=skewed)
         now_us = time.time_ns() // 1_000
         jumps = [now_us, now_us + YEAR_US, now_us - YEAR_US, now_us + 1_000_000, now_us + round(shift_s * 1e6)]
         records = [ZEEK % (us // 1_000_000, us % 1_000_000, at, 1024 + at) for at, us in enumerate(jumps)]
         self._send_raw([(b"zeek-conn+json", record, now_us // 1_000) for record in records])
         self._send_raw([(b"zeek-conn+json", records[0], (now_us + drawn.choice((-1, 1)) * YEAR_US) // 1_000)])
         # A full disk or a broker that is away may end it meanwhile: it is started again as it was.
-        worker = self._workers.revive(one.stage, skewed)
+        worker = self._workers.revive(injection.stage, skewed)
         time.sleep(drawn.uniform(0.0, 2.0))
         self._workers.kill(worker)
-        return one.fault
+        return injection.fault
 
     # ---- disk
 
-    def _disk_full(self, one: Injection, _drawn: random.Random) -> str:
-        self._workers.kill(self._workers.of(one.stage))
-        cramped = self._workers.start(one.stage, file_bytes=SMALL_FILE_BYTES)
+    def _disk_full(self, injection: Injection, _drawn: random.Random) -> str:
+        self._workers.kill(self._workers.of(injection.stage))
+        cramped = self._workers.start(injection.stage, file_bytes=SMALL_FILE_BYTES)
         met = self._workers.wait_gone(cramped, POINT_S)
         self._workers.kill(cramped)
-        return one.fault if met else "kill"
+        return injection.fault if met else "kill"
 
-    def _file_system_full(self, one: Injection, drawn: random.Random) -> str:
-        """Not a byte is left for archive, states and samples, whoever writes them; then there is stage again."""
+    def _file_system_full(self, injection: Injection, drawn: random.Random) -> str:
+        """Not a byte is left for archive, states and samples, whoever writes them; then there is space again."""
         if self._disk is None:
-            limited = replace(one, fault="disk-full", stage="archive")
+            limited = replace(injection, fault="disk-full", stage="archive")
             with self._workers.locks[limited.stage]:
                 self._workers.revive(limited.stage)
                 name = self._disk_full(limited, drawn)
@@ -181,79 +183,79 @@ class FaultInjector:
                 time.sleep(drawn.uniform(2.0, 12.0))
             finally:
                 filler.unlink()
-        return one.fault
+        return injection.fault
 
-    def _compaction(self, one: Injection, drawn: random.Random) -> str:
+    def _compaction(self, injection: Injection, drawn: random.Random) -> str:
         """The archive is compacted, replaced files deleted at once; half the time the compaction is killed in it."""
         arguments = ("archive", "compact", "--newest", "--grace-s", "0", "--target-mib", "1")
         patience_s = drawn.uniform(1.0, 4.0) if drawn.random() < 0.5 else COMPACTION_S
         with self._disk_lock:
-            compaction = self._workers.run(f"compact-{one.number}", *arguments)
+            compaction = self._workers.run(f"compact-{injection.number}", *arguments)
             ended = self._workers.wait_gone(compaction, patience_s)
             self._workers.kill(compaction)
         if (ended and compaction.process.returncode != 0) or (not ended and patience_s == COMPACTION_S):
             raise Failed(f"archive compact failed; its log {compaction.log} ends:\n{compaction.last_words()}")
-        return one.fault
+        return injection.fault
 
-    def _half_written(self, one: Injection, drawn: random.Random) -> str | None:
-        self._workers.kill(self._workers.of(one.stage))
+    def _half_written(self, injection: Injection, drawn: random.Random) -> str | None:
+        self._workers.kill(self._workers.of(injection.stage))
         with self._disk_lock:
-            return one.fault if self._leave_halves(one, drawn) else None
+            return injection.fault if self._leave_halves(injection, drawn) else None
 
-    def _leave_halves(self, one: Injection, drawn: random.Random) -> bool:
+    def _leave_halves(self, injection: Injection, drawn: random.Random) -> bool:
         """Half a data file, manifest and segment in each partition; whether there was any."""
         done = False
         archive = Path(self._settings.archive_uri)
-        for found in snapshot.read(archive):
-            last = found.last
+        for partition_files in snapshot.read(archive):
+            last = partition_files.last
             if last is None:
                 continue
-            alone = [entry for entry in found.files if found.locations[entry.path].pack is None]
+            alone = [entry for entry in partition_files.files if partition_files.locations[entry.path].pack is None]
             for entry in alone[-1:]:
                 whole = (archive / entry.path).read_bytes()
                 stray = (archive / entry.path).with_name(
-                    f"p{found.partition}-999999999.0-999999999.{one.number}.parquet"
+                    f"p{partition_files.partition}-999999999.0-999999999.{injection.number}.parquet"
                 )
                 stray.write_bytes(whole[: drawn.randrange(len(whole))])
-            manifest = archive / paths.manifest(found.partition, last.number)
+            manifest = archive / paths.manifest(partition_files.partition, last.number)
             half = manifest.read_bytes()[: drawn.randrange(1, 200)]
-            manifest.with_name(f".{manifest.name}.{one.seed:016x}").write_bytes(half)
-            segment = archive / paths.segment(found.partition, last.number + 1, 0)
+            manifest.with_name(f".{manifest.name}.{injection.seed:016x}").write_bytes(half)
+            segment = archive / paths.segment(partition_files.partition, last.number + 1, 0)
             segment.parent.mkdir(parents=True, exist_ok=True)
             segment.write_bytes(b"ARROW1\0\0" + drawn.randbytes(64))
-            temp = archive / paths.temporary(found.partition, 0)
+            temp = archive / paths.temporary(partition_files.partition, 0)
             temp.mkdir(parents=True, exist_ok=True)
             (temp / "0.parquet").write_bytes(b"PAR1")
             done = True
         return done
 
-    def _damaged_state(self, one: Injection, drawn: random.Random) -> str:
-        """The newest state is cut, where an older one is there to go on from; else it was killed all the same."""
+    def _damaged_state(self, injection: Injection, drawn: random.Random) -> str:
+        """The newest state is cut where there is an older one to resume from; otherwise the fault was a kill."""
         cut = False
-        self._workers.kill(self._workers.of(one.stage))
+        self._workers.kill(self._workers.of(injection.stage))
         topics = {"featurize": self._settings.topics.featurize_state, "alert": self._settings.topics.alert_state}
         known = _once_kafka_answers(
-            lambda: pointers.read(self._settings, topics[one.stage], range(self._settings.partitions))
+            lambda: pointers.read(self._settings, topics[injection.stage], range(self._settings.partitions))
         )
         for newest, *older in filter(None, known.values()):
-            if any(one.digest != newest.digest for one in older):
+            if any(state.digest != newest.digest for state in older):
                 blob = Path(self._settings.state_uri) / newest.uri
                 with self._disk_lock, suppress(FileNotFoundError):
                     blob.write_bytes(blob.read_bytes()[: drawn.randrange(1, 64)])
                     cut = True
-        return one.fault if cut else "kill"
+        return injection.fault if cut else "kill"
 
     # ---- Kafka
 
-    def _restart_broker(self, one: Injection, drawn: random.Random) -> str | None:
-        return one.fault if self._without_broker(drawn.uniform(0.0, 3.0)) else None
+    def _restart_broker(self, injection: Injection, drawn: random.Random) -> str | None:
+        return injection.fault if self._without_broker(drawn.uniform(0.0, 3.0)) else None
 
-    def _kafka_away(self, one: Injection, drawn: random.Random) -> str | None:
+    def _kafka_away(self, injection: Injection, drawn: random.Random) -> str | None:
         """No broker for longer than any stage's session and any transaction, as this campaign's settings have them."""
         longest_s = max(
             self._settings.transaction_timeout_s, *(session_timeout_s(self._settings, stage) for stage in STAGES)
         )
-        return one.fault if self._without_broker(longest_s * drawn.uniform(1.2, 2.0)) else None
+        return injection.fault if self._without_broker(longest_s * drawn.uniform(1.2, 2.0)) else None
 
     def _without_broker(self, away_s: float) -> bool:
         """Kill the broker and start it again after so long; False where it is not the campaign's own."""
@@ -267,8 +269,8 @@ class FaultInjector:
             local.start(self._broker)
         return True
 
-    def _poison(self, one: Injection, drawn: random.Random) -> str:
-        record = ZEEK % (1_700_000_000, one.number, one.number, 4_000)
+    def _poison(self, injection: Injection, drawn: random.Random) -> str:
+        record = ZEEK % (1_700_000_000, injection.number, injection.number, 4_000)
         arrow = write(empty("flow"), RejectsFacts(raw_partition=0))
         payloads = [
             record[: drawn.randrange(1, len(record))],
@@ -283,14 +285,14 @@ class FaultInjector:
         ]
         chosen = drawn.sample(payloads, 5)
         self._send_raw([(drawn.choice(CONTENT_TYPES).encode(), payload, None) for payload in chosen])
-        return one.fault
+        return injection.fault
 
-    def _aborted(self, one: Injection, drawn: random.Random) -> str:
+    def _aborted(self, injection: Injection, drawn: random.Random) -> str:
         """What nobody may ever see, and what a reader of uncommitted records would choke on."""
         names = self._settings.topics
         arrow = write(empty("flow"), RejectsFacts(raw_partition=0))
         try:
-            writer = clients.transactional_producer(self._settings, f"chaos-aborted-{one.number}")
+            writer = clients.transactional_producer(self._settings, f"chaos-aborted-{injection.number}")
             writer.begin_transaction()
             for topic in (names.flows, names.suspects, names.archive, names.retrain):
                 half = arrow[: drawn.randrange(1, len(arrow))]
@@ -302,8 +304,8 @@ class FaultInjector:
             # The broker was killed meanwhile: Kafka aborts the transaction itself when its time is up, which would hold
             # everything back for a minute; whoever takes the name over aborts it at once.
             self._log.info("transaction left open", error=str(error))
-            clients.transactional_producer(self._settings, f"chaos-aborted-{one.number}")
-        return one.fault
+            clients.transactional_producer(self._settings, f"chaos-aborted-{injection.number}")
+        return injection.fault
 
     def _send_raw(self, messages: list[tuple[bytes, bytes, int | None]]) -> None:
         """Messages of the sensor that is no sensor: content-type, payload, Kafka's timestamp in ms (None: now)."""

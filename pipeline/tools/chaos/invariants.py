@@ -28,7 +28,7 @@ Key = TypeVar("Key")
 
 @dataclass
 class Findings:
-    """The four figures that must be 0, what they are of, and whatever else is not as it must be."""
+    """The four figures that must be 0, what they are counted from, and everything else that is wrong."""
 
     sent: int = 0
     lost: int = 0
@@ -47,96 +47,98 @@ class Findings:
 
 
 def check(settings: Settings, reference: Path) -> Findings:
-    """Check a run that has come to rest; `reference` is where the reference run over the same `raw` is put."""
-    found = Findings()
+    """Check a run that has come to rest; the reference run over the same `raw` writes its archive to `reference`."""
+    findings = Findings()
     outcome = reference_run.run(settings, reference)
-    _accounting(settings, found)
-    _same_archive(settings, reference, found)
-    _same_alerts(settings, outcome, found)
-    _same_features_again(settings, found)
-    _same_samples(settings, outcome, found)
-    _positions_behind_state(settings, found)
-    return found
+    _accounting(settings, findings)
+    _same_archive(settings, reference, findings)
+    _same_alerts(settings, outcome, findings)
+    _same_features_again(settings, findings)
+    _same_samples(settings, outcome, findings)
+    _positions_behind_state(settings, findings)
+    return findings
 
 
-def _accounting(settings: Settings, found: Findings) -> None:
+def _accounting(settings: Settings, findings: Findings) -> None:
     """Invariants 1 and 6: every raw position once; accepted + late + rejected = sent."""
     proof = verify(settings.archive_uri, settings)
     for row in proof["sensors"]:
-        found.sent += row["sent"]
-        found.lost += max(0, row["sent"] - row["accepted"] - row["rejected"] - row["late"])
-        found.doubled += row["doubles"] + row["unsent"]
-    found.violations += [f"accounting: {problem}" for problem in proof["problems"]]
+        findings.sent += row["sent"]
+        findings.lost += max(0, row["sent"] - row["accepted"] - row["rejected"] - row["late"])
+        findings.doubled += row["doubles"] + row["unsent"]
+    findings.violations += [f"accounting: {problem}" for problem in proof["problems"]]
 
 
-def _same_archive(settings: Settings, reference: Path, found: Findings) -> None:
+def _same_archive(settings: Settings, reference: Path, findings: Findings) -> None:
     """Invariant 4 and the promise: same rows (features and scores among them), same bytes of closed files."""
     difference = compare(reference, settings.archive_uri)
     files = difference["files"]
-    found.differing_rows = sum(table["differing_rows"] for table in difference["rows"].values())
-    found.differing_files = sum(len(files[kind]) for kind in ("only_in_first", "only_in_second", "different"))
+    findings.differing_rows = sum(table["differing_rows"] for table in difference["rows"].values())
+    findings.differing_files = sum(len(files[kind]) for kind in ("only_in_first", "only_in_second", "different"))
     for name, table in difference["rows"].items():
         if not table["equal"] and not table["differing_rows"]:
             counts = f"{table['first_rows']} rows in the reference run, {table['second_rows']} in this one"
-            found.violations.append(f"{name}: {counts}, alike at every position")
-        for one in table["differing"][:MAX_NAMED]:
-            where = "reference run only" if not one["second"] else "this run only" if not one["first"] else "both"
-            found.violations.append(f"{name} raw {one['position']}: in {where}; columns {one['columns']}")
+            findings.violations.append(f"{name}: {counts}, alike at every position")
+        for row in table["differing"][:MAX_NAMED]:
+            where = "reference run only" if not row["second"] else "this run only" if not row["first"] else "both"
+            findings.violations.append(f"{name} raw {row['position']}: in {where}; columns {row['columns']}")
 
 
-def _same_alerts(settings: Settings, outcome: Outcome, found: Findings) -> None:
-    """Invariant 2: the incidents of the reference run, each revision re-emitted being the same bytes."""
-    told: dict[tuple[str, int], bytes] = {}
+def _same_alerts(settings: Settings, outcome: Outcome, findings: Findings) -> None:
+    """Invariant 2: the incidents of the reference run, every re-emitted revision with the same bytes."""
+    emitted: dict[tuple[str, int], bytes] = {}
     for message in _all(settings, settings.topics.alerts):
         payload = message.value() or b""
         key = (message.key() or b"").decode(), int(clients.headers_of(message)["revision"])
-        _emitted_again(found, f"alert {key[0][:12]} revision {key[1]}", told, key, payload)
-    last, expected = reference_run.final_alerts(told), reference_run.final_alerts(outcome.alerts)
-    found.alerts = len(last)
+        _emitted_again(findings, f"alert {key[0][:12]} revision {key[1]}", emitted, key, payload)
+    last, expected = reference_run.final_alerts(emitted), reference_run.final_alerts(outcome.alerts)
+    findings.alerts = len(last)
     for uid in sorted(last.keys() | expected.keys()):
         if uid not in last or uid not in expected:
-            found.violations.append(f"alert {uid[:12]}: only in {'this' if uid in last else 'the undisturbed'} run")
+            findings.violations.append(f"alert {uid[:12]}: only in {'this' if uid in last else 'the reference'} run")
             continue
         got, wanted = reference_run.content(last[uid]), reference_run.content(expected[uid])
         if got != wanted:
             differing = [name for name in got.keys() | wanted.keys() if got.get(name) != wanted.get(name)]
-            found.violations.append(f"alert {uid[:12]}: {sorted(differing)} are not those of the reference run")
+            findings.violations.append(f"alert {uid[:12]}: {sorted(differing)} are not those of the reference run")
 
 
-def _same_features_again(settings: Settings, found: Findings) -> None:
-    """Invariant 5: a features message re-emitted is the same bytes; their numbers leave nothing out."""
-    told: dict[tuple[int, int], bytes] = {}
+def _same_features_again(settings: Settings, findings: Findings) -> None:
+    """Invariant 5: a re-emitted features message has the same bytes, and `seq` has no gaps."""
+    emitted: dict[tuple[int, int], bytes] = {}
     for message in _all(settings, settings.topics.features):
         payload, partition = message.value() or b"", message.partition() or 0
         seq = read(payload, FeaturesFacts, clients.position_of(message))[1].seq
-        _emitted_again(found, f"features {partition} seq {seq}", told, (partition, seq), payload)
+        _emitted_again(findings, f"features {partition} seq {seq}", emitted, (partition, seq), payload)
     for partition in range(settings.partitions):
-        numbers = {seq for of, seq in told if of == partition}
+        numbers = {seq for of, seq in emitted if of == partition}
         missing = sorted(set(range(max(numbers, default=-1) + 1)) - numbers)
         if missing:
-            found.violations.append(f"features {partition}: seq {missing[:MAX_NAMED]} missing, {len(missing)} in all")
+            findings.violations.append(
+                f"features {partition}: seq {missing[:MAX_NAMED]} missing, {len(missing)} in all"
+            )
 
 
-def _emitted_again(found: Findings, what: str, told: dict[Key, bytes], key: Key, payload: bytes) -> None:
-    before = told.setdefault(key, payload)
-    if before is not payload:
-        found.repeated += 1
-        if before != payload:
-            found.violations.append(f"{what}: told twice, with different bytes")
+def _emitted_again(findings: Findings, what: str, emitted: dict[Key, bytes], key: Key, payload: bytes) -> None:
+    first = emitted.setdefault(key, payload)
+    if first is not payload:
+        findings.repeated += 1
+        if first != payload:
+            findings.violations.append(f"{what}: emitted twice, with different bytes")
 
 
-def _same_samples(settings: Settings, outcome: Outcome, found: Findings) -> None:
-    """What retrain kept is what the reference run would have given it."""
-    kept: set[tuple[int, int, int]] = set()
+def _same_samples(settings: Settings, outcome: Outcome, findings: Findings) -> None:
+    """Retrain has stored the samples that the reference run sends to it."""
+    stored: set[tuple[int, int, int]] = set()
     for file in samples.files(settings.samples_uri):
         table = pq.read_table(Path(settings.samples_uri) / file.name, columns=list(RAW_POSITION))
-        kept |= set(zip(*(table.column(name).to_pylist() for name in RAW_POSITION), strict=True))
-    if kept != outcome.samples:
-        missing, more = len(outcome.samples - kept), len(kept - outcome.samples)
-        found.violations.append(f"retrain: {missing} samples missing, {more} that should not be there")
+        stored |= set(zip(*(table.column(name).to_pylist() for name in RAW_POSITION), strict=True))
+    if stored != outcome.samples:
+        missing, more = len(outcome.samples - stored), len(stored - outcome.samples)
+        findings.violations.append(f"retrain: {missing} samples missing, {more} that should not be there")
 
 
-def _positions_behind_state(settings: Settings, found: Findings) -> None:
+def _positions_behind_state(settings: Settings, findings: Findings) -> None:
     """Invariant 3: no stage has committed a position beyond what it has made durable."""
     names = settings.topics
     for stage, source, topic in (
@@ -145,21 +147,21 @@ def _positions_behind_state(settings: Settings, found: Findings) -> None:
     ):
         known = pointers.read(settings, topic, range(settings.partitions))
         durable = {partition: some[0].position for partition, some in known.items() if some}
-        _compare_positions(found, stage, committed(settings, stage, source), durable)
-    progress = {one.partition: one.last.progress for one in snapshot.read(settings.archive_uri) if one.last}
-    durable = {partition: one.archive_next or 0 for partition, one in progress.items()}
-    _compare_positions(found, "archive", committed(settings, "archive", names.archive), durable)
+        _compare_positions(findings, stage, committed(settings, stage, source), durable)
+    lasts = {files.partition: files.last for files in snapshot.read(settings.archive_uri)}
+    durable = {partition: last.progress.archive_next or 0 for partition, last in lasts.items() if last}
+    _compare_positions(findings, "archive", committed(settings, "archive", names.archive), durable)
     ends: dict[int, int] = {}
     for message in _all(settings, names.flows):
         _, facts = read(message.value() or b"", FlowsFacts, clients.position_of(message))
         ends[message.partition() or 0] = facts.last[0] + 1
-    _compare_positions(found, "ingest", committed(settings, "ingest", names.raw), ends)
+    _compare_positions(findings, "ingest", committed(settings, "ingest", names.raw), ends)
 
 
-def _compare_positions(found: Findings, stage: str, at: dict[int, int], durable: dict[int, int]) -> None:
+def _compare_positions(findings: Findings, stage: str, at: dict[int, int], durable: dict[int, int]) -> None:
     for partition, offset in at.items():
         if offset > durable.get(partition, 0):
-            found.violations.append(
+            findings.violations.append(
                 f"{stage} {partition}: committed position {offset}, durable only up to {durable.get(partition, 0)}"
             )
 

@@ -1,4 +1,4 @@
-"""One round: stages, traffic, injections; then the rest is awaited, and what must hold is checked."""
+"""One round: stages, traffic, faults; then the stages come to rest, and the invariants are checked."""
 
 import shutil
 import time
@@ -25,7 +25,7 @@ from pipeline.tools.chaos.workers import Workers
 from pipeline.tools.supervisor import STAGES
 
 AT_ONCE = 4
-"""So many injections are under way at a time; those on one stage wait for each other."""
+"""So many faults are under way at a time; those on one stage wait for each other."""
 DRAIN_S = 180.0
 QUIET_S = 40.0
 MAX_MIB = 1_536
@@ -37,12 +37,12 @@ AN_ERROR = ": error: "
 LAST = 50
 """Among so many offsets at a partition's end there is a message."""
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What a round is: its number, its injections, and the seed of its traffic."""
+    """What a round is: its number, its faults, and the seed of its traffic."""
 
     number: int
     seed: int
@@ -63,12 +63,12 @@ class Result:
 
     def as_document(self) -> dict[str, Any]:
         """As JSON has it."""
-        found = asdict(self.findings)
+        figures = asdict(self.findings)
         return {
             "round": self.number,
             "ok": self.findings.ok,
             "faults": dict(sorted(self.faults.items())),
-            **found,
+            **figures,
             "ended_by_themselves": self.ended,
             "memory_mib": {stage: round(mib) for stage, mib in self.memory_mib.items()},
             "seconds": round(self.seconds, 1),
@@ -98,9 +98,9 @@ def settings_for(folder: Path, bootstrap: str, prefix: str, broken_order: str) -
     )
 
 
-def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell: Tell) -> Result:
-    """Run a round in its folder; raises what keeps it from being carried out to its end."""
-    began = time.monotonic()
+def run(spec: Round, settings: Settings, folder: Path, broker: Path | None, notify: Notify) -> Result:
+    """Run a round in its folder; raises the error that ends it early."""
+    started = time.monotonic()
     topics.create(settings)
     with disk.mounted(folder / DISK) as small:
         with _workers(settings, folder) as workers:
@@ -108,36 +108,36 @@ def run(one: Round, settings: Settings, folder: Path, broker: Path | None, tell:
                 workers.start(stage)
             for stage in STAGES:
                 workers.revive(stage)
-            traffic = Traffic(settings, workers, folder / "traffic", one.seed)
+            traffic = Traffic(settings, workers, folder / "traffic", spec.seed)
             injector = FaultInjector(settings, workers, broker, folder / DISK if small else None)
-            memory = _inject_all(one.injections, injector, workers, tell)
+            memory = _inject_all(spec.injections, injector, workers, notify)
             sent_records = traffic.finish(360.0)
             injector.end_of_poison()
-            tell(f"{sent_records:,} records of sensors sent; waiting until every stage has taken them in")
+            notify(f"{sent_records:,} records of sensors sent; waiting until every stage has taken them in")
             drained_s = _drain(settings, workers)
             workers.finish()
             ended = list(workers.ended)
-        tell("comparing with a reference run over the same raw")
+        notify("comparing with a reference run over the same raw")
         findings = None
         try:
-            findings = check(settings, folder / "undisturbed")
+            findings = check(settings, folder / "reference")
             findings.violations += injector.failed + not_as_promised(drained_s, memory, ended)
         finally:
             if small and (findings is None or not findings.ok):
-                shutil.copytree(folder / DISK, folder / "kept")  # to be looked at when the mount is gone
-    return Result(one.number, injector.done, findings, ended, memory, time.monotonic() - began, drained_s)
+                shutil.copytree(folder / DISK, folder / "disk-copy")  # the mount goes away with the round
+    return Result(spec.number, injector.done, findings, ended, memory, time.monotonic() - started, drained_s)
 
 
 def not_as_promised(drained_s: float, memory_mib: dict[str, float], ended: list[str]) -> list[str]:
-    """What was wrong while the round went on."""
+    """What was wrong while the round ran."""
     wrong = ["the stages did not come to rest after the last record was sent"] * (drained_s >= DRAIN_S)
     wrong += [
         f"{stage}: {mib:.0f} MiB of memory, expected {MAX_MIB} at most"
         for stage, mib in memory_mib.items()
         if mib > MAX_MIB
     ]
-    # A stage may stop where it can't go on, and says what people have to do then: a traceback is a fault of ours.
-    return wrong + [f"{one}; expected `error: ...` and a remedy" for one in ended if AN_ERROR not in one]
+    # A stage may stop where it can't continue, and says what people have to do then: a traceback is a fault of ours.
+    return wrong + [f"{ending}; expected `error: ...` and a remedy" for ending in ended if AN_ERROR not in ending]
 
 
 @contextmanager
@@ -150,18 +150,18 @@ def _workers(settings: Settings, folder: Path) -> Iterator[Workers]:
 
 
 def _inject_all(
-    injections: tuple[Injection, ...], injector: FaultInjector, workers: Workers, tell: Tell
+    injections: tuple[Injection, ...], injector: FaultInjector, workers: Workers, notify: Notify
 ) -> dict[str, float]:
-    """All injections in their order, a few at a time; gives back the most memory each stage's worker was seen with."""
+    """Inject all faults in their order, a few at a time; return the peak memory seen of each stage's worker."""
     most: dict[str, float] = {}
-    began = time.monotonic()
+    started = time.monotonic()
     running: set[Future[None]] = set()
     with ThreadPoolExecutor(AT_ONCE, "injection") as pool:
         for injection in injections:
             time.sleep(injection.after_s)
             while len(running) >= AT_ONCE:
                 running = _reap(running, workers)
-            tell(f"{time.monotonic() - began:6.1f} s  {injection.number + 1}/{len(injections)}  {injection}")
+            notify(f"{time.monotonic() - started:6.1f} s  {injection.number + 1}/{len(injections)}  {injection}")
             running.add(pool.submit(injector.inject, injection))
             for stage, mib in workers.memory_mib().items():
                 most[stage] = max(most.get(stage, 0.0), mib)
@@ -173,18 +173,18 @@ def _inject_all(
 def _reap(running: set[Future[None]], workers: Workers) -> set[Future[None]]:
     """Those still under way after a moment; what a finished one raised is raised here."""
     done, left = wait(running, POLL_S, FIRST_COMPLETED)
-    for one in done:
-        one.result()
+    for future in done:
+        future.result()
     workers.revive_all()
     return left
 
 
 def _drain(settings: Settings, workers: Workers) -> float:
-    """Until every stage has taken in and made durable all that was sent; how long it took, DRAIN_S for never."""
-    began, records = time.monotonic(), _records(settings)
+    """Wait until every stage has made durable all that was sent; the seconds it took, DRAIN_S where it never did."""
+    started, records = time.monotonic(), _records(settings)
     before: list[int] = []
-    moved_at = began
-    while (waited := time.monotonic() - began) < DRAIN_S:
+    moved_at = started
+    while (waited := time.monotonic() - started) < DRAIN_S:
         workers.revive_all()
         missing = _missing(settings, records)
         if not any(missing):
@@ -215,17 +215,17 @@ def _behind(at: dict[int, int], ends: dict[int, int]) -> int:
 
 
 def _after_last(settings: Settings, topic: str) -> dict[int, int]:
-    """The offset after each partition's last committed message; behind it there may be marks of transactions."""
+    """The offset after each partition's last committed message; after it there may be transaction markers."""
     reader = clients.reader(settings, "chaos", **tail.EOF_EVENTS)
-    found: dict[int, int] = {}
+    after_last: dict[int, int] = {}
     try:
         ends = tail.ends(settings, topic, range(settings.partitions))
         reader.assign([TopicPartition(topic, partition, max(0, end - LAST)) for partition, end in ends.items()])
         for message in tail.read_to(reader, topic, ends, 60.0):
-            found[message.partition() or 0] = (message.offset() or 0) + 1
+            after_last[message.partition() or 0] = (message.offset() or 0) + 1
     finally:
         reader.close()
-    return found
+    return after_last
 
 
 def _records(settings: Settings) -> int:
@@ -238,7 +238,7 @@ def _records(settings: Settings) -> int:
 
 def clear(settings: Settings, folder: Path) -> None:
     """Remove what a round that went well has left: its topics and its folder."""
-    names = [one.name for one in topics.wanted(settings)]
+    names = [topic.name for topic in topics.wanted(settings)]
     client = clients.admin(settings)  # held until the answers are here: they come through its thread
     for future in client.delete_topics(names).values():
         future.result(30)

@@ -24,7 +24,7 @@ PLANT = replace(SCENARIOS["untidy"], sites=2, sensors=2)
 
 
 class Traffic:
-    """Sends until told to stop; then every sensor's end-of-source mark has been sent."""
+    """Sends until it is stopped; then every sensor's end-of-source mark has been sent."""
 
     def __init__(self, settings: Settings, workers: Workers, folder: Path, seed: int) -> None:
         self._settings, self._workers, self._seed = settings, workers, seed
@@ -69,7 +69,7 @@ class Traffic:
         records = round(RATE * STRETCH_S)
         connection = clients.connection(self._settings, "chaos-traffic")
         while not self._stopped.is_set():
-            # Each stretch begins after the one before in event time, as the sensors had ended and begun again.
+            # Each stretch starts after the one before in event time, as if the sensors had ended and started again.
             load = Load(PLANT, records, self._seed, RATE, start_us=start_us)
             sent = send_load(load, self._settings.topics.raw, connection)
             self.sent += sent.records

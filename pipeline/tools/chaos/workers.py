@@ -23,7 +23,7 @@ Made = TypeVar("Made")
 
 
 class Workers:
-    """Each stage's worker; an injection holds the stage's lock while it is at work on it."""
+    """Each stage's worker; a fault holds its stage's lock while it is carried out."""
 
     def __init__(self, settings: Settings, logs: Path) -> None:
         logs.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ class Workers:
         raise Failed(f"{stage} does not stay up: ended {MAX_RESTARTS} times; {worker.log} ends:\n{worker.last_words()}")
 
     def revive_all(self) -> None:
-        """Every stage, where no injection is at work on it."""
+        """Revive every stage on which no fault is being carried out."""
         for stage in STAGES:
             if self.locks[stage].acquire(blocking=False):
                 try:

@@ -15,7 +15,7 @@ from pipeline.tools.chaos.workers import Workers
 PROGRAM = """
 import pathlib, sys, time
 if pathlib.Path(sys.argv[1]).exists():
-    sys.exit("forebay: error: no stage to write")
+    sys.exit("forebay: error: no space to write")
 print('"event": "ready"', file=sys.stderr, flush=True)
 time.sleep(60)
 """
@@ -32,7 +32,7 @@ def test_faults_combine(tmp_path: Path) -> None:
         ready = workers.revive("archive", program)
         command = Path(f"/proc/{ready.process.pid}/cmdline").read_bytes()
         assert ready.ready and ready is not first and os.fsencode(full) in command
-        assert workers.ended[0] == f"{first.name}: exit 1: forebay: error: no stage to write"
+        assert workers.ended[0] == f"{first.name}: exit 1: forebay: error: no space to write"
     finally:
         workers.close()
 
@@ -43,7 +43,7 @@ def test_one_that_never_comes_up_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     program = ("-c", PROGRAM, str(tmp_path))
     try:
         workers.start("archive", program=program)
-        with pytest.raises(Failed, match=r"does not stay up: ended 2 times(.|\n)*no stage to write"):
+        with pytest.raises(Failed, match=r"does not stay up: ended 2 times(.|\n)*no space to write"):
             workers.revive("archive", program)
     finally:
         workers.close()
