@@ -18,7 +18,7 @@ FOR_EVER = {"message.timeout.ms": 0}
 class Emitter:
     """Emits messages to the partition number they were read from.
 
-    `emit` never waits: what the client's queue has no stage for stays here, in order, until `drain`. Not thread-safe.
+    `emit` never waits: what does not fit the client's queue stays here, in order, until `drain`. Not thread-safe.
     """
 
     def __init__(self, settings: Settings, stage: str, full: Callable[[], None]) -> None:
@@ -29,11 +29,11 @@ class Emitter:
 
     @property
     def blocked(self) -> bool:
-        """Whether messages wait here for stage in the client's queue."""
+        """Whether messages wait here for space in the client's queue."""
         return bool(self._waiting)
 
     def emit(self, partition: int, messages: list[Outgoing]) -> None:
-        """Queue messages as far as there is stage."""
+        """Queue messages while the client's queue has space."""
         self._waiting.extend((partition, message) for message in messages)
         self._drain(limit_s=0.0, stopped=lambda: False)
 

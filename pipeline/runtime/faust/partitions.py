@@ -208,11 +208,11 @@ class Partitions(Generic[State]):
 
     @property
     def blocked(self) -> bool:
-        """Whether messages wait for stage in the client's queue: nothing may be advanced until `drain` is through."""
+        """Whether messages wait for space in the client's queue: nothing may be advanced until `drain` is through."""
         return self._emitter.blocked
 
     def drain(self) -> None:
-        """Wait a moment for stage in the client's queue; blocks, so never called in the event loop's thread."""
+        """Wait a moment for space in the client's queue; blocks, so never called in the event loop's thread."""
         self._emitter.drain(DRAIN_S, self._stopped)
 
     # ---- saving

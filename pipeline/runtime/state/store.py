@@ -45,7 +45,7 @@ class Store:
         return digest
 
     def put_many(self, blobs: Iterable[bytes]) -> Iterator[str]:
-        """The same for several: in a bucket some at a time, each of which is asked for when there is stage for it."""
+        """The same for several: in a bucket some at a time, each requested when the caller has space for it."""
         if self._storage.at_once == 1:
             yield from map(self.put, blobs)
             return

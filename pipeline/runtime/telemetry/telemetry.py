@@ -52,7 +52,7 @@ class Span:
 
 
 class Telemetry:
-    """What a stage's door reports through; nothing inside the pure functions knows of it."""
+    """What a stage's worker reports through; nothing inside the pure functions knows of it."""
 
     def __init__(self, stage_name: str, settings: Settings) -> None:
         self.stage_name = stage_name
