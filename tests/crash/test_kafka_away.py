@@ -29,7 +29,7 @@ BACK_WITHIN_S = 40.0
 MAX_MIB = 1_536
 """Of any stage, as in the chaos campaign: afterwards each works off what has piled up in Kafka."""
 MAX_GROWTH_MIB = 64.0
-"""Of each stage, from before the outage: clients are made anew meanwhile, and what was read waits; no more comes."""
+"""Of each stage, from when it says that Kafka is away: what was read waits, and no more comes."""
 MAX_LINES = 10
 FIRST_US = 1_700_000_000_000_000
 
@@ -151,8 +151,8 @@ def test_kafka_goes_away_and_comes_back(
         time.sleep(BEFORE_S)
         local.stop(broker, grace_s=10.0)
         gone_at = time.monotonic()
-        before = memory.peak()
         wait_until("not ready while Kafka is away", probes, False, 9.0)
+        before = memory.peak()  # what had been fetched is worked on for a moment
         time.sleep(max(0.0, gone_at + away_s - time.monotonic()))
         flow.processes.check()
         assert not any(ready(port) for port in probes.values())
