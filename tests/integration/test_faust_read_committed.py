@@ -1,5 +1,6 @@
 """The shell around Faust, on a real broker: only committed input, exact positions, repeated output recognisable."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -11,9 +12,13 @@ import orjson
 import pytest
 from confluent_kafka import TopicPartition
 
-from pipeline.errors import RefusedState
+from pipeline.errors import RefusedState, Stalled
 from pipeline.runtime.faust.partitions import Partitions
+from pipeline.runtime.faust.worker import Worker
 from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka.outage import KafkaWatch
+from pipeline.runtime.kafka.stall import StallDetector
+from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.state import pointers
 from pipeline.runtime.telemetry import start
 from pipeline.tools.broker import local
@@ -170,6 +175,32 @@ def test_messages_deleted_while_a_worker_lags_stop_it(kafka: str, prefix: str, t
         process.send_signal(signal.SIGCONT)
         assert process.wait(90) != 0
     assert b"messages were deleted before they were read" in log.read_bytes()
+
+
+def test_a_consumer_that_hangs_ends_the_worker_and_marks_do_not(kafka: str, prefix: str, tmp_path: Path) -> None:
+    settings = settings_for(kafka, prefix, tmp_path, partitions=1)
+    stage = ChainRoom(settings)
+    telemetry = start("chain", settings)
+    kafka_watch = KafkaWatch("chain", settings, telemetry, Stop(), lambda: True)
+
+    async def run() -> None:
+        shell = Worker(stage, settings, telemetry, kafka_watch)
+        shell._stall = StallDetector(settings, kafka_watch, quiet_s=1.0, confirm_s=1.0)
+        running = asyncio.ensure_future(shell.run())
+        await asyncio.to_thread(send, settings, {0: [b"a"] * 20})  # the mark of a transaction is the last record
+        await asyncio.to_thread(received, settings, settings.topics.features, {0: 20})
+        await asyncio.sleep(5.0)
+        assert not running.done(), "everything was read"
+        shell._app.consumer.pause_partitions(shell._app.consumer.assignment())  # what a hang looks like from outside
+        await asyncio.to_thread(send, settings, {0: [b"b"] * 20})
+        await asyncio.wait_for(running, 60.0)
+
+    with pytest.raises(Stalled, match=r"flows\[0\]: got no records for 2 s although Kafka answers"):
+        asyncio.run(run())
+    telemetry.close()
+    with worker(settings, STAGE):
+        found = received(settings, settings.topics.features, {0: 40})[0]
+    assert deduplicated(found) == chain([b"a"] * 20 + [b"b"] * 20)
 
 
 def test_stopping_is_quick_and_saves(kafka: str, prefix: str, tmp_path: Path) -> None:
