@@ -1,10 +1,10 @@
-"""Which sensors a partition has, and no more than so many: what one more sends is rejected (ADR 23).
+"""The sensors of each partition, up to a limit: what a sensor above the limit sends is rejected (ADR 23).
 
 Every later stage keeps state per sensor, and whoever may write to `raw` chooses the names. So the number is bounded
 here, once, and what was decided stands in the log: as flows, or as rejects with reason `too_many_sensors`.
 
 The sensors known travel in the metadata of ingest's committed offsets, with the transaction that admitted them: a
-worker that takes a partition over goes on from what its predecessor committed.
+worker that takes a partition over continues from what its predecessor committed.
 """
 
 import base64
@@ -80,8 +80,8 @@ class ActiveSensors:
         return _MAGIC + base64.b64encode(b"".join(digests)).decode()
 
     def admit(self, messages: Messages) -> Messages:
-        """The messages, those of sensors for which there is no place with that fault; in raw order, so that a source's
-        end makes place for what comes after it.
+        """The messages; those of sensors above the limit have that fault. In raw order, so that the end of a source
+        admits a sensor that comes after it.
         """
         count = np.int64(len(messages.sources))
         senders = messages.partition * count + messages.source

@@ -83,10 +83,10 @@ def _sha1(block: Bytes, length: int, words: Words, digest: Bytes) -> None:
 @njit(cache=True)
 def _put_base64(digest: Bytes, letters: Bytes, out: Bytes, at: int) -> None:
     """20 bytes as 27 letters and a =; `digest` has a 21st byte of 0."""
-    for place in range(7):
-        three = (int(digest[3 * place]) << 16) | (int(digest[3 * place + 1]) << 8) | int(digest[3 * place + 2])
+    for group in range(7):
+        three = (int(digest[3 * group]) << 16) | (int(digest[3 * group + 1]) << 8) | int(digest[3 * group + 2])
         for letter in range(4):
-            out[at + 4 * place + letter] = letters[three >> 6 * (3 - letter) & 63]
+            out[at + 4 * group + letter] = letters[three >> 6 * (3 - letter) & 63]
     out[at + 27] = 61
 
 
@@ -153,9 +153,9 @@ def _hash_rows(
                 if flipped:
                     port, counterport = counterport, port
                 block[0], block[1] = 0, 0
-                for place in range(size):
-                    block[2 + place] = dst[place] if flipped else src[place]
-                    block[2 + size + place] = src[place] if flipped else dst[place]
+                for byte_at in range(size):
+                    block[2 + byte_at] = dst[byte_at] if flipped else src[byte_at]
+                    block[2 + size + byte_at] = src[byte_at] if flipped else dst[byte_at]
                 end = 2 + 2 * size
                 block[end], block[end + 1] = protocol, 0
                 end += 2
@@ -171,9 +171,9 @@ def _hash_rows(
 
 
 def _text(column: pa.StringArray) -> tuple[Bytes, Offsets]:
-    _, offsets, data = column.buffers()
-    places = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
-    return np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), places
+    _, buffer, data = column.buffers()
+    offsets = np.frombuffer(buffer, np.int32)[column.offset : column.offset + len(column) + 1]
+    return np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), offsets
 
 
 def _numbers(column: pa.Array) -> Ints:
@@ -182,7 +182,7 @@ def _numbers(column: pa.Array) -> Ints:
     return values
 
 
-def community_ids(columns: dict[str, pa.Array], given: pa.StringArray | None) -> pa.StringArray:
+def community_ids(columns: dict[str, pa.Array], reported: pa.StringArray | None) -> pa.StringArray:
     """The ids of flows, (n,): what the sensor gave, else computed; null where addresses, ports or ICMP type lack.
 
     `columns` are those of the flow table that hold addresses, protocol, ports, and ICMP's type and code.
@@ -190,10 +190,10 @@ def community_ids(columns: dict[str, pa.Array], given: pa.StringArray | None) ->
     count = len(columns["src_addr"])
     protocols = _numbers(columns["ip_proto"])
     wanted = protocols >= 0
-    if given is not None and given.null_count < count:
-        wanted &= given.is_null().to_numpy(zero_copy_only=False)
+    if reported is not None and reported.null_count < count:
+        wanted &= reported.is_null().to_numpy(zero_copy_only=False)
     if not wanted.any():
-        return pa.nulls(count, pa.string()) if given is None else given
+        return pa.nulls(count, pa.string()) if reported is None else reported
     icmp = np.isin(protocols, (ICMP, ICMP6))
     firsts, seconds = (
         np.where(icmp, _numbers(columns[kind]), _numbers(columns[port]))
@@ -204,4 +204,4 @@ def community_ids(columns: dict[str, pa.Array], given: pa.StringArray | None) ->
     ends = (*_text(columns["src_addr"]), *_text(columns["dst_addr"]))
     _hash_rows(*ends, protocols, firsts, seconds, wanted, _OF_ICMP, _OF_ICMP6, _LETTERS, out, offsets)
     computed = string_array(out[: offsets[-1]], offsets, np.diff(offsets) > 0)
-    return computed if given is None or given.null_count == count else pc.coalesce(given, computed)
+    return computed if reported is None or reported.null_count == count else pc.coalesce(reported, computed)

@@ -22,7 +22,7 @@ from pipeline.ingest.scan.lines import Lines, cut_lines, record_ids
 from schemas.fields import arrow_schema
 from schemas.sources import source_of
 
-# Of a rejected record so many bytes are kept: what people need to see, and no larger a message for a huge one.
+# Bytes that a reject retains of its record: enough for people to read, and a bound on the message's size.
 MAX_REJECT_RECORD_BYTES = 65_536
 
 
@@ -166,8 +166,8 @@ def _source_records(headers: list[bytes | None], lines: Lines) -> pa.Array:
     """Positions in the file; null where a message has none, or not one a record."""
     if not any(headers):
         return pa.nulls(len(lines.starts), pa.int64())
-    given = np.array([len(header or b"") for header in headers], np.int64)
-    fitting = (given == 8 * lines.counts) & (given > 0)
+    sizes = np.array([len(header or b"") for header in headers], np.int64)
+    fitting = (sizes == 8 * lines.counts) & (sizes > 0)
     numbers = np.full(len(lines.starts), -1, np.int64)
     if fitting.any():
         joined = b"".join([header or b"" for header, fits in zip(headers, fitting.tolist(), strict=True) if fits])

@@ -64,7 +64,7 @@ def _pack_partition(
         else:
             last = int(np.searchsorted(bounds, stop - 1, "right")) - 1
         yield _packed(messages, decoded, at, last, record, stop)
-        # The last message goes on in the next range where it has records left.
+        # The last message continues in the next range where it has records left.
         at = last + 1 if stop >= bounds[last + 1] else last
         record = stop
 

@@ -63,17 +63,17 @@ class Assignment:
     """Which partitions are ours, and which were taken away during the last `consume`."""
 
     def __init__(self) -> None:
-        self.held: set[int] = set()
+        self.assigned: set[int] = set()
         self.taken: set[int] = set()
 
     def gained(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Called by the client inside `consume`."""
-        self.held |= {each.partition for each in partitions}
+        self.assigned |= {each.partition for each in partitions}
 
     def lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Called by the client inside `consume`: no transaction is open then."""
         numbers = {each.partition for each in partitions}
-        self.held -= numbers
+        self.assigned -= numbers
         self.taken |= numbers
 
 
@@ -84,7 +84,7 @@ class SensorLabelLimit:
         self._known: set[tuple[str, str]] = set()
 
     def bounded(self, labels: dict[str, str]) -> dict[str, str]:
-        """The labels, with the sensor as `other` where too many are known already, or there was no place for it."""
+        """The labels; the sensor is `other` where too many are known already, or ingest rejected it as too many."""
         sensor = (labels["site"], labels["sensor"])
         refused = labels.get("reason") == TOO_MANY_SENSORS
         if sensor not in self._known and (refused or len(self._known) >= MAX_SENSOR_LABELS):
@@ -125,8 +125,8 @@ class IngestWorker:
             self.telemetry.beat()
             received = self.receive()
             self.telemetry.stage.waiting_since(int(received.timestamp_us.min()) if received else None)
-            if self.kafka.announce(self.assignment.held, ready=bool(self.assignment.held)):
-                self.idle.retain(self.assignment.held)
+            if self.kafka.announce(self.assignment.assigned, ready=bool(self.assignment.assigned)):
+                self.idle.retain(self.assignment.assigned)
             if received:
                 aborts = 0 if self.process_batches(received) else aborts + 1
             self.tick()
@@ -153,7 +153,7 @@ class IngestWorker:
         time: they are dropped, and a partition that came back is read again from its committed position.
         Raises what `errors.records` raises on an error that does not pass by itself.
         """
-        held, taken = self.assignment.held, self.assignment.taken
+        ours, taken = self.assignment.assigned, self.assignment.taken
         taken.clear()
         consumed = self.consumer.consume(MAX_MESSAGES, POLL_S)
         self.caught_up.observe(consumed)
@@ -164,12 +164,12 @@ class IngestWorker:
             self.stall.forget(self.settings.topics.raw, taken)
             self.sensors.forget(taken)
             records = [message for message in records if message.partition() not in taken]
-        if held - self.sensors.partitions:
-            committed = self.committed(held - self.sensors.partitions)
+        if ours - self.sensors.partitions:
+            committed = self.committed(ours - self.sensors.partitions)
             for partition, position in committed.items():
                 self.sensors.load(partition, position.metadata)
             self.unread.start({partition: position.offset for partition, position in committed.items()})
-            self.rewind({partition: committed[partition].offset for partition in taken & held})
+            self.rewind({partition: committed[partition].offset for partition in taken & ours})
         messages = self.headers.messages(records)
         if messages:
             self.unread.observe(messages.partition, messages.offset)
@@ -185,11 +185,11 @@ class IngestWorker:
         return {position.partition: position for position in positions}
 
     def rewind(self, offsets: Mapping[int, int]) -> None:
-        """Read partitions again from these offsets; a negative one means the beginning."""
+        """Read partitions again from these offsets; a negative one means the start."""
         self.caught_up.forget(offsets)
         self.stall.forget(self.settings.topics.raw, offsets)
         for partition, offset in offsets.items():
-            if partition in self.assignment.held:
+            if partition in self.assignment.assigned:
                 target = offset if offset >= 0 else OFFSET_BEGINNING
                 self.consumer.seek(TopicPartition(self.settings.topics.raw, partition, target))
 

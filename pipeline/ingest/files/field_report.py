@@ -10,7 +10,7 @@ from schemas.fields import load
 from schemas.sources import Source, source_of
 
 MAX_FREQUENT = 3
-# What is not in a record at all: its place in the log, and what the message's headers say.
+# What is not in a record at all: its offset in the log, and what the message's headers say.
 _OF_THE_MESSAGE = {"raw_partition", "raw_offset", "raw_index", "source_record", "site", "sensor", "ingest_ts_us"}
 
 
@@ -18,7 +18,7 @@ _OF_THE_MESSAGE = {"raw_partition", "raw_offset", "raw_index", "source_record", 
 class FieldReport:
     """One field of n flows.
 
-    `origin` is the source's own field, "=x" a constant, "derived", "message", or "" where the source cannot tell.
+    `origin` is the source's own field, "=x" a constant, "derived", "message", or "" where the source does not have it.
     Numbers have `least` and `greatest`, lists those of their lengths; `frequent` are other values with their counts,
     most frequent first.
     """
@@ -35,7 +35,7 @@ class FieldReport:
 
 @dataclass(frozen=True, slots=True)
 class ReasonReport:
-    """Rejects of one reason: how many, and the first one's place in the file and detail."""
+    """Rejects of one reason: how many, and the first one's position in the file and detail."""
 
     reason: str
     count: int
@@ -65,9 +65,9 @@ def field_report(flows: pa.RecordBatch, content_type: str) -> list[FieldReport]:
 
     `content_type` is empty where there are no flows; of several formats, with commas, `origin` names each.
     """
-    found_in = [source_of(one) for one in content_type.split(", ") if one]
+    sources = [source_of(kind) for kind in content_type.split(", ") if kind]
     units = {field.name: field.unit for field in load("flow").fields}
-    found = []
+    reports = []
     for name, column in zip(flows.schema.names, flows.columns, strict=True):
         reported = column.drop_null()
         least, greatest = None, None
@@ -82,17 +82,17 @@ def field_report(flows: pa.RecordBatch, content_type: str) -> list[FieldReport]:
                 frequent = _frequent(reported)
         share = column.null_count / len(column) if len(column) else 0.0
         rows = len(column) - column.null_count
-        origin = " / ".join(dict.fromkeys(filter(None, (_origin(source, name) for source in found_in))))
-        found.append(FieldReport(name, origin, units[name], rows, share, least, greatest, frequent))
-    return found
+        origin = " / ".join(dict.fromkeys(filter(None, (_origin(source, name) for source in sources))))
+        reports.append(FieldReport(name, origin, units[name], rows, share, least, greatest, frequent))
+    return reports
 
 
 def reason_report(rejects: pa.RecordBatch) -> list[ReasonReport]:
     """A report a reason, most rejects first; equally many in order of first appearance."""
     counted = pc.value_counts(rejects["reason"])
     order = pc.sort_indices(counted.field("counts"), sort_keys=[("", "descending")])
-    found = []
+    reports = []
     for row in counted.take(order).to_pylist():
         first = rejects.slice(pc.index(rejects["reason"], row["values"]).as_py(), 1).to_pylist()[0]
-        found.append(ReasonReport(row["values"], row["counts"], first["source_record"], first["detail"]))
-    return found
+        reports.append(ReasonReport(row["values"], row["counts"], first["source_record"], first["detail"]))
+    return reports

@@ -24,35 +24,35 @@ def strip_columns(records: list[bytes], header: Sequence[str], separator: str) -
     """Delimited records and their header without label columns."""
     if not any(map(is_label, header)):
         return records, list(header)
-    kept = [_kept_parts(name) for name in header]
-    names = [name.split(_JOINED)[part] for name, parts in zip(header, kept, strict=True) for part in parts]
+    retained = [_retained_parts(name) for name in header]
+    names = [name.split(_JOINED)[part] for name, parts in zip(header, retained, strict=True) for part in parts]
     at = separator.encode()
-    trailing = sum(not parts for parts in kept)
-    if all(kept[: len(kept) - trailing]) and all(len(name.split(_JOINED)) == 1 for name in header):
+    trailing = sum(not parts for parts in retained)
+    if all(retained[: len(retained) - trailing]) and all(len(name.split(_JOINED)) == 1 for name in header):
         # Whole columns at the end, the usual case.
         return [
             record.rsplit(at, trailing)[0]
             if b'"' not in record and record.count(at) == len(header) - 1
-            else _strip(record, kept, separator)
+            else _strip(record, retained, separator)
             for record in records
         ], names
-    return [_strip(record, kept, separator) for record in records], names
+    return [_strip(record, retained, separator) for record in records], names
 
 
-def _kept_parts(name: str) -> list[int]:
-    """Which parts of a column stay; a column is one part unless several are joined."""
+def _retained_parts(name: str) -> list[int]:
+    """Which parts of a column are retained; a column is one part unless several are joined."""
     parts = name.split(_JOINED)
-    return [place for place, part in enumerate(parts) if not is_label(part)]
+    return [index for index, part in enumerate(parts) if not is_label(part)]
 
 
-def _strip(record: bytes, kept: list[list[int]], separator: str) -> bytes:
+def _strip(record: bytes, retained: list[list[int]], separator: str) -> bytes:
     text = record.decode("utf-8", "surrogateescape")
     quoted = separator == "," and '"' in text
     fields = next(csv.reader([text]), []) if quoted else text.split(separator)
-    if len(fields) != len(kept):
+    if len(fields) != len(retained):
         return record
     out: list[str] = []
-    for field, parts in zip(fields, kept, strict=True):
+    for field, parts in zip(fields, retained, strict=True):
         pieces = field.split(_JOINED) if (parts and max(parts) > 0) or _JOINED in field else [field]
         out += [pieces[part] for part in parts if part < len(pieces)]
     if not quoted:

@@ -55,7 +55,7 @@ def decode_file(
     """Flows (schema `flow`) and rejects (schema `reject`) of a file or folder, both in the order they would be sent.
 
     raw_partition is 0, raw_offset the order sent (by end time unless `arrival_order`), raw_index 0, source_record the
-    place among the file's data rows. `ingest_ts_us` is the time of decoding: a flow further ahead of it than
+    index among the file's data rows. `ingest_ts_us` is the time of decoding: a flow further ahead of it than
     `max_future_us` is a reject. BadData where the file cannot be read, its format cannot be recognised, or it
     has more than `max_bytes`, unpacked.
     """
@@ -68,7 +68,8 @@ def decode_file(
 def decode_source(source: SourceSet, site: str, sensor: str, ingest_ts_us: int, max_future_us: int) -> Decoded:
     """The records of an open file as flows and rejects, in their order there."""
     sources = [
-        source_info_of(one.content_type.encode(), _columns(one), site.encode(), sensor.encode()) for one in source.files
+        source_info_of(file.content_type.encode(), _columns(file), site.encode(), sensor.encode())
+        for file in source.files
     ]
     numbers, records = source.numbers.astype("<u8"), source.records
     flows: list[pa.RecordBatch] = []
@@ -91,8 +92,8 @@ def decode_source(source: SourceSet, site: str, sensor: str, ingest_ts_us: int, 
         flows.append(decoded.flows)
         rejects.append(decoded.rejects)
     return Decoded(
-        _one(flows, "flow"),
-        _one(rejects, "reject"),
+        _concatenated(flows, "flow"),
+        _concatenated(rejects, "reject"),
         ", ".join(source.content_types),
         site,
         sensor,
@@ -106,6 +107,6 @@ def _columns(source: SourceFile) -> bytes | None:
     return orjson.dumps(source.columns) if source.columns else None
 
 
-def _one(batches: list[pa.RecordBatch], schema: str) -> pa.RecordBatch:
+def _concatenated(batches: list[pa.RecordBatch], schema: str) -> pa.RecordBatch:
     wanted = arrow_schema(schema)
     return pa.concat_batches([pa.RecordBatch.from_pylist([], schema=wanted), *batches])

@@ -178,7 +178,7 @@ class _Output:
             (raw.SITE_HEADER, plan.site.encode()),
             (raw.SENSOR_HEADER, plan.sensor.encode()),
         ]
-        self.facts = [self._facts(one) for one in source.files]
+        self.facts = [self._facts(file) for file in source.files]
 
     def _facts(self, file: SourceFile) -> Headers:
         facts: Headers = [(raw.CONTENT_TYPE_HEADER, file.content_type.encode()), *self.origin]

@@ -1,4 +1,4 @@
-"""Records moved in time before they are sent: a recorded hour becomes one that begins now."""
+"""Records moved in time before they are sent: a recorded hour becomes one that starts now."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -55,13 +55,13 @@ def _moved(
     cells: Cells, row: int, columns: list[int], times_us: np.ndarray[tuple[int], np.dtype[np.int64]], power: int
 ) -> bytes:
     """One record with the cells of `columns` replaced by `times_us`."""
-    place, end = int(cells.record_starts[row]), int(cells.record_ends[row])
+    offset, end = int(cells.record_starts[row]), int(cells.record_ends[row])
     out = b""
     for column in sorted(columns, key=lambda column: int(cells.starts[column, row])):
         start, stop = int(cells.starts[column, row]), int(cells.ends[column, row])
-        out += cells.text[place:start].tobytes() + _written(cells.bytes_of(column, row), int(times_us[column]), power)
-        place = stop
-    return out + cells.text[place:end].tobytes()
+        out += cells.text[offset:start].tobytes() + _written(cells.bytes_of(column, row), int(times_us[column]), power)
+        offset = stop
+    return out + cells.text[offset:end].tobytes()
 
 
 def _written(before: bytes, time_us: int, power: int) -> bytes:

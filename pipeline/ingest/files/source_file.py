@@ -27,7 +27,7 @@ from schemas.sources import source_of
 class SourceFile:
     """The records of one file.
 
-    `numbers` is each record's place among the file's data rows, from 0; `skipped` counts lines that are no records of
+    `numbers` is each record's index among the file's data rows, from 0; `skipped` counts lines that are no records of
     the format (events of other types in an EVE file). An empty file has no content-type.
     """
 
@@ -44,24 +44,24 @@ class SourceFile:
 
     def reordered(self, order: Ints) -> "SourceFile":
         """The same records in another order."""
-        records = [self.records[place] for place in order.tolist()]
+        records = [self.records[index] for index in order.tolist()]
         return SourceFile(self.content_type, self.columns, records, self.numbers[order], self.skipped)
 
     def end_times_us(self) -> Ints:
-        """When each record's flow ended; a record that cannot tell takes the time of the one before it."""
+        """When each record's flow ended; a record without a time takes that of the one before it."""
         if not self.records:
             return np.zeros(0, np.int64)
         lines = cut_lines(self.records, not tabbed(self.content_type))
-        found = np.zeros(len(self.records), np.int64)
+        ends_us = np.zeros(len(self.records), np.int64)
         known = np.zeros(len(self.records), np.bool_)
         if not FORMATS[self.content_type].lacking(self.columns):
             times, valid = end_times(self.content_type, self.columns, lines)
-            found[lines.message[valid]], known[lines.message[valid]] = times[valid], True
+            ends_us[lines.message[valid]], known[lines.message[valid]] = times[valid], True
         if not known.any():
-            return found
+            return ends_us
         first = int(np.argmax(known))
         previous = np.maximum.accumulate(np.where(known, np.arange(len(known)), first))
-        carried: Ints = found[previous]
+        carried: Ints = ends_us[previous]
         return carried
 
     def by_end_time(self) -> "SourceFile":
@@ -138,11 +138,11 @@ def _read_events(records: list[bytes]) -> SourceFile:
     events, _ = text_column(cells, suricata.COLUMNS.index("event_type"))
     reported = events.is_valid().to_numpy(zero_copy_only=False) & (cells.problem == 0)
     other = reported & ~pc.is_in(events, pa.array(("flow", *suricata_ics.EVENTS))).to_numpy(zero_copy_only=False)
-    kept = np.ones(len(records), np.bool_)
-    kept[lines.message[other]] = False
-    numbers = np.flatnonzero(kept)
+    retained = np.ones(len(records), np.bool_)
+    retained[lines.message[other]] = False
+    numbers = np.flatnonzero(retained)
     return SourceFile(
-        SURICATA_JSON, (), strip_keys([records[place] for place in numbers.tolist()]), numbers, int((~kept).sum())
+        SURICATA_JSON, (), strip_keys([records[number] for number in numbers.tolist()]), numbers, int((~retained).sum())
     )
 
 

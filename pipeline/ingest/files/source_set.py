@@ -1,4 +1,4 @@
-"""The files of one sensor as one stream of records: what a flow's log says of a moment must not come hours after it."""
+"""The files of one sensor as one stream of records, so that records of the same time are sent together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,31 +17,36 @@ from pipeline.ingest.scan.cells import Ints
 class SourceSet:
     """Records of several files, in an order.
 
-    `which` and `place` say which file each record is of, and where it stands in that file's `records`. `unread` are
-    the files of a folder that are of no format that is read.
+    `which` is the index of each record's file, and `index` the record's index in that file's `records`. `unread` are
+    the files of a folder that have no known format.
     """
 
     files: tuple[SourceFile, ...]
     which: Ints
-    place: Ints
+    index: Ints
     unread: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, files: Sequence[SourceFile], unread: Sequence[str] = ()) -> "SourceSet":
         """The files one after another; records are numbered on from one to the next."""
         numbered, first = [], 0
-        for one in files:
-            numbered.append(SourceFile(one.content_type, one.columns, one.records, one.numbers + first, one.skipped))
-            first += int(one.numbers.max()) + 1 if len(one.numbers) else 0
-        counts = [len(one.records) for one in files]
+        for file in files:
+            numbered.append(
+                SourceFile(file.content_type, file.columns, file.records, file.numbers + first, file.skipped)
+            )
+            first += int(file.numbers.max()) + 1 if len(file.numbers) else 0
+        counts = [len(file.records) for file in files]
         which = np.repeat(np.arange(len(counts)), counts)
-        place = np.concatenate([np.arange(count) for count in counts]) if counts else np.zeros(0, np.int64)
-        return cls(tuple(numbered), which.astype(np.int64), place.astype(np.int64), tuple(unread))
+        index = np.concatenate([np.arange(count) for count in counts]) if counts else np.zeros(0, np.int64)
+        return cls(tuple(numbered), which.astype(np.int64), index.astype(np.int64), tuple(unread))
 
     @classmethod
     def joined(cls, sets: Sequence["SourceSet"]) -> "SourceSet":
         """The files of several sets."""
-        return cls.of([one for held in sets for one in held.files], [name for held in sets for name in held.unread])
+        return cls.of(
+            [file for source_set in sets for file in source_set.files],
+            [name for source_set in sets for name in source_set.unread],
+        )
 
     def __len__(self) -> int:
         """Number of records."""
@@ -50,56 +55,56 @@ class SourceSet:
     @property
     def content_types(self) -> tuple[str, ...]:
         """The formats of the files, each once; none of empty ones."""
-        return tuple(dict.fromkeys(one.content_type for one in self.files if one.content_type))
+        return tuple(dict.fromkeys(file.content_type for file in self.files if file.content_type))
 
     @property
     def skipped(self) -> int:
         """Lines that are no records."""
-        return sum(one.skipped for one in self.files)
+        return sum(file.skipped for file in self.files)
 
     @property
     def records(self) -> list[bytes]:
         """The records in order."""
-        held = [one.records for one in self.files]
-        return [held[file][place] for file, place in zip(self.which.tolist(), self.place.tolist(), strict=True)]
+        records = [file.records for file in self.files]
+        return [records[file][index] for file, index in zip(self.which.tolist(), self.index.tolist(), strict=True)]
 
     @property
     def numbers(self) -> Ints:
-        """Each record's place among the data rows of all files."""
-        return self._gathered([one.numbers for one in self.files])
+        """Each record's index among the data rows of all files."""
+        return self._gathered([file.numbers for file in self.files])
 
     @property
     def size_bytes(self) -> int:
         """Bytes of all records."""
-        return sum(one.size_bytes for one in self.files)
+        return sum(file.size_bytes for file in self.files)
 
     def end_times_us(self) -> Ints:
         """When each record's flow ended (SourceFile.end_times_us)."""
-        return self._gathered([one.end_times_us() for one in self.files])
+        return self._gathered([file.end_times_us() for file in self.files])
 
     def by_end_time(self) -> "SourceSet":
         """The records sorted by `end_times_us`; equal times keep their order."""
         order = np.argsort(self.end_times_us(), kind="stable")
-        return replace(self, which=self.which[order], place=self.place[order])
+        return replace(self, which=self.which[order], index=self.index[order])
 
     def shifted(self, by_us: int) -> "SourceSet":
         """The same records with every point in time moved."""
-        return replace(self, files=tuple(shifted(one, by_us) for one in self.files))
+        return replace(self, files=tuple(shifted(file, by_us) for file in self.files))
 
     def cuts(self, most: int) -> Ints:
-        """Where each message begins: of at most `most` records that follow one another and are of one file."""
+        """Where each message starts; a message has at most `most` records in a row, all of one file."""
         if not len(self):
             return np.zeros(0, np.int64)
-        places = np.arange(len(self))
+        indices = np.arange(len(self))
         begins = np.concatenate(([True], self.which[1:] != self.which[:-1]))
-        within = places - np.maximum.accumulate(np.where(begins, places, 0))
+        within = indices - np.maximum.accumulate(np.where(begins, indices, 0))
         return np.flatnonzero(within % most == 0)
 
     def _gathered(self, columns: Sequence[Ints]) -> Ints:
         out = np.zeros(len(self), np.int64)
         for file, column in enumerate(columns):
             chosen = self.which == file
-            out[chosen] = column[self.place[chosen]]
+            out[chosen] = column[self.index[chosen]]
         return out
 
 
@@ -110,19 +115,19 @@ def read_source(path: Path | str, content_type: str | None = None, max_bytes: in
     """
     if str(path) == "-" or not Path(path).is_dir():
         return SourceSet.of([read_records(path, content_type, max_bytes)])
-    found: list[SourceFile] = []
+    files: list[SourceFile] = []
     unread: list[str] = []
     left = max_bytes
-    for one in sorted(entry for entry in Path(path).iterdir() if entry.is_file()):
+    for entry in sorted(entry for entry in Path(path).iterdir() if entry.is_file()):
         try:
-            found.append(read_records(one, content_type, left))
-            left -= found[-1].size_bytes
+            files.append(read_records(entry, content_type, left))
+            left -= files[-1].size_bytes
         except TooLarge:
             raise
         except BadData as error:
             unread.append(str(error).split(", expected")[0])
-    if not found:
+    if not files:
         raise BadData(
             f"{path}: got a folder of {len(unread)} files, none of a known format, expected logs of one sensor"
         )
-    return SourceSet.of(found, unread)
+    return SourceSet.of(files, unread)

@@ -52,14 +52,14 @@ _PORT = "0..65535 (ra -n writes numbers) or a well-known service's name"
 
 
 class _Row(NamedTuple):
-    """What several steps need of the rows so far."""
+    """Values of the rows that several steps need."""
 
     draft: Draft
     protocol: Numbers
     is_ip: Mask
     non_ip: Mask
     backward: Mask  # whether the destination of the line is the originator
-    unsure: Mask  # whether Argus saw no beginning
+    unsure: Mask  # whether Argus saw no start
 
 
 def normalise(cells: Cells) -> Draft:
@@ -68,12 +68,12 @@ def normalise(cells: Cells) -> Draft:
     Bytes are those of frames. What is reported of both sides together (`TotPkts`) is divided where one side is
     not reported.
     """
-    place = {name: index for index, name in enumerate(COLUMNS)}
-    without_no_numbers(cells, [place[name] for name in _MEASURES])
-    arrow, _ = text_column(cells, place["Dir"])
+    column = {name: index for index, name in enumerate(COLUMNS)}
+    without_no_numbers(cells, [column[name] for name in _MEASURES])
+    arrow, _ = text_column(cells, column["Dir"])
     backward = _true(pc.and_(pc.starts_with(arrow, "<"), pc.invert(pc.match_substring(arrow, ">"))))
     if backward.any():
-        swap_cells(cells, backward, [(place[one], place[other]) for one, other in _SIDES])
+        swap_cells(cells, backward, [(column[left], column[right]) for left, right in _SIDES])
     draft = Draft(cells, COLUMNS)
     draft.text("Dir", "Dir")
     start, _ = draft.time_us("StartTime", "start_ts_us")
@@ -106,8 +106,8 @@ def _protocols(draft: Draft) -> tuple[Numbers, Mask, Mask]:
     # Records of the sensor itself, not of flows.
     draft.reject(_true(pc.equal(names, "man")), "not_a_flow", "Proto", "Proto")
     protocol, named = ip_protocols(names)
-    carried, found = lookup(names, PROTOCOLS)
-    protocol, named = np.where(found, carried, protocol), named | found
+    carried, is_known = lookup(names, PROTOCOLS)
+    protocol, named = np.where(is_known, carried, protocol), named | is_known
     ether, known = lookup(names, ETHER_TYPES)
     non_ip = (families[0] == MAC) | (families[1] == MAC) | (known & ~named)
     nameless = _true(pc.is_in(names, pa.array(NAMELESS)))
@@ -128,8 +128,8 @@ def _port(row: _Row, source: str, target: str, wanted: Mask) -> tuple[Numbers, M
     read_code(*draft.where(source), 65535, values, statuses)
     if (statuses[wanted] == MALFORMED).any():
         names, _ = text_column(draft.cells, draft.column[source])
-        numbers, found = lookup(pc.utf8_lower(names), SERVICES)
-        by_name = found & (statuses == MALFORMED)
+        numbers, is_service = lookup(pc.utf8_lower(names), SERVICES)
+        by_name = is_service & (statuses == MALFORMED)
         values, statuses = np.where(by_name, numbers, values), np.where(by_name, OK, statuses)
     wrong = (statuses == MALFORMED) | (statuses == OUT_OF_RANGE)
     draft.reject(wrong & wanted, "port_range", target, source, _PORT)
@@ -196,7 +196,7 @@ def _counts(row: _Row) -> tuple[tuple[Wholes, Wholes], Mask]:
 
 
 def _states(row: _Row, fwd_pkts: Wholes, rev_pkts: Wholes) -> Mask:
-    """Set flags and connection states; which TCP rows do not tell their flags.
+    """Set flags and connection states; which TCP rows do not report their flags.
 
     `State` is a word (FIN), each side's flags (SPA_SRPA: ra -Z b), the steps taken (sSEfF: ra -z) or Zeek's state.
     """
@@ -204,21 +204,21 @@ def _states(row: _Row, fwd_pkts: Wholes, rev_pkts: Wholes) -> Mask:
     tcp = row.is_ip & (row.protocol == TCP)
     encoded = draft.text("State", "conn_state").dictionary_encode()
     words = pc.cast(encoded.dictionary, pa.string())
-    places = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
+    word_index = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
     sides = pc.extract_regex(words, f"^(?P<src>[{_FLAGS}]*)_(?P<dst>[{_FLAGS}]*)$")
-    reported = np.append(_true(sides.is_valid()), False)[places] & tcp
-    bits = [np.append(_bits(pc.struct_field(sides, side)), 0)[places] for side in ("src", "dst")]
+    reported = np.append(_true(sides.is_valid()), False)[word_index] & tcp
+    bits = [np.append(_bits(pc.struct_field(sides, side)), 0)[word_index] for side in ("src", "dst")]
     fwd, rev = np.where(row.backward, bits[1], bits[0]), np.where(row.backward, bits[0], bits[1])
     draft.put("fwd_tcp_flags", fwd, reported)
     draft.put("rev_tcp_flags", rev, reported & (rev_pkts > 0))
     by_flags = derive_conn_states(np.where(row.is_ip, row.protocol, 0), fwd, rev, rev_pkts > 0, reported)
-    said = np.append(_said(words), 0)[places]
+    said = np.append(_said(words), 0)[word_index]
     opened = (said > 0) & ~row.unsure & ~((said == ASKED) & (rev_pkts > 0))
     by_word = states_of_totals(opened, said == ENDED, said == RESET, fwd_pkts, rev_pkts)
-    zeeks = words.take(pa.array(np.where(places < len(words), places, 0))) if len(words) else by_flags
-    own = np.append(_true(pc.is_in(words, pa.array(CONN_STATES))), False)[places] & tcp
+    zeeks = words.take(pa.array(np.where(word_index < len(words), word_index, 0))) if len(words) else by_flags
+    is_zeek_state = np.append(_true(pc.is_in(words, pa.array(CONN_STATES))), False)[word_index] & tcp
     states = pc.if_else(pa.array(tcp & ~reported), by_word, by_flags)
-    draft.columns["conn_state"] = pc.if_else(pa.array(own), zeeks, states) if own.any() else states
+    draft.columns["conn_state"] = pc.if_else(pa.array(is_zeek_state), zeeks, states) if is_zeek_state.any() else states
     unreported: Mask = tcp & ~reported
     return unreported
 
@@ -226,16 +226,16 @@ def _states(row: _Row, fwd_pkts: Wholes, rev_pkts: Wholes) -> Mask:
 def _bits(letters: pa.StringArray) -> Numbers:
     """TCP flags of texts such as FSRPA."""
     bits = np.zeros(len(letters), np.int64)
-    for place, letter in enumerate(_FLAGS):
-        bits |= _true(pc.match_substring(letters, letter)).astype(np.int64) << place
+    for bit, letter in enumerate(_FLAGS):
+        bits |= _true(pc.match_substring(letters, letter)).astype(np.int64) << bit
     return bits
 
 
 def _said(words: pa.StringArray) -> Numbers:
     """What each word says of a TCP connection, as in STATES; 0 where nothing."""
-    said, found = lookup(words, STATES)
+    said, is_state = lookup(words, STATES)
     steps = _true(pc.match_substring_regex(words, "^s?S?E?f?F?R?$"))
     reset, fin = (_true(pc.match_substring_regex(words, letters)) for letters in ("R", "[fF]"))
     asked = _true(pc.equal(words, "s"))
     by_steps = np.select([reset, fin, asked], [RESET, ENDED, ASKED], STATES["CON"])
-    return np.where(found, said, np.where(steps, by_steps, 0))
+    return np.where(is_state, said, np.where(steps, by_steps, 0))

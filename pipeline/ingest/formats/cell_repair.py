@@ -1,4 +1,4 @@
-"""Cells put right before they are read: sides exchanged, and what programs print for "no number" taken out."""
+"""Cells repaired before they are read: sides are exchanged, and what programs print for "no number" is removed."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from pipeline.ingest.scan.cells import ABSENT, Bytes, Cells, Ints
 
 def swap_cells(cells: Cells, rows: Mask, pairs: Sequence[tuple[int, int]]) -> None:
     """Exchange each pair of columns in the chosen rows."""
-    for one, other in pairs:
+    for left, right in pairs:
         for part in (cells.starts, cells.ends, cells.kinds):
-            part[one, rows], part[other, rows] = part[other, rows], part[one, rows]
+            part[left, rows], part[right, rows] = part[right, rows], part[left, rows]
 
 
 def without_no_numbers(cells: Cells, columns: Sequence[int], negative: bool = False) -> None:

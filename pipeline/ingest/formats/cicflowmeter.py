@@ -61,11 +61,12 @@ REQUIRED = COLUMNS[: COLUMNS.index("Fwd IAT Mean")]
 def normalise(cells: Cells) -> Draft:
     """Flows of CICFlowMeter's rows: times as day/month/year without a zone, read as UTC; payload bytes.
 
-    It tells which flags were seen, not of which side; where one side alone sent packets they are that side's. Protocol
-    0 is what it writes for all that it does not know: null. Times between packets below 0, NaN and Infinity are null.
+    It reports which flags were seen, not of which side; where only one side sent packets they are that side's.
+    Protocol 0 is what it writes for all that it does not know: null. Times between packets below 0, NaN and Infinity
+    are null.
     """
-    place = {name: index for index, name in enumerate(COLUMNS)}
-    without_no_numbers(cells, [place["Fwd IAT Mean"], place["Bwd IAT Mean"]], negative=True)
+    index_of = {name: index for index, name in enumerate(COLUMNS)}
+    without_no_numbers(cells, [index_of["Fwd IAT Mean"], index_of["Bwd IAT Mean"]], negative=True)
     draft = Draft(cells, COLUMNS)
     start, _ = draft.time_us("Timestamp", "start_ts_us", power=DAY_FIRST)
     duration, _ = draft.time_us("Flow Duration", "duration_us", power=MICROSECONDS)
@@ -102,9 +103,9 @@ def normalise(cells: Cells) -> Draft:
 
     bits, some = np.zeros(draft.count, np.int64), np.zeros(draft.count, np.bool_)
     for flag, bit in _FLAGS.items():
-        seen, given = draft.whole(f"{flag} Flag Cnt", "fwd_syn_pkts")
-        bits |= np.where(given & (seen > 0), bit, 0)
-        some |= given
+        seen, counted_flag = draft.whole(f"{flag} Flag Cnt", "fwd_syn_pkts")
+        bits |= np.where(counted_flag & (seen > 0), bit, 0)
+        some |= counted_flag
     tcp = protocol == TCP
     alone = tcp & some & (packets["rev"] == 0)
     draft.put("fwd_tcp_flags", bits, alone)

@@ -25,13 +25,13 @@ Merge = tuple[tuple[int, ...], Choice]  # the columns to choose from, and how
 
 
 @njit(cache=True)
-def _void(text: Bytes, place: int, end: int) -> bool:
+def _void(text: Bytes, offset: int, end: int) -> bool:
     """Whether a text is made of zeros and punctuation only; the epoch as a date counts."""
-    if end - place > 10 and text[place] == 49 and text[place + 1] == 57 and text[place + 2] == 55:
-        epoch = text[place + 3] == 48 and text[place + 6] == 49 and text[place + 9] == 49
-        if epoch and text[place + 4] == 45 and text[place + 5] == 48 and text[place + 8] == 48:
-            place += 10
-    for at in range(place, end):
+    if end - offset > 10 and text[offset] == 49 and text[offset + 1] == 57 and text[offset + 2] == 55:
+        epoch = text[offset + 3] == 48 and text[offset + 6] == 49 and text[offset + 9] == 49
+        if epoch and text[offset + 4] == 45 and text[offset + 5] == 48 and text[offset + 8] == 48:
+            offset += 10
+    for at in range(offset, end):
         byte = text[at]
         if 49 <= byte <= 57 or (97 <= (byte | 32) <= 122 and byte not in (84, 116, 90, 122)):
             return False
@@ -50,8 +50,8 @@ def _choose(
 ) -> None:
     for row in range(starts.shape[1]):
         chosen = -1
-        for place in range(len(columns)):
-            column = columns[place]
+        for candidate in range(len(columns)):
+            column = columns[candidate]
             kind = kinds[column, row]
             first, last = starts[column, row], ends[column, row]
             textual = kind in (STRING, NUMBER, BARE)

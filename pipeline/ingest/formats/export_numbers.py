@@ -28,9 +28,9 @@ _NAMES, _MEANINGS = pa.array(list(_PROTOCOLS)), pa.array(list(_PROTOCOLS.values(
 
 
 def put_numbers(draft: Draft, protocol: str) -> None:
-    """Set those of COLUMNS that the draft's records may tell; null where one does not.
+    """Set those of COLUMNS that the draft's records may report; null where a record does not.
 
-    `protocol` is that of all its records where they do not tell it.
+    `protocol` is that of all its records where they do not report it.
     """
     if "export_protocol" in draft.column:
         names, _ = text_column(draft.cells, draft.column["export_protocol"])

@@ -86,7 +86,7 @@ class Layout(NamedTuple):
     kinds: tuple[str, ...] = ()  # lower case; a record without a type is a flow
     power: int = SECONDS  # of its times, where they are numbers
     zero_is_no_icmp: bool = False  # whether type 0 and code 0 may mean that they were not exported
-    export_protocol: str = ""  # of all its records, where they do not tell it
+    export_protocol: str = ""  # of all its records, where they do not report it
 
 
 def layout(keys: Mapping[str, Sequence[str]], **facts: tuple[str, ...] | int | bool | str) -> Layout:
@@ -95,17 +95,17 @@ def layout(keys: Mapping[str, Sequence[str]], **facts: tuple[str, ...] | int | b
     "a|b" are two spellings of one key, of which a record has at most one.
     """
     columns: list[str] = []
-    place_of: dict[str, int] = {}
+    index_of: dict[str, int] = {}
     paths: dict[tuple[str, ...], int] = {}
     for name, wanted in keys.items():
         for key in wanted:
-            if key not in place_of:
-                place_of[key] = len(columns)
+            if key not in index_of:
+                index_of[key] = len(columns)
                 columns.append(f"{name}: {key}")
-                paths |= {(spelling,): place_of[key] for spelling in key.split("|")}
+                paths |= {(spelling,): index_of[key] for spelling in key.split("|")}
     merges: list[Merge] = []
     for name, choice in WANTED.items():
-        chosen = tuple(place_of[key] for key in keys.get(name, ()))
+        chosen = tuple(index_of[key] for key in keys.get(name, ()))
         if name in ("src", "dst"):
             chosen = tuple(columns.index(part) for part in (f"{name}_ip", f"{name}_mac") if part in columns)
         if chosen:
@@ -206,12 +206,12 @@ def _addresses(draft: Draft) -> _Record:
 
 def _ether_types(names: pa.StringArray) -> npt.NDArray[np.int64]:
     """EtherTypes by name or as four hexadecimal digits (`arp`, `806`); 0 where unknown."""
-    numbers, found = lookup(names, ETHER_TYPES)
+    numbers, known = lookup(names, ETHER_TYPES)
     digits = pc.if_else(pc.match_substring_regex(names, "^(0x)?[0-9a-f]{3,4}$").fill_null(False), names, None)
     different = digits.dictionary_encode()
     values = np.array([int(text, 16) for text in different.dictionary.to_pylist()] + [0], np.int64)
-    places = different.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
-    return np.where(found, numbers, values[places])
+    value_index = different.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)
+    return np.where(known, numbers, values[value_index])
 
 
 def _ports(record: _Record) -> tuple[Wholes, Mask, Mask]:
@@ -237,8 +237,8 @@ def _icmp(record: _Record, port: Wholes, port_given: Mask, zero_is_none: bool) -
     code, code_given = _whole(draft, "icmp_code", "icmp_code", "icmp_range")
     both, both_given = _whole(draft, "icmp", "src_port", "port_range")
     if zero_is_none:
-        given = (kind > 0) | (code > 0)
-        kind_given, code_given, both_given = kind_given & given, code_given & given, both_given & (both > 0)
+        exported = (kind > 0) | (code > 0)
+        kind_given, code_given, both_given = kind_given & exported, code_given & exported, both_given & (both > 0)
     hidden = icmp & ~kind_given & (both_given | (port_given & (port > 0)))
     packed = np.where(both_given, both, port)
     alone = ~both_given & (packed < 256)
@@ -251,12 +251,12 @@ def _icmp(record: _Record, port: Wholes, port_given: Mask, zero_is_none: bool) -
 def _counts(record: _Record) -> dict[str, Mask]:
     """Set bytes and packets; where bytes are reported, and where the record counts the other direction too."""
     draft = record.draft
-    found = {name: _whole(draft, name, name) for name in ("fwd_bytes", "rev_bytes", "fwd_pkts", "rev_pkts")}
-    for name, (values, _) in found.items():
+    counts = {name: _whole(draft, name, name) for name in ("fwd_bytes", "rev_bytes", "fwd_pkts", "rev_pkts")}
+    for name, (values, _) in counts.items():
         draft.put(name, values)
-    octets, octets_given = found["fwd_bytes"]
-    packets = found["fwd_pkts"][0]
-    rev = (found["rev_pkts"][0] > 0) | (found["rev_bytes"][0] > 0)
+    octets, octets_given = counts["fwd_bytes"]
+    packets = counts["fwd_pkts"][0]
+    rev = (counts["rev_pkts"][0] > 0) | (counts["rev_bytes"][0] > 0)
     # Exporters pad datagrams with zeros, which collectors take for records.
     blank = (packets == 0) & (octets == 0) & ~rev
     if blank.any():

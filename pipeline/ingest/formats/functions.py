@@ -31,9 +31,9 @@ class Functions:
 
     def codes_of(self, names: pa.StringArray) -> tuple[Ints, Mask]:
         """Numbers of names, and which are known; `unknown-N` is N."""
-        places = pc.index_in(names, pa.array(self.names, pa.string()))
-        known: Mask = places.is_valid().to_numpy(zero_copy_only=False)
-        codes: Ints = np.array(list(self.names.values()), np.int64)[places.fill_null(0).to_numpy()]
+        indices = pc.index_in(names, pa.array(self.names, pa.string()))
+        known: Mask = indices.is_valid().to_numpy(zero_copy_only=False)
+        codes: Ints = np.array(list(self.names.values()), np.int64)[indices.fill_null(0).to_numpy()]
         numbered = ~known & pc.match_substring_regex(names, _UNKNOWN).fill_null(False).to_numpy(zero_copy_only=False)
         if numbered.any():
             digits = pc.replace_substring_regex(names.filter(pa.array(numbered)), _UNKNOWN, r"\1")
@@ -44,8 +44,8 @@ class Functions:
         """What each function does, as bits; 0 for those that the table does not name."""
         known = np.array(sorted(self.access), np.int64)
         bits = np.array([self.access[code] for code in sorted(self.access)], np.int64)
-        place = np.minimum(np.searchsorted(known, codes), len(known) - 1)
-        return np.where(known[place] == codes, bits[place], 0)
+        index = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+        return np.where(known[index] == codes, bits[index], 0)
 
 
 @cache

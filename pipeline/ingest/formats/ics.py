@@ -32,7 +32,7 @@ def put_identity(draft: Draft, time: str, ends: Sequence[str], uid: str, ip_prot
     time : column of the point in time.
     ends : columns of the originator's address and port, then the responder's.
     uid : column of the sensor's name of the flow.
-    ip_proto : (n,) IP protocol; -1 where the record does not tell.
+    ip_proto : (n,) IP protocol; -1 where the record does not report it.
     ics_proto : the industrial protocol.
     """
     at, _ = draft.time_us(time, "start_ts_us")
@@ -87,9 +87,9 @@ def put_points(draft: Draft, *ranges: tuple[Numbers, Numbers]) -> None:
     quantity = np.zeros(draft.count, np.int64)
     counted = np.zeros(draft.count, np.bool_)
     for first, number in ranges:
-        given = first >= 0
-        low = np.where(given, np.minimum(low, first), low)
-        high = np.where(given, np.maximum(high, first + np.maximum(number, 1) - 1), high)
+        has_range = first >= 0
+        low = np.where(has_range, np.minimum(low, first), low)
+        high = np.where(has_range, np.maximum(high, first + np.maximum(number, 1) - 1), high)
         quantity += np.maximum(number, 0)
         counted |= number >= 0
     put_span(draft, np.where(high < 0, -1, low), np.minimum(high, MOST), np.where(counted, quantity, -1))

@@ -34,6 +34,6 @@ LAYOUT = exporter.layout(
 def normalise(cells: Cells) -> Draft:
     """Flows of nfdump's records; its events (of firewalls) are none.
 
-    `sampled` 1 says that nfdump has multiplied the counts by a rate it does not tell.
+    `sampled` 1 says that nfdump has multiplied the counts by a rate that it does not report.
     """
     return exporter.normalise(cells, LAYOUT)

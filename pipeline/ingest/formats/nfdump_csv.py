@@ -36,7 +36,7 @@ LAYOUT = exporter.layout(
         "vlan": ("svln|srcVlan", "dvln|dstVlan"),
     }
 )
-SPELLINGS = {path[0].lower(): LAYOUT.columns[place] for path, place in LAYOUT.paths.items()}
+SPELLINGS = {path[0].lower(): LAYOUT.columns[column] for path, column in LAYOUT.paths.items()}
 # Other points in time, which are moved with the start.
 SPELLINGS |= {"te": "te", "lastseen": "te", "tr": "tr", "received": "tr"}
 TIMES = (SPELLINGS["ts"], "te", "tr")
@@ -48,11 +48,11 @@ _ICMP = pa.array(["icmp", "icmp6", "ipv6-icmp", "icmpv6", "1", "58"])
 
 def normalise(cells: Cells) -> Draft:
     """Flows of nfdump's lines. The long form has times in whole seconds: the end is the start and the duration."""
-    place = {name: index for index, name in enumerate(LAYOUT.columns)}
-    names, _ = text_column(cells, place["proto"])
+    index_of = {name: index for index, name in enumerate(LAYOUT.columns)}
+    names, _ = text_column(cells, index_of["proto"])
     icmp: Mask = pc.is_in(pc.utf8_lower(names), _ICMP).to_numpy(zero_copy_only=False)
     if icmp.any():
-        _split_at_dot(cells, icmp, place["dst_port"], place["icmp_type"], place["icmp_code"])
+        _split_at_dot(cells, icmp, index_of["dst_port"], index_of["icmp_type"], index_of["icmp_code"])
     return exporter.normalise(cells, LAYOUT)
 
 

@@ -78,26 +78,26 @@ IP4_ETHER_TYPE, IP6_ETHER_TYPE = 0x0800, 0x86DD
 
 def lookup(names: pa.StringArray, table: dict[str, int]) -> tuple[Numbers, Mask]:
     """Numbers of lower-case names in `table`, and which were found."""
-    places = pc.index_in(names, pa.array(table, pa.string()))
-    found = places.is_valid().to_numpy(zero_copy_only=False)
+    indices = pc.index_in(names, pa.array(table, pa.string()))
+    known = indices.is_valid().to_numpy(zero_copy_only=False)
     numbers = np.array(list(table.values()), np.int64)
-    return numbers[places.fill_null(0).to_numpy()], found
+    return numbers[indices.fill_null(0).to_numpy()], known
 
 
 def ip_protocols(names: pa.StringArray) -> tuple[Numbers, Mask]:
     """IP protocol numbers of names or decimal numbers, and which are one."""
-    numbers, found = lookup(names, IP_PROTOCOLS)
-    if not found.all():
+    numbers, known = lookup(names, IP_PROTOCOLS)
+    if not known.all():
         decimal = pc.match_substring_regex(names, "^0*[0-9]{1,3}$").fill_null(False)
         read = pc.if_else(decimal, names, "0").cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-        is_number = decimal.to_numpy(zero_copy_only=False) & (read <= 255) & ~found
-        numbers, found = np.where(is_number, read, numbers), found | is_number
-    return numbers, found
+        is_number = decimal.to_numpy(zero_copy_only=False) & (read <= 255) & ~known
+        numbers, known = np.where(is_number, read, numbers), known | is_number
+    return numbers, known
 
 
 QUALITY = ("gap", "no_bytes", "no_flags", "no_ports", "no_rev", "non_ip", "one_way", "pkts_split", "sampled")
 _QUALITIES = pa.array(
-    [",".join(name for place, name in enumerate(QUALITY) if mask >> place & 1) for mask in range(1 << len(QUALITY))]
+    [",".join(name for bit, name in enumerate(QUALITY) if mask >> bit & 1) for mask in range(1 << len(QUALITY))]
 )
 
 

@@ -76,8 +76,8 @@ class Format:
         if not self.spellings:
             return header
         names = [self.spellings.get(name.strip(' "').lower(), "") for name in header]
-        first = {name: place for place, name in reversed(list(enumerate(names)))}
-        return tuple(name if first[name] == place else "" for place, name in enumerate(names))
+        first = {name: index for index, name in reversed(list(enumerate(names)))}
+        return tuple(name if first[name] == index else "" for index, name in enumerate(names))
 
     def lacking(self, header: tuple[str, ...]) -> list[str]:
         """Required columns that a header does not name."""

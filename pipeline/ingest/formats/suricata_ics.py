@@ -39,8 +39,8 @@ _DNP3 = (("src",), ("dst",), ("application", "function_code"), ("application", "
 _SIDES = ((), ("request",), ("response",))
 PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
     "timestamp": (("timestamp",),),
-    **{".".join(path): (path,) for path in (("modbus", *one) for one in _MODBUS)},
-    **{".".join(path): (path,) for path in (("dnp3", *side, *one) for side in _SIDES for one in _DNP3)},
+    **{".".join(path): (path,) for path in (("modbus", *key) for key in _MODBUS)},
+    **{".".join(path): (path,) for path in (("dnp3", *side, *key) for side in _SIDES for key in _DNP3)},
 }
 
 
@@ -112,6 +112,6 @@ def _dnp3(draft: Draft) -> Draft:
 
 
 def _indicated(draft: Draft, source: str) -> Mask:
-    found = np.empty(draft.count, np.bool_)
-    contains_any(*draft.where(source), _JOINED, _WORD_ENDS, found)
-    return found
+    indicated = np.empty(draft.count, np.bool_)
+    contains_any(*draft.where(source), _JOINED, _WORD_ENDS, indicated)
+    return indicated

@@ -1,4 +1,4 @@
-"""Connection states where a sensor tells of both sides together what happened, not which side did it."""
+"""Connection states where a sensor reports what happened on both sides together, not which side did it."""
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,6 @@ def states_of_totals(opened: Mask, ended: Mask, reset: Mask, fwd_pkts: Wholes, r
         ended,
     ]
     states = ("OTH", "RSTOS0", "SH", "S0", "REJ", "RSTO", "SF")
-    index = {state: place for place, state in enumerate(CONN_STATES)}
+    index = {state: number for number, state in enumerate(CONN_STATES)}
     chosen = np.select(conditions, [index[state] for state in states], index["S1"])
     return pa.array(CONN_STATES).take(pa.array(chosen))

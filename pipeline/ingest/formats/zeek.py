@@ -72,8 +72,8 @@ def _history_flags(
         fwd[row], rev[row] = 0, 0
         if kinds[row] != BARE and kinds[row] != STRING:
             continue
-        for place in range(starts[row], ends[row]):
-            letter = text[place]
+        for offset in range(starts[row], ends[row]):
+            letter = text[offset]
             lower = letter | 32
             flags = 0
             if lower == 115:  # s: SYN
@@ -151,10 +151,10 @@ def _protocols(
     names = pc.utf8_lower(draft.text("proto", "ip_proto"))
     numbers, named = ip_protocols(names)
     numbers = np.where(six & (numbers == ICMP), ICMP6, numbers)
-    given, numbered = draft.whole("ip_proto", "ip_proto")
+    ip_proto, numbered = draft.whole("ip_proto", "ip_proto")
     unknown = pc.equal(names, "unknown_transport").fill_null(False).to_numpy(zero_copy_only=False)
     draft.reject(~named & ~numbered & ~unknown & ~non_ip, "protocol", "ip_proto", "proto")
-    return np.where(numbered, given.astype(np.int64), numbers), (named | numbered) & ~non_ip
+    return np.where(numbered, ip_proto.astype(np.int64), numbers), (named | numbered) & ~non_ip
 
 
 def _states(draft: Draft, tcp: npt.NDArray[np.bool_]) -> None:

@@ -38,8 +38,8 @@ def log_of_head(head: bytes) -> tuple[str, str]:
         names |= record.keys()
     if "func" in names and names <= _MODBUS:
         return "modbus", "json"
-    found = {log for log, signs in _SIGNS if signs & names}
-    return (found.pop() if len(found) == 1 else ""), "json"
+    logs = {log for log, signs in _SIGNS if signs & names}
+    return (logs.pop() if len(logs) == 1 else ""), "json"
 
 
 def _record(line: bytes) -> dict[str, object]:

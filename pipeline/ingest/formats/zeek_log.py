@@ -22,14 +22,15 @@ REQUIRED = ("ts", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p")
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """One log: `name` is its `#path`, `own` its columns that are read, `required` those that make it this log.
+    """One log: `name` is its `#path`, `fields` the columns that are read besides those of BASE.
 
-    `says` sets what the records say of operations. Zeek does not write the transport: `ip_proto` is the usual one.
+    A header without the columns `required` is not this log's. `says` sets what the records say of operations. Zeek
+    does not write the transport: `ip_proto` is the usual one.
     """
 
     name: str
     ics_proto: str
-    own: tuple[str, ...]
+    fields: tuple[str, ...]
     required: tuple[str, ...]
     says: Callable[[Draft], None]
     ip_proto: int = TCP
@@ -37,7 +38,7 @@ class Log:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that are read."""
-        return (*BASE, *self.own)
+        return (*BASE, *self.fields)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -63,8 +64,8 @@ class Log:
 
 def is_word(draft: Draft, source: str, *words: str) -> Mask:
     """Which rows have one of `words`, in any case, in a column."""
-    found = pc.is_in(pc.utf8_lower(draft.text(source, source)), pa.array(words, pa.string()))
-    chosen: Mask = found.to_numpy(zero_copy_only=False)
+    matches = pc.is_in(pc.utf8_lower(draft.text(source, source)), pa.array(words, pa.string()))
+    chosen: Mask = matches.to_numpy(zero_copy_only=False)
     return chosen
 
 
@@ -76,7 +77,7 @@ def is_other_word(draft: Draft, source: str, *words: str) -> Mask:
 def by_responder(draft: Draft) -> Mask:
     """Which rows say in `is_orig` that the responder spoke; older versions of icsnpp do not say."""
     text, starts, ends, kinds = draft.where("is_orig")
-    one = np.isin(kinds, (BARE, STRING)) & (ends - starts == 1)
-    letters = text[np.where(one, starts, 0)] if len(text) else np.zeros(draft.count, np.uint8)
-    responds: Mask = (kinds == FALSE) | (one & (letters == ord("F")))
+    is_letter = np.isin(kinds, (BARE, STRING)) & (ends - starts == 1)
+    letters = text[np.where(is_letter, starts, 0)] if len(text) else np.zeros(draft.count, np.uint8)
+    responds: Mask = (kinds == FALSE) | (is_letter & (letters == ord("F")))
     return responds

@@ -52,10 +52,10 @@ def _modbus(draft: Draft) -> None:
 def _detailed(draft: Draft) -> None:
     response = is_word(draft, "request_response", "response")
     _operations(draft, response, "exception_code")
-    first, given = draft.code("address", "ics_addr_min", _MAX_ADDRESS, "count_range")
+    first, has_address = draft.code("address", "ics_addr_min", _MAX_ADDRESS, "count_range")
     number, reported = draft.code("quantity", "ics_quantity", _MAX_ADDRESS, "count_range")
     # A record with an address and no quantity is of a function that names one point.
-    ics.put_points(draft, (first, np.where(response, -1, np.where(reported, number, np.where(given, 1, -1)))))
+    ics.put_points(draft, (first, np.where(response, -1, np.where(reported, number, np.where(has_address, 1, -1)))))
 
 
 def _mask_write(draft: Draft) -> None:

@@ -18,7 +18,7 @@ def _opcua(draft: Draft) -> None:
     request, _ = draft.code("req_identifier", "ics_functions", ics.MOST)
     response, _ = draft.code("res_identifier", "ics_functions", ics.MOST)
     message, _ = draft.code("identifier", "ics_functions", ics.MOST)
-    # Of a lone message only the number tells whether it asks or answers.
+    # Only the number of a single message shows whether it is a request or a response.
     asked = np.isin(message, list(OPCUA.access))
     ics.put_functions(draft, OPCUA, np.where(request >= 0, request, np.where(asked, message, -1)))
     _, failed = draft.code("error", "ics_exception_cnt", ics.MOST, "count_range")

@@ -26,10 +26,10 @@ def _hex(byte: int) -> int:
 
 
 @njit(cache=True)
-def ip4_number(text: Bytes, place: int, end: int) -> int:
+def ip4_number(text: Bytes, offset: int, end: int) -> int:
     """Four decimal parts 0..255 without leading zeros as one number, -1 where it is no IPv4 address."""
     value, part, digits, parts = 0, 0, 0, 0
-    for at in range(place, end + 1):
+    for at in range(offset, end + 1):
         byte = text[at] if at < end else 46
         if byte == 46:
             if digits == 0 or part > 255:
@@ -43,15 +43,15 @@ def ip4_number(text: Bytes, place: int, end: int) -> int:
 
 
 @njit(cache=True)
-def _mac(text: Bytes, place: int, end: int) -> int:
+def _mac(text: Bytes, offset: int, end: int) -> int:
     """Six pairs of hexadecimal digits between colons or dashes as one number, -1 where it is no MAC."""
-    if end - place != _MAC_LENGTH:
+    if end - offset != _MAC_LENGTH:
         return -1
     value = 0
     for at in range(_MAC_LENGTH):
-        byte = text[place + at]
+        byte = text[offset + at]
         if at % 3 == 2:
-            if byte != text[place + 2] or (byte != 58 and byte != 45):
+            if byte != text[offset + 2] or (byte != 58 and byte != 45):
                 return -1
         else:
             digit = _hex(byte)
@@ -62,29 +62,29 @@ def _mac(text: Bytes, place: int, end: int) -> int:
 
 
 @njit(cache=True)
-def ip6_groups(text: Bytes, place: int, end: int, groups: Ints) -> bool:
+def ip6_groups(text: Bytes, offset: int, end: int, groups: Ints) -> bool:
     """Whether it is an IPv6 address; its eight groups into `groups`."""
     count, gap = 0, -1
-    if end - place >= 2 and text[place] == 58 and text[place + 1] == 58:
+    if end - offset >= 2 and text[offset] == 58 and text[offset + 1] == 58:
         gap = 0
-        place += 2
-    while place < end:
-        stop = place
+        offset += 2
+    while offset < end:
+        stop = offset
         dotted = False
         while stop < end and text[stop] != 58:
             dotted = dotted or text[stop] == 46
             stop += 1
         if dotted:
-            tail = ip4_number(text, place, end)
+            tail = ip4_number(text, offset, end)
             if stop != end or tail < 0 or count > 6:
                 return False
             groups[count], groups[count + 1] = tail >> 16, tail & 0xFFFF
             count += 2
             break
-        if not 1 <= stop - place <= 4 or count >= 8:
+        if not 1 <= stop - offset <= 4 or count >= 8:
             return False
         value = 0
-        for at in range(place, stop):
+        for at in range(offset, stop):
             digit = _hex(text[at])
             if digit < 0:
                 return False
@@ -93,14 +93,14 @@ def ip6_groups(text: Bytes, place: int, end: int, groups: Ints) -> bool:
         count += 1
         if stop == end:
             break
-        place = stop + 1
-        if place == end:
+        offset = stop + 1
+        if offset == end:
             return False
-        if text[place] == 58:
+        if text[offset] == 58:
             if gap >= 0:
                 return False
             gap = count
-            place += 1
+            offset += 1
     if gap < 0:
         return count == 8
     if count > 7:
@@ -115,9 +115,9 @@ def ip6_groups(text: Bytes, place: int, end: int, groups: Ints) -> bool:
 @njit(cache=True)
 def _put_hex(out: Bytes, at: int, value: int, shortest: int) -> int:
     digits = max(shortest, 1 + (value > 0xF) + (value > 0xFF) + (value > 0xFFF))
-    for place in range(digits):
-        digit = value >> 4 * (digits - 1 - place) & 0xF
-        out[at + place] = 48 + digit if digit < 10 else 87 + digit
+    for digit_index in range(digits):
+        digit = value >> 4 * (digits - 1 - digit_index) & 0xF
+        out[at + digit_index] = 48 + digit if digit < 10 else 87 + digit
     return at + digits
 
 
@@ -136,22 +136,22 @@ def _put_ip6(out: Bytes, at: int, groups: Ints) -> int:
     """RFC 5952: lower case, no leading zeros, the first longest run of two or more zero groups as ::."""
     longest, gap = 1, -1
     run = 0
-    for place in range(8):
-        run = run + 1 if groups[place] == 0 else 0
+    for group in range(8):
+        run = run + 1 if groups[group] == 0 else 0
         if run > longest:
-            longest, gap = run, place - run + 1
-    place = 0
-    while place < 8:
-        if place == gap:
+            longest, gap = run, group - run + 1
+    group = 0
+    while group < 8:
+        if group == gap:
             out[at], out[at + 1] = 58, 58
             at += 2
-            place += longest
+            group += longest
             continue
-        if place > 0 and place != gap + longest:
+        if group > 0 and group != gap + longest:
             out[at] = 58
             at += 1
-        at = _put_hex(out, at, groups[place], 1)
-        place += 1
+        at = _put_hex(out, at, groups[group], 1)
+        group += 1
     return at
 
 
@@ -175,8 +175,8 @@ def _normalise(
         if statuses[row] == OK:
             if ip4_number(text, first, last) >= 0:
                 families[row] = IP4
-                for place in range(first, last):
-                    out[at] = text[place]
+                for offset in range(first, last):
+                    out[at] = text[offset]
                     at += 1
             else:
                 mac = _mac(text, first, last)
@@ -205,32 +205,32 @@ def _first_macs(
     seen = np.zeros(_MAX_MACS, np.int64)
     at = 0
     for row in range(len(starts)):
-        place, last = starts[row], ends[row]
+        offset, last = starts[row], ends[row]
         counts[row] = 0
         statuses[row] = readable(kinds[row])
-        found = 0
+        distinct = 0
         while statuses[row] == OK:
-            mac = _mac(text, place, min(place + _MAC_LENGTH, last))
+            mac = _mac(text, offset, min(offset + _MAC_LENGTH, last))
             if mac < 0:
                 statuses[row] = MALFORMED
                 break
             known = False
-            for earlier in range(found):
+            for earlier in range(distinct):
                 known = known or seen[earlier] == mac
             if not known:
-                if found == _MAX_MACS:
+                if distinct == _MAX_MACS:
                     statuses[row] = MALFORMED
                     break
-                seen[found] = mac
-                found += 1
-            place += _MAC_LENGTH
-            if place == last:
+                seen[distinct] = mac
+                distinct += 1
+            offset += _MAC_LENGTH
+            if offset == last:
                 break
-            if text[place] != 47:
+            if text[offset] != 47:
                 statuses[row] = MALFORMED
-            place += 1
+            offset += 1
         if statuses[row] == OK:
-            counts[row] = found
+            counts[row] = distinct
             at = _put_mac(out, at, seen[0])
         offsets[row + 1] = at
 

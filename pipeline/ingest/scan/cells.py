@@ -17,7 +17,7 @@ ABSENT, BARE, NUMBER, STRING, ESCAPED, TRUE, FALSE, OBJECT, ARRAY, NULL = range(
 
 
 class Cells(NamedTuple):
-    """n records cut into C wanted columns; `starts` and `ends` are places in `text`."""
+    """n records cut into C wanted columns; `starts` and `ends` are byte offsets in `text`."""
 
     text: Bytes
     record_starts: Ints  # (n,)
@@ -50,7 +50,7 @@ class Cells(NamedTuple):
 
 
 def blank_cells(text: Bytes, record_starts: Ints, record_ends: Ints, columns: int) -> Cells:
-    """Cells that nothing has been found for yet."""
+    """Cells without any value yet."""
     shape = (columns, len(record_starts))
     return Cells(
         text,

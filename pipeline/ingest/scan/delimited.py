@@ -40,35 +40,35 @@ def _scan(
     problem: Bytes,
 ) -> None:
     for row in range(len(record_starts)):
-        place = record_starts[row]
+        offset = record_starts[row]
         end = record_ends[row]
-        if end - place > MAX_RECORD_BYTES:
+        if end - offset > MAX_RECORD_BYTES:
             problem[row] = TOO_BIG
             continue
-        if not valid_utf8(text, place, end):
+        if not valid_utf8(text, offset, end):
             problem[row] = NOT_UTF8
             continue
         field = 0
         while True:
-            first = place
-            if separator == COMMA and place < end and text[place] == QUOTE:
+            first = offset
+            if separator == COMMA and offset < end and text[offset] == QUOTE:
                 # A quoted field; a doubled quote inside stays doubled: no field of ours holds one.
-                place += 1
-                while place < end and (text[place] != QUOTE or (place + 1 < end and text[place + 1] == QUOTE)):
-                    place += 2 if text[place] == QUOTE else 1
-                last = min(place, end)
+                offset += 1
+                while offset < end and (text[offset] != QUOTE or (offset + 1 < end and text[offset + 1] == QUOTE)):
+                    offset += 2 if text[offset] == QUOTE else 1
+                last = min(offset, end)
                 first += 1
-                place += 1
-                if place < end and text[place] != separator:
+                offset += 1
+                if offset < end and text[offset] != separator:
                     field = -1
                     break
-                if place > end:
+                if offset > end:
                     field = -1
                     break
             else:
-                while place < end and text[place] != separator:
-                    place += 1
-                last = place
+                while offset < end and text[offset] != separator:
+                    offset += 1
+                last = offset
             while trim and first < last and text[first] == BLANK:
                 first += 1
             while trim and last > first and text[last - 1] == BLANK:
@@ -78,9 +78,9 @@ def _scan(
                 ends[wanted[field], row] = last
                 kinds[wanted[field], row] = BARE
             field += 1
-            if place >= end:
+            if offset >= end:
                 break
-            place += 1
+            offset += 1
         if field != len(wanted):
             problem[row] = COLUMNS
             for column in range(len(kinds)):

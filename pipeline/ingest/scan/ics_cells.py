@@ -24,16 +24,16 @@ def read_code(text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, most: int, va
         statuses[row] = readable(kinds[row])
         if statuses[row] != OK:
             continue
-        place, end = starts[row], ends[row]
+        offset, end = starts[row], ends[row]
         base = 10
-        if end - place > 2 and text[place] == 48 and (text[place + 1] | 32) == 120:
+        if end - offset > 2 and text[offset] == 48 and (text[offset + 1] | 32) == 120:
             base = 16
-            place += 2
+            offset += 2
         value = 0
-        digits = end - place
+        digits = end - offset
         if digits == 0:
             statuses[row] = MALFORMED
-        for at in range(place, end):
+        for at in range(offset, end):
             byte = text[at]
             if 48 <= byte <= 57:
                 digit = byte - 48
@@ -64,29 +64,29 @@ def list_lengths(text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, lengths: I
             continue
         if last > first:
             lengths[row] = 1
-            for place in range(first, last):
-                lengths[row] += text[place] == _COMMA
+            for offset in range(first, last):
+                lengths[row] += text[offset] == _COMMA
 
 
 @njit(cache=True)
 def contains_any(
-    text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, words: Bytes, word_ends: Ints, found: npt.NDArray[np.bool_]
+    text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, words: Bytes, word_ends: Ints, contains: npt.NDArray[np.bool_]
 ) -> None:
     """Which JSON arrays of texts hold one of `words`, which stand one behind another, each with its quotes."""
     for row in range(len(starts)):
-        found[row] = False
+        contains[row] = False
         if kinds[row] != ARRAY:
             continue
         first = 0
         for word in range(len(word_ends)):
             length = word_ends[word] - first
-            for place in range(starts[row], ends[row] - length + 1):
+            for offset in range(starts[row], ends[row] - length + 1):
                 same = True
                 for at in range(length):
-                    if text[place + at] != words[first + at]:
+                    if text[offset + at] != words[first + at]:
                         same = False
                         break
-                found[row] = found[row] or same
+                contains[row] = contains[row] or same
             first = word_ends[word]
 
 
@@ -107,7 +107,7 @@ def object_ranges(
     """Points that each JSON list of DNP3 objects names: least and greatest index, and how many; -1 where none.
 
     An object has `start`, `stop` and `count` (`start` and `stop` mean something with range codes 0 to 5), and its
-    `points` an `index` each. The JSON is known to be valid. `seen` is room for four numbers.
+    `points` an `index` each. The JSON is known to be valid. `seen` is a buffer for four numbers.
     """
     for row in range(len(starts)):
         low[row], high[row], quantity[row] = -1, -1, -1
@@ -115,9 +115,9 @@ def object_ranges(
             continue
         depth = 0
         total = 0
-        place, end = starts[row], ends[row]
-        while place < end:
-            byte = text[place]
+        offset, end = starts[row], ends[row]
+        while offset < end:
+            byte = text[offset]
             if byte == 123 or byte == 91:
                 depth += 1
                 if depth == 2:
@@ -130,12 +130,12 @@ def object_ranges(
                         high[row] = max(high[row], seen[1])
                 depth -= 1
             elif byte == _QUOTE:
-                first = place + 1
-                place = first
-                while text[place] != _QUOTE:
-                    place += 2 if text[place] == _BACKSLASH else 1
-                last = place
-                after = place + 1
+                first = offset + 1
+                offset = first
+                while text[offset] != _QUOTE:
+                    offset += 2 if text[offset] == _BACKSLASH else 1
+                last = offset
+                after = offset + 1
                 while after < end and text[after] <= 32:
                     after += 1
                 if after < end and text[after] == 58 and (depth == 2 or depth == 4):
@@ -158,7 +158,7 @@ def object_ranges(
                         seen[2] = value
                     elif _is(text, first, last, _RANGE_CODE):
                         seen[3] = value
-            place += 1
+            offset += 1
         if total > 0:
             quantity[row] = min(total, _MOST)
 
@@ -206,5 +206,5 @@ def distinct(columns: Ints, with_counts: bool) -> pa.ListArray:
     _ascending(columns, with_counts, values, offsets)
     none = np.diff(offsets) == 0
     mask = pa.array(none) if none.any() else None
-    found = pa.array(values[: offsets[-1]])
-    return pa.ListArray.from_arrays(pa.array(offsets), found, ARROW_TYPES["list<uint32>"], mask=mask)
+    flat = pa.array(values[: offsets[-1]])
+    return pa.ListArray.from_arrays(pa.array(offsets), flat, ARROW_TYPES["list<uint32>"], mask=mask)

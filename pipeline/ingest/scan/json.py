@@ -1,4 +1,4 @@
-"""NDJSON cut into cells in one compiled pass: the whole syntax is checked, only wanted keys are kept.
+"""NDJSON cut into cells in one compiled pass: the whole syntax is checked, only wanted keys are stored.
 
 Each record is judged by itself: what stands before or after it in a block cannot change its outcome.
 """
@@ -72,88 +72,88 @@ def _column(key: Any, keys: Keys, columns: Columns) -> int:
 
 
 @njit(cache=True)
-def _string_end(text: Bytes, place: int, end: int) -> tuple[int, bool, bool]:
-    """Place of the closing quote (-1: malformed), whether there are escapes, whether there is non-ASCII."""
+def _string_end(text: Bytes, offset: int, end: int) -> tuple[int, bool, bool]:
+    """Offset of the closing quote (-1: malformed), whether there are escapes, whether there is non-ASCII."""
     escaped = False
     foreign = False
-    while place < end:
-        byte = text[place]
+    while offset < end:
+        byte = text[offset]
         if _PLAIN[byte]:
-            place += 1
+            offset += 1
             continue
         if byte == 34:
-            return place, escaped, foreign
+            return offset, escaped, foreign
         if byte < 32:
             return -1, escaped, foreign
         if byte >= 128:
             foreign = True
         elif byte == 92:
             escaped = True
-            place += 1
-            if place >= end:
+            offset += 1
+            if offset >= end:
                 return -1, escaped, foreign
-            byte = text[place]
+            byte = text[offset]
             if byte == 117:
-                if place + 4 >= end:
+                if offset + 4 >= end:
                     return -1, escaped, foreign
-                for at in range(place + 1, place + 5):
+                for at in range(offset + 1, offset + 5):
                     digit = text[at]
                     if not (48 <= digit <= 57 or 65 <= digit <= 70 or 97 <= digit <= 102):
                         return -1, escaped, foreign
-                place += 4
+                offset += 4
             elif byte not in (34, 92, 47, 98, 102, 110, 114, 116):
                 return -1, escaped, foreign
-        place += 1
+        offset += 1
     return -1, escaped, foreign
 
 
 @njit(cache=True)
-def _number_end(text: Bytes, place: int, end: int) -> int:
-    """Place after a number in JSON's grammar, -1 where it is none."""
-    if place < end and text[place] == 45:
-        place += 1
-    if place >= end or not 48 <= text[place] <= 57:
+def _number_end(text: Bytes, offset: int, end: int) -> int:
+    """Offset after a number in JSON's grammar, -1 where it is none."""
+    if offset < end and text[offset] == 45:
+        offset += 1
+    if offset >= end or not 48 <= text[offset] <= 57:
         return -1
-    if text[place] == 48:
-        place += 1
+    if text[offset] == 48:
+        offset += 1
     else:
-        while place < end and 48 <= text[place] <= 57:
-            place += 1
-    if place < end and text[place] == 46:
-        place += 1
-        if place >= end or not 48 <= text[place] <= 57:
+        while offset < end and 48 <= text[offset] <= 57:
+            offset += 1
+    if offset < end and text[offset] == 46:
+        offset += 1
+        if offset >= end or not 48 <= text[offset] <= 57:
             return -1
-        while place < end and 48 <= text[place] <= 57:
-            place += 1
-    if place < end and (text[place] == 101 or text[place] == 69):
-        place += 1
-        if place < end and (text[place] == 43 or text[place] == 45):
-            place += 1
-        if place >= end or not 48 <= text[place] <= 57:
+        while offset < end and 48 <= text[offset] <= 57:
+            offset += 1
+    if offset < end and (text[offset] == 101 or text[offset] == 69):
+        offset += 1
+        if offset < end and (text[offset] == 43 or text[offset] == 45):
+            offset += 1
+        if offset >= end or not 48 <= text[offset] <= 57:
             return -1
-        while place < end and 48 <= text[place] <= 57:
-            place += 1
-    return place
+        while offset < end and 48 <= text[offset] <= 57:
+            offset += 1
+    return offset
 
 
 @njit(cache=True)
-def _literal(text: Bytes, place: int, end: int) -> tuple[int, int]:
-    """Place after true, false or null, and its kind; -1 where it is none of them."""
-    if place + 4 <= end:
-        if text[place] == 116 and text[place + 1] == 114 and text[place + 2] == 117 and text[place + 3] == 101:
-            return place + 4, TRUE
-        if text[place] == 110 and text[place + 1] == 117 and text[place + 2] == 108 and text[place + 3] == 108:
-            return place + 4, NULL
-    false = place + 5 <= end and text[place] == 102 and text[place + 1] == 97 and text[place + 2] == 108
-    if false and text[place + 3] == 115 and text[place + 4] == 101:
-        return place + 5, FALSE
+def _literal(text: Bytes, offset: int, end: int) -> tuple[int, int]:
+    """Offset after true, false or null, and its kind; -1 where it is none of them."""
+    if offset + 4 <= end:
+        if text[offset] == 116 and text[offset + 1] == 114 and text[offset + 2] == 117 and text[offset + 3] == 101:
+            return offset + 4, TRUE
+        if text[offset] == 110 and text[offset + 1] == 117 and text[offset + 2] == 108 and text[offset + 3] == 108:
+            return offset + 4, NULL
+    false = offset + 5 <= end and text[offset] == 102 and text[offset + 1] == 97 and text[offset + 2] == 108
+    if false and text[offset + 3] == 115 and text[offset + 4] == 101:
+        return offset + 5, FALSE
     return -1, NULL
 
 
 @njit(cache=True)
 def _scan_record(
     text: Bytes,
-    place: int,
+    offset: int,
     end: int,
     keys: Keys,
     columns: Columns,
@@ -167,24 +167,24 @@ def _scan_record(
 ) -> int:
     """Cut one record; the index of the reason where it cannot be cut, 0 where it can.
 
-    `levels`, `arrays` and `holders` are room for each open container's path, whether it is an array, and the column
+    `levels`, `arrays` and `holders` are buffers for each open container's path, whether it is an array, and the column
     it is wanted for. The cell of a container spans all of it.
     """
-    begin = place
+    begin = offset
     depth = 0
     path = np.uint64(_OFFSET)  # of the value that comes next
     want_value = True  # else a comma or an end
     may_close = False  # right after an opening bracket
     foreign = False
     doubled = False
-    if place >= end or text[place] != 123:
+    if offset >= end or text[offset] != 123:
         return NOT_JSON
     while True:
-        while place < end and (text[place] == 32 or text[place] == 9 or text[place] == 13):
-            place += 1
-        if place >= end:
+        while offset < end and (text[offset] == 32 or text[offset] == 9 or text[offset] == 13):
+            offset += 1
+        if offset >= end:
             return NOT_JSON
-        byte = text[place]
+        byte = text[offset]
         if want_value and depth > 0 and arrays[depth] == 0 and not (may_close and byte == 125):
             # A key and its colon come first.
             if byte != 34:
@@ -192,7 +192,7 @@ def _scan_record(
             path = levels[depth]
             if depth > 1:
                 path = (path ^ np.uint64(_LEVEL)) * np.uint64(_PRIME)
-            stop = place + 1
+            stop = offset + 1
             while stop < end and _PLAIN[text[stop]]:
                 path = (path ^ np.uint64(text[stop])) * np.uint64(_PRIME)
                 stop += 1
@@ -205,41 +205,41 @@ def _scan_record(
                 foreign = foreign or key_foreign
                 for at in range(first, stop):
                     path = (path ^ np.uint64(text[at])) * np.uint64(_PRIME)
-            place = stop + 1
-            while place < end and (text[place] == 32 or text[place] == 9 or text[place] == 13):
-                place += 1
-            if place >= end or text[place] != 58:
+            offset = stop + 1
+            while offset < end and (text[offset] == 32 or text[offset] == 9 or text[offset] == 13):
+                offset += 1
+            if offset >= end or text[offset] != 58:
                 return NOT_JSON
-            place += 1
-            while place < end and (text[place] == 32 or text[place] == 9 or text[place] == 13):
-                place += 1
-            if place >= end:
+            offset += 1
+            while offset < end and (text[offset] == 32 or text[offset] == 9 or text[offset] == 13):
+                offset += 1
+            if offset >= end:
                 return NOT_JSON
-            byte = text[place]
+            byte = text[offset]
             may_close = False
         elif want_value and depth > 0 and arrays[depth] == 1:
             path = (levels[depth] ^ np.uint64(_FIRST)) * np.uint64(_PRIME) if may_close else np.uint64(0)
         if want_value and not (may_close and (byte == 125 or byte == 93) and (byte == 93) == (arrays[depth] == 1)):
-            first = place
-            last = place
+            first = offset
+            last = offset
             if byte == 34:
-                stop, escaped, text_foreign = _string_end(text, place + 1, end)
+                stop, escaped, text_foreign = _string_end(text, offset + 1, end)
                 if stop < 0:
                     return NOT_JSON
                 foreign = foreign or text_foreign
-                first, last = place + 1, stop
+                first, last = offset + 1, stop
                 kind = ESCAPED if escaped else STRING
-                place = stop + 1
+                offset = stop + 1
             elif byte == 123 or byte == 91:
                 kind = OBJECT if byte == 123 else ARRAY
-                place += 1
+                offset += 1
             elif byte == 45 or 48 <= byte <= 57:
-                place = _number_end(text, place, end)
-                kind, last = NUMBER, place
+                offset = _number_end(text, offset, end)
+                kind, last = NUMBER, offset
             else:
                 # A literal has no text of its own: null must not look like a value.
-                place, kind = _literal(text, place, end)
-            if place < 0:
+                offset, kind = _literal(text, offset, end)
+            if offset < 0:
                 return NOT_JSON
             column = _column(path, keys, columns) if depth > 0 else -1
             if column >= 0:
@@ -258,22 +258,22 @@ def _scan_record(
                 want_value = False
             continue
         if byte == 44 and not want_value:
-            place += 1
+            offset += 1
             want_value = True
             continue
         if (byte == 93) != (arrays[depth] == 1) or (byte != 93 and byte != 125):
             return NOT_JSON
-        place += 1
+        offset += 1
         if holders[depth] >= 0:
-            ends[holders[depth], row] = place
+            ends[holders[depth], row] = offset
         depth -= 1
         want_value = False
         may_close = False
         if depth == 0:
             break
-    while place < end and (text[place] == 32 or text[place] == 9 or text[place] == 13):
-        place += 1
-    if place != end:
+    while offset < end and (text[offset] == 32 or text[offset] == 9 or text[offset] == 13):
+        offset += 1
+    if offset != end:
         return NOT_JSON
     if foreign and not valid_utf8(text, begin, end):
         return NOT_UTF8
@@ -292,7 +292,7 @@ def _scan(
     kinds: Bytes,
     problem: Bytes,
 ) -> None:
-    # A record that cannot be cut leaves no cells: what was found before the fault may be anything.
+    # A record that cannot be cut leaves no cells: what was read before the fault may be anything.
     levels = np.zeros(MAX_DEPTH + 1, np.uint64)
     arrays = np.zeros(MAX_DEPTH + 1, np.uint8)
     holders = np.full(MAX_DEPTH + 1, -1, np.int64)

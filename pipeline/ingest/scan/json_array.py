@@ -12,25 +12,25 @@ _LINE_ENDS = bytes.maketrans(b"\n\r\t", b"   ")
 
 @njit(cache=True)
 def _objects(text: Bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> int:
-    found, place, stop = 0, 0, len(text)
-    while place < stop:
-        byte = text[place]
+    count, offset, stop = 0, 0, len(text)
+    while offset < stop:
+        byte = text[offset]
         if byte in (32, 9, 10, 13, 44, 91, 93):
-            place += 1
+            offset += 1
             continue
-        starts[found] = place
+        starts[count] = offset
         if byte != 123:
             # No object: up to the next one, or to the end of the line, it is a record that will be rejected.
-            while place < stop and text[place] != 123 and text[place] != 10:
-                place += 1
+            while offset < stop and text[offset] != 123 and text[offset] != 10:
+                offset += 1
         else:
             depth = 0
             quoted = False
-            while place < stop:
-                byte = text[place]
+            while offset < stop:
+                byte = text[offset]
                 if quoted:
                     if byte == 92:
-                        place += 1
+                        offset += 1
                     elif byte == 34:
                         quoted = False
                 elif byte == 34:
@@ -39,13 +39,13 @@ def _objects(text: Bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.in
                     depth += 1
                 elif byte == 125 or byte == 93:
                     depth -= 1
-                place += 1
+                offset += 1
                 if depth == 0 and not quoted:
                     break
-        place = min(place, stop)
-        ends[found] = place
-        found += 1
-    return found
+        offset = min(offset, stop)
+        ends[count] = offset
+        count += 1
+    return count
 
 
 def split_objects(data: bytes) -> list[bytes]:
@@ -56,7 +56,7 @@ def split_objects(data: bytes) -> list[bytes]:
     text = np.frombuffer(data, np.uint8)
     most = data.count(b"{") * 2 + data.count(b"\n") + 2
     starts, ends = np.empty(most, np.int64), np.empty(most, np.int64)
-    found = _objects(text, starts, ends)
+    objects = _objects(text, starts, ends)
     flat = data.translate(_LINE_ENDS)
-    places = zip(starts[:found].tolist(), ends[:found].tolist(), strict=True)
-    return [record for start, end in places if (record := flat[start:end].strip())]
+    bounds = zip(starts[:objects].tolist(), ends[:objects].tolist(), strict=True)
+    return [record for start, end in bounds if (record := flat[start:end].strip())]

@@ -1,4 +1,4 @@
-"""Messages joined into one buffer and cut into records: one a line, blank lines are none."""
+"""Messages joined into one buffer and cut into records, one per line; blank lines are skipped."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -36,19 +36,19 @@ def _cut(
     index: Ints,
     counts: Ints,
 ) -> int:
-    found = 0
-    following = 0  # of `breaks`, the places of all line ends
+    records = 0
+    following = 0  # index into `breaks`, the offsets of all line ends
     for number in range(len(bounds) - 1):
-        place = bounds[number]
+        offset = bounds[number]
         stop = bounds[number + 1]
-        if stop - place >= 3 and text[place] == 0xEF and text[place + 1] == 0xBB and text[place + 2] == 0xBF:
-            place += 3
+        if stop - offset >= 3 and text[offset] == 0xEF and text[offset + 1] == 0xBB and text[offset + 2] == 0xBF:
+            offset += 3
         position = 0
-        while place < stop:
-            while following < len(breaks) and breaks[following] < place:
+        while offset < stop:
+            while following < len(breaks) and breaks[following] < offset:
                 following += 1
             end = min(stop, breaks[following]) if following < len(breaks) else stop
-            first = place
+            first = offset
             last = end
             while first < last and (text[first] == 32 or text[first] == 13 or (strip_tabs and text[first] == 9)):
                 first += 1
@@ -57,15 +57,15 @@ def _cut(
             ):
                 last -= 1
             if last > first:
-                starts[found] = first
-                ends[found] = last
-                message[found] = number
-                index[found] = position
-                found += 1
+                starts[records] = first
+                ends[records] = last
+                message[records] = number
+                index[records] = position
+                records += 1
                 position += 1
-            place = end + 1
+            offset = end + 1
         counts[number] = position
-    return found
+    return records
 
 
 def cut_lines(payloads: Sequence[bytes], strip_tabs: bool = True) -> Lines:
@@ -81,35 +81,35 @@ def cut_lines(payloads: Sequence[bytes], strip_tabs: bool = True) -> Lines:
     most = len(breaks) + len(payloads)
     starts, ends, message, index = (np.empty(most, np.int64) for _ in range(4))
     counts = np.zeros(len(payloads), np.int64)
-    found = _cut(text, breaks, bounds, strip_tabs, starts, ends, message, index, counts)
-    return Lines(text, starts[:found], ends[:found], message[:found], index[:found].astype(np.int32), counts)
+    records = _cut(text, breaks, bounds, strip_tabs, starts, ends, message, index, counts)
+    return Lines(text, starts[:records], ends[:records], message[:records], index[:records].astype(np.int32), counts)
 
 
 @njit(cache=True)
 def _hash(text: Bytes, starts: Ints, ends: Ints, ids: npt.NDArray[np.uint64]) -> None:
     for row in range(len(starts)):
-        place = starts[row]
+        offset = starts[row]
         end = ends[row]
-        mixed = np.uint64(end - place) * GOLDEN ^ np.uint64(0xCBF29CE484222325)
-        while place + 8 <= end:
+        mixed = np.uint64(end - offset) * GOLDEN ^ np.uint64(0xCBF29CE484222325)
+        while offset + 8 <= end:
             # Written out so that the compiler makes one load of it.
             word = (
-                np.uint64(text[place])
-                | np.uint64(text[place + 1]) << np.uint64(8)
-                | np.uint64(text[place + 2]) << np.uint64(16)
-                | np.uint64(text[place + 3]) << np.uint64(24)
-                | np.uint64(text[place + 4]) << np.uint64(32)
-                | np.uint64(text[place + 5]) << np.uint64(40)
-                | np.uint64(text[place + 6]) << np.uint64(48)
-                | np.uint64(text[place + 7]) << np.uint64(56)
+                np.uint64(text[offset])
+                | np.uint64(text[offset + 1]) << np.uint64(8)
+                | np.uint64(text[offset + 2]) << np.uint64(16)
+                | np.uint64(text[offset + 3]) << np.uint64(24)
+                | np.uint64(text[offset + 4]) << np.uint64(32)
+                | np.uint64(text[offset + 5]) << np.uint64(40)
+                | np.uint64(text[offset + 6]) << np.uint64(48)
+                | np.uint64(text[offset + 7]) << np.uint64(56)
             )
             mixed = (mixed ^ word) * np.uint64(0x9FB21C651E98DF25)
             mixed ^= mixed >> np.uint64(32)
-            place += 8
-        if place < end:
+            offset += 8
+        if offset < end:
             word = np.uint64(0)
-            for shift in range(end - place):
-                word |= np.uint64(text[place + shift]) << np.uint64(8 * shift)
+            for shift in range(end - offset):
+                word |= np.uint64(text[offset + shift]) << np.uint64(8 * shift)
             mixed = (mixed ^ word) * np.uint64(0x9FB21C651E98DF25)
             mixed ^= mixed >> np.uint64(32)
         ids[row] = _mix64(mixed)

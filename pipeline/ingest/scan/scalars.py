@@ -31,16 +31,16 @@ def readable(kind: int) -> int:
 
 
 @njit(cache=True)
-def _decimal(text: Bytes, place: int, end: int) -> tuple[bool, bool, Any, int]:
+def _decimal(text: Bytes, offset: int, end: int) -> tuple[bool, bool, Any, int]:
     """Whether it is a decimal number, its sign, its first 19 significant digits, and their power of ten."""
-    negative = place < end and text[place] == 45
+    negative = offset < end and text[offset] == 45
     if negative:
-        place += 1
+        offset += 1
     mantissa = np.uint64(0)
     digits, seen, exponent = 0, 0, 0
     fraction = False
-    while place < end:
-        byte = text[place]
+    while offset < end:
+        byte = text[offset]
         if byte == 46 and not fraction:
             fraction = True
         elif 48 <= byte <= 57:
@@ -54,22 +54,22 @@ def _decimal(text: Bytes, place: int, end: int) -> tuple[bool, bool, Any, int]:
                 exponent += not fraction
         else:
             break
-        place += 1
+        offset += 1
     if seen == 0:
         return False, negative, mantissa, 0
-    if place < end and (text[place] == 101 or text[place] == 69):
-        place += 1
-        minus = place < end and text[place] == 45
-        if minus or (place < end and text[place] == 43):
-            place += 1
-        if place >= end:
+    if offset < end and (text[offset] == 101 or text[offset] == 69):
+        offset += 1
+        minus = offset < end and text[offset] == 45
+        if minus or (offset < end and text[offset] == 43):
+            offset += 1
+        if offset >= end:
             return False, negative, mantissa, 0
         power = 0
-        while place < end and 48 <= text[place] <= 57:
-            power = min(power * 10 + (text[place] - 48), 100_000)
-            place += 1
+        while offset < end and 48 <= text[offset] <= 57:
+            power = min(power * 10 + (text[offset] - 48), 100_000)
+            offset += 1
         exponent += -power if minus else power
-    return place == end, negative, mantissa, exponent
+    return offset == end, negative, mantissa, exponent
 
 
 @njit(cache=True)
@@ -140,8 +140,8 @@ def read_hex_byte(
             statuses[row] = MALFORMED
             continue
         value = 0
-        for place in range(starts[row], ends[row]):
-            byte = text[place]
+        for offset in range(starts[row], ends[row]):
+            byte = text[offset]
             if 48 <= byte <= 57:
                 value = value * 16 + byte - 48
             elif 97 <= (byte | 32) <= 102:
@@ -175,12 +175,12 @@ def read_number(text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, values: Flo
 
 
 @njit(cache=True)
-def _digits(text: Bytes, place: int, count: int, end: int) -> int:
+def _digits(text: Bytes, offset: int, count: int, end: int) -> int:
     """The number that `count` digits make, -1 where they are none."""
-    if place + count > end:
+    if offset + count > end:
         return -1
     value = 0
-    for at in range(place, place + count):
+    for at in range(offset, offset + count):
         byte = text[at]
         if not 48 <= byte <= 57:
             return -1
@@ -205,60 +205,60 @@ def _days(year: int, month: int, day: int) -> int:
 
 
 @njit(cache=True)
-def _fraction_us(text: Bytes, place: int, end: int) -> tuple[int, int]:
-    """Where a fraction of a second ends, and its microseconds; the place is -1 where it has no digits."""
-    if place >= end or (text[place] != 46 and text[place] != 44):
-        return place, 0
-    place += 1
-    first = place
+def _fraction_us(text: Bytes, offset: int, end: int) -> tuple[int, int]:
+    """The offset after a fraction of a second, and its microseconds; the offset is -1 where it has no digits."""
+    if offset >= end or (text[offset] != 46 and text[offset] != 44):
+        return offset, 0
+    offset += 1
+    first = offset
     unit = 100_000
     us = 0
-    while place < end and 48 <= text[place] <= 57:
-        if place - first < 6:
-            us += (text[place] - 48) * unit
+    while offset < end and 48 <= text[offset] <= 57:
+        if offset - first < 6:
+            us += (text[offset] - 48) * unit
             unit //= 10
-        elif place - first == 6 and text[place] >= 53:
+        elif offset - first == 6 and text[offset] >= 53:
             us += 1
-        place += 1
-    return (place if place > first else -1), us
+        offset += 1
+    return (offset if offset > first else -1), us
 
 
 @njit(cache=True)
-def _one_or_two(text: Bytes, place: int, end: int) -> tuple[int, int]:
+def _one_or_two(text: Bytes, offset: int, end: int) -> tuple[int, int]:
     """A number of one or two digits and where it ends; -1 where there is none."""
-    value = _digits(text, place, 2, end)
+    value = _digits(text, offset, 2, end)
     if value >= 0:
-        return value, place + 2
-    return _digits(text, place, 1, end), place + 1
+        return value, offset + 2
+    return _digits(text, offset, 1, end), offset + 1
 
 
 @njit(cache=True)
-def _day_first_us(text: Bytes, place: int, end: int) -> tuple[bool, int]:
+def _day_first_us(text: Bytes, offset: int, end: int) -> tuple[bool, int]:
     """Microseconds since the epoch of `13/05/2024 12:34:07 PM` and its like; seconds and AM or PM may lack."""
-    day, place = _one_or_two(text, place, end)
-    if day < 1 or place >= end or text[place] != 47:
+    day, offset = _one_or_two(text, offset, end)
+    if day < 1 or offset >= end or text[offset] != 47:
         return False, 0
-    month, place = _one_or_two(text, place + 1, end)
-    if month < 1 or month > 12 or place >= end or text[place] != 47:
+    month, offset = _one_or_two(text, offset + 1, end)
+    if month < 1 or month > 12 or offset >= end or text[offset] != 47:
         return False, 0
-    year = _digits(text, place + 1, 4, end)
-    place += 5
-    if year < 0 or day > _last_day(year, month) or place >= end or text[place] != 32:
+    year = _digits(text, offset + 1, 4, end)
+    offset += 5
+    if year < 0 or day > _last_day(year, month) or offset >= end or text[offset] != 32:
         return False, 0
-    hour, place = _one_or_two(text, place + 1, end)
-    if hour < 0 or hour > 23 or place >= end or text[place] != 58:
+    hour, offset = _one_or_two(text, offset + 1, end)
+    if hour < 0 or hour > 23 or offset >= end or text[offset] != 58:
         return False, 0
-    minute = _digits(text, place + 1, 2, end)
-    place += 3
+    minute = _digits(text, offset + 1, 2, end)
+    offset += 3
     second, fraction_us = 0, 0
-    if place < end and text[place] == 58:
-        second = _digits(text, place + 1, 2, end)
-        place, fraction_us = _fraction_us(text, place + 3, end)
-    if minute < 0 or minute > 59 or second < 0 or second > 60 or place < 0:
+    if offset < end and text[offset] == 58:
+        second = _digits(text, offset + 1, 2, end)
+        offset, fraction_us = _fraction_us(text, offset + 3, end)
+    if minute < 0 or minute > 59 or second < 0 or second > 60 or offset < 0:
         return False, 0
-    if place < end:
-        half = (text[place + 1] | 32) if place + 3 == end else 0
-        if text[place] != 32 or (half != 97 and half != 112) or (text[place + 2] | 32) != 109:
+    if offset < end:
+        half = (text[offset + 1] | 32) if offset + 3 == end else 0
+        if text[offset] != 32 or (half != 97 and half != 112) or (text[offset + 2] | 32) != 109:
             return False, 0
         if hour < 1 or hour > 12:
             return False, 0
@@ -267,43 +267,47 @@ def _day_first_us(text: Bytes, place: int, end: int) -> tuple[bool, int]:
 
 
 @njit(cache=True)
-def _iso_us(text: Bytes, place: int, end: int) -> tuple[bool, int]:
+def _iso_us(text: Bytes, offset: int, end: int) -> tuple[bool, int]:
     """Microseconds since the epoch of `2021-06-06T15:59:46.457984+0200` or 2021/06/06 and so on; no zone means UTC."""
-    year, month, day = _digits(text, place, 4, end), _digits(text, place + 5, 2, end), _digits(text, place + 8, 2, end)
-    hour, minute = _digits(text, place + 11, 2, end), _digits(text, place + 14, 2, end)
-    second = _digits(text, place + 17, 2, end)
+    year, month, day = (
+        _digits(text, offset, 4, end),
+        _digits(text, offset + 5, 2, end),
+        _digits(text, offset + 8, 2, end),
+    )
+    hour, minute = _digits(text, offset + 11, 2, end), _digits(text, offset + 14, 2, end)
+    second = _digits(text, offset + 17, 2, end)
     if second < 0 or year < 0 or month < 1 or month > 12 or day < 1 or hour < 0 or hour > 23:
         return False, 0
     if minute < 0 or minute > 59 or second > 60:
         return False, 0
-    if text[place + 4] != text[place + 7] or (text[place + 4] != 45 and text[place + 4] != 47):
+    if text[offset + 4] != text[offset + 7] or (text[offset + 4] != 45 and text[offset + 4] != 47):
         return False, 0
-    if text[place + 13] != 58 or text[place + 16] != 58:
+    if text[offset + 13] != 58 or text[offset + 16] != 58:
         return False, 0
-    if text[place + 10] != 84 and text[place + 10] != 116 and text[place + 10] != 32:
+    if text[offset + 10] != 84 and text[offset + 10] != 116 and text[offset + 10] != 32:
         return False, 0
     if day > _last_day(year, month):
         return False, 0
     us = (_days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000_000
-    place, fraction_us = _fraction_us(text, place + 19, end)
-    if place < 0:
+    offset, fraction_us = _fraction_us(text, offset + 19, end)
+    if offset < 0:
         return False, 0
     us += fraction_us
-    if place == end:
+    if offset == end:
         return True, us
-    if text[place] == 90 or text[place] == 122:
-        return place + 1 == end, us
-    if text[place] != 43 and text[place] != 45:
+    if text[offset] == 90 or text[offset] == 122:
+        return offset + 1 == end, us
+    if text[offset] != 43 and text[offset] != 45:
         return False, 0
-    sign = 1 if text[place] == 43 else -1
-    hours = _digits(text, place + 1, 2, end)
-    place += 3
+    sign = 1 if text[offset] == 43 else -1
+    hours = _digits(text, offset + 1, 2, end)
+    offset += 3
     minutes = 0
-    if place < end:
-        place += text[place] == 58
-        minutes = _digits(text, place, 2, end)
-        place += 2
-    if hours < 0 or hours > 23 or minutes < 0 or minutes > 59 or place != end:
+    if offset < end:
+        offset += text[offset] == 58
+        minutes = _digits(text, offset, 2, end)
+        offset += 2
+    if hours < 0 or hours > 23 or minutes < 0 or minutes > 59 or offset != end:
         return False, 0
     return True, us - sign * (hours * 60 + minutes) * 60_000_000
 

@@ -36,32 +36,32 @@ def _bit(letter: Any) -> int:
 
 
 @njit(cache=True)
-def _names(text: Bytes, place: int) -> int:
+def _names(text: Bytes, offset: int) -> int:
     """Flags of a JSON array of names, by their first letters; -1 where it holds anything else."""
     flags = 0
-    place += 1
-    while text[place] != 93:
-        byte = text[place]
+    offset += 1
+    while text[offset] != 93:
+        byte = text[offset]
         if byte == 34:
-            bit = _bit(text[place + 1])
+            bit = _bit(text[offset + 1])
             if bit == 0:
                 return -1
             flags |= bit
-            place += 1
-            while text[place] != 34:
-                if text[place] == 92:
+            offset += 1
+            while text[offset] != 34:
+                if text[offset] == 92:
                     return -1
-                place += 1
+                offset += 1
         elif byte != 44 and byte != 32 and byte != 9 and byte != 13:
             return -1
-        place += 1
+        offset += 1
     return flags
 
 
 @njit(cache=True)
-def _number(text: Bytes, place: int, end: int, base: int) -> int:
+def _number(text: Bytes, offset: int, end: int, base: int) -> int:
     value = 0
-    for at in range(place, end):
+    for at in range(offset, end):
         byte = text[at]
         if 48 <= byte <= 57:
             digit = int(byte) - 48
@@ -72,15 +72,15 @@ def _number(text: Bytes, place: int, end: int, base: int) -> int:
         value = value * base + digit
         if value > _MAX_BITS:
             return -1
-    return value if place < end else -1
+    return value if offset < end else -1
 
 
 @njit(cache=True)
-def _letters(text: Bytes, place: int, end: int) -> int:
-    if place == end or end - place > 8:
+def _letters(text: Bytes, offset: int, end: int) -> int:
+    if offset == end or end - offset > 8:
         return -1
     flags = 0
-    for at in range(place, end):
+    for at in range(offset, end):
         bit = _bit(text[at])
         if bit == 0 and text[at] != 46:
             return -1

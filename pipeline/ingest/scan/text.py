@@ -12,9 +12,9 @@ MAX_TEXT_BYTES = 1024
 
 
 @njit(cache=True)
-def _hex4(text: Bytes, place: int) -> int:
+def _hex4(text: Bytes, offset: int) -> int:
     value = 0
-    for at in range(place, place + 4):
+    for at in range(offset, offset + 4):
         byte = text[at]
         value = value * 16 + (byte - 48 if byte <= 57 else (byte | 32) - 87)
     return value
@@ -42,22 +42,22 @@ def _put_utf8(out: Bytes, at: int, point: int) -> int:
 
 
 @njit(cache=True)
-def _copy(text: Bytes, place: int, end: int, escaped: bool, out: Bytes, at: int) -> int:
+def _copy(text: Bytes, offset: int, end: int, escaped: bool, out: Bytes, at: int) -> int:
     """Copy one text and return where it ends; -1 where it has control characters or half a surrogate pair."""
-    while place < end:
-        byte = text[place]
+    while offset < end:
+        byte = text[offset]
         if escaped and byte == 92:
-            place += 1
-            byte = text[place]
+            offset += 1
+            byte = text[offset]
             if byte == 117:
-                point = _hex4(text, place + 1)
-                place += 5
-                if 0xD800 <= point <= 0xDBFF and place + 6 <= end and text[place] == 92 and text[place + 1] == 117:
-                    low = _hex4(text, place + 2)
+                point = _hex4(text, offset + 1)
+                offset += 5
+                if 0xD800 <= point <= 0xDBFF and offset + 6 <= end and text[offset] == 92 and text[offset + 1] == 117:
+                    low = _hex4(text, offset + 2)
                     if not 0xDC00 <= low <= 0xDFFF:
                         return -1
                     point = 0x10000 + ((point - 0xD800) << 10) + low - 0xDC00
-                    place += 6
+                    offset += 6
                 elif 0xD800 <= point <= 0xDFFF:
                     return -1
                 if point < 32 or point == 127:
@@ -70,7 +70,7 @@ def _copy(text: Bytes, place: int, end: int, escaped: bool, out: Bytes, at: int)
             return -1
         out[at] = byte
         at += 1
-        place += 1
+        offset += 1
     return at
 
 

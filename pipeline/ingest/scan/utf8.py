@@ -6,17 +6,17 @@ from pipeline.ingest.scan.cells import Bytes
 
 
 @njit(cache=True)
-def valid_utf8(text: Bytes, place: int, end: int) -> bool:
-    """Whether text[place:end] is UTF-8."""
+def valid_utf8(text: Bytes, offset: int, end: int) -> bool:
+    """Whether text[offset:end] is UTF-8."""
     joined = 0
-    for at in range(place, end):
+    for at in range(offset, end):
         joined |= text[at]
     if joined < 0x80:
         return True  # the usual case, in a loop that the compiler vectorises
-    while place < end:
-        byte = text[place]
+    while offset < end:
+        byte = text[offset]
         if byte < 0x80:
-            place += 1
+            offset += 1
             continue
         if 0xC2 <= byte <= 0xDF:
             more, low, high = 1, 0x80, 0xBF
@@ -26,12 +26,12 @@ def valid_utf8(text: Bytes, place: int, end: int) -> bool:
             more, low, high = 3, (0x90 if byte == 0xF0 else 0x80), (0x8F if byte == 0xF4 else 0xBF)
         else:
             return False
-        if place + more >= end:
+        if offset + more >= end:
             return False
-        if not low <= text[place + 1] <= high:
+        if not low <= text[offset + 1] <= high:
             return False
-        for at in range(place + 2, place + more + 1):
+        for at in range(offset + 2, offset + more + 1):
             if not 0x80 <= text[at] <= 0xBF:
                 return False
-        place += more + 1
+        offset += more + 1
     return True
