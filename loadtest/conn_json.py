@@ -21,7 +21,7 @@ _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 class Flows(NamedTuple):
-    """n flow records as columns; indices are places in the tuples of this module."""
+    """n flow records as columns; codes are indices into the tuples of this module."""
 
     end_us: Ints
     duration_us: Ints
@@ -89,8 +89,8 @@ _ALPHABET = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 
 @njit(cache=True)
 def _word(out: Bytes, at: int, text: Bytes, bounds: Ints, which: int) -> int:
-    for place in range(bounds[which], bounds[which + 1]):
-        out[at] = text[place]
+    for offset in range(bounds[which], bounds[which + 1]):
+        out[at] = text[offset]
         at += 1
     return at
 
@@ -105,8 +105,8 @@ def _number(out: Bytes, at: int, value: int, least: int) -> int:
         rest //= 10
     digits = max(digits, least)
     rest = value
-    for place in range(at + digits - 1, at - 1, -1):
-        out[place] = 48 + rest % 10
+    for offset in range(at + digits - 1, at - 1, -1):
+        out[offset] = 48 + rest % 10
         rest //= 10
     return at + digits
 
@@ -183,7 +183,7 @@ def conn_json(flows: Flows) -> Lines:
 
 
 def mixed(*words: int | Words | Ints) -> Words:
-    """One pseudo-random 64-bit word for every place (splitmix64's mixer): the same everywhere, whatever the blocks."""
+    """One pseudo-random 64-bit word per position (splitmix64's mixer), independent of the machine and of the blocks."""
     value = np.zeros(1, np.uint64)
     for word in words:
         value = value ^ (np.asarray(word).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))

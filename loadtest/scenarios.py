@@ -55,8 +55,8 @@ class Scenario:
 
 
 SCENARIOS = {
-    one.name: one
-    for one in (
+    scenario.name: scenario
+    for scenario in (
         Scenario("steady", "a plant at work: stations poll controllers, nothing else happens"),
         Scenario(
             "scan", "the same, and a host that tries ports of all controllers", attack="scan", attack_records=2_400
@@ -112,7 +112,7 @@ def _slots(scenario: Scenario, seed: int) -> _Slots:
                 period = int(1e6 * float(random.choice(every_s)))
                 rows.append((station, controller, port, protocol, SERVICES.index(service), asked, answered))
                 times.append(np.arange(int(random.integers(period)), CYCLE_US, period))
-    column = [np.array([row[place] for row in rows], np.int64) for place in range(7)]
+    column = [np.array([row[number] for row in rows], np.int64) for number in range(7)]
     nothing = np.zeros(len(rows), np.int64)
     pairs = Flows(
         *(nothing, nothing, 10 + column[0], nothing, 100 + column[1], column[2], column[3], column[4], nothing),
@@ -194,7 +194,7 @@ def _polls(slots: _Slots, slot: Ints, chance: np.ndarray, end_us: Ints, sensor: 
 
 
 def _attacked(plant: Flows, scenario: Scenario, attack: np.ndarray, number: Ints, sensor: int) -> Flows:
-    """The plant's records, and in the attack's places its own; `number` counts them from the first cycle on."""
+    """The plant's records, the attack's where `attack` is True; `number` counts them from the first cycle on."""
     network = (10 << 24) + (sensor << 8)
     if scenario.attack == "flood":
         # An odd factor permutes the 30 bits: so many numbers, so many different addresses.
@@ -219,4 +219,4 @@ def _attacked(plant: Flows, scenario: Scenario, attack: np.ndarray, number: Ints
         "orig_pkts": np.ones(len(number), np.int64),
         "resp_pkts": answered,
     }
-    return plant._replace(**{name: np.where(attack, own, getattr(plant, name)) for name, own in ours.items()})
+    return plant._replace(**{name: np.where(attack, values, getattr(plant, name)) for name, values in ours.items()})

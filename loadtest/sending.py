@@ -150,13 +150,13 @@ def send(
         for site, sensor in names
     ]
     callbacks: dict[int, Any] = {}
-    began = time.monotonic()
-    deadline, queued, behind = began + load.seconds, 0, 0.0
+    start_s = time.monotonic()
+    deadline, queued, behind = start_s + load.seconds, 0, 0.0
     finished = True
     for sensor, part in messages(load, start_us):
         now = time.monotonic()
         if load.rate:
-            due = began + queued / load.rate
+            due = start_s + queued / load.rate
             while (left := due - now) > 0 and not stopped():
                 producer.poll(min(left, NAP_S))
                 now = time.monotonic()
@@ -165,10 +165,10 @@ def send(
             finished = False
             break
         key, headers = facts[sensor]
-        for value, held in part:
-            callback = callbacks.get(held) or callbacks.setdefault(held, deliveries.of(held))
+        for value, record_count in part:
+            callback = callbacks.get(record_count) or callbacks.setdefault(record_count, deliveries.of(record_count))
             _produce(producer, topic, value, key, headers, callback)
-            queued += held
+            queued += record_count
             if queued & 1023 == 0:
                 producer.poll(0)
         producer.poll(0)
@@ -183,7 +183,7 @@ def send(
     progress(deliveries.records)
     if waiting:
         deliveries.refused = deliveries.refused or f"{waiting} messages without an answer after {FLUSH_S:.0f} s"
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start_s
     finished = finished and not deliveries.refused
     return Sent(deliveries.records, deliveries.messages, seconds, finished, behind, start_us, deliveries.refused)
 

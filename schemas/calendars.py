@@ -50,8 +50,8 @@ class Calendar(BaseModel):
     @field_validator("hours")
     @classmethod
     def _whole_minutes(cls, hours: tuple[time, time] | None) -> tuple[time, time] | None:
-        for one in hours or ():
-            if one.second or one.microsecond or one.tzinfo is not None:
+        for hour in hours or ():
+            if hour.second or hour.microsecond or hour.tzinfo is not None:
                 raise ValueError("expected local hours and minutes, such as 22:00")
         return hours
 

@@ -78,8 +78,8 @@ def load(name: str) -> Table:
     """The table in `<name>.toml`: `flow`, `reject`, `features` or `scored`."""
     document = tomllib.loads(files("schemas").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
     inherited = load(document["extends"]).fields if "extends" in document else ()
-    own = tuple(_field(entry) for entry in document.get("field", []))
-    return Table(document["name"], document["version"], inherited + own)
+    added = tuple(_field(entry) for entry in document.get("field", []))
+    return Table(document["name"], document["version"], inherited + added)
 
 
 @cache

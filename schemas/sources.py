@@ -48,14 +48,14 @@ class Source:
     origins: tuple[Origin, ...]
 
     def origin(self, field: str) -> Origin | None:
-        """Where it has that field of the flow table; None where it has not."""
+        """Where the source has that field of the flow table; None where it does not have it."""
         return next((origin for origin in self.origins if origin.flow == field), None)
 
     @property
     def constants(self) -> dict[str, str | int | bool]:
         """Fields that are the same in all its flows, where ingest finds nothing better in the record."""
-        found = {origin.flow: value for origin in self.origins if (value := origin.constant) is not None}
-        return {"source_type": self.name, **found}
+        same = {origin.flow: value for origin in self.origins if (value := origin.constant) is not None}
+        return {"source_type": self.name, **same}
 
 
 def _source(document: dict[str, Any]) -> Source:
@@ -70,8 +70,10 @@ def _source(document: dict[str, Any]) -> Source:
 def sources() -> dict[str, Source]:
     """Every source's table by the name of its file, sorted."""
     folder = files("schemas").joinpath("sources")
-    tables = sorted((one for one in folder.iterdir() if one.name.endswith(".toml")), key=lambda one: one.name)
-    return {one.name.removesuffix(".toml"): _source(tomllib.loads(one.read_text(encoding="utf-8"))) for one in tables}
+    tables = sorted((path for path in folder.iterdir() if path.name.endswith(".toml")), key=lambda path: path.name)
+    return {
+        path.name.removesuffix(".toml"): _source(tomllib.loads(path.read_text(encoding="utf-8"))) for path in tables
+    }
 
 
 @cache

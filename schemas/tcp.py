@@ -22,7 +22,7 @@ def derive_conn_states(protocol: Numbers, fwd: Numbers, rev: Numbers, replied: M
     protocol : (n,) IP protocol, 0 where there is no IP.
     fwd, rev : (n,) OR of the originator's and responder's TCP flags.
     replied : (n,) whether the responder sent anything.
-    known : (n,) whether the sensor tells flags at all.
+    known : (n,) whether the sensor reports flags at all.
 
     UDP and ICMP are SF, as in the KDD data; other protocols, and TCP that shows no opening, OTH.
     """
@@ -41,7 +41,7 @@ def derive_conn_states(protocol: Numbers, fwd: Numbers, rev: Numbers, replied: M
         both,
     ]
     states = ["REJ", "RSTOS0", "SH", "S0", "RSTO", "RSTR", "SF", "S2", "S3", "S1"]
-    index = {state: place for place, state in enumerate(CONN_STATES)}
+    index = {state: number for number, state in enumerate(CONN_STATES)}
     chosen = np.select(conditions, [index[state] for state in states], index["OTH"])
     chosen = np.where((protocol == TCP) & known, chosen, index["OTH"])
     chosen = np.where(np.isin(protocol, (UDP, ICMP, ICMP6)), index["SF"], chosen)

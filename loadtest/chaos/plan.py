@@ -50,8 +50,8 @@ def _table() -> dict[str, Any]:
 def faults() -> dict[str, Fault]:
     """All kinds of faults, by name."""
     return {
-        name: Fault(name, str(one["what"]), tuple(one["stages"]), int(one["weight"]))
-        for name, one in _table()["faults"].items()
+        name: Fault(name, str(row["what"]), tuple(row["stages"]), int(row["weight"]))
+        for name, row in _table()["faults"].items()
     }
 
 
@@ -66,30 +66,30 @@ def plan(seed: int, round_number: int, count: int, only: Collection[str] = ()) -
 
     Every failpoint's turn comes: stages and points are taken from a shuffled deck, not drawn with replacement.
     """
-    deck = [(stage, point) for stage, own in points().items() for point in own]
-    # The deck is the campaign's, its cards go on from round to round: so many as those before have taken.
+    deck = [(stage, point) for stage, stage_points in points().items() for point in stage_points]
+    # The campaign has one deck. A round continues at the card after those that the rounds before it took.
     random.Random(seed).shuffle(deck)
-    place = sum(_drawn(seed, before, count, only, deck, 0)[1] for before in range(round_number))
-    return _drawn(seed, round_number, count, only, deck, place)[0]
+    card = sum(_drawn(seed, before, count, only, deck, 0)[1] for before in range(round_number))
+    return _drawn(seed, round_number, count, only, deck, card)[0]
 
 
 def _drawn(
-    seed: int, round_number: int, count: int, only: Collection[str], deck: list[tuple[str, str]], place: int
+    seed: int, round_number: int, count: int, only: Collection[str], deck: list[tuple[str, str]], card: int
 ) -> tuple[list[Injection], int]:
-    """A round's injections with the cards from `place` on, and how many cards they take."""
-    drawn, first = random.Random(f"{seed}/{round_number}"), place
+    """A round's injections with the cards from index `card` on, and how many cards they take."""
+    drawn, first = random.Random(f"{seed}/{round_number}"), card
     kinds = [fault for fault in faults().values() if not only or fault.name in only]
     injections = []
     for number in range(count):
-        fault = drawn.choices(kinds, [one.weight for one in kinds])[0]
+        fault = drawn.choices(kinds, [kind.weight for kind in kinds])[0]
         stage, point = drawn.choice(fault.stages), ""
         if fault.name == "failpoint":
-            stage, point = deck[place % len(deck)]
+            stage, point = deck[card % len(deck)]
             point = f"{point}:{drawn.randint(1, _table()['deepest'][stage])}"
-            place += 1
+            card += 1
         after_s = round(drawn.uniform(*GAP_S), 2)
         injections.append(Injection(number, after_s, fault.name, stage, point, drawn.getrandbits(32)))
-    return injections, place - first
+    return injections, card - first
 
 
 def as_document(injections: list[Injection]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Formula, source and window of the features of `forebay-ics-1`: words for the docs, not part of its hash."""
 
 _KDD_2S, _KDD_255 = "2 s, the flow included", "the flow, 254 before it to its destination, filled with the newest"
-_OWN, _HOST = "the flow itself", "half-life 30 s; the larger of both ends"
+_FLOW_ITSELF, _HOST = "the flow itself", "half-life 30 s; the larger of both ends"
 _NSL, _OURS = "KDD'99 {}, as NSL-KDD reads it", "Forebay"
 _PAIR = "running mean, weight ≥ 1/32, of source, destination and protocol"
 _FLIP = "half-life 60 s"
@@ -88,7 +88,7 @@ def _as(rows: dict[str, str], window: str) -> dict[str, dict[str, str]]:
 
 
 DEFINITIONS: dict[str, dict[str, str]] = {
-    **_as(_FLOW, _OWN),
+    **_as(_FLOW, _FLOW_ITSELF),
     **{
         name: {"formula": formula, "source": _NSL.format(time), "window": _KDD_2S}
         for name, (formula, time, _) in _RATES.items()

@@ -47,7 +47,7 @@ class Featurize:
         self._telemetry = telemetry
 
     def restore(self, _partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> PartitionState:
-        """The state of a partition; None is the beginning."""
+        """The state of a partition; None is the start."""
         if snapshot is None:
             return PartitionState.empty(self._feature_set)
         return restore(snapshot, parts, self._feature_set)

@@ -45,7 +45,7 @@ def test_a_record_does_not_depend_on_the_block_it_is_made_in(seed: int, sensor: 
     untidy = replace(SMALL, out_of_order=0.3, late=0.05)
     whole = records(untidy, seed, sensor, first, 600, START_US)
     rest = records(untidy, seed, sensor, first + cut, 600 - cut, START_US)
-    assert all(np.array_equal(one[cut:], other) for one, other in zip(whole, rest, strict=True))
+    assert all(np.array_equal(column[cut:], other) for column, other in zip(whole, rest, strict=True))
 
 
 def test_the_plant_is_the_same_under_attack() -> None:
@@ -54,7 +54,7 @@ def test_the_plant_is_the_same_under_attack() -> None:
     left = records(quiet, 5, 0, 0, 3 * cycle_records(quiet, 5), START_US)
     ours = flooded.src < 1 << 30
     assert (~ours).sum() == 120
-    assert all(np.array_equal(one[ours], other) for one, other in zip(flooded, left, strict=True))
+    assert all(np.array_equal(column[ours], other) for column, other in zip(flooded, left, strict=True))
 
 
 def test_as_many_spoofed_addresses_as_the_scenario_says() -> None:
@@ -92,8 +92,8 @@ def test_a_load_is_all_its_records_of_every_sensor_in_order(rate: float, pack: i
     load = Load(replace(SCENARIOS["sites"], sites=3, sensors=2), 1_000, 1, rate, pack)
     sent: dict[int, list[bytes]] = {}
     for sensor, part in messages(load, START_US):
-        for value, held in part:
-            assert len(value.splitlines()) == held <= pack
+        for value, count in part:
+            assert len(value.splitlines()) == count <= pack
             sent.setdefault(sensor, []).extend(value.splitlines())
     shares = list(sensor_shares(load).values())
     assert sum(shares) == 1_000 and [len(sent[sensor]) for sensor in range(6)] == shares

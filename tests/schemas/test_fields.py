@@ -22,8 +22,17 @@ def test_every_field_says_what_it_is(name: str) -> None:
 
 
 # Fields that every flow has from its message or from ingest itself.
-GIVEN = {"raw_partition", "raw_offset", "raw_index", "record_id", "source_record", "site", "sensor", "ingest_ts_us"}
-GIVEN |= {"source_type", "quality"}
+FROM_INGEST = {
+    "raw_partition",
+    "raw_offset",
+    "raw_index",
+    "record_id",
+    "source_record",
+    "site",
+    "sensor",
+    "ingest_ts_us",
+}
+FROM_INGEST |= {"source_type", "quality"}
 
 
 @pytest.mark.parametrize("name", sources())
@@ -32,7 +41,7 @@ def test_a_source_says_where_it_has_every_field_that_a_flow_must_have(name: str)
     named = [origin.flow for origin in source.origins]
     assert len(set(named)) == len(named)
     required = {field.name for field in table.fields if not field.null}
-    assert required - GIVEN <= set(named) <= {field.name for field in table.fields} - GIVEN
+    assert required - FROM_INGEST <= set(named) <= {field.name for field in table.fields} - FROM_INGEST
     assert [field.name for field in table.fields if field.name in named] == named, "in the flow table's order"
     assert source.bytes in ("payload", "ip", "frame", "varies") and source.direction in ("one-way", "both ways")
     assert source.verified.startswith(("by ", "unverified: "))

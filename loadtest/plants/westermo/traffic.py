@@ -105,7 +105,7 @@ def times_us(path: Path) -> list[tuple[int, int]]:
 def events() -> tuple[Event, ...]:
     """All labelled events in order of their start, in the flows' clock (epoch microseconds, UTC)."""
     started: dict[str, tuple[int, str]] = {}
-    found: list[Event] = []
+    ended: list[Event] = []
     log = files("loadtest.plants.westermo").joinpath("events.txt").read_text(encoding="utf-8")
     for line in log.splitlines():
         match = EVENT_LINE.match(line)
@@ -116,8 +116,8 @@ def events() -> tuple[Event, ...]:
             started[match["name"]] = (at_us, match["text"].strip())
         elif match["name"] in started:
             start_us, text = started.pop(match["name"])
-            found.append(Event(match["name"], start_us, at_us, text))
-    return tuple(sorted(found, key=lambda event: event.start_us))
+            ended.append(Event(match["name"], start_us, at_us, text))
+    return tuple(sorted(ended, key=lambda event: event.start_us))
 
 
 def events_after_cut() -> tuple[Event, ...]:

@@ -146,7 +146,7 @@ class Waiting:
 
 
 def waiting_in(pool: Pool, keys: Keys, indices: Ints) -> Waiting:
-    """Flows that go on waiting: at these indices of a pool, in event-time order; `keys` are theirs."""
+    """Flows that remain waiting: at these indices of a pool, in event-time order; `keys` are theirs."""
     if not len(indices):
         return _NONE
     of = pool.batch_of(indices)

@@ -134,7 +134,7 @@ def _pair_records(
         direction   A>B   A>B   B>A   ICS   WHOLE
         groups       0     2     0     5     5
 
-    `head` is the oldest half that still waits: row 3 answers row 0, which came first, and row 2 goes on waiting.
+    `head` is the oldest half that still waits: row 3 answers row 0, which came first, and row 2 remains waiting.
     `collecting` is the first of the industrial records being added up: row 5, until row 6, a whole flow, takes it in.
     """
     head, merged, collecting = 0, 0, np.int64(-1)

@@ -6,7 +6,7 @@ import numpy.typing as npt
 from pipeline.featurize.compiled import compiled
 
 ICS_FEATURES = 10
-FUNCTION_WORDS, UNIT_WORDS = 4, 4  # of 64 bits: codes and units are told apart modulo 256
+FUNCTION_WORDS, UNIT_WORDS = 4, 4  # of 64 bits: codes and units are distinguished modulo 256
 FWD_BYTES, BYTES, FWD_PACKETS, PACKETS, REQUESTS, WRITES, EXCEPTIONS, LOWEST, HIGHEST = range(9)
 """Columns of an edge's sums: seven damped (half-life 60 s), then the addresses named so far, plus 1; 0 for none."""
 EDGE_SUMS = 9

@@ -106,7 +106,7 @@ def _by_icmp() -> Ints:
 def extractor_services(
     protocol: Ints, src_port: npt.NDArray[np.int32], dst_port: Ints, icmp_type: Ints, icmp_code: Ints
 ) -> Ints:
-    """(n,) place in NAMES of each flow's service; -1 in a port, type or code: unknown, which has no name of its own."""
+    """(n,) index in NAMES of each flow's service; -1 in a port, type or code: unknown, which has no name of its own."""
     named = np.where(protocol == _UDP, _by_port(_UDP)[dst_port], 0)
     named = np.where(protocol == _TCP, _by_port(_TCP)[dst_port], named)
     named = np.where((protocol == _TCP) & (src_port == 20), _CODE["ftp_data"], named)

@@ -2,7 +2,7 @@
 
 Over the newest 32 gaps (at least 3): 1 - |Bowley's skew| and (median - MAD) / median, 0 where negative, and their mean:
 RITA's score of beacons in time (activecm/rita, analysis of timestamps). In a plant regular polling is normal; what
-tells is its loss: the running mean of that score (weight 1/n, at least 1/256) minus the present one, once 8 are known.
+counts is its loss: the running mean of that score (weight 1/n, at least 1/256) minus the present one, once 8 are known.
 Quartiles are interpolated linearly. A late flow has no gap and sees the rhythm as it stands.
 """
 
