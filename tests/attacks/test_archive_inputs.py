@@ -46,11 +46,14 @@ def archive(folder: Path, log: list[RawMessage], rows: int = 1000) -> list[manif
     feed(PartitionArchive(folder, 0, Limits(rows), "w"), wire(log, range(0, len(log), 5)), Random(1))
     proof = verify(folder, None)
     assert proof["problems"] == []
-    return [entry for found in snapshot.read(folder) for entry in found.files]
+    return [entry for published in snapshot.read(folder) for entry in published.files]
 
 
 def ended(log: list[RawMessage]) -> list[RawMessage]:
-    return [*log, *(RawMessage(*sender, (), T0_US, mark=True) for sender in {(one.site, one.sensor) for one in log})]
+    return [
+        *log,
+        *(RawMessage(*sender, (), T0_US, mark=True) for sender in {(message.site, message.sensor) for message in log}),
+    ]
 
 
 @given(st.lists(st.text(max_size=300), min_size=2, max_size=6, unique=True))
@@ -58,9 +61,9 @@ def test_names_become_folders_of_their_own(names: list[str]) -> None:
     names = [name.encode("utf-8", "ignore").decode() for name in names]
     escaped = {name: escape(name) for name in names}
     assert len(set(escaped.values())) == len(set(names))
-    for one in escaped.values():
-        assert 0 < len(one) <= 120
-        assert set(one) <= set(string.ascii_letters + string.digits + "-_.%~")
+    for folder in escaped.values():
+        assert 0 < len(folder) <= 120
+        assert set(folder) <= set(string.ascii_letters + string.digits + "-_.%~")
 
 
 def test_hostile_names_stay_inside_the_archive(tmp_path: Path) -> None:
@@ -90,7 +93,7 @@ def test_a_jumping_clock_makes_no_file_a_late_row(tmp_path: Path) -> None:
     random = Random(2)
     records = [Record(T0_US + 5000 * HOUR_US)]
     records += [Record(T0_US + random.randrange(4000) * HOUR_US) for _ in range(1000)]
-    files = archive(tmp_path, ended([RawMessage("s", "a", (one,), T0_US) for one in records]), rows=600)
+    files = archive(tmp_path, ended([RawMessage("s", "a", (record,), T0_US) for record in records]), rows=600)
     late = [entry for entry in files if entry.table == "late"]
     assert sum(entry.rows for entry in late) == 1000
     assert len(late) == 2
@@ -114,7 +117,7 @@ def test_huge_strings_close_a_file_early_and_everywhere_alike(tmp_path: Path) ->
     for name, cuts in (("a", []), ("b", range(0, 40, 3))):
         folder = tmp_path / name
         feed(PartitionArchive(folder, 0, Limits(1000, bytes=200_000), "w"), wire(log, cuts), Random(1))
-        written.append({entry.path: entry.sha256 for found in snapshot.read(folder) for entry in found.files})
+        written.append({entry.path: entry.sha256 for published in snapshot.read(folder) for entry in published.files})
     assert written[0] == written[1]
     assert len(written[0]) == 6
 
@@ -126,7 +129,7 @@ def test_a_manifest_cannot_lead_out_of_the_archive(tmp_path: Path, path: str) ->
     log = random_log(Random(1), 10, (("s", "a"),))
     archive(tmp_path, log)
     chain = manifest.read_chain(tmp_path, 0).manifests
-    at = next(number for number, one in enumerate(chain) if one.files)
+    at = next(number for number, link in enumerate(chain) if link.files)
     forged = replace(chain[at], files=(replace(chain[at].files[0], path=path),))
     (tmp_path / "_manifests" / "p0" / f"{at:010d}.json").write_bytes(forged.encode())
     assert not verify(tmp_path, None)["ok"]

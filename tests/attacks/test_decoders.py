@@ -109,7 +109,7 @@ def test_good_ones_are_good(content_type: str) -> None:
 @pytest.mark.parametrize("content_type", CONTENT_TYPES)
 def test_cut_at_every_byte(content_type: str) -> None:
     line, columns = GOOD[content_type]
-    cuts = [line[:place] for place in range(1, len(line))]
+    cuts = [line[:offset] for offset in range(1, len(line))]
     decoded = decode(cuts, content_type, columns)
     accounted(decoded, len(cuts))
     if content_type not in DELIMITED:
@@ -123,7 +123,9 @@ def test_cut_at_every_byte(content_type: str) -> None:
 @pytest.mark.parametrize("content_type", CONTENT_TYPES)
 def test_every_byte_replaced(content_type: str) -> None:
     line, columns = GOOD[content_type]
-    odd = [line[:place] + bytes([byte]) + line[place + 1 :] for place in range(len(line)) for byte in (0, 34, 92, 255)]
+    odd = [
+        line[:offset] + bytes([byte]) + line[offset + 1 :] for offset in range(len(line)) for byte in (0, 34, 92, 255)
+    ]
     accounted(decode(odd, content_type, columns), len(odd))
 
 
@@ -348,13 +350,13 @@ def test_messages_stay_below_kafkas_limit_whatever_comes() -> None:
     )
     decoded = decode_messages(messages, MAX_FUTURE_US)
     packed = list(pack(messages, decoded, 65_536))
-    assert max(len(write(one.flows, one.facts)) for one in packed) < MAX_MESSAGE_BYTES
+    assert max(len(write(message.flows, message.facts)) for message in packed) < MAX_MESSAGE_BYTES
     assert (
-        max(len(write(batch, RejectsFacts(raw_partition=0))) for one in packed for batch in one.rejects)
+        max(len(write(batch, RejectsFacts(raw_partition=0))) for message in packed for batch in message.rejects)
         < MAX_MESSAGE_BYTES
     )
-    assert sum(one.flows.num_rows for one in packed) == 8000
-    assert sum(batch.num_rows for one in packed for batch in one.rejects) == 160
+    assert sum(message.flows.num_rows for message in packed) == 8000
+    assert sum(batch.num_rows for message in packed for batch in message.rejects) == 160
 
 
 def test_a_long_line_takes_no_longer_than_its_length() -> None:

@@ -38,8 +38,8 @@ def _plant(seconds: int) -> pa.RecordBatch:
     number = np.arange(seconds * 100)
     host, turn = number % 20, number // 20 % 5
     columns = {
-        "src_addr": [f"10.1.0.{one}" for one in host],
-        "dst_addr": [f"10.1.1.{one}" for one in (host + turn) % 10],
+        "src_addr": [f"10.1.0.{last}" for last in host],
+        "dst_addr": [f"10.1.1.{last}" for last in (host + turn) % 10],
         "end_ts_us": START_US + number * 10_000,
         "fwd_bytes": 300 + number % 7,
     }
@@ -49,11 +49,11 @@ def _plant(seconds: int) -> pa.RecordBatch:
 def _flood(after_s: int, seconds: int) -> pa.RecordBatch:
     number = np.arange(SPOOFED)
     columns = {
-        "src_addr": [f"{11 + one // 65_536}.{one // 256 % 256}.{one % 256}.7" for one in number],
+        "src_addr": [f"{11 + host // 65_536}.{host // 256 % 256}.{host % 256}.7" for host in number],
         "end_ts_us": START_US + after_s * 1_000_000 + number * (seconds * 1_000_000 // SPOOFED) + 3,
     }
-    one = {"dst_addr": "10.9.9.9", "dst_port": 80, "conn_state": "S0", "rev_pkts": 0}
-    return _spread(batch([one]), columns, SPOOFED)
+    syn = {"dst_addr": "10.9.9.9", "dst_port": 80, "conn_state": "S0", "rev_pkts": 0}
+    return _spread(batch([syn]), columns, SPOOFED)
 
 
 def _bytes(windows: Any) -> int:
@@ -68,8 +68,8 @@ def _run(flows: pa.RecordBatch) -> tuple[SensorState, np.ndarray[Any, Any]]:
     state, matrices = SensorState.empty(FULL), []
     for start in range(0, len(flows), 8_192):
         state, rows = advance(state, flows.slice(start, 8_192), False, 0)
-        own = pa.compute.starts_with(rows.column("src_addr"), "10.1.").to_numpy(zero_copy_only=False)
-        matrices.append(matrix_of(rows)[own])
+        of_plant = pa.compute.starts_with(rows.column("src_addr"), "10.1.").to_numpy(zero_copy_only=False)
+        matrices.append(matrix_of(rows)[of_plant])
     return state, np.concatenate(matrices)
 
 
@@ -79,12 +79,12 @@ def test_a_flood_neither_fills_memory_nor_hides_the_plant() -> None:
     calm, without = _run(plant)
     state, during = _run(pa.concat_batches([plant, _flood(70, 20)]))
     assert 1_000_000 < _bytes(state.windows[ORDINARY]) < MAX_BYTES
-    turned_out = evicted(PartitionState({("plant", "left"): state}, 0, FULL))
-    assert turned_out["ot.hosts"] > SPOOFED - OtBounds().ot_hosts - 100 and turned_out["time.queue"] == 0
+    evictions = evicted(PartitionState({("plant", "left"): state}, 0, FULL))
+    assert evictions["ot.hosts"] > SPOOFED - OtBounds().ot_hosts - 100 and evictions["time.queue"] == 0
     assert not any(evicted(PartitionState({("plant", "left"): calm}, 0, FULL)).values())
     off = {
-        name: float(np.abs(during[:, place] - without[:, place]).max())
-        for place, name in enumerate(FULL.names)
-        if (during[:, place] != without[:, place]).any()
+        name: float(np.abs(during[:, column] - without[:, column]).max())
+        for column, name in enumerate(FULL.names)
+        if (during[:, column] != without[:, column]).any()
     }
     assert set(off) <= OVER_THE_SENSOR, off

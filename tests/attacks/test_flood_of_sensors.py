@@ -84,13 +84,13 @@ def note(outcome: Outcome, state: PartitionState, facts: FeaturesFacts, alert: A
 
 def legitimate_rows(outcome: Outcome) -> dict[tuple[str, int], tuple[Any, bytes]]:
     """Every row of the plant's own sensors: its flow, and the bits of its features."""
-    found = {}
+    by_position = {}
     for rows in outcome.rows:
         of_plant = rows.filter(pa.compute.is_in(rows.column("sensor"), pa.array(LEGITIMATE)))
         features = np.array(of_plant.column("features").to_pylist(), np.float32).reshape(len(of_plant), -1)
         for row, bits in zip(of_plant.drop_columns(["features"]).to_pylist(), features, strict=True):
-            found[row["sensor"], row["raw_offset"]] = row, bits.tobytes()
-    return found
+            by_position[row["sensor"], row["raw_offset"]] = row, bits.tobytes()
+    return by_position
 
 
 def log_of(flooded: bool) -> Iterator[RawMessage]:

@@ -13,16 +13,18 @@ from tests.attacks.test_decoders import accounted
 from tests.ingest.ics_records import EVE_DNP3, EVE_MODBUS, RECORDS
 from tests.ingest.records import EVE, MAX_FUTURE_US, SENT_US, decode, reasons
 
-MODBUS_LINE, DNP3_LINE, FLOW_LINE = (json.dumps(one).encode() for one in (EVE_MODBUS, EVE_DNP3, EVE))
+MODBUS_LINE, DNP3_LINE, FLOW_LINE = (json.dumps(record).encode() for record in (EVE_MODBUS, EVE_DNP3, EVE))
 
 
 @pytest.mark.parametrize("line", [MODBUS_LINE, DNP3_LINE])
 def test_events_cut_and_broken_at_every_byte(line: bytes) -> None:
-    cuts = [line[:place] for place in range(1, len(line))]
+    cuts = [line[:offset] for offset in range(1, len(line))]
     decoded = decode([FLOW_LINE, *cuts, FLOW_LINE], SURICATA_JSON)
     accounted(decoded, len(cuts) + 2)
     assert set(reasons(decoded)) == {"not_json"} and decoded.flows["record_kind"].to_pylist() == ["end", "end"]
-    odd = [line[:place] + bytes([byte]) + line[place + 1 :] for place in range(len(line)) for byte in (0, 34, 93, 255)]
+    odd = [
+        line[:offset] + bytes([byte]) + line[offset + 1 :] for offset in range(len(line)) for byte in (0, 34, 93, 255)
+    ]
     accounted(decode(odd, SURICATA_JSON), len(odd))
 
 
@@ -92,24 +94,24 @@ def test_odd_objects_are_no_points(objects: Any) -> None:
 
 
 def test_a_long_list_of_objects_takes_no_longer_than_its_length() -> None:
-    one = {"start": 1, "stop": 2, "count": 2, "range_code": 0, "points": [{"index": 1}] * 50}
+    dnp3_object = {"start": 1, "stop": 2, "count": 2, "range_code": 0, "points": [{"index": 1}] * 50}
     decode([DNP3_LINE], SURICATA_JSON)
     for said in (
-        {"application": {"objects": [one] * 500}},
+        {"application": {"objects": [dnp3_object] * 500}},
         {"iin": {"indicators": ["no_func_code_suppor"] * 30_000}},
         {"application": {"objects": ["\\\\" * 100_000]}},
     ):
         started = time.process_time()
         decoded = decode([dnp3(**said)], SURICATA_JSON)
         assert time.process_time() - started < 2.0 and decoded.flows.num_rows == 1
-    assert decode([dnp3(application={"objects": [one] * 500})], SURICATA_JSON).flows["ics_quantity"].to_pylist() == [
-        1000
-    ]
+    assert decode([dnp3(application={"objects": [dnp3_object] * 500})], SURICATA_JSON).flows[
+        "ics_quantity"
+    ].to_pylist() == [1000]
 
 
 def test_records_of_another_log_are_rejected_by_its_name() -> None:
     wrong = {**RECORDS["modbus"], "_path": "dns\x07"}, {**RECORDS["modbus"], "_path": "dns"}, {"dns": RECORDS["modbus"]}
-    decoded = decode([json.dumps(one).encode() for one in wrong], "zeek-modbus+json")
+    decoded = decode([json.dumps(record).encode() for record in wrong], "zeek-modbus+json")
     accounted(decoded, 3)
     assert reasons(decoded) == ["text", "other_log", "time_missing"]
     assert decoded.rejects["detail"].to_pylist()[1] == "raw[3]@901/0: _path dns, expected a record of the log modbus"

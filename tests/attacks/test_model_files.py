@@ -60,9 +60,9 @@ def weights_of(folder: Path) -> bytes:
     return (folder / "weights.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("kept", [0, 4, 8, 300, -1])
-def test_truncated_weights(folder: Path, kept: int) -> None:
-    replace_weights(folder, weights_of(folder)[:kept])
+@pytest.mark.parametrize("size", [0, 4, 8, 300, -1])
+def test_truncated_weights(folder: Path, size: int) -> None:
+    replace_weights(folder, weights_of(folder)[:size])
     refused(folder, "weights")
 
 
@@ -202,8 +202,8 @@ def test_any_byte_flipped_is_found(folder: Path, part: str, at: int) -> None:
 @pytest.mark.parametrize("part", ["manifest.json", "weights.safetensors"])
 def test_a_missing_or_cut_file_is_refused(folder: Path, part: str) -> None:
     content = (folder / part).read_bytes()
-    for kept in (0, 1, len(content) // 2, len(content) - 2):
-        (folder / part).write_bytes(content[:kept])
+    for cut in (0, 1, len(content) // 2, len(content) - 2):
+        (folder / part).write_bytes(content[:cut])
         refused(folder, part.partition(".")[0])
     (folder / part).unlink()
     refused(folder, part.partition(".")[0])

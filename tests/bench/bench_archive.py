@@ -128,10 +128,10 @@ def measure(rows: int, width: int, within: str | None) -> dict[str, Any]:
 
 def main(rows: int, within: str | None) -> None:
     pa.set_cpu_count(1)
-    found = [measure(rows, width, within) for width in (80, 1)]
-    for one in found:
-        print(orjson.dumps(one).decode())
-    sys.stdout.write(orjson.dumps({"archive": found}).decode() + "\n")
+    measured = [measure(rows, width, within) for width in (80, 1)]
+    for result in measured:
+        print(orjson.dumps(result).decode())
+    sys.stdout.write(orjson.dumps({"archive": measured}).decode() + "\n")
 
 
 if __name__ == "__main__":

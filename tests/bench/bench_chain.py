@@ -40,9 +40,9 @@ PACK_BYTES = 128 * 1024 * 1024
 
 def build(root: Path, count: int) -> None:
     """Write the chain; each pack and each file of the last day is one empty Parquet file under many names."""
-    one = root / "one.parquet"
-    pq.write_table(pa.Table.from_batches([empty("scored")]), one)
-    sha256, size = hashlib.sha256(one.read_bytes()).hexdigest(), one.stat().st_size
+    template = root / "one.parquet"
+    pq.write_table(pa.Table.from_batches([empty("scored")]), template)
+    sha256, size = hashlib.sha256(template.read_bytes()).hexdigest(), template.stat().st_size
     (root / paths.manifests(0)).mkdir(parents=True)
     previous, waiting = NO_MANIFEST, list[ClosedFile]()
     for number in range(count):
@@ -53,7 +53,7 @@ def build(root: Path, count: int) -> None:
             date = time.strftime("%Y-%m-%d", time.gmtime((START_DAY_US + day * DAY_US) / 1e6))
             pack = Pack(paths.pack(FLOWS, paths.PACKED, date, 0, f"{day:024x}"), sha256, PACK_BYTES, FLOWS, ())
             packs = (Pack(**{**_fields(pack), "members": tuple(entry.path for entry in waiting)}),)
-            _link(one, root / pack.path)
+            _link(template, root / pack.path)
             waiting = []
         elif minute % EVERY_TENTH == 0:
             files = (_closed(day, minute, number, sha256, size),)
@@ -65,16 +65,16 @@ def build(root: Path, count: int) -> None:
         (root / paths.manifest(0, number)).write_bytes(data)
         previous = hashlib.sha256(data).hexdigest()
     for entry in waiting:
-        _link(one, root / entry.path)
+        _link(template, root / entry.path)
 
 
 def _fields(of: Any) -> dict[str, Any]:
     return {name: getattr(of, name) for name in of.__slots__}
 
 
-def _link(one: Path, path: Path) -> None:
+def _link(template: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.hardlink_to(one)
+    path.hardlink_to(template)
 
 
 def _closed(day: int, minute: int, number: int, sha256: str, size: int) -> ClosedFile:
@@ -115,15 +115,15 @@ class Counted:
         self.files = 0
         read = LocalFolder.read
 
-        def one(folder: LocalFolder, name: str) -> bytes:
+        def read_one(folder: LocalFolder, name: str) -> bytes:
             self.files += name.startswith(("_manifests", "_checkpoints"))
             return read(folder, name)
 
-        def many(folder: LocalFolder, names: Iterable[str]) -> Iterator[bytes]:
-            return (one(folder, name) for name in names)
+        def read_many(folder: LocalFolder, names: Iterable[str]) -> Iterator[bytes]:
+            return (read_one(folder, name) for name in names)
 
-        patch.object(LocalFolder, "read", one).start()
-        patch.object(LocalFolder, "read_many", many).start()
+        patch.object(LocalFolder, "read", read_one).start()
+        patch.object(LocalFolder, "read_many", read_many).start()
 
 
 def start(root: Path) -> None:

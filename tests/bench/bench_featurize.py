@@ -38,10 +38,10 @@ def _flows(endpoints: int) -> pa.RecordBatch:
 def test_flows_a_second(endpoints: int, batch_rows: int, lateness_s: int) -> None:
     flows, state = _flows(endpoints), SensorState.empty()
     compile_ahead()
-    began, cpu = time.perf_counter(), time.process_time()
+    started, cpu = time.perf_counter(), time.process_time()
     for start in range(0, ROWS, batch_rows):
         state, _ = advance(state, flows.slice(start, batch_rows), False, lateness_s * 1_000_000)
-    took, used = time.perf_counter() - began, time.process_time() - cpu
+    took, used = time.perf_counter() - started, time.process_time() - cpu
     size = len(snapshot(state))
     print(
         f"featurize, {endpoints} endpoints, batches of {batch_rows}, lateness {lateness_s} s: "

@@ -173,20 +173,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_600_000)
     parser.add_argument("--pack", default="1,100", help="records a message; several measure one after the other")
-    parser.add_argument("--broker", type=Path, help="a local broker's folder, where it runs already or shall go on")
+    parser.add_argument(
+        "--broker", type=Path, help="a local broker's folder, where it runs already or is to keep running"
+    )
     parser.add_argument("--quiet", type=int, default=QUIET_RECORDS, help="quiet records a sensor, to calibrate on")
     parser.add_argument("--not-calibrated", action="store_true", help="the shipped model as it is: all are suspects")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     runs = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-flow-")))
-        model = "" if given.not_calibrated else calibrated(folder / "models", given.quiet)
-        running = local.start(given.broker or folder / "broker")
-        if given.broker is None:
+        model = "" if arguments.not_calibrated else calibrated(folder / "models", arguments.quiet)
+        running = local.start(arguments.broker or folder / "broker")
+        if arguments.broker is None:
             stack.callback(local.stop, folder / "broker")
-        for pack in map(int, given.pack.split(",")):
+        for pack in map(int, arguments.pack.split(",")):
             here = folder / f"pack-{pack}"
-            runs.append(measure(running.bootstrap, running.pid, given.records, pack, model, folder / "models", here))
+            runs.append(
+                measure(running.bootstrap, running.pid, arguments.records, pack, model, folder / "models", here)
+            )
     show(runs)
     print(orjson.dumps({"runs": [asdict(run) for run in runs]}).decode())
 

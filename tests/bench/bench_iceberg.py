@@ -48,15 +48,15 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
 
 def main(rows: int) -> None:
     with TemporaryDirectory() as folder:
-        place = Path(folder, "archive")
+        archive = Path(folder, "archive")
         # In a process of its own, so that this one's memory is the copy's.
-        writing = get_context("spawn").Process(target=archived, args=(place, rows))
+        writing = get_context("spawn").Process(target=archived, args=(archive, rows))
         writing.start()
         writing.join()
         with opened(str(Path(folder, "warehouse")), {}) as catalog:
-            done, took, cpu = timed(lambda: copy(place, catalog))
-            again, idle, _ = timed(lambda: copy(place, catalog))
-            proof, proving, _ = timed(lambda: prove(place, catalog))
+            done, took, cpu = timed(lambda: copy(archive, catalog))
+            again, idle, _ = timed(lambda: copy(archive, catalog))
+            proof, proving, _ = timed(lambda: prove(archive, catalog))
         copied = done["flows"]["rows"]
         files = list(Path(folder, "warehouse").rglob("*.parquet"))
         document = {

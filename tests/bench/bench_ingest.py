@@ -29,8 +29,8 @@ def records_per_s(messages: Messages) -> int:
     for _ in range(ROUNDS + 1):
         started = time.process_time()
         decoded = decode_messages(messages, MAX_FUTURE_US)
-        for one in pack(messages, decoded, 4096):
-            write(one.flows, one.facts)
+        for message in pack(messages, decoded, 4096):
+            write(message.flows, message.facts)
         best = max(best, len(messages) / (time.process_time() - started))
         assert decoded.flows.num_rows == len(messages)
     return round(best)

@@ -43,7 +43,7 @@ def rows_between(src: np.ndarray, dst: np.ndarray, end_us: np.ndarray, plain: di
 
 def addresses(number: np.ndarray) -> list[str]:
     """An address a number, 2^24 of them from 10.0.0.0 on, then 11.0.0.0."""
-    return [f"{10 + (one >> 24)}.{one >> 16 & 255}.{one >> 8 & 255}.{one & 255}" for one in number.tolist()]
+    return [f"{10 + (host >> 24)}.{host >> 16 & 255}.{host >> 8 & 255}.{host & 255}" for host in number.tolist()]
 
 
 def size_of(windows: Any) -> int:
@@ -53,23 +53,23 @@ def size_of(windows: Any) -> int:
 
 def by_hosts(feature_set: FeatureSet) -> list[dict[str, float]]:
     """CPU ns a record and bytes of state, by the number of hosts; every host speaks to any."""
-    found = []
+    measured = []
     for hosts in HOSTS:
         pick = np.random.default_rng(1)
         src, dst = pick.integers(hosts, size=(2, RECORDS))
         flows = rows_between(src, dst, START_US + np.arange(RECORDS) * 100, {"dst_port": 502, "src_port": 4000})
         state, used = SensorState.empty(feature_set), []
         for start in range(0, RECORDS, BATCH):
-            part, began = flows.slice(start, BATCH), time.process_time()
+            part, started = flows.slice(start, BATCH), time.process_time()
             state, _ = advance(state, part, False, 0)
-            used.append(time.process_time() - began)
+            used.append(time.process_time() - started)
         steady = sorted(used[len(used) // 2 :])  # tables have grown by then; the median, as others use the machine
         (windows,) = state.windows.values()
         seen = len(np.unique(np.concatenate((src, dst))))
-        found.append(
+        measured.append(
             {"hosts": hosts, "seen": seen, "ns": steady[len(steady) // 2] / BATCH * 1e9, "bytes": size_of(windows)}
         )
-    return found
+    return measured
 
 
 def plant_and_flood(flooded: bool) -> pa.RecordBatch:
@@ -89,14 +89,14 @@ def plant_and_flood(flooded: bool) -> pa.RecordBatch:
 
 def through(flows: pa.RecordBatch, feature_set: FeatureSet) -> tuple[SensorState, np.ndarray, list[dict[str, float]]]:
     """The state, the plant's own features, and memory as it went."""
-    state, own = SensorState.empty(feature_set), []
+    state, of_plant = SensorState.empty(feature_set), []
     curve: list[dict[str, float]] = []
     for start in range(0, len(flows), BATCH):
         state, rows = advance(state, flows.slice(start, BATCH), False, 0)
-        own.append(matrix_of(rows)[rows.column("dst_port").to_numpy() == 502])
+        of_plant.append(matrix_of(rows)[rows.column("dst_port").to_numpy() == 502])
         (windows,) = state.windows.values()
         curve.append({"records": start + BATCH, "windows": size_of(windows)})
-    return state, np.concatenate(own), curve
+    return state, np.concatenate(of_plant), curve
 
 
 def flood(feature_set: FeatureSet) -> dict[str, Any]:
@@ -104,27 +104,27 @@ def flood(feature_set: FeatureSet) -> dict[str, Any]:
     _, calm, _ = through(plant_and_flood(False), feature_set)
     state, during, curve = through(plant_and_flood(True), feature_set)
     same = (calm == during) | (np.isnan(calm) & np.isnan(during))
-    began = time.perf_counter()
+    started = time.perf_counter()
     saved = snapshot(state)
-    saved_s = time.perf_counter() - began
-    began = time.perf_counter()
+    saved_s = time.perf_counter() - started
+    started = time.perf_counter()
     restore(saved, feature_set=feature_set)
     return {
         "curve": curve,
         "values_unchanged": float(same[FLOOD_FROM:].mean()),
-        "columns_touched": [name for name, one in zip(feature_set.names, same.all(0), strict=True) if not one],
+        "columns_touched": [name for name, is_same in zip(feature_set.names, same.all(0), strict=True) if not is_same],
         "snapshot_bytes": len(saved),
         "save_ms": saved_s * 1e3,
-        "restore_ms": (time.perf_counter() - began) * 1e3,
+        "restore_ms": (time.perf_counter() - started) * 1e3,
     }
 
 
 def picture(path: Path, floods: dict[str, dict[str, Any]]) -> None:
     """The memory curves."""
     figure, panel = plt.subplots(figsize=(9, 3.6), constrained_layout=True)
-    for (name, one), colour in zip(floods.items(), ("#2471a3", "#c0392b"), strict=True):
-        records = [point["records"] / 1e6 for point in one["curve"]]
-        panel.plot(records, [point["windows"] / 2**20 for point in one["curve"]], color=colour, label=name)
+    for (name, flooded), colour in zip(floods.items(), ("#2471a3", "#c0392b"), strict=True):
+        records = [point["records"] / 1e6 for point in flooded["curve"]]
+        panel.plot(records, [point["windows"] / 2**20 for point in flooded["curve"]], color=colour, label=name)
     panel.axvspan(0.1, 1.2, color="#7f8c8d", alpha=0.15, lw=0, label="a million spoofed addresses")
     panel.set(
         xlabel="records of the sensor (million)",
@@ -140,28 +140,29 @@ def main() -> None:
     """Print a line a figure, and all of it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--picture", type=Path)
-    given = parser.parse_args()
-    found: dict[str, Any] = {"hosts": {}, "flood": {}}
+    arguments = parser.parse_args()
+    results: dict[str, Any] = {"hosts": {}, "flood": {}}
     for name in SETS:
         compile_ahead(named(name))
-        found["hosts"][name] = by_hosts(named(name))
-        first = found["hosts"][name][0]["ns"]
-        for one in found["hosts"][name]:
+        results["hosts"][name] = by_hosts(named(name))
+        first = results["hosts"][name][0]["ns"]
+        for result in results["hosts"][name]:
             print(
-                f"{name:14} {one['hosts']:>9,} hosts  {one['ns']:7,.0f} ns a record ({one['ns'] / first:.2f})  "
-                f"{one['bytes'] / 2**20:6.1f} MiB  {one['bytes'] / one['seen']:8,.0f} bytes a host seen"
+                f"{name:14} {result['hosts']:>9,} hosts  {result['ns']:7,.0f} ns a record "
+                f"({result['ns'] / first:.2f})  "
+                f"{result['bytes'] / 2**20:6.1f} MiB  {result['bytes'] / result['seen']:8,.0f} bytes a host seen"
             )
     for name in ("forebay-ics-1", "full"):
-        one = found["flood"][name] = flood(named(name))
+        result = results["flood"][name] = flood(named(name))
         print(
-            f"flood, {name}: windows at most {max(point['windows'] for point in one['curve']) / 2**20:.1f} MiB; "
-            f"{one['values_unchanged']:.4%} of the plant's values unchanged, columns touched: "
-            f"{', '.join(one['columns_touched']) or 'none'}; snapshot {one['snapshot_bytes'] / 2**20:.1f} MiB, "
-            f"saved in {one['save_ms']:.0f} ms, restored in {one['restore_ms']:.0f} ms"
+            f"flood, {name}: windows at most {max(point['windows'] for point in result['curve']) / 2**20:.1f} MiB; "
+            f"{result['values_unchanged']:.4%} of the plant's values unchanged, columns touched: "
+            f"{', '.join(result['columns_touched']) or 'none'}; snapshot {result['snapshot_bytes'] / 2**20:.1f} MiB, "
+            f"saved in {result['save_ms']:.0f} ms, restored in {result['restore_ms']:.0f} ms"
         )
-    if given.picture:
-        picture(given.picture, found["flood"])
-    print(orjson.dumps(found).decode())
+    if arguments.picture:
+        picture(arguments.picture, results["flood"])
+    print(orjson.dumps(results).decode())
 
 
 if __name__ == "__main__":

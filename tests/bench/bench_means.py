@@ -60,11 +60,11 @@ def window_rows(flows: pa.RecordBatch) -> dict[str, Callable[[], object]]:
         recent: dict[int, deque[int]] = defaultdict(deque)
         counts = []
         for dst, end in zip(rows.dst[order].tolist(), rows.end_us[order].tolist(), strict=True):
-            own = recent[dst]
-            own.append(end)
-            while own[0] <= end - WINDOW_US:
-                own.popleft()
-            counts.append(len(own))
+            ends = recent[dst]
+            ends.append(end)
+            while ends[0] <= end - WINDOW_US:
+                ends.popleft()
+            counts.append(len(ends))
         return counts
 
     def vectors() -> np.ndarray:
@@ -112,12 +112,12 @@ def main() -> None:
     payload = lines.message(0, count)
     message = Messages.of([RawMessage(0, 0, 1_800_000_000_000_000, SourceInfo(ZEEK_JSON, (), "plant", "tap"), payload)])
     flows = decode_messages(message, FUTURE_US).flows
-    found = {"json": measure(json_rows(payload), count), "window": measure(window_rows(flows), count)}
-    for step, rates in found.items():
+    results = {"json": measure(json_rows(payload), count), "window": measure(window_rows(flows), count)}
+    for step, rates in results.items():
         slowest = min(rates.values())
         for name, rate in rates.items():
             print(f"{step:7} {name:36} {rate:>12,} rows/s  {rate / slowest:5.1f} x")
-    print(orjson.dumps(found).decode())
+    print(orjson.dumps(results).decode())
 
 
 if __name__ == "__main__":

@@ -29,23 +29,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--pack", default="1,100")
-    parser.add_argument("--broker", type=Path, help="a local broker's folder, where it runs already or shall go on")
-    given = parser.parse_args()
-    found = []
+    parser.add_argument(
+        "--broker", type=Path, help="a local broker's folder, where it runs already or is to keep running"
+    )
+    arguments = parser.parse_args()
+    runs = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-path-")))
-        running = local.start(given.broker or folder / "broker")
-        if given.broker is None:
+        running = local.start(arguments.broker or folder / "broker")
+        if arguments.broker is None:
             stack.callback(local.stop, folder / "broker")
-        for pack in map(int, given.pack.split(",")):
-            run, counted = measure(running.bootstrap, running.pid, given.records, pack, folder / f"pack-{pack}")
+        for pack in map(int, arguments.pack.split(",")):
+            run, counted = measure(running.bootstrap, running.pid, arguments.records, pack, folder / f"pack-{pack}")
             cpu = ", ".join(f"{name} {us:.1f}" for name, us in run.cpu_us_per_record.items())
             print(
                 f"raw to features, {pack} a message: {run.records_per_s:,.0f} records/s; "
                 f"CPU µs a record: {cpu}; a loop that only counts: {counted * pack:,.0f} records/s "
                 f"(ratio {run.records_per_s / (counted * pack):.2f})"
             )
-            found.append(
+            runs.append(
                 {
                     "pack": pack,
                     "records": run.records,
@@ -55,7 +57,7 @@ def main() -> None:
                     "count_only_records_per_s": round(counted * pack),
                 }
             )
-    print(orjson.dumps({"runs": found}).decode())
+    print(orjson.dumps({"runs": runs}).decode())
 
 
 if __name__ == "__main__":

@@ -98,14 +98,14 @@ def replay(settings: Settings, run: str, source: str, workers: int, *options: st
     }
     where = ["--archive", str(settings.archive_uri), "--bootstrap", settings.bootstrap, "--prefix", "bench."]
     command = ["replay", "run", "--run", run, "--source", source, "--workers", str(workers), *where, *options, "--json"]
-    began = time.perf_counter()
+    started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.tools.cli", *command],
         check=True,
         stdout=subprocess.PIPE,
         env={**os.environ, **environment},
     )
-    return time.perf_counter() - began, orjson.loads(done.stdout.splitlines()[-1])
+    return time.perf_counter() - started, orjson.loads(done.stdout.splitlines()[-1])
 
 
 def measured(settings: Settings, source: str) -> Iterator[dict[str, Any]]:
@@ -145,7 +145,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         running = local.start(folder / "broker") if kafka else None
-        found: list[dict[str, Any]] = []
+        measurements: list[dict[str, Any]] = []
         try:
             settings = load_settings(
                 bootstrap=running.bootstrap if running else None,
@@ -166,13 +166,13 @@ def main() -> None:
                 topics.create(settings)
                 for partition in range(PARTITIONS):
                     produce_flows(settings, history(partition, count // PARTITIONS), partition)
-                found += measured(settings, TOPIC)
+                measurements += measured(settings, TOPIC)
         finally:
             if running:
                 local.stop(folder / "broker")
-        found += measured(settings, ARCHIVE)
-        fastest = int(np.max([one["flows_per_s"] for one in found]))
-        print(orjson.dumps({"flows": count, "fastest_flows_per_s": fastest, "runs": found}).decode())
+        measurements += measured(settings, ARCHIVE)
+        fastest = int(np.max([result["flows_per_s"] for result in measurements]))
+        print(orjson.dumps({"flows": count, "fastest_flows_per_s": fastest, "runs": measurements}).decode())
 
 
 if __name__ == "__main__":

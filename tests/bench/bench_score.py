@@ -39,8 +39,8 @@ def best(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def main() -> None:
     """One group of messages through each step, on one thread."""
-    given = [int(argument) for argument in sys.argv[1:]]
-    rows, messages = (given + [4096, 16][len(given) :])[:2]
+    arguments = [int(argument) for argument in sys.argv[1:]]
+    rows, messages = (arguments + [4096, 16][len(arguments) :])[:2]
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp(prefix="bench-score-"))
     model = small_model(0, width=WIDTH, config=IganConfig(alert_level=0.01))
@@ -53,20 +53,22 @@ def main() -> None:
     seconds: dict[str, float] = {}
     group: list[Features]
     seconds["decode"], group = best(lambda: [read(payload, at("features")) for payload in payloads])
-    seconds["score"], scored = best(lambda: score_batches([one.batch for one in group], PromotionLedger(1), cache))
+    seconds["score"], scored = best(
+        lambda: score_batches([features.batch for features in group], PromotionLedger(1), cache)
+    )
     matrix = np.random.default_rng(0).exponential(1.0, (total, WIDTH)).astype(np.float32)
     times, origin = np.zeros(total, np.int64), np.full(total, "plant/tap")
     seconds["score: the network alone"], _ = best(lambda: cache.first.score(matrix, times, origin))
     seconds["route"], routed = best(lambda: [route(batch) for batch in scored])
     seconds["encode"], sent = best(
-        lambda: [encoded(one, message.facts) for one, message in zip(routed, group, strict=True)]
+        lambda: [encoded(batch, message.facts) for batch, message in zip(routed, group, strict=True)]
     )
     whole = sum(value for name, value in seconds.items() if ":" not in name)
     print(f"{messages} messages of {rows} rows, {WIDTH} features, one thread, torch {torch.__version__}")
     for name, value in seconds.items():
         print(f"  {name:<26}{value * 1000:9.1f} ms   {total / value / 1e6:7.2f} M rows/s")
     print(f"  {'a group, all steps':<26}{whole * 1000:9.1f} ms   {total / whole / 1e6:7.2f} M rows/s")
-    print(f"  sent {sum(len(value) for one in sent for value in one) / total:.0f} bytes a row")
+    print(f"  sent {sum(len(value) for values in sent for value in values) / total:.0f} bytes a row")
     document = {name: round(total / value) for name, value in seconds.items()} | {
         "rows_per_second": round(total / whole)
     }

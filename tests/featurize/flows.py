@@ -109,14 +109,14 @@ def matrix_of(rows: pa.RecordBatch) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def by_position(rows: Sequence[pa.RecordBatch]) -> dict[int, tuple[int, bytes]]:
     """late_by_us and the feature row's bytes of every flow, by raw offset."""
-    found = {}
+    by_offset = {}
     for part in rows:
         values = matrix_of(part)
         offsets, late = part.column("raw_offset").to_pylist(), part.column("late_by_us").to_pylist()
-        for place, offset in enumerate(offsets):
-            assert offset not in found
-            found[offset] = (late[place], values[place].tobytes())
-    return found
+        for index, offset in enumerate(offsets):
+            assert offset not in by_offset
+            by_offset[offset] = (late[index], values[index].tobytes())
+    return by_offset
 
 
 def saved_again(state: PartitionState) -> PartitionState:

@@ -224,13 +224,13 @@ def kdd_order(count: list[float]) -> list[float]:
 def nsl(flows: list[Flow]) -> dict[int, list[float]]:
     """Features 23-41 of a file as NSL-KDD has them, by raw offset."""
     in_time = sorted(flows, key=lambda f: (f["end_ts_us"], f["record_id"], f["raw_offset"]))
-    windows, found = Kdd(), {}
+    windows, features_of = Kdd(), {}
     for flow in in_time:
-        found[flow["raw_offset"]] = windows.features(flow, False)[:9]
+        features_of[flow["raw_offset"]] = windows.features(flow, False)[:9]
     by_host = sorted(in_time, key=lambda f: f["dst_addr"])
-    for place, flow in enumerate(by_host):
-        window = by_host[max(0, place - 254) : place + 1]
+    for index, flow in enumerate(by_host):
+        window = by_host[max(0, index - 254) : index + 1]
         same = [f for f in window if f["dst_addr"] == flow["dst_addr"]]
         rest = [f for f in window if f["dst_addr"] != flow["dst_addr"]]
-        found[flow["raw_offset"]] += kdd_order(kdd_features(flow, same, rest))
-    return {offset: [round(value, 2) for value in values] for offset, values in found.items()}
+        features_of[flow["raw_offset"]] += kdd_order(kdd_features(flow, same, rest))
+    return {offset: [round(value, 2) for value in values] for offset, values in features_of.items()}

@@ -42,15 +42,15 @@ class Damped:
         for decay in DECAYS:
             weights = np.array([2 ** (-decay * (now - t) / 1e6) for t, *_ in rows])
             columns[0].append(weights.sum())
-            for place in (1, 2, 3):
-                known = np.array([row[place] is not None for row in rows])
-                values = np.array([row[place] for row, is_known in zip(rows, known, strict=True) if is_known], float)
-                own = weights[known]
-                total = own.sum()
-                mean = (own * values).sum() / total if total > 1e-300 else 0.0
-                spread = (own * (values - mean) ** 2).sum() / total if total > 1e-300 else 0.0
-                columns[2 * place - 1].append(mean)
-                columns[2 * place].append(math.sqrt(spread))
+            for field in (1, 2, 3):
+                known = np.array([row[field] is not None for row in rows])
+                values = np.array([row[field] for row, is_known in zip(rows, known, strict=True) if is_known], float)
+                present = weights[known]
+                total = present.sum()
+                mean = (present * values).sum() / total if total > 1e-300 else 0.0
+                spread = (present * (values - mean) ** 2).sum() / total if total > 1e-300 else 0.0
+                columns[2 * field - 1].append(mean)
+                columns[2 * field].append(math.sqrt(spread))
         if not late:
             self.seen.append((now, size, packets, gap))
         return [value for column in columns for value in column]
@@ -65,8 +65,10 @@ class Sketch:
     def features(self, now: int, bucket: int, late: bool) -> list[float]:
         now = max([now, *(t for t, _ in self.used)])
         used = [*self.used, (now, bucket)]
-        weights = [sum(2 ** (-(now - t) / 60e6) for t, one in used if one == own) for own in range(32)]
-        distinct = sum(2 ** (-(now - max(t for t, one in used if one == own)) / 60e6) for own in {b for _, b in used})
+        weights = [sum(2 ** (-(now - t) / 60e6) for t, other in used if other == number) for number in range(32)]
+        distinct = sum(
+            2 ** (-(now - max(t for t, other in used if other == number)) / 60e6) for number in {b for _, b in used}
+        )
         shares = [weight / sum(weights) for weight in weights if weight > 0]
         if not late:
             self.used = used
@@ -109,27 +111,27 @@ class Edge:
     def fading(self, flow: Flow, late: bool) -> tuple[list[float], list[float]]:
         """Shares of bytes and packets; the first six of the industrial features."""
         now = max([flow["end_ts_us"], *self.ends])
-        before = [sum(own[at] * 2 ** (-(now - t) / 60e6) for t, own in self.sums) for at in range(7)]
+        before = [sum(added[at] * 2 ** (-(now - t) / 60e6) for t, added in self.sums) for at in range(7)]
         reads, writes, control, refused = (
             float(flow[f"ics_{name}_cnt"] or 0) for name in ("read", "write", "control", "exception")
         )
         size, packets = flow["fwd_bytes"] + flow["rev_bytes"], flow["fwd_pkts"] + flow["rev_pkts"]
-        own = [flow["fwd_bytes"], size, flow["fwd_pkts"], packets, reads + writes + control, writes, refused]
+        added = [flow["fwd_bytes"], size, flow["fwd_pkts"], packets, reads + writes + control, writes, refused]
         shares: list[float] = []
         for at in (0, 2):
-            part, whole = own[at], own[at + 1]
+            part, whole = added[at], added[at + 1]
             share = part / whole if whole else 0.5
             usual = before[at] / before[at + 1] if before[at + 1] else share
             total = before[at + 1] + whole
             both = (before[at] + part) / total if total else 0.5
             shares += [share, both, abs(share - usual) if whole else 0.0]
-        asked, total = own[4], before[4] + own[4]
+        asked, total = added[4], before[4] + added[4]
         write = writes / asked if asked else 0.0
         change = abs(write - before[5] / before[4]) if asked and before[4] else 0.0
         exceptions = refused / max(asked, refused) if refused else 0.0
         together = [(before[5] + writes) / total, min((before[6] + refused) / total, 1.0)] if total else [0.0, 0.0]
         if not late:
-            self.sums.append((now, own))
+            self.sums.append((now, added))
         return shares, [write, together[0], change, control, exceptions, together[1]]
 
     def first_asked(self, flow: Flow, late: bool, warm: float) -> list[float]:
@@ -156,13 +158,13 @@ class Ot:
         self.sketches: dict[Any, Sketch] = {}
         self.edges: dict[tuple[str, str], Edge] = {}
         self.offers: set[Any] = set()
-        self.began: int | None = None
+        self.start_us: int | None = None
 
     def features(self, flow: Flow, late: bool) -> list[float]:
         src, dst, what, end = flow["src_addr"], flow["dst_addr"], service(flow), flow["end_ts_us"]
-        if self.began is None and not late:
-            self.began = end
-        warm = 0.0 if self.began is None else min(max(end - self.began, 0) / 60e6, 1.0)
+        if self.start_us is None and not late:
+            self.start_us = end
+        warm = 0.0 if self.start_us is None else min(max(end - self.start_us, 0) / 60e6, 1.0)
         new_service = warm * (("service", what) not in self.damped)
         new_offer = warm * ((dst, what) not in self.offers)
         out: list[float] = []
@@ -182,5 +184,5 @@ class Ot:
         return out
 
     @staticmethod
-    def _of(kept: dict[Any, Any], key: Any, fresh: Any, late: bool) -> Any:
-        return kept.get(key, fresh) if late else kept.setdefault(key, fresh)
+    def _of(entries: dict[Any, Any], key: Any, fresh: Any, late: bool) -> Any:
+        return entries.get(key, fresh) if late else entries.setdefault(key, fresh)

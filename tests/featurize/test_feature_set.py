@@ -71,7 +71,7 @@ def test_address_keys_never_change() -> None:
     assert keys.tolist() == [KEY_OF_99, KEY_OF_NOTHING, KEY_OF_NOTHING]
 
 
-def _own(**flow: Any) -> dict[str, float]:
+def _flow_values(**flow: Any) -> dict[str, float]:
     matrix = np.empty((1, FLOW_FEATURES), np.float32)
     flow_features(rows_of(batch([flow])), matrix)
     (row,) = matrix
@@ -79,7 +79,7 @@ def _own(**flow: Any) -> dict[str, float]:
 
 
 def test_own_features_of_a_scan() -> None:
-    got = _own(
+    got = _flow_values(
         fwd_pkts=0, rev_pkts=290, fwd_bytes=0, rev_bytes=12760, rev_syn_pkts=290, fwd_syn_pkts=0, duration_us=500_000
     )
     assert got["packets"] == 290 and got["packet_rate"] == 580 and got["unanswered"] == 1
@@ -88,7 +88,7 @@ def test_own_features_of_a_scan() -> None:
 
 
 def test_own_features_of_an_arp_announcement() -> None:
-    got = _own(
+    got = _flow_values(
         ether_type=0x0806,
         ip_proto=None,
         src_addr="00:07:7c:88:6e:63",
@@ -103,7 +103,7 @@ def test_own_features_of_an_arp_announcement() -> None:
 
 
 def test_flags_stand_in_for_counts_that_a_source_does_not_give() -> None:
-    got = _own(fwd_tcp_flags=2, rev_tcp_flags=4, conn_state="REJ", dst_port=502)
+    got = _flow_values(fwd_tcp_flags=2, rev_tcp_flags=4, conn_state="REJ", dst_port=502)
     assert got["syn_packets"] == 1 and got["rst_packets"] == 1 and got["rerror"] == 1
     assert got["to_system_port"] == got["to_ics_port"] == got["has_ports"] == 1
     assert np.isclose(got["syn_share"], 0.2)

@@ -145,7 +145,7 @@ def test_garbage_for_a_sensor_is_refused(name: str, garbage: bytes) -> None:
 
 
 @given(flow_rows(), st.integers(1, 7), st.integers(0, 3))
-def test_what_is_told_again_after_a_restart_is_the_same_bytes(
+def test_what_is_emitted_again_after_a_restart_is_the_same_bytes(
     rows: list[dict[str, Any]], size: int, lateness: int
 ) -> None:
     cuts = [rows[first : first + size] for first in range(0, len(rows), size)]
@@ -153,15 +153,15 @@ def test_what_is_told_again_after_a_restart_is_the_same_bytes(
         write(batch(cut, number * size), _facts(number, *([("plant", "left")] if number == len(cuts) - 1 else [])))
         for number, cut in enumerate(cuts)
     ]
-    kept = again = PartitionState.empty()
+    running = restarted = PartitionState.empty()
     for number, payload in enumerate(wire):
-        told = []
-        for state in (kept, again):
+        results = []
+        for state in (running, restarted):
             flows, facts = read(payload, FlowsFacts, at("flows", 3, number))
             after, made = advance_partition(state, flows, facts, number, lambda _: lateness * SECOND, lambda _: SECOND)
-            told.append((after, [write(features.rows, features.facts) for features in made]))
-        (kept, first), (again, second) = told[0], told[1]
-        again = saved_again(again)
+            results.append((after, [write(features.rows, features.facts) for features in made]))
+        (running, first), (restarted, second) = results[0], results[1]
+        restarted = saved_again(restarted)
         assert first == second
 
 

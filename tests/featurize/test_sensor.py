@@ -22,7 +22,7 @@ from tests.featurize.flows import SECOND, batch, by_position, flow_rows, matrix_
 def _cut(
     rows: list[dict[str, Any]], cuts: list[int], lateness_us: int, saved: bool, bounds: Bounds = BOUNDS
 ) -> list[pa.RecordBatch]:
-    """Features batches of a log cut at these places, perhaps with the state saved and restored at each."""
+    """Features batches of a log cut at these offsets, perhaps with the state saved and restored at each."""
     flows, state, out = batch(rows), SensorState.empty(), []
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     for start, end in pairwise(edges):
@@ -41,9 +41,9 @@ def test_cuts_change_nothing(rows: list[dict[str, Any]], cuts: list[int], latene
     parts = _cut(rows, cuts, lateness_s * SECOND, saved)
     assert by_position(parts) == by_position([whole])
     on_time = [
-        part.column("raw_offset").to_pylist()[place]
+        part.column("raw_offset").to_pylist()[index]
         for part in parts
-        for place, late in enumerate(part.column("late_by_us").to_pylist())
+        for index, late in enumerate(part.column("late_by_us").to_pylist())
         if late == 0
     ]
     assert on_time == whole.column("raw_offset").to_pylist()[: len(on_time)]
@@ -198,9 +198,9 @@ def test_tables_stay_within_their_bounds_and_count_what_they_lose() -> None:
 @given(flow_rows(), st.lists(st.integers(0, 40), max_size=4), st.integers(1, 10))
 def test_cuts_change_nothing_when_too_many_wait(rows: list[dict[str, Any]], cuts: list[int], most: int) -> None:
     flows, results = batch(rows), []
-    for places in ([], cuts):
+    for offsets in ([], cuts):
         state, out = SensorState.empty(), []
-        for start, end in pairwise([0, *sorted(min(cut, len(rows)) for cut in places), len(rows)]):
+        for start, end in pairwise([0, *sorted(min(cut, len(rows)) for cut in offsets), len(rows)]):
             state, part = advance(state, flows.slice(start, end - start), False, 3 * SECOND, max_waiting=most)
             assert len(state.waiting) <= most
             out.append(part)

@@ -39,9 +39,9 @@ def test_another_feature_set_is_refused_by_both_names(saved: bytes) -> None:
 @given(st.data())
 def test_a_changed_byte_is_refused(data: st.DataObject) -> None:
     whole = snapshot(SensorState.empty())
-    place = data.draw(st.integers(0, len(whole) - 1))
+    offset = data.draw(st.integers(0, len(whole) - 1))
     changed = bytearray(whole)
-    changed[place] ^= data.draw(st.integers(1, 255))
+    changed[offset] ^= data.draw(st.integers(1, 255))
     with pytest.raises(RefusedState):
         restore(bytes(changed))
 

@@ -22,7 +22,7 @@ from tests.ingest.oracle import (
 
 Record = dict[str, str | None]
 ASKED, OPENED, ENDED, RESET = range(1, 5)
-BITS = {letter: 1 << place for place, letter in enumerate("FSRPAUEC")}
+BITS = {letter: 1 << number for number, letter in enumerate("FSRPAUEC")}
 
 
 def required_times(start: str | None, duration: str | None, power: int, day_first: bool) -> dict[str, Any]:
@@ -70,11 +70,11 @@ def port(cell: str | None) -> int | None:
 def sides(record: Record, what: str) -> tuple[int | None, int | None, int | None]:
     total, fwd, rev = (whole(record.get(f"{side}{what}")) for side in ("Tot", "Src", "Dst"))
     if total is not None and (fwd is None) != (rev is None):
-        one = fwd if rev is None else rev
-        assert one is not None
-        if one > total:
+        reported = fwd if rev is None else rev
+        assert reported is not None
+        if reported > total:
             raise Rejected("count_range")
-        fwd, rev = (fwd, total - one) if rev is None else (total - one, rev)
+        fwd, rev = (fwd, total - reported) if rev is None else (total - reported, rev)
     return fwd, rev, total
 
 
@@ -100,7 +100,7 @@ def said(word: str) -> int:
 
 
 def argus_icmp(sides: list[tuple[int | None, str]]) -> tuple[int | None, int | None]:
-    """Type and code, which Argus writes in place of ports: two short numbers, or both in one long one."""
+    """Type and code, which Argus writes instead of ports: two short numbers, or both in one long one."""
     (first, first_cell), (second, second_cell) = sides
     if first is None:
         return None, None
@@ -117,9 +117,9 @@ def argus(record: Record) -> dict[str, Any]:
     arrow = text(record.get("Dir")) or ""
     backward = arrow.startswith("<") and ">" not in arrow
     if backward:
-        one = ("SrcMac", "SrcAddr", "Sport", "sTtl", "SrcPkts", "SrcBytes", "SAppBytes", "SIntPkt")
-        two = ("DstMac", "DstAddr", "Dport", "dTtl", "DstPkts", "DstBytes", "DAppBytes", "DIntPkt")
-        other = dict(zip(one + two, two + one, strict=True))
+        src_names = ("SrcMac", "SrcAddr", "Sport", "sTtl", "SrcPkts", "SrcBytes", "SAppBytes", "SIntPkt")
+        dst_names = ("DstMac", "DstAddr", "Dport", "dTtl", "DstPkts", "DstBytes", "DAppBytes", "DIntPkt")
+        other = dict(zip(src_names + dst_names, dst_names + src_names, strict=True))
         record = {name: record.get(other.get(name, name)) for name in {*record, *other}}
     flow = required_times(record.get("StartTime"), record.get("Dur"), 6, False)
     flow["src_addr"], source = address(record.get("SrcAddr"))

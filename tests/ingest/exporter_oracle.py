@@ -29,11 +29,11 @@ COUNTERPARTS6 = {128: 129, 130: 131, 133: 134, 135: 136, 139: 140, 144: 145}
 
 
 def void(value: Any) -> bool:
-    """Whether a value says "not told": nothing in it but zeros and punctuation, or the epoch."""
+    """Whether a value says "not reported": nothing in it but zeros and punctuation, or the epoch."""
     if not isinstance(value, str) or json.dumps(value)[1:-1] != value:
         return False
-    found = re.match(r"1970-01.01", value, re.DOTALL)
-    rest = value[10:] if found and len(value) > 10 else value
+    epoch = re.match(r"1970-01.01", value, re.DOTALL)
+    rest = value[10:] if epoch and len(value) > 10 else value
     return not re.search(r"[1-9A-SU-Ya-su-y]", rest)
 
 
@@ -41,13 +41,13 @@ def present(record: dict[str, Any], *keys: str) -> Any:
     return next((record[key] for key in keys if record.get(key) is not None and record[key] != ""), None)
 
 
-def told(record: dict[str, Any], *keys: str) -> Any:
+def first_non_void(record: dict[str, Any], *keys: str) -> Any:
     there = [record[key] for key in keys if record.get(key) is not None and record[key] != ""]
     return next((value for value in there if not void(value)), there[0] if there else None)
 
 
-def only_told(record: dict[str, Any], *keys: str) -> Any:
-    value = told(record, *keys)
+def non_void_or_null(record: dict[str, Any], *keys: str) -> Any:
+    value = first_non_void(record, *keys)
     return None if void(value) else value
 
 
@@ -85,7 +85,7 @@ def community_id(flow: dict[str, Any]) -> str | None:
     if number in (1, 58):
         kind, code = flow.get("icmp_type"), flow.get("icmp_code")
         table = COUNTERPARTS if number == 1 else COUNTERPARTS6
-        both = {**table, **{other: one for one, other in table.items()}}
+        both = {**table, **{answer: request for request, answer in table.items()}}
         ordered = kind in both
         ports = (kind, both[kind] if ordered and kind is not None and code is not None else code)
     if src.version != dst.version or (number in (1, 58, 6, 17, 132) and None in ports):
@@ -95,17 +95,17 @@ def community_id(flow: dict[str, Any]) -> str | None:
     ends = [(src.packed, ports[0] or 0), (dst.packed, ports[1] or 0)]
     if ordered:
         ends.sort()
-    (one, port), (other, counterport) = ends
-    data = bytes(2) + one + other + bytes([number, 0])
+    (near, port), (far, counterport) = ends
+    data = bytes(2) + near + far + bytes([number, 0])
     if number in (1, 58, 6, 17, 132):
         data += port.to_bytes(2, "big") + counterport.to_bytes(2, "big")
     return "1:" + base64.b64encode(hashlib.sha1(data).digest()).decode()  # noqa: S324 (the specification's hash)
 
 
 def numbering(read: Callable[..., Any], protocol: str | None = None) -> dict[str, Any]:
-    """How the exporter numbered the record; what is odd is not told, and rejects nothing."""
+    """How the exporter numbered the record; what is odd is null, and rejects nothing."""
 
-    def told(decoder: Callable[[], Any]) -> Any:
+    def or_none(decoder: Callable[[], Any]) -> Any:
         try:
             return decoder()
         except Rejected:
@@ -113,12 +113,12 @@ def numbering(read: Callable[..., Any], protocol: str | None = None) -> dict[str
 
     names = {"netflow_v5": "netflow5", "netflow_v9": "netflow9", "ipfix": "ipfix", "sflow_5": "sflow"}
     names |= {"2": "sflow", "4": "sflow", "5": "netflow5", "9": "netflow9", "10": "ipfix"}
-    addr = told(lambda: address(read("exporter_addr")))
+    addr = or_none(lambda: address(read("exporter_addr")))
     return {
-        "export_protocol": protocol or names.get((told(lambda: text(read("export_protocol"))) or "").lower()),
+        "export_protocol": protocol or names.get((or_none(lambda: text(read("export_protocol"))) or "").lower()),
         "exporter_addr": addr[0] if addr and addr[1] != "mac" else None,
-        "export_domain": told(lambda: whole(read("domain"), 2**32 - 1)),
-        "export_sequence": told(lambda: whole(read("sequence"), 2**32 - 1)),
+        "export_domain": or_none(lambda: whole(read("domain"), 2**32 - 1)),
+        "export_sequence": or_none(lambda: whole(read("sequence"), 2**32 - 1)),
     }
 
 
@@ -198,9 +198,9 @@ def flow_of(
 
 
 def reader(record: dict[str, Any], keys: dict[str, tuple[str, ...]]) -> Callable[[str], Any]:
-    ways = dict.fromkeys(("start", "end", "src_mac", "dst_mac", "vlan", "ttl", "sampling", "sampled"), only_told)
-    ways["exporter_addr"] = only_told
-    ways |= dict.fromkeys(("src_ip", "dst_ip", "icmp"), told)
+    ways = dict.fromkeys(("start", "end", "src_mac", "dst_mac", "vlan", "ttl", "sampling", "sampled"), non_void_or_null)
+    ways["exporter_addr"] = non_void_or_null
+    ways |= dict.fromkeys(("src_ip", "dst_ip", "icmp"), first_non_void)
 
     def read(name: str) -> Any:
         return ways.get(name, present)(record, *keys.get(name, ()))

@@ -56,7 +56,7 @@ def identity(record: dict[str, Any], ends: tuple[str, ...], time: str, proto: in
     non_ip, six = "mac" in (source, target), "6" in (source, target)
     flow["ip_proto"] = proto = None if non_ip else proto
     flow["ether_type"] = 0 if non_ip else 0x86DD if six else 0x0800
-    ports = [whole(record.get(ends[place]), 65_535, "port_range") for place in (1, 3)]
+    ports = [whole(record.get(ends[end]), 65_535, "port_range") for end in (1, 3)]
     with_ports = proto in (6, 17, 33, 132, 136)
     flow["src_port"], flow["dst_port"] = ports if with_ports else (None, None)
     flow["sensor_uid"] = text(record.get(ends[4]))
@@ -68,20 +68,20 @@ def identity(record: dict[str, Any], ends: tuple[str, ...], time: str, proto: in
 
 def says(flow: dict[str, Any], proto: str, codes: list[int | None], table: str = "") -> None:
     flow["ics_proto"] = flow["app_proto"] = proto
-    asked = sorted(one for one in codes if one is not None)
-    pairs = [[one, asked.count(one)] for one in sorted(set(asked))]
+    asked = sorted(code for code in codes if code is not None)
+    pairs = [[code, asked.count(code)] for code in sorted(set(asked))]
     flow["ics_functions"] = [number for pair in pairs for number in pair] or None
     access = functions_of(table or proto).access
     for name, bit in ACCESS.items():
-        flow[name] = sum(1 for one in asked if access.get(one, 0) & bit)
+        flow[name] = sum(1 for code in asked if access.get(code, 0) & bit)
 
 
 def points(flow: dict[str, Any], *ranges: tuple[int | None, int | None]) -> None:
     firsts = [(first, number) for first, number in ranges if first is not None]
     flow["ics_addr_min"] = min((first for first, _ in firsts), default=None)
     flow["ics_addr_max"] = max((first + max(number or 1, 1) - 1 for first, number in firsts), default=None)
-    told = [number for _, number in ranges if number is not None]
-    flow["ics_quantity"] = sum(told) if told else None
+    quantities = [number for _, number in ranges if number is not None]
+    flow["ics_quantity"] = sum(quantities) if quantities else None
 
 
 ZEEK_ENDS = ("id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "uid")
@@ -264,7 +264,7 @@ def eve_modbus(record: dict[str, Any], flow: dict[str, Any]) -> None:
     refused = isinstance(inner(said, "response", "exception"), dict) or (answered or 0) >= 128
     flow["ics_exception_cnt"] = int(refused)
     units = {code(inner(said, side, "unit_id"), 255, "count_range") for side in ("request", "response")} - {None}
-    flow["ics_units"] = sorted(one for one in units if one is not None) or None
+    flow["ics_units"] = sorted(unit for unit in units if unit is not None) or None
     ranges = []
     for access in ("read", "write"):
         first, number = (
@@ -283,18 +283,18 @@ def eve_dnp3(record: dict[str, Any], flow: dict[str, Any]) -> None:
         codes.append(None if function == 129 else function)
         units |= {code(inner(side, end), 65_535, "count_range") for end in ("src", "dst")}
         words = inner(side, "iin", "indicators")
-        refused |= isinstance(words, list) and any(isinstance(one, str) and one in REFUSED_WORDS for one in words)
+        refused |= isinstance(words, list) and any(isinstance(item, str) and item in REFUSED_WORDS for item in words)
         objects = inner(side, "application", "objects")
-        for one in objects if isinstance(objects, list) else []:
+        for item in objects if isinstance(objects, list) else []:
             start, stop, count, range_code = (
-                int(one.get(name, -1)) for name in ("start", "stop", "count", "range_code")
+                int(item.get(name, -1)) for name in ("start", "stop", "count", "range_code")
             )
             total += max(count, 0)
             if count > 0 and 0 <= range_code <= 5 and 0 <= start <= stop:
                 indices += [start, stop]
-            indices += [int(point["index"]) for point in one.get("points", [])]
+            indices += [int(point["index"]) for point in item.get("points", [])]
     says(flow, "dnp3", codes)
-    flow["ics_units"] = sorted(one for one in units if one is not None) or None
+    flow["ics_units"] = sorted(item for item in units if item is not None) or None
     flow["ics_exception_cnt"] = int(refused)
     flow["ics_addr_min"], flow["ics_addr_max"] = min(indices, default=None), max(indices, default=None)
     flow["ics_quantity"] = total or None

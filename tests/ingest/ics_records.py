@@ -14,7 +14,7 @@ BASE: dict[str, Any] = {
     "id.resp_h": "192.168.1.20",
     "id.resp_p": 502,
 }
-OWN: dict[str, dict[str, Any]] = {
+OWN_FIELDS: dict[str, dict[str, Any]] = {
     "modbus": {"unit": 1, "func": "READ_COILS", "pdu_type": "REQ", "exception": "-"},
     "modbus_detailed": {
         "unit": 1,
@@ -61,7 +61,7 @@ OWN: dict[str, dict[str, Any]] = {
     "bacnet": {"pdu_type": "CONFIRMED_REQUEST", "pdu_service": "write_property"},
 }
 RECORDS: dict[str, dict[str, Any]] = {
-    log: {**BASE, **{name: value for name, value in own.items() if value != "-"}} for log, own in OWN.items()
+    log: {**BASE, **{name: value for name, value in cells.items() if value != "-"}} for log, cells in OWN_FIELDS.items()
 }
 EVE_MODBUS: dict[str, Any] = {
     "timestamp": "2021-06-06T15:57:37.272281+0200",
@@ -138,8 +138,8 @@ VALUES = st.one_of(WORDS, SMALL, SMALL.map(hex), ODD)
 
 def odd(log: str) -> st.SearchStrategy[dict[str, Any]]:
     """Records of one log with some fields replaced or taken out."""
-    own = {name: VALUES for name in OWN[log]}
-    fields = {**{name: ODD for name in BASE}, "ts": TIMES, "id.orig_h": ADDRESSES, "id.resp_h": ADDRESSES, **own}
+    own_fields = {name: VALUES for name in OWN_FIELDS[log]}
+    fields = {**{name: ODD for name in BASE}, "ts": TIMES, "id.orig_h": ADDRESSES, "id.resp_h": ADDRESSES, **own_fields}
     return odd_records(RECORDS[log], {**fields, "_path": st.sampled_from([log, "dns"])})
 
 

@@ -111,14 +111,14 @@ def required_us(value: Any, power: int = 6) -> int:
 
 
 def iso_us(text: str) -> int:
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"(\d{4}-\d\d-\d\d|\d{4}/\d\d/\d\d)[Tt ](\d\d:\d\d):(\d\d)(?:[.,](\d+))?(Z|z|[+-]\d\d(?::?\d\d)?)?",
         text,
         re.ASCII,
     )
-    if not found:
+    if not match:
         raise Rejected("time")
-    day, clock, second, fraction, zone = found.groups()
+    day, clock, second, fraction, zone = match.groups()
     day = day.replace("/", "-")
     try:
         moment = datetime.strptime(f"{day} {clock}", "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
@@ -145,12 +145,12 @@ def iso_us(text: str) -> int:
 
 
 def day_first_us(text: str) -> int:
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"(\d\d?)/(\d\d?)/(\d{4}) (\d\d?):(\d\d)(?::(\d\d)((?:[.,]\d+)?))?(?: ([AaPp])[Mm])?", text, re.ASCII
     )
-    if not found:
+    if not match:
         raise Rejected("time")
-    day, month, year, hour, minute, second, fraction, half = found.groups()
+    day, month, year, hour, minute, second, fraction, half = match.groups()
     if half and not 1 <= int(hour) <= 12:
         raise Rejected("time")
     hours = int(hour) % 12 + 12 * (half in "Pp") if half else int(hour)
@@ -172,30 +172,30 @@ def address(value: Any) -> tuple[str, str]:
     if re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}|[0-9a-fA-F]{2}(-[0-9a-fA-F]{2}){5}", read):
         return read.lower().replace("-", ":"), "mac"
     try:
-        found = ipaddress.ip_address(read)
+        parsed = ipaddress.ip_address(read)
     except ValueError as error:
         raise Rejected("address") from error
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.scope_id:
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.scope_id:
             raise Rejected("address")
-        groups = ":".join(f"{int(found) >> 16 * (7 - place) & 0xFFFF:x}" for place in range(8))
+        groups = ":".join(f"{int(parsed) >> 16 * (7 - group) & 0xFFFF:x}" for group in range(8))
         runs = sorted(re.finditer(r"(^|(?<=:))0(:0)+($|(?=:))", groups), key=lambda run: -len(run[0]))
         if runs:
             groups = groups[: runs[0].start()].rstrip(":") + "::" + groups[runs[0].end() :].lstrip(":")
         return groups, "6"
-    return str(found), "4"
+    return str(parsed), "4"
 
 
 def macs(value: Any) -> tuple[str | None, int | None]:
     read = scalar(value, "mac")
     if read is None:
         return None, None
-    found = []
-    for one in read.split("/"):
-        if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}|[0-9a-fA-F]{2}(-[0-9a-fA-F]{2}){5}", one):
+    normalised = []
+    for mac in read.split("/"):
+        if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}|[0-9a-fA-F]{2}(-[0-9a-fA-F]{2}){5}", mac):
             raise Rejected("mac")
-        found.append(one.lower().replace("-", ":"))
-    return found[0], len(set(found))
+        normalised.append(mac.lower().replace("-", ":"))
+    return normalised[0], len(set(normalised))
 
 
 def protocol(name: str | None) -> int | None:

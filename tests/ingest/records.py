@@ -94,8 +94,8 @@ def decode(
 
 
 def reasons(decoded: Decoded) -> list[str]:
-    found: list[str] = decoded.rejects["reason"].to_pylist()
-    return found
+    names: list[str] = decoded.rejects["reason"].to_pylist()
+    return names
 
 
 def flow_of(record: dict[str, Any], content_type: str) -> dict[str, Any]:
@@ -123,7 +123,7 @@ TEXTS = st.one_of(
 )
 ADDRESSES = st.one_of(
     st.ip_addresses().map(str),
-    st.ip_addresses(v=6).map(lambda one: one.exploded.upper()),
+    st.ip_addresses(v=6).map(lambda address: address.exploded.upper()),
     st.sampled_from(
         ["::", "::1", "1::", "fe80::1%eth0", "::ffff:1.2.3.4", "1.2.3", "01.2.3.4", "1.2.3.256", "1:2:3:4:5:6:7:8:9"]
     ),
@@ -166,11 +166,11 @@ def odd_records(record: dict[str, Any], fields: dict[str, st.SearchStrategy[Any]
 Oracle = Callable[[Any], dict[str, Any]]
 
 
-def joined(found: Messages, more: Messages) -> Messages:
+def joined(messages: Messages, more: Messages) -> Messages:
     """Messages of the same streams, one lot after the other."""
-    assert found.sources == more.sources
-    together: dict[str, Any] = {"sources": found.sources}
-    for name in (field.name for field in fields(Messages) if field.name != "streams"):
-        own, other = getattr(found, name), getattr(more, name)
-        together[name] = own + other if isinstance(own, list) else np.concatenate((own, other))
-    return Messages(**together)
+    assert messages.sources == more.sources
+    columns: dict[str, Any] = {"sources": messages.sources}
+    for name in (field.name for field in fields(Messages) if field.name != "sources"):
+        first, second = getattr(messages, name), getattr(more, name)
+        columns[name] = first + second if isinstance(first, list) else np.concatenate((first, second))
+    return Messages(**columns)

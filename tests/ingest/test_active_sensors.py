@@ -1,4 +1,4 @@
-"""How many sensors a partition may have: who is admitted, in which order, what frees a place, what a restart knows."""
+"""How many sensors a partition may have: who is admitted, in which order, who is removed, what a restart knows."""
 
 from collections.abc import Sequence
 
@@ -44,7 +44,7 @@ def opened(limit: int = LIMIT, metadata: str | None = None) -> ActiveSensors:
 
 
 def refused(sensors: ActiveSensors, messages: Messages, end_us: int = START_US) -> list[int]:
-    """Offsets of the messages for whose sensor there is no place."""
+    """Offsets of the messages whose sensor is above the limit."""
     admitted = sensors.admit(messages)
     assert admitted.payloads == messages.payloads and admitted.offset.tolist() == messages.offset.tolist()
     sensors.observe(admitted, flows(end_us, int(messages.partition[0])))
@@ -82,7 +82,7 @@ def test_a_sensor_silent_for_a_day_of_event_time_loses_its_place_when_another_ne
     assert refused(sensors, sent("ab"), START_US + SENSOR_RETENTION_US) == []
     assert refused(sensors, sent("d")) == [0], "a day is not over"
     assert refused(sensors, sent("b"), START_US + SENSOR_RETENTION_US + 1) == []
-    assert refused(sensors, sent("de"), START_US) == [1], "c's place, and no other"
+    assert refused(sensors, sent("de"), START_US) == [1], "only c was removed"
     assert refused(sensors, sent("cab"), START_US) == [0]
 
 
@@ -108,8 +108,8 @@ def test_metadata_fits_what_kafka_takes_and_what_is_none_is_read_as_no_sensors()
     names = [f"s{number}" for number in range(2_000)]
     assert refused(many, sent(names)) == []
     assert len(many.metadata(0)) <= 4_096
-    kept = opened(2_000, many.metadata(0))
-    assert 300 < kept.count(0) < 400
+    restored = opened(2_000, many.metadata(0))
+    assert 300 < restored.count(0) < 400
     for damaged in ("", "{}", "sensors-1:%", "sensors-1:AAAA", "sensors-1:é", many.metadata(0)[:-3]):
         assert opened(metadata=damaged).count(0) == 0
 

@@ -62,18 +62,18 @@ def agree(records: Sequence[Any], decoded: Decoded, judge: Oracle) -> None:
     flows = dict(zip(decoded.flow_ordinals.tolist(), decoded.flows.to_pylist(), strict=True))
     rejects = dict(zip(decoded.reject_ordinals.tolist(), decoded.rejects.to_pylist(), strict=True))
     assert flows.keys() | rejects.keys() == set(range(len(records))) and not flows.keys() & rejects.keys()
-    for place, record in enumerate(records):
+    for index, record in enumerate(records):
         try:
             wanted = judge(record)
             if wanted["end_ts_us"] > SENT_US + MAX_FUTURE_US:
                 raise oracle.Rejected("future")
         except oracle.Rejected as reject:
-            assert place in rejects and rejects[place]["reason"] == str(reject), (reject, record, rejects.get(place))
+            assert index in rejects and rejects[index]["reason"] == str(reject), (reject, record, rejects.get(index))
             continue
-        assert place in flows, (rejects.get(place), record)
+        assert index in flows, (rejects.get(index), record)
         wanted["community_id"] = wanted.get("community_id") or community_id(wanted)
         for name, value in wanted.items():
-            got = flows[place][name]
+            got = flows[index][name]
             if isinstance(value, float):
                 assert math.isclose(got, value, rel_tol=1e-6, abs_tol=1e-30), (name, got, value)
             else:
@@ -145,24 +145,24 @@ def test_what_a_record_becomes_does_not_depend_on_its_neighbours(
     alone = [decode([line], ZEEK_JSON) for line in lines]
     for decoded in (together, packed):
         assert decoded.bounds[-1] == len(lines)
-        flows = [row for one in alone for row in one.flows.to_pylist()]
-        rejects = [row for one in alone for row in one.rejects.to_pylist()]
+        flows = [row for single in alone for row in single.flows.to_pylist()]
+        rejects = [row for single in alone for row in single.rejects.to_pylist()]
         for got, wanted in ((decoded.flows.to_pylist(), flows), (decoded.rejects.to_pylist(), rejects)):
-            places = {"raw_offset", "raw_index", "detail"}
-            assert [{key: row[key] for key in row.keys() - places} for row in got] == [
-                {key: row[key] for key in row.keys() - places} for row in wanted
+            position_fields = {"raw_offset", "raw_index", "detail"}
+            assert [{key: row[key] for key in row.keys() - position_fields} for row in got] == [
+                {key: row[key] for key in row.keys() - position_fields} for row in wanted
             ]
         ordinals = sorted([*decoded.flow_ordinals.tolist(), *decoded.reject_ordinals.tolist()])
         assert ordinals == list(range(len(lines)))
 
 
-@pytest.mark.parametrize("places", range(7))
-def test_microseconds_are_exact(places: int) -> None:
+@pytest.mark.parametrize("digits", range(7))
+def test_microseconds_are_exact(digits: int) -> None:
     for second in (0, 1, 999_999_999, 1_678_440_574, 1_799_999_999):
         for fraction in (0, 1, 4, 5, 78_823, 499_999, 999_999):
-            text = f"{second}.{fraction:06d}"[: 11 + places] if places else str(second)
-            wanted = int(second) * 1_000_000 + (int(f"{fraction:06d}"[:places].ljust(6, "0")) if places else 0)
-            text = f"{second}.{f'{fraction:06d}'[:places]}" if places else str(second)
+            text = f"{second}.{fraction:06d}"[: 11 + digits] if digits else str(second)
+            wanted = int(second) * 1_000_000 + (int(f"{fraction:06d}"[:digits].ljust(6, "0")) if digits else 0)
+            text = f"{second}.{f'{fraction:06d}'[:digits]}" if digits else str(second)
             line = json.dumps({**ZEEK, "duration": 0}).encode().replace(b"1678440574.078823", text.encode())
             assert decode([line], ZEEK_JSON).flows["start_ts_us"].to_pylist() == [wanted]
 

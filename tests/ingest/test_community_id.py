@@ -18,10 +18,10 @@ FIELDS = ("src_addr", "dst_addr", "ip_proto", "src_port", "dst_port", "icmp_type
 
 def ids(rows: list[dict[str, Any]], given_ids: list[str | None] | None = None) -> list[str | None]:
     columns = {name: pa.array([row.get(name) for row in rows], load("flow").field(name).arrow.type) for name in FIELDS}
-    found: list[str | None] = community_ids(
+    computed: list[str | None] = community_ids(
         columns, None if given_ids is None else pa.array(given_ids, pa.string())
     ).to_pylist()
-    return found
+    return computed
 
 
 def flow(src: str, dst: str, ip_proto: int, **more: int) -> dict[str, Any]:

@@ -60,6 +60,11 @@ def test_one_capture_by_both_tools() -> None:
     by_nfdump = Counter((row["src_addr"], row["src_port"]) for row in nfdump.to_pylist() if row["dst_port"] == 502)
     assert by_argus.keys() == by_nfdump.keys() and len(by_argus) > 1000
     # nfdump counts IP bytes, Argus frames: 14 bytes more a packet.
-    one = next(row for row in argus.to_pylist() if row["dst_port"] == 502 and row["fwd_pkts"] == 5)
-    other = next(row for row in nfdump.to_pylist() if (row["src_port"], row["dst_port"]) == (one["src_port"], 502))
-    assert one["fwd_bytes"] == other["fwd_bytes"] + 14 * other["fwd_pkts"] and other["fwd_pkts"] == 5
+    argus_flow = next(row for row in argus.to_pylist() if row["dst_port"] == 502 and row["fwd_pkts"] == 5)
+    nfdump_flow = next(
+        row for row in nfdump.to_pylist() if (row["src_port"], row["dst_port"]) == (argus_flow["src_port"], 502)
+    )
+    assert (
+        argus_flow["fwd_bytes"] == nfdump_flow["fwd_bytes"] + 14 * nfdump_flow["fwd_pkts"]
+        and nfdump_flow["fwd_pkts"] == 5
+    )

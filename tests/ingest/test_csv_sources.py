@@ -79,9 +79,9 @@ def field_of(name: str) -> st.SearchStrategy[str]:
 
 def odd(record: dict[str, str]) -> st.SearchStrategy[list[dict[str, Any]]]:
     fields = {name: field_of(name) for name in (*record, *({"DstPkts", "DstBytes"} if "Sport" in record else ()))}
-    one = odd_records(record, fields)
-    mixed = st.tuples(one, one).map(lambda two: {**two[0], **{key: two[1][key] for key in list(two[1])[::2]}})
-    return st.lists(st.one_of(one, mixed), min_size=1, max_size=10)
+    plain = odd_records(record, fields)
+    mixed = st.tuples(plain, plain).map(lambda pair: {**pair[0], **{key: pair[1][key] for key in list(pair[1])[::2]}})
+    return st.lists(st.one_of(plain, mixed), min_size=1, max_size=10)
 
 
 def line_of(cells: dict[str, str], columns: list[str]) -> bytes:
@@ -106,9 +106,11 @@ def test_against_the_plain_decoders(case: str, data: st.DataObject) -> None:
     content_type, record, judge = CASES[case]
     records = data.draw(odd(record))
     columns = [*record, *(name for name in ("DstPkts", "DstBytes") if content_type == ARGUS_CSV), "last"]
-    # What ends a cell or a line is taken out; of nfdump what is no ASCII too, as a void cell is told by bytes.
+    # What ends a cell or a line is removed; of nfdump also what is not ASCII, as bytes decide whether a cell is void.
     barred = r'[\n\r\t,"\ud800-\udfff]' if content_type != NFDUMP_CSV else r"[^ !#-+.-\[\]-~\-]"
-    rows = [{name: re.sub(barred, "", str(cell)) for name, cell in one.items() if cell is not None} for one in records]
+    rows = [
+        {name: re.sub(barred, "", str(cell)) for name, cell in cells.items() if cell is not None} for cells in records
+    ]
     trimmed = [{name: cell.strip(" ") or None for name, cell in row.items()} for row in rows]
     agree(trimmed, decode([line_of(row, columns) for row in rows], content_type, columns), judge)
 
@@ -162,19 +164,19 @@ def test_argus_columns_by_their_other_names() -> None:
     other = {"StartTime": "stime", "SrcAddr": "saddr", "DstAddr": "daddr", "TotPkts": "pkts", "TotBytes": "bytes"}
     named = {other.get(name, name.lower()): cell for name, cell in ARGUS.items() if name not in ("SrcPkts", "SrcBytes")}
     named |= {"spkts": "5", "sbytes": "500"}
-    one, two = row_of(ARGUS, ARGUS_CSV), row_of(named, ARGUS_CSV)
-    assert {key: one[key] for key in one.keys() - {"record_id"}} == {
-        key: two[key] for key in two.keys() - {"record_id"}
+    usual, renamed = row_of(ARGUS, ARGUS_CSV), row_of(named, ARGUS_CSV)
+    assert {key: usual[key] for key in usual.keys() - {"record_id"}} == {
+        key: renamed[key] for key in renamed.keys() - {"record_id"}
     }
 
 
 @pytest.mark.parametrize("names", [CICFLOWMETER_3, CICFLOWMETER_LATE])
 def test_cicflowmeters_other_headings(names: dict[str, str]) -> None:
     assert guess(",".join(names).encode()) == CICFLOWMETER_CSV
-    one = row_of(CICFLOWMETER, CICFLOWMETER_CSV)
-    two = row_of({heading: CICFLOWMETER[name] for heading, name in names.items()}, CICFLOWMETER_CSV)
-    assert {key: one[key] for key in one.keys() - {"record_id"}} == {
-        key: two[key] for key in two.keys() - {"record_id"}
+    usual = row_of(CICFLOWMETER, CICFLOWMETER_CSV)
+    renamed = row_of({heading: CICFLOWMETER[name] for heading, name in names.items()}, CICFLOWMETER_CSV)
+    assert {key: usual[key] for key in usual.keys() - {"record_id"}} == {
+        key: renamed[key] for key in renamed.keys() - {"record_id"}
     }
 
 
@@ -262,11 +264,11 @@ def test_rejects(case: str, changes: dict[str, str], reason: str) -> None:
 def test_a_line_and_many_in_a_message(case: str) -> None:
     content_type, record, _ = CASES[case]
     lines = [",".join(record.values()).encode()] * 5 + [b"Summary", b"a,b"]
-    one, many = (decode(lines, content_type, list(record), pack=size) for size in (1, 7))
-    places = {"raw_offset", "raw_index", "detail"}
-    for left, right in ((one.flows, many.flows), (one.rejects, many.rejects)):
-        assert left.drop_columns(list(places & set(left.column_names))).equals(
-            right.drop_columns(list(places & set(right.column_names)))
+    single, many = (decode(lines, content_type, list(record), pack=size) for size in (1, 7))
+    position_fields = {"raw_offset", "raw_index", "detail"}
+    for left, right in ((single.flows, many.flows), (single.rejects, many.rejects)):
+        assert left.drop_columns(list(position_fields & set(left.column_names))).equals(
+            right.drop_columns(list(position_fields & set(right.column_names)))
         )
     assert reasons(many) == ["columns", "columns"]
 
@@ -336,7 +338,9 @@ def test_columns_of_one_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content_type", [ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV])
 def test_plain_origins_are_columns_that_are_read(content_type: str) -> None:
     known = FORMATS[content_type].spellings
-    plain = [one.source for one in source_of(content_type).origins if not one.source.startswith(("=", "derived"))]
+    plain = [
+        origin.source for origin in source_of(content_type).origins if not origin.source.startswith(("=", "derived"))
+    ]
     parts = {part.lower() for source in plain for part in source.removesuffix(" and others").split(" + ")}
     assert parts <= known.keys()
 

@@ -97,11 +97,13 @@ def test_of_a_source_without_numbers_rejects_have_none() -> None:
 
 def test_records_of_the_real_tool() -> None:
     rows = decoded(SAMPLE)
-    found = pa.concat_tables([pa.Table.from_batches([one]).select([*COLUMNS]) for one in (rows.flows, rows.rejects)])
+    numbered = pa.concat_tables(
+        [pa.Table.from_batches([batch]).select([*COLUMNS]) for batch in (rows.flows, rows.rejects)]
+    )
     wanted = [json.loads(line) for line in SAMPLE.read_text().splitlines()]
-    assert found.num_rows == len(wanted) and found["export_sequence"].null_count == 0
+    assert numbered.num_rows == len(wanted) and numbered["export_sequence"].null_count == 0
     names = {"NETFLOW_V5": "netflow5", "NETFLOW_V9": "netflow9", "IPFIX": "ipfix"}
     keys = ("sampler_address", "observation_domain_id", "sequence_num")
-    assert sorted(map(numbering, found.to_pylist())) == sorted(
-        (names[one["type"]], *(one[key] for key in keys)) for one in wanted
+    assert sorted(map(numbering, numbered.to_pylist())) == sorted(
+        (names[record["type"]], *(record[key] for key in keys)) for record in wanted
     )

@@ -74,7 +74,7 @@ def field_of(name: str) -> st.SearchStrategy[Any]:
     """Odd values that fit a key's name."""
     lower = name.lower()
     if "time" in lower or "flowstart" in lower or "flowend" in lower or name in ("first", "last"):
-        scaled = st.decimals(0, 1_800_003_700, places=6).map(lambda one: int(one * 1_000_000_000))
+        scaled = st.decimals(0, 1_800_003_700, places=6).map(lambda seconds: int(seconds * 1_000_000_000))
         return st.one_of(TIMES, VOIDS, scaled, scaled.map(lambda ns: ns // 1_000_000))
     if "mac" in lower:
         return MACS
@@ -98,10 +98,10 @@ def field_of(name: str) -> st.SearchStrategy[Any]:
 def odd(content_type: str) -> st.SearchStrategy[list[dict[str, Any]]]:
     record = RECORDS[content_type][0]
     fields = {name: field_of(name) for name in (*record, *MORE[content_type])}
-    one = st.lists(odd_records(record, fields), min_size=2, max_size=2).map(
-        lambda two: {key: two[len(key) % 2].get(key) for key in two[0] | two[1] if key in two[len(key) % 2]}
+    mixed = st.lists(odd_records(record, fields), min_size=2, max_size=2).map(
+        lambda pair: {key: pair[len(key) % 2].get(key) for key in pair[0] | pair[1] if key in pair[len(key) % 2]}
     )
-    return st.lists(st.one_of(odd_records(record, fields), one), min_size=1, max_size=10)
+    return st.lists(st.one_of(odd_records(record, fields), mixed), min_size=1, max_size=10)
 
 
 @pytest.mark.parametrize("content_type", RECORDS)
@@ -231,7 +231,9 @@ def test_ipfixcol2_by_numbers() -> None:
 @pytest.mark.parametrize("content_type", RECORDS)
 def test_plain_origins_are_keys_that_are_read(content_type: str) -> None:
     known = {".".join(path) for path in FORMATS[content_type].paths or {}}
-    plain = [one.source for one in source_of(content_type).origins if not one.source.startswith(("=", "derived"))]
+    plain = [
+        origin.source for origin in source_of(content_type).origins if not origin.source.startswith(("=", "derived"))
+    ]
     assert set(plain) <= known
 
 
@@ -266,8 +268,10 @@ def test_cutting_loses_nothing(text: str) -> None:
     assert not any(b"\n" in record or not record.strip() for record in records)
     between = set(" \n\t\r,[]")
     assert sum(map(len, records)) <= len(text)
-    kept = "".join(record.decode() for record in records)
-    assert [one for one in text if one not in between] == [one for one in kept if one not in between]
+    joined = "".join(record.decode() for record in records)
+    assert [letter for letter in text if letter not in between] == [
+        letter for letter in joined if letter not in between
+    ]
 
 
 @pytest.mark.parametrize(
@@ -282,10 +286,10 @@ def test_records_of_the_real_tools(name: str, content_type: str, counts: dict[st
     path = SAMPLES / name / "netflow-ipfix.json"
     result = decoded(path)
     assert result.content_type == content_type
-    found: dict[str, int] = {}
+    counted: dict[str, int] = {}
     for reason in result.rejects["reason"].to_pylist():
-        found[reason] = found.get(reason, 0) + 1
-    assert found == counts
+        counted[reason] = counted.get(reason, 0) + 1
+    assert counted == counts
     rows = result.flows.to_pylist()
     assert len(rows) > 40 and not any(row["is_biflow"] for row in rows if content_type != NFDUMP_JSON)
     assert {6, 17} <= {row["ip_proto"] for row in rows}

@@ -24,13 +24,15 @@ def of(sensor: bytes, *more: tuple[str, str | bytes | None]) -> Pairs:
 
 def test_alike_headers_are_one_source_and_what_is_a_messages_own_stays_its_own() -> None:
     headers = HeaderCache()
-    own: Pairs = [("source-records", b"\x07" + bytes(7)), ("traceparent", b"00-1")]
+    own_headers: Pairs = [("source-records", b"\x07" + bytes(7)), ("traceparent", b"00-1")]
     for _ in range(2):  # read, then remembered
-        got = headers.messages([made(0, of(b"a")), made(1, of(b"b", *own)), made(2, of(b"a")), made(3, of(b"b"))])
+        got = headers.messages(
+            [made(0, of(b"a")), made(1, of(b"b", *own_headers)), made(2, of(b"a")), made(3, of(b"b"))]
+        )
         assert [got.sources[number].sensor for number in got.source.tolist()] == ["a", "b", "a", "b"]
         assert len(got.sources) == 2, "headers of a message's own make no other source"
-        assert got.source_records == [None, own[0][1], None, None]
-        assert got.traceparents == [None, own[1][1], None, None]
+        assert got.source_records == [None, own_headers[0][1], None, None]
+        assert got.traceparents == [None, own_headers[1][1], None, None]
 
 
 def test_of_equal_names_the_last_counts_every_time() -> None:
@@ -41,13 +43,15 @@ def test_of_equal_names_the_last_counts_every_time() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 50)), max_size=30, unique=True))
-def test_messages_come_by_partition_then_offset(places: list[tuple[int, int]]) -> None:
-    came = [made(offset, of(b"s%d" % partition), partition, b"%d" % offset) for partition, offset in places]
+def test_messages_come_by_partition_then_offset(positions: list[tuple[int, int]]) -> None:
+    came = [made(offset, of(b"s%d" % partition), partition, b"%d" % offset) for partition, offset in positions]
     got = HeaderCache().messages(came)
-    assert list(zip(got.partition.tolist(), got.offset.tolist(), strict=True)) == sorted(places)
-    assert got.payloads == [b"%d" % offset for _, offset in sorted(places)]
+    assert list(zip(got.partition.tolist(), got.offset.tolist(), strict=True)) == sorted(positions)
+    assert got.payloads == [b"%d" % offset for _, offset in sorted(positions)]
     assert got.sizes.tolist() == [len(payload) for payload in got.payloads]
-    assert [got.sources[number].sensor for number in got.source.tolist()] == [f"s{one}" for one, _ in sorted(places)]
+    assert [got.sources[number].sensor for number in got.source.tolist()] == [
+        f"s{partition}" for partition, _ in sorted(positions)
+    ]
 
 
 def test_no_headers_and_no_value_are_a_fault_and_no_crash() -> None:

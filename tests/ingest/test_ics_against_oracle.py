@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from pipeline.contracts.raw import SURICATA_JSON, ZEEK_ICS_LOGS
 from tests.ingest import ics_oracle, oracle
-from tests.ingest.ics_records import BASE, EVE_DNP3, EVE_MODBUS, OWN, RECORDS, odd, odd_inside
+from tests.ingest.ics_records import BASE, EVE_DNP3, EVE_MODBUS, OWN_FIELDS, RECORDS, odd, odd_inside
 from tests.ingest.records import EVE, decode
 from tests.ingest.test_against_oracle import agree, fitting, several
 
 
 def test_every_log_has_an_oracle_and_a_record() -> None:
-    assert tuple(OWN) == tuple(ics_oracle.JUDGES) == ZEEK_ICS_LOGS
+    assert tuple(OWN_FIELDS) == tuple(ics_oracle.JUDGES) == ZEEK_ICS_LOGS
 
 
 @pytest.mark.parametrize("log", ZEEK_ICS_LOGS)
@@ -33,8 +33,8 @@ def test_zeek_json(log: str, data: st.DataObject) -> None:
 @given(data=st.data())
 @settings(max_examples=20, deadline=None)
 def test_zeek_tsv(log: str, data: st.DataObject) -> None:
-    columns = [*BASE, *OWN[log], "_path", "last"]
-    rows = [fitting({name: str(value) for name, value in one.items()}) for one in data.draw(several(odd(log)))]
+    columns = [*BASE, *OWN_FIELDS[log], "_path", "last"]
+    rows = [fitting({name: str(value) for name, value in record.items()}) for record in data.draw(several(odd(log)))]
     lines = ["\t".join([cells.get(name, "-") for name in columns[:-1]] + ["x"]).encode() for cells in rows]
     read = [{name: None if cell in ("-", "", "(empty)") else cell for name, cell in cells.items()} for cells in rows]
     agree(read, decode(lines, f"zeek-{log}+tsv", columns), partial(ics_oracle.zeek, log))
@@ -87,9 +87,11 @@ def test_wrapped_and_nested_records_are_the_same(log: str) -> None:
     flat = RECORDS[log]
     nested = {key: value for key, value in flat.items() if not key.startswith("id.")}
     nested["id"] = {key[3:]: value for key, value in flat.items() if key.startswith("id.")}
-    lines = [json.dumps(one).encode() for one in (flat, {log: flat}, nested, {log: nested}, {**flat, "_path": log})]
+    lines = [
+        json.dumps(record).encode() for record in (flat, {log: flat}, nested, {log: nested}, {**flat, "_path": log})
+    ]
     decoded = decode(lines, f"zeek-{log}+json")
     assert decoded.rejects.num_rows == 0, decoded.rejects.to_pylist()
-    places = {"raw_offset", "record_id"}
-    rows = [{key: row[key] for key in row.keys() - places} for row in decoded.flows.to_pylist()]
+    record_fields = {"raw_offset", "record_id"}
+    rows = [{key: row[key] for key in row.keys() - record_fields} for row in decoded.flows.to_pylist()]
     assert all(row == rows[0] for row in rows)

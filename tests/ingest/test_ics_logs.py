@@ -42,12 +42,12 @@ HEADERS = {
         ),
     ),
     "opcua_binary": (
-        *(*BASE, "msg_type", "is_final", "total_size", "error", "reason", *(f"c{place}" for place in range(18))),
+        *(*BASE, "msg_type", "is_final", "total_size", "error", "reason", *(f"c{number}" for number in range(18))),
         *(
             "req_identifier",
-            *(f"q{place}" for place in range(18)),
+            *(f"q{number}" for number in range(18)),
             "res_identifier",
-            *(f"s{place}" for place in range(6)),
+            *(f"s{number}" for number in range(6)),
         ),
     ),
 }
@@ -146,27 +146,27 @@ def test_dnp3_event() -> None:
 
 
 def test_events_of_a_file_in_order_of_time(tmp_path: Path) -> None:
-    lines = [json.dumps(one) for one in (EVE, EVE_MODBUS, {**EVE, "event_type": "dns"}, EVE_DNP3)]
+    lines = [json.dumps(event) for event in (EVE, EVE_MODBUS, {**EVE, "event_type": "dns"}, EVE_DNP3)]
     (tmp_path / "eve.json").write_text("\n".join(lines))
     result = decoded(tmp_path / "eve.json")
     assert (result.records, result.skipped, result.rejects.num_rows) == (3, 1, 0)
     assert result.flows["record_kind"].to_pylist() == ["ics", "ics", "end"]  # the flow ended an hour and a half later
 
 
-def test_every_log_is_told_by_its_path_its_wrapper_or_its_columns() -> None:
+def test_every_log_is_recognised_by_its_path_its_wrapper_or_its_columns() -> None:
     for log, record in RECORDS.items():
         fields = "\t".join(("#fields", *record))
         assert guess(f"#separator \\x09\n#path\t{log}\n{fields}\n".encode()) == f"zeek-{log}+tsv"
-        for one in ({**record, "_path": log}, {log: record}):
-            assert guess(json.dumps(one).encode()) == f"zeek-{log}+json"
-    telling: dict[str, dict[str, Any]] = {
+        for form in ({**record, "_path": log}, {log: record}):
+            assert guess(json.dumps(form).encode()) == f"zeek-{log}+json"
+    distinctive: dict[str, dict[str, Any]] = {
         "modbus": {},
         "modbus_detailed": {"matched": True},
         "modbus_mask_write_register": {"and_mask": 1},
         "s7comm_plus": {"opcode_name": "Request"},
     }
     for log, record in RECORDS.items():
-        assert guess(json.dumps({**record, **telling.get(log, {})}).encode()) == f"zeek-{log}+json", log
+        assert guess(json.dumps({**record, **distinctive.get(log, {})}).encode()) == f"zeek-{log}+json", log
 
 
 def test_a_log_that_is_not_read_is_refused_by_its_name(tmp_path: Path) -> None:
@@ -200,8 +200,8 @@ def test_messages_of_a_folder_hold_records_of_one_file_each(tmp_path: Path) -> N
     source = read_source(tmp_path / "f").by_end_time()
     for most in (1, 3, 100):
         cuts = [*source.cuts(most).tolist(), len(source)]
-        held = [source.which[first:last].tolist() for first, last in pairwise(cuts)]
-        assert all(len(set(one)) == 1 and len(one) <= most for one in held) and sum(map(len, held)) == 28
+        files_of = [source.which[first:last].tolist() for first, last in pairwise(cuts)]
+        assert all(len(set(files)) == 1 and len(files) <= most for files in files_of) and sum(map(len, files_of)) == 28
     moved = source.shifted(5_000_000)
     assert (moved.end_times_us() - source.end_times_us()).tolist() == [5_000_000] * 28
 

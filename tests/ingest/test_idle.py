@@ -20,7 +20,7 @@ def test_a_silence_gets_one_tick() -> None:
     idle.observe(Messages.of([heard("weir", 1)]), 5.0)
     assert idle.expired(9.9) == []
     assert idle.expired(10.0) == [IdleSensor(0, "dam", "gate")]
-    assert idle.expired(10.0) == [IdleSensor(0, "dam", "gate")], "until it has been told"
+    assert idle.expired(10.0) == [IdleSensor(0, "dam", "gate")], "until its tick has been sent"
     idle.mark_ticked(idle.expired(10.0))
     idle.observe(Messages.of([heard("gate", content_type=TICK)]), 10.1)  # its own tick, read back
     assert idle.expired(14.9) == []
@@ -46,7 +46,7 @@ def test_switched_off_it_remembers_nobody() -> None:
 def test_memory_is_bounded_and_the_longest_silent_go_first() -> None:
     idle = IdleDetector(IDLE_S)
     idle.observe(Messages.of([heard(f"s{number}") for number in range(MAX_SENSORS + 5)]), 0.0)
-    due = {one.sensor for one in idle.expired(1e9)}
+    due = {due_sensor.sensor for due_sensor in idle.expired(1e9)}
     assert len(due) == MAX_SENSORS and "s4" not in due and "s5" in due
 
 
@@ -57,4 +57,6 @@ def test_due_are_exactly_those_last_heard_long_ago(steps: list[tuple[int, float]
         now += pause_s
         idle.observe(Messages.of([heard(str(sensor))]), now)
         last[str(sensor)] = now
-        assert {one.sensor for one in idle.expired(now)} == {name for name, at in last.items() if now - at >= IDLE_S}
+        assert {due_sensor.sensor for due_sensor in idle.expired(now)} == {
+            name for name, at in last.items() if now - at >= IDLE_S
+        }

@@ -45,40 +45,40 @@ def logs(draw: st.DrawFn) -> list[RawMessage]:
 @given(logs(), st.integers(1, 9))
 @settings(max_examples=60, deadline=None)
 def test_ranges_cover_every_message_once(log: list[RawMessage], flows_rows: int) -> None:
-    places = [
-        (one.partition, one.offset, index)
-        for one in log
-        for index in range(max(1, one.payload.count(b"\n") + 1 if one.payload else 1))
+    positions = [
+        (raw.partition, raw.offset, index)
+        for raw in log
+        for index in range(max(1, raw.payload.count(b"\n") + 1 if raw.payload else 1))
     ]
     covered: list[tuple[int, int, int]] = []
-    for one in packed_of(log, flows_rows):
-        first, last = (one.partition, *one.facts.first), (one.partition, *one.facts.last)
-        inside = [place for place in places if first <= place <= last]
+    for packed in packed_of(log, flows_rows):
+        first, last = (packed.partition, *packed.facts.first), (packed.partition, *packed.facts.last)
+        inside = [position for position in positions if first <= position <= last]
         assert inside[0] == first and inside[-1] == last
         covered += inside
-        rejects = [row for batch in one.rejects for row in batch.to_pylist()]
+        rejects = [row for batch in packed.rejects for row in batch.to_pylist()]
         rows = sorted(
-            (row["raw_partition"], row["raw_offset"], row["raw_index"]) for row in [*one.flows.to_pylist(), *rejects]
+            (row["raw_partition"], row["raw_offset"], row["raw_index"]) for row in [*packed.flows.to_pylist(), *rejects]
         )
         assert set(rows) <= set(inside) and len(set(rows)) == len(rows)
-        assert one.facts.records == len(rows) <= flows_rows and one.facts.rejected == len(rejects)
-        marks = [two for two in log if two.source.ends and first <= (two.partition, two.offset, 0) <= last]
-        assert one.facts.ended == tuple((two.source.site, two.source.sensor) for two in marks)
-        assert len(marks) <= 1 and all((two.partition, two.offset, 0) == last for two in marks)
-    assert covered == places
+        assert packed.facts.records == len(rows) <= flows_rows and packed.facts.rejected == len(rejects)
+        marks = [mark for mark in log if mark.source.ends and first <= (mark.partition, mark.offset, 0) <= last]
+        assert packed.facts.ended == tuple((mark.source.site, mark.source.sensor) for mark in marks)
+        assert len(marks) <= 1 and all((mark.partition, mark.offset, 0) == last for mark in marks)
+    assert covered == positions
 
 
 def test_rejects_alone_still_give_a_flows_message() -> None:
-    (one,) = packed_of([message(0, 7, [BAD, BAD])], 100)
-    assert one.flows.num_rows == 0 and one.facts.first == (7, 0) and one.facts.last == (7, 1)
-    batch, facts = read(write(one.flows, one.facts), FlowsFacts, MessagePosition("flows", 0, 0))
-    assert batch.num_rows == 0 and facts == one.facts
+    (packed,) = packed_of([message(0, 7, [BAD, BAD])], 100)
+    assert packed.flows.num_rows == 0 and packed.facts.first == (7, 0) and packed.facts.last == (7, 1)
+    batch, facts = read(write(packed.flows, packed.facts), FlowsFacts, MessagePosition("flows", 0, 0))
+    assert batch.num_rows == 0 and facts == packed.facts
 
 
 def test_an_empty_message_is_covered_and_holds_nothing() -> None:
-    (one,) = packed_of([message(0, 7, [])], 100)
-    assert one.facts == FlowsFacts(raw_partition=0, first=(7, 0), last=(7, 0), records=0, rejected=0)
-    assert one.facts.document() == {
+    (packed,) = packed_of([message(0, 7, [])], 100)
+    assert packed.facts == FlowsFacts(raw_partition=0, first=(7, 0), last=(7, 0), records=0, rejected=0)
+    assert packed.facts.document() == {
         "raw_partition": 0, "first": [7, 0], "last": [7, 0], "records": 0, "rejected": 0, "ended": [], "silent": [],
     }  # fmt: skip
 
@@ -93,14 +93,14 @@ def test_a_tick_ends_a_range_and_names_the_silent_sensor() -> None:
 
 def test_a_mark_without_a_sensor_ends_nothing() -> None:
     bad = SourceInfo(END_OF_SOURCE, (), "", "", "origin", "site None")
-    (one,) = packed_of([RawMessage(0, 3, SENT_US, bad, b"")], 100)
-    assert one.facts.ended == () and one.key is None
+    (packed,) = packed_of([RawMessage(0, 3, SENT_US, bad, b"")], 100)
+    assert packed.facts.ended == () and packed.key is None
 
 
 @pytest.mark.parametrize(("sensors", "key"), [([0, 0], "plant/a"), ([1, 1], "plant/b"), ([0, 1], None)])
 def test_the_key_is_the_sensor_if_there_is_one(sensors: list[int], key: str | None) -> None:
-    (one,) = packed_of([message(0, at, [GOOD], sensor) for at, sensor in enumerate(sensors)], 100)
-    assert one.key == key
+    (packed,) = packed_of([message(0, at, [GOOD], sensor) for at, sensor in enumerate(sensors)], 100)
+    assert packed.key == key
 
 
 def test_several_formats_in_one_go_keep_the_raw_order() -> None:
@@ -110,8 +110,8 @@ def test_several_formats_in_one_go_keep_the_raw_order() -> None:
         RawMessage(0, 1, SENT_US, unknown, b"x\ny"),
         message(0, 2, [GOOD, BAD, GOOD], 1),
     ]
-    (one,) = packed_of(log, 100)
-    rows = [(row["raw_offset"], row["raw_index"], row["sensor"]) for row in one.flows.to_pylist()]
+    (packed,) = packed_of(log, 100)
+    rows = [(row["raw_offset"], row["raw_index"], row["sensor"]) for row in packed.flows.to_pylist()]
     assert rows == [(0, 0, "a"), (0, 1, "a"), (2, 0, "b"), (2, 2, "b")]
-    assert [row["reason"] for row in one.rejects[0].to_pylist()] == ["content_type", "not_json"]
-    assert one.facts.records == 6
+    assert [row["reason"] for row in packed.rejects[0].to_pylist()] == ["content_type", "not_json"]
+    assert packed.facts.records == 6

@@ -49,8 +49,8 @@ def peers_python() -> Path:
 def version(peer: str) -> str:
     """What stands in the lock, or is installed here."""
     name = {"faust": "faust-streaming", "quix": "quixstreams", "bytewax": "bytewax", "hand": "confluent-kafka"}[peer]
-    found = re.search(rf"^{name}==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
-    return found[1] if found else importlib.metadata.version(name)
+    match = re.search(rf"^{name}==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    return match[1] if match else importlib.metadata.version(name)
 
 
 def run_peer(peer: str, python: Path, bootstrap: str, source: str, records: int, log: Path) -> float:
@@ -89,29 +89,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--only", default="faust,quix,bytewax,hand,forebay")
-    given = parser.parse_args()
-    wanted = given.only.split(",")
+    arguments = parser.parse_args()
+    wanted = arguments.only.split(",")
     python = peers_python()
-    found: dict[str, dict[str, object]] = {}
+    results: dict[str, dict[str, object]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-peers-")))
         running = local.start(folder / "broker")
         stack.callback(local.stop, folder / "broker")
-        for peer in (one for one in SHARES if one in wanted):
+        for peer in (name for name in SHARES if name in wanted):
             settings = settings_for(running.bootstrap, f"b{uuid.uuid4().hex[:8]}.", folder / peer, partitions=1)
-            records = int(given.records * SHARES[peer])
+            records = int(arguments.records * SHARES[peer])
             fill(settings, records, 1, sensors=1, marks=False)
             its_own = Path(sys.executable) if peer == "faust" else python
             rate = run_peer(peer, its_own, running.bootstrap, settings.topics.raw, records, folder / f"{peer}.log")
-            found[peer] = {"version": version(peer), "records": records, "records_per_s": round(rate)}
+            results[peer] = {"version": version(peer), "records": records, "records_per_s": round(rate)}
             print(f"{peer:8} {version(peer):10} {records:>9,} records  {rate:>10,.0f} records/s", flush=True)
         if "forebay" in wanted:
             settings = settings_for(running.bootstrap, f"b{uuid.uuid4().hex[:8]}.", folder / "forebay")
-            fill(settings, 2 * given.records, 1)
-            run = run_path(settings, 2 * given.records, folder / "stages", running.pid)
-            found["forebay"] = {"records": run.records, "records_per_s": round(run.records_per_s)}
+            fill(settings, 2 * arguments.records, 1)
+            run = run_path(settings, 2 * arguments.records, folder / "stages", running.pid)
+            results["forebay"] = {"records": run.records, "records_per_s": round(run.records_per_s)}
             print(f"forebay  raw to features  {run.records:>9,} records  {run.records_per_s:>10,.0f} records/s")
-    print(orjson.dumps(found).decode())
+    print(orjson.dumps(results).decode())
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ def main(bootstrap: str, source: str, sink: str) -> None:
     def scored(messages: list[KafkaSourceMessage]) -> list[KafkaSinkMessage]:
         records = [orjson.loads(message.value) for message in messages]
         counts = [recent.count(record) for record in records]
-        found = scores([inputs(record, count) for record, count in zip(records, counts, strict=True)])
-        rows = zip(records, counts, found, strict=True)
+        results = scores([inputs(record, count) for record, count in zip(records, counts, strict=True)])
+        rows = zip(records, counts, results, strict=True)
         return [KafkaSinkMessage(None, answer(record, count, score)) for record, count, score in rows]
 
     flow = Dataflow("peers")

@@ -19,8 +19,8 @@ def main(bootstrap: str, source: str, sink: str) -> None:
         if not records:
             continue
         counts = [recent.count(record) for record in records]
-        found = scores([inputs(record, count) for record, count in zip(records, counts, strict=True)])
-        for record, count, score in zip(records, counts, found, strict=True):
+        results = scores([inputs(record, count) for record, count in zip(records, counts, strict=True)])
+        for record, count, score in zip(records, counts, results, strict=True):
             producer.produce(sink, answer(record, count, score))
         producer.poll(0)
 

@@ -13,13 +13,13 @@ from tests.bench.peers.job import INPUTS, WINDOW_S, Recent, answer, inputs, scor
 def test_flows_to_the_destination_in_the_last_two_seconds(flows: list[tuple[int, str]]) -> None:
     rows: list[dict[str, Any]] = [{"ts": at / 4, "id.resp_h": host} for at, host in sorted(flows)]
     recent = Recent()
-    for place, row in enumerate(rows):
-        before = [one for one in rows[: place + 1] if one["id.resp_h"] == row["id.resp_h"]]
-        assert recent.count(row) == sum(one["ts"] > row["ts"] - WINDOW_S for one in before)
+    for index, row in enumerate(rows):
+        before = [earlier for earlier in rows[: index + 1] if earlier["id.resp_h"] == row["id.resp_h"]]
+        assert recent.count(row) == sum(earlier["ts"] > row["ts"] - WINDOW_S for earlier in before)
 
 
 def test_scores_are_those_of_a_row_alone() -> None:
-    rows = [inputs({name: place + number for place, name in enumerate(INPUTS)}, number) for number in range(5)]
+    rows = [inputs({name: first + number for first, name in enumerate(INPUTS)}, number) for number in range(5)]
     together = scores(rows)
     assert together.shape == (5, 5)
     assert np.allclose(together, np.concatenate([scores([row]) for row in rows]), atol=1e-5)

@@ -28,10 +28,10 @@ def test_gathered_rows_are_those_of_the_batches_side_by_side(sizes: list[int], w
     cuts = np.cumsum([0, *sizes]) % 200
     batches = [_FLOWS.slice(int(cut), size) for cut, size in zip(cuts, sizes, strict=False)]
     together = pa.Table.from_batches(batches).combine_chunks()
-    places = np.array(wanted, np.int64) % max(len(together), 1) if len(together) else np.zeros(0, np.int64)
-    got = Pool(batches).rows(places)
-    assert pa.Table.from_batches([got]).equals(together.take(pa.array(places)))
-    assert Pool(batches).rows(places, ["src_port"]).equals(got.select(["src_port"]))
+    indices = np.array(wanted, np.int64) % max(len(together), 1) if len(together) else np.zeros(0, np.int64)
+    got = Pool(batches).rows(indices)
+    assert pa.Table.from_batches([got]).equals(together.take(pa.array(indices)))
+    assert Pool(batches).rows(indices, ["src_port"]).equals(got.select(["src_port"]))
 
 
 def test_rows_side_by_side_are_not_copied() -> None:
@@ -42,10 +42,10 @@ def test_rows_side_by_side_are_not_copied() -> None:
 
 def test_flows_of_many_messages_end_up_in_one_batch() -> None:
     pool = Pool([_FLOWS.slice(at, 1) for at in range(MAX_BATCHES + 1)])
-    places = np.arange(MAX_BATCHES + 1)
-    waiting = waiting_in(pool, keys_of(pool.rows(places)), places)
+    indices = np.arange(MAX_BATCHES + 1)
+    waiting = waiting_in(pool, keys_of(pool.rows(indices)), indices)
     assert len(waiting.batches) == 1 and waiting.flows().equals(_FLOWS.slice(0, MAX_BATCHES + 1))
-    few = waiting_in(pool, keys_of(pool.rows(places[:3])), places[:3])
+    few = waiting_in(pool, keys_of(pool.rows(indices[:3])), indices[:3])
     assert len(few.batches) == 3 and few.lowest == (0, 0)
 
 

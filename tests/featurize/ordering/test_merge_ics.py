@@ -37,19 +37,19 @@ def test_all_that_is_said_is_added_up(seed: int, flows: int, records: int) -> No
     of = np.array([pick.randrange(flows) for _ in rows], np.int64)
     got = merge_ics(batch(rows), of, flows)
     for flow in range(flows):
-        own = [row for row, whose in zip(rows, of.tolist(), strict=True) if whose == flow]
+        members = [row for row, whose in zip(rows, of.tolist(), strict=True) if whose == flow]
         for name in COUNTS:
-            told = [row[name] for row in own if row.get(name) is not None]
-            assert got[name][flow].as_py() == (min(sum(told), MOST) if told else None)
+            values = [row[name] for row in members if row.get(name) is not None]
+            assert got[name][flow].as_py() == (min(sum(values), MOST) if values else None)
         for name, extreme in (("ics_addr_min", min), ("ics_addr_max", max)):
-            told = [row[name] for row in own if row.get(name) is not None]
-            assert got[name][flow].as_py() == (extreme(told) if told else None)
-        protos = [row["ics_proto"] for row in own if row.get("ics_proto")]
+            values = [row[name] for row in members if row.get(name) is not None]
+            assert got[name][flow].as_py() == (extreme(values) if values else None)
+        protos = [row["ics_proto"] for row in members if row.get("ics_proto")]
         assert got["ics_proto"][flow].as_py() == (protos[0] if protos else None)
-        units = sorted({unit for row in own for unit in row.get("ics_units") or []})
+        units = sorted({unit for row in members for unit in row.get("ics_units") or []})
         assert (got["ics_units"][flow].as_py() or []) == units[:MAX_LISTED]
         codes: Counter[int] = Counter()
-        for row in own:
+        for row in members:
             listed = row.get("ics_functions") or []
             codes.update(dict(zip(listed[::2], listed[1::2], strict=True)))
         flat = [number for pair in sorted(codes.items())[:MAX_LISTED] for number in pair]

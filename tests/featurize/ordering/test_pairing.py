@@ -56,7 +56,7 @@ def rows_of_a_sensor() -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 def plain(rows: list[dict[str, Any]], max_between: int) -> list[list[int]]:
-    """The oracle: which rows, by their place in event-time order, are one flow."""
+    """The oracle: which rows, by their index in event-time order, are one flow."""
     flows: list[list[int]] = []
     waiting: list[int] = []  # halves
     collecting: dict[Any, int] = {}  # the flow that gathers what logs say of a conversation
@@ -79,10 +79,10 @@ def plain(rows: list[dict[str, Any]], max_between: int) -> list[list[int]]:
             continue
         if not row["is_biflow"]:
             others = [
-                one
-                for one in waiting
-                if near(one)
-                and tuple(rows[one][key] for key in ("src_addr", "src_port", "dst_addr", "dst_port")) == back != there
+                other
+                for other in waiting
+                if near(other)
+                and tuple(rows[other][key] for key in ("src_addr", "src_port", "dst_addr", "dst_port")) == back != there
             ]
             if others:
                 waiting.remove(others[0])
@@ -104,26 +104,28 @@ def test_groups_are_those_of_a_plain_loop(rows: list[dict[str, Any]], max_betwee
     flows = flows.take(pa.array(in_event_order(keys_of(flows))))
     kinds: Kinds = kinds_of(flows)
     got = group(flows, kinds, WINDOW_US, max_between)
-    found: dict[int, list[int]] = {}
+    members: dict[int, list[int]] = {}
     for at, first in enumerate(got.first.tolist()):
-        found.setdefault(first, []).append(at)
-    assert sorted(found.values()) == plain(flows.to_pylist(), max_between)
+        members.setdefault(first, []).append(at)
+    assert sorted(members.values()) == plain(flows.to_pylist(), max_between)
 
 
 def records(rows: pa.RecordBatch) -> list[tuple[int, int]]:
     """Every raw position the rows stand for."""
-    found = []
+    positions = []
     for row in rows.to_pylist():
         also = row["raw_also"] or []
-        found += [(row["raw_offset"], row["raw_index"]), *zip(also[::2], also[1::2], strict=True)]
-    return found
+        positions += [(row["raw_offset"], row["raw_index"]), *zip(also[::2], also[1::2], strict=True)]
+    return positions
 
 
 def numbers(row: dict[str, Any]) -> list[str]:
     """How each record of a row was numbered, in raw order; empty for one that was not."""
-    own = ("export_protocol", "exporter_addr", "export_domain", "export_sequence")
+    fields = ("export_protocol", "exporter_addr", "export_domain", "export_sequence")
     first = (
-        "" if row["export_sequence"] is None else " ".join("-" if row[one] is None else str(row[one]) for one in own)
+        ""
+        if row["export_sequence"] is None
+        else " ".join("-" if row[name] is None else str(row[name]) for name in fields)
     )
     others = len(row["raw_also"] or []) // 2
     return [first, *([""] * others if row.get("export_also") is None else row["export_also"].split(","))]
@@ -132,7 +134,7 @@ def numbers(row: dict[str, Any]) -> list[str]:
 def run(
     rows: list[dict[str, Any]], cuts: list[int], lateness_us: int, saved: bool
 ) -> tuple[list[list[Any]], list[list[Any]]]:
-    """On-time rows in the order they went on, and late ones with how late, of a log cut at these places."""
+    """On-time rows in the order they were released, and late ones with how late, of a log cut at these offsets."""
     flows, state, out = batch(rows), SensorState.empty(), []
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     for start, end in pairwise(edges):
@@ -149,21 +151,21 @@ def run(
 @settings(max_examples=80, deadline=None)
 @given(rows_of_a_sensor(), st.lists(st.integers(0, 50), max_size=6), st.integers(0, 3), st.booleans())
 def test_cuts_change_nothing(rows: list[dict[str, Any]], cuts: list[int], lateness_s: int, saved: bool) -> None:
-    """Neither which halves meet, nor the order in which flows go on, nor their features, nor what late ones see."""
+    """Not which halves meet, nor the order in which flows are released, their features, or what late ones see."""
     assert run(rows, cuts, lateness_s * SECOND, saved) == run(rows, [], lateness_s * SECOND, False)
 
 
 @settings(max_examples=80, deadline=None)
 @given(rows_of_a_sensor(), st.integers(0, 3))
-def test_every_record_goes_on_once_and_in_event_time_order(rows: list[dict[str, Any]], lateness_s: int) -> None:
+def test_every_record_is_released_once_and_in_event_time_order(rows: list[dict[str, Any]], lateness_s: int) -> None:
     got = featurize_file_rows(batch(rows), lateness_s * SECOND, 7, WINDOW_US)
     assert sorted(records(got)) == [(offset, 0) for offset in range(len(rows))]
-    told = dict(zip(records(got), (one for row in got.to_pylist() for one in numbers(row)), strict=True))
+    numbering = dict(zip(records(got), (number for row in got.to_pylist() for number in numbers(row)), strict=True))
     alone = {
         **dict.fromkeys(("export_protocol", "exporter_addr", "export_domain", "export_sequence")),
         "raw_also": None,
     }
-    assert told == {(offset, 0): numbers({**alone, **row})[0] for offset, row in enumerate(rows)}
+    assert numbering == {(offset, 0): numbers({**alone, **row})[0] for offset, row in enumerate(rows)}
     on_time = got.filter(pa.array(got.column("late_by_us").to_numpy() == 0))
     ends = on_time.column("end_ts_us").to_numpy()
     assert (np.diff(ends) >= 0).all()
@@ -175,7 +177,7 @@ def test_every_record_goes_on_once_and_in_event_time_order(rows: list[dict[str, 
         assert also == sorted(also) and (row["late_by_us"] == 0 or len(also) == 1)
 
 
-def one(*rows: dict[str, Any], window_us: int = WINDOW_US) -> list[dict[str, Any]]:
+def paired(*rows: dict[str, Any], window_us: int = WINDOW_US) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = featurize_file_rows(batch(rows), 0, window_us=window_us).to_pylist()
     return made
 
@@ -186,7 +188,7 @@ def test_two_halves_become_a_whole_flow() -> None:
     )
     back = half(1.2, BACK, fwd_pkts=4, fwd_bytes=900, fwd_tcp_flags=2 | 16 | 1, fwd_ttl_mean=60.0, duration_us=50)
     there["duration_us"], back["src_mac"] = 900_000, "00:00:00:00:00:02"
-    (flow,) = one(there, back)
+    (flow,) = paired(there, back)
     assert (flow["src_addr"], flow["dst_port"], flow["is_biflow"]) == ("10.0.0.1", 502, True)
     assert (flow["fwd_pkts"], flow["rev_pkts"], flow["fwd_bytes"], flow["rev_bytes"]) == (5, 4, 500, 900)
     assert (flow["fwd_ttl_mean"], flow["rev_ttl_mean"], flow["rev_tcp_flags"]) == (64.0, 60.0, 19)
@@ -204,26 +206,26 @@ def test_a_row_of_two_records_says_how_both_were_numbered() -> None:
         "export_domain": 1,
         "export_sequence": 7,
     }
-    (flow,) = one(half(1.0, BACK, **mine), half(1.2, THERE, **{**mine, "export_domain": 2}))
+    (flow,) = paired(half(1.0, BACK, **mine), half(1.2, THERE, **{**mine, "export_domain": 2}))
     assert (flow["export_domain"], flow["export_sequence"]) == (1, 7), "of the record that names the row"
     assert flow["export_also"] == "netflow9 192.0.2.1 2 7"
-    (flow,) = one(half(1.0, BACK, **mine), half(1.2, THERE))
+    (flow,) = paired(half(1.0, BACK, **mine), half(1.2, THERE))
     assert (flow["export_sequence"], flow["export_also"]) == (7, None)
-    (flow,) = one(half(1.0, BACK), half(1.2, THERE, export_sequence=9))
+    (flow,) = paired(half(1.0, BACK), half(1.2, THERE, export_sequence=9))
     assert (flow["export_sequence"], flow["export_also"]) == (None, "- - - 9")
 
 
 @pytest.mark.parametrize(
     ("first", "second", "originator"),
     [
-        ({"duration_us": 100}, {"duration_us": 700_000}, 1),  # who began first, though it ended later
+        ({"duration_us": 100}, {"duration_us": 700_000}, 1),  # who started first, though it ended later
         ({"duration_us": 0, "fwd_tcp_flags": 18}, {"duration_us": 0, "fwd_tcp_flags": 2}, 1),  # who sent SYN alone
         ({"duration_us": 0, "fwd_tcp_flags": None}, {"duration_us": 0, "fwd_tcp_flags": None}, 0),  # the higher port
     ],
 )
 def test_the_originator_is_who_began(first: dict[str, Any], second: dict[str, Any], originator: int) -> None:
     rows = [half(1.0, THERE, **first), half(1.0, BACK, **second)]
-    (flow,) = one(*rows)
+    (flow,) = paired(*rows)
     assert flow["src_addr"] == rows[originator]["src_addr"]
 
 
@@ -237,12 +239,12 @@ def test_a_half_without_the_other_goes_on_alone_after_the_window() -> None:
 
 
 def test_beyond_the_window_or_another_conversation_is_no_other_half() -> None:
-    assert len(one(half(1.0, THERE), half(3.001, BACK))) == 2
-    assert len(one(half(1.0, THERE), half(3.0, BACK))) == 1
-    assert len(one(half(1.0, THERE), half(1.0, THERE))) == 2
-    assert len(one(half(1.0, THERE), half(1.0, {**BACK, "src_port": 503}))) == 2
-    assert len(one(half(1.0, THERE), half(1.0, BACK, ip_proto=17))) == 2
-    assert len(one(half(1.0, THERE), half(1.0, BACK), window_us=0)) == 2
+    assert len(paired(half(1.0, THERE), half(3.001, BACK))) == 2
+    assert len(paired(half(1.0, THERE), half(3.0, BACK))) == 1
+    assert len(paired(half(1.0, THERE), half(1.0, THERE))) == 2
+    assert len(paired(half(1.0, THERE), half(1.0, {**BACK, "src_port": 503}))) == 2
+    assert len(paired(half(1.0, THERE), half(1.0, BACK, ip_proto=17))) == 2
+    assert len(paired(half(1.0, THERE), half(1.0, BACK), window_us=0)) == 2
 
 
 def test_a_late_half_stays_alone() -> None:

@@ -1,4 +1,4 @@
-"""Who is late, who waits, and in which order flows go on."""
+"""Who is late, who waits, and in which order flows are released."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from tests.featurize import oracle
 from tests.featurize.flows import SECOND, START_US, batch, flow_rows
 
 
-def _offsets(places: Any) -> list[int]:
-    return [int(place) for place in places]
+def _offsets(indices: Any) -> list[int]:
+    return [int(index) for index in indices]
 
 
 def test_late_is_before_the_watermark_of_earlier_flows() -> None:
@@ -46,9 +46,9 @@ def test_the_end_releases_everything() -> None:
 def test_agrees_with_the_oracle(rows: list[dict[str, Any]], lateness_s: int, max_waiting: int) -> None:
     flows = batch(rows)
     order = reorder(keys_of(flows), 0, NO_WATERMARK, lateness_s * SECOND, True, max_waiting)
-    sequence: list[tuple[int, int]] = [(place, 0) for place in _offsets(order.released)]
+    sequence: list[tuple[int, int]] = [(offset, 0) for offset in _offsets(order.released)]
     late = list(zip(_offsets(order.late), order.late_by_us.tolist(), order.late_after.tolist(), strict=True))
-    for place, late_by, after in reversed(late):
-        sequence.insert(after, (place, late_by))
+    for offset, late_by, after in reversed(late):
+        sequence.insert(after, (offset, late_by))
     expected = oracle.in_event_order(flows.to_pylist(), lateness_s * SECOND, max_waiting)
     assert sequence == [(flow["raw_offset"], late_by) for flow, late_by in expected]

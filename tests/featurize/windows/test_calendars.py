@@ -26,8 +26,8 @@ WEEKEND = {"name": "weekend", "zone": "Europe/Stockholm", "days": ["sat", "sun"]
 OUTAGE = {"name": "outage", "zone": "Europe/Stockholm", "dates": [["2026-10-24T12:00", "2026-10-24T13:00"]]}
 
 
-def _calendars(*given: dict[str, Any]) -> Calendars:
-    return Calendars([Calendar.model_validate(one) for one in given])
+def _calendars(*tables: dict[str, Any]) -> Calendars:
+    return Calendars([Calendar.model_validate(table) for table in tables])
 
 
 def _at(text: str) -> int:
@@ -92,7 +92,7 @@ def _through(flows: pa.RecordBatch, cuts: list[int], feature_set: FeatureSet) ->
     """Each row's features, with the state saved and restored at every cut."""
     begin = datetime.fromtimestamp(START_US / 1e6, UTC).replace(second=0, microsecond=0, tzinfo=None)
     calendars = _calendars({"name": "first", "dates": [[begin.isoformat(), begin.replace(second=10).isoformat()]]})
-    found: dict[int, bytes] = {}
+    features: dict[int, bytes] = {}
     state = PartitionState.empty(feature_set)
     bounds = [0, *[cut for cut in cuts if cut < len(flows)], len(flows)]
     for first, last in pairwise(bounds):
@@ -101,9 +101,9 @@ def _through(flows: pa.RecordBatch, cuts: list[int], feature_set: FeatureSet) ->
             state, flows.slice(first, last - first), facts, 0, lambda _: SECOND, calendars=calendars
         )
         for offset, row in zip(rows.column("raw_offset").to_pylist(), matrix_of(rows), strict=True):
-            found[offset] = row.tobytes()
+            features[offset] = row.tobytes()
         state = saved_again(state)
-    return found
+    return features
 
 
 def test_what_is_no_longer_configured_is_forgotten() -> None:
@@ -139,6 +139,6 @@ def test_a_bad_calendar_is_named(change: dict[str, Any], said: str) -> None:
 
 
 def test_calendars_pass_from_process_to_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = load_settings(calendars=[NIGHT, OUTAGE])
-    monkeypatch.setenv("FOREBAY_CALENDARS", given.variables()["FOREBAY_CALENDARS"])
-    assert load_settings().calendars == given.calendars
+    saved = load_settings(calendars=[NIGHT, OUTAGE])
+    monkeypatch.setenv("FOREBAY_CALENDARS", saved.variables()["FOREBAY_CALENDARS"])
+    assert load_settings().calendars == saved.calendars

@@ -99,9 +99,9 @@ def _nsl_identities(values: dict[str, Any], serror: Any, rerror: Any) -> None:
         n, m = (values[name] for name in names)
         for rate, whole in ((f"{prefix}diff_srv_rate", n), (f"{prefix}srv_diff_host_rate", m)):
             few = (whole > 1) & (whole <= 50)
-            one = np.array([round(1 / int(count), 2) for count in whole[few]])
-            told = values[rate][few]
-            assert not (np.isclose(told, one) & (told > 0)).any()
+            single = np.array([round(1 / int(count), 2) for count in whole[few]])
+            rates = values[rate][few]
+            assert not (np.isclose(rates, single) & (rates > 0)).any()
 
 
 @needs("nsl-kdd", "the identities of the 41 features hold in the real NSL-KDD")
@@ -110,7 +110,7 @@ def test_the_real_nsl_kdd_obeys_the_identities() -> None:
     for name in ("KDDTrain+_20Percent", "KDDTest+"):
         table = pq.read_table(FOLDER / "nsl-kdd" / f"{name}.parquet")
         flag = np.array(table["flag"].to_pylist())
-        columns = {one: table[one].to_numpy().astype(float) for one in KDD_NAMES}
+        columns = {column: table[column].to_numpy().astype(float) for column in KDD_NAMES}
         serror = np.isin(flag, sorted(oracle.SERRORS)).astype(float)
         _nsl_identities(columns, serror, np.isin(flag, sorted(oracle.RERRORS)).astype(float))
 
@@ -153,6 +153,6 @@ def test_services_have_kdd_names() -> None:
     dst_port = np.array([80, 80, 502, 65_535, 53, 502, -1, -1, -1, -1, -1, -1])
     icmp = np.array([-1] * 6 + [8, 3, -1] + [-1] * 3)
     code = np.array([-1] * 6 + [0, 3, -1] + [-1] * 3)
-    named = [NAMES[place] for place in extractor_services(protocol, src_port, dst_port, icmp, code)]
+    named = [NAMES[number] for number in extractor_services(protocol, src_port, dst_port, icmp, code)]
     expected = ["http", "ftp_data", "other", "private", "domain_u", "other", "eco_i", "urp_i", "oth_i"]
     assert named == [*expected, "other", "other", "other"]

@@ -45,10 +45,10 @@ def test_names_and_definitions_are_complete() -> None:
     assert FULL.names[:FIRST] == FEATURE_SET.names
     assert set(COMPUTATIONS) == set(FEATURE_SETS)
     for feature_set in FEATURE_SETS.values():
-        for one in feature_set.features:
-            assert one.scale in ("log1p", "linear") and one.label and one.unit and one.group
-            assert feature_set is FEATURE_SET or (one.formula and one.source and one.window), one.name
-    assert len({one.hash for one in FEATURE_SETS.values()}) == len(FEATURE_SETS)
+        for feature in feature_set.features:
+            assert feature.scale in ("log1p", "linear") and feature.label and feature.unit and feature.group
+            assert feature_set is FEATURE_SET or (feature.formula and feature.source and feature.window), feature.name
+    assert len({feature.hash for feature in FEATURE_SETS.values()}) == len(FEATURE_SETS)
 
 
 @settings(max_examples=25, deadline=None)
@@ -60,10 +60,10 @@ def test_agrees_with_the_oracle(rows: list[dict[str, Any]]) -> None:
     windows = Ot()
     for flow, late in oracle.in_event_order(batch(rows).to_pylist(), 10_000_000):
         expected = windows.features(flow, late > 0)
-        for name, one, wanted in zip(FULL.names[FIRST:], values[flow["raw_offset"]], expected, strict=True):
+        for name, value, wanted in zip(FULL.names[FIRST:], values[flow["raw_offset"]], expected, strict=True):
             # A weight of 2^-53 is lost beside 1, and with it tenths of a microsecond of gaps that are seconds long.
             close = 1.0 if "gap_dev" in name else 0.1 if "dev" in name else 1e-5
-            assert one == pytest.approx(wanted, rel=1e-4, abs=close), name
+            assert value == pytest.approx(wanted, rel=1e-4, abs=close), name
 
 
 @settings(max_examples=15, deadline=None)

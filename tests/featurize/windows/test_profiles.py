@@ -27,10 +27,10 @@ def _named(rows: list[dict[str, Any]], *names: str) -> list[list[float]]:
 def test_agrees_with_the_oracle(rows: list[dict[str, Any]]) -> None:
     got = featurize_file_rows(batch(rows), 10_000_000)
     values = dict(zip(got.column("raw_offset").to_pylist(), matrix_of(got), strict=True))
-    hosts, pairs, began = oracle.Hosts(), oracle.Pairs(), None
+    hosts, pairs, start_us = oracle.Hosts(), oracle.Pairs(), None
     for flow, late in oracle.in_event_order(batch(rows).to_pylist(), 10_000_000):
-        began = flow["end_ts_us"] if began is None and not late else began
-        watched = 0 if began is None else max(flow["end_ts_us"] - began, 0)
+        start_us = flow["end_ts_us"] if start_us is None and not late else start_us
+        watched = 0 if start_us is None else max(flow["end_ts_us"] - start_us, 0)
         warm = min(watched / 60e6, 1.0)
         new, pair = pairs.features(flow, late > 0, watched, warm)
         ends = [flow["src_addr"]] if flow["src_addr"] not in (NOBODY, *GROUPS) else []

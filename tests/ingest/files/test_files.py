@@ -1,4 +1,4 @@
-"""Files: formats told, headers and labels taken out, records in order, every one of them decoded or rejected."""
+"""Files: formats recognised, headers and labels removed, records in order, every one of them decoded or rejected."""
 
 import gzip
 import json
@@ -150,10 +150,10 @@ def test_other_events_of_an_eve_file_are_no_records(tmp_path: Path) -> None:
 
 def test_label_columns_are_taken_out_wherever_they_stand() -> None:
     rows = [b"1,evil,2", b'"1,x",evil,"2"', b"1,evil", b"1,evil,2,3"]
-    kept, names = strip_columns(rows, ["a", "IT_B_Label", "b"], ",")
-    assert names == ["a", "b"] and kept == [b"1,2", b'"1,x",2', b"1,evil", b"1,evil,2,3"]
-    kept, names = strip_columns(rows, ["a", "b", "LABELS"], ",")
-    assert names == ["a", "b"] and kept == [b"1,evil", b'"1,x",evil', b"1,evil", b"1,evil,2,3"]
+    stripped, names = strip_columns(rows, ["a", "IT_B_Label", "b"], ",")
+    assert names == ["a", "b"] and stripped == [b"1,2", b'"1,x",2', b"1,evil", b"1,evil,2,3"]
+    stripped, names = strip_columns(rows, ["a", "b", "LABELS"], ",")
+    assert names == ["a", "b"] and stripped == [b"1,evil", b'"1,x",evil', b"1,evil", b"1,evil,2,3"]
     assert strip_columns(rows, ["a", "b", "c"], ",") == (rows, ["a", "b", "c"])
 
 

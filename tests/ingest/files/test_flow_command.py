@@ -49,12 +49,12 @@ def test_a_report_a_field_and_a_reason(tmp_path: Path, capsys: pytest.CaptureFix
     assert "1970-01-01 00:00:50.000 to" in rows["start_ts_us"][3]
     document, shown = check(path, capsys, as_json=True)
     assert shown == "" and document["content_type"] == "zeek-conn+json"
-    assert [one["field"] for one in document["fields"]] == arrow_schema("flow").names
-    fields = {one["field"]: one for one in document["fields"]}
+    assert [row["field"] for row in document["fields"]] == arrow_schema("flow").names
+    fields = {row["field"]: row for row in document["fields"]}
     assert (fields["vlan_id"]["rows"], fields["vlan_id"]["least"], fields["vlan_id"]["greatest"]) == (2, 7, 9)
     assert fields["history"]["frequent"] == [["ShADadFf", 3]] and fields["src_mac_count"]["origin"] == ""
     assert fields["raw_offset"]["origin"] == "message" and fields["quality"]["origin"] == "derived"
-    assert [(one["reason"], one["count"], one["source_record"]) for one in document["rejects"]] == [
+    assert [(row["reason"], row["count"], row["source_record"]) for row in document["rejects"]] == [
         ("not_json", 2, 3),
         ("protocol", 1, 5),
     ]
