@@ -167,7 +167,7 @@ Oracle = Callable[[Any], dict[str, Any]]
 
 
 def joined(messages: Messages, more: Messages) -> Messages:
-    """Messages of the same streams, one lot after the other."""
+    """Messages of the same sources, the first ones and then more."""
     assert messages.sources == more.sources
     columns: dict[str, Any] = {"sources": messages.sources}
     for name in (field.name for field in fields(Messages) if field.name != "sources"):
