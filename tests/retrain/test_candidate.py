@@ -129,7 +129,7 @@ def test_too_few_rows_to_train_on_are_refused(
 
 def test_the_newest_part_is_held_out_behind_an_embargo(table: pa.Table) -> None:
     rows = candidate.labelled_rows(table, labels_of(verdicts(range(SAMPLES)))).rows
-    learn, held = candidate.hold_out(rows)
+    learn, last_part = candidate.hold_out(rows)
     assert rows.end_ts_us.min() > START_US
-    assert held.end_ts_us.min() - learn.end_ts_us.max() > candidate.EMBARGO_US
-    assert len(held) == 360
+    assert last_part.end_ts_us.min() - learn.end_ts_us.max() > candidate.EMBARGO_US
+    assert len(last_part) == 360

@@ -31,10 +31,10 @@ def trainer(folder: Path, script: str, now_us: int, every_s: float = 86_400) -> 
     return Trainer([sys.executable, "-c", script], {}, folder, every_s, now_us)
 
 
-def ended(one: Trainer, now_us: int) -> Ended:
+def ended(under_test: Trainer, now_us: int) -> Ended:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        result = one.tick(now_us)
+        result = under_test.tick(now_us)
         if result is not None:
             return result
         time.sleep(0.02)
@@ -45,33 +45,33 @@ def test_restarts_neither_train_each_time_nor_never(tmp_path: Path) -> None:
     starts = 0
     for hour in range(0, 72, 5):
         now_us = NOW_US + hour * 3_600_000_000
-        one = trainer(tmp_path, "print('{}')", now_us)
-        if one.due_us is not None and now_us >= one.due_us:
+        under_test = trainer(tmp_path, "print('{}')", now_us)
+        if under_test.due_us is not None and now_us >= under_test.due_us:
             starts += 1
-            assert ended(one, now_us).exit_code == 0
-        assert one.tick(now_us) is None
+            assert ended(under_test, now_us).exit_code == 0
+        assert under_test.tick(now_us) is None
     assert starts == 2
 
 
 def test_its_output_is_written_and_reported(tmp_path: Path) -> None:
     script = """print('noise'); print('{"candidate": "m"}'); raise SystemExit(1)"""
-    one = trainer(tmp_path, script, NOW_US)
-    assert ended(one, NOW_US + DAY_US) == Ended(1, {"candidate": "m"})
+    under_test = trainer(tmp_path, script, NOW_US)
+    assert ended(under_test, NOW_US + DAY_US) == Ended(1, {"candidate": "m"})
     assert (tmp_path / "last-candidate.json").read_bytes().endswith(b'{"candidate": "m"}\n')
-    assert one.due_us == NOW_US + 2 * DAY_US
+    assert under_test.due_us == NOW_US + 2 * DAY_US
 
 
 def test_one_that_dies_without_a_word_is_not_tried_again_at_once(tmp_path: Path) -> None:
-    one = trainer(tmp_path, "import os; os.abort()", NOW_US)
-    assert ended(one, NOW_US + DAY_US) == Ended(-6, {})
-    assert one.tick(NOW_US + DAY_US + 1) is None
+    under_test = trainer(tmp_path, "import os; os.abort()", NOW_US)
+    assert ended(under_test, NOW_US + DAY_US) == Ended(-6, {})
+    assert under_test.tick(NOW_US + DAY_US + 1) is None
     assert trainer(tmp_path, "", NOW_US + DAY_US + 2).due_us == NOW_US + 2 * DAY_US
 
 
 def test_never_by_itself(tmp_path: Path) -> None:
-    one = trainer(tmp_path, "", NOW_US, every_s=0)
-    assert one.due_us is None
-    assert one.tick(NOW_US + 10 * DAY_US) is None
+    under_test = trainer(tmp_path, "", NOW_US, every_s=0)
+    assert under_test.due_us is None
+    assert under_test.tick(NOW_US + 10 * DAY_US) is None
     assert not list(tmp_path.iterdir())
 
 
@@ -81,18 +81,18 @@ def test_stopping_does_not_wait_for_one_that_will_not_stop(tmp_path: Path) -> No
         "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
         f"pathlib.Path({str(tmp_path / 'started')!r}).touch(); time.sleep(60)"
     )
-    one = trainer(tmp_path, script, NOW_US)
-    one.tick(NOW_US + DAY_US)
+    under_test = trainer(tmp_path, script, NOW_US)
+    under_test.tick(NOW_US + DAY_US)
     deadline = time.monotonic() + 10
     while not (tmp_path / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     started = time.monotonic()
-    one.stop()
+    under_test.stop()
     assert time.monotonic() - started < 4
 
 
 def test_in_a_bucket_it_is_kept_as_well(bucket: str) -> None:
-    one = Trainer([sys.executable, "-c", """print('{"candidate": "m"}')"""], {}, bucket, 86_400, NOW_US)
-    assert ended(one, NOW_US + DAY_US) == Ended(0, {"candidate": "m"})
+    under_test = Trainer([sys.executable, "-c", """print('{"candidate": "m"}')"""], {}, bucket, 86_400, NOW_US)
+    assert ended(under_test, NOW_US + DAY_US) == Ended(0, {"candidate": "m"})
     assert schedule.last_us(bucket, NOW_US + DAY_US + 5) == NOW_US + DAY_US
     assert open_storage(bucket).read("last-candidate.json") == b'{"candidate": "m"}\n'

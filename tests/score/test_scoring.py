@@ -43,10 +43,16 @@ def promotion(seed: int, from_us: int, name: str = "p") -> Promotion:
 
 def holding(*promotions: Promotion) -> PromotionLedger:
     ledger = PromotionLedger(1)
-    for one in promotions:
-        record = {"kind": "promotion", "promotion": one.id, "model": one.model, "sha256": one.sha256, "uri": one.uri}
-        ledger.apply({**record, "effective_from_us": one.effective_from_us})
-        ledger.apply(vote(one, 0, 1, -1))
+    for each in promotions:
+        record = {
+            "kind": "promotion",
+            "promotion": each.id,
+            "model": each.model,
+            "sha256": each.sha256,
+            "uri": each.uri,
+        }
+        ledger.apply({**record, "effective_from_us": each.effective_from_us})
+        ledger.apply(vote(each, 0, 1, -1))
     return ledger
 
 
@@ -85,8 +91,8 @@ def test_each_row_gets_the_model_its_event_time_names(cache: ModelCache) -> None
     assert scored.column("model").to_pylist() == [first, first, second, first, third, second, third]
     for seed in range(3):  # and its bits are those of that model alone
         alone = score_batches([batch], holding(promotion(seed, 0)), cache)[0]
-        own = np.array(scored.column("model").to_pylist()) == small_model(seed).id
-        assert np.array_equal(scored.column("score").to_numpy()[own], alone.column("score").to_numpy()[own])
+        is_own = np.array(scored.column("model").to_pylist()) == small_model(seed).id
+        assert np.array_equal(scored.column("score").to_numpy()[is_own], alone.column("score").to_numpy()[is_own])
     assert len(cache.ids) <= 3
 
 

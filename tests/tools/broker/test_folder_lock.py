@@ -29,10 +29,10 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_the_second_waits_then_says_who_is_in_the_way(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
-    began = time.monotonic()
+    start_s = time.monotonic()
     with pytest.raises(Failed, match="another forebay command"), folder_lock(tmp_path, wait_s=0.2):
         pytest.fail("two at once")
-    assert time.monotonic() - began >= 0.2
+    assert time.monotonic() - start_s >= 0.2
     assert holder.poll() is None
 
 

@@ -58,8 +58,8 @@ def test_a_kafka_home_that_is_none_or_too_old_is_refused(tmp_path: Path, jar: st
 def test_a_kafka_home_is_used_without_fetching(tmp_path: Path) -> None:
     (tmp_path / "libs").mkdir()
     (tmp_path / "libs" / "kafka_2.13-4.1.0.jar").touch()
-    found = distribution(tmp_path, tmp_path / "cache", lambda _done, _total: None)
-    assert (found.kafka_version, found.source, found.class_path) == ("4.1.0", "KAFKA_HOME", f"{tmp_path}/libs/*")
+    kafka = distribution(tmp_path, tmp_path / "cache", lambda _done, _total: None)
+    assert (kafka.kafka_version, kafka.source, kafka.class_path) == ("4.1.0", "KAFKA_HOME", f"{tmp_path}/libs/*")
     assert not (tmp_path / "cache").exists()
 
 

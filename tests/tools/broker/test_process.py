@@ -15,8 +15,8 @@ STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SL
 
 def launch(code: str, mark: str, folder: Path) -> int:
     output = folder / "output"
-    with (folder / "kept").open("w") as kept:
-        pid = process.start([sys.executable, "-c", code, mark], output, kept.fileno())
+    with (folder / "kept").open("w") as log_file:
+        pid = process.start([sys.executable, "-c", code, mark], output, log_file.fileno())
     deadline = time.monotonic() + 10
     while "ready" not in output.read_text():
         assert time.monotonic() < deadline
@@ -59,7 +59,7 @@ def test_a_pid_of_nobody_is_not_ours() -> None:
 
 def test_it_is_known_from_its_first_moment(tmp_path: Path) -> None:
     for number in range(5):
-        with (tmp_path / "kept").open("w") as kept:
-            pid = process.start([sys.executable, "-c", SLEEP, f"mark-{number}"], tmp_path / "output", kept.fileno())
+        with (tmp_path / "kept").open("w") as log_file:
+            pid = process.start([sys.executable, "-c", SLEEP, f"mark-{number}"], tmp_path / "output", log_file.fileno())
         assert process.is_ours(pid, f"mark-{number}")
         process.stop(pid, f"mark-{number}", grace_s=10)

@@ -23,20 +23,20 @@ NOT_IN_A_ROUND = {
 
 def in_the_code() -> set[str]:
     """Every failpoint the stages pass, by reading them."""
-    found = set()
+    names = set()
     for path in (ROOT / "pipeline").rglob("*.py"):
         for name in CALL.findall(path.read_text(encoding="utf-8")):
             if "stage.name}" in name:
-                found |= {f"{stage}.{name.rpartition('.')[2]}" for stage in STATEFUL}
+                names |= {f"{stage}.{name.rpartition('.')[2]}" for stage in STATEFUL}
             elif path.parent.name in {"archive", "storage"} and "." not in name:
-                found.add(f"archive.{name}")
+                names.add(f"archive.{name}")
             elif "{" not in name and "." in name:
-                found.add(name)
-    return found - NOT_IN_A_ROUND
+                names.add(name)
+    return names - NOT_IN_A_ROUND
 
 
 def test_the_table_names_exactly_the_points_in_the_code() -> None:
-    assert {point for own in points().values() for point in own} == in_the_code()
+    assert {point for stage_points in points().values() for point in stage_points} == in_the_code()
 
 
 def test_every_fault_can_be_done_and_hits_rooms_there_are() -> None:
@@ -49,11 +49,11 @@ def test_every_fault_can_be_done_and_hits_rooms_there_are() -> None:
 def test_a_plan_follows_from_its_seed(seed: int, number: int, count: int) -> None:
     injections = plan(seed, number, count)
     assert injections == plan(seed, number, count)
-    assert [one.number for one in injections] == list(range(count))
-    for one in injections:
-        assert one.stage in faults()[one.fault].stages
-        assert bool(one.point) == (one.fault == "failpoint")
-        assert not one.point or one.point.partition(":")[0] in points()[one.stage]
+    assert [injection.number for injection in injections] == list(range(count))
+    for injection in injections:
+        assert injection.stage in faults()[injection.fault].stages
+        assert bool(injection.point) == (injection.fault == "failpoint")
+        assert not injection.point or injection.point.partition(":")[0] in points()[injection.stage]
 
 
 def test_two_seeds_strike_differently() -> None:
@@ -62,13 +62,15 @@ def test_two_seeds_strike_differently() -> None:
 
 
 def test_every_point_has_its_turn() -> None:
-    known = [point for own in points().values() for point in own]
+    known = [point for stage_points in points().values() for point in stage_points]
     injected = Counter(
-        one.point.partition(":")[0] for number in range(4) for one in plan(3, number, len(known), ["failpoint"])
+        injection.point.partition(":")[0]
+        for number in range(4)
+        for injection in plan(3, number, len(known), ["failpoint"])
     )
     assert set(injected) == set(known)
     assert max(injected.values()) - min(injected.values()) <= 1
 
 
 def test_only_what_was_asked_for() -> None:
-    assert {one.fault for one in plan(5, 0, 50, ["kill", "broker"])} == {"kill", "broker"}
+    assert {injection.fault for injection in plan(5, 0, 50, ["kill", "broker"])} == {"kill", "broker"}

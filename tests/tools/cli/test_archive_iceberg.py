@@ -25,21 +25,21 @@ def forebay(*words: str) -> list[str]:
 
 def run(*words: str) -> tuple[int, dict[str, object], str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    found = subprocess.run(forebay(*words), capture_output=True, text=True, env=environment, timeout=120)
-    lines = found.stdout.splitlines()
-    return found.returncode, orjson.loads(lines[-1]) if lines else {}, found.stderr
+    completed = subprocess.run(forebay(*words), capture_output=True, text=True, env=environment, timeout=120)
+    lines = completed.stdout.splitlines()
+    return completed.returncode, orjson.loads(lines[-1]) if lines else {}, completed.stderr
 
 
 def test_a_copy_and_its_proof(tmp_path: Path) -> None:
-    place, folder = archive(tmp_path / "archive"), tmp_path / "warehouse"
-    where = ("--archive", str(place), "--warehouse", str(folder))
+    archived, folder = archive(tmp_path / "archive"), tmp_path / "warehouse"
+    where = ("--archive", str(archived), "--warehouse", str(folder))
     code, document, said = run(*where)
     assert (code, document["stopped"]) == (0, False)
     assert "forebay.flows: " in said and "closed files added" in said
     code, document, said = run(*where, "--verify", "--json")
     assert (code, document["ok"], said) == (0, True, "")
     with warehouse(folder) as catalog:
-        check(place, catalog)
+        check(archived, catalog)
         catalog.load_table("forebay.late").delete("raw_offset >= 0")
     code, document, said = run(*where, "--verify")
     assert (code, document["ok"]) == (1, False)
@@ -50,20 +50,20 @@ def test_a_copy_and_its_proof(tmp_path: Path) -> None:
 
 
 def test_following_until_it_is_stopped(tmp_path: Path) -> None:
-    told, place, folder = topics(3), tmp_path / "archive", tmp_path / "warehouse"
-    feed(PartitionArchive(place, 0, LIMITS, "w"), Wire(told.archive[:2], told.rejects), Random(1))
-    words = ("--archive", str(place), "--warehouse", str(folder), "--follow", "--every", "1", "--json")
+    wire, archived, folder = topics(3), tmp_path / "archive", tmp_path / "warehouse"
+    feed(PartitionArchive(archived, 0, LIMITS, "w"), Wire(wire.archive[:2], wire.rejects), Random(1))
+    words = ("--archive", str(archived), "--warehouse", str(folder), "--follow", "--every", "1", "--json")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(forebay(*words), stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        feed(PartitionArchive(place, 0, LIMITS, "w"), told, Random(1))
+        feed(PartitionArchive(archived, 0, LIMITS, "w"), wire, Random(1))
         for line in process.stdout:
             if any(table["commits"] for table in orjson.loads(line)["tables"]):
                 process.send_signal(signal.SIGINT)
         assert process.wait() == 0
     with warehouse(folder) as catalog:
-        check(place, catalog)
+        check(archived, catalog)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_following_until_it_is_stopped(tmp_path: Path) -> None:
     ],
 )
 def test_what_makes_no_sense(tmp_path: Path, words: tuple[str, ...], code: int, message: str) -> None:
-    found, _, said = run("--warehouse", str(tmp_path), *words)
-    assert found == code
+    completed, _, said = run("--warehouse", str(tmp_path), *words)
+    assert completed == code
     assert message in said
 
 
@@ -88,6 +88,8 @@ def test_missing_packages_are_named(tmp_path: Path) -> None:
         "from pipeline.tools.cli.main import main; main()"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60)
-    assert found.returncode == 1
-    assert "got no pyiceberg; install it: pip install 'forebay[iceberg]'" in found.stderr
+    completed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert completed.returncode == 1
+    assert "got no pyiceberg; install it: pip install 'forebay[iceberg]'" in completed.stderr

@@ -27,9 +27,9 @@ def test_the_java_of_the_wheel_is_new_enough() -> None:
     ],
 )
 def test_requirements_are_read(text: str, name: str, version: str | None, extra: str | None) -> None:
-    found = doctor.REQUIREMENT.match(text)
-    assert found is not None
-    assert (found["name"], found["version"], found["extra"]) == (name, version, extra)
+    requirement = doctor.REQUIREMENT.match(text)
+    assert requirement is not None
+    assert (requirement["name"], requirement["version"], requirement["extra"]) == (name, version, extra)
 
 
 def test_folders_are_told_apart(tmp_path: Path) -> None:

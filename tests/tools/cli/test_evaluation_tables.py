@@ -51,7 +51,7 @@ def test_identifiers_are_of_the_same_records() -> None:
 
 
 def test_splits_of_the_plant() -> None:
-    named = {one.name: one for one in trials(traffic.zipped("left").parent, westermo)}
+    named = {trial.name: trial for trial in trials(traffic.zipped("left").parent, westermo)}
     cross = named["westermo/left-to-bottom"].build(0)
     assert cross.tests == ("westermo/left-to-bottom", "westermo/left-to-left")
     assert cross.sizes()["train"] < named["westermo/time"].build(0).sizes()["train"]

@@ -56,12 +56,12 @@ def test_a_table_of_ones_own_is_judged_reported_and_taken_up_again(tmp_path: Pat
         first
     )
     assert set(first["tpr_at"]) >= {"0.001", "0.01", "0.062"}
-    assert {(one["model"], one["task"]) for one in document["results"]} == {
+    assert {(row["model"], row["task"]) for row in document["results"]} == {
         ("decision-tree", "binary"),
         ("decision-tree", "attack"),
         ("mahalanobis", "binary"),
     }
-    assert all(one["auroc"] > 0.95 for one in document["results"] if one["task"] == "binary")
+    assert all(row["auroc"] > 0.95 for row in document["results"] if row["task"] == "binary")
 
     _, text = table(tmp_path, expect=1)
     assert "give --resume" in text

@@ -35,8 +35,8 @@ def test_another_label_or_another_time_does_not_find_it() -> None:
 def test_an_incident_of_harmless_flows_is_false_even_in_a_harmless_login() -> None:
     login = incident("login", Member("GOOD-SSH", 51_000_000, 52_000_000))
     hit = incident("hit", Member("BAD-PORTSCAN1", 12_000_000, 12_500_000))
-    found = findings([SCAN, FAULT, LOGIN], [login, hit])
-    document = summary(found, [login, hit], {"sent": 4}, 0.5)
+    event_findings = findings([SCAN, FAULT, LOGIN], [login, hit])
+    document = summary(event_findings, [login, hit], {"sent": 4}, 0.5)
     assert document["false_alerts_per_hour"] == 2.0
     assert (document["events_found"], document["events_missed"]) == (1, 0)
     assert (document["faults_found"], document["faults_missed"]) == (0, 1)

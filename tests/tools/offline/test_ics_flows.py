@@ -31,5 +31,5 @@ def test_modbus_and_its_connections(tmp_path: Path) -> None:
     assert (first["ics_addr_min"], first["ics_addr_max"], first["ics_exception_cnt"]) == (0, 10, 0)
     assert (second["ics_exception_cnt"], second["ics_addr_min"], second["ics_addr_max"]) == (1, 600, 609)
     # Two connections and 34 records: each row says which positions it was made of.
-    held = sum(1 + len(row["raw_also"] or []) // 2 for row in rows.values())
-    assert held == decoded.records == 36
+    counted = sum(1 + len(row["raw_also"] or []) // 2 for row in rows.values())
+    assert counted == decoded.records == 36

@@ -69,7 +69,9 @@ def test_features_scores_and_incidents_are_the_live_ones(fresh: Settings, plant:
     for name in ("features", "score", "class", "novelty", "p_value", "suspect", "model", "late_by_us", "record_id"):
         assert replayed.column(name).to_pylist() == live.column(name).to_pylist(), name
     expected = reference_run.final_alerts(plant[1].alerts)
-    assert incidents_in(fresh.replay_uri / "r") == {uid: reference_run.content(one) for uid, one in expected.items()}
+    assert incidents_in(fresh.replay_uri / "r") == {
+        uid: reference_run.content(event) for uid, event in expected.items()
+    }
 
 
 def test_the_cuts_of_the_archive_do_not_matter(fresh: Settings, tmp_path: Path) -> None:
@@ -115,26 +117,26 @@ def test_only_what_was_asked_for_comes_out(fresh: Settings) -> None:
     assert early["rows"] + late["rows"] == whole["rows"]
     assert min(early["rows"], late["rows"]) > 0
     # One that is open across --to is what it was live.
-    every, found = (incidents_in(fresh.replay_uri / name) for name in ("whole", "early"))
-    assert found == {uid: one for uid, one in every.items() if one["unmapped"]["first_ts_us"] < middle_us}
+    every, result = (incidents_in(fresh.replay_uri / name) for name in ("whole", "early"))
+    assert result == {uid: event for uid, event in every.items() if event["unmapped"]["first_ts_us"] < middle_us}
     assert early["taken"] == whole["taken"]
     assert "features" not in pq.read_schema(next((fresh.replay_uri / "late" / "rows").glob("*.parquet"))).names
 
 
 def test_a_replay_equals_what_is_live(fresh: Settings) -> None:
     runs.run(fresh, Request("r", ARCHIVE))
-    found = compare(fresh, LIVE, "r")
-    assert found["flows"]["same_score"] == found["flows"]["both"] == found["first"]["rows"]
-    counted = {name: found["incidents"][name] for name in ("changed", "gained", "lost")}
+    result = compare(fresh, LIVE, "r")
+    assert result["flows"]["same_score"] == result["flows"]["both"] == result["first"]["rows"]
+    counted = {name: result["incidents"][name] for name in ("changed", "gained", "lost")}
     assert counted == {"changed": 0, "gained": 0, "lost": 0}
-    assert found["incidents"]["same"] == found["first"]["incidents"] > 0
+    assert result["incidents"]["same"] == result["first"]["incidents"] > 0
 
 
 def test_of_the_archive_no_more_is_compared_than_the_other_was_asked_for(fresh: Settings) -> None:
     report = runs.run(fresh, Request("r", ARCHIVE, from_us=START_US + 30_000_000, to_us=START_US + 40_000_000))
-    found = compare(fresh, LIVE, "r")
-    assert found["first"]["rows"] == found["flows"]["same_score"] == report["rows"] > 0
-    counted = {name: found["incidents"][name] for name in ("changed", "gained", "lost")}
+    result = compare(fresh, LIVE, "r")
+    assert result["first"]["rows"] == result["flows"]["same_score"] == report["rows"] > 0
+    counted = {name: result["incidents"][name] for name in ("changed", "gained", "lost")}
     assert counted == {"changed": 0, "gained": 0, "lost": 0}
 
 
@@ -146,11 +148,11 @@ def test_labels_give_precision_and_recall(fresh: Settings, tmp_path: Path) -> No
     columns = (rows.column(name).to_pylist() for name in ("site", "sensor", "source_record", "suspect"))
     lines = [f"{a},{b},{c},{'scan' if d else 'Normal'}" for a, b, c, d in zip(*columns, strict=True) if c is not None]
     labels.write_text("site,sensor,source_record,label\n" + "\n".join(lines) + "\n")
-    found = compare(fresh, LIVE, "r", [labels])["second"]
+    result = compare(fresh, LIVE, "r", [labels])["second"]
     if lines:
-        assert (found["precision"], found["recall"], found["false_rate"]) == (1.0, 1.0, 0.0)
+        assert (result["precision"], result["recall"], result["false_rate"]) == (1.0, 1.0, 0.0)
     else:
-        assert "recall" not in found
+        assert "recall" not in result
 
 
 def test_the_page_holds_no_markup_of_a_sensor(fresh: Settings) -> None:

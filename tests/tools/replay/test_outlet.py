@@ -46,11 +46,11 @@ class Broker:
 def test_a_large_message_is_cut_and_its_last_part_ends_it() -> None:
     rows = batch([{"at": at} for at in range(10)])
     assert list(cut(rows, FACTS)) == [(rows, FACTS)]
-    for found in (list(cut(rows, FACTS, rows=4)), list(cut(rows, FACTS, size=rows.nbytes // 2))):
-        assert pa.Table.from_batches([part for part, _ in found]).combine_chunks().to_batches()[0].equals(rows)
-        assert [facts.part for _, facts in found] == list(range(len(found)))
-        assert all(facts.rows.seq == 4 and facts.position == 70 for _, facts in found)
-        assert [facts.rows.ended for _, facts in found] == [()] * (len(found) - 1) + [(("s", "t"),)]
+    for parts in (list(cut(rows, FACTS, rows=4)), list(cut(rows, FACTS, size=rows.nbytes // 2))):
+        assert pa.Table.from_batches([part for part, _ in parts]).combine_chunks().to_batches()[0].equals(rows)
+        assert [facts.part for _, facts in parts] == list(range(len(parts)))
+        assert all(facts.rows.seq == 4 and facts.position == 70 for _, facts in parts)
+        assert [facts.rows.ended for _, facts in parts] == [()] * (len(parts) - 1) + [(("s", "t"),)]
     assert list(cut(rows.slice(0, 0), FACTS)) == [(rows.slice(0, 0), FACTS)]
 
 

@@ -37,8 +37,8 @@ def step(number: int, rows: list[tuple[int, int]], sensor: str = "left") -> Arch
     return ArchivedStep(number, batch, rows_facts(seq=number, watermarks=(watermark,)))
 
 
-def clock_of(one: ArchivedStep) -> Any:
-    return one.rows.column("end_ts_us").to_numpy() + one.rows.column("late_by_us").to_numpy()
+def clock_of(step_part: ArchivedStep) -> Any:
+    return step_part.rows.column("end_ts_us").to_numpy() + step_part.rows.column("late_by_us").to_numpy()
 
 
 @given(ROWS, st.integers(1, 30))
@@ -48,19 +48,19 @@ def test_slices_are_the_step_in_order_of_the_sensors_clock(rows: list[tuple[int,
     numbers = [number for number, _ in slices if number is not None]
     assert numbers == sorted(set(numbers))
     watermark = -1
-    for number, one in slices:
-        assert set(clock_of(one) // (width_s * SECOND)) == {number}
-        assert clock_of(one).min() > watermark
-        [[_, _, watermark]] = one.facts.watermarks
-        assert watermark >= clock_of(one).max()
+    for number, step_part in slices:
+        assert set(clock_of(step_part) // (width_s * SECOND)) == {number}
+        assert clock_of(step_part).min() > watermark
+        [[_, _, watermark]] = step_part.facts.watermarks
+        assert watermark >= clock_of(step_part).max()
         # On time first, and among themselves as they were.
-        places = one.rows.column("raw_offset").to_numpy()
-        assert (np.diff(places) > 0).all()
+        offsets = step_part.rows.column("raw_offset").to_numpy()
+        assert (np.diff(offsets) > 0).all()
     assert slices[-1][1].facts == whole.facts
-    assert sum(len(clock_of(one)) for _, one in slices) == len(rows)
+    assert sum(len(clock_of(step_part)) for _, step_part in slices) == len(rows)
 
 
-def test_sensors_come_side_by_side_and_can_be_gone_on_with() -> None:
+def test_sensors_come_side_by_side_and_can_be_resumed() -> None:
     def sensors() -> list[Any]:
         left = [
             step(0, [(at, 0) for at in range(10)]),
@@ -73,15 +73,19 @@ def test_sensors_come_side_by_side_and_can_be_gone_on_with() -> None:
         return [iter(left), iter(right)]
 
     came = list(side_by_side(sensors(), 2 * SECOND, 0))
-    first = [int(clock_of(one).min() // (2 * SECOND)) for one in came if len(clock_of(one))]
+    first = [int(clock_of(step_part).min() // (2 * SECOND)) for step_part in came if len(clock_of(step_part))]
     assert first == sorted(first)
-    assert [one.position for one in came] == [one.facts.seq for one in came] == list(range(len(came)))
-    ended = next(number for number, one in enumerate(came) if one.facts.ended)
-    assert max(clock_of(one).max() for one in came[:ended]) < START_US + 12 * SECOND
-    assert min(clock_of(one).min() for one in came[ended + 1 :]) >= START_US + 8 * SECOND
+    assert (
+        [step_part.position for step_part in came]
+        == [step_part.facts.seq for step_part in came]
+        == list(range(len(came)))
+    )
+    ended = next(number for number, step_part in enumerate(came) if step_part.facts.ended)
+    assert max(clock_of(step_part).max() for step_part in came[:ended]) < START_US + 12 * SECOND
+    assert min(clock_of(step_part).min() for step_part in came[ended + 1 :]) >= START_US + 8 * SECOND
     for position in (1, 4, len(came)):
         again = list(side_by_side(sensors(), 2 * SECOND, position))
-        assert [one.facts for one in again] == [one.facts for one in came[position:]]
+        assert [step_part.facts for step_part in again] == [step_part.facts for step_part in came[position:]]
     assert (slice_us(20.0), slice_us(1e-9)) == (20 * SECOND, 1)
 
 
@@ -101,8 +105,8 @@ def test_at_a_speed_the_same_comes_out_in_order_of_time(fresh: Settings, monkeyp
     whole = runs.run(fresh, Request("max", ARCHIVE))
     waited: list[ArchivedStep] = []
 
-    def wait_s(_self: Pace, one: ArchivedStep) -> float:
-        waited.append(one)
+    def wait_s(_self: Pace, step_part: ArchivedStep) -> float:
+        waited.append(step_part)
         return 0.0
 
     monkeypatch.setattr(Pace, "wait_s", wait_s)
@@ -114,20 +118,23 @@ def test_at_a_speed_the_same_comes_out_in_order_of_time(fresh: Settings, monkeyp
     files = sorted((fresh.replay_uri / "paced" / "rows").glob("*.parquet"))
     assert len(files) > 3 and len(waited) > 40
     tables = [pq.read_table(path) for path in files]
-    clock = np.concatenate([one.column("end_ts_us").to_numpy() + one.column("late_by_us").to_numpy() for one in tables])
+    clock = np.concatenate(
+        [step_part.column("end_ts_us").to_numpy() + step_part.column("late_by_us").to_numpy() for step_part in tables]
+    )
     # What followed an end of source may lie before it: the sensor's clock has started anew.
     assert np.mean(np.diff(clock // SECOND) >= 0) > 0.98
-    sensors = [one.column("sensor").unique().to_pylist() for one in tables[:-1]]
+    sensors = [step_part.column("sensor").unique().to_pylist() for step_part in tables[:-1]]
     assert sum(len(names) == 2 for names in sensors) > len(sensors) / 2
 
 
 def test_it_takes_the_time_it_is_to_take(fresh: Settings) -> None:
-    told: list[Progress] = []
-    report = runs.run(fresh, Request("paced", ARCHIVE, speed=25.0), notify=told.append)
+    notified: list[Progress] = []
+    report = runs.run(fresh, Request("paced", ARCHIVE, speed=25.0), notify=notified.append)
     assert 1.0 < report["seconds"] < 30.0
-    assert [one.done for one in told] == sorted(one.done for one in told) and told[-1].done == 1.0
-    assert all(0.0 < one.left_s < 60.0 for one in told if 0.0 < one.done < 1.0)
-    assert any(0.0 < one.done < 0.7 for one in told)
+    shares = [progress.done for progress in notified]
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    assert all(0.0 < progress.left_s < 60.0 for progress in notified if 0.0 < progress.done < 1.0)
+    assert any(0.0 < share < 0.7 for share in shares)
 
 
 @pytest.mark.slow
@@ -150,8 +157,8 @@ def test_killed_at_a_speed_it_ends_with_the_same_bytes(
         patched.setattr(parts, "_write", write)
         with pytest.raises(KeyboardInterrupt):
             runs.run(fresh, Request("killed", ARCHIVE, speed=2.0))
-    told: list[Progress] = []
-    again = runs.run(fresh, Request("killed", ARCHIVE, speed=2.0), notify=told.append)
+    notified: list[Progress] = []
+    again = runs.run(fresh, Request("killed", ARCHIVE, speed=2.0), notify=notified.append)
     for figure in ("rows", "rows_sha256", "incidents_sha256", "taken"):
         assert again[figure] == whole[figure], figure
-    assert all(one.taken <= whole["taken"] for one in told)
+    assert all(step_part.taken <= whole["taken"] for step_part in notified)

@@ -1,4 +1,4 @@
-"""Replays that begin with kept states: what comes out is what was live, to the bit, wherever they began."""
+"""Replays that start with retained states: the results are those of live, to the bit, wherever they start."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -68,16 +68,16 @@ def expected_incidents(live: Live, from_us: int) -> dict[str, Any]:
 
 
 def same_as_live(settings: Settings, live: Live, run: str, from_us: int) -> None:
-    found, expected = rows_of(settings.replay_uri / run), expected_rows(live, from_us)
+    result, expected = rows_of(settings.replay_uri / run), expected_rows(live, from_us)
     for name in SAME:
-        assert found.column(name).to_pylist() == expected.column(name).to_pylist(), name
+        assert result.column(name).to_pylist() == expected.column(name).to_pylist(), name
     assert incidents_in(settings.replay_uri / run) == expected_incidents(live, from_us)
 
 
 def test_the_history_is_worth_beginning_in(plant: tuple[Settings, Live]) -> None:
     settings, live = plant
-    kept = {name: SnapshotCatalog(settings.state_uri, name, 0).all() for name in (settings.topics.flows,)}
-    assert len(kept[settings.topics.flows]) > 8
+    retained = {name: SnapshotCatalog(settings.state_uri, name, 0).all() for name in (settings.topics.flows,)}
+    assert len(retained[settings.topics.flows]) > 8
     times = [event["unmapped"]["last_ts_us"] for event in live.events.values()]
     assert min(times) < LATE_US < max(times)
     assert expected_incidents(live, LATE_US) and len(expected_incidents(live, LATE_US)) < len(live.events)
@@ -95,8 +95,8 @@ def test_the_history_is_worth_beginning_in(plant: tuple[Settings, Live]) -> None
 def test_what_comes_out_is_what_was_live(fresh: tuple[Settings, Live], from_us: int) -> None:
     settings, live = fresh
     report = runs.run(settings, Request("r", TOPIC, from_us=from_us))
-    [began] = report["began"]
-    assert (began["position"] > 0) == bool(began["windows"]) == bool(began["incidents"]) == (from_us > BEFORE_US)
+    [start] = report["began"]
+    assert (start["position"] > 0) == bool(start["windows"]) == bool(start["incidents"]) == (from_us > BEFORE_US)
     assert report["warnings"] == []
     same_as_live(settings, live, "r", from_us)
     whole = runs.run(settings, Request("whole", TOPIC, from_us=from_us, states=False))
@@ -138,13 +138,13 @@ def test_a_named_model_makes_its_own_incidents_from_a_warm_up_on(fresh: tuple[Se
     settings, live = fresh
     near = Request("near", TOPIC, from_us=LATE_US, model="shipped", warmup_us=15_000_000)
     report = runs.run(settings, near)
-    [began] = report["began"]
-    assert began["windows"] and not began["incidents"] and began["seq"] == began["incidents_seq"]
-    assert began["reached_us"] < LATE_US - near.warmup_us
+    [start] = report["began"]
+    assert start["windows"] and not start["incidents"] and start["seq"] == start["incidents_seq"]
+    assert start["reached_us"] < LATE_US - near.warmup_us
     assert report["warnings"] == []
-    found, expected = rows_of(settings.replay_uri / "near"), expected_rows(live, LATE_US)
-    assert found.column("score").to_pylist() == expected.column("score").to_pylist()
-    # Nothing is kept from before such a warm-up: the topic's beginning.
+    result, expected = rows_of(settings.replay_uri / "near"), expected_rows(live, LATE_US)
+    assert result.column("score").to_pylist() == expected.column("score").to_pylist()
+    # Nothing is retained from before such a warm-up: the topic's start.
     far = runs.run(settings, Request("far", TOPIC, from_us=LATE_US, model="shipped"))
     assert far["began"][0]["position"] == 0
     same_as_live(settings, live, "far", LATE_US)
@@ -161,7 +161,7 @@ def test_a_state_that_is_not_whole_is_passed_over(fresh: tuple[Settings, Live], 
     finally:
         taken.rename(Path(settings.state_uri) / "featurize" / "0" / good["windows"])
     same_as_live(settings, live, "other", LATE_US)
-    # With another feature set than they were kept for, none fits.
+    # With another feature set than they were retained for, none fits.
     full = settings.model_copy(update={"feature_set": "full"})
     request = states.with_start_points(
         full, Request("full", TOPIC, from_us=LATE_US, ends=((0, live.end),)), tmp_path / "full"
@@ -193,9 +193,9 @@ def test_a_resumed_run_begins_where_the_first_did(
                 runs.run(settings, Request(name, TOPIC, from_us=MIDDLE_US))
             except KeyboardInterrupt:
                 assert left[0] < 0
-        # The states it began with are its own by now.
-        kept = settings.model_copy(update={"state_uri": tmp_path / "gone"}) if dies_after else settings
-        again = runs.run(kept, Request(name, TOPIC, from_us=MIDDLE_US))
+        # The states it started with are its own by now.
+        later = settings.model_copy(update={"state_uri": tmp_path / "gone"}) if dies_after else settings
+        again = runs.run(later, Request(name, TOPIC, from_us=MIDDLE_US))
         for figure in ("rows_sha256", "incidents_sha256", "began", "taken", "rows"):
             assert again[figure] == whole[figure], (dies_after, figure)
 
@@ -205,7 +205,7 @@ def test_a_partition_that_is_done_is_left_alone_by_a_resumed_run(
 ) -> None:
     settings, live = fresh
     as_kafka(monkeypatch, {0: live, 1: live})
-    monkeypatch.setattr(parts, "CHUNK_ROWS", 10**6)  # one chunk: it is done with the states it began with
+    monkeypatch.setattr(parts, "CHUNK_ROWS", 10**6)  # one chunk: it is done with the states it started with
     request = Request("r", TOPIC, from_us=LATE_US)
     true_write = parts._write
 
@@ -271,13 +271,13 @@ def test_runs_of_other_offsets_are_not_compared(fresh: tuple[Settings, Live]) ->
     some = ((0, live.steps[3].position, live.steps[9].position),)
     for run in ("a", "b"):
         runs.run(settings, Request(run, TOPIC, offsets=some))
-    found = compare(settings, "a", "b")
-    assert found["flows"]["both"] == found["first"]["rows"] > 0
+    result = compare(settings, "a", "b")
+    assert result["flows"]["both"] == result["first"]["rows"] > 0
     with pytest.raises(Usage, match="--offsets"):
         compare(settings, LIVE, "a")
 
 
-def kept(position: int, seq: int, reached_us: int) -> RetainedSnapshot:
+def snapshot_at(position: int, seq: int, reached_us: int) -> RetainedSnapshot:
     return RetainedSnapshot("r", "t", "id", 0, position, seq, reached_us, f"d{position}", ())
 
 
@@ -286,24 +286,24 @@ ENTRIES = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(0
 
 def growing(steps: list[tuple[int, int, int]]) -> list[RetainedSnapshot]:
     """Entries of a log: position, seq and event time only grow; newest first."""
-    found, at = [], (0, 0, 0)
+    result, at = [], (0, 0, 0)
     for step in steps:
         at = tuple(mine + more for mine, more in zip(at, step, strict=True))  # type: ignore[assignment]
-        found.append(kept(*at))
-    return found[::-1]
+        result.append(snapshot_at(*at))
+    return result[::-1]
 
 
 @given(ENTRIES, ENTRIES, st.integers(0, 40), st.integers(0, 40), st.booleans())
-def test_no_beginning_lies_behind_what_is_asked_for(
+def test_no_start_point_lies_after_what_is_asked_for(
     windows: list[tuple[int, int, int]], incidents: list[tuple[int, int, int]], at: int, oldest: int, by_time: bool
 ) -> None:
     wanted = Wanted(at) if by_time else Wanted(first=at)
     pairs = list(start_points(growing(windows), growing(incidents), wanted, oldest))
-    for one, known in pairs:
-        assert one.position >= oldest
-        assert one.reached_us < at if by_time else one.position <= at
+    for windows_state, known in pairs:
+        assert windows_state.position >= oldest
+        assert windows_state.reached_us < at if by_time else windows_state.position <= at
         if known is not None:
-            assert one.seq <= known.seq
+            assert windows_state.seq <= known.seq
             assert known.reached_us < at or not by_time
         else:
             assert oldest > 0
@@ -325,24 +325,24 @@ def test_what_is_missing_is_said() -> None:
 
 
 def test_a_named_model_and_offsets_warn_only_of_what_is_missing() -> None:
-    windows = [kept(30, 3, 300), kept(20, 2, 200), kept(10, 1, 100)]
+    windows = [snapshot_at(30, 3, 300), snapshot_at(20, 2, 200), snapshot_at(10, 1, 100)]
     wanted = Wanted(first=25, own_incidents=True, warmup_us=50)
     assert warm_us(windows, wanted, 0) == 150
     [(one, _)] = start_points(windows, [], wanted, 0)
-    began = StartPoint(0, one.position, one.seq, one.digest, "", one.seq, one.reached_us)
-    assert began.position == 10 and warning(began, 99, wanted, [], 0, 150) is None
-    short = replace(began, position=20, reached_us=200)
+    start = StartPoint(0, one.position, one.seq, one.digest, "", one.seq, one.reached_us)
+    assert start.position == 10 and warning(start, 99, wanted, [], 0, 150) is None
+    short = replace(start, position=20, reached_us=200)
     assert warning(short, 99, wanted, [], 0, 150) is not None
 
 
-def test_a_kept_state_given_up_while_they_are_listed_is_left_out(
+def test_a_retained_state_purged_while_they_are_listed_is_left_out(
     plant: tuple[Settings, Live], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SnapshotCatalog, "_file", lambda _self, _entry: "nowhere")
     assert states.listed(plant[0]) == []
 
 
-def test_kept_states_are_listed(plant: tuple[Settings, Live]) -> None:
-    found = states.listed(plant[0])
-    assert {one["room"] for one in found} == {"featurize", "alert"}
-    assert all(one["whole"] and one["bytes"] >= one["alone"] > 0 and one["age_s"] < 3600 for one in found)
+def test_retained_states_are_listed(plant: tuple[Settings, Live]) -> None:
+    result = states.listed(plant[0])
+    assert {one["room"] for one in result} == {"featurize", "alert"}
+    assert all(one["whole"] and one["bytes"] >= one["alone"] > 0 and one["age_s"] < 3600 for one in result)

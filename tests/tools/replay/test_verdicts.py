@@ -51,7 +51,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 
 def written(path: Path, *records: dict[str, Any] | bytes) -> str:
-    lines = (one if isinstance(one, bytes) else orjson.dumps(one) for one in records)
+    lines = (record if isinstance(record, bytes) else orjson.dumps(record) for record in records)
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     return str(path)
 
@@ -63,13 +63,13 @@ def judge(event: dict[str, Any], verdict: str, at_us: int = 1, by: str = "ada", 
 def test_a_confirmed_incident_labels_itself_and_its_flows(plant: Runs, tmp_path: Path) -> None:
     [*events] = plant.every.values()
     path = written(tmp_path / "v.jsonl", judge(events[0], "tp"), *(judge(one, "fp") for one in events[1:]))
-    found = compare(plant.settings, "all", "few", judgements=[path])
-    first = found["first"]
-    held = {tuple(member[:3]) for event in events for member in event["unmapped"]["members"]}
-    assert first["labelled"] == len(held)
-    assert first["labelled_by"] == {"files": 0, "verdicts": len(held)}
+    compared = compare(plant.settings, "all", "few", judgements=[path])
+    first = compared["first"]
+    named_flows = {tuple(member[:3]) for event in events for member in event["unmapped"]["members"]}
+    assert first["labelled"] == len(named_flows)
+    assert first["labelled_by"] == {"files": 0, "verdicts": len(named_flows)}
     assert first["recall"] == 1.0
-    assert first["precision"] == pytest.approx(len(events[0]["unmapped"]["members"]) / len(held))
+    assert first["precision"] == pytest.approx(len(events[0]["unmapped"]["members"]) / len(named_flows))
     assert first["verdicts"] == {
         "confirmed": 1,
         "confirmed_found": 1,
@@ -78,11 +78,11 @@ def test_a_confirmed_incident_labels_itself_and_its_flows(plant: Runs, tmp_path:
         "precision": 1 / len(events),
         "recall": 1.0,
     }
-    second = found["second"]["verdicts"]
+    second = compared["second"]["verdicts"]
     flows_in_few = {tuple(member[:3]) for event in plant.few.values() for member in event["unmapped"]["members"]}
     mine = {tuple(member[:3]) for member in events[0]["unmapped"]["members"]}
     assert second["confirmed_found"] == int(bool(mine & flows_in_few))
-    assert found["verdicts"] == {
+    assert compared["verdicts"] == {
         "sources": [path],
         "read": len(events),
         "overruled": 0,
@@ -124,10 +124,10 @@ def test_what_is_no_verdict_is_told_with_its_place_and_stops_nothing(plant: Runs
     assert [problem.removeprefix(path).split(":")[1] for problem in read.problems] == ["1", "3", "6", "5"]
     assert "verdict_id" in read.problems[1]
     assert all(problem.isascii() and problem.isprintable() for problem in read.problems)
-    found = compare(plant.settings, "all", "few", judgements=[path])
-    assert found["verdicts"]["unusable"] == 4
-    assert found["verdicts"]["outside"] == 1
-    assert found["first"]["verdicts"]["confirmed_found"] == 1
+    compared = compare(plant.settings, "all", "few", judgements=[path])
+    assert compared["verdicts"]["unusable"] == 4
+    assert compared["verdicts"]["outside"] == 1
+    assert compared["first"]["verdicts"]["confirmed_found"] == 1
     with pytest.raises(BadData, match=r"no\.such"):
         verdicts.read(plant.settings, [str(tmp_path / "no.such")])
 
@@ -136,28 +136,28 @@ def test_a_flow_called_attack_and_normal_has_no_label(plant: Runs, tmp_path: Pat
     event = max(plant.every.values(), key=lambda one: len(one["unmapped"]["members"]))
     other = {**judge(event, "fp"), "uid": "b" * 32, "members": event["unmapped"]["members"][:3]}
     path = written(tmp_path / "v.jsonl", judge(event, "tp"), other)
-    found = compare(plant.settings, "all", "few", judgements=[path])
-    assert found["labels"]["conflicting"] == 3
-    assert found["first"]["labelled"] == len(event["unmapped"]["members"]) - 3
+    compared = compare(plant.settings, "all", "few", judgements=[path])
+    assert compared["labels"]["conflicting"] == 3
+    assert compared["first"]["labelled"] == len(event["unmapped"]["members"]) - 3
     # The incident that holds three of its flows stands for it: it is judged false and raised.
-    [false] = [one for one in found["judged"] if not one["confirmed"]]
+    [false] = [one for one in compared["judged"] if not one["confirmed"]]
     assert false["raised"][0] == event["finding_info"]["uid"]
 
 
 def test_lost_incidents_have_reasons_a_person_can_check(plant: Runs, tmp_path: Path) -> None:
     path = written(tmp_path / "v.jsonl", *(judge(one, "tp") for one in plant.every.values()))
-    found = compare(plant.settings, "all", "few", judgements=[path])
-    incidents = found["incidents"]
+    compared = compare(plant.settings, "all", "few", judgements=[path])
+    incidents = compared["incidents"]
     assert incidents["lost"] + incidents["changed"] > 0
     for one in incidents["listed"]:
         assert "alert level 0.002" in one["reason"]
         assert "alert level 0.05" in one["reason"]
         assert f"{one['suspects'][0]} of its {one['flows']} flows were suspects in the first" in one["reason"]
         assert one["lowest_p_value"][0] <= one["alert_level"][0]
-    assert sum(found["second"]["timeline"]["incidents"]) == found["second"]["incidents"]
-    labels = dict(rows(found))
+    assert sum(compared["second"]["timeline"]["incidents"]) == compared["second"]["incidents"]
+    labels = dict(rows(compared))
     assert labels["confirmed incidents found"][0] == f"{len(plant.every)} of {len(plant.every)}"
-    assert any("from verdicts" in line for line in sources(found))
+    assert any("from verdicts" in line for line in sources(compared))
 
 
 def test_the_page_shows_verdicts_as_text(plant: Runs, tmp_path: Path) -> None:
@@ -173,9 +173,9 @@ def test_the_page_shows_verdicts_as_text(plant: Runs, tmp_path: Path) -> None:
 def test_gates_on_verdicts(plant: Runs, tmp_path: Path) -> None:
     events = list(plant.every.values())
     path = written(tmp_path / "v.jsonl", judge(events[0], "tp"), *(judge(one, "fp") for one in events[1:]))
-    found = compare(plant.settings, "few", "all", judgements=[path])
-    assert gate(found, Bounds(min_confirmed=1.0, max_false_verdicts=len(events) - 1)) == []
-    [refused] = gate(found, Bounds(max_false_verdicts=len(events) - 2))
+    compared = compare(plant.settings, "few", "all", judgements=[path])
+    assert gate(compared, Bounds(min_confirmed=1.0, max_false_verdicts=len(events) - 1)) == []
+    [refused] = gate(compared, Bounds(max_false_verdicts=len(events) - 2))
     assert refused == f"incidents judged false: got {len(events) - 1}, expected at most {len(events) - 2}"
     without = compare(plant.settings, "few", "all")
     assert [reason.split(":")[0] for reason in gate(without, Bounds(min_confirmed=0.5, max_false_verdicts=0))] == [
@@ -187,7 +187,7 @@ def test_gates_on_verdicts(plant: Runs, tmp_path: Path) -> None:
 def test_without_members_an_incident_is_known_by_its_uid(plant: Runs, tmp_path: Path) -> None:
     event = next(iter(plant.every.values()))
     record = {key: value for key, value in judge(event, "tp").items() if key not in ("members", "site", "sensor")}
-    found = compare(plant.settings, "all", "few", judgements=[written(tmp_path / "v.jsonl", record)])
-    assert found["first"]["verdicts"]["confirmed_found"] == 1
-    assert "labelled" not in found["first"]
-    assert np.isfinite(found["flows"]["largest_difference"])
+    compared = compare(plant.settings, "all", "few", judgements=[written(tmp_path / "v.jsonl", record)])
+    assert compared["first"]["verdicts"]["confirmed_found"] == 1
+    assert "labelled" not in compared["first"]
+    assert np.isfinite(compared["flows"]["largest_difference"])

@@ -1,4 +1,4 @@
-"""A plant's `flows` without Kafka: its messages, what came of them live, and the states that were kept on the way."""
+"""A plant's `flows` without Kafka: its messages, the live results, and the states that were retained on the way."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,8 +51,8 @@ class Live:
 def flows_of(settings: Settings, log: list[RawMessage], cut: int) -> Live:
     live = Live()
     came = (Messages.of(log[first : first + cut]) for first in range(0, len(log), cut))
-    for one in came:
-        for packed in pack(one, decode_messages(one, settings.max_future_us), settings.flows_rows):
+    for raw_batch in came:
+        for packed in pack(raw_batch, decode_messages(raw_batch, settings.max_future_us), settings.flows_rows):
             offset = len(live.steps) * GAP
             live.steps.append(history.FlowsStep(offset, packed.flows, packed.facts))
     return live
