@@ -7,15 +7,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.archive.upkeep.verify import account
 from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
+from pipeline.tools.chaos.round import work_left
 from pipeline.tools.supervisor import Processes, SupervisedProcess, worker_environment
 
 STAGES = ("ingest", "featurize", "score", "alert", "archive", "retrain")
+
+
+class Ended(NamedTuple):
+    """A stage that has ended by itself: its exit code, and its log."""
+
+    stage: str
+    code: int
+    log: str
 
 
 @dataclass
@@ -31,9 +41,21 @@ class Flow:
         stage = self.stages[name]
         os.kill(stage.process.pid, signal.SIGKILL)
         stage.process.wait(90)
-        self.processes.running.remove(stage)
-        self.stages[name] = self.processes.start(name, name, "run")
+        self._start_again(name)
         self.processes.wait_ready([self.stages[name]], 60)
+
+    def restart_ended(self) -> list[Ended]:
+        """Start again, without waiting, the stages that have ended by themselves; how they ended."""
+        ended = []
+        for name, stage in list(self.stages.items()):
+            if (code := stage.process.poll()) is not None:
+                ended.append(Ended(name, code, stage.log.read_text(encoding="utf-8")))
+                self._start_again(name)
+        return ended
+
+    def _start_again(self, name: str) -> None:
+        self.processes.running.remove(self.stages[name])
+        self.stages[name] = self.processes.start(name, name, "run")
 
     def archived(self) -> int:
         """Records in closed files."""
@@ -47,26 +69,37 @@ class Flow:
             assert time.monotonic() < deadline, f"{now} of {records} records archived; logs: {self.processes.logs}"
             time.sleep(0.2)
 
+    def wait_drained(self, records: int, timeout_s: float) -> None:
+        """Until every stage has taken in, and committed, all that so many records in `raw` lead to."""
+        deadline = time.monotonic() + timeout_s
+        while any(left := work_left(self.settings, records)):
+            self.processes.check()
+            assert time.monotonic() < deadline, f"left to do: {left}; logs: {self.processes.logs}"
+            time.sleep(0.5)
+
+
+def everything_below(root: Path | str) -> dict[str, str]:
+    """Settings that put state, archive, models and samples below a folder or `s3://bucket/prefix?options`."""
+    address, _, options = str(root).partition("?")
+    names = {"state_uri": "state", "archive_uri": "archive", "registry_uri": "models", "samples_uri": "samples"}
+    return {setting: f"{address}/{name}{'?' if options else ''}{options}" for setting, name in names.items()}
+
 
 @contextmanager
 def running(kafka: str, prefix: str, folder: Path, **changes: object) -> Iterator[Flow]:
     """All stages, ready, with other settings where some are given; all gone afterwards."""
     logs = folder / "logs"
     logs.mkdir(parents=True)
-    settings = load_settings(
-        bootstrap=kafka,
-        topic_prefix=prefix,
-        partitions=2,
-        state_uri=folder / "state",
-        archive_uri=folder / "archive",
-        registry_uri=folder / "models",
-        samples_uri=folder / "samples",
-        trace_file=folder / "traces.jsonl",
-        metrics_port=0,
-        archive_rows_per_file=1_000,
-        idle_us=0,  # the ticks that a run needs stand in its `raw`; while stages are killed it is to add none
-        **changes,
-    )
+    common = {
+        "bootstrap": kafka,
+        "topic_prefix": prefix,
+        "partitions": 2,
+        "trace_file": folder / "traces.jsonl",
+        "metrics_port": 0,
+        "archive_rows_per_file": 1_000,
+        "idle_us": 0,  # the ticks that a run needs stand in its `raw`; while stages are killed it is to add none
+    }
+    settings = load_settings(**{**common, **everything_below(folder), **changes})
     topics.create(settings)
     processes = Processes(logs, worker_environment(settings))
     try:

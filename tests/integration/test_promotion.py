@@ -23,6 +23,7 @@ from models.training import train
 from pipeline.contracts.promotions import PromotionLedger
 from pipeline.errors import Failed, Usage
 from pipeline.runtime.kafka import clients
+from pipeline.runtime.storage.storage import folder_or_storage
 from pipeline.runtime.wire.batches import decode
 from pipeline.runtime.wire.messages import write
 from pipeline.score.group import read, score_group
@@ -32,7 +33,9 @@ from pipeline.tools import promotion
 from tests.contracts.facts import at
 from tests.integration.chains import ROOT, settings_for, wait_for, worker
 from tests.retrain.small_training import CONFIG, FEATURES, SECOND, START_US, facts, plant_rows, samples
+from tests.runtime.storage.bucket import bucket, endpoint
 
+__all__ = ["bucket", "endpoint"]
 pytestmark = pytest.mark.integration
 SCORE = "pipeline.tools.cli score run"
 ROWS = 20  # a message, over half a second of event time
@@ -48,12 +51,14 @@ def models() -> tuple[Model, Model]:
 
 
 @pytest.fixture
-def settings(kafka: str, prefix: str, tmp_path: Path, models: tuple[Model, Model]) -> Settings:
+def settings(
+    request: pytest.FixtureRequest, kafka: str, prefix: str, tmp_path: Path, models: tuple[Model, Model]
+) -> Settings:
+    in_bucket = getattr(request, "param", "folder") == "bucket"
+    where = request.getfixturevalue("bucket") if in_bucket else tmp_path / "models"
     for model in models:
-        registry.save(model, tmp_path / "models")
-    return settings_for(
-        kafka, prefix, tmp_path / "state", registry_uri=tmp_path / "models", model=models[0].id, device="cpu"
-    )
+        registry.save(model, folder_or_storage(where, "models"))
+    return settings_for(kafka, prefix, tmp_path / "state", registry_uri=where, model=models[0].id, device="cpu")
 
 
 def target(model: Model) -> promotion.Target:
@@ -139,6 +144,7 @@ def forebay(settings: Settings, *arguments: str) -> tuple[int, dict[str, Any], s
     return done.returncode, orjson.loads(lines[-1]) if lines else {}, " ".join(done.stderr.decode().split())
 
 
+@pytest.mark.parametrize("settings", ["folder", "bucket"], indirect=True)
 def test_promoted_while_flows_stream(settings: Settings, models: tuple[Model, Model], tmp_path: Path) -> None:
     before, after = models
     sender, enough = Sender(settings), threading.Event()

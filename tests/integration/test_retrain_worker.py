@@ -17,18 +17,22 @@ from confluent_kafka import TopicPartition
 from models.serving import registry
 from models.serving.model import Model
 from models.training import train
-from pipeline.retrain import samples
+from pipeline.retrain import samples, schedule
 from pipeline.retrain.lock import alone
 from pipeline.retrain.samples import SampleRange
 from pipeline.runtime.kafka import clients
+from pipeline.runtime.storage.storage import folder_or_storage, open_storage
 from pipeline.runtime.wire.messages import write
 from pipeline.settings import Settings, inherited_environment
 from pipeline.tools import promotion
 from pipeline.tools.alerts import verdicts
+from tests.crash.flow import everything_below
 from tests.integration.chains import ROOT, settings_for, wait_for, worker
 from tests.retrain.small_training import ATTACK, CONFIG, FEATURES, facts, plant_rows
 from tests.retrain.small_training import samples as scored_rows
+from tests.runtime.storage.bucket import bucket, endpoint
 
+__all__ = ["bucket", "endpoint"]
 pytestmark = pytest.mark.integration
 ROWS, MESSAGES = 1800, 36
 ATTACKS = range(0, ROWS, 8)
@@ -41,17 +45,23 @@ def current() -> Model:
 
 
 @pytest.fixture
-def settings(kafka: str, prefix: str, tmp_path: Path, current: Model) -> Settings:
-    registry.save(current, tmp_path / "models")
+def settings(request: pytest.FixtureRequest, kafka: str, prefix: str, tmp_path: Path, current: Model) -> Settings:
+    in_bucket = getattr(request, "param", "folder") == "bucket"
+    root = request.getfixturevalue("bucket") if in_bucket else tmp_path
+    uris = everything_below(root)
+    registry.save(current, folder_or_storage(uris["registry_uri"], "models"))
     return settings_for(
         kafka,
         prefix,
         tmp_path / "state",
-        registry_uri=tmp_path / "models",
-        samples_uri=tmp_path / "samples",
+        registry_uri=uris["registry_uri"],
+        samples_uri=uris["samples_uri"],
         model=current.id,
         device="cpu",
     )
+
+
+folder_and_bucket = pytest.mark.parametrize("settings", ["folder", "bucket"], indirect=True)
 
 
 def send(settings: Settings, numbers: Iterable[int]) -> None:
@@ -117,6 +127,7 @@ def wait_for_rows(settings: Settings, rows: int, timeout_s: float = 60.0) -> Non
         time.sleep(0.1)
 
 
+@folder_and_bucket
 def test_samples_survive_kill_and_the_room_stops_in_time_while_it_trains(settings: Settings, tmp_path: Path) -> None:
     command, log = "pipeline.tools.cli retrain run --no-base --every", tmp_path / "log"
     send(settings, range(10))
@@ -139,8 +150,8 @@ def test_samples_survive_kill_and_the_room_stops_in_time_while_it_trains(setting
         assert time.monotonic() - started < 5
     stored = samples.read(settings.samples_uri, FEATURES.hash)
     assert stored.column("raw_offset").to_pylist() == list(range(1000, 1000 + ROWS))
-    schedule = orjson.loads((Path(settings.samples_uri) / "schedule.json").read_bytes())
-    assert schedule["last_us"] <= time.time_ns() // 1_000
+    recorded = orjson.loads(open_storage(settings.samples_uri).read(schedule.NAME))
+    assert recorded["last_us"] <= time.time_ns() // 1_000
     assert "no sample has a label" in " ".join(log.read_text().split())
     with alone(settings.registry_uri):
         pass
@@ -169,6 +180,7 @@ def test_samples_that_were_deleted_unread_are_said_and_training_goes_on(settings
     assert said[0]["offsets"] == 16 - said[0]["position"] >= 8
 
 
+@folder_and_bucket
 def test_verdicts_and_a_label_file_make_a_candidate_that_score_takes_over(
     settings: Settings, current: Model, tmp_path: Path
 ) -> None:
@@ -188,7 +200,7 @@ def test_verdicts_and_a_label_file_make_a_candidate_that_score_takes_over(
     assert labelled["conflicting"] == 1
     assert (document["current"], document["promotion"]["decision"]) == (current.id, "accepted")
     assert promotion.current(settings) == document["candidate"]
-    promoted = registry.load(document["candidate"], Path(settings.registry_uri))
+    promoted = registry.load(document["candidate"], folder_or_storage(settings.registry_uri))
     assert promoted.document["parent"] == current.id
     assert promoted.document["data"][-1] == labelled
     code, document, _ = again

@@ -36,7 +36,15 @@ if TYPE_CHECKING:
 OPTIONS = ("endpoint", "region", "virtual_hosted_style_request", "allow_http")
 AT_ONCE = 16
 NO_BUCKET = "NoSuchBucket"
-RETRIES: Any = {"max_retries": 6, "retry_timeout": timedelta(minutes=5)}
+# Some 20 s (12 to 31) where connections are refused: a store whose process or pod is replaced is back in less. A stop
+# is heard after that, within the minute that Kubernetes grants.
+RETRIES: Any = {
+    "max_retries": 12,
+    "retry_timeout": timedelta(minutes=5),
+    "backoff": {"init_backoff": timedelta(seconds=0.3), "max_backoff": timedelta(seconds=3), "base": 4},
+}
+# At a start or in a check a wrong address is likelier than an outage: it is said within two seconds.
+RETRIES_AT_START: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
 # A request's time counts its whole body, and a pack is some hundred MiB; one that stands still is given up earlier.
 PATIENCE: Any = {
     "timeout": timedelta(minutes=15),
@@ -57,7 +65,7 @@ class ObjectStore:
 
     at_once: ClassVar[int] = AT_ONCE
 
-    def __init__(self, uri: str, what: str = "archive") -> None:
+    def __init__(self, uri: str, what: str = "archive", retries: Any = None) -> None:
         self.what = what
         parts = urlsplit(uri)
         given = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -71,7 +79,7 @@ class ObjectStore:
         self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
         plain = given.get("endpoint", "").startswith("http://") or given.get("allow_http") == "true"
         config: Any = {name: value for name, value in given.items() if name != "allow_http"}
-        options: Any = {"client_options": {"allow_http": plain, **PATIENCE}, "retry_config": RETRIES}
+        options: Any = {"client_options": {"allow_http": plain, **PATIENCE}, "retry_config": retries or RETRIES}
         with self._asking(""):
             self._store = S3Store(self._bucket, prefix=self._prefix or None, config=config, **options)
         self._files = FsspecStore("s3", config=config, **options)
@@ -104,7 +112,7 @@ class ObjectStore:
 
     def begin(self) -> None:
         """Ask the bucket, so that a wrong address is said at once."""
-        self.exists()
+        ObjectStore(self.uri, self.what, RETRIES_AT_START).exists()
 
     def folders(self, below: str) -> list[str]:
         """Names directly below a prefix that have more below them."""

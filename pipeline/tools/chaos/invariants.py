@@ -16,6 +16,7 @@ from pipeline.contracts.uids import RAW_POSITION
 from pipeline.retrain import samples
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.state import pointers
+from pipeline.runtime.storage.storage import open_storage
 from pipeline.runtime.wire.messages import read
 from pipeline.settings import Settings
 from pipeline.tools.replay import reference_run
@@ -130,8 +131,10 @@ def _emitted_again(findings: Findings, what: str, emitted: dict[Key, bytes], key
 def _same_samples(settings: Settings, outcome: Outcome, findings: Findings) -> None:
     """Retrain has stored the samples that the reference run sends to it."""
     stored: set[tuple[int, int, int]] = set()
-    for file in samples.files(settings.samples_uri):
-        table = pq.read_table(Path(settings.samples_uri) / file.name, columns=list(RAW_POSITION))
+    storage = open_storage(settings.samples_uri, "samples")
+    for file in samples.files(storage):
+        with storage.open(file.name) as source:
+            table = pq.read_table(source, columns=list(RAW_POSITION))
         stored |= set(zip(*(table.column(name).to_pylist() for name in RAW_POSITION), strict=True))
     if stored != outcome.samples:
         missing, more = len(outcome.samples - stored), len(stored - outcome.samples)

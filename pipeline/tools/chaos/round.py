@@ -186,7 +186,7 @@ def _drain(settings: Settings, workers: Workers) -> float:
     moved_at = started
     while (waited := time.monotonic() - started) < DRAIN_S:
         workers.revive_all()
-        missing = _missing(settings, records)
+        missing = work_left(settings, records)
         if not any(missing):
             return waited
         if missing != before:
@@ -197,8 +197,10 @@ def _drain(settings: Settings, workers: Workers) -> float:
     return DRAIN_S
 
 
-def _missing(settings: Settings, records: int) -> list[int]:
-    """What is left to do: offsets of each stateless stage, offsets of each stateful one, records of the archive."""
+def work_left(settings: Settings, records: int) -> list[int]:
+    """What is left to do of `records` in `raw`: offsets of each stateless stage, offsets of each stateful one, records
+    of the archive.
+    """
     names, left = settings.topics, []
     for stage, source in (("ingest", names.raw), ("score", names.features), ("retrain", names.retrain)):
         left.append(_behind(committed(settings, stage, source), _after_last(settings, source)))

@@ -14,10 +14,10 @@ _numbers = count()
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """The endpoint of a server that runs."""
+def server(port: int = 0) -> Iterator[str]:
+    """The endpoint of a server that runs; 0: on a free port. Another one in this process holds the same buckets."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     running.start()
     try:
         host, port = running.get_host_and_port()

@@ -1,7 +1,9 @@
 """What every place an archive can lie in promises: a folder, and a bucket of a real S3 server."""
 
 import hashlib
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Timer
 
 import pyarrow as pa
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from pipeline.errors import Failed, Misconfigured, RefusedState
 from pipeline.runtime.storage.object_store import ObjectStore
 from pipeline.runtime.storage.storage import Storage, no_step, open_storage
-from tests.runtime.storage.bucket import bucket, endpoint
+from tests.runtime.storage.bucket import KEYS, bucket, endpoint, new_bucket, server
 
 __all__ = ["bucket", "endpoint"]
 DATA = b"0123456789" * 100
@@ -105,8 +107,7 @@ def test_no_bucket(endpoint: str) -> None:
         open_storage(f"s3://no-such-bucket/x?endpoint={endpoint}&region=us-east-1").create("a", b"b")
 
 
-def test_no_server(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.runtime.storage.object_store.RETRIES", {"max_retries": 0})
+def test_no_server(endpoint: str) -> None:
     with pytest.raises(Failed, match="nothing was lost"):
         open_storage("s3://plant/x?endpoint=http://127.0.0.1:9&region=us-east-1").begin()
 
@@ -117,3 +118,16 @@ def test_our_own_write_whose_answer_was_lost_counts(bucket: str) -> None:
     assert store.create("_manifests/p0/0000000000.json", b"mine")
     assert store.create("_manifests/p0/0000000000.json", b"mine")
     assert not store.create("_manifests/p0/0000000000.json", b"another's")
+
+
+def test_a_store_that_is_replaced_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with server() as first:
+        bucket = new_bucket(first)
+        open_storage(bucket).replace("a", DATA)
+    back = Timer(3.0, lambda: entered.enter_context(server(int(first.rpartition(":")[2]))))
+    with ExitStack() as entered:
+        back.start()
+        assert open_storage(bucket).read("a") == DATA
+        back.join()

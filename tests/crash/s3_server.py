@@ -1,0 +1,96 @@
+"""An S3 server (moto's) as a process of its own that can stand still, or be gone and come back with what it holds.
+
+`python -m tests.crash.s3_server PORT`: SIGUSR1 closes the port, SIGUSR2 opens it again.
+"""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+from moto.server import ThreadedMotoServer
+
+from pipeline.tools.supervisor import Processes, SupervisedProcess
+from tests.runtime.storage.bucket import KEYS
+
+CLOSE, OPEN = signal.SIGUSR1, signal.SIGUSR2
+
+
+class S3Server:
+    """The server's process and one bucket in it."""
+
+    def __init__(self, server: SupervisedProcess, port: int) -> None:
+        self._server = server
+        self._port = port
+        with urlopen(Request(f"http://127.0.0.1:{port}/plant", method="PUT"), timeout=30):
+            self.bucket = f"s3://plant/line-4?endpoint=http://127.0.0.1:{port}&region=us-east-1"
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Nothing is answered meanwhile; connections stay open."""
+        self._server.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._server.process.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def gone(self) -> Iterator[None]:
+        """Connections are refused meanwhile."""
+        self._server.process.send_signal(CLOSE)
+        try:
+            yield
+        finally:
+            self._server.process.send_signal(OPEN)
+
+    @property
+    def answers(self) -> bool:
+        """Whether a connection is accepted."""
+        try:
+            with socket.create_connection(("127.0.0.1", self._port), timeout=1):
+                return True
+        except OSError:
+            return False
+
+
+@contextmanager
+def running(logs: Path) -> Iterator[S3Server]:
+    """A server of the caller's own; gone afterwards."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    logs.mkdir(parents=True, exist_ok=True)
+    processes = Processes(logs, KEYS)
+    try:
+        server = processes.start("s3", str(port), program=("-m", "tests.crash.s3_server"))
+        processes.wait_ready([server], 90)
+        yield S3Server(server, port)
+    finally:
+        processes.stop()
+
+
+def _serving(port: int) -> ThreadedMotoServer:
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()
+    return server
+
+
+def main(port: int) -> None:
+    """Serve until SIGTERM. What buckets hold belongs to the process, not to the open port."""
+    signals = {CLOSE, OPEN, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before there are threads, which inherit it
+    serving: ThreadedMotoServer | None = _serving(port)
+    os.write(2, b'{"event": "ready"}\n')
+    while (got := signal.sigwait(signals)) != signal.SIGTERM:
+        if got == CLOSE and serving is not None:
+            serving.stop()
+            serving = None
+        elif got == OPEN and serving is None:
+            serving = _serving(port)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
