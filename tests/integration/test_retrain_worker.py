@@ -61,9 +61,6 @@ def settings(request: pytest.FixtureRequest, kafka: str, prefix: str, tmp_path: 
     )
 
 
-folder_and_bucket = pytest.mark.parametrize("settings", ["folder", "bucket"], indirect=True)
-
-
 def send(settings: Settings, numbers: Iterable[int]) -> None:
     """Put the messages of these numbers into `retrain` as score does: in transactions, partition 1 without rows."""
     rows = scored_rows(ROWS, seed=7)
@@ -127,7 +124,11 @@ def wait_for_rows(settings: Settings, rows: int, timeout_s: float = 60.0) -> Non
         time.sleep(0.1)
 
 
-@folder_and_bucket
+@pytest.mark.parametrize(
+    "settings",
+    ["folder", pytest.param("bucket", marks=pytest.mark.nightly)],  # tests/crash kills it with a bucket in every run
+    indirect=True,
+)
 def test_samples_survive_kill_and_the_room_stops_in_time_while_it_trains(settings: Settings, tmp_path: Path) -> None:
     command, log = "pipeline.tools.cli retrain run --no-base --every", tmp_path / "log"
     send(settings, range(10))
@@ -180,7 +181,7 @@ def test_samples_that_were_deleted_unread_are_said_and_training_goes_on(settings
     assert said[0]["offsets"] == 16 - said[0]["position"] >= 8
 
 
-@folder_and_bucket
+@pytest.mark.parametrize("settings", ["folder", "bucket"], indirect=True)
 def test_verdicts_and_a_label_file_make_a_candidate_that_score_takes_over(
     settings: Settings, current: Model, tmp_path: Path
 ) -> None:
