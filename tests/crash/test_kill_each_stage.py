@@ -127,7 +127,7 @@ def test_everything_in_a_bucket_that_stands_still_and_is_replaced_and_every_stag
     kafka: str, prefix: str, tmp_path: Path, reference: Reference, s3: S3Server
 ) -> None:
     with running(kafka, prefix, tmp_path / "flow", **everything_below(s3.bucket)) as flow, ThreadPoolExecutor(1) as one:
-        outages = [
+        outages: list[Callable[[], object]] = [
             partial(one.submit, during, s3.standing_still(), 5.0),
             partial(one.submit, during, s3.gone(), 6.0),
             one.shutdown,  # waits for them
