@@ -108,7 +108,7 @@ class ActiveSensors:
             if messages.sources[messages.source[index]].ends:
                 state.heard_us.pop(of, None)
             elif of not in state.heard_us:
-                if self._has_place(state):
+                if self._admits_another(state):
                     state.heard_us[of] = state.newest_us
                 else:
                     refused.append(index)
@@ -128,7 +128,8 @@ class ActiveSensors:
                     del state.heard_us[of]  # so that who sent last stands last
                     state.heard_us[of] = state.newest_us
 
-    def _has_place(self, state: _Partition) -> bool:
+    def _admits_another(self, state: _Partition) -> bool:
+        """Whether the partition is below the limit, once sensors not heard for so long are removed where it is not."""
         if len(state.heard_us) >= self._limit:
             oldest_us = state.newest_us - SENSOR_RETENTION_US
             # Who is known from metadata alone counts as having sent when event time was first known here.

@@ -67,7 +67,7 @@ def test_large_rows_make_more_messages() -> None:
     assert len(split_message(batch, FACTS, max_bytes=batch.nbytes // 3)) >= 3
 
 
-def test_numbers_go_on_after_a_message_that_was_cut() -> None:
+def test_numbers_continue_after_a_message_that_was_cut() -> None:
     """The state knows how many messages it made: nobody corrects its number afterwards."""
     state, numbers = PartitionState.empty(), []
     for offset, ended in enumerate([(), (("plant", "left"),), ()]):

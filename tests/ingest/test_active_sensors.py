@@ -86,7 +86,7 @@ def test_a_sensor_silent_for_a_day_of_event_time_loses_its_place_when_another_ne
     assert refused(sensors, sent("cab"), START_US) == [0]
 
 
-def test_marks_faults_and_messages_without_records_take_no_place() -> None:
+def test_marks_faults_and_messages_without_records_do_not_count() -> None:
     sensors = opened(1)
     assert refused(sensors, sent("abc", content_type=TICK)) == refused(sensors, sent("abc", fault="origin")) == []
     empty = Messages.of([RawMessage(0, 0, 0, SourceInfo(ZEEK_JSON, (), "dam", "x"), b"")])

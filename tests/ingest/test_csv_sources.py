@@ -274,7 +274,7 @@ def test_a_line_and_many_in_a_message(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_files_are_told_read_and_moved(case: str, tmp_path: Path) -> None:
+def test_files_are_recognised_read_and_moved(case: str, tmp_path: Path) -> None:
     content_type, record, _ = CASES[case]
     head, line = ",".join([*record, "Label"]), ",".join([*record.values(), "Botnet"])
     content = f"{head}\r\n{line}\r\n{line}\r\n"

@@ -243,7 +243,7 @@ def test_every_wanted_name_is_in_some_layout() -> None:
 
 
 @pytest.mark.parametrize("content_type", RECORDS)
-def test_files_are_told_and_read(content_type: str, tmp_path: Path) -> None:
+def test_files_are_recognised_and_read(content_type: str, tmp_path: Path) -> None:
     record = RECORDS[content_type][0]
     whole = [json.dumps(record), json.dumps([record, record], indent=1), json.dumps([record]) + json.dumps([record])]
     for count, content in zip((1, 2, 2), whole, strict=True):

@@ -223,13 +223,13 @@ def test_a_row_of_two_records_says_how_both_were_numbered() -> None:
         ({"duration_us": 0, "fwd_tcp_flags": None}, {"duration_us": 0, "fwd_tcp_flags": None}, 0),  # the higher port
     ],
 )
-def test_the_originator_is_who_began(first: dict[str, Any], second: dict[str, Any], originator: int) -> None:
+def test_the_originator_is_who_started(first: dict[str, Any], second: dict[str, Any], originator: int) -> None:
     rows = [half(1.0, THERE, **first), half(1.0, BACK, **second)]
     (flow,) = paired(*rows)
     assert flow["src_addr"] == rows[originator]["src_addr"]
 
 
-def test_a_half_without_the_other_goes_on_alone_after_the_window() -> None:
+def test_a_half_without_the_other_is_released_alone_after_the_window() -> None:
     state, rows = advance(SensorState.empty(), batch([half(1.0, THERE), {"at": 1.5}]), False, 0, window_us=WINDOW_US)
     assert len(rows) == 0 and len(state.waiting) == 2, "what ends later waits behind it"
     state, rows = advance(state, batch([{"at": 3.0}, {"at": 3.001}], 2), False, 0, window_us=WINDOW_US)

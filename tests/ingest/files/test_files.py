@@ -59,7 +59,7 @@ def decoded(path: Path | str, **options: object) -> Decoded:
         ("", None),
     ],
 )
-def test_formats_are_told_from_the_head(head: str, wanted: str | None) -> None:
+def test_formats_are_recognised_by_the_head(head: str, wanted: str | None) -> None:
     assert guess(head.encode()) == wanted
 
 
