@@ -101,7 +101,7 @@ def measure(rows: int, width: int, within: str | None) -> dict[str, Any]:
             paired = pairing.next()
             assert paired is not None
             archive.take(paired)
-            # As the door does it.
+            # As the worker does it.
             if archive.full or (archive.due and time.perf_counter() - committed >= COMMIT_AT_MOST_EVERY_S):
                 archive.commit()
                 committed = time.perf_counter()

@@ -141,7 +141,7 @@ def archived_by_sensor(
                 if step is not None:
                     yield step
 
-    return [steps(*own) for own in stretches_of(closed, manifests, bounds_us).items()]
+    return [steps(*group) for group in stretches_of(closed, manifests, bounds_us).items()]
 
 
 def archived_rows(

@@ -62,7 +62,7 @@ def judge(event: dict[str, Any], verdict: str, at_us: int = 1, by: str = "ada", 
 
 def test_a_confirmed_incident_labels_itself_and_its_flows(plant: Runs, tmp_path: Path) -> None:
     [*events] = plant.every.values()
-    path = written(tmp_path / "v.jsonl", judge(events[0], "tp"), *(judge(one, "fp") for one in events[1:]))
+    path = written(tmp_path / "v.jsonl", judge(events[0], "tp"), *(judge(event, "fp") for event in events[1:]))
     compared = compare(plant.settings, "all", "few", judgements=[path])
     first = compared["first"]
     named_flows = {tuple(member[:3]) for event in events for member in event["unmapped"]["members"]}
@@ -133,19 +133,19 @@ def test_what_is_no_verdict_is_told_with_its_place_and_stops_nothing(plant: Runs
 
 
 def test_a_flow_called_attack_and_normal_has_no_label(plant: Runs, tmp_path: Path) -> None:
-    event = max(plant.every.values(), key=lambda one: len(one["unmapped"]["members"]))
+    event = max(plant.every.values(), key=lambda each: len(each["unmapped"]["members"]))
     other = {**judge(event, "fp"), "uid": "b" * 32, "members": event["unmapped"]["members"][:3]}
     path = written(tmp_path / "v.jsonl", judge(event, "tp"), other)
     compared = compare(plant.settings, "all", "few", judgements=[path])
     assert compared["labels"]["conflicting"] == 3
     assert compared["first"]["labelled"] == len(event["unmapped"]["members"]) - 3
     # The incident that holds three of its flows stands for it: it is judged false and raised.
-    [false] = [one for one in compared["judged"] if not one["confirmed"]]
+    [false] = [row for row in compared["judged"] if not row["confirmed"]]
     assert false["raised"][0] == event["finding_info"]["uid"]
 
 
 def test_lost_incidents_have_reasons_a_person_can_check(plant: Runs, tmp_path: Path) -> None:
-    path = written(tmp_path / "v.jsonl", *(judge(one, "tp") for one in plant.every.values()))
+    path = written(tmp_path / "v.jsonl", *(judge(event, "tp") for event in plant.every.values()))
     compared = compare(plant.settings, "all", "few", judgements=[path])
     incidents = compared["incidents"]
     assert incidents["lost"] + incidents["changed"] > 0
@@ -172,7 +172,7 @@ def test_the_page_shows_verdicts_as_text(plant: Runs, tmp_path: Path) -> None:
 
 def test_gates_on_verdicts(plant: Runs, tmp_path: Path) -> None:
     events = list(plant.every.values())
-    path = written(tmp_path / "v.jsonl", judge(events[0], "tp"), *(judge(one, "fp") for one in events[1:]))
+    path = written(tmp_path / "v.jsonl", judge(events[0], "tp"), *(judge(event, "fp") for event in events[1:]))
     compared = compare(plant.settings, "few", "all", judgements=[path])
     assert gate(compared, Bounds(min_confirmed=1.0, max_false_verdicts=len(events) - 1)) == []
     [refused] = gate(compared, Bounds(max_false_verdicts=len(events) - 2))
