@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -21,10 +22,23 @@ from pydantic_settings import (
 
 from pipeline.errors import Misconfigured
 from schemas.calendars import Calendar
+from schemas.intake import TopicSource
 from schemas.topics import TopicNames
 
 Positive = Annotated[int, Field(gt=0)]
 Uri = Annotated[str, BeforeValidator(lambda uri: str(uri) if isinstance(uri, Path) else uri)]
+
+
+def _sources(given: object) -> object:
+    """The sources that a text stands for: the YAML file that it names, or JSON, as `Settings.variables` writes it."""
+    if not isinstance(given, str):
+        return given
+    if given.lstrip().startswith("["):
+        return json.loads(given)
+    document = _read_file(given, "FOREBAY_SOURCES") if given else {"sources": []}
+    if set(document) != {"sources"}:
+        raise ValueError(f"{given}: expected one section, `sources:`, with a list")
+    return document["sources"]
 
 
 class Settings(BaseSettings):
@@ -52,6 +66,13 @@ class Settings(BaseSettings):
         60.0, ge=1, description="A transaction of ingest or score that is open for so long is aborted by Kafka."
     )
     instance_id: str = Field("0", description="Stable name of this worker (static membership, transactional id).")
+
+    # Where records come from that carry none of our headers
+    sources: Annotated[tuple[TopicSource, ...], NoDecode, BeforeValidator(_sources)] = Field(
+        (),
+        description="Topics of other tools that intake reads: a YAML file (docs/sources.md), or a section of "
+        "FOREBAY_CONFIG.",
+    )
 
     # Where things are stored
     state_uri: Uri = Field("var/state", description="Where window and incident state lies: as archive_uri.")
@@ -257,15 +278,15 @@ def _short(text: str) -> str:
     return text if len(text) <= 120 else f"{text[:120]}..."
 
 
-def _read_file(path: str) -> dict[str, object]:
+def _read_file(path: str, variable: str = "FOREBAY_CONFIG") -> dict[str, object]:
     """The settings file; Misconfigured says in one line, and without quoting it, what is wrong with it."""
-    where = f"FOREBAY_CONFIG {path}"
+    where = f"{variable} {path}"
     try:
         document = yaml.safe_load(Path(path).read_bytes())
     except OSError as error:
         raise Misconfigured(
             f"{where}: got {error.strerror}, expected a YAML file that can be read; create it, correct its rights, "
-            "or unset FOREBAY_CONFIG"
+            f"or unset {variable}"
         ) from None
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)

@@ -14,6 +14,7 @@ record's neighbours: a stream may mix logs.
 from typing import NamedTuple
 
 from pipeline.contracts.raw import (
+    DELIMITED,
     GOFLOW2_JSON,
     IPFIXCOL2_JSON,
     NFDUMP_JSON,
@@ -203,4 +204,5 @@ RULES: tuple[Rule, ...] = (
     Rule(ECS, ("ecs", "ecs end")),
 )
 # Kinds by number: 0 is a record of no kind that is known, which also a record is that is no JSON object.
-KINDS: tuple[str, ...] = ("", *dict.fromkeys(rule.kind for rule in RULES))
+# Delimited lines have no marks: that they are of a kind is known from elsewhere.
+KINDS: tuple[str, ...] = ("", *dict.fromkeys(rule.kind for rule in RULES), *DELIMITED)

@@ -28,8 +28,16 @@ MAX_LINKS = 32
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 # Sites and sensors are names from outside: past this many label sets of a metric, all further ones are "other".
 MAX_LABEL_SETS = 1_000
-# Where a stage's endpoint listens when no setting says so: six stages fit one machine, a scraper knows where to look.
-PORTS = {"ingest": 9471, "featurize": 9472, "score": 9473, "alert": 9474, "archive": 9475, "retrain": 9476}
+# Where a stage's endpoint listens when no setting says so: all fit one machine, a scraper knows where to look.
+PORTS = {
+    "ingest": 9471,
+    "featurize": 9472,
+    "score": 9473,
+    "alert": 9474,
+    "archive": 9475,
+    "retrain": 9476,
+    "intake": 9477,
+}
 # What is left of spans gets this long at the end; then the stage leaves without them.
 LAST_SPANS_S = 2.0
 CLOSE_WITHIN_S = 4.5

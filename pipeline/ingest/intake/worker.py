@@ -1,0 +1,263 @@
+"""The intake worker: topics of other tools in, `raw` with headers and key out, with the positions in one transaction.
+
+All partitions of a source's topics are read by one worker, merged (merge.py); a second one fences the first. It has no
+state but its positions.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+
+import orjson
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
+
+from pipeline.contracts import raw
+from pipeline.errors import Misconfigured
+from pipeline.ingest.intake.convert import Converter
+from pipeline.ingest.intake.merge import Entry, Partition, PartitionMerge
+from pipeline.ingest.intake.origins import Envelope
+from pipeline.ingest.intake.pack import RawPack
+from pipeline.runtime import failpoints
+from pipeline.runtime.kafka import clients, errors, producing, tail
+from pipeline.runtime.kafka.outage import KafkaWatch
+from pipeline.runtime.kafka.watchdog import Watchdog
+from pipeline.runtime.shutdown import Stop
+from pipeline.runtime.telemetry import Telemetry, configure, log, start
+from pipeline.settings import Settings
+from schemas.topics import topics as table
+
+STAGE = "intake"
+# One transaction holds at most so many messages, or what came within POLL_S.
+MAX_MESSAGES = 16_384
+POLL_S = 0.05
+# Of a partition that is ahead of the others so many messages wait; then it is paused. Together with the client's own
+# queue that bounds memory, and lets partitions of uneven load be merged without a pause a message.
+MAX_WAITING = 16_384
+# New topics of a pattern, new partitions, and topics that did not exist yet are looked for this often.
+DISCOVER_S = 15.0
+# Pause before reading again what Kafka aborted: its coordinator is busy just then.
+RETRY_S = 0.1
+
+
+class IntakeWorker:
+    """Reads the sources' topics and writes `raw`, in transactions: one session (runtime/kafka/outage.py)."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry, kafka: KafkaWatch) -> None:
+        self.settings = settings
+        self.telemetry = telemetry
+        self.kafka = kafka
+        self.converters = [Converter(source) for source in settings.sources]
+        self.source_of: dict[str, int] = {}
+        self.partitions: set[Partition] = set()
+        self.paused: set[Partition] = set()
+        self.merge: PartitionMerge[Message] = PartitionMerge()
+        self.discover_at = 0.0
+        self.watchdog = Watchdog(STAGE, kafka.hopeless)
+        self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS)
+        try:
+            self.producer = clients.transactional_producer(settings, STAGE, kafka.stopping)
+        except BaseException:
+            self.consumer.close()
+            raise
+
+    def run(self) -> None:
+        """Read until asked to stop."""
+        self.telemetry.started()
+        while not self.kafka.stopping():
+            self.telemetry.beat()
+            if time.monotonic() >= self.discover_at:
+                self.discover()
+            if not self.partitions:
+                self.kafka.stop.wait(POLL_S)
+                continue
+            self.receive()
+            entries = self.merge.released(MAX_MESSAGES)
+            self.telemetry.stage.waiting_since(min((entry.timestamp_ms for entry in entries), default=0) * 1000 or None)
+            self.resume()
+            if entries and not self.process(entries):
+                self.restart()
+                time.sleep(RETRY_S)
+
+    def close(self) -> None:
+        """Leave the clients."""
+        clients.abandon(self.consumer, self.producer)
+
+    def discover(self) -> None:
+        """Find the sources' topics and their partitions, and read the new ones from their committed positions."""
+        self.discover_at = time.monotonic() + DISCOVER_S
+        topics = self.consumer.list_topics(timeout=10).topics
+        own = {self.settings.topic_prefix + name for name in table()}
+        found: set[Partition] = set()
+        for name, metadata in topics.items():
+            number = next((n for n, each in enumerate(self.converters) if each.source.covers(name)), None)
+            if number is None or name in own or metadata.error is not None:
+                continue
+            self.source_of[name] = number
+            found |= {(name, partition) for partition in metadata.partitions}
+        new = found - self.partitions
+        if new:
+            self.consumer.incremental_assign(self.start_positions(new))
+            self.partitions |= new
+            self.merge.assign(new)
+        for converter in self.converters:
+            if not any(converter.source.covers(topic) for topic in self.source_of):
+                log(STAGE).warning("no such topic yet", source=converter.source.title, remedy="create it or correct it")
+        self.kafka.announce(range(len(self.partitions)), topics=sorted(self.source_of))
+
+    def start_positions(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
+        """Where to read on: the committed positions; the start of a partition that has none."""
+        positions = self.consumer.committed([TopicPartition(*each) for each in sorted(partitions)], 10)
+        for position in positions:
+            if position.error is not None:
+                raise KafkaException(position.error)
+            if position.offset < 0:
+                position.offset = OFFSET_BEGINNING
+                continue
+            low, _high = self.consumer.get_watermark_offsets(position, timeout=10)
+            if position.offset < low:
+                log(STAGE).error(
+                    "records are lost: retention deleted them before they were read",
+                    topic=position.topic,
+                    partition=position.partition,
+                    offsets=[position.offset, low - 1],
+                    remedy="a longer retention.ms on that topic",
+                )
+                self.telemetry.count("forebay_intake_lost", low - position.offset, topic=position.topic)
+        return positions
+
+    def receive(self) -> None:
+        """Read what has come, and pause partitions that are ahead of the others."""
+        consumed = self.consumer.consume(MAX_MESSAGES, POLL_S)
+        for message in consumed:
+            error = message.error()
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                self.merge.reached_end(_partition(message))
+        for message in errors.records(consumed):
+            self.merge.add(Entry(message.timestamp()[1], _partition(message), message.offset() or 0, message))
+        ahead = {each for each in self.partitions - self.paused if self.merge.waiting(each) >= MAX_WAITING}
+        if ahead:
+            self.consumer.pause([TopicPartition(*each) for each in ahead])
+            self.paused |= ahead
+
+    def resume(self) -> None:
+        """Read partitions again that are not ahead any more."""
+        ready = {each for each in self.paused if self.merge.waiting(each) < MAX_WAITING}
+        if ready:
+            self.consumer.resume([TopicPartition(*each) for each in ready])
+            self.paused -= ready
+
+    def restart(self) -> None:
+        """Read everything again from the committed positions: what was read and not committed is dropped."""
+        self.merge = PartitionMerge()
+        self.merge.assign(self.partitions)
+        self.paused = set()
+        self.consumer.assign(self.start_positions(self.partitions))
+
+    def process(self, entries: Sequence[Entry[Message]]) -> bool:
+        """Convert messages and commit what they became with their positions; False where they must be read again."""
+        started = time.perf_counter()
+        packs = self.convert(entries)
+        following: dict[Partition, int] = {}
+        for entry in entries:
+            following[entry.partition] = entry.offset + 1
+        offsets = [TopicPartition(*partition, offset) for partition, offset in following.items()]
+        try:
+            self.producer.begin_transaction()
+            for pack in packs:
+                self.produce(pack)
+            failpoints.reached("intake.produced")
+            self.kafka.step(
+                lambda timeout_s: self.watchdog.send_offsets(self.producer, offsets, self.consumer, timeout_s)
+            )
+            failpoints.reached("intake.offsets sent")
+            self.kafka.step(self.producer.commit_transaction)
+            failpoints.reached("intake.committed")
+        except KafkaException as error:
+            reason: KafkaError = error.args[0]
+            if reason.fatal() or not reason.txn_requires_abort():
+                raise
+            self.telemetry.stage.error()
+            log(STAGE).warning("transaction aborted, reading again", error=str(reason))
+            self.kafka.step(self.producer.abort_transaction)
+            return False
+        self.kafka.progressed()
+        self.telemetry.stage.rows_out(sum(pack.records for pack in packs))
+        self.telemetry.stage.batch(time.perf_counter() - started)
+        return True
+
+    def convert(self, entries: Sequence[Entry[Message]]) -> list[RawPack]:
+        """The messages of each source, as messages of `raw`."""
+        packs: list[RawPack] = []
+        for number, converter in enumerate(self.converters):
+            messages = [entry.message for entry in entries if self.source_of[entry.partition[0]] == number]
+            if not messages:
+                continue
+            envelopes = [_envelope(message) for message in messages] if converter.needs_envelopes else []
+            converted = converter.convert([message.value() or b"" for message in messages], envelopes)
+            packs += converted.packs
+            title = converter.source.title
+            self.telemetry.stage.rows_in(converted.records)
+            self.telemetry.count("forebay_intake_messages", len(messages), source=title)
+            self.telemetry.count("forebay_intake_records", sum(pack.records for pack in converted.packs), source=title)
+            self.telemetry.count("forebay_intake_skipped", sum(converted.other_logs.values()), source=title)
+        return packs
+
+    def produce(self, pack: RawPack) -> None:
+        """Produce one message of `raw`."""
+        headers: list[tuple[str, str | bytes | None]] = [
+            (raw.CONTENT_TYPE_HEADER, pack.content_type),
+            (raw.SITE_HEADER, pack.site),
+            (raw.SENSOR_HEADER, pack.sensor),
+        ]
+        if pack.columns:
+            headers.append((raw.COLUMNS_HEADER, orjson.dumps(pack.columns)))
+        producing.produce(
+            self.producer,
+            self.settings.topics.raw,
+            pack.value,
+            stopped=self.kafka.hopeless,
+            key=f"{pack.site}/{pack.sensor}",
+            headers=headers,
+        )
+        self.producer.poll(0)
+
+
+def _partition(message: Message) -> Partition:
+    return message.topic() or "", message.partition() or 0
+
+
+def _envelope(message: Message) -> Envelope:
+    key = message.key()
+    return Envelope(
+        message.topic() or "", key.encode() if isinstance(key, str) else key, clients.headers_of(message).items()
+    )
+
+
+def run(settings: Settings) -> None:
+    """Run the worker until SIGINT or SIGTERM; Misconfigured where no source is set."""
+    configure(settings.log_level)
+    failpoints.arm(settings.failpoint)
+    if not settings.sources:
+        raise Misconfigured(
+            "FOREBAY_SOURCES: got no sources, expected the name of a YAML file with some; "
+            "docs/sources.md has an example"
+        )
+    clients.require_broker(settings)
+    stop = Stop()
+    if threading.current_thread() is threading.main_thread():
+        stop = stop.listen()
+    telemetry = start(STAGE, settings)
+    try:
+        with KafkaWatch(STAGE, settings, telemetry, stop) as kafka:
+            kafka.run(lambda: session(settings, telemetry, kafka))
+    finally:
+        telemetry.close()
+
+
+def session(settings: Settings, telemetry: Telemetry, kafka: KafkaWatch) -> None:
+    """Read until asked to stop, with clients that end with the session."""
+    worker = IntakeWorker(settings, telemetry, kafka)
+    try:
+        worker.run()
+    finally:
+        worker.close()
