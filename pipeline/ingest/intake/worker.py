@@ -128,12 +128,13 @@ class IntakeWorker:
     def receive(self) -> None:
         """Read what has come, and pause partitions that are ahead of the others."""
         consumed = self.consumer.consume(MAX_MESSAGES, POLL_S)
+        errors.records(consumed)  # raises on an error that does not pass by itself
         for message in consumed:
             error = message.error()
-            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+            if error is None:
+                self.merge.add(Entry(message.timestamp()[1], _partition(message), message.offset() or 0, message))
+            elif error.code() == KafkaError._PARTITION_EOF:
                 self.merge.reached_end(_partition(message))
-        for message in errors.records(consumed):
-            self.merge.add(Entry(message.timestamp()[1], _partition(message), message.offset() or 0, message))
         ahead = {each for each in self.partitions - self.paused if self.merge.waiting(each) >= MAX_WAITING}
         if ahead:
             self.consumer.pause([TopicPartition(*each) for each in ahead])
