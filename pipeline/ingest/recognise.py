@@ -70,7 +70,8 @@ class Recognised(NamedTuple):
 
     def other_logs(self) -> Counter[str]:
         """How many records of which other logs there are, by the name that the records have; "" where none has it."""
-        rows = np.flatnonzero(self.of_kind(OTHER_LOG))[:_NAMED_RECORDS]
+        rows = self.of_kind(OTHER_LOG)
+        rows[np.flatnonzero(rows)[_NAMED_RECORDS:]] = False
         cells = self.cells.of(rows)
         path, event = (text_column(cells, PATHS[(key,)])[0] for key in ("_path", "event_type"))
         names = pc.value_counts(pc.fill_null(pc.coalesce(path, event), ""))

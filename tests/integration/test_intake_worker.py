@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # its types do not say that it exports it
 
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.headers import HeaderCache
@@ -60,7 +60,7 @@ def write(settings: Settings, records: list[bytes], at_ms: int = NOW_MS) -> None
     producer = clients.producer(settings, "test")
     for number, record in enumerate(records):
         producer.produce(
-            settings.sources[0].topic, record, partition=number % SOURCE_PARTITIONS, timestamp=at_ms + number
+            settings.sources[0].title, record, partition=number % SOURCE_PARTITIONS, timestamp=at_ms + number
         )
     assert producer.flush(30) == 0
 

@@ -47,7 +47,7 @@ def packs(records: Records, kept: Ints, sites: Names, sensors: Names, alone: Int
     order = np.lexsort((np.arange(len(kept)), sensor, site))
     site, sensor, kind, rows = site[order], sensor[order], kind[order], kept[order]
     starts, ends = records.starts[rows], records.ends[rows]
-    breaks = np.ones(len(rows), np.bool_)
+    breaks = np.ones(len(rows), np.uint8)
     breaks[1:] = (np.diff(site) != 0) | (np.diff(sensor) != 0) | (np.diff(kind) != 0) | (alone[kind[1:]] == 1)
     firsts = _cut(breaks, ends - starts)
     value, bounds = _joined(records.text, starts, ends, firsts)

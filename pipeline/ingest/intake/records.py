@@ -64,7 +64,7 @@ def levels_of(payloads: Sequence[bytes], table: MarkTable) -> list[Level]:
         if len(levels) > MAX_WRAPPERS:
             kind[wrappers] = _UNKNOWN
             return levels
-        contents = _contents(levels[-1].recognised.cells.of(wrappers))
+        contents = _contents(levels[-1].recognised.cells.of(kind == _WRAPPED))
         broken = np.array([content is None for content in contents], np.bool_)
         kind[wrappers[broken]] = _UNKNOWN
         wrappers = wrappers[~broken]

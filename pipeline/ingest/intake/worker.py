@@ -230,7 +230,7 @@ def _partition(message: Message) -> Partition:
 def _envelope(message: Message) -> Envelope:
     key = message.key()
     return Envelope(
-        message.topic() or "", key.encode() if isinstance(key, str) else key, clients.headers_of(message).items()
+        message.topic() or "", key.encode() if isinstance(key, str) else key, list(clients.headers_of(message).items())
     )
 
 
