@@ -12,7 +12,7 @@ from pipeline.tools.cli.main import NOUNS
 from tests.contract.imports_between import arrows, floors
 from tests.contract.tree import ROOT, STAGES, Import, Module, modules, relative, show, within
 
-WORKERS = tuple(f"pipeline.{stage}.worker" for stage in STAGES)
+WORKERS = (*(f"pipeline.{stage}.worker" for stage in STAGES), "pipeline.ingest.intake.worker")
 STAGE_PACKAGES = tuple(f"pipeline.{stage}" for stage in STAGES)
 # In a stage's folder, but for people and not for its worker: what reads files, proves and mends the archive.
 TOOLS_OF_STAGES = ("pipeline.ingest.files", "pipeline.archive.upkeep", "pipeline.archive.iceberg")

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
@@ -20,6 +21,8 @@ from pipeline.ingest.intake.pack import RawPack
 from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors, producing, tail
 from pipeline.runtime.kafka.outage import KafkaWatch
+from pipeline.runtime.kafka.retention import DeletedUnread
+from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
 from pipeline.runtime.kafka.watchdog import Watchdog
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
@@ -51,9 +54,11 @@ class IntakeWorker:
         self.partitions: set[Partition] = set()
         self.paused: set[Partition] = set()
         self.merge: PartitionMerge[Message] = PartitionMerge()
+        self.deleted: dict[str, DeletedUnread] = {}
         self.discover_at = 0.0
         self.watchdog = Watchdog(STAGE, kafka.hopeless)
         self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS)
+        self.stall = ConsumerStall(StallDetector(settings, kafka), self.consumer)
         try:
             self.producer = clients.transactional_producer(settings, STAGE, kafka.stopping)
         except BaseException:
@@ -110,25 +115,20 @@ class IntakeWorker:
         for position in positions:
             if position.error is not None:
                 raise KafkaException(position.error)
+            self.deleted_in(position.topic).start({position.partition: position.offset})
             if position.offset < 0:
                 position.offset = OFFSET_BEGINNING
-                continue
-            low, _high = self.consumer.get_watermark_offsets(position, timeout=10)
-            if position.offset < low:
-                log(STAGE).error(
-                    "records are lost: retention deleted them before they were read",
-                    topic=position.topic,
-                    partition=position.partition,
-                    offsets=[position.offset, low - 1],
-                    remedy="a longer retention.ms on that topic",
-                )
-                self.telemetry.count("forebay_intake_lost", low - position.offset, topic=position.topic)
         return positions
 
     def receive(self) -> None:
         """Read what has come, and pause partitions that are ahead of the others."""
         consumed = self.consumer.consume(MAX_MESSAGES, POLL_S)
-        errors.records(consumed)  # raises on an error that does not pass by itself
+        self.stall.observe(consumed)
+        records = errors.records(consumed)  # raises on an error that does not pass by itself
+        for topic in {message.topic() or "" for message in records}:
+            read = np.array([_partition_and_offset(each) for each in records if each.topic() == topic], np.int64)
+            read = read[np.lexsort(read.T[::-1])]
+            self.deleted_in(topic).observe(read[:, 0], read[:, 1])
         for message in consumed:
             error = message.error()
             if error is None:
@@ -139,6 +139,12 @@ class IntakeWorker:
         if ahead:
             self.consumer.pause([TopicPartition(*each) for each in ahead])
             self.paused |= ahead
+
+    def deleted_in(self, topic: str) -> DeletedUnread:
+        """What tells which records of a topic retention deleted before they were read."""
+        if topic not in self.deleted:
+            self.deleted[topic] = DeletedUnread(self.telemetry, self.consumer, topic)
+        return self.deleted[topic]
 
     def resume(self) -> None:
         """Read partitions again that are not ahead any more."""
@@ -152,6 +158,8 @@ class IntakeWorker:
         self.merge = PartitionMerge()
         self.merge.assign(self.partitions)
         self.paused = set()
+        for topic, partition in self.partitions:
+            self.stall.forget(topic, [partition])
         self.consumer.assign(self.start_positions(self.partitions))
 
     def process(self, entries: Sequence[Entry[Message]]) -> bool:
@@ -225,6 +233,10 @@ class IntakeWorker:
 
 def _partition(message: Message) -> Partition:
     return message.topic() or "", message.partition() or 0
+
+
+def _partition_and_offset(message: Message) -> tuple[int, int]:
+    return message.partition() or 0, message.offset() or 0
 
 
 def _envelope(message: Message) -> Envelope:
