@@ -67,6 +67,7 @@ def reference(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Reference
             sent += 1
             send(flow, path, sensor)
         flow.wait_archived(sent, 120)
+        flow.wait_drained(sent, 60)
         all_accounted(flow.settings, sent)
     assert {"ingest", "featurize", "score", "alert"} <= stages_in_one_trace(folder / "flow" / "traces.jsonl")
     return Reference(flow.settings, sent)

@@ -39,8 +39,9 @@ class Store:
     def put(self, blob: bytes) -> str:
         """Store a blob and return its digest; it is durable under its final name when this returns."""
         digest = hashlib.sha256(blob).hexdigest()
-        # A zombie's or an earlier run's is made young again, so that no collection takes it away under us.
-        if self.size(digest) != len(blob) or not self._storage.refresh(self._file(digest)):
+        # A zombie's or an earlier run's is made young again, so that no collection takes it away under us. In a bucket
+        # a new blob is one request: that it was not written here before is known without asking.
+        if not self._storage.refresh(self._file(digest)) or self.size(digest) != len(blob):
             self._storage.replace(self._file(digest), blob)
         return digest
 

@@ -9,6 +9,7 @@ import hashlib
 import mmap
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -85,6 +86,7 @@ class ObjectStore:
         self._files = FsspecStore("s3", config=config, **options)
         self._spooled: dict[str, pa.Buffer] = {}
         self._replaced_s: dict[str, float] = {}
+        self._lock = threading.Lock()  # of `_replaced_s`: states are written by several threads
 
     @contextmanager
     def _asking(self, name: str) -> Iterator[None]:
@@ -215,15 +217,18 @@ class ObjectStore:
         """Put an object, whatever has the name."""
         with self._asking(name):
             obstore.put(self._store, name, bytes(data), use_multipart=False)
-        self._replaced_s[name] = time.monotonic()
+        now_s = time.monotonic()
+        with self._lock:
+            self._replaced_s.pop(name, None)  # so that they stand in the order of their times
+            self._replaced_s[name] = now_s
+            while self._replaced_s and self._replaced_s[oldest := next(iter(self._replaced_s))] <= now_s - REFRESH_S:
+                del self._replaced_s[oldest]
 
     def refresh(self, name: str) -> bool:
         """Whether this process wrote it not long ago: an object's time cannot be set."""
-        before_s = time.monotonic() - REFRESH_S
-        if self._replaced_s.get(name, -REFRESH_S) > before_s:
-            return True
-        self._replaced_s = {known: at_s for known, at_s in self._replaced_s.items() if at_s > before_s}
-        return False
+        with self._lock:
+            written_s = self._replaced_s.get(name)
+        return written_s is not None and written_s > time.monotonic() - REFRESH_S
 
     def put_if_absent(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
         """Create an object; `staging` is not needed."""
@@ -249,7 +254,8 @@ class ObjectStore:
     def delete(self, name: str) -> None:
         """Delete an object."""
         self._spooled.pop(name, None)
-        self._replaced_s.pop(name, None)
+        with self._lock:
+            self._replaced_s.pop(name, None)
         try:
             with self._asking(name):
                 obstore.delete(self._store, name)
