@@ -31,6 +31,8 @@ SESSION_SHARE = 3
 STEP_TRY_S = 5.0
 # Then it is given up, and all is read again: as long as Kafka keeps a transaction open.
 STEP_S = 60.0
+# A step that takes so long although Kafka answers is said.
+STEP_SLOW_S = 10.0
 # Between two sessions: a coordinator that is being elected answers soon.
 NEXT_SESSION_S = 1.0
 # Sessions that end so often in a row, without a commit and while Kafka answers, will not pass by themselves.
@@ -217,13 +219,17 @@ class KafkaWatch:
 
         Raises KafkaException where the transaction has failed, where Kafka is away, or on a request to stop.
         """
-        deadline = time.monotonic() + STEP_S
+        started, said = time.monotonic(), False
         while True:
             try:
                 step(STEP_TRY_S)
                 return
             except KafkaException as error:
                 reason = error.args[0]
-                over = self.hopeless() or time.monotonic() > deadline
+                waited_s = time.monotonic() - started
+                over = self.hopeless() or waited_s > STEP_S
                 if over or reason.txn_requires_abort() or not reason.retriable():
                     raise
+                if waited_s > STEP_SLOW_S and not said:
+                    said = True
+                    log(self._stage).warning("a transaction waits for Kafka", reason=str(reason))

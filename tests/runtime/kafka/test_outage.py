@@ -147,6 +147,23 @@ def test_a_fence_after_an_outage_is_not_a_takeover_but_the_next_one_is(watch: Ka
         watch.run(session)
 
 
+def test_a_step_that_waits_though_kafka_answers_is_said_once(
+    watch: KafkaWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "STEP_SLOW_S", 0.0)
+    tries: list[float] = []
+
+    def step(timeout_s: float) -> None:
+        tries.append(timeout_s)
+        if len(tries) < 5:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "still loading", retriable=True))
+
+    with structlog.testing.capture_logs() as lines:
+        watch.step(step)
+    assert len(tries) == 5
+    assert [(line["event"], line["log_level"]) for line in lines] == [("a transaction waits for Kafka", "warning")]
+
+
 def test_sessions_that_never_commit_while_kafka_answers_end_it(watch: KafkaWatch) -> None:
     session, runs = failing(*[KafkaError.INVALID_TXN_STATE] * 100)
     with pytest.raises(Failed, match="Kafka answers, but got 21 failed tries"):
