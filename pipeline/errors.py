@@ -7,6 +7,7 @@
     │   ├── RefusedState         1   saved state or a model that must not be used
     │   │   └── PositionLost    66   Kafka no longer holds the messages to read next
     │   ├── MessageTooLarge     65   Kafka does not take a message of this size
+    │   ├── AlreadyRunning      73   a system runs in this folder already
     │   └── Fenced              75   another worker took over under this worker's name
     ├── Usage                    2   the command line asks for something that makes no sense
     ├── BadData                 64   bytes that are not what they claim to be
@@ -53,6 +54,12 @@ class MessageTooLarge(Failed):
     """Kafka does not take a message of this size."""
 
     exit_code = 65
+
+
+class AlreadyRunning(Failed):
+    """`forebay up`: a system runs in this folder already; the message says which."""
+
+    exit_code = 73
 
 
 class Fenced(Failed):

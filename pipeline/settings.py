@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     registry_uri: Uri = Field("var/models", description="Where trained models lie: as archive_uri.")
     replay_uri: Path = Field(Path("var/replays"), description="Folder of replays, one for each run.")
     samples_uri: Uri = Field("var/samples", description="Where the samples of retrain lie: as archive_uri.")
+    run_folder: Path = Field(
+        Path("var/run"), description="Folder of `forebay up`: which processes run, and the workers' logs."
+    )
 
     # Event time
     lateness_us: int = Field(2_000_000, ge=0, description="How long a sensor's later flows may overtake earlier ones.")
@@ -313,6 +316,11 @@ def kafka_home() -> Path | None:
     """The unpacked Kafka that KAFKA_HOME names, if it names one."""
     chosen = os.environ.get("KAFKA_HOME")
     return Path(chosen) if chosen else None
+
+
+def notify_socket() -> str:
+    """The socket on which systemd waits to hear that a service is ready; empty where nobody waits."""
+    return os.environ.get("NOTIFY_SOCKET", "")
 
 
 def inherited_environment(changes: Mapping[str, str]) -> dict[str, str]:

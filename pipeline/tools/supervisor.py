@@ -25,7 +25,7 @@ def worker_environment(settings: Settings) -> dict[str, str]:
     return {**settings.variables(), "OMP_NUM_THREADS": "1"}
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Linux: the kernel ends this child when its starter dies, even by SIGKILL. Elsewhere `Processes.stop` must do."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -35,7 +35,7 @@ def _within(file_bytes: int | None) -> Callable[[], None]:
     """What a child does before it starts: none of its files may grow beyond `file_bytes`."""
 
     def prepare() -> None:
-        _die_with_parent()
+        die_with_parent()
         if file_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
 

@@ -55,13 +55,17 @@ class Health:
         return self._last_beat is None or time.monotonic() - self._last_beat < SILENT_AFTER_S
 
 
-class _Server(ThreadingMixIn, WSGIServer):
+class ThreadingServer(ThreadingMixIn, WSGIServer):
+    """Answers each client in a thread of its own."""
+
     daemon_threads = True
     # Closing does not wait for a client that holds its connection open.
     block_on_close = False
 
 
-class _Handler(WSGIRequestHandler):
+class QuietHandler(WSGIRequestHandler):
+    """Reads a request; says nothing of it."""
+
     # Seconds a client may take to send its request.
     timeout = 5
 
@@ -93,11 +97,11 @@ class Endpoint:
 
     def _listen(self, host: str, port: int, else_free: bool) -> WSGIServer:
         try:
-            return make_server(host, port, self._answer, _Server, _Handler)
+            return make_server(host, port, self._answer, ThreadingServer, QuietHandler)
         except OSError as error:
             if not else_free or error.errno != errno.EADDRINUSE:
                 raise
-            return make_server(host, 0, self._answer, _Server, _Handler)
+            return make_server(host, 0, self._answer, ThreadingServer, QuietHandler)
 
     def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "/")

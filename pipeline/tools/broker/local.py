@@ -181,6 +181,12 @@ def find(bootstrap: str) -> Path | None:
     return None
 
 
+def process_of(data: Path) -> Running | None:
+    """The broker whose process runs on `data`; it is not asked whether it answers. None where none runs."""
+    found = state.read(data.absolute())
+    return found if found is not None and process.is_ours(found.pid, found.run_id) else None
+
+
 def status(data: Path) -> Status:
     """Inspect the broker of `data`; starts and changes nothing."""
     data = data.absolute()

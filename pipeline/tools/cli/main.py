@@ -15,6 +15,9 @@ from pipeline.tools.cli.folders import require_folders
 from pipeline.tools.cli.output import guard
 
 NOUNS = {
+    "up": "Run everything on this machine, supervised: Kafka, topics, the six stages.",
+    "status": "How the system of `forebay up` does: workers, Kafka, memory, last errors.",
+    "down": "End what `forebay up` runs.",
     "demo": "Attacks on a real plant's network found, explained and archived, on a real Kafka.",
     "flow": "Flow records: check, send, featurize or score a file.",
     "intake": "Before stage 1: topics of other tools, without our headers, into `raw`.",

@@ -1,0 +1,167 @@
+"""What the supervisor writes down for everybody else: `system.json`, whole or not at all, in the run's folder."""
+
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.errors import RefusedState
+from pipeline.runtime.files import write_atomic
+from pipeline.tools.system.identity import Identity
+
+NAME = "system.json"
+LOCK = ".supervisor"
+LOGS = "logs"
+FORMAT = 1
+
+
+class Phase(StrEnum):
+    """What the supervisor is about."""
+
+    KAFKA = "starting Kafka"
+    TOPICS = "creating topics"
+    RUNNING = "running"
+    STOPPING = "stopping"
+
+
+class State(StrEnum):
+    """What a worker is about."""
+
+    STARTING = "starting"
+    READY = "ready"
+    NOT_READY = "not ready"
+    """It was ready, and is not any more: Kafka is away, or its partitions are being moved."""
+    WAITING = "waiting"
+    """It ended, and starts again in a moment."""
+    FAILING = "failing"
+    """It ends again and again; it is tried on."""
+    FAILED = "failed"
+    """It ended for a reason that stays: it is not started again."""
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """One worker."""
+
+    name: str
+    is_stage: bool
+    state: State
+    process: Identity | None = None
+    port: int = 0
+    restarts: int = 0
+    started_us: int = 0
+    next_start_us: int = 0
+    exit_code: int | None = None
+    last_error: str = ""
+    remedy: str = ""
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerRecord:
+    """The local Kafka that this system runs on."""
+
+    data: str
+    is_ours: bool
+    """Whether this system started it, and therefore ends it."""
+    restarts: int = 0
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemRecord:
+    """One running system."""
+
+    supervisor: Identity
+    folder: str
+    phase: Phase
+    started_us: int
+    bootstrap: str = ""
+    topic_prefix: str = ""
+    host: str = "127.0.0.1"
+    endpoint_port: int = 0
+    broker: BrokerRecord | None = None
+    workers: tuple[WorkerRecord, ...] = field(default_factory=tuple)
+
+    @property
+    def stages(self) -> list[WorkerRecord]:
+        """The workers that take part in the flow."""
+        return [worker for worker in self.workers if worker.is_stage]
+
+    @property
+    def processes(self) -> list[Identity]:
+        """Every process of a worker."""
+        return [worker.process for worker in self.workers if worker.process is not None]
+
+    @property
+    def failed(self) -> list[WorkerRecord]:
+        """Workers that are not started again."""
+        return [worker for worker in self.workers if worker.state is State.FAILED]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all workers are."""
+        return bool(self.workers) and all(worker.state is State.READY for worker in self.workers)
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether every worker is ready or will never be."""
+        return bool(self.workers) and all(worker.state in (State.READY, State.FAILED) for worker in self.workers)
+
+
+def write(folder: Path, record: SystemRecord) -> None:
+    """Write the record; after a power cut no process of it lives, so it need not survive one."""
+    document = {"format": FORMAT, **asdict(record)}
+    write_atomic(folder / NAME, orjson.dumps(document, option=orjson.OPT_INDENT_2), durable=False)
+
+
+def read(folder: Path) -> SystemRecord | None:
+    """The record of a folder; None where there is none. RefusedState where it cannot be understood."""
+    path = folder / NAME
+    try:
+        payload = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return _record(orjson.loads(payload))
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RefusedState(
+            f"{path}: got {type(error).__name__}: {error}, expected what `forebay up` of this version writes; "
+            "look with `ps -ef | grep forebay` for what still runs, end it by its pid, and delete the file"
+        ) from error
+
+
+def remove(folder: Path) -> None:
+    """Take the record away: nothing of it runs any more."""
+    (folder / NAME).unlink(missing_ok=True)
+
+
+def _record(document: dict[str, Any]) -> SystemRecord:
+    fields = dict(document)
+    if fields.pop("format") != FORMAT:
+        raise ValueError(f"format {document['format']}, expected {FORMAT}")
+    workers = tuple(
+        replace(WorkerRecord(**each), state=State(each["state"]), process=_identity(each["process"]))
+        for each in fields.pop("workers")
+    )
+    broker = fields.pop("broker")
+    supervisor = _identity(fields.pop("supervisor"))
+    if supervisor is None:
+        raise ValueError("no supervisor")
+    record = SystemRecord(
+        **fields, supervisor=supervisor, workers=workers, broker=BrokerRecord(**broker) if broker else None
+    )
+    return replace(record, phase=Phase(record.phase))
+
+
+def _identity(document: dict[str, Any] | None) -> Identity | None:
+    if document is None:
+        return None
+    identity = Identity(**document)
+    # A pid of 0 or below means a whole group of processes to the system.
+    if not isinstance(identity.pid, int) or identity.pid <= 1 or not isinstance(identity.started, str):
+        raise ValueError(f"process {document}")
+    return identity

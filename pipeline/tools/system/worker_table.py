@@ -1,0 +1,58 @@
+"""The workers of one box: a row each. What is to run beside them is one more row."""
+
+from dataclasses import dataclass, replace
+
+from pipeline.runtime.telemetry.telemetry import PORTS
+from pipeline.tools.supervisor import STAGES
+
+CLI_MODULE = "pipeline.tools.cli"
+PORT = "{port}"
+"""Among a row's arguments: the port that was chosen for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker: what runs it, where it answers, and what it imports."""
+
+    name: str
+    arguments: tuple[str, ...]
+    port: int
+    """Where it serves its metrics if nobody else listens there; else it gets a free one."""
+    imports: tuple[str, ...] = ()
+    """Modules imported once, before workers are forked, so that all of them share their memory."""
+    module: str = CLI_MODULE
+    """Run as `python -m MODULE ARGUMENTS` ..."""
+    main_module: str = f"{CLI_MODULE}.main"
+    """... or, in a forked process, by this module's `main()`."""
+    ready_path: str = "/readyz"
+    is_stage: bool = True
+    """Whether it takes part in the flow: it has rows, lag and a share in `/metrics`."""
+
+    def at_port(self, port: int) -> "WorkerRow":
+        """The same, at another port than its usual one."""
+        return replace(self, port=port, arguments=tuple(str(port) if each == PORT else each for each in self.arguments))
+
+
+def stage_row(stage: str) -> WorkerRow:
+    """The row of a stage."""
+    return WorkerRow(stage, (stage, "run"), PORTS[stage], (f"pipeline.{stage}.worker",))
+
+
+WORKERS = tuple(stage_row(stage) for stage in STAGES)
+# The box's own endpoint is supervised as the stages are: the supervisor itself has one thread and answers nobody.
+ENDPOINT_PORT = 9470
+ENDPOINT_NAME = "endpoint"
+ENDPOINT_MODULE = "pipeline.tools.system.endpoint"
+
+
+def endpoint_row(run_folder: str, port: int, host: str) -> WorkerRow:
+    """The row of the box's endpoint: one `/metrics` and one `/readyz` for all workers."""
+    return WorkerRow(
+        ENDPOINT_NAME,
+        (run_folder, host, PORT),
+        port,
+        module=ENDPOINT_MODULE,
+        main_module=ENDPOINT_MODULE,
+        ready_path="/livez",
+        is_stage=False,
+    )
