@@ -23,6 +23,8 @@ SETTLED_WITHIN_S = 240.0
 ENDS_WITHIN_S = 60.0
 KILLED_WITHIN_S = 5.0
 POLL_S = 0.1
+# Arrow's jemalloc, which is loaded and not used, would start a thread in the background.
+SINGLE_THREAD = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
 class NotStarted(Failed):
@@ -45,8 +47,8 @@ def elsewhere() -> list[Path]:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """What a supervisor starts with: small libraries' threads only fight each other, also those it forks."""
-    return inherited_environment(worker_environment(settings))
+    """What a supervisor starts with, set before it imports anything, so that it keeps one thread and may be forked."""
+    return inherited_environment({**worker_environment(settings), **SINGLE_THREAD})
 
 
 def launch(request: Request, settings: Settings) -> "subprocess.Popen[bytes]":

@@ -8,6 +8,8 @@ from pipeline.tools.supervisor import STAGES
 CLI_MODULE = "pipeline.tools.cli"
 PORT = "{port}"
 """Among a row's arguments: the port that was chosen for it."""
+# torch writes to a quarter of a gigabyte when it is imported: only who needs it has it.
+IMPORT_TORCH = ("score",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class WorkerRow:
 
 def stage_row(stage: str) -> WorkerRow:
     """The row of a stage."""
-    return WorkerRow(stage, (stage, "run"), PORTS[stage], (f"pipeline.{stage}.worker",))
+    imports = () if stage in IMPORT_TORCH else (f"pipeline.{stage}.worker",)
+    return WorkerRow(stage, (stage, "run"), PORTS[stage], imports)
 
 
 WORKERS = tuple(stage_row(stage) for stage in STAGES)
