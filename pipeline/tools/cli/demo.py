@@ -17,7 +17,9 @@ def demo(
         float, typer.Option(help="Times real time; 27 takes 90 s for 41 minutes. 0: as fast as it goes.")
     ] = 27,
     bootstrap: Bootstrap = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the local Kafka's data afterwards.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave everything running afterwards, to be explored; says how.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Stream 41 minutes of the Westermo plant from two sensors; report every event found or missed, and the accounting.

@@ -6,12 +6,11 @@ import typer
 
 from pipeline.settings import load_settings
 from pipeline.tools.cli.output import Json, emit, people, say
-from pipeline.tools.cli.table import table
 from pipeline.tools.cli.up import RunFolder
 
 app = typer.Typer(help="How the system of `forebay up` does: workers, Kafka, memory, last errors.")
 
-COLUMNS = ["", "state", "pid", "restarts", "up", "rows in", "rows out", "rejected", "lag", "RSS MiB", "PSS MiB"]
+COLUMNS = ["", "state", "pid", "restarts", "up", "rows in", "rows out", "lag", "PSS MiB", "CPU %"]
 
 
 @app.callback(invoke_without_command=True)
@@ -51,33 +50,54 @@ def _show(document: dict[str, Any]) -> None:
     if document["broker"]:
         processes.append({**document["broker"], "name": "Kafka"})
     measured = document["cpu_percent"] is not None
-    rows = [_row(each, measured) for each in processes]
-    total = ["sum", *[""] * 8, _mib(document["rss_bytes"]), _mib(document["pss_bytes"])]
-    rows.append([*total, _percent(document["cpu_percent"])] if measured else total)
-    say(table([*COLUMNS, "CPU %"] if measured else COLUMNS, rows))
+    rows = [_row(each) for each in processes]
+    rows.append(["sum", *[""] * 7, _mib(document["pss_bytes"]), _percent(document["cpu_percent"])])
+    for line in _aligned([COLUMNS, *rows], len(COLUMNS) - (not measured)):
+        _line(line)
     for each in processes:
         if each["last_error"]:
-            line = "; ".join(filter(None, (each["last_error"], each["remedy"])))
-            people.print(f"{each['name']}: {line}", markup=False, soft_wrap=True)
-    people.print(f"Kafka    {document['bootstrap']}, topics {document['topic_prefix']}*", markup=False, soft_wrap=True)
+            _line(f"{each['name']}: {'; '.join(filter(None, (each['last_error'], each['remedy'])))}")
+    _line(f"Kafka    {document['bootstrap']}, topics {document['topic_prefix']}*")
     if document["endpoint"]:
-        people.print(f"metrics  {document['endpoint']}/metrics, /readyz", markup=False, soft_wrap=True)
-    people.print(f"logs     {document['logs']}", markup=False, soft_wrap=True)
+        _line(f"metrics  {document['endpoint']}/metrics, /readyz")
+    _line(f"logs     {document['logs']}")
     if not document["running"]:
         left = ", ".join(document["left_running"]) or "nothing of it"
-        say(f"the supervisor was killed; still running: {left}; `forebay up` takes over, `forebay down` ends it")
+        _line(f"the supervisor was killed; still running: {left}; `forebay up` takes over, `forebay down` ends it")
 
 
-def _row(each: dict[str, Any], measured: bool) -> list[Any]:
+def _line(text: str) -> None:
+    people.print(text, markup=False, soft_wrap=True)
+
+
+def _aligned(rows: list[list[str]], columns: int) -> list[str]:
+    """The rows as lines: two columns of words, then figures to the right. Never wrapped: it is read by scripts too."""
+    widths = [max(len(row[index]) for row in rows) for index in range(columns)]
+    return [
+        "  ".join(
+            row[index].ljust(widths[index]) if index < 2 else row[index].rjust(widths[index])
+            for index in range(columns)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _row(each: dict[str, Any]) -> list[str]:
     state = each["state"]
     if state == "ready" and not each.get("ready", True):
         state = "not ready"
-    row = [
-        each["name"], state, _text(each["pid"]), each["restarts"], _duration(each["up_s"]),
-        _count(each.get("rows_in")), _count(each.get("rows_out")), _count(each.get("rejected")),
-        _lag(each), _mib(each["rss_bytes"]), _mib(each["pss_bytes"]),
-    ]  # fmt: skip
-    return [*row, _percent(each["cpu_percent"])] if measured else row
+    return [
+        each["name"],
+        state,
+        _text(each["pid"]),
+        _text(each["restarts"]),
+        _duration(each["up_s"]),
+        _count(each.get("rows_in")),
+        _count(each.get("rows_out")),
+        _lag(each),
+        _mib(each["pss_bytes"]),
+        _percent(each["cpu_percent"]),
+    ]
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The demo from end to end: broker, topics, stages, traffic, live view, report. Nothing is left running afterwards."""
+"""The demo from end to end: the system of `forebay up`, traffic, live view, report. It ends what it started."""
 
 import shutil
 import time
@@ -15,17 +15,18 @@ from rich.console import Console
 from loadtest.plants.westermo import traffic
 from pipeline.archive.upkeep.verify import account, verify
 from pipeline.errors import Failed
-from pipeline.runtime.kafka import topics
 from pipeline.runtime.shutdown import Stop
 from pipeline.settings import Settings, load_settings
-from pipeline.tools.broker import local
 from pipeline.tools.demo.assess import EVENT_SPAN_US, assess, traffic_file
+from pipeline.tools.demo.explore import next_commands, write_settings
 from pipeline.tools.demo.live import Picture, View
 from pipeline.tools.demo.printout import show
 from pipeline.tools.demo.watch import SeenAlert, Watch
 from pipeline.tools.supervisor import STAGES, Processes, SupervisedProcess, worker_environment
+from pipeline.tools.system import control
+from pipeline.tools.system.record import SystemRecord
+from pipeline.tools.system.supervise import Request
 
-READY_TIMEOUT_S = 90.0
 DRAIN_TIMEOUT_S = 60.0
 
 
@@ -40,35 +41,47 @@ class Options:
     folder: Path
     speed: float
     bootstrap: str | None
-    keep_broker_data: bool
+    keep: bool
+    """Leave it running afterwards, to be explored."""
 
 
 @contextmanager
-def kafka(options: Options, view: View) -> Iterator[str]:
-    """A broker for the run: the user's own, or one in the run's folder that is stopped at the end."""
-    if options.bootstrap is not None:
-        yield options.bootstrap
-        return
+def system(options: Options, settings: Settings, view: View, stop: Stop) -> Iterator[SystemRecord]:
+    """Kafka, topics and stages of the run, ready: ended with it, by any end, unless it is to be explored."""
     data = options.folder / "broker"
-    view.phase("starting a local Kafka")
+    request = Request(
+        options.folder,
+        broker_data=data if options.bootstrap is None else None,
+        broker_port=0,
+        follows_parent=not options.keep,
+    )
+    view.phase("starting Kafka and the stages: " + ", ".join(STAGES))
+    supervisor = control.launch(request, settings)
+    finished = False
     try:
-        yield local.start(data).bootstrap
+        started = control.wait_settled(supervisor, request, lambda _system: None, lambda: not stop.requested)
+        if started is None:
+            raise Interrupted
+        yield started
+        finished = True
     finally:
-        local.stop(data)
-        if not options.keep_broker_data:
+        if not (options.keep and finished):
+            control.stop(options.folder)
+            supervisor.wait()
             shutil.rmtree(data, ignore_errors=True)
 
 
-def settings_for(options: Options, bootstrap: str) -> Settings:
+def settings_for(options: Options) -> Settings:
     """Settings of this run alone: its own topic prefix and folders."""
     return load_settings(
-        bootstrap=bootstrap,
+        bootstrap=options.bootstrap,
         topic_prefix=f"demo-{options.folder.name}.",
         state_uri=options.folder / "state",
         archive_uri=options.folder / "archive",
         registry_uri=options.folder / "models",
         samples_uri=options.folder / "samples",
         trace_file=options.folder / "traces.jsonl",
+        run_folder=options.folder,
         metrics_port=0,
     )
 
@@ -83,16 +96,11 @@ def run(options: Options, console: Console) -> dict[str, Any]:
     with View(console) as view:
         view.phase(f"this run's files are in {options.folder}")
         sent = write_traffic(options.folder)
-        with kafka(options, view) as bootstrap:
-            settings = settings_for(options, bootstrap)
-            topics.create(settings)
+        settings = settings_for(options)
+        with system(options, settings, view, stop) as started:
+            settings = settings.model_copy(update={"bootstrap": started.bootstrap})
             processes = Processes(logs, worker_environment(settings))
             try:
-                view.phase("starting the stages: " + ", ".join(STAGES))
-                workers = [processes.start(stage, stage, "run") for stage in STAGES]
-                processes.wait_ready(workers, READY_TIMEOUT_S)
-                if stop.requested:
-                    raise Interrupted
                 view.phase(
                     f"streaming {sum(sent.values()):,} records of two sensors at {options.speed:g} times real time"
                 )
@@ -108,6 +116,12 @@ def run(options: Options, console: Console) -> dict[str, Any]:
     document, findings, incidents = assess(options.folder, options.speed, watch, verified, sent, settings)
     document["elapsed_s"] = round(time.monotonic() - started_s, 1)
     show(console, document, findings, incidents)
+    if options.keep:
+        lines = next_commands(write_settings(options.folder, settings), watch.alerts.values())
+        document["next"] = lines
+        console.print("\nIt runs on. To explore it:\n")
+        for line in lines:
+            console.print(f"    {line}", markup=False, soft_wrap=True)
     (options.folder / "report.json").write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
     return document
 
@@ -151,6 +165,7 @@ def follow(
             announce(view, alert)
         now_s = time.monotonic()
         if now_s >= next_count_s:
+            require_running(settings.run_folder)
             next_count_s = now_s + 1.0
             sent = min(expected, watch.raw_messages())
             books = account(settings.archive_uri)
@@ -185,6 +200,15 @@ def follow(
                     f"{archived} of {expected} records archived and alerts {alerts} {DRAIN_TIMEOUT_S:.0f} s after the "
                     f"last was sent; the workers' logs are in {processes.logs}"
                 )
+
+
+def require_running(folder: Path) -> None:
+    """Failed where the system has ended, or a stage will not start again."""
+    now = control.running(folder)
+    if now is None:
+        raise Failed(f"the stages' supervisor has ended; its log is in {folder / 'logs'}")
+    if now.failed:
+        raise Failed(control.describe_failed(now.failed))
 
 
 def announce(view: View, alert: SeenAlert) -> None:

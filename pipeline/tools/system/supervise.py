@@ -51,9 +51,11 @@ class Request:
 
     folder: Path
     broker_data: Path | None
+    broker_port: int | None = None
+    """0: where it was, else a free one; None: where it was, else 9092 if it is free."""
     rows: tuple[WorkerRow, ...] = WORKERS
     follows_parent: bool = False
-    """Whether it ends when whoever started it ends, even by SIGKILL: the demo's."""
+    """In the background: whether it ends with whoever started it, even by SIGKILL, as the demo's does."""
 
 
 class Supervisor:
@@ -142,8 +144,8 @@ class Supervisor:
         return True
 
     def _broker_port(self, data: Path, running: broker_state.Running | None) -> int:
-        if running is not None or local.last_port(data) is not None:
-            return 0  # where it is, or where it was
+        if self._request.broker_port == 0 or running is not None or local.last_port(data) is not None:
+            return 0  # where it is, or where it was, else a free one
         return DEFAULT_BROKER_PORT if is_free(DEFAULT_BROKER_PORT) else 0
 
     def _supervise(self) -> None:
@@ -337,9 +339,9 @@ def already_running(folder: Path) -> str:
 def command(request: Request) -> list[str]:
     """The command line that runs a request; the settings travel in the environment."""
     broker = [] if request.broker_data is None else [f"--broker-data={request.broker_data.absolute()}"]
-    follows = ["--follow-parent"] if request.follows_parent else []
+    port = [] if request.broker_port is None else [f"--broker-port={request.broker_port}"]
     folder = f"--run-folder={request.folder.absolute()}"
-    return [sys.executable, "-m", "pipeline.tools.system.supervise", folder, *broker, *follows]
+    return [sys.executable, "-m", "pipeline.tools.system.supervise", folder, *broker, *port]
 
 
 def main() -> None:
@@ -347,10 +349,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="forebay up")
     parser.add_argument("--run-folder", type=Path, required=True)
     parser.add_argument("--broker-data", type=Path)
-    parser.add_argument("--follow-parent", action="store_true")
+    parser.add_argument("--broker-port", type=int, choices=(0,))
     options = parser.parse_args()
     try:
-        supervise(Request(options.run_folder, options.broker_data), load_settings())
+        supervise(Request(options.run_folder, options.broker_data, options.broker_port), load_settings())
     except ForebayError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(error.exit_code) from None

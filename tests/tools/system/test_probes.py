@@ -1,0 +1,54 @@
+from prometheus_client.parser import text_string_to_metric_families
+
+from pipeline.runtime.telemetry.telemetry import Telemetry
+from pipeline.settings import load_settings
+from pipeline.tools.system import probes
+
+
+def metrics_of(stage: str) -> str:
+    """What a stage's endpoint would say after a few rows."""
+    from prometheus_client import generate_latest
+
+    telemetry = Telemetry(stage, load_settings(metrics_port=-1))
+    telemetry.stage.rows_in(3)
+    telemetry.stage.rows_in(4)
+    telemetry.stage.batch(0.2)
+    telemetry.gauge("forebay_partitions", 2)
+    telemetry.count("forebay_strange", label='quoted "text", with = and }')
+    return generate_latest(telemetry.registry).decode()
+
+
+def test_merged_metrics_have_each_family_once_and_every_sample_its_stage() -> None:
+    texts = {stage: metrics_of(stage) for stage in ("featurize", "score", "alert")}
+    merged = probes.merge(texts)
+    families = list(text_string_to_metric_families(merged))
+    names = [family.name for family in families]
+    assert len(names) == len(set(names))
+    assert merged.count("# TYPE forebay_partitions ") == 1
+    samples = [(sample.name, tuple(sorted(sample.labels.items()))) for family in families for sample in family.samples]
+    assert len(samples) == len(set(samples))
+    assert all(dict(labels)["stage"] in texts for _, labels in samples)
+    before = {
+        (sample.name, stage, sample.value, len(sample.labels.keys() | {"stage"}))
+        for stage, text in texts.items()
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    after = {
+        (sample.name, sample.labels["stage"], sample.value, len(sample.labels))
+        for family in families
+        for sample in family.samples
+    }
+    assert after == before
+
+
+def test_sums_are_over_all_labels() -> None:
+    text = 'a_total{site="x",y="} 7"} 3\na_total{site="z"} 4.5\n# TYPE a_total counter\nb 1e3\n'
+    assert probes.sums(text, ("a_total", "b", "c")) == {"a_total": 7.5, "b": 1000.0}
+
+
+def test_who_does_not_answer_is_not_ready_and_not_known_to_hang() -> None:
+    assert probes.get("127.0.0.1", 1, "/metrics") is None
+    assert not probes.is_ready("127.0.0.1", 1, "/readyz")
+    assert not probes.hangs("127.0.0.1", 1)
+    assert probes.reachable_host("::") == "::1"
