@@ -120,7 +120,7 @@ def _print_unit(request: Any, settings: Settings, prefix: str | None, bootstrap:
     arguments += [f"--bootstrap={bootstrap}"] if bootstrap else []
     arguments += [f"--prefix={prefix}"] if prefix else []
     outside = [each for each in folders if not each.is_relative_to(here)]
-    text = unit.unit(arguments, settings, unit.variables_in_force(settings), outside)
+    text = unit.unit(arguments, unit.variables_in_force(settings), outside)
     say(
         f"as root: forebay up --systemd > /etc/systemd/system/{unit.NAME}, here and with the same options; then",
         as_json,

@@ -14,7 +14,7 @@ from pipeline.tools.broker import local, process
 from pipeline.tools.supervisor import die_with_parent, worker_environment
 from pipeline.tools.system import leftovers, record, worker_logs
 from pipeline.tools.system.identity import is_alive, send_signal
-from pipeline.tools.system.record import SystemRecord, WorkerRecord
+from pipeline.tools.system.record import State, SystemRecord, WorkerRecord
 from pipeline.tools.system.supervise import Request, already_running, command
 
 # Kafka takes seconds to start, the workers' modules too; a busy machine makes minutes of it.
@@ -79,7 +79,7 @@ def wait_settled(
 ) -> SystemRecord | None:
     """Until every worker is ready; None where waiting was ended.
 
-    Raises NotStarted where a worker will never be, where the supervisor ends, or where it takes too long.
+    Raises NotStarted where a worker does not come up, where the supervisor ends, or where it takes too long.
     """
     log = request.folder / record.LOGS / "supervisor.log"
     log_start = worker_logs.size_of(log)
@@ -107,7 +107,8 @@ def wait_settled(
 def describe_failed(failed: list[WorkerRecord]) -> str:
     """Who does not run, why, and what to do."""
     return "; ".join(
-        f"{worker.name} does not run: {worker.last_error}; {worker.remedy}; its log is {worker.log}"
+        f"{worker.name} {'keeps failing' if worker.state is State.FAILING else 'does not run'}: {worker.last_error}; "
+        f"{worker.remedy}; its log is {worker.log}"
         for worker in failed
     )
 

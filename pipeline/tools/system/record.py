@@ -98,8 +98,8 @@ class SystemRecord:
 
     @property
     def failed(self) -> list[WorkerRecord]:
-        """Workers that are not started again."""
-        return [worker for worker in self.workers if worker.state is State.FAILED]
+        """Workers that are not started again, or that end as often as they are."""
+        return [worker for worker in self.workers if worker.state in (State.FAILED, State.FAILING)]
 
     @property
     def is_ready(self) -> bool:
@@ -108,8 +108,9 @@ class SystemRecord:
 
     @property
     def has_settled(self) -> bool:
-        """Whether every worker is ready or will never be."""
-        return bool(self.workers) and all(worker.state in (State.READY, State.FAILED) for worker in self.workers)
+        """Whether every worker is ready, or does not come up."""
+        settled = (State.READY, State.FAILED, State.FAILING)
+        return bool(self.workers) and all(worker.state in settled for worker in self.workers)
 
 
 def write(folder: Path, record: SystemRecord) -> None:

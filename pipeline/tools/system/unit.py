@@ -63,7 +63,7 @@ WantedBy=multi-user.target
 """
 
 
-def unit(arguments: list[str], settings: Settings, variables: dict[str, str], folders: list[Path]) -> str:
+def unit(arguments: list[str], variables: dict[str, str], folders: list[Path]) -> str:
     """The text of the unit.
 
     Parameters
