@@ -31,7 +31,7 @@ from pipeline.tools.system.record import BrokerRecord, Phase, SystemRecord
 from pipeline.tools.system.restarts import FIRST_DELAY_S, MAX_DELAY_S
 from pipeline.tools.system.tasks import Task, TaskFailed, wait_for
 from pipeline.tools.system.worker import SupervisedWorker
-from pipeline.tools.system.worker_table import ENDPOINT_PORT, WORKERS, WorkerRow, endpoint_row
+from pipeline.tools.system.worker_table import ENDPOINT_PORT, WorkerRow, endpoint_row, rows_for
 
 # Nothing waits longer to be noticed than this; the end of a worker and a signal are noticed at once.
 TICK_S = 0.5
@@ -53,7 +53,6 @@ class Request:
     broker_data: Path | None
     broker_port: int | None = None
     """0: where it was, else a free one; None: where it was, else 9092 if it is free."""
-    rows: tuple[WorkerRow, ...] = WORKERS
     follows_parent: bool = False
     """In the background: whether it ends with whoever started it, even by SIGKILL, as the demo's does."""
 
@@ -119,7 +118,7 @@ class Supervisor:
         self._write(phase=Phase.TOPICS)
         task = Task(["topic", "create"], environment)
         # Most of what follows is this: while Kafka makes topics, the modules of all workers are read.
-        rows = (*self._request.rows, endpoint_row(str(self._request.folder), 0, self._settings.metrics_host))
+        rows = (*rows_for(self._settings), endpoint_row(str(self._request.folder), 0, self._settings.metrics_host))
         starting.preload(rows)
         created = wait_for(task, self._wait)
         if created is None:
@@ -149,7 +148,7 @@ class Supervisor:
         return DEFAULT_BROKER_PORT if is_free(DEFAULT_BROKER_PORT) else 0
 
     def _supervise(self) -> None:
-        rows = list(self._request.rows)
+        rows = list(rows_for(self._settings))
         if self._settings.metrics_port != -1:
             port = ENDPOINT_PORT if self._settings.metrics_port is None else self._settings.metrics_port
             rows.append(endpoint_row(str(self._request.folder), port, self._settings.metrics_host))
@@ -352,7 +351,8 @@ def main() -> None:
     parser.add_argument("--broker-port", type=int, choices=(0,))
     options = parser.parse_args()
     try:
-        supervise(Request(options.run_folder, options.broker_data, options.broker_port), load_settings())
+        settings = load_settings()
+        supervise(Request(options.run_folder, options.broker_data, options.broker_port), settings)
     except ForebayError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(error.exit_code) from None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from pipeline.runtime.telemetry.telemetry import PORTS
+from pipeline.settings import Settings
 from pipeline.tools.supervisor import STAGES
 
 CLI_MODULE = "pipeline.tools.cli"
@@ -42,6 +43,14 @@ def stage_row(stage: str) -> WorkerRow:
 
 
 WORKERS = tuple(stage_row(stage) for stage in STAGES)
+INTAKE = WorkerRow("intake", ("intake", "run"), PORTS["intake"], ("pipeline.ingest.intake.worker",))
+
+
+def rows_for(settings: Settings) -> tuple[WorkerRow, ...]:
+    """The workers that a box with these settings needs."""
+    return (INTAKE, *WORKERS) if settings.sources else WORKERS
+
+
 # The box's own endpoint is supervised as the stages are: the supervisor itself has one thread and answers nobody.
 ENDPOINT_PORT = 9470
 ENDPOINT_NAME = "endpoint"
