@@ -323,6 +323,11 @@ def notify_socket() -> str:
     return os.environ.get("NOTIFY_SOCKET", "")
 
 
+def change_environment(changes: Mapping[str, str]) -> None:
+    """Change this process's own environment: one that was forked gets what a started one is given."""
+    os.environ.update(changes)
+
+
 def inherited_environment(changes: Mapping[str, str]) -> dict[str, str]:
     """The environment for a process we start: our own, with these changes."""
     return {**os.environ, **changes}

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from pipeline.settings import inherited_environment
+from pipeline.settings import change_environment, inherited_environment
 from pipeline.tools.supervisor import die_with_parent
 from pipeline.tools.system.worker_table import WorkerRow
 
@@ -103,7 +103,7 @@ def _become(
     code = 1
     try:
         _leave_parent(log, inherited, parent)
-        os.environ.update(environment)
+        change_environment(environment)
         sys.argv = ["forebay", *row.arguments]
         # What starts the process anew in place (pipeline/runtime/kafka/watchdog.py) starts the worker by it.
         sys.orig_argv = [sys.executable, "-m", row.module, *row.arguments]
