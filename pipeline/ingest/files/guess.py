@@ -19,10 +19,7 @@ from pipeline.contracts.raw import (
     ZEEK_TSV,
 )
 from pipeline.ingest.formats.zeek_guess import log_of_head
-from pipeline.ingest.scan.json_array import split_objects
-from schemas.sources import sources
 
-KNOWN = "; ".join(f"{source.title} ({', '.join(source.content_types)})" for source in sources().values())
 HEAD_BYTES = 65_536
 _LINES = 50
 # Keys that other Zeek logs with ts and uid do not have.
@@ -32,6 +29,9 @@ _CONN_ONLY = {"conn_state", "orig_pkts", "missed_bytes", "orig_ip_bytes", "histo
 def guess(head: bytes) -> str | None:
     """The content-type of a file that begins with `head`; None where it is none of the known ones."""
     if is_array(head):
+        # Compiled, and so imported when there is an array: a follower of files is to stay small.
+        from pipeline.ingest.scan.json_array import split_objects
+
         return next((kind for record in split_objects(head[:HEAD_BYTES]) if (kind := _of_json(record))), None)
     lines = [line.strip() for line in head.removeprefix(b"\xef\xbb\xbf")[:HEAD_BYTES].split(b"\n")[:_LINES]]
     for line in lines:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pipeline.contracts.raw import ARGUS_CSV, CONTENT_TYPES, DELIMITED, ICSFLOW_CSV, NFDUMP_CSV, SURICATA_JSON, tabbed
 from pipeline.errors import BadData
-from pipeline.ingest.files.guess import KNOWN, guess, is_array, other_log
+from pipeline.ingest.files.guess import guess, is_array, other_log
 from pipeline.ingest.files.labels import strip_columns, strip_keys
 from pipeline.ingest.files.read_bytes import MAX_FILE_BYTES, read_bytes
 from pipeline.ingest.formats import suricata, suricata_ics
@@ -20,7 +20,9 @@ from pipeline.ingest.scan.cells import Ints
 from pipeline.ingest.scan.json_array import split_objects
 from pipeline.ingest.scan.lines import cut_lines
 from pipeline.ingest.scan.text import text_column
-from schemas.sources import source_of
+from schemas.sources import source_of, sources
+
+KNOWN = "; ".join(f"{source.title} ({', '.join(source.content_types)})" for source in sources().values())
 
 
 @dataclass(frozen=True, slots=True)
