@@ -19,6 +19,8 @@ class Topic:
     writers: tuple[str, ...]
     """Commands, as `flow send`."""
     readers: tuple[str, ...]
+    segment_bytes: int = 0
+    """After how many bytes Kafka begins another segment; 0: as the broker has it."""
     outside: str = ""
     """Who writes it from outside, in words."""
 

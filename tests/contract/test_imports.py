@@ -14,8 +14,13 @@ from tests.contract.tree import ROOT, STAGES, Import, Module, modules, relative,
 
 WORKERS = (*(f"pipeline.{stage}.worker" for stage in STAGES), "pipeline.ingest.intake.worker")
 STAGE_PACKAGES = tuple(f"pipeline.{stage}" for stage in STAGES)
-# In a stage's folder, but for people and not for its worker: what reads files, proves and mends the archive.
-TOOLS_OF_STAGES = ("pipeline.ingest.files", "pipeline.archive.upkeep", "pipeline.archive.iceberg")
+# In a stage's folder, but not for its worker: what reads and follows files, proves and mends the archive.
+TOOLS_OF_STAGES = (
+    "pipeline.ingest.files",
+    "pipeline.ingest.follow",
+    "pipeline.archive.upkeep",
+    "pipeline.archive.iceberg",
+)
 # What makes a function depend on more than its arguments.
 OUTSIDE_WORLD = (
     *("confluent_kafka", "faust", "aiokafka", "pipeline.runtime.kafka", "pipeline.runtime.telemetry"),

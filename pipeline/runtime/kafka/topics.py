@@ -90,6 +90,7 @@ def wanted(settings: Settings) -> list[Wanted]:
                 "max.message.bytes": str(MAX_MESSAGE_BYTES),
                 # One replica may be down without a producer noticing.
                 "min.insync.replicas": str(max(1, replicas - 1)),
+                **({"segment.bytes": str(topic.segment_bytes)} if topic.segment_bytes else {}),
             },
         )
         for topic in topics().values()

@@ -10,6 +10,7 @@ import typer
 
 from pipeline.errors import Usage
 from pipeline.settings import load_settings
+from pipeline.tools.cli import flow_follow
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.progress import positive_or_max, sending_progress
 
@@ -247,3 +248,7 @@ def _sent_document(
             for name, source, sent in results
         ],
     }
+
+
+app.command()(flow_follow.follow)
+app.command()(flow_follow.followed)

@@ -1,0 +1,269 @@
+"""The bytes of a file that grows, cut into records: whole ones only, header lines taken out and remembered."""
+
+import re
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from pipeline.contracts.raw import (
+    ARGUS_CSV,
+    BYTE_ORDER_MARK,
+    CONTENT_TYPES,
+    GOFLOW2_JSON,
+    NFDUMP_CSV,
+    SURICATA_JSON,
+    ZEEK_TSV,
+    tabbed,
+)
+from pipeline.ingest.files.guess import HEAD_BYTES, guess, is_array
+from pipeline.ingest.follow.position import Layout
+
+# As ingest has it (ingest/reasons.py, whose import is heavier): one byte more is still `too_big`, and Kafka takes it.
+MAX_RECORD_BYTES = 1_048_576
+# Events of an EVE file that are read (formats/suricata.py and suricata_ics.py; a test compares): the others are no
+# records, and most of the file.
+EVENTS = (b"flow", b"modbus", b"dnp3")
+
+_EVENT_TYPE = re.compile(rb'"event_type"\s*:\s*"([^"]*)"')
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}"]', re.DOTALL)
+_LINE_ENDS = bytes.maketrans(b"\n\r\t", b"   ")
+# Between the objects of an array.
+_BETWEEN = b" \t\r\n,[]"
+# Below nfdump's table: this word, a line of names, a line of numbers.
+_SUMMARY = b"Summary"
+_LINES_BELOW_SUMMARY = 2
+
+
+class Run(NamedTuple):
+    """Records that follow one another and have the same columns."""
+
+    content_type: str
+    columns: tuple[str, ...]
+    records: list[bytes]
+
+
+class Cut(NamedTuple):
+    """What a piece of a file holds.
+
+    `consumed` bytes were understood; what follows is half a record, and is read again with more. `inside`: they end
+    inside a record that is too long.
+    """
+
+    runs: list[Run]
+    consumed: int
+    layout: Layout
+    inside: bool
+    skipped: int
+
+
+def layout_of(head: bytes, content_type: str | None, whole: bool) -> Layout | None:
+    """The layout of a file that begins with `head`; None where it cannot be recognised.
+
+    `whole` says that nothing follows; then, or beyond HEAD_BYTES, it will not be recognised later either.
+    """
+    kind = content_type or guess(head)
+    if kind is None or (b"\n" not in head and not whole and not is_array(head)):
+        return None
+    return Layout(
+        kind,
+        separator="," if kind.endswith("+csv") else "\t",
+        array=kind.endswith("+json") and is_array(head),
+    )
+
+
+def recognisable_later(head: bytes, whole: bool) -> bool:
+    """Whether a file that was not recognised may be, once it has more bytes."""
+    return not whole and len(head) < HEAD_BYTES
+
+
+def known_type(content_type: str) -> bool:
+    """Whether a content-type is one that ingest reads."""
+    return content_type in CONTENT_TYPES
+
+
+def cut(layout: Layout, data: bytes, inside: bool = False, final: bool = False) -> Cut:
+    """Cut what follows in a file; `final`: nothing will follow `data`, so that a last line without an end is one."""
+    size = len(data)
+    if inside:
+        following = data.find(b"\n") + 1
+        if not following:
+            return Cut([], size, layout, not final, 0)
+        data = data[following:]
+    # Where a file is truncated under a writer that does not append, the system fills what is missing with zeros.
+    data = data.lstrip(b"\0").removeprefix(BYTE_ORDER_MARK)
+    before = size - len(data)
+    if layout.array:
+        records, consumed = _objects(data, final)
+    else:
+        consumed = len(data) if final else data.rfind(b"\n") + 1
+        block = data[:consumed]
+        blanks = b" \r" if tabbed(layout.content_type) else b" \r\t"
+        records = [line for line in block.split(b"\n") if line.strip(blanks)]
+    if not consumed and len(data) > MAX_RECORD_BYTES:
+        return Cut([_run(layout, [data[: MAX_RECORD_BYTES + 1]])], size, layout, not layout.array, 0)
+    if consumed > MAX_RECORD_BYTES:
+        records = [record[: MAX_RECORD_BYTES + 1] for record in records]
+    runs, layout, skipped = _runs(layout, records)
+    return Cut([run for run in runs if run.records], before + consumed, layout, False, skipped)
+
+
+def _runs(layout: Layout, records: list[bytes]) -> tuple[list[Run], Layout, int]:
+    kind = layout.content_type
+    if kind == SURICATA_JSON:
+        events = [record for record in records if _is_read(record)]
+        return [_run(layout, events)], layout, len(records) - len(events)
+    if tabbed(kind):
+        return _tabbed(layout, records)
+    if kind.endswith("+csv"):
+        return _csv(layout, records)
+    return [_run(layout, records)], layout, 0
+
+
+def _run(layout: Layout, records: list[bytes]) -> Run:
+    return Run(layout.content_type, layout.columns, records)
+
+
+def _is_read(record: bytes) -> bool:
+    """Whether an event of an EVE file is one that is read; what has no type is for ingest to reject."""
+    if b'"event_type":"flow"' in record:
+        return True
+    found = _EVENT_TYPE.search(record)
+    return found is None or found[1] in EVENTS
+
+
+def _tabbed(layout: Layout, records: list[bytes]) -> tuple[list[Run], Layout, int]:
+    """Rows of a Zeek log; its lines that begin with # are remembered, and columns that change begin another run."""
+    runs, rows = [], []
+    for record in records:
+        if not record.startswith(b"#"):
+            rows.append(record)
+            continue
+        said = _header(layout, record)
+        if said != layout:
+            runs.append(_run(layout, _with_own_marks(layout, rows)))
+            layout, rows = said, []
+    runs.append(_run(layout, _with_own_marks(layout, rows)))
+    return runs, layout, 0
+
+
+def _header(layout: Layout, line: bytes) -> Layout:
+    """What a line that begins with # adds to what is known of the file."""
+    line = line.rstrip(b"\r")
+    if line.startswith(b"#separator"):
+        try:
+            mark = line[len(b"#separator") :].strip(b" ").decode("unicode_escape")
+        except UnicodeError:
+            return layout
+        return replace(layout, separator=mark or "\t", unset="-", empty="(empty)")
+    name, _, value = line.decode("utf-8", "replace").partition(layout.separator)
+    if name == "#fields":
+        return replace(layout, columns=tuple(value.split(layout.separator)))
+    if name == "#unset_field":
+        return replace(layout, unset=value)
+    return replace(layout, empty=value) if name == "#empty_field" else layout
+
+
+def _with_own_marks(layout: Layout, rows: list[bytes]) -> list[bytes]:
+    """Other separators and marks than Zeek's own become Zeek's own: a message cannot say what they are."""
+    if (layout.separator, layout.unset, layout.empty) == ("\t", "-", "(empty)"):
+        return rows
+    separator = layout.separator.encode("utf-8", "replace")
+    marks = {layout.unset.encode(): b"-", layout.empty.encode(): b"(empty)"}
+    return [b"\t".join([marks.get(cell, cell) for cell in row.rstrip(b"\r").split(separator)]) for row in rows]
+
+
+def _csv(layout: Layout, records: list[bytes]) -> tuple[list[Run], Layout, int]:
+    """Rows below a header; a second header, and what nfdump writes below its table, are no records."""
+    runs: list[Run] = []
+    rows: list[bytes] = []
+    skipped = 0
+    for record in records:
+        if layout.passing_over:
+            layout, skipped = replace(layout, passing_over=layout.passing_over - 1), skipped + 1
+        elif not layout.columns or _names_columns(layout, record):
+            runs.append(_run(layout, rows))
+            layout, rows = _with_columns(layout, record), []
+        elif layout.content_type == NFDUMP_CSV and record.strip() == _SUMMARY:
+            layout, skipped = replace(layout, passing_over=_LINES_BELOW_SUMMARY), skipped + 1
+        else:
+            rows.append(record.replace(b"\t", b",") if layout.separator == "\t" else record)
+    runs.append(_run(layout, rows))
+    return runs, layout, skipped
+
+
+def _names_columns(layout: Layout, record: bytes) -> bool:
+    """Whether a row is the header again."""
+    first = layout.columns[0].encode("utf-8", "replace")
+    return record.lstrip(b' "').startswith(first) and _with_columns(layout, record).columns == layout.columns
+
+
+def _with_columns(layout: Layout, header: bytes) -> Layout:
+    """The layout with a header's names; the second column of a name gets a number, as a message needs it."""
+    line = header.decode("utf-8", "replace").strip("\r")
+    with_tabs = layout.content_type == ARGUS_CSV and "\t" in line and "," not in line  # ra -c of a tab
+    columns: list[str] = []
+    counts: dict[str, int] = {}
+    for name in (name.strip(' "') for name in line.split("\t" if with_tabs else ",")):
+        counts[name] = counts.get(name, 0) + 1
+        columns.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
+    return replace(layout, columns=tuple(columns), separator="\t" if with_tabs else ",")
+
+
+def _objects(data: bytes, final: bool) -> tuple[list[bytes], int]:
+    """The whole objects of an array, each on one line, and the bytes up to the end of the last one."""
+    records: list[bytes] = []
+    depth, start, consumed = 0, 0, 0
+    for token in _TOKEN.finditer(data):
+        mark = token[0]
+        if mark == b'"':
+            break  # a string that is not whole yet
+        if mark == b"{":
+            start = token.start() if depth == 0 else start
+            depth += 1
+        elif mark == b"}" and depth:
+            depth -= 1
+            if depth == 0:
+                consumed = token.end()
+                records.append(data[start:consumed].translate(_LINE_ENDS))
+    if not final:
+        return records, consumed
+    rest = data[consumed:].strip(_BETWEEN).translate(_LINE_ENDS)
+    return ([*records, rest] if rest else records), len(data)
+
+
+# ---- when it happened
+
+_TIMES = {
+    SURICATA_JSON: (re.compile(rb'"timestamp"\s*:\s*"([^"]+)"'), 1.0),
+    GOFLOW2_JSON: (re.compile(rb'"time_flow_end_ns"\s*:\s*"?(\d+)'), 1e-9),
+}
+_ZEEK_TIME = (re.compile(rb'"ts"\s*:\s*"?([^",}]+)'), 1.0)
+_DURATION = re.compile(rb'"duration"\s*:\s*([0-9.]+)')
+
+
+def event_time_s(run: Run, index: int) -> float | None:
+    """About when a record of a run happened; None where that is not known at a glance.
+
+    It only decides which of several files that wait is read first.
+    """
+    kind, record = run.content_type, run.records[index]
+    try:
+        if tabbed(kind):
+            cells = dict(zip(run.columns, record.split(b"\t"), strict=False))
+            lasted = cells.get("duration", b"-") if kind == ZEEK_TSV else b"-"
+            return float(cells["ts"]) + (0.0 if lasted == b"-" else float(lasted))
+        pattern, unit_s = _ZEEK_TIME if kind.startswith("zeek-") else _TIMES[kind]
+        found = pattern.search(record)
+        if found is None:
+            return None
+        lasts = _DURATION.search(record) if kind.startswith("zeek-") else None
+        return _seconds(found[1]) * unit_s + (float(lasts[1]) if lasts else 0.0)
+    except (ValueError, KeyError, OverflowError):
+        return None
+
+
+def _seconds(text: bytes) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return datetime.fromisoformat(text.decode("ascii", "replace")).timestamp()

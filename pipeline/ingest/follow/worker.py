@@ -1,0 +1,274 @@
+"""The follower's process: records of files that grow into `raw`, and how far it came in the same transaction."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import orjson
+from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
+
+from pipeline.contracts import raw
+from pipeline.errors import Failed
+from pipeline.ingest.follow.chain import Batch
+from pipeline.ingest.follow.names import FileSource
+from pipeline.ingest.follow.position import FilePosition, decode, key_of, number_of
+from pipeline.ingest.follow.records import Run
+from pipeline.ingest.follow.rotation import FollowedFiles
+from pipeline.ingest.follow.tail import Followed
+from pipeline.runtime import failpoints
+from pipeline.runtime.kafka import clients, tail
+from pipeline.runtime.kafka.outage import KafkaWatch
+from pipeline.runtime.kafka.producing import produce
+from pipeline.runtime.shutdown import Stop
+from pipeline.runtime.telemetry import Telemetry, configure, log, start
+from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
+from pipeline.settings import Settings
+
+STAGE = "follow"
+# Of one transaction: some 30,000 records, a tenth of a second of work, and little memory.
+MAX_BYTES = 8_388_608
+# Of one message: ingest decodes many a message fastest, and Kafka takes 8 MiB.
+MESSAGE_RECORDS = 1_000
+MESSAGE_BYTES = 1_048_576
+# A file is looked at this often: a record is in `raw` a second after it was written.
+POLL_S = 1.0
+# Where less than this was there to be sent, nothing waits: the next transaction may gather for a while.
+SMALL_BYTES = 1_048_576
+GATHER_S = 0.5
+# What the client holds that Kafka has not taken: a transaction and a half.
+QUEUE_KIB = 12_288
+GAUGES_EVERY_S = 10.0
+# Events that somebody should look into; the others say what goes on.
+GAPS = frozenset(
+    {
+        "file gone before its end was sent",
+        "file truncated, and no copy of what it held",
+        "packed file ends too early",
+        "cannot be read",
+        "file of no known format",
+    }
+)
+
+Headers = list[tuple[str, str | bytes | None]]
+
+
+@dataclass
+class Sent:
+    """What a follower has sent since it was started, and what it could not."""
+
+    records: int = 0
+    messages: int = 0
+    transactions: int = 0
+    gaps: int = 0
+
+
+class FollowWorker:
+    """One session (kafka/outage.py): its clients, and the positions in topic `positions` from which it goes on."""
+
+    def __init__(
+        self, settings: Settings, telemetry: Telemetry, kafka: KafkaWatch, files: FollowedFiles, name: str, sent: Sent
+    ) -> None:
+        self.settings, self.telemetry, self.kafka = settings, telemetry, kafka
+        self.files = files
+        self.name = identity(settings, name)
+        self.sent = sent
+        self._gauged_s = 0.0
+        self._headers: dict[tuple[str, str, str, tuple[str, ...]], Headers] = {}
+        self.producer = clients.transactional_producer(
+            settings, f"{STAGE}-{name}", kafka.hopeless, **{"queue.buffering.max.kbytes": QUEUE_KIB}
+        )
+
+    def run(self) -> None:
+        """Send what comes until asked to stop; with `once`, what is there."""
+        self.files.restore(committed_positions(self.settings, self.name))
+        self.telemetry.started()
+        self.kafka.announce([], follower=self.name, files=len(self.files.chains))
+        while not self.kafka.stopping():
+            self.telemetry.beat()
+            batch = self.turn(time.time())
+            if batch is None and self.files.once and self.files.settled:
+                return
+            if batch is None or batch.size_bytes < SMALL_BYTES:
+                self.kafka.stop.wait(GATHER_S if batch is not None or self.files.once else POLL_S)
+
+    def close(self) -> None:
+        """Leave the client."""
+        self.producer.purge()
+
+    def turn(self, now_s: float) -> Batch | None:
+        """Look at the files, and send what is there; None where there was nothing."""
+        self.files.poll(now_s)
+        batch = self.files.read(now_s, MAX_BYTES)
+        failpoints.reached("follow.read")
+        self._report(now_s)
+        positions = self.files.positions(now_s)
+        if not positions and not self.files.forgotten:
+            return None
+        self._transact(batch, positions)
+        return batch
+
+    def _transact(self, batch: Batch, positions: Sequence[FilePosition]) -> None:
+        """Records and positions in one transaction.
+
+        1. the records; 2. the position of each file they are of; 3. commit; 4. then files that are done are let go.
+        After a crash anywhere, or an abort, all is read again from the committed positions.
+        """
+        started = time.perf_counter()
+        topic, messages = self.settings.topics.positions, 0
+        try:
+            self.producer.begin_transaction()
+            failpoints.reached("follow.begun")
+            with self.telemetry.span("send raw", records=batch.records) as span:
+                for followed, run in _joined(batch.runs):
+                    headers = [*self._headers_of(followed, run), (TRACEPARENT_HEADER, span.traceparent.encode())]
+                    for value in packed(run.records):
+                        self._produce(self.settings.topics.raw, f"{followed.site}/{followed.sensor}", value, headers)
+                        messages += 1
+            failpoints.reached("follow.produced")
+            for position in positions:
+                self._produce(topic, key_of(self.name, position.number), position.encoded(self.name), [])
+            for number in self.files.forgotten:
+                self._produce(topic, key_of(self.name, number), None, [])
+            failpoints.reached("follow.positions sent")
+            self.kafka.step(self.producer.commit_transaction)
+            failpoints.reached("follow.committed")
+        except KafkaException as error:
+            if error.args[0].fatal() or not error.args[0].txn_requires_abort():
+                raise  # the session is over: its successor goes on from the committed positions
+            self.telemetry.stage.error()
+            log(STAGE).warning("transaction aborted, reading again", error=str(error.args[0]))
+            self.kafka.step(self.producer.abort_transaction)
+            self.files.restore(committed_positions(self.settings, self.name))
+            return
+        self.kafka.progressed()
+        self.files.committed(positions)
+        self.sent.records += batch.records
+        self.sent.messages += messages
+        self.sent.transactions += 1
+        self.telemetry.stage.rows_in(batch.records)
+        self.telemetry.stage.rows_out(batch.records)
+        self.telemetry.stage.batch(time.perf_counter() - started)
+
+    def _headers_of(self, followed: Followed, run: Run) -> Headers:
+        key = (followed.site, followed.sensor, run.content_type, run.columns)
+        headers = self._headers.get(key)
+        if headers is None:
+            headers = [
+                (raw.CONTENT_TYPE_HEADER, run.content_type.encode()),
+                (raw.SITE_HEADER, followed.site.encode()),
+                (raw.SENSOR_HEADER, followed.sensor.encode()),
+            ]
+            if run.columns:
+                headers.append((raw.COLUMNS_HEADER, orjson.dumps(run.columns)))
+            if len(self._headers) > 1_000:  # as many kinds of headers as nobody has
+                self._headers.clear()
+            self._headers[key] = headers
+        return headers
+
+    def _produce(self, topic: str, key: str, value: bytes | None, headers: Headers) -> None:
+        produce(self.producer, topic, value, stopped=self.kafka.hopeless, key=key, headers=headers)
+        self.producer.poll(0)
+
+    def _report(self, now_s: float) -> None:
+        """Log what has become of files; set gauges now and then."""
+        while self.files.events:
+            event, facts = self.files.events.popleft()
+            if event in GAPS:
+                self.sent.gaps += 1
+                self.telemetry.count("forebay_follow_gaps")
+                log(STAGE).warning(event, **facts)
+            else:
+                log(STAGE).info(event, **facts)
+        if abs(now_s - self._gauged_s) >= GAUGES_EVERY_S:
+            self._gauged_s = now_s
+            self.telemetry.gauge("forebay_follow_files", len(self.files.chains))
+            self.telemetry.gauge("forebay_follow_behind_bytes", self.files.behind_bytes)
+
+
+def identity(settings: Settings, name: str) -> str:
+    """What a follower is known by: two of one identity fence each other, and one goes on where the other stopped."""
+    return f"{name}-{settings.instance_id}"
+
+
+def committed_positions(settings: Settings, follower: str) -> dict[int, FilePosition]:
+    """The positions of a follower's files, by number; waits for a transaction that is still open."""
+    topic = settings.topics.positions
+    metadata = clients.admin(settings).list_topics(topic, timeout=10).topics[topic]
+    if metadata.error is not None or not metadata.partitions:
+        raise Failed(f"topic {topic}: got none, expected it to exist; `forebay topic create` makes it")
+    ends = tail.ends(settings, topic, metadata.partitions)
+    consumer = clients.reader(settings, STAGE, **tail.EOF_EVENTS)
+    positions: dict[int, FilePosition] = {}
+    try:
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in metadata.partitions])
+        for message in tail.read_to(consumer, topic, ends):
+            key = message.key()
+            number = number_of(follower, key.encode() if isinstance(key, str) else key)
+            if number is None:
+                continue
+            value = message.value()
+            if value is None:
+                positions.pop(number, None)
+            else:
+                positions[number] = decode(bytes(value), f"{topic}[{message.partition()}]@{message.offset()}")
+    finally:
+        consumer.close()
+    return positions
+
+
+def packed(records: Sequence[bytes]) -> Iterator[bytes]:
+    """Records as messages' values, many each."""
+    first, size = 0, 0
+    for index, record in enumerate(records):
+        if index > first and (index - first >= MESSAGE_RECORDS or size + len(record) > MESSAGE_BYTES):
+            yield b"\n".join(records[first:index])
+            first, size = index, 0
+        size += len(record) + 1
+    if first < len(records):
+        yield b"\n".join(records[first:])
+
+
+def _joined(runs: Sequence[tuple[Followed, Run]]) -> Iterator[tuple[Followed, Run]]:
+    """Runs that follow one another in one file, and have the same columns, as one."""
+    for (_, content_type, columns), group in groupby(runs, lambda each: (each[0].number, *each[1][:2])):
+        pieces = list(group)
+        records = [record for _, run in pieces for record in run.records]
+        yield pieces[0][0], Run(content_type, columns, records)
+
+
+def run(
+    settings: Settings, sources: Sequence[FileSource], name: str, once: bool = False, stop: Stop | None = None
+) -> Sent:
+    """Follow files until SIGINT or SIGTERM, or with `once` up to where they end; KafkaUnreachable without a broker."""
+    configure(settings.log_level)
+    failpoints.arm(settings.failpoint)
+    clients.require_broker(settings)
+    if stop is None:
+        stop = Stop()
+        stop = stop.listen() if threading.current_thread() is threading.main_thread() else stop
+    telemetry = start(STAGE, settings)
+    telemetry.count("forebay_follow_gaps", 0)
+    files, sent = FollowedFiles(sources, once), Sent()
+    try:
+        with KafkaWatch(STAGE, settings, telemetry, stop) as kafka:
+            kafka.run(_session(settings, telemetry, kafka, files, name, sent))
+    finally:
+        telemetry.close()
+    return sent
+
+
+def _session(
+    settings: Settings, telemetry: Telemetry, kafka: KafkaWatch, files: FollowedFiles, name: str, sent: Sent
+) -> Callable[[], None]:
+    """Files stay open over sessions: what was deleted meanwhile can still be read."""
+
+    def session() -> None:
+        worker = FollowWorker(settings, telemetry, kafka, files, name, sent)
+        try:
+            worker.run()
+        finally:
+            worker.close()
+
+    return session

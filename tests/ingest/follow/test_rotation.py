@@ -1,0 +1,54 @@
+"""Whatever becomes of the files and of the follower: each whole line is sent once."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.ingest.follow.plant import Follower, Writer, source
+
+FATES = ("commit", "commit", "commit", "die before", "die after", "lose session", "lose answer")
+
+
+def play(folder: Path, schedule: list[tuple[str, int]]) -> tuple[Writer, Follower]:
+    writer = Writer(folder / "logs" / "current" / "conn.log")
+    follower = Follower(source(writer.live))
+    writer.append(2)  # what a path held before anything of it was read is none of a follower's business
+    follower.turn(writer.now_s)
+    rotated: list[Path] = []
+    for what, number in schedule:
+        if what == "append":
+            writer.append(number % 5 + 1, half=number % 3 == 0)
+        elif what == "many":
+            writer.append(100 + number)
+        elif what == "rename":
+            rotated += filter(None, [writer.rename(number % 3)])
+        elif what == "copytruncate":
+            rotated += filter(None, [writer.copy_and_truncate()])
+        elif what == "pack" and rotated:
+            writer.pack(rotated.pop(number % len(rotated)), folder / "logs" / "2026-11-28")
+        elif what == "replace":
+            writer.replace_by_copy()
+        elif what == "wait":
+            writer.now_s += number
+        elif what == "turn":
+            follower.turn(writer.now_s, FATES[number % len(FATES)], most_bytes=1 if number % 2 else 1 << 20)
+    return writer, follower
+
+
+STEPS = st.tuples(
+    st.sampled_from(
+        ("append", "append", "many", "rename", "copytruncate", "pack", "replace", "wait", "turn", "turn", "turn")
+    ),
+    st.integers(0, 20),
+)
+
+
+@given(st.lists(STEPS, max_size=40))
+def test_each_whole_line_is_sent_once(schedule: list[tuple[str, int]]) -> None:
+    with TemporaryDirectory() as folder:
+        writer, follower = play(Path(folder), schedule)
+        follower.drain(writer)
+        follower.check(writer)
+        assert not follower.gaps
