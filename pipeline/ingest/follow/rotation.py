@@ -62,6 +62,8 @@ class FollowedFiles(FileRegistry):
         self._globbed_s, self._glob_every_s = 0.0, 0.0
         self._retired_s = 0.0
         self._started_s: float | None = None
+        self._since_us: dict[str, int] = {}
+        """Since when live paths are followed, also where that could not be committed yet."""
 
     # ---- positions
 
@@ -90,7 +92,7 @@ class FollowedFiles(FileRegistry):
 
     def positions(self, now_s: float) -> list[FilePosition]:
         """The positions that have changed; of files of which nothing was ever sent there are none."""
-        changed = [each for each in self._files.values() if each.changed and (each.records or each.committed)]
+        changed = [each for each in self._files.values() if each.changed and each.worth_committing]
         return [each.position(round(now_s * 1e6)) for each in changed]
 
     def committed(self, positions: Iterable[FilePosition]) -> None:
@@ -150,19 +152,31 @@ class FollowedFiles(FileRegistry):
             raise Failed(f"got {len(live)} files to follow, expected at most {MAX_FILES}; name narrower globs")
         for path in [path for path, chain in self.chains.items() if path not in live and not chain.files]:
             del self.chains[path]
-        new = {
-            path: Chain(path, source, round(now_s * 1e6)) for path, source in live.items() if path not in self.chains
-        }
+        new = {path: self._chain(path, source, now_s) for path, source in live.items() if path not in self.chains}
         for followed in self._files.values():
             chain = new.get(followed.live)
             if chain is not None:
                 chain.newest_us = max(chain.newest_us, followed.modified_us)
                 chain.files += [] if followed.done else [followed]
         for chain in new.values():
+            if not chain.newest_us and chain.live in chain.source.paths:
+                self._begin(chain)
             chain.want_scan()
         self.chains |= new
         self._globbed_s = now_s
         self._glob_every_s = max(GLOB_S, GLOB_SHARE * (time.perf_counter() - began_s))
+
+    def _chain(self, live: str, source: FileSource, now_s: float) -> Chain:
+        if live not in self._since_us:
+            stat = self._stat(live)
+            self._since_us[live] = round(min(now_s, now_s if stat is None else stat.st_mtime) * 1e6)
+        return Chain(live, source, self._since_us[live])
+
+    def _begin(self, chain: Chain) -> None:
+        """Have it committed that a path is followed from now on: what is rotated before anything was sent is ours."""
+        marker = self._new(chain)
+        marker.modified_us = chain.newest_us = chain.since_us
+        marker.marks_begin = marker.done = marker.changed = marker.rotated = True
 
     def _visit(self, chain: Chain) -> None:
         """See what a live path holds now."""
@@ -306,7 +320,7 @@ class FollowedFiles(FileRegistry):
     def _see_whether_done(self, chain: Chain, followed: Followed, now_s: float) -> None:
         """Files that nobody writes to any more are done; what is missing for long is lost."""
         if followed.done:
-            if not followed.changed or not (followed.records or followed.committed):
+            if not followed.changed or not followed.worth_committing:
                 self._finish(followed)
         elif followed.key is None:
             patience_s = SETTLED_S if self.once else LOST_AFTER_S

@@ -44,6 +44,8 @@ class Followed:
         """Since when, by the wall clock, it has had nothing more; 0 where it may have."""
         self.written_s = 0.0
         """When it was written last, as it was found."""
+        self.marks_begin = False
+        """It is no file: it says since when the live path is followed."""
         self.unrecognised = False
         self.first = b""
         """Its first bytes, at most HEAD_BYTES."""
@@ -70,6 +72,11 @@ class Followed:
         self.done, self.lost, self.layout = position.done, position.lost, position.layout
         self.changed = self.final = False
         self._seen = None
+
+    @property
+    def worth_committing(self) -> bool:
+        """Whether anything was sent that its position accounts for."""
+        return bool(self.records or self.committed or self.marks_begin)
 
     def position(self, now_us: int) -> FilePosition:
         """How far it was read."""

@@ -84,6 +84,9 @@ class FollowWorker:
         """Send what comes until asked to stop; with `once`, what is there."""
         self.files.restore(committed_positions(self.settings, self.name))
         self.telemetry.started()
+        self.files.poll(time.time())
+        if begun := self.files.positions(time.time()):
+            self._transact(Batch(), begun)  # from now on nothing that is rotated escapes, whenever this process dies
         self.kafka.announce([], follower=self.name, files=len(self.files.chains))
         while not self.kafka.stopping():
             self.telemetry.beat()

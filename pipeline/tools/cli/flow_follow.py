@@ -92,6 +92,8 @@ def followed(
     rows: list[dict[str, Any]] = []
     for number in sorted(positions):
         position = positions[number]
+        if not position.records and position.done:
+            continue  # it says since when a path is followed
         size = _size(position.path, (position.device, position.inode))
         rows.append(
             {

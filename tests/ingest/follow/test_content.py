@@ -34,10 +34,11 @@ def test_one_that_is_being_written_is_not_complete(packer: ModuleType, tmp_path:
     path.write_bytes(packed[: len(packed) // 2])
     content = open_content(str(path))
     first = content.read(0, len(DATA))
-    assert DATA.startswith(first) and not content.complete
+    assert DATA.startswith(first) and content.complete is False
     with path.open("ab") as file:
         file.write(packed[len(packed) // 2 :])
-    assert first + content.read(len(first), len(DATA)) == DATA and content.complete
+    assert first + content.read(len(first), len(DATA)) == DATA
+    assert open_content(str(path)).read(len(DATA), 1) == b""
     content.close()
 
 

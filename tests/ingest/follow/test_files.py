@@ -37,7 +37,7 @@ def followed(*paths: Path, content_type: str | None = None) -> Follower:
 
 def runs(files: FollowedFiles, now_s: float = START_S) -> list[tuple[str, tuple[str, ...], list[bytes]]]:
     files.poll(now_s)
-    return [tuple(run) for _, run in files.read(now_s, 1 << 24).runs]
+    return [(run.content_type, run.columns, run.records) for _, run in files.read(now_s, 1 << 24).runs]
 
 
 def test_zeek_rotates_into_a_dated_folder_while_the_follower_is_away(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ FATES = ("commit", "commit", "commit", "die before", "die after", "lose session"
 def play(folder: Path, schedule: list[tuple[str, int]]) -> tuple[Writer, Follower]:
     writer = Writer(folder / "logs" / "current" / "conn.log")
     follower = Follower(source(writer.live))
-    writer.append(2)  # what a path held before anything of it was read is none of a follower's business
     follower.turn(writer.now_s)
     rotated: list[Path] = []
     for what, number in schedule:
