@@ -10,12 +10,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 from moto.server import ThreadedMotoServer
 
 from pipeline.tools.supervisor import Processes, SupervisedProcess
-from tests.runtime.storage.bucket import KEYS
+from tests.runtime.storage.bucket import KEYS, make_bucket
 
 CLOSE, OPEN = signal.SIGUSR1, signal.SIGUSR2
 
@@ -25,9 +24,7 @@ class S3Server:
 
     def __init__(self, server: SupervisedProcess, port: int) -> None:
         self._server = server
-        self._port = port
-        with urlopen(Request(f"http://127.0.0.1:{port}/plant", method="PUT"), timeout=30):
-            self.bucket = f"s3://plant/line-4?endpoint=http://127.0.0.1:{port}&region=us-east-1"
+        self.bucket = f"s3://plant/line-4?{make_bucket(f'http://127.0.0.1:{port}', 'plant')}"
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
@@ -46,15 +43,6 @@ class S3Server:
             yield
         finally:
             self._server.process.send_signal(OPEN)
-
-    @property
-    def answers(self) -> bool:
-        """Whether a connection is accepted."""
-        try:
-            with socket.create_connection(("127.0.0.1", self._port), timeout=1):
-                return True
-        except OSError:
-            return False
 
 
 @contextmanager

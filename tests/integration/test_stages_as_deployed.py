@@ -15,7 +15,9 @@ from pipeline.tools.supervisor import Processes, SupervisedProcess
 from tests.contract.tree import STAGES
 from tests.k8s.policies import PROBES
 from tests.k8s.render import container, documents, pod, settings_of, workloads
+from tests.runtime.storage.bucket import endpoint, make_bucket
 
+__all__ = ["endpoint"]
 pytestmark = pytest.mark.integration
 
 READY_WITHIN_S = 240.0
@@ -47,18 +49,20 @@ def eventually(port: int, path: str) -> str:
     return answer[1]
 
 
-def test_rooms_as_deployed(kafka: str, prefix: str, tmp_path: Path) -> None:
+def test_stages_as_deployed(kafka: str, prefix: str, tmp_path: Path, endpoint: str) -> None:
     found = documents("base")
     environment = dict(settings_of(found)) | {
-        # What belongs to the cluster: where Kafka is and how it is secured, the mounted folders, the pod's address.
+        # What belongs to the cluster: where Kafka is and how it is secured, the pod's address.
         "FOREBAY_BOOTSTRAP": kafka,
         "FOREBAY_SECURITY": "{}",
         "FOREBAY_TOPIC_PREFIX": prefix,
         "FOREBAY_REPLICATION_FACTOR": "1",
         "FOREBAY_METRICS_HOST": "127.0.0.1",
         "FOREBAY_METRICS_PORT": "0",
-        **{name: str(tmp_path / name) for name in settings_of(found) if name.endswith("_URI")},
+        # The bucket as the manifests name it, on the tests' server.
+        **{name: f"{uri}&endpoint={endpoint}" for name, uri in settings_of(found).items() if name.endswith("_URI")},
     }
+    make_bucket(endpoint, "forebay")
     settings = load_settings(
         bootstrap=kafka, topic_prefix=prefix, partitions=int(environment["FOREBAY_PARTITIONS"]), replication_factor=1
     )

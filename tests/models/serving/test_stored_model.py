@@ -10,8 +10,10 @@ from models.serving import registry
 from models.serving.stored_model import StoredModel
 from pipeline.alert.manifests import Manifests
 from pipeline.contracts.promotions import Promotion
+from pipeline.errors import Failed
+from pipeline.runtime.storage import object_store
 from pipeline.runtime.storage.object_store import ObjectStore
-from pipeline.runtime.storage.storage import folder_or_storage
+from pipeline.runtime.storage.storage import folder_or_storage, open_storage
 from pipeline.score.model_cache import ModelCache
 from tests.models import tiny
 from tests.runtime.storage.bucket import bucket, endpoint
@@ -136,3 +138,19 @@ def test_alert_reads_baselines_from_a_bucket(bucket: str, stored: ObjectStore) -
     registry.save(model, stored)
     assert Manifests(bucket).alert_level_of(model.id, "plant", "sensor") is not None
     assert Manifests(bucket).baseline_of("igan-000000000000") is None
+
+
+def test_a_bucket_that_does_not_answer_is_no_reason_against_a_model(
+    stored: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, later = small_model(0), small_model(1)
+    registry.save(first, stored)
+    cache = ModelCache(first.id, stored, "cpu")
+    monkeypatch.setattr(object_store, "RETRIES", {"max_retries": 0})
+    away = open_storage("s3://plant/models?endpoint=http://127.0.0.1:9&region=us-east-1", "models")
+    monkeypatch.setattr(cache, "_folder", away)
+    # A vote against the promotion would be for good: score ends instead, and its successor votes.
+    with pytest.raises(Failed, match="check the endpoint"):
+        cache.unusable(Promotion("p", later.id, later.sha256, later.id, 5))
+    with pytest.raises(Failed, match="check the endpoint"):
+        Manifests(away).baseline_of(later.id)

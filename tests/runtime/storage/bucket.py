@@ -26,11 +26,16 @@ def server(port: int = 0) -> Iterator[str]:
         running.stop()
 
 
+def make_bucket(endpoint: str, name: str) -> str:
+    """Make a bucket; the options of a URI that names it."""
+    with urlopen(Request(f"{endpoint}/{name}", method="PUT"), timeout=30):  # noqa: S310 - our own server
+        return f"endpoint={endpoint}&region=us-east-1"
+
+
 def new_bucket(endpoint: str) -> str:
     """The URI of an archive in a bucket of its own."""
     name = f"plant-{next(_numbers)}"
-    with urlopen(Request(f"{endpoint}/{name}", method="PUT"), timeout=10):  # noqa: S310 - our own server
-        return f"s3://{name}/archive/one?endpoint={endpoint}&region=us-east-1"
+    return f"s3://{name}/archive/one?{make_bucket(endpoint, name)}"
 
 
 @pytest.fixture(scope="module")
