@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Self
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from pipeline.errors import Failed, ForebayError, KafkaUnreachable
@@ -163,7 +163,10 @@ class KafkaWatch:
             try:
                 session()
                 return
-            except (KafkaException, KafkaUnreachable, ProducerBroken) as error:
+            # What a callback of the consumer raises comes out of `consume` as the bare KafkaError. It can be raised and
+            # caught, though its types do not say so, and it is no Exception.
+            except (KafkaException, KafkaError, KafkaUnreachable, ProducerBroken) as raised:  # type: ignore[misc]
+                error = KafkaException(raised) if isinstance(raised, KafkaError) else raised
                 if self.stopping():
                     log(self._stage).warning("left uncommitted, the next worker does it again", error=str(error))
                     return

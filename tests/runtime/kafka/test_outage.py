@@ -147,6 +147,19 @@ def test_a_fence_after_an_outage_is_not_a_takeover_but_the_next_one_is(watch: Ka
         watch.run(session)
 
 
+def test_what_a_callback_of_the_consumer_raises_ends_a_session_too(watch: KafkaWatch) -> None:
+    runs: list[int] = []
+
+    def session() -> None:
+        runs.append(1)
+        if len(runs) == 1:
+            # As `consume` does where `committed` has timed out in `on_assign`.
+            raise KafkaError(KafkaError._TIMED_OUT)  # type: ignore[misc]
+
+    watch.run(session)
+    assert len(runs) == 2
+
+
 def test_a_step_that_waits_though_kafka_answers_is_said_once(
     watch: KafkaWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
