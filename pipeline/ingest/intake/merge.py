@@ -8,42 +8,43 @@ and what is left of that featurize orders within the site's lateness.
     partition 1   2s  3s      | not at its end       released: 1s 2s 3s; what comes next in 1 may be before 4s
 """
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
 
 Content = TypeVar("Content")
 Partition = tuple[str, int]
 
 
-class Entry(NamedTuple, Generic[Content]):
-    """A message that was read: Kafka's timestamp, where it stood, and the message."""
+class _Waiting(NamedTuple, Generic[Content]):
+    """What is held back of one partition, by offset."""
 
-    timestamp_ms: int
-    partition: Partition
-    offset: int
-    message: Content
+    messages: list[Content]
+    timestamps_ms: list[int]
 
 
 class PartitionMerge(Generic[Content]):
     """Holds messages back until none that is older can come from another partition of their topic."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Partition, deque[Entry[Content]]] = {}
+        self._waiting: dict[Partition, _Waiting[Content]] = {}
         self._newest: dict[Partition, int] = {}
         self._at_end: set[Partition] = set()
 
     def assign(self, partitions: Iterable[Partition]) -> None:
         """These are read from now on; what waits of them stays."""
         for partition in partitions:
-            self._waiting.setdefault(partition, deque())
+            self._waiting.setdefault(partition, _Waiting([], []))
 
-    def add(self, entry: Entry[Content]) -> None:
-        """A message that was read, in the order of its partition's offsets."""
-        self._waiting[entry.partition].append(entry)
+    def add(self, partition: Partition, messages: Sequence[Content], timestamps_ms: Sequence[int]) -> None:
+        """Messages that were read, in the order of their offsets, with Kafka's timestamps."""
+        waiting = self._waiting[partition]
+        waiting.messages.extend(messages)
+        waiting.timestamps_ms.extend(timestamps_ms)
         # A sender's clock may step back; what is behind it in the partition is not older for that.
-        self._newest[entry.partition] = max(entry.timestamp_ms, self._newest.get(entry.partition, 0))
-        self._at_end.discard(entry.partition)
+        self._newest[partition] = max(self._newest.get(partition, -1), max(timestamps_ms, default=-1))
+        self._at_end.discard(partition)
 
     def reached_end(self, partition: Partition) -> None:
         """There is nothing more in a partition for now: no other one waits for it."""
@@ -51,26 +52,23 @@ class PartitionMerge(Generic[Content]):
 
     def waiting(self, partition: Partition) -> int:
         """How many messages of a partition are held back."""
-        return len(self._waiting[partition])
+        return len(self._waiting[partition].messages)
 
-    def released(self, limit: int) -> list[Entry[Content]]:
+    def released(self, limit: int) -> list[Content]:
         """At most `limit` messages that nothing older can follow, by timestamp; those of a partition by offset."""
         bounds = self._bounds()
-        ready: list[Entry[Content]] = []
-        order: list[tuple[int, Partition, int]] = []
-        for partition, entries in self._waiting.items():
-            through = 0
-            for entry in entries:
-                through = max(through, entry.timestamp_ms)
-                if through > bounds[partition[0]]:
-                    break
-                order.append((through, partition, entry.offset))
-                ready.append(entry)
-        chosen = sorted(range(len(ready)), key=order.__getitem__)[:limit]
-        result = [ready[index] for index in chosen]
-        for entry in result:
-            self._waiting[entry.partition].popleft()
-        return result
+        ready: list[Content] = []
+        times = [np.zeros(0, np.int64)]
+        for partition, waiting in self._waiting.items():
+            stamps = np.maximum.accumulate(np.array(waiting.timestamps_ms, np.int64))
+            times.append(stamps[: np.searchsorted(stamps, bounds[partition[0]], "right")])
+            ready += waiting.messages[: len(times[-1])]
+        part = np.repeat(np.arange(len(times)), [len(each) for each in times])
+        order = np.lexsort((part, np.concatenate(times)))[:limit]  # stable: offsets keep their order
+        counts = np.bincount(part[order], minlength=len(times))[1:]
+        for waiting, count in zip(self._waiting.values(), counts.tolist(), strict=True):
+            del waiting.messages[:count], waiting.timestamps_ms[:count]
+        return [ready[index] for index in order.tolist()]
 
     def _bounds(self) -> dict[str, float]:
         """Of each topic, up to which timestamp its partitions have been read."""

@@ -15,7 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 from pipeline.contracts import raw
 from pipeline.errors import Misconfigured
 from pipeline.ingest.intake.convert import Converter
-from pipeline.ingest.intake.merge import Entry, Partition, PartitionMerge
+from pipeline.ingest.intake.merge import Partition, PartitionMerge
 from pipeline.ingest.intake.origins import Envelope
 from pipeline.ingest.intake.pack import RawPack
 from pipeline.runtime import failpoints
@@ -36,6 +36,8 @@ POLL_S = 0.05
 # Of a partition that is ahead of the others so many messages wait; then it is paused. Together with the client's own
 # queue that bounds memory, and lets partitions of uneven load be merged without a pause a message.
 MAX_WAITING = 16_384
+# What the client reads ahead: some seconds at full rate; the rest of memory is the batch.
+QUEUED_KIB = 32_768
 # New topics of a pattern, new partitions, and topics that did not exist yet are looked for this often.
 DISCOVER_S = 15.0
 # Pause before reading again what Kafka aborted: its coordinator is busy just then.
@@ -57,7 +59,9 @@ class IntakeWorker:
         self.deleted: dict[str, DeletedUnread] = {}
         self.discover_at = 0.0
         self.watchdog = Watchdog(STAGE, kafka.hopeless)
-        self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS)
+        self.consumer = clients.consumer(
+            settings, STAGE, **tail.EOF_EVENTS, **{"queued.max.messages.kbytes": QUEUED_KIB}
+        )
         self.stall = ConsumerStall(StallDetector(settings, kafka), self.consumer)
         try:
             self.producer = clients.transactional_producer(settings, STAGE, kafka.stopping)
@@ -76,10 +80,10 @@ class IntakeWorker:
                 self.kafka.stop.wait(POLL_S)
                 continue
             self.receive()
-            entries = self.merge.released(MAX_MESSAGES)
-            self.telemetry.stage.waiting_since(min((entry.timestamp_ms for entry in entries), default=0) * 1000 or None)
+            messages = self.merge.released(MAX_MESSAGES)
+            self.telemetry.stage.waiting_since(messages[0].timestamp()[1] * 1000 if messages else None)
             self.resume()
-            if entries and not self.process(entries):
+            if messages and not self.process(messages):
                 self.restart()
                 time.sleep(RETRY_S)
 
@@ -124,17 +128,23 @@ class IntakeWorker:
         """Read what has come, and pause partitions that are ahead of the others."""
         consumed = self.consumer.consume(MAX_MESSAGES, POLL_S)
         self.stall.observe(consumed)
-        records = errors.records(consumed)  # raises on an error that does not pass by itself
-        for topic in {message.topic() or "" for message in records}:
-            read = np.array([_partition_and_offset(each) for each in records if each.topic() == topic], np.int64)
-            read = read[np.lexsort(read.T[::-1])]
-            self.deleted_in(topic).observe(read[:, 0], read[:, 1])
+        errors.records(consumed)  # raises on an error that does not pass by itself
+        read: dict[Partition, list[Message]] = {}
+        at_end: set[Partition] = set()
         for message in consumed:
+            partition = message.topic() or "", message.partition() or 0
             error = message.error()
             if error is None:
-                self.merge.add(Entry(message.timestamp()[1], _partition(message), message.offset() or 0, message))
+                read.setdefault(partition, []).append(message)
+                at_end.discard(partition)
             elif error.code() == KafkaError._PARTITION_EOF:
-                self.merge.reached_end(_partition(message))
+                at_end.add(partition)
+        for partition, messages in read.items():
+            offsets = np.array([message.offset() for message in messages], np.int64)
+            self.deleted_in(partition[0]).observe(np.full(len(offsets), partition[1]), offsets)
+            self.merge.add(partition, messages, [message.timestamp()[1] for message in messages])
+        for partition in at_end:
+            self.merge.reached_end(partition)
         ahead = {each for each in self.partitions - self.paused if self.merge.waiting(each) >= MAX_WAITING}
         if ahead:
             self.consumer.pause([TopicPartition(*each) for each in ahead])
@@ -162,13 +172,13 @@ class IntakeWorker:
             self.stall.forget(topic, [partition])
         self.consumer.assign(self.start_positions(self.partitions))
 
-    def process(self, entries: Sequence[Entry[Message]]) -> bool:
+    def process(self, messages: Sequence[Message]) -> bool:
         """Convert messages and commit what they became with their positions; False where they must be read again."""
         started = time.perf_counter()
-        packs = self.convert(entries)
+        packs = self.convert(messages)
         following: dict[Partition, int] = {}
-        for entry in entries:
-            following[entry.partition] = entry.offset + 1
+        for message in messages:
+            following[message.topic() or "", message.partition() or 0] = (message.offset() or 0) + 1
         offsets = [TopicPartition(*partition, offset) for partition, offset in following.items()]
         try:
             self.producer.begin_transaction()
@@ -194,11 +204,12 @@ class IntakeWorker:
         self.telemetry.stage.batch(time.perf_counter() - started)
         return True
 
-    def convert(self, entries: Sequence[Entry[Message]]) -> list[RawPack]:
+    def convert(self, received: Sequence[Message]) -> list[RawPack]:
         """The messages of each source, as messages of `raw`."""
         packs: list[RawPack] = []
         for number, converter in enumerate(self.converters):
-            messages = [entry.message for entry in entries if self.source_of[entry.partition[0]] == number]
+            topics = {topic for topic, source in self.source_of.items() if source == number}
+            messages = [message for message in received if message.topic() in topics]
             if not messages:
                 continue
             envelopes = [_envelope(message) for message in messages] if converter.needs_envelopes else []
@@ -229,14 +240,6 @@ class IntakeWorker:
             headers=headers,
         )
         self.producer.poll(0)
-
-
-def _partition(message: Message) -> Partition:
-    return message.topic() or "", message.partition() or 0
-
-
-def _partition_and_offset(message: Message) -> tuple[int, int]:
-    return message.partition() or 0, message.offset() or 0
 
 
 def _envelope(message: Message) -> Envelope:
