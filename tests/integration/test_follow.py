@@ -262,3 +262,27 @@ def test_how_far_it_is_can_be_seen(plant: Settings, tmp_path: Path) -> None:
     [file] = document["files"]
     assert (file["records"], file["state"], file["live"]) == (10, "open", str(zeek.path))
     assert 0 < file["behind_bytes"] < 1_000
+
+
+def test_standard_input_is_sent_as_it_comes(plant: Settings, tmp_path: Path) -> None:
+    zeek = Zeek(tmp_path)
+    zeek.write(20)
+    command = [sys.executable, "-m", "pipeline.tools.cli", "flow", "send", "-", "--site", "dam", "--sensor", "gate"]
+    process = subprocess.Popen(
+        [*command, "--json", "--pack", "8"],
+        env=environment(plant), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    with process:
+        process.stdin.write(b"\n".join(zeek.lines) + b"\n" + zeek.lines[0][:40])
+        process.stdin.flush()
+        assert wait_for(plant, 20) == zeek.lines
+        process.stdin.write(zeek.lines[0][40:])
+        out = process.communicate(timeout=PATIENCE_S)[0]
+    assert process.returncode == 0
+    document = json.loads(out.splitlines()[-1])
+    assert document["sent"] == document["records"] == 21 and document["finished"]
+    *sent, mark = messages(plant)
+    assert [len(bytes(message.value() or b"").split(b"\n")) for message in sent] == [8, 8, 4, 1]
+    assert clients.headers_of(mark)["content-type"] == b"end-of-source"
+    assert clients.headers_of(mark)["records"] == b"21"

@@ -115,7 +115,7 @@ def send(
         due_s = np.zeros(len(firsts))
     producer = clients.producer(settings, "send", **{"linger.ms": 5 if plan.speed else 50})
     deliveries = Deliveries()
-    output = _Output(settings, producer, deliveries, source, plan, stop)
+    output = Output(settings, producer, deliveries, source, plan, stop)
     at = 0
     while at < len(firsts) and not stop.requested and deliveries.error is None:
         if not _wait(producer, stop, started + float(due_s[at])):
@@ -131,7 +131,7 @@ def send(
                     _wait(producer, stop, min(until, started + float(due_s[at])))
     finished = at >= len(firsts) and not stop.requested and deliveries.error is None
     if finished:
-        output.mark()
+        output.mark(len(source))
     left = producer.flush(FLUSH_S)
     progress(deliveries.records)
     if deliveries.error is not None or left:
@@ -154,7 +154,7 @@ def _wait(producer: Producer, stop: Stop, until: float) -> bool:
     return False
 
 
-class _Output:
+class Output:
     """One file's way into `raw`."""
 
     def __init__(
@@ -204,10 +204,10 @@ class _Output:
             if first & 255 == 0:
                 self.producer.poll(0)
 
-    def mark(self) -> None:
-        """The end-of-source mark: everything of this sensor has been sent."""
+    def mark(self, sent: int) -> None:
+        """The end-of-source mark: everything of this sensor, so many records, has been sent."""
         headers: Headers = [(raw.CONTENT_TYPE_HEADER, raw.END_OF_SOURCE.encode()), *self.origin]
-        headers.append((raw.RECORDS_HEADER, str(len(self.records)).encode()))
+        headers.append((raw.RECORDS_HEADER, str(sent).encode()))
         self._produce(b"", headers, self.deliveries.marked)
 
     def _produce(self, value: bytes, headers: Headers, delivered: Callable[..., None]) -> None:

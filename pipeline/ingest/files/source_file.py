@@ -91,7 +91,7 @@ def read_records(path: Path | str, content_type: str | None = None, max_bytes: i
         data = data.replace(b"\t", b",")  # ra -c of a tab
     records = _records(data, kind)
     if kind == SURICATA_JSON:
-        return _read_events(records)
+        return flow_events(records)
     if kind not in DELIMITED:
         return _source(kind, (), strip_keys(records))
     if kind.endswith("+csv"):
@@ -133,7 +133,7 @@ def _source(kind: str, columns: Sequence[str], records: list[bytes], skipped: in
     return SourceFile(kind, tuple(columns), records, np.arange(len(records), dtype=np.int64), skipped)
 
 
-def _read_events(records: list[bytes]) -> SourceFile:
+def flow_events(records: list[bytes]) -> SourceFile:
     """Only the events of an EVE file that are read, and what cannot be distinguished: that becomes rejects."""
     lines = cut_lines(records)
     cells = FORMATS[SURICATA_JSON].scan(lines, ())

@@ -98,7 +98,7 @@ def cut(layout: Layout, data: bytes, inside: bool = False, final: bool = False) 
         consumed = len(data) if final else data.rfind(b"\n") + 1
         block = data[:consumed]
         blanks = b" \r" if tabbed(layout.content_type) else b" \r\t"
-        records = [line for line in block.split(b"\n") if line.strip(blanks)]
+        records = [record for line in block.split(b"\n") if (record := line.strip(blanks))]
     if not consumed and len(data) > MAX_RECORD_BYTES:
         return Cut([_run(layout, [data[: MAX_RECORD_BYTES + 1]])], size, layout, not layout.array, 0)
     if consumed > MAX_RECORD_BYTES:

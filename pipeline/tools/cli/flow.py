@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.errors import Usage
-from pipeline.settings import load_settings
+from pipeline.errors import BadData, Usage
+from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli import flow_follow
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.progress import positive_or_max, sending_progress
 
 if TYPE_CHECKING:
     from pipeline.ingest.files.offline_rows import Decoded
+    from pipeline.ingest.files.send import Plan
 
 app = typer.Typer(no_args_is_help=True, help="Flow records: check, send, featurize or score a file.")
 
@@ -182,8 +183,12 @@ def send(
 
     Files that share --sensor, and those of a folder, are one sensor's: a log of operations (modbus.log) then comes when
     its flow (conn.log) does. Sensors are sent one after another.
+
+    A pipe alone (tail -F conn.log | forebay flow send -) is sent as it comes, sorted within each second at most, with
+    the mark when it ends. With --speed, --shift-to-now or --start-at-us, or packed, it is read to its end first.
     """
     from pipeline.ingest.files import send as sending
+    from pipeline.ingest.files import send_stream
     from pipeline.ingest.files.offline_rows import stem
     from pipeline.ingest.files.source_set import SourceSet, read_source
     from pipeline.runtime.shutdown import Stop
@@ -193,6 +198,11 @@ def send(
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     sources: dict[str, list[tuple[str, SourceSet]]] = {}
     left = settings.file_max_bytes
+    at_once = pace == 0 and not shift_to_now and start_at_us is None
+    if files == ["-"] and at_once and send_stream.comes_as_it_is_written():
+        plan = sending.Plan(site, sensor or stem("-"), pack=pack, arrival_order=arrival_order)
+        _send_stream(settings, plan, format_name, as_json)
+        return
     for file in files:
         source = read_source(file, format_name, left)
         left -= source.size_bytes
@@ -218,6 +228,33 @@ def send(
     document = _sent_document(site, sources, results)
     document["records"] = sum(map(len, joined.values()))
     document["finished"] = len(results) == len(joined) and all(sent.finished for *_, sent in results)
+    stopped = ", stopped" if stop.requested else ""
+    say(f"{document['sent']} records sent in {document['seconds']:.1f} s{stopped}", quiet=as_json)
+    emit(document)
+    if stop.requested:
+        raise typer.Exit(130)
+
+
+def _send_stream(settings: Settings, plan: Plan, format_name: str | None, as_json: bool) -> None:
+    """Send standard input while it comes."""
+    from pipeline.contracts.raw import CONTENT_TYPES
+    from pipeline.ingest.files import send as sending
+    from pipeline.ingest.files.send_stream import RecordStream, send_stream
+    from pipeline.runtime.shutdown import Stop
+    from pipeline.runtime.telemetry import start
+
+    if format_name is not None and format_name not in CONTENT_TYPES:
+        raise BadData(f"format: got {format_name}, expected one of {', '.join(CONTENT_TYPES)}")
+    sending.require_topic(settings)
+    stop = Stop().listen()
+    telemetry = start("send", settings.model_copy(update={"metrics_port": -1}))
+    stream = RecordStream(format_name)
+    try:
+        sent = send_stream(settings, telemetry, stop, stream, plan, lambda _done: None)
+    finally:
+        telemetry.close()
+    document = _sent_document(plan.site, {plan.sensor: [("-", stream)]}, [(plan.sensor, stream, sent)])
+    document |= {"records": len(stream), "finished": sent.finished}
     stopped = ", stopped" if stop.requested else ""
     say(f"{document['sent']} records sent in {document['seconds']:.1f} s{stopped}", quiet=as_json)
     emit(document)
