@@ -28,7 +28,7 @@ from pipeline.ingest import worker as ingest_worker
 from pipeline.ingest.files import send as sending
 from pipeline.ingest.files.source_set import read_source
 from pipeline.ingest.messages import Messages
-from pipeline.runtime.kafka import clients, topics
+from pipeline.runtime.kafka import clients, errors, topics
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import start
@@ -329,6 +329,10 @@ def test_an_aborted_transaction_is_not_seen_and_a_fenced_worker_stops(stage: Set
         with pytest.raises(KafkaException, match=r"(?i)fenced"):
             ours.process(messages)
         assert read(stage, stage.topics.flows) == []
+        # `produce` alone says no more than that the client cannot go on; a fence must still be told from an outage.
+        with pytest.raises(KafkaException) as raised:
+            ours.produce(stage.topics.flows, 0, None, b"never sent", [])
+        assert errors.kind_of(raised.value.args[0]) is errors.Kind.FENCED
         del later
 
 

@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from pipeline.errors import Backpressure, Failed
-from pipeline.runtime.kafka import errors
+from pipeline.runtime.kafka import errors, watchdog
 
 # As long as a transaction may take: whoever waits longer has lost it anyway.
 FULL_S = 60.0
@@ -15,6 +15,8 @@ FULL_S = 60.0
 POLL_S = 0.05
 # When to try again: a broker that was away for a minute is not back in less than its start takes.
 RETRY_AFTER_S = 1.0
+# A producer in a fatal state answers at once, or hangs (librdkafka #4420).
+REASON_S = 2.0
 # How often a wait for acknowledgements looks whether it was asked to stop.
 FLUSH_S = 0.2
 
@@ -80,10 +82,27 @@ def produce(
             full()
             producer.poll(min(POLL_S, max(0.0, deadline - now)))
         except KafkaException as error:
-            stopping = errors.must_stop(error.args[0], topic)
+            reason = fatal_reason(producer, error)
+            stopping = errors.must_stop(reason.args[0], topic)
             if stopping is None:
-                raise
+                raise reason from error
             raise stopping from error
+
+
+def fatal_reason(producer: Producer, error: KafkaException) -> KafkaException:
+    """What broke a producer for good: `produce` only says that something did, the next transaction says what."""
+    if error.args[0].code() != KafkaError._FATAL:
+        return error
+    reasons: list[KafkaException] = []
+
+    def begin() -> None:
+        try:
+            producer.begin_transaction()
+        except KafkaException as reason:
+            reasons.append(reason)
+
+    watchdog.returns(begin, REASON_S)
+    return next((reason for reason in reasons if reason.args[0].fatal()), error)
 
 
 def flush(
