@@ -286,3 +286,33 @@ def test_standard_input_is_sent_as_it_comes(plant: Settings, tmp_path: Path) -> 
     assert [len(bytes(message.value() or b"").split(b"\n")) for message in sent] == [8, 8, 4, 1]
     assert clients.headers_of(mark)["content-type"] == b"end-of-source"
     assert clients.headers_of(mark)["records"] == b"21"
+
+
+def test_the_unit_of_the_documentation_runs_as_it_stands(plant: Settings, tmp_path: Path) -> None:
+    page = (ROOT / "docs/connect/files.md").read_text()
+    unit = page[page.index("[Service]") : page.index("[Install]")].replace("\\\n", " ")
+    facts = [line.strip().partition("=") for line in unit.splitlines() if "=" in line]
+    variables = dict(value.split("=", 1) for name, _, value in facts if name == "Environment")
+    [command] = [value.split() for name, _, value in facts if name == "ExecStart"]
+    zeek = Zeek(tmp_path)
+    variables |= {"FOREBAY_BOOTSTRAP": plant.bootstrap, "FOREBAY_METRICS_PORT": "0"}
+    here = [argument.replace("/opt/zeek/logs", str(tmp_path)) for argument in command[1:]]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.tools.cli", *here],
+        env={**environment(plant), **variables}, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None and any(b'"ready"' in line for line in process.stderr)
+    zeek.start()
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while zeek.rotations < 4 or len(records(plant)) < 200:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.3)
+        zeek.enough.set()
+        zeek.join()
+        assert wait_for(plant, len(zeek.lines)) == zeek.lines
+        assert clients.headers_of(messages(plant)[0])["sensor"] == b"edge-1"
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert process.returncode == 0
