@@ -1,6 +1,6 @@
 """Files that are there whole or not at all, durable where that is asked for; a full disk is said clearly.
 
-A file is written beside its place under a name with UNFINISHED, then takes its name in one step: `write_atomic`
+A file is written in its folder under a name with UNFINISHED, then takes its name in one step: `write_atomic`
 replaces what has the name, `create_exclusive` never does. After a kill there is the old file or the new one, and
 perhaps an unfinished one, which no reader looks at. Durable: the bytes and the name survive a power cut.
 """
@@ -36,7 +36,7 @@ def disk_full_as_failed(what: str, folder: Path) -> Iterator[None]:
 
 
 def write_atomic(path: Path, data: bytes | memoryview, durable: bool = True) -> None:
-    """Write a file whole, in place of one that has the name; makes its folder if need be.
+    """Write a file whole and replace one that has the name; makes its folder if need be.
 
     Parameters
     ----------

@@ -94,7 +94,7 @@ class ScoreWorker:
                 self._telemetry.beat()
                 messages = self._read_messages()
                 self._telemetry.stage.waiting_since(clients.oldest_us(messages))
-                self._apply(self._models.look())
+                self._apply(self._models.poll())
                 self._vote()
                 group = self._split(messages)
                 if self._score(group) and group.blocked:

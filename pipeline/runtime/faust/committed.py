@@ -4,7 +4,7 @@ Faust asks for read_committed only when it runs its own transactions, and after 
 committed offsets. Both are decided in one overridable method each.
 
 It also remembers in which order messages were fetched, because between fetch and agent Faust may drop some (robinhood/
-faust#216, #221, #606): offsets cannot tell, they have holes wherever a transaction ended.
+faust#216, #221, #606): offsets cannot show it, they have holes wherever a transaction ended.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,7 +28,7 @@ class CommittedThread(AIOKafkaConsumerThread):
 
 
 class OwnPositionsConsumer(Consumer):
-    """A consumer that is told where to read from instead of asking Kafka."""
+    """A consumer that takes its start positions from the worker instead of asking Kafka."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._seeks = 0

@@ -22,7 +22,7 @@ KNOWN = {
 
 
 def credentials(security: Mapping[str, str]) -> Any:
-    """Faust's credentials, or None for a plain connection; Misconfigured names what Faust cannot be told."""
+    """Faust's credentials, or None for a plain connection; Misconfigured names what Faust cannot be configured with."""
     unknown = sorted(set(security) - KNOWN)
     if unknown:
         raise Misconfigured(

@@ -11,7 +11,7 @@ from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.producing import ProducerBroken, flush, produce
 from pipeline.settings import Settings
 
-# Kafka may be away for any time: a message waits for it, in a queue that is bounded, and is never given up.
+# Kafka may be away for any time: a message waits for it, in a queue that is bounded, and is never dropped.
 FOR_EVER = {"message.timeout.ms": 0}
 
 

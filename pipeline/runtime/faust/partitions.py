@@ -37,7 +37,7 @@ NOTHING_CAME_US = -(1 << 62)
 
 
 @dataclass
-class Held(Generic[State]):
+class OwnedPartition(Generic[State]):
     """One partition: what its messages up to `position` (exclusive) have led to."""
 
     state: State
@@ -48,10 +48,10 @@ class Held(Generic[State]):
     """What was saved last by this worker."""
     recent: list[set[str]]
     """Digests not to collect, newest state first."""
-    kept: SnapshotCatalog
-    """States for replays to begin from; their digests are not to be collected either."""
-    kept_us: int
-    """Event time of the last of them."""
+    catalog: SnapshotCatalog
+    """Snapshots for replays to start from; their digests are not to be collected either."""
+    snapshot_us: int
+    """Event time of the newest snapshot."""
 
 
 class Partitions(Generic[State]):
@@ -65,7 +65,7 @@ class Partitions(Generic[State]):
         self._storage = open_storage(settings.state_uri, "state")
         self._telemetry = telemetry
         self._log = log(stage.name)
-        self._held: dict[int, Held[State]] = {}
+        self._owned: dict[int, OwnedPartition[State]] = {}
         self._stopped = stopped
         self._make_producers()
         self._topic_id = ""
@@ -82,7 +82,7 @@ class Partitions(Generic[State]):
         )
 
     def renew(self) -> None:
-        """Forget what is held and make new producers: what was not saved is read and emitted again, the same bytes."""
+        """Forget all partitions, make new producers: what was not saved is read and emitted again, the same bytes."""
         self.release()
         self._make_producers()
 
@@ -93,14 +93,14 @@ class Partitions(Generic[State]):
 
         RefusedState where none of a partition's states can be read, or where its topic no longer holds the position.
         """
-        wanted = [partition for partition in partitions if partition not in self._held]
+        wanted = [partition for partition in partitions if partition not in self._owned]
         known = self._pointers(wanted) if wanted else {}
         if wanted:
             self._identify()
         for partition in wanted:
-            self._held[partition] = self._restored(partition, known[partition])
-        self._telemetry.gauge("forebay_partitions", len(self._held))
-        return {partition: held.position for partition, held in self._held.items()}
+            self._owned[partition] = self._restored(partition, known[partition])
+        self._telemetry.gauge("forebay_partitions", len(self._owned))
+        return {partition: owned.position for partition, owned in self._owned.items()}
 
     def _pointers(self, wanted: list[int]) -> dict[int, list[Pointer]]:
         def ignored(message: Message, error: BadData) -> None:
@@ -110,11 +110,11 @@ class Partitions(Generic[State]):
 
         return pointers.read(self._settings, self.stage.pointers, wanted, ignored=ignored)
 
-    def _restored(self, partition: int, known: list[Pointer]) -> Held[State]:
+    def _restored(self, partition: int, known: list[Pointer]) -> OwnedPartition[State]:
         first, end = self._bounds(partition)
         store = self._store(partition)
-        kept = SnapshotCatalog(self._storage, self.stage.source, partition)
-        kept_us = max((entry.reached_us for entry in kept.of(self._topic_id)), default=NOTHING_CAME_US)
+        catalog = SnapshotCatalog(self._storage, self.stage.source, partition)
+        snapshot_us = max((entry.reached_us for entry in catalog.of(self._topic_id)), default=NOTHING_CAME_US)
         refused: RefusedState | None = None
         for pointer in known:
             try:
@@ -126,13 +126,13 @@ class Partitions(Generic[State]):
                 refused = refused or error
                 continue
             self._expect_held(partition, pointer.position, first, end)
-            recent = [needed for one in known[:KEEP_POINTERS] if (needed := self._needed(store, one))]
+            recent = [needed for older in known[:KEEP_POINTERS] if (needed := self._needed(store, older))]
             state = self.stage.restore(partition, snapshot, apart)
             position = max(pointer.position, first)
-            return Held(state, position, position, None, recent, kept, kept_us)
+            return OwnedPartition(state, position, position, None, recent, catalog, snapshot_us)
         if refused is not None:
             raise refused
-        return Held(self.stage.restore(partition, None, {}), first, first, None, [], kept, kept_us)
+        return OwnedPartition(self.stage.restore(partition, None, {}), first, first, None, [], catalog, snapshot_us)
 
     def _expect_held(self, partition: int, position: int, first: int, end: int) -> None:
         # The record behind the last one read is the mark of its transaction; retention may have taken it as well.
@@ -145,17 +145,17 @@ class Partitions(Generic[State]):
 
     def skips(self, partition: int, offset: int) -> bool:
         """Whether a message at this offset leaves others out: an aborted transaction, or what retention deleted."""
-        held = self._held.get(partition)
-        return held is not None and offset > held.position + MARK
+        owned = self._owned.get(partition)
+        return owned is not None and offset > owned.position + MARK
 
     def expect_held(self, partition: int) -> None:
         """PositionLost where Kafka no longer holds what is to be read next; asks Kafka, so never in the event loop."""
-        held = self._held.get(partition)
-        if held is not None:
-            self._expect_held(partition, held.position, *self._bounds(partition))
+        owned = self._owned.get(partition)
+        if owned is not None:
+            self._expect_held(partition, owned.position, *self._bounds(partition))
 
     def _identify(self) -> None:
-        """Learn which topic this is; until it is known no state is kept, and nothing else depends on it."""
+        """Learn which topic this is; until it is known no snapshot is retained, and nothing else depends on it."""
         try:
             self._topic_id = topics.topic_id(self._settings, self.stage.source, IDENTIFY_S)
         except KafkaException as error:
@@ -190,20 +190,21 @@ class Partitions(Generic[State]):
 
         `before` is the offset of the message that was fetched just before it; SequenceGap where that one never came.
         """
-        held = self._held.get(message.partition)
-        if held is None or message.offset < held.position:
+        owned = self._owned.get(message.partition)
+        if owned is None or message.offset < owned.position:
             self._telemetry.count("forebay_messages_dropped", stage=self.stage.name)
             return False
-        if before >= held.position:
+        if before >= owned.position:
             raise SequenceGap(
-                f"{self.stage.source}[{message.partition}]@{message.offset}: the message at {before} was fetched and "
-                f"never came, the position is {held.position}; start the worker again, it reads on from its saved state"
+                f"{self.stage.source}[{message.partition}]@{message.offset}: the message at {before} was fetched "
+                f"and never came, the position is {owned.position}; start the worker again, it reads on "
+                "from its saved state"
             )
-        state, outgoing = self.stage.advance(held.state, message)
+        state, outgoing = self.stage.advance(owned.state, message)
         self._emitter.emit(message.partition, list(outgoing))
         failpoints.reached(f"{self.stage.name}.emitted")
-        held.state = state
-        held.position = message.offset + 1
+        owned.state = state
+        owned.position = message.offset + 1
         return True
 
     @property
@@ -220,7 +221,7 @@ class Partitions(Generic[State]):
     @property
     def unsaved(self) -> int:
         """Positions moved on since they were last saved."""
-        return sum(held.position - held.saved for held in self._held.values())
+        return sum(owned.position - owned.saved for owned in self._owned.values())
 
     @property
     def due(self) -> bool:
@@ -236,7 +237,7 @@ class Partitions(Generic[State]):
         1. Wait until the broker has acknowledged every message emitted so far.
         2. Write what has changed of each moved partition's state, under its digest, to where state lies.
         3. Append the pointer records and wait until the broker has acknowledged them.
-        4. Keep a state for replays where one is due (replay_snapshots.py), and call the positions saved (the caller
+        4. Retain a snapshot for replays where one is due (replay_snapshots.py), call the positions saved (the caller
            commits them to Kafka, for lag metrics only).
 
         A crash before 3 leaves the old pointers: messages are read again from there, and what they lead to carries
@@ -244,7 +245,7 @@ class Partitions(Generic[State]):
         where the worker is asked to stop meanwhile, and what `Emitter.acknowledge` raises.
         """
         started = time.perf_counter()
-        moved = {partition: held for partition, held in self._held.items() if held.position != held.saved}
+        moved = {partition: owned for partition, owned in self._owned.items() if owned.position != owned.saved}
         if not moved:
             return {}
         pointers_first = self._settings.broken_order == "state-pointers-first"
@@ -253,35 +254,35 @@ class Partitions(Generic[State]):
         failpoints.reached(f"{self.stage.name}.acknowledged")
         fresh: list[Pointer] = []
         written: dict[int, Saved] = {}
-        for partition, held in moved.items():  # 2
+        for partition, owned in moved.items():  # 2
             store, stage = self._store(partition), self.stage
-            saved = parts.put(store, stage.snapshot(held.state), stage.parts(held.state), stage.part, held.last)
+            saved = parts.put(store, stage.snapshot(owned.state), stage.parts(owned.state), stage.part, owned.last)
             written[partition] = saved
             uri = f"{store.name}/{saved.digest}"
-            fresh.append(Pointer(partition, held.position, stage.seq(held.state), saved.digest, uri))
+            fresh.append(Pointer(partition, owned.position, stage.seq(owned.state), saved.digest, uri))
             failpoints.reached(f"{self.stage.name}.state written")
         pointers.write(self._pointer_writer, self.stage.pointers, fresh, self._stopped)  # 3
         failpoints.reached(f"{self.stage.name}.pointed")
         if pointers_first:
             self._emitter.acknowledge(self._stopped)
         for pointer in fresh:  # 4
-            held = self._held[pointer.partition]
-            held.saved = pointer.position
-            held.last = written[pointer.partition]
-            held.recent = [held.last.digests, *held.recent][:KEEP_POINTERS]
-            self._keep(held, pointer)
-            self._telemetry.count("forebay_state_bytes_written", held.last.written, stage=self.stage.name)
+            owned = self._owned[pointer.partition]
+            owned.saved = pointer.position
+            owned.last = written[pointer.partition]
+            owned.recent = [owned.last.digests, *owned.recent][:KEEP_POINTERS]
+            self._retain(owned, pointer)
+            self._telemetry.count("forebay_state_bytes_written", owned.last.written, stage=self.stage.name)
         self._saved_at = time.monotonic()
         self._telemetry.observe("forebay_state_save_seconds", time.perf_counter() - started, stage=self.stage.name)
         self._collect()
         return {pointer.partition: pointer.position for pointer in fresh}
 
-    def _keep(self, held: Held[State], pointer: Pointer) -> None:
-        """Keep the state just saved if event time has moved on far enough since the last one that is kept."""
-        most, reached_us = self._settings.state_kept, self.stage.reached_us(held.state)
-        if not (most and held.last and self._topic_id and reached_us > NOTHING_CAME_US):
+    def _retain(self, owned: OwnedPartition[State], pointer: Pointer) -> None:
+        """Retain the state just saved if event time has moved on far enough since the last retained snapshot."""
+        max_snapshots, reached_us = self._settings.state_kept, self.stage.reached_us(owned.state)
+        if not (max_snapshots and owned.last and self._topic_id and reached_us > NOTHING_CAME_US):
             return
-        if held.kept_us > NOTHING_CAME_US and reached_us < held.kept_us + self._settings.state_kept_every_us:
+        if owned.snapshot_us > NOTHING_CAME_US and reached_us < owned.snapshot_us + self._settings.state_kept_every_us:
             return
         entry = RetainedSnapshot(
             self.stage.name,
@@ -292,10 +293,10 @@ class Partitions(Generic[State]):
             pointer.seq,
             reached_us,
             pointer.digest,
-            tuple(sorted(held.last.digests)),
+            tuple(sorted(owned.last.digests)),
         )
-        held.kept.retain(entry, most)
-        held.kept_us = reached_us
+        owned.catalog.retain(entry, max_snapshots)
+        owned.snapshot_us = reached_us
         self._telemetry.count("forebay_states_kept", stage=self.stage.name)
 
     def _collect(self) -> None:
@@ -304,21 +305,21 @@ class Partitions(Generic[State]):
         self._collected_at = time.monotonic()
         if not self._topic_id:
             self._identify()
-        for partition, held in self._held.items():
+        for partition, owned in self._owned.items():
             try:
-                kept = held.kept.blobs
+                retained = owned.catalog.blobs
             except (OSError, ForebayError) as error:  # what cannot be read may need anything: another time
                 self._log.warning("kept states not readable, nothing collected", partition=partition, error=str(error))
                 continue
-            removed = self._store(partition).collect(kept.union(*held.recent), KEEP_S)
+            removed = self._store(partition).collect(retained.union(*owned.recent), KEEP_S)
             self._telemetry.count("forebay_states_collected", removed, stage=self.stage.name)
 
     def release(self) -> None:
-        """Forget everything held, for another worker to take; what was not saved is repeated there."""
-        self._held.clear()
+        """Forget every partition, for another worker to take; what was not saved is repeated there."""
+        self._owned.clear()
         self._telemetry.gauge("forebay_partitions", 0)
 
     @property
     def positions(self) -> dict[int, int]:
-        """Next offset of every partition held."""
-        return {partition: held.position for partition, held in self._held.items()}
+        """Next offset of every owned partition."""
+        return {partition: owned.position for partition, owned in self._owned.items()}

@@ -46,7 +46,7 @@ class Stage(Protocol[State]):
     """Compacted topic of its pointer records."""
 
     def restore(self, partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> State:
-        """The state in a snapshot and its parts; None is the beginning."""
+        """The state in a snapshot and its parts; None is the start."""
 
     def snapshot(self, state: State) -> bytes:
         """The state, but for its parts, as bytes; equal states give equal bytes."""

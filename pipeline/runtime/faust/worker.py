@@ -159,7 +159,7 @@ class Worker(Generic[State]):
         lag = 0
         for partition, position in self._partitions.positions.items():
             tp = faust.types.TP(self._stage.source, partition)
-            if tp in assigned:  # held a little longer than assigned, while a rebalance begins
+            if tp in assigned:  # held a little longer than assigned, while a rebalance starts
                 lag += max(0, (consumer.highwater(tp) or 0) - position)
         self._telemetry.gauge("forebay_lag_messages", lag, stage=self._stage.name)
 
@@ -229,7 +229,7 @@ class Worker(Generic[State]):
             self._fatal = error
 
     async def _expect_held(self, message: Any) -> None:
-        """Look where messages before this one are missing: aiokafka goes on silently behind what retention deleted."""
+        """Check where messages before this one are missing: aiokafka silently skips what retention deleted."""
         if self._partitions.skips(message.partition, message.offset):
             try:
                 await asyncio.to_thread(self._patiently, lambda: self._partitions.expect_held(message.partition))

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 class CaughtUp:
     """The offset at which the client last reached each partition's end, and whether the end is still there.
 
-    A position alone does not tell: behind the last record may stand the marker of its transaction, which no consumer
+    A position alone is not enough: behind the last record may stand the marker of its transaction, which no consumer
     sees. So the client's end-of-partition events are used; its consumer has them switched on.
     """
 

@@ -15,13 +15,13 @@ class Kind(Enum):
     """What an error asks of the worker that meets it."""
 
     PASSES = "passes"
-    """Nothing: the client goes on by itself."""
+    """Nothing to do: the client recovers by itself."""
     REJOIN = "rejoin"
     """Another member may have the partition: what was not committed is read again, by whoever has it."""
     AWAY = "away"
-    """No broker, leader or coordinator answers: try again, with new clients where these cannot go on."""
+    """No broker, leader or coordinator answers: try again, with new clients where these cannot recover."""
     BROKEN = "broken"
-    """This client cannot go on; a new one can. An outage longer than a transaction's timeout leads here."""
+    """This client cannot continue; a new one can. An outage longer than a transaction's timeout leads here."""
     FENCED = "fenced"
     """A newer client of the same name took over; or an outage was so long that Kafka thinks so."""
     DENIED = "denied"
@@ -102,13 +102,13 @@ _CODES: dict[Kind, tuple[int, ...]] = {
 }
 KINDS: dict[int, Kind] = {code: kind for kind, codes in _CODES.items() for code in codes}
 
-# With new clients, a worker can go on after these.
+# With new clients, a worker can continue after these.
 RECOVERABLE = frozenset({Kind.PASSES, Kind.REJOIN, Kind.AWAY, Kind.BROKEN})
 
 
 def kind_of(error: KafkaError) -> Kind:
     """What an error asks of the worker that meets it."""
-    # A fatal error of a producer or a consumer wraps its reason: only the text tells that it is a fence.
+    # A fatal error of a producer or a consumer wraps its reason: only the text shows that it is a fence.
     if error.code() == KafkaError._FATAL or error.fatal():
         return Kind.FENCED if "fenced" in error.str().lower() or KINDS.get(error.code()) is Kind.FENCED else Kind.BROKEN
     known = KINDS.get(error.code())
@@ -122,15 +122,15 @@ def records(messages: Iterable[Message]) -> list[Message]:
 
     Raises PositionLost, KafkaDenied or Fenced where the worker must stop, KafkaException for other errors.
     """
-    kept = []
+    passed = []
     for message in messages:
         error = message.error()
         if error is None:
-            kept.append(message)
+            passed.append(message)
         elif kind_of(error) not in (Kind.PASSES, Kind.REJOIN, Kind.AWAY):
             stopping = must_stop(error, f"{message.topic()}[{message.partition()}]")
             raise stopping if stopping is not None else KafkaException(error)
-    return kept
+    return passed
 
 
 def must_stop(error: KafkaError, where: str) -> ForebayError | None:

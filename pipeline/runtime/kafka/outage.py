@@ -1,4 +1,4 @@
-"""Kafka away for any time: noticed once, reported once, waited for, and gone on from what was committed.
+"""Kafka away for any time: noticed once, reported once, waited for, and resumed from what was committed.
 
 A stage does its work in sessions. A session is its Kafka clients and all that it knows through them. What an outage
 breaks (a transaction past its timeout, a membership past its session) ends the session, never the worker: clients are
@@ -29,7 +29,7 @@ AWAY_AFTER_S = 5.0
 SESSION_SHARE = 3
 # A step of a transaction is tried so long at a time, so that a request to stop is heard.
 STEP_TRY_S = 5.0
-# Then it is given up, and all is read again: as long as Kafka keeps a transaction open.
+# Then it is abandoned, and all is read again: as long as Kafka keeps a transaction open.
 STEP_S = 60.0
 # A step that takes so long although Kafka answers is said.
 STEP_SLOW_S = 10.0
@@ -47,7 +47,7 @@ class KafkaWatch:
     Parameters
     ----------
     answers : callable, optional
-        In place of the question to the broker: whether it answers. For tests.
+        Replaces the question to the broker: whether it answers. For tests.
     """
 
     def __init__(

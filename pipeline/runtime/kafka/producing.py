@@ -11,7 +11,7 @@ from pipeline.runtime.kafka import errors, watchdog
 
 # As long as a transaction may take: whoever waits longer has lost it anyway.
 FULL_S = 60.0
-# The queue holds 256 MiB; a broker that answers makes room for a message in less.
+# The queue holds 256 MiB; a broker that answers makes space for a message in less.
 POLL_S = 0.05
 # When to try again: a broker that was away for a minute is not back in less than its start takes.
 RETRY_AFTER_S = 1.0
@@ -22,7 +22,7 @@ FLUSH_S = 0.2
 
 
 class ProducerBroken(Failed):
-    """The producer cannot go on: what was not acknowledged is sent again, from the saved position, by a new one."""
+    """The producer cannot continue: what was not acknowledged is sent again, from the saved position, by a new one."""
 
 
 def _never() -> bool:
@@ -63,7 +63,7 @@ def produce(
     MessageTooLarge, KafkaDenied
         Kafka will never take it.
     KafkaException
-        The client cannot go on.
+        The client cannot continue.
     """
     deadline: float | None = None
     while True:

@@ -1,4 +1,4 @@
-"""What retention deleted before it was read: said in the log and counted, where a stage goes on without it."""
+"""What retention deleted before it was read: said in the log and counted, where a stage continues without it."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -18,7 +18,7 @@ from pipeline.settings import Settings
 
 WHERE = "FOREBAY_SECURITY"
 PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
-# librdkafka 2.x, CONFIGURATION.md: the properties that say who we are, whom we trust, and how it is kept secret.
+# librdkafka 2.x, CONFIGURATION.md: the properties that say who we are, whom we trust, and how it stays secret.
 PROPERTIES = (
     "security.protocol",
     *("ssl.ca.location", "ssl.ca.pem", "ssl.ca.certificate.stores", "ssl.certificate.location", "ssl.certificate.pem"),

@@ -30,7 +30,7 @@ class StallDetector:
     Parameters
     ----------
     ends : callable, optional
-        In place of the question to the broker: the end of each partition for a read_committed reader. For tests.
+        Replaces the question to the broker: the end of each partition for a read_committed reader. For tests.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class StallDetector:
 
 
 class ConsumerStall:
-    """The detector of one consumer, which was made with `tail.EOF_EVENTS`: those tell how far it has come."""
+    """The detector of one consumer, which was made with `tail.EOF_EVENTS`: those show how far it has come."""
 
     def __init__(self, detector: StallDetector, consumer: Consumer) -> None:
         self._detector, self._consumer = detector, consumer

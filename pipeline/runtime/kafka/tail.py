@@ -1,4 +1,4 @@
-"""Reading a topic from where a reader stands to where it ends now, transactions and all."""
+"""Reading a topic from a reader's position to the topic's present end, open transactions included."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ from pipeline.errors import KafkaUnreachable
 from pipeline.runtime.kafka.clients import admin, reader
 from pipeline.settings import Settings
 
-# A reader given to `read_to` needs this: only the end of a partition tells where control records end.
+# A reader passed to `read_to` needs this: only the end-of-partition event shows where control records end.
 EOF_EVENTS = {"enable.partition.eof": True}
 
 
@@ -30,13 +30,13 @@ def ends(
     isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
 ) -> dict[int, int]:
     """End offset of each partition; by default records of transactions still open are included."""
-    client = admin(settings)  # held until the answers are here: they come through its thread
-    asked = client.list_offsets(
+    client = admin(settings)  # referenced until the answers are here: they come through its thread
+    answers = client.list_offsets(
         {TopicPartition(topic, partition): OffsetSpec.latest() for partition in partitions},  # type: ignore[no-untyped-call]
         isolation_level=isolation,
         request_timeout=timeout_s,
     )
-    return {at.partition: answer.result(timeout_s).offset for at, answer in asked.items()}
+    return {at.partition: answer.result(timeout_s).offset for at, answer in answers.items()}
 
 
 def read_to(consumer: Consumer, topic: str, ends_at: dict[int, int], timeout_s: float = 30.0) -> Iterator[Message]:
@@ -66,7 +66,7 @@ def read_to(consumer: Consumer, topic: str, ends_at: dict[int, int], timeout_s: 
 
 
 class Follower:
-    """Follows one partition of a topic from its beginning; reads only what was committed and commits nothing."""
+    """Follows one partition of a topic from its start; reads only what was committed and commits nothing."""
 
     def __init__(self, settings: Settings, client: str, topic: str, partition: int = 0) -> None:
         self._settings = settings
@@ -83,8 +83,8 @@ class Follower:
             yield from read_to(self._reader, self._topic, {self._partition: end}, timeout_s)
             self._reached = max(self._reached, end)
 
-    def look(self) -> Iterator[Message]:
-        """What has arrived meanwhile; never waits."""
+    def poll(self) -> Iterator[Message]:
+        """Messages that have arrived since the last call; never waits."""
         for message in self._reader.consume(100, 0):
             error = message.error()
             if error is None:
@@ -95,5 +95,5 @@ class Follower:
                 raise KafkaException(error)
 
     def close(self) -> None:
-        """Leave."""
+        """Close the consumer."""
         self._reader.close()

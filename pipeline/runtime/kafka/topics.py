@@ -100,7 +100,7 @@ def wanted(settings: Settings) -> list[Wanted]:
 def create(settings: Settings) -> Created:
     """Create the table's topics that are missing, and wait until they can be written.
 
-    An existing topic is left as it is, whatever its settings: `check` tells what differs.
+    An existing topic is left as it is, whatever its settings: `check` reports what differs.
 
     Raises
     ------
@@ -148,14 +148,14 @@ def check(settings: Settings) -> list[Difference]:
     """How the cluster differs from the table; empty: not at all. Topics that are not in the table are not looked at."""
     require_broker(settings, ANSWER_S)
     client = admin(settings)
-    found = client.list_topics(timeout=REQUEST_S).topics
+    present = client.list_topics(timeout=REQUEST_S).topics
     differences: list[Difference] = []
-    configurations = _configurations(client, [each.name for each in wanted(settings) if each.name in found])
+    configurations = _configurations(client, [each.name for each in wanted(settings) if each.name in present])
     for each in wanted(settings):
-        if each.name not in found:
+        if each.name not in present:
             differences.append(Difference(each.name, "topic", "missing", "present"))
             continue
-        parts = found[each.name].partitions.values()
+        parts = present[each.name].partitions.values()
         counts = {
             "partitions": (str(len(parts)), str(each.partitions)),
             "replication factor": (
@@ -177,8 +177,8 @@ def describe(settings: Settings) -> list[Described]:
     """The table's topics as the cluster has them, with how many records each holds (transaction marks count too)."""
     require_broker(settings, ANSWER_S)
     client = admin(settings)
-    found = client.list_topics(timeout=REQUEST_S).topics
-    present = {each.name: list(found[each.name].partitions) for each in wanted(settings) if each.name in found}
+    existing = client.list_topics(timeout=REQUEST_S).topics
+    present = {each.name: list(existing[each.name].partitions) for each in wanted(settings) if each.name in existing}
     configurations = _configurations(client, list(present))
     where = [TopicPartition(name, part) for name, parts in present.items() for part in parts]
     first = _offsets(client, where, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
@@ -197,7 +197,7 @@ def describe(settings: Settings) -> list[Described]:
 
 def topic_id(settings: Settings, name: str, timeout_s: float = REQUEST_S) -> str:
     """The id Kafka gave a topic when it was made, another one each time it is made; "" where there is no such topic."""
-    client = admin(settings)  # held until the answer is here
+    client = admin(settings)  # referenced until the answer is here
     try:
         return str(client.describe_topics(TopicCollection([name]), request_timeout=timeout_s)[name].result().topic_id)
     except KafkaException as error:

@@ -21,7 +21,7 @@ from pipeline.runtime.telemetry import log
 STUCK_S = 45.0
 # Beyond its timeout, where waiting is hopeless: the client rounds timeouts up.
 GRACE_S = 2.0
-# A producer left behind keeps some threads and a few MiB; after so many the process starts anew, in place.
+# A producer left behind keeps some threads and a few MiB; after so many the process replaces itself (exec).
 MAX_LEFT_BEHIND = 10
 WAIT_S = 0.2
 

@@ -41,14 +41,14 @@ def put(
     A part is written unless it is the same object as in `before` and its blob is still there.
     """
     known = before.parts if before is not None else {}
-    kept: dict[str, Part] = {}
+    saved_parts: dict[str, Part] = {}
     changed = []
     for name, part in parts.items():
         was, digest = known.get(name, (None, ""))
         if was is not part or not store.touch(digest):
             changed.append(name)
             digest = ""
-        kept[name] = part, digest
+        saved_parts[name] = part, digest
     sizes: list[int] = []
 
     def blobs() -> Iterator[bytes]:
@@ -58,13 +58,13 @@ def put(
             yield blob
 
     for name, digest in zip(changed, store.put_many(blobs()), strict=True):
-        kept[name] = parts[name], digest
+        saved_parts[name] = parts[name], digest
     written = sum(sizes)
     blob = rest
-    if kept:
-        names = orjson.dumps({name: digest for name, (_, digest) in kept.items()}, option=orjson.OPT_SORT_KEYS)
+    if saved_parts:
+        names = orjson.dumps({name: digest for name, (_, digest) in saved_parts.items()}, option=orjson.OPT_SORT_KEYS)
         blob = MAGIC + names + b"\n" + rest
-    return Saved(store.put(blob), kept, written + len(blob))
+    return Saved(store.put(blob), saved_parts, written + len(blob))
 
 
 def get(store: Store, digest: str) -> tuple[bytes, dict[str, str]]:
@@ -74,12 +74,12 @@ def get(store: Store, digest: str) -> tuple[bytes, dict[str, str]]:
         return blob, {}
     names, newline, rest = blob[len(MAGIC) :].partition(b"\n")
     try:
-        found = orjson.loads(names)
-        if not newline or not all(isinstance(one, str) for one in found.values()):
+        digests = orjson.loads(names)
+        if not newline or not all(isinstance(value, str) for value in digests.values()):
             raise ValueError("names and digests expected")
     except (orjson.JSONDecodeError, AttributeError, ValueError) as error:
         raise RefusedState(
             f"state {store.name}/{digest[:12]}: got {names[:40]!r} ({error}), expected the digests of its parts; "
             "an older version wrote it, or another program did: restore an older one"
         ) from error
-    return rest, found
+    return rest, digests

@@ -86,21 +86,21 @@ def read(
     A malformed record, or one that names another partition than it lies in, is handed to `ignored` and left out: one
     record that anybody may have written must not stop a stage for ever. The pointers before it still hold.
     """
-    found: dict[int, list[Pointer]] = {partition: [] for partition in partitions}
+    by_partition: dict[int, list[Pointer]] = {partition: [] for partition in partitions}
     reader = clients.reader(settings, "pointers", **tail.EOF_EVENTS)
     try:
-        reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in found])
-        for message in tail.read_to(reader, topic, tail.ends(settings, topic, found, timeout_s), timeout_s):
+        reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in by_partition])
+        for message in tail.read_to(reader, topic, tail.ends(settings, topic, by_partition, timeout_s), timeout_s):
             value = message.value()
             if value is None:
                 continue
             try:
-                found[message.partition() or 0].append(_decoded(value, message.partition() or 0))
+                by_partition[message.partition() or 0].append(_decoded(value, message.partition() or 0))
             except BadData as error:
                 ignored(message, error)
     finally:
         reader.close()
-    return {partition: by_position(pointers) for partition, pointers in found.items()}
+    return {partition: by_position(pointers) for partition, pointers in by_partition.items()}
 
 
 def write(

@@ -39,7 +39,7 @@ class RetainedSnapshot:
     reached_us : int
         Event time that nothing lies beyond of what came out (featurize) or went in (alert) before `position`.
     blobs : tuple of str
-        Digests of all it needs, `digest` among them, sorted.
+        Digests of every blob it needs, `digest` among them, sorted.
     """
 
     room: str
@@ -53,12 +53,12 @@ class RetainedSnapshot:
     blobs: tuple[str, ...]
 
     def encode(self) -> bytes:
-        """As JSON; equal states give equal bytes, whoever writes them and when."""
+        """The entry as JSON; equal states give equal bytes, whoever writes them and when."""
         return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
 
     @classmethod
     def decode(cls, payload: bytes) -> "RetainedSnapshot":
-        """From JSON; BadData where it is no entry."""
+        """The entry in JSON; BadData where it is no entry."""
         try:
             facts: dict[str, Any] = orjson.loads(payload)
             return cls(
@@ -81,15 +81,15 @@ class SnapshotCatalog:
 
     Parameters
     ----------
-    place : StorageLike
+    location : StorageLike
         Where all state lies (`state_uri`).
     topic : str
         What the stage reads.
     partition : int
     """
 
-    def __init__(self, place: StorageLike, topic: str, partition: int) -> None:
-        self._storage = open_storage(place, "state")
+    def __init__(self, location: StorageLike, topic: str, partition: int) -> None:
+        self._storage = open_storage(location, "state")
         self._folder = f"{FOLDER}/{topic}/{partition}"
         self._read: dict[str, RetainedSnapshot | None] = {}
 

@@ -17,15 +17,15 @@ class Store:
 
     Parameters
     ----------
-    place : StorageLike
+    location : StorageLike
         Where all state lies (`state_uri`).
     name : str
         The folder below it, `<stage>/<partition>`.
     """
 
-    def __init__(self, place: StorageLike, name: str) -> None:
+    def __init__(self, location: StorageLike, name: str) -> None:
         self.name = name
-        self._storage = open_storage(place, "state")
+        self._storage = open_storage(location, "state")
 
     def _file(self, digest: str) -> str:
         """The name of a blob; RefusedState where a digest that came from elsewhere could name another file."""

@@ -1,4 +1,4 @@
-"""Storage in a folder of this machine: temp file, fsync, then a name of its own that nobody else had."""
+"""Storage in a folder of this machine: temp file, fsync, then a name that no other file has."""
 
 import hashlib
 import os
@@ -66,10 +66,10 @@ class LocalFolder:
         """The same files with their sizes and ages."""
         for name in self.names(below):
             try:
-                found = (self.root / name).stat()
+                status = (self.root / name).stat()
             except FileNotFoundError:
                 continue
-            yield Entry(name, found.st_size, found.st_mtime)
+            yield Entry(name, status.st_size, status.st_mtime)
 
     def now_s(self, entries: Iterable[Entry]) -> float:
         """The clock of this machine."""

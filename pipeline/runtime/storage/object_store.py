@@ -1,8 +1,8 @@
 """Storage in a bucket of an S3-compatible store: an object is whole or not there, and created only once.
 
 There is no rename and no link; instead a PUT carries `If-None-Match: *` (conditional writes: Amazon S3 since August
-2024, and most that are compatible), so that of two writers of one name one is told. Credentials come from the
-environment (AWS_ACCESS_KEY_ID and its kin), a web identity, or the machine's role.
+2024, and most that are compatible), so that of two writers of one name the second gets an error. Credentials come
+from the environment (AWS_ACCESS_KEY_ID and its kin), a web identity, or the machine's role.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ RETRIES: Any = {
 }
 # At a start or in a check a wrong address is likelier than an outage: it is said within two seconds.
 RETRIES_AT_START: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
-# A request's time counts its whole body, and a pack is some hundred MiB; one that stands still is given up earlier.
+# A request's time counts its whole body, and a pack is some hundred MiB; one that stands still is abandoned earlier.
 PATIENCE: Any = {
     "timeout": timedelta(minutes=15),
     "connect_timeout": timedelta(seconds=5),
@@ -69,8 +69,8 @@ class ObjectStore:
     def __init__(self, uri: str, what: str = "archive", retries: Any = None) -> None:
         self.what = what
         parts = urlsplit(uri)
-        given = dict(parse_qsl(parts.query, keep_blank_values=True))
-        unknown = sorted(set(given) - set(OPTIONS))
+        settings = dict(parse_qsl(parts.query, keep_blank_values=True))
+        unknown = sorted(set(settings) - set(OPTIONS))
         if unknown or not parts.netloc:
             wrong = f"option {unknown[0]!r}" if unknown else "no bucket"
             raise Misconfigured(
@@ -78,8 +78,8 @@ class ObjectStore:
             )
         self.uri = uri
         self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
-        plain = given.get("endpoint", "").startswith("http://") or given.get("allow_http") == "true"
-        config: Any = {name: value for name, value in given.items() if name != "allow_http"}
+        plain = settings.get("endpoint", "").startswith("http://") or settings.get("allow_http") == "true"
+        config: Any = {name: value for name, value in settings.items() if name != "allow_http"}
         options: Any = {"client_options": {"allow_http": plain, **PATIENCE}, "retry_config": retries or RETRIES}
         with self._asking(""):
             self._store = S3Store(self._bucket, prefix=self._prefix or None, config=config, **options)
@@ -119,14 +119,14 @@ class ObjectStore:
     def folders(self, below: str) -> list[str]:
         """Names directly below a prefix that have more below them."""
         with self._asking(below):
-            found: Any = obstore.list_with_delimiter(self._store, f"{below}/" if below else None)
-        return [str(prefix).rstrip("/").rpartition("/")[2] for prefix in found["common_prefixes"]]
+            listing: Any = obstore.list_with_delimiter(self._store, f"{below}/" if below else None)
+        return [str(prefix).rstrip("/").rpartition("/")[2] for prefix in listing["common_prefixes"]]
 
     def names(self, below: str, after: str = "") -> Iterator[str]:
         """All objects below a prefix, whose names are greater than `after`: the store leaves out the others."""
         with self._asking(below):
-            for some in obstore.list(self._store, f"{below}/" if below else None, offset=after or None):
-                yield from (str(one["path"]) for one in some)
+            for page in obstore.list(self._store, f"{below}/" if below else None, offset=after or None):
+                yield from (str(entry["path"]) for entry in page)
 
     def entries(self, below: str) -> Iterator[Entry]:
         """The same objects with their sizes and ages."""
@@ -135,7 +135,7 @@ class ObjectStore:
                 yield from (Entry(str(o["path"]), int(o["size"]), o["last_modified"].timestamp()) for o in some)
 
     def now_s(self, entries: Iterable[Entry]) -> float:
-        """When the newest was written: the store has a clock of its own, and does not tell it."""
+        """When the newest was written: the store has a clock of its own, which cannot be read."""
         return max((entry.written_s for entry in entries), default=0.0)
 
     def has(self, name: str) -> bool:
@@ -242,7 +242,7 @@ class ObjectStore:
 
     @contextmanager
     def sink(self, name: str) -> Iterator[Sink]:
-        """A file without a name, uploaded when the context ends, and kept for `mapped`."""
+        """A file without a name, uploaded when the context ends, and stored for `mapped`."""
         with _temporary() as file:
             with Sink(os.dup(file.fileno())) as sink:
                 yield sink
@@ -264,8 +264,8 @@ class ObjectStore:
 
     def delete_folder(self, name: str) -> None:
         """Delete everything below a prefix."""
-        for one in list(self.names(name)):
-            self.delete(one)
+        for object_name in list(self.names(name)):
+            self.delete(object_name)
 
     def url(self, name: str) -> str:
         """The object's address."""
@@ -283,7 +283,7 @@ def _temporary() -> Iterator[IO[bytes]]:
 
 
 def _mapped(file: IO[bytes]) -> pa.Buffer:
-    """A file's content; it stays as long as it is held, though the file has no name and is closed."""
+    """A file's content; it stays as long as it is referenced, though the file has no name and is closed."""
     file.flush()
     if not os.fstat(file.fileno()).st_size:
         return pa.py_buffer(b"")

@@ -44,7 +44,7 @@ class Sink(io.RawIOBase):
         return self.size
 
     def write(self, data: object) -> int:
-        """Write all of it; what a buffer still holds of a file that was given up goes nowhere."""
+        """Write all of it; what a buffer still holds of an abandoned file is dropped."""
         view = memoryview(data).cast("B")  # type: ignore[arg-type]
         if self.closed:
             return len(view)
@@ -139,7 +139,7 @@ class Storage(Protocol):
         """Create a file whole and durable, or not at all; False where the name is taken."""
 
     def replace(self, name: str, data: bytes | memoryview) -> None:
-        """Write a file whole and durable, in place of one that has the name."""
+        """Write a file whole and durable, and replace one that has the name."""
 
     def refresh(self, name: str) -> bool:
         """Make a file as young as one just written; False where it has to be written again for that."""
@@ -174,26 +174,26 @@ class Storage(Protocol):
 StorageLike: TypeAlias = Storage | Path | str
 
 
-def local_folder(place: StorageLike) -> Path | None:
+def local_folder(location: StorageLike) -> Path | None:
     """The folder of this machine that a URI names; None where it names a bucket."""
-    root = getattr(open_storage(place), "root", None)
+    root = getattr(open_storage(location), "root", None)
     return root if isinstance(root, Path) else None
 
 
-def folder_or_storage(place: StorageLike, what: str = "archive") -> "Path | Storage":
-    """A folder of this machine as its path, anything else as its storage: what a registry of models is given."""
-    folder = local_folder(place)
-    return folder if folder is not None else open_storage(place, what)
+def folder_or_storage(location: StorageLike, what: str = "archive") -> "Path | Storage":
+    """A folder of this machine as its path, anything else as its storage: what a registry of models takes."""
+    folder = local_folder(location)
+    return folder if folder is not None else open_storage(location, what)
 
 
-def open_storage(place: StorageLike, what: str = "archive") -> Storage:
+def open_storage(location: StorageLike, what: str = "archive") -> Storage:
     """The storage a URI or a folder names, `what` lies there; Misconfigured for a scheme there is none for."""
-    if isinstance(place, Path | str):
-        scheme, slashes, rest = str(place).partition("://")
+    if isinstance(location, Path | str):
+        scheme, slashes, rest = str(location).partition("://")
         if not slashes:
             from pipeline.runtime.storage.local_folder import LocalFolder
 
-            return LocalFolder(Path(place), what)
+            return LocalFolder(Path(location), what)
         if scheme == "file":
             from pipeline.runtime.storage.local_folder import LocalFolder
 
@@ -205,10 +205,11 @@ def open_storage(place: StorageLike, what: str = "archive") -> Storage:
                 if (error.name or "").partition(".")[0] not in ("obstore", "fsspec"):
                     raise
                 raise Misconfigured(
-                    f"{what} {place}: got no package {error.name}, expected it for a bucket; pip install 'forebay[s3]'"
+                    f"{what} {location}: got no package {error.name}, expected it for a bucket; "
+                    "pip install 'forebay[s3]'"
                 ) from error
-            return ObjectStore(str(place), what)
+            return ObjectStore(str(location), what)
         raise Misconfigured(
-            f"{what} {place}: got scheme {scheme!r}, expected a folder, file:///folder or s3://bucket/prefix"
+            f"{what} {location}: got scheme {scheme!r}, expected a folder, file:///folder or s3://bucket/prefix"
         )
-    return place
+    return location

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from pipeline.errors import Misconfigured
 
 # A loop that has not come round for this long hangs. Longer than any step that waits for Kafka (60 s, a few of them in
-# a row); while Kafka is known to be away the watch beats in the loop's place: an outage must not look like a hang.
+# a row); while Kafka is known to be away the watch beats instead of the loop: an outage must not look like a hang.
 SILENT_AFTER_S = 300.0
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]

@@ -20,7 +20,7 @@ REPEAT_AFTER_S = 600.0
 MAX_SENTENCES = 1_000
 # Loggers whose warnings and errors are about the connection to Kafka, reported once by KafkaWatch.
 CONNECTION = ("aiokafka", "faust.transport", "faust.livecheck", "mode", "faust", "asyncio")
-# Words that tell such a message, in its text or its exception.
+# Words that mark such a message, in its text or its exception.
 CONNECTION_WORDS = (
     "connect",
     "coordinator",

@@ -1,6 +1,6 @@
 """Spans, metrics and logs of one stage: one span and one metric update a batch, never one a record.
 
-Names follow the messaging conventions of OpenTelemetry (status: development), kept to this file.
+Names follow the messaging conventions of OpenTelemetry (status: development), which only this file uses.
 """
 
 import threading
@@ -105,11 +105,11 @@ class Telemetry:
     ) -> Iterator[Span]:
         """A span around one batch, named "<operation> <destination>" ("process flows").
 
-        `parent` is the incoming message's traceparent; `links` are further ones (at most 32 are kept). An exception is
-        recorded and goes on.
+        `parent` is the incoming message's traceparent; `links` are further ones (at most 32). An exception is
+        recorded and raised again.
         """
         context = traceparent.parse(parent)
-        linked = [trace.Link(one) for one in map(traceparent.parse, links[:MAX_LINKS]) if one is not None]
+        linked = [trace.Link(parsed) for parsed in map(traceparent.parse, links[:MAX_LINKS]) if parsed is not None]
         operation, _, destination = name.partition(" ")
         with self._tracer.start_as_current_span(
             name,

@@ -11,7 +11,7 @@ from pipeline.contracts.envelope import MessagePosition
 from pipeline.errors import BadData, BadEnvelope, SchemaMismatch
 from pipeline.runtime.wire import batches
 
-Given = TypeVar("Given", bound="Facts")
+FactsType = TypeVar("FactsType", bound="Facts")
 
 
 class Facts(Protocol):
@@ -28,7 +28,7 @@ class Facts(Protocol):
         """The facts as JSON knows them."""
 
     @classmethod
-    def read(cls: "type[Given]", document: object, where: object) -> "Given":
+    def read(cls: "type[FactsType]", document: object, where: object) -> "FactsType":
         """The facts in a JSON document; BadEnvelope where they are not whole."""
 
 
@@ -44,7 +44,7 @@ def write(batch: pa.RecordBatch, facts: Documented) -> bytes:
     return batches.encode(batch, facts.document())
 
 
-def read(payload: bytes, contract: type[Given], position: MessagePosition) -> tuple[pa.RecordBatch, Given]:
+def read(payload: bytes, contract: type[FactsType], position: MessagePosition) -> tuple[pa.RecordBatch, FactsType]:
     """The rows and the facts of a message of the contract's schema; rows are views of `payload`.
 
     Errors begin with the message's position. Raises BadData where the bytes are no Arrow stream, SchemaMismatch where

@@ -24,8 +24,8 @@ def sensors_of(rows: pa.RecordBatch) -> tuple[list[SensorName], Ints]:
     ends = np.union1d(site.run_ends.to_numpy(), name.run_ends.to_numpy())
     sites, site_of = _coded(site, ends)
     names, name_of = _coded(name, ends)
-    found, number = np.unique(site_of * len(names) + name_of, return_inverse=True)
-    sensors = [(sites[code // len(names)], names[code % len(names)]) for code in found.tolist()]
+    codes, number = np.unique(site_of * len(names) + name_of, return_inverse=True)
+    sensors = [(sites[code // len(names)], names[code % len(names)]) for code in codes.tolist()]
     return sensors, np.repeat(number.astype(np.int64), np.diff(ends, prepend=0))
 
 

@@ -16,7 +16,7 @@ import pytest
 from pipeline.errors import Backpressure
 from pipeline.runtime.faust import worker as shell
 from pipeline.runtime.faust.emitter import Emitter
-from pipeline.runtime.faust.partitions import Held, Partitions
+from pipeline.runtime.faust.partitions import OwnedPartition, Partitions
 from pipeline.runtime.faust.stage import Incoming, Outgoing
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.outage import KafkaWatch
@@ -71,7 +71,7 @@ def test_the_loop_beats_and_stops_while_nothing_can_be_sent(
         worker = shell.Worker(Echo(), settings, telemetry, KafkaWatch("echo", settings, telemetry, Stop().listen()))
         worker._app = app = Apart(worker)
         partitions: Partitions[tuple[int, int]] = worker._partitions
-        partitions._held[0] = Held((0, 0), 0, 0, None, [], None, 0)  # type: ignore[arg-type]
+        partitions._owned[0] = OwnedPartition((0, 0), 0, 0, None, [], None, 0)  # type: ignore[arg-type]
         work = asyncio.ensure_future(worker._work(app.stream(messages=9)))
         asyncio.get_running_loop().call_later(1.5, os.kill, os.getpid(), signal.SIGTERM)
         await worker.run()
