@@ -6,7 +6,9 @@ STAMP := $(VENV)/.ready
 REQUIREMENTS := base model broker evaluate iceberg s3 peers dev uv
 
 # Lint, types and unit tests side by side; each one's output in one piece where make can hold it back.
-PARALLEL := --no-print-directory -j2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+PARALLEL := --no-print-directory -j2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+# Tests against Kafka mostly wait: the others take the cores meanwhile, and give way to them.
+YIELDING := nice -n 10
 PYTEST := $(BIN)/pytest -q
 NEEDS_BROKER := (integration or crash)
 # Two processes share one broker; a file's tests stay together. Most of that time is waiting, so two is not too many.
@@ -37,8 +39,9 @@ demo: $(STAMP) ## Find, explain and archive the attacks on a real plant's networ
 	@$(BIN)/forebay demo $(ARGS)
 
 test: $(STAMP) ## Everything CI runs: lint, types, all tests but the nightly ones
-	@$(MAKE) $(PARALLEL) lint types test-unit SLOW=1
-	@$(MAKE) --no-print-directory test-integration
+	@$(MAKE) $(PARALLEL) lint types test-unit SLOW=1 & others=$$!; trap 'kill $$others' INT TERM; \
+	$(MAKE) --no-print-directory test-integration; kafka=$$?; \
+	wait $$others; exit $$(($$? | kafka))
 
 check: $(STAMP) ## The quick part: lint, types, unit tests but the slow ones
 	@$(MAKE) $(PARALLEL) lint types test-unit
@@ -58,7 +61,7 @@ types: $(STAMP) ## mypy --strict
 	@$(BIN)/mypy
 
 test-unit: $(STAMP) ## Tests that need neither Kafka nor a GPU (SLOW=1: the slow ones too)
-	@$(PYTEST) -n 2 --ignore=tests/integration --ignore=tests/crash --ignore=tests/bench \
+	@$(if $(SLOW),$(YIELDING)) $(PYTEST) -n 2 --ignore=tests/integration --ignore=tests/crash --ignore=tests/bench \
 		$(if $(SLOW),,--ignore=tests/models/lab) \
 		-m 'not ($(NEEDS_BROKER) or bench or gpu or nightly$(if $(SLOW),, or slow))' $(ARGS)
 
