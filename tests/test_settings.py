@@ -49,6 +49,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert '"lateness_us":1,' in done.stdout
 
 
+@pytest.mark.slow
 def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "forebay.yaml"
     file.write_text("partitons: 3\n")
@@ -64,6 +65,7 @@ def test_secrets_are_not_shown() -> None:
     assert '"sasl.username":"***"' in done.stdout
 
 
+@pytest.mark.slow
 def test_settings_reach_a_child_process_as_variables() -> None:
     given = load_settings(partitions=3, site_lateness_us={"a": 1}, state_uri=Path("here"), metrics_port=0)
     done = show(**given.variables())

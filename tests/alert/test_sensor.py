@@ -2,6 +2,7 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +39,7 @@ def play(messages: list[tuple[pa.RecordBatch, int]], grouping: Grouping = GROUPI
 ARRIVALS = st.lists(st.tuples(st.integers(0, 12), st.sampled_from("abcd"), st.integers(0, 4)), max_size=40)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(arrivals=ARRIVALS, cuts=st.sets(st.integers(1, 39), max_size=6), link=st.sampled_from(["none", "address"]))
 def test_incidents_do_not_depend_on_how_flows_come_in_batches(

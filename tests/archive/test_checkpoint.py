@@ -110,6 +110,7 @@ def test_a_start_reads_a_bounded_number_of_manifests(grown: Path, reads: list[st
         assert len(of_chain) <= EVERY + 5, ask
 
 
+@pytest.mark.slow
 def test_in_a_bucket_a_start_reads_and_lists_a_bounded_number(
     bucket: str, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,6 +340,7 @@ def test_two_that_sum_up_the_same_say_the_same(grown: Path) -> None:
     assert verify(grown, None)["problems"] == []
 
 
+@pytest.mark.slow
 def test_two_at_once_in_a_bucket(bucket: str) -> None:
     feed(owner(bucket), Wire(TOPICS.archive[:20], TOPICS.rejects), Random(1), commit_chance=1.0)
     first, second = open_storage(bucket), open_storage(bucket)

@@ -34,6 +34,7 @@ def owner(folder: Path) -> PartitionArchive:
     return PartitionArchive(folder, 0, LIMITS, "w")
 
 
+@pytest.mark.slow
 def test_a_writer_that_was_replaced_stops_and_harms_nothing(tmp_path: Path) -> None:
     whole = topics()
     feed(owner(tmp_path / "reference"), whole, Random(1))

@@ -129,6 +129,7 @@ def test_every_byte_replaced(content_type: str) -> None:
     accounted(decode(odd, content_type, columns), len(odd))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content_type", CONTENT_TYPES)
 @given(noise=st.lists(st.binary(max_size=60), max_size=6))
 @settings(max_examples=40, deadline=None)
@@ -142,6 +143,7 @@ def test_noise(content_type: str, noise: list[bytes]) -> None:
     assert decoded.flows["raw_index"].to_pylist()[-1] == int(decoded.bounds[-1]) - 1
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

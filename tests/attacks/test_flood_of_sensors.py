@@ -122,6 +122,7 @@ def test_twenty_thousand_names_leave_the_plants_sensors_as_they_are_and_memory_b
     assert all(json.loads(record)["uid"].startswith("C") for record in refused["record"].to_pylist())
 
 
+@pytest.mark.slow
 def test_a_sender_that_puts_the_date_into_its_name_is_never_refused_and_leaves_no_name_behind() -> None:
     """A name a day for 60 days, beside two sensors that send all the time."""
     log: list[RawMessage] = []

@@ -122,6 +122,7 @@ class _no_span:
         return None
 
 
+@pytest.mark.slow
 def test_nobody_reads_a_messages_facts_but_through_the_envelope() -> None:
     """`batches` gives facts as JSON: only the message reader takes them from it, and alert for its own saved state."""
     allowed = {"pipeline.runtime.wire.messages", "pipeline.alert.partition", "pipeline.runtime.wire.batches"}

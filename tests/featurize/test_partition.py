@@ -144,6 +144,7 @@ def test_garbage_for_a_sensor_is_refused(name: str, garbage: bytes) -> None:
         restore(snapshot(PartitionState.empty()), {'["plant","left"]': garbage})
 
 
+@pytest.mark.slow
 @given(flow_rows(), st.integers(1, 7), st.integers(0, 3))
 def test_what_is_emitted_again_after_a_restart_is_the_same_bytes(
     rows: list[dict[str, Any]], size: int, lateness: int
@@ -232,6 +233,7 @@ def test_a_sensor_that_sends_again_in_the_message_in_which_it_expired_starts_ane
     assert all(not any(rows.column("late_by_us").to_pylist()) for rows, _facts in messages)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.0, 3.0)), min_size=1, max_size=25), st.data())
 @settings(deadline=None, max_examples=40)
 def test_who_is_forgotten_does_not_depend_on_how_the_log_was_cut(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -127,6 +128,7 @@ def test_who_is_admitted_does_not_depend_on_how_the_log_is_cut(names: list[str],
     assert whole.count(0) == cut.count(0)
 
 
+@pytest.mark.slow
 def test_twenty_thousand_names_take_no_more_memory_than_the_bound() -> None:
     sensors = opened(256)
     legitimate = [f"edge-{number}" for number in range(8)]

@@ -84,6 +84,7 @@ def several(records: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[lis
     return st.lists(records, min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(several(odd_records(ZEEK, ZEEK_FIELDS)))
 @settings(max_examples=50, deadline=None)
 def test_zeek_json(records: list[dict[str, Any]]) -> None:
@@ -91,6 +92,7 @@ def test_zeek_json(records: list[dict[str, Any]]) -> None:
     agree([oracle.parse_json(line) for line in lines], decode(lines, ZEEK_JSON), oracle.zeek)
 
 
+@pytest.mark.slow
 @given(several(odd_records(EVE, EVE_FIELDS)))
 @example([{**EVE, "flow": {**EVE["flow"], "start": None, "end": ":"}}])
 @settings(max_examples=50, deadline=None)
@@ -99,6 +101,7 @@ def test_suricata_json(records: list[dict[str, Any]]) -> None:
     agree([oracle.parse_json(line) for line in lines], decode(lines, SURICATA_JSON), oracle.suricata)
 
 
+@pytest.mark.slow
 @given(several(odd_records(ZEEK, {name: st.one_of(BARE, kind.map(str)) for name, kind in ZEEK_FIELDS.items()})))
 @settings(max_examples=50, deadline=None)
 def test_zeek_tsv(records: list[dict[str, Any]]) -> None:
@@ -109,6 +112,7 @@ def test_zeek_tsv(records: list[dict[str, Any]]) -> None:
     agree(read, decode(lines, ZEEK_TSV, columns), oracle.zeek)
 
 
+@pytest.mark.slow
 @given(several(odd_records(ICSFLOW, CSV_FIELDS)))
 @example([{**{name: value for name, value in ICSFLOW.items() if name != "start"}, "end": ":"}])
 @settings(max_examples=50, deadline=None)
@@ -130,6 +134,7 @@ def fitting(cells: dict[str, str]) -> dict[str, str]:
     return {name: cell.strip() if name == first else cell for name, cell in clean.items()}
 
 
+@pytest.mark.slow
 @given(
     st.lists(odd_records(ZEEK, ZEEK_FIELDS), min_size=1, max_size=12),
     st.integers(1, 5),
@@ -156,6 +161,7 @@ def test_what_a_record_becomes_does_not_depend_on_its_neighbours(
         assert ordinals == list(range(len(lines)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("digits", range(7))
 def test_microseconds_are_exact(digits: int) -> None:
     for second in (0, 1, 999_999_999, 1_678_440_574, 1_799_999_999):

@@ -99,6 +99,7 @@ def row_of(record: dict[str, str], content_type: str) -> dict[str, Any]:
     return row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @given(data=st.data())
 @settings(max_examples=80, deadline=None)
@@ -345,6 +346,7 @@ def test_plain_origins_are_columns_that_are_read(content_type: str) -> None:
     assert parts <= known.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_flow_check_knows_them(case: str, tmp_path: Path) -> None:
     _, record, _ = CASES[case]

@@ -104,6 +104,7 @@ def odd(content_type: str) -> st.SearchStrategy[list[dict[str, Any]]]:
     return st.lists(st.one_of(odd_records(record, fields), mixed), min_size=1, max_size=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content_type", RECORDS)
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)

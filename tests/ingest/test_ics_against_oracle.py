@@ -19,6 +19,7 @@ def test_every_log_has_an_oracle_and_a_record() -> None:
     assert tuple(OWN_FIELDS) == tuple(ics_oracle.JUDGES) == ZEEK_ICS_LOGS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log", ZEEK_ICS_LOGS)
 @given(data=st.data())
 @settings(max_examples=20, deadline=None)
@@ -29,6 +30,7 @@ def test_zeek_json(log: str, data: st.DataObject) -> None:
     agree(read, decode(lines, f"zeek-{log}+json"), partial(ics_oracle.zeek, log))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log", ZEEK_ICS_LOGS)
 @given(data=st.data())
 @settings(max_examples=20, deadline=None)
@@ -45,6 +47,7 @@ def judge(record: dict[str, Any]) -> dict[str, Any]:
     return ics_oracle.suricata(record) if ics else oracle.suricata(record)
 
 
+@pytest.mark.slow
 @given(several(st.one_of(odd_inside(EVE_MODBUS), odd_inside(EVE_DNP3), st.just(EVE), st.just({"event_type": "dns"}))))
 @settings(max_examples=80, deadline=None)
 def test_suricata_json(records: list[dict[str, Any]]) -> None:
@@ -52,6 +55,7 @@ def test_suricata_json(records: list[dict[str, Any]]) -> None:
     agree([oracle.parse_json(line) for line in lines], decode(lines, SURICATA_JSON), judge)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.fixed_dictionaries(

@@ -1,5 +1,6 @@
 """Who is due for a tick, and that nobody gets two for one silence."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,7 @@ def test_switched_off_it_remembers_nobody() -> None:
     assert idle.expired(1e9) == []
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_and_the_longest_silent_go_first() -> None:
     idle = IdleDetector(IDLE_S)
     idle.observe(Messages.of([heard(f"s{number}") for number in range(MAX_SENSORS + 5)]), 0.0)

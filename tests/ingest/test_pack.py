@@ -42,6 +42,7 @@ def logs(draw: st.DrawFn) -> list[RawMessage]:
     return out
 
 
+@pytest.mark.slow
 @given(logs(), st.integers(1, 9))
 @settings(max_examples=60, deadline=None)
 def test_ranges_cover_every_message_once(log: list[RawMessage], flows_rows: int) -> None:

@@ -13,6 +13,7 @@ def test_every_kustomization_is_tested() -> None:
     assert folders == set(TARGETS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.__name__)
 def test_policy(policy: Policy, target: str) -> None:
@@ -21,6 +22,7 @@ def test_policy(policy: Policy, target: str) -> None:
     assert list(policy(manifests)) == []
 
 
+@pytest.mark.slow
 def test_folders_of_the_code_are_folders_of_the_manifests() -> None:
     used: dict[str, set[str]] = {stage: set() for stage in STAGES}
     for module in modules("pipeline"):

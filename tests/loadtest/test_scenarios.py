@@ -17,6 +17,7 @@ START_US = 1_700_000_000_000_000
 SMALL = replace(SCENARIOS["flood"], controllers=3, attack_records=40, addresses=1_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 def test_every_line_is_a_record_that_ingest_takes(scenario: Scenario) -> None:
     flows = records(scenario, 3, 0, 0, 2 * cycle_records(scenario, 3), START_US)

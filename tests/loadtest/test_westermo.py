@@ -1,6 +1,8 @@
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from loadtest.plants.westermo import traffic
 
 
@@ -11,6 +13,7 @@ def test_the_events_after_the_cut_are_the_documented_ones() -> None:
     assert all(event.start_us < event.end_us for event in traffic.events())
 
 
+@pytest.mark.slow
 def test_training_and_demo_traffic_are_apart_by_the_embargo(tmp_path: Path) -> None:
     before, after = tmp_path / "before.csv", tmp_path / "after.csv"
     assert traffic.write_before_cut("left", before) == 4_318

@@ -63,6 +63,7 @@ def test_without_labels_all_is_presumed_normal() -> None:
     assert set(quiet.label) == {"normal"} and set(quiet.replay) == {0}
 
 
+@pytest.mark.slow
 def test_a_span_without_flows_gives_no_rows() -> None:
     nothing = read_rows(LEFT, "s", "x", load_settings(), Span(end_us=0), read_labels(LEFT), ColdStarts())
     assert len(nothing) == 0 and nothing.matrix.shape == (0, FEATURE_SET.width)

@@ -84,12 +84,14 @@ def test_a_candidate_is_trained_kept_and_compared_and_is_the_same_every_time(
     assert again.model.id == made.model.id
 
 
+@pytest.mark.slow
 def test_too_little_evidence_does_not_pass(current: Model, table: pa.Table, tmp_path: Path) -> None:
     made = make(labels_of(verdicts(range(0, SAMPLES, 10))), table, current, tmp_path)
     assert not made.comparison.passed
     assert "held-out normal rows, expected at least 200" in " ".join(made.comparison.against)
 
 
+@pytest.mark.slow
 def test_poisoned_verdicts_are_found_out_by_attacks_known_for_certain(
     current: Model, table: pa.Table, tmp_path: Path
 ) -> None:
@@ -99,6 +101,7 @@ def test_poisoned_verdicts_are_found_out_by_attacks_known_for_certain(
     assert any(reason.startswith(f"recall of known {ATTACK}") for reason in made.comparison.against)
 
 
+@pytest.mark.slow
 def test_a_calibration_that_would_be_lost_speaks_against_it(current: Model, table: pa.Table, tmp_path: Path) -> None:
     elsewhere = plant_rows()
     elsewhere = replace(elsewhere, site=np.full(len(elsewhere), "mill"))

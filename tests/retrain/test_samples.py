@@ -93,6 +93,7 @@ def test_only_what_is_kept_is_read(tmp_path: Path) -> None:
     assert samples.read(tmp_path, "h", lambda keys: np.zeros(keys.num_rows, np.bool_), ["raw_offset"]).num_rows == 0
 
 
+@pytest.mark.slow
 def test_many_small_files_become_one_with_every_row_once(tmp_path: Path) -> None:
     for number in range(samples.MERGE_AT_FILES - 1):
         samples.write(tmp_path, [scored(range(number * 2, number * 2 + 3))], SampleRange(1, number, number, "h"))
@@ -110,6 +111,7 @@ def test_many_small_files_become_one_with_every_row_once(tmp_path: Path) -> None
     assert max(file.written_s for file in samples.files(tmp_path)) <= newest
 
 
+@pytest.mark.slow
 def test_a_merge_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
     for number in range(samples.MERGE_AT_FILES):
         samples.write(tmp_path, [scored(range(number, number + 2))], SampleRange(0, number, number, "h"))
@@ -130,6 +132,7 @@ def many_files(folder: Path | str, count: int = samples.MERGE_AT_FILES) -> None:
         samples.write(folder, [rows], SampleRange(0, number, number, "h"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 3, samples.MERGE_AT_FILES])
 def test_samples_are_read_whole_while_they_are_merged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
@@ -166,6 +169,7 @@ def test_samples_are_counted_while_they_are_trimmed(tmp_path: Path, monkeypatch:
     assert samples.count(tmp_path, "h") == 8 and trimmed == [12]
 
 
+@pytest.mark.slow
 def test_readers_beside_a_worker_never_miss_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker's loop in a thread of its own: write, merge, trim. Readers see every row it does not trim."""
     monkeypatch.setattr(samples, "MERGE_AT_FILES", 8)
@@ -195,6 +199,7 @@ def test_readers_beside_a_worker_never_miss_a_file(tmp_path: Path, monkeypatch: 
     assert merged.is_set() and samples.read(tmp_path, "h").num_rows >= last > 0
 
 
+@pytest.mark.slow
 def test_two_workers_may_merge_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many_files(tmp_path)
     before = samples.read(tmp_path, "h")
@@ -229,6 +234,7 @@ class Died(Exception):
     """Stands in for SIGKILL."""
 
 
+@pytest.mark.slow
 def test_in_a_bucket_samples_are_written_merged_trimmed_and_read(bucket: str) -> None:
     for number in range(samples.MERGE_AT_FILES):
         rows = scored(range(number * 2, number * 2 + 3))
@@ -248,6 +254,7 @@ def test_in_a_bucket_samples_are_written_merged_trimmed_and_read(bucket: str) ->
     assert samples.trim(bucket, 1) == 0, "the newest file stays"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["replace", "delete"])
 def test_in_a_bucket_a_merge_that_is_killed_loses_nothing(
     bucket: str, monkeypatch: pytest.MonkeyPatch, step: str
@@ -268,6 +275,7 @@ def test_in_a_bucket_a_merge_that_is_killed_loses_nothing(
     assert samples.read(bucket, "h").equals(before)
 
 
+@pytest.mark.slow
 def test_in_a_bucket_samples_are_read_whole_while_they_are_merged(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     many_files(bucket)
     before = samples.read(bucket, "h")

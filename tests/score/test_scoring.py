@@ -69,6 +69,7 @@ def test_rows_keep_their_order_and_columns(cache: ModelCache) -> None:
     assert 0 < sum(after.column("suspect").to_pylist().count(True) for after in scored) < 1505
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, 1300), max_size=5))
 def test_a_row_gets_the_same_bits_for_any_split(cache: ModelCache, cuts: list[int]) -> None:

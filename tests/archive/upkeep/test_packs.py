@@ -91,6 +91,7 @@ def physical(folder: Path) -> set[str]:
     return {name for table in TABLES for name in open_storage(folder).names(table)}
 
 
+@pytest.mark.slow
 def test_compaction_changes_where_rows_lie_and_nothing_else(tmp_path: Path) -> None:
     folder = archive(tmp_path / "a")
     calm = archive(tmp_path / "calm")
@@ -156,6 +157,7 @@ def test_replaced_files_stay_for_their_readers(tmp_path: Path) -> None:
     assert not before & physical(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["file written", "file placed", "swap added"])
 def test_a_compaction_that_dies_leaves_the_archive_whole(tmp_path: Path, when: str) -> None:
     folder = archive(tmp_path)

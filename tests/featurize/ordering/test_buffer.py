@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,6 +50,7 @@ def test_flows_of_many_messages_end_up_in_one_batch() -> None:
     assert len(few.batches) == 3 and few.lowest == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_sensor_not_heard_again_gives_the_message_back() -> None:
     """One flow that waits must not keep a message of thousands: with many sensors that would be all memory."""
     state = PartitionState.empty()

@@ -148,6 +148,7 @@ def run(
     return on_time, late
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(rows_of_a_sensor(), st.lists(st.integers(0, 50), max_size=6), st.integers(0, 3), st.booleans())
 def test_cuts_change_nothing(rows: list[dict[str, Any]], cuts: list[int], lateness_s: int, saved: bool) -> None:
@@ -155,6 +156,7 @@ def test_cuts_change_nothing(rows: list[dict[str, Any]], cuts: list[int], latene
     assert run(rows, cuts, lateness_s * SECOND, saved) == run(rows, [], lateness_s * SECOND, False)
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(rows_of_a_sensor(), st.integers(0, 3))
 def test_every_record_is_released_once_and_in_event_time_order(rows: list[dict[str, Any]], lateness_s: int) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,6 +48,7 @@ def test_online_is_what_the_first_set_computes(rows: list[dict[str, Any]]) -> No
         assert values.tolist() == first[offset][columns].tolist()
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(flow_rows())
 def test_extractor_agrees_with_its_oracle(rows: list[dict[str, Any]]) -> None:
@@ -57,6 +59,7 @@ def test_extractor_agrees_with_its_oracle(rows: list[dict[str, Any]]) -> None:
             assert got[flow["raw_offset"]].tolist() == expected.tolist()
 
 
+@pytest.mark.slow
 def test_extractor_over_full_windows() -> None:
     rows = _many(5)
     windows, got = oracle.Extractor(), _table(rows, EXTRACTOR)
@@ -79,6 +82,7 @@ def test_nsl_agrees_with_its_oracle(rows: list[dict[str, Any]]) -> None:
         assert got[offset].tolist() == np.asarray(values, np.float32).tolist()
 
 
+@pytest.mark.slow
 def test_nsl_over_full_windows() -> None:
     rows = _many(6)
     got = _table(rows, NSL)

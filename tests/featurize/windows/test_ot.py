@@ -51,6 +51,7 @@ def test_names_and_definitions_are_complete() -> None:
     assert len({feature.hash for feature in FEATURE_SETS.values()}) == len(FEATURE_SETS)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(flow_rows(span_s=100.0))
 def test_agrees_with_the_oracle(rows: list[dict[str, Any]]) -> None:
@@ -76,6 +77,7 @@ def test_the_first_75_are_those_of_the_first_set(rows: list[dict[str, Any]]) -> 
     assert matrix_of(plain).tobytes() == np.ascontiguousarray(full[:, :FIRST]).tobytes()
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(flow_rows(span_s=30.0))
 def test_cuts_and_saved_state_change_nothing(rows: list[dict[str, Any]]) -> None:

@@ -64,6 +64,7 @@ def bomb(path: Path, size: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_long_before_the_bound(tmp_path: Path) -> None:
     packed = bomb(tmp_path / "bomb.gz", 4 * RATIO_FROM_BYTES)
     with pytest.raises(TooLarge, match=r"bomb.gz: got .* packed into .* that is no log"):
@@ -75,6 +76,7 @@ def test_bombs_are_refused_long_before_the_bound(tmp_path: Path) -> None:
     assert len(read_bytes(tmp_path / "small.gz")) == RATIO_FROM_BYTES >> 4
 
 
+@pytest.mark.slow
 def test_a_bomb_takes_no_memory_and_no_traceback(tmp_path: Path) -> None:
     """4 GiB in 4 MB, in a process that may have 2 GiB: exit 64, and one line."""
     path = bomb(tmp_path / "conn.log.gz", 1 << 30)

@@ -28,6 +28,7 @@ def test_a_packed_file_is_read_in_pieces_that_overlap(packer: ModuleType, tmp_pa
     content.close()
 
 
+@pytest.mark.slow
 @PACKERS
 def test_one_that_is_being_written_is_not_complete(packer: ModuleType, tmp_path: Path) -> None:
     path, packed = tmp_path / "packed", packer.compress(DATA)
@@ -42,6 +43,7 @@ def test_one_that_is_being_written_is_not_complete(packer: ModuleType, tmp_path:
     content.close()
 
 
+@pytest.mark.slow
 @PACKERS
 def test_one_that_is_broken_gives_what_it_has(packer: ModuleType, tmp_path: Path) -> None:
     path, packed = tmp_path / "packed", packer.compress(DATA)

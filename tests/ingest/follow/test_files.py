@@ -219,6 +219,7 @@ def test_logs_of_one_sensor_wait_for_each_other(tmp_path: Path) -> None:
     assert behind < 500  # a turn's records, not a file's
 
 
+@pytest.mark.slow
 def test_many_files_of_a_glob_are_not_all_open(tmp_path: Path) -> None:
     for number in range(300):
         (tmp_path / f"flows-{number:04d}.csv").write_bytes(

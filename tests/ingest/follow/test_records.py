@@ -67,6 +67,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 @given(sizes=st.lists(st.integers(1, 400), min_size=1, max_size=20))
 def test_pieces_give_the_records_of_the_whole(

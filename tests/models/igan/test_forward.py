@@ -30,6 +30,7 @@ def model(request: pytest.FixtureRequest) -> Model:
     return tiny.model() if request.param == "tiny" else registry.load()
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(1e-3, 1e6), st.integers(0, 40))
 def test_a_tile_in_buffers_has_the_bits_of_the_layers(model: Model, seed: int, scale: float, odd: int) -> None:

@@ -22,6 +22,7 @@ def score(scorer: Scorer, matrix: np.ndarray, origin: np.ndarray) -> Scored:
     return scorer.score(matrix, np.zeros(len(matrix), dtype=np.int64), origin)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 2 * TILE + 300), max_size=6))
 def test_a_rows_bits_do_not_depend_on_the_split(cuts: list[int]) -> None:

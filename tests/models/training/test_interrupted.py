@@ -59,6 +59,7 @@ def same(one: Model, other: Model) -> bool:
 EVERY_RUN = ("during 1", "amid 3", "after 1", "after 9")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place",
     [pytest.param(each, marks=[] if each in EVERY_RUN else [pytest.mark.nightly]) for each in killed.PLACES],
@@ -127,6 +128,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DAMAGE)
 def test_damaged_stages_are_refused(name: str, kept: Path) -> None:
     DAMAGE[name](kept)
@@ -152,6 +154,7 @@ def test_stages_of_another_training_are_never_taken(kept: Path) -> None:
             train(rows, tiny.FEATURES, tiny.CONFIG, stages=Stages(store=Store(kept, key)))
 
 
+@pytest.mark.slow
 def test_nothing_is_left_in_the_end_and_an_interruption_leaves_what_was_kept(tmp_path: Path) -> None:
     def stopped(stage: str, _: float) -> None:
         if stage.startswith("without"):

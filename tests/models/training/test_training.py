@@ -15,6 +15,7 @@ from schemas import model_manifest as manifest
 from tests.models import tiny
 
 
+@pytest.mark.slow
 def test_training_twice_gives_the_same_bytes_and_leaves_the_rows_alone() -> None:
     rows, first = tiny.rows(), tiny.model()
     second = train(rows, tiny.FEATURES, tiny.CONFIG, first.document["data"], "test")
@@ -23,6 +24,7 @@ def test_training_twice_gives_the_same_bytes_and_leaves_the_rows_alone() -> None
     assert weights.encode(first.weights) == weights.encode(second.weights)
 
 
+@pytest.mark.slow
 def test_another_seed_and_synthetic_rows_give_another_model() -> None:
     made = train(tiny.rows(), tiny.FEATURES, replace(tiny.CONFIG, seed=1, augmentation="gan"))
     assert made.id != tiny.model().id
@@ -59,6 +61,7 @@ def test_rows_that_do_not_fit_are_refused() -> None:
             train(odd, tiny.FEATURES, tiny.CONFIG)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     torch.cuda.is_available(), reason="not proven: CUDA that is absent is refused (this machine has a CUDA device)"
 )
@@ -118,6 +121,7 @@ def test_a_short_quiet_stretch_is_refused() -> None:
         recalibrate(tiny.model(), "north", rows.matrix, rows.end_ts_us)
 
 
+@pytest.mark.slow
 def test_augmentations_are_compared_on_the_same_encoders() -> None:
     report = ablate(tiny.rows(), tiny.FEATURES, tiny.CONFIG, [1])
     assert set(report["runs"]) == set(AUGMENTATIONS) == set(report["mean_macro_f1"])

@@ -58,6 +58,7 @@ def test_emitting_never_waits_and_loses_no_order(settings: Settings) -> None:
     assert time.monotonic() - asked < 3
 
 
+@pytest.mark.slow
 def test_the_loop_beats_and_stops_while_nothing_can_be_sent(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,7 @@ print([watch.answers() for _ in range(3)])
 """
 
 
+@pytest.mark.slow
 def test_a_worker_lives_through_a_broker_that_starts(starting: StartingBroker) -> None:
     """Before: SIGABRT by an assertion of librdkafka."""
     arguments = [sys.executable, "-c", PROGRAM, f"127.0.0.1:{starting.port}"]

@@ -69,6 +69,7 @@ for _time in range(MAX_LEFT_BEHIND + 1):
 """
 
 
+@pytest.mark.slow
 def test_after_too_many_the_process_starts_anew_in_place(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HANGS, str(tmp_path / "runs"), "its arguments"],

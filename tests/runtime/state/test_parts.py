@@ -62,6 +62,7 @@ def test_without_parts_it_is_what_the_room_made(tmp_path: Path) -> None:
     assert parts.get(store, saved.digest) == (b"all of it", {})
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=80))
 def test_garbage_is_refused_or_no_parts(tmp_path_factory: pytest.TempPathFactory, garbage: bytes) -> None:
     store = Store(tmp_path_factory.mktemp("state"), "stage/0")

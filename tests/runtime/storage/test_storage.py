@@ -120,6 +120,7 @@ def test_our_own_write_whose_answer_was_lost_counts(bucket: str) -> None:
     assert not store.create("_manifests/p0/0000000000.json", b"another's")
 
 
+@pytest.mark.slow
 def test_a_store_that_is_replaced_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)

@@ -61,6 +61,7 @@ def test_an_absent_collector_costs_nothing_but_a_line(away: str) -> None:
     assert "Traceback" not in run.stderr
 
 
+@pytest.mark.slow
 def test_a_room_leaves_an_absent_collector_behind(caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -28,6 +28,7 @@ logging.getLogger("aiokafka").info("chatter")
 """
 
 
+@pytest.mark.slow
 def test_every_library_writes_json_and_no_storm() -> None:
     done = subprocess.run([sys.executable, "-c", SAYS], capture_output=True, text=True, timeout=60, check=True)
     lines = [json.loads(line) for line in done.stderr.splitlines()]

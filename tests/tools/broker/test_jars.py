@@ -19,6 +19,7 @@ def left_in(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.rglob("*") if path.is_file() and path.name != ".lock")
 
 
+@pytest.mark.slow
 def test_jars_are_fetched_once_in_class_path_order(lock: Lock, tmp_path: Path, repository: Repository) -> None:
     first = fetch(lock, tmp_path, repository)
     assert [path.name for path in first] == ["one-1.jar", "two-1.jar", "three-1.jar"]
@@ -28,6 +29,7 @@ def test_jars_are_fetched_once_in_class_path_order(lock: Lock, tmp_path: Path, r
     assert left_in(tmp_path) == ["one-1.jar", "three-1.jar", "two-1.jar"]
 
 
+@pytest.mark.slow
 def test_a_jar_with_other_bytes_is_refused_and_not_kept(lock: Lock, tmp_path: Path, repository: Repository) -> None:
     repository.answer = lambda artifact, _nth, content: (
         (200, content.replace(b"two", b"TWO")) if artifact == "two" else (200, content)
@@ -38,6 +40,7 @@ def test_a_jar_with_other_bytes_is_refused_and_not_kept(lock: Lock, tmp_path: Pa
     assert repository.asked["two"] == 1
 
 
+@pytest.mark.slow
 def test_a_cached_jar_that_was_changed_is_refused(lock: Lock, tmp_path: Path, repository: Repository) -> None:
     changed = fetch(lock, tmp_path, repository)[2]
     changed.write_bytes(changed.read_bytes()[:-1] + b"!")
@@ -47,6 +50,7 @@ def test_a_cached_jar_that_was_changed_is_refused(lock: Lock, tmp_path: Path, re
     assert fetch(lock, tmp_path, repository)[2].read_bytes() == CONTENT["three"]
 
 
+@pytest.mark.slow
 def test_hiccups_and_cut_transfers_are_tried_again(lock: Lock, tmp_path: Path, repository: Repository) -> None:
     def answer(artifact: str, nth: int, content: bytes) -> tuple[int, bytes]:
         if artifact == "one" and nth < TRIES:
@@ -58,6 +62,7 @@ def test_hiccups_and_cut_transfers_are_tried_again(lock: Lock, tmp_path: Path, r
     assert repository.asked == {"one": TRIES, "two": 2, "three": 1}
 
 
+@pytest.mark.slow
 def test_without_a_repository_the_error_says_what_to_do(lock: Lock, tmp_path: Path, repository: Repository) -> None:
     repository.answer = lambda _artifact, _nth, _content: (404, b"")
     with pytest.raises(KafkaUnreachable, match=r"KAFKA_HOME.*--bootstrap") as raised:
@@ -72,6 +77,7 @@ def test_a_refused_connection_is_the_same_error(lock: Lock, tmp_path: Path) -> N
         jars(lock, tmp_path, repositories={"nobody": "http://127.0.0.1:1"}, pause_s=0.01)
 
 
+@pytest.mark.slow
 def test_progress_counts_to_the_number_of_jars(lock: Lock, tmp_path: Path, repository: Repository) -> None:
     seen: list[tuple[int, int]] = []
     for _ in range(2):
@@ -81,6 +87,7 @@ def test_progress_counts_to_the_number_of_jars(lock: Lock, tmp_path: Path, repos
     assert seen == sorted(seen)
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_said(lock: Lock, tmp_path: Path, repository: Repository) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(Failed, match="FOREBAY_CACHE"):

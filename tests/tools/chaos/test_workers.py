@@ -21,6 +21,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_faults_combine(tmp_path: Path) -> None:
     full = tmp_path / "full"
     full.touch()
@@ -37,6 +38,7 @@ def test_faults_combine(tmp_path: Path) -> None:
         workers.close()
 
 
+@pytest.mark.slow
 def test_one_that_never_comes_up_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chaos_workers, "MAX_RESTARTS", 2)
     workers = Workers(load_settings(), tmp_path / "logs")

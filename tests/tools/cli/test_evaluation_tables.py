@@ -1,6 +1,7 @@
 import pickle
 
 import numpy as np
+import pytest
 
 from loadtest.plants.westermo import traffic
 from models.lab.protocols.iiot import Iiot, trials
@@ -11,6 +12,7 @@ from tests.models.lab.protocols.small import Remembering, family
 FAMILY = family(Remembering())
 
 
+@pytest.mark.slow
 def test_the_plant_is_the_feature_set_with_its_labels() -> None:
     plant = westermo()
     table = plant.table
@@ -50,6 +52,7 @@ def test_identifiers_are_of_the_same_records() -> None:
         assert address in senders[int(plant.table.time_us[at])] | {"None"}  # none where only MACs are known
 
 
+@pytest.mark.slow
 def test_splits_of_the_plant() -> None:
     named = {trial.name: trial for trial in trials(traffic.zipped("left").parent, westermo)}
     cross = named["westermo/left-to-bottom"].build(0)

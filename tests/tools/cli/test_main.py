@@ -14,6 +14,7 @@ def forebay(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_help_names_every_noun_without_importing_one() -> None:
     done = forebay("--help")
     assert done.returncode == 0

@@ -75,6 +75,7 @@ def test_a_table_of_ones_own_is_judged_reported_and_taken_up_again(tmp_path: Pat
     assert (tmp_path / "out" / "report.json").is_file() and list((tmp_path / "out").glob("*.svg"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -91,6 +92,7 @@ def test_what_is_missing_is_said_with_what_to_give(arguments: tuple[str, ...], c
     assert said in text
 
 
+@pytest.mark.slow
 def test_an_unknown_detector_is_refused_with_those_there_are(tmp_path: Path) -> None:
     arguments = (
         "--protocol",
@@ -107,6 +109,7 @@ def test_an_unknown_detector_is_refused_with_those_there_are(tmp_path: Path) -> 
     assert document["exit_code"] == 1
 
 
+@pytest.mark.slow
 def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
     _, text = forebay("report", tmp_path, expect=1)
     assert str(tmp_path) in text

@@ -163,6 +163,7 @@ def test_a_folder_that_is_a_file_is_a_setting_to_correct(
         assert printed.count("\n") == 1 and f"FOREBAY_{name.upper()}_URI {path}: got {file}, which is a file" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a folder that not even root can write")
 @pytest.mark.parametrize(
     ("stage", "variable"),
@@ -179,6 +180,7 @@ def test_a_folder_that_cannot_be_written_is_a_setting_to_correct(stage: str, var
     assert done.stderr.count("\n") == 1 and f"{variable} /sys/forebay: got " in done.stderr
 
 
+@pytest.mark.slow
 def test_values_below_security_are_never_shown(tmp_path: Path) -> None:
     security = (
         f'{{"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN", '

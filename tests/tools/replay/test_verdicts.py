@@ -60,6 +60,7 @@ def judge(event: dict[str, Any], verdict: str, at_us: int = 1, by: str = "ada", 
     return verdict_of(event, verdict, by, at_us, note)
 
 
+@pytest.mark.slow
 def test_a_confirmed_incident_labels_itself_and_its_flows(plant: Runs, tmp_path: Path) -> None:
     [*events] = plant.every.values()
     path = written(tmp_path / "v.jsonl", judge(events[0], "tp"), *(judge(event, "fp") for event in events[1:]))
@@ -170,6 +171,7 @@ def test_the_page_shows_verdicts_as_text(plant: Runs, tmp_path: Path) -> None:
         assert hostile not in text
 
 
+@pytest.mark.slow
 def test_gates_on_verdicts(plant: Runs, tmp_path: Path) -> None:
     events = list(plant.every.values())
     path = written(tmp_path / "v.jsonl", judge(events[0], "tp"), *(judge(event, "fp") for event in events[1:]))

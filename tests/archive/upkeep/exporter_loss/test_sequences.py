@@ -151,6 +151,7 @@ def streams(draw: st.DrawFn) -> list[int]:
     return numbers
 
 
+@pytest.mark.slow
 @given(numbers=streams(), data=st.data())
 @example(numbers=[*range(3, 12), 4107, 0, 1], data=None)
 @example(numbers=[1, 5000, 9000, 13_000, 9000, 5000, 1, 14_000, 14_001], data=None)

@@ -56,6 +56,7 @@ def test_recall_at_a_realised_rate_is_what_a_coin_among_ties_gives(cells: Cells,
     assert binary.tpr_at(score, positive, rate) == pytest.approx(oracle)
 
 
+@pytest.mark.slow
 @given(CELLS, st.integers(-1, 7))
 def test_figures_at_a_threshold_agree_with_scikit_learn(cells: Cells, threshold: int) -> None:
     score, positive = arrays(cells)

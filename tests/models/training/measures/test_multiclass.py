@@ -22,6 +22,7 @@ def one_hot(said: np.ndarray, sure: float = 0.7) -> np.ndarray:
     return probability
 
 
+@pytest.mark.slow
 @given(PAIRS)
 def test_figures_agree_with_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     truth, said = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
