@@ -4,8 +4,6 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.contract.tree import PACKAGES, ROOT, modules, own_files, relative, show
 
 CODE = {".py", ".sh", ".toml", ".yaml", ".yml", ".md"}
@@ -48,7 +46,6 @@ def long_functions(tree: ast.AST) -> list[str]:
     return broken
 
 
-@pytest.mark.slow
 def test_no_function_is_long() -> None:
     scanned, broken = [], []
     for module in modules():
@@ -107,7 +104,6 @@ def machine_marks(text: str) -> list[str]:
     return [match[0] for match in FOLDER_OF_A_MACHINE.finditer(text)] + REGISTRIES.findall(text) + hosts
 
 
-@pytest.mark.slow
 def test_nothing_ties_the_files_to_a_machine() -> None:
     scanned, broken = [], []
     for path in own_files():

@@ -2,8 +2,6 @@
 
 import ast
 
-import pytest
-
 from tests.contract.tree import modules, relative, show
 
 FOLDERS = {"tests.integration": {"integration", "crash"}, "tests.crash": {"crash"}, "tests.bench": {"bench"}}
@@ -18,7 +16,6 @@ def _marks(tree: ast.AST) -> set[str]:
     }
 
 
-@pytest.mark.slow
 def test_slow_folders_are_marked() -> None:
     scanned, broken = [], []
     for module in modules("tests"):

@@ -92,7 +92,6 @@ def test_the_lock_is_not_stale(name: str) -> None:
     assert not stale, f"{name}.txt has no fitting pin for {stale}; run `make lock`"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in APART])
 def test_the_lock_holds_what_is_needed_and_nothing_else(name: str) -> None:
     here = {

@@ -72,7 +72,6 @@ def topic_literals(tree: ast.AST) -> list[tuple[str, int]]:
     return literals
 
 
-@pytest.mark.slow
 def test_topics_are_named_in_one_place() -> None:
     scanned, broken = [], []
     for module in modules():
