@@ -23,7 +23,8 @@ class Chain:
     scanned_s: float = 0.0
     after_us: int | None = None
     """Files written before are not looked at: until nothing is missing, as it was when the scan became due."""
-    unsettled: set[str] = field(default_factory=set)
+    unsettled: dict[str, float] = field(default_factory=dict)
+    """Files that may still be copied or packed, and when each was written last: newer ones wait for them."""
     held_since_s: float = 0.0
 
     @property

@@ -6,6 +6,7 @@ missed is found among the rotated names (`names.py`): files that were written la
 content is not known.
 """
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from heapq import heapify, heappop, heappush
@@ -242,7 +243,7 @@ class FollowedFiles(FileRegistry):
         """Look through the rotated names for files that are missing, and for whole ones that were missed."""
         chain.scan_due, chain.scanned_s = False, now_s
         after_us = chain.after_us if chain.after_us is not None else chain.since_us
-        was_settled, unsettled = not chain.unsettled, set()
+        was_settled, unsettled = not chain.unsettled, dict[str, float]()
         if len(self._looked_at) > MAX_LOOKED_AT:
             self._looked_at.clear()
         for path in dict.fromkeys(rotated_names(chain.live, chain.source)):
@@ -259,7 +260,7 @@ class FollowedFiles(FileRegistry):
             if self._take_in_rotated(path, chain, abs(now_s - stat.st_mtime) >= SETTLED_S):
                 self._looked_at[path] = facts
             else:
-                unsettled.add(path)
+                unsettled[path] = stat.st_mtime
         chain.unsettled = unsettled
         if unsettled and was_settled:
             chain.held_since_s = now_s
@@ -402,12 +403,14 @@ class FollowedFiles(FileRegistry):
     def _readable(self, chain: Chain, now_s: float) -> list[Followed]:
         """The files to read in now: older ones first; not the newest while an older one may be on its way."""
         held = bool(chain.unsettled) and 0 <= now_s - chain.held_since_s < HOLD_S
+        until_s = min(chain.unsettled.values()) if held else math.inf
         return [
             each
             for each in chain.in_order()
             if not each.done
             and (each in self._open or each.rotated or not each.quiet_since_s)
             and not (held and each is chain.current)
+            and each.written_s <= until_s
         ]
 
     def _take(self, followed: Followed, size: int, final: bool) -> tuple[State, list[Run]]:
