@@ -20,7 +20,7 @@ QUICK = (
 
 
 def test_a_short_campaign_loses_nothing(tmp_path: Path) -> None:
-    told: list[str] = []
+    lines: list[str] = []
     # The broker is killed, alert and archive die between two steps of a commit, and the archive is started with a
     # shifted clock while its file system is full: faults that combine.
     short = Campaign(seed=4507, rounds=1, faults=5, folder=tmp_path, only=QUICK)
@@ -28,18 +28,18 @@ def test_a_short_campaign_loses_nothing(tmp_path: Path) -> None:
         "file-system-full",
         "clock archive",
     ]
-    found = campaigns.run(short, False, told.append)
-    assert found["ok"], "\n".join(told)
-    assert [found[name] for name in FIGURES] == [0, 0, 0, 0]
-    assert sum(found["faults"].values()) == 5
-    assert found["sent"] > 20_000
-    assert found["alerts"] > 0
+    report = campaigns.run(short, False, lines.append)
+    assert report["ok"], "\n".join(lines)
+    assert [report[name] for name in FIGURES] == [0, 0, 0, 0]
+    assert sum(report["faults"].values()) == 5
+    assert report["sent"] > 20_000
+    assert report["alerts"] > 0
 
 
 def test_offsets_committed_before_their_transaction_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # What is lost never comes: every second of waiting for it is one too many.
     monkeypatch.setattr(one_round, "QUIET_S", 20.0)
-    told: list[str] = []
+    lines: list[str] = []
     broken = Campaign(
         seed=35,  # begins with ingest killed between producing and sending its offsets
         rounds=1,
@@ -48,6 +48,6 @@ def test_offsets_committed_before_their_transaction_are_caught(tmp_path: Path, m
         only=("failpoint",),
         broken_order="ingest-offsets-first",
     )
-    found = campaigns.run(broken, False, told.append)
-    assert found["lost"] > 0, "\n".join(told)
-    assert not found["ok"]
+    report = campaigns.run(broken, False, lines.append)
+    assert report["lost"] > 0, "\n".join(lines)
+    assert not report["ok"]

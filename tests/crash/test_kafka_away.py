@@ -93,11 +93,11 @@ class Sensors(threading.Thread):
 
 def ports(flow: Flow) -> dict[str, int]:
     """Where each stage answers probes, from its log."""
-    found = {}
+    by_stage = {}
     for stage in STAGES:
         lines = [orjson.loads(line) for line in flow.stages[stage].log.read_bytes().splitlines()]
-        found[stage] = next(line["metrics_port"] for line in lines if line.get("event") == "ready")
-    return found
+        by_stage[stage] = next(line["metrics_port"] for line in lines if line.get("event") == "ready")
+    return by_stage
 
 
 def ready(port: int) -> bool:

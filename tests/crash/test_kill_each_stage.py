@@ -32,7 +32,7 @@ MESSAGES_PER_S = 600
 
 @dataclass(frozen=True)
 class Reference:
-    """An undisturbed run in folders."""
+    """A reference run in folders, without faults."""
 
     settings: Settings
     sent: int
@@ -127,11 +127,14 @@ def test_the_archive_is_the_same_after_every_stage_was_killed(
 def test_everything_in_a_bucket_that_stands_still_and_is_replaced_and_every_stage_is_killed(
     kafka: str, prefix: str, tmp_path: Path, reference: Reference, s3: S3Server
 ) -> None:
-    with running(kafka, prefix, tmp_path / "flow", **everything_below(s3.bucket)) as flow, ThreadPoolExecutor(1) as one:
+    with (
+        running(kafka, prefix, tmp_path / "flow", **everything_below(s3.bucket)) as flow,
+        ThreadPoolExecutor(1) as thread,
+    ):
         outages: list[Callable[[], object]] = [
-            partial(one.submit, during, s3.standing_still(), 5.0),
-            partial(one.submit, during, s3.gone(), 6.0),
-            one.shutdown,  # waits for them
+            partial(thread.submit, during, s3.standing_still(), 5.0),
+            partial(thread.submit, during, s3.gone(), 6.0),
+            thread.shutdown,  # waits for them
         ]
         stream(reference, flow, [*outages, *kills(flow)])  # which fails where a stage has ended by itself
         same_in_a_bucket(flow, reference, tmp_path / "functions")
@@ -142,8 +145,11 @@ def test_everything_in_a_bucket_that_stands_still_and_is_replaced_and_every_stag
 def test_stages_that_end_because_their_bucket_is_away_for_long_are_started_again(
     kafka: str, prefix: str, tmp_path: Path, reference: Reference, s3: S3Server
 ) -> None:
-    with running(kafka, prefix, tmp_path / "flow", **everything_below(s3.bucket)) as flow, ThreadPoolExecutor(1) as one:
-        outages = [one.submit(during, outage, 60.0) for outage in (s3.standing_still(), s3.gone())]
+    with (
+        running(kafka, prefix, tmp_path / "flow", **everything_below(s3.bucket)) as flow,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        outages = [thread.submit(during, outage, 60.0) for outage in (s3.standing_still(), s3.gone())]
         ended = []
         for _copied in copy_raw(reference.settings, flow.settings, MESSAGES_PER_S):
             ended += flow.restart_ended()

@@ -1,4 +1,4 @@
-"""What the tests of Faust's shell share: a worker process, input, and the chain an undisturbed run would emit."""
+"""What the tests of Faust's shell share: a worker process, input, and the chain a reference run would emit."""
 
 import signal
 import subprocess
@@ -39,8 +39,8 @@ def worker(
     settings: Settings, module: str, instance: str = "0", log: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A stage as a process of its own (`python -m MODULE`); killed at the end if it still runs."""
-    own = settings.model_copy(update={"instance_id": instance})
-    environment = inherited_environment({**own.variables(), "OMP_NUM_THREADS": "1"})
+    worker_settings = settings.model_copy(update={"instance_id": instance})
+    environment = inherited_environment({**worker_settings.variables(), "OMP_NUM_THREADS": "1"})
     stderr = log.open("ab") if log is not None else None
     process = subprocess.Popen([sys.executable, "-m", *module.split()], env=environment, cwd=ROOT, stderr=stderr)
     try:
@@ -77,26 +77,26 @@ def send(settings: Settings, values: dict[int, list[bytes]]) -> None:
 
 def received(settings: Settings, topic: str, enough: dict[int, int], timeout_s: float = 60.0) -> dict[int, list[bytes]]:
     """What is in a topic, per partition, once partition p's last seq is enough[p] - 1 (or time is up)."""
-    found: dict[int, list[bytes]] = {partition: [] for partition in enough}
+    values: dict[int, list[bytes]] = {partition: [] for partition in enough}
     reader = clients.reader(settings, "test")
     reader.assign([TopicPartition(topic, partition, 0) for partition in enough])
     deadline = time.monotonic() + timeout_s
     while (
-        any(not seqs(found[p]) or max(seqs(found[p])) < enough[p] - 1 for p in enough) and time.monotonic() < deadline
+        any(not seqs(values[p]) or max(seqs(values[p])) < enough[p] - 1 for p in enough) and time.monotonic() < deadline
     ):
         for message in reader.consume(500, 0.2):
-            found[message.partition() or 0].append(clients.raise_for(message).value() or b"")
+            values[message.partition() or 0].append(clients.raise_for(message).value() or b"")
     reader.close()
-    return found
+    return values
 
 
 def seqs(lines: list[bytes]) -> list[int]:
     """The seq at the head of every line."""
-    return [int(one.split()[0]) for one in lines]
+    return [int(line.split()[0]) for line in lines]
 
 
 def chain(values: list[bytes]) -> list[bytes]:
-    """What an undisturbed run emits."""
+    """The lines that a reference run emits."""
     state, lines = Chain(0, b""), []
     for value in values:
         state = step(state, value)
@@ -106,7 +106,7 @@ def chain(values: list[bytes]) -> list[bytes]:
 
 def deduplicated(lines: list[bytes]) -> list[bytes]:
     """One line per seq, in the order of seq; two different lines of one seq are a failure."""
-    kept: dict[int, bytes] = {}
-    for one in lines:
-        assert kept.setdefault(int(one.split()[0]), one) == one, "a message emitted again is not the same"
-    return [kept[seq] for seq in sorted(kept)]
+    by_seq: dict[int, bytes] = {}
+    for each in lines:
+        assert by_seq.setdefault(int(each.split()[0]), each) == each, "a message emitted again is not the same"
+    return [by_seq[seq] for seq in sorted(by_seq)]

@@ -1,4 +1,4 @@
-"""Stage 4 on a real broker: suspects in, alerts out; killed, it sends what an undisturbed run sends."""
+"""Stage 4 on a real broker: suspects in, alerts out; killed, it sends what a reference run sends."""
 
 import os
 import subprocess
@@ -82,43 +82,43 @@ def send(settings: Settings, values: dict[int, list[bytes]]) -> None:
     producer.commit_transaction()
 
 
-def undisturbed(partition: int) -> dict[tuple[str, int], bytes]:
+def reference(partition: int) -> dict[tuple[str, int], bytes]:
     """What the pure functions make of the same messages, by (uid, revision)."""
     state, grouping = PartitionState.empty(), load_grouping()
-    found: dict[tuple[str, int], bytes] = {}
+    revisions: dict[tuple[str, int], bytes] = {}
     for value in suspects(partition):
         rows, facts = read(value, ScoredFacts, at("suspects", partition))
         state, events, _, _ = advance_partition(state, rows, facts, grouping, lambda _model: None)
-        found |= {(event["finding_info"]["uid"], event["metadata"]["sequence"]): encode(event) for event in events}
-    return found
+        revisions |= {(event["finding_info"]["uid"], event["metadata"]["sequence"]): encode(event) for event in events}
+    return revisions
 
 
 def alerts(settings: Settings, enough: int, timeout_s: float = 90.0) -> dict[int, list[Read]]:
     """What is in `alerts`, per partition, once there are `enough` closed incidents (or time is up)."""
-    found: dict[int, list[Read]] = {0: [], 1: []}
+    by_partition: dict[int, list[Read]] = {0: [], 1: []}
     reader = clients.reader(settings, "test")
-    reader.assign([TopicPartition(settings.topics.alerts, partition, 0) for partition in found])
+    reader.assign([TopicPartition(settings.topics.alerts, partition, 0) for partition in by_partition])
     deadline = time.monotonic() + timeout_s
     closed: set[str] = set()
     while len(closed) < enough and time.monotonic() < deadline:
         for message in reader.consume(500, 0.2):
             value = clients.raise_for(message).value() or b""
             read = Read(message.key() or b"", value, clients.headers_of(message))
-            found[message.partition() or 0].append(read)
+            by_partition[message.partition() or 0].append(read)
             event = orjson.loads(value)
             if event["activity_id"] == 3:
                 closed.add(event["finding_info"]["uid"])
     reader.close()
-    return found
+    return by_partition
 
 
 def by_revision(read: list[Read]) -> dict[tuple[str, int], bytes]:
     """One value per (uid, revision); a message sent again must be the same bytes."""
-    found: dict[tuple[str, int], bytes] = {}
-    for one in read:
-        name = (one.key.decode(), int(one.headers["revision"]))
-        assert found.setdefault(name, one.value) == one.value
-    return found
+    revisions: dict[tuple[str, int], bytes] = {}
+    for alert in read:
+        name = (alert.key.decode(), int(alert.headers["revision"]))
+        assert revisions.setdefault(name, alert.value) == alert.value
+    return revisions
 
 
 def forebay(settings: Settings, *arguments: str, expect: int = 0) -> tuple[list[dict[str, Any]], str]:
@@ -130,9 +130,9 @@ def forebay(settings: Settings, *arguments: str, expect: int = 0) -> tuple[list[
     return [orjson.loads(line) for line in done.stdout.splitlines()], done.stderr.decode()
 
 
-def test_killed_twice_it_sends_what_an_undisturbed_run_sends(kafka: str, prefix: str, tmp_path: Path) -> None:
+def test_killed_twice_it_sends_what_a_reference_run_sends(kafka: str, prefix: str, tmp_path: Path) -> None:
     settings = settings_for(kafka, prefix, tmp_path)
-    expected = {partition: undisturbed(partition) for partition in (0, 1)}
+    expected = {partition: reference(partition) for partition in (0, 1)}
     send(settings, {p: suspects(p, 0, 64) for p in expected})
     with worker(settings, STAGE) as process:
         alerts(settings, enough=2)
@@ -144,10 +144,10 @@ def test_killed_twice_it_sends_what_an_undisturbed_run_sends(kafka: str, prefix:
         process.kill()
     send(settings, {p: suspects(p, MESSAGES - 1, MESSAGES) for p in expected})
     with worker(settings, STAGE):
-        found = alerts(settings, enough=4)
+        emitted = alerts(settings, enough=4)
     for partition, messages in expected.items():
-        assert by_revision(found[partition]) == messages
-        assert all(TRACE_ID.encode() in one.headers["traceparent"] for one in found[partition])
+        assert by_revision(emitted[partition]) == messages
+        assert all(TRACE_ID.encode() in alert.headers["traceparent"] for alert in emitted[partition])
 
     documents, _ = forebay(settings, "alert", "tail", "--from-start", "--no-follow", "--json")
     assert documents[-1]["incidents"] == 4

@@ -1,4 +1,4 @@
-"""Stage 5 on a real broker: killed again and again, it leaves the archive of an undisturbed run."""
+"""Stage 5 on a real broker: killed again and again, it leaves the archive of a reference run."""
 
 import signal
 import subprocess
@@ -79,7 +79,7 @@ def send(settings: Settings, logs: Logs, cuts: int) -> None:
                 producer.commit_transaction()
 
 
-def undisturbed(logs: Logs, folder: Path) -> Path:
+def reference_run(logs: Logs, folder: Path) -> Path:
     for partition, log in logs.items():
         feed(PartitionArchive(folder, partition, Limits(ROWS), "w"), wire(log, [], partition=partition), Random(1))
     return folder
@@ -127,7 +127,7 @@ def test_killed_at_any_moment_it_leaves_the_same_archive(settings: Settings, log
     assert proof["strays"] == []
     for row in proof["sensors"]:
         assert row["sent"] == row["accepted"] + row["rejected"] + row["late"] == row["stated"], row
-    assert compare(undisturbed(logs, tmp_path / "undisturbed"), settings.archive_uri)["ok"]
+    assert compare(reference_run(logs, tmp_path / "reference"), settings.archive_uri)["ok"]
 
 
 def test_offsets_follow_the_manifests(settings: Settings, logs: Logs, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_worker_that_slept_past_its_session_stops(settings: Settings, logs: Lo
         wait_for(tmp_path / "first", "files closed")
         first.send_signal(signal.SIGSTOP)
         with worker(settings, STAGE, log=tmp_path / "second") as second:
-            # The same instance: it takes the group's place of the first one at once.
+            # The same instance: it takes the first one's membership of the group at once.
             wait_for(tmp_path / "second", '"ready"')
             first.send_signal(signal.SIGCONT)
             send(settings, {1: logs[1]}, cuts=10)
@@ -173,7 +173,7 @@ def test_a_message_that_is_none_stops_the_worker_with_its_position(settings: Set
 
 
 def test_rows_lost_to_retention_stop_the_worker(settings: Settings, logs: Logs, tmp_path: Path) -> None:
-    """The archive's next message is no longer in Kafka: it must not go on with what is there."""
+    """The archive's next message is no longer in Kafka: it must not continue with what is there."""
     topics = wire(logs[0], range(0, 150, 10))
     feed(
         PartitionArchive(settings.archive_uri, 0, Limits(ROWS), "w"),

@@ -94,10 +94,10 @@ def test_it_keeps_a_message_over_kill_9(data: Path) -> None:
 
 
 def test_status_says_what_runs(data: Path) -> None:
-    found = broker("status", "--data", str(data))
-    assert (found["running"], found["answering"], found["topics"]) == (True, True, 1)
-    assert found["kafka_version"].startswith("4.")
-    assert found["data_bytes"] > 0
+    report = broker("status", "--data", str(data))
+    assert (report["running"], report["answering"], report["topics"]) == (True, True, 1)
+    assert report["kafka_version"].startswith("4.")
+    assert report["data_bytes"] > 0
 
 
 def test_a_lost_state_file_never_lets_a_second_broker_on_the_folder(data: Path) -> None:

@@ -19,10 +19,10 @@ def doctor(bootstrap: str, prefix: str, expect: int) -> dict[str, Any]:
 
 
 def test_without_kafka_it_fails_and_says_how_to_get_one(prefix: str) -> None:
-    found = doctor("127.0.0.1:1", prefix, expect=1)
-    assert found["failed"] == ["Kafka"]
-    assert {"Python", "packages", "Java", "Kafka", "topics", "cache folder", "disk", "clock"} <= set(found["rows"])
-    assert "forebay broker up" in found["rows"]["Kafka"]["remedy"]
+    report = doctor("127.0.0.1:1", prefix, expect=1)
+    assert report["failed"] == ["Kafka"]
+    assert {"Python", "packages", "Java", "Kafka", "topics", "cache folder", "disk", "clock"} <= set(report["rows"])
+    assert "forebay broker up" in report["rows"]["Kafka"]["remedy"]
 
 
 def test_missing_topics_are_a_warning_until_they_are_created(kafka: str, prefix: str) -> None:

@@ -32,7 +32,7 @@ STAGE = "tests.integration.chain_stage"
 def test_an_aborted_transaction_is_invisible(kafka: str, prefix: str, tmp_path: Path) -> None:
     settings = settings_for(kafka, prefix, tmp_path)
     producer = clients.transactional_producer(settings, "test")
-    kept: list[bytes] = []
+    committed: list[bytes] = []
     for round_number in range(20):
         producer.begin_transaction()
         values = [b"%d-%d" % (round_number, index) for index in range(5)]
@@ -43,17 +43,17 @@ def test_an_aborted_transaction_is_invisible(kafka: str, prefix: str, tmp_path: 
             producer.abort_transaction()
         else:
             producer.commit_transaction()
-            kept += values
+            committed += values
     # An open transaction at the end: nothing after it may be read either.
     producer.begin_transaction()
     producer.produce(settings.topics.flows, value=b"open", partition=0)
     producer.flush()
     with worker(settings, STAGE):
-        found = received(settings, settings.topics.features, {0: len(kept)})[0]
+        emitted = received(settings, settings.topics.features, {0: len(committed)})[0]
         time.sleep(1)
-        found_later = received(settings, settings.topics.features, {0: len(kept)})[0]
+        found_later = received(settings, settings.topics.features, {0: len(committed)})[0]
     producer.abort_transaction()
-    assert found == found_later == chain(kept)
+    assert emitted == found_later == chain(committed)
 
 
 def test_killed_three_times_it_emits_what_an_undisturbed_run_emits(kafka: str, prefix: str, tmp_path: Path) -> None:
@@ -63,10 +63,10 @@ def test_killed_three_times_it_emits_what_an_undisturbed_run_emits(kafka: str, p
         send(settings, {p: messages[part * 150 : (part + 1) * 150] for p, messages in values.items()})
         enough = {p: part * 150 + 60 for p in values} if part < 3 else {p: 600 for p in values}
         with worker(settings, STAGE) as process:
-            found = received(settings, settings.topics.features, enough)
+            emitted = received(settings, settings.topics.features, enough)
             process.kill()
     for partition, messages in values.items():
-        assert deduplicated(found[partition]) == chain(messages)
+        assert deduplicated(emitted[partition]) == chain(messages)
 
 
 def test_a_rebalance_moves_partitions_with_their_state(kafka: str, prefix: str, tmp_path: Path) -> None:
@@ -84,9 +84,9 @@ def test_a_rebalance_moves_partitions_with_their_state(kafka: str, prefix: str, 
         # `b` is killed: its static seat stays taken until it comes back.
         send(settings, {p: messages[200:] for p, messages in values.items()})
         with worker(settings, STAGE, "a"), worker(settings, STAGE, "b"):
-            found = received(settings, settings.topics.features, {0: 300, 1: 300})
+            emitted = received(settings, settings.topics.features, {0: 300, 1: 300})
     for partition, messages in values.items():
-        assert deduplicated(found[partition]) == chain(messages)
+        assert deduplicated(emitted[partition]) == chain(messages)
 
 
 @pytest.mark.crash
@@ -102,12 +102,12 @@ def test_a_broker_that_dies_and_comes_back_changes_nothing(tmp_path: Path) -> No
             time.sleep(2)
             local.start(tmp_path / "broker")
             send(settings, {p: messages[100:] for p, messages in values.items()})
-            found = received(settings, settings.topics.features, {0: 200, 1: 200})
+            emitted = received(settings, settings.topics.features, {0: 200, 1: 200})
             assert process.poll() is None
     finally:
         local.stop(tmp_path / "broker", grace_s=10.0)
     for partition, messages in values.items():
-        assert deduplicated(found[partition]) == chain(messages)
+        assert deduplicated(emitted[partition]) == chain(messages)
 
 
 def test_two_workers_that_both_emit_change_nothing(kafka: str, prefix: str, tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_two_workers_that_both_emit_change_nothing(kafka: str, prefix: str, tmp_
             time.sleep(1)
     send(settings, {0: values[300:]})
     with worker(settings, STAGE):
-        found = received(settings, settings.topics.features, {0: 400})
-    assert deduplicated(found[0]) == chain(values)
+        emitted = received(settings, settings.topics.features, {0: 400})
+    assert deduplicated(emitted[0]) == chain(values)
 
 
 def test_an_exception_stops_the_worker_with_its_position_unmoved(kafka: str, prefix: str, tmp_path: Path) -> None:
@@ -137,8 +137,8 @@ def test_an_exception_stops_the_worker_with_its_position_unmoved(kafka: str, pre
     with worker(settings, STAGE, log=log) as process:
         assert process.wait(90) == 1
     assert b'"offset": 2' in log.read_bytes()
-    found = received(settings, settings.topics.features, {0: 2})[0]
-    assert deduplicated(found) == chain([b"a", b"b"])
+    emitted = received(settings, settings.topics.features, {0: 2})[0]
+    assert deduplicated(emitted) == chain([b"a", b"b"])
     newest = pointers.read(settings, settings.topics.featurize_state, [0])[0]
     assert not newest or newest[0].position <= 2
 
@@ -199,8 +199,8 @@ def test_a_consumer_that_hangs_ends_the_worker_and_marks_do_not(kafka: str, pref
         asyncio.run(run())
     telemetry.close()
     with worker(settings, STAGE):
-        found = received(settings, settings.topics.features, {0: 40})[0]
-    assert deduplicated(found) == chain([b"a"] * 20 + [b"b"] * 20)
+        emitted = received(settings, settings.topics.features, {0: 40})[0]
+    assert deduplicated(emitted) == chain([b"a"] * 20 + [b"b"] * 20)
 
 
 def test_stopping_is_quick_and_saves(kafka: str, prefix: str, tmp_path: Path) -> None:
@@ -236,9 +236,9 @@ def test_a_malformed_pointer_stops_nobody(kafka: str, prefix: str, tmp_path: Pat
         producer.produce(topic, value=value, key=b"0", partition=0)
     producer.flush()
     ignored: list[int | None] = []
-    found = pointers.read(settings, topic, [0], ignored=lambda message, _error: ignored.append(message.offset()))
-    assert found == {0: [good]} and ignored == [1]
-    # The worker goes on to what it can use: here the state of the good one is not there, and that is what it says.
+    emitted = pointers.read(settings, topic, [0], ignored=lambda message, _error: ignored.append(message.offset()))
+    assert emitted == {0: [good]} and ignored == [1]
+    # The worker continues with what it can use: here the state of the good one is not there, and that is what it says.
     telemetry = start("chain", settings)
     with pytest.raises(RefusedState, match="state chain/0/aaaaaaaaaaaa"):
         Partitions(ChainRoom(settings), settings, telemetry).restore([0])

@@ -1,4 +1,4 @@
-"""Workers that come, go, stall and return while messages flow: the output is that of an undisturbed run."""
+"""Workers that come, go, stall and return while messages flow: the output is that of a reference run."""
 
 import signal
 import time
@@ -47,9 +47,9 @@ def test_a_worker_stopped_past_its_session_is_replaced_and_harmless_on_return(
         send(settings, {p: each[200:] for p, each in values.items()})
         received(settings, settings.topics.features, {0: 300, 1: 300}, timeout_s=SESSION_S + 60)
         time.sleep(2)  # what the sleeper still has to say
-        found = received(settings, settings.topics.features, {0: 300, 1: 300})
+        emitted_lines = received(settings, settings.topics.features, {0: 300, 1: 300})
     for partition, each in values.items():
-        assert deduplicated(found[partition]) == chain(each)
+        assert deduplicated(emitted_lines[partition]) == chain(each)
 
 
 def test_a_storm_of_rebalances_changes_nothing(kafka: str, prefix: str, tmp_path: Path) -> None:
@@ -63,27 +63,29 @@ def test_a_storm_of_rebalances_changes_nothing(kafka: str, prefix: str, tmp_path
                 # Some leave, some are killed, some before they have done anything.
                 guest.send_signal(signal.SIGTERM if gust % 2 else signal.SIGKILL)
                 guest.wait(90)
-        found = received(settings, settings.topics.features, dict.fromkeys(values, 400), timeout_s=SESSION_S + 90)
+        emitted_lines = received(
+            settings, settings.topics.features, dict.fromkeys(values, 400), timeout_s=SESSION_S + 90
+        )
     for partition, each in values.items():
-        assert deduplicated(found[partition]) == chain(each)
+        assert deduplicated(emitted_lines[partition]) == chain(each)
 
 
 def features_of(settings: Settings, count: int) -> dict[int, list[bytes]]:
     """Values of `features` by partition, once each has so many."""
     reader = clients.reader(settings, "test")
     reader.assign([TopicPartition(settings.topics.features, partition, 0) for partition in range(settings.partitions)])
-    kept: dict[int, dict[int, bytes]] = {partition: {} for partition in range(settings.partitions)}
+    by_partition: dict[int, dict[int, bytes]] = {partition: {} for partition in range(settings.partitions)}
     deadline = time.monotonic() + 120
-    while any(len(each) < count for each in kept.values()) and time.monotonic() < deadline:
+    while any(len(each) < count for each in by_partition.values()) and time.monotonic() < deadline:
         for message in reader.consume(500, 0.2):
             value = clients.raise_for(message).value() or b""
             seq = decode(value, "features")[1]["seq"]
-            assert kept[message.partition() or 0].setdefault(seq, value) == value
+            assert by_partition[message.partition() or 0].setdefault(seq, value) == value
     reader.close()
-    return {partition: [each[seq] for seq in sorted(each)] for partition, each in kept.items()}
+    return {partition: [each[seq] for seq in sorted(each)] for partition, each in by_partition.items()}
 
 
-def undisturbed(settings: Settings, flows: dict[int, list[bytes]]) -> Iterator[tuple[int, list[bytes]]]:
+def reference(settings: Settings, flows: dict[int, list[bytes]]) -> Iterator[tuple[int, list[bytes]]]:
     """What the pure functions make of each partition's messages; every ten are followed by a transaction mark."""
     for partition, payloads in flows.items():
         state, emitted = PartitionState.empty(), []
@@ -108,8 +110,8 @@ def test_features_do_not_depend_on_how_many_workers_make_them(
         for number in range(workers):
             wait_for(tmp_path / f"{number}.log", "ready", 120)
         send(settings, flows)
-        found = features_of(settings, 40)
-    assert found == dict(undisturbed(settings, flows))
+        emitted_lines = features_of(settings, 40)
+    assert emitted_lines == dict(reference(settings, flows))
 
 
 def test_asked_to_stop_it_drains_and_leaves_in_time(kafka: str, prefix: str, tmp_path: Path) -> None:
@@ -123,6 +125,6 @@ def test_asked_to_stop_it_drains_and_leaves_in_time(kafka: str, prefix: str, tmp
         assert process.wait(90) == 0
         assert time.monotonic() - started < GRACE_S / 2
     with worker(settings, CHAIN):
-        found = received(settings, settings.topics.features, {0: 200, 1: 200})
+        emitted_lines = received(settings, settings.topics.features, {0: 200, 1: 200})
     for partition, each in values.items():
-        assert deduplicated(found[partition]) == chain(each)
+        assert deduplicated(emitted_lines[partition]) == chain(each)

@@ -1,4 +1,4 @@
-"""Stage 2 on a real broker: what it emits is what an undisturbed run emits, byte for byte, once repeats are dropped."""
+"""Stage 2 on a real broker: what it emits is what a reference run emits, byte for byte, once repeats are dropped."""
 
 import signal
 import time
@@ -22,7 +22,7 @@ from tests.integration.flows_of_two_sensors import messages
 pytestmark = pytest.mark.integration
 STAGE = "pipeline.tools.cli featurize run"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-Found = dict[int, list[tuple[int, bytes, dict[str, bytes]]]]
+MessagesByPartition = dict[int, list[tuple[int, bytes, dict[str, bytes]]]]
 
 
 @pytest.fixture
@@ -47,37 +47,37 @@ def send(settings: Settings, flows: dict[int, list[bytes]], abort: bool = False)
                 producer.commit_transaction()
 
 
-def received(settings: Settings, enough: dict[int, int], timeout_s: float = 120.0) -> Found:
+def received(settings: Settings, enough: dict[int, int], timeout_s: float = 120.0) -> MessagesByPartition:
     """Everything in `features`, repeats too, once seq enough[p] - 1 has been seen in partition p."""
     reader = clients.reader(settings, "test")
     reader.assign([TopicPartition(settings.topics.features, partition, 0) for partition in enough])
-    found: Found = {partition: [] for partition in enough}
+    by_partition: MessagesByPartition = {partition: [] for partition in enough}
     highest = dict.fromkeys(enough, -1)
     deadline = time.monotonic() + timeout_s
     while any(highest[p] < enough[p] - 1 for p in enough) and time.monotonic() < deadline:
         for message in reader.consume(500, 0.2):
             partition, value = message.partition() or 0, clients.raise_for(message).value() or b""
             seq = decode(value, "features")[1]["seq"]
-            found[partition].append((seq, value, clients.headers_of(message)))
+            by_partition[partition].append((seq, value, clients.headers_of(message)))
             highest[partition] = max(highest[partition], seq)
     reader.close()
-    return found
+    return by_partition
 
 
 def offsets(settings: Settings, partitions: int) -> dict[int, list[int]]:
     """Offsets of the flows messages that were committed: the features messages name them."""
     reader = clients.reader(settings, "test")
     reader.assign([TopicPartition(settings.topics.flows, partition, 0) for partition in range(partitions)])
-    found: dict[int, list[int]] = {partition: [] for partition in range(partitions)}
+    by_partition: dict[int, list[int]] = {partition: [] for partition in range(partitions)}
     while batch := reader.consume(500, 2.0):
         for message in batch:
-            found[message.partition() or 0].append(message.offset() or 0)
+            by_partition[message.partition() or 0].append(message.offset() or 0)
     reader.close()
-    return found
+    return by_partition
 
 
-def undisturbed(settings: Settings, flows: dict[int, list[bytes]]) -> dict[int, list[bytes]]:
-    """What a run in which nothing happens emits."""
+def reference(settings: Settings, flows: dict[int, list[bytes]]) -> dict[int, list[bytes]]:
+    """The features messages of a run without faults."""
     emitted: dict[int, list[bytes]] = {}
     read_at = offsets(settings, settings.partitions)
     for partition, payloads in flows.items():
@@ -89,13 +89,13 @@ def undisturbed(settings: Settings, flows: dict[int, list[bytes]]) -> dict[int, 
     return emitted
 
 
-def deduplicated(found: Found) -> dict[int, list[bytes]]:
+def deduplicated(received_by_partition: MessagesByPartition) -> dict[int, list[bytes]]:
     """By seq; two messages of one seq must have the same bytes."""
-    kept: dict[int, dict[int, bytes]] = {partition: {} for partition in found}
-    for partition, emitted in found.items():
+    values: dict[int, dict[int, bytes]] = {partition: {} for partition in received_by_partition}
+    for partition, emitted in received_by_partition.items():
         for seq, value, _ in emitted:
-            assert kept[partition].setdefault(seq, value) == value, f"seq {seq} was emitted again with other bytes"
-    return {partition: [by_seq[seq] for seq in sorted(by_seq)] for partition, by_seq in kept.items()}
+            assert values[partition].setdefault(seq, value) == value, f"seq {seq} was emitted again with other bytes"
+    return {partition: [by_seq[seq] for seq in sorted(by_seq)] for partition, by_seq in values.items()}
 
 
 def test_killed_three_times_it_emits_the_same_bytes(settings: Settings) -> None:
@@ -104,20 +104,20 @@ def test_killed_three_times_it_emits_the_same_bytes(settings: Settings) -> None:
         send(settings, {p: all_of[part * 25 : (part + 1) * 25] for p, all_of in flows.items()})
         with worker(settings, STAGE) as process:
             enough = part * 25 + 12 if part < 3 else 100
-            found = received(settings, {0: enough, 1: enough})
+            collected = received(settings, {0: enough, 1: enough})
             process.kill()
-    expected = undisturbed(settings, flows)
-    assert deduplicated(found) == expected
+    expected = reference(settings, flows)
+    assert deduplicated(collected) == expected
     rows = [decode(value, "features") for value in expected[0]]
     late = sum((batch.column("late_by_us").to_numpy() > 0).sum() for batch, _ in rows)
     assert late > 0, "the input has late flows"
     assert any(meta["frontier"] is not None for _, meta in rows), "and flows that wait for their turn"
-    _, _, headers = found[0][0]
-    parent, own = parse(TRACE), parse(headers["traceparent"])
+    _, _, headers = collected[0][0]
+    parent, span = parse(TRACE), parse(headers["traceparent"])
     assert parent is not None
-    assert own is not None
-    assert own.trace_id == parent.trace_id
-    assert own.span_id != parent.span_id
+    assert span is not None
+    assert span.trace_id == parent.trace_id
+    assert span.span_id != parent.span_id
 
 
 def test_an_aborted_transaction_leaves_no_trace(settings: Settings) -> None:
@@ -126,8 +126,8 @@ def test_an_aborted_transaction_leaves_no_trace(settings: Settings) -> None:
     send(settings, {0: messages(8, 0, seed=99)}, abort=True)
     send(settings, {0: flows[10:]})
     with worker(settings, STAGE):
-        found = received(settings, {0: 30})
-    assert deduplicated(found)[0] == undisturbed(settings, {0: flows})[0]
+        collected = received(settings, {0: 30})
+    assert deduplicated(collected)[0] == reference(settings, {0: flows})[0]
 
 
 def test_a_zombie_that_emits_and_points_beside_its_successor_changes_nothing(settings: Settings) -> None:
@@ -144,10 +144,10 @@ def test_a_zombie_that_emits_and_points_beside_its_successor_changes_nothing(set
             time.sleep(1)
     send(settings, {0: flows[80:]})
     with worker(settings, STAGE) as process:
-        found = received(settings, {0: 120})
+        collected = received(settings, {0: 120})
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-    assert deduplicated(found)[0] == undisturbed(settings, {0: flows})[0]
+    assert deduplicated(collected)[0] == reference(settings, {0: flows})[0]
     newest = pointers.read(settings, settings.topics.featurize_state, [0])[0][0]
     assert newest.seq == 120
 

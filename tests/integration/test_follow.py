@@ -68,7 +68,7 @@ class Zeek(threading.Thread):
                 self.rotate()
 
     def write(self, lines: int) -> None:
-        """Append lines, cut in the middle of one and put together again."""
+        """Append lines, cut in the middle of one and joined again."""
         new = [json.dumps({**ZEEK, "uid": f"C{len(self.lines) + number}"}).encode() for number in range(lines)]
         data = b"\n".join(new) + b"\n"
         with self.log.open("ab", buffering=0) as file:
@@ -144,7 +144,7 @@ def wait_for(settings: Settings, count: int) -> list[bytes]:
 
 
 def kill_at(settings: Settings, zeek: Zeek, kills: int) -> None:
-    """Start a follower that dies at the next of its steps, again and again, while the writer goes on."""
+    """Start a follower that dies at the next of its steps, again and again, while the writer continues."""
     with follower(settings, zeek.path, "--once") as process:  # what it missed before it ever ran is not its own
         assert process.wait(PATIENCE_S) == 0
     zeek.start()

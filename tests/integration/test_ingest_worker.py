@@ -103,22 +103,22 @@ def read(settings: Settings, topic: str) -> list[Message]:
     """Everything committed in a topic at this moment, by partition and offset."""
     consumer = clients.reader(settings, "test", **{"enable.partition.eof": True})
     consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
-    found: list[Message] = []
+    messages: list[Message] = []
     ended = 0
     while ended < PARTITIONS:
         for message in consumer.consume(500, 1.0):
             if message.error() is None:
-                found.append(message)
+                messages.append(message)
             else:
                 ended += 1
     consumer.close()
-    return sorted(found, key=lambda message: (message.partition(), message.offset()))
+    return sorted(messages, key=lambda message: (message.partition(), message.offset()))
 
 
 def value(message: Message) -> bytes:
-    held = message.value()
-    assert isinstance(held, bytes)
-    return held
+    payload = message.value()
+    assert isinstance(payload, bytes)
+    return payload
 
 
 def committed_records(settings: Settings) -> int:
@@ -308,13 +308,13 @@ def opened(settings: Settings, records: int) -> Iterator[tuple[ingest_worker.Ing
 
 def received(ours: ingest_worker.IngestWorker, records: int) -> Messages:
     """So many messages of one source, however many calls they take."""
-    found = ours.receive()
+    messages = ours.receive()
     deadline = time.monotonic() + PATIENCE_S
-    while len(found) < records and time.monotonic() < deadline:
+    while len(messages) < records and time.monotonic() < deadline:
         more = ours.receive()
-        found = more if not len(found) else joined(found, more) if len(more) else found
-    assert len(found) == records
-    return found
+        messages = more if not len(messages) else joined(messages, more) if len(more) else messages
+    assert len(messages) == records
+    return messages
 
 
 def test_an_aborted_transaction_is_not_seen_and_a_fenced_worker_stops(stage: Settings) -> None:
@@ -329,7 +329,7 @@ def test_an_aborted_transaction_is_not_seen_and_a_fenced_worker_stops(stage: Set
         with pytest.raises(KafkaException, match=r"(?i)fenced"):
             ours.process(messages)
         assert read(stage, stage.topics.flows) == []
-        # `produce` alone says no more than that the client cannot go on; a fence must still be told from an outage.
+        # `produce` alone reports only that the client cannot continue; a fence must not look like an outage.
         with pytest.raises(KafkaException) as raised:
             ours.produce(stage.topics.flows, 0, None, b"never sent", [])
         assert errors.kind_of(raised.value.args[0]) is errors.Kind.FENCED

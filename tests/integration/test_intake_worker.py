@@ -42,7 +42,7 @@ def settings(kafka: str, prefix: str, tmp_path: Path) -> Settings:
     )
     topics.create(made)
     wanted = [NewTopic(f"{prefix}zeek-other", SOURCE_PARTITIONS, 1)]
-    admin = clients.admin(made)  # held until the answers are here
+    admin = clients.admin(made)  # referenced until the answers are here
     for future in admin.create_topics(wanted).values():
         future.result(30)
     return made

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 def sent(settings: Settings) -> list[tuple[str, str, bytes]]:
     """Key, content-type and value of everything in `raw`, by partition."""
     reader = clients.reader(settings, "test")
-    raw, found = settings.topics.raw, []
+    raw, records = settings.topics.raw, []
     for partition in range(settings.partitions):
         _, end = reader.get_watermark_offsets(TopicPartition(raw, partition), timeout=10)
         reader.assign([TopicPartition(raw, partition, 0)])
@@ -28,12 +28,12 @@ def sent(settings: Settings) -> list[tuple[str, str, bytes]]:
         while left:
             for message in reader.consume(left, 1.0):
                 headers = clients.headers_of(clients.raise_for(message))
-                found.append(
+                records.append(
                     ((message.key() or b"").decode(), headers["content-type"].decode(), message.value() or b"")
                 )
                 left -= 1
     reader.close()
-    return found
+    return records
 
 
 def run(kafka: str, prefix: str, *options: str) -> dict[str, object]:

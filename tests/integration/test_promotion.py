@@ -107,9 +107,9 @@ def rows(settings: Settings, messages: int, timeout_s: float = 90.0) -> Iterator
     missing = messages * len(PARTITIONS)
     deadline = time.monotonic() + timeout_s
     while missing > 0 and time.monotonic() < deadline:
-        for one in reader.consume(500, 0.2):
+        for received in reader.consume(500, 0.2):
             missing -= 1
-            batch, _ = decode(clients.raise_for(one).value() or b"", "scored")
+            batch, _ = decode(clients.raise_for(received).value() or b"", "scored")
             position = zip(
                 batch.column("raw_partition").to_pylist(), batch.column("raw_offset").to_pylist(), strict=True
             )
@@ -210,7 +210,7 @@ def test_late_ones_are_issued_again_and_a_killed_score_decides_the_same(
 def last_unsampled(payload: bytes, cache: ModelCache) -> bool:
     """Whether the last row of a features message does not go to `retrain`, in this model's opinion."""
     partition = int(decode(payload, "features")[1]["raw_partition"])
-    one = read(payload, at("features", partition))
-    [routed] = score_group([one], PromotionLedger(2), cache)
+    received = read(payload, at("features", partition))
+    [routed] = score_group([received], PromotionLedger(2), cache)
     highest = pc.max(routed.retrain.column("end_ts_us")).as_py()
-    return highest is None or highest < one.until_us
+    return highest is None or highest < received.until_us

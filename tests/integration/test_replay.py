@@ -86,19 +86,19 @@ def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> N
         assert first["rows_sha256"] == second["rows_sha256"]
         assert first["incidents_sha256"] == second["incidents_sha256"]
 
-    own = settings_of(settings, "topic-two")
-    reader = clients.reader(own, "test", **tail.EOF_EVENTS)
-    ends = tail.ends(own, own.topics.alerts, range(own.partitions))
-    reader.assign([TopicPartition(own.topics.alerts, partition, 0) for partition in ends])
-    keys = {(message.key() or b"").decode() for message in tail.read_to(reader, own.topics.alerts, ends)}
+    replay_settings = settings_of(settings, "topic-two")
+    reader = clients.reader(replay_settings, "test", **tail.EOF_EVENTS)
+    ends = tail.ends(replay_settings, replay_settings.topics.alerts, range(replay_settings.partitions))
+    reader.assign([TopicPartition(replay_settings.topics.alerts, partition, 0) for partition in ends])
+    keys = {(message.key() or b"").decode() for message in tail.read_to(reader, replay_settings.topics.alerts, ends)}
     reader.close()
     assert keys == set(live)
 
-    found = compare(settings, LIVE, "topic")
-    assert found["flows"]["same_score"] == sent
-    assert found["incidents"]["same"] == len(live)
+    comparison = compare(settings, LIVE, "topic")
+    assert comparison["flows"]["same_score"] == sent
+    assert comparison["incidents"]["same"] == len(live)
 
-    confirmed, false = (orjson.loads(one) for one in list(live.values())[:2])
+    confirmed, false = (orjson.loads(entry) for entry in list(live.values())[:2])
     verdicts.send(settings, verdicts.verdict_of(confirmed, "fp", "ada", 1))
     verdicts.send(settings, verdicts.verdict_of(confirmed, "tp", "ada", 2))
     verdicts.send(settings, verdicts.verdict_of(false, "benign", "ada", 3))
@@ -111,13 +111,18 @@ def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> N
         assert judged[side]["labelled_by"]["verdicts"] == judged[side]["labelled"] > 0
 
 
-KEPT = {"state_every_messages": 1, "state_every_s": 0.1, "state_kept_every_us": 60_000_000, "flows_rows": 100}
+RETAIN_OFTEN = {
+    "state_every_messages": 1,
+    "state_every_s": 0.1,
+    "state_kept_every_us": 60_000_000,
+    "flows_rows": 100,
+}
 
 
 def delete_flows(settings: Settings, before: dict[int, int]) -> None:
     """What retention does: the messages before these offsets are gone."""
     where = [TopicPartition(settings.topics.flows, partition, offset) for partition, offset in before.items()]
-    admin = clients.admin(settings)  # held until the answers are here
+    admin = clients.admin(settings)  # referenced until the answers are here
     for future in admin.delete_records(where).values():
         future.result(30)
 
@@ -128,7 +133,7 @@ def within(table: pa.Table, from_us: int) -> pa.Table:
 
 @pytest.mark.timeout(700)
 def test_a_replay_begins_with_kept_states(kafka: str, prefix: str, tmp_path: Path) -> None:
-    with running(kafka, prefix, tmp_path / "flow", **KEPT) as flow:
+    with running(kafka, prefix, tmp_path / "flow", **RETAIN_OFTEN) as flow:
         sent = 0
         for sensor in traffic.SENSORS[:2]:
             path = tmp_path / f"{sensor}.csv"
@@ -142,41 +147,41 @@ def test_a_replay_begins_with_kept_states(kafka: str, prefix: str, tmp_path: Pat
     settings = flow.settings.model_copy(update={"replay_uri": tmp_path / "replays", "device": "cpu"})
     live, rows = what_was_live(settings)
     listed = states.listed(settings)
-    assert all(one["whole"] for one in listed)
-    windows = [one for one in listed if one["room"] == "featurize"]
-    assert len(windows) > 10 and len({one["partition"] for one in listed}) == 2
-    times_us = sorted(one["reached_us"] for one in windows)
+    assert all(entry["whole"] for entry in listed)
+    windows = [entry for entry in listed if entry["room"] == "featurize"]
+    assert len(windows) > 10 and len({entry["partition"] for entry in listed}) == 2
+    times_us = sorted(entry["reached_us"] for entry in windows)
     from_us = times_us[len(times_us) // 2] + 1
 
     def replayed(name: str, workers: int = 1, **others: Any) -> dict[str, Any]:
         report = runs.run(settings, Request(name, TOPIC, from_us=from_us, **others), workers)
-        found, expected = by_position(pq.read_table(settings.replay_uri / name / "rows")), within(rows, from_us)
-        assert 0 < len(found) < len(rows)
+        comparison, expected = by_position(pq.read_table(settings.replay_uri / name / "rows")), within(rows, from_us)
+        assert 0 < len(comparison) < len(rows)
         for column in SAME:
-            assert found.column(column).to_pylist() == expected.column(column).to_pylist(), (name, column)
+            assert comparison.column(column).to_pylist() == expected.column(column).to_pylist(), (name, column)
         lines = (settings.replay_uri / name / runs.INCIDENTS).read_bytes().splitlines()
-        last = {uid: one for uid, one in live.items() if orjson.loads(one)["unmapped"]["last_ts_us"] >= from_us}
+        last = {uid: entry for uid, entry in live.items() if orjson.loads(entry)["unmapped"]["last_ts_us"] >= from_us}
         assert contents(lines) == contents(list(last.values())), name
         return report
 
     whole, warm = replayed("whole", states=False), replayed("warm")
-    assert [one["position"] for one in whole["began"]] == [0, 0]
-    assert all(one["windows"] and one["incidents"] and one["position"] > 0 for one in warm["began"])
+    assert [entry["position"] for entry in whole["began"]] == [0, 0]
+    assert all(entry["windows"] and entry["incidents"] and entry["position"] > 0 for entry in warm["began"])
     assert warm["warnings"] == whole["warnings"] == []
     assert warm["taken"] < whole["taken"] == sent
     assert warm["incidents_sha256"] == whole["incidents_sha256"]
 
-    delete_flows(settings, {one["partition"]: one["position"] for one in warm["began"]})
-    assert [history.flows_first(settings, one["partition"]) for one in warm["began"]] == [
-        one["position"] for one in warm["began"]
+    delete_flows(settings, {entry["partition"]: entry["position"] for entry in warm["began"]})
+    assert [history.flows_first(settings, entry["partition"]) for entry in warm["began"]] == [
+        entry["position"] for entry in warm["began"]
     ]
     again = replayed("again", workers=2)
     for figure in ("began", "rows_sha256", "incidents_sha256", "taken", "warnings"):
         assert again[figure] == warm[figure], figure
     # Without them something is missing, and that is said.
-    told: list[str] = []
-    without = runs.run(settings, Request("without", TOPIC, from_us=from_us, states=False), warn=told.append)
-    assert without["warnings"] == told and len(told) == 2
+    warnings: list[str] = []
+    without = runs.run(settings, Request("without", TOPIC, from_us=from_us, states=False), warn=warnings.append)
+    assert without["warnings"] == warnings and len(warnings) == 2
     # A topic that was made anew is another one, whatever its name.
     former = settings.model_copy(update={"topic_prefix": f"{prefix}anew."})
     retained = Path(settings.state_uri) / "kept"

@@ -141,7 +141,7 @@ def test_samples_survive_kill_and_the_room_stops_in_time_while_it_trains(setting
     send(settings, range(20, MESSAGES))
     with worker(settings, f"{command} 1s", log=log) as process:
         wait_for_rows(settings, ROWS)
-        # Nobody has given a verdict, so there is nothing to train on: it says so, and goes on.
+        # Nobody has given a verdict, so there is nothing to train on: it says so, and continues.
         wait_for(log, '"candidate finished"')
         wait_for(log, '"exit_code": 64')
         time.sleep(1.5)  # the next one is under way

@@ -48,10 +48,10 @@ def settings(kafka: str, prefix: str, tmp_path: Path) -> Settings:
     )
 
 
-def payload(seq: int, partition: int, rows: int = 20, **given: Any) -> bytes:
+def payload(seq: int, partition: int, rows: int = 20, **changes: Any) -> bytes:
     """Features message `seq`: rows at raw offsets, and event times of 1 ms a row, that follow from it."""
     batch = features(rows, partition, first_offset=seq * 100)
-    return write(batch, replace(facts(seq, partition, batch), **given))
+    return write(batch, replace(facts(seq, partition, batch), **changes))
 
 
 def send(settings: Settings, messages: Mapping[int, list[bytes]]) -> None:
@@ -75,19 +75,19 @@ def received(
     """What a read_committed reader gets, until partition p has enough[p] messages, and what follows within a second."""
     reader = clients.reader(settings, "test")
     reader.assign([TopicPartition(topic, partition, 0) for partition in enough])
-    found: dict[int, list[Message]] = {partition: [] for partition in enough}
+    messages: dict[int, list[Message]] = {partition: [] for partition in enough}
     deadline = time.monotonic() + timeout_s
-    while any(len(found[p]) < enough[p] for p in enough) and time.monotonic() < deadline:
+    while any(len(messages[p]) < enough[p] for p in enough) and time.monotonic() < deadline:
         for message in reader.consume(500, 0.2):
-            found[message.partition() or 0].append(clients.raise_for(message))
+            messages[message.partition() or 0].append(clients.raise_for(message))
     for message in reader.consume(500, 1.0):
-        found[message.partition() or 0].append(clients.raise_for(message))
+        messages[message.partition() or 0].append(clients.raise_for(message))
     reader.close()
-    return found
+    return messages
 
 
-def values(found: Mapping[int, list[Message]]) -> Log:
-    return {partition: [message.value() or b"" for message in messages] for partition, messages in found.items()}
+def values(scored: Mapping[int, list[Message]]) -> Log:
+    return {partition: [message.value() or b"" for message in messages] for partition, messages in scored.items()}
 
 
 def reference(settings: Settings, messages: Mapping[int, list[bytes]]) -> tuple[Log, Log, Log]:
@@ -96,8 +96,8 @@ def reference(settings: Settings, messages: Mapping[int, list[bytes]]) -> tuple[
     outputs: tuple[Log, Log, Log] = ({}, {}, {})
     for partition, payloads in messages.items():
         group = [read(value, at("features", partition)) for value in payloads]
-        for one, routed in zip(group, score_group(group, PromotionLedger(2), cache), strict=True):
-            for output, value in zip(outputs, encoded(routed, one.facts), strict=True):
+        for entry, routed in zip(group, score_group(group, PromotionLedger(2), cache), strict=True):
+            for output, value in zip(outputs, encoded(routed, entry.facts), strict=True):
                 output.setdefault(partition, []).append(value)
     return outputs
 
@@ -121,9 +121,9 @@ def decisions(settings: Settings, enough: int) -> list[dict[str, Any]]:
     return [orjson.loads(value) for value in values(received(settings, settings.topics.models, {0: enough}))[0]]
 
 
-def models_by_time(found: Mapping[int, list[Message]]) -> list[tuple[int, str]]:
+def models_by_time(messages_by_partition: Mapping[int, list[Message]]) -> list[tuple[int, str]]:
     rows: list[tuple[int, str]] = []
-    for messages in values(found).values():
+    for messages in values(messages_by_partition).values():
         for value in messages:
             batch, _ = decode(value, "scored")
             rows += zip(batch.column("end_ts_us").to_pylist(), batch.column("model").to_pylist(), strict=True)
@@ -136,39 +136,39 @@ def test_killed_at_any_moment_every_message_is_scored_exactly_once(settings: Set
         send(settings, {p: all_of[part * 30 : (part + 1) * 30] for p, all_of in messages.items()})
         with worker(settings, SCORE) as process:
             enough = part * 30 + 15 if part < 3 else 120
-            found = received(settings, settings.topics.archive, {0: enough, 1: enough})
+            scored = received(settings, settings.topics.archive, {0: enough, 1: enough})
             process.kill()
     suspects, archive, retrain = reference(settings, messages)
     for partition in (0, 1):
-        assert values(found)[partition] == archive[partition]
+        assert values(scored)[partition] == archive[partition]
     everything = {0: 120, 1: 120}
     assert values(received(settings, settings.topics.suspects, everything)) == suspects
     assert values(received(settings, settings.topics.retrain, everything)) == retrain
-    first = found[0][0]
+    first = scored[0][0]
     headers = clients.headers_of(first)
     assert first.key() == b"north/tap"
     assert headers["content-type"] == b"application/vnd.apache.arrow.stream"
-    parent, own = parse(TRACE), parse(headers["traceparent"])
+    parent, span = parse(TRACE), parse(headers["traceparent"])
     assert parent is not None
-    assert own is not None
-    assert own.trace_id == parent.trace_id
-    assert own.span_id != parent.span_id
+    assert span is not None
+    assert span.trace_id == parent.trace_id
+    assert span.span_id != parent.span_id
 
 
 def test_what_a_zombie_emits_again_is_dropped(settings: Settings) -> None:
     messages = [payload(seq, 0) for seq in range(14)]
     send(settings, {0: messages[:10] + messages[5:12] + messages[:3] + messages[12:]})
     with worker(settings, SCORE) as process:
-        found = received(settings, settings.topics.archive, {0: 14})
+        scored = received(settings, settings.topics.archive, {0: 14})
         process.send_signal(signal.SIGTERM)
         assert process.wait(90) == 0
-    assert values(found)[0] == reference(settings, {0: messages})[1][0]
+    assert values(scored)[0] == reference(settings, {0: messages})[1][0]
 
 
 def test_a_paused_worker_and_its_twin_fence_each_other_and_nothing_is_doubled(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """The broker lets one of two workers of the same name live, or neither; whoever is started next goes on."""
+    """The broker lets one of two workers of the same name live, or neither; whoever is started next continues."""
     messages = [payload(seq, 0) for seq in range(60)]
     log = tmp_path / "log"
     send(settings, {0: messages[:20]})
@@ -183,8 +183,8 @@ def test_a_paused_worker_and_its_twin_fence_each_other_and_nothing_is_doubled(
             assert zombie.wait(60) == 75
     assert "another worker took over" in log.read_text()
     with worker(settings, SCORE):
-        found = received(settings, settings.topics.archive, {0: 60})
-    assert values(found)[0] == reference(settings, {0: messages})[1][0]
+        scored = received(settings, settings.topics.archive, {0: 60})
+    assert values(scored)[0] == reference(settings, {0: messages})[1][0]
 
 
 @pytest.mark.crash
@@ -211,11 +211,11 @@ def test_a_broker_that_dies_and_comes_back_changes_nothing(tmp_path: Path) -> No
             local.start(tmp_path / "broker")
             send(settings, {0: messages[40:]})
             # The group's session (45 s) may have to run out before the worker is given its partition again.
-            found = received(settings, settings.topics.archive, {0: 60}, timeout_s=200.0)
+            scored = received(settings, settings.topics.archive, {0: 60}, timeout_s=200.0)
             assert process.poll() is None
     finally:
         local.stop(tmp_path / "broker", grace_s=10.0)
-    assert values(found)[0] == reference(settings, {0: messages})[1][0]
+    assert values(scored)[0] == reference(settings, {0: messages})[1][0]
 
 
 def test_a_missing_message_stops_the_worker_and_nothing_is_skipped(settings: Settings, tmp_path: Path) -> None:
@@ -269,7 +269,9 @@ def test_a_promotion_holds_from_its_event_time(settings: Settings, tmp_path: Pat
         received(settings, settings.topics.archive, {0: 10, 1: 10})
         promote(settings, second, "late", 1_500_000)
         promote(settings, second, "good", 3_000_000)
-        assert [(one["kind"], one["promotion"]) for one in decisions(settings, 6)].count(("acceptance", "good")) == 2
+        assert [(entry["kind"], entry["promotion"]) for entry in decisions(settings, 6)].count(
+            ("acceptance", "good")
+        ) == 2
         send(settings, {p: all_of[10:30] for p, all_of in messages.items()})
         received(settings, settings.topics.archive, {0: 30, 1: 30})
         a.kill()
@@ -278,11 +280,11 @@ def test_a_promotion_holds_from_its_event_time(settings: Settings, tmp_path: Pat
     with worker(settings, SCORE, "a"), worker(settings, SCORE, "b"):
         # Sent at once: rows beyond 4.5 s may arrive before both partitions have voted, and wait.
         send(settings, {p: all_of[30:] for p, all_of in messages.items()})
-        found = received(settings, settings.topics.archive, {0: 40, 1: 40})
+        scored = received(settings, settings.topics.archive, {0: 40, 1: 40})
     votes = decisions(settings, 10)
-    assert {one["kind"] for one in votes if one["promotion"] in ("late", "unordered")} == {"promotion", "refusal"}
-    assert {one["kind"] for one in votes if one["promotion"] in ("good", "next")} == {"promotion", "acceptance"}
-    for end_us, model in models_by_time(found):
+    assert {entry["kind"] for entry in votes if entry["promotion"] in ("late", "unordered")} == {"promotion", "refusal"}
+    assert {entry["kind"] for entry in votes if entry["promotion"] in ("good", "next")} == {"promotion", "acceptance"}
+    for end_us, model in models_by_time(scored):
         assert model == (first if end_us < 3_000_000 else second if end_us < 4_500_000 else third).id
 
 
@@ -306,9 +308,9 @@ def test_rows_beyond_an_undecided_promotion_wait(settings: Settings, tmp_path: P
         time.sleep(3)
         assert len(received(settings, settings.topics.archive, {0: 10})[0]) == 10
         other.send_signal(signal.SIGCONT)
-        found = received(settings, settings.topics.archive, {0: 20})
-    assert len(found[0]) == 20
-    assert {model for end_us, model in models_by_time(found) if end_us >= 2_000_000} == {small_model(1).id}
+        scored = received(settings, settings.topics.archive, {0: 20})
+    assert len(scored[0]) == 20
+    assert {model for end_us, model in models_by_time(scored) if end_us >= 2_000_000} == {small_model(1).id}
 
 
 def last_partitions(log: Path) -> list[int]:

@@ -50,8 +50,8 @@ def eventually(port: int, path: str) -> str:
 
 
 def test_stages_as_deployed(kafka: str, prefix: str, tmp_path: Path, endpoint: str) -> None:
-    found = documents("base")
-    environment = dict(settings_of(found)) | {
+    base = documents("base")
+    environment = dict(settings_of(base)) | {
         # What belongs to the cluster: where Kafka is and how it is secured, the pod's address.
         "FOREBAY_BOOTSTRAP": kafka,
         "FOREBAY_SECURITY": "{}",
@@ -60,7 +60,7 @@ def test_stages_as_deployed(kafka: str, prefix: str, tmp_path: Path, endpoint: s
         "FOREBAY_METRICS_HOST": "127.0.0.1",
         "FOREBAY_METRICS_PORT": "0",
         # The bucket as the manifests name it, on the tests' server.
-        **{name: f"{uri}&endpoint={endpoint}" for name, uri in settings_of(found).items() if name.endswith("_URI")},
+        **{name: f"{uri}&endpoint={endpoint}" for name, uri in settings_of(base).items() if name.endswith("_URI")},
     }
     make_bucket(endpoint, "forebay")
     settings = load_settings(
@@ -70,7 +70,7 @@ def test_stages_as_deployed(kafka: str, prefix: str, tmp_path: Path, endpoint: s
     processes = Processes(tmp_path, environment | {"FOREBAY_INSTANCE_ID": "stage-0", "OMP_NUM_THREADS": "1"})
     try:
         stages = {}
-        for workload in workloads(found):
+        for workload in workloads(base):
             command = [*container(workload)["command"], *container(workload)["args"]]
             assert command[0] == "forebay"
             stages[workload["metadata"]["name"]] = processes.start(workload["metadata"]["name"], *command[1:])
@@ -81,7 +81,7 @@ def test_stages_as_deployed(kafka: str, prefix: str, tmp_path: Path, endpoint: s
                 eventually(port_of(stage), path)
             status, metrics = get(port_of(stage), "/metrics")
             assert status == 200 and "forebay_up 1.0" in metrics
-        grace_s = min(pod(workload)["terminationGracePeriodSeconds"] for workload in workloads(found))
+        grace_s = min(pod(workload)["terminationGracePeriodSeconds"] for workload in workloads(base))
         for stage in stages.values():
             stage.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + grace_s

@@ -37,9 +37,9 @@ def topic(settings: Settings, *arguments: str, expect: int) -> dict[str, Any]:
 def settled(settings: Settings) -> list[Difference]:
     """The differences once the broker has heard of both changes from its controller."""
     deadline = time.monotonic() + 20
-    while len(found := topics.check(settings)) < 2 and time.monotonic() < deadline:
+    while len(differences := topics.check(settings)) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    return found
+    return differences
 
 
 def test_create_makes_the_table_and_check_finds_nothing(settings: Settings) -> None:
@@ -102,7 +102,7 @@ def test_more_replicas_than_brokers_is_the_clusters_answer_in_our_words(settings
 
 
 def test_no_kafka_is_said_within_ten_seconds() -> None:
-    began = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(KafkaUnreachable, match="forebay broker up"):
         topics.check(load_settings(bootstrap="127.0.0.1:1"))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - started < 10

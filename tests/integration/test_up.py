@@ -64,7 +64,7 @@ class Box:
             time.sleep(0.2)
 
     def kill(self, name: str) -> None:
-        """SIGKILL a worker, and wait until another one is ready in its place."""
+        """SIGKILL a worker, and wait until its replacement is ready."""
         before = self.worker(name)
         assert before.process is not None
         os.kill(before.process.pid, signal.SIGKILL)
@@ -203,7 +203,7 @@ def test_a_supervisor_that_was_killed_is_taken_over_with_its_kafka(box: Box) -> 
     assert not [each for each in first.processes if is_alive(each)]
     assert second.bootstrap == first.bootstrap and second.broker is not None and second.broker.is_ours
 
-    # Kafka dies: it is started again where it was, and the same workers go on.
+    # Kafka dies: it is started again where it was, and the same workers continue.
     running = local.process_of(Path(second.broker.data))
     assert running is not None
     os.kill(running.pid, signal.SIGKILL)
