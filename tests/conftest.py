@@ -25,13 +25,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_assertrepr_compare(op: str, left: Any, right: Any) -> list[str] | None:
-    """Say where two lists of messages part; printed whole, they bury the name of the test under screens of bytes."""
+    """Report where two lists of messages differ; printed whole, they bury the test's name under screens of bytes."""
     if op != "==" or not all(
-        isinstance(one, list) and any(isinstance(each, bytes) for each in one) for one in (left, right)
+        isinstance(messages, list) and any(isinstance(each, bytes) for each in messages) for messages in (left, right)
     ):
         return None
     pairs = zip(left, right, strict=False)
-    where = next((number for number, (one, other) in enumerate(pairs) if one != other), min(len(left), len(right)))
+    where = next((number for number, (ours, theirs) in enumerate(pairs) if ours != theirs), min(len(left), len(right)))
     return [f"{len(left)} messages == {len(right)} messages, the same up to message {where}"]
 
 
@@ -41,9 +41,9 @@ UNPROVEN = "not proven: "
 
 def pytest_configure(config: pytest.Config) -> None:
     """One folder for the broker of all processes of a parallel run; whoever made it stops the broker and removes it."""
-    given = getattr(config, "workerinput", {}).get("broker")
-    config.stash[BROKER] = Path(given or Path(tempfile.gettempdir()) / f"forebay-tests-{uuid.uuid4().hex[:10]}")
-    if given is None:
+    shared_folder = getattr(config, "workerinput", {}).get("broker")
+    config.stash[BROKER] = Path(shared_folder or Path(tempfile.gettempdir()) / f"forebay-tests-{uuid.uuid4().hex[:10]}")
+    if shared_folder is None:
         config.add_cleanup(lambda: _end(config.stash[BROKER]))
 
 

@@ -47,19 +47,19 @@ def test_a_lock_is_waited_for_so_long_and_no_longer(tmp_path: Path) -> None:
             raise AssertionError
         assert time.monotonic() - start >= 0.2
     for wait_s in (30.0, math.inf):
-        held, let_go = threading.Event(), threading.Event()
+        locked, released = threading.Event(), threading.Event()
 
-        def hold(held: threading.Event = held, let_go: threading.Event = let_go) -> None:
+        def hold(locked: threading.Event = locked, released: threading.Event = released) -> None:
             with exclusive(path, 0, BUSY):
-                held.set()
-                let_go.wait(30)
+                locked.set()
+                released.wait(30)
 
         thread = threading.Thread(target=hold)
         thread.start()
-        assert held.wait(30)
-        threading.Timer(0.1, let_go.set).start()
+        assert locked.wait(30)
+        threading.Timer(0.1, released.set).start()
         with exclusive(path, wait_s, BUSY):
-            assert let_go.is_set()
+            assert released.is_set()
         thread.join()
 
 

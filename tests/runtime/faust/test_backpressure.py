@@ -23,7 +23,7 @@ from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import start
 from pipeline.settings import Settings, load_settings
-from tests.runtime.faust.test_keeping import Clock
+from tests.runtime.faust.test_retained_snapshots import Clock
 
 
 class Echo(Clock):

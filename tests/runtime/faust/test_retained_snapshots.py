@@ -1,4 +1,4 @@
-"""When the shell keeps a state for replays: after its pointer, once an hour of event time, whatever dies in between."""
+"""When the shell retains a snapshot for replays: after its pointer, once an hour of event time, despite kills."""
 
 import os
 import time
@@ -71,7 +71,8 @@ class Log:
 
     def read(self, _settings: Settings, _topic: str, wanted: list[int], **_others: object) -> dict[int, list[Pointer]]:
         return {
-            number: pointers.by_position(one for one in self.written if one.partition == number) for number in wanted
+            number: pointers.by_position(pointer for pointer in self.written if pointer.partition == number)
+            for number in wanted
         }
 
 
@@ -87,19 +88,19 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 
 def worker(settings: Settings) -> Partitions[tuple[int, int]]:
-    held = Partitions(Clock(), settings, start("clock", settings))
-    held.restore([3])
-    return held
+    owned = Partitions(Clock(), settings, start("clock", settings))
+    owned.restore([3])
+    return owned
 
 
-def take(held: Partitions[tuple[int, int]], minutes: Sequence[int]) -> None:
+def take(owned: Partitions[tuple[int, int]], minutes: Sequence[int]) -> None:
     """Messages that name these minutes, each followed by a save."""
-    for one in minutes:
-        held.advance(Incoming(3, held.positions[3], 0, None, b"%d" % one, {}))
-        held.save()
+    for minute in minutes:
+        owned.advance(Incoming(3, owned.positions[3], 0, None, b"%d" % minute, {}))
+        owned.save()
 
 
-def kept(settings: Settings) -> list[tuple[int, int]]:
+def retained_snapshots(settings: Settings) -> list[tuple[int, int]]:
     entries = SnapshotCatalog(settings.state_uri, "t.flows", 3).of("id")
     return [(entry.position, entry.reached_us // MINUTE_US) for entry in reversed(entries)]
 
@@ -111,62 +112,62 @@ def settings_in(folder: Path, **changes: object) -> Settings:
 def test_one_about_every_hour_of_event_time(tmp_path: Path, log: Log) -> None:
     settings = settings_in(tmp_path)
     take(worker(settings), [0, 5, 6, 64, 65, 66, 3, 124, 126, 600])
-    assert kept(settings) == [(2, 5), (5, 65), (9, 126), (10, 600)]
-    # A worker that starts anew goes on where the last one was, and one without a past begins at once.
+    assert retained_snapshots(settings) == [(2, 5), (5, 65), (9, 126), (10, 600)]
+    # A worker that starts anew continues where the last one was, and one without a past starts at once.
     take(worker(settings), [610, 659, 660])
-    assert kept(settings)[-1] == (13, 660)
+    assert retained_snapshots(settings)[-1] == (13, 660)
     assert len(log.written) == 13
 
 
 def test_so_many_at_most_and_none_where_none_are_asked_for(tmp_path: Path, log: Log) -> None:
     few, none = settings_in(tmp_path / "a", state_kept=2), settings_in(tmp_path / "b", state_kept=0)
     take(worker(few), [60, 120, 180, 240])
-    assert kept(few) == [(3, 180), (4, 240)]
+    assert retained_snapshots(few) == [(3, 180), (4, 240)]
     log.written.clear()
     take(worker(none), [60, 120])
-    assert kept(none) == []
+    assert retained_snapshots(none) == []
 
 
-def test_killed_after_the_pointer_the_next_save_keeps_one(tmp_path: Path, log: Log) -> None:
-    settings, held = settings_in(tmp_path), None
+def test_killed_after_the_pointer_the_next_save_retains_one(tmp_path: Path, log: Log) -> None:
+    settings, owned = settings_in(tmp_path), None
     take(worker(settings), [60])
-    held, log.dies = worker(settings), True
+    owned, log.dies = worker(settings), True
     with pytest.raises(KeyboardInterrupt):
-        take(held, [120])
-    assert [one.position for one in log.written] == [1, 2]  # the pointer is there, and no entry
-    assert kept(settings) == [(1, 60)]
+        take(owned, [120])
+    assert [pointer.position for pointer in log.written] == [1, 2]  # the pointer is there, and no entry
+    assert retained_snapshots(settings) == [(1, 60)]
     log.dies = False
     take(worker(settings), [121])
-    assert kept(settings) == [(1, 60), (3, 121)]
+    assert retained_snapshots(settings) == [(1, 60), (3, 121)]
 
 
-def test_what_is_kept_is_not_collected(tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_retained_is_not_collected(tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_in(tmp_path)
-    held = worker(settings)
+    owned = worker(settings)
     monkeypatch.setattr(shell, "COLLECT_EVERY_S", 1e9)
-    take(held, [60, 61, 62, 63, 120, 121, 122, 123, 124, 125])
+    take(owned, [60, 61, 62, 63, 120, 121, 122, 123, 124, 125])
     folder = tmp_path / "clock" / "3"
     for path in folder.iterdir():
         os.utime(path, (time.time() - 3600,) * 2)
     monkeypatch.setattr(shell, "COLLECT_EVERY_S", 0.0)
-    take(held, [126])
+    take(owned, [126])
     entries = SnapshotCatalog(settings.state_uri, "t.flows", 3).of("id")
     assert len(entries) == 2
     needed = {blob for entry in entries for blob in entry.blobs}
     there = {path.name for path in folder.iterdir()}
-    # The kept ones, the last four that pointers name, and the part they share.
+    # The retained ones, the last four that pointers name, and the part they share.
     assert needed <= there and len(there) == 2 + 4 + 1
 
 
-def test_a_topic_whose_id_is_not_known_yet_keeps_none(
+def test_a_topic_whose_id_is_not_known_yet_retains_none(
     tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_in(tmp_path)
     monkeypatch.setattr(topics, "topic_id", lambda *_args: "")
-    held = worker(settings)
-    take(held, [60])
-    assert kept(settings) == []
+    owned = worker(settings)
+    take(owned, [60])
+    assert retained_snapshots(settings) == []
     monkeypatch.setattr(topics, "topic_id", lambda *_args: "id")
     monkeypatch.setattr(shell, "COLLECT_EVERY_S", 0.0)
-    take(held, [61, 62])
-    assert kept(settings) == [(3, 62)]
+    take(owned, [61, 62])
+    assert retained_snapshots(settings) == [(3, 62)]

@@ -9,7 +9,7 @@ from pipeline.runtime.faust import worker
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.telemetry import start
 from pipeline.settings import load_settings
-from tests.runtime.faust.test_keeping import Clock
+from tests.runtime.faust.test_retained_snapshots import Clock
 
 
 def test_it_is_said_clearly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def test_a_code_is_of_one_kind() -> None:
 
 
 class _Event:
-    """A message, or the event of an error in its place."""
+    """A message, or the event of an error instead."""
 
     def __init__(self, code: int | None) -> None:
         self._error = None if code is None else KafkaError(code)

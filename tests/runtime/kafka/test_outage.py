@@ -1,4 +1,4 @@
-"""Kafka away and back: said once each, not ready meanwhile, and sessions go on unless people must act."""
+"""Kafka away and back: said once each, not ready meanwhile, and sessions continue unless people must act."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +37,7 @@ class Kafka:
 
 @pytest.fixture
 def kafka() -> Kafka:
-    """A Kafka that answers until it is told not to."""
+    """A Kafka that answers until the test stops it."""
     return Kafka()
 
 

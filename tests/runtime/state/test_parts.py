@@ -20,14 +20,14 @@ def _out(part: object) -> bytes:
 
 def _got(store: Store, digest: str) -> tuple[bytes, dict[str, bytes]]:
     rest, digests = parts.get(store, digest)
-    return rest, {name: store.get(one) for name, one in digests.items()}
+    return rest, {name: store.get(part_digest) for name, part_digest in digests.items()}
 
 
 def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
     store = Store(tmp_path, "stage/0")
-    one, other = bytearray(b"one" * 100), bytearray(b"other" * 100)
-    first = parts.put(store, b"rest", {"a": one, "b": other}, _out, None)
-    assert _got(store, first.digest) == (b"rest", {"a": bytes(one), "b": bytes(other)})
+    unchanged, replaced = bytearray(b"one" * 100), bytearray(b"other" * 100)
+    first = parts.put(store, b"rest", {"a": unchanged, "b": replaced}, _out, None)
+    assert _got(store, first.digest) == (b"rest", {"a": bytes(unchanged), "b": bytes(replaced)})
     asked: list[object] = []
 
     def noted(part: object) -> bytes:
@@ -35,17 +35,17 @@ def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
         return _out(part)
 
     fresh = bytearray(b"fresh")
-    second = parts.put(store, b"rest 2", {"a": one, "b": fresh}, noted, first)
+    second = parts.put(store, b"rest 2", {"a": unchanged, "b": fresh}, noted, first)
     assert asked == [fresh] and second.written < 250 < first.written
-    assert _got(store, second.digest) == (b"rest 2", {"a": bytes(one), "b": b"fresh"})
-    assert _got(store, first.digest) == (b"rest", {"a": bytes(one), "b": bytes(other)})
+    assert _got(store, second.digest) == (b"rest 2", {"a": bytes(unchanged), "b": b"fresh"})
+    assert _got(store, first.digest) == (b"rest", {"a": bytes(unchanged), "b": bytes(replaced)})
     assert len(first.digests | second.digests) == len(list((tmp_path / store.name).iterdir())) == 5
 
 
 def test_an_unchanged_part_that_is_gone_is_written_again_and_one_in_use_stays_young(tmp_path: Path) -> None:
     store, part = Store(tmp_path, "stage/0"), bytearray(b"part")
     saved = parts.put(store, b"", {"a": part}, _out, None)
-    (digest,) = (one for _, one in saved.parts.values())
+    (digest,) = (part_digest for _, part_digest in saved.parts.values())
     hour_ago = time.time() - 3600
     os.utime((tmp_path / store.name) / digest, (hour_ago, hour_ago))
     parts.put(store, b"", {"a": part}, _out, saved)
@@ -55,7 +55,7 @@ def test_an_unchanged_part_that_is_gone_is_written_again_and_one_in_use_stays_yo
     assert _got(store, again.digest) == (b"", {"a": b"part"})
 
 
-def test_without_parts_it_is_what_the_room_made(tmp_path: Path) -> None:
+def test_without_parts_it_is_what_the_stage_made(tmp_path: Path) -> None:
     store = Store(tmp_path, "stage/0")
     saved = parts.put(store, b"all of it", {}, _out, None)
     assert store.get(saved.digest) == b"all of it" and saved.digests == {saved.digest}

@@ -28,7 +28,7 @@ class Died(Exception):
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "state") if request.param == "folder" else request.getfixturevalue("bucket")
 
 
@@ -36,17 +36,17 @@ def part_out(part: object) -> bytes:
     return str(part).encode()
 
 
-def test_what_was_put_is_got_by_another_worker(place: str) -> None:
-    digest = Store(place, "featurize/3").put(b"state")
-    store = Store(place, "featurize/3")
+def test_what_was_put_is_got_by_another_worker(location: str) -> None:
+    digest = Store(location, "featurize/3").put(b"state")
+    store = Store(location, "featurize/3")
     assert store.get(digest) == b"state"
     assert store.put(b"state") == digest
     assert (store.size(digest), store.size("0" * 64)) == (5, None)
     assert list(store.get_many([digest] * 3)) == [b"state"] * 3
 
 
-def test_damaged_or_missing_is_refused(place: str) -> None:
-    store, storage = Store(place, "featurize/3"), open_storage(place)
+def test_damaged_or_missing_is_refused(location: str) -> None:
+    store, storage = Store(location, "featurize/3"), open_storage(location)
     digest = store.put(b"state")
     storage.replace(f"featurize/3/{digest}", b"stale")
     with pytest.raises(RefusedState, match="damaged"):
@@ -58,11 +58,11 @@ def test_damaged_or_missing_is_refused(place: str) -> None:
     assert store.get(digest) == b"state"
 
 
-def test_a_state_in_many_parts_is_saved_and_restored(place: str) -> None:
-    store = Store(place, "featurize/3")
+def test_a_state_in_many_parts_is_saved_and_restored(location: str) -> None:
+    store = Store(location, "featurize/3")
     whole: dict[str, object] = {f"plant/{number}": number * 7 for number in range(40)}
     first = parts.put(store, b"rest", whole, part_out, None)
-    rest, digests = parts.get(Store(place, "featurize/3"), first.digest)
+    rest, digests = parts.get(Store(location, "featurize/3"), first.digest)
     assert rest == b"rest" and digests.keys() == whole.keys()
     restored = dict(zip(digests, store.get_many(digests.values()), strict=True))
     assert restored == {name: part_out(part) for name, part in whole.items()}
@@ -89,10 +89,10 @@ def test_a_new_blob_in_a_bucket_is_one_request(bucket: str, monkeypatch: pytest.
 
 
 @pytest.fixture
-def clock(place: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, float], None]]:
+def clock(location: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, float], None]]:
     """Say how old a file is, in seconds: a folder's and a bucket's times cannot both be set."""
     ages: dict[str, float] = {}
-    kind = type(open_storage(place))
+    kind = type(open_storage(location))
     entries = kind.entries
 
     def aged(storage: Storage, below: str) -> Iterator[object]:
@@ -103,14 +103,14 @@ def clock(place: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str
     yield lambda name, age_s: ages.__setitem__(name, age_s)
 
 
-def test_collection_spares_what_is_named_and_what_is_young(place: str, clock: Callable[[str, float], None]) -> None:
-    store = Store(place, "alert/0")
+def test_collection_spares_what_is_named_and_what_is_young(location: str, clock: Callable[[str, float], None]) -> None:
+    store = Store(location, "alert/0")
     old, named, young = store.put(b"old"), store.put(b"named"), store.put(b"young")
     clock(f"alert/0/{old}", 3_600)
     clock(f"alert/0/{named}", 3_600)
     assert store.collect({named}, 60) == 1
     assert [store.size(blob) for blob in (old, named, young)] == [None, 5, 5]
-    assert Store(place, "nobody").collect((), 0) == 0
+    assert Store(location, "nobody").collect((), 0) == 0
 
 
 def test_in_a_bucket_what_is_used_again_is_written_again_before_it_is_old(
@@ -138,11 +138,11 @@ def test_in_a_bucket_what_is_used_again_is_written_again_before_it_is_old(
 
 @pytest.mark.parametrize("dies_after", range(4))
 def test_killed_while_it_saves_the_state_before_is_whole(
-    place: str, monkeypatch: pytest.MonkeyPatch, dies_after: int
+    location: str, monkeypatch: pytest.MonkeyPatch, dies_after: int
 ) -> None:
-    store = Store(place, "featurize/0")
+    store = Store(location, "featurize/0")
     before = parts.put(store, b"rest", {"a": 1, "b": 2}, part_out, None)
-    kind, left = type(open_storage(place)), [dies_after]
+    kind, left = type(open_storage(location)), [dies_after]
     replace_ = kind.replace
 
     def dying(storage: Storage, name: str, data: bytes) -> None:
@@ -160,7 +160,7 @@ def test_killed_while_it_saves_the_state_before_is_whole(
             parts.put(store, b"later", {"a": 3, "b": 4}, part_out, before)
     assert parts.get(store, before.digest)[0] == b"rest"
     again = parts.put(store, b"later", {"a": 3, "b": 4}, part_out, before)
-    rest, digests = parts.get(Store(place, "featurize/0"), again.digest)
+    rest, digests = parts.get(Store(location, "featurize/0"), again.digest)
     assert rest == b"later" and list(store.get_many(digests.values())) == [b"3", b"4"]
 
 
@@ -168,12 +168,12 @@ def positions(catalog: SnapshotCatalog) -> list[int]:
     return [entry.position for entry in catalog.all()]
 
 
-def test_so_many_snapshots_are_retained_the_newest_first(place: str) -> None:
-    catalog = SnapshotCatalog(place, "x.flows", 2)
+def test_so_many_snapshots_are_retained_the_newest_first(location: str) -> None:
+    catalog = SnapshotCatalog(location, "x.flows", 2)
     assert catalog.all() == [] and catalog.blobs == set()
     for position, removed in ((5, 0), (100, 0), (20, 0), (3, 1), (1_000, 1)):
         assert catalog.retain(replace(ENTRY, position=position, blobs=(f"b{position}",)), 3) == removed
-    assert positions(catalog) == positions(SnapshotCatalog(place, "x.flows", 2)) == [1_000, 100, 20]
+    assert positions(catalog) == positions(SnapshotCatalog(location, "x.flows", 2)) == [1_000, 100, 20]
     assert catalog.blobs == {"b1000", "b100", "b20"}
     assert catalog.of("id") and catalog.of("another") == []
     assert abs(catalog.written_s(replace(ENTRY, position=100)) - time.time()) < 60
@@ -181,24 +181,24 @@ def test_so_many_snapshots_are_retained_the_newest_first(place: str) -> None:
 
 
 @pytest.mark.parametrize("step", ["replace", "delete"])
-def test_killed_while_it_retains_one(place: str, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    catalog = SnapshotCatalog(place, "x.flows", 2)
+def test_killed_while_it_retains_one(location: str, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    catalog = SnapshotCatalog(location, "x.flows", 2)
     catalog.retain(ENTRY, 1)
 
     def die(*_args: object) -> None:
         raise Died
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(open_storage(place)), step, die)
+        patched.setattr(type(open_storage(location)), step, die)
         with pytest.raises(Died):
             catalog.retain(replace(ENTRY, position=9), 1)
-    assert positions(SnapshotCatalog(place, "x.flows", 2)) == ([9, 7] if step == "delete" else [7])
-    SnapshotCatalog(place, "x.flows", 2).retain(replace(ENTRY, position=9), 1)
-    assert positions(SnapshotCatalog(place, "x.flows", 2)) == [9]
+    assert positions(SnapshotCatalog(location, "x.flows", 2)) == ([9, 7] if step == "delete" else [7])
+    SnapshotCatalog(location, "x.flows", 2).retain(replace(ENTRY, position=9), 1)
+    assert positions(SnapshotCatalog(location, "x.flows", 2)) == [9]
 
 
-def test_what_a_retained_snapshot_needs_is_not_collected(place: str, clock: Callable[[str, float], None]) -> None:
-    store, catalog = Store(place, "featurize/2"), SnapshotCatalog(place, "x.flows", 2)
+def test_what_a_retained_snapshot_needs_is_not_collected(location: str, clock: Callable[[str, float], None]) -> None:
+    store, catalog = Store(location, "featurize/2"), SnapshotCatalog(location, "x.flows", 2)
     blobs = [store.put(text) for text in (b"state", b"part", b"nobody's")]
     catalog.retain(replace(ENTRY, digest=blobs[0], blobs=tuple(blobs[:2])), 3)
     store.put(b"young")
@@ -210,10 +210,10 @@ def test_what_a_retained_snapshot_needs_is_not_collected(place: str, clock: Call
 
 def test_a_bucket_that_does_not_answer_is_no_missing_state(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_store, "RETRIES", {"max_retries": 0})
-    place = f"s3://no-such-bucket/x?endpoint={endpoint}&region=us-east-1"
+    location = f"s3://no-such-bucket/x?endpoint={endpoint}&region=us-east-1"
     with pytest.raises(Failed, match=r"state s3://no-such-bucket.*check the endpoint"):
-        Store(place, "featurize/0").get("0" * 64)
-    catalog = SnapshotCatalog(place, "x.flows", 2)
+        Store(location, "featurize/0").get("0" * 64)
+    catalog = SnapshotCatalog(location, "x.flows", 2)
     assert catalog.all() == []
     with pytest.raises(Failed, match="check the endpoint"):
         _ = catalog.blobs

@@ -43,7 +43,7 @@ def test_collection_keeps_what_is_named_and_what_is_young(tmp_path: Path) -> Non
         os.utime((tmp_path / store.name) / name, (hour_ago, hour_ago))
     assert store.collect({named}, 60) == 2
     assert sorted(path.name for path in (tmp_path / store.name).iterdir()) == sorted([named, young])
-    # Put down again, an old one is young: its writer is about to point to it.
+    # Written again, an old one is young: its writer is about to point to it.
     os.utime((tmp_path / store.name) / young, (hour_ago, hour_ago))
     store.put(b"young")
     assert store.collect({named}, 60) == 0
@@ -106,9 +106,9 @@ def test_a_digest_never_becomes_another_path(tmp_path: Path, digest: str) -> Non
     assert not store.touch(digest)
 
 
-def test_no_room_is_said_clearly_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_clearly_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path, "featurize/0")
-    kept = store.put(b"before")
+    before = store.put(b"before")
 
     def full(_handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -117,5 +117,5 @@ def test_no_room_is_said_clearly_and_nothing_is_lost(tmp_path: Path, monkeypatch
     with pytest.raises(Failed, match=r"state .*: disk full, .* free some space and start again"):
         store.put(b"after")
     monkeypatch.undo()
-    assert store.get(kept) == b"before"
+    assert store.get(before) == b"before"
     assert store.get(store.put(b"after")) == b"after"

@@ -1,4 +1,4 @@
-"""What every place an archive can lie in promises: a folder, and a bucket of a real S3 server."""
+"""What every storage of an archive promises: a folder, and a bucket of a real S3 server."""
 
 import hashlib
 from contextlib import ExitStack
@@ -72,9 +72,9 @@ def test_a_sink_knows_its_digest_and_is_mapped(storage: Storage) -> None:
         assert (sink.size, sink.digest.hexdigest()) == (len(content), sha256(content))
         assert storage.mapped("_open/p0/0000000001-0.arrow").to_pybytes() == content
         assert open_storage(storage.uri).mapped("_open/p0/0000000001-0.arrow").to_pybytes() == content
-    held = storage.mapped("_open/p0/0000000001-0.arrow")
+    rows = storage.mapped("_open/p0/0000000001-0.arrow")
     storage.delete("_open/p0/0000000001-0.arrow")
-    assert held.to_pybytes() == b"second"
+    assert rows.to_pybytes() == b"second"
     assert not storage.has("_open/p0/0000000001-0.arrow")
 
 

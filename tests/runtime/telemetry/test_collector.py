@@ -24,13 +24,13 @@ configure("info")
 stage = start("score", load_settings(otlp_endpoint=sys.argv[1]))
 slowest = 0.0
 for _ in range(4000):
-    began = time.perf_counter()
+    started = time.perf_counter()
     with stage.span("process flows"):
         pass
-    slowest = max(slowest, time.perf_counter() - began)
-began = time.perf_counter()
+    slowest = max(slowest, time.perf_counter() - started)
+started = time.perf_counter()
 stage.close()
-print(slowest, time.perf_counter() - began)
+print(slowest, time.perf_counter() - started)
 """
 
 
@@ -71,9 +71,9 @@ def test_a_room_leaves_an_absent_collector_behind(caplog: pytest.LogCaptureFixtu
     for _ in range(1000):
         with stage.span("process flows"):
             pass
-    began = time.perf_counter()
+    started = time.perf_counter()
     stage.close()
-    assert time.perf_counter() - began <= 5
+    assert time.perf_counter() - started <= 5
     assert not caplog.records, "the libraries complain by themselves"
     dropped = stage.registry.get_sample_value("forebay_spans_dropped_total")
     assert dropped is not None and 0 < dropped <= 1000

@@ -164,8 +164,8 @@ def test_a_span_continues_the_trace_and_is_written(telemetry: Telemetry, tmp_pat
         "messaging.batch.message_count": 3,
         "forebay.rows": 12,
     }
-    kept = written["links"]
-    assert isinstance(kept, list) and 0 < len(kept) <= 32
+    linked = written["links"]
+    assert isinstance(linked, list) and 0 < len(linked) <= 32
 
 
 def test_a_span_without_a_parent_starts_a_trace(telemetry: Telemetry, tmp_path: Path) -> None:

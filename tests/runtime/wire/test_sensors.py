@@ -12,7 +12,7 @@ RUNS = st.lists(st.tuples(NAMES, NAMES, st.integers(1, 5)), max_size=12)
 
 
 def batch(pairs: list[tuple[str, str]]) -> pa.RecordBatch:
-    columns = [pa.array([pair[place] for pair in pairs], pa.string()) for place in (0, 1)]
+    columns = [pa.array([pair[column] for pair in pairs], pa.string()) for column in (0, 1)]
     return pa.RecordBatch.from_arrays(columns, names=["site", "sensor"])
 
 
@@ -21,7 +21,7 @@ def test_each_row_has_its_sensor(runs: list[tuple[str, str, int]], skipped: int)
     pairs = [(site, sensor) for site, sensor, count in runs for _ in range(count)]
     sensors, number = sensors_of(batch(pairs).slice(skipped))
     assert number.dtype == np.int64
-    assert [sensors[one] for one in number.tolist()] == pairs[skipped:]
+    assert [sensors[code] for code in number.tolist()] == pairs[skipped:]
     assert len(set(sensors)) == len(sensors) and set(sensors) == set(pairs[skipped:])
 
 
