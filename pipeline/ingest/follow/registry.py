@@ -11,6 +11,7 @@ from pipeline.ingest.follow.tail import FileKey, Followed
 
 # Files that are open at once: a glob may match thousands.
 MAX_OPEN = 128
+MAX_REFUSALS = 10_000
 
 
 class FileRegistry:
@@ -28,6 +29,7 @@ class FileRegistry:
         self._looked_at: dict[str, tuple[int, int, int]] = {}
         """Files that were looked at and need not be followed as they are: path to inode, size and time."""
         self._open: set[Followed] = set()
+        self._refusals: dict[str, int | None] = {}
         self._next_number = 1
 
     def _new(self, chain: Chain) -> Followed:
@@ -105,7 +107,7 @@ class FileRegistry:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._note("cannot be read", path, error=error.strerror)
+            self._refused_by_the_system(path, error)
             return None
 
     def _opened(self, path: str) -> Content | None:
@@ -114,8 +116,16 @@ class FileRegistry:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._note("cannot be read", path, error=error.strerror)
+            self._refused_by_the_system(path, error)
             return None
+
+    def _refused_by_the_system(self, path: str, error: OSError) -> None:
+        """Say it once, not every second; and again where the reason is another."""
+        if len(self._refusals) > MAX_REFUSALS:
+            self._refusals.clear()
+        if self._refusals.get(path) != error.errno:
+            self._refusals[path] = error.errno
+            self._note("cannot be read", path, error=error.strerror)
 
     def _note(self, what: str, path: str, **facts: Any) -> None:
         self.events.append((what, {"path": path, **facts}))

@@ -338,8 +338,8 @@ class FollowedFiles(FileRegistry):
             elif torn or not (followed.final or followed.unrecognised):
                 return
             followed.done = followed.changed = True
-            name = "file of no known format" if followed.unrecognised else "file finished"
-            self._note(name, followed.path, live=followed.live, records=followed.records)
+            if not followed.unrecognised:
+                self._note("file finished", followed.path, live=followed.live, records=followed.records)
 
     def _finish(self, followed: Followed) -> None:
         """All of it is sent, and committed."""
@@ -416,7 +416,10 @@ class FollowedFiles(FileRegistry):
     def _take(self, followed: Followed, size: int, final: bool) -> tuple[State, list[Run]]:
         if not self._ensure_open(followed):
             return State.END, []
+        was_unrecognised = followed.unrecognised
         state, runs = followed.take(size, final)
+        if followed.unrecognised and not was_unrecognised and not followed.rotated:
+            self._note("file of no known format", followed.path)
         if followed.content is not None:
             followed.written_s = followed.content.stat().st_mtime
         if state is State.REPLACED:
