@@ -17,6 +17,8 @@ class Identity(Enum):
     """No file that is known begins like that."""
     SAME = "same"
     """A known file, or a copy of it: everything that was read of that one is there."""
+    CUT = "cut"
+    """A known file without what was read of it last: a power cut takes back what was not on the disk yet."""
     UNCLEAR = "unclear"
     """It begins as a known file and has less: a copy that is being made, or a header that others have too."""
 
@@ -80,6 +82,8 @@ class KnownFiles:
             if known is not None and known.key is None and known.head_bytes == size:
                 if known.is_within(content):
                     return Identity.SAME, known
+                if size == HEAD_BYTES and not known.done:
+                    return Identity.CUT, known
                 unclear = True
         return (Identity.UNCLEAR if unclear else Identity.NEW), None
 

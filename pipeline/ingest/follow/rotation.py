@@ -34,6 +34,8 @@ RESCAN_S = 5.0
 RESCAN_ONCE_S = 0.5
 # A file that came and was rotated between two looks leaves no other trace.
 RESCAN_IDLE_S = 60.0
+# A file that has less than was sent of it may be on its way back from a copy.
+CUT_AFTER_S = 30.0
 # Globs are matched this often, and never for more than a two-hundredth of the time.
 GLOB_S = 1.0
 GLOB_SHARE = 200.0
@@ -63,6 +65,7 @@ class FollowedFiles(FileRegistry):
         self._globbed_s, self._glob_every_s = 0.0, 0.0
         self._retired_s = 0.0
         self._started_s: float | None = None
+        self._now_s = 0.0
         self._since_us: dict[str, int] = {}
         """Since when live paths are followed, also where that could not be committed yet."""
 
@@ -129,6 +132,7 @@ class FollowedFiles(FileRegistry):
 
         Failed where the globs match more files than can be followed.
         """
+        self._now_s = now_s
         if self._started_s is None:
             self._started_s = now_s
         if not 0 <= now_s - self._globbed_s < self._glob_every_s:
@@ -198,13 +202,24 @@ class FollowedFiles(FileRegistry):
         facts = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if stat.st_size and self._looked_at.get(chain.live) != facts:
             content = self._opened(chain.live)
-            if content is not None and not self._take_in_live(chain, content):
+            if content is not None and self._may_be_whole_later(content):
+                content.close()
+            elif content is not None and not self._take_in_live(chain, content):
                 content.close()
                 self._looked_at[chain.live] = facts
+
+    def _may_be_whole_later(self, content: Content) -> bool:
+        """Whether it is a known file cut short, and may still be on its way back: from a copy, say."""
+        if self._known.identify(content)[0] is not Identity.CUT:
+            return False
+        return self._now_s - (self._started_s or 0.0) < (SETTLED_S if self.once else CUT_AFTER_S)
 
     def _take_in_live(self, chain: Chain, content: Content) -> bool:
         """Follow what a live path holds; False where it is a copy of what is followed, or may be one."""
         identity, followed = self._known.identify(content)
+        if identity is Identity.CUT and followed is not None:
+            self._note_gap("file without what was sent of it last", followed)
+            followed.continue_in_cut(content)
         if identity is Identity.UNCLEAR or (followed is not None and self._lies_elsewhere(followed, chain.live)):
             return False
         if followed is None:
@@ -276,7 +291,7 @@ class FollowedFiles(FileRegistry):
         if identity is Identity.NEW and settled:
             followed = self._new(chain)
             followed.modified_us = chain.after_us or 0
-        elif followed is not None and not self._is_wanted(followed, content):
+        elif identity is Identity.CUT or (followed is not None and not self._is_wanted(followed, content)):
             followed = None
         if followed is None:
             content.close()

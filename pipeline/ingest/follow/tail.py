@@ -165,6 +165,19 @@ class Followed:
         """Whether a content that begins like this file has more than was read; of a packed one that is not known."""
         return not content.packed and content.stat().st_size > self.offset
 
+    def continue_in_cut(self, content: Content) -> None:
+        """Go on in a content that lacks the last bytes of what was read: at its end, or at the next line."""
+        size = content.stat().st_size
+        if size < self.offset:
+            begin = max(0, size - PIECE_BYTES)
+            line = content.read(begin, size - begin).rfind(b"\n") + 1
+            self.offset, self.inside = begin + line if line else size, not line
+        else:
+            self.inside = True
+        self.tail_bytes = min(self.offset, TAIL_BYTES)
+        self.tail = digest(content.read(self.offset - self.tail_bytes, self.tail_bytes))
+        self.changed = True
+
     def continues_in(self, content: Content) -> bool:
         """Whether a content begins as this file did, and holds all that was read of it."""
         head = content.read(0, max(self.head_bytes, len(self.first)))

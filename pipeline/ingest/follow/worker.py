@@ -46,6 +46,7 @@ GAPS = frozenset(
         "file gone before its end was sent",
         "file truncated, and no copy of what it held",
         "packed file ends too early",
+        "file without what was sent of it last",
         "cannot be read",
         "file of no known format",
     }

@@ -10,6 +10,7 @@ from pipeline.contracts.raw import ZEEK_JSON
 from pipeline.ingest.follow.names import FileSource
 from pipeline.ingest.follow.position import FilePosition, decode
 from pipeline.ingest.follow.rotation import FollowedFiles
+from pipeline.ingest.follow.worker import GAPS
 
 START_S = 1_800_000_000.0
 
@@ -127,7 +128,7 @@ class Follower:
         batch = self.files.read(now_s, most_bytes)
         positions = self.files.positions(now_s)
         lines = [record for _, run in batch.runs for record in run.records]
-        self.gaps += [event for event in self.files.events if "gone" in event[0] or "truncated" in event[0]]
+        self.gaps += [event for event in self.files.events if event[0] in GAPS]
         self.files.events.clear()
         if fate == "die before":
             self.start()

@@ -263,3 +263,36 @@ def test_what_is_no_file_and_what_cannot_be_read_is_an_event(tmp_path: Path) -> 
         assert runs(files, START_S + 2 * step) == []
     said = [(event, facts.get("error")) for event, facts in files.events if event != "following"]
     assert said == [("cannot be read", "no regular file"), ("file of no known format", None)]
+
+
+def test_a_power_cut_takes_back_what_was_sent(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "conn.log")
+    follower = Follower(source(writer.live))
+    writer.append(200)
+    assert follower.turn(writer.now_s) == 200
+    os.truncate(writer.live, 12_345)  # in the middle of a line
+    follower.start()
+    for step in (0, 10, 31, 32):
+        follower.turn(writer.now_s + step)
+    assert len(follower.sent) == 200
+    with writer.live.open("ab") as file:
+        file.write(b"\n" + line_of(500) + b"\n" + line_of(501) + b"\n")
+    writer.now_s += 60
+    follower.drain(writer)
+    assert follower.sent[200:] == [line_of(123)[:45], line_of(500), line_of(501)]
+    assert len(follower.gaps) == 1
+
+
+def test_so_it_does_where_the_file_has_grown_since(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "conn.log")
+    follower = Follower(source(writer.live))
+    writer.append(200)
+    follower.turn(writer.now_s)
+    os.truncate(writer.live, 10_000)
+    writer.append(150)
+    follower.start()
+    for step in (0, 31, 32, 33):
+        follower.turn(writer.now_s + step)
+    assert len(follower.gaps) == 1
+    assert 200 < len(follower.sent) < 350 and follower.sent[-1] == writer.whole[-1]
+    assert len(set(follower.sent)) == len(follower.sent)
