@@ -160,7 +160,7 @@ class Partitions(Generic[State]):
             self._topic_id = topics.topic_id(self._settings, self.stage.source, IDENTIFY_S)
         except KafkaException as error:
             self._log.warning(
-                "the topic's id is not known, no state is kept", topic=self.stage.source, error=str(error)
+                "the topic's id is not known, no snapshot is retained", topic=self.stage.source, error=str(error)
             )
 
     def _needed(self, store: Store, pointer: Pointer) -> set[str]:
@@ -220,7 +220,7 @@ class Partitions(Generic[State]):
 
     @property
     def unsaved(self) -> int:
-        """Positions moved on since they were last saved."""
+        """Number of offsets advanced since the last save."""
         return sum(owned.position - owned.saved for owned in self._owned.values())
 
     @property
@@ -309,7 +309,9 @@ class Partitions(Generic[State]):
             try:
                 retained = owned.catalog.blobs
             except (OSError, ForebayError) as error:  # what cannot be read may need anything: another time
-                self._log.warning("kept states not readable, nothing collected", partition=partition, error=str(error))
+                self._log.warning(
+                    "retained snapshots not readable, nothing collected", partition=partition, error=str(error)
+                )
                 continue
             removed = self._store(partition).collect(retained.union(*owned.recent), KEEP_S)
             self._telemetry.count("forebay_states_collected", removed, stage=self.stage.name)

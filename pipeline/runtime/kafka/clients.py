@@ -193,7 +193,7 @@ def unreachable(settings: Settings, error: Exception) -> KafkaUnreachable | Misc
 
 
 def position_of(message: Message) -> MessagePosition:
-    """Where a message that was read lies."""
+    """The position of a message that was read."""
     return MessagePosition(message.topic() or "", message.partition() or 0, message.offset() or 0)
 
 

@@ -75,12 +75,12 @@ class KafkaWatch:
         self._thread = threading.Thread(target=self._watch, name="kafka watch", daemon=True)
 
     def __enter__(self) -> Self:
-        """Watch from now on."""
+        """Start the watch."""
         self._thread.start()
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Watch no longer."""
+        """Stop the watch."""
         self._closed.set()
 
     @property

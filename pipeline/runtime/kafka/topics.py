@@ -46,7 +46,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What `create` did: Kafka's names."""
+    """What `create` did, by topic name."""
 
     created: tuple[str, ...]
     existing: tuple[str, ...]

@@ -41,12 +41,12 @@ class Pointer:
     uri: str
 
     def encode(self) -> bytes:
-        """As JSON."""
+        """The pointer as JSON."""
         return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
 
     @classmethod
     def decode(cls, payload: bytes) -> "Pointer":
-        """From JSON; BadData where it is no pointer."""
+        """The pointer in JSON; BadData where it is none."""
         try:
             facts = orjson.loads(payload)
             fields = {name: facts[name] for name in cls.__annotations__}

@@ -73,7 +73,7 @@ class RetainedSnapshot:
                 tuple(map(str, facts["blobs"])),
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-            raise BadData(f"kept state {payload[:120]!r}: got {error!r}, expected an entry of a kept state") from error
+            raise BadData(f"retained snapshot {payload[:120]!r}: got {error!r}, expected an entry of one") from error
 
 
 class SnapshotCatalog:
@@ -94,7 +94,7 @@ class SnapshotCatalog:
         self._read: dict[str, RetainedSnapshot | None] = {}
 
     def _names(self) -> list[str]:
-        """Newest first: names are positions, with leading zeros."""
+        """File names, newest first: they are positions with leading zeros."""
         files = self._storage.names(self._folder)
         return sorted((name for name in files if name.endswith(SUFFIX) and not _is_unfinished(name)), reverse=True)
 
@@ -131,7 +131,7 @@ class SnapshotCatalog:
             return None
 
     def of(self, topic_id: str) -> list[RetainedSnapshot]:
-        """Those of the topic as it is now, newest first."""
+        """Snapshots of the topic with this id, newest first."""
         return [entry for entry in self.all() if entry.topic_id == topic_id]
 
     @property

@@ -60,7 +60,7 @@ class Store:
         return bool(DIGEST.fullmatch(digest)) and self._storage.refresh(self._file(digest))
 
     def size(self, digest: str) -> int | None:
-        """Bytes of a blob, None where it is not there."""
+        """Size of a blob in bytes, None where it is not there."""
         try:
             return self._storage.size(self._file(digest))
         except OSError:

@@ -80,7 +80,7 @@ class LocalFolder:
         return (self.root / name).exists()
 
     def size(self, name: str) -> int:
-        """Bytes of a file."""
+        """Size of a file in bytes."""
         return (self.root / name).stat().st_size
 
     def written_s(self, name: str) -> float:
@@ -121,7 +121,7 @@ class LocalFolder:
             write_atomic(self.root / name, data)
 
     def refresh(self, name: str) -> bool:
-        """Set its time to now; False where it is not there."""
+        """Set a file's modification time to now; False where it is not there."""
         try:
             os.utime(self.root / name)
         except OSError:
@@ -172,7 +172,7 @@ class LocalFolder:
         return str(self.root.resolve() / name)
 
     def register_duckdb(self, connection: "duckdb.DuckDBPyConnection") -> None:
-        """DuckDB reads paths as it is."""
+        """Nothing to register: DuckDB reads paths."""
 
     # ---- what only a folder can do
 

@@ -148,7 +148,7 @@ class ObjectStore:
         return True
 
     def size(self, name: str) -> int:
-        """Bytes of an object."""
+        """Size of an object in bytes."""
         with self._asking(name):
             return int(obstore.head(self._store, name)["size"])
 
@@ -272,7 +272,7 @@ class ObjectStore:
         return "/".join(part for part in (f"s3://{self._bucket}", self._prefix, name) if part)
 
     def register_duckdb(self, connection: "duckdb.DuckDBPyConnection") -> None:
-        """Give DuckDB our client."""
+        """Register our client with DuckDB."""
         connection.register_filesystem(self._files)
 
 

@@ -115,7 +115,7 @@ class Storage(Protocol):
         """Whether a file is there."""
 
     def size(self, name: str) -> int:
-        """Bytes of a file."""
+        """Size of a file in bytes."""
 
     def written_s(self, name: str) -> float:
         """When a file was written, seconds since the epoch by the storage's clock."""
@@ -165,10 +165,10 @@ class Storage(Protocol):
         """Delete a folder with all that is in it."""
 
     def url(self, name: str) -> str:
-        """What DuckDB reads a file by."""
+        """The URL by which DuckDB reads a file."""
 
     def register_duckdb(self, connection: "duckdb.DuckDBPyConnection") -> None:
-        """Teach DuckDB to read `url`s."""
+        """Register with DuckDB what it needs to read `url`s."""
 
 
 StorageLike: TypeAlias = Storage | Path | str

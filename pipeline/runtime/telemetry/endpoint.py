@@ -42,11 +42,11 @@ class Health:
 
     @property
     def why_not_ready(self) -> str:
-        """What `/readyz` says where it fails."""
+        """The reason that `/readyz` reports where it fails."""
         return "no partitions yet" if self.kafka_answers else "Kafka does not answer"
 
     def beat(self) -> None:
-        """The loop came round."""
+        """Record that the loop is alive."""
         self._last_beat = time.monotonic()
 
     @property
@@ -64,13 +64,13 @@ class ThreadingServer(ThreadingMixIn, WSGIServer):
 
 
 class QuietHandler(WSGIRequestHandler):
-    """Reads a request; says nothing of it."""
+    """Reads a request and logs nothing."""
 
     # Seconds a client may take to send its request.
     timeout = 5
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Scrapes are not news."""
+        """Log nothing: scrapes are frequent."""
 
 
 class Endpoint:

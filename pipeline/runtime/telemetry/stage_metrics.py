@@ -47,7 +47,7 @@ class StageMetrics:
         self._telemetry.count("forebay_errors", stage=self._stage)
 
     def batch(self, seconds: float) -> None:
-        """How long one batch took."""
+        """Record how long a batch took."""
         self._telemetry.observe("forebay_batch_seconds", seconds, stage=self._stage)
 
     def waiting_since(self, sent_us: int | None) -> None:

@@ -15,7 +15,7 @@ FactsType = TypeVar("FactsType", bound="Facts")
 
 
 class Facts(Protocol):
-    """What the envelope's types have in common."""
+    """The interface that the envelope's types share."""
 
     schema_name: ClassVar[str]
     """Schema of the columns they travel with."""
@@ -25,7 +25,7 @@ class Facts(Protocol):
         """Partition of `raw`."""
 
     def document(self) -> dict[str, object]:
-        """The facts as JSON knows them."""
+        """The facts as a JSON document."""
 
     @classmethod
     def read(cls: "type[FactsType]", document: object, where: object) -> "FactsType":
@@ -33,10 +33,10 @@ class Facts(Protocol):
 
 
 class Documented(Protocol):
-    """What can be written beside columns."""
+    """Facts that can be written beside columns."""
 
     def document(self) -> dict[str, object]:
-        """The facts as JSON knows them."""
+        """The facts as a JSON document."""
 
 
 def write(batch: pa.RecordBatch, facts: Documented) -> bytes:

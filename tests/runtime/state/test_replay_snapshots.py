@@ -25,7 +25,7 @@ def positions(catalog: SnapshotCatalog) -> list[int]:
 def test_an_entry_is_read_as_it_was_written() -> None:
     assert RetainedSnapshot.decode(ENTRY.encode()) == ENTRY
     for damaged in (b"", b"[]", b"{}", ENTRY.encode()[:-9], ENTRY.encode().replace(b"1000", b'"x"')):
-        with pytest.raises(BadData, match="kept state"):
+        with pytest.raises(BadData, match="retained snapshot"):
             RetainedSnapshot.decode(damaged)
 
 
