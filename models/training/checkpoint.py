@@ -1,9 +1,9 @@
-"""What a training keeps while it runs: a folder with two files a stage, each written whole or not at all.
+"""The checkpoints of a running training: a folder with two files a stage, each written whole or not at all.
 
     <registry>/.training/<key>/01.safetensors  weights and generator states, as the stage left them
     <registry>/.training/<key>/01.json         the stage's name, the key, the SHA-256 of the first file
 
-The key is a hash of everything the bits depend on, so that a checkpoint of another training is never taken.
+The key is a hash of everything the bits depend on, so that a checkpoint of another training is never used.
 """
 
 import fcntl
@@ -39,7 +39,7 @@ class Checkpoint:
     Attributes
     ----------
     tensors : `<network>.<name>` and `random.<name>`
-    trainable : which of them still want a gradient
+    trainable : the tensors that still need a gradient
     training : for each network, whether it was in training mode
     """
 
@@ -58,10 +58,10 @@ def training_key(facts: Mapping[str, Any], arrays: Iterable[npt.NDArray[Any]]) -
 
 
 @contextmanager
-def keeping(registry: Path, key: str, resume: bool) -> Iterator["Store"]:
-    """The store of a training in a registry; its stages are removed first unless it is to go on, and at the end.
+def checkpoints(registry: Path, key: str, resume: bool) -> Iterator["Store"]:
+    """The store of a training in a registry; its stages are removed at the end, and at the start unless it resumes.
 
-    An exception on the way leaves what was kept.
+    An exception leaves the stored stages on disk.
     """
     store = Store(registry / FOLDER / key, key)
     with store.alone():
@@ -81,11 +81,11 @@ def _code() -> str:
 
 
 class Store:
-    """The stages kept of one training.
+    """The stored stages of one training.
 
     Parameters
     ----------
-    folder : where they are kept
+    folder : where the stages are stored
     key : `training_key` of the training
     """
 
@@ -96,12 +96,12 @@ class Store:
         self._key = key
 
     def stages(self) -> int:
-        """How many stages are kept."""
+        """How many stages are stored."""
         return len(list(self.folder.glob("[0-9]*.json"))) if self.folder.is_dir() else 0
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the folder, until this process ends at the latest; RefusedModel at once where another process does."""
+        """Lock the folder, until this process ends at the latest; RefusedModel at once where another process has it."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = (self.folder / LOCK).open("a+b")
@@ -117,70 +117,70 @@ class Store:
             yield
 
     def forget(self) -> None:
-        """Remove what was kept, the lock excepted."""
+        """Remove the stored stages, but not the lock."""
         for path in self.folder.glob("[0-9]*"):
             path.unlink()
 
     def end(self) -> None:
-        """The training has ended: remove the folder, and the one it is in if that is empty then."""
+        """Remove the folder, and its parent if that is empty then."""
         shutil.rmtree(self.folder, ignore_errors=True)
         if not any(self.folder.parent.iterdir()):
             self.folder.parent.rmdir()
 
-    def write(self, number: int, stage: str, kept: Checkpoint) -> None:
-        """Keep a stage. The small file is written last: without it the stage does not exist."""
-        content = save({name: np.ascontiguousarray(kept.tensors[name]) for name in sorted(kept.tensors)})
+    def write(self, number: int, stage: str, checkpoint: Checkpoint) -> None:
+        """Store a stage. The small file is written last: without it the stage does not exist."""
+        content = save({name: np.ascontiguousarray(checkpoint.tensors[name]) for name in sorted(checkpoint.tensors)})
         document = {
             "version": VERSION,
             "key": self._key,
             "stage": stage,
             "sha256": sha256(content),
-            "trainable": kept.trainable,
-            "training": kept.training,
+            "trainable": checkpoint.trainable,
+            "training": checkpoint.training,
         }
         self._replace(f"{number:02d}.safetensors", content)
         self._replace(f"{number:02d}.json", canonical(document) + b"\n")
 
     def read(self, number: int, stage: str) -> Checkpoint | None:
-        """A stage that was kept, else None; RefusedModel where the files are damaged or of another stage."""
+        """A stored stage, or None; RefusedModel where the files are damaged or of another stage."""
         path = self.folder / f"{number:02d}.json"
         if not path.is_file():
             return None
         document = self._document(path)
         if document["stage"] != stage:
-            raise _refused(path, f"got stage {document['stage']!r}, expected {stage!r}")
+            raise _refusal(path, f"got stage {document['stage']!r}, expected {stage!r}")
         content = _bytes(path.with_suffix(".safetensors"), MAX_TENSOR_BYTES)
         if sha256(content) != document["sha256"]:
-            raise _refused(path.with_suffix(".safetensors"), "got another SHA-256 than was written")
+            raise _refusal(path.with_suffix(".safetensors"), "got another SHA-256 than was written")
         try:
             return Checkpoint(load(content), document["trainable"], document["training"])
         except (SafetensorError, ValueError, KeyError) as error:
-            raise _refused(path.with_suffix(".safetensors"), f"got no safetensors ({error})") from error
+            raise _refusal(path.with_suffix(".safetensors"), f"got no safetensors ({error})") from error
 
     def _document(self, path: Path) -> dict[str, Any]:
         try:
             document = json.loads(_bytes(path, MAX_JSON_BYTES))
         except (ValueError, RecursionError) as error:
-            raise _refused(path, f"got no JSON ({error})") from error
+            raise _refusal(path, f"got no JSON ({error})") from error
         kinds = {"version": int, "key": str, "stage": str, "sha256": str, "trainable": list, "training": list}
         if not isinstance(document, dict) or {name: type(value) for name, value in document.items()} != kinds:
-            raise _refused(path, "got no stage of a training")
+            raise _refusal(path, "got no stage of a training")
         if document["version"] != VERSION or document["key"] != self._key:
-            raise _refused(path, f"got a stage of training {str(document['key'])[:24]}, expected {self._key}")
+            raise _refusal(path, f"got a stage of training {str(document['key'])[:24]}, expected {self._key}")
         return document
 
     def _replace(self, name: str, content: bytes) -> None:
-        """Write a file so that it is there whole, or not, whatever happens meanwhile."""
+        """Write a file whole or not at all."""
         write_atomic(self.folder / name, content)
 
 
 def _bytes(path: Path, most: int) -> bytes:
     if path.is_symlink() or not path.is_file():
-        raise _refused(path, "got no file of our own there")
+        raise _refusal(path, "got no regular file")
     if path.stat().st_size > most:
-        raise _refused(path, f"got {path.stat().st_size} bytes, expected at most {most}")
+        raise _refusal(path, f"got {path.stat().st_size} bytes, expected at most {most}")
     return path.read_bytes()
 
 
-def _refused(path: Path, problem: str) -> RefusedModel:
-    return RefusedModel(f"{path}: {problem}; train without --resume, which begins anew")
+def _refusal(path: Path, problem: str) -> RefusedModel:
+    return RefusedModel(f"{path}: {problem}; train without --resume, which starts from the first stage")

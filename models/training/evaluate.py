@@ -29,7 +29,7 @@ class Stretch:
     end_us: int
 
 
-def found(stretches: Sequence[Stretch], rows: Rows, suspect: Mask) -> list[dict[str, Any]]:
+def events_detected(stretches: Sequence[Stretch], rows: Rows, suspect: Mask) -> list[dict[str, Any]]:
     """For every stretch: whether a suspect of its label lies in it, how many do, and how long the first one took."""
     result = []
     for stretch in stretches:

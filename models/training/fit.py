@@ -58,7 +58,7 @@ class Foundation:
     latent: Tensor  # (n, latent)
     y: Tensor  # (n,)
     gan: tuple[Generator, Discriminator] | None
-    held: Tensor | None = None  # (n,) rows the GAN never saw
+    held_out: Tensor | None = None  # (n,) rows the GAN never saw
     strange: Tensor | None = None  # (m, latent) of synthetic negatives, the last class
 
 
@@ -94,10 +94,10 @@ def lay_foundation(
     with torch.no_grad():
         latent = encoder(z)
         strange = encoder(synthetic.draw(int(config.strangers * len(z)), random)) if synthetic else None
-    gan, held = None, None
+    gan, held_out = None, None
     if with_gan and config.filter_held_out:
-        held = torch.rand(len(z), generator=random) < config.filter_held_out
-    shown = slice(None) if held is None else ~held
+        held_out = torch.rand(len(z), generator=random) < config.filter_held_out
+    shown = slice(None) if held_out is None else ~held_out
     if with_gan:
         gan = stages.run(
             "gan",
@@ -105,7 +105,7 @@ def lay_foundation(
             lambda: networks(config),
             random,
         )
-    return Foundation(preprocess, encoder, head, latent, labels, gan, held, strange)
+    return Foundation(preprocess, encoder, head, latent, labels, gan, held_out, strange)
 
 
 def assemble(base: Foundation, config: IganConfig, random: torch.Generator) -> IganNetwork:
@@ -121,7 +121,7 @@ def assemble(base: Foundation, config: IganConfig, random: torch.Generator) -> I
             gan,
             base.head,
             random,
-            base.held,
+            base.held_out,
             config.augmentation,
             config.sample_filter,
         )

@@ -1,4 +1,4 @@
-"""The stages a training goes through: shown while they run, kept as they end, taken up again after an interruption."""
+"""The stages a training goes through: reported while they run, stored as they end, resumed after an interruption."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ Watch = Callable[[str, float], None]  # a stage's name, and the share of the who
 
 
 def ignore(_: str, __: float) -> None:
-    """Nobody looks on."""
+    """Discard the progress."""
 
 
 @dataclass
 class _Course:
-    """What all parts of one training share."""
+    """The state that all parts of one training share."""
 
     watch: Watch
     store: Store | None
@@ -37,13 +37,13 @@ class _Course:
 class Stages:
     """Runs a training's stages in their order.
 
-    A stage that was kept is not run again: its networks are read, and every source of randomness is set to where it
-    stood when the stage ended, so that what follows gets the bits it would have got.
+    A stored stage is not run again: its networks are read, and every random generator is set to its state at the end
+    of the stage, so that later stages get the same bits as without an interruption.
 
     Parameters
     ----------
-    watch : told, from time to time, which stage is under way and what share of the training is done
-    store : where stages are kept as they end; None keeps nothing
+    watch : called from time to time with the current stage and the share of the training that is done
+    store : where stages are stored as they end; None stores nothing
     """
 
     def __init__(self, watch: Watch = ignore, store: Store | None = None) -> None:
@@ -57,12 +57,12 @@ class Stages:
         return part
 
     def expect(self, cost: float) -> None:
-        """What the whole training will cost, in units of COST."""
+        """Set what the whole training will cost, in units of COST."""
         self._course.expected = cost
 
     def enter(self, name: str) -> None:
-        """A stage that is too short to be kept begins."""
-        self._tell(name, 0.0)
+        """Report the start of a stage that is too short to be stored."""
+        self._report(name, 0.0)
 
     def run(
         self,
@@ -71,33 +71,33 @@ class Stages:
         empty: Callable[[], Modules],
         random: torch.Generator,
     ) -> Modules:
-        """The networks `make` trains, or, where this stage was kept, `empty` ones with the weights kept.
+        """The networks that `make` trains, or, where this stage is stored, `empty` networks with the stored weights.
 
         Parameters
         ----------
-        make : trains; called with what is to be told its share now and then
+        make : trains; called with a callback that takes the share of the stage that is done
         empty : makes networks of the same shapes, untrained, on the device they are to be on
-        random : the training's own generator, kept and set with torch's global ones
+        random : the training's own generator, stored and set with torch's global ones
 
-        Raises RefusedModel where what was kept does not fit.
+        Raises RefusedModel where the stored stage does not fit.
         """
         course, full, cost = self._course, f"{self._name}{name}", COST.get(name, 1.0) * self._scale
-        self._tell(name, 0.0)
+        self._report(name, 0.0)
         course.ended += 1
-        kept = course.store.read(course.ended, full) if course.store is not None else None
-        if kept is not None:
+        stored = course.store.read(course.ended, full) if course.store is not None else None
+        if stored is not None:
             modules = empty()
-            _restore(modules, kept, full)
-            _set_random(random, kept, full)
+            _restore(modules, stored, full)
+            _set_random(random, stored, full)
         else:
-            modules = make(lambda share: self._tell(name, share * cost))
+            modules = make(lambda share: self._report(name, share * cost))
             if course.store is not None:
-                course.store.write(course.ended, full, _taken(modules, random))
+                course.store.write(course.ended, full, _checkpoint(modules, random))
         course.done += cost
-        self._tell(name, 0.0)
+        self._report(name, 0.0)
         return modules
 
-    def _tell(self, name: str, further: float) -> None:
+    def _report(self, name: str, further: float) -> None:
         course = self._course
         share = (course.done + further) / course.expected if course.expected else 0.0
         course.watch(f"{self._name}{name}", min(1.0, share))
@@ -108,44 +108,44 @@ def cost(gan: bool) -> float:
     return COST["encoder"] + COST["network"] + (COST["gan"] if gan else 0.0)
 
 
-def _taken(modules: tuple[nn.Module, ...], random: torch.Generator) -> Checkpoint:
-    """Networks and the sources of randomness as they stand."""
+def _checkpoint(modules: tuple[nn.Module, ...], random: torch.Generator) -> Checkpoint:
+    """The current state of the networks and the random generators."""
     tensors = {
-        f"{at}.{name}": value.detach().cpu().numpy()
-        for at, module in enumerate(modules)
+        f"{index}.{name}": value.detach().cpu().numpy()
+        for index, module in enumerate(modules)
         for name, value in module.state_dict().items()
     }
     tensors |= {name: state.cpu().numpy() for name, state in _random_states(modules, random).items()}
     trainable = [
-        f"{at}.{name}"
-        for at, module in enumerate(modules)
+        f"{index}.{name}"
+        for index, module in enumerate(modules)
         for name, parameter in module.named_parameters()
         if parameter.requires_grad
     ]
     return Checkpoint(tensors, trainable, [module.training for module in modules])
 
 
-def _restore(modules: tuple[nn.Module, ...], kept: Checkpoint, where: str) -> None:
-    """Put what was kept into networks of the same shapes."""
+def _restore(modules: tuple[nn.Module, ...], checkpoint: Checkpoint, stage: str) -> None:
+    """Load a checkpoint into networks of the same shapes."""
     expected = {
-        f"{at}.{name}": (tuple(value.shape), value.dtype)
-        for at, module in enumerate(modules)
+        f"{index}.{name}": (tuple(value.shape), value.dtype)
+        for index, module in enumerate(modules)
         for name, value in module.state_dict().items()
     }
     got = {
         name: (tuple(value.shape), torch.from_numpy(value).dtype)
-        for name, value in kept.tensors.items()
+        for name, value in checkpoint.tensors.items()
         if not name.startswith("random.")
     }
-    if got != expected or len(kept.training) != len(modules):
+    if got != expected or len(checkpoint.training) != len(modules):
         odd = sorted(name for name in set(got) | set(expected) if got.get(name) != expected.get(name))[:5]
-        raise RefusedModel(f"checkpoint of stage {where!r}: got other tensors than expected, first {odd}; train anew")
-    for at, module in enumerate(modules):
-        own = {name: kept.tensors[f"{at}.{name}"] for name in module.state_dict()}
-        module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in own.items()})
+        raise RefusedModel(f"checkpoint of stage {stage!r}: got other tensors than expected, first {odd}; train anew")
+    for index, module in enumerate(modules):
+        weights = {name: checkpoint.tensors[f"{index}.{name}"] for name in module.state_dict()}
+        module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
         for name, parameter in module.named_parameters():
-            parameter.requires_grad_(f"{at}.{name}" in kept.trainable)
-        module.train(kept.training[at])
+            parameter.requires_grad_(f"{index}.{name}" in checkpoint.trainable)
+        module.train(checkpoint.training[index])
 
 
 def _random_states(modules: tuple[nn.Module, ...], random: torch.Generator) -> dict[str, torch.Tensor]:
@@ -155,11 +155,11 @@ def _random_states(modules: tuple[nn.Module, ...], random: torch.Generator) -> d
     return states
 
 
-def _set_random(random: torch.Generator, kept: Checkpoint, where: str) -> None:
+def _set_random(random: torch.Generator, checkpoint: Checkpoint, stage: str) -> None:
     try:
-        random.set_state(torch.from_numpy(kept.tensors["random.own"].copy()))
-        torch.set_rng_state(torch.from_numpy(kept.tensors["random.torch"].copy()))
-        if "random.cuda" in kept.tensors:
-            torch.cuda.set_rng_state(torch.from_numpy(kept.tensors["random.cuda"].copy()))
+        random.set_state(torch.from_numpy(checkpoint.tensors["random.own"].copy()))
+        torch.set_rng_state(torch.from_numpy(checkpoint.tensors["random.torch"].copy()))
+        if "random.cuda" in checkpoint.tensors:
+            torch.cuda.set_rng_state(torch.from_numpy(checkpoint.tensors["random.cuda"].copy()))
     except (KeyError, RuntimeError, TypeError) as error:
-        raise RefusedModel(f"checkpoint of stage {where!r}: no state of the generator ({error}); train anew") from error
+        raise RefusedModel(f"checkpoint of stage {stage!r}: no state of the generator ({error}); train anew") from error

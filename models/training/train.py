@@ -1,4 +1,4 @@
-"""Training, from labelled rows to a model, as one walk:
+"""Training, from labelled rows to a model, in these steps:
 
 split in time → believe labels → fit → temperature → weigh the views → calibrate per origin → manifest.
 """
@@ -45,11 +45,11 @@ def train(
     data : names and SHA-256 of the files the rows came from, for the manifest
     command : what was run, for the manifest
     parent : id of the model this one is to follow
-    stages : shows and keeps the stages; by default neither
+    stages : reports and stores the stages; by default neither
     device : where networks are fitted, `auto`, `cpu` or `cuda`; the rest is done on the CPU
 
     Raises RefusedModel where there are too few quiet rows, or no attack, to learn from. The same rows, configuration,
-    CPU type and torch give the same bytes, also where the training was interrupted and taken up again.
+    CPU type and torch give the same bytes, also where the training was interrupted and resumed.
     """
     stages = stages or Stages()
     device = resolved(device)
@@ -58,27 +58,27 @@ def train(
     _validate_rows(rows, features, config)
     y = class_numbers(rows, config)
     normal = quiet(rows, y, config)
-    in_fit, held = held_out_blocks(rows.end_ts_us, config.block_us, config.hold_out_every, config.embargo_us)
-    _require_enough_rows(normal & in_fit, normal & held, y, config)
+    in_fit, held_out = held_out_blocks(rows.end_ts_us, config.block_us, config.hold_out_every, config.embargo_us)
+    _require_enough_rows(normal & in_fit, normal & held_out, y, config)
     believed = believable(rows, y, log, config)
     fit = in_fit & believed
 
     stages.expect(cost(config.gan_steps > 0) + TRIAL_COST * cost(gan=False) * _trials(rows, y[fit], config))
     network = fit_network(rows.matrix[fit], y[fit], log, config, random, stages)
-    figures = _held_out_figures(network, rows, y, held & believed, config)
+    figures = _held_out_figures(network, rows, y, held_out & believed, config)
     # What is usual includes harmless logins; what the p-values are ranked among is quiet traffic alone.
     usual = normal | ((y > 0) & (y < config.benign))
-    choice = choose_view_weights(network, rows, y, fit, held & believed, normal, log, config, stages, device)
+    choice = choose_view_weights(network, rows, y, fit, held_out & believed, normal, log, config, stages, device)
     stages.enter("calibration")
-    origins = calibrate_origins(network, rows, usual & in_fit, normal & held, choice.weight, config)
+    origins = calibrate_origins(network, rows, usual & in_fit, normal & held_out, choice.weight, config)
     low, middle, high = np.quantile(rows.matrix[normal], [0.01, 0.5, 0.99], axis=0)
     document = {
         "version": manifest.VERSION,
         "feature_set": features.name,
         "feature_hash": features.hash,
         "features": [
-            {"name": own.name, "label": own.label, "unit": own.unit, "group": own.group, "log": own.log}
-            for own in features.features
+            {"name": column.name, "label": column.label, "unit": column.unit, "group": column.group, "log": column.log}
+            for column in features.features
         ],
         "classes": list(config.classes),
         "alert_level": config.alert_level,
@@ -87,7 +87,7 @@ def train(
         "metrics": {
             "held_out": figures,
             "left_out": choice.document() if choice.cases else {},
-            "rows": {"fit": _counts(rows.label[fit]), "held_out": _counts(rows.label[held])},
+            "rows": {"fit": _counts(rows.label[fit]), "held_out": _counts(rows.label[held_out])},
         },
         "data": [dict(entry) for entry in data],
         "training": {
@@ -125,7 +125,7 @@ def key_of(
 
 
 def calibrate_origins(
-    network: IganNetwork, rows: Rows, fit: Mask, held: Mask, weight: Triple, config: IganConfig
+    network: IganNetwork, rows: Rows, fit: Mask, held_out: Mask, weight: Triple, config: IganConfig
 ) -> dict[str, Origin]:
     """A calibration for all rows pooled, for every site, and for every sensor with enough quiet rows."""
     keys: dict[str, Mask] = {POOLED: np.ones(len(rows), dtype=np.bool_)}
@@ -134,17 +134,24 @@ def calibrate_origins(
     # One number a flow: a record's position in its file, and whose file it is.
     flow = rows.source_record * 1024 + np.unique(rows.origin, return_inverse=True)[1]
     return {
-        key: calibrate(network, rows.matrix[mine & fit], rows.matrix[mine & held], flow[mine & held], weight, config)
-        for key, mine in keys.items()
-        if min(int((mine & fit).sum()), int((mine & held).sum())) >= LEAST_ROWS
+        key: calibrate(
+            network,
+            rows.matrix[members & fit],
+            rows.matrix[members & held_out],
+            flow[members & held_out],
+            weight,
+            config,
+        )
+        for key, members in keys.items()
+        if min(int((members & fit).sum()), int((members & held_out).sum())) >= LEAST_ROWS
     }
 
 
-def _held_out_figures(network: IganNetwork, rows: Rows, y: Ints, held: Mask, config: IganConfig) -> dict[str, Any]:
-    """Set the classifier's temperature on held-out rows; what it says of them then."""
-    truth = y[held]
+def _held_out_figures(network: IganNetwork, rows: Rows, y: Ints, held_out: Mask, config: IganConfig) -> dict[str, Any]:
+    """Set the classifier's temperature on held-out rows; return its figures on them."""
+    truth = y[held_out]
     with torch.no_grad():
-        _, logits, _ = network(torch.from_numpy(rows.matrix[held]))
+        _, logits, _ = network(torch.from_numpy(rows.matrix[held_out]))
         temperature = fit_temperature(logits, torch.from_numpy(truth))
         network.classifier.last.weight.div_(temperature)
         network.classifier.last.bias.div_(temperature)
@@ -182,16 +189,16 @@ def _validate_rows(rows: Rows, features: FeatureSet, config: IganConfig) -> None
 
 
 def _trials(rows: Rows, y: Ints, config: IganConfig) -> int:
-    """How many trial networks the weights of the views will take, at most: one a family of attacks, one a sensor."""
+    """The most trial networks the choice of view weights needs: one per attack family and one per sensor."""
     families = {config.classes[int(number)] for number in np.unique(y[y >= config.benign])} - set(config.coarse)
     sensors = len(np.unique(rows.origin))
     return len(families) + (sensors if sensors > 1 else 0)
 
 
-def _require_enough_rows(fit: Mask, held: Mask, y: Ints, config: IganConfig) -> None:
-    if min(int(fit.sum()), int(held.sum())) < LEAST_ROWS or not bool((y >= config.benign).any()):
+def _require_enough_rows(fit: Mask, held_out: Mask, y: Ints, config: IganConfig) -> None:
+    if min(int(fit.sum()), int(held_out.sum())) < LEAST_ROWS or not bool((y >= config.benign).any()):
         raise RefusedModel(
-            f"training rows: got {int(fit.sum())} quiet rows to fit and {int(held.sum())} to calibrate on, and "
+            f"training rows: got {int(fit.sum())} quiet rows to fit and {int(held_out.sum())} to calibrate on, and "
             f"{int((y >= config.benign).sum())} attacks; expected at least {LEAST_ROWS} of each and one attack; "
             "give longer captures or their labels"
         )

@@ -18,7 +18,7 @@ from models.training.fit import fit_network
 from models.training.measures.binary import auroc, recall_at
 from models.training.stages import Stages
 
-# The attack view first; what helps as much with less comes earlier, and an earlier one wins a tie.
+# The attack view first; simpler weights come first, and the earlier candidate wins a tie.
 CANDIDATES: tuple[Triple, ...] = (
     (1.0, 0.0, 0.0),
     (0.0, 1.0, 0.0),
@@ -77,19 +77,19 @@ def choose_view_weights(
     rows: Rows,
     y: Ints,
     fit: Mask,
-    held: Mask,
+    held_out: Mask,
     quiet: Mask,
     log: tuple[bool, ...],
     config: IganConfig,
     stages: Stages | None = None,
     device: str = "cpu",
 ) -> ViewWeights:
-    """Try the candidates.
+    """Choose the weights of the views by trying every candidate.
 
     Parameters
     ----------
     network : fitted to the rows of `fit`
-    fit : (n,) rows that may be learnt from; held : (n,) rows of held-out time, both without rows nobody can believe
+    fit : (n,) rows that may be learnt from; held : (n,) rows of held-out time, both without rows of implausible labels
     quiet : (n,) presumed-normal rows
     """
     stages = stages or Stages()
@@ -106,13 +106,15 @@ def choose_view_weights(
     attack = ~benign & ~np.isin(rows.label, config.coarse)
     cases: dict[str, Figures] = {}
     for number in np.unique(y[fit & (y > 0)]):
-        own, name = y == number, config.classes[int(number)]
+        members, name = y == number, config.classes[int(number)]
         # A known attack should be a suspect; a harmless login should not.
-        figures = _against_quiet(network, rows, own & held, fit & usual, held & quiet, KNOWN_RATE, config)
+        figures = _against_quiet(network, rows, members & held_out, fit & usual, held_out & quiet, KNOWN_RATE, config)
         cases |= {f"known {name}": _spared(figures) if number < config.benign else figures} if figures else {}
-        if attack[own].any():
-            trial = _trial(rows, y, thinned & ~own, log, short, stages.within(f"without {name}", TRIAL_COST), device)
-            figures = _against_quiet(trial, rows, own, fit & usual, held & quiet, UNKNOWN_RATE, config)
+        if attack[members].any():
+            trial = _trial(
+                rows, y, thinned & ~members, log, short, stages.within(f"without {name}", TRIAL_COST), device
+            )
+            figures = _against_quiet(trial, rows, members, fit & usual, held_out & quiet, UNKNOWN_RATE, config)
             cases |= {f"family {name}": figures} if figures else {}
     for origin in np.unique(rows.origin):
         here = (rows.origin == origin) & (rows.replay == 0)
@@ -132,7 +134,7 @@ def choose_view_weights(
 
 def _spared(figures: Figures) -> Figures:
     """The same figures for rows that should not be suspects."""
-    return {name: {key: 1 - value for key, value in one.items()} for name, one in figures.items()}
+    return {name: {key: 1 - value for key, value in weight_figures.items()} for name, weight_figures in figures.items()}
 
 
 def _trial(
@@ -143,33 +145,33 @@ def _trial(
 
 
 def _against_quiet(
-    network: IganNetwork, rows: Rows, positive: Mask, fit: Mask, held: Mask, rate: float, config: IganConfig
+    network: IganNetwork, rows: Rows, positive: Mask, fit: Mask, held_out: Mask, rate: float, config: IganConfig
 ) -> Figures:
-    """Positives against held quiet rows, each by its own sensor's calibration; empty where there are too few."""
+    """Positives against held-out quiet rows, by each sensor's own calibration; empty where there are too few rows."""
     scores, labels = [], []
     for origin in np.unique(rows.origin):
         here = rows.origin == origin
-        if min(int((here & fit).sum()), int((here & held).sum())) < LEAST_ROWS or not (here & positive).any():
+        if min(int((here & fit).sum()), int((here & held_out).sum())) < LEAST_ROWS or not (here & positive).any():
             continue
-        own = calibrate(
+        calibration = calibrate(
             network,
             rows.matrix[here & fit],
-            rows.matrix[here & held],
-            rows.source_record[here & held],
+            rows.matrix[here & held_out],
+            rows.source_record[here & held_out],
             (1, 0, 0),
             config,
         )
-        chosen = here & (positive | held)
-        scores.append(_candidates(network, rows.matrix[chosen], own))
+        chosen = here & (positive | held_out)
+        scores.append(_candidates(network, rows.matrix[chosen], calibration))
         labels.append(positive[chosen])
     return _figures(np.concatenate(scores, axis=1), np.concatenate(labels), rate) if scores else {}
 
 
-def _candidates(network: IganNetwork, matrix: Floats, own: Origin) -> Floats:
+def _candidates(network: IganNetwork, matrix: Floats, calibration: Origin) -> Floats:
     """Scores (candidates, n) of rows (n, F)."""
     with torch.no_grad():
-        views, _ = network.views(torch.from_numpy(matrix), own.distance)
-        return np.stack([fuse(views, replace(own.fusion, weight=weight))[0].numpy() for weight in CANDIDATES])
+        views, _ = network.views(torch.from_numpy(matrix), calibration.distance)
+        return np.stack([fuse(views, replace(calibration.fusion, weight=weight))[0].numpy() for weight in CANDIDATES])
 
 
 def _figures(scores: Floats, positive: Mask, rate: float) -> Figures:

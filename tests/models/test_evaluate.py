@@ -1,6 +1,6 @@
 import numpy as np
 
-from models.training.evaluate import Stretch, detection, found
+from models.training.evaluate import Stretch, detection, events_detected
 from tests.models import tiny
 
 
@@ -24,6 +24,6 @@ def test_an_event_is_found_by_a_suspect_of_its_own_inside_it() -> None:
         Stretch("later", "mitm", "attack", at + 2_000, at + 9_000),
         Stretch("other", "portscan", "attack", at - 10, at + 10),
     ]
-    judged = found(events, rows, suspect)
-    assert [one["found"] for one in judged] == [True, False, False]
+    judged = events_detected(events, rows, suspect)
+    assert [event["found"] for event in judged] == [True, False, False]
     assert judged[0]["delay_s"] == 2.0

@@ -1,4 +1,4 @@
-"""How well a score tells attacks from normal records: as a ranking, and at a threshold.
+"""How well a score separates attacks from normal records: as a ranking, and at a threshold.
 
 One side empty: functions that return a float return NaN; what goes into documents is plain JSON and holds None
 wherever a figure has no meaning (a share of nothing, a ranking of one side).

@@ -1,4 +1,4 @@
-"""How well records are named: per class, over all classes, and whether stated confidence is kept.
+"""How well records are named: per class, over all classes, and whether the stated confidence is right.
 
 A truth of −1 is a class that training did not have: whatever is said of such a row is wrong.
 """

@@ -54,7 +54,7 @@ def train(
     from loadtest.plants.westermo import traffic
     from models.igan.config import AUGMENTATIONS, IganConfig
     from models.serving.device import resolved
-    from models.training.checkpoint import keeping
+    from models.training.checkpoint import checkpoints
     from models.training.stages import Stages
     from models.training.train import key_of
     from models.training.train import train as train_model
@@ -75,7 +75,7 @@ def train(
         where = resolved(device or settings.device)
         watch(f"reading {', '.join(f'{capture.site}/{capture.sensor}' for capture in chosen)}", 0.0)
         rows, data = plant_models.training_rows(chosen, span, settings), plant_models.data_of(chosen, span)
-        with keeping(
+        with checkpoints(
             keep if isinstance(keep, Path) else cache_folder(),
             key_of(rows, features, config, data, None, where),
             resume,

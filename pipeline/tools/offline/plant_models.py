@@ -83,7 +83,7 @@ def evaluate(
     """Figures of a model on labelled files, each sensor from a cold start at the span's begin."""
     from models.rows import concatenate
     from models.serving.score import Scorer
-    from models.training.evaluate import detection, found
+    from models.training.evaluate import detection, events_detected
 
     features = feature_set()
     model.expect_features(features.name, features.hash)
@@ -103,7 +103,7 @@ def evaluate(
         }
         parts.append(rows)
         suspects.append(scored.suspect)
-    judged = found(events, concatenate(parts), np.concatenate(suspects)) if events else []
+    judged = events_detected(events, concatenate(parts), np.concatenate(suspects)) if events else []
     return {
         "model": model.id,
         "sensors": sensors,

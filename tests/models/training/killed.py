@@ -1,7 +1,7 @@
-"""Trainings of the tiny model that are killed, each at another place: `python -m tests.models.training.killed FOLDER`.
+"""Trainings of the tiny model that are killed, each at another point: `python -m tests.models.training.killed FOLDER`.
 
-Every one is a process of its own (forked, so that torch is imported once) that ends by SIGKILL at its place; it begins
-with what the one before it left.
+Each training is its own process (forked, so that torch is imported once) that ends by SIGKILL at its kill point. It
+starts with the stages that the training before it left.
 """
 
 import os
@@ -21,27 +21,31 @@ from tests.models import tiny
 ROWS = tiny.rows(count=1800)
 ROWS = ROWS.take(np.isin(ROWS.label, ["normal", "login", "mitm"]))
 STAGES = 9  # encoder, gan, network; encoder and network of the family and of each sensor left out
-# While a stage is trained; between its two files; after it was kept.
-PLACES = [f"{when} {number}" for number in range(1, STAGES + 1) for when in ("during", "amid", "after")]
-PLACES = [place for place in PLACES if place.startswith("after") or place in ("during 1", "during 2", "amid 3")]
+# "during": while a stage is trained; "amid": between its two files; "after": after it was stored.
+KILL_POINTS = [f"{when} {number}" for number in range(1, STAGES + 1) for when in ("during", "amid", "after")]
+KILL_POINTS = [
+    kill_point
+    for kill_point in KILL_POINTS
+    if kill_point.startswith("after") or kill_point in ("during 1", "during 2", "amid 3")
+]
 KEY = key_of(ROWS, tiny.FEATURES, tiny.CONFIG)
 
 
 class Fatal(Store):
-    """A store whose process ends at a place."""
+    """A store that kills its process at a kill point."""
 
-    place = ""
+    kill_point = ""
 
-    def write(self, number: int, stage: str, kept: Checkpoint) -> None:
-        """Keep a stage, and die if this is the place."""
-        if self.place == f"during {number}":
+    def write(self, number: int, stage: str, stored: Checkpoint) -> None:
+        """Store a stage, and die if this is the kill point."""
+        if self.kill_point == f"during {number}":
             _die()
-        super().write(number, stage, kept)
-        if self.place == f"after {number}":
+        super().write(number, stage, stored)
+        if self.kill_point == f"after {number}":
             _die()
 
     def _replace(self, name: str, content: bytes) -> None:
-        if f"{self.place}.json" == f"amid {name.lstrip('0')}":
+        if f"{self.kill_point}.json" == f"amid {name.lstrip('0')}":
             _die()
         super()._replace(name, content)
 
@@ -50,9 +54,9 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _train(folder: Path, place: str) -> None:
+def _train(folder: Path, kill_point: str) -> None:
     store = Fatal(folder / KEY, KEY)
-    store.place = place
+    store.kill_point = kill_point
     with store.alone():
         train(ROWS, tiny.FEATURES, tiny.CONFIG, stages=Stages(store=store))
 
@@ -68,10 +72,10 @@ def _kill(run: Callable[[], None]) -> int:
 
 if __name__ == "__main__":
     before = Path(sys.argv[1])
-    for place in PLACES:
-        folder = Path(sys.argv[1]) / place
-        if before.name in PLACES:
+    for kill_point in KILL_POINTS:
+        folder = Path(sys.argv[1]) / kill_point
+        if before.name in KILL_POINTS:
             shutil.copytree(before, folder)
         before = folder
         ended_by = _kill(lambda folder=folder: _train(folder, folder.name))  # type: ignore[misc]
-        assert ended_by == signal.SIGKILL, place
+        assert ended_by == signal.SIGKILL, kill_point

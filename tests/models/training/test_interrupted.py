@@ -1,4 +1,4 @@
-"""A training that was killed goes on where it was, and makes the bytes it would have made."""
+"""A killed training resumes where it was, and makes the same bytes as an uninterrupted one."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ import pytest
 from models.errors import RefusedModel
 from models.serving import weights
 from models.serving.model import Model
-from models.training.checkpoint import FOLDER, Checkpoint, Store, keeping
+from models.training.checkpoint import FOLDER, Checkpoint, Store, checkpoints
 from models.training.stages import Stages
 from models.training.train import key_of, train
 from schemas import model_manifest as manifest
@@ -24,24 +24,24 @@ from tests.models.training import killed
 
 
 class Counting(Store):
-    """A store that counts what is trained."""
+    """A store that counts the stages that are trained."""
 
     written = 0
 
-    def write(self, number: int, stage: str, kept: Checkpoint) -> None:
-        """Keep a stage, and count it."""
+    def write(self, number: int, stage: str, checkpoint: Checkpoint) -> None:
+        """Store a stage, and count it."""
         self.written += 1
-        super().write(number, stage, kept)
+        super().write(number, stage, checkpoint)
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> Model:
+def reference() -> Model:
     return train(killed.ROWS, tiny.FEATURES, tiny.CONFIG)
 
 
 @pytest.fixture(scope="module")
 def remains(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What killed trainings left, one folder a place."""
+    """What killed trainings left, one folder per kill point."""
     folder = tmp_path_factory.mktemp("killed")
     subprocess.run(
         [sys.executable, "-m", "tests.models.training.killed", str(folder)], check=True, cwd=ROOT, timeout=300
@@ -49,10 +49,10 @@ def remains(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def same(one: Model, other: Model) -> bool:
+def same(model: Model, other: Model) -> bool:
     """Whether two models are the same files."""
-    return manifest.canonical(one.document) == manifest.canonical(other.document) and (
-        weights.encode(one.weights) == weights.encode(other.weights)
+    return manifest.canonical(model.document) == manifest.canonical(other.document) and (
+        weights.encode(model.weights) == weights.encode(other.weights)
     )
 
 
@@ -61,21 +61,21 @@ EVERY_RUN = ("during 1", "amid 3", "after 1", "after 9")
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "place",
-    [pytest.param(each, marks=[] if each in EVERY_RUN else [pytest.mark.nightly]) for each in killed.PLACES],
+    "kill_point",
+    [pytest.param(each, marks=[] if each in EVERY_RUN else [pytest.mark.nightly]) for each in killed.KILL_POINTS],
 )
-def test_a_training_killed_anywhere_goes_on_to_the_same_bytes(place: str, remains: Path, undisturbed: Model) -> None:
-    kind, number = place.split()
-    store = Counting(remains / place / killed.KEY, killed.KEY)
+def test_a_training_killed_anywhere_resumes_to_the_same_bytes(kill_point: str, remains: Path, reference: Model) -> None:
+    kind, number = kill_point.split()
+    store = Counting(remains / kill_point / killed.KEY, killed.KEY)
     assert store.stages() == (int(number) if kind == "after" else int(number) - 1)
-    kept = store.stages()
+    stored = store.stages()
     with store.alone():
-        assert same(train(killed.ROWS, tiny.FEATURES, tiny.CONFIG, stages=Stages(store=store)), undisturbed)
-    assert store.written == killed.STAGES - kept
+        assert same(train(killed.ROWS, tiny.FEATURES, tiny.CONFIG, stages=Stages(store=store)), reference)
+    assert store.written == killed.STAGES - stored
 
 
 @pytest.fixture
-def kept(remains: Path, tmp_path: Path) -> Path:
+def stored_stages(remains: Path, tmp_path: Path) -> Path:
     """The stages of a training that was killed after the fifth, to be damaged."""
     return Path(shutil.copytree(remains / "after 5" / killed.KEY, tmp_path / killed.KEY))
 
@@ -85,8 +85,8 @@ def resumed(folder: Path) -> Model:
 
 
 def _swap(folder: Path) -> None:
-    one, other = folder / "01.safetensors", folder / "03.safetensors"
-    one.write_bytes(other.read_bytes())
+    first, third = folder / "01.safetensors", folder / "03.safetensors"
+    first.write_bytes(third.read_bytes())
 
 
 def _other_stage(folder: Path) -> None:
@@ -130,16 +130,16 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DAMAGE)
-def test_damaged_stages_are_refused(name: str, kept: Path) -> None:
-    DAMAGE[name](kept)
+def test_damaged_stages_are_refused(name: str, stored_stages: Path) -> None:
+    DAMAGE[name](stored_stages)
     with pytest.raises(RefusedModel, match=r"--resume|train anew"):
-        resumed(kept)
+        resumed(stored_stages)
 
 
-def test_stages_of_another_training_are_never_taken(kept: Path) -> None:
+def test_stages_of_another_training_are_never_used(stored_stages: Path) -> None:
     rows = killed.ROWS
-    own = key_of(rows, tiny.FEATURES, tiny.CONFIG)
-    assert own == killed.KEY
+    key = key_of(rows, tiny.FEATURES, tiny.CONFIG)
+    assert key == killed.KEY
     others = {
         key_of(rows, tiny.FEATURES, replace(tiny.CONFIG, seed=1)),
         key_of(rows, replace(tiny.FEATURES, hash="cd" * 32), tiny.CONFIG),
@@ -148,23 +148,23 @@ def test_stages_of_another_training_are_never_taken(kept: Path) -> None:
         key_of(rows.take(np.arange(len(rows)) > 0), tiny.FEATURES, tiny.CONFIG),
         key_of(replace(rows, label=rows.label[::-1]), tiny.FEATURES, tiny.CONFIG),
     }
-    assert len(others) == 6 and own not in others
-    for key in others:
+    assert len(others) == 6 and key not in others
+    for other_key in others:
         with pytest.raises(RefusedModel, match="expected"):
-            train(rows, tiny.FEATURES, tiny.CONFIG, stages=Stages(store=Store(kept, key)))
+            train(rows, tiny.FEATURES, tiny.CONFIG, stages=Stages(store=Store(stored_stages, other_key)))
 
 
 @pytest.mark.slow
-def test_nothing_is_left_in_the_end_and_an_interruption_leaves_what_was_kept(tmp_path: Path) -> None:
+def test_nothing_is_left_in_the_end_and_an_interruption_leaves_the_stored_stages(tmp_path: Path) -> None:
     def stopped(stage: str, _: float) -> None:
         if stage.startswith("without"):
             raise KeyboardInterrupt
 
     rows, shares = killed.ROWS, list[tuple[float, str]]()
-    with pytest.raises(KeyboardInterrupt), keeping(tmp_path, killed.KEY, resume=False) as store:
+    with pytest.raises(KeyboardInterrupt), checkpoints(tmp_path, killed.KEY, resume=False) as store:
         train(rows, tiny.FEATURES, tiny.CONFIG, stages=Stages(stopped, store))
     assert Store(tmp_path / FOLDER / killed.KEY, killed.KEY).stages() == 3
-    with keeping(tmp_path, killed.KEY, resume=True) as store:
+    with checkpoints(tmp_path, killed.KEY, resume=True) as store:
         assert store.stages() == 3
         train(
             rows, tiny.FEATURES, tiny.CONFIG, stages=Stages(lambda stage, share: shares.append((share, stage)), store)
@@ -175,25 +175,28 @@ def test_nothing_is_left_in_the_end_and_an_interruption_leaves_what_was_kept(tmp
     assert shares[3][0] > 0 and shares[-1][0] == pytest.approx(1.0)
 
 
-def test_a_training_from_the_beginning_takes_nothing_of_an_earlier_one(kept: Path, tmp_path: Path) -> None:
+def test_a_training_from_the_start_uses_nothing_of_an_earlier_one(stored_stages: Path, tmp_path: Path) -> None:
     (tmp_path / FOLDER).mkdir()
-    kept.rename(tmp_path / FOLDER / killed.KEY)
-    with keeping(tmp_path, killed.KEY, resume=False) as store:
+    stored_stages.rename(tmp_path / FOLDER / killed.KEY)
+    with checkpoints(tmp_path, killed.KEY, resume=False) as store:
         assert store.stages() == 0
 
 
 def test_the_same_training_runs_once_at_a_time(tmp_path: Path) -> None:
     with (
-        keeping(tmp_path, killed.KEY, resume=False),
+        checkpoints(tmp_path, killed.KEY, resume=False),
         pytest.raises(RefusedModel, match="another process"),
-        keeping(tmp_path, killed.KEY, resume=True),
+        checkpoints(tmp_path, killed.KEY, resume=True),
     ):
         raise AssertionError
 
 
 def test_a_folder_that_cannot_be_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RefusedModel, match="cannot be written"), keeping(tmp_path / "file", killed.KEY, resume=False):
+    with (
+        pytest.raises(RefusedModel, match="cannot be written"),
+        checkpoints(tmp_path / "file", killed.KEY, resume=False),
+    ):
         raise AssertionError
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(RefusedModel, match="is a link"):

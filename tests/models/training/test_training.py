@@ -41,11 +41,11 @@ def test_the_manifest_says_what_the_model_was_made_of() -> None:
     assert document["metrics"]["left_out"]["chosen"] in document["metrics"]["left_out"]["merit"]
 
 
-@pytest.mark.parametrize("kept", ["normal", "mitm"])
-def test_too_little_to_learn_from_is_refused(kept: str) -> None:
+@pytest.mark.parametrize("label", ["normal", "mitm"])
+def test_too_little_to_learn_from_is_refused(label: str) -> None:
     rows = tiny.rows()
     with pytest.raises(RefusedModel, match="training rows"):
-        train(rows.take(rows.label == kept), tiny.FEATURES, tiny.CONFIG)
+        train(rows.take(rows.label == label), tiny.FEATURES, tiny.CONFIG)
 
 
 def test_rows_that_do_not_fit_are_refused() -> None:
