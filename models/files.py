@@ -12,7 +12,7 @@ UNFINISHED = ".unfinished-"
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file whole, in place of one that has the name; bytes and name are on the disk when this returns.
+    """Write a file whole, replacing any file of that name; bytes and name are on the disk when this returns.
 
     Makes the folder if need be.
     """

@@ -97,14 +97,14 @@ def concatenate(parts: list[Rows]) -> Rows:
 
 
 def held_out_blocks(end_ts_us: Ints, block_us: int, every: int, embargo_us: int) -> tuple[Mask, Mask]:
-    """Split time into blocks and hold every `every`-th out: (fit, held) masks.
+    """Split time into blocks and hold out every `every`-th block: (fit, held_out) masks.
 
-    Rows nearer than `embargo_us` to a border with the other side are in neither fit nor held, so that a window
+    Rows nearer than `embargo_us` to a border with the other side are in neither fit nor held_out, so that a window
     which reaches over the border is on one side only.
     """
     since = end_ts_us - end_ts_us.min()
     block = since // block_us
     inside = since % block_us
-    held = block % every == every - 1
-    near_start = (inside < embargo_us) & (held | ((block - 1) % every == every - 1)) & (block > 0)
-    return ~held & ~near_start, held & ~near_start
+    held_out = block % every == every - 1
+    near_start = (inside < embargo_us) & (held_out | ((block - 1) % every == every - 1)) & (block > 0)
+    return ~held_out & ~near_start, held_out & ~near_start

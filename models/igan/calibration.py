@@ -9,16 +9,16 @@ from torch.nn import functional
 
 from models.rows import Doubles, Floats, Ints
 
-EXACT = 256  # so many of the most unusual scores are kept one by one
-COARSER = 1.02  # below them, every kept rank is this factor further down
+EXACT = 256  # so many of the most unusual scores are retained exactly
+COARSER = 1.02  # below them, every retained rank is this factor further down
 
 
 @dataclass(frozen=True, slots=True)
 class ConformalTable:
     """Scores of `n` presumed-normal flows, the most unusual ones exactly, the rest at 2 % steps of rank.
 
-    A p-value is (1 + how many of the n score at least as high) / (n + 1). Between two kept scores all flows above the
-    lower one are counted, so the table's p-value is never below the exact one.
+    A p-value is (1 + how many of the n score at least as high) / (n + 1). Between two retained scores all flows above
+    the lower one are counted, so the table's p-value is never below the exact one.
 
     Attributes
     ----------
@@ -37,9 +37,9 @@ class ConformalTable:
         ranks = list(range(1, min(EXACT, len(ascending)) + 1))  # rank 1 is the most unusual
         while ranks[-1] < len(ascending):
             ranks.append(min(max(int(ranks[-1] * COARSER), ranks[-1] + 1), len(ascending)))
-        kept = np.unique(ascending[len(ascending) - np.array(ranks)])
-        above = len(ascending) - np.searchsorted(ascending, kept, side="right")
-        return cls(len(ascending), kept, above.astype(np.int64))
+        retained = np.unique(ascending[len(ascending) - np.array(ranks)])
+        above = len(ascending) - np.searchsorted(ascending, retained, side="right")
+        return cls(len(ascending), retained, above.astype(np.int64))
 
     @property
     def smallest_p(self) -> float:
@@ -48,7 +48,7 @@ class ConformalTable:
 
     def p_value(self, scores: Floats) -> Floats:
         """(n,) scores → (n,) p-values, float32."""
-        below = np.searchsorted(self.score, scores, side="left")  # kept scores strictly below each
+        below = np.searchsorted(self.score, scores, side="left")  # retained scores strictly below each
         reach = np.concatenate([[self.n], self.above])[below]
         return ((1 + reach) / (self.n + 1)).astype(np.float32)
 

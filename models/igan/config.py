@@ -1,4 +1,4 @@
-"""Every number of the recipe, in one place."""
+"""Every number of the recipe."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any

@@ -1,4 +1,4 @@
-"""The GAN of the paper: convolutions along the latent, in place of the linear layers of models/igan/gan.py."""
+"""The GAN of the paper: convolutions along the latent, instead of the linear layers of models/igan/gan.py."""
 
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm

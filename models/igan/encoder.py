@@ -69,8 +69,8 @@ def train_encoder(
             if synthetic is not None:
                 seen = torch.cat([seen, synthetic.draw(int(config.strangers * config.batch), random)])
                 said = torch.cat([said, said.new_full((len(seen) - len(rows),), len(config.classes) - 1)])
-            kept = torch.rand(seen.shape, generator=random) >= config.feature_masking
-            latent = encoder(seen * kept)  # (batch, latent)
+            mask = torch.rand(seen.shape, generator=random) >= config.feature_masking
+            latent = encoder(seen * mask)  # (batch, latent)
             loss = functional.cross_entropy(head(latent) + prior, said)
             if config.supervised_contrastive:
                 loss = loss + config.supervised_contrastive * supervised_contrast(

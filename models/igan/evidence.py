@@ -14,11 +14,11 @@ LEAST_P = 1e-9  # a view alone can say no more than this
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The views' p-values among held-out normal records, put together as −log p.
+    """The views' p-values among held-out normal records, combined as −log p.
 
     A view that is sure weighs more than several that are not, so that a known attack of ordinary looks is found, and
-    so is one that only lies far from everything normal. Beyond the most unusual held-out normal the p-value goes on
-    falling, slowly, so that attacks still have an order.
+    so is one that only lies far from everything normal. Beyond the most unusual held-out normal the p-value still
+    falls, slowly, so that attacks keep an order.
     Source: Fisher 1925, "Statistical methods for research workers", section 21.1, with weights.
 
     Attributes

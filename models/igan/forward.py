@@ -41,11 +41,11 @@ class TileForward:
 
     def _preprocessed(self, tile: Tensor) -> Tensor:
         """As `Preprocess.forward`."""
-        own, shape = self._network.preprocess, tile.shape
+        scaling, shape = self._network.preprocess, tile.shape
         compressed = torch.abs(tile, out=self._buffer("compressed", *shape)).log1p_()
         compressed.mul_(torch.sign(tile, out=self._buffer("sign", *shape)))
         z = torch.where(self._heavy, compressed, tile, out=self._buffer("z", *shape))
-        return z.sub_(own.mean).div_(own.deviation).nan_to_num_(nan=0.0).clamp_(-own.clip, own.clip)
+        return z.sub_(scaling.mean).div_(scaling.deviation).nan_to_num_(nan=0.0).clamp_(-scaling.clip, scaling.clip)
 
     def _through(self, part: str, layers: nn.Sequential, value: Tensor) -> Tensor:
         """As the layers themselves, in evaluation mode; TypeError for a kind of layer that is not known here."""

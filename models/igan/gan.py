@@ -98,8 +98,8 @@ def train_gan(
         loss = loss + functional.mse_loss(features.mean(dim=0), real_features.mean(dim=0))
         slow.descend(loss)
         with torch.no_grad():
-            for kept, current in zip(average.parameters(), generator.parameters(), strict=True):
-                kept.lerp_(current, 1 - config.average_decay)
+            for mean, current in zip(average.parameters(), generator.parameters(), strict=True):
+                mean.lerp_(current, 1 - config.average_decay)
     discriminator.eval()
     return average, discriminator
 
@@ -122,7 +122,7 @@ def synthesise(
     gan: tuple[Generator, Discriminator] | None,
     head: nn.Linear,
     random: torch.Generator,
-    held: Tensor | None = None,
+    held_out: Tensor | None = None,
     kind: str = "gan",
     filtered: bool = True,
 ) -> tuple[Tensor, Tensor]:
@@ -130,29 +130,29 @@ def synthesise(
 
     Parameters
     ----------
-    held : (n,) rows the GAN never saw; where a class has some, the filter's percentile is theirs
+    held_out : (n,) rows the GAN never saw; where a class has some, the filter's percentile is theirs
     kind : "random" repeats real rows instead
-    filtered : False keeps what the generator makes as it comes
+    filtered : False returns the generator's output unfiltered
     """
     fakes, labels = [latent[:0]], [y[:0]]
     for want in wanted:
-        mine = y == want.label
-        own = latent[mine]
+        members = y == want.label
+        real = latent[members]
         if kind == "random":
-            made = own[torch.randint(len(own), (want.rows,), generator=random)]
+            made = real[torch.randint(len(real), (want.rows,), generator=random)]
         elif gan is None or not want.gan:
-            made = smote(own, want.rows, random)
+            made = smote(real, want.rows, random)
         else:
             generator, discriminator = gan
             asked = torch.full((3 * want.rows,), want.label)
-            judges = own if held is None or not bool((mine & held).any()) else latent[mine & held]
+            judges = real if held_out is None or not bool((members & held_out).any()) else latent[members & held_out]
             with torch.no_grad():
                 drawn = generator.draw(asked, random)
                 fake_score, _ = discriminator(drawn, asked)
                 real_score, _ = discriminator(judges, asked[:1].expand(len(judges)))
             agrees = head(drawn).argmax(dim=1) == want.label
-            kept = sample_filter(drawn, fake_score, real_score, agrees, own) if filtered else torch.ones_like(agrees)
-            made = drawn[kept][: want.rows]
+            chosen = sample_filter(drawn, fake_score, real_score, agrees, real) if filtered else torch.ones_like(agrees)
+            made = drawn[chosen][: want.rows]
         fakes.append(made)
         labels.append(torch.full((len(made),), want.label))
     return torch.cat(fakes), torch.cat(labels)

@@ -34,20 +34,20 @@ class Origin:
 def calibrate(
     network: IganNetwork,
     fit: Floats,
-    held: Floats,
-    held_flow: Ints,
+    held_out: Floats,
+    held_out_flow: Ints,
     weight: Triple,
     config: IganConfig,
 ) -> Origin:
-    """An origin's calibration: the distance from benign rows `fit` (n, F), the rest from quiet rows `held` (m, F).
+    """An origin's calibration: the distance from benign rows `fit` (n, F), the rest from quiet rows `held_out` (m, F).
 
-    `held_flow` (m,) names the flow of each held row: of a flow seen in several replays the most unusual one counts,
-    once, so that the table's n is a number of flows.
+    `held_out_flow` (m,) names the flow of each held-out row: of a flow seen in several replays the most unusual row
+    counts, once, so that the table's n is a number of flows.
     """
     with torch.no_grad():
         distance = Mahalanobis.fit(network.preprocess(torch.from_numpy(fit)), config.shrinkage)
-        views, _ = network.views(torch.from_numpy(held), distance)
-    return _origin(distance, views, held_flow, weight, config)
+        views, _ = network.views(torch.from_numpy(held_out), distance)
+    return _origin(distance, views, held_out_flow, weight, config)
 
 
 def calibrate_across(

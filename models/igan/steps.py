@@ -28,9 +28,9 @@ class Steps(nn.Module):
         columns, edges = [], []
         inner = np.linspace(0, 1, bins + 1)[1:-1]
         for index in np.flatnonzero(numeric(z)):
-            own = np.unique(np.quantile(z[:, index], inner))
-            columns.append(np.full(len(own), index))
-            edges.append(own)
+            cuts = np.unique(np.quantile(z[:, index], inner))
+            columns.append(np.full(len(cuts), index))
+            edges.append(cuts)
         column = np.concatenate([np.empty(0), *columns]).astype(np.int64)
         edge = np.concatenate([np.empty(0), *edges]).astype(np.float32)
         return cls(torch.from_numpy(column), torch.from_numpy(edge))

@@ -1,7 +1,7 @@
 """Synthetic negatives: made-up inputs near normal traffic but not of it, a class of their own in training.
 
 They are what boundary negatives are to the novelty head, one stage earlier: without them the encoder only learns what
-tells known attacks from normal traffic and is free to map an unknown attack onto normal.
+separates known attacks from normal traffic and is free to map an unknown attack onto normal.
 """
 
 import torch

@@ -68,7 +68,7 @@ def card(model: Model) -> dict[str, Any]:
 def _card(model: Model) -> dict[str, Any]:
     document = model.document
     metrics: Mapping[str, Any] = document["metrics"]
-    rows, held = metrics.get("rows", {}), metrics.get("held_out", {})
+    rows, held_out = metrics.get("rows", {}), metrics.get("held_out", {})
     left_out = metrics.get("left_out", {})
     groups: dict[str, int] = {}
     for feature in document["features"]:
@@ -88,7 +88,7 @@ def _card(model: Model) -> dict[str, Any]:
                 "kind": _kind(model, number),
                 "rows_fit": rows.get("fit", {}).get(name, 0),
                 "rows_held_out": rows.get("held_out", {}).get(name, 0),
-                "f1_held_out": held.get("f1", {}).get(name),
+                "f1_held_out": held_out.get("f1", {}).get(name),
                 "recall_known": left_out.get("recall", {}).get(f"known {name}"),
                 "recall_left_out": left_out.get("recall", {}).get(f"family {name}"),
                 "auroc_left_out": left_out.get("auroc", {}).get(f"family {name}"),
@@ -96,7 +96,7 @@ def _card(model: Model) -> dict[str, Any]:
             for number, name in enumerate(model.classes)
         ],
         "held_out": {
-            key: held[key] for key in ("macro_f1", "temperature", "expected_calibration_error") if key in held
+            key: held_out[key] for key in ("macro_f1", "temperature", "expected_calibration_error") if key in held_out
         },
         "left_out": {
             "criterion": left_out.get("criterion"),
@@ -140,21 +140,21 @@ def _data_set(entry: Mapping[str, Any]) -> dict[str, str] | None:
 
 def _own_limits(model: Model) -> list[str]:
     """Limits that show in the manifest."""
-    found = []
+    limits = []
     calibration = model.document["calibration"]
-    own = [key for key in calibration if key != POOLED]
-    small = [key for key in own if calibration[key]["alert_level"] > model.document["alert_level"]]
+    origins = [key for key in calibration if key != POOLED]
+    small = [key for key in origins if calibration[key]["alert_level"] > model.document["alert_level"]]
     if small:
-        found.append(
+        limits.append(
             f"So few quiet flows are behind {', '.join(small)} that the threshold there is above the one asked for "
             f"({model.document['alert_level']:g}): more false suspects."
         )
     sites = {str(entry["site"]) for entry in model.document["data"] if "site" in entry}
     if len(sites) == 1:
-        found.append(
+        limits.append(
             f"The network was fitted to one site ({', '.join(sites)}); how it does elsewhere was not measured here."
         )
-    return found
+    return limits
 
 
 def _command(model: Model) -> str:

@@ -117,31 +117,33 @@ def _classes(classes: Sequence[Mapping[str, Any]]) -> str:
         ),
         [
             (
-                _text(one["name"]),
-                one["kind"],
-                one["rows_fit"],
-                one["rows_held_out"],
-                *(_share(one[key]) for key in ("f1_held_out", "recall_known", "recall_left_out", "auroc_left_out")),
+                _text(entry["name"]),
+                entry["kind"],
+                entry["rows_fit"],
+                entry["rows_held_out"],
+                *(_share(entry[key]) for key in ("f1_held_out", "recall_known", "recall_left_out", "auroc_left_out")),
             )
-            for one in classes
+            for entry in classes
         ],
     )
 
 
-def _figures(held: Mapping[str, Any], left_out: Mapping[str, Any]) -> str:
+def _figures(held_out: Mapping[str, Any], left_out: Mapping[str, Any]) -> str:
     sentences = []
-    if held:
+    if held_out:
         sentences.append(
-            f"Macro-F1 on held-out time {_share(held.get('macro_f1'))}, expected calibration error of its class "
-            f"probabilities {_share(held.get('expected_calibration_error'))}."
+            f"Macro-F1 on held-out time {_share(held_out.get('macro_f1'))}, expected calibration error of its class "
+            f"probabilities {_share(held_out.get('expected_calibration_error'))}."
         )
     if left_out["criterion"]:
         sentences.append(
             f"Recall here is {_text(left_out['criterion'])}; a benign class has the share that is left alone. "
             f"Weights of attack, head and distance: {_text(left_out['weights'])}."
         )
-    for sensor, one in left_out["sensors"].items():
-        sentences.append(f"{_text(sensor)} left out: recall {_share(one['recall'])}, AUROC {_share(one['auroc'])}.")
+    for sensor, figures in left_out["sensors"].items():
+        sentences.append(
+            f"{_text(sensor)} left out: recall {_share(figures['recall'])}, AUROC {_share(figures['auroc'])}."
+        )
     return " ".join(sentences) or "The manifest holds no figures."
 
 

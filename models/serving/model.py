@@ -76,19 +76,19 @@ class Model:
 
     def expect_features(self, name: str, feature_hash: str) -> None:
         """RefusedModel unless the rows' feature set is the one the model was trained on."""
-        own = self.document["feature_hash"]
-        if own != feature_hash:
+        wanted = self.document["feature_hash"]
+        if wanted != feature_hash:
             raise RefusedModel(
-                f"model {self.id} was trained on feature set {self.document['feature_set']} {own[:12]}, got rows of "
+                f"model {self.id} was trained on feature set {self.document['feature_set']} {wanted[:12]}, got rows of "
                 f"{name} {feature_hash[:12]}; train a model on these features, or run the release the model is from"
             )
 
     def network(self) -> IganNetwork:
         """The network with these weights, in evaluation mode, on the CPU."""
         network = IganNetwork(len(self.features), self.config)
-        own = set(network.state_dict())
+        names = set(network.state_dict())
         network.load_state_dict(
-            {name: torch.from_numpy(np.array(value)) for name, value in self.weights.items() if name in own}
+            {name: torch.from_numpy(np.array(value)) for name, value in self.weights.items() if name in names}
         )
         network.eval()
         for parameter in network.parameters():

@@ -31,7 +31,7 @@ class ModelStorage(Protocol):
         """A whole object."""
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write an object, whole and durable when this returns, in place of one that has the name."""
+        """Write an object, whole and durable when this returns, replacing any object of that name."""
 
     def url(self, name: str) -> str:
         """An object's address, for people."""

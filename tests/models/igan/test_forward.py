@@ -21,8 +21,8 @@ def layer_by_layer(model: Model, tile: torch.Tensor, key: str) -> torch.Tensor:
     return torch.stack([score, logits.argmax(dim=1).to(torch.float32), novelty], dim=1)
 
 
-def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return bool(np.array_equal(one.numpy().view(np.int32), other.numpy().view(np.int32)))
+def same_bits(result: torch.Tensor, expected: torch.Tensor) -> bool:
+    return bool(np.array_equal(result.numpy().view(np.int32), expected.numpy().view(np.int32)))
 
 
 @pytest.fixture(scope="module", params=["tiny", "shipped"])
@@ -37,8 +37,8 @@ def test_a_tile_in_buffers_has_the_bits_of_the_layers(model: Model, seed: int, s
     random = np.random.default_rng(seed)
     values = random.standard_normal((TILE, len(model.features))).astype(np.float32) * np.float32(scale)
     values[random.random(values.shape) < 0.3] = 0.0
-    places = random.integers(0, values.size, odd)
-    values.reshape(-1)[places] = random.choice(BITS, odd)
+    positions = random.integers(0, values.size, odd)
+    values.reshape(-1)[positions] = random.choice(BITS, odd)
     tile = torch.from_numpy(values)
     with torch.inference_mode():
         forward = TileForward(model.network(), TILE)

@@ -93,11 +93,11 @@ def test_both_kinds_of_gan_train_and_their_filter_asks_rows_they_never_saw(kind:
     torch.manual_seed(0)
     head = torch.nn.Linear(8, 2)
     gan = train_gan(latent, y, head, config, seeded(), untrained=networks(config))
-    held = torch.arange(200) < 40
+    held_out = torch.arange(200) < 40
     wanted = [Wanted(1, 50, True)]
-    fake, label = synthesise(wanted, latent, y, gan, head, seeded(), held, "gan", filtered=False)
+    fake, label = synthesise(wanted, latent, y, gan, head, seeded(), held_out, "gan", filtered=False)
     assert fake.shape == (50, 8) and label.tolist() == [1] * 50
-    fewer, _ = synthesise(wanted, latent, y, gan, head, seeded(), held)
+    fewer, _ = synthesise(wanted, latent, y, gan, head, seeded(), held_out)
     assert len(fewer) <= 50
 
 

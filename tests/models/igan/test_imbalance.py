@@ -27,7 +27,7 @@ def test_smote_stays_between_neighbours() -> None:
 def test_copies_strangers_and_the_implausible_are_dropped() -> None:
     real = torch.tensor([[float(x), float(y)] for x in range(6) for y in range(6)])  # nearest reals: 1 apart
     fake = torch.tensor([[0.1, 0.0], [9.0, 9.0], [9.0, 9.0], [9.0, 9.0]])
-    kept = sample_filter(
+    mask = sample_filter(
         fake,
         fake_score=torch.tensor([1.0, -5.0, 1.0, 1.0]),
         real_score=torch.zeros(20),
@@ -35,4 +35,4 @@ def test_copies_strangers_and_the_implausible_are_dropped() -> None:
         fit=real,
     )
     # a copy, one the discriminator does not take for real, one the classifier calls another class, and a good one
-    assert kept.tolist() == [False, False, False, True]
+    assert mask.tolist() == [False, False, False, True]

@@ -15,8 +15,8 @@ def test_agrees_with_a_scalar_oracle(cells: list[tuple[float, float]]) -> None:
     matrix = np.array(cells, dtype=np.float32)
     z = Preprocess.fit(matrix, (True, False), 6.0)(torch.from_numpy(matrix)).numpy()
     for column, log in enumerate((True, False)):
-        own = [float(value) for value in matrix[:, column]]
-        scaled = [math.copysign(math.log1p(abs(value)), value) if log else value for value in own]
+        column_values = [float(value) for value in matrix[:, column]]
+        scaled = [math.copysign(math.log1p(abs(value)), value) if log else value for value in column_values]
         mean = sum(scaled) / len(scaled)
         spread = max(math.sqrt(sum((value - mean) ** 2 for value in scaled) / len(scaled)), LEAST_DEVIATION)
         for row, value in enumerate(scaled):

@@ -43,7 +43,7 @@ def test_it_says_what_the_manifest_says() -> None:
     model = tiny.model()
     facts = card(model)
     assert json.loads(json.dumps(facts)) == facts
-    by_name = {one["name"]: one for one in facts["classes"]}
+    by_name = {entry["name"]: entry for entry in facts["classes"]}
     assert by_name["normal"]["kind"] == "benign" == by_name["login"]["kind"]
     assert by_name["misconf"]["kind"] == "fault" and by_name["mitm"]["kind"] == "attack"
     assert by_name["mitm"]["rows_fit"] == model.document["metrics"]["rows"]["fit"]["mitm"]
