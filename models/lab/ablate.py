@@ -25,10 +25,10 @@ def ablate(rows: Rows, features: FeatureSet, config: IganConfig, seeds: Sequence
     """
     log = tuple(feature.log for feature in features.features)
     y = class_numbers(rows, config)
-    in_fit, held = held_out_blocks(rows.end_ts_us, config.block_us, config.hold_out_every, config.embargo_us)
+    in_fit, held_out = held_out_blocks(rows.end_ts_us, config.block_us, config.hold_out_every, config.embargo_us)
     believed = believable(rows, y, log, config)
-    fit, held = in_fit & believed, held & believed
-    truth, x = y[held], torch.from_numpy(rows.matrix[held])
+    fit, held_out = in_fit & believed, held_out & believed
+    truth, x = y[held_out], torch.from_numpy(rows.matrix[held_out])
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in AUGMENTATIONS}
     for seed in seeds:
         random = deterministic(replace(config, seed=seed))

@@ -52,10 +52,10 @@ def holm(pvalues: Sequence[float | None]) -> list[float | None]:
 
     Source: Holm 1979: the i-th smallest of m is multiplied by m − i + 1, never below the one before it, at most 1.
     """
-    tested = sorted((p, place) for place, p in enumerate(pvalues) if p is not None)
+    tested = sorted((p, index) for index, p in enumerate(pvalues) if p is not None)
     adjusted: list[float | None] = [None] * len(pvalues)
     before = 0.0
-    for rank, (p, place) in enumerate(tested):
+    for rank, (p, index) in enumerate(tested):
         before = max(before, min(1.0, p * (len(tested) - rank)))
-        adjusted[place] = before
+        adjusted[index] = before
     return adjusted

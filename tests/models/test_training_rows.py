@@ -70,9 +70,15 @@ def test_a_span_without_flows_gives_no_rows() -> None:
 
 
 def test_the_feature_set_is_told_as_it_is() -> None:
-    told = feature_set()
-    assert (told.name, told.hash, told.names) == (FEATURE_SET.name, FEATURE_SET.hash, FEATURE_SET.names)
-    assert [feature.log for feature in told.features] == [one.scale == "log1p" for one in FEATURE_SET.features]
+    feature_facts = feature_set()
+    assert (feature_facts.name, feature_facts.hash, feature_facts.names) == (
+        FEATURE_SET.name,
+        FEATURE_SET.hash,
+        FEATURE_SET.names,
+    )
+    assert [feature.log for feature in feature_facts.features] == [
+        feature.scale == "log1p" for feature in FEATURE_SET.features
+    ]
 
 
 def test_files_without_labels_or_with_unknown_ones_are_refused(tmp_path: Path) -> None:
@@ -87,8 +93,8 @@ def test_files_without_labels_or_with_unknown_ones_are_refused(tmp_path: Path) -
 
 
 def test_files_sensors_and_labels_go_together() -> None:
-    (one,) = captures("s", ["left"], [LEFT], [])
-    assert one.labels == LEFT
+    (capture,) = captures("s", ["left"], [LEFT], [])
+    assert capture.labels == LEFT
     with pytest.raises(Usage, match="2 sensors"):
         captures("s", ["a", "b"], [LEFT], [])
 

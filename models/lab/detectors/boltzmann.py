@@ -164,7 +164,7 @@ class DeepBoltzmann(nn.Module):
         return torch.cat(self.infer(visible), dim=1)
 
     def learn(self, visible: Tensor, epochs: int, random: torch.Generator) -> None:
-        """Stochastic approximation: data by mean field, the model by chains that go on from batch to batch."""
+        """Stochastic approximation: data by mean field, the model by chains that continue from batch to batch."""
         chance = visible.mean(dim=0).clamp(0.01, 0.99)
         self.visible.copy_(torch.log(chance / (1 - chance)))
         middle = torch.bernoulli(torch.full((CHAINS, len(self.middle)), 0.5), generator=random)

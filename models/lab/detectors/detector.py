@@ -37,7 +37,7 @@ class Prediction:
     Attributes
     ----------
     score : (n,) float64-comparable, higher the less normal
-    probability : (n, K) of the task's classes, or None where the detector tells only how unusual a record is
+    probability : (n, K) of the task's classes, or None where the detector only scores how unusual a record is
     """
 
     score: Floats
@@ -88,7 +88,7 @@ class Family:
     Attributes
     ----------
     candidates : settings tried on training records before every fit, at most BUDGET; the first is the default
-    multiclass : False for one that only tells how unusual a record is
+    multiclass : False for a detector that only scores how unusual a record is
     reduction : what was reduced so that it fits the time, marked in every table; empty where nothing was
     runs : how many of the ten runs of `nsl-kdd-cv` it takes part in
     seeds : how many seeds of the other protocols

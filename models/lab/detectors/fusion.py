@@ -11,7 +11,7 @@ from models.lab.detectors.predictions import of_several_classes
 from models.lab.detectors.trees import LightGbm
 from models.rows import Doubles, Floats
 
-HELD = 5  # one training record in so many is scored by members fitted without it: what ranks are taken against
+HELD_OUT_EVERY = 5  # one training record in so many is scored by members fitted without it; ranks are taken among these
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,16 @@ class RankSum:
     def fit(self, training: TrainingSet, seed: int) -> FittedFusion:
         """Scales by members fitted to four fifths of the records, then the members that stay, fitted to all."""
         of_several_classes(training)
-        held = np.random.default_rng(seed).permutation(len(training.y)) % HELD == 0
+        held_out = np.random.default_rng(seed).permutation(len(training.y)) % HELD_OUT_EVERY == 0
         part = replace(
             training,
-            matrix=training.matrix[~held],
-            y=training.y[~held],
-            attack=training.attack[~held],
-            family=training.family[~held],
+            matrix=training.matrix[~held_out],
+            y=training.y[~held_out],
+            attack=training.attack[~held_out],
+            family=training.family[~held_out],
         )
         early = [member.fit(part, seed) for member in self.members]
-        scales = [np.sort(member.predict(training.matrix[held]).score.astype(np.float64)) for member in early]
+        scales = [np.sort(member.predict(training.matrix[held_out]).score.astype(np.float64)) for member in early]
         return FittedFusion(tuple(member.fit(training, seed) for member in self.members), tuple(scales))
 
 

@@ -70,11 +70,11 @@ def train_gan(
     generator, discriminator = Generator(x.shape[1], classes), Discriminator(x.shape[1], classes)
     forger = AdamW(generator.parameters(), RATE, betas=BETAS)
     judge = AdamW(discriminator.parameters(), RATE, betas=BETAS)
-    places = [torch.nonzero(y == number).squeeze(1) for number in range(classes)]
-    present = torch.tensor([number for number, place in enumerate(places) if len(place)])
-    counts = torch.tensor([len(place) for place in places])
+    rows_by_class = [torch.nonzero(y == number).squeeze(1) for number in range(classes)]
+    present = torch.tensor([number for number, rows in enumerate(rows_by_class) if len(rows)])
+    counts = torch.tensor([len(rows) for rows in rows_by_class])
     starts = torch.cumsum(counts, 0) - counts
-    by_class = torch.cat(places)
+    by_class = torch.cat(rows_by_class)
     for _ in range(steps):
         asked = present[torch.randint(len(present), (BATCH,), generator=random)]
         within = (torch.rand(BATCH, generator=random, dtype=torch.float64) * counts[asked]).long()

@@ -22,7 +22,7 @@ from models.lab.detectors.view_weights import EvidenceWeights, choose_evidence_w
 from models.rows import Floats, Ints, Mask
 from models.training.fit import deterministic, fit_network
 
-HELD = 10  # one training record in so many stays untouched: temperature, ranks and p-values are theirs
+HELD_OUT_EVERY = 10  # one training record in so many stays untouched: temperature, ranks and p-values are theirs
 TILE = 4096  # rows scored at a time
 STRANGER = "stranger"
 
@@ -59,7 +59,7 @@ class FittedIgan:
 
     def predict(self, matrix: Floats) -> Prediction:
         """(n, F) prepared records → score (n,), probability (n, K)."""
-        views, logits = look(self.network, self.distance, self.prototypes, matrix)
+        views, logits = score_views(self.network, self.distance, self.prototypes, matrix)
         score = self.evidence.score(views).astype(np.float32)
         return Prediction(score, self.posterior.probability(logits, self.table.p_value(score)))
 
@@ -101,11 +101,11 @@ class Igan:
         name, task = attack_names(training)
         weight = self.weight or self._choose(training, seed).weight
         random = _random(self.config, seed)
-        held = held_out(name, random)
-        matrix, y = np.ascontiguousarray(training.matrix[~held]), name[~held]
+        set_aside = held_out(name, random)
+        matrix, y = np.ascontiguousarray(training.matrix[~set_aside]), name[~set_aside]
         network, distance, prototypes = self._learn(matrix, y, random)
-        views, logits = look(network, distance, prototypes, np.ascontiguousarray(training.matrix[held]))
-        untouched = name[held]
+        views, logits = score_views(network, distance, prototypes, np.ascontiguousarray(training.matrix[set_aside]))
+        untouched = name[set_aside]
         log_prior = np.log(np.maximum(np.bincount(y, minlength=len(task)), 1) / len(y))
         temperature = 1.0
         if self.config.use_temperature:
@@ -122,7 +122,7 @@ class Igan:
         def fit(matrix: Floats, name: Ints) -> Callable[[Floats], Floats]:
             _, dense = np.unique(name, return_inverse=True)  # numbered without the names left out
             parts = self._learn(matrix, dense.astype(np.int64), _random(self.config, seed))
-            return lambda records: look(*parts, records)[0]
+            return lambda records: score_views(*parts, records)[0]
 
         return choose_evidence_weights(training.matrix, attack_names(training)[0], training.family, fit, seed)
 
@@ -153,14 +153,16 @@ def _random(config: IganConfig, seed: int) -> torch.Generator:
     return deterministic(replace(config, seed=seed))
 
 
-def look(network: IganNetwork, distance: Mahalanobis, prototypes: Prototypes, matrix: Floats) -> tuple[Floats, Floats]:
+def score_views(
+    network: IganNetwork, distance: Mahalanobis, prototypes: Prototypes, matrix: Floats
+) -> tuple[Floats, Floats]:
     """(n, F) prepared records → the four views (n, 4) in the order of `evidence.VIEWS`, logits (n, M)."""
     views, logits = [], []
     with torch.no_grad():
         for start in range(0, max(len(matrix), 1), TILE):
             z = torch.from_numpy(matrix[start : start + TILE])
-            own, named = network.views(z, distance)
-            views.append(torch.cat([own, prototypes(z)[:, None]], dim=1).numpy())
+            trained, named = network.views(z, distance)
+            views.append(torch.cat([trained, prototypes(z)[:, None]], dim=1).numpy())
             logits.append(named.numpy())
     return np.concatenate(views), np.concatenate(logits)
 
@@ -168,24 +170,24 @@ def look(network: IganNetwork, distance: Mahalanobis, prototypes: Prototypes, ma
 def attack_names(training: TrainingSet) -> tuple[Ints, Ints]:
     """Every record's attack name, numbered without gaps, 0 normal, (n,); the task's class of every name, (M,).
 
-    A training without normal records, or without attacks, is refused: nothing can be told apart.
+    A training without normal records, or without attacks, is refused: there is nothing to separate.
     """
     if not bool((training.y == 0).any()) or bool((training.y == 0).all()):
         raise RefusedModel("training records: got one side only, expected normal records and attacks")
     # A name that stands for several classes is as many names.
     pair = np.where(training.y > 0, training.attack * len(training.classes) + training.y, 0)
-    found, name = np.unique(pair, return_inverse=True)
-    return name.astype(np.int64), (found % len(training.classes)).astype(np.int64)
+    pairs, name = np.unique(pair, return_inverse=True)
+    return name.astype(np.int64), (pairs % len(training.classes)).astype(np.int64)
 
 
 def held_out(name: Ints, random: torch.Generator) -> Mask:
     """(n,) one record in HELD of every name, none of a name with fewer, but of normal at least one."""
-    held = np.zeros(len(name), dtype=np.bool_)
+    chosen = np.zeros(len(name), dtype=np.bool_)
     order = torch.randperm(len(name), generator=random).numpy()
     for number in range(int(name.max()) + 1):
-        own = order[name[order] == number]
-        held[own[: max(len(own) // HELD, int(number == 0))]] = True
-    return held
+        members = order[name[order] == number]
+        chosen[members[: max(len(members) // HELD_OUT_EVERY, int(number == 0))]] = True
+    return chosen
 
 
 # Of all ablations, so that they differ in the part taken away alone; what is chosen on KDDTrain+ lies around it.

@@ -122,13 +122,13 @@ class KernelSvm:
 def _fit_margin(model: Any, training: TrainingSet, rows: Ints, seed: int) -> FittedLinear:
     """Fit to nine tenths, find the margins' sharpness on the rest; then fit to all."""
     seen, classes = of_several_classes(training), len(training.classes)
-    held = rows[np.random.default_rng(seed).permutation(len(rows))[: min(CALIBRATION_ROWS, len(rows) // 10)]]
-    rest = np.setdiff1d(rows, held)
+    held_out = rows[np.random.default_rng(seed).permutation(len(rows))[: min(CALIBRATION_ROWS, len(rows) // 10)]]
+    rest = np.setdiff1d(rows, held_out)
     factor = 1.0
-    if len(held) and len(np.unique(training.y[rest])) == len(seen):
+    if len(held_out) and len(np.unique(training.y[rest])) == len(seen):
         part = rest[stratified(training.y[rest], KERNEL_ROWS, LEAST_OF_CLASS, seed)]
         early = _fit(model, training.matrix[part], training.y[part])
-        factor = sharpness(early.decision_function(training.matrix[held]), training, held, seen)
+        factor = sharpness(early.decision_function(training.matrix[held_out]), training, held_out, seen)
     return FittedLinear(_fit(model, training.matrix[rows], training.y[rows]), seen, classes, factor)
 
 

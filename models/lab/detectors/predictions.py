@@ -14,7 +14,7 @@ Numbers = npt.NDArray[np.floating]
 def from_logits(logits: Numbers) -> Prediction:
     """(n, K) unnormalised log-probabilities → softmax, and the log-odds of any attack.
 
-    Log-odds still tell records apart whose probabilities have all become 1.
+    Log-odds still separate records whose probabilities have all become 1.
     """
     exact = np.nan_to_num(logits.astype(np.float64), nan=0.0, posinf=1e6, neginf=-1e6)
     exact = exact - exact.max(axis=1, keepdims=True)
@@ -45,7 +45,7 @@ def spread(logits: Numbers, seen: Ints, classes: int) -> Numbers:
 
 
 def of_several_classes(training: TrainingSet) -> Ints:
-    """The class numbers that occur, ascending; RefusedModel where there is nothing to tell apart."""
+    """The class numbers that occur, ascending; RefusedModel where there is only one class."""
     seen: Ints = np.unique(training.y)
     if len(seen) < 2:
         names = [training.classes[number] for number in seen]
@@ -86,6 +86,6 @@ def stratified(y: Ints, most: int, least: int, seed: int) -> Ints:
 
 def balanced_weight(y: Ints) -> npt.NDArray[np.float64]:
     """(n,) weights under which every class that occurs weighs the same; their mean is 1."""
-    found, inverse, counts = np.unique(y, return_inverse=True, return_counts=True)
-    weight: npt.NDArray[np.float64] = (len(y) / (len(found) * counts))[inverse]
+    present, inverse, counts = np.unique(y, return_inverse=True, return_counts=True)
+    weight: npt.NDArray[np.float64] = (len(y) / (len(present) * counts))[inverse]
     return weight

@@ -22,7 +22,7 @@ FOLDS = 4  # families (where there is but one, names) are dealt into so many par
 ROWS = 15_000  # of the training records are drawn for it, at least LEAST of every name
 LEAST = 50
 HELD_OUT = 0.25  # of them are not fitted to
-KINDS, STRANGE_KINDS, STRANGE_SHARE = 100, 12, 0.25  # clusters of normal records, those kept from a fold, their share
+KINDS, STRANGE_KINDS, STRANGE_SHARE = 100, 12, 0.25  # clusters of normal records, those a fold leaves out, their share
 FEW = 10  # attacks are too few for a figure below it
 RATES = (0.05, 0.01)  # false positive rates that recall is read off at
 
@@ -61,8 +61,8 @@ def choose_evidence_weights(matrix: Floats, name: Ints, family: Ints, fit: Fit, 
     random = np.random.default_rng(seed)
     rows = _drawn(name, random)
     matrix, name = np.ascontiguousarray(matrix[rows]), name[rows]
-    one = len(np.unique(family[rows])) < 3
-    _, kin = np.unique(name if one else family[rows], return_inverse=True)
+    single_family = len(np.unique(family[rows])) < 3
+    _, kin = np.unique(name if single_family else family[rows], return_inverse=True)
     known: list[Doubles] = []
     unknown: list[Doubles] = []
     for fold in _folds(matrix, name, kin, random):
@@ -87,7 +87,7 @@ class _Fold:
 
     fit: Mask
     usual: Mask  # normal, held out
-    strange: Mask  # normal, of kinds that were kept from it
+    strange: Mask  # normal, of kinds that the fold leaves out
     known: Mask  # attacks of names it learnt from, held out
     unknown: Mask  # attacks of names it did not
 
@@ -107,17 +107,17 @@ def _folds(matrix: Floats, name: Ints, kin: Ints, random: np.random.Generator) -
         strange = np.isin(kind, random.choice(KINDS, STRANGE_KINDS, replace=False))
         if strange[normal].all():
             strange[:] = False
-        held = random.random(len(name)) < HELD_OUT
-        held[normal[:4]] = np.arange(len(normal[:4])) % 2 == 0  # however few, both sides have some
-        usual = held & (name == 0) & ~strange
+        held_out = random.random(len(name)) < HELD_OUT
+        held_out[normal[:4]] = np.arange(len(normal[:4])) % 2 == 0  # however few, both sides have some
+        usual = held_out & (name == 0) & ~strange
         some = np.flatnonzero(strange)
         wanted = int(usual.sum() / 2 * STRANGE_SHARE / (1 - STRANGE_SHARE)) + 1
         shown = np.zeros(len(name), dtype=np.bool_)
         shown[random.permutation(some)[:wanted]] = True
-        fit = ~held & ~strange & ~left_out
+        fit = ~held_out & ~strange & ~left_out
         if (fit & (name > 0)).any() and (fit & (name == 0)).sum() > 1 and usual.sum() > 1:
             learnt = np.isin(name, np.unique(name[fit]))
-            yield _Fold(fit, usual, shown, held & (name > 0) & learnt, left_out)
+            yield _Fold(fit, usual, shown, held_out & (name > 0) & learnt, left_out)
 
 
 def _drawn(name: Ints, random: np.random.Generator) -> Ints:
@@ -125,9 +125,9 @@ def _drawn(name: Ints, random: np.random.Generator) -> Ints:
     order = random.permutation(len(name))
     sorted_order = order[np.argsort(name[order], kind="stable")]
     _, start, count = np.unique(name[sorted_order], return_index=True, return_counts=True)
-    place = np.arange(len(name)) - np.repeat(start, count)
-    first = sorted_order[np.argsort(place >= LEAST, kind="stable")]
-    scarce = int((place < LEAST).sum())
+    rank = np.arange(len(name)) - np.repeat(start, count)
+    first = sorted_order[np.argsort(rank >= LEAST, kind="stable")]
+    scarce = int((rank < LEAST).sum())
     rest = random.permutation(first[scarce:])
     chosen: Ints = np.sort(np.concatenate([first[:scarce], rest])[: max(ROWS, scarce)])
     return chosen

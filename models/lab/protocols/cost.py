@@ -1,4 +1,4 @@
-"""Protocol `cost`: what a detector costs to train, to keep and to ask, by batch size, on one core."""
+"""Protocol `cost`: what a detector costs to train, to store and to query, by batch size, on one core."""
 
 import time
 from dataclasses import dataclass
@@ -35,9 +35,9 @@ class Cost:
         """Seconds to fit, numbers learnt, bytes stored, rows a second; best of several rounds at each batch size."""
         train, test = nsl_kdd_table(self.data, TRAIN), nsl_kdd_table(self.data, TEST)
         trial = Trial(train, [test], "binary")
-        began = time.perf_counter()
+        start = time.perf_counter()
         student = trial.fit(unit.family.candidates[0], unit.seed)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         matrix = student.prepared.matrix(test.unlabelled())
         size = student.fitted.size()
         return {
@@ -58,19 +58,19 @@ class Cost:
 
 def rates(fitted: Fitted, matrix: Floats) -> dict[str, float]:
     """Rows a second by batch size: the best of at least three rounds, after one to warm up."""
-    found: dict[str, float] = {}
+    rates_by_batch: dict[str, float] = {}
     for batch in BATCHES:
         rows = np.ascontiguousarray(matrix[np.arange(batch) % len(matrix)])
-        began = time.perf_counter()
+        start = time.perf_counter()
         fitted.predict(rows)
-        first = time.perf_counter() - began
+        first = time.perf_counter() - start
         best, spent, rounds = first, 0.0, 0
         while (spent < LEAST_SECONDS or rounds < 3) and first < MAX_SECONDS:
-            began = time.perf_counter()
+            start = time.perf_counter()
             fitted.predict(rows)
-            took = time.perf_counter() - began
+            took = time.perf_counter() - start
             best, spent, rounds = min(best, took), spent + took, rounds + 1
-        found[str(batch)] = batch / best
+        rates_by_batch[str(batch)] = batch / best
         if first >= MAX_SECONDS:
             break
-    return found
+    return rates_by_batch

@@ -41,27 +41,27 @@ def fit(unit: Unit, trial: Trial) -> dict[str, Any]:
     A detector without classes needs a threshold from somewhere: it is calibrated in every protocol.
     """
     seconds: dict[str, Any] = {}
-    began = time.perf_counter()
+    start = time.perf_counter()
     candidate = trial.tune(unit.family, unit.seed)
     detector, settled = trial.settle(unit.family.candidates[candidate], unit.seed)
-    seconds["tune"] = time.perf_counter() - began
+    seconds["tune"] = time.perf_counter() - start
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     student = trial.fit(detector, unit.seed)
-    seconds["fit"] = time.perf_counter() - began
+    seconds["fit"] = time.perf_counter() - start
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     thresholds: dict[float, float] = {}
     if unit.calibrated or not unit.family.multiclass:
         normal = trial.out_of_fold(detector, unit.seed)
         thresholds = {rate: float(np.quantile(normal, 1 - rate, method="higher")) for rate in NOMINAL}
-    seconds["out_of_fold"] = time.perf_counter() - began
+    seconds["out_of_fold"] = time.perf_counter() - start
 
     tests, seconds["score"] = {}, {}
     for test in trial.tests:
-        began = time.perf_counter()
+        start = time.perf_counter()
         prediction = student.predict(trial.unseen(test))
-        seconds["score"][test] = time.perf_counter() - began
+        seconds["score"][test] = time.perf_counter() - start
         tests[test] = trial.judge(test, prediction, thresholds)
     size = student.fitted.size()
     return {

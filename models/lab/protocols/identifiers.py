@@ -1,4 +1,4 @@
-"""Tables of nothing but identifiers: who, where from, and when. What they tell is not what an attack looks like.
+"""Tables of nothing but identifiers: who, where from, and when. They do not describe what an attack looks like.
 
 On a fair split a model of them is near chance. Where it is not, the set's attacks come from hosts or ports of their
 own, and a model that is given them learns those: that is why no table of the evaluation has them.
@@ -43,39 +43,41 @@ class IdentifiersOnly:
     def units(self) -> list[Unit]:
         """Seed by seed."""
         return [
-            Unit(self.name, f"{SPLIT}/{one.name}", family, seed, calibrated=False)
+            Unit(self.name, f"{SPLIT}/{split.name}", family, seed, calibrated=False)
             for seed in range(self.seeds)
-            for one in self.trials()
+            for split in self.trials()
             for family in self.families
         ]
 
     def document(self, unit: Unit) -> dict[str, Any]:
         """One fit on its split."""
-        named = {f"{SPLIT}/{one.name}": one for one in self.trials()}
-        return fit(unit, named[unit.split].build(unit.seed))
+        by_name = {f"{SPLIT}/{trial.name}": trial for trial in self.trials()}
+        return fit(unit, by_name[unit.split].build(unit.seed))
 
     def trials(self) -> list[NamedTrial]:
         """Splits by name."""
-        found = [] if self.nsl_kdd is None else [nsl_kdd(self.nsl_kdd)]
-        return found + iiot.trials(self.data, self.plant, identifying=True)
+        splits = [] if self.nsl_kdd is None else [nsl_kdd(self.nsl_kdd)]
+        return splits + iiot.trials(self.data, self.plant, identifying=True)
 
 
 def nsl_kdd(folder: Path) -> NamedTrial:
-    """KDDTrain+ → KDDTest+ by a record's place in its file, the only identifier NSL-KDD has left."""
-    return NamedTrial("nsl-kdd", _Places(folder))
+    """KDDTrain+ → KDDTest+ by a record's position in its file, the only identifier NSL-KDD has left."""
+    return NamedTrial("nsl-kdd", _FilePosition(folder))
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class _FilePosition:
     folder: Path
 
     def __call__(self, seed: int) -> Trial:
         return Trial(
-            place_only(nsl_kdd_table(self.folder, TRAIN)), [place_only(nsl_kdd_table(self.folder, TEST))], "binary"
+            position_only(nsl_kdd_table(self.folder, TRAIN)),
+            [position_only(nsl_kdd_table(self.folder, TEST))],
+            "binary",
         )
 
 
-def place_only(table: Table) -> Table:
+def position_only(table: Table) -> Table:
     """The same records with nothing but their share of the way through the file."""
-    place = np.arange(len(table), dtype=np.float64)[:, None] / max(len(table) - 1, 1)
-    return replace(table, columns=(Column("place", "number"),), values=place)
+    position = np.arange(len(table), dtype=np.float64)[:, None] / max(len(table) - 1, 1)
+    return replace(table, columns=(Column("place", "number"),), values=position)

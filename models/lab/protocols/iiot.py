@@ -1,14 +1,14 @@
-"""Protocol `iiot`: industrial and IoT sets, split by time, place or capture, with a random split beside each.
+"""Protocol `iiot`: industrial and IoT sets, split by time, location or capture, with a random split beside each.
 
 Identifiers are in no table, repeats on neither side, and no test record's values occur in training. What the random
-split gives more than the other is what a model gains by having seen the same hour, place or campaign.
+split gives more than the other is what a model gains by having seen the same hour, location or campaign.
 
 - `westermo/time`: both sensors before the cut, less a minute's embargo → each sensor after it, and both together.
 - `westermo/left-to-bottom`, `westermo/bottom-to-left`: one sensor before the cut → the other after it, and itself.
 - `iot-23/blocked`: every third half-hour held out, a minute's embargo after each border.
 - `iot-23/without-CAPTURE`: a capture held out, where two or more have both attacks and normal flows.
 - `lemay/without-CAPTURE`: a capture held out; its attack has then never been seen.
-- `rt-iot2022/random`: the set has no time, place or capture, so that nothing else can be done with it.
+- `rt-iot2022/random`: the set has no time, location or capture, so no other split is possible.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class Plant:
     table : records of all sensors, with times; groups keep together what happened at the same time
     identifiers : the same records with nothing but who and when
     sensor : (n,) name of each record's sensor
-    train_end_us, cut_us : training ends before the one, tests start at the other
+    train_end_us, cut_us : training ends before the first, tests start at the second
     events : what should be found after the cut
     """
 
@@ -83,7 +83,7 @@ class Iiot:
 
     def units(self) -> list[Unit]:
         """Seed by seed; thresholds are calibrated, for false alarms are what counts here."""
-        names = [one.name for one in trials(self.data, self.plant)]
+        names = [split.name for split in trials(self.data, self.plant)]
         if not names:
             raise RefusedModel(f"{self.data}: got none of {', '.join(FOLDERS.values())}, expected one or more of them")
         return [
@@ -95,60 +95,62 @@ class Iiot:
 
     def document(self, unit: Unit) -> dict[str, Any]:
         """One fit on its split."""
-        named = {one.name: one for one in trials(self.data, self.plant)}
-        return fit(unit, named[unit.split].build(unit.seed))
+        by_name = {named.name: named for named in trials(self.data, self.plant)}
+        return fit(unit, by_name[unit.split].build(unit.seed))
 
 
 def trials(data: Path, plant: Callable[[], Plant] | None, identifying: bool = False) -> list[NamedTrial]:
     """The splits of every set that is there, with its records or (`identifying`) with their identifiers alone."""
-    found: list[NamedTrial] = []
+    splits: list[NamedTrial] = []
     if plant is not None:
-        found += [
+        splits += [
             NamedTrial(f"westermo/{name}", partial(_westermo, plant, identifying, name))
             for name in ("time", "left-to-bottom", "bottom-to-left", "random")
         ]
     folder = data / FOLDERS["iot-23"]
     if iot23.captures(folder):
-        names = ["blocked", *(f"without-{name}" for name in _held_captures(folder)), "random"]
-        found += [NamedTrial(f"iot-23/{name}", partial(_iot23, folder, identifying, name)) for name in names]
+        names = ["blocked", *(f"without-{name}" for name in _separable_captures(folder)), "random"]
+        splits += [NamedTrial(f"iot-23/{name}", partial(_iot23, folder, identifying, name)) for name in names]
     folder = data / FOLDERS["lemay"]
     captures = lemay.captures(folder)
     if captures:
         names = [*(f"without-{name}" for name in captures if len(captures) > 1), "random"]
-        found += [NamedTrial(f"lemay/{name}", partial(_lemay, folder, identifying, name)) for name in names]
+        splits += [NamedTrial(f"lemay/{name}", partial(_lemay, folder, identifying, name)) for name in names]
     folder = data / FOLDERS["rt-iot2022"]
     if (folder / rt_iot2022.FILE).is_file():
-        found.append(NamedTrial("rt-iot2022/random", partial(_rt_iot2022, folder, identifying)))
-    return found
+        splits.append(NamedTrial("rt-iot2022/random", partial(_rt_iot2022, folder, identifying)))
+    return splits
 
 
 def missing(data: Path) -> tuple[str, ...]:
     """Sets that are not in the folder, or whose files are not: they are left out."""
-    there = {one.name.split("/")[0] for one in trials(data, None)}
+    there = {named.name.split("/")[0] for named in trials(data, None)}
     return tuple(name for name in FOLDERS if name not in there)
 
 
 def _westermo(plant: Callable[[], Plant], identifying: bool, name: str, seed: int) -> Trial:
-    own = plant()
-    time_us, sensors = own.table.time_us, tuple(map(str, np.unique(own.sensor)))
-    before, after = time_us < own.train_end_us, time_us >= own.cut_us
+    site = plant()
+    time_us, sensors = site.table.time_us, tuple(map(str, np.unique(site.sensor)))
+    before, after = time_us < site.train_end_us, time_us >= site.cut_us
     if name in ("time", "random"):
         fit_rows = positions(before)
-        held = {f"westermo/{name}/{one}": positions(after & (own.sensor == one)) for one in sensors}
-        held[f"westermo/{name}/all"] = positions(after)
+        test_rows = {f"westermo/{name}/{each}": positions(after & (site.sensor == each)) for each in sensors}
+        test_rows[f"westermo/{name}/all"] = positions(after)
     else:
         source, target = name.split("-to-")
-        fit_rows = positions(before & (own.sensor == source))
-        held = {f"westermo/{source}-to-{one}": positions(after & (own.sensor == one)) for one in (target, source)}
-    parts = distinct(own.table, fit_rows, held)
+        fit_rows = positions(before & (site.sensor == source))
+        test_rows = {
+            f"westermo/{source}-to-{each}": positions(after & (site.sensor == each)) for each in (target, source)
+        }
+    parts = distinct(site.table, fit_rows, test_rows)
     if name == "random":
-        parts = beside(own.table, parts, "westermo/random", seed)
+        parts = beside(site.table, parts, "westermo/random", seed)
     operations = {
-        test: Operations(days_between(own.table.take(rows)), own.events)
-        for test, rows in held.items()
+        test: Operations(days_between(site.table.take(rows)), site.events)
+        for test, rows in test_rows.items()
         if test in parts.tests
     }
-    return trial(own.identifiers if identifying else own.table, parts, operations=operations)
+    return trial(site.identifiers if identifying else site.table, parts, operations=operations)
 
 
 def _iot23(folder: Path, identifying: bool, name: str, seed: int) -> Trial:
@@ -156,25 +158,25 @@ def _iot23(folder: Path, identifying: bool, name: str, seed: int) -> Trial:
     chosen = iot23.identifiers(folder) if identifying else table
     if name.startswith("without-"):
         return trial(chosen, _without(table, iot23.captures(folder), f"iot-23/{name}", iot23.BLOCKS_A_CAPTURE))
-    # Captures are years apart in places: each has half-hours of its own, so time counts from its own start.
+    # Some captures are years apart: each has its own half-hours, so time counts from its own start.
     capture = table.group // iot23.BLOCKS_A_CAPTURE
     train = np.zeros(len(table), dtype=np.bool_)
-    held = train.copy()
+    held_out = train.copy()
     for number in np.unique(capture):
         rows = positions(capture == number)
-        train[rows], held[rows] = held_out_blocks(table.time_us[rows], iot23.BLOCK_US, EVERY, EMBARGO_US)
+        train[rows], held_out[rows] = held_out_blocks(table.time_us[rows], iot23.BLOCK_US, EVERY, EMBARGO_US)
     test = "iot-23/blocked"
-    parts = distinct(table, positions(train), {test: positions(held)})
+    parts = distinct(table, positions(train), {test: positions(held_out)})
     if name == "random":
         return trial(chosen, beside(table, parts, "iot-23/random", seed))
-    # What a day holds is told by all flows of the held half-hours, repeats too.
+    # The figures of a day count all flows of the held-out half-hours, repeats too.
     whole = f"{test}, repeats kept"
-    days = len(np.unique(table.group[held])) * (iot23.BLOCK_US - EMBARGO_US) / DAY_US
-    parts = replace(parts, tests={**parts.tests, whole: positions(held)})
+    days = len(np.unique(table.group[held_out])) * (iot23.BLOCK_US - EMBARGO_US) / DAY_US
+    parts = replace(parts, tests={**parts.tests, whole: positions(held_out)})
     return trial(chosen, parts, operations={whole: Operations(days)})
 
 
-def _held_captures(folder: Path) -> tuple[str, ...]:
+def _separable_captures(folder: Path) -> tuple[str, ...]:
     """Captures that can be held out: they, and the others together, have attacks and normal flows."""
     names = iot23.captures(folder)
     if len(names) == 1:
@@ -205,5 +207,5 @@ def _rt_iot2022(folder: Path, identifying: bool, seed: int) -> Trial:
 
 
 def _without(table: Table, captures: tuple[str, ...], split: str, blocks: int) -> Parts:
-    held = table.group // blocks == captures.index(split.partition("/without-")[2])
-    return distinct(table, positions(~held), {split: positions(held)})
+    held_out = table.group // blocks == captures.index(split.partition("/without-")[2])
+    return distinct(table, positions(~held_out), {split: positions(held_out)})

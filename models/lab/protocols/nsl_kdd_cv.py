@@ -45,8 +45,8 @@ class NslKddCv:
     def trial(self, unit: Unit) -> Trial:
         """Nine folds to learn from, the tenth to be judged on."""
         table = nsl_kdd_table(self.data, TRAIN)
-        held = stratified_folds(table.label, FOLDS, unit.seed) == int(unit.split[-2:])
-        return Trial(table.take(~held), [table.take(held, "fold")], "binary")
+        held_out = stratified_folds(table.label, FOLDS, unit.seed) == int(unit.split[-2:])
+        return Trial(table.take(~held_out), [table.take(held_out, "fold")], "binary")
 
 
 def stratified_folds(label: Strings, folds: int, seed: int) -> Ints:
@@ -55,7 +55,7 @@ def stratified_folds(label: Strings, folds: int, seed: int) -> Ints:
     fold = np.empty(len(label), dtype=np.int64)
     dealt = 0
     for name in np.unique(label):
-        own = random.permutation(np.flatnonzero(label == name))
-        fold[own] = (dealt + np.arange(len(own))) % folds  # where one label ends the next goes on
-        dealt += len(own)
+        members = random.permutation(np.flatnonzero(label == name))
+        fold[members] = (dealt + np.arange(len(members))) % folds  # the next label continues where the last one ends
+        dealt += len(members)
     return fold

@@ -12,8 +12,8 @@ from models.rows import Doubles
 from models.training.evaluate import Stretch
 
 DAY_US = 86_400_000_000
-DECISION = 0.01  # the nominal false positive rate alarms are told at first
-GRACE_US = 500_000  # a flow record covers up to half a second: one that began inside an event may end just after it
+DECISION = 0.01  # the nominal false positive rate that the report shows first
+GRACE_US = 500_000  # a flow record covers up to half a second: one that starts inside an event may end just after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +39,21 @@ class Operations:
         everywhere = {f"{rate:g}": self._at(table, score > threshold) for rate, threshold in thresholds.items()}
         brief = {
             rate: {
-                "found": sum(event["found"] for event in one["events"]),
-                "of": len(one["events"]),
-                "false_alarms_per_day": one["false_alarms_per_day"],
-                "false_alarm_minutes_per_day": one["false_alarm_minutes_per_day"],
+                "found": sum(event["found"] for event in at_rate["events"]),
+                "of": len(at_rate["events"]),
+                "false_alarms_per_day": at_rate["false_alarms_per_day"],
+                "false_alarm_minutes_per_day": at_rate["false_alarm_minutes_per_day"],
             }
-            for rate, one in everywhere.items()
+            for rate, at_rate in everywhere.items()
         }
         return {"nominal": nominal, "days": self.days, **everywhere[f"{nominal:g}"], "by_nominal": brief}
 
     def _at(self, table: Table, suspect: Any) -> dict[str, Any]:
         false = table.time_us[suspect & ~table.attack]
         return {
-            "events": [_found(stretch, table, suspect) for stretch in self.stretches],
+            "events": [_event(stretch, table, suspect) for stretch in self.stretches],
             "false_alarms_per_day": len(false) / self.days,
-            # Minutes that are begun at either end of a short table would make more than a day has.
+            # Minutes that are cut off at either end of a short table would make more than a day has.
             "false_alarm_minutes_per_day": min(len(np.unique(false // 60_000_000)) / self.days, 1440.0),
         }
 
@@ -66,15 +66,15 @@ def days_between(table: Table) -> float:
     return max(int(table.time_us.max() - table.time_us.min()), 1_000_000) / DAY_US
 
 
-def _found(stretch: Stretch, table: Table, suspect: Any) -> dict[str, Any]:
+def _event(stretch: Stretch, table: Table, suspect: Any) -> dict[str, Any]:
     inside = (table.time_us >= stretch.start_us) & (table.time_us <= stretch.end_us + GRACE_US)
-    own = inside & (table.label == stretch.label)
-    hits = table.time_us[own & suspect]
+    matching = inside & (table.label == stretch.label)
+    hits = table.time_us[matching & suspect]
     return {
         "event": stretch.name,
         "kind": stretch.kind,
         "start_us": stretch.start_us,
-        "records": int(own.sum()),  # none: this sensor could not have seen it
+        "records": int(matching.sum()),  # none: this sensor could not have seen it
         "found": bool(len(hits)),
         "delay_s": (int(hits.min()) - stretch.start_us) / 1e6 if len(hits) else None,
     }

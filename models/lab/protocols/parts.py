@@ -28,30 +28,30 @@ def trial(table: Table, parts: Parts, task: Task = "binary", operations: Mapping
     return Trial(train, [table.take(rows, name) for name, rows in parts.tests.items()], task, operations)
 
 
-def distinct(table: Table, fit: Ints, held: Mapping[str, Ints], grouped: bool = True) -> Parts:
+def distinct(table: Table, fit: Ints, test_rows: Mapping[str, Ints], grouped: bool = True) -> Parts:
     """Parts without repeats on either side, and without test records whose values occur in training."""
     train = fit[first_of_each(table.take(fit))]
     training_set = table.take(train)
     tests = {}
-    for name, rows in held.items():
-        own = rows[first_of_each(table.take(rows))]
-        tests[name] = own[not_in(table.take(own), training_set)]
+    for name, rows in test_rows.items():
+        unique = rows[first_of_each(table.take(rows))]
+        tests[name] = unique[not_in(table.take(unique), training_set)]
     return Parts(train, tests, grouped)
 
 
 def at_random(table: Table, rows: Ints, share: float, name: str, seed: int) -> Parts:
     """The distinct of these records, `share` of them drawn at random to be judged on."""
-    own = rows[first_of_each(table.take(rows))]
-    order = np.random.default_rng(seed).permutation(own)
-    held = round(share * len(order))
-    return distinct(table, np.sort(order[held:]), {name: np.sort(order[:held])}, grouped=False)
+    unique = rows[first_of_each(table.take(rows))]
+    order = np.random.default_rng(seed).permutation(unique)
+    test_count = round(share * len(order))
+    return distinct(table, np.sort(order[test_count:]), {name: np.sort(order[:test_count])}, grouped=False)
 
 
 def beside(table: Table, parts: Parts, name: str, seed: int) -> Parts:
-    """A random split of the same records with the same share held: what a split without regard to time would say."""
-    held = np.unique(np.concatenate(list(parts.tests.values())))
-    rows = np.union1d(parts.train, held)
-    return at_random(table, rows, len(held) / len(rows), name, seed)
+    """A random split of the same records with the same share held out: the figures of a split that ignores time."""
+    test_rows = np.unique(np.concatenate(list(parts.tests.values())))
+    rows = np.union1d(parts.train, test_rows)
+    return at_random(table, rows, len(test_rows) / len(rows), name, seed)
 
 
 def positions(chosen: Mask) -> Ints:

@@ -1,4 +1,4 @@
-"""Runs a plan's fits, one process a core, each fit kept as it finishes."""
+"""Runs a plan's fits, one process a core, each fit stored as it finishes."""
 
 import multiprocessing
 import time
@@ -21,11 +21,11 @@ def one_thread() -> None:
     threadpool_limits(1)
 
 
-def keep(plan: Plan, unit: Unit, store: Store, about: dict[str, Any]) -> float:
-    """Do one fit and keep it; seconds it took."""
-    began = time.perf_counter()
+def run_fit(plan: Plan, unit: Unit, store: Store, about: dict[str, Any]) -> float:
+    """Do one fit and store it; return the seconds it took."""
+    start = time.perf_counter()
     store.write(unit.key, {**plan.document(unit), "about": about})
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def run(
@@ -40,10 +40,10 @@ def run(
     Parameters
     ----------
     jobs : worker processes
-    about : machine, versions and data, kept with every fit
+    about : machine, versions and data, stored with every fit
     progress : called with (done, of, what, seconds) after every fit
 
-    Returns what failed, a line each. A KeyboardInterrupt stops the workers; what had finished is kept.
+    Returns the failures, one line each. A KeyboardInterrupt stops the workers; finished fits stay stored.
     """
     units = plan.units()
     open_units = [unit for unit in units if not store.has(unit.key)]
@@ -55,7 +55,7 @@ def run(
     try:
         while True:
             for unit in remaining:
-                waiting[pool.submit(keep, plan, unit, store, about)] = unit
+                waiting[pool.submit(run_fit, plan, unit, store, about)] = unit
                 if len(waiting) > jobs:
                     break
             if not waiting:

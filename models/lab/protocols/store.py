@@ -1,4 +1,4 @@
-"""Where fits are kept: one JSON file each, written as it finishes, so that a run can stop at any point and go on."""
+"""The store of fits: one JSON file each, written as it finishes, so that a run can stop at any point and resume."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ class Store:
     folder: Path
 
     def path(self, key: str) -> Path:
-        """Where the fit of this key (`protocol/model/split`) is kept."""
+        """The path of the fit of this key (`protocol/model/split`)."""
         return self.folder / FITS / f"{key}.json"
 
     def has(self, key: str) -> bool:

@@ -45,12 +45,12 @@ class Trial:
         task: Task,
         operations: Mapping[str, Operations] = NOWHERE,
     ) -> None:
-        """`operations`: test name → what else `judge` says of it, where time passes in a test."""
+        """`operations`: test name → the further figures that `judge` adds, where the test has times."""
         self._train, self._tests, self.task = train, {test.name: test for test in tests}, task
         self._operations = operations
         names = train.label if task == "attack" else train.family
-        found = sorted(set(map(str, np.unique(names))) - {NORMAL})
-        self.classes = (NORMAL, "attack") if task == "binary" else (NORMAL, *found)
+        families = sorted(set(map(str, np.unique(names))) - {NORMAL})
+        self.classes = (NORMAL, "attack") if task == "binary" else (NORMAL, *families)
 
     @property
     def tests(self) -> tuple[str, ...]:
@@ -92,14 +92,14 @@ class Trial:
             return 0
         chosen = self._sample(TUNING_ROWS, seed)
         cut = int(0.7 * len(chosen))
-        fit, held = chosen[:cut], self._train.take(chosen[cut:])
+        fit, validation = chosen[:cut], self._train.take(chosen[cut:])
         merits = []
         for candidate in family.candidates:
-            prediction = self.fit(candidate, seed, fit).predict(held.unlabelled())
-            merit = binary.auroc(prediction.score, held.attack)
+            prediction = self.fit(candidate, seed, fit).predict(validation.unlabelled())
+            merit = binary.auroc(prediction.score, validation.attack)
             if prediction.probability is not None and self.task != "binary":
                 merit = multiclass.macro_f1(
-                    self._numbers(held), prediction.probability.argmax(axis=1), len(self.classes)
+                    self._numbers(validation), prediction.probability.argmax(axis=1), len(self.classes)
                 )
             merits.append(-1.0 if np.isnan(merit) else round(merit, 4))
         return int(np.argmax(merits))
@@ -114,9 +114,9 @@ class Trial:
         Groups stay together. The threshold for a nominal false positive rate is a quantile of these.
         """
         scores = np.full(len(self._train), np.nan)
-        for fit, held in self._folds(seed):
+        for fit, test in self._folds(seed):
             student = self.fit(detector, seed, fit)
-            scores[held] = student.predict(self._train.take(held).unlabelled()).score
+            scores[test] = student.predict(self._train.take(test).unlabelled()).score
         result: Floats = scores[~self._train.attack]
         return result
 
@@ -158,11 +158,11 @@ class Trial:
         if self.task == "binary":
             return table.attack.astype(np.int64)
         names = table.label if self.task == "attack" else table.family
-        found, inverse = np.unique(names, return_inverse=True)
-        place = {name: number for number, name in enumerate(self.classes)}
-        numbers = np.array([place.get(str(name), -1) for name in found], dtype=np.int64)[inverse]
+        present, inverse = np.unique(names, return_inverse=True)
+        numbering = {name: number for number, name in enumerate(self.classes)}
+        numbers = np.array([numbering.get(str(name), -1) for name in present], dtype=np.int64)[inverse]
         if strict and len(numbers) and numbers.min() < 0:
-            raise ValueError(f"{table.name}: got classes {found.tolist()}, expected {list(self.classes)}")
+            raise ValueError(f"{table.name}: got classes {present.tolist()}, expected {list(self.classes)}")
         result: Ints = numbers
         return result
 
@@ -179,7 +179,7 @@ class Trial:
         return chosen
 
     def _folds(self, seed: int) -> Iterator[tuple[Ints, Ints]]:
-        """(fit, held) record positions of each fold, whole groups, shuffled.
+        """(fit, test) record positions of each fold, whole groups, shuffled.
 
         Groups with attacks are dealt out first: where two groups have some, no fold holds all, for a detector that
         learns what attacks look like cannot learn from normals alone.
@@ -190,8 +190,8 @@ class Trial:
         fold = np.empty(len(groups), dtype=np.int64)
         fold[order[np.argsort(quiet[order], kind="stable")]] = np.arange(len(groups)) % FOLDS
         for number in range(FOLDS):
-            held = fold[inverse] == number
-            yield np.flatnonzero(~held), np.flatnonzero(held)
+            test = fold[inverse] == number
+            yield np.flatnonzero(~test), np.flatnonzero(test)
 
 
 def _attacks(table: Table, name: Strings) -> Ints:

@@ -43,5 +43,5 @@ class Unknowns:
         """Normals are divided by the seed; the family left out is only in the test."""
         table = nsl_kdd_table(self.data, TRAIN)
         left_out = table.family == unit.split.removeprefix("without-")
-        held = (table.family == NORMAL) & (np.random.default_rng(unit.seed).random(len(table)) < HELD_SHARE)
-        return Trial(table.take(~left_out & ~held), [table.take(left_out | held, unit.split)], "binary")
+        held_out = (table.family == NORMAL) & (np.random.default_rng(unit.seed).random(len(table)) < HELD_SHARE)
+        return Trial(table.take(~left_out & ~held_out), [table.take(left_out | held_out, unit.split)], "binary")

@@ -61,8 +61,8 @@ def equal_mcc(figures: Document) -> float | None:
 def _sides(figures: Document) -> tuple[int, int] | None:
     """How many attacks and normals a test has."""
     counts = [*figures["at"].values(), figures.get("decision"), reach(figures, ("classes", "binary"))]
-    found = next((each for each in counts if each), None)
-    return (found["tp"] + found["fn"], found["fp"] + found["tn"]) if found else None
+    first = next((each for each in counts if each), None)
+    return (first["tp"] + first["fn"], first["fp"] + first["tn"]) if first else None
 
 
 def threshold(fits: Fits, test: str, nominal: str) -> Sheet | None:
@@ -128,11 +128,11 @@ def paired(fits: Fits, test: str, measures: dict[str, tuple[str, ...]], ours: st
     for title, keys in measures.items():
         order = fits.by_merit(lambda model, keys=keys: fits.spread(model, test, *keys))  # type: ignore[misc]
         differences = {model: fits.pairs(ours, model, test, *keys) for model in order if model != ours}
-        differences = {model: found for model, found in differences.items() if found}
-        p = [wilcoxon(found) for found in differences.values()]
+        differences = {model: deltas for model, deltas in differences.items() if deltas}
+        p = [wilcoxon(deltas) for deltas in differences.values()]
         rows = [
-            [name_of(fits, model), spread(found), sum(d > 0 for d in found), len(found), P(raw), P(adjusted)]
-            for (model, found), raw, adjusted in zip(differences.items(), p, holm(p), strict=True)
+            [name_of(fits, model), spread(deltas), sum(d > 0 for d in deltas), len(deltas), P(raw), P(adjusted)]
+            for (model, deltas), raw, adjusted in zip(differences.items(), p, holm(p), strict=True)
         ]
         if rows:
             difference = f"Δ ({name_of(fits, ours).title} minus it)"

@@ -130,8 +130,8 @@ def _frame(title: str, labels: Sequence[str], ours: int | None, columns: int, fo
 
 def _names(ax: Axes, labels: Sequence[str], ours: int | None) -> None:
     ax.set_ylim(len(labels) - 0.4, -0.6)
-    place = ax.get_subplotspec()
-    if place is not None and place.is_first_col():
+    subplot = ax.get_subplotspec()
+    if subplot is not None and subplot.is_first_col():
         ax.set_yticks(range(len(labels)), [shortened(label) for label in labels])
         for row, tick in enumerate(ax.get_yticklabels()):
             if row == ours:

@@ -8,17 +8,17 @@ MANY = 20  # splits: more are shown as one
 
 def sections(fits: Fits) -> list[Section]:
     """One, where a fit has something chosen: its numbers' mean and deviation, a row a split and task."""
-    own = [document for document in fits.documents if reach(document, ("settled",))]
-    keys = tuple(dict.fromkeys(key for document in own for key in document["settled"]))
-    splits = {str(document["split"]) for document in own}
+    settled = [document for document in fits.documents if reach(document, ("settled",))]
+    keys = tuple(dict.fromkeys(key for document in settled for key in document["settled"]))
+    splits = {str(document["split"]) for document in settled}
     groups: dict[tuple[str, str, str], list[Document]] = {}
-    for document in own:
+    for document in settled:
         split = str(document["split"]) if len(splits) <= MANY else "all"
         groups.setdefault((document["model"], split, document["task"]), []).append(document)
     rows = []
     for (model, split, task), part in groups.items():
-        found = [[number(each["settled"], (key,)) for each in part] for key in keys]
-        cells = [spread([value for value in values if value is not None]) for values in found]
+        columns = [[number(each["settled"], (key,)) for each in part] for key in keys]
+        cells = [spread([value for value in values if value is not None]) for values in columns]
         rows.append([fits.title(model), split, task, *cells, f"{len(part)}"])
     if not rows:
         return []

@@ -34,11 +34,11 @@ EXPECTED = {
 def sections(fits: Fits) -> list[Section]:
     """Controls, then ablations by task."""
     control, ablation = fits.where(split="control"), fits.where(split="ablation")
-    found = [_controls(control)] if control.documents else []
+    result = [_controls(control)] if control.documents else []
     tasks = dict.fromkeys(document["task"] for document in ablation.documents)
-    found += [_ablations(ablation.where(task=task), task) for task in tasks]
+    result += [_ablations(ablation.where(task=task), task) for task in tasks]
     rest = tuple(each for each in fits.documents if each["split"].startswith(IDENTIFIERS))
-    return [*found, *([_identifiers(Fits(fits.run, rest, narrowed=True))] if rest else [])]
+    return [*result, *([_identifiers(Fits(fits.run, rest, narrowed=True))] if rest else [])]
 
 
 def expectation(model: str) -> Expectation | None:
@@ -82,13 +82,13 @@ def _identifiers(fits: Fits) -> Section:
     for split in dict.fromkeys(str(document["split"]) for document in fits.documents):
         part = fits.where(split=split)
         for test in part.tests():
-            found = [part.spread(model, test, "ranking", "auroc") for model in fits.models]
-            known = [each.mean for each in found if each is not None]
+            spreads = [part.spread(model, test, "ranking", "auroc") for model in fits.models]
+            known = [each.mean for each in spreads if each is not None]
             near = all(abs(mean - 0.5) <= NEAR for mean in known)
             said = "near chance" if near else "they tell the attacks: in no table"
             short = split.removeprefix(IDENTIFIERS)
-            place = test if test.startswith(short.partition("/")[0] + "/") else f"{short}, {test}"
-            rows.append([place, *found, said if known else "–", f"{len(part.documents)}"])
+            name = test if test.startswith(short.partition("/")[0] + "/") else f"{short}, {test}"
+            rows.append([name, *spreads, said if known else "–", f"{len(part.documents)}"])
     columns = ("split", *(f"AUROC, {fits.title(model)}" for model in fits.models), "verdict", "fits")
     notes = tuple(f"{fits.title(model)}: {fits.reduction(model)}" for model in fits.models if fits.reduction(model))
     text = (
@@ -142,8 +142,8 @@ def _ablations(fits: Fits, task: str) -> Section:
 
 
 def _panel(fits: Fits, order: tuple[str, ...], test: str, name: str, keys: tuple[str, ...]) -> Panel:
-    found = [fits.spread(model, test, *keys) for model in order]
-    ends = [(each.mean, each.std or 0.0) if each else None for each in found]
+    spreads = [fits.spread(model, test, *keys) for model in order]
+    ends = [(each.mean, each.std or 0.0) if each else None for each in spreads]
     low = [each[0] - each[1] if each else None for each in ends]
     high = [each[0] + each[1] if each else None for each in ends]
     known = [value for value in (*low, *high) if value is not None] or [0.0, 1.0]

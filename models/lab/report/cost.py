@@ -1,4 +1,4 @@
-"""Report of `cost`: what a model costs to train, to keep and to ask."""
+"""Report of `cost`: what a model costs to train, to store and to query."""
 
 from typing import Any
 
@@ -22,14 +22,14 @@ def sections(fits: Fits) -> list[Section]:
     columns += [f"rows/s, {device}, batch {size:,}" for device in devices for size in batches]
 
     def row(model: str) -> list[Any]:
-        one = by_model[model]
-        kept, seconds = number(one, ("stored_bytes",)), number(one, ("train_seconds",))
-        speeds = [number(one, ("rows_per_second", device, str(size))) for device in devices for size in batches]
+        costs = by_model[model]
+        nbytes, seconds = number(costs, ("stored_bytes",)), number(costs, ("train_seconds",))
+        speeds = [number(costs, ("rows_per_second", device, str(size))) for device in devices for size in batches]
         return [
             name_of(fits, model),
-            one["parameters"],
+            costs["parameters"],
             None if seconds is None else round(seconds, 2),
-            None if kept is None else round(kept / 1000, 1),
+            None if nbytes is None else round(nbytes / 1000, 1),
             *(None if speed is None else float(f"{speed:.3g}") for speed in speeds),
         ]
 

@@ -22,9 +22,9 @@ def roc(title: str, curves: Mapping[str, Points], ours: str | None, named: Seque
         for name, points in curves.items():
             if name not in named and name != ours:
                 ax.plot(points[:, 0], points[:, 1], color=FAINT, linewidth=0.8, zorder=1)
-        for place, name in enumerate(named):
+        for index, name in enumerate(named):
             points = curves[name]
-            ax.plot(points[:, 0], points[:, 1], color=LINES[place], linewidth=1.3, label=name, zorder=3)
+            ax.plot(points[:, 0], points[:, 1], color=LINES[index], linewidth=1.3, label=name, zorder=3)
         if ours is not None:
             points = curves[ours]
             ax.plot(points[:, 0], points[:, 1], color=OURS_COLOUR, linewidth=2.2, label=ours, zorder=4)
@@ -88,11 +88,11 @@ def confusion(
     figure = Figure(figsize=(1.2 + (side + 0.7) * len(tables), 1.6 + 0.56 * len(rows)), layout="constrained")
     axes = figure.subplots(1, len(tables), squeeze=False)[0]
     titled(figure, title, footer)
-    for place, (ax, (name, counts)) in enumerate(zip(axes, tables.items(), strict=True)):
+    for index, (ax, (name, counts)) in enumerate(zip(axes, tables.items(), strict=True)):
         share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         field(ax, share, [[f"{cell:,.0f}" for cell in row] for row in counts], (0, 1))
         ax.set_xticks(range(len(columns)), [shortened(each, 12) for each in columns], rotation=35, ha="right")
-        ax.set_yticks(range(len(rows)), [shortened(each, 16) for each in rows] if place == 0 else [""] * len(rows))
+        ax.set_yticks(range(len(rows)), [shortened(each, 16) for each in rows] if index == 0 else [""] * len(rows))
         ax.set_title(shortened(name, 30), loc="left")
         ax.set_xlabel("said")
     axes[0].set_ylabel("truth")
@@ -113,13 +113,13 @@ def heatmaps(
     figure = Figure(figsize=(2.6 + width * len(fields), 1.7 + 0.27 * max(len(rows), 3)), layout="constrained")
     axes = figure.subplots(1, len(fields), squeeze=False)[0]
     titled(figure, title, footer)
-    for place, (ax, (name, values)) in enumerate(zip(axes, fields.items(), strict=True)):
+    for index, (ax, (name, values)) in enumerate(zip(axes, fields.items(), strict=True)):
         written = [["" if np.isnan(cell) else f"{cell:.3f}" for cell in row] for row in values]
         field(ax, values, written, (least.get(name, 0.0), 1))
         ax.set_xticks(range(len(columns)), [shortened(each, 14) for each in columns])
-        ax.set_yticks(range(len(rows)), [shortened(each) for each in rows] if place == 0 else [""] * len(rows))
+        ax.set_yticks(range(len(rows)), [shortened(each) for each in rows] if index == 0 else [""] * len(rows))
         ax.set_title(name, loc="left")
-        if place == 0 and ours is not None:
+        if index == 0 and ours is not None:
             ax.get_yticklabels()[ours].set_fontweight("bold")
             ax.get_yticklabels()[ours].set_color(OURS_COLOUR)
     return figure

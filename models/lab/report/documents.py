@@ -62,9 +62,9 @@ class Fits:
         said = [each["reduction"] for each in self.documents if each["model"] == model and each["reduction"]][:1]
         for task in sorted({each["task"] for each in self.documents if each["model"] == model}):
             planned = {name: number(self.run.get("expected"), (name, task)) or 0 for name in self._planned()}
-            own, most = planned.get(model, 0), max(planned.values(), default=0)
-            if 0 < own < most:
-                return "; ".join([*said, f"takes part in {own:.0f} of {most:.0f} fits"])
+            fits_of_model, most = planned.get(model, 0), max(planned.values(), default=0)
+            if 0 < fits_of_model < most:
+                return "; ".join([*said, f"takes part in {fits_of_model:.0f} of {most:.0f} fits"])
         return "".join(said)
 
     def _planned(self) -> Document:
@@ -113,8 +113,8 @@ class Fits:
 
     def values(self, model: str, test: str, *keys: str) -> list[float]:
         """A figure of every fit of a model that has it."""
-        found = (number(figures, keys) for figures in self.figures(model, test))
-        return [value for value in found if value is not None]
+        figures_of_fits = (number(figures, keys) for figures in self.figures(model, test))
+        return [value for value in figures_of_fits if value is not None]
 
     def spread(self, model: str, test: str, *keys: str) -> Spread | None:
         """A figure's mean and deviation over a model's fits; None where none has it."""
@@ -124,8 +124,8 @@ class Fits:
         """Models, the highest merit first; those without one last."""
 
         def key(model: str) -> tuple[bool, float, str]:
-            found = merit(model)
-            value = found.mean if isinstance(found, Spread) else found
+            figure = merit(model)
+            value = figure.mean if isinstance(figure, Spread) else figure
             return (value is None, -(value or 0.0), model)
 
         return tuple(sorted(self.models, key=key))
@@ -136,13 +136,13 @@ class Fits:
         return [mine[key] - theirs[key] for key in mine if key in theirs]
 
     def _keyed(self, model: str, test: str, keys: Keys) -> dict[tuple[Any, ...], float]:
-        found = {}
+        figures = {}
         for document in self.documents:
             if document["model"] == model:
                 value = number(document["tests"].get(test), keys)
                 if value is not None:
-                    found[document["split"], document["seed"], document["task"]] = value
-        return found
+                    figures[document["split"], document["seed"], document["task"]] = value
+        return figures
 
 
 def _kind(document: Document) -> str:
@@ -152,10 +152,10 @@ def _kind(document: Document) -> str:
 
 def spread(values: Iterable[float]) -> Spread | None:
     """Mean and deviation of values; None of none."""
-    found = list(values)
-    if not found:
+    numbers = list(values)
+    if not numbers:
         return None
-    return Spread(float(np.mean(found)), float(np.std(found, ddof=1)) if len(found) > 1 else None, len(found))
+    return Spread(float(np.mean(numbers)), float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None, len(numbers))
 
 
 def reach(tree: Any, keys: Keys) -> Any:
@@ -169,8 +169,8 @@ def reach(tree: Any, keys: Keys) -> Any:
 
 def number(tree: Any, keys: Keys) -> float | None:
     """The number under keys; None where there is none."""
-    found = reach(tree, keys)
-    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+    value = reach(tree, keys)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def read(folder: Path) -> Fits:

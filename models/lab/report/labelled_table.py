@@ -9,8 +9,8 @@ def sections(fits: Fits) -> list[Section]:
     """Binary, then whichever tasks with classes there are."""
     tasks = dict.fromkeys(document["task"] for document in fits.documents if document["task"] != "binary")
     notes = dict.fromkeys(escaped(note) for document in fits.documents for note in document.get("notes") or ())
-    found = [Section("How the tables were read", tuple(notes), [])] if notes else []
-    found += detection(fits, {})
+    result = [Section("How the tables were read", tuple(notes), [])] if notes else []
+    result += detection(fits, {})
     for task in tasks:
-        found += naming_classes(fits, f"Classes ({task})", task, {})
-    return found
+        result += naming_classes(fits, f"Classes ({task})", task, {})
+    return result

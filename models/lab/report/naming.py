@@ -25,7 +25,7 @@ def macro_order(fits: Fits, test: str) -> tuple[str, ...]:
 
 
 def overall(fits: Fits, test: str) -> Sheet:
-    """Accuracy, macro-F1, MCC, and whether stated confidence is kept."""
+    """Accuracy, macro-F1, MCC, and whether the stated confidence is right."""
 
     def cells(model: str) -> list[Spread | None]:
         return [
@@ -40,20 +40,20 @@ def overall(fits: Fits, test: str) -> Sheet:
 
 def classes_of(fits: Fits, test: str) -> dict[str, int]:
     """Classes that occur in a test table, with their records."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for model in macro_order(fits, test):
         for figures in fits.figures(model, test):
             if figures.get("classes"):
-                found |= {name: one["n"] for name, one in figures["classes"]["recall"].items() if one["n"]}
-    return found
+                counts |= {name: entry["n"] for name, entry in figures["classes"]["recall"].items() if entry["n"]}
+    return counts
 
 
 def recall(fits: Fits, model: str, test: str, name: str, rows: int) -> Interval | None:
     """Mean recall over fits, and Wilson's interval for the test's records of the class."""
-    found = fits.values(model, test, "classes", "recall", name, "recall")
-    if not found:
+    recalls_of_fits = fits.values(model, test, "classes", "recall", name, "recall")
+    if not recalls_of_fits:
         return None
-    mean = float(np.mean(found))
+    mean = float(np.mean(recalls_of_fits))
     low, high = wilson(mean * rows, rows)
     return Interval(mean, low or 0.0, high if high is not None else 1.0)
 
@@ -94,13 +94,13 @@ def _shown(order: Sequence[str]) -> list[str]:
 def _recall(fits: Fits, test: str, order: Sequence[str]) -> Any:
     columns = []
     for name, rows in list(classes_of(fits, test).items())[:12]:
-        found = [recall(fits, model, test, name, rows) for model in order]
+        intervals = [recall(fits, model, test, name, rows) for model in order]
         columns.append(
             Panel(
                 f"{name} ({rows:,})",
-                [each.share if each else None for each in found],
-                [each.low if each else None for each in found],
-                [each.high if each else None for each in found],
+                [each.share if each else None for each in intervals],
+                [each.low if each else None for each in intervals],
+                [each.high if each else None for each in intervals],
                 limits=(0, 1),
                 points=True,
             )
@@ -112,9 +112,9 @@ def _recall(fits: Fits, test: str, order: Sequence[str]) -> Any:
 def _confusion(fits: Fits, test: str, shown: Sequence[str]) -> Any:
     tables, classes = {}, list(_names(fits, test))
     for model in shown[:2]:
-        found = [np.array(each["classes"]["confusion"]) for each in fits.figures(model, test) if each.get("classes")]
-        widest = max(len(each) for each in found)
-        padded = [np.pad(each, ((0, widest - len(each)), (0, 0))) for each in found if each.shape[1] == len(classes)]
+        matrices = [np.array(each["classes"]["confusion"]) for each in fits.figures(model, test) if each.get("classes")]
+        widest = max(len(each) for each in matrices)
+        padded = [np.pad(each, ((0, widest - len(each)), (0, 0))) for each in matrices if each.shape[1] == len(classes)]
         tables[label(fits, model)] = np.mean(padded, axis=0)
     height = max(len(each) for each in tables.values())
     tables = {name: np.pad(each, ((0, height - len(each)), (0, 0))) for name, each in tables.items()}
@@ -127,7 +127,7 @@ def _names(fits: Fits, test: str) -> dict[str, int]:
     for model in macro_order(fits, test):
         for figures in fits.figures(model, test):
             if figures.get("classes"):
-                return {name: one["n"] for name, one in figures["classes"]["recall"].items()}
+                return {name: entry["n"] for name, entry in figures["classes"]["recall"].items()}
     return {}
 
 
@@ -146,10 +146,10 @@ def pooled_bins(fits: Fits, model: str, test: str) -> npt.NDArray[np.float64]:
         for bin in figures["classes"]["reliability"]["bins"]
     ]
     every = np.array(bins, dtype=np.float64).reshape(-1, 3)
-    place = np.minimum((every[:, 0] * 15).astype(int), 14)
+    bin_of = np.minimum((every[:, 0] * 15).astype(int), 14)
     pooled = []
-    for number in np.unique(place):
-        own = every[place == number]
-        rows = own[:, 2].sum()
-        pooled.append([own[:, 0] @ own[:, 2] / rows, own[:, 1] @ own[:, 2] / rows, rows])
+    for number in np.unique(bin_of):
+        members = every[bin_of == number]
+        rows = members[:, 2].sum()
+        pooled.append([members[:, 0] @ members[:, 2] / rows, members[:, 1] @ members[:, 2] / rows, rows])
     return np.array(pooled, dtype=np.float64).reshape(-1, 3)

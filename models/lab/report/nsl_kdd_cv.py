@@ -36,7 +36,7 @@ def sections(fits: Fits) -> list[Section]:
     """All sections of the report."""
     test = fits.tests()[0]
     order = fits.by_merit(lambda model: fits.spread(model, test, *MEASURES["ACC"]))
-    found = {name: {model: fits.spread(model, test, *keys) for model in order} for name, keys in MEASURES.items()}
+    spreads = {name: {model: fits.spread(model, test, *keys) for model in order} for name, keys in MEASURES.items()}
     tests = {name: compared(fits, test, order, MEASURES[name]) for name in TESTED} if OURS in order else {}
     return [
         Section(
@@ -46,23 +46,23 @@ def sections(fits: Fits) -> list[Section]:
                 "Decision: the likelier of the two classes; a detector without classes decides at the threshold for a "
                 "nominal 1 % on out-of-fold training normals. Mean ± standard deviation over folds.",
             ),
-            [_means(fits, order, found)],
-            [*_bars(fits, order, found), _boxes(fits, order, test)],
+            [_means(fits, order, spreads)],
+            [*_bars(fits, order, spreads), _boxes(fits, order, test)],
         ),
-        *([_significance(fits, order, tests), _rates(fits, order, found, tests)] if tests else []),
+        *([_significance(fits, order, tests), _rates(fits, order, spreads, tests)] if tests else []),
     ]
 
 
-def _means(fits: Fits, order: Sequence[str], found: dict[str, dict[str, Spread | None]]) -> Sheet:
-    rows = rows_of(fits, order, lambda model: [found[name][model] for name in MEASURES])
+def _means(fits: Fits, order: Sequence[str], spreads: dict[str, dict[str, Spread | None]]) -> Sheet:
+    rows = rows_of(fits, order, lambda model: [spreads[name][model] for name in MEASURES])
     return Sheet("Mean ± standard deviation of all measures", ("Model", *MEASURES, "fits"), rows)
 
 
-def _bars(fits: Fits, order: Sequence[str], found: dict[str, dict[str, Spread | None]]) -> list[Picture]:
+def _bars(fits: Fits, order: Sequence[str], by_measure: dict[str, dict[str, Spread | None]]) -> list[Picture]:
     names, ours = labels(fits, order), row_of(order)
 
     def panel(name: str, spread: bool, scale: str = "nines") -> Panel:
-        spreads = [found[name][model] for model in order]
+        spreads = [by_measure[name][model] for model in order]
         ends = [(each.std or 0.0) if each else 0.0 for each in spreads] if spread else []
         means = [each.mean if each else None for each in spreads]
         low = [None if m is None else m - e for m, e in zip(means, ends, strict=True)] if spread else ()
@@ -112,29 +112,29 @@ def _boxes(fits: Fits, order: Sequence[str], test: str) -> Picture:
 def compared(fits: Fits, test: str, order: Sequence[str], keys: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Ours against each other model, paired by fold: mean difference, pairs, p by both tests, Holm over the models."""
     others = [model for model in order if model != OURS]
-    train, held = _sizes(fits, test)
+    train, test_size = _sizes(fits, test)
     differences = {model: fits.pairs(OURS, model, test, *keys) for model in others}
-    t = [corrected_t(differences[model], train, held) for model in others]
+    t = [corrected_t(differences[model], train, test_size) for model in others]
     w = [wilcoxon(differences[model]) for model in others]
     return {
         model: {
             "difference": float(np.mean(differences[model])) if differences[model] else None,
             "pairs": len(differences[model]),
-            "t": t[place],
-            "t_holm": holm(t)[place],
-            "wilcoxon": w[place],
-            "wilcoxon_holm": holm(w)[place],
+            "t": t[index],
+            "t_holm": holm(t)[index],
+            "wilcoxon": w[index],
+            "wilcoxon_holm": holm(w)[index],
         }
-        for place, model in enumerate(others)
+        for index, model in enumerate(others)
     }
 
 
 def _sizes(fits: Fits, test: str) -> tuple[int, int]:
     """Records of a fit and of its test; nine to one where the fits do not say."""
     for document in fits.documents:
-        train, held = number(document, ("rows", "train")), number(document, ("rows", "tests", test))
-        if train and held:
-            return int(train), int(held)
+        train, tested = number(document, ("rows", "train")), number(document, ("rows", "tests", test))
+        if train and tested:
+            return int(train), int(tested)
     return 9, 1
 
 
@@ -144,11 +144,11 @@ def _significance(fits: Fits, order: Sequence[str], tests: dict[str, dict[str, d
         rows = [
             [
                 name_of(fits, model),
-                one["difference"],
-                *(P(one[key]) for key in ("t", "t_holm", "wilcoxon", "wilcoxon_holm")),
-                one["pairs"],
+                comparison["difference"],
+                *(P(comparison[key]) for key in ("t", "t_holm", "wilcoxon", "wilcoxon_holm")),
+                comparison["pairs"],
             ]
-            for model, one in against.items()
+            for model, comparison in against.items()
         ]
         columns = ("against", f"Δ {name}", "p (t)", "p (t), Holm", "p (Wilcoxon)", "p (Wilcoxon), Holm", "pairs")
         sheets.append(Sheet(f"{fits.title(OURS)} against each, {name}", columns, rows))
@@ -166,13 +166,13 @@ def _significance(fits: Fits, order: Sequence[str], tests: dict[str, dict[str, d
 def _rates(
     fits: Fits,
     order: Sequence[str],
-    found: dict[str, dict[str, Spread | None]],
+    by_measure: dict[str, dict[str, Spread | None]],
     tests: dict[str, dict[str, dict[str, Any]]],
 ) -> Section:
     against = tests["ACC"]
 
     def values(name: str) -> list[float | None]:
-        spreads = [found[name][model] for model in order]
+        spreads = [by_measure[name][model] for model in order]
         return [each.mean if each else None for each in spreads]
 
     def draw() -> Any:

@@ -18,25 +18,25 @@ def sections(fits: Fits) -> list[Section]:
 
 def detection(fits: Fits, about: dict[str, str]) -> list[Section]:
     """Attack against normal, a section a test table."""
-    part, found = fits.where(task="binary"), []
+    part, result = fits.where(task="binary"), []
     for test in part.tests():
         thresholds = [alarms.threshold(part, test, nominal) for nominal in ("0.01", "0.05")]
         maybe = [*thresholds, alarms.decision(part, test), alarms.novel(part, test)]
         sheets = [alarms.ranking(part, test), *(each for each in maybe if each is not None)]
         text = tuple(each for each in (about.get(test),) if each)
         sheets += alarms.paired(part, test, alarms.PAIRED)
-        found.append(Section(f"Attack or normal: {test}", text, sheets, [alarms.roc_picture(part, test)]))
-    return found
+        result.append(Section(f"Attack or normal: {test}", text, sheets, [alarms.roc_picture(part, test)]))
+    return result
 
 
 def naming_classes(fits: Fits, title: str, task: str, about: dict[str, str]) -> list[Section]:
     """The multi-class task, a section a test table."""
-    part, found = fits.where(task=task), []
+    part, result = fits.where(task=task), []
     for test in part.tests():
         if not naming.macro_order(part, test):
             continue
         sheets = [naming.overall(part, test), naming.recalls(part, test)]
         sheets += alarms.paired(part, test, {"macro-F1": ("classes", "macro_f1")})
         text = tuple(each for each in (about.get(test),) if each)
-        found.append(Section(f"{title}: {test}", text, sheets, naming.pictures(part, test)))
-    return found
+        result.append(Section(f"{title}: {test}", text, sheets, naming.pictures(part, test)))
+    return result

@@ -14,7 +14,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-# Okabe & Ito 2008: told apart with any colour vision.
+# Okabe & Ito 2008: distinguishable with any colour vision.
 OURS_COLOUR = "#D55E00"
 OTHER_COLOUR = "#7A9CB8"
 LINES = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -87,7 +87,7 @@ COST = {
 
 
 def mismatch(value: Any, shape: Shape, where: str = "") -> str | None:
-    """The first place where a JSON value departs from a shape, in words; None where it does not."""
+    """The first location where a JSON value differs from a shape, in words; None where it matches."""
     if isinstance(shape, Maybe):
         return None if value is None else mismatch(value, shape.shape, where)
     if isinstance(shape, dict):
@@ -103,13 +103,13 @@ def mismatch(value: Any, shape: Shape, where: str = "") -> str | None:
     if isinstance(shape, Each):
         if not isinstance(value, dict):
             return _said(where, value, "an object")
-        found = (mismatch(each, shape.value, f"{where}.{key}") for key, each in value.items())
-        return next((wrong for wrong in found if wrong), None)
+        problems = (mismatch(each, shape.value, f"{where}.{key}") for key, each in value.items())
+        return next((wrong for wrong in problems if wrong), None)
     if isinstance(shape, Items):
         if not isinstance(value, list) or (shape.length is not None and len(value) != shape.length):
             return _said(where, value, f"a list of {shape.length or 'any number'}")
-        found = (mismatch(each, shape.item, f"{where}[{place}]") for place, each in enumerate(value))
-        return next((wrong for wrong in found if wrong), None)
+        problems = (mismatch(each, shape.item, f"{where}[{index}]") for index, each in enumerate(value))
+        return next((wrong for wrong in problems if wrong), None)
     kinds = shape if isinstance(shape, tuple) else (shape,)
     right = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
     return None if right else _said(where, value, " or ".join(_name(kind) for kind in kinds))

@@ -96,14 +96,14 @@ def markdown(sheet: Sheet, said: str) -> str:
         cells = [_text(cell, notes) for cell in row]
         lines.append("| " + " | ".join(f"**{cell}**" if ours and cell else cell for cell in cells) + " |")
     lines.append("")
-    lines += [f"{mark(place)} {escaped(note)}  " for place, note in enumerate(notes)]
+    lines += [f"{mark(position)} {escaped(note)}  " for position, note in enumerate(notes)]
     lines += [f"{escaped(note)}  " for note in sheet.notes]
     return "\n".join([*lines, f"<sub>{said}</sub>", ""])
 
 
-def mark(place: int) -> str:
+def mark(index: int) -> str:
     """A footnote's mark."""
-    return MARKS[place] if place < len(MARKS) else f"({place + 1})"
+    return MARKS[index] if index < len(MARKS) else f"({index + 1})"
 
 
 def _text(cell: Cell, notes: list[str]) -> str:

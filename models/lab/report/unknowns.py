@@ -20,11 +20,11 @@ PREFIX = "without-"
 def sections(fits: Fits) -> list[Section]:
     """One table a measure, and all three as a field of colours."""
     splits = tuple(dict.fromkeys(str(document["split"]) for document in fits.documents))
-    found = {
+    figures = {
         name: {model: {split: over_split(fits, model, split, keys) for split in splits} for model in fits.models}
         for name, keys in MEASURES.items()
     }
-    means = {model: mean(found["AUROC"][model]) for model in fits.models}
+    means = {model: mean(figures["AUROC"][model]) for model in fits.models}
     order = fits.by_merit(lambda model: means[model])
     families = [split.removeprefix(PREFIX) for split in splits]
     sheets = [
@@ -33,11 +33,11 @@ def sections(fits: Fits) -> list[Section]:
             ("Model", *families, "mean of families", "fits"),
             rows_of(fits, order, lambda model, by=by: [*by[model].values(), mean(by[model])]),  # type: ignore[misc]
         )
-        for name, by in found.items()
+        for name, by in figures.items()
     ]
 
     def fields() -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
-        return {name: _field(by, order, splits) for name, by in found.items()}
+        return {name: _field(by, order, splits) for name, by in figures.items()}
 
     picture = Picture(
         "families",
@@ -67,8 +67,8 @@ def over_split(fits: Fits, model: str, split: str, keys: Sequence[str]) -> Sprea
 
 def mean(by_family: dict[str, Spread | None]) -> float | None:
     """Mean over families, each counting the same; None where one is missing."""
-    found = [each.mean for each in by_family.values() if each is not None]
-    return float(np.mean(found)) if found and len(found) == len(by_family) else None
+    means = [each.mean for each in by_family.values() if each is not None]
+    return float(np.mean(means)) if means and len(means) == len(by_family) else None
 
 
 def _field(

@@ -18,7 +18,7 @@ PARQUET = b"PAR1"
 
 
 def read(path: Path) -> pa.Table:
-    """All columns; a CSV's are text. RefusedModel where the file is neither, or is broken, with the place if known."""
+    """All columns; a CSV's are text. RefusedModel where the file is neither or broken, with the location if known."""
     try:
         with path.open("rb") as file:
             head = file.read(4)
@@ -120,16 +120,16 @@ def flag_like(column: pa.ChunkedArray) -> bool:
     if pa.types.is_boolean(column.type):
         return True
     if text_like(column):
-        found = {word.strip() for word in pc.unique(column).to_pylist()[:64] if word is not None} - set(MISSING)
-        if found and found <= set(TRUE + FALSE):
+        texts = {word.strip() for word in pc.unique(column).to_pylist()[:64] if word is not None} - set(MISSING)
+        if texts and texts <= set(TRUE + FALSE):
             return len(pc.unique(column)) <= 64
-        if not found <= {"0", "1", "0.0", "1.0"}:
+        if not texts <= {"0", "1", "0.0", "1.0"}:
             return False
     if not number_like(column):
         return False
     values = numbers(column)
-    found_values = set(np.unique(values[~np.isnan(values)]).tolist())
-    return found_values == {0.0, 1.0}
+    distinct = set(np.unique(values[~np.isnan(values)]).tolist())
+    return distinct == {0.0, 1.0}
 
 
 def numbers(column: pa.ChunkedArray) -> Doubles:
@@ -143,21 +143,21 @@ def numbers(column: pa.ChunkedArray) -> Doubles:
             column = pc.cast(column, whole)
         values: Doubles = pc.cast(column, pa.float64(), safe=False).to_numpy().astype(np.float64)
         return values
-    cells, place = _different(column)
-    return np.array([_number(cell) for cell in cells], dtype=np.float64)[place]
+    cells, index = _distinct(column)
+    return np.array([_number(cell) for cell in cells], dtype=np.float64)[index]
 
 
 def words(column: pa.ChunkedArray) -> Strings:
     """(n,) cells as text without spaces around them; a missing cell is empty."""
-    found = names(column)
-    result: Strings = np.where(np.isin(found, MISSING), "", found)
+    texts = names(column)
+    result: Strings = np.where(np.isin(texts, MISSING), "", texts)
     return result
 
 
 def names(column: pa.ChunkedArray) -> Strings:
     """(n,) cells as text without spaces around them: 1.0 is 1, null is empty."""
-    cells, place = _different(column)
-    result: Strings = np.asarray([_name(cell) for cell in cells], dtype=np.str_)[place]
+    cells, index = _distinct(column)
+    result: Strings = np.asarray([_name(cell) for cell in cells], dtype=np.str_)[index]
     return result
 
 
@@ -171,18 +171,18 @@ def _name(cell: Any) -> str:
     return str(cell).strip()
 
 
-def _different(column: pa.ChunkedArray) -> tuple[list[Any], Ints]:
-    """The different cells, null last, and each cell's place among them: there are fewer of them than records."""
+def _distinct(column: pa.ChunkedArray) -> tuple[list[Any], Ints]:
+    """The distinct cells, null last, and each cell's index among them: there are fewer of them than records."""
     coded = pc.dictionary_encode(column.combine_chunks())
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.combine_chunks()
-    found = [*coded.dictionary.to_pylist(), None]
-    place: Ints = coded.indices.fill_null(len(found) - 1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return found, place
+    distinct = [*coded.dictionary.to_pylist(), None]
+    index: Ints = coded.indices.fill_null(len(distinct) - 1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return distinct, index
 
 
 def mostly_numbers(column: pa.ChunkedArray) -> bool:
-    """Whether of its words, few are no numbers: less than one in a hundred, and its numbers differ."""
+    """Whether fewer than one cell in a hundred is no number, and the numbers differ."""
     lost = int(np.isnan(numbers(column)).sum()) - missing(column)
     return 100 * lost < len(column) - missing(column) and len(np.unique(numbers(column))) > 2
 
@@ -191,7 +191,7 @@ def missing(column: pa.ChunkedArray) -> int:
     """How many cells are empty, or say so."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         counts = pc.value_counts(column).to_pylist()
-        return sum(one["counts"] for one in counts if one["values"] is None or one["values"].strip() in MISSING)
+        return sum(entry["counts"] for entry in counts if entry["values"] is None or entry["values"].strip() in MISSING)
     return int(np.isnan(numbers(column)).sum())
 
 

@@ -1,4 +1,4 @@
-"""What a reader of somebody's table should look at twice: columns that look like an identifier, a time or the label."""
+"""Hints to the reader of a table: columns that look like an identifier, a time or the label."""
 
 import re
 
@@ -21,19 +21,19 @@ MAX_VALUES = 50  # a column with more that fits the labels is no copy of them
 def about(column: Column, data: pa.ChunkedArray, attack: Mask) -> list[str]:
     """Remarks on a training column; nothing is left out for them."""
     values = cells.numbers(data) if column.kind != "category" else _codes(column, data)
-    found, inverse = np.unique(values, return_inverse=True)
+    distinct, inverse = np.unique(values, return_inverse=True)
     notes = []
     if IDENTIFYING.search(_spelt(column.name)) or pa.types.is_temporal(data.type):
         notes.append(f"{column.name}: by its name or type an identifier or a time; if it is: --drop {column.name}")
-    elif len(found) == len(values) >= LEAST_RECORDS and bool((values == np.round(values)).all()):
+    elif len(distinct) == len(values) >= LEAST_RECORDS and bool((values == np.round(values)).all()):
         notes.append(
             f"{column.name}: a different whole number in every record; if it is an identifier: --drop {column.name}"
         )
-    if len(found) <= MAX_VALUES and len(values) >= LEAST_RECORDS:
-        share = np.bincount(inverse, attack, len(found)) / np.bincount(inverse, minlength=len(found))
+    if len(distinct) <= MAX_VALUES and len(values) >= LEAST_RECORDS:
+        share = np.bincount(inverse, attack, len(distinct)) / np.bincount(inverse, minlength=len(distinct))
         if bool(np.isin(share, (0.0, 1.0)).all()):
             notes.append(
-                f"{column.name}: tells attacks from normal without an error; if it is a label: --drop {column.name}"
+                f"{column.name}: separates attacks from normal without an error; if it is a label: --drop {column.name}"
             )
     return notes
 

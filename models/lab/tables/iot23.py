@@ -60,20 +60,20 @@ def _table(folder: Path, numbers: tuple[str, ...], categories: tuple[str, ...]) 
     cells = [_read(folder / f"{name}{SUFFIX}") for name in captures(folder)]
     if not cells:
         raise RefusedModel(f"{folder}: got no *{SUFFIX}, expected captures of IoT-23; name its folder with --data")
-    time_us = [_time_us(one) for one in cells]
+    time_us = [_time_us(capture) for capture in cells]
     group = [
         (time - time.min()) // BLOCK_US + number * BLOCKS_A_CAPTURE for number, time in enumerate(time_us) if len(time)
     ]
     columns, values = [], []
     for name in numbers:
         columns.append(Column(name, "number"))
-        values.append(np.concatenate([_number(one[name]) for one in cells]))
+        values.append(np.concatenate([_number(capture[name]) for capture in cells]))
     for name in categories:
-        words, codes = np.unique(np.concatenate([one[name] for one in cells]), return_inverse=True)
+        words, codes = np.unique(np.concatenate([capture[name] for capture in cells]), return_inverse=True)
         columns.append(Column(name, "category", tuple(map(str, words))))
         values.append(codes.astype(np.float64))
-    benign = np.char.lower(np.concatenate([one["label"] for one in cells])) == "benign"
-    detail = np.concatenate([one["detailed-label"] for one in cells])
+    benign = np.char.lower(np.concatenate([capture["label"] for capture in cells])) == "benign"
+    detail = np.concatenate([capture["detailed-label"] for capture in cells])
     label = np.where(benign, NORMAL, np.where(np.isin(detail, UNSET), "malicious", detail))
     return Table(
         "iot-23", tuple(columns), np.column_stack(values), label, label, np.concatenate(group), np.concatenate(time_us)

@@ -33,7 +33,7 @@ class Schema:
 
     Attributes
     ----------
-    columns : those that are kept, with the vocabulary of training
+    columns : the retained columns, with the vocabulary of training
     dropped : columns with one value or none in training, or named by the user
     """
 
@@ -75,7 +75,7 @@ def read_pair(train: Path, test: Path, label: str, normal: str, drop: Sequence[s
 def _schema(path: Path, data: pa.Table, label: str, normal: str, drop: Sequence[str]) -> tuple[Schema, list[str]]:
     names, label = data.column_names, label.strip()
     # `--drop a,b` as well as `--drop a --drop b`; a column's own name may hold a comma.
-    drop = [one for name in drop for one in ([name] if name in names else map(str.strip, name.split(",")))]
+    drop = [part for name in drop for part in ([name] if name in names else map(str.strip, name.split(",")))]
     for name in drop:
         if name not in names:
             raise RefusedModel(f"{path}: --drop: got no column {name}{_near(name, names)}; columns are {_some(names)}")
@@ -147,20 +147,20 @@ def _labels(path: Path, data: pa.Table, label: str, normal: str) -> Strings:
             f"{path}: column {label}: got no label in {len(empty)} records, first in record {empty[0] + 1}; label "
             "them or take them out"
         )
-    found = [str(name) for name in np.unique(text)]
-    if len(found) > MAX_LABELS:
+    labels = [str(name) for name in np.unique(text)]
+    if len(labels) > MAX_LABELS:
         raise RefusedModel(
-            f"{path}: column {label}: got {len(found)} different labels, expected at most "
+            f"{path}: column {label}: got {len(labels)} different labels, expected at most "
             f"{MAX_LABELS}; name the label's column with --label"
         )
-    if normal.strip() not in found:
+    if normal.strip() not in labels:
         raise RefusedModel(
-            f"{path}: column {label}: got no {normal!r}{_near(normal, found)}; labels are "
-            f"{_some(found)}; name one with --normal"
+            f"{path}: column {label}: got no {normal!r}{_near(normal, labels)}; labels are "
+            f"{_some(labels)}; name one with --normal"
         )
-    if len(found) == 1:
+    if len(labels) == 1:
         raise RefusedModel(f"{path}: column {label}: got only {normal!r}, expected attacks as well")
-    if NORMAL in found and normal.strip() != NORMAL:
+    if NORMAL in labels and normal.strip() != NORMAL:
         raise RefusedModel(
             f"{path}: column {label}: got both {normal!r} and {NORMAL!r}, which is the word for "
             "no attack here; rename one"
@@ -170,7 +170,7 @@ def _labels(path: Path, data: pa.Table, label: str, normal: str) -> Strings:
 
 
 def _table(path: Path, data: pa.Table, schema: Schema, notes: list[str]) -> Table:
-    missing = [one.name for one in schema.columns if one.name not in data.column_names]
+    missing = [known.name for known in schema.columns if known.name not in data.column_names]
     if missing:
         raise RefusedModel(
             f"{path}: got no column {_some(missing)}, expected those of the training table; add them, or leave them "
@@ -194,11 +194,11 @@ def _table(path: Path, data: pa.Table, schema: Schema, notes: list[str]) -> Tabl
 
 def _coded(column: Column, words: Strings) -> tuple[Column, Doubles]:
     """Positions in training's vocabulary; words it lacks come after it."""
-    found, inverse = np.unique(words, return_inverse=True)
-    new = tuple(str(word) for word in found if str(word) not in set(column.vocabulary))
+    distinct, inverse = np.unique(words, return_inverse=True)
+    new = tuple(str(word) for word in distinct if str(word) not in set(column.vocabulary))
     vocabulary = column.vocabulary + new
-    place = {word: code for code, word in enumerate(vocabulary)}
-    codes = np.array([place[str(word)] for word in found], dtype=np.float64)[inverse]
+    code_of = {word: code for code, word in enumerate(vocabulary)}
+    codes = np.array([code_of[str(word)] for word in distinct], dtype=np.float64)[inverse]
     return Column(column.name, column.kind, vocabulary), codes
 
 

@@ -128,8 +128,8 @@ class _Records:
 
     def count(self, which: Mask, weight: Ints | None = None) -> Doubles:
         """How many packets of each record a mask chooses, or their weights' sum."""
-        own = None if weight is None else weight[which].astype(np.float64)
-        return np.bincount(self.of_packet[which], own, minlength=len(self)).astype(np.float64)
+        weights = None if weight is None else weight[which].astype(np.float64)
+        return np.bincount(self.of_packet[which], weights, minlength=len(self)).astype(np.float64)
 
     def any(self, which: Mask) -> Mask:
         """Which records hold such a packet."""

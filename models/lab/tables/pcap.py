@@ -76,7 +76,7 @@ def read(path: Path) -> Packets:
         raise RefusedModel(f"{path}: got link type {link & 0xFFFF}, expected Ethernet (1)")
     records = []
     at = 24
-    while at < len(data):  # where a packet begins is only known from the one before
+    while at < len(data):  # the start of a packet is only known from the packet before
         if at + 16 > len(data):
             raise RefusedModel(f"{path}: got an end inside the packet header at byte {at}; the file is cut")
         seconds, fraction, captured, size = struct.unpack_from(f"{order}IIII", data, at)
@@ -100,14 +100,14 @@ class _Fields:
     end: Ints
 
     def at(self, offset: Ints | int, width: int, where: Mask | None = None) -> Ints:
-        place = self.begin + offset
-        whole = place + width <= self.end
+        position = self.begin + offset
+        whole = position + width <= self.end
         if where is not None:
             whole = whole & where
-        place = np.where(whole, place, 0)
-        value = np.zeros(len(place), dtype=np.int64)
+        position = np.where(whole, position, 0)
+        value = np.zeros(len(position), dtype=np.int64)
         for byte in range(width):
-            value = value << 8 | self.data[place + byte].astype(np.int64)
+            value = value << 8 | self.data[position + byte].astype(np.int64)
         result: Ints = np.where(whole, value, -1)
         return result
 

@@ -73,8 +73,8 @@ def _table(folder: Path, identifying: bool) -> Table:
         else:
             columns.append(Column(name, "number"))
             values.append(column.to_numpy().astype(np.float64))
-    found = np.asarray(data.column(LABEL).to_pylist(), dtype=np.str_)
-    label: Strings = np.where(np.isin(found, HARMLESS), NORMAL, found)
+    category = np.asarray(data.column(LABEL).to_pylist(), dtype=np.str_)
+    label: Strings = np.where(np.isin(category, HARMLESS), NORMAL, category)
     names, inverse = np.unique(label, return_inverse=True)
     family: Strings = np.asarray([KIND.get(str(name), str(name)) for name in names], dtype=np.str_)[inverse]
     return Table("rt-iot2022", tuple(columns), np.column_stack(values), label, family, one_by_one(len(label)))

@@ -11,7 +11,7 @@ NAMES = np.array([0, 0, 0, 1, 2, 3, 4])
 
 
 def records(rows: int, random: np.random.Generator) -> tuple[Floats, Ints]:
-    """Column 0 tells attacks apart, the others are noise."""
+    """Column 0 separates attacks from normal, the others are noise."""
     name = random.choice(NAMES, size=rows)
     matrix = random.normal(size=(rows, 4)).astype(np.float32)
     matrix[:, 0] += 4 * (name > 0)

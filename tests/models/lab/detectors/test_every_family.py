@@ -1,4 +1,4 @@
-"""What holds of every comparator, on clusters that can be told apart."""
+"""What holds of every comparator, on clusters that can be separated."""
 
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
@@ -31,10 +31,10 @@ def parameters(families: list[Family]) -> list[Any]:
 families = pytest.mark.parametrize("family", parameters(EVERYBODY))
 
 
-def same(one: Prediction, other: Prediction) -> None:
-    np.testing.assert_array_equal(one.score, other.score)
-    if one.probability is not None:
-        np.testing.assert_array_equal(one.probability, other.probability)
+def same(prediction: Prediction, expected: Prediction) -> None:
+    np.testing.assert_array_equal(prediction.score, expected.score)
+    if prediction.probability is not None:
+        np.testing.assert_array_equal(prediction.probability, expected.probability)
 
 
 @families

@@ -59,7 +59,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_set_and_split_is_named(data: Path) -> None:
-    names = [one.name for one in trials(data, plant)]
+    names = [named.name for named in trials(data, plant)]
     assert names == [
         "westermo/time",
         "westermo/left-to-bottom",
@@ -78,7 +78,7 @@ def test_every_set_and_split_is_named(data: Path) -> None:
 
 
 def test_sets_that_are_not_there_are_left_out(tmp_path: Path) -> None:
-    assert [one.name.split("/")[0] for one in trials(tmp_path, plant)] == ["westermo"] * 4
+    assert [named.name.split("/")[0] for named in trials(tmp_path, plant)] == ["westermo"] * 4
     assert missing(tmp_path) == ("iot-23", "rt-iot2022", "lemay")
     with pytest.raises(RefusedModel, match="got none of iot-23"):
         Iiot(tmp_path, (FAMILY,)).units()
@@ -98,14 +98,14 @@ def test_a_plan_goes_to_another_process_and_gives_documents(data: Path) -> None:
 
 
 def test_time_is_cut_with_an_embargo_and_sensors_are_apart(data: Path) -> None:
-    named = {one.name: one for one in trials(data, plant)}
-    own, when = plant(), plant().table.time_us
-    trial = named["westermo/time"].build(0)
+    by_name = {trial.name: trial for trial in trials(data, plant)}
+    site, when = plant(), plant().table.time_us
+    trial = by_name["westermo/time"].build(0)
     for sensor in ("left", "bottom"):
-        after = own.table.values[(when >= 30 * MINUTE) & (own.sensor == sensor)]
+        after = site.table.values[(when >= 30 * MINUTE) & (site.sensor == sensor)]
         assert np.array_equal(trial.unseen(f"westermo/time/{sensor}").values, after)
-    assert named["westermo/random"].build(0).sizes() == {"train": 29 * 60, "tests": {"westermo/random": 600}}
-    before = own.table.values[when < 29 * MINUTE]
+    assert by_name["westermo/random"].build(0).sizes() == {"train": 29 * 60, "tests": {"westermo/random": 600}}
+    before = site.table.values[when < 29 * MINUTE]
     _, training_set = trial.training_set()
     assert np.array_equal(np.argsort(training_set.matrix[:, 0]), np.argsort(before[:, 0].astype(np.float32)))
 
@@ -113,19 +113,19 @@ def test_time_is_cut_with_an_embargo_and_sensors_are_apart(data: Path) -> None:
 def test_blocks_of_iot23_lie_on_one_side(data: Path) -> None:
     folder = data / "iot-23"
     table = iot23.load(folder)
-    named = {one.name: one for one in trials(data, None)}
-    blocked = named["iot-23/blocked"].build(0)
+    by_name = {trial.name: trial for trial in trials(data, None)}
+    blocked = by_name["iot-23/blocked"].build(0)
     assert set(blocked.tests) == {"iot-23/blocked", "iot-23/blocked, repeats kept"}
-    held = set(blocked.unseen("iot-23/blocked, repeats kept").values[:, 1].tolist())  # orig_bytes differ
+    held_out = set(blocked.unseen("iot-23/blocked, repeats kept").values[:, 1].tolist())  # orig_bytes differ
     train = {float(value) for value, group in zip(table.values[:, 1], table.group, strict=True) if group % 10 % 3 != 2}
-    assert held and not held & train
-    without = named["iot-23/without-two"].build(0)
+    assert held_out and not held_out & train
+    without = by_name["iot-23/without-two"].build(0)
     assert without.unseen("iot-23/without-two").values[:, 1].min() >= 1_000
 
 
 def test_a_capture_of_lemay_that_is_held_out_is_new(data: Path) -> None:
-    named = {one.name: one for one in trials(data, None)}
-    trial = named["lemay/without-send_x"].build(0)
+    by_name = {trial.name: trial for trial in trials(data, None)}
+    trial = by_name["lemay/without-send_x"].build(0)
     document = Iiot(data, (FAMILY,)).document(
         next(unit for unit in Iiot(data, (FAMILY,)).units() if unit.split == "lemay/without-send_x")
     )
@@ -135,14 +135,14 @@ def test_a_capture_of_lemay_that_is_held_out_is_new(data: Path) -> None:
 
 
 def test_random_splits_follow_the_seed(data: Path) -> None:
-    named = {one.name: one for one in trials(data, None)}
-    one, two, again = (named["lemay/random"].build(seed).unseen("lemay/random").values for seed in (0, 1, 0))
-    assert np.array_equal(one, again) and one.shape[0] and not np.array_equal(one, two)
+    by_name = {trial.name: trial for trial in trials(data, None)}
+    first, second, again = (by_name["lemay/random"].build(seed).unseen("lemay/random").values for seed in (0, 1, 0))
+    assert np.array_equal(first, again) and first.shape[0] and not np.array_equal(first, second)
 
 
 def test_identifiers_split_like_the_records_themselves(data: Path) -> None:
     plan = IdentifiersOnly(None, data, (FAMILY,), 1, plant)
-    assert [one.name for one in plan.trials()] == [one.name for one in trials(data, plant)]
+    assert [named.name for named in plan.trials()] == [named.name for named in trials(data, plant)]
     for mine, theirs in zip(plan.trials(), trials(data, plant), strict=True):
         assert mine.build(0).sizes() == theirs.build(0).sizes()
     document = plan.document(next(unit for unit in plan.units() if unit.split == "identifiers-only/westermo/time"))
@@ -152,8 +152,8 @@ def test_identifiers_split_like_the_records_themselves(data: Path) -> None:
 @needs("iot-23", "the protocol splits real captures without repeats")
 @needs("rt-iot2022", "the protocol splits real captures without repeats")
 def test_real_sets_split_without_repeats() -> None:
-    named = {one.name: one.build(0).sizes() for one in trials(FOLDER, None)}
-    assert named["iot-23/blocked"]["train"] == 3_264
-    rt = named["rt-iot2022/random"]
+    by_name = {trial.name: trial.build(0).sizes() for trial in trials(FOLDER, None)}
+    assert by_name["iot-23/blocked"]["train"] == 3_264
+    rt = by_name["rt-iot2022/random"]
     assert rt["train"] + rt["tests"]["rt-iot2022/random"] < 18_300
     assert len(rt_iot2022.load(FOLDER / "rt-iot2022")) == 123_117

@@ -38,8 +38,8 @@ def test_events_delay_and_false_alarms() -> None:
     score[[52]] = 0.5  # in the flood, below the threshold
     score[[1, 2, 70, 105]] = 3.0  # normal, three minutes' worth of two; the last inside an event without records
     figures = Operations(0.5, EVENTS).figures(plant(), score, {0.01: 1.0, 0.05: 0.2})
-    found = {event["event"]: (event["found"], event["records"], event["delay_s"]) for event in figures["events"]}
-    assert found == {"SCAN": (True, 10, 4.0), "FLOOD": (False, 6, None), "ELSEWHERE": (False, 0, None)}
+    by_event = {event["event"]: (event["found"], event["records"], event["delay_s"]) for event in figures["events"]}
+    assert by_event == {"SCAN": (True, 10, 4.0), "FLOOD": (False, 6, None), "ELSEWHERE": (False, 0, None)}
     assert figures["nominal"] == 0.01 and figures["days"] == 0.5
     assert figures["false_alarms_per_day"] == 8 and figures["false_alarm_minutes_per_day"] == 4
     assert figures["by_nominal"]["0.05"]["found"] == 2 and figures["by_nominal"]["0.01"]["of"] == 3

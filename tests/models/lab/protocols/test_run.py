@@ -1,4 +1,4 @@
-"""The runner: every fit once, kept as it finishes, taken up where it was left."""
+"""The runner: every fit once, stored as it finishes, resumed where it stopped."""
 
 from dataclasses import dataclass
 from pathlib import Path

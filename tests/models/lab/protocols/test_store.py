@@ -1,4 +1,4 @@
-"""Fits are kept whole or not at all, and a folder belongs to one run."""
+"""Fits are stored whole or not at all, and a folder belongs to one run."""
 
 from pathlib import Path
 

@@ -33,29 +33,30 @@ def document_of(test: Table) -> tuple[dict[str, Any], list[Remembering]]:
 
 
 def test_nothing_learnt_depends_on_the_test_table() -> None:
-    one, detectors_one = document_of(TEST)
-    other, detectors_other = document_of(spoilt(TEST))
-    assert one["candidate"] == other["candidate"]
+    original, detectors_original = document_of(TEST)
+    spoiled, detectors_spoiled = document_of(spoilt(TEST))
+    assert original["candidate"] == spoiled["candidate"]
     thresholds = [
-        {rate: at["threshold"] for rate, at in document["tests"]["test"]["at"].items()} for document in (one, other)
+        {rate: at["threshold"] for rate, at in document["tests"]["test"]["at"].items()}
+        for document in (original, spoiled)
     ]
     assert thresholds[0] == thresholds[1]
-    assert one["tests"]["test"]["ranking"] != other["tests"]["test"]["ranking"]
-    for ours, theirs in zip(detectors_one, detectors_other, strict=True):
+    assert original["tests"]["test"]["ranking"] != spoiled["tests"]["test"]["ranking"]
+    for ours, theirs in zip(detectors_original, detectors_spoiled, strict=True):
         for a, b in zip(ours.training_sets, theirs.training_sets, strict=True):
             assert np.array_equal(a.matrix, b.matrix) and np.array_equal(a.y, b.y)
 
 
 def test_a_mutant_that_scales_by_the_test_table_would_be_seen() -> None:
     """The test above can fail: constants fitted to both tables do depend on the test table."""
-    both = [Unlabelled(TRAIN.columns, np.concatenate([TRAIN.values, one.values])) for one in (TEST, spoilt(TEST))]
+    both = [Unlabelled(TRAIN.columns, np.concatenate([TRAIN.values, table.values])) for table in (TEST, spoilt(TEST))]
     assert not np.array_equal(Prepared.fit(both[0]).mean, Prepared.fit(both[1]).mean)
 
 
 def test_what_scores_sees_records_without_labels() -> None:
     assert {each.name for each in fields(Unlabelled)} == {"columns", "values"}
     _, candidates = document_of(TEST)
-    assert all(isinstance(matrix, np.ndarray) for one in candidates for matrix in one.asked)
+    assert all(isinstance(matrix, np.ndarray) for candidate in candidates for matrix in candidate.asked)
     public = [name for name in dir(Trial) if not name.startswith("_")]
     expected = ["fit", "judge", "out_of_fold", "settle", "sizes", "tests", "training_set", "tune", "unseen"]
     assert sorted(public) == expected

@@ -12,7 +12,7 @@ FAMILY = family(Remembering())
 
 
 def write(path: Path, seed: int, attacks: tuple[str, ...], repeat: list[str] | None = None, n: int = 200) -> list[str]:
-    """Records with a size that tells attacks; their lines without the header."""
+    """Records with a size that separates attacks; their lines without the header."""
     random = np.random.default_rng(seed)
     lines = []
     for number in range(n):
@@ -30,10 +30,10 @@ def plan(folder: Path, drop: tuple[str, ...] = ()) -> UserTable:
 def test_binary_and_by_label(tmp_path: Path) -> None:
     write(tmp_path / "a.csv", 0, ("dos", "scan"))
     write(tmp_path / "b.csv", 1, ("dos", "worm"))
-    own = pickle.loads(pickle.dumps(plan(tmp_path)))  # noqa: S301
-    units = own.units()
+    protocol = pickle.loads(pickle.dumps(plan(tmp_path)))  # noqa: S301
+    units = protocol.units()
     assert [(unit.seed, unit.task) for unit in units] == [(0, "binary"), (0, "attack"), (1, "binary"), (1, "attack")]
-    binary, classes = own.document(units[0]), own.document(units[1])
+    binary, classes = protocol.document(units[0]), protocol.document(units[1])
     assert set(binary["tests"]) == {"b"} and binary["nominal"]
     assert binary["tests"]["b"]["ranking"]["auroc"] > 0.9
     assert binary["tests"]["b"]["novel"]["novel_rows"] > 0  # the worm
@@ -50,12 +50,12 @@ def test_one_kind_of_attack_needs_no_classes(tmp_path: Path) -> None:
 def test_records_of_training_are_judged_apart(tmp_path: Path) -> None:
     lines = write(tmp_path / "a.csv", 0, ("dos", "scan"))
     write(tmp_path / "b.csv", 1, ("dos", "scan"), repeat=lines[:50])
-    own = plan(tmp_path)
-    train, tests, notes = own.tables()
+    protocol = plan(tmp_path)
+    train, tests, notes = protocol.tables()
     assert len(train) == 200 and [len(test) for test in tests] == [250, 200]
     assert [test.name for test in tests] == ["b", "b, without records of training"]
     assert any("50 of 250 records repeat" in note for note in notes)
-    assert own.document(own.units()[0])["notes"] == list(notes)
+    assert protocol.document(protocol.units()[0])["notes"] == list(notes)
 
 
 def test_the_training_table_is_no_test(tmp_path: Path) -> None:
@@ -68,4 +68,4 @@ def test_the_training_table_is_no_test(tmp_path: Path) -> None:
     _, tests, notes = plan(tmp_path, ("proto",)).tables()
     assert (
         len(tests) == 1 and "b.csv: 200 of 200 records repeat a training record" in notes
-    )  # a copy is judged, and told
+    )  # a copy is judged, and reported

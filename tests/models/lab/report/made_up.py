@@ -54,12 +54,12 @@ def document(
     more: bool = False,
 ) -> dict[str, Any]:
     """One fit; models differ by a fixed skill, fits by the seed and split."""
-    place = list(NAMES).index(model) if model in NAMES else 3
+    rank = list(NAMES).index(model) if model in NAMES else 3
     figures = {}
     for number, test in enumerate(tests):
-        random = np.random.default_rng([place, seed, len(split), number, sum(split.encode())])
+        random = np.random.default_rng([rank, seed, len(split), number, sum(split.encode())])
         scorer = model in ("autoencoder", "knn-distance", "mahalanobis", "isolation-forest")
-        figures[test] = _figures(random, 3.2 - 0.09 * place, rows, task, calibrated or scorer, scorer)
+        figures[test] = _figures(random, 3.2 - 0.09 * rank, rows, task, calibrated or scorer, scorer)
         if more:
             figures[test]["more"] = _more(random)
     return {
@@ -113,8 +113,8 @@ def _more(random: np.random.Generator) -> dict[str, Any]:
             "kind": "attack" if number % 3 else "fault",
             "start_us": number,
             "records": number % 4,
-            "found": (found := bool(random.random() < 0.8)),
-            "delay_s": float(random.exponential(2)) if found else None,
+            "found": (detected := bool(random.random() < 0.8)),
+            "delay_s": float(random.exponential(2)) if detected else None,
         }
         for number in range(12)
     ]
@@ -122,10 +122,10 @@ def _more(random: np.random.Generator) -> dict[str, Any]:
 
 
 def store(folder: Path, documents: list[dict[str, Any]], expected: dict[str, dict[str, int]] | None = None) -> Path:
-    """Keep documents as a run does, with a run.json."""
-    kept = Store(folder)
+    """Store documents as a run does, with a run.json."""
+    fits = Store(folder)
     for each in documents:
-        kept.write(f"{each['protocol']}/{each['model']}/{each['split']}-seed{each['seed']}-{each['task']}", each)
+        fits.write(f"{each['protocol']}/{each['model']}/{each['split']}-seed{each['seed']}-{each['task']}", each)
     run = {
         "protocol": documents[0]["protocol"],
         "command": f"forebay model evaluate --protocol {documents[0]['protocol']} --data data --out out",
@@ -219,7 +219,7 @@ def controls() -> list[dict[str, Any]]:
 
 
 def cost(models: tuple[str, ...] = tuple(NAMES)) -> list[dict[str, Any]]:
-    """One a model."""
+    """One document per model."""
     return [
         {
             "protocol": "cost",
@@ -229,16 +229,16 @@ def cost(models: tuple[str, ...] = tuple(NAMES)) -> list[dict[str, Any]]:
             "split": "cost",
             "seed": 0,
             "task": "binary",
-            "train_seconds": 3.0 * place + 0.2,
-            "parameters": None if place % 3 == 0 else 107_000 // place,
-            "stored_bytes": 40_000 * (place + 1),
+            "train_seconds": 3.0 * index + 0.2,
+            "parameters": None if index % 3 == 0 else 107_000 // index,
+            "stored_bytes": 40_000 * (index + 1),
             "rows_per_second": {
                 "cpu": {
-                    str(b): 9e5 / (1 + 0.4 * place) * b / (b + 300 + 10 * place) for b in (1, 64, 1024, 4096, 16384)
+                    str(b): 9e5 / (1 + 0.4 * index) * b / (b + 300 + 10 * index) for b in (1, 64, 1024, 4096, 16384)
                 }
             },
         }
-        for place, model in enumerate(models)
+        for index, model in enumerate(models)
     ]
 
 

@@ -63,11 +63,11 @@ def test_what_was_chosen_remarks_and_fewer_fits_are_shown(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_the_same_fits_give_the_same_bytes(tmp_path: Path) -> None:
     fits = made("unknowns")
-    one, two = (made_up.store(tmp_path / name, fits) for name in ("one", "two"))
-    files = write(one)["files"]
-    write(two)
+    first, second = (made_up.store(tmp_path / name, fits) for name in ("one", "two"))
+    files = write(first)["files"]
+    write(second)
     for name in files:
-        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
 def test_a_partial_run_says_so(tmp_path: Path) -> None:
@@ -118,13 +118,13 @@ def test_p_values_are_those_of_the_pairs() -> None:
 
 def test_the_gap_is_random_less_the_split() -> None:
     fits = documents.Fits({}, tuple(made_up.iiot(("igan-ids",))))
-    places = iiot.sets(fits)["westermo"]
-    assert [place.kind for place in places] == [
+    cases = iiot.sets(fits)["westermo"]
+    assert [case.kind for case in cases] == [
         "time/left", "time/bottom", "time/all", "left-to-bottom", "left-to-left", "random",
     ]  # fmt: skip
     at_random = fits.values("igan-ids", "westermo/random", "ranking", "auroc")
     at_time = fits.values("igan-ids", "westermo/time/all", "ranking", "auroc")
-    got = iiot.gap(fits, "igan-ids", places, places[2])
+    got = iiot.gap(fits, "igan-ids", cases, cases[2])
     assert got == pytest.approx(np.mean(at_random) - np.mean(at_time))
 
 

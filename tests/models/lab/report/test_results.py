@@ -27,16 +27,16 @@ def test_one_result_a_model_test_seed_and_task(protocol: str) -> None:
     assert all(set(each["tpr_at"]) >= {"0.001", "0.01", "0.062"} for each in results)
 
 
-def test_which_decision_a_result_tells() -> None:
+def test_which_decision_a_result_reports() -> None:
     calibrated = made_up.document("nsl-kdd-test", "igan-ids", "train-test", 0)
     plain = made_up.document("nsl-kdd-cv", "igan-ids", "run00-fold00", 0, calibrated=False)
     named = made_up.document("nsl-kdd-test", "igan-ids", "train-test", 0, "5-class")
-    one, two, three = (results_of([each])[0] for each in (calibrated, plain, named))
+    first, second, third = (results_of([each])[0] for each in (calibrated, plain, named))
     figures = calibrated["tests"]["fold"]["at"]["0.01"]
-    assert (one["nominal_fpr"], one["threshold"], one["mcc"]) == (0.01, 2.3, figures["mcc"])
-    assert (two["nominal_fpr"], two["threshold"]) == (None, 0.5)
+    assert (first["nominal_fpr"], first["threshold"], first["mcc"]) == (0.01, 2.3, figures["mcc"])
+    assert (second["nominal_fpr"], second["threshold"]) == (None, 0.5)
     classes = named["tests"]["fold"]["classes"]
-    assert (three["macro_f1"], three["acc"], three["fpr"]) == (
+    assert (third["macro_f1"], third["acc"], third["fpr"]) == (
         classes["macro_f1"],
         classes["acc"],
         classes["binary"]["fpr"],

@@ -70,5 +70,5 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 def test_the_real_capture_counts_as_published() -> None:
     table = iot23.load(FOLDER / "iot-23")
     names, counts = np.unique(table.label, return_counts=True)
-    found = dict(zip(names.tolist(), counts.tolist(), strict=True))
-    assert found["DDoS"] == 14_394 and found["PartOfAHorizontalPortScan"] == 122 and found["C&C"] >= 6_706
+    count_of = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    assert count_of["DDoS"] == 14_394 and count_of["PartOfAHorizontalPortScan"] == 122 and count_of["C&C"] >= 6_706

@@ -62,7 +62,7 @@ def test_the_test_table_is_read_by_the_training_table_s_kinds(tmp_path: Path) ->
     train = csv(tmp_path, "a.csv", ["code,word,one,class", "1,a,3,fine", "2,b,3,dos", "9,b,3,fine"])
     test = csv(tmp_path, "b.csv", ["word,code,one,new,class", "7,x,8,1,fine", "b,2,9,1,worm", "a,3,9,1,dos"])
     training_set, exam = read_pair(train, test, "class", "fine")
-    assert [(one.name, one.kind) for one in exam.table.columns] == [("code", "number"), ("word", "category")]
+    assert [(column.name, column.kind) for column in exam.table.columns] == [("code", "number"), ("word", "category")]
     assert exam.table.columns[1].vocabulary == ("a", "b", "7")  # a new word does not move the known ones
     assert np.isnan(exam.table.values[0, 0])  # a word among numbers
     assert any("code" in note for note in exam.notes) and any("new" in note for note in exam.notes)
@@ -99,7 +99,7 @@ def test_what_looks_like_an_identifier_a_time_or_the_label_is_said(tmp_path: Pat
     assert [column.name for column in got.table.columns] == ["SrcAddr", "serial", "size", "attack_cat"]  # none dropped
     notes = "\n".join(got.notes)
     assert "SrcAddr: by its name" in notes and "serial: a different whole number" in notes
-    assert "attack_cat: tells attacks from normal without an error" in notes and "size:" not in notes
+    assert "attack_cat: separates attacks from normal without an error" in notes and "size:" not in notes
     fewer = read(tmp_path / "a.csv", "class", "fine", ("SrcAddr,serial", "attack_cat"))
     assert [column.name for column in fewer.table.columns] == ["size"] and not fewer.notes
 

@@ -45,7 +45,7 @@ def test_a_record_is_a_second_of_a_conversation(tmp_path: Path) -> None:
 def test_identifiers_are_in_their_own_table_only(tmp_path: Path) -> None:
     real.lemay(tmp_path, "send_x", 445)
     table, who = lemay.load(tmp_path), lemay.identifiers(tmp_path)
-    assert not {one.name for one in table.columns} & {one.name for one in who.columns}
+    assert not {column.name for column in table.columns} & {column.name for column in who.columns}
     assert np.array_equal(table.label, who.label) and {"fake command", "normal"} == set(table.label.tolist())
 
 
