@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 
 UNFINISHED = ".unfinished-"
-"""How the name of a file begins that is being written, or whose writer died."""
+"""The name prefix of a file that is being written, or whose writer died."""
 
 
 def write_atomic(path: Path, data: bytes) -> None:

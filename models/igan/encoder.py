@@ -65,13 +65,13 @@ def train_encoder(
         order = torch.randperm(len(z), generator=random)
         for start in range(0, max(1, len(z) // config.batch) * config.batch, config.batch):
             rows = order[start : start + config.batch]
-            seen, said = z[rows], y[rows]
+            seen, targets = z[rows], y[rows]
             if synthetic is not None:
                 seen = torch.cat([seen, synthetic.draw(int(config.strangers * config.batch), random)])
-                said = torch.cat([said, said.new_full((len(seen) - len(rows),), len(config.classes) - 1)])
+                targets = torch.cat([targets, targets.new_full((len(seen) - len(rows),), len(config.classes) - 1)])
             mask = torch.rand(seen.shape, generator=random) >= config.feature_masking
             latent = encoder(seen * mask)  # (batch, latent)
-            loss = functional.cross_entropy(head(latent) + prior, said)
+            loss = functional.cross_entropy(head(latent) + prior, targets)
             if config.supervised_contrastive:
                 loss = loss + config.supervised_contrastive * supervised_contrast(
                     latent[: len(rows)], y[rows], config.contrastive_temperature

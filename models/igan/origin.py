@@ -53,7 +53,7 @@ def calibrate(
 def calibrate_across(
     network: IganNetwork, quiet: Floats, end_ts_us: Ints, weight: Triple, config: IganConfig
 ) -> Origin:
-    """The same from one quiet stretch (n, F) the network was not fitted to.
+    """An origin's calibration from one quiet stretch (n, F) that the network was not fitted to.
 
     The distance is fitted on all of it; units and p-values come from distances of each fifth of the time to the
     other four (cross-conformal), so that no flow is measured by a distance it helped to fit.

@@ -6,4 +6,4 @@ Tick = Callable[[float], None]  # the share of the stage that is done, 0 to 1
 
 
 def ignore(_: float) -> None:
-    """Nobody wants to know."""
+    """Discard the progress."""

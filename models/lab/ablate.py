@@ -61,7 +61,7 @@ def _filled(base: Foundation, config: IganConfig) -> dict[str, float]:
 
 
 def _shipped(runs: dict[str, list[dict[str, Any]]], means: dict[str, float]) -> str:
-    """What the rule ships."""
+    """The augmentation that the rule ships."""
     for name in ("gan", "smote"):
         rivals = [other for other in AUGMENTATIONS if other != name]
         wins = [

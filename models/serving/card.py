@@ -158,7 +158,7 @@ def _own_limits(model: Model) -> list[str]:
 
 
 def _command(model: Model) -> str:
-    """What makes the network again."""
+    """The command that makes the network again."""
     training = model.document["training"]
     command = str(training.get("command", ""))
     if command != "forebay model train":

@@ -44,7 +44,7 @@ SHIPPED = Path(__file__).parents[1] / "shipped"
 
 Registry = Path | ModelStorage
 Location = Path | StoredModel
-"""Where a model lies: its folder, or its name in a storage."""
+"""The location of a model: its folder, or its name in a storage."""
 
 
 def load(path_or_id: str | Path = "", registry: Registry | None = None) -> Model:
@@ -78,7 +78,7 @@ def _load(location: Location) -> Model:
 
 
 def locate(path_or_id: str | Path, registry: Registry | None = None) -> Location:
-    """Where a model lies; RefusedModel where there is none."""
+    """The location of a model; RefusedModel where there is none."""
     if not isinstance(registry, Path | None):
         if not ID.fullmatch(str(path_or_id)):
             return locate(path_or_id)

@@ -58,7 +58,7 @@ def decode(content: bytes, expected: Shapes, where: str) -> dict[str, Floats]:
 
 
 def _begin(entry: object) -> int:
-    """Where a tensor begins, to go through them in order; anything odd sorts first and is refused there."""
+    """The start offset of a tensor, to read them in order; an invalid one sorts first and is refused there."""
     if isinstance(entry, dict):
         offsets = entry.get("data_offsets")
         if isinstance(offsets, list) and offsets and type(offsets[0]) is int:

@@ -155,13 +155,13 @@ def _held_out_figures(network: IganNetwork, rows: Rows, y: Ints, held_out: Mask,
         temperature = fit_temperature(logits, torch.from_numpy(truth))
         network.classifier.last.weight.div_(temperature)
         network.classifier.last.bias.div_(temperature)
-        sure, said = torch.softmax(logits / temperature, dim=1).max(dim=1)
-    f1 = f1_by_class(truth, said.numpy(), config.classes)
+        confidence, predicted = torch.softmax(logits / temperature, dim=1).max(dim=1)
+    f1 = f1_by_class(truth, predicted.numpy(), config.classes)
     return {
         "macro_f1": float(np.mean(list(f1.values()))),
         "f1": f1,
         "temperature": temperature,
-        "expected_calibration_error": expected_calibration_error(sure.numpy(), said.numpy() == truth),
+        "expected_calibration_error": expected_calibration_error(confidence.numpy(), predicted.numpy() == truth),
     }
 
 

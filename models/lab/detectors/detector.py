@@ -32,7 +32,7 @@ class TrainingSet:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a detector says of records.
+    """A detector's prediction for records.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Fitted(Protocol):
         ...
 
     def size(self) -> Size:
-        """How big it is."""
+        """The size of the fitted detector."""
         ...
 
 

@@ -31,7 +31,7 @@ class Controls:
     name: str = "controls"
 
     def units(self) -> list[Unit]:
-        """Seed by seed."""
+        """The units, seed by seed."""
         units: list[Unit] = []
         for seed in range(self.seeds):
             units += [Unit(self.name, "control", family, seed, calibrated=False) for family in self.controls]

@@ -28,7 +28,7 @@ class Cost:
     name: str = "cost"
 
     def units(self) -> list[Unit]:
-        """One a family."""
+        """One unit per family."""
         return [Unit(self.name, "cost", family, 0, calibrated=False) for family in self.families]
 
     def document(self, unit: Unit) -> dict[str, Any]:

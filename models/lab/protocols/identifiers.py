@@ -41,7 +41,7 @@ class IdentifiersOnly:
     name: str = "controls"
 
     def units(self) -> list[Unit]:
-        """Seed by seed."""
+        """The units, seed by seed."""
         return [
             Unit(self.name, f"{SPLIT}/{split.name}", family, seed, calibrated=False)
             for seed in range(self.seeds)

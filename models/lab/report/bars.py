@@ -142,7 +142,7 @@ def _names(ax: Axes, labels: Sequence[str], ours: int | None) -> None:
 
 
 def _limits(ax: Axes, panel: Panel, values: Numbers) -> tuple[float, float]:
-    """Where the bars begin, and where the axis ends so that the figures written beside them fit."""
+    """The start of the bars, and an end of the axis that leaves room for the figures beside them."""
     finite = values[np.isfinite(values)]
     top = float(finite.max()) if len(finite) else 1.0
     if panel.scale == "log":

@@ -16,7 +16,7 @@ NEAR = 0.1  # how far from 0.5 an AUROC may lie that is called chance
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a control must come to, in words, and the AUROC it may have at least and at most."""
+    """The expected result of a control, in words, and the range of its AUROC."""
 
     words: str
     least: float
@@ -42,12 +42,12 @@ def sections(fits: Fits) -> list[Section]:
 
 
 def expectation(model: str) -> Expectation | None:
-    """What this control must come to; None where nothing was laid down."""
+    """The expected result of a control; None where none is defined."""
     return next((each for part, each in EXPECTED.items() if part in model.lower()), None)
 
 
 def verdict(model: str, auroc: Spread | None) -> str:
-    """Whether a control came to what it must."""
+    """Whether a control has the expected result."""
     expected = expectation(model)
     if expected is None or auroc is None:
         return "–"
@@ -77,7 +77,7 @@ def _controls(fits: Fits) -> Section:
 
 
 def _identifiers(fits: Fits) -> Section:
-    """What addresses, ports and times alone tell, a row a split and test."""
+    """What addresses, ports and times alone reveal, one row per split and test."""
     rows: list[list[Any]] = []
     for split in dict.fromkeys(str(document["split"]) for document in fits.documents):
         part = fits.where(split=split)
@@ -85,10 +85,10 @@ def _identifiers(fits: Fits) -> Section:
             spreads = [part.spread(model, test, "ranking", "auroc") for model in fits.models]
             known = [each.mean for each in spreads if each is not None]
             near = all(abs(mean - 0.5) <= NEAR for mean in known)
-            said = "near chance" if near else "they tell the attacks: in no table"
+            result = "near chance" if near else "they tell the attacks: in no table"
             short = split.removeprefix(IDENTIFIERS)
             name = test if test.startswith(short.partition("/")[0] + "/") else f"{short}, {test}"
-            rows.append([name, *spreads, said if known else "–", f"{len(part.documents)}"])
+            rows.append([name, *spreads, result if known else "–", f"{len(part.documents)}"])
     columns = ("split", *(f"AUROC, {fits.title(model)}" for model in fits.models), "verdict", "fits")
     notes = tuple(f"{fits.title(model)}: {fits.reduction(model)}" for model in fits.models if fits.reduction(model))
     text = (

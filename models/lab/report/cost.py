@@ -52,9 +52,9 @@ def _picture(fits: Fits, by_model: dict[str, Document], order: list[str], device
         columns = []
         for size in sizes:
             speeds = [number(by_model[model], ("rows_per_second", device, str(size))) for model in order]
-            said = ["–" if speed is None else counted(speed) for speed in speeds]
+            texts = ["–" if speed is None else counted(speed) for speed in speeds]
             line = WANTED if str(size) == BATCH else None
-            columns.append(Panel(f"batch {size:,}", speeds, scale="log", line=line, written=said))
+            columns.append(Panel(f"batch {size:,}", speeds, scale="log", line=line, written=texts))
         title = f"Rows a second by batch size, {device} (logarithmic; dashed: the goal, {counted(WANTED)})"
         return panels(title, labels(fits, order), row_of(order), columns, footer(fits))
 

@@ -83,7 +83,7 @@ def _styles(curves: Mapping[str, object], ours: str | None) -> list[tuple[str, s
 def confusion(
     title: str, tables: Mapping[str, Points], rows: Sequence[str], columns: Sequence[str], footer: str
 ) -> Figure:
-    """Mean counts of truth (down) × said (across) by model; colour is the share of the truth's records."""
+    """Mean counts of truth (down) × prediction (across) by model; colour is the share of the truth's records."""
     side = max(2.6, 0.62 * len(columns))
     figure = Figure(figsize=(1.2 + (side + 0.7) * len(tables), 1.6 + 0.56 * len(rows)), layout="constrained")
     axes = figure.subplots(1, len(tables), squeeze=False)[0]

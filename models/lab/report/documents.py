@@ -59,13 +59,13 @@ class Fits:
 
     def reduction(self, model: str) -> str:
         """In what its fits are less than the full protocol; empty for nothing."""
-        said = [each["reduction"] for each in self.documents if each["model"] == model and each["reduction"]][:1]
+        reductions = [each["reduction"] for each in self.documents if each["model"] == model and each["reduction"]][:1]
         for task in sorted({each["task"] for each in self.documents if each["model"] == model}):
             planned = {name: number(self.run.get("expected"), (name, task)) or 0 for name in self._planned()}
             fits_of_model, most = planned.get(model, 0), max(planned.values(), default=0)
             if 0 < fits_of_model < most:
-                return "; ".join([*said, f"takes part in {fits_of_model:.0f} of {most:.0f} fits"])
-        return "".join(said)
+                return "; ".join([*reductions, f"takes part in {fits_of_model:.0f} of {most:.0f} fits"])
+        return "".join(reductions)
 
     def _planned(self) -> Document:
         planned = reach(self.run, ("expected",))

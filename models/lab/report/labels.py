@@ -16,7 +16,7 @@ def label(fits: Fits, model: str) -> str:
 
 
 def row_of(order: Sequence[str]) -> int | None:
-    """Where our model stands."""
+    """The row of our model."""
     return list(order).index(OURS) if OURS in order else None
 
 

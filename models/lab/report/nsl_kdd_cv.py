@@ -178,11 +178,11 @@ def _rates(
     def draw() -> Any:
         p = [against[model]["t_holm"] if model in against else None for model in order]
         shown = [None if each is None else max(each, LEAST_P) for each in p]
-        said = ["" if each is None else f"{each:.2g}" if each > LEAST_P else f"< {LEAST_P:g}" for each in p]
+        texts = ["" if each is None else f"{each:.2g}" if each > LEAST_P else f"< {LEAST_P:g}" for each in p]
         columns = [
             Panel("FPR", values("FPR"), scale="log", form=".4f"),
             Panel("FNR", values("FNR"), scale="log", form=".4f"),
-            Panel("p of Δ ACC (t, Holm)", shown, scale="log", line=0.05, written=said),
+            Panel("p of Δ ACC (t, Holm)", shown, scale="log", line=0.05, written=texts),
         ]
         return panels(
             "False alarms, misses, and p against IGAN-IDS", labels(fits, order), row_of(order), columns, footer(fits)

@@ -64,14 +64,14 @@ def write(folder: Path, pictures: bool = True) -> dict[str, Any]:
 def _markdown(fits: Fits, sections: list[Section]) -> str:
     """The whole report in Markdown."""
     count, expected = fits.total()
-    said = f"{count} of {expected} fits"  # the head names command, machine and date once
+    caption = f"{count} of {expected} fits"  # the head names command, machine and date once
     lines = [f"# Evaluation: {fits.protocol}", "", origin(fits), ""]
     for section in sections:
         lines += [f"## {escaped(section.title)}", ""]
         for words in section.text:
             lines += [words, ""]
         for sheet in section.sheets:
-            lines.append(markdown(sheet, said))
+            lines.append(markdown(sheet, caption))
         for picture in section.pictures:
             shows, file = escaped(picture.shows), picture.name
             lines += [f"![{shows}]({file}.svg)", ""]

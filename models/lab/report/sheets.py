@@ -82,8 +82,8 @@ def origin(fits: Fits) -> str:
     return f"{done} of {expected} fits{partial} · <code>{command}</code> · {machine} · {date}"
 
 
-def markdown(sheet: Sheet, said: str) -> str:
-    """A table with its footnotes; `said` stands under it."""
+def markdown(sheet: Sheet, caption: str) -> str:
+    """A table with its footnotes and the caption under it."""
     notes: list[str] = []
     lines = [
         f"### {escaped(sheet.title)}",
@@ -98,7 +98,7 @@ def markdown(sheet: Sheet, said: str) -> str:
     lines.append("")
     lines += [f"{mark(position)} {escaped(note)}  " for position, note in enumerate(notes)]
     lines += [f"{escaped(note)}  " for note in sheet.notes]
-    return "\n".join([*lines, f"<sub>{said}</sub>", ""])
+    return "\n".join([*lines, f"<sub>{caption}</sub>", ""])
 
 
 def mark(index: int) -> str:

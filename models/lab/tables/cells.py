@@ -93,13 +93,13 @@ def _header(path: Path) -> tuple[str, list[str]]:
 
 
 def text_like(column: pa.ChunkedArray) -> bool:
-    """Whether its cells are words (or true and false)."""
+    """Whether the cells are words (or true and false)."""
     kind = column.type
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind))
 
 
 def number_like(column: pa.ChunkedArray) -> bool:
-    """Whether all its cells that are not missing are numbers, times among them; True where all are missing."""
+    """Whether all cells that are not missing are numbers, times among them; True where all are missing."""
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _first_strange(column) is None
@@ -116,7 +116,7 @@ def number_like(column: pa.ChunkedArray) -> bool:
 
 
 def flag_like(column: pa.ChunkedArray) -> bool:
-    """Whether it holds only 0 and 1, or only true and false, and both."""
+    """Whether the column holds only 0 and 1, or only true and false, and both."""
     if pa.types.is_boolean(column.type):
         return True
     if text_like(column):
@@ -188,7 +188,7 @@ def mostly_numbers(column: pa.ChunkedArray) -> bool:
 
 
 def missing(column: pa.ChunkedArray) -> int:
-    """How many cells are empty, or say so."""
+    """How many cells are empty or a word for missing."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         counts = pc.value_counts(column).to_pylist()
         return sum(entry["counts"] for entry in counts if entry["values"] is None or entry["values"].strip() in MISSING)

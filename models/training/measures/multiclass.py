@@ -1,6 +1,6 @@
 """How well records are named: per class, over all classes, and whether the stated confidence is right.
 
-A truth of −1 is a class that training did not have: whatever is said of such a row is wrong.
+A truth of −1 is a class that training did not have: every prediction of such a row is wrong.
 """
 
 from typing import Any
@@ -16,29 +16,29 @@ BINS = 15
 UNKNOWN = -1
 
 
-def f1_by_class(truth: Ints, said: Ints, classes: tuple[str, ...]) -> dict[str, float]:
+def f1_by_class(truth: Ints, predicted: Ints, classes: tuple[str, ...]) -> dict[str, float]:
     """F1 of every class that occurs in the truth."""
     result = {}
     for number, name in enumerate(classes):
-        true, claimed = truth == number, said == number
+        true, claimed = truth == number, predicted == number
         if true.any():
             result[name] = float(2 * (true & claimed).sum() / (true.sum() + claimed.sum()))
     return result
 
 
-def macro_f1(truth: Ints, said: Ints, classes: int) -> float:
+def macro_f1(truth: Ints, predicted: Ints, classes: int) -> float:
     """Mean F1 over the classes that occur in the truth; NaN where none does."""
-    scores = f1_by_class(truth, said, tuple(str(number) for number in range(classes)))
+    scores = f1_by_class(truth, predicted, tuple(str(number) for number in range(classes)))
     return float(np.mean(list(scores.values()))) if scores else float("nan")
 
 
 def correlation(confusion: npt.NDArray[np.int64]) -> float:
-    """Matthews correlation of a (K, K) table of truth × said (Gorodkin 2004); 0 where either side is constant."""
+    """Matthews correlation of a (K, K) table of truth × prediction (Gorodkin 2004); 0 where either side is constant."""
     table = confusion.astype(object)  # Python integers: no overflow
     total = int(table.sum())
-    true, said = table.sum(axis=1), table.sum(axis=0)
-    covariance = total * int(np.trace(table)) - int(true @ said)
-    scale = (total * total - int(true @ true)) * (total * total - int(said @ said))
+    true, predicted = table.sum(axis=1), table.sum(axis=0)
+    covariance = total * int(np.trace(table)) - int(true @ predicted)
+    scale = (total * total - int(true @ true)) * (total * total - int(predicted @ predicted))
     return float(covariance / scale**0.5) if scale else 0.0
 
 
@@ -87,7 +87,7 @@ def figures(truth: Ints, probability: Scores, classes: tuple[str, ...], attack: 
     probability : (n, K), finite; column 0 is normal
     attack : (n,) which rows are not normal, for the figures of "not called normal" as an alarm
 
-    Confusion is K rows of truth × K columns of what was said, with one more row at the end where a truth is −1.
+    Confusion is K rows of truth × K columns of predictions, with one more row at the end where a truth is −1.
     Recall and F1 are None for a class that does not occur. ValueError where shapes do not agree.
     """
     if probability.shape != (len(truth), len(classes)) or not np.isfinite(probability).all():
@@ -96,11 +96,11 @@ def figures(truth: Ints, probability: Scores, classes: tuple[str, ...], attack: 
             "is not finite; expected one finite column per class"
         )
     k = len(classes)
-    said = probability.argmax(axis=1)
+    predicted = probability.argmax(axis=1)
     row = np.where(truth == UNKNOWN, k, truth)
-    confusion = np.bincount(row * (k + 1) + said, minlength=(k + 1) ** 2).reshape(k + 1, k + 1)
+    confusion = np.bincount(row * (k + 1) + predicted, minlength=(k + 1) ** 2).reshape(k + 1, k + 1)
     right, of = np.diag(confusion)[:k], confusion.sum(axis=1)[:k]
-    f1 = f1_by_class(truth, said, classes)
+    f1 = f1_by_class(truth, predicted, classes)
     macro = float(np.mean(list(f1.values()))) if f1 else None
     return {
         "acc": share(int(right.sum()), len(truth)),
@@ -117,5 +117,5 @@ def figures(truth: Ints, probability: Scores, classes: tuple[str, ...], attack: 
         "f1": {name: f1.get(name) for name in classes},
         "confusion": confusion[: k + bool(confusion[k].any()), :k].tolist(),
         "reliability": reliability(truth, probability),
-        "binary": at_threshold((said != 0).astype(np.float64), attack, 0.5),
+        "binary": at_threshold((predicted != 0).astype(np.float64), attack, 0.5),
     }
