@@ -1,4 +1,4 @@
-"""The partitions a worker holds: restored, advanced, saved. Faust is only how their messages get here.
+"""The partitions a worker owns: restored, advanced, saved. Faust is only how their messages get here.
 
 State, position and seq are one: they are restored together and saved together, and Kafka's committed offsets decide
 nothing. The order of saving is the promise (design: State): what a saved position lies behind has been acknowledged.
@@ -26,9 +26,9 @@ from pipeline.runtime.storage.storage import open_storage
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
 
-KEEP_POINTERS = 4
-# Blobs younger than this stay whoever wrote them: a paused worker may still point to one.
-KEEP_S = 120.0
+RECENT_POINTERS = 4
+# Younger blobs are not deleted, whoever wrote them: a paused worker may still point to one.
+MIN_BLOB_AGE_S = 120.0
 COLLECT_EVERY_S = 30.0
 # A drain ends after so long at the latest, so that its caller sees a request to stop or a lost partition.
 DRAIN_S = 1.0
@@ -38,7 +38,7 @@ NOTHING_CAME_US = -(1 << 62)
 
 @dataclass
 class OwnedPartition(Generic[State]):
-    """One partition: what its messages up to `position` (exclusive) have led to."""
+    """One partition: the state that its messages before `position` have led to."""
 
     state: State
     position: int
@@ -55,7 +55,7 @@ class OwnedPartition(Generic[State]):
 
 
 class Partitions(Generic[State]):
-    """Everything a worker holds; not thread-safe, the shell calls it from one thread at a time."""
+    """The partitions a worker owns; not thread-safe: the worker calls it from one thread at a time."""
 
     def __init__(
         self, stage: Stage[State], settings: Settings, telemetry: Telemetry, stopped: Callable[[], bool] = lambda: False
@@ -126,7 +126,7 @@ class Partitions(Generic[State]):
                 refused = refused or error
                 continue
             self._expect_held(partition, pointer.position, first, end)
-            recent = [needed for older in known[:KEEP_POINTERS] if (needed := self._needed(store, older))]
+            recent = [needed for older in known[:RECENT_POINTERS] if (needed := self._needed(store, older))]
             state = self.stage.restore(partition, snapshot, apart)
             position = max(pointer.position, first)
             return OwnedPartition(state, position, position, None, recent, catalog, snapshot_us)
@@ -232,7 +232,7 @@ class Partitions(Generic[State]):
         )
 
     def save(self) -> dict[int, int]:
-        """Save what has moved on; returns the positions that are now safe to commit.
+        """Save the partitions that have advanced; returns the positions that are now safe to commit.
 
         1. Wait until the broker has acknowledged every message emitted so far.
         2. Write what has changed of each moved partition's state, under its digest, to where state lies.
@@ -269,7 +269,7 @@ class Partitions(Generic[State]):
             owned = self._owned[pointer.partition]
             owned.saved = pointer.position
             owned.last = written[pointer.partition]
-            owned.recent = [owned.last.digests, *owned.recent][:KEEP_POINTERS]
+            owned.recent = [owned.last.digests, *owned.recent][:RECENT_POINTERS]
             self._retain(owned, pointer)
             self._telemetry.count("forebay_state_bytes_written", owned.last.written, stage=self.stage.name)
         self._saved_at = time.monotonic()
@@ -278,7 +278,7 @@ class Partitions(Generic[State]):
         return {pointer.partition: pointer.position for pointer in fresh}
 
     def _retain(self, owned: OwnedPartition[State], pointer: Pointer) -> None:
-        """Retain the state just saved if event time has moved on far enough since the last retained snapshot."""
+        """Retain the state just saved if event time has advanced far enough since the last retained snapshot."""
         max_snapshots, reached_us = self._settings.state_kept, self.stage.reached_us(owned.state)
         if not (max_snapshots and owned.last and self._topic_id and reached_us > NOTHING_CAME_US):
             return
@@ -308,12 +308,12 @@ class Partitions(Generic[State]):
         for partition, owned in self._owned.items():
             try:
                 retained = owned.catalog.blobs
-            except (OSError, ForebayError) as error:  # what cannot be read may need anything: another time
+            except (OSError, ForebayError) as error:  # an entry that cannot be read may need any blob: try again later
                 self._log.warning(
                     "retained snapshots not readable, nothing collected", partition=partition, error=str(error)
                 )
                 continue
-            removed = self._store(partition).collect(retained.union(*owned.recent), KEEP_S)
+            removed = self._store(partition).collect(retained.union(*owned.recent), MIN_BLOB_AGE_S)
             self._telemetry.count("forebay_states_collected", removed, stage=self.stage.name)
 
     def release(self) -> None:

@@ -66,9 +66,7 @@ class Stage(Protocol[State]):
         """Number of the next message to emit (or, for a stage that numbers none, to read)."""
 
     def reached_us(self, state: State) -> int:
-        """How far event time has come: nothing that came of the messages so far, or went in, lies beyond. It never
-        goes back.
-        """
+        """Upper bound of the event times of what came out of the messages so far, or went in; never decreases."""
 
     def advance(self, state: State, message: Incoming) -> tuple[State, Sequence[Outgoing]]:
         """One message: the state after it and what is to be sent. An exception stops the worker."""

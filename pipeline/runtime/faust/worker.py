@@ -97,7 +97,7 @@ class Worker(Generic[State]):
         self._kafka = kafka
         self._telemetry = telemetry
         self._log = log(stage.name)
-        self._partitions = Partitions(stage, settings, telemetry, self._given_up)
+        self._partitions = Partitions(stage, settings, telemetry, self._wait_over)
         self._stopping_at: float | None = None
         self._lock = asyncio.Lock()
         self._stop = kafka.stop
@@ -145,8 +145,8 @@ class Worker(Generic[State]):
         if failure is not None:
             raise failure
 
-    def _given_up(self) -> bool:
-        """Whether nothing waits for Kafka any more: the worker ends, by its own fault or on request."""
+    def _wait_over(self) -> bool:
+        """Whether to wait for Kafka no longer: the worker ends, by its own fault or on request."""
         if self._fatal is not None:
             return True
         return self._stopping_at is not None and time.monotonic() > self._stopping_at + SAVE_ON_STOP_S

@@ -1,7 +1,7 @@
 """A state saved in parts: what has not changed since the last time is not written again.
 
-A part is a blob of its own. The state's blob names its parts by digest; without parts it is what the stage made, as it
-is.
+A part is a blob of its own. The state's blob names its parts by digest; without parts it is the stage's
+snapshot, unchanged.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ from pipeline.runtime.state.store import Store
 MAGIC = b"FOREBAY-PARTS-1\n"
 
 Part = tuple[object, str]
-"""What was saved, and its digest."""
+"""The object that was saved, and its digest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,14 +30,15 @@ class RetainedSnapshot:
 
     Parameters
     ----------
-    stage : str
-        The stage whose it is: its blobs lie in `<state>/<stage>/<partition>`.
+    room : str
+        Name of the stage that saved it (`room` is its key in entries on disk): its blobs lie in
+        `<state>/<stage>/<partition>`.
     topic, topic_id : str
-        What the stage reads, by name and by the id Kafka gave it.
+        The topic the stage reads, by name and by the id Kafka gave it.
     partition, position, seq, digest
-        As in its pointer.
+        The same as in its pointer (pointers.py).
     reached_us : int
-        Event time that nothing lies beyond of what came out (featurize) or went in (alert) before `position`.
+        Upper bound of the event times of what came out (featurize) or went in (alert) before `position`.
     blobs : tuple of str
         Digests of every blob it needs, `digest` among them, sorted.
     """
@@ -99,9 +100,7 @@ class SnapshotCatalog:
         return sorted((name for name in files if name.endswith(SUFFIX) and not _is_unfinished(name)), reverse=True)
 
     def all(self) -> list[RetainedSnapshot]:
-        """Every entry, of whatever topic id, newest first; a file that is none, or that cannot be read now, is as if it
-        were not there.
-        """
+        """Every entry, of any topic id, newest first; files that are no entry, or cannot be read now, are left out."""
         self._refresh()
         return [entry for entry in self._read.values() if entry is not None]
 
@@ -136,7 +135,7 @@ class SnapshotCatalog:
 
     @property
     def blobs(self) -> set[str]:
-        """Digests of all that must not be collected; OSError or ForebayError where they cannot all be known now."""
+        """Digests of all blobs not to be collected; OSError or ForebayError where they cannot all be known now."""
         if (failed := self._refresh()) is not None:
             raise failed
         return {blob for entry in self._read.values() if entry is not None for blob in entry.blobs}
@@ -151,23 +150,25 @@ class SnapshotCatalog:
     def _file(self, entry: RetainedSnapshot) -> str:
         return f"{self._folder}/{entry.position:020d}{SUFFIX}"
 
-    def retain(self, entry: RetainedSnapshot, most: int) -> int:
-        """Write an entry, then delete those too many, oldest first, and those of another topic id; returns how many.
+    def retain(self, entry: RetainedSnapshot, max_entries: int) -> int:
+        """Write an entry, then delete those past `max_entries`, oldest first, and those of another topic id.
+
+        Returns how many were deleted.
 
         1. The entry, whole and durable under its name. 2. The old ones are deleted. Killed between the two, or in one:
         what is left over is deleted by a later call.
         """
         self._storage.replace(self._file(entry), entry.encode())  # 1
         self._read[self._file(entry)] = entry
-        too_many = list(self._too_many(entry.topic_id, most))
+        too_many = list(self._too_many(entry.topic_id, max_entries))
         for name in too_many:  # 2
             self._storage.delete(name)
         return len(too_many)
 
-    def _too_many(self, topic_id: str, most: int) -> Iterator[str]:
+    def _too_many(self, topic_id: str, max_entries: int) -> Iterator[str]:
         others = {self._file(entry) for entry in self.all() if entry.topic_id != topic_id}
         current = [name for name in self._names() if name not in others]
-        yield from [*current[most:], *sorted(others)]
+        yield from [*current[max_entries:], *sorted(others)]
         before_s = time.time() - UNFINISHED_S
         for entry in self._storage.entries(self._folder):
             if _is_unfinished(entry.name) and entry.written_s < before_s:

@@ -39,8 +39,8 @@ class Store:
     def put(self, blob: bytes) -> str:
         """Store a blob and return its digest; it is durable under its final name when this returns."""
         digest = hashlib.sha256(blob).hexdigest()
-        # A zombie's or an earlier run's is made young again, so that no collection takes it away under us. In a bucket
-        # a new blob is one request: that it was not written here before is known without asking.
+        # A blob that is there already is made young again, so that no collection deletes it. In a bucket a new blob is
+        # one request: that this process did not write it before is known without asking.
         if not self._storage.refresh(self._file(digest)) or self.size(digest) != len(blob):
             self._storage.replace(self._file(digest), blob)
         return digest
@@ -52,8 +52,8 @@ class Store:
             return
         waiting = iter(blobs)
         with ThreadPoolExecutor(self._storage.at_once, "state-write") as pool:
-            while some := list(islice(waiting, self._storage.at_once)):
-                yield from pool.map(self.put, some)
+            while batch := list(islice(waiting, self._storage.at_once)):
+                yield from pool.map(self.put, batch)
 
     def touch(self, digest: str) -> bool:
         """Make a blob young again, so that no collection takes it; False where it has to be put again for that."""

@@ -131,8 +131,10 @@ class ObjectStore:
     def entries(self, below: str) -> Iterator[Entry]:
         """The same objects with their sizes and ages."""
         with self._asking(below):
-            for some in obstore.list(self._store, f"{below}/" if below else None):
-                yield from (Entry(str(o["path"]), int(o["size"]), o["last_modified"].timestamp()) for o in some)
+            for page in obstore.list(self._store, f"{below}/" if below else None):
+                yield from (
+                    Entry(str(item["path"]), int(item["size"]), item["last_modified"].timestamp()) for item in page
+                )
 
     def now_s(self, entries: Iterable[Entry]) -> float:
         """When the newest was written: the store has a clock of its own, which cannot be read."""
@@ -166,8 +168,8 @@ class ObjectStore:
         """Whole objects, several asked for at a time."""
         wanted = iter(names)
         with ThreadPoolExecutor(AT_ONCE, "archive-read") as pool:
-            while some := list(islice(wanted, READ_AHEAD)):
-                yield from pool.map(self.read, some)
+            while batch := list(islice(wanted, READ_AHEAD)):
+                yield from pool.map(self.read, batch)
 
     def open(self, name: str) -> pa.NativeFile:
         """An object to read ranges of."""

@@ -24,7 +24,7 @@ Step = Callable[[str], None]
 
 
 def no_step(_name: str) -> None:
-    """What a writer outside of tests does between two steps: nothing."""
+    """The step of a writer outside of tests: does nothing."""
 
 
 class Sink(io.RawIOBase):
@@ -79,10 +79,10 @@ class Entry(NamedTuple):
 
 
 class Storage(Protocol):
-    """What the archive, state, models and samples ask of where they lie.
+    """What the archive, state, models and samples need of their storage.
 
-    A name that is not there raises FileNotFoundError; no room, no access and no answer raise Failed or Misconfigured
-    with what to do.
+    A name that is not there raises FileNotFoundError; a full disk, no access and no answer raise Failed or
+    Misconfigured with what to do.
     """
 
     uri: str

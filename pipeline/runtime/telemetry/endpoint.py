@@ -1,4 +1,4 @@
-"""The HTTP endpoint of a stage: `/metrics` for Prometheus; `/startupz`, `/livez`, `/readyz` for its keeper."""
+"""The HTTP endpoint of a stage: `/metrics` for Prometheus; `/startupz`, `/livez`, `/readyz` for its orchestrator."""
 
 import errno
 import threading
@@ -14,7 +14,7 @@ from pipeline.errors import Misconfigured
 
 # A loop that has not come round for this long hangs. Longer than any step that waits for Kafka (60 s, a few of them in
 # a row); while Kafka is known to be away the watch beats instead of the loop: an outage must not look like a hang.
-SILENT_AFTER_S = 300.0
+HANGS_AFTER_S = 300.0
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -52,7 +52,7 @@ class Health:
     @property
     def alive(self) -> bool:
         """True until a stage that has started its loop stops turning it."""
-        return self._last_beat is None or time.monotonic() - self._last_beat < SILENT_AFTER_S
+        return self._last_beat is None or time.monotonic() - self._last_beat < HANGS_AFTER_S
 
 
 class ThreadingServer(ThreadingMixIn, WSGIServer):

@@ -30,6 +30,6 @@ def test_a_certificate_alone_is_enough() -> None:
     assert isinstance(credentials({"security.protocol": "ssl"}).context, ssl.SSLContext)
 
 
-def test_what_faust_cannot_be_told_is_refused() -> None:
+def test_settings_that_faust_lacks_are_refused() -> None:
     with pytest.raises(Misconfigured, match=r"ssl\.crl\.location"):
         credentials({"security.protocol": "SSL", "ssl.crl.location": "x"})

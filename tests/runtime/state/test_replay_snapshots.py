@@ -29,7 +29,7 @@ def test_an_entry_is_read_as_it_was_written() -> None:
             RetainedSnapshot.decode(damaged)
 
 
-def test_so_many_are_kept_the_newest_first(tmp_path: Path) -> None:
+def test_the_newest_entries_are_retained(tmp_path: Path) -> None:
     catalog = SnapshotCatalog(tmp_path, "x.flows", 2)
     assert catalog.all() == [] and catalog.blobs == set()
     removed = [catalog.retain(replace(ENTRY, position=at, blobs=(f"b{at}",)), 3) for at in (5, 100, 20, 3, 1_000)]
@@ -116,7 +116,7 @@ def test_a_file_that_is_none_is_as_if_it_were_not_there(
     assert catalog.of("id") == [ENTRY]
 
 
-def test_what_a_kept_state_needs_is_not_collected(tmp_path: Path) -> None:
+def test_what_a_retained_snapshot_needs_is_not_collected(tmp_path: Path) -> None:
     store, catalog = Store(tmp_path, "featurize/2"), SnapshotCatalog(tmp_path, "x.flows", 2)
     blobs = [store.put(text) for text in (b"state", b"part", b"nobody's")]
     catalog.retain(replace(ENTRY, digest=blobs[0], blobs=tuple(blobs[:2])), 3)

@@ -26,7 +26,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def test_a_new_place_is_empty(storage: Storage) -> None:
+def test_a_new_location_is_empty(storage: Storage) -> None:
     assert not storage.exists()
     assert list(storage.names("flows")) == []
     assert storage.folders("_manifests") == []
