@@ -67,7 +67,7 @@ def assess(
             **summary(event_findings, incidents, accounting, EVENT_SPAN_US / 3.6e9),
             "accounting_exact": verified["ok"] and accounting["archived"] == accounting["sent"],
             "latency_ms": percentiles(latency),
-            "alert_latency_ms": percentiles(np.asarray([one for one in first if one is not None])),
+            "alert_latency_ms": percentiles(np.asarray([each for each in first if each is not None])),
             "lateness_ms": settings.lateness_of(traffic.SITE) / 1e3,
             "speed": speed,
             "sensors": verified["sensors"],

@@ -67,7 +67,7 @@ class Writer:
         return self.live.with_name(f"{self.live.name}.{self.rotations:04d}")
 
     def rename(self, late_lines: int = 0) -> Path | None:
-        """As logrotate and Zeek do; the writer goes on in the renamed file for some lines before it opens a new one."""
+        """As logrotate and Zeek do; the writer appends some lines to the renamed file before it opens a new one."""
         if not self.live.exists():
             return None
         rotated = self.live.rename(self._name())

@@ -31,7 +31,7 @@ def raw_log(each: int = 600, partition: int = 0) -> list[RawMessage]:
     """The sensors' records in turn, one a message, now and then a broken one, ends of source in the middle and last."""
     taps = range(2 * partition, 2 * partition + 2)
     streams = [SourceInfo(CONTENT_TYPE, (), "plant", f"tap-{number}") for number in taps]
-    ends = [SourceInfo("end-of-source", (), one.site, one.sensor) for one in streams]
+    ends = [SourceInfo("end-of-source", (), stream.site, stream.sensor) for stream in streams]
     log: list[RawMessage] = []
 
     def add(stream: SourceInfo, payload: bytes) -> None:

@@ -135,7 +135,7 @@ def test_no_process_outlives_a_killed_parent(plant: Settings, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_partition_that_fails_is_told_at_once(plant: Settings, tmp_path: Path) -> None:
+def test_a_partition_that_fails_is_reported_at_once(plant: Settings, tmp_path: Path) -> None:
     shutil.copytree(plant.archive_uri, tmp_path / "archive")
     settings = plant.model_copy(update={"replay_uri": tmp_path, "archive_uri": tmp_path / "archive"})
     entry = next(iter(snapshot.read_partition(settings.archive_uri, 3).files))

@@ -54,7 +54,9 @@ def test_a_large_message_is_cut_and_its_last_part_ends_it() -> None:
     assert list(cut(rows.slice(0, 0), FACTS)) == [(rows.slice(0, 0), FACTS)]
 
 
-def test_what_kafka_does_not_take_is_told_by_its_first_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_kafka_does_not_take_is_reported_by_its_first_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows, request = batch([{"at": 1}]), Request("r", ARCHIVE, topics=True)
     for refused in (2, 9):
         broker = Broker(refused)

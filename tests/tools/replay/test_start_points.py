@@ -157,7 +157,7 @@ def test_a_state_that_is_not_whole_is_passed_over(fresh: tuple[Settings, Live], 
     try:
         other = runs.run(settings, Request("other", TOPIC, from_us=LATE_US))
         assert 0 < other["began"][0]["position"] < good["position"]
-        assert not all(one["whole"] for one in states.listed(settings))
+        assert not all(state["whole"] for state in states.listed(settings))
     finally:
         taken.rename(Path(settings.state_uri) / "featurize" / "0" / good["windows"])
     same_as_live(settings, live, "other", LATE_US)
@@ -328,8 +328,8 @@ def test_a_named_model_and_offsets_warn_only_of_what_is_missing() -> None:
     windows = [snapshot_at(30, 3, 300), snapshot_at(20, 2, 200), snapshot_at(10, 1, 100)]
     wanted = Wanted(first=25, own_incidents=True, warmup_us=50)
     assert warm_us(windows, wanted, 0) == 150
-    [(one, _)] = start_points(windows, [], wanted, 0)
-    start = StartPoint(0, one.position, one.seq, one.digest, "", one.seq, one.reached_us)
+    [(snapshot, _)] = start_points(windows, [], wanted, 0)
+    start = StartPoint(0, snapshot.position, snapshot.seq, snapshot.digest, "", snapshot.seq, snapshot.reached_us)
     assert start.position == 10 and warning(start, 99, wanted, [], 0, 150) is None
     short = replace(start, position=20, reached_us=200)
     assert warning(short, 99, wanted, [], 0, 150) is not None
@@ -344,5 +344,5 @@ def test_a_retained_state_purged_while_they_are_listed_is_left_out(
 
 def test_retained_states_are_listed(plant: tuple[Settings, Live]) -> None:
     result = states.listed(plant[0])
-    assert {one["room"] for one in result} == {"featurize", "alert"}
-    assert all(one["whole"] and one["bytes"] >= one["alone"] > 0 and one["age_s"] < 3600 for one in result)
+    assert {state["room"] for state in result} == {"featurize", "alert"}
+    assert all(state["whole"] and state["bytes"] >= state["alone"] > 0 and state["age_s"] < 3600 for state in result)

@@ -96,26 +96,26 @@ def test_a_confirmed_incident_labels_itself_and_its_flows(plant: Runs, tmp_path:
 
 
 def test_the_latest_verdict_counts_and_a_duplicate_takes_it_back(plant: Runs, tmp_path: Path) -> None:
-    one, other = list(plant.every.values())[:2]
+    event, other = list(plant.every.values())[:2]
     path = written(
         tmp_path / "v.jsonl",
-        judge(one, "fp", 9),  # its clock is ahead; in one log the later line counts
-        judge(one, "tp", 3),
+        judge(event, "fp", 9),  # its clock is ahead; in one log the later line counts
+        judge(event, "tp", 3),
         judge(other, "tp", 4),
         judge(other, "duplicate", 5),
     )
     read = verdicts.read(plant.settings, [path])
-    assert {uid: judged.confirmed for uid, judged in read.judged.items()} == {one["finding_info"]["uid"]: True}
+    assert {uid: judged.confirmed for uid, judged in read.judged.items()} == {event["finding_info"]["uid"]: True}
     assert (read.read, read.overruled, read.withdrawn) == (4, 2, 1)
-    later = written(tmp_path / "later.jsonl", judge(one, "benign", 8))
-    earlier = written(tmp_path / "earlier.jsonl", judge(one, "benign", 2))
+    later = written(tmp_path / "later.jsonl", judge(event, "benign", 8))
+    earlier = written(tmp_path / "earlier.jsonl", judge(event, "benign", 2))
     for file, confirmed in ((later, False), (earlier, True)):  # between sources the later time does
         for order in ([path, file], [file, path]):
             [judged] = verdicts.read(plant.settings, order).judged.values()
             assert judged.confirmed is confirmed
 
 
-def test_what_is_no_verdict_is_told_with_its_place_and_stops_nothing(plant: Runs, tmp_path: Path) -> None:
+def test_what_is_no_verdict_is_reported_with_its_line_and_stops_nothing(plant: Runs, tmp_path: Path) -> None:
     good = judge(next(iter(plant.every.values())), "tp")
     bad = {**good, "verdict_id": 3}
     impossible = {**good, "uid": "a" * 32, "members": [[0, -1, 0, None], "x"]}
@@ -150,11 +150,12 @@ def test_lost_incidents_have_reasons_a_person_can_check(plant: Runs, tmp_path: P
     compared = compare(plant.settings, "all", "few", judgements=[path])
     incidents = compared["incidents"]
     assert incidents["lost"] + incidents["changed"] > 0
-    for one in incidents["listed"]:
-        assert "alert level 0.002" in one["reason"]
-        assert "alert level 0.05" in one["reason"]
-        assert f"{one['suspects'][0]} of its {one['flows']} flows were suspects in the first" in one["reason"]
-        assert one["lowest_p_value"][0] <= one["alert_level"][0]
+    for incident in incidents["listed"]:
+        assert "alert level 0.002" in incident["reason"]
+        assert "alert level 0.05" in incident["reason"]
+        suspects = f"{incident['suspects'][0]} of its {incident['flows']} flows were suspects in the first"
+        assert suspects in incident["reason"]
+        assert incident["lowest_p_value"][0] <= incident["alert_level"][0]
     assert sum(compared["second"]["timeline"]["incidents"]) == compared["second"]["incidents"]
     labels = dict(rows(compared))
     assert labels["confirmed incidents found"][0] == f"{len(plant.every)} of {len(plant.every)}"
