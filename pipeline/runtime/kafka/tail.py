@@ -15,7 +15,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # its types do not say that it exports it
 
 from pipeline.errors import KafkaUnreachable
-from pipeline.runtime.kafka.clients import admin, reader
+from pipeline.runtime.kafka.clients import WORKER_WAIT, admin, reader
 from pipeline.settings import Settings
 
 # A reader passed to `read_to` needs this: only the end-of-partition event shows where control records end.
@@ -72,7 +72,7 @@ class Follower:
         self._settings = settings
         self._topic = topic
         self._partition = partition
-        self._reader = reader(settings, client, **EOF_EVENTS)
+        self._reader = reader(settings, client, **EOF_EVENTS, **WORKER_WAIT)
         self._reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
         self._reached = 0
 
