@@ -14,6 +14,7 @@ FOLDERS = {
     "registry_uri": "models",
     "samples_uri": "samples",
     "replay_uri": "replays",
+    "run_folder": "the record and logs of `forebay up`",
 }
 # What an operating system says where a folder is no folder, or not ours to write.
 REFUSALS = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP)
