@@ -432,7 +432,13 @@ class FollowedFiles(FileRegistry):
         if not self._ensure_open(followed):
             return State.END, []
         was_unrecognised = followed.unrecognised
-        state, runs = followed.take(size, final)
+        try:
+            state, runs = followed.take(size, final)
+        except OSError as error:
+            raise Failed(
+                f"{followed.path}: got {error.strerror}, expected to read on; look at the disk, then start it again: "
+                "it goes on where it stopped"
+            ) from error
         if followed.unrecognised and not was_unrecognised and not followed.rotated:
             self._note("file of no known format", followed.path)
         if followed.content is not None:
