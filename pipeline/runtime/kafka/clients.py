@@ -24,7 +24,7 @@ LIBRDKAFKA = logging.getLogger("librdkafka")
 CLOSE_S = 45.0
 # A predecessor's transaction is aborted within a moment; after the broker's own restart this may take its timeout.
 INIT_S = 120.0
-# Of a session: then a new client tries again, in case this one hangs.
+# The same for a client of a session: after that a new client tries again, in case this one hangs.
 SESSION_INIT_S = 30.0
 # A new transactional producer that needs so long says why it waits.
 INIT_SLOW_S = 10.0
@@ -64,7 +64,7 @@ def connection(settings: Settings, client: str) -> Configuration:
         "client.id": f"forebay-{client}-{settings.instance_id}",
         "log_level": 2,
         "logger": LIBRDKAFKA,
-        # A broker that was away is looked for every second, not every ten: its return is noticed at once.
+        # Reconnect to a broker that was away every second, not every ten: its return is noticed at once.
         "reconnect.backoff.max.ms": 1_000,
         # librdkafka prints broker hiccups to stderr by itself; ours are reported through errors and metrics.
         "error_cb": _ignore,
@@ -102,12 +102,12 @@ def transactional_producer(
             # After a commit the next transaction meets CONCURRENT_TRANSACTIONS; librdkafka waits this long (100).
             "retry.backoff.ms": 1,
             # send_offsets_to_transaction can wait for ever for a group coordinator that was away (librdkafka #5456,
-            # #5511); it looks again whenever a connection changes its state, so let idle ones end.
+            # #5511); it checks again whenever a connection changes its state, so let idle ones end.
             "connections.max.idle.ms": 10_000,
             **overrides,
         },
     )
-    started, said = time.monotonic(), False
+    started, warned = time.monotonic(), False
     while True:
         try:
             made.init_transactions(5)
@@ -116,8 +116,8 @@ def transactional_producer(
             waited_s = time.monotonic() - started
             if not error.args[0].retriable() or waited_s > limit_s or hopeless():
                 raise
-            if waited_s > INIT_SLOW_S and not said:
-                said = True
+            if waited_s > INIT_SLOW_S and not warned:
+                warned = True
                 log(client).warning("waiting for the transaction coordinator", client=client, reason=str(error.args[0]))
 
 
@@ -161,7 +161,7 @@ def abandon(consumer: Consumer, producer: Producer | None) -> None:
 
 
 def reader(settings: Settings, client: str, **overrides: Any) -> Consumer:
-    """A consumer that assigns partitions itself and commits nothing: for readers that keep their own position."""
+    """A consumer that assigns partitions itself and commits nothing: for readers that track their own position."""
     return Consumer(
         {**connection(settings, client), **CONSUMER, "group.id": f"{settings.topic_prefix}{client}-reader", **overrides}
     )

@@ -116,7 +116,7 @@ class KafkaWatch:
             self._telemetry.beat()
         if answered == (self._away_since is None):
             return
-        self._telemetry.kafka_answers(answered, silent_s=self._timeout_s)
+        self._telemetry.kafka_answers(answered, unanswered_s=self._timeout_s)
         if answered:
             away_s = round(now - (self._away_since or now), 1)
             self._away_since = None
@@ -222,7 +222,7 @@ class KafkaWatch:
 
         Raises KafkaException where the transaction has failed, where Kafka is away, or on a request to stop.
         """
-        started, said = time.monotonic(), False
+        started, warned = time.monotonic(), False
         while True:
             try:
                 step(STEP_TRY_S)
@@ -233,6 +233,6 @@ class KafkaWatch:
                 over = self.hopeless() or waited_s > STEP_S
                 if over or reason.txn_requires_abort() or not reason.retriable():
                     raise
-                if waited_s > STEP_SLOW_S and not said:
-                    said = True
+                if waited_s > STEP_SLOW_S and not warned:
+                    warned = True
                     log(self._stage).warning("a transaction waits for Kafka", reason=str(reason))

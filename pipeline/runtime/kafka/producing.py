@@ -17,7 +17,7 @@ POLL_S = 0.05
 RETRY_AFTER_S = 1.0
 # A producer in a fatal state answers at once, or hangs (librdkafka #4420).
 REASON_S = 2.0
-# How often a wait for acknowledgements looks whether it was asked to stop.
+# How often a wait for acknowledgements checks whether it was asked to stop.
 FLUSH_S = 0.2
 
 
@@ -75,7 +75,7 @@ def produce(
             deadline = now + limit_s if deadline is None else deadline
             if now >= deadline or stopped():
                 raise Backpressure(
-                    f"{topic}: {len(producer)} messages wait for Kafka to take them, the queue is full; expected room "
+                    f"{topic}: {len(producer)} messages wait for Kafka to take them, the queue is full; expected space "
                     f"within {limit_s:g} s; look at the broker, then send it again",
                     RETRY_AFTER_S,
                 ) from None

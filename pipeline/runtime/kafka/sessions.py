@@ -1,10 +1,10 @@
-"""How long a worker may be silent before Kafka gives its partitions to others."""
+"""How long a worker may send no heartbeat before Kafka gives its partitions to others."""
 
 from pipeline.settings import Settings
 
 SESSION_TIMEOUT_S = {
     "ingest": 10.0,
-    # Faust sends heartbeats from the thread that also fetches and computes: a long step must not look like a death.
+    # Faust sends heartbeats from the thread that also fetches and computes: a long step must not end the session.
     "featurize": 30.0,
     "alert": 30.0,
     # While the broker is away the main thread waits inside a transaction. Were the session to end meanwhile, librdkafka
@@ -15,7 +15,7 @@ SESSION_TIMEOUT_S = {
     "retrain": 10.0,
 }
 OTHERS_S = 10.0
-"""Of a consumer that is no stage's."""
+"""The session timeout of a consumer that belongs to no stage."""
 HEARTBEATS = 5
 """So many heartbeats fit into a session: four may be lost in a row."""
 MAX_HEARTBEAT_S = 3.0

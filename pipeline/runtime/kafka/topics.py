@@ -85,7 +85,7 @@ def wanted(settings: Settings) -> list[Wanted]:
             configuration={
                 "cleanup.policy": "compact" if topic.compacted else "delete",
                 "retention.ms": str(topic.retention_ms),
-                # Producers compress; the broker keeps what they sent.
+                # Producers compress; the broker stores what they sent.
                 "compression.type": "producer",
                 "max.message.bytes": str(MAX_MESSAGE_BYTES),
                 # One replica may be down without a producer noticing.

@@ -98,7 +98,7 @@ class Watchdog:
         Watchdog._left_behind += 1
         if Watchdog._left_behind > MAX_LEFT_BEHIND and not self._hopeless():
             log(self._stage).error(
-                "starting anew, in place: the Kafka client has hung too often", times=Watchdog._left_behind
+                "restarting in this process: the Kafka client has hung too often", times=Watchdog._left_behind
             )
             sys.stdout.flush()
             sys.stderr.flush()

@@ -188,10 +188,10 @@ class Telemetry:
         """Say whether the stage has its partitions and works: what `/readyz` answers."""
         self.health.ready = now
 
-    def kafka_answers(self, now: bool, silent_s: float = 0.0) -> None:
-        """Say whether Kafka answers, or has not for `silent_s` seconds: `/readyz` fails and lag grows meanwhile."""
+    def kafka_answers(self, now: bool, unanswered_s: float = 0.0) -> None:
+        """Say whether Kafka answers, or has not for `unanswered_s` seconds: `/readyz` fails and lag grows meanwhile."""
         self.health.kafka_answers = now
-        self.stage.away_since(None if now else time.time() - silent_s)
+        self.stage.away_since(None if now else time.time() - unanswered_s)
 
     def close(self) -> None:
         """Send what is left of spans, stop the endpoint; never longer than five seconds."""

@@ -33,7 +33,7 @@ def full() -> Iterator[Producer]:
 def test_a_full_queue_is_waited_for_until_the_deadline(full: Producer) -> None:
     waited: list[int] = []
     started = time.monotonic()
-    with pytest.raises(Backpressure, match=r"flows: 2 messages wait .* expected room within 0.3 s; look at") as raised:
+    with pytest.raises(Backpressure, match=r"flows: 2 messages wait .* expected space within 0.3 s; look at") as raised:
         produce(full, "flows", b"3", limit_s=0.3, full=lambda: waited.append(1))
     assert 0.3 <= time.monotonic() - started < 3
     assert waited

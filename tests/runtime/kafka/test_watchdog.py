@@ -1,4 +1,4 @@
-"""A call that hangs is left behind; after too many the same process starts anew; a call that returns is only a call."""
+"""A call that hangs is left behind; after too many the process restarts itself; a call that returns is only a call."""
 
 import subprocess
 import sys
@@ -70,7 +70,7 @@ for _time in range(MAX_LEFT_BEHIND + 1):
 
 
 @pytest.mark.slow
-def test_after_too_many_the_process_starts_anew_in_place(tmp_path: Path) -> None:
+def test_after_too_many_the_process_restarts_itself(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HANGS, str(tmp_path / "runs"), "its arguments"],
         capture_output=True,
@@ -79,4 +79,4 @@ def test_after_too_many_the_process_starts_anew_in_place(tmp_path: Path) -> None
         check=True,
     )
     assert done.stdout.endswith("came back its arguments\n")
-    assert "starting anew" in done.stdout + done.stderr
+    assert "restarting in this process" in done.stdout + done.stderr

@@ -94,7 +94,7 @@ def test_lag_grows_while_kafka_is_away(telemetry: Telemetry) -> None:
         return telemetry.registry.get_sample_value("forebay_lag_seconds", {"stage": "score"})
 
     telemetry.stage.waiting_since(None)
-    telemetry.kafka_answers(False, silent_s=70.0)
+    telemetry.kafka_answers(False, unanswered_s=70.0)
     assert lag_s() == pytest.approx(70, abs=1)
     telemetry.stage.waiting_since(time.time_ns() // 1_000 - 90_000_000)
     assert lag_s() == pytest.approx(90, abs=1), "a message at hand may be older"
