@@ -191,7 +191,7 @@ def test_a_file_becomes_flows_with_its_rejects_and_its_mark(stage: Settings, tmp
     )
 
 
-def test_a_silent_sensor_gets_one_tick_and_a_sensor_that_ended_none(stage: Settings) -> None:
+def test_an_idle_sensor_gets_one_tick_and_a_sensor_that_ended_none(stage: Settings) -> None:
     good = json.dumps(ZEEK).encode()
     producer = clients.producer(stage, "foreign")
     zeek = ("content-type", b"zeek-conn+json")
@@ -209,7 +209,7 @@ def test_a_silent_sensor_gets_one_tick_and_a_sensor_that_ended_none(stage: Setti
         deadline = time.monotonic() + PATIENCE_S
         while not ticks() and time.monotonic() < deadline:
             time.sleep(0.3)
-        time.sleep(2)  # four more silences
+        time.sleep(2)  # four more idle timeouts
         assert ticks() == [[["dam", "gate"]]]
         producer.produce(stage.topics.raw, good, headers=[zeek, ("site", b"dam"), ("sensor", b"gate")], partition=1)
         producer.flush()
@@ -363,7 +363,7 @@ def headers_of(message: Message) -> list[tuple[str, bytes | None]]:
 
 
 def test_no_tick_behind_what_has_not_been_read_yet(stage: Settings) -> None:
-    """While another partition's backlog drains, a sensor's messages wait in the client: that is no silence."""
+    """While another partition's backlog drains, a sensor's messages wait in the client: it is not idle."""
     idle = stage.model_copy(update={"idle_us": 300_000})
     with opened(idle, 3) as (ours, messages):
         assert ours.process_batches(messages)
@@ -402,7 +402,7 @@ def test_sensors_beyond_the_bound_are_rejects_also_after_a_restart(stage: Settin
             assert "got another sensor where 3 are active, expected at most max_sensors" in row["detail"]
 
 
-def test_raw_that_was_deleted_unread_is_said_and_counted(stage: Settings) -> None:
+def test_raw_that_was_deleted_unread_is_reported_and_counted(stage: Settings) -> None:
     with opened(stage, 3) as (ours, messages):
         assert ours.process_batches(messages)
     send_of(stage, ["gate"] * 20)
@@ -412,8 +412,8 @@ def test_raw_that_was_deleted_unread_is_said_and_counted(stage: Settings) -> Non
         counted = successor.telemetry.registry.get_sample_value(
             "forebay_offsets_deleted_unread_total", {"stage": "ingest"}
         )
-    said = [line for line in lines if line["event"] == "deleted before it was read"]
-    assert [(line["log_level"], line["partition"], line["position"], line["offsets"]) for line in said] == [
+    warnings = [line for line in lines if line["event"] == "deleted before it was read"]
+    assert [(line["log_level"], line["partition"], line["position"], line["offsets"]) for line in warnings] == [
         ("warning", 0, 3, 10)
     ]
     assert counted == 10

@@ -106,8 +106,8 @@ def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> N
     assert judged["verdicts"] | {"outside": 0} == judged["verdicts"]
     assert (judged["verdicts"]["read"], judged["verdicts"]["overruled"]) == (3, 1)
     for side in ("first", "second"):
-        said = judged[side]["verdicts"]
-        assert (said["confirmed"], said["confirmed_found"], said["false"], said["false_raised"]) == (1, 1, 1, 1)
+        counts = judged[side]["verdicts"]
+        assert (counts["confirmed"], counts["confirmed_found"], counts["false"], counts["false_raised"]) == (1, 1, 1, 1)
         assert judged[side]["labelled_by"]["verdicts"] == judged[side]["labelled"] > 0
 
 
@@ -132,7 +132,7 @@ def within(table: pa.Table, from_us: int) -> pa.Table:
 
 
 @pytest.mark.timeout(700)
-def test_a_replay_begins_with_kept_states(kafka: str, prefix: str, tmp_path: Path) -> None:
+def test_a_replay_starts_from_retained_snapshots(kafka: str, prefix: str, tmp_path: Path) -> None:
     with running(kafka, prefix, tmp_path / "flow", **RETAIN_OFTEN) as flow:
         sent = 0
         for sensor in traffic.SENSORS[:2]:
@@ -140,7 +140,7 @@ def test_a_replay_begins_with_kept_states(kafka: str, prefix: str, tmp_path: Pat
             sent += traffic.write_after_cut(sensor, path)
             send(flow, path, sensor, speed="240")
             if sensor == traffic.SENSORS[0]:
-                # Stages that die and start anew keep on keeping.
+                # Stages that are killed and start again continue to retain snapshots.
                 for stage in ("featurize", "alert"):
                     flow.kill(stage)
         flow.wait_archived(sent, 120)

@@ -158,7 +158,9 @@ def test_samples_survive_kill_and_the_room_stops_in_time_while_it_trains(setting
         pass
 
 
-def test_samples_that_were_deleted_unread_are_said_and_training_goes_on(settings: Settings, tmp_path: Path) -> None:
+def test_samples_that_were_deleted_unread_are_reported_and_training_continues(
+    settings: Settings, tmp_path: Path
+) -> None:
     command, log = "pipeline.tools.cli retrain run --no-base --every 0", tmp_path / "log"
     each = ROWS // MESSAGES
     send(settings, range(4))
@@ -176,9 +178,9 @@ def test_samples_that_were_deleted_unread_are_said_and_training_goes_on(settings
         wait_for(log, '"deleted before it was read"')
         process.send_signal(signal.SIGTERM)
         assert process.wait(90) == 0
-    said = [orjson.loads(line) for line in log.read_text().splitlines() if "deleted before it was read" in line]
-    assert [(line["level"], line["partition"], line["first_offset"]) for line in said] == [("warning", 0, 16)]
-    assert said[0]["offsets"] == 16 - said[0]["position"] >= 8
+    warnings = [orjson.loads(line) for line in log.read_text().splitlines() if "deleted before it was read" in line]
+    assert [(line["level"], line["partition"], line["first_offset"]) for line in warnings] == [("warning", 0, 16)]
+    assert warnings[0]["offsets"] == 16 - warnings[0]["position"] >= 8
 
 
 @pytest.mark.parametrize("settings", ["folder", "bucket"], indirect=True)

@@ -60,7 +60,7 @@ def test_a_created_topic_can_be_written_at_once(settings: Settings) -> None:
     assert sum(records.values()) == 2
 
 
-def test_check_tells_what_differs(settings: Settings) -> None:
+def test_check_reports_what_differs(settings: Settings) -> None:
     topics.create(settings)
     client = admin(settings)
     changed = ConfigResource(
@@ -82,7 +82,7 @@ def test_check_tells_what_differs(settings: Settings) -> None:
     assert (missing.partitions, missing.records) == (0, 0)
 
 
-def test_partitions_that_differ_are_told_per_data_topic(settings: Settings) -> None:
+def test_partitions_that_differ_are_reported_per_data_topic(settings: Settings) -> None:
     topics.create(settings)
     more = settings.model_copy(update={"partitions": 3})
     assert {(each.setting, each.got, each.expected) for each in topics.check(more)} == {("partitions", "2", "3")}
@@ -101,7 +101,7 @@ def test_more_replicas_than_brokers_is_the_clusters_answer_in_our_words(settings
         topics.create(settings.model_copy(update={"replication_factor": 3}))
 
 
-def test_no_kafka_is_said_within_ten_seconds() -> None:
+def test_no_kafka_is_reported_within_ten_seconds() -> None:
     started = time.monotonic()
     with pytest.raises(KafkaUnreachable, match="forebay broker up"):
         topics.check(load_settings(bootstrap="127.0.0.1:1"))
