@@ -133,7 +133,12 @@ def broker(tmp_path: Path) -> Iterator[Path]:
     [
         pytest.param(10.0, {}, id="10 s"),
         # Longer than every timeout that is left, several times over: what ten minutes are to the timeouts as they are.
-        pytest.param(25.0, {"session_timeout_s": 6.0, "transaction_timeout_s": 5.0}, id="ten minutes, shortened"),
+        pytest.param(
+            25.0,
+            {"session_timeout_s": 6.0, "transaction_timeout_s": 5.0},
+            id="ten minutes, shortened",
+            marks=pytest.mark.nightly,
+        ),
         pytest.param(61.0, {}, id="61 s", marks=pytest.mark.nightly),
     ],
 )

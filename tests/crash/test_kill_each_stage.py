@@ -124,6 +124,7 @@ def test_the_archive_is_the_same_after_every_stage_was_killed(
         same(flow, reference)
 
 
+@pytest.mark.nightly
 def test_everything_in_a_bucket_that_stands_still_and_is_replaced_and_every_stage_is_killed(
     kafka: str, prefix: str, tmp_path: Path, reference: Reference, s3: S3Server
 ) -> None:

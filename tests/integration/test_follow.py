@@ -168,7 +168,13 @@ def exact_books(settings: Settings, zeek: Zeek) -> dict[str, Any]:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("copytruncate", [False, True], ids=["renamed and packed", "copied and truncated"])
+@pytest.mark.parametrize(
+    "copytruncate",
+    [
+        pytest.param(False, id="renamed and packed"),
+        pytest.param(True, id="copied and truncated", marks=pytest.mark.nightly),
+    ],
+)
 def test_killed_at_every_step_while_files_are_rotated(plant: Settings, tmp_path: Path, copytruncate: bool) -> None:
     zeek = Zeek(tmp_path, copytruncate)
     kill_at(plant, zeek, len(POINTS) + 1)
@@ -222,6 +228,7 @@ def test_of_two_with_one_name_the_first_is_fenced(plant: Settings, tmp_path: Pat
 
 
 @pytest.mark.crash
+@pytest.mark.nightly
 def test_while_kafka_is_away_the_files_are_the_buffer(prefix: str, tmp_path: Path) -> None:
     broker = tmp_path / "broker"
     settings = load_settings(
