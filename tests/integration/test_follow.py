@@ -33,7 +33,7 @@ PATIENCE_S = 90.0
 POINTS = ("follow.read", "follow.begun", "follow.produced", "follow.positions sent", "follow.committed")
 LINES_AT_ONCE = 40
 ROTATE_EVERY = 30
-"""Of LINES_AT_ONCE each; some 0.6 s."""
+"""Number of writes of LINES_AT_ONCE lines each; some 0.6 s."""
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ class Zeek(threading.Thread):
         self.enough = threading.Event()
 
     def run(self) -> None:
-        """Until it is enough."""
+        """Write until `enough` is set."""
         turns = 0
         while not self.enough.wait(0.02):
             self.write(LINES_AT_ONCE)
@@ -77,7 +77,7 @@ class Zeek(threading.Thread):
         self.lines += new
 
     def rotate(self) -> None:
-        """Put what was written away, packed."""
+        """Pack what was written and move it away."""
         self.rotations += 1
         if self.copytruncate:
             shutil.copyfile(self.log, self.log.with_name(f"conn.log.{self.rotations:04d}"))

@@ -105,9 +105,9 @@ def test_sigkill_in_each_phase(fresh: Settings, whole: tuple[dict[str, Any], int
 WORKER = """
 import multiprocessing, os, time
 from pipeline.tools.replay import run
-def idle(told):
+def idle(connection):
     run._initialise(None)
-    told.send(os.getpid())
+    connection.send(os.getpid())
     time.sleep(600)
 if __name__ == "__main__":
     context = multiprocessing.get_context("forkserver")
