@@ -45,7 +45,7 @@ class Flow:
         self.processes.wait_ready([self.stages[name]], 60)
 
     def restart_ended(self) -> list[Ended]:
-        """Start again, without waiting, the stages that have ended by themselves; how they ended."""
+        """Start again, without waiting, the stages that have ended by themselves; return how they ended."""
         ended = []
         for name, stage in list(self.stages.items()):
             if (code := stage.process.poll()) is not None:
@@ -62,7 +62,7 @@ class Flow:
         return sum(row["accepted"] + row["late"] + row["rejected"] for row in account(self.settings.archive_uri))
 
     def wait_archived(self, records: int, timeout_s: float) -> None:
-        """Until that many records are in closed files."""
+        """Wait until that many records are in closed files."""
         deadline = time.monotonic() + timeout_s
         while (now := self.archived()) < records:
             self.processes.check()
@@ -70,7 +70,7 @@ class Flow:
             time.sleep(0.2)
 
     def wait_drained(self, records: int, timeout_s: float) -> None:
-        """Until every stage has taken in, and committed, all that so many records in `raw` lead to."""
+        """Wait until every stage has taken in, and committed, all that so many records in `raw` lead to."""
         deadline = time.monotonic() + timeout_s
         while any(left := work_left(self.settings, records)):
             self.processes.check()
@@ -87,7 +87,7 @@ def everything_below(root: Path | str) -> dict[str, str]:
 
 @contextmanager
 def running(kafka: str, prefix: str, folder: Path, **changes: object) -> Iterator[Flow]:
-    """All stages, ready, with other settings where some are given; all gone afterwards."""
+    """Run all stages, ready, with `changes` to their settings; stop them at the end."""
     logs = folder / "logs"
     logs.mkdir(parents=True)
     common = {

@@ -28,7 +28,7 @@ class S3Server:
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
-        """Nothing is answered meanwhile; connections stay open."""
+        """Answer nothing meanwhile; connections stay open."""
         self._server.process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -37,7 +37,7 @@ class S3Server:
 
     @contextmanager
     def gone(self) -> Iterator[None]:
-        """Connections are refused meanwhile."""
+        """Refuse connections meanwhile."""
         self._server.process.send_signal(CLOSE)
         try:
             yield
@@ -47,7 +47,7 @@ class S3Server:
 
 @contextmanager
 def running(logs: Path) -> Iterator[S3Server]:
-    """A server of the caller's own; gone afterwards."""
+    """Run a server of the caller's own; stop it at the end."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     logs.mkdir(parents=True, exist_ok=True)

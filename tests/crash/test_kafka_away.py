@@ -27,9 +27,9 @@ BEFORE_S, AFTER_S = 6.0, 5.0
 BACK_WITHIN_S = 40.0
 """A broker that starts answers within some 10 s; then groups are joined and coordinators elected."""
 MAX_MIB = 1_536
-"""Of any stage, as in the chaos campaign: afterwards each works off what has piled up in Kafka."""
+"""Limit of any stage, as in the chaos campaign: afterwards each processes the backlog in Kafka."""
 MAX_GROWTH_MIB = 64.0
-"""Of each stage, from when it says that Kafka is away: what was read waits, and no more comes."""
+"""Limit of each stage's growth while Kafka is away: what was read waits, and no more comes."""
 MAX_LINES = 10
 FIRST_US = 1_700_000_000_000_000
 
@@ -45,13 +45,13 @@ class Memory(threading.Thread):
         self.enough = threading.Event()
 
     def run(self) -> None:
-        """Until it is enough, some times a second."""
+        """Read the memory several times a second until `enough` is set."""
         while not self.enough.wait(0.2):
             with self._lock:
                 self._peak = {stage: max(mib, self._flow.stages[stage].memory_mib) for stage, mib in self._peak.items()}
 
     def peak(self) -> dict[str, float]:
-        """Per stage; from now on it is another stretch of time."""
+        """Peak of each stage since the last call."""
         with self._lock:
             peak, self._peak = self._peak, dict.fromkeys(STAGES, 0.0)
         return peak
@@ -67,7 +67,7 @@ class Sensors(threading.Thread):
         self.sent = 0
 
     def run(self) -> None:
-        """Until it is enough; then the mark of each sensor's end."""
+        """Send until `enough` is set; then send the mark of each sensor's end."""
         started = time.monotonic()
         while not self.enough.is_set():
             for sensor in SENSORS:
@@ -92,7 +92,7 @@ class Sensors(threading.Thread):
 
 
 def ports(flow: Flow) -> dict[str, int]:
-    """Where each stage answers probes, from its log."""
+    """Address at which each stage answers probes, from its log."""
     by_stage = {}
     for stage in STAGES:
         lines = [orjson.loads(line) for line in flow.stages[stage].log.read_bytes().splitlines()]
@@ -113,7 +113,7 @@ def ready(port: int) -> bool:
 
 
 def wait_until(what: str, stages: dict[str, int], expected: bool, timeout_s: float) -> None:
-    """Until `/readyz` of every stage says what is expected."""
+    """Wait until `/readyz` of every stage says what is expected."""
     deadline = time.monotonic() + timeout_s
     while wrong := [stage for stage, port in stages.items() if ready(port) is not expected]:
         assert time.monotonic() < deadline, f"{what}: {wrong} after {timeout_s:.0f} s"
@@ -183,7 +183,7 @@ def test_kafka_goes_away_and_comes_back(
         assert all(flow.stages[stage].process.poll() is None for stage in STAGES), "a stage has ended"
         for stage in STAGES:
             lines = [orjson.loads(line) for line in flow.stages[stage].log.read_bytes().splitlines()]
-            said = [line["event"] for line in lines if str(line["event"]).startswith("Kafka is")]
-            assert said == ["Kafka is away", "Kafka is back"], (stage, lines)
+            events = [line["event"] for line in lines if str(line["event"]).startswith("Kafka is")]
+            assert events == ["Kafka is away", "Kafka is back"], (stage, lines)
             work = sum(line["event"] == "files closed" for line in lines)  # of the archive, as without an outage
             assert len(lines) - work - lines_before[stage] < MAX_LINES, (stage, lines)
