@@ -14,6 +14,7 @@ from pipeline.contracts.uids import RAW_POSITION
 from pipeline.ingest.community_id import community_ids
 from pipeline.ingest.draft import Draft
 from pipeline.ingest.formats.export_numbers import COLUMNS as NUMBERS
+from pipeline.ingest.formats.marks import NEAR_MISSES
 from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.messages import Messages
 from pipeline.ingest.reasons import CODES, REASONS
@@ -132,7 +133,8 @@ def _whole(messages: Messages) -> Lines:
 def _draft(source: SourceInfo, lines: Lines) -> Draft:
     """Scan and normalise; where the headers make that impossible, a draft whose rows are all rejected."""
     if source.fault:
-        return _refused(lines, source.fault, source.got)
+        near = NEAR_MISSES.get(source.content_type)
+        return _refused(lines, source.fault, f"{source.got}: {near}" if near else source.got)
     known = FORMATS[source.content_type]
     lacking = known.lacking(source.columns)
     if lacking:

@@ -3,6 +3,7 @@
 The marks and the rules are data (formats/marks.py). What comes before or after a record changes nothing.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -35,6 +36,7 @@ Mask = npt.NDArray[np.bool_]
 WRAPPERS: dict[str, Path] = {f"{key} object": (key,) for key in ("message", "log", "MESSAGE")}
 # Names of other logs are for people: enough records to see which they are, however long the file is.
 _NAMED_RECORDS = 100_000
+_FIRST_KEY, _KEY_BYTES = re.compile(rb'\{\s*"([^"\\]+)"'), 80
 
 
 class MarkTable(NamedTuple):
@@ -74,8 +76,16 @@ class Recognised(NamedTuple):
         rows[np.flatnonzero(rows)[_NAMED_RECORDS:]] = False
         cells = self.cells.of(rows)
         path, event = (text_column(cells, PATHS[(key,)])[0] for key in ("_path", "event_type"))
-        names = pc.value_counts(pc.fill_null(pc.coalesce(path, event), ""))
-        return Counter({entry["values"].as_py(): entry["counts"].as_py() for entry in names})
+        names = pc.coalesce(path, event)
+        wrapped = names.is_null().to_numpy(zero_copy_only=False) & (cells.kinds[OTHER_WRAPPER] != ABSENT)
+        counted = pc.value_counts(pc.fill_null(names.filter(pa.array(~wrapped)), ""))
+        counts = Counter({entry["values"].as_py(): entry["counts"].as_py() for entry in counted})
+        # The name of a log that wraps its record is the record's first key.
+        for row in np.flatnonzero(wrapped).tolist():
+            start = cells.record_starts[row]
+            key = _FIRST_KEY.match(cells.text[start : start + _KEY_BYTES].tobytes())
+            counts[key[1].decode("utf-8", "replace") if key else ""] += 1
+        return counts
 
 
 PLAIN = MarkTable.of()

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Any
 
+from pipeline.contracts.raw import ZEEK_ICS_LOGS
+from pipeline.ingest.formats.marks import OTHER_ZEEK_LOGS
 from pipeline.ingest.formats.protocols import CONN_STATES, ETHER_TYPES, IP_PROTOCOLS
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
@@ -245,6 +247,8 @@ def quality(**words: Any) -> str:
 
 
 def zeek(record: dict[str, Any]) -> dict[str, Any]:
+    if text(record.get("_path")) in (*OTHER_ZEEK_LOGS, *ZEEK_ICS_LOGS):
+        raise Rejected("other_log")
     start = required_us(record.get("ts"))
     duration = time_us(record.get("duration")) or 0
     flow: dict[str, Any] = {"start_ts_us": start, "end_ts_us": start + duration, "duration_us": duration}

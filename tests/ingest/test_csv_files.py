@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from pipeline.contracts.raw import ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV
-from pipeline.ingest.files.source_file import read_records
+from pipeline.ingest.files.reading import read_records
 from pipeline.ingest.formats.registry import FORMATS
 from tests.ingest.files.test_files import decoded
 from tests.ingest.records import decode

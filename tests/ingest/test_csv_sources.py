@@ -14,8 +14,8 @@ from pipeline.contracts.raw import ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV
 from pipeline.errors import BadData
 from pipeline.ingest.decode import Decoded
 from pipeline.ingest.files.guess import guess
+from pipeline.ingest.files.reading import read_records, read_source
 from pipeline.ingest.files.shift import shifted
-from pipeline.ingest.files.source_file import read_records
 from pipeline.ingest.formats.registry import FORMATS
 from schemas.sources import source_of
 from tests.ingest import csv_oracle
@@ -303,8 +303,8 @@ def test_nfdumps_summary_is_no_record(rows: int, tmp_path: Path) -> None:
     line = ",".join(NFDUMP_LONG.values())
     summary = "Summary\nflows,bytes,packets,avg_bps,avg_pps,avg_bpp\n1244,589079,12283,13921,36,47\n"
     path = written(tmp_path, ",".join(NFDUMP_LONG) + "\n" + f"{line}\n" * rows + summary)
-    source = read_records(path)
-    assert (len(source.records), source.skipped) == (rows, 3)
+    source = read_source(path)
+    assert (len(source), source.skipped) == (rows, 3)
     assert decoded(path).flows.num_rows == rows
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline.contracts.raw import DELIMITED, GOFLOW2_JSON, IPFIXCOL2_JSON, NFDUMP_JSON, PMACCT_JSON
 from pipeline.ingest.files.guess import guess
+from pipeline.ingest.files.reading import read_records
 from pipeline.ingest.files.shift import shifted
-from pipeline.ingest.files.source_file import read_records
 from pipeline.ingest.formats import exporter, nfdump_csv
 from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.scan.json_array import split_objects

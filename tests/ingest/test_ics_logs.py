@@ -12,7 +12,7 @@ from pipeline.contracts.raw import SURICATA_JSON, ZEEK_ICS_LOGS
 from pipeline.errors import BadData
 from pipeline.ingest.files.guess import guess
 from pipeline.ingest.files.offline_rows import Decoded, decode_file
-from pipeline.ingest.files.source_set import read_source
+from pipeline.ingest.files.reading import read_source
 from pipeline.ingest.formats.functions import CONTROL, READ, WRITE, all_functions
 from pipeline.ingest.formats.registry import ZEEK_LOGS
 from schemas.fields import load

@@ -26,7 +26,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types d
 from pipeline.errors import BadData, Failed, KafkaUnreachable, Usage
 from pipeline.ingest import worker as ingest_worker
 from pipeline.ingest.files import send as sending
-from pipeline.ingest.files.source_set import read_source
+from pipeline.ingest.files.reading import read_source
 from pipeline.ingest.messages import Messages
 from pipeline.runtime.kafka import clients, errors, topics
 from pipeline.runtime.kafka.outage import KafkaWatch

@@ -47,21 +47,24 @@ def guess(head: bytes) -> str | None:
             continue
         if line.startswith(b"{"):
             kind = _of_json(line)
-            if kind is None:
-                continue
-            return kind or _of_log(head)
-        return _of_header({name.strip(' "') for name in line.decode("utf-8", "replace").replace("\t", ",").split(",")})
-    return None
+            if kind := kind or (_of_log(line) if kind is not None else None):
+                return kind
+            continue
+        names = line.decode("utf-8", "replace").replace("\t", ",").split(",")
+        if kind := kind_of_columns({name.strip(' "') for name in names}):
+            return kind
+    # A record alone may lack the columns that tell logs apart.
+    return _of_log(head) if any(line.startswith(b"{") for line in lines) else None
 
 
-def _of_header(names: set[str]) -> str | None:
+def kind_of_columns(names: set[str]) -> str | None:
     """The content-type of a CSV by the names in its header; None where it is none that is read."""
     if {"sAddress", "rAddress", "protocol", "start", "end"} <= names:
         return ICSFLOW_CSV
     lower = {name.lower() for name in names}
     if {"ts", "td", "sa", "da", "pr"} <= lower or {"firstseen", "srcaddr", "dstaddr", "proto"} <= lower:
         return NFDUMP_CSV
-    if {"starttime", "stime"} & lower and {"dur", "proto"} <= lower and {"srcaddr", "saddr"} & lower:
+    if {"starttime", "stime"} & lower and {"dstaddr", "daddr"} & lower and {"srcaddr", "saddr"} & lower:
         return ARGUS_CSV
     if "flow duration" in lower and {"tot fwd pkts", "total fwd packets", "total fwd packet"} & lower:
         return CICFLOWMETER_CSV

@@ -8,22 +8,27 @@ import orjson
 import pyarrow as pa
 
 from pipeline.contracts.raw import source_info_of
+from pipeline.errors import BadData
 from pipeline.ingest.decode import decode_messages
+from pipeline.ingest.files.field_report import reason_report
 from pipeline.ingest.files.read_bytes import MAX_FILE_BYTES
+from pipeline.ingest.files.reading import read_source
 from pipeline.ingest.files.source_file import SourceFile
-from pipeline.ingest.files.source_set import SourceSet, read_source
+from pipeline.ingest.files.source_set import SourceSet
 from pipeline.ingest.messages import Messages
+from pipeline.runtime.terminal import printable
 from schemas.fields import arrow_schema
 
 _ROWS_AT_ONCE = 65_536
+_SHOWN_DETAIL = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a file's records became: `records` = flows + rejects; `skipped` lines are none of the format's records.
+    """What a file's records became: `records` = flows + rejects; `skipped` records are of other logs, or interim.
 
-    `content_type` is that of all its records; of a folder, all of them with commas. `unread` are files of a folder that
-    are of no known format.
+    `content_type` is that of all its records; of several formats, all of them with commas. `unread` are files of a
+    folder that are of no known format, `notes` sentences about the file as a whole.
     """
 
     flows: pa.RecordBatch
@@ -34,6 +39,16 @@ class Decoded:
     records: int
     skipped: int
     unread: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def require_flows(self) -> None:
+        """BadData where there are records and no flow: why, and what most of them lack."""
+        if self.records and not self.flows.num_rows:
+            most = reason_report(self.rejects)[0]
+            raise BadData(
+                f"{self.site}/{self.sensor}: got no flow in {self.records:,} records, expected some; {most.count:,} "
+                f"are rejected for {most.reason}: {printable(most.detail, _SHOWN_DETAIL)}"
+            )
 
 
 def stem(path: Path | str) -> str:
@@ -100,6 +115,7 @@ def decode_source(source: SourceSet, site: str, sensor: str, ingest_ts_us: int, 
         len(source),
         source.skipped,
         source.unread,
+        source.notes,
     )
 
 

@@ -1,17 +1,21 @@
 """A file's bytes, unpacked, and never more of them than asked for: a large file or a bomb is refused, not read."""
 
-import gzip
+import bz2
 import io
+import lzma
 import sys
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from pipeline.errors import BadData
 
-GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
+ZIP, ZSTD = b"PK\x03\x04", b"\x28\xb5\x2f\xfd"
+GZIP, BZIP2, XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"
+# What systems and file managers add to an archive, and no sensor wrote.
+_LITTER = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 # Files are held in memory and sorted there: `forebay flow check` takes five times their bytes (measured: 1.19 GB for
 # 231 MB of conn.log), so this is what a machine of 8 GB can do.
 MAX_FILE_BYTES = 1 << 30
@@ -33,17 +37,30 @@ class TooLarge(BadData):
     """A file with more bytes than are read."""
 
 
-def read_bytes(path: Path | str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
-    """The content of a file, of standard input for "-"; gzip, and a zip with one member, are unpacked.
+class Content(NamedTuple):
+    """A file's bytes, and what of it could not be read, empty where that is nothing."""
 
-    BadData where it cannot be read; TooLarge where it has more than `max_bytes` unpacked, or is packed as no log is.
+    data: bytes
+    lost: str = ""
+
+
+def read_bytes(path: Path | str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """The content of a file as far as it can be read (`read_content`)."""
+    return read_content(path, max_bytes).data
+
+
+def read_content(path: Path | str, max_bytes: int = MAX_FILE_BYTES) -> Content:
+    """The content of a file, of standard input for "-"; gzip, bzip2, xz, zstd, and a zip with one member, are unpacked.
+
+    Of an archive that is truncated the whole lines before the end are read. BadData where nothing can be read; TooLarge
+    where there are more than `max_bytes` unpacked, or they are packed as no log is.
     """
     try:
         if str(path) == "-":
             return _content(path, _buffered(sys.stdin.buffer), max_bytes)
         with Path(path).open("rb") as file:
             return _content(path, file, max_bytes)
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise BadData(f"{path}: got an archive that cannot be unpacked ({error}), expected a whole one") from error
     except OSError as error:
         raise BadData(f"{path}: got {error.strerror or error}, expected a file that can be read") from error
@@ -53,16 +70,21 @@ def _buffered(stream: BinaryIO) -> io.BufferedReader:
     return stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)  # type: ignore[arg-type]
 
 
-def _content(path: Path | str, file: io.BufferedReader, max_bytes: int) -> bytes:
-    head = file.peek(4)[:4]
-    if head.startswith(GZIP):
-        # It is asked how much has been read of the packed file: a little more than has been unpacked.
-        counted = _Counted(file)
-        return _bounded(path, gzip.GzipFile(fileobj=counted, mode="rb"), max_bytes, lambda: counted.size)
-    if head == ZIP:
-        whole = file if file.seekable() else io.BytesIO(_bounded(path, file, max_bytes))
+def _content(path: Path | str, file: io.BufferedReader, max_bytes: int) -> Content:
+    head = file.peek(len(XZ))[: len(XZ)]
+    # It is asked how much has been read of the packed file: a little more than has been unpacked.
+    counted = _Counted(file)
+    magic = next((magic for magic in _UNPACKERS if head.startswith(magic)), None)
+    if magic is not None:
+        return _bounded(path, _Unpacked(counted, magic), max_bytes, lambda: counted.size)
+    if head.startswith(ZSTD):
+        import pyarrow as pa
+
+        return _bounded(path, pa.CompressedInputStream(counted, "zstd"), max_bytes, lambda: counted.size)
+    if head.startswith(ZIP):
+        whole = file if file.seekable() else io.BytesIO(_bounded(path, file, max_bytes).data)
         with zipfile.ZipFile(whole) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
+            members = [member for member in archive.infolist() if not _is_litter(member)]
             if len(members) != 1:
                 raise BadData(f"{path}: got a zip of {len(members)} files, expected one; unpack it and name the file")
             with archive.open(members[0]) as member:
@@ -74,6 +96,76 @@ def _content(path: Path | str, file: io.BufferedReader, max_bytes: int) -> bytes
     return _bounded(path, file, max_bytes)
 
 
+def _is_litter(member: zipfile.ZipInfo) -> bool:
+    name = member.filename.rpartition("/")[2]
+    return member.is_dir() or member.filename.startswith(_LITTER) or name in _LITTER or name.startswith("._")
+
+
+_UNPACKERS: dict[bytes, Callable[[], "_Unpacker"]] = {
+    GZIP: lambda: zlib.decompressobj(wbits=31),
+    BZIP2: bz2.BZ2Decompressor,
+    XZ: lzma.LZMADecompressor,
+}
+
+
+class _Unpacker(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+class _Unpacked:
+    """The unpacked bytes of a stream; files packed one after another are one."""
+
+    def __init__(self, file: Readable, magic: bytes) -> None:
+        self._file, self._magic = file, magic
+        self._unpacker = _UNPACKERS[magic]()
+        self._ended = False
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes, none at the end; EOFError where the stream ends inside a packed file."""
+        while not self._ended:
+            if self._unpacker.eof:
+                self._next_file()
+                continue
+            packed = getattr(self._unpacker, "unconsumed_tail", b"")
+            if not packed and getattr(self._unpacker, "needs_input", True):
+                packed = self._file.read(_CHUNK_BYTES)
+            unpacked = self._unpacker.decompress(packed, size)
+            if unpacked:
+                return unpacked
+            if not packed and not self._unpacker.eof:
+                raise EOFError("it ends too early")
+        return b""
+
+    def _next_file(self) -> None:
+        # Zeros after a packed file are padding; what else is no packed file is none of it.
+        rest = self._unpacker.unused_data.lstrip(b"\0")
+        while len(rest) < len(self._magic) and (more := self._file.read(_CHUNK_BYTES)):
+            rest = (rest + more).lstrip(b"\0")
+        if not rest.startswith(self._magic):
+            self._ended = True
+            return
+        self._unpacker = _UNPACKERS[self._magic]()
+        self._file = _Behind(rest, self._file)
+
+
+class _Behind:
+    """Bytes that were read too early, then the stream they are from."""
+
+    def __init__(self, before: bytes, file: Readable) -> None:
+        self._before, self._file = before, file
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes, none at the end."""
+        if not self._before:
+            return self._file.read(size)
+        data, self._before = self._before[:size], self._before[size:]
+        return data
+
+
 class _Counted(io.RawIOBase):
     """A stream that knows how many bytes were read of it."""
 
@@ -81,16 +173,31 @@ class _Counted(io.RawIOBase):
         self._file = file
         self.size = 0
 
+    def readable(self) -> bool:
+        return True
+
     def read(self, size: int = -1, /) -> bytes:
         data = self._file.read(size)
         self.size += len(data)
         return data
 
 
-def _bounded(path: Path | str, stream: Readable, max_bytes: int, packed: Callable[[], int] | None = None) -> bytes:
+def _bounded(path: Path | str, stream: Readable, max_bytes: int, packed: Callable[[], int] | None = None) -> Content:
     """All of a stream; BadData once it has too many bytes, or too many for so few `packed` ones."""
     content = io.BytesIO()
-    while chunk := stream.read(_CHUNK_BYTES):
+    while True:
+        try:
+            chunk = stream.read(_CHUNK_BYTES)
+        except (EOFError, OSError) as error:
+            # Whole lines were written before what is lost; the rest of the last one would be a reject.
+            unpacked = content.getvalue()
+            whole = unpacked[: unpacked.rfind(b"\n") + 1]
+            if packed is None or not whole:
+                raise EOFError(str(error)) from error
+            lines = whole.count(b"\n")
+            return Content(whole, f"the archive is truncated: its first {lines:,} lines are read, the others are lost")
+        if not chunk:
+            return Content(content.getvalue())
         size = content.tell() + len(chunk)
         if size > max_bytes:
             raise _too_large(path, max_bytes)
@@ -100,7 +207,6 @@ def _bounded(path: Path | str, stream: Readable, max_bytes: int, packed: Callabl
                 "no log: unpack it yourself if it is one"
             )
         content.write(chunk)
-    return content.getvalue()
 
 
 def _too_large(path: Path | str, max_bytes: int) -> TooLarge:

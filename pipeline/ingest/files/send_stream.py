@@ -10,19 +10,21 @@ import select
 import stat
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
-from pipeline.contracts.raw import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, tabbed
+from pipeline.contracts.raw import DELIMITED, SURICATA_JSON, ZEEK_JSON, tabbed
 from pipeline.errors import BadData, Failed
 from pipeline.ingest.files.guess import is_array, other_log
-from pipeline.ingest.files.labels import strip_columns, strip_keys
-from pipeline.ingest.files.read_bytes import GZIP, ZIP
+from pipeline.ingest.files.json_file import KNOWN, left_out, recognised_records
+from pipeline.ingest.files.labels import strip_columns
+from pipeline.ingest.files.read_bytes import BZIP2, GZIP, XZ, ZIP, ZSTD
 from pipeline.ingest.files.send import FLUSH_S, Deliveries, Output, Plan, Progress, Sent
-from pipeline.ingest.files.source_file import KNOWN, SourceFile, flow_events
+from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
 from pipeline.ingest.follow.position import Layout
 from pipeline.ingest.follow.records import Run, cut, layout_of, recognisable_later
@@ -52,8 +54,8 @@ def comes_as_it_is_written() -> bool:
             return False
     except OSError:
         return False
-    head = stream.peek(len(ZIP))
-    return bool(head) and not head.startswith((GZIP, ZIP)) and not is_array(head)
+    head = stream.peek(len(XZ))
+    return bool(head) and not head.startswith((GZIP, ZIP, BZIP2, XZ, ZSTD)) and not is_array(head)
 
 
 class RecordStream:
@@ -70,6 +72,7 @@ class RecordStream:
         self.ended = False
         self.records = self.skipped = 0
         self.unread: tuple[str, ...] = ()
+        self._others: Counter[str] = Counter()
 
     def __len__(self) -> int:
         """How many records came."""
@@ -79,6 +82,11 @@ class RecordStream:
     def content_types(self) -> tuple[str, ...]:
         """The format, once it is known."""
         return (self._layout.content_type,) if self._layout.content_type else ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What there is to know about all that came."""
+        return tuple(left_out(self._others))
 
     def gather(self, stop: Stop) -> list[SourceFile]:
         """What comes within a second of the first of it; nothing where nothing came for a while, or nothing whole."""
@@ -110,7 +118,8 @@ class RecordStream:
             if self._layout.content_type == SURICATA_JSON:
                 lines = replace(lines, content_type=ZEEK_JSON)
             self.skipped += piece.skipped
-            yield from map(self._file, piece.runs)
+            for run in piece.runs:
+                yield from self._parts(run)
             if not piece.consumed:
                 break
 
@@ -121,39 +130,39 @@ class RecordStream:
                 log = other_log(self._data)
                 got = f"the Zeek log {log}, which holds no flows" if log else "an unrecognised format"
                 raise BadData(
-                    f"-: got {got}, expected one of: {KNOWN}; --format names it. A log with a header must come "
-                    "with it, as from `tail -n +1 -F`"
+                    f"-: got {got}, expected a log with its header, where it has one, as from `tail -n +1 -F`; {KNOWN}"
                 )
             return False
         self._layout = layout
         return True
 
-    def _file(self, run: Run) -> SourceFile:
+    def _parts(self, run: Run) -> list[SourceFile]:
+        """The records of a run, a part each format: JSON may mix them."""
         kind, columns = self._layout.content_type, run.columns
-        if columns != self._checked:
-            self._check(kind, columns)
-        records = run.records
-        if kind == SURICATA_JSON:
-            events = flow_events(records)
-            self.skipped += events.skipped
-            source = replace(events, numbers=events.numbers + self._rows)
+        if kind not in DELIMITED:
+            found = recognised_records(b"\n".join(run.records), self._named)
+            self._others += found.other_logs
+            self.skipped += found.skipped
+            rows, parts = len(found.kinds), found.parts(kind)
         else:
-            if columns:
-                records, names = strip_columns(records, columns, "\t" if tabbed(kind) else ",")
-                columns = tuple(names)
-            else:
-                records = strip_keys(records)
-            source = SourceFile(kind, columns, records, np.arange(len(records), dtype=np.int64) + self._rows)
-        self._rows += len(run.records)
-        self.records += len(source.records)
-        return source
+            if columns != self._checked:
+                self._check(kind, columns)
+            records, names = strip_columns(run.records, columns, "\t" if tabbed(kind) else ",")
+            rows, parts = (
+                len(records),
+                [SourceFile(kind, tuple(names), records, np.arange(len(records), dtype=np.int64))],
+            )
+        parts = [replace(part, numbers=part.numbers + self._rows) for part in parts]
+        self._rows += rows
+        self.records += sum(len(part.records) for part in parts)
+        return parts
 
     def _check(self, kind: str, columns: tuple[str, ...]) -> None:
         """BadData where a header lacks what the format cannot do without."""
         self._checked = columns
         if tabbed(kind) and not columns:
             raise BadData("-: got no #fields line, expected the header of a Zeek log first: `tail -n +1 -F` sends it")
-        lacking = FORMATS[kind].lacking(columns) if kind.endswith("+csv") and kind != ICSFLOW_CSV else []
+        lacking = FORMATS[kind].lacking(columns) if kind.endswith("+csv") else []
         if lacking:
             raise BadData(
                 f"-: got a header without {', '.join(lacking)}, expected that of {source_of(kind).title}; "
@@ -173,8 +182,8 @@ def send_stream(
     deliveries = Deliveries()
     output: Output | None = None
     while not stop.requested and deliveries.error is None and not stream.ended:
-        for file in stream.gather(stop):
-            source = SourceSet.of([file])
+        source = SourceSet.of(stream.gather(stop))
+        if len(source):
             source = source if plan.arrival_order else source.by_end_time()
             output = Output(settings, producer, deliveries, source, plan, stop)
             with telemetry.span("send raw", sensor=f"{plan.site}/{plan.sensor}") as span:

@@ -21,7 +21,7 @@ def shifted(source: SourceFile, by_us: int) -> SourceFile:
 
     What cannot be read as a time stays as it is. ISO 8601 times come out in UTC.
     """
-    if not source.records or not by_us:
+    if not source.records or not by_us or source.content_type not in FORMATS:
         return source
     names = FORMATS[source.content_type].time_columns
     cells = _time_cells(source, names)
@@ -40,7 +40,7 @@ def shifted(source: SourceFile, by_us: int) -> SourceFile:
         )
         for row in range(cells.rows)
     ]
-    return SourceFile(source.content_type, source.columns, moved, source.numbers, source.skipped)
+    return SourceFile(source.content_type, source.columns, moved, source.numbers)
 
 
 def _time_cells(source: SourceFile, names: tuple[str, ...]) -> Cells:

@@ -2,50 +2,59 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import BadData
-from pipeline.ingest.files.read_bytes import MAX_FILE_BYTES, TooLarge
+from pipeline.contracts.raw import CONTENT_TYPES
+from pipeline.ingest.draft import Mask
 from pipeline.ingest.files.shift import shifted
-from pipeline.ingest.files.source_file import SourceFile, read_records
+from pipeline.ingest.files.source_file import SourceFile, carried
 from pipeline.ingest.scan.cells import Ints
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSet:
-    """Records of several files, in an order.
+    """Records of several files, in an order. A file of several formats is several here.
 
     `which` is the index of each record's file, and `index` the record's index in that file's `records`. `unread` are
-    the files of a folder that have no known format.
+    the files of a folder that have no known format, `notes` what there is to know about the files as a whole, and
+    `skipped` counts what is left out: records of other logs, repeated headers, interim records.
     """
 
     files: tuple[SourceFile, ...]
     which: Ints
     index: Ints
     unread: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    skipped: int = 0
 
     @classmethod
-    def of(cls, files: Sequence[SourceFile], unread: Sequence[str] = ()) -> "SourceSet":
-        """The files one after another; records are numbered on from one to the next."""
-        numbered, first = [], 0
-        for file in files:
-            numbered.append(
-                SourceFile(file.content_type, file.columns, file.records, file.numbers + first, file.skipped)
-            )
-            first += int(file.numbers.max()) + 1 if len(file.numbers) else 0
-        counts = [len(file.records) for file in files]
-        which = np.repeat(np.arange(len(counts)), counts)
-        index = np.concatenate([np.arange(count) for count in counts]) if counts else np.zeros(0, np.int64)
-        return cls(tuple(numbered), which.astype(np.int64), index.astype(np.int64), tuple(unread))
+    def of(cls, parts: Sequence[SourceFile], notes: Sequence[str] = (), skipped: int = 0) -> "SourceSet":
+        """The records of one file, in its order; a part each format, `numbers` says where each record stood."""
+        counts = [len(part.records) for part in parts]
+        which = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
+        index = np.concatenate([np.zeros(0, np.int64), *(np.arange(count) for count in counts)])
+        order = np.argsort(np.concatenate([np.zeros(0, np.int64), *(part.numbers for part in parts)]), kind="stable")
+        return cls(tuple(parts), which[order], index[order], notes=tuple(notes), skipped=skipped)
 
     @classmethod
-    def joined(cls, sets: Sequence["SourceSet"]) -> "SourceSet":
-        """The files of several sets."""
-        return cls.of(
-            [file for source_set in sets for file in source_set.files],
-            [name for source_set in sets for name in source_set.unread],
+    def joined(cls, sets: Sequence["SourceSet"], unread: Sequence[str] = ()) -> "SourceSet":
+        """The files of several sets, one after another; records are numbered on from one to the next."""
+        files: list[SourceFile] = []
+        which, index = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        first = 0
+        for source in sets:
+            which.append(source.which + len(files))
+            index.append(source.index)
+            files += [replace(file, numbers=file.numbers + first) for file in source.files]
+            first += max((int(file.numbers.max()) + 1 for file in source.files if len(file.numbers)), default=0)
+        return cls(
+            tuple(files),
+            np.concatenate(which),
+            np.concatenate(index),
+            (*(name for source in sets for name in source.unread), *unread),
+            tuple(dict.fromkeys(note for source in sets for note in source.notes)),
+            sum(source.skipped for source in sets),
         )
 
     def __len__(self) -> int:
@@ -55,12 +64,8 @@ class SourceSet:
     @property
     def content_types(self) -> tuple[str, ...]:
         """The formats of the files, each once; none of empty ones."""
-        return tuple(dict.fromkeys(file.content_type for file in self.files if file.content_type))
-
-    @property
-    def skipped(self) -> int:
-        """Lines that are no records."""
-        return sum(file.skipped for file in self.files)
+        kinds = dict.fromkeys(file.content_type for file in self.files)
+        return tuple(kind for kind in kinds if kind in CONTENT_TYPES)
 
     @property
     def records(self) -> list[bytes]:
@@ -79,13 +84,27 @@ class SourceSet:
         return sum(file.size_bytes for file in self.files)
 
     def end_times_us(self) -> Ints:
-        """When each record's flow ended (SourceFile.end_times_us)."""
-        return self._gathered([file.end_times_us() for file in self.files])
+        """When each record's flow ended; a record without a time takes that of the one before it in this order."""
+        ends = [file.known_end_times_us() for file in self.files]
+        times = self._gathered([times for times, _ in ends])
+        known: Mask = self._gathered([known.astype(np.int64) for _, known in ends]).astype(np.bool_)
+        return carried(times, known)
 
     def by_end_time(self) -> "SourceSet":
         """The records sorted by `end_times_us`; equal times keep their order."""
         order = np.argsort(self.end_times_us(), kind="stable")
         return replace(self, which=self.which[order], index=self.index[order])
+
+    def without(self, rows: Mask, note: str) -> "SourceSet":
+        """The set without some of its records, and a note that says why."""
+        chosen = ~rows
+        return replace(
+            self,
+            which=self.which[chosen],
+            index=self.index[chosen],
+            notes=(*self.notes, note),
+            skipped=self.skipped + int(rows.sum()),
+        )
 
     def shifted(self, by_us: int) -> "SourceSet":
         """The same records with every point in time moved."""
@@ -106,28 +125,3 @@ class SourceSet:
             chosen = self.which == file
             out[chosen] = column[self.index[chosen]]
         return out
-
-
-def read_source(path: Path | str, content_type: str | None = None, max_bytes: int = MAX_FILE_BYTES) -> SourceSet:
-    """The records of a file; of a folder, those of all its files that are of a known format, by name.
-
-    BadData where a file cannot be read, a folder holds none, or the records have more than `max_bytes`, unpacked.
-    """
-    if str(path) == "-" or not Path(path).is_dir():
-        return SourceSet.of([read_records(path, content_type, max_bytes)])
-    files: list[SourceFile] = []
-    unread: list[str] = []
-    left = max_bytes
-    for entry in sorted(entry for entry in Path(path).iterdir() if entry.is_file()):
-        try:
-            files.append(read_records(entry, content_type, left))
-            left -= files[-1].size_bytes
-        except TooLarge:
-            raise
-        except BadData as error:
-            unread.append(str(error).split(", expected")[0])
-    if not files:
-        raise BadData(
-            f"{path}: got a folder of {len(unread)} files, none of a known format, expected logs of one sensor"
-        )
-    return SourceSet.of(files, unread)

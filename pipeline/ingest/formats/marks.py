@@ -48,6 +48,7 @@ OTHER_ZEEK_LOGS = (
         "cip_identity",
         "cip_io",
         "cluster",
+        "conn_long",
         "cotp",
         "dce_rpc",
         "dhcp",

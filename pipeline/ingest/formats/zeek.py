@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
+from pipeline.contracts.raw import ZEEK_ICS_LOGS
 from pipeline.ingest.draft import Draft
+from pipeline.ingest.formats.marks import OTHER_ZEEK_LOGS
 from pipeline.ingest.formats.protocols import (
     ACK,
     CONN_STATES,
@@ -47,7 +49,9 @@ COLUMNS = (
     "vlan",
     "community_id",
     "ip_proto",
+    "_path",
 )
+_OTHER_LOGS = pa.array([*OTHER_ZEEK_LOGS, *ZEEK_ICS_LOGS])
 # A TSV header without these is not a conn log's.
 REQUIRED = ("ts", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto")
 
@@ -95,6 +99,9 @@ def _history_flags(
 def normalise(cells: Cells) -> Draft:
     """Flows of conn records; what the sensor left out because it was zero (duration, bytes) is zero."""
     draft = Draft(cells, COLUMNS)
+    # Who renames the log (path_func) does not change its records: only names that other logs have are theirs.
+    other = pc.is_in(draft.text("_path", "_path"), _OTHER_LOGS).to_numpy(zero_copy_only=False)
+    draft.reject(other, "other_log", "_path", "_path", "a record of the log conn")
     start, _ = draft.time_us("ts", "start_ts_us")
     duration, _ = draft.time_us("duration", "duration_us", missing=False)
     draft.times(start, start + duration, "ts", "duration")

@@ -20,7 +20,7 @@ from numba import njit
 from pipeline.ingest.formats.marks import KINDS, PATHS, WRAPPED
 from pipeline.ingest.recognise import WRAPPERS, MarkTable, Recognised, recognise
 from pipeline.ingest.scan.cells import ESCAPED, STRING, Bytes, Cells, Ints
-from pipeline.ingest.scan.json_array import split_objects
+from pipeline.ingest.scan.json_array import one_a_line
 from pipeline.ingest.scan.lines import Lines, cut_lines
 
 # A record in a wrapper in a wrapper (Docker's log of a shipper that writes to its output) is deep enough.
@@ -57,7 +57,7 @@ class Records(NamedTuple):
 
 def levels_of(payloads: Sequence[bytes], table: MarkTable) -> list[Level]:
     """The records of the payloads, level by level; a wrapper stands in its level, what it holds in the next."""
-    levels = [_level([_flat(payload) for payload in payloads], None, table)]
+    levels = [_level([one_a_line(payload) for payload in payloads], None, table)]
     while True:
         kind = levels[-1].recognised.kind
         wrappers = np.flatnonzero(kind == _WRAPPED)
@@ -107,11 +107,6 @@ def _paths(levels: Sequence[Level]) -> list[Ints]:
         path[:, depth] = np.arange(count)
         paths.append(path)
     return paths
-
-
-def _flat(payload: bytes) -> bytes:
-    """A payload with a record a line; of an array each object is one."""
-    return b"\n".join(split_objects(payload)) if payload.lstrip()[:1] == b"[" else payload
 
 
 def _level(payloads: list[bytes], wrappers: Ints | None, table: MarkTable) -> Level:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 from numba import njit
 
 from pipeline.ingest.scan.cells import Bytes
@@ -60,3 +61,45 @@ def split_objects(data: bytes) -> list[bytes]:
     flat = data.translate(_LINE_ENDS)
     bounds = zip(starts[:objects].tolist(), ends[:objects].tolist(), strict=True)
     return [record for start, end in bounds if (record := flat[start:end].strip())]
+
+
+# Text may stand before the first object (a program's own log); an object longer than a record may be is none.
+_HEAD_LINES = 50
+_OBJECT_BYTES = 2 << 20
+
+
+def one_a_line(data: bytes) -> bytes:
+    """JSON text with one object a line: an array, and objects over several lines (jq, nfdump 1.6), are cut.
+
+    Lines that are records already, and text before them, stay as they are.
+    """
+    body = data.lstrip()
+    if body[:1] == b"[" or (b"\n" in body.rstrip() and _is_spread(data)):
+        return b"\n".join(split_objects(data))
+    return data
+
+
+def _is_spread(data: bytes) -> bool:
+    """Whether the first object at the top goes over several lines, or stands in an array behind text."""
+    at = 0
+    for _ in range(_HEAD_LINES):
+        end = data.find(b"\n", at) % (len(data) + 1)
+        line = data[at:end].strip()
+        if line[:1] == b"{" and _is_object(line):
+            return False
+        if line[:1] in (b"{", b"["):
+            begin = data.index(line[:1], at)
+            objects = split_objects(data[begin : begin + _OBJECT_BYTES])
+            if objects and _is_object(objects[0]):
+                return True
+        at = end + 1
+        if at >= len(data):
+            return False
+    return False
+
+
+def _is_object(text: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from pipeline.errors import BadData, Usage
+from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli import flow_follow
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
@@ -24,7 +27,7 @@ File = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="Flow records in a known format (docs/sources.md), or a folder of one sensor's; .gz, .zip; - is stdin.",
+        help="Flow records in a known format (docs/sources.md), packed or not, or a sensor's folder; - is stdin.",
     ),
 ]
 Format = Annotated[str | None, typer.Option("--format", help="Content-type; guessed from the file where not given.")]
@@ -52,6 +55,19 @@ def decode(file: str, format_name: str | None, site: str, sensor: str | None, ar
     )
 
 
+def decode_flows(file: str, format_name: str | None, site: str, sensor: str | None, arrival_order: bool) -> Decoded:
+    """The same; BadData where a file with records gives no flow."""
+    decoded = decode(file, format_name, site, sensor, arrival_order)
+    decoded.require_flows()
+    return decoded
+
+
+def say_notes(notes: Sequence[str], quiet: bool) -> None:
+    """What there is to know about a file as a whole, each once."""
+    for note in notes:
+        say(f"[yellow]note:[/] {escape(printable(note))}", quiet=quiet)
+
+
 def counts(decoded: Decoded, late: int, suspects: int = 0, incidents: int = 0) -> dict[str, int]:
     """The last line of every command that reads a file: accepted + rejected + late = read."""
     return {
@@ -76,11 +92,13 @@ def check(
     site: Site = "default",
     sensor: Sensor = None,
     arrival_order: ArrivalOrder = False,
+    fields: Annotated[bool, typer.Option("--fields", help="Also what each field came from, and its values.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Decode a file without Kafka: what would be accepted with which fields, what rejected and why.
+    """Decode a file without Kafka: its format, time span and counts, what is rejected and why.
 
-    With --json the document holds the report too: `fields`, and `rejects` by reason.
+    With --json the document holds the report too: `notes`, `fields`, and `rejects` by reason. A file with records and
+    no flow ends with 64.
     """
     from pipeline.ingest.late import late_rows
     from pipeline.tools.cli.flow_summary import print_fields, print_rejects, print_summary, report
@@ -90,9 +108,11 @@ def check(
     late = int(late_rows(decoded.flows["end_ts_us"].to_numpy(), lateness_us).sum())
     if not as_json:
         print_summary(decoded)
-        print_fields(decoded)
         print_rejects(decoded)
+        if fields:
+            print_fields(decoded)
     emit({**counts(decoded, late), **(report(decoded) if as_json else {})})
+    decoded.require_flows()
 
 
 Out = Annotated[Path | None, typer.Option("--out", help="Parquet file: one row per accepted record.")]
@@ -116,7 +136,8 @@ def features(
 
     settings = load_settings()
     chosen_set = named(settings.feature_set) if feature_set is None else named(feature_set, Usage)
-    done = flow_file.featurize(decode(file, format_name, site, sensor, arrival_order), settings, chosen_set)
+    done = flow_file.featurize(decode_flows(file, format_name, site, sensor, arrival_order), settings, chosen_set)
+    say_notes(done.decoded.notes, as_json)
     flow_file.write_parquet(done.on_time, out, chosen_set)
     say(f"{done.on_time.num_rows:,} flows with {chosen_set.width} features ({chosen_set.name}) in {out}", quiet=as_json)
     emit(counts(done.decoded, done.late))
@@ -140,10 +161,11 @@ def score(
     from pipeline.tools.offline import flow_file
 
     settings = load_settings(model=model, device=device)
-    decoded = decode(file, format_name, site, sensor, arrival_order)
+    decoded = decode_flows(file, format_name, site, sensor, arrival_order)
     done = flow_file.score(flow_file.featurize(decoded, settings, named(settings.feature_set)), settings)
     if out is not None:
         flow_file.write_parquet(done.on_time, out, done.feature_set)
+    say_notes(decoded.notes, as_json)
     for incident in done.incidents:
         say(line(incident), quiet=as_json)
     flows = f"{done.rows.num_rows:,} flows, {done.suspects:,} suspects, {len(done.incidents)} incidents"
@@ -189,8 +211,10 @@ def send(
     """
     from pipeline.ingest.files import send as sending
     from pipeline.ingest.files import send_stream
+    from pipeline.ingest.files.interim import without_interim
     from pipeline.ingest.files.offline_rows import stem
-    from pipeline.ingest.files.source_set import SourceSet, read_source
+    from pipeline.ingest.files.reading import read_source
+    from pipeline.ingest.files.source_set import SourceSet
     from pipeline.runtime.shutdown import Stop
     from pipeline.runtime.telemetry import start
 
@@ -207,7 +231,9 @@ def send(
         source = read_source(file, format_name, left)
         left -= source.size_bytes
         sources.setdefault(sensor or stem(file), []).append((file, source))
-    joined = {name: SourceSet.joined([source for _, source in parts]) for name, parts in sources.items()}
+    joined = {
+        name: without_interim(SourceSet.joined([source for _, source in parts])) for name, parts in sources.items()
+    }
     sending.require_topic(settings)
     stop = Stop().listen()
     # A sender is no stage: it serves no metrics of its own.
@@ -223,8 +249,10 @@ def send(
                 break
     finally:
         telemetry.close()
-    for file in (file for source in joined.values() for file in source.unread):
-        say(f"not sent: {file}", quiet=as_json)
+    for source in joined.values():
+        say_notes(source.notes, as_json)
+        for file in source.unread:
+            say(f"not sent: {escape(file)}", quiet=as_json)
     document = _sent_document(site, sources, results)
     document["records"] = sum(map(len, joined.values()))
     document["finished"] = len(results) == len(joined) and all(sent.finished for *_, sent in results)
@@ -255,6 +283,7 @@ def _send_stream(settings: Settings, plan: Plan, format_name: str | None, as_jso
         telemetry.close()
     document = _sent_document(plan.site, {plan.sensor: [("-", stream)]}, [(plan.sensor, stream, sent)])
     document |= {"records": len(stream), "finished": sent.finished}
+    say_notes(stream.notes, as_json)
     stopped = ", stopped" if stop.requested else ""
     say(f"{document['sent']} records sent in {document['seconds']:.1f} s{stopped}", quiet=as_json)
     emit(document)
@@ -281,6 +310,7 @@ def _sent_document(
                 "sent": sent.records,
                 "skipped": source.skipped,
                 "unread": source.unread,
+                "notes": source.notes,
             }
             for name, source, sent in results
         ],

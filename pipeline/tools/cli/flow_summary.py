@@ -10,6 +10,7 @@ from rich.table import Table
 
 from pipeline.ingest.files.field_report import FieldReport, field_report, reason_report
 from pipeline.ingest.files.offline_rows import Decoded
+from pipeline.runtime.terminal import printable
 from pipeline.tools.cli.output import say
 from schemas.sources import source_of
 
@@ -33,17 +34,20 @@ def _most(values: pa.Array, count: int) -> str:
 def print_summary(decoded: Decoded) -> None:
     """Counts, time range, protocols and top talkers, on stderr."""
     flows = decoded.flows
-    table = Table(title=f"{decoded.site}/{decoded.sensor}", show_header=False, title_justify="left")
+    table = Table(title=escape(printable(f"{decoded.site}/{decoded.sensor}")), show_header=False, title_justify="left")
     for kind in decoded.content_type.split(", "):
         table.add_row("format", f"{kind}: {source_of(kind).title}" if kind else "none: the file is empty")
-    for file in decoded.unread:
-        table.add_row("not read", escape(file))
-    table.add_row("records", f"{decoded.records}: {flows.num_rows} flows, {decoded.rejects.num_rows} rejected")
-    if decoded.skipped:
-        table.add_row("other lines", f"{decoded.skipped} that hold no flows")
     if flows.num_rows:
         first, last = pc.min(flows["start_ts_us"]).as_py(), pc.max(flows["end_ts_us"]).as_py()
         table.add_row("time (UTC)", f"{_moment(first)} to {_moment(last)}, {(last - first) / 1e6:.1f} s")
+    table.add_row("records", f"{decoded.records}: {flows.num_rows} flows, {decoded.rejects.num_rows} rejected")
+    if decoded.skipped:
+        table.add_row("other lines", f"{decoded.skipped} that hold no flows")
+    for file in decoded.unread:
+        table.add_row("not read", escape(printable(file)))
+    for note in decoded.notes:
+        table.add_row("note", escape(printable(note)))
+    if flows.num_rows:
         table.add_row("IP protocols", _most(flows["ip_proto"], _TALKERS))
         table.add_row("states", _most(flows["conn_state"], _TALKERS))
         table.add_row("top sources", escape(_most(flows["src_addr"], _TALKERS)))
@@ -78,15 +82,14 @@ def _values(report: FieldReport) -> str:
 
 
 def _short(value: Any) -> str:
-    text = str(value) or "none"
-    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
+    return printable(str(value) or "none", _LONGEST_VALUE)
 
 
 def print_rejects(decoded: Decoded) -> None:
     """How many rejects of each reason, and the first of them with its position in the file, on stderr."""
     for reject in reason_report(decoded.rejects):
         more = f" (and {reject.count - 1} more)" if reject.count > 1 else ""
-        say(escape(f"record {reject.source_record}: {reject.reason}{more}: {reject.detail}"))
+        say(escape(printable(f"record {reject.source_record}: {reject.reason}{more}: {reject.detail}")))
 
 
 def report(decoded: Decoded) -> dict[str, Any]:
@@ -94,6 +97,8 @@ def report(decoded: Decoded) -> dict[str, Any]:
     return {
         "content_type": decoded.content_type,
         "skipped": decoded.skipped,
+        "unread": decoded.unread,
+        "notes": decoded.notes,
         "fields": field_report(decoded.flows, decoded.content_type),
         "rejects": reason_report(decoded.rejects),
     }

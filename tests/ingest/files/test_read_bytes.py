@@ -14,8 +14,7 @@ import pytest
 
 from pipeline.errors import BadData
 from pipeline.ingest.files.read_bytes import RATIO_FROM_BYTES, TooLarge, read_bytes
-from pipeline.ingest.files.source_file import read_records
-from pipeline.ingest.files.source_set import read_source
+from pipeline.ingest.files.reading import read_records, read_source
 from tests.contract.tree import ROOT
 
 CONTENT = b"0123456789" * 1_000

@@ -12,8 +12,9 @@ import pytest
 
 from pipeline.errors import BadData
 from pipeline.ingest.files import send_stream
+from pipeline.ingest.files.reading import read_file
 from pipeline.ingest.files.send_stream import RecordStream, comes_as_it_is_written
-from pipeline.ingest.files.source_file import SourceFile, read_records
+from pipeline.ingest.files.source_file import SourceFile
 from pipeline.runtime.shutdown import Stop
 from tests.ingest.follow.test_records import FILES
 
@@ -65,10 +66,10 @@ def test_a_pipe_gives_the_records_of_the_file(name: str, pipe: Pipe, tmp_path: P
     stream = RecordStream()
     files = to_its_end(stream)
     writer.join()
-    whole = read_records(path)
+    whole = read_file(path)
     assert [record for file in files for record in file.records] == whole.records
     assert [number for file in files for number in file.numbers.tolist()] == whole.numbers.tolist()
-    assert {file.columns for file in files} == {whole.columns}
+    assert {file.columns for file in files} == {whole.files[0].columns}
     assert len(stream) == len(whole.records) and stream.skipped == whole.skipped
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.contracts.raw import tabbed
 from pipeline.ingest import reasons
 from pipeline.ingest.files.read_bytes import read_bytes
-from pipeline.ingest.files.source_file import read_records
+from pipeline.ingest.files.reading import read_records
 from pipeline.ingest.follow import records
 from pipeline.ingest.follow.position import Layout
 from pipeline.ingest.follow.records import Run, cut, event_time_s, layout_of

@@ -1,0 +1,157 @@
+"""A file of JSON: each record recognised by its own marks, shippers' wrappers looked through, other logs left out."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.contracts.raw import CONTENT_TYPES, SURICATA_JSON
+from pipeline.errors import BadData
+from pipeline.ingest.files.labels import strip_keys
+from pipeline.ingest.files.source_file import SourceFile
+from pipeline.ingest.files.source_set import SourceSet
+from pipeline.ingest.formats.marks import KINDS, NEAR_MISSES, OTHER_LOG, OTHER_ZEEK_LOGS
+from pipeline.ingest.intake.records import innermost, levels_of
+from pipeline.ingest.reasons import MAX_RECORD_BYTES
+from pipeline.ingest.recognise import PLAIN
+from pipeline.ingest.scan.json_array import one_a_line
+from pipeline.runtime.terminal import printable
+
+# Records are scanned for more than a hundred marks, 17 bytes each: of so many bytes of records at once.
+_BLOCK_BYTES = 8 << 20
+_SHOWN_LOGS = 6
+_MAX_NAME = 60
+KNOWN = (
+    "expected flow records of Zeek, Suricata, Argus, nfdump, GoFlow2, ipfixcol2, pmacct, ICSFlow or CICFlowMeter "
+    f"(docs/sources.md); --format names one of {', '.join(kind for kind in CONTENT_TYPES if 'zeek' not in kind)}, "
+    "zeek-conn+json, zeek-conn+tsv"
+)
+# Kinds by number: whether it is a format that is read.
+_READ = np.array([kind in CONTENT_TYPES for kind in KINDS])
+_UNKNOWN, _OTHER_LOG = KINDS.index(""), KINDS.index(OTHER_LOG)
+
+
+def read_json(path: Path | str, data: bytes, content_type: str | None) -> SourceSet:
+    """The records of a file of JSON, a part each format; BadData where none of them is known.
+
+    A record that is of no known kind goes with those before it, or the first ones behind it: it becomes a reject that
+    says what is wrong. Where `content_type` is given all are of that format but events of EVE that are never read.
+    """
+    found = recognised_records(one_a_line(data), content_type)
+    kinds, others = found.kinds, found.other_logs
+    if not _READ[kinds].any():
+        raise BadData(f"{path}: got {_without_flows(path, kinds, others)}")
+    notes = left_out(others)
+    for kind, sentence in NEAR_MISSES.items():
+        count = int((kinds == KINDS.index(kind)).sum())
+        if count:
+            notes.append(f"{count:,} records are {sentence}")
+    return SourceSet.of(found.parts(""), notes, found.skipped)
+
+
+class FoundRecords(NamedTuple):
+    """Records out of JSON, wrappers taken off: the kind of each, its bytes, and how many are of which other logs."""
+
+    kinds: npt.NDArray[np.int16]  # (n,) index into KINDS
+    records: list[bytes]
+    other_logs: Counter[str]
+
+    @property
+    def skipped(self) -> int:
+        """How many records are of other logs."""
+        return int((self.kinds == _OTHER_LOG).sum())
+
+    def parts(self, presumed: str) -> list[SourceFile]:
+        """A part each format; `presumed` is that of records before the first one that is known, if none is."""
+        other = self.kinds == _OTHER_LOG
+        kinds = _with_neighbours(self.kinds, presumed)
+        parts = []
+        for number in dict.fromkeys(kinds[~other].tolist()):
+            numbers = np.flatnonzero((kinds == number) & ~other)
+            records = strip_keys([self.records[row] for row in numbers.tolist()])
+            parts.append(SourceFile(KINDS[number], (), records, numbers))
+        return parts
+
+
+def recognised_records(data: bytes, content_type: str | None) -> FoundRecords:
+    """The records in JSON, one a line or in wrappers; where `content_type` is given, all are of that."""
+    kinds, records, others = _records(data)
+    if content_type is not None:
+        forced = kinds != _OTHER_LOG if content_type == SURICATA_JSON else np.ones(len(kinds), np.bool_)
+        kinds[forced] = KINDS.index(content_type)
+        others = others if content_type == SURICATA_JSON else Counter()
+    return FoundRecords(kinds, records, others)
+
+
+def left_out(others: Counter[str]) -> list[str]:
+    """The note about records of other logs, if there are any."""
+    return [f"{named(others)} are left out: they hold no flows and count no operations"] if others else []
+
+
+def named(logs: Counter[str]) -> str:
+    """Records by the log they are of, for people."""
+    parts = [
+        f"{count:,} {'records ' if not at else ''}of {printable(name, _MAX_NAME) or 'a log that does not say its name'}"
+        for at, (name, count) in enumerate(logs.most_common(_SHOWN_LOGS))
+    ]
+    return ", ".join(parts) + (" and others" if len(logs) > _SHOWN_LOGS else "")
+
+
+def _records(data: bytes) -> tuple[npt.NDArray[np.int16], list[bytes], Counter[str]]:
+    """Every record's kind and bytes, and how many of which other logs there are."""
+    kinds: list[npt.NDArray[np.int16]] = [np.zeros(0, np.int16)]
+    records: list[bytes] = []
+    others: Counter[str] = Counter()
+    for block in _blocks(data):
+        levels = levels_of([block], PLAIN)
+        found = innermost(levels)
+        for level in levels:
+            others += level.recognised.other_logs()
+        text = found.text.tobytes()
+        # One byte more than a record may have: still `too_big` for ingest, and Kafka takes the message.
+        ends = np.minimum(found.ends, found.starts + MAX_RECORD_BYTES + 1)
+        records += [text[start:end] for start, end in zip(found.starts.tolist(), ends.tolist(), strict=True)]
+        kinds.append(found.kind)
+    return np.concatenate(kinds), records, others
+
+
+def _blocks(data: bytes) -> Iterator[bytes]:
+    """Whole lines, about so many bytes at once."""
+    at = 0
+    while at < len(data):
+        end = data.find(b"\n", at + _BLOCK_BYTES) + 1 or len(data)
+        yield data[at:end]
+        at = end
+
+
+def _with_neighbours(kinds: npt.NDArray[np.int16], presumed: str) -> npt.NDArray[np.int16]:
+    """Kinds; a record of none has that of the last record before it that is read, the first ones that of the first."""
+    read = np.flatnonzero(_READ[kinds])
+    if not len(read):
+        return np.where(kinds == _UNKNOWN, KINDS.index(presumed), kinds).astype(np.int16)
+    previous = np.maximum(np.searchsorted(read, np.arange(len(kinds)), "right") - 1, 0)
+    return np.where(kinds == _UNKNOWN, kinds[read[previous]], kinds)
+
+
+def _without_flows(path: Path | str, kinds: Sequence[int] | npt.NDArray[np.int16], others: Counter[str]) -> str:
+    """What a file holds that has no record that is read, and what to do."""
+    counts = Counter(np.asarray(kinds).tolist())
+    near = [(counts[KINDS.index(kind)], sentence) for kind, sentence in NEAR_MISSES.items()]
+    if max(near)[0]:
+        return max(near)[1]
+    if not others:
+        return f"an unrecognised format, {KNOWN}"
+    if others.keys() == {""}:
+        name = PurePath(str(path)).name.split(".")[0]
+        if name in OTHER_ZEEK_LOGS:
+            return f"the Zeek log {name}, which holds no flows and counts no operations; send conn.log"
+        return "records of a Zeek log that holds no flows and counts no operations; send conn.log"
+    if len(others) == 1 and next(iter(others)) in OTHER_ZEEK_LOGS:
+        return f"the Zeek log {next(iter(others))}, which holds no flows and counts no operations; send conn.log"
+    return (
+        f"only {named(others)}, which hold no flows and count no operations; of Zeek send conn.log, in suricata.yaml "
+        "switch on type flow under outputs, eve-log, types"
+    )

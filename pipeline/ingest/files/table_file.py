@@ -1,0 +1,209 @@
+"""A file of CSV or of Zeek's TSV: its header found and read, rows cut, what is no row left out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from pipeline.contracts.raw import ARGUS_CSV, CONTENT_TYPES, NFDUMP_CSV, ZEEK_TSV, tabbed
+from pipeline.errors import BadData
+from pipeline.ingest.files.guess import HEAD_BYTES, kind_of_columns
+from pipeline.ingest.files.labels import strip_columns
+from pipeline.ingest.files.near_miss import kind_of_header
+from pipeline.ingest.files.source_file import SourceFile
+from pipeline.ingest.files.source_set import SourceSet
+from pipeline.ingest.formats.marks import KINDS, OTHER_LOG
+from pipeline.ingest.formats.registry import FORMATS
+from pipeline.ingest.reasons import MAX_RECORD_BYTES
+from pipeline.ingest.recognise import recognise
+from pipeline.ingest.scan.lines import cut_lines
+from pipeline.runtime.terminal import printable
+from schemas.sources import source_of
+
+# A header stands in one of the first lines: programs and shells write text before it.
+_HEAD_LINES = 50
+_MAX_NAME = 60
+# Columns that every conn log has by default; a filter may leave them out.
+_USUAL = (
+    *("service", "duration", "orig_bytes", "resp_bytes", "conn_state", "missed_bytes", "history"),
+    *("orig_pkts", "resp_pkts"),
+)
+
+
+def table_kind(path: Path | str, data: bytes) -> str:
+    """The content-type of a table by its header; empty where it is none. BadData where it is known and not read."""
+    tsv: dict[bytes, bytes] = {}
+    for line in data[:HEAD_BYTES].split(b"\n")[:_HEAD_LINES]:
+        line = line.strip(b" \r")
+        if line.startswith(b"{"):
+            return ""
+        if line.startswith((b"#fields", b"#path")):
+            word = b"#path" if line.startswith(b"#path") else b"#fields"
+            # What follows the word is the file's separator.
+            tsv.setdefault(word, line[len(word) :])
+        elif line and not line.startswith(b"#"):
+            if b"#fields" in tsv:
+                break
+            names = {name.strip(' "') for name in line.decode("utf-8", "replace").replace("\t", ",").split(",")}
+            if kind := kind_of_columns(names):
+                return kind
+            if sentence := kind_of_header(names):
+                raise BadData(f"{path}: got {sentence}")
+    return _kind_of_log(path, tsv) if tsv else ""
+
+
+def _kind_of_log(path: Path | str, tsv: dict[bytes, bytes]) -> str:
+    """The content-type of a Zeek log: a name that is known decides, then the columns."""
+    name = tsv.get(b"#path", b"")[1:].decode("utf-8", "replace")
+    # Its columns are those of a connection, and who has that log alone has its last counts (files/interim.py).
+    name = "" if name == "conn_long" else name
+    fields = tsv.get(b"#fields", b"").decode("utf-8", "replace")
+    columns = dict.fromkeys(fields[1:].split(fields[:1])) if fields else {}
+    record = orjson.dumps({**dict.fromkeys(columns, 1), "ts": 1, **({"_path": name} if name else {})})
+    kind = KINDS[recognise(cut_lines([record])).kind[0]]
+    found = kind.removesuffix("+json") + "+tsv"
+    if found in CONTENT_TYPES:
+        return found
+    if kind == OTHER_LOG:
+        log = f"the Zeek log {printable(name, _MAX_NAME)}" if name else "a Zeek log"
+        raise BadData(f"{path}: got {log}, which holds no flows and counts no operations; send conn.log")
+    return ""
+
+
+def read_table(path: Path | str, kind: str, data: bytes) -> SourceSet:
+    """The rows of a table, a part for each different header."""
+    records = _lines(data, kind)
+    return _zeek_tsv(path, kind, records) if tabbed(kind) else _csv(path, kind, records)
+
+
+def _lines(data: bytes, kind: str) -> list[bytes]:
+    lines = cut_lines([data], not tabbed(kind))
+    # One byte more than a record may have: still `too_big` for ingest, and Kafka takes the message.
+    ends = np.minimum(lines.ends, lines.starts + MAX_RECORD_BYTES + 1)
+    return [data[start:end] for start, end in zip(lines.starts.tolist(), ends.tolist(), strict=True)]
+
+
+def _names(line: bytes) -> tuple[str, ...]:
+    """The names in a header; a second column of a name gets a number."""
+    header: list[str] = []
+    for name in (name.strip(' "') for name in line.decode("utf-8", "replace").split(",")):
+        again = sum(name == other.partition("#")[0] for other in header)
+        header.append(f"{name}#{again + 1}" if again else name)
+    return tuple(header)
+
+
+def _csv(path: Path | str, kind: str, records: list[bytes]) -> SourceSet:
+    """Rows below a header, without what nfdump writes at the end; below a header that differs they are another part."""
+    head = next((row for row, line in enumerate(records[:_HEAD_LINES]) if _is_header(kind, line)), 0)
+    if kind == ARGUS_CSV and b"," not in records[head] and b"\t" in records[head]:
+        records = [record.replace(b"\t", b",") for record in records]  # ra -c of a tab
+    header = _names(records[head])
+    lacking = FORMATS[kind].lacking(header)
+    if lacking:
+        raise BadData(
+            f"{path}: got a first line without {', '.join(lacking)}, expected the header of {source_of(kind).title}; "
+            f"{_remedy(kind, lacking)}"
+        )
+    rows = records[head + 1 :]
+    notes = [f"the first {head} lines are no records: the header is behind them"] if head else []
+    skipped = head
+    if kind == NFDUMP_CSV and b"Summary" in rows[-3:]:
+        summary = rows[-3:][::-1].index(b"Summary") + 1
+        rows, skipped = rows[: len(rows) - summary], skipped + summary
+    again = _headers(kind, rows)
+    skipped += len(again)
+    bounds = [-1, *again, len(rows)]
+    headers = [header, *(_names(rows[row]) for row in again)]
+    parts: dict[tuple[str, ...], tuple[list[bytes], list[int]]] = {}
+    number = 0
+    for columns, before, after in zip(headers, bounds[:-1], bounds[1:], strict=True):
+        chosen, numbers = parts.setdefault(columns, ([], []))
+        chosen += rows[before + 1 : after]
+        numbers += range(number, number + after - before - 1)
+        number += after - before - 1
+    if len(parts) > 1:
+        notes.append(f"{len(parts)} different headers: the rows below each are read by its names")
+    files = []
+    for columns, (chosen, numbers) in parts.items():
+        stripped, names = strip_columns(chosen, columns, ",")
+        files.append(SourceFile(kind, tuple(names), stripped, np.array(numbers, np.int64)))
+    return SourceSet.of(files, notes, skipped)
+
+
+def _is_header(kind: str, line: bytes) -> bool:
+    names = {name.strip(' "') for name in line.decode("utf-8", "replace").replace("\t", ",").split(",")}
+    return kind_of_columns(names) == kind
+
+
+def _headers(kind: str, rows: Sequence[bytes]) -> list[int]:
+    """Which rows are headers again: programs that write on into a file begin with one."""
+    known = FORMATS[kind]
+    spellings = list(known.spellings) or [name.lower() for name in known.required]
+    # No value looks like so long a name; the rest of the test is for the few rows that have it.
+    sign = max(spellings, key=len).encode()
+    signs = {sign, *(name.encode() for name in spellings if known.spellings.get(name) in known.required)}
+    signs = {name for name in signs if len(name) >= _SIGN_BYTES} or {sign}
+    return [
+        row
+        for row, line in enumerate(rows)
+        if any(name in line.lower() for name in signs) and _is_header(kind, line) and not known.lacking(_names(line))
+    ]
+
+
+_SIGN_BYTES = 7
+
+
+def _remedy(kind: str, lacking: Sequence[str]) -> str:
+    if kind == ARGUS_CSV:
+        return f"ra -s {' '.join('+' + name.lower() for name in lacking)} adds these columns"
+    return "write the file with these columns"
+
+
+def _separator(path: Path | str, record: bytes) -> bytes:
+    """What a Zeek log's line `#separator` says, in Python's escapes; a tab where it says nothing."""
+    mark = record[len(b"#separator") :].strip(b" ")
+    try:
+        return mark.decode("unicode_escape").encode("latin-1") or b"\t"
+    except UnicodeError as error:
+        raise BadData(
+            f"{path}: got #separator {mark[:40]!r}, expected a character such as \\x09 or ,; mend the line"
+        ) from error
+
+
+def _zeek_tsv(path: Path | str, kind: str, records: list[bytes]) -> SourceSet:
+    """Data lines of a Zeek log; other separators and unset marks than Zeek's own become Zeek's own."""
+    facts: dict[bytes, bytes] = {}
+    separator = b"\t"
+    rows: list[bytes] = []
+    before = 0
+    for record in records:
+        if not record.startswith(b"#"):
+            rows.append(record)
+            before += b"#fields" not in facts
+        elif record.startswith(b"#separator"):
+            separator = _separator(path, record)
+        else:
+            name, _, value = record.partition(separator)
+            if name == b"#fields" and facts.setdefault(name, value) != value:
+                raise BadData(
+                    f"{path}: got two different #fields lines, expected one; split the file where they differ"
+                )
+            facts[name] = value
+    if b"#fields" not in facts:
+        raise BadData(f"{path}: got no #fields line, expected the header of a Zeek log")
+    header = facts[b"#fields"].decode("utf-8", "replace").split(separator.decode("latin-1"))
+    lacking = FORMATS[kind].lacking(tuple(header))
+    if lacking:
+        raise BadData(
+            f"{path}: got #fields without {', '.join(lacking)}, expected those of {source_of(kind).title}; let the "
+            "log's filter include them"
+        )
+    unset, empty = facts.get(b"#unset_field", b"-"), facts.get(b"#empty_field", b"(empty)")
+    if separator != b"\t" or unset != b"-" or empty != b"(empty)":
+        marks = {unset: b"-", empty: b"(empty)"}
+        rows = [b"\t".join([marks.get(field, field) for field in row.split(separator)]) for row in rows]
+    stripped, names = strip_columns(rows, header, "\t")
+    absent = [name for name in _USUAL if name not in header] if kind == ZEEK_TSV else []
+    notes = [f"the log has no {', '.join(absent)}: what its filter leaves out is null, or 0"] if absent else []
+    return SourceSet.of([SourceFile(kind, tuple(names), stripped, np.arange(len(rows), dtype=np.int64))], notes)
