@@ -36,6 +36,12 @@ Wholes = npt.NDArray[np.uint64]
 
 _WIDEST = {"uint8": 2**8 - 1, "uint16": 2**16 - 1, "uint32": 2**32 - 1, "uint64": 2**63 - 1}
 _SHOWN_BYTES = 100
+# Days since 1900 of 1990 and of 2100: as seconds they are hours of 1 January 1970, when no such table was written.
+_SERIAL_DAYS = (32_874, 73_051)
+_SHORTEST_DATE = len("1970-01-01 00:00:00")
+_NO_SERIAL_DATE = (
+    "a time; a spreadsheet's serial date is none: write the file again, and do not save it from a spreadsheet"
+)
 
 
 def limits(target: str) -> tuple[int, int]:
@@ -200,6 +206,14 @@ class Draft:
         self.put("start_ts_us", start_us)
         self.put("end_ts_us", end_us)
         self.put("duration_us", duration)
+
+    def no_serial_dates(self, source: str, target: str, times_us: Ints) -> None:
+        """Reject a spreadsheet's days since 1900 where a table should have seconds: read as such they are of 1970."""
+        first, last = _SERIAL_DAYS
+        column = self.column[source]
+        number = self.cells.ends[column] - self.cells.starts[column] < _SHORTEST_DATE
+        rows = number & (times_us >= first * 1_000_000) & (times_us < last * 1_000_000)
+        self.reject(rows, "time", target, source, _NO_SERIAL_DATE)
 
     def text(self, source: str, target: str) -> pa.StringArray:
         """A column as text, null where there is none."""

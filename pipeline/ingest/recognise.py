@@ -17,6 +17,7 @@ from pipeline.ingest.formats.marks import (
     KINDS,
     MARK_OF,
     MARKS,
+    NETFLOW_EVENT,
     OTHER_LOG,
     OTHER_WRAPPER,
     OTHER_WRAPPERS,
@@ -72,7 +73,7 @@ class Recognised(NamedTuple):
 
     def other_logs(self) -> Counter[str]:
         """How many records of which other logs there are, by the name that the records have; "" where none has it."""
-        rows = self.of_kind(OTHER_LOG)
+        rows = self.of_kind(OTHER_LOG) | self.of_kind(NETFLOW_EVENT)
         rows[np.flatnonzero(rows)[_NAMED_RECORDS:]] = False
         cells = self.cells.of(rows)
         path, event = (text_column(cells, PATHS[(key,)])[0] for key in ("_path", "event_type"))

@@ -12,6 +12,7 @@ from tests.ingest.oracle import (
     check_times,
     macs,
     measure,
+    no_serial_date,
     protocol,
     quality,
     state,
@@ -30,6 +31,8 @@ def required_times(start: str | None, duration: str | None, power: int, day_firs
     if begin is None:
         raise Rejected("time_missing")
     lasted = time_us(duration, power)
+    if begin is not None and lasted is not None:
+        no_serial_date(start, begin)
     if lasted is None:
         raise Rejected("time_missing")
     flow: dict[str, Any] = {"start_ts_us": begin, "end_ts_us": begin + lasted, "duration_us": lasted}
@@ -232,7 +235,7 @@ def nfdump_csv(record: Record) -> dict[str, Any]:
     kind, dot, code = (record.get("dp") or "").partition(".")
     if dot and (record.get("pr") or "").lower() in ("icmp", "icmp6", "ipv6-icmp", "icmpv6", "1", "58"):
         hidden = {"icmp_type": kind, "icmp_code": code, "dst_port": None}
-        return flow_of(lambda name: hidden[name] if name in hidden else read(name), (), 6, False, True) | {
+        return flow_of(lambda name: hidden[name] if name in hidden else read(name), (), 6, False, True, True) | {
             "byte_semantics": "ip"
         }
-    return flow_of(read, (), 6, False, True) | {"byte_semantics": "ip"}
+    return flow_of(read, (), 6, False, True, True) | {"byte_semantics": "ip"}

@@ -15,11 +15,13 @@ from tests.ingest.oracle import (
     check_times,
     macs,
     measure,
+    no_serial_date,
     protocol,
     quality,
     required_us,
     state,
     text,
+    time_us,
     whole,
 )
 
@@ -137,14 +139,25 @@ def icmp_of(read: Callable[..., Any], dst_port: int | None, zero_is_no_icmp: boo
 
 
 def flow_of(
-    read: Callable[..., Any], kinds: Sequence[str], power: int, zero_is_no_icmp: bool, by_duration: bool = False
+    read: Callable[..., Any],
+    kinds: Sequence[str],
+    power: int,
+    zero_is_no_icmp: bool,
+    by_duration: bool = False,
+    unpadded: bool = False,
 ) -> dict[str, Any]:
     """A flow; `read` says what the record has under each of the names of exporter.WANTED."""
     kind = text(read("kind"))
     if kinds and kind is not None and kind.lower() not in kinds:
         raise Rejected("not_a_flow")
-    start = required_us(read("start"), power)
-    end = start + required_us(read("duration")) if by_duration else required_us(read("end"), power)
+    start = required_us(read("start"), power, unpadded)
+    end = start + required_us(read("duration")) if by_duration else required_us(read("end"), power, unpadded)
+    if by_duration:
+        no_serial_date(read("start"), start)
+    try:
+        received = time_us(read("received"), power, unpadded=unpadded)
+    except Rejected:
+        received = None
     flow: dict[str, Any] = {"start_ts_us": start, "end_ts_us": end, "duration_us": end - start}
     check_times(flow)
     flow["src_addr"], source = address(present({"a": read("src_ip"), "b": read("src_mac")}, "a", "b"))
@@ -186,6 +199,7 @@ def flow_of(
     flow["fwd_ttl_mean"] = measure(read("ttl"), 1, 255)
     flow["sampling_rate"] = whole(read("sampling"), 2**32 - 1)
     flow["quality"] = quality(
+        clock=received is not None and not -300_000_000 <= received - end <= 7_200_000_000,
         no_bytes=octets[0] is None or (octets[0] == 0 and flow["fwd_pkts"]),
         no_flags=proto == 6 and (flags[0] is None or (both_ways and flags[1] is None)),
         no_ports=with_ports and (None in ports or not some),
@@ -199,7 +213,7 @@ def flow_of(
 
 def reader(record: dict[str, Any], keys: dict[str, tuple[str, ...]]) -> Callable[[str], Any]:
     ways = dict.fromkeys(("start", "end", "src_mac", "dst_mac", "vlan", "ttl", "sampling", "sampled"), non_void_or_null)
-    ways["exporter_addr"] = non_void_or_null
+    ways["exporter_addr"] = ways["received"] = non_void_or_null
     ways |= dict.fromkeys(("src_ip", "dst_ip", "icmp"), first_non_void)
 
     def read(name: str) -> Any:
@@ -216,7 +230,7 @@ def goflow2(record: dict[str, Any]) -> dict[str, Any]:
         **{"ether": ("etype",), "flags": ("tcp_flags",), "fwd_bytes": ("bytes",), "fwd_pkts": ("packets",)},
         **{"vlan": ("vlan_id", "src_vlan", "dst_vlan"), "ttl": ("ip_ttl",), "sampling": ("sampling_rate",)},
         **{"export_protocol": ("type",), "exporter_addr": ("sampler_address",)},
-        **{"domain": ("observation_domain_id",), "sequence": ("sequence_num",)},
+        **{"domain": ("observation_domain_id",), "sequence": ("sequence_num",), "received": ("time_received_ns",)},
     }
     flow = flow_of(reader(record, keys), (), -3, True) | numbering(reader(record, keys))
     return flow | {"byte_semantics": "frame" if (text(record.get("type")) or "").startswith("SFLOW") else "ip"}
@@ -244,9 +258,9 @@ def nfdump(record: dict[str, Any]) -> dict[str, Any]:
         **{"dst_mac": ("in_dst_mac", "out_dst_mac"), "flags": ("tcp_flags",), "vlan": ("src_vlan", "dst_vlan")},
         **{"src_ip": ("src4_addr", "src6_addr"), "dst_ip": ("dst4_addr", "dst6_addr")},
         **{"fwd_bytes": ("in_bytes",), "rev_bytes": ("out_bytes",)},
-        **{"fwd_pkts": ("in_packets",), "rev_pkts": ("out_packets",)},
+        **{"fwd_pkts": ("in_packets",), "rev_pkts": ("out_packets",), "received": ("received",)},
     }
-    flow = flow_of(reader(record, keys), ("flow",), 6, False)
+    flow = flow_of(reader(record, keys), ("flow",), 6, False, unpadded=True)
     return flow | dict.fromkeys(numbering(reader(record, {}))) | {"byte_semantics": "ip"}
 
 

@@ -84,13 +84,28 @@ def measure(value: Any, scale: int = 1, most: float = 3.4e38) -> float | None:
     return float(read * scale)
 
 
-def time_us(value: Any, power: int = 6, day_first: bool = False) -> int | None:
+def time_us(value: Any, power: int = 6, day_first: bool = False, unpadded: bool = False) -> int | None:
+    """Microseconds; seconds beyond the year 9999 are milliseconds, or less."""
+    if power == 6:
+        for finer in (6, 3, 0):
+            try:
+                return _time_us(value, finer, day_first, unpadded)
+            except Rejected as problem:
+                if str(problem) != "time_range" or re.search("[T/: ]", str(value)):
+                    raise
+        power = -3
+    return _time_us(value, power, day_first, unpadded)
+
+
+def _time_us(value: Any, power: int, day_first: bool, unpadded: bool) -> int | None:
     text = scalar(value, "time")
     if text is None:
         return None
     try:
         read = number(text, "time")
     except Rejected:
+        if unpadded:
+            text = re.sub(r"(?<=:\d\d)([.,])(\d\d?)(?!\d)", lambda match: match[1] + match[2].zfill(3), text)
         return day_first_us(text) if day_first and re.match(r"\d\d?/", text) else iso_us(text)
     assert read is not None
     _, digits, exponent = read.as_tuple()
@@ -104,12 +119,18 @@ def time_us(value: Any, power: int = 6, day_first: bool = False) -> int | None:
     return -us if read < 0 else us
 
 
-def required_us(value: Any, power: int = 6) -> int:
+def required_us(value: Any, power: int = 6, unpadded: bool = False) -> int:
     """A time the record must have. Fields are judged one after the other: the first thing wrong is the reason."""
-    us = time_us(value, power)
+    us = time_us(value, power, unpadded=unpadded)
     if us is None:
         raise Rejected("time_missing")
     return us
+
+
+def no_serial_date(value: Any, us: int) -> None:
+    """A spreadsheet's days since 1900 are no seconds."""
+    if len(str(value)) < 19 and 32_874_000_000 <= us < 73_051_000_000:
+        raise Rejected("time")
 
 
 def iso_us(text: str) -> int:
@@ -273,8 +294,18 @@ def zeek(record: dict[str, Any]) -> dict[str, Any]:
     with_ports = proto in (6, 17, 33, 132, 136)
     flow["src_port"], flow["dst_port"] = ports if with_ports else (None, None)
     flow["icmp_type"], flow["icmp_code"] = ports if icmp else (None, None)
+    bounded = False
+    missed = whole(record.get("missed_bytes")) or 0
     for side, prefix in (("fwd", "orig"), ("rev", "resp")):
-        flow[f"{side}_payload_bytes"] = whole(record.get(f"{prefix}_bytes"))
+        octets, packets = whole(record.get(f"{prefix}_bytes")), whole(record.get(f"{prefix}_pkts"))
+        try:
+            most = whole(record.get(f"{prefix}_ip_bytes"))
+        except Rejected:
+            most = None
+        impossible = bool(missed) or bool(packets and (octets or 0) > packets * 65_535)
+        if octets is not None and most is not None and octets > most and impossible:
+            octets, bounded = most, True
+        flow[f"{side}_payload_bytes"] = octets
         flow[f"{side}_bytes"] = flow[f"{side}_payload_bytes"] or 0
         flow[f"{side}_pkts"] = whole(record.get(f"{prefix}_pkts")) or 0
     flow["missed_bytes"] = whole(record.get("missed_bytes"))
@@ -294,6 +325,7 @@ def zeek(record: dict[str, Any]) -> dict[str, Any]:
             flags |= letters.get(letter.lower(), 0) if letter.isascii() and chosen(letter) else 0
         flow[f"{side}_tcp_flags"] = flags if proto == 6 and flow["history"] else None
     flow["quality"] = quality(
+        bytes_bounded=bounded,
         gap=flow["missed_bytes"],
         no_bytes=flow["fwd_payload_bytes"] is None and flow["rev_payload_bytes"] is None,
         no_flags=proto == 6 and not flow["history"],
@@ -331,6 +363,7 @@ def suricata(record: dict[str, Any]) -> dict[str, Any]:
     flow["fwd_pkts"], flow["rev_pkts"] = (value or 0 for value in packets)
     for key, field in (("app_proto", "app_proto"), ("community_id", "community_id"), ("flow_id", "sensor_uid")):
         flow[field] = text(record.get(key))
+    flow["app_proto"] = None if flow["app_proto"] == "failed" else flow["app_proto"]
     flags = [hex_byte(tcp.get(key)) for key in ("tcp_flags_ts", "tcp_flags_tc")]
     flow["fwd_tcp_flags"], flow["rev_tcp_flags"] = flags if proto == 6 else (None, None)
     flow["conn_state"] = state(proto, flags[0], flags[1], flow["rev_pkts"])
@@ -356,6 +389,7 @@ def hex_byte(value: Any) -> int | None:
 
 def icsflow(record: dict[str, str | None]) -> dict[str, Any]:
     start, end = required_us(record.get("start")), required_us(record.get("end"))
+    no_serial_date(record.get("start"), start)
     flow: dict[str, Any] = {"start_ts_us": start, "end_ts_us": end, "duration_us": end - start}
     check_times(flow)
     flow["src_addr"], source = address(record.get("sAddress"))

@@ -50,8 +50,8 @@ def guess(head: bytes) -> str | None:
             if kind := kind or (_of_log(line) if kind is not None else None):
                 return kind
             continue
-        names = line.decode("utf-8", "replace").replace("\t", ",").split(",")
-        if kind := kind_of_columns({name.strip(' "') for name in names}):
+        cells = line.decode("utf-8", "replace").replace("\t", ",").split(",")
+        if kind := kind_of_columns({name.strip(' "') for name in cells}):
             return kind
     # A record alone may lack the columns that tell logs apart.
     return _of_log(head) if any(line.startswith(b"{") for line in lines) else None

@@ -42,10 +42,11 @@ def without_interim(source: SourceSet) -> SourceSet:
     if not rows.any():
         return source
     connections = len(np.unique(np.stack([code[repeated], start[repeated]]), axis=1).T)
+    of = "1 connection" if connections == 1 else f"{connections:,} connections"
     return source.without(
         rows,
-        f"{int(rows.sum()):,} interim records of {connections:,} connections are left out: a later record of the same "
-        "uid and start has all their counts",
+        f"{int(rows.sum()):,} interim records of {of} are left out: a later record of the same uid and start has all "
+        "their counts",
     )
 
 

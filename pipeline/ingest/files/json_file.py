@@ -1,5 +1,6 @@
 """A file of JSON: each record recognised by its own marks, shippers' wrappers looked through, other logs left out."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
@@ -13,7 +14,7 @@ from pipeline.errors import BadData
 from pipeline.ingest.files.labels import strip_keys
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
-from pipeline.ingest.formats.marks import KINDS, NEAR_MISSES, OTHER_LOG, OTHER_ZEEK_LOGS
+from pipeline.ingest.formats.marks import KINDS, NEAR_MISSES, NETFLOW_EVENT, OTHER_LOG, OTHER_ZEEK_LOGS
 from pipeline.ingest.intake.records import innermost, levels_of
 from pipeline.ingest.reasons import MAX_RECORD_BYTES
 from pipeline.ingest.recognise import PLAIN
@@ -22,6 +23,7 @@ from pipeline.runtime.terminal import printable
 
 # Records are scanned for more than a hundred marks, 17 bytes each: of so many bytes of records at once.
 _BLOCK_BYTES = 8 << 20
+_FLOW_EVENT = re.compile(rb'"event_type"\s*:\s*"flow"')
 _SHOWN_LOGS = 6
 _MAX_NAME = 60
 KNOWN = (
@@ -76,9 +78,20 @@ class FoundRecords(NamedTuple):
         return parts
 
 
-def recognised_records(data: bytes, content_type: str | None) -> FoundRecords:
-    """The records in JSON, one a line or in wrappers; where `content_type` is given, all are of that."""
+def recognised_records(data: bytes, content_type: str | None, presumed_beside: bool = False) -> FoundRecords:
+    """The records in JSON, one a line or in wrappers; where `content_type` is given, all are of that.
+
+    Netflow events of Suricata are flows only where nothing of it is a flow event, which `presumed_beside` says of what
+    is a part of a stream: else they would count twice.
+    """
     kinds, records, others = _records(data)
+    netflow = kinds == KINDS.index(NETFLOW_EVENT)
+    if netflow.any():
+        events = np.flatnonzero(kinds == KINDS.index(SURICATA_JSON)).tolist()
+        beside = (presumed_beside and content_type is None) or any(_FLOW_EVENT.search(records[row]) for row in events)
+        kinds[netflow] = _OTHER_LOG if beside else KINDS.index(SURICATA_JSON)
+        if not beside:
+            del others["netflow"]
     if content_type is not None:
         forced = kinds != _OTHER_LOG if content_type == SURICATA_JSON else np.ones(len(kinds), np.bool_)
         kinds[forced] = KINDS.index(content_type)
@@ -93,10 +106,10 @@ def left_out(others: Counter[str]) -> list[str]:
 
 def named(logs: Counter[str]) -> str:
     """Records by the log they are of, for people."""
-    parts = [
-        f"{count:,} {'records ' if not at else ''}of {printable(name, _MAX_NAME) or 'a log that does not say its name'}"
-        for at, (name, count) in enumerate(logs.most_common(_SHOWN_LOGS))
-    ]
+    parts = []
+    for name, count in logs.most_common(_SHOWN_LOGS):
+        what = "" if parts else " record" if count == 1 else " records"
+        parts.append(f"{count:,}{what} of {printable(name, _MAX_NAME) or 'a log that does not say its name'}")
     return ", ".join(parts) + (" and others" if len(logs) > _SHOWN_LOGS else "")
 
 

@@ -7,12 +7,14 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from pipeline.contracts.date_order import DateOrder
 from pipeline.contracts.raw import source_info_of
 from pipeline.errors import BadData
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.files.field_report import reason_report
 from pipeline.ingest.files.read_bytes import MAX_FILE_BYTES
 from pipeline.ingest.files.reading import read_source
+from pipeline.ingest.files.remarks import remarks
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
 from pipeline.ingest.messages import Messages
@@ -66,6 +68,7 @@ def decode_file(
     ingest_ts_us: int,
     max_future_us: int,
     max_bytes: int = MAX_FILE_BYTES,
+    date_order: DateOrder | None = None,
 ) -> Decoded:
     """Flows (schema `flow`) and rejects (schema `reject`) of a file or folder, both in the order they would be sent.
 
@@ -74,7 +77,7 @@ def decode_file(
     `max_future_us` is a reject. BadData where the file cannot be read, its format cannot be recognised, or it
     has more than `max_bytes`, unpacked.
     """
-    source = read_source(path, content_type, max_bytes)
+    source = read_source(path, content_type, max_bytes, date_order)
     if not arrival_order:
         source = source.by_end_time()
     return decode_source(source, site, sensor or stem(path), ingest_ts_us, max_future_us)
@@ -106,8 +109,9 @@ def decode_source(source: SourceSet, site: str, sensor: str, ingest_ts_us: int, 
         decoded = decode_messages(messages, max_future_us)
         flows.append(decoded.flows)
         rejects.append(decoded.rejects)
+    all_flows = _concatenated(flows, "flow")
     return Decoded(
-        _concatenated(flows, "flow"),
+        all_flows,
         _concatenated(rejects, "reject"),
         ", ".join(source.content_types),
         site,
@@ -115,7 +119,7 @@ def decode_source(source: SourceSet, site: str, sensor: str, ingest_ts_us: int, 
         len(source),
         source.skipped,
         source.unread,
-        source.notes,
+        (*source.notes, *remarks(all_flows)),
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.contracts.date_order import DateOrder
 from pipeline.contracts.raw import CONTENT_TYPES, DELIMITED
 from pipeline.errors import BadData
 from pipeline.ingest.files.interim import without_interim
@@ -18,14 +19,19 @@ from pipeline.runtime.terminal import printable
 _BYTE_ORDER_MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
-def read_source(path: Path | str, content_type: str | None = None, max_bytes: int = MAX_FILE_BYTES) -> SourceSet:
+def read_source(
+    path: Path | str,
+    content_type: str | None = None,
+    max_bytes: int = MAX_FILE_BYTES,
+    date_order: DateOrder | None = None,
+) -> SourceSet:
     """The records of a file; of a folder, those of all its files that are of a known format, by name.
 
     Interim records of a connection are left out. BadData where a file cannot be read, a folder holds none, or the
     records have more than `max_bytes`, unpacked.
     """
     if str(path) == "-" or not Path(path).is_dir():
-        return without_interim(read_file(path, content_type, max_bytes))
+        return without_interim(read_file(path, content_type, max_bytes, date_order))
     sets: list[SourceSet] = []
     unread: list[str] = []
     left = max_bytes
@@ -33,7 +39,7 @@ def read_source(path: Path | str, content_type: str | None = None, max_bytes: in
         if entry.name == ".DS_Store" or entry.name.startswith("._"):
             continue
         try:
-            sets.append(read_file(entry, content_type, left))
+            sets.append(read_file(entry, content_type, left, date_order))
             left -= sets[-1].size_bytes
         except TooLarge:
             raise
@@ -46,7 +52,12 @@ def read_source(path: Path | str, content_type: str | None = None, max_bytes: in
     return without_interim(SourceSet.joined(sets, unread))
 
 
-def read_file(path: Path | str, content_type: str | None = None, max_bytes: int = MAX_FILE_BYTES) -> SourceSet:
+def read_file(
+    path: Path | str,
+    content_type: str | None = None,
+    max_bytes: int = MAX_FILE_BYTES,
+    date_order: DateOrder | None = None,
+) -> SourceSet:
     """The records of a file, in the file's order, labels taken out.
 
     BadData where the format is not given and cannot be recognised, where the header is missing, or where the file has
@@ -61,7 +72,7 @@ def read_file(path: Path | str, content_type: str | None = None, max_bytes: int 
     if content_type is None and (sentence := kind_of_file(data)):
         raise BadData(f"{path}: got {sentence}")
     kind = content_type or table_kind(path, data)
-    source = read_table(path, kind, data) if kind in DELIMITED else _json(path, data, content_type)
+    source = read_table(path, kind, data, date_order) if kind in DELIMITED else _json(path, data, content_type)
     return SourceSet.of(source.files, (content.lost, *source.notes), source.skipped) if content.lost else source
 
 

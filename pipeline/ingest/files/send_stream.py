@@ -140,7 +140,7 @@ class RecordStream:
         """The records of a run, a part each format: JSON may mix them."""
         kind, columns = self._layout.content_type, run.columns
         if kind not in DELIMITED:
-            found = recognised_records(b"\n".join(run.records), self._named)
+            found = recognised_records(b"\n".join(run.records), self._named, presumed_beside=True)
             self._others += found.other_logs
             self.skipped += found.skipped
             rows, parts = len(found.kinds), found.parts(kind)

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from pipeline.contracts.raw import ARGUS_CSV, CONTENT_TYPES, NFDUMP_CSV, ZEEK_TSV, tabbed
+from pipeline.contracts.date_order import DateOrder
+from pipeline.contracts.raw import ARGUS_CSV, CICFLOWMETER_CSV, CONTENT_TYPES, NFDUMP_CSV, ZEEK_TSV, tabbed
 from pipeline.errors import BadData
+from pipeline.ingest.files.date_order import in_day_order
 from pipeline.ingest.files.guess import HEAD_BYTES, kind_of_columns
 from pipeline.ingest.files.labels import strip_columns
 from pipeline.ingest.files.near_miss import kind_of_header
@@ -61,7 +63,7 @@ def _kind_of_log(path: Path | str, tsv: dict[bytes, bytes]) -> str:
     fields = tsv.get(b"#fields", b"").decode("utf-8", "replace")
     columns = dict.fromkeys(fields[1:].split(fields[:1])) if fields else {}
     record = orjson.dumps({**dict.fromkeys(columns, 1), "ts": 1, **({"_path": name} if name else {})})
-    kind = KINDS[recognise(cut_lines([record])).kind[0]]
+    kind: str = KINDS[recognise(cut_lines([record])).kind[0]]
     found = kind.removesuffix("+json") + "+tsv"
     if found in CONTENT_TYPES:
         return found
@@ -71,10 +73,10 @@ def _kind_of_log(path: Path | str, tsv: dict[bytes, bytes]) -> str:
     return ""
 
 
-def read_table(path: Path | str, kind: str, data: bytes) -> SourceSet:
+def read_table(path: Path | str, kind: str, data: bytes, date_order: DateOrder | None = None) -> SourceSet:
     """The rows of a table, a part for each different header."""
     records = _lines(data, kind)
-    return _zeek_tsv(path, kind, records) if tabbed(kind) else _csv(path, kind, records)
+    return _zeek_tsv(path, kind, records) if tabbed(kind) else _csv(path, kind, records, date_order)
 
 
 def _lines(data: bytes, kind: str) -> list[bytes]:
@@ -93,7 +95,7 @@ def _names(line: bytes) -> tuple[str, ...]:
     return tuple(header)
 
 
-def _csv(path: Path | str, kind: str, records: list[bytes]) -> SourceSet:
+def _csv(path: Path | str, kind: str, records: list[bytes], date_order: DateOrder | None) -> SourceSet:
     """Rows below a header, without what nfdump writes at the end; below a header that differs they are another part."""
     head = next((row for row, line in enumerate(records[:_HEAD_LINES]) if _is_header(kind, line)), 0)
     if kind == ARGUS_CSV and b"," not in records[head] and b"\t" in records[head]:
@@ -107,6 +109,9 @@ def _csv(path: Path | str, kind: str, records: list[bytes]) -> SourceSet:
         )
     rows = records[head + 1 :]
     notes = [f"the first {head} lines are no records: the header is behind them"] if head else []
+    if kind == CICFLOWMETER_CSV:
+        rows, said = in_day_order(path, rows, header, date_order)
+        notes += said
     skipped = head
     if kind == NFDUMP_CSV and b"Summary" in rows[-3:]:
         summary = rows[-3:][::-1].index(b"Summary") + 1
@@ -152,11 +157,15 @@ def _headers(kind: str, rows: Sequence[bytes]) -> list[int]:
 
 
 _SIGN_BYTES = 7
+# ra's names of columns, where they are not those in its header.
+_RA_NAMES = {"StartTime": "stime", "SrcAddr": "saddr", "DstAddr": "daddr", "SrcPkts": "spkts", "DstPkts": "dpkts"}
+_RA_NAMES |= {"SrcBytes": "sbytes", "DstBytes": "dbytes"}
 
 
 def _remedy(kind: str, lacking: Sequence[str]) -> str:
     if kind == ARGUS_CSV:
-        return f"ra -s {' '.join('+' + name.lower() for name in lacking)} adds these columns"
+        asked = " ".join("+" + _RA_NAMES.get(name, name.lower()) for name in lacking)
+        return f"ra -s {asked} adds these columns"
     return "write the file with these columns"
 
 

@@ -35,6 +35,11 @@ from pipeline.ingest.scan.text import text_column
 COLUMNS = tuple(dict.fromkeys(name for name in SPELLINGS.values() if name != "LastTime"))
 # A header without these is not Argus's.
 REQUIRED = ("StartTime", "Dur", "Proto", "SrcAddr", "DstAddr")
+# Nor is one without bytes of both sides, and packets of both or in all.
+COUNTS = (
+    (("SrcBytes", "DstBytes"), ("TotBytes", "SrcBytes"), ("TotBytes", "DstBytes")),
+    (("SrcPkts", "DstPkts"), ("TotPkts",)),
+)
 # What each side has a column of.
 _SIDES = (
     ("SrcMac", "DstMac"),
@@ -78,6 +83,7 @@ def normalise(cells: Cells) -> Draft:
     draft.text("Dir", "Dir")
     start, _ = draft.time_us("StartTime", "start_ts_us")
     duration, _ = draft.time_us("Dur", "duration_us")
+    draft.no_serial_dates("StartTime", "start_ts_us", start)
     draft.times(start, start + duration, "StartTime", "Dur")
     protocol, is_ip, non_ip = _protocols(draft)
     row = _Row(draft, protocol, is_ip, non_ip, backward, _true(pc.match_substring(arrow, "?")))

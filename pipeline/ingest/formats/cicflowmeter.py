@@ -70,6 +70,7 @@ def normalise(cells: Cells) -> Draft:
     draft = Draft(cells, COLUMNS)
     start, _ = draft.time_us("Timestamp", "start_ts_us", power=DAY_FIRST)
     duration, _ = draft.time_us("Flow Duration", "duration_us", power=MICROSECONDS)
+    draft.no_serial_dates("Timestamp", "start_ts_us", start)
     draft.times(start, start + duration, "Timestamp", "Flow Duration")
     families = draft.address("Src IP", "src_addr"), draft.address("Dst IP", "dst_addr")
     for family, field, column in zip(families, ("src_addr", "dst_addr"), ("Src IP", "Dst IP"), strict=True):

@@ -30,8 +30,8 @@ from pipeline.ingest.formats.protocols import (
     qualities,
 )
 from pipeline.ingest.scan.addresses import IP6, MAC
-from pipeline.ingest.scan.cells import Cells
-from pipeline.ingest.scan.scalars import SECONDS
+from pipeline.ingest.scan.cells import BARE, Cells, Ints
+from pipeline.ingest.scan.scalars import OK, SECONDS, read_time
 
 # What can be asked of a record, and which of several keys counts. Times and addresses every exporter has.
 WANTED: dict[str, Choice] = {
@@ -69,7 +69,11 @@ WANTED: dict[str, Choice] = {
     "exporter_addr": Choice.NON_VOID_OR_NULL,
     "domain": Choice.PRESENT,
     "sequence": Choice.PRESENT,
+    "received": Choice.NON_VOID_OR_NULL,  # when the collector got the record
 }
+# An exporter sends a flow at most its active timeout (30 minutes by default, rarely more than an hour) after its last
+# packet. What is said to have ended much earlier, or later than it was received, is of a clock that is wrong.
+_MAX_BEHIND_US, _MAX_AHEAD_US = 7_200_000_000, 300_000_000
 # Names that collectors write where they know no name for a protocol's number.
 _NAMELESS = pa.array(["unknown", "unassigned", "experimental", "reserved"])
 
@@ -140,6 +144,8 @@ def normalise(cells: Cells, wanted: Layout) -> Draft:
     else:
         end, _ = draft.time_us("end", "end_ts_us", power=wanted.power)
     draft.times(start, end, "start", ending)
+    if (cells.kinds == BARE).any():  # a table, which a spreadsheet may have saved
+        draft.no_serial_dates("start", "start_ts_us", start)
     record = _addresses(draft)
     port, port_given, no_ports = _ports(record)
     _icmp(record, port, port_given, wanted.zero_is_no_icmp)
@@ -159,6 +165,7 @@ def normalise(cells: Cells, wanted: Layout) -> Draft:
     sampled = _whole(draft, "sampled", "sampling_rate")[0]
     draft.put("is_biflow", reported["rev"])
     draft.columns["quality"] = qualities(
+        clock=_wrong_clock(draft, end, wanted.power),
         no_bytes=~reported["bytes"],
         no_flags=no_flags,
         no_ports=no_ports,
@@ -168,6 +175,17 @@ def normalise(cells: Cells, wanted: Layout) -> Draft:
         sampled=(rate > 1) | (sampled > 0),
     )
     return draft
+
+
+def _wrong_clock(draft: Draft, end_us: Ints, power: int) -> Mask:
+    """Which flows did not end when their exporter can have sent them; none where the collector does not tell."""
+    if "received" not in draft.column:
+        return np.zeros(draft.count, np.bool_)
+    received, statuses = np.empty(draft.count, np.int64), np.empty(draft.count, np.uint8)
+    read_time(*draft.where("received"), power, received, statuses)
+    behind = received - end_us
+    wrong: Mask = (statuses == OK) & ((behind > _MAX_BEHIND_US) | (behind < -_MAX_AHEAD_US))
+    return wrong
 
 
 def _only_flows(draft: Draft, kinds: tuple[str, ...]) -> None:

@@ -34,6 +34,7 @@ LAYOUT = exporter.layout(
         "exporter_addr": ("sampler_address",),
         "domain": ("observation_domain_id",),
         "sequence": ("sequence_num",),
+        "received": ("time_received_ns",),
     },
     power=NANOSECONDS,
     # GoFlow2 writes every key, 0 where the exporter's template has no such field.

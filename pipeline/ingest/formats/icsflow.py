@@ -55,6 +55,7 @@ def normalise(cells: Cells) -> Draft:
     draft = Draft(cells, COLUMNS)
     start, _ = draft.time_us("start", "start_ts_us")
     end, _ = draft.time_us("end", "end_ts_us")
+    draft.no_serial_dates("start", "start_ts_us", start)
     draft.times(start, end, "start", "end")
     families = draft.address("sAddress", "src_addr"), draft.address("rAddress", "dst_addr")
     has_mac = (families[0] == MAC) | (families[1] == MAC)

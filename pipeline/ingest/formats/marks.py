@@ -30,6 +30,8 @@ Path = tuple[str, ...]
 # Kinds that are no content-type.
 OTHER_LOG = "another log"
 WRAPPED = "wrapped"
+# One direction of a flow that Suricata may write beside the flow: read where no flow event is.
+NETFLOW_EVENT = "netflow event"
 ECS, GOFLOW2_V1, IPFIXCOL1 = "ecs", "goflow2-1", "ipfixcol-1"
 
 # Kinds that are known and not read: what such a record is, and what to send instead.
@@ -160,6 +162,7 @@ WORDS: dict[str, tuple[Path, tuple[str, ...]]] = {
     "path other": (("_path",), OTHER_ZEEK_LOGS),
     **{f"path {log}": (("_path",), (log,)) for log in ZEEK_ICS_LOGS},
     "event read": (("event_type",), EVENTS_READ),
+    "event netflow": (("event_type",), ("netflow",)),
     "ipfix entry": (("@type",), ("ipfix.entry", "ipfix.template", "ipfix.optionsTemplate", "ipfix.options")),
 }
 
@@ -182,6 +185,7 @@ RULES: tuple[Rule, ...] = (
     Rule(PMACCT_JSON, ("pmacct count", "pmacct end")),
     Rule(GOFLOW2_V1, ("goflow2 1.x", "goflow2 1.x ends")),
     Rule(SURICATA_JSON, ("event read",)),
+    Rule(NETFLOW_EVENT, ("event netflow",)),
     Rule(OTHER_LOG, ("event",)),
     # Zeek: a name that is known decides, then the columns. Who renames a log (path_func) does not change its columns.
     Rule(ZEEK_JSON, ("ts", "path conn")),

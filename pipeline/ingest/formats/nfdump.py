@@ -3,6 +3,7 @@
 from pipeline.ingest.draft import Draft
 from pipeline.ingest.formats import exporter
 from pipeline.ingest.scan.cells import Cells
+from pipeline.ingest.scan.scalars import UNPADDED
 
 _START, _END = "first|t_first", "last|t_last"
 LAYOUT = exporter.layout(
@@ -26,8 +27,10 @@ LAYOUT = exporter.layout(
         "fwd_pkts": ("in_packets",),
         "rev_pkts": ("out_packets",),
         "vlan": ("src_vlan", "dst_vlan"),
+        "received": ("received|t_received",),
     },
     kinds=("flow",),
+    power=UNPADDED,
 )
 
 

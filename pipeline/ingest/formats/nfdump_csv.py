@@ -13,6 +13,7 @@ from numba import njit
 from pipeline.ingest.draft import Draft, Mask
 from pipeline.ingest.formats import exporter
 from pipeline.ingest.scan.cells import ABSENT, BARE, Bytes, Cells
+from pipeline.ingest.scan.scalars import UNPADDED
 from pipeline.ingest.scan.text import text_column
 
 LAYOUT = exporter.layout(
@@ -34,7 +35,8 @@ LAYOUT = exporter.layout(
         "fwd_pkts": ("ipkt|pkt|packets|inPackets",),
         "rev_pkts": ("opkt|outPackets",),
         "vlan": ("svln|srcVlan", "dvln|dstVlan"),
-    }
+    },
+    power=UNPADDED,
 )
 SPELLINGS = {path[0].lower(): LAYOUT.columns[column] for path, column in LAYOUT.paths.items()}
 # Other points in time, which are moved with the start.

@@ -95,7 +95,19 @@ def ip_protocols(names: pa.StringArray) -> tuple[Numbers, Mask]:
     return numbers, known
 
 
-QUALITY = ("gap", "no_bytes", "no_flags", "no_ports", "no_rev", "non_ip", "one_way", "pkts_split", "sampled")
+QUALITY = (
+    "bytes_bounded",
+    "clock",
+    "gap",
+    "no_bytes",
+    "no_flags",
+    "no_ports",
+    "no_rev",
+    "non_ip",
+    "one_way",
+    "pkts_split",
+    "sampled",
+)
 _QUALITIES = pa.array(
     [",".join(name for bit, name in enumerate(QUALITY) if mask >> bit & 1) for mask in range(1 << len(QUALITY))]
 )

@@ -63,6 +63,8 @@ class Format:
     paths: dict[tuple[str, ...], int] | None = None  # JSON only
     separator: int = 0  # delimited only
     required: tuple[str, ...] = ()  # of a header
+    # Of a header, what has one of several sets of columns; the first is what is asked for.
+    one_of: tuple[tuple[tuple[str, ...], ...], ...] = ()
     moment_column: str = ""
     time_columns: tuple[str, ...] = ()  # every point in time, also those that are not read
     time_power: int = SECONDS  # of times that are numbers (scalars.read_time)
@@ -82,7 +84,11 @@ class Format:
     def lacking(self, header: tuple[str, ...]) -> list[str]:
         """Required columns that a header does not name."""
         names = self.heading(header)
-        return [name.rpartition(": ")[2] for name in self.required if name not in names]
+        lacking = [name.rpartition(": ")[2] for name in self.required if name not in names]
+        for sets in self.one_of:
+            if not any(set(names) >= set(columns) for columns in sets):
+                lacking += [name for name in sets[0] if name not in names]
+        return lacking
 
     def scan(self, lines: Lines, header: tuple[str, ...]) -> Cells:
         """Cut records into cells; `header` names the fields of delimited lines."""
@@ -126,7 +132,7 @@ FORMATS: dict[str, Format] = {
         "flow.end",
         paths=suricata.json_paths(),
         moment_column="timestamp",
-        time_columns=("timestamp", "flow.start", "flow.end"),
+        time_columns=("timestamp", "flow.start", "flow.end", "netflow.start", "netflow.end"),
     ),
     ICSFLOW_CSV: Format(
         icsflow.COLUMNS,
@@ -142,7 +148,7 @@ FORMATS: dict[str, Format] = {
     IPFIXCOL2_JSON: _exporters(ipfixcol2.LAYOUT, ipfixcol2.normalise, *ipfixcol2.TIMES),
     PMACCT_JSON: _exporters(pmacct.LAYOUT, pmacct.normalise, *pmacct.TIMES),
     NFDUMP_JSON: _exporters(
-        nfdump.LAYOUT, nfdump.normalise, "first", "last", "t_first", "t_last", "received", "t_event"
+        nfdump.LAYOUT, nfdump.normalise, "first", "last", "t_first", "t_last", "received", "t_received", "t_event"
     ),
     NFDUMP_CSV: Format(
         nfdump_csv.LAYOUT.columns,
@@ -152,6 +158,7 @@ FORMATS: dict[str, Format] = {
         separator=COMMA,
         required=nfdump_csv.REQUIRED,
         time_columns=nfdump_csv.TIMES,
+        time_power=nfdump_csv.LAYOUT.power,
         merges=nfdump_csv.LAYOUT.merges,
         spellings=nfdump_csv.SPELLINGS,
     ),
@@ -162,6 +169,7 @@ FORMATS: dict[str, Format] = {
         "Dur",
         separator=COMMA,
         required=argus.REQUIRED,
+        one_of=argus.COUNTS,
         time_columns=("StartTime", "LastTime"),
         spellings=argus.SPELLINGS,
     ),

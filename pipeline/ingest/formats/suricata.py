@@ -1,5 +1,7 @@
 """Suricata EVE flow events as flows (Suricata: doc/userguide/output/eve/eve-json-format, event type flow).
 
+Events of type netflow are one direction of a flow each. A sensor that writes both types counts everything twice: of a
+file with flow events they are left out before they come here, and intake leaves them out.
 Events of types modbus and dnp3 stand in the same stream: `suricata_ics` reads them.
 """
 
@@ -7,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.ingest.draft import Draft
+from pipeline.ingest.draft import Draft, Mask
 from pipeline.ingest.formats import suricata_ics
 from pipeline.ingest.formats.protocols import (
     IP4_ETHER_TYPE,
@@ -21,6 +23,7 @@ from pipeline.ingest.formats.protocols import (
 from pipeline.ingest.scan.addresses import IP6, MAC
 from pipeline.ingest.scan.cells import TRUE, Cells
 
+NETFLOW = "netflow"
 # Paths of keys; a list of MACs gives its first.
 PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
     "event_type": (("event_type",),),
@@ -35,12 +38,13 @@ PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
     "vlan": (("vlan", "[0]"),),
     "icmp_type": (("icmp_type",),),
     "icmp_code": (("icmp_code",),),
-    "flow.start": (("flow", "start"),),
-    "flow.end": (("flow", "end"),),
-    "flow.pkts_toserver": (("flow", "pkts_toserver"),),
+    "flow.start": (("flow", "start"), ("netflow", "start")),
+    "flow.end": (("flow", "end"), ("netflow", "end")),
+    "flow.pkts_toserver": (("flow", "pkts_toserver"), ("netflow", "pkts")),
     "flow.pkts_toclient": (("flow", "pkts_toclient"),),
-    "flow.bytes_toserver": (("flow", "bytes_toserver"),),
+    "flow.bytes_toserver": (("flow", "bytes_toserver"), ("netflow", "bytes")),
     "flow.bytes_toclient": (("flow", "bytes_toclient"),),
+    "tcp.tcp_flags": (("tcp", "tcp_flags"),),
     "tcp.tcp_flags_ts": (("tcp", "tcp_flags_ts"),),
     "tcp.tcp_flags_tc": (("tcp", "tcp_flags_tc"),),
     "tcp.ts_gap": (("tcp", "ts_gap"),),
@@ -69,15 +73,21 @@ def normalise(cells: Cells) -> Draft:
     others = Draft(cells.of(~ics), COLUMNS)
     flows = _flows(others, others.text("event_type", "event_type"))
     flows.columns["record_kind"] = pa.repeat("end", flows.count)
+    flows.columns.setdefault("is_biflow", pa.repeat(True, flows.count))
     operations = suricata_ics.normalise(cells.of(ics), COLUMNS, events.filter(pa.array(ics)))
+    operations.columns.setdefault("is_biflow", pa.repeat(True, operations.count))
     return Draft.joined(cells, COLUMNS, ((~ics, flows), (ics, operations)))
 
 
 def _flows(draft: Draft, events: pa.StringArray) -> Draft:
-    """Flows of flow events; `events` are the types of all of them."""
+    """Flows of flow and netflow events; `events` are the types of all of them."""
     cells = draft.cells
     is_flow = pc.equal(events, "flow").fill_null(False).to_numpy(zero_copy_only=False)
-    draft.reject(~is_flow, "not_a_flow", "event_type", "event_type")
+    one_way = pc.equal(events, NETFLOW).fill_null(False).to_numpy(zero_copy_only=False)
+    draft.reject(~is_flow & ~one_way, "not_a_flow", "event_type", "event_type")
+    if one_way.any():
+        draft.put("is_biflow", ~one_way)
+        _take_flags_of_its_side(draft, one_way)
     start, _ = draft.time_us("flow.start", "start_ts_us")
     end, _ = draft.time_us("flow.end", "end_ts_us")
     draft.times(start, end, "flow.start", "flow.end")
@@ -111,6 +121,9 @@ def _flows(draft: Draft, events: pa.StringArray) -> Draft:
     draft.put("vlan_id", *draft.whole("vlan", "vlan_id", "vlan_range"))
     for name, field in (("app_proto", "app_proto"), ("community_id", "community_id"), ("flow_id", "sensor_uid")):
         draft.columns[field] = draft.text(name, field)
+    # What Suricata writes where it tried to recognise the protocol and could not.
+    app = draft.columns["app_proto"]
+    draft.columns["app_proto"] = pc.if_else(pc.equal(app, "failed").fill_null(False), None, app)
 
     tcp = is_ip & (protocol == TCP)
     fwd, fwd_known = draft.flag_byte("tcp.tcp_flags_ts", "fwd_tcp_flags")
@@ -124,9 +137,18 @@ def _flows(draft: Draft, events: pa.StringArray) -> Draft:
     draft.columns["quality"] = qualities(
         gap=gaps[0] | gaps[1],
         no_bytes=~counted["fwd"] & ~counted["rev"],
-        no_flags=tcp & ~(fwd_known & rev_known),
+        no_flags=tcp & ~(fwd_known & (rev_known | one_way)),
         no_ports=with_ports & ~(src_given & dst_given),
         no_rev=~rev_counted,
         non_ip=non_ip,
+        one_way=one_way,
     )
     return draft
+
+
+def _take_flags_of_its_side(draft: Draft, rows: Mask) -> None:
+    """A netflow event has the flags of its own direction where a flow event has those of both together."""
+    both, ours, theirs = (draft.column[f"tcp.tcp_flags{side}"] for side in ("", "_ts", "_tc"))
+    for part in (draft.cells.starts, draft.cells.ends, draft.cells.kinds):
+        part[ours, rows] = part[both, rows]
+        part[theirs, rows] = 0

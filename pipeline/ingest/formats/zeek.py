@@ -50,7 +50,10 @@ COLUMNS = (
     "community_id",
     "ip_proto",
     "_path",
+    "orig_ip_bytes",
+    "resp_ip_bytes",
 )
+_MAX_PACKET_BYTES = 65_535
 _OTHER_LOGS = pa.array([*OTHER_ZEEK_LOGS, *ZEEK_ICS_LOGS])
 # A TSV header without these is not a conn log's.
 REQUIRED = ("ts", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto")
@@ -126,12 +129,19 @@ def normalise(cells: Cells) -> Draft:
     draft.put("icmp_type", np.where(icmp, src_port, 0), icmp & src_given)
     draft.put("icmp_code", np.where(icmp, dst_port, 0), icmp & dst_given)
 
+    missed, missed_known = draft.whole("missed_bytes", "missed_bytes")
+    bounded = np.zeros(draft.count, np.bool_)
     for side, name in (("fwd", "orig"), ("rev", "resp")):
         octets, counted = draft.whole(f"{name}_bytes", f"{side}_bytes")
+        # Payload is counted by sequence numbers, which a peer may jump in; what came is in the packets' own lengths.
+        most, known = draft.optional_whole(f"{name}_ip_bytes", f"{side}_bytes")
+        packets, sent = draft.whole(f"{name}_pkts", f"{side}_pkts")
+        impossible = sent & (packets > 0) & (octets > packets * np.uint64(_MAX_PACKET_BYTES))
+        beyond = counted & known & (octets > most) & (impossible | (missed > 0))
+        octets, bounded = np.where(beyond, most, octets), bounded | beyond
         draft.put(f"{side}_bytes", octets)
         draft.put(f"{side}_payload_bytes", octets, counted)
-        draft.put(f"{side}_pkts", draft.whole(f"{name}_pkts", f"{side}_pkts")[0])
-    missed, missed_known = draft.whole("missed_bytes", "missed_bytes")
+        draft.put(f"{side}_pkts", packets)
     draft.put("missed_bytes", missed, missed_known)
     draft.mac("orig_l2_addr", "src_mac")
     draft.mac("resp_l2_addr", "dst_mac")
@@ -141,6 +151,7 @@ def normalise(cells: Cells) -> Draft:
         draft.columns[field] = draft.text(name, field)
     _states(draft, is_ip & (protocol == TCP))
     draft.columns["quality"] = qualities(
+        bytes_bounded=bounded,
         gap=missed_known & (missed > 0),
         no_bytes=~draft.has("orig_bytes") & ~draft.has("resp_bytes"),
         no_flags=is_ip & (protocol == TCP) & ~draft.has("history"),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.contracts.raw import CONTENT_TYPES, DELIMITED, tabbed
-from pipeline.ingest.formats.marks import KINDS, OTHER_LOG, WRAPPED
+from pipeline.ingest.formats.marks import KINDS, NETFLOW_EVENT, OTHER_LOG, WRAPPED
 from pipeline.ingest.intake.origins import Envelope, fields_of, names_of
 from pipeline.ingest.intake.pack import RawPack, packs
 from pipeline.ingest.intake.records import Level, delimited, innermost, levels_of
@@ -16,7 +16,7 @@ from pipeline.ingest.scan.cells import Ints
 from schemas.intake import Origin, TopicSource
 
 AUTO = "auto"
-_OTHER_LOG = KINDS.index(OTHER_LOG)
+_OTHER_LOGS = (KINDS.index(OTHER_LOG), KINDS.index(NETFLOW_EVENT))
 # Of what ingest does not know, a message is one record (contracts/raw.py: Framing.WHOLE).
 _ALONE: Ints = np.array([kind not in CONTENT_TYPES for kind in KINDS]).astype(np.int64)
 
@@ -50,7 +50,7 @@ class Converter:
                 _settle(levels, KINDS.index(form))
         records = innermost(levels)
         sites, sensors = (names_of(origin, levels, records, envelopes, self._table) for origin in self._origins)
-        wanted = np.flatnonzero(records.kind != _OTHER_LOG)
+        wanted = np.flatnonzero(~np.isin(records.kind, _OTHER_LOGS))
         others = sum((level.recognised.other_logs() for level in levels), Counter[str]())
         made = [pack._replace(columns=self.source.columns) for pack in packs(records, wanted, sites, sensors, _ALONE)]
         return Converted(made, len(records), others)

@@ -14,6 +14,7 @@ Floats = npt.NDArray[np.float64]
 OK, MISSING, MALFORMED, OUT_OF_RANGE = range(4)
 SECONDS, MILLISECONDS, MICROSECONDS, NANOSECONDS = 6, 3, 0, -3  # powers of ten between a unit of time and microseconds
 DAY_FIRST = 100  # numbers are seconds, dates day/month/year
+UNPADDED = 101  # numbers are seconds, fractions of one or two digits are milliseconds (nfdump: 20.7 is 20.007)
 
 _MAX_US = 253_402_300_799_999_999  # the end of the year 9999
 _MAX_DIGITS = 19
@@ -205,8 +206,11 @@ def _days(year: int, month: int, day: int) -> int:
 
 
 @njit(cache=True)
-def _fraction_us(text: Bytes, offset: int, end: int) -> tuple[int, int]:
-    """The offset after a fraction of a second, and its microseconds; the offset is -1 where it has no digits."""
+def _fraction_us(text: Bytes, offset: int, end: int, unpadded: bool = False) -> tuple[int, int]:
+    """The offset after a fraction of a second, and its microseconds; the offset is -1 where it has no digits.
+
+    `unpadded`: one or two digits are milliseconds, as of a program that does not write their zeros.
+    """
     if offset >= end or (text[offset] != 46 and text[offset] != 44):
         return offset, 0
     offset += 1
@@ -220,6 +224,8 @@ def _fraction_us(text: Bytes, offset: int, end: int) -> tuple[int, int]:
         elif offset - first == 6 and text[offset] >= 53:
             us += 1
         offset += 1
+    if unpadded and offset - first < 3:
+        us //= 100 if offset - first == 1 else 10
     return (offset if offset > first else -1), us
 
 
@@ -267,7 +273,7 @@ def _day_first_us(text: Bytes, offset: int, end: int) -> tuple[bool, int]:
 
 
 @njit(cache=True)
-def _iso_us(text: Bytes, offset: int, end: int) -> tuple[bool, int]:
+def _iso_us(text: Bytes, offset: int, end: int, unpadded: bool = False) -> tuple[bool, int]:
     """Microseconds since the epoch of `2021-06-06T15:59:46.457984+0200` or 2021/06/06 and so on; no zone means UTC."""
     year, month, day = (
         _digits(text, offset, 4, end),
@@ -289,7 +295,7 @@ def _iso_us(text: Bytes, offset: int, end: int) -> tuple[bool, int]:
     if day > _last_day(year, month):
         return False, 0
     us = (_days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000_000
-    offset, fraction_us = _fraction_us(text, offset + 19, end)
+    offset, fraction_us = _fraction_us(text, offset + 19, end, unpadded)
     if offset < 0:
         return False, 0
     us += fraction_us
@@ -319,10 +325,11 @@ def read_time(
     """Times, or durations, as microseconds: a number or ISO 8601; half a microsecond rounds away from zero.
 
     A number times 10^power is microseconds: SECONDS, MILLISECONDS or NANOSECONDS. Negative ones are OK here: whether
-    they make sense is for the caller to say. DAY_FIRST reads 13/05/2024 12:34:07 PM too.
+    they make sense is for the caller to say. DAY_FIRST reads 13/05/2024 12:34:07 PM too. Seconds that would lie beyond
+    the year 9999 are milliseconds, micro- or nanoseconds: whichever is the first that does not.
     """
-    day_first = power == DAY_FIRST
-    if day_first:
+    day_first, unpadded = power == DAY_FIRST, power == UNPADDED
+    if day_first or unpadded:
         power = SECONDS
     for row in range(len(starts)):
         values[row] = 0
@@ -332,13 +339,17 @@ def read_time(
         first, last = starts[row], ends[row]
         valid, negative, mantissa, exponent = _decimal(text, first, last)
         if valid:
-            fits, whole = _scaled(mantissa, exponent + power, np.uint64(_MAX_US))
+            unit = power
+            fits, whole = _scaled(mantissa, exponent + unit, np.uint64(_MAX_US))
+            while not fits and power == SECONDS and unit > NANOSECONDS:
+                unit -= 3
+                fits, whole = _scaled(mantissa, exponent + unit, np.uint64(_MAX_US))
             if fits:
                 values[row] = -np.int64(whole) if negative else np.int64(whole)
             else:
                 statuses[row] = OUT_OF_RANGE
             continue
-        valid, us = _iso_us(text, first, last)
+        valid, us = _iso_us(text, first, last, unpadded)
         if not valid and day_first:
             valid, us = _day_first_us(text, first, last)
         if valid:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from pipeline.contracts.date_order import DateOrder
 from pipeline.errors import BadData, Usage
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings, load_settings
@@ -35,10 +36,21 @@ Site = Annotated[str, typer.Option("--site", help="Plant the sensor belongs to."
 Sensor = Annotated[
     str | None, typer.Option("--sensor", help="Sensor; the file's or folder's name without endings by default.")
 ]
+Dates = Annotated[
+    DateOrder | None,
+    typer.Option("--date-order", help="What comes first in dates as 11/3/2023, where no row of the file proves it."),
+]
 ArrivalOrder = Annotated[bool, typer.Option("--arrival-order", help="In the file's order, not sorted by end time.")]
 
 
-def decode(file: str, format_name: str | None, site: str, sensor: str | None, arrival_order: bool) -> Decoded:
+def decode(
+    file: str,
+    format_name: str | None,
+    site: str,
+    sensor: str | None,
+    arrival_order: bool,
+    date_order: DateOrder | None,
+) -> Decoded:
     """Decode a file as ingest would now."""
     from pipeline.ingest.files.offline_rows import decode_file
 
@@ -52,12 +64,20 @@ def decode(file: str, format_name: str | None, site: str, sensor: str | None, ar
         ingest_ts_us=time.time_ns() // 1000,
         max_future_us=settings.max_future_us,
         max_bytes=settings.file_max_bytes,
+        date_order=date_order,
     )
 
 
-def decode_flows(file: str, format_name: str | None, site: str, sensor: str | None, arrival_order: bool) -> Decoded:
+def decode_flows(
+    file: str,
+    format_name: str | None,
+    site: str,
+    sensor: str | None,
+    arrival_order: bool,
+    date_order: DateOrder | None,
+) -> Decoded:
     """The same; BadData where a file with records gives no flow."""
-    decoded = decode(file, format_name, site, sensor, arrival_order)
+    decoded = decode(file, format_name, site, sensor, arrival_order, date_order)
     decoded.require_flows()
     return decoded
 
@@ -92,6 +112,7 @@ def check(
     site: Site = "default",
     sensor: Sensor = None,
     arrival_order: ArrivalOrder = False,
+    date_order: Dates = None,
     fields: Annotated[bool, typer.Option("--fields", help="Also what each field came from, and its values.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -103,7 +124,7 @@ def check(
     from pipeline.ingest.late import late_rows
     from pipeline.tools.cli.flow_summary import print_fields, print_rejects, print_summary, report
 
-    decoded = decode(file, format_name, site, sensor, arrival_order)
+    decoded = decode(file, format_name, site, sensor, arrival_order, date_order)
     lateness_us = load_settings().lateness_of(site)
     late = int(late_rows(decoded.flows["end_ts_us"].to_numpy(), lateness_us).sum())
     if not as_json:
@@ -128,6 +149,7 @@ def features(
     site: Site = "default",
     sensor: Sensor = None,
     arrival_order: ArrivalOrder = False,
+    date_order: Dates = None,
     as_json: Json = False,
 ) -> None:
     """Compute the features of a file's flows, without Kafka: the functions the live flow runs."""
@@ -136,7 +158,9 @@ def features(
 
     settings = load_settings()
     chosen_set = named(settings.feature_set) if feature_set is None else named(feature_set, Usage)
-    done = flow_file.featurize(decode_flows(file, format_name, site, sensor, arrival_order), settings, chosen_set)
+    done = flow_file.featurize(
+        decode_flows(file, format_name, site, sensor, arrival_order, date_order), settings, chosen_set
+    )
     say_notes(done.decoded.notes, as_json)
     flow_file.write_parquet(done.on_time, out, chosen_set)
     say(f"{done.on_time.num_rows:,} flows with {chosen_set.width} features ({chosen_set.name}) in {out}", quiet=as_json)
@@ -151,6 +175,7 @@ def score(
     site: Site = "default",
     sensor: Sensor = None,
     arrival_order: ArrivalOrder = False,
+    date_order: Dates = None,
     model: Annotated[str | None, typer.Option(help="Id in the registry, or a folder; else the shipped one.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     as_json: Json = False,
@@ -161,7 +186,7 @@ def score(
     from pipeline.tools.offline import flow_file
 
     settings = load_settings(model=model, device=device)
-    decoded = decode_flows(file, format_name, site, sensor, arrival_order)
+    decoded = decode_flows(file, format_name, site, sensor, arrival_order, date_order)
     done = flow_file.score(flow_file.featurize(decoded, settings, named(settings.feature_set)), settings)
     if out is not None:
         flow_file.write_parquet(done.on_time, out, done.feature_set)
@@ -194,6 +219,7 @@ def send(
     site: Site = "default",
     sensor: Sensor = None,
     arrival_order: ArrivalOrder = False,
+    date_order: Dates = None,
     start_at_us: Annotated[
         int | None, typer.Option(help="Event time that is due at once: the same for senders that belong together.")
     ] = None,
@@ -228,7 +254,7 @@ def send(
         _send_stream(settings, plan, format_name, as_json)
         return
     for file in files:
-        source = read_source(file, format_name, left)
+        source = read_source(file, format_name, left, date_order)
         left -= source.size_bytes
         sources.setdefault(sensor or stem(file), []).append((file, source))
     joined = {

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from pipeline.errors import ForebayError, Misconfigured
 from pipeline.runtime.kafka.errors import typed
+from pipeline.runtime.terminal import printable
 from pipeline.settings import load_settings
 from pipeline.tools.cli import folders
 
@@ -37,8 +38,19 @@ def say(text: object = "", quiet: bool = False) -> None:
 
 def emit(document: dict[str, Any]) -> None:
     """Print the command's JSON document: the last line of stdout."""
-    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY).decode() + "\n")
+    text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    # JSON allows control characters above 0x7f, and terminals obey them: escaped, they are the same text.
+    sys.stdout.write("".join(map(_escaped, text)) if not text.isprintable() else text)
+    sys.stdout.write("\n")
     sys.stdout.flush()
+
+
+def _escaped(character: str) -> str:
+    """A character of a JSON text, as an escape where it is not printable."""
+    if character.isprintable():
+        return character
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
 
 
 @contextmanager
@@ -83,7 +95,8 @@ def _refused_by_the_system(error: OSError) -> tuple[str, int]:
 def fail(message: str, exit_code: int) -> NoReturn:
     """Print an error, with --json as a document too, and leave."""
     # The message may quote what a hostile sensor sent: it is text, never markup.
-    people.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    shown = "\n".join(map(printable, message.split("\n")))
+    people.print(Text.assemble(("error: ", "bold red"), shown), soft_wrap=True)
     if "--json" in sys.argv:
         emit({"error": message, "exit_code": exit_code})
     raise SystemExit(exit_code)

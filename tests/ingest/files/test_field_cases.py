@@ -12,8 +12,11 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
+from pipeline.contracts.date_order import DateOrder
 from pipeline.errors import BadData
 from pipeline.ingest.files.offline_rows import Decoded, decode_file
+from pipeline.tools.cli import flow as flow_commands
+from pipeline.tools.cli.main import main
 
 SAMPLES = Path(__file__).parents[1] / "samples/field-cases"
 # Long after the samples' times.
@@ -63,6 +66,48 @@ READ: dict[str, tuple[int, int, Check]] = {
     "z12-utf16": (2, 0, lambda result: result.content_type == "zeek-conn+tsv"),
     "z27-filebeat-message": (1, 0, lambda result: column(result, "sensor_uid") == ["CA1"]),
     "x10-zip-two": (1, 0, lambda result: not result.notes),
+    "n01-unpadded-ms": (
+        3,
+        0,
+        lambda result: (
+            sorted(column(result, "duration_us")) == [35_000, 2_116_000, 2_738_000]
+            and sorted(at % 1_000_000 for at in column(result, "start_ts_us")) == [7_000, 7_000, 12_000]
+        ),
+    ),
+    "c04-month-first": (
+        2,
+        0,
+        lambda result: [at // 86_400_000_000 for at in column(result, "start_ts_us")] == [19_664, 19_675],
+    ),
+    "z08-ts-millis": (2, 0, lambda result: column(result, "start_ts_us")[0] == 1_700_000_000_250_000),
+    "s01-netflow-only": (
+        2,
+        0,
+        lambda result: (
+            column(result, "is_biflow") == [False] * 2
+            and column(result, "quality") == ["no_rev,one_way"] * 2
+            and column(result, "fwd_bytes") == [720, 480]
+            and column(result, "fwd_tcp_flags") == [0x1B] * 2
+        ),
+    ),
+    "a12-excel-serial": (0, 1, lambda result: "serial date" in result.rejects["detail"][0].as_py()),
+    "z20-huge-resp_bytes": (
+        1,
+        0,
+        lambda result: (
+            column(result, "rev_payload_bytes") == [56_983]
+            and column(result, "quality") == ["bytes_bounded,gap"]
+            and said(result, "more payload")
+        ),
+    ),
+    "z21-checksum-C": (1, 0, lambda result: said(result, "zeek -C")),
+    "g10-exporter-clock": (
+        2,
+        0,
+        lambda result: column(result, "quality") == ["clock,no_rev,one_way"] * 2 and said(result, "clock", "NTP"),
+    ),
+    "s07-failed-icmp-v6": (2, 0, lambda result: sorted(column(result, "app_proto"), key=str) == [None, "modbus"]),
+    "s10-esc": (1, 1, lambda result: True),
     "x11-truncated-gz": (385, 0, lambda result: said(result, "truncated", "385 lines", "lost")),
 }
 REFUSED: dict[str, str] = {
@@ -71,6 +116,7 @@ REFUSED: dict[str, str] = {
     "z26-filebeat-ecs": "Elastic Common Schema.*send the sensor's log lines",
     "x03-pcap": "packet capture.*zeek -C -r FILE or suricata -r FILE",
     "g01-goflow2-v1": r"GoFlow2 1\.x",
+    "a02-ra-default-u": r"without SrcBytes, DstBytes, .* ra -s \+sbytes \+dbytes",
     "c05-python-port": "CICFlowMeter's Python port",
     "i01-ipfixcol1": "ipfixcol 1; ipfixcol2",
 }
@@ -233,3 +279,85 @@ def test_what_says_that_it_is_another_logs_is_no_flow_even_where_the_format_is_n
 def test_a_filter_without_what_a_flow_needs_is_said_once(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"#fields without id\.resp_p, proto"):
         decoded(written(tmp_path, "#path\tconn\n#fields\tts\tid.orig_h\tid.orig_p\tid.resp_h\n1\ta\t2\tb\n"))
+
+
+@pytest.mark.parametrize(
+    ("ts", "us"), [("1700000000250", 250_000), ("1.70000000025e15", 250_000), ("1700000000250000000", 250_000)]
+)
+def test_zeeks_times_in_other_units_than_seconds(ts: str, us: int, tmp_path: Path) -> None:
+    path = written(tmp_path, lines(CONN).replace("1700000000.25", ts))
+    assert column(decoded(path), "start_ts_us") == [1_700_000_000_000_000 + us]
+
+
+CIC = (SAMPLES / "c04-month-first/flows.csv").read_text().splitlines()
+
+
+def cic(*dates: str) -> str:
+    return "\n".join([CIC[0], *(CIC[2].replace("11/3/2023", date) for date in dates)])
+
+
+def days(path: Path, order: DateOrder | None = None) -> list[int]:
+    return sorted(at // 86_400_000_000 for at in column(decoded(path, date_order=order), "start_ts_us"))
+
+
+def test_one_row_proves_the_order_of_all_dates(tmp_path: Path) -> None:
+    day, month = 19_664, 19_427  # 3 November, 11 March 2023
+    assert days(written(tmp_path, cic("11/3/2023", "13/3/2023"))) == [month, month + 2]
+    assert days(written(tmp_path, cic("11/3/2023", "11/13/2023"))) == [day, day + 10]
+    undecided = written(tmp_path, cic("11/3/2023"))
+    assert days(undecided) == [month] and said(decoded(undecided), "day first", "--date-order month")
+    assert days(undecided, DateOrder.MONTH) == [day] and days(undecided, DateOrder.DAY) == [month]
+    for dates, order in ((("11/13/2023", "13/11/2023"), None), (("13/11/2023",), DateOrder.MONTH)):
+        with pytest.raises(BadData, match=r"dates as 13/11.*split the file, or correct --date-order"):
+            decoded(written(tmp_path, cic(*dates)), date_order=order)
+
+
+NETFLOW = [json.loads(line) for line in (SAMPLES / "s01-netflow-only/eve-netflows.json").read_text().splitlines()]
+
+
+def test_netflow_events_beside_flow_events_do_not_count_twice(tmp_path: Path) -> None:
+    result = decoded(written(tmp_path, lines(NETFLOW[0], EVE, NETFLOW[1], ALERT)))
+    assert result.flows.num_rows == 1 and said(result, "2 records of netflow", "1 of alert")
+    modbus = {
+        "timestamp": EVE["timestamp"],
+        "event_type": "modbus",
+        **{k: EVE[k] for k in ("src_ip", "dest_ip", "proto")},
+    }
+    mixed = decoded(written(tmp_path, lines(NETFLOW[0], {**modbus, "src_port": 1, "dest_port": 502, "modbus": {}})))
+    assert sorted(column(mixed, "is_biflow")) == [False, True]
+
+
+@pytest.mark.parametrize("escape", ["\x1b]0;pwned\x07", "\x9b31m", "\u202e", "\x00", "\u200b"])
+def test_nothing_of_a_record_steers_the_terminal(
+    escape: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cases = {
+        "raw": lines(
+            CONN,
+            '{"event_type":"flow","src_ip":"' + escape + '"}',
+            {**CONN, "proto": escape},
+            {**CONN, "service": escape},
+        ),
+        "log": lines(CONN, {"_path": escape, "ts": 1}, {escape: 1}),
+        "other": lines({"_path": escape, "ts": 1}, {"event_type": escape}),
+        "tsv": f"#separator \\x09\n#path\tx{escape}\n#fields\tts\tquery{escape}\n1\t2\n",
+        "csv": (SAMPLES / "a12-excel-serial/ra.csv").read_text().replace("FIN", escape).replace("45244", escape),
+        "all rejects": lines({**CONN, "id.orig_h": escape}),
+    }
+    for name, content in cases.items():
+        path = written(tmp_path, content.encode(), name)
+        for arguments in (["check"], ["check", "--fields"], ["check", "--json"], ["features", "--out", "x.parquet"]):
+            monkeypatch.setattr("sys.argv", ["forebay", "flow", *arguments, str(path)])
+            with pytest.raises(SystemExit):
+                main()
+            shown = capfd.readouterr()
+            text = (shown.out + shown.err).replace("\n", "")
+            assert text and text.isprintable(), (name, arguments, [c for c in text if not c.isprintable()])
+
+
+def test_a_file_without_a_flow_ends_with_64_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, lines({**CONN, "proto": "x"}, {**CONN, "proto": "y"}))
+    with pytest.raises(BadData, match=r"no flow in 2 records, .* 2 are rejected for protocol: ") as refused:
+        flow_commands.check(str(path))
+    assert refused.value.exit_code == 64 and '"rejected":2' in capsys.readouterr().out
