@@ -106,7 +106,7 @@ def left_out(others: Counter[str]) -> list[str]:
 
 def named(logs: Counter[str]) -> str:
     """Records by the log they are of, for people."""
-    parts = []
+    parts: list[str] = []
     for name, count in logs.most_common(_SHOWN_LOGS):
         what = "" if parts else " record" if count == 1 else " records"
         parts.append(f"{count:,}{what} of {printable(name, _MAX_NAME) or 'a log that does not say its name'}")
