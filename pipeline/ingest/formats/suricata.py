@@ -119,11 +119,7 @@ def _flows(draft: Draft, events: pa.StringArray) -> Draft:
     draft.mac("ether.src_mac", "src_mac")
     draft.mac("ether.dest_mac", "dst_mac")
     draft.put("vlan_id", *draft.whole("vlan", "vlan_id", "vlan_range"))
-    for name, field in (("app_proto", "app_proto"), ("community_id", "community_id"), ("flow_id", "sensor_uid")):
-        draft.columns[field] = draft.text(name, field)
-    # What Suricata writes where it tried to recognise the protocol and could not.
-    app = draft.columns["app_proto"]
-    draft.columns["app_proto"] = pc.if_else(pc.equal(app, "failed").fill_null(False), None, app)
+    _texts(draft)
 
     tcp = is_ip & (protocol == TCP)
     fwd, fwd_known = draft.flag_byte("tcp.tcp_flags_ts", "fwd_tcp_flags")
@@ -144,6 +140,14 @@ def _flows(draft: Draft, events: pa.StringArray) -> Draft:
         one_way=one_way,
     )
     return draft
+
+
+def _texts(draft: Draft) -> None:
+    """Set protocol, Community ID and the flow's name; "failed" is what stands where no protocol was recognised."""
+    for name, field in (("app_proto", "app_proto"), ("community_id", "community_id"), ("flow_id", "sensor_uid")):
+        draft.columns[field] = draft.text(name, field)
+    app = draft.columns["app_proto"]
+    draft.columns["app_proto"] = pc.if_else(pc.equal(app, "failed").fill_null(False), None, app)
 
 
 def _take_flags_of_its_side(draft: Draft, rows: Mask) -> None:
