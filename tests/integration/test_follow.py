@@ -77,7 +77,7 @@ class Zeek(threading.Thread):
         self.lines += new
 
     def rotate(self) -> None:
-        """Pack what was written and move it away."""
+        """Rotate the log as Zeek does (rename and pack), or copy and truncate it."""
         self.rotations += 1
         if self.copytruncate:
             shutil.copyfile(self.log, self.log.with_name(f"conn.log.{self.rotations:04d}"))
