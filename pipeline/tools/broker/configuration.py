@@ -99,7 +99,8 @@ def java_options(folder: Path, run_id: str) -> list[str]:
         "-XX:+UseSerialGC",
         # Without the slow compiler: a third of the idle broker's CPU and 30 MiB, and loads of minutes take no longer.
         "-XX:TieredStopAtLevel=1",
-        "-XX:+UseCompactObjectHeaders",
+        # Java 25 has it; the older one on somebody's PATH does not know it, or calls it an experiment.
+        *("-XX:+IgnoreUnrecognizedVMOptions", "-XX:+UnlockExperimentalVMOptions", "-XX:+UseCompactObjectHeaders"),
         # Memory that is free goes back to the system.
         "-XX:MinHeapFreeRatio=10",
         "-XX:MaxHeapFreeRatio=30",
