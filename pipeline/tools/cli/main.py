@@ -21,6 +21,7 @@ NOUNS = {
     "demo": "Attacks on a real plant's network found, explained and archived, on a real Kafka.",
     "flow": "Flow records: check, send, featurize or score a file.",
     "intake": "Before stage 1: topics of other tools, without our headers, into `raw`.",
+    "source": "What other tools write: check a topic or file, list the sources.",
     "ingest": "Stage 1: decode and normalise raw records.",
     "featurize": "Stage 2: event-time windows and features.",
     "score": "Stage 3: score flows with the model.",

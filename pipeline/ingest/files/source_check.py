@@ -1,0 +1,130 @@
+"""What messages of another tool would become under a source of the settings: formats, names, flows, rejects. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.contracts.raw import CONTENT_TYPES, DELIMITED, SourceInfo, source_info_of
+from pipeline.ingest.decode import decode_messages
+from pipeline.ingest.files.field_report import FieldReport, ReasonReport, field_report, reason_report
+from pipeline.ingest.formats.marks import KINDS, NEAR_MISSES, WRAPPED
+from pipeline.ingest.intake.convert import Converter
+from pipeline.ingest.intake.origins import Envelope
+from pipeline.ingest.intake.pack import RawPack
+from pipeline.ingest.intake.records import levels_of
+from pipeline.ingest.messages import Messages, RawMessage
+from pipeline.ingest.recognise import PLAIN
+from schemas.intake import TopicSource
+
+REMEDIES = {
+    "content_type": "let the tool write one of the formats of docs/sources.md; lines of CSV or TSV need `format` and "
+    "`columns` in their source",
+    "origin": "give `site` and `sensor` of the source an `else`",
+    "columns": "correct `columns` of the source: the names in the order of the fields",
+    "not_json": "let the tool write one JSON object a line; lines of CSV or TSV need `format` and `columns`",
+    "future": "set the clock of the sensor, or let it write UTC",
+    "other_log": "correct `format` of the source, or leave it out: auto tells logs apart",
+}
+
+
+class Sample(NamedTuple):
+    """One message of another tool."""
+
+    payload: bytes
+    envelope: Envelope
+    timestamp_us: int
+
+
+class Origins(NamedTuple):
+    """How many records would be of a site and sensor."""
+
+    site: str
+    sensor: str
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What n messages would become.
+
+    `formats` counts records by content-type, "" for those that no format knows; `near_misses` those that are known and
+    not read, by what they are and what to do.
+    """
+
+    messages: int
+    records: int
+    formats: dict[str, int]
+    other_logs: dict[str, int]
+    in_wrappers: int
+    near_misses: dict[str, int]
+    origins: list[Origins]
+    flows: pa.RecordBatch
+    fields: list[FieldReport]
+    rejects: list[ReasonReport]
+
+    @property
+    def rejected(self) -> int:
+        """Records that would become rejects."""
+        return sum(reject.count for reject in self.rejects)
+
+
+def check(samples: Sequence[Sample], source: TopicSource, max_future_us: int) -> Checked:
+    """Convert and decode the messages as intake and ingest would. Nothing in a message raises."""
+    payloads = [sample.payload for sample in samples]
+    converted = Converter(source).convert(payloads, [sample.envelope for sample in samples])
+    sent_us = max((sample.timestamp_us for sample in samples), default=0)
+    decoded = decode_messages(Messages.of(_raw(converted.packs, sent_us)), max_future_us)
+    formats: Counter[str] = Counter()
+    origins: Counter[tuple[str, str]] = Counter()
+    for pack in converted.packs:
+        formats[pack.content_type if pack.content_type in CONTENT_TYPES else ""] += pack.records
+        origins[pack.site, pack.sensor] += pack.records
+    kinds = Counter(decoded.rejects["content_type"].to_pylist())
+    known = ", ".join(kind for kind in formats if kind)
+    return Checked(
+        len(samples),
+        converted.records,
+        dict(formats.most_common()),
+        dict(converted.other_logs.most_common()),
+        _in_wrappers(payloads, source),
+        {sentence: kinds[kind] for kind, sentence in NEAR_MISSES.items() if kinds[kind]},
+        [Origins(site, sensor, count) for (site, sensor), count in origins.most_common()],
+        decoded.flows,
+        field_report(decoded.flows, known) if decoded.flows.num_rows else [],
+        reason_report(_without_positions(decoded.rejects)),
+    )
+
+
+def remedy_of(reason: str) -> str:
+    """What to do about rejects of a reason."""
+    return REMEDIES.get(reason, "correct it where the record is written")
+
+
+def _raw(packs: Sequence[RawPack], sent_us: int) -> list[RawMessage]:
+    return [RawMessage(0, number, sent_us, _source_info(pack), pack.value) for number, pack in enumerate(packs)]
+
+
+def _source_info(pack: RawPack) -> SourceInfo:
+    info = source_info_of(pack.content_type.encode(), None, pack.site.encode(), pack.sensor.encode())
+    if info.fault == "columns" and pack.columns:
+        return info._replace(columns=pack.columns, fault="", got="")
+    return info
+
+
+def _in_wrappers(payloads: Sequence[bytes], source: TopicSource) -> int:
+    """How many documents of shippers hold a record."""
+    if source.format in DELIMITED:
+        return 0
+    wrapped = KINDS.index(WRAPPED)
+    return sum(int((level.recognised.kind == wrapped).sum()) for level in levels_of(payloads, PLAIN))
+
+
+def _without_positions(rejects: pa.RecordBatch) -> pa.RecordBatch:
+    """The rejects without positions in `raw`, where these records are not."""
+    at = rejects.schema.get_field_index("detail")
+    details = pc.replace_substring_regex(rejects["detail"], r"^raw\[\d+\]@\d+/\d+: ", "")
+    return rejects.set_column(at, rejects.schema.field(at), details)

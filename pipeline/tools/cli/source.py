@@ -1,0 +1,226 @@
+"""`forebay source`: what other tools write, and what would come of it."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.errors import BadData, Usage
+from pipeline.runtime.terminal import printable
+from pipeline.settings import load_settings
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.tools.cli.table import table
+
+if TYPE_CHECKING:
+    from pipeline.ingest.files.source_check import Checked
+    from pipeline.ingest.files.source_names import Suggestions
+
+app = typer.Typer(no_args_is_help=True, help="What other tools write, and what would come of it.")
+
+Sources = Annotated[str | None, typer.Option(help="YAML file of sources; FOREBAY_SOURCES by default.")]
+DEFAULT_RECORDS = 1_000
+
+
+@app.callback()
+def source() -> None:
+    """Sources: topics and files of other tools."""
+
+
+@app.command()
+def check(
+    topic: Annotated[str | None, typer.Option(help="A topic: its last messages are read, without a group.")] = None,
+    file: Annotated[str | None, typer.Option(help="A file: its head is read; - is stdin.")] = None,
+    records: Annotated[int, typer.Option(min=1, help="Messages, or records of a file, to read.")] = DEFAULT_RECORDS,
+    site: Annotated[str | None, typer.Option(help="Name of the site, instead of the source's.")] = None,
+    sensor: Annotated[str | None, typer.Option(help="Name of the sensor, instead of the source's.")] = None,
+    sources: Sources = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    as_json: Json = False,
+) -> None:
+    """Say what lies in a topic or file, what flows come of it, and the source to set for it; nothing is written.
+
+    Exits 64 where nothing of it would become a flow.
+
+    Example: forebay source check --topic zeek
+    """
+    if (topic is None) == (file is None):
+        raise Usage("source check: got both or none of --topic and --file, expected one of them")
+    from pipeline.ingest.files.source_check import check as checked_of
+    from pipeline.ingest.files.source_names import source_for, suggestions, yaml_of
+    from pipeline.tools.sources import head_of_file, last_messages
+    from schemas.intake import is_name
+
+    for option, name in (("--site", site), ("--sensor", sensor)):
+        if name is not None and not is_name(name):
+            raise Usage(f"{option}: got {name!r}, expected 1..128 bytes of text without control characters")
+    settings = load_settings(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
+    content: dict[str, Any] = {}
+    if file is not None:
+        samples, content = head_of_file(file, records)
+    else:
+        samples = last_messages(settings, topic or "", records)
+    given = next((each for each in settings.sources if topic is not None and each.covers(topic)), None)
+    proposed = suggestions(samples)
+    chosen = source_for(topic or "my-topic", given, proposed, site, sensor, content)
+    checked = checked_of(samples, chosen, settings.max_future_us)
+    text = yaml_of(chosen)
+    if not as_json:
+        _print(topic or file or "", checked, proposed)
+        say("of the settings:" if given is not None else "to paste into the file of FOREBAY_SOURCES:")
+        print_plain(text)
+    emit(_document(checked, proposed, text, given is not None) if as_json else _counts(checked))
+    if not checked.flows.num_rows:
+        raise BadData(f"{topic or file}: got {checked.records} records and no flow, expected records of flows")
+
+
+def print_plain(text: str) -> None:
+    """Lines for people, as they are but for what a terminal would obey."""
+    from rich.text import Text
+
+    for line in text.splitlines():
+        people.print(Text(printable(line)), soft_wrap=True)  # a line that wraps cannot be pasted
+
+
+def _print(what: str, checked: "Checked", proposed: "Suggestions") -> None:
+    """What was read and what would come of it, on stderr."""
+    from pipeline.ingest.files.source_check import remedy_of
+    from schemas.sources import source_of
+
+    print_plain(
+        f"{what}: {checked.messages} messages with {checked.records} records, of which "
+        f"{checked.flows.num_rows} are flows and {checked.rejected} would be rejects"
+    )
+    rows = [[f"{kind}: {source_of(kind).title}" if kind else "none is known", n] for kind, n in checked.formats.items()]
+    rows += [
+        [f"another log, left out: {name or 'without a name'}", count] for name, count in checked.other_logs.items()
+    ]
+    rows += [["in wrappers of shippers, looked through", checked.in_wrappers]] if checked.in_wrappers else []
+    rows += [[f"not read: {sentence}", count] for sentence, count in checked.near_misses.items()]
+    say(table(["what", "records"], rows))
+    say(
+        table(
+            ["site", "sensor", "records"],
+            [[each.site or "-", each.sensor or "-", each.records] for each in checked.origins],
+        )
+    )
+    for kind, ways in (("site", proposed.site), ("sensor", proposed.sensor)):
+        for way in ways:
+            print_plain(f"may name the {kind}: {_plain(way.origin)} in {way.share:.0%}: {', '.join(way.names)}")
+    if checked.flows.num_rows:
+        present = [
+            [each.field, each.origin or "-", each.rows]
+            for each in checked.fields
+            if each.rows and each.origin != "message"
+        ]
+        say(table(["field", "from", "flows"], present))
+    for reject in checked.rejects:
+        print_plain(f"{reject.count} rejects, {reject.reason}: {reject.detail}; remedy: {remedy_of(reject.reason)}")
+
+
+def _plain(origin: Any) -> str:
+    return ", ".join(f"{key} {value}" for key, value in origin.model_dump(exclude_none=True, by_alias=True).items())
+
+
+def _counts(checked: "Checked") -> dict[str, int]:
+    return {
+        "messages": checked.messages,
+        "records": checked.records,
+        "flows": checked.flows.num_rows,
+        "rejects": checked.rejected,
+        "other_logs": sum(checked.other_logs.values()),
+    }
+
+
+def _document(checked: "Checked", proposed: "Suggestions", text: str, is_set: bool) -> dict[str, Any]:
+    """The same for machines."""
+    from pipeline.ingest.files.source_check import remedy_of
+
+    return {
+        **_counts(checked),
+        "formats": checked.formats,
+        "other_logs_by_name": checked.other_logs,
+        "in_wrappers": checked.in_wrappers,
+        "near_misses": checked.near_misses,
+        "origins": [each._asdict() for each in checked.origins],
+        "suggestions": {
+            kind: [
+                {**way.origin.model_dump(exclude_none=True, by_alias=True), "share": way.share, "names": way.names}
+                for way in ways
+            ]
+            for kind, ways in proposed._asdict().items()
+        },
+        "fields": checked.fields,
+        "rejects_by_reason": [
+            {"reason": each.reason, "count": each.count, "detail": each.detail, "remedy": remedy_of(each.reason)}
+            for each in checked.rejects
+        ],
+        "is_set": is_set,
+        "yaml": text,
+    }
+
+
+@app.command(name="list")
+def list_sources(
+    sources: Sources = None, bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = False
+) -> None:
+    """List every source of the settings: its topics, what intake has committed, how far it is behind, the last record.
+
+    Example: forebay source list --sources sources.yaml
+    """
+    from pipeline.tools.sources import states
+
+    settings = load_settings(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
+    found = states(settings) if settings.sources else []
+    if not as_json:
+        if not settings.sources:
+            say("no sources are set: name a YAML file with --sources or FOREBAY_SOURCES (docs/sources.md)")
+        rows: list[list[Any]] = []
+        for each, topics in zip(settings.sources, found, strict=True):
+            rows += [
+                [
+                    each.title,
+                    state.topic,
+                    len(state.lag),
+                    _positions(state.committed),
+                    str(sum(state.lag.values())),
+                    _moment(state.last_us),
+                ]
+                for state in topics
+            ] or [[each.title, "no such topic: create it or correct it", 0, "-", "-", "-"]]
+        if rows:
+            say(table(["source", "topic", "partitions", "committed", "behind", "last record (UTC)"], rows))
+    emit(
+        {
+            "sources": [
+                {"source": each.title, "exists": bool(topics), "topics": topics}
+                for each, topics in zip(settings.sources, _plain_states(found), strict=True)
+            ]
+        }
+    )
+
+
+def _positions(committed: dict[int, int]) -> str:
+    return ", ".join(f"{partition}: {offset if offset >= 0 else '-'}" for partition, offset in committed.items())
+
+
+def _moment(time_us: int | None) -> str:
+    return "-" if time_us is None else datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _plain_states(found: list[list[Any]]) -> list[list[dict[str, Any]]]:
+    return [
+        [
+            {
+                "topic": state.topic,
+                "partitions": [
+                    {"partition": each, "committed": state.committed[each], "behind": behind}
+                    for each, behind in state.lag.items()
+                ],
+                "behind": sum(state.lag.values()),
+                "last_record_us": state.last_us,
+            }
+            for state in topics
+        ]
+        for topics in found
+    ]
