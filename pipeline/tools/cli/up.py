@@ -28,6 +28,9 @@ def up(
         Path, typer.Option(help="Folder of the local Kafka, which is started where no other is named.")
     ] = DATA,
     folder: RunFolder = None,
+    sources: Annotated[
+        str | None, typer.Option(help="YAML file of sources: intake runs too; FOREBAY_SOURCES by default.")
+    ] = None,
     systemd: Annotated[
         bool, typer.Option("--systemd", help="Print a systemd unit, and how to install it; nothing is started.")
     ] = False,
@@ -43,7 +46,7 @@ def up(
     from pipeline.tools.system import control
     from pipeline.tools.system.supervise import Request
 
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, run_folder=folder)
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, run_folder=folder, sources=sources)
     settings = settings.model_copy(update={"run_folder": settings.run_folder.absolute()})
     is_local = "bootstrap" not in settings.model_fields_set
     request = Request(settings.run_folder, broker_data.absolute() if is_local else None)
