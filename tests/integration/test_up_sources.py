@@ -12,7 +12,7 @@ from pipeline.runtime.kafka import clients
 from pipeline.settings import load_settings
 from tests.integration.test_up import Box, box, named  # noqa: F401 - fixtures
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.nightly]
 
 RECORDS = 40
 
