@@ -41,6 +41,7 @@ def test_lateness_is_a_setting_per_site() -> None:
     assert (settings.lateness_of("a"), settings.lateness_of("b")) == (0, 5)
 
 
+@pytest.mark.slow
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "forebay.yaml"
     file.write_text("partitions: 3\nlateness_us: 9\n")
@@ -58,6 +59,7 @@ def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
     assert "partitons" in done.stderr
 
 
+@pytest.mark.slow
 def test_secrets_are_not_shown() -> None:
     names = '"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN", "sasl.username": "me"'
     done = show(FOREBAY_SECURITY=f'{{{names}, "sasl.password": "hunter2"}}')

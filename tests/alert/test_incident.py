@@ -1,6 +1,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,6 +94,7 @@ def test_everything_kept_is_bounded() -> None:
     assert len(incident.features.ranks) == SAMPLE_ROWS
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(cut=st.integers(1, 199), seed=st.integers(0, 2**32 - 1))
 def test_the_sample_of_features_is_the_same_for_any_split(cut: int, seed: int) -> None:

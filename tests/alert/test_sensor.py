@@ -145,6 +145,7 @@ def test_a_file_that_goes_back_in_time_starts_anew_after_the_end_of_the_one_befo
     assert second[1].incident.opened_ts_us == START_US + SECOND
 
 
+@pytest.mark.slow
 def test_a_scan_of_ten_thousand_addresses_is_one_incident() -> None:
     state = SensorState()
     changes = []

@@ -94,6 +94,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     yield names
 
 
+@pytest.mark.slow
 def test_a_start_reads_a_bounded_number_of_manifests(grown: Path, reads: list[str]) -> None:
     length = len(manifest.read_chain(grown, 0).manifests)
     assert length > 5 * EVERY
@@ -358,6 +359,7 @@ def test_two_at_once_in_a_bucket(bucket: str) -> None:
     assert verify(bucket, None)["problems"] == []
 
 
+@pytest.mark.slow
 def test_compaction_and_retention_make_one_too(grown: Path) -> None:
     before = checkpoints(grown)[-1].name
     compact(grown, 1, AT_ONCE, newest=True)

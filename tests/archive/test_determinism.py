@@ -109,6 +109,7 @@ def test_every_step_is_one_a_writer_can_die_at(tmp_path: Path, name: str) -> Non
         feed(PartitionArchive(tmp_path, 0, LIMITS, "w", dying({name: 1})), topics, Random(1))
 
 
+@pytest.mark.slow
 def test_the_accounting_adds_up(tmp_path: Path) -> None:
     log = random_log(Random(5), 120, SENSORS)
     write(tmp_path, wire(log, range(0, 120, 7)), Random(2))
@@ -184,6 +185,7 @@ def test_open_rows_outlive_the_writer_and_count_as_in_flight(tmp_path: Path) -> 
         assert row["sent"] == row["accepted"] + row["rejected"] + row["late"] + row["in_flight"]
 
 
+@pytest.mark.slow
 def test_segments_stay_few(tmp_path: Path) -> None:
     log = random_log(Random(7), 60, SENSORS, marks=False)
     feed(PartitionArchive(tmp_path, 0, Limits(100_000), "w"), wire(log, range(60)), Random(2), commit_chance=1.0)

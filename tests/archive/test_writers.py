@@ -49,6 +49,7 @@ def test_a_writer_that_was_replaced_stops_and_harms_nothing(tmp_path: Path) -> N
     assert compare(tmp_path / "reference", folder)["ok"]
 
 
+@pytest.mark.slow
 def test_a_writer_replaced_between_two_steps_cannot_add_a_manifest(tmp_path: Path) -> None:
     whole = topics()
     takeovers: list[PartitionArchive] = []

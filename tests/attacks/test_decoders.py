@@ -98,6 +98,7 @@ def test_compiled_code_and_the_table_name_the_same_reasons() -> None:
     assert [INDEX[name] for name in names] == [NOT_JSON, NOT_UTF8, TOO_DEEP_INDEX, DUPLICATE_KEY, COLUMNS, TOO_BIG]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content_type", CONTENT_TYPES)
 def test_good_ones_are_good(content_type: str) -> None:
     line, columns = GOOD[content_type]
@@ -339,6 +340,7 @@ def test_source_records_that_do_not_fit_are_left_out() -> None:
         assert decoded.flows["source_record"].to_pylist() == wanted
 
 
+@pytest.mark.slow
 def test_messages_stay_below_kafkas_limit_whatever_comes() -> None:
     wide = {name: "x" * 1024 for name in ("uid", "service", "history", "community_id")}
     long = {

@@ -52,6 +52,7 @@ def refused(folder: Path, message: str) -> None:
         registry.load(folder)
 
 
+@pytest.mark.slow
 def test_the_sound_model_loads(folder: Path) -> None:
     assert registry.load(folder).id == tiny.model().id
 

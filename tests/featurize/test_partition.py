@@ -90,6 +90,7 @@ def test_an_end_of_a_sensor_never_heard_of() -> None:
     assert len(rows) == 0 and state.sensors == {} and facts.ended == (("a", "b"),)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(flow_rows(), st.lists(st.integers(0, 40), max_size=4), st.booleans())
 def test_sensors_do_not_touch_each_other(rows: list[dict[str, Any]], cuts: list[int], saved: bool) -> None:
@@ -169,6 +170,7 @@ def test_what_is_emitted_again_after_a_restart_is_the_same_bytes(
 DAY_S = 86_400.0
 
 
+@pytest.mark.slow
 def test_which_watermarks_travel_follows_from_the_state_and_the_message() -> None:
     """Those that changed; all when seq passes a multiple of 64, also where one message becomes several."""
     state = PartitionState.empty()

@@ -34,6 +34,7 @@ def _cut(
     return out
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(flow_rows(most=60), st.lists(st.integers(0, 60), max_size=5), st.integers(0, 3), st.booleans())
 def test_cuts_change_nothing(rows: list[dict[str, Any]], cuts: list[int], lateness_s: int, saved: bool) -> None:
@@ -84,6 +85,7 @@ def test_the_flows_pass_through_unchanged(rows: list[dict[str, Any]]) -> None:
     assert passed == before
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(flow_rows(most=40), flow_rows(most=20), st.integers(0, 40), st.integers(0, 3))
 def test_a_tick_releases_what_waits_wherever_the_log_is_cut(

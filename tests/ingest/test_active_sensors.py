@@ -115,6 +115,7 @@ def test_metadata_fits_what_kafka_takes_and_what_is_none_is_read_as_no_sensors()
         assert opened(metadata=damaged).count(0) == 0
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from([*"abcdef", *(f"{name}!" for name in "abcdef")]), max_size=60), st.data())
 def test_who_is_admitted_does_not_depend_on_how_the_log_is_cut(names: list[str], data: st.DataObject) -> None:
     whole, cut = opened(), opened()

@@ -243,6 +243,7 @@ def test_every_wanted_name_is_in_some_layout() -> None:
     assert set(exporter.WANTED) <= named | set(nfdump_csv.LAYOUT.columns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content_type", RECORDS)
 def test_files_are_recognised_and_read(content_type: str, tmp_path: Path) -> None:
     record = RECORDS[content_type][0]

@@ -3,6 +3,7 @@
 from itertools import permutations
 from typing import Any
 
+import pytest
 from confluent_kafka import Message
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +43,7 @@ def test_of_equal_names_the_last_counts_every_time() -> None:
         assert [got.sources[number].sensor for number in got.source.tolist()] == ["b", "a"]
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 50)), max_size=30, unique=True))
 def test_messages_come_by_partition_then_offset(positions: list[tuple[int, int]]) -> None:
     came = [made(offset, of(b"s%d" % partition), partition, b"%d" % offset) for partition, offset in positions]
@@ -66,6 +68,7 @@ def cached_bytes(cache: HeaderCache) -> int:
     return raw + sum(len(value or b"") for values in cache._by_values for value in values)
 
 
+@pytest.mark.slow
 def test_the_number_of_made_up_headers_is_bounded() -> None:
     cache = HeaderCache()
     for number in range(MAX_ENTRIES + 100):

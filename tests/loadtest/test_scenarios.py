@@ -41,6 +41,7 @@ def test_a_line_says_what_the_columns_hold() -> None:
         assert round(record["ts"] * 1e6) == flows.end_us[row] - flows.duration_us[row]
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32), sensor=st.integers(0, 9), first=st.integers(0, 3_000), cut=st.integers(1, 500))
 def test_a_record_does_not_depend_on_the_block_it_is_made_in(seed: int, sensor: int, first: int, cut: int) -> None:
     untidy = replace(SMALL, out_of_order=0.3, late=0.05)

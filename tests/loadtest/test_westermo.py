@@ -23,6 +23,7 @@ def test_training_and_demo_traffic_are_apart_by_the_embargo(tmp_path: Path) -> N
     assert Counter(traffic.labels(after))["BAD-SSH"] == 880
 
 
+@pytest.mark.slow
 def test_labelled_flows_lie_in_the_windows_of_their_events(tmp_path: Path) -> None:
     path = tmp_path / "after.csv"
     traffic.write_after_cut("left", path)

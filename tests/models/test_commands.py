@@ -19,6 +19,7 @@ def run(*words: str) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 def test_list_show_verify_export(tmp_path: Path) -> None:
     registry.save(tiny.model(), tmp_path / "models")
     folder = str(tmp_path / "models")
@@ -31,6 +32,7 @@ def test_list_show_verify_export(tmp_path: Path) -> None:
     assert exported["sha256"] == tiny.model().sha256 == registry.load(out).sha256
 
 
+@pytest.mark.slow
 def test_a_quiet_stretch_makes_a_version_for_its_site(tmp_path: Path) -> None:
     stretch = tmp_path / "quiet.csv"
     lines = []

@@ -30,6 +30,7 @@ def rows() -> Rows:
     return read_rows(LEFT, "westermo", "left", load_settings(), Span(end_us=UNTIL_US), read_labels(LEFT), cold)
 
 
+@pytest.mark.slow
 def test_labels_are_joined_by_their_place_in_the_file(rows: Rows) -> None:
     source = list(traffic.rows("left"))
     for at in range(0, len(rows), 37):
@@ -39,6 +40,7 @@ def test_labels_are_joined_by_their_place_in_the_file(rows: Rows) -> None:
         assert rows.start_ts_us[at] == traffic.epoch_us(record["start"])
 
 
+@pytest.mark.slow
 def test_only_flows_of_the_span_are_there_in_order_of_time(rows: Rows) -> None:
     expected = {
         number for number, record in enumerate(traffic.rows("left")) if traffic.epoch_us(record["end"]) < UNTIL_US

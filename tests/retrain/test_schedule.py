@@ -61,6 +61,7 @@ def test_its_output_is_written_and_reported(tmp_path: Path) -> None:
     assert under_test.due_us == NOW_US + 2 * DAY_US
 
 
+@pytest.mark.slow
 def test_one_that_dies_without_a_word_is_not_tried_again_at_once(tmp_path: Path) -> None:
     under_test = trainer(tmp_path, "import os; os.abort()", NOW_US)
     assert ended(under_test, NOW_US + DAY_US) == Ended(-6, {})
@@ -91,6 +92,7 @@ def test_stopping_does_not_wait_for_one_that_will_not_stop(tmp_path: Path) -> No
     assert time.monotonic() - started < 4
 
 
+@pytest.mark.slow
 def test_in_a_bucket_it_is_kept_as_well(bucket: str) -> None:
     under_test = Trainer([sys.executable, "-c", """print('{"candidate": "m"}')"""], {}, bucket, 86_400, NOW_US)
     assert ended(under_test, NOW_US + DAY_US) == Ended(0, {"candidate": "m"})

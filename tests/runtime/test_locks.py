@@ -26,6 +26,7 @@ with exclusive(Path(sys.argv[1]), 0, "busy"):
 BUSY = f"folder: {HOLDER} works here; wait"
 
 
+@pytest.mark.slow
 def test_the_holder_is_named_and_a_killed_ones_lock_is_gone(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], cwd=ROOT, stdout=subprocess.PIPE) as holder:
@@ -39,6 +40,7 @@ def test_the_holder_is_named_and_a_killed_ones_lock_is_gone(tmp_path: Path) -> N
         assert path.read_text().startswith(f"process {os.getpid()} on ")
 
 
+@pytest.mark.slow
 def test_a_lock_is_waited_for_so_long_and_no_longer(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     with exclusive(path, 0, BUSY):

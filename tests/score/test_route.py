@@ -51,6 +51,7 @@ def test_small_batches(rows: int) -> None:
     assert all(routed.schema.equals(batch.schema) for routed in route(batch))
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 400), max_size=6))
 def test_the_sample_does_not_depend_on_how_rows_come_in_batches(cuts: list[int]) -> None:
     batch = scored(400, suspects=0.05)
@@ -59,6 +60,7 @@ def test_the_sample_does_not_depend_on_how_rows_come_in_batches(cuts: list[int])
     assert [offset for part in parts for offset in positions(part)] == positions(route(batch).retrain)
 
 
+@pytest.mark.slow
 def test_the_sample_takes_its_share_of_every_stratum() -> None:
     batch = scored(60_000, suspects=0.0)
     keep = sampled(batch)

@@ -56,6 +56,7 @@ def holding(*promotions: Promotion) -> PromotionLedger:
     return ledger
 
 
+@pytest.mark.slow
 def test_rows_keep_their_order_and_columns(cache: ModelCache) -> None:
     batches = [features(5), features(0), features(1500, first_offset=5)]
     scored = score_batches(batches, PromotionLedger(1), cache)

@@ -116,6 +116,7 @@ def test_a_second_compaction_has_nothing_to_do(tmp_path: Path) -> None:
     assert physical(folder) == before
 
 
+@pytest.mark.slow
 def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
     made = []
     for name in ("a", "b"):
@@ -179,6 +180,7 @@ def test_a_compaction_that_dies_leaves_the_archive_whole(tmp_path: Path, when: s
     assert verify(folder, None)["problems"] == []
 
 
+@pytest.mark.slow
 def test_a_writer_continues_through_a_compaction(tmp_path: Path) -> None:
     """A swap between two commits of the owner is read, and the owner continues; its files of that time stay its own."""
     calm = archive(tmp_path / "calm")
@@ -212,6 +214,7 @@ def test_a_swap_does_not_hide_a_new_owner(tmp_path: Path) -> None:
     assert verify(tmp_path, None)["problems"] == []
 
 
+@pytest.mark.slow
 def test_two_compactions_at_once(tmp_path: Path) -> None:
     """The second one finds the files moved and leaves them."""
     folder = archive(tmp_path)
@@ -240,6 +243,7 @@ def test_manifests_are_read_once_however_many_packs_are_made(tmp_path: Path, mon
     assert read == [0]
 
 
+@pytest.mark.slow
 def test_what_was_purged_is_still_accounted_for(tmp_path: Path) -> None:
     folder = archive(tmp_path)
     compacted(folder)
@@ -282,6 +286,7 @@ def test_a_changed_pack_is_found(tmp_path: Path) -> None:
     assert any("cannot be read" in problem for problem in verify(folder, None)["problems"])
 
 
+@pytest.mark.slow
 def test_a_pack_of_files_that_are_none_is_refused(tmp_path: Path) -> None:
     folder = archive(tmp_path)
     compacted(folder)
@@ -302,6 +307,7 @@ def test_a_pack_of_files_that_are_none_is_refused(tmp_path: Path) -> None:
     assert any("no manifest lists" in problem for problem in verify(folder, None)["problems"])
 
 
+@pytest.mark.slow
 def test_a_broken_chain_costs_no_pack(tmp_path: Path) -> None:
     """Files that a reader can't see for the moment are not deleted: once the chain is restored, all are there."""
     folder = archive(tmp_path)
@@ -382,6 +388,7 @@ def test_a_swap_that_changes_more_is_refused(tmp_path: Path) -> None:
     assert any("changes more" in problem for problem in verify(folder, None)["problems"])
 
 
+@pytest.mark.slow
 def test_readers_follow_rows_that_move_while_they_read(tmp_path: Path) -> None:
     folder = archive(tmp_path)
     before = rows(folder)

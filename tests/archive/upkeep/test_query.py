@@ -26,6 +26,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_counts_agree_with_the_accounting(archive: Path) -> None:
     for table, name in (("flows", "accepted"), ("late", "late"), ("rejects", "rejected")):
         result = run(archive, f"SELECT site, sensor, count(*) FROM {table} GROUP BY ALL ORDER BY ALL", 100)  # noqa: S608
@@ -40,6 +41,7 @@ def test_features_are_lists_and_limits_hold(archive: Path) -> None:
     assert result["types"][0] == "FLOAT[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sql",
     [
@@ -92,6 +94,7 @@ def test_deleted_files_are_left_out(tmp_path: Path) -> None:
     assert 0 < run(tmp_path, "SELECT count(*) FROM flows", 1)["rows"][0][0] < before
 
 
+@pytest.mark.slow
 def test_commands(archive: Path) -> None:
     cli = CliRunner()
     verified = cli.invoke(app, ["verify", "--archive", str(archive), "--no-kafka"])

@@ -97,6 +97,7 @@ def plain(rows: list[dict[str, Any]], max_between: int) -> list[list[int]]:
     return sorted(flows)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(rows_of_a_sensor(), st.sampled_from([1, 3, 65_536]))
 def test_groups_are_those_of_a_plain_loop(rows: list[dict[str, Any]], max_between: int) -> None:

@@ -29,6 +29,7 @@ def _expected(rows: list[dict[str, Any]], lateness_us: int) -> dict[int, list[fl
     return {flow["raw_offset"]: windows.features(flow, late > 0) for flow, late in flows}
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(flow_rows())
 def test_agrees_with_the_oracle(rows: list[dict[str, Any]]) -> None:
@@ -39,6 +40,7 @@ def test_agrees_with_the_oracle(rows: list[dict[str, Any]]) -> None:
             np.testing.assert_allclose(got[offset], values, rtol=1e-6, err_msg=str(offset))
 
 
+@pytest.mark.slow
 def test_rings_longer_than_their_window() -> None:
     rng = np.random.default_rng(4)
     rows = [

@@ -73,6 +73,7 @@ def test_the_extractor_evicts_after_computing() -> None:
     assert [values[0] for values in _table(rows, EXTRACTOR).values()] == [0, 1, 2, 1]
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(flow_rows())
 def test_nsl_agrees_with_its_oracle(rows: list[dict[str, Any]]) -> None:
@@ -129,6 +130,7 @@ def test_ours_obeys_them_too(rows: list[dict[str, Any]]) -> None:
     _nsl_identities(columns, serror, np.array([oracle.error(flows[offset], oracle.RERRORS) for offset in got]))
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(flow_rows())
 def test_rates_are_rates_and_overlaps_no_larger_than_either(rows: list[dict[str, Any]]) -> None:

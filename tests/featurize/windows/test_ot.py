@@ -67,6 +67,7 @@ def test_agrees_with_the_oracle(rows: list[dict[str, Any]]) -> None:
             assert value == pytest.approx(wanted, rel=1e-4, abs=close), name
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(flow_rows(span_s=60.0))
 def test_the_first_75_are_those_of_the_first_set(rows: list[dict[str, Any]]) -> None:

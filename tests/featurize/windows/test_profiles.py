@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
 from pipeline.featurize.feature_set import FEATURE_SET, HOST, PAIR
@@ -22,6 +23,7 @@ def _named(rows: list[dict[str, Any]], *names: str) -> list[list[float]]:
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(flow_rows(span_s=100.0))
 def test_agrees_with_the_oracle(rows: list[dict[str, Any]]) -> None:

@@ -14,6 +14,7 @@ DATA = b"".join(b"line %d\n" % number for number in range(100_000))
 PACKERS = pytest.mark.parametrize("packer", [gzip, bz2, lzma], ids=lambda module: module.__name__)
 
 
+@pytest.mark.slow
 @PACKERS
 def test_a_packed_file_is_read_in_pieces_that_overlap(packer: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "packed"

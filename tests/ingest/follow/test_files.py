@@ -178,6 +178,7 @@ def test_a_disk_that_is_not_mounted_yet_has_lost_nothing(tmp_path: Path) -> None
     assert not follower.gaps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["rename", "copy_and_truncate"])
 def test_a_glob_that_matches_rotated_files_too(tmp_path: Path, how: str) -> None:
     writer = Writer(tmp_path / "eve.json")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,7 @@ STEPS = st.tuples(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(STEPS, max_size=40))
 def test_each_whole_line_is_sent_once(schedule: list[tuple[str, int]]) -> None:
     with TemporaryDirectory() as folder:

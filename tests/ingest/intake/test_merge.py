@@ -1,5 +1,6 @@
 """Partitions in one order: nothing is released that something older could follow, and nothing is held for ever."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,7 @@ def test_topics_do_not_wait_for_each_other() -> None:
 Log = st.lists(st.integers(0, 50), max_size=30)
 
 
+@pytest.mark.slow
 @given(st.lists(Log, min_size=1, max_size=4), st.data(), st.integers(1, 7))
 def test_any_reading_gives_all_messages_once_in_the_order_of_each_partition(
     logs: list[list[int]], data: st.DataObject, limit: int

@@ -13,6 +13,7 @@ def exact_p(calibration: list[float], score: float) -> float:
     return (1 + sum(value >= score for value in calibration)) / (len(calibration) + 1)
 
 
+@pytest.mark.slow
 @given(SCORES, SCORES)
 def test_small_tables_are_exact(calibration: list[float], scores: list[float]) -> None:
     table = ConformalTable.fit(np.array(calibration, dtype=np.float32))
@@ -20,6 +21,7 @@ def test_small_tables_are_exact(calibration: list[float], scores: list[float]) -
     assert got.tolist() == [np.float32(exact_p(calibration, score)) for score in scores]
 
 
+@pytest.mark.slow
 def test_a_large_table_is_exact_at_the_top_and_never_too_small() -> None:
     random = np.random.default_rng(0)
     calibration = random.random(4_000).astype(np.float32)
@@ -67,6 +69,7 @@ def test_tables_that_are_none_are_refused(change: dict[str, object]) -> None:
         ConformalTable.from_document({"n": 2, "score": [0.1, 0.2], "above": [1, 0], **change})
 
 
+@pytest.mark.slow
 def test_temperature_is_the_one_the_rows_were_made_with() -> None:
     random = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn((4000, 3), generator=random)

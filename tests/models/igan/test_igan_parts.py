@@ -85,6 +85,7 @@ def test_names_add_up_to_classes_and_doubt_takes_normal_away() -> None:
     assert calm.argmax() == 0 and doubted.argmax() == 1 and np.isclose(doubted.sum(), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["linear", "conv"])
 def test_both_kinds_of_gan_train_and_their_filter_asks_rows_they_never_saw(kind: str) -> None:
     config = replace(SMALL, gan_kind=kind)

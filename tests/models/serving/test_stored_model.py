@@ -56,6 +56,7 @@ def test_saving_twice_writes_nothing(stored: ObjectStore, monkeypatch: pytest.Mo
     registry.save(tiny.model(), stored)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [registry.WEIGHTS, registry.MANIFEST])
 @pytest.mark.parametrize("content", [b"", b"\0" * 4096, None], ids=["empty", "zeros", "gone"])
 def test_a_torn_one_is_refused_and_written_again(stored: ObjectStore, name: str, content: bytes | None) -> None:
@@ -71,6 +72,7 @@ def test_a_torn_one_is_refused_and_written_again(stored: ObjectStore, name: str,
     assert registry.load(model.id, stored).sha256 == model.sha256
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dies_after", range(3))
 def test_killed_while_it_is_saved_it_is_not_there(
     stored: ObjectStore, monkeypatch: pytest.MonkeyPatch, dies_after: int
@@ -140,6 +142,7 @@ def test_alert_reads_baselines_from_a_bucket(bucket: str, stored: ObjectStore) -
     assert Manifests(bucket).baseline_of("igan-000000000000") is None
 
 
+@pytest.mark.slow
 def test_a_bucket_that_does_not_answer_is_no_reason_against_a_model(
     stored: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

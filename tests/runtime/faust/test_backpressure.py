@@ -45,6 +45,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         return load_settings(bootstrap=f"127.0.0.1:{nobody.getsockname()[1]}", state_uri=tmp_path, metrics_port=-1)
 
 
+@pytest.mark.slow
 def test_emitting_never_waits_and_loses_no_order(settings: Settings) -> None:
     emitter = Emitter(settings, "echo", lambda: None)
     started = time.monotonic()

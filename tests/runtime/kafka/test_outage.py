@@ -177,6 +177,7 @@ def test_a_step_that_waits_though_kafka_answers_is_said_once(
     assert [(line["event"], line["log_level"]) for line in lines] == [("a transaction waits for Kafka", "warning")]
 
 
+@pytest.mark.slow
 def test_sessions_that_never_commit_while_kafka_answers_end_it(watch: KafkaWatch) -> None:
     session, runs = failing(*[KafkaError.INVALID_TXN_STATE] * 100)
     with pytest.raises(Failed, match="Kafka answers, but got 21 failed tries"):

@@ -28,6 +28,7 @@ def test_a_call_that_returns_returns_and_raises_as_if_unwatched() -> None:
         Watchdog("score", lambda: True, stuck_s=5.0).call(lambda: 1 // 0, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hopeless", "stuck_s"), [(True, 60.0), (False, 0.5)])
 def test_a_call_that_hangs_is_left_behind(hopeless: bool, stuck_s: float) -> None:
     release = threading.Event()
@@ -39,6 +40,7 @@ def test_a_call_that_hangs_is_left_behind(hopeless: bool, stuck_s: float) -> Non
     release.set()
 
 
+@pytest.mark.slow
 def test_a_slow_call_is_waited_for_while_there_is_hope() -> None:
     Watchdog("score", lambda: False, stuck_s=30.0).call(lambda: time.sleep(1.0), 0.1)
 

@@ -105,6 +105,7 @@ def test_one_that_another_worker_takes_away_meanwhile_is_no_error(tmp_path: Path
     assert catalog.retain(replace(ENTRY, position=9), 3) == 0
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=60))
 def test_a_file_that_is_none_is_as_if_it_were_not_there(
     tmp_path_factory: pytest.TempPathFactory, garbage: bytes

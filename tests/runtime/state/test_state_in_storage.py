@@ -219,6 +219,7 @@ def test_a_bucket_that_does_not_answer_is_no_missing_state(endpoint: str, monkey
         _ = catalog.blobs
 
 
+@pytest.mark.slow
 def test_only_a_folder_is_local(bucket: str, tmp_path: Path) -> None:
     assert local_folder(tmp_path) == local_folder(f"file://{tmp_path}") == tmp_path
     assert local_folder(bucket) is None

@@ -47,6 +47,7 @@ def test_a_name_is_created_once(storage: Storage) -> None:
     assert list(storage.read_many(["_manifests/p0/0000000000.json"] * 3)) == [DATA] * 3
 
 
+@pytest.mark.slow
 def test_a_data_file_is_never_taken_over(storage: Storage) -> None:
     steps: list[str] = []
     name = "flows/site=a/sensor=ü%20/f.parquet"
@@ -107,6 +108,7 @@ def test_no_bucket(endpoint: str) -> None:
         open_storage(f"s3://no-such-bucket/x?endpoint={endpoint}&region=us-east-1").create("a", b"b")
 
 
+@pytest.mark.slow
 def test_no_server(endpoint: str) -> None:
     with pytest.raises(Failed, match="nothing was lost"):
         open_storage("s3://plant/x?endpoint=http://127.0.0.1:9&region=us-east-1").begin()

@@ -71,6 +71,7 @@ def test_label_sets_are_bounded(telemetry: Telemetry) -> None:
     assert 'forebay_flows_accepted_total{sensor="other"} 500.0' in samples
 
 
+@pytest.mark.slow
 def test_the_six_of_every_stage_are_there_before_the_first_row(tmp_path: Path) -> None:
     for stage in ("ingest", "featurize", "score", "alert", "archive", "retrain"):
         worker = start(stage, load_settings(metrics_port=0))

@@ -57,6 +57,7 @@ def test_another_campaign_is_not_gone_on_with(tmp_path: Path, rounds: list[int])
     assert rounds == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_round_that_breaks_off_is_not_in_order_and_the_others_are_run(
     tmp_path: Path, rounds: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ def test_help_names_every_noun_without_importing_one() -> None:
         assert noun in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["flwo"], ["config", "sho"], ["config", "show", "--nope"]])
 def test_a_wrong_word_is_usage(arguments: list[str]) -> None:
     done = forebay(*arguments)
@@ -40,6 +41,7 @@ def test_no_parameter_of_a_command_hides_a_module() -> None:
     assert not [words for words, option in options if option.name == "json"]
 
 
+@pytest.mark.slow
 def test_a_command_of_the_laboratory_says_so_where_there_is_none(tmp_path: Path) -> None:
     """As in the images, which leave models/lab out."""
     assert "models/lab" in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()

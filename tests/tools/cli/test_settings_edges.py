@@ -206,6 +206,7 @@ def test_properties_that_fit_together_are_taken() -> None:
     require_usable({"security.protocol": "ssl", "ssl.endpoint.identification.algorithm": "none"})
 
 
+@pytest.mark.slow
 def test_tls_against_a_plain_port_says_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     """A listener that ends the connection at the first bytes of a handshake, as Kafka's plain listener does."""
 

@@ -162,6 +162,7 @@ def test_lost_incidents_have_reasons_a_person_can_check(plant: Runs, tmp_path: P
     assert any("from verdicts" in line for line in sources(compared))
 
 
+@pytest.mark.slow
 def test_the_page_shows_verdicts_as_text(plant: Runs, tmp_path: Path) -> None:
     event = next(iter(plant.every.values()))
     path = written(tmp_path / "v.jsonl", judge(event, "tp", by="<i>eve</i>", note="<script>x</script>"))

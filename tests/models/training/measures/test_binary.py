@@ -89,6 +89,7 @@ def test_mcc_of_many_rows_does_not_overflow() -> None:
     assert binary.mcc(0, 10**6, 10**6, 0) == -1.0
 
 
+@pytest.mark.slow
 @given(CELLS)
 def test_a_ranking_is_plain_json_and_its_curve_rises(cells: Cells) -> None:
     score, positive = arrays(cells)

@@ -67,6 +67,7 @@ def test_wilson_is_scipys(hits: int, more: int) -> None:
     assert high == pytest.approx(oracle.high, abs=1e-12)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**31), st.integers(2, 5), st.integers(1, 200))
 def test_brier_and_calibration(seed: int, k: int, n: int) -> None:
     random = np.random.default_rng(seed)
