@@ -12,7 +12,7 @@ YIELDING := nice -n 10
 PYTEST := $(BIN)/pytest -q
 NEEDS_BROKER := (integration or crash)
 # Two processes share one broker; a file's tests stay together. Most of that time is waiting, so two is not too many.
-# In the order of their names: tests/crash, which takes longest, first, so that it does not run alone at the end.
+# In the order of tests/conftest.py: the longest files first, so that none runs alone at the end.
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 # A campaign that nobody has run before, every night; the same one all day.
 NIGHTLY_SEED ?= $(shell date +%Y%m%d)

@@ -47,6 +47,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: _end(config.stash[BROKER]))
 
 
+# Files of a minute and more: first, or one of two processes works on them alone at the end.
+LONGEST = ("test_campaign.py", "test_score_worker.py", "test_replay.py", "test_featurize_worker.py", "test_up.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files against Kafka first; the order is kept otherwise."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     node.workerinput["broker"] = str(node.config.stash[BROKER])
