@@ -52,7 +52,7 @@ LONGEST = ("test_campaign.py", "test_score_worker.py", "test_replay.py", "test_f
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files against Kafka first; the order is kept otherwise."""
+    """The longest files against Kafka first; otherwise the order stays."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
