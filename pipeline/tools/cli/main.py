@@ -23,6 +23,7 @@ NOUNS = {
     "intake": "Before stage 1: topics of other tools, without our headers, into `raw`.",
     "source": "What other tools write: check a topic or file, list the sources.",
     "ingest": "Stage 1: decode and normalise raw records.",
+    "rejects": "Records that ingest could not read: counted with remedies, or as they come.",
     "featurize": "Stage 2: event-time windows and features.",
     "score": "Stage 3: score flows with the model.",
     "alert": "Stage 4: group suspects into alerts; follow them.",

@@ -1,0 +1,1 @@
+"""Rejects for people: read from their topic, counted, and a line each."""
