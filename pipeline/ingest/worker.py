@@ -26,6 +26,7 @@ from pipeline.ingest.headers import HeaderCache
 from pipeline.ingest.idle import IdleDetector
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import Packed, pack
+from pipeline.ingest.reject_log import RejectLog, reject_counts
 from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors, producing, tail
 from pipeline.runtime.kafka.caught_up import CaughtUp
@@ -35,6 +36,7 @@ from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
 from pipeline.runtime.kafka.watchdog import Watchdog
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, configure, log, start
+from pipeline.runtime.terminal import printable
 from pipeline.runtime.wire.batches import CONTENT_TYPE
 from pipeline.runtime.wire.messages import write
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
@@ -55,6 +57,8 @@ MAX_SOURCES = 256
 MAX_ABORTS = 20
 # Sensors with counters of their own: a Prometheus server takes some thousand series a target.
 MAX_SENSOR_LABELS = 1_024
+# Characters of a name, or of what is wrong with a record, in a line of the log: names come with messages.
+MAX_LOGGED_TEXT = 300
 
 Header = list[tuple[str, str | bytes | None]]
 
@@ -103,6 +107,7 @@ class IngestWorker:
         self.assignment = Assignment()
         self.headers = HeaderCache()
         self.labels = SensorLabelLimit()
+        self.reject_log = RejectLog(time.monotonic)
         self.sensors = ActiveSensors(settings.max_sensors)
         self.idle = IdleDetector(settings.idle_us / 1e6)
         self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS)
@@ -130,6 +135,7 @@ class IngestWorker:
             if received:
                 aborts = 0 if self.process_batches(received) else aborts + 1
             self.tick()
+            self.log_rejects()
             if aborts > MAX_ABORTS:
                 raise Failed(
                     f"{self.settings.topics.flows}: got {aborts} aborted transactions in a row, expected one to pass; "
@@ -323,11 +329,27 @@ class IngestWorker:
             for labels, rows in tally(each.flows, ("site", "sensor")):
                 stage.rows_out(rows, **self.labels.bounded(labels))
             for batch in each.rejects:
-                for labels, rows in tally(batch, ("site", "sensor", "reason")):
-                    bounded = self.labels.bounded(labels)
-                    stage.rows_out(rows, site=bounded["site"], sensor=bounded["sensor"])
-                    stage.rejected(rows, **bounded)
+                for counted in reject_counts(batch):
+                    bounded = self.labels.bounded(
+                        {"site": counted.site, "sensor": counted.sensor, "reason": counted.reason}
+                    )
+                    stage.rows_out(counted.rows, site=bounded["site"], sensor=bounded["sensor"])
+                    stage.rejected(counted.rows, **bounded)
+                    self.reject_log.add(counted._replace(site=bounded["site"], sensor=bounded["sensor"]))
             self.telemetry.observe("forebay_ingest_delay_seconds", max(0.0, now - each.timestamp_us / 1e6))
+
+    def log_rejects(self) -> None:
+        """Say of which sensors records are rejected, and why, as often as an operator needs it."""
+        for each in self.reject_log.due():
+            log(STAGE).warning(
+                "records rejected",
+                site=printable(each.site, MAX_LOGGED_TEXT),
+                sensor=printable(each.sensor, MAX_LOGGED_TEXT),
+                reason=each.reason,
+                rejects=each.rows,
+                first=printable(each.detail, MAX_LOGGED_TEXT),
+                remedy="`forebay rejects list` shows them, with what to do",
+            )
 
 
 def run(settings: Settings) -> None:
