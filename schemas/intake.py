@@ -5,15 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-MAX_NAME_BYTES = 128  # of a site's or a sensor's name (pipeline/contracts/raw.py)
+from schemas.names import EXPECTED_NAME, is_name
 
 Text = Annotated[str, Field(min_length=1)]
-
-
-def is_name(text: str) -> bool:
-    """Whether a text can be a site's or a sensor's name: as the headers of `raw` may have it."""
-    plain = not any(ord(letter) < 32 or ord(letter) == 127 for letter in text)
-    return plain and 0 < len(text.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES
 
 
 class Origin(BaseModel):
@@ -40,7 +34,7 @@ class Origin(BaseModel):
     @classmethod
     def _is_name(cls, name: str | None) -> str | None:
         if name is not None and not is_name(name):
-            raise ValueError(f"expected 1..{MAX_NAME_BYTES} bytes of text without control characters")
+            raise ValueError(f"expected {EXPECTED_NAME}")
         return name
 
     @model_validator(mode="after")
@@ -78,7 +72,7 @@ class TopicSource(BaseModel):
     @classmethod
     def _is_name(cls, name: str | Origin) -> str | Origin:
         if isinstance(name, str) and not is_name(name):
-            raise ValueError(f"expected 1..{MAX_NAME_BYTES} bytes of text without control characters")
+            raise ValueError(f"expected {EXPECTED_NAME}")
         return name
 
     @model_validator(mode="after")

@@ -15,11 +15,19 @@ from typing import NamedTuple
 
 import orjson
 
+from schemas.names import MAX_NAME_BYTES, is_name
+
+# As Kafka's client takes them.
+Headers = list[tuple[str, str | bytes | None]]
+
 ZEEK_JSON, ZEEK_TSV = "zeek-conn+json", "zeek-conn+tsv"
 SURICATA_JSON, ICSFLOW_CSV = "suricata-eve+json", "icsflow+csv"
 GOFLOW2_JSON, IPFIXCOL2_JSON = "goflow2+json", "ipfixcol2+json"
 PMACCT_JSON, NFDUMP_JSON = "pmacct+json", "nfdump+json"
 ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV = "argus+csv", "cicflowmeter+csv", "nfdump+csv"
+# Events of an EVE file that are read; the others are other logs' records, and most of the file.
+SURICATA_ICS_EVENTS = ("modbus", "dnp3")
+SURICATA_EVENTS = ("flow", *SURICATA_ICS_EVENTS)
 # Logs of Zeek and icsnpp in which a record is an operation of an industrial protocol: zeek-LOG+json, zeek-LOG+tsv.
 ZEEK_ICS_LOGS = (
     "modbus",
@@ -64,7 +72,8 @@ CONTENT_TYPE_HEADER, COLUMNS_HEADER = "content-type", "columns"
 SITE_HEADER, SENSOR_HEADER = "site", "sensor"
 SOURCE_RECORDS_HEADER, RECORDS_HEADER = "source-records", "records"
 
-MAX_NAME_BYTES = 128
+# One byte more is still a reject of that reason, and Kafka takes it.
+MAX_RECORD_BYTES = 1_048_576
 MAX_COLUMNS = 1024
 MAX_COLUMNS_BYTES = 65_536
 # More records than offsets have numbers were never sent.
@@ -136,6 +145,16 @@ class SourceInfo(NamedTuple):
         """The Kafka key of its messages."""
         return f"{self.site}/{self.sensor}"
 
+    @property
+    def headers(self) -> Headers:
+        """The headers that say this of a message."""
+        headers: Headers = [
+            (CONTENT_TYPE_HEADER, self.content_type.encode()),
+            (SITE_HEADER, self.site.encode()),
+            (SENSOR_HEADER, self.sensor.encode()),
+        ]
+        return [*headers, (COLUMNS_HEADER, orjson.dumps(self.columns))] if self.columns else headers
+
 
 def content_type_of(value: bytes | None) -> str:
     """What the content-type header says, shortened; empty where there is none."""
@@ -155,7 +174,7 @@ def name_of(value: bytes | None) -> str:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
         return ""
-    return "" if any(ord(letter) < 32 or ord(letter) == 127 for letter in text) else text
+    return text if is_name(text) else ""
 
 
 def _columns(value: bytes | None) -> tuple[str, ...]:

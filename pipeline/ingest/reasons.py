@@ -3,7 +3,7 @@
 The table's order is fixed: compiled code and the arrays of one decode call name a reason by its index.
 """
 
-from pipeline.contracts.raw import KNOWN_TYPES
+from pipeline.contracts.raw import KNOWN_TYPES, MAX_RECORD_BYTES
 
 REASONS: dict[str, str] = {
     "": "",
@@ -16,7 +16,7 @@ REASONS: dict[str, str] = {
     "too_deep": "JSON nested at most 32 deep",
     "duplicate_key": "every key once",
     "columns": "the fields that header `columns` names, with those the format cannot do without",
-    "too_big": "at most 1048576 bytes",
+    "too_big": f"at most {MAX_RECORD_BYTES} bytes",
     "not_a_flow": "a record of a flow: of that type, with addresses or packets",
     # Its values
     "time_missing": "the time of its first and last packet",
@@ -55,5 +55,3 @@ TOO_DEEP = 5
 DUPLICATE_KEY = 6
 COLUMNS = 7
 TOO_BIG = 8
-
-MAX_RECORD_BYTES = 1_048_576

@@ -10,13 +10,12 @@ import pyarrow as pa
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    KafkaError,
     KafkaException,
     TopicPartition,
 )
 
 from pipeline.contracts.envelope import RejectsFacts
-from pipeline.contracts.raw import CONTENT_TYPE_HEADER, SENSOR_HEADER, SITE_HEADER, TICK, SourceInfo
+from pipeline.contracts.raw import TICK, Headers, SourceInfo
 from pipeline.errors import Failed
 from pipeline.ingest.active_sensors import FAULT as TOO_MANY_SENSORS
 from pipeline.ingest.active_sensors import ActiveSensors
@@ -59,8 +58,6 @@ MAX_ABORTS = 20
 MAX_SENSOR_LABELS = 1_024
 # Characters of a name, or of what is wrong with a record, in a line of the log: names come with messages.
 MAX_LOGGED_TEXT = 300
-
-Header = list[tuple[str, str | bytes | None]]
 
 
 class Assignment:
@@ -245,12 +242,7 @@ class IngestWorker:
             self.kafka.step(self.producer.commit_transaction)
             failpoints.reached("ingest.committed")
         except KafkaException as error:
-            reason: KafkaError = error.args[0]
-            if reason.fatal() or not reason.txn_requires_abort():
-                raise  # the session is over: its successor reads on from the committed positions
-            self.telemetry.stage.error()
-            log(STAGE).warning("transaction aborted, reading again", error=str(reason), positions=positions(messages))
-            self.kafka.step(self.producer.abort_transaction)
+            self.kafka.abort(self.producer, error, positions=positions(messages))
             return False
         self.kafka.progressed()
         self.idle.observe(messages, time.monotonic())
@@ -277,16 +269,11 @@ class IngestWorker:
         try:
             self.producer.begin_transaction()
             for partition, site, sensor in idle:
-                headers: Header = [(CONTENT_TYPE_HEADER, TICK), (SITE_HEADER, site), (SENSOR_HEADER, sensor)]
-                self.produce(self.settings.topics.raw, partition, f"{site}/{sensor}", b"", headers)
+                mark = SourceInfo(TICK, site=site, sensor=sensor)
+                self.produce(self.settings.topics.raw, partition, mark.key, b"", mark.headers)
             self.kafka.step(self.producer.commit_transaction)
         except KafkaException as error:
-            reason: KafkaError = error.args[0]
-            if reason.fatal() or not reason.txn_requires_abort():
-                raise
-            self.telemetry.stage.error()
-            log(STAGE).warning("ticks not written, trying again", error=str(reason), sensors=len(idle))
-            self.kafka.step(self.producer.abort_transaction)
+            self.kafka.abort(self.producer, error, "ticks not written, trying again", sensors=len(idle))
             return
         self.idle.mark_ticked(idle)
         self.telemetry.count("forebay_ingest_ticks", len(idle))
@@ -301,14 +288,14 @@ class IngestWorker:
             records=packed.flows.num_rows + sum(batch.num_rows for batch in packed.rejects),
             partition=packed.partition,
         ) as span:
-            headers: Header = [("content-type", CONTENT_TYPE), (TRACEPARENT_HEADER, span.traceparent)]
+            headers: Headers = [("content-type", CONTENT_TYPE), (TRACEPARENT_HEADER, span.traceparent)]
             topics = self.settings.topics
             self.produce(topics.flows, packed.partition, packed.key, write(packed.flows, packed.facts), headers)
             for batch in packed.rejects:
                 value = write(batch, RejectsFacts(raw_partition=packed.partition))
                 self.produce(topics.rejects, packed.partition, packed.key, value, headers)
 
-    def produce(self, topic: str, partition: int, key: str | None, value: bytes, headers: Header) -> None:
+    def produce(self, topic: str, partition: int, key: str | None, value: bytes, headers: Headers) -> None:
         """Produce to the partition the records came from; where the local queue is full, wait until it is not."""
         producing.produce(
             self.producer,

@@ -294,11 +294,7 @@ class ScoreWorker:
             self._kafka.step(self._producer.commit_transaction)
             failpoints.reached("score.committed")
         except KafkaException as error:
-            if error.args[0].fatal() or not error.args[0].txn_requires_abort():
-                raise  # the session is over: its successor reads on from the committed positions
-            self._log.warning("transaction aborted, reading again", error=str(error.args[0]))
-            self._telemetry.stage.error()
-            self._kafka.step(self._producer.abort_transaction)
+            self._kafka.abort(self._producer, error)
             self._rewind()
             return False
         self._kafka.progressed()

@@ -9,14 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.contracts.raw import CONTENT_TYPES, SURICATA_JSON
+from pipeline.contracts.raw import CONTENT_TYPES, MAX_RECORD_BYTES, SURICATA_JSON
 from pipeline.errors import BadData
 from pipeline.ingest.files.labels import strip_keys
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
 from pipeline.ingest.formats.marks import KINDS, NEAR_MISSES, NETFLOW_EVENT, OTHER_LOG, OTHER_ZEEK_LOGS
 from pipeline.ingest.intake.records import innermost, levels_of
-from pipeline.ingest.reasons import MAX_RECORD_BYTES
 from pipeline.ingest.recognise import PLAIN
 from pipeline.ingest.scan.json_array import one_a_line
 from pipeline.runtime.terminal import printable

@@ -1,6 +1,5 @@
 """A file's bytes, unpacked, and never more of them than asked for: a large file or a bomb is refused, not read."""
 
-import bz2
 import io
 import lzma
 import sys
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from pipeline.errors import BadData
+from pipeline.ingest.files.unpack import XZ, magic_of, unpacker
 
 ZIP, ZSTD = b"PK\x03\x04", b"\x28\xb5\x2f\xfd"
-GZIP, BZIP2, XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"
 # What systems and file managers add to an archive, and no sensor wrote.
 _LITTER = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 # Files are held in memory and sorted there: `forebay flow check` takes five times their bytes (measured: 1.19 GB for
@@ -74,7 +73,7 @@ def _content(path: Path | str, file: io.BufferedReader, max_bytes: int) -> Conte
     head = file.peek(len(XZ))[: len(XZ)]
     # It is asked how much has been read of the packed file: a little more than has been unpacked.
     counted = _Counted(file)
-    magic = next((magic for magic in _UNPACKERS if head.startswith(magic)), None)
+    magic = magic_of(head)
     if magic is not None:
         return _bounded(path, _Unpacked(counted, magic), max_bytes, lambda: counted.size)
     if head.startswith(ZSTD):
@@ -101,27 +100,12 @@ def _is_litter(member: zipfile.ZipInfo) -> bool:
     return member.is_dir() or member.filename.startswith(_LITTER) or name in _LITTER or name.startswith("._")
 
 
-_UNPACKERS: dict[bytes, Callable[[], "_Unpacker"]] = {
-    GZIP: lambda: zlib.decompressobj(wbits=31),
-    BZIP2: bz2.BZ2Decompressor,
-    XZ: lzma.LZMADecompressor,
-}
-
-
-class _Unpacker(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
-
-
 class _Unpacked:
     """The unpacked bytes of a stream; files packed one after another are one."""
 
     def __init__(self, file: Readable, magic: bytes) -> None:
         self._file, self._magic = file, magic
-        self._unpacker = _UNPACKERS[magic]()
+        self._unpacker = unpacker(magic)
         self._ended = False
 
     def read(self, size: int, /) -> bytes:
@@ -148,7 +132,7 @@ class _Unpacked:
         if not rest.startswith(self._magic):
             self._ended = True
             return
-        self._unpacker = _UNPACKERS[self._magic]()
+        self._unpacker = unpacker(self._magic)
         self._file = _Behind(rest, self._file)
 
 

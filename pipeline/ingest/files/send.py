@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import orjson
 from confluent_kafka import KafkaError, Message, Producer
 
 from pipeline.contracts import raw
 from pipeline.errors import Backpressure, Failed, MessageTooLarge
-from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.producing import produce
@@ -29,7 +27,6 @@ NAP_S = 0.01
 FLUSH_S = 120.0
 
 Progress = Callable[[int], None]
-Headers = list[tuple[str, str | bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,19 +167,13 @@ class Output:
         self.stop = stop
         self.deliveries = deliveries
         self.topic = settings.topics.raw
-        self.key = f"{plan.site}/{plan.sensor}"
+        self.end = raw.SourceInfo(raw.END_OF_SOURCE, site=plan.site, sensor=plan.sensor)
         self.records = source.records
         self.numbers = source.numbers.astype("<u8").tobytes()
         self.which = source.which.tolist()
-        self.origin: Headers = [
-            (raw.SITE_HEADER, plan.site.encode()),
-            (raw.SENSOR_HEADER, plan.sensor.encode()),
+        self.headers = [
+            raw.SourceInfo(file.content_type, file.columns, plan.site, plan.sensor).headers for file in source.files
         ]
-        self.facts = [self._facts(file) for file in source.files]
-
-    def _facts(self, file: SourceFile) -> Headers:
-        facts: Headers = [(raw.CONTENT_TYPE_HEADER, file.content_type.encode()), *self.origin]
-        return [*facts, (raw.COLUMNS_HEADER, orjson.dumps(file.columns))] if file.columns else facts
 
     def produce(self, bounds: list[int], traceparent: str) -> None:
         """Produce the messages between these records; where the local queue is full, let it empty."""
@@ -192,7 +183,7 @@ class Output:
                 return  # what was not queued is not sent: nothing may follow it
             records = self.records[first:last]
             numbers = (raw.SOURCE_RECORDS_HEADER, self.numbers[8 * first : 8 * last])
-            headers: Headers = [*self.facts[self.which[first]], trace, numbers]
+            headers = [*self.headers[self.which[first]], trace, numbers]
             delivered = self.deliveries.of(last - first)
             try:
                 self._produce(b"\n".join(records), headers, delivered)
@@ -206,18 +197,16 @@ class Output:
 
     def mark(self, sent: int) -> None:
         """The end-of-source mark: everything of this sensor, so many records, has been sent."""
-        headers: Headers = [(raw.CONTENT_TYPE_HEADER, raw.END_OF_SOURCE.encode()), *self.origin]
-        headers.append((raw.RECORDS_HEADER, str(sent).encode()))
-        self._produce(b"", headers, self.deliveries.marked)
+        self._produce(b"", [*self.end.headers, (raw.RECORDS_HEADER, str(sent).encode())], self.deliveries.marked)
 
-    def _produce(self, value: bytes, headers: Headers, delivered: Callable[..., None]) -> None:
+    def _produce(self, value: bytes, headers: raw.Headers, delivered: Callable[..., None]) -> None:
         try:
             produce(
                 self.producer,
                 self.topic,
                 value,
                 stopped=lambda: self.stop.requested,
-                key=self.key,
+                key=self.end.key,
                 headers=headers,
                 on_delivery=delivered,
             )

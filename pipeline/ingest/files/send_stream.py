@@ -22,10 +22,11 @@ from pipeline.errors import BadData, Failed
 from pipeline.ingest.files.guess import is_array, other_log
 from pipeline.ingest.files.json_file import KNOWN, left_out, recognised_records
 from pipeline.ingest.files.labels import strip_columns
-from pipeline.ingest.files.read_bytes import BZIP2, GZIP, XZ, ZIP, ZSTD
+from pipeline.ingest.files.read_bytes import ZIP, ZSTD
 from pipeline.ingest.files.send import FLUSH_S, Deliveries, Output, Plan, Progress, Sent
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
+from pipeline.ingest.files.unpack import BZIP2, GZIP, XZ
 from pipeline.ingest.follow.position import Layout
 from pipeline.ingest.follow.records import Run, cut, layout_of, recognisable_later
 from pipeline.ingest.formats.registry import FORMATS

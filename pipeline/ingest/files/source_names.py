@@ -11,7 +11,8 @@ from pipeline.ingest.files.source_check import Sample
 from pipeline.ingest.intake.records import MAX_PREFIX_BYTES, MAX_WRAPPERS
 from pipeline.ingest.recognise import WRAPPERS
 from pipeline.ingest.scan.json_array import one_a_line
-from schemas.intake import Origin, TopicSource, is_name
+from schemas.intake import Origin, TopicSource
+from schemas.names import is_name
 
 # Fields in which tools write who they are, best first: exporters before collectors, collectors before machines.
 SENSOR_FIELDS = (

@@ -7,7 +7,15 @@ import numpy as np
 import orjson
 
 from pipeline.contracts.date_order import DateOrder
-from pipeline.contracts.raw import ARGUS_CSV, CICFLOWMETER_CSV, CONTENT_TYPES, NFDUMP_CSV, ZEEK_TSV, tabbed
+from pipeline.contracts.raw import (
+    ARGUS_CSV,
+    CICFLOWMETER_CSV,
+    CONTENT_TYPES,
+    MAX_RECORD_BYTES,
+    NFDUMP_CSV,
+    ZEEK_TSV,
+    tabbed,
+)
 from pipeline.errors import BadData
 from pipeline.ingest.files.date_order import in_day_order
 from pipeline.ingest.files.guess import HEAD_BYTES, kind_of_columns
@@ -17,7 +25,6 @@ from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
 from pipeline.ingest.formats.marks import KINDS, OTHER_LOG
 from pipeline.ingest.formats.registry import FORMATS
-from pipeline.ingest.reasons import MAX_RECORD_BYTES
 from pipeline.ingest.recognise import recognise
 from pipeline.ingest.scan.lines import cut_lines
 from pipeline.runtime.terminal import printable

@@ -1,24 +1,15 @@
 """The bytes of a file that grows, or of a packed one, from any offset on."""
 
-import bz2
 import errno
 import lzma
 import os
 import stat
 import zlib
-from typing import Protocol
 
-GZIP, BZIP2, XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"
+from pipeline.ingest.files.unpack import XZ, magic_of, unpacker
+
 # Packed bytes that are read at once.
 _PACKED_BYTES = 65_536
-
-
-class _Unpacker(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
 class Content:
@@ -57,7 +48,7 @@ class PackedContent(Content):
     def _restart(self) -> None:
         self.complete = False
         self._broken = False
-        self._unpacker = _unpacker(self._magic)
+        self._unpacker = unpacker(self._magic)
         self._packed_at = 0
         self._pending = b""  # packed bytes that were read and not unpacked
         self._window, self._window_at = b"", 0  # the unpacked bytes read last, and where they begin
@@ -113,15 +104,9 @@ class PackedContent(Content):
             self._packed_at += len(more)
             rest += more
         if rest.startswith(self._magic):
-            self._unpacker, self._pending = _unpacker(self._magic), rest
+            self._unpacker, self._pending = unpacker(self._magic), rest
         else:
             self.complete = True
-
-
-def _unpacker(magic: bytes) -> _Unpacker:
-    if magic == GZIP:
-        return zlib.decompressobj(wbits=31)
-    return bz2.BZ2Decompressor() if magic == BZIP2 else lzma.LZMADecompressor()
 
 
 def open_content(path: str) -> Content:
@@ -134,5 +119,5 @@ def open_content(path: str) -> Content:
     except BaseException:
         os.close(handle)
         raise
-    magic = next((magic for magic in (GZIP, BZIP2, XZ) if head.startswith(magic)), None)
+    magic = magic_of(head)
     return Content(handle) if magic is None else PackedContent(handle, magic)

@@ -10,7 +10,9 @@ from pipeline.contracts.raw import (
     BYTE_ORDER_MARK,
     CONTENT_TYPES,
     GOFLOW2_JSON,
+    MAX_RECORD_BYTES,
     NFDUMP_CSV,
+    SURICATA_EVENTS,
     SURICATA_JSON,
     ZEEK_TSV,
     tabbed,
@@ -18,12 +20,7 @@ from pipeline.contracts.raw import (
 from pipeline.ingest.files.guess import HEAD_BYTES, guess, is_array
 from pipeline.ingest.follow.position import Layout
 
-# As ingest has it (ingest/reasons.py, whose import is heavier): one byte more is still `too_big`, and Kafka takes it.
-MAX_RECORD_BYTES = 1_048_576
-# Events of an EVE file that are read (formats/suricata.py and suricata_ics.py; a test compares): the others are no
-# records, and most of the file.
-EVENTS = (b"flow", b"modbus", b"dnp3")
-
+_EVENTS = tuple(name.encode() for name in SURICATA_EVENTS)
 _EVENT_TYPE = re.compile(rb'"event_type"\s*:\s*"([^"]*)"')
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}"]', re.DOTALL)
 _LINE_ENDS = bytes.maketrans(b"\n\r\t", b"   ")
@@ -128,7 +125,7 @@ def _is_read(record: bytes) -> bool:
     if b'"event_type":"flow"' in record:
         return True
     found = _EVENT_TYPE.search(record)
-    return found is None or found[1] in EVENTS
+    return found is None or found[1] in _EVENTS
 
 
 def _tabbed(layout: Layout, records: list[bytes]) -> tuple[list[Run], Layout, int]:

@@ -3,10 +3,11 @@
 import os
 from enum import Enum
 
+from pipeline.contracts.raw import MAX_RECORD_BYTES
 from pipeline.ingest.files.guess import HEAD_BYTES as RECOGNITION_BYTES
 from pipeline.ingest.follow.content import Content, open_content
 from pipeline.ingest.follow.position import HEAD_BYTES, TAIL_BYTES, FilePosition, Layout, digest
-from pipeline.ingest.follow.records import MAX_RECORD_BYTES, Run, cut, event_time_s, layout_of, recognisable_later
+from pipeline.ingest.follow.records import Run, cut, event_time_s, layout_of, recognisable_later
 
 FileKey = tuple[int, int]
 """Device and inode."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-import orjson
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
 
 from pipeline.contracts import raw
@@ -52,8 +51,6 @@ GAPS = frozenset(
     }
 )
 
-Headers = list[tuple[str, str | bytes | None]]
-
 
 @dataclass
 class Sent:
@@ -76,7 +73,6 @@ class FollowWorker:
         self.name = identity(settings, name)
         self.sent = sent
         self._gauged_s = 0.0
-        self._headers: dict[tuple[str, str, str, tuple[str, ...]], Headers] = {}
         self.producer = clients.transactional_producer(
             settings, f"{STAGE}-{name}", kafka.hopeless, **{"queue.buffering.max.kbytes": QUEUE_KIB}
         )
@@ -126,9 +122,10 @@ class FollowWorker:
             failpoints.reached("follow.begun")
             with self.telemetry.span("send raw", records=batch.records) as span:
                 for followed, run in _joined(batch.runs):
-                    headers = [*self._headers_of(followed, run), (TRACEPARENT_HEADER, span.traceparent.encode())]
+                    source = raw.SourceInfo(run.content_type, run.columns, followed.site, followed.sensor)
+                    headers = [*source.headers, (TRACEPARENT_HEADER, span.traceparent.encode())]
                     for value in packed(run.records):
-                        self._produce(self.settings.topics.raw, f"{followed.site}/{followed.sensor}", value, headers)
+                        self._produce(self.settings.topics.raw, source.key, value, headers)
                         messages += 1
             failpoints.reached("follow.produced")
             for position in positions:
@@ -139,11 +136,7 @@ class FollowWorker:
             self.kafka.step(self.producer.commit_transaction)
             failpoints.reached("follow.committed")
         except KafkaException as error:
-            if error.args[0].fatal() or not error.args[0].txn_requires_abort():
-                raise  # the session is over: its successor goes on from the committed positions
-            self.telemetry.stage.error()
-            log(STAGE).warning("transaction aborted, reading again", error=str(error.args[0]))
-            self.kafka.step(self.producer.abort_transaction)
+            self.kafka.abort(self.producer, error)
             self.files.restore(committed_positions(self.settings, self.name))
             return
         self.kafka.progressed()
@@ -155,23 +148,7 @@ class FollowWorker:
         self.telemetry.stage.rows_out(batch.records)
         self.telemetry.stage.batch(time.perf_counter() - started)
 
-    def _headers_of(self, followed: Followed, run: Run) -> Headers:
-        key = (followed.site, followed.sensor, run.content_type, run.columns)
-        headers = self._headers.get(key)
-        if headers is None:
-            headers = [
-                (raw.CONTENT_TYPE_HEADER, run.content_type.encode()),
-                (raw.SITE_HEADER, followed.site.encode()),
-                (raw.SENSOR_HEADER, followed.sensor.encode()),
-            ]
-            if run.columns:
-                headers.append((raw.COLUMNS_HEADER, orjson.dumps(run.columns)))
-            if len(self._headers) > 1_000:  # as many kinds of headers as nobody has
-                self._headers.clear()
-            self._headers[key] = headers
-        return headers
-
-    def _produce(self, topic: str, key: str, value: bytes | None, headers: Headers) -> None:
+    def _produce(self, topic: str, key: str, value: bytes | None, headers: raw.Headers) -> None:
         produce(self.producer, topic, value, stopped=self.kafka.hopeless, key=key, headers=headers)
         self.producer.poll(0)
 

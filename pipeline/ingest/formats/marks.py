@@ -19,11 +19,11 @@ from pipeline.contracts.raw import (
     IPFIXCOL2_JSON,
     NFDUMP_JSON,
     PMACCT_JSON,
+    SURICATA_EVENTS,
     SURICATA_JSON,
     ZEEK_ICS_LOGS,
     ZEEK_JSON,
 )
-from pipeline.ingest.formats import suricata_ics
 
 Path = tuple[str, ...]
 
@@ -156,12 +156,11 @@ OTHER_WRAPPER = len(PATHS)
 OTHER_WRAPPERS: dict[Path, int] = {(log, "ts"): OTHER_WRAPPER for log in OTHER_ZEEK_LOGS}
 
 # Words that some marks' values are tested for, and what the test is called in the rules.
-EVENTS_READ = ("flow", *suricata_ics.EVENTS)
 WORDS: dict[str, tuple[Path, tuple[str, ...]]] = {
     "path conn": (("_path",), ("conn",)),
     "path other": (("_path",), OTHER_ZEEK_LOGS),
     **{f"path {log}": (("_path",), (log,)) for log in ZEEK_ICS_LOGS},
-    "event read": (("event_type",), EVENTS_READ),
+    "event read": (("event_type",), SURICATA_EVENTS),
     "event netflow": (("event_type",), ("netflow",)),
     "ipfix entry": (("@type",), ("ipfix.entry", "ipfix.template", "ipfix.optionsTemplate", "ipfix.options")),
 }

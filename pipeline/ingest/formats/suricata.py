@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.contracts.raw import SURICATA_ICS_EVENTS
 from pipeline.ingest.draft import Draft, Mask
 from pipeline.ingest.formats import suricata_ics
 from pipeline.ingest.formats.protocols import (
@@ -65,7 +66,7 @@ def normalise(cells: Cells) -> Draft:
     """Rows of EVE records; records of another event type are rejected as `not_a_flow`."""
     draft = Draft(cells, COLUMNS)
     events = draft.text("event_type", "event_type")
-    ics = pc.is_in(events, pa.array(suricata_ics.EVENTS)).to_numpy(zero_copy_only=False)
+    ics = pc.is_in(events, pa.array(SURICATA_ICS_EVENTS)).to_numpy(zero_copy_only=False)
     if not ics.any():
         return _flows(draft, events)
     if ics.all():

@@ -16,7 +16,6 @@ from pipeline.ingest.scan.cells import OBJECT, Cells
 from pipeline.ingest.scan.ics_cells import contains_any, object_ranges
 
 MODBUS, DNP3 = functions_of("modbus"), functions_of("dnp3")
-EVENTS = ("modbus", "dnp3")
 # Internal indications that refuse a request (IEEE 1815, 4.5.2), as Suricata names them.
 REFUSALS = ("no_func_code_support", "object_unknown", "parameter_error", "already_executing")
 _WORDS = [f'"{name}"'.encode() for name in REFUSALS]
@@ -45,7 +44,7 @@ PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def normalise(cells: Cells, columns: tuple[str, ...], events: pa.StringArray) -> Draft:
-    """Rows of the kind `ics`; `events` are the types of the events, each one of EVENTS."""
+    """Rows of the kind `ics`; `events` are the types of the events, each of SURICATA_ICS_EVENTS."""
     modbus = pc.equal(events, "modbus").to_numpy(zero_copy_only=False)
     if modbus.all():
         return _modbus(Draft(cells, columns))

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import orjson
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.contracts import raw
@@ -53,6 +52,8 @@ class IntakeWorker:
         self.kafka = kafka
         self.converters = [Converter(source) for source in settings.sources]
         self.source_of: dict[str, int] = {}
+        self.absent: set[int] = set()
+        """Sources without a topic, as far as that has been said."""
         self.partitions: set[Partition] = set()
         self.paused: set[Partition] = set()
         self.merge: PartitionMerge[Message] = PartitionMerge()
@@ -108,9 +109,11 @@ class IntakeWorker:
             self.consumer.incremental_assign(self.start_positions(new))
             self.partitions |= new
             self.merge.assign(new)
-        for converter in self.converters:
-            if not any(converter.source.covers(topic) for topic in self.source_of):
-                log(STAGE).warning("no such topic yet", source=converter.source.title, remedy="create it or correct it")
+        sources = [converter.source for converter in self.converters]
+        absent = {number for number, each in enumerate(sources) if not any(map(each.covers, self.source_of))}
+        for number in sorted(absent - self.absent):
+            log(STAGE).warning("no such topic yet", source=sources[number].title, remedy="create it or correct it")
+        self.absent = absent
         self.kafka.announce(range(len(self.partitions)), topics=sorted(self.source_of))
 
     def start_positions(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
@@ -192,12 +195,7 @@ class IntakeWorker:
             self.kafka.step(self.producer.commit_transaction)
             failpoints.reached("intake.committed")
         except KafkaException as error:
-            reason: KafkaError = error.args[0]
-            if reason.fatal() or not reason.txn_requires_abort():
-                raise
-            self.telemetry.stage.error()
-            log(STAGE).warning("transaction aborted, reading again", error=str(reason))
-            self.kafka.step(self.producer.abort_transaction)
+            self.kafka.abort(self.producer, error)
             return False
         self.kafka.progressed()
         self.telemetry.stage.rows_out(sum(pack.records for pack in packs))
@@ -207,11 +205,11 @@ class IntakeWorker:
     def convert(self, received: Sequence[Message]) -> list[RawPack]:
         """The messages of each source, as messages of `raw`."""
         packs: list[RawPack] = []
-        for number, converter in enumerate(self.converters):
-            topics = {topic for topic, source in self.source_of.items() if source == number}
-            messages = [message for message in received if message.topic() in topics]
-            if not messages:
-                continue
+        by_source: dict[int, list[Message]] = {}
+        for message in received:
+            by_source.setdefault(self.source_of[message.topic() or ""], []).append(message)
+        for number, messages in by_source.items():
+            converter = self.converters[number]
             envelopes = [_envelope(message) for message in messages] if converter.needs_envelopes else []
             converted = converter.convert([message.value() or b"" for message in messages], envelopes)
             packs += converted.packs
@@ -224,20 +222,14 @@ class IntakeWorker:
 
     def produce(self, pack: RawPack) -> None:
         """Produce one message of `raw`."""
-        headers: list[tuple[str, str | bytes | None]] = [
-            (raw.CONTENT_TYPE_HEADER, pack.content_type),
-            (raw.SITE_HEADER, pack.site),
-            (raw.SENSOR_HEADER, pack.sensor),
-        ]
-        if pack.columns:
-            headers.append((raw.COLUMNS_HEADER, orjson.dumps(pack.columns)))
+        source = raw.SourceInfo(pack.content_type, pack.columns, pack.site, pack.sensor)
         producing.produce(
             self.producer,
             self.settings.topics.raw,
             pack.value,
             stopped=self.kafka.hopeless,
-            key=f"{pack.site}/{pack.sensor}",
-            headers=headers,
+            key=source.key,
+            headers=source.headers,
         )
         self.producer.poll(0)
 

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pipeline.ingest.reasons import COLUMNS, MAX_RECORD_BYTES, NOT_UTF8, TOO_BIG
+from pipeline.contracts.raw import MAX_RECORD_BYTES
+from pipeline.ingest.reasons import COLUMNS, NOT_UTF8, TOO_BIG
 from pipeline.ingest.scan.cells import BARE, Bytes, Cells, Ints, blank_cells
 from pipeline.ingest.scan.lines import Lines
 from pipeline.ingest.scan.utf8 import valid_utf8

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from pipeline.ingest.reasons import DUPLICATE_KEY, MAX_RECORD_BYTES, NOT_JSON, NOT_UTF8, TOO_BIG, TOO_DEEP
+from pipeline.contracts.raw import MAX_RECORD_BYTES
+from pipeline.ingest.reasons import DUPLICATE_KEY, NOT_JSON, NOT_UTF8, TOO_BIG, TOO_DEEP
 from pipeline.ingest.scan.cells import (
     ARRAY,
     ESCAPED,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Self
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from pipeline.errors import Failed, ForebayError, KafkaUnreachable
@@ -216,6 +216,24 @@ class KafkaWatch:
             if self.answers():
                 return True
         return False
+
+    def abort(
+        self,
+        producer: Producer,
+        error: KafkaException,
+        event: str = "transaction aborted, reading again",
+        **facts: object,
+    ) -> None:
+        """Abort the transaction that this error has broken; the log has `event` and the facts.
+
+        Raises the error where the session is over: its successor reads on from the committed positions.
+        """
+        reason = error.args[0]
+        if reason.fatal() or not reason.txn_requires_abort():
+            raise error
+        self._telemetry.stage.error()
+        log(self._stage).warning(event, error=str(reason), **facts)
+        self.step(producer.abort_transaction)
 
     def step(self, step: Callable[[float], object]) -> None:
         """Take a step of a transaction, again while that may help: `step` is given its timeout in seconds.

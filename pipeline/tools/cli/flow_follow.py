@@ -48,17 +48,18 @@ def follow(
 
     Where it stopped, or was killed, it goes on, also in files that were rotated and packed meanwhile.
     """
-    from pipeline.contracts.raw import KNOWN_TYPES, name_of
+    from pipeline.contracts.raw import KNOWN_TYPES
     from pipeline.ingest.follow import worker
     from pipeline.ingest.follow.names import FileSource
     from pipeline.ingest.follow.records import known_type
+    from schemas.names import EXPECTED_NAME, is_name
 
     if format_name is not None and not known_type(format_name):
         raise Usage(f"--format: got {printable(format_name, 80)}, expected one of {KNOWN_TYPES}")
     sensor = sensor or os.uname().nodename
     for option, text in (("--site", site), ("--sensor", sensor)):
-        if name_of(text.encode("utf-8", "surrogateescape")) != text or not text:
-            raise Usage(f"{option}: got {printable(text, 80)!r}, expected 1 to 128 bytes without control characters")
+        if not is_name(text):
+            raise Usage(f"{option}: got {printable(text, 80)!r}, expected {EXPECTED_NAME}")
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     source = FileSource(_absolute(paths), site, sensor, format_name, _absolute(rotated or []))
     sent = worker.run(settings, [source], name or f"{site}/{sensor}", once)

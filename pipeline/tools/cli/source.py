@@ -49,11 +49,11 @@ def check(
     from pipeline.ingest.files.source_check import check as checked_of
     from pipeline.ingest.files.source_names import source_for, suggestions, yaml_of
     from pipeline.tools.sources import head_of_file, last_messages
-    from schemas.intake import is_name
+    from schemas.names import EXPECTED_NAME, is_name
 
     for option, name in (("--site", site), ("--sensor", sensor)):
         if name is not None and not is_name(name):
-            raise Usage(f"{option}: got {name!r}, expected 1..128 bytes of text without control characters")
+            raise Usage(f"{option}: got {printable(name, 80)!r}, expected {EXPECTED_NAME}")
     settings = load_settings(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
     content: dict[str, Any] = {}
     if file is not None:

@@ -9,13 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.contracts.raw import tabbed
-from pipeline.ingest import reasons
 from pipeline.ingest.files.read_bytes import read_bytes
 from pipeline.ingest.files.reading import read_records
-from pipeline.ingest.follow import records
 from pipeline.ingest.follow.position import Layout
 from pipeline.ingest.follow.records import Run, cut, event_time_s, layout_of
-from pipeline.ingest.formats import suricata_ics
 from tests.ingest.csv_records import ARGUS, NFDUMP_LONG
 from tests.ingest.records import EVE, ZEEK
 from tests.real_records import FOLDER, needs
@@ -98,11 +95,6 @@ def test_a_second_header_is_no_record() -> None:
     header, row = ",".join(ARGUS), ",".join(ARGUS.values())
     cells = in_pieces("\n".join([header, row, header, row, ""]).encode(), [1_000])
     assert [record for *_, record in cells] == [row.encode()] * 2
-
-
-def test_what_is_written_here_a_second_time_is_what_ingest_has() -> None:
-    assert records.MAX_RECORD_BYTES == reasons.MAX_RECORD_BYTES
-    assert {name.decode() for name in records.EVENTS} == {"flow", *suricata_ics.EVENTS}
 
 
 @given(st.binary(max_size=300), st.sampled_from(["zeek-conn+tsv", "zeek-conn+json", "argus+csv", "nfdump+csv"]))
