@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -20,9 +20,10 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from pipeline.contracts.raw import CONTENT_TYPES, DELIMITED, KNOWN_TYPES
 from pipeline.errors import Misconfigured
 from schemas.calendars import Calendar
-from schemas.intake import TopicSource
+from schemas.intake import AUTO, FileEntry, SourceEntry, TopicSource
 from schemas.topics import TopicNames
 
 Positive = Annotated[int, Field(gt=0)]
@@ -39,6 +40,24 @@ def _sources(given: object) -> object:
     if set(document) != {"sources"}:
         raise ValueError(f"{given}: expected one section, `sources:`, with a list")
     return document["sources"]
+
+
+def _readable(sources: tuple[SourceEntry, ...]) -> tuple[SourceEntry, ...]:
+    """The sources, where ingest reads their formats, and no file is in two of them."""
+    paths: set[str] = set()
+    for source in sources:
+        where = f"{source.title}: "
+        if source.format != AUTO and source.format not in CONTENT_TYPES:
+            raise ValueError(f"{where}got format {source.format}, expected auto or one of {KNOWN_TYPES}")
+        if isinstance(source, TopicSource):
+            if source.format in DELIMITED and not source.columns:
+                raise ValueError(f"{where}expected `columns` with {source.format}: the names of a line's fields")
+            continue
+        for path in source.paths:
+            if path in paths:
+                raise ValueError(f"{where}got {path} a second time, expected each file in one entry")
+            paths.add(path)
+    return sources
 
 
 class Settings(BaseSettings):
@@ -68,10 +87,10 @@ class Settings(BaseSettings):
     instance_id: str = Field("0", description="Stable name of this worker (static membership, transactional id).")
 
     # Where records come from that carry none of our headers
-    sources: Annotated[tuple[TopicSource, ...], NoDecode, BeforeValidator(_sources)] = Field(
+    sources: Annotated[tuple[SourceEntry, ...], NoDecode, BeforeValidator(_sources), AfterValidator(_readable)] = Field(
         (),
-        description="Topics of other tools that intake reads: a YAML file (docs/sources.md), or a section of "
-        "FOREBAY_CONFIG.",
+        description="Topics of other tools that intake reads, and files that are followed: a YAML file "
+        "(docs/sources.md), or a section of FOREBAY_CONFIG.",
     )
 
     # Where things are stored
@@ -168,6 +187,16 @@ class Settings(BaseSettings):
     def topics(self) -> TopicNames:
         """The topics' names in Kafka."""
         return TopicNames(self.topic_prefix)
+
+    @property
+    def topic_sources(self) -> tuple[TopicSource, ...]:
+        """Of the sources those that intake reads."""
+        return tuple(source for source in self.sources if isinstance(source, TopicSource))
+
+    @property
+    def file_sources(self) -> tuple[FileEntry, ...]:
+        """Of the sources those that a follower reads."""
+        return tuple(source for source in self.sources if isinstance(source, FileEntry))
 
     def lateness_of(self, site: str) -> int:
         """Lateness of a site, in microseconds."""

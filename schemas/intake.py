@@ -1,13 +1,19 @@
-"""Where records come from that carry none of our headers: topics of other tools, and whose records they are."""
+"""Where records come from that carry none of our headers: topics and files of other tools, and whose they are."""
 
 import re
+from pathlib import PurePath
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from schemas.names import EXPECTED_NAME, is_name
 
 Text = Annotated[str, Field(min_length=1)]
+
+
+AUTO = "auto"
+_OF_TOPICS = ("topic", "topics", "pattern")
+_OF_FILES = ("file", "files")
 
 
 class Origin(BaseModel):
@@ -56,7 +62,7 @@ class TopicSource(BaseModel):
     topic: Text | None = None
     topics: tuple[Text, ...] = ()
     pattern: Text | None = None
-    format: Text = "auto"
+    format: Text = AUTO
     columns: tuple[Text, ...] = ()
     site: str | Origin
     sensor: str | Origin
@@ -77,9 +83,10 @@ class TopicSource(BaseModel):
 
     @model_validator(mode="after")
     def _names_topics(self) -> Self:
-        given = [name for name in ("topic", "topics", "pattern") if getattr(self, name)]
+        given = [name for name in _OF_TOPICS if getattr(self, name)]
         if len(given) != 1:
-            raise ValueError(f"expected one of topic, topics, pattern, got {', '.join(given) or 'none'}")
+            names = ", ".join((*_OF_TOPICS, *_OF_FILES))
+            raise ValueError(f"expected one of {names}, got {', '.join(given) or 'none'}")
         return self
 
     @property
@@ -92,6 +99,84 @@ class TopicSource(BaseModel):
         if self.pattern is not None:
             return _compiled(self.pattern).search(topic) is not None
         return topic == self.topic or topic in self.topics
+
+
+class FileEntry(BaseModel):
+    """Files of one sensor that grow: paths and globs, there already or to come.
+
+    `format` auto recognises file by file; `rotated` are globs of rotated files that lie neither beside the path nor in
+    dated folders.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: Text | None = None
+    files: tuple[Text, ...] = ()
+    rotated: tuple[Text, ...] = ()
+    format: Text = AUTO
+    site: str
+    sensor: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_topics(cls, given: object) -> object:
+        both = [name for name in _OF_TOPICS if isinstance(given, dict) and given.get(name)]
+        if both:
+            raise ValueError(f"expected topics or files in an entry, got {both[0]} beside files; write two entries")
+        return given
+
+    @field_validator("site", "sensor", mode="before")
+    @classmethod
+    def _is_name(cls, name: object) -> object:
+        if isinstance(name, dict):
+            raise ValueError("expected text: all records of a file are one sensor's; each sensor has an entry")
+        if isinstance(name, str) and not is_name(name):
+            raise ValueError(f"expected {EXPECTED_NAME}")
+        return name
+
+    @field_validator("file")
+    @classmethod
+    def _is_absolute(cls, path: str | None) -> str | None:
+        return path if path is None else _absolute(path)
+
+    @field_validator("files", "rotated")
+    @classmethod
+    def _are_absolute(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_absolute, paths))
+
+    @model_validator(mode="after")
+    def _names_files(self) -> Self:
+        if bool(self.file) == bool(self.files):
+            raise ValueError(f"expected one of file, files, got {'both' if self.file else 'none'}")
+        return self
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths and globs that it names."""
+        return (self.file,) if self.file else self.files
+
+    @property
+    def title(self) -> str:
+        """What people call it: the files that it names."""
+        return ", ".join(self.paths)
+
+
+def _kind(entry: object) -> str:
+    """Whether an entry names topics or files; one that names neither is refused as one of topics."""
+    has_file = any(name in entry if isinstance(entry, dict) else hasattr(entry, name) for name in _OF_FILES)
+    return "file" if has_file else "topic"
+
+
+SourceEntry = Annotated[
+    Annotated[TopicSource, Tag("topic")] | Annotated[FileEntry, Tag("file")],
+    Discriminator(_kind),
+]
+
+
+def _absolute(path: str) -> str:
+    if not PurePath(path).is_absolute():
+        raise ValueError("expected an absolute path: positions name files, and a follower may start in any folder")
+    return path
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

@@ -2,11 +2,10 @@
 
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, TopicPartition
 
 from pipeline.contracts.raw import DELIMITED
 from pipeline.errors import BadData, Failed
@@ -16,15 +15,11 @@ from pipeline.ingest.files.source_check import Sample
 from pipeline.ingest.intake.origins import Envelope
 from pipeline.runtime.kafka import clients, tail
 from pipeline.settings import Settings
-from schemas.topics import topics as table
 
-STAGE = "intake"  # whose group the positions are of
 REQUEST_S = 10.0
 # More than a sample has: of a log that grows for days only its head is read.
 HEAD_BYTES = 8_388_608
 PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
-# Transactions end with marks, which have offsets and are no records: the last record may lie so far before the end.
-MARKS = 20
 
 
 def last_messages(settings: Settings, topic: str, count: int) -> list[Sample]:
@@ -32,20 +27,21 @@ def last_messages(settings: Settings, topic: str, count: int) -> list[Sample]:
     clients.require_broker(settings)
     consumer = clients.reader(settings, "source-check", **tail.EOF_EVENTS)
     try:
-        partitions = _partitions(consumer).get(topic)
+        partitions = partitions_of(consumer).get(topic)
         if partitions is None:
             raise Failed(f"topic {topic}: got no such topic, expected one of another tool; create it or correct it")
-        return _read_last(settings, consumer, topic, partitions, -(-count // len(partitions)))
+        return read_last(settings, consumer, topic, partitions, -(-count // len(partitions)))
     finally:
         consumer.close()
 
 
-def _partitions(consumer: Consumer) -> dict[str, list[int]]:
+def partitions_of(consumer: Consumer) -> dict[str, list[int]]:
+    """The partitions of every topic that there is."""
     topics = consumer.list_topics(timeout=REQUEST_S).topics
     return {name: sorted(each.partitions) for name, each in topics.items() if each.error is None}
 
 
-def _read_last(
+def read_last(
     settings: Settings, consumer: Consumer, topic: str, partitions: list[int], count: int, marks: int = 0
 ) -> list[Sample]:
     """The last `count` messages of each partition, and those of up to `marks` offsets before."""
@@ -108,44 +104,3 @@ def _head(path: str, folder: Path) -> Path:
     head = folder / (Path(path).name if path != "-" else "stdin")
     head.write_bytes(data if len(data) <= HEAD_BYTES else data[: data.rfind(b"\n", 0, HEAD_BYTES) + 1])
     return head
-
-
-@dataclass(frozen=True, slots=True)
-class TopicState:
-    """One topic of a source: of each partition what is committed, -1 for nothing, and how many messages lie behind."""
-
-    topic: str
-    committed: dict[int, int]
-    lag: dict[int, int]
-    last_us: int | None
-
-
-def states(settings: Settings) -> list[list[TopicState]]:
-    """The topics of each source of the settings, as the cluster has them; none where there is no such topic."""
-    clients.require_broker(settings)
-    consumer = clients.reader(
-        settings, "source-list", **{**tail.EOF_EVENTS, "group.id": f"{settings.topic_prefix}{STAGE}"}
-    )
-    own = {settings.topic_prefix + name for name in table()}
-    sources: list[list[TopicState]] = [[] for _ in settings.sources]
-    try:
-        for topic, partitions in sorted(_partitions(consumer).items()):
-            number = next((n for n, source in enumerate(settings.sources) if source.covers(topic)), None)
-            if number is not None and topic not in own:
-                sources[number].append(_state(settings, consumer, topic, partitions))
-    finally:
-        consumer.close()
-    return sources
-
-
-def _state(settings: Settings, consumer: Consumer, topic: str, partitions: list[int]) -> TopicState:
-    committed: dict[int, int] = {}
-    lag: dict[int, int] = {}
-    for at in consumer.committed([TopicPartition(topic, each) for each in partitions], REQUEST_S):
-        if at.error is not None:
-            raise KafkaException(at.error)
-        first, end = consumer.get_watermark_offsets(TopicPartition(topic, at.partition), REQUEST_S)
-        committed[at.partition] = max(at.offset, -1)
-        lag[at.partition] = max(0, end - max(at.offset, first))
-    samples = _read_last(settings, consumer, topic, partitions, 1, MARKS)
-    return TopicState(topic, committed, lag, max((sample.timestamp_us for sample in samples), default=None))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -270,6 +271,35 @@ def test_how_far_it_is_can_be_seen(plant: Settings, tmp_path: Path) -> None:
     [file] = document["files"]
     assert (file["records"], file["state"], file["live"]) == (10, "open", str(zeek.path))
     assert 0 < file["behind_bytes"] < 1_000
+
+
+def test_the_files_of_the_sources_are_followed(plant: Settings, tmp_path: Path) -> None:
+    zeek, other = Zeek(tmp_path / "a"), Zeek(tmp_path / "b")
+    zeek.write(10)
+    other.lines = zeek.lines[:]  # so that other uids follow: a file of the same content is the same file
+    other.write(5)
+    entries = [
+        {"file": str(zeek.path), "site": "dam", "sensor": "gate"},
+        {"files": [str(other.log.parent / "*.log")], "site": "dam", "sensor": "weir"},
+        {"file": str(tmp_path / "later.log"), "site": "dam", "sensor": "lock"},
+        {"topic": f"{plant.topic_prefix}zeek", "site": "dam", "sensor": "gate"},
+    ]
+    file = tmp_path / "sources.yaml"
+    file.write_text(json.dumps({"sources": entries}))
+    cli = [sys.executable, "-m", "pipeline.tools.cli"]
+    command = [*cli, "flow", "follow", "--once", "--sources", str(file)]
+    done = subprocess.run(command, env=environment(plant), capture_output=True, cwd=ROOT, check=True)
+    assert b"topics are not read here" in done.stderr
+    sent = Counter(bytes(message.key() or b"") for message in messages(plant))
+    assert sent == {b"dam/gate": 1, b"dam/weir": 1} and len(records(plant)) == 15
+    zeek.write(1)
+    command = [*cli, "source", "list", "--sources", str(file), "--json"]
+    done = subprocess.run(command, env=environment(plant), capture_output=True, cwd=ROOT, check=True)
+    gate, weir, lock, topic = json.loads(done.stdout.splitlines()[-1])["sources"]
+    assert [[each["records"] for each in source["files"]] for source in (gate, weir, lock)] == [[10], [5], []]
+    assert (lock["exists"], topic["kind"], topic["exists"]) == (False, "topic", False)
+    assert 0 < gate["files"][0]["behind_bytes"] < 1_000 and weir["files"][0]["behind_bytes"] == 0
+    assert gate["files"][0]["committed_us"] / 1e6 > time.time() - PATIENCE_S
 
 
 def test_standard_input_is_sent_as_it_comes(plant: Settings, tmp_path: Path) -> None:

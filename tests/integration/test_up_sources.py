@@ -1,4 +1,4 @@
-"""`forebay up --sources`: intake runs beside the stages, and what another tool writes becomes flows."""
+"""`forebay up --sources`: intake and a follower run beside the stages: what other tools write becomes flows."""
 
 import json
 import time
@@ -17,30 +17,51 @@ pytestmark = [pytest.mark.integration, pytest.mark.nightly]
 RECORDS = 40
 
 
-def test_intake_runs_where_sources_are_named(named: Box, kafka: str, prefix: str, tmp_path: Path) -> None:  # noqa: F811
+def conn(number: int) -> bytes:
+    record = {"ts": time.time() - 60 + number / 100, "uid": f"C{number}", "id.orig_h": "192.0.2.7", "proto": "tcp"}
+    record |= {"id.orig_p": 50_820, "id.resp_h": "198.51.100.9", "id.resp_p": 502, "conn_state": "SF"}
+    return json.dumps(record).encode()
+
+
+def test_intake_and_a_follower_run_where_sources_are_named(
+    named: Box,  # noqa: F811
+    kafka: str,
+    prefix: str,
+    tmp_path: Path,
+) -> None:
     settings = load_settings(bootstrap=kafka, topic_prefix=prefix)
     topic = f"{prefix}zeek-other"
     admin = clients.admin(settings)  # referenced until the answer is here
     admin.create_topics([NewTopic(topic, 2, 1)])[topic].result(30)
-    file = tmp_path / "sources.yaml"
-    file.write_text(yaml.safe_dump({"sources": [{"topic": topic, "site": "plant", "sensor": "edge"}]}))
+    log, file = tmp_path / "conn.log", tmp_path / "sources.yaml"
+    log.write_bytes(b"".join(conn(number) + b"\n" for number in range(RECORDS)))
+    sources = [
+        {"topic": topic, "site": "plant", "sensor": "edge"},
+        {"file": str(log), "site": "plant", "sensor": "gate"},
+    ]
+    file.write_text(yaml.safe_dump({"sources": sources}))
 
     code, document, said = named.run("up", "--detach", "--sources", str(file))
-    assert code == 0 and "intake" in document["workers"], said
+    assert code == 0 and {"intake", "follow"} <= set(document["workers"]), said
     _, status, _ = named.run("status", "--json")
-    assert [each["state"] for each in status["workers"] if each["name"] == "intake"] == ["ready"], status
+    states = {each["name"]: each["state"] for each in status["workers"]}
+    assert (states["intake"], states["follow"]) == ("ready", "ready"), status
 
     producer = clients.producer(settings, "test")
     for number in range(RECORDS):
-        record = {"ts": time.time() - 60 + number / 100, "uid": f"C{number}", "id.orig_h": "192.0.2.7", "proto": "tcp"}
-        record |= {"id.orig_p": 50_820, "id.resp_h": "198.51.100.9", "id.resp_p": 502, "conn_state": "SF"}
-        producer.produce(topic, json.dumps(record).encode(), partition=number % 2)
+        producer.produce(topic, conn(number), partition=number % 2)
     assert producer.flush(30) == 0
+    with log.open("ab") as more:
+        more.write(conn(RECORDS) + b"\n")
 
-    def behind() -> int:
+    def listed() -> tuple[int, int, int]:
         _, listed, _ = named.run("source", "list", "--sources", str(file), "--json")
-        return int(listed["sources"][0]["topics"][0]["behind"])
+        of_topic, of_file = listed["sources"]
+        [followed] = of_file["files"] or [{"behind_bytes": -1, "records": 0}]
+        return int(of_topic["topics"][0]["behind"]), int(followed["behind_bytes"]), int(followed["records"])
 
-    named.wait_until("intake read all", lambda: behind() == 0)
+    named.wait_until("intake and the follower read all", lambda: listed() == (0, 0, RECORDS + 1))
+    named.kill("follow")
+    assert listed() == (0, 0, RECORDS + 1)
     code, checked, said = named.run("source", "check", "--topic", topic, "--json")
     assert (code, checked["flows"]) == (0, RECORDS), said

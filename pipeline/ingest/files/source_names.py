@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import orjson
@@ -11,7 +12,7 @@ from pipeline.ingest.files.source_check import Sample
 from pipeline.ingest.intake.records import MAX_PREFIX_BYTES, MAX_WRAPPERS
 from pipeline.ingest.recognise import WRAPPERS
 from pipeline.ingest.scan.json_array import one_a_line
-from schemas.intake import Origin, TopicSource
+from schemas.intake import FileEntry, Origin, TopicSource
 from schemas.names import is_name
 
 # Fields in which tools write who they are, best first: exporters before collectors, collectors before machines.
@@ -80,7 +81,18 @@ def source_for(
     )
 
 
-def yaml_of(source: TopicSource) -> str:
+def entry_for(
+    path: str, given: Sequence[FileEntry], site: str | None = None, sensor: str | None = None
+) -> tuple[FileEntry, bool]:
+    """The entry of the settings that names a file, or the one to set; whether it is set as it is."""
+    names = {key: name for key, name in (("site", site), ("sensor", sensor)) if name}
+    for entry in given:
+        if any(fnmatchcase(path, pattern) for pattern in entry.paths):
+            return entry.model_copy(update=names), True
+    return FileEntry(file=path, site=site or SITE, sensor=sensor or SENSOR), False
+
+
+def yaml_of(source: TopicSource | FileEntry) -> str:
     """The section `sources` with one source, as FOREBAY_SOURCES reads it."""
     entry = source.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
     text: str = yaml.safe_dump({"sources": [entry]}, sort_keys=False, width=1_000)

@@ -1,11 +1,15 @@
 """Where files lie: what a path or glob stands for, and under which names rotation leaves what a path held."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
 
+from schemas.intake import AUTO, FileEntry
+
+# What the follower of the settings' files is known by: it must not change when these do.
+SOURCES_FOLLOWER = "sources"
 # What a compressor or an editor is still writing, or left behind.
 _UNFINISHED = (".tmp", ".part", ".swp", "~")
 _DATED_FOLDER = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -24,6 +28,14 @@ class FileSource:
     sensor: str
     content_type: str | None = None
     rotated: tuple[str, ...] = ()
+
+
+def file_sources(entries: Iterable[FileEntry]) -> list[FileSource]:
+    """The files that the settings name; a path that fits several entries is of the first one."""
+    return [
+        FileSource(each.paths, each.site, each.sensor, None if each.format == AUTO else each.format, each.rotated)
+        for each in entries
+    ]
 
 
 def live_paths(source: FileSource) -> list[str]:

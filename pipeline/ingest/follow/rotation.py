@@ -79,11 +79,8 @@ class FollowedFiles(FileRegistry):
                 followed.quiet_since_s = 0.0
                 if followed.key is None:
                     self._drop(followed)
-        types = {(source.site, source.sensor): source.content_type for source in self.sources}
         for number, position in positions.items():
-            followed = self._files.get(number) or Followed(
-                number, position.live, position.site, position.sensor, types.get((position.site, position.sensor))
-            )
+            followed = self._files.get(number) or Followed(number, position.live, position.site, position.sensor, None)
             if number not in self._files:
                 followed.path, followed.rotated = position.path, True
                 self._files[number] = followed
@@ -152,7 +149,9 @@ class FollowedFiles(FileRegistry):
 
     def _match_globs(self, now_s: float) -> None:
         began_s = time.perf_counter()
-        live = {path: source for source in self.sources for path in live_paths(source)}
+        live: dict[str, FileSource] = {}
+        for source in self.sources:
+            live |= {path: source for path in live_paths(source) if path not in live}
         if len(live) > MAX_FILES:
             raise Failed(f"got {len(live)} files to follow, expected at most {MAX_FILES}; name narrower globs")
         for path in [path for path, chain in self.chains.items() if path not in live and not chain.files]:
@@ -161,6 +160,8 @@ class FollowedFiles(FileRegistry):
         for followed in self._files.values():
             chain = new.get(followed.live)
             if chain is not None:
+                source = chain.source  # whose a file is may have been corrected since it was begun
+                followed.site, followed.sensor, followed.content_type = source.site, source.sensor, source.content_type
                 chain.newest_us = max(chain.newest_us, followed.modified_us)
                 chain.files += [] if followed.done else [followed]
         for chain in new.values():

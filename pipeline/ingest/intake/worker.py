@@ -50,7 +50,7 @@ class IntakeWorker:
         self.settings = settings
         self.telemetry = telemetry
         self.kafka = kafka
-        self.converters = [Converter(source) for source in settings.sources]
+        self.converters = [Converter(source) for source in settings.topic_sources]
         self.source_of: dict[str, int] = {}
         self.absent: set[int] = set()
         """Sources without a topic, as far as that has been said."""
@@ -245,11 +245,14 @@ def run(settings: Settings) -> None:
     """Run the worker until SIGINT or SIGTERM; Misconfigured where no source is set."""
     configure(settings.log_level)
     failpoints.arm(settings.failpoint)
-    if not settings.sources:
+    if not settings.topic_sources:
+        got = "files alone, which `forebay flow follow` reads" if settings.file_sources else "no sources"
         raise Misconfigured(
-            "FOREBAY_SOURCES: got no sources, expected the name of a YAML file with some; "
-            "docs/sources.md has an example"
+            f"FOREBAY_SOURCES: got {got}, expected the name of a YAML file with topics; docs/sources.md has an example"
         )
+    if settings.file_sources:
+        left = [source.title for source in settings.file_sources]
+        log(STAGE).info("files are not read here", files=left, remedy="`forebay flow follow` reads them")
     clients.require_broker(settings)
     stop = Stop()
     if threading.current_thread() is threading.main_thread():

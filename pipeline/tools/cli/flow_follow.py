@@ -2,34 +2,44 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import Usage
+from pipeline.errors import Misconfigured, Usage
 from pipeline.runtime.terminal import printable
-from pipeline.settings import load_settings
+from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 
+if TYPE_CHECKING:
+    from pipeline.ingest.follow.names import FileSource
+
 Paths = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
-        metavar="PATH...", help="Files that grow, or globs in quotes, there already or to come: logs/current/conn.log"
+        metavar="PATH...",
+        help="Files that grow, or globs in quotes, there already or to come: logs/current/conn.log. Without any, the "
+        "file entries of --sources.",
+        show_default=False,
     ),
 ]
+DEFAULT_SITE = "default"
 Site = Annotated[str, typer.Option("--site", help="Plant the sensor belongs to.")]
+OwnSite = Annotated[str | None, typer.Option("--site", help=f"Plant the sensor belongs to; {DEFAULT_SITE} by default.")]
 Sensor = Annotated[str | None, typer.Option("--sensor", help="Sensor; the name of this machine by default.")]
 Name = Annotated[
     str | None,
     typer.Option(
-        "--name", help="What it is known by; SITE/SENSOR by default. Of two with one name the later one runs."
+        "--name",
+        help="What it is known by; SITE/SENSOR by default, of --sources `sources`. Of two with one name the later one "
+        "runs.",
     ),
 ]
 
 
 def follow(
-    paths: Paths,
-    site: Site = "default",
+    paths: Paths = None,
+    site: OwnSite = None,
     sensor: Sensor = None,
     format_name: Annotated[
         str | None, typer.Option("--format", help="Content-type; recognised file by file where not given.")
@@ -40,6 +50,9 @@ def follow(
     ] = None,
     name: Name = None,
     once: Annotated[bool, typer.Option("--once", help="Send what is there, then end: for cron and tests.")] = False,
+    sources: Annotated[
+        str | None, typer.Option(help="YAML file of sources: its files are followed; FOREBAY_SOURCES by default.")
+    ] = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
     as_json: Json = False,
@@ -48,8 +61,32 @@ def follow(
 
     Where it stopped, or was killed, it goes on, also in files that were rotated and packed meanwhile.
     """
-    from pipeline.contracts.raw import KNOWN_TYPES
     from pipeline.ingest.follow import worker
+    from pipeline.ingest.follow.names import SOURCES_FOLLOWER, file_sources
+
+    if paths:
+        if sources is not None:
+            raise Usage("--sources: got it beside PATH, expected one of them; a path can be an entry of the file")
+        settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+        source = _source(paths, site or DEFAULT_SITE, sensor, format_name, rotated or [])
+        followed_files, name = [source], name or f"{source.site}/{source.sensor}"
+    else:
+        given = {"--site": site, "--sensor": sensor, "--format": format_name, "--rotated": rotated}
+        if beside := [option for option, value in given.items() if value]:
+            raise Usage(f"{beside[0]}: got it without PATH, expected it in each file entry of --sources, or a PATH")
+        settings = load_settings(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
+        _require_files(settings)
+        followed_files, name = file_sources(settings.file_sources), name or SOURCES_FOLLOWER
+    sent = worker.run(settings, followed_files, name, once)
+    say(f"{sent.records:,} records sent in {sent.messages:,} messages", quiet=as_json)
+    emit({"sent": sent.records, "messages": sent.messages, "transactions": sent.transactions, "gaps": sent.gaps})
+
+
+def _source(
+    paths: list[str], site: str, sensor: str | None, format_name: str | None, rotated: list[str]
+) -> "FileSource":
+    """What the options say, checked."""
+    from pipeline.contracts.raw import KNOWN_TYPES
     from pipeline.ingest.follow.names import FileSource
     from pipeline.ingest.follow.records import known_type
     from schemas.names import EXPECTED_NAME, is_name
@@ -60,11 +97,21 @@ def follow(
     for option, text in (("--site", site), ("--sensor", sensor)):
         if not is_name(text):
             raise Usage(f"{option}: got {printable(text, 80)!r}, expected {EXPECTED_NAME}")
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
-    source = FileSource(_absolute(paths), site, sensor, format_name, _absolute(rotated or []))
-    sent = worker.run(settings, [source], name or f"{site}/{sensor}", once)
-    say(f"{sent.records:,} records sent in {sent.messages:,} messages", quiet=as_json)
-    emit({"sent": sent.records, "messages": sent.messages, "transactions": sent.transactions, "gaps": sent.gaps})
+    return FileSource(_absolute(paths), site, sensor, format_name, _absolute(rotated))
+
+
+def _require_files(settings: Settings) -> None:
+    """The settings name files; what else they name is said: it is not read here."""
+    topics = [source.title for source in settings.topic_sources]
+    if not settings.file_sources:
+        if topics:
+            raise Misconfigured(
+                f"FOREBAY_SOURCES: got topics alone ({printable(', '.join(topics), 80)}), expected an entry with "
+                "`file:` or `files:`; `forebay intake run` reads topics"
+            )
+        raise Usage("PATH: got none, expected files, or --sources and entries with `file:` (docs/sources.md)")
+    if topics:
+        say(f"topics are not read here: {printable(', '.join(topics), 80)}; `forebay intake run` reads them")
 
 
 def _absolute(paths: list[str]) -> tuple[str, ...]:
@@ -75,7 +122,7 @@ def _absolute(paths: list[str]) -> tuple[str, ...]:
 
 
 def followed(
-    site: Site = "default",
+    site: Site = DEFAULT_SITE,
     sensor: Sensor = None,
     name: Name = None,
     bootstrap: Bootstrap = None,
@@ -85,41 +132,16 @@ def followed(
     """Show how far a follower is in its files, by what it has committed."""
     from rich.markup import escape
 
-    from pipeline.ingest.follow.worker import committed_positions, identity
+    from pipeline.ingest.follow.worker import identity
+    from pipeline.tools.followed_files import file_states
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     follower = identity(settings, name or f"{site}/{sensor or os.uname().nodename}")
-    positions = committed_positions(settings, follower)
-    rows: list[dict[str, Any]] = []
-    for number in sorted(positions):
-        position = positions[number]
-        if not position.records and position.done:
-            continue  # it says since when a path is followed
-        size = _size(position.path, (position.device, position.inode))
-        rows.append(
-            {
-                "path": position.path,
-                "live": position.live,
-                "content_type": position.layout.content_type,
-                "records": position.records,
-                "offset": position.offset,
-                "behind_bytes": None if size is None else max(0, size - position.offset),
-                "committed_us": position.committed_us,
-                "state": "done" if position.done else "lost" if position.lost else "open",
-            }
-        )
-    shown = [row for row in rows if row["state"] != "done"] or rows[-1:]
-    for row in shown:
-        behind = "?" if row["behind_bytes"] is None else f"{row['behind_bytes']:,}"
-        path = escape(printable(str(row["path"])))
-        say(f"{path}: {row['records']:,} records, {behind} bytes behind, {row['state']}", quiet=as_json)
-    emit({"follower": follower, "files": rows, "records": sum(row["records"] for row in rows)})
-
-
-def _size(path: str, key: tuple[int, int]) -> int | None:
-    """The size of a file, where it still is the one that was read, and is not packed."""
-    try:
-        stat = Path(path).stat()
-    except OSError:
-        return None
-    return stat.st_size if (stat.st_dev, stat.st_ino) == key and not path.endswith((".gz", ".bz2", ".xz")) else None
+    files = file_states(settings, follower)
+    rows = [each.document() for each in files]
+    shown = [each for each in files if each.state != "done"] or files[-1:]
+    for each in shown:
+        behind = "?" if each.behind_bytes is None else f"{each.behind_bytes:,}"
+        path = escape(printable(each.path))
+        say(f"{path}: {each.records:,} records, {behind} bytes behind, {each.state}", quiet=as_json)
+    emit({"follower": follower, "files": rows, "records": sum(each.records for each in files)})

@@ -1,6 +1,6 @@
 """`forebay source`: what other tools write, and what would come of it."""
 
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +14,7 @@ from pipeline.tools.cli.table import table
 if TYPE_CHECKING:
     from pipeline.ingest.files.source_check import Checked
     from pipeline.ingest.files.source_names import Suggestions
+    from schemas.intake import FileEntry, TopicSource
 
 app = typer.Typer(no_args_is_help=True, help="What other tools write, and what would come of it.")
 
@@ -47,7 +48,7 @@ def check(
     if (topic is None) == (file is None):
         raise Usage("source check: got both or none of --topic and --file, expected one of them")
     from pipeline.ingest.files.source_check import check as checked_of
-    from pipeline.ingest.files.source_names import source_for, suggestions, yaml_of
+    from pipeline.ingest.files.source_names import entry_for, source_for, suggestions, yaml_of
     from pipeline.tools.sources import head_of_file, last_messages
     from schemas.names import EXPECTED_NAME, is_name
 
@@ -60,16 +61,22 @@ def check(
         samples, content = head_of_file(file, records)
     else:
         samples = last_messages(settings, topic or "", records)
-    given = next((each for each in settings.sources if topic is not None and each.covers(topic)), None)
     proposed = suggestions(samples)
-    chosen = source_for(topic or "my-topic", given, proposed, site, sensor, content)
+    entry: FileEntry | TopicSource
+    if file is None or file == "-":
+        given = next((each for each in settings.topic_sources if topic is not None and each.covers(topic)), None)
+        chosen = entry = source_for(topic or "my-topic", given, proposed, site, sensor, content)
+        is_set = given is not None
+    else:
+        entry, is_set = entry_for(str(Path(file).absolute()), settings.file_sources, site, sensor)
+        chosen = source_for(file, None, proposed, entry.site, entry.sensor, content)
     checked = checked_of(samples, chosen, settings.max_future_us)
-    text = yaml_of(chosen)
+    text = yaml_of(entry)
     if not as_json:
         _print(topic or file or "", checked, proposed)
-        say("of the settings:" if given is not None else "to paste into the file of FOREBAY_SOURCES:")
+        say("of the settings:" if is_set else "to paste into the file of FOREBAY_SOURCES:")
         print_plain(text)
-    emit(_document(checked, proposed, text, given is not None) if as_json else _counts(checked))
+    emit(_document(checked, proposed, text, is_set) if as_json else _counts(checked))
     if not checked.flows.num_rows:
         raise BadData(f"{topic or file}: got {checked.records} records and no flow, expected records of flows")
 
@@ -164,63 +171,19 @@ def _document(checked: "Checked", proposed: "Suggestions", text: str, is_set: bo
 def list_sources(
     sources: Sources = None, bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = False
 ) -> None:
-    """List every source of the settings: its topics, what intake has committed, how far it is behind, the last record.
+    """List every source of the settings: its topics or files, what is committed, what lies behind, the last record.
 
     Example: forebay source list --sources sources.yaml
     """
-    from pipeline.tools.sources import states
+    from pipeline.tools.cli.source_table import document, file_rows, topic_rows
+    from pipeline.tools.source_states import states
 
     settings = load_settings(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
     found = states(settings) if settings.sources else []
     if not as_json:
         if not settings.sources:
             say("no sources are set: name a YAML file with --sources or FOREBAY_SOURCES (docs/sources.md)")
-        rows: list[list[Any]] = []
-        for each, topics in zip(settings.sources, found, strict=True):
-            rows += [
-                [
-                    each.title,
-                    state.topic,
-                    len(state.lag),
-                    _positions(state.committed),
-                    str(sum(state.lag.values())),
-                    _moment(state.last_us),
-                ]
-                for state in topics
-            ] or [[each.title, "no such topic: create it or correct it", 0, "-", "-", "-"]]
-        if rows:
-            say(table(["source", "topic", "partitions", "committed", "behind", "last record (UTC)"], rows))
-    emit(
-        {
-            "sources": [
-                {"source": each.title, "exists": bool(topics), "topics": topics}
-                for each, topics in zip(settings.sources, _plain_states(found), strict=True)
-            ]
-        }
-    )
-
-
-def _positions(committed: dict[int, int]) -> str:
-    return ", ".join(f"{partition}: {offset if offset >= 0 else '-'}" for partition, offset in committed.items())
-
-
-def _moment(time_us: int | None) -> str:
-    return "-" if time_us is None else datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _plain_states(found: list[list[Any]]) -> list[list[dict[str, Any]]]:
-    return [
-        [
-            {
-                "topic": state.topic,
-                "partitions": [
-                    {"partition": each, "committed": state.committed[each], "behind": behind}
-                    for each, behind in state.lag.items()
-                ],
-                "behind": sum(state.lag.values()),
-                "last_record_us": state.last_us,
-            }
-            for state in topics
-        ]
-        for topics in found
-    ]
+        for columns, rows in (topic_rows(found), file_rows(found)):
+            if rows:
+                say(table(columns, rows))
+    emit({"sources": [document(each) for each in found]})

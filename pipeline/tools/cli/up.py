@@ -29,7 +29,10 @@ def up(
     ] = DATA,
     folder: RunFolder = None,
     sources: Annotated[
-        str | None, typer.Option(help="YAML file of sources: intake runs too; FOREBAY_SOURCES by default.")
+        str | None,
+        typer.Option(
+            help="YAML file of sources: intake runs too, and a follower of files; FOREBAY_SOURCES by default."
+        ),
     ] = None,
     systemd: Annotated[
         bool, typer.Option("--systemd", help="Print a systemd unit, and how to install it; nothing is started.")

@@ -44,11 +44,14 @@ def stage_row(stage: str) -> WorkerRow:
 
 WORKERS = tuple(stage_row(stage) for stage in STAGES)
 INTAKE = WorkerRow("intake", ("intake", "run"), PORTS["intake"], ("pipeline.ingest.intake.worker",))
+# A follower on its own serves no metrics unless a setting says so: hence no port among PORTS.
+FOLLOW = WorkerRow("follow", ("flow", "follow"), 9478, ("pipeline.ingest.follow.worker",))
 
 
 def rows_for(settings: Settings) -> tuple[WorkerRow, ...]:
     """The workers that a box with these settings needs."""
-    return (INTAKE, *WORKERS) if settings.sources else WORKERS
+    before = (*((FOLLOW,) if settings.file_sources else ()), *((INTAKE,) if settings.topic_sources else ()))
+    return (*before, *WORKERS)
 
 
 # The box's own endpoint is supervised as the stages are: the supervisor itself has one thread and answers nobody.

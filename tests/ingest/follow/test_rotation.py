@@ -1,5 +1,6 @@
 """Whatever becomes of the files and of the follower: each whole line is sent once."""
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -7,6 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.contracts.raw import ZEEK_JSON
+from pipeline.ingest.follow.names import FileSource
+from pipeline.ingest.follow.rotation import FollowedFiles
 from tests.ingest.follow.plant import Follower, Writer, source
 
 FATES = ("commit", "commit", "commit", "die before", "die after", "lose session", "lose answer")
@@ -53,3 +57,27 @@ def test_each_whole_line_is_sent_once(schedule: list[tuple[str, int]]) -> None:
         follower.drain(writer)
         follower.check(writer)
         assert not follower.gaps
+
+
+def test_a_path_is_of_the_first_source_that_fits(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "current" / "conn.log")
+    writer.append(3)
+    first, second = source(tmp_path / "current" / "*.log"), replace(source(writer.live), sensor="other")
+    files = FollowedFiles([first, second])
+    files.poll(writer.now_s)
+    [(followed, _)] = files.read(writer.now_s, 1 << 20).runs
+    assert followed.sensor == "edge"
+
+
+def test_a_source_that_was_corrected_holds_for_files_that_were_begun(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "current" / "conn.log")
+    writer.append(3)
+    follower = Follower(source(writer.live))
+    follower.turn(writer.now_s)
+    writer.append(2)
+    other = FileSource((str(tmp_path / "current" / "modbus.log"),), "plant", "edge", "zeek-modbus+json")
+    files = FollowedFiles([replace(follower.source, sensor="gate"), replace(other, sensor="gate")])
+    files.restore(follower.committed())
+    files.poll(writer.now_s)
+    [(followed, run)] = files.read(writer.now_s, 1 << 20).runs
+    assert (followed.sensor, followed.content_type, len(run.records)) == ("gate", ZEEK_JSON, 2)

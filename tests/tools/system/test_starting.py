@@ -7,15 +7,15 @@ import pytest
 from pipeline.settings import inherited_environment, load_settings
 from pipeline.tools.supervisor import STAGES
 from pipeline.tools.system.control import environment_of
-from pipeline.tools.system.worker_table import INTAKE, PORT, WORKERS, endpoint_row, rows_for
+from pipeline.tools.system.worker_table import FOLLOW, INTAKE, PORT, WORKERS, endpoint_row, rows_for
 from tests.contract.tree import ROOT
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="not proven: workers are forked on Linux alone")
 
 IMPORTS = """
 from pipeline.tools.system import starting
-from pipeline.tools.system.worker_table import INTAKE, WORKERS, endpoint_row
-starting.preload([INTAKE, *WORKERS, endpoint_row("x", 0, "127.0.0.1")])
+from pipeline.tools.system.worker_table import FOLLOW, INTAKE, WORKERS, endpoint_row
+starting.preload([FOLLOW, INTAKE, *WORKERS, endpoint_row("x", 0, "127.0.0.1")])
 import os, sys
 print(starting.can_fork(), len(os.listdir("/proc/self/task")), "torch" in sys.modules)
 """
@@ -47,10 +47,13 @@ def main():
 """
 
 
-def test_a_box_has_the_six_stages_and_intake_where_there_are_sources() -> None:
+def test_a_box_has_the_six_stages_and_what_its_sources_need() -> None:
     assert [row.name for row in rows_for(load_settings())] == list(STAGES)
-    source = [{"topic": "zeek", "site": "plant", "sensor": "edge-1"}]
-    assert rows_for(load_settings(sources=source)) == (INTAKE, *WORKERS)
+    topic = {"topic": "zeek", "site": "plant", "sensor": "edge-1"}
+    file = {"file": "/logs/conn.log", "site": "plant", "sensor": "edge-2"}
+    assert rows_for(load_settings(sources=[topic])) == (INTAKE, *WORKERS)
+    assert rows_for(load_settings(sources=[file])) == (FOLLOW, *WORKERS)
+    assert rows_for(load_settings(sources=[file, topic, {**file, "file": "/b"}])) == (FOLLOW, INTAKE, *WORKERS)
     row = endpoint_row("/run", 9470, "::1").at_port(5)
     assert row.port == 5 and row.arguments == ("/run", "::1", "5") and PORT not in row.arguments
 

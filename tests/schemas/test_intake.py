@@ -1,0 +1,112 @@
+"""Sources: topics and files as the settings name them, and mistakes in one line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.errors import Misconfigured
+from pipeline.settings import Settings, load_settings
+from pipeline.tools.cli.main import main
+
+TOPIC = {"topic": "zeek", "site": "plant", "sensor": {"field": "host.name", "else": "edge-1"}}
+FILE = {"file": "/opt/zeek/logs/current/conn.log", "site": "plant", "sensor": "edge-1"}
+FILES = {"files": ["/logs/*.json", "/logs/eve"], "rotated": ["/old/*"], "format": "suricata-eve+json"}
+FILES |= {"site": "plant", "sensor": "edge-2"}
+
+
+def load(folder: Path, *sources: dict[str, Any]) -> Settings:
+    file = folder / "sources.yaml"
+    file.write_text(yaml.safe_dump({"sources": list(sources)}))
+    return load_settings(sources=str(file))
+
+
+def test_topics_and_files_stand_beside_each_other(tmp_path: Path) -> None:
+    settings = load(tmp_path, TOPIC, FILE, FILES)
+    assert [source.title for source in settings.topic_sources] == ["zeek"]
+    assert [source.paths for source in settings.file_sources] == [(FILE["file"],), tuple(FILES["files"])]
+    assert settings.file_sources[1].rotated == ("/old/*",)
+
+
+def test_they_survive_the_way_to_a_process_that_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(tmp_path, TOPIC, FILE, FILES)
+    monkeypatch.setenv("FOREBAY_SOURCES", settings.variables()["FOREBAY_SOURCES"])
+    assert load_settings().sources == settings.sources
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ({**FILE, "file": "conn.log"}, "expected an absolute path"),
+        ({**FILES, "rotated": ["old/*"]}, "expected an absolute path"),
+        ({**FILE, "sensor": {"field": "host.name"}}, "all records of a file are one sensor's"),
+        ({**FILE, "site": {"key": True}}, "all records of a file are one sensor's"),
+        ({**FILE, "sensor": "a\nb"}, "without control characters"),
+        ({"file": FILE["file"], "site": "plant"}, "Field required"),
+        ({**FILE, "topic": "zeek"}, "got topic beside files; write two entries"),
+        ({**FILE, "files": ["/a"]}, "expected one of file, files, got both"),
+        ({**FILE, "format": "csv"}, "got format csv, expected auto or one of"),
+        ({**FILE, "columns": ["a"]}, "got columns"),
+        ({"site": "plant", "sensor": "a"}, "expected one of topic, topics, pattern, file, files, got none"),
+        ({**TOPIC, "format": "zeek"}, "got format zeek, expected auto or one of"),
+        ({**TOPIC, "format": "zeek-conn+tsv"}, "expected `columns`"),
+        (FILE | {"files": [], "file": ""}, "at least 1 character"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path: Path, source: dict[str, Any], said: str) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        load(tmp_path, source)
+    assert said in str(refused.value) and "\n" not in str(refused.value)
+    assert str(refused.value).startswith("FOREBAY_SOURCES") and refused.value.exit_code == 78
+
+
+def test_a_file_is_of_one_entry(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="a second time, expected each file in one entry"):
+        load(tmp_path, FILE, {**FILE, "sensor": "edge-3"})
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        (("flow", "follow"), 78, "`forebay intake run` reads topics"),
+        (("flow", "follow", "/a"), 2, "--sources: got it beside PATH"),
+        (("flow", "follow", "--site", "a"), 2, "--site: got it without PATH"),
+    ],
+)
+def test_who_reads_a_source_is_said(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    load(tmp_path, TOPIC)
+    assert run(capsys, monkeypatch, *command, "--sources", str(tmp_path / "sources.yaml")) == (code, said)
+
+
+def test_intake_reads_no_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(tmp_path, FILE)
+    words = ("intake", "run", "--sources", str(tmp_path / "sources.yaml"))
+    assert run(capsys, monkeypatch, *words) == (78, "files alone, which `forebay flow follow` reads")
+    monkeypatch.delenv("FOREBAY_SOURCES", raising=False)
+    assert run(capsys, monkeypatch, "flow", "follow") == (2, "PATH: got none, expected files")
+
+
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, "Said"]:
+    monkeypatch.setattr("sys.argv", ["forebay", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0), Said(capsys.readouterr().err)
+
+
+class Said(str):
+    """Text that equals each part of it, so that a comparison that fails shows it whole."""
+
+    def __eq__(self, part: object) -> bool:
+        return isinstance(part, str) and part in str(self)
+
+    __hash__ = str.__hash__
