@@ -20,13 +20,13 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from pipeline.contracts.raw import CONTENT_TYPES, DELIMITED, KNOWN_TYPES
 from pipeline.errors import Misconfigured
 from schemas.calendars import Calendar
-from schemas.intake import AUTO, FileEntry, SourceEntry, TopicSource
+from schemas.intake import FileEntry, SourceEntry, TopicSource
 from schemas.topics import TopicNames
 
 Positive = Annotated[int, Field(gt=0)]
+Sources = tuple[SourceEntry, ...]
 Uri = Annotated[str, BeforeValidator(lambda uri: str(uri) if isinstance(uri, Path) else uri)]
 
 
@@ -42,20 +42,13 @@ def _sources(given: object) -> object:
     return document["sources"]
 
 
-def _readable(sources: tuple[SourceEntry, ...]) -> tuple[SourceEntry, ...]:
-    """The sources, where ingest reads their formats, and no file is in two of them."""
+def _files_once(sources: Sources) -> Sources:
+    """The sources, where no file is in two of them."""
     paths: set[str] = set()
     for source in sources:
-        where = f"{source.title}: "
-        if source.format != AUTO and source.format not in CONTENT_TYPES:
-            raise ValueError(f"{where}got format {source.format}, expected auto or one of {KNOWN_TYPES}")
-        if isinstance(source, TopicSource):
-            if source.format in DELIMITED and not source.columns:
-                raise ValueError(f"{where}expected `columns` with {source.format}: the names of a line's fields")
-            continue
-        for path in source.paths:
+        for path in source.paths if isinstance(source, FileEntry) else ():
             if path in paths:
-                raise ValueError(f"{where}got {path} a second time, expected each file in one entry")
+                raise ValueError(f"{source.title}: got {path} a second time, expected each file in one entry")
             paths.add(path)
     return sources
 
@@ -87,10 +80,12 @@ class Settings(BaseSettings):
     instance_id: str = Field("0", description="Stable name of this worker (static membership, transactional id).")
 
     # Where records come from that carry none of our headers
-    sources: Annotated[tuple[SourceEntry, ...], NoDecode, BeforeValidator(_sources), AfterValidator(_readable)] = Field(
-        (),
-        description="Topics of other tools that intake reads, and files that are followed: a YAML file "
-        "(docs/sources.md), or a section of FOREBAY_CONFIG.",
+    sources: Annotated[tuple[SourceEntry, ...], NoDecode, BeforeValidator(_sources), AfterValidator(_files_once)] = (
+        Field(
+            (),
+            description="Topics of other tools that intake reads, and files that are followed: a YAML file "
+            "(docs/sources.md), or a section of FOREBAY_CONFIG.",
+        )
     )
 
     # Where things are stored

@@ -4,16 +4,27 @@ import re
 from pathlib import PurePath
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from schemas.names import EXPECTED_NAME, is_name
-
-Text = Annotated[str, Field(min_length=1)]
-
 
 AUTO = "auto"
 _OF_TOPICS = ("topic", "topics", "pattern")
 _OF_FILES = ("file", "files")
+
+
+def _known(content_type: str) -> str:
+    from schemas.sources import source_of  # loads pyarrow, for which a command's help must not wait
+
+    try:
+        _ = content_type == AUTO or source_of(content_type)
+    except KeyError:
+        raise ValueError("expected auto, or a content-type of docs/sources.md") from None
+    return content_type
+
+
+Text = Annotated[str, Field(min_length=1)]
+Format = Annotated[str, AfterValidator(_known)]
 
 
 class Origin(BaseModel):
@@ -62,7 +73,7 @@ class TopicSource(BaseModel):
     topic: Text | None = None
     topics: tuple[Text, ...] = ()
     pattern: Text | None = None
-    format: Text = AUTO
+    format: Format = AUTO
     columns: tuple[Text, ...] = ()
     site: str | Origin
     sensor: str | Origin
@@ -87,6 +98,8 @@ class TopicSource(BaseModel):
         if len(given) != 1:
             names = ", ".join((*_OF_TOPICS, *_OF_FILES))
             raise ValueError(f"expected one of {names}, got {', '.join(given) or 'none'}")
+        if self.format.endswith(("+csv", "+tsv")) and not self.columns:
+            raise ValueError(f"expected `columns` with {self.format}: the names of a line's fields")
         return self
 
     @property
@@ -113,7 +126,7 @@ class FileEntry(BaseModel):
     file: Text | None = None
     files: tuple[Text, ...] = ()
     rotated: tuple[Text, ...] = ()
-    format: Text = AUTO
+    format: Format = AUTO
     site: str
     sensor: str
 
