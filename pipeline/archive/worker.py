@@ -10,16 +10,14 @@ from pipeline.archive.partition import Committed, PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.errors import ForebayError, Misconfigured
 from pipeline.runtime import failpoints
-from pipeline.runtime import telemetry as telemetry_room
 from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.retention import MARK
+from pipeline.runtime.kafka.stage_process import stage_process
 from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
 from pipeline.runtime.kafka.tail import EOF_EVENTS
-from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.storage.storage import open_storage
-from pipeline.runtime.telemetry import logs
-from pipeline.runtime.telemetry.telemetry import Telemetry
+from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
 
 GROUP = "archive"
@@ -66,7 +64,7 @@ class ArchiveWorker:
         self._settings = settings
         self._kafka = kafka
         self._telemetry = telemetry
-        self._log = logs.log(GROUP)
+        self._log = log(GROUP)
         self._archive_topic, self._rejects_topic = settings.topics.archive, settings.topics.rejects
         self._owned: dict[int, Owned] = {}
         self._consumer = clients.consumer(settings, GROUP, **OVERRIDES)
@@ -258,17 +256,10 @@ def _step(name: str) -> None:
 
 def run(settings: Settings) -> None:
     """Archive until SIGINT or SIGTERM; any error stops the worker with its position unmoved."""
-    logs.configure(settings.log_level)
-    failpoints.arm(settings.failpoint)
-    stop = Stop().listen()
-    clients.require_broker(settings)
-    open_storage(settings.archive_uri).begin()
-    telemetry = telemetry_room.start(GROUP, settings)
-    try:
-        with KafkaWatch(GROUP, settings, telemetry, stop) as kafka:
+    with stage_process(GROUP, settings) as (telemetry, kafka):
+        open_storage(settings.archive_uri).begin()
+        try:
             kafka.run(lambda: ArchiveWorker(settings, telemetry, kafka).run())
-    except ForebayError as error:
-        logs.log(GROUP).error("stopped", error=str(error))
-        raise
-    finally:
-        telemetry.close()
+        except ForebayError as error:
+            log(GROUP).error("stopped", error=str(error))
+            raise

@@ -1,7 +1,6 @@
 """The ingest worker: `raw` in, `flows` and `rejects` out, both and the offsets in one transaction."""
 
 import gc
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -31,10 +30,10 @@ from pipeline.runtime.kafka import clients, errors, producing, tail
 from pipeline.runtime.kafka.caught_up import CaughtUp
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.retention import DeletedUnread
+from pipeline.runtime.kafka.stage_process import stage_process
 from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
 from pipeline.runtime.kafka.watchdog import Watchdog
-from pipeline.runtime.shutdown import Stop
-from pipeline.runtime.telemetry import Telemetry, configure, log, start
+from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.runtime.terminal import printable
 from pipeline.runtime.wire.batches import CONTENT_TYPE
 from pipeline.runtime.wire.messages import write
@@ -341,20 +340,10 @@ class IngestWorker:
 
 def run(settings: Settings) -> None:
     """Run the worker until SIGINT or SIGTERM; KafkaUnreachable where no broker answers."""
-    configure(settings.log_level)
-    failpoints.arm(settings.failpoint)
-    clients.require_broker(settings)
-    stop = Stop()
-    if threading.current_thread() is threading.main_thread():
-        stop = stop.listen()
-    warm_up()
-    tune_gc()
-    telemetry = start(STAGE, settings)
-    try:
-        with KafkaWatch(STAGE, settings, telemetry, stop) as kafka:
-            kafka.run(lambda: session(settings, telemetry, kafka))
-    finally:
-        telemetry.close()
+    with stage_process(STAGE, settings) as (telemetry, kafka):
+        warm_up()
+        tune_gc()
+        kafka.run(lambda: session(settings, telemetry, kafka))
 
 
 def session(settings: Settings, telemetry: Telemetry, kafka: KafkaWatch) -> None:

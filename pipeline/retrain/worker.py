@@ -23,11 +23,11 @@ from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.errors import Kind
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.retention import DeletedUnread
+from pipeline.runtime.kafka.stage_process import stage_process
 from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
 from pipeline.runtime.kafka.tail import EOF_EVENTS
-from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.storage.storage import open_storage
-from pipeline.runtime.telemetry import Telemetry, configure, log, start
+from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.runtime.wire import messages
 from pipeline.runtime.wire.traceparent import HEADER
 from pipeline.settings import Settings, inherited_environment
@@ -208,20 +208,14 @@ def run(settings: Settings, every_s: float = 86_400.0, labels: Sequence[Path] = 
 
     `labels` and `base` are passed on to `forebay retrain now`.
     """
-    configure(settings.log_level)
-    failpoints.arm(settings.failpoint)
-    stop = Stop().listen()
-    clients.require_broker(settings)
     command = [sys.executable, "-m", "pipeline.tools.cli", "retrain", "now", "--promote", "--json"]
     command += [part for path in labels for part in ("--labels", str(path))]
     command += [] if base else ["--no-base"]
     environment = inherited_environment(settings.variables())
-    trainer = Trainer(command, environment, settings.samples_uri, every_s, time.time_ns() // 1_000)
-    telemetry = start("retrain", settings)
-    try:
-        with KafkaWatch("retrain", settings, telemetry, stop) as kafka:
+    with stage_process("retrain", settings) as (telemetry, kafka):
+        trainer = Trainer(command, environment, settings.samples_uri, every_s, time.time_ns() // 1_000)
+        try:
             kafka.run(lambda: RetrainWorker(settings, telemetry, kafka).run(trainer))
-        log("retrain").info("stopped")
-    finally:
-        trainer.stop()
-        telemetry.close()
+            log("retrain").info("stopped")
+        finally:
+            trainer.stop()

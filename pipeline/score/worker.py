@@ -13,12 +13,12 @@ from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.producing import produce
+from pipeline.runtime.kafka.stage_process import stage_process
 from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
 from pipeline.runtime.kafka.tail import EOF_EVENTS, Follower
 from pipeline.runtime.kafka.watchdog import Watchdog
-from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.storage.storage import folder_or_storage
-from pipeline.runtime.telemetry import Telemetry, configure, log, start
+from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.runtime.wire.batches import CONTENT_TYPE
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT
 from pipeline.score.device import choose_device, use_threads
@@ -322,15 +322,7 @@ class ScoreWorker:
 
 def run(settings: Settings) -> None:
     """Score until asked to stop."""
-    configure(settings.log_level)
-    failpoints.arm(settings.failpoint)
-    stop = Stop().listen()
-    clients.require_broker(settings)
-    telemetry = start("score", settings)
-    try:
+    with stage_process("score", settings) as (telemetry, kafka):
         cache = load_model(settings, telemetry)
-        with KafkaWatch("score", settings, telemetry, stop) as kafka:
-            kafka.run(lambda: ScoreWorker(settings, telemetry, kafka, cache).run())
+        kafka.run(lambda: ScoreWorker(settings, telemetry, kafka, cache).run())
         log("score").info("stopped")
-    finally:
-        telemetry.close()

@@ -1,6 +1,5 @@
 """The follower's process: records of files that grow into `raw`, and how far it came in the same transaction."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.producing import produce
+from pipeline.runtime.kafka.stage_process import stage_process
 from pipeline.runtime.shutdown import Stop
-from pipeline.runtime.telemetry import Telemetry, configure, log, start
+from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
 from pipeline.settings import Settings
 
@@ -223,20 +223,10 @@ def run(
     settings: Settings, sources: Sequence[FileSource], name: str, once: bool = False, stop: Stop | None = None
 ) -> Sent:
     """Follow files until SIGINT or SIGTERM, or with `once` up to where they end; KafkaUnreachable without a broker."""
-    configure(settings.log_level)
-    failpoints.arm(settings.failpoint)
-    clients.require_broker(settings)
-    if stop is None:
-        stop = Stop()
-        stop = stop.listen() if threading.current_thread() is threading.main_thread() else stop
-    telemetry = start(STAGE, settings)
-    telemetry.count("forebay_follow_gaps", 0)
     files, sent = FollowedFiles(sources, once), Sent()
-    try:
-        with KafkaWatch(STAGE, settings, telemetry, stop) as kafka:
-            kafka.run(_session(settings, telemetry, kafka, files, name, sent))
-    finally:
-        telemetry.close()
+    with stage_process(STAGE, settings, stop) as (telemetry, kafka):
+        telemetry.count("forebay_follow_gaps", 0)
+        kafka.run(_session(settings, telemetry, kafka, files, name, sent))
     return sent
 
 

@@ -4,7 +4,6 @@ All partitions of a source's topics are read by one worker, merged (merge.py); a
 state but its positions.
 """
 
-import threading
 import time
 from collections.abc import Iterable, Sequence
 
@@ -21,10 +20,10 @@ from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors, producing, tail
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.retention import DeletedUnread
+from pipeline.runtime.kafka.stage_process import stage_process
 from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
 from pipeline.runtime.kafka.watchdog import Watchdog
-from pipeline.runtime.shutdown import Stop
-from pipeline.runtime.telemetry import Telemetry, configure, log, start
+from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
 from schemas.topics import topics as table
 
@@ -243,26 +242,16 @@ def _envelope(message: Message) -> Envelope:
 
 def run(settings: Settings) -> None:
     """Run the worker until SIGINT or SIGTERM; Misconfigured where no source is set."""
-    configure(settings.log_level)
-    failpoints.arm(settings.failpoint)
     if not settings.topic_sources:
         got = "files alone, which `forebay flow follow` reads" if settings.file_sources else "no sources"
         raise Misconfigured(
             f"FOREBAY_SOURCES: got {got}, expected the name of a YAML file with topics; docs/sources.md has an example"
         )
-    if settings.file_sources:
-        left = [source.title for source in settings.file_sources]
-        log(STAGE).info("files are not read here", files=left, remedy="`forebay flow follow` reads them")
-    clients.require_broker(settings)
-    stop = Stop()
-    if threading.current_thread() is threading.main_thread():
-        stop = stop.listen()
-    telemetry = start(STAGE, settings)
-    try:
-        with KafkaWatch(STAGE, settings, telemetry, stop) as kafka:
-            kafka.run(lambda: session(settings, telemetry, kafka))
-    finally:
-        telemetry.close()
+    with stage_process(STAGE, settings) as (telemetry, kafka):
+        if settings.file_sources:
+            files = [source.title for source in settings.file_sources]
+            log(STAGE).info("files are not read here", files=files, remedy="`forebay flow follow` reads them")
+        kafka.run(lambda: session(settings, telemetry, kafka))
 
 
 def session(settings: Settings, telemetry: Telemetry, kafka: KafkaWatch) -> None:
