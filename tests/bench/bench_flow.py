@@ -27,7 +27,7 @@ from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.broker import local
 from pipeline.tools.offline.training_rows import Span, read_rows
-from pipeline.tools.supervisor import STAGES, Processes, worker_environment
+from pipeline.tools.processes import STAGES, Processes, worker_environment
 from tests.bench.path import cpu_s, watermarks
 
 SCENARIO: Scenario = replace(SCENARIOS["sites"], sites=4, sensors=2)

@@ -13,7 +13,7 @@ from loadtest.sending import Load, send
 from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings, load_settings
-from pipeline.tools.supervisor import Processes, worker_environment
+from pipeline.tools.processes import Processes, worker_environment
 
 TICKS = os.sysconf("SC_CLK_TCK")
 STILL_S = 2.0

@@ -15,7 +15,7 @@ from pipeline.archive.upkeep.verify import account
 from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.chaos.round import work_left
-from pipeline.tools.supervisor import Processes, SupervisedProcess, worker_environment
+from pipeline.tools.processes import Processes, StartedProcess, worker_environment
 
 STAGES = ("ingest", "featurize", "score", "alert", "archive", "retrain")
 
@@ -34,7 +34,7 @@ class Flow:
 
     settings: Settings
     processes: Processes
-    stages: dict[str, SupervisedProcess]
+    stages: dict[str, StartedProcess]
 
     def kill(self, name: str) -> None:
         """SIGKILL one stage and start it again."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from moto.server import ThreadedMotoServer
 
-from pipeline.tools.supervisor import Processes, SupervisedProcess
+from pipeline.tools.processes import Processes, StartedProcess
 from tests.runtime.storage.bucket import KEYS, make_bucket
 
 CLOSE, OPEN = signal.SIGUSR1, signal.SIGUSR2
@@ -22,7 +22,7 @@ CLOSE, OPEN = signal.SIGUSR1, signal.SIGUSR2
 class S3Server:
     """The server's process and one bucket in it."""
 
-    def __init__(self, server: SupervisedProcess, port: int) -> None:
+    def __init__(self, server: StartedProcess, port: int) -> None:
         self._server = server
         self.bucket = f"s3://plant/line-4?{make_bucket(f'http://127.0.0.1:{port}', 'plant')}"
 

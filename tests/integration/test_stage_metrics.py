@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from loadtest.plants.westermo import traffic
-from pipeline.tools.supervisor import STAGES, SupervisedProcess
+from pipeline.tools.processes import STAGES, StartedProcess
 from tests.crash.flow import running, send
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -25,7 +25,7 @@ CONTRACT = {
 }
 
 
-def scrape(worker: SupervisedProcess) -> dict[str, dict[str, float]]:
+def scrape(worker: StartedProcess) -> dict[str, dict[str, float]]:
     """Stage -> metric of the contract -> its value, summed over further labels."""
     ready = next(
         entry

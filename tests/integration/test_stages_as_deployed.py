@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.runtime.kafka import topics
 from pipeline.settings import load_settings
-from pipeline.tools.supervisor import Processes, SupervisedProcess
+from pipeline.tools.processes import Processes, StartedProcess
 from tests.contract.tree import STAGES
 from tests.k8s.policies import PROBES
 from tests.k8s.render import container, documents, pod, settings_of, workloads
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 READY_WITHIN_S = 240.0
 
 
-def port_of(stage: SupervisedProcess) -> int:
+def port_of(stage: StartedProcess) -> int:
     """Where a stage serves its metrics, as its log says."""
     for line in stage.log.read_text(encoding="utf-8").splitlines():
         if line.startswith("{") and (entry := orjson.loads(line)).get("event") == "ready":

@@ -27,7 +27,7 @@ from pipeline.tools.broker import local, process
 from pipeline.tools.broker import state as broker_state
 from pipeline.tools.chaos import disk
 from pipeline.tools.chaos.workers import Workers
-from pipeline.tools.supervisor import STAGES
+from pipeline.tools.processes import STAGES
 from schemas.sources import sources
 
 POINT_S = 30.0

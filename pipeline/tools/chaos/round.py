@@ -22,7 +22,7 @@ from pipeline.tools.chaos.faults import FaultInjector
 from pipeline.tools.chaos.invariants import Findings, check, committed
 from pipeline.tools.chaos.traffic import Traffic
 from pipeline.tools.chaos.workers import Workers
-from pipeline.tools.supervisor import STAGES
+from pipeline.tools.processes import STAGES
 
 AT_ONCE = 4
 """So many faults are under way at a time; those on one stage wait for each other."""

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pipeline.errors import Failed
 from pipeline.settings import Settings
-from pipeline.tools.supervisor import CLI, STAGES, Processes, SupervisedProcess, worker_environment
+from pipeline.tools.processes import CLI, STAGES, Processes, StartedProcess, worker_environment
 
 READY_S = 120.0
 POLL_S = 0.05
@@ -31,7 +31,7 @@ class Workers:
         # A child gets its parent's-death signal when the thread that started it ends: one thread starts them all.
         self._starter = ThreadPoolExecutor(1, "starter")
         self._numbers = dict.fromkeys(STAGES, 0)
-        self._of: dict[str, SupervisedProcess] = {}
+        self._of: dict[str, StartedProcess] = {}
         self.locks = {stage: threading.RLock() for stage in STAGES}
         self.ended_by_fault: set[int] = set()
         self.ended: list[str] = []
@@ -44,10 +44,10 @@ class Workers:
         file_bytes: int | None = None,
         program: Sequence[str] = CLI,
         main: bool = True,
-    ) -> SupervisedProcess:
+    ) -> StartedProcess:
         """Start a worker of a stage; with `main` it is from now on the stage's own."""
 
-        def begin() -> SupervisedProcess:
+        def begin() -> StartedProcess:
             self._numbers[stage] += 1
             name = f"{stage}-{self._numbers[stage]}"
             return self._processes.start(
@@ -59,36 +59,36 @@ class Workers:
             self._of[stage] = started
         return started
 
-    def run(self, name: str, *arguments: str) -> SupervisedProcess:
+    def run(self, name: str, *arguments: str) -> StartedProcess:
         """Start another command beside the stages: a sender."""
         return self._starter.submit(lambda: self._processes.start(name, *arguments)).result()
 
-    def of(self, stage: str) -> SupervisedProcess:
+    def of(self, stage: str) -> StartedProcess:
         """The stage's worker."""
         return self._of[stage]
 
-    def kill(self, worker: SupervisedProcess) -> None:
+    def kill(self, worker: StartedProcess) -> None:
         """SIGKILL, and wait for its end."""
         if worker.process.poll() is None:
             self.ended_by_fault.add(worker.process.pid)
             os.kill(worker.process.pid, signal.SIGKILL)
         worker.process.wait(GONE_S)
 
-    def signal(self, worker: SupervisedProcess, number: int) -> None:
+    def signal(self, worker: StartedProcess, number: int) -> None:
         """Send a signal, if it still runs."""
         if worker.process.poll() is None:
             os.kill(worker.process.pid, number)
 
-    def wait_gone(self, worker: SupervisedProcess, timeout_s: float) -> bool:
+    def wait_gone(self, worker: StartedProcess, timeout_s: float) -> bool:
         """Whether it ends by itself within the time; that is then expected."""
         self.ended_by_fault.add(worker.process.pid)
         return _until(lambda: worker.process.poll() is not None, timeout_s)
 
-    def wait_ready(self, worker: SupervisedProcess, timeout_s: float = READY_S) -> bool:
+    def wait_ready(self, worker: StartedProcess, timeout_s: float = READY_S) -> bool:
         """Whether it says that it is ready within the time, or ends."""
         return _until(lambda: worker.ready or worker.process.poll() is not None, timeout_s) and worker.ready
 
-    def revive(self, stage: str, program: Sequence[str] = CLI) -> SupervisedProcess:
+    def revive(self, stage: str, program: Sequence[str] = CLI) -> StartedProcess:
         """The stage's worker, started again (as `program`) where it has ended; ready."""
         for _attempt in range(MAX_RESTARTS):
             worker = self._of[stage]
@@ -140,6 +140,6 @@ def _until(true: Callable[[], bool], timeout_s: float) -> bool:
     return True
 
 
-def _last_error(worker: SupervisedProcess) -> str:
+def _last_error(worker: StartedProcess) -> str:
     lines = worker.last_words().splitlines()
     return lines[-1][:300] if lines else "it said nothing"

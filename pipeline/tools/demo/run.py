@@ -22,7 +22,7 @@ from pipeline.tools.demo.explore import next_commands, write_settings
 from pipeline.tools.demo.live import Picture, View
 from pipeline.tools.demo.printout import show
 from pipeline.tools.demo.watch import SeenAlert, Watch
-from pipeline.tools.supervisor import STAGES, Processes, SupervisedProcess, worker_environment
+from pipeline.tools.processes import STAGES, Processes, StartedProcess, worker_environment
 from pipeline.tools.system import control
 from pipeline.tools.system.record import SystemRecord
 from pipeline.tools.system.supervise import Request
@@ -132,7 +132,7 @@ def write_traffic(folder: Path) -> dict[str, int]:
     return {sensor: traffic.write_after_cut(sensor, traffic_file(folder, sensor)) for sensor in traffic.SENSORS}
 
 
-def start_sender(processes: Processes, options: Options, sensor: str) -> SupervisedProcess:
+def start_sender(processes: Processes, options: Options, sensor: str) -> StartedProcess:
     """Stream one sensor; all senders share the cut as their origin, so they stay aligned."""
     speed = "max" if options.speed <= 0 else f"{options.speed:g}"
     return processes.start(
@@ -144,7 +144,7 @@ def start_sender(processes: Processes, options: Options, sensor: str) -> Supervi
 
 def follow(
     processes: Processes,
-    senders: list[SupervisedProcess],
+    senders: list[StartedProcess],
     watch: Watch,
     view: View,
     settings: Settings,

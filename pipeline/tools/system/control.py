@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.errors import AlreadyRunning, Failed
 from pipeline.settings import Settings, inherited_environment
 from pipeline.tools.broker import local, process
-from pipeline.tools.supervisor import die_with_parent, worker_environment
+from pipeline.tools.processes import die_with_parent, worker_environment
 from pipeline.tools.system import leftovers, record, worker_logs
 from pipeline.tools.system.identity import is_alive, send_signal
 from pipeline.tools.system.record import State, SystemRecord, WorkerRecord

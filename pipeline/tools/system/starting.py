@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from pipeline.settings import change_environment, inherited_environment
-from pipeline.tools.supervisor import die_with_parent
+from pipeline.tools.processes import die_with_parent
 from pipeline.tools.system.worker_table import WorkerRow
 
 PR_SET_NAME = 15

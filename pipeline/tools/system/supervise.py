@@ -23,7 +23,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.tools.broker import local, process
 from pipeline.tools.broker import state as broker_state
 from pipeline.tools.broker.ports import is_free
-from pipeline.tools.supervisor import worker_environment
+from pipeline.tools.processes import worker_environment
 from pipeline.tools.system import leftovers, notify, probes, record, starting, worker_logs
 from pipeline.tools.system.events import Events
 from pipeline.tools.system.identity import identity_of

@@ -10,7 +10,7 @@ import orjson
 
 from pipeline.errors import Failed, ForebayError
 from pipeline.settings import inherited_environment
-from pipeline.tools.supervisor import CLI, die_with_parent
+from pipeline.tools.processes import CLI, die_with_parent
 from pipeline.tools.system import worker_logs
 
 

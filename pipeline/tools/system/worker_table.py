@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.runtime.telemetry.telemetry import PORTS
 from pipeline.settings import Settings
-from pipeline.tools.supervisor import STAGES
+from pipeline.tools.processes import STAGES
 
 CLI_MODULE = "pipeline.tools.cli"
 PORT = "{port}"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from loadtest.chaos.plan import as_document, faults, plan, points
 from pipeline.tools.chaos.faults import FaultInjector
-from pipeline.tools.supervisor import STAGES
+from pipeline.tools.processes import STAGES
 from tests.contract.tree import ROOT
 
 CALL = re.compile(r'(?:failpoints\.reached|\bstep|self\._step)\(f?"([^"]+)"\)')

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.settings import inherited_environment, load_settings
-from pipeline.tools.supervisor import STAGES
+from pipeline.tools.processes import STAGES
 from pipeline.tools.system.control import environment_of
 from pipeline.tools.system.worker_table import FOLLOW, INTAKE, PORT, WORKERS, endpoint_row, rows_for
 from tests.contract.tree import ROOT

@@ -1,4 +1,4 @@
-"""The stages' workers as supervised processes: started, waited for, stopped, and gone afterwards."""
+"""Processes of one run: started, waited for, stopped, and gone afterwards."""
 
 import ctypes
 import os
@@ -43,7 +43,7 @@ def _within(file_bytes: int | None) -> Callable[[], None]:
 
 
 @dataclass(slots=True)
-class SupervisedProcess:
+class StartedProcess:
     """A process that was started, its log, and the file that its stdout goes to."""
 
     name: str
@@ -76,7 +76,7 @@ class Processes:
 
     logs: Path
     environment: Mapping[str, str]
-    running: list[SupervisedProcess] = field(default_factory=list)
+    running: list[StartedProcess] = field(default_factory=list)
 
     def start(
         self,
@@ -85,7 +85,7 @@ class Processes:
         environment: Mapping[str, str] | None = None,
         file_bytes: int | None = None,
         program: Sequence[str] = CLI,
-    ) -> SupervisedProcess:
+    ) -> StartedProcess:
         """Start `forebay ARGUMENTS` with its log in `<name>.log`; the thread that starts it must outlive it.
 
         environment: variables beside those of all processes; file_bytes: the largest file it may write; program: what
@@ -103,7 +103,7 @@ class Processes:
                 start_new_session=True,
                 preexec_fn=_within(file_bytes),
             )
-        started = SupervisedProcess(name, process, log, out)
+        started = StartedProcess(name, process, log, out)
         self.running.append(started)
         return started
 
@@ -114,7 +114,7 @@ class Processes:
             if code not in (None, 0):
                 raise Failed(f"{each.name} ended with {code}; its log {each.log} ends:\n{each.last_words()}")
 
-    def wait_ready(self, processes: list[SupervisedProcess], timeout_s: float) -> None:
+    def wait_ready(self, processes: list[StartedProcess], timeout_s: float) -> None:
         """Until every one of `processes` has logged `ready`; Failed after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while waiting := [each for each in processes if not each.ready]:
