@@ -10,7 +10,7 @@ from models.serving import registry
 from models.serving.registry import Registry
 from models.serving.score import Scorer
 from pipeline.contracts.promotions import Promotion
-from pipeline.errors import RefusedState
+from pipeline.errors import Misconfigured, RefusedState
 
 # Beside the first one: the one that holds and the one that will. An older one is loaded again when a late row needs it.
 MAX_PROMOTED = 2
@@ -37,7 +37,7 @@ class ModelCache:
         try:
             self.first = Scorer(registry.load(first, folder), device)
         except RefusedModel as error:
-            raise RefusedState(str(error)) from error
+            raise Misconfigured(str(error)) from error
         # The first forward builds what later ones reuse; better now than under the first rows.
         self.first.score(
             np.zeros((1, len(self.first.model.features)), np.float32), np.zeros(1, np.int64), np.array([""])

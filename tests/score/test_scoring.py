@@ -115,7 +115,10 @@ def test_a_model_that_holds_and_is_gone_stops_the_worker(cache: ModelCache) -> N
     gone = Promotion("p", "igan-000000000000", "", "igan-000000000000", 0)
     with pytest.raises(RefusedState, match="put it into"):
         cache.scorer(gone)
-    with pytest.raises(RefusedState):
+
+
+def test_a_first_model_that_is_not_there_is_a_wrong_setting() -> None:
+    with pytest.raises(Misconfigured, match="igan-000000000000"):
         ModelCache("igan-000000000000", Path("/nowhere"), "cpu")
 
 
