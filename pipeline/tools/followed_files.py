@@ -1,13 +1,15 @@
 """How far followers are in their files: by what they have committed, and by the files as they lie now."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.ingest.follow.position import FilePosition
-from pipeline.ingest.follow.worker import committed_positions
+from pipeline.ingest.follow.worker import positions_as_written
 from pipeline.settings import Settings
 
+RATE_OVER_S = 60
 PACKED = (".gz", ".bz2", ".xz")
 
 
@@ -24,6 +26,8 @@ class FileState:
     modified_us: int
     """When it was written last, as far as is known."""
     committed_us: int
+    rate_per_s: float
+    """Records sent a second over the last RATE_OVER_S, by the follower's clock."""
     state: str
 
     def document(self) -> dict[str, Any]:
@@ -31,14 +35,40 @@ class FileState:
         return asdict(self)
 
 
-def file_states(settings: Settings, follower: str) -> list[FileState]:
+def file_states(settings: Settings, follower: str, now_us: int) -> list[FileState]:
     """The files of a follower of which records were sent, or are to be, in the order in which they were found."""
-    positions = committed_positions(settings, follower)
+    history = SentHistory(now_us - RATE_OVER_S * 1_000_000)
+    for number, position in positions_as_written(settings, follower):
+        history.add(number, position)
     # One without records that is done says since when a path is followed.
-    return [_state(each) for _, each in sorted(positions.items()) if each.records or not each.done]
+    known = sorted(history.last.items())
+    return [_state(each, history.sent[number]) for number, each in known if each.records or not each.done]
 
 
-def _state(position: FilePosition) -> FileState:
+class SentHistory:
+    """The last position of each file, and how many records were sent of it since `since_us`.
+
+    A file whose first known position was written since then counts from there: what was compacted away, or sent with
+    that position, is not counted.
+    """
+
+    def __init__(self, since_us: int) -> None:
+        self.since_us = since_us
+        self.last: dict[int, FilePosition] = {}
+        self.sent: Counter[int] = Counter()
+
+    def add(self, number: int, position: FilePosition | None) -> None:
+        """The next position of a file; None where it is forgotten."""
+        before = self.last.get(number)
+        if position is None:
+            self.last.pop(number, None)
+            return
+        if before is not None and position.committed_us > self.since_us:
+            self.sent[number] += max(0, position.records - before.records)  # a file that was truncated starts anew
+        self.last[number] = position
+
+
+def _state(position: FilePosition, sent: int) -> FileState:
     size, modified_us = _size(position)
     return FileState(
         position.path,
@@ -49,6 +79,7 @@ def _state(position: FilePosition) -> FileState:
         None if size is None else max(0, size - position.offset),
         modified_us,
         position.committed_us,
+        round(sent / RATE_OVER_S, 3),
         "done" if position.done else "lost" if position.lost else "open",
     )
 

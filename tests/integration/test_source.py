@@ -55,7 +55,8 @@ def test_a_topic_is_checked_and_listed_without_a_trace(kafka: str, prefix: str, 
     zeek, nothing = source("list", "--sources", str(file), *at)["sources"]
     assert zeek["topics"][0]["partitions"] == [{"partition": each, "committed": -1, "behind": 25} for each in (0, 1)]
     assert zeek["topics"][0]["last_record_us"] > 1_700_000_000_000_000
-    assert (nothing["exists"], nothing["topics"]) == (False, [])
+    assert (zeek["rate_per_s"], zeek["behind"], zeek["rejects"]) == (round(50 / 60, 3), 50, None)
+    assert (nothing["exists"], nothing["topics"], nothing["rate_per_s"]) == (False, [], 0)
 
     source("check", "--topic", f"{prefix}nothing", *at, code=1)
     groups = admin.list_consumer_groups().result(30).valid

@@ -52,16 +52,17 @@ def test_intake_and_a_follower_run_where_sources_are_named(
         producer.produce(topic, conn(number), partition=number % 2)
     assert producer.flush(30) == 0
     with log.open("ab") as more:
-        more.write(conn(RECORDS) + b"\n")
+        more.write(conn(RECORDS) + b"\n" + b'{"ts":"yesterday","uid":"C","id.orig_h":"192.0.2.7"}\n')
 
-    def listed() -> tuple[int, int, int]:
+    def listed() -> tuple[int, int, int, int, int]:
         _, listed, _ = named.run("source", "list", "--sources", str(file), "--json")
         of_topic, of_file = listed["sources"]
         [followed] = of_file["files"] or [{"behind_bytes": -1, "records": 0}]
-        return int(of_topic["topics"][0]["behind"]), int(followed["behind_bytes"]), int(followed["records"])
+        behind = int(of_topic["behind"]), int(followed["behind_bytes"])
+        return *behind, int(followed["records"]), int(of_topic["rejects"]), int(of_file["rejects"])
 
-    named.wait_until("intake and the follower read all", lambda: listed() == (0, 0, RECORDS + 1))
+    named.wait_until("intake, the follower and ingest read all", lambda: listed() == (0, 0, RECORDS + 2, 0, 1))
     named.kill("follow")
-    assert listed() == (0, 0, RECORDS + 1)
+    assert listed() == (0, 0, RECORDS + 2, 0, 1)
     code, checked, said = named.run("source", "check", "--topic", topic, "--json")
     assert (code, checked["flows"]) == (0, RECORDS), said

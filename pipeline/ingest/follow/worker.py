@@ -175,13 +175,23 @@ def identity(settings: Settings, name: str) -> str:
 
 def committed_positions(settings: Settings, follower: str) -> dict[int, FilePosition]:
     """The positions of a follower's files, by number; waits for a transaction that is still open."""
+    positions: dict[int, FilePosition] = {}
+    for number, position in positions_as_written(settings, follower):
+        if position is None:
+            positions.pop(number, None)
+        else:
+            positions[number] = position
+    return positions
+
+
+def positions_as_written(settings: Settings, follower: str) -> Iterator[tuple[int, FilePosition | None]]:
+    """What a follower has committed of its files, as far as it is not compacted; None where a file is forgotten."""
     topic = settings.topics.positions
     metadata = clients.admin(settings).list_topics(topic, timeout=10).topics[topic]
     if metadata.error is not None or not metadata.partitions:
         raise Failed(f"topic {topic}: got none, expected it to exist; `forebay topic create` makes it")
     ends = tail.ends(settings, topic, metadata.partitions)
     consumer = clients.reader(settings, STAGE, **tail.EOF_EVENTS)
-    positions: dict[int, FilePosition] = {}
     try:
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in metadata.partitions])
         for message in tail.read_to(consumer, topic, ends):
@@ -189,14 +199,10 @@ def committed_positions(settings: Settings, follower: str) -> dict[int, FilePosi
             number = number_of(follower, key.encode() if isinstance(key, str) else key)
             if number is None:
                 continue
-            value = message.value()
-            if value is None:
-                positions.pop(number, None)
-            else:
-                positions[number] = decode(bytes(value), f"{topic}[{message.partition()}]@{message.offset()}")
+            value, where = message.value(), f"{topic}[{message.partition()}]@{message.offset()}"
+            yield number, None if value is None else decode(bytes(value), where)
     finally:
         consumer.close()
-    return positions
 
 
 def packed(records: Sequence[bytes]) -> Iterator[bytes]:

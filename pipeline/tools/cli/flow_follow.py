@@ -1,6 +1,7 @@
 """`forebay flow follow`: files that grow, into `raw` as they grow."""
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -137,7 +138,7 @@ def followed(
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     follower = identity(settings, name or f"{site}/{sensor or os.uname().nodename}")
-    files = file_states(settings, follower)
+    files = file_states(settings, follower, time.time_ns() // 1_000)
     rows = [each.document() for each in files]
     shown = [each for each in files if each.state != "done"] or files[-1:]
     for each in shown:

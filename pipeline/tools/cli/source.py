@@ -1,5 +1,7 @@
 """`forebay source`: what other tools write, and what would come of it."""
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,13 +9,15 @@ import typer
 
 from pipeline.errors import BadData, Usage
 from pipeline.runtime.terminal import printable
-from pipeline.settings import load_settings
+from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.tools.cli.table import table
 
 if TYPE_CHECKING:
     from pipeline.ingest.files.source_check import Checked
     from pipeline.ingest.files.source_names import Suggestions
+    from pipeline.tools.rejects.by_source import SourceRejects
+    from pipeline.tools.source_states import SourceState
     from schemas.intake import FileEntry, TopicSource
 
 app = typer.Typer(no_args_is_help=True, help="What other tools write, and what would come of it.")
@@ -169,21 +173,58 @@ def _document(checked: "Checked", proposed: "Suggestions", text: str, is_set: bo
 
 @app.command(name="list")
 def list_sources(
-    sources: Sources = None, bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = False
+    since: Annotated[str, typer.Option(help="Count rejects sent since then: 15m, 2h, 1d, or ISO 8601.")] = "1h",
+    sources: Sources = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    as_json: Json = False,
 ) -> None:
-    """List every source of the settings: its topics or files, what is committed, what lies behind, the last record.
+    """List every source of the settings: rate, what lies behind, last record, rejects; then its topics or files.
 
     Example: forebay source list --sources sources.yaml
     """
-    from pipeline.tools.cli.source_table import document, file_rows, topic_rows
+    from pipeline.tools.cli import source_table
+    from pipeline.tools.cli.rejects import since_us
     from pipeline.tools.source_states import states
 
+    now_us = time.time_ns() // 1_000
+    rejects_since_us = since_us(since, now_us) or 0
     settings = load_settings(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
-    found = states(settings) if settings.sources else []
+    found = states(settings, now_us) if settings.sources else []
+    rejects = _rejects(settings, found, rejects_since_us, as_json) if found else None
     if not as_json:
-        if not settings.sources:
+        if not found:
             say("no sources are set: name a YAML file with --sources or FOREBAY_SOURCES (docs/sources.md)")
-        for columns, rows in (topic_rows(found), file_rows(found)):
+        overview = source_table.overview_rows(found, rejects, since)
+        for columns, rows in (overview, source_table.topic_rows(found), source_table.file_rows(found)):
             if rows:
                 say(table(columns, rows))
-    emit({"sources": [document(each) for each in found]})
+        for line in source_table.remarks(rejects):
+            print_plain(line)
+    emit(source_table.document(found, rejects, rejects_since_us))
+
+
+def _rejects(
+    settings: Settings, found: "Sequence[SourceState]", since_us: int, as_json: bool
+) -> "tuple[list[SourceRejects], int] | None":
+    """The rejects of each source since then, and of none; None where there is no such topic yet."""
+    from pipeline.errors import Failed
+    from pipeline.tools.cli.progress import progress
+    from pipeline.tools.rejects.by_source import rejects_by_source
+    from pipeline.tools.rejects.reading import RejectsReader
+    from pipeline.tools.rejects.summary import Filter, Summary, matching
+
+    summary = Summary(0)
+    try:
+        reader = RejectsReader(settings)
+    except Failed:
+        return None
+    try:
+        with progress("rejects", as_json) as notify:
+            for rejects in reader.stored(since_us, notify):
+                summary.add(matching(rejects, Filter(since_us=since_us)))
+    finally:
+        reader.close()
+    topics = [[state.topic for state in each.topics] for each in found]
+    by_source, others = rejects_by_source([each.source for each in found], topics, summary.groups())
+    return by_source, others + summary.others

@@ -4,12 +4,53 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.tools.followed_files import FileState
+from pipeline.tools.followed_files import RATE_OVER_S, FileState
+from pipeline.tools.rejects.by_source import SourceRejects
 from pipeline.tools.source_states import SourceState
 from schemas.intake import FileEntry, TopicSource
 
-TOPIC_COLUMNS = ["source", "topic", "partitions", "committed", "behind", "last record (UTC)"]
-FILE_COLUMNS = ["source", "file", "state", "records sent", "bytes behind", "last record (UTC)", "last sent (UTC)"]
+# Of each source so many reasons are shown; --json has all.
+SHOWN_REASONS = 3
+Rejects = tuple[Sequence[SourceRejects], int] | None
+"""Of each source, and how many of none; None where there is no topic of rejects yet."""
+
+TOPIC_COLUMNS = ["source", "topic", "partitions", "committed", "messages behind", "last record (UTC)"]
+FILE_COLUMNS = ["source", "file", "state", "records sent", "bytes behind", "last written (UTC)", "last sent (UTC)"]
+
+
+def overview_rows(found: Sequence[SourceState], rejects: Rejects, since: str) -> tuple[list[str], list[list[Any]]]:
+    """Columns, and a row a source."""
+    rows: list[list[Any]] = []
+    for number, each in enumerate(found):
+        is_file = isinstance(each.source, FileEntry)
+        behind = "-" if each.behind is None else f"{each.behind} {'bytes' if is_file else 'messages'}"
+        of_source = rejects[0][number] if rejects else None
+        rows.append(
+            [
+                each.source.title,
+                f"{each.rate_per_s:.1f} {'records' if is_file else 'messages'}/s",
+                behind,
+                _moment(each.last_us),
+                "-" if of_source is None else _counted(of_source),
+            ]
+        )
+    return ["source", f"rate over {RATE_OVER_S} s", "behind", "last record (UTC)", f"rejects since {since}"], rows
+
+
+def _counted(rejects: SourceRejects) -> str:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in rejects.reasons.most_common(SHOWN_REASONS))
+    return f"{rejects.count}{'*' if rejects.shared else ''}" + (f": {reasons}" if reasons else "")
+
+
+def remarks(rejects: Rejects) -> list[str]:
+    """What else there is to say of the rejects."""
+    if rejects is None:
+        return []
+    said = (
+        ["* some may be another source's, which has the same names"] if any(each.shared for each in rejects[0]) else []
+    )
+    said += [f"{rejects[1]} rejects are of no source: `forebay rejects list` shows them"] if rejects[1] else []
+    return said
 
 
 def topic_rows(found: Sequence[SourceState]) -> tuple[list[str], list[list[Any]]]:
@@ -56,32 +97,53 @@ def _file_row(source: FileEntry, file: FileState) -> list[Any]:
     ]
 
 
-def document(each: SourceState) -> dict[str, Any]:
+def document(found: Sequence[SourceState], rejects: Rejects, since_us: int) -> dict[str, Any]:
     """The same for machines."""
-    if isinstance(each.source, FileEntry):
-        return {
-            "source": each.source.title,
-            "kind": "file",
-            "exists": bool(each.files),
-            "files": [file.document() for file in each.files],
-        }
-    return {
-        "source": each.source.title,
-        "kind": "topic",
-        "exists": bool(each.topics),
-        "topics": [
-            {
-                "topic": state.topic,
-                "partitions": [
-                    {"partition": partition, "committed": state.committed[partition], "behind": behind}
-                    for partition, behind in state.lag.items()
-                ],
-                "behind": sum(state.lag.values()),
-                "last_record_us": state.last_us,
+    sources = []
+    for number, each in enumerate(found):
+        of_source = rejects[0][number] if rejects else None
+        counted: dict[str, Any] = {"rejects": None}
+        if of_source is not None:
+            counted = {
+                "rejects": of_source.count,
+                "rejects_by_reason": dict(of_source.reasons.most_common()),
+                "rejects_shared": of_source.shared,
             }
-            for state in each.topics
-        ],
+        sources.append({**_of_source(each), **counted})
+    return {
+        "rate_over_s": RATE_OVER_S,
+        "rejects_since_us": since_us,
+        "rejects_of_no_source": rejects[1] if rejects else None,
+        "sources": sources,
     }
+
+
+def _of_source(each: SourceState) -> dict[str, Any]:
+    is_file = isinstance(each.source, FileEntry)
+    facts = {
+        "source": each.source.title,
+        "kind": "file" if is_file else "topic",
+        "exists": bool(each.files if is_file else each.topics),
+        "rate_per_s": each.rate_per_s,
+        "behind": each.behind,
+        "last_record_us": each.last_us,
+    }
+    if is_file:
+        return {**facts, "files": [file.document() for file in each.files]}
+    topics = [
+        {
+            "topic": state.topic,
+            "partitions": [
+                {"partition": partition, "committed": state.committed[partition], "behind": behind}
+                for partition, behind in state.lag.items()
+            ],
+            "behind": sum(state.lag.values()),
+            "last_record_us": state.last_us,
+            "rate_per_s": state.rate_per_s,
+        }
+        for state in each.topics
+    ]
+    return {**facts, "topics": topics}
 
 
 def _positions(committed: dict[int, int]) -> str:
