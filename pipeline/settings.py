@@ -27,7 +27,16 @@ from schemas.topics import TopicNames
 
 Positive = Annotated[int, Field(gt=0)]
 Sources = tuple[SourceEntry, ...]
+# A server as librdkafka takes it: an address of IPv6 stands in brackets, and 9092 is the port where none is named.
+_SERVER = re.compile(r"(?:[A-Za-z_]+://)?(?:[^\s:,/\[\]]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 Uri = Annotated[str, BeforeValidator(lambda uri: str(uri) if isinstance(uri, Path) else uri)]
+
+
+def _servers(given: str) -> str:
+    """Kafka's addresses, where each of them is one."""
+    if not all(_SERVER.fullmatch(server.strip()) for server in given.split(",")):
+        raise ValueError("expected HOST:PORT, of several servers with commas between them")
+    return given
 
 
 def _sources(given: object) -> object:
@@ -59,7 +68,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FOREBAY_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     # Kafka
-    bootstrap: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,host:port].")
+    bootstrap: Annotated[str, AfterValidator(_servers)] = Field(
+        "127.0.0.1:9092", description="Kafka bootstrap servers, host:port[,host:port]."
+    )
     security: dict[str, str] = Field(
         default_factory=dict,
         repr=False,
@@ -286,7 +297,9 @@ def _invalid(first: ErrorDetails, options: Mapping[str, object]) -> str:
         near = _did_you_mean(name, Settings.model_fields)
         return f"{where}: got a name that is no setting, expected one; {near}correct or remove it; {REMEDY}"
     shown = "a value that is not shown" if name == "security" else _short(repr(first.get("input")))
-    return f"{where}: got {shown}, expected another: {first['msg']}; {REMEDY}"
+    reason = first["msg"].removeprefix("Value error, ")
+    expected = reason if reason.startswith("expected") else f"expected another: {reason}"
+    return f"{where}: got {shown}, {expected}; {REMEDY}"
 
 
 def _unreadable(error: SettingsError) -> str:

@@ -74,3 +74,14 @@ def test_settings_reach_a_child_process_as_variables() -> None:
     assert '"partitions":3' in done.stdout
     assert '"site_lateness_us":{"a":1}' in done.stdout
     assert '"state_uri":"here"' in done.stdout
+
+
+@pytest.mark.parametrize("bootstrap", ["", "a:b", "a:9092,", "a:9092 b:9092", "a:9092,,b", "http://a/b:1"])
+def test_an_address_of_kafka_that_is_none_is_refused(bootstrap: str) -> None:
+    with pytest.raises(Misconfigured, match="HOST:PORT"):
+        load_settings(bootstrap=bootstrap)
+
+
+@pytest.mark.parametrize("bootstrap", ["a:9092", "kafka", "a:1, b:2", "[::1]:9092", "SASL_SSL://a.example:9093"])
+def test_addresses_of_kafka_are_what_its_client_takes(bootstrap: str) -> None:
+    assert load_settings(bootstrap=bootstrap).bootstrap == bootstrap
