@@ -2,9 +2,10 @@
 
 from datetime import datetime, time
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from schemas.time_zones import EXPECTED_ZONE, is_time_zone
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -31,10 +32,8 @@ class Calendar(BaseModel):
     @field_validator("zone")
     @classmethod
     def _known(cls, zone: str) -> str:
-        try:
-            ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError("expected a time zone such as Europe/Stockholm") from error
+        if not is_time_zone(zone):
+            raise ValueError(f"expected {EXPECTED_ZONE}")
         return zone
 
     @field_validator("dates")

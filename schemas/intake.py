@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from schemas.names import EXPECTED_NAME, is_name
+from schemas.time_zones import EXPECTED_ZONE, is_time_zone
 
 AUTO = "auto"
 _OF_TOPICS = ("topic", "topics", "pattern")
@@ -23,7 +24,14 @@ def _known(content_type: str) -> str:
     return content_type
 
 
+def _zone(name: str) -> str:
+    if name and not is_time_zone(name):
+        raise ValueError(f"expected {EXPECTED_ZONE}")
+    return name
+
+
 Text = Annotated[str, Field(min_length=1)]
+Zone = Annotated[str, AfterValidator(_zone)]
 Format = Annotated[str, AfterValidator(_known)]
 
 
@@ -65,7 +73,8 @@ class Origin(BaseModel):
 class TopicSource(BaseModel):
     """Topics of other tools.
 
-    `format` auto judges every JSON record by its own marks; `columns` are the fields of lines of CSV or TSV.
+    `format` auto judges every JSON record by its own marks; `columns` are the fields of lines of CSV or TSV. Times
+    without an offset are local ones of `time_zone`, or UTC where it is empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,6 +84,7 @@ class TopicSource(BaseModel):
     pattern: Text | None = None
     format: Format = AUTO
     columns: tuple[Text, ...] = ()
+    time_zone: Zone = ""
     site: str | Origin
     sensor: str | Origin
 
@@ -118,7 +128,7 @@ class FileEntry(BaseModel):
     """Files of one sensor that grow: paths and globs, there already or to come.
 
     `format` auto recognises file by file; `rotated` are globs of rotated files that lie neither beside the path nor in
-    dated folders.
+    dated folders. Times without an offset are local ones of `time_zone`, or UTC where it is empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -127,6 +137,7 @@ class FileEntry(BaseModel):
     files: tuple[Text, ...] = ()
     rotated: tuple[Text, ...] = ()
     format: Format = AUTO
+    time_zone: Zone = ""
     site: str
     sensor: str
 

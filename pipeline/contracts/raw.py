@@ -16,6 +16,7 @@ from typing import NamedTuple
 import orjson
 
 from schemas.names import MAX_NAME_BYTES, is_name
+from schemas.time_zones import is_time_zone
 
 # As Kafka's client takes them.
 Headers = list[tuple[str, str | bytes | None]]
@@ -65,11 +66,14 @@ KNOWN_TYPES = (
     f"{', '.join(name for name in CONTENT_TYPES if not name.startswith('zeek-'))}"
 )
 DELIMITED = tuple(name for name in CONTENT_TYPES if name.endswith(("+tsv", "+csv")))
+# Of which tools write dates without an offset, in local time unless they are told otherwise.
+WITH_LOCAL_TIMES = (ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV, NFDUMP_JSON, PMACCT_JSON)
 END_OF_SOURCE = "end-of-source"
 TICK = "tick"
 
 CONTENT_TYPE_HEADER, COLUMNS_HEADER = "content-type", "columns"
 SITE_HEADER, SENSOR_HEADER = "site", "sensor"
+TIME_ZONE_HEADER = "time-zone"
 SOURCE_RECORDS_HEADER, RECORDS_HEADER = "source-records", "records"
 
 # One byte more is still a reject of that reason, and Kafka takes it.
@@ -111,6 +115,7 @@ class SourceInfo(NamedTuple):
     """What messages of one sender have in common.
 
     `fault` is the reason why no record of it can be decoded, empty where they can; `got` says what was found instead.
+    Times without an offset are local ones of `time_zone`, or UTC where that is empty.
     """
 
     content_type: str
@@ -119,6 +124,7 @@ class SourceInfo(NamedTuple):
     sensor: str = ""
     fault: str = ""
     got: str = ""
+    time_zone: str = ""
 
     @property
     def ends(self) -> bool:
@@ -153,6 +159,8 @@ class SourceInfo(NamedTuple):
             (SITE_HEADER, self.site.encode()),
             (SENSOR_HEADER, self.sensor.encode()),
         ]
+        if self.time_zone:
+            headers.append((TIME_ZONE_HEADER, self.time_zone.encode()))
         return [*headers, (COLUMNS_HEADER, orjson.dumps(self.columns))] if self.columns else headers
 
 
@@ -191,7 +199,11 @@ def _columns(value: bytes | None) -> tuple[str, ...]:
 
 
 def source_info_of(
-    content_type: bytes | None, columns: bytes | None, site: bytes | None, sensor: bytes | None
+    content_type: bytes | None,
+    columns: bytes | None,
+    site: bytes | None,
+    sensor: bytes | None,
+    time_zone: bytes | None = None,
 ) -> SourceInfo:
     """What a message's headers say, and the first thing wrong with them."""
     kind = content_type_of(content_type)
@@ -202,9 +214,13 @@ def source_info_of(
         return SourceInfo(
             kind, (), site_name, sensor_name, "origin", f"site {site!r}, sensor {sensor!r}"[:MAX_NAME_BYTES]
         )
+    zone = name_of(time_zone)
+    if time_zone and not is_time_zone(zone):
+        got = f"header time-zone {time_zone!r}"[:MAX_NAME_BYTES]
+        return SourceInfo(kind, (), site_name, sensor_name, "time_zone", got)
     if kind not in DELIMITED:
-        return SourceInfo(kind, (), site_name, sensor_name)
+        return SourceInfo(kind, (), site_name, sensor_name, time_zone=zone)
     names = _columns(columns)
     if names:
-        return SourceInfo(kind, names, site_name, sensor_name)
+        return SourceInfo(kind, names, site_name, sensor_name, time_zone=zone)
     return SourceInfo(kind, (), site_name, sensor_name, "columns", f"header columns {columns!r}"[:MAX_NAME_BYTES])

@@ -18,7 +18,7 @@ from pipeline.ingest.formats.marks import NEAR_MISSES
 from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.messages import Messages
 from pipeline.ingest.reasons import CODES, REASONS
-from pipeline.ingest.scan.cells import Cells, Ints, blank_cells
+from pipeline.ingest.scan.cells import Cells, Ints, LocalClock, blank_cells
 from pipeline.ingest.scan.lines import Lines, cut_lines, record_ids
 from schemas.fields import arrow_schema
 from schemas.sources import source_of
@@ -80,9 +80,11 @@ def decode_messages(messages: Messages, max_future_us: int) -> Decoded:
 
 def _formats(messages: Messages) -> list[Ints]:
     """The indices of the messages that hold records, by format: what can be decoded in one pass."""
-    kinds: dict[tuple[str, tuple[str, ...], str], int] = {}
+    kinds: dict[tuple[str, tuple[str, ...], str, str], int] = {}
     kind_of = [
-        -1 if source.marks else kinds.setdefault((source.content_type, source.columns, source.fault), len(kinds))
+        -1
+        if source.marks
+        else kinds.setdefault((source.content_type, source.columns, source.fault, source.time_zone), len(kinds))
         for source in messages.sources
     ]
     kind = np.where(messages.sizes > 0, np.array(kind_of, np.int64)[messages.source], -1)
@@ -112,8 +114,8 @@ def _decode_part(messages: Messages, members: Ints, max_future_us: int) -> _Part
         lines = _whole(chosen)
     else:
         lines = cut_lines(chosen.payloads, strip_tabs=source.framing is not Framing.TABBED_LINES)
-    draft = _draft(source, lines)
     columns = _identity(chosen, lines)
+    draft = _draft(source, lines, columns["ingest_ts_us"].to_numpy())
     if "end_ts_us" in draft.columns:
         bound = columns["ingest_ts_us"].to_numpy() + max_future_us
         end_column = FORMATS[source.content_type].end_column
@@ -130,7 +132,7 @@ def _whole(messages: Messages) -> Lines:
     return Lines(text, np.concatenate(([0], ends[:-1])), ends, numbers, np.zeros(count, np.int32), ones)
 
 
-def _draft(source: SourceInfo, lines: Lines) -> Draft:
+def _draft(source: SourceInfo, lines: Lines, sent_us: Ints) -> Draft:
     """Scan and normalise; where the headers make that impossible, a draft whose rows are all rejected."""
     if source.fault:
         near = NEAR_MISSES.get(source.content_type)
@@ -139,7 +141,9 @@ def _draft(source: SourceInfo, lines: Lines) -> Draft:
     lacking = known.lacking(source.columns)
     if lacking:
         return _refused(lines, "columns", f"header columns without {', '.join(lacking)}")
-    return known.normalise(known.scan(lines, source.columns))
+    cells = known.scan(lines, source.columns)
+    clock = LocalClock(source.time_zone, sent_us) if source.time_zone else None
+    return known.normalise(cells._replace(clock=clock))
 
 
 def _refused(lines: Lines, reason: str, got: str) -> Draft:

@@ -14,6 +14,7 @@ from pipeline.ingest.reasons import INDEX, REASONS
 from pipeline.ingest.scan.addresses import address_column, mac_column
 from pipeline.ingest.scan.cells import Bytes, Cells, Ints
 from pipeline.ingest.scan.ics_cells import read_code
+from pipeline.ingest.scan.local_times import AHEAD_US, in_utc, lacks_offset, of_one_flow
 from pipeline.ingest.scan.scalars import (
     MALFORMED,
     MISSING,
@@ -64,6 +65,7 @@ class Draft:
         self.problem = cells.problem.copy()
         self._notes: list[tuple[str, int, str]] = []  # field, column of the cell (-1: none), what was expected
         self._note = np.full(cells.rows, -1, np.int64)
+        self._earlier_us: dict[str, Ints] = {}  # by field, of local times that come twice (local_times.py)
 
     @classmethod
     def joined(cls, cells: Cells, sources: Sequence[str], parts: Sequence[tuple[Mask, "Draft"]]) -> "Draft":
@@ -189,16 +191,33 @@ class Draft:
 
         `power` is the unit that numbers are in (scalars.read_time).
         """
-        values, statuses = np.empty(self.count, np.int64), np.empty(self.count, np.uint8)
-        read_time(*self._where(source), power, values, statuses)
+        values, statuses = self.times_of(source, power, target)
         if missing:
             self.reject(statuses == MISSING, "time_missing", target, source)
         valid = self._status(statuses, target, source, "time")
         self.reject(statuses == OUT_OF_RANGE, "time_range", target, source)
         return values, valid
 
+    def times_of(self, source: str, power: int = SECONDS, target: str = "") -> tuple[Ints, Statuses]:
+        """Times of a column in microseconds, UTC, and how each could be read."""
+        values, statuses = np.empty(self.count, np.int64), np.empty(self.count, np.uint8)
+        text, starts, ends, kinds = self._where(source)
+        read_time(text, starts, ends, kinds, power, values, statuses)
+        if self.cells.clock is not None:
+            read = in_utc(values, lacks_offset(text, starts, ends, statuses), self.cells.clock)
+            values, self._earlier_us[target] = read
+        return values, statuses
+
     def times(self, start_us: Ints, end_us: Ints, start_source: str, end_source: str) -> None:
         """Check and set the three time columns."""
+        clock, earlier_us = self.cells.clock, self._earlier_us
+        if clock is not None and "end_ts_us" in earlier_us:
+            earlier = earlier_us["start_ts_us"], earlier_us["end_ts_us"]
+            start_us, end_us = of_one_flow(start_us, end_us, *earlier, clock.sent_us)
+        elif clock is not None and clock.sent_us is not None:
+            # The end is the start and a duration: it was not after the message.
+            by_us = np.where(end_us > clock.sent_us + AHEAD_US, earlier_us["start_ts_us"], 0)
+            start_us, end_us = start_us - by_us, end_us - by_us
         duration = end_us - start_us
         self.reject(start_us < 0, "time_range", "start_ts_us", start_source)
         self.reject(duration < 0, "negative_duration", "end_ts_us", end_source)

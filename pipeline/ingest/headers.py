@@ -11,6 +11,7 @@ from pipeline.contracts.raw import (
     SENSOR_HEADER,
     SITE_HEADER,
     SOURCE_RECORDS_HEADER,
+    TIME_ZONE_HEADER,
     SourceInfo,
     source_info_of,
 )
@@ -26,7 +27,7 @@ MAX_CACHED_BYTES = 16_777_216
 # A message's headers larger than this are read every time. Those of 1,024 columns of 12 letters still fit.
 MAX_HEADER_BYTES = 16_384
 
-_OF_SOURCE = (CONTENT_TYPE_HEADER, COLUMNS_HEADER, SITE_HEADER, SENSOR_HEADER)
+_OF_SOURCE = (CONTENT_TYPE_HEADER, COLUMNS_HEADER, SITE_HEADER, SENSOR_HEADER, TIME_ZONE_HEADER)
 
 Pairs = tuple[tuple[str, bytes | None], ...]
 
@@ -57,7 +58,7 @@ class HeaderCache:
         self._by_raw_headers: dict[Pairs, SourceInfo] = {}
         """By all headers as they stand, of messages that have none of their own."""
         self._by_values: dict[tuple[bytes | None, ...], SourceInfo] = {}
-        """By the values of the four headers that say what the source is."""
+        """By the values of the headers that say what the source is."""
         self._bytes = 0
 
     def messages(self, consumed: Sequence[KafkaMessage]) -> Messages:

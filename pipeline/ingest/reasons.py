@@ -4,6 +4,7 @@ The table's order is fixed: compiled code and the arrays of one decode call name
 """
 
 from pipeline.contracts.raw import KNOWN_TYPES, MAX_RECORD_BYTES
+from schemas.time_zones import EXPECTED_ZONE
 
 REASONS: dict[str, str] = {
     "": "",
@@ -41,8 +42,9 @@ REASONS: dict[str, str] = {
     "missing": "a value: the format always has one",
     "function": "a function that the protocol has, by name or number",
     "other_log": "a record of the log that the content-type names",
-    # Its sensor; last, since compiled code knows reasons by their index
+    # Its sensor, and what came later; last, since compiled code knows reasons by their index
     "too_many_sensors": "at most max_sensors sensors in a partition that sent something within a day of its event time",
+    "time_zone": f"header time-zone, if any: {EXPECTED_ZONE}",
 }
 
 CODES: tuple[str, ...] = tuple(REASONS)

@@ -57,6 +57,8 @@ def test_they_survive_the_way_to_a_process_that_is_started(tmp_path: Path, monke
             "expected auto, or a content-type",
         ),
         ({**TOPIC, "format": "zeek-conn+tsv"}, "expected `columns`"),
+        ({**TOPIC, "time_zone": "Vienna"}, "expected a time zone such as Europe/Vienna"),
+        ({**FILE, "time_zone": "CET+1"}, "expected a time zone such as Europe/Vienna"),
         (FILE | {"files": [], "file": ""}, "at least 1 character"),
     ],
 )

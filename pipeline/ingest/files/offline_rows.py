@@ -69,6 +69,7 @@ def decode_file(
     max_future_us: int,
     max_bytes: int = MAX_FILE_BYTES,
     date_order: DateOrder | None = None,
+    time_zone: str = "",
 ) -> Decoded:
     """Flows (schema `flow`) and rejects (schema `reject`) of a file or folder, both in the order they would be sent.
 
@@ -77,7 +78,7 @@ def decode_file(
     `max_future_us` is a reject. BadData where the file cannot be read, its format cannot be recognised, or it
     has more than `max_bytes`, unpacked.
     """
-    source = read_source(path, content_type, max_bytes, date_order)
+    source = read_source(path, content_type, max_bytes, date_order, time_zone)
     if not arrival_order:
         source = source.by_end_time()
     return decode_source(source, site, sensor or stem(path), ingest_ts_us, max_future_us)
@@ -86,7 +87,9 @@ def decode_file(
 def decode_source(source: SourceSet, site: str, sensor: str, ingest_ts_us: int, max_future_us: int) -> Decoded:
     """The records of an open file as flows and rejects, in their order there."""
     sources = [
-        source_info_of(file.content_type.encode(), _columns(file), site.encode(), sensor.encode())
+        source_info_of(
+            file.content_type.encode(), _columns(file), site.encode(), sensor.encode(), file.time_zone.encode()
+        )
         for file in source.files
     ]
     numbers, records = source.numbers.astype("<u8"), source.records

@@ -24,14 +24,16 @@ def read_source(
     content_type: str | None = None,
     max_bytes: int = MAX_FILE_BYTES,
     date_order: DateOrder | None = None,
+    time_zone: str = "",
 ) -> SourceSet:
     """The records of a file; of a folder, those of all its files that are of a known format, by name.
 
+    Times without an offset are local ones of `time_zone`.
     Interim records of a connection are left out. BadData where a file cannot be read, a folder holds none, or the
     records have more than `max_bytes`, unpacked.
     """
     if str(path) == "-" or not Path(path).is_dir():
-        return without_interim(read_file(path, content_type, max_bytes, date_order))
+        return without_interim(read_file(path, content_type, max_bytes, date_order)).in_zone(time_zone)
     sets: list[SourceSet] = []
     unread: list[str] = []
     left = max_bytes
@@ -49,7 +51,7 @@ def read_source(
         raise BadData(
             f"{path}: got a folder of {len(unread)} files, none of a known format, expected logs of one sensor"
         )
-    return without_interim(SourceSet.joined(sets, unread))
+    return without_interim(SourceSet.joined(sets, unread)).in_zone(time_zone)
 
 
 def read_file(

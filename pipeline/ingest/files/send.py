@@ -172,7 +172,8 @@ class Output:
         self.numbers = source.numbers.astype("<u8").tobytes()
         self.which = source.which.tolist()
         self.headers = [
-            raw.SourceInfo(file.content_type, file.columns, plan.site, plan.sensor).headers for file in source.files
+            raw.SourceInfo(file.content_type, file.columns, plan.site, plan.sensor, time_zone=file.time_zone).headers
+            for file in source.files
         ]
 
     def produce(self, bounds: list[int], traceparent: str) -> None:

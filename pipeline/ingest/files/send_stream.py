@@ -62,9 +62,10 @@ def comes_as_it_is_written() -> bool:
 class RecordStream:
     """Records of standard input as they come; labels are taken out, and rows are numbered from 0."""
 
-    def __init__(self, content_type: str | None = None) -> None:
+    def __init__(self, content_type: str | None = None, time_zone: str = "") -> None:
         self._stream = cast(io.BufferedReader, sys.stdin.buffer)
         self._named = content_type
+        self._time_zone = time_zone
         self._layout = Layout()
         self._data = b""
         self._inside = self._begun = False
@@ -153,7 +154,7 @@ class RecordStream:
                 len(records),
                 [SourceFile(kind, tuple(names), records, np.arange(len(records), dtype=np.int64))],
             )
-        parts = [replace(part, numbers=part.numbers + self._rows) for part in parts]
+        parts = [replace(part, numbers=part.numbers + self._rows, time_zone=self._time_zone) for part in parts]
         self._rows += rows
         self.records += sum(len(part.records) for part in parts)
         return parts

@@ -1,5 +1,6 @@
 """Records moved in time before they are sent: a recorded hour becomes one that starts now."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -40,7 +41,7 @@ def shifted(source: SourceFile, by_us: int) -> SourceFile:
         )
         for row in range(cells.rows)
     ]
-    return SourceFile(source.content_type, source.columns, moved, source.numbers)
+    return replace(source, records=moved)
 
 
 def _time_cells(source: SourceFile, names: tuple[str, ...]) -> Cells:

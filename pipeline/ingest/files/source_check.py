@@ -26,7 +26,8 @@ REMEDIES = {
     "origin": "give `site` and `sensor` of the source an `else`",
     "columns": "correct `columns` of the source: the names in the order of the fields",
     "not_json": "let the tool write one JSON object a line; lines of CSV or TSV need `format` and `columns`",
-    "future": "set the clock of the sensor, or let it write UTC",
+    "future": "set the clock of the sensor, or `time_zone` of its source where it writes local time",
+    "time_zone": "correct header time-zone where messages of `raw` are written",
     "other_log": "correct `format` of the source, or leave it out: auto tells logs apart",
 }
 
@@ -109,9 +110,11 @@ def _raw(packs: Sequence[RawPack], sent_us: int) -> list[RawMessage]:
 
 
 def _source_info(pack: RawPack) -> SourceInfo:
-    info = source_info_of(pack.content_type.encode(), None, pack.site.encode(), pack.sensor.encode())
+    info = source_info_of(
+        pack.content_type.encode(), None, pack.site.encode(), pack.sensor.encode(), pack.time_zone.encode()
+    )
     if info.fault == "columns" and pack.columns:
-        return info._replace(columns=pack.columns, fault="", got="")
+        return info._replace(columns=pack.columns, fault="", got="", time_zone=pack.time_zone)
     return info
 
 

@@ -23,6 +23,8 @@ class SourceFile:
     columns: tuple[str, ...]
     records: list[bytes]
     numbers: Ints
+    time_zone: str = ""
+    """Of times without an offset; empty: UTC."""
 
     @property
     def size_bytes(self) -> int:
@@ -36,7 +38,7 @@ class SourceFile:
         read = FORMATS.get(self.content_type)
         if self.records and read is not None and not read.lacking(self.columns):
             lines = cut_lines(self.records, not tabbed(self.content_type))
-            times, valid = end_times(self.content_type, self.columns, lines)
+            times, valid = end_times(self.content_type, self.columns, lines, self.time_zone)
             ends_us[lines.message[valid]], known[lines.message[valid]] = times[valid], True
         return ends_us, known
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.contracts.raw import CONTENT_TYPES
+from pipeline.contracts.raw import CONTENT_TYPES, WITH_LOCAL_TIMES
 from pipeline.ingest.draft import Mask
 from pipeline.ingest.files.shift import shifted
 from pipeline.ingest.files.source_file import SourceFile, carried
@@ -105,6 +105,15 @@ class SourceSet:
             notes=(*self.notes, note),
             skipped=self.skipped + int(rows.sum()),
         )
+
+    def in_zone(self, time_zone: str) -> "SourceSet":
+        """The same records, of which times without an offset are local ones; a note says where none are written so."""
+        if not time_zone:
+            return self
+        files, kinds = tuple(replace(file, time_zone=time_zone) for file in self.files), self.content_types
+        note = f"the time zone {time_zone} changes nothing: {', '.join(kinds)} has no times without an offset"
+        epochs = bool(kinds) and not set(kinds) & set(WITH_LOCAL_TIMES)
+        return replace(self, files=files, notes=(*self.notes, note) if epochs else self.notes)
 
     def shifted(self, by_us: int) -> "SourceSet":
         """The same records with every point in time moved."""

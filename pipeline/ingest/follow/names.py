@@ -20,7 +20,8 @@ class FileSource:
     """Files of one sensor: paths and globs that are followed, and globs under which rotation leaves their content.
 
     `rotated` adds to the names that are looked at by themselves (`rotated_names`). Without `content_type` each file's
-    format is recognised. All paths are absolute: a follower may be started in another folder the next time.
+    format is recognised. Times without an offset are local ones of `time_zone`, or UTC where it is empty.
+    All paths are absolute: a follower may be started in another folder the next time.
     """
 
     paths: tuple[str, ...]
@@ -28,12 +29,20 @@ class FileSource:
     sensor: str
     content_type: str | None = None
     rotated: tuple[str, ...] = ()
+    time_zone: str = ""
 
 
 def file_sources(entries: Iterable[FileEntry]) -> list[FileSource]:
     """The files that the settings name; a path that fits several entries is of the first one."""
     return [
-        FileSource(each.paths, each.site, each.sensor, None if each.format == AUTO else each.format, each.rotated)
+        FileSource(
+            each.paths,
+            each.site,
+            each.sensor,
+            None if each.format == AUTO else each.format,
+            each.rotated,
+            each.time_zone,
+        )
         for each in entries
     ]
 

@@ -35,6 +35,7 @@ class Followed:
     def __init__(self, number: int, live: str, site: str, sensor: str, content_type: str | None) -> None:
         self.number, self.live, self.site, self.sensor = number, live, site, sensor
         self.content_type = content_type
+        self.time_zone = ""
         self.path = live
         self.key: FileKey | None = None
         self.content: Content | None = None

@@ -122,7 +122,9 @@ class FollowWorker:
             failpoints.reached("follow.begun")
             with self.telemetry.span("send raw", records=batch.records) as span:
                 for followed, run in _joined(batch.runs):
-                    source = raw.SourceInfo(run.content_type, run.columns, followed.site, followed.sensor)
+                    source = raw.SourceInfo(
+                        run.content_type, run.columns, followed.site, followed.sensor, time_zone=followed.time_zone
+                    )
                     headers = [*source.headers, (TRACEPARENT_HEADER, span.traceparent.encode())]
                     for value in packed(run.records):
                         self._produce(self.settings.topics.raw, source.key, value, headers)

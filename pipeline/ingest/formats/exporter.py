@@ -31,7 +31,7 @@ from pipeline.ingest.formats.protocols import (
 )
 from pipeline.ingest.scan.addresses import IP6, MAC
 from pipeline.ingest.scan.cells import BARE, Cells, Ints
-from pipeline.ingest.scan.scalars import OK, SECONDS, read_time
+from pipeline.ingest.scan.scalars import OK, SECONDS
 
 # What can be asked of a record, and which of several keys counts. Times and addresses every exporter has.
 WANTED: dict[str, Choice] = {
@@ -181,8 +181,7 @@ def _wrong_clock(draft: Draft, end_us: Ints, power: int) -> Mask:
     """Which flows did not end when their exporter can have sent them; none where the collector does not tell."""
     if "received" not in draft.column:
         return np.zeros(draft.count, np.bool_)
-    received, statuses = np.empty(draft.count, np.int64), np.empty(draft.count, np.uint8)
-    read_time(*draft.where("received"), power, received, statuses)
+    received, statuses = draft.times_of("received", power)
     behind = received - end_us
     wrong: Mask = (statuses == OK) & ((behind > _MAX_BEHIND_US) | (behind < -_MAX_AHEAD_US))
     return wrong

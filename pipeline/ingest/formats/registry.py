@@ -40,7 +40,7 @@ from pipeline.ingest.formats import (
     zeek_s7comm,
 )
 from pipeline.ingest.formats.coalesce import Merge, with_merged
-from pipeline.ingest.scan.cells import Cells, Ints
+from pipeline.ingest.scan.cells import Cells, Ints, LocalClock
 from pipeline.ingest.scan.delimited import COMMA, TAB, scan_delimited
 from pipeline.ingest.scan.json import key_table, scan_json
 from pipeline.ingest.scan.lines import Lines
@@ -201,10 +201,13 @@ for _log in ZEEK_LOGS.values():
     )
 
 
-def end_times(content_type: str, header: tuple[str, ...], lines: Lines) -> tuple[Ints, npt.NDArray[np.bool_]]:
+def end_times(
+    content_type: str, header: tuple[str, ...], lines: Lines, time_zone: str = ""
+) -> tuple[Ints, npt.NDArray[np.bool_]]:
     """When each record's flow ended, in microseconds, and of which records that is known."""
     known = FORMATS[content_type]
-    draft = Draft(known.scan(lines, header), known.columns)
+    clock = LocalClock(time_zone, None) if time_zone else None
+    draft = Draft(known.scan(lines, header)._replace(clock=clock), known.columns)
     end, valid = draft.time_us(known.end_column, "end_ts_us", missing=not known.moment_column, power=known.time_power)
     if known.duration_column:
         end = end + draft.time_us(known.duration_column, "duration_us", missing=False, power=known.duration_power)[0]

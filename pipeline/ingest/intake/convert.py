@@ -52,7 +52,10 @@ class Converter:
         sites, sensors = (names_of(origin, levels, records, envelopes, self._table) for origin in self._origins)
         wanted = np.flatnonzero(~np.isin(records.kind, _OTHER_LOGS))
         others = sum((level.recognised.other_logs() for level in levels), Counter[str]())
-        made = [pack._replace(columns=self.source.columns) for pack in packs(records, wanted, sites, sensors, _ALONE)]
+        columns, zone = self.source.columns, self.source.time_zone
+        made = [
+            pack._replace(columns=columns, time_zone=zone) for pack in packs(records, wanted, sites, sensors, _ALONE)
+        ]
         return Converted(made, len(records), others)
 
 

@@ -27,6 +27,7 @@ class RawPack(NamedTuple):
     records: int
     columns: tuple[str, ...] = ()
     """Of CSV and TSV: the fields of a line."""
+    time_zone: str = ""
 
 
 def packs(records: Records, kept: Ints, sites: Names, sensors: Names, alone: Ints) -> Iterator[RawPack]:

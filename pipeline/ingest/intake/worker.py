@@ -25,6 +25,7 @@ from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
 from pipeline.runtime.kafka.watchdog import Watchdog
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
+from schemas.intake import AUTO
 from schemas.topics import topics as table
 
 STAGE = "intake"
@@ -221,7 +222,7 @@ class IntakeWorker:
 
     def produce(self, pack: RawPack) -> None:
         """Produce one message of `raw`."""
-        source = raw.SourceInfo(pack.content_type, pack.columns, pack.site, pack.sensor)
+        source = raw.SourceInfo(pack.content_type, pack.columns, pack.site, pack.sensor, time_zone=pack.time_zone)
         producing.produce(
             self.producer,
             self.settings.topics.raw,
@@ -251,6 +252,9 @@ def run(settings: Settings) -> None:
         if settings.file_sources:
             files = [source.title for source in settings.file_sources]
             log(STAGE).info("files are not read here", files=files, remedy="`forebay flow follow` reads them")
+        for source in settings.topic_sources:
+            if source.time_zone and source.format not in (AUTO, *raw.WITH_LOCAL_TIMES):
+                log(STAGE).info("time_zone changes nothing", source=source.title, format=source.format)
         kafka.run(lambda: session(settings, telemetry, kafka))
 
 

@@ -16,6 +16,20 @@ Kinds = npt.NDArray[np.uint8]
 ABSENT, BARE, NUMBER, STRING, ESCAPED, TRUE, FALSE, OBJECT, ARRAY, NULL = range(10)
 
 
+class LocalClock(NamedTuple):
+    """How the times of n records are written: in which zone, and when each record's message was sent.
+
+    Without `sent_us` of a local time that comes twice the later one counts.
+    """
+
+    zone: str
+    sent_us: Ints | None  # (n,)
+
+    def of(self, rows: npt.NDArray[np.bool_]) -> "LocalClock":
+        """The clock of the chosen records."""
+        return self if self.sent_us is None else LocalClock(self.zone, self.sent_us[rows])
+
+
 class Cells(NamedTuple):
     """n records cut into C wanted columns; `starts` and `ends` are byte offsets in `text`."""
 
@@ -26,6 +40,7 @@ class Cells(NamedTuple):
     ends: Ints  # (C, n)
     kinds: Kinds  # (C, n)
     problem: Kinds  # (n,) index into REASONS, 0 where the record could be cut
+    clock: LocalClock | None = None  # how times without an offset are written; None: in UTC
 
     @property
     def rows(self) -> int:
@@ -42,6 +57,7 @@ class Cells(NamedTuple):
             self.ends[:, rows],
             self.kinds[:, rows],
             self.problem[rows],
+            None if self.clock is None else self.clock.of(rows),
         )
 
     def bytes_of(self, column: int, row: int) -> bytes:

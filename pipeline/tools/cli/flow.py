@@ -15,6 +15,7 @@ from pipeline.errors import BadData, Usage
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli import flow_follow
+from pipeline.tools.cli.flow_follow import zone_of
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.progress import positive_or_max, sending_progress
 
@@ -40,6 +41,7 @@ Dates = Annotated[
     DateOrder | None,
     typer.Option("--date-order", help="What comes first in dates as 11/3/2023, where no row of the file proves it."),
 ]
+TimeZone = flow_follow.TimeZone
 ArrivalOrder = Annotated[bool, typer.Option("--arrival-order", help="In the file's order, not sorted by end time.")]
 
 
@@ -50,6 +52,7 @@ def decode(
     sensor: str | None,
     arrival_order: bool,
     date_order: DateOrder | None,
+    time_zone: str | None,
 ) -> Decoded:
     """Decode a file as ingest would now."""
     from pipeline.ingest.files.offline_rows import decode_file
@@ -65,6 +68,7 @@ def decode(
         max_future_us=settings.max_future_us,
         max_bytes=settings.file_max_bytes,
         date_order=date_order,
+        time_zone=zone_of(time_zone),
     )
 
 
@@ -75,9 +79,10 @@ def decode_flows(
     sensor: str | None,
     arrival_order: bool,
     date_order: DateOrder | None,
+    time_zone: str | None,
 ) -> Decoded:
     """The same; BadData where a file with records gives no flow."""
-    decoded = decode(file, format_name, site, sensor, arrival_order, date_order)
+    decoded = decode(file, format_name, site, sensor, arrival_order, date_order, time_zone)
     decoded.require_flows()
     return decoded
 
@@ -113,6 +118,7 @@ def check(
     sensor: Sensor = None,
     arrival_order: ArrivalOrder = False,
     date_order: Dates = None,
+    time_zone: TimeZone = None,
     fields: Annotated[bool, typer.Option("--fields", help="Also what each field came from, and its values.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -124,7 +130,7 @@ def check(
     from pipeline.ingest.late import late_rows
     from pipeline.tools.cli.flow_summary import print_fields, print_rejects, print_summary, report
 
-    decoded = decode(file, format_name, site, sensor, arrival_order, date_order)
+    decoded = decode(file, format_name, site, sensor, arrival_order, date_order, time_zone)
     lateness_us = load_settings().lateness_of(site)
     late = int(late_rows(decoded.flows["end_ts_us"].to_numpy(), lateness_us).sum())
     if not as_json:
@@ -150,6 +156,7 @@ def features(
     sensor: Sensor = None,
     arrival_order: ArrivalOrder = False,
     date_order: Dates = None,
+    time_zone: TimeZone = None,
     as_json: Json = False,
 ) -> None:
     """Compute the features of a file's flows, without Kafka: the functions the live flow runs."""
@@ -159,7 +166,7 @@ def features(
     settings = load_settings()
     chosen_set = named(settings.feature_set) if feature_set is None else named(feature_set, Usage)
     done = flow_file.featurize(
-        decode_flows(file, format_name, site, sensor, arrival_order, date_order), settings, chosen_set
+        decode_flows(file, format_name, site, sensor, arrival_order, date_order, time_zone), settings, chosen_set
     )
     say_notes(done.decoded.notes, as_json)
     flow_file.write_parquet(done.on_time, out, chosen_set)
@@ -176,6 +183,7 @@ def score(
     sensor: Sensor = None,
     arrival_order: ArrivalOrder = False,
     date_order: Dates = None,
+    time_zone: TimeZone = None,
     model: Annotated[str | None, typer.Option(help="Id in the registry, or a folder; else the shipped one.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     as_json: Json = False,
@@ -186,7 +194,7 @@ def score(
     from pipeline.tools.offline import flow_file
 
     settings = load_settings(model=model, device=device)
-    decoded = decode_flows(file, format_name, site, sensor, arrival_order, date_order)
+    decoded = decode_flows(file, format_name, site, sensor, arrival_order, date_order, time_zone)
     done = flow_file.score(flow_file.featurize(decoded, settings, named(settings.feature_set)), settings)
     if out is not None:
         flow_file.write_parquet(done.on_time, out, done.feature_set)
@@ -220,6 +228,7 @@ def send(
     sensor: Sensor = None,
     arrival_order: ArrivalOrder = False,
     date_order: Dates = None,
+    time_zone: TimeZone = None,
     start_at_us: Annotated[
         int | None, typer.Option(help="Event time that is due at once: the same for senders that belong together.")
     ] = None,
@@ -245,16 +254,19 @@ def send(
     from pipeline.runtime.telemetry import start
 
     pace = positive_or_max("--speed", speed)
+    zone = zone_of(time_zone)
+    if zone and shift_to_now:
+        raise Usage("--time-zone: got it beside --shift-to-now, expected one: times that are moved are written in UTC")
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
     sources: dict[str, list[tuple[str, SourceSet]]] = {}
     left = settings.file_max_bytes
     at_once = pace == 0 and not shift_to_now and start_at_us is None
     if files == ["-"] and at_once and send_stream.comes_as_it_is_written():
         plan = sending.Plan(site, sensor or stem("-"), pack=pack, arrival_order=arrival_order)
-        _send_stream(settings, plan, format_name, as_json)
+        _send_stream(settings, plan, format_name, zone, as_json)
         return
     for file in files:
-        source = read_source(file, format_name, left, date_order)
+        source = read_source(file, format_name, left, date_order, zone)
         left -= source.size_bytes
         sources.setdefault(sensor or stem(file), []).append((file, source))
     joined = {
@@ -289,7 +301,7 @@ def send(
         raise typer.Exit(130)
 
 
-def _send_stream(settings: Settings, plan: Plan, format_name: str | None, as_json: bool) -> None:
+def _send_stream(settings: Settings, plan: Plan, format_name: str | None, zone: str, as_json: bool) -> None:
     """Send standard input while it comes."""
     from pipeline.contracts.raw import CONTENT_TYPES
     from pipeline.ingest.files import send as sending
@@ -302,7 +314,7 @@ def _send_stream(settings: Settings, plan: Plan, format_name: str | None, as_jso
     sending.require_topic(settings)
     stop = Stop().listen()
     telemetry = start("send", settings.model_copy(update={"metrics_port": -1}))
-    stream = RecordStream(format_name)
+    stream = RecordStream(format_name, zone)
     try:
         sent = send_stream(settings, telemetry, stop, stream, plan, lambda _done: None)
     finally:

@@ -24,6 +24,10 @@ Paths = Annotated[
         show_default=False,
     ),
 ]
+TimeZone = Annotated[
+    str | None,
+    typer.Option("--time-zone", help="Zone of times that have no offset, as Europe/Vienna; UTC by default."),
+]
 DEFAULT_SITE = "default"
 Site = Annotated[str, typer.Option("--site", help="Plant the sensor belongs to.")]
 OwnSite = Annotated[str | None, typer.Option("--site", help=f"Plant the sensor belongs to; {DEFAULT_SITE} by default.")]
@@ -49,6 +53,7 @@ def follow(
         list[str] | None,
         typer.Option("--rotated", help="Glob of rotated files that lie neither beside PATH nor in dated folders."),
     ] = None,
+    time_zone: TimeZone = None,
     name: Name = None,
     once: Annotated[bool, typer.Option("--once", help="Send what is there, then end: for cron and tests.")] = False,
     sources: Annotated[
@@ -62,6 +67,7 @@ def follow(
 
     Where it stopped, or was killed, it goes on, also in files that were rotated and packed meanwhile.
     """
+    from pipeline.contracts.raw import WITH_LOCAL_TIMES
     from pipeline.ingest.follow import worker
     from pipeline.ingest.follow.names import SOURCES_FOLLOWER, file_sources
 
@@ -69,22 +75,35 @@ def follow(
         if sources is not None:
             raise Usage("--sources: got it beside PATH, expected one of them; a path can be an entry of the file")
         settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
-        source = _source(paths, site or DEFAULT_SITE, sensor, format_name, rotated or [])
+        source = _source(paths, site or DEFAULT_SITE, sensor, format_name, rotated or [], zone_of(time_zone))
         followed_files, name = [source], name or f"{source.site}/{source.sensor}"
     else:
         given = {"--site": site, "--sensor": sensor, "--format": format_name, "--rotated": rotated}
+        given |= {"--time-zone": time_zone}
         if beside := [option for option, value in given.items() if value]:
             raise Usage(f"{beside[0]}: got it without PATH, expected it in each file entry of --sources, or a PATH")
         settings = load_settings(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
         _require_files(settings)
         followed_files, name = file_sources(settings.file_sources), name or SOURCES_FOLLOWER
+    for each in followed_files:
+        if each.time_zone and each.content_type not in (None, *WITH_LOCAL_TIMES):
+            say(f"the time zone {each.time_zone} changes nothing: {each.content_type} has no times without an offset")
     sent = worker.run(settings, followed_files, name, once)
     say(f"{sent.records:,} records sent in {sent.messages:,} messages", quiet=as_json)
     emit({"sent": sent.records, "messages": sent.messages, "transactions": sent.transactions, "gaps": sent.gaps})
 
 
+def zone_of(option: str | None) -> str:
+    """The zone that --time-zone names, "" for none."""
+    from schemas.time_zones import EXPECTED_ZONE, is_time_zone
+
+    if option is not None and not is_time_zone(option):
+        raise Usage(f"--time-zone: got {printable(option, 80)!r}, expected {EXPECTED_ZONE}")
+    return option or ""
+
+
 def _source(
-    paths: list[str], site: str, sensor: str | None, format_name: str | None, rotated: list[str]
+    paths: list[str], site: str, sensor: str | None, format_name: str | None, rotated: list[str], zone: str
 ) -> "FileSource":
     """What the options say, checked."""
     from pipeline.contracts.raw import KNOWN_TYPES
@@ -98,7 +117,7 @@ def _source(
     for option, text in (("--site", site), ("--sensor", sensor)):
         if not is_name(text):
             raise Usage(f"{option}: got {printable(text, 80)!r}, expected {EXPECTED_NAME}")
-    return FileSource(_absolute(paths), site, sensor, format_name, _absolute(rotated))
+    return FileSource(_absolute(paths), site, sensor, format_name, _absolute(rotated), zone)
 
 
 def _require_files(settings: Settings) -> None:
