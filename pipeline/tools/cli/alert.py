@@ -7,6 +7,7 @@ import typer
 from pipeline.settings import load_settings
 from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.tools.cli.settings_here import settings_here
 
 app = typer.Typer(no_args_is_help=True, help="Alerts: run, tail, show, verdict.")
 
@@ -38,7 +39,7 @@ def tail(
     from pipeline.runtime.shutdown import Stop
     from pipeline.tools.alerts import lines, reading
 
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     require_broker(settings)
     read, incidents = 0, set()
     for alert in reading.alerts(settings, from_start, follow, Stop().listen()):
@@ -59,7 +60,7 @@ def show(uid: Uid, as_json: Json = False, bootstrap: Bootstrap = None, prefix: P
     from pipeline.runtime.kafka.clients import require_broker
     from pipeline.tools.alerts import lines, reading
 
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     require_broker(settings)
     alert = reading.latest(settings, uid)
     for part in lines.page(alert):
@@ -84,7 +85,7 @@ def verdict(
     from pipeline.tools.alerts import reading, verdicts
 
     verdicts.require_verdict(verdict, by, note)
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     require_broker(settings)
     record = verdicts.verdict_of(reading.latest(settings, uid), verdict, by, time.time_ns() // 1000, note)
     verdicts.send(settings, record)

@@ -11,6 +11,7 @@ from pipeline.tools.cli.exporter_loss import ranges, shown
 from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.tools.cli.progress import progress
+from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.cli.table import table as _table
 
 app = typer.Typer(no_args_is_help=True, help="Stage 5: the Parquet archive: write, verify, query, keep small.")
@@ -53,7 +54,7 @@ def verify(
     Exit 1 where anything is missing, twice, or changed; the positions are named. What exporters' sequence numbers say
     was lost before Kafka is shown beside it, and fails nothing.
     """
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
     if against is not None:
         from pipeline.archive.upkeep.diff import compare
 
@@ -96,7 +97,7 @@ def account(
     from pipeline.runtime.kafka import clients
     from pipeline.runtime.shutdown import Stop
 
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
     if kafka:
         clients.require_broker(settings, 5.0)
     stop = Stop().listen()

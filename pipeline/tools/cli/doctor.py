@@ -16,11 +16,12 @@ from rich.table import Column, Table
 
 from pipeline.errors import ForebayError
 from pipeline.runtime.kafka import security
-from pipeline.settings import Settings, cache_folder, kafka_home, load_settings
+from pipeline.settings import Settings, cache_folder, kafka_home
 from pipeline.tools.broker import answer
 from pipeline.tools.broker import lock as lock_file
 from pipeline.tools.broker.java import find_java
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
+from pipeline.tools.cli.settings_here import settings_here
 
 app = typer.Typer(help="Check this installation and what it reaches.")
 
@@ -48,7 +49,7 @@ class Finding:
 @app.callback(invoke_without_command=True)
 def doctor(bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = False) -> None:
     """Check Python, packages, Java, Kafka, topics, folders, disk and clock. Exit 1 if any check fails."""
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     findings = list(examine(settings))
     table = Table("", "check", Column("found", overflow="fold"), Column("remedy", overflow="fold"))
     for each in findings:

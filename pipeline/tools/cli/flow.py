@@ -18,6 +18,7 @@ from pipeline.tools.cli import flow_follow
 from pipeline.tools.cli.flow_follow import zone_of
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.progress import positive_or_max, sending_progress
+from pipeline.tools.cli.settings_here import settings_here
 
 if TYPE_CHECKING:
     from pipeline.ingest.files.offline_rows import Decoded
@@ -257,7 +258,7 @@ def send(
     zone = zone_of(time_zone)
     if zone and shift_to_now:
         raise Usage("--time-zone: got it beside --shift-to-now, expected one: times that are moved are written in UTC")
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     sources: dict[str, list[tuple[str, SourceSet]]] = {}
     left = settings.file_max_bytes
     at_once = pace == 0 and not shift_to_now and start_at_us is None

@@ -11,6 +11,7 @@ from pipeline.errors import Misconfigured, Usage
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
+from pipeline.tools.cli.settings_here import settings_here
 
 if TYPE_CHECKING:
     from pipeline.ingest.follow.names import FileSource
@@ -74,7 +75,7 @@ def follow(
     if paths:
         if sources is not None:
             raise Usage("--sources: got it beside PATH, expected one of them; a path can be an entry of the file")
-        settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+        settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
         source = _source(paths, site or DEFAULT_SITE, sensor, format_name, rotated or [], zone_of(time_zone))
         followed_files, name = [source], name or f"{source.site}/{source.sensor}"
     else:
@@ -155,7 +156,7 @@ def followed(
     from pipeline.ingest.follow.worker import identity
     from pipeline.tools.followed_files import file_states
 
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     follower = identity(settings, name or f"{site}/{sensor or os.uname().nodename}")
     files = file_states(settings, follower, time.time_ns() // 1_000)
     rows = [each.document() for each in files]

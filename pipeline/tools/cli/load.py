@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.errors import Failed, Usage
-from pipeline.settings import load_settings
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.progress import positive_or_max, sending_progress
+from pipeline.tools.cli.settings_here import settings_here
 
 if TYPE_CHECKING:
     from loadtest.scenarios import Scenario
@@ -59,7 +59,7 @@ def send(
     from pipeline.runtime.shutdown import Stop
 
     pace = positive_or_max("--rate", rate)
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     if not not_local:
         _require_local(settings.bootstrap)
     wanted = _scenario(scenario, {"sites": sites, "sensors": sensors, "out_of_order": out_of_order, "late": late})

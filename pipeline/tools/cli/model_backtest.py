@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.settings import load_settings
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.replay import Archive, Labels, Since, Source, Until, Verdicts, Workers
+from pipeline.tools.cli.settings_here import settings_here
 
 
 def backtest(
@@ -51,7 +51,7 @@ def backtest(
     from pipeline.tools.cli.replay import compared, replayed, times_us
     from pipeline.tools.replay.request import Request
 
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
     bounds = times_us(since, until)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     runs = []

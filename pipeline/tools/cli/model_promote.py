@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline.settings import load_settings
 from pipeline.tools.cli.model_options import Registry, refusals, registry_of
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit
+from pipeline.tools.cli.settings_here import settings_here
 
 
 def promote(
@@ -29,7 +29,7 @@ def promote(
     from pipeline.tools.offline.training_rows import feature_set
     from pipeline.tools.promotion import Target
 
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     folder = registry_of(registry, settings)
     features = feature_set()
     with refusals():

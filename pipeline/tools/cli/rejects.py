@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.errors import Usage
-from pipeline.settings import load_settings
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.tools.cli.progress import progress
+from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.cli.table import table
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def list_rejects(
     from pipeline.tools.rejects.summary import Summary, matching
 
     wanted = _filter(site, sensor, reason, since)
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     require_broker(settings)
     summary = Summary(limit)
     reader = RejectsReader(settings)
@@ -91,7 +91,7 @@ def tail(
     from pipeline.tools.rejects.summary import matching
 
     wanted = _filter(site, sensor, reason, None)
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     require_broker(settings)
     stop, shown = Stop().listen(), 0
     reader = RejectsReader(settings)

@@ -13,6 +13,7 @@ from rich.markup import escape
 from pipeline.errors import Usage
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.tools.cli.settings_here import settings_here
 
 app = typer.Typer(no_args_is_help=True, help="Replay: history again through the same functions; two runs compared.")
 
@@ -112,7 +113,7 @@ def run(
     """
     from pipeline.tools.replay.request import Request, offsets_of, speed_of
 
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
     request = Request(
         run_id,
         source,
@@ -197,7 +198,7 @@ def compare(
 
     Exit 0 also where they differ: the document says how. Kafka is read for `--verdicts topic` alone.
     """
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
     document = compared(settings, first, second, labels or [], verdicts or [], html, as_json)
     emit(document)
 

@@ -9,6 +9,7 @@ from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.tools.cli.settings_here import settings_here
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -74,7 +75,7 @@ def now(
 
     from pipeline.retrain.lock import alone
 
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     # Asked to stop, it leaves as after Ctrl-C: through its cleaning up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

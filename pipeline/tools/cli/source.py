@@ -9,8 +9,9 @@ import typer
 
 from pipeline.errors import BadData, Usage
 from pipeline.runtime.terminal import printable
-from pipeline.settings import Settings, load_settings
+from pipeline.settings import Settings
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.cli.table import table
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def check(
     for option, name in (("--site", site), ("--sensor", sensor)):
         if name is not None and not is_name(name):
             raise Usage(f"{option}: got {printable(name, 80)!r}, expected {EXPECTED_NAME}")
-    settings = load_settings(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
+    settings = settings_here(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
     content: dict[str, Any] = {}
     if file is not None:
         samples, content = head_of_file(file, records)
@@ -189,7 +190,7 @@ def list_sources(
 
     now_us = time.time_ns() // 1_000
     rejects_since_us = since_us(since, now_us) or 0
-    settings = load_settings(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
+    settings = settings_here(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
     found = states(settings, now_us) if settings.sources else []
     rejects = _rejects(settings, found, rejects_since_us, as_json) if found else None
     if not as_json:

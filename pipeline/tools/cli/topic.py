@@ -7,8 +7,8 @@ import typer
 from rich.table import Column, Table
 
 from pipeline.runtime.kafka import topics
-from pipeline.settings import load_settings
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
+from pipeline.tools.cli.settings_here import settings_here
 
 app = typer.Typer(no_args_is_help=True, help="Kafka topics: create, check, list.")
 
@@ -25,7 +25,7 @@ def create(
     bootstrap: Bootstrap = None, prefix: Prefix = None, partitions: Partitions = None, as_json: Json = False
 ) -> None:
     """Create the topics that are missing, with explicit settings; those that exist are left alone."""
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, partitions=partitions)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix, partitions=partitions)
     done = topics.create(settings)
     say(f"created {len(done.created)} topics at {settings.bootstrap}, {len(done.existing)} were there", quiet=as_json)
     emit({"bootstrap": settings.bootstrap, "created": done.created, "existing": done.existing})
@@ -36,7 +36,7 @@ def check(
     bootstrap: Bootstrap = None, prefix: Prefix = None, partitions: Partitions = None, as_json: Json = False
 ) -> None:
     """Compare the cluster with the table: missing topics, partition counts, settings. Exit 1 if anything differs."""
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, partitions=partitions)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix, partitions=partitions)
     differences = topics.check(settings)
     if differences:
         table = Table(
@@ -66,7 +66,7 @@ def check(
 @app.command("list")
 def list_(bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = False) -> None:
     """The table's topics as the cluster has them: partitions, and how many records they hold."""
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     described = topics.describe(settings)
     table = Table(Column("topic", no_wrap=True), "partitions", "records", "retained")
     for each in described:

@@ -102,7 +102,7 @@ def _detached(request: Any, settings: Settings, as_json: bool) -> dict[str, Any]
         quiet=as_json,
     )
     if request.broker_data is not None and system.bootstrap != Settings.model_fields["bootstrap"].default:
-        say(f"for other commands: export FOREBAY_BOOTSTRAP={system.bootstrap}", quiet=as_json)
+        say(f"for commands in another folder: export FOREBAY_BOOTSTRAP={system.bootstrap}", quiet=as_json)
     return {
         "running": True,
         "pid": system.supervisor.pid,

@@ -81,6 +81,8 @@ class SystemRecord:
     started_us: int
     bootstrap: str = ""
     topic_prefix: str = ""
+    sources: str = "[]"
+    """Of intake and of the follower, as JSON."""
     host: str = "127.0.0.1"
     endpoint_port: int = 0
     broker: BrokerRecord | None = None

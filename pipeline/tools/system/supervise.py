@@ -80,6 +80,7 @@ class Supervisor:
             time.time_ns() // 1000,
             settings.bootstrap,
             settings.topic_prefix,
+            settings.variables()["FOREBAY_SOURCES"],
             settings.metrics_host,
         )
         self._host = probes.reachable_host(settings.metrics_host)

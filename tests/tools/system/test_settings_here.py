@@ -1,0 +1,45 @@
+"""A command beside a running system talks to it, unless it is told otherwise."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.tools.cli.settings_here import settings_here
+from pipeline.tools.system import record
+from pipeline.tools.system.identity import Identity, identity_of
+from pipeline.tools.system.record import Phase, SystemRecord
+
+SOURCES = '[{"topic": "zeek", "site": "a", "sensor": "b"}]'
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SystemRecord:
+    monkeypatch.delenv("FOREBAY_BOOTSTRAP", raising=False)
+    monkeypatch.delenv("FOREBAY_TOPIC_PREFIX", raising=False)
+    me = identity_of(os.getpid())
+    assert me is not None
+    running = SystemRecord(me, str(tmp_path), Phase.RUNNING, 5, "127.0.0.1:4711", "mine.", SOURCES)
+    record.write(tmp_path, running)
+    return running
+
+
+def test_what_is_not_set_is_the_running_systems(system: SystemRecord) -> None:
+    settings = settings_here(run_folder=Path(system.folder), bootstrap=None)
+    assert (settings.bootstrap, settings.topic_prefix) == ("127.0.0.1:4711", "mine.")
+    assert [source.title for source in settings.topic_sources] == ["zeek"]
+
+
+def test_options_and_the_environment_come_first(system: SystemRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOREBAY_TOPIC_PREFIX", "other.")
+    settings = settings_here(run_folder=Path(system.folder), bootstrap="127.0.0.1:1")
+    assert (settings.bootstrap, settings.topic_prefix) == ("127.0.0.1:1", "other.")
+
+
+def test_a_system_that_has_ended_says_nothing(system: SystemRecord) -> None:
+    folder = Path(system.folder)
+    record.write(folder, replace(system, supervisor=Identity(system.supervisor.pid, "another boot/1")))
+    assert settings_here(run_folder=folder).bootstrap == "127.0.0.1:9092"
+    record.remove(folder)
+    assert settings_here(run_folder=folder).bootstrap == "127.0.0.1:9092"
