@@ -24,6 +24,11 @@ SOURCE_PARTITIONS = 3
 NOW_MS = time.time_ns() // 1_000_000 - 3_600_000
 INTAKE = "pipeline.tools.cli intake run"
 
+# As nfdump writes it where it is 23:13:20.5.
+LOCAL = {"type": "FLOW", "first": "2023-11-14T23:13:20.500", "last": "2023-11-14T23:13:21.500", "in_packets": 5}
+LOCAL |= {"in_bytes": 500, "proto": 6, "tcp_flags": "...AP.SF", "src_port": 50_820, "dst_port": 502}
+LOCAL |= {"src4_addr": "192.0.2.1", "dst4_addr": "198.51.100.9"}
+
 
 @pytest.fixture
 def settings(kafka: str, prefix: str, tmp_path: Path) -> Settings:
@@ -31,6 +36,7 @@ def settings(kafka: str, prefix: str, tmp_path: Path) -> Settings:
         "topic": f"{prefix}zeek-other",
         "site": {"field": "host.name", "else": "plant"},
         "sensor": "edge",
+        "time_zone": "Europe/Vienna",
     }
     made = load_settings(
         bootstrap=kafka,
@@ -104,21 +110,24 @@ def test_a_mixed_topic_becomes_flows_of_the_sites_its_records_name(settings: Set
         json.dumps({"message": inner, "host": {"name": "plant-2"}, "ecs": {"version": "8.0.0"}}).encode(),
         b'{"_path":"dns","ts":1700000000.0,"uid":"D","query":"x"}',
         b"INFO[0000] starting",
+        json.dumps(LOCAL).encode(),
     ])  # fmt: skip
     with worker(settings, INTAKE, "a", tmp_path / "a.log"):
-        wait_for_records(settings, 3)
+        wait_for_records(settings, 4)
     records = [record for part in raw_records(settings).values() for record in part]
     assert Counter((site, kind) for site, kind, _ in records) == {
         ("plant", "zeek-conn+json"): 1,
         ("plant-2", "zeek-conn+json"): 1,
+        ("plant", "nfdump+json"): 1,
         ("plant", ""): 1,
     }
     consumer = clients.reader(settings, "test")
     consumer.assign([TopicPartition(settings.topics.raw, partition, 0) for partition in range(settings.partitions)])
-    messages = [message for message in consumer.consume(3, 10) if message.error() is None]
+    messages = [message for message in consumer.consume(4, 10) if message.error() is None]
     consumer.close()
     decoded = decode_messages(HeaderCache().messages(messages), 0)
-    assert sorted(decoded.flows["sensor_uid"].to_pylist()) == ["C0", "C1"]
+    starts = dict(zip(decoded.flows["sensor_uid"].to_pylist(), decoded.flows["start_ts_us"].to_pylist(), strict=True))
+    assert starts == {"C0": 1_700_000_000_000_000, "C1": 1_700_000_000_001_000, None: 1_700_000_000_500_000}
     assert decoded.rejects["reason"].to_pylist() == ["content_type"]
 
 
