@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.ingest.files.source_names import Suggestions
     from pipeline.tools.rejects.by_source import SourceRejects
     from pipeline.tools.source_states import SourceState
-    from schemas.intake import FileEntry, TopicSource
+    from schemas.intake import TopicSource
 
 app = typer.Typer(no_args_is_help=True, help="What other tools write, and what would come of it.")
 
@@ -55,6 +55,7 @@ def check(
     from pipeline.ingest.files.source_check import check as checked_of
     from pipeline.ingest.files.source_names import entry_for, source_for, suggestions, yaml_of
     from pipeline.tools.sources import head_of_file, last_messages
+    from schemas.intake import FileEntry
     from schemas.names import EXPECTED_NAME, is_name
 
     for option, name in (("--site", site), ("--sensor", sensor)):
@@ -74,8 +75,11 @@ def check(
         is_set = given is not None
     else:
         entry, is_set = entry_for(str(Path(file).absolute()), settings.file_sources, site, sensor)
-        chosen = source_for(file, None, proposed, entry.site, entry.sensor, content)
+        content |= {"time_zone": entry.time_zone}
+        chosen = source_for("my-topic", None, proposed, entry.site, entry.sensor, content)
     checked = checked_of(samples, chosen, settings.max_future_us)
+    if isinstance(entry, FileEntry) and checked.in_wrappers:
+        entry, is_set = chosen, False  # a follower looks through no wrappers: such records come by a topic
     text = yaml_of(entry)
     if not as_json:
         _print(topic or file or "", checked, proposed)

@@ -5,16 +5,17 @@ from typing import Any
 
 import orjson
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.ingest.files.source_check import Checked, Sample, check, remedy_of
-from pipeline.ingest.files.source_names import Suggestions, source_for, suggestions, yaml_of
+from pipeline.ingest.files.source_names import Suggestions, entry_for, source_for, suggestions, yaml_of
 from pipeline.ingest.intake.origins import Envelope
 from pipeline.ingest.reasons import REASONS
 from pipeline.settings import load_settings
 from pipeline.tools.sources import head_of_file
-from schemas.intake import Origin, TopicSource
+from schemas.intake import FileEntry, Origin, TopicSource
 from tests.ingest.intake.test_convert import CONN, DNS, EVE, wrapped
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -126,3 +127,16 @@ documents = st.recursive(
 def test_nothing_in_a_message_raises(payloads: list[bytes]) -> None:
     made, _ = checked(samples(*payloads))
     assert made.flows.num_rows + made.rejected + sum(made.other_logs.values()) == made.records
+
+
+def test_the_entry_of_a_file_follows_it() -> None:
+    entry, is_set = entry_for("/logs/current/conn.log", [], sensor="gate")
+    assert not is_set and yaml.safe_load(yaml_of(entry)) == {
+        "sources": [{"file": "/logs/current/conn.log", "site": "my-plant", "sensor": "gate"}]
+    }
+    given = [FileEntry(files=("/logs/*/conn.log",), site="dam", sensor="weir", time_zone="Europe/Vienna")]
+    assert entry_for("/logs/current/conn.log", given, site="mill") == (
+        given[0].model_copy(update={"site": "mill"}),
+        True,
+    )
+    assert entry_for("/other/conn.log", given)[1] is False
