@@ -6,7 +6,7 @@ The marks and the rules are data (formats/marks.py). What comes before or after 
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.ingest.formats.marks import (
+    INSIDE,
+    INSIDE_PATHS,
     KINDS,
+    MARK_COLUMNS,
     MARK_OF,
     MARKS,
     NETFLOW_EVENT,
@@ -24,6 +27,7 @@ from pipeline.ingest.formats.marks import (
     PATHS,
     RULES,
     WORDS,
+    WRAPPER_PATHS,
     Path,
 )
 from pipeline.ingest.scan.cells import ABSENT, ESCAPED, STRING, Cells
@@ -33,8 +37,6 @@ from pipeline.ingest.scan.text import text_column
 
 Mask = npt.NDArray[np.bool_]
 
-# Texts that may hold a record, and the test that the rules name.
-WRAPPERS: dict[str, Path] = {f"{key} object": (key,) for key in ("message", "log", "MESSAGE")}
 # Names of other logs are for people: enough records to see which they are, however long the file is.
 _NAMED_RECORDS = 100_000
 _FIRST_KEY, _KEY_BYTES = re.compile(rb'\{\s*"([^"\\]+)"'), 80
@@ -50,8 +52,8 @@ class MarkTable(NamedTuple):
     @classmethod
     def of(cls, fields: Mapping[str, Path] | None = None) -> "MarkTable":
         """The marks and the paths of further fields that the caller wants to see."""
-        paths = {**PATHS, **OTHER_WRAPPERS}
-        columns = OTHER_WRAPPER + 1
+        paths = {**PATHS, **OTHER_WRAPPERS, **INSIDE_PATHS}
+        columns = MARK_COLUMNS
         wanted = dict.fromkeys((fields or {}).values())
         for path in wanted:
             if path not in paths:
@@ -120,11 +122,24 @@ def _marks(cells: Cells) -> dict[str, Mask]:
         if path not in texts:
             texts[path] = text_column(cells, PATHS[path])[0]
         marks[name] = pc.is_in(texts[path], pa.array(words)).to_numpy(zero_copy_only=False)
-    for name, path in WRAPPERS.items():
-        column = PATHS[path]
-        starts, texts_here = cells.starts[column], np.isin(cells.kinds[column], (STRING, ESCAPED))
+    for path in WRAPPER_PATHS:
+        column, name = PATHS[path], ".".join(path)
+        kinds, starts = cells.kinds[column], cells.starts[column]
+        texts_here = (kinds == STRING) | (kinds == ESCAPED)
         if texts_here.any():
-            marks[name] = texts_here & (cells.text[np.where(texts_here, starts, 0)] == ord("{"))
-        else:
-            marks[name] = texts_here
+            texts_here &= cells.text[np.where(texts_here, starts, 0)] == ord("{")
+        marks[f"{name} text"] = texts_here
+    for path, column in INSIDE.items():
+        marks[f"{'.'.join(path)} object"] = cells.kinds[column] != ABSENT
     return marks
+
+
+def wrapped_text(document: Mapping[str, Any]) -> str:
+    """The text in a shipper's document, of the first of its fields that has one; empty where none has."""
+    for path in WRAPPER_PATHS:
+        value: Any = document
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if isinstance(value, str):
+            return value
+    return ""

@@ -5,8 +5,9 @@ reads each row by itself, days first: where months come first the rows are rewri
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.contracts.date_order import DateOrder
 from pipeline.contracts.raw import CICFLOWMETER_CSV
@@ -14,49 +15,69 @@ from pipeline.errors import BadData
 from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.scan.lines import cut_lines
 
-_DATE = re.compile(rb"(\d{1,2})/(\d{1,2})(?=/\d{4})")
+# With what stands between its numbers; a spreadsheet may write points or hyphens, and the year with two digits.
+_DATE = re.compile(rb"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d)(?=[ T]|$)")
 _MONTHS = 12
+# The program is of 2016.
+_CENTURY = b"20"
+Columns = tuple[str, ...]
+
+
+class _Date(NamedTuple):
+    """A date in a row of some table: where it begins in the row, and its parts."""
+
+    columns: Columns
+    row: int
+    start: int
+    found: re.Match[bytes]
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """Its first two numbers."""
+        return int(self.found[1]), int(self.found[3])
+
+    def day_first(self, order: DateOrder) -> bytes:
+        """The date as ingest reads it."""
+        first, _, second, year = self.found.groups()
+        day, month = (second, first) if order is DateOrder.MONTH else (first, second)
+        return day + b"/" + month + b"/" + (year if len(year) > 2 else _CENTURY + year)
 
 
 def in_day_order(
-    path: Path | str, rows: list[bytes], header: tuple[str, ...], order: DateOrder | None
-) -> tuple[list[bytes], list[str]]:
-    """Rows of CICFlowMeter with days first, and what there is to say about it.
+    path: Path | str, tables: Mapping[Columns, list[bytes]], order: DateOrder | None
+) -> tuple[dict[Columns, list[bytes]], list[str]]:
+    """Rows of CICFlowMeter by their columns, with days first in their dates, and what there is to say about it.
 
     BadData where rows prove both orders, or another one than `order`.
     """
-    dates = _dates(rows, header)
-    pairs = [(int(date[1]), int(date[2])) for _, _, date in dates]
-    proven = {DateOrder.DAY for first, _ in pairs if first > _MONTHS}
-    proven |= {DateOrder.MONTH for _, second in pairs if second > _MONTHS}
+    dates = [date for columns, rows in tables.items() for date in _dates(rows, columns)]
+    proofs = [next((date for date in dates if date.pair[at] > _MONTHS), None) for at in (0, 1)]
+    proven = {kind for kind, proof in zip((DateOrder.DAY, DateOrder.MONTH), proofs, strict=True) if proof}
     wanted = proven | {order} if order else proven
     if len(wanted) > 1:
-        both = [next(date[0] for _, _, date in dates if int(date[at]) > _MONTHS) for at in (1, 2) if _any(pairs, at)]
-        shown = " and ".join(text.decode() for text in both)
+        shown = " and ".join(proof.found[0].decode() for proof in proofs if proof)
         raise BadData(
             f"{path}: got dates as {shown}, expected {order.value if order else 'the day or the month'} first in all; "
             "split the file, or correct --date-order"
         )
-    if not pairs or wanted == {DateOrder.DAY}:
-        return rows, []
-    if not wanted:
-        text = dates[0][2][0].decode()
-        return rows, [
-            f"dates as {text} are read day first: no row says which; --date-order month reads the month first"
+    notes = []
+    if dates and not wanted:
+        notes = [
+            f"dates as {dates[0].found[0].decode()} are read day first: no row says which; --date-order month reads "
+            "the month first"
         ]
-    swapped = list(rows)
-    for row, start, date in dates:
-        end = start + len(date[0])
-        swapped[row] = rows[row][:start] + date[2] + b"/" + date[1] + rows[row][end:]
-    return swapped, [] if order else ["months come first in its dates: some of them have no other meaning"]
+    elif wanted == {DateOrder.MONTH} and not order:
+        notes = ["months come first in its dates: some of them have no other meaning"]
+    ordered = {columns: list(rows) for columns, rows in tables.items()}
+    for date in dates:
+        row = tables[date.columns][date.row]
+        end = date.start + len(date.found[0])
+        new = date.day_first(next(iter(wanted), DateOrder.DAY))
+        ordered[date.columns][date.row] = row[: date.start] + new + row[end:]
+    return ordered, notes
 
 
-def _any(pairs: Sequence[tuple[int, int]], at: int) -> bool:
-    return any(pair[at - 1] > _MONTHS for pair in pairs)
-
-
-def _dates(rows: list[bytes], header: tuple[str, ...]) -> list[tuple[int, int, re.Match[bytes]]]:
-    """Of each row that has such a date: the row, where the date begins in it, and its two numbers."""
+def _dates(rows: list[bytes], header: Columns) -> Iterator[_Date]:
     known = FORMATS[CICFLOWMETER_CSV]
     lines = cut_lines(rows)
     cells = known.scan(lines, header)
@@ -65,10 +86,8 @@ def _dates(rows: list[bytes], header: tuple[str, ...]) -> list[tuple[int, int, r
     begins = [0]
     for row in rows:
         begins.append(begins[-1] + len(row))
-    found = []
-    places = zip(lines.message.tolist(), cells.starts[column].tolist(), cells.ends[column].tolist(), strict=True)
-    for row, start, end in places:
+    cuts = zip(lines.message.tolist(), cells.starts[column].tolist(), cells.ends[column].tolist(), strict=True)
+    for row_number, start, end in cuts:
         date = _DATE.match(text[start:end].tobytes()) if end > start else None
         if date:
-            found.append((row, start - begins[row], date))
-    return found
+            yield _Date(header, row_number, start - begins[row_number], date)

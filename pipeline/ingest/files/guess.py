@@ -1,6 +1,7 @@
 """Which of the known formats some bytes are, recognised by their first lines."""
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -18,6 +19,7 @@ from pipeline.contracts.raw import (
     ZEEK_JSON,
     ZEEK_TSV,
 )
+from pipeline.ingest.files.separators import COMMA, SEPARATORS, cells_of
 from pipeline.ingest.formats.zeek_guess import log_of_head
 
 HEAD_BYTES = 65_536
@@ -50,11 +52,34 @@ def guess(head: bytes) -> str | None:
             if kind := kind or (_of_log(line) if kind is not None else None):
                 return kind
             continue
-        cells = line.decode("utf-8", "replace").replace("\t", ",").split(",")
-        if kind := kind_of_columns({name.strip(' "') for name in cells}):
+        if kind := table_of(line).content_type:
             return kind
     # A record alone may lack the columns that tell logs apart.
     return _of_log(head) if any(line.startswith(b"{") for line in lines) else None
+
+
+# What begins as a header does, not as a row: a first cell of letters, or an empty one.
+_HEADING = re.compile(rb'[\s"]*([A-Za-z%#][^\d,;|\t:]*)?[,;|\t]')
+
+
+class Table(NamedTuple):
+    """What a header says: the content-type, empty where it is that of no table that is read, and the separator."""
+
+    content_type: str
+    separator: str
+
+
+def table_of(header: bytes) -> Table:
+    """The table whose header a line is."""
+    for separator in SEPARATORS:
+        if separator.encode() in header and (kind := kind_of_columns(set(cells_of(header, separator)))):
+            return Table(kind, separator)
+    return Table("", COMMA)
+
+
+def may_be_header(line: bytes) -> bool:
+    """Whether a line of CSV may be a header: a cheap test, for every row."""
+    return _HEADING.match(line) is not None
 
 
 def kind_of_columns(names: set[str]) -> str | None:

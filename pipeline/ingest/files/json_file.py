@@ -8,22 +8,34 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from pipeline.contracts.raw import CONTENT_TYPES, MAX_RECORD_BYTES, SURICATA_JSON
 from pipeline.errors import BadData
 from pipeline.ingest.files.labels import strip_keys
+from pipeline.ingest.files.other_tools import kind_of_record
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
-from pipeline.ingest.formats.marks import KINDS, NEAR_MISSES, NETFLOW_EVENT, OTHER_LOG, OTHER_ZEEK_LOGS
+from pipeline.ingest.formats.marks import KINDS, NEAR_MISSES, NETFLOW_EVENT, OTHER_LOG, OTHER_ZEEK_LOGS, PMACCT_MARKS
 from pipeline.ingest.intake.records import innermost, levels_of
-from pipeline.ingest.recognise import PLAIN
+from pipeline.ingest.recognise import PLAIN, wrapped_text
 from pipeline.ingest.scan.json_array import one_a_line
 from pipeline.runtime.terminal import printable
 
 # Records are scanned for more than a hundred marks, 17 bytes each: of so many bytes of records at once.
 _BLOCK_BYTES = 8 << 20
 _FLOW_EVENT = re.compile(rb'"event_type"\s*:\s*"flow"')
+_EVENT = re.compile(rb'"event_type"\s*:')
+# A line of a log of Zeek, or of CSV: many cells.
+_TABLE_LINE = re.compile(r"[^\t{]*(\t[^\t]*){8}|[^,{]*(,[^,]*){8}")
+# Records that are looked at to see what a file is that is not read.
+_LOOKED_AT = 100
 _SHOWN_LOGS = 6
+# Logs that hold flows, which another log has too.
+_REPEATING = {
+    "netflow": "flow events have what they count",
+    "conn_long": "they are interim counts, and conn.log has the last ones",
+}
 _MAX_NAME = 60
 KNOWN = (
     "expected flow records of Zeek, Suricata, Argus, nfdump, GoFlow2, ipfixcol2, pmacct, ICSFlow or CICFlowMeter "
@@ -44,7 +56,7 @@ def read_json(path: Path | str, data: bytes, content_type: str | None) -> Source
     found = recognised_records(one_a_line(data), content_type)
     kinds, others = found.kinds, found.other_logs
     if not _READ[kinds].any():
-        raise BadData(f"{path}: got {_without_flows(path, kinds, others)}")
+        raise BadData(f"{path}: got {_without_flows(path, found)}")
     notes = left_out(others)
     for kind, sentence in NEAR_MISSES.items():
         count = int((kinds == KINDS.index(kind)).sum())
@@ -99,8 +111,13 @@ def recognised_records(data: bytes, content_type: str | None, presumed_beside: b
 
 
 def left_out(others: Counter[str]) -> list[str]:
-    """The note about records of other logs, if there are any."""
-    return [f"{named(others)} are left out: they hold no flows and count no operations"] if others else []
+    """The notes about records of other logs, if there are any."""
+    alien = Counter({name: count for name, count in others.items() if name not in _REPEATING})
+    notes = [f"{named(alien)} are left out: they hold no flows and count no operations"] if alien else []
+    for name, sentence in _REPEATING.items():
+        if others[name]:
+            notes.append(f"{named(Counter({name: others[name]}))} are left out: {sentence}")
+    return notes
 
 
 def named(logs: Counter[str]) -> str:
@@ -148,22 +165,43 @@ def _with_neighbours(kinds: npt.NDArray[np.int16], presumed: str) -> npt.NDArray
     return np.where(kinds == _UNKNOWN, kinds[read[previous]], kinds)
 
 
-def _without_flows(path: Path | str, kinds: Sequence[int] | npt.NDArray[np.int16], others: Counter[str]) -> str:
+def _without_flows(path: Path | str, found: FoundRecords) -> str:
     """What a file holds that has no record that is read, and what to do."""
-    counts = Counter(np.asarray(kinds).tolist())
+    counts, others = Counter(found.kinds.tolist()), found.other_logs
     near = [(counts[KINDS.index(kind)], sentence) for kind, sentence in NEAR_MISSES.items()]
     if max(near)[0]:
         return max(near)[1]
     if not others:
-        return f"an unrecognised format, {KNOWN}"
+        return _unknown(found.records)
+    rows = np.flatnonzero(found.kinds == _OTHER_LOG)[:_LOOKED_AT].tolist()
+    if any(_EVENT.search(found.records[row]) for row in rows):
+        remedy = "in suricata.yaml switch on type flow under outputs, eve-log, types"
+        if all(name in PMACCT_MARKS for name in others):
+            remedy = "these are what pmacct writes around its records, of which none came"
+        return f"only {named(others)}, which hold no flows and count no operations; {remedy}"
+    if others.keys() == {"conn_long"}:
+        return "interim counts of connections that last (conn_long), of which conn.log has the last ones; send conn.log"
+    name = next(iter(others)) or PurePath(str(path)).name.split(".")[0]
+    if len(others) == 1 and name in OTHER_ZEEK_LOGS:
+        return f"the Zeek log {name}, which holds no flows and counts no operations; send conn.log"
     if others.keys() == {""}:
-        name = PurePath(str(path)).name.split(".")[0]
-        if name in OTHER_ZEEK_LOGS:
-            return f"the Zeek log {name}, which holds no flows and counts no operations; send conn.log"
         return "records of a Zeek log that holds no flows and counts no operations; send conn.log"
-    if len(others) == 1 and next(iter(others)) in OTHER_ZEEK_LOGS:
-        return f"the Zeek log {next(iter(others))}, which holds no flows and counts no operations; send conn.log"
-    return (
-        f"only {named(others)}, which hold no flows and count no operations; of Zeek send conn.log, in suricata.yaml "
-        "switch on type flow under outputs, eve-log, types"
-    )
+    return f"only {named(others)}, which hold no flows and count no operations; send Zeek's conn.log"
+
+
+def _unknown(records: Sequence[bytes]) -> str:
+    """What a file is of whose records none is known."""
+    for record in records[:_LOOKED_AT]:
+        try:
+            document = orjson.loads(record)
+        except orjson.JSONDecodeError:
+            continue
+        if sentence := kind_of_record(document):
+            return sentence
+        text = wrapped_text(document) if isinstance(document, dict) else ""
+        if text.startswith("#") or _TABLE_LINE.match(text):
+            return (
+                "documents of a shipper that have lines of a table in them; jq -r .message FILE writes the table, and "
+                "a source of intake reads them live with its format and columns"
+            )
+    return f"an unrecognised format, {KNOWN}"

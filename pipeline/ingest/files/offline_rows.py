@@ -44,8 +44,11 @@ class Decoded:
     notes: tuple[str, ...] = ()
 
     def require_flows(self) -> None:
-        """BadData where there are records and no flow: why, and what most of them lack."""
-        if self.records and not self.flows.num_rows:
+        """BadData where there is no flow: why, and what most of the records lack."""
+        if not self.flows.num_rows and not self.records:
+            why = "; ".join((*self.notes, *self.unread)) or "they hold no record"
+            raise BadData(f"{self.site}/{self.sensor}: got no flow, expected some: {printable(why, _SHOWN_DETAIL)}")
+        if not self.flows.num_rows:
             most = reason_report(self.rejects)[0]
             raise BadData(
                 f"{self.site}/{self.sensor}: got no flow in {self.records:,} records, expected some; {most.count:,} "

@@ -1,8 +1,10 @@
 """A file's bytes, unpacked, and never more of them than asked for: a large file or a bomb is refused, not read."""
 
+import contextlib
 import io
 import lzma
 import sys
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -10,11 +12,16 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from pipeline.errors import BadData
+from pipeline.ingest.files.near_miss import is_tar
 from pipeline.ingest.files.unpack import XZ, magic_of, unpacker
 
 ZIP, ZSTD = b"PK\x03\x04", b"\x28\xb5\x2f\xfd"
+_EMPTY_ZIP = b"PK\x05\x06"
 # What systems and file managers add to an archive, and no sensor wrote.
 _LITTER = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
+# What every document of an office program has, and the flag of an encrypted member (APPNOTE 4.4.4).
+_OFFICE = {"[Content_Types].xml", "xl/workbook.xml"}
+_ENCRYPTED = 1
 # Files are held in memory and sorted there: `forebay flow check` takes five times their bytes (measured: 1.19 GB for
 # 231 MB of conn.log), so this is what a machine of 8 GB can do.
 MAX_FILE_BYTES = 1 << 30
@@ -49,18 +56,24 @@ def read_bytes(path: Path | str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
 
 
 def read_content(path: Path | str, max_bytes: int = MAX_FILE_BYTES) -> Content:
-    """The content of a file, of standard input for "-"; gzip, bzip2, xz, zstd, and a zip with one member, are unpacked.
+    """The content of a file, of standard input for "-", unpacked: gzip, bzip2, xz, zstd, zip and tar with one member.
 
-    Of an archive that is truncated the whole lines before the end are read. BadData where nothing can be read; TooLarge
-    where there are more than `max_bytes` unpacked, or they are packed as no log is.
+    Of an archive that is truncated the whole lines before the end are read; one that is damaged is not. BadData where
+    nothing can be read; TooLarge where there are more than `max_bytes` unpacked, or they are packed as no log is.
     """
     try:
         if str(path) == "-":
-            return _content(path, _buffered(sys.stdin.buffer), max_bytes)
+            return _member(path, _content(path, _buffered(sys.stdin.buffer), max_bytes))
         with Path(path).open("rb") as file:
-            return _content(path, file, max_bytes)
-    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise BadData(f"{path}: got an archive that cannot be unpacked ({error}), expected a whole one") from error
+            return _member(path, _content(path, file, max_bytes))
+    except NotImplementedError as error:
+        raise BadData(
+            f"{path}: got an archive that cannot be unpacked ({error}); unpack it and name the file"
+        ) from error
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, RuntimeError) as error:
+        raise BadData(
+            f"{path}: got an archive that cannot be unpacked ({error}), expected a whole one; copy it again"
+        ) from error
     except OSError as error:
         raise BadData(f"{path}: got {error.strerror or error}, expected a file that can be read") from error
 
@@ -80,12 +93,19 @@ def _content(path: Path | str, file: io.BufferedReader, max_bytes: int) -> Conte
         import pyarrow as pa
 
         return _bounded(path, pa.CompressedInputStream(counted, "zstd"), max_bytes, lambda: counted.size)
-    if head.startswith(ZIP):
+    if head.startswith((ZIP, _EMPTY_ZIP)):
         whole = file if file.seekable() else io.BytesIO(_bounded(path, file, max_bytes).data)
         with zipfile.ZipFile(whole) as archive:
-            members = [member for member in archive.infolist() if not _is_litter(member)]
-            if len(members) != 1:
-                raise BadData(f"{path}: got a zip of {len(members)} files, expected one; unpack it and name the file")
+            members = [
+                member for member in archive.infolist() if not member.is_dir() and not _is_litter(member.filename)
+            ]
+            if {member.filename for member in members} | {"xl/workbook.xml"} >= _OFFICE:
+                raise BadData(
+                    f"{path}: got an office program's document; send the sensor's own log: a spreadsheet changes times"
+                )
+            _require_one(path, "zip", len(members))
+            if members[0].flag_bits & _ENCRYPTED:
+                raise BadData(f"{path}: got a zip that is encrypted; unpack it and name the file")
             with archive.open(members[0]) as member:
                 return _bounded(path, member, max_bytes, lambda: members[0].compress_size)
     if file.seekable() and file.seek(0, io.SEEK_END) > max_bytes:
@@ -95,9 +115,27 @@ def _content(path: Path | str, file: io.BufferedReader, max_bytes: int) -> Conte
     return _bounded(path, file, max_bytes)
 
 
-def _is_litter(member: zipfile.ZipInfo) -> bool:
-    name = member.filename.rpartition("/")[2]
-    return member.is_dir() or member.filename.startswith(_LITTER) or name in _LITTER or name.startswith("._")
+def _member(path: Path | str, content: Content) -> Content:
+    """The one file in a tar archive; the content itself where it is none."""
+    if not is_tar(content.data):
+        return content
+    members: list[tarfile.TarInfo] = []
+    with tarfile.open(fileobj=io.BytesIO(content.data), mode="r:") as archive, contextlib.suppress(tarfile.ReadError):
+        members += (member for member in archive if member.isfile() and not _is_litter(member.name))
+    _require_one(path, "tar archive", len(members))
+    data = content.data[members[0].offset_data :][: members[0].size]
+    return Content(data) if len(data) == members[0].size else _cut_off(data)
+
+
+def _require_one(path: Path | str, archive: str, files: int) -> None:
+    if files != 1:
+        remedy = "unpack it and name the file, or the folder where they are one sensor's" if files else "name the log"
+        raise BadData(f"{path}: got a {archive} of {files} files, expected one; {remedy}")
+
+
+def _is_litter(name: str) -> bool:
+    last = name.rpartition("/")[2]
+    return name.removeprefix("./").startswith(_LITTER) or last in _LITTER or last.startswith("._")
 
 
 class _Unpacked:
@@ -173,13 +211,13 @@ def _bounded(path: Path | str, stream: Readable, max_bytes: int, packed: Callabl
         try:
             chunk = stream.read(_CHUNK_BYTES)
         except (EOFError, OSError) as error:
+            if isinstance(error, OSError) and "truncated" not in str(error).lower():
+                raise EOFError(f"it is damaged: {error}") from error
             # Whole lines were written before what is lost; the rest of the last one would be a reject.
-            unpacked = content.getvalue()
-            whole = unpacked[: unpacked.rfind(b"\n") + 1]
-            if packed is None or not whole:
+            cut_off = _cut_off(content.getvalue())
+            if packed is None or not cut_off.data:
                 raise EOFError(str(error)) from error
-            lines = whole.count(b"\n")
-            return Content(whole, f"the archive is truncated: its first {lines:,} lines are read, the others are lost")
+            return cut_off
         if not chunk:
             return Content(content.getvalue())
         size = content.tell() + len(chunk)
@@ -191,6 +229,12 @@ def _bounded(path: Path | str, stream: Readable, max_bytes: int, packed: Callabl
                 "no log: unpack it yourself if it is one"
             )
         content.write(chunk)
+
+
+def _cut_off(data: bytes) -> Content:
+    whole = data[: data.rfind(b"\n") + 1]
+    lines = whole.count(b"\n")
+    return Content(whole, f"the archive is truncated: its first {lines:,} lines are read, the others are lost")
 
 
 def _too_large(path: Path | str, max_bytes: int) -> TooLarge:

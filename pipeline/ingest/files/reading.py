@@ -1,5 +1,6 @@
 """Files and folders of flow records, opened: unpacked, recognised, cut into records."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,16 +8,21 @@ import numpy as np
 from pipeline.contracts.date_order import DateOrder
 from pipeline.contracts.raw import CONTENT_TYPES, DELIMITED
 from pipeline.errors import BadData
+from pipeline.ingest.files.guess import HEAD_BYTES
 from pipeline.ingest.files.interim import without_interim
 from pipeline.ingest.files.json_file import KNOWN, read_json
 from pipeline.ingest.files.near_miss import kind_of_file
+from pipeline.ingest.files.other_tools import kind_of_text
 from pipeline.ingest.files.read_bytes import MAX_FILE_BYTES, TooLarge, read_content
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
 from pipeline.ingest.files.table_file import read_table, table_kind
+from pipeline.ingest.files.text import as_text
 from pipeline.runtime.terminal import printable
 
-_BYTE_ORDER_MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+# A program writes text before its records; what a file is shows in one of the first lines.
+_HEAD_LINES = 20
+_NO_RECORD = "it has a header and no record below it"
 
 
 def read_source(
@@ -68,14 +74,18 @@ def read_file(
     if content_type is not None and content_type not in CONTENT_TYPES:
         raise BadData(f"format: got {content_type}, expected one of {', '.join(CONTENT_TYPES)}")
     content = read_content(path, max_bytes)
-    data = _utf8(path, content.data)
-    if not data.strip():
-        return SourceSet.of([SourceFile(content_type or "", (), [], np.zeros(0, np.int64))])
-    if content_type is None and (sentence := kind_of_file(data)):
+    if content_type is None and (sentence := kind_of_file(content.data)):
         raise BadData(f"{path}: got {sentence}")
+    data, notes = as_text(path, content.data)
+    if not data.strip(b" \t\r\n[]"):
+        said = "it is empty" if not content.data else "it holds no record"
+        return SourceSet.of([SourceFile(content_type or "", (), [], np.zeros(0, np.int64))], [said])
     kind = content_type or table_kind(path, data)
+    if not kind and (sentence := kind_of_text(data[:HEAD_BYTES].split(b"\n")[:_HEAD_LINES])):
+        raise BadData(f"{path}: got {sentence}")
     source = read_table(path, kind, data, date_order) if kind in DELIMITED else _json(path, data, content_type)
-    return SourceSet.of(source.files, (content.lost, *source.notes), source.skipped) if content.lost else source
+    notes = (*filter(None, [content.lost]), *notes, *(() if len(source) or source.skipped else (_NO_RECORD,)))
+    return replace(source, notes=(*notes, *source.notes)) if notes else source
 
 
 def read_records(path: Path | str, content_type: str | None = None, max_bytes: int = MAX_FILE_BYTES) -> SourceFile:
@@ -90,20 +100,3 @@ def _json(path: Path | str, data: bytes, content_type: str | None) -> SourceSet:
     if content_type is None and b"{" not in data:
         raise BadData(f"{path}: got an unrecognised format, {KNOWN}")
     return read_json(path, data, content_type)
-
-
-def _utf8(path: Path | str, data: bytes) -> bytes:
-    """Text in UTF-8, without a byte order mark; what Windows writes as UTF-16 is converted."""
-    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), "")
-    if not encoding and data[1:2] == b"\0" == data[3:4] and data[:1] != b"\0":
-        encoding = "utf-16-le"
-    if not encoding and data[:1] == b"\0" == data[2:3] and data[1:2] not in (b"\0", b""):
-        encoding = "utf-16-be"
-    if not encoding:
-        return data.removeprefix(b"\xef\xbb\xbf")
-    try:
-        return data.decode(encoding).encode()
-    except (UnicodeDecodeError, UnicodeEncodeError) as error:
-        raise BadData(
-            f"{path}: got text in {encoding.upper()} that is broken, expected UTF-8: {error.reason}"
-        ) from error

@@ -10,7 +10,7 @@ import yaml
 
 from pipeline.ingest.files.source_check import Sample
 from pipeline.ingest.intake.records import MAX_PREFIX_BYTES, MAX_WRAPPERS
-from pipeline.ingest.recognise import WRAPPERS
+from pipeline.ingest.recognise import wrapped_text
 from pipeline.ingest.scan.json_array import one_a_line
 from schemas.intake import FileEntry, Origin, TopicSource
 from schemas.names import is_name
@@ -123,8 +123,7 @@ def _documents(payload: bytes) -> Iterator[dict[str, Any]]:
             if inner is None:
                 break
             document |= inner
-            text = next((inner[key] for (key,) in WRAPPERS.values() if isinstance(inner.get(key), str)), "")
-            inner = _parsed(text.encode("utf-8", "replace"))
+            inner = _parsed(wrapped_text(inner).encode("utf-8", "replace"))
         if document:
             yield document
 

@@ -1,6 +1,7 @@
 """A file of CSV or of Zeek's TSV: its header found and read, rows cut, what is no row left out."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,13 @@ from pipeline.contracts.raw import (
 )
 from pipeline.errors import BadData
 from pipeline.ingest.files.date_order import in_day_order
-from pipeline.ingest.files.guess import HEAD_BYTES, kind_of_columns
+from pipeline.ingest.files.guess import HEAD_BYTES, may_be_header, table_of
 from pipeline.ingest.files.labels import strip_columns
-from pipeline.ingest.files.near_miss import kind_of_header
+from pipeline.ingest.files.other_tools import kind_of_header
+from pipeline.ingest.files.separators import COMMA, SEPARATORS, cells_of, with_commas
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
+from pipeline.ingest.files.summary import without_summary
 from pipeline.ingest.formats.marks import KINDS, OTHER_LOG
 from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.recognise import recognise
@@ -33,6 +36,8 @@ from schemas.sources import source_of
 # A header stands in one of the first lines: programs and shells write text before it.
 _HEAD_LINES = 50
 _MAX_NAME = 60
+# No row has the names of so many columns in it.
+_SAME_NAMES = 3
 # Columns that every conn log has by default; a filter may leave them out.
 _USUAL = (
     *("service", "duration", "orig_bytes", "resp_bytes", "conn_state", "missed_bytes", "history"),
@@ -54,11 +59,11 @@ def table_kind(path: Path | str, data: bytes) -> str:
         elif line and not line.startswith(b"#"):
             if b"#fields" in tsv:
                 break
-            names = {name.strip(' "') for name in line.decode("utf-8", "replace").replace("\t", ",").split(",")}
-            if kind := kind_of_columns(names):
+            if kind := table_of(line).content_type:
                 return kind
-            if sentence := kind_of_header(names):
-                raise BadData(f"{path}: got {sentence}")
+            for separator in SEPARATORS:
+                if sentence := kind_of_header(set(cells_of(line, separator))):
+                    raise BadData(f"{path}: got {sentence}")
     return _kind_of_log(path, tsv) if tsv else ""
 
 
@@ -96,7 +101,7 @@ def _lines(data: bytes, kind: str) -> list[bytes]:
 def _names(line: bytes) -> tuple[str, ...]:
     """The names in a header; a second column of a name gets a number."""
     header: list[str] = []
-    for name in (name.strip(' "') for name in line.decode("utf-8", "replace").split(",")):
+    for name in cells_of(line, COMMA):
         again = sum(name == other.partition("#")[0] for other in header)
         header.append(f"{name}#{again + 1}" if again else name)
     return tuple(header)
@@ -104,66 +109,60 @@ def _names(line: bytes) -> tuple[str, ...]:
 
 def _csv(path: Path | str, kind: str, records: list[bytes], date_order: DateOrder | None) -> SourceSet:
     """Rows below a header, without what nfdump writes at the end; below a header that differs they are another part."""
-    head = next((row for row, line in enumerate(records[:_HEAD_LINES]) if _is_header(kind, line)), 0)
-    if kind == ARGUS_CSV and b"," not in records[head] and b"\t" in records[head]:
-        records = [record.replace(b"\t", b",") for record in records]  # ra -c of a tab
-    header = _names(records[head])
-    lacking = FORMATS[kind].lacking(header)
-    if lacking:
-        raise BadData(
-            f"{path}: got a first line without {', '.join(lacking)}, expected the header of {source_of(kind).title}; "
-            f"{_remedy(kind, lacking)}"
-        )
-    rows = records[head + 1 :]
+    found = (row for row, line in enumerate(records[:_HEAD_LINES]) if table_of(line).content_type == kind)
+    head = next(found, 0)
     notes = [f"the first {head} lines are no records: the header is behind them"] if head else []
-    if kind == CICFLOWMETER_CSV:
-        rows, said = in_day_order(path, rows, header, date_order)
-        notes += said
-    skipped = head
-    if kind == NFDUMP_CSV and b"Summary" in rows[-3:]:
-        summary = rows[-3:][::-1].index(b"Summary") + 1
-        rows, skipped = rows[: len(rows) - summary], skipped + summary
-    again = _headers(kind, rows)
-    skipped += len(again)
-    bounds = [-1, *again, len(rows)]
-    headers = [header, *(_names(rows[row]) for row in again)]
+    rows = records[head:]
+    known = {name for separator in SEPARATORS for name in cells_of(rows[0], separator)}
+    tables = [row for row, line in enumerate(rows) if may_be_header(line) and _is_header(line, known)]
     parts: dict[tuple[str, ...], tuple[list[bytes], list[int]]] = {}
     number = 0
-    for columns, before, after in zip(headers, bounds[:-1], bounds[1:], strict=True):
+    for begin, end in pairwise([*(tables or [0]), len(rows)]):
+        columns, below = _table(path, kind, rows[begin:end], begin + head)
         chosen, numbers = parts.setdefault(columns, ([], []))
-        chosen += rows[before + 1 : after]
-        numbers += range(number, number + after - before - 1)
-        number += after - before - 1
+        chosen += below
+        numbers += range(number, number + len(below))
+        number += len(below)
     if len(parts) > 1:
         notes.append(f"{len(parts)} different headers: the rows below each are read by its names")
+    if kind == CICFLOWMETER_CSV:
+        ordered, said = in_day_order(path, {columns: chosen for columns, (chosen, _) in parts.items()}, date_order)
+        parts = {columns: (ordered[columns], numbers) for columns, (_, numbers) in parts.items()}
+        notes += said
     files = []
     for columns, (chosen, numbers) in parts.items():
         stripped, names = strip_columns(chosen, columns, ",")
         files.append(SourceFile(kind, tuple(names), stripped, np.array(numbers, np.int64)))
-    return SourceSet.of(files, notes, skipped)
+    return SourceSet.of(files, notes, len(records) - number - 1)
 
 
-def _is_header(kind: str, line: bytes) -> bool:
-    names = {name.strip(' "') for name in line.decode("utf-8", "replace").replace("\t", ",").split(",")}
-    return kind_of_columns(names) == kind
+def _is_header(line: bytes, names: set[str]) -> bool:
+    """Whether a line is a header: that of a table that is read, or one that has several of the first one's names."""
+    if table_of(line).content_type:
+        return True
+    return any(len(names.intersection(cells_of(line, separator)) - {""}) >= _SAME_NAMES for separator in SEPARATORS)
 
 
-def _headers(kind: str, rows: Sequence[bytes]) -> list[int]:
-    """Which rows are headers again: programs that write on into a file begin with one."""
-    known = FORMATS[kind]
-    spellings = list(known.spellings) or [name.lower() for name in known.required]
-    # No value looks like so long a name; the rest of the test is for the few rows that have it.
-    sign = max(spellings, key=len).encode()
-    signs = {sign, *(name.encode() for name in spellings if known.spellings.get(name) in known.required)}
-    signs = {name for name in signs if len(name) >= _SIGN_BYTES} or {sign}
-    return [
-        row
-        for row, line in enumerate(rows)
-        if any(name in line.lower() for name in signs) and _is_header(kind, line) and not known.lacking(_names(line))
-    ]
+def _table(path: Path | str, kind: str, lines: list[bytes], line: int) -> tuple[tuple[str, ...], list[bytes]]:
+    """The columns and rows of a header and what is below it; `line` is the header's number in the file, from 0."""
+    got, separator = table_of(lines[0])
+    where = f"{path}: line {line + 1}" if line else f"{path}"
+    if got not in (kind, ""):
+        raise BadData(
+            f"{where}: got the header of {source_of(got).title} behind that of {source_of(kind).title}, expected one "
+            "format; split the file there"
+        )
+    columns = _names(with_commas(lines[:1], separator)[0])
+    lacking = FORMATS[kind].lacking(columns)
+    if lacking:
+        raise BadData(
+            f"{where}: got a first line without {', '.join(lacking)}, expected the header of {source_of(kind).title}; "
+            f"{_remedy(kind, lacking)}"
+        )
+    rows = without_summary(lines[1:]) if kind == NFDUMP_CSV else lines[1:]
+    return columns, with_commas(rows, separator)
 
 
-_SIGN_BYTES = 7
 # ra's names of columns, where they are not those in its header.
 _RA_NAMES = {"StartTime": "stime", "SrcAddr": "saddr", "DstAddr": "daddr", "SrcPkts": "spkts", "DstPkts": "dpkts"}
 _RA_NAMES |= {"SrcBytes": "sbytes", "DstBytes": "dbytes"}
@@ -207,7 +206,10 @@ def _zeek_tsv(path: Path | str, kind: str, records: list[bytes]) -> SourceSet:
                 )
             facts[name] = value
     if b"#fields" not in facts:
-        raise BadData(f"{path}: got no #fields line, expected the header of a Zeek log")
+        raise BadData(
+            f"{path}: got no #fields line with tabs, expected the header of a Zeek log; send the file itself: copying "
+            "from a terminal makes blanks of its tabs"
+        )
     header = facts[b"#fields"].decode("utf-8", "replace").split(separator.decode("latin-1"))
     lacking = FORMATS[kind].lacking(tuple(header))
     if lacking:

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pipeline.contracts.raw import (
-    ARGUS_CSV,
     BYTE_ORDER_MARK,
     CONTENT_TYPES,
     GOFLOW2_JSON,
@@ -17,18 +16,18 @@ from pipeline.contracts.raw import (
     ZEEK_TSV,
     tabbed,
 )
-from pipeline.ingest.files.guess import HEAD_BYTES, guess, is_array
+from pipeline.ingest.files.guess import HEAD_BYTES, guess, is_array, may_be_header, table_of
+from pipeline.ingest.files.separators import cells_of, with_commas
+from pipeline.ingest.files.summary import LINES_BELOW, SUMMARY, is_summary_for_people
 from pipeline.ingest.follow.position import Layout
 
 _EVENTS = tuple(name.encode() for name in SURICATA_EVENTS)
 _EVENT_TYPE = re.compile(rb'"event_type"\s*:\s*"([^"]*)"')
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}"]', re.DOTALL)
+_ZEROS = re.compile(rb"(?<=\n)\x00+|\A\x00+|\x00+\Z")
 _LINE_ENDS = bytes.maketrans(b"\n\r\t", b"   ")
 # Between the objects of an array.
 _BETWEEN = b" \t\r\n,[]"
-# Below nfdump's table: this word, a line of names, a line of numbers.
-_SUMMARY = b"Summary"
-_LINES_BELOW_SUMMARY = 2
 
 
 class Run(NamedTuple):
@@ -93,7 +92,9 @@ def cut(layout: Layout, data: bytes, inside: bool = False, final: bool = False) 
         records, consumed = _objects(data, final)
     else:
         consumed = len(data) if final else data.rfind(b"\n") + 1
-        block = data[:consumed]
+        block = data[:consumed].replace(b"\n" + BYTE_ORDER_MARK, b"\n")
+        if b"\0" in block:
+            block = _ZEROS.sub(b"", block)
         blanks = b" \r" if tabbed(layout.content_type) else b" \r\t"
         records = [record for line in block.split(b"\n") if (record := line.strip(blanks))]
     if not consumed and len(data) > MAX_RECORD_BYTES:
@@ -174,36 +175,32 @@ def _csv(layout: Layout, records: list[bytes]) -> tuple[list[Run], Layout, int]:
     runs: list[Run] = []
     rows: list[bytes] = []
     skipped = 0
+    of_nfdump = layout.content_type == NFDUMP_CSV
     for record in records:
         if layout.passing_over:
             layout, skipped = replace(layout, passing_over=layout.passing_over - 1), skipped + 1
-        elif not layout.columns or _names_columns(layout, record):
-            runs.append(_run(layout, rows))
+        elif not layout.columns or (may_be_header(record) and table_of(record).content_type == layout.content_type):
+            runs.append(_run(layout, with_commas(rows, layout.separator)))
             layout, rows = _with_columns(layout, record), []
-        elif layout.content_type == NFDUMP_CSV and record.strip() == _SUMMARY:
-            layout, skipped = replace(layout, passing_over=_LINES_BELOW_SUMMARY), skipped + 1
+        elif of_nfdump and record.strip() == SUMMARY:
+            layout, skipped = replace(layout, passing_over=LINES_BELOW), skipped + 1
+        elif of_nfdump and is_summary_for_people(record):
+            skipped += 1
         else:
-            rows.append(record.replace(b"\t", b",") if layout.separator == "\t" else record)
-    runs.append(_run(layout, rows))
+            rows.append(record)
+    runs.append(_run(layout, with_commas(rows, layout.separator)))
     return runs, layout, skipped
-
-
-def _names_columns(layout: Layout, record: bytes) -> bool:
-    """Whether a row is the header again."""
-    first = layout.columns[0].encode("utf-8", "replace")
-    return record.lstrip(b' "').startswith(first) and _with_columns(layout, record).columns == layout.columns
 
 
 def _with_columns(layout: Layout, header: bytes) -> Layout:
     """The layout with a header's names; the second column of a name gets a number, as a message needs it."""
-    line = header.decode("utf-8", "replace").strip("\r")
-    with_tabs = layout.content_type == ARGUS_CSV and "\t" in line and "," not in line  # ra -c of a tab
+    separator = table_of(header).separator
     columns: list[str] = []
     counts: dict[str, int] = {}
-    for name in (name.strip(' "') for name in line.split("\t" if with_tabs else ",")):
+    for name in cells_of(header, separator):
         counts[name] = counts.get(name, 0) + 1
         columns.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
-    return replace(layout, columns=tuple(columns), separator="\t" if with_tabs else ",")
+    return replace(layout, columns=tuple(columns), separator=separator)
 
 
 def _objects(data: bytes, final: bool) -> tuple[list[bytes], int]:

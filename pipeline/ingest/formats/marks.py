@@ -32,7 +32,7 @@ OTHER_LOG = "another log"
 WRAPPED = "wrapped"
 # One direction of a flow that Suricata may write beside the flow: read where no flow event is.
 NETFLOW_EVENT = "netflow event"
-ECS, GOFLOW2_V1, IPFIXCOL1 = "ecs", "goflow2-1", "ipfixcol-1"
+ECS, GOFLOW2_V1, IPFIXCOL1, ZEEK_RENAMED = "ecs", "goflow2-1", "ipfixcol-1", "zeek-renamed"
 
 # Kinds that are known and not read: what such a record is, and what to send instead.
 NEAR_MISSES: dict[str, str] = {
@@ -40,6 +40,8 @@ NEAR_MISSES: dict[str, str] = {
     "are (Filebeat: input filestream without module or processors)",
     GOFLOW2_V1: "JSON of GoFlow2 1.x; GoFlow2 2.x writes what is read (-format json)",
     IPFIXCOL1: "JSON of ipfixcol 1; ipfixcol2 writes what is read (output json or json-kafka)",
+    ZEEK_RENAMED: "a record of Zeek whose fields were renamed (id_orig_h, or @timestamp for ts); send Zeek's log lines "
+    "as they are",
 }
 
 # Logs of Zeek that are neither flows nor operations, and that zeek-kafka wraps by name.
@@ -74,6 +76,17 @@ OTHER_ZEEK_LOGS = (
     *("snmp", "socks", "software", "ssh", "ssl", "stats", "syslog", "telemetry", "tunnel", "weird", "x509"),
 )
 
+# Where documents of shippers, and what is exported from stores, have the record that they carry: Filebeat, Vector,
+# Fluent Bit, Docker, journald; Elasticsearch, Kafka Connect, kcat -J, Splunk, Graylog.
+WRAPPER_PATHS: tuple[Path, ...] = (
+    *(("message",), ("log",), ("MESSAGE",), ("event", "original"), ("_source",), ("_source", "message")),
+    *(("payload",), ("value",), ("event",), ("json",), ("msg",), ("data",), ("_raw",), ("raw",), ("full_message",)),
+)
+# Where it may be an object there, parsed already, and which keys a record has of which it has one.
+_OBJECT_WRAPPERS: tuple[Path, ...] = tuple((key,) for key in ("message", "log", "event", "_source", "payload", "value"))
+_OBJECT_WRAPPERS += (("json",), ("data",))
+_OBJECT_KEYS = ("ts", "event_type", "time_flow_start_ns", "first", "t_first", "@type")
+
 # Elements of which every flow record of ipfixcol2 has some.
 _IANA = (
     *("sourceIPv4Address", "sourceIPv6Address", "destinationIPv4Address", "destinationIPv6Address"),
@@ -104,15 +117,23 @@ _KEYS: dict[str, tuple[Path, ...]] = {
     "nfdump start": (("first",), ("t_first",)),
     "pmacct count": (("packets",), ("bytes",)),
     "pmacct end": (("ip_src",), ("ip_dst",), ("port_src",), ("writer_id",)),
-    "goflow2 1.x": (("TimeFlowStart",), ("TimeFlowStartMs",), ("TimeReceived",)),
+    "goflow2 1.x": (
+        *(("TimeFlowStart",), ("TimeFlowStartMs",), ("TimeReceived",)),
+        *(("time_flow_start",), ("time_received",)),
+    ),
     "goflow2 1.x ends": (("SrcAddr",), ("SamplerAddress",)),
-    "ecs": (("ecs", "version"), ("event", "dataset"), ("event", "category")),
-    "ecs end": (("source", "ip"), ("destination", "ip")),
+    "ecs": (("ecs", "version"), ("event", "dataset"), ("event", "category"), ("ecs.version",), ("event.dataset",)),
+    "ecs end": (
+        *(("source", "ip"), ("destination", "ip"), ("source.ip",), ("destination.ip",)),
+        *(("zeek",), ("suricata",), ("event", "module"), ("event.module",)),
+    ),
+    "zeek renamed": (("id_orig_h",), ("id_resp_h",)),
+    "timestamp": (("@timestamp",),),
+    # What the bulk interface of Elasticsearch has between documents.
+    "bulk": (("index", "_index"), ("create", "_index"), ("index", "_id"), ("create", "_id")),
     # zeek-kafka with tag_json: the record lies under its log's name.
     **{f"under {log}": ((log, "ts"),) for log in ("conn", *ZEEK_ICS_LOGS)},
-    "message": (("message",),),
-    "log": (("log",),),
-    "MESSAGE": (("MESSAGE",),),
+    **{f"in {'.'.join(path)}": (path,) for path in WRAPPER_PATHS},
 }
 # Columns that tell one log of operations from its siblings; Zeek leaves unset ones out, so a record need not have all.
 _LOG_SIGNS: dict[str, tuple[str, ...]] = {
@@ -154,6 +175,12 @@ MARK_OF = tuple(mark for mark, paths in enumerate(_KEYS.values()) for _ in paths
 # A record of another log under its name: which of them does not matter, so they share a column.
 OTHER_WRAPPER = len(PATHS)
 OTHER_WRAPPERS: dict[Path, int] = {(log, "ts"): OTHER_WRAPPER for log in OTHER_ZEEK_LOGS}
+# Of each wrapper whose record is an object, a column for whichever of the keys it has.
+INSIDE: dict[Path, int] = {path: OTHER_WRAPPER + 1 + number for number, path in enumerate(_OBJECT_WRAPPERS)}
+INSIDE_PATHS: dict[Path, int] = {(*path, key): column for path, column in INSIDE.items() for key in _OBJECT_KEYS}
+MARK_COLUMNS = OTHER_WRAPPER + 1 + len(INSIDE)
+
+PMACCT_MARKS = ("purge_init", "purge_close", "log_init", "log_close", "dump_init", "dump_close")
 
 # Words that some marks' values are tested for, and what the test is called in the rules.
 WORDS: dict[str, tuple[Path, tuple[str, ...]]] = {
@@ -162,6 +189,8 @@ WORDS: dict[str, tuple[Path, tuple[str, ...]]] = {
     **{f"path {log}": (("_path",), (log,)) for log in ZEEK_ICS_LOGS},
     "event read": (("event_type",), SURICATA_EVENTS),
     "event netflow": (("event_type",), ("netflow",)),
+    # What pmacct's daemons write around the records that they write at once, and their daemons of BGP and BMP.
+    "event pmacct": (("event_type",), PMACCT_MARKS),
     "ipfix entry": (("@type",), ("ipfix.entry", "ipfix.template", "ipfix.optionsTemplate", "ipfix.options")),
 }
 
@@ -176,13 +205,14 @@ class Rule(NamedTuple):
 
 RULES: tuple[Rule, ...] = (
     Rule(GOFLOW2_JSON, ("goflow2",)),
+    Rule(GOFLOW2_V1, ("goflow2 1.x", "goflow2 1.x ends|sampled source")),
     Rule(GOFLOW2_JSON, ("sampler", "sampled source")),
     Rule(IPFIXCOL2_JSON, ("iana|en0",)),
     Rule(IPFIXCOL1, ("ipfix type", "bare ipfix")),
     Rule(IPFIXCOL2_JSON, ("ipfix entry",)),
     Rule(NFDUMP_JSON, ("nfdump packets", "nfdump start")),
+    Rule(OTHER_LOG, ("event pmacct",)),
     Rule(PMACCT_JSON, ("pmacct count", "pmacct end")),
-    Rule(GOFLOW2_V1, ("goflow2 1.x", "goflow2 1.x ends")),
     Rule(SURICATA_JSON, ("event read",)),
     Rule(NETFLOW_EVENT, ("event netflow",)),
     Rule(OTHER_LOG, ("event",)),
@@ -202,10 +232,15 @@ RULES: tuple[Rule, ...] = (
         for log in _LOG_SIGNS
     ),
     Rule("zeek-modbus+json", ("ts", "func"), tuple(f"sign of {log}" for log in _LOG_SIGNS)),
-    Rule(OTHER_LOG, ("ts",)),
-    # Shippers put the line that they read into a field of theirs.
-    Rule(WRAPPED, ("message object|log object|MESSAGE object",)),
+    # Shippers put the line that they read into a field of theirs; some have a time `ts` of their own.
+    Rule(WRAPPED, ("|".join(f"{'.'.join(path)} text" for path in WRAPPER_PATHS),)),
+    Rule(ZEEK_RENAMED, ("zeek renamed",)),
     Rule(ECS, ("ecs", "ecs end")),
+    # Where they have parsed the line it is an object there.
+    Rule(WRAPPED, ("|".join(f"{'.'.join(path)} object" for path in INSIDE),)),
+    Rule(OTHER_LOG, ("ts",)),
+    Rule(OTHER_LOG, ("bulk",)),
+    Rule(ZEEK_RENAMED, ("timestamp", "orig", "resp")),
 )
 # Kinds by number: 0 is a record of no kind that is known, which also a record is that is no JSON object.
 # Delimited lines have no marks: that they are of a kind is known from elsewhere.

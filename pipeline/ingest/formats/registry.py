@@ -96,7 +96,7 @@ class Format:
             cells = scan_json(lines, key_table(self.paths), len(self.columns) - len(self.merges))
             return with_merged(cells, self.merges)
         names = self.columns[: len(self.columns) - len(self.merges)]
-        cells = scan_delimited(lines, self.separator, self.heading(header), names, bool(self.spellings))
+        cells = scan_delimited(lines, self.separator, self.heading(header), names, self.separator == COMMA)
         return with_merged(cells, self.merges)
 
 

@@ -17,9 +17,9 @@ import numpy.typing as npt
 import orjson
 from numba import njit
 
-from pipeline.ingest.formats.marks import KINDS, PATHS, WRAPPED
-from pipeline.ingest.recognise import WRAPPERS, MarkTable, Recognised, recognise
-from pipeline.ingest.scan.cells import ESCAPED, STRING, Bytes, Cells, Ints
+from pipeline.ingest.formats.marks import INSIDE, KINDS, PATHS, WRAPPED, WRAPPER_PATHS
+from pipeline.ingest.recognise import MarkTable, Recognised, recognise, wrapped_text
+from pipeline.ingest.scan.cells import ABSENT, ESCAPED, OBJECT, STRING, Bytes, Cells, Ints
 from pipeline.ingest.scan.json_array import one_a_line
 from pipeline.ingest.scan.lines import Lines, cut_lines
 
@@ -129,21 +129,29 @@ def _skip_prefixes(text: Bytes, starts: Ints, ends: Ints) -> None:
         if ends[row] - starts[row] < 2 or text[starts[row]] == 123 or text[ends[row] - 1] != 125:
             continue
         for at in range(starts[row], min(ends[row], starts[row] + MAX_PREFIX_BYTES)):
-            if text[at] == 123:
+            # A brace without a key behind it is the prefix's own (syslog's structured data).
+            key = at + 1
+            while key < ends[row] and text[key] == 32:
+                key += 1
+            if text[at] == 123 and (text[key] == 34 or text[key] == 125):
                 starts[row] = at
                 break
 
 
 def _contents(cells: Cells) -> list[bytes | None]:
-    """The text in each wrapper, of the first of its fields that holds an object; None where it is no text."""
+    """What is in each wrapper, the first of its fields that holds an object as text, else as one; None where none."""
     contents: list[bytes | None] = [None] * cells.rows
-    for path in reversed(WRAPPERS.values()):
-        column = PATHS[path]
-        starts, ends, kinds = cells.starts[column], cells.ends[column], cells.kinds[column]
-        for row in np.flatnonzero(np.isin(kinds, (STRING, ESCAPED)) & (ends > starts)).tolist():
-            quoted = cells.text[starts[row] - 1 : ends[row] + 1].tobytes()
-            if quoted[1] == ord("{"):
-                contents[row] = _unquoted(quoted)
+    for wanted in ((OBJECT,), (STRING, ESCAPED)):
+        for path in reversed(WRAPPER_PATHS):
+            column = PATHS[path]
+            starts, ends, kinds = cells.starts[column], cells.ends[column], cells.kinds[column]
+            inside = cells.kinds[INSIDE[path]] != ABSENT if path in INSIDE else np.zeros(cells.rows, np.bool_)
+            chosen = np.isin(kinds, wanted) & (ends > starts) & (inside | (kinds != OBJECT))
+            for row in np.flatnonzero(chosen).tolist():
+                if wanted == (OBJECT,):
+                    contents[row] = cells.text[starts[row] : ends[row]].tobytes()
+                elif cells.text[starts[row]] == ord("{"):
+                    contents[row] = _unquoted(cells.text[starts[row] - 1 : ends[row] + 1].tobytes())
     return contents
 
 
@@ -178,8 +186,8 @@ def _text_in(payload: bytes) -> bytes:
             document = orjson.loads(payload)
         except orjson.JSONDecodeError:
             break
-        text = next((document[key] for (key,) in WRAPPERS.values() if isinstance(document.get(key), str)), None)
-        if text is None:
+        text = wrapped_text(document) if isinstance(document, dict) else ""
+        if not text:
             break
         payload = text.encode("utf-8", "replace")
     return payload

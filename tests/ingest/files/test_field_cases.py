@@ -317,7 +317,10 @@ NETFLOW = [json.loads(line) for line in (SAMPLES / "s01-netflow-only/eve-netflow
 
 def test_netflow_events_beside_flow_events_do_not_count_twice(tmp_path: Path) -> None:
     result = decoded(written(tmp_path, lines(NETFLOW[0], EVE, NETFLOW[1], ALERT)))
-    assert result.flows.num_rows == 1 and said(result, "2 records of netflow", "1 of alert")
+    assert result.flows.num_rows == 1
+    assert (
+        "1 record of alert" in result.notes[0] and "2 records of netflow are left out: flow events" in result.notes[1]
+    )
     modbus = {
         "timestamp": EVE["timestamp"],
         "event_type": "modbus",

@@ -10,7 +10,7 @@ from pipeline.errors import BadData
 from pipeline.tools.cli import flow
 from pipeline.tools.cli.main import main
 from schemas.fields import arrow_schema
-from tests.ingest.records import EVE, ZEEK
+from tests.ingest.records import EVE, ICSFLOW, ZEEK
 
 
 def check(path: Path, capsys: pytest.CaptureFixture[str], **options: Any) -> tuple[dict[str, Any], str]:
@@ -60,10 +60,12 @@ def test_a_report_a_field_and_a_reason(tmp_path: Path, capsys: pytest.CaptureFix
     ]
 
 
-def test_an_empty_file_is_fine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "x").write_text("")
-    assert set(check(tmp_path / "x", capsys)[0].values()) == {0}
-    assert check(tmp_path / "x", capsys, as_json=True)[0]["rejects"] == []
+def test_an_empty_file_says_so_and_ends_with_64(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for content, why in (("", "empty"), ("\n", "no record"), (",".join(ICSFLOW) + "\n", "header and no record")):
+        (tmp_path / "x").write_text(content)
+        with pytest.raises(BadData, match=f"got no flow, expected some: .*{why}") as refused:
+            check(tmp_path / "x", capsys)
+        assert refused.value.exit_code == 64 and set(json.loads(capsys.readouterr().out).values()) == {0}
 
 
 def test_other_events_are_no_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
