@@ -1,1 +1,1 @@
-"""An Iceberg copy of the archive, for engines that read a catalog: needs `pip install 'forebay[iceberg]'`."""
+"""An Iceberg copy of the archive, for engines that read a catalog: needs `pip install '.[iceberg]'`."""

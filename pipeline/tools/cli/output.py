@@ -68,7 +68,7 @@ def guard() -> Iterator[None]:
             raise
         fail(
             f"got no {error.name}, expected the laboratory: it is in no image (models/lab/README.md); run the command "
-            "in a checkout, with pip install 'forebay[evaluate]'",
+            "in a checkout, with pip install '.[evaluate]'",
             1,
         )
     except BrokenPipeError:

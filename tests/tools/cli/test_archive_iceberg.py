@@ -92,4 +92,4 @@ def test_missing_packages_are_named(tmp_path: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60
     )
     assert completed.returncode == 1
-    assert "got no pyiceberg; install it: pip install 'forebay[iceberg]'" in completed.stderr
+    assert "got no pyiceberg; install it, in the checkout: pip install '.[iceberg]'" in completed.stderr
