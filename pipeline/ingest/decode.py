@@ -17,6 +17,7 @@ from pipeline.ingest.formats.export_numbers import COLUMNS as NUMBERS
 from pipeline.ingest.formats.marks import NEAR_MISSES
 from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.messages import Messages
+from pipeline.ingest.plausible import bound
 from pipeline.ingest.reasons import CODES, REASONS
 from pipeline.ingest.scan.cells import Cells, Ints, LocalClock, blank_cells
 from pipeline.ingest.scan.lines import Lines, cut_lines, record_ids
@@ -116,10 +117,11 @@ def _decode_part(messages: Messages, members: Ints, max_future_us: int) -> _Part
         lines = cut_lines(chosen.payloads, strip_tabs=source.framing is not Framing.TABBED_LINES)
     columns = _identity(chosen, lines)
     draft = _draft(source, lines, columns["ingest_ts_us"].to_numpy())
+    bound(draft, source.content_type)
     if "end_ts_us" in draft.columns:
-        bound = columns["ingest_ts_us"].to_numpy() + max_future_us
+        latest_us = columns["ingest_ts_us"].to_numpy() + max_future_us
         end_column = FORMATS[source.content_type].end_column
-        draft.reject(draft.columns["end_ts_us"].to_numpy() > bound, "future", "end_ts_us", end_column)
+        draft.reject(draft.columns["end_ts_us"].to_numpy() > latest_us, "future", "end_ts_us", end_column)
     return _Part(lines, draft, members, columns)
 
 

@@ -222,14 +222,14 @@ def nfdump_csv(record: Record) -> dict[str, Any]:
     """A line of either header; the short one's names are made the long one's first."""
     names = {
         **{"firstSeen": "ts", "duration": "td", "proto": "pr", "srcAddr": "sa", "srcPort": "sp", "dstAddr": "da"},
-        **{"dstPort": "dp", "packets": "ipkt", "bytes": "ibyt"},
+        **{"dstPort": "dp", "packets": "ipkt", "bytes": "ibyt", "received": "tr"},
     }
     record = {names.get(name, name): cell for name, cell in record.items()}
     keys: dict[str, tuple[str, ...]] = {
         **{"start": ("ts",), "duration": ("td",), "src_mac": ("ismc",), "dst_mac": ("idmc", "odmc")},
         **{"src_ip": ("sa",), "dst_ip": ("da",), "proto": ("pr",), "src_port": ("sp",), "dst_port": ("dp",)},
         **{"flags": ("flg",), "fwd_bytes": ("ibyt",), "rev_bytes": ("obyt",), "fwd_pkts": ("ipkt",)},
-        **{"rev_pkts": ("opkt",), "vlan": ("svln", "dvln")},
+        **{"rev_pkts": ("opkt",), "vlan": ("svln", "dvln"), "received": ("tr",)},
     }
     read = reader(record, keys)
     kind, dot, code = (record.get("dp") or "").partition(".")

@@ -21,7 +21,7 @@ from tests.ingest.oracle import (
     required_us,
     state,
     text,
-    time_us,
+    time_or_none,
     whole,
 )
 
@@ -154,10 +154,7 @@ def flow_of(
     end = start + required_us(read("duration")) if by_duration else required_us(read("end"), power, unpadded)
     if by_duration:
         no_serial_date(read("start"), start)
-    try:
-        received = time_us(read("received"), power, unpadded=unpadded)
-    except Rejected:
-        received = None
+    received = time_or_none(read("received"), 6 if kinds == ("ipfix.entry",) else power, unpadded)
     flow: dict[str, Any] = {"start_ts_us": start, "end_ts_us": end, "duration_us": end - start}
     check_times(flow)
     flow["src_addr"], source = address(present({"a": read("src_ip"), "b": read("src_mac")}, "a", "b"))
@@ -246,6 +243,7 @@ def pmacct(record: dict[str, Any]) -> dict[str, Any]:
         **{"sampling": ("sampling_rate",), "app": ("class",)},
         **{"export_protocol": ("export_proto_version",), "exporter_addr": ("peer_ip_src",)},
         **{"domain": ("export_proto_sysid",), "sequence": ("export_proto_seqno",)},
+        **{"received": ("timestamp_arrival", "stamp_updated", "timestamp_export")},
     }
     flow = flow_of(reader(record, keys), ("purge", "log"), 6, False) | numbering(reader(record, keys))
     return flow | {"byte_semantics": "ip"}
@@ -285,6 +283,7 @@ def ipfixcol2(record: dict[str, Any]) -> dict[str, Any]:
         **{name: tuple(f"iana:{key}" for key in some) for name, some in named.items()},
         **{name: (f"iana@reverse:{key}@reverse",) for name, key in reverse.items()},
         **{"exporter_addr": ("ipfix:srcAddr",), "domain": ("ipfix:odid",), "sequence": ("ipfix:seqNumber",)},
+        **{"received": ("ipfix:exportTime",)},
     }
     flow = flow_of(reader(record, keys), ("ipfix.entry",), 3, False) | numbering(reader(record, keys), "ipfix")
     return flow | {"byte_semantics": "ip"}

@@ -119,6 +119,14 @@ def _time_us(value: Any, power: int, day_first: bool, unpadded: bool) -> int | N
     return -us if read < 0 else us
 
 
+def time_or_none(value: Any, power: int = 6, unpadded: bool = False) -> int | None:
+    """A time that a record may have; what is none is nothing."""
+    try:
+        return time_us(value, power, unpadded=unpadded)
+    except Rejected:
+        return None
+
+
 def required_us(value: Any, power: int = 6, unpadded: bool = False) -> int:
     """A time the record must have. Fields are judged one after the other: the first thing wrong is the reason."""
     us = time_us(value, power, unpadded=unpadded)
@@ -267,6 +275,24 @@ def quality(**words: Any) -> str:
     return ",".join(sorted(word for word, missing in words.items() if missing))
 
 
+def plausible(flow: dict[str, Any], source: str, semantics: str) -> dict[str, Any]:
+    """The flow with what cannot be bounded, and with words for it."""
+    words = set(filter(None, flow["quality"].split(",")))
+    if flow["start_ts_us"] < 631_152_000_000_000:
+        words.add("clock")
+    most = 65_561 if semantics == "frame" else 65_535
+    for side in ("fwd", "rev"):
+        octets, packets = flow.get(f"{side}_bytes", 0), flow.get(f"{side}_pkts", 0)
+        counted = packets > 0 or source in ("suricata", "argus", "cicflowmeter", "icsflow")
+        if counted and octets > packets * most:
+            octets = flow[f"{side}_bytes"] = packets * most
+            words.add("bytes_bounded")
+        if (flow.get(f"{side}_payload_bytes") or 0) > octets:
+            flow[f"{side}_payload_bytes"] = octets
+            words.add("bytes_bounded")
+    return flow | {"quality": ",".join(sorted(words))}
+
+
 def zeek(record: dict[str, Any]) -> dict[str, Any]:
     if text(record.get("_path")) in (*OTHER_ZEEK_LOGS, *ZEEK_ICS_LOGS):
         raise Rejected("other_log")
@@ -297,11 +323,12 @@ def zeek(record: dict[str, Any]) -> dict[str, Any]:
     bounded = False
     missed = whole(record.get("missed_bytes")) or 0
     for side, prefix in (("fwd", "orig"), ("rev", "resp")):
-        octets, packets = whole(record.get(f"{prefix}_bytes")), whole(record.get(f"{prefix}_pkts"))
+        octets = whole(record.get(f"{prefix}_bytes"))
         try:
             most = whole(record.get(f"{prefix}_ip_bytes"))
         except Rejected:
             most = None
+        packets = whole(record.get(f"{prefix}_pkts"))
         impossible = bool(missed) or bool(packets and (octets or 0) > packets * 65_535)
         if octets is not None and most is not None and octets > most and impossible:
             octets, bounded = most, True
@@ -367,7 +394,9 @@ def suricata(record: dict[str, Any]) -> dict[str, Any]:
     flags = [hex_byte(tcp.get(key)) for key in ("tcp_flags_ts", "tcp_flags_tc")]
     flow["fwd_tcp_flags"], flow["rev_tcp_flags"] = flags if proto == 6 else (None, None)
     flow["conn_state"] = state(proto, flags[0], flags[1], flow["rev_pkts"])
+    written = time_or_none(record.get("timestamp"))
     flow["quality"] = quality(
+        clock=written is not None and abs(written - flow["end_ts_us"]) > 86_400_000_000,
         gap=tcp.get("ts_gap") is True or tcp.get("tc_gap") is True,
         no_bytes=octets == [None, None],
         no_flags=proto == 6 and None in flags,

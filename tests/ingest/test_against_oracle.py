@@ -71,6 +71,7 @@ def agree(records: Sequence[Any], decoded: Decoded, judge: Oracle) -> None:
             assert index in rejects and rejects[index]["reason"] == str(reject), (reject, record, rejects.get(index))
             continue
         assert index in flows, (rejects.get(index), record)
+        wanted = oracle.plausible(wanted, flows[index]["source_type"], flows[index]["byte_semantics"])
         wanted["community_id"] = wanted.get("community_id") or community_id(wanted)
         for name, value in wanted.items():
             got = flows[index][name]

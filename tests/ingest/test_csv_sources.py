@@ -145,7 +145,10 @@ def test_good_lines(case: str) -> None:
         ({"State": "S_RA"}, {"conn_state": "REJ", "rev_tcp_flags": 20}),
         ({"SrcPkts": "", "TotPkts": "8"}, {"fwd_pkts": 5, "rev_pkts": 3, "quality": "pkts_split"}),
         ({"SrcPkts": "", "TotPkts": "2"}, {"fwd_pkts": 1, "rev_pkts": 1, "quality": ""}),
-        ({"SrcPkts": "", "TotPkts": "7", "SrcBytes": "800"}, {"fwd_pkts": 7, "rev_pkts": 0, "quality": ""}),
+        (
+            {"SrcPkts": "", "TotPkts": "7", "SrcBytes": "800", "DAppBytes": ""},
+            {"fwd_pkts": 7, "rev_pkts": 0, "quality": ""},
+        ),
         ({"Dir": "  <-"}, {"src_addr": "198.51.100.9", "src_port": 502, "fwd_pkts": 4, "rev_bytes": 500}),
         ({"Dport": "iso-tsap"}, {"dst_port": 102}),
         ({"Proto": "icmp", "Sport": "0x0403", "Dport": "0x38a8"}, {"icmp_type": 3, "icmp_code": 4, "dst_port": None}),
@@ -191,7 +194,10 @@ def test_cicflowmeters_other_headings(names: dict[str, str]) -> None:
         ({"Timestamp": "2023-11-14 22:13:20.5"}, {"start_ts_us": 1_700_000_000_500_000}),
         ({"Timestamp": "3/7/2017 8:55"}, {"start_ts_us": 1_499_072_100_000_000}),
         ({"Flow Duration": "1.06352686E8"}, {"duration_us": 106_352_686}),
-        ({"Tot Bwd Pkts": "0", "FIN Flag Cnt": "0"}, {"fwd_tcp_flags": 18, "conn_state": "S0", "quality": ""}),
+        (
+            {"Tot Bwd Pkts": "0", "TotLen Bwd Pkts": "0", "FIN Flag Cnt": "0"},
+            {"fwd_tcp_flags": 18, "conn_state": "S0", "quality": ""},
+        ),
         ({"RST Flag Cnt": "1"}, {"conn_state": "RSTO"}),
         ({"SYN Flag Cnt": "0"}, {"conn_state": "OTH"}),
         ({"Fwd IAT Mean": "-5.0"}, {"fwd_iat_mean_us": None}),

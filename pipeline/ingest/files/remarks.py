@@ -26,14 +26,14 @@ def remarks(flows: pa.RecordBatch) -> list[str]:
     count = _having(flows, "clock")
     if count:
         said.append(
-            f"{flows_of(count)} times that are hours from when the collector received them (quality clock): the "
-            "exporter's clock is wrong; set it by NTP"
+            f"{flows_of(count)} times before 1990, or hours from when they were sent or received (quality clock): the "
+            "clock of the exporter or sensor is wrong; set it by NTP"
         )
     count = _having(flows, "bytes_bounded")
     if count:
         said.append(
-            f"{flows_of(count)} more payload than their packets have bytes (quality bytes_bounded): what the packets "
-            "have is counted"
+            f"{flows_of(count)} more bytes, or more payload, than their packets can hold (quality bytes_bounded): what "
+            "these can hold is counted"
         )
     return said
 

@@ -69,7 +69,7 @@ WANTED: dict[str, Choice] = {
     "exporter_addr": Choice.NON_VOID_OR_NULL,
     "domain": Choice.PRESENT,
     "sequence": Choice.PRESENT,
-    "received": Choice.NON_VOID_OR_NULL,  # when the collector got the record
+    "received": Choice.NON_VOID_OR_NULL,  # when the collector got the record, else when the exporter sent it
 }
 # An exporter sends a flow at most its active timeout (30 minutes by default, rarely more than an hour) after its last
 # packet. What is said to have ended much earlier, or later than it was received, is of a clock that is wrong.
@@ -89,6 +89,7 @@ class Layout(NamedTuple):
     merges: tuple[Merge, ...]
     kinds: tuple[str, ...] = ()  # lower case; a record without a type is a flow
     power: int = SECONDS  # of its times, where they are numbers
+    received_power: int | None = None  # of the time of receipt, where it is another
     zero_is_no_icmp: bool = False  # whether type 0 and code 0 may mean that they were not exported
     export_protocol: str = ""  # of all its records, where they do not report it
 
@@ -165,7 +166,7 @@ def normalise(cells: Cells, wanted: Layout) -> Draft:
     sampled = _whole(draft, "sampled", "sampling_rate")[0]
     draft.put("is_biflow", reported["rev"])
     draft.columns["quality"] = qualities(
-        clock=_wrong_clock(draft, end, wanted.power),
+        clock=_wrong_clock(draft, end, wanted.power if wanted.received_power is None else wanted.received_power),
         no_bytes=~reported["bytes"],
         no_flags=no_flags,
         no_ports=no_ports,

@@ -3,7 +3,7 @@
 from pipeline.ingest.draft import Draft
 from pipeline.ingest.formats import exporter
 from pipeline.ingest.scan.cells import Cells
-from pipeline.ingest.scan.scalars import MILLISECONDS
+from pipeline.ingest.scan.scalars import MILLISECONDS, SECONDS
 
 
 def _key(name: str, number: int) -> str:
@@ -57,9 +57,11 @@ LAYOUT = exporter.layout(
         "exporter_addr": ("ipfix:srcAddr",),
         "domain": ("ipfix:odid",),
         "sequence": ("ipfix:seqNumber",),
+        "received": ("ipfix:exportTime",),
     },
     kinds=("ipfix.entry",),
     power=MILLISECONDS,
+    received_power=SECONDS,  # of a message's header, where times have no other unit
     export_protocol="ipfix",
 )
 

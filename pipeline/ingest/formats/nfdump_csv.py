@@ -35,13 +35,14 @@ LAYOUT = exporter.layout(
         "fwd_pkts": ("ipkt|pkt|packets|inPackets",),
         "rev_pkts": ("opkt|outPackets",),
         "vlan": ("svln|srcVlan", "dvln|dstVlan"),
+        "received": ("tr|received",),
     },
     power=UNPADDED,
 )
 SPELLINGS = {path[0].lower(): LAYOUT.columns[column] for path, column in LAYOUT.paths.items()}
 # Other points in time, which are moved with the start.
-SPELLINGS |= {"te": "te", "lastseen": "te", "tr": "tr", "received": "tr"}
-TIMES = (SPELLINGS["ts"], "te", "tr")
+SPELLINGS |= {"te": "te", "lastseen": "te"}
+TIMES = (SPELLINGS["ts"], "te", SPELLINGS["tr"])
 _NEEDED = ("ts", "td", "sa", "da", "pr", "ibyt", "ipkt")
 # A header without these is not nfdump's.
 REQUIRED = tuple(LAYOUT.columns[LAYOUT.paths[(name,)]] for name in _NEEDED)

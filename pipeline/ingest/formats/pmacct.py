@@ -31,6 +31,8 @@ LAYOUT = exporter.layout(
         "exporter_addr": ("peer_ip_src",),
         "domain": ("export_proto_sysid",),
         "sequence": ("export_proto_seqno",),
+        # Of the daemon; else when the exporter sent it, by its own clock, which flows end before all the same.
+        "received": ("timestamp_arrival", "stamp_updated", "timestamp_export"),
     },
     # purge_init and purge_close frame what a plugin writes at once.
     kinds=("purge", "log"),

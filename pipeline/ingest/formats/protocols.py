@@ -74,6 +74,8 @@ ETHER_TYPES: dict[str, int] = {
     "vlan": 0x8100,
 }
 IP4_ETHER_TYPE, IP6_ETHER_TYPE = 0x0800, 0x86DD
+# An IP packet's length has 16 bits.
+MAX_PACKET_BYTES = 65_535
 
 
 def lookup(names: pa.StringArray, table: dict[str, int]) -> tuple[Numbers, Mask]:

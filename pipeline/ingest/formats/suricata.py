@@ -22,9 +22,12 @@ from pipeline.ingest.formats.protocols import (
     qualities,
 )
 from pipeline.ingest.scan.addresses import IP6, MAC
-from pipeline.ingest.scan.cells import TRUE, Cells
+from pipeline.ingest.scan.cells import TRUE, Cells, Ints
+from pipeline.ingest.scan.scalars import OK
 
 NETFLOW = "netflow"
+# Suricata writes a flow when it times out, an hour after its last packet by default.
+_MAX_APART_US = 86_400_000_000
 # Paths of keys; a list of MACs gives its first.
 PATHS: dict[str, tuple[tuple[str, ...], ...]] = {
     "event_type": (("event_type",),),
@@ -132,6 +135,7 @@ def _flows(draft: Draft, events: pa.StringArray) -> Draft:
     )
     gaps = [cells.kinds[draft.column[name]] == TRUE for name in ("tcp.ts_gap", "tcp.tc_gap")]
     draft.columns["quality"] = qualities(
+        clock=_wrong_clock(draft, end),
         gap=gaps[0] | gaps[1],
         no_bytes=~counted["fwd"] & ~counted["rev"],
         no_flags=tcp & ~(fwd_known & (rev_known | one_way)),
@@ -141,6 +145,13 @@ def _flows(draft: Draft, events: pa.StringArray) -> Draft:
         one_way=one_way,
     )
     return draft
+
+
+def _wrong_clock(draft: Draft, end_us: Ints) -> Mask:
+    """Which flows did not end when they can have been written."""
+    written_us, statuses = draft.times_of("timestamp")
+    wrong: Mask = (statuses == OK) & (np.abs(written_us - end_us) > _MAX_APART_US)
+    return wrong
 
 
 def _texts(draft: Draft) -> None:

@@ -19,6 +19,7 @@ from pipeline.ingest.formats.protocols import (
     ICMP6,
     IP4_ETHER_TYPE,
     IP6_ETHER_TYPE,
+    MAX_PACKET_BYTES,
     RST,
     SYN,
     TCP,
@@ -53,7 +54,6 @@ COLUMNS = (
     "orig_ip_bytes",
     "resp_ip_bytes",
 )
-_MAX_PACKET_BYTES = 65_535
 _OTHER_LOGS = pa.array([*OTHER_ZEEK_LOGS, *ZEEK_ICS_LOGS])
 # A TSV header without these is not a conn log's.
 REQUIRED = ("ts", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto")
@@ -135,8 +135,8 @@ def normalise(cells: Cells) -> Draft:
         octets, counted = draft.whole(f"{name}_bytes", f"{side}_bytes")
         # Payload is counted by sequence numbers, which a peer may jump in; what came is in the packets' own lengths.
         most, known = draft.optional_whole(f"{name}_ip_bytes", f"{side}_bytes")
-        packets, sent = draft.whole(f"{name}_pkts", f"{side}_pkts")
-        impossible = sent & (packets > 0) & (octets > packets * np.uint64(_MAX_PACKET_BYTES))
+        packets, _ = draft.whole(f"{name}_pkts", f"{side}_pkts")
+        impossible = (packets > 0) & (octets > packets * np.uint64(MAX_PACKET_BYTES))
         beyond = counted & known & (octets > most) & (impossible | (missed > 0))
         octets, bounded = np.where(beyond, most, octets), bounded | beyond
         draft.put(f"{side}_bytes", octets)
