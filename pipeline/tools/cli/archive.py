@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.runtime.terminal import printable
 from pipeline.settings import load_settings
 from pipeline.tools.cli import archive_iceberg
 from pipeline.tools.cli.exporter_loss import ranges, shown
@@ -123,18 +124,28 @@ def query(
     sql: Annotated[str, typer.Argument(help="One SELECT over the views flows, late and rejects.")],
     archive: Folder = None,
     limit: Annotated[int, typer.Option(min=1, help="Most rows to show.")] = 100,
+    closed: Annotated[bool, typer.Option("--closed", help="Closed files only, without Kafka.")] = False,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
     as_json: Json = False,
 ) -> None:
-    """Ask the closed files a question in SQL (DuckDB); nothing but the archive can be read, nothing written.
+    """Ask the archive a question in SQL (DuckDB): closed files, and rows still open as far as they have come in Kafka.
+
+    Nothing but the archive can be read, nothing written. What could not be read, with Kafka away for instance, is said.
 
     Example: forebay archive query "SELECT sensor, count(*), sum(suspect::INT) FROM flows GROUP BY ALL"
     """
     from pipeline.archive.upkeep.query import run as run_query
 
-    document = run_query(load_settings(archive_uri=archive).archive_uri, sql, limit)
+    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
+    document = run_query(settings.archive_uri, sql, limit, None if closed else settings)
     say(_table(document["columns"], document["rows"]), quiet=as_json)
     if document["truncated"]:
         say(f"first {limit} rows; more with --limit", quiet=as_json)
+    opened = "open rows were not asked" if closed else f"{document['open_rows']:,} rows open"
+    say(f"{document['closed_rows']:,} rows closed in {document['closed_files']:,} files, {opened}", quiet=as_json)
+    for text in document["not_read"]:
+        _say_plainly(f"not read: {printable(text)}", as_json)
     emit(document)
 
 

@@ -7,13 +7,18 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
+from pipeline.archive import snapshot
+from pipeline.archive.pairing import read_scored
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
+from pipeline.archive.upkeep.open_rows import OpenTables, add_segments
 from pipeline.archive.upkeep.query import run
 from pipeline.archive.upkeep.verify import account
-from pipeline.errors import Usage
+from pipeline.errors import RefusedState, Usage
+from pipeline.runtime.storage.storage import open_storage
 from pipeline.tools.cli.archive import app
-from tests.archive.plant import feed, random_log, wire
+from tests.archive.plant import Wire, feed, random_log, wire
+from tests.contracts.facts import at
 
 SENSORS = (("plant", "left"), ("it's", "right"))
 
@@ -94,6 +99,43 @@ def test_deleted_files_are_left_out(tmp_path: Path) -> None:
     assert 0 < run(tmp_path, "SELECT count(*) FROM flows", 1)["rows"][0][0] < before
 
 
+def test_open_rows_come_from_the_manifest_that_the_closed_files_come_from(tmp_path: Path) -> None:
+    """A commit between the two readings deletes segments: then the newer manifest counts, for both."""
+    log = random_log(Random(4), 40, SENSORS, marks=False)
+    whole = wire(log, range(0, 40, 2))
+    writer = PartitionArchive(tmp_path, 0, Limits(9), "w")
+    feed(writer, Wire(whole.archive[:8], whole.rejects), Random(1))
+    storage, [before] = open_storage(tmp_path), snapshot.read(tmp_path)
+    feed(writer, whole, Random(2), 1.0)
+    opened = OpenTables()
+    after = add_segments(storage, before, opened)
+    assert len(after.manifests) > len(before.manifests) and after.last is not None
+    assert opened.not_read == [] and opened.rows > 0
+    rows = opened.rows + sum(entry.rows for entry in after.files)
+    assert rows == sum(len(read_scored(value, at("archive", 0, 0)).rows) for value in whole.archive) + (
+        after.last.progress.rejected
+    )
+
+
+def test_open_rows_that_are_gone_for_good_are_said(tmp_path: Path) -> None:
+    log = random_log(Random(4), 40, SENSORS, marks=False)
+    feed(PartitionArchive(tmp_path, 0, Limits(9), "w"), wire(log, range(0, 40, 5)), Random(1))
+    [state], opened = snapshot.read(tmp_path), OpenTables()
+    (tmp_path / state.open[0].path).unlink()
+    assert add_segments(open_storage(tmp_path), state, opened) is state
+    assert opened.rows == 0 and "open rows are missing" in opened.not_read[0]
+
+
+def test_an_open_segment_that_was_changed_is_refused(tmp_path: Path) -> None:
+    log = random_log(Random(4), 40, SENSORS, marks=False)
+    feed(PartitionArchive(tmp_path, 0, Limits(9), "w"), wire(log, range(0, 40, 5)), Random(1))
+    [state] = snapshot.read(tmp_path)
+    path = tmp_path / state.open[0].path
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(RefusedState, match="SHA-256"):
+        add_segments(open_storage(tmp_path), state, OpenTables())
+
+
 @pytest.mark.slow
 def test_commands(archive: Path) -> None:
     cli = CliRunner()
@@ -105,7 +147,9 @@ def test_commands(archive: Path) -> None:
     listed = cli.invoke(app, ["files", "--archive", str(archive), "--json"])
     assert orjson.loads(listed.stdout)["rows"] == document["rows"]
     assert listed.stderr == ""
-    asked = cli.invoke(app, ["query", "--archive", str(archive), "SELECT reason, record FROM rejects LIMIT 2"])
+    asked = cli.invoke(
+        app, ["query", "--closed", "--archive", str(archive), "SELECT reason, record FROM rejects LIMIT 2"]
+    )
     assert "not_json" in asked.stderr
     assert orjson.loads(asked.stdout)["columns"] == ["reason", "record"]
     same = cli.invoke(app, ["verify", "--archive", str(archive), "--against", str(archive)])
