@@ -185,7 +185,7 @@ def test_what_cannot_be_read_is_said(settings: Settings, tmp_path: Path) -> None
 
     closed, text = command(settings, "--bootstrap", "127.0.0.1:9", "--closed")
     assert (closed["open_rows"], closed["not_read"]) == (None, [])
-    assert "open rows were not asked" in text
+    assert "open rows were not read" in text
 
     lacking, text = command(settings, "--bootstrap", settings.bootstrap, "--prefix", "nobodys.")
     assert len(lacking["not_read"]) == 2 and "topic nobodys.archive: not in Kafka" in text

@@ -142,7 +142,7 @@ def query(
     say(_table(document["columns"], document["rows"]), quiet=as_json)
     if document["truncated"]:
         say(f"first {limit} rows; more with --limit", quiet=as_json)
-    opened = "open rows were not asked" if closed else f"{document['open_rows']:,} rows open"
+    opened = "open rows were not read" if closed else f"{document['open_rows']:,} rows open"
     say(f"{document['closed_rows']:,} rows closed in {document['closed_files']:,} files, {opened}", quiet=as_json)
     for text in document["not_read"]:
         _say_plainly(f"not read: {printable(text)}", as_json)
