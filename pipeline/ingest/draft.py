@@ -40,8 +40,11 @@ _SHOWN_BYTES = 100
 # Days since 1900 of 1990 and of 2100: as seconds they are hours of 1 January 1970, when no such table was written.
 _SERIAL_DAYS = (32_874, 73_051)
 _SHORTEST_DATE = len("1970-01-01 00:00:00")
+# As spreadsheets write an exponent (E+09), and how many bytes a number with one has that is exact to seconds.
+_EXPONENT, _EXACT_BYTES = len("E+09"), len("1.234567890E+09")
 _NO_SERIAL_DATE = (
-    "a time; a spreadsheet's serial date is none: write the file again, and do not save it from a spreadsheet"
+    "a time; a spreadsheet's serial date or rounded number is none: write the file again, and do not save it from a "
+    "spreadsheet"
 )
 
 
@@ -227,10 +230,19 @@ class Draft:
         self.put("duration_us", duration)
 
     def no_serial_dates(self, source: str, target: str, times_us: Ints) -> None:
-        """Reject a spreadsheet's days since 1900 where a table should have seconds: read as such they are of 1970."""
+        """Reject what a spreadsheet makes of times where a table should have seconds.
+
+        Days since 1900: read as seconds they are of 1970. And 1.70E+09, which is rounded to months.
+        """
         first, last = _SERIAL_DAYS
         column = self.column[source]
-        number = self.cells.ends[column] - self.cells.starts[column] < _SHORTEST_DATE
+        starts, ends = self.cells.starts[column], self.cells.ends[column]
+        number = ends - starts < _SHORTEST_DATE
+        last_bytes = self.cells.text[np.where(ends - starts > _EXPONENT, ends - _EXPONENT, 0)] if self.count else starts
+        rounded = (
+            number & (ends - starts > _EXPONENT) & (ends - starts < _EXACT_BYTES) & ((last_bytes | 32) == ord("e"))
+        )
+        self.reject(rounded, "time", target, source, _NO_SERIAL_DATE)
         rows = number & (times_us >= first * 1_000_000) & (times_us < last * 1_000_000)
         self.reject(rows, "time", target, source, _NO_SERIAL_DATE)
 

@@ -139,6 +139,8 @@ def no_serial_date(value: Any, us: int) -> None:
     """A spreadsheet's days since 1900 are no seconds."""
     if len(str(value)) < 19 and 32_874_000_000 <= us < 73_051_000_000:
         raise Rejected("time")
+    if len(str(value)) < len("1.234567890E+09") and re.search(r".[eE]...$", str(value)):
+        raise Rejected("time")
 
 
 def iso_us(text: str) -> int:

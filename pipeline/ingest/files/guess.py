@@ -20,6 +20,8 @@ from pipeline.contracts.raw import (
     ZEEK_TSV,
 )
 from pipeline.ingest.files.separators import COMMA, SEPARATORS, cells_of
+from pipeline.ingest.formats.marks import PMACCT_MARKS
+from pipeline.ingest.formats.own_marks import records_in
 from pipeline.ingest.formats.zeek_guess import log_of_head
 
 HEAD_BYTES = 65_536
@@ -51,9 +53,12 @@ def guess(head: bytes) -> str | None:
             kind = _of_json(line)
             if kind := kind or (_of_log(line) if kind is not None else None):
                 return kind
-            continue
-        if kind := table_of(line).content_type:
+        elif kind := table_of(line).content_type:
             return kind
+        if b"{" in line:
+            for own, _ in records_in(line):
+                if own in CONTENT_TYPES:
+                    return own
     # A record alone may lack the columns that tell logs apart.
     return _of_log(head) if any(line.startswith(b"{") for line in lines) else None
 
@@ -129,7 +134,7 @@ def _of_json(line: bytes) -> str | None:
     if collector:
         return collector
     if "event_type" in record:
-        return SURICATA_JSON
+        return "" if record["event_type"] in PMACCT_MARKS else SURICATA_JSON
     inner = record.get("conn", record)
     if not isinstance(inner, dict) or inner.get("_path", "conn") != "conn":
         return ""

@@ -3,16 +3,22 @@
 import re
 from dataclasses import replace
 from datetime import datetime
+from itertools import groupby
 from typing import NamedTuple
 
 from pipeline.contracts.raw import (
     BYTE_ORDER_MARK,
     CONTENT_TYPES,
     GOFLOW2_JSON,
+    IPFIXCOL2_JSON,
     MAX_RECORD_BYTES,
     NFDUMP_CSV,
+    NFDUMP_JSON,
+    PMACCT_JSON,
     SURICATA_EVENTS,
     SURICATA_JSON,
+    ZEEK_ICS_LOGS,
+    ZEEK_JSON,
     ZEEK_TSV,
     tabbed,
 )
@@ -20,6 +26,8 @@ from pipeline.ingest.files.guess import HEAD_BYTES, guess, is_array, may_be_head
 from pipeline.ingest.files.separators import cells_of, with_commas
 from pipeline.ingest.files.summary import LINES_BELOW, SUMMARY, is_summary_for_people
 from pipeline.ingest.follow.position import Layout
+from pipeline.ingest.formats.marks import NETFLOW_EVENT, OTHER_LOG
+from pipeline.ingest.formats.own_marks import records_in
 
 _EVENTS = tuple(name.encode() for name in SURICATA_EVENTS)
 _EVENT_TYPE = re.compile(rb'"event_type"\s*:\s*"([^"]*)"')
@@ -28,6 +36,18 @@ _ZEROS = re.compile(rb"(?<=\n)\x00+|\A\x00+|\x00+\Z")
 _LINE_ENDS = bytes.maketrans(b"\n\r\t", b"   ")
 # Between the objects of an array.
 _BETWEEN = b" \t\r\n,[]"
+
+
+# What a record of each format of JSON has that is of that format plainly; others are parsed and judged.
+_SIGNS: dict[str, bytes] = {
+    ZEEK_JSON: b'"conn_state":',
+    SURICATA_JSON: b'"event_type":"flow"',
+    GOFLOW2_JSON: b'"time_flow_start_ns":',
+    NFDUMP_JSON: b'"in_packets"',
+    PMACCT_JSON: b'"port_src":',
+    IPFIXCOL2_JSON: b'"iana:',
+}
+_SIGNS |= {f"zeek-{log}+json": b"\n" for log in ZEEK_ICS_LOGS}  # none: each is judged
 
 
 class Run(NamedTuple):
@@ -77,8 +97,11 @@ def known_type(content_type: str) -> bool:
     return content_type in CONTENT_TYPES
 
 
-def cut(layout: Layout, data: bytes, inside: bool = False, final: bool = False) -> Cut:
-    """Cut what follows in a file; `final`: nothing will follow `data`, so that a last line without an end is one."""
+def cut(layout: Layout, data: bytes, inside: bool = False, final: bool = False, judged: bool = False) -> Cut:
+    """Cut what follows in a file; `final`: nothing will follow `data`, so that a last line without an end is one.
+
+    `judged`: JSON is judged a record at a time, so that a file may mix formats and logs, in wrappers too.
+    """
     size = len(data)
     if inside:
         following = data.find(b"\n") + 1
@@ -101,12 +124,14 @@ def cut(layout: Layout, data: bytes, inside: bool = False, final: bool = False) 
         return Cut([_run(layout, [data[: MAX_RECORD_BYTES + 1]])], size, layout, not layout.array, 0)
     if consumed > MAX_RECORD_BYTES:
         records = [record[: MAX_RECORD_BYTES + 1] for record in records]
-    runs, layout, skipped = _runs(layout, records)
+    runs, layout, skipped = _runs(layout, records, judged)
     return Cut([run for run in runs if run.records], before + consumed, layout, False, skipped)
 
 
-def _runs(layout: Layout, records: list[bytes]) -> tuple[list[Run], Layout, int]:
+def _runs(layout: Layout, records: list[bytes], judged: bool) -> tuple[list[Run], Layout, int]:
     kind = layout.content_type
+    if judged and kind in _SIGNS:
+        return _judged(layout, records)
     if kind == SURICATA_JSON:
         events = [record for record in records if _is_read(record)]
         return [_run(layout, events)], layout, len(records) - len(events)
@@ -119,6 +144,29 @@ def _runs(layout: Layout, records: list[bytes]) -> tuple[list[Run], Layout, int]
 
 def _run(layout: Layout, records: list[bytes]) -> Run:
     return Run(layout.content_type, layout.columns, records)
+
+
+def _judged(layout: Layout, records: list[bytes]) -> tuple[list[Run], Layout, int]:
+    """Records by their own marks; those of other logs are left out, what is of no kind is for ingest to reject."""
+    kind, sign = layout.content_type, _SIGNS[layout.content_type]
+    renamed, nested = b'"_path"', b'"id":{'
+    judged: list[tuple[str, bytes]] = []
+    skipped = 0
+    for record in records:
+        # In a wrapper it would be deeper: EVE's time would stand there twice, and other records are flat.
+        flat = (
+            record.count(b'"timestamp"') == 1 if kind == SURICATA_JSON else record.count(b"{") == 1 + (nested in record)
+        )
+        if sign in record and flat and record.startswith(b"{") and renamed not in record:
+            judged.append((kind, record))
+            continue
+        for own, inner in records_in(record):
+            if own in (OTHER_LOG, NETFLOW_EVENT):
+                skipped += 1
+            else:
+                judged.append((own if own in CONTENT_TYPES else kind, inner))
+    runs = [Run(own, (), [record for _, record in group]) for own, group in groupby(judged, lambda each: each[0])]
+    return runs, layout, skipped
 
 
 def _is_read(record: bytes) -> bool:

@@ -93,7 +93,7 @@ _IANA = (
     *("sourceMacAddress", "octetDeltaCount", "packetDeltaCount", "flowStartMilliseconds", "protocolIdentifier"),
 )
 # Marks by name: the paths of keys of which a record that has it has at least one.
-_KEYS: dict[str, tuple[Path, ...]] = {
+KEYS: dict[str, tuple[Path, ...]] = {
     "ts": (("ts",),),
     "uid": (("uid",),),
     "path": (("_path",),),
@@ -163,15 +163,13 @@ _SIBLING_SIGNS = (
     ),  # bacnet_discovery, _property, _device_control
     *("originator_to_target_connection_id", "socket_address"),  # cip_io, cip_identity
 )
-_KEYS |= {f"sign of {log}": tuple((name,) for name in names) for log, names in _LOG_SIGNS.items()}
-_KEYS |= {"sign of a sibling": tuple((name,) for name in _SIBLING_SIGNS), "func": (("func",),)}
+KEYS |= {f"sign of {log}": tuple((name,) for name in names) for log, names in _LOG_SIGNS.items()}
+KEYS |= {"sign of a sibling": tuple((name,) for name in _SIBLING_SIGNS), "func": (("func",),)}
 
-MARKS = tuple(_KEYS)
+MARKS = tuple(KEYS)
 # A column for each path, and which mark it is of: a record may have several keys of one mark.
-PATHS: dict[Path, int] = {
-    path: column for column, path in enumerate(path for paths in _KEYS.values() for path in paths)
-}
-MARK_OF = tuple(mark for mark, paths in enumerate(_KEYS.values()) for _ in paths)
+PATHS: dict[Path, int] = {path: column for column, path in enumerate(path for paths in KEYS.values() for path in paths)}
+MARK_OF = tuple(mark for mark, paths in enumerate(KEYS.values()) for _ in paths)
 # A record of another log under its name: which of them does not matter, so they share a column.
 OTHER_WRAPPER = len(PATHS)
 OTHER_WRAPPERS: dict[Path, int] = {(log, "ts"): OTHER_WRAPPER for log in OTHER_ZEEK_LOGS}

@@ -445,3 +445,16 @@ def test_wrong_clocks_are_said_in_every_format(name: str, fields: dict[str, Any]
     result = decoded(tmp_path, changed(name, lambda record: record.update(fields)))
     (flow,) = result.flows.to_pylist()
     assert "clock" in flow["quality"].split(",") and any("set it by NTP" in note for note in result.notes)
+
+
+TIME_COLUMNS = {
+    **{"argus": "StartTime", "cicflowmeter": "Timestamp", "nfdump 1.6": "ts", "nfdump 1.7.5": "firstSeen"},
+    "icsflow": "start",
+}
+
+
+@pytest.mark.parametrize("name", TIME_COLUMNS)
+@pytest.mark.parametrize("time", ["45244.92593", "45244", "1.70E+09", "1.7E+09", "13:20.1"])
+def test_times_that_a_spreadsheet_changed_are_rejects(name: str, time: str, tmp_path: Path) -> None:
+    result = decoded(tmp_path, changed(name, lambda record: record.update({TIME_COLUMNS[name]: time})))
+    assert flows(result) == (0, 1) and result.rejects["reason"][0].as_py() == "time"

@@ -1,0 +1,81 @@
+"""Files that grow and mix logs, formats and wrappers: each record is judged by its own marks, as offline."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.contracts.raw import CONTENT_TYPES
+from pipeline.ingest.files.json_file import recognised_records
+from pipeline.ingest.follow.records import cut, layout_of
+from pipeline.ingest.formats.marks import KINDS, NETFLOW_EVENT, OTHER_LOG
+from pipeline.ingest.formats.own_marks import kind_of, records_in
+from pipeline.ingest.recognise import recognise
+from pipeline.ingest.scan.lines import cut_lines
+from tests.ingest.files.as_found import JSON_RECORDS
+from tests.ingest.ics_records import RECORDS as ICS_RECORDS
+from tests.ingest.records import EVE, ZEEK
+from tests.ingest.test_recognise import RECORDS
+
+DNS = {"ts": 1.0, "uid": "C2", "id.orig_h": "192.0.2.7", "id.resp_h": "192.0.2.8", "query": "x"}
+MIX: list[Any] = [
+    *JSON_RECORDS.values(),
+    *({**record, "_path": log} for log, record in ICS_RECORDS.items()),
+    DNS,
+    {**DNS, "_path": "dns"},
+    {**EVE, "event_type": "alert"},
+    {"event_type": "purge_init", "writer_id": "1"},
+    {"message": json.dumps(ZEEK)},
+    {"log": json.dumps({"message": json.dumps(EVE)}) + "\n"},
+    {"log": ZEEK},
+    {"hello": 1},
+]
+
+
+def followed(lines: list[str]) -> tuple[list[tuple[str, dict[str, Any]]], int]:
+    data = ("\n".join(lines) + "\n").encode()
+    layout = layout_of(data, None, True)
+    assert layout is not None
+    pieces = cut(layout, data, final=True, judged=True)
+    return [(run.content_type, json.loads(record)) for run in pieces.runs for record in run.records], pieces.skipped
+
+
+@given(st.lists(st.sampled_from(MIX), max_size=12))
+def test_a_follower_judges_as_a_reader_of_the_whole_file(mix: list[Any]) -> None:
+    lines = [json.dumps(record) for record in (ZEEK, *mix)]
+    whole = recognised_records("\n".join(lines).encode(), None, presumed_beside=True)
+    expected = [
+        (KINDS[kind] if KINDS[kind] in CONTENT_TYPES else "zeek-conn+json", json.loads(record))
+        for kind, record in zip(whole.kinds.tolist(), whole.records, strict=True)
+        if KINDS[kind] not in (OTHER_LOG, NETFLOW_EVENT)
+    ]
+    assert followed(lines) == (expected, whole.skipped)
+
+
+@pytest.mark.parametrize(("kind", "record"), RECORDS)
+def test_plain_and_compiled_judges_agree(kind: str, record: str) -> None:
+    try:
+        document = json.loads(record)
+    except json.JSONDecodeError:
+        document = None
+    if isinstance(document, dict) and recognise(cut_lines([record.encode()])).kind[0]:
+        assert kind_of(document) == kind
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"message": json.dumps(ZEEK)},
+        {"log": ZEEK},
+        "<13>Nov 14 22:13:20 host zeek: " + json.dumps(ZEEK),
+        {**DNS, "_path": "dns"},
+        {"event_type": "purge_init"},
+    ],
+)
+def test_a_file_is_known_by_its_first_record_that_is_read(line: Any, tmp_path: Path) -> None:
+    lines = [line if isinstance(line, str) else json.dumps(line), json.dumps(ZEEK)]
+    assert {kind for kind, _ in followed(lines)[0]} == {"zeek-conn+json"}
+    assert list(records_in(b"text")) == [("", b"text")]
