@@ -1,66 +1,61 @@
 """Which of the known formats some bytes are, recognised by their first lines."""
 
 import re
-from typing import Any, NamedTuple
-
-import orjson
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from pipeline.contracts.raw import (
     ARGUS_CSV,
     CICFLOWMETER_CSV,
     CONTENT_TYPES,
-    GOFLOW2_JSON,
     ICSFLOW_CSV,
-    IPFIXCOL2_JSON,
     NFDUMP_CSV,
-    NFDUMP_JSON,
-    PMACCT_JSON,
     SURICATA_JSON,
-    ZEEK_JSON,
-    ZEEK_TSV,
 )
 from pipeline.ingest.files.separators import COMMA, SEPARATORS, cells_of
-from pipeline.ingest.formats.marks import PMACCT_MARKS
-from pipeline.ingest.formats.own_marks import records_in
-from pipeline.ingest.formats.zeek_guess import log_of_head
+from pipeline.ingest.formats.marks import NETFLOW_EVENT, OTHER_LOG, PMACCT_MARKS
+from pipeline.ingest.formats.own_marks import kind_of, records_in
 
 HEAD_BYTES = 65_536
 _LINES = 50
-# Keys that other Zeek logs with ts and uid do not have.
-_CONN_ONLY = {"conn_state", "orig_pkts", "missed_bytes", "orig_ip_bytes", "history"}
+_SPREAD = re.compile(rb"\{[ \r]*\n")
+_EVENT = re.compile(rb'"event_type"\s*:')
+_PMACCT_MARK = re.compile(rb'"event_type"\s*:\s*"(' + "|".join(PMACCT_MARKS).encode() + rb')"')
 
 
 def guess(head: bytes) -> str | None:
-    """The content-type of a file that begins with `head`; None where it is none of the known ones."""
+    """The content-type of a file that begins with `head`; None where it is none of the known ones.
+
+    Of JSON it is that of the first record that is read; a file of EVE may begin with events that are not.
+    """
+    head = head.removeprefix(b"\xef\xbb\xbf")[:HEAD_BYTES]
     if is_array(head):
         # Compiled, and so imported when there is an array: a follower of files is to stay small.
         from pipeline.ingest.scan.json_array import split_objects
 
-        return next((kind for record in split_objects(head[:HEAD_BYTES]) if (kind := _of_json(record))), None)
-    lines = [line.strip() for line in head.removeprefix(b"\xef\xbb\xbf")[:HEAD_BYTES].split(b"\n")[:_LINES]]
-    for line in lines:
-        if not line:
-            continue
+        return next(filter(None, map(_of_json, split_objects(head))), None)
+    name = ""
+    for line in (line.strip() for line in head.split(b"\n")[:_LINES]):
         if line.startswith(b"#"):
-            if line.startswith(b"#fields"):
-                # What follows the word is the file's separator.
-                names = set(line.decode("utf-8", "replace").split(chr(line[7]))[1:]) if len(line) > 7 else set()
-                return ZEEK_TSV if _is_conn(names) else None
-            if line.startswith(b"#path") and line[6:] != b"conn":
-                return _of_log(head)
-            continue
-        if line.startswith(b"{"):
-            kind = _of_json(line)
-            if kind := kind or (_of_log(line) if kind is not None else None):
-                return kind
-        elif kind := table_of(line).content_type:
+            # What follows the word is the file's separator.
+            word, mark, value = line[:5], line[5:6], line[6:].decode("utf-8", "replace")
+            if word == b"#path" and mark:
+                name = value
+            elif line.startswith(b"#fields") and len(line) > len(b"#fields"):
+                separator = chr(line[len(b"#fields")])
+                kind = kind_of_log(name, line.decode("utf-8", "replace").split(separator)[1:])
+                return kind if kind in CONTENT_TYPES else None
+        elif kind := table_of(line).content_type or (_of_json(line) if b"{" in line else ""):
             return kind
-        if b"{" in line:
-            for own, _ in records_in(line):
-                if own in CONTENT_TYPES:
-                    return own
-    # A record alone may lack the columns that tell logs apart.
-    return _of_log(head) if any(line.startswith(b"{") for line in lines) else None
+    return None
+
+
+def kind_of_log(name: str, columns: Iterable[str]) -> str:
+    """What a Zeek log in TSV is, a content-type or another of KINDS: a name that is known decides, then the columns."""
+    # conn_long's columns are those of a connection, and who has that log alone has its last counts (files/interim.py).
+    named = {"_path": name} if name and name != "conn_long" else {}
+    kind = kind_of({**dict.fromkeys(filter(None, columns), 1), "ts": 1, **named})
+    return kind.removesuffix("+json") + "+tsv" if kind.startswith("zeek-") and kind.endswith("+json") else kind
 
 
 # What begins as a header does, not as a row: a first cell of letters, or an empty one.
@@ -101,56 +96,17 @@ def kind_of_columns(names: set[str]) -> str | None:
     return None
 
 
-def _of_log(head: bytes) -> str | None:
-    """The content-type of another Zeek log than conn.log; None where it is none that is read."""
-    name, form = log_of_head(head)
-    kind = f"zeek-{name}+{form}"
-    return kind if kind in CONTENT_TYPES else None
-
-
-def other_log(head: bytes) -> str:
-    """The name of the Zeek log that a file holds, where it is one that is not read; empty otherwise."""
-    return log_of_head(head)[0] if guess(head) is None else ""
-
-
 def is_array(data: bytes) -> bool:
-    """Whether JSON is an array, not an object a line."""
-    return data[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+    """Whether JSON is an array, or objects over several lines, not an object a line."""
+    head = data[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
+    return head.startswith(b"[") or _SPREAD.match(head) is not None
 
 
-def _is_conn(names: set[str]) -> bool:
-    return {"ts", "id.orig_h", "id.resp_h"} <= names and bool(_CONN_ONLY & names)
-
-
-def _of_json(line: bytes) -> str | None:
-    """The content-type of one JSON record, empty where it is of no known format, None where it is no JSON."""
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(record, dict):
-        return None
-    collector = _of_collector(record)
-    if collector:
-        return collector
-    if "event_type" in record:
-        return "" if record["event_type"] in PMACCT_MARKS else SURICATA_JSON
-    inner = record.get("conn", record)
-    if not isinstance(inner, dict) or inner.get("_path", "conn") != "conn":
-        return ""
-    names = set(inner)
-    if isinstance(inner.get("id"), dict):
-        names |= {f"id.{name}" for name in inner["id"]}
-    return ZEEK_JSON if _is_conn(names) else ""
-
-
-def _of_collector(record: dict[str, Any]) -> str:
-    """The content-type of a record that a collector of NetFlow or IPFIX wrote, empty where none did."""
-    if "time_flow_start_ns" in record or {"sampler_address", "src_addr"} <= record.keys():
-        return GOFLOW2_JSON
-    if str(record.get("@type", "")).startswith("ipfix.") or any(key.startswith("iana:") for key in record):
-        return IPFIXCOL2_JSON
-    if "in_packets" in record and {"first", "t_first"} & record.keys():
-        return NFDUMP_JSON
-    counted = bool({"packets", "bytes"} & record.keys())
-    return PMACCT_JSON if counted and {"ip_src", "ip_dst", "port_src", "writer_id"} & record.keys() else ""
+def _of_json(line: bytes) -> str:
+    """The content-type of the records in a line of JSON; empty where they are of none that is read."""
+    for kind, record in records_in(line):
+        if kind in CONTENT_TYPES:
+            return kind
+        if kind in (OTHER_LOG, NETFLOW_EVENT) and _EVENT.search(record) and not _PMACCT_MARK.search(record):
+            return SURICATA_JSON
+    return ""

@@ -31,6 +31,10 @@ _TABLE_LINE = re.compile(r"[^\t{]*(\t[^\t]*){8}|[^,{]*(,[^,]*){8}")
 # Records that are looked at to see what a file is that is not read.
 _LOOKED_AT = 100
 _SHOWN_LOGS = 6
+_UNKNOWN_BESIDE = (
+    "in a stream it cannot be known whether flow events have what they count; in suricata.yaml switch on type flow, or "
+    "send the file itself"
+)
 # Logs that hold flows, which another log has too.
 _REPEATING = {
     "netflow": "flow events have what they count",
@@ -110,13 +114,14 @@ def recognised_records(data: bytes, content_type: str | None, presumed_beside: b
     return FoundRecords(kinds, records, others)
 
 
-def left_out(others: Counter[str]) -> list[str]:
-    """The notes about records of other logs, if there are any."""
+def left_out(others: Counter[str], whole: bool = True) -> list[str]:
+    """The notes about records of other logs, if there are any; not `whole`: of a stream, which has no end."""
     alien = Counter({name: count for name, count in others.items() if name not in _REPEATING})
     notes = [f"{named(alien)} are left out: they hold no flows and count no operations"] if alien else []
     for name, sentence in _REPEATING.items():
         if others[name]:
-            notes.append(f"{named(Counter({name: others[name]}))} are left out: {sentence}")
+            why = sentence if whole or name != "netflow" else _UNKNOWN_BESIDE
+            notes.append(f"{named(Counter({name: others[name]}))} are left out: {why}")
     return notes
 
 

@@ -74,17 +74,26 @@ def read_file(
     if content_type is not None and content_type not in CONTENT_TYPES:
         raise BadData(f"format: got {content_type}, expected one of {', '.join(CONTENT_TYPES)}")
     content = read_content(path, max_bytes)
-    if content_type is None and (sentence := kind_of_file(content.data)):
+    source = parse_source(path, content.data, content_type, date_order)
+    return replace(source, notes=(content.lost, *source.notes)) if content.lost else source
+
+
+def parse_source(
+    path: Path | str, content: bytes, content_type: str | None = None, date_order: DateOrder | None = None
+) -> SourceSet:
+    """The records in a file's bytes, unpacked; BadData as of `read_file`."""
+    if content_type is None and (sentence := kind_of_file(content)):
         raise BadData(f"{path}: got {sentence}")
-    data, notes = as_text(path, content.data)
+    data, notes = as_text(path, content)
     if not data.strip(b" \t\r\n[]"):
-        said = "it is empty" if not content.data else "it holds no record"
+        said = "it is empty" if not content else "it holds no record"
         return SourceSet.of([SourceFile(content_type or "", (), [], np.zeros(0, np.int64))], [said])
     kind = content_type or table_kind(path, data)
     if not kind and (sentence := kind_of_text(data[:HEAD_BYTES].split(b"\n")[:_HEAD_LINES])):
         raise BadData(f"{path}: got {sentence}")
     source = read_table(path, kind, data, date_order) if kind in DELIMITED else _json(path, data, content_type)
-    notes = (*filter(None, [content.lost]), *notes, *(() if len(source) or source.skipped else (_NO_RECORD,)))
+    if not len(source) and not source.skipped:
+        notes = (*notes, _NO_RECORD)
     return replace(source, notes=(*notes, *source.notes)) if notes else source
 
 

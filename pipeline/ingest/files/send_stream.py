@@ -19,10 +19,12 @@ import numpy as np
 
 from pipeline.contracts.raw import DELIMITED, SURICATA_JSON, ZEEK_JSON, tabbed
 from pipeline.errors import BadData, Failed
-from pipeline.ingest.files.guess import is_array, other_log
+from pipeline.ingest.files.guess import is_array
 from pipeline.ingest.files.json_file import KNOWN, left_out, recognised_records
 from pipeline.ingest.files.labels import strip_columns
+from pipeline.ingest.files.near_miss import kind_of_file
 from pipeline.ingest.files.read_bytes import ZIP, ZSTD
+from pipeline.ingest.files.reading import parse_source
 from pipeline.ingest.files.send import FLUSH_S, Deliveries, Output, Plan, Progress, Sent
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
@@ -43,6 +45,7 @@ GATHER_BYTES = 8_388_608
 _READ_BYTES = 1_048_576
 # A request to stop is heard within so long.
 _WAIT_S = 0.1
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def comes_as_it_is_written() -> bool:
@@ -56,7 +59,10 @@ def comes_as_it_is_written() -> bool:
     except OSError:
         return False
     head = stream.peek(len(XZ))
-    return bool(head) and not head.startswith((GZIP, ZIP, BZIP2, XZ, ZSTD)) and not is_array(head)
+    if not head or head.startswith((GZIP, ZIP, BZIP2, XZ, ZSTD)) or is_array(head):
+        return False
+    # What is no text in UTF-8, and a file that is known and not read, is refused or converted as a whole.
+    return b"\0" not in head and not head.startswith(_UTF16) and not kind_of_file(head)
 
 
 class RecordStream:
@@ -88,7 +94,12 @@ class RecordStream:
     @property
     def notes(self) -> tuple[str, ...]:
         """What there is to know about all that came."""
-        return tuple(left_out(self._others))
+        return tuple(left_out(self._others, whole=False))
+
+    def require_records(self) -> None:
+        """BadData where all that came was left out: why."""
+        if self.skipped and not self.records:
+            raise BadData(f"-: got no record that is read, expected some: {'; '.join(self.notes) or 'a header alone'}")
 
     def gather(self, stop: Stop) -> list[SourceFile]:
         """What comes within a second of the first of it; nothing where nothing came for a while, or nothing whole."""
@@ -129,10 +140,11 @@ class RecordStream:
         layout = layout_of(self._data, self._named, self.ended) if self._data.strip() else None
         if layout is None:
             if self._data.strip() and not recognisable_later(self._data, self.ended):
-                log = other_log(self._data)
-                got = f"the Zeek log {log}, which holds no flows" if log else "an unrecognised format"
+                # What a whole file of this would be refused for is what is wrong here.
+                parse_source("-", self._data)
                 raise BadData(
-                    f"-: got {got}, expected a log with its header, where it has one, as from `tail -n +1 -F`; {KNOWN}"
+                    "-: got an unrecognised format, expected a log with its header, where it has one, as from "
+                    f"`tail -n +1 -F`; {KNOWN}"
                 )
             return False
         self._layout = layout

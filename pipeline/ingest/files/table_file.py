@@ -5,7 +5,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import orjson
 
 from pipeline.contracts.date_order import DateOrder
 from pipeline.contracts.raw import (
@@ -19,16 +18,15 @@ from pipeline.contracts.raw import (
 )
 from pipeline.errors import BadData
 from pipeline.ingest.files.date_order import in_day_order
-from pipeline.ingest.files.guess import HEAD_BYTES, may_be_header, table_of
+from pipeline.ingest.files.guess import HEAD_BYTES, kind_of_log, may_be_header, table_of
 from pipeline.ingest.files.labels import strip_columns
 from pipeline.ingest.files.other_tools import kind_of_header
 from pipeline.ingest.files.separators import COMMA, SEPARATORS, cells_of, with_commas
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
 from pipeline.ingest.files.summary import without_summary
-from pipeline.ingest.formats.marks import KINDS, OTHER_LOG
+from pipeline.ingest.formats.marks import OTHER_LOG
 from pipeline.ingest.formats.registry import FORMATS
-from pipeline.ingest.recognise import recognise
 from pipeline.ingest.scan.lines import cut_lines
 from pipeline.runtime.terminal import printable
 from schemas.sources import source_of
@@ -70,16 +68,11 @@ def table_kind(path: Path | str, data: bytes) -> str:
 def _kind_of_log(path: Path | str, tsv: dict[bytes, bytes]) -> str:
     """The content-type of a Zeek log: a name that is known decides, then the columns."""
     name = tsv.get(b"#path", b"")[1:].decode("utf-8", "replace")
-    # Its columns are those of a connection, and who has that log alone has its last counts (files/interim.py).
-    name = "" if name == "conn_long" else name
     fields = tsv.get(b"#fields", b"").decode("utf-8", "replace")
-    columns = dict.fromkeys(fields[1:].split(fields[:1])) if fields else {}
-    record = orjson.dumps({**dict.fromkeys(columns, 1), "ts": 1, **({"_path": name} if name else {})})
-    kind: str = KINDS[recognise(cut_lines([record])).kind[0]]
-    found = kind.removesuffix("+json") + "+tsv"
+    found = kind_of_log(name, fields[1:].split(fields[:1]) if fields else ())
     if found in CONTENT_TYPES:
         return found
-    if kind == OTHER_LOG:
+    if found == OTHER_LOG:
         log = f"the Zeek log {printable(name, _MAX_NAME)}" if name else "a Zeek log"
         raise BadData(f"{path}: got {log}, which holds no flows and counts no operations; send conn.log")
     return ""

@@ -36,7 +36,9 @@ class Layout:
     passing_over: int = 0
     """Lines still to come that are no records: what nfdump writes below its table."""
     array: bool = False
-    """Objects of a JSON array, not a record a line."""
+    """Objects of a JSON array, or over several lines, not a record a line."""
+    months_first: bool = False
+    """Whether the month comes first in its dates as 11/3/2023."""
 
 
 @dataclass(frozen=True, slots=True)

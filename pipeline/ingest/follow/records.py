@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pipeline.contracts.raw import (
     BYTE_ORDER_MARK,
+    CICFLOWMETER_CSV,
     CONTENT_TYPES,
     GOFLOW2_JSON,
     IPFIXCOL2_JSON,
@@ -23,6 +24,7 @@ from pipeline.contracts.raw import (
     tabbed,
 )
 from pipeline.ingest.files.guess import HEAD_BYTES, guess, is_array, may_be_header, table_of
+from pipeline.ingest.files.near_miss import kind_of_file
 from pipeline.ingest.files.separators import cells_of, with_commas
 from pipeline.ingest.files.summary import LINES_BELOW, SUMMARY, is_summary_for_people
 from pipeline.ingest.follow.position import Layout
@@ -34,14 +36,22 @@ _EVENT_TYPE = re.compile(rb'"event_type"\s*:\s*"([^"]*)"')
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}"]', re.DOTALL)
 _ZEROS = re.compile(rb"(?<=\n)\x00+|\A\x00+|\x00+\Z")
 _LINE_ENDS = bytes.maketrans(b"\n\r\t", b"   ")
+# A date before a time of day; no address looks like it.
+_DATE = re.compile(rb"\b(\d{1,2})([/.-])(\d{1,2})\2(\d{4})(?= +\d{1,2}:\d\d)")
+_MONTHS = 12
 # Between the objects of an array.
 _BETWEEN = b" \t\r\n,[]"
 
 
+# Events of EVE that need no further look: no other format has them.
+_OTHER_EVENTS = frozenset(
+    b"alert anomaly dhcp dns drop fileinfo ftp ftp_data http http2 ike krb5 mdns metadata mqtt netflow nfs pgsql quic "
+    b"rdp rfb sip smb smtp snmp ssh stats tftp tls".split()
+)
 # What a record of each format of JSON has that is of that format plainly; others are parsed and judged.
 _SIGNS: dict[str, bytes] = {
     ZEEK_JSON: b'"conn_state":',
-    SURICATA_JSON: b'"event_type":"flow"',
+    SURICATA_JSON: b'"event_type":',
     GOFLOW2_JSON: b'"time_flow_start_ns":',
     NFDUMP_JSON: b'"in_packets"',
     PMACCT_JSON: b'"port_src":',
@@ -77,11 +87,14 @@ def layout_of(head: bytes, content_type: str | None, whole: bool) -> Layout | No
 
     `whole` says that nothing follows; then, or beyond HEAD_BYTES, it will not be recognised later either.
     """
+    if kind_of_file(head):  # also archives that are not unpacked here
+        return None
     kind = content_type or guess(head)
     if kind is None or (b"\n" not in head and not whole and not is_array(head)):
         return None
     return Layout(
         kind,
+        months_first=kind == CICFLOWMETER_CSV and months_first(head),
         separator="," if kind.endswith("+csv") else "\t",
         array=kind.endswith("+json") and is_array(head),
     )
@@ -148,25 +161,46 @@ def _run(layout: Layout, records: list[bytes]) -> Run:
 
 def _judged(layout: Layout, records: list[bytes]) -> tuple[list[Run], Layout, int]:
     """Records by their own marks; those of other logs are left out, what is of no kind is for ingest to reject."""
-    kind, sign = layout.content_type, _SIGNS[layout.content_type]
-    renamed, nested = b'"_path"', b'"id":{'
+    kind = layout.content_type
+    if kind != SURICATA_JSON and _are_plain(kind, records):
+        return [_run(layout, records)], layout, 0
     judged: list[tuple[str, bytes]] = []
     skipped = 0
     for record in records:
-        # In a wrapper it would be deeper: EVE's time would stand there twice, and other records are flat.
-        flat = (
-            record.count(b'"timestamp"') == 1 if kind == SURICATA_JSON else record.count(b"{") == 1 + (nested in record)
-        )
-        if sign in record and flat and record.startswith(b"{") and renamed not in record:
+        plain = _is_plain_event(record) if kind == SURICATA_JSON else _are_plain(kind, [record])
+        if plain is None:
+            skipped += 1
+        elif plain:
             judged.append((kind, record))
-            continue
-        for own, inner in records_in(record):
-            if own in (OTHER_LOG, NETFLOW_EVENT):
-                skipped += 1
-            else:
-                judged.append((own if own in CONTENT_TYPES else kind, inner))
+        else:
+            for own, inner in records_in(record):
+                if own in (OTHER_LOG, NETFLOW_EVENT):
+                    skipped += 1
+                else:
+                    judged.append((own if own in CONTENT_TYPES else kind, inner))
     runs = [Run(own, (), [record for _, record in group]) for own, group in groupby(judged, lambda each: each[0])]
     return runs, layout, skipped
+
+
+def _are_plain(kind: str, records: list[bytes]) -> bool:
+    """Whether records are plainly of a format: flat, not renamed, each with the format's sign; sure where it is so."""
+    text, count = b"\n".join(records), len(records)
+    objects = 1 + (b'"id":{' in text)
+    return (
+        text.count(_SIGNS[kind]) == count
+        and text.count(b"{") == objects * count
+        and text.startswith(b"{")
+        and text.count(b"\n{") == count - 1
+        and b'"_path"' not in text
+    )
+
+
+def _is_plain_event(record: bytes) -> bool | None:
+    """Whether a record is plainly an event of EVE that is read; None where it is one that is not."""
+    found = _EVENT_TYPE.search(record)
+    if found is None or not record.startswith(b"{") or record.count(b"{", 0, found.start()) != 1:
+        return False
+    return True if found[1] in _EVENTS else None if found[1] in _OTHER_EVENTS else False
 
 
 def _is_read(record: bytes) -> bool:
@@ -223,7 +257,7 @@ def _csv(layout: Layout, records: list[bytes]) -> tuple[list[Run], Layout, int]:
     runs: list[Run] = []
     rows: list[bytes] = []
     skipped = 0
-    of_nfdump = layout.content_type == NFDUMP_CSV
+    of_nfdump, of_cicflowmeter = layout.content_type == NFDUMP_CSV, layout.content_type == CICFLOWMETER_CSV
     for record in records:
         if layout.passing_over:
             layout, skipped = replace(layout, passing_over=layout.passing_over - 1), skipped + 1
@@ -235,9 +269,20 @@ def _csv(layout: Layout, records: list[bytes]) -> tuple[list[Run], Layout, int]:
         elif of_nfdump and is_summary_for_people(record):
             skipped += 1
         else:
-            rows.append(record)
+            rows.append(in_day_order(record, layout.months_first) if of_cicflowmeter else record)
     runs.append(_run(layout, with_commas(rows, layout.separator)))
     return runs, layout, skipped
+
+
+def months_first(head: bytes) -> bool:
+    """Whether dates of CICFlowMeter have the month first: one among the first rows has no other meaning."""
+    dates = [(int(first), int(second)) for first, _, second, _ in _DATE.findall(head)]
+    return any(second > _MONTHS for _, second in dates) and all(first <= _MONTHS for first, _ in dates)
+
+
+def in_day_order(row: bytes, months: bool) -> bytes:
+    """A row of CICFlowMeter with the date as ingest reads it: day, month and a year of four digits, with slashes."""
+    return _DATE.sub(rb"\3/\1/\4" if months else rb"\1/\3/\4", row, count=1)
 
 
 def _with_columns(layout: Layout, header: bytes) -> Layout:

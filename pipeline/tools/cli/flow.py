@@ -328,6 +328,7 @@ def _send_stream(settings: Settings, plan: Plan, format_name: str | None, zone: 
     emit(document)
     if stop.requested:
         raise typer.Exit(130)
+    stream.require_records()
 
 
 def _sent_document(

@@ -4,20 +4,25 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.contracts.raw import CONTENT_TYPES
 from pipeline.ingest.files.json_file import recognised_records
-from pipeline.ingest.follow.records import cut, layout_of
+from pipeline.ingest.files.offline_rows import decode_source
+from pipeline.ingest.files.reading import read_file
+from pipeline.ingest.files.source_file import SourceFile
+from pipeline.ingest.files.source_set import SourceSet
+from pipeline.ingest.follow.records import cut, in_day_order, layout_of, months_first
 from pipeline.ingest.formats.marks import KINDS, NETFLOW_EVENT, OTHER_LOG
 from pipeline.ingest.formats.own_marks import kind_of, records_in
 from pipeline.ingest.recognise import recognise
 from pipeline.ingest.scan.lines import cut_lines
 from tests.ingest.files.as_found import JSON_RECORDS
 from tests.ingest.ics_records import RECORDS as ICS_RECORDS
-from tests.ingest.records import EVE, ZEEK
+from tests.ingest.records import EVE, SENT_US, ZEEK
 from tests.ingest.test_recognise import RECORDS
 
 DNS = {"ts": 1.0, "uid": "C2", "id.orig_h": "192.0.2.7", "id.resp_h": "192.0.2.8", "query": "x"}
@@ -79,3 +84,37 @@ def test_a_file_is_known_by_its_first_record_that_is_read(line: Any, tmp_path: P
     lines = [line if isinstance(line, str) else json.dumps(line), json.dumps(ZEEK)]
     assert {kind for kind, _ in followed(lines)[0]} == {"zeek-conn+json"}
     assert list(records_in(b"text")) == [("", b"text")]
+
+
+CASES = Path(__file__).parents[1] / "samples/field-cases"
+# What is packed, no UTF-8, or refused: a follower leaves such a file alone, and says so.
+LEFT = ("a02", "a03", "c05", "g01", "i01", "m03", "s01", "x03", "x10", "x11", "z12", "z13", "z26")
+
+
+def flows_of(files: list[SourceFile]) -> tuple[list[Any], list[Any]]:
+    decoded = decode_source(SourceSet.joined([SourceSet.of([file]) for file in files]), "s", "x", SENT_US, 0)
+    names = ("start_ts_us", "end_ts_us", "fwd_bytes", "rev_bytes", "fwd_pkts", "quality", "sensor_uid")
+    rows = decoded.flows.select(names).to_pylist()
+    return sorted(rows, key=str), sorted(decoded.rejects["reason"].to_pylist())
+
+
+@pytest.mark.parametrize("path", sorted(CASES.rglob("*.*")), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_follower_reads_the_field_cases_as_they_are_read_whole(path: Path) -> None:
+    if path.suffix == ".md":
+        return
+    data = path.read_bytes()
+    layout = layout_of(data, None, True)
+    if path.parent.name.startswith(LEFT) or path.name == "dns.log":
+        assert layout is None or not cut(layout, data, final=True, judged=True).runs or path.parent.name[:3] in LEFT[:2]
+        return
+    assert layout is not None
+    runs = cut(layout, data, final=True, judged=True).runs
+    files = [SourceFile(run.content_type, run.columns, run.records, np.arange(len(run.records))) for run in runs]
+    assert flows_of(files) == flows_of(list(read_file(path).files))
+
+
+def test_dates_of_a_table_that_grows_are_read_as_its_head_proves() -> None:
+    head = b"Flow ID,Timestamp\n192.0.2.7-1,11/3/2023 10:13:20 PM\n192.0.2.7-2,11/14/2023 10:13:20 PM\n"
+    assert months_first(head) and not months_first(head.replace(b"11/14", b"14/11"))
+    assert in_day_order(b"192.0.2.7-1,11/3/2023 10:13:20 PM,1", True) == b"192.0.2.7-1,3/11/2023 10:13:20 PM,1"
+    assert in_day_order(b"192.0.2.7-1,14.11.2023 22:13", False) == b"192.0.2.7-1,14/11/2023 22:13"
