@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the clients that tests/clients runs, where this machine can: Debian's packages as root, GoFlow2 with Go.
 # What is missing fails nothing: `make test` ends with what it did not show.
-PACKAGES=(rsyslog rsyslog-kafka kcat pmacct nfdump argus-client argus-server softflowd)
+PACKAGES=(rsyslog rsyslog-kafka kcat pmacct nfdump argus-client argus-server)
 GOFLOW2=github.com/netsampler/goflow2/v2/cmd/goflow2@v2.2.6
 folder=$1 # of what is built here
 

@@ -73,11 +73,16 @@ def create_topics(settings: Settings, names: list[str]) -> None:
         future.result(30)
 
 
-def sources_of(tool: str, prefix: str) -> list[dict[str, Any]]:
-    """The sources on a tool's page: topics with a prefix, the site with the tool's name behind it."""
+def sources_of(tool: str, prefix: str, folder: Path) -> list[dict[str, Any]]:
+    """The sources on a tool's page: topics with a prefix, files in a folder; the site has the tool's name behind it."""
     text = example(f"{tool}/sources.yaml", **{SITE: f"{SITE}-{tool}"})
     sources: list[dict[str, Any]] = yaml.safe_load(text)["sources"]
-    return [{**source, "topic": prefix + source["topic"]} if "topic" in source else source for source in sources]
+    return [
+        {**source, "file": str(folder / Path(source["file"]).name)}
+        if "file" in source
+        else {**source, "topic": prefix + source["topic"]}
+        for source in sources
+    ]
 
 
 @contextmanager
@@ -108,9 +113,10 @@ def wait_until_listening(port: int, process: "subprocess.Popen[bytes]", log: Pat
 class Plant:
     """What the running intake and ingest have made."""
 
-    def __init__(self, settings: Settings, prefix: str) -> None:
+    def __init__(self, settings: Settings, prefix: str, folder: Path) -> None:
         self.settings = settings
         self.prefix = prefix
+        self.folder = folder
 
     def flows(self, tool: str, count: int, log: Path) -> list[dict[str, Any]]:
         """The flows of a tool's site, once there are `count`, in the order of their start; no record was rejected."""

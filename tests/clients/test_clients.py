@@ -14,7 +14,8 @@ import yaml
 from loadtest.plants.westermo import traffic
 from pipeline.runtime.kafka import topics
 from pipeline.settings import load_settings
-from tests.clients import exporters
+from tests.clients import capture, exporters
+from tests.clients.capture import write_capture
 from tests.clients.plant import (
     BROKER,
     Plant,
@@ -30,7 +31,7 @@ from tests.integration.chains import wait_for, worker
 
 pytestmark = pytest.mark.integration
 
-CLIENTS = ("rsyslog", "kcat", "pmacct", "goflow2")
+CLIENTS = ("rsyslog", "kcat", "filebeat", "pmacct", "goflow2", "nfdump", "argus")
 CONN_LOG = "/opt/zeek/logs/current/conn.log"
 RECORDS = 500
 # What a first start compiles, on a busy machine.
@@ -41,22 +42,23 @@ KCAT_WAITING = 8
 
 @pytest.fixture(scope="module")
 def plant(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
-    """One intake with the sources of all pages, and one ingest."""
+    """One intake, one follower and one ingest, with the sources of all pages."""
     folder = tmp_path_factory.mktemp("plant")
     prefix = f"t{uuid.uuid4().hex[:10]}."
     settings = load_settings(bootstrap=kafka, topic_prefix=f"{prefix}ours.", partitions=2, metrics_port=-1)
     topics.create(settings)
-    sources = [source for tool in CLIENTS for source in sources_of(tool, prefix)]
-    create_topics(settings, [source["topic"] for source in sources])
+    sources = [source for tool in CLIENTS for source in sources_of(tool, prefix, folder)]
+    create_topics(settings, [source["topic"] for source in sources if "topic" in source])
     (folder / "sources.yaml").write_text(yaml.safe_dump({"sources": sources}))
-    intake = f"pipeline.tools.cli intake run --sources {folder / 'sources.yaml'}"
+    named = f"--sources {folder / 'sources.yaml'}"
     with (
-        worker(settings, intake, "a", folder / "intake.log"),
+        worker(settings, f"pipeline.tools.cli intake run {named}", "a", folder / "intake.log"),
+        worker(settings, f"pipeline.tools.cli flow follow {named}", "a", folder / "follow.log"),
         worker(settings, "pipeline.tools.cli ingest run", "a", folder / "ingest.log"),
     ):
         wait_for(folder / "intake.log", "ready")
         wait_for(folder / "ingest.log", "ready", COMPILED_S)
-        yield Plant(settings, prefix)
+        yield Plant(settings, prefix, folder)
 
 
 def zeek_records(count: int) -> list[dict[str, Any]]:
@@ -136,6 +138,28 @@ def test_kcat_sends_a_log_that_grows_with_a_header(plant: Plant, tmp_path: Path)
     assert_same(flows, records[: len(flows)], "edge-1")
 
 
+@needs("filebeat")
+def test_filebeat_sends_a_log_that_grows(plant: Plant, tmp_path: Path) -> None:
+    records = zeek_records(RECORDS)
+    conn = tmp_path / "conn.log"
+    conn.write_text(as_lines(records[: RECORDS // 2]))
+    replaced = {
+        CONN_LOG: str(conn),
+        BROKER: plant.settings.bootstrap,
+        "topic: filebeat": f"topic: {plant.prefix}filebeat",
+    }
+    configuration = tmp_path / "filebeat.yml"
+    configuration.write_text(example("filebeat/filebeat.yml", **replaced))
+    configuration.chmod(0o600)
+    log = tmp_path / "filebeat.log"
+    with client("filebeat", "-e", "-c", str(configuration), "--path.home", str(tmp_path), log=log):
+        plant.flows("filebeat", RECORDS // 2, log)
+        with conn.open("a") as file:
+            file.write(as_lines(records[RECORDS // 2 :]))
+        flows = plant.flows("filebeat", RECORDS, log)
+    assert_same(flows, records, socket.gethostname())
+
+
 def assert_exported(flows: list[dict[str, Any]], sent: list[exporters.Packets], sensor: str, tolerance_us: int) -> None:
     """Each flow that was sent, in one direction, with its counts; times within what the client rounds to."""
     names = ("sensor", "src_addr", "src_port", "dst_addr", "dst_port", "fwd_bytes", "fwd_pkts", "is_biflow")
@@ -164,9 +188,9 @@ def test_pmacct_writes_netflow_and_ipfix(plant: Plant, tmp_path: Path) -> None:
         wait_until_listening(port, process, log)
         wait_for(log, "setting object handlers")  # what comes before its plugin runs is lost
         sent = exporters.polls(now_us, 25)
-        for number, export in enumerate((exporters.netflow5, exporters.netflow9, exporters.ipfix)):
+        for export in (exporters.netflow5, exporters.netflow9, exporters.ipfix):
             exporters.send(export(sent, now_us), port)
-            flows = plant.flows("pmacct", 25 * (number + 1), log)
+        flows = plant.flows("pmacct", 75, log)
     for protocol, tolerance_us in (("netflow5", 1_000_000), ("netflow9", 1_000_000), ("ipfix", 0)):
         assert_exported(
             [flow for flow in flows if flow["export_protocol"] == protocol], sent, "127.0.0.1", tolerance_us
@@ -205,3 +229,53 @@ def test_goflow2_writes_netflow_ipfix_and_sflow(plant: Plant, tmp_path: Path) ->
     assert sorted(flow["fwd_bytes"] for flow in sampled) == [each.octets for each in sent]
     checked = plant.check("goflow2")
     assert checked["flows"] == 100 and not checked["rejects"]
+
+
+@needs("nfcapd")
+def test_nfdump_writes_a_file_an_interval(plant: Plant, tmp_path: Path) -> None:
+    port, now_us = free_port(), time.time_ns() // 1000
+    script = tmp_path / "flows-to-json"
+    script.write_text(example("nfdump/flows-to-json", **{"/var/lib/flows": str(plant.folder)}))
+    script.chmod(0o755)
+    replaced = {
+        "-p 2055": f"-b 127.0.0.1 -p {port}",
+        "/var/cache/nfdump": str(tmp_path),
+        "-t 60": "-t 2",
+        "/usr/local/bin/flows-to-json": str(script),
+    }
+    (tmp_path / "collect.sh").write_text(example("nfdump/collect.sh", **replaced))
+    log = tmp_path / "nfdump.log"
+    sent = exporters.polls(now_us, 25)
+    with client("sh", str(tmp_path / "collect.sh"), log=log) as process:
+        wait_until_listening(port, process, log)
+        for export in (exporters.netflow5, exporters.netflow9, exporters.ipfix):
+            exporters.send(export(sent, now_us), port)
+        flows = plant.flows("nfdump", 75, log)
+    # Three exports of the same flows; the times of NetFlow 9 are right to the second.
+    assert_exported(flows, [each for each in sent for _ in range(3)], "edge-1", 1_000_000)
+    assert "warning" not in (plant.folder / "follow.log").read_text()  # also of intervals without flows
+
+
+@needs("argus")
+@needs("ra")
+def test_ra_writes_flows_of_argus(plant: Plant, tmp_path: Path) -> None:
+    sent = exporters.polls(time.time_ns() // 1000, 25)
+    write_capture(tmp_path / "capture.pcap", sent)
+    # A capture is read instead of an interface, to whose packets one needs a right; ra reads what argus made of it.
+    replaced = {
+        "argus -d ": "argus ",
+        "-i eth0 -B 127.0.0.1 -P 561": f"-r {tmp_path}/capture.pcap -w {tmp_path}/argus.out",
+        "-S 127.0.0.1:561": f"-r {tmp_path}/argus.out",
+        "/var/log/argus": str(plant.folder),
+    }
+    (tmp_path / "record.sh").write_text(example("argus/record.sh", **replaced))
+    log = tmp_path / "argus.log"
+    with client("sh", str(tmp_path / "record.sh"), log=log):
+        flows = plant.flows("argus", 25, log)
+    names = ("sensor", "src_addr", "src_port", "dst_addr", "dst_port", "start_ts_us", "end_ts_us", "fwd_pkts",
+             "rev_pkts", "fwd_payload_bytes", "rev_payload_bytes", "conn_state")  # fmt: skip
+    assert [tuple(flow[name] for name in names) for flow in flows] == [
+        ("edge-1", *each[:4], each.start_us, each.end_us, capture.FORWARD_PACKETS, capture.REVERSE_PACKETS,
+         len(capture.REQUEST), len(capture.RESPONSE), "SF")
+        for each in sent
+    ]  # fmt: skip
