@@ -1,13 +1,28 @@
 """Each record is judged by itself, whatever stands before or after it."""
 
 from collections import Counter
+from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ingest.formats.marks import ECS, GOFLOW2_V1, IPFIXCOL1, KINDS, OTHER_LOG, WRAPPED
-from pipeline.ingest.recognise import MarkTable, Recognised, recognise
+from pipeline.ingest.formats.marks import (
+    ECS,
+    GOFLOW2_V1,
+    INSIDE_PATHS,
+    IPFIXCOL1,
+    KINDS,
+    OTHER_LOG,
+    OTHER_WRAPPERS,
+    PATHS,
+    WORDS,
+    WRAPPED,
+)
+from pipeline.ingest.formats.own_marks import kind_of, records_in
+from pipeline.ingest.intake.records import innermost, levels_of
+from pipeline.ingest.recognise import PLAIN, MarkTable, Recognised, recognise
 from pipeline.ingest.scan.lines import cut_lines
 
 ENDS = '"ts":1700000000.25,"uid":"C1","id.orig_h":"192.0.2.7","id.resp_h":"198.51.100.9"'
@@ -87,3 +102,39 @@ def test_nothing_raises(payloads: list[bytes]) -> None:
     recognised = recognise(lines)
     assert len(recognised.kind) == len(lines.starts)
     assert sum(recognised.other_logs().values()) == recognised.of_kind(OTHER_LOG).sum()
+
+
+# Whatever keys, and values that decide something, come together: objects inside objects as deep as marks lie.
+VALUES = st.one_of(
+    st.none(),
+    st.integers(0, 9),
+    st.sampled_from(sorted({word for _, words in WORDS.values() for word in words})),
+    st.sampled_from(["", "x", "{}", '{"ts":1}', "text {"]),
+)
+PARTS = sorted({part for path in (*PATHS, *OTHER_WRAPPERS, *INSIDE_PATHS) for part in path})
+DOCUMENTS = st.dictionaries(
+    st.sampled_from(PARTS),
+    st.one_of(VALUES, st.dictionaries(st.sampled_from(PARTS), VALUES, max_size=3)),
+    max_size=6,
+)
+TEXTS = st.one_of(DOCUMENTS.map(orjson.dumps), st.sampled_from([record.encode() for _, record in RECORDS]))
+
+
+@given(DOCUMENTS)
+def test_a_record_alone_is_what_it_is_among_many(document: dict[str, Any]) -> None:
+    (among_many,) = kinds(recognise(cut_lines([orjson.dumps(document)])))
+    assert kind_of(document) == among_many
+
+
+@given(st.lists(st.one_of(TEXTS, st.lists(DOCUMENTS).map(orjson.dumps)), min_size=1, max_size=5))
+def test_records_are_taken_out_of_wrappers_alike(records: list[bytes]) -> None:
+    together = innermost(levels_of(records, PLAIN))
+    text = together.text.tobytes()
+    among_many = [
+        (KINDS[kind], text[start:end])
+        for kind, start, end in zip(together.kind, together.starts, together.ends, strict=True)
+    ]
+    alone = [each for record in records for each in records_in(record)]
+    assert [kind for kind, _ in alone] == [kind for kind, _ in among_many]
+    for (_, one), (_, other) in zip(alone, among_many, strict=True):
+        assert one == other or orjson.loads(one) == orjson.loads(other)

@@ -91,7 +91,11 @@ def _judge(record: Mapping[str, Any]) -> str:
 
 
 def records_in(line: bytes, depth: int = 0) -> Iterator[tuple[str, bytes]]:
-    """The records in a line with their kinds, wrappers and a prefix taken off; one that is no JSON has kind ""."""
+    """The records in a line with their kinds, out of arrays and wrappers and without a prefix; no JSON has kind ""."""
+    if line.startswith(b"[") and (several := _array(line)) is not None:
+        for each in several:
+            yield from records_in(orjson.dumps(each), depth)
+        return
     begin = 0 if line.startswith(b"{") else line.find(b'{"', 0, MAX_PREFIX_BYTES)
     document = _parsed(line[begin:]) if begin >= 0 else None
     kind = kind_of(document) if document is not None else ""
@@ -101,6 +105,14 @@ def records_in(line: bytes, depth: int = 0) -> Iterator[tuple[str, bytes]]:
     for part in _inside(document).splitlines():
         if part.strip():
             yield from records_in(part.strip(), depth + 1)
+
+
+def _array(text: bytes) -> list[object] | None:
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return document if isinstance(document, list) else None
 
 
 def _parsed(text: bytes) -> dict[str, Any] | None:
