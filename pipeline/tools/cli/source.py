@@ -78,8 +78,6 @@ def check(
         content |= {"time_zone": entry.time_zone}
         chosen = source_for("my-topic", None, proposed, entry.site, entry.sensor, content)
     checked = checked_of(samples, chosen, settings.max_future_us)
-    if isinstance(entry, FileEntry) and checked.in_wrappers:
-        entry, is_set = chosen, False  # a follower looks through no wrappers: such records come by a topic
     text = yaml_of(entry)
     if not as_json:
         _print(topic or file or "", checked, proposed)
