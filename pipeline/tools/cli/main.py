@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from pipeline.errors import Usage
 from pipeline.runtime.kafka.security import require_usable
 from pipeline.settings import load_settings
 from pipeline.tools.cli.folders import require_folders
@@ -79,6 +80,14 @@ def _require_settings() -> None:
         require_folders(settings)
 
 
+def _require_plain_options() -> None:
+    """Errors of usage repeat an option's name as it was typed."""
+    for word in sys.argv[1:]:
+        name = word.partition("=")[0]
+        if name.startswith("-") and not name.isprintable():
+            raise Usage(f"got the option {name}, expected printable characters in its name; correct it")
+
+
 @app.callback()
 def cli(
     show_version: Annotated[
@@ -95,4 +104,5 @@ def cli(
 def main() -> None:
     """Entry point of the `forebay` command."""
     with guard():
+        _require_plain_options()
         get_command(app)()

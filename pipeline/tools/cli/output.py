@@ -2,14 +2,15 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import orjson
 import typer
 from confluent_kafka import KafkaException
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from pipeline.errors import ForebayError, Misconfigured
@@ -18,7 +19,19 @@ from pipeline.runtime.terminal import printable
 from pipeline.settings import load_settings
 from pipeline.tools.cli import folders
 
-people = Console(stderr=True, highlight=False)
+
+class PeopleConsole(Console):
+    """A console on which no text steers the terminal, wherever it is from: what Rich makes of it is spelled out."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments; those with codes of Rich's own are as they are."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            plain = control is not None or text.isprintable()
+            yield segment if plain else Segment("\n".join(map(printable, text.split("\n"))), style)
+
+
+people = PeopleConsole(stderr=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Only the JSON document; no text for people.")]
 Bootstrap = Annotated[

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+from pipeline.runtime.terminal import printable
 from pipeline.settings import change_environment, inherited_environment
 from pipeline.tools.processes import die_with_parent
 from pipeline.tools.system.worker_table import WorkerRow
@@ -145,7 +146,7 @@ def _exit_code(leaving: SystemExit) -> int:
         return 0
     if isinstance(leaving.code, int):
         return leaving.code & 0xFF
-    sys.stderr.write(f"{leaving.code}\n")
+    sys.stderr.write(f"{printable(str(leaving.code))}\n")
     return 1
 
 

@@ -19,6 +19,7 @@ from types import FrameType
 
 from pipeline.errors import AlreadyRunning, Failed, ForebayError
 from pipeline.runtime.locks import exclusive
+from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.broker import local, process
 from pipeline.tools.broker import state as broker_state
@@ -355,7 +356,7 @@ def main() -> None:
         settings = load_settings()
         supervise(Request(options.run_folder, options.broker_data, options.broker_port), settings)
     except ForebayError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         raise SystemExit(error.exit_code) from None
 
 
