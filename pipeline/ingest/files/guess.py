@@ -35,7 +35,9 @@ def guess(head: bytes) -> str | None:
 
         return next(filter(None, map(_of_json, split_objects(head))), None)
     name = ""
-    for line in (line.strip() for line in head.split(b"\n")[:_LINES]):
+    for number, line in enumerate(line.strip() for line in head.split(b"\n")):
+        if number >= _LINES and b"{" not in line:  # only records say themselves what they are
+            continue
         if line.startswith(b"#"):
             # What follows the word is the file's separator.
             word, mark, value = line[:5], line[5:6], line[6:].decode("utf-8", "replace")

@@ -33,6 +33,7 @@ from pipeline.ingest.formats.own_marks import records_in
 
 _EVENTS = tuple(name.encode() for name in SURICATA_EVENTS)
 _EVENT_TYPE = re.compile(rb'"event_type"\s*:\s*"([^"]*)"')
+_LOG_NAME = re.compile(rb'"_path"\s*:\s*"([^"]+)"')
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}"]', re.DOTALL)
 _ZEROS = re.compile(rb"(?<=\n)\x00+|\A\x00+|\x00+\Z")
 _LINE_ENDS = bytes.maketrans(b"\n\r\t", b"   ")
@@ -89,7 +90,7 @@ def layout_of(head: bytes, content_type: str | None, whole: bool) -> Layout | No
     """
     if kind_of_file(head):  # also archives that are not unpacked here
         return None
-    kind = content_type or guess(head)
+    kind = content_type or guess(head) or _mixed(head)
     if kind is None or (b"\n" not in head and not whole and not is_array(head)):
         return None
     return Layout(
@@ -98,6 +99,15 @@ def layout_of(head: bytes, content_type: str | None, whole: bool) -> Layout | No
         separator="," if kind.endswith("+csv") else "\t",
         array=kind.endswith("+json") and is_array(head),
     )
+
+
+def _mixed(head: bytes) -> str | None:
+    """The format of a file that has several of Zeek's other logs in its first bytes: flows may follow."""
+    if len(head) < HEAD_BYTES or is_array(head):
+        return None
+    kinds = (each for line in head[:HEAD_BYTES].split(b"\n")[:-1] if b"{" in line for each in records_in(line.strip()))
+    names = {found[1] for kind, record in kinds if kind == OTHER_LOG and (found := _LOG_NAME.search(record))}
+    return ZEEK_JSON if len(names) > 1 else None
 
 
 def recognisable_later(head: bytes, whole: bool) -> bool:
@@ -110,10 +120,18 @@ def known_type(content_type: str) -> bool:
     return content_type in CONTENT_TYPES
 
 
-def cut(layout: Layout, data: bytes, inside: bool = False, final: bool = False, judged: bool = False) -> Cut:
+def cut(
+    layout: Layout,
+    data: bytes,
+    inside: bool = False,
+    final: bool = False,
+    judged: bool = False,
+    named: bool = False,
+) -> Cut:
     """Cut what follows in a file; `final`: nothing will follow `data`, so that a last line without an end is one.
 
-    `judged`: JSON is judged a record at a time, so that a file may mix formats and logs, in wrappers too.
+    `judged`: JSON is judged a record at a time, so that a file may mix formats and logs, in wrappers too; `named`: the
+    settings say what the records are, and only wrappers are taken off.
     """
     size = len(data)
     if inside:
@@ -137,14 +155,14 @@ def cut(layout: Layout, data: bytes, inside: bool = False, final: bool = False, 
         return Cut([_run(layout, [data[: MAX_RECORD_BYTES + 1]])], size, layout, not layout.array, 0)
     if consumed > MAX_RECORD_BYTES:
         records = [record[: MAX_RECORD_BYTES + 1] for record in records]
-    runs, layout, skipped = _runs(layout, records, judged)
+    runs, layout, skipped = _runs(layout, records, judged, named)
     return Cut([run for run in runs if run.records], before + consumed, layout, False, skipped)
 
 
-def _runs(layout: Layout, records: list[bytes], judged: bool) -> tuple[list[Run], Layout, int]:
+def _runs(layout: Layout, records: list[bytes], judged: bool, named: bool) -> tuple[list[Run], Layout, int]:
     kind = layout.content_type
     if judged and kind in _SIGNS:
-        return _judged(layout, records)
+        return _judged(layout, records, named)
     if kind == SURICATA_JSON:
         events = [record for record in records if _is_read(record)]
         return [_run(layout, events)], layout, len(records) - len(events)
@@ -159,7 +177,7 @@ def _run(layout: Layout, records: list[bytes]) -> Run:
     return Run(layout.content_type, layout.columns, records)
 
 
-def _judged(layout: Layout, records: list[bytes]) -> tuple[list[Run], Layout, int]:
+def _judged(layout: Layout, records: list[bytes], named: bool) -> tuple[list[Run], Layout, int]:
     """Records by their own marks; those of other logs are left out, what is of no kind is for ingest to reject."""
     kind = layout.content_type
     if kind != SURICATA_JSON and _are_plain(kind, records):
@@ -174,10 +192,10 @@ def _judged(layout: Layout, records: list[bytes]) -> tuple[list[Run], Layout, in
             judged.append((kind, record))
         else:
             for own, inner in records_in(record):
-                if own in (OTHER_LOG, NETFLOW_EVENT):
+                if own in (OTHER_LOG, NETFLOW_EVENT) and (not named or kind == SURICATA_JSON):
                     skipped += 1
                 else:
-                    judged.append((own if own in CONTENT_TYPES else kind, inner))
+                    judged.append((own if own in CONTENT_TYPES and not named else kind, inner))
     runs = [Run(own, (), [record for _, record in group]) for own, group in groupby(judged, lambda each: each[0])]
     return runs, layout, skipped
 

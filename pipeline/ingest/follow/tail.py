@@ -229,7 +229,7 @@ class Followed:
             if blank:
                 self._advance(content, blank)
             return [], len(blank)
-        pieces = cut(self.layout, data, self.inside, final, self.content_type is None)
+        pieces = cut(self.layout, data, self.inside, final, judged=True, named=self.content_type is not None)
         self.layout, self.inside = pieces.layout, pieces.inside
         if pieces.consumed:
             self._advance(content, data[: pieces.consumed])

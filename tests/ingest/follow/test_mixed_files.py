@@ -15,6 +15,7 @@ from pipeline.ingest.files.offline_rows import decode_source
 from pipeline.ingest.files.reading import read_file
 from pipeline.ingest.files.source_file import SourceFile
 from pipeline.ingest.files.source_set import SourceSet
+from pipeline.ingest.follow.position import Layout
 from pipeline.ingest.follow.records import cut, in_day_order, layout_of, months_first
 from pipeline.ingest.formats.marks import KINDS, NETFLOW_EVENT, OTHER_LOG
 from pipeline.ingest.formats.own_marks import kind_of, records_in
@@ -118,3 +119,32 @@ def test_dates_of_a_table_that_grows_are_read_as_its_head_proves() -> None:
     assert months_first(head) and not months_first(head.replace(b"11/14", b"14/11"))
     assert in_day_order(b"192.0.2.7-1,11/3/2023 10:13:20 PM,1", True) == b"192.0.2.7-1,3/11/2023 10:13:20 PM,1"
     assert in_day_order(b"192.0.2.7-1,14.11.2023 22:13", False) == b"192.0.2.7-1,14/11/2023 22:13"
+
+
+OTHERS = [{**DNS, "_path": "dns"}, {**DNS, "_path": "http"}]
+
+
+@pytest.mark.parametrize("others", [60, 2_000])
+def test_a_file_that_begins_with_other_logs_is_known(others: int) -> None:
+    """Beyond the lines that a header is looked for in, and beyond the bytes that a file is known by."""
+    mix = [*(OTHERS[number % 2] for number in range(others)), {**ZEEK, "_path": "conn"}]
+    records, skipped = followed([json.dumps(record) for record in mix])
+    assert ([kind for kind, _ in records], skipped) == (["zeek-conn+json"], others)
+
+
+def test_a_file_of_one_log_that_is_not_read_is_not_known() -> None:
+    for count in (5, 2_000):
+        head = "\n".join([json.dumps(OTHERS[0])] * count).encode()
+        assert layout_of(head + b"\n", None, True) is None
+
+
+def test_where_the_format_is_named_only_wrappers_are_taken_off() -> None:
+    lines = [json.dumps(each).encode() for each in (ZEEK, {"message": json.dumps(ZEEK)}, {**DNS, "_path": "dns"})]
+    layout = layout_of(lines[0] + b"\n", "zeek-conn+json", False)
+    assert layout is not None
+    pieces = cut(layout, b"\n".join(lines) + b"\n", judged=True, named=True)
+    assert [run.content_type for run in pieces.runs] == ["zeek-conn+json"]
+    assert [json.loads(record) for record in pieces.runs[0].records] == [ZEEK, ZEEK, {**DNS, "_path": "dns"}]
+    events = [json.dumps(each).encode() for each in (EVE, {**EVE, "event_type": "dns"}, {"log": json.dumps(EVE)})]
+    pieces = cut(Layout("suricata-eve+json"), b"\n".join(events) + b"\n", judged=True, named=True)
+    assert ([json.loads(record) for run in pieces.runs for record in run.records], pieces.skipped) == ([EVE] * 2, 1)
