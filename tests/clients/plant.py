@@ -19,9 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
-from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # its types do not say that it exports it
 
-from pipeline.runtime.kafka import clients
 from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings
 from tests.integration.test_ingest_worker import read, value
@@ -65,12 +63,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def create_topics(settings: Settings, names: list[str]) -> None:
-    admin = clients.admin(settings)  # referenced until the answers are here
-    for future in admin.create_topics([NewTopic(name, 2, 1) for name in names]).values():
-        future.result(30)
 
 
 def sources_of(tool: str, prefix: str, folder: Path) -> list[dict[str, Any]]:

@@ -20,7 +20,6 @@ from tests.clients.plant import (
     BROKER,
     Plant,
     client,
-    create_topics,
     example,
     free_port,
     needs,
@@ -45,12 +44,15 @@ def plant(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plan
     """One intake, one follower and one ingest, with the sources of all pages."""
     folder = tmp_path_factory.mktemp("plant")
     prefix = f"t{uuid.uuid4().hex[:10]}."
-    settings = load_settings(bootstrap=kafka, topic_prefix=f"{prefix}ours.", partitions=2, metrics_port=-1)
+    sources = folder / "sources.yaml"
+    entries = [entry for tool in CLIENTS for entry in sources_of(tool, prefix, folder)]
+    sources.write_text(yaml.safe_dump({"sources": entries}))
+    settings = load_settings(
+        bootstrap=kafka, topic_prefix=f"{prefix}ours.", partitions=2, metrics_port=-1, sources=str(sources)
+    )
     topics.create(settings)
-    sources = [source for tool in CLIENTS for source in sources_of(tool, prefix, folder)]
-    create_topics(settings, [source["topic"] for source in sources if "topic" in source])
-    (folder / "sources.yaml").write_text(yaml.safe_dump({"sources": sources}))
-    named = f"--sources {folder / 'sources.yaml'}"
+    topics.create_for_sources(settings)
+    named = f"--sources {sources}"
     with (
         worker(settings, f"pipeline.tools.cli intake run {named}", "a", folder / "intake.log"),
         worker(settings, f"pipeline.tools.cli flow follow {named}", "a", folder / "follow.log"),

@@ -1,8 +1,10 @@
 import time
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AlterConfigOpType,
     ConfigEntry,
@@ -13,7 +15,7 @@ from typer.testing import CliRunner
 
 from pipeline.errors import Failed, KafkaUnreachable
 from pipeline.runtime.kafka import topics
-from pipeline.runtime.kafka.clients import admin, producer
+from pipeline.runtime.kafka.clients import admin, producer, reader
 from pipeline.runtime.kafka.topics import Difference
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli.topic import app
@@ -47,6 +49,35 @@ def test_create_makes_the_table_and_check_finds_nothing(settings: Settings) -> N
     assert topics.create(settings) == topics.Created(tuple(names), ())
     assert topics.check(settings) == []
     assert topics.create(settings) == topics.Created((), tuple(names))
+
+
+def test_create_makes_topics_of_sources_that_the_broker_stamps(settings: Settings, tmp_path: Path) -> None:
+    own = settings.topic_prefix
+    text = f"""sources:
+  - {{topic: {own}zeek, site: plant, sensor: edge}}
+  - {{topics: [{own}flows-a, {own}flows-b], site: plant, sensor: edge}}
+  - {{pattern: '^{own}more-', site: plant, sensor: edge}}
+  - {{file: /opt/zeek/logs/current/conn.log, site: plant, sensor: edge}}
+"""
+    (tmp_path / "sources.yaml").write_text(text)
+    with_sources = load_settings(
+        bootstrap=settings.bootstrap, topic_prefix=f"{own}ours.", sources=str(tmp_path / "sources.yaml")
+    )
+    named = tuple(f"{own}{name}" for name in ("zeek", "flows-a", "flows-b"))
+    command = ("create", "--sources", str(tmp_path / "sources.yaml"), "--partitions", "2")
+    made = topic(with_sources, *command, expect=0)
+    assert tuple(made["created"][-3:]) == named and not made["existing"]
+    again = topic(with_sources, *command, expect=0)
+    assert not again["created"] and tuple(again["existing"][-3:]) == named
+    client = producer(settings, "test")
+    for name in named:
+        client.produce(name, b"value", timestamp=1)
+    assert client.flush(10) == 0
+    consumer = reader(settings, "test")
+    consumer.assign([TopicPartition(name, partition, 0) for name in named for partition in (0, 1)])
+    messages = [message for message in consumer.consume(3, 10.0) if message.error() is None]
+    consumer.close()
+    assert len(messages) == 3 and all(message.timestamp()[1] > 1_700_000_000_000 for message in messages)
 
 
 def test_a_created_topic_can_be_written_at_once(settings: Settings) -> None:

@@ -112,7 +112,8 @@ class IntakeWorker:
         sources = [converter.source for converter in self.converters]
         absent = {number for number, each in enumerate(sources) if not any(map(each.covers, self.source_of))}
         for number in sorted(absent - self.absent):
-            log(STAGE).warning("no such topic yet", source=sources[number].title, remedy="create it or correct it")
+            remedy = "`forebay topic create --sources FILE` creates it; or correct it"
+            log(STAGE).warning("no such topic yet", source=sources[number].title, remedy=remedy)
         self.absent = absent
         self.kafka.announce(range(len(self.partitions)), topics=sorted(self.source_of))
 

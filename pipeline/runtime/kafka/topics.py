@@ -109,17 +109,39 @@ def create(settings: Settings) -> Created:
     Failed
         The cluster refuses a topic; its reason is in the message.
     """
+    return _create(
+        settings,
+        [
+            NewTopic(
+                each.name,
+                num_partitions=each.partitions,
+                replication_factor=each.replication_factor,
+                config=each.configuration,
+            )
+            for each in wanted(settings)
+        ],
+    )
+
+
+def create_for_sources(settings: Settings) -> Created:
+    """Create the topics that sources name and that are missing, for brokers that create none by themselves.
+
+    Which time a client puts on a record is its own; intake merges partitions by time, so that the broker's is used.
+    """
+    names = dict.fromkeys(name for each in settings.topic_sources for name in (each.topic, *each.topics) if name)
+    configuration = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(topics()["raw"].retention_ms),
+        "message.timestamp.type": "LogAppendTime",
+        "min.insync.replicas": str(max(1, settings.replication_factor - 1)),
+    }
+    asked = [NewTopic(each, settings.partitions, settings.replication_factor, config=configuration) for each in names]
+    return _create(settings, asked) if asked else Created((), ())
+
+
+def _create(settings: Settings, asked: list[NewTopic]) -> Created:
     require_broker(settings, ANSWER_S)
     client = admin(settings)
-    asked = [
-        NewTopic(
-            each.name,
-            num_partitions=each.partitions,
-            replication_factor=each.replication_factor,
-            config=each.configuration,
-        )
-        for each in wanted(settings)
-    ]
     created: list[str] = []
     existing: list[str] = []
     for name, future in client.create_topics(asked, operation_timeout=REQUEST_S, request_timeout=REQUEST_S).items():

@@ -20,13 +20,26 @@ Partitions = Annotated[
 ]
 
 
+Sources = Annotated[
+    str | None,
+    typer.Option("--sources", help="YAML file of sources, whose topics are created too.", show_default=False),
+]
+
+
 @app.command()
 def create(
-    bootstrap: Bootstrap = None, prefix: Prefix = None, partitions: Partitions = None, as_json: Json = False
+    sources: Sources = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    partitions: Partitions = None,
+    as_json: Json = False,
 ) -> None:
     """Create the topics that are missing, with explicit settings; those that exist are left alone."""
-    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix, partitions=partitions)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix, partitions=partitions, sources=sources)
     done = topics.create(settings)
+    if sources is not None:
+        more = topics.create_for_sources(settings)
+        done = topics.Created(done.created + more.created, done.existing + more.existing)
     say(f"created {len(done.created)} topics at {settings.bootstrap}, {len(done.existing)} were there", quiet=as_json)
     emit({"bootstrap": settings.bootstrap, "created": done.created, "existing": done.existing})
 
