@@ -125,7 +125,16 @@ def test_workers_that_are_killed_are_back_and_no_record_is_lost_or_doubled(named
         _, account, _ = named.run("archive", "account", "--json")
         return sum(row["accepted"] + row["late"] + row["rejected"] for row in account["sensors"])
 
+    everything = " + ".join(f"(select count(*) from {table})" for table in ("flows", "late", "rejects"))  # noqa: S608
+
+    def asked() -> int:
+        _, answer, said = named.run("archive", "query", f"select {everything}", "--json")
+        assert answer["not_read"] == [], said
+        return int(answer["rows"][0][0])
+
+    named.wait_until("asked", lambda: asked() == 2 * RECORDS)
     named.wait_until("archived", lambda: archived() == 2 * RECORDS)
+    assert asked() == 2 * RECORDS
     code, verified, said = named.run("archive", "verify", "--json")
     assert code == 0 and verified["ok"], said
 

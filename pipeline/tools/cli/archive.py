@@ -137,7 +137,7 @@ def query(
     """
     from pipeline.archive.upkeep.query import run as run_query
 
-    settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
     document = run_query(settings.archive_uri, sql, limit, None if closed else settings)
     say(_table(document["columns"], document["rows"]), quiet=as_json)
     if document["truncated"]:
