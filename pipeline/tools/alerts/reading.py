@@ -68,9 +68,19 @@ def _new(messages: Iterable[Message], seen: Seen) -> Iterator[dict[str, Any]]:
         value = message.value()
         if value is None:
             continue
-        alert = orjson.loads(value)
-        if seen.is_new(alert["finding_info"]["uid"], alert["metadata"]["sequence"]):
+        alert = _alert(value)
+        if alert is not None and seen.is_new(alert["finding_info"]["uid"], alert["metadata"]["sequence"]):
             yield alert
+
+
+def _alert(value: bytes) -> dict[str, Any] | None:
+    """An alert of ours; None where somebody else wrote into the topic."""
+    try:
+        alert = orjson.loads(value)
+        ours = isinstance(alert["finding_info"]["uid"], str) and isinstance(alert["metadata"]["sequence"], int)
+    except (orjson.JSONDecodeError, TypeError, KeyError):
+        return None
+    return alert if ours else None
 
 
 def latest(settings: Settings, uid: str) -> dict[str, Any]:
