@@ -9,6 +9,7 @@
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.contracts.raw import ARGUS_CSV, CICFLOWMETER_CSV, ICSFLOW_CSV, SURICATA_JSON
 from pipeline.ingest.draft import Draft, Mask
@@ -22,12 +23,19 @@ _FIRST_US = 631_152_000_000_000
 # packets that it missed.
 _ALWAYS_COUNT = (SURICATA_JSON, ARGUS_CSV, CICFLOWMETER_CSV, ICSFLOW_CSV)
 _SIDES = ("fwd", "rev")
+# What stands for an application's protocol where the sensor recognised none.
+_NO_PROTOCOL = pa.array(["failed", "unknown", "none", "n/a", "undetermined"])
 
 
 def bound(draft: Draft, content_type: str) -> None:
     """Bound what cannot be, and give it its quality words; rows without `quality` have none of it."""
     if "quality" not in draft.columns or not draft.count:
         return
+    if "app_proto" in draft.columns:
+        names = draft.columns["app_proto"]
+        unknown = pc.is_in(pc.utf8_lower(names), _NO_PROTOCOL)
+        if pc.any(unknown).as_py():
+            draft.columns["app_proto"] = pc.if_else(unknown, None, names)
     words: dict[str, Mask] = {}
     clock = draft.columns["start_ts_us"].to_numpy(zero_copy_only=False) < _FIRST_US
     if clock.any():

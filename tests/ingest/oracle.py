@@ -279,6 +279,8 @@ def quality(**words: Any) -> str:
 
 def plausible(flow: dict[str, Any], source: str, semantics: str) -> dict[str, Any]:
     """The flow with what cannot be bounded, and with words for it."""
+    if (flow.get("app_proto") or "").lower() in ("failed", "unknown", "none", "n/a", "undetermined"):
+        flow["app_proto"] = None
     words = set(filter(None, flow["quality"].split(",")))
     if flow["start_ts_us"] < 631_152_000_000_000:
         words.add("clock")
@@ -392,7 +394,6 @@ def suricata(record: dict[str, Any]) -> dict[str, Any]:
     flow["fwd_pkts"], flow["rev_pkts"] = (value or 0 for value in packets)
     for key, field in (("app_proto", "app_proto"), ("community_id", "community_id"), ("flow_id", "sensor_uid")):
         flow[field] = text(record.get(key))
-    flow["app_proto"] = None if flow["app_proto"] == "failed" else flow["app_proto"]
     flags = [hex_byte(tcp.get(key)) for key in ("tcp_flags_ts", "tcp_flags_tc")]
     flow["fwd_tcp_flags"], flow["rev_tcp_flags"] = flags if proto == 6 else (None, None)
     flow["conn_state"] = state(proto, flags[0], flags[1], flow["rev_pkts"])

@@ -160,6 +160,7 @@ _SIBLING_SIGNS = (
         "time_duration",
         "device_state",
         "array_index",
+        *("vendor", "range", "password"),
     ),  # bacnet_discovery, _property, _device_control
     *("originator_to_target_connection_id", "socket_address"),  # cip_io, cip_identity
 )

@@ -155,11 +155,9 @@ def _wrong_clock(draft: Draft, end_us: Ints) -> Mask:
 
 
 def _texts(draft: Draft) -> None:
-    """Set protocol, Community ID and the flow's name; "failed" is what stands where no protocol was recognised."""
+    """Set protocol, Community ID and the flow's name."""
     for name, field in (("app_proto", "app_proto"), ("community_id", "community_id"), ("flow_id", "sensor_uid")):
         draft.columns[field] = draft.text(name, field)
-    app = draft.columns["app_proto"]
-    draft.columns["app_proto"] = pc.if_else(pc.equal(app, "failed").fill_null(False), None, app)
 
 
 def _take_flags_of_its_side(draft: Draft, rows: Mask) -> None:

@@ -458,3 +458,35 @@ TIME_COLUMNS = {
 def test_times_that_a_spreadsheet_changed_are_rejects(name: str, time: str, tmp_path: Path) -> None:
     result = decoded(tmp_path, changed(name, lambda record: record.update({TIME_COLUMNS[name]: time})))
     assert flows(result) == (0, 1) and result.rejects["reason"][0].as_py() == "time"
+
+
+@pytest.mark.parametrize("word", ["failed", "unknown", "Unknown", "n/a"])
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("suricata-eve+json", "app_proto"),
+        ("pmacct+json", "class"),
+        ("ipfixcol2+json", "iana:applicationName"),
+        ("zeek-conn+json", "service"),
+        ("zeek-conn+tsv", "service"),
+    ],
+)
+def test_a_protocol_that_is_unknown_is_none(name: str, field: str, word: str, tmp_path: Path) -> None:
+    (flow,) = decoded(tmp_path, changed(name, lambda record: record.update({field: word}))).flows.to_pylist()
+    assert flow["app_proto"] is None
+    (flow,) = decoded(tmp_path, changed(name, lambda record: record.update({field: "modbus"}))).flows.to_pylist()
+    assert flow["app_proto"] == "modbus"
+
+
+@pytest.mark.parametrize("path", ["", "bacnet_discovery"])
+def test_siblings_of_read_logs_are_no_operations(path: str, tmp_path: Path) -> None:
+    ends = {"ts": 1.7e9, "uid": "C1", "id.orig_h": "192.0.2.7", "id.resp_h": "192.0.2.8"}
+    named = {"_path": path} if path else {}
+    for own in (
+        {"pdu_service": "who-is", "range": "1-2"},
+        {"pdu_service": "i-am", "vendor": "x"},
+        {"register": 3, "old_val": 1, "new_val": 2},
+        {"szl_id": 1, "rosctr_code": 7},
+        {"mei_type": "x", "func": "READ"},
+    ):
+        assert "no operations; send" in refused(tmp_path, json_lines({**ends, **own, **named}))
