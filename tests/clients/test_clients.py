@@ -24,6 +24,7 @@ from tests.clients.plant import (
     free_port,
     needs,
     sources_of,
+    substituted,
     wait_until_listening,
 )
 from tests.integration.chains import wait_for, worker
@@ -173,32 +174,57 @@ def assert_exported(flows: list[dict[str, Any]], sent: list[exporters.Packets], 
         assert abs(flow["start_ts_us"] - start_us) <= tolerance_us and abs(flow["end_ts_us"] - end_us) <= tolerance_us
 
 
-@needs("nfacctd")
-def test_pmacct_writes_netflow_and_ipfix(plant: Plant, tmp_path: Path) -> None:
-    port, now_us = free_port(), time.time_ns() // 1000
+def pmacct_configuration(plant: Plant, daemon: str, port: int) -> str:
+    """A daemon's example with our port and broker; it writes every second."""
     host, broker_port = plant.settings.bootstrap.split(":")
+    text = example(f"pmacct/{daemon}.conf")
+    [listening] = [line for line in text.splitlines() if line.startswith(f"{daemon}_port")]
     replaced = {
-        "nfacctd_port: 2055": f"nfacctd_port: {port}",
+        listening: f"{daemon}_port: {port}",
         "kafka_broker_host: 127.0.0.1": f"kafka_broker_host: {host}",
         "kafka_broker_port: 9092": f"kafka_broker_port: {broker_port}",
         "kafka_topic: pmacct": f"kafka_topic: {plant.prefix}pmacct",
         "kafka_refresh_time: 10": "kafka_refresh_time: 1",
     }
-    (tmp_path / "nfacctd.conf").write_text(example("pmacct/nfacctd.conf", **replaced))
-    log = tmp_path / "pmacct.log"
-    with client("nfacctd", "-f", str(tmp_path / "nfacctd.conf"), log=log) as process:
-        wait_until_listening(port, process, log)
-        wait_for(log, "setting object handlers")  # what comes before its plugin runs is lost
-        sent = exporters.polls(now_us, 25)
+    return substituted(text, replaced)
+
+
+@needs("nfacctd")
+@needs("sfacctd")
+def test_pmacct_writes_netflow_ipfix_and_sflow(plant: Plant, tmp_path: Path) -> None:
+    netflow, sflow, now_us = free_port(), free_port(), time.time_ns() // 1000
+    logs = {daemon: tmp_path / f"{daemon}.log" for daemon in ("nfacctd", "sfacctd")}
+    for daemon, port in (("nfacctd", netflow), ("sfacctd", sflow)):
+        (tmp_path / f"{daemon}.conf").write_text(pmacct_configuration(plant, daemon, port))
+    sent = exporters.polls(now_us, 25)
+    with (
+        client("nfacctd", "-f", str(tmp_path / "nfacctd.conf"), log=logs["nfacctd"]) as nfacctd,
+        client("sfacctd", "-f", str(tmp_path / "sfacctd.conf"), log=logs["sfacctd"]) as sfacctd,
+    ):
+        wait_until_listening(netflow, nfacctd, logs["nfacctd"])
+        wait_until_listening(sflow, sfacctd, logs["sfacctd"])
+        for log in logs.values():
+            wait_for(log, "setting object handlers")  # what comes before its plugin runs is lost
         for export in (exporters.netflow5, exporters.netflow9, exporters.ipfix):
-            exporters.send(export(sent, now_us), port)
-        flows = plant.flows("pmacct", 75, log)
+            exporters.send(export(sent, now_us), netflow)
+        exporters.send(exporters.sflow5(sent, now_us), sflow)
+        flows = plant.flows("pmacct", 100, logs["nfacctd"])
+    # Nothing in a record tells sFlow 5 from NetFlow 5: both are version 5.
+    assert_sampled([flow for flow in flows if flow["sensor"] == exporters.SFLOW_AGENT], sent, now_us)
     for protocol, tolerance_us in (("netflow5", 1_000_000), ("netflow9", 1_000_000), ("ipfix", 0)):
-        assert_exported(
-            [flow for flow in flows if flow["export_protocol"] == protocol], sent, "127.0.0.1", tolerance_us
-        )
+        of_exporter = [flow for flow in flows if flow["sensor"] == "127.0.0.1"]
+        exported = [flow for flow in of_exporter if flow["export_protocol"] == protocol]
+        assert_exported(exported, sent, "127.0.0.1", tolerance_us)
     checked = plant.check("pmacct")
-    assert checked["flows"] == 75 and not checked["rejects"]
+    assert checked["flows"] == 100 and not checked["rejects"]
+
+
+def assert_sampled(flows: list[dict[str, Any]], sent: list[exporters.Packets], now_us: int) -> None:
+    """Each sampled packet is a flow of the agent, with the packet's bytes and the time of its receipt."""
+    names = ("sensor", "src_addr", "src_port", "dst_addr", "dst_port", "fwd_bytes", "fwd_pkts")
+    expected = sorted((exporters.SFLOW_AGENT, *each[:4], each.octets, 1) for each in sent)
+    assert sorted(tuple(flow[name] for name in names) for flow in flows) == expected
+    assert all(now_us <= flow["start_ts_us"] == flow["end_ts_us"] < now_us + 60_000_000 for flow in flows)
 
 
 @needs("goflow2")
@@ -226,9 +252,7 @@ def test_goflow2_writes_netflow_ipfix_and_sflow(plant: Plant, tmp_path: Path) ->
         assert_exported(
             [flow for flow in flows if flow["export_protocol"] == protocol], sent, "127.0.0.1", tolerance_us
         )
-    sampled = [flow for flow in flows if flow["export_protocol"] == "sflow"]
-    assert {flow["sensor"] for flow in sampled} == {exporters.SFLOW_AGENT}
-    assert sorted(flow["fwd_bytes"] for flow in sampled) == [each.octets for each in sent]
+    assert_sampled([flow for flow in flows if flow["export_protocol"] == "sflow"], sent, now_us)
     checked = plant.check("goflow2")
     assert checked["flows"] == 100 and not checked["rejects"]
 
