@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from pipeline.archive import snapshot
 from pipeline.archive.pairing import read_rejects, read_scored
+from pipeline.archive.upkeep import open_rows
 from pipeline.archive.upkeep.query import run as query
 from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
@@ -214,3 +215,16 @@ def test_rows_of_another_sequence_are_no_rows_of_this_archive(settings: Settings
     rows, document = asked(settings)
     assert rows == before
     assert sorted(text.partition("got ")[2][:5] for text in document["not_read"]) == ["Arrow", "seq 0"]
+
+
+def test_of_an_archive_that_is_far_behind_a_bounded_part_is_read(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "archive").mkdir()
+    plant = Plant(settings, messages=60)
+    plant.run()
+    monkeypatch.setattr(open_rows, "MAX_TAIL_BYTES", sum(len(value) for _, _, value in plant.parts) // 2)
+    rows, document = asked(settings)
+    assert 0 < rows.total() < len(plant.rows) and not rows - Counter(plant.rows)
+    [text] = document["not_read"]
+    assert "the newest rows were not read" in text
