@@ -34,6 +34,7 @@ pytestmark = pytest.mark.integration
 CLIENTS = ("rsyslog", "kcat", "filebeat", "pmacct", "goflow2", "nfdump", "argus")
 CONN_LOG = "/opt/zeek/logs/current/conn.log"
 RECORDS = 500
+ROTATED = 100  # written to a new file, after the first was renamed
 # What a first start compiles, on a busy machine.
 COMPILED_S = 150.0
 # kcat reads its input by the KiB, so that a record or more waits until others follow.
@@ -98,7 +99,7 @@ def assert_same(flows: list[dict[str, Any]], records: list[dict[str, Any]], sens
 
 
 @needs("rsyslogd")
-def test_rsyslog_sends_a_log_that_grows(plant: Plant, tmp_path: Path) -> None:
+def test_rsyslog_sends_a_log_that_grows_and_rotates(plant: Plant, tmp_path: Path) -> None:
     records = zeek_records(RECORDS)
     conn = tmp_path / "conn.log"
     conn.write_text(as_lines(records[: RECORDS // 2]))
@@ -113,7 +114,10 @@ def test_rsyslog_sends_a_log_that_grows(plant: Plant, tmp_path: Path) -> None:
     with client("rsyslogd", "-n", "-f", f"{tmp_path}/rsyslog.conf", "-i", f"{tmp_path}/pid", log=log):
         plant.flows("rsyslog", RECORDS // 2, log)
         with conn.open("a") as file:
-            file.write(as_lines(records[RECORDS // 2 :]))
+            file.write(as_lines(records[RECORDS // 2 : -ROTATED]))
+            file.flush()
+            conn.rename(tmp_path / "conn-1.log")
+            conn.write_text(as_lines(records[-ROTATED:]))
         flows = plant.flows("rsyslog", RECORDS, log)
     assert_same(flows, records, socket.gethostname().split(".")[0])
     checked = plant.check("zeek")
@@ -142,7 +146,7 @@ def test_kcat_sends_a_log_that_grows_with_a_header(plant: Plant, tmp_path: Path)
 
 
 @needs("filebeat")
-def test_filebeat_sends_a_log_that_grows(plant: Plant, tmp_path: Path) -> None:
+def test_filebeat_sends_a_log_that_grows_and_rotates(plant: Plant, tmp_path: Path) -> None:
     records = zeek_records(RECORDS)
     conn = tmp_path / "conn.log"
     conn.write_text(as_lines(records[: RECORDS // 2]))
@@ -158,7 +162,10 @@ def test_filebeat_sends_a_log_that_grows(plant: Plant, tmp_path: Path) -> None:
     with client("filebeat", "-e", "-c", str(configuration), "--path.home", str(tmp_path), log=log):
         plant.flows("filebeat", RECORDS // 2, log)
         with conn.open("a") as file:
-            file.write(as_lines(records[RECORDS // 2 :]))
+            file.write(as_lines(records[RECORDS // 2 : -ROTATED]))
+            file.flush()
+            conn.rename(tmp_path / "conn-1.log")
+            conn.write_text(as_lines(records[-ROTATED:]))
         flows = plant.flows("filebeat", RECORDS, log)
     assert_same(flows, records, socket.gethostname())
 
