@@ -146,7 +146,9 @@ def cut(
         records, consumed = _objects(data, final)
     else:
         consumed = len(data) if final else data.rfind(b"\n") + 1
-        block = data[:consumed].replace(b"\n" + BYTE_ORDER_MARK, b"\n")
+        block = data[:consumed]
+        if BYTE_ORDER_MARK[:1] in block:  # one byte is found faster
+            block = block.replace(b"\n" + BYTE_ORDER_MARK, b"\n")
         if b"\0" in block:
             block = _ZEROS.sub(b"", block)
         blanks = b" \r" if tabbed(layout.content_type) else b" \r\t"
@@ -203,12 +205,11 @@ def _judged(layout: Layout, records: list[bytes], named: bool) -> tuple[list[Run
 def _are_plain(kind: str, records: list[bytes]) -> bool:
     """Whether records are plainly of a format: flat, not renamed, each with the format's sign; sure where it is so."""
     text, count = b"\n".join(records), len(records)
-    objects = 1 + (b'"id":{' in text)
+    objects = text.count(b"{")
     return (
         text.count(_SIGNS[kind]) == count
-        and text.count(b"{") == objects * count
-        and text.startswith(b"{")
-        and text.count(b"\n{") == count - 1
+        and (objects == count or (objects == 2 * count and text.count(b'"id":{') == count))
+        and all(record[0] == ord("{") for record in records)
         and b'"_path"' not in text
     )
 
