@@ -62,6 +62,8 @@ def comes_as_it_is_written() -> bool:
     if not head or head.startswith((GZIP, ZIP, BZIP2, XZ, ZSTD)) or is_array(head):
         return False
     # What is no text in UTF-8, and a file that is known and not read, is refused or converted as a whole.
+    if b"\r" in head and b"\n" not in head:
+        return False
     return b"\0" not in head and not head.startswith(_UTF16) and not kind_of_file(head)
 
 
@@ -131,8 +133,9 @@ class RecordStream:
             if self._layout.content_type == SURICATA_JSON:
                 lines = replace(lines, content_type=ZEEK_JSON)
             self.skipped += piece.skipped
+            headed = any(run.columns for run in piece.runs)
             for run in piece.runs:
-                yield from self._parts(run)
+                yield from self._parts(run, headed)
             if not piece.consumed:
                 break
 
@@ -150,8 +153,11 @@ class RecordStream:
         self._layout = layout
         return True
 
-    def _parts(self, run: Run) -> list[SourceFile]:
-        """The records of a run, a part each format: JSON may mix them."""
+    def _parts(self, run: Run, headed: bool) -> list[SourceFile]:
+        """The records of a run, a part each format: JSON may mix them; `headed`: the header came, before it or after.
+
+        What a program writes before its header becomes rejects.
+        """
         kind, columns = self._layout.content_type, run.columns
         if kind not in DELIMITED:
             found = recognised_records(b"\n".join(run.records), self._named, presumed_beside=True)
@@ -159,7 +165,7 @@ class RecordStream:
             self.skipped += found.skipped
             rows, parts = len(found.kinds), found.parts(kind)
         else:
-            if columns != self._checked:
+            if columns != self._checked and (columns or not headed):
                 self._check(kind, columns)
             records, names = strip_columns(run.records, columns, "\t" if tabbed(kind) else ",")
             rows, parts = (

@@ -35,6 +35,7 @@ _EVENTS = tuple(name.encode() for name in SURICATA_EVENTS)
 _EVENT_TYPE = re.compile(rb'"event_type"\s*:\s*"([^"]*)"')
 _LOG_NAME = re.compile(rb'"_path"\s*:\s*"([^"]+)"')
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}"]', re.DOTALL)
+_END_OF_DOS = b"\x1a"
 _ZEROS = re.compile(rb"(?<=\n)\x00+|\A\x00+|\x00+\Z")
 _LINE_ENDS = bytes.maketrans(b"\n\r\t", b"   ")
 # A date before a time of day; no address looks like it.
@@ -153,6 +154,8 @@ def cut(
             block = _ZEROS.sub(b"", block)
         blanks = b" \r" if tabbed(layout.content_type) else b" \r\t"
         records = [record for line in block.split(b"\n") if (record := line.strip(blanks))]
+        if records and records[-1] == _END_OF_DOS:
+            records.pop()
     if not consumed and len(data) > MAX_RECORD_BYTES:
         return Cut([_run(layout, [data[: MAX_RECORD_BYTES + 1]])], size, layout, not layout.array, 0)
     if consumed > MAX_RECORD_BYTES:
@@ -276,6 +279,11 @@ def _csv(layout: Layout, records: list[bytes]) -> tuple[list[Run], Layout, int]:
     runs: list[Run] = []
     rows: list[bytes] = []
     skipped = 0
+    if not layout.columns:
+        # A program may write text before its header; where none is known the first line is one.
+        heads = (row for row, record in enumerate(records) if table_of(record).content_type == layout.content_type)
+        skipped = next(heads, 0)
+        records = records[skipped:]
     of_nfdump, of_cicflowmeter = layout.content_type == NFDUMP_CSV, layout.content_type == CICFLOWMETER_CSV
     for record in records:
         if layout.passing_over:
