@@ -152,6 +152,10 @@ _RECORDS: tuple[tuple[tuple[tuple[str, ...], ...], str], ...] = (
         (("flow.client",), ("flow.client.ip.addr",), ("flow.server.ip.addr",), ("flow.export.type",)),
         "records of ElastiFlow; let GoFlow2, pmacct or nfcapd collect",
     ),
+    (
+        (("timeFlowStartNs",), ("timeReceivedNs",), ("timeFlowStart", "srcAddr")),
+        "GoFlow2's protobuf made into JSON by another program; let GoFlow2 write JSON (-format json)",
+    ),
     ((("AgentID", "DataSets"),), "records of vFlow; let GoFlow2, pmacct or nfcapd collect"),
     ((("ExporterAddress", "SrcAddr"),), "records of Akvorado; let GoFlow2, pmacct or nfcapd collect"),
     ((("_source.layers",), ("layers",)), _TSHARK),

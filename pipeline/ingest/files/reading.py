@@ -1,5 +1,6 @@
 """Files and folders of flow records, opened: unpacked, recognised, cut into records."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,8 +44,13 @@ def read_source(
     sets: list[SourceSet] = []
     unread: list[str] = []
     left = max_bytes
-    for entry in sorted(entry for entry in Path(path).iterdir() if entry.is_file()):
-        if entry.name == ".DS_Store" or entry.name.startswith("._"):
+    for entry in sorted(Path(path).iterdir()):
+        if entry.name in (".DS_Store", "__MACOSX") or entry.name.startswith("._"):
+            continue
+        if entry.is_dir():
+            unread.append(printable(f"{entry}: got a folder in the folder; name it to have it read"))
+            continue
+        if not entry.is_file():
             continue
         try:
             sets.append(read_file(entry, content_type, left, date_order))
@@ -54,10 +60,18 @@ def read_source(
         except BadData as error:
             unread.append(printable(str(error).split(", expected")[0]))
     if not sets:
-        raise BadData(
-            f"{path}: got a folder of {len(unread)} files, none of a known format, expected logs of one sensor"
-        )
+        raise BadData(_nothing_in(path, unread))
     return without_interim(SourceSet.joined(sets, unread)).in_zone(time_zone)
+
+
+def _nothing_in(folder: Path | str, unread: Sequence[str]) -> str:
+    """What to say of a folder in which nothing is read."""
+    inner = sum(entry.is_dir() for entry in Path(folder).iterdir())
+    got = f"got a folder of {len(unread) - inner} files, none of a known format"
+    got += f", and {inner} folders, expected logs of one sensor; name one of the folders" if inner else ""
+    remedy = "" if inner else ", expected logs of one sensor"
+    first = next((said for said in unread if "a folder in the folder" not in said), "")
+    return f"{folder}: {got}{remedy}" + (f"; the first: {first}" if first else "")
 
 
 def read_file(
