@@ -17,7 +17,7 @@ from pipeline.ingest.formats.marks import NETFLOW_EVENT, OTHER_LOG, PMACCT_MARKS
 from pipeline.ingest.formats.own_marks import kind_of, records_in
 
 HEAD_BYTES = 65_536
-_LINES = 50
+_LINES = 1_000
 _SPREAD = re.compile(rb"\{[ \r]*\n")
 _EVENT = re.compile(rb'"event_type"\s*:')
 _PMACCT_MARK = re.compile(rb'"event_type"\s*:\s*"(' + "|".join(PMACCT_MARKS).encode() + rb')"')

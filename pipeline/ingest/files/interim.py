@@ -28,9 +28,9 @@ def without_interim(source: SourceSet) -> SourceSet:
     read = [_connections(source.files[number]) for number in chosen]
     uid = pa.chunked_array([uids for uids, *_ in read]).combine_chunks().dictionary_encode().indices
     code: Ints = uid.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    start, duration = (np.concatenate([part[column] for part in read]) for column in (1, 2))
-    known = np.concatenate([part[3] for part in read]) & (code >= 0)
-    repeated = _repeated(code, start, duration, known)
+    start, duration, counted = (np.concatenate([part[column] for part in read]) for column in (1, 2, 3))
+    known = np.concatenate([part[4] for part in read]) & (code >= 0)
+    repeated = _repeated(code, start, duration, counted, known)
     if not repeated.any():
         return source
     rows = np.zeros(len(source), np.bool_)
@@ -50,26 +50,31 @@ def without_interim(source: SourceSet) -> SourceSet:
     )
 
 
-def _connections(file: SourceFile) -> tuple[pa.StringArray, Ints, Ints, Mask]:
-    """Of each record its connection's uid, start and duration, and which records have them."""
+def _connections(file: SourceFile) -> tuple[pa.StringArray, Ints, Ints, Ints, Mask]:
+    """Of each record its connection's uid, start, duration and counts, and which records have the first two."""
     known = FORMATS[file.content_type]
     lines = cut_lines(file.records, not tabbed(file.content_type))
     draft = Draft(known.scan(lines, file.columns), known.columns)
     uids = draft.text("uid", "sensor_uid")
     start, timed = draft.time_us("ts", "start_ts_us")
     duration, _ = draft.time_us("duration", "duration_us", missing=False)
-    return uids, start, duration, timed & (draft.problem == 0)
+    counted = np.zeros(draft.count, np.int64)
+    for name in ("orig_bytes", "resp_bytes", "orig_pkts", "resp_pkts"):
+        values, valid = draft.optional_whole(name, "fwd_bytes")
+        counted += np.where(valid, values, 0).astype(np.int64)
+    return uids, start, duration, counted, timed & (draft.problem == 0)
 
 
-def _repeated(code: Ints, start: Ints, duration: Ints, known: Mask) -> Mask:
-    """Which records have another one of the same connection that lasts longer."""
+def _repeated(code: Ints, start: Ints, duration: Ints, counted: Ints, known: Mask) -> Mask:
+    """Which records have another one of the same connection that lasts longer, or as long and counts more."""
     rows = np.flatnonzero(known)
     repeated = np.zeros(len(code), np.bool_)
     if len(rows) < 2:
         return repeated
-    order = rows[np.lexsort((duration[rows], start[rows], code[rows]))]
+    order = rows[np.lexsort((counted[rows], duration[rows], start[rows], code[rows]))]
     same = (np.diff(code[order]) == 0) & (np.diff(start[order]) == 0)
     last = np.append(np.flatnonzero(~same), len(order) - 1)
-    longest = duration[order[last]][np.searchsorted(last, np.arange(len(order)))]
-    repeated[order] = duration[order] < longest
+    final = order[last][np.searchsorted(last, np.arange(len(order)))]
+    shorter = duration[order] < duration[final]
+    repeated[order] = shorter | ((duration[order] == duration[final]) & (counted[order] < counted[final]))
     return repeated

@@ -103,8 +103,6 @@ def parse_source(
         said = "it is empty" if not content else "it holds no record"
         return SourceSet.of([SourceFile(content_type or "", (), [], np.zeros(0, np.int64))], [said])
     kind = content_type or table_kind(path, data)
-    if not kind and (sentence := kind_of_text(data[:HEAD_BYTES].split(b"\n")[:_HEAD_LINES])):
-        raise BadData(f"{path}: got {sentence}")
     source = read_table(path, kind, data, date_order) if kind in DELIMITED else _json(path, data, content_type)
     if not len(source) and not source.skipped:
         notes = (*notes, _NO_RECORD)
@@ -120,6 +118,14 @@ def read_records(path: Path | str, content_type: str | None = None, max_bytes: i
 
 
 def _json(path: Path | str, data: bytes, content_type: str | None) -> SourceSet:
-    if content_type is None and b"{" not in data:
-        raise BadData(f"{path}: got an unrecognised format, {KNOWN}")
-    return read_json(path, data, content_type)
+    """Records of JSON; BadData where there are none, which says what the text is where that is known."""
+    unknown = f"got an unrecognised format, {KNOWN}"
+    try:
+        if content_type is None and b"{" not in data:
+            raise BadData(f"{path}: {unknown}")
+        return read_json(path, data, content_type)
+    except BadData as error:
+        sentence = kind_of_text(data[:HEAD_BYTES].split(b"\n")[:_HEAD_LINES]) if unknown in str(error) else ""
+        if not sentence:
+            raise
+        raise BadData(f"{path}: got {sentence}") from error

@@ -32,7 +32,7 @@ from pipeline.runtime.terminal import printable
 from schemas.sources import source_of
 
 # A header stands in one of the first lines: programs and shells write text before it.
-_HEAD_LINES = 50
+_HEAD_LINES = 1_000
 _MAX_NAME = 60
 # No row has the names of so many columns in it.
 _SAME_NAMES = 3

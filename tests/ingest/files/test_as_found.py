@@ -353,3 +353,28 @@ def test_folders_in_a_folder_are_said_and_not_passed_over(tmp_path: Path) -> Non
     (tmp_path / "conn.log").write_text(json_lines(ZEEK))
     source = read_source(tmp_path)
     assert len(source) == 1 and "2023-11-14: got a folder in the folder; name it" in source.unread[0]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_much_text_before_the_records(name: str, tmp_path: Path) -> None:
+    kind, record = FORMATS[name]
+    result = decoded(tmp_path, "INFO[0000] x\n" * 300 + text_of(kind, record, record))
+    assert result.flows.num_rows == 2 and result.rejects.num_rows in (0, 300)
+
+
+@pytest.mark.parametrize("form", [json_lines, zeek_log])
+@pytest.mark.parametrize("lasting", [True, False])
+def test_interim_records_are_the_last_ones_counts(form: Callable[..., str], lasting: bool, tmp_path: Path) -> None:
+    counts = ((10, 300), (20, 600), (5, 150))
+    records = [{**ZEEK, "duration": 9.0 * lasting * n or "-", "orig_pkts": n, "orig_bytes": 9 * n} for n, _ in counts]
+    if form is json_lines and not lasting:
+        records = [{name: value for name, value in each.items() if name != "duration"} for each in records]
+    (flow,) = decoded(tmp_path, form(*records)).flows.to_pylist()
+    assert (flow["fwd_pkts"], flow["fwd_bytes"]) == (20, 180)
+    assert decoded(tmp_path, form(records[0], records[0])).flows.num_rows == 2
+
+
+def test_splits_of_an_active_timeout_add_up(tmp_path: Path) -> None:
+    for name in ("nfdump+json", "pmacct+json", "goflow2+json", "ipfixcol2+json", "nfdump 1.6", "argus"):
+        kind, record = FORMATS[name]
+        assert decoded(tmp_path, text_of(kind, record, record, record)).flows.num_rows == 3
