@@ -24,6 +24,8 @@ from pipeline.ingest.formats.marks import (
 
 MAX_WRAPPERS = 3
 MAX_PREFIX_BYTES = 512
+# No record of a known format has so long names all together: what has is not remembered. Nor has a log so long a name.
+_MAX_REMEMBERED_BYTES, _MAX_WORD = 4_096, 64
 # Values that the rules look at; other records of the same keys are of the same kind.
 _JUDGED_VALUES = tuple(dict.fromkeys(path[0] for path, _ in WORDS.values()))
 
@@ -60,10 +62,11 @@ def _fits(record: Mapping[str, Any], mark: str) -> bool:
 
 def kind_of(record: Mapping[str, Any]) -> str:
     """The kind of a record, one of KINDS."""
-    if any(isinstance(value, (dict, list)) for key, value in record.items() if key != "id"):
-        return _judge(record)
-    values = tuple(str(record.get(key, "")) for key in _JUDGED_VALUES)
     nested = tuple(record["id"]) if isinstance(record.get("id"), dict) else ()
+    flat = not any(isinstance(value, (dict, list)) for key, value in record.items() if key != "id")
+    if not flat or sum(map(len, (*record, *nested))) > _MAX_REMEMBERED_BYTES:
+        return _judge(record)
+    values = tuple(str(record.get(key, ""))[:_MAX_WORD] for key in _JUDGED_VALUES)
     wrapping = tuple(key for (key, *rest) in WRAPPER_PATHS if not rest and str(record.get(key, "")).startswith("{"))
     return _judged_once(tuple(record), values, nested, wrapping)
 
@@ -92,9 +95,10 @@ def _judge(record: Mapping[str, Any]) -> str:
 
 def records_in(line: bytes, depth: int = 0) -> Iterator[tuple[str, bytes]]:
     """The records in a line with their kinds, out of arrays and wrappers and without a prefix; no JSON has kind ""."""
-    if line.startswith(b"[") and (several := _array(line)) is not None:
+    # An array in an array is no record's: it counts as a wrapper, so that no text makes this go on without end.
+    if line.startswith(b"[") and depth < MAX_WRAPPERS and (several := _array(line)) is not None:
         for each in several:
-            yield from records_in(orjson.dumps(each), depth)
+            yield from records_in(_dumped(each), depth + 1)
         return
     begin = 0 if line.startswith(b"{") else line.find(b'{"', 0, MAX_PREFIX_BYTES)
     document = _parsed(line[begin:]) if begin >= 0 else None
@@ -105,6 +109,13 @@ def records_in(line: bytes, depth: int = 0) -> Iterator[tuple[str, bytes]]:
     for part in _inside(document).splitlines():
         if part.strip():
             yield from records_in(part.strip(), depth + 1)
+
+
+def _dumped(value: object) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:  # nested deeper than any record
+        return b""
 
 
 def _array(text: bytes) -> list[object] | None:
@@ -129,4 +140,4 @@ def _inside(document: Mapping[str, Any]) -> bytes:
         text = _at(document, path)
         if isinstance(text, str) and text.startswith("{"):
             return text.encode("utf-8", "replace")
-    return next((orjson.dumps(_at(document, path)) for path in INSIDE if isinstance(_at(document, path), dict)), b"")
+    return next((_dumped(_at(document, path)) for path in INSIDE if isinstance(_at(document, path), dict)), b"")

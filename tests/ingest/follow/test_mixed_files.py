@@ -148,3 +148,25 @@ def test_where_the_format_is_named_only_wrappers_are_taken_off() -> None:
     events = [json.dumps(each).encode() for each in (EVE, {**EVE, "event_type": "dns"}, {"log": json.dumps(EVE)})]
     pieces = cut(Layout("suricata-eve+json"), b"\n".join(events) + b"\n", judged=True, named=True)
     assert ([json.loads(record) for run in pieces.runs for record in run.records], pieces.skipped) == ([EVE] * 2, 1)
+
+
+NAMES = st.sampled_from(["ts", "id", "message", "log", "event_type", "_path", "conn", "x"])
+LEAVES = st.none() | st.floats(allow_nan=False) | st.text(max_size=8) | st.sampled_from(["{", '{"ts":1}', "flow"])
+JSON = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=12
+)
+
+
+@given(JSON)
+def test_no_record_makes_the_judge_raise(value: Any) -> None:
+    assert all(kind in KINDS for kind, _ in records_in(json.dumps(value).encode()))
+
+
+@pytest.mark.parametrize("depth", [5, 250, 300, 1_000, 5_000])
+@pytest.mark.parametrize(
+    ("opening", "closing"), [("[", "]"), ('{"log":', "}"), ('{"ts":1,"log":', "}"), ('[{"log":', "}]")]
+)
+def test_no_depth_makes_the_judge_raise(depth: int, opening: str, closing: str) -> None:
+    text = (opening * depth + "1" + closing * depth).encode()
+    assert len(list(records_in(text))) <= 1
+    assert kind_of({"x" * 1_000_000: 1, "_path": "dns" * 100_000, "ts": 1}) == OTHER_LOG
