@@ -1,5 +1,6 @@
 """What a file's flows have in each field of the flow table: how often, from where, which values."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from schemas.sources import Source, source_of
 MAX_FREQUENT = 3
 # What is not in a record at all: its offset in the log, and what the message's headers say.
 _OF_THE_MESSAGE = {"raw_partition", "raw_offset", "raw_index", "source_record", "site", "sensor", "ingest_ts_us"}
+_POSITION = re.compile(r"^raw\[\d+\]@\d+/\d+: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,15 @@ def field_report(flows: pa.RecordBatch, content_type: str) -> list[FieldReport]:
 
 
 def reason_report(rejects: pa.RecordBatch) -> list[ReasonReport]:
-    """A report a reason, most rejects first; equally many in order of first appearance."""
+    """A report a reason, most rejects first; equally many in order of first appearance.
+
+    Details have no position in `raw`: these records are not there.
+    """
     counted = pc.value_counts(rejects["reason"])
     order = pc.sort_indices(counted.field("counts"), sort_keys=[("", "descending")])
     reports = []
     for row in counted.take(order).to_pylist():
         first = rejects.slice(pc.index(rejects["reason"], row["values"]).as_py(), 1).to_pylist()[0]
-        reports.append(ReasonReport(row["values"], row["counts"], first["source_record"], first["detail"]))
+        detail = _POSITION.sub("", first["detail"])
+        reports.append(ReasonReport(row["values"], row["counts"], first["source_record"], detail))
     return reports

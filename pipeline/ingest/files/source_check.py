@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.contracts.raw import CONTENT_TYPES, DELIMITED, SourceInfo, source_info_of
 from pipeline.ingest.decode import decode_messages
@@ -96,7 +95,7 @@ def check(samples: Sequence[Sample], source: TopicSource, max_future_us: int) ->
         [Origins(site, sensor, count) for (site, sensor), count in origins.most_common()],
         decoded.flows,
         field_report(decoded.flows, known) if decoded.flows.num_rows else [],
-        reason_report(_without_positions(decoded.rejects)),
+        reason_report(decoded.rejects),
     )
 
 
@@ -124,10 +123,3 @@ def _in_wrappers(payloads: Sequence[bytes], source: TopicSource) -> int:
         return 0
     wrapped = KINDS.index(WRAPPED)
     return sum(int((level.recognised.kind == wrapped).sum()) for level in levels_of(payloads, PLAIN))
-
-
-def _without_positions(rejects: pa.RecordBatch) -> pa.RecordBatch:
-    """The rejects without positions in `raw`, where these records are not."""
-    at = rejects.schema.get_field_index("detail")
-    details = pc.replace_substring_regex(rejects["detail"], r"^raw\[\d+\]@\d+/\d+: ", "")
-    return rejects.set_column(at, rejects.schema.field(at), details)

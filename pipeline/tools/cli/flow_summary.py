@@ -40,7 +40,7 @@ def print_summary(decoded: Decoded) -> None:
     if flows.num_rows:
         first, last = pc.min(flows["start_ts_us"]).as_py(), pc.max(flows["end_ts_us"]).as_py()
         table.add_row("time (UTC)", f"{_moment(first)} to {_moment(last)}, {(last - first) / 1e6:.1f} s")
-    table.add_row("records", f"{decoded.records}: {flows.num_rows} flows, {decoded.rejects.num_rows} rejected")
+    table.add_row("records", f"{decoded.records:,}: {flows.num_rows:,} flows, {decoded.rejects.num_rows:,} rejected")
     if decoded.skipped:
         table.add_row("other lines", f"{decoded.skipped} that hold no flows")
     for file in decoded.unread:

@@ -42,7 +42,7 @@ def test_a_report_a_field_and_a_reason(tmp_path: Path, capsys: pytest.CaptureFix
     lines = [json.dumps({**ZEEK, "ts": ts, "vlan": vlan}) for ts, vlan in ((100.5, 7), (50, 9), (101, None))]
     path.write_text("\n".join([*lines, "bad", "worse", json.dumps({**ZEEK, "proto": "x"})]))
     _, shown = check(path, capsys, fields=True)
-    assert "record 3: not_json (and 1 more): raw[0]@" in shown and "record 5: protocol: " in shown
+    assert "record 3: not_json (and 1 more): got 3 bytes bad" in shown and "record 5: protocol: " in shown
     rows = {line.split()[0]: line.split("│")[1:] for line in shown.splitlines() if line.count("│") == 4}
     assert [cell.strip() for cell in rows["vlan_id"]] == ["vlan", "2", "33.3%", "7 to 9"]
     assert [cell.strip() for cell in rows["source_type"]] == ["=zeek", "3", "", "zeek 3"]
