@@ -10,6 +10,8 @@ from schemas.names import EXPECTED_NAME, is_name
 from schemas.time_zones import EXPECTED_ZONE, is_time_zone
 
 AUTO = "auto"
+# Kafka's own topics, such as __consumer_offsets: a commit of intake writes into them, and would be read for ever.
+_OF_KAFKA = "__"
 _OF_TOPICS = ("topic", "topics", "pattern")
 _OF_FILES = ("file", "files")
 
@@ -108,6 +110,8 @@ class TopicSource(BaseModel):
         if len(given) != 1:
             names = ", ".join((*_OF_TOPICS, *_OF_FILES))
             raise ValueError(f"expected one of {names}, got {', '.join(given) or 'none'}")
+        if own := [name for name in (self.topic or "", *self.topics) if name.startswith(_OF_KAFKA)]:
+            raise ValueError(f"expected a topic that a tool writes, got {own[0]}, which is Kafka's own")
         if self.format.endswith(("+csv", "+tsv")) and not self.columns:
             raise ValueError(f"expected `columns` with {self.format}: the names of a line's fields")
         return self
@@ -118,9 +122,9 @@ class TopicSource(BaseModel):
         return self.topic or ", ".join(self.topics) or f"pattern {self.pattern}"
 
     def covers(self, topic: str) -> bool:
-        """Whether a topic is one of this source's."""
+        """Whether a topic is one of this source's; no pattern covers those of Kafka itself."""
         if self.pattern is not None:
-            return _compiled(self.pattern).search(topic) is not None
+            return not topic.startswith(_OF_KAFKA) and _compiled(self.pattern).search(topic) is not None
         return topic == self.topic or topic in self.topics
 
 

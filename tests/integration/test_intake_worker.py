@@ -7,9 +7,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # its types do not say that it exports it
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types do not say that it exports them
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
+from pipeline.contracts.raw import MAX_RECORD_BYTES
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.headers import HeaderCache
 from pipeline.runtime.kafka import clients, topics
@@ -163,3 +170,31 @@ def test_a_second_worker_takes_over_and_the_first_says_so(settings: Settings, tm
             wait_for_records(settings, 100)
             assert first.wait(60) == 75
     assert sum(map(len, raw_records(settings).values())) == 100
+
+
+def test_topics_of_kafka_itself_are_of_no_pattern(settings: Settings, tmp_path: Path) -> None:
+    """Each commit writes into them: read as a source, they would feed intake its own commits for ever."""
+    shared = settings.topic_prefix.removesuffix("ours.")
+    source = TopicSource.model_validate({"pattern": f"^({shared}zeek|__)", "site": "plant", "sensor": "edge"})
+    write(settings, [conn(0)])
+    with worker(settings.model_copy(update={"sources": (source,)}), INTAKE, "a", tmp_path / "a.log"):
+        wait_for_records(settings, 1)
+        time.sleep(2)
+    assert [kind for part in raw_records(settings).values() for _, kind, _ in part] == ["zeek-conn+json"]
+
+
+def test_a_record_that_kafka_would_not_take_in_raw_is_sent_cut_off(settings: Settings, tmp_path: Path) -> None:
+    topic = settings.sources[0].title
+    larger = ConfigEntry("max.message.bytes", "20000000", incremental_operation=AlterConfigOpType.SET)
+    admin = clients.admin(settings)  # referenced until the answers are here
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[larger])
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(30)
+    producer = Producer({"bootstrap.servers": settings.bootstrap, "message.max.bytes": 20_000_000})
+    producer.produce(topic, conn(0, text="x" * 9_000_000), partition=0, timestamp=NOW_MS)
+    assert producer.flush(30) == 0
+    write(settings, [conn(1)], NOW_MS + 5)
+    with worker(settings, INTAKE, "a", tmp_path / "a.log") as process:
+        wait_for_records(settings, 2, process)
+    records = [record for part in raw_records(settings).values() for _, _, record in part]
+    assert [len(record) for record in records] == [MAX_RECORD_BYTES + 1, len(conn(1))]

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from pipeline.errors import Misconfigured
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli.main import main
+from schemas.intake import TopicSource
 
 TOPIC = {"topic": "zeek", "site": "plant", "sensor": {"field": "host.name", "else": "edge-1"}}
 FILE = {"file": "/opt/zeek/logs/current/conn.log", "site": "plant", "sensor": "edge-1"}
@@ -118,3 +120,11 @@ class Said(str):
         return isinstance(part, str) and part in str(self)
 
     __hash__ = str.__hash__
+
+
+def test_kafkas_own_topics_are_no_source() -> None:
+    source = TopicSource.model_validate({"pattern": ".*", "site": "plant", "sensor": "edge"})
+    assert source.covers("zeek")
+    assert not source.covers("__consumer_offsets")
+    with pytest.raises(ValidationError, match="Kafka's own"):
+        TopicSource.model_validate({"topic": "__consumer_offsets", "site": "plant", "sensor": "edge"})

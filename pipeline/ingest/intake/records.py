@@ -17,6 +17,7 @@ import numpy.typing as npt
 import orjson
 from numba import njit
 
+from pipeline.contracts.raw import MAX_RECORD_BYTES
 from pipeline.ingest.formats.marks import INSIDE, KINDS, PATHS, WRAPPED, WRAPPER_PATHS
 from pipeline.ingest.recognise import MarkTable, Recognised, recognise, wrapped_text
 from pipeline.ingest.scan.cells import ABSENT, ESCAPED, OBJECT, STRING, Bytes, Cells, Ints
@@ -74,7 +75,7 @@ def levels_of(payloads: Sequence[bytes], table: MarkTable) -> list[Level]:
 
 
 def innermost(levels: Sequence[Level]) -> Records:
-    """The records themselves, without the wrappers."""
+    """The records themselves, without the wrappers; of one that is too long so much that ingest rejects it as such."""
     shifts = np.cumsum([0, *(len(level.lines.text) for level in levels)])
     paths = _paths(levels)
     rows = [np.flatnonzero(level.recognised.kind != _WRAPPED) for level in levels]
@@ -86,10 +87,12 @@ def innermost(levels: Sequence[Level]) -> Records:
         return column
 
     pairs = list(zip(levels, rows, shifts.tolist(), strict=False))
+    starts = gathered(level.lines.starts[chosen] + shift for level, chosen, shift in pairs)
+    ends = gathered(level.lines.ends[chosen] + shift for level, chosen, shift in pairs)
     return Records(
         np.concatenate([level.lines.text for level in levels]),
-        gathered(level.lines.starts[chosen] + shift for level, chosen, shift in pairs),
-        gathered(level.lines.ends[chosen] + shift for level, chosen, shift in pairs),
+        starts,
+        np.minimum(ends, starts + MAX_RECORD_BYTES + 1),
         gathered(level.recognised.kind[chosen] for level, chosen, _ in pairs),
         gathered(np.full(len(chosen), depth) for depth, chosen in enumerate(rows)),
         gathered(rows),
