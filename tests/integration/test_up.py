@@ -1,6 +1,7 @@
 """`forebay up`, `status` and `down` as a person types them, on a real Kafka."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -245,3 +246,40 @@ def test_ctrl_c_ends_everything_within_ten_seconds(named: Box) -> None:
     assert b'"everything is ready"' in said and b'"stopped"' in said
     assert not [each for each in processes if is_alive(each)]
     assert took_s < 10
+
+
+def test_ctrl_c_ends_everything_within_ten_seconds_where_no_worker_answers(named: Box) -> None:
+    command = [sys.executable, "-m", "pipeline.tools.cli", "up"]
+    with subprocess.Popen(command, cwd=named.folder, env=named.environment, stderr=subprocess.DEVNULL) as foreground:
+        folder = named.folder / "var" / "run"
+        named.wait_until("the record", lambda: record.read(folder) is not None)
+        named.wait_until("ready", lambda: named.system().is_ready)
+        processes = named.system().processes
+        for process in processes:
+            os.kill(process.pid, signal.SIGSTOP)
+        named.wait_until("asked in vain", lambda: named.system().workers[0].state is record.State.NOT_READY)
+        started_s = time.monotonic()
+        foreground.send_signal(signal.SIGINT)
+        assert foreground.wait(60) == 0
+        took_s = time.monotonic() - started_s
+    assert not [each for each in processes if is_alive(each)]
+    assert took_s < 10
+
+
+def test_a_terminal_that_is_closed_ends_everything_in_order(box: Box) -> None:
+    """Nobody hears what the supervisor says last; Kafka is ended none the less."""
+    box.environment["FOREBAY_METRICS_PORT"] = "-1"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(box.folder)
+        os.execve(sys.executable, [sys.executable, "-m", "pipeline.tools.cli", "up"], box.environment)  # noqa: S606
+    folder = box.folder / "var" / "run"
+    box.wait_until("the record", lambda: record.read(folder) is not None)
+    box.wait_until("ready", lambda: box.system().is_ready)
+    broker = box.system().broker
+    assert broker is not None
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert local.process_of(Path(broker.data)) is None
+    assert record.read(folder) is None

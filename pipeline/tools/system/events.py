@@ -1,8 +1,8 @@
 """What the supervisor says: JSON lines into its log, and sentences to a person at a terminal."""
 
 import os
-import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,14 +29,15 @@ class Events:
         return (self._descriptor,)
 
     def say(self, event: str, **facts: object) -> None:
-        """Write one event."""
+        """Write one event; where the disk is full or the terminal gone, it is not said, and everything runs on."""
         entry = {"event": event, "stage": "up", "timestamp": datetime.now(UTC).isoformat(), **facts}
         line = orjson.dumps(entry, option=orjson.OPT_SORT_KEYS) + b"\n"
-        os.write(self._descriptor, line)
-        if self._people:
-            sys.stderr.write(f"{time.monotonic() - self._started:6.1f} s  {sentence(event, facts)}\n")
-        elif self._stderr:
-            os.write(2, line)
+        with suppress(OSError):
+            os.write(self._descriptor, line)
+        said = f"{time.monotonic() - self._started:6.1f} s  {sentence(event, facts)}\n".encode()
+        with suppress(OSError):
+            if self._stderr:
+                os.write(2, said if self._people else line)
 
 
 def sentence(event: str, facts: dict[str, object]) -> str:

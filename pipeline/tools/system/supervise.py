@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -40,7 +40,7 @@ IDLE_TICK_S = 2.0
 ROTATE_EVERY_S = 60.0
 BROKER_CHECK_EVERY_S = 2.0
 # Ctrl-C ends all within 10 s: workers get most of it, then they are killed (nothing is lost by that), then Kafka.
-INTERRUPT_WORKERS_S, INTERRUPT_BROKER_S = 6.0, 3.0
+INTERRUPT_WORKERS_S, INTERRUPT_BROKER_S = 5.0, 3.0
 # `forebay down` and systemd give time to save: as long as a worker takes for it when Kafka is slow (faust/worker.py).
 STOP_WORKERS_S, STOP_BROKER_S = 30.0, 15.0
 DEFAULT_BROKER_PORT = 9092
@@ -95,13 +95,15 @@ class Supervisor:
         self._broker_failures = 0
         self._broker_check_at = 0.0
         self._settled = False
+        self._unwritten = False
+        """Whether the record on the disk is an older one."""
 
     # ---- from start to end
 
     def run(self) -> None:
         """Start everything, supervise it, stop everything; TaskFailed where Kafka or topics are not to be had."""
         self._previous = leftovers.take_over(self._request.folder, self._events.say)
-        self._write()
+        record.write(self._request.folder, self._record)  # without it `down` would not find what is started here
         try:
             if self._prepare():
                 self._supervise()
@@ -159,14 +161,16 @@ class Supervisor:
         rotate_at = 0.0
         while self._stop_number is None:
             now = time.monotonic()
-            changed = [worker.step(self._environment, now) for worker in self._workers]
+            # Each may wait for an answer, and Ctrl-C waits for one of them at most.
+            changed = [self._stop_number is None and worker.step(self._environment, now) for worker in self._workers]
             changed.append(self._check_broker(now))
-            if any(changed):
+            if any(changed) or self._unwritten:
                 self._write()
             if now >= rotate_at:
                 rotate_at = now + ROTATE_EVERY_S
                 for log in (*(worker.log for worker in self._workers), self._events.log):
-                    worker_logs.rotate(log)
+                    with suppress(OSError):  # a full disk: tried again, and said by who cannot write data
+                        worker_logs.rotate(log)
             self._report_settled()
             self._wait(IDLE_TICK_S if self._record.is_ready else TICK_S)
 
@@ -233,10 +237,12 @@ class Supervisor:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._signalled)
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # else started by nohup
+                signal.signal(number, self._signalled)
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        self._impatient = self._stop_number is not None
+        # A second Ctrl-C, not a second `forebay down`.
+        self._impatient = self._impatient or (self._stop_number is not None and number == signal.SIGINT)
         self._stop_number = self._stop_number or number
 
     def _wait(self, seconds: float = TICK_S) -> bool:
@@ -309,7 +315,14 @@ class Supervisor:
             bootstrap=bootstrap or self._record.bootstrap,
             broker=broker or self._record.broker,
         )
-        record.write(self._request.folder, self._record)
+        try:
+            record.write(self._request.folder, self._record)
+        except OSError as error:  # a full disk ends nobody who runs: written when there is space again
+            if not self._unwritten:
+                self._events.say("the record cannot be written; tried again", error=error.strerror)
+            self._unwritten = True
+        else:
+            self._unwritten = False
 
 
 def supervise(request: Request, settings: Settings) -> None:

@@ -103,15 +103,12 @@ class SupervisedWorker:
         return self._process is None
 
     def _start(self, environment: Mapping[str, str], now: float) -> None:
-        self._port = self.row.port if self.row.port and is_free(self.row.port) else free_port()
-        worker_logs.rotate(self.log)
-        self._log_start = worker_logs.size_of(self.log)
-        log = worker_logs.open_to_append(self.log)
-        row = self.row.at_port(self._port)
         try:
-            self._process = self._spawn(row, {**environment, "FOREBAY_METRICS_PORT": str(self._port)}, log)
-        finally:
-            worker_logs.close(log)
+            self._process = self._spawned(environment)
+        except OSError as error:  # no memory, processes or disk left: that ends no other worker, and may pass
+            self._remedy = "free memory, processes or disk space; it is tried again meanwhile"
+            self._wait_to_start(now, restarts.delay_s(1, self._ends_in_a_row + 1) or 0.0, f"cannot start: {error}")
+            return
         self._identity = identity_of(self._process.pid)
         self._starts += 1
         self._started_at = self._next_probe_at = now
@@ -120,6 +117,17 @@ class SupervisedWorker:
         self._ready_at = self._hung_at = None
         if self.state is not State.FAILING:
             self.state = State.STARTING
+
+    def _spawned(self, environment: Mapping[str, str]) -> starting.Process:
+        self._port = self.row.port if self.row.port and is_free(self.row.port) else free_port()
+        worker_logs.rotate(self.log)
+        self._log_start = worker_logs.size_of(self.log)
+        log = worker_logs.open_to_append(self.log)
+        row = self.row.at_port(self._port)
+        try:
+            return self._spawn(row, {**environment, "FOREBAY_METRICS_PORT": str(self._port)}, log)
+        finally:
+            worker_logs.close(log)
 
     def _probe(self, now: float) -> None:
         if self._hung_at is not None and now - self._hung_at > HUNG_GRACE_S:
@@ -130,6 +138,7 @@ class SupervisedWorker:
                 self._hung_at = now
                 self._say("does not turn its loop any more; it is ended and started again", worker=self.row.name)
                 self.stop(signal.SIGTERM)
+            return  # a question a step: whoever stops the system waits for one answer at most
         if now < self._next_probe_at:
             return
         ready = probes.is_ready(self._host, self._port, self.row.ready_path)
@@ -151,20 +160,22 @@ class SupervisedWorker:
         self._process = self._identity = None
         self._exit_code = code
         was_stable = self._ready_at is not None and now - self._ready_at >= restarts.STABLE_S
-        self._ends_in_a_row = 1 if was_stable else self._ends_in_a_row + 1
+        self._ends_in_a_row = 0 if was_stable else self._ends_in_a_row
         own = worker_logs.last_error(worker_logs.tail(self.log, self._log_start))
-        self._last_error = f"{restarts.describe_end(code)}{f': {own}' if own else ''}"
+        error = f"{restarts.describe_end(code)}{f': {own}' if own else ''}"
         self._remedy = restarts.remedy_of(code)
-        delay_s = restarts.delay_s(code, self._ends_in_a_row)
+        delay_s = restarts.delay_s(code, self._ends_in_a_row + 1)
         if delay_s is None and not is_free(self._port) and self._starts <= restarts.FAILING_AFTER:
             delay_s = 0.0  # somebody was faster than we at the port we chose for it: the next start takes another
         if delay_s is None:
-            self.state = State.FAILED
-            self._say(
-                "does not run", worker=self.row.name, error=self._last_error, remedy=self._remedy, log=str(self.log)
-            )
+            self.state, self._last_error = State.FAILED, error
+            self._say("does not run", worker=self.row.name, error=error, remedy=self._remedy, log=str(self.log))
             return
-        self._start_at = now + delay_s
+        self._wait_to_start(now, delay_s, error)
+
+    def _wait_to_start(self, now: float, delay_s: float, error: str) -> None:
+        self._ends_in_a_row += 1
+        self._last_error, self._start_at = error, now + delay_s
         failing = self._ends_in_a_row >= restarts.FAILING_AFTER
         self.state = State.FAILING if failing else State.WAITING
         self._say(
