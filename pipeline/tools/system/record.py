@@ -122,12 +122,14 @@ def write(folder: Path, record: SystemRecord) -> None:
 
 
 def read(folder: Path) -> SystemRecord | None:
-    """The record of a folder; None where there is none. RefusedState where it cannot be understood."""
+    """The record of a folder; None where there is none, or what a power cut left. RefusedState where it is damaged."""
     path = folder / NAME
     try:
         payload = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    if not payload.strip(b"\0"):
+        return None  # its name was on the disk before its bytes were (`write`): nothing of it runs any more
     try:
         return _record(orjson.loads(payload))
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:

@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from pipeline.errors import RefusedState
-from pipeline.tools.system import record
+from pipeline.tools.system import leftovers, record
 from pipeline.tools.system.identity import Identity, identity_of
 from pipeline.tools.system.record import BrokerRecord, Phase, State, SystemRecord, WorkerRecord
 
@@ -40,7 +40,7 @@ def test_it_says_whether_all_is_ready_settled_or_failed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        b"",
+        b"x",
         b"[]",
         b"{}",
         {"format": 2},
@@ -63,3 +63,10 @@ def test_a_damaged_record_is_refused_and_never_a_pid_to_be_killed(tmp_path: Path
         path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), **change}))
     with pytest.raises(RefusedState, match="delete the file"):
         record.read(tmp_path)
+
+
+@pytest.mark.parametrize("left", [b"", b"\0" * 300])
+def test_what_a_power_cut_leaves_keeps_no_box_from_starting(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / record.NAME).write_bytes(left)
+    assert record.read(tmp_path) is None
+    assert leftovers.take_over(tmp_path, lambda *_: None) is None
