@@ -22,6 +22,7 @@ class _Waiting(NamedTuple, Generic[Content]):
 
     messages: list[Content]
     timestamps_ms: list[int]
+    sizes_bytes: list[int]
 
 
 class PartitionMerge(Generic[Content]):
@@ -35,13 +36,20 @@ class PartitionMerge(Generic[Content]):
     def assign(self, partitions: Iterable[Partition]) -> None:
         """These are read from now on; what waits of them stays."""
         for partition in partitions:
-            self._waiting.setdefault(partition, _Waiting([], []))
+            self._waiting.setdefault(partition, _Waiting([], [], []))
 
-    def add(self, partition: Partition, messages: Sequence[Content], timestamps_ms: Sequence[int]) -> None:
-        """Messages that were read, in the order of their offsets, with Kafka's timestamps."""
+    def add(
+        self,
+        partition: Partition,
+        messages: Sequence[Content],
+        timestamps_ms: Sequence[int],
+        sizes_bytes: Sequence[int],
+    ) -> None:
+        """Messages that were read, in the order of their offsets, with Kafka's timestamps and their sizes."""
         waiting = self._waiting[partition]
         waiting.messages.extend(messages)
         waiting.timestamps_ms.extend(timestamps_ms)
+        waiting.sizes_bytes.extend(sizes_bytes)
         # A sender's clock may step back; what is behind it in the partition is not older for that.
         self._newest[partition] = max(self._newest.get(partition, -1), max(timestamps_ms, default=-1))
         self._at_end.discard(partition)
@@ -54,20 +62,30 @@ class PartitionMerge(Generic[Content]):
         """How many messages of a partition are held back."""
         return len(self._waiting[partition].messages)
 
-    def released(self, limit: int) -> list[Content]:
-        """At most `limit` messages that nothing older can follow, by timestamp; those of a partition by offset."""
+    def waiting_bytes(self, partition: Partition) -> int:
+        """How large the messages of a partition that are held back are."""
+        return sum(self._waiting[partition].sizes_bytes)
+
+    def released(self, limit: int, limit_bytes: int) -> list[Content]:
+        """The messages that nothing older can follow, by timestamp; those of a partition by offset.
+
+        At most `limit`, and of `limit_bytes`, but one at least.
+        """
         bounds = self._bounds()
         ready: list[Content] = []
-        times = [np.zeros(0, np.int64)]
+        times, sizes = [np.zeros(0, np.int64)], list[int]()
         for partition, waiting in self._waiting.items():
             stamps = np.maximum.accumulate(np.array(waiting.timestamps_ms, np.int64))
             times.append(stamps[: np.searchsorted(stamps, bounds[partition[0]], "right")])
             ready += waiting.messages[: len(times[-1])]
+            sizes += waiting.sizes_bytes[: len(times[-1])]
         part = np.repeat(np.arange(len(times)), [len(each) for each in times])
         order = np.lexsort((part, np.concatenate(times)))[:limit]  # stable: offsets keep their order
+        total = np.cumsum(np.array(sizes, np.int64)[order])
+        order = order[: max(1, int(np.searchsorted(total, limit_bytes, "right")))]
         counts = np.bincount(part[order], minlength=len(times))[1:]
         for waiting, count in zip(self._waiting.values(), counts.tolist(), strict=True):
-            del waiting.messages[:count], waiting.timestamps_ms[:count]
+            del waiting.messages[:count], waiting.timestamps_ms[:count], waiting.sizes_bytes[:count]
         return [ready[index] for index in order.tolist()]
 
     def _bounds(self) -> dict[str, float]:

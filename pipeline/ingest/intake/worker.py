@@ -35,6 +35,10 @@ POLL_S = 0.05
 # Of a partition that is ahead of the others so many messages wait; then it is paused. Together with the client's own
 # queue that bounds memory, and lets partitions of uneven load be merged without a pause a message.
 MAX_WAITING = 16_384
+# Shippers put a thousand records into a message: of such a partition some dozen wait, not gigabytes of them.
+MAX_WAITING_BYTES = 33_554_432
+# Of one transaction: what is found in it takes several times as much memory.
+MAX_BYTES = 33_554_432
 # What the client reads ahead: some seconds at full rate; the rest of memory is the batch.
 QUEUED_KIB = 32_768
 # New topics of a pattern, new partitions, and topics that did not exist yet are looked for this often.
@@ -81,7 +85,7 @@ class IntakeWorker:
                 self.kafka.stop.wait(POLL_S)
                 continue
             self.receive()
-            messages = self.merge.released(MAX_MESSAGES)
+            messages = self.merge.released(MAX_MESSAGES, MAX_BYTES)
             self.telemetry.stage.waiting_since(messages[0].timestamp()[1] * 1000 if messages else None)
             self.resume()
             if messages and not self.process(messages):
@@ -146,13 +150,19 @@ class IntakeWorker:
         for partition, messages in read.items():
             offsets = np.array([message.offset() for message in messages], np.int64)
             self.deleted_in(partition[0]).observe(np.full(len(offsets), partition[1]), offsets)
-            self.merge.add(partition, messages, [message.timestamp()[1] for message in messages])
+            stamps = [message.timestamp()[1] for message in messages]
+            self.merge.add(partition, messages, stamps, [len(message.value() or b"") for message in messages])
         for partition in at_end:
             self.merge.reached_end(partition)
-        ahead = {each for each in self.partitions - self.paused if self.merge.waiting(each) >= MAX_WAITING}
+        ahead = {each for each in self.partitions - self.paused if self.is_ahead(each)}
         if ahead:
             self.consumer.pause([TopicPartition(*each) for each in ahead])
             self.paused |= ahead
+
+    def is_ahead(self, partition: Partition) -> bool:
+        """Whether so much of a partition is held back that no more of it is read."""
+        waiting = self.merge.waiting(partition)
+        return waiting >= MAX_WAITING or (waiting > 0 and self.merge.waiting_bytes(partition) >= MAX_WAITING_BYTES)
 
     def deleted_in(self, topic: str) -> DeletedUnread:
         """What tells which records of a topic retention deleted before they were read."""
@@ -162,7 +172,7 @@ class IntakeWorker:
 
     def resume(self) -> None:
         """Read partitions again that are not ahead any more."""
-        ready = {each for each in self.paused if self.merge.waiting(each) < MAX_WAITING}
+        ready = {each for each in self.paused if not self.is_ahead(each)}
         if ready:
             self.consumer.resume([TopicPartition(*each) for each in ready])
             self.paused -= ready

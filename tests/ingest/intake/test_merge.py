@@ -17,7 +17,7 @@ def merged(*partitions: int) -> PartitionMerge[Message]:
 
 def add(merge: PartitionMerge[Message], partition: int, timestamps_ms: list[int], first: int = 0) -> None:
     messages = [(timestamp, partition, first + index) for index, timestamp in enumerate(timestamps_ms)]
-    merge.add(("t", partition), messages, timestamps_ms)
+    merge.add(("t", partition), messages, timestamps_ms, [100] * len(messages))
 
 
 def times(messages: list[Message]) -> list[int]:
@@ -27,11 +27,11 @@ def times(messages: list[Message]) -> list[int]:
 def test_what_a_slower_partition_may_still_precede_waits() -> None:
     merge = merged(0, 1)
     add(merge, 0, [1, 4, 9])
-    assert merge.released(10) == []
+    assert merge.released(10, 9_999) == []
     add(merge, 1, [2, 3])
-    assert times(merge.released(10)) == [1, 2, 3]
+    assert times(merge.released(10, 9_999)) == [1, 2, 3]
     merge.reached_end(("t", 1))
-    assert times(merge.released(10)) == [4, 9]
+    assert times(merge.released(10, 9_999)) == [4, 9]
     assert merge.waiting(("t", 0)) == 0
 
 
@@ -39,7 +39,16 @@ def test_topics_do_not_wait_for_each_other() -> None:
     merge = merged(0)
     merge.assign([("other", 0)])
     add(merge, 0, [5])
-    assert times(merge.released(10)) == [5]
+    assert times(merge.released(10, 9_999)) == [5]
+
+
+def test_large_messages_are_counted_by_their_bytes() -> None:
+    merge = merged(0)
+    add(merge, 0, [1, 2, 3, 4])
+    assert merge.waiting_bytes(("t", 0)) == 400
+    assert times(merge.released(10, 250)) == [1, 2]
+    assert times(merge.released(10, 1)) == [3]
+    assert (merge.waiting(("t", 0)), merge.waiting_bytes(("t", 0))) == (1, 100)
 
 
 Log = st.lists(st.integers(0, 50), max_size=30)
@@ -59,10 +68,10 @@ def test_any_reading_gives_all_messages_once_in_the_order_of_each_partition(
         part = logs[partition][read[partition] : read[partition] + data.draw(st.integers(1, 5))]
         add(merge, partition, part, read[partition])
         read[partition] += len(part)
-        released += merge.released(limit)
+        released += merge.released(limit, 250)
     for partition in range(len(logs)):
         merge.reached_end(("t", partition))
-    while part_released := merge.released(limit):
+    while part_released := merge.released(limit, 250):
         released += part_released
     for partition, log in enumerate(logs):
         assert [offset for _, of, offset in released if of == partition] == list(range(len(log)))
