@@ -1,5 +1,6 @@
 """The files that a live path has held, one after another, and what is sent of them at once."""
 
+import math
 from dataclasses import dataclass, field
 
 from pipeline.ingest.follow.names import FileSource
@@ -26,6 +27,9 @@ class Chain:
     unsettled: dict[str, float] = field(default_factory=dict)
     """Files that may still be copied or packed, and when each was written last: newer ones wait for them."""
     held_since_s: float = 0.0
+    unclear_since_s: float = math.inf
+    """Since when the live path holds what begins as another file, and is not that."""
+    unclear_said: bool = False
 
     @property
     def missing(self) -> bool:

@@ -16,7 +16,7 @@ from pipeline.ingest.follow.chain import Batch, Chain
 from pipeline.ingest.follow.content import Content
 from pipeline.ingest.follow.identity import Identity
 from pipeline.ingest.follow.names import FileSource, live_paths, rotated_names
-from pipeline.ingest.follow.position import FilePosition
+from pipeline.ingest.follow.position import HEAD_BYTES, FilePosition
 from pipeline.ingest.follow.records import Run
 from pipeline.ingest.follow.registry import MAX_OPEN, FileRegistry
 from pipeline.ingest.follow.tail import PIECE_BYTES, Followed, State
@@ -207,6 +207,7 @@ class FollowedFiles(FileRegistry):
             if content is not None and self._may_be_whole_later(content):
                 content.close()
             elif content is not None and not self._take_in_live(chain, content):
+                self._note_unclear(chain, content)
                 content.close()
                 self._looked_at[chain.live] = facts
 
@@ -239,6 +240,16 @@ class FollowedFiles(FileRegistry):
         else:
             self._reopen(followed)
         return True
+
+    def _note_unclear(self, chain: Chain, content: Content) -> None:
+        """Say of a file that grows and is not read, because it begins as another, that nothing of it is sent."""
+        if self._known.identify(content)[0] is not Identity.UNCLEAR or len(content.read(0, HEAD_BYTES)) < HEAD_BYTES:
+            chain.unclear_since_s = math.inf
+        elif self._now_s - chain.unclear_since_s >= CUT_AFTER_S and not chain.unclear_said:
+            chain.unclear_said = True
+            self._note("begins as another file and goes on differently", chain.live, known_bytes=content.stat().st_size)
+        else:
+            chain.unclear_since_s = min(chain.unclear_since_s, self._now_s)
 
     def _lies_elsewhere(self, followed: Followed, live: str) -> bool:
         """Whether a file that is followed lies under another live path too."""

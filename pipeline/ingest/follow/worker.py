@@ -46,6 +46,7 @@ GAPS = frozenset(
         "file truncated, and no copy of what it held",
         "packed file ends too early",
         "file without what was sent of it last",
+        "begins as another file and goes on differently",
         "cannot be read",
         "file of no known format",
     }

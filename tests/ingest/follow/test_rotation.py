@@ -81,3 +81,19 @@ def test_a_source_that_was_corrected_holds_for_files_that_were_begun(tmp_path: P
     files.poll(writer.now_s)
     [(followed, run)] = files.read(writer.now_s, 1 << 20).runs
     assert (followed.sensor, followed.content_type, len(run.records)) == ("gate", ZEEK_JSON, 2)
+
+
+def test_a_file_that_begins_as_one_that_was_sent_and_grows_differently_is_said(tmp_path: Path) -> None:
+    """As a log that was restored from a backup: what was sent of it is not known, and no loss is silent."""
+    writer = Writer(tmp_path / "conn.log")
+    follower = Follower(source(writer.live))
+    writer.append(100)
+    follower.drain(writer)
+    restored = tmp_path / "restored"
+    restored.write_bytes(b"".join(line + b"\n" for line in writer.whole[:60]))
+    restored.replace(writer.live)
+    for _minute in range(3):
+        writer.append(30)
+        writer.now_s += 60.0
+        follower.turn(writer.now_s)
+    assert [what for what, _ in follower.gaps] == ["begins as another file and goes on differently"]
