@@ -328,10 +328,11 @@ def _read_file(path: str, variable: str = "FOREBAY_CONFIG") -> dict[str, object]
             f"{where}: got {error.strerror}, expected a YAML file that can be read; create it, correct its rights, "
             f"or unset {variable}"
         ) from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
-        problem = getattr(error, "problem", None) or "bytes that are no text"
+        otherwise = "lists too deep in lists" if isinstance(error, RecursionError) else "bytes that are no text"
+        problem = getattr(error, "problem", None) or otherwise
         raise Misconfigured(f"{where}: got {line}{problem}, expected YAML; correct it; {REMEDY}") from None
     if document is None:
         return {}

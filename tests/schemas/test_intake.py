@@ -128,3 +128,10 @@ def test_kafkas_own_topics_are_no_source() -> None:
     assert not source.covers("__consumer_offsets")
     with pytest.raises(ValidationError, match="Kafka's own"):
         TopicSource.model_validate({"topic": "__consumer_offsets", "site": "plant", "sensor": "edge"})
+
+
+def test_a_file_of_sources_that_is_nested_without_end_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "sources.yaml"
+    file.write_text("[" * 100_000)
+    with pytest.raises(Misconfigured, match=r"sources\.yaml: got lists too deep"):
+        load_settings(sources=str(file))
