@@ -283,3 +283,15 @@ def test_a_terminal_that_is_closed_ends_everything_in_order(box: Box) -> None:
     assert os.waitstatus_to_exitcode(status) == 0
     assert local.process_of(Path(broker.data)) is None
     assert record.read(folder) is None
+
+
+def test_ctrl_c_while_kafka_starts_ends_it_too(box: Box) -> None:
+    command = [sys.executable, "-m", "pipeline.tools.cli", "up"]
+    data = box.folder / "var" / "broker"
+    with subprocess.Popen(command, cwd=box.folder, env=box.environment, stderr=subprocess.DEVNULL) as foreground:
+        box.wait_until("a process of Kafka", lambda: local.process_of(data) is not None)
+        assert box.system().phase is record.Phase.KAFKA
+        foreground.send_signal(signal.SIGINT)
+        foreground.wait(60)
+    assert local.process_of(data) is None
+    assert record.read(box.folder / "var" / "run") is None

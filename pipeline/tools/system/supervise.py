@@ -132,6 +132,10 @@ class Supervisor:
 
     def _start_broker(self, data: Path) -> bool:
         before = local.process_of(data)
+        previous = self._previous.broker if self._previous is not None else None
+        taken_over = previous is not None and previous.is_ours and previous.data == str(data)
+        # Written first: whoever ends a start that is under way ends this Kafka too.
+        self._write(broker=BrokerRecord(str(data), is_ours=before is None or taken_over))
         port = self._broker_port(data, before)
         task = Task(["broker", "up", "--data", str(data), "--port", str(port)], {})
         if wait_for(task, self._wait) is None:
@@ -140,10 +144,7 @@ class Supervisor:
         if self._broker is None:
             raise Failed(f"{data}: Kafka was started and its state.json is gone; `forebay broker up --data {data}`")
         self._events.say("Kafka answers", bootstrap=self._broker.bootstrap, pid=self._broker.pid)
-        previous = self._previous.broker if self._previous is not None else None
-        taken_over = previous is not None and previous.is_ours and previous.data == str(data)
-        broker = BrokerRecord(str(data), is_ours=before is None or taken_over)
-        self._write(bootstrap=self._broker.bootstrap, broker=broker)
+        self._write(bootstrap=self._broker.bootstrap)
         return True
 
     def _broker_port(self, data: Path, running: broker_state.Running | None) -> int:
