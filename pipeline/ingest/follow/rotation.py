@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from heapq import heapify, heappop, heappush
+from stat import S_ISREG
 
 from pipeline.errors import Failed
 from pipeline.ingest.follow.chain import Batch, Chain
@@ -202,7 +203,8 @@ class FollowedFiles(FileRegistry):
             return
         self._rotate(chain)
         facts = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-        if stat.st_size and self._looked_at.get(chain.live) != facts:
+        # What is no file (a pipe, a device) has no size, and opening it says so.
+        if (stat.st_size or not S_ISREG(stat.st_mode)) and self._looked_at.get(chain.live) != facts:
             content = self._opened(chain.live)
             if content is not None and self._may_be_whole_later(content):
                 content.close()

@@ -1,5 +1,6 @@
 """Settings of a command that looks at a system or sends to it: what is not set is as in the system that runs here."""
 
+from pipeline.errors import RefusedState
 from pipeline.settings import Settings, load_settings
 
 
@@ -15,7 +16,10 @@ def settings_here(**overrides: object) -> Settings:
     from pipeline.tools.system import record
     from pipeline.tools.system.identity import is_alive
 
-    system = record.read(settings.run_folder)
+    try:
+        system = record.read(settings.run_folder)
+    except RefusedState:  # `up`, `status` and `down` say so, and what to do
+        return settings
     if system is None or not is_alive(system.supervisor):
         return settings
     theirs = {"bootstrap": system.bootstrap, "topic_prefix": system.topic_prefix, "sources": system.sources}

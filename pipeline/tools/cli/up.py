@@ -9,6 +9,7 @@ import typer
 
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli.broker import DATA
+from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 
 app = typer.Typer(help="Run everything on this machine, supervised: Kafka, topics, the six stages.")
@@ -58,8 +59,8 @@ def up(
         return
     if control.running(request.folder) is not None:
         raise _already(request)
+    require_writable(settings, "run_folder")
     if not detach:
-        request.folder.mkdir(parents=True, exist_ok=True)
         from pipeline.tools.system.supervise import command
 
         # In place: this process becomes the supervisor, so signals from terminal and systemd reach it.

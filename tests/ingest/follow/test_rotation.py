@@ -1,5 +1,6 @@
 """Whatever becomes of the files and of the follower: each whole line is sent once."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -97,3 +98,11 @@ def test_a_file_that_begins_as_one_that_was_sent_and_grows_differently_is_said(t
         writer.now_s += 60.0
         follower.turn(writer.now_s)
     assert [what for what, _ in follower.gaps] == ["begins as another file and goes on differently"]
+
+
+def test_what_is_no_file_is_said_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "conn.log")
+    files = FollowedFiles([source(tmp_path / "conn.log")])
+    for second in range(3):
+        files.poll(1_800_000_000.0 + 60 * second)
+    assert [(what, facts["error"]) for what, facts in files.events] == [("cannot be read", "no regular file")]

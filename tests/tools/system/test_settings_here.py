@@ -1,6 +1,8 @@
 """A command beside a running system talks to it, unless it is told otherwise."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,5 +43,19 @@ def test_a_system_that_has_ended_says_nothing(system: SystemRecord) -> None:
     folder = Path(system.folder)
     record.write(folder, replace(system, supervisor=Identity(system.supervisor.pid, "another boot/1")))
     assert settings_here(run_folder=folder).bootstrap == "127.0.0.1:9092"
+    (folder / record.NAME).write_text('{"format": 99}')
+    assert settings_here(run_folder=folder).bootstrap == "127.0.0.1:9092"
     record.remove(folder)
     assert settings_here(run_folder=folder).bootstrap == "127.0.0.1:9092"
+
+
+def test_a_folder_that_cannot_be_made_is_a_wrong_setting() -> None:
+    completed = subprocess.run(
+        [sys.executable, "-m", "pipeline.tools.cli", "up", "--folder", "/proc/nope"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert completed.returncode == 78
+    assert completed.stderr.startswith("error: FOREBAY_RUN_FOLDER /proc/nope: got ")
