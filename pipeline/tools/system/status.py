@@ -12,6 +12,7 @@ from pipeline.tools.system.record import Phase, State, SystemRecord, WorkerRecor
 
 ROWS_IN, ROWS_OUT, REJECTED = "forebay_rows_in_total", "forebay_rows_out_total", "forebay_rejected_total"
 LAG_S, LAG_MESSAGES = "forebay_lag_seconds", "forebay_lag_messages"
+ANSWERS = "answers"
 COUNTED = (ROWS_IN, ROWS_OUT, REJECTED, LAG_S, LAG_MESSAGES)
 
 
@@ -59,7 +60,7 @@ def document(system: SystemRecord, cpu_over_s: float = 0.0) -> dict[str, Any]:
     everything = [supervisor, *workers, *([broker[0]] if broker else [])]
     return {
         "running": alive,
-        "ready": alive and system.phase is Phase.RUNNING and all(worker.ready for worker in workers),
+        "ready": _is_ready(system, alive, workers, broker[0] if broker else None),
         "phase": system.phase if alive else "killed",
         "folder": system.folder,
         "logs": str(Path(system.folder) / record.LOGS),
@@ -157,7 +158,7 @@ def _broker(system: SystemRecord, measured: _Measured) -> tuple[ProcessStatus, d
     if system.broker is None:
         return None
     found = local.status(Path(system.broker.data))
-    state = "answers" if found.answering else "does not answer" if found.running else "does not run"
+    state = ANSWERS if found.answering else "does not answer" if found.running else "does not run"
     facts = {"restarts": system.broker.restarts, "last_error": system.broker.last_error}
     of_process = _process("broker", state, _broker_identity(system), measured, **facts)
     return of_process, {
@@ -166,6 +167,12 @@ def _broker(system: SystemRecord, measured: _Measured) -> tuple[ProcessStatus, d
         "is_ours": system.broker.is_ours,
         "bootstrap": found.state.bootstrap if found.state is not None else None,
     }
+
+
+def _is_ready(system: SystemRecord, alive: bool, workers: list[WorkerStatus], broker: ProcessStatus | None) -> bool:
+    """Whether everything is: also the Kafka that `up` started, which workers wait for without a word at first."""
+    kafka_answers = broker is None or broker.state == ANSWERS
+    return alive and system.phase is Phase.RUNNING and kafka_answers and all(worker.ready for worker in workers)
 
 
 def _left(system: SystemRecord) -> list[str]:
