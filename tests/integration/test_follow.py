@@ -271,6 +271,9 @@ def test_how_far_it_is_can_be_seen(plant: Settings, tmp_path: Path) -> None:
     [file] = document["files"]
     assert (file["records"], file["state"], file["live"]) == (10, "open", str(zeek.path))
     assert 0 < file["behind_bytes"] < 1_000
+    other = [*command[:-1], "weir"]
+    done = subprocess.run(other, env=environment(plant), capture_output=True, cwd=ROOT, check=True)
+    assert b"nothing sent yet by dam/weir" in done.stderr and b"`forebay source list`" in done.stderr
 
 
 def test_the_files_of_the_sources_are_followed(plant: Settings, tmp_path: Path) -> None:

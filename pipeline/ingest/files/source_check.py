@@ -23,7 +23,8 @@ REMEDIES = {
     "content_type": "let the tool write one of the formats of docs/sources.md; lines of CSV or TSV need `format` and "
     "`columns` in their source",
     "origin": "give `site` and `sensor` of the source an `else`",
-    "columns": "correct `columns` of the source: the names in the order of the fields",
+    "columns": "let the tool write whole lines, with the fields that its header, or `columns` of its source, "
+    "names in order",
     "not_json": "let the tool write one JSON object a line; lines of CSV or TSV need `format` and `columns`",
     "future": "set the clock of the sensor, or `time_zone` of its source where it writes local time",
     "time_zone": "correct header time-zone where messages of `raw` are written",

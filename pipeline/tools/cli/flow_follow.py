@@ -159,6 +159,12 @@ def followed(
     settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     follower = identity(settings, name or f"{site}/{sensor or os.uname().nodename}")
     files = file_states(settings, follower, time.time_ns() // 1_000)
+    if not files:
+        say(
+            f"nothing sent yet by {printable(follower)}: give --site and --sensor, or --name, as the follower "
+            "has them; of a file of sources `forebay source list` shows the files",
+            quiet=as_json,
+        )
     rows = [each.document() for each in files]
     shown = [each for each in files if each.state != "done"] or files[-1:]
     for each in shown:

@@ -135,7 +135,12 @@ def since_us(text: str | None, now_us: int) -> int | None:
     span = SPAN.fullmatch(text or "")
     if span is not None:
         return now_us - int(span[1]) * SPAN_S[span[2]] * 1_000_000
-    return event_us(text, "--since")
+    try:
+        return event_us(text, "--since")
+    except Usage:
+        raise Usage(
+            f"--since {text!r}: expected so long ago as 15m, 2h or 1d, a time as 2023-03-10T10:00:00Z, or epoch seconds"
+        ) from None
 
 
 def _print(summary: "Summary") -> None:

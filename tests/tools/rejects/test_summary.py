@@ -14,8 +14,8 @@ from pipeline.errors import Usage
 from pipeline.tools.cli.rejects import since_us
 from pipeline.tools.cli.table import table
 from pipeline.tools.rejects import summary as summaries
-from pipeline.tools.rejects.lines import document, group_rows, line, summary_document
-from pipeline.tools.rejects.summary import Filter, Summary, matching
+from pipeline.tools.rejects.lines import advice, document, group_rows, line, summary_document
+from pipeline.tools.rejects.summary import Filter, Group, Summary, matching
 from schemas.fields import arrow_schema
 
 HOSTILE = "\x1b]0;owned\x07\n\u202e[bold red]x[/]"
@@ -121,6 +121,11 @@ def test_machines_get_each_reason_with_what_is_expected_and_the_remedy() -> None
     assert json.dumps(document(reject(2)))
 
 
+def test_what_to_do_about_columns_holds_for_a_file_whose_header_has_them() -> None:
+    ((reason, _, remedy),) = advice([Group("dam", "gate", "columns", 1)])
+    assert reason == "columns" and "its header" in remedy and "`columns` of its source" in remedy
+
+
 def test_since_is_a_span_or_a_time() -> None:
     now_us = 1_700_000_000_000_000
     assert since_us(None, now_us) is None
@@ -128,5 +133,5 @@ def test_since_is_a_span_or_a_time() -> None:
     assert since_us("2d", now_us) == now_us - 172_800_000_000
     assert since_us("2023-11-14T22:13:20Z", 0) == now_us
     for text in ("", "m", "-5m", "yesterday"):
-        with pytest.raises(Usage, match="--since"):
+        with pytest.raises(Usage, match=r"--since.*expected so long ago as 15m, 2h or 1d"):
             since_us(text, now_us)
