@@ -29,7 +29,10 @@ def last_messages(settings: Settings, topic: str, count: int) -> list[Sample]:
     try:
         partitions = partitions_of(consumer).get(topic)
         if partitions is None:
-            raise Failed(f"topic {topic}: got no such topic, expected one of another tool; create it or correct it")
+            raise Failed(
+                f"topic {topic}: got no such topic, expected one of another tool; correct it, or let "
+                "`forebay topic create --sources FILE` create it"
+            )
         return read_last(settings, consumer, topic, partitions, -(-count // len(partitions)))
     finally:
         consumer.close()

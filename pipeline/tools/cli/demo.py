@@ -7,10 +7,12 @@ import typer
 
 from pipeline.tools.cli.output import Bootstrap, Json, emit, people, say
 
-app = typer.Typer(help="Attacks on a real plant's network found, explained and archived, on a real Kafka.")
+app = typer.Typer(
+    add_completion=False, help="Attacks on a real plant's network found, explained and archived, on a real Kafka."
+)
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Option(help="Each run gets a folder of its own in here.")] = Path("var/demo"),
     speed: Annotated[

@@ -23,7 +23,7 @@ from pipeline.tools.broker.java import find_java
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.settings_here import settings_here
 
-app = typer.Typer(help="Check this installation and what it reaches.")
+app = typer.Typer(add_completion=False)
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_JAVA = 17  # what Kafka 4's broker needs
@@ -46,7 +46,7 @@ class Finding:
     remedy: str = ""
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def doctor(bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = False) -> None:
     """Check Python, packages, Java, Kafka, topics, folders, disk and clock. Exit 1 if any check fails."""
     settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)

@@ -8,10 +8,10 @@ from pipeline.settings import load_settings
 from pipeline.tools.cli.output import Json, emit, say
 from pipeline.tools.cli.up import RunFolder
 
-app = typer.Typer(help="End what `forebay up` runs: workers, and its local Kafka.")
+app = typer.Typer(add_completion=False)
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def down(folder: RunFolder = None, as_json: Json = False) -> None:
     """End the workers that `forebay up` runs, and Kafka if it started it; fine if nothing runs. Data stays.
 

@@ -8,12 +8,14 @@ from pipeline.settings import load_settings
 from pipeline.tools.cli.output import Json, emit, people, say
 from pipeline.tools.cli.up import RunFolder
 
-app = typer.Typer(help="How the system of `forebay up` does: workers, Kafka, memory, last errors.")
+app = typer.Typer(
+    add_completion=False, help="How the system of `forebay up` does: workers, Kafka, memory, last errors."
+)
 
 COLUMNS = ["", "state", "pid", "restarts", "up", "rows in", "rows out", "lag", "PSS MiB", "CPU %"]
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def status(
     folder: RunFolder = None,
     cpu: Annotated[

@@ -12,7 +12,9 @@ from pipeline.tools.cli.broker import DATA
 from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 
-app = typer.Typer(help="Run everything on this machine, supervised: Kafka, topics, the six stages.")
+app = typer.Typer(
+    add_completion=False, help="Run everything on this machine, supervised: Kafka, topics, the six stages."
+)
 
 RunFolder = Annotated[
     Path | None,
@@ -20,7 +22,7 @@ RunFolder = Annotated[
 ]
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return once all is ready; it runs on.")] = False,
     bootstrap: Bootstrap = None,
@@ -103,7 +105,11 @@ def _detached(request: Any, settings: Settings, as_json: bool) -> dict[str, Any]
         quiet=as_json,
     )
     if request.broker_data is not None and system.bootstrap != Settings.model_fields["bootstrap"].default:
-        say(f"for commands in another folder: export FOREBAY_BOOTSTRAP={system.bootstrap}", quiet=as_json)
+        say(
+            f"9092 was taken: tools write to {system.bootstrap}; for commands in another folder: export "
+            f"FOREBAY_BOOTSTRAP={system.bootstrap}",
+            quiet=as_json,
+        )
     return {
         "running": True,
         "pid": system.supervisor.pid,
