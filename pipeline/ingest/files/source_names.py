@@ -9,7 +9,7 @@ import orjson
 import yaml
 
 from pipeline.ingest.files.source_check import Sample
-from pipeline.ingest.intake.records import MAX_PREFIX_BYTES, MAX_WRAPPERS
+from pipeline.ingest.formats.own_marks import MAX_PREFIX_BYTES, MAX_WRAPPERS
 from pipeline.ingest.recognise import wrapped_text
 from pipeline.ingest.scan.json_array import one_a_line
 from schemas.intake import FileEntry, Origin, TopicSource

@@ -22,7 +22,9 @@ from pipeline.ingest.formats.marks import (
     Path,
 )
 
+# A record in a wrapper in a wrapper (Docker's log of a shipper that writes to its output) is deep enough.
 MAX_WRAPPERS = 3
+# A prefix (priority, time, host, program) is shorter than that; what is longer is no prefix of a record.
 MAX_PREFIX_BYTES = 512
 # No record of a known format has so long names all together: what has is not remembered. Nor has a log so long a name.
 _MAX_REMEMBERED_BYTES, _MAX_WORD = 4_096, 64
@@ -96,14 +98,14 @@ def _judge(record: Mapping[str, Any]) -> str:
 def records_in(line: bytes, depth: int = 0) -> Iterator[tuple[str, bytes]]:
     """The records in a line with their kinds, out of arrays and wrappers and without a prefix; no JSON has kind ""."""
     # An array in an array is no record's: it counts as a wrapper, so that no text makes this go on without end.
-    if line.startswith(b"[") and depth < MAX_WRAPPERS and (several := _array(line)) is not None:
+    if line.startswith(b"[") and depth < MAX_WRAPPERS and isinstance(several := _parsed(line), list):
         for each in several:
             yield from records_in(_dumped(each), depth + 1)
         return
     begin = 0 if line.startswith(b"{") else line.find(b'{"', 0, MAX_PREFIX_BYTES)
     document = _parsed(line[begin:]) if begin >= 0 else None
-    kind = kind_of(document) if document is not None else ""
-    if document is None or kind != WRAPPED or depth == MAX_WRAPPERS:
+    kind = kind_of(document) if isinstance(document, dict) else ""
+    if not isinstance(document, dict) or kind != WRAPPED or depth == MAX_WRAPPERS:
         yield (kind, line[begin:]) if kind and kind != WRAPPED else ("", line)
         return
     for part in _inside(document).splitlines():
@@ -118,20 +120,12 @@ def _dumped(value: object) -> bytes:
         return b""
 
 
-def _array(text: bytes) -> list[object] | None:
+def _parsed(text: bytes) -> object:
+    """The value of a JSON text; None where it is none."""
     try:
-        document = orjson.loads(text)
+        return orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-    return document if isinstance(document, list) else None
-
-
-def _parsed(text: bytes) -> dict[str, Any] | None:
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    return document if isinstance(document, dict) else None
 
 
 def _inside(document: Mapping[str, Any]) -> bytes:

@@ -19,15 +19,12 @@ from numba import njit
 
 from pipeline.contracts.raw import MAX_RECORD_BYTES
 from pipeline.ingest.formats.marks import INSIDE, KINDS, PATHS, WRAPPED, WRAPPER_PATHS
+from pipeline.ingest.formats.own_marks import MAX_PREFIX_BYTES, MAX_WRAPPERS
 from pipeline.ingest.recognise import MarkTable, Recognised, recognise, wrapped_text
 from pipeline.ingest.scan.cells import ABSENT, ESCAPED, OBJECT, STRING, Bytes, Cells, Ints
 from pipeline.ingest.scan.json_array import one_a_line
 from pipeline.ingest.scan.lines import Lines, cut_lines
 
-# A record in a wrapper in a wrapper (Docker's log of a shipper that writes to its output) is deep enough.
-MAX_WRAPPERS = 3
-# A prefix (priority, time, host, program) is shorter than that; what is longer is no prefix of a record.
-MAX_PREFIX_BYTES = 512
 _UNKNOWN, _WRAPPED = KINDS.index(""), KINDS.index(WRAPPED)
 
 

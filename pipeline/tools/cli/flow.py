@@ -73,21 +73,6 @@ def decode(
     )
 
 
-def decode_flows(
-    file: str,
-    format_name: str | None,
-    site: str,
-    sensor: str | None,
-    arrival_order: bool,
-    date_order: DateOrder | None,
-    time_zone: str | None,
-) -> Decoded:
-    """The same; BadData where a file with records gives no flow."""
-    decoded = decode(file, format_name, site, sensor, arrival_order, date_order, time_zone)
-    decoded.require_flows()
-    return decoded
-
-
 def say_notes(notes: Sequence[str], quiet: bool) -> None:
     """What there is to know about a file as a whole, each once."""
     for note in notes:
@@ -166,9 +151,9 @@ def features(
 
     settings = load_settings()
     chosen_set = named(settings.feature_set) if feature_set is None else named(feature_set, Usage)
-    done = flow_file.featurize(
-        decode_flows(file, format_name, site, sensor, arrival_order, date_order, time_zone), settings, chosen_set
-    )
+    decoded = decode(file, format_name, site, sensor, arrival_order, date_order, time_zone)
+    decoded.require_flows()
+    done = flow_file.featurize(decoded, settings, chosen_set)
     say_notes(done.decoded.notes, as_json)
     flow_file.write_parquet(done.on_time, out, chosen_set)
     say(f"{done.on_time.num_rows:,} flows with {chosen_set.width} features ({chosen_set.name}) in {out}", quiet=as_json)
@@ -195,7 +180,8 @@ def score(
     from pipeline.tools.offline import flow_file
 
     settings = load_settings(model=model, device=device)
-    decoded = decode_flows(file, format_name, site, sensor, arrival_order, date_order, time_zone)
+    decoded = decode(file, format_name, site, sensor, arrival_order, date_order, time_zone)
+    decoded.require_flows()
     done = flow_file.score(flow_file.featurize(decoded, settings, named(settings.feature_set)), settings)
     if out is not None:
         flow_file.write_parquet(done.on_time, out, done.feature_set)
