@@ -1,11 +1,9 @@
-"""Calibration: temperature of the classifier, and conformal p-values against frozen tables of presumed-normal flows."""
+"""Calibration: conformal p-values against frozen tables of presumed-normal flows, and units of a view."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
-from torch.nn import functional
 
 from models.rows import Doubles, Floats, Ints
 
@@ -80,26 +78,6 @@ class ConformalTable:
         if not sound:
             raise ValueError(f"calibration table of {len(score)} scores: expected finite ascending scores and counts")
         return cls(n, score, above)
-
-
-def fit_temperature(logits: Tensor, y: Tensor) -> float:
-    """The temperature that makes the classifier's confidence true on untouched rows (n, K), (n,).
-
-    Golden section on its logarithm: the same steps on every machine.
-    Source: Guo et al. 2017, "On calibration of modern neural networks", section 4.2.
-    """
-
-    def loss(log_temperature: float) -> float:
-        return float(functional.cross_entropy(logits.double() / float(np.exp(log_temperature)), y))
-
-    low, high, golden = -2.0, 2.5, (5**0.5 - 1) / 2
-    for _ in range(40):
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        if loss(left) < loss(right):
-            high = right
-        else:
-            low = left
-    return float(np.exp((low + high) / 2))
 
 
 def unit_scale(view: Doubles) -> tuple[float, float]:

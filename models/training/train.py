@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from models.errors import RefusedModel
-from models.igan.calibration import fit_temperature
 from models.igan.config import IganConfig
 from models.igan.network import IganNetwork, Triple
 from models.igan.origin import LEAST_ROWS, Origin, calibrate
+from models.igan.temperature import fit_temperature
 from models.rows import FeatureSet, Floats, Ints, Mask, Rows, Strings, held_out_blocks
 from models.serving.device import resolved
 from models.serving.model import POOLED, Model, finish, tensors_of

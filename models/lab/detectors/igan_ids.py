@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from models.errors import RefusedModel
-from models.igan.calibration import ConformalTable, fit_temperature
+from models.igan.calibration import ConformalTable
 from models.igan.class_posterior import ClassPosterior
 from models.igan.config import IganConfig
 from models.igan.evidence import Evidence, Weights
@@ -17,6 +17,7 @@ from models.igan.network import IganNetwork
 from models.igan.novelty import Mahalanobis
 from models.igan.preprocess import Preprocess
 from models.igan.prototypes import Prototypes
+from models.igan.temperature import fit_temperature
 from models.lab.detectors.detector import Family, Prediction, Size, TrainingSet
 from models.lab.detectors.view_weights import EvidenceWeights, choose_evidence_weights
 from models.rows import Floats, Ints, Mask

@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.igan.calibration import EXACT, ConformalTable, fit_temperature, unit_scale
+from models.igan.calibration import EXACT, ConformalTable, unit_scale
+from models.igan.temperature import fit_temperature
 
 SCORES = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60)
 
