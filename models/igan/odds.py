@@ -1,4 +1,4 @@
-"""Known and unknown attacks as odds that add up: one score of a classifier's margin and of how unusual a row is here."""
+"""Known and unknown attacks as odds that add up: a score from a margin and from how unusual a row is here."""
 
 from dataclasses import dataclass
 from typing import Any
