@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.alert.group_addresses import GROUP_ADDRESS, GROUP_MAC
 from pipeline.alert.kernel import NONE, Linked, link
+from pipeline.contracts.group_addresses import GROUP_ADDRESS, GROUP_MAC
 from pipeline.errors import Misconfigured
 
 Ints = npt.NDArray[np.int64]
