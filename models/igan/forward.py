@@ -27,7 +27,7 @@ class TileForward:
         self._buffers: dict[str, Tensor] = {}
 
     def __call__(self, tile: Tensor, distance: Mahalanobis, fusion: Fusion) -> Tensor:
-        """(rows, F) → (rows, 3): score, class index (exact in float32), novelty."""
+        """(rows, F) → (rows, 4): score, class index (exact in float32), novelty, probability of that class."""
         network = self._network
         z = self._preprocessed(tile)
         latent = self._through("encoder", network.encoder.layers, z)
@@ -37,7 +37,8 @@ class TileForward:
         attack = torch.logsumexp(logits[:, benign:], dim=1) - torch.logsumexp(logits[:, :benign], dim=1)
         views = torch.stack([attack, head, self._distance(z, distance)], dim=1)
         score, novelty = fuse(views, fusion)
-        return torch.stack([score, logits.argmax(dim=1).to(torch.float32), novelty], dim=1)
+        likeliest = torch.softmax(logits, dim=1).max(dim=1)
+        return torch.stack([score, likeliest.indices.to(torch.float32), novelty, likeliest.values], dim=1)
 
     def _preprocessed(self, tile: Tensor) -> Tensor:
         """As `Preprocess.forward`."""

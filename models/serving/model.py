@@ -10,6 +10,7 @@ import torch
 from models.errors import RefusedModel
 from models.igan.calibration import ConformalTable
 from models.igan.config import IganConfig
+from models.igan.known_classes import CENTRE, KnownClasses
 from models.igan.network import Fusion, IganNetwork
 from models.igan.novelty import Mahalanobis
 from models.igan.origin import Origin
@@ -34,12 +35,14 @@ class Model:
     weights: dict[str, Floats]
     config: IganConfig = field(init=False)
     origins: dict[str, Origin] = field(init=False)
+    known: KnownClasses | None = field(init=False)
 
     def __post_init__(self) -> None:
         try:
             object.__setattr__(self, "config", IganConfig.from_document(self.document["config"]))
             calibration = self.document["calibration"]
             object.__setattr__(self, "origins", {key: self._origin(key, calibration[key]) for key in calibration})
+            object.__setattr__(self, "known", self._known())
         except (ValueError, TypeError, KeyError) as error:
             raise RefusedModel(f"model {self.id}: {error}; the manifest is of another version or damaged") from error
 
@@ -53,6 +56,12 @@ class Model:
             ConformalTable.from_document(entry),
             float(entry["alert_level"]),
         )
+
+    def _known(self) -> KnownClasses | None:
+        """Where its classes are known; None where it was trained before that was asked."""
+        if "known" not in self.document:
+            return None
+        return KnownClasses.from_document(self.document["known"], self.weights, self.classes)
 
     @property
     def id(self) -> str:
@@ -108,24 +117,28 @@ def distance_names(key: str) -> tuple[str, str]:
     return f"distance.{key}.centre", f"distance.{key}.whitening"
 
 
-def expected_shapes(features: int, config: IganConfig, origins: Iterable[str]) -> weights.Shapes:
-    """Names and shapes of the tensors a model of this size has."""
+def expected_shapes(
+    features: int, config: IganConfig, origins: Iterable[str], prototypes: int | None = None
+) -> weights.Shapes:
+    """Names and shapes of the tensors a model of this size has; `prototypes` of known classes, None without any."""
     with torch.device("meta"):
         network = IganNetwork(features, config)
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     for key in origins:
         centre, whitening = distance_names(key)
         shapes |= {centre: (features,), whitening: (features, features)}
-    return shapes
+    return shapes if prototypes is None else shapes | {CENTRE: (prototypes, features)}
 
 
-def tensors_of(network: IganNetwork, origins: Mapping[str, Origin]) -> dict[str, Floats]:
-    """All weights of a network and its origins' distances, by name."""
+def tensors_of(
+    network: IganNetwork, origins: Mapping[str, Origin], known: KnownClasses | None = None
+) -> dict[str, Floats]:
+    """All weights of a network, its origins' distances and its known classes' prototypes, by name."""
     tensors = {name: value.numpy().copy() for name, value in network.state_dict().items()}
     for key, origin in origins.items():
         centre, whitening = distance_names(key)
         tensors |= {centre: origin.distance.centre.numpy(), whitening: origin.distance.whitening.numpy()}
-    return tensors
+    return tensors if known is None else tensors | known.tensors
 
 
 def finish(document: dict[str, Any], tensors: dict[str, Floats]) -> Model:

@@ -242,4 +242,6 @@ def _bounded_shapes(document: dict[str, Any], config: IganConfig, file: str) -> 
     sizes = (features, *config.hidden, config.latent, len(config.classes))
     if len(config.hidden) != 2 or not all(0 < size <= 1024 for size in sizes) or not 0 < config.benign < sizes[-1]:
         raise RefusedModel(f"{file}: got a network of sizes {sizes}, expected 1 to 1024 each")
-    return expected_shapes(features, config, document["calibration"])
+    known = document.get("known")
+    prototypes = None if known is None else sum(entry["prototypes"] for entry in known.values())
+    return expected_shapes(features, config, document["calibration"], prototypes)

@@ -25,7 +25,9 @@ class Scored:
     Attributes
     ----------
     score : (n,) float32 in [0, 1), how unlike normal
-    class_index : (n,) int64 into the model's classes
+    class_index : (n,) int64 into the model's classes, the likeliest; 0 for every benign one
+    probability : (n,) float32, calibrated, of the likeliest class
+    known : (n,) bool, the likeliest class is no benign one, and the row lies where the model knows it
     novelty : (n,) float32, in units where normal traffic has median 0 and 99th percentile 1
     p_value : (n,) float32, share of the site's presumed-normal flows at least this unusual
     suspect : (n,) bool, p_value at or below the site's alert level
@@ -33,6 +35,8 @@ class Scored:
 
     score: Floats
     class_index: Ints
+    probability: Floats
+    known: Mask
     novelty: Floats
     p_value: Floats
     suspect: Mask
@@ -55,7 +59,9 @@ class Scorer:
     def __init__(self, model: Model, device: str = "auto") -> None:
         self.model = model
         self.device = resolved(device)
-        self._network = model.network().to(self.device)
+        self._network = model.network()
+        self._preprocess = self._network.preprocess if self.device == "cpu" else model.network().preprocess
+        self._network = self._network.to(self.device)
         self._distances = {key: origin.distance.to(self.device) for key, origin in model.origins.items()}
         self._width = len(model.features)
         self._tile = torch.zeros((TILE, self._width), pin_memory=self.device == "cuda")
@@ -91,7 +97,7 @@ class Scorer:
             raise RefusedModel(
                 f"rows to score: got {matrix.shape} with {len(number)} sites, expected (n, {self._width}) with n"
             )
-        out = np.empty((rows, 3), dtype=np.float32)  # score, class, novelty
+        out = np.empty((rows, 4), dtype=np.float32)  # score, class, novelty, probability
         p_value = np.empty(rows, dtype=np.float32)
         suspect = np.empty(rows, dtype=np.bool_)
         keys = np.array([self.model.origin_of(str(name)) for name in names], dtype=np.str_)
@@ -103,15 +109,26 @@ class Scorer:
             p = origin.table.p_value(scored[:, 0])
             out[chosen], p_value[chosen], suspect[chosen] = scored, p, p <= np.float32(origin.alert_level)
         class_index = out[:, 1].astype(np.int64)
-        benign = class_index < self.model.config.benign
-        return Scored(out[:, 0].copy(), np.where(benign, 0, class_index), out[:, 2].copy(), p_value, suspect)
+        class_index = np.where(class_index < self.model.config.benign, 0, class_index)
+        score, novelty, probability = (out[:, column].copy() for column in (0, 2, 3))
+        known = self._known(matrix, class_index, probability)
+        return Scored(score, class_index, probability, known, novelty, p_value, suspect)
+
+    def _known(self, matrix: Floats, class_index: Ints, probability: Floats) -> Mask:
+        """(n,) which rows lie where the model knows their class; benign ones do not ask."""
+        known = class_index >= self.model.config.benign
+        if self.model.known is not None and known.any():
+            with torch.inference_mode():
+                z = self._preprocess(torch.from_numpy(np.ascontiguousarray(matrix[known]))).numpy()
+            known[known] = self.model.known.known(z, probability[known], class_index[known])
+        return known
 
     def _tiles(self, matrix: Floats, key: str) -> Floats:
-        """(n, F) rows of one origin → (n, 3) score, class index, novelty."""
+        """(n, F) rows of one origin → (n, 4) score, class index, novelty, probability."""
         if key not in self._forwards:
             self._forwards[key] = self._prepare(key)
         forward, tile = self._forwards[key], self._tile.numpy()
-        out = np.empty((len(matrix), 3), dtype=np.float32)
+        out = np.empty((len(matrix), 4), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(matrix), TILE):
                 part = matrix[start : start + TILE]
@@ -121,7 +138,7 @@ class Scorer:
         return out
 
     def _prepare(self, key: str) -> Callable[[Tensor], Tensor]:
-        """The forward of one origin: (TILE, F) → (TILE, 3) score, class index (exact in float32), novelty."""
+        """One origin's forward: (TILE, F) → (TILE, 4) score, class index (exact in float32), novelty, probability."""
         distance, fusion = self._distances[key], self.model.origins[key].fusion
         if self._in_buffers is not None:
             in_buffers = self._in_buffers
@@ -130,7 +147,8 @@ class Scorer:
         def forward(tile: Tensor) -> Tensor:
             views, logits = self._network.views(tile, distance)
             score, novelty = fuse(views, fusion)
-            return torch.stack([score, logits.argmax(dim=1).to(torch.float32), novelty], dim=1)
+            likeliest = torch.softmax(logits, dim=1).max(dim=1)
+            return torch.stack([score, likeliest.indices.to(torch.float32), novelty, likeliest.values], dim=1)
 
         return _CudaGraph(forward, self._width).replay if self.device == "cuda" else forward
 
@@ -151,7 +169,7 @@ class _CudaGraph:
             self._output = forward(self._input)
 
     def replay(self, tile: Tensor) -> Tensor:
-        """(TILE, F) pinned on the host → (TILE, 3) on the device; the caller's copy back waits for it."""
+        """(TILE, F) pinned on the host → (TILE, 4) on the device; the caller's copy back waits for it."""
         self._input.copy_(tile, non_blocking=True)
         self._graph.replay()
         return self._output

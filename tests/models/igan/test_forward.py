@@ -18,7 +18,8 @@ BITS = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-42, -1e30, 3.4e38]  # what featur
 def layer_by_layer(model: Model, tile: torch.Tensor, key: str) -> torch.Tensor:
     views, logits = model.network().views(tile, model.origins[key].distance)
     score, novelty = fuse(views, model.origins[key].fusion)
-    return torch.stack([score, logits.argmax(dim=1).to(torch.float32), novelty], dim=1)
+    likeliest = torch.softmax(logits, dim=1).max(dim=1)
+    return torch.stack([score, likeliest.indices.to(torch.float32), novelty, likeliest.values], dim=1)
 
 
 def same_bits(result: torch.Tensor, expected: torch.Tensor) -> bool:
