@@ -1,6 +1,5 @@
 """An incident: what is retained of its flows, all of it bounded, so that ten million flows cost what a thousand do."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,13 +8,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.alert.ends import Ends, most
 from pipeline.alert.features import FeatureSample
-from pipeline.alert.group_addresses import is_group_address
+from pipeline.contracts.class_names import NORMAL, UNKNOWN, is_name
 
 # Key of the incident of all that could not be followed one by one; every other key starts with a separator.
 CROWD = "crowd"
-
-NORMAL = "normal"
 
 MAX_POSITIONS = 1024
 MAX_ADDRESSES = 256
@@ -49,6 +47,8 @@ class Incident:
 
     positions: [raw_partition, raw_offset, raw_index, source_record or None] of the first 1,024 flows.
     sources, targets: flows per address, for the first 256 addresses; `more_` is true once another one came.
+    named_sources, named_targets: the same of the flows that have a name.
+    nearest_classes: what its unknown flows are nearest to.
     undirected: the sensor orders a flow's ends by address, so the initiator is known only where SYNs were counted.
     """
 
@@ -73,10 +73,15 @@ class Incident:
     lowest_p_value: float = 1.0
     highest_novelty: float = 0.0
     classes: dict[str, int] = field(default_factory=dict)
+    nearest_classes: dict[str, int] = field(default_factory=dict)
     sources: dict[str, int] = field(default_factory=dict)
     more_sources: bool = False
     targets: dict[str, int] = field(default_factory=dict)
     more_targets: bool = False
+    named_sources: dict[str, int] = field(default_factory=dict)
+    more_named_sources: bool = False
+    named_targets: dict[str, int] = field(default_factory=dict)
+    more_named_targets: bool = False
     target_ports: dict[int, int] = field(default_factory=dict)
     more_target_ports: bool = False
     undirected: bool = False
@@ -86,48 +91,39 @@ class Incident:
 
     @property
     def main_class(self) -> str:
-        """The class most of its flows have; `normal` only where no other class has a quarter of them.
+        """The class most of its flows have, of those that a quarter have at least; else that of most flows.
 
-        A flow whose class is normal is a suspect for its novelty; the classes of the incident's other flows say more.
+        A flow that is unknown or normal is a suspect for its novelty and speaks for no name; but what a quarter of the
+        flows is known to be says more than that the others are unlike anything. How many they are is said with it.
         """
-        named = {name: flows for name, flows in self.classes.items() if name != NORMAL and flows * 4 >= self.count}
-        return _most(named or self.classes)
+        named = {name: flows for name, flows in self.classes.items() if is_name(name) and flows * 4 >= self.count}
+        return most(named or self.classes)
 
     @property
     def further_classes(self) -> list[str]:
         """Other classes that a tenth of its flows, and two at least, have; those with most flows first."""
         main = self.main_class
-        others = {name: flows for name, flows in self.classes.items() if name not in (main, NORMAL)}
+        others = {name: flows for name, flows in self.classes.items() if is_name(name) and name != main}
         enough = {name: flows for name, flows in others.items() if flows >= max(2, self.count / 10)}
         return sorted(enough, key=lambda name: (-enough[name], name))
 
     @property
-    def actor(self) -> str:
-        """The address most of its flows come from; where the initiator is unknown, the busiest address."""
-        if not self.undirected:
-            return _most(self.sources)
-        ends = Counter(self.sources) + Counter(self.targets)
-        # A broadcast or multicast address initiates nothing.
-        return min(ends, key=lambda name: (is_group_address(name), -ends[name], -self.sources.get(name, 0), name))
+    def nearest(self) -> str:
+        """The class that most of its unknown flows are nearest to; normal where there are none."""
+        return most(self.nearest_classes) if self.nearest_classes else NORMAL
 
     @property
-    def others(self) -> dict[str, int]:
-        """The addresses its flows go to; where the initiator is unknown, all but the actor's."""
-        if not self.undirected:
-            return self.targets
-        ends = Counter(self.targets) + Counter(self.sources)
-        del ends[self.actor]
-        return dict(ends) or self.targets
+    def ends(self) -> Ends:
+        """The ends of the flows that its class speaks of: of those with a name where it has one, else of all."""
+        if is_name(self.main_class) and self.named_sources:
+            named = self.named_sources, self.named_targets, self.more_named_sources, self.more_named_targets
+            return Ends(*named, self.undirected)
+        return self.all_ends
 
     @property
-    def more_others(self) -> bool:
-        """Whether there were more of them than are retained."""
-        return self.more_targets or (self.undirected and self.more_sources)
-
-    @property
-    def main_other(self) -> str:
-        """The address of `others` with most flows."""
-        return _most(self.others)
+    def all_ends(self) -> Ends:
+        """The ends of all its flows."""
+        return Ends(self.sources, self.targets, self.more_sources, self.more_targets, self.undirected)
 
     @property
     def agreement(self) -> float:
@@ -157,9 +153,13 @@ class Incident:
         novelty = np.nan_to_num(rows.column("novelty").to_numpy().astype(np.float64), nan=0.0)
         self.highest_novelty = max(self.highest_novelty, float(np.clip(novelty, 0.0, 1e30).max()))
         _tally(self.classes, rows.column("class"), MAX_CLASSES)
+        _tally(self.nearest_classes, rows.column("nearest_class").drop_null(), MAX_CLASSES)
         rows = self._from_initiator(rows)
         self.more_sources |= _tally(self.sources, rows.column("src_addr"), MAX_ADDRESSES)
         self.more_targets |= _tally(self.targets, rows.column("dst_addr"), MAX_ADDRESSES)
+        named = rows.filter(pc.invert(pc.is_in(rows.column("class"), value_set=pa.array([NORMAL, UNKNOWN]))))
+        self.more_named_sources |= _tally(self.named_sources, named.column("src_addr"), MAX_ADDRESSES)
+        self.more_named_targets |= _tally(self.named_targets, named.column("dst_addr"), MAX_ADDRESSES)
         self.more_target_ports |= _tally(self.target_ports, rows.column("dst_port").drop_null(), MAX_ADDRESSES)
         self._add_talks(rows)
         free = MAX_POSITIONS - len(self.positions)
@@ -203,11 +203,6 @@ class Incident:
         for at in np.flatnonzero(~known)[: MAX_TALKS - len(self.talks)].tolist():
             facts = rows.slice(int(rows_at[at]), 1).select(TALK_FIELDS).to_pylist()[0]
             self.talks[names[at].as_py()] = Talk(flows=int(flows[at]), **facts)
-
-
-def _most(counts: dict[str, int]) -> str:
-    """The name with the highest count; of equally many, the first in the alphabet."""
-    return min(counts, key=lambda name: (-counts[name], name))
 
 
 def _numbers(rows: pa.RecordBatch, name: str) -> npt.NDArray[np.int64]:

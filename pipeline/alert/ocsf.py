@@ -10,10 +10,10 @@ import orjson
 
 from pipeline.alert.endpoints import evidence, observables
 from pipeline.alert.explain import Baseline, Reason, reasons
-from pipeline.alert.group_addresses import is_group_address
 from pipeline.alert.incident import CROWD, MAX_POSITIONS, Incident
 from pipeline.alert.techniques import Meaning, Meanings, Technique
 from pipeline.alert.wording import duration, flows, many, measured, printable_name, usual
+from pipeline.contracts.group_addresses import is_group_address
 
 OCSF_VERSION = "1.8.0"
 CREATE, UPDATE, CLOSE = 1, 2, 3
@@ -111,27 +111,37 @@ def severity_id(meaning: Meaning, count: int, confidence: int) -> int:
 
 def message(incident: Incident, meanings: Meanings) -> str:
     """One sentence for the person on shift; what else the incident holds comes after it."""
-    sources = many(len(incident.sources), incident.more_sources, printable_name(incident.actor), "sources")
-    target = printable_name(incident.main_other)
-    if is_group_address(incident.main_other):
+    ends = incident.all_ends if incident.key == CROWD else incident.ends
+    sources = many(len(ends.sources), ends.more_sources, printable_name(ends.actor), "sources")
+    target = printable_name(ends.main_other)
+    if is_group_address(ends.main_other):
         target = f"everybody ({target})"
-    targets = many(len(incident.others), incident.more_others, target, "addresses")
+    targets = many(len(ends.others), ends.more_others, target, "addresses")
     says = meaning_of(incident, meanings).says.substitute(
         {
-            "actor": printable_name(incident.actor),
+            "actor": printable_name(ends.actor),
             "sources": sources,
             "target": target,
             "targets": targets,
             "ports": many(len(incident.target_ports), incident.more_target_ports, "1 port", "ports"),
             "sensor": printable_name(incident.sensor),
             "site": printable_name(incident.site),
-            "flows": flows(incident.count),
+            "flows": _flows_meant(incident),
             "duration": duration(incident.end_ts_us - incident.start_ts_us),
             "class": printable_name(incident.main_class),
+            "nearest": meanings.as_nearest(printable_name(incident.nearest)),
         }
     )
     further = [f"{meanings.of(name).title}, {flows(incident.classes[name])}" for name in incident.further_classes[:3]]
     return "; also: ".join([says, *further])
+
+
+def _flows_meant(incident: Incident) -> str:
+    """How many flows the sentence is about: of an incident with several classes not all."""
+    of_class = incident.classes[incident.main_class]
+    if incident.key == CROWD or of_class == incident.count:
+        return flows(incident.count)
+    return f"{of_class:,} of {flows(incident.count)}"
 
 
 def _ms(time_us: int) -> int:
@@ -189,7 +199,9 @@ def _metadata(incident: Incident) -> dict[str, Any]:
 
 
 def _anomaly_analysis(incident: Incident, why: list[Reason]) -> dict[str, Any]:
-    target = f"{printable_name(incident.actor)} on {printable_name(incident.site)}/{printable_name(incident.sensor)}"
+    target = (
+        f"{printable_name(incident.ends.actor)} on {printable_name(incident.site)}/{printable_name(incident.sensor)}"
+    )
     anomalies, baselines = [], []
     for reason in why:
         parameter = {"observation_parameter": reason.label, "observation_type": "Deviation Analysis"}
@@ -217,6 +229,7 @@ def _unmapped(
         "sensor": printable_name(incident.sensor),
         "class": printable_name(incident.main_class),
         "classes": {printable_name(name): count for name, count in incident.classes.items()},
+        "nearest_classes": {printable_name(name): count for name, count in incident.nearest_classes.items()},
         "model": printable_name(incident.model),
         "feature_set": baseline.feature_set if baseline else None,
         "feature_hash": baseline.feature_hash if baseline else None,
@@ -230,8 +243,8 @@ def _unmapped(
         "highest_novelty": incident.highest_novelty,
         "sources": len(incident.sources),
         "more_sources": incident.more_sources,
-        "destinations": len(incident.others),
-        "more_destinations": incident.more_others,
+        "destinations": len(incident.all_ends.others),
+        "more_destinations": incident.all_ends.more_others,
         "directed": not incident.undirected,
         "destination_ports": len(incident.target_ports),
         "more_destination_ports": incident.more_target_ports,

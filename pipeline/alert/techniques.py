@@ -8,12 +8,15 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from pipeline.contracts.class_names import NORMAL
 from pipeline.errors import Misconfigured
 
 # OCSF severity_id.
 SEVERITY = {"informational": 1, "low": 2, "medium": 3, "high": 4, "critical": 5}
 CONFIDENCE = ("low", "medium", "high")
-WORDS = frozenset({"actor", "sources", "target", "targets", "ports", "sensor", "site", "flows", "duration", "class"})
+WORDS = frozenset(
+    {"actor", "sources", "target", "targets", "ports", "sensor", "site", "flows", "duration", "class", "nearest"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class Meanings:
-    """All classes, and the meaning of those not named."""
+    """All classes that are in the table, and the meaning of those that are not."""
 
     attack_version: str
     classes: Mapping[str, Meaning]
@@ -50,8 +53,14 @@ class Meanings:
     crowd: Meaning
 
     def of(self, name: str) -> Meaning:
-        """The meaning of a class; that of unknown ones where it is not named."""
+        """The meaning of a class; that of all others where it is not in the table."""
         return self.classes.get(name, self.unknown)
+
+    def as_nearest(self, name: str) -> str:
+        """The class in a sentence about flows that are not shown to be of it."""
+        if name == NORMAL:
+            return "normal traffic"
+        return f'"{self.classes[name].title}"' if name in self.classes else name
 
 
 def read_meanings(text: str) -> Meanings:

@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.contracts.class_names import NORMAL
 from pipeline.runtime.hashing import splitmix64
 
-NORMAL = "normal"
-# One unsuspicious row in so many goes to retraining, by its class: what the classifier calls an attack is rare and
-# worth more than the hundredth ordinary poll.
+# One unsuspicious row in so many goes to retraining, by its class: what is named an attack is rare and worth more than
+# the hundredth ordinary poll.
 NORMAL_ONE_IN = 32
 OTHER_ONE_IN = 4
 

@@ -9,25 +9,34 @@ import pyarrow as pa
 
 from models.serving.score import Scorer
 from pipeline.contracts.envelope import SensorName
+from pipeline.contracts.preconditions import Preconditions, shipped
 from pipeline.contracts.promotions import PromotionLedger
 from pipeline.runtime.wire.batches import matrix
 from pipeline.runtime.wire.sensors import sensors_of
 from pipeline.score.model_cache import ModelCache
+from pipeline.score.naming import Likeliest, names_of
 from schemas.fields import arrow_schema
 
 
 def score_batches(
-    batches: Sequence[pa.RecordBatch], ledger: PromotionLedger, models: ModelCache
+    batches: Sequence[pa.RecordBatch],
+    ledger: PromotionLedger,
+    models: ModelCache,
+    preconditions: Preconditions | None = None,
 ) -> list[pa.RecordBatch]:
     """Score batches of schema `features`; returns batches of schema `scored` with the same rows in the same order.
 
     All rows go through the network together, per model in tiles of one size: a row gets the same bits whatever it is
     grouped with. Which model a row gets is decided by its event time alone.
+
+    preconditions : what a flow's fields must not contradict for a class to be named; the shipped ones by default
     """
+    preconditions = preconditions or shipped()
+    features = models.first.model.features
     sizes = [batch.num_rows for batch in batches]
     rows = sum(sizes)
     if rows == 0:
-        return [_scored(batch, _Columns(0), slice(0, 0)) for batch in batches]
+        return [_scored(batch, _Columns(0), slice(0, 0), features, preconditions) for batch in batches]
     values = matrix(batches[0]) if len(batches) == 1 else np.concatenate([matrix(batch) for batch in batches])
     end_ts_us = np.concatenate([batch.column("end_ts_us").to_numpy() for batch in batches])
     names, origin = _origins(batches)
@@ -39,7 +48,7 @@ def score_batches(
         out.set(here, scorer, scorer.score_of(values[here], names, origin[here]))
     starts = np.concatenate([[0], np.cumsum(sizes)])
     return [
-        _scored(batch, out, slice(int(first), int(last)))
+        _scored(batch, out, slice(int(first), int(last)), features, preconditions)
         for batch, first, last in zip(batches, starts[:-1], starts[1:], strict=True)
     ]
 
@@ -53,6 +62,8 @@ class _Columns:
         self.p_value = np.zeros(rows, np.float32)
         self.suspect = np.zeros(rows, np.bool_)
         self.class_index = np.zeros(rows, np.int32)
+        self.benign = np.zeros(rows, np.bool_)
+        self.known = np.zeros(rows, np.bool_)
         self.model_index = np.zeros(rows, np.int32)
         self.classes: list[str] = []
         self.models: list[str] = []
@@ -63,23 +74,29 @@ class _Columns:
         self.p_value[here] = scored.p_value
         self.suspect[here] = scored.suspect
         self.class_index[here] = scored.class_index + len(self.classes)
+        self.benign[here] = scored.class_index < scorer.model.config.benign
+        self.known[here] = scored.known
         self.model_index[here] = len(self.models)
         self.classes += scorer.model.classes
         self.models.append(scorer.model.id)
 
 
-def _scored(batch: pa.RecordBatch, out: _Columns, here: slice) -> pa.RecordBatch:
-    features = batch.column("features")
+def _scored(
+    batch: pa.RecordBatch, out: _Columns, here: slice, features: Sequence[str], preconditions: Preconditions
+) -> pa.RecordBatch:
+    likeliest = Likeliest(out.classes, out.class_index[here], out.benign[here], out.known[here], out.suspect[here])
+    named, nearest = names_of(batch, likeliest, features, preconditions)
     added = {
         "score": pa.array(out.score[here]),
-        "class": _take(out.classes, out.class_index[here]),
+        "class": named,
+        "nearest_class": nearest,
         "novelty": pa.array(out.novelty[here]),
         "p_value": pa.array(out.p_value[here]),
         "suspect": pa.array(out.suspect[here]),
         "model": _take(out.models, out.model_index[here]),
-        "features": features,
+        "features": batch.column("features"),
     }
-    schema = arrow_schema("scored", features.type.list_size)
+    schema = arrow_schema("scored", batch.column("features").type.list_size)
     return pa.RecordBatch.from_arrays(
         [added[name] if name in added else batch.column(name) for name in schema.names], schema=schema
     )

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.alert.features import SAMPLE_ROWS
-from pipeline.alert.group_addresses import is_group_address
 from pipeline.alert.incident import Incident, as_document, of_document
 from pipeline.alert.ocsf import message, techniques_of
 from pipeline.alert.techniques import shipped
+from pipeline.contracts.group_addresses import is_group_address
 from tests.alert.suspects import SECOND, START_US, scored
 
 
@@ -31,8 +31,8 @@ def test_it_knows_who_did_what_when_and_how_often() -> None:
     assert incident.first_ts_us == START_US + SECOND
     assert incident.end_ts_us == START_US + 9 * SECOND
     assert incident.main_class == "portscan"
-    assert incident.actor == "198.18.134.11"
-    assert incident.main_other == "198.18.134.15"
+    assert incident.ends.actor == "198.18.134.11"
+    assert incident.ends.main_other == "198.18.134.15"
     assert incident.positions == [[0, 0, 0, 0], [0, 1, 0, 1], [0, 2, 0, 2], [0, 0, 0, None]]
     assert round(incident.lowest_p_value, 6) == 0.0001
     assert [(talk.dst_addr, talk.flows) for talk in incident.talks.values()] == [
@@ -50,6 +50,46 @@ def test_the_classifiers_normal_gives_way_to_what_others_look_like() -> None:
     assert incident.main_class == "normal"
 
 
+def unknown(nearest: str = "ssh_bruteforce", **row: Any) -> dict[str, Any]:
+    return {"class": "unknown", "nearest_class": nearest, **row}
+
+
+def test_unknown_flows_speak_for_no_name() -> None:
+    incident = fresh()
+    incident.absorb(scored([unknown()] * 6 + [unknown("normal")] * 3 + [{"class": "ssh_bruteforce"}]))
+    assert incident.main_class == "unknown"
+    assert incident.further_classes == []
+    said = message(incident, shipped())
+    assert said.endswith('9 of 10 flows in 1 ms; nearest to "Password guessing over SSH", which it is not shown to be')
+    assert "SSH logins" not in said
+    assert techniques_of(incident, shipped()) == []
+
+
+def test_what_a_quarter_is_known_to_be_is_said_of_that_quarter() -> None:
+    incident = fresh()
+    others = [unknown(src_addr="10.0.0.9", dst_addr=f"10.0.1.{n}") for n in range(9)]
+    incident.absorb(scored([{"class": "ssh_bruteforce", "src_addr": "10.0.0.5", "dst_addr": "10.0.0.6"}] * 3 + others))
+    assert incident.main_class == "ssh_bruteforce"
+    assert message(incident, shipped()).startswith(
+        "10.0.0.5: repeated SSH logins to 10.0.0.6 on sensor left, 3 of 12 flows in"
+    )
+    assert incident.all_ends.actor == "10.0.0.9"
+    incident.absorb(scored([unknown()]))
+    assert message(incident, shipped()).startswith("10.0.0.9: traffic to ")
+
+
+def test_what_an_unknown_flow_is_nearest_to_is_in_words() -> None:
+    for nearest, words in (
+        ("normal", "normal traffic"),
+        ("portscan", '"Port scan"'),
+        ("a class\x1b[2J of another model", "a class"),
+    ):
+        incident = fresh()
+        incident.absorb(scored([unknown(nearest)] * 2))
+        said = message(incident, shipped())
+        assert f"nearest to {words}" in said and "\x1b" not in said
+
+
 def test_where_the_sensor_orders_ends_by_address_the_one_who_sent_syns_began() -> None:
     incident = fresh()
     scan = [
@@ -64,12 +104,12 @@ def test_where_the_sensor_orders_ends_by_address_the_one_who_sent_syns_began() -
     ]
     incident.absorb(scored(scan))
     assert incident.undirected
-    assert incident.actor == "9.9.9.9"
-    assert sorted(incident.others) == ["10.0.0.0", "10.0.0.1", "10.0.0.2"]
+    assert incident.ends.actor == "9.9.9.9"
+    assert sorted(incident.ends.others) == ["10.0.0.0", "10.0.0.1", "10.0.0.2"]
     unknown = fresh()
     unknown.absorb(scored([{"source_type": "icsflow", "src_addr": f"{n}", "dst_addr": "z"} for n in "abc"]))
-    assert unknown.actor == "z"
-    assert set(unknown.others) == {"a", "b", "c"}
+    assert unknown.ends.actor == "z"
+    assert set(unknown.ends.others) == {"a", "b", "c"}
 
 
 def test_everything_kept_is_bounded() -> None:
@@ -118,7 +158,7 @@ def test_it_survives_being_saved() -> None:
 def test_nobody_in_particular_is_no_actor() -> None:
     incident = fresh()
     incident.absorb(scored([{"source_type": "icsflow", "src_addr": "224.0.0.22", "dst_addr": b} for b in "ab"]))
-    assert incident.actor == "a"
+    assert incident.ends.actor == "a"
     assert (
         is_group_address("ff:ff:ff:ff:ff:ff")
         and is_group_address("FF02::1")
@@ -131,5 +171,5 @@ def test_what_else_it_holds_is_named_when_it_is_more_than_chance() -> None:
     incident.absorb(scored([{"class": "mitm"}] * 30 + [{"class": "portscan"}] * 4 + [{"class": "misconf"}] * 2))
     assert incident.main_class == "mitm"
     assert incident.further_classes == ["portscan"]
-    assert message(incident, shipped()).endswith("36 flows in 1 ms; also: Port scan, 4 flows")
+    assert message(incident, shipped()).endswith("30 of 36 flows in 1 ms; also: Port scan, 4 flows")
     assert [technique.uid for technique in techniques_of(incident, shipped())] == ["T0830", "T0846"]

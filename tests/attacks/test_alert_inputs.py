@@ -67,7 +67,7 @@ def require_harmless(alert: dict[str, Any]) -> None:
     assert alert["message"].isprintable()
 
 
-FIELDS = ("src_addr", "dst_addr", "class", "site", "sensor", "model", "community_id", "src_mac")
+FIELDS = ("src_addr", "dst_addr", "class", "nearest_class", "site", "sensor", "model", "community_id", "src_mac")
 
 
 @pytest.mark.parametrize("text", HOSTILE)

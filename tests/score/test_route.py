@@ -17,6 +17,7 @@ def scored(rows: int, suspects: float = 0.1, seed: int = 0, first_offset: int = 
     added = {
         "score": pa.array(source.random(rows), pa.float32()),
         "class": pa.array(np.where(source.random(rows) < 0.1, "portscan", "normal"), pa.string()),
+        "nearest_class": pa.nulls(rows, pa.string()),
         "novelty": pa.array(source.random(rows), pa.float32()),
         "p_value": pa.array(source.random(rows), pa.float32()),
         "suspect": pa.array(source.random(rows) < suspects),

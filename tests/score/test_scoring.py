@@ -65,7 +65,10 @@ def test_rows_keep_their_order_and_columns(cache: ModelCache) -> None:
         for name in before.schema.names:
             assert after.column(name).equals(before.column(name))
         assert set(after.column("model").to_pylist()) <= {cache.first.model.id}
-        assert set(after.column("class").to_pylist()) <= set(cache.first.model.classes)
+        suspects = after.filter(after.column("suspect"))
+        assert "normal" not in suspects.column("class").to_pylist()
+        assert suspects.column("nearest_class").null_count < max(1, suspects.num_rows)
+        assert set(suspects.column("nearest_class").drop_null().to_pylist()) <= set(cache.first.model.classes)
         after.validate(full=True)
     assert 0 < sum(after.column("suspect").to_pylist().count(True) for after in scored) < 1505
 

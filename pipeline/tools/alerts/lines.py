@@ -95,7 +95,8 @@ def _facts(alert: Mapping[str, Any]) -> Table:
         "from": moment(alert["start_time"]),
         "to": moment(alert["end_time"]),
         "flows": f"{alert['count']:,} ({about.get('late', 0)} late)",
-        "class": ", ".join(f"{name} {count}" for name, count in sorted(about.get("classes", {}).items())),
+        "class": _counted(about.get("classes", {})),
+        **({"nearest to": _counted(nearest)} if (nearest := about.get("nearest_classes")) else {}),
         "confidence": f"{alert['confidence_score']} of 100; lowest p-value {about.get('lowest_p_value', 1):.2g}",
         "model": about["model"],
         "techniques": techniques(alert) + " (candidates)" if alert.get("attacks") else "none",
@@ -103,6 +104,11 @@ def _facts(alert: Mapping[str, Any]) -> Table:
     for name, value in rows.items():
         table.add_row(Text(name, style="dim"), Text(shown(value)))
     return table
+
+
+def _counted(classes: Mapping[str, int]) -> str:
+    """Classes with their numbers of flows."""
+    return ", ".join(f"{name} {count}" for name, count in sorted(classes.items()))
 
 
 def _reasons(reasons: list[Mapping[str, Any]]) -> Table:

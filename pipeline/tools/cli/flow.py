@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -190,6 +190,10 @@ def score(
         say(line(incident), quiet=as_json)
     flows = f"{done.rows.num_rows:,} flows, {done.suspects:,} suspects, {len(done.incidents)} incidents"
     say(flows + (f"; scores in {out}" if out else ""), quiet=as_json)
+    if done.suspects:
+        say(f"suspects by class: {_counted(done.classes)}", quiet=as_json)
+    if done.nearest_classes:
+        say(f"the unknown ones are nearest to: {_counted(done.nearest_classes)}", quiet=as_json)
     if done.uncalibrated and done.rows.num_rows:
         say(
             f"[yellow]The model has never seen site {decoded.site}:[/] its thresholds are another plant's, so expect "
@@ -197,7 +201,12 @@ def score(
             f"  forebay model calibrate --quiet QUIET-FILE --site {decoded.site} --sensor {decoded.sensor}",
             quiet=as_json,
         )
-    emit(counts(decoded, done.late, done.suspects, len(done.incidents)))
+    emit({**counts(decoded, done.late, done.suspects, len(done.incidents)), "classes": done.classes})
+
+
+def _counted(classes: Mapping[str, int]) -> str:
+    """Classes with their numbers of flows, for people."""
+    return ", ".join(f"{escape(printable(name))} {count:,}" for name, count in classes.items())
 
 
 @app.command()

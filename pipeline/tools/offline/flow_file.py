@@ -19,6 +19,9 @@ from pipeline.runtime.storage.storage import folder_or_storage
 from pipeline.runtime.wire import batches
 from pipeline.settings import Settings
 
+# The columns of a scored row that the model says.
+SAID = ("score", "class", "nearest_class", "novelty", "p_value", "suspect", "model")
+
 
 @dataclass(frozen=True, slots=True)
 class FlowFile:
@@ -47,6 +50,25 @@ class FlowFile:
         if "suspect" not in self.rows.schema.names:
             return 0
         return int(pc.sum(self.rows.column("suspect")).as_py() or 0)
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """How many suspects have each class, those with most first."""
+        return self._counted("class")
+
+    @property
+    def nearest_classes(self) -> dict[str, int]:
+        """How many unknown suspects are nearest to each class, those with most first."""
+        return self._counted("nearest_class")
+
+    def _counted(self, name: str) -> dict[str, int]:
+        if not self.suspects:
+            return {}
+        values = self.rows.column(name).filter(self.rows.column("suspect")).drop_null()
+        counted = pc.value_counts(values).to_pylist()
+        return {
+            row["values"]: row["counts"] for row in sorted(counted, key=lambda row: (-row["counts"], row["values"]))
+        }
 
 
 def featurize(decoded: Decoded, settings: Settings, feature_set: FeatureSet = FEATURE_SET) -> FlowFile:
@@ -93,7 +115,7 @@ def write_parquet(rows: pa.RecordBatch, path: Path, feature_set: FeatureSet = FE
     """One row per record: the normalised fields, each feature by its name, then what the model says."""
     matrix = batches.matrix(rows) if rows.num_rows else np.empty((0, feature_set.width), np.float32)
     names = [name for name in rows.schema.names if name != "features"]
-    said = [name for name in ("score", "class", "novelty", "p_value", "suspect", "model") if name in names]
+    said = [name for name in SAID if name in names]
     flow = [name for name in names if name not in said]
     columns = {name: rows.column(name) for name in flow}
     columns.update((name, pa.array(np.ascontiguousarray(matrix[:, at]))) for at, name in enumerate(feature_set.names))

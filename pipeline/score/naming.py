@@ -1,0 +1,56 @@
+"""What a scored flow is called: an attack's or fault's name where it is known to be one, else unknown, else normal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.contracts.class_names import NORMAL, UNKNOWN
+from pipeline.contracts.preconditions import Preconditions
+from pipeline.runtime.wire.batches import matrix
+
+Mask = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Likeliest:
+    """What the classifier finds n rows likest to.
+
+    Attributes
+    ----------
+    names : classes' names, of all models that scored the rows
+    index : (n,) into names
+    benign : (n,) whether that class is harmless traffic
+    known : (n,) whether the row lies where the model knows that class
+    suspect : (n,)
+    """
+
+    names: Sequence[str]
+    index: Ints
+    benign: Mask
+    known: Mask
+    suspect: Mask
+
+
+def names_of(
+    rows: pa.RecordBatch, likeliest: Likeliest, features: Sequence[str], preconditions: Preconditions
+) -> tuple[pa.Array, pa.Array]:
+    """The columns `class` and `nearest_class` of n rows (schema `features`).
+
+    A row is named by its likeliest class where the model knows that class there and no field of the row contradicts it
+    (preconditions.toml). Else a suspect is unknown, and what it is nearest to stands beside it; all others are normal.
+    """
+    named = likeliest.known & ~likeliest.benign
+    for number in np.unique(likeliest.index[named]):
+        at = np.flatnonzero(named & (likeliest.index == number))
+        some = rows.take(pa.array(at))
+        named[at] = ~preconditions.contradicted(likeliest.names[number], some, matrix(some), features)
+    unknown = likeliest.suspect & ~named
+    count = len(likeliest.names)
+    names = pa.array([*likeliest.names, NORMAL, UNKNOWN], pa.string())
+    nearest = np.where(likeliest.benign, count, likeliest.index)
+    chosen = np.where(named, likeliest.index, np.where(unknown, count + 1, count))
+    return names.take(pa.array(chosen)), names.take(pa.array(nearest, mask=~unknown))
