@@ -19,6 +19,7 @@ intrinsic: Callable[[Any], Any] = numba_intrinsic  # its own type has the contex
 LANES = 16
 FLOATS = ir.VectorType(ir.FloatType(), LANES)
 INTEGERS = ir.VectorType(ir.IntType(32), LANES)
+BYTES = ir.VectorType(ir.IntType(8), LANES)
 ROOT_OF_HALF_BITS = 0x3F3504F3  # sqrt(1/2) as an integer: mantissas lie between it and its double
 
 
@@ -45,10 +46,14 @@ def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> A
 
 @intrinsic
 def load(typing: Any, array: Any, index: Any) -> Any:
-    """array[index : index + 16] of a C-contiguous float32 array, seen flat."""
+    """array[index : index + 16] of a C-contiguous float32 or int8 array, seen flat."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_pointer(context, builder, signature.args[0], *arguments), align=4)
+        pointer = _pointer(context, builder, signature.args[0], *arguments)
+        if signature.args[0].dtype == types.int8:
+            small = builder.load(builder.bitcast(pointer, BYTES.as_pointer()), align=1)
+            return builder.sitofp(builder.sext(small, INTEGERS), FLOATS)
+        return builder.load(pointer, align=4)
 
     return VECTOR(array, types.intp), generate
 

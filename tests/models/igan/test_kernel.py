@@ -1,5 +1,6 @@
 """The compiled network and distances: what a scalar oracle and torch say, the same bits however rows are split."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 from models.igan import kernel, packed
 from models.igan.arrays import NetworkArrays
+from models.igan.distances import Closeness, Distance
 from models.rows import Floats, Ints
 from tests.models.igan import oracle
 from tests.models.igan.random_network import tensors
@@ -42,16 +44,8 @@ def forward(arrays: NetworkArrays, x: Floats) -> tuple[Floats, Floats]:
     return z, logits
 
 
-def mahalanobis(z: Floats, centre: Floats, whitening: Floats) -> Floats:
-    distance, out = packed.pack_distance(centre, whitening), np.empty(len(z), np.float32)
-    kernel.mahalanobis(z, distance, packed.distance_space(distance), out)
-    return out
-
-
-def closeness(z: Floats, prototypes: Floats) -> tuple[Floats, Ints]:
-    made, out, nearest = packed.pack_prototypes(prototypes), np.empty(len(z), np.float32), np.empty(len(z), np.int64)
-    kernel.closeness(z, made, packed.prototype_space(made), out, nearest)
-    return out, nearest
+def both(closeness: Closeness, z: Floats) -> tuple[Floats, Ints]:
+    return closeness(z), closeness.nearest(z)
 
 
 def rows(count: int, features: int, seed: int, scale: float = 3.0, odd: float = 0.02) -> Floats:
@@ -155,8 +149,8 @@ def test_a_row_has_the_same_bits_however_rows_are_split(shape: str, seed: int, c
 
     def all_of(part: Floats) -> list[Floats]:
         z, logits = forward(arrays, part)
-        near, which = closeness(z, prototypes)
-        return [z, logits, mahalanobis(z, prototypes[0], whitening), near, which.astype(np.float32)]
+        near, which = both(Closeness(prototypes), z)
+        return [z, logits, Distance(prototypes[0].copy(), whitening)(z), near, which.astype(np.float32)]
 
     parts = [all_of(x[start:stop].copy()) for start, stop in pairwise(cuts)]
     for whole, pieces in zip(all_of(x), zip(*parts, strict=True), strict=True):
@@ -172,8 +166,8 @@ def test_a_row_has_the_same_bits_whatever_its_neighbours(seed: int) -> None:
     z, logits = forward(arrays, x)
     moved_z, moved_logits = forward(arrays, x[order])
     assert np.array_equal(logits[order].view(np.int32), moved_logits.view(np.int32))
-    near, which = closeness(z, z[:5])
-    moved_near, moved_which = closeness(moved_z, z[:5])
+    near, which = both(Closeness(z[:5].copy()), z)
+    moved_near, moved_which = both(Closeness(z[:5].copy()), moved_z)
     assert np.array_equal(near[order].view(np.int32), moved_near.view(np.int32))
     assert np.array_equal(which[order], moved_which)
 
@@ -187,7 +181,7 @@ def test_mahalanobis_is_the_oracles(features: int, triangle: bool) -> None:
     whitening = random.normal(size=(features, features)).astype(np.float32)
     whitening = np.tril(whitening) if triangle else whitening
     expected = [oracle.mahalanobis([float(value) for value in row], centre, whitening) for row in z]
-    assert np.abs(mahalanobis(z, centre, whitening) - expected).max() < 1e-4
+    assert np.abs(Distance(centre, whitening)(z) - expected).max() < 1e-4
 
 
 @pytest.mark.parametrize(("features", "count"), [(1, 1), (9, 3), (30, 128), (122, 300)])
@@ -196,7 +190,7 @@ def test_closeness_is_the_oracles(features: int, count: int) -> None:
     prototypes = random.normal(size=(count, features)).astype(np.float32)
     prototypes[:, features // 2 :] = random.random((count, features - features // 2)) < 0.1  # mostly one value
     z = np.concatenate([prototypes[:6] + np.float32(1e-3), random.normal(size=(25, features))]).astype(np.float32)
-    got, nearest = closeness(z, prototypes)
+    got, nearest = both(Closeness(prototypes), z)
     expected = [oracle.closeness([float(value) for value in row], prototypes) for row in z]
     assert np.abs(got - [least for least, _ in expected]).max() < 1e-4
     assert all(each[which] - least < 1e-4 for which, (least, each) in zip(nearest, expected, strict=True))
@@ -204,12 +198,29 @@ def test_closeness_is_the_oracles(features: int, count: int) -> None:
 
 def test_the_first_of_equal_prototypes_is_the_nearest() -> None:
     prototypes = np.repeat(rows(50, 8, 5, odd=0.0), 4, axis=0)
-    _, nearest = closeness(prototypes[[2, 17, 199]], prototypes)
+    nearest = Closeness(prototypes).nearest(prototypes[[2, 17, 199]])
     assert nearest.tolist() == [0, 16, 196]
 
 
 @pytest.mark.parametrize("count", [0, 1, 97])
 def test_prototypes_all_alike_are_one(count: int) -> None:
     prototypes = np.full((3, 5), 2.5, np.float32)
-    got, nearest = closeness(np.zeros((count, 5), np.float32), prototypes)
+    got, nearest = both(Closeness(prototypes), np.zeros((count, 5), np.float32))
     assert np.allclose(got, 2.5 * np.sqrt(5)) and not nearest.any()
+
+
+@pytest.mark.parametrize(("classes", "benign"), [(2, 1), (7, 2), (23, 1)])
+def test_margin_likeliest_classes_and_probability(classes: int, benign: int) -> None:
+    logits = (np.random.default_rng(6).normal(size=(300, classes)) * 8).astype(np.float32)
+    logits[0], logits[1, 0], logits[2, benign] = 0.0, 200.0, 200.0
+    margin, probability = np.empty(300, np.float32), np.empty(300, np.float32)
+    likeliest, nearest = np.empty(300, np.int64), np.empty(300, np.int64)
+    kernel.attack_odds(logits, benign, margin, likeliest, nearest, probability)
+    exact = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    share = np.exp(exact)
+    odds = [math.log(math.fsum(row[benign:])) - math.log(math.fsum(row[:benign])) for row in share]
+    assert np.allclose(margin, odds, atol=1e-4)
+    assert np.array_equal(likeliest, logits.argmax(axis=1))
+    assert np.array_equal(nearest, logits[:, benign:].argmax(axis=1) + benign)
+    expected = share[np.arange(300), nearest] / share.sum(axis=1)
+    assert np.allclose(probability, expected, atol=1e-6)
