@@ -166,7 +166,6 @@ class Settings(BaseSettings):
     model: str = Field(
         "", description="Model to start with: an id of the registry or a folder; empty: the shipped one."
     )
-    threads: int = Field(1, ge=0, description="torch threads of score; 0 lets torch choose: for cores of its own.")
 
     # Fault campaigns (`forebay chaos`)
     failpoint: str = Field(

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
+import numpy.typing as npt
 
 from models.errors import RefusedModel
 from models.rows import Floats, Ints
 
+Int8s = npt.NDArray[np.int8]
 REMEDY = "the weights are damaged or of another version; train the model anew"
 
 
@@ -26,7 +28,8 @@ class NetworkArrays:
     first, count : (C,) where a column's knots begin in `edge`, and how many it has, two at least
     edge : (E,) ascending within a column
     plain : (B,) which columns add a multiple of a row of their own
-    table : (E, H) what each knot adds
+    table : (E, H) what each knot adds; int8 in a small model
+    scale : (C,) the unit of a column's rows of the table, 1 where they are float32
     row : (B, H) of the plain columns
     bias, middle, middle_bias, top, top_bias, last, last_bias : the layers
     benign : classes below this are benign
@@ -41,7 +44,8 @@ class NetworkArrays:
     count: Ints
     edge: Floats
     plain: Ints
-    table: Floats
+    table: Floats | Int8s
+    scale: Floats
     row: Floats
     bias: Floats
     middle: Floats
@@ -63,11 +67,11 @@ class NetworkArrays:
         return len(self.last_bias)
 
     @classmethod
-    def from_tensors(cls, weights: Mapping[str, Floats], benign: int, clip: float) -> "NetworkArrays":
+    def from_tensors(cls, weights: Mapping[str, Floats | Int8s], benign: int, clip: float) -> "NetworkArrays":
         """From tensors by name (float32, layers output x input); RefusedModel where they are no such network.
 
         preprocess.{log,mean,deviation}, knots.{column,count,edge,plain}, lookup.{table,row,bias},
-        middle, top and last with {weight,bias}. Others are not read.
+        middle, top and last with {weight,bias}, and lookup.scale where lookup.table is int8. Others are not read.
         """
         _expect_names(weights)
         count = _integers("knots.count", weights["knots.count"])
@@ -81,7 +85,8 @@ class NetworkArrays:
             count=count,
             edge=_floats(weights["knots.edge"]),
             plain=_integers("knots.plain", weights["knots.plain"]),
-            table=_floats(weights["lookup.table"]),
+            table=_table(weights["lookup.table"]),
+            scale=_floats(weights["lookup.scale"]) if "lookup.scale" in weights else np.ones(len(count), np.float32),
             row=_floats(weights["lookup.row"]),
             bias=_floats(weights["lookup.bias"]),
             middle=_floats(weights["middle.weight"].T),
@@ -106,17 +111,23 @@ NAMES = (
 )
 
 
-def _expect_names(weights: Mapping[str, Floats]) -> None:
+def _expect_names(weights: Mapping[str, Floats | Int8s]) -> None:
     missing = [name for name in NAMES if name not in weights]
     if missing:
         raise RefusedModel(f"network: got no tensor {missing[0]}, expected {len(NAMES)} of them; {REMEDY}")
 
 
-def _floats(values: Floats) -> Floats:
+def _floats(values: Floats | Int8s) -> Floats:
     return np.ascontiguousarray(values, dtype=np.float32)
 
 
-def _integers(name: str, values: Floats) -> Ints:
+def _table(values: Floats | Int8s) -> Floats | Int8s:
+    if values.dtype == np.int8:
+        return np.ascontiguousarray(values, dtype=np.int8)
+    return _floats(values)
+
+
+def _integers(name: str, values: Floats | Int8s) -> Ints:
     """Small integers that were written as float32."""
     if values.ndim != 1 or not bool(((values >= 0) & (values < 2**24) & (values == np.floor(values))).all()):
         raise RefusedModel(f"network {name}: got {str(values)[:80]}, expected whole numbers from 0 on; {REMEDY}")
@@ -136,6 +147,7 @@ def _expect_shapes(arrays: NetworkArrays) -> None:
         "edge": (knots,),
         "count": (columns,),
         "table": (knots, wide),
+        "scale": (columns,),
         "row": (plain, wide),
         "bias": (wide,),
         "middle": (wide, middle),

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.igan.arrays import Int8s
 from models.rows import Floats, Ints
 
 Indices = npt.NDArray[np.int32]
@@ -31,7 +32,7 @@ class PackedNetwork(NamedTuple):
     first, last_bin, scale : (16 c,) a column's first knot in the table, its last bin, and the unit of its rows
     step : (s, 16) knots of 16 columns side by side; a panel's are from step_first[panel] on
     knot, per_width : (E,) each knot, and 1 / the width of the bin above it
-    table : (h, E, 32)
+    table : (h, E, 32), float32 or int8
     plain, slot, off : bits of plain columns, 16 to a number; (16 p,) a column's row of `row`; what a raw 0 becomes
     row : (h, B, 32)
     """
@@ -45,7 +46,7 @@ class PackedNetwork(NamedTuple):
     step: Floats
     knot: Floats
     per_width: Floats
-    table: Floats
+    table: Floats | Int8s
     plain: Ints
     slot: Indices
     off: Floats

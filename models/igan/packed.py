@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.igan import kernel
-from models.igan.arrays import NetworkArrays
+from models.igan.arrays import Int8s, NetworkArrays
 from models.igan.layout import (
     DistanceSpace,
     Indices,
@@ -37,12 +37,12 @@ def pack_network(arrays: NetworkArrays) -> PackedNetwork:
         column=arrays.column[order],
         first=_padded(arrays.first[order], columns),
         last_bin=_padded(arrays.count[order] - 2, columns),
-        scale=_padded(np.ones(len(order)), columns),
+        scale=_padded(arrays.scale[order], columns),
         step_first=step_first,
         step=step,
         knot=arrays.edge,
         per_width=_per_width(arrays.edge),
-        table=_panels(arrays.table, len(arrays.table), kernel.WIDE),
+        table=_table(arrays.table),
         plain=plain,
         slot=slot,
         off=off,
@@ -188,12 +188,25 @@ def _filled_up(matrix: npt.NDArray[np.float64], width: int) -> Floats:
 
 def _panels(matrix: Floats, inputs: int, width: int = PANEL) -> Floats:
     """(k, m) input x output → (m / width, inputs, width), zeros where there is nothing."""
-    outputs = _up(matrix.shape[1], width)
-    whole = np.zeros((inputs, outputs), dtype=np.float32)
-    whole[: len(matrix), : matrix.shape[1]] = matrix
-    result = aligned(outputs // width, inputs, width)
-    result[:] = whole.reshape(inputs, outputs // width, width).transpose(1, 0, 2)
+    result = aligned(_up(matrix.shape[1], width) // width, inputs, width)
+    result[:] = _in_panels(matrix, inputs, width)
     return result
+
+
+def _table(table: Floats | Int8s) -> Floats | Int8s:
+    in_panels = _in_panels(table, len(table), kernel.WIDE)
+    if table.dtype == np.int8:
+        return np.ascontiguousarray(in_panels)  # half a cache line a row: no border matters
+    result = aligned(*in_panels.shape)
+    result[:] = in_panels
+    return result
+
+
+def _in_panels(matrix: npt.NDArray[np.number], inputs: int, width: int) -> npt.NDArray[np.number]:
+    outputs = _up(matrix.shape[1], width)
+    whole = np.zeros((inputs, outputs), dtype=matrix.dtype)
+    whole[: len(matrix), : matrix.shape[1]] = matrix
+    return whole.reshape(inputs, outputs // width, width).transpose(1, 0, 2)
 
 
 def _marked(plain: Ints, features: int) -> tuple[Ints, Indices]:

@@ -21,7 +21,7 @@ from pipeline.runtime.storage.storage import folder_or_storage
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.runtime.wire.batches import CONTENT_TYPE
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT
-from pipeline.score.device import choose_device, use_threads
+from pipeline.score.device import choose_device
 from pipeline.score.group import Features, encoded, expect_features, read, score_group
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.position import StagePosition
@@ -48,7 +48,6 @@ class Group:
 def load_model(settings: Settings, telemetry: Telemetry) -> ModelCache:
     """The model to start with, on its device."""
     device, why = choose_device(settings.device)
-    use_threads(settings.threads)
     cache = ModelCache(settings.model, folder_or_storage(settings.registry_uri, "models"), device)
     log("score").info("model", id=cache.first.model.id, device=device, device_why=why)
     telemetry.gauge("forebay_model_info", 1, model=cache.first.model.id, device=device)

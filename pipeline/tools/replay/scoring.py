@@ -22,12 +22,11 @@ class Scoring:
     """The models of one replay; a row's score does not depend on what it is batched with."""
 
     def __init__(self, settings: Settings, request: Request, partitions: int) -> None:
-        from pipeline.score.device import choose_device, use_threads
+        from pipeline.score.device import choose_device
         from pipeline.score.model_cache import ModelCache
 
         self._settings = settings
         self._device = choose_device(settings.device)[0]
-        use_threads(settings.threads)
         self._manifests = Manifests(settings.registry_uri)
         self._caches: dict[str, ModelCache] = {}
         self._recorded = request.source == ARCHIVE and request.model is None

@@ -21,13 +21,15 @@ def preprocessed(row: Floats, network: NetworkArrays) -> list[float]:
 def logits(z: list[float], network: NetworkArrays) -> list[float]:
     """The logits of one preprocessed row."""
     wide = [float(bias) for bias in network.bias]
-    for column, first, count in zip(network.column, network.first, network.count, strict=True):
+    knots = zip(network.column, network.first, network.count, network.scale, strict=True)
+    for column, first, count, scale in knots:
         edge = [float(knot) for knot in network.edge[first : first + count]]
         bin_of = max(sum(knot <= z[column] for knot in edge[1:-1]), 0)
         share = (z[column] - edge[bin_of]) / (edge[bin_of + 1] - edge[bin_of])
         share = min(max(share, 0.0), 1.0)
         below, above = network.table[first + bin_of], network.table[first + bin_of + 1]
-        wide = [w + (1 - share) * float(b) + share * float(a) for w, b, a in zip(wide, below, above, strict=True)]
+        low, high = (1 - share) * float(scale), share * float(scale)
+        wide = [w + low * float(b) + high * float(a) for w, b, a in zip(wide, below, above, strict=True)]
     for column, row in zip(network.plain, network.row, strict=True):
         wide = [w + z[column] * float(r) for w, r in zip(wide, row, strict=True)]
     middle = _layer(wide, network.middle, network.middle_bias)

@@ -1,14 +1,12 @@
-"""The compiled network and distances: what a scalar oracle and torch say, the same bits however rows are split."""
+"""The compiled network and distances: what a scalar oracle says, the same bits however rows are split."""
 
 import math
 from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn import functional
 
 from models.igan import kernel, packed
 from models.igan.arrays import NetworkArrays
@@ -67,35 +65,6 @@ def test_z_and_logits_are_those_of_the_oracle(shape: str) -> None:
     assert np.abs(z - np.array(expected_z)).max() < 1e-5
     expected = np.array([oracle.logits([float(value) for value in row], arrays) for row in z])
     assert np.abs(logits - expected).max() < 1e-4
-
-
-def torch_forward(arrays: NetworkArrays, x: Floats) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same arithmetic by torch's operations, in single precision."""
-    a = {name: torch.from_numpy(np.array(getattr(arrays, name))) for name in ("log", "mean", "deviation", "bias")}
-    rows = torch.from_numpy(x)
-    scaled = torch.where(a["log"] > 0, torch.sign(rows) * torch.log1p(torch.abs(rows)), rows)
-    z = torch.nan_to_num((scaled - a["mean"]) / a["deviation"], nan=0.0).clamp(-arrays.clip, arrays.clip)
-    wide = a["bias"] + z[:, arrays.plain] @ torch.from_numpy(arrays.row)
-    table = torch.from_numpy(arrays.table)
-    for column, first, count in zip(arrays.column, arrays.first, arrays.count, strict=True):
-        edge, number = torch.from_numpy(arrays.edge[first : first + count]), z[:, column].contiguous()
-        bin_of = (torch.searchsorted(edge, number, right=True) - 1).clamp(0, int(count) - 2)
-        share = ((number - edge[bin_of]) / (edge[bin_of + 1] - edge[bin_of])).clamp(0, 1)[:, None]
-        wide = wide + (1 - share) * table[first + bin_of] + share * table[first + bin_of + 1]
-    middle = functional.relu(wide) @ torch.from_numpy(arrays.middle) + torch.from_numpy(arrays.middle_bias)
-    top = functional.relu(middle) @ torch.from_numpy(arrays.top) + torch.from_numpy(arrays.top_bias)
-    return z, functional.relu(top) @ torch.from_numpy(arrays.last) + torch.from_numpy(arrays.last_bias)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.sampled_from(sorted(SHAPES)), st.integers(0, 2**32 - 1), st.floats(1e-3, 1e6), st.sampled_from(SIZES))
-def test_torch_says_the_same(shape: str, seed: int, scale: float, count: int) -> None:
-    arrays = network(shape)
-    x = rows(count, arrays.features, seed, scale)
-    z, logits = forward(arrays, x)
-    expected_z, expected = torch_forward(arrays, x)
-    torch.testing.assert_close(torch.from_numpy(z), expected_z, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(torch.from_numpy(logits), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_numbers_without_logarithm_are_preprocessed_to_the_bit() -> None:
