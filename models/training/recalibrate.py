@@ -42,4 +42,4 @@ def recalibrate(
     document = {key: value for key, value in model.document.items() if key not in ("id", "weights_sha256")}
     document |= {"parent": model.id, "calibration": {**model.document["calibration"], origin: entry}}
     with torch.no_grad():
-        return finish(document, tensors_of(model.network(), {**model.origins, origin: made}))
+        return finish(document, tensors_of(model.network(), {**model.origins, origin: made}, model.known))

@@ -25,7 +25,7 @@ PANEL = "Protocols"
 Protocol = Annotated[
     str | None,
     typer.Option(
-        help="Run one: nsl-kdd-cv, nsl-kdd-test, unknowns, iiot, table, controls, cost.", rich_help_panel=PANEL
+        help="Run one: nsl-kdd-cv, nsl-kdd-test, unknowns, iiot, table, controls, cost, names.", rich_help_panel=PANEL
     ),
 ]
 Seeds = Annotated[
@@ -75,6 +75,11 @@ def evaluate(
 
     With --protocol, every fit is stored in --out as it finishes; `forebay model report` makes tables and pictures.
     """
+    if protocol == "names":
+        from pipeline.tools.cli.model_names import evaluate_names
+
+        evaluate_names(model, registry, data, out, as_json)
+        return
     if protocol is not None:
         from pipeline.tools.cli.model_protocol import Asked, evaluate_protocol
 
