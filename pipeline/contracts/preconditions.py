@@ -23,6 +23,7 @@ from schemas.fields import load
 
 Mask = npt.NDArray[np.bool_]
 Matrix = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 
 FILE = "preconditions.toml"
 # The keys of each kind of condition: those it must have, and those it may have.
@@ -84,17 +85,26 @@ class Preconditions:
 
     classes: Mapping[str, tuple[Requirement, ...]]
 
-    def contradicted(self, name: str, rows: pa.RecordBatch, matrix: Matrix, features: Sequence[str]) -> Mask:
+    def contradicted(
+        self,
+        name: str,
+        rows: pa.RecordBatch | pa.Table,
+        matrix: Matrix,
+        features: Sequence[str],
+        at: Ints | None = None,
+    ) -> Mask:
         """(n,) whether the fields of each row rule the class out.
 
         Parameters
         ----------
         name : the class; one without requirements is ruled out nowhere
-        rows : n rows with the fields of a flow
-        matrix : (n, F) their features in their own units, with their names in `features`
+        rows : rows with the fields of a flow
+        matrix : (rows, F) their features in their own units, with their names in `features`
+        at : (n,) which of the rows, ascending; all by default
         """
-        ruled_out = np.zeros(rows.num_rows, np.bool_)
-        view = _Rows(rows, matrix, {feature: column for column, feature in enumerate(features)})
+        at = np.arange(rows.num_rows) if at is None else at
+        ruled_out = np.zeros(len(at), np.bool_)
+        view = _Rows(rows, matrix, {feature: column for column, feature in enumerate(features)}, at)
         for requirement in self.classes.get(name, ()):
             ruled_out |= _contradicts(requirement, view)
         return ruled_out
@@ -104,16 +114,26 @@ class Preconditions:
 class _Rows:
     """Rows about to be named: fields, features, and which column each feature is."""
 
-    fields: pa.RecordBatch
+    fields: pa.RecordBatch | pa.Table
     matrix: Matrix
     column: Mapping[str, int]
+    at: Ints
 
     def __len__(self) -> int:
-        return int(self.fields.num_rows)
+        return len(self.at)
+
+    def field(self, name: str) -> pa.Array:
+        """(n,) a field's values. Only what a condition asks for is taken: most of the fields never are."""
+        column = self.fields.column(name)
+        column = column if len(self.at) == len(column) else column.take(pa.array(self.at))
+        return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
     def feature(self, name: str) -> npt.NDArray[np.float64] | None:
         """(n,) a feature's values, 0 or more; None where the feature set has none of that name."""
-        return np.fmax(self.matrix[:, self.column[name]].astype(np.float64), 0.0) if name in self.column else None
+        if name not in self.column:
+            return None
+        values: npt.NDArray[np.float64] = np.fmax(self.matrix[self.at, self.column[name]].astype(np.float64), 0.0)
+        return values
 
 
 def _contradicts(requirement: Requirement, rows: _Rows) -> Mask:
@@ -142,8 +162,8 @@ def _evaluate(condition: Condition, rows: _Rows) -> tuple[Mask, Mask]:
             return ~everywhere, ~everywhere
         return _between(value * factor, condition), everywhere
     if condition.service is not None:
-        return _of_service(condition.service, rows.fields)
-    column = rows.fields.column(condition.field)
+        return _of_service(condition.service, rows)
+    column = rows.field(condition.field)
     said = _mask(pc.is_valid(column))
     if condition.kind == "known":
         return said == condition.is_so, everywhere
@@ -154,15 +174,15 @@ def _evaluate(condition: Condition, rows: _Rows) -> tuple[Mask, Mask]:
     return _between(pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False), condition), said
 
 
-def _of_service(service: Service, rows: pa.RecordBatch) -> tuple[Mask, Mask]:
+def _of_service(service: Service, rows: _Rows) -> tuple[Mask, Mask]:
     """(n,) whether a port or the sensor's name of the service is one of these, and whether one of them is known."""
     ports = pa.array(service.ports, pa.uint16())
-    holds, said = np.zeros(rows.num_rows, np.bool_), np.zeros(rows.num_rows, np.bool_)
+    holds, said = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_)
     for name in ("src_port", "dst_port"):
-        column = rows.column(name)
+        column = rows.field(name)
         holds |= _mask(pc.is_in(column, value_set=ports)) & _mask(pc.is_valid(column))
         said |= _mask(pc.is_valid(column))
-    named = rows.column("app_proto")
+    named = rows.field("app_proto")
     if service.names:
         holds |= _mask(pc.match_substring_regex(pc.ascii_lower(named), service.pattern))
     return holds, said | _mask(pc.is_valid(named))

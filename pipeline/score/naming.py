@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from pipeline.contracts.class_names import NORMAL, UNKNOWN
 from pipeline.contracts.preconditions import Preconditions
-from pipeline.runtime.wire.batches import matrix
 
 Mask = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int32]
+Matrix = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +36,23 @@ class Likeliest:
 
 
 def names_of(
-    rows: pa.RecordBatch, likeliest: Likeliest, features: Sequence[str], preconditions: Preconditions
+    batches: Sequence[pa.RecordBatch],
+    matrix: Matrix,
+    likeliest: Likeliest,
+    features: Sequence[str],
+    preconditions: Preconditions,
 ) -> tuple[pa.Array, pa.Array]:
-    """The columns `class` and `nearest_class` of n rows (schema `features`).
+    """The columns `class` and `nearest_class` of batches of n rows in all, with their features (n, F).
 
     A row is named by its likeliest class where the model knows that class there and no field of the row contradicts it
     (preconditions.toml). Else a suspect is unknown, and what it is nearest to stands beside it; all others are normal.
     """
     named = likeliest.known & ~likeliest.benign
-    for number in np.unique(likeliest.index[named]):
-        at = np.flatnonzero(named & (likeliest.index == number))
-        some = rows.take(pa.array(at))
-        named[at] = ~preconditions.contradicted(likeliest.names[number], some, matrix(some), features)
+    if named.any():
+        rows = pa.Table.from_batches([batch.replace_schema_metadata(None) for batch in batches])
+        for number in np.unique(likeliest.index[named]):
+            at = np.flatnonzero(named & (likeliest.index == number))
+            named[at] = ~preconditions.contradicted(likeliest.names[number], rows, matrix, features, at)
     unknown = likeliest.suspect & ~named
     count = len(likeliest.names)
     names = pa.array([*likeliest.names, NORMAL, UNKNOWN], pa.string())

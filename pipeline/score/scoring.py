@@ -32,11 +32,10 @@ def score_batches(
     preconditions : what a flow's fields must not contradict for a class to be named; the shipped ones by default
     """
     preconditions = preconditions or shipped()
-    features = models.first.model.features
     sizes = [batch.num_rows for batch in batches]
     rows = sum(sizes)
     if rows == 0:
-        return [_scored(batch, _Columns(0), slice(0, 0), features, preconditions) for batch in batches]
+        return [_scored(batch, _Columns(0), slice(0, 0)) for batch in batches]
     values = matrix(batches[0]) if len(batches) == 1 else np.concatenate([matrix(batch) for batch in batches])
     end_ts_us = np.concatenate([batch.column("end_ts_us").to_numpy() for batch in batches])
     names, origin = _origins(batches)
@@ -46,9 +45,10 @@ def score_batches(
         scorer = models.scorer(ledger.holding[index - 1] if index else None)
         here = slice(None) if (model_index == index).all() else np.flatnonzero(model_index == index)
         out.set(here, scorer, scorer.score_of(values[here], names, origin[here]))
+    out.names, out.nearest = names_of(batches, values, out.likeliest, models.first.model.features, preconditions)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     return [
-        _scored(batch, out, slice(int(first), int(last)), features, preconditions)
+        _scored(batch, out, slice(int(first), int(last)))
         for batch, first, last in zip(batches, starts[:-1], starts[1:], strict=True)
     ]
 
@@ -67,6 +67,12 @@ class _Columns:
         self.model_index = np.zeros(rows, np.int32)
         self.classes: list[str] = []
         self.models: list[str] = []
+        self.names = self.nearest = pa.nulls(rows, pa.string())
+
+    @property
+    def likeliest(self) -> Likeliest:
+        """What the classifiers find the rows likest to."""
+        return Likeliest(self.classes, self.class_index, self.benign, self.known, self.suspect)
 
     def set(self, here: Any, scorer: Scorer, scored: Any) -> None:
         self.score[here] = scored.score
@@ -81,15 +87,11 @@ class _Columns:
         self.models.append(scorer.model.id)
 
 
-def _scored(
-    batch: pa.RecordBatch, out: _Columns, here: slice, features: Sequence[str], preconditions: Preconditions
-) -> pa.RecordBatch:
-    likeliest = Likeliest(out.classes, out.class_index[here], out.benign[here], out.known[here], out.suspect[here])
-    named, nearest = names_of(batch, likeliest, features, preconditions)
+def _scored(batch: pa.RecordBatch, out: _Columns, here: slice) -> pa.RecordBatch:
     added = {
         "score": pa.array(out.score[here]),
-        "class": named,
-        "nearest_class": nearest,
+        "class": out.names[here],
+        "nearest_class": out.nearest[here],
         "novelty": pa.array(out.novelty[here]),
         "p_value": pa.array(out.p_value[here]),
         "suspect": pa.array(out.suspect[here]),

@@ -21,10 +21,14 @@ def rows_with(rows: list[dict[str, Any]], features: list[dict[str, float]]) -> p
     return batch.append_column("features", matrix_column(values.reshape(len(rows), len(FEATURES))))
 
 
+def names_of_batch(batch: pa.RecordBatch, likeliest: Likeliest) -> tuple[pa.Array, pa.Array]:
+    return names_of([batch], matrix(batch), likeliest, FEATURES, shipped())
+
+
 def named(row: dict[str, Any], name: str, known: bool, suspect: bool) -> tuple[str, str | None]:
     index = np.array([NAMES.index(name)], np.int32)
     likeliest = Likeliest(NAMES, index, index < 2, np.array([known]), np.array([suspect]))
-    classes, nearest = names_of(rows_with([row], [NOTHING]), likeliest, FEATURES, shipped())
+    classes, nearest = names_of_batch(rows_with([row], [NOTHING]), likeliest)
     return classes[0].as_py(), nearest[0].as_py()
 
 
@@ -58,7 +62,7 @@ def test_no_flow_has_a_name_that_its_fields_contradict(said: list[Any]) -> None:
     batch = rows_with([row for row, *_ in said], [features for _, features, *_ in said])
     index = np.array([number for _, _, number, _, _ in said], np.int32)
     known, suspect = (np.array([each[at] for each in said], np.bool_) for at in (3, 4))
-    classes, nearest = names_of(batch, Likeliest(NAMES, index, index < 2, known, suspect), FEATURES, shipped())
+    classes, nearest = names_of_batch(batch, Likeliest(NAMES, index, index < 2, known, suspect))
     assert len(classes) == len(nearest) == len(said)
     for at, (name, near) in enumerate(zip(classes.to_pylist(), nearest.to_pylist(), strict=True)):
         one = batch.slice(at, 1)
@@ -76,9 +80,14 @@ def test_names_do_not_depend_on_what_stands_in_one_batch(said: list[Any], cut: i
     index = np.array([number for _, _, number, _, _ in said], np.int32)
     known, suspect = (np.array([each[at] for each in said], np.bool_) for at in (3, 4))
 
-    def part(here: slice) -> list[tuple[str, str | None]]:
-        likeliest = Likeliest(NAMES, index[here], index[here] < 2, known[here], suspect[here])
-        columns = names_of(batch.slice(*here.indices(len(said))[:1], len(index[here])), likeliest, FEATURES, shipped())
+    def pairs(columns: tuple[pa.Array, pa.Array]) -> list[tuple[str, str | None]]:
         return list(zip(*(column.to_pylist() for column in columns), strict=True))
 
+    def part(here: slice) -> list[tuple[str, str | None]]:
+        likeliest = Likeliest(NAMES, index[here], index[here] < 2, known[here], suspect[here])
+        return pairs(names_of_batch(batch.slice(*here.indices(len(said))[:1], len(index[here])), likeliest))
+
+    whole = Likeliest(NAMES, index, index < 2, known, suspect)
+    beside = [batch.slice(0, cut).replace_schema_metadata({"a": "b"}), batch.slice(cut)]
+    assert pairs(names_of(beside, matrix(batch), whole, FEATURES, shipped())) == part(slice(0, None))
     assert part(slice(0, None)) == part(slice(0, cut)) + part(slice(cut, None))
