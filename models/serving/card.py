@@ -48,7 +48,8 @@ LIMITS = (
     "where the plant changes. Calibrate again after work on the network.",
     "Attacks that happened in a stretch taken for quiet are part of what it takes for usual.",
     "It reads flow records, not contents: commands that are harmful but usual in size and rhythm leave no trace.",
-    "The classes are those it was trained on. Something new gets the class it resembles most, and its score has to do.",
+    "The classes are those it was trained on. A suspect that is not known to be one of them is called unknown: what is "
+    "new has no name, and its score has to do.",
     "Classes with few training rows are named less reliably; see the counts beside each figure.",
     "Who can write to the registry can put a model there: files are checked against their digests, not signed.",
 )

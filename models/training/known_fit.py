@@ -3,7 +3,7 @@ a family or a sensor.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,9 @@ KNOWN = "known"
 
 # Wrong names at most, as a share of a case's attacks and faults, all classes together.
 WRONG_SHARE = 0.02
-# Of a class's right names on held-out time, so many lie within its radius at most: what lies beyond is too thin to say.
-WITHIN = 0.98
+# How far a radius may go, where wrong names allow it: to where so many of the right names on held-out time lie (what is
+# beyond is too thin), and a little farther: held-out time lies between what was learnt, later time does not.
+WITHIN, FARTHER = 0.98, 1.15
 PROBABILITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 # A class learnt from fewer rows has no place one could be near to.
 LEAST_ROWS = 10
@@ -124,7 +125,7 @@ def _choose(cases: Mapping[str, _Named]) -> tuple[float, float] | None:
     known = cases.get(KNOWN)
     if known is None or not known.right.any():
         return None
-    largest = float(np.quantile(known.distance[known.right], WITHIN))
+    largest = FARTHER * float(np.quantile(known.distance[known.right], WITHIN))
     best: tuple[tuple[float, float], float, float] | None = None
     for probability in PROBABILITIES:
         radius = min(largest, *(_largest_radius(case, probability) for case in cases.values()))
@@ -143,11 +144,20 @@ def _largest_radius(case: _Named, probability: float) -> float:
 
 
 def figures(known: KnownClasses, cases: Mapping[str, NamedRows], benign: int) -> dict[str, Any]:
-    """What the choice comes to in every case: right and wrong names as shares of the attacks and faults in it."""
+    """What the choice comes to in every case, with the prototypes of what its network had learnt.
+
+    Right and wrong names as shares of the attacks and faults in it; `_before`: what the classifier alone would name.
+    """
     document = {}
     for name, case in cases.items():
+        learnt = [
+            prototypes(case.learnt_z[case.learnt_y == number] if number >= benign else case.learnt_z[:0])
+            for number in range(len(known.radius))
+        ]
+        first = np.concatenate([[0], np.cumsum([len(centre) for centre in learnt])]).astype(np.int64)
+        of_case = replace(known, centre=np.concatenate(learnt), first=first)
         given = case.class_index >= benign
-        named = given & known.known(case.z, case.probability, case.class_index)
+        named = given & of_case.known(case.z, case.probability, case.class_index)
         right, attacks = case.class_index == case.truth, max(int((case.truth >= benign).sum()), 1)
         document[name] = {
             "right": float((named & right).sum() / attacks),

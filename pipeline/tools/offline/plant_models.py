@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.contracts.class_names import UNKNOWN
 from pipeline.errors import Usage
 from pipeline.settings import Settings
 from pipeline.tools.offline.training_rows import (
@@ -95,11 +96,15 @@ def evaluate(
         scored = scorer.score(rows.matrix, rows.end_ts_us, rows.origin)
         key = model.origin_of(f"{capture.site}/{capture.sensor}")
         benign = model.classes[: model.config.benign]
+        said = np.array(model.classes)[scored.class_index]
+        harmless = scored.class_index < model.config.benign
         sensors[capture.sensor] = {
             "calibration": key,
             "alert_level": model.origins[key].alert_level,
             **detection(scored.score, scored.suspect, rows.label, benign, model.config.coarse),
-            "class_recall": _class_recall(np.array(model.classes)[scored.class_index], rows.label, benign),
+            "class_recall": _class_recall(said, rows.label, benign),
+            # What is left of it where the model says that it knows the class.
+            "known_recall": _class_recall(np.where(harmless | scored.known, said, UNKNOWN), rows.label, benign),
         }
         parts.append(rows)
         suspects.append(scored.suspect)
