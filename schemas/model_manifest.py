@@ -13,7 +13,7 @@ from schemas.validation import violation
 
 MAX_MANIFEST_BYTES = 512 * 1024
 MAX_DEPTH = 16
-VERSION = 1
+VERSION = 2
 ORIGIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,63})?")
 
 
@@ -50,6 +50,12 @@ def parse(content: bytes, where: str) -> dict[str, Any]:
         raise RefusedManifest(f"{where}: got no JSON ({error}), expected a model manifest") from error
     if _deeper(document, MAX_DEPTH):
         raise RefusedManifest(f"{where}: got JSON nested deeper than {MAX_DEPTH} levels; expected a model manifest")
+    version = document.get("version") if isinstance(document, dict) else None
+    if type(version) is int and 0 < version < VERSION:
+        raise RefusedManifest(
+            f"{where}: got a model of version {version}, expected version {VERSION}: IGAN-IDS has had another network "
+            "since; train it again with `forebay model train`, or take the shipped model"
+        )
     try:
         problem = violation(document, "model_manifest")
         expected = model_id(document) if problem is None else ""

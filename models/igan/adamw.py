@@ -45,8 +45,8 @@ class AdamW:
                 parameter.addcdiv_(mean, square.sqrt().div_(scale).add_(self.epsilon), value=-unbias)
 
 
-def warm_then_cosine(done: float) -> float:
-    """Share of the rate after `done` (0 to 1) of the steps: up in the first three tenths, then down along a cosine."""
-    if done < 0.3:
-        return 0.04 + 0.96 * done / 0.3
-    return 0.5 * (1 + math.cos(math.pi * (done - 0.3) / 0.7))
+def warm_then_cosine(done: float, warm_up: float = 0.3) -> float:
+    """Share of the rate after `done` (0 to 1) of the steps: up in the first `warm_up` of them, then down a cosine."""
+    if done < warm_up:
+        return 0.04 + 0.96 * done / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))

@@ -1,51 +1,35 @@
-"""The classifier on the frozen latent: which class a flow looks like, free of how common the class is."""
+"""The classifier on the frozen latent, trained on with synthetic latents of rare classes."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from models.igan.adamw import AdamW
 from models.igan.config import IganConfig
-from models.igan.encoder import log_prior
+from models.igan.network import IganNetwork
 
 
-class Classifier(nn.Module):
-    """latent (n, 64) → logits (n, K)."""
-
-    def __init__(self, config: IganConfig) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(config.latent, 128),
-            nn.SiLU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(128, 64),
-            nn.SiLU(),
-        )
-        self.last = nn.Linear(64, len(config.classes))
-
-    def forward(self, latent: Tensor) -> Tensor:
-        """(n, latent) → (n, K)."""
-        logits: Tensor = self.last(self.layers(latent))
-        return logits
-
-
-def train_classifier(
-    latent: Tensor, y: Tensor, fake: Tensor, fake_y: Tensor, config: IganConfig, random: torch.Generator
-) -> Classifier:
-    """Train on real and synthetic latents, then its last layer on the real ones alone."""
-    classifier = Classifier(config)
+def train_on(
+    network: IganNetwork,
+    latent: Tensor,
+    y: Tensor,
+    fake: Tensor,
+    fake_y: Tensor,
+    config: IganConfig,
+    random: torch.Generator,
+) -> None:
+    """Train the classifier on real and synthetic latents (n, L), then the last layer on real ones alone."""
+    layers = [*network.top.parameters(), *network.last.parameters()]
     both, both_y = torch.cat([latent, fake]), torch.cat([y, fake_y])
-    _descend(classifier, list(classifier.parameters()), both, both_y, config.classifier_epochs, 1e-3, config, random)
-    _descend(classifier, list(classifier.last.parameters()), latent, y, config.fine_tune_epochs, 3e-4, config, random)
-    classifier.eval()
-    for parameter in classifier.parameters():
-        parameter.requires_grad_(False)
-    return classifier
+    _descend(network, layers, both, both_y, config.classifier_epochs, config.classifier_rate, config, random)
+    last = list(network.last.parameters())
+    _descend(network, last, latent, y, config.fine_tune_epochs, config.fine_tune_rate, config, random)
+    network.freeze()
 
 
 def _descend(
-    classifier: Classifier,
-    parameters: list[nn.Parameter],
+    network: IganNetwork,
+    parameters: list[torch.nn.Parameter],
     latent: Tensor,
     y: Tensor,
     epochs: int,
@@ -53,13 +37,12 @@ def _descend(
     config: IganConfig,
     random: torch.Generator,
 ) -> None:
-    """Cross-entropy with the prior of these very labels added to the logits; no label smoothing."""
-    prior = log_prior(y, len(config.classes))
     optimiser = AdamW(parameters, rate, config.weight_decay)
-    classifier.train()
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    network.train()
     for _ in range(epochs):
         order = torch.randperm(len(latent), generator=random)
         for start in range(0, len(order), config.batch):
             rows = order[start : start + config.batch]
-            loss = functional.cross_entropy(classifier(latent[rows]) + prior, y[rows])
-            optimiser.descend(loss)
+            optimiser.descend(functional.cross_entropy(network.classify(latent[rows]), y[rows]))

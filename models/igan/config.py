@@ -4,17 +4,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 AUGMENTATIONS = ("none", "random", "smote", "gan")
-LATER = frozenset(
-    {
-        "bins",
-        "strangers",
-        "stranger_swap",
-        "gan_kind",
-        "sample_filter",
-        "filter_held_out",
-        "use_temperature",
-    }
-)
+TEACHERS = ("none", "lightgbm")
+VIEWS = ("distance", "closeness")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +19,32 @@ class IganConfig:
     # Labelled by time alone: everything the network did meanwhile carries the label. Only what looks unusual is learnt.
     coarse: tuple[str, ...] = ("misconf", "duplication")
 
-    # Network: F → 256 → 128 → 64
-    hidden: tuple[int, int] = (256, 128)
-    latent: int = 64
+    # Network: F → look-up 128 → 128 → 64 → classes
+    width: int = 128
+    latent: int = 128
+    top: int = 64
+    bins: int = 48
     clip: float = 6.0
 
-    # Encoder
-    epochs: int = 8
-    batch: int = 512
-    learning_rate: float = 2e-3
+    # Encoder and classifier: about so many steps, whatever the number of rows
+    steps: int = 2000
+    batch: int = 256
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     dropout: float = 0.1
-    supervised_contrastive: float = 0.1
-    contrastive_temperature: float = 0.1
-    feature_masking: float = 0.1
+    teacher: str = "none"
+    teacher_rows: int = 2  # perturbed rows a real one
+    teacher_swap: float = 0.6  # at most this share of their columns comes from another row
 
     # Imbalance filter and GAN
-    augmentation: str = "gan"
+    augmentation: str = "none"
     minority_share: float = 0.5
     gan_least_rows: int = 50
     augment_share: float = 0.25
     augment_factor: int = 20
+    gan_kind: str = "linear"  # or "conv", as in the paper
+    sample_filter: bool = True
+    filter_held_out: float = 0.1  # share of every class the GAN never sees: the filter's percentile is theirs
     noise: int = 32
     class_embedding: int = 16
     gan_steps: int = 1500
@@ -57,14 +53,17 @@ class IganConfig:
     discriminator_rate: float = 4e-4
     generator_ce: float = 0.2
     average_decay: float = 0.995
-
-    # Classifier
     classifier_epochs: int = 6
+    classifier_rate: float = 1e-3
     fine_tune_epochs: int = 1
+    fine_tune_rate: float = 3e-4
 
-    # Novelty
-    novelty_steps: int = 800
+    # What is unusual: the distance of a row to normal traffic, and the odds of an unknown attack
+    view: str = "distance"  # or "closeness" to the nearest prototype
     shrinkage: float = 0.05
+    prototypes: int = 1024
+    pi: float = 1e-3
+    margin_weight: float = 0.25
     coarse_quantile: float = 0.99
 
     # Split and calibration
@@ -74,33 +73,22 @@ class IganConfig:
     alert_level: float = 2e-3  # an incident takes two suspects that belong together, so one in 500 may stray
     least_suspects: int = 2  # where a table is small: at least so many of its own flows would be suspects
 
-    # Weights of the fusion: tried on the training rows, one family or sensor left out at a time.
-    choice_epochs: int = 4
+    # The odds' constants are tried on trial networks of so many steps, one family or sensor left out at a time.
+    trial_steps: int = 1000
 
     # Determinism: the same bits for the same CPU type and thread count.
     seed: int = 20230310
     threads: int = 1
 
-    # Switches that came after the first manifests (see LATER): off, a model is what it was without them.
-    bins: int = 0  # every number also as which of so many quantiles it lies in
-    strangers: float = 0.0  # made-up neighbours of normal traffic, so many a training row, as one more class
-    stranger_swap: float = 0.6  # at most this share of their columns comes from another row
-    gan_kind: str = "linear"  # or "conv", as in the paper
-    sample_filter: bool = True
-    filter_held_out: float = 0.0  # share of every class the GAN never sees: the filter's percentile is theirs
-    use_temperature: bool = True
-
     def document(self) -> dict[str, Any]:
-        """The configuration as plain JSON values; a later switch is named only where it is not at its default."""
-        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        off = {field.name: field.default for field in fields(self) if field.name in LATER}
-        return {name: value for name, value in plain.items() if name not in off or value != off[name]}
+        """The configuration as plain JSON values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> "IganConfig":
         """The configuration a manifest holds; TypeError or ValueError where it is none."""
         known = {field.name: field for field in fields(cls)}
-        if not set(known) - LATER <= set(document) <= set(known):
+        if set(document) != set(known):
             raise ValueError(f"config: got {sorted(document)}, expected {sorted(known)}")
         values: dict[str, Any] = {}
         for name, value in document.items():

@@ -11,7 +11,7 @@ STRIDES = 4  # two halvings of the latent's length
 
 
 class ConvGenerator(Generator):
-    """noise (n, 32) and class (n,) → latent (n, 64), by two transposed convolutions.
+    """noise (n, 32) and class (n,) → latent (n, L), by two transposed convolutions.
 
     Source: Huang & Lei 2020, "IGAN-IDS", which makes latents by a convolutional generator; sizes are ours.
     """
@@ -27,12 +27,11 @@ class ConvGenerator(Generator):
             nn.LeakyReLU(0.2),
             nn.ConvTranspose1d(CHANNELS, 1, kernel_size=4, stride=2, padding=1),
             nn.Flatten(),
-            nn.LayerNorm(config.latent, elementwise_affine=False),
         )
 
 
 class ConvDiscriminator(Discriminator):
-    """latent (n, 64) → how real it looks, by two convolutions; the two heads are the same."""
+    """latent (n, L) → how real it looks, by two convolutions; the two heads are the same."""
 
     def __init__(self, config: IganConfig) -> None:
         super().__init__(config)
@@ -46,10 +45,6 @@ class ConvDiscriminator(Discriminator):
             spectral_norm(nn.Linear(2 * CHANNELS * _short(config), 64)),
             nn.LeakyReLU(0.2),
         )
-
-    def linear(self) -> list[nn.Linear]:
-        """None: the novelty head is linear and starts on its own."""
-        return []
 
 
 def _short(config: IganConfig) -> int:

@@ -1,109 +1,91 @@
-"""The encoder: features to a 64-dimensional latent in which the classes lie apart. Trained first, then frozen."""
+"""Training of encoder and classifier together: many small steps, the names of attacks as targets."""
 
-import math
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from models.igan.adamw import AdamW, warm_then_cosine
 from models.igan.config import IganConfig
-from models.igan.steps import Steps
-from models.igan.synthetic_negatives import SyntheticNegatives
+from models.igan.network import IganNetwork, margin_of
 from models.igan.tick import Tick, ignore
 
-
-class Encoder(nn.Module):
-    """z (n, F) → latent (n, 64), normalised without learnt scale so that no dimension can dominate a distance."""
-
-    def __init__(self, features: int, config: IganConfig, steps: Steps | None = None) -> None:
-        super().__init__()
-        wide, middle = config.hidden
-        self.steps = steps
-        self.layers = nn.Sequential(
-            nn.Linear(features if steps is None else features + len(steps.edge), wide),
-            nn.LayerNorm(wide),
-            nn.SiLU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(wide, middle),
-            nn.LayerNorm(middle),
-            nn.SiLU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(middle, config.latent),
-            nn.LayerNorm(config.latent, elementwise_affine=False),
-        )
-
-    def forward(self, z: Tensor) -> Tensor:
-        """(n, F) → (n, latent)."""
-        latent: Tensor = self.layers(z if self.steps is None else self.steps(z))
-        return latent
+WARM_UP = 0.1  # of the steps
+LARGE_ROWS = 60_000  # from so many rows on a batch is twice as large: half the time a row, no figure moved
+LEAST_EPOCHS, MAX_EPOCHS = 8, 120  # a small table is gone over more often, though not for ever
 
 
-def train_encoder(
+class Teacher(Protocol):
+    """A stronger classifier that made-up rows can be shown to; it is never part of the model."""
+
+    def perturbed(self, z: Tensor, rows: int, random: torch.Generator) -> Tensor:
+        """(n, F) → (rows, F) made of pairs of them."""
+        ...
+
+    def margin(self, z: Tensor) -> Tensor:
+        """(n, F) → (n,) its log-odds of an attack."""
+        ...
+
+
+def schedule(rows: int, config: IganConfig) -> tuple[int, int]:
+    """Batch size and epochs for so many rows: about `config.steps` steps in all."""
+    batch = min(config.batch * (2 if rows >= LARGE_ROWS else 1), rows)
+    each = max(1, rows // batch)
+    return batch, min(max(LEAST_EPOCHS, round(config.steps / each)), MAX_EPOCHS)
+
+
+def train_network(
+    network: IganNetwork,
     z: Tensor,
     y: Tensor,
     config: IganConfig,
     random: torch.Generator,
+    teacher: Teacher | None = None,
     tick: Tick = ignore,
-    steps_of: Steps | None = None,
-    synthetic: SyntheticNegatives | None = None,
-) -> tuple[Encoder, nn.Linear]:
-    """Train the encoder and its linear head on z (n, F), y (n,) by cross-entropy and supervised contrast.
+) -> None:
+    """Train the whole network on z (n, F), y (n,) by cross-entropy: no class weights, no masking, no smoothing.
 
-    With synthetic negatives, so many a row are drawn for every batch; they are the last class of the configuration.
+    With a teacher every epoch has `config.teacher_rows` times as many perturbed rows besides. Whether a row is an
+    attack is then learnt from the teacher's log-odds alone, and y says which attack, or which kind of benign.
     """
-    encoder = Encoder(z.shape[1], config, steps_of)
-    head = nn.Linear(config.latent, len(config.classes))
-    parameters = [*encoder.parameters(), *head.parameters()]
-    optimiser = AdamW(parameters, config.learning_rate, config.weight_decay)
-    steps, step = config.epochs * max(1, len(z) // config.batch), 0
-    prior = log_prior(y, len(config.classes))
-    if synthetic is not None:
-        prior[-1] = math.log(config.strangers)
-    encoder.train()
-    for _ in range(config.epochs):
+    optimiser = AdamW(network.parameters(), config.learning_rate, config.weight_decay)
+    batch, epochs = schedule(len(z), config)
+    each = max(1, len(z) // batch)
+    taught = teacher.margin(z) if teacher is not None else None
+    network.train()
+    for epoch in range(epochs):
         order = torch.randperm(len(z), generator=random)
-        for start in range(0, max(1, len(z) // config.batch) * config.batch, config.batch):
-            rows = order[start : start + config.batch]
-            seen, targets = z[rows], y[rows]
-            if synthetic is not None:
-                seen = torch.cat([seen, synthetic.draw(int(config.strangers * config.batch), random)])
-                targets = torch.cat([targets, targets.new_full((len(seen) - len(rows),), len(config.classes) - 1)])
-            mask = torch.rand(seen.shape, generator=random) >= config.feature_masking
-            latent = encoder(seen * mask)  # (batch, latent)
-            loss = functional.cross_entropy(head(latent) + prior, targets)
-            if config.supervised_contrastive:
-                loss = loss + config.supervised_contrastive * supervised_contrast(
-                    latent[: len(rows)], y[rows], config.contrastive_temperature
-                )
-            optimiser.descend(loss, warm_then_cosine(step / steps))
-            step += 1
-            tick(step / steps)
-    encoder.eval()
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    return encoder, head
+        made, made_margin = z[:0], z[:0, 0]
+        if teacher is not None:
+            made = teacher.perturbed(z, config.teacher_rows * each * batch, random)
+            made_margin = teacher.margin(made)
+        for number in range(each):
+            rows = order[number * batch : (number + 1) * batch]
+            if taught is None:
+                loss = functional.cross_entropy(network.classify(network.encode(z[rows])), y[rows])
+            else:
+                extra = slice(number * batch * config.teacher_rows, (number + 1) * batch * config.teacher_rows)
+                logits = network.classify(network.encode(torch.cat([z[rows], made[extra]])))
+                target = torch.cat([taught[rows], made_margin[extra]])
+                loss = distilled(logits, y[rows], target, config.benign)
+            done = epoch * each + number
+            optimiser.descend(loss, warm_then_cosine(done / (epochs * each), WARM_UP))
+            tick((done + 1) / (epochs * each))
+    network.freeze()
 
 
-def log_prior(y: Tensor, classes: int) -> Tensor:
-    """Log share of every class among labels y; added to logits in training, it makes the logits prior-free.
+def distilled(logits: Tensor, y: Tensor, taught: Tensor, benign: int) -> Tensor:
+    """Loss of logits (m, K) by a teacher's log-odds (m,), and by the classes y (n,) of the first n of them.
 
-    Source: Menon et al. 2021, "Long-tail learning via logit adjustment", section 4.2.
+    Cross-entropy falls apart into "attack or not", which is learnt from the teacher, and "which of them".
+    Source: Hinton et al. 2015, "Distilling the knowledge in a neural network", section 2.
     """
-    counts = torch.bincount(y, minlength=classes).to(torch.float32)
-    return torch.log(counts.clamp(min=1.0) / counts.sum())
-
-
-def supervised_contrast(latent: Tensor, y: Tensor, temperature: float) -> Tensor:
-    """How much closer a row lies to others than to its own class, mean over rows with company.
-
-    Source: Khosla et al. 2020, "Supervised contrastive learning", equation 2.
-    """
-    unit = functional.normalize(latent, dim=1)
-    alike = unit @ unit.T / temperature  # (batch, batch)
-    itself = torch.eye(len(y), dtype=torch.bool)
-    log_share = alike - torch.logsumexp(alike.masked_fill(itself, float("-inf")), dim=1, keepdim=True)
-    positive = (y[:, None] == y[None, :]) & ~itself
-    company = positive.sum(dim=1)
-    per_row = -(log_share * positive).sum(dim=1) / company.clamp(min=1)
-    return per_row[company > 0].mean() if bool((company > 0).any()) else per_row.sum() * 0.0
+    margin = margin_of(logits, benign)
+    loss = functional.binary_cross_entropy_with_logits(margin, torch.sigmoid(taught))
+    real = logits[: len(y)]
+    sides = ((y >= benign, real[:, benign:], y - benign), (y < benign, real[:, :benign], y))
+    for chosen, names, target in sides:
+        if names.shape[1] > 1 and bool(chosen.any()):
+            loss = loss + functional.cross_entropy(names[chosen], target[chosen], reduction="sum") / len(y)
+    return loss

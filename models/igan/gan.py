@@ -1,6 +1,7 @@
 """The GAN in the latent space: a conditional generator, a spectral-norm discriminator with two heads, hinge loss."""
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,12 @@ from models.igan.config import IganConfig
 from models.igan.imbalance import Wanted, sample_filter, smote
 from models.igan.tick import Tick, ignore
 
+Classify = Callable[[Tensor], Tensor]
+"""Latents (n, L), in deviations, to logits (n, K) by the classifier that was trained with the encoder."""
+
 
 class Generator(nn.Module):
-    """noise (n, 32) and class (n,) → latent (n, 64) on the encoder's own normalisation."""
+    """noise (n, 32) and class (n,) → latent (n, L), each dimension in deviations of the real ones."""
 
     def __init__(self, config: IganConfig) -> None:
         super().__init__()
@@ -26,7 +30,6 @@ class Generator(nn.Module):
             nn.Linear(128, 128),
             nn.LeakyReLU(0.2),
             nn.Linear(128, config.latent),
-            nn.LayerNorm(config.latent, elementwise_affine=False),
         )
 
     def draw(self, y: Tensor, random: torch.Generator) -> Tensor:
@@ -37,7 +40,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """latent (n, 64) → how real it looks: by itself, and as a member of a class (projection)."""
+    """latent (n, L) → how real it looks: by itself, and as a member of a class (projection)."""
 
     def __init__(self, config: IganConfig) -> None:
         super().__init__()
@@ -49,10 +52,6 @@ class Discriminator(nn.Module):
         )
         self.unconditional = spectral_norm(nn.Linear(64, 1))
         self.classes = nn.Embedding(len(config.classes), 64)
-
-    def linear(self) -> list[nn.Linear]:
-        """The layers of the unconditional view, first to last."""
-        return [layer for layer in (*self.trunk, self.unconditional) if isinstance(layer, nn.Linear)]
 
     def forward(self, latent: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """(n,) realness as class y, and the trunk's features (n, 64).
@@ -67,7 +66,7 @@ class Discriminator(nn.Module):
 def train_gan(
     latent: Tensor,
     y: Tensor,
-    head: nn.Linear,
+    classify: Classify,
     config: IganConfig,
     random: torch.Generator,
     tick: Tick = ignore,
@@ -94,7 +93,7 @@ def train_gan(
         realness, features = discriminator(fake, asked)
         with torch.no_grad():
             _, real_features = discriminator(real, asked)
-        loss = -realness.mean() + config.generator_ce * functional.cross_entropy(head(fake), asked)
+        loss = -realness.mean() + config.generator_ce * functional.cross_entropy(classify(fake), asked)
         loss = loss + functional.mse_loss(features.mean(dim=0), real_features.mean(dim=0))
         slow.descend(loss)
         with torch.no_grad():
@@ -120,7 +119,7 @@ def synthesise(
     latent: Tensor,
     y: Tensor,
     gan: tuple[Generator, Discriminator] | None,
-    head: nn.Linear,
+    classify: Classify,
     random: torch.Generator,
     held_out: Tensor | None = None,
     kind: str = "gan",
@@ -150,7 +149,7 @@ def synthesise(
                 drawn = generator.draw(asked, random)
                 fake_score, _ = discriminator(drawn, asked)
                 real_score, _ = discriminator(judges, asked[:1].expand(len(judges)))
-            agrees = head(drawn).argmax(dim=1) == want.label
+            agrees = classify(drawn).argmax(dim=1) == want.label
             chosen = sample_filter(drawn, fake_score, real_score, agrees, real) if filtered else torch.ones_like(agrees)
             made = drawn[chosen][: want.rows]
         fakes.append(made)

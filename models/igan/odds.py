@@ -1,6 +1,6 @@
 """Known and unknown attacks as odds that add up: a score from a margin and from how unusual a row is here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,11 +68,14 @@ class Odds:
             raise ValueError(
                 f"odds: got {len(distance)} normal rows and {constants}, expected some, pi > 0, weight >= 0"
             )
-        distance_unit, margin_unit = unit_scale(distance.astype(np.float64)), unit_scale(margin.astype(np.float64))
+        units = unit_scale(distance.astype(np.float64)), unit_scale(margin.astype(np.float64))
         empty = np.empty(0)
-        made = cls(constants, distance_unit, margin_unit, shift, len(distance), empty, empty)
-        value, position = _thinned(np.sort(made.unusual(distance, margin)))
-        return cls(constants, distance_unit, margin_unit, shift, len(distance), value, position)
+        return cls(constants, *units, shift, len(distance), empty, empty).among(distance, margin)
+
+    def among(self, distance: Floats, margin: Floats) -> "Odds":
+        """With the same units, ranked among these normal rows: distances and margins (n,), n > 0."""
+        value, position = _thinned(np.sort(self.unusual(distance, margin)))
+        return replace(self, n=len(distance), value=value, position=position)
 
     def unusual(self, distance: Floats, margin: Floats) -> Doubles:
         """(n,) distances and margins → (n,) how unusual, in units of the origin's normal rows."""

@@ -1,19 +1,15 @@
 """A model in memory: its manifest and its weights, and the network they make."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
-
 from models.errors import RefusedModel
-from models.igan.calibration import ConformalTable
+from models.igan.arrays import NetworkArrays
 from models.igan.config import IganConfig
 from models.igan.known_classes import CENTRE, KnownClasses
-from models.igan.network import Fusion, IganNetwork
-from models.igan.novelty import Mahalanobis
 from models.igan.origin import Origin
+from models.igan.views import view_of
 from models.rows import Floats
 from models.serving import weights
 from schemas import model_manifest as manifest
@@ -35,33 +31,22 @@ class Model:
     weights: dict[str, Floats]
     config: IganConfig = field(init=False)
     origins: dict[str, Origin] = field(init=False)
-    known: KnownClasses | None = field(init=False)
+    known: KnownClasses = field(init=False)
 
     def __post_init__(self) -> None:
         try:
             object.__setattr__(self, "config", IganConfig.from_document(self.document["config"]))
             calibration = self.document["calibration"]
             object.__setattr__(self, "origins", {key: self._origin(key, calibration[key]) for key in calibration})
-            object.__setattr__(self, "known", self._known())
+            known = KnownClasses.from_document(self.document["known"], self.weights, self.classes)
+            object.__setattr__(self, "known", known)
         except (ValueError, TypeError, KeyError) as error:
             raise RefusedModel(f"model {self.id}: {error}; the manifest is of another version or damaged") from error
 
     def _origin(self, key: str, entry: dict[str, Any]) -> Origin:
-        distance = Mahalanobis(len(self.features))
-        centre, whitening = (torch.from_numpy(np.array(self.weights[name])) for name in distance_names(key))
-        distance.centre, distance.whitening = centre, whitening
-        return Origin(
-            distance,
-            Fusion.from_document(entry["fusion"]),
-            ConformalTable.from_document(entry),
-            float(entry["alert_level"]),
-        )
-
-    def _known(self) -> KnownClasses | None:
-        """Where its classes are known; None where it was trained before that was asked."""
-        if "known" not in self.document:
-            return None
-        return KnownClasses.from_document(self.document["known"], self.weights, self.classes)
+        names = view_shapes(len(self.features), self.config)
+        tensors = {name: self.weights[f"{name}.{key}"] for name in names}
+        return Origin.from_document(entry, view_of(tensors))
 
     @property
     def id(self) -> str:
@@ -92,17 +77,9 @@ class Model:
                 f"{name} {feature_hash[:12]}; train a model on these features, or run the release the model is from"
             )
 
-    def network(self) -> IganNetwork:
-        """The network with these weights, in evaluation mode, on the CPU."""
-        network = IganNetwork(len(self.features), self.config)
-        names = set(network.state_dict())
-        network.load_state_dict(
-            {name: torch.from_numpy(np.array(value)) for name, value in self.weights.items() if name in names}
-        )
-        network.eval()
-        for parameter in network.parameters():
-            parameter.requires_grad_(False)
-        return network
+    def arrays(self) -> NetworkArrays:
+        """The network as scoring reads it; RefusedModel where the tensors make none."""
+        return NetworkArrays.from_tensors(self.weights, self.config.benign, self.config.clip)
 
     def origin_of(self, origin: str) -> str:
         """The calibration for `site/sensor` or `site`: its own, else its site's, else the pooled one."""
@@ -112,36 +89,71 @@ class Model:
         return POOLED
 
 
-def distance_names(key: str) -> tuple[str, str]:
-    """Names of the tensors of an origin's distance."""
-    return f"distance.{key}.centre", f"distance.{key}.whitening"
+def view_shapes(features: int, config: IganConfig, prototypes: int | None = None) -> weights.Shapes:
+    """Names and shapes of an origin's tensors; how many prototypes an origin has depends on its rows."""
+    if config.view == "closeness":
+        return {"prototypes": (prototypes or config.prototypes, features)}
+    return {"centre": (features,), "whitening": (features, features)}
 
 
-def expected_shapes(
-    features: int, config: IganConfig, origins: Iterable[str], prototypes: int | None = None
-) -> weights.Shapes:
-    """Names and shapes of the tensors a model of this size has; `prototypes` of known classes, None without any."""
-    with torch.device("meta"):
-        network = IganNetwork(features, config)
-    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    for key in origins:
-        centre, whitening = distance_names(key)
-        shapes |= {centre: (features,), whitening: (features, features)}
-    return shapes if prototypes is None else shapes | {CENTRE: (prototypes, features)}
+def view_tensors(key: str, origin: Origin) -> dict[str, Floats]:
+    """The tensors of an origin's view, by their names among the weights."""
+    return {f"{name}.{key}": value for name, value in origin.view.tensors().items()}
+
+
+def expected_shapes(document: dict[str, Any], config: IganConfig) -> weights.Shapes:
+    """Names and shapes of the tensors that a manifest's model has."""
+    features, knots = len(document["features"]), document["knots"]
+    columns, plain, edges = (int(knots[name]) for name in ("columns", "plain", "edges"))
+    shapes: weights.Shapes = {
+        "preprocess.log": (features,),
+        "preprocess.mean": (features,),
+        "preprocess.deviation": (features,),
+        "knots.column": (columns,),
+        "knots.count": (columns,),
+        "knots.edge": (edges,),
+        "knots.plain": (plain,),
+        "lookup.table": (edges, config.width),
+        "lookup.row": (plain, config.width),
+        "lookup.bias": (config.width,),
+        "middle.weight": (config.latent, config.width),
+        "middle.bias": (config.latent,),
+        "top.weight": (config.top, config.latent),
+        "top.bias": (config.top,),
+        "last.weight": (len(config.classes), config.top),
+        "last.bias": (len(config.classes),),
+    }
+    for key, entry in document["calibration"].items():
+        for name, shape in view_shapes(features, config, entry.get("prototypes")).items():
+            shapes[f"{name}.{key}"] = shape
+    shapes[CENTRE] = (sum(entry["prototypes"] for entry in document["known"].values()), features)
+    return shapes
 
 
 def tensors_of(
-    network: IganNetwork, origins: Mapping[str, Origin], known: KnownClasses | None = None
+    network: Mapping[str, Floats], origins: Mapping[str, Origin], known: KnownClasses
 ) -> dict[str, Floats]:
-    """All weights of a network, its origins' distances and its known classes' prototypes, by name."""
-    tensors = {name: value.numpy().copy() for name, value in network.state_dict().items()}
+    """All weights: a network's tensors, its origins' views and its known classes' prototypes, by name."""
+    tensors = dict(network)
     for key, origin in origins.items():
-        centre, whitening = distance_names(key)
-        tensors |= {centre: origin.distance.centre.numpy(), whitening: origin.distance.whitening.numpy()}
-    return tensors if known is None else tensors | known.tensors
+        tensors |= view_tensors(key, origin)
+    return tensors | known.tensors
+
+
+def knots_document(tensors: Mapping[str, Floats]) -> dict[str, int]:
+    """The sizes of a network's look-up layer, for the manifest."""
+    return {
+        "columns": len(tensors["knots.column"]),
+        "plain": len(tensors["knots.plain"]),
+        "edges": len(tensors["knots.edge"]),
+    }
 
 
 def finish(document: dict[str, Any], tensors: dict[str, Floats]) -> Model:
     """A model from a manifest without `weights_sha256` and `id`: both are worked out here."""
-    complete = {**document, "weights_sha256": manifest.sha256(weights.encode(tensors))}
+    complete = {
+        **document,
+        "knots": knots_document(tensors),
+        "weights_sha256": manifest.sha256(weights.encode(tensors)),
+    }
     return Model({**complete, "id": manifest.model_id(complete)}, tensors)

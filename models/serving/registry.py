@@ -15,7 +15,7 @@ from typing import Any, overload
 
 from models.errors import RefusedModel
 from models.files import sync_file, sync_folder, write_atomic
-from models.igan.config import IganConfig
+from models.igan.config import VIEWS, IganConfig
 from models.serving import weights
 from models.serving.card import card
 from models.serving.card_text import NAME as CARD
@@ -237,11 +237,11 @@ def _bytes(location: Location, name: str, most: int) -> bytes:
 
 
 def _bounded_shapes(document: dict[str, Any], config: IganConfig, file: str) -> weights.Shapes:
-    """Shapes of the network, refused before they are built where the manifest asks for an enormous one."""
+    """Shapes of the tensors, refused where the manifest asks for an enormous network."""
     features = len(document["features"])
-    sizes = (features, *config.hidden, config.latent, len(config.classes))
-    if len(config.hidden) != 2 or not all(0 < size <= 1024 for size in sizes) or not 0 < config.benign < sizes[-1]:
+    sizes = (features, config.width, config.latent, config.top, config.prototypes, len(config.classes))
+    if not all(0 < size <= 1024 for size in sizes) or not 0 < config.benign < sizes[-1]:
         raise RefusedModel(f"{file}: got a network of sizes {sizes}, expected 1 to 1024 each")
-    known = document.get("known")
-    prototypes = None if known is None else sum(entry["prototypes"] for entry in known.values())
-    return expected_shapes(features, config, document["calibration"], prototypes)
+    if config.view not in VIEWS:
+        raise RefusedModel(f"{file}: got view {config.view!r}, expected {' or '.join(VIEWS)}")
+    return expected_shapes(document, config)

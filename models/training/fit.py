@@ -1,27 +1,34 @@
-"""Fitting a network to labelled rows: preprocess → encode → (GAN) → balance → classify → novelty."""
+"""Fitting a network to labelled rows: preprocess → knots → encode and classify → (GAN → balance → classify again)."""
 
+import copy
 import os
 import platform
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from models.igan.classifier import train_classifier
+from models.igan.classifier import train_on
 from models.igan.config import IganConfig
 from models.igan.conv import networks
-from models.igan.encoder import Encoder, train_encoder
+from models.igan.encoder import Teacher, train_network
+from models.igan.forward import Forward
 from models.igan.gan import Discriminator, Generator, synthesise, train_gan
 from models.igan.imbalance import class_filter
+from models.igan.knots import Knots
 from models.igan.network import IganNetwork
-from models.igan.novelty import train_novelty
 from models.igan.preprocess import Preprocess
-from models.igan.steps import Steps, numeric
-from models.igan.synthetic_negatives import SyntheticNegatives
+from models.igan.temperature import fit_temperature
 from models.rows import Floats, Ints
 from models.training.stages import Stages
+
+LEAST_DEVIATION = 1e-3  # a latent dimension that hardly moves is not blown up
+
+TeacherOf = Callable[[Tensor, Tensor], Teacher]
+"""Preprocessed rows (n, F), which of them are attacks (n,) → a teacher fitted to them."""
 
 
 def deterministic(config: IganConfig, device: str = "cpu") -> torch.Generator:
@@ -49,17 +56,37 @@ def cpu_type() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Foundation:
-    """What all variants of a classifier share: preprocessing, the frozen encoder, its head, latents, and the GAN."""
+class Latents:
+    """The frozen encoder's latents (n, L), in deviations of their dimensions, and back."""
 
-    preprocess: Preprocess
-    encoder: Encoder
-    head: torch.nn.Linear
-    latent: Tensor  # (n, latent)
+    centre: Tensor
+    scale: Tensor
+    latent: Tensor
+
+    @classmethod
+    def of(cls, raw: Tensor) -> "Latents":
+        """From latents as the encoder gives them."""
+        centre, scale = raw.mean(dim=0), raw.std(dim=0).clamp(min=LEAST_DEVIATION)
+        return cls(centre, scale, (raw - centre) / scale)
+
+    def restored(self, latent: Tensor) -> Tensor:
+        """As the encoder gives them."""
+        return latent * self.scale + self.centre
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What all variants of a classifier share: the network as trained without synthetic rows, latents, and the GAN."""
+
+    network: IganNetwork
+    latents: Latents
     y: Tensor  # (n,)
     gan: tuple[Generator, Discriminator] | None
     held_out: Tensor | None = None  # (n,) rows the GAN never saw
-    strange: Tensor | None = None  # (m, latent) of synthetic negatives, the last class
+
+    def classify(self, latent: Tensor) -> Tensor:
+        """Latents (n, L) in deviations → logits (n, K)."""
+        return self.network.classify(self.latents.restored(latent))
 
 
 def lay_foundation(
@@ -71,8 +98,9 @@ def lay_foundation(
     with_gan: bool,
     stages: Stages | None = None,
     preprocess: Preprocess | None = None,
+    teacher_of: TeacherOf | None = None,
 ) -> Foundation:
-    """Preprocessing, encoder and, if asked for, the GAN, from rows (n, F) and classes (n,).
+    """The network trained without synthetic rows and, if asked for, the GAN, from rows (n, F) and classes (n,).
 
     A `preprocess` that is given is taken as it is; the rows of an evaluation come prepared.
     """
@@ -80,60 +108,50 @@ def lay_foundation(
     preprocess = preprocess or Preprocess.fit(matrix, log, config.clip)
     z = preprocess(torch.from_numpy(matrix).to(random.device))
     labels = torch.from_numpy(y).to(random.device)
-    steps = Steps.fit(z.cpu().numpy(), config.bins).to(random.device) if config.bins else None
-    synthetic = None
-    if config.strangers:
-        numbers = torch.from_numpy(numeric(z.cpu().numpy())).to(z.device)
-        synthetic = SyntheticNegatives(z[labels < config.benign], numbers, config)
-    encoder, head = stages.run(
-        "encoder",
-        lambda tick: train_encoder(z, labels, config, random, tick, steps, synthetic),
-        lambda: (Encoder(z.shape[1], config, steps), torch.nn.Linear(config.latent, len(config.classes))),
+    knots = Knots.fit(z.cpu().numpy(), config.bins)
+    untrained = IganNetwork(preprocess, knots, config)
+    teacher = teacher_of(z, labels >= config.benign) if teacher_of is not None else None
+
+    def trained(tick: Callable[[float], None]) -> tuple[IganNetwork]:
+        train_network(untrained, z, labels, config, random, teacher, tick)
+        return (untrained,)
+
+    (network,) = stages.run("encoder", trained, lambda: (untrained,), random)
+    with torch.no_grad():
+        latents = Latents.of(network.encode(z))
+    base = Foundation(network, latents, labels, None)
+    if not with_gan:
+        return base
+    held_out = torch.rand(len(z), generator=random) < config.filter_held_out
+    gan = stages.run(
+        "gan",
+        lambda tick: train_gan(
+            latents.latent[~held_out], labels[~held_out], base.classify, config, random, tick, networks(config)
+        ),
+        lambda: networks(config),
         random,
     )
-    with torch.no_grad():
-        latent = encoder(z)
-        strange = encoder(synthetic.draw(int(config.strangers * len(z)), random)) if synthetic else None
-    gan, held_out = None, None
-    if with_gan and config.filter_held_out:
-        held_out = torch.rand(len(z), generator=random) < config.filter_held_out
-    shown = slice(None) if held_out is None else ~held_out
-    if with_gan:
-        gan = stages.run(
-            "gan",
-            lambda tick: train_gan(latent[shown], labels[shown], head, config, random, tick, networks(config)),
-            lambda: networks(config),
-            random,
-        )
-    return Foundation(preprocess, encoder, head, latent, labels, gan, held_out, strange)
+    return Foundation(network, latents, labels, gan, held_out)
 
 
 def assemble(base: Foundation, config: IganConfig, random: torch.Generator) -> IganNetwork:
-    """The whole network on a foundation: classifier with the configured augmentation, and the novelty head."""
-    fake, fake_y = base.latent[:0], base.y[:0]
-    if config.augmentation != "none":
-        gan = base.gan if config.augmentation == "gan" else None
-        wanted = class_filter(base.y, config)
-        fake, fake_y = synthesise(
-            wanted,
-            base.latent,
-            base.y,
-            gan,
-            base.head,
-            random,
-            base.held_out,
-            config.augmentation,
-            config.sample_filter,
-        )
-    network = IganNetwork(len(base.preprocess.mean), config)
-    network.preprocess, network.encoder = base.preprocess, base.encoder
-    real, real_y = base.latent, base.y
-    if base.strange is not None:
-        real = torch.cat([real, base.strange])
-        real_y = torch.cat([real_y, real_y.new_full((len(base.strange),), len(config.classes) - 1)])
-    network.classifier = train_classifier(real, real_y, fake, fake_y, config, random)
-    network.novelty = train_novelty(base.latent[base.y == 0], base.gan, config, random)
-    network.eval()
+    """A network on a foundation: its classifier trained on with the configured synthetic rows; none leave it as is."""
+    network = copy.deepcopy(base.network)
+    if config.augmentation == "none":
+        return network
+    fake, fake_y = synthesise(
+        class_filter(base.y, config),
+        base.latents.latent,
+        base.y,
+        base.gan if config.augmentation == "gan" else None,
+        base.classify,
+        random,
+        base.held_out,
+        config.augmentation,
+        config.sample_filter,
+    )
+    real = base.latents.restored(base.latents.latent)
+    train_on(network, real, base.y, base.latents.restored(fake), fake_y, config, random)
     return network
 
 
@@ -145,18 +163,39 @@ def fit_network(
     random: torch.Generator,
     stages: Stages | None = None,
     preprocess: Preprocess | None = None,
+    teacher_of: TeacherOf | None = None,
 ) -> IganNetwork:
-    """A network on the CPU from rows (n, F) and classes (n,), in the stages encoder, gan and network."""
+    """A network on the CPU from rows (n, F) and classes (n,), in the stages encoder, and gan and network if asked."""
     stages = stages or Stages()
     with _made_on(random.device):
-        base = lay_foundation(matrix, y, log, config, random, config.gan_steps > 0, stages, preprocess)
-        (network,) = stages.run(
-            "network",
-            lambda _: (assemble(base, config, random),),
-            lambda: (IganNetwork(matrix.shape[1], config).eval(),),
-            random,
-        )
+        with_gan = config.augmentation == "gan"
+        base = lay_foundation(matrix, y, log, config, random, with_gan, stages, preprocess, teacher_of)
+        network = base.network
+        if config.augmentation != "none":
+            (network,) = stages.run(
+                "network",
+                lambda _: (assemble(base, config, random),),
+                lambda: (copy.deepcopy(base.network),),
+                random,
+            )
     return network.cpu()
+
+
+def trial_config(config: IganConfig, names: int) -> IganConfig:
+    """The configuration of a short training that only serves a choice, with so many classes, the first benign."""
+    classes = tuple(f"name {number}" for number in range(names))
+    return replace(
+        config, classes=classes, benign=1, coarse=(), steps=config.trial_steps, augmentation="none", teacher="none"
+    )
+
+
+def temperature_of(forward: Forward, matrix: Floats, y: Ints) -> float:
+    """The temperature that makes the classifier's confidence true on untouched rows (n, F), (n,); 1 without any.
+
+    It belongs to probabilities alone. The margin that the odds are made of stays as trained: divided by it, what the
+    classifier is sure of would drown among the odds of unknown attacks.
+    """
+    return fit_temperature(torch.from_numpy(forward(matrix)[1]), torch.from_numpy(y)) if len(y) else 1.0
 
 
 def _made_on(device: torch.device) -> AbstractContextManager[object]:

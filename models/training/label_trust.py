@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from models.igan.config import IganConfig
-from models.igan.novelty import Mahalanobis
+from models.igan.distances import Distance
 from models.igan.preprocess import Preprocess
 from models.rows import Ints, Mask, Rows
 
@@ -47,8 +47,8 @@ def believable(rows: Rows, y: Ints, log: tuple[bool, ...], config: IganConfig) -
     coarse = np.isin(rows.label, config.coarse)
     normal = quiet(rows, y, config)
     preprocess = Preprocess.fit(rows.matrix, log, config.clip)
-    z = preprocess(torch.from_numpy(rows.matrix))
-    distance = Mahalanobis.fit(z[torch.from_numpy(normal)], config.shrinkage)(z).numpy()
+    z = preprocess(torch.from_numpy(rows.matrix)).numpy()
+    distance = Distance.fit(z[normal], config.shrinkage)(z)
     unusual = distance > np.quantile(distance[normal], config.coarse_quantile)
     result: Mask = np.where(coarse, unusual, normal | (y > 0))
     return result

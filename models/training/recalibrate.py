@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from models.errors import RefusedModel
-from models.igan.origin import LEAST_ROWS, calibrate_across
+from models.igan.calibrate import LEAST_ROWS, calibrate_across
+from models.igan.forward import Forward
 from models.rows import Floats, Ints
-from models.serving.model import POOLED, Model, finish, tensors_of
+from models.serving.model import POOLED, Model, finish, view_tensors
 from models.training.fit import deterministic
 from schemas.model_manifest import ORIGIN
 
@@ -25,7 +25,7 @@ def recalibrate(
 ) -> Model:
     """A new version of the model with a calibration of its own for `origin` (`site` or `site/sensor`).
 
-    The network stays as it is; the distance, the units and the table of p-values come from the quiet rows. RefusedModel
+    The network stays as it is; the view, the odds and the table of p-values come from the quiet rows. RefusedModel
     where there are too few of them, or the name is not one.
     """
     if not ORIGIN.fullmatch(origin) or origin == POOLED:
@@ -36,10 +36,8 @@ def recalibrate(
         raise RefusedModel("quiet stretch: got features that are no finite numbers; featurize the file again")
     config = replace(model.config, alert_level=alert_level or model.document["alert_level"])
     deterministic(config)
-    weight = model.origins[POOLED].fusion.weight
-    made = calibrate_across(model.network(), quiet, end_ts_us, weight, config)
+    made = calibrate_across(Forward(model.arrays()), quiet, end_ts_us, model.document["usual_margin"], config)
     entry = {**made.document(), "quiet": dict(provenance or {})}
     document = {key: value for key, value in model.document.items() if key not in ("id", "weights_sha256")}
     document |= {"parent": model.id, "calibration": {**model.document["calibration"], origin: entry}}
-    with torch.no_grad():
-        return finish(document, tensors_of(model.network(), {**model.origins, origin: made}, model.known))
+    return finish(document, {**model.weights, **view_tensors(origin, made)})

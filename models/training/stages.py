@@ -12,8 +12,8 @@ from models.errors import RefusedModel
 from models.igan.tick import Tick
 from models.training.checkpoint import Checkpoint, Store
 
-# What a stage of a network costs, in units of the shipped training's classifier and novelty head.
-COST = {"encoder": 4.0, "gan": 6.0, "network": 2.0}
+# What a stage of a network costs, in units of the shipped training's encoder.
+COST = {"encoder": 1.0, "gan": 1.0, "network": 0.3}
 
 Modules = TypeVar("Modules", bound=tuple[nn.Module, ...])
 Watch = Callable[[str, float], None]  # a stage's name, and the share of the whole training that is done
@@ -103,9 +103,10 @@ class Stages:
         course.watch(f"{self._name}{name}", min(1.0, share))
 
 
-def cost(gan: bool) -> float:
-    """What one network costs, in units of COST."""
-    return COST["encoder"] + COST["network"] + (COST["gan"] if gan else 0.0)
+def cost(augmentation: str) -> float:
+    """What a network costs, in units of COST."""
+    synthetic = COST["network"] + (COST["gan"] if augmentation == "gan" else 0.0)
+    return COST["encoder"] + (synthetic if augmentation != "none" else 0.0)
 
 
 def _checkpoint(modules: tuple[nn.Module, ...], random: torch.Generator) -> Checkpoint:

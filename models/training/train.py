@@ -1,29 +1,36 @@
 """Training, from labelled rows to a model, in these steps:
 
-split in time → believe labels → fit → temperature → weigh the views → calibrate per origin → manifest.
+split in time → believe labels → choose the odds → fit → temperature → calibrate per origin → manifest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from models.errors import RefusedModel
+from models.igan.calibrate import LEAST_ROWS, calibrate, usual_margin_of
 from models.igan.config import IganConfig
-from models.igan.network import IganNetwork, Triple
-from models.igan.origin import LEAST_ROWS, Origin, calibrate
-from models.igan.temperature import fit_temperature
+from models.igan.forward import Forward
+from models.igan.origin import Origin
+from models.igan.preprocess import Preprocess
+from models.igan.views import margin, softmax, z_and_margin
 from models.rows import FeatureSet, Floats, Ints, Mask, Rows, Strings, held_out_blocks
 from models.serving.device import resolved
 from models.serving.model import POOLED, Model, finish, tensors_of
 from models.training.checkpoint import training_key
-from models.training.fit import cpu_type, deterministic, fit_network
+from models.training.fit import cpu_type, deterministic, fit_network, temperature_of, trial_config
 from models.training.label_trust import believable, class_numbers, quiet
 from models.training.measures.multiclass import expected_calibration_error, f1_by_class
+from models.training.known_fit import NamedRows, fit_known_classes
+from models.training.known_fit import figures as figures_of_names
+from models.training.naming_cases import Namer, naming_cases, trials
+from models.training.odds_choice import FOLDS, OddsChoice, choose_odds
 from models.training.stages import Stages, cost
-from models.training.view_weights import TRIAL_COST, choose_view_weights
 from schemas import model_manifest as manifest
+
+TRIAL_COST = 0.5  # of the main network's
 
 
 def train(
@@ -63,14 +70,20 @@ def train(
     believed = believable(rows, y, log, config)
     fit = in_fit & believed
 
-    stages.expect(cost(config.gan_steps > 0) + TRIAL_COST * cost(gan=False) * _trials(rows, y[fit], config))
+    stages.expect(cost(config.augmentation) + (FOLDS + trials(rows, y, fit, config)) * TRIAL_COST * cost("none"))
+    choice = choose_on_rows(rows.matrix[fit], y[fit], log, config, stages, device)
+    config = choice.applied(config)
     network = fit_network(rows.matrix[fit], y[fit], log, config, random, stages)
-    figures = _held_out_figures(network, rows, y, held_out & believed, config)
+    forward = Forward(network.arrays())
+    temperature = temperature_of(forward, rows.matrix[held_out & believed], y[held_out & believed])
+    figures = _held_out_figures(forward, rows, y, held_out & believed, temperature, config)
+    cases = _names_given(forward, network.preprocess, temperature, rows, y, fit, held_out & believed, config, stages)
+    known = fit_known_classes(cases, len(config.classes), config.benign)
     # What is usual includes harmless logins; what the p-values are ranked among is quiet traffic alone.
     usual = normal | ((y > 0) & (y < config.benign))
-    choice = choose_view_weights(network, rows, y, fit, held_out & believed, normal, log, config, stages, device)
     stages.enter("calibration")
-    origins = calibrate_origins(network, rows, usual & in_fit, normal & held_out, choice.weight, config)
+    origins = calibrate_origins(forward, rows, usual & in_fit, normal & held_out, config)
+    usual_margin = usual_margin_of(margin(forward(rows.matrix[normal & held_out])[1], config.benign))
     low, middle, high = np.quantile(rows.matrix[normal], [0.01, 0.5, 0.99], axis=0)
     document = {
         "version": manifest.VERSION,
@@ -82,11 +95,15 @@ def train(
         ],
         "classes": list(config.classes),
         "alert_level": config.alert_level,
+        "usual_margin": usual_margin,
+        "temperature": temperature,
         "calibration": {key: origin.document() for key, origin in origins.items()},
+        "known": known.document(config.classes),
         "baseline": {"q01": _plain(low), "q50": _plain(middle), "q99": _plain(high)},
         "metrics": {
             "held_out": figures,
-            "left_out": choice.document() if choice.cases else {},
+            "odds": choice.document(),
+            "names": figures_of_names(known, cases, config.benign),
             "rows": {"fit": _counts(rows.label[fit]), "held_out": _counts(rows.label[held_out])},
         },
         "data": [dict(entry) for entry in data],
@@ -99,7 +116,7 @@ def train(
         "config": config.document(),
         "parent": parent,
     }
-    return finish(document, tensors_of(network, origins))
+    return finish(document, tensors_of(network.tensors(), origins, known))
 
 
 def key_of(
@@ -124,9 +141,61 @@ def key_of(
     return training_key(facts, arrays)
 
 
-def calibrate_origins(
-    network: IganNetwork, rows: Rows, fit: Mask, held_out: Mask, weight: Triple, config: IganConfig
-) -> dict[str, Origin]:
+def choose_on_rows(
+    matrix: Floats, y: Ints, log: tuple[bool, ...], config: IganConfig, stages: Stages, device: str
+) -> OddsChoice:
+    """The odds' constants, chosen on rows (n, F) with classes (n,): each attack class is a family of its own."""
+    preprocess = Preprocess.fit(matrix, log, config.clip)
+    family = np.where(y < config.benign, 0, y - config.benign + 1)
+
+    def fit(some: Floats, names: Ints, number: int) -> Callable[[Floats], tuple[Floats, Floats]]:
+        present, dense = np.unique(names, return_inverse=True)
+        trial = trial_config(config, len(present))
+        random = torch.Generator(device).manual_seed(config.seed)
+        part = stages.within(f"fold {number + 1}", TRIAL_COST)
+        network = fit_network(some, dense.astype(np.int64), log, trial, random, part, preprocess)
+        forward = Forward(network.arrays())
+        return lambda records: z_and_margin(forward, records, trial.benign)
+
+    # Prototypes cost more than the network; a plant's distance is fitted anew for every sensor, which matters more.
+    return choose_odds(matrix, family, family, fit, config, (config.view,))
+
+
+def _names_given(
+    forward: Forward,
+    preprocess: Preprocess,
+    temperature: float,
+    rows: Rows,
+    y: Ints,
+    fit: Mask,
+    held_out: Mask,
+    config: IganConfig,
+    stages: Stages,
+) -> dict[str, NamedRows]:
+    """What the model, and trial networks without a family or a sensor, call rows they were not fitted to."""
+    log = (False,) * rows.matrix.shape[1]  # the preprocessing that is given has its own
+
+    def namer(of: Forward, chosen: Ints) -> Namer:
+        def named(some: Floats) -> tuple[Floats, Floats]:
+            z, logits = of(some)
+            probability = np.zeros((len(some), len(config.classes)), dtype=np.float32)
+            probability[:, chosen] = softmax(logits / np.float32(temperature))
+            return z, probability
+
+        return named
+
+    def trial(name: str, some: Mask) -> Namer:
+        present, dense = np.unique(y[some], return_inverse=True)
+        random = torch.Generator().manual_seed(config.seed)
+        part, short = stages.within(name, TRIAL_COST), trial_config(config, len(present))
+        network = fit_network(rows.matrix[some], dense.astype(np.int64), log, short, random, part, preprocess)
+        return namer(Forward(network.arrays()), present)
+
+    whole = namer(forward, np.arange(len(config.classes)))
+    return naming_cases(rows, y, fit, held_out, config, whole, trial)
+
+
+def calibrate_origins(forward: Forward, rows: Rows, fit: Mask, held_out: Mask, config: IganConfig) -> dict[str, Origin]:
     """A calibration for all rows pooled, for every site, and for every sensor with enough quiet rows."""
     keys: dict[str, Mask] = {POOLED: np.ones(len(rows), dtype=np.bool_)}
     keys |= {str(site): rows.site == site for site in np.unique(rows.site)}
@@ -135,33 +204,25 @@ def calibrate_origins(
     flow = rows.source_record * 1024 + np.unique(rows.origin, return_inverse=True)[1]
     return {
         key: calibrate(
-            network,
-            rows.matrix[members & fit],
-            rows.matrix[members & held_out],
-            flow[members & held_out],
-            weight,
-            config,
+            forward, rows.matrix[members & fit], rows.matrix[members & held_out], flow[members & held_out], config
         )
         for key, members in keys.items()
         if min(int((members & fit).sum()), int((members & held_out).sum())) >= LEAST_ROWS
     }
 
 
-def _held_out_figures(network: IganNetwork, rows: Rows, y: Ints, held_out: Mask, config: IganConfig) -> dict[str, Any]:
-    """Set the classifier's temperature on held-out rows; return its figures on them."""
+def _held_out_figures(
+    forward: Forward, rows: Rows, y: Ints, held_out: Mask, temperature: float, config: IganConfig
+) -> dict[str, Any]:
+    """Figures of the classifier on held-out rows."""
     truth = y[held_out]
-    with torch.no_grad():
-        _, logits, _ = network(torch.from_numpy(rows.matrix[held_out]))
-        temperature = fit_temperature(logits, torch.from_numpy(truth))
-        network.classifier.last.weight.div_(temperature)
-        network.classifier.last.bias.div_(temperature)
-        confidence, predicted = torch.softmax(logits / temperature, dim=1).max(dim=1)
-    f1 = f1_by_class(truth, predicted.numpy(), config.classes)
+    probability = softmax(forward(rows.matrix[held_out])[1] / np.float32(temperature))
+    confidence, predicted = probability.max(axis=1), probability.argmax(axis=1)
+    f1 = f1_by_class(truth, predicted, config.classes)
     return {
         "macro_f1": float(np.mean(list(f1.values()))),
         "f1": f1,
-        "temperature": temperature,
-        "expected_calibration_error": expected_calibration_error(confidence.numpy(), predicted.numpy() == truth),
+        "expected_calibration_error": expected_calibration_error(confidence, predicted == truth),
     }
 
 
@@ -186,13 +247,6 @@ def _validate_rows(rows: Rows, features: FeatureSet, config: IganConfig) -> None
             f"training rows: got label {', '.join(unknown[:5])[:200]}, expected {', '.join(config.classes)}; "
             "correct the labels, or add the class to the configuration"
         )
-
-
-def _trials(rows: Rows, y: Ints, config: IganConfig) -> int:
-    """The most trial networks the choice of view weights needs: one per attack family and one per sensor."""
-    families = {config.classes[int(number)] for number in np.unique(y[y >= config.benign])} - set(config.coarse)
-    sensors = len(np.unique(rows.origin))
-    return len(families) + (sensors if sensors > 1 else 0)
 
 
 def _require_enough_rows(fit: Mask, held_out: Mask, y: Ints, config: IganConfig) -> None:
