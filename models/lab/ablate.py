@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from models.igan.config import AUGMENTATIONS, IganConfig
+from models.igan.forward import Forward
 from models.igan.gan import synthesise
 from models.igan.imbalance import class_filter
+from models.igan.views import margin
 from models.rows import FeatureSet, Rows, held_out_blocks
 from models.training.fit import Foundation, assemble, deterministic, lay_foundation
 from models.training.label_trust import believable, class_numbers
@@ -28,7 +30,7 @@ def ablate(rows: Rows, features: FeatureSet, config: IganConfig, seeds: Sequence
     in_fit, held_out = held_out_blocks(rows.end_ts_us, config.block_us, config.hold_out_every, config.embargo_us)
     believed = believable(rows, y, log, config)
     fit, held_out = in_fit & believed, held_out & believed
-    truth, x = y[held_out], torch.from_numpy(rows.matrix[held_out])
+    truth, x = y[held_out], rows.matrix[held_out]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in AUGMENTATIONS}
     for seed in seeds:
         random = deterministic(replace(config, seed=seed))
@@ -37,13 +39,11 @@ def ablate(rows: Rows, features: FeatureSet, config: IganConfig, seeds: Sequence
             variant = replace(config, augmentation=name, seed=seed)
             random = deterministic(variant)
             network = assemble(base, variant, random)
-            with torch.no_grad():
-                _, logits, _ = network(x)
-            attack = torch.logsumexp(logits[:, config.benign :], 1) - torch.logsumexp(logits[:, : config.benign], 1)
-            f1 = f1_by_class(truth, logits.argmax(dim=1).numpy(), config.classes)
+            _, logits = Forward(network.arrays())(x)
+            f1 = f1_by_class(truth, logits.argmax(axis=1), config.classes)
             figures = {
                 "macro_f1": float(np.mean(list(f1.values()))),
-                "attack_auroc": auroc(attack.numpy(), truth >= config.benign),
+                "attack_auroc": auroc(margin(logits, config.benign), truth >= config.benign),
                 "f1": f1,
             }
             if name == "gan":
@@ -56,7 +56,9 @@ def ablate(rows: Rows, features: FeatureSet, config: IganConfig, seeds: Sequence
 def _filled(base: Foundation, config: IganConfig) -> dict[str, float]:
     """Share of the rows wanted for each class that the sample filter let through."""
     wanted = class_filter(base.y, config)
-    _, made = synthesise(wanted, base.latent, base.y, base.gan, base.head, torch.Generator().manual_seed(config.seed))
+    _, made = synthesise(
+        wanted, base.latents.latent, base.y, base.gan, base.classify, torch.Generator().manual_seed(config.seed)
+    )
     return {config.classes[want.label]: float((made == want.label).sum()) / want.rows for want in wanted if want.gan}
 
 

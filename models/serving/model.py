@@ -130,9 +130,7 @@ def expected_shapes(document: dict[str, Any], config: IganConfig) -> weights.Sha
     return shapes
 
 
-def tensors_of(
-    network: Mapping[str, Floats], origins: Mapping[str, Origin], known: KnownClasses
-) -> dict[str, Floats]:
+def tensors_of(network: Mapping[str, Floats], origins: Mapping[str, Origin], known: KnownClasses) -> dict[str, Floats]:
     """All weights: a network's tensors, its origins' views and its known classes' prototypes, by name."""
     tensors = dict(network)
     for key, origin in origins.items():

@@ -21,10 +21,10 @@ from models.serving.device import resolved
 from models.serving.model import POOLED, Model, finish, tensors_of
 from models.training.checkpoint import training_key
 from models.training.fit import cpu_type, deterministic, fit_network, temperature_of, trial_config
-from models.training.label_trust import believable, class_numbers, quiet
-from models.training.measures.multiclass import expected_calibration_error, f1_by_class
 from models.training.known_fit import NamedRows, fit_known_classes
 from models.training.known_fit import figures as figures_of_names
+from models.training.label_trust import believable, class_numbers, quiet
+from models.training.measures.multiclass import expected_calibration_error, f1_by_class
 from models.training.naming_cases import Namer, naming_cases, trials
 from models.training.odds_choice import FOLDS, OddsChoice, choose_odds
 from models.training.stages import Stages, cost

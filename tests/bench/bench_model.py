@@ -9,7 +9,7 @@ import torch
 
 from models.serving import registry
 from models.serving.model import Model
-from models.serving.score import TILE, Scorer
+from models.serving.score import Scorer
 from models.training.fit import cpu_type
 
 
@@ -34,7 +34,7 @@ def rows_per_second(scorer: Scorer, matrix: np.ndarray) -> float:
 
 def main() -> None:
     """Print a table for people and one JSON line."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 64 * TILE
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 65_536
     model = registry.load()
     matrix = rows_like_training(model, count)
     figures: dict[str, object] = {"model": model.id, "rows": count, "cpu": cpu_type()}

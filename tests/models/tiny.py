@@ -1,4 +1,4 @@
-"""A plant of six features and a network of a few hundred weights: trains in well under a second."""
+"""A plant of six features and a network of a few hundred weights: trains in about a second."""
 
 from functools import cache
 
@@ -10,17 +10,18 @@ from models.serving.model import Model
 from models.training.train import train
 
 CONFIG = IganConfig(
-    hidden=(16, 12),
-    latent=8,
-    epochs=2,
-    batch=128,
+    width=16,
+    latent=12,
+    top=8,
+    bins=8,
+    steps=150,
+    batch=64,
     gan_steps=5,
     gan_batch=32,
     noise=4,
     class_embedding=4,
     classifier_epochs=2,
-    choice_epochs=1,
-    novelty_steps=10,
+    trial_steps=30,
     block_us=10_000_000,
     embargo_us=200_000,
     alert_level=0.01,

@@ -7,9 +7,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from models.igan.calibrate import calibrate
 from models.igan.config import IganConfig
+from models.igan.forward import Forward
+from models.igan.knots import Knots
+from models.igan.known_classes import KnownClasses
 from models.igan.network import IganNetwork
-from models.igan.origin import calibrate
+from models.igan.preprocess import Preprocess
 from models.serving.model import POOLED, Model, finish, tensors_of
 from pipeline.contracts.envelope import FeaturesFacts
 from pipeline.runtime.wire.batches import matrix_column
@@ -17,7 +21,7 @@ from schemas import model_manifest as manifest
 from schemas.fields import arrow_schema
 from tests.contracts.facts import features_facts
 
-WIDTH = 12  # below 8, MKL multiplies rows differently by where they stand in the tile
+WIDTH = 12
 FEATURE_SET = "small"
 FEATURE_HASH = "5a11" * 16
 
@@ -31,11 +35,17 @@ def small_model(
     """A model of 12 features (or `width`) whose weights depend on the seed."""
     torch.manual_seed(seed)
     source = np.random.default_rng(seed)
-    config = config or IganConfig(hidden=(32, 16), latent=8, alert_level=0.05)
-    network = IganNetwork(width, config)
-    network.eval()
+    config = config or IganConfig(width=32, latent=16, top=8, bins=8, alert_level=0.05)
     quiet = source.exponential(1.0, (600, width)).astype(np.float32)
-    origin = calibrate(network, quiet[:300], quiet[300:], np.arange(300), (1.0, 1.0, 1.0), config)
+    preprocess = Preprocess.fit(quiet, (True,) * width, config.clip)
+    network = IganNetwork(preprocess, Knots.fit(preprocess(torch.from_numpy(quiet)).numpy(), config.bins), config)
+    network.freeze()
+    origin = calibrate(Forward(network.arrays()), quiet[:300], quiet[300:], np.arange(300), config)
+    classes = len(config.classes)
+    nowhere = np.zeros(classes + 1, np.int64)
+    known = KnownClasses(
+        np.zeros((0, width), np.float32), nowhere, np.zeros(classes, np.float32), np.ones(classes, np.float32)
+    )
     flat = [0.0] * width
     document: dict[str, Any] = {
         "version": manifest.VERSION,
@@ -47,14 +57,17 @@ def small_model(
         ],
         "classes": list(config.classes),
         "alert_level": config.alert_level,
+        "usual_margin": 0.0,
+        "temperature": 1.0,
         "calibration": {POOLED: origin.document()},
+        "known": known.document(config.classes),
         "baseline": {"q01": flat, "q50": flat, "q99": flat},
         "metrics": {},
         "data": [],
         "training": {},
         "config": config.document(),
     }
-    return finish(document, tensors_of(network, {POOLED: origin}))
+    return finish(document, tensors_of(network.tensors(), {POOLED: origin}, known))
 
 
 def features(

@@ -150,7 +150,9 @@ def held_out(name: Ints, random: torch.Generator) -> Mask:
 
 def _variant(name: str, title: str, **changes: Any) -> Family:
     """Differs from the others in the part named alone, so nothing else is chosen."""
-    return Family(f"igan-{name}", f"IGAN-IDS, {title}", (Igan(replace(CONFIG, view="closeness", **changes), False),))
+    return Family(
+        f"igan-{name}", f"IGAN-IDS, {title}", (Igan(replace(CONFIG, **{"view": "closeness", **changes}), False),)
+    )
 
 
 FAMILY = Family("igan-ids", "IGAN-IDS", (Igan(),))

@@ -155,7 +155,7 @@ def foreign_plants(model: "Model", data: Path, settings: Settings) -> Iterator[N
 
 def least_quiet() -> int:
     """How many quiet flows a calibration takes."""
-    from models.igan.origin import LEAST_ROWS
+    from models.igan.calibrate import LEAST_ROWS
 
     return LEAST_ROWS
 

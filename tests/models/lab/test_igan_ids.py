@@ -3,14 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.igan.evidence import Weights
+from models.igan.scoring import score_rows
 from models.lab.detectors.detector import TrainingSet
-from models.lab.detectors.igan_ids import ABLATIONS, CONFIG, FAMILY, Igan, attack_names
+from models.lab.detectors.igan_ids import ABLATIONS, CONFIG, FAMILY, Igan, attack_names, column_groups
 from models.rows import Floats, Ints
 from models.training.measures.binary import auroc
 
 QUICK = replace(
-    CONFIG, hidden=(16, 12), latent=8, epochs=8, batch=64, noise=4, class_embedding=4, gan_batch=32, novelty_steps=5
+    CONFIG, width=16, latent=12, top=8, bins=16, steps=150, batch=64, noise=4, class_embedding=4, gan_batch=32
 )
 
 
@@ -30,8 +30,8 @@ def training(classes: int) -> TrainingSet:
     return TrainingSet(matrix, y, names, attack, attack, tuple(f"f{i}" for i in range(6)))
 
 
-def quick(weight: Weights = (0.5, 0.0, 0.0, 1.0), **changes: object) -> Igan:
-    return Igan(replace(QUICK, **changes), weight, prototypes=64)  # type: ignore[arg-type]
+def quick(**changes: object) -> Igan:
+    return Igan(replace(QUICK, **changes), choose=False)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
@@ -54,10 +54,10 @@ def test_it_tells_attacks_from_normal_and_names_their_class(classes: int) -> Non
 def test_every_ablation_learns(family: object) -> None:
     (full,) = family.candidates  # type: ignore[attr-defined]
     config = replace(
-        full.config, hidden=(16, 12), latent=8, epochs=1, batch=64, noise=4, class_embedding=4, gan_batch=32,
-        novelty_steps=3, classifier_epochs=1, gan_steps=min(full.config.gan_steps, 3),
+        full.config, width=16, latent=12, top=8, steps=10, batch=64, noise=4, class_embedding=4, gan_batch=32,
+        classifier_epochs=1, gan_steps=3, prototypes=32, teacher_rows=1,
     )  # fmt: skip
-    prediction = replace(full, config=config, prototypes=32).fit(training(5), 0).predict(table(50, 2)[0])
+    prediction = replace(full, config=config).fit(training(5), 0).predict(table(50, 2)[0])
     assert np.isfinite(prediction.score).all() and prediction.probability is not None
 
 
@@ -81,3 +81,26 @@ def test_families_have_names_of_their_own_and_the_default_synthesises_nothing() 
     names = [FAMILY.name, *(family.name for family in ABLATIONS)]
     assert len(set(names)) == len(names)
     assert CONFIG.augmentation == "none"
+
+
+def test_what_is_chosen_on_a_table_is_said_and_stands() -> None:
+    learnt = training(5)
+    detector, document = Igan(replace(QUICK, trial_steps=40)).settle(learnt, 0)
+    assert isinstance(detector, Igan) and not detector.choose
+    assert document["chosen"].startswith(detector.config.view)
+    assert document["teacher"]["worth"] == (detector.config.teacher == "lightgbm")
+    assert detector.settle(learnt, 0) == (detector, {})
+
+
+def test_columns_of_a_category_are_one_group() -> None:
+    assert column_groups(("a", "b=x", "b=y", "c", "b=unknown")).tolist() == [0, 1, 1, 2, 1]
+
+
+def test_a_table_is_scored_by_the_functions_that_score_live_flows() -> None:
+    fitted = quick().fit(training(5), 1)
+    matrix = table(300, 4)[0]
+    live = score_rows(fitted.forward, fitted.origin, matrix)
+    prediction = fitted.predict(matrix)
+    assert np.array_equal(live.score, prediction.score)
+    in_two = [score_rows(fitted.forward, fitted.origin, part).score for part in (matrix[:7], matrix[7:])]
+    assert np.array_equal(np.concatenate(in_two), prediction.score)

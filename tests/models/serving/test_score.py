@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import RefusedModel
-from models.serving.score import TILE, Scored, Scorer
+from models.serving.score import Scored, Scorer
 from tests.models import tiny
 
 CHECKED = ("score", "class_index", "novelty", "p_value", "suspect")
+
+TILE = 1024
 
 
 @pytest.fixture(scope="module")
