@@ -8,7 +8,7 @@ from safetensors.numpy import save
 from models.errors import RefusedModel
 from models.rows import Floats
 
-MAX_WEIGHTS_BYTES = 1024 * 1024
+MAX_WEIGHTS_BYTES = 16 * 1024 * 1024
 MAX_HEADER_BYTES = 32 * 1024
 
 Shapes = dict[str, tuple[int, ...]]

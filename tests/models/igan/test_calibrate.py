@@ -37,4 +37,4 @@ def test_margins_that_are_high_for_ordinary_rows_are_shifted_down_where_the_netw
     elsewhere = quiet.matrix + np.float32(2.5)  # on the way to an attack
     abroad = calibrate_across(forward, elsewhere, quiet.end_ts_us, usual_margin, model.config)
     assert abroad.odds.shift > at_home.odds.shift + 1
-    assert np.median(score_rows(forward, abroad, elsewhere).score) < 0.1
+    assert np.median(score_rows(forward, abroad, elsewhere).score) < 0.2
