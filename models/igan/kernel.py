@@ -434,27 +434,33 @@ def closeness(z: Floats, prototypes: PackedPrototypes, space: PrototypeSpace, ou
 
 
 @_compiled
-def _log_sum_exp(values: Floats, first: int, stop: int) -> tuple[np.float32, int]:
-    """Logarithm of the sum of exponentials of values[first:stop], and where the highest of them is."""
+def _log_sum_exp(values: Floats, first: int, stop: int, temperature: np.float32) -> tuple[np.float32, int]:
+    """Logarithm of the sum of exponentials of values[first:stop] / temperature, and where the highest of them is."""
     top = first
     for index in range(first + 1, stop):
         top = index if values[index] > values[top] else top
     total = np.float32(0)
     for index in range(first, stop):
-        total += np.exp(values[index] - values[top])
-    return values[top] + np.log(total), top
+        total += np.exp((values[index] - values[top]) / temperature)
+    return values[top] / temperature + np.log(total), top
 
 
 @_compiled
-def attack_odds(
-    logits: Floats, benign: int, margin: Floats, likeliest: Ints, nearest: Ints, probability: Floats
-) -> None:
-    """Logits (n, k) → (n,) each: log-odds of any attack, the likeliest class, the likeliest attack, its probability."""
+def attack_odds(logits: Floats, benign: int, margin: Floats, likeliest: Ints) -> None:
+    """Logits (n, k) → (n,) log-odds of any attack, (n,) the likeliest class."""
+    one = np.float32(1)
     for row in range(len(logits)):
         of_row = logits[row]
-        usual, top_usual = _log_sum_exp(of_row, 0, benign)
-        attack, top = _log_sum_exp(of_row, benign, len(of_row))
-        margin[row], nearest[row] = attack - usual, top
-        likeliest[row] = top if of_row[top] > of_row[top_usual] else top_usual
-        # Of all classes: its share of the attacks, times the probability of an attack.
-        probability[row] = np.exp(of_row[top] - attack) / (np.float32(1) + np.exp(usual - attack))
+        usual, top_usual = _log_sum_exp(of_row, 0, benign, one)
+        attack, top_attack = _log_sum_exp(of_row, benign, len(of_row), one)
+        margin[row] = attack - usual
+        likeliest[row] = top_attack if of_row[top_attack] > of_row[top_usual] else top_usual
+
+
+@_compiled
+def class_probability(logits: Floats, index: Ints, temperature: np.float32, probability: Floats) -> None:
+    """Logits (n, k), a class of each row (n,) → its probability (n,) among all classes at a temperature."""
+    for row in range(len(logits)):
+        of_row = logits[row]
+        total, _ = _log_sum_exp(of_row, 0, len(of_row), temperature)
+        probability[row] = np.exp(of_row[index[row]] / temperature - total)

@@ -1,12 +1,14 @@
 """How far a row lies from an origin's normal traffic, and the margin of its logits: what the odds are made of."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
+from models.igan import kernel
 from models.igan.distances import Closeness, Distance
 from models.igan.forward import Forward
-from models.rows import Doubles, Floats
+from models.rows import Doubles, Floats, Ints
 
 View = Distance | Closeness
 
@@ -32,14 +34,27 @@ def softmax(logits: Floats | Doubles) -> Doubles:
     return result
 
 
+class AttackOdds(NamedTuple):
+    """What logits say of n rows: the margin (log-odds of any attack), and the likeliest class."""
+
+    margin: Floats
+    likeliest: Ints
+
+
+def attack_odds(logits: Floats, benign: int) -> AttackOdds:
+    """(n, K) → (n,) each; classes below `benign` are no attack."""
+    odds = AttackOdds(np.empty(len(logits), np.float32), np.empty(len(logits), np.int64))
+    kernel.attack_odds(logits, benign, *odds)
+    return odds
+
+
 def margin(logits: Floats, benign: int) -> Floats:
     """(n, K) → (n,) log-odds of any attack against all that is benign."""
-    attack, usual = logits[:, benign:], logits[:, :benign]
-    result: Floats = _log_sum_exp(attack) - _log_sum_exp(usual)
-    return result
+    return attack_odds(logits, benign).margin
 
 
-def _log_sum_exp(logits: Floats) -> Floats:
-    top = logits.max(axis=1)
-    result: Floats = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-    return result
+def class_probability(logits: Floats, index: Ints, temperature: float) -> Floats:
+    """(n, K), a class of each row (n,) → (n,) its calibrated probability."""
+    probability = np.empty(len(logits), np.float32)
+    kernel.class_probability(logits, index, np.float32(temperature), probability)
+    return probability

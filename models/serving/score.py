@@ -1,6 +1,6 @@
 """Scoring: rows through a model, by origin; a row's bits do not depend on its neighbours."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,12 @@ import numpy as np
 from models.errors import RefusedModel
 from models.igan.forward import Forward
 from models.igan.scoring import RowScores, score_rows, scores_of
-from models.igan.views import softmax
+from models.igan.views import class_probability
 from models.rows import Floats, Ints, Mask, Strings
 from models.serving.device import resolved
 from models.serving.model import Model
+
+ROWS_AT_ONCE = 8_192  # what is written in between stays small, however many rows are asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +95,18 @@ class Scorer:
         keys = np.array([self.model.origin_of(str(name)) for name in names], dtype=np.str_)
         distinct = np.unique(keys) if rows else keys[:0]
         for key in distinct:
-            here = slice(None) if len(distinct) == 1 else np.flatnonzero((keys == key)[number])
-            scored = self._of_origin(str(key))(matrix[here])
-            score[here], novelty[here], p_value[here] = scored.score, scored.novelty, scored.p_value
-            suspect[here] = scored.p_value <= np.float32(self.model.origins[str(key)].alert_level)
-            class_index[here], probability[here], known[here] = self._named(scored)
+            of_origin, alert_level = self._of_origin(str(key)), np.float32(self.model.origins[str(key)].alert_level)
+            for here in _parts(rows, None if len(distinct) == 1 else np.flatnonzero((keys == key)[number])):
+                scored = of_origin(matrix[here])
+                score[here], novelty[here], p_value[here] = scored.score, scored.novelty, scored.p_value
+                suspect[here] = scored.p_value <= alert_level
+                class_index[here], probability[here], known[here] = self._named(scored)
         return Scored(score, class_index, probability, known, novelty, p_value, suspect)
 
     def _named(self, scored: RowScores) -> tuple[Ints, Floats, Mask]:
         """Likeliest class (n,), its probability (n,), and whether the row lies where it is known (n,)."""
-        shares = softmax(scored.logits / np.float32(self.model.document["temperature"]))
-        likeliest = shares.argmax(axis=1)
-        probability = shares[np.arange(len(shares)), likeliest].astype(np.float32)
-        class_index = np.where(likeliest < self.model.config.benign, 0, likeliest)
+        probability = class_probability(scored.logits, scored.likeliest, self.model.document["temperature"])
+        class_index = np.where(scored.likeliest < self.model.config.benign, 0, scored.likeliest)
         known: Mask = class_index > 0
         if known.any():
             known[known] = self.model.known.known(scored.z[known], probability[known], class_index[known])
@@ -123,3 +124,10 @@ class Scorer:
             else:
                 self._rows[key] = lambda rows: score_rows(self._forward, origin, rows)
         return self._rows[key]
+
+
+def _parts(rows: int, chosen: Ints | None) -> Iterator[slice | Ints]:
+    """All of so many rows, or those chosen, a few thousand at once."""
+    for start in range(0, rows if chosen is None else len(chosen), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        yield part if chosen is None else chosen[part]

@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-from safetensors.numpy import save
 
 from models.errors import RefusedModel
 from models.rows import Floats
@@ -16,6 +15,8 @@ Shapes = dict[str, tuple[int, ...]]
 
 def encode(weights: dict[str, Floats]) -> bytes:
     """Weights as a safetensors file; equal weights give equal bytes."""
+    from safetensors.numpy import save  # scoring, which only reads, does without the package
+
     return save({name: np.ascontiguousarray(weights[name], dtype=np.float32) for name in sorted(weights)})
 
 

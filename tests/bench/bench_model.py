@@ -44,8 +44,8 @@ def rows_of_a_table(count: int, random: np.random.Generator) -> Floats:
     """Prepared records: numbers, then one column a category's value of which one is 1, then flags."""
     parts = [random.normal(size=(count, NUMBERS))]
     parts += [np.eye(size)[random.integers(0, size, count)] for size in KINDS[:-1]]
-    parts.append(random.random((count, KINDS[-1])) < 0.3)
-    return np.concatenate(parts, axis=1).astype(np.float32)
+    flags = random.random((count, KINDS[-1])) < 0.3
+    return np.concatenate([*parts, flags], axis=1).astype(np.float32)
 
 
 def rows_per_second(score: Callable[[Floats], Any], matrix: Floats, a_call: int = ROWS_A_CALL) -> dict[str, int]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from models.igan import kernel, packed
 from models.igan.arrays import NetworkArrays
 from models.igan.distances import Closeness, Distance
+from models.igan.views import attack_odds, class_probability
 from models.rows import Floats, Ints
 from tests.models.igan import oracle
 from tests.models.igan.random_network import tensors
@@ -179,17 +180,18 @@ def test_prototypes_all_alike_are_one(count: int) -> None:
 
 
 @pytest.mark.parametrize(("classes", "benign"), [(2, 1), (7, 2), (23, 1)])
-def test_margin_likeliest_classes_and_probability(classes: int, benign: int) -> None:
-    logits = (np.random.default_rng(6).normal(size=(300, classes)) * 8).astype(np.float32)
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_margin_likeliest_class_and_probability(classes: int, benign: int, temperature: float) -> None:
+    random = np.random.default_rng(6)
+    logits = (random.normal(size=(300, classes)) * 8).astype(np.float32)
     logits[0], logits[1, 0], logits[2, benign] = 0.0, 200.0, 200.0
-    margin, probability = np.empty(300, np.float32), np.empty(300, np.float32)
-    likeliest, nearest = np.empty(300, np.int64), np.empty(300, np.int64)
-    kernel.attack_odds(logits, benign, margin, likeliest, nearest, probability)
-    exact = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    share = np.exp(exact)
-    odds = [math.log(math.fsum(row[benign:])) - math.log(math.fsum(row[:benign])) for row in share]
-    assert np.allclose(margin, odds, atol=1e-4)
-    assert np.array_equal(likeliest, logits.argmax(axis=1))
-    assert np.array_equal(nearest, logits[:, benign:].argmax(axis=1) + benign)
-    expected = share[np.arange(300), nearest] / share.sum(axis=1)
-    assert np.allclose(probability, expected, atol=1e-6)
+    odds = attack_odds(logits, benign)
+    share = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    exact = [math.log(math.fsum(row[benign:])) - math.log(math.fsum(row[:benign])) for row in share]
+    assert np.allclose(odds.margin, exact, atol=1e-4)
+    assert np.array_equal(odds.likeliest, logits.argmax(axis=1))
+    index = random.integers(0, classes, 300)
+    cooled = logits.astype(np.float64) / temperature
+    share = np.exp(cooled - cooled.max(axis=1, keepdims=True))
+    expected = share[np.arange(300), index] / share.sum(axis=1)
+    assert np.allclose(class_probability(logits, index, temperature), expected, atol=1e-6)

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+from dataclasses import fields
 from itertools import pairwise
 
 import numpy as np
@@ -7,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import RefusedModel
-from models.serving.score import Scored, Scorer
+from models.serving.score import ROWS_AT_ONCE, Scored, Scorer
+from tests.contract.tree import ROOT
 from tests.models import tiny
 
-CHECKED = ("score", "class_index", "novelty", "p_value", "suspect")
-
-TILE = 1024
+CHECKED = tuple(field.name for field in fields(Scored))
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +28,10 @@ def score(scorer: Scorer, matrix: np.ndarray, origin: np.ndarray) -> Scored:
 
 @pytest.mark.slow
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.integers(0, 2 * TILE + 300), max_size=6))
+@given(st.lists(st.integers(0, ROWS_AT_ONCE + 300), max_size=6))
 def test_a_rows_bits_do_not_depend_on_the_split(cuts: list[int]) -> None:
     scorer = Scorer(tiny.model(), "cpu")
-    rows = tiny.rows(seed=3, count=2 * TILE + 300)
+    rows = tiny.rows(seed=3, count=ROWS_AT_ONCE + 300)
     whole = score(scorer, rows.matrix, rows.origin)
     edges = sorted({0, len(rows), *cuts})
     parts = [score(scorer, rows.matrix[a:b], rows.origin[a:b]) for a, b in pairwise(edges)]
@@ -37,15 +39,25 @@ def test_a_rows_bits_do_not_depend_on_the_split(cuts: list[int]) -> None:
         assert np.array_equal(getattr(whole, name), np.concatenate([getattr(part, name) for part in parts])), name
 
 
-def test_a_rows_bits_do_not_depend_on_the_thread_count(scorer: Scorer) -> None:
-    rows, before = tiny.rows(seed=4, count=TILE + 7), torch.get_num_threads()
-    results = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        results.append(score(scorer, rows.matrix, rows.origin))
-    torch.set_num_threads(before)
-    for name in CHECKED:
-        assert np.array_equal(getattr(results[0], name), getattr(results[1], name)), name
+WITHOUT_TORCH = """
+import sys
+
+import numpy as np
+import pipeline.score.worker
+from models.serving import registry
+from models.serving.score import Scorer
+
+model = registry.load()
+rows = np.ones((7, len(model.features)), np.float32)
+scored = Scorer(model, "cpu").score(rows, np.zeros(7, np.int64), np.array(["a/b"] * 7))
+assert len(scored.score) == 7
+assert "torch" not in sys.modules
+"""
+
+
+def test_a_worker_that_scores_on_the_cpu_has_not_loaded_torch() -> None:
+    run = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
 
 
 def test_no_rows_give_no_scores(scorer: Scorer) -> None:
@@ -113,7 +125,7 @@ def test_cuda_without_a_device_is_refused_and_auto_takes_the_cpu() -> None:
     not torch.cuda.is_available(), reason="not proven: what a GPU computes (no CUDA device on this machine)"
 )
 def test_cuda_agrees_with_the_cpu_within_a_tolerance() -> None:
-    rows = tiny.rows(seed=8, count=2 * TILE + 5)
+    rows = tiny.rows(seed=8, count=ROWS_AT_ONCE + 5)
     on_cpu = score(Scorer(tiny.model(), "cpu"), rows.matrix, rows.origin)
     scorer = Scorer(tiny.model(), "cuda")
     on_gpu = score(scorer, rows.matrix, rows.origin)
