@@ -25,6 +25,7 @@ _WESTERMO = DataSet(
     "https://github.com/westermo/network-traffic-dataset",
     "CC BY 4.0",
 )
+LEARNT = ("lookup.", "middle.", "top.", "last.")  # tensors of the network itself
 # By the SHA-256 of the file.
 KNOWN_DATA = {
     "48a7eca3e000dc1bbf3fc709d28c1e4ea66780d34044a2b78d5aefe3cde2eb77": _WESTERMO,
@@ -70,7 +71,7 @@ def _card(model: Model) -> dict[str, Any]:
     document = model.document
     metrics: Mapping[str, Any] = document["metrics"]
     rows, held_out = metrics.get("rows", {}), metrics.get("held_out", {})
-    left_out = metrics.get("left_out", {})
+    odds, names = metrics.get("odds", {}), metrics.get("names", {})
     groups: dict[str, int] = {}
     for feature in document["features"]:
         groups[feature["group"]] = groups.get(feature["group"], 0) + 1
@@ -78,7 +79,7 @@ def _card(model: Model) -> dict[str, Any]:
         "model": model.id,
         "parent": document["parent"],
         "weights_sha256": document["weights_sha256"],
-        "parameters": sum(int(value.size) for value in model.weights.values()),
+        "parameters": sum(int(value.size) for name, value in model.weights.items() if name.startswith(LEARNT)),
         "use": list(USE),
         "not_for": list(NOT_FOR),
         "data": [{**entry, "data_set": _data_set(entry)} for entry in document["data"]],
@@ -90,24 +91,16 @@ def _card(model: Model) -> dict[str, Any]:
                 "rows_fit": rows.get("fit", {}).get(name, 0),
                 "rows_held_out": rows.get("held_out", {}).get(name, 0),
                 "f1_held_out": held_out.get("f1", {}).get(name),
-                "recall_known": left_out.get("recall", {}).get(f"known {name}"),
-                "recall_left_out": left_out.get("recall", {}).get(f"family {name}"),
-                "auroc_left_out": left_out.get("auroc", {}).get(f"family {name}"),
+                "named_where": _where(document["known"][name], number < model.config.benign),
             }
             for number, name in enumerate(model.classes)
         ],
         "held_out": {
-            key: held_out[key] for key in ("macro_f1", "temperature", "expected_calibration_error") if key in held_out
+            **{key: held_out[key] for key in ("macro_f1", "expected_calibration_error") if key in held_out},
+            "temperature": document["temperature"],
         },
-        "left_out": {
-            "criterion": left_out.get("criterion"),
-            "weights": left_out.get("chosen"),
-            "sensors": {
-                case.removeprefix("sensor "): {"recall": recall, "auroc": left_out["auroc"].get(case)}
-                for case, recall in left_out.get("recall", {}).items()
-                if case.startswith("sensor ")
-            },
-        },
+        "odds": {key: odds.get(key) for key in ("criterion", "chosen", "known", "unknown")},
+        "names": {case: {key: float(entry[key]) for key in ("right", "wrong")} for case, entry in names.items()},
         "calibration": {
             key: {
                 **{name: entry[name] for name in ("n", "smallest_p_value", "alert_level")},
@@ -121,11 +114,21 @@ def _card(model: Model) -> dict[str, Any]:
             "seed": model.config.seed,
             "threads": model.config.threads,
             "augmentation": model.config.augmentation,
+            "teacher": model.config.teacher,
             "cpu": document["training"].get("cpu", ""),
             "device": document["training"].get("device", "cpu"),
             "torch": document["training"].get("torch", ""),
         },
     }
+
+
+def _where(entry: Mapping[str, Any], benign: bool) -> str:
+    """Where a class is known, in words."""
+    if benign:
+        return ""
+    if not entry["prototypes"]:
+        return "nowhere: too few rows, or too many wrong names"
+    return f"nearer than {entry['radius']:.2g}, probability {entry['probability']:.2g} or more"
 
 
 def _kind(model: Model, number: int) -> str:

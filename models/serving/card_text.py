@@ -34,10 +34,12 @@ def markdown(facts: Mapping[str, Any]) -> str:
                 ),
                 "## How good it is",
                 "All figures are from training time: stretches held out of it, and attack families or sensors left out "
-                "of a trial network one at a time. Labels of faults are made by the clock, so they and figures about "
-                "them are coarse.",
+                "of a trial network. Labels of faults are made by the clock, so figures about them are coarse.",
                 _classes(facts["classes"]),
-                _figures(facts["held_out"], facts["left_out"]),
+                _figures(facts["held_out"], facts["odds"]),
+                "A class is named only where it is known; else a suspect is called unknown. Of the attacks and faults "
+                "of each case, so many get their right name, and so many a wrong one:",
+                _names(facts["names"]),
                 "## Calibration",
                 "A flow is a suspect at or below the threshold, the share of quiet flows that may stray.",
                 _calibration(facts["calibration"]),
@@ -55,6 +57,7 @@ def _again(facts: Mapping[str, Any]) -> str:
     again = facts["reproduce"]
     lines = [
         f"Command: `{_code(again['command'])}`; seed {again['seed']}, augmentation {_text(again['augmentation'])}, "
+        f"{_teacher(again['teacher'])}, "
         f"{again['threads']} thread on {_text(again['device'])}. The same bytes are promised for the same files, the "
         f"same CPU type ({_text(again['cpu'])}) and torch {_text(again['torch'])}."
     ]
@@ -65,6 +68,10 @@ def _again(facts: Mapping[str, Any]) -> str:
         if entry["quiet"]
     ]
     return " ".join(lines)
+
+
+def _teacher(teacher: str) -> str:
+    return "no teacher" if teacher == "none" else f"teacher {_text(teacher)}"
 
 
 def _list(lines: Iterable[str], ours: bool = False) -> str:
@@ -111,9 +118,7 @@ def _classes(classes: Sequence[Mapping[str, Any]]) -> str:
             "rows learnt from",
             "rows held out",
             "F1, held out",
-            "recall as known",
-            "recall, family left out",
-            "AUROC, family left out",
+            "named where",
         ),
         [
             (
@@ -121,30 +126,39 @@ def _classes(classes: Sequence[Mapping[str, Any]]) -> str:
                 entry["kind"],
                 entry["rows_fit"],
                 entry["rows_held_out"],
-                *(_share(entry[key]) for key in ("f1_held_out", "recall_known", "recall_left_out", "auroc_left_out")),
+                _share(entry["f1_held_out"]),
+                _text(entry["named_where"]),
             )
             for entry in classes
         ],
     )
 
 
-def _figures(held_out: Mapping[str, Any], left_out: Mapping[str, Any]) -> str:
+def _figures(held_out: Mapping[str, Any], odds: Mapping[str, Any]) -> str:
     sentences = []
-    if held_out:
+    if "macro_f1" in held_out:
         sentences.append(
-            f"Macro-F1 on held-out time {_share(held_out.get('macro_f1'))}, expected calibration error of its class "
+            f"Macro-F1 on held-out time {_share(held_out['macro_f1'])}, expected calibration error of its class "
             f"probabilities {_share(held_out.get('expected_calibration_error'))}."
         )
-    if left_out["criterion"]:
+    if odds["criterion"]:
         sentences.append(
-            f"Recall here is {_text(left_out['criterion'])}; a benign class has the share that is left alone. "
-            f"Weights of attack, head and distance: {_text(left_out['weights'])}."
-        )
-    for sensor, figures in left_out["sensors"].items():
-        sentences.append(
-            f"{_text(sensor)} left out: recall {_share(figures['recall'])}, AUROC {_share(figures['auroc'])}."
+            f"Odds: {_text(odds['chosen'])}; known attacks {_share(odds['known'])}, attacks of families left out "
+            f"{_share(odds['unknown'])} ({_text(odds['criterion'])})."
         )
     return " ".join(sentences) or "The manifest holds no figures."
+
+
+def _names(cases: Mapping[str, Mapping[str, float]]) -> str:
+    return _table(
+        ("case", "right name", "wrong name"),
+        [(_case(case), _share(entry["right"]), _share(entry["wrong"])) for case, entry in cases.items()],
+    )
+
+
+def _case(case: str) -> str:
+    """A case of `naming_cases` in words."""
+    return "held-out time" if case == "known" else f"{_text(case)} left out"
 
 
 def _calibration(entries: Mapping[str, Mapping[str, Any]]) -> str:

@@ -23,9 +23,9 @@ def shipped() -> dict[str, Any]:
     [
         b"",
         b"[]",
-        orjson.dumps(shipped() | {"version": 2}),
+        orjson.dumps(shipped() | {"version": 3}),
         orjson.dumps(shipped() | {"metrics": {"changed": 1}}),
-        canonical(shipped()).replace(b'"version":1', b'"version":NaN'),
+        canonical(shipped()).replace(b'"version":2', b'"version":NaN'),
         canonical(shipped()) + b" " * MAX_MANIFEST_BYTES,
     ],
     ids=["empty", "no object", "another version", "changed after it was written", "not a number", "too large"],

@@ -47,8 +47,10 @@ def test_it_says_what_the_manifest_says() -> None:
     assert by_name["normal"]["kind"] == "benign" == by_name["login"]["kind"]
     assert by_name["misconf"]["kind"] == "fault" and by_name["mitm"]["kind"] == "attack"
     assert by_name["mitm"]["rows_fit"] == model.document["metrics"]["rows"]["fit"]["mitm"]
-    assert by_name["mitm"]["recall_left_out"] == model.document["metrics"]["left_out"]["recall"]["family mitm"]
-    assert set(facts["left_out"]["sensors"]) == {"plant/a", "plant/b"}
+    assert by_name["mitm"]["named_where"] and not by_name["login"]["named_where"]
+    assert facts["odds"]["chosen"] == model.document["metrics"]["odds"]["chosen"]
+    assert {"known", "family mitm", "sensor plant/a"} <= set(facts["names"])
+    assert facts["names"]["known"]["wrong"] == model.document["metrics"]["names"]["known"]["wrong"]
     for key, entry in facts["calibration"].items():
         assert entry["smallest_p_value"] == model.origins[key].table.smallest_p
     text = markdown(facts)
