@@ -4,12 +4,13 @@ a family or a sensor.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from models.igan.known_classes import MAX_PROTOTYPES, KnownClasses, nearest
-from models.rows import Doubles, Floats, Ints, Mask
+from models.rows import Doubles, Floats, Ints
 
 KNOWN = "known"
 """The case whose network learnt every family and sensor: held-out time."""
@@ -23,6 +24,8 @@ PROBABILITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 # A class learnt from fewer rows has no place one could be near to.
 LEAST_ROWS = 10
 ROUNDS = 10
+# What a wrong name costs in right ones, raised until there are few enough; at less than four it would be no warning.
+PRICES = tuple(4.0 * 1.5**step for step in range(40))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +51,27 @@ class NamedRows:
 def fit_known_classes(cases: Mapping[str, NamedRows], classes: int, benign: int) -> KnownClasses:
     """Prototypes, radius and probability of every class from `benign` on; KeyError without the case KNOWN.
 
-    Of all radii and probabilities with few enough wrong names in every case, those that keep most right ones on
-    held-out time, to a hundredth; of equal ones, most in all cases. A class without a right name is known nowhere.
+    A wrong name has a price in right names on held-out time: every class takes the radius and probability that bring it
+    most, if any do. The price is the lowest at which no case has more than WRONG_SHARE of wrong names.
     """
     whole = cases[KNOWN]
+    offers = [_offers(cases, number, benign) for number in range(benign, classes)]
+    for price in PRICES:
+        chosen = [
+            max(of_class, key=lambda offer: offer.right - price * float(np.mean(offer.wrong))) for of_class in offers
+        ]
+        if all(sum(shares) <= WRONG_SHARE for shares in zip(*(offer.wrong for offer in chosen), strict=True)):
+            break
+    else:
+        chosen = [NEVER_KNOWN] * len(offers)
     centres = [np.zeros((0, whole.z.shape[1]), np.float32)] * benign
-    radius, probability = np.zeros(classes, np.float32), np.ones(classes, np.float32)
-    budget = {
-        name: WRONG_SHARE * int((case.truth >= benign).sum()) / (classes - benign) for name, case in cases.items()
-    }
-    for number in range(benign, classes):
-        centre = prototypes(whole.learnt_z[whole.learnt_y == number])
-        named = {name: _named(case, number, budget[name]) for name, case in cases.items()}
-        best = _choose({name: each for name, each in named.items() if each is not None})
-        if best is None:
-            centre = centre[:0]
-        else:
-            radius[number], probability[number] = best
-        centres.append(centre)
+    for number, offer in enumerate(chosen, start=benign):
+        rows = whole.learnt_z[whole.learnt_y == number]
+        centres.append(prototypes(rows if offer.right > 0 else rows[:0]))
+    radius = [0.0] * benign + [offer.radius for offer in chosen]
+    probability = [1.0] * benign + [offer.probability for offer in chosen]
     first = np.concatenate([[0], np.cumsum([len(centre) for centre in centres])]).astype(np.int64)
-    return KnownClasses(np.concatenate(centres), first, radius, probability)
+    return KnownClasses(np.concatenate(centres), first, np.array(radius, np.float32), np.array(probability, np.float32))
 
 
 def prototypes(z: Floats) -> Floats:
@@ -96,51 +100,43 @@ def prototypes(z: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
-    """The rows of a case that were given one name: how far they lie, how probable it was, whether it was right."""
+class _Offer:
+    """A radius and probability for a class, and what they come to.
 
-    distance: Floats
-    probability: Floats
-    right: Mask
-    wrong_at_most: float
+    right: share of the attacks and faults on held-out time that would rightly have the name; wrong: per case, names
+    wrongly given as a share of its attacks and faults.
+    """
 
-    def share(self, radius: float, probability: float) -> float:
-        """How many of the right names are left."""
-        left = self.right & (self.distance <= radius) & (self.probability >= probability)
-        return float(left.sum() / self.right.sum())
-
-
-def _named(case: NamedRows, number: int, wrong_at_most: float) -> _Named | None:
-    """None where the network of the case had not learnt the class."""
-    centre = prototypes(case.learnt_z[case.learnt_y == number])
-    given = case.class_index == number
-    if not len(centre):
-        return None
-    distance = nearest(case.z[given], centre)
-    return _Named(distance, case.probability[given], case.truth[given] == number, wrong_at_most)
+    radius: float
+    probability: float
+    right: float
+    wrong: tuple[float, ...]
 
 
-def _choose(cases: Mapping[str, _Named]) -> tuple[float, float] | None:
-    """The best radius and probability, None where there is none with a right name."""
-    known = cases.get(KNOWN)
-    if known is None or not known.right.any():
-        return None
-    largest = FARTHER * float(np.quantile(known.distance[known.right], WITHIN))
-    best: tuple[tuple[float, float], float, float] | None = None
-    for probability in PROBABILITIES:
-        radius = min(largest, *(_largest_radius(case, probability) for case in cases.values()))
-        shares = {name: case.share(radius, probability) for name, case in cases.items() if case.right.any()}
-        merit = round(shares[KNOWN], 2), float(np.mean(list(shares.values())))
-        if shares[KNOWN] > 0 and (best is None or merit > best[0]):
-            best = merit, radius, probability
-    return None if best is None else best[1:]
+NEVER_KNOWN = _Offer(0.0, 1.0, 0.0, ())
 
 
-def _largest_radius(case: _Named, probability: float) -> float:
-    """How far one may go before there are too many wrong names."""
-    wrong = np.sort(case.distance[~case.right & (case.probability >= probability)])
-    allowed = int(case.wrong_at_most)
-    return float("inf") if len(wrong) <= allowed else float(np.nextafter(wrong[allowed], np.float32(0)))
+def _offers(cases: Mapping[str, NamedRows], number: int, benign: int) -> list[_Offer]:
+    """What a class may choose from, to be known nowhere first."""
+    offers = [replace(NEVER_KNOWN, wrong=(0.0,) * len(cases))]
+    known = cases[KNOWN]
+    right = (known.class_index == number) & (known.truth == number)
+    centres = {name: prototypes(case.learnt_z[case.learnt_y == number]) for name, case in cases.items()}
+    if not len(centres[KNOWN]) or not right.any():
+        return offers
+    distance = {
+        name: np.where(case.class_index == number, nearest(case.z, centres[name]), np.inf)
+        for name, case in cases.items()
+    }
+    attacks = {name: max(int((case.truth >= benign).sum()), 1) for name, case in cases.items()}
+    radii = np.quantile(distance[KNOWN][right], np.append(np.linspace(0.05, 0.95, 19), WITHIN))
+    for radius, probability in product(np.append(radii, FARTHER * radii[-1]).tolist(), PROBABILITIES):
+        named = {name: (distance[name] <= radius) & (case.probability >= probability) for name, case in cases.items()}
+        wrong = tuple(
+            float((named[name] & (case.truth != number)).sum() / attacks[name]) for name, case in cases.items()
+        )
+        offers.append(_Offer(radius, probability, float((named[KNOWN] & right).sum() / attacks[KNOWN]), wrong))
+    return offers
 
 
 def figures(known: KnownClasses, cases: Mapping[str, NamedRows], benign: int) -> dict[str, Any]:
