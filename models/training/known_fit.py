@@ -15,7 +15,7 @@ from models.rows import Doubles, Floats, Ints
 KNOWN = "known"
 """The case whose network learnt every family and sensor: held-out time."""
 
-# Wrong names at most, as a share of a case's attacks and faults, all classes together.
+# Wrong names at most, as a share of a case's suspects, all classes together.
 WRONG_SHARE = 0.02
 # How far a radius may go, where wrong names allow it: to where so many of the right names on held-out time lie (what is
 # beyond is too thin), and a little farther: held-out time lies between what was learnt, later time does not.
@@ -46,6 +46,10 @@ class NamedRows:
     class_index: Ints
     probability: Floats
     truth: Ints
+
+    def suspects(self, benign: int) -> int:
+        """How many rows a sensor without a calibration would suspect: attacks, faults, and what is called one."""
+        return max(int(((self.truth >= benign) | (self.class_index >= benign)).sum()), 1)
 
 
 def fit_known_classes(cases: Mapping[str, NamedRows], classes: int, benign: int) -> KnownClasses:
@@ -103,8 +107,8 @@ def prototypes(z: Floats) -> Floats:
 class _Offer:
     """A radius and probability for a class, and what they come to.
 
-    right: share of the attacks and faults on held-out time that would rightly have the name; wrong: per case, names
-    wrongly given as a share of its attacks and faults.
+    right: share of the suspects of held-out time that would rightly have the name; wrong: per case, share of its
+    suspects that would wrongly have it.
     """
 
     radius: float
@@ -128,21 +132,21 @@ def _offers(cases: Mapping[str, NamedRows], number: int, benign: int) -> list[_O
         name: np.where(case.class_index == number, nearest(case.z, centres[name]), np.inf)
         for name, case in cases.items()
     }
-    attacks = {name: max(int((case.truth >= benign).sum()), 1) for name, case in cases.items()}
+    suspects = {name: case.suspects(benign) for name, case in cases.items()}
     radii = np.quantile(distance[KNOWN][right], np.append(np.linspace(0.05, 0.95, 19), WITHIN))
     for radius, probability in product(np.append(radii, FARTHER * radii[-1]).tolist(), PROBABILITIES):
         named = {name: (distance[name] <= radius) & (case.probability >= probability) for name, case in cases.items()}
         wrong = tuple(
-            float((named[name] & (case.truth != number)).sum() / attacks[name]) for name, case in cases.items()
+            float((named[name] & (case.truth != number)).sum() / suspects[name]) for name, case in cases.items()
         )
-        offers.append(_Offer(radius, probability, float((named[KNOWN] & right).sum() / attacks[KNOWN]), wrong))
+        offers.append(_Offer(radius, probability, float((named[KNOWN] & right).sum() / suspects[KNOWN]), wrong))
     return offers
 
 
 def figures(known: KnownClasses, cases: Mapping[str, NamedRows], benign: int) -> dict[str, Any]:
     """What the choice comes to in every case, with the prototypes of what its network had learnt.
 
-    Right and wrong names as shares of the attacks and faults in it; `_before`: what the classifier alone would name.
+    Right and wrong names as shares of its suspects; `_before`: what the classifier alone would name.
     """
     document = {}
     for name, case in cases.items():
@@ -154,11 +158,11 @@ def figures(known: KnownClasses, cases: Mapping[str, NamedRows], benign: int) ->
         of_case = replace(known, centre=np.concatenate(learnt), first=first)
         given = case.class_index >= benign
         named = given & of_case.known(case.z, case.probability, case.class_index)
-        right, attacks = case.class_index == case.truth, max(int((case.truth >= benign).sum()), 1)
+        right, suspects = case.class_index == case.truth, case.suspects(benign)
         document[name] = {
-            "right": float((named & right).sum() / attacks),
-            "wrong": float((named & ~right).sum() / attacks),
-            "right_before": float((given & right).sum() / attacks),
-            "wrong_before": float((given & ~right).sum() / attacks),
+            "right": float((named & right).sum() / suspects),
+            "wrong": float((named & ~right).sum() / suspects),
+            "right_before": float((given & right).sum() / suspects),
+            "wrong_before": float((given & ~right).sum() / suspects),
         }
     return document

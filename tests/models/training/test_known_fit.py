@@ -34,7 +34,7 @@ def test_names_stay_where_they_were_learnt_and_go_where_they_were_wrong() -> Non
     for share in figures(known, cases, 1).values():
         assert share["right"] > 0.9
         assert share["wrong"] <= WRONG_SHARE
-        assert share["wrong_before"] == 0.1
+        assert share["wrong_before"] == 40 / 440
     far = np.full((1, WIDTH), 5, np.float32)
     for number in (1, 2):
         assert not known.known(far, np.ones(1, np.float32), np.array([number])).any()
