@@ -48,17 +48,24 @@ def rows_of_a_table(count: int, random: np.random.Generator) -> Floats:
     return np.concatenate([*parts, flags], axis=1).astype(np.float32)
 
 
-def rows_per_second(score: Callable[[Floats], Any], matrix: Floats, a_call: int = ROWS_A_CALL) -> dict[str, int]:
-    """By the median of all calls, and of their fastest tenth: what others take from the machine is in the first."""
+def rows_per_second(
+    score: Callable[[Floats], Any],
+    matrix: Floats,
+    a_call: int = ROWS_A_CALL,
+    clock: Callable[[], float] = time.thread_time,
+) -> dict[str, int]:
+    """By the median of all calls, and by the fastest of twenty. Another process takes no time of this thread's clock,
+    but its share of the caches.
+    """
     score(matrix[:a_call])
     seconds = []
     for _ in range(3):
         for start in range(0, len(matrix) - a_call + 1, a_call):
             part = matrix[start : start + a_call]
-            started = time.perf_counter()
+            started = clock()
             score(part)
-            seconds.append(time.perf_counter() - started)
-    return {name: round(a_call / np.quantile(seconds, q)) for name, q in (("median", 0.5), ("fastest_tenth", 0.05))}
+            seconds.append(clock() - started)
+    return {name: round(a_call / np.quantile(seconds, q)) for name, q in (("median", 0.5), ("fast", 0.05))}
 
 
 def of_shipped(model: Model, device: str) -> Callable[[Floats], Any]:
@@ -112,7 +119,9 @@ def main() -> None:
         figures["cuda"] = torch.cuda.get_device_name(0)
         on_cuda = of_shipped(model, "cuda")
         for a_call in AT_ONCE:
-            figures[f"cuda_{a_call}_rows_per_s"] = rows_per_second(on_cuda, matrix, min(a_call, count))
+            figures[f"cuda_{a_call}_rows_per_s"] = rows_per_second(
+                on_cuda, matrix, min(a_call, count), time.perf_counter
+            )
     for name, value in figures.items():
         sys.stdout.write(f"{name:<28} {value}\n")
     sys.stdout.write(orjson.dumps(figures).decode() + "\n")

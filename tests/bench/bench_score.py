@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import orjson
-import torch
 
 from models.igan.config import IganConfig
 from models.serving import registry
@@ -41,7 +40,6 @@ def main() -> None:
     """One group of messages through each step, on one thread."""
     arguments = [int(argument) for argument in sys.argv[1:]]
     rows, messages = (arguments + [4096, 16][len(arguments) :])[:2]
-    torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp(prefix="bench-score-"))
     model = small_model(0, width=WIDTH, config=IganConfig(alert_level=0.01))
     registry.save(model, folder)
@@ -64,7 +62,7 @@ def main() -> None:
         lambda: [encoded(batch, message.facts) for batch, message in zip(routed, group, strict=True)]
     )
     whole = sum(value for name, value in seconds.items() if ":" not in name)
-    print(f"{messages} messages of {rows} rows, {WIDTH} features, one thread, torch {torch.__version__}")
+    print(f"{messages} messages of {rows} rows, {WIDTH} features, one thread")
     for name, value in seconds.items():
         print(f"  {name:<26}{value * 1000:9.1f} ms   {total / value / 1e6:7.2f} M rows/s")
     print(f"  {'a group, all steps':<26}{whole * 1000:9.1f} ms   {total / whole / 1e6:7.2f} M rows/s")
