@@ -32,9 +32,9 @@ def test_names_stay_where_they_were_learnt_and_go_where_they_were_wrong() -> Non
     known = fit_known_classes(cases, 3, 1)
     assert [len(part) for part in np.split(known.centre, known.first[1:-1])] == [0, MAX_PROTOTYPES, MAX_PROTOTYPES]
     for share in figures(known, cases, 1).values():
-        assert share["right"] > 0.9
+        assert share["right"] > 0.98 * share["right_before"]
         assert share["wrong"] <= WRONG_SHARE
-        assert share["wrong_before"] == 40 / 440
+        assert (share["right_before"], share["wrong_before"]) == (400 / 440, 40 / 440)
     far = np.full((1, WIDTH), 5, np.float32)
     for number in (1, 2):
         assert not known.known(far, np.ones(1, np.float32), np.array([number])).any()

@@ -4,8 +4,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.tools.offline.naming_figures import OTHER, captures_in, iot_23_truth, judge
+from models.serving import registry
+from pipeline.ingest.files.offline_rows import decode_file
+from pipeline.settings import load_settings
+from pipeline.tools.offline.flow_file import featurize
+from pipeline.tools.offline.naming_figures import OTHER, captures_in, iot_23_truth, judge, scored_by
 from tests.alert.suspects import scored
+from tests.real_records import FOLDER, needs
 from tests.tools.offline.test_flow_file import forebay
 
 
@@ -43,6 +48,18 @@ def test_labels_of_iot_23(tmp_path: Path) -> None:
     path.write_text("#fields\tts\n" + "".join(f"1\t{end}\n" for end, _ in lines) + "2\t-   benign   -\n#close\n")
     assert iot_23_truth(path).tolist() == [*(name for _, name in lines), "normal"]
     assert list(captures_in(tmp_path)) == [(path, iot_23_truth)]
+
+
+S7_PLANT = "formats/zeek-tsv/4SICS-151020/conn.log"
+
+
+@pytest.mark.slow
+@needs(S7_PLANT, "that the shipped model names no S7 connection of a plant never seen")
+def test_the_shipped_model_names_nothing_of_a_plant_it_has_never_seen() -> None:
+    decoded = decode_file(FOLDER / S7_PLANT, site="foreign", sensor="s", ingest_ts_us=2**51, max_future_us=2**62)
+    named = judge("4SICS", False, scored_by(registry.load(""), featurize(decoded, load_settings()).rows), None)
+    assert named.suspects > 10_000  # nobody has calibrated it
+    assert named.wrong_share <= 0.02
 
 
 @pytest.mark.slow
