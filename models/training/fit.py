@@ -95,7 +95,7 @@ def lay_foundation(
     log: tuple[bool, ...],
     config: IganConfig,
     random: torch.Generator,
-    with_gan: bool,
+    adversarial: bool,
     stages: Stages | None = None,
     preprocess: Preprocess | None = None,
     teacher_of: TeacherOf | None = None,
@@ -120,18 +120,20 @@ def lay_foundation(
     with torch.no_grad():
         latents = Latents.of(network.encode(z))
     base = Foundation(network, latents, labels, None)
-    if not with_gan:
-        return base
-    held_out = torch.rand(len(z), generator=random) < config.filter_held_out
-    gan = stages.run(
+    return with_gan(base, config, random, stages) if adversarial else base
+
+
+def with_gan(base: Foundation, config: IganConfig, random: torch.Generator, stages: Stages | None = None) -> Foundation:
+    """A foundation with a generator and a discriminator of the configured kind, trained on its latents."""
+    held_out = torch.rand(len(base.y), generator=random) < config.filter_held_out
+    latent, y = base.latents.latent[~held_out], base.y[~held_out]
+    gan = (stages or Stages()).run(
         "gan",
-        lambda tick: train_gan(
-            latents.latent[~held_out], labels[~held_out], base.classify, config, random, tick, networks(config)
-        ),
+        lambda tick: train_gan(latent, y, base.classify, config, random, tick, networks(config)),
         lambda: networks(config),
         random,
     )
-    return Foundation(network, latents, labels, gan, held_out)
+    return replace(base, gan=gan, held_out=held_out)
 
 
 def assemble(base: Foundation, config: IganConfig, random: torch.Generator) -> IganNetwork:
@@ -168,8 +170,8 @@ def fit_network(
     """A network on the CPU from rows (n, F) and classes (n,), in the stages encoder, and gan and network if asked."""
     stages = stages or Stages()
     with _made_on(random.device):
-        with_gan = config.augmentation == "gan"
-        base = lay_foundation(matrix, y, log, config, random, with_gan, stages, preprocess, teacher_of)
+        adversarial = config.augmentation == "gan"
+        base = lay_foundation(matrix, y, log, config, random, adversarial, stages, preprocess, teacher_of)
         network = base.network
         if config.augmentation != "none":
             (network,) = stages.run(

@@ -52,6 +52,10 @@ class Trial:
         families = sorted(set(map(str, np.unique(names))) - {NORMAL})
         self.classes = (NORMAL, "attack") if task == "binary" else (NORMAL, *families)
 
+    def as_task(self, task: Task) -> "Trial":
+        """The same records with other classes to tell apart."""
+        return Trial(self._train, tuple(self._tests.values()), task, self._operations)
+
     @property
     def tests(self) -> tuple[str, ...]:
         """Names of the tables to be judged on."""

@@ -24,6 +24,7 @@ from pipeline.tools.cli.output import Json, emit, say
 from pipeline.tools.cli.training_progress import training_shown
 
 if TYPE_CHECKING:
+    from models.lab.ablate import Case
     from models.serving.model import Model
     from pipeline.runtime.storage.storage import Storage
 
@@ -94,25 +95,41 @@ def train(
 
 
 def ablate(
-    seeds: Annotated[int, typer.Option(help="How many seeds to compare on.")] = 3,
+    seeds: Annotated[int, typer.Option(help="How many seeds to compare on.", min=1)] = 3,
     sensor: Sensors = None,
+    table: Annotated[
+        str | None, typer.Option(help="A public table instead of the plant: nsl-kdd, rt-iot2022, iot-23.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="With --table: folder of the data sets.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Whether synthetic rows of rare classes help: none, SMOTE and the GAN on the same encoders, on held-out time."""
+    """Whether synthetic rows of rare classes help: none, repeats, SMOTE and GANs on the same encoders."""
+    from models.lab import ablate as compared
+
+    if (table is None) != (data is None):
+        raise Usage("--table and --data go together: the table's name, and the folder of the data sets")
+    with refusals():
+        if table is not None and data is not None:
+            report = compared.ablate_table(table, data, range(1, seeds + 1))
+        else:
+            report = compared.ablate(_plant_case(sensor), range(1, seeds + 1))
+    for name, mean in report["mean_macro_f1"].items():
+        runs = ", ".join(f"{run['macro_f1']:.3f}" for run in report["runs"][name])
+        say(f"{name:<14} macro-F1 {mean:.3f} ({runs})", as_json)
+    say(f"the rule ships: {report['ships']}", as_json)
+    emit(report)
+
+
+def _plant_case(sensor: list[str] | None) -> Case:
     from loadtest.plants.westermo import traffic
     from models.igan.config import IganConfig
-    from models.lab.ablate import ablate as compare
+    from models.lab.ablate import plant_case
     from pipeline.tools.offline import plant_models
     from pipeline.tools.offline.training_rows import Span, feature_set
 
     chosen = captures_of(traffic.SITE, sensor, None, None)
     rows = plant_models.training_rows(chosen, Span(end_us=traffic.TRAIN_END_US), load_settings())
-    report = compare(rows, feature_set(), IganConfig(), range(1, seeds + 1))
-    for name, mean in report["mean_macro_f1"].items():
-        runs = ", ".join(f"{run['macro_f1']:.3f}" for run in report["runs"][name])
-        say(f"{name:<6} macro-F1 {mean:.3f} ({runs})", as_json)
-    say(f"the rule ships: {report['ships']}", as_json)
-    emit(report)
+    return plant_case(rows, feature_set(), IganConfig())
 
 
 def calibrate(

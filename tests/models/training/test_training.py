@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from models.errors import RefusedModel
-from models.igan.config import AUGMENTATIONS, IganConfig
-from models.lab.ablate import ablate
+from models.igan.config import IganConfig
 from models.serving import weights
 from models.training.label_trust import believable, class_numbers, near_coarse, quiet
 from models.training.recalibrate import recalibrate
@@ -119,13 +118,6 @@ def test_a_short_quiet_stretch_is_refused() -> None:
     rows = tiny.rows(count=100)
     with pytest.raises(RefusedModel, match="quiet stretch"):
         recalibrate(tiny.model(), "north", rows.matrix, rows.end_ts_us)
-
-
-@pytest.mark.slow
-def test_augmentations_are_compared_on_the_same_encoders() -> None:
-    report = ablate(tiny.rows(), tiny.FEATURES, tiny.CONFIG, [1])
-    assert set(report["runs"]) == set(AUGMENTATIONS) == set(report["mean_macro_f1"])
-    assert report["ships"] in report["runs"]
 
 
 def test_a_configuration_survives_json_and_nothing_else_does() -> None:

@@ -58,7 +58,7 @@ def test_what_scores_sees_records_without_labels() -> None:
     _, candidates = document_of(TEST)
     assert all(isinstance(matrix, np.ndarray) for candidate in candidates for matrix in candidate.asked)
     public = [name for name in dir(Trial) if not name.startswith("_")]
-    expected = ["fit", "judge", "out_of_fold", "settle", "sizes", "tests", "training_set", "tune", "unseen"]
+    expected = ["as_task", "fit", "judge", "out_of_fold", "settle", "sizes", "tests", "training_set", "tune", "unseen"]
     assert sorted(public) == expected
 
 
