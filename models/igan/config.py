@@ -6,6 +6,10 @@ from typing import Any
 AUGMENTATIONS = ("none", "random", "smote", "gan")
 TEACHERS = ("none", "lightgbm")
 VIEWS = ("distance", "closeness")
+TABLES = ("float32", "int8")
+
+# For devices without much memory: 27,000 parameters on 75 features, most of them of one byte.
+SMALL: dict[str, Any] = {"width": 32, "latent": 32, "top": 32, "bins": 12, "table": "int8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,7 @@ class IganConfig:
     latent: int = 128
     top: int = 64
     bins: int = 48
+    table: str = "float32"  # of the look-up layer as it is stored and scored; int8 for devices without much memory
     clip: float = 6.0
 
     # Encoder and classifier: about so many steps, whatever the number of rows
@@ -81,14 +86,15 @@ class IganConfig:
     threads: int = 1
 
     def document(self) -> dict[str, Any]:
-        """The configuration as plain JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """The configuration as plain JSON values; the table's kind only where it is not the usual one."""
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: value for name, value in plain.items() if name != "table" or value != TABLES[0]}
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> "IganConfig":
         """The configuration a manifest holds; TypeError or ValueError where it is none."""
         known = {field.name: field for field in fields(cls)}
-        if set(document) != set(known):
+        if set(document) | {"table"} != set(known):
             raise ValueError(f"config: got {sorted(document)}, expected {sorted(known)}")
         values: dict[str, Any] = {}
         for name, value in document.items():
@@ -101,4 +107,6 @@ class IganConfig:
                 raise ValueError(f"config {name}: got {value!r}, expected something like {default!r}")
             else:
                 values[name] = value
+        if values.get("table", TABLES[0]) not in TABLES:
+            raise ValueError(f"config table: got {values['table']!r}, expected {' or '.join(TABLES)}")
         return cls(**values)

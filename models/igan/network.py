@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.igan.arrays import NetworkArrays
+from models.igan.arrays import Int8s, NetworkArrays
 from models.igan.config import IganConfig
 from models.igan.knots import Knots
 from models.igan.lookup import LookUp
 from models.igan.preprocess import Preprocess
+from models.igan.quantise import quantised
 from models.rows import Floats
 
 
@@ -26,6 +27,7 @@ class IganNetwork(nn.Module):
         super().__init__()
         self.benign = config.benign
         self.clip = config.clip
+        self.eight_bits = config.table == "int8"
         self.preprocess = preprocess
         self.lookup = LookUp(knots, config.width)
         self.middle = nn.Linear(config.width, config.latent)
@@ -54,8 +56,8 @@ class IganNetwork(nn.Module):
         for parameter in self.parameters():
             parameter.requires_grad_(False)
 
-    def tensors(self) -> dict[str, Floats]:
-        """All that scoring needs, by the names of `NetworkArrays.from_tensors`; float32."""
+    def tensors(self) -> dict[str, Floats | Int8s]:
+        """All that scoring needs, by the names of `NetworkArrays.from_tensors`; the table int8 if configured."""
         knots = self.lookup.knots
         layers = {"middle": self.middle, "top": self.top, "last": self.last}
         tensors = {
@@ -71,7 +73,7 @@ class IganNetwork(nn.Module):
         arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
         for name in ("column", "count", "edge", "plain"):
             arrays[f"knots.{name}"] = getattr(knots, name).astype(np.float32)
-        return arrays
+        return quantised(arrays) if self.eight_bits else {**arrays}
 
     def arrays(self) -> NetworkArrays:
         """The network as scoring reads it."""

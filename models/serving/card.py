@@ -4,10 +4,11 @@ Everything but the general advice comes from the manifest, so the same model alw
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models.errors import RefusedModel
+from models.igan.config import SMALL
 from models.serving.model import POOLED, Model
 
 
@@ -168,4 +169,5 @@ def _command(model: Model) -> str:
     if command != "forebay model train":
         return command
     device = training.get("device", "cpu")
-    return f"{command} --seed {model.config.seed} --augmentation {model.config.augmentation} --device {device}"
+    small = " --small" if model.config == replace(model.config, **SMALL) else ""
+    return f"{command}{small} --seed {model.config.seed} --augmentation {model.config.augmentation} --device {device}"

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from models.errors import RefusedModel
-from models.igan.arrays import NetworkArrays
+from models.igan.arrays import Int8s, NetworkArrays
 from models.igan.config import IganConfig
 from models.igan.known_classes import CENTRE, KnownClasses
 from models.igan.origin import Origin
@@ -24,11 +26,11 @@ class Model:
     Attributes
     ----------
     document : the manifest (schemas/model_manifest.json)
-    weights : tensors by name, float32
+    weights : tensors by name, float32, and in a small model an int8 table
     """
 
     document: dict[str, Any]
-    weights: dict[str, Floats]
+    weights: dict[str, Floats | Int8s]
     config: IganConfig = field(init=False)
     origins: dict[str, Origin] = field(init=False)
     known: KnownClasses = field(init=False)
@@ -38,15 +40,18 @@ class Model:
             object.__setattr__(self, "config", IganConfig.from_document(self.document["config"]))
             calibration = self.document["calibration"]
             object.__setattr__(self, "origins", {key: self._origin(key, calibration[key]) for key in calibration})
-            known = KnownClasses.from_document(self.document["known"], self.weights, self.classes)
+            known = KnownClasses.from_document(self.document["known"], {CENTRE: self._floats(CENTRE)}, self.classes)
             object.__setattr__(self, "known", known)
         except (ValueError, TypeError, KeyError) as error:
             raise RefusedModel(f"model {self.id}: {error}; the manifest is of another version or damaged") from error
 
     def _origin(self, key: str, entry: dict[str, Any]) -> Origin:
         names = view_shapes(len(self.features), self.config)
-        tensors = {name: self.weights[f"{name}.{key}"] for name in names}
+        tensors = {name: self._floats(f"{name}.{key}") for name in names}
         return Origin.from_document(entry, view_of(tensors))
+
+    def _floats(self, name: str) -> Floats:
+        return self.weights[name].astype(np.float32, copy=False)
 
     @property
     def id(self) -> str:
@@ -126,11 +131,15 @@ def expected_shapes(document: dict[str, Any], config: IganConfig) -> weights.Sha
     for key, entry in document["calibration"].items():
         for name, shape in view_shapes(features, config, entry.get("prototypes")).items():
             shapes[f"{name}.{key}"] = shape
+    if config.table == "int8":
+        shapes[weights.SCALE] = (columns,)
     shapes[CENTRE] = (sum(entry["prototypes"] for entry in document["known"].values()), features)
     return shapes
 
 
-def tensors_of(network: Mapping[str, Floats], origins: Mapping[str, Origin], known: KnownClasses) -> dict[str, Floats]:
+def tensors_of(
+    network: Mapping[str, Floats | Int8s], origins: Mapping[str, Origin], known: KnownClasses
+) -> dict[str, Floats | Int8s]:
     """All weights: a network's tensors, its origins' views and its known classes' prototypes, by name."""
     tensors = dict(network)
     for key, origin in origins.items():
@@ -138,7 +147,7 @@ def tensors_of(network: Mapping[str, Floats], origins: Mapping[str, Origin], kno
     return tensors | known.tensors
 
 
-def knots_document(tensors: Mapping[str, Floats]) -> dict[str, int]:
+def knots_document(tensors: Mapping[str, Floats | Int8s]) -> dict[str, int]:
     """The sizes of a network's look-up layer, for the manifest."""
     return {
         "columns": len(tensors["knots.column"]),
@@ -147,7 +156,7 @@ def knots_document(tensors: Mapping[str, Floats]) -> dict[str, int]:
     }
 
 
-def finish(document: dict[str, Any], tensors: dict[str, Floats]) -> Model:
+def finish(document: dict[str, Any], tensors: dict[str, Floats | Int8s]) -> Model:
     """A model from a manifest without `weights_sha256` and `id`: both are worked out here."""
     complete = {
         **document,

@@ -1,27 +1,33 @@
 """A model's weights as safetensors: read with every bound checked before a byte is believed."""
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 
 from models.errors import RefusedModel
+from models.igan.arrays import Int8s
 from models.rows import Floats
 
 MAX_WEIGHTS_BYTES = 16 * 1024 * 1024
 MAX_HEADER_BYTES = 32 * 1024
+TABLE, SCALE = "lookup.table", "lookup.scale"
 
 Shapes = dict[str, tuple[int, ...]]
 
 
-def encode(weights: dict[str, Floats]) -> bytes:
-    """Weights as a safetensors file; equal weights give equal bytes."""
+def encode(weights: Mapping[str, Floats | Int8s]) -> bytes:
+    """Weights as a safetensors file, float32 or int8; equal weights give equal bytes."""
     from safetensors.numpy import save  # scoring, which only reads, does without the package
 
-    return save({name: np.ascontiguousarray(weights[name], dtype=np.float32) for name in sorted(weights)})
+    return save({name: np.ascontiguousarray(weights[name], dtype=_kind(weights[name])) for name in sorted(weights)})
 
 
-def decode(content: bytes, expected: Shapes, where: str) -> dict[str, Floats]:
-    """The tensors in a safetensors file, exactly those of `expected`, float32, finite; RefusedModel otherwise."""
+def decode(content: bytes, expected: Shapes, where: str) -> dict[str, Floats | Int8s]:
+    """The tensors in a safetensors file, exactly those of `expected`, finite; RefusedModel otherwise.
+
+    All are float32, but for a look-up table that has scales: it is int8.
+    """
     if len(content) < 8:
         raise RefusedModel(f"{where}: got {len(content)} bytes, expected a safetensors file")
     header_size = int.from_bytes(content[:8], "little")
@@ -38,24 +44,30 @@ def decode(content: bytes, expected: Shapes, where: str) -> dict[str, Floats]:
         got = sorted(set(header) ^ set(expected))[:5] if isinstance(header, dict) else type(header).__name__
         raise RefusedModel(f"{where}: tensors differ from what the manifest's network needs, first in {got}")
     body = content[8 + header_size :]
-    weights: dict[str, Floats] = {}
+    weights: dict[str, Floats | Int8s] = {}
     reached = 0
     for name in sorted(header, key=lambda key: _begin(header[key])):
         entry, shape = header[name], expected[name]
-        size = 4 * int(np.prod(shape, dtype=np.int64))
+        kind, dtype = ("I8", "<i1") if name == TABLE and SCALE in expected else ("F32", "<f4")
+        count = int(np.prod(shape, dtype=np.int64))
+        size = count * np.dtype(dtype).itemsize
         span = [reached, reached + size]
-        if entry != {"dtype": "F32", "shape": list(shape), "data_offsets": span}:
-            raise RefusedModel(f"{where}: {name}: got {str(entry)[:160]}, expected F32 {list(shape)} at bytes {span}")
-        values = np.frombuffer(body, dtype="<f4", count=size // 4, offset=reached) if span[1] <= len(body) else None
-        if values is None or not bool(np.isfinite(values).all()):
+        if entry != {"dtype": kind, "shape": list(shape), "data_offsets": span}:
             raise RefusedModel(
-                f"{where}: {name}: got values cut off or not finite, expected {size // 4} finite numbers"
+                f"{where}: {name}: got {str(entry)[:160]}, expected {kind} {list(shape)} at bytes {span}"
             )
+        values = np.frombuffer(body, dtype=dtype, count=count, offset=reached) if span[1] <= len(body) else None
+        if values is None or not bool(np.isfinite(values).all()):
+            raise RefusedModel(f"{where}: {name}: got values cut off or not finite, expected {count} finite numbers")
         weights[name] = values.reshape(shape)
         reached += size
     if reached != len(body):
         raise RefusedModel(f"{where}: got {len(body) - reached} bytes after the last tensor, expected none")
     return weights
+
+
+def _kind(values: Floats | Int8s) -> type[np.float32] | type[np.int8]:
+    return np.int8 if values.dtype == np.int8 else np.float32
 
 
 def _begin(entry: object) -> int:

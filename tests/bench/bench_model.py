@@ -93,8 +93,9 @@ def of_small(model: Model) -> tuple[Callable[[Floats], Any], int, int]:
     """The shipped shape 32 wide with 12 bins a number and an int8 table: what scores, its parameters and bytes."""
     knots = model.weights["knots.column"], model.weights["knots.plain"]
     made = tensors(len(model.features), len(knots[0]), 13, len(model.classes), (32, 32, 32))
-    made |= {name: model.weights[name] for name in ("preprocess.log", "preprocess.mean", "preprocess.deviation")}
-    made |= {"knots.column": knots[0], "knots.plain": knots[1]}
+    scaling = ("preprocess.log", "preprocess.mean", "preprocess.deviation")
+    made |= {name: np.asarray(model.weights[name], dtype=np.float32) for name in scaling}
+    made |= {"knots.column": knots[0].astype(np.float32), "knots.plain": knots[1].astype(np.float32)}
     small = quantised(made)
     learnt = [value for name, value in small.items() if name.split(".")[0] in ("lookup", "middle", "top", "last")]
     forward = Forward(NetworkArrays.from_tensors(small, model.config.benign, model.config.clip))

@@ -39,6 +39,9 @@ def train(
     augmentation: Annotated[
         str | None, typer.Option(help="Rows made up for rare classes: none, smote, gan, ...")
     ] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="For devices without much memory: a narrow network, a table of bytes.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [env: FOREBAY_DEVICE]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the same training was interrupted.")] = False,
@@ -53,7 +56,7 @@ def train(
     from dataclasses import replace
 
     from loadtest.plants.westermo import traffic
-    from models.igan.config import AUGMENTATIONS, IganConfig
+    from models.igan.config import AUGMENTATIONS, SMALL, IganConfig
     from models.serving.device import resolved
     from models.training.checkpoint import checkpoints
     from models.training.stages import Stages
@@ -64,7 +67,7 @@ def train(
 
     if augmentation is not None and augmentation not in AUGMENTATIONS:
         raise Usage(f"--augmentation: got {augmentation}, expected one of {', '.join(AUGMENTATIONS)}")
-    config = IganConfig()
+    config = replace(IganConfig(), **SMALL) if small else IganConfig()
     if augmentation is not None:
         config = replace(config, augmentation=augmentation)
     if seed is not None:
