@@ -123,7 +123,7 @@ def ablate(
     emit(report)
 
 
-def _plant_case(sensor: list[str] | None) -> Case:
+def _plant_case(sensor: list[str] | None) -> "Case":
     from loadtest.plants.westermo import traffic
     from models.igan.config import IganConfig
     from models.lab.ablate import plant_case
