@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.errors import RefusedModel
 from models.igan.config import IganConfig
 from models.igan.forward import Forward
 from models.igan.network import IganNetwork
 from models.igan.views import z_and_margin
 from models.rows import Doubles, Floats, Ints, Mask
+from models.training.fit import TeacherOf
 from models.training.measures.binary import auroc, recall_at
 
 TREES, LEAVES, RATE = 300, 31, 0.1
@@ -81,6 +83,18 @@ class BoostedTrees:
         """(n, F) → (n,)."""
         result: Doubles = np.asarray(self._trees.predict(z, raw_score=True, num_threads=1), dtype=np.float64)
         return result
+
+
+def teacher_of(config: IganConfig, group: Ints | None = None) -> TeacherOf | None:
+    """What fits the configured teacher, None where there is none; RefusedModel where its library is not installed.
+
+    `group` (F,) numbers the columns that change together.
+    """
+    if config.teacher == "none":
+        return None
+    if not is_installed():
+        raise RefusedModel("teacher lightgbm: LightGBM is not installed; install it, or train without a teacher")
+    return lambda z, attack: TreeTeacher(z, attack, config, group)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from models.training.measures.multiclass import expected_calibration_error, f1_b
 from models.training.naming_cases import Namer, naming_cases, trials
 from models.training.odds_choice import FOLDS, OddsChoice, choose_odds
 from models.training.stages import Stages, cost
+from models.training.teacher import teacher_of
 from schemas import model_manifest as manifest
 
 TRIAL_COST = 0.5  # of the main network's
@@ -73,7 +74,7 @@ def train(
     stages.expect(cost(config.augmentation) + (FOLDS + trials(rows, y, fit, config)) * TRIAL_COST * cost("none"))
     choice = choose_on_rows(rows.matrix[fit], y[fit], log, config, stages, device)
     config = choice.applied(config)
-    network = fit_network(rows.matrix[fit], y[fit], log, config, random, stages)
+    network = fit_network(rows.matrix[fit], y[fit], log, config, random, stages, teacher_of=teacher_of(config))
     forward = Forward(network.arrays())
     temperature = temperature_of(forward, rows.matrix[held_out & believed], y[held_out & believed])
     figures = _held_out_figures(forward, rows, y, held_out & believed, temperature, config)

@@ -19,9 +19,9 @@ from models.igan.scoring import score_rows
 from models.igan.views import z_and_margin
 from models.lab.detectors.detector import Family, Prediction, Size, TrainingSet
 from models.rows import Floats, Ints, Mask
-from models.training.fit import TeacherOf, deterministic, fit_network, temperature_of, trial_config
+from models.training.fit import deterministic, fit_network, temperature_of, trial_config
 from models.training.odds_choice import choose_odds
-from models.training.teacher import TreeTeacher, is_worth_teaching
+from models.training.teacher import is_worth_teaching, teacher_of
 
 HELD_OUT_EVERY = 10  # one training record in so many stays untouched: temperature, ranks and p-values are theirs
 
@@ -111,12 +111,9 @@ class Igan:
         names = tuple(f"name {number}" for number in range(int(y.max()) + 1))
         config = replace(config, classes=names, benign=1, coarse=())
         identity = Preprocess(matrix.shape[1], config.clip)
-        teacher_of: TeacherOf | None = None
-        if config.teacher == "lightgbm":
-            teacher_of = lambda z, attack: TreeTeacher(z, attack, config, group)  # noqa: E731
         log = (False,) * matrix.shape[1]
         random = deterministic(config)
-        return fit_network(matrix, y, log, config, random, preprocess=identity, teacher_of=teacher_of)
+        return fit_network(matrix, y, log, config, random, preprocess=identity, teacher_of=teacher_of(config, group))
 
 
 def column_groups(names: tuple[str, ...]) -> Ints:
