@@ -169,5 +169,9 @@ def _command(model: Model) -> str:
     if command != "forebay model train":
         return command
     device = training.get("device", "cpu")
-    small = " --small" if model.config == replace(model.config, **SMALL) else ""
-    return f"{command}{small} --seed {model.config.seed} --augmentation {model.config.augmentation} --device {device}"
+    config = model.config
+    small = " --small" if config == replace(config, **SMALL) else ""
+    return (
+        f"{command}{small} --seed {config.seed} --augmentation {config.augmentation} --teacher {config.teacher} "
+        f"--device {device}"
+    )

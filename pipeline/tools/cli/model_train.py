@@ -42,6 +42,9 @@ def train(
     small: Annotated[
         bool, typer.Option("--small", help="For devices without much memory: a narrow network, a table of bytes.")
     ] = False,
+    teacher: Annotated[
+        str | None, typer.Option(help="Trees the network learns from besides: none, or lightgbm where installed.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [env: FOREBAY_DEVICE]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the same training was interrupted.")] = False,
@@ -56,7 +59,7 @@ def train(
     from dataclasses import replace
 
     from loadtest.plants.westermo import traffic
-    from models.igan.config import AUGMENTATIONS, SMALL, IganConfig
+    from models.igan.config import AUGMENTATIONS, SMALL, TEACHERS, IganConfig
     from models.serving.device import resolved
     from models.training.checkpoint import checkpoints
     from models.training.stages import Stages
@@ -67,7 +70,11 @@ def train(
 
     if augmentation is not None and augmentation not in AUGMENTATIONS:
         raise Usage(f"--augmentation: got {augmentation}, expected one of {', '.join(AUGMENTATIONS)}")
+    if teacher is not None and teacher not in TEACHERS:
+        raise Usage(f"--teacher: got {teacher[:80]!r}, expected {', '.join(TEACHERS)}")
     config = replace(IganConfig(), **SMALL) if small else IganConfig()
+    if teacher is not None:
+        config = replace(config, teacher=teacher)
     if augmentation is not None:
         config = replace(config, augmentation=augmentation)
     if seed is not None:
