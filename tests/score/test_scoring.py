@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.igan.known_classes import KnownClasses
 from models.serving import registry
+from models.serving.model import Model, finish
 from pipeline.contracts.envelope import ScoredFacts
+from pipeline.contracts.preconditions import Preconditions
 from pipeline.contracts.promotions import Promotion, PromotionLedger, vote
 from pipeline.errors import Misconfigured, RefusedState, SchemaMismatch
 from pipeline.runtime.wire import messages
@@ -19,7 +22,7 @@ from pipeline.score.group import encoded, expect_features, read, score_group
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.scoring import score_batches
 from tests.contracts.facts import at
-from tests.score.small_model import facts, features, small_model
+from tests.score.small_model import WIDTH, facts, features, small_model
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,39 @@ def test_rows_keep_their_order_and_columns(cache: ModelCache) -> None:
         assert set(suspects.column("nearest_class").drop_null().to_pylist()) <= set(cache.first.model.classes)
         after.validate(full=True)
     assert 0 < sum(after.column("suspect").to_pylist().count(True) for after in scored) < 1505
+
+
+def known_everywhere(seed: int) -> Model:
+    """The small model, as if it knew every class wherever a row lies."""
+    model = small_model(seed)
+    count = len(model.classes)
+    radius = np.full(count, 1e9, np.float32)
+    known = KnownClasses(
+        np.zeros((count, WIDTH), np.float32), np.arange(count + 1), radius, np.zeros(count, np.float32)
+    )
+    document = {name: value for name, value in model.document.items() if name not in ("id", "weights_sha256")}
+    return finish(document | {"known": known.document(model.classes)}, {**model.weights, **known.tensors})
+
+
+def test_a_name_takes_that_the_class_is_known_and_that_no_field_contradicts_it(tmp_path: Path) -> None:
+    batch = features(1500)
+    nowhere, everywhere = small_model(1), known_everywhere(1)
+    for model in (nowhere, everywhere):
+        registry.save(model, tmp_path)
+    caches = [ModelCache(model.id, tmp_path, "cpu") for model in (nowhere, everywhere)]
+    [[unknown], [freely], [strictly]] = (
+        score_batches([batch], PromotionLedger(1), models, conditions)
+        for models, conditions in ((caches[0], Preconditions({})), (caches[1], Preconditions({})), (caches[1], None))
+    )
+    suspect = np.array(freely.column("suspect").to_pylist())
+    free = np.array(freely.column("class").to_pylist())
+    named = ~np.isin(free, ("normal", "unknown"))
+    assert named.any()
+    # Where no field says anything, nothing is called by a name that needs one to say something.
+    assert set(strictly.column("class").to_pylist()) <= {"normal", "unknown"}
+    assert set(unknown.column("class").to_pylist()) == {"normal", "unknown"}
+    nearest = np.array(unknown.column("nearest_class").to_pylist())
+    assert np.array_equal(nearest[suspect & named], free[suspect & named])
 
 
 @pytest.mark.slow
