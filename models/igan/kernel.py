@@ -99,17 +99,13 @@ def preprocess(rows: Floats, scaling: Scaling) -> None:
 def _copy_in(rows: Floats, start: int, space: NetworkSpace | DistanceSpace | PrototypeSpace) -> int:
     """A block of rows (n, f), from `start` on, into `space.rows`; how many whole tiles of rows that are.
 
-    What fills the last tile is 0.
+    What fills the last tile is left from before; what comes of it goes nowhere.
     """
     count = min(BLOCK, len(rows) - start)
-    whole = -(-count // ROWS) * ROWS
     for row in range(count):
         for column in range(rows.shape[1]):
             space.rows[row, column] = rows[start + row, column]
-    for row in range(count, whole):
-        for column in range(rows.shape[1]):
-            space.rows[row, column] = np.float32(0)
-    return whole
+    return -(-count // ROWS) * ROWS
 
 
 @_compiled
