@@ -132,9 +132,8 @@ def _ablations(fits: Fits, task: str) -> Section:
         if order:
             pictures.append(Picture(f"ablations-{task}", f"Ablations on {test} ({task})", draw))
     text = (
-        "Compared seed by seed with the evaluated configuration of IGAN-IDS (IGAN-IDS lab: four views, no synthetic "
-        "rows). It is not the shipped model (IGAN-IDS live: three views, synthetic rows by the GAN). All variants "
-        "have the same weights of the views, so that they differ in one part alone."
+        "Compared seed by seed with IGAN-IDS without synthetic rows. All variants have the same view, odds and teacher "
+        "(closeness, the constants of the recipe, none), so that they differ in one part alone."
         if WHOLE in fits.models
         else "The whole model has no fits here, so there is nothing to compare with."
     )

@@ -70,7 +70,7 @@ FIT = {
     "task": str,
     "reduction": Maybe(str),
     "notes": Maybe(Items(str)),
-    "settled": Maybe(Each(NUMBER)),
+    "settled": Maybe(Each((*NUMBER, str, dict))),  # whatever a detector chooses among
     "rows": Maybe({"train": int, "tests": Each(int)}),
     "tests": Each(TEST),
 }
@@ -116,7 +116,8 @@ def mismatch(value: Any, shape: Shape, where: str = "") -> str | None:
 
 
 def _name(kind: type) -> str:
-    return {str: "text", int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "null")
+    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object"}
+    return words.get(kind, "null")
 
 
 def _said(where: str, value: Any, expected: str) -> str:

@@ -51,12 +51,17 @@ def test_what_was_chosen_remarks_and_fewer_fits_are_shown(tmp_path: Path) -> Non
     for fit in fits:
         fit["notes"] = ["column a|b: 3 empty"]
         if fit["model"] == "igan-ids":
-            fit["settled"] = {"attack": 0.5 + fit["seed"], "unknown": None}
+            worth = {"worth": fit["seed"] == 0, "auroc": None}
+            chosen = {"chosen": "closeness", "merit": {"closeness": 0.9}, "teacher": worth}
+            fit["settled"] = {"known": 0.5 + fit["seed"], "unknown": None, **chosen}
     expected = {"igan-ids": {"binary": 2, "attack": 2}, "lightgbm": {"binary": 1, "attack": 1}}
     write(made_up.store(tmp_path, fits, expected), pictures=False)
     words = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert words.count("column a\\|b: 3 empty") == 1
-    assert "| igan-ids | train-test | binary | 1.0000 ± 0.7071 | – | 2 |" in words.replace("IGAN-IDS", "igan-ids")
+    assert (
+        "| igan-ids | train-test | binary | 1.0000 ± 0.7071 | – | closeness (2) | yes (1); no (1) | 2 |"
+        in words.replace("IGAN-IDS", "igan-ids")
+    )
     assert "takes part in 1 of 2 fits" in words
 
 
