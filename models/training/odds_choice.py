@@ -26,13 +26,19 @@ HELD_OUT = 0.25  # of them are not fitted to
 KINDS, STRANGE_KINDS, STRANGE_SHARE = 100, 12, 0.25  # clusters of normal rows, those a fold leaves out, their share
 FEW = 10  # attacks are too few for a figure below it
 RATES = (0.05, 0.01)  # false positive rates that recall is read off at
-WORTH = 0.005  # another seed moves a figure by as much; and prototypes cost more than the network itself
-
-# The first is the default, and stays unless another is better by WORTH.
-CONSTANTS = tuple(OddsConfig(pi, weight) for pi, weight in product((1e-3, 1e-2), (0.25, 0.0, 0.5)))
+# What is not the default must be better by as much: on KDDTrain+ another seed moves the difference of two constants by
+# .01; and prototypes cost more than the network itself.
+WORTH = 0.01
 
 # (rows to learn from (n, F), their names (n,), number of the fold) → preprocessed rows and margins of any rows
 Fit = Callable[[Floats, Ints, int], Callable[[Floats], tuple[Floats, Floats]]]
+
+
+def constants_of(config: IganConfig) -> tuple[OddsConfig, ...]:
+    """The constants to choose among: the configuration's first, and they stay unless others are better by WORTH."""
+    pis = dict.fromkeys((config.pi, 1e-3, 1e-2))
+    weights = dict.fromkeys((config.margin_weight, 0.25, 0.0, 0.5))
+    return tuple(OddsConfig(pi, weight) for pi, weight in product(pis, weights))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +99,10 @@ def choose_odds(
             if attacks.sum() >= FEW and negatives.shape[1]:
                 figures.append(_figures(score(matrix[attacks]), negatives))
     halves = [np.mean(figures, axis=0) for figures in (known, unknown) if figures]
-    candidates = list(product(views, CONSTANTS))
+    constants = constants_of(config)
+    candidates = list(product(views, constants))
     merit = np.asarray(np.mean(halves, axis=0) if halves else np.zeros(len(candidates))).round(3)
-    handicap = np.array([WORTH * ((view != views[0]) + (constants != CONSTANTS[0])) for view, constants in candidates])
+    handicap = np.array([WORTH * ((view != views[0]) + (each != constants[0])) for view, each in candidates])
     best = int(np.argmax(merit - handicap))
     of_known, of_unknown = (float(np.mean(figures, axis=0)[best]) if figures else None for figures in (known, unknown))
     named = {name_of(*candidate): float(merit[number]) for number, candidate in enumerate(candidates)}
@@ -165,7 +172,7 @@ def _scores(
     normal, _ = seen(matrix[fold.fit & (name == 0)])
     fitted = [fit_view(normal, replace(config, view=view)) for view in views]
     z, margins = seen(matrix[fold.usual][::2])
-    odds = [[Odds.fit(view(z), margins, 0.0, constants) for constants in CONSTANTS] for view in fitted]
+    odds = [[Odds.fit(view(z), margins, 0.0, constants) for constants in constants_of(config)] for view in fitted]
 
     def score(rows: Floats) -> Doubles:
         z, margins = seen(rows)

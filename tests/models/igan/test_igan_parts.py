@@ -39,6 +39,22 @@ def test_names_add_up_to_classes_and_doubt_takes_normal_away() -> None:
     assert calm.argmax() == 0 and doubted.argmax() == 1 and np.isclose(doubted.sum(), 1)
 
 
+def test_attacks_of_a_doubted_row_are_compared_softly() -> None:
+    """Name 1, of a common class, is barely ahead of names 2 and 3, of one class, in a row that looks normal."""
+    logits = np.array([[9.0, 1.2, 1.0, 1.0]], dtype=np.float32)
+    prior, task, doubtful = np.array([0.7, 0.1, 0.1, 0.1]), np.array([0, 1, 2, 2]), np.array([0.01], dtype=np.float32)
+    hard = ClassPosterior(3, prior, task, 0.1, 0.0, 0.05).probability(logits, doubtful)
+    soft = ClassPosterior(3, prior, task, 0.1, 0.0, 0.05, softness=20.0).probability(logits, doubtful)
+    assert hard.argmax() == 1 and soft.argmax() == 2
+    calm = np.array([0.5], dtype=np.float32)
+    assert ClassPosterior(3, prior, task, 0.1, 0.0, 0.05, 20.0).probability(logits, calm).argmax() == 0
+    sure = np.array([[0.0, 9.0, 1.0, 1.0]], dtype=np.float32)  # an attack already: it stays what it is
+    unchanged = ClassPosterior(3, prior, task, 0.1, 0.0, 0.0).probability(sure, doubtful)
+    assert np.array_equal(ClassPosterior(3, prior, task, 0.1, 0.0, 0.05, 20.0).probability(sure, doubtful), unchanged)
+    lost = np.array([[0.0, -2e4, -2e4, -2e4]], dtype=np.float32)  # no attack has any share: no numbers to compare
+    assert np.isfinite(ClassPosterior(3, prior, task, 0.1, 0.0, 0.05).probability(lost, doubtful)).all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["linear", "conv"])
 def test_both_kinds_of_gan_train_and_their_filter_asks_rows_they_never_saw(kind: str) -> None:
