@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Of suspects, so many may have a wrong name.
 WRONG_SHARE = 0.02
 FILE = "names.json"
+LEFT_OUT = {"rt-iot2022": "its table has neither times nor addresses: no feature of a flow can be computed from it"}
 
 
 def evaluate_names(model: str, registry: str | None, data: Path | None, out: Path | None, quiet: bool) -> None:
@@ -39,10 +40,13 @@ def evaluate_names(model: str, registry: str | None, data: Path | None, out: Pat
             judged += other_sensor(train_on, test_on, settings, IganConfig())
         judged += foreign_plants(loaded, data, settings)
     say(_table(judged), quiet)
+    for name, reason in LEFT_OUT.items():
+        say(f"left out: {name}, {reason}", quiet)
     document = {
         "model": loaded.id,
         "wrong_share_at_most": WRONG_SHARE,
         "highest_wrong_share": max(named.wrong_share for named in judged),
+        "left_out": LEFT_OUT,
         "plants": [named.document() for named in judged],
     }
     if out is not None:
