@@ -10,7 +10,7 @@ import torch
 from models.errors import RefusedModel
 from models.igan.calibrate import calibrate
 from models.igan.class_posterior import ClassPosterior
-from models.igan.config import IganConfig
+from models.igan.config import SMALL, IganConfig
 from models.igan.forward import Forward
 from models.igan.network import IganNetwork
 from models.igan.origin import Origin
@@ -52,9 +52,9 @@ class FittedIgan:
         layers = (arrays.table, arrays.row, arrays.middle, arrays.top, arrays.last)
         biases = (arrays.bias, arrays.middle_bias, arrays.top_bias, arrays.last_bias)
         weights = sum(layer.size for layer in (*layers, *biases))
-        view = sum(tensor.size for tensor in self.origin.view.tensors().values())
+        stored = sum(part.nbytes for part in (*layers, *biases, arrays.edge, *self.origin.view.tensors().values()))
         numbers = 2 * len(self.origin.odds.value) + 2 * len(self.origin.table.score)
-        return Size(weights, 4 * (weights + len(arrays.edge) + view) + 8 * numbers)
+        return Size(weights, stored + 8 * numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,5 +175,5 @@ ABLATIONS: tuple[Family, ...] = (
     _variant("likely-unknown", "unknown attacks ten times as likely", pi=1e-2),
     _variant("no-margin", "the margin not among what is unusual", margin_weight=0.0),
     _variant("few-knots", "8 bins a number", bins=8),
-    _variant("small", "for small devices", width=32, latent=32, top=32, bins=16),
+    _variant("small", "for small devices, its table in bytes", **SMALL),
 )
