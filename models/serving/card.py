@@ -101,7 +101,9 @@ def _card(model: Model) -> dict[str, Any]:
             "temperature": document["temperature"],
         },
         "odds": {key: odds.get(key) for key in ("criterion", "chosen", "known", "unknown")},
-        "names": {case: {key: float(entry[key]) for key in ("right", "wrong")} for case, entry in names.items()},
+        "names": {
+            case: {key: float(entry[key]) for key in ("right", "wrong")} for case, entry in sorted(names.items())
+        },
         "calibration": {
             key: {
                 **{name: entry[name] for name in ("n", "smallest_p_value", "alert_level")},
