@@ -10,6 +10,7 @@ from models.errors import RefusedModel
 from models.rows import Floats, Ints
 
 Int8s = npt.NDArray[np.int8]
+LEVELS = 127  # of an int8 table either way; -128 is left out, so that it is as fine on both sides
 REMEDY = "the weights are damaged or of another version; train the model anew"
 
 
@@ -179,6 +180,14 @@ def _expect_values(arrays: NetworkArrays) -> None:
         raise RefusedModel(
             f"network deviation of column {least}: got {arrays.deviation[least]}, expected one above 0; {REMEDY}"
         )
+    # An entry of an int8 table is at most 127 of its column's scale: finite too.
+    if not bool(((arrays.scale > 0) & (arrays.scale <= np.finfo(np.float32).max / LEVELS)).all()):
+        raise RefusedModel(
+            f"network scale: got {arrays.scale.min()} to {arrays.scale.max()}, expected numbers above 0, of which 127 "
+            f"times is finite; {REMEDY}"
+        )
+    if arrays.table.dtype == np.int8 and bool((arrays.table < -LEVELS).any()):
+        raise RefusedModel(f"network table: got -128 in an int8 table, expected -127 to 127; {REMEDY}")
     if not 0 < arrays.clip < np.inf:
         raise RefusedModel(f"network clip: got {arrays.clip}, expected a number above 0; {REMEDY}")
 

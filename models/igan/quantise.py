@@ -4,10 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from models.igan.arrays import Int8s
+from models.igan.arrays import LEVELS, Int8s
 from models.rows import Floats
-
-LEVELS = 127  # either way; -128 is left out, so that a column's table is as fine on both sides
 
 
 def quantised(tensors: Mapping[str, Floats]) -> dict[str, Floats | Int8s]:
@@ -19,6 +17,7 @@ def quantised(tensors: Mapping[str, Floats]) -> dict[str, Floats | Int8s]:
     first = np.cumsum(count) - count
     largest = np.abs(table).max(axis=1)
     scale = np.array([largest[start : start + size].max() for start, size in zip(first, count, strict=True)])
-    scale = np.where(scale > 0, scale / LEVELS, 1.0).astype(np.float32)
+    scale = (scale / LEVELS).astype(np.float32)
+    scale = np.where(scale > 0, scale, np.float32(1.0))
     whole = np.rint(table / np.repeat(scale, count)[:, None]).clip(-LEVELS, LEVELS).astype(np.int8)
     return {**tensors, "lookup.table": whole, "lookup.scale": scale}

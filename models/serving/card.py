@@ -80,7 +80,8 @@ def _card(model: Model) -> dict[str, Any]:
         "model": model.id,
         "parent": document["parent"],
         "weights_sha256": document["weights_sha256"],
-        "parameters": sum(int(value.size) for name, value in model.weights.items() if name.startswith(LEARNT)),
+        "parameters": parameters(model),
+        "table": model.config.table,
         "use": list(USE),
         "not_for": list(NOT_FOR),
         "data": [{**entry, "data_set": _data_set(entry)} for entry in document["data"]],
@@ -132,6 +133,11 @@ def _where(entry: Mapping[str, Any], benign: bool) -> str:
     if not entry["prototypes"]:
         return "nowhere: too few rows, or too many wrong names"
     return f"nearer than {entry['radius']:.2g}, probability {entry['probability']:.2g} or more"
+
+
+def parameters(model: Model) -> int:
+    """How many numbers the network has learnt; distances, prototypes and knots come besides."""
+    return sum(int(value.size) for name, value in model.weights.items() if name.startswith(LEARNT))
 
 
 def _kind(model: Model, number: int) -> str:

@@ -7,6 +7,10 @@ from typing import Any
 from models.serving.model import POOLED
 
 NAME = "CARD.md"
+SMALL = (
+    " It is a small model, for devices without much memory: its look-up table has eight bits a number and one scale a "
+    "column."
+)
 
 
 def markdown(facts: Mapping[str, Any]) -> str:
@@ -31,7 +35,8 @@ def markdown(facts: Mapping[str, Any]) -> str:
                     f"Parent: {_text(facts['parent'])}."
                     if facts["parent"]
                     else "Parent: none, it was trained from nothing."
-                ),
+                )
+                + (SMALL if facts["table"] == "int8" else ""),
                 "## How good it is",
                 "All figures are from training time: stretches held out of it, and attack families or sensors left out "
                 "of a trial network. Labels of faults are made by the clock, so figures about them are coarse.",

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from models.errors import RefusedModel
 from models.serving import registry, weights
 from models.serving.card import card
+from models.serving.score import Scorer
 from pipeline.errors import RefusedState
 from pipeline.tools.cli.model import app
 from schemas import model_manifest as manifest
@@ -85,6 +86,69 @@ def test_another_dtype(folder: Path, dtype: type[np.generic]) -> None:
     first = sorted(tensors)[0]
     replace_weights(folder, save({**tensors, first: tensors[first].astype(dtype)}))
     refused(folder, "expected F32")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A sound small model, whose look-up table is int8."""
+    return registry.save(tiny.small_model(), tmp_path / "registry")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "wanted"),
+    [
+        ("lookup.table", np.float32, "I8"),
+        ("lookup.table", np.uint8, "I8"),
+        ("lookup.table", np.int16, "I8"),
+        ("lookup.scale", np.int8, "F32"),
+        ("last.bias", np.int8, "F32"),
+        ("knots.count", np.int8, "F32"),
+    ],
+)
+def test_an_int8_table_is_the_only_tensor_of_that_type(small: Path, name: str, dtype: Any, wanted: str) -> None:
+    tensors = load(weights_of(small))
+    replace_weights(small, save({**tensors, name: tensors[name].astype(dtype)}))
+    refused(small, f"{name}: got .* expected {wanted}")
+
+
+def test_an_int8_table_in_a_model_of_floats_is_refused(folder: Path) -> None:
+    tensors = load(weights_of(folder))
+    replace_weights(folder, save({**tensors, "lookup.table": tensors["lookup.table"].astype(np.int8)}))
+    refused(folder, r"lookup\.table: got .* expected F32")
+
+
+@pytest.mark.parametrize("cut", [1, 3, 100])
+def test_an_int8_table_that_is_cut_off_or_too_long(small: Path, cut: int) -> None:
+    content = weights_of(small)
+    replace_weights(small, content[:-cut])
+    refused(small, "cut off")
+    replace_weights(small, content + b"\1" * cut)
+    refused(small, "after the last tensor")
+
+
+def test_an_int8_table_of_another_shape_or_without_a_scale(small: Path) -> None:
+    tensors = load(weights_of(small))
+    replace_weights(small, save({**tensors, "lookup.table": tensors["lookup.table"][:-1]}))
+    refused(small, r"lookup\.table: got")
+    replace_weights(small, save({name: value for name, value in tensors.items() if name != "lookup.scale"}))
+    refused(small, r"lookup\.scale")
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, 1e37, 3e38, np.nan, np.inf])
+def test_scales_that_are_none_are_never_scored_with(small: Path, scale: float) -> None:
+    tensors = {name: array.copy() for name, array in load(weights_of(small)).items()}
+    tensors["lookup.scale"][1] = scale
+    replace_weights(small, save(tensors))
+    with pytest.raises(RefusedModel, match="scale"):
+        Scorer(registry.load(small), "cpu")
+
+
+def test_the_one_entry_no_column_makes_is_refused(small: Path) -> None:
+    tensors = {name: array.copy() for name, array in load(weights_of(small)).items()}
+    tensors["lookup.table"][2, 3] = -128
+    replace_weights(small, save(tensors))
+    with pytest.raises(RefusedModel, match="got -128 in an int8 table"):
+        Scorer(registry.load(small), "cpu")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -274,6 +338,9 @@ HOSTILE_MANIFESTS: dict[str, Change] = {
     "unknown setting": lambda d: d["config"].update(backdoor=True),
     "enormous network": lambda d: d["config"].update(width=10**9),
     "width as text": lambda d: d["config"].update(width="16"),
+    "another table": lambda d: d["config"].update(table="int8"),
+    "a table of no type of ours": lambda d: d["config"].update(table="int4"),
+    "a number as type of table": lambda d: d["config"].update(table=8),
     "no attack classes": lambda d: d["config"].update(benign=99),
     "half a character": lambda d: d.update(feature_set="\ud800"),
     "half a character as a key": lambda d: d["metrics"].update({"\ud800": 1}),

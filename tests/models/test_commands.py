@@ -1,3 +1,4 @@
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typer.testing import CliRunner
 
 from loadtest.plants.westermo import traffic
 from models.serving import registry
-from pipeline.errors import RefusedState, Usage
+from pipeline.errors import Failed, RefusedState, Usage
 from pipeline.tools.cli.model import app
 from tests.models import tiny
 
@@ -56,7 +57,18 @@ def test_wrong_use_says_what_is_right(tmp_path: Path) -> None:
         (["train", "--augmentation", "magic"], Usage, "smote, gan"),
         (["evaluate", "--train-on", "left"], Usage, "go together"),
         (["evaluate", "--sensor", "attic"], Usage, "bottom, left"),
+        (["evaluate", "--small"], Usage, "--small: got no --train-on"),
+        (["export"], Usage, "--out and --onnx"),
+        (["export", "--out", str(tmp_path), "--onnx", "x.onnx"], Usage, "--out and --onnx"),
+        (["export", "--out", str(tmp_path), "--origin", "mill"], Usage, "got no --onnx"),
         (["show", "--model", str(tmp_path)], RefusedState, "manifest.json"),
     ):
         with pytest.raises(error, match=message):
             CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False)
+
+
+def test_an_export_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else object())
+    with pytest.raises(Failed, match=r"got no onnx; install it, in the checkout: pip install '.\[export\]'"):
+        CliRunner().invoke(app, ["export", "--onnx", str(tmp_path / "x.onnx")], catch_exceptions=False)
+    assert not any(tmp_path.iterdir())

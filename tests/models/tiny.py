@@ -1,5 +1,6 @@
 """A plant of six features and a network of a few hundred weights: trains in about a second."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -62,3 +63,9 @@ def labelled(matrix: Floats, label: Strings, sensor: Strings, end_ts_us: Ints) -
 def model() -> Model:
     """The tiny model, trained once a session."""
     return train(rows(), FEATURES, CONFIG, [{"name": "tiny", "sha256": "0" * 64}], "test")
+
+
+@cache
+def small_model() -> Model:
+    """The same plant's model with an int8 table, as small models have it."""
+    return train(rows(), FEATURES, replace(CONFIG, table="int8"), [{"name": "tiny", "sha256": "0" * 64}], "test")

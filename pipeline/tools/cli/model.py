@@ -2,7 +2,15 @@
 
 import typer
 
-from pipeline.tools.cli import model_backtest, model_evaluate, model_promote, model_protocol, model_show, model_train
+from pipeline.tools.cli import (
+    model_backtest,
+    model_evaluate,
+    model_export,
+    model_promote,
+    model_protocol,
+    model_show,
+    model_train,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,6 +25,6 @@ app.command("list")(model_show.list_)
 app.command()(model_show.show)
 app.command()(model_show.verify)
 app.command()(model_show.card)
-app.command()(model_show.export)
+app.command()(model_export.export)
 app.command()(model_backtest.backtest)
 app.command()(model_promote.promote)

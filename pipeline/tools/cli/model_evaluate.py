@@ -44,6 +44,7 @@ def evaluate(
     train_on: Annotated[list[str] | None, typer.Option(help="Train a fresh model on this sensor ...")] = None,
     test_on: Annotated[list[str] | None, typer.Option(help="... and judge it on this one, never trained on.")] = None,
     alert_level: Annotated[float, typer.Option(help="With --train-on: nominal false positive rate.")] = 0.01,
+    small: Annotated[bool, typer.Option("--small", help="With --train-on: train a small one.")] = False,
     registry: Registry = None,
     protocol: Protocol = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the data sets.", rich_help_panel=PANEL)] = None,
@@ -89,7 +90,7 @@ def evaluate(
             Asked(protocol, data, out, chosen, seeds, resume, jobs, train, test, label, normal, columns), as_json
         )
         return
-    judge_model(model, file, labels, sensor, site, from_us, train_on, test_on, alert_level, registry, as_json)
+    judge_model(model, file, labels, sensor, site, from_us, train_on, test_on, alert_level, small, registry, as_json)
 
 
 def judge_model(
@@ -102,6 +103,7 @@ def judge_model(
     train_on: list[str] | None,
     test_on: list[str] | None,
     alert_level: float,
+    small: bool,
     registry: str | None,
     as_json: bool,
 ) -> None:
@@ -109,7 +111,7 @@ def judge_model(
     from dataclasses import replace
 
     from loadtest.plants.westermo import traffic
-    from models.igan.config import IganConfig
+    from models.igan.config import SMALL, IganConfig
     from models.serving import registry as models
     from pipeline.tools.offline import plant_models
     from pipeline.tools.offline.training_rows import Span
@@ -125,10 +127,12 @@ def judge_model(
                 before,
                 after,
                 settings,
-                replace(IganConfig(), alert_level=alert_level),
+                replace(IganConfig(), alert_level=alert_level, **(SMALL if small else {})),
             )
         elif train_on or test_on:
             raise Usage("--train-on and --test-on go together")
+        elif small:
+            raise Usage("--small: got no --train-on, expected one: a model that is there is what it is")
         else:
             events = plant_models.events_of(traffic.events_after_cut()) if file is None else []
             loaded = models.load(model, registry_of(registry))

@@ -65,6 +65,8 @@ def captures_of(
 
 def outline(model: Model) -> dict[str, Any]:
     """What people want to know of a model at once."""
+    from models.serving.card import parameters
+
     document = model.document
     return {
         "model": model.id,
@@ -72,6 +74,8 @@ def outline(model: Model) -> dict[str, Any]:
         "feature_set": document["feature_set"],
         "feature_hash": document["feature_hash"],
         "classes": document["classes"],
+        "parameters": parameters(model),
+        "table": model.config.table,
         "calibration": {
             key: {name: entry[name] for name in ("n", "smallest_p_value", "alert_level")}
             for key, entry in document["calibration"].items()

@@ -1,4 +1,4 @@
-"""`forebay model list`, `show`, `verify` and `card` and `export`: what a registry holds."""
+"""`forebay model list`, `show`, `verify` and `card`: what a registry holds."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,11 +32,16 @@ def list_(registry: Registry = None, as_json: Json = False) -> None:
 def show(model: ModelName = "", registry: Registry = None, as_json: Json = False) -> None:
     """What a model was made of and how good it is, from its manifest."""
     from models.serving import registry as models
+    from models.serving.card import parameters
 
     with refusals():
         loaded = models.load(model, registry_of(registry))
     say(
         f"{loaded.id}: {', '.join(loaded.classes)}; {len(loaded.features)} features, {loaded.document['feature_set']}",
+        as_json,
+    )
+    say(
+        f"  network of {parameters(loaded):,} parameters, look-up table {loaded.config.table}",
         as_json,
     )
     say_calibration(loaded, as_json)
@@ -77,19 +82,3 @@ def card(
     elif not as_json:
         people.print(markdown(facts), markup=False, soft_wrap=True)
     emit(facts)
-
-
-def export(
-    out: Annotated[Path, typer.Option("--out", help="Folder to write the model's files to.")],
-    model: ModelName = "",
-    registry: Registry = None,
-    as_json: Json = False,
-) -> None:
-    """Copy a model's files, and its card, out of the registry, checked."""
-    from models.serving import registry as models
-
-    with refusals():
-        loaded = models.load(model, registry_of(registry))
-        models.write(loaded, out)
-    say(f"{loaded.id} in {out}", as_json)
-    emit({"model": loaded.id, "sha256": loaded.sha256, "folder": str(out)})

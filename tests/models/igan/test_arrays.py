@@ -1,5 +1,7 @@
 """A network's arrays: as the tensors say, and refused where they are no network."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,14 @@ def changed(name: str, index: int, value: float) -> dict[str, Floats]:
     return weights
 
 
+def scaled(scale: float, entry: int = 1) -> dict[str, Any]:
+    """An int8 table of ones but its last entry; the last column has another scale."""
+    weights = tensors(9, 5, knots=6, classes=3, widths=(8, 7, 4))
+    table = np.ones(weights["lookup.table"].shape, np.int8)
+    table[-1, -1] = entry
+    return {**weights, "lookup.table": table, "lookup.scale": np.array([1, 1, 1, 1, scale], np.float32)}
+
+
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
@@ -49,6 +59,10 @@ def changed(name: str, index: int, value: float) -> dict[str, Floats]:
         (changed("knots.edge", 0, 99), r"do not ascend"),
         (changed("preprocess.deviation", 3, 0), r"deviation of column 3: got 0\.0, expected one above 0"),
         (changed("lookup.table", 5, float("inf")), r"table: got values that are not finite"),
+        (scaled(0.0), r"scale: got 0\.0 to 1\.0, expected numbers above 0"),
+        (scaled(-1.0), r"scale: got -1\.0 to 1\.0"),
+        (scaled(3e36), r"127 times is finite"),
+        (scaled(1.0, -128), r"got -128 in an int8 table"),
         (changed("top.bias", 1, float("nan")), r"top_bias: got values that are not finite"),
         (tensors(9, 5, widths=(8, 7, 4)) | {"middle.weight": np.zeros((7, 9), np.float32)}, r"got shape \(9, 7\)"),
         (tensors(9, 5, widths=(8, 7, 4)) | {"lookup.row": np.zeros((3, 8), np.float32)}, r"row: got shape \(3, 8\)"),

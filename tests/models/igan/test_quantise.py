@@ -38,6 +38,8 @@ def test_a_column_that_adds_nothing_and_no_columns() -> None:
     exact["lookup.table"][:2] = 0.0
     small = quantised(exact)
     assert not small["lookup.table"][:2].any() and small["lookup.scale"][0] == 1.0
+    exact["lookup.table"][:2] = np.float32(1e-44)  # too little to be divided by 127
+    assert quantised(exact)["lookup.scale"][0] == 1.0
     none = NetworkArrays.from_tensors(quantised(tensors(9, 0, widths=(8, 8, 8))), 1, 6.0)
     assert np.isfinite(forward(none, rows(7, 9, 1))[1]).all()
 
