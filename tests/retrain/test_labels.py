@@ -67,6 +67,7 @@ def test_the_newer_verdict_counts_and_test_or_duplicate_label_nothing() -> None:
     "given",
     [
         {"class": "worm"},
+        {"class": "unknown"},  # somebody says that it is an attack, and nobody which
         {"class": "normal"},  # what is suspicious and of no known class must not become normal traffic
         {"site": None},
         {"members": [[0, 1]]},
