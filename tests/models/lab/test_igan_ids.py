@@ -92,6 +92,13 @@ def test_what_is_chosen_on_a_table_is_said_and_stands() -> None:
     assert detector.settle(learnt, 0) == (detector, {})
 
 
+def test_where_trial_networks_know_every_attack_no_teacher_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.lab.detectors.igan_ids.LEARNT", 0.0)
+    detector, document = Igan(replace(QUICK, trial_steps=40)).settle(training(5), 0)
+    assert isinstance(detector, Igan) and detector.config.teacher == "none"
+    assert document["teacher"] == {"worth": False, "auroc": None, "recall": None}
+
+
 def test_columns_of_a_category_are_one_group() -> None:
     assert column_groups(("a", "b=x", "b=y", "c", "b=unknown")).tolist() == [0, 1, 1, 2, 1]
 
