@@ -18,7 +18,14 @@ Classify = Callable[[Tensor], Tensor]
 
 
 class Generator(nn.Module):
-    """noise (n, 32) and class (n,) → latent (n, L), each dimension in deviations of the real ones."""
+    """noise (n, 32) and class (n,) → latent (n, L), each dimension in deviations of the real ones.
+
+    What the layers make is in deviations of the class around its mean, so that they have the shape of a class to learn
+    and not where it lies: real latents fill few of their dimensions, and a class a small part of those.
+    """
+
+    centre: Tensor
+    spread: Tensor
 
     def __init__(self, config: IganConfig) -> None:
         super().__init__()
@@ -31,12 +38,21 @@ class Generator(nn.Module):
             nn.LeakyReLU(0.2),
             nn.Linear(128, config.latent),
         )
+        self.register_buffer("centre", torch.zeros(len(config.classes), config.latent))
+        self.register_buffer("spread", torch.ones(len(config.classes), config.latent))
+
+    def settle(self, latent: Tensor, y: Tensor) -> None:
+        """Take over where the classes of real latents (n, L), (n,) lie, and how far each spreads."""
+        for label in y.unique().tolist():
+            members = latent[y == label]
+            self.centre[label] = members.mean(dim=0)
+            self.spread[label] = members.std(dim=0, correction=0)
 
     def draw(self, y: Tensor, random: torch.Generator) -> Tensor:
         """One latent for each class asked for."""
         noise = torch.randn((len(y), self.noise), generator=random)
         latent: Tensor = self.layers(torch.cat([noise, self.embedding(y)], dim=1))
-        return latent
+        return self.centre[y] + self.spread[y] * latent
 
 
 class Discriminator(nn.Module):
@@ -74,6 +90,7 @@ def train_gan(
 ) -> tuple[Generator, Discriminator]:
     """Train on frozen latents, class-balanced batches; the generator returned is the running average."""
     generator, discriminator = untrained or (Generator(config), Discriminator(config))
+    generator.settle(latent, y)
     average = copy.deepcopy(generator)
     present = [label for label in range(len(config.classes)) if bool((y == label).any())]
     members = {label: torch.nonzero(y == label).squeeze(1) for label in present}

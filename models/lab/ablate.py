@@ -46,7 +46,7 @@ RIVALS = ("none", "random", "smote")  # a GAN is worth its place where it beats 
 Judge = Callable[[Floats, Floats], dict[str, Any]]
 RARE_SHARE = 0.01  # a class with a smaller share of the training rows is rare
 # What every seed trains, shorter than what ships: ten seeds of four tables are to fit an hour.
-SHORT: Mapping[str, Any] = {"steps": 1000, "gan_steps": 1000, "classifier_epochs": 3}
+SHORT: Mapping[str, Any] = {"steps": 1000, "gan_steps": 500, "classifier_epochs": 3}
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,20 @@ def test_both_kinds_of_gan_train_and_their_filter_asks_rows_they_never_saw(kind:
     assert len(fewer) <= 50
 
 
+def test_a_generator_makes_rows_where_the_class_lies() -> None:
+    """A class far out that hardly spreads in one dimension: what is made lies there after a few steps."""
+    random = seeded()
+    latent, y = torch.randn(200, 8, generator=random), torch.arange(200) % 2
+    latent[y == 1] = 5.0 + 0.1 * latent[y == 1]
+    latent[y == 1, 0] = 7.0
+    torch.manual_seed(0)
+    generator, _ = train_gan(latent, y, torch.nn.Linear(8, 2), SMALL, random, untrained=networks(SMALL))
+    with torch.no_grad():
+        made = generator.draw(torch.ones(50, dtype=torch.int64), random)
+    assert bool((made[:, 0] == 7.0).all())
+    assert bool(((made[:, 1:] - 5.0).abs() < 0.5).all())
+
+
 def test_repeated_rows_are_rows_of_the_class() -> None:
     latent, y = torch.randn(20, 8, generator=seeded()), torch.arange(20) % 2
     made, _ = synthesise([Wanted(1, 30, True)], latent, y, None, torch.nn.Linear(8, 2), seeded(), kind="random")

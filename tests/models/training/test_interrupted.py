@@ -36,7 +36,7 @@ class Counting(Store):
 
 @pytest.fixture(scope="module")
 def reference() -> Model:
-    return train(killed.ROWS, tiny.FEATURES, tiny.CONFIG)
+    return train(killed.ROWS, tiny.FEATURES, killed.CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def same(model: Model, other: Model) -> bool:
     )
 
 
-EVERY_RUN = ("during 1", "amid 3", "after 1", "after 9")
+EVERY_RUN = ("during 1", "amid 3", "after 1", "after 11")
 
 
 @pytest.mark.slow
@@ -70,7 +70,7 @@ def test_a_training_killed_anywhere_resumes_to_the_same_bytes(kill_point: str, r
     assert store.stages() == (int(number) if kind == "after" else int(number) - 1)
     stored = store.stages()
     with store.alone():
-        assert same(train(killed.ROWS, tiny.FEATURES, tiny.CONFIG, stages=Stages(store=store)), reference)
+        assert same(train(killed.ROWS, tiny.FEATURES, killed.CONFIG, stages=Stages(store=store)), reference)
     assert store.written == killed.STAGES - stored
 
 
@@ -81,7 +81,7 @@ def stored_stages(remains: Path, tmp_path: Path) -> Path:
 
 
 def resumed(folder: Path) -> Model:
-    return train(killed.ROWS, tiny.FEATURES, tiny.CONFIG, stages=Stages(store=Store(folder, killed.KEY)))
+    return train(killed.ROWS, tiny.FEATURES, killed.CONFIG, stages=Stages(store=Store(folder, killed.KEY)))
 
 
 def _swap(folder: Path) -> None:
@@ -138,20 +138,20 @@ def test_damaged_stages_are_refused(name: str, stored_stages: Path) -> None:
 
 def test_stages_of_another_training_are_never_used(stored_stages: Path) -> None:
     rows = killed.ROWS
-    key = key_of(rows, tiny.FEATURES, tiny.CONFIG)
+    key = key_of(rows, tiny.FEATURES, killed.CONFIG)
     assert key == killed.KEY
     others = {
-        key_of(rows, tiny.FEATURES, replace(tiny.CONFIG, seed=1)),
-        key_of(rows, replace(tiny.FEATURES, hash="cd" * 32), tiny.CONFIG),
-        key_of(rows, tiny.FEATURES, tiny.CONFIG, [{"name": "x", "sha256": "0" * 64}]),
-        key_of(rows, tiny.FEATURES, tiny.CONFIG, parent="igan-000000000000"),
-        key_of(rows.take(np.arange(len(rows)) > 0), tiny.FEATURES, tiny.CONFIG),
-        key_of(replace(rows, label=rows.label[::-1]), tiny.FEATURES, tiny.CONFIG),
+        key_of(rows, tiny.FEATURES, replace(killed.CONFIG, seed=1)),
+        key_of(rows, replace(tiny.FEATURES, hash="cd" * 32), killed.CONFIG),
+        key_of(rows, tiny.FEATURES, killed.CONFIG, [{"name": "x", "sha256": "0" * 64}]),
+        key_of(rows, tiny.FEATURES, killed.CONFIG, parent="igan-000000000000"),
+        key_of(rows.take(np.arange(len(rows)) > 0), tiny.FEATURES, killed.CONFIG),
+        key_of(replace(rows, label=rows.label[::-1]), tiny.FEATURES, killed.CONFIG),
     }
     assert len(others) == 6 and key not in others
     for other_key in others:
         with pytest.raises(RefusedModel, match="expected"):
-            train(rows, tiny.FEATURES, tiny.CONFIG, stages=Stages(store=Store(stored_stages, other_key)))
+            train(rows, tiny.FEATURES, killed.CONFIG, stages=Stages(store=Store(stored_stages, other_key)))
 
 
 @pytest.mark.slow
@@ -162,12 +162,12 @@ def test_nothing_is_left_in_the_end_and_an_interruption_leaves_the_stored_stages
 
     rows, shares = killed.ROWS, list[tuple[float, str]]()
     with pytest.raises(KeyboardInterrupt), checkpoints(tmp_path, killed.KEY, resume=False) as store:
-        train(rows, tiny.FEATURES, tiny.CONFIG, stages=Stages(stopped, store))
-    assert Store(tmp_path / FOLDER / killed.KEY, killed.KEY).stages() == 3
+        train(rows, tiny.FEATURES, killed.CONFIG, stages=Stages(stopped, store))
+    assert Store(tmp_path / FOLDER / killed.KEY, killed.KEY).stages() == 7
     with checkpoints(tmp_path, killed.KEY, resume=True) as store:
-        assert store.stages() == 3
+        assert store.stages() == 7
         train(
-            rows, tiny.FEATURES, tiny.CONFIG, stages=Stages(lambda stage, share: shares.append((share, stage)), store)
+            rows, tiny.FEATURES, killed.CONFIG, stages=Stages(lambda stage, share: shares.append((share, stage)), store)
         )
     assert list(tmp_path.iterdir()) == []
     assert shares == sorted(shares, key=lambda pair: pair[0])

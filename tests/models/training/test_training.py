@@ -6,8 +6,10 @@ import torch
 
 from models.errors import RefusedModel
 from models.igan.config import IganConfig
+from models.igan.odds import OddsConfig
 from models.serving import weights
 from models.training.label_trust import believable, class_numbers, near_coarse, quiet
+from models.training.odds_choice import name_of
 from models.training.recalibrate import recalibrate
 from models.training.train import train
 from schemas import model_manifest as manifest
@@ -34,10 +36,13 @@ def test_the_manifest_says_what_the_model_was_made_of() -> None:
     document = tiny.model().document
     assert manifest.parse(manifest.canonical(document), "tiny")["id"] == tiny.model().id
     assert document["data"] == [{"name": "tiny", "sha256": "0" * 64}]
-    assert IganConfig.from_document(document["config"]) == tiny.CONFIG
+    config = IganConfig.from_document(document["config"])
+    assert replace(config, pi=tiny.CONFIG.pi, margin_weight=tiny.CONFIG.margin_weight) == tiny.CONFIG
     assert set(document["calibration"]) == {"*", "plant", "plant/a", "plant/b"}
     assert len(document["baseline"]["q50"]) == len(document["features"]) == 6
-    assert document["metrics"]["left_out"]["chosen"] in document["metrics"]["left_out"]["merit"]
+    odds = document["metrics"]["odds"]
+    assert odds["chosen"] == name_of(config.view, OddsConfig(config.pi, config.margin_weight))
+    assert odds["chosen"] in odds["merit"]
 
 
 @pytest.mark.parametrize("label", ["normal", "mitm"])
