@@ -43,10 +43,11 @@ class Generator(nn.Module):
 
     def settle(self, latent: Tensor, y: Tensor) -> None:
         """Take over where the classes of real latents (n, L), (n,) lie, and how far each spreads."""
-        for label in y.unique().tolist():
+        for label in range(len(self.centre)):
             members = latent[y == label]
-            self.centre[label] = members.mean(dim=0)
-            self.spread[label] = members.std(dim=0, correction=0)
+            if len(members):
+                self.centre[label] = members.mean(dim=0)
+                self.spread[label] = members.std(dim=0, correction=0)
 
     def draw(self, y: Tensor, random: torch.Generator) -> Tensor:
         """One latent for each class asked for."""
