@@ -1,6 +1,7 @@
 """A model as ONNX, run by onnxruntime and by ONNX's own evaluator: Forebay's scores, whatever the rows."""
 
 import json
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -21,8 +22,10 @@ from models.serving.model import POOLED, Model, finish, tensors_of
 from models.serving.score import Scored, Scorer
 from models.training.train import train
 from pipeline.settings import load_settings
+from pipeline.tools.cli import flow
 from pipeline.tools.cli.model import app
 from pipeline.tools.offline.training_rows import Span, read_labels, read_rows
+from tests.contract.tree import ROOT
 from tests.models import tiny
 
 FEW = 0.02  # of the rows
@@ -170,3 +173,23 @@ def test_the_command_writes_and_checks_it(tmp_path: Path) -> None:
     assert document["bytes"] == file.stat().st_size
     rows = tiny.rows(seed=2).matrix
     assert np.abs(run(file.read_bytes(), rows)["score"] - ours(model, rows, "plant/b").score).max() < 1e-4
+
+
+@pytest.mark.slow
+def test_the_pages_example_scores_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/model-export.md, as it stands there, on a file's features."""
+    page = (ROOT / "docs/model-export.md").read_text("utf-8")
+    example = textwrap.dedent(page[page.index("    import json, numpy") : page.index("## How exact it is")])
+    monkeypatch.chdir(tmp_path)
+    plant = str(traffic.zipped("left"))
+    for application, words in (
+        (flow.app, ["features", plant, "--site", "westermo", "--sensor", "left", "--out", "features.parquet"]),
+        (app, ["export", "--onnx", "plant.onnx", "--origin", "westermo/left"]),
+    ):
+        assert CliRunner().invoke(application, words, catch_exceptions=False).exit_code == 0
+    names: dict[str, Any] = {}
+    exec(example, names)  # noqa: S102
+    wanted = ours(registry.load(), names["rows"], "westermo/left")
+    assert len(names["score"]) > 8_000
+    assert np.quantile(np.abs(names["score"] - wanted.score), 1 - FEW) < 1e-4
+    assert (names["suspect"] != wanted.suspect).mean() <= FEW
