@@ -202,8 +202,9 @@ def list_models(registry: Registry) -> list[str]:
 
 
 def verify(path_or_id: str | Path, registry: Registry | None = None) -> dict[str, object]:
-    """Load a model with every check and say what was checked."""
+    """Load a model with every check, its network's too, and say what was checked."""
     model = load(path_or_id, registry)
+    model.arrays()
     return {
         "model": model.id,
         "sha256": model.sha256,

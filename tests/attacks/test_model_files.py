@@ -149,6 +149,8 @@ def test_the_one_entry_no_column_makes_is_refused(small: Path) -> None:
     replace_weights(small, save(tensors))
     with pytest.raises(RefusedModel, match="got -128 in an int8 table"):
         Scorer(registry.load(small), "cpu")
+    with pytest.raises(RefusedModel, match="got -128 in an int8 table"):
+        registry.verify(small)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
