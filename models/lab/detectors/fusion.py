@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.igan.ranks import rank
 from models.lab.detectors.detector import Detector, Family, Fitted, Prediction, Size, TrainingSet
 from models.lab.detectors.neighbours import REFERENCES, MahalanobisDistance, NearNormal
 from models.lab.detectors.predictions import of_several_classes
+from models.lab.detectors.ranks import rank
 from models.lab.detectors.trees import LightGbm
 from models.rows import Doubles, Floats
 

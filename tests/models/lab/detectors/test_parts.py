@@ -11,13 +11,13 @@ from scipy.spatial.distance import cdist, mahalanobis
 from torch import nn
 from torch.nn import functional
 
-from models.igan.ranks import rank
 from models.lab.detectors import fusion, neighbours, oversampling
 from models.lab.detectors.boltzmann import DeepBoltzmann, Hidden
 from models.lab.detectors.controls import Majority, ShuffledLabels
 from models.lab.detectors.descent import descend, seeded
 from models.lab.detectors.detector import Fitted, TrainingSet
 from models.lab.detectors.predictions import balanced_weight, some, spread, stratified
+from models.lab.detectors.ranks import rank
 from models.lab.detectors.trees import LightGbm, rounds
 from tests.models.lab.detectors.clusters import records, two_classes
 
