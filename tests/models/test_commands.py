@@ -58,6 +58,8 @@ def test_wrong_use_says_what_is_right(tmp_path: Path) -> None:
         (["evaluate", "--train-on", "left"], Usage, "go together"),
         (["evaluate", "--sensor", "attic"], Usage, "bottom, left"),
         (["evaluate", "--small"], Usage, "--small: got no --train-on"),
+        (["ablate", "--table", "nsl-kdd"], Usage, "--table and --data go together"),
+        (["ablate", "--table", "iris", "--data", str(tmp_path)], RefusedState, "expected one of nsl-kdd"),
         (["export"], Usage, "--out and --onnx"),
         (["export", "--out", str(tmp_path), "--onnx", "x.onnx"], Usage, "--out and --onnx"),
         (["export", "--out", str(tmp_path), "--origin", "mill"], Usage, "got no --onnx"),
