@@ -88,7 +88,8 @@ class Odds:
 
         Beyond the most unusual of them it falls on, ever more slowly.
         """
-        position = np.interp(unusual, self.value, self.position)
+        # Where the most unusual rows are many, all alike, what lies beyond them lies beyond every one.
+        position = np.where(unusual > self.value[-1], self.n - 1, np.interp(unusual, self.value, self.position))
         spread = max(float(self.value[-1] - self.value[0]), 1e-12)
         above = np.maximum(unusual - self.value[-1], 0) / spread
         below = np.maximum(self.value[0] - unusual, 0) / spread

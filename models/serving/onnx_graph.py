@@ -20,6 +20,7 @@ from models.rows import Doubles, Floats
 
 LARGEST = float(np.finfo(np.float32).max)
 EXACT_TO = 2.0**20  # from here on 1 + a is as good as a
+ROUNDING = 1e-5  # of the spread of how unusual quiet rows are: nearer to the most unusual of them is as unusual
 
 
 class Graph:
@@ -166,9 +167,12 @@ def p_unknown(graph: Graph, far: str, attack: str, odds: Odds) -> str:
     unusual = graph.add("Add", _in_units(graph, far, odds.distance_unit), weighted)
     spread = graph.number(1 / max(float(odds.value[-1] - odds.value[0]), 1e-12))
     one = graph.number(1.0)
-    count = graph.number(odds.n - 1 - odds.position[-1])
-    beyond = graph.add("Relu", graph.add("Sub", unusual, graph.number(odds.value[-1])))
-    count = graph.add("Add", count, graph.add("Div", one, graph.add("Add", graph.add("Mul", beyond, spread), one)))
+    beyond = graph.add("Mul", graph.add("Relu", graph.add("Sub", unusual, graph.number(odds.value[-1]))), spread)
+    count = graph.add("Div", one, graph.add("Add", beyond, one))
+    if odds.position[-1] < odds.n - 1:  # several are the most unusual: half of them are above one of them
+        alike = graph.add("LessOrEqual", beyond, graph.number(ROUNDING))
+        ties = graph.number(odds.n - 1 - odds.position[-1])
+        count = graph.add("Add", count, graph.add("Where", alike, ties, graph.number(0.0)))
     below = graph.add("Mul", graph.add("Relu", graph.add("Sub", graph.number(odds.value[0]), unusual)), spread)
     count = graph.add("Add", count, graph.add("Div", below, graph.add("Add", below, one)))
     if len(odds.value) > 1:

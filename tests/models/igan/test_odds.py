@@ -48,6 +48,17 @@ def test_the_share_of_normal_rows_at_least_so_unusual_is_their_rank() -> None:
     np.testing.assert_allclose(p[unusual], above[unusual], rtol=0.05, atol=0.001)
 
 
+def test_beyond_a_quiet_stretch_of_rows_that_are_all_alike_everything_is_unusual() -> None:
+    alike = np.ones(1000, np.float32)
+    odds = Odds.fit(alike, -9 * alike, 0.0, OddsConfig())
+    beyond = odds.p_unknown(odds.unusual(np.array([3.0], np.float32), np.array([-9.0], np.float32)))
+    assert beyond[0] <= 1 / 1001
+    half = Odds.fit(np.arange(1000, dtype=np.float32).clip(0, 600), -9 * alike, 0.0, OddsConfig())
+    p = half.p_unknown(half.unusual(np.array([600.0, 601.0], np.float32), np.full(2, -9.0, np.float32)))
+    assert p[0] == pytest.approx(0.2, abs=0.01)  # ties share the middle of their ranks
+    assert p[1] <= 1 / 1001
+
+
 @given(
     distance=st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=1, max_size=30),
     margin=st.floats(-(2.0**100), 2.0**100, width=32),

@@ -20,6 +20,7 @@ from models.rows import Floats
 from models.serving import registry
 from models.serving.model import POOLED, Model, finish, tensors_of
 from models.serving.score import Scored, Scorer
+from models.training.recalibrate import recalibrate
 from models.training.train import train
 from pipeline.settings import load_settings
 from pipeline.tools.cli import flow
@@ -142,6 +143,15 @@ def test_a_suspect_is_one_at_every_score_of_the_table() -> None:
         p_value = origin.table.p_value(scores)
         flows = np.round(p_value.astype(np.float64) * (origin.table.n + 1))
         assert np.array_equal(flows <= suspect_flows(origin), p_value <= np.float32(origin.alert_level))
+
+
+@pytest.mark.parametrize("most", [0.5, 20.0])
+def test_quiet_rows_that_are_all_as_unusual_get_our_scores(most: float) -> None:
+    model = tiny.model()
+    quiet = tiny.rows(seed=7).matrix[:400]
+    alike = recalibrate(model, "plant/alike", np.repeat(quiet[:1], 300, axis=0), np.arange(300) * 1_000_000)
+    rows = np.concatenate([quiet[:1], quiet, quiet * np.float32(most)])
+    expect_the_same(alike, "plant/alike", rows)
 
 
 def test_classes_without_prototypes_are_known_nowhere() -> None:
