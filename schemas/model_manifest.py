@@ -21,6 +21,10 @@ class RefusedManifest(ValueError):
     """Bytes that are no manifest of a model, or one that was changed after it was written."""
 
 
+class EarlierManifest(RefusedManifest):
+    """A manifest of an earlier version, which described another network."""
+
+
 def canonical(document: dict[str, Any]) -> bytes:
     """Sorted keys, no spaces, no NaN: equal documents give equal bytes."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
@@ -40,7 +44,8 @@ def sha256(content: bytes) -> str:
 def parse(content: bytes, where: str) -> dict[str, Any]:
     """A manifest's bytes as a document that fits schemas/model_manifest.json and bears its own hash as its id.
 
-    RefusedManifest where they are none, or more than MAX_MANIFEST_BYTES.
+    RefusedManifest where they are none, or more than MAX_MANIFEST_BYTES; EarlierManifest where an earlier version wrote
+    it.
     """
     if len(content) > MAX_MANIFEST_BYTES:
         raise RefusedManifest(f"{where}: got a manifest of {len(content)} bytes, expected at most {MAX_MANIFEST_BYTES}")
@@ -52,7 +57,7 @@ def parse(content: bytes, where: str) -> dict[str, Any]:
         raise RefusedManifest(f"{where}: got JSON nested deeper than {MAX_DEPTH} levels; expected a model manifest")
     version = document.get("version") if isinstance(document, dict) else None
     if type(version) is int and 0 < version < VERSION:
-        raise RefusedManifest(
+        raise EarlierManifest(
             f"{where}: got a model of version {version}, expected version {VERSION}: IGAN-IDS has had another network "
             "since; train it again with `forebay model train`, or take the shipped model"
         )

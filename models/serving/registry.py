@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any, overload
 
-from models.errors import RefusedModel
+from models.errors import EarlierModel, RefusedModel
 from models.files import sync_file, sync_folder, write_atomic
 from models.igan.config import VIEWS, IganConfig
 from models.serving import weights
@@ -48,9 +48,14 @@ Location = Path | StoredModel
 
 
 def load(path_or_id: str | Path = "", registry: Registry | None = None) -> Model:
-    """A model by folder, by id in `registry`, or (empty) the shipped one; RefusedModel unless every check holds."""
+    """A model by folder, by id in `registry`, or (empty) the shipped one; RefusedModel unless every check holds.
+
+    EarlierModel where an earlier version of Forebay made it.
+    """
     try:
         return _load(locate(path_or_id, registry))
+    except manifest.EarlierManifest as error:
+        raise EarlierModel(str(error)) from error
     except manifest.RefusedManifest as error:
         raise RefusedModel(str(error)) from error
     except OSError as error:

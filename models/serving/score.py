@@ -108,8 +108,7 @@ class Scorer:
         probability = class_probability(scored.logits, scored.likeliest, self.model.document["temperature"])
         class_index = np.where(scored.likeliest < self.model.config.benign, 0, scored.likeliest)
         known: Mask = class_index > 0
-        if known.any():
-            known[known] = self.model.known.known(scored.z[known], probability[known], class_index[known])
+        known[known] = self.model.known.known(scored.z[known], probability[known], class_index[known])
         return class_index, probability, known
 
     def _of_origin(self, key: str) -> Callable[[Floats], RowScores]:

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.alert.explain import Baseline, read_baseline
 from pipeline.errors import RefusedState
 from pipeline.runtime.storage.storage import Storage, StorageLike, open_storage
-from schemas.model_manifest import MAX_MANIFEST_BYTES, RefusedManifest, parse
+from schemas.model_manifest import MAX_MANIFEST_BYTES, EarlierManifest, RefusedManifest, parse
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -29,7 +29,7 @@ class Manifests:
         self._levels: dict[str, dict[str, float]] = {}
 
     def baseline_of(self, model: str) -> Baseline | None:
-        """The baseline of a model, None where no manifest of it can be found; RefusedState where one is damaged."""
+        """The baseline of a model, None where there is none of this version; RefusedState where it is damaged."""
         if model not in self._known:
             manifest = self._find(model)
             if manifest is None:
@@ -69,5 +69,7 @@ def _read(storage: Storage, name: str) -> dict[str, Any] | None:
         return parse(storage.read(name), storage.url(name))
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except EarlierManifest:
+        return None  # its flows are still on their way through an upgrade: alerts of them come without explanation
     except RefusedManifest as error:
         raise RefusedState(str(error)) from error

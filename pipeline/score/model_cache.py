@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.errors import RefusedModel
+from models.errors import EarlierModel, RefusedModel
 from models.serving import registry
+from models.serving.model import Model
 from models.serving.registry import Registry
 from models.serving.score import Scorer
 from pipeline.contracts.promotions import Promotion
@@ -35,13 +36,9 @@ class ModelCache:
         self._device = device
         self._loaded: OrderedDict[str, Scorer] = OrderedDict()
         try:
-            self.first = Scorer(registry.load(first, folder), device)
+            self.first = _warm(registry.load(first, folder), device)
         except RefusedModel as error:
             raise Misconfigured(str(error)) from error
-        # The first forward builds what later ones reuse; better now than under the first rows.
-        self.first.score(
-            np.zeros((1, len(self.first.model.features)), np.float32), np.zeros(1, np.int64), np.array([""])
-        )
 
     def unusable(self, promotion: Promotion) -> str | None:
         """Why a promoted model cannot be used here, None where it can."""
@@ -57,6 +54,11 @@ class ModelCache:
             return self.first
         try:
             return self._load(promotion)
+        except EarlierModel as error:
+            raise RefusedState(
+                f"promotion {promotion.id} holds: {error}; for {self.first.model.id} to score instead, empty the topic "
+                "of promotions as docs/operations.md says under Upgrade"
+            ) from error
         except RefusedModel as error:
             raise RefusedState(
                 f"promotion {promotion.id} holds, but its model cannot be used: {error}; put it into {self._where}"
@@ -74,7 +76,7 @@ class ModelCache:
                 )
             first = self.first.model.document
             model.expect_features(first["feature_set"], first["feature_hash"])
-            scorer = Scorer(model, self._device)
+            scorer = _warm(model, self._device)
             self._loaded[promotion.model] = scorer
         self._loaded.move_to_end(promotion.model)
         while len(self._loaded) > MAX_PROMOTED:
@@ -85,3 +87,10 @@ class ModelCache:
     def ids(self) -> list[str]:
         """Ids of the models loaded."""
         return [self.first.model.id, *self._loaded]
+
+
+def _warm(model: Model, device: str) -> Scorer:
+    """The model on its device after a first forward, which compiles what later ones reuse: no flow waits for that."""
+    scorer = Scorer(model, device)
+    scorer.score(np.zeros((1, len(model.features)), np.float32), np.zeros(1, np.int64), np.array([""]))
+    return scorer

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import orjson
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from pipeline.contracts.preconditions import shipped
 from pipeline.contracts.promotions import PromotionLedger, vote
 from pipeline.errors import BadData, Failed
 from pipeline.runtime import failpoints
@@ -46,7 +47,8 @@ class Group:
 
 
 def load_model(settings: Settings, telemetry: Telemetry) -> ModelCache:
-    """The model to start with, on its device."""
+    """The model to start with, on its device; Misconfigured where it, or the preconditions of names, cannot be used."""
+    shipped()  # the file is edited by hand: a mistake in it shows before there are rows
     device, why = choose_device(settings.device)
     cache = ModelCache(settings.model, folder_or_storage(settings.registry_uri, "models"), device)
     log("score").info("model", id=cache.first.model.id, device=device, device_why=why)

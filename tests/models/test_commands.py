@@ -20,6 +20,15 @@ def run(*words: str) -> dict[str, Any]:
     return document
 
 
+def test_a_registry_with_models_of_an_earlier_version_is_listed(tmp_path: Path) -> None:
+    folder = tmp_path / "igan-0123456789ab"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"version": 1}')
+    listed = run("list", "--registry", str(tmp_path))
+    assert [entry["model"] for entry in listed["models"]] == [registry.load().id]
+    assert listed["earlier"] == [folder.name]
+
+
 @pytest.mark.slow
 def test_list_show_verify_export(tmp_path: Path) -> None:
     registry.save(tiny.model(), tmp_path / "models")

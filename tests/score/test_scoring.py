@@ -3,24 +3,29 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.igan.known_classes import KnownClasses
+from models.rows import Floats, Ints, Mask
 from models.serving import registry
 from models.serving.model import Model, finish
 from pipeline.contracts.envelope import ScoredFacts
-from pipeline.contracts.preconditions import Preconditions
+from pipeline.contracts.preconditions import Preconditions, read_preconditions
 from pipeline.contracts.promotions import Promotion, PromotionLedger, vote
 from pipeline.errors import Misconfigured, RefusedState, SchemaMismatch
+from pipeline.runtime.telemetry import Telemetry
 from pipeline.runtime.wire import messages
 from pipeline.runtime.wire.messages import write
+from pipeline.score import worker
 from pipeline.score.device import choose_device
 from pipeline.score.group import encoded, expect_features, read, score_group
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.scoring import score_batches
+from pipeline.settings import load_settings
 from tests.contracts.facts import at
 from tests.score.small_model import WIDTH, facts, features, small_model
 
@@ -135,6 +140,41 @@ def test_each_row_gets_the_model_its_event_time_names(cache: ModelCache) -> None
         is_own = np.array(scored.column("model").to_pylist()) == small_model(seed).id
         assert np.array_equal(scored.column("score").to_numpy()[is_own], alone.column("score").to_numpy()[is_own])
     assert len(cache.ids) <= 3
+
+
+def test_no_flow_waits_for_a_models_first_forward(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+    known = KnownClasses.known
+
+    def counted(classes: KnownClasses, z: Floats, probability: Floats, class_index: Ints) -> Mask:
+        rows.append(len(z))
+        return known(classes, z, probability, class_index)
+
+    monkeypatch.setattr(KnownClasses, "known", counted)
+    cache = ModelCache(small_model(0).id, folder, "cpu")
+    assert len(rows) == 1
+    assert cache.unusable(promotion(1, 1)) is None
+    assert len(rows) == 2
+
+
+def test_a_promotion_of_a_model_of_an_earlier_version_says_how_another_one_scores(tmp_path: Path) -> None:
+    registry.save(small_model(0), tmp_path)
+    path = registry.save(small_model(1), tmp_path) / registry.MANIFEST
+    path.write_bytes(orjson.dumps(orjson.loads(path.read_bytes()) | {"version": 1}))
+    cache = ModelCache(small_model(0).id, tmp_path, "cpu")
+    assert "version 1, expected version 2" in str(cache.unusable(promotion(1, 1)))
+    with pytest.raises(RefusedState, match=f"for {small_model(0).id} to score instead, empty the topic"):
+        cache.scorer(promotion(1, 1))
+
+
+def test_a_mistake_in_the_preconditions_shows_before_there_are_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken() -> Preconditions:
+        return read_preconditions("[class.probe]\nmust = 1\n")
+
+    monkeypatch.setattr(worker, "shipped", mistaken)
+    config = load_settings(metrics_port=-1)
+    with pytest.raises(Misconfigured, match=r"class\.probe\.must"):
+        worker.load_model(config, Telemetry("score", config))
 
 
 def test_unusable_models_are_refused_with_the_reason(cache: ModelCache, folder: Path) -> None:

@@ -12,19 +12,28 @@ from pipeline.tools.cli.output import Json, emit, people, say
 
 def list_(registry: Registry = None, as_json: Json = False) -> None:
     """The shipped model and those of the registry."""
+    from models.errors import EarlierModel
     from models.serving import registry as models
 
     folder = registry_of(registry)
     with refusals():
         listed = [("shipped", models.load())] if (models.SHIPPED / models.MANIFEST).is_file() else []
-        listed += [(str(models.locate(name, folder)), models.load(name, folder)) for name in models.list_models(folder)]
+        earlier = []
+        for name in models.list_models(folder):
+            try:
+                listed.append((str(models.locate(name, folder)), models.load(name, folder)))
+            except EarlierModel:
+                earlier.append(name)
     for location, model in listed:
         say(f"{model.id}  {model.document['feature_set']}  {location}", as_json)
+    for name in earlier:
+        say(f"{name}  of an earlier version of Forebay: nothing scores with it any more", as_json)
     emit(
         {
             "models": [
                 {"model": model.id, "parent": model.document["parent"], "place": location} for location, model in listed
-            ]
+            ],
+            "earlier": earlier,
         }
     )
 
