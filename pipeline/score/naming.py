@@ -35,14 +35,42 @@ class Likeliest:
     suspect: Mask
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What n rows are called.
+
+    Attributes
+    ----------
+    vocabulary : names that rows may have
+    index, nearest : (n,) into the vocabulary: what a row is called, and what it is nearest to
+    unknown : (n,) whether what it is nearest to is said
+    """
+
+    vocabulary: pa.Array
+    index: Ints
+    nearest: Ints
+    unknown: Mask
+
+    def columns(self, here: slice) -> tuple[pa.Array, pa.Array]:
+        """`class` and `nearest_class` of some of the rows: their bytes do not depend on the other rows."""
+        nearest = pa.array(self.nearest[here], mask=~self.unknown[here])
+        return self.vocabulary.take(pa.array(self.index[here])), self.vocabulary.take(nearest)
+
+
+def no_names() -> Names:
+    """Of no rows."""
+    none = np.zeros(0, np.int32)
+    return Names(pa.array([], pa.string()), none, none, np.zeros(0, np.bool_))
+
+
 def names_of(
     batches: Sequence[pa.RecordBatch],
     matrix: Matrix,
     likeliest: Likeliest,
     features: Sequence[str],
     preconditions: Preconditions,
-) -> tuple[pa.Array, pa.Array]:
-    """The columns `class` and `nearest_class` of batches of n rows in all, with their features (n, F).
+) -> Names:
+    """Names of batches of n rows in all, with their features (n, F).
 
     A row is named by its likeliest class where the model knows that class there and no field of the row contradicts it
     (preconditions.toml). Else a suspect is unknown, and what it is nearest to stands beside it; all others are normal.
@@ -58,4 +86,4 @@ def names_of(
     names = pa.array([*likeliest.names, NORMAL, UNKNOWN], pa.string())
     nearest = np.where(likeliest.benign, count, likeliest.index)
     chosen = np.where(named, likeliest.index, np.where(unknown, count + 1, count))
-    return names.take(pa.array(chosen)), names.take(pa.array(nearest, mask=~unknown))
+    return Names(names, chosen.astype(np.int32), nearest.astype(np.int32), unknown)

@@ -14,7 +14,7 @@ from pipeline.contracts.promotions import PromotionLedger
 from pipeline.runtime.wire.batches import matrix
 from pipeline.runtime.wire.sensors import sensors_of
 from pipeline.score.model_cache import ModelCache
-from pipeline.score.naming import Likeliest, names_of
+from pipeline.score.naming import Likeliest, Names, names_of, no_names
 from schemas.fields import arrow_schema
 
 
@@ -35,7 +35,7 @@ def score_batches(
     sizes = [batch.num_rows for batch in batches]
     rows = sum(sizes)
     if rows == 0:
-        return [_scored(batch, _Columns(0), slice(0, 0)) for batch in batches]
+        return [_scored(batch, _Columns(0), no_names(), slice(0, 0)) for batch in batches]
     values = matrix(batches[0]) if len(batches) == 1 else np.concatenate([matrix(batch) for batch in batches])
     end_ts_us = np.concatenate([batch.column("end_ts_us").to_numpy() for batch in batches])
     names, origin = _origins(batches)
@@ -45,10 +45,10 @@ def score_batches(
         scorer = models.scorer(ledger.holding[index - 1] if index else None)
         here = slice(None) if (model_index == index).all() else np.flatnonzero(model_index == index)
         out.set(here, scorer, scorer.score_of(values[here], names, origin[here]))
-    out.names, out.nearest = names_of(batches, values, out.likeliest, models.first.model.features, preconditions)
+    called = names_of(batches, values, out.likeliest, models.first.model.features, preconditions)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     return [
-        _scored(batch, out, slice(int(first), int(last)))
+        _scored(batch, out, called, slice(int(first), int(last)))
         for batch, first, last in zip(batches, starts[:-1], starts[1:], strict=True)
     ]
 
@@ -67,7 +67,6 @@ class _Columns:
         self.model_index = np.zeros(rows, np.int32)
         self.classes: list[str] = []
         self.models: list[str] = []
-        self.names = self.nearest = pa.nulls(rows, pa.string())
 
     @property
     def likeliest(self) -> Likeliest:
@@ -87,11 +86,12 @@ class _Columns:
         self.models.append(scorer.model.id)
 
 
-def _scored(batch: pa.RecordBatch, out: _Columns, here: slice) -> pa.RecordBatch:
+def _scored(batch: pa.RecordBatch, out: _Columns, called: Names, here: slice) -> pa.RecordBatch:
+    name, nearest = called.columns(here)
     added = {
         "score": pa.array(out.score[here]),
-        "class": out.names[here],
-        "nearest_class": out.nearest[here],
+        "class": name,
+        "nearest_class": nearest,
         "novelty": pa.array(out.novelty[here]),
         "p_value": pa.array(out.p_value[here]),
         "suspect": pa.array(out.suspect[here]),

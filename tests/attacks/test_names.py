@@ -48,7 +48,7 @@ def named(rows: list[dict[str, Any]], name: str, value: float) -> list[str]:
     batch = batch.append_column("features", matrix_column(values))
     everywhere = np.ones(len(rows), np.bool_)
     likeliest = Likeliest([name], np.zeros(len(rows), np.int32), ~everywhere, everywhere, everywhere)
-    classes, nearest = names_of([batch], values, likeliest, FEATURES, shipped())
+    classes, nearest = names_of([batch], values, likeliest, FEATURES, shipped()).columns(slice(None))
     assert nearest.null_count == sum(each != UNKNOWN for each in classes.to_pylist())
     names: list[str] = classes.to_pylist()
     return names

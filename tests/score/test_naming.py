@@ -22,7 +22,7 @@ def rows_with(rows: list[dict[str, Any]], features: list[dict[str, float]]) -> p
 
 
 def names_of_batch(batch: pa.RecordBatch, likeliest: Likeliest) -> tuple[pa.Array, pa.Array]:
-    return names_of([batch], matrix(batch), likeliest, FEATURES, shipped())
+    return names_of([batch], matrix(batch), likeliest, FEATURES, shipped()).columns(slice(None))
 
 
 def named(row: dict[str, Any], name: str, known: bool, suspect: bool) -> tuple[str, str | None]:
@@ -89,5 +89,23 @@ def test_names_do_not_depend_on_what_stands_in_one_batch(said: list[Any], cut: i
 
     whole = Likeliest(NAMES, index, index < 2, known, suspect)
     beside = [batch.slice(0, cut).replace_schema_metadata({"a": "b"}), batch.slice(cut)]
-    assert pairs(names_of(beside, matrix(batch), whole, FEATURES, shipped())) == part(slice(0, None))
+    called = names_of(beside, matrix(batch), whole, FEATURES, shipped())
+    assert pairs(called.columns(slice(None))) == part(slice(0, None))
     assert part(slice(0, None)) == part(slice(0, cut)) + part(slice(cut, None))
+
+
+def test_the_bytes_of_a_messages_names_do_not_depend_on_the_messages_beside_it() -> None:
+    """Two workers must write the same bytes, however they group messages."""
+    index = np.array([2, 0, 2, 0, 0], np.int32)
+    suspect = np.array([True, False, True, False, False])
+    batch = rows_with([{}] * 5, [dict.fromkeys(FEATURES, 0.0)] * 5)
+
+    def written(rows: slice, here: slice) -> bytes:
+        likeliest = Likeliest(NAMES, index[rows], index[rows] < 2, np.zeros(5, np.bool_)[rows], suspect[rows])
+        some = batch.slice(rows.start, rows.stop - rows.start)
+        columns = names_of([some], matrix(some), likeliest, FEATURES, shipped()).columns(here)
+        made = pa.RecordBatch.from_arrays(list(columns), ["class", "nearest_class"])
+        return bytes(made.serialize())
+
+    for first, last in ((0, 2), (1, 3), (3, 5)):
+        assert written(slice(0, 5), slice(first, last)) == written(slice(first, last), slice(0, last - first))
