@@ -21,7 +21,8 @@ class AdamW:
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
     ) -> None:
-        self.parameters = list(parameters)
+        # One without entries, as of a look-up layer without numbers, takes no part in the loss.
+        self.parameters = [parameter for parameter in parameters if parameter.numel()]
         self.rate, self.decay, self.betas, self.epsilon = rate, decay, betas, epsilon
         self._mean = [torch.zeros_like(parameter) for parameter in self.parameters]
         self._square = [torch.zeros_like(parameter) for parameter in self.parameters]

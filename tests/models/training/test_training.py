@@ -8,6 +8,7 @@ from models.errors import RefusedModel
 from models.igan.config import IganConfig
 from models.igan.odds import OddsConfig
 from models.serving import weights
+from models.serving.score import Scorer
 from models.training.label_trust import believable, class_numbers, near_coarse, quiet
 from models.training.odds_choice import name_of
 from models.training.recalibrate import recalibrate
@@ -43,6 +44,18 @@ def test_the_manifest_says_what_the_model_was_made_of() -> None:
     odds = document["metrics"]["odds"]
     assert odds["chosen"] == name_of(config.view, OddsConfig(config.pi, config.margin_weight))
     assert odds["chosen"] in odds["merit"]
+
+
+@pytest.mark.parametrize("columns", ["truths", "constants"])
+def test_a_table_without_numbers_is_learnt_from(columns: str) -> None:
+    rows = tiny.rows()
+    truths = (rows.matrix > np.median(rows.matrix, axis=0)).astype(np.float32)
+    matrix = truths if columns == "truths" else np.zeros_like(truths)
+    made = train(replace(rows, matrix=matrix), tiny.FEATURES, tiny.CONFIG)
+    assert made.document["knots"] == {"columns": 0, "plain": 6, "edges": 0}
+    scored = Scorer(made, "cpu").score(matrix, rows.end_ts_us, np.full(len(rows), "plant/a"))
+    assert np.isfinite(scored.score).all()
+    assert (len(np.unique(scored.score)) > 1) == (columns == "truths")
 
 
 @pytest.mark.parametrize("label", ["normal", "mitm"])
