@@ -25,6 +25,8 @@ from models.training.teacher import Lesson, is_worth_teaching, teacher_of
 
 HELD_OUT_EVERY = 10  # one training record in so many stays untouched: temperature, ranks and p-values are theirs
 
+LEAST_NORMAL = 3  # two say how they spread, one is held out
+
 # Trial networks that rank known attacks so well (mean of AUROC and recalls, of 1) leave trees nothing to teach.
 LEARNT = 0.998
 
@@ -138,10 +140,15 @@ def column_groups(names: tuple[str, ...]) -> Ints:
 def attack_names(training: TrainingSet) -> tuple[Ints, Ints]:
     """Every record's attack name, numbered without gaps, 0 normal, (n,); the task's class of every name, (M,).
 
-    A training without normal records, or without attacks, is refused: there is nothing to separate.
+    A training without attacks, or with fewer normal records than say how they spread and one to calibrate with, is
+    refused: there is nothing to separate.
     """
-    if not bool((training.y == 0).any()) or bool((training.y == 0).all()):
-        raise RefusedModel("training records: got one side only, expected normal records and attacks")
+    normal = int((training.y == 0).sum())
+    if not LEAST_NORMAL <= normal < len(training.y):
+        raise RefusedModel(
+            f"training records: got {normal} normal ones and {len(training.y) - normal} attacks, expected "
+            f"{LEAST_NORMAL} normal ones at least, and attacks; give a longer table"
+        )
     # A name that stands for several classes is as many names.
     pair = np.where(training.y > 0, training.attack * len(training.classes) + training.y, 0)
     pairs, name = np.unique(pair, return_inverse=True)

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.errors import RefusedModel
 from models.igan.scoring import score_rows
 from models.lab.detectors.detector import TrainingSet
 from models.lab.detectors.igan_ids import ABLATIONS, CONFIG, FAMILY, Igan, attack_names, column_groups
@@ -68,13 +69,17 @@ def test_a_class_without_training_records_gets_no_probability() -> None:
     assert (prediction.probability[:, 5] == 0).all()
 
 
-def test_a_name_of_two_classes_is_two_names_and_one_side_alone_is_refused() -> None:
-    learnt = training(2)
-    y = np.array([0, 1, 2, 2], dtype=np.int64)
-    name, task = attack_names(replace(learnt, y=y, attack=np.array([0, 7, 7, 9]), classes=("normal", "a", "b")))
-    assert name.tolist() == [0, 1, 2, 3] and task.tolist() == [0, 1, 2, 2]
-    with pytest.raises(ValueError, match="one side only"):
-        quick().fit(replace(learnt, y=np.zeros(1500, dtype=np.int64)), 0)
+def test_a_name_of_two_classes_is_two_names() -> None:
+    y, attack = np.array([0, 0, 0, 1, 2, 2], dtype=np.int64), np.array([0, 0, 0, 7, 7, 9])
+    name, task = attack_names(replace(training(2), y=y, attack=attack, classes=("normal", "a", "b")))
+    assert name.tolist() == [0, 0, 0, 1, 2, 3] and task.tolist() == [0, 1, 2, 2]
+
+
+@pytest.mark.parametrize(("normal", "attacks"), [(1500, 0), (0, 1500), (1, 1499), (2, 1498)])
+def test_one_side_alone_is_refused(normal: int, attacks: int) -> None:
+    y = np.repeat([0, 1], [normal, attacks])
+    with pytest.raises(RefusedModel, match=f"got {normal} normal ones and {attacks} attacks, expected 3 normal"):
+        quick().fit(replace(training(2), y=y), 0)
 
 
 def test_families_have_names_of_their_own_and_the_default_synthesises_nothing() -> None:
