@@ -93,7 +93,9 @@ def locate(path_or_id: str | Path, registry: Registry | None = None) -> Location
         if (SHIPPED / MANIFEST).is_file() and load(SHIPPED).id == str(path_or_id):
             return SHIPPED
         known = ", ".join(list_models(registry))
-        raise RefusedModel(f"model {path_or_id}: no {MANIFEST} in {stored}; known: {known or 'none'}")
+        raise RefusedModel(
+            f"model {path_or_id}: no {MANIFEST} in {stored}; known: {known or 'none'}; `forebay model list` shows them"
+        )
     if str(path_or_id) == "":
         folder = SHIPPED
     elif ID.fullmatch(str(path_or_id)):
@@ -110,7 +112,9 @@ def locate(path_or_id: str | Path, registry: Registry | None = None) -> Location
         )
     if not (folder / MANIFEST).is_file():
         known = ", ".join(list_models(registry)) if registry is not None else "the shipped one"
-        raise RefusedModel(f"model {path_or_id}: no {MANIFEST} in {folder}; known: {known or 'none'}")
+        raise RefusedModel(
+            f"model {path_or_id}: no {MANIFEST} in {folder}; known: {known or 'none'}; `forebay model list` shows them"
+        )
     return folder
 
 
@@ -215,7 +219,7 @@ def verify(path_or_id: str | Path, registry: Registry | None = None) -> dict[str
         "sha256": model.sha256,
         "weights_sha256": model.document["weights_sha256"],
         "tensors": len(model.weights),
-        "parameters": sum(int(value.size) for value in model.weights.values()),
+        "numbers": sum(int(value.size) for value in model.weights.values()),
         "feature_set": model.document["feature_set"],
         "feature_hash": model.document["feature_hash"],
     }

@@ -13,7 +13,7 @@ from pipeline.alert.explain import Baseline, Reason, reasons
 from pipeline.alert.incident import CROWD, MAX_POSITIONS, Incident
 from pipeline.alert.techniques import Meaning, Meanings, Technique
 from pipeline.alert.wording import duration, flows, many, measured, printable_name, usual
-from pipeline.contracts.group_addresses import is_group_address
+from pipeline.contracts.group_addresses import group_of
 
 OCSF_VERSION = "1.8.0"
 CREATE, UPDATE, CLOSE = 1, 2, 3
@@ -114,8 +114,8 @@ def message(incident: Incident, meanings: Meanings) -> str:
     ends = incident.all_ends if incident.key == CROWD else incident.ends
     sources = many(len(ends.sources), ends.more_sources, printable_name(ends.actor), "sources")
     target = printable_name(ends.main_other)
-    if is_group_address(ends.main_other):
-        target = f"everybody ({target})"
+    if whom := group_of(ends.main_other):
+        target = f"{whom} ({target})"
     targets = many(len(ends.others), ends.more_others, target, "addresses")
     says = meaning_of(incident, meanings).says.substitute(
         {

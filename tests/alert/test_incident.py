@@ -166,6 +166,20 @@ def test_nobody_in_particular_is_no_actor() -> None:
     )
 
 
+def test_a_group_is_not_everybody() -> None:
+    for target, said in (
+        ("ff02::1:2", "a group (ff02::1:2)"),
+        ("224.0.0.22", "a group (224.0.0.22)"),
+        ("01:0e:cf:00:00:00", "a group (01:0e:cf:00:00:00)"),
+        ("ff:ff:ff:ff:ff:ff", "everybody (ff:ff:ff:ff:ff:ff)"),
+        ("FF02::1", "everybody (FF02::1)"),
+        ("::", "to :: on"),
+    ):
+        incident = fresh()
+        incident.absorb(scored([{"class": "unknown", "nearest_class": "normal", "dst_addr": target}] * 2))
+        assert said in message(incident, shipped())
+
+
 def test_what_else_it_holds_is_named_when_it_is_more_than_chance() -> None:
     incident = fresh()
     incident.absorb(scored([{"class": "mitm"}] * 30 + [{"class": "portscan"}] * 4 + [{"class": "misconf"}] * 2))

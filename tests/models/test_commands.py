@@ -83,3 +83,15 @@ def test_an_export_says_what_to_install(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(Failed, match=r"got no onnx; install it, in the checkout: pip install '.\[export\]'"):
         CliRunner().invoke(app, ["export", "--onnx", str(tmp_path / "x.onnx")], catch_exceptions=False)
     assert not any(tmp_path.iterdir())
+
+
+def test_help_names_the_extra_to_install() -> None:
+    shown = CliRunner().invoke(app, ["export", "--help"], env={"COLUMNS": "120"})
+    assert "pip install '.[export]'" in " ".join(shown.output.split())
+
+
+def test_a_line_of_calibration_fits_a_terminal() -> None:
+    shown = CliRunner().invoke(app, ["show"], env={"COLUMNS": "80"}, catch_exceptions=False)
+    lines = [line for line in shown.stderr.splitlines() if "quiet flows" in line]
+    assert len(lines) == len(registry.load().document["calibration"])
+    assert all("suspect: p <= " in line and len(line) <= 80 for line in lines)

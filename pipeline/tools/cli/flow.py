@@ -188,7 +188,8 @@ def score(
     say_notes(decoded.notes, as_json)
     for incident in done.incidents:
         say(line(incident), quiet=as_json)
-    flows = f"{done.rows.num_rows:,} flows, {done.suspects:,} suspects, {len(done.incidents)} incidents"
+    flows = f"{_several(done.rows.num_rows, 'flow')}, {_several(done.suspects, 'suspect')}, "
+    flows += _several(len(done.incidents), "incident")
     say(flows + (f"; scores in {out}" if out else ""), quiet=as_json)
     if done.suspects:
         say(f"suspects by class: {_counted(done.classes)}", quiet=as_json)
@@ -202,6 +203,11 @@ def score(
             quiet=as_json,
         )
     emit({**counts(decoded, done.late, done.suspects, len(done.incidents)), "classes": done.classes})
+
+
+def _several(count: int, noun: str) -> str:
+    """`1 incident`, `1,024 incidents`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _counted(classes: Mapping[str, int]) -> str:

@@ -27,11 +27,11 @@ def export(
     registry: Registry = None,
     as_json: Json = False,
 ) -> None:
-    """Copy a model's files, and its card, out of the registry, checked; or write it as one ONNX file.
+    r"""Copy a model's files, and its card, out of the registry, checked; or write it as one ONNX file.
 
     In the ONNX file: raw features to score, log-odds, distance, novelty, p-value, suspect, class, whether the class is
     known there, and all classes' probabilities, with one origin's calibration. Not in it: how features are made of
-    flows, what a flow's fields contradict of a class, explanations, incidents. It takes: pip install '.[export]'.
+    flows, what a flow's fields contradict of a class, explanations, incidents. It takes: pip install '.\[export]'.
     """
     from models.serving import registry as models
 

@@ -87,10 +87,11 @@ def outline(model: Model) -> dict[str, Any]:
 
 
 def say_calibration(model: Model, quiet: bool) -> None:
-    """Print a line for every origin the model is calibrated for."""
+    """A line for every origin: how many flows its p-values rest on, the smallest of these, and the alert level."""
     for key, entry in model.document["calibration"].items():
         say(
-            f"  {key:<24} {entry['n']:>7} quiet flows, smallest p-value {entry['smallest_p_value']:.1e}, "
-            f"suspect at or below {entry['alert_level']:.1e}",
+            # No wider than 80 columns, where the origin's name has at most 20.
+            f"  {key:<20} {entry['n']:>6,} quiet flows, p >= {entry['smallest_p_value']:.1e}, "
+            f"suspect: p <= {entry['alert_level']:.1e}",
             quiet,
         )

@@ -63,7 +63,7 @@ def verify(model: ModelName = "", registry: Registry = None, as_json: Json = Fal
 
     with refusals():
         facts = models.verify(model, registry_of(registry))
-    say(f"{facts['model']}: whole; {facts['parameters']} parameters in {facts['tensors']} tensors", as_json)
+    say(f"{facts['model']}: whole; {facts['numbers']:,} numbers in {facts['tensors']} tensors", as_json)
     emit(facts)
 
 

@@ -95,6 +95,9 @@ def test_verify_says_what_it_checked(tmp_path: Path) -> None:
     facts = registry.verify(tiny.model().id, tmp_path)
     assert facts["model"] == tiny.model().id
     assert facts["tensors"] == len(tiny.model().weights)
+    # Calibration and knots are among them: `show` and the card count parameters, what the network has learnt.
+    assert facts["numbers"] == sum(value.size for value in tiny.model().weights.values())
+    assert "parameters" not in facts
 
 
 def test_a_model_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
