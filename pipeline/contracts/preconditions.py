@@ -268,6 +268,8 @@ def _condition(where: str, entry: object, services: Mapping[str, Service]) -> Co
     _expect_keys(where, table, *KINDS[kind])
     if kind == "all":
         parts = _list(f"{where}.all", table["all"])
+        if not parts:
+            raise _wrong(f"{where}.all", "an empty list", "one or more conditions")
         return Condition(kind, parts=tuple(_condition(f"{where}.all", part, services) for part in parts))
     if kind == "service":
         if table["service"] not in services:
@@ -310,7 +312,10 @@ def _ends(where: str, table: Mapping[str, Any]) -> tuple[float, float]:
     for name in ("min", "max"):
         if name in table and (type(table[name]) not in (int, float) or np.isnan(table[name])):
             raise _wrong(f"{where}.{name}", table[name], "a number")
-    return float(table.get("min", -np.inf)), float(table.get("max", np.inf))
+    low, high = float(table.get("min", -np.inf)), float(table.get("max", np.inf))
+    if low > high:
+        raise _wrong(where, f"{low:g} to {high:g}", "a `min` that is no more than `max`")
+    return low, high
 
 
 def _expect_keys(where: str, entry: object, must: set[str], may: set[str]) -> Mapping[str, Any]:

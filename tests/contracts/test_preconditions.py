@@ -190,6 +190,8 @@ def must(condition: str, says: str = 'says = "s"') -> str:
         (must('{ service = "ssh" }'), "one of no services"),
         (must('{ nothing = "x" }'), "one of in, known"),
         (must("{ all = 3 }"), "expected a list"),
+        (must("{ all = [] }"), "one or more conditions"),
+        (must('{ field = "dst_port", min = 10, max = 1 }'), "a `min` that is no more than `max`"),
         (must("3"), "expected a table"),
         (must('{ field = "dst_port", known = true }', says=""), "expected the keys any, says"),
         (must('{ field = "dst_port", known = true }') + '\nneeded = "yes"', "needed: got 'yes'"),
