@@ -57,10 +57,11 @@ class Meanings:
         return self.classes.get(name, self.unknown)
 
     def as_nearest(self, name: str) -> str:
-        """The class in a sentence about flows that are not shown to be of it."""
+        """What unknown flows are nearest to, in words: a class that they are not shown to be of, or none."""
         if name == NORMAL:
-            return "normal traffic"
-        return f'"{self.classes[name].title}"' if name in self.classes else name
+            return "like none of the attacks the model knows"
+        title = f'"{self.classes[name].title}"' if name in self.classes else name
+        return f"nearest to {title}, which it is not shown to be"
 
 
 def read_meanings(text: str) -> Meanings:
