@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.igan.calibrate import calibrate_across, most_unusual_rows
+from models.igan.calibrate import _folds, calibrate_across, most_unusual_rows
 from models.igan.forward import Forward
 from models.igan.scoring import score_rows
 from tests.models import tiny
@@ -38,3 +38,25 @@ def test_margins_that_are_high_for_ordinary_rows_are_shifted_down_where_the_netw
     abroad = calibrate_across(forward, elsewhere, quiet.end_ts_us, usual_margin, model.config)
     assert abroad.odds.shift > at_home.odds.shift + 1
     assert np.median(score_rows(forward, abroad, elsewhere).score) < 0.2
+
+
+def test_what_a_sensor_does_in_one_part_of_the_quiet_stretch_alone_does_not_blind_it() -> None:
+    """Backups at night, say: they are usual, and attacks that are neither them nor the rest must stand out."""
+    model = tiny.model()
+    forward = Forward(model.arrays())
+    quiet = tiny.rows(seed=7, count=4000)
+    quiet = quiet.take(quiet.label == "normal")
+    early = np.arange(len(quiet)) < len(quiet) // 12
+    elsewhere = np.array([-15, 15, 0, 0, -15, 15], np.float32)
+    matrix = np.where(early[:, None], quiet.matrix + elsewhere, quiet.matrix)
+    made = calibrate_across(forward, matrix, quiet.end_ts_us, model.document["usual_margin"], model.config)
+    attacks = tiny.rows(seed=8)
+    attacks = attacks.take(np.isin(attacks.label, ["mitm", "ssh_bruteforce"]))
+    assert (score_rows(forward, made, attacks.matrix).p_value <= made.alert_level).mean() > 0.5
+    assert (score_rows(forward, made, matrix).p_value <= made.alert_level).mean() < 0.05
+
+
+def test_folds_are_blocks_of_equally_many_flows_in_event_time() -> None:
+    end_ts_us = np.random.default_rng(0).permutation(100).astype(np.int64) ** 3  # most of them late
+    fold = _folds(end_ts_us)
+    assert fold[np.argsort(end_ts_us)].tolist() == [position // 4 % 5 for position in range(100)]
