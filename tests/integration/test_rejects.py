@@ -79,8 +79,14 @@ def test_rejects_are_listed_followed_and_logged(stage: Settings) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while (document := rejects(stage, "list", "--since", "1h", "--limit", "2")[0])["rejects"] < 6:
             assert time.monotonic() < deadline, document
+        assert follower.stderr is not None
+        heard = ""  # who follows may still start when the list is whole
+        while "dam/weir" not in heard:
+            line = follower.stderr.readline()
+            assert line, heard
+            heard += line
     finally:
-        out, err = stopped(follower)
+        out, _ = stopped(follower)
         _, log = stopped(ingest)
     assert [(each["sensor"], each["reason"], each["count"]) for each in document["groups"]] == [
         ("gate", "not_json", 5),
@@ -93,7 +99,7 @@ def test_rejects_are_listed_followed_and_logged(stage: Settings) -> None:
     *records, counts = rejects(stage, "tail", "--from-start", "--no-follow")
     assert sorted(each["record"] for each in records)[:5] == [f"broken {number}" for number in range(5)]
     assert counts == {"rejects": 6, "unreadable": 1}
-    assert " dam/weir port_range: raw[1]@0/0: " in err
+    assert " dam/weir port_range: raw[1]@0/0: " in heard
     assert json.loads(out.splitlines()[-1]) == {"rejects": 1, "unreadable": 1}
 
     lines = [json.loads(each) for each in log.splitlines() if "records rejected" in each]
