@@ -32,10 +32,7 @@ class ConformalTable:
     def fit(cls, scores: Floats) -> "ConformalTable":
         """From the scores (n,) of presumed-normal flows, n > 0."""
         ascending = np.sort(scores.astype(np.float32))
-        ranks = list(range(1, min(EXACT, len(ascending)) + 1))  # rank 1 is the most unusual
-        while ranks[-1] < len(ascending):
-            ranks.append(min(max(int(ranks[-1] * COARSER), ranks[-1] + 1), len(ascending)))
-        retained = np.unique(ascending[len(ascending) - np.array(ranks)])
+        retained = np.unique(ascending[len(ascending) - retained_ranks(len(ascending))])
         above = len(ascending) - np.searchsorted(ascending, retained, side="right")
         return cls(len(ascending), retained, above.astype(np.int64))
 
@@ -78,6 +75,14 @@ class ConformalTable:
         if not sound:
             raise ValueError(f"calibration table of {len(score)} scores: expected finite ascending scores and counts")
         return cls(n, score, above)
+
+
+def retained_ranks(count: int) -> Ints:
+    """Ranks that are retained of `count` ascending values, count > 0: the most unusual, rank 1, comes first."""
+    ranks = list(range(1, min(EXACT, count) + 1))
+    while ranks[-1] < count:
+        ranks.append(min(max(int(ranks[-1] * COARSER), ranks[-1] + 1), count))
+    return np.array(ranks, dtype=np.int64)
 
 
 def unit_scale(view: Doubles) -> tuple[float, float]:

@@ -5,13 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from models.igan.calibration import unit_scale
+from models.igan.calibration import retained_ranks, unit_scale
 from models.rows import Doubles, Floats
 
 LEAST_P = 1e-9  # how unusual a row is can say no more than this
 CEILING = 50.0  # a view says "very unusual" at most this loudly
-EXACT = 256  # so many of the most unusual values are retained exactly
-COARSER = 1.02  # below them, every retained rank is this factor further down
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +158,5 @@ def _thinned(ascending: Doubles) -> tuple[Doubles, Doubles]:
     """Retained values and their positions: the most unusual ones, and 2 % steps of rank below them."""
     values, first = np.unique(ascending, return_index=True)
     middle = (first + np.append(first[1:], len(ascending)) - 1) / 2
-    down = list(range(1, min(EXACT, len(values)) + 1))  # 1 is the most unusual
-    while down[-1] < len(values):
-        down.append(min(max(int(down[-1] * COARSER), down[-1] + 1), len(values)))
-    retained = len(values) - np.array(down[::-1])
+    retained = len(values) - retained_ranks(len(values))[::-1]
     return values[retained], middle[retained]
