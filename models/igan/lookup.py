@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.igan.knots import Knots
+from models.rows import Floats, Ints
 
 
 class LookUp(nn.Module):
@@ -26,11 +27,8 @@ class LookUp(nn.Module):
 
     def __init__(self, knots: Knots, width: int) -> None:
         super().__init__()
-        columns, longest = len(knots.column), int(knots.count.max()) if len(knots.column) else 1
-        # Side by side for one search over all columns; what a column has too few of lies beyond every number.
-        edge = np.full((columns, longest), np.inf, dtype=np.float32)
-        for row, (first, count) in enumerate(zip(knots.first, knots.count, strict=True)):
-            edge[row, :count] = knots.edge[first : first + count]
+        edge = side_by_side(knots.edge, knots.first, knots.count)
+        columns, longest = edge.shape
         self.knots = knots
         self.register_buffer("column", torch.tensor(knots.column))
         self.register_buffer("plain", torch.tensor(knots.plain))
@@ -56,12 +54,7 @@ class LookUp(nn.Module):
 
     def position(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(n, C) which row of all knots each number lies at or above, and how far on to the next, 0 to 1."""
-        numbers = z[:, self.column].T.contiguous()  # (C, n)
-        bin_of = torch.searchsorted(self.edge, numbers, right=True) - 1
-        bin_of = torch.minimum(bin_of.clamp(min=0), self.last[:, None])
-        low = torch.gather(self.edge, 1, bin_of)
-        high = torch.gather(self.edge, 1, bin_of + 1)
-        share = ((numbers - low) / (high - low)).clamp(0.0, 1.0)
+        bin_of, share = bins(z[:, self.column].T.contiguous(), self.edge, self.last[:, None])
         return (bin_of + self.first[:, None]).T, share.T
 
     def table(self) -> Tensor:
@@ -70,3 +63,19 @@ class LookUp(nn.Module):
         return torch.cat(
             [rows[number, :count] for number, count in enumerate(self.knots.count)] or [rows.flatten(0, 1)]
         )
+
+
+def side_by_side(edge: Floats, first: Ints, count: Ints) -> Floats:
+    """Knots (E,) of columns (C,) → (C, M), for one search over all; what a column has too few of is infinite."""
+    whole = np.full((len(count), int(count.max(initial=1))), np.inf, dtype=np.float32)
+    for row, (start, size) in enumerate(zip(first, count, strict=True)):
+        whole[row, :size] = edge[start : start + size]
+    return whole
+
+
+def bins(numbers: Tensor, edge: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """Numbers (C, n), knots (C, M), last bins (C, 1) → (C, n) the bin of each, and how far on it lies, 0 to 1."""
+    bin_of = torch.searchsorted(edge, numbers, right=True) - 1
+    bin_of = torch.minimum(bin_of.clamp(min=0), last)
+    low, high = torch.gather(edge, 1, bin_of), torch.gather(edge, 1, bin_of + 1)
+    return bin_of, ((numbers - low) / (high - low)).clamp(0.0, 1.0)

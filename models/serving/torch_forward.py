@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from models.igan.arrays import NetworkArrays
 from models.igan.distances import Closeness, Distance
+from models.igan.lookup import bins, side_by_side
 from models.rows import Floats, Ints, Mask
 
 TILE = 1024  # rows of a captured graph
@@ -22,11 +23,7 @@ class TorchForward:
         def on_device(values: Floats | Ints | Mask) -> Tensor:
             return torch.tensor(values, device=device)
 
-        most = int(arrays.count.max(initial=2))
-        # Side by side for one search over all columns; what a column has too few of lies beyond every number.
-        edge = np.full((len(arrays.column), most), np.inf, dtype=np.float32)
-        for row, (first, count) in enumerate(zip(arrays.first, arrays.count, strict=True)):
-            edge[row, :count] = arrays.edge[first : first + count]
+        edge = side_by_side(arrays.edge, arrays.first, arrays.count)
         self._clip = arrays.clip
         self._heavy, self._mean = on_device(arrays.log > 0), on_device(arrays.mean)
         self._deviation = on_device(arrays.deviation)
@@ -53,11 +50,7 @@ class TorchForward:
         return z, torch.addmm(self._last_bias, functional.relu(top), self._last_layer), self._distance(z)
 
     def _looked_up(self, z: Tensor) -> Tensor:
-        numbers = z[:, self._column].T.contiguous()  # (C, n)
-        bin_of = torch.searchsorted(self._edge, numbers, right=True) - 1
-        bin_of = torch.minimum(bin_of.clamp(min=0), self._last)
-        low, high = torch.gather(self._edge, 1, bin_of), torch.gather(self._edge, 1, bin_of + 1)
-        share = ((numbers - low) / (high - low)).clamp(0.0, 1.0)
+        bin_of, share = bins(z[:, self._column].T.contiguous(), self._edge, self._last)
         knot = self._first + bin_of
         index, weight = torch.cat([knot, knot + 1]).T, torch.cat([1 - share, share]).T
         return functional.embedding_bag(index, self._table, mode="sum", per_sample_weights=weight)
