@@ -11,7 +11,6 @@ from models.igan.calibrate import LEAST_ROWS, calibrate_across
 from models.igan.forward import Forward
 from models.rows import Floats, Ints
 from models.serving.model import POOLED, Model, finish, view_tensors
-from models.training.fit import deterministic
 from schemas.model_manifest import ORIGIN
 
 
@@ -35,7 +34,6 @@ def recalibrate(
     if not np.isfinite(quiet).all():
         raise RefusedModel("quiet stretch: got features that are no finite numbers; featurize the file again")
     config = replace(model.config, alert_level=alert_level or model.document["alert_level"])
-    deterministic(config)
     made = calibrate_across(Forward(model.arrays()), quiet, end_ts_us, model.document["usual_margin"], config)
     entry = {**made.document(), "quiet": dict(provenance or {})}
     document = {key: value for key, value in model.document.items() if key not in ("id", "weights_sha256")}
