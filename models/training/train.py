@@ -85,37 +85,19 @@ def train(
     stages.enter("calibration")
     origins = calibrate_origins(forward, rows, usual & in_fit, normal & held_out, config)
     usual_margin = usual_margin_of(margin(forward(rows.matrix[normal & held_out])[1], config.benign))
-    low, middle, high = np.quantile(rows.matrix[normal], [0.01, 0.5, 0.99], axis=0)
     document = {
-        "version": manifest.VERSION,
-        "feature_set": features.name,
-        "feature_hash": features.hash,
-        "features": [
-            {"name": column.name, "label": column.label, "unit": column.unit, "group": column.group, "log": column.log}
-            for column in features.features
-        ],
-        "classes": list(config.classes),
-        "alert_level": config.alert_level,
+        **_circumstances(features, config, data, command, parent, device),
         "usual_margin": usual_margin,
         "temperature": temperature,
         "calibration": {key: origin.document() for key, origin in origins.items()},
         "known": known.document(config.classes),
-        "baseline": {"q01": _plain(low), "q50": _plain(middle), "q99": _plain(high)},
+        "baseline": _usual_range(rows.matrix[normal]),
         "metrics": {
             "held_out": figures,
             "odds": choice.document(),
             "names": figures_of_names(known, cases, config.benign),
             "rows": {"fit": _counts(rows.label[fit]), "held_out": _counts(rows.label[held_out])},
         },
-        "data": [dict(entry) for entry in data],
-        "training": {
-            "command": command,
-            "torch": torch.__version__,
-            "cpu": cpu_type(),
-            **({} if device == "cpu" else {"device": device}),
-        },
-        "config": config.document(),
-        "parent": parent,
     }
     return finish(document, tensors_of(network.tensors(), origins, known))
 
@@ -257,6 +239,43 @@ def _require_enough_rows(fit: Mask, held_out: Mask, y: Ints, config: IganConfig)
             f"{int((y >= config.benign).sum())} attacks; expected at least {LEAST_ROWS} of each and one attack; "
             "give longer captures or their labels"
         )
+
+
+def _circumstances(
+    features: FeatureSet,
+    config: IganConfig,
+    data: Sequence[Mapping[str, Any]],
+    command: str,
+    parent: str | None,
+    device: str,
+) -> dict[str, Any]:
+    """What the manifest says of a training before anything is learnt: columns, configuration, data, machine."""
+    return {
+        "version": manifest.VERSION,
+        "feature_set": features.name,
+        "feature_hash": features.hash,
+        "features": [
+            {"name": column.name, "label": column.label, "unit": column.unit, "group": column.group, "log": column.log}
+            for column in features.features
+        ],
+        "classes": list(config.classes),
+        "alert_level": config.alert_level,
+        "data": [dict(entry) for entry in data],
+        "training": {
+            "command": command,
+            "torch": torch.__version__,
+            "cpu": cpu_type(),
+            **({} if device == "cpu" else {"device": device}),
+        },
+        "config": config.document(),
+        "parent": parent,
+    }
+
+
+def _usual_range(matrix: Floats) -> dict[str, list[float]]:
+    """Quantiles of normal rows (n, F), column by column."""
+    low, middle, high = np.quantile(matrix, [0.01, 0.5, 0.99], axis=0)
+    return {"q01": _plain(low), "q50": _plain(middle), "q99": _plain(high)}
 
 
 def _plain(values: Floats) -> list[float]:
