@@ -70,15 +70,75 @@ def _keys(
         kinds[row] = _kind(text, offsets[row], offsets[row + 1])
 
 
+@compiled
+def _is_outside(text: npt.NDArray[np.uint8], start: int, end: int) -> bool:
+    """Whether one address is public: of IPv4 all but 10/8, 100.64/10, 127/8, 169.254/16, 172.16/12, 192.168/16, 198.18/15,
+    0/8 and from 224 on; of IPv6 all but ::, ::1, fe80::/10, fc00::/7 and ff00::/8 (RFC 6890). A MAC is not.
+    """
+    colons, dots, after_colon = 0, 0, start
+    for index in range(start, end):
+        if text[index] == 58:
+            colons += 1
+            after_colon = index + 1
+        elif text[index] == 46:
+            dots += 1
+    if dots == 3:
+        first, second, part = 0, 0, 0
+        for index in range(after_colon, end):
+            byte = text[index]
+            if byte == 46:
+                part += 1
+            elif part == 0:
+                first = first * 10 + (byte - 48)
+            elif part == 1:
+                second = second * 10 + (byte - 48)
+        return not (
+            first in (0, 10, 127)
+            or first >= 224
+            or (first == 100 and 64 <= second < 128)
+            or (first == 169 and second == 254)
+            or (first == 172 and 16 <= second < 32)
+            or (first == 192 and second == 168)
+            or (first == 198 and 18 <= second < 20)
+        )
+    if colons < 2 or (colons == 5 and end - start == 17) or end - start <= 3:
+        return False
+    if text[start] != 102:  # f
+        return True
+    second = text[start + 1]
+    third = text[start + 2]
+    is_link_local = second == 101 and (third == 56 or third == 57 or third == 97 or third == 98)
+    return not (second == 99 or second == 100 or second == 102 or is_link_local)
+
+
+@compiled
+def _outside(text: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int32], is_outside: npt.NDArray[np.bool_]) -> None:
+    for row in range(len(is_outside)):
+        is_outside[row] = _is_outside(text, offsets[row], offsets[row + 1])
+
+
+def _text(column: pa.StringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """Bytes of a column without nulls, and where each value begins."""
+    _, offset_bytes, text_bytes = column.buffers()
+    has_offsets = offset_bytes is not None and offset_bytes.size  # an empty column may have none
+    offsets = np.frombuffer(offset_bytes, np.int32, len(column) + 1, column.offset * 4) if has_offsets else _NOTHING
+    text = np.frombuffer(text_bytes, np.uint8) if text_bytes is not None and text_bytes.size else np.zeros(1, np.uint8)
+    return text, offsets
+
+
+def outside(column: pa.StringArray) -> npt.NDArray[np.bool_]:
+    """(n,) whether an address is public; a null is not."""
+    is_outside = np.empty(len(column), np.bool_)
+    _outside(*_text(column.fill_null("") if column.null_count else column), is_outside)
+    return is_outside
+
+
 def address_keys(column: pa.StringArray) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]:
     """Keys (n,) uint64 and kinds (n,) uint8 of a column of n addresses; a null counts as the empty string."""
     if column.null_count:
         column = column.fill_null("")
     keys = np.empty(len(column), np.uint64)
     kinds = np.empty(len(column), np.uint8)
-    _, offset_bytes, text_bytes = column.buffers()
-    has_offsets = offset_bytes is not None and offset_bytes.size  # an empty column may have none
-    offsets = np.frombuffer(offset_bytes, np.int32, len(column) + 1, column.offset * 4) if has_offsets else _NOTHING
-    text = np.frombuffer(text_bytes, np.uint8) if text_bytes is not None and text_bytes.size else np.zeros(1, np.uint8)
+    text, offsets = _text(column)
     _keys(text, offsets, keys, kinds)
     return keys, kinds

@@ -11,7 +11,7 @@ from numba import njit
 from pipeline.runtime import hashing
 
 # The folders and files whose functions are compiled.
-_SOURCES = ("compiled.py", "addresses.py", "flow_features.py", "ordering/*.py", "windows/*.py")
+_SOURCES = ("compiled.py", "addresses.py", "flow_features.py", "ordering/*.py", "windows/*.py", "baseline/*.py")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

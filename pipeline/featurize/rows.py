@@ -94,6 +94,17 @@ def ints(column: pa.Array, missing: int) -> Ints:
     return values
 
 
+def lists(column: pa.ListArray) -> tuple[Ints, Ints, Ints]:
+    """Values of a column of lists, and where each row's begin and end; a null has none."""
+    if column.null_count == len(column):
+        nowhere = np.zeros(len(column), np.int64)
+        return np.zeros(1, np.int64), nowhere, nowhere
+    offsets = column.offsets.to_numpy().astype(np.int64)
+    known = _known(column)
+    starts = offsets[:-1]
+    return column.values.to_numpy().astype(np.int64), starts, np.where(known, offsets[1:], starts)
+
+
 def _flag_packets(flows: pa.RecordBatch, side: str, flag: str, bit: int, seen: Ints) -> Floats:
     """Packets with a TCP flag; where the source counts none, 1 if the flag was seen at all, else 0."""
     counted = flows.column(f"{side}_{flag}_pkts")

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.featurize.rows import Floats, Ints, Keys, Rows, floats
+from pipeline.featurize.rows import Floats, Ints, Keys, Rows, floats, lists
 
 MOST = 1e18
 """Bytes and packets are taken as at most this: so is then every mean and deviation of them."""
@@ -37,21 +37,10 @@ class OtRows(NamedTuple):
     units_end: Ints
 
 
-def _lists(column: pa.ListArray) -> tuple[Ints, Ints, Ints]:
-    """Values of a column of lists, and where each row's begin and end; a null has none."""
-    if column.null_count == len(column):
-        nowhere = np.zeros(len(column), np.int64)
-        return np.zeros(1, np.int64), nowhere, nowhere
-    offsets = column.offsets.to_numpy().astype(np.int64)
-    known = pc.is_valid(column).to_numpy(zero_copy_only=False)
-    starts = offsets[:-1]
-    return column.values.to_numpy().astype(np.int64), starts, np.where(known, offsets[1:], starts)
-
-
 def ot_rows(flows: pa.RecordBatch, rows: Rows) -> OtRows:
     """The arrays of a batch of the `flow` schema whose `rows_of` is at hand."""
-    functions, functions_start, functions_end = _lists(flows.column("ics_functions"))
-    units, units_start, units_end = _lists(flows.column("ics_units"))
+    functions, functions_start, functions_end = lists(flows.column("ics_functions"))
+    units, units_start, units_end = lists(flows.column("ics_units"))
     return OtRows(
         end_us=rows.end_us,
         src=rows.src,

@@ -176,30 +176,50 @@ def _on_probation(cells: npt.NDArray[np.int64]) -> None:
 
 
 @compiled
-def _new_entry(table: Table, key: np.uint64) -> int:
-    """An entry for a key that has none, not yet in the order of use."""
-    slots, cells = table.slots, table.cells
-    if cells[0, USED] < len(cells) - 1:
-        cells[0, USED] += 1
-        entry = cells[0, USED]
-    else:
-        if cells[0, OLDEST] == 0:  # a guarded table whose keys are all known: it was given less than its bound
-            _on_probation(cells)
-        entry = cells[0, OLDEST]
-        _forget(table, np.uint64(cells[entry, KEY]))
-        newer = cells[entry, NEWER]
-        cells[0, OLDEST] = newer
-        if newer:
-            cells[newer, OLDER] = 0
-        else:
-            cells[0, NEWEST] = 0
-        cells[0, EVICTED] += 1
-    cells[entry, KEY] = np.int64(key)
+def _index(table: Table, entry: int, key: np.uint64) -> None:
+    """Give an entry its key, and the key its index slot."""
+    slots = table.slots
+    table.cells[entry, KEY] = np.int64(key)
     mask = len(slots) - 1
     slot = np.int64(mix64(key)) & mask
     while slots[slot] != 0:
         slot = (slot + 1) & mask
     slots[slot] = entry
+
+
+@compiled
+def insert(table: Table, key: np.uint64) -> int:
+    """A new entry for a key that has none; the table must have room, and keeps no order of use."""
+    table.cells[0, USED] += 1
+    entry = table.cells[0, USED]
+    _index(table, entry, key)
+    return int(entry)
+
+
+@compiled
+def replace(table: Table, entry: int, key: np.uint64) -> None:
+    """Give an entry of a table without an order of use to another key, which has none."""
+    _forget(table, np.uint64(table.cells[entry, KEY]))
+    table.cells[0, EVICTED] += 1
+    _index(table, entry, key)
+
+
+@compiled
+def _new_entry(table: Table, key: np.uint64) -> int:
+    """An entry for a key that has none, not yet in the order of use."""
+    cells = table.cells
+    if cells[0, USED] < len(cells) - 1:
+        return insert(table, key)
+    if cells[0, OLDEST] == 0:  # a guarded table whose keys are all known: it was given less than its bound
+        _on_probation(cells)
+    entry = cells[0, OLDEST]
+    newer = cells[entry, NEWER]
+    cells[0, OLDEST] = newer
+    if newer:
+        cells[newer, OLDER] = 0
+    else:
+        cells[0, NEWEST] = 0
+    replace(table, entry, key)
     return int(entry)
 
 

@@ -1,0 +1,56 @@
+"""What featurize says of a row against its sensor's baseline: the phase of learning, and what is new about the row."""
+
+from enum import IntEnum, IntFlag
+
+
+class Phase(IntEnum):
+    """How far a sensor has got in learning what is usual there."""
+
+    NONE = 0
+    """No baseline: the feature set has no coordinates."""
+    LEARNING = 1
+    """What is usual is not known yet: nothing is shown."""
+    SETTLING = 2
+    """What is not usual is shown, and still learnt."""
+    ANCHORED = 3
+    """The baseline is fixed: only what was shown can become usual."""
+    CHANGED = 4
+    """Most of the traffic is new: it is learnt again, beside what was usual before."""
+
+
+class Evidence(IntFlag):
+    """What is new about a row at its sensor."""
+
+    STRANGE = 1
+    """The flow is farther from every usual kind of flow than the bound."""
+    NEW_SERVICE_USE = 2
+    """These two hosts are not known to use this service with each other."""
+    NEW_WRITER = 4
+    """The source is not known to write to this device."""
+    NEW_CONTROLLER = 8
+    """The source is not known to change program, mode or configuration of this device."""
+    NEW_FUNCTION = 16
+    """The source is not known to ask this device for this industrial function."""
+    NEW_HARDWARE = 32
+    """An address that is stable here comes from a hardware address that is not known for it."""
+    SEVERAL_HARDWARE = 64
+    """An address that is stable here came from several hardware addresses within the flow."""
+    NEW_HOST = 128
+    """The source address is not known here."""
+    NEW_TALK = 256
+    """As NEW_SERVICE_USE, of traffic without a service: groups, broadcast, ICMP, ARP and other link traffic."""
+    NEW_DEVICE = 512
+    """The source's hardware address is not known here, under whatever network address."""
+
+
+SHOWN = (
+    Evidence.STRANGE
+    | Evidence.NEW_SERVICE_USE
+    | Evidence.NEW_WRITER
+    | Evidence.NEW_CONTROLLER
+    | Evidence.NEW_FUNCTION
+    | Evidence.NEW_HARDWARE
+    | Evidence.SEVERAL_HARDWARE
+    | Evidence.NEW_DEVICE
+)
+"""What makes a row a suspect by itself; the rest describes it."""

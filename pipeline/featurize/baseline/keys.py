@@ -1,0 +1,136 @@
+"""The relations a flow has, as keys: who uses which service of whom, who writes to whom, which hardware speaks for whom.
+
+Addresses outside (public ones) count as one: whom a host talks to on the Internet changes by the minute, that it talks to
+the Internet by this service does not. A port of 32768 or above is an ephemeral one and counts as one, and a flow to
+such a port from a lower one is an answer: its relation is the other way round.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.featurize.addresses import UNICAST, outside
+from pipeline.featurize.rows import TCP, UDP, Ints, Keys, Rows, ints, lists
+from pipeline.runtime.hashing import mix64
+
+EPHEMERAL = 32_768
+"""Where Linux begins with ephemeral ports; Windows does at 49152 (RFC 6056, section 2.1 and 2.2)."""
+OUTSIDE = np.uint64(0x4F55545349444500)
+
+USE, TALK, WRITE, CONTROL, FUNCTION, HARDWARE, ADDRESS, SEVERAL, SERVED, WRITTEN, CONTROLLED = range(1, 12)
+"""Kinds of relation; the last three are of targets alone, and count how many sources are usual there."""
+
+
+class FlowRelations(NamedTuple):
+    """Keys (n,) uint64 of n flows' relations, 0 where a flow has none of that kind.
+
+    has_transport: (n,) bool, TCP or UDP. use: of a service. talk: without a service. served, written,
+    controlled: the same without the source. unstable: that an address came from several hardware addresses at once, and
+    several: the same where it did so in this flow. function: (m,) of all flows, those of flow i at
+    function_start[i]:function_end[i].
+    """
+
+    has_transport: npt.NDArray[np.bool_]
+    use: Keys
+    served: Keys
+    talk: Keys
+    write: Keys
+    written: Keys
+    control: Keys
+    controlled: Keys
+    src_address: Keys
+    dst_address: Keys
+    src_device: Keys
+    dst_device: Keys
+    src_hardware: Keys
+    dst_hardware: Keys
+    src_unstable: Keys
+    dst_unstable: Keys
+    src_several: Keys
+    dst_several: Keys
+    function: Keys
+    function_start: Ints
+    function_end: Ints
+
+
+def flow_relations(flows: pa.RecordBatch, rows: Rows) -> FlowRelations:
+    """Relations of a batch of the `flow` schema whose `rows_of` is at hand."""
+    src = np.where(outside(flows.column("src_addr")), OUTSIDE, rows.src)
+    dst = np.where(outside(flows.column("dst_addr")), OUTSIDE, rows.dst)
+    is_answer = (rows.dst_port >= EPHEMERAL) & (rows.src_port >= 0) & (rows.src_port < EPHEMERAL)
+    source, target = np.where(is_answer, dst, src), np.where(is_answer, src, dst)
+    port = np.where(is_answer, rows.src_port, rows.dst_port)
+    service = (rows.protocol << 17) + np.minimum(port, EPHEMERAL) + 1
+    unicast = (rows.src_kind == UNICAST) & (rows.dst_kind == UNICAST)
+    has_transport = (rows.protocol == TCP) | (rows.protocol == UDP)
+    of_service = unicast & has_transport
+    writes, control = ints(flows.column("ics_write_cnt"), 0) > 0, ints(flows.column("ics_control_cnt"), 0) > 0
+    function, start, end = _functions(flows, src, dst)
+    src_unicast, dst_unicast = rows.src_kind == UNICAST, rows.dst_kind == UNICAST
+    src_inside, dst_inside = src_unicast & (src != OUTSIDE), dst_unicast & (dst != OUTSIDE)
+    src_unstable, dst_unstable = _where(src_inside, SEVERAL, src), _where(dst_inside, SEVERAL, dst)
+    return FlowRelations(
+        has_transport=has_transport,
+        use=_where(of_service, USE, source, target, service),
+        served=_where(of_service, SERVED, target, service),
+        talk=_where(~of_service, TALK, src, dst, rows.protocol),
+        write=_where(writes, WRITE, src, dst),
+        written=_where(writes, WRITTEN, dst),
+        control=_where(control, CONTROL, src, dst),
+        controlled=_where(control, CONTROLLED, dst),
+        src_address=_where(src_inside, ADDRESS, src),
+        dst_address=_where(dst_inside, ADDRESS, dst),
+        src_device=_where(src_inside & (rows.src_mac_known != 0), ADDRESS, rows.src_mac),
+        dst_device=_where(dst_inside & (rows.dst_mac_known != 0), ADDRESS, rows.dst_mac),
+        src_hardware=_hardware(src, rows.src_mac, src_inside & (rows.src_mac_known != 0)),
+        dst_hardware=_hardware(dst, rows.dst_mac, dst_inside & (rows.dst_mac_known != 0)),
+        src_unstable=src_unstable,
+        dst_unstable=dst_unstable,
+        src_several=np.where(ints(flows.column("src_mac_count"), 1) > 1, src_unstable, np.uint64(0)),
+        dst_several=np.where(ints(flows.column("dst_mac_count"), 1) > 1, dst_unstable, np.uint64(0)),
+        function=function,
+        function_start=start,
+        function_end=end,
+    )
+
+
+def _key(kind: int, *parts: npt.NDArray[np.uint64] | Ints) -> Keys:
+    key = np.uint64(kind)
+    for part in parts:
+        key = mix64(key ^ part.astype(np.uint64)) + np.uint64(kind)
+    return np.maximum(key, np.uint64(1))
+
+
+def _where(has: npt.NDArray[np.bool_], kind: int, *parts: npt.NDArray[np.uint64] | Ints) -> Keys:
+    """Keys where a flow has such a relation, else 0; nothing is computed where no flow has."""
+    if not has.any():
+        return np.zeros(len(has), np.uint64)
+    return np.where(has, _key(kind, *parts), np.uint64(0))
+
+
+def _hardware(address: Keys, hardware: Keys, known: npt.NDArray[np.bool_]) -> Keys:
+    return _where(known & (address != hardware), HARDWARE, address, hardware)
+
+
+def _functions(flows: pa.RecordBatch, src: Keys, dst: Keys) -> tuple[Keys, Ints, Ints]:
+    """Keys of every industrial function a flow asked for, and where each flow's begin and end."""
+    values, start, end = lists(flows.column("ics_functions"))
+    if not (end > start).any():
+        return np.zeros(1, np.uint64), start, start
+    counts = (end - start) // 2  # code, count, code, count and so on
+    ends = np.cumsum(counts)
+    nth = np.arange(ends[-1]) - np.repeat(ends - counts, counts)
+    codes = values[np.repeat(start, counts) + 2 * nth]
+    of_flow = np.repeat(np.arange(len(start)), counts)
+    protocol = flows.column("ics_proto").dictionary_encode()
+    named = np.array([_word(name) for name in protocol.dictionary.to_pylist()] or [0], np.uint64)
+    number = protocol.indices.fill_null(0).to_numpy(zero_copy_only=False)[of_flow]
+    return _key(FUNCTION, src[of_flow], dst[of_flow], named[number], codes), ends - counts, ends
+
+
+def _word(name: str) -> int:
+    return int.from_bytes(name.encode()[:8], "little")
+
+

@@ -1,0 +1,201 @@
+"""One sensor's flows against its baseline, in order: what is new about each, and what it adds.
+
+Compiled: it runs once a flow. Within a call the phase and the bound do not change; phases.py closes blocks in between.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.contracts.baseline import SHOWN, Evidence, Phase
+from pipeline.featurize.baseline import kinds as of_kinds
+from pipeline.featurize.baseline import relations as of_relations
+from pipeline.featurize.baseline.coordinates import Points
+from pipeline.featurize.baseline.keys import FlowRelations
+from pipeline.featurize.baseline.kinds import Kinds
+from pipeline.featurize.baseline.recurrence import BLOCKS, KIND, USUAL
+from pipeline.featurize.baseline.relations import Relations
+from pipeline.featurize.compiled import compiled
+from pipeline.featurize.windows.tables import find
+
+BEGAN_US, BLOCK, BLOCK_ENDS_US, PHASE, SINCE_US, BOUND, LEAST_BLOCKS, LEAST_SPAN_S = range(8)
+ROWS, BLOCK_ROWS, BLOCK_STRANGE, HIGHEST, SECOND, NUMBER = range(8, 14)
+CLOCK = 14
+"""Columns of the clock: when the baseline began, the number of the block and when it ends, the phase and since when, the
+bound of strangeness (sum of squares) and the rule of what is usual; flows learnt, of this block the flows, the strange
+ones, the two greatest distances; the number of the calibration."""
+
+STRANGE_SQUARES = of_kinds.squared(1.6)
+"""What counts as strange before a bound is known."""
+
+TALK_SQUARES = of_kinds.squared(2.6)
+"""The bound of what is neither TCP nor UDP: an ICMP or ARP flow is far from the others when it is merely rare."""
+
+_STRANGE, _NEW_USE, _NEW_WRITER, _NEW_CONTROLLER, _NEW_FUNCTION, _NEW_HARDWARE, _SEVERAL, _NEW_HOST, _NEW_TALK, _NEW_DEVICE = (
+    int(bit) for bit in Evidence
+)
+_SHOWN = int(SHOWN)
+_LEARNING, _ANCHORED = int(Phase.LEARNING), int(Phase.ANCHORED)
+
+
+class Seen(NamedTuple):
+    """What the baseline says of n flows: (n,) sum of squares to the nearest usual kind, evidence, usual sources."""
+
+    squares: npt.NDArray[np.int64]
+    evidence: npt.NDArray[np.uint32]
+    others: npt.NDArray[np.uint16]
+
+
+@compiled
+def _is_stable(relations: Relations, address: np.uint64, several: np.uint64) -> bool:
+    """Whether an address is known here, and came from several hardware addresses in less than half of its blocks."""
+    entry = find(relations.table, address)
+    if entry == 0 or relations.cells[entry, USUAL] == 0:
+        return False
+    unstable = find(relations.table, several)
+    return bool(unstable == 0 or 2 * relations.cells[unstable, BLOCKS] < relations.cells[entry, BLOCKS])
+
+
+@compiled
+def _of_hardware(
+    relations: Relations, address: np.uint64, hardware: np.uint64, several: np.uint64, any_several: np.uint64
+) -> int:
+    if address == 0 or not _is_stable(relations, address, any_several):
+        return 0
+    if several != 0:
+        return _SEVERAL
+    if hardware != 0 and not of_relations.is_usual(relations, hardware):
+        return _NEW_HARDWARE
+    return 0
+
+
+@compiled
+def _evidence(relations: Relations, flow: FlowRelations, row: int) -> tuple[int, int]:
+    """What is new about a flow's relations, and how many other sources do what it does."""
+    evidence, others = 0, 0
+    if flow.use[row] != 0 and not of_relations.is_usual(relations, flow.use[row]):
+        evidence |= _NEW_USE
+        others = of_relations.others(relations, flow.served[row])
+    if flow.talk[row] != 0 and not of_relations.is_usual(relations, flow.talk[row]):
+        evidence |= _NEW_TALK
+    if flow.write[row] != 0 and not of_relations.is_usual(relations, flow.write[row]):
+        evidence |= _NEW_WRITER
+        others = of_relations.others(relations, flow.written[row])
+    if flow.control[row] != 0 and not of_relations.is_usual(relations, flow.control[row]):
+        evidence |= _NEW_CONTROLLER
+        others = of_relations.others(relations, flow.controlled[row])
+    for number in range(flow.function_start[row], flow.function_end[row]):
+        if not of_relations.is_usual(relations, flow.function[number]):
+            evidence |= _NEW_FUNCTION
+    if flow.src_address[row] != 0 and not of_relations.is_usual(relations, flow.src_address[row]):
+        evidence |= _NEW_HOST
+    if flow.src_device[row] != 0 and not of_relations.is_usual(relations, flow.src_device[row]):
+        evidence |= _NEW_DEVICE
+    evidence |= _of_hardware(
+        relations, flow.src_address[row], flow.src_hardware[row], flow.src_several[row], flow.src_unstable[row]
+    )
+    evidence |= _of_hardware(
+        relations, flow.dst_address[row], flow.dst_hardware[row], flow.dst_several[row], flow.dst_unstable[row]
+    )
+    return evidence, others
+
+
+@compiled
+def _learn_relation(
+    relations: Relations, key: np.uint64, target: np.uint64, learns: bool, clock: npt.NDArray[np.int64], now_s: int
+) -> None:
+    """Count a relation where everything is learnt, else only one that is usual; a new usual one counts at its target."""
+    if key == 0 or not (learns or of_relations.is_usual(relations, key)):
+        return
+    block, least_blocks, least_span_s = clock[BLOCK], clock[LEAST_BLOCKS], clock[LEAST_SPAN_S]
+    became_usual = of_relations.learn(relations, key, block, now_s, least_blocks, least_span_s)
+    if became_usual == 1 and target != 0:
+        of_relations.add_other(relations, target, block, now_s)
+
+
+@compiled
+def _learn_relations(
+    relations: Relations, flow: FlowRelations, row: int, learns: bool, clock: npt.NDArray[np.int64], now_s: int
+) -> None:
+    nothing = np.uint64(0)
+    _learn_relation(relations, flow.use[row], flow.served[row], learns, clock, now_s)
+    _learn_relation(relations, flow.talk[row], nothing, learns, clock, now_s)
+    _learn_relation(relations, flow.write[row], flow.written[row], learns, clock, now_s)
+    _learn_relation(relations, flow.control[row], flow.controlled[row], learns, clock, now_s)
+    _learn_relation(relations, flow.src_address[row], nothing, learns, clock, now_s)
+    _learn_relation(relations, flow.dst_address[row], nothing, learns, clock, now_s)
+    _learn_relation(relations, flow.src_device[row], nothing, learns, clock, now_s)
+    _learn_relation(relations, flow.dst_device[row], nothing, learns, clock, now_s)
+    _learn_relation(relations, flow.src_hardware[row], nothing, learns, clock, now_s)
+    _learn_relation(relations, flow.dst_hardware[row], nothing, learns, clock, now_s)
+    _learn_relation(relations, flow.src_several[row], nothing, learns, clock, now_s)
+    _learn_relation(relations, flow.dst_several[row], nothing, learns, clock, now_s)
+    for number in range(flow.function_start[row], flow.function_end[row]):
+        _learn_relation(relations, flow.function[number], nothing, learns, clock, now_s)
+
+
+@compiled
+def _count(clock: npt.NDArray[np.int64], squares: int, evidence: int) -> None:
+    """Note a flow in the block's figures."""
+    clock[BLOCK_ROWS] += 1
+    if squares >= STRANGE_SQUARES or evidence & _SHOWN:
+        clock[BLOCK_STRANGE] += 1
+    if squares > clock[HIGHEST]:
+        clock[SECOND], clock[HIGHEST] = clock[HIGHEST], squares
+    elif squares > clock[SECOND]:
+        clock[SECOND] = squares
+
+
+@compiled
+def take(
+    order: npt.NDArray[np.int64],
+    late: npt.NDArray[np.bool_],
+    end_us: npt.NDArray[np.int64],
+    points: Points,
+    flow: FlowRelations,
+    kinds: Kinds,
+    relations: Relations,
+    clock: npt.NDArray[np.int64],
+    histogram: npt.NDArray[np.int64],
+    seen: Seen,
+) -> None:
+    """Take flows `order` of a batch through the baseline; the phase does not change meanwhile.
+
+    late: (len(order),) a late flow is only judged. kinds, relations, clock, histogram are written to, and `seen` at the
+    flows' rows.
+    """
+    for at in range(len(order)):
+        row = order[at]
+        talk = flow.use[row] if flow.use[row] != 0 else flow.talk[row]
+        squares, kind = of_kinds.nearest_usual(kinds, points[row], relations.cells[find(relations.table, talk), KIND] - 1)
+        evidence, others = _evidence(relations, flow, row)
+        if squares >= (clock[BOUND] if flow.has_transport[row] else max(clock[BOUND], TALK_SQUARES)):
+            evidence |= _STRANGE
+        seen.squares[row], seen.evidence[row], seen.others[row] = squares, evidence, others
+        if late[at]:
+            continue
+        _count(clock, squares, evidence)
+        learns = clock[PHASE] != _ANCHORED or (evidence & _SHOWN) != 0
+        now_s = (end_us[row] - clock[BEGAN_US]) // 1_000_000
+        _learn_relations(relations, flow, row, learns, clock, now_s)
+        if learns:
+            clock[ROWS] += 1
+            kind = of_kinds.learn(
+                kinds, points[row], kind, clock[BLOCK], now_s, clock[LEAST_BLOCKS], clock[LEAST_SPAN_S]
+            )
+            if clock[PHASE] != _ANCHORED:
+                histogram[_bin(squares)] += 1
+        between = find(relations.table, talk)
+        if between and kind >= 0:
+            relations.cells[between, KIND] = kind + 1
+
+
+BINS = 64
+_BIN_SQUARES = of_kinds.squared(4.0) // BINS  # the last bin takes what is farther than 4 deviations
+
+
+@compiled
+def _bin(squares: int) -> int:
+    """The bin of a distance: equal steps of the square root."""
+    return min(int(np.sqrt(np.float64(squares) / _BIN_SQUARES * BINS)), BINS - 1)

@@ -1,0 +1,46 @@
+"""How often a thing came back: the columns that kinds and relations share, and the rule that makes one usual.
+
+Least blocks 3, least span 600 s, blocks of 300 s:
+
+    at    block  blocks  span  usual
+    100   0      1       0     no
+    120   0      1       20    no     the same block
+    700   2      2       600   no
+    800   2      2       700   no
+    4000  13     3       3900  yes
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.featurize.compiled import compiled
+
+BLOCKS, FIRST_S, LAST_S, LAST_BLOCK, USUAL, OTHERS, KIND = range(7)
+"""Columns of an entry: blocks it came in, when first and last (seconds since the baseline began), the number of the last
+block, whether it is usual; of a relation's target how many sources are usual, of a relation between two the number of the
+kind its last flow was of, from 1."""
+CELLS = 7
+
+
+@compiled
+def began(cells: npt.NDArray[np.int32], entry: int, now_s: int) -> None:
+    """Begin an entry that has not come in any block yet."""
+    for column in range(CELLS):
+        cells[entry, column] = 0
+    cells[entry, FIRST_S], cells[entry, LAST_BLOCK] = now_s, -1
+
+
+@compiled
+def mark(
+    cells: npt.NDArray[np.int32], entry: int, block: int, now_s: int, least_blocks: int, least_span_s: int
+) -> bool:
+    """Note that an entry came; whether that makes it usual, which the caller writes down."""
+    cells[entry, LAST_S] = now_s
+    if cells[entry, LAST_BLOCK] != block:
+        cells[entry, LAST_BLOCK] = block
+        cells[entry, BLOCKS] += 1
+    return bool(
+        cells[entry, USUAL] == 0
+        and cells[entry, BLOCKS] >= least_blocks
+        and now_s - cells[entry, FIRST_S] >= least_span_s
+    )
