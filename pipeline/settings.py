@@ -23,6 +23,7 @@ from pydantic_settings import (
 from pipeline.errors import Misconfigured
 from schemas.calendars import Calendar
 from schemas.intake import FileEntry, SourceEntry, TopicSource
+from schemas.learning import Learning
 from schemas.topics import TopicNames
 
 Positive = Annotated[int, Field(gt=0)]
@@ -147,6 +148,14 @@ class Settings(BaseSettings):
         description="Shifts, weekends, maintenance windows that have baselines of their own (docs/features.md).",
     )
 
+    # Baselines
+    learning: Learning = Field(
+        default_factory=Learning,
+        description="For how long sensors learn what is usual, in seconds of event time: least_s, most_s, anchor_s, "
+        "admit_s, shortest_block_s (docs/baselines.md).",
+    )
+    site_learning: dict[str, Learning] = Field(default_factory=dict, description="The same, per site.")
+
     # Sizes
     flows_rows: Positive = Field(4096, le=65_536, description="Most rows ingest puts into one flows message.")
     score_group_messages: Positive = Field(64, description="Most features messages scored in one transaction.")
@@ -210,6 +219,10 @@ class Settings(BaseSettings):
     def stitch_of(self, site: str) -> int:
         """Stitching window of a site, in microseconds."""
         return self.site_stitch_us.get(site, self.stitch_us)
+
+    def learning_of(self, site: str) -> Learning:
+        """For how long a site's sensors learn."""
+        return self.site_learning.get(site, self.learning)
 
     def variables(self) -> dict[str, str]:
         """These settings as environment variables, for a process we start."""

@@ -72,8 +72,8 @@ def _keys(
 
 @compiled
 def _is_outside(text: npt.NDArray[np.uint8], start: int, end: int) -> bool:
-    """Whether one address is public: of IPv4 all but 10/8, 100.64/10, 127/8, 169.254/16, 172.16/12, 192.168/16, 198.18/15,
-    0/8 and from 224 on; of IPv6 all but ::, ::1, fe80::/10, fc00::/7 and ff00::/8 (RFC 6890). A MAC is not.
+    """Whether one address is public: of IPv4 all but 0/8, 10/8, 100.64/10, 127/8, 169.254/16, 172.16/12, 192.168/16,
+    198.18/15 and from 224 on; of IPv6 all but ::, ::1, fe80::/10, fc00::/7 and ff00::/8 (RFC 6890). A MAC is not.
     """
     colons, dots, after_colon = 0, 0, start
     for index in range(start, end):

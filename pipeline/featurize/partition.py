@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from pipeline.contracts.envelope import FeaturesFacts, FlowsFacts, RawPosition, SensorName, SensorWatermark
 from pipeline.errors import RefusedState
+from pipeline.featurize.baseline.phases import SHIPPED_TIMES, LearningTimes
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.ordering.reorder import NO_WATERMARK
@@ -89,6 +90,7 @@ def advance_partition(
     lateness_of: Callable[[str], int],
     stitch_of: Callable[[str], int] = lambda _site: 0,
     calendars: Calendars = NO_CALENDARS,
+    times_of: Callable[[str], LearningTimes] = lambda _site: SHIPPED_TIMES,
     max_rows: int = MAX_MESSAGE_ROWS,
     max_bytes: int = MAX_MESSAGE_BYTES,
 ) -> tuple[PartitionState, list[FeaturesMessage]]:
@@ -106,6 +108,8 @@ def advance_partition(
         Stitching window in us of a site; 0: records are not merged.
     calendars
         Which rows have windows of their own.
+    times_of
+        For how long the sensors of a site learn.
     max_rows, max_bytes
         What one features message may hold.
 
@@ -125,7 +129,7 @@ def advance_partition(
         if not is_last:
             part = replace(part, rejected=0, ended=(), silent=())
         after, rows, whole = _advance_rows(
-            after, flows.slice(start, stop - start), part, flows_offset, lateness_of, stitch_of, calendars
+            after, flows.slice(start, stop - start), part, flows_offset, lateness_of, stitch_of, calendars, times_of
         )
         if not is_last:
             whole = replace(whole, through=None, frontier=_lowest(whole.frontier, flows, stop))
@@ -151,6 +155,7 @@ def _advance_rows(
     lateness_of: Callable[[str], int],
     stitch_of: Callable[[str], int],
     calendars: Calendars,
+    times_of: Callable[[str], LearningTimes],
 ) -> tuple[PartitionState, pa.RecordBatch, FeaturesFacts]:
     """Take flows through their sensors among which no sensor expires before a flow of its own: the state after them,
     with its seq unchanged, the rows released, and the facts of a message that holds all of them, without watermarks.
@@ -169,6 +174,7 @@ def _advance_rows(
             name in facts.silent,
             stitch_of(name[0]),
             name[0],
+            times_of(name[0]),
         )
         for name in names
     ]
@@ -176,8 +182,12 @@ def _advance_rows(
     if inputs:
         advanced, rows = advance_sensors(inputs, flows, calendars=calendars)
         sensors.update(zip(names, advanced, strict=True))
-        # Without a flow there is nothing to remember: ended, expired, or named in a mark alone.
-        sensors = {name: sensor for name, sensor in sensors.items() if sensor.latest_us > NO_WATERMARK}
+        # Without a flow there is nothing to remember: expired, or named in a mark alone. A baseline outlasts an end.
+        sensors = {
+            name: sensor
+            for name, sensor in sensors.items()
+            if sensor.latest_us > NO_WATERMARK or (sensor.baseline.has_begun and name not in silenced)
+        }
     if state.seq % TIGHTEN_EVERY == 0:
         sensors = {name: sensor.tight() for name, sensor in sensors.items()}
     reached_us = max(state.reached_us, int(rows.column("end_ts_us").to_numpy().max(initial=NO_WATERMARK)))
@@ -210,8 +220,12 @@ def _lowest(waiting: RawPosition | None, flows: pa.RecordBatch, start: int) -> R
 def _watermarks(
     state: PartitionState, names: Iterable[SensorName], lateness_of: Callable[[str], int]
 ) -> tuple[SensorWatermark, ...]:
-    """How far the event time of these sensors has come."""
-    return tuple(SensorWatermark(*name, state.sensors[name].watermark_us(lateness_of(name[0]))) for name in names)
+    """How far the event time of these sensors has come; a source that ended has none."""
+    return tuple(
+        SensorWatermark(*name, state.sensors[name].watermark_us(lateness_of(name[0])))
+        for name in names
+        if state.sensors[name].latest_us > NO_WATERMARK
+    )
 
 
 def split_message(

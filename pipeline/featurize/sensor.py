@@ -5,13 +5,16 @@ sensors of a message; only order and windows are computed sensor by sensor.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.featurize.baseline.judge import judge
+from pipeline.featurize.baseline.phases import SHIPPED_TIMES, LearningTimes
+from pipeline.featurize.baseline.sensor_baseline import Baseline, no_baseline
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.flow_features import LARGEST
@@ -34,7 +37,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class SensorState:
-    """Flows that wait, the latest end time seen, and the windows the feature set needs, by calendar.
+    """Flows that wait, the latest end time seen, the windows the feature set needs, by calendar, and what is usual.
 
     `released_early` counts flows released before the watermark had passed them, because too many waited.
 
@@ -46,6 +49,7 @@ class SensorState:
     windows: Mapping[str, Any]
     released_early: int = 0
     feature_set: FeatureSet = FEATURE_SET
+    baseline: Baseline = field(default_factory=no_baseline)
 
     def watermark_us(self, lateness_us: int) -> int:
         """The watermark: every flow that ended before it has been released, and no on-time flow before it will come."""
@@ -72,7 +76,7 @@ class SensorInput(NamedTuple):
     lateness_us: how far behind the latest end time a flow may come and still be on time; ended: the source's end
     follows, so release everything, then forget the windows and the watermark; silent: a tick follows, so release
     everything, and let the watermark rise to the latest end time; window_us: within which records of one flow are
-    merged (pairing.py), 0: none are; site, by which its calendars are known.
+    merged (pairing.py), 0: none are; site, by which its calendars are known; times, for which it learns its baseline.
     """
 
     state: SensorState
@@ -82,6 +86,7 @@ class SensorInput(NamedTuple):
     silent: bool = False
     window_us: int = 0
     site: str = ""
+    times: LearningTimes = SHIPPED_TIMES
 
 
 class OrderedInput(NamedTuple):
@@ -146,22 +151,34 @@ def advance_sensors(
         late_rows = on_time + np.searchsorted(late, each.late)
         late_by_us[late_rows] = each.order.late_by_us
         orders.append(np.insert(base + np.arange(len(each.order.released)), each.order.late_after, late_rows))
-    width = inputs[0].state.feature_set.width
-    computation = COMPUTATIONS[inputs[0].state.feature_set.name]
-    matrix = np.empty((len(leaving), width), np.float32)
+    feature_set = inputs[0].state.feature_set
+    computation = COMPUTATIONS[feature_set.name]
+    matrix = np.empty((len(leaving), feature_set.width), np.float32)
     rows = computation.rows(leaving, matrix)
-    states, end_us = [], leaving.column("end_ts_us").to_numpy()
-    for base, sensor, each, order in zip(bases, inputs, ordered, orders, strict=False):
+    windows_of, end_us = [], leaving.column("end_ts_us").to_numpy()
+    for sensor, order in zip(inputs, orders, strict=True):
         windows = {name: window for name, window in sensor.state.windows.items() if name in calendars.names}
         calendar_of = calendars.of(sensor.site, end_us[order])
         for number in [0] if calendar_of is None else np.unique(calendar_of).tolist():
             chosen, name = order if calendar_of is None else order[calendar_of == number], calendars.names[number]
             before = windows[name] if name in windows else computation.empty()
             windows[name] = computation.windows(before, rows, chosen, chosen >= on_time, bounds, matrix)
+        windows_of.append(windows)
+    baselines, judged = judge(
+        [sensor.state.baseline for sensor in inputs],
+        [sensor.times for sensor in inputs],
+        orders,
+        on_time,
+        leaving,
+        matrix,
+        feature_set,
+    )
+    states = []
+    for base, sensor, each, windows, baseline in zip(bases, inputs, ordered, windows_of, baselines, strict=False):
         last_us = int(end_us[base + len(each.order.released) - 1]) if len(each.order.released) else NO_WATERMARK
-        states.append(_after(sensor, each, pool, windows, last_us))
-    columns = [*leaving.columns, pa.array(late_by_us), matrix_column(matrix)]
-    return states, pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", width))
+        states.append(_after(sensor, each, pool, windows, baseline, last_us))
+    columns = [*leaving.columns, pa.array(late_by_us), *judged, matrix_column(matrix)]
+    return states, pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", feature_set.width))
 
 
 def _ordered(sensor: SensorInput, pool: Pool, first: int, new_keys: Keys, max_waiting: int) -> OrderedInput:
@@ -185,17 +202,23 @@ def _ordered(sensor: SensorInput, pool: Pool, first: int, new_keys: Keys, max_wa
 
 
 def _after(
-    sensor: SensorInput, ordered: OrderedInput, pool: Pool, windows: Mapping[str, Any], last_us: int
+    sensor: SensorInput,
+    ordered: OrderedInput,
+    pool: Pool,
+    windows: Mapping[str, Any],
+    baseline: Baseline,
+    last_us: int,
 ) -> SensorState:
     """The sensor's state after a batch whose last on-time flow ended at `last_us`."""
     state, order = sensor.state, ordered.order
     if sensor.ended:
-        return SensorState.empty(state.feature_set)
+        return SensorState(Waiting.none(), NO_WATERMARK, {}, feature_set=state.feature_set, baseline=baseline)
     latest_us = order.latest_us
     if sensor.silent and len(order.released):  # a second tick finds nothing that waits, and changes nothing
         latest_us = max(latest_us, last_us + sensor.lateness_us)
     waiting = waiting_in(pool, ordered.keys.at(order.waiting), ordered.indices[order.waiting])
-    return SensorState(waiting, latest_us, windows, state.released_early + order.released_early, state.feature_set)
+    released_early = state.released_early + order.released_early
+    return SensorState(waiting, latest_us, windows, released_early, state.feature_set, baseline)
 
 
 def advance(
@@ -209,9 +232,10 @@ def advance(
     window_us: int = 0,
     calendars: Calendars = NO_CALENDARS,
     site: str = "",
+    times: LearningTimes = SHIPPED_TIMES,
 ) -> tuple[SensorState, pa.RecordBatch]:
     """`advance_sensors` of one sensor, whose flows these are."""
-    sensor = SensorInput(state, np.arange(len(flows)), lateness_us, ended, silent, window_us, site)
+    sensor = SensorInput(state, np.arange(len(flows)), lateness_us, ended, silent, window_us, site, times)
     (after,), rows = advance_sensors([sensor], flows, bounds, max_waiting, calendars)
     return after, rows
 
@@ -224,6 +248,7 @@ def featurize_file_rows(
     feature_set: FeatureSet = FEATURE_SET,
     calendars: Calendars = NO_CALENDARS,
     site: str = "",
+    times: LearningTimes = SHIPPED_TIMES,
 ) -> pa.RecordBatch:
     """All flows of one sensor, in raw order, with features: what the live path gives, in one batch of the `features`
     schema.
@@ -238,7 +263,16 @@ def featurize_file_rows(
         part = flows.slice(start, batch_rows)
         ended = start + batch_rows >= len(flows)
         state, rows = advance(
-            state, part, ended, lateness_us, BOUNDS, max_waiting, window_us=window_us, calendars=calendars, site=site
+            state,
+            part,
+            ended,
+            lateness_us,
+            BOUNDS,
+            max_waiting,
+            window_us=window_us,
+            calendars=calendars,
+            site=site,
+            times=times,
         )
         batches.append(rows)
     return pa.concat_batches(batches)

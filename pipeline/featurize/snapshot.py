@@ -17,6 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import RefusedState
+from pipeline.featurize.baseline.saved import baseline_in, baseline_out
+from pipeline.featurize.baseline.sensor_baseline import no_baseline
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.ordering.buffer import NO_FLOWS, Waiting
@@ -29,6 +31,8 @@ from schemas.fields import arrow_schema
 
 MAGIC = b"FOREBAY-SENSOR-1\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
+_BASELINE = "+baseline"
+"""What stands for a calendar's name in the names of a baseline's arrays; no calendar is called so."""
 _TYPES = ("<i8", "<u8", "<f8", "<f4", "<i4", "|u1")
 
 Array = npt.NDArray[Any]
@@ -48,6 +52,7 @@ def snapshot(state: SensorState) -> bytes:
         numbers |= {_of_calendar(calendar, name): number for name, number in calendar_numbers.items()}
         arrays |= {_of_calendar(calendar, name): array for name, array in calendar_arrays.items()}
     arrays["waiting"] = _batch_out(state.waiting.flows())
+    arrays |= {_of_calendar(_BASELINE, name): array for name, array in baseline_out(state.baseline).items()}
     contiguous = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
     header = {
         "feature_set": state.feature_set.name,
@@ -86,13 +91,17 @@ def restore(saved: bytes, bounds: Bounds = BOUNDS, feature_set: FeatureSet = FEA
         numbers: Numbers = header["numbers"]
         computation = COMPUTATIONS[feature_set.name]
         windows = {}
-        for calendar in sorted({_split(name)[0] for name in arrays}):
+        # States from before there were baselines have none.
+        baseline = (
+            baseline_in(saved_baseline) if (saved_baseline := _of_one_calendar(arrays, _BASELINE)) else no_baseline()
+        )
+        for calendar in sorted({_split(name)[0] for name in arrays} - {_BASELINE}):
             calendar_numbers, calendar_arrays = _of_one_calendar(numbers, calendar), _of_one_calendar(arrays, calendar)
             windows[calendar] = windows_in(
                 calendar_numbers, calendar_arrays, computation.empty(), computation.tables, bounds
             )
         waiting = Waiting.of(_batch_in(arrays["waiting"]))
-        return SensorState(waiting, numbers["latest_us"], windows, numbers["hurried"], feature_set)
+        return SensorState(waiting, numbers["latest_us"], windows, numbers["hurried"], feature_set, baseline)
     except (KeyError, ValueError, TypeError, pa.ArrowException, OSError) as error:
         raise _refused(saved, repr(error)) from error
 

@@ -1,7 +1,7 @@
 """Flows as points: features on a fixed integer grid, so that a distance has the same bits everywhere.
 
-Twenty steps are one deviation of the feature (scales.toml), 120 steps are the most. A logarithm is the float's own bits:
-exponent and mantissa of 1 + |x| as one number grow as log2 does, straight between powers of two.
+Twenty steps are one deviation of the feature (scales.toml), 120 steps are the most. A logarithm is the float's own
+bits: exponent and mantissa of 1 + |x| as one number grow as log2 does, straight between powers of two.
 """
 
 import tomllib
@@ -29,7 +29,7 @@ Points = npt.NDArray[np.int8]
 
 
 class Grid(NamedTuple):
-    """(F,) each: whether a feature is on a log scale, the middle of its grid and the factor to steps, both fixed-point."""
+    """(F,) each: whether a feature is on a log scale; the middle of its grid and the factor to steps, fixed-point."""
 
     is_log: npt.NDArray[np.uint8]
     centre: npt.NDArray[np.int64]

@@ -1,8 +1,8 @@
-"""The relations a flow has, as keys: who uses which service of whom, who writes to whom, which hardware speaks for whom.
+"""The relations a flow has, as keys: who uses which service of whom, who writes to whom, which hardware speaks for it.
 
-Addresses outside (public ones) count as one: whom a host talks to on the Internet changes by the minute, that it talks to
-the Internet by this service does not. A port of 32768 or above is an ephemeral one and counts as one, and a flow to
-such a port from a lower one is an answer: its relation is the other way round.
+Addresses outside (public ones) count as one: whom a host talks to on the Internet changes by the minute, that it talks
+to the Internet by this service does not. Ports of 32768 or above are ephemeral and count as one, and a flow to such a
+port from a lower one is an answer: its relation is the other way round.
 """
 
 from typing import NamedTuple
@@ -97,10 +97,11 @@ def flow_relations(flows: pa.RecordBatch, rows: Rows) -> FlowRelations:
 
 
 def _key(kind: int, *parts: npt.NDArray[np.uint64] | Ints) -> Keys:
-    key = np.uint64(kind)
+    key: Keys = np.full(len(parts[0]), kind, np.uint64)
     for part in parts:
         key = mix64(key ^ part.astype(np.uint64)) + np.uint64(kind)
-    return np.maximum(key, np.uint64(1))
+    key[key == 0] = 1
+    return key
 
 
 def _where(has: npt.NDArray[np.bool_], kind: int, *parts: npt.NDArray[np.uint64] | Ints) -> Keys:
@@ -132,5 +133,3 @@ def _functions(flows: pa.RecordBatch, src: Keys, dst: Keys) -> tuple[Keys, Ints,
 
 def _word(name: str) -> int:
     return int.from_bytes(name.encode()[:8], "little")
-
-

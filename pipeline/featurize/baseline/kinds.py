@@ -1,7 +1,8 @@
 """Kinds of flow: a bounded table of points, and how often each came back.
 
-A row within RADIUS of a kind is of that kind, else it begins a new one. A kind counts once a block. While one block lasts,
-a kind it began is not displaced by what else comes in it: a flood of new kinds ends at ADDITIONS a block and is counted.
+A row within RADIUS of a kind is of that kind, else it begins a new one. A kind counts once a block. While one block
+lasts, a kind it began is not displaced by what else comes in it: a flood of new kinds ends at ADDITIONS a block and is
+counted. Usual kinds come first in the table: of most rows nothing else has to be looked at.
 """
 
 from typing import NamedTuple
@@ -78,7 +79,10 @@ def grown(kinds: Kinds, rows: int) -> Kinds:
 @compiled
 def squares(points: Points, kind: int, row: npt.NDArray[np.int8]) -> int:
     """Sum of squared steps between a kind and a row."""
-    total, at = np.int32(0), np.uint64(kind)  # unsigned: else every access asks for negative indices, and takes ten times
+    total, at = (
+        np.int32(0),
+        np.uint64(kind),
+    )  # unsigned: else every access asks for negative indices, and takes ten times
     for column in range(np.uint64(WIDTH)):
         step = np.int16(np.int16(points[at, column]) - np.int16(row[column]))
         total += np.int32(step) * np.int32(step)

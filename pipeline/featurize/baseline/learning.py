@@ -22,9 +22,9 @@ from pipeline.featurize.windows.tables import find
 BEGAN_US, BLOCK, BLOCK_ENDS_US, PHASE, SINCE_US, BOUND, LEAST_BLOCKS, LEAST_SPAN_S = range(8)
 ROWS, BLOCK_ROWS, BLOCK_STRANGE, HIGHEST, SECOND, NUMBER = range(8, 14)
 CLOCK = 14
-"""Columns of the clock: when the baseline began, the number of the block and when it ends, the phase and since when, the
-bound of strangeness (sum of squares) and the rule of what is usual; flows learnt, of this block the flows, the strange
-ones, the two greatest distances; the number of the calibration."""
+"""Columns of the clock: when the baseline began, the number of the block and when it ends, the phase and since when,
+the bound of strangeness (sum of squares) and the rule of what is usual; flows learnt, of this block the flows, the
+strange ones, the two greatest distances; the number of the baseline."""
 
 STRANGE_SQUARES = of_kinds.squared(1.6)
 """What counts as strange before a bound is known."""
@@ -32,11 +32,36 @@ STRANGE_SQUARES = of_kinds.squared(1.6)
 TALK_SQUARES = of_kinds.squared(2.6)
 """The bound of what is neither TCP nor UDP: an ICMP or ARP flow is far from the others when it is merely rare."""
 
-_STRANGE, _NEW_USE, _NEW_WRITER, _NEW_CONTROLLER, _NEW_FUNCTION, _NEW_HARDWARE, _SEVERAL, _NEW_HOST, _NEW_TALK, _NEW_DEVICE = (
-    int(bit) for bit in Evidence
-)
+(
+    _STRANGE,
+    _NEW_USE,
+    _NEW_WRITER,
+    _NEW_CONTROLLER,
+    _NEW_FUNCTION,
+    _NEW_HARDWARE,
+    _SEVERAL,
+    _NEW_HOST,
+    _NEW_TALK,
+    _NEW_DEVICE,
+) = (int(bit) for bit in Evidence)
 _SHOWN = int(SHOWN)
-_LEARNING, _ANCHORED = int(Phase.LEARNING), int(Phase.ANCHORED)
+_SETTLING, _ANCHORED = int(Phase.SETTLING), int(Phase.ANCHORED)
+
+
+BINS = 64
+_MOST_SQUARES = of_kinds.squared(4.0)
+"""The last bin takes what is farther than 4 deviations."""
+
+
+@compiled
+def _bin(squares: int) -> int:
+    """The bin of a distance, (0..BINS-1): equal steps of the square."""
+    return min(squares * BINS // _MOST_SQUARES, BINS - 1)
+
+
+def bins_of(squares: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """`_bin` of many."""
+    return np.minimum(squares * BINS // _MOST_SQUARES, BINS - 1)
 
 
 class Seen(NamedTuple):
@@ -105,7 +130,7 @@ def _evidence(relations: Relations, flow: FlowRelations, row: int) -> tuple[int,
 def _learn_relation(
     relations: Relations, key: np.uint64, target: np.uint64, learns: bool, clock: npt.NDArray[np.int64], now_s: int
 ) -> None:
-    """Count a relation where everything is learnt, else only one that is usual; a new usual one counts at its target."""
+    """Count a relation where everything is learnt, else a usual one; where it becomes usual it counts at its target."""
     if key == 0 or not (learns or of_relations.is_usual(relations, key)):
         return
     block, least_blocks, least_span_s = clock[BLOCK], clock[LEAST_BLOCKS], clock[LEAST_SPAN_S]
@@ -168,7 +193,9 @@ def take(
     for at in range(len(order)):
         row = order[at]
         talk = flow.use[row] if flow.use[row] != 0 else flow.talk[row]
-        squares, kind = of_kinds.nearest_usual(kinds, points[row], relations.cells[find(relations.table, talk), KIND] - 1)
+        squares, kind = of_kinds.nearest_usual(
+            kinds, points[row], relations.cells[find(relations.table, talk), KIND] - 1
+        )
         evidence, others = _evidence(relations, flow, row)
         if squares >= (clock[BOUND] if flow.has_transport[row] else max(clock[BOUND], TALK_SQUARES)):
             evidence |= _STRANGE
@@ -184,18 +211,8 @@ def take(
             kind = of_kinds.learn(
                 kinds, points[row], kind, clock[BLOCK], now_s, clock[LEAST_BLOCKS], clock[LEAST_SPAN_S]
             )
-            if clock[PHASE] != _ANCHORED:
+            if clock[PHASE] == _SETTLING:
                 histogram[_bin(squares)] += 1
         between = find(relations.table, talk)
         if between and kind >= 0:
             relations.cells[between, KIND] = kind + 1
-
-
-BINS = 64
-_BIN_SQUARES = of_kinds.squared(4.0) // BINS  # the last bin takes what is farther than 4 deviations
-
-
-@compiled
-def _bin(squares: int) -> int:
-    """The bin of a distance: equal steps of the square root."""
-    return min(int(np.sqrt(np.float64(squares) / _BIN_SQUARES * BINS)), BINS - 1)

@@ -4,6 +4,7 @@ A block is a sixteenth of the baseline's age, at least a minute and at most a qu
 several blocks came back in stretches that matter at that age.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,16 +32,20 @@ from pipeline.featurize.baseline.learning import (
     SINCE_US,
 )
 from pipeline.featurize.baseline.relations import Relations
+from pipeline.settings import Settings
+from schemas.learning import Learning
 
 HOUR_US = 3_600_000_000
-SHORTEST_US, LONGEST_US = 60_000_000, HOUR_US // 4
+LONGEST_US = HOUR_US // 4
 HISTORY = 24
 """Blocks whose figures are remembered."""
 LEAST_ROWS = 100
 """With fewer flows nothing can have come back often enough to be told from what did not."""
 CALM_PERCENT = 5
 """A block is calm where at most so many of its flows are strange."""
-LOWEST_BOUND, HIGHEST_BOUND = 1.8, 2.2
+UNKNOWN_PERCENT = 20
+"""A sensor of which more is strange does not end learning, however long it lasts: nobody could read its alerts."""
+LOWEST_BOUND, HIGHEST_BOUND = 1.75, 2.1
 """Fixed ends of the bound, in deviations, measured on networks of several kinds: nobody can push it beyond them."""
 ABOVE_USUAL = 0.3
 """The bound's distance above the median of the blocks' second highest strangeness."""
@@ -48,13 +53,33 @@ ABOVE_USUAL = 0.3
 
 @dataclass(frozen=True, slots=True)
 class LearningTimes:
-    """Event time a sensor learns for: at least and at most, until anchored; and what shown flows need to be usual."""
+    """Event time a sensor learns for (schemas/learning.py), in microseconds."""
 
-    least_us: int = 2 * HOUR_US
-    most_us: int = 6 * HOUR_US
-    anchor_us: int = 6 * HOUR_US
-    admit_us: int = 6 * HOUR_US
-    shortest_block_us: int = SHORTEST_US
+    least_us: int
+    most_us: int
+    anchor_us: int
+    admit_us: int
+    shortest_block_us: int
+
+    @classmethod
+    def of(cls, learning: Learning) -> "LearningTimes":
+        """As it is set."""
+        seconds = (
+            learning.least_s,
+            learning.most_s,
+            learning.anchor_s,
+            learning.admit_s,
+            learning.shortest_block_s,
+        )
+        return cls(*(1_000_000 * each for each in seconds))
+
+
+def times_of(settings: Settings) -> Callable[[str], LearningTimes]:
+    """For how long the sensors of a site learn."""
+    return lambda site: LearningTimes.of(settings.learning_of(site))
+
+
+SHIPPED_TIMES = LearningTimes.of(Learning())
 
 
 class Blocks(NamedTuple):
@@ -94,14 +119,17 @@ def close_block(
     kinds.counts[of_kinds.ADDED] = relations.counts[of_relations.ADDED] = 0
 
 
-def _advance_phase(clock: npt.NDArray[np.int64], blocks: Blocks, age_us: int, now_us: int, times: LearningTimes) -> None:
+def _advance_phase(
+    clock: npt.NDArray[np.int64], blocks: Blocks, age_us: int, now_us: int, times: LearningTimes
+) -> None:
     phase = Phase(int(clock[PHASE]))
     if phase != Phase.LEARNING:
         clock[BOUND] = bound(blocks, int(clock[BLOCK]) + 1)
-    if phase == Phase.LEARNING and age_us >= times.least_us and clock[ROWS] >= LEAST_ROWS:
-        if is_calm(blocks, int(clock[BLOCK]) + 1) or age_us >= times.most_us:
-            phase = Phase.SETTLING
-            clock[BOUND] = bound(blocks, int(clock[BLOCK]) + 1)
+    closed = int(clock[BLOCK]) + 1
+    has_seen_enough = age_us >= times.least_us and clock[ROWS] >= LEAST_ROWS
+    if phase == Phase.LEARNING and has_seen_enough and is_known(blocks, closed, age_us >= times.most_us):
+        phase = Phase.SETTLING
+        clock[BOUND] = bound(blocks, closed)
     if phase == Phase.SETTLING and age_us >= times.anchor_us:
         phase = Phase.ANCHORED
     if phase != clock[PHASE]:
@@ -113,10 +141,10 @@ def _last(blocks: Blocks, closed: int) -> slice:
     return slice(0, min(closed, HISTORY))
 
 
-def is_calm(blocks: Blocks, closed: int) -> bool:
-    """Whether in the median block at most CALM_PERCENT of the flows were strange."""
-    last = _last(blocks, closed)
-    return bool(np.median(100 * blocks.strange[last] - CALM_PERCENT * blocks.rows[last]) <= 0)
+def is_known(blocks: Blocks, closed: int, is_long: bool) -> bool:
+    """Whether in the median block at most CALM_PERCENT of the flows were strange; UNKNOWN_PERCENT after long."""
+    percent, last = UNKNOWN_PERCENT if is_long else CALM_PERCENT, _last(blocks, closed)
+    return bool(np.median(100 * blocks.strange[last] - percent * blocks.rows[last]) <= 0)
 
 
 def bound(blocks: Blocks, closed: int) -> int:

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from pipeline.featurize.compiled import compiled
 
 BLOCKS, FIRST_S, LAST_S, LAST_BLOCK, USUAL, OTHERS, KIND = range(7)
-"""Columns of an entry: blocks it came in, when first and last (seconds since the baseline began), the number of the last
-block, whether it is usual; of a relation's target how many sources are usual, of a relation between two the number of the
-kind its last flow was of, from 1."""
+"""Columns of an entry: blocks it came in, when first and last (seconds since the baseline began), the number of the
+last block, whether it is usual; of a relation's target how many sources are usual, of a relation between two the number
+of the kind its last flow was of, from 1."""
 CELLS = 7
 
 

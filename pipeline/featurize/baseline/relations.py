@@ -80,9 +80,7 @@ def _displaceable(relations: Relations, block: int) -> int:
 
 
 @compiled
-def learn(
-    relations: Relations, key: np.uint64, block: int, now_s: int, least_blocks: int, least_span_s: int
-) -> int:
+def learn(relations: Relations, key: np.uint64, block: int, now_s: int, least_blocks: int, least_span_s: int) -> int:
     """Count a relation, or begin it: 1 where that makes it usual, 0 where not, -1 where there is no room."""
     cells, counts = relations.cells, relations.counts
     entry = find(relations.table, key)

@@ -10,7 +10,7 @@ from pipeline.featurize.baseline import relations as of_relations
 from pipeline.featurize.baseline.coordinates import Points
 from pipeline.featurize.baseline.keys import FlowRelations
 from pipeline.featurize.baseline.kinds import Kinds, no_kinds
-from pipeline.featurize.baseline.learning import BINS, BLOCK_ENDS_US, BOUND, CLOCK, NUMBER, PHASE, Seen, take
+from pipeline.featurize.baseline.learning import BINS, BLOCK_ENDS_US, BOUND, CLOCK, NUMBER, PHASE, Seen, bins_of, take
 from pipeline.featurize.baseline.phases import Blocks, LearningTimes, begin, close_block, no_blocks
 from pipeline.featurize.baseline.relations import Relations, no_relations
 
@@ -19,13 +19,28 @@ RELATIONS_A_FLOW = 12
 
 
 class Baseline(NamedTuple):
-    """What is usual at one sensor; `advance` writes to the arrays."""
+    """What is usual at one sensor; `advance` writes to the arrays.
+
+    clock (CLOCK,), see learning.py; histogram (2, BINS): strangeness of the flows while it settled, up to now and up to
+    the end of the last block.
+    """
 
     clock: npt.NDArray[np.int64]
     blocks: Blocks
     histogram: npt.NDArray[np.int64]
     kinds: Kinds
     relations: Relations
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a flow was learnt."""
+        return bool(self.clock[BLOCK_ENDS_US])
+
+    def p_values(self) -> npt.NDArray[np.float32]:
+        """(BINS,) float32: share of the flows while the sensor settled that were at least so strange; never 0."""
+        farther = self.histogram[1, ::-1].cumsum()[::-1]
+        shares: npt.NDArray[np.float32] = ((farther + 1) / (farther[0] + 1)).astype(np.float32)
+        return shares
 
 
 class Judged(NamedTuple):
@@ -34,18 +49,20 @@ class Judged(NamedTuple):
     seen: Seen
     phase: npt.NDArray[np.uint8]
     bound: npt.NDArray[np.int64]
+    p_value: npt.NDArray[np.float32]
     number: npt.NDArray[np.uint32]
 
 
 def no_baseline() -> Baseline:
     """The baseline of a sensor that has sent nothing."""
-    return Baseline(np.zeros(CLOCK, np.int64), no_blocks(), np.zeros(BINS, np.int64), no_kinds(), no_relations())
+    return Baseline(np.zeros(CLOCK, np.int64), no_blocks(), np.zeros((2, BINS), np.int64), no_kinds(), no_relations())
 
 
 def nothing_judged(rows: int) -> Judged:
     """Room for what baselines say of so many flows."""
     seen = Seen(np.full(rows, of_kinds.FAR, np.int64), np.zeros(rows, np.uint32), np.zeros(rows, np.uint16))
-    return Judged(seen, np.zeros(rows, np.uint8), np.zeros(rows, np.int64), np.zeros(rows, np.uint32))
+    p_value = np.ones(rows, np.float32)
+    return Judged(seen, np.zeros(rows, np.uint8), np.zeros(rows, np.int64), p_value, np.zeros(rows, np.uint32))
 
 
 def advance(
@@ -60,7 +77,7 @@ def advance(
 ) -> Baseline:
     """Take flows `order` of a batch, in event-time order, through the baseline, which is taken over.
 
-    late: (len(order),) flows that are only judged. end_us, points, flow: of the whole batch. judged: written at `order`.
+    late: (len(order),) flows that are only judged. end_us, points, flow: of the whole batch. judged: what is written.
     """
     if not len(order):
         return baseline
@@ -76,6 +93,7 @@ def advance(
         if stop > start:
             baseline = _within_block(baseline, order[start:stop], late[start:stop], end_us, points, flow, judged)
         if stop < len(order):
+            baseline.histogram[1] = baseline.histogram[0]
             close_block(clock, baseline.blocks, baseline.kinds, baseline.relations, int(reached_us[stop]), times)
         start = stop
     return baseline
@@ -98,6 +116,7 @@ def _within_block(
     clock = baseline.clock
     judged.phase[order], judged.bound[order], judged.number[order] = clock[PHASE], clock[BOUND], clock[NUMBER]
     take(
-        order, late, end_us, points, flow, baseline.kinds, baseline.relations, clock, baseline.histogram, judged.seen
+        order, late, end_us, points, flow, baseline.kinds, baseline.relations, clock, baseline.histogram[0], judged.seen
     )
+    judged.p_value[order] = baseline.p_values()[bins_of(judged.seen.squares[order])]
     return baseline

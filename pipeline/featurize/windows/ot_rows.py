@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.featurize.rows import Floats, Ints, Keys, Rows, floats, lists
 
