@@ -1,29 +1,30 @@
-"""`forebay load`: made-up plants and attacks as load, sent into `raw`."""
+"""`forebay load`: made-up plants and attacks, sent into `raw` as load or written as a week's files."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.errors import Failed, Usage
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
-from pipeline.tools.cli.progress import positive_or_max, sending_progress
+from pipeline.tools.cli.progress import positive_or_max, progress, sending_progress
 from pipeline.tools.cli.settings_here import settings_here
 
 if TYPE_CHECKING:
     from loadtest.scenarios import Scenario
     from loadtest.sending import Sent
 
-app = typer.Typer(no_args_is_help=True, help="Load: made-up plants and attacks, sent into `raw`.")
+app = typer.Typer(no_args_is_help=True, help="Load: made-up plants and attacks, sent or written.")
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
 @app.callback()
 def load() -> None:
-    """Load: made-up plants and attacks, sent into `raw`."""
+    """Load: made-up plants and attacks, sent or written."""
 
 
 @app.command()
@@ -66,9 +67,9 @@ def send(
     require_topic(settings)
     stop = Stop().listen()
     planned = Load(wanted, records, seed, pace, pack, seconds, start_us, end_of_source)
-    with sending_progress(scenario, records, as_json) as progress:
+    with sending_progress(scenario, records, as_json) as shown:
         sent = sending(
-            planned, settings.topics.raw, clients.connection(settings, "load"), lambda: stop.requested, progress
+            planned, settings.topics.raw, clients.connection(settings, "load"), lambda: stop.requested, shown
         )
     if sent.refused:
         raise Failed(
@@ -90,6 +91,52 @@ def send(
     emit(document)
     if stop.requested:
         raise typer.Exit(130)
+
+
+@app.command()
+def plant(
+    out: Annotated[Path, typer.Option("--out", help="A new or empty folder.")],
+    days: Annotated[float, typer.Option(help="How long; it starts on a Monday.")] = 7.0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32, help="The same seed makes the same files.")] = 1,
+    size: Annotated[str, typer.Option(help="small, medium or large.")] = "medium",
+    sensors: Annotated[int, typer.Option(help="One sees everything; several see a segment each.")] = 1,
+    attacks: Annotated[str, typer.Option(help="all, none, or names with commas (docs/generated-plant.md).")] = "all",
+    attacks_from: Annotated[
+        float | None, typer.Option(help="Days after which attacks come; else 2, or a third of a shorter time.")
+    ] = None,
+    early_attacks: Annotated[
+        str, typer.Option(help="The same for the first two hours, where a sensor learns.")
+    ] = "none",
+    as_json: Json = False,
+) -> None:
+    """Write days of a made-up plant as its sensors' Zeek logs, and what happened there as events.json."""
+    from loadtest.plants.generated.plant import EVENTS_FILE, STEPS, Plan, PlantError, plant_of, write_plant
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise Usage(f"--out: got {out}, which is not empty, expected a new or empty folder; name another")
+    try:
+        plan = Plan(days, seed, size, sensors, _attacks(attacks), _attacks(early_attacks), attacks_from)
+    except PlantError as error:
+        raise Usage(str(error)) from error
+    with progress("plant", as_json) as shown:
+        made = plant_of(plan, lambda done: shown(done, STEPS + sensors))
+        facts = write_plant(made, out, lambda done: shown(done, STEPS + sensors))
+    for name, sensor in facts["sensors"].items():
+        records = ", ".join(f"{log} {count:,}" for log, count in sensor["records"].items())
+        say(f"{out / name}: {records}", quiet=as_json)
+    counted = {kind: sum(event.kind == kind for event in made.events) for kind in ("attack", "fault", "benign")}
+    events = ", ".join(f"{count} {kind}" for kind, count in counted.items())
+    say(f"{out / EVENTS_FILE}: {events}; forebay flow check {out / made.sensors[0]} reads a sensor", quiet=as_json)
+    emit({"out": str(out), "days": days, **facts, "events": counted})
+
+
+def _attacks(text: str) -> tuple[str, ...]:
+    """The attacks that an option names."""
+    from loadtest.plants.generated.attacks import ATTACKS
+
+    if text in ("all", "none", ""):
+        return tuple(ATTACKS) if text == "all" else ()
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def _require_local(bootstrap: str) -> None:

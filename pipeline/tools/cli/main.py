@@ -32,7 +32,7 @@ NOUNS = {
     "retrain": "Stage 6: candidates, comparison, promotion.",
     "model": "Models: train, evaluate, calibrate, list, promote.",
     "topic": "Kafka topics: create and check.",
-    "load": "Load: made-up plants and attacks, sent into `raw`.",
+    "load": "Load: made-up plants and attacks, sent or written.",
     "replay": "History again through the same functions; two runs compared.",
     "chaos": "Fault campaigns: break everything on purpose, then compare.",
     "broker": "The local single-node Kafka.",
