@@ -14,12 +14,12 @@ class Learning(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    least_s: Annotated[int, Field(ge=60, description="A sensor shows nothing before that.")] = 7_200
+    least_s: Annotated[int, Field(ge=1, description="A sensor shows nothing before that.")] = 7_200
     most_s: Annotated[
-        int, Field(ge=60, description="It shows suspects from then on even where a block in five is new.")
+        int, Field(ge=1, description="It shows suspects from then on even where a block in five is new.")
     ] = 21_600
-    anchor_s: Annotated[int, Field(ge=60, description="From then on only what was shown can become usual.")] = 21_600
-    admit_s: Annotated[int, Field(ge=60, description="For so long what was shown must come back to become usual.")] = (
+    anchor_s: Annotated[int, Field(ge=1, description="From then on only what was shown can become usual.")] = 21_600
+    admit_s: Annotated[int, Field(ge=1, description="For so long what was shown must come back to become usual.")] = (
         21_600
     )
     shortest_block_s: Annotated[int, Field(ge=1, le=900, description="Shortest stretch that counts as one.")] = 60
@@ -31,3 +31,6 @@ class Learning(BaseModel):
                 f"expected least_s <= most_s <= anchor_s, got {self.least_s}, {self.most_s}, {self.anchor_s}"
             )
         return self
+
+
+SHIPPED_LEARNING = Learning()

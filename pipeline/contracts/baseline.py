@@ -2,6 +2,9 @@
 
 from enum import IntEnum, IntFlag
 
+import numpy as np
+import numpy.typing as npt
+
 
 class Phase(IntEnum):
     """How far a sensor has got in learning what is usual there."""
@@ -54,3 +57,16 @@ SHOWN = (
     | Evidence.NEW_DEVICE
 )
 """What makes a row a suspect by itself; the rest describes it."""
+
+CERTAIN = Evidence.NEW_WRITER | Evidence.NEW_CONTROLLER | Evidence.NEW_HARDWARE | Evidence.SEVERAL_HARDWARE
+"""What makes a row a suspect even while most of the traffic is new."""
+
+_SHOWN_IN = np.zeros(len(Phase), np.uint32)
+_SHOWN_IN[[Phase.SETTLING, Phase.ANCHORED]] = int(SHOWN)
+_SHOWN_IN[Phase.CHANGED] = int(CERTAIN)
+
+
+def shown(phase: npt.NDArray[np.uint8], evidence: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
+    """(n,) whether rows are suspects by their sensor's baseline."""
+    is_shown: npt.NDArray[np.bool_] = (_SHOWN_IN[phase] & evidence) != 0
+    return is_shown

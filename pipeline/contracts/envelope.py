@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeGuard, TypeVar
 
-from pipeline.errors import BadEnvelope
+from pipeline.contracts.notices import Notice
+from pipeline.errors import BadData, BadEnvelope
 
 SensorName: TypeAlias = tuple[str, str]
 """Site and sensor: a sensor's name is unique within its site."""
@@ -145,12 +146,14 @@ class RowsFacts:
     watermarks: tuple[SensorWatermark, ...] = ()
     ended: tuple[SensorName, ...] = ()
     evicted: tuple[SensorName, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
     def document(self) -> dict[str, object]:
-        """The facts as JSON knows them; without `evicted` where there is none, as before there were evictions."""
+        """The facts as JSON knows them; without `evicted` and `notices` where there are none, as before."""
         document = _document(self)
-        if not self.evicted:
-            del document["evicted"]
+        for name in ("evicted", "notices"):
+            if not document[name]:
+                del document[name]
         return document
 
 
@@ -212,6 +215,7 @@ def _features(reader: "_FactsReader") -> dict[str, Any]:
         "watermarks": reader.watermarks("watermarks"),
         "ended": reader.sensors("ended"),
         "evicted": reader.sensors("evicted") if reader.has("evicted") else (),
+        "notices": reader.notices("notices") if reader.has("notices") else (),
         "flows_offset": reader.whole("flows_offset"),
         "frontier": reader.optional("frontier", reader.position),
         "first": reader.position("first"),
@@ -229,7 +233,10 @@ def _document(facts: FlowsFacts | RejectsFacts | RowsFacts) -> dict[str, object]
 def _plain(value: object) -> object:
     if not isinstance(value, tuple):
         return value
-    return [list(item) if isinstance(item, tuple) else item for item in value]
+    return [
+        item.document() if isinstance(item, Notice) else list(item) if isinstance(item, tuple) else item
+        for item in value
+    ]
 
 
 class _FactsReader:
@@ -295,6 +302,16 @@ class _FactsReader:
     def watermarks(self, name: str) -> tuple[SensorWatermark, ...]:
         """A list of [site, sensor, time in us]; event time may lie before 1970."""
         return tuple(self._each(name, "a list of [site, sensor, time in us]", _watermark))
+
+    def notices(self, name: str) -> tuple[Notice, ...]:
+        """A list of notices."""
+        values = self._get(name, "a list of notices")
+        if not isinstance(values, list):
+            raise self.refused(name, values, "a list of notices")
+        try:
+            return tuple(Notice.of(value) for value in values)
+        except BadData as error:
+            raise self._error(f"fact '{name}': {error}") from error
 
     def _each(self, name: str, expected: str, of: Callable[[Sequence[object]], Value | None]) -> list[Value]:
         values = self._get(name, expected)

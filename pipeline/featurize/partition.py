@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.contracts.envelope import FeaturesFacts, FlowsFacts, RawPosition, SensorName, SensorWatermark
+from pipeline.contracts.notices import Notice
 from pipeline.errors import RefusedState
-from pipeline.featurize.baseline.phases import SHIPPED_TIMES, LearningTimes
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.ordering.reorder import NO_WATERMARK
@@ -27,6 +27,7 @@ from pipeline.featurize.windows.kdd import OVERFLOWED
 from pipeline.featurize.windows.tables import EVICTED
 from pipeline.runtime.wire.batches import empty
 from pipeline.runtime.wire.sensors import sensors_of
+from schemas.learning import SHIPPED_LEARNING, Learning
 
 MAX_MESSAGE_ROWS = 4_096
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024  # a quarter of what Kafka takes: rows are not all of one size
@@ -90,7 +91,7 @@ def advance_partition(
     lateness_of: Callable[[str], int],
     stitch_of: Callable[[str], int] = lambda _site: 0,
     calendars: Calendars = NO_CALENDARS,
-    times_of: Callable[[str], LearningTimes] = lambda _site: SHIPPED_TIMES,
+    learning_of: Callable[[str], Learning] = lambda _site: SHIPPED_LEARNING,
     max_rows: int = MAX_MESSAGE_ROWS,
     max_bytes: int = MAX_MESSAGE_BYTES,
 ) -> tuple[PartitionState, list[FeaturesMessage]]:
@@ -108,7 +109,7 @@ def advance_partition(
         Stitching window in us of a site; 0: records are not merged.
     calendars
         Which rows have windows of their own.
-    times_of
+    learning_of
         For how long the sensors of a site learn.
     max_rows, max_bytes
         What one features message may hold.
@@ -129,7 +130,7 @@ def advance_partition(
         if not is_last:
             part = replace(part, rejected=0, ended=(), silent=())
         after, rows, whole = _advance_rows(
-            after, flows.slice(start, stop - start), part, flows_offset, lateness_of, stitch_of, calendars, times_of
+            after, flows.slice(start, stop - start), part, flows_offset, lateness_of, stitch_of, calendars, learning_of
         )
         if not is_last:
             whole = replace(whole, through=None, frontier=_lowest(whole.frontier, flows, stop))
@@ -155,7 +156,7 @@ def _advance_rows(
     lateness_of: Callable[[str], int],
     stitch_of: Callable[[str], int],
     calendars: Calendars,
-    times_of: Callable[[str], LearningTimes],
+    learning_of: Callable[[str], Learning],
 ) -> tuple[PartitionState, pa.RecordBatch, FeaturesFacts]:
     """Take flows through their sensors among which no sensor expires before a flow of its own: the state after them,
     with its seq unchanged, the rows released, and the facts of a message that holds all of them, without watermarks.
@@ -174,14 +175,17 @@ def _advance_rows(
             name in facts.silent,
             stitch_of(name[0]),
             name[0],
-            times_of(name[0]),
+            learning_of(name[0]),
+            name[1],
         )
         for name in names
     ]
     sensors, rows = dict(state.sensors), empty("features", state.feature_set.width)
+    notices: tuple[Notice, ...] = ()
     if inputs:
-        advanced, rows = advance_sensors(inputs, flows, calendars=calendars)
-        sensors.update(zip(names, advanced, strict=True))
+        advanced = advance_sensors(inputs, flows, calendars=calendars)
+        rows, notices = advanced.rows, advanced.notices
+        sensors.update(zip(names, advanced.states, strict=True))
         # Without a flow there is nothing to remember: expired, or named in a mark alone. A baseline outlasts an end.
         sensors = {
             name: sensor
@@ -201,6 +205,7 @@ def _advance_rows(
         feature_hash=state.feature_set.hash,
         ended=tuple(sorted(facts.ended)),
         evicted=tuple(silenced),
+        notices=notices,
         flows_offset=flows_offset,
         frontier=frontier(after),
         first=facts.first,
@@ -253,7 +258,9 @@ def split_message(
     for number, start in enumerate(range(0, len(features), rows)):
         part = replace(facts, seq=facts.seq + number, records=facts.records if start == 0 else 0)
         if start + rows < len(features):
-            part = replace(part, rejected=0, through=None, watermarks=(), ended=(), evicted=(), frontier=unfinished)
+            part = replace(
+                part, rejected=0, through=None, watermarks=(), ended=(), evicted=(), notices=(), frontier=unfinished
+            )
         parts.append(FeaturesMessage(features.slice(start, rows), part))
     return parts
 

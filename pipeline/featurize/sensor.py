@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.featurize.baseline.judge import judge
-from pipeline.featurize.baseline.phases import SHIPPED_TIMES, LearningTimes
+from pipeline.contracts.notices import Notice
+from pipeline.featurize.baseline.judge import SensorBaseline, judge
 from pipeline.featurize.baseline.sensor_baseline import Baseline, no_baseline
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
@@ -26,6 +26,7 @@ from pipeline.featurize.windows.bounded_tables import Bounds
 from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
 from pipeline.runtime.wire.batches import matrix_column
 from schemas.fields import arrow_schema
+from schemas.learning import SHIPPED_LEARNING, Learning
 
 __all__ = ["BOUNDS", "LARGEST", "SensorInput", "SensorState", "advance", "advance_sensors", "featurize_file_rows"]
 
@@ -76,7 +77,7 @@ class SensorInput(NamedTuple):
     lateness_us: how far behind the latest end time a flow may come and still be on time; ended: the source's end
     follows, so release everything, then forget the windows and the watermark; silent: a tick follows, so release
     everything, and let the watermark rise to the latest end time; window_us: within which records of one flow are
-    merged (pairing.py), 0: none are; site, by which its calendars are known; times, for which it learns its baseline.
+    merged (pairing.py), 0: none are; site and sensor, its name; learning, for which it learns its baseline.
     """
 
     state: SensorState
@@ -86,7 +87,16 @@ class SensorInput(NamedTuple):
     silent: bool = False
     window_us: int = 0
     site: str = ""
-    times: LearningTimes = SHIPPED_TIMES
+    learning: Learning = SHIPPED_LEARNING
+    sensor: str = ""
+
+
+class Advanced(NamedTuple):
+    """What came of sensors' flows: the states after them, the released rows, and what the baselines tell."""
+
+    states: list[SensorState]
+    rows: pa.RecordBatch
+    notices: tuple[Notice, ...]
 
 
 class OrderedInput(NamedTuple):
@@ -113,7 +123,7 @@ def advance_sensors(
     bounds: Bounds = BOUNDS,
     max_waiting: int = MAX_WAITING,
     calendars: Calendars = NO_CALENDARS,
-) -> tuple[list[SensorState], pa.RecordBatch]:
+) -> Advanced:
     """Take sensors' next flows and give back those that are released, with features.
 
     Parameters
@@ -164,21 +174,17 @@ def advance_sensors(
             before = windows[name] if name in windows else computation.empty()
             windows[name] = computation.windows(before, rows, chosen, chosen >= on_time, bounds, matrix)
         windows_of.append(windows)
-    baselines, judged = judge(
-        [sensor.state.baseline for sensor in inputs],
-        [sensor.times for sensor in inputs],
-        orders,
-        on_time,
-        leaving,
-        matrix,
-        feature_set,
-    )
+    of_sensors = [
+        SensorBaseline(sensor.state.baseline, (sensor.site, sensor.sensor), sensor.learning) for sensor in inputs
+    ]
+    baselines, judged, notices = judge(of_sensors, orders, on_time, leaving, matrix, feature_set)
     states = []
     for base, sensor, each, windows, baseline in zip(bases, inputs, ordered, windows_of, baselines, strict=False):
         last_us = int(end_us[base + len(each.order.released) - 1]) if len(each.order.released) else NO_WATERMARK
         states.append(_after(sensor, each, pool, windows, baseline, last_us))
     columns = [*leaving.columns, pa.array(late_by_us), *judged, matrix_column(matrix)]
-    return states, pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", feature_set.width))
+    rows_out = pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", feature_set.width))
+    return Advanced(states, rows_out, tuple(notices))
 
 
 def _ordered(sensor: SensorInput, pool: Pool, first: int, new_keys: Keys, max_waiting: int) -> OrderedInput:
@@ -232,11 +238,11 @@ def advance(
     window_us: int = 0,
     calendars: Calendars = NO_CALENDARS,
     site: str = "",
-    times: LearningTimes = SHIPPED_TIMES,
+    learning: Learning = SHIPPED_LEARNING,
 ) -> tuple[SensorState, pa.RecordBatch]:
     """`advance_sensors` of one sensor, whose flows these are."""
-    sensor = SensorInput(state, np.arange(len(flows)), lateness_us, ended, silent, window_us, site, times)
-    (after,), rows = advance_sensors([sensor], flows, bounds, max_waiting, calendars)
+    sensor = SensorInput(state, np.arange(len(flows)), lateness_us, ended, silent, window_us, site, learning)
+    (after,), rows, _notices = advance_sensors([sensor], flows, bounds, max_waiting, calendars)
     return after, rows
 
 
@@ -248,7 +254,7 @@ def featurize_file_rows(
     feature_set: FeatureSet = FEATURE_SET,
     calendars: Calendars = NO_CALENDARS,
     site: str = "",
-    times: LearningTimes = SHIPPED_TIMES,
+    learning: Learning = SHIPPED_LEARNING,
 ) -> pa.RecordBatch:
     """All flows of one sensor, in raw order, with features: what the live path gives, in one batch of the `features`
     schema.
@@ -272,7 +278,7 @@ def featurize_file_rows(
             window_us=window_us,
             calendars=calendars,
             site=site,
-            times=times,
+            learning=learning,
         )
         batches.append(rows)
     return pa.concat_batches(batches)

@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from pipeline.contracts.envelope import FlowsFacts, MessagePosition
 from pipeline.errors import Failed
-from pipeline.featurize.baseline.phases import times_of
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import (
@@ -45,7 +44,7 @@ class Featurize:
         self._feature_set = named(settings.feature_set, live=True)
         self._stitch_of = settings.stitch_of
         self._calendars = Calendars(settings.calendars)
-        self._times_of = times_of(settings)
+        self._learning_of = settings.learning_of
         self._telemetry = telemetry
 
     def restore(self, _partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> PartitionState:
@@ -85,7 +84,14 @@ class Featurize:
             position = MessagePosition(self.source, message.partition, message.offset)
             flows, facts = read(message.value, FlowsFacts, position)
             after, messages = advance_partition(
-                state, flows, facts, message.offset, self._lateness_of, self._stitch_of, self._calendars, self._times_of
+                state,
+                flows,
+                facts,
+                message.offset,
+                self._lateness_of,
+                self._stitch_of,
+                self._calendars,
+                self._learning_of,
             )
             payloads = [write(features.rows, features.facts) for features in messages]
             rows = sum(features.rows.num_rows for features in messages)

@@ -1,23 +1,35 @@
 """A batch of several sensors' flows against their baselines: the columns of `features` that say what is new."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.contracts.envelope import SensorName
+from pipeline.contracts.notices import Notice
+from pipeline.featurize.baseline.advance import FlowBatch, advance, nothing_judged
 from pipeline.featurize.baseline.coordinates import grid, points_of
 from pipeline.featurize.baseline.keys import flow_relations
 from pipeline.featurize.baseline.kinds import FAR, deviations
-from pipeline.featurize.baseline.phases import LearningTimes
-from pipeline.featurize.baseline.sensor_baseline import Baseline, advance, nothing_judged
+from pipeline.featurize.baseline.sensor_baseline import Baseline
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.rows import rows_of
 from schemas.fields import load
+from schemas.learning import Learning
 
 COLUMNS = ("phase", "strangeness", "strange_from", "strange_p", "evidence", "others", "baseline")
 
 Order = npt.NDArray[np.int64]
+
+
+class SensorBaseline(NamedTuple):
+    """One sensor's baseline, its name, and for how long it learns."""
+
+    baseline: Baseline
+    name: SensorName
+    learning: Learning
 
 
 def has_baselines(feature_set: FeatureSet) -> bool:
@@ -26,20 +38,19 @@ def has_baselines(feature_set: FeatureSet) -> bool:
 
 
 def judge(
-    baselines: Sequence[Baseline],
-    times: Sequence[LearningTimes],
+    sensors: Sequence[SensorBaseline],
     orders: Sequence[Order],
     on_time: int,
     flows: pa.RecordBatch,
     matrix: npt.NDArray[np.float32],
     feature_set: FeatureSet,
-) -> tuple[list[Baseline], list[pa.Array]]:
+) -> tuple[list[Baseline], list[pa.Array], list[Notice]]:
     """Take sensors' flows through their baselines, which are taken over.
 
     Parameters
     ----------
-    baselines, times, orders
-        Of each sensor: what is usual there, for how long it learns, and its flows in the order they count.
+    sensors, orders
+        Of each sensor: what is usual there, and its flows in the order they count.
     on_time
         Flows from this index on are late: they are judged and not learnt.
     flows, matrix, feature_set
@@ -47,18 +58,28 @@ def judge(
 
     Returns
     -------
-    The new baselines, and COLUMNS in order, n values each; null where the feature set has no coordinates.
+    The new baselines; COLUMNS in order, n values each, null where the feature set has no coordinates; and what there is
+    to tell.
     """
     if not has_baselines(feature_set) or not flows.num_rows:
         types = [load("features").field(name).arrow.type for name in COLUMNS]
-        return list(baselines), [pa.nulls(flows.num_rows, of_type) for of_type in types]
-    relations = flow_relations(flows, rows_of(flows))
-    points = points_of(np.ascontiguousarray(matrix[:, : len(grid().centre)]))
-    judged, end_us = nothing_judged(flows.num_rows), flows.column("end_ts_us").to_numpy()
-    after = [
-        advance(baseline, order, order >= on_time, end_us, points, relations, judged, of_sensor)
-        for baseline, order, of_sensor in zip(baselines, orders, times, strict=True)
-    ]
+        nothing = [pa.nulls(flows.num_rows, of_type) for of_type in types]
+        return [sensor.baseline for sensor in sensors], nothing, []
+    batch = FlowBatch(
+        flows.column("end_ts_us").to_numpy(),
+        points_of(np.ascontiguousarray(matrix[:, : len(grid().centre)])),
+        flow_relations(flows, rows_of(flows)),
+        flows.column("src_addr"),
+        flows.column("dst_addr"),
+    )
+    judged = nothing_judged(flows.num_rows)
+    after, told = list[Baseline](), list[Notice]()
+    for sensor, order in zip(sensors, orders, strict=True):
+        baseline, notices = advance(
+            sensor.baseline, sensor.name, order, order >= on_time, batch, judged, sensor.learning
+        )
+        after.append(baseline)
+        told += notices
     seen = judged.seen
     arrays = (
         judged.phase,
@@ -69,4 +90,4 @@ def judge(
         seen.others,
         judged.number,
     )
-    return after, [pa.array(array) for array in arrays]
+    return after, [pa.array(array) for array in arrays], told

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.featurize.addresses import UNICAST, outside
+from pipeline.featurize.compiled import compiled
 from pipeline.featurize.rows import TCP, UDP, Ints, Keys, Rows, ints, lists
 from pipeline.runtime.hashing import mix64
 
@@ -19,19 +20,44 @@ EPHEMERAL = 32_768
 """Where Linux begins with ephemeral ports; Windows does at 49152 (RFC 6056, section 2.1 and 2.2)."""
 OUTSIDE = np.uint64(0x4F55545349444500)
 
+_KIND_SHIFT = np.uint64(40)
+
 USE, TALK, WRITE, CONTROL, FUNCTION, HARDWARE, ADDRESS, SEVERAL, SERVED, WRITTEN, CONTROLLED = range(1, 12)
 """Kinds of relation; the last three are of targets alone, and count how many sources are usual there."""
+
+
+@compiled
+def what(kind: int, service: np.uint64) -> np.uint64:
+    """Which relation it is and with which service, as one number; `kind_and_service` is the way back."""
+    return (np.uint64(kind) << _KIND_SHIFT) | service
+
+
+def kind_of(numbers: Keys) -> Keys:
+    """(n,) kinds of relation of numbers that `what` made."""
+    return numbers >> _KIND_SHIFT
+
+
+def kind_and_service(number: int) -> tuple[int, int, int]:
+    """Kind of relation, protocol and port of a number that `what` made; port -1 where none is known."""
+    service = number & ((1 << int(_KIND_SHIFT)) - 1)
+    return number >> int(_KIND_SHIFT), service >> 17, (service & 0x1FFFF) - 1
 
 
 class FlowRelations(NamedTuple):
     """Keys (n,) uint64 of n flows' relations, 0 where a flow has none of that kind.
 
-    has_transport: (n,) bool, TCP or UDP. use: of a service. talk: without a service. served, written,
-    controlled: the same without the source. unstable: that an address came from several hardware addresses at once, and
-    several: the same where it did so in this flow. function: (m,) of all flows, those of flow i at
-    function_start[i]:function_end[i].
+    src, dst: keys of the addresses as they count here. source, target: the same of who uses a service and whose it is.
+    service: protocol and port of the target as one number. has_transport: (n,) bool, TCP or UDP. use: of a service.
+    talk: without a service. served, written, controlled: the same without the source. unstable: that an address came
+    from several hardware addresses at once, and several: the same where it did so in this flow. function: (m,) of all
+    flows, those of flow i at function_start[i]:function_end[i].
     """
 
+    src: Keys
+    dst: Keys
+    source: Keys
+    target: Keys
+    service: Keys
     has_transport: npt.NDArray[np.bool_]
     use: Keys
     served: Keys
@@ -72,6 +98,11 @@ def flow_relations(flows: pa.RecordBatch, rows: Rows) -> FlowRelations:
     src_inside, dst_inside = src_unicast & (src != OUTSIDE), dst_unicast & (dst != OUTSIDE)
     src_unstable, dst_unstable = _where(src_inside, SEVERAL, src), _where(dst_inside, SEVERAL, dst)
     return FlowRelations(
+        src=src,
+        dst=dst,
+        source=source,
+        target=target,
+        service=service.astype(np.uint64),
         has_transport=has_transport,
         use=_where(of_service, USE, source, target, service),
         served=_where(of_service, SERVED, target, service),

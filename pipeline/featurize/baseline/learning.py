@@ -9,22 +9,25 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts.baseline import SHOWN, Evidence, Phase
+from pipeline.featurize.baseline import keys
 from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline import relations as of_relations
 from pipeline.featurize.baseline.coordinates import Points
-from pipeline.featurize.baseline.keys import FlowRelations
+from pipeline.featurize.baseline.keys import FlowRelations, what
 from pipeline.featurize.baseline.kinds import Kinds
-from pipeline.featurize.baseline.recurrence import BLOCKS, KIND, USUAL
+from pipeline.featurize.baseline.recurrence import BLOCKS, KIND, LAST_S, LONGEST_S, USUAL
 from pipeline.featurize.baseline.relations import Relations
 from pipeline.featurize.compiled import compiled
 from pipeline.featurize.windows.tables import find
 
 BEGAN_US, BLOCK, BLOCK_ENDS_US, PHASE, SINCE_US, BOUND, LEAST_BLOCKS, LEAST_SPAN_S = range(8)
 ROWS, BLOCK_ROWS, BLOCK_STRANGE, HIGHEST, SECOND, NUMBER = range(8, 14)
-CLOCK = 14
+LEARNS_SINCE_US, CHANGING_BLOCKS, TOLD_HOUR = range(14, 17)
+CLOCK = 17
 """Columns of the clock: when the baseline began, the number of the block and when it ends, the phase and since when,
 the bound of strangeness (sum of squares) and the rule of what is usual; flows learnt, of this block the flows, the
-strange ones, the two greatest distances; the number of the baseline."""
+strange ones, the two greatest distances; the number of the last notice;
+since when everything is learnt, blocks in a row of which most was new, the hour last told."""
 
 STRANGE_SQUARES = of_kinds.squared(1.6)
 """What counts as strange before a bound is known."""
@@ -128,36 +131,54 @@ def _evidence(relations: Relations, flow: FlowRelations, row: int) -> tuple[int,
 
 @compiled
 def _learn_relation(
-    relations: Relations, key: np.uint64, target: np.uint64, learns: bool, clock: npt.NDArray[np.int64], now_s: int
+    relations: Relations,
+    key: np.uint64,
+    kind: int,
+    ends: tuple[np.uint64, np.uint64, np.uint64],
+    target: np.uint64,
+    learns: bool,
+    clock: npt.NDArray[np.int64],
+    now_s: int,
 ) -> None:
     """Count a relation where everything is learnt, else a usual one; where it becomes usual it counts at its target."""
-    if key == 0 or not (learns or of_relations.is_usual(relations, key)):
+    if key == 0:
         return
+    entry = find(relations.table, key)
+    if not learns and relations.cells[entry, USUAL] == 0:
+        return
+    if learns and entry != 0:
+        away_s = now_s - relations.cells[entry, LAST_S]
+        if away_s > relations.cells[entry, LONGEST_S]:
+            relations.cells[entry, LONGEST_S] = away_s
+    of_kind = (ends[0], ends[1], what(kind, ends[2]))
     block, least_blocks, least_span_s = clock[BLOCK], clock[LEAST_BLOCKS], clock[LEAST_SPAN_S]
-    became_usual = of_relations.learn(relations, key, block, now_s, least_blocks, least_span_s)
+    became_usual = of_relations.learn(relations, key, of_kind, block, now_s, least_blocks, least_span_s)
     if became_usual == 1 and target != 0:
-        of_relations.add_other(relations, target, block, now_s)
+        of_relations.add_other(relations, target, (np.uint64(0), ends[1], what(keys.SERVED, ends[2])), block, now_s)
 
 
 @compiled
 def _learn_relations(
     relations: Relations, flow: FlowRelations, row: int, learns: bool, clock: npt.NDArray[np.int64], now_s: int
 ) -> None:
-    nothing = np.uint64(0)
-    _learn_relation(relations, flow.use[row], flow.served[row], learns, clock, now_s)
-    _learn_relation(relations, flow.talk[row], nothing, learns, clock, now_s)
-    _learn_relation(relations, flow.write[row], flow.written[row], learns, clock, now_s)
-    _learn_relation(relations, flow.control[row], flow.controlled[row], learns, clock, now_s)
-    _learn_relation(relations, flow.src_address[row], nothing, learns, clock, now_s)
-    _learn_relation(relations, flow.dst_address[row], nothing, learns, clock, now_s)
-    _learn_relation(relations, flow.src_device[row], nothing, learns, clock, now_s)
-    _learn_relation(relations, flow.dst_device[row], nothing, learns, clock, now_s)
-    _learn_relation(relations, flow.src_hardware[row], nothing, learns, clock, now_s)
-    _learn_relation(relations, flow.dst_hardware[row], nothing, learns, clock, now_s)
-    _learn_relation(relations, flow.src_several[row], nothing, learns, clock, now_s)
-    _learn_relation(relations, flow.dst_several[row], nothing, learns, clock, now_s)
+    no = np.uint64(0)
+    used = (flow.source[row], flow.target[row], flow.service[row])
+    asked = (flow.src[row], flow.dst[row], flow.service[row])
+    _learn_relation(relations, flow.use[row], keys.USE, used, flow.served[row], learns, clock, now_s)
+    _learn_relation(relations, flow.talk[row], keys.TALK, asked, no, learns, clock, now_s)
+    _learn_relation(relations, flow.write[row], keys.WRITE, asked, flow.written[row], learns, clock, now_s)
+    _learn_relation(relations, flow.control[row], keys.CONTROL, asked, flow.controlled[row], learns, clock, now_s)
+    src, dst = (flow.src[row], no, no), (flow.dst[row], no, no)
+    _learn_relation(relations, flow.src_address[row], keys.ADDRESS, src, no, learns, clock, now_s)
+    _learn_relation(relations, flow.dst_address[row], keys.ADDRESS, dst, no, learns, clock, now_s)
+    _learn_relation(relations, flow.src_device[row], keys.ADDRESS, src, no, learns, clock, now_s)
+    _learn_relation(relations, flow.dst_device[row], keys.ADDRESS, dst, no, learns, clock, now_s)
+    _learn_relation(relations, flow.src_hardware[row], keys.HARDWARE, src, no, learns, clock, now_s)
+    _learn_relation(relations, flow.dst_hardware[row], keys.HARDWARE, dst, no, learns, clock, now_s)
+    _learn_relation(relations, flow.src_several[row], keys.SEVERAL, src, no, learns, clock, now_s)
+    _learn_relation(relations, flow.dst_several[row], keys.SEVERAL, dst, no, learns, clock, now_s)
     for number in range(flow.function_start[row], flow.function_end[row]):
-        _learn_relation(relations, flow.function[number], nothing, learns, clock, now_s)
+        _learn_relation(relations, flow.function[number], keys.FUNCTION, asked, no, learns, clock, now_s)
 
 
 @compiled

@@ -1,11 +1,9 @@
 """Blocks of event time and the phases of learning: what changes when a block closes.
 
-A block is a sixteenth of the baseline's age, at least a minute and at most a quarter of an hour: what comes back in
+A block is a sixteenth of the time learnt so far, at least a minute and at most a quarter of an hour: what comes back in
 several blocks came back in stretches that matter at that age.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +11,8 @@ import numpy.typing as npt
 
 from pipeline.contracts.baseline import Phase
 from pipeline.featurize.baseline import kinds as of_kinds
-from pipeline.featurize.baseline import relations as of_relations
-from pipeline.featurize.baseline.kinds import FAR, Kinds, squared
+from pipeline.featurize.baseline.change import count_absence, is_changing
+from pipeline.featurize.baseline.kinds import FAR, squared
 from pipeline.featurize.baseline.learning import (
     BEGAN_US,
     BLOCK,
@@ -22,17 +20,17 @@ from pipeline.featurize.baseline.learning import (
     BLOCK_ROWS,
     BLOCK_STRANGE,
     BOUND,
+    CHANGING_BLOCKS,
     HIGHEST,
+    LEARNS_SINCE_US,
     LEAST_BLOCKS,
     LEAST_SPAN_S,
-    NUMBER,
     PHASE,
     ROWS,
     SECOND,
     SINCE_US,
 )
 from pipeline.featurize.baseline.relations import Relations
-from pipeline.settings import Settings
 from schemas.learning import Learning
 
 HOUR_US = 3_600_000_000
@@ -43,43 +41,14 @@ LEAST_ROWS = 100
 """With fewer flows nothing can have come back often enough to be told from what did not."""
 CALM_PERCENT = 5
 """A block is calm where at most so many of its flows are strange."""
-UNKNOWN_PERCENT = 20
+UNKNOWN_PERCENT = 50
 """A sensor of which more is strange does not end learning, however long it lasts: nobody could read its alerts."""
 LOWEST_BOUND, HIGHEST_BOUND = 1.75, 2.1
 """Fixed ends of the bound, in deviations, measured on networks of several kinds: nobody can push it beyond them."""
 ABOVE_USUAL = 0.3
 """The bound's distance above the median of the blocks' second highest strangeness."""
-
-
-@dataclass(frozen=True, slots=True)
-class LearningTimes:
-    """Event time a sensor learns for (schemas/learning.py), in microseconds."""
-
-    least_us: int
-    most_us: int
-    anchor_us: int
-    admit_us: int
-    shortest_block_us: int
-
-    @classmethod
-    def of(cls, learning: Learning) -> "LearningTimes":
-        """As it is set."""
-        seconds = (
-            learning.least_s,
-            learning.most_s,
-            learning.anchor_s,
-            learning.admit_s,
-            learning.shortest_block_s,
-        )
-        return cls(*(1_000_000 * each for each in seconds))
-
-
-def times_of(settings: Settings) -> Callable[[str], LearningTimes]:
-    """For how long the sensors of a site learn."""
-    return lambda site: LearningTimes.of(settings.learning_of(site))
-
-
-SHIPPED_TIMES = LearningTimes.of(Learning())
+CHANGED_AFTER = 3
+"""So many blocks in a row, 45 minutes at most, of which most is new, are a changed plant."""
 
 
 class Blocks(NamedTuple):
@@ -95,61 +64,65 @@ def no_blocks() -> Blocks:
     return Blocks(*np.zeros((3, HISTORY), np.int64))
 
 
-def begin(clock: npt.NDArray[np.int64], now_us: int, times: LearningTimes) -> None:
+def begin(clock: npt.NDArray[np.int64], now_us: int, learning: Learning) -> None:
     """Begin a baseline with its first flow."""
-    clock[BEGAN_US] = clock[SINCE_US] = now_us
+    clock[BEGAN_US] = clock[SINCE_US] = clock[LEARNS_SINCE_US] = now_us
     clock[PHASE], clock[BOUND], clock[LEAST_BLOCKS] = Phase.LEARNING, FAR + 1, 3
-    clock[BLOCK_ENDS_US] = now_us + times.shortest_block_us
+    clock[BLOCK_ENDS_US] = now_us + 1_000_000 * learning.shortest_block_s
 
 
 def close_block(
-    clock: npt.NDArray[np.int64], blocks: Blocks, kinds: Kinds, relations: Relations, now_us: int, times: LearningTimes
-) -> None:
-    """Close the block that ended before `now_us`, the end of the first flow after it, and begin the next."""
+    clock: npt.NDArray[np.int64], blocks: Blocks, relations: Relations, now_us: int, learning: Learning
+) -> Phase | None:
+    """Close the block that ended before `now_us`, the end of the first flow after it, and begin the next.
+
+    Returns the phase that begins, or None where none does.
+    """
     at = int(clock[BLOCK]) % HISTORY
     blocks.rows[at], blocks.strange[at], blocks.second[at] = clock[BLOCK_ROWS], clock[BLOCK_STRANGE], clock[SECOND]
-    age_us = now_us - int(clock[BEGAN_US])
-    _advance_phase(clock, blocks, age_us, now_us, times)
-    length_us = min(max(times.shortest_block_us, age_us // 16), LONGEST_US)
+    is_new = is_changing(relations, int(clock[BLOCK]), int(clock[BLOCK_ROWS]), int(clock[BLOCK_STRANGE]))
+    clock[CHANGING_BLOCKS] = clock[CHANGING_BLOCKS] + 1 if is_new else 0
+    before = int(clock[PHASE])
+    _advance_phase(clock, blocks, now_us, learning)
+    if clock[PHASE] == Phase.ANCHORED != before:
+        count_absence(relations, (now_us - int(clock[BEGAN_US])) // 1_000_000)
+    age_us = now_us - int(clock[LEARNS_SINCE_US])
     clock[BLOCK] += 1
-    clock[BLOCK_ENDS_US] = now_us + length_us
+    clock[BLOCK_ENDS_US] = now_us + min(max(1_000_000 * learning.shortest_block_s, age_us // 16), LONGEST_US)
     is_anchored = clock[PHASE] == Phase.ANCHORED
-    clock[LEAST_SPAN_S] = (times.admit_us if is_anchored else min(age_us // 10, times.admit_us)) // 1_000_000
+    clock[LEAST_SPAN_S] = learning.admit_s if is_anchored else min(age_us // 10_000_000, learning.admit_s)
     clock[[BLOCK_ROWS, BLOCK_STRANGE, HIGHEST, SECOND]] = 0
-    kinds.counts[of_kinds.ADDED] = relations.counts[of_relations.ADDED] = 0
+    return Phase(int(clock[PHASE])) if clock[PHASE] != before else None
 
 
-def _advance_phase(
-    clock: npt.NDArray[np.int64], blocks: Blocks, age_us: int, now_us: int, times: LearningTimes
-) -> None:
+def _advance_phase(clock: npt.NDArray[np.int64], blocks: Blocks, now_us: int, learning: Learning) -> None:
     phase = Phase(int(clock[PHASE]))
-    if phase != Phase.LEARNING:
-        clock[BOUND] = bound(blocks, int(clock[BLOCK]) + 1)
-    closed = int(clock[BLOCK]) + 1
-    has_seen_enough = age_us >= times.least_us and clock[ROWS] >= LEAST_ROWS
-    if phase == Phase.LEARNING and has_seen_enough and is_known(blocks, closed, age_us >= times.most_us):
+    age_us, closed = now_us - int(clock[LEARNS_SINCE_US]), int(clock[BLOCK]) + 1
+    is_learning = phase in (Phase.LEARNING, Phase.CHANGED)
+    has_seen_enough = age_us >= 1_000_000 * learning.least_s and clock[ROWS] >= LEAST_ROWS
+    if not is_learning:
+        clock[BOUND] = bound(blocks, closed)
+    if is_learning and has_seen_enough and is_known(blocks, closed, age_us >= 1_000_000 * learning.most_s):
         phase = Phase.SETTLING
         clock[BOUND] = bound(blocks, closed)
-    if phase == Phase.SETTLING and age_us >= times.anchor_us:
+    if phase == Phase.SETTLING and age_us >= 1_000_000 * learning.anchor_s:
         phase = Phase.ANCHORED
+    elif phase == Phase.ANCHORED and clock[CHANGING_BLOCKS] >= CHANGED_AFTER:
+        phase = Phase.CHANGED
+        clock[BOUND], clock[ROWS], clock[LEARNS_SINCE_US] = squared(HIGHEST_BOUND), 0, now_us
     if phase != clock[PHASE]:
         clock[PHASE], clock[SINCE_US] = phase, now_us
-        clock[NUMBER] += 1
-
-
-def _last(blocks: Blocks, closed: int) -> slice:
-    return slice(0, min(closed, HISTORY))
 
 
 def is_known(blocks: Blocks, closed: int, is_long: bool) -> bool:
     """Whether in the median block at most CALM_PERCENT of the flows were strange; UNKNOWN_PERCENT after long."""
-    percent, last = UNKNOWN_PERCENT if is_long else CALM_PERCENT, _last(blocks, closed)
+    percent, last = UNKNOWN_PERCENT if is_long else CALM_PERCENT, slice(0, min(closed, HISTORY))
     return bool(np.median(100 * blocks.strange[last] - percent * blocks.rows[last]) <= 0)
 
 
 def bound(blocks: Blocks, closed: int) -> int:
     """Sum of squares from which on a flow is strange: a little above what the median block has twice."""
-    second = np.sort(blocks.second[_last(blocks, closed)])
+    second = np.sort(blocks.second[: min(closed, HISTORY)])
     median = int(second[(len(second) - 1) // 2])
     distance = float(of_kinds.deviations(np.array([median]))[0]) + ABOVE_USUAL
     return squared(min(max(distance, LOWEST_BOUND), HIGHEST_BOUND))

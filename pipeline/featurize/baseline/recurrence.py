@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from pipeline.featurize.compiled import compiled
 
-BLOCKS, FIRST_S, LAST_S, LAST_BLOCK, USUAL, OTHERS, KIND = range(7)
+BLOCKS, FIRST_S, LAST_S, LAST_BLOCK, USUAL, OTHERS, KIND, LONGEST_S, IS_SILENT, BECAME_BLOCK = range(10)
 """Columns of an entry: blocks it came in, when first and last (seconds since the baseline began), the number of the
 last block, whether it is usual; of a relation's target how many sources are usual, of a relation between two the number
-of the kind its last flow was of, from 1."""
-CELLS = 7
+of the kind its last flow was of, from 1; the longest it was away while everything was learnt, whether its silence
+was told; the block it became usual in."""
+CELLS = 10
 
 
 @compiled
@@ -36,6 +37,7 @@ def mark(
 ) -> bool:
     """Note that an entry came; whether that makes it usual, which the caller writes down."""
     cells[entry, LAST_S] = now_s
+    cells[entry, IS_SILENT] = 0
     if cells[entry, LAST_BLOCK] != block:
         cells[entry, LAST_BLOCK] = block
         cells[entry, BLOCKS] += 1

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.featurize.baseline.recurrence import (
+    BECAME_BLOCK,
     BLOCKS,
     CELLS,
     LAST_BLOCK,
@@ -28,20 +29,26 @@ MOST_RELATIONS = 2_048
 ADDITIONS = 256
 """New relations a block."""
 
+SOURCE, TARGET, WHAT = 0, 1, 2
+ENDS = 3
+"""Columns of a relation's ends: keys of both addresses, and which relation it is with which service (keys.py)."""
+
 USUAL_RELATIONS, ADDED, TURNED_AWAY = 0, 1, 2
 
 
 class Relations(NamedTuple):
-    """The table, cells (r + 1, CELLS) int32 beside it, counts (3,) int64."""
+    """The table, beside it cells (r + 1, CELLS) int32 and ends (r + 1, ENDS) uint64; counts (3,) int64."""
 
     table: Table
     cells: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.uint64]
     counts: npt.NDArray[np.int64]
 
 
 def no_relations(entries: int = 32) -> Relations:
     """An empty table with memory for some relations."""
-    return Relations(new_table(entries), np.zeros((entries + 1, CELLS), np.int32), np.zeros(3, np.int64))
+    cells, ends = np.zeros((entries + 1, CELLS), np.int32), np.zeros((entries + 1, ENDS), np.uint64)
+    return Relations(new_table(entries), cells, ends, np.zeros(3, np.int64))
 
 
 def grown(relations: Relations, keys: int) -> Relations:
@@ -54,7 +61,9 @@ def grown(relations: Relations, keys: int) -> Relations:
     entries = min(max(2 * entries, wanted), MOST_RELATIONS)
     cells = np.zeros((entries + 1, CELLS), np.int32)
     cells[: len(relations.cells)] = relations.cells
-    return Relations(grow(relations.table, entries), cells, relations.counts)
+    ends = np.zeros((entries + 1, ENDS), np.uint64)
+    ends[: len(relations.ends)] = relations.ends
+    return Relations(grow(relations.table, entries), cells, ends, relations.counts)
 
 
 @compiled
@@ -80,8 +89,19 @@ def _displaceable(relations: Relations, block: int) -> int:
 
 
 @compiled
-def learn(relations: Relations, key: np.uint64, block: int, now_s: int, least_blocks: int, least_span_s: int) -> int:
-    """Count a relation, or begin it: 1 where that makes it usual, 0 where not, -1 where there is no room."""
+def learn(
+    relations: Relations,
+    key: np.uint64,
+    ends: tuple[np.uint64, np.uint64, np.uint64],
+    block: int,
+    now_s: int,
+    least_blocks: int,
+    least_span_s: int,
+) -> int:
+    """Count a relation, or begin it: 1 where that makes it usual, 0 where not, -1 where there is no room.
+
+    ends: source, target, what, written down where it begins.
+    """
     cells, counts = relations.cells, relations.counts
     entry = find(relations.table, key)
     if entry == 0:
@@ -98,17 +118,20 @@ def learn(relations: Relations, key: np.uint64, block: int, now_s: int, least_bl
             replace(relations.table, entry, key)
         counts[ADDED] += 1
         began(cells, entry, now_s)
+        relations.ends[entry, SOURCE], relations.ends[entry, TARGET], relations.ends[entry, WHAT] = ends
     if mark(cells, entry, block, now_s, least_blocks, least_span_s):
-        cells[entry, USUAL] = 1
+        cells[entry, USUAL], cells[entry, BECAME_BLOCK] = 1, block
         counts[USUAL_RELATIONS] += 1
         return 1
     return 0
 
 
 @compiled
-def add_other(relations: Relations, key: np.uint64, block: int, now_s: int) -> None:
+def add_other(
+    relations: Relations, key: np.uint64, ends: tuple[np.uint64, np.uint64, np.uint64], block: int, now_s: int
+) -> None:
     """Count one more usual source at a target, where there is room for it."""
-    learn(relations, key, block, now_s, 1, 0)
+    learn(relations, key, ends, block, now_s, 1, 0)
     entry = find(relations.table, key)
     if entry:
         relations.cells[entry, OTHERS] += 1

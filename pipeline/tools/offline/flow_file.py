@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import Failed
-from pipeline.featurize.baseline.phases import times_of
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.featurize.windows.calendars import Calendars
@@ -84,7 +83,7 @@ def featurize(decoded: Decoded, settings: Settings, feature_set: FeatureSet = FE
         feature_set=feature_set,
         calendars=Calendars(settings.calendars),
         site=decoded.site,
-        times=times_of(settings)(decoded.site),
+        learning=settings.learning_of(decoded.site),
     )
     return FlowFile(decoded, rows, feature_set=feature_set)
 

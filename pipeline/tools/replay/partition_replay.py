@@ -28,7 +28,6 @@ from pipeline.archive.parquet import writer_options
 from pipeline.archive.segments import LARGE_ROWS
 from pipeline.contracts.envelope import RowsFacts
 from pipeline.errors import RefusedState
-from pipeline.featurize.baseline.phases import times_of
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import PartitionState as Windows
 from pipeline.featurize.partition import advance_partition as advance_windows
@@ -238,7 +237,7 @@ class PartitionReplay:
             self._settings.lateness_of,
             self._settings.stitch_of,
             self._calendars,
-            times_of(self._settings),
+            self._settings.learning_of,
         )
         return [Message(rows, facts, step.position) for rows, facts in messages]
 

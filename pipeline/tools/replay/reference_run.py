@@ -21,7 +21,6 @@ from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.contracts.envelope import MessagePosition, RejectsFacts, ScoredFacts
 from pipeline.contracts.uids import RAW_POSITION
-from pipeline.featurize.baseline.phases import times_of
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.partition import FeaturesMessage
@@ -122,7 +121,7 @@ class _PartitionRun:
                 self._settings.lateness_of,
                 self._settings.stitch_of,
                 self._calendars,
-                times_of(self._settings),
+                self._settings.learning_of,
             )
             for message in features:
                 self._score(message)

@@ -1,0 +1,78 @@
+"""What featurize tells of a sensor's baseline beside its rows: a phase that began, what came back, what fell silent.
+
+A notice is a pure function of the sensor's flows, so one written twice is the same. Notices travel with the message
+whose rows brought them, and are records of the topic `baselines`.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.errors import BadData
+
+LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS = "learnt", "anchored", "changed", "admitted", "silent", "status"
+KINDS = (LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS)
+MOST_RELATIONS = 20
+"""Relations a notice names; it counts all."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRelation:
+    """A relation in words: what (use, write, control and so on), who, with whom, the service (502/tcp) and when."""
+
+    what: str
+    source: str
+    target: str
+    service: str
+    blocks: int
+    first_us: int
+    last_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something a sensor's baseline has to tell.
+
+    Parameters
+    ----------
+    number
+        Of the baseline record: it rises with every notice of the sensor but the hourly status.
+    at_us
+        Event time.
+    figures
+        Counts: flows, kinds, usual_kinds, relations, usual_relations, turned_away.
+    relations
+        The first of those it is about; `more` counts the rest.
+    """
+
+    site: str
+    sensor: str
+    number: int
+    kind: str
+    phase: int
+    at_us: int
+    since_us: int
+    figures: dict[str, int]
+    relations: tuple[NamedRelation, ...] = ()
+    more: int = 0
+
+    @property
+    def key(self) -> str:
+        """Key of its record: a later status replaces the earlier one."""
+        return "/".join((self.site, self.sensor, STATUS if self.kind == STATUS else str(self.number)))
+
+    def document(self) -> dict[str, Any]:
+        """As JSON values."""
+        document = asdict(self)
+        document["relations"] = [asdict(relation) for relation in self.relations]
+        return document
+
+    @classmethod
+    def of(cls, document: object) -> "Notice":
+        """The notice in a JSON document; BadData where it is none."""
+        try:
+            if not isinstance(document, dict) or document["kind"] not in KINDS:
+                raise ValueError(f"expected a kind of {', '.join(KINDS)}")
+            relations = tuple(NamedRelation(**relation) for relation in document["relations"])
+            return cls(**{**document, "relations": relations})
+        except (TypeError, ValueError, KeyError) as error:
+            raise BadData(f"notice of a baseline: got {str(document)[:120]} ({error}), expected its fields") from error

@@ -1,0 +1,123 @@
+"""Flows of one sensor through its baseline, block by block."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.contracts.envelope import SensorName
+from pipeline.contracts.notices import Notice
+from pipeline.featurize.baseline import kinds as of_kinds
+from pipeline.featurize.baseline import relations as of_relations
+from pipeline.featurize.baseline.book import forget_unnamed, remember, tidy
+from pipeline.featurize.baseline.coordinates import Points
+from pipeline.featurize.baseline.keys import FlowRelations
+from pipeline.featurize.baseline.learning import BLOCK_ENDS_US, BOUND, NUMBER, PHASE, Seen, bins_of, take
+from pipeline.featurize.baseline.phases import begin, close_block
+from pipeline.featurize.baseline.sensor_baseline import Baseline
+from pipeline.featurize.baseline.telling import notices
+from schemas.learning import Learning
+
+RELATIONS_A_FLOW = 14
+"""Most relations a flow adds, its functions aside."""
+
+Order = npt.NDArray[np.int64]
+
+
+class Judged(NamedTuple):
+    """What baselines say of n flows, (n,) each."""
+
+    seen: Seen
+    phase: npt.NDArray[np.uint8]
+    bound: npt.NDArray[np.int64]
+    p_value: npt.NDArray[np.float32]
+    number: npt.NDArray[np.uint32]
+
+
+class FlowBatch(NamedTuple):
+    """n flows of any sensors as baselines read them: end learning, points, relations, and both addresses in words."""
+
+    end_us: npt.NDArray[np.int64]
+    points: Points
+    relations: FlowRelations
+    src_addr: pa.Array
+    dst_addr: pa.Array
+
+
+def nothing_judged(rows: int) -> Judged:
+    """Room for what baselines say of so many flows."""
+    seen = Seen(np.full(rows, of_kinds.FAR, np.int64), np.zeros(rows, np.uint32), np.zeros(rows, np.uint16))
+    p_value = np.ones(rows, np.float32)
+    return Judged(seen, np.zeros(rows, np.uint8), np.zeros(rows, np.int64), p_value, np.zeros(rows, np.uint32))
+
+
+def advance(
+    baseline: Baseline,
+    name: SensorName,
+    order: Order,
+    late: npt.NDArray[np.bool_],
+    flows: FlowBatch,
+    judged: Judged,
+    learning: Learning,
+) -> tuple[Baseline, list[Notice]]:
+    """Take flows `order` of a batch, in event-time order, through a sensor's baseline, which is taken over.
+
+    late: (len(order),) flows that are only judged. judged: what is written.
+    """
+    told: list[Notice] = []
+    if not len(order):
+        return baseline, told
+    clock = baseline.clock
+    # Late flows stand where they came; they close no block.
+    reached_us = np.maximum.accumulate(np.where(late, np.iinfo(np.int64).min, flows.end_us[order]))
+    if not baseline.has_begun and not late.all():
+        begin(clock, int(flows.end_us[order[~late][0]]), learning)
+    start = 0
+    while start < len(order):
+        stop = int(np.searchsorted(reached_us, clock[BLOCK_ENDS_US])) if baseline.has_begun else len(order)
+        stop = max(stop, start)
+        if stop > start:
+            baseline = _within_block(baseline, order[start:stop], late[start:stop], flows, judged)
+        if stop < len(order):
+            told += _close_block(baseline, name, int(reached_us[stop]), learning)
+        start = stop
+    return baseline, told
+
+
+def _close_block(baseline: Baseline, name: SensorName, now_us: int, learning: Learning) -> list[Notice]:
+    forget_unnamed(baseline.book, baseline.relations)
+    baseline.histogram[1] = baseline.histogram[0]
+    began = close_block(baseline.clock, baseline.blocks, baseline.relations, now_us, learning)
+    told = notices(baseline, name, began, now_us)
+    baseline.kinds.counts[of_kinds.ADDED] = baseline.relations.counts[of_relations.ADDED] = 0
+    tidy(baseline.book, baseline.relations)
+    return told
+
+
+def _within_block(
+    baseline: Baseline, order: Order, late: npt.NDArray[np.bool_], flows: FlowBatch, judged: Judged
+) -> Baseline:
+    relations = flows.relations
+    functions = int((relations.function_end[order] - relations.function_start[order]).sum())
+    baseline = baseline._replace(
+        kinds=of_kinds.grown(baseline.kinds, len(order)),
+        relations=of_relations.grown(baseline.relations, RELATIONS_A_FLOW * len(order) + functions),
+    )
+    clock, seen = baseline.clock, judged.seen
+    judged.phase[order], judged.bound[order], judged.number[order] = clock[PHASE], clock[BOUND], clock[NUMBER]
+    take(
+        order,
+        late,
+        flows.end_us,
+        flows.points,
+        relations,
+        baseline.kinds,
+        baseline.relations,
+        clock,
+        baseline.histogram[0],
+        seen,
+    )
+    judged.p_value[order] = baseline.p_values()[bins_of(seen.squares[order])]
+    remember(baseline.book, order[(seen.evidence[order] != 0) & ~late], relations, flows.src_addr, flows.dst_addr)
+    return baseline

@@ -1,0 +1,72 @@
+"""What the relations say of a whole block: whether the plant has changed, and which pollers fell silent.
+
+Arrays over all relations, once a block.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.featurize.baseline.keys import TALK, USE, kind_of
+from pipeline.featurize.baseline.recurrence import IS_SILENT, LAST_BLOCK, LAST_S, LONGEST_S, USUAL
+from pipeline.featurize.baseline.relations import SOURCE, WHAT, Relations
+from pipeline.featurize.windows.tables import USED
+
+STEADY_S = 300
+"""A relation is steady if it was never away for longer while it was learnt."""
+LEAST_STEADY = 3
+"""With fewer steady relations their silence says nothing of the plant."""
+LEAST_NEW, LEAST_SOURCES = 8, 4
+"""New relations and sources of a changed plant: a scan has one source, a new device few relations."""
+TIMES_LONGER, LEAST_SILENT_S = 3, 900
+"""A steady relation is silent after three times its longest absence, and a quarter of an hour."""
+
+Entries = npt.NDArray[np.int64]
+
+
+def _between(relations: Relations) -> Entries:
+    """Entries of relations between two ends: uses and talks."""
+    entries = np.arange(1, int(relations.table.cells[0, USED]) + 1)
+    between: Entries = entries[np.isin(kind_of(relations.ends[entries, WHAT]), (USE, TALK))]
+    return between
+
+
+def steady(relations: Relations) -> Entries:
+    """Entries of usual relations that were never away for long."""
+    entries = _between(relations)
+    cells = relations.cells[entries]
+    always: Entries = entries[(cells[:, USUAL] == 1) & (cells[:, LONGEST_S] <= STEADY_S)]
+    return always
+
+
+def count_absence(relations: Relations, now_s: int) -> None:
+    """Count for every relation that it is away now: what stopped while everything was learnt is not steady."""
+    cells = relations.cells[1 : int(relations.table.cells[0, USED]) + 1]
+    cells[:, LONGEST_S] = np.maximum(cells[:, LONGEST_S], now_s - cells[:, LAST_S])
+
+
+def is_changing(relations: Relations, block: int, rows: int, strange: int) -> bool:
+    """Whether most of a block was new: what was steady is gone and most flows are strange, or many new relations of
+    several sources came, more than usual ones.
+    """
+    entries = _between(relations)
+    cells = relations.cells[entries]
+    came = cells[:, LAST_BLOCK] == block
+    usual = cells[:, USUAL] == 1
+    always = steady(relations)
+    still_there = int((relations.cells[always, LAST_BLOCK] == block).sum())
+    is_replaced = len(always) >= LEAST_STEADY and 2 * still_there < len(always) and 2 * strange >= rows > 0
+    new = entries[came & ~usual]
+    sources = len(np.unique(relations.ends[new, SOURCE]))
+    is_extended = len(new) >= max(LEAST_NEW, int((came & usual).sum())) and sources >= LEAST_SOURCES
+    return is_replaced or is_extended
+
+
+def fell_silent(relations: Relations, now_s: int) -> Entries:
+    """Entries of steady relations that have been away for too long, each once until it is back; they are marked."""
+    entries = steady(relations)
+    cells = relations.cells[entries]
+    away_s = now_s - cells[:, LAST_S]
+    longest_s = np.maximum(TIMES_LONGER * cells[:, LONGEST_S], LEAST_SILENT_S)
+    silent: Entries = entries[(cells[:, IS_SILENT] == 0) & (away_s > longest_s)]
+    relations.cells[silent, IS_SILENT] = 1
+    return silent

@@ -1,0 +1,153 @@
+"""What a baseline tells when a block closes, in words: notices of a phase, of the past hour, of what fell silent."""
+
+import numpy as np
+
+from pipeline.contracts.baseline import Phase
+from pipeline.contracts.envelope import SensorName
+from pipeline.contracts.notices import (
+    ADMITTED,
+    ANCHORED,
+    CHANGED,
+    LEARNT,
+    MOST_RELATIONS,
+    SILENT,
+    STATUS,
+    NamedRelation,
+    Notice,
+)
+from pipeline.featurize.baseline import keys
+from pipeline.featurize.baseline import kinds as of_kinds
+from pipeline.featurize.baseline import relations as of_relations
+from pipeline.featurize.baseline.book import name_of
+from pipeline.featurize.baseline.change import Entries, fell_silent
+from pipeline.featurize.baseline.learning import (
+    BEGAN_US,
+    BLOCK,
+    LEARNS_SINCE_US,
+    NUMBER,
+    PHASE,
+    ROWS,
+    SINCE_US,
+    TOLD_HOUR,
+)
+from pipeline.featurize.baseline.phases import HOUR_US
+from pipeline.featurize.baseline.recurrence import BECAME_BLOCK, BLOCKS, FIRST_S, LAST_S, USUAL
+from pipeline.featurize.baseline.relations import SOURCE, TARGET, WHAT
+from pipeline.featurize.baseline.sensor_baseline import Baseline
+from pipeline.featurize.rows import TCP, UDP
+from pipeline.featurize.windows.tables import EVICTED, USED
+
+WORDS = {
+    keys.CONTROL: "control",
+    keys.WRITE: "write",
+    keys.FUNCTION: "function",
+    keys.USE: "use",
+    keys.HARDWARE: "hardware",
+    keys.TALK: "talk",
+}
+"""Relations that people are told of, those that matter most first."""
+_KIND_OF_PHASE = {Phase.SETTLING: LEARNT, Phase.ANCHORED: ANCHORED, Phase.CHANGED: CHANGED}
+_TRANSPORTS = {TCP: "tcp", UDP: "udp"}
+
+
+def notices(baseline: Baseline, name: SensorName, began: Phase | None, now_us: int) -> list[Notice]:
+    """What there is to tell after a block closed at `now_us`; began: the phase that begins, if one does."""
+    clock, told = baseline.clock, []
+    now_s = (now_us - int(clock[BEGAN_US])) // 1_000_000
+    if began is not None:
+        not_back = _not_usual(baseline) if began == Phase.ANCHORED else np.zeros(0, np.int64)
+        told.append(_notice(baseline, name, _KIND_OF_PHASE[began], not_back, now_us))
+    if clock[PHASE] == Phase.ANCHORED:
+        if len(admitted := _admitted(baseline)):
+            told.append(_notice(baseline, name, ADMITTED, admitted, now_us))
+        if len(silent := fell_silent(baseline.relations, now_s)):
+            told.append(_notice(baseline, name, SILENT, silent, now_us))
+    if clock[TOLD_HOUR] != now_us // HOUR_US:
+        clock[TOLD_HOUR] = now_us // HOUR_US
+        told.append(_notice(baseline, name, STATUS, np.zeros(0, np.int64), now_us))
+    return told
+
+
+def _entries(baseline: Baseline) -> Entries:
+    return np.arange(1, int(baseline.relations.table.cells[0, USED]) + 1)
+
+
+def _not_usual(baseline: Baseline) -> Entries:
+    """Entries of what came while the sensor learnt now and did not come back."""
+    entries = _entries(baseline)
+    cells = baseline.relations.cells[entries]
+    since_s = (int(baseline.clock[LEARNS_SINCE_US]) - int(baseline.clock[BEGAN_US])) // 1_000_000
+    not_back: Entries = entries[(cells[:, USUAL] == 0) & (cells[:, FIRST_S] >= since_s)]
+    return not_back
+
+
+def _admitted(baseline: Baseline) -> Entries:
+    """Entries that became usual in the block that closed."""
+    entries = _entries(baseline)
+    cells = baseline.relations.cells[entries]
+    is_new = (cells[:, USUAL] == 1) & (cells[:, BECAME_BLOCK] == int(baseline.clock[BLOCK]) - 1)
+    admitted: Entries = entries[is_new]
+    return admitted
+
+
+def _notice(baseline: Baseline, name: SensorName, kind: str, entries: Entries, now_us: int) -> Notice:
+    clock = baseline.clock
+    if kind != STATUS:
+        clock[NUMBER] += 1
+    of_kind = {entry: keys.kind_and_service(int(baseline.relations.ends[entry, WHAT])) for entry in entries.tolist()}
+    order = list(WORDS)
+    shown = sorted(
+        (entry for entry in of_kind if of_kind[entry][0] in WORDS),
+        key=lambda entry: (order.index(of_kind[entry][0]), -int(baseline.relations.cells[entry, BLOCKS]), entry),
+    )
+    return Notice(
+        site=name[0],
+        sensor=name[1],
+        number=int(clock[NUMBER]),
+        kind=kind,
+        phase=int(clock[PHASE]),
+        at_us=now_us,
+        since_us=int(clock[SINCE_US]),
+        figures=figures(baseline),
+        relations=tuple(_named(baseline, entry, *of_kind[entry]) for entry in shown[:MOST_RELATIONS]),
+        more=max(0, len(shown) - MOST_RELATIONS),
+    )
+
+
+def figures(baseline: Baseline) -> dict[str, int]:
+    """Counts of a baseline: flows learnt, kinds and relations, usual ones, and what found no room."""
+    kinds, relations = baseline.kinds, baseline.relations
+    return {
+        "began_us": int(baseline.clock[BEGAN_US]),
+        "flows": int(baseline.clock[ROWS]),
+        "kinds": int(kinds.counts[of_kinds.USED]),
+        "usual_kinds": int(kinds.counts[of_kinds.USUAL_KINDS]),
+        "relations": int(relations.table.cells[0, USED]),
+        "usual_relations": int(relations.counts[of_relations.USUAL_RELATIONS]),
+        "turned_away": int(kinds.counts[of_kinds.TURNED_AWAY] + relations.counts[of_relations.TURNED_AWAY]),
+        "displaced": int(relations.table.cells[0, EVICTED]),
+    }
+
+
+def _named(baseline: Baseline, entry: int, kind: int, protocol: int, port: int) -> NamedRelation:
+    cells, ends = baseline.relations.cells[entry], baseline.relations.ends[entry]
+    began_us, book = int(baseline.clock[BEGAN_US]), baseline.book
+    return NamedRelation(
+        WORDS[kind],
+        name_of(book, int(ends[SOURCE])),
+        name_of(book, int(ends[TARGET])) if int(ends[TARGET]) else "",
+        service_words(protocol, port),
+        int(cells[BLOCKS]),
+        began_us + 1_000_000 * int(cells[FIRST_S]),
+        began_us + 1_000_000 * int(cells[LAST_S]),
+    )
+
+
+def service_words(protocol: int, port: int) -> str:
+    """A service in words: 502/tcp, a port not known/tcp, an ephemeral port/udp, IP protocol 1, EtherType 0x0806."""
+    if protocol >= 0x10000:
+        return f"EtherType 0x{protocol - 0x10000:04x}"
+    if protocol not in _TRANSPORTS:
+        return f"IP protocol {protocol}"
+    of_port = "port not known" if port < 0 else "ephemeral port" if port >= keys.EPHEMERAL else str(port)
+    return f"{of_port}/{_TRANSPORTS[protocol]}"
