@@ -4,6 +4,7 @@
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.contracts.baseline import Phase
 from pipeline.contracts.envelope import FeaturesFacts, FlowsFacts, RawPosition, SensorName, SensorWatermark
 from pipeline.contracts.notices import Notice
 from pipeline.errors import RefusedState
@@ -279,6 +281,12 @@ def evicted(state: PartitionState) -> dict[str, int]:
                 totals[f"{spec.part}.{spec.field}"] += int(table.cells[0, EVICTED])
             totals["time.queue"] += int(windows.time.queued[OVERFLOWED])
     return totals
+
+
+def phases(state: PartitionState) -> dict[str, int]:
+    """How many of the partition's sensors are in each phase of learning, by its name in lower case."""
+    counted = Counter(sensor.baseline.phase for sensor in state.sensors.values())
+    return {phase.name.lower(): counted[phase] for phase in Phase}
 
 
 def sensors_by_name(state: PartitionState) -> dict[str, SensorState]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
 from pipeline.contracts.envelope import FlowsFacts, MessagePosition
@@ -14,6 +15,7 @@ from pipeline.featurize.partition import (
     PartitionState,
     advance_partition,
     evicted,
+    phases,
     restore,
     sensors_by_name,
     snapshot,
@@ -40,6 +42,7 @@ class Featurize:
         self.source = settings.topics.flows
         self.pointers = settings.topics.featurize_state
         self._features = settings.topics.features
+        self._baselines = settings.topics.baselines
         self._lateness_of = settings.lateness_of
         self._feature_set = named(settings.feature_set, live=True)
         self._stitch_of = settings.stitch_of
@@ -57,6 +60,8 @@ class Featurize:
         """The state without its sensors."""
         for table, keys in evicted(state).items():
             self._telemetry.gauge("forebay_window_keys_evicted", keys, table=table)
+        for phase, sensors in phases(state).items():
+            self._telemetry.gauge("forebay_baseline_sensors", sensors, phase=phase)
         return snapshot(state)
 
     def parts(self, state: PartitionState) -> Mapping[str, object]:
@@ -104,7 +109,12 @@ class Featurize:
         self._telemetry.count("forebay_sensors_evicted", sum(len(features.facts.evicted) for features in messages))
         self._telemetry.gauge("forebay_sensors", len(after.sensors), partition=str(message.partition))
         self._telemetry.stage.batch(time.perf_counter() - started)
-        return after, [Outgoing(self._features, message.key, payload, headers) for payload in payloads]
+        outgoing = [Outgoing(self._features, message.key, payload, headers) for payload in payloads]
+        notices = [notice for features in messages for notice in features.facts.notices]
+        self._telemetry.count("forebay_baseline_notices", len(notices))
+        return after, outgoing + [
+            Outgoing(self._baselines, notice.key.encode(), orjson.dumps(notice.document())) for notice in notices
+        ]
 
 
 def _compile(feature_set: FeatureSet) -> None:

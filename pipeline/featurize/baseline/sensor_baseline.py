@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.contracts.baseline import Phase
 from pipeline.featurize.baseline.book import Book
 from pipeline.featurize.baseline.kinds import Kinds, no_kinds
-from pipeline.featurize.baseline.learning import BINS, BLOCK_ENDS_US, CLOCK
+from pipeline.featurize.baseline.learning import BINS, BLOCK_ENDS_US, CLOCK, PHASE
 from pipeline.featurize.baseline.phases import Blocks, no_blocks
 from pipeline.featurize.baseline.relations import Relations, no_relations
 
@@ -30,6 +31,11 @@ class Baseline(NamedTuple):
     def has_begun(self) -> bool:
         """Whether a flow was learnt."""
         return bool(self.clock[BLOCK_ENDS_US])
+
+    @property
+    def phase(self) -> Phase:
+        """How far learning has got."""
+        return Phase(int(self.clock[PHASE]))
 
     def p_values(self) -> npt.NDArray[np.float32]:
         """(BINS,) float32: share of the flows while the sensor settled that were at least so strange; never 0."""
