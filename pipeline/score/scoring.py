@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from models.serving.score import Scorer
+from models.serving.model import POOLED
+from models.serving.score import Scored, Scorer
 from pipeline.contracts.envelope import SensorName
 from pipeline.contracts.preconditions import Preconditions, shipped
 from pipeline.contracts.promotions import PromotionLedger
@@ -15,6 +16,7 @@ from pipeline.runtime.wire.batches import matrix
 from pipeline.runtime.wire.sensors import sensors_of
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.naming import Likeliest, Names, names_of, no_names
+from pipeline.score.own_baseline import OwnBaseline, own_baseline
 from schemas.fields import arrow_schema
 
 
@@ -29,6 +31,11 @@ def score_batches(
     All rows go through the network together, per model in tiles of one size: a row gets the same bits whatever it is
     grouped with. Which model a row gets is decided by its event time alone.
 
+    A row is a suspect where the model's calibration of its sensor or site says so, and where its sensor's own baseline
+    shows it. Of a sensor without a calibration the baseline decides alone: by the thresholds of another plant nearly
+    every flow would be a suspect. Its p-value and novelty are then those of the baseline. A row without a baseline is
+    measured by the pooled calibration.
+
     preconditions : what a flow's fields must not contradict for a class to be named; the shipped ones by default
     """
     preconditions = preconditions or shipped()
@@ -40,11 +47,13 @@ def score_batches(
     end_ts_us = np.concatenate([batch.column("end_ts_us").to_numpy() for batch in batches])
     names, origin = _origins(batches)
     out = _Columns(rows)
-    model_index = ledger.model_index(end_ts_us)
+    model_index, baseline = ledger.model_index(end_ts_us), own_baseline(batches)
     for index in np.unique(model_index):
         scorer = models.scorer(ledger.holding[index - 1] if index else None)
         here = slice(None) if (model_index == index).all() else np.flatnonzero(model_index == index)
+        calibrated = np.array([scorer.model.origin_of(str(name)) != POOLED for name in names], np.bool_)
         out.set(here, scorer, scorer.score_of(values[here], names, origin[here]))
+        out.judge(here, baseline, calibrated[origin[here]])
     called = names_of(batches, values, out.likeliest, models.first.model.features, preconditions)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     return [
@@ -73,7 +82,8 @@ class _Columns:
         """What the classifiers find the rows likest to."""
         return Likeliest(self.classes, self.class_index, self.benign, self.known, self.suspect)
 
-    def set(self, here: Any, scorer: Scorer, scored: Any) -> None:
+    def set(self, here: Any, scorer: Scorer, scored: Scored) -> None:
+        """Rows as the model finds them."""
         self.score[here] = scored.score
         self.novelty[here] = scored.novelty
         self.p_value[here] = scored.p_value
@@ -84,6 +94,17 @@ class _Columns:
         self.model_index[here] = len(self.models)
         self.classes += scorer.model.classes
         self.models.append(scorer.model.id)
+
+    def judge(self, here: Any, baseline: OwnBaseline, calibrated: npt.NDArray[np.bool_]) -> None:
+        """The same rows as their sensors' baselines find them; calibrated: (rows,) whether the model knows the origin.
+
+        Only rows without a calibration and with a baseline lose what the model says.
+        """
+        known, shown, p_value = (column[here] for column in baseline)
+        uncalibrated = ~calibrated & known
+        self.suspect[here] = np.where(uncalibrated, shown, self.suspect[here] | shown)
+        self.p_value[here] = np.where(uncalibrated, p_value, self.p_value[here])
+        self.novelty[here] = np.where(uncalibrated, -np.log10(p_value), self.novelty[here])
 
 
 def _scored(batch: pa.RecordBatch, out: _Columns, called: Names, here: slice) -> pa.RecordBatch:

@@ -31,8 +31,12 @@ def small_model(
     feature_hash: str = FEATURE_HASH,
     width: int = WIDTH,
     config: IganConfig | None = None,
+    calibrated: Sequence[str] = (),
 ) -> Model:
-    """A model of 12 features (or `width`) whose weights depend on the seed."""
+    """A model of 12 features (or `width`) whose weights depend on the seed.
+
+    calibrated: origins with a calibration of their own; theirs is the pooled one.
+    """
     torch.manual_seed(seed)
     source = np.random.default_rng(seed)
     config = config or IganConfig(width=32, latent=16, top=8, bins=8, alert_level=0.05)
@@ -41,6 +45,7 @@ def small_model(
     network = IganNetwork(preprocess, Knots.fit(preprocess(torch.from_numpy(quiet)).numpy(), config.bins), config)
     network.freeze()
     origin = calibrate(Forward(network.arrays()), quiet[:300], quiet[300:], np.arange(300), config)
+    origins = {key: origin for key in (POOLED, *calibrated)}
     classes = len(config.classes)
     nowhere = np.zeros(classes + 1, np.int64)
     known = KnownClasses(
@@ -59,7 +64,7 @@ def small_model(
         "alert_level": config.alert_level,
         "usual_margin": 0.0,
         "temperature": 1.0,
-        "calibration": {POOLED: origin.document()},
+        "calibration": {key: each.document() for key, each in origins.items()},
         "known": known.document(config.classes),
         "baseline": {"q01": flat, "q50": flat, "q99": flat},
         "metrics": {},
@@ -67,7 +72,7 @@ def small_model(
         "training": {},
         "config": config.document(),
     }
-    return finish(document, tensors_of(network.tensors(), {POOLED: origin}, known))
+    return finish(document, tensors_of(network.tensors(), origins, known))
 
 
 def features(

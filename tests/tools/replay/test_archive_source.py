@@ -20,7 +20,7 @@ from pipeline.tools.replay.page import page
 from pipeline.tools.replay.partition_replay import Checkpoint
 from pipeline.tools.replay.reference_run import Outcome
 from pipeline.tools.replay.request import ARCHIVE, Request
-from tests.tools.replay.plant import START_US, archived, raw_log, settings_in
+from tests.tools.replay.plant import SITE, START_US, archived, raw_log, settings_in
 
 pytestmark = pytest.mark.slow  # whole replays
 
@@ -184,7 +184,7 @@ def test_a_damaged_archive_is_refused(fresh: Settings, tmp_path: Path) -> None:
     with pytest.raises(RefusedState, match="cannot be read"):
         runs.run(settings, Request("r", ARCHIVE))
     manifest = sorted((copied / "_manifests" / "p0").glob("*.json"))[0]
-    manifest.write_bytes(manifest.read_bytes().replace(b"plant", b"plent"))
+    manifest.write_bytes(manifest.read_bytes().replace(SITE.encode(), SITE[::-1].encode()))
     with pytest.raises(RefusedState, match="manifest"):
         runs.run(settings, Request("other", ARCHIVE))
 

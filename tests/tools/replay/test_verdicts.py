@@ -19,7 +19,7 @@ from pipeline.tools.replay import verdicts
 from pipeline.tools.replay.compare import compare
 from pipeline.tools.replay.page import page, rows, sources
 from pipeline.tools.replay.request import ARCHIVE, Request
-from tests.tools.replay.plant import archived, raw_log, settings_in
+from tests.tools.replay.plant import SITE, archived, raw_log, settings_in
 
 
 class Runs(NamedTuple):
@@ -44,7 +44,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     table = pq.read_table(folder / "rows", columns=["features", "end_ts_us"]).combine_chunks()
     column = table.column("features").chunk(0)
     matrix = column.flatten().to_numpy().reshape(len(column), -1).copy()
-    model = recalibrate(registry.load(), "plant", matrix, table.column("end_ts_us").to_numpy(), alert_level=0.05)
+    model = recalibrate(registry.load(), SITE, matrix, table.column("end_ts_us").to_numpy(), alert_level=0.05)
     registry.save(model, Path(settings.registry_uri))
     runs.run(settings, Request("few", ARCHIVE, model=model.id))
     return Runs(settings, incidents_in(folder), incidents_in(settings.replay_uri / "few"))

@@ -1,0 +1,44 @@
+"""What a sensor's own baseline says of rows: which are shown, and how rare they are at their sensor."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.contracts.baseline import SHOWN, Phase
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+SMALLEST_P = np.float32(1e-30)
+"""Featurize gives no p-value of 0; its logarithm would be infinite."""
+
+
+class OwnBaseline(NamedTuple):
+    """Of n rows, (n,) each.
+
+    known: whether a baseline judged the row; rows from before, and those of feature sets without one, have none.
+    shown: whether what is new about it makes it a suspect. p_value: float32, share of the sensor's flows, while it
+    settled, that were at least so strange; 1 of rows without a baseline.
+    """
+
+    known: Mask
+    shown: Mask
+    p_value: Floats
+
+
+def own_baseline(batches: Sequence[pa.RecordBatch]) -> OwnBaseline:
+    """What the columns of batches of schema `features` say, rows in order."""
+    phase = np.concatenate([_column(batch, "phase", 0) for batch in batches])
+    evidence = np.concatenate([_column(batch, "evidence", 0) for batch in batches])
+    known = np.concatenate([batch.column("phase").is_valid().to_numpy(zero_copy_only=False) for batch in batches])
+    p_value = np.concatenate([_column(batch, "strange_p", 1.0) for batch in batches])
+    shown = (phase >= Phase.SETTLING) & (evidence & SHOWN != 0)
+    return OwnBaseline(known, shown, np.maximum(p_value, SMALLEST_P))
+
+
+def _column(batch: pa.RecordBatch, name: str, missing: float) -> npt.NDArray[np.generic]:
+    column = batch.column(name)
+    values: npt.NDArray[np.generic] = column.fill_null(missing).to_numpy(zero_copy_only=False)
+    return values
