@@ -17,8 +17,8 @@ class Learning(BaseModel):
     least_s: Annotated[int, Field(ge=1, description="A sensor shows nothing before that.")] = 7_200
     most_s: Annotated[
         int, Field(ge=1, description="It shows suspects from then on even where a block in five is new.")
-    ] = 21_600
-    anchor_s: Annotated[int, Field(ge=1, description="From then on only what was shown can become usual.")] = 21_600
+    ] = 86_400
+    anchor_s: Annotated[int, Field(ge=1, description="From then on only what was shown can become usual.")] = 172_800
     admit_s: Annotated[int, Field(ge=1, description="For so long what was shown must come back to become usual.")] = (
         21_600
     )

@@ -44,6 +44,14 @@ class Evidence(IntFlag):
     """As NEW_SERVICE_USE, of traffic without a service: groups, broadcast, ICMP, ARP and other link traffic."""
     NEW_DEVICE = 512
     """The source's hardware address is not known here, under whatever network address."""
+    NEW_COMMON_USE = 1024
+    """As NEW_SERVICE_USE, of a service that several hosts use there and that is no industrial one."""
+    MORE_BYTES = 2048
+    """The source sent far more bytes than in any flow between these two by this service while the sensor learnt."""
+    MUCH_IS_NEW = 4096
+    """The sensor still meets new relations by the hour: one more says little."""
+    NEW_AGAIN = 8192
+    """These two used this service with each other in an earlier block, and it is still not usual: it comes back."""
 
 
 SHOWN = (
@@ -55,11 +63,15 @@ SHOWN = (
     | Evidence.NEW_HARDWARE
     | Evidence.SEVERAL_HARDWARE
     | Evidence.NEW_DEVICE
+    | Evidence.MORE_BYTES
 )
 """What makes a row a suspect by itself; the rest describes it."""
 
 CERTAIN = Evidence.NEW_WRITER | Evidence.NEW_CONTROLLER | Evidence.NEW_HARDWARE | Evidence.SEVERAL_HARDWARE
 """What makes a row a suspect even while most of the traffic is new."""
+
+RELATIONS = Evidence.NEW_SERVICE_USE | Evidence.NEW_WRITER | Evidence.NEW_FUNCTION | Evidence.NEW_DEVICE
+"""What does not make a row a suspect where MUCH_IS_NEW."""
 
 _SHOWN_IN = np.zeros(len(Phase), np.uint32)
 _SHOWN_IN[[Phase.SETTLING, Phase.ANCHORED]] = int(SHOWN)
@@ -68,5 +80,6 @@ _SHOWN_IN[Phase.CHANGED] = int(CERTAIN)
 
 def shown(phase: npt.NDArray[np.uint8], evidence: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
     """(n,) whether rows are suspects by their sensor's baseline."""
-    is_shown: npt.NDArray[np.bool_] = (_SHOWN_IN[phase] & evidence) != 0
+    says_little = np.where(evidence & np.uint32(Evidence.MUCH_IS_NEW), np.uint32(RELATIONS), np.uint32(0))
+    is_shown: npt.NDArray[np.bool_] = (_SHOWN_IN[phase] & evidence & ~says_little) != 0
     return is_shown

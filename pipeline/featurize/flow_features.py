@@ -37,7 +37,7 @@ FLOW_FEATURES = 34
 LARGEST = 1e18
 """Features are clipped to [0, LARGEST]: finite as float32, whatever the sensor sent."""
 
-_IS_ICS = np.isin(np.arange(65_536), ICS_PORTS)
+IS_ICS_PORT = np.isin(np.arange(65_536), ICS_PORTS)
 
 
 @compiled
@@ -104,4 +104,4 @@ def _write(r: Rows, is_ics: npt.NDArray[np.bool_], matrix: npt.NDArray[np.float3
 
 def flow_features(rows: Rows, matrix: npt.NDArray[np.float32]) -> None:
     """Write the features of n flows into matrix[:, :FLOW_FEATURES] (n, at least FLOW_FEATURES) float32."""
-    _write(rows, _IS_ICS, matrix)
+    _write(rows, IS_ICS_PORT, matrix)

@@ -6,8 +6,8 @@ Arrays over all relations, once a block.
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.featurize.baseline.keys import TALK, USE, kind_of
-from pipeline.featurize.baseline.recurrence import IS_SILENT, LAST_BLOCK, LAST_S, LONGEST_S, USUAL
+from pipeline.featurize.baseline.keys import CONTROL, FUNCTION, TALK, USE, WRITE, kind_of
+from pipeline.featurize.baseline.recurrence import FIRST_S, IS_SILENT, LAST_BLOCK, LAST_S, LONGEST_S, USUAL
 from pipeline.featurize.baseline.relations import SOURCE, WHAT, Relations
 from pipeline.featurize.windows.tables import USED
 
@@ -36,6 +36,15 @@ def steady(relations: Relations) -> Entries:
     cells = relations.cells[entries]
     always: Entries = entries[(cells[:, USUAL] == 1) & (cells[:, LONGEST_S] <= STEADY_S)]
     return always
+
+
+def news(relations: Relations, now_s: int, age_s: int) -> int:
+    """How many relations began in the last quarter of the time learnt, or came then without being usual."""
+    entries = np.arange(1, int(relations.table.cells[0, USED]) + 1)
+    kinds = kind_of(relations.ends[entries, WHAT])
+    cells, since_s = relations.cells[entries], now_s - age_s // 4
+    is_new = (cells[:, FIRST_S] >= since_s) | ((cells[:, USUAL] == 0) & (cells[:, LAST_S] >= since_s))
+    return int((np.isin(kinds, (USE, WRITE, CONTROL, FUNCTION)) & is_new).sum())
 
 
 def count_absence(relations: Relations, now_s: int) -> None:

@@ -1,8 +1,8 @@
 """The relations a flow has, as keys: who uses which service of whom, who writes to whom, which hardware speaks for it.
 
 Addresses outside (public ones) count as one: whom a host talks to on the Internet changes by the minute, that it talks
-to the Internet by this service does not. Ports of 32768 or above are ephemeral and count as one, and a flow to such a
-port from a lower one is an answer: its relation is the other way round.
+to the Internet by this service does not. Ports of 32768 or above are ephemeral, where they are no industrial
+protocol's, and count as one, and a flow to such a port from another is an answer: its relation is the other way round.
 """
 
 from typing import NamedTuple
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipeline.featurize.addresses import UNICAST, outside
 from pipeline.featurize.compiled import compiled
+from pipeline.featurize.flow_features import IS_ICS_PORT
 from pipeline.featurize.rows import TCP, UDP, Ints, Keys, Rows, ints, lists
 from pipeline.runtime.hashing import mix64
 
@@ -47,10 +48,11 @@ class FlowRelations(NamedTuple):
     """Keys (n,) uint64 of n flows' relations, 0 where a flow has none of that kind.
 
     src, dst: keys of the addresses as they count here. source, target: the same of who uses a service and whose it is.
-    service: protocol and port of the target as one number. has_transport: (n,) bool, TCP or UDP. use: of a service.
-    talk: without a service. served, written, controlled: the same without the source. unstable: that an address came
-    from several hardware addresses at once, and several: the same where it did so in this flow. function: (m,) of all
-    flows, those of flow i at function_start[i]:function_end[i].
+    service: protocol and port of the target as one number. has_transport: (n,) bool, TCP or UDP. is_office: (n,) bool,
+    by a port that is known and no industrial protocol's. sent_bits: (n,) binary digits of the bytes that the source
+    sent. use: of a service. talk: without a service. served, written, controlled: the same without the source.
+    unstable: that an address came from several hardware addresses at once, and several: the same where it did so in
+    this flow. function: (m,) of all flows, those of flow i at function_start[i]:function_end[i].
     """
 
     src: Keys
@@ -59,6 +61,8 @@ class FlowRelations(NamedTuple):
     target: Keys
     service: Keys
     has_transport: npt.NDArray[np.bool_]
+    is_office: npt.NDArray[np.bool_]
+    sent_bits: Ints
     use: Keys
     served: Keys
     talk: Keys
@@ -85,10 +89,12 @@ def flow_relations(flows: pa.RecordBatch, rows: Rows) -> FlowRelations:
     """Relations of a batch of the `flow` schema whose `rows_of` is at hand."""
     src = np.where(outside(flows.column("src_addr")), OUTSIDE, rows.src)
     dst = np.where(outside(flows.column("dst_addr")), OUTSIDE, rows.dst)
-    is_answer = (rows.dst_port >= EPHEMERAL) & (rows.src_port >= 0) & (rows.src_port < EPHEMERAL)
+    dst_is_ephemeral, src_is_ephemeral = _is_ephemeral(rows.dst_port), _is_ephemeral(rows.src_port)
+    is_answer = dst_is_ephemeral & (rows.src_port >= 0) & ~src_is_ephemeral
     source, target = np.where(is_answer, dst, src), np.where(is_answer, src, dst)
     port = np.where(is_answer, rows.src_port, rows.dst_port)
-    service = (rows.protocol << 17) + np.minimum(port, EPHEMERAL) + 1
+    is_ephemeral = np.where(is_answer, src_is_ephemeral, dst_is_ephemeral)
+    service = (rows.protocol << 17) + np.where(is_ephemeral, EPHEMERAL, port) + 1
     unicast = (rows.src_kind == UNICAST) & (rows.dst_kind == UNICAST)
     has_transport = (rows.protocol == TCP) | (rows.protocol == UDP)
     of_service = unicast & has_transport
@@ -104,6 +110,8 @@ def flow_relations(flows: pa.RecordBatch, rows: Rows) -> FlowRelations:
         target=target,
         service=service.astype(np.uint64),
         has_transport=has_transport,
+        is_office=(port >= 0) & ~IS_ICS_PORT[np.maximum(port, 0)] & has_transport,
+        sent_bits=np.frexp(np.where(is_answer, rows.rev_bytes, rows.fwd_bytes))[1].astype(np.int64),
         use=_where(of_service, USE, source, target, service),
         served=_where(of_service, SERVED, target, service),
         talk=_where(~of_service, TALK, src, dst, rows.protocol),
@@ -125,6 +133,11 @@ def flow_relations(flows: pa.RecordBatch, rows: Rows) -> FlowRelations:
         function_start=start,
         function_end=end,
     )
+
+
+def _is_ephemeral(port: Ints) -> npt.NDArray[np.bool_]:
+    is_ephemeral: npt.NDArray[np.bool_] = (port >= EPHEMERAL) & ~IS_ICS_PORT[np.maximum(port, 0)]
+    return is_ephemeral
 
 
 def _key(kind: int, *parts: npt.NDArray[np.uint64] | Ints) -> Keys:

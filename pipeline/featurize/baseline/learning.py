@@ -15,23 +15,32 @@ from pipeline.featurize.baseline import relations as of_relations
 from pipeline.featurize.baseline.coordinates import Points
 from pipeline.featurize.baseline.keys import FlowRelations, what
 from pipeline.featurize.baseline.kinds import Kinds
-from pipeline.featurize.baseline.recurrence import BLOCKS, KIND, LAST_S, LONGEST_S, USUAL
+from pipeline.featurize.baseline.recurrence import BLOCKS, KIND, LARGEST, LAST_BLOCK, LAST_S, LONGEST_S, USUAL
 from pipeline.featurize.baseline.relations import Relations
 from pipeline.featurize.compiled import compiled
 from pipeline.featurize.windows.tables import find
 
 BEGAN_US, BLOCK, BLOCK_ENDS_US, PHASE, SINCE_US, BOUND, LEAST_BLOCKS, LEAST_SPAN_S = range(8)
 ROWS, BLOCK_ROWS, BLOCK_STRANGE, HIGHEST, SECOND, NUMBER = range(8, 14)
-LEARNS_SINCE_US, CHANGING_BLOCKS, TOLD_HOUR = range(14, 17)
-CLOCK = 17
+LEARNS_SINCE_US, CHANGING_BLOCKS, TOLD_HOUR, NEWS = range(14, 18)
+CLOCK = 18
 """Columns of the clock: when the baseline began, the number of the block and when it ends, the phase and since when,
 the bound of strangeness (sum of squares) and the rule of what is usual; flows learnt, of this block the flows, the
 strange ones, the two greatest distances; the number of the last notice;
-since when everything is learnt, blocks in a row of which most was new, the hour last told."""
+since when everything is learnt, blocks in a row of which most was new, the hour last told, how many relations
+began of late."""
 
 STRANGE_SQUARES = of_kinds.squared(1.6)
 """What counts as strange before a bound is known."""
 
+COMMON_SOURCES = 3
+"""Usual sources of a service from which on one more is no news: a name server's, a domain controller's."""
+ROUTER_ADDRESSES = 3
+"""Usual addresses of a hardware address from which on it is a router's: whoever poisons ARP speaks for two."""
+MORE_BITS, LEAST_BITS = 4, 23
+"""A source sends far more bytes from 16 times its most and 8 MB on."""
+MOST_NEWS = 3
+"""New relations, of the last quarter of the time learnt, from which on one more says little while a sensor settles."""
 TALK_SQUARES = of_kinds.squared(2.6)
 """The bound of what is neither TCP nor UDP: an ICMP or ARP flow is far from the others when it is merely rare."""
 
@@ -46,6 +55,10 @@ TALK_SQUARES = of_kinds.squared(2.6)
     _NEW_HOST,
     _NEW_TALK,
     _NEW_DEVICE,
+    _NEW_COMMON,
+    _MORE_BYTES,
+    _MUCH_IS_NEW,
+    _AGAIN,
 ) = (int(bit) for bit in Evidence)
 _SHOWN = int(SHOWN)
 _SETTLING, _ANCHORED = int(Phase.SETTLING), int(Phase.ANCHORED)
@@ -87,24 +100,36 @@ def _is_stable(relations: Relations, address: np.uint64, several: np.uint64) -> 
 
 @compiled
 def _of_hardware(
-    relations: Relations, address: np.uint64, hardware: np.uint64, several: np.uint64, any_several: np.uint64
+    relations: Relations,
+    address: np.uint64,
+    device: np.uint64,
+    hardware: np.uint64,
+    several: np.uint64,
+    any_several: np.uint64,
 ) -> int:
+    """What is new about the hardware an address came from; one that speaks for several addresses is a router."""
     if address == 0 or not _is_stable(relations, address, any_several):
         return 0
     if several != 0:
         return _SEVERAL
-    if hardware != 0 and not of_relations.is_usual(relations, hardware):
-        return _NEW_HARDWARE
-    return 0
+    if hardware == 0 or of_relations.is_usual(relations, hardware):
+        return 0
+    return 0 if of_relations.others(relations, device) >= ROUTER_ADDRESSES else _NEW_HARDWARE
 
 
 @compiled
-def _evidence(relations: Relations, flow: FlowRelations, row: int) -> tuple[int, int]:
+def _evidence(relations: Relations, flow: FlowRelations, row: int, phase: int, block: int) -> tuple[int, int]:
     """What is new about a flow's relations, and how many other sources do what it does."""
     evidence, others = 0, 0
-    if flow.use[row] != 0 and not of_relations.is_usual(relations, flow.use[row]):
-        evidence |= _NEW_USE
-        others = of_relations.others(relations, flow.served[row])
+    if flow.use[row] != 0:
+        used = find(relations.table, flow.use[row])
+        if relations.cells[used, USUAL] == 0:
+            others = of_relations.others(relations, flow.served[row])
+            if phase == _ANCHORED and relations.cells[used, BLOCKS] and relations.cells[used, LAST_BLOCK] != block:
+                evidence |= _AGAIN
+            evidence |= _NEW_COMMON if others >= COMMON_SOURCES and flow.is_office[row] else _NEW_USE
+        elif flow.sent_bits[row] > max(relations.cells[used, LARGEST] + MORE_BITS, LEAST_BITS):
+            evidence |= _MORE_BYTES
     if flow.talk[row] != 0 and not of_relations.is_usual(relations, flow.talk[row]):
         evidence |= _NEW_TALK
     if flow.write[row] != 0 and not of_relations.is_usual(relations, flow.write[row]):
@@ -121,10 +146,20 @@ def _evidence(relations: Relations, flow: FlowRelations, row: int) -> tuple[int,
     if flow.src_device[row] != 0 and not of_relations.is_usual(relations, flow.src_device[row]):
         evidence |= _NEW_DEVICE
     evidence |= _of_hardware(
-        relations, flow.src_address[row], flow.src_hardware[row], flow.src_several[row], flow.src_unstable[row]
+        relations,
+        flow.src_address[row],
+        flow.src_device[row],
+        flow.src_hardware[row],
+        flow.src_several[row],
+        flow.src_unstable[row],
     )
     evidence |= _of_hardware(
-        relations, flow.dst_address[row], flow.dst_hardware[row], flow.dst_several[row], flow.dst_unstable[row]
+        relations,
+        flow.dst_address[row],
+        flow.dst_device[row],
+        flow.dst_hardware[row],
+        flow.dst_several[row],
+        flow.dst_unstable[row],
     )
     return evidence, others
 
@@ -173,8 +208,8 @@ def _learn_relations(
     _learn_relation(relations, flow.dst_address[row], keys.ADDRESS, dst, no, learns, clock, now_s)
     _learn_relation(relations, flow.src_device[row], keys.ADDRESS, src, no, learns, clock, now_s)
     _learn_relation(relations, flow.dst_device[row], keys.ADDRESS, dst, no, learns, clock, now_s)
-    _learn_relation(relations, flow.src_hardware[row], keys.HARDWARE, src, no, learns, clock, now_s)
-    _learn_relation(relations, flow.dst_hardware[row], keys.HARDWARE, dst, no, learns, clock, now_s)
+    _learn_relation(relations, flow.src_hardware[row], keys.HARDWARE, src, flow.src_device[row], learns, clock, now_s)
+    _learn_relation(relations, flow.dst_hardware[row], keys.HARDWARE, dst, flow.dst_device[row], learns, clock, now_s)
     _learn_relation(relations, flow.src_several[row], keys.SEVERAL, src, no, learns, clock, now_s)
     _learn_relation(relations, flow.dst_several[row], keys.SEVERAL, dst, no, learns, clock, now_s)
     for number in range(flow.function_start[row], flow.function_end[row]):
@@ -217,9 +252,11 @@ def take(
         squares, kind = of_kinds.nearest_usual(
             kinds, points[row], relations.cells[find(relations.table, talk), KIND] - 1
         )
-        evidence, others = _evidence(relations, flow, row)
+        evidence, others = _evidence(relations, flow, row, clock[PHASE], clock[BLOCK])
         if squares >= (clock[BOUND] if flow.has_transport[row] else max(clock[BOUND], TALK_SQUARES)):
             evidence |= _STRANGE
+        if clock[PHASE] == _SETTLING and clock[NEWS] > MOST_NEWS:
+            evidence |= _MUCH_IS_NEW
         seen.squares[row], seen.evidence[row], seen.others[row] = squares, evidence, others
         if late[at]:
             continue
@@ -237,3 +274,5 @@ def take(
         between = find(relations.table, talk)
         if between and kind >= 0:
             relations.cells[between, KIND] = kind + 1
+        if between and clock[PHASE] != _ANCHORED:
+            relations.cells[between, LARGEST] = max(relations.cells[between, LARGEST], flow.sent_bits[row])

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.contracts.baseline import Phase
 from pipeline.featurize.baseline import kinds as of_kinds
-from pipeline.featurize.baseline.change import count_absence, is_changing
+from pipeline.featurize.baseline.change import count_absence, is_changing, news
 from pipeline.featurize.baseline.kinds import FAR, squared
 from pipeline.featurize.baseline.learning import (
     BEGAN_US,
@@ -25,6 +25,7 @@ from pipeline.featurize.baseline.learning import (
     LEARNS_SINCE_US,
     LEAST_BLOCKS,
     LEAST_SPAN_S,
+    NEWS,
     PHASE,
     ROWS,
     SECOND,
@@ -37,6 +38,8 @@ HOUR_US = 3_600_000_000
 LONGEST_US = HOUR_US // 4
 HISTORY = 24
 """Blocks whose figures are remembered."""
+RECENT = 8
+"""The last blocks that say whether a sensor is calm: half of the time learnt, as long as blocks grow."""
 LEAST_ROWS = 100
 """With fewer flows nothing can have come back often enough to be told from what did not."""
 CALM_PERCENT = 5
@@ -87,6 +90,7 @@ def close_block(
     if clock[PHASE] == Phase.ANCHORED != before:
         count_absence(relations, (now_us - int(clock[BEGAN_US])) // 1_000_000)
     age_us = now_us - int(clock[LEARNS_SINCE_US])
+    clock[NEWS] = news(relations, (now_us - int(clock[BEGAN_US])) // 1_000_000, age_us // 1_000_000)
     clock[BLOCK] += 1
     clock[BLOCK_ENDS_US] = now_us + min(max(1_000_000 * learning.shortest_block_s, age_us // 16), LONGEST_US)
     is_anchored = clock[PHASE] == Phase.ANCHORED
@@ -116,7 +120,8 @@ def _advance_phase(clock: npt.NDArray[np.int64], blocks: Blocks, now_us: int, le
 
 def is_known(blocks: Blocks, closed: int, is_long: bool) -> bool:
     """Whether in the median block at most CALM_PERCENT of the flows were strange; UNKNOWN_PERCENT after long."""
-    percent, last = UNKNOWN_PERCENT if is_long else CALM_PERCENT, slice(0, min(closed, HISTORY))
+    percent = UNKNOWN_PERCENT if is_long else CALM_PERCENT
+    last = np.arange(max(closed - RECENT, 0), closed) % HISTORY
     return bool(np.median(100 * blocks.strange[last] - percent * blocks.rows[last]) <= 0)
 
 

@@ -22,6 +22,7 @@ from pipeline.featurize.baseline.recurrence import (
     FIRST_S,
     IS_SILENT,
     KIND,
+    LARGEST,
     LAST_BLOCK,
     LAST_S,
     LONGEST_S,
@@ -112,7 +113,7 @@ def _packed(cells: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
             cells[:, LAST_S],
             half[:, 0] << 16 | (half[:, 1] & 0xFFFF),
             half[:, 2] << 16 | half[:, 3],
-            cells[:, USUAL] | cells[:, IS_SILENT] << 1 | cells[:, KIND] << 2,
+            cells[:, USUAL] | cells[:, IS_SILENT] << 1 | cells[:, LARGEST] << 2 | cells[:, KIND] << 9,
             cells[:, OTHERS],
         )
     ).astype(np.int32)
@@ -123,7 +124,8 @@ def _unpacked(packed: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     cells[:, FIRST_S], cells[:, LAST_S] = packed[:, 0], packed[:, 1]
     cells[:, BLOCKS], cells[:, LAST_BLOCK] = packed[:, 2] >> 16, (packed[:, 2] & 0xFFFF).astype(np.int16)
     cells[:, BECAME_BLOCK], cells[:, LONGEST_S] = packed[:, 3] >> 16, packed[:, 3] & 0xFFFF
-    cells[:, USUAL], cells[:, IS_SILENT], cells[:, KIND] = packed[:, 4] & 1, packed[:, 4] >> 1 & 1, packed[:, 4] >> 2
+    cells[:, USUAL], cells[:, IS_SILENT] = packed[:, 4] & 1, packed[:, 4] >> 1 & 1
+    cells[:, LARGEST], cells[:, KIND] = packed[:, 4] >> 2 & 0x7F, packed[:, 4] >> 9
     cells[:, OTHERS] = packed[:, 5]
     return cells
 
