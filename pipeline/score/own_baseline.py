@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.contracts.baseline import SHOWN, Phase
+from pipeline.contracts.baseline import shown
+from pipeline.runtime.wire.batches import filled
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -30,15 +31,8 @@ class OwnBaseline(NamedTuple):
 
 def own_baseline(batches: Sequence[pa.RecordBatch]) -> OwnBaseline:
     """What the columns of batches of schema `features` say, rows in order."""
-    phase = np.concatenate([_column(batch, "phase", 0) for batch in batches])
-    evidence = np.concatenate([_column(batch, "evidence", 0) for batch in batches])
+    phase = np.concatenate([filled(batch, "phase", 0) for batch in batches])
+    evidence = np.concatenate([filled(batch, "evidence", 0) for batch in batches])
     known = np.concatenate([batch.column("phase").is_valid().to_numpy(zero_copy_only=False) for batch in batches])
-    p_value = np.concatenate([_column(batch, "strange_p", 1.0) for batch in batches])
-    shown = (phase >= Phase.SETTLING) & (evidence & SHOWN != 0)
-    return OwnBaseline(known, shown, np.maximum(p_value, SMALLEST_P))
-
-
-def _column(batch: pa.RecordBatch, name: str, missing: float) -> npt.NDArray[np.generic]:
-    column = batch.column(name)
-    values: npt.NDArray[np.generic] = column.fill_null(missing).to_numpy(zero_copy_only=False)
-    return values
+    p_value = np.concatenate([filled(batch, "strange_p", 1.0) for batch in batches])
+    return OwnBaseline(known, shown(phase, evidence), np.maximum(p_value, SMALLEST_P))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.serving import registry
-from pipeline.contracts.baseline import SHOWN, Evidence, Phase
+from pipeline.contracts.baseline import SHOWN, Evidence, Phase, shown
 from pipeline.contracts.promotions import PromotionLedger
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.scoring import score_batches
@@ -71,18 +71,16 @@ def masks(columns: Mapping[str, Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any
     """Rows of a site with a calibration, rows with a baseline, rows that it shows."""
     calibrated = np.arange(ROWS) % 3 == 0  # site north
     has = np.array([phase is not None for phase in columns["phase"]])
-    shown = [
-        phase is not None and phase >= Phase.SETTLING and bool(bits & SHOWN)
-        for phase, bits in zip(columns["phase"], columns["evidence"], strict=True)
-    ]
-    return calibrated, has, np.array(shown)
+    phase = np.array([phase or 0 for phase in columns["phase"]], np.uint8)
+    evidence = np.array([bits or 0 for bits in columns["evidence"]], np.uint32)
+    return calibrated, has, shown(phase, evidence) & has
 
 
 def test_without_a_calibration_a_suspect_is_what_the_baseline_shows_and_nothing_else(cache: ModelCache) -> None:
     columns, rows, _ = rows_and_plain(cache)
-    calibrated, has, shown = masks(columns)
+    calibrated, has, is_shown = masks(columns)
     here = ~calibrated & has
-    assert np.array_equal(column(rows, "suspect")[here], shown[here])
+    assert np.array_equal(column(rows, "suspect")[here], is_shown[here])
     p_value = np.array([1 if p is None else p for p in columns["strange_p"]], np.float32)
     assert np.array_equal(column(rows, "p_value")[here], p_value[here])
     assert np.array_equal(column(rows, "novelty")[here], -np.log10(p_value[here]))
@@ -90,8 +88,8 @@ def test_without_a_calibration_a_suspect_is_what_the_baseline_shows_and_nothing_
 
 def test_a_calibrations_suspects_stay_and_what_the_baseline_shows_joins_them(cache: ModelCache) -> None:
     columns, rows, plain = rows_and_plain(cache)
-    calibrated, _, shown = masks(columns)
-    assert np.array_equal(column(rows, "suspect")[calibrated], (column(plain, "suspect") | shown)[calibrated])
+    calibrated, _, is_shown = masks(columns)
+    assert np.array_equal(column(rows, "suspect")[calibrated], (column(plain, "suspect") | is_shown)[calibrated])
     assert (column(rows, "suspect") & ~column(plain, "suspect"))[calibrated].any()
     for name in ("p_value", "novelty", "score"):
         assert np.array_equal(column(rows, name)[calibrated], column(plain, name)[calibrated])

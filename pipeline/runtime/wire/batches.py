@@ -98,6 +98,12 @@ def matrix(batch: pa.RecordBatch, column: str = "features") -> npt.NDArray[np.fl
     return values.reshape(len(lists), width)
 
 
+def filled(batch: pa.RecordBatch, column: str, missing: float) -> npt.NDArray[Any]:
+    """A column of numbers as (rows,) of its own dtype, `missing` where null."""
+    values: npt.NDArray[Any] = batch.column(column).fill_null(missing).to_numpy(zero_copy_only=False)
+    return values
+
+
 def matrix_column(values: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
     """A (rows, F) matrix as a FixedSizeList<float32>[F] column; a C-contiguous one is not copied."""
     flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).reshape(-1))
