@@ -52,6 +52,10 @@ class Evidence(IntFlag):
     """The sensor still meets new relations by the hour: one more says little."""
     NEW_AGAIN = 8192
     """These two used this service with each other in an earlier block, and it is still not usual: it comes back."""
+    AT_SOURCE = 16384
+    """What is new about hardware is so of the source's address."""
+    AT_TARGET = 32768
+    """What is new about hardware is so of the target's address."""
 
 
 SHOWN = (
@@ -78,8 +82,18 @@ _SHOWN_IN[[Phase.SETTLING, Phase.ANCHORED]] = int(SHOWN)
 _SHOWN_IN[Phase.CHANGED] = int(CERTAIN)
 
 
+COUNTED = (Evidence.NEW_CONTROLLER, Evidence.NEW_WRITER, Evidence.NEW_SERVICE_USE | Evidence.NEW_COMMON_USE)
+"""The column `others` counts the sources of the first of these that a row has."""
+
+
+def shown_evidence(phase: npt.NDArray[np.uint8], evidence: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """(n,) the evidence that makes rows suspects by their sensor's baseline; 0 of all other rows."""
+    says_little = np.where(evidence & np.uint32(Evidence.MUCH_IS_NEW), np.uint32(RELATIONS), np.uint32(0))
+    of_phase: npt.NDArray[np.uint32] = _SHOWN_IN[phase] & evidence & ~says_little
+    return of_phase
+
+
 def shown(phase: npt.NDArray[np.uint8], evidence: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
     """(n,) whether rows are suspects by their sensor's baseline."""
-    says_little = np.where(evidence & np.uint32(Evidence.MUCH_IS_NEW), np.uint32(RELATIONS), np.uint32(0))
-    is_shown: npt.NDArray[np.bool_] = (_SHOWN_IN[phase] & evidence & ~says_little) != 0
+    is_shown: npt.NDArray[np.bool_] = shown_evidence(phase, evidence) != 0
     return is_shown

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.contracts.services import INDUSTRIAL_PORTS, IS_INDUSTRIAL
 from pipeline.featurize.addresses import BROADCAST, MULTICAST, UNSPECIFIED
 from pipeline.featurize.compiled import compiled
 from pipeline.featurize.rows import (
@@ -17,15 +18,7 @@ from pipeline.featurize.rows import (
     Rows,
 )
 
-ICS_PORTS = np.array(
-    # S7, Modbus, Red Lion, Foundation Fieldbus, MQTT, Fox, PCWorx, EtherNet/IP, IEC 104, OPC UA, MELSEC, HART-IP,
-    # OMRON, GE SRTP, DNP3, ProConOS, PROFINET, EtherCAT, BACnet, Siemens Spectrum, FL-net
-    [
-        *(102, 502, 789, 1089, 1090, 1091, 1883, 1911, 1962, 2222, 2404, 4840, 4843, 5006, 5007, 5094, 8883, 9600),
-        *(18245, 18246, 19999, 20000, 20547, 34962, 34963, 34964, 34980, 44818, 47808, 50020, 55000, 55003),
-    ],
-    np.int64,
-)
+ICS_PORTS = np.array(INDUSTRIAL_PORTS, np.int64)
 _NO_IP = 0x10000
 _ARP = _NO_IP + ETHERTYPE_ARP
 SHORTEST_US = 1_000.0
@@ -36,8 +29,6 @@ FLOW_FEATURES = 34
 """Columns written, in the order of feature_set.FLOW and TCP."""
 LARGEST = 1e18
 """Features are clipped to [0, LARGEST]: finite as float32, whatever the sensor sent."""
-
-IS_ICS_PORT = np.isin(np.arange(65_536), ICS_PORTS)
 
 
 @compiled
@@ -104,4 +95,4 @@ def _write(r: Rows, is_ics: npt.NDArray[np.bool_], matrix: npt.NDArray[np.float3
 
 def flow_features(rows: Rows, matrix: npt.NDArray[np.float32]) -> None:
     """Write the features of n flows into matrix[:, :FLOW_FEATURES] (n, at least FLOW_FEATURES) float32."""
-    _write(rows, IS_ICS_PORT, matrix)
+    _write(rows, IS_INDUSTRIAL, matrix)

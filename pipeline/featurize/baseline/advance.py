@@ -13,7 +13,7 @@ from pipeline.featurize.baseline import relations as of_relations
 from pipeline.featurize.baseline.book import forget_unnamed, remember, tidy
 from pipeline.featurize.baseline.coordinates import Points
 from pipeline.featurize.baseline.keys import FlowRelations
-from pipeline.featurize.baseline.learning import BLOCK_ENDS_US, BOUND, NUMBER, PHASE, Seen, bins_of, take
+from pipeline.featurize.baseline.learning import BLOCK_ENDS_US, BOUND, NUMBER, PHASE, TALK_SQUARES, Seen, bins_of, take
 from pipeline.featurize.baseline.phases import begin, close_block
 from pipeline.featurize.baseline.sensor_baseline import Baseline
 from pipeline.featurize.baseline.telling import notices
@@ -105,7 +105,9 @@ def _within_block(
         relations=of_relations.grown(baseline.relations, RELATIONS_A_FLOW * len(order) + functions),
     )
     clock, seen = baseline.clock, judged.seen
-    judged.phase[order], judged.bound[order], judged.number[order] = clock[PHASE], clock[BOUND], clock[NUMBER]
+    judged.phase[order], judged.number[order] = clock[PHASE], clock[NUMBER]
+    of_talk = max(clock[BOUND], TALK_SQUARES)
+    judged.bound[order] = np.where(relations.has_transport[order], clock[BOUND], of_talk)
     take(
         order,
         late,

@@ -11,14 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.contracts.services import EPHEMERAL, is_answer, is_ephemeral, is_industrial
 from pipeline.featurize.addresses import UNICAST, outside
 from pipeline.featurize.compiled import compiled
-from pipeline.featurize.flow_features import IS_ICS_PORT
 from pipeline.featurize.rows import TCP, UDP, Ints, Keys, Rows, ints, lists
 from pipeline.runtime.hashing import mix64
 
-EPHEMERAL = 32_768
-"""Where Linux begins with ephemeral ports; Windows does at 49152 (RFC 6056, section 2.1 and 2.2)."""
 OUTSIDE = np.uint64(0x4F55545349444500)
 
 _KIND_SHIFT = np.uint64(40)
@@ -89,12 +87,10 @@ def flow_relations(flows: pa.RecordBatch, rows: Rows) -> FlowRelations:
     """Relations of a batch of the `flow` schema whose `rows_of` is at hand."""
     src = np.where(outside(flows.column("src_addr")), OUTSIDE, rows.src)
     dst = np.where(outside(flows.column("dst_addr")), OUTSIDE, rows.dst)
-    dst_is_ephemeral, src_is_ephemeral = _is_ephemeral(rows.dst_port), _is_ephemeral(rows.src_port)
-    is_answer = dst_is_ephemeral & (rows.src_port >= 0) & ~src_is_ephemeral
-    source, target = np.where(is_answer, dst, src), np.where(is_answer, src, dst)
-    port = np.where(is_answer, rows.src_port, rows.dst_port)
-    is_ephemeral = np.where(is_answer, src_is_ephemeral, dst_is_ephemeral)
-    service = (rows.protocol << 17) + np.where(is_ephemeral, EPHEMERAL, port) + 1
+    answers = is_answer(rows.src_port, rows.dst_port)
+    source, target = np.where(answers, dst, src), np.where(answers, src, dst)
+    port = np.where(answers, rows.src_port, rows.dst_port)
+    service = (rows.protocol << 17) + np.where(is_ephemeral(port), EPHEMERAL, port) + 1
     unicast = (rows.src_kind == UNICAST) & (rows.dst_kind == UNICAST)
     has_transport = (rows.protocol == TCP) | (rows.protocol == UDP)
     of_service = unicast & has_transport
@@ -110,8 +106,8 @@ def flow_relations(flows: pa.RecordBatch, rows: Rows) -> FlowRelations:
         target=target,
         service=service.astype(np.uint64),
         has_transport=has_transport,
-        is_office=(port >= 0) & ~IS_ICS_PORT[np.maximum(port, 0)] & has_transport,
-        sent_bits=np.frexp(np.where(is_answer, rows.rev_bytes, rows.fwd_bytes))[1].astype(np.int64),
+        is_office=(port >= 0) & ~is_industrial(port) & has_transport,
+        sent_bits=np.frexp(np.where(answers, rows.rev_bytes, rows.fwd_bytes))[1].astype(np.int64),
         use=_where(of_service, USE, source, target, service),
         served=_where(of_service, SERVED, target, service),
         talk=_where(~of_service, TALK, src, dst, rows.protocol),
@@ -133,11 +129,6 @@ def flow_relations(flows: pa.RecordBatch, rows: Rows) -> FlowRelations:
         function_start=start,
         function_end=end,
     )
-
-
-def _is_ephemeral(port: Ints) -> npt.NDArray[np.bool_]:
-    is_ephemeral: npt.NDArray[np.bool_] = (port >= EPHEMERAL) & ~IS_ICS_PORT[np.maximum(port, 0)]
-    return is_ephemeral
 
 
 def _key(kind: int, *parts: npt.NDArray[np.uint64] | Ints) -> Keys:

@@ -59,6 +59,8 @@ TALK_SQUARES = of_kinds.squared(2.6)
     _MORE_BYTES,
     _MUCH_IS_NEW,
     _AGAIN,
+    _AT_SOURCE,
+    _AT_TARGET,
 ) = (int(bit) for bit in Evidence)
 _SHOWN = int(SHOWN)
 _SETTLING, _ANCHORED = int(Phase.SETTLING), int(Phase.ANCHORED)
@@ -145,7 +147,7 @@ def _evidence(relations: Relations, flow: FlowRelations, row: int, phase: int, b
         evidence |= _NEW_HOST
     if flow.src_device[row] != 0 and not of_relations.is_usual(relations, flow.src_device[row]):
         evidence |= _NEW_DEVICE
-    evidence |= _of_hardware(
+    at_source = _of_hardware(
         relations,
         flow.src_address[row],
         flow.src_device[row],
@@ -153,7 +155,7 @@ def _evidence(relations: Relations, flow: FlowRelations, row: int, phase: int, b
         flow.src_several[row],
         flow.src_unstable[row],
     )
-    evidence |= _of_hardware(
+    at_target = _of_hardware(
         relations,
         flow.dst_address[row],
         flow.dst_device[row],
@@ -161,6 +163,11 @@ def _evidence(relations: Relations, flow: FlowRelations, row: int, phase: int, b
         flow.dst_several[row],
         flow.dst_unstable[row],
     )
+    evidence |= at_source | at_target
+    if at_source:
+        evidence |= _AT_SOURCE
+    if at_target:
+        evidence |= _AT_TARGET
     return evidence, others
 
 

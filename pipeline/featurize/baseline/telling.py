@@ -15,6 +15,7 @@ from pipeline.contracts.notices import (
     NamedRelation,
     Notice,
 )
+from pipeline.contracts.services import EPHEMERAL
 from pipeline.featurize.baseline import keys
 from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline import relations as of_relations
@@ -149,5 +150,5 @@ def service_words(protocol: int, port: int) -> str:
         return f"EtherType 0x{protocol - 0x10000:04x}"
     if protocol not in _TRANSPORTS:
         return f"IP protocol {protocol}"
-    of_port = "port not known" if port < 0 else "ephemeral port" if port >= keys.EPHEMERAL else str(port)
+    of_port = "port not known" if port < 0 else "ephemeral port" if port == EPHEMERAL else str(port)
     return f"{of_port}/{_TRANSPORTS[protocol]}"
