@@ -13,8 +13,8 @@ from pipeline.featurize.windows.tables import USED
 
 STEADY_S = 300
 """A relation is steady if it was never away for longer while it was learnt."""
-LEAST_STEADY = 3
-"""With fewer steady relations their silence says nothing of the plant."""
+LEAST_REPLACED = 3
+"""New relations beside usual ones without which nothing has been replaced, however strange a block is."""
 LEAST_NEW, LEAST_SOURCES = 8, 4
 """New relations and sources of a changed plant: a scan has one source, a new device few relations."""
 TIMES_LONGER, LEAST_SILENT_S = 3, 900
@@ -54,19 +54,19 @@ def count_absence(relations: Relations, now_s: int) -> None:
 
 
 def is_changing(relations: Relations, block: int, rows: int, strange: int) -> bool:
-    """Whether most of a block was new: what was steady is gone and most flows are strange, or many new relations of
-    several sources came, more than usual ones.
+    """Whether most of a block was new: most flows were strange and no usual relation came or more new ones than usual
+    ones; or the new ones were many and of several sources.
+
+    A scan or a flood beside the plant's own traffic is not: it has one source or few relations.
     """
     entries = _between(relations)
     cells = relations.cells[entries]
     came = cells[:, LAST_BLOCK] == block
-    usual = cells[:, USUAL] == 1
-    always = steady(relations)
-    still_there = int((relations.cells[always, LAST_BLOCK] == block).sum())
-    is_replaced = len(always) >= LEAST_STEADY and 2 * still_there < len(always) and 2 * strange >= rows > 0
-    new = entries[came & ~usual]
+    usual = int((came & (cells[:, USUAL] == 1)).sum())
+    new = entries[came & (cells[:, USUAL] == 0)]
     sources = len(np.unique(relations.ends[new, SOURCE]))
-    is_extended = len(new) >= max(LEAST_NEW, int((came & usual).sum())) and sources >= LEAST_SOURCES
+    is_replaced = 2 * strange >= rows > 0 and (usual == 0 or len(new) > max(usual, LEAST_REPLACED - 1))
+    is_extended = len(new) >= max(LEAST_NEW, usual) and sources >= LEAST_SOURCES
     return is_replaced or is_extended
 
 
