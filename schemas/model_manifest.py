@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Container
 from typing import Any
 
 from schemas.validation import violation
@@ -14,6 +15,8 @@ from schemas.validation import violation
 MAX_MANIFEST_BYTES = 512 * 1024
 MAX_DEPTH = 16
 VERSION = 2
+POOLED = "*"
+"""The calibration of every origin without one of its own."""
 ORIGIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,63})?")
 
 
@@ -39,6 +42,14 @@ def model_id(document: dict[str, Any]) -> str:
 def sha256(content: bytes) -> str:
     """SHA-256, hex."""
     return hashlib.sha256(content).hexdigest()
+
+
+def origin_of(calibrated: Container[str], origin: str) -> str:
+    """The calibration for `site/sensor` or `site` among those there are: its own, else its site's, else the pooled."""
+    for key in (origin, origin.partition("/")[0]):
+        if key in calibrated and key != POOLED:
+            return key
+    return POOLED
 
 
 def parse(content: bytes, where: str) -> dict[str, Any]:

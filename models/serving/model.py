@@ -16,7 +16,7 @@ from models.rows import Floats
 from models.serving import weights
 from schemas import model_manifest as manifest
 
-POOLED = "*"  # the calibration of every origin without one of its own
+POOLED = manifest.POOLED
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,7 @@ class Model:
 
     def origin_of(self, origin: str) -> str:
         """The calibration for `site/sensor` or `site`: its own, else its site's, else the pooled one."""
-        for key in (origin, origin.partition("/")[0]):
-            if key in self.origins and key != POOLED:
-                return key
-        return POOLED
+        return manifest.origin_of(self.origins, origin)
 
 
 def view_shapes(features: int, config: IganConfig, prototypes: int | None = None) -> weights.Shapes:

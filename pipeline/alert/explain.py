@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from pipeline.alert.features import FeatureSample
 from pipeline.errors import RefusedState
+from schemas.model_manifest import POOLED, origin_of
 
 Floats = npt.NDArray[np.float64]
 TOP = 5
@@ -22,7 +23,10 @@ SPREAD_AT_LEAST = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A model's features and their usual ranges: quantiles of normal training rows, (F,) each."""
+    """A model's features and their usual ranges: quantiles of normal training rows, (F,) each.
+
+    origins: the sites and sensors that it is calibrated for. Of others it does not know what is usual.
+    """
 
     model: str
     feature_set: str
@@ -35,6 +39,11 @@ class Baseline:
     median: Floats
     high: Floats
     weight: Floats
+    origins: frozenset[str]
+
+    def knows(self, site: str, sensor: str) -> bool:
+        """Whether the model is calibrated for that sensor or its site."""
+        return origin_of(self.origins, f"{site}/{sensor}") != POOLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,7 @@ def read_baseline(manifest: Mapping[str, Any]) -> Baseline:
         median=median,
         high=high,
         weight=weight,
+        origins=frozenset(manifest.get("calibration") or ()),
     )
 
 

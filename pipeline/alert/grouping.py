@@ -15,8 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.alert.kernel import NONE, Linked, link
+from pipeline.contracts.baseline import SHOWN, Evidence, shown_evidence
 from pipeline.contracts.group_addresses import GROUP_ADDRESS, GROUP_MAC
+from pipeline.contracts.services import is_answer
 from pipeline.errors import Misconfigured
+from pipeline.runtime.wire.batches import filled
 
 Ints = npt.NDArray[np.int64]
 KEY_PARTS = ("class_group", "class", "actor", "target", "pair", "service")
@@ -32,6 +35,8 @@ class Grouping:
     key: tuple[str, ...] = ()
     open_count: int = 2
     strong_p_value: float = 0.0
+    opening_evidence: tuple[str, ...] = ()
+    opening_ports: tuple[int, ...] = ()
     gap_us: int = 45_000_000
     update_every_us: int = 1_000_000
     max_open: int = 64
@@ -51,6 +56,10 @@ class Grouping:
         for name, value in counts.items():
             if value < 1:
                 raise Misconfigured(f"grouping {name}: got {value}, expected 1 or more")
+        for combination in self.opening_evidence:
+            evidence_of(combination)
+        if strange := [port for port in self.opening_ports if not -1 <= port <= 65_535]:
+            raise Misconfigured(f"grouping opening_ports: got {strange}, expected ports, or -1 for one not known")
         for name in ("gap_us", "update_every_us"):
             if getattr(self, name) < 0:
                 raise Misconfigured(f"grouping {name}: got {getattr(self, name)}, expected 0 or more microseconds")
@@ -63,8 +72,9 @@ def load_grouping(text: str | None = None) -> Grouping:
     unknown = set(document) - {field.name for field in fields(Grouping)}
     if unknown:
         raise Misconfigured(f"grouping.toml: got {', '.join(sorted(unknown))}, expected fields of Grouping only")
-    if "key" in document:
-        document["key"] = tuple(document["key"])
+    for name in ("key", "opening_evidence", "opening_ports"):
+        if name in document:
+            document[name] = tuple(document[name])
     return Grouping(**document)
 
 
@@ -141,13 +151,48 @@ def _part(rows: pa.RecordBatch, name: str, grouping: Grouping) -> pa.Array:
     return pc.binary_join_element_wise(first, second, SEPARATOR)
 
 
+def evidence_of(combination: str) -> Evidence:
+    """The evidence that a text such as `new_service_use + strange` names; Misconfigured where it names none."""
+    evidence = Evidence(0)
+    for name in combination.split("+"):
+        try:
+            evidence |= Evidence[name.strip().upper()]
+        except KeyError:
+            known = ", ".join(str(bit.name).lower() for bit in Evidence)
+            raise Misconfigured(f"grouping opening_evidence: got {name.strip()!r}, expected of {known}") from None
+    return evidence
+
+
+def opens_alone(rows: pa.RecordBatch, grouping: Grouping) -> npt.NDArray[np.bool_]:
+    """(n,) whether what a sensor's baseline shows of a row is enough for an incident."""
+    evidence = filled(rows, "evidence", 0)
+    shown = shown_evidence(filled(rows, "phase", 0), evidence)
+    opens = np.zeros(rows.num_rows, np.bool_)
+    if not shown.any():
+        return opens
+    said = np.where(shown != 0, shown | (evidence & ~np.uint32(SHOWN)), np.uint32(0))
+    for combination in grouping.opening_evidence:
+        bits = np.uint32(evidence_of(combination))
+        opens |= said & bits == bits
+    src_port, dst_port = (_port(rows, name) for name in ("src_port", "dst_port"))
+    port = np.where(is_answer(src_port, dst_port), src_port, dst_port)
+    opens |= (shown & np.uint32(Evidence.NEW_SERVICE_USE) != 0) & np.isin(port, grouping.opening_ports)
+    return opens
+
+
+def _port(rows: pa.RecordBatch, name: str) -> Ints:
+    ports: Ints = rows.column(name).cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    return ports
+
+
 def weights_of(rows: pa.RecordBatch, grouping: Grouping) -> npt.NDArray[np.float64]:
-    """Each row's share of the evidence that opens an incident: 1 / open_count of its class, 1 for a strong class."""
+    """Each row's share of what opens an incident: 1 / open_count of its class; 1 where it is strong by itself."""
     classes = rows.column("class").dictionary_encode()
     shares = [1.0 / grouping.open_count_of.get(name, grouping.open_count) for name in classes.dictionary.to_pylist()]
     weights: npt.NDArray[np.float64] = np.asarray(shares, np.float64)[classes.indices.to_numpy(zero_copy_only=False)]
     if grouping.strong_p_value > 0:
         weights[rows.column("p_value").to_numpy() <= grouping.strong_p_value] = 1.0
+    weights[opens_alone(rows, grouping)] = 1.0
     return weights
 
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from pipeline.alert.ends import Ends, most
 from pipeline.alert.features import FeatureSample
+from pipeline.alert.shown_evidence import ShownEvidence
 from pipeline.contracts.class_names import NORMAL, UNKNOWN, is_name
 
 # Key of the incident of all that could not be followed one by one; every other key starts with a separator.
@@ -50,6 +51,7 @@ class Incident:
     named_sources, named_targets: the same of the flows that have a name.
     nearest_classes: what its unknown flows are nearest to.
     undirected: the sensor orders a flow's ends by address, so the initiator is known only where SYNs were counted.
+    shown: what the sensor's baseline says is new about its flows.
     """
 
     uid: str
@@ -88,6 +90,7 @@ class Incident:
     talks: dict[str, Talk] = field(default_factory=dict)
     positions: list[list[int | None]] = field(default_factory=list)
     features: FeatureSample = field(default_factory=FeatureSample.empty)
+    shown: ShownEvidence = field(default_factory=ShownEvidence)
 
     @property
     def main_class(self) -> str:
@@ -154,6 +157,7 @@ class Incident:
         self.highest_novelty = max(self.highest_novelty, float(np.clip(novelty, 0.0, 1e30).max()))
         _tally(self.classes, rows.column("class"), MAX_CLASSES)
         _tally(self.nearest_classes, rows.column("nearest_class").drop_null(), MAX_CLASSES)
+        self.shown.add(rows)  # the ends as the baseline saw them
         rows = self._from_initiator(rows)
         self.more_sources |= _tally(self.sources, rows.column("src_addr"), MAX_ADDRESSES)
         self.more_targets |= _tally(self.targets, rows.column("dst_addr"), MAX_ADDRESSES)
@@ -240,13 +244,16 @@ def as_document(incident: Incident) -> dict[str, Any]:
     document["talks"] = {key: [getattr(talk, name) for name in Talk.__slots__] for key, talk in incident.talks.items()}
     document["target_ports"] = [[port, number] for port, number in incident.target_ports.items()]
     document["features"] = incident.features.as_document()
+    document["shown"] = incident.shown.as_document()
     return document
 
 
 def of_document(document: dict[str, Any]) -> Incident:
-    """The incident that `as_document` wrote."""
+    """The incident that `as_document` wrote, or that of the version before, which knew no baseline."""
     fields = dict(document)
     fields["talks"] = {key: Talk(*values) for key, values in fields["talks"].items()}
     fields["target_ports"] = {int(port): number for port, number in fields["target_ports"]}
     fields["features"] = FeatureSample.of_document(fields["features"])
+    if "shown" in fields:
+        fields["shown"] = ShownEvidence.of_document(fields["shown"])
     return Incident(**fields)

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.alert.explain import Baseline, read_baseline
 from pipeline.errors import RefusedState
 from pipeline.runtime.storage.storage import Storage, StorageLike, open_storage
-from schemas.model_manifest import MAX_MANIFEST_BYTES, EarlierManifest, RefusedManifest, parse
+from schemas.model_manifest import MAX_MANIFEST_BYTES, POOLED, EarlierManifest, RefusedManifest, origin_of, parse
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -38,7 +38,10 @@ class Manifests:
         return self._known[model]
 
     def alert_level_of(self, model: str, site: str, sensor: str) -> float | None:
-        """At or below which p-value a flow of that sensor is a suspect; None where no manifest says so."""
+        """At or below which p-value a flow of that sensor is a suspect.
+
+        None where no manifest says so: without a calibration of sensor or site its own baseline decides.
+        """
         if model not in self._levels:
             calibration = (self._find(model) or {}).get("calibration")
             entries = calibration.items() if isinstance(calibration, dict) else ()
@@ -48,8 +51,8 @@ class Manifests:
                 if isinstance(entry, dict) and isinstance(entry.get("alert_level"), int | float)
             }
         levels = self._levels[model]
-        # As models have it: the sensor's own calibration, else its site's, else the pooled one.
-        return next((levels[key] for key in (f"{site}/{sensor}", site, "*") if key in levels), None)
+        key = origin_of(levels, f"{site}/{sensor}")
+        return levels.get(key) if key != POOLED else None
 
     def _find(self, model: str) -> dict[str, Any] | None:
         if ID.fullmatch(model):

@@ -9,10 +9,12 @@ from typing import Any
 import orjson
 
 from pipeline.alert.endpoints import evidence, observables
-from pipeline.alert.explain import Baseline, Reason, reasons
+from pipeline.alert.evidence_words import EvidenceWords, Kind, Sentence, sentences, shipped_evidence_words
+from pipeline.alert.explain import TOP, Baseline, Reason, reasons
 from pipeline.alert.incident import CROWD, MAX_POSITIONS, Incident
 from pipeline.alert.techniques import Meaning, Meanings, Technique
 from pipeline.alert.wording import duration, flows, many, measured, printable_name, usual
+from pipeline.contracts.class_names import is_name
 from pipeline.contracts.group_addresses import group_of
 
 OCSF_VERSION = "1.8.0"
@@ -35,16 +37,26 @@ def encode(event: dict[str, Any]) -> bytes:
 
 
 def detection_finding(
-    incident: Incident, activity: int, meanings: Meanings, baseline: Baseline | None
+    incident: Incident,
+    activity: int,
+    meanings: Meanings,
+    baseline: Baseline | None,
+    words: EvidenceWords | None = None,
 ) -> dict[str, Any]:
-    """The event for an incident as it stands; `activity` is CREATE, UPDATE or CLOSE."""
-    meaning = meaning_of(incident, meanings)
-    confidence = confidence_score(incident)
-    severity = severity_id(meaning, incident.count, confidence)
-    why = reasons(incident.features, baseline) if baseline is not None else []
+    """The event for an incident as it stands; `activity` is CREATE, UPDATE or CLOSE.
+
+    baseline: of the incident's model. It explains the sensors and sites that the model is calibrated for, no others.
+    """
+    words = words or shipped_evidence_words()
+    said = sentences(incident.shown, words)[:TOP]
+    knows = baseline is not None and baseline.knows(incident.site, incident.sensor)
+    confidence = confidence_of(incident, said, knows)
+    severity = severity_of(incident, meanings, said, confidence)
+    why = reasons(incident.features, baseline)[: TOP - len(said)] if baseline is not None and knows else []
     techniques = techniques_of(incident, meanings)
     attacks = [_attack(technique, meanings.attack_version) for technique in techniques]
     evidences = evidence(incident)
+    says = message(incident, meanings, words)
     event: dict[str, Any] = {
         "activity_id": activity,
         "activity_name": ACTIVITY[activity],
@@ -63,9 +75,9 @@ def detection_finding(
         "duration": _ms(incident.end_ts_us) - _ms(incident.start_ts_us),
         "end_time": _ms(incident.end_ts_us),
         "evidences": evidences,
-        "finding_info": _finding_info(incident, meanings, attacks),
+        "finding_info": _finding_info(incident, meanings, lead_of(incident, said), says, attacks),
         "is_alert": activity != CLOSE,
-        "message": message(incident, meanings),
+        "message": says,
         "metadata": _metadata(incident),
         "observables": observables(evidences),
         "severity": SEVERITY_CAPTION[severity],
@@ -75,13 +87,19 @@ def detection_finding(
         "status_detail": "ended" if activity == CLOSE else "going on",
         "status_id": 1,
         "time": _ms(incident.opened_ts_us),
-        "unmapped": _unmapped(incident, techniques, why, baseline),
+        "unmapped": _unmapped(incident, techniques, said, why, baseline),
     }
     if attacks:
         event["attacks"] = attacks
-    if why:
-        event["anomaly_analyses"] = [_anomaly_analysis(incident, why)]
+    if said or why:
+        event["anomaly_analyses"] = [_anomaly_analysis(incident, said, why)]
     return event
+
+
+def lead_of(incident: Incident, said: list[Sentence]) -> Sentence | None:
+    """The evidence that names the incident: the strongest, where its flows have no name."""
+    is_named = incident.key == CROWD or is_name(incident.main_class)
+    return said[0] if said and not is_named else None
 
 
 def meaning_of(incident: Incident, meanings: Meanings) -> Meaning:
@@ -103,35 +121,57 @@ def confidence_score(incident: Incident) -> int:
     return round(100 * incident.mean_score * incident.agreement)
 
 
-def severity_id(meaning: Meaning, count: int, confidence: int) -> int:
-    """The class's severity; a step down where in doubt, a step up where extensive and beyond doubt."""
+def confidence_of(incident: Incident, said: list[Sentence], knows: bool) -> int:
+    """0 to 100: the flows' score, and how far the strongest evidence speaks for something wrong; what is higher.
+
+    knows: whether the model is calibrated for the sensor. Else its score is by another plant's odds, and counts only
+    where there is nothing else.
+    """
+    by_evidence = max((sentence.kind.confidence for sentence in said), default=0)
+    return max(confidence_score(incident), by_evidence) if knows or not said else by_evidence
+
+
+def severity_of(incident: Incident, meanings: Meanings, said: list[Sentence], confidence: int) -> int:
+    """The severity of its class or of its evidence; what is higher."""
+    by_evidence = [severity_id(sentence.kind, sentence.flows, sentence.kind.confidence) for sentence in said]
+    if lead_of(incident, said) is not None:
+        return max(by_evidence)
+    return max(severity_id(meaning_of(incident, meanings), incident.count, confidence), *by_evidence, LOWEST_SEVERITY)
+
+
+def severity_id(meaning: Meaning | Kind, count: int, confidence: int) -> int:
+    """Where a class or a kind of evidence stands; a step down where in doubt, up where extensive and beyond doubt."""
     step = -1 if confidence < DOUBTFUL else int(confidence >= CONFIDENT and count >= EXTENSIVE_FLOWS)
     return min(max(meaning.severity_id + step, LOWEST_SEVERITY), HIGHEST_SEVERITY)
 
 
-def message(incident: Incident, meanings: Meanings) -> str:
+def message(incident: Incident, meanings: Meanings, words: EvidenceWords | None = None) -> str:
     """One sentence for the person on shift; what else the incident holds comes after it."""
+    words = words or shipped_evidence_words()
+    lead = lead_of(incident, sentences(incident.shown, words))
     ends = incident.all_ends if incident.key == CROWD else incident.ends
     sources = many(len(ends.sources), ends.more_sources, printable_name(ends.actor), "sources")
     target = printable_name(ends.main_other)
     if whom := group_of(ends.main_other):
         target = f"{whom} ({target})"
     targets = many(len(ends.others), ends.more_others, target, "addresses")
-    says = meaning_of(incident, meanings).says.substitute(
-        {
-            "actor": printable_name(ends.actor),
-            "sources": sources,
-            "target": target,
-            "targets": targets,
-            "ports": many(len(incident.target_ports), incident.more_target_ports, "1 port", "ports"),
-            "sensor": printable_name(incident.sensor),
-            "site": printable_name(incident.site),
-            "flows": _flows_meant(incident),
-            "duration": duration(incident.end_ts_us - incident.start_ts_us),
-            "class": printable_name(incident.main_class),
-            "nearest": meanings.as_nearest(printable_name(incident.nearest)),
-        }
-    )
+    facts = {
+        "actor": printable_name(ends.actor),
+        "sources": sources,
+        "target": target,
+        "targets": targets,
+        "ports": many(len(incident.target_ports), incident.more_target_ports, "1 port", "ports"),
+        "sensor": printable_name(incident.sensor),
+        "site": printable_name(incident.site),
+        "flows": _flows_meant(incident),
+        "duration": duration(incident.end_ts_us - incident.start_ts_us),
+        "class": printable_name(incident.main_class),
+        "nearest": meanings.as_nearest(printable_name(incident.nearest)),
+    }
+    if lead is not None:
+        says = words.says.substitute(facts | {"evidence": lead.says, "flows": flows(incident.count)})
+    else:
+        says = meaning_of(incident, meanings).says.substitute(facts)
     further = [f"{meanings.of(name).title}, {flows(incident.classes[name])}" for name in incident.further_classes[:3]]
     return "; also: ".join([says, *further])
 
@@ -152,19 +192,15 @@ def _confidence_id(confidence: int) -> int:
     return 1 if confidence < DOUBTFUL else 2 if confidence < CONFIDENT else 3
 
 
-def _finding_info(incident: Incident, meanings: Meanings, attacks: list[dict[str, Any]]) -> dict[str, Any]:
+def _finding_info(
+    incident: Incident, meanings: Meanings, lead: Sentence | None, says: str, attacks: list[dict[str, Any]]
+) -> dict[str, Any]:
     info: dict[str, Any] = {
         "uid": incident.uid,
-        "title": meaning_of(incident, meanings).title,
-        "desc": message(incident, meanings),
+        "title": meaning_of(incident, meanings).title if lead is None else lead.kind.title,
+        "desc": says,
         "types": [printable_name(name) for name in [incident.main_class, *incident.further_classes]],
-        "analytic": {
-            "type_id": 4,
-            "type": "Learning (ML/DL)",
-            "name": "IGAN-IDS",
-            "uid": printable_name(incident.model),
-            "version": printable_name(incident.model),
-        },
+        "analytic": _analytic(incident, lead),
         "created_time": _ms(incident.opened_ts_us),
         "modified_time": _ms(incident.last_clock_us),
         "first_seen_time": _ms(incident.first_ts_us),
@@ -173,6 +209,16 @@ def _finding_info(incident: Incident, meanings: Meanings, attacks: list[dict[str
         "related_events_count": incident.count,
     }
     return info | ({"attacks": attacks} if attacks else {})
+
+
+def _analytic(incident: Incident, lead: Sentence | None) -> dict[str, Any]:
+    """What found it: the model, or the sensor's own baseline."""
+    if lead is None:
+        model = printable_name(incident.model)
+        return {"type_id": 4, "type": "Learning (ML/DL)", "name": "IGAN-IDS", "uid": model, "version": model}
+    sensor = printable_name(f"{incident.site}/{incident.sensor}", 128)
+    number = str(lead.example.baseline or 0)
+    return {"type_id": 2, "type": "Behavioral", "name": "Sensor baseline", "uid": sensor, "version": number}
 
 
 def _attack(technique: Technique, attack_version: str) -> dict[str, Any]:
@@ -198,11 +244,17 @@ def _metadata(incident: Incident) -> dict[str, Any]:
     }
 
 
-def _anomaly_analysis(incident: Incident, why: list[Reason]) -> dict[str, Any]:
+def _anomaly_analysis(incident: Incident, said: list[Sentence], why: list[Reason]) -> dict[str, Any]:
     target = (
         f"{printable_name(incident.ends.actor)} on {printable_name(incident.site)}/{printable_name(incident.sensor)}"
     )
     anomalies, baselines = [], []
+    parameter: dict[str, Any]
+    for sentence in said:
+        parameter = {"observation_parameter": sentence.kind.title, "observation_type": "First Seen Analysis"}
+        observed = [{"value": sentence.says, "count": sentence.flows}]
+        anomalies.append({**parameter, "observed_pattern": "new at the sensor", "observations": observed})
+        baselines.append({**parameter, "observations": [{"value": "not known at the sensor"}]})
     for reason in why:
         parameter = {"observation_parameter": reason.label, "observation_type": "Deviation Analysis"}
         observed = [
@@ -221,7 +273,11 @@ def _anomaly_analysis(incident: Incident, why: list[Reason]) -> dict[str, Any]:
 
 
 def _unmapped(
-    incident: Incident, techniques: list[Technique], why: list[Reason], baseline: Baseline | None
+    incident: Incident,
+    techniques: list[Technique],
+    said: list[Sentence],
+    why: list[Reason],
+    baseline: Baseline | None,
 ) -> dict[str, Any]:
     """Facts without an OCSF attribute, for reports and triage: the members, and the numbers behind the text."""
     return {
@@ -260,21 +316,37 @@ def _unmapped(
             }
             for technique in techniques
         ],
-        "reasons": [
-            {
-                "feature": reason.feature,
-                "label": reason.label,
-                "unit": reason.unit,
-                "observed_median": reason.observed,
-                "observed_extreme": reason.extreme,
-                "usual_low": reason.usual_low,
-                "usual_median": reason.usual_median,
-                "usual_high": reason.usual_high,
-                "share": reason.share,
-                "above": reason.above,
-                "says": f"{reason.label}: {measured(reason.observed, reason.unit)}, "
-                f"usually {usual(reason.usual_low, reason.usual_high, reason.unit)}",
-            }
-            for reason in why
-        ],
+        "evidence": dict(incident.shown.counts),
+        "reasons": _reasons(incident, said, why),
     }
+
+
+def _reasons(incident: Incident, said: list[Sentence], why: list[Reason]) -> list[dict[str, Any]]:
+    of_evidence = [
+        {
+            "feature": sentence.kind.name,
+            "label": sentence.kind.title,
+            "unit": "",
+            "share": sentence.flows / incident.count,
+            "says": sentence.says,
+        }
+        for sentence in said
+    ]
+    of_features = [
+        {
+            "feature": reason.feature,
+            "label": reason.label,
+            "unit": reason.unit,
+            "observed_median": reason.observed,
+            "observed_extreme": reason.extreme,
+            "usual_low": reason.usual_low,
+            "usual_median": reason.usual_median,
+            "usual_high": reason.usual_high,
+            "share": reason.share,
+            "above": reason.above,
+            "says": f"{reason.label}: {measured(reason.observed, reason.unit)}, "
+            f"usually {usual(reason.usual_low, reason.usual_high, reason.unit)}",
+        }
+        for reason in why
+    ]
+    return [*of_evidence, *of_features]

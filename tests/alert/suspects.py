@@ -82,4 +82,5 @@ def manifest() -> dict[str, Any]:
         "feature_hash": "ab" * 32,
         "features": features,
         "baseline": {"q01": [0, 1000, 0, 0], "q50": [2, 20_000, 0, 0], "q99": [9, 500_000, 0, 0.1]},
+        "calibration": {"*": {}, "plant": {}},
     }

@@ -127,7 +127,8 @@ def test_a_strong_suspect_is_evidence_enough() -> None:
 
 def test_the_shipped_parameters_can_be_read() -> None:
     grouping = load_grouping()
-    assert grouping == Grouping(class_groups={"duplication": "misconf"})
+    opening = {name: getattr(grouping, name) for name in ("opening_evidence", "opening_ports")}
+    assert grouping == Grouping(class_groups={"duplication": "misconf"}, **opening)
     assert grouping.max_open >= 1
 
 

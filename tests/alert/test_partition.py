@@ -9,6 +9,7 @@ from pipeline.alert.ocsf import CLOSE, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
 from pipeline.contracts.envelope import RowsFacts, SensorWatermark
 from pipeline.errors import RefusedState, SchemaMismatch, SequenceGap
+from pipeline.featurize.baseline.judge import COLUMNS
 from pipeline.runtime.wire import batches
 from schemas.fields import arrow_schema
 from tests.alert.suspects import SECOND, START_US, WIDTH, manifest, scored
@@ -73,6 +74,31 @@ def test_a_restored_state_continues_byte_for_byte(
         restored, events, _, _ = advance_partition(restored, batch, stated, GROUPING, nothing)
         assert [encode(event) for event in events] == [encode(event) for event in expected]
         assert snapshot(restored) == snapshot(reference)
+
+
+def without_baselines(payload: bytes) -> bytes:
+    """A saved state as the version before wrote it: no columns of baselines, no evidence of incidents."""
+    rows, facts = batches.decode(payload, "scored")
+    for saved in facts["sensors"]:
+        for each in saved["followed"]:
+            (each["incident"] or {}).pop("shown", None)
+    schema = rows.schema.remove_metadata()
+    return batches.encode(rows.select([name for name in schema.names if name not in COLUMNS]), facts)
+
+
+def test_a_state_saved_before_there_were_baselines_is_read() -> None:
+    rows = [(0, "a", "b", "left"), (1, "a", "c", "left"), (3, "d", "b", "bottom")]
+    state, *_ = advance_partition(PartitionState.empty(), message(rows, 0), facts(0, 3), GROUPING, nothing)
+    assert state.sensors["plant", "bottom"].waiting is not None
+    saved = snapshot(state)
+    before = restore(without_baselines(saved))
+    assert snapshot(before) == saved
+    again = message([(0, "a", "b", "left"), (0, "d", "b", "bottom")], 1)
+    events = [
+        advance_partition(each, again, facts(1, 4, ended=True), GROUPING, nothing).events
+        for each in (restore(saved), before)
+    ]
+    assert len(events[0]) == 3 and [encode(e) for e in events[0]] == [encode(e) for e in events[1]]
 
 
 def test_a_message_read_before_changes_nothing() -> None:

@@ -51,7 +51,7 @@ def line(alert: Mapping[str, Any]) -> Text:
     text.append(shown(alert["message"]))
     if alert.get("attacks"):
         text.append(f"  {techniques(alert)}", style="magenta")
-    for reason in why(alert)[:1]:
+    for reason in [reason for reason in why(alert) if reason not in alert["message"]][:1]:
         text.append(f"  {reason}", style="green")
     text.append(f"  {shown(alert['finding_info']['uid'])[:12]}", style="dim")
     return text
@@ -72,7 +72,7 @@ def page(alert: Mapping[str, Any]) -> list[Text | Table]:
     if about.get("reasons"):
         parts += [Text("What is unusual", style="bold"), _reasons(about["reasons"]), Text("")]
     else:
-        parts += [Text("No reasons: the model's manifest is not in the registry.", style="dim"), Text("")]
+        parts += [Text(f"No reasons: {_unexplained(about)}.", style="dim"), Text("")]
     parts += [Text("Who with whom", style="bold"), _talks(alert["evidences"]), Text("")]
     members = about["members"]
     listed = f"Flows (partition, offset, index in raw; position in the file), {len(members)} listed"
@@ -84,6 +84,12 @@ def page(alert: Mapping[str, Any]) -> list[Text | Table]:
         Text(f"forebay alert verdict {shown(info['uid'])[:12]} --verdict tp|fp|benign|test|duplicate --by YOU"),
     ]
     return parts
+
+
+def _unexplained(about: Mapping[str, Any]) -> str:
+    if about.get("feature_set") is None:
+        return "the model's manifest is not in the registry"
+    return "the model is not calibrated for this sensor, so what is usual there is not known"
 
 
 def _facts(alert: Mapping[str, Any]) -> Table:
@@ -112,7 +118,7 @@ def _counted(classes: Mapping[str, int]) -> str:
 
 
 def _reasons(reasons: list[Mapping[str, Any]]) -> Table:
-    table = Table("feature", "says", "flows beyond", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table("feature", "says", "flows", box=None, padding=(0, 2, 0, 0), header_style="dim")
     for reason in reasons:
         share = f"{reason['share'] * 100:.0f} %"
         table.add_row(Text(shown(reason["feature"])), Text(shown(reason["says"])), Text(share))

@@ -1,0 +1,23 @@
+"""Which addresses lie outside a plant. Featurize has the same rule compiled, over a column (featurize/addresses.py)."""
+
+import ipaddress
+
+_INSIDE_IP4 = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        *("192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3"),
+    )
+)
+_INSIDE_IP6 = tuple(ipaddress.ip_network(network) for network in ("::/124", "fe80::/10", "fc00::/7", "ff00::/8"))
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is public (RFC 6890); a hardware address or a name is not."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return not any(parsed in network for network in _INSIDE_IP6)
+    return not any(parsed in network for network in _INSIDE_IP4)
