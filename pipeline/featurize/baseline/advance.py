@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.contracts.baseline import Phase
 from pipeline.contracts.envelope import SensorName
 from pipeline.contracts.notices import Notice
 from pipeline.featurize.baseline import kinds as of_kinds
@@ -14,7 +15,7 @@ from pipeline.featurize.baseline.book import forget_unnamed, remember, tidy
 from pipeline.featurize.baseline.coordinates import Points
 from pipeline.featurize.baseline.keys import FlowRelations
 from pipeline.featurize.baseline.learning import BLOCK_ENDS_US, BOUND, NUMBER, PHASE, TALK_SQUARES, Seen, bins_of, take
-from pipeline.featurize.baseline.phases import begin, close_block
+from pipeline.featurize.baseline.phases import await_first, begin, close_block
 from pipeline.featurize.baseline.sensor_baseline import Baseline
 from pipeline.featurize.baseline.telling import notices
 from schemas.learning import Learning
@@ -71,6 +72,8 @@ def advance(
     clock = baseline.clock
     # Late flows stand where they came; they close no block.
     reached_us = np.maximum.accumulate(np.where(late, np.iinfo(np.int64).min, flows.end_us[order]))
+    if baseline.phase == Phase.NONE:
+        await_first(clock)
     if not baseline.has_begun and not late.all():
         begin(clock, int(flows.end_us[order[~late][0]]), learning)
     start = 0

@@ -7,10 +7,8 @@ import pyarrow as pa
 from pipeline.featurize.baseline.keys import OUTSIDE, FlowRelations
 from pipeline.featurize.baseline.relations import SOURCE, TARGET, Relations
 
-MOST_NAMES = 512
-"""9 kB saved with addresses of IPv4."""
-CROWDED = 384
-"""Names from which on those are dropped that no relation needs any more."""
+MOST_NAMES, MOST_CHARACTERS = 512, 15_000
+"""All of IPv4 fit, and 375 of IPv6 at their longest."""
 NOT_NOTED = np.uint64(1)
 """The key of every address that found no room."""
 OUTSIDE_WORDS = "any public address"
@@ -25,11 +23,20 @@ def remember(book: Book, rows: npt.NDArray[np.int64], flow: FlowRelations, src: 
         return
     keys = np.column_stack((flow.src[rows], flow.dst[rows])).ravel()
     distinct, first = np.unique(keys, return_index=True)
+    room = MOST_CHARACTERS - _characters(book)
     for key, at in sorted(zip(distinct.tolist(), first.tolist(), strict=True), key=lambda pair: pair[1]):
         if key in book or key == int(OUTSIDE) or len(book) >= MOST_NAMES:
             continue
         column = src if at % 2 == 0 else dst
-        book[key] = column[int(rows[at // 2])].as_py()
+        name = column[int(rows[at // 2])].as_py()
+        if len(name) < room:
+            book[key] = name
+            room -= len(name) + 1
+
+
+def _characters(book: Book) -> int:
+    """Of all names, with what separates them."""
+    return sum(len(name) + 1 for name in book.values())
 
 
 def forget_unnamed(book: Book, relations: Relations) -> None:
@@ -40,8 +47,8 @@ def forget_unnamed(book: Book, relations: Relations) -> None:
 
 
 def tidy(book: Book, relations: Relations) -> None:
-    """Drop the names that no relation needs, where it gets crowded."""
-    if len(book) < CROWDED:
+    """Drop the names that no relation needs, where a quarter of the room is left or less."""
+    if 4 * len(book) < 3 * MOST_NAMES and 4 * _characters(book) < 3 * MOST_CHARACTERS:
         return
     needed = set(relations.ends[:, [SOURCE, TARGET]].ravel().tolist())
     for key in [key for key in book if key not in needed]:

@@ -47,10 +47,18 @@ def news(relations: Relations, now_s: int, age_s: int) -> int:
     return int((np.isin(kinds, (USE, WRITE, CONTROL, FUNCTION)) & is_new).sum())
 
 
-def count_absence(relations: Relations, now_s: int) -> None:
-    """Count for every relation that it is away now: what stopped while everything was learnt is not steady."""
+def count_absence(relations: Relations, last_s: int, resumed_s: int) -> None:
+    """Count for every relation that it is away now: what stopped while everything was learnt is not steady.
+
+    last_s, resumed_s: when the sensor was last heard, and since when it has been: while it was not, nobody was away.
+    """
     cells = relations.cells[1 : int(relations.table.cells[0, USED]) + 1]
-    cells[:, LONGEST_S] = np.maximum(cells[:, LONGEST_S], now_s - cells[:, LAST_S])
+    cells[:, LONGEST_S] = np.maximum(cells[:, LONGEST_S], _away_s(cells, last_s, resumed_s))
+
+
+def _away_s(cells: npt.NDArray[np.int32], last_s: int, resumed_s: int) -> npt.NDArray[np.int32]:
+    away_s: npt.NDArray[np.int32] = last_s - np.maximum(cells[:, LAST_S], resumed_s)
+    return away_s
 
 
 def is_changing(relations: Relations, block: int, rows: int, strange: int) -> bool:
@@ -70,12 +78,14 @@ def is_changing(relations: Relations, block: int, rows: int, strange: int) -> bo
     return is_replaced or is_extended
 
 
-def fell_silent(relations: Relations, now_s: int) -> Entries:
-    """Entries of steady relations that have been away for too long, each once until it is back; they are marked."""
+def fell_silent(relations: Relations, last_s: int, resumed_s: int) -> Entries:
+    """Entries of steady relations that have been away for too long, each once until it is back; they are marked.
+
+    last_s, resumed_s: as in `count_absence`.
+    """
     entries = steady(relations)
     cells = relations.cells[entries]
-    away_s = now_s - cells[:, LAST_S]
     longest_s = np.maximum(TIMES_LONGER * cells[:, LONGEST_S], LEAST_SILENT_S)
-    silent: Entries = entries[(cells[:, IS_SILENT] == 0) & (away_s > longest_s)]
+    silent: Entries = entries[(cells[:, IS_SILENT] == 0) & (_away_s(cells, last_s, resumed_s) > longest_s)]
     relations.cells[silent, IS_SILENT] = 1
     return silent

@@ -19,7 +19,7 @@ from pipeline.runtime.hashing import mix64
 
 OUTSIDE = np.uint64(0x4F55545349444500)
 
-_KIND_SHIFT = np.uint64(40)
+KIND_SHIFT = np.uint64(40)
 
 USE, TALK, WRITE, CONTROL, FUNCTION, HARDWARE, ADDRESS, SEVERAL, SERVED, WRITTEN, CONTROLLED = range(1, 12)
 """Kinds of relation; the last three are of targets alone, and count how many sources are usual there."""
@@ -28,18 +28,18 @@ USE, TALK, WRITE, CONTROL, FUNCTION, HARDWARE, ADDRESS, SEVERAL, SERVED, WRITTEN
 @compiled
 def what(kind: int, service: np.uint64) -> np.uint64:
     """Which relation it is and with which service, as one number; `kind_and_service` is the way back."""
-    return (np.uint64(kind) << _KIND_SHIFT) | service
+    return (np.uint64(kind) << KIND_SHIFT) | service
 
 
 def kind_of(numbers: Keys) -> Keys:
     """(n,) kinds of relation of numbers that `what` made."""
-    return numbers >> _KIND_SHIFT
+    return numbers >> KIND_SHIFT
 
 
 def kind_and_service(number: int) -> tuple[int, int, int]:
     """Kind of relation, protocol and port of a number that `what` made; port -1 where none is known."""
-    service = number & ((1 << int(_KIND_SHIFT)) - 1)
-    return number >> int(_KIND_SHIFT), service >> 17, (service & 0x1FFFF) - 1
+    service = number & ((1 << int(KIND_SHIFT)) - 1)
+    return number >> int(KIND_SHIFT), service >> 17, (service & 0x1FFFF) - 1
 
 
 class FlowRelations(NamedTuple):

@@ -22,13 +22,18 @@ from pipeline.featurize.windows.tables import find
 
 BEGAN_US, BLOCK, BLOCK_ENDS_US, PHASE, SINCE_US, BOUND, LEAST_BLOCKS, LEAST_SPAN_S = range(8)
 ROWS, BLOCK_ROWS, BLOCK_STRANGE, HIGHEST, SECOND, NUMBER = range(8, 14)
-LEARNS_SINCE_US, CHANGING_BLOCKS, TOLD_HOUR, NEWS = range(14, 18)
-CLOCK = 18
+LEARNS_SINCE_US, CHANGING_BLOCKS, TOLD_HOUR, NEWS, LAST_US, RESUMED_S = range(14, 20)
+CLOCK = 20
 """Columns of the clock: when the baseline began, the number of the block and when it ends, the phase and since when,
 the bound of strangeness (sum of squares) and the rule of what is usual; flows learnt, of this block the flows, the
-strange ones, the two greatest distances; the number of the last notice;
-since when everything is learnt, blocks in a row of which most was new, the hour last told, how many relations
-began of late."""
+strange ones, the two greatest distances; the number of the last notice; since when everything is learnt, blocks in a
+row of which most was new, the hour last told, how many relations began of late; the end of the last flow, and when the
+sensor was last heard again after it had been idle."""
+
+MOST_S = 1 << 30
+"""Thirty-four years: whatever times a sensor sends, seconds and their differences fit the tables."""
+IDLE_US = 300_000_000
+"""A sensor that sent no flow for longer was idle: nobody was away meanwhile (change.STEADY_S)."""
 
 STRANGE_SQUARES = of_kinds.squared(1.6)
 """What counts as strange before a bound is known."""
@@ -80,6 +85,12 @@ def _bin(squares: int) -> int:
 def bins_of(squares: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """`_bin` of many."""
     return np.minimum(squares * BINS // _MOST_SQUARES, BINS - 1)
+
+
+@compiled
+def seconds(clock: npt.NDArray[np.int64], at_us: int) -> int:
+    """Seconds from the baseline's beginning to a time, (0..MOST_S)."""
+    return int(min(max((at_us - clock[BEGAN_US]) // 1_000_000, 0), MOST_S))
 
 
 class Seen(NamedTuple):
@@ -189,7 +200,7 @@ def _learn_relation(
     if not learns and relations.cells[entry, USUAL] == 0:
         return
     if learns and entry != 0:
-        away_s = now_s - relations.cells[entry, LAST_S]
+        away_s = now_s - max(relations.cells[entry, LAST_S], clock[RESUMED_S])
         if away_s > relations.cells[entry, LONGEST_S]:
             relations.cells[entry, LONGEST_S] = away_s
     of_kind = (ends[0], ends[1], what(kind, ends[2]))
@@ -269,7 +280,10 @@ def take(
             continue
         _count(clock, squares, evidence)
         learns = clock[PHASE] != _ANCHORED or (evidence & _SHOWN) != 0
-        now_s = (end_us[row] - clock[BEGAN_US]) // 1_000_000
+        now_s = seconds(clock, end_us[row])
+        if end_us[row] - clock[LAST_US] > IDLE_US:
+            clock[RESUMED_S] = now_s
+        clock[LAST_US] = end_us[row]
         _learn_relations(relations, flow, row, learns, clock, now_s)
         if learns:
             clock[ROWS] += 1

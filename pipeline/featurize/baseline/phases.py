@@ -22,14 +22,17 @@ from pipeline.featurize.baseline.learning import (
     BOUND,
     CHANGING_BLOCKS,
     HIGHEST,
+    LAST_US,
     LEARNS_SINCE_US,
     LEAST_BLOCKS,
     LEAST_SPAN_S,
     NEWS,
     PHASE,
+    RESUMED_S,
     ROWS,
     SECOND,
     SINCE_US,
+    seconds,
 )
 from pipeline.featurize.baseline.relations import Relations
 from schemas.learning import Learning
@@ -67,10 +70,14 @@ def no_blocks() -> Blocks:
     return Blocks(*np.zeros((3, HISTORY), np.int64))
 
 
-def begin(clock: npt.NDArray[np.int64], now_us: int, learning: Learning) -> None:
-    """Begin a baseline with its first flow."""
-    clock[BEGAN_US] = clock[SINCE_US] = clock[LEARNS_SINCE_US] = now_us
+def await_first(clock: npt.NDArray[np.int64]) -> None:
+    """Learn from the next flow on time: late ones that come before it are judged alike, whatever batch they are in."""
     clock[PHASE], clock[BOUND], clock[LEAST_BLOCKS] = Phase.LEARNING, FAR + 1, 3
+
+
+def begin(clock: npt.NDArray[np.int64], now_us: int, learning: Learning) -> None:
+    """Begin a baseline with its first flow on time."""
+    clock[BEGAN_US] = clock[SINCE_US] = clock[LEARNS_SINCE_US] = clock[LAST_US] = now_us
     clock[BLOCK_ENDS_US] = now_us + 1_000_000 * learning.shortest_block_s
 
 
@@ -88,9 +95,9 @@ def close_block(
     before = int(clock[PHASE])
     _advance_phase(clock, blocks, now_us, learning)
     if clock[PHASE] == Phase.ANCHORED != before:
-        count_absence(relations, (now_us - int(clock[BEGAN_US])) // 1_000_000)
+        count_absence(relations, seconds(clock, int(clock[LAST_US])), int(clock[RESUMED_S]))
     age_us = now_us - int(clock[LEARNS_SINCE_US])
-    clock[NEWS] = news(relations, (now_us - int(clock[BEGAN_US])) // 1_000_000, age_us // 1_000_000)
+    clock[NEWS] = news(relations, seconds(clock, now_us), age_us // 1_000_000)
     clock[BLOCK] += 1
     clock[BLOCK_ENDS_US] = now_us + min(max(1_000_000 * learning.shortest_block_s, age_us // 16), LONGEST_US)
     is_anchored = clock[PHASE] == Phase.ANCHORED

@@ -19,9 +19,10 @@ BLOCKS, FIRST_S, LAST_S, LAST_BLOCK, USUAL, OTHERS, KIND, LONGEST_S, IS_SILENT, 
 """Columns of an entry: blocks it came in, when first and last (seconds since the baseline began), the number of the
 last block, whether it is usual; of a relation's target how many sources are usual, of a relation between two the number
 of the kind its last flow was of, from 1; the longest it was away while everything was learnt, whether its silence
-was told; the block it became usual in; the bits
-of the most bytes of a flow."""
+was told; the block it became usual in; the bits of the most bytes of a flow."""
 CELLS = 11
+MOST_BLOCKS = (1 << 20) - 1
+"""Thirty years of quarter hours; saved in 20 bits."""
 
 
 @compiled
@@ -41,7 +42,7 @@ def mark(
     cells[entry, IS_SILENT] = 0
     if cells[entry, LAST_BLOCK] != block:
         cells[entry, LAST_BLOCK] = block
-        cells[entry, BLOCKS] += 1
+        cells[entry, BLOCKS] = min(cells[entry, BLOCKS] + 1, MOST_BLOCKS)
     return bool(
         cells[entry, USUAL] == 0
         and cells[entry, BLOCKS] >= least_blocks

@@ -1,19 +1,22 @@
 """A baseline as arrays and back, for snapshots: the same baseline gives the same bytes, however it grew.
 
-At its bounds it takes up 121 kB: 512 kinds of 75 + 24 bytes, 2,048 relations of 8 + 24 + 4 + 8 bytes, 512 names.
+At its bounds it takes up 127 kB: 512 kinds of 75 + 12 bytes, 2,048 relations of 8 + 16 + 8 bytes, 15 kB of names.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from pipeline.contracts.baseline import Phase
+from pipeline.featurize.addresses import address_keys
 from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline.book import NOT_NOTED, Book
 from pipeline.featurize.baseline.coordinates import WIDTH
-from pipeline.featurize.baseline.keys import OUTSIDE
-from pipeline.featurize.baseline.kinds import FEATURES, Kinds
-from pipeline.featurize.baseline.learning import BINS, CLOCK
+from pipeline.featurize.baseline.keys import KIND_SHIFT, OUTSIDE
+from pipeline.featurize.baseline.kinds import FEATURES, MOST_KINDS, MOST_USUAL, Kinds
+from pipeline.featurize.baseline.learning import BINS, BLOCK, CLOCK, PHASE
 from pipeline.featurize.baseline.phases import HISTORY, Blocks
 from pipeline.featurize.baseline.recurrence import (
     BECAME_BLOCK,
@@ -29,125 +32,167 @@ from pipeline.featurize.baseline.recurrence import (
     OTHERS,
     USUAL,
 )
-from pipeline.featurize.baseline.relations import ENDS, SOURCE, TARGET, WHAT, Relations
+from pipeline.featurize.baseline.relations import ENDS, MOST_RELATIONS, SOURCE, TARGET, WHAT, Relations
 from pipeline.featurize.baseline.sensor_baseline import Baseline
 from pipeline.featurize.windows.saved import Array, Arrays
 from pipeline.featurize.windows.tables import EVICTED, KEY, USED, with_keys
 
-_PACKED = 6
-_SHAPES: dict[str, tuple[int | None, ...]] = {
-    "clock": (CLOCK,),
-    "blocks": (3, HISTORY),
-    "histogram": (2, BINS),
-    "kinds.points": (None, FEATURES),
-    "kinds.cells": (None, _PACKED),
-    "kinds.counts": (4,),
-    "relations.keys": (None,),
-    "relations.cells": (None, _PACKED),
-    "relations.ends": (None, 2),
-    "relations.what": (None,),
-    "relations.counts": (4,),
-    "book.keys": (None,),
-    "book.names": (None,),
+Words = tuple[tuple[tuple[int, int], ...], ...]
+
+_KIND_WORDS: Words = (((BLOCKS, 20), (LAST_BLOCK, 1)),)
+_RELATION_WORDS: Words = (
+    ((BLOCKS, 20), (OTHERS, 12)),
+    ((USUAL, 1), (IS_SILENT, 1), (LAST_BLOCK, 1), (BECAME_BLOCK, 1), (LONGEST_S, 9), (LARGEST, 7), (KIND, 10)),
+)
+"""Columns in words of 32 bits and how many bits each has; more than fit count as the most that do. Of a block's number
+one bit is left, whether it is this block: nothing else is ever asked. A relation that was away for longer than nine
+bits of seconds is not steady, however long it was."""
+_SHAPES: dict[str, tuple[str, tuple[int | None, ...]]] = {
+    "clock": ("<i8", (CLOCK,)),
+    "blocks": ("<i8", (3, HISTORY)),
+    "histogram": ("<i8", (2, BINS)),
+    "kinds.points": ("|u1", (None, FEATURES)),
+    "kinds.cells": ("<i4", (None, 2 + len(_KIND_WORDS))),
+    "kinds.counts": ("<i8", (4,)),
+    "relations.keys": ("<i8", (None,)),
+    "relations.cells": ("<i4", (None, 2 + len(_RELATION_WORDS))),
+    "relations.ends": ("<u8", (None,)),
+    "relations.counts": ("<i8", (4,)),
+    "book": ("|u1", (None,)),
 }
-_NOBODY, _OUTSIDE, _NOT_NOTED = -1, -2, -3
-"""Ends that are no number of a name; an end without a name loses its key, as nothing is ever looked up by it."""
+_NOBODY, _OUTSIDE, _NOT_NOTED, _NAMED = range(4)
+"""Ends in ten bits: from 3 on they are numbers of names. An end without a name loses its key, as nothing is ever looked
+up by it."""
+_SERVICE_BITS, _END_BITS = 34, 10
+_KIND_SHIFT, _SOURCE_SHIFT, _TARGET_SHIFT = np.uint64(34), np.uint64(38), np.uint64(48)
 
 
 def baseline_out(baseline: Baseline) -> Arrays:
     """What there is to save, by name."""
-    kinds, relations = baseline.kinds, baseline.relations
+    kinds, relations, block = baseline.kinds, baseline.relations, int(baseline.clock[BLOCK])
     known, related = int(kinds.counts[of_kinds.USED]), int(relations.table.cells[0, USED])
-    ends = relations.ends[1 : related + 1]
     names = sorted(baseline.book)
     return {
         "clock": baseline.clock,
         "blocks": np.stack(baseline.blocks),
         "histogram": baseline.histogram,
         "kinds.points": kinds.points[:known, :FEATURES].view(np.uint8),
-        "kinds.cells": _packed(kinds.cells[:known]),
+        "kinds.cells": _packed(kinds.cells[:known], block, _KIND_WORDS),
         "kinds.counts": kinds.counts,
         "relations.keys": relations.table.cells[1 : related + 1, KEY],
-        "relations.cells": _packed(relations.cells[1 : related + 1]),
-        "relations.ends": _numbered(ends[:, [SOURCE, TARGET]], names),
-        "relations.what": ends[:, WHAT],
+        "relations.cells": _packed(relations.cells[1 : related + 1], block, _RELATION_WORDS),
+        "relations.ends": _ends_out(relations.ends[1 : related + 1], names),
         "relations.counts": np.append(relations.counts, relations.table.cells[0, EVICTED]),
-        "book.keys": np.array(names, np.uint64),
-        "book.names": np.frombuffer("\n".join(baseline.book[key] for key in names).encode(), np.uint8),
+        "book": np.frombuffer("\n".join(baseline.book[key] for key in names).encode(), np.uint8),
     }
 
 
 def baseline_in(arrays: Mapping[str, Array]) -> Baseline:
     """The baseline that was saved; KeyError or ValueError where the arrays are none."""
-    for name, shape in _SHAPES.items():
-        got = arrays[name].shape
-        if len(got) != len(shape) or any(size not in (None, given) for size, given in zip(shape, got, strict=True)):
-            raise ValueError(f"{name} of shape {got}, expected {shape}")
-    keys, counts = arrays["relations.keys"], arrays["relations.counts"]
+    for name, (of_type, shape) in _SHAPES.items():
+        got, of_array = arrays[name].shape, arrays[name].dtype.str
+        fits = len(got) == len(shape) and all(size in (None, given) for size, given in zip(shape, got, strict=True))
+        if of_array != of_type or not fits:
+            raise ValueError(f"{name} of type {of_array} and shape {got}, expected {of_type} and {shape}")
+    keys, counts, block = arrays["relations.keys"], arrays["relations.counts"], int(arrays["clock"][BLOCK])
+    _expect_counts(arrays)
     points = np.zeros((max(len(arrays["kinds.points"]), 1), WIDTH), np.int8)
     points[: len(arrays["kinds.points"]), :FEATURES] = arrays["kinds.points"].view(np.int8)
     kinds = np.zeros((len(points), CELLS), np.int32)
-    kinds[: len(arrays["kinds.cells"])] = _unpacked(arrays["kinds.cells"])
+    kinds[: len(arrays["kinds.cells"])] = _unpacked(arrays["kinds.cells"], block, _KIND_WORDS)
+    kinds[: int(arrays["kinds.counts"][of_kinds.USUAL_KINDS]), USUAL] = 1
     cells = np.zeros((max(len(keys), 1) + 1, CELLS), np.int32)
-    cells[1 : len(keys) + 1] = _unpacked(arrays["relations.cells"])
-    names = arrays["book.keys"]
+    cells[1 : len(keys) + 1] = _unpacked(arrays["relations.cells"], block, _RELATION_WORDS)
+    book = _book(arrays["book"])
     ends = np.zeros((len(cells), ENDS), np.uint64)
-    ends[1 : len(keys) + 1, [SOURCE, TARGET]] = _keys(arrays["relations.ends"], names)
-    ends[1 : len(keys) + 1, WHAT] = arrays["relations.what"]
+    ends[1 : len(keys) + 1] = _ends_in(arrays["relations.ends"], list(book))
     return Baseline(
         arrays["clock"],
         Blocks(*arrays["blocks"]),
         arrays["histogram"],
         Kinds(points, kinds, arrays["kinds.counts"]),
         Relations(with_keys(keys, int(counts[3])), cells, ends, counts[:3].copy()),
-        _book(names, arrays["book.names"]),
+        book,
     )
 
 
-def _packed(cells: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """(n, 6): times as they are, counts of blocks and flags two to four in one."""
-    half = np.minimum(cells[:, [BLOCKS, LAST_BLOCK, BECAME_BLOCK, LONGEST_S]], 0x7FFF)
-    return np.column_stack(
-        (
-            cells[:, FIRST_S],
-            cells[:, LAST_S],
-            half[:, 0] << 16 | (half[:, 1] & 0xFFFF),
-            half[:, 2] << 16 | half[:, 3],
-            cells[:, USUAL] | cells[:, IS_SILENT] << 1 | cells[:, LARGEST] << 2 | cells[:, KIND] << 9,
-            cells[:, OTHERS],
-        )
-    ).astype(np.int32)
+def _expect_counts(arrays: Mapping[str, Array]) -> None:
+    """ValueError unless arrays that belong together are as long as the counts say: compiled code trusts them."""
+    known, usual = arrays["kinds.counts"][[of_kinds.USED, of_kinds.USUAL_KINDS]].tolist()
+    of_kind = {known, len(arrays["kinds.points"]), len(arrays["kinds.cells"])}
+    if len(of_kind) > 1 or known > MOST_KINDS or not 0 <= usual <= min(known, MOST_USUAL):
+        raise ValueError(f"{sorted(of_kind)} kinds, {usual} usual, expected {MOST_KINDS} and {MOST_USUAL} at most")
+    of_relation = {len(arrays[f"relations.{name}"]) for name in ("keys", "cells", "ends")}
+    if len(of_relation) > 1 or max(of_relation) > MOST_RELATIONS:
+        raise ValueError(f"{sorted(of_relation)} relations, expected {MOST_RELATIONS} at most")
+    Phase(int(arrays["clock"][PHASE]))
+    if arrays["clock"][BLOCK] < 0:
+        raise ValueError(f"block {arrays['clock'][BLOCK]}, expected 0 or more")
 
 
-def _unpacked(packed: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+def _packed(cells: npt.NDArray[np.int32], block: int, words: Words) -> npt.NDArray[np.int32]:
+    """(n, 2 + words): times as they are, and what fits the words."""
+    values = cells.astype(np.int64)
+    for column in (LAST_BLOCK, BECAME_BLOCK):
+        values[:, column] = values[:, column] == block
+    packed = [values[:, FIRST_S], values[:, LAST_S]]
+    for word in words:
+        number, shift = np.zeros(len(cells), np.int64), 0
+        for column, bits in word:
+            number |= np.minimum(values[:, column], (1 << bits) - 1) << shift
+            shift += bits
+        packed.append(number)
+    return np.column_stack(packed).astype(np.uint32).view(np.int32)
+
+
+def _unpacked(packed: npt.NDArray[np.int32], block: int, words: Words) -> npt.NDArray[np.int32]:
     cells = np.zeros((len(packed), CELLS), np.int32)
     cells[:, FIRST_S], cells[:, LAST_S] = packed[:, 0], packed[:, 1]
-    cells[:, BLOCKS], cells[:, LAST_BLOCK] = packed[:, 2] >> 16, (packed[:, 2] & 0xFFFF).astype(np.int16)
-    cells[:, BECAME_BLOCK], cells[:, LONGEST_S] = packed[:, 3] >> 16, packed[:, 3] & 0xFFFF
-    cells[:, USUAL], cells[:, IS_SILENT] = packed[:, 4] & 1, packed[:, 4] >> 1 & 1
-    cells[:, LARGEST], cells[:, KIND] = packed[:, 4] >> 2 & 0x7F, packed[:, 4] >> 9
-    cells[:, OTHERS] = packed[:, 5]
+    for number, word in enumerate(words, start=2):
+        left = packed[:, number].astype(np.int64) & 0xFFFF_FFFF
+        for column, bits in word:
+            cells[:, column] = left & ((1 << bits) - 1)
+            left >>= bits
+    for column in (LAST_BLOCK, BECAME_BLOCK):
+        cells[:, column] = np.where(cells[:, column] == 1, block, -1)
     return cells
 
 
-def _numbered(ends: npt.NDArray[np.uint64], names: list[int]) -> npt.NDArray[np.int32]:
-    """Keys of addresses as numbers of names."""
+def _ends_out(ends: npt.NDArray[np.uint64], names: list[int]) -> npt.NDArray[np.uint64]:
+    """(n,) the service, the kind of relation, and both ends as numbers of names, in one word each."""
+    service = ends[:, WHAT] & np.uint64((1 << _SERVICE_BITS) - 1)
+    kind = ends[:, WHAT] >> KIND_SHIFT
+    source, target = _numbered(ends[:, SOURCE], names), _numbered(ends[:, TARGET], names)
+    words: npt.NDArray[np.uint64] = service | kind << _KIND_SHIFT | source << _SOURCE_SHIFT | target << _TARGET_SHIFT
+    return words
+
+
+def _ends_in(words: npt.NDArray[np.uint64], names: list[int]) -> npt.NDArray[np.uint64]:
+    ends = np.zeros((len(words), ENDS), np.uint64)
+    kind = words >> _KIND_SHIFT & np.uint64((1 << 4) - 1)
+    ends[:, WHAT] = words & np.uint64((1 << _SERVICE_BITS) - 1) | kind << KIND_SHIFT
+    ends[:, SOURCE], ends[:, TARGET] = _keys(words >> _SOURCE_SHIFT, names), _keys(words >> _TARGET_SHIFT, names)
+    return ends
+
+
+def _numbered(ends: npt.NDArray[np.uint64], names: list[int]) -> npt.NDArray[np.uint64]:
+    """Keys of addresses as numbers of names, which ascend by key."""
     known = np.array([*names, 0], np.uint64)
     at = np.minimum(np.searchsorted(known[:-1], ends), max(len(names) - 1, 0))
-    number = np.where(known[at] == ends, at, _NOT_NOTED) if names else np.full(ends.shape, _NOT_NOTED)
-    return np.where(ends == 0, _NOBODY, np.where(ends == OUTSIDE, _OUTSIDE, number)).astype(np.int32)
+    number = np.where(known[at] == ends, at + _NAMED, _NOT_NOTED) if names else np.full(len(ends), _NOT_NOTED)
+    return np.where(ends == 0, _NOBODY, np.where(ends == OUTSIDE, _OUTSIDE, number)).astype(np.uint64)
 
 
-def _keys(numbers: npt.NDArray[np.int32], names: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    if len(numbers) and not (numbers.min() >= _NOT_NOTED and numbers.max() < len(names)):
-        raise ValueError(f"ends up to {numbers.max()} of {len(names)} names")
-    special = {_NOBODY: np.uint64(0), _OUTSIDE: OUTSIDE, _NOT_NOTED: NOT_NOTED}
-    keys = np.array([*names, 0], np.uint64)[np.maximum(numbers, 0)]
-    for number, key in special.items():
-        keys[numbers == number] = key
-    return keys
+def _keys(numbers: npt.NDArray[np.uint64], names: list[int]) -> npt.NDArray[np.uint64]:
+    keys = np.array([0, OUTSIDE, NOT_NOTED, *names], np.uint64)
+    numbers = numbers & np.uint64((1 << _END_BITS) - 1)
+    if len(numbers) and numbers.max() >= len(keys):
+        raise ValueError(f"end {numbers.max() - np.uint64(_NAMED)} of {len(names)} names")
+    return keys[numbers.astype(np.int64)]
 
 
-def _book(keys: npt.NDArray[np.uint64], names: Array) -> Book:
-    words = names.tobytes().decode().split("\n") if len(keys) else []
-    return dict(zip(keys.tolist(), words, strict=True))
+def _book(text: Array) -> Book:
+    """Names by key, ascending by key as they were saved."""
+    names = text.tobytes().decode().split("\n") if len(text) else []
+    keys, _ = address_keys(pa.array(names, pa.string()))
+    return dict(sorted(zip(keys.tolist(), names, strict=True)))

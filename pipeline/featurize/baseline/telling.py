@@ -24,12 +24,15 @@ from pipeline.featurize.baseline.change import Entries, fell_silent
 from pipeline.featurize.baseline.learning import (
     BEGAN_US,
     BLOCK,
+    LAST_US,
     LEARNS_SINCE_US,
     NUMBER,
     PHASE,
+    RESUMED_S,
     ROWS,
     SINCE_US,
     TOLD_HOUR,
+    seconds,
 )
 from pipeline.featurize.baseline.phases import HOUR_US
 from pipeline.featurize.baseline.recurrence import BECAME_BLOCK, BLOCKS, FIRST_S, LAST_S, USUAL
@@ -54,14 +57,14 @@ _TRANSPORTS = {TCP: "tcp", UDP: "udp"}
 def notices(baseline: Baseline, name: SensorName, began: Phase | None, now_us: int) -> list[Notice]:
     """What there is to tell after a block closed at `now_us`; began: the phase that begins, if one does."""
     clock, told = baseline.clock, []
-    now_s = (now_us - int(clock[BEGAN_US])) // 1_000_000
+    last_s = seconds(clock, int(clock[LAST_US]))
     if began is not None:
         not_back = _not_usual(baseline) if began == Phase.ANCHORED else np.zeros(0, np.int64)
         told.append(_notice(baseline, name, _KIND_OF_PHASE[began], not_back, now_us))
     if clock[PHASE] == Phase.ANCHORED:
         if len(admitted := _admitted(baseline)):
             told.append(_notice(baseline, name, ADMITTED, admitted, now_us))
-        if len(silent := fell_silent(baseline.relations, now_s)):
+        if len(silent := fell_silent(baseline.relations, last_s, int(clock[RESUMED_S]))):
             told.append(_notice(baseline, name, SILENT, silent, now_us))
     if clock[TOLD_HOUR] != now_us // HOUR_US:
         clock[TOLD_HOUR] = now_us // HOUR_US
@@ -77,7 +80,7 @@ def _not_usual(baseline: Baseline) -> Entries:
     """Entries of what came while the sensor learnt now and did not come back."""
     entries = _entries(baseline)
     cells = baseline.relations.cells[entries]
-    since_s = (int(baseline.clock[LEARNS_SINCE_US]) - int(baseline.clock[BEGAN_US])) // 1_000_000
+    since_s = seconds(baseline.clock, int(baseline.clock[LEARNS_SINCE_US]))
     not_back: Entries = entries[(cells[:, USUAL] == 0) & (cells[:, FIRST_S] >= since_s)]
     return not_back
 

@@ -1,0 +1,154 @@
+"""A baseline's arrays: small, whole or refused, and the same baseline again."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.contracts.baseline import Phase
+from pipeline.errors import RefusedState
+from pipeline.featurize import snapshot as snapshots
+from pipeline.featurize.baseline.change import STEADY_S
+from pipeline.featurize.baseline.keys import kind_and_service, what
+from pipeline.featurize.baseline.kinds import MOST_KINDS
+from pipeline.featurize.baseline.learning import BLOCK, PHASE
+from pipeline.featurize.baseline.recurrence import BLOCKS, LAST_BLOCK, LONGEST_S
+from pipeline.featurize.baseline.relations import MOST_RELATIONS, WHAT
+from pipeline.featurize.baseline.saved import baseline_in, baseline_out
+from pipeline.featurize.baseline.sensor_baseline import no_baseline
+from pipeline.featurize.sensor import SensorState
+from pipeline.featurize.snapshot import restore, snapshot
+from pipeline.featurize.windows.saved import Arrays
+from tests.featurize.baseline.plant import QUICK, advanced, columns_of, flood, poll, polls, state_after
+from tests.featurize.flows import batch
+
+LIMIT = 128_000
+
+
+def _bytes(arrays: Arrays) -> int:
+    return sum(array.nbytes for array in arrays.values())
+
+
+def test_a_baseline_comes_back_as_it_was() -> None:
+    rows = [*polls(220), poll(221, "fd00::7", "203.0.113.5"), poll(222, ics_proto="modbus", ics_functions=[5, 1])]
+    baseline = state_after(rows).baseline
+    again = baseline_in(baseline_out(baseline))
+    assert {name: array.tolist() for name, array in baseline_out(again).items()} == {
+        name: array.tolist() for name, array in baseline_out(baseline).items()
+    }
+    assert again.book == baseline.book and len(again.book) > 5
+    named = baseline.relations.ends[:, WHAT].tolist()
+    assert again.relations.ends[: len(named), WHAT].tolist() == named[: len(again.relations.ends)]
+
+
+def test_a_relation_fits_its_word() -> None:
+    for kind, protocol, port in ((1, 6, 502), (11, 0x1FFFF, 65_535), (7, 0, -1)):
+        assert kind_and_service(int(what(kind, np.uint64((protocol << 17) + port + 1)))) == (kind, protocol, port)
+    assert STEADY_S < 2**9 - 1 and MOST_RELATIONS < 2**12 and MOST_KINDS < 2**10
+
+
+def test_blocks_of_a_year_are_the_same_after_a_restart() -> None:
+    """A quarter of an hour a block is 35,000 blocks a year."""
+    rest = batch([*polls(60, start_s=400), poll(461, "10.0.9.9"), poll(480, "10.0.9.9"), *polls(300, start_s=500)])
+    after = []
+    for restarted in (False, True):
+        state = state_after(polls(400))
+        baseline = state.baseline
+        assert baseline.phase == Phase.ANCHORED
+        baseline.clock[BLOCK] += 200_000
+        baseline.relations.cells[1:, LAST_BLOCK] += 200_000
+        baseline.kinds.cells[:, LAST_BLOCK] += 200_000
+        baseline.relations.cells[1:, BLOCKS] += 200_000
+        baseline.relations.cells[1:, LONGEST_S] += 100_000
+        state = restore(snapshot(state)) if restarted else state
+        state, rows, notices = advanced(state, rest, ended=True)
+        after.append((columns_of(rows), notices, snapshot(state)))
+    assert after[0] == after[1]
+
+
+def test_whatever_comes_the_saved_state_is_small() -> None:
+    """Kinds, relations and names at their bounds, addresses as long as any."""
+    pick = np.random.default_rng(3)
+    addresses = [":".join(f"{part:04x}" for part in pick.integers(4096, 65_536, 8)) for _ in range(800)]
+    macs = [":".join(f"{part & 0xFE:02x}" for part in pick.integers(0, 256, 6)) for _ in addresses]
+    state = SensorState.empty()
+    for block in range(12):
+        rows = [
+            {
+                **poll(block * 40 + number / 100, f"fd{address[2:]}", f"fd{addresses[number - 1][2:]}"),
+                "src_mac": macs[number],
+                "dst_mac": macs[number - 1],
+                "dst_port": number + 1,
+                **dict(zip(("fwd_bytes", "rev_bytes"), (2 ** pick.integers(0, 50, 2)).tolist(), strict=True)),
+            }
+            for number, address in enumerate(addresses)
+        ]
+        state, _, _ = advanced(state, batch(rows, first_offset=block * 1_000), QUICK, ended=True)
+    state, _, _ = advanced(state, flood(20_000, 500, 500), QUICK, ended=True)
+    arrays = baseline_out(state.baseline)
+    assert len(arrays["kinds.points"]) == MOST_KINDS and len(arrays["relations.keys"]) == MOST_RELATIONS
+    assert 100_000 < _bytes(arrays) <= LIMIT
+    assert len(snapshot(state)) - len(snapshot(_without_baseline(state))) <= LIMIT
+
+
+def _without_baseline(state: SensorState) -> SensorState:
+    return SensorState(state.waiting, state.latest_us, state.windows, state.released_early, state.feature_set)
+
+
+def test_a_state_from_before_there_were_baselines_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = state_after(polls(20))
+    monkeypatch.setattr(snapshots, "baseline_out", lambda _baseline: {})
+    before = snapshot(state)
+    monkeypatch.undo()
+    restored = restore(before)
+    assert not restored.baseline.has_begun
+    assert snapshot(restored) == snapshot(_without_baseline(state))
+
+
+def _changed(name: str, change: Callable[[Any], Any]) -> Callable[[Arrays], Arrays]:
+    return lambda arrays: {**arrays, name: change(arrays[name].copy())}
+
+
+def _set(index: Any, value: int) -> Callable[[Any], Any]:
+    def change(array: Any) -> Any:
+        array[index] = value
+        return array
+
+    return change
+
+
+DAMAGED = {
+    "an array is missing": lambda arrays: {name: array for name, array in arrays.items() if name != "clock"},
+    "a clock too short": _changed("clock", lambda array: array[:-1]),
+    "another type": _changed("histogram", lambda array: array.astype(np.float64)),
+    "points of other features": _changed("kinds.points", lambda array: array[:, :-1]),
+    "points cut short": _changed("kinds.points", lambda array: array[:-1]),
+    "more kinds than points": _changed("kinds.counts", _set(0, 400)),
+    "more usual kinds than kinds": _changed("kinds.counts", _set(1, 400)),
+    "fewer than no usual kinds": _changed("kinds.counts", _set(1, -1)),
+    "relations without cells": _changed("relations.cells", lambda array: array[:-1]),
+    "relations without ends": _changed("relations.ends", lambda array: array[1:]),
+    "too many relations": lambda arrays: {
+        **arrays,
+        **{name: np.resize(arrays[name], (MOST_RELATIONS + 1, *arrays[name].shape[1:])) for name in arrays
+           if name in ("relations.keys", "relations.cells", "relations.ends")},
+    },
+    "an end that is no name": _changed("relations.ends", lambda array: array | np.uint64(0x3FF << 38)),
+    "a phase that is none": _changed("clock", _set(PHASE, 9)),
+    "a block before the first": _changed("clock", _set(BLOCK, -1)),
+    "names that are no text": _changed("book", lambda array: np.full(9, 0xFF, np.uint8)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_baseline_is_refused(damage: Callable[[Arrays], Arrays], monkeypatch: pytest.MonkeyPatch) -> None:
+    state = state_after(polls(60))
+    monkeypatch.setattr(snapshots, "baseline_out", lambda baseline: damage(baseline_out(baseline)))
+    saved = snapshot(state)
+    with pytest.raises(RefusedState, match="sensor state"):
+        restore(saved)
+
+
+def test_nothing_learnt_is_saved_too() -> None:
+    assert not baseline_in(baseline_out(no_baseline())).has_begun
