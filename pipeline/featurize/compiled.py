@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numba import njit
 
+from pipeline.contracts import baseline
 from pipeline.runtime import hashing
 
 # The folders and files whose functions are compiled.
@@ -17,10 +18,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _stamp() -> str:
-    """SHA-256 of the sources of everything compiled here."""
+    """SHA-256 of the sources of everything compiled here, and of the numbers that are compiled into it."""
     digest = hashlib.sha256()
     folder = Path(__file__).parent
-    for path in [*sorted(path for pattern in _SOURCES for path in folder.glob(pattern)), Path(hashing.__file__)]:
+    elsewhere = [Path(hashing.__file__), Path(baseline.__file__)]
+    for path in [*sorted(path for pattern in _SOURCES for path in folder.glob(pattern)), *elsewhere]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

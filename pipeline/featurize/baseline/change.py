@@ -62,10 +62,10 @@ def _away_s(cells: npt.NDArray[np.int32], last_s: int, resumed_s: int) -> npt.ND
 
 
 def is_changing(relations: Relations, block: int, rows: int, strange: int) -> bool:
-    """Whether most of a block was new: most flows were strange and no usual relation came or more new ones than usual
-    ones; or the new ones were many and of several sources.
+    """Whether most of a block was new: most flows were strange, and no usual relation came, or few of the steady ones
+    and more new ones; or the new ones were many and of several sources.
 
-    A scan or a flood beside the plant's own traffic is not: it has one source or few relations.
+    A scan or a flood beside the plant's own traffic is not: it has one source, and the steady relations come as ever.
     """
     entries = _between(relations)
     cells = relations.cells[entries]
@@ -73,7 +73,9 @@ def is_changing(relations: Relations, block: int, rows: int, strange: int) -> bo
     usual = int((came & (cells[:, USUAL] == 1)).sum())
     new = entries[came & (cells[:, USUAL] == 0)]
     sources = len(np.unique(relations.ends[new, SOURCE]))
-    is_replaced = 2 * strange >= rows > 0 and (usual == 0 or len(new) > max(usual, LEAST_REPLACED - 1))
+    always = relations.cells[steady(relations), LAST_BLOCK] == block
+    is_gone = 2 * int(always.sum()) < len(always) and len(new) > max(usual, LEAST_REPLACED - 1)
+    is_replaced = 2 * strange >= rows > 0 and (usual == 0 or is_gone)
     is_extended = len(new) >= max(LEAST_NEW, usual) and sources >= LEAST_SOURCES
     return is_replaced or is_extended
 

@@ -61,7 +61,7 @@ def _odd(pick: random.Random, at: float) -> dict[str, Any]:
     if kind == 2:
         codes = [pick.choice([5, 6, 16, 43]), pick.randrange(1, 5)]
         counts = {"ics_write_cnt": codes[1], "ics_control_cnt": pick.choice([None, 1])}
-        return poll(at, ics_proto="modbus", ics_functions=codes, **counts)
+        return poll(at, ics_proto="modbus", ics_functions=codes) | counts
     if kind == 3:
         ends = {"src_addr": "2001:db8::1", "dst_addr": pick.choice(["fe80::2", "ff02::1", "2001:db8:9::7"])}
         return {"at": at, **ends, "src_port": None, "dst_port": None, "ip_proto": pick.choice([1, 17, 58])}
@@ -69,7 +69,7 @@ def _odd(pick: random.Random, at: float) -> dict[str, Any]:
         arp = {"src_addr": "10.0.0.77", "dst_addr": "ff:ff:ff:ff:ff:ff", "ether_type": 0x0806, "ip_proto": None}
         return {"at": at, **arp, "src_port": None, "dst_port": None, "src_mac": "00:07:7c:00:00:77"}
     sizes = {"fwd_bytes": pick.choice([0, 2**40]), "rev_bytes": pick.randrange(2**50), "fwd_pkts": 2**30}
-    return poll(at, target=f"203.0.113.{pick.randrange(4)}", dst_port=443, duration_us=pick.choice([0, 10**9]), **sizes)
+    return poll(at, target=f"203.0.113.{pick.randrange(4)}", dst_port=443, duration_us=pick.choice([0, 10**9])) | sizes
 
 
 def _life(count: int, seed: int, late_share: float, odd_share: float) -> list[dict[str, Any]]:
