@@ -5,10 +5,10 @@ from typing import Any
 
 from pipeline.alert.incident import Incident, Talk
 from pipeline.alert.wording import printable_name
+from pipeline.contracts.services import PROTOCOLS
 
 SHOWN_TALKS = 8
 SHOWN_OBSERVABLES = 16
-PROTOCOL = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp"}
 
 
 def endpoint(address: str, mac: str | None, port: int | None) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _evidence(talk: Talk) -> dict[str, Any]:
     connection: dict[str, Any] = {"direction_id": 0, "direction": "Unknown"}
     if talk.ip_proto is not None:
         connection["protocol_num"] = talk.ip_proto
-        connection["protocol_name"] = PROTOCOL.get(talk.ip_proto, str(talk.ip_proto))
+        connection["protocol_name"] = PROTOCOLS.get(talk.ip_proto, str(talk.ip_proto))
     if talk.community_id:
         connection["community_uid"] = printable_name(talk.community_id)
     return {

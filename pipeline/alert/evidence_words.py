@@ -10,20 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.alert.endpoints import PROTOCOL
 from pipeline.alert.shown_evidence import SAID, Example, ShownEvidence, name_of
 from pipeline.alert.techniques import SEVERITY
 from pipeline.alert.wording import printable_name
 from pipeline.contracts.baseline import COUNTED, Evidence
 from pipeline.contracts.public_addresses import is_public
-from pipeline.contracts.services import is_answer, is_ephemeral
+from pipeline.contracts.services import ethertype_words, is_answer, is_ephemeral, protocol_words
 from pipeline.errors import Misconfigured
 from pipeline.runtime.terminal import printable
 
 MAX_SENTENCE = 256
 TCP, UDP = 6, 17
 SYN, ACK = 2, 16
-ETHERTYPES = {0x0806: "arp", 0x88CC: "lldp", 0x8892: "profinet"}
 UNORDERED = "icsflow"
 """The source that orders a flow's ends by address."""
 
@@ -149,9 +147,8 @@ def _device(example: Example) -> str:
 
 def _service(example: Example, answers: bool) -> str:
     if example.ip_proto is None:
-        number = example.ether_type or 0
-        return ETHERTYPES.get(number, f"EtherType 0x{number:04x}")
-    protocol = PROTOCOL.get(example.ip_proto, f"IP protocol {example.ip_proto}")
+        return ethertype_words(example.ether_type or 0)
+    protocol = protocol_words(example.ip_proto)
     if example.ip_proto not in (TCP, UDP):
         return protocol
     src, dst = _ports(example)

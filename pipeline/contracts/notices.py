@@ -11,6 +11,10 @@ from pipeline.errors import BadData
 
 LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS = "learnt", "anchored", "changed", "admitted", "silent", "status"
 KINDS = (LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS)
+FIGURES = ("began_us", "flows", "kinds", "usual_kinds", "relations", "usual_relations", "turned_away", "displaced")
+"""What every notice counts: when the baseline began (0: no flow has come yet), flows learnt, kinds of flow and
+relations, usual ones among them, what found no room, what was given up for something else.
+"""
 MOST_RELATIONS = 20
 """Relations a notice names; it counts all."""
 
@@ -39,7 +43,7 @@ class Notice:
     at_us
         Event time.
     figures
-        Counts: flows, kinds, usual_kinds, relations, usual_relations, turned_away.
+        FIGURES at least.
     relations
         The first of those it is about; `more` counts the rest.
     """
@@ -72,6 +76,8 @@ class Notice:
         try:
             if not isinstance(document, dict) or document["kind"] not in KINDS:
                 raise ValueError(f"expected a kind of {', '.join(KINDS)}")
+            if not all(type(document["figures"][name]) is int for name in FIGURES):
+                raise ValueError(f"expected whole numbers of {', '.join(FIGURES)}")
             relations = tuple(NamedRelation(**relation) for relation in document["relations"])
             return cls(**{**document, "relations": relations})
         except (TypeError, ValueError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""Which end of a flow uses a service of the other, as far as its ports say it."""
+"""Which end of a flow uses a service of the other, as far as its ports say it; and services in words."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,10 @@ INDUSTRIAL_PORTS = (
 )
 IS_INDUSTRIAL = np.isin(np.arange(65_536), INDUSTRIAL_PORTS)
 """(65536,) bool, by port."""
+
+PROTOCOLS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp"}
+"""IP protocols in words."""
+ETHERTYPES = {0x0806: "arp", 0x88CC: "lldp", 0x8892: "profinet"}
 
 EPHEMERAL = 32_768
 """Where Linux begins with ephemeral ports; Windows does at 49152 (RFC 6056, section 2.1 and 2.2)."""
@@ -32,3 +36,13 @@ def is_ephemeral(port: Ports) -> Mask:
 def is_answer(src_port: Ports, dst_port: Ports) -> Mask:
     """(n,) whether flows go from a service to who uses it: to an ephemeral port from another one."""
     return is_ephemeral(dst_port) & (src_port >= 0) & ~is_ephemeral(src_port)
+
+
+def protocol_words(protocol: int) -> str:
+    """An IP protocol in words: tcp, icmp, IP protocol 47."""
+    return PROTOCOLS.get(protocol, f"IP protocol {protocol}")
+
+
+def ethertype_words(ethertype: int) -> str:
+    """A protocol of the link in words: arp, EtherType 0x88a4."""
+    return ETHERTYPES.get(ethertype, f"EtherType 0x{ethertype:04x}")

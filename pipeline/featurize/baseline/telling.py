@@ -15,7 +15,7 @@ from pipeline.contracts.notices import (
     NamedRelation,
     Notice,
 )
-from pipeline.contracts.services import EPHEMERAL
+from pipeline.contracts.services import EPHEMERAL, ethertype_words, protocol_words
 from pipeline.featurize.baseline import keys
 from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline import relations as of_relations
@@ -51,7 +51,6 @@ WORDS = {
 }
 """Relations that people are told of, those that matter most first."""
 _KIND_OF_PHASE = {Phase.SETTLING: LEARNT, Phase.ANCHORED: ANCHORED, Phase.CHANGED: CHANGED}
-_TRANSPORTS = {TCP: "tcp", UDP: "udp"}
 
 
 def notices(baseline: Baseline, name: SensorName, began: Phase | None, now_us: int) -> list[Notice]:
@@ -148,10 +147,12 @@ def _named(baseline: Baseline, entry: int, kind: int, protocol: int, port: int) 
 
 
 def service_words(protocol: int, port: int) -> str:
-    """A service in words: 502/tcp, a port not known/tcp, an ephemeral port/udp, IP protocol 1, EtherType 0x0806."""
+    """A service in words: 502/tcp, tcp without a known port, client port/udp, icmp, arp, EtherType 0x88a4."""
     if protocol >= 0x10000:
-        return f"EtherType 0x{protocol - 0x10000:04x}"
-    if protocol not in _TRANSPORTS:
-        return f"IP protocol {protocol}"
-    of_port = "port not known" if port < 0 else "ephemeral port" if port == EPHEMERAL else str(port)
-    return f"{of_port}/{_TRANSPORTS[protocol]}"
+        return ethertype_words(protocol - 0x10000)
+    of_protocol = protocol_words(protocol)
+    if protocol not in (TCP, UDP):
+        return of_protocol
+    if port < 0:
+        return f"{of_protocol} without a known port"
+    return f"{'client port' if port == EPHEMERAL else port}/{of_protocol}"

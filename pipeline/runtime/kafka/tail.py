@@ -14,12 +14,25 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # its types do not say that it exports it
 
-from pipeline.errors import KafkaUnreachable
+from pipeline.errors import Failed, KafkaUnreachable
 from pipeline.runtime.kafka.clients import WORKER_WAIT, admin, reader
 from pipeline.settings import Settings
 
 # A reader passed to `read_to` needs this: only the end-of-partition event shows where control records end.
 EOF_EVENTS = {"enable.partition.eof": True}
+REQUEST_S = 10.0
+
+
+def partitions_of(consumer: Consumer, topic: str) -> list[int]:
+    """Numbers of a topic's partitions; Failed where there is no such topic."""
+    described = consumer.list_topics(topic, timeout=REQUEST_S).topics[topic]
+    if described.error is None:
+        return sorted(described.partitions)
+    if described.error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
+        raise Failed(
+            f"topic {topic}: got no such topic, expected one; `forebay topic create` makes it, --prefix names another"
+        )
+    raise KafkaException(described.error)
 
 
 def ends(

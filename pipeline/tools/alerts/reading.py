@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 
-from pipeline.errors import Failed, Usage
+from pipeline.errors import Usage
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.shutdown import Stop
 from pipeline.settings import Settings
@@ -43,7 +43,7 @@ def alerts(
     topic, stop, seen = settings.topics.alerts, stop or Stop(), Seen()
     reader = clients.reader(settings, "alert-tail", **tail.EOF_EVENTS)
     try:
-        ends = tail.ends(settings, topic, _partitions(reader, topic))
+        ends = tail.ends(settings, topic, tail.partitions_of(reader, topic))
         reader.assign([TopicPartition(topic, number, 0 if from_start else end) for number, end in ends.items()])
         if from_start:
             yield from _new(tail.read_to(reader, topic, ends), seen)
@@ -54,13 +54,6 @@ def alerts(
                 yield None
     finally:
         reader.close()
-
-
-def _partitions(reader: Consumer, topic: str) -> list[int]:
-    described = reader.list_topics(topic, timeout=10).topics[topic]
-    if described.error is not None:
-        raise Failed(f"topic {topic}: {described.error}; `forebay topic create` makes it, --prefix names another")
-    return sorted(described.partitions)
 
 
 def _new(messages: Iterable[Message], seen: Seen) -> Iterator[dict[str, Any]]:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, Message, TopicPartition
 
 from pipeline.contracts.envelope import MessagePosition, RejectsFacts
-from pipeline.errors import BadData, Failed, SchemaMismatch
+from pipeline.errors import BadData, SchemaMismatch
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.wire import messages
@@ -29,7 +29,7 @@ class RejectsReader:
             self._ends = tail.ends(
                 settings,
                 self._topic,
-                _partitions(self._consumer, self._topic),
+                tail.partitions_of(self._consumer, self._topic),
                 isolation=IsolationLevel.READ_COMMITTED,
             )
         except BaseException:
@@ -97,17 +97,6 @@ class RejectsReader:
             self.error = str(error)
             return
         yield rows
-
-
-def _partitions(consumer: Consumer, topic: str) -> list[int]:
-    described = consumer.list_topics(topic, timeout=REQUEST_S).topics[topic]
-    if described.error is None:
-        return sorted(described.partitions)
-    if described.error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
-        raise Failed(
-            f"topic {topic}: got no such topic, expected one; `forebay topic create` makes it, --prefix names another"
-        )
-    raise KafkaException(described.error)
 
 
 def _position(message: Message) -> MessagePosition:

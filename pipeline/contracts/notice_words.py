@@ -1,0 +1,109 @@
+"""Notices of a baseline in plain words: a sentence each, and a line for each relation it names.
+
+Names of hosts come from the network: whoever shows the words makes them printable.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from pipeline.contracts.group_addresses import group_of
+from pipeline.contracts.notices import ADMITTED, ANCHORED, CHANGED, LEARNT, SILENT, STATUS, NamedRelation, Notice
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DOES = {
+    "use": "{source} used {service} of {target}",
+    "talk": "{source} sent {service} to {target}",
+    "write": "{source} wrote to {target} by {service}",
+    "control": "{source} changed program, mode or configuration of {target} by {service}",
+    "function": "{source} asked {target} for an industrial function by {service}",
+    "hardware": "{source} had a further hardware address",
+}
+
+
+def moment(time_us: int) -> str:
+    """A time in UTC: 2015-10-20 15:10:42Z; a number of microseconds where a calendar has none such."""
+    try:
+        return (EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%d %H:%M:%SZ")
+    except OverflowError:
+        return f"{time_us} us"
+
+
+def headline(notice: Notice) -> str:
+    """What a notice says, in one sentence; what it is about follows as `relation_lines`."""
+    return _SAYS[notice.kind](notice)
+
+
+def relation_lines(notice: Notice) -> list[str]:
+    """A line for each relation that a notice names, and how many more there are."""
+    lines = [relation_words(relation) for relation in notice.relations]
+    return [*lines, f"and {notice.more:,} more"] if notice.more else lines
+
+
+def relation_words(relation: NamedRelation) -> str:
+    """Who did what with whom, and when: 10.0.0.7 used 502/tcp of 10.0.0.20, once, at 2015-10-20 15:10:42Z."""
+    whom = group_of(relation.target)
+    target = f"{whom} ({relation.target})" if whom else relation.target
+    does = _DOES[relation.what].format(source=relation.source, service=relation.service, target=target)
+    first, last = moment(relation.first_us), moment(relation.last_us)
+    if first == last:
+        return f"{does}, once, at {first}"
+    return f"{does}, in {counted(relation.blocks, 'stretch', 'stretches')}, from {first} to {last}"
+
+
+def counted(count: int, single: str, several: str) -> str:
+    """How many of what: 1 relation, 2,048 relations."""
+    return f"{count:,} {single if count == 1 else several}"
+
+
+def usual_words(notice: Notice) -> str:
+    """How much is usual, by a notice's figures."""
+    figures = notice.figures
+    return (
+        f"{figures['usual_kinds']:,} of {counted(figures['kinds'], 'kind', 'kinds')} of flow and "
+        f"{figures['usual_relations']:,} of {counted(figures['relations'], 'relation', 'relations')} are usual"
+    )
+
+
+def _learnt(notice: Notice) -> str:
+    return f"learnt: {usual_words(notice)}; what is not is shown from now on, and still learnt"
+
+
+def _anchored(notice: Notice) -> str:
+    what = "anchored: from now on only what was shown can become usual"
+    if not notice.relations:
+        return f"{what}; everything came back that came while it learned"
+    things = counted(len(notice.relations) + notice.more, "thing", "things")
+    return f"{what}; while it learned, {things} came and did not come back"
+
+
+def _changed(_notice: Notice) -> str:
+    return (
+        "most of what comes is new: it learns again, beside what was usual before; nothing is shown meanwhile but what "
+        "is certain by itself"
+    )
+
+
+def _admitted(notice: Notice) -> str:
+    things = counted(len(notice.relations) + notice.more, "relation", "relations")
+    return f"{things} became usual after being shown"
+
+
+def _silent(notice: Notice) -> str:
+    things = len(notice.relations) + notice.more
+    return (
+        f"{counted(things, 'relation', 'relations')} that {'was' if things == 1 else 'were'} always there fell silent"
+    )
+
+
+def _status(notice: Notice) -> str:
+    return usual_words(notice)
+
+
+_SAYS: dict[str, Callable[[Notice], str]] = {
+    LEARNT: _learnt,
+    ANCHORED: _anchored,
+    CHANGED: _changed,
+    ADMITTED: _admitted,
+    SILENT: _silent,
+    STATUS: _status,
+}
