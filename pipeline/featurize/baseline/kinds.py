@@ -14,6 +14,7 @@ from pipeline.featurize.baseline.coordinates import STEPS, WIDTH, Points
 from pipeline.featurize.baseline.recurrence import (
     BLOCKS,
     CELLS,
+    KIND,
     LAST_BLOCK,
     LAST_S,
     USUAL,
@@ -30,6 +31,8 @@ MOST_USUAL = 384
 """What is left is for kinds that have not come back yet."""
 ADDITIONS = 128
 """New kinds a block."""
+LIKELY_KINDS = 4
+"""Kinds that are tried before all are: the last one, what came after it, and so on; polls alternate between a few."""
 FAR = 1 << 30
 """Farther than any two points: no usual kind is known."""
 
@@ -79,10 +82,8 @@ def grown(kinds: Kinds, rows: int) -> Kinds:
 @compiled
 def squares(points: Points, kind: int, row: npt.NDArray[np.int8]) -> int:
     """Sum of squared steps between a kind and a row."""
-    total, at = (
-        np.int32(0),
-        np.uint64(kind),
-    )  # unsigned: else every access asks for negative indices, and takes ten times
+    # Unsigned: else every access asks for negative indices, and takes ten times as long.
+    total, at = np.int32(0), np.uint64(kind)
     for column in range(np.uint64(WIDTH)):
         step = np.int16(np.int16(points[at, column]) - np.int16(row[column]))
         total += np.int32(step) * np.int32(step)
@@ -93,21 +94,29 @@ def squares(points: Points, kind: int, row: npt.NDArray[np.int8]) -> int:
 def nearest_usual(kinds: Kinds, row: npt.NDArray[np.int8], last: int) -> tuple[int, int]:
     """Distance to the nearest usual kind (FAR without any), and its number where it is within RADIUS, else -1.
 
-    last: the kind the flow before it between these two was of, or -1. A row within RADIUS of it is of that kind, if it
-    is usual, and no nearer one is looked for: most rows are, and a scan of all kinds costs a hundred times as much. Of
-    kinds equally near the first is taken.
+    last: the kind the flow before it between these two was of, or -1. A row within RADIUS of it, or of what came after
+    that kind before, is of that kind if it is usual, and no nearer one is looked for: most rows are, and a scan of all
+    kinds costs a hundred times as much. Of kinds equally near the first is taken.
     """
-    usual_kinds = kinds.counts[USUAL_KINDS]
-    if 0 <= last < usual_kinds:
-        total = squares(kinds.points, last, row)
+    usual_kinds, cells = kinds.counts[USUAL_KINDS], kinds.cells
+    likely = last
+    for _ in range(LIKELY_KINDS):
+        if not 0 <= likely < usual_kinds:
+            break
+        total = squares(kinds.points, likely, row)
         if total <= RADIUS:
-            return total, last
+            return total, likely
+        likely = cells[likely, KIND] - 1
     usual, number = FAR, -1
     for kind in range(usual_kinds):
         total = squares(kinds.points, kind, row)
         if total < usual:
             usual, number = total, kind
-    return usual, number if usual <= RADIUS else -1
+    if usual > RADIUS:
+        return usual, -1
+    if 0 <= last < usual_kinds:
+        cells[last, KIND] = number + 1
+    return usual, number
 
 
 @compiled

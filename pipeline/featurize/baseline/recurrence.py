@@ -17,9 +17,9 @@ from pipeline.featurize.compiled import compiled
 
 BLOCKS, FIRST_S, LAST_S, LAST_BLOCK, USUAL, OTHERS, KIND, LONGEST_S, IS_SILENT, BECAME_BLOCK, LARGEST = range(11)
 """Columns of an entry: blocks it came in, when first and last (seconds since the baseline began), the number of the
-last block, whether it is usual; of a relation's target how many sources are usual, of a relation between two the number
-of the kind its last flow was of, from 1; the longest it was away while everything was learnt, whether its silence
-was told; the block it became usual in; the bits of the most bytes of a flow."""
+last block, whether it is usual; of a relation's target how many sources are usual; from 1 the number of a kind, of a
+relation that of its last flow, of a kind that of what came after it; the longest it was away while everything was
+learnt, whether its silence was told; the block it became usual in; the bits of the most bytes of a flow."""
 CELLS = 11
 MOST_BLOCKS = (1 << 20) - 1
 """Thirty years of quarter hours; saved in 20 bits."""

@@ -39,7 +39,7 @@ from pipeline.featurize.windows.tables import EVICTED, KEY, USED, with_keys
 
 Words = tuple[tuple[tuple[int, int], ...], ...]
 
-_KIND_WORDS: Words = (((BLOCKS, 20), (LAST_BLOCK, 1)),)
+_KIND_WORDS: Words = (((BLOCKS, 20), (LAST_BLOCK, 1), (KIND, 10)),)
 _RELATION_WORDS: Words = (
     ((BLOCKS, 20), (OTHERS, 12)),
     ((USUAL, 1), (IS_SILENT, 1), (LAST_BLOCK, 1), (BECAME_BLOCK, 1), (LONGEST_S, 9), (LARGEST, 7), (KIND, 10)),
