@@ -267,6 +267,7 @@ def test_a_terminal_that_is_closed_ends_everything_in_order(box: Box) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(box.folder)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and so it would be by the supervisor
         os.execve(sys.executable, [sys.executable, "-m", "pipeline.tools.cli", "up"], box.environment)  # noqa: S606
     folder = box.folder / "var" / "run"
     box.wait_until("the record", lambda: record.read(folder) is not None)
