@@ -1,6 +1,7 @@
 """The featurize worker: flows in, features out, through the shell around Faust."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -50,18 +51,18 @@ class Featurize:
         self._learning_of = settings.learning_of
         self._telemetry = telemetry
 
-    def restore(self, _partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> PartitionState:
+    def restore(self, partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> PartitionState:
         """The state of a partition; None is the start."""
         if snapshot is None:
             return PartitionState.empty(self._feature_set)
-        return restore(snapshot, parts, self._feature_set)
+        state = restore(snapshot, parts, self._feature_set)
+        self._count_phases(partition, state)
+        return state
 
     def snapshot(self, state: PartitionState) -> bytes:
         """The state without its sensors."""
         for table, keys in evicted(state).items():
             self._telemetry.gauge("forebay_window_keys_evicted", keys, table=table)
-        for phase, sensors in phases(state).items():
-            self._telemetry.gauge("forebay_baseline_sensors", sensors, phase=phase)
         return snapshot(state)
 
     def parts(self, state: PartitionState) -> Mapping[str, object]:
@@ -111,10 +112,17 @@ class Featurize:
         self._telemetry.stage.batch(time.perf_counter() - started)
         outgoing = [Outgoing(self._features, message.key, payload, headers) for payload in payloads]
         notices = [notice for features in messages for notice in features.facts.notices]
-        self._telemetry.count("forebay_baseline_notices", len(notices))
+        for kind, told in Counter(notice.kind for notice in notices).items():
+            self._telemetry.count("forebay_baseline_notices", told, kind=kind)
+        if notices or any(features.facts.evicted for features in messages):
+            self._count_phases(message.partition, after)  # no sensor changes its phase without a notice
         return after, outgoing + [
             Outgoing(self._baselines, notice.key.encode(), orjson.dumps(notice.document())) for notice in notices
         ]
+
+    def _count_phases(self, partition: int, state: PartitionState) -> None:
+        for phase, sensors in phases(state).items():
+            self._telemetry.gauge("forebay_baseline_sensors", sensors, partition=str(partition), phase=phase)
 
 
 def _compile(feature_set: FeatureSet) -> None:
