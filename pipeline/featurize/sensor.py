@@ -28,7 +28,16 @@ from pipeline.runtime.wire.batches import matrix_column
 from schemas.fields import arrow_schema
 from schemas.learning import SHIPPED_LEARNING, Learning
 
-__all__ = ["BOUNDS", "LARGEST", "SensorInput", "SensorState", "advance", "advance_sensors", "featurize_file_rows"]
+__all__ = [
+    "BOUNDS",
+    "LARGEST",
+    "SensorInput",
+    "SensorState",
+    "advance",
+    "advance_sensors",
+    "featurize_file",
+    "featurize_file_rows",
+]
 
 BOUNDS = Bounds()
 ANY_LATENESS_US = 1 << 60
@@ -256,29 +265,36 @@ def featurize_file_rows(
     site: str = "",
     learning: Learning = SHIPPED_LEARNING,
 ) -> pa.RecordBatch:
+    """The rows of `featurize_file`."""
+    return featurize_file(flows, lateness_us, batch_rows, window_us, feature_set, calendars, site, learning).rows
+
+
+def featurize_file(
+    flows: pa.RecordBatch,
+    lateness_us: int = 0,
+    batch_rows: int = 65_536,
+    window_us: int = 0,
+    feature_set: FeatureSet = FEATURE_SET,
+    calendars: Calendars = NO_CALENDARS,
+    site: str = "",
+    learning: Learning = SHIPPED_LEARNING,
+    sensor: str = "",
+) -> Advanced:
     """All flows of one sensor, in raw order, with features: what the live path gives, in one batch of the `features`
-    schema.
+    schema; and its state and notices.
 
     A feature set over a whole file takes it at once, so none of its flows is late, and no calendar counts.
     """
-    state, batches, max_waiting = SensorState.empty(feature_set), [], MAX_WAITING
+    state, max_waiting = SensorState.empty(feature_set), MAX_WAITING
     if feature_set.whole_file:
         lateness_us, batch_rows, max_waiting = ANY_LATENESS_US, max(len(flows), 1), max(len(flows), 1)
         calendars = NO_CALENDARS
+    batches, notices = list[pa.RecordBatch](), list[Notice]()
     for start in range(0, max(len(flows), 1), batch_rows):
         part = flows.slice(start, batch_rows)
         ended = start + batch_rows >= len(flows)
-        state, rows = advance(
-            state,
-            part,
-            ended,
-            lateness_us,
-            BOUNDS,
-            max_waiting,
-            window_us=window_us,
-            calendars=calendars,
-            site=site,
-            learning=learning,
-        )
+        of_part = SensorInput(state, np.arange(len(part)), lateness_us, ended, False, window_us, site, learning, sensor)
+        (state,), rows, told = advance_sensors([of_part], part, BOUNDS, max_waiting, calendars)
         batches.append(rows)
-    return pa.concat_batches(batches)
+        notices += told
+    return Advanced([state], pa.concat_batches(batches), tuple(notices))

@@ -58,8 +58,7 @@ def _table(folder: Path, identifying: bool) -> Table:
         raise RefusedModel(f"{folder}: got no *.pcap with *_labeled.csv beside it, expected Lemay's captures")
     parts = []
     for number, name in enumerate(names):
-        packets = pcap.read(folder / f"{name}.pcap")
-        hostile = _labels(folder / f"{name}_labeled.csv", len(packets))
+        packets, hostile = hostile_packets(folder, name)
         records = _Records.of(packets)
         columns = _identifying(records) if identifying else _behaviour(records)
         attack = ATTACK.get(name.split("_")[0], name)
@@ -78,6 +77,12 @@ def _table(folder: Path, identifying: bool) -> Table:
         np.concatenate([part[2] for part in parts]),
         np.concatenate([part[3] for part in parts]),
     )
+
+
+def hostile_packets(folder: Path, name: str) -> tuple[pcap.Packets, Mask]:
+    """Packets of one of the captures, and (packets,) which are hostile."""
+    packets = pcap.read(folder / f"{name}.pcap")
+    return packets, _labels(folder / f"{name}_labeled.csv", len(packets))
 
 
 def _labels(path: Path, packets: int) -> Mask:

@@ -25,7 +25,8 @@ PANEL = "Protocols"
 Protocol = Annotated[
     str | None,
     typer.Option(
-        help="Run one: nsl-kdd-cv, nsl-kdd-test, unknowns, iiot, table, controls, cost, names.", rich_help_panel=PANEL
+        help="Run one: nsl-kdd-cv, nsl-kdd-test, unknowns, iiot, table, controls, cost, names, baselines.",
+        rich_help_panel=PANEL,
     ),
 ]
 Seeds = Annotated[
@@ -80,6 +81,11 @@ def evaluate(
         from pipeline.tools.cli.model_names import evaluate_names
 
         evaluate_names(model, registry, data, out, as_json)
+        return
+    if protocol == "baselines":
+        from pipeline.tools.cli.model_baselines import evaluate_baselines
+
+        evaluate_baselines(model, registry, data, out, as_json)
         return
     if protocol is not None:
         from pipeline.tools.cli.model_protocol import Asked, evaluate_protocol

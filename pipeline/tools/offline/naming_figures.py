@@ -173,11 +173,17 @@ def captures_in(data: Path) -> Iterator[tuple[Path, Callable[[Path], Strings] | 
 
 def iot_23_truth(path: Path) -> Strings:
     """Class of every data row of a labelled conn.log of IoT-23."""
-    classes = []
+    details = iot_23_details(path)
+    return np.array(
+        [NORMAL if is_benign else IOT_23.get(detail, OTHER) for is_benign, detail in details], dtype=np.str_
+    )
+
+
+def iot_23_details(path: Path) -> Iterator[tuple[bool, str]]:
+    """Of every data row of a labelled conn.log of IoT-23 whether it is benign, and what it is else."""
     with path.open(encoding="utf-8") as file:
         for line in file:
             if not line.startswith("#"):
                 # The last field holds three, with blanks between: tunnel_parents, label, detailed-label.
                 label, detail = line.rsplit("\t", 1)[-1].split()[-2:]
-                classes.append(NORMAL if label.lower() == "benign" else IOT_23.get(detail, OTHER))
-    return np.array(classes, dtype=np.str_)
+                yield label.lower() == "benign", detail

@@ -1,0 +1,182 @@
+"""A capture lived through as a sensor never heard of, from its first flow: what was shown, and which incidents came."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.alert.grouping import Grouping, load_grouping
+from pipeline.alert.incident import Incident
+from pipeline.alert.incidents import closed_incidents
+from pipeline.contracts.baseline import Phase
+from pipeline.featurize.baseline.sensor_baseline import Baseline
+from pipeline.featurize.sensor import featurize_file
+from pipeline.runtime.wire.batches import filled
+from pipeline.settings import Settings
+from pipeline.tools.offline.baselines.captures import HARMLESS, SITE, UNTRUE, Capture, Mask, Strings
+from pipeline.tools.offline.naming_figures import scored_by
+from schemas.learning import Learning
+
+if TYPE_CHECKING:
+    from models.serving.model import Model
+
+Ints = npt.NDArray[np.int64]
+HOUR_US = 3_600_000_000
+LONG_US = 4 * HOUR_US
+"""A capture of at least so much is lived through by the default clock."""
+DEFAULT, SCALED = "default", "scaled"
+GAP_US = 60_000_000
+"""Flows of one kind with no longer gaps are one attack."""
+
+
+class Clock(NamedTuple):
+    """For how long a sensor learns in a capture, and whether that is the default."""
+
+    name: str
+    learning: Learning
+
+
+def clock_of(span_us: int) -> Clock:
+    """The default clock; for a capture under four hours one of fixed shares of its span, in whole seconds.
+
+    It learns for a quarter to a third of the span, is anchored and admits after two fifths; a block is at least a 96th,
+    1 to 60 s.
+    """
+    if span_us >= LONG_US:
+        return Clock(DEFAULT, Learning())
+    seconds = span_us / 1e6
+    return Clock(
+        SCALED,
+        Learning(
+            least_s=max(int(seconds / 4), 1),
+            most_s=max(int(seconds / 3), 1),
+            anchor_s=max(int(seconds * 0.4), 1),
+            admit_s=max(int(seconds * 0.4), 1),
+            shortest_block_s=int(min(max(seconds / 96, 1), 60)),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """A capture's flows as they were judged, n rows of schema `scored` in the order they counted.
+
+    kind: (n,) of each. incident: (n,) index of the incident it is in, -1 without one. baseline: what is usual after it.
+    """
+
+    rows: pa.RecordBatch
+    kind: Strings
+    incident: Ints
+    incidents: list[Incident]
+    baseline: Baseline
+
+    @property
+    def phase(self) -> npt.NDArray[np.uint8]:
+        """(n,) how far learning had got at each flow."""
+        phase: npt.NDArray[np.uint8] = filled(self.rows, "phase", 0)
+        return phase
+
+    @property
+    def after_learning(self) -> Mask:
+        """(n,) flows that could be shown."""
+        return self.phase >= Phase.SETTLING
+
+    @property
+    def suspect(self) -> Mask:
+        """(n,) which were shown."""
+        suspect: Mask = self.rows.column("suspect").to_numpy(zero_copy_only=False)
+        return suspect
+
+    @property
+    def end_us(self) -> Ints:
+        """(n,) when they ended."""
+        end_us: Ints = self.rows.column("end_ts_us").to_numpy()
+        return end_us
+
+    def false_incidents(self) -> int:
+        """How many incidents hold no labelled flow."""
+        true = np.unique(self.incident[~np.isin(self.kind, UNTRUE)])
+        return len(self.incidents) - int((true >= 0).sum())
+
+    def begins(self, phase: Phase) -> int | None:
+        """When the first flow of a phase ended, None where there was none."""
+        reached = np.flatnonzero(self.phase >= phase)
+        return int(self.end_us[reached[0]]) if len(reached) else None
+
+
+def live_through(
+    capture: Capture, learning: Learning, settings: Settings, model: "Model", grouping: Grouping | None = None
+) -> Lived:
+    """A capture through featurize, score and alert, as they are live; its sensor is of a site no model knows."""
+    advanced = featurize_file(
+        capture.flows, settings.lateness_us, window_us=settings.stitch_us, site=SITE, learning=learning
+    )
+    rows = scored_by(model, advanced.rows)
+    incidents = closed_incidents([rows], grouping or load_grouping())
+    return Lived(rows, capture.kinds(rows), _incident_of(rows, incidents), incidents, advanced.states[0].baseline)
+
+
+def _incident_of(rows: pa.RecordBatch, incidents: list[Incident]) -> Ints:
+    """(n,) the incident each row is in: by the positions it names, and what came after those by ends and time."""
+    of_offset: dict[int | None, int] = {}
+    for number, incident in enumerate(incidents):
+        of_offset |= {offset: number for _, offset, *_ in incident.positions}
+    numbers = np.array([of_offset.get(offset, -1) for offset in rows.column("raw_offset").to_pylist()], np.int64)
+    suspect = rows.column("suspect").to_numpy(zero_copy_only=False)
+    source, target = (np.array(rows.column(name).to_pylist()) for name in ("src_addr", "dst_addr"))
+    end_us = rows.column("end_ts_us").to_numpy()
+    for number, incident in enumerate(incidents):
+        if incident.count <= len(incident.positions):
+            continue
+        within = suspect & (numbers < 0) & (end_us >= incident.first_ts_us) & (end_us <= incident.end_ts_us)
+        numbers[within & np.isin(source, list(incident.sources)) & np.isin(target, list(incident.targets))] = number
+    return numbers
+
+
+class Found(NamedTuple):
+    """Attacks of one kind: how many there were after learning, how many are in an incident, and how soon each was.
+
+    seconds: of each that was found, from the end of its first flow after learning to the incident.
+    """
+
+    kind: str
+    attacks: int
+    found: int
+    seconds: list[float]
+
+    def document(self) -> dict[str, object]:
+        """As JSON values."""
+        return {**self._asdict(), "seconds": [round(seconds, 1) for seconds in self.seconds]}
+
+
+def attacks_of(lived_kind: Strings, start_us: Ints, end_us: Ints, kinds: tuple[str, ...]) -> list[Ints]:
+    """Rows of each attack: those of the kinds, in order of their start, without longer gaps than GAP_US."""
+    rows = np.flatnonzero(np.isin(lived_kind, kinds))
+    rows = rows[np.argsort(start_us[rows], kind="stable")]
+    if not len(rows):
+        return []
+    reached_us = np.maximum.accumulate(end_us[rows])
+    return np.split(rows, np.flatnonzero(start_us[rows][1:] - reached_us[:-1] > GAP_US) + 1)
+
+
+def found(lived: Lived, kinds: tuple[str, ...], name: str, from_us: int = 0) -> Found:
+    """How many attacks of some kinds that began at or after a time, and lasted beyond learning, are in an incident."""
+    start_us, end_us = lived.rows.column("start_ts_us").to_numpy(), lived.end_us
+    attacks, seconds, after = 0, list[float](), lived.after_learning
+    for rows in attacks_of(lived.kind, start_us, end_us, kinds):
+        judged = rows[after[rows]]
+        if end_us[rows].min() < from_us or not len(judged):
+            continue
+        attacks += 1
+        incidents = [lived.incidents[number] for number in np.unique(lived.incident[judged]).tolist() if number >= 0]
+        if incidents:
+            opened_us = min(incident.opened_ts_us for incident in incidents)
+            seconds.append(max(opened_us - int(end_us[judged].min()), 0) / 1e6)
+    return Found(name, attacks, len(seconds), seconds)
+
+
+def attack_kinds(capture: Capture) -> list[str]:
+    """Kinds of attack in a capture."""
+    return [kind for kind in np.unique(capture.kinds()).tolist() if kind not in HARMLESS]
