@@ -27,7 +27,7 @@ UNORDERED = "icsflow"
 
 FLOW_WORDS = frozenset(
     {
-        *("from", "to", "source", "target", "user", "owner", "service", "industrial", "functions"),
+        *("from", "to", "source", "target", "user", "owner", "service", "protocol", "by", "industrial", "functions"),
         *("address", "hardware", "count", "device", "sent", "distance", "others"),
     }
 )
@@ -94,6 +94,7 @@ def _counted(example: Example) -> Evidence:
 def _words(bit: Evidence, example: Example) -> dict[str, str]:
     source, target = _end(example.src_addr), _end(example.dst_addr)
     answers = _answers(example)
+    owner, service = source if answers else target, _service(example, answers)
     sent = example.rev_bytes if answers else example.fwd_bytes
     address, hardware, count = _at_hardware(bit, example)
     others = example.others or 0
@@ -103,8 +104,10 @@ def _words(bit: Evidence, example: Example) -> dict[str, str]:
         "source": source,
         "target": target,
         "user": target if answers else source,
-        "owner": source if answers else target,
-        "service": _service(example, answers),
+        "owner": owner,
+        "service": service,
+        "protocol": _protocol(example),
+        "by": f"{service} of {owner}" if service.startswith("port ") else service,
         "industrial": example.ics_proto or "an industrial protocol",
         "functions": _functions(example),
         "address": printable_name(address),
@@ -145,10 +148,14 @@ def _device(example: Example) -> str:
     return hardware if example.src_mac == example.src_addr else f"{hardware} of {printable_name(example.src_addr)}"
 
 
-def _service(example: Example, answers: bool) -> str:
+def _protocol(example: Example) -> str:
     if example.ip_proto is None:
         return ethertype_words(example.ether_type or 0)
-    protocol = protocol_words(example.ip_proto)
+    return protocol_words(example.ip_proto)
+
+
+def _service(example: Example, answers: bool) -> str:
+    protocol = _protocol(example)
     if example.ip_proto not in (TCP, UDP):
         return protocol
     src, dst = _ports(example)

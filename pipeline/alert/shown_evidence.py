@@ -91,12 +91,12 @@ class ShownEvidence:
         before = self.examples.get(name)
         if bit != Evidence.STRANGE:
             if before is None:
-                self.examples[name] = _example(rows, int(at[0]))
+                self.examples[name] = example_of(rows, int(at[0]))
             return
         strangeness = np.nan_to_num(filled(rows, "strangeness", np.inf)[at], nan=np.inf, posinf=np.inf)
         strangest = int(at[np.argmax(strangeness)])
         if before is None or _or_infinite(before.strangeness) < float(strangeness.max()):
-            self.examples[name] = _example(rows, strangest)
+            self.examples[name] = example_of(rows, strangest)
 
     def as_document(self) -> dict[str, Any]:
         """As JSON values, for the saved state."""
@@ -112,7 +112,8 @@ class ShownEvidence:
         return cls(int(document["flows"]), dict(document["counts"]), examples)
 
 
-def _example(rows: pa.RecordBatch, at: int) -> Example:
+def example_of(rows: pa.RecordBatch, at: int) -> Example:
+    """The facts of one row (schema `features` or `scored`)."""
     row = rows.slice(at, 1)
     facts = row.select([*FACTS, "ics_functions", "strangeness", "strange_from"]).to_pylist()[0]
     functions = facts.pop("ics_functions") or []

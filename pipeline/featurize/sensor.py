@@ -279,13 +279,16 @@ def featurize_file(
     site: str = "",
     learning: Learning = SHIPPED_LEARNING,
     sensor: str = "",
+    baseline: Baseline | None = None,
 ) -> Advanced:
     """All flows of one sensor, in raw order, with features: what the live path gives, in one batch of the `features`
-    schema; and its state and notices.
+    schema; and its state and notices. baseline: what is usual at the sensor already, taken over.
 
     A feature set over a whole file takes it at once, so none of its flows is late, and no calendar counts.
     """
     state, max_waiting = SensorState.empty(feature_set), MAX_WAITING
+    if baseline is not None:
+        state = replace(state, baseline=baseline)
     if feature_set.whole_file:
         lateness_us, batch_rows, max_waiting = ANY_LATENESS_US, max(len(flows), 1), max(len(flows), 1)
         calendars = NO_CALENDARS

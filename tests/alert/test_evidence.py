@@ -201,18 +201,23 @@ def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
         (
             USE,
             {"source_type": "icsflow"},
-            f"{A} and {B} are not known to talk by port 8080/tcp of the latter; no other source is",
+            f"{A} and {B} are not known to talk by port 8080/tcp of {B}; no other source is",
+        ),
+        (
+            USE,
+            {"source_type": "icsflow", "src_port": None, "dst_port": None},
+            f"{A} and {B} are not known to talk by tcp (port not known); no other source is",
         ),
         # By its ports an answer, by its SYN a question: nothing says who used whose service.
         (
             USE,
             {"src_port": 22_023, "dst_port": 50_001, "fwd_tcp_flags": 2},
-            f"{B} and {A} are not known to talk by port 22023/tcp of the latter; no other source is",
+            f"{B} and {A} are not known to talk by port 22023/tcp of {A}; no other source is",
         ),
         (
             USE,
             {"src_port": 22_023, "dst_port": 50_001, "conn_state": "S0"},
-            f"{B} and {A} are not known to talk by port 22023/tcp of the latter; no other source is",
+            f"{B} and {A} are not known to talk by port 22023/tcp of {A}; no other source is",
         ),
         (
             USE,

@@ -37,6 +37,17 @@ def has_baselines(feature_set: FeatureSet) -> bool:
     return not feature_set.whole_file and feature_set.names[: FEATURE_SET.width] == FEATURE_SET.names
 
 
+def flow_batch(flows: pa.RecordBatch, matrix: npt.NDArray[np.float32]) -> FlowBatch:
+    """N flows with their features (n, F) as baselines read them."""
+    return FlowBatch(
+        flows.column("end_ts_us").to_numpy(),
+        points_of(np.ascontiguousarray(matrix[:, : len(grid().centre)])),
+        flow_relations(flows, rows_of(flows)),
+        flows.column("src_addr"),
+        flows.column("dst_addr"),
+    )
+
+
 def judge(
     sensors: Sequence[SensorBaseline],
     orders: Sequence[Order],
@@ -65,13 +76,7 @@ def judge(
         types = [load("features").field(name).arrow.type for name in COLUMNS]
         nothing = [pa.nulls(flows.num_rows, of_type) for of_type in types]
         return [sensor.baseline for sensor in sensors], nothing, []
-    batch = FlowBatch(
-        flows.column("end_ts_us").to_numpy(),
-        points_of(np.ascontiguousarray(matrix[:, : len(grid().centre)])),
-        flow_relations(flows, rows_of(flows)),
-        flows.column("src_addr"),
-        flows.column("dst_addr"),
-    )
+    batch = flow_batch(flows, matrix)
     judged = nothing_judged(flows.num_rows)
     after, told = list[Baseline](), list[Notice]()
     for sensor, order in zip(sensors, orders, strict=True):

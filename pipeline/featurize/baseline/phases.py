@@ -125,6 +125,16 @@ def _advance_phase(clock: npt.NDArray[np.int64], blocks: Blocks, now_us: int, le
         clock[PHASE], clock[SINCE_US] = phase, now_us
 
 
+def anchor(clock: npt.NDArray[np.int64], blocks: Blocks, relations: Relations, now_us: int, learning: Learning) -> None:
+    """Close the block at `now_us` and fix the baseline as it is, whatever it has learnt."""
+    close_block(clock, blocks, relations, now_us, learning)
+    if clock[PHASE] == Phase.ANCHORED:
+        return
+    clock[PHASE], clock[SINCE_US], clock[LEAST_SPAN_S] = Phase.ANCHORED, now_us, learning.admit_s
+    clock[BOUND] = bound(blocks, int(clock[BLOCK]))
+    count_absence(relations, seconds(clock, int(clock[LAST_US])), int(clock[RESUMED_S]))
+
+
 def is_known(blocks: Blocks, closed: int, is_long: bool) -> bool:
     """Whether in the median block at most CALM_PERCENT of the flows were strange; UNKNOWN_PERCENT after long."""
     percent = UNKNOWN_PERCENT if is_long else CALM_PERCENT

@@ -172,17 +172,29 @@ def score(
     time_zone: TimeZone = None,
     model: Annotated[str | None, typer.Option(help="Id in the registry, or a folder; else the shipped one.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    quiet: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Flows of the same sensor that are usual, learnt first; may be repeated."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Score a file's flows and group the suspects into incidents, without Kafka."""
+    """Score a file's flows and group the suspects into incidents, without Kafka.
+
+    Where the model is not calibrated for the site, the sensor learns what is usual from the file itself, or from files
+    given with --quiet. What a short file shows once is listed, without a verdict.
+    """
     from pipeline.featurize.feature_sets import named
     from pipeline.tools.alerts.lines import line
+    from pipeline.tools.cli.flow_learnt import print_learnt
     from pipeline.tools.offline import flow_file
 
     settings = load_settings(model=model, device=device)
     decoded = decode(file, format_name, site, sensor, arrival_order, date_order, time_zone)
     decoded.require_flows()
-    done = flow_file.score(flow_file.featurize(decoded, settings, named(settings.feature_set)), settings)
+    usual = [decode(each, format_name, site, decoded.sensor, False, date_order, time_zone) for each in quiet or ()]
+    for each in usual:
+        each.require_flows()
+    done = flow_file.score(flow_file.featurize(decoded, settings, named(settings.feature_set), usual), settings)
     if out is not None:
         flow_file.write_parquet(done.on_time, out, done.feature_set)
     say_notes(decoded.notes, as_json)
@@ -193,16 +205,18 @@ def score(
     say(flows + (f"; scores in {out}" if out else ""), quiet=as_json)
     if done.suspects:
         say(f"suspects by class: {_counted(done.classes)}", quiet=as_json)
-    if done.nearest_classes:
+    if done.nearest_classes and not (done.uncalibrated and done.learnt):
         say(f"the unknown ones are nearest to: {_counted(done.nearest_classes)}", quiet=as_json)
-    if done.uncalibrated and done.rows.num_rows:
-        say(
-            f"[yellow]The model has never seen site {decoded.site}:[/] its thresholds are another plant's, so expect "
-            "far too many suspects. Give it a quiet stretch and score with the model that makes:\n"
-            f"  forebay model calibrate --quiet QUIET-FILE --site {decoded.site} --sensor {decoded.sensor}",
-            quiet=as_json,
-        )
-    emit({**counts(decoded, done.late, done.suspects, len(done.incidents)), "classes": done.classes})
+    print_learnt(done, as_json)
+    emit(
+        {
+            **counts(decoded, done.late, done.suspects, len(done.incidents)),
+            "classes": done.classes,
+            "learning": done.learnt and done.learnt.document(),
+            "not_back": done.not_back,
+            "more_not_back": done.more_not_back,
+        }
+    )
 
 
 def _several(count: int, noun: str) -> str:

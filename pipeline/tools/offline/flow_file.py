@@ -1,5 +1,6 @@
 """A file in, features, scores and alerts out, without Kafka: the stages' own functions, composed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import Failed
+from pipeline.featurize.baseline.sensor_baseline import Baseline
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
-from pipeline.featurize.sensor import featurize_file_rows
-from pipeline.featurize.windows.calendars import Calendars
 from pipeline.ingest.files.offline_rows import Decoded
 from pipeline.runtime.files import write_atomic
 from pipeline.runtime.storage.storage import folder_or_storage
 from pipeline.runtime.wire import batches
 from pipeline.settings import Settings
+from pipeline.tools.offline.file_baseline import before, featurized, learn_quiet
+from pipeline.tools.offline.learnt import Learnt, learnt_in
+from pipeline.tools.offline.not_back import NotBack, what_did_not_come_back
 
 # The columns of a scored row that the model says.
 SAID = ("score", "class", "nearest_class", "novelty", "p_value", "suspect", "model")
@@ -25,13 +28,22 @@ SAID = ("score", "class", "nearest_class", "novelty", "p_value", "suspect", "mod
 
 @dataclass(frozen=True, slots=True)
 class FlowFile:
-    """What became of a file's records: `rows` are of the `features` schema, or `scored` once a model has seen them."""
+    """What became of a file's records: `rows` are of the `features` schema, or `scored` once a model has seen them.
+
+    learnt: how far the sensor got in learning; None where the feature set has no baselines. baseline: what is usual at
+    the sensor after the file. not_back: of a file that ended before anything was learnt, what did not come back in it;
+    more_not_back: how much else did not.
+    """
 
     decoded: Decoded
     rows: pa.RecordBatch
     incidents: tuple[dict[str, Any], ...] = ()
     uncalibrated: bool = False  # the model knows neither the sensor nor its site: thresholds are the pooled ones
     feature_set: FeatureSet = FEATURE_SET
+    learnt: Learnt | None = None
+    baseline: Baseline | None = None
+    not_back: tuple[NotBack, ...] = ()
+    more_not_back: int = 0
 
     @property
     def on_time(self) -> pa.RecordBatch:
@@ -71,21 +83,20 @@ class FlowFile:
         }
 
 
-def featurize(decoded: Decoded, settings: Settings, feature_set: FeatureSet = FEATURE_SET) -> FlowFile:
-    """The file's flows with their features."""
+def featurize(
+    decoded: Decoded, settings: Settings, feature_set: FeatureSet = FEATURE_SET, quiet: Sequence[Decoded] = ()
+) -> FlowFile:
+    """The file's flows with their features; quiet: files of the sensor whose flows are learnt before."""
     if decoded.flows.num_rows == 0:
         return FlowFile(decoded, batches.empty("features", feature_set.width), feature_set=feature_set)
-    lateness_us, window_us = settings.lateness_of(decoded.site), settings.stitch_of(decoded.site)
-    rows = featurize_file_rows(
-        decoded.flows,
-        lateness_us,
-        window_us=window_us,
-        feature_set=feature_set,
-        calendars=Calendars(settings.calendars),
-        site=decoded.site,
-        learning=settings.learning_of(decoded.site),
-    )
-    return FlowFile(decoded, rows, feature_set=feature_set)
+    baseline, stretch = None, None
+    if quiet:
+        baseline, stretch = learn_quiet(quiet, settings, feature_set)
+        baseline = before(decoded, baseline, stretch)
+    learning = settings.learning_of(decoded.site)
+    rows, baseline = featurized(decoded, settings, feature_set, learning, baseline)
+    learnt = learnt_in(rows, stretch, learning)
+    return FlowFile(decoded, rows, feature_set=feature_set, learnt=learnt, baseline=baseline)
 
 
 def score(file: FlowFile, settings: Settings) -> FlowFile:
@@ -102,13 +113,19 @@ def score(file: FlowFile, settings: Settings) -> FlowFile:
     models = ModelCache(settings.model, folder_or_storage(settings.registry_uri, "models"), device)
     models.first.model.expect_features(file.feature_set.name, file.feature_set.hash)
     [rows] = score_batches([file.rows], PromotionLedger(1), models)
-    baseline = read_baseline(models.first.manifest)
+    explained = read_baseline(models.first.manifest)
     origin = f"{file.decoded.site}/{file.decoded.sensor}"
+    uncalibrated = models.first.model.origin_of(origin) == POOLED
+    not_back, more = list[NotBack](), 0
+    if uncalibrated and file.learnt is not None and not file.learnt.has_shown and file.baseline is not None:
+        not_back, more = what_did_not_come_back(file.rows, file.baseline)
     return replace(
         file,
         rows=rows,
-        incidents=tuple(incidents_of([rows], baseline_of=lambda _model: baseline)),
-        uncalibrated=models.first.model.origin_of(origin) == POOLED,
+        incidents=tuple(incidents_of([rows], baseline_of=lambda _model: explained)),
+        uncalibrated=uncalibrated,
+        not_back=tuple(not_back),
+        more_not_back=more,
     )
 
 

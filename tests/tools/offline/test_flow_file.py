@@ -66,11 +66,33 @@ def test_score_adds_what_the_model_says_and_names_incidents(plant: Path, tmp_pat
     assert {"score", "class", "novelty", "p_value", "suspect"} <= set(table.column_names)
 
 
-def test_a_site_the_model_does_not_know_is_said(plant: Path) -> None:
-    _, stdout, stderr = forebay("flow", "score", str(plant), "--site", "elsewhere")
-    assert "has never seen site elsewhere" in " ".join(stderr.split())
-    assert "model calibrate --quiet" in stderr
-    assert orjson.loads(stdout[-1])["read"] == 1201
+def test_a_site_the_model_does_not_know_learns_by_itself(plant: Path) -> None:
+    _, stdout, stderr = forebay("flow", "score", str(plant), "--site", "elsewhere", "--sensor", "tap")
+    words, document = " ".join(stderr.split()), orjson.loads(stdout[-1])
+    assert "elsewhere/tap: the file lasts" in words and "nothing is called a suspect" in words
+    assert (document["read"], document["suspects"], document["incidents"]) == (1201, 0, 0)
+    assert document["learning"]["phase"] == "learning"
+    assert "What was there and did not come back, the weightiest first; this is no verdict:" in words
+    assert 0 < len(document["not_back"]) <= 20
+    assert all(line["says"] in words for line in document["not_back"][:3])
+
+
+def test_files_called_quiet_say_what_is_usual_in_another(plant: Path, tmp_path: Path) -> None:
+    head, *lines = plant.read_text().splitlines()
+    halves = [tmp_path / "first.csv", tmp_path / "second.csv"]
+    for half, part in zip(halves, (lines[:600], lines[600:]), strict=True):
+        half.write_text("\n".join([head, *part]) + "\n")
+    quiet = ("--quiet", str(halves[0]), "--quiet", str(halves[1]))
+    code, stdout, stderr = forebay("flow", "score", str(plant), "--site", "elsewhere", *quiet)
+    words, document = " ".join(stderr.split()), orjson.loads(stdout[-1])
+    assert code == 0
+    assert "of quiet traffic, 1,200 flows; the file is judged by it" in words
+    assert document["learning"]["phase"] == "anchored" and document["learning"]["quiet"]["flows"] == 1200
+    assert document["not_back"] == []
+    few = tmp_path / "few.csv"
+    few.write_text("\n".join([head, *lines[:20]]) + "\n")
+    code, _, stderr = forebay("flow", "score", str(plant), "--site", "elsewhere", "--quiet", str(few))
+    assert code == 64 and "expected at least 100 in 10 min" in " ".join(stderr.split())
 
 
 @pytest.mark.parametrize("verb", ["check", "score"])
