@@ -1,5 +1,6 @@
 """A file that learns what is usual, one that is too short to, and one that is told by others."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pipeline.alert.evidence_words import sentence, shipped_evidence_words
+from pipeline.alert.shown_evidence import example_of
 from pipeline.contracts.baseline import Evidence, Phase, shown
+from pipeline.contracts.public_addresses import is_public
 from pipeline.errors import BadData, Usage
 from pipeline.featurize.feature_sets import named
 from pipeline.ingest.files.offline_rows import Decoded
@@ -223,3 +227,45 @@ def test_a_quiet_file_that_is_too_short_is_refused(rows: list[Row], got: str) ->
 def test_a_quiet_file_is_refused_where_there_are_no_baselines() -> None:
     with pytest.raises(Usage, match="kdd-nsl"):
         featurize(decoded(usual(5)), load_settings(), named("kdd-nsl"), [decoded(usual(12))])
+
+
+# ---- sentences about flows that went the whole way
+
+
+SAYS = re.compile(
+    r"(\S+)( \(or any other public address\))? is not known to use port (\d+)/tcp of (\S+)( \(or .*\))?;.*"
+)
+
+
+def talk(source: np.random.Generator, at: float, user: str, port: int, owner: str) -> Row:
+    """A use of a service as a sensor records it: as it was asked, or the answer to it."""
+    client = int(source.integers(50_100, 54_000))
+    asked = {"at": at, "src_addr": user, "dst_addr": owner, "src_port": client, "dst_port": port}
+    if source.random() < 0.5:
+        return asked
+    return {"at": at, "src_addr": owner, "dst_addr": user, "src_port": port, "dst_port": client}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_sentence_holds_for_its_flow_whichever_way_it_was_recorded(seed: int) -> None:
+    source = np.random.default_rng(seed)
+    hosts = [PLC, STATION, HISTORIAN, "10.0.0.9", "93.184.216.1", "93.184.216.2"]
+    relations = [
+        (user, port, owner) for user in hosts[:4] for port in (22, 102, 502) for owner in hosts if user != owner
+    ]
+    usual_ones = [relations[at] for at in source.choice(len(relations), 8, replace=False)]
+    quiet = [talk(source, float(at), *each) for at in range(0, 12 * MINUTE, 10) for each in usual_ones]
+    later = [talk(source, DAY + float(at), *each) for at, each in enumerate(relations)]
+    rows = file_of(later, quiet=[decoded(quiet)]).on_time
+    known = {tuple("public" if is_public(str(part)) else part for part in each) for each in usual_ones}
+    assert rows.num_rows == len(relations)
+    for at, (user, port, owner) in enumerate(relations):
+        named = tuple("public" if is_public(str(part)) else part for part in (user, port, owner))
+        is_new = bool(rows.column("evidence")[at].as_py() & Evidence.NEW_SERVICE_USE)
+        assert is_new == (named not in known)
+        if is_new:
+            [kind] = [kind for kind in shipped_evidence_words().kinds if kind.bit == Evidence.NEW_SERVICE_USE]
+            said = SAYS.fullmatch(sentence(kind, example_of(rows, at)))
+            assert said is not None
+            assert (said[1], int(said[3]), said[4]) == (user, port, owner)
+            assert (said[5] is not None) == is_public(owner)
