@@ -22,6 +22,7 @@ from pipeline.featurize.ordering import pairing
 from pipeline.featurize.ordering.buffer import Keys, Pool, Waiting, keys_of, waiting_in
 from pipeline.featurize.ordering.merge import merge_records
 from pipeline.featurize.ordering.reorder import MAX_WAITING, NO_WATERMARK, Order, reorder
+from pipeline.featurize.rows import Rows
 from pipeline.featurize.windows.bounded_tables import Bounds
 from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
 from pipeline.runtime.wire.batches import matrix_column
@@ -186,7 +187,8 @@ def advance_sensors(
     of_sensors = [
         SensorBaseline(sensor.state.baseline, (sensor.site, sensor.sensor), sensor.learning) for sensor in inputs
     ]
-    baselines, judged, notices = judge(of_sensors, orders, on_time, leaving, matrix, feature_set)
+    read = rows if isinstance(rows, Rows) else None
+    baselines, judged, notices = judge(of_sensors, orders, on_time, leaving, read, matrix, feature_set)
     states = []
     for base, sensor, each, windows, baseline in zip(bases, inputs, ordered, windows_of, baselines, strict=False):
         last_us = int(end_us[base + len(each.order.released) - 1]) if len(each.order.released) else NO_WATERMARK

@@ -15,7 +15,7 @@ from pipeline.featurize.baseline.keys import flow_relations
 from pipeline.featurize.baseline.kinds import FAR, deviations
 from pipeline.featurize.baseline.sensor_baseline import Baseline
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
-from pipeline.featurize.rows import rows_of
+from pipeline.featurize.rows import Rows, rows_of
 from schemas.fields import load
 from schemas.learning import Learning
 
@@ -37,12 +37,12 @@ def has_baselines(feature_set: FeatureSet) -> bool:
     return not feature_set.whole_file and feature_set.names[: FEATURE_SET.width] == FEATURE_SET.names
 
 
-def flow_batch(flows: pa.RecordBatch, matrix: npt.NDArray[np.float32]) -> FlowBatch:
-    """N flows with their features (n, F) as baselines read them."""
+def flow_batch(flows: pa.RecordBatch, matrix: npt.NDArray[np.float32], rows: Rows | None = None) -> FlowBatch:
+    """N flows with their features (n, F) as baselines read them; rows: their `rows_of`, where it is at hand."""
     return FlowBatch(
         flows.column("end_ts_us").to_numpy(),
         points_of(np.ascontiguousarray(matrix[:, : len(grid().centre)])),
-        flow_relations(flows, rows_of(flows)),
+        flow_relations(flows, rows_of(flows) if rows is None else rows),
         flows.column("src_addr"),
         flows.column("dst_addr"),
     )
@@ -53,6 +53,7 @@ def judge(
     orders: Sequence[Order],
     on_time: int,
     flows: pa.RecordBatch,
+    rows: Rows | None,
     matrix: npt.NDArray[np.float32],
     feature_set: FeatureSet,
 ) -> tuple[list[Baseline], list[pa.Array], list[Notice]]:
@@ -64,8 +65,8 @@ def judge(
         Of each sensor: what is usual there, and its flows in the order they count.
     on_time
         Flows from this index on are late: they are judged and not learnt.
-    flows, matrix, feature_set
-        The batch (n flows), their features (n, F), and what these are.
+    flows, rows, matrix, feature_set
+        The batch (n flows), its `rows_of` where it is at hand, their features (n, F), and what these are.
 
     Returns
     -------
@@ -76,7 +77,7 @@ def judge(
         types = [load("features").field(name).arrow.type for name in COLUMNS]
         nothing = [pa.nulls(flows.num_rows, of_type) for of_type in types]
         return [sensor.baseline for sensor in sensors], nothing, []
-    batch = flow_batch(flows, matrix)
+    batch = flow_batch(flows, matrix, rows)
     judged = nothing_judged(flows.num_rows)
     after, told = list[Baseline](), list[Notice]()
     for sensor, order in zip(sensors, orders, strict=True):

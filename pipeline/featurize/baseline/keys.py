@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipeline.contracts.services import EPHEMERAL, is_answer, is_ephemeral, is_industrial
 from pipeline.featurize.addresses import UNICAST, outside
 from pipeline.featurize.compiled import compiled
+from pipeline.featurize.compiled import mix64 as mix64_compiled
 from pipeline.featurize.rows import TCP, UDP, Ints, Keys, Rows, ints, lists
 from pipeline.runtime.hashing import mix64
 
@@ -23,6 +24,17 @@ KIND_SHIFT = np.uint64(40)
 
 USE, TALK, WRITE, CONTROL, FUNCTION, HARDWARE, ADDRESS, SEVERAL, SERVED, WRITTEN, CONTROLLED = range(1, 12)
 """Kinds of relation; the last three are of targets alone, and count how many sources are usual there."""
+
+RELATION_KEYS = (
+    *("src", "dst", "source", "target", "use", "served", "talk", "write", "written", "control", "controlled"),
+    *("src_address", "src_device", "src_hardware", "src_unstable", "src_several"),
+    *("dst_address", "dst_device", "dst_hardware", "dst_unstable", "dst_several"),
+)
+_SRC, _DST, _SOURCE, _TARGET, _USE, _SERVED, _TALK, _WRITE, _WRITTEN, _CONTROL, _CONTROLLED, _SRC_ADDRESS = range(12)
+_DST_ADDRESS = _SRC_ADDRESS + 5
+_NO = np.uint64(0)
+
+Mask = npt.NDArray[np.bool_]
 
 
 @compiled
@@ -85,50 +97,128 @@ class FlowRelations(NamedTuple):
 
 def flow_relations(flows: pa.RecordBatch, rows: Rows) -> FlowRelations:
     """Relations of a batch of the `flow` schema whose `rows_of` is at hand."""
-    src = np.where(outside(flows.column("src_addr")), OUTSIDE, rows.src)
-    dst = np.where(outside(flows.column("dst_addr")), OUTSIDE, rows.dst)
     answers = is_answer(rows.src_port, rows.dst_port)
-    source, target = np.where(answers, dst, src), np.where(answers, src, dst)
     port = np.where(answers, rows.src_port, rows.dst_port)
-    service = (rows.protocol << 17) + np.where(is_ephemeral(port), EPHEMERAL, port) + 1
-    unicast = (rows.src_kind == UNICAST) & (rows.dst_kind == UNICAST)
     has_transport = (rows.protocol == TCP) | (rows.protocol == UDP)
-    of_service = unicast & has_transport
-    writes, control = ints(flows.column("ics_write_cnt"), 0) > 0, ints(flows.column("ics_control_cnt"), 0) > 0
-    function, start, end = _functions(flows, src, dst)
-    src_unicast, dst_unicast = rows.src_kind == UNICAST, rows.dst_kind == UNICAST
-    src_inside, dst_inside = src_unicast & (src != OUTSIDE), dst_unicast & (dst != OUTSIDE)
-    src_unstable, dst_unstable = _where(src_inside, SEVERAL, src), _where(dst_inside, SEVERAL, dst)
+    service = (rows.protocol << 17) + np.where(is_ephemeral(port), EPHEMERAL, port) + 1
+    said = FlowSays(
+        outside(flows.column("src_addr")),
+        outside(flows.column("dst_addr")),
+        rows.src,
+        rows.dst,
+        rows.src_kind == UNICAST,
+        rows.dst_kind == UNICAST,
+        np.where(rows.src_mac_known != 0, rows.src_mac, _NO),
+        np.where(rows.dst_mac_known != 0, rows.dst_mac, _NO),
+        ints(flows.column("src_mac_count"), 1) > 1,
+        ints(flows.column("dst_mac_count"), 1) > 1,
+        answers,
+        has_transport,
+        rows.protocol.astype(np.uint64),
+        service.astype(np.uint64),
+        ints(flows.column("ics_write_cnt"), 0) > 0,
+        ints(flows.column("ics_control_cnt"), 0) > 0,
+    )
+    # Made in one piece, as rows of a matrix: whatever is computed for a flow is in registers then.
+    keys = np.empty((len(RELATION_KEYS), len(port)), np.uint64)
+    _write_keys(said, keys)
+    of_name = dict(zip(RELATION_KEYS, keys, strict=True))
+    function, start, end = _functions(flows, of_name["src"], of_name["dst"])
     return FlowRelations(
-        src=src,
-        dst=dst,
-        source=source,
-        target=target,
-        service=service.astype(np.uint64),
+        **of_name,
+        service=said.service,
         has_transport=has_transport,
         is_office=(port >= 0) & ~is_industrial(port) & has_transport,
         sent_bits=np.frexp(np.where(answers, rows.rev_bytes, rows.fwd_bytes))[1].astype(np.int64),
-        use=_where(of_service, USE, source, target, service),
-        served=_where(of_service, SERVED, target, service),
-        talk=_where(~of_service, TALK, src, dst, rows.protocol),
-        write=_where(writes, WRITE, src, dst),
-        written=_where(writes, WRITTEN, dst),
-        control=_where(control, CONTROL, src, dst),
-        controlled=_where(control, CONTROLLED, dst),
-        src_address=_where(src_inside, ADDRESS, src),
-        dst_address=_where(dst_inside, ADDRESS, dst),
-        src_device=_where(src_inside & (rows.src_mac_known != 0), ADDRESS, rows.src_mac),
-        dst_device=_where(dst_inside & (rows.dst_mac_known != 0), ADDRESS, rows.dst_mac),
-        src_hardware=_hardware(src, rows.src_mac, src_inside & (rows.src_mac_known != 0)),
-        dst_hardware=_hardware(dst, rows.dst_mac, dst_inside & (rows.dst_mac_known != 0)),
-        src_unstable=src_unstable,
-        dst_unstable=dst_unstable,
-        src_several=np.where(ints(flows.column("src_mac_count"), 1) > 1, src_unstable, np.uint64(0)),
-        dst_several=np.where(ints(flows.column("dst_mac_count"), 1) > 1, dst_unstable, np.uint64(0)),
         function=function,
         function_start=start,
         function_end=end,
     )
+
+
+class FlowSays(NamedTuple):
+    """What n flows say that their relations are made of, (n,) each; hardware addresses are 0 where none is known."""
+
+    src_outside: Mask
+    dst_outside: Mask
+    src: Keys
+    dst: Keys
+    src_unicast: Mask
+    dst_unicast: Mask
+    src_hardware: Keys
+    dst_hardware: Keys
+    src_several: Mask
+    dst_several: Mask
+    is_answer: Mask
+    has_transport: Mask
+    protocol: Keys
+    service: Keys
+    writes: Mask
+    controls: Mask
+
+
+@compiled
+def _key1(kind: int, part: np.uint64) -> np.uint64:
+    """The key of a relation of one part; 0 is no key."""
+    key = mix64_compiled(np.uint64(kind) ^ part) + np.uint64(kind)
+    return key if key != 0 else np.uint64(1)
+
+
+@compiled
+def _key2(kind: int, first: np.uint64, second: np.uint64) -> np.uint64:
+    key = mix64_compiled(np.uint64(kind) ^ first) + np.uint64(kind)
+    key = mix64_compiled(key ^ second) + np.uint64(kind)
+    return key if key != 0 else np.uint64(1)
+
+
+@compiled
+def _key3(kind: int, first: np.uint64, second: np.uint64, third: np.uint64) -> np.uint64:
+    key = mix64_compiled(np.uint64(kind) ^ first) + np.uint64(kind)
+    key = mix64_compiled(key ^ second) + np.uint64(kind)
+    key = mix64_compiled(key ^ third) + np.uint64(kind)
+    return key if key != 0 else np.uint64(1)
+
+
+@compiled
+def _write_keys(said: FlowSays, keys: npt.NDArray[np.uint64]) -> None:
+    """Write the keys of n flows into `keys` (RELATION_KEYS, n); what a flow has not is 0."""
+    for row in range(keys.shape[1]):
+        src = OUTSIDE if said.src_outside[row] else said.src[row]
+        dst = OUTSIDE if said.dst_outside[row] else said.dst[row]
+        source, target = (dst, src) if said.is_answer[row] else (src, dst)
+        keys[_SRC, row], keys[_DST, row], keys[_SOURCE, row], keys[_TARGET, row] = src, dst, source, target
+        of_service = said.src_unicast[row] and said.dst_unicast[row] and said.has_transport[row]
+        keys[_USE, row] = _key3(USE, source, target, said.service[row]) if of_service else _NO
+        keys[_SERVED, row] = _key2(SERVED, target, said.service[row]) if of_service else _NO
+        keys[_TALK, row] = _NO if of_service else _key3(TALK, src, dst, said.protocol[row])
+        keys[_WRITE, row] = _key2(WRITE, src, dst) if said.writes[row] else _NO
+        keys[_WRITTEN, row] = _key1(WRITTEN, dst) if said.writes[row] else _NO
+        keys[_CONTROL, row] = _key2(CONTROL, src, dst) if said.controls[row] else _NO
+        keys[_CONTROLLED, row] = _key1(CONTROLLED, dst) if said.controls[row] else _NO
+        src_inside = said.src_unicast[row] and src != OUTSIDE
+        dst_inside = said.dst_unicast[row] and dst != OUTSIDE
+        _write_hardware(keys, _SRC_ADDRESS, row, src, said.src_hardware[row], src_inside, said.src_several[row])
+        _write_hardware(keys, _DST_ADDRESS, row, dst, said.dst_hardware[row], dst_inside, said.dst_several[row])
+
+
+@compiled
+def _write_hardware(
+    keys: npt.NDArray[np.uint64],
+    first: int,
+    row: int,
+    address: np.uint64,
+    hardware: np.uint64,
+    is_inside: bool,
+    has_several: bool,
+) -> None:
+    """The five keys of one end from row `first` on: address, device, hardware, unstable, several."""
+    has_hardware = is_inside and hardware != 0
+    unstable = _key1(SEVERAL, address) if is_inside else _NO
+    keys[first, row] = _key1(ADDRESS, address) if is_inside else _NO
+    keys[first + 1, row] = _key1(ADDRESS, hardware) if has_hardware else _NO
+    keys[first + 2, row] = _key2(HARDWARE, address, hardware) if has_hardware and address != hardware else _NO
+    keys[first + 3, row] = unstable
+    keys[first + 4, row] = unstable if has_several else _NO
 
 
 def _key(kind: int, *parts: npt.NDArray[np.uint64] | Ints) -> Keys:
@@ -137,17 +227,6 @@ def _key(kind: int, *parts: npt.NDArray[np.uint64] | Ints) -> Keys:
         key = mix64(key ^ part.astype(np.uint64)) + np.uint64(kind)
     key[key == 0] = 1
     return key
-
-
-def _where(has: npt.NDArray[np.bool_], kind: int, *parts: npt.NDArray[np.uint64] | Ints) -> Keys:
-    """Keys where a flow has such a relation, else 0; nothing is computed where no flow has."""
-    if not has.any():
-        return np.zeros(len(has), np.uint64)
-    return np.where(has, _key(kind, *parts), np.uint64(0))
-
-
-def _hardware(address: Keys, hardware: Keys, known: npt.NDArray[np.bool_]) -> Keys:
-    return _where(known & (address != hardware), HARDWARE, address, hardware)
 
 
 def _functions(flows: pa.RecordBatch, src: Keys, dst: Keys) -> tuple[Keys, Ints, Ints]:

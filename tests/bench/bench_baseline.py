@@ -1,0 +1,205 @@
+"""What a sensor's baseline costs: a row, of all of featurize, and in bytes. `python -m tests.bench.bench_baseline`.
+
+A plant at work (Westermo's bottom sensor, again and again), a phone on the Internet (slips-test2, where
+FOREBAY_TEST_DATA names the folder), and a flood of 100,000 kinds and relations that never were before.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.featurize import sensor as featurize
+from pipeline.featurize.baseline.advance import FlowBatch, advance, nothing_judged
+from pipeline.featurize.baseline.coordinates import points_of
+from pipeline.featurize.baseline.judge import COLUMNS, SensorBaseline, flow_batch, judge
+from pipeline.featurize.baseline.keys import flow_relations
+from pipeline.featurize.baseline.saved import baseline_out
+from pipeline.featurize.baseline.sensor_baseline import Baseline, no_baseline
+from pipeline.featurize.feature_set import FEATURE_SET
+from pipeline.featurize.rows import rows_of
+from pipeline.featurize.sensor import SensorInput, SensorState, advance_sensors, featurize_file
+from pipeline.featurize.snapshot import compile_ahead
+from pipeline.runtime.wire.batches import matrix
+from pipeline.tools.offline.baselines.captures import Capture, plain, westermo
+from pipeline.tools.offline.baselines.lived import clock_of
+from schemas.fields import arrow_schema, load
+from schemas.learning import Learning
+from tests.featurize.baseline.plant import flood
+from tests.real_records import FOLDER
+
+NAME = ("new", "s")
+BATCH_ROWS = 4_096
+FLOOD_ROWS = 100_000
+PHONE = "formats/argus/slips-test2-malicious.binetflow"
+FLOW = [field.name for field in arrow_schema("flow")]
+
+
+def _again(rows: pa.RecordBatch, times: int, span_us: int) -> pa.RecordBatch:
+    """The rows so many times, each time later by the span."""
+    later = np.repeat(np.arange(times), len(rows)) * span_us
+    every = rows.take(pa.array(np.tile(np.arange(len(rows)), times)))
+    for name in ("start_ts_us", "end_ts_us"):
+        number = every.schema.get_field_index(name)
+        moved = pa.array(every.column(number).to_numpy() + later)
+        every = every.set_column(number, every.schema.field(number), moved)
+    return every
+
+
+def _batches(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    for start in range(0, len(rows), BATCH_ROWS):
+        yield rows.slice(start, BATCH_ROWS)
+
+
+def _us_a_row(work: Callable[[pa.RecordBatch], None], rows: pa.RecordBatch) -> float:
+    began = time.process_time()
+    for batch in _batches(rows):
+        work(batch)
+    return 1e6 * (time.process_time() - began) / len(rows)
+
+
+class Judging:
+    """A sensor's baseline that judges batch after batch."""
+
+    def __init__(self, learning: Learning) -> None:
+        self.baseline: Baseline = no_baseline()
+        self.learning = learning
+        self.took_s = 0.0
+
+    def us_a_row(self, rows: pa.RecordBatch) -> float:
+        """Processor time of judging rows in batches; what featurize has read of them already is not counted."""
+        self.took_s = 0.0
+        for batch in _batches(rows):
+            self.judge(batch)
+        return 1e6 * self.took_s / len(rows)
+
+    def judge(self, rows: pa.RecordBatch) -> None:
+        """All of it, as featurize calls it."""
+        flows = rows.select(FLOW)
+        read, began = rows_of(flows), time.process_time()
+        sensor = SensorBaseline(self.baseline, NAME, self.learning)
+        order = np.arange(len(rows))
+        [self.baseline], _, _ = judge([sensor], [order], len(rows), flows, read, matrix(rows), FEATURE_SET)
+        self.took_s += time.process_time() - began
+
+    def advance(self, prepared: tuple[FlowBatch, npt.NDArray[np.int64]]) -> None:
+        """Only what goes row by row through the tables."""
+        batch, order = prepared
+        late = np.zeros(len(order), np.bool_)
+        self.baseline, _ = advance(self.baseline, NAME, order, late, batch, nothing_judged(len(order)), self.learning)
+
+
+def _prepared(rows: pa.RecordBatch) -> tuple[FlowBatch, npt.NDArray[np.int64]]:
+    return flow_batch(rows.select(FLOW), matrix(rows)), np.arange(len(rows))
+
+
+def _parts(rows: pa.RecordBatch, judging: Judging) -> dict[str, float]:
+    """Microseconds a row of each part."""
+    read = [rows_of(batch.select(FLOW)) for batch in _batches(rows)]
+    ready = [_prepared(batch) for batch in _batches(rows)]
+    parts = dict[str, float]()
+    parts["points"] = _us_a_row(lambda batch: _drop(points_of(np.ascontiguousarray(matrix(batch)))), rows)
+    each = iter(read)
+    parts["relations"] = _us_a_row(lambda batch: _drop(flow_relations(batch.select(FLOW), next(each))), rows)
+    prepared = iter(ready)
+    parts["tables"] = _us_a_row(lambda _batch: judging.advance(next(prepared)), rows)
+    return parts
+
+
+def _drop(_made: Any) -> None:
+    return None
+
+
+def _memory(baseline: Baseline) -> int:
+    """Bytes of the arrays, and about as many of the names as Python takes."""
+    kinds, relations = baseline.kinds, baseline.relations
+    arrays: list[npt.NDArray[Any]] = [baseline.clock, *baseline.blocks, baseline.histogram, *kinds, *relations.table]
+    arrays += [relations.cells, relations.ends, relations.counts]
+    names = sys.getsizeof(baseline.book) + sum(sys.getsizeof(name) + 32 for name in baseline.book.values())
+    return sum(array.nbytes for array in arrays) + names
+
+
+def _state(baseline: Baseline) -> str:
+    saved = sum(array.nbytes for array in baseline_out(baseline).values())
+    return f"{saved / 1e3:.1f} kB saved, {_memory(baseline) / 1e3:.0f} kB in memory"
+
+
+def _network(what: str, capture: Capture, times: int) -> Baseline:
+    """A capture learnt once, then again and again: the cost of what comes after the first time."""
+    learning = clock_of(capture.span_us).learning
+    rows = featurize_file(capture.flows, 2_000_000, learning=learning).rows
+    rows = rows.filter(pa.array(rows.column("late_by_us").to_numpy() == 0))
+    judging = Judging(learning)
+    span_us = capture.span_us + 1_000_000
+    first = judging.us_a_row(rows)
+    later = _again(rows, times, span_us).slice(len(rows))
+    again = min(
+        _us_a_row(judging.judge, each) for each in (later.slice(0, len(later) // 2), later.slice(len(later) // 2))
+    )
+    parts = _parts(_again(rows, times + 3, span_us).slice(times * len(rows)), judging)
+    print(
+        f"{what}: {again:.2f} us a row ({', '.join(f'{name} {us:.2f}' for name, us in parts.items())}), "
+        f"{first:.2f} while it learns; {judging.baseline.phase.name.lower()}, {_state(judging.baseline)}"
+    )
+    return judging.baseline
+
+
+def _flooded(baseline: Baseline, capture: Capture) -> None:
+    """A flood within a block that is anchored, and within ten minutes."""
+    learning = clock_of(capture.span_us).learning
+    at_s = 86_400.0 * 10
+    rows = featurize_file(flood(FLOOD_ROWS, at_s, 600.0), 0, learning=learning).rows
+    judging = Judging(learning)
+    judging.baseline = baseline
+    us = judging.us_a_row(rows)
+    print(f"a flood of {FLOOD_ROWS:,} new kinds and relations: {us:.2f} us a row, {_state(judging.baseline)}")
+
+
+def _nothing(sensors: Any, _orders: Any, _on_time: int, flows: pa.RecordBatch, *_rest: Any) -> Any:
+    """In place of `judge`: no baseline."""
+    types = [load("features").field(name).arrow.type for name in COLUMNS]
+    return [each.baseline for each in sensors], [pa.nulls(len(flows), of_type) for of_type in types], []
+
+
+def _share(capture: Capture, times: int) -> None:
+    """Featurize with baselines and without."""
+    flows = _again(capture.flows, times, capture.span_us + 1_000_000)
+    learning = clock_of(capture.span_us).learning
+
+    def run() -> float:
+        state = SensorState.empty()
+
+        def work(batch: pa.RecordBatch) -> None:
+            nonlocal state
+            sensor = SensorInput(state, np.arange(len(batch)), 2_000_000, learning=learning)
+            (state,), _, _ = advance_sensors([sensor], batch)
+
+        return _us_a_row(work, flows)
+
+    best = min(run() for _ in range(3))
+    with mock.patch.object(featurize, "judge", _nothing):
+        without = min(run() for _ in range(3))
+    print(
+        f"featurize in messages of {BATCH_ROWS:,} flows: {best:.2f} us a row, {without:.2f} without baselines; "
+        f"they are {100 * (1 - without / best):.0f} %"
+    )
+
+
+def main() -> None:
+    """Print all of it."""
+    compile_ahead()
+    plant = westermo("bottom")
+    baseline = _network("a plant at work", plant, 8)
+    if (FOLDER / PHONE).is_file():
+        _network("a phone on the Internet", plain("phone", FOLDER / PHONE), 20)
+    _flooded(baseline, plant)
+    _share(plant, 6)
+
+
+if __name__ == "__main__":
+    main()
