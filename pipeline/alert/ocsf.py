@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from pipeline.alert.endpoints import evidence, observables
-from pipeline.alert.evidence_words import EvidenceWords, Kind, Sentence, sentences, shipped_evidence_words
+from pipeline.alert.evidence_words import EvidenceWords, Sentence, sentences, shipped_evidence_words
 from pipeline.alert.explain import TOP, Baseline, Reason, reasons
 from pipeline.alert.incident import CROWD, MAX_POSITIONS, Incident
 from pipeline.alert.techniques import Meaning, Meanings, Technique
@@ -133,16 +133,21 @@ def confidence_of(incident: Incident, said: list[Sentence], knows: bool) -> int:
 
 def severity_of(incident: Incident, meanings: Meanings, said: list[Sentence], confidence: int) -> int:
     """The severity of its class or of its evidence; what is higher."""
-    by_evidence = [severity_id(sentence.kind, sentence.flows, sentence.kind.confidence) for sentence in said]
+    # How many flows there are is a fact here, however sure the kind is of something wrong: a flood is no small matter.
+    by_evidence = [_stepped(each.kind.severity_id, int(each.flows >= EXTENSIVE_FLOWS)) for each in said]
     if lead_of(incident, said) is not None:
         return max(by_evidence)
     return max(severity_id(meaning_of(incident, meanings), incident.count, confidence), *by_evidence, LOWEST_SEVERITY)
 
 
-def severity_id(meaning: Meaning | Kind, count: int, confidence: int) -> int:
-    """Where a class or a kind of evidence stands; a step down where in doubt, up where extensive and beyond doubt."""
+def severity_id(meaning: Meaning, count: int, confidence: int) -> int:
+    """The class's severity; a step down where in doubt, a step up where extensive and beyond doubt."""
     step = -1 if confidence < DOUBTFUL else int(confidence >= CONFIDENT and count >= EXTENSIVE_FLOWS)
-    return min(max(meaning.severity_id + step, LOWEST_SEVERITY), HIGHEST_SEVERITY)
+    return _stepped(meaning.severity_id, step)
+
+
+def _stepped(severity: int, step: int) -> int:
+    return min(max(severity + step, LOWEST_SEVERITY), HIGHEST_SEVERITY)
 
 
 def message(incident: Incident, meanings: Meanings, words: EvidenceWords | None = None) -> str:

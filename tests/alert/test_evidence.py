@@ -370,6 +370,12 @@ def test_severity_is_at_least_that_of_the_evidence() -> None:
     assert event_of([{**row, "evidence": 0} for row in named])["severity"] == "Low"
 
 
+def test_a_flood_is_a_step_more_severe() -> None:
+    flood = [shown(Evidence.STRANGE, at=at / 100, raw_offset=at) for at in range(200)]
+    assert event_of(flood[:199])["severity"] == "Low"
+    assert event_of(flood)["severity"] == "Medium"
+
+
 def test_what_is_usual_at_another_plant_is_not_said_of_this_one() -> None:
     rows = [{"at": at} for at in range(3)]
     elsewhere = manifest() | {"calibration": {"*": {}, "other": {}}}
