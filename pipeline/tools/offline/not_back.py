@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pipeline.alert.evidence_words import Kind, sentence, shipped_evidence_words
 from pipeline.alert.shown_evidence import example_of
 from pipeline.contracts.baseline import Evidence
-from pipeline.contracts.services import is_answer, is_ephemeral
+from pipeline.contracts.services import is_answer, is_ephemeral, is_industrial
 from pipeline.featurize.addresses import outside
 from pipeline.featurize.baseline.quiet_stretch import judged_again
 from pipeline.featurize.baseline.sensor_baseline import Baseline
@@ -51,12 +51,14 @@ class _Group(NamedTuple):
     source: int
     flows: int
     first: int
+    is_industrial: bool
 
 
 def what_did_not_come_back(rows: pa.RecordBatch, baseline: Baseline) -> tuple[list[NotBack], int]:
     """The lines about rows (schema `features`) that their baseline, now, does not know; and how many more there are.
 
-    The strongest kinds of evidence first; of a kind what one source does in many places, then what is rarest.
+    The strongest kinds of evidence first; of a kind industrial services, then what one source does in many places, then
+    what is rarest.
     """
     kinds = [kind for kind in shipped_evidence_words().kinds if not kind.bit & UNLISTED]
     evidence = judged_again(baseline, rows).seen.evidence
@@ -97,7 +99,8 @@ def _groups(rows: pa.RecordBatch, rank: Ints, kinds: Sequence[Kind]) -> list[_Gr
     grouped = table.group_by(["rank", "source", "target", "protocol", "port"]).aggregate(
         [("row", "count"), ("row", "min")]
     )
-    columns = (grouped.column(name).to_pylist() for name in ("rank", "source", "row_count", "row_min"))
+    columns = [grouped.column(name).to_pylist() for name in ("rank", "source", "row_count", "row_min")]
+    columns.append(is_industrial(grouped.column("port").to_numpy()).tolist())
     return [_Group(*values) for values in zip(*columns, strict=True)]
 
 
@@ -113,9 +116,13 @@ def _joined(groups: Sequence[_Group]) -> list[list[_Group]]:
     joined: list[list[_Group]] = []
     for of_source in by_source.values():
         joined += [of_source] if len(of_source) > SPREAD else [[group] for group in of_source]
-    return sorted(
-        joined, key=lambda each: (each[0].rank, -len(each), sum(group.flows for group in each), each[0].first)
-    )
+    return sorted(joined, key=_order)
+
+
+def _order(groups: list[_Group]) -> tuple[int, bool, int, int, int]:
+    """What sorts a line."""
+    is_office = not any(group.is_industrial for group in groups)
+    return groups[0].rank, is_office, -len(groups), sum(group.flows for group in groups), groups[0].first
 
 
 def _line(groups: Sequence[_Group], rows: pa.RecordBatch, kinds: Sequence[Kind], after_us: Ints) -> NotBack:

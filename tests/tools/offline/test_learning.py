@@ -146,6 +146,13 @@ def test_a_scan_is_one_line() -> None:
     assert (line.kind, line.flows, line.others, more) == ("new_service_use", 40, 39, 0)
 
 
+def test_an_industrial_service_comes_before_others() -> None:
+    office = {"at": 101, "src_addr": STATION, "dst_addr": "10.0.0.9", "src_port": 3000, "dst_port": 137}
+    fake = {"at": 289, "src_addr": "10.0.0.21", "dst_addr": PLC, "src_port": 1636, "dst_port": 502}
+    lines, _ = not_back([*usual(11), office, fake])
+    assert ["502" in line.says for line in lines] == [True, False]
+
+
 def test_an_answer_is_listed_as_what_it_answers() -> None:
     answer = {"at": 200.0, "src_addr": PLC, "dst_addr": "10.0.0.9", "src_port": 102, "dst_port": 50_001}
     [line], _ = not_back([*usual(11), answer])
