@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.featurize.baseline.coordinates import STEPS, WIDTH, Points
+from pipeline.featurize.baseline.distance import squared_distance
 from pipeline.featurize.baseline.recurrence import (
     BLOCKS,
     CELLS,
@@ -82,12 +83,7 @@ def grown(kinds: Kinds, rows: int) -> Kinds:
 @compiled
 def squares(points: Points, kind: int, row: npt.NDArray[np.int8]) -> int:
     """Sum of squared steps between a kind and a row."""
-    # Unsigned: else every access asks for negative indices, and takes ten times as long.
-    total, at = np.int32(0), np.uint64(kind)
-    for column in range(np.uint64(WIDTH)):
-        step = np.int16(np.int16(points[at, column]) - np.int16(row[column]))
-        total += np.int32(step) * np.int32(step)
-    return int(total)
+    return int(squared_distance(points, np.uint64(kind), row))
 
 
 @compiled
