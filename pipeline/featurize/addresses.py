@@ -101,7 +101,8 @@ def _is_outside(text: npt.NDArray[np.uint8], start: int, end: int) -> bool:
             or (first == 192 and second == 168)
             or (first == 198 and 18 <= second < 20)
         )
-    if colons < 2 or (colons == 5 and end - start == 17) or end - start <= 3:
+    is_mac = colons == 5 and end - start == 17 and text[start + 2] == 58  # 2001:3:f4b:d800:: has as many of both
+    if colons < 2 or is_mac or end - start <= 3:
         return False
     if text[start] != 102:  # f
         return True

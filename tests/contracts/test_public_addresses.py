@@ -23,6 +23,11 @@ def test_an_address_is_public_to_alert_where_it_is_to_featurize(addresses: list[
     assert [is_public(address) for address in addresses] == outside(pa.array(addresses)).tolist()
 
 
+def test_an_address_of_ipv6_as_long_as_a_hardware_address_is_public() -> None:
+    assert is_public("2001:3:f4b:d800::")
+    assert outside(pa.array(["2001:3:f4b:d800::", "00:07:7c:88:6e:83"])).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("address", ["", "plc-1", "00:07:7c:88:6e:83", "fe80::1%eth0", str(ipaddress.IPv4Address(0))])
 def test_what_is_no_public_address(address: str) -> None:
     assert not is_public(address)
