@@ -16,7 +16,7 @@ class Learning(BaseModel):
 
     least_s: Annotated[int, Field(ge=1, description="A sensor shows nothing before that.")] = 7_200
     most_s: Annotated[
-        int, Field(ge=1, description="It shows suspects from then on even where a block in five is new.")
+        int, Field(ge=1, description="It shows suspects from then on where at most half of the flows are new.")
     ] = 86_400
     anchor_s: Annotated[int, Field(ge=1, description="From then on only what was shown can become usual.")] = 172_800
     admit_s: Annotated[int, Field(ge=1, description="For so long what was shown must come back to become usual.")] = (
