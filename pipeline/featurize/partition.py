@@ -5,7 +5,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -16,12 +16,11 @@ import pyarrow as pa
 
 from pipeline.contracts.baseline import Phase
 from pipeline.contracts.envelope import FeaturesFacts, FlowsFacts, RawPosition, SensorName, SensorWatermark
-from pipeline.contracts.notices import Notice
 from pipeline.errors import RefusedState
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.ordering.reorder import NO_WATERMARK
-from pipeline.featurize.sensor import SensorInput, SensorState, advance_sensors
+from pipeline.featurize.sensor import Advanced, SensorInput, SensorState, advance_sensors
 from pipeline.featurize.sensor_retention import cuts, expired, heard
 from pipeline.featurize.snapshot import restore as restore_sensor
 from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
@@ -138,15 +137,9 @@ def advance_partition(
             whole = replace(whole, through=None, frontier=_lowest(whole.frontier, flows, stop))
         messages += split_message(rows, whole, max_rows, max_bytes)
         after = replace(after, seq=state.seq + len(messages))
-    last = messages[-1].facts
-    if last.seq // ALL_WATERMARKS_EVERY > (state.seq - 1) // ALL_WATERMARKS_EVERY:
-        watermarks = _watermarks(after, after.sensors, lateness_of)
-    else:
-        touched = sorted({*rows_of, *facts.silent} & after.sensors.keys())
-        started_anew = {name for message in messages for name in message.facts.evicted}
-        before = _watermarks(state, state.sensors.keys() & set(touched) - started_anew, lateness_of)
-        watermarks = tuple(each for each in _watermarks(after, touched, lateness_of) if each not in before)
-    messages[-1] = messages[-1]._replace(facts=replace(last, watermarks=watermarks))
+    touched = sorted({*rows_of, *facts.silent} & after.sensors.keys())
+    watermarks = _watermarks_to_send(state, after, touched, messages, lateness_of)
+    messages[-1] = messages[-1]._replace(facts=replace(messages[-1].facts, watermarks=watermarks))
     return after, messages
 
 
@@ -167,9 +160,8 @@ def _advance_rows(
     newest_us, heard_us = heard(state.newest_us, state.heard_us, rows_of, flows.column("end_ts_us").to_numpy())
     silenced = [name for name in expired(newest_us, heard_us) if name not in facts.ended]
     no_rows = np.zeros(0, np.int64)
-    names = sorted({*rows_of, *facts.ended, *facts.silent, *silenced})
-    inputs = [
-        SensorInput(
+    inputs = {
+        name: SensorInput(
             state.sensors.get(name) or SensorState.empty(state.feature_set),
             rows_of.get(name, no_rows),
             lateness_of(name[0]),
@@ -180,20 +172,18 @@ def _advance_rows(
             learning_of(name[0]),
             name[1],
         )
-        for name in names
-    ]
-    sensors, rows = dict(state.sensors), empty("features", state.feature_set.width)
-    notices: tuple[Notice, ...] = ()
+        for name in sorted({*rows_of, *facts.ended, *facts.silent, *silenced})
+    }
+    advanced = Advanced([], empty("features", state.feature_set.width), ())
     if inputs:
-        advanced = advance_sensors(inputs, flows, calendars=calendars)
-        rows, notices = advanced.rows, advanced.notices
-        sensors.update(zip(names, advanced.states, strict=True))
-        # Without a flow there is nothing to remember: expired, or named in a mark alone. A baseline outlasts an end.
-        sensors = {
-            name: sensor
-            for name, sensor in sensors.items()
-            if sensor.latest_us > NO_WATERMARK or (sensor.baseline.has_begun and name not in silenced)
-        }
+        advanced = advance_sensors(list(inputs.values()), flows, calendars=calendars)
+    rows, sensors = advanced.rows, {**state.sensors, **dict(zip(inputs, advanced.states, strict=True))}
+    # Without a flow there is nothing to remember: expired, or named in a mark alone. A baseline outlasts an end.
+    sensors = {
+        name: sensor
+        for name, sensor in sensors.items()
+        if sensor.latest_us > NO_WATERMARK or (sensor.baseline.has_begun and name not in silenced)
+    }
     if state.seq % TIGHTEN_EVERY == 0:
         sensors = {name: sensor.tight() for name, sensor in sensors.items()}
     reached_us = max(state.reached_us, int(rows.column("end_ts_us").to_numpy().max(initial=NO_WATERMARK)))
@@ -207,7 +197,7 @@ def _advance_rows(
         feature_hash=state.feature_set.hash,
         ended=tuple(sorted(facts.ended)),
         evicted=tuple(silenced),
-        notices=notices,
+        notices=advanced.notices,
         flows_offset=flows_offset,
         frontier=frontier(after),
         first=facts.first,
@@ -233,6 +223,21 @@ def _watermarks(
         for name in names
         if state.sensors[name].latest_us > NO_WATERMARK
     )
+
+
+def _watermarks_to_send(
+    before: PartitionState,
+    after: PartitionState,
+    touched: Sequence[SensorName],
+    messages: Sequence[FeaturesMessage],
+    lateness_of: Callable[[str], int],
+) -> tuple[SensorWatermark, ...]:
+    """The watermarks that the last of these messages carries: all now and then, else those that changed."""
+    if messages[-1].facts.seq // ALL_WATERMARKS_EVERY > (before.seq - 1) // ALL_WATERMARKS_EVERY:
+        return _watermarks(after, after.sensors, lateness_of)
+    started_anew = {name for message in messages for name in message.facts.evicted}
+    known = _watermarks(before, before.sensors.keys() & set(touched) - started_anew, lateness_of)
+    return tuple(each for each in _watermarks(after, touched, lateness_of) if each not in known)
 
 
 def split_message(

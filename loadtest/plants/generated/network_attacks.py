@@ -1,6 +1,7 @@
 """Attacks that any network knows: scans, logins in series, a beacon, theft of data, a flood."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,37 +43,42 @@ def host_sweep(stage: Stage) -> Iterator[Traffic]:
 
 def ssh_logins(stage: Stage) -> Iterator[Traffic]:
     """Passwords are guessed at a switch."""
-    guesser = stage.intruder(2)
-    source = stage.begins(f"{LOGINS} SSH logins at cell-2-switch fail.", guesser, "cell-2-switch")
-    flows = source.tcp(
-        stage.spread(LOGINS),
-        stage.address(guesser),
-        stage.address("cell-2-switch"),
-        22,
-        service="ssh",
-        duration_us=source.chance.between(1_900_000, 3_400_000, LOGINS),
-        orig_bytes=source.chance.between(1_800, 2_200, LOGINS),
-        resp_bytes=source.chance.between(2_300, 2_600, LOGINS),
-        exchanges=12,
-    )
-    yield plain(flows)
+    ssh = _Logins("ssh", 22, (1_900_000, 3_400_000), (1_800, 2_200), (2_300, 2_600), 12)
+    yield _failed_logins(stage, ssh, stage.intruder(2), "cell-2-switch", "at cell-2-switch")
 
 
 def rdp_logins(stage: Stage) -> Iterator[Traffic]:
     """Passwords are guessed at the engineering station, from an operator station."""
-    source = stage.begins(f"{LOGINS} RDP logins from op-4 at eng-1 fail.", "op-4", "eng-1")
+    rdp = _Logins("rdp", 3_389, (800_000, 1_500_000), (1_300, 1_700), (1_500, 1_900), 8)
+    yield _failed_logins(stage, rdp, "op-4", "eng-1", "from op-4 at eng-1")
+
+
+class _Logins(NamedTuple):
+    """What a failed login of a protocol looks like; durations and bytes lie between two bounds."""
+
+    service: str
+    port: int
+    duration_us: tuple[int, int]
+    orig_bytes: tuple[int, int]
+    resp_bytes: tuple[int, int]
+    exchanges: int
+
+
+def _failed_logins(stage: Stage, logins: _Logins, guesser: str, target: str, where: str) -> Traffic:
+    """A series of logins that all fail."""
+    source = stage.begins(f"{LOGINS} {logins.service.upper()} logins {where} fail.", guesser, target)
     flows = source.tcp(
         stage.spread(LOGINS),
-        stage.address("op-4"),
-        stage.address("eng-1"),
-        3_389,
-        service="rdp",
-        duration_us=source.chance.between(800_000, 1_500_000, LOGINS),
-        orig_bytes=source.chance.between(1_300, 1_700, LOGINS),
-        resp_bytes=source.chance.between(1_500, 1_900, LOGINS),
-        exchanges=8,
+        stage.address(guesser),
+        stage.address(target),
+        logins.port,
+        service=logins.service,
+        duration_us=source.chance.between(*logins.duration_us, LOGINS),
+        orig_bytes=source.chance.between(*logins.orig_bytes, LOGINS),
+        resp_bytes=source.chance.between(*logins.resp_bytes, LOGINS),
+        exchanges=logins.exchanges,
     )
-    yield plain(flows)
+    return plain(flows)
 
 
 def slow_scan(stage: Stage) -> Iterator[Traffic]:
