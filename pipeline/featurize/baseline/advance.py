@@ -37,7 +37,7 @@ class Judged(NamedTuple):
 
 
 class FlowBatch(NamedTuple):
-    """n flows of any sensors as baselines read them: end learning, points, relations, and both addresses in words."""
+    """n flows of any sensors as baselines read them: end times, points, relations, and both addresses in words."""
 
     end_us: npt.NDArray[np.int64]
     points: Points
@@ -117,6 +117,7 @@ def _within_block(
         flows.end_us,
         flows.points,
         relations,
+        judged.bound,
         baseline.kinds,
         baseline.relations,
         clock,

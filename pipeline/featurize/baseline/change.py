@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from pipeline.featurize.baseline.keys import CONTROL, FUNCTION, TALK, USE, WRITE, kind_of
 from pipeline.featurize.baseline.recurrence import FIRST_S, IS_SILENT, LAST_BLOCK, LAST_S, LONGEST_S, USUAL
-from pipeline.featurize.baseline.relations import SOURCE, WHAT, Relations
+from pipeline.featurize.baseline.relations import SOURCE, WHAT, Relations, entries_of
 from pipeline.featurize.windows.tables import USED
 
 STEADY_S = 300
@@ -25,7 +25,7 @@ Entries = npt.NDArray[np.int64]
 
 def _between(relations: Relations) -> Entries:
     """Entries of relations between two ends: uses and talks."""
-    entries = np.arange(1, int(relations.table.cells[0, USED]) + 1)
+    entries = entries_of(relations)
     between: Entries = entries[np.isin(kind_of(relations.ends[entries, WHAT]), (USE, TALK))]
     return between
 
@@ -40,7 +40,7 @@ def steady(relations: Relations) -> Entries:
 
 def news(relations: Relations, now_s: int, age_s: int) -> int:
     """How many relations began in the last quarter of the time learnt, or came then without being usual."""
-    entries = np.arange(1, int(relations.table.cells[0, USED]) + 1)
+    entries = entries_of(relations)
     kinds = kind_of(relations.ends[entries, WHAT])
     cells, since_s = relations.cells[entries], now_s - age_s // 4
     is_new = (cells[:, FIRST_S] >= since_s) | ((cells[:, USUAL] == 0) & (cells[:, LAST_S] >= since_s))

@@ -158,25 +158,30 @@ class FlowSays(NamedTuple):
 
 
 @compiled
-def _key1(kind: int, part: np.uint64) -> np.uint64:
-    """The key of a relation of one part; 0 is no key."""
-    key = mix64_compiled(np.uint64(kind) ^ part) + np.uint64(kind)
+def _mixed(kind: int, key: np.uint64, part: np.uint64) -> np.uint64:
+    """The key of a relation with one part more."""
+    return mix64_compiled(key ^ part) + np.uint64(kind)
+
+
+@compiled
+def _some(key: np.uint64) -> np.uint64:
+    """A key that is not 0, which is none."""
     return key if key != 0 else np.uint64(1)
+
+
+@compiled
+def _key1(kind: int, part: np.uint64) -> np.uint64:
+    return _some(_mixed(kind, np.uint64(kind), part))
 
 
 @compiled
 def _key2(kind: int, first: np.uint64, second: np.uint64) -> np.uint64:
-    key = mix64_compiled(np.uint64(kind) ^ first) + np.uint64(kind)
-    key = mix64_compiled(key ^ second) + np.uint64(kind)
-    return key if key != 0 else np.uint64(1)
+    return _some(_mixed(kind, _mixed(kind, np.uint64(kind), first), second))
 
 
 @compiled
 def _key3(kind: int, first: np.uint64, second: np.uint64, third: np.uint64) -> np.uint64:
-    key = mix64_compiled(np.uint64(kind) ^ first) + np.uint64(kind)
-    key = mix64_compiled(key ^ second) + np.uint64(kind)
-    key = mix64_compiled(key ^ third) + np.uint64(kind)
-    return key if key != 0 else np.uint64(1)
+    return _some(_mixed(kind, _mixed(kind, _mixed(kind, np.uint64(kind), first), second), third))
 
 
 @compiled

@@ -13,17 +13,16 @@ import numpy.typing as npt
 from pipeline.featurize.baseline.coordinates import STEPS, WIDTH, Points
 from pipeline.featurize.baseline.distance import squared_distance
 from pipeline.featurize.baseline.recurrence import (
-    BLOCKS,
     CELLS,
     KIND,
-    LAST_BLOCK,
-    LAST_S,
     USUAL,
     began,
+    displaceable,
     mark,
 )
 from pipeline.featurize.compiled import compiled
 from pipeline.featurize.feature_set import FEATURE_SET
+from pipeline.featurize.windows.bounded_tables import wider
 
 FEATURES = FEATURE_SET.width
 MOST_KINDS = 512
@@ -75,9 +74,8 @@ def grown(kinds: Kinds, rows: int) -> Kinds:
     entries = len(kinds.points)
     if wanted <= entries:
         return kinds
-    more = min(max(2 * entries, wanted), MOST_KINDS) - entries
-    points = np.concatenate((kinds.points, np.zeros((more, WIDTH), np.int8)))
-    return Kinds(points, np.concatenate((kinds.cells, np.zeros((more, CELLS), np.int32))), kinds.counts)
+    entries = min(max(2 * entries, wanted), MOST_KINDS)
+    return Kinds(wider(kinds.points, entries), wider(kinds.cells, entries), kinds.counts)
 
 
 @compiled
@@ -141,22 +139,6 @@ def _make_usual(kinds: Kinds, kind: int) -> int:
 
 
 @compiled
-def _displaceable(kinds: Kinds, block: int) -> int:
-    """The kind to give up: not usual, not of this block, that came in fewest blocks, longest ago; -1 without any."""
-    chosen, cells = -1, kinds.cells
-    for kind in range(kinds.counts[USUAL_KINDS], kinds.counts[USED]):
-        if cells[kind, LAST_BLOCK] == block:
-            continue
-        if (
-            chosen < 0
-            or cells[kind, BLOCKS] < cells[chosen, BLOCKS]
-            or (cells[kind, BLOCKS] == cells[chosen, BLOCKS] and cells[kind, LAST_S] < cells[chosen, LAST_S])
-        ):
-            chosen = kind
-    return chosen
-
-
-@compiled
 def learn(
     kinds: Kinds, row: npt.NDArray[np.int8], known: int, block: int, now_s: int, least_blocks: int, least_span_s: int
 ) -> int:
@@ -176,7 +158,7 @@ def learn(
             known = counts[USED]
             counts[USED] += 1
         else:
-            known = _displaceable(kinds, block)
+            known = displaceable(cells, counts[USUAL_KINDS], counts[USED], block)
             if known < 0:
                 counts[TURNED_AWAY] += 1
                 return -1

@@ -3,6 +3,7 @@
 Compiled: it runs once a flow. Within a call the phase and the bound do not change; phases.py closes blocks in between.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -22,13 +23,13 @@ from pipeline.featurize.windows.tables import find
 
 BEGAN_US, BLOCK, BLOCK_ENDS_US, PHASE, SINCE_US, BOUND, LEAST_BLOCKS, LEAST_SPAN_S = range(8)
 ROWS, BLOCK_ROWS, BLOCK_STRANGE, HIGHEST, SECOND, NUMBER = range(8, 14)
-LEARNS_SINCE_US, CHANGING_BLOCKS, TOLD_HOUR, NEWS, LAST_US, RESUMED_S = range(14, 20)
+LEARNS_SINCE_US, CHANGING_BLOCKS, STATUS_HOUR, NEWS, LAST_US, RESUMED_S = range(14, 20)
 CLOCK = 20
 """Columns of the clock: when the baseline began, the number of the block and when it ends, the phase and since when,
 the bound of strangeness (sum of squares) and the rule of what is usual; flows learnt, of this block the flows, the
 strange ones, the two greatest distances; the number of the last notice; since when everything is learnt, blocks in a
-row of which most was new, the hour last told, how many relations began of late; the end of the last flow, and when the
-sensor was last heard again after it had been idle."""
+row of which most was new, the hour of the last status, how many relations began of late; the end of the last flow, and
+when the sensor was last heard again after it had been idle."""
 
 MOST_S = 1 << 30
 """Thirty-four years: whatever times a sensor sends, seconds and their differences fit the tables."""
@@ -76,15 +77,13 @@ _MOST_SQUARES = of_kinds.squared(4.0)
 """The last bin takes what is farther than 4 deviations."""
 
 
-@compiled
-def _bin(squares: int) -> int:
-    """The bin of a distance, (0..BINS-1): equal steps of the square."""
-    return min(squares * BINS // _MOST_SQUARES, BINS - 1)
-
-
 def bins_of(squares: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """`_bin` of many."""
+    """(n,) bins of distances, (0..BINS-1): equal steps of the square."""
     return np.minimum(squares * BINS // _MOST_SQUARES, BINS - 1)
+
+
+_bin: Callable[[int], int] = compiled(bins_of)  # type: ignore[assignment]
+"""The same for one number."""
 
 
 @compiled
@@ -253,6 +252,7 @@ def take(
     end_us: npt.NDArray[np.int64],
     points: Points,
     flow: FlowRelations,
+    bound: npt.NDArray[np.int64],
     kinds: Kinds,
     relations: Relations,
     clock: npt.NDArray[np.int64],
@@ -261,8 +261,8 @@ def take(
 ) -> None:
     """Take flows `order` of a batch through the baseline; the phase does not change meanwhile.
 
-    late: (len(order),) a late flow is only judged. kinds, relations, clock, histogram are written to, and `seen` at the
-    flows' rows.
+    late: (len(order),) a late flow is only judged. bound: (n,) from which distance on each flow is strange. kinds,
+    relations, clock, histogram are written to, and `seen` at the flows' rows.
     """
     for at in range(len(order)):
         row = order[at]
@@ -271,7 +271,7 @@ def take(
             kinds, points[row], relations.cells[find(relations.table, talk), KIND] - 1
         )
         evidence, others = _evidence(relations, flow, row, clock[PHASE], clock[BLOCK])
-        if squares >= (clock[BOUND] if flow.has_transport[row] else max(clock[BOUND], TALK_SQUARES)):
+        if squares >= bound[row]:
             evidence |= _STRANGE
         if clock[PHASE] == _SETTLING and clock[NEWS] > MOST_NEWS:
             evidence |= _MUCH_IS_NEW

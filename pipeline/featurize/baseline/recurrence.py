@@ -19,7 +19,7 @@ BLOCKS, FIRST_S, LAST_S, LAST_BLOCK, USUAL, OTHERS, KIND, LONGEST_S, IS_SILENT, 
 """Columns of an entry: blocks it came in, when first and last (seconds since the baseline began), the number of the
 last block, whether it is usual; of a relation's target how many sources are usual; from 1 the number of a kind, of a
 relation that of its last flow, of a kind that of what came after it; the longest it was away while everything was
-learnt, whether its silence was told; the block it became usual in; the bits of the most bytes of a flow."""
+learnt, whether a notice named its silence; the block it became usual in; the bits of the most bytes of a flow."""
 CELLS = 11
 MOST_BLOCKS = (1 << 20) - 1
 """Thirty years of quarter hours; saved in 20 bits."""
@@ -48,3 +48,21 @@ def mark(
         and cells[entry, BLOCKS] >= least_blocks
         and now_s - cells[entry, FIRST_S] >= least_span_s
     )
+
+
+@compiled
+def displaceable(cells: npt.NDArray[np.int32], first: int, end: int, block: int) -> int:
+    """The entry from `first` to before `end` to give up, or -1: not usual, not of this block, that came in the fewest
+    blocks, longest ago.
+    """
+    chosen = -1
+    for entry in range(first, end):
+        if cells[entry, USUAL] or cells[entry, LAST_BLOCK] == block:
+            continue
+        if (
+            chosen < 0
+            or cells[entry, BLOCKS] < cells[chosen, BLOCKS]
+            or (cells[entry, BLOCKS] == cells[chosen, BLOCKS] and cells[entry, LAST_S] < cells[chosen, LAST_S])
+        ):
+            chosen = entry
+    return chosen

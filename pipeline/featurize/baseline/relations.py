@@ -12,20 +12,19 @@ import numpy.typing as npt
 
 from pipeline.featurize.baseline.recurrence import (
     BECAME_BLOCK,
-    BLOCKS,
     CELLS,
-    LAST_BLOCK,
-    LAST_S,
     OTHERS,
     USUAL,
     began,
+    displaceable,
     mark,
 )
 from pipeline.featurize.compiled import compiled
+from pipeline.featurize.windows.bounded_tables import wider
 from pipeline.featurize.windows.tables import USED, Table, find, grow, insert, new_table, replace
 
 MOST_RELATIONS = 2_048
-"""57 kB saved. Sensors of plants have 11 to 64 relations between hosts, a few hundred with hardware and functions."""
+"""65 kB saved. Sensors of plants have 11 to 64 relations between hosts, a few hundred with hardware and functions."""
 ADDITIONS = 256
 """New relations a block."""
 
@@ -59,33 +58,19 @@ def grown(relations: Relations, keys: int) -> Relations:
     if wanted <= entries:
         return relations
     entries = min(max(2 * entries, wanted), MOST_RELATIONS)
-    cells = np.zeros((entries + 1, CELLS), np.int32)
-    cells[: len(relations.cells)] = relations.cells
-    ends = np.zeros((entries + 1, ENDS), np.uint64)
-    ends[: len(relations.ends)] = relations.ends
+    cells, ends = wider(relations.cells, entries + 1), wider(relations.ends, entries + 1)
     return Relations(grow(relations.table, entries), cells, ends, relations.counts)
+
+
+def entries_of(relations: Relations) -> npt.NDArray[np.int64]:
+    """(r,) numbers of all entries."""
+    return np.arange(1, int(relations.table.cells[0, USED]) + 1)
 
 
 @compiled
 def is_usual(relations: Relations, key: np.uint64) -> bool:
     """Whether a relation is usual; an unknown one is not."""
     return bool(relations.cells[find(relations.table, key), USUAL])  # row 0 is no entry, and never usual
-
-
-@compiled
-def _displaceable(relations: Relations, block: int) -> int:
-    """The relation to give up: not usual, not of this block, in fewest blocks, longest ago; 0 without any."""
-    chosen, cells = 0, relations.cells
-    for entry in range(1, relations.table.cells[0, USED] + 1):
-        if cells[entry, USUAL] or cells[entry, LAST_BLOCK] == block:
-            continue
-        if (
-            chosen == 0
-            or cells[entry, BLOCKS] < cells[chosen, BLOCKS]
-            or (cells[entry, BLOCKS] == cells[chosen, BLOCKS] and cells[entry, LAST_S] < cells[chosen, LAST_S])
-        ):
-            chosen = entry
-    return chosen
 
 
 @compiled
@@ -111,8 +96,8 @@ def learn(
         if relations.table.cells[0, USED] < MOST_RELATIONS:
             entry = insert(relations.table, key)
         else:
-            entry = _displaceable(relations, block)
-            if entry == 0:
+            entry = displaceable(cells, 1, relations.table.cells[0, USED] + 1, block)
+            if entry < 0:
                 counts[TURNED_AWAY] += 1
                 return -1
             replace(relations.table, entry, key)

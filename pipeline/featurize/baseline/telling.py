@@ -31,12 +31,12 @@ from pipeline.featurize.baseline.learning import (
     RESUMED_S,
     ROWS,
     SINCE_US,
-    TOLD_HOUR,
+    STATUS_HOUR,
     seconds,
 )
 from pipeline.featurize.baseline.phases import HOUR_US
 from pipeline.featurize.baseline.recurrence import BECAME_BLOCK, BLOCKS, FIRST_S, LAST_S, USUAL
-from pipeline.featurize.baseline.relations import SOURCE, TARGET, WHAT
+from pipeline.featurize.baseline.relations import SOURCE, TARGET, WHAT, entries_of
 from pipeline.featurize.baseline.sensor_baseline import Baseline
 from pipeline.featurize.rows import TCP, UDP
 from pipeline.featurize.windows.tables import EVICTED, USED
@@ -65,19 +65,15 @@ def notices(baseline: Baseline, name: SensorName, began: Phase | None, now_us: i
             told.append(_notice(baseline, name, ADMITTED, admitted, now_us))
         if len(silent := fell_silent(baseline.relations, last_s, int(clock[RESUMED_S]))):
             told.append(_notice(baseline, name, SILENT, silent, now_us))
-    if clock[TOLD_HOUR] != now_us // HOUR_US:
-        clock[TOLD_HOUR] = now_us // HOUR_US
+    if clock[STATUS_HOUR] != now_us // HOUR_US:
+        clock[STATUS_HOUR] = now_us // HOUR_US
         told.append(_notice(baseline, name, STATUS, np.zeros(0, np.int64), now_us))
     return told
 
 
-def _entries(baseline: Baseline) -> Entries:
-    return np.arange(1, int(baseline.relations.table.cells[0, USED]) + 1)
-
-
 def _not_usual(baseline: Baseline) -> Entries:
     """Entries of what came while the sensor learnt now and did not come back."""
-    entries = _entries(baseline)
+    entries = entries_of(baseline.relations)
     cells = baseline.relations.cells[entries]
     since_s = seconds(baseline.clock, int(baseline.clock[LEARNS_SINCE_US]))
     not_back: Entries = entries[(cells[:, USUAL] == 0) & (cells[:, FIRST_S] >= since_s)]
@@ -86,7 +82,7 @@ def _not_usual(baseline: Baseline) -> Entries:
 
 def _admitted(baseline: Baseline) -> Entries:
     """Entries that became usual in the block that closed."""
-    entries = _entries(baseline)
+    entries = entries_of(baseline.relations)
     cells = baseline.relations.cells[entries]
     is_new = (cells[:, USUAL] == 1) & (cells[:, BECAME_BLOCK] == int(baseline.clock[BLOCK]) - 1)
     admitted: Entries = entries[is_new]

@@ -61,7 +61,8 @@ def limits(tables: Sequence[TableSpec], bounds: Bounds) -> npt.NDArray[np.int64]
     return np.array([*most, bounds.queue], np.int64)
 
 
-def _wider(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
+def wider(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
+    """The array with so many rows, the further ones zero."""
     wide = np.zeros((rows, *array.shape[1:]), array.dtype)
     wide[: len(array)] = array
     return wide
@@ -78,12 +79,12 @@ def grow_tables(windows: WindowState, tables: Sequence[TableSpec], bounds: Bound
             entries = min(2 * (len(table.cells) - 1) + ADDITIONS, int(bound))
             fields[spec.field] = grow(table, entries)
             for name in spec.beside:
-                fields[name] = _wider(fields[name], entries + 1)
+                fields[name] = wider(fields[name], entries + 1)
     if "time" in parts:
         time = parts["time"]
         head, length, overflowed = (int(value) for value in time["queued"])
         if length == len(time["queue"]) < most[-1]:
             for name in ("queue", "counted"):
-                time[name] = _wider(np.roll(time[name], -head, axis=0), min(2 * length, int(most[-1])))
+                time[name] = wider(np.roll(time[name], -head, axis=0), min(2 * length, int(most[-1])))
             time["queued"] = np.array([0, length, overflowed], np.int64)
     return windows._replace(**{name: type(getattr(windows, name))(**fields) for name, fields in parts.items()})
