@@ -7,7 +7,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from pipeline.contracts.group_addresses import group_of
-from pipeline.contracts.notices import ADMITTED, ANCHORED, CHANGED, LEARNT, SILENT, STATUS, NamedRelation, Notice
+from pipeline.contracts.notices import (
+    ACCEPTED,
+    ADMITTED,
+    ANCHORED,
+    CHANGED,
+    LEARNT,
+    RELEARNT,
+    SILENT,
+    STATUS,
+    UNDONE,
+    NamedRelation,
+    Notice,
+)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DOES = {
@@ -84,8 +96,7 @@ def _changed(_notice: Notice) -> str:
 
 
 def _admitted(notice: Notice) -> str:
-    things = counted(len(notice.relations) + notice.more, "relation", "relations")
-    return f"{things} became usual after being shown"
+    return f"{_affected(notice)} became usual after being shown"
 
 
 def _silent(notice: Notice) -> str:
@@ -93,6 +104,29 @@ def _silent(notice: Notice) -> str:
     return (
         f"{counted(things, 'relation', 'relations')} that {'was' if things == 1 else 'were'} always there fell silent"
     )
+
+
+def _accepted(notice: Notice) -> str:
+    return f"a person accepted as usual: {_affected(notice)}"
+
+
+def _undone(notice: Notice) -> str:
+    return f"a person took back #{notice.figures.get('undone', 0)}: not usual any more {_affected(notice)}"
+
+
+def _relearnt(notice: Notice) -> str:
+    return f"a person had it begin anew: forgotten {_affected(notice)}"
+
+
+def _affected(notice: Notice) -> str:
+    """How many relations, hosts or devices, and kinds of flow: 2 relations and 1 kind of flow; nothing."""
+    figures = notice.figures
+    counts = (
+        counted(figures.get("affected_relations", 0), "relation", "relations"),
+        counted(figures.get("affected_addresses", 0), "host or device", "hosts or devices"),
+        counted(figures.get("affected_kinds", 0), "kind of flow", "kinds of flow"),
+    )
+    return " and ".join(words for words in counts if not words.startswith("0 ")) or "nothing"
 
 
 def _status(notice: Notice) -> str:
@@ -106,4 +140,7 @@ _SAYS: dict[str, Callable[[Notice], str]] = {
     ADMITTED: _admitted,
     SILENT: _silent,
     STATUS: _status,
+    ACCEPTED: _accepted,
+    UNDONE: _undone,
+    RELEARNT: _relearnt,
 }

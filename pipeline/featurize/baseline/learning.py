@@ -15,7 +15,17 @@ from pipeline.featurize.baseline import relations as of_relations
 from pipeline.featurize.baseline.coordinates import Points
 from pipeline.featurize.baseline.keys import FlowRelations, what
 from pipeline.featurize.baseline.kinds import Kinds
-from pipeline.featurize.baseline.recurrence import BLOCKS, KIND, LARGEST, LAST_BLOCK, LAST_S, LONGEST_S, USUAL
+from pipeline.featurize.baseline.recurrence import (
+    BLOCKS,
+    KIND,
+    LARGEST,
+    LAST_BLOCK,
+    LAST_S,
+    LONGEST_S,
+    OWED,
+    RELATED,
+    USUAL,
+)
 from pipeline.featurize.baseline.relations import Relations
 from pipeline.featurize.compiled import compiled
 from pipeline.featurize.windows.tables import find
@@ -137,7 +147,7 @@ def _evidence(relations: Relations, flow: FlowRelations, row: int, phase: int, b
     if flow.use[row] != 0:
         used = find(relations.table, flow.use[row])
         if relations.cells[used, USUAL] == 0:
-            others = of_relations.others(relations, flow.served[row])
+            others = of_relations.others_beside(relations, flow.served[row], used)
             if phase == _ANCHORED and relations.cells[used, BLOCKS] and relations.cells[used, LAST_BLOCK] != block:
                 evidence |= _AGAIN
             evidence |= _NEW_COMMON if others >= COMMON_SOURCES and flow.is_office[row] else _NEW_USE
@@ -147,10 +157,10 @@ def _evidence(relations: Relations, flow: FlowRelations, row: int, phase: int, b
         evidence |= _NEW_TALK
     if flow.write[row] != 0 and not of_relations.is_usual(relations, flow.write[row]):
         evidence |= _NEW_WRITER
-        others = of_relations.others(relations, flow.written[row])
+        others = of_relations.others_beside(relations, flow.written[row], find(relations.table, flow.write[row]))
     if flow.control[row] != 0 and not of_relations.is_usual(relations, flow.control[row]):
         evidence |= _NEW_CONTROLLER
-        others = of_relations.others(relations, flow.controlled[row])
+        others = of_relations.others_beside(relations, flow.controlled[row], find(relations.table, flow.control[row]))
     for number in range(flow.function_start[row], flow.function_end[row]):
         if not of_relations.is_usual(relations, flow.function[number]):
             evidence |= _NEW_FUNCTION
@@ -183,6 +193,36 @@ def _evidence(relations: Relations, flow: FlowRelations, row: int, phase: int, b
 
 
 @compiled
+def _count_at_target(
+    relations: Relations,
+    ends: tuple[np.uint64, np.uint64, np.uint64],
+    target: np.uint64,
+    clock: npt.NDArray[np.int64],
+    now_s: int,
+) -> None:
+    at_target = (np.uint64(0), ends[1], what(keys.SERVED, ends[2]))
+    of_relations.add_other(relations, target, at_target, clock[BLOCK], now_s, clock[PHASE] == _ANCHORED)
+
+
+@compiled
+def _pay(
+    relations: Relations,
+    entry: int,
+    ends: tuple[np.uint64, np.uint64, np.uint64],
+    target: np.uint64,
+    clock: npt.NDArray[np.int64],
+    now_s: int,
+) -> None:
+    """Count at its target what a command made usual since the relation came last, or made so no more."""
+    owed = relations.cells[entry, OWED]
+    relations.cells[entry, OWED] = 0
+    if owed > 0:
+        _count_at_target(relations, ends, target, clock, now_s)
+    else:
+        of_relations.remove_other(relations, target)
+
+
+@compiled
 def _learn_relation(
     relations: Relations,
     key: np.uint64,
@@ -197,6 +237,8 @@ def _learn_relation(
     if key == 0:
         return
     entry = find(relations.table, key)
+    if target != 0 and relations.cells[entry, OWED] != 0:
+        _pay(relations, entry, ends, target, clock, now_s)
     if not learns and relations.cells[entry, USUAL] == 0:
         return
     if learns and entry != 0:
@@ -204,10 +246,12 @@ def _learn_relation(
         if away_s > relations.cells[entry, LONGEST_S]:
             relations.cells[entry, LONGEST_S] = away_s
     of_kind = (ends[0], ends[1], what(kind, ends[2]))
-    block, least_blocks, least_span_s = clock[BLOCK], clock[LEAST_BLOCKS], clock[LEAST_SPAN_S]
-    became_usual = of_relations.learn(relations, key, of_kind, block, now_s, least_blocks, least_span_s)
+    block, is_anchored = clock[BLOCK], clock[PHASE] == _ANCHORED
+    became_usual = of_relations.learn(
+        relations, key, of_kind, block, now_s, clock[LEAST_BLOCKS], clock[LEAST_SPAN_S], is_anchored
+    )
     if became_usual == 1 and target != 0:
-        of_relations.add_other(relations, target, (np.uint64(0), ends[1], what(keys.SERVED, ends[2])), block, now_s)
+        _count_at_target(relations, ends, target, clock, now_s)
 
 
 @compiled
@@ -288,12 +332,21 @@ def take(
         if learns:
             clock[ROWS] += 1
             kind = of_kinds.learn(
-                kinds, points[row], kind, clock[BLOCK], now_s, clock[LEAST_BLOCKS], clock[LEAST_SPAN_S]
+                kinds,
+                points[row],
+                kind,
+                clock[BLOCK],
+                now_s,
+                clock[LEAST_BLOCKS],
+                clock[LEAST_SPAN_S],
+                clock[PHASE] == _ANCHORED,
             )
             if clock[PHASE] == _SETTLING:
                 histogram[_bin(squares)] += 1
         between = find(relations.table, talk)
         if between and kind >= 0:
             relations.cells[between, KIND] = kind + 1
+            if kind >= kinds.counts[of_kinds.USUAL_KINDS]:
+                kinds.cells[kind, RELATED] = between
         if between and clock[PHASE] != _ANCHORED:
             relations.cells[between, LARGEST] = max(relations.cells[between, LARGEST], flow.sent_bits[row])
