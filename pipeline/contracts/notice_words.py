@@ -119,11 +119,11 @@ def _relearnt(notice: Notice) -> str:
 
 
 def _affected(notice: Notice) -> str:
-    """How many relations, hosts or devices, and kinds of flow: 2 relations and 1 kind of flow; nothing."""
+    """How many relations, addresses and kinds of flow: 2 relations and 1 kind of flow; nothing."""
     figures = notice.figures
     counts = (
         counted(figures.get("affected_relations", 0), "relation", "relations"),
-        counted(figures.get("affected_addresses", 0), "host or device", "hosts or devices"),
+        counted(figures.get("affected_addresses", 0), "address", "addresses"),
         counted(figures.get("affected_kinds", 0), "kind of flow", "kinds of flow"),
     )
     return " and ".join(words for words in counts if not words.startswith("0 ")) or "nothing"

@@ -12,6 +12,8 @@ from pipeline.errors import BadData
 LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS = "learnt", "anchored", "changed", "admitted", "silent", "status"
 ACCEPTED, UNDONE, RELEARNT = "accepted", "undone", "relearn"
 KINDS = (LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS, ACCEPTED, UNDONE, RELEARNT)
+NOTICE = "notice"
+"""Class of an alert that is a notice, where other alerts have an attack's: it has no flows."""
 UNDOABLE = (ADMITTED, ACCEPTED)
 """Notices that made something usual."""
 FIGURES = ("began_us", "flows", "kinds", "usual_kinds", "relations", "usual_relations", "turned_away", "displaced")

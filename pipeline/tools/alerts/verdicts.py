@@ -9,6 +9,7 @@ from pipeline.errors import BadData, Usage
 from pipeline.runtime.kafka.sending import send as send_message
 from pipeline.runtime.kafka.tail import Follower
 from pipeline.settings import Settings
+from pipeline.tools.alerts.lines import is_notice
 
 MAX_NOTE = 4096
 MAX_WHO = 128
@@ -29,6 +30,11 @@ def verdict_of(alert: Mapping[str, Any], verdict: str, by: str, at_us: int, note
     require_verdict(verdict, by, note)
     number, caption = VERDICTS[verdict]
     about = alert["unmapped"]
+    if is_notice(alert):
+        raise Usage(
+            f"alert {alert['finding_info']['uid'][:12]}: got a notice, which has no flows, expected an incident; "
+            "`forebay sensor` has what can be done: accept, undo, relearn"
+        )
     return {
         "uid": alert["finding_info"]["uid"],
         "revision": alert["metadata"]["sequence"],
