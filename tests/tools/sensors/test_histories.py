@@ -12,6 +12,7 @@ from pipeline.contracts.notices import (
     CHANGED,
     KINDS,
     LEARNT,
+    RELEARNT,
     SILENT,
     STATUS,
     NamedRelation,
@@ -127,6 +128,15 @@ def test_a_history_is_read_from_the_first_flow_on() -> None:
 def test_a_sensor_that_still_learns_has_a_history() -> None:
     (history,) = histories(stored(notice(STATUS, 0, Phase.LEARNING, since_us=BEGAN_US))).values()
     assert history_lines(history) == ["2015-10-20 15:10:42Z       learning from its first flow on"]
+
+
+def test_a_sensor_that_began_anew_learns_in_its_history_at_once() -> None:
+    relearnt = notice(RELEARNT, 2, Phase.LEARNING, figures=dict.fromkeys(FIGURES, 0))
+    status = notice(STATUS, 2, Phase.LEARNING, hours=5, since_us=BEGAN_US)
+    (history,) = histories(stored(notice(LEARNT), relearnt)).values()
+    assert sum("learning from" in line for line in history_lines(history)) == 1
+    (history,) = histories(stored(notice(LEARNT), relearnt, status)).values()
+    assert history_lines(history)[-1] == "2015-10-20 15:10:42Z       learning from its first flow on"
 
 
 def test_a_sensor_is_a_row_and_a_document() -> None:
