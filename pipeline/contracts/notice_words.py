@@ -59,7 +59,8 @@ def relation_words(relation: NamedRelation) -> str:
     first, last = moment(relation.first_us), moment(relation.last_us)
     if first == last:
         return f"{does}, once, at {first}"
-    return f"{does}, in {counted(relation.blocks, 'stretch', 'stretches')}, from {first} to {last}"
+    until = last.removeprefix(first[:11])  # the date once, where it is one
+    return f"{does}, in {counted(relation.blocks, 'stretch', 'stretches')}, {first} to {until}"
 
 
 def counted(count: int, single: str, several: str) -> str:
@@ -77,7 +78,7 @@ def usual_words(notice: Notice) -> str:
 
 
 def _learnt(notice: Notice) -> str:
-    return f"learnt: {usual_words(notice)}; what is not is shown from now on, and still learnt"
+    return f"learnt: {usual_words(notice)}; other flows are shown from now on, and still learnt"
 
 
 def _anchored(notice: Notice) -> str:

@@ -103,9 +103,7 @@ def test_every_kind_of_notice_and_relation_has_words() -> None:
 
 def test_a_relation_is_a_sentence() -> None:
     says = relation_words(USE)
-    assert says == (
-        "10.0.0.7 used 502/tcp of 10.0.0.20, in 2 stretches, from 2015-10-20 15:10:42Z to 2015-10-20 15:11:42Z"
-    )
+    assert says == ("10.0.0.7 used 502/tcp of 10.0.0.20, in 2 stretches, 2015-10-20 15:10:42Z to 15:11:42Z")
     once = replace(USE, what="talk", target="224.0.0.22", service="igmp", blocks=1, last_us=USE.first_us)
     assert relation_words(once) == "10.0.0.7 sent igmp to a group (224.0.0.22), once, at 2015-10-20 15:10:42Z"
     assert relation_lines(notice(ANCHORED, relations=(USE,), more=7))[-1] == "and 7 more"
