@@ -19,7 +19,7 @@ from pipeline.contracts.notices import (
     Notice,
 )
 from pipeline.featurize.baseline.kinds import MOST_USUAL
-from pipeline.tools.sensors.histories import QUIET_US, StoredNotice, document, histories, remarks, row
+from pipeline.tools.sensors.histories import GONE_US, QUIET_US, StoredNotice, document, histories, remarks, row
 from pipeline.tools.sensors.lines import history_lines
 from schemas.learning import Learning
 
@@ -92,6 +92,7 @@ def test_a_sensor_that_sends_nothing_is_named() -> None:
     (history,) = histories(stored(notice(STATUS))).values()
     (remark,) = remarks(history, LEARNING, now_us=QUIET_US + 1)
     assert remark.what == "nothing for 3 h 0 min"
+    assert remarks(history, LEARNING, now_us=GONE_US + 1) == [], "it was taken away"
 
 
 def test_every_kind_of_notice_and_relation_has_words() -> None:
