@@ -13,7 +13,16 @@ from pipeline.featurize.baseline import keys
 from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline import relations as of_relations
 from pipeline.featurize.baseline.coordinates import Points
-from pipeline.featurize.baseline.keys import FlowRelations, what
+from pipeline.featurize.baseline.keys import (
+    DST_ADDRESS_KEY,
+    DST_DEVICE_KEY,
+    LEARNT,
+    SRC_SEVERAL_KEY,
+    TALK_KEY,
+    USE_KEY,
+    FlowRelations,
+    what,
+)
 from pipeline.featurize.baseline.kinds import Kinds
 from pipeline.featurize.baseline.recurrence import (
     BLOCKS,
@@ -25,9 +34,11 @@ from pipeline.featurize.baseline.recurrence import (
     OWED,
     RELATED,
     USUAL,
+    mark,
 )
 from pipeline.featurize.baseline.relations import Relations
 from pipeline.featurize.compiled import compiled
+from pipeline.featurize.rows import Keys
 from pipeline.featurize.windows.tables import find
 
 BEGAN_US, BLOCK, BLOCK_ENDS_US, PHASE, SINCE_US, BOUND, LEAST_BLOCKS, LEAST_SPAN_S = range(8)
@@ -78,6 +89,8 @@ TALK_SQUARES = of_kinds.squared(2.6)
     _AT_TARGET,
 ) = (int(bit) for bit in Evidence)
 _SHOWN = int(SHOWN)
+_NO_EVIDENCE = (DST_ADDRESS_KEY, DST_DEVICE_KEY)
+"""A new target is told by who uses it."""
 _SETTLING, _ANCHORED = int(Phase.SETTLING), int(Phase.ANCHORED)
 
 
@@ -291,6 +304,40 @@ def _count(clock: npt.NDArray[np.int64], squares: int, evidence: int) -> None:
 
 
 @compiled
+def _look_up(relations: Relations, keys: Keys, row: int, entries: npt.NDArray[np.int64]) -> bool:
+    """Write where a flow's relations stand, 0 for those it has not or that are not known.
+
+    Whether all are usual whose novelty would be evidence, functions and bytes aside: of most flows they are, and then
+    there is nothing to find out about any of them.
+    """
+    table, cells, is_known = relations.table, relations.cells, True
+    for number in range(LEARNT):
+        key = keys[number, row]
+        entries[number] = 0
+        if key != 0:
+            entry = find(table, key)
+            entries[number] = entry
+            if number >= SRC_SEVERAL_KEY or (cells[entry, USUAL] == 0 and number not in _NO_EVIDENCE):
+                is_known = False
+    return is_known
+
+
+@compiled
+def _mark_usual(cells: npt.NDArray[np.int32], entries: npt.NDArray[np.int64], block: int, now_s: int) -> bool:
+    """Note that usual relations came, where nothing is learnt: as `_learn_relations` does, for which all that a command
+    changed is left. Whether nothing was left.
+    """
+    for number in range(LEARNT):
+        entry = entries[number]
+        if entry != 0:
+            if cells[entry, OWED] != 0:
+                return False
+            if cells[entry, USUAL] != 0:
+                mark(cells, entry, block, now_s, 0, 0, True)
+    return True
+
+
+@compiled
 def take(
     order: npt.NDArray[np.int64],
     late: npt.NDArray[np.bool_],
@@ -302,19 +349,26 @@ def take(
     clock: npt.NDArray[np.int64],
     histogram: npt.NDArray[np.int64],
     seen: Seen,
+    entries: npt.NDArray[np.int64],
 ) -> None:
     """Take flows `order` of a batch through the baseline; the phase does not change meanwhile.
 
     late: (len(order),) a late flow is only judged. kinds, relations, clock, histogram are written to, and `seen` at the
-    flows' rows.
+    flows' rows. entries: (LEARNT,) room for what is looked up.
     """
     for at in range(len(order)):
         row = order[at]
-        talk = flow.use[row] if flow.use[row] != 0 else flow.talk[row]
-        squares, kind = of_kinds.nearest_usual(
-            kinds, points[row], relations.cells[find(relations.table, talk), KIND] - 1
-        )
-        evidence, others = _evidence(relations, flow, row, clock[PHASE], clock[BLOCK])
+        is_known = _look_up(relations, flow.keys, row, entries) and flow.function_start[row] == flow.function_end[row]
+        use = flow.use[row]
+        between = entries[USE_KEY] if use != 0 else entries[TALK_KEY]
+        squares, kind = of_kinds.nearest_usual(kinds, points[row], relations.cells[between, KIND] - 1)
+        if is_known:
+            sends_more = use != 0 and flow.sent_bits[row] > max(
+                relations.cells[between, LARGEST] + MORE_BITS, LEAST_BITS
+            )
+            evidence, others = _MORE_BYTES if sends_more else 0, 0
+        else:
+            evidence, others = _evidence(relations, flow, row, clock[PHASE], clock[BLOCK])
         if squares >= (clock[BOUND] if flow.has_transport[row] else max(clock[BOUND], TALK_SQUARES)):
             evidence |= _STRANGE
         if clock[PHASE] == _SETTLING and clock[NEWS] > MOST_NEWS:
@@ -328,7 +382,9 @@ def take(
         if end_us[row] - clock[LAST_US] > IDLE_US:
             clock[RESUMED_S] = now_s
         clock[LAST_US] = end_us[row]
-        _learn_relations(relations, flow, row, learns, clock, now_s)
+        if learns or not is_known or not _mark_usual(relations.cells, entries, clock[BLOCK], now_s):
+            _learn_relations(relations, flow, row, learns, clock, now_s)
+            between = find(relations.table, use if use != 0 else flow.talk[row])
         if learns:
             clock[ROWS] += 1
             kind = of_kinds.learn(
@@ -343,7 +399,6 @@ def take(
             )
             if clock[PHASE] == _SETTLING:
                 histogram[_bin(squares)] += 1
-        between = find(relations.table, talk)
         if between and kind >= 0:
             relations.cells[between, KIND] = kind + 1
             if kind >= kinds.counts[of_kinds.USUAL_KINDS]:
