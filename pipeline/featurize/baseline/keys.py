@@ -51,6 +51,15 @@ def kind_of(numbers: Keys) -> Keys:
     return numbers >> KIND_SHIFT
 
 
+def is_of(numbers: Keys, kinds: tuple[int, ...]) -> Mask:
+    """(n,) whether numbers that `what` made are of one of these kinds."""
+    of_kind = kind_of(numbers)
+    of_any: Mask = of_kind == kinds[0]
+    for kind in kinds[1:]:
+        of_any |= of_kind == kind
+    return of_any
+
+
 def kind_and_service(number: int) -> tuple[int, int, int]:
     """Kind of relation, protocol and port of a number that `what` made; port -1 where none is known."""
     service = number & ((1 << int(KIND_SHIFT)) - 1)

@@ -18,8 +18,10 @@ from pipeline.featurize.baseline.book import (
     tidy,
 )
 from pipeline.featurize.baseline.keys import OUTSIDE, flow_relations
+from pipeline.featurize.baseline.recurrence import BLOCKS, LAST_BLOCK
 from pipeline.featurize.baseline.relations import SOURCE, TARGET, no_relations
 from pipeline.featurize.rows import rows_of
+from pipeline.featurize.windows.tables import USED
 from tests.featurize.baseline.plant import lived, poll, polls
 from tests.featurize.flows import batch
 
@@ -80,7 +82,13 @@ def test_ends_without_a_name_are_one() -> None:
     relations = no_relations()
     book = Book({5: "10.0.0.5"})
     relations.ends[1:4, SOURCE], relations.ends[1:4, TARGET] = (5, 6, OUTSIDE), (0, 7, 5)
-    forget_unnamed(book, relations)
+    relations.table.cells[0, USED] = 4
+    relations.cells[1:5, BLOCKS], relations.cells[1:5, LAST_BLOCK] = (1, 1, 1, 2), 9
+    relations.ends[4] = 6
+    forget_unnamed(book, relations, 8)
+    assert relations.ends[1:4, SOURCE].tolist() == [5, 6, OUTSIDE]
+    forget_unnamed(book, relations, 9)
+    assert relations.ends[4, SOURCE] == 6, "what came in two blocks was seen to in the first"
     assert relations.ends[1:4, SOURCE].tolist() == [5, NOT_NOTED, OUTSIDE]
     assert relations.ends[1:4, TARGET].tolist() == [0, NOT_NOTED, 5]
 
