@@ -221,9 +221,13 @@ def _analytic(incident: Incident, lead: Sentence | None) -> dict[str, Any]:
     if lead is None:
         model = printable_name(incident.model)
         return {"type_id": 4, "type": "Learning (ML/DL)", "name": "IGAN-IDS", "uid": model, "version": model}
-    sensor = printable_name(f"{incident.site}/{incident.sensor}", 128)
-    number = str(lead.example.baseline or 0)
-    return {"type_id": 2, "type": "Behavioral", "name": "Sensor baseline", "uid": sensor, "version": number}
+    return analytic_of_baseline(incident.site, incident.sensor, lead.example.baseline or 0)
+
+
+def analytic_of_baseline(site: str, sensor: str, number: int) -> dict[str, Any]:
+    """A sensor's baseline as what found something; number: of its last notice."""
+    uid = printable_name(f"{site}/{sensor}", 128)
+    return {"type_id": 2, "type": "Behavioral", "name": "Sensor baseline", "uid": uid, "version": str(number)}
 
 
 def _attack(technique: Technique, attack_version: str) -> dict[str, Any]:

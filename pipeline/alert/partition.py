@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pipeline.alert.explain import Baseline
 from pipeline.alert.grouping import Group, Grouping
 from pipeline.alert.incident import as_document, of_document
+from pipeline.alert.notices import is_told, notice_finding
 from pipeline.alert.ocsf import detection_finding
 from pipeline.alert.sensor import NEVER_US, Change, Followed, SensorState, Tally, advance
 from pipeline.alert.techniques import Meanings, shipped
@@ -76,7 +77,8 @@ def advance_partition(
     ended_us = int(suspects.column("end_ts_us").to_numpy().max(initial=NEVER_US))
     state.reached_us = max([state.reached_us, ended_us, *watermarks_us])
     meanings = meanings or shipped()
-    events = [
+    events = [notice_finding(notice) for notice in facts.notices if is_told(notice)]
+    events += [
         detection_finding(incident, activity, meanings, baseline_of(incident.model)) for incident, activity in changes
     ]
     return Advanced(state, events, tally, True)

@@ -101,8 +101,8 @@ class AlertStage(Stage[PartitionState]):
             self._telemetry.count("forebay_suspects", number, what=what)
         for event in events:
             self._telemetry.stage.rows_out(1, activity=ACTIVITY[event["activity_id"]].lower())
-            waited_s = time.time() - event["unmapped"]["latest_ingest_ts_us"] / 1e6
-            # Records replayed from an old topic would only measure its age.
+            waited_s = time.time() - event["unmapped"].get("latest_ingest_ts_us", 0) / 1e6
+            # Records replayed from an old topic would only measure its age; a notice has no flow that it waited for.
             if 0 <= waited_s < 3600:
                 self._telemetry.observe("forebay_ingest_to_alert_seconds", waited_s)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeGuard, TypeVar
 
+from pipeline.contracts.baseline_commands import BaselineCommand
 from pipeline.contracts.notices import Notice
 from pipeline.errors import BadData, BadEnvelope
 
@@ -65,6 +66,8 @@ class FlowsFacts:
     ended, silent
         Sensors whose source ended with this range, and those that have been silent. A message from before there were
         ticks lacks `silent`: then it is empty.
+    commands
+        What a person asked of sensors' baselines at the end of this range. A message without commands lacks it.
     """
 
     schema_name: ClassVar[str] = "flow"
@@ -76,10 +79,14 @@ class FlowsFacts:
     rejected: int
     ended: tuple[SensorName, ...] = ()
     silent: tuple[SensorName, ...] = ()
+    commands: tuple[BaselineCommand, ...] = ()
 
     def document(self) -> dict[str, object]:
-        """The facts as JSON knows them."""
-        return _document(self)
+        """The facts as JSON knows them; without `commands` where there are none, as before."""
+        document = _document(self)
+        if not self.commands:
+            del document["commands"]
+        return document
 
     @classmethod
     def read(cls, document: object, where: object) -> "FlowsFacts":
@@ -93,6 +100,7 @@ class FlowsFacts:
             rejected=reader.whole("rejected"),
             ended=reader.sensors("ended"),
             silent=reader.sensors("silent") if reader.has("silent") else (),
+            commands=reader.documents("commands", BaselineCommand.of) if reader.has("commands") else (),
         )
         if facts.rejected > facts.records:
             raise reader.refused("rejected", facts.rejected, f"at most the {facts.records} of 'records'")
@@ -215,7 +223,7 @@ def _features(reader: "_FactsReader") -> dict[str, Any]:
         "watermarks": reader.watermarks("watermarks"),
         "ended": reader.sensors("ended"),
         "evicted": reader.sensors("evicted") if reader.has("evicted") else (),
-        "notices": reader.notices("notices") if reader.has("notices") else (),
+        "notices": reader.documents("notices", Notice.of) if reader.has("notices") else (),
         "flows_offset": reader.whole("flows_offset"),
         "frontier": reader.optional("frontier", reader.position),
         "first": reader.position("first"),
@@ -234,7 +242,11 @@ def _plain(value: object) -> object:
     if not isinstance(value, tuple):
         return value
     return [
-        item.document() if isinstance(item, Notice) else list(item) if isinstance(item, tuple) else item
+        item.document()
+        if isinstance(item, Notice | BaselineCommand)
+        else list(item)
+        if isinstance(item, tuple)
+        else item
         for item in value
     ]
 
@@ -303,15 +315,19 @@ class _FactsReader:
         """A list of [site, sensor, time in us]; event time may lie before 1970."""
         return tuple(self._each(name, "a list of [site, sensor, time in us]", _watermark))
 
-    def notices(self, name: str) -> tuple[Notice, ...]:
-        """A list of notices."""
-        values = self._get(name, "a list of notices")
+    def documents(self, name: str, of: Callable[[object], Value]) -> tuple[Value, ...]:
+        """A list of documents, each read by `of`."""
+        expected = f"a list of {name}"
+        values = self._get(name, expected)
         if not isinstance(values, list):
-            raise self.refused(name, values, "a list of notices")
-        try:
-            return tuple(Notice.of(value) for value in values)
-        except BadData as error:
-            raise self._error(f"fact '{name}': {error}") from error
+            raise self.refused(name, values, expected)
+        read = []
+        for value in values:
+            try:
+                read.append(of(value))
+            except BadData as error:
+                raise self.refused(name, value, f"{expected} ({error})") from error
+        return tuple(read)
 
     def _each(self, name: str, expected: str, of: Callable[[Sequence[object]], Value | None]) -> list[Value]:
         values = self._get(name, expected)

@@ -7,7 +7,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from pipeline.contracts.group_addresses import group_of
-from pipeline.contracts.notices import ADMITTED, ANCHORED, CHANGED, LEARNT, SILENT, STATUS, NamedRelation, Notice
+from pipeline.contracts.notices import (
+    ACCEPTED,
+    ADMITTED,
+    ANCHORED,
+    CHANGED,
+    LEARNT,
+    RELEARNT,
+    SILENT,
+    STATUS,
+    UNDONE,
+    NamedRelation,
+    Notice,
+)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DOES = {
@@ -47,7 +59,8 @@ def relation_words(relation: NamedRelation) -> str:
     first, last = moment(relation.first_us), moment(relation.last_us)
     if first == last:
         return f"{does}, once, at {first}"
-    return f"{does}, in {counted(relation.blocks, 'stretch', 'stretches')}, from {first} to {last}"
+    until = last.removeprefix(first[:11])  # the date once, where it is one
+    return f"{does}, in {counted(relation.blocks, 'stretch', 'stretches')}, {first} to {until}"
 
 
 def counted(count: int, single: str, several: str) -> str:
@@ -65,7 +78,7 @@ def usual_words(notice: Notice) -> str:
 
 
 def _learnt(notice: Notice) -> str:
-    return f"learnt: {usual_words(notice)}; what is not is shown from now on, and still learnt"
+    return f"learnt: {usual_words(notice)}; other flows are shown from now on, and still learnt"
 
 
 def _anchored(notice: Notice) -> str:
@@ -84,8 +97,7 @@ def _changed(_notice: Notice) -> str:
 
 
 def _admitted(notice: Notice) -> str:
-    things = counted(len(notice.relations) + notice.more, "relation", "relations")
-    return f"{things} became usual after being shown"
+    return f"{_affected(notice)} became usual after being shown"
 
 
 def _silent(notice: Notice) -> str:
@@ -93,6 +105,29 @@ def _silent(notice: Notice) -> str:
     return (
         f"{counted(things, 'relation', 'relations')} that {'was' if things == 1 else 'were'} always there fell silent"
     )
+
+
+def _accepted(notice: Notice) -> str:
+    return f"a person accepted as usual: {_affected(notice)}"
+
+
+def _undone(notice: Notice) -> str:
+    return f"a person took back #{notice.figures.get('undone', 0)}: not usual any more {_affected(notice)}"
+
+
+def _relearnt(notice: Notice) -> str:
+    return f"a person had it begin anew: forgotten {_affected(notice)}"
+
+
+def _affected(notice: Notice) -> str:
+    """How many relations, addresses and kinds of flow: 2 relations and 1 kind of flow; nothing."""
+    figures = notice.figures
+    counts = (
+        counted(figures.get("affected_relations", 0), "relation", "relations"),
+        counted(figures.get("affected_addresses", 0), "address", "addresses"),
+        counted(figures.get("affected_kinds", 0), "kind of flow", "kinds of flow"),
+    )
+    return " and ".join(words for words in counts if not words.startswith("0 ")) or "nothing"
 
 
 def _status(notice: Notice) -> str:
@@ -106,4 +141,7 @@ _SAYS: dict[str, Callable[[Notice], str]] = {
     ADMITTED: _admitted,
     SILENT: _silent,
     STATUS: _status,
+    ACCEPTED: _accepted,
+    UNDONE: _undone,
+    RELEARNT: _relearnt,
 }

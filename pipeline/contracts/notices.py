@@ -10,7 +10,12 @@ from typing import Any
 from pipeline.errors import BadData
 
 LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS = "learnt", "anchored", "changed", "admitted", "silent", "status"
-KINDS = (LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS)
+ACCEPTED, UNDONE, RELEARNT = "accepted", "undone", "relearn"
+KINDS = (LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS, ACCEPTED, UNDONE, RELEARNT)
+NOTICE = "notice"
+"""Class of an alert that is a notice, where other alerts have an attack's: it has no flows."""
+UNDOABLE = (ADMITTED, ACCEPTED)
+"""Notices that made something usual."""
 FIGURES = ("began_us", "flows", "kinds", "usual_kinds", "relations", "usual_relations", "turned_away", "displaced")
 """What every notice counts: when the baseline began (0: no flow has come yet), flows learnt, kinds of flow and
 relations, usual ones among them, what found no room, what was given up for something else.
@@ -43,7 +48,8 @@ class Notice:
     at_us
         Event time.
     figures
-        FIGURES at least.
+        FIGURES at least; of what a notice or a command made usual, or not usual any more: affected_relations,
+        affected_addresses (of hosts and devices), affected_kinds; of `undone` the number of the notice.
     relations
         The first of those it is about; `more` counts the rest.
     """

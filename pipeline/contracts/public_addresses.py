@@ -9,15 +9,17 @@ _INSIDE_IP4 = tuple(
         *("192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3"),
     )
 )
-_INSIDE_IP6 = tuple(ipaddress.ip_network(network) for network in ("::/124", "fe80::/10", "fc00::/7", "ff00::/8"))
+_INSIDE_IP6 = tuple(ipaddress.ip_network(network) for network in ("::/127", "fe80::/10", "fc00::/7", "ff00::/8"))
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is public (RFC 6890); a hardware address or a name is not."""
+    """Whether an address is public (RFC 6890), of IPv4 in IPv6 that of IPv4; a hardware address or a name is not."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
     if isinstance(parsed, ipaddress.IPv6Address):
         return not any(parsed in network for network in _INSIDE_IP6)
     return not any(parsed in network for network in _INSIDE_IP4)

@@ -3,7 +3,8 @@
 Ingest decodes by these rules, and `forebay archive verify` counts by them what was sent; each cuts the bytes with code
 of its own, so that the count proves something.
 
-- A mark (`tick`, `end-of-source`) is a fact about a sensor. It holds no records, whatever its payload.
+- A mark (`tick`, `end-of-source`, `baseline-command`) is a fact about a sensor. It holds no records, whatever its
+  payload.
 - A message of a known format holds a record a line. Blanks around a record do not belong to it, nor does a byte order
   mark at the message's start; a line of blanks is no record. A tab is a blank, unless it separates fields.
 - A message of any other content type is one record, unless it is empty.
@@ -70,6 +71,7 @@ DELIMITED = tuple(name for name in CONTENT_TYPES if name.endswith(("+tsv", "+csv
 WITH_LOCAL_TIMES = (ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV, NFDUMP_JSON, PMACCT_JSON)
 END_OF_SOURCE = "end-of-source"
 TICK = "tick"
+BASELINE_COMMAND = "baseline-command"
 
 CONTENT_TYPE_HEADER, COLUMNS_HEADER = "content-type", "columns"
 SITE_HEADER, SENSOR_HEADER = "site", "sensor"
@@ -98,6 +100,7 @@ _FRAMING = {
     **{name: Framing.TABBED_LINES if name.endswith("+tsv") else Framing.LINES for name in CONTENT_TYPES},
     END_OF_SOURCE: Framing.NO_RECORDS,
     TICK: Framing.NO_RECORDS,
+    BASELINE_COMMAND: Framing.NO_RECORDS,
 }
 
 
@@ -135,6 +138,11 @@ class SourceInfo(NamedTuple):
     def ticks(self) -> bool:
         """Whether its messages say that the sensor has been idle."""
         return self.content_type == TICK
+
+    @property
+    def commands(self) -> bool:
+        """Whether its messages are commands on the sensor's baseline (baseline_commands.py)."""
+        return self.content_type == BASELINE_COMMAND
 
     @property
     def framing(self) -> Framing:

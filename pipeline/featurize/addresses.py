@@ -20,6 +20,12 @@ _NOTHING = np.zeros(1, np.int32)
 
 
 @compiled
+def _is_mac(text: npt.NDArray[np.uint8], start: int, end: int, colons: int) -> bool:
+    """Whether an address with so many colons is a MAC: 2001:3:f4b:d800:: has five of them and 17 characters too."""
+    return colons == 5 and end - start == 17 and text[start + 2] == 58
+
+
+@compiled
 def _kind(text: npt.NDArray[np.uint8], start: int, end: int) -> int:
     """Kind of one address: IPv4 dotted, IPv6 or MAC with colons, all in lower case."""
     length = end - start
@@ -38,7 +44,7 @@ def _kind(text: npt.NDArray[np.uint8], start: int, end: int) -> int:
                 value = value * 10 + (byte - 48)
     if digits == zeros:
         return 3  # 0.0.0.0, ::, 00:00:00:00:00:00, nothing
-    if colons == 5 and length == 17:
+    if _is_mac(text, start, end, colons):
         if digits == fs:
             return 2
         second = text[start + 1]
@@ -71,14 +77,30 @@ def _keys(
 
 
 @compiled
+def _is_outside_ip4(first: int, second: int) -> bool:
+    """Whether an address of IPv4 that begins with these two bytes is public."""
+    return not (
+        first in (0, 10, 127)
+        or first >= 224
+        or (first == 100 and 64 <= second < 128)
+        or (first == 169 and second == 254)
+        or (first == 172 and 16 <= second < 32)
+        or (first == 192 and second == 168)
+        or (first == 198 and 18 <= second < 20)
+    )
+
+
+@compiled
 def _is_outside(text: npt.NDArray[np.uint8], start: int, end: int) -> bool:
     """Whether one address is public: of IPv4 all but 0/8, 10/8, 100.64/10, 127/8, 169.254/16, 172.16/12, 192.168/16,
-    198.18/15 and from 224 on; of IPv6 all but ::, ::1, fe80::/10, fc00::/7 and ff00::/8 (RFC 6890). A MAC is not.
+    198.18/15 and from 224 on; of IPv6 all but ::, ::1, fe80::/10, fc00::/7 and ff00::/8 (RFC 6890), and of ::ffff:0/96
+    what is public of IPv4. A MAC is not.
     """
-    colons, dots, after_colon = 0, 0, start
+    colons, dots, first_colon, after_colon = 0, 0, end, start
     for index in range(start, end):
         if text[index] == 58:
             colons += 1
+            first_colon = min(first_colon, index)
             after_colon = index + 1
         elif text[index] == 46:
             dots += 1
@@ -92,24 +114,36 @@ def _is_outside(text: npt.NDArray[np.uint8], start: int, end: int) -> bool:
                 first = first * 10 + (byte - 48)
             elif part == 1:
                 second = second * 10 + (byte - 48)
-        return not (
-            first in (0, 10, 127)
-            or first >= 224
-            or (first == 100 and 64 <= second < 128)
-            or (first == 169 and second == 254)
-            or (first == 172 and 16 <= second < 32)
-            or (first == 192 and second == 168)
-            or (first == 198 and 18 <= second < 20)
-        )
-    is_mac = colons == 5 and end - start == 17 and text[start + 2] == 58  # 2001:3:f4b:d800:: has as many of both
-    if colons < 2 or is_mac or end - start <= 3:
+        return bool(_is_outside_ip4(first, second))
+    if colons < 2 or _is_mac(text, start, end, colons):
         return False
-    if text[start] != 102:  # f
+    if first_colon == start:
+        return _is_outside_zeros(text, start, end, after_colon)
+    if text[start] != 102 or first_colon - start != 4:  # f, a group of four digits
         return True
     second = text[start + 1]
     third = text[start + 2]
     is_link_local = second == 101 and (third == 56 or third == 57 or third == 97 or third == 98)
     return not (second == 99 or second == 100 or second == 102 or is_link_local)
+
+
+@compiled
+def _is_outside_zeros(text: npt.NDArray[np.uint8], start: int, end: int, last_group: int) -> bool:
+    """The same of an address that begins with ::, such as ::1 and ::ffff:a00:1."""
+    if end - start == 2 or (end - start == 3 and text[start + 2] == 49):
+        return False
+    mapped, colon = 0, last_group - 1
+    for index in range(4):
+        mapped += end - start > 7 and text[start + 2 + index] == 102
+    if mapped < 4 or text[start + 6] != 58 or colon <= start + 6:
+        return True
+    value = 0
+    for index in range(start + 7, colon):
+        byte = text[index]
+        if byte == 58:  # three groups behind ::ffff
+            return True
+        value = value * 16 + (byte - 48 if byte <= 57 else byte - 87)
+    return bool(_is_outside_ip4(value >> 8, value & 255))
 
 
 @compiled

@@ -15,8 +15,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.contracts.baseline import Phase
+from pipeline.contracts.baseline_commands import BaselineCommand
 from pipeline.contracts.envelope import FeaturesFacts, FlowsFacts, RawPosition, SensorName, SensorWatermark
+from pipeline.contracts.notices import Notice
 from pipeline.errors import RefusedState
+from pipeline.featurize.baseline.commands import carry_out
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.ordering.reorder import NO_WATERMARK
@@ -129,7 +132,7 @@ def advance_partition(
         is_last = stop == len(flows) and number == len(bounds) - 2
         part = replace(facts, records=facts.records if number == 0 else 0)
         if not is_last:
-            part = replace(part, rejected=0, ended=(), silent=())
+            part = replace(part, rejected=0, ended=(), silent=(), commands=())
         after, rows, whole = _advance_rows(
             after, flows.slice(start, stop - start), part, flows_offset, lateness_of, stitch_of, calendars, learning_of
         )
@@ -182,8 +185,9 @@ def _advance_rows(
     sensors = {
         name: sensor
         for name, sensor in sensors.items()
-        if sensor.latest_us > NO_WATERMARK or (sensor.baseline.has_begun and name not in silenced)
+        if sensor.latest_us > NO_WATERMARK or (sensor.baseline.is_remembered and name not in silenced)
     }
+    notices = advanced.notices + _carry_out(sensors, facts.commands)
     if state.seq % TIGHTEN_EVERY == 0:
         sensors = {name: sensor.tight() for name, sensor in sensors.items()}
     reached_us = max(state.reached_us, int(rows.column("end_ts_us").to_numpy().max(initial=NO_WATERMARK)))
@@ -197,7 +201,7 @@ def _advance_rows(
         feature_hash=state.feature_set.hash,
         ended=tuple(sorted(facts.ended)),
         evicted=tuple(silenced),
-        notices=advanced.notices,
+        notices=notices,
         flows_offset=flows_offset,
         frontier=frontier(after),
         first=facts.first,
@@ -206,6 +210,18 @@ def _advance_rows(
         rejected=facts.rejected,
     )
     return after, rows, whole
+
+
+def _carry_out(sensors: dict[SensorName, SensorState], commands: Iterable[BaselineCommand]) -> tuple[Notice, ...]:
+    """Carry commands out at sensors that have a baseline, which are replaced; what there is to tell."""
+    told = []
+    for command in commands:
+        name = command.site, command.sensor
+        if name in sensors and sensors[name].baseline.phase != Phase.NONE:
+            baseline, notice = carry_out(sensors[name].baseline, command)
+            sensors[name] = replace(sensors[name], baseline=baseline)
+            told.append(notice)
+    return tuple(told)
 
 
 def _lowest(waiting: RawPosition | None, flows: pa.RecordBatch, start: int) -> RawPosition:

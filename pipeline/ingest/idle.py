@@ -40,7 +40,7 @@ class IdleDetector:
         for sender in distinct[np.argsort(-backwards)].tolist():
             partition, number = divmod(sender, len(messages.sources))
             source = messages.sources[number]
-            if not source.fault:
+            if not source.fault and not source.commands:
                 sensor = IdleSensor(partition, source.site, source.sensor)
                 self._last_sent_s.pop(sensor, None)
                 if not source.marks:

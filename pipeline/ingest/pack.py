@@ -7,7 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
+from pipeline.contracts.baseline_commands import BaselineCommand
 from pipeline.contracts.envelope import FlowsFacts
+from pipeline.contracts.raw import SourceInfo
+from pipeline.errors import BadData
 from pipeline.ingest.decode import Decoded
 from pipeline.ingest.messages import Messages
 from pipeline.ingest.scan.cells import Ints
@@ -30,13 +33,14 @@ class Packed:
     facts: FlowsFacts
     traceparents: tuple[bytes, ...]  # of its raw messages, different ones, the first one first
     timestamp_us: int  # of its first raw message
+    misread: bool = False  # it ends with a command that is none
 
 
 def pack(messages: Messages, decoded: Decoded, flows_rows: int) -> Iterator[Packed]:
     """Cut what `messages` became into flows messages of at most `flows_rows` records each.
 
     `messages` are ordered by partition, then offset, and are those that `decoded` came from. Every message lies in the
-    ranges of its partition, also one that holds no record; a range ends after an end-of-source mark or a tick.
+    ranges of its partition, also one that holds no record; a range ends after a mark.
     """
     bytes_before = np.zeros(len(decoded.sizes) + 1, np.int64)
     np.cumsum(decoded.sizes + ROW_BYTES, out=bytes_before[1:])
@@ -78,6 +82,7 @@ def _packed(messages: Messages, decoded: Decoded, first: int, last: int, record:
     only = next(iter(sensors)) if len(sensors) == 1 else ("", "")
     mark = messages.sources[messages.source[last]]
     marked = ((mark.site, mark.sensor),) if mark.marks and not mark.fault else ()
+    commands, misread = _commands(mark, messages.payloads[last])
     base, offsets, partition = decoded.bounds, messages.offset, int(messages.partition[first])
     return Packed(
         partition,
@@ -92,10 +97,22 @@ def _packed(messages: Messages, decoded: Decoded, first: int, last: int, record:
             rejected=rejects.num_rows,
             ended=marked if mark.ends else (),
             silent=marked if mark.ticks else (),
+            commands=commands,
         ),
         tuple(dict.fromkeys(filter(None, messages.traceparents[first : last + 1]))),
         int(messages.timestamp_us[first]),
+        misread,
     )
+
+
+def _commands(mark: SourceInfo, payload: bytes) -> tuple[tuple[BaselineCommand, ...], bool]:
+    """The command a range ends with, if it does, and whether what should be one is none."""
+    if mark.fault or not mark.commands:
+        return (), False
+    try:
+        return (BaselineCommand.read(payload, mark.site, mark.sensor),), False
+    except BadData:
+        return (), True
 
 
 def _slice(batch: pa.RecordBatch, ordinals: Ints, record: int, stop: int) -> pa.RecordBatch:

@@ -323,6 +323,8 @@ class IngestWorker:
                     stage.rejected(counted.rows, **bounded)
                     self.reject_log.add(counted._replace(site=bounded["site"], sensor=bounded["sensor"]))
             self.telemetry.observe("forebay_ingest_delay_seconds", max(0.0, now - each.timestamp_us / 1e6))
+            if each.facts.commands or each.misread:
+                self.telemetry.count("forebay_ingest_commands", what="ignored" if each.misread else "taken")
 
     def log_rejects(self) -> None:
         """Say of which sensors records are rejected, and why, as often as an operator needs it."""

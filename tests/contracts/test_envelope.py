@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.contracts.baseline_commands import ACTIONS, MAX_NUMBER, BaselineCommand
 from pipeline.contracts.envelope import (
     MAX_SHOWN,
     MAX_WHOLE,
@@ -36,6 +37,18 @@ FLOWS = st.builds(
     rejected=st.integers(0, 1000),
     ended=SENSORS,
     silent=SENSORS,
+    commands=st.lists(
+        st.builds(
+            BaselineCommand,
+            site=NAME,
+            sensor=NAME,
+            action=st.sampled_from(ACTIONS),
+            address=NAME,
+            service=NAME,
+            number=st.integers(0, MAX_NUMBER),
+        ),
+        max_size=2,
+    ).map(tuple),
 )
 FEATURES = st.builds(
     FeaturesFacts,
@@ -112,7 +125,12 @@ BAD_RANGE: dict[str, list[Any]] = {
     "rejected": NO_WHOLE,
     "ended": NO_SENSORS,
 }
-BAD_FLOWS: dict[str, list[Any]] = {**BAD_RANGE, "last": [*NO_POSITION, None], "silent": NO_SENSORS}
+BAD_FLOWS: dict[str, list[Any]] = {
+    **BAD_RANGE,
+    "last": [*NO_POSITION, None],
+    "silent": NO_SENSORS,
+    "commands": [None, [1], [{}]],
+}
 BAD_FEATURES: dict[str, list[Any]] = {
     **BAD_RANGE,
     "seq": NO_WHOLE,
@@ -143,7 +161,7 @@ def test_a_malformed_fact_is_refused(facts: Any, name: str, value: object) -> No
 
 @pytest.mark.parametrize("facts", [flows_facts(), features_facts(), ScoredFacts.of(features_facts())])
 def test_a_missing_fact_is_refused_by_name(facts: Any) -> None:
-    for name in facts.document().keys() - {"silent"}:
+    for name in facts.document().keys() - {"silent", "commands"}:
         document = facts.document()
         del document[name]
         with pytest.raises(BadEnvelope, match=rf"flows\[3\]@918: fact '{name}' of .*: got nothing \(facts: "):

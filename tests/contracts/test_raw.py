@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.archive.upkeep.raw_counts import window_of
 from pipeline.contracts.raw import (
+    BASELINE_COMMAND,
     CONTENT_TYPES,
     END_OF_SOURCE,
     TICK,
@@ -75,6 +76,7 @@ ROW = b'{"ts": 1.5, "uid": "C"}'
         (TICK, b"", 0),
         (TICK, ROW, 0),
         (TICK, ROW + b"\n" + ROW, 0),
+        (BASELINE_COMMAND, ROW + b"\n" + ROW, 0),
         (END_OF_SOURCE, b"", 0),
         (END_OF_SOURCE, ROW, 0),
         (END_OF_SOURCE, b"\xef\xbb\xbf\n \n" + ROW, 0),
@@ -99,7 +101,10 @@ def test_ingest_and_verify_count_the_same(content_type: str, payload: bytes | No
 
 pieces = st.sampled_from([b"\n", b"\r\n", b" ", b"\t", b"\xef\xbb\xbf", b"{}", ROW, b"a,b", b"\x00", b"\xff"])
 payloads = st.none() | st.lists(pieces, max_size=8).map(b"".join)
-types = st.sampled_from([*CONTENT_TYPES, TICK, END_OF_SOURCE, "unheard-of", ""]).map(str.encode) | st.none()
+types = (
+    st.sampled_from([*CONTENT_TYPES, TICK, BASELINE_COMMAND, END_OF_SOURCE, "unheard-of", ""]).map(str.encode)
+    | st.none()
+)
 names = st.none() | st.sampled_from([b"", b"tap", b"\xff", b"a\nb", "\ufffd".encode(), b"n" * 129, "ü".encode()])
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.contracts.raw import END_OF_SOURCE, TICK, ZEEK_JSON, SourceInfo
+from pipeline.contracts.raw import BASELINE_COMMAND, END_OF_SOURCE, TICK, ZEEK_JSON, SourceInfo
 from pipeline.ingest.idle import MAX_SENSORS, IdleDetector, IdleSensor
 from pipeline.ingest.messages import Messages, RawMessage
 
@@ -36,6 +36,14 @@ def test_ends_faults_and_lost_partitions_are_not_silences() -> None:
     idle.observe(Messages.of([heard("gate", content_type=END_OF_SOURCE)]), 1.0)
     idle.retain({0})
     assert idle.expired(1e9) == []
+
+
+def test_a_command_is_no_sign_of_the_sensor() -> None:
+    idle = IdleDetector(IDLE_S)
+    idle.observe(Messages.of([heard("gate")]), 0.0)
+    idle.observe(Messages.of([heard("gate", content_type=BASELINE_COMMAND)]), 5.0)
+    assert idle.expired(9.9) == []
+    assert idle.expired(10.0) == [IdleSensor(0, "dam", "gate")], "it waits for its tick as before"
 
 
 def test_switched_off_it_remembers_nobody() -> None:

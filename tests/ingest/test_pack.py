@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.contracts.baseline_commands import ACCEPT, BaselineCommand
 from pipeline.contracts.envelope import FlowsFacts, MessagePosition
-from pipeline.contracts.raw import END_OF_SOURCE, TICK, ZEEK_JSON, SourceInfo
+from pipeline.contracts.raw import BASELINE_COMMAND, END_OF_SOURCE, TICK, ZEEK_JSON, SourceInfo
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import Packed, pack
@@ -67,6 +68,35 @@ def test_ranges_cover_every_message_once(log: list[RawMessage], flows_rows: int)
         assert packed.facts.ended == tuple((mark.source.site, mark.source.sensor) for mark in marks)
         assert len(marks) <= 1 and all((mark.partition, mark.offset, 0) == last for mark in marks)
     assert covered == positions
+
+
+ACCEPTED = BaselineCommand(site="plant", sensor="a", action=ACCEPT, address="10.0.0.7")
+
+
+def test_a_command_ends_a_range_and_travels_with_it() -> None:
+    command = RawMessage(0, 8, SENT_US, SourceInfo(BASELINE_COMMAND, (), "plant", "a"), ACCEPTED.payload())
+    before, after = packed_of([message(0, 7, [GOOD]), command, message(0, 9, [GOOD])], 100)
+    assert (before.facts.last, before.facts.commands, before.facts.records) == ((8, 0), (ACCEPTED,), 1)
+    assert (before.facts.ended, before.facts.silent, before.key, before.misread) == ((), (), "plant/a", False)
+    assert (after.facts.first, after.facts.commands) == ((9, 0), ())
+    _, facts = read(write(before.flows, before.facts), FlowsFacts, MessagePosition("flows", 0, 0))
+    assert facts == before.facts
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\x00", b"[]", b"{}", b'{"action": "accept"}', ACCEPTED.payload() + b" " * 5_000]
+)
+def test_a_command_that_is_none_is_covered_and_counted(payload: bytes) -> None:
+    command = RawMessage(0, 8, SENT_US, SourceInfo(BASELINE_COMMAND, (), "plant", "a"), payload)
+    packed, _ = packed_of([command, message(0, 9, [GOOD])], 100)
+    assert (packed.facts.last, packed.facts.commands, packed.facts.records) == ((8, 0), (), 0)
+    assert packed.misread
+
+
+def test_a_command_of_nobody_is_none() -> None:
+    command = RawMessage(0, 8, SENT_US, SourceInfo(BASELINE_COMMAND, (), "", "", "origin"), ACCEPTED.payload())
+    (packed,) = packed_of([command], 100)
+    assert (packed.facts.commands, packed.misread) == ((), False)
 
 
 def test_rejects_alone_still_give_a_flows_message() -> None:

@@ -1,12 +1,16 @@
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.runtime.kafka import topics
+from pipeline.contracts.baseline import Phase
+from pipeline.contracts.notices import STATUS
+from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import load_settings
 from pipeline.tools.cli.doctor import app
+from tests.tools.sensors.test_histories import BEGAN_US, notice
 
 pytestmark = pytest.mark.integration
 
@@ -29,3 +33,20 @@ def test_missing_topics_are_a_warning_until_they_are_created(kafka: str, prefix:
     assert doctor(kafka, prefix, expect=0)["rows"]["topics"]["verdict"] == "warn"
     topics.create(load_settings(bootstrap=kafka, topic_prefix=prefix))
     assert doctor(kafka, prefix, expect=0)["rows"]["topics"]["verdict"] == "ok"
+
+
+def test_sensors_that_do_not_get_on_are_named(kafka: str, prefix: str) -> None:
+    settings = load_settings(bootstrap=kafka, topic_prefix=prefix)
+    topics.create(settings)
+    assert doctor(kafka, prefix, expect=0)["rows"]["sensors"]["found"] == "none has sent anything yet"
+    learning = notice(STATUS, 1, Phase.LEARNING, hours=30, since_us=BEGAN_US)
+    stuck = replace(learning, sensor="weir[/]\x1b[2J")
+    producer = clients.producer(settings, "test")
+    for each in (notice(STATUS, 2), stuck):
+        producer.produce(settings.topics.baselines, orjson.dumps(each.document()), key=each.key)
+    producer.produce(settings.topics.baselines, b"not of featurize", key="x")
+    assert producer.flush(30) == 0
+    rows = doctor(kafka, prefix, expect=0)["rows"]
+    assert rows["sensors"]["found"] == "2: 1 learning, 1 anchored"
+    named = rows["sensor dam/weir[/]\\x1b[2J"]
+    assert named["verdict"] == "warn" and "learning for 30 h" in named["found"] and named["remedy"]

@@ -13,8 +13,18 @@ from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline import relations as of_relations
 from pipeline.featurize.baseline.book import forget_unnamed, remember, tidy
 from pipeline.featurize.baseline.coordinates import Points
-from pipeline.featurize.baseline.keys import FlowRelations
-from pipeline.featurize.baseline.learning import BLOCK_ENDS_US, BOUND, NUMBER, PHASE, TALK_SQUARES, Seen, bins_of, take
+from pipeline.featurize.baseline.keys import LEARNT, FlowRelations
+from pipeline.featurize.baseline.learning import (
+    BLOCK,
+    BLOCK_ENDS_US,
+    BOUND,
+    NUMBER,
+    PHASE,
+    TALK_SQUARES,
+    Seen,
+    bins_of,
+    take,
+)
 from pipeline.featurize.baseline.phases import await_first, begin, close_block
 from pipeline.featurize.baseline.sensor_baseline import Baseline
 from pipeline.featurize.baseline.telling import notices
@@ -89,7 +99,7 @@ def advance(
 
 
 def _close_block(baseline: Baseline, name: SensorName, now_us: int, learning: Learning) -> list[Notice]:
-    forget_unnamed(baseline.book, baseline.relations)
+    forget_unnamed(baseline.book, baseline.relations, int(baseline.clock[BLOCK]))
     baseline.histogram[1] = baseline.histogram[0]
     began = close_block(baseline.clock, baseline.blocks, baseline.relations, now_us, learning)
     told = notices(baseline, name, began, now_us)
@@ -123,6 +133,7 @@ def _within_block(
         clock,
         baseline.histogram[0],
         seen,
+        np.empty(LEARNT, np.int64),
     )
     judged.p_value[order] = baseline.p_values()[bins_of(seen.squares[order])]
     remember(baseline.book, order[(seen.evidence[order] != 0) & ~late], relations, flows.src_addr, flows.dst_addr)

@@ -5,7 +5,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.featurize.baseline.keys import OUTSIDE, FlowRelations
+from pipeline.featurize.baseline.recurrence import BLOCKS, LAST_BLOCK
 from pipeline.featurize.baseline.relations import SOURCE, TARGET, Relations
+from pipeline.featurize.windows.tables import USED
 
 MOST_NAMES, MOST_CHARACTERS = 512, 15_000
 """All of IPv4 fit, and 375 of IPv6 at their longest."""
@@ -39,11 +41,18 @@ def _characters(book: Book) -> int:
     return sum(len(name) + 1 for name in book.values())
 
 
-def forget_unnamed(book: Book, relations: Relations) -> None:
-    """Make one of all ends without a name, as a saved baseline does: what a block says must not depend on a restore."""
-    ends = relations.ends[:, [SOURCE, TARGET]]
+def forget_unnamed(book: Book, relations: Relations, block: int) -> None:
+    """Make one of all ends without a name, as a saved baseline does: what a block says must not depend on a restore.
+
+    Only what began in the block that closes can have such ends: a name that is needed stays.
+    """
+    cells = relations.cells[: int(relations.table.cells[0, USED]) + 1]
+    entries = np.flatnonzero((cells[:, LAST_BLOCK] == block) & (cells[:, BLOCKS] == 1))
+    if not len(entries):
+        return
+    ends = relations.ends[entries][:, [SOURCE, TARGET]]
     named = np.isin(ends, np.array([0, int(OUTSIDE), *book], np.uint64))
-    relations.ends[:, [SOURCE, TARGET]] = np.where(named, ends, NOT_NOTED)
+    relations.ends[entries, SOURCE], relations.ends[entries, TARGET] = np.where(named, ends, NOT_NOTED).T
 
 
 def tidy(book: Book, relations: Relations) -> None:

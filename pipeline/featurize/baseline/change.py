@@ -6,7 +6,7 @@ Arrays over all relations, once a block.
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.featurize.baseline.keys import CONTROL, FUNCTION, TALK, USE, WRITE, kind_of
+from pipeline.featurize.baseline.keys import CONTROL, FUNCTION, TALK, USE, WRITE, is_of
 from pipeline.featurize.baseline.recurrence import FIRST_S, IS_SILENT, LAST_BLOCK, LAST_S, LONGEST_S, USUAL
 from pipeline.featurize.baseline.relations import SOURCE, WHAT, Relations, entries_of
 from pipeline.featurize.windows.tables import USED
@@ -26,7 +26,7 @@ Entries = npt.NDArray[np.int64]
 def _between(relations: Relations) -> Entries:
     """Entries of relations between two ends: uses and talks."""
     entries = entries_of(relations)
-    between: Entries = entries[np.isin(kind_of(relations.ends[entries, WHAT]), (USE, TALK))]
+    between: Entries = entries[is_of(relations.ends[entries, WHAT], (USE, TALK))]
     return between
 
 
@@ -41,10 +41,9 @@ def steady(relations: Relations) -> Entries:
 def news(relations: Relations, now_s: int, age_s: int) -> int:
     """How many relations began in the last quarter of the time learnt, or came then without being usual."""
     entries = entries_of(relations)
-    kinds = kind_of(relations.ends[entries, WHAT])
     cells, since_s = relations.cells[entries], now_s - age_s // 4
     is_new = (cells[:, FIRST_S] >= since_s) | ((cells[:, USUAL] == 0) & (cells[:, LAST_S] >= since_s))
-    return int((np.isin(kinds, (USE, WRITE, CONTROL, FUNCTION)) & is_new).sum())
+    return int((is_of(relations.ends[entries, WHAT], (USE, WRITE, CONTROL, FUNCTION)) & is_new).sum())
 
 
 def count_absence(relations: Relations, last_s: int, resumed_s: int) -> None:
@@ -72,7 +71,7 @@ def is_changing(relations: Relations, block: int, rows: int, strange: int) -> bo
     came = cells[:, LAST_BLOCK] == block
     usual = int((came & (cells[:, USUAL] == 1)).sum())
     new = entries[came & (cells[:, USUAL] == 0)]
-    sources = len(np.unique(relations.ends[new, SOURCE]))
+    sources = len(set(relations.ends[new, SOURCE].tolist()))
     always = relations.cells[steady(relations), LAST_BLOCK] == block
     is_gone = 2 * int(always.sum()) < len(always) and len(new) > max(usual, LEAST_REPLACED - 1)
     is_replaced = 2 * strange >= rows > 0 and (usual == 0 or is_gone)

@@ -73,6 +73,8 @@ def _points(
                 if value < 0.0:
                     fixed = -fixed
             else:
-                fixed = np.int64(np.rint(min(max(value, -32768.0), 32767.0) * 65536.0))
+                # Written so that NaN is the lowest: made a whole number, it is another on every kind of processor.
+                low = value if value > -32768.0 else -32768.0
+                fixed = np.int64(np.rint(min(low, 32767.0) * 65536.0))
             steps = ((fixed - centre[column]) * factor[column] + half) >> _SHIFT
             points[row, column] = min(max(steps, -MOST_STEPS), MOST_STEPS)

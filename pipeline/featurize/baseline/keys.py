@@ -26,12 +26,15 @@ USE, TALK, WRITE, CONTROL, FUNCTION, HARDWARE, ADDRESS, SEVERAL, SERVED, WRITTEN
 """Kinds of relation; the last three are of targets alone, and count how many sources are usual there."""
 
 RELATION_KEYS = (
-    *("src", "dst", "source", "target", "use", "served", "talk", "write", "written", "control", "controlled"),
-    *("src_address", "src_device", "src_hardware", "src_unstable", "src_several"),
-    *("dst_address", "dst_device", "dst_hardware", "dst_unstable", "dst_several"),
+    *("use", "talk", "write", "control", "src_address", "dst_address", "src_device", "dst_device"),
+    *("src_hardware", "dst_hardware", "src_several", "dst_several"),
+    *("src_unstable", "dst_unstable", "src", "dst", "source", "target", "served", "written", "controlled"),
 )
-_SRC, _DST, _SOURCE, _TARGET, _USE, _SERVED, _TALK, _WRITE, _WRITTEN, _CONTROL, _CONTROLLED, _SRC_ADDRESS = range(12)
-_DST_ADDRESS = _SRC_ADDRESS + 5
+LEARNT = 12
+"""So many from the first on are learnt, in this order."""
+USE_KEY, TALK_KEY, _WRITE, _CONTROL, _SRC_ADDRESS, DST_ADDRESS_KEY, _SRC_DEVICE, DST_DEVICE_KEY = range(8)
+_SRC_HARDWARE, SRC_SEVERAL_KEY, _SRC_UNSTABLE = 8, 10, 12
+_SRC, _DST, _SOURCE, _TARGET, _SERVED, _WRITTEN, _CONTROLLED = range(14, 21)
 _NO = np.uint64(0)
 
 Mask = npt.NDArray[np.bool_]
@@ -48,6 +51,15 @@ def kind_of(numbers: Keys) -> Keys:
     return numbers >> KIND_SHIFT
 
 
+def is_of(numbers: Keys, kinds: tuple[int, ...]) -> Mask:
+    """(n,) whether numbers that `what` made are of one of these kinds."""
+    of_kind = kind_of(numbers)
+    of_any: Mask = of_kind == kinds[0]
+    for kind in kinds[1:]:
+        of_any |= of_kind == kind
+    return of_any
+
+
 def kind_and_service(number: int) -> tuple[int, int, int]:
     """Kind of relation, protocol and port of a number that `what` made; port -1 where none is known."""
     service = number & ((1 << int(KIND_SHIFT)) - 1)
@@ -57,6 +69,7 @@ def kind_and_service(number: int) -> tuple[int, int, int]:
 class FlowRelations(NamedTuple):
     """Keys (n,) uint64 of n flows' relations, 0 where a flow has none of that kind.
 
+    keys: (RELATION_KEYS, n), whose rows the keys by name are, but for those of functions and services.
     src, dst: keys of the addresses as they count here. source, target: the same of who uses a service and whose it is.
     service: protocol and port of the target as one number. has_transport: (n,) bool, TCP or UDP. is_office: (n,) bool,
     by a port that is known and no industrial protocol's. sent_bits: (n,) binary digits of the bytes that the source
@@ -65,6 +78,7 @@ class FlowRelations(NamedTuple):
     this flow. function: (m,) of all flows, those of flow i at function_start[i]:function_end[i].
     """
 
+    keys: Keys
     src: Keys
     dst: Keys
     source: Keys
@@ -125,6 +139,7 @@ def flow_relations(flows: pa.RecordBatch, rows: Rows) -> FlowRelations:
     of_name = dict(zip(RELATION_KEYS, keys, strict=True))
     function, start, end = _functions(flows, of_name["src"], of_name["dst"])
     return FlowRelations(
+        keys,
         **of_name,
         service=said.service,
         has_transport=has_transport,
@@ -193,37 +208,37 @@ def _write_keys(said: FlowSays, keys: npt.NDArray[np.uint64]) -> None:
         source, target = (dst, src) if said.is_answer[row] else (src, dst)
         keys[_SRC, row], keys[_DST, row], keys[_SOURCE, row], keys[_TARGET, row] = src, dst, source, target
         of_service = said.src_unicast[row] and said.dst_unicast[row] and said.has_transport[row]
-        keys[_USE, row] = _key3(USE, source, target, said.service[row]) if of_service else _NO
+        keys[USE_KEY, row] = _key3(USE, source, target, said.service[row]) if of_service else _NO
         keys[_SERVED, row] = _key2(SERVED, target, said.service[row]) if of_service else _NO
-        keys[_TALK, row] = _NO if of_service else _key3(TALK, src, dst, said.protocol[row])
+        keys[TALK_KEY, row] = _NO if of_service else _key3(TALK, src, dst, said.protocol[row])
         keys[_WRITE, row] = _key2(WRITE, src, dst) if said.writes[row] else _NO
         keys[_WRITTEN, row] = _key1(WRITTEN, dst) if said.writes[row] else _NO
         keys[_CONTROL, row] = _key2(CONTROL, src, dst) if said.controls[row] else _NO
         keys[_CONTROLLED, row] = _key1(CONTROLLED, dst) if said.controls[row] else _NO
         src_inside = said.src_unicast[row] and src != OUTSIDE
         dst_inside = said.dst_unicast[row] and dst != OUTSIDE
-        _write_hardware(keys, _SRC_ADDRESS, row, src, said.src_hardware[row], src_inside, said.src_several[row])
-        _write_hardware(keys, _DST_ADDRESS, row, dst, said.dst_hardware[row], dst_inside, said.dst_several[row])
+        _write_hardware(keys, 0, row, src, said.src_hardware[row], src_inside, said.src_several[row])
+        _write_hardware(keys, 1, row, dst, said.dst_hardware[row], dst_inside, said.dst_several[row])
 
 
 @compiled
 def _write_hardware(
     keys: npt.NDArray[np.uint64],
-    first: int,
+    end: int,
     row: int,
     address: np.uint64,
     hardware: np.uint64,
     is_inside: bool,
     has_several: bool,
 ) -> None:
-    """The five keys of one end from row `first` on: address, device, hardware, unstable, several."""
+    """The five keys of one end, 0 the source and 1 the target: those of the target stand behind the source's."""
     has_hardware = is_inside and hardware != 0
     unstable = _key1(SEVERAL, address) if is_inside else _NO
-    keys[first, row] = _key1(ADDRESS, address) if is_inside else _NO
-    keys[first + 1, row] = _key1(ADDRESS, hardware) if has_hardware else _NO
-    keys[first + 2, row] = _key2(HARDWARE, address, hardware) if has_hardware and address != hardware else _NO
-    keys[first + 3, row] = unstable
-    keys[first + 4, row] = unstable if has_several else _NO
+    keys[_SRC_ADDRESS + end, row] = _key1(ADDRESS, address) if is_inside else _NO
+    keys[_SRC_DEVICE + end, row] = _key1(ADDRESS, hardware) if has_hardware else _NO
+    keys[_SRC_HARDWARE + end, row] = _key2(HARDWARE, address, hardware) if has_hardware and address != hardware else _NO
+    keys[_SRC_UNSTABLE + end, row] = unstable
+    keys[SRC_SEVERAL_KEY + end, row] = unstable if has_several else _NO
 
 
 def _key(kind: int, *parts: npt.NDArray[np.uint64] | Ints) -> Keys:

@@ -13,12 +13,15 @@ import numpy.typing as npt
 from pipeline.featurize.baseline.coordinates import STEPS, WIDTH, Points
 from pipeline.featurize.baseline.distance import squared_distance
 from pipeline.featurize.baseline.recurrence import (
+    BLOCKS,
     CELLS,
     KIND,
+    RELATED,
     USUAL,
     began,
     displaceable,
     mark,
+    note_usual,
 )
 from pipeline.featurize.compiled import compiled
 from pipeline.featurize.feature_set import FEATURE_SET
@@ -31,6 +34,8 @@ MOST_USUAL = 384
 """What is left is for kinds that have not come back yet."""
 ADDITIONS = 128
 """New kinds a block."""
+MOST_BLOCKS = (1 << 15) - 1
+"""A year of quarter hours; saved in 15 bits."""
 LIKELY_KINDS = 4
 """Kinds that are tried before all are: the last one, what came after it, and so on; polls alternate between a few."""
 FAR = 1 << 30
@@ -125,22 +130,44 @@ def _nearest_other(kinds: Kinds, row: npt.NDArray[np.int8]) -> int:
 
 
 @compiled
-def _make_usual(kinds: Kinds, kind: int) -> int:
-    """Move a kind behind the last usual one: usual kinds come first in the table. Its new number."""
+def _exchange(kinds: Kinds, one: int, other: int) -> None:
     points, cells = kinds.points, kinds.cells
-    first = kinds.counts[USUAL_KINDS]
     for column in range(WIDTH):
-        points[kind, column], points[first, column] = points[first, column], points[kind, column]
+        points[one, column], points[other, column] = points[other, column], points[one, column]
     for column in range(CELLS):
-        cells[kind, column], cells[first, column] = cells[first, column], cells[kind, column]
-    cells[first, USUAL] = 1
+        cells[one, column], cells[other, column] = cells[other, column], cells[one, column]
+
+
+@compiled
+def make_usual(kinds: Kinds, kind: int) -> int:
+    """Move a kind behind the last usual one: usual kinds come first in the table. Its new number."""
+    first = kinds.counts[USUAL_KINDS]
+    _exchange(kinds, kind, first)
+    kinds.cells[first, USUAL], kinds.cells[first, RELATED] = 1, 0
     kinds.counts[USUAL_KINDS] += 1
     return int(first)
 
 
 @compiled
+def make_unusual(kinds: Kinds, kind: int) -> int:
+    """Move a usual kind before the first that is not. Its new number."""
+    last = kinds.counts[USUAL_KINDS] - 1
+    _exchange(kinds, kind, last)
+    kinds.cells[last, USUAL], kinds.cells[last, KIND] = 0, 0
+    kinds.counts[USUAL_KINDS] -= 1
+    return int(last)
+
+
+@compiled
 def learn(
-    kinds: Kinds, row: npt.NDArray[np.int8], known: int, block: int, now_s: int, least_blocks: int, least_span_s: int
+    kinds: Kinds,
+    row: npt.NDArray[np.int8],
+    known: int,
+    block: int,
+    now_s: int,
+    least_blocks: int,
+    least_span_s: int,
+    is_anchored: bool,
 ) -> int:
     """Count a row for its kind, or begin one: the kind's number, or -1 where there is no room.
 
@@ -166,6 +193,9 @@ def learn(
         for column in range(WIDTH):
             kinds.points[known, column] = row[column]
         began(cells, known, now_s)
-    if mark(cells, known, block, now_s, least_blocks, least_span_s) and counts[USUAL_KINDS] < MOST_USUAL:
-        known = _make_usual(kinds, known)
+    is_usual = mark(cells, known, block, now_s, least_blocks, least_span_s, is_anchored)
+    cells[known, BLOCKS] = min(cells[known, BLOCKS], MOST_BLOCKS)
+    if is_usual and counts[USUAL_KINDS] < MOST_USUAL:
+        known = make_usual(kinds, known)
+        note_usual(cells, known, is_anchored)
     return int(known)

@@ -14,11 +14,32 @@ from pipeline.featurize.baseline import keys
 from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline import relations as of_relations
 from pipeline.featurize.baseline.coordinates import Points
-from pipeline.featurize.baseline.keys import FlowRelations, what
+from pipeline.featurize.baseline.keys import (
+    DST_ADDRESS_KEY,
+    DST_DEVICE_KEY,
+    LEARNT,
+    SRC_SEVERAL_KEY,
+    TALK_KEY,
+    USE_KEY,
+    FlowRelations,
+    what,
+)
 from pipeline.featurize.baseline.kinds import Kinds
-from pipeline.featurize.baseline.recurrence import BLOCKS, KIND, LARGEST, LAST_BLOCK, LAST_S, LONGEST_S, USUAL
+from pipeline.featurize.baseline.recurrence import (
+    BLOCKS,
+    KIND,
+    LARGEST,
+    LAST_BLOCK,
+    LAST_S,
+    LONGEST_S,
+    OWED,
+    RELATED,
+    USUAL,
+    mark,
+)
 from pipeline.featurize.baseline.relations import Relations
 from pipeline.featurize.compiled import compiled
+from pipeline.featurize.rows import Keys
 from pipeline.featurize.windows.tables import find
 
 BEGAN_US, BLOCK, BLOCK_ENDS_US, PHASE, SINCE_US, BOUND, LEAST_BLOCKS, LEAST_SPAN_S = range(8)
@@ -69,6 +90,8 @@ TALK_SQUARES = of_kinds.squared(2.6)
     _AT_TARGET,
 ) = (int(bit) for bit in Evidence)
 _SHOWN = int(SHOWN)
+_NO_EVIDENCE = (DST_ADDRESS_KEY, DST_DEVICE_KEY)
+"""A new target is told by who uses it."""
 _SETTLING, _ANCHORED = int(Phase.SETTLING), int(Phase.ANCHORED)
 
 
@@ -136,7 +159,7 @@ def _evidence(relations: Relations, flow: FlowRelations, row: int, phase: int, b
     if flow.use[row] != 0:
         used = find(relations.table, flow.use[row])
         if relations.cells[used, USUAL] == 0:
-            others = of_relations.others(relations, flow.served[row])
+            others = of_relations.others_beside(relations, flow.served[row], used)
             if phase == _ANCHORED and relations.cells[used, BLOCKS] and relations.cells[used, LAST_BLOCK] != block:
                 evidence |= _AGAIN
             evidence |= _NEW_COMMON if others >= COMMON_SOURCES and flow.is_office[row] else _NEW_USE
@@ -146,10 +169,10 @@ def _evidence(relations: Relations, flow: FlowRelations, row: int, phase: int, b
         evidence |= _NEW_TALK
     if flow.write[row] != 0 and not of_relations.is_usual(relations, flow.write[row]):
         evidence |= _NEW_WRITER
-        others = of_relations.others(relations, flow.written[row])
+        others = of_relations.others_beside(relations, flow.written[row], find(relations.table, flow.write[row]))
     if flow.control[row] != 0 and not of_relations.is_usual(relations, flow.control[row]):
         evidence |= _NEW_CONTROLLER
-        others = of_relations.others(relations, flow.controlled[row])
+        others = of_relations.others_beside(relations, flow.controlled[row], find(relations.table, flow.control[row]))
     for number in range(flow.function_start[row], flow.function_end[row]):
         if not of_relations.is_usual(relations, flow.function[number]):
             evidence |= _NEW_FUNCTION
@@ -182,6 +205,36 @@ def _evidence(relations: Relations, flow: FlowRelations, row: int, phase: int, b
 
 
 @compiled
+def _count_at_target(
+    relations: Relations,
+    ends: tuple[np.uint64, np.uint64, np.uint64],
+    target: np.uint64,
+    clock: npt.NDArray[np.int64],
+    now_s: int,
+) -> None:
+    at_target = (np.uint64(0), ends[1], what(keys.SERVED, ends[2]))
+    of_relations.add_other(relations, target, at_target, clock[BLOCK], now_s, clock[PHASE] == _ANCHORED)
+
+
+@compiled
+def _pay(
+    relations: Relations,
+    entry: int,
+    ends: tuple[np.uint64, np.uint64, np.uint64],
+    target: np.uint64,
+    clock: npt.NDArray[np.int64],
+    now_s: int,
+) -> None:
+    """Count at its target what a command made usual since the relation came last, or made so no more."""
+    owed = relations.cells[entry, OWED]
+    relations.cells[entry, OWED] = 0
+    if owed > 0:
+        _count_at_target(relations, ends, target, clock, now_s)
+    else:
+        of_relations.remove_other(relations, target)
+
+
+@compiled
 def _learn_relation(
     relations: Relations,
     key: np.uint64,
@@ -196,6 +249,8 @@ def _learn_relation(
     if key == 0:
         return
     entry = find(relations.table, key)
+    if target != 0 and relations.cells[entry, OWED] != 0:
+        _pay(relations, entry, ends, target, clock, now_s)
     if not learns and relations.cells[entry, USUAL] == 0:
         return
     if learns and entry != 0:
@@ -203,10 +258,12 @@ def _learn_relation(
         if away_s > relations.cells[entry, LONGEST_S]:
             relations.cells[entry, LONGEST_S] = away_s
     of_kind = (ends[0], ends[1], what(kind, ends[2]))
-    block, least_blocks, least_span_s = clock[BLOCK], clock[LEAST_BLOCKS], clock[LEAST_SPAN_S]
-    became_usual = of_relations.learn(relations, key, of_kind, block, now_s, least_blocks, least_span_s)
+    block, is_anchored = clock[BLOCK], clock[PHASE] == _ANCHORED
+    became_usual = of_relations.learn(
+        relations, key, of_kind, block, now_s, clock[LEAST_BLOCKS], clock[LEAST_SPAN_S], is_anchored
+    )
     if became_usual == 1 and target != 0:
-        of_relations.add_other(relations, target, (np.uint64(0), ends[1], what(keys.SERVED, ends[2])), block, now_s)
+        _count_at_target(relations, ends, target, clock, now_s)
 
 
 @compiled
@@ -246,6 +303,40 @@ def _count(clock: npt.NDArray[np.int64], squares: int, evidence: int) -> None:
 
 
 @compiled
+def _look_up(relations: Relations, keys: Keys, row: int, entries: npt.NDArray[np.int64]) -> bool:
+    """Write where a flow's relations stand, 0 for those it has not or that are not known.
+
+    Whether all are usual whose novelty would be evidence, functions and bytes aside: of most flows they are, and then
+    there is nothing to find out about any of them.
+    """
+    table, cells, is_known = relations.table, relations.cells, True
+    for number in range(LEARNT):
+        key = keys[number, row]
+        entries[number] = 0
+        if key != 0:
+            entry = find(table, key)
+            entries[number] = entry
+            if number >= SRC_SEVERAL_KEY or (cells[entry, USUAL] == 0 and number not in _NO_EVIDENCE):
+                is_known = False
+    return is_known
+
+
+@compiled
+def _mark_usual(cells: npt.NDArray[np.int32], entries: npt.NDArray[np.int64], block: int, now_s: int) -> bool:
+    """Note that usual relations came, where nothing is learnt: as `_learn_relations` does, for which all that a command
+    changed is left. Whether nothing was left.
+    """
+    for number in range(LEARNT):
+        entry = entries[number]
+        if entry != 0:
+            if cells[entry, OWED] != 0:
+                return False
+            if cells[entry, USUAL] != 0:
+                mark(cells, entry, block, now_s, 0, 0, True)
+    return True
+
+
+@compiled
 def take(
     order: npt.NDArray[np.int64],
     late: npt.NDArray[np.bool_],
@@ -258,19 +349,26 @@ def take(
     clock: npt.NDArray[np.int64],
     histogram: npt.NDArray[np.int64],
     seen: Seen,
+    entries: npt.NDArray[np.int64],
 ) -> None:
     """Take flows `order` of a batch through the baseline; the phase does not change meanwhile.
 
     late: (len(order),) a late flow is only judged. bound: (n,) from which distance on each flow is strange. kinds,
-    relations, clock, histogram are written to, and `seen` at the flows' rows.
+    relations, clock, histogram are written to, and `seen` at the flows' rows. entries: (LEARNT,) room for look-ups.
     """
     for at in range(len(order)):
         row = order[at]
-        talk = flow.use[row] if flow.use[row] != 0 else flow.talk[row]
-        squares, kind = of_kinds.nearest_usual(
-            kinds, points[row], relations.cells[find(relations.table, talk), KIND] - 1
-        )
-        evidence, others = _evidence(relations, flow, row, clock[PHASE], clock[BLOCK])
+        is_known = _look_up(relations, flow.keys, row, entries) and flow.function_start[row] == flow.function_end[row]
+        use = flow.use[row]
+        between = entries[USE_KEY] if use != 0 else entries[TALK_KEY]
+        squares, kind = of_kinds.nearest_usual(kinds, points[row], relations.cells[between, KIND] - 1)
+        if is_known:
+            sends_more = use != 0 and flow.sent_bits[row] > max(
+                relations.cells[between, LARGEST] + MORE_BITS, LEAST_BITS
+            )
+            evidence, others = _MORE_BYTES if sends_more else 0, 0
+        else:
+            evidence, others = _evidence(relations, flow, row, clock[PHASE], clock[BLOCK])
         if squares >= bound[row]:
             evidence |= _STRANGE
         if clock[PHASE] == _SETTLING and clock[NEWS] > MOST_NEWS:
@@ -284,16 +382,26 @@ def take(
         if end_us[row] - clock[LAST_US] > IDLE_US:
             clock[RESUMED_S] = now_s
         clock[LAST_US] = end_us[row]
-        _learn_relations(relations, flow, row, learns, clock, now_s)
+        if learns or not is_known or not _mark_usual(relations.cells, entries, clock[BLOCK], now_s):
+            _learn_relations(relations, flow, row, learns, clock, now_s)
+            between = find(relations.table, use if use != 0 else flow.talk[row])
         if learns:
             clock[ROWS] += 1
             kind = of_kinds.learn(
-                kinds, points[row], kind, clock[BLOCK], now_s, clock[LEAST_BLOCKS], clock[LEAST_SPAN_S]
+                kinds,
+                points[row],
+                kind,
+                clock[BLOCK],
+                now_s,
+                clock[LEAST_BLOCKS],
+                clock[LEAST_SPAN_S],
+                clock[PHASE] == _ANCHORED,
             )
             if clock[PHASE] == _SETTLING:
                 histogram[_bin(squares)] += 1
-        between = find(relations.table, talk)
         if between and kind >= 0:
             relations.cells[between, KIND] = kind + 1
+            if kind >= kinds.counts[of_kinds.USUAL_KINDS]:
+                kinds.cells[kind, RELATED] = between
         if between and clock[PHASE] != _ANCHORED:
             relations.cells[between, LARGEST] = max(relations.cells[between, LARGEST], flow.sent_bits[row])

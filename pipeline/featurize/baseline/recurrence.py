@@ -15,12 +15,22 @@ import numpy.typing as npt
 
 from pipeline.featurize.compiled import compiled
 
-BLOCKS, FIRST_S, LAST_S, LAST_BLOCK, USUAL, OTHERS, KIND, LONGEST_S, IS_SILENT, BECAME_BLOCK, LARGEST = range(11)
+BLOCKS, FIRST_S, LAST_S, LAST_BLOCK, USUAL, OTHERS, KIND, LONGEST_S, IS_SILENT, LARGEST, MADE_BY, OWED, RELATED = range(
+    13
+)
 """Columns of an entry: blocks it came in, when first and last (seconds since the baseline began), the number of the
 last block, whether it is usual; of a relation's target how many sources are usual; from 1 the number of a kind, of a
 relation that of its last flow, of a kind that of what came after it; the longest it was away while everything was
-learnt, whether a notice named its silence; the block it became usual in; the bits of the most bytes of a flow."""
-CELLS = 11
+learnt, whether a notice named its silence; the bits of the most bytes of a flow; what made it usual; of a relation by
+how much more it is to count at its target when it comes again; of a kind that is not usual the relation of its last
+flow.
+"""
+CELLS = 13
+BY_ITSELF, UNDONE, PENDING, FIRST_SLOT, SLOTS = 0, 1, 2, 3, 61
+"""What made an entry usual: coming back while everything was learnt; a notice that was undone, so it is not usual and
+becomes so only where the sensor is anchored; coming back in this block after it was shown; from FIRST_SLOT on one of
+the last SLOTS notices that can be undone (undoable.py). Saved in six bits.
+"""
 MOST_BLOCKS = (1 << 20) - 1
 """Thirty years of quarter hours; saved in 20 bits."""
 
@@ -35,9 +45,15 @@ def began(cells: npt.NDArray[np.int32], entry: int, now_s: int) -> None:
 
 @compiled
 def mark(
-    cells: npt.NDArray[np.int32], entry: int, block: int, now_s: int, least_blocks: int, least_span_s: int
+    cells: npt.NDArray[np.int32],
+    entry: int,
+    block: int,
+    now_s: int,
+    least_blocks: int,
+    least_span_s: int,
+    is_anchored: bool,
 ) -> bool:
-    """Note that an entry came; whether that makes it usual, which the caller writes down."""
+    """Note that an entry came; whether that makes it usual, which the caller writes down by `note_usual`."""
     cells[entry, LAST_S] = now_s
     cells[entry, IS_SILENT] = 0
     if cells[entry, LAST_BLOCK] != block:
@@ -47,6 +63,7 @@ def mark(
         cells[entry, USUAL] == 0
         and cells[entry, BLOCKS] >= least_blocks
         and now_s - cells[entry, FIRST_S] >= least_span_s
+        and (is_anchored or cells[entry, MADE_BY] != UNDONE)
     )
 
 
@@ -66,3 +83,15 @@ def displaceable(cells: npt.NDArray[np.int32], first: int, end: int, block: int)
         ):
             chosen = entry
     return chosen
+
+
+@compiled
+def note_usual(cells: npt.NDArray[np.int32], entry: int, is_anchored: bool) -> None:
+    """Write down that an entry became usual by coming back."""
+    cells[entry, USUAL], cells[entry, MADE_BY] = 1, PENDING if is_anchored else BY_ITSELF
+
+
+def begin_again(cells: npt.NDArray[np.int32], entries: npt.NDArray[np.int64], now_s: int) -> None:
+    """Entries are not usual any more, and have not come in any block since they were."""
+    cells[entries, USUAL] = cells[entries, BLOCKS] = cells[entries, IS_SILENT] = 0
+    cells[entries, FIRST_S], cells[entries, LAST_BLOCK], cells[entries, MADE_BY] = now_s, -1, UNDONE

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.featurize.baseline.recurrence import (
-    BECAME_BLOCK,
     CELLS,
     OTHERS,
+    OWED,
     USUAL,
     began,
     displaceable,
     mark,
+    note_usual,
 )
 from pipeline.featurize.compiled import compiled
 from pipeline.featurize.windows.bounded_tables import wider
@@ -82,6 +83,7 @@ def learn(
     now_s: int,
     least_blocks: int,
     least_span_s: int,
+    is_anchored: bool,
 ) -> int:
     """Count a relation, or begin it: 1 where that makes it usual, 0 where not, -1 where there is no room.
 
@@ -104,8 +106,8 @@ def learn(
         counts[ADDED] += 1
         began(cells, entry, now_s)
         relations.ends[entry, SOURCE], relations.ends[entry, TARGET], relations.ends[entry, WHAT] = ends
-    if mark(cells, entry, block, now_s, least_blocks, least_span_s):
-        cells[entry, USUAL], cells[entry, BECAME_BLOCK] = 1, block
+    if mark(cells, entry, block, now_s, least_blocks, least_span_s, is_anchored):
+        note_usual(cells, entry, is_anchored)
         counts[USUAL_RELATIONS] += 1
         return 1
     return 0
@@ -113,16 +115,34 @@ def learn(
 
 @compiled
 def add_other(
-    relations: Relations, key: np.uint64, ends: tuple[np.uint64, np.uint64, np.uint64], block: int, now_s: int
+    relations: Relations,
+    key: np.uint64,
+    ends: tuple[np.uint64, np.uint64, np.uint64],
+    block: int,
+    now_s: int,
+    is_anchored: bool,
 ) -> None:
     """Count one more usual source at a target, where there is room for it."""
-    learn(relations, key, ends, block, now_s, 1, 0)
+    learn(relations, key, ends, block, now_s, 1, 0, is_anchored)
     entry = find(relations.table, key)
     if entry:
         relations.cells[entry, OTHERS] += 1
 
 
 @compiled
+def remove_other(relations: Relations, key: np.uint64) -> None:
+    """Count one usual source less at a target."""
+    entry = find(relations.table, key)
+    relations.cells[entry, OTHERS] = max(relations.cells[entry, OTHERS] - 1, 0)
+
+
+@compiled
 def others(relations: Relations, key: np.uint64) -> int:
     """How many sources are usual at a target."""
     return int(relations.cells[find(relations.table, key), OTHERS])
+
+
+@compiled
+def others_beside(relations: Relations, target: np.uint64, entry: int) -> int:
+    """How many sources are usual at a target, with what a relation to it still owes."""
+    return int(max(others(relations, target) + relations.cells[entry, OWED], 0))

@@ -19,7 +19,6 @@ from pipeline.featurize.baseline.kinds import FEATURES, MOST_KINDS, MOST_USUAL, 
 from pipeline.featurize.baseline.learning import BINS, BLOCK, CLOCK, PHASE
 from pipeline.featurize.baseline.phases import HISTORY, Blocks
 from pipeline.featurize.baseline.recurrence import (
-    BECAME_BLOCK,
     BLOCKS,
     CELLS,
     FIRST_S,
@@ -29,7 +28,11 @@ from pipeline.featurize.baseline.recurrence import (
     LAST_BLOCK,
     LAST_S,
     LONGEST_S,
+    MADE_BY,
     OTHERS,
+    OWED,
+    RELATED,
+    SLOTS,
     USUAL,
 )
 from pipeline.featurize.baseline.relations import ENDS, MOST_RELATIONS, SOURCE, TARGET, WHAT, Relations
@@ -39,14 +42,16 @@ from pipeline.featurize.windows.tables import EVICTED, KEY, USED, with_keys
 
 Words = tuple[tuple[tuple[int, int], ...], ...]
 
-_KIND_WORDS: Words = (((BLOCKS, 20), (LAST_BLOCK, 1), (KIND, 10)),)
+_KIND_WORDS: Words = (((BLOCKS, 15), (LAST_BLOCK, 1), (KIND, 10), (MADE_BY, 6)),)
+_OTHER_KIND_WORDS: Words = (((BLOCKS, 15), (LAST_BLOCK, 1), (RELATED, 12), (MADE_BY, 1)),)
 _RELATION_WORDS: Words = (
     ((BLOCKS, 20), (OTHERS, 12)),
-    ((USUAL, 1), (IS_SILENT, 1), (LAST_BLOCK, 1), (BECAME_BLOCK, 1), (LONGEST_S, 9), (LARGEST, 7), (KIND, 10)),
+    ((USUAL, 1), (IS_SILENT, 1), (LAST_BLOCK, 1), (LONGEST_S, 9), (LARGEST, 7), (KIND, 10), (OWED, 2)),
 )
 """Columns in words of 32 bits and how many bits each has; more than fit count as the most that do. Of a block's number
 one bit is left, whether it is this block: nothing else is ever asked. A relation that was away for longer than nine
-bits of seconds is not steady, however long it was."""
+bits of seconds is not steady, however long it was. What is owed is -1, 0 or 1, and saved as one more. Kinds that are
+not usual have words of their own."""
 _SHAPES: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "clock": ("<i8", (CLOCK,)),
     "blocks": ("<i8", (3, HISTORY)),
@@ -59,31 +64,40 @@ _SHAPES: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "relations.ends": ("<u8", (None,)),
     "relations.counts": ("<i8", (4,)),
     "book": ("|u1", (None,)),
+    "undoable": ("<i4", (SLOTS,)),
 }
 _NOBODY, _OUTSIDE, _NOT_NOTED, _NAMED = range(4)
 """Ends in ten bits: from 3 on they are numbers of names. An end without a name loses its key, as nothing is ever looked
 up by it."""
 _SERVICE_BITS, _END_BITS = 34, 10
-_KIND_SHIFT, _SOURCE_SHIFT, _TARGET_SHIFT = np.uint64(34), np.uint64(38), np.uint64(48)
+_KIND_SHIFT, _SOURCE_SHIFT, _TARGET_SHIFT, _MADE_BY_SHIFT = (np.uint64(bits) for bits in (34, 38, 48, 58))
 
 
 def baseline_out(baseline: Baseline) -> Arrays:
     """What there is to save, by name."""
     kinds, relations, block = baseline.kinds, baseline.relations, int(baseline.clock[BLOCK])
-    known, related = int(kinds.counts[of_kinds.USED]), int(relations.table.cells[0, USED])
+    known, usual = int(kinds.counts[of_kinds.USED]), int(kinds.counts[of_kinds.USUAL_KINDS])
+    related = int(relations.table.cells[0, USED])
     names = sorted(baseline.book)
     return {
         "clock": baseline.clock,
         "blocks": np.stack(baseline.blocks),
         "histogram": baseline.histogram,
         "kinds.points": kinds.points[:known, :FEATURES].view(np.uint8),
-        "kinds.cells": _packed(kinds.cells[:known], block, _KIND_WORDS),
+        "kinds.cells": np.concatenate(
+            (
+                _packed(kinds.cells[:usual], block, _KIND_WORDS),
+                _packed(kinds.cells[usual:known], block, _OTHER_KIND_WORDS),
+            )
+        ),
         "kinds.counts": kinds.counts,
         "relations.keys": relations.table.cells[1 : related + 1, KEY],
         "relations.cells": _packed(relations.cells[1 : related + 1], block, _RELATION_WORDS),
-        "relations.ends": _ends_out(relations.ends[1 : related + 1], names),
+        "relations.ends": _ends_out(relations.ends[1 : related + 1], names)
+        | relations.cells[1 : related + 1, MADE_BY].astype(np.uint64) << _MADE_BY_SHIFT,
         "relations.counts": np.append(relations.counts, relations.table.cells[0, EVICTED]),
         "book": np.frombuffer("\n".join(baseline.book[key] for key in names).encode(), np.uint8),
+        "undoable": baseline.undoable,
     }
 
 
@@ -99,10 +113,13 @@ def baseline_in(arrays: Mapping[str, Array]) -> Baseline:
     points = np.zeros((max(len(arrays["kinds.points"]), 1), WIDTH), np.int8)
     points[: len(arrays["kinds.points"]), :FEATURES] = arrays["kinds.points"].view(np.int8)
     kinds = np.zeros((len(points), CELLS), np.int32)
-    kinds[: len(arrays["kinds.cells"])] = _unpacked(arrays["kinds.cells"], block, _KIND_WORDS)
-    kinds[: int(arrays["kinds.counts"][of_kinds.USUAL_KINDS]), USUAL] = 1
+    usual, known = int(arrays["kinds.counts"][of_kinds.USUAL_KINDS]), len(arrays["kinds.cells"])
+    kinds[:usual] = _unpacked(arrays["kinds.cells"][:usual], block, _KIND_WORDS)
+    kinds[usual:known] = _unpacked(arrays["kinds.cells"][usual:], block, _OTHER_KIND_WORDS)
+    kinds[:usual, USUAL] = 1
     cells = np.zeros((max(len(keys), 1) + 1, CELLS), np.int32)
     cells[1 : len(keys) + 1] = _unpacked(arrays["relations.cells"], block, _RELATION_WORDS)
+    cells[1 : len(keys) + 1, MADE_BY] = arrays["relations.ends"] >> _MADE_BY_SHIFT
     book = _book(arrays["book"])
     ends = np.zeros((len(cells), ENDS), np.uint64)
     ends[1 : len(keys) + 1] = _ends_in(arrays["relations.ends"], list(book))
@@ -113,6 +130,7 @@ def baseline_in(arrays: Mapping[str, Array]) -> Baseline:
         Kinds(points, kinds, arrays["kinds.counts"]),
         Relations(with_keys(keys, int(counts[3])), cells, ends, counts[:3].copy()),
         book,
+        arrays["undoable"],
     )
 
 
@@ -133,8 +151,8 @@ def _expect_counts(arrays: Mapping[str, Array]) -> None:
 def _packed(cells: npt.NDArray[np.int32], block: int, words: Words) -> npt.NDArray[np.int32]:
     """(n, 2 + words): times as they are, and what fits the words."""
     values = cells.astype(np.int64)
-    for column in (LAST_BLOCK, BECAME_BLOCK):
-        values[:, column] = values[:, column] == block
+    values[:, LAST_BLOCK] = values[:, LAST_BLOCK] == block
+    values[:, OWED] += 1
     packed = [values[:, FIRST_S], values[:, LAST_S]]
     for word in words:
         number, shift = np.zeros(len(cells), np.int64), 0
@@ -153,8 +171,9 @@ def _unpacked(packed: npt.NDArray[np.int32], block: int, words: Words) -> npt.ND
         for column, bits in word:
             cells[:, column] = left & ((1 << bits) - 1)
             left >>= bits
-    for column in (LAST_BLOCK, BECAME_BLOCK):
-        cells[:, column] = np.where(cells[:, column] == 1, block, -1)
+            if column == OWED:
+                cells[:, column] -= 1
+    cells[:, LAST_BLOCK] = np.where(cells[:, LAST_BLOCK] == 1, block, -1)
     return cells
 
 

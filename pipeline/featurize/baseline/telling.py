@@ -1,5 +1,8 @@
 """What a baseline tells when a block closes, in words: notices of a phase, of the past hour, of what fell silent."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 
 from pipeline.contracts.baseline import Phase
@@ -21,9 +24,9 @@ from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline import relations as of_relations
 from pipeline.featurize.baseline.book import name_of
 from pipeline.featurize.baseline.change import Entries, fell_silent
+from pipeline.featurize.baseline.keys import kind_of
 from pipeline.featurize.baseline.learning import (
     BEGAN_US,
-    BLOCK,
     LAST_US,
     LEARNS_SINCE_US,
     NUMBER,
@@ -35,9 +38,10 @@ from pipeline.featurize.baseline.learning import (
     seconds,
 )
 from pipeline.featurize.baseline.phases import HOUR_US
-from pipeline.featurize.baseline.recurrence import BECAME_BLOCK, BLOCKS, FIRST_S, LAST_S, USUAL
+from pipeline.featurize.baseline.recurrence import BLOCKS, BY_ITSELF, FIRST_S, LAST_S, PENDING, USUAL
 from pipeline.featurize.baseline.relations import SOURCE, TARGET, WHAT, entries_of
 from pipeline.featurize.baseline.sensor_baseline import Baseline
+from pipeline.featurize.baseline.undoable import kinds_made_by, new_code, relations_made_by, replace_code
 from pipeline.featurize.rows import TCP, UDP
 from pipeline.featurize.windows.tables import EVICTED, USED
 
@@ -50,6 +54,8 @@ WORDS = {
     keys.TALK: "talk",
 }
 """Relations that people are told of, those that matter most first."""
+UNDOABLE = (*WORDS, keys.ADDRESS)
+"""What becomes usual by a notice, and not usual by its undoing: the rest counts what these do."""
 _KIND_OF_PHASE = {Phase.SETTLING: LEARNT, Phase.ANCHORED: ANCHORED, Phase.CHANGED: CHANGED}
 
 
@@ -59,15 +65,14 @@ def notices(baseline: Baseline, name: SensorName, began: Phase | None, now_us: i
     last_s = seconds(clock, int(clock[LAST_US]))
     if began is not None:
         not_back = _not_usual(baseline) if began == Phase.ANCHORED else np.zeros(0, np.int64)
-        told.append(_notice(baseline, name, _KIND_OF_PHASE[began], not_back, now_us))
-    if clock[PHASE] == Phase.ANCHORED:
-        if len(admitted := _admitted(baseline)):
-            told.append(_notice(baseline, name, ADMITTED, admitted, now_us))
-        if len(silent := fell_silent(baseline.relations, last_s, int(clock[RESUMED_S]))):
-            told.append(_notice(baseline, name, SILENT, silent, now_us))
+        told.append(notice_of(baseline, name, _KIND_OF_PHASE[began], not_back, now_us))
+    told += _admitted(baseline, name, now_us)
+    is_anchored = clock[PHASE] == Phase.ANCHORED
+    if is_anchored and len(silent := fell_silent(baseline.relations, last_s, int(clock[RESUMED_S]))):
+        told.append(notice_of(baseline, name, SILENT, silent, now_us))
     if clock[STATUS_HOUR] != now_us // HOUR_US:
         clock[STATUS_HOUR] = now_us // HOUR_US
-        told.append(_notice(baseline, name, STATUS, np.zeros(0, np.int64), now_us))
+        told.append(notice_of(baseline, name, STATUS, np.zeros(0, np.int64), now_us))
     return told
 
 
@@ -80,16 +85,37 @@ def _not_usual(baseline: Baseline) -> Entries:
     return not_back
 
 
-def _admitted(baseline: Baseline) -> Entries:
-    """Entries that became usual in the block that closed."""
-    entries = entries_of(baseline.relations)
-    cells = baseline.relations.cells[entries]
-    is_new = (cells[:, USUAL] == 1) & (cells[:, BECAME_BLOCK] == int(baseline.clock[BLOCK]) - 1)
-    admitted: Entries = entries[is_new]
-    return admitted
+def _admitted(baseline: Baseline, name: SensorName, now_us: int) -> list[Notice]:
+    """What became usual in the block that closed, of a sensor that was anchored meanwhile."""
+    relations, kinds = relations_made_by(baseline, PENDING, UNDOABLE), kinds_made_by(baseline, PENDING)
+    if not len(relations) and not len(kinds):
+        replace_code(baseline, PENDING, BY_ITSELF)
+        return []
+    notice = notice_of(baseline, name, ADMITTED, relations, now_us, affected(baseline, relations, kinds))
+    replace_code(baseline, PENDING, new_code(baseline, notice.number))
+    return [notice]
 
 
-def _notice(baseline: Baseline, name: SensorName, kind: str, entries: Entries, now_us: int) -> Notice:
+def affected(baseline: Baseline, relations: Entries, kinds: Entries) -> dict[str, int]:
+    """Figures of a notice about relations and kinds: how many, addresses and devices apart."""
+    of_kind = kind_of(baseline.relations.ends[relations, WHAT])
+    addresses = int((of_kind == keys.ADDRESS).sum())
+    return {
+        "affected_relations": len(relations) - addresses,
+        "affected_addresses": addresses,
+        "affected_kinds": len(kinds),
+    }
+
+
+def notice_of(
+    baseline: Baseline,
+    name: SensorName,
+    kind: str,
+    entries: Entries,
+    now_us: int,
+    more_figures: Mapping[str, int] = MappingProxyType({}),
+) -> Notice:
+    """A notice about relations, with the next number unless it is the hourly status."""
     clock = baseline.clock
     if kind != STATUS:
         clock[NUMBER] += 1
@@ -107,7 +133,7 @@ def _notice(baseline: Baseline, name: SensorName, kind: str, entries: Entries, n
         phase=int(clock[PHASE]),
         at_us=now_us,
         since_us=int(clock[SINCE_US]),
-        figures=figures(baseline),
+        figures=figures(baseline) | dict(more_figures),
         relations=tuple(_named(baseline, entry, *of_kind[entry]) for entry in shown[:MOST_RELATIONS]),
         more=max(0, len(shown) - MOST_RELATIONS),
     )

@@ -66,9 +66,10 @@ def page(alert: Mapping[str, Any]) -> list[Text | Table]:
         Text.assemble((f" {severity} ", STYLE.get(severity, "")), " ", (shown(info["title"]), "bold")),
         Text(shown(alert["message"])),
         Text(""),
-        _facts(alert),
-        Text(""),
     ]
+    if is_notice(alert):
+        return [*parts, *_notice(about)]
+    parts += [_facts(alert), Text("")]
     if about.get("reasons"):
         parts += [Text("What is unusual", style="bold"), _reasons(about["reasons"]), Text("")]
     else:
@@ -84,6 +85,17 @@ def page(alert: Mapping[str, Any]) -> list[Text | Table]:
         Text(f"forebay alert verdict {shown(info['uid'])[:12]} --verdict tp|fp|benign|test|duplicate --by YOU"),
     ]
     return parts
+
+
+def is_notice(alert: Mapping[str, Any]) -> bool:
+    """Whether it is a notice of a sensor's baseline, which has no flows, and no attack's name."""
+    return "notice" in alert["unmapped"]
+
+
+def _notice(about: Mapping[str, Any]) -> list[Text | Table]:
+    """What a notice is about, and where to see more."""
+    lines = [Text(shown(line)) for line in about["notice"]["lines"]]
+    return [*lines, Text(""), Text(f"forebay sensor show {shown(about['site'])}/{shown(about['sensor'])}")]
 
 
 def _unexplained(about: Mapping[str, Any]) -> str:

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.contracts.raw import Headers
 from pipeline.contracts.verdicts import VERDICTS, read_verdict, verdict_bytes
-from pipeline.errors import BadData, Failed, Usage
-from pipeline.runtime.kafka import clients
+from pipeline.errors import BadData, Usage
+from pipeline.runtime.kafka.sending import send as send_message
 from pipeline.runtime.kafka.tail import Follower
 from pipeline.settings import Settings
+from pipeline.tools.alerts.lines import is_notice
 
 MAX_NOTE = 4096
 MAX_WHO = 128
@@ -28,6 +30,11 @@ def verdict_of(alert: Mapping[str, Any], verdict: str, by: str, at_us: int, note
     require_verdict(verdict, by, note)
     number, caption = VERDICTS[verdict]
     about = alert["unmapped"]
+    if is_notice(alert):
+        raise Usage(
+            f"alert {alert['finding_info']['uid'][:12]}: got a notice, which has no flows, expected an incident; "
+            "`forebay sensor` has what can be done: accept, undo, relearn"
+        )
     return {
         "uid": alert["finding_info"]["uid"],
         "revision": alert["metadata"]["sequence"],
@@ -51,19 +58,8 @@ def send(settings: Settings, record: Mapping[str, Any]) -> None:
     BadData where it violates its schema, Failed where the broker does not take it.
     """
     payload = verdict_bytes(record)
-    refused: list[str] = []
-    producer = clients.producer(settings, "verdict")
-    producer.produce(
-        settings.topics.feedback,
-        key=str(record["uid"]).encode(),
-        value=payload,
-        headers=[("content-type", b"application/json")],
-        on_delivery=lambda error, _message: refused.append(str(error)) if error is not None else None,
-    )
-    if producer.flush(30) or refused:
-        raise Failed(
-            f"{settings.topics.feedback}: {refused[0] if refused else 'no answer in 30 s'}; the verdict was not sent"
-        )
+    headers: Headers = [("content-type", b"application/json")]
+    send_message(settings, "verdict", settings.topics.feedback, str(record["uid"]), payload, headers)
 
 
 def verdicts(settings: Settings) -> tuple[list[dict[str, Any]], int]:

@@ -6,16 +6,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
 import typer
+from rich.markup import escape
 from rich.table import Column, Table
 
 from pipeline.errors import ForebayError
 from pipeline.runtime.kafka import security
+from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings, cache_folder, kafka_home
 from pipeline.tools.broker import answer
 from pipeline.tools.broker import lock as lock_file
@@ -30,6 +33,7 @@ OLDEST_JAVA = 17  # what Kafka 4's broker needs
 DISK_WARN_BYTES = 2_000_000_000
 DISK_FAIL_BYTES = 200_000_000
 CLOCK_SLACK_S = 60.0
+MAX_SENSORS_NAMED = 20
 REQUIREMENT = re.compile(
     r"(?P<name>[\w.-]+)(?:\[[^]]*])?(?:==(?P<version>[^;\s]+))?[^;]*(?:;.*extra == [\"'](?P<extra>\w+))?"
 )
@@ -48,12 +52,13 @@ class Finding:
 
 @app.command()
 def doctor(bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = False) -> None:
-    """Check Python, packages, Java, Kafka, topics, folders, disk and clock. Exit 1 if any check fails."""
+    """Check Python, packages, Java, Kafka, topics, sensors, folders, disk and clock. Exit 1 if any check fails."""
     settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     findings = list(examine(settings))
     table = Table("", "check", Column("found", overflow="fold"), Column("remedy", overflow="fold"))
     for each in findings:
-        table.add_row(f"[{COLOURS[each.verdict]}]{each.verdict}[/]", each.check, each.found, each.remedy)
+        words = (escape(text) for text in (each.check, each.found, each.remedy))
+        table.add_row(f"[{COLOURS[each.verdict]}]{each.verdict}[/]", *words)
     say(table, quiet=as_json)
     failed = [each.check for each in findings if each.verdict == "fail"]
     emit({"ok": not failed, "failed": failed, "checks": [asdict(each) for each in findings]})
@@ -156,7 +161,10 @@ def kafka(settings: Settings) -> Iterator[Finding]:
         yield Finding("topics", "warn", "not checked without Kafka")
         return
     yield Finding("Kafka", "ok", f"{settings.bootstrap}, {cluster.brokers} broker(s), cluster {cluster.cluster_id}")
-    yield guarded("topics", "fail", lambda: topic_table(settings))
+    table = guarded("topics", "fail", lambda: topic_table(settings))
+    yield table
+    if table.verdict == "ok":
+        yield from sensors(settings)
 
 
 def topic_table(settings: Settings) -> Finding:
@@ -171,6 +179,35 @@ def topic_table(settings: Settings) -> Finding:
     if len(missing) == len(differences):
         return Finding("topics", "warn", summary, "`forebay topic create`")
     return Finding("topics", "fail", summary, "`forebay topic check` lists them; correct them in the cluster")
+
+
+def sensors(settings: Settings) -> Iterator[Finding]:
+    """How many sensors are in each phase of learning, and those that do not get on."""
+    from pipeline.tools.sensors import histories
+    from pipeline.tools.sensors.reading import NoticesReader
+
+    try:
+        reader = NoticesReader(settings)
+        try:
+            every = histories.histories(reader.stored())
+        finally:
+            reader.close()
+    except ForebayError as error:
+        yield Finding("sensors", "warn", str(error))
+        return
+    phases = Counter(history.phase for history in every.values())
+    counted = ", ".join(f"{phases[name]} {name}" for name in histories.PHASE_NAMES if phases[name])
+    yield Finding("sensors", "ok", f"{len(every)}: {counted}" if every else "none has sent anything yet")
+    now_us = time.time_ns() // 1_000
+    found = [
+        (history, remark)
+        for history in every.values()
+        for remark in histories.remarks(history, settings.learning_of(history.name[0]), now_us)
+    ]
+    for history, remark in found[:MAX_SENSORS_NAMED]:
+        yield Finding(f"sensor {printable('/'.join(history.name))}", "warn", remark.what, remark.remedy)
+    if found[MAX_SENSORS_NAMED:]:
+        yield Finding("sensors", "warn", f"{len(found) - MAX_SENSORS_NAMED} more remarks", "`forebay sensor list`")
 
 
 def writable(check: str, folder: Path) -> Finding:

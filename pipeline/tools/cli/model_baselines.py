@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,18 @@ from pipeline.tools.cli.table import table
 if TYPE_CHECKING:
     from pipeline.alert.grouping import Grouping
     from pipeline.tools.offline.baselines.boiling_frog import Frog
-    from pipeline.tools.offline.baselines.captures import HostilePackets
-    from pipeline.tools.offline.baselines.figures import Contaminated, NetworkFigures
+    from pipeline.tools.offline.baselines.captures import Capture, HostilePackets
+    from pipeline.tools.offline.baselines.figures import Contaminated, NetworkFigures, Replaced
 
 FILE = "baselines.json"
 FROGS = (("bottom", "SSH logins"), ("left", "SSH logins"), ("left", "scan of several"))
 """Sensors and attacks that made-up flows creep to: those with flows that a distance alone finds."""
+
+
+REPLACED = (("4SICS-151020", "slips-test2-malicious"), ("4SICS-151020", "iot-23-34-1"))
+"""Networks of which the second begins at the sensor of the first."""
+WEEK_DAYS, WEEK_SEED = 7.0, 1
+"""As `forebay load plant` has them by default."""
 
 
 def evaluate_baselines(model: str, registry: str | None, data: Path | None, out: Path | None, quiet: bool) -> None:
@@ -32,16 +39,19 @@ def evaluate_baselines(model: str, registry: str | None, data: Path | None, out:
     from pipeline.alert.grouping import load_grouping
     from pipeline.tools.offline.baselines.boiling_frog import frogs
     from pipeline.tools.offline.baselines.captures import captures_in, westermo
-    from pipeline.tools.offline.baselines.figures import contamination, network_figures
+    from pipeline.tools.offline.baselines.figures import contamination, network_figures, replacement
 
     if data is None:
         raise Usage("--data: baselines reads captures of other plants; name their folder")
     settings = load_settings()
     with refusals():
         loaded = models.load(model, registry_of(registry))
-        captures = list(captures_in(data, hostile_packets))
+        captures = [*captures_in(data, hostile_packets), _week()]
         networks, contaminated, crept = list["NetworkFigures"](), list["Contaminated"](), list["Frog"]()
         total = len(captures) + 2 + len(FROGS)
+        of_name = {capture.name: capture for capture in captures}
+        pairs = [names for names in REPLACED if set(names) <= of_name.keys()]
+        networks_replaced = [replacement(of_name[one], of_name[other], settings, loaded) for one, other in pairs]
         with progress("baselines", quiet) as show:
             for capture in captures:
                 networks.append(network_figures(capture, settings, loaded))
@@ -53,9 +63,14 @@ def evaluate_baselines(model: str, registry: str | None, data: Path | None, out:
                 crept += frogs(westermo(sensor), attack, settings)
                 show(len(networks) + number, total)
     rule = opening_rule(load_grouping())
-    for each in (_networks(networks), _attacks(networks), _contaminated(contaminated), _crept(crept)):
+    tables = (_networks(networks), _attacks(networks), _contaminated(contaminated), _crept(crept))
+    for each in (*tables, _replaced(networks_replaced)):
         say(each, quiet)
         say("", quiet)
+    for network in networks:
+        if network.incidents_of:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in network.incidents_of.items())
+            say(f"{network.network}, incidents with flows of: {kinds}; of nothing {network.false}", quiet)
     say(f"An incident opens {rule}.", quiet)
     document: dict[str, Any] = {
         "model": loaded.id,
@@ -63,11 +78,23 @@ def evaluate_baselines(model: str, registry: str | None, data: Path | None, out:
         "networks": [each.document() for each in networks],
         "contamination": [each.document() for each in contaminated],
         "boiling_frog": [each.document() for each in crept],
+        "replaced": [each.document() for each in networks_replaced],
     }
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / FILE).write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
     emit(document)
+
+
+def _week() -> Capture:
+    """A week of the generated plant as one sensor sees it."""
+    from loadtest.plants.generated.plant import Plan, plant_of, write_plant
+    from pipeline.tools.offline.baselines.captures import generated
+
+    plant = plant_of(Plan(WEEK_DAYS, WEEK_SEED))
+    with tempfile.TemporaryDirectory(prefix="forebay-plant-") as folder:
+        write_plant(plant, Path(folder))
+        return generated(Path(folder), plant.sensors[0])
 
 
 def hostile_packets(folder: Path, name: str) -> HostilePackets:
@@ -137,3 +164,8 @@ def _crept(crept: list[Frog]) -> Table:
         for each in crept
     ]
     return table(["sensor", "towards", "ramp", "distance", "flows at full attack", "shown %", "first at"], rows)
+
+
+def _replaced(networks: list[Replaced]) -> Table:
+    rows = [[each.networks, _hours(each.noticed_h), _hours(each.learnt_h), *each.incidents] for each in networks]
+    return table(["networks", "noticed after h", "learnt after h", "incidents before", "until learnt", "later"], rows)

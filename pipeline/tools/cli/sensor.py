@@ -1,5 +1,6 @@
 """`forebay sensor`: what each sensor has learnt, how it gets on, and what to do where it does not."""
 
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.tools.sensors.histories import Remark, SensorHistory
     from pipeline.tools.sensors.reading import NoticesReader
 
-app = typer.Typer(no_args_is_help=True, help="What sensors have learnt: list, show.")
+app = typer.Typer(no_args_is_help=True, help="What sensors have learnt: list, show; relearn, accept, undo.")
 
 Name = Annotated[str, typer.Argument(help="Site and sensor, with a slash between them.", metavar="SITE/SENSOR")]
 
@@ -102,6 +103,103 @@ def show(name: Name, as_json: Json = False, bootstrap: Bootstrap = None, prefix:
             _line(f"{remark.what}; {remark.remedy}", style="yellow")
         _print_unreadable(reader)
     emit({**document(history, found), "notices": [notice.document() for notice in history.notices]})
+
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+Wait = Annotated[float, typer.Option("--wait", min=0, help="Wait so many seconds for it to be carried out.")]
+WAIT_S = 30.0
+
+
+@app.command()
+def relearn(
+    name: Name,
+    yes: Yes = False,
+    wait: Wait = WAIT_S,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Let a sensor forget what is usual there and learn anew, with its next flow: it was moved, or what it saw was bad.
+
+    Example: forebay sensor relearn my-plant/edge-1
+    """
+    _command(settings_here(bootstrap=bootstrap, topic_prefix=prefix), name, "relearn", {}, yes, wait, as_json)
+
+
+@app.command()
+def accept(
+    name: Name,
+    address: Annotated[
+        str | None, typer.Option(help="Only what this host does or is done to; public for all public addresses.")
+    ] = None,
+    service: Annotated[str | None, typer.Option(help="Only by this service: 502/tcp, icmp, arp.")] = None,
+    yes: Yes = False,
+    wait: Wait = WAIT_S,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Take what came at a sensor so far and is not usual as usual: all of it, or of one host or service.
+
+    Example: forebay sensor accept my-plant/edge-1 --address 10.0.0.7
+    """
+    from pipeline.tools.sensors.commands import address_meant, service_meant
+
+    facts = {"address": address_meant(address), "service": service_meant(service)}
+    _command(settings_here(bootstrap=bootstrap, topic_prefix=prefix), name, "accept", facts, yes, wait, as_json)
+
+
+@app.command()
+def undo(
+    name: Name,
+    number: Annotated[int, typer.Argument(min=1, help="Number of the notice, as `sensor show` has it.")],
+    yes: Yes = False,
+    wait: Wait = WAIT_S,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
+    """Take back what a notice made usual: it is shown again, until it has come back long enough.
+
+    Example: forebay sensor undo my-plant/edge-1 3
+    """
+    facts = {"number": number}
+    _command(settings_here(bootstrap=bootstrap, topic_prefix=prefix), name, "undo", facts, yes, wait, as_json)
+
+
+def _command(
+    settings: "Settings", name: str, action: str, facts: dict[str, Any], yes: bool, wait_s: float, as_json: bool
+) -> None:
+    """Say what a command will do, ask, send it, and show the notice that says it was done."""
+    from pipeline.contracts.baseline_commands import BaselineCommand
+    from pipeline.contracts.notice_words import headline, relation_lines
+    from pipeline.tools.sensors.commands import intention, is_answer, send
+    from pipeline.tools.sensors.reading import history_of
+
+    if not yes and (as_json or not sys.stdin.isatty()):
+        raise Usage(f"sensor {action}: got no --yes, and nobody to ask, expected --yes; `--help` says what it does")
+    reader = _reader(settings)
+    try:
+        history = history_of(reader, name)
+        command = BaselineCommand(site=history.name[0], sensor=history.name[1], action=action, **facts)
+        will = intention(history, command, settings.learning_of(command.site))
+        if not as_json:
+            _line(will)
+        if not yes and not typer.confirm("Do it?", err=True):
+            emit({"sent": False, "notice": None})
+            raise typer.Exit(1)
+        send(settings, history, command)
+        following = reader.following(wait_s)
+        notice = next((each.notice for each in following if is_answer(each.notice, history, command)), None)
+    finally:
+        reader.close()
+    if not as_json and notice is None:
+        _line(f"sent; not carried out within {wait_s:g} s: `forebay sensor show {name}` lists it once featurize has")
+    elif not as_json and notice is not None:
+        _line(f"#{notice.number} {headline(notice)}", style="bold")
+        for line in relation_lines(notice):
+            _line(f"  {line}")
+    emit({"sent": True, "notice": notice.document() if notice is not None else None})
 
 
 def _reader(settings: "Settings") -> "NoticesReader":

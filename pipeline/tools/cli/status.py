@@ -59,6 +59,9 @@ def _show(document: dict[str, Any]) -> None:
     for each in processes:
         if each["last_error"]:
             _line(f"{each['name']}: {'; '.join(filter(None, (each['last_error'], each['remedy'])))}")
+    if document["sensors"]:
+        phases = ", ".join(f"{count} {phase}" for phase, count in sorted(document["sensors"].items()))
+        _line(f"sensors  {phases}; forebay sensor list")
     _line(f"Kafka    {document['bootstrap']}, topics {document['topic_prefix']}*")
     if document["endpoint"]:
         _line(f"metrics  {document['endpoint']}/metrics, /readyz")

@@ -261,7 +261,8 @@ class PartitionReplay:
         scores = iter(self._scoring.score(to_score))
         for number, (message, rows) in enumerate(zip(waiting, wanted, strict=True)):
             # The archive's steps may leave numbers out; what the incidents' state wants is their order.
-            message = message._replace(facts=replace(message.facts, seq=checkpoint.seq))
+            # Notices are left out: the archive has none, and a replay of it is to give what one of the topic does.
+            message = message._replace(facts=replace(message.facts, seq=checkpoint.seq, notices=()))
             self._note(message.rows)
             if needed[number]:
                 scored = next(scores)

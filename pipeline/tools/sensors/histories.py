@@ -16,6 +16,8 @@ from schemas.learning import Learning
 
 QUIET_US = 3 * 3_600_000_000
 """A sensor that sends tells its status every hour of its own time; a clock of its own may be an hour off."""
+GONE_US = 30 * 24 * 3_600_000_000
+"""Who has sent nothing for so long was taken away: its last notices stay in the topic for ever."""
 LEARNING_PHASES = (Phase.LEARNING, Phase.CHANGED)
 PHASE_NAMES = tuple(phase.name.lower() for phase in Phase if phase != Phase.NONE)
 
@@ -85,7 +87,7 @@ def remarks(history: SensorHistory, learning: Learning, now_us: int) -> list[Rem
                 "split what it sees into several sensors, or let it begin anew: forebay sensor relearn",
             )
         )
-    if (quiet_us := now_us - history.last.stored_us) > QUIET_US:
+    if QUIET_US < (quiet_us := now_us - history.last.stored_us) <= GONE_US:
         found.append(
             Remark(
                 f"nothing for {duration(quiet_us)}",

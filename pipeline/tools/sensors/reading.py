@@ -1,9 +1,10 @@
 """The topic `baselines` as its readers see it: no group is joined, nothing is committed."""
 
+import time
 from collections.abc import Iterator
 
 import orjson
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from pipeline.contracts.notices import Notice
 from pipeline.errors import BadData, Usage
@@ -37,13 +38,15 @@ class NoticesReader:
             yield from self._read(message)
 
     def following(self, wait_s: float) -> Iterator[StoredNotice]:
-        """Notices written after those that `stored` gave, as they come; it ends when none came for `wait_s`."""
-        waited_s = 0.0
-        while waited_s < wait_s:
-            came = [message for message in self._consumer.consume(500, POLL_S) if message.error() is None]
-            waited_s = 0.0 if came else waited_s + POLL_S
-            for message in came:
-                yield from self._read(message)
+        """Notices written after those that `stored` gave, as they come within so many seconds."""
+        until = time.monotonic() + wait_s
+        while time.monotonic() < until:
+            for message in self._consumer.consume(500, POLL_S):
+                error = message.error()
+                if error is None:
+                    yield from self._read(message)
+                elif error.fatal():
+                    raise KafkaException(error)
 
     def close(self) -> None:
         """Close the consumer."""

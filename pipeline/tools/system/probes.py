@@ -56,6 +56,18 @@ def sums(text: str, names: Iterable[str]) -> dict[str, float]:
     return found
 
 
+def sums_by(text: str, name: str, label: str) -> dict[str, float]:
+    """The sums of a metric's samples by the value of a label of theirs, which has no quotes in it."""
+    found: dict[str, float] = {}
+    wanted = re.compile(rf'\b{label}="([^"]*)"')
+    for line in text.splitlines():
+        sample = _SAMPLE.match(line)
+        value = wanted.search(sample[2] or "") if sample is not None and sample[1] == name else None
+        if sample is not None and value is not None:
+            found[value[1]] = found.get(value[1], 0.0) + float(sample[3])
+    return found
+
+
 def merge(texts: Mapping[str, str]) -> str:
     """The metrics of several workers as one text: each family once, every sample with its stage.
 

@@ -1,6 +1,7 @@
 """How a system does, for `forebay status`: read from its record, its workers' endpoints and /proc; changes nothing."""
 
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pipeline.tools.system.record import Phase, State, SystemRecord, WorkerRecor
 
 ROWS_IN, ROWS_OUT, REJECTED = "forebay_rows_in_total", "forebay_rows_out_total", "forebay_rejected_total"
 LAG_S, LAG_MESSAGES = "forebay_lag_seconds", "forebay_lag_messages"
+SENSORS, NO_BASELINE = "forebay_baseline_sensors", "none"
 ANSWERS = "answers"
 COUNTED = (ROWS_IN, ROWS_OUT, REJECTED, LAG_S, LAG_MESSAGES)
 
@@ -45,6 +47,8 @@ class WorkerStatus(ProcessStatus):
     rejected: int | None
     lag_s: float | None
     lag_messages: int | None
+    sensors: dict[str, int]
+    """By the phase of their baselines, as far as this worker has any."""
     log: str
 
 
@@ -70,6 +74,7 @@ def document(system: SystemRecord, cpu_over_s: float = 0.0) -> dict[str, Any]:
         "started_us": system.started_us,
         "supervisor": asdict(supervisor),
         "workers": [asdict(worker) for worker in workers],
+        "sensors": dict(sum((Counter(worker.sensors) for worker in workers), Counter())),
         "broker": {**asdict(broker[0]), **broker[1]} if broker else None,
         "rss_bytes": _sum([each.rss_bytes for each in everything]),
         "pss_bytes": _sum([each.pss_bytes for each in everything]),
@@ -129,10 +134,11 @@ def _worker(worker: WorkerRecord, system: SystemRecord, measured: _Measured) -> 
         remedy=worker.remedy,
     )
     host = probes.reachable_host(system.host)
-    counted: dict[str, float] = {}
+    metrics = ""
     if lives and worker.is_stage:
         answer = probes.get(host, worker.port, "/metrics", probes.METRICS_TIMEOUT_S)
-        counted = probes.sums(answer[1], COUNTED) if answer is not None and answer[0] == 200 else {}
+        metrics = answer[1] if answer is not None and answer[0] == 200 else ""
+    counted = probes.sums(metrics, COUNTED)
     path = "/readyz" if worker.is_stage else "/livez"
     return WorkerStatus(
         **asdict(of_process),
@@ -143,6 +149,11 @@ def _worker(worker: WorkerRecord, system: SystemRecord, measured: _Measured) -> 
         rejected=_whole(counted.get(REJECTED)),
         lag_s=round(counted[LAG_S], 3) if LAG_S in counted else None,
         lag_messages=_whole(counted.get(LAG_MESSAGES)),
+        sensors={
+            phase: round(count)
+            for phase, count in probes.sums_by(metrics, SENSORS, "phase").items()
+            if count and phase != NO_BASELINE
+        },
         log=worker.log,
     )
 

@@ -81,18 +81,18 @@ def test_a_distance_in_deviations_there_and_back() -> None:
 def test_a_kind_is_usual_once_it_came_back() -> None:
     kinds, row = no_kinds(), _points(1, 1)[0]
     for block, now_s in ((0, 0), (0, 50), (3, 300)):
-        assert learn(kinds, row, -1, block, now_s, 3, 600) == 0
+        assert learn(kinds, row, -1, block, now_s, 3, 600, False) == 0
         assert kinds.counts[USUAL_KINDS] == 0
-    assert learn(kinds, row, -1, 4, 599, 3, 600) == 0 and kinds.counts[USUAL_KINDS] == 0, "too soon"
-    assert learn(kinds, row, -1, 4, 600, 3, 600) == 0 and kinds.counts[USUAL_KINDS] == 1
+    assert learn(kinds, row, -1, 4, 599, 3, 600, False) == 0 and kinds.counts[USUAL_KINDS] == 0, "too soon"
+    assert learn(kinds, row, -1, 4, 600, 3, 600, False) == 0 and kinds.counts[USUAL_KINDS] == 1
     assert kinds.cells[0, BLOCKS] == 3
 
 
 def test_usual_kinds_come_first() -> None:
     kinds, rows = no_kinds(), _points(6, 2)
     for row in rows:
-        learn(kinds, row, -1, 0, 0, 2, 0)
-    assert learn(kinds, rows[4], -1, 1, 1, 2, 0) == 0
+        learn(kinds, row, -1, 0, 0, 2, 0, False)
+    assert learn(kinds, rows[4], -1, 1, 1, 2, 0, False) == 0
     assert kinds.points[0].tolist() == rows[4].tolist() and kinds.points[4].tolist() == rows[0].tolist()
     assert nearest_usual(kinds, rows[4], -1) == (0, 0) and nearest_usual(kinds, rows[0], 4)[1] == -1
 
@@ -100,7 +100,7 @@ def test_usual_kinds_come_first() -> None:
 def _flood(kinds: Kinds, block: int, count: int, seed: int) -> Kinds:
     kinds = grown(kinds, count)
     for row in _points(count, seed):
-        learn(kinds, row, nearest_usual(kinds, row, -1)[1], block, 1_000 + block, 3, 600)
+        learn(kinds, row, nearest_usual(kinds, row, -1)[1], block, 1_000 + block, 3, 600, False)
     return kinds
 
 
@@ -110,7 +110,7 @@ def test_a_flood_displaces_no_usual_kind_and_none_of_its_block() -> None:
     for block in range(3):
         kinds = grown(kinds, len(usual))
         for row in usual:
-            learn(kinds, row, nearest_usual(kinds, row, -1)[1], block, 400 * block, 3, 600)
+            learn(kinds, row, nearest_usual(kinds, row, -1)[1], block, 400 * block, 3, 600, False)
     assert kinds.counts[USUAL_KINDS] == 60
     kept = kinds.points[:60].copy()
     for block in range(3, 12):
@@ -132,11 +132,11 @@ def test_when_all_kinds_are_usual_new_ones_are_turned_away() -> None:
         for start in range(0, MOST_KINDS, ADDITIONS):
             kinds.counts[ADDED] = 0
             for row in points[start : start + ADDITIONS].copy():
-                learn(kinds, row, nearest_usual(kinds, row, -1)[1], block, block, 2, 0)
+                learn(kinds, row, nearest_usual(kinds, row, -1)[1], block, block, 2, 0, False)
     assert kinds.counts[USED] == MOST_KINDS
     assert kinds.counts[USUAL_KINDS] == of_kinds.MOST_USUAL, "what has not come back yet needs room as well"
     kinds.counts[ADDED] = 0
     for row in _points(300, 6):
-        learn(kinds, row, -1, 2, 2, 2, 0)
+        learn(kinds, row, -1, 2, 2, 2, 0, False)
     assert kinds.counts[USUAL_KINDS] == of_kinds.MOST_USUAL
     assert kinds.counts[ADDED] == MOST_KINDS - of_kinds.MOST_USUAL == ADDITIONS

@@ -1,5 +1,6 @@
 """The figures of baselines are counted rightly; and what sensors nobody knew must find by themselves."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loadtest.plants.generated.plant import Plan, plant_of, write_plant
 from models.serving import registry
 from models.serving.model import Model
 from pipeline.alert.grouping import Grouping, load_grouping
@@ -16,7 +18,7 @@ from pipeline.tools.cli.model_baselines import hostile_packets, opening_rule
 from pipeline.tools.offline.baselines import captures, figures
 from pipeline.tools.offline.baselines.boiling_frog import frogs
 from pipeline.tools.offline.baselines.captures import HARMLESS, Capture, HostilePackets, westermo
-from pipeline.tools.offline.baselines.lived import Lived, attacks_of, clock_of, found, live_through
+from pipeline.tools.offline.baselines.lived import Lived, attack_kinds, attacks_of, clock_of, found, live_through
 from schemas.learning import Learning
 from tests.featurize.baseline.plant import CONTROLLERS, poll, polls
 from tests.featurize.flows import SECOND, START_US, batch
@@ -24,6 +26,7 @@ from tests.real_records import FOLDER, needs
 from tests.tools.offline.test_flow_file import forebay
 
 SETTINGS = load_settings()
+S7_PLANT = "formats/zeek-tsv/4SICS-151020/conn.log"
 
 
 @cache
@@ -85,7 +88,9 @@ def test_a_capture_is_lived_through_as_live() -> None:
 def test_an_incident_without_a_labelled_flow_is_false() -> None:
     lived = _lived()
     unlabelled = np.where(lived.kind == "quiet", "normal", lived.kind)
-    assert Lived(lived.rows, unlabelled, lived.incident, lived.incidents, lived.baseline).false_incidents() == 1
+    after = replace(lived, kind=unlabelled)
+    assert after.false_incidents() == 1
+    assert (lived.incidents_of(), after.incidents_of()) == ({"quiet": 1, "write": 1}, {"write": 1})
 
 
 def test_an_attack_of_packets_is_that_of_the_flows_between_their_ends(tmp_path: Path) -> None:
@@ -111,6 +116,39 @@ def test_command_and_control_is_moved_behind_the_learning() -> None:
     later = captures.with_later_control(capture)
     assert later.kinds().tolist() == ["normal"] * 7 + ["C&C"] + ["normal"] * 2
     assert later.first_us == START_US + 3_600 * SECOND
+
+
+def test_a_generated_plant_is_labelled_by_its_events(tmp_path: Path) -> None:
+    plan = Plan(0.25, 1, "small", attacks=("port-scan", "slow-scan"), attacks_from_days=0.1)
+    plant = plant_of(plan)
+    write_plant(plant, tmp_path)
+    capture = captures.generated(tmp_path, plant.sensors[0])
+    assert capture.flows.num_rows > 5_000 and 5.5 < capture.span_us / 3.6e9 <= 6
+    assert attack_kinds(capture) == ["port-scan", "slow-scan"]
+    rows = np.flatnonzero(capture.kinds() == "port-scan")
+    [event] = [event for event in plant.events if event.name == "port-scan"]
+    start_us = capture.flows.column("start_ts_us").to_numpy()[rows]
+    assert len(rows) > 10 and (start_us >= event.start_us).all() and (start_us <= event.end_us).all()
+
+
+def test_another_network_begins_where_the_one_before_ended() -> None:
+    before = _capture(polls(300), {0: "write"})
+    after = _capture([poll(at, "10.7.0.1", "10.7.0.2") for at in range(50)], {1: "quiet"})
+    both = captures.replaced(before, after)
+    assert both.flows.num_rows == 350 and both.span_us == 349 * SECOND
+    assert both.kinds()[[0, 300, 301]].tolist() == ["write", "normal", "quiet"]
+    assert len(set(both.flows.column("raw_offset").to_pylist())) == 350
+
+
+@pytest.mark.slow
+@needs("formats/argus/slips-test2-malicious.binetflow", "that a plant that changes is noticed within an hour")
+def test_another_network_at_the_same_sensor_is_noticed_within_an_hour() -> None:
+    before = captures.plain("4SICS", FOLDER / S7_PLANT)
+    after = captures.plain("slips-2", FOLDER / "formats/argus/slips-test2-malicious.binetflow")
+    each = figures.replacement(before, after, SETTINGS, shipped())
+    assert each.noticed_h is not None and each.noticed_h <= 1
+    assert each.learnt_h is not None and each.learnt_h <= 4
+    assert each.incidents[1] == 0
 
 
 def test_the_rule_that_was_used_is_said() -> None:
@@ -154,9 +192,6 @@ def test_who_creeps_to_an_attack_after_anchoring_is_shown_before_he_arrives() ->
     assert {frog.shown_percent for frog in ramps.values()} == {100.0} and len(ramps) == 3
     assert all(frog.first is not None and frog.first < 1 for name, frog in ramps.items() if "jump" not in name)
     assert early.shown_percent == 0, "who is patient before the baseline is anchored wins"
-
-
-S7_PLANT = "formats/zeek-tsv/4SICS-151020/conn.log"
 
 
 @pytest.mark.slow

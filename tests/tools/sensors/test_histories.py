@@ -12,13 +12,14 @@ from pipeline.contracts.notices import (
     CHANGED,
     KINDS,
     LEARNT,
+    RELEARNT,
     SILENT,
     STATUS,
     NamedRelation,
     Notice,
 )
 from pipeline.featurize.baseline.kinds import MOST_USUAL
-from pipeline.tools.sensors.histories import QUIET_US, StoredNotice, document, histories, remarks, row
+from pipeline.tools.sensors.histories import GONE_US, QUIET_US, StoredNotice, document, histories, remarks, row
 from pipeline.tools.sensors.lines import history_lines
 from schemas.learning import Learning
 
@@ -91,6 +92,7 @@ def test_a_sensor_that_sends_nothing_is_named() -> None:
     (history,) = histories(stored(notice(STATUS))).values()
     (remark,) = remarks(history, LEARNING, now_us=QUIET_US + 1)
     assert remark.what == "nothing for 3 h 0 min"
+    assert remarks(history, LEARNING, now_us=GONE_US + 1) == [], "it was taken away"
 
 
 def test_every_kind_of_notice_and_relation_has_words() -> None:
@@ -102,9 +104,7 @@ def test_every_kind_of_notice_and_relation_has_words() -> None:
 
 def test_a_relation_is_a_sentence() -> None:
     says = relation_words(USE)
-    assert says == (
-        "10.0.0.7 used 502/tcp of 10.0.0.20, in 2 stretches, from 2015-10-20 15:10:42Z to 2015-10-20 15:11:42Z"
-    )
+    assert says == ("10.0.0.7 used 502/tcp of 10.0.0.20, in 2 stretches, 2015-10-20 15:10:42Z to 15:11:42Z")
     once = replace(USE, what="talk", target="224.0.0.22", service="igmp", blocks=1, last_us=USE.first_us)
     assert relation_words(once) == "10.0.0.7 sent igmp to a group (224.0.0.22), once, at 2015-10-20 15:10:42Z"
     assert relation_lines(notice(ANCHORED, relations=(USE,), more=7))[-1] == "and 7 more"
@@ -127,6 +127,15 @@ def test_a_history_is_read_from_the_first_flow_on() -> None:
 def test_a_sensor_that_still_learns_has_a_history() -> None:
     (history,) = histories(stored(notice(STATUS, 0, Phase.LEARNING, since_us=BEGAN_US))).values()
     assert history_lines(history) == ["2015-10-20 15:10:42Z       learning from its first flow on"]
+
+
+def test_a_sensor_that_began_anew_learns_in_its_history_at_once() -> None:
+    relearnt = notice(RELEARNT, 2, Phase.LEARNING, figures=dict.fromkeys(FIGURES, 0))
+    status = notice(STATUS, 2, Phase.LEARNING, hours=5, since_us=BEGAN_US)
+    (history,) = histories(stored(notice(LEARNT), relearnt)).values()
+    assert sum("learning from" in line for line in history_lines(history)) == 1
+    (history,) = histories(stored(notice(LEARNT), relearnt, status)).values()
+    assert history_lines(history)[-1] == "2015-10-20 15:10:42Z       learning from its first flow on"
 
 
 def test_a_sensor_is_a_row_and_a_document() -> None:

@@ -52,3 +52,18 @@ def test_who_does_not_answer_is_not_ready_and_not_known_to_hang() -> None:
     assert not probes.is_ready("127.0.0.1", 1, "/readyz")
     assert not probes.hangs("127.0.0.1", 1)
     assert probes.reachable_host("::") == "::1"
+
+
+def test_samples_are_added_up_by_a_label() -> None:
+    text = "\n".join(
+        [
+            "# TYPE sensors gauge",
+            'sensors{partition="0",phase="learning"} 2.0',
+            'sensors{partition="1",phase="learning"} 1.0',
+            'sensors{partition="1",phase="anchored"} 4.0',
+            'sensors_total{partition="1",phase="anchored"} 9.0',
+            "sensors 7.0",
+        ]
+    )
+    assert probes.sums_by(text, "sensors", "phase") == {"learning": 3.0, "anchored": 4.0}
+    assert probes.sums_by("", "sensors", "phase") == {}

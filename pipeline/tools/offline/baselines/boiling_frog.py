@@ -136,7 +136,7 @@ def _frog(
 def _repeated(relations: FlowRelations, row: int, times: int) -> FlowRelations:
     """The relations of all flows, and so many times more those of one."""
     of_flows = {
-        name: np.concatenate((values, np.repeat(values[row], times)))
+        name: np.concatenate((values, np.repeat(values[..., row : row + 1], times, axis=-1)), axis=-1)
         for name, values in relations._asdict().items()
         if name != "function"
     }

@@ -3,6 +3,7 @@
 import csv
 import io
 import ipaddress
+import json
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from loadtest.plants.generated.plant import EVENTS_FILE
 from loadtest.plants.westermo import traffic
 from pipeline.contracts.class_names import NORMAL
 from pipeline.ingest.files.offline_rows import decode_file
@@ -49,13 +51,23 @@ AROUND_US = 1_000_000
 """By so much the clock of a packet and of the record that it is in may differ."""
 
 
+GAP_US = 60_000_000
+"""Flows of one kind with no longer gaps are one attack."""
+FOR_EVER_US = 1 << 62
+
+
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """A network's flows in raw order, and the kind (records,) of every record of its file, by source_record."""
+    """A network's flows in raw order, and the kind (records,) of every record of its file, by source_record.
+
+    harmless: kinds that are no attack. gap_us: flows of one kind with no longer gaps are one attack.
+    """
 
     name: str
     flows: pa.RecordBatch
     kind: Strings
+    harmless: tuple[str, ...] = HARMLESS
+    gap_us: int = GAP_US
 
     @property
     def first_us(self) -> int:
@@ -162,6 +174,37 @@ def lemay(attack: str, path: Path, packets: HostilePackets) -> Capture:
         if any(first <= time_us <= last for time_us in times.get(ends, ())):
             hostile[row["source_record"]] = True
     return Capture(f"lemay-{attack}", flows, np.where(hostile, attack, NORMAL))
+
+
+def generated(folder: Path, sensor: str) -> Capture:
+    """A sensor of a plant that `forebay load plant` wrote: every event is a kind, and at most one attack."""
+    events = json.loads((folder / EVENTS_FILE).read_text(encoding="utf-8"))["events"]
+    of_uid = {uid: event["name"] for event in events for uid in event["uids"].get(sensor, ())}
+    flows = _flows(folder / sensor, sensor)
+    # The records of a folder's files are numbered file by file: here a flow's number is its own.
+    number = flows.schema.get_field_index("source_record")
+    own = pa.array(np.arange(flows.num_rows), flows.schema.field(number).type)
+    flows = flows.set_column(number, flows.schema.field(number), own)
+    kind = np.array([of_uid.get(uid, NORMAL) for uid in flows.column("sensor_uid").to_pylist()])
+    harmless = (NORMAL, *sorted({event["name"] for event in events if event["kind"] != "attack"}))
+    return Capture(f"generated {sensor}", flows, kind, harmless, FOR_EVER_US)
+
+
+def replaced(before: Capture, after: Capture) -> Capture:
+    """Another network at the same sensor: its first flow ends a second after the last of the one before."""
+    by_us = before.first_us + before.span_us + 1_000_000 - after.first_us
+    moved = after.flows
+    changed = {
+        "start_ts_us": moved.column("start_ts_us").to_numpy() + by_us,
+        "end_ts_us": moved.column("end_ts_us").to_numpy() + by_us,
+        "raw_offset": moved.column("raw_offset").to_numpy() + before.flows.num_rows,
+        "source_record": moved.column("source_record").to_numpy(zero_copy_only=False) + len(before.kind),
+    }
+    for name, values in changed.items():
+        number = moved.schema.get_field_index(name)
+        moved = moved.set_column(number, moved.schema.field(number), pa.array(values, moved.schema.field(number).type))
+    flows = pa.concat_batches([before.flows, moved])
+    return Capture(f"{before.name}, then {after.name}", flows, np.concatenate((before.kind, after.kind)))
 
 
 def _dotted(address: int) -> str:

@@ -8,9 +8,10 @@ import numpy as np
 
 from pipeline.alert.grouping import Grouping
 from pipeline.contracts.baseline import Phase
+from pipeline.contracts.notices import CHANGED, LEARNT
 from pipeline.featurize.baseline.telling import figures as baseline_figures
 from pipeline.settings import Settings
-from pipeline.tools.offline.baselines.captures import HARMLESS, Capture
+from pipeline.tools.offline.baselines.captures import FOR_EVER_US, HARMLESS, Capture, replaced
 from pipeline.tools.offline.baselines.lived import (
     HOUR_US,
     Found,
@@ -20,6 +21,7 @@ from pipeline.tools.offline.baselines.lived import (
     found,
     live_through,
 )
+from schemas.learning import Learning
 
 if TYPE_CHECKING:
     from models.serving.model import Model
@@ -29,6 +31,8 @@ SCANS = ("scan of one host", "scan of several")
 INSIDE_S = 1_872
 """Of Westermo's hour and a half .52 h: attacks that ended before are inside learning, later ones are looked for."""
 DAY_HOURS = 24
+ANCHORED_S = 21_600
+"""A sensor whose network is replaced is anchored after six hours: no capture lasts the two days of the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class NetworkFigures:
     """What a sensor at a network nobody knew says by its own baseline.
 
     learnt_h, anchored_h: hours after its first flow, None where it did not get so far. suspects_percent: of the flows
-    after learning that are no attack. false: incidents without a labelled flow.
+    after learning that are no attack. false: incidents without a labelled flow; incidents_of: those of each kind.
     """
 
     network: str
@@ -52,6 +56,7 @@ class NetworkFigures:
     suspects_percent: float | None
     incidents: int
     false: int
+    incidents_of: dict[str, int]
     attacks: list[Found]
 
     @property
@@ -72,12 +77,12 @@ def network_figures(capture: Capture, settings: Settings, model: "Model") -> Net
     clock = clock_of(capture.span_us)
     lived = live_through(capture, clock.learning, settings, model)
     counts = baseline_figures(lived.baseline)
-    judged = lived.after_learning & np.isin(lived.kind, HARMLESS)
+    judged = lived.after_learning & np.isin(lived.kind, capture.harmless)
     return NetworkFigures(
         network=capture.name,
         clock=clock.name,
         hours=capture.span_us / HOUR_US,
-        flows=capture.flows.num_rows,
+        flows=lived.rows.num_rows,
         learnt_h=_hours(lived.begins(Phase.SETTLING), capture.first_us),
         anchored_h=_hours(lived.begins(Phase.ANCHORED), capture.first_us),
         kinds=counts["kinds"],
@@ -87,12 +92,46 @@ def network_figures(capture: Capture, settings: Settings, model: "Model") -> Net
         suspects_percent=100 * float(lived.suspect[judged].mean()) if judged.any() else None,
         incidents=len(lived.incidents),
         false=lived.false_incidents(),
+        incidents_of=lived.incidents_of(),
         attacks=[found(lived, (kind,), kind) for kind in attack_kinds(capture)],
     )
 
 
 def _hours(at_us: int | None, first_us: int) -> float | None:
     return None if at_us is None else (at_us - first_us) / HOUR_US
+
+
+class Replaced(NamedTuple):
+    """What becomes of a sensor at which another network begins.
+
+    noticed_h, learnt_h: hours after that when it is called changed, and when that is learnt; None where it is not.
+    incidents: before it is noticed, until it is learnt again, and afterwards.
+    """
+
+    networks: str
+    noticed_h: float | None
+    learnt_h: float | None
+    incidents: tuple[int, int, int]
+
+    def document(self) -> dict[str, Any]:
+        """As JSON values."""
+        return self._asdict()
+
+
+def replacement(before: Capture, after: Capture, settings: Settings, model: "Model") -> Replaced:
+    """A network learnt and anchored within hours, then another one at the same sensor."""
+    capture = replaced(before, after)
+    learning = Learning(most_s=ANCHORED_S, anchor_s=ANCHORED_S)
+    lived = live_through(capture, learning, settings, model)
+    begins_us = before.first_us + before.span_us
+    noticed = [notice.at_us for notice in lived.notices if notice.kind == CHANGED and notice.at_us > begins_us]
+    since_us = noticed[0] if noticed else FOR_EVER_US
+    learnt = [notice.at_us for notice in lived.notices if notice.kind == LEARNT and notice.at_us > since_us]
+    opened_us = np.array([incident.opened_ts_us for incident in lived.incidents if incident.opened_ts_us > begins_us])
+    edges_us = [times[0] if times else FOR_EVER_US for times in (noticed, learnt)]
+    counts = np.bincount(np.searchsorted(edges_us, opened_us, side="right"), minlength=3)
+    hours = [_hours(times[0] if times else None, begins_us) for times in (noticed, learnt)]
+    return Replaced(capture.name, hours[0], hours[1], (int(counts[0]), int(counts[1]), int(counts[2])))
 
 
 class Contaminated(NamedTuple):

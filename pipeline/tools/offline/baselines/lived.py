@@ -1,5 +1,6 @@
 """A capture lived through as a sensor never heard of, from its first flow: what was shown, and which incidents came."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,11 +12,12 @@ from pipeline.alert.grouping import Grouping, load_grouping
 from pipeline.alert.incident import Incident
 from pipeline.alert.incidents import closed_incidents
 from pipeline.contracts.baseline import Phase
+from pipeline.contracts.notices import Notice
 from pipeline.featurize.baseline.sensor_baseline import Baseline
 from pipeline.featurize.sensor import featurize_file
 from pipeline.runtime.wire.batches import filled
 from pipeline.settings import Settings
-from pipeline.tools.offline.baselines.captures import HARMLESS, SITE, UNTRUE, Capture, Mask, Strings
+from pipeline.tools.offline.baselines.captures import GAP_US, SITE, UNTRUE, Capture, Mask, Strings
 from pipeline.tools.offline.naming_figures import scored_by
 from schemas.learning import Learning
 
@@ -27,8 +29,6 @@ HOUR_US = 3_600_000_000
 LONG_US = 4 * HOUR_US
 """A capture of at least so much is lived through by the default clock."""
 DEFAULT, SCALED = "default", "scaled"
-GAP_US = 60_000_000
-"""Flows of one kind with no longer gaps are one attack."""
 
 
 class Clock(NamedTuple):
@@ -63,7 +63,8 @@ def clock_of(span_us: int) -> Clock:
 class Lived:
     """A capture's flows as they were judged, n rows of schema `scored` in the order they counted.
 
-    kind: (n,) of each. incident: (n,) index of the incident it is in, -1 without one. baseline: what is usual after it.
+    kind: (n,) of each; gap_us: between two attacks of a kind. incident: (n,) index of the incident it is in, -1 without
+    one. baseline: what is usual after it. notices: what the baseline told.
     """
 
     rows: pa.RecordBatch
@@ -71,6 +72,8 @@ class Lived:
     incident: Ints
     incidents: list[Incident]
     baseline: Baseline
+    notices: tuple[Notice, ...]
+    gap_us: int
 
     @property
     def phase(self) -> npt.NDArray[np.uint8]:
@@ -100,6 +103,12 @@ class Lived:
         true = np.unique(self.incident[~np.isin(self.kind, UNTRUE)])
         return len(self.incidents) - int((true >= 0).sum())
 
+    def incidents_of(self) -> dict[str, int]:
+        """How many incidents there are of each labelled kind; one with flows of several kinds counts at each."""
+        within = (self.incident >= 0) & ~np.isin(self.kind, UNTRUE)
+        pairs = {*zip(self.kind[within].tolist(), self.incident[within].tolist(), strict=True)}
+        return dict(sorted(Counter(kind for kind, _ in pairs).items()))
+
     def begins(self, phase: Phase) -> int | None:
         """When the first flow of a phase ended, None where there was none."""
         reached = np.flatnonzero(self.phase >= phase)
@@ -115,7 +124,8 @@ def live_through(
     )
     rows = scored_by(model, advanced.rows)
     incidents = closed_incidents([rows], grouping or load_grouping())
-    return Lived(rows, capture.kinds(rows), _incident_of(rows, incidents), incidents, advanced.states[0].baseline)
+    in_incident, baseline = _incident_of(rows, incidents), advanced.states[0].baseline
+    return Lived(rows, capture.kinds(rows), in_incident, incidents, baseline, advanced.notices, capture.gap_us)
 
 
 def _incident_of(rows: pa.RecordBatch, incidents: list[Incident]) -> Ints:
@@ -151,21 +161,21 @@ class Found(NamedTuple):
         return {**self._asdict(), "seconds": [round(seconds, 1) for seconds in self.seconds]}
 
 
-def attacks_of(lived_kind: Strings, start_us: Ints, end_us: Ints, kinds: tuple[str, ...]) -> list[Ints]:
-    """Rows of each attack: those of the kinds, in order of their start, without longer gaps than GAP_US."""
-    rows = np.flatnonzero(np.isin(lived_kind, kinds))
+def attacks_of(kind: Strings, start_us: Ints, end_us: Ints, kinds: tuple[str, ...], gap_us: int = GAP_US) -> list[Ints]:
+    """Rows of each attack: those of the kinds, in order of their start, without longer gaps."""
+    rows = np.flatnonzero(np.isin(kind, kinds))
     rows = rows[np.argsort(start_us[rows], kind="stable")]
     if not len(rows):
         return []
     reached_us = np.maximum.accumulate(end_us[rows])
-    return np.split(rows, np.flatnonzero(start_us[rows][1:] - reached_us[:-1] > GAP_US) + 1)
+    return np.split(rows, np.flatnonzero(start_us[rows][1:] - reached_us[:-1] > gap_us) + 1)
 
 
 def found(lived: Lived, kinds: tuple[str, ...], name: str, from_us: int = 0) -> Found:
     """How many attacks of some kinds that began at or after a time, and lasted beyond learning, are in an incident."""
     start_us, end_us = lived.rows.column("start_ts_us").to_numpy(), lived.end_us
     attacks, seconds, after = 0, list[float](), lived.after_learning
-    for rows in attacks_of(lived.kind, start_us, end_us, kinds):
+    for rows in attacks_of(lived.kind, start_us, end_us, kinds, lived.gap_us):
         judged = rows[after[rows]]
         if end_us[rows].min() < from_us or not len(judged):
             continue
@@ -179,4 +189,4 @@ def found(lived: Lived, kinds: tuple[str, ...], name: str, from_us: int = 0) -> 
 
 def attack_kinds(capture: Capture) -> list[str]:
     """Kinds of attack in a capture."""
-    return [kind for kind in np.unique(capture.kinds()).tolist() if kind not in HARMLESS]
+    return [kind for kind in np.unique(capture.kinds()).tolist() if kind not in capture.harmless]

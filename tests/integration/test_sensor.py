@@ -1,0 +1,91 @@
+"""What a sensor has learnt, on a real Kafka: listed, shown, and changed by what a person asks."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtest.plants.westermo import traffic
+from pipeline.featurize.baseline.commands import LEFT_FREE
+from pipeline.featurize.baseline.kinds import MOST_USUAL
+from pipeline.settings import Settings, inherited_environment
+from tests.integration.chains import ROOT, settings_for, worker
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+NAME = "plant/left"
+PATIENCE_S = 240.0
+LEARNING = {"least_s": 300, "most_s": 600, "anchor_s": 900, "admit_s": 300, "shortest_block_s": 10}
+
+
+def forebay(settings: Settings, *words: str, code: int = 0) -> tuple[dict[str, Any], str]:
+    """The command's JSON document, and what it said to people."""
+    command = [sys.executable, "-m", "pipeline.tools.cli", *words]
+    environment = inherited_environment(settings.variables())
+    run = subprocess.run(
+        command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert run.returncode == code, run.stderr
+    return (json.loads(run.stdout.splitlines()[-1]) if run.stdout else {}), run.stderr
+
+
+def eventually(settings: Settings, phase: str) -> dict[str, Any]:
+    """The sensor as it is listed, once it is in this phase."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        document, _ = forebay(settings, "sensor", "list", "--json")
+        if document["phases"][phase]:
+            (listed,) = document["sensors"]
+            return dict(listed)
+        assert time.monotonic() < deadline, document
+        time.sleep(2.0)
+
+
+def test_a_sensor_is_listed_shown_and_asked(kafka: str, prefix: str, tmp_path: Path) -> None:
+    settings = settings_for(kafka, prefix, tmp_path / "state", learning=LEARNING)
+    path = tmp_path / "left.csv"
+    traffic.write_after_cut("left", path)
+    assert forebay(settings, "sensor", "list", "--json")[0]["sensors"] == []
+    with (
+        worker(settings, "pipeline.tools.cli ingest run", log=tmp_path / "ingest.log"),
+        worker(settings, "pipeline.tools.cli featurize run", log=tmp_path / "featurize.log"),
+    ):
+        forebay(settings, "flow", "send", str(path), "--site", "plant", "--sensor", "left", "--json")
+        listed = eventually(settings, "anchored")
+        assert (listed["site"], listed["sensor"], listed["remarks"]) == ("plant", "left", [])
+        assert listed["flows"] > 300 and 0 < listed["usual_relations"] <= listed["relations"]
+        shown, said = forebay(settings, "sensor", "show", NAME)
+        kinds = [notice["kind"] for notice in shown["notices"]]
+        assert kinds[:2] == ["learnt", "anchored"]
+        assert "learning from its first flow on" in said and "came and did not come back" in said
+
+        refused, said = forebay(settings, "sensor", "accept", NAME, code=2)
+        assert not refused and "--yes" in said
+        accepted, said = forebay(settings, "sensor", "accept", NAME, "--yes")
+        assert "becomes usual" in said and "a person accepted as usual" in said
+        figures, number = accepted["notice"]["figures"], accepted["notice"]["number"]
+        assert figures["affected_relations"] > 0 and figures["usual_relations"] > listed["usual_relations"]
+        assert figures["usual_kinds"] == min(figures["kinds"], MOST_USUAL - LEFT_FREE)
+        undone, _ = forebay(settings, "sensor", "undo", NAME, str(number), "--yes", "--json")
+        assert undone["notice"]["figures"]["affected_kinds"] == figures["affected_kinds"]
+        assert undone["notice"]["figures"]["usual_relations"] == listed["usual_relations"]
+        _, said = forebay(settings, "sensor", "undo", NAME, str(number), "--yes", code=2)
+        assert "got no notice of that number" in said
+
+        anew, _ = forebay(settings, "sensor", "relearn", NAME, "--yes", "--json")
+        assert (anew["notice"]["number"], anew["notice"]["figures"]["kinds"]) == (number + 2, 0)
+        assert eventually(settings, "learning")["flows"] == 0
+        forebay(settings, "flow", "send", str(path), "--site", "plant", "--sensor", "left", "--json")
+        eventually(settings, "anchored")
+        shown, said = forebay(settings, "sensor", "show", NAME)
+    numbers = [notice["number"] for notice in shown["notices"]]
+    assert numbers == list(range(1, len(numbers) + 1))
+    kinds = [notice["kind"] for notice in shown["notices"]]
+    assert kinds[-1] != "relearn" and {"accepted", "undone", "relearn"} <= set(kinds)
+    assert said.count("learning from its first flow on") == 2
+    _, said = forebay(settings, "sensor", "show", "plant/right", code=2)
+    assert "plant/left" in said
