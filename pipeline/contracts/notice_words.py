@@ -102,9 +102,11 @@ def _admitted(notice: Notice) -> str:
 
 def _silent(notice: Notice) -> str:
     things = len(notice.relations) + notice.more
-    return (
-        f"{counted(things, 'relation', 'relations')} that {'was' if things == 1 else 'were'} always there fell silent"
-    )
+    was, it_is = ("was", "it is") if things == 1 else ("were", "they are")
+    what = f"{counted(things, 'relation', 'relations')} that {was} always there fell silent"
+    if notice.figures.get("pausing_relations", 0) == things:
+        return f"{what}, for longer than a pause lasts: {it_is} away for more than four days"
+    return f"{what}; whether that is a pause, as at nights and weekends, is known once {it_is} back"
 
 
 def _accepted(notice: Notice) -> str:

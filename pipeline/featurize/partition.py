@@ -24,7 +24,7 @@ from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.ordering.reorder import NO_WATERMARK
 from pipeline.featurize.sensor import Advanced, SensorInput, SensorState, advance_sensors
-from pipeline.featurize.sensor_retention import cuts, expired, heard
+from pipeline.featurize.sensor_retention import cuts, expired, heard, retained
 from pipeline.featurize.snapshot import restore as restore_sensor
 from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
 from pipeline.featurize.windows.kdd import OVERFLOWED
@@ -47,8 +47,9 @@ MAGIC = b"FOREBAY-PARTITION-3\n"
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """The sensors that have sent flows since their last end of source or eviction, by (site, sensor); the number of the
-    next message; the feature set computed; the latest end time of all flows released, of any sensor.
+    """The sensors that have sent flows since their last end of source or eviction, and those of which the baseline is
+    retained, by (site, sensor); the number of the next message; the feature set computed; the latest end time of all
+    flows released, of any sensor.
 
     newest_us: the latest end time of all flows that came. heard_us: what that was at each sensor's last flow.
     """
@@ -64,6 +65,11 @@ class PartitionState:
     def empty(cls, feature_set: FeatureSet = FEATURE_SET) -> "PartitionState":
         """The state before the first message."""
         return cls({}, 0, feature_set)
+
+    @property
+    def idle(self) -> set[SensorName]:
+        """The sensors of which nothing but the baseline is left."""
+        return {name for name, sensor in self.sensors.items() if sensor.is_idle}
 
 
 def _by_sensor(flows: pa.RecordBatch) -> dict[SensorName, npt.NDArray[np.int64]]:
@@ -126,7 +132,7 @@ def advance_partition(
     them, in raw order.
     """
     rows_of, end_us = _by_sensor(flows), flows.column("end_ts_us").to_numpy()
-    bounds = [0, *cuts(state.newest_us, state.heard_us, rows_of, end_us), len(flows)]
+    bounds = [0, *cuts(state.newest_us, state.heard_us, rows_of, end_us, state.idle), len(flows)]
     after, messages = state, list[FeaturesMessage]()
     for number, (start, stop) in enumerate(pairwise(bounds)):
         is_last = stop == len(flows) and number == len(bounds) - 2
@@ -161,7 +167,8 @@ def _advance_rows(
     """
     rows_of = _by_sensor(flows)
     newest_us, heard_us = heard(state.newest_us, state.heard_us, rows_of, flows.column("end_ts_us").to_numpy())
-    silenced = [name for name in expired(newest_us, heard_us) if name not in facts.ended]
+    over = {*facts.ended, *(state.idle - rows_of.keys())}
+    silenced = [name for name in expired(newest_us, heard_us) if name not in over]
     no_rows = np.zeros(0, np.int64)
     inputs = {
         name: SensorInput(
@@ -181,12 +188,10 @@ def _advance_rows(
     if inputs:
         advanced = advance_sensors(list(inputs.values()), flows, calendars=calendars)
     rows, sensors = advanced.rows, {**state.sensors, **dict(zip(inputs, advanced.states, strict=True))}
-    # Without a flow there is nothing to remember: expired, or named in a mark alone. A baseline outlasts an end.
-    sensors = {
-        name: sensor
-        for name, sensor in sensors.items()
-        if sensor.latest_us > NO_WATERMARK or (sensor.baseline.is_remembered and name not in silenced)
-    }
+    # A sensor that is named in a mark alone has nothing to remember.
+    idle = {name: each.baseline.phase for name, each in sensors.items() if each.is_idle and each.baseline.is_remembered}
+    stay = retained(newest_us, heard_us, idle)
+    sensors = {name: sensor for name, sensor in sensors.items() if name in stay or not sensor.is_idle}
     notices = advanced.notices + _carry_out(sensors, facts.commands)
     if state.seq % TIGHTEN_EVERY == 0:
         sensors = {name: sensor.tight() for name, sensor in sensors.items()}
@@ -237,7 +242,7 @@ def _watermarks(
     return tuple(
         SensorWatermark(*name, state.sensors[name].watermark_us(lateness_of(name[0])))
         for name in names
-        if state.sensors[name].latest_us > NO_WATERMARK
+        if not state.sensors[name].is_idle
     )
 
 

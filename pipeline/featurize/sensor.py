@@ -62,6 +62,11 @@ class SensorState:
     feature_set: FeatureSet = FEATURE_SET
     baseline: Baseline = field(default_factory=no_baseline)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no flow came since the source ended or the sensor was evicted: nothing but a baseline can be left."""
+        return self.latest_us == NO_WATERMARK
+
     def watermark_us(self, lateness_us: int) -> int:
         """The watermark: every flow that ended before it has been released, and no on-time flow before it will come."""
         watermark_us = self.latest_us - lateness_us

@@ -89,6 +89,7 @@ class Featurize:
             started = time.perf_counter()
             position = MessagePosition(self.source, message.partition, message.offset)
             flows, facts = read(message.value, FlowsFacts, position)
+            sensors = len(state.sensors)
             after, messages = advance_partition(
                 state,
                 flows,
@@ -108,13 +109,13 @@ class Featurize:
         self._telemetry.stage.rows_out(rows)
         self._telemetry.count("forebay_late_rows", int(late_rows))
         self._telemetry.count("forebay_sensors_evicted", sum(len(features.facts.evicted) for features in messages))
-        self._telemetry.gauge("forebay_sensors", len(after.sensors), partition=str(message.partition))
+        self._telemetry.gauge("forebay_sensors", len(after.sensors) - len(after.idle), partition=str(message.partition))
         self._telemetry.stage.batch(time.perf_counter() - started)
         outgoing = [Outgoing(self._features, message.key, payload, headers) for payload in payloads]
         notices = [notice for features in messages for notice in features.facts.notices]
         for kind, told in Counter(notice.kind for notice in notices).items():
             self._telemetry.count("forebay_baseline_notices", told, kind=kind)
-        if notices or any(features.facts.evicted for features in messages):
+        if notices or len(after.sensors) != sensors:
             self._count_phases(message.partition, after)  # no sensor changes its phase without a notice
         return after, outgoing + [
             Outgoing(self._baselines, notice.key.encode(), orjson.dumps(notice.document())) for notice in notices

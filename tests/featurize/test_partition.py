@@ -208,7 +208,9 @@ def test_a_sensor_silent_for_a_day_is_forgotten_and_comes_back_as_after_its_end(
     state, [(rows, facts)] = advance_partition(state, batch(late, 3), _facts(3), 2, _two_seconds)
     assert facts.evicted == (("plant", "left"),) and facts.ended == ()
     assert 0 in rows.column("raw_offset").to_pylist(), "what waited is released"
-    assert state.sensors.keys() == state.heard_us.keys() == {("plant", "bottom")}
+    assert state.sensors.keys() == state.heard_us.keys() == {("plant", "bottom"), ("plant", "left")}
+    left = state.sensors["plant", "left"]
+    assert left.is_idle and not left.windows and left.baseline.has_begun, "nothing but its baseline is left"
     again = [{"at": 0.5, "sensor": "left"}]
     state, [(rows, facts)] = advance_partition(state, batch(again, 4), _facts(4, ("plant", "left")), 3, _two_seconds)
     assert rows.column("late_by_us").to_pylist() == [0], "its watermark was forgotten"

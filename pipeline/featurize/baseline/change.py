@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.featurize.baseline.keys import CONTROL, FUNCTION, TALK, USE, WRITE, is_of
-from pipeline.featurize.baseline.recurrence import FIRST_S, IS_SILENT, LAST_BLOCK, LAST_S, LONGEST_S, USUAL
+from pipeline.featurize.baseline.recurrence import FIRST_S, IS_SILENT, LAST_BLOCK, LAST_S, LONGEST_S, PAUSES, USUAL
 from pipeline.featurize.baseline.relations import SOURCE, WHAT, Relations, entries_of
 from pipeline.featurize.windows.tables import USED
 
@@ -17,8 +17,9 @@ LEAST_REPLACED = 3
 """New relations beside usual ones without which nothing has been replaced, however strange a block is."""
 LEAST_NEW, LEAST_SOURCES = 8, 4
 """New relations and sources of a changed plant: a scan has one source, a new device few relations."""
-TIMES_LONGER, LEAST_SILENT_S = 3, 900
-"""A steady relation is silent after three times its longest absence, and a quarter of an hour."""
+TIMES_LONGER, LEAST_SILENT_S, LONGEST_PAUSE_S = 3, 900, 4 * 86_400
+"""A steady relation is silent after three times its longest absence, and a quarter of an hour; one that is known to
+pause after four days, longer than a weekend with a holiday before or after it."""
 
 Entries = npt.NDArray[np.int64]
 
@@ -86,7 +87,9 @@ def fell_silent(relations: Relations, last_s: int, resumed_s: int) -> Entries:
     """
     entries = steady(relations)
     cells = relations.cells[entries]
-    longest_s = np.maximum(TIMES_LONGER * cells[:, LONGEST_S], LEAST_SILENT_S)
+    longest_s = np.maximum(
+        TIMES_LONGER * cells[:, LONGEST_S], np.where(cells[:, PAUSES], LONGEST_PAUSE_S, LEAST_SILENT_S)
+    )
     silent: Entries = entries[(cells[:, IS_SILENT] == 0) & (_away_s(cells, last_s, resumed_s) > longest_s)]
     relations.cells[silent, IS_SILENT] = 1
     return silent

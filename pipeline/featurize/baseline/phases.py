@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts.baseline import Phase
+from pipeline.contracts.sensor_retention import SENSOR_RETENTION_US
 from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline.change import count_absence, is_changing, news
 from pipeline.featurize.baseline.kinds import FAR, squared
@@ -32,6 +33,7 @@ from pipeline.featurize.baseline.learning import (
     ROWS,
     SECOND,
     SINCE_US,
+    UNHEARD_US,
     seconds,
 )
 from pipeline.featurize.baseline.relations import Relations
@@ -93,10 +95,12 @@ def close_block(
     is_new = is_changing(relations, int(clock[BLOCK]), int(clock[BLOCK_ROWS]), int(clock[BLOCK_STRANGE]))
     clock[CHANGING_BLOCKS] = clock[CHANGING_BLOCKS] + 1 if is_new else 0
     before = int(clock[PHASE])
+    if (idle_us := now_us - int(clock[LAST_US])) > SENSOR_RETENTION_US:
+        clock[UNHEARD_US] += idle_us
     _advance_phase(clock, blocks, now_us, learning)
     if clock[PHASE] == Phase.ANCHORED != before:
         count_absence(relations, seconds(clock, int(clock[LAST_US])), int(clock[RESUMED_S]))
-    age_us = now_us - int(clock[LEARNS_SINCE_US])
+    age_us = learnt_us(clock, now_us)
     clock[NEWS] = news(relations, seconds(clock, now_us), age_us // 1_000_000)
     clock[BLOCK] += 1
     clock[BLOCK_ENDS_US] = now_us + min(max(1_000_000 * learning.shortest_block_s, age_us // 16), LONGEST_US)
@@ -106,9 +110,14 @@ def close_block(
     return Phase(int(clock[PHASE])) if clock[PHASE] != before else None
 
 
+def learnt_us(clock: npt.NDArray[np.int64], now_us: int) -> int:
+    """For how long everything has been learnt; a weekend without a flow does not count, a night does."""
+    return now_us - int(clock[LEARNS_SINCE_US]) - int(clock[UNHEARD_US])
+
+
 def _advance_phase(clock: npt.NDArray[np.int64], blocks: Blocks, now_us: int, learning: Learning) -> None:
     phase = Phase(int(clock[PHASE]))
-    age_us, closed = now_us - int(clock[LEARNS_SINCE_US]), int(clock[BLOCK]) + 1
+    age_us, closed = learnt_us(clock, now_us), int(clock[BLOCK]) + 1
     is_learning = phase in (Phase.LEARNING, Phase.CHANGED)
     has_seen_enough = age_us >= 1_000_000 * learning.least_s and clock[ROWS] >= LEAST_ROWS
     if not is_learning:
@@ -121,6 +130,7 @@ def _advance_phase(clock: npt.NDArray[np.int64], blocks: Blocks, now_us: int, le
     elif phase == Phase.ANCHORED and clock[CHANGING_BLOCKS] >= CHANGED_AFTER:
         phase = Phase.CHANGED
         clock[BOUND], clock[ROWS], clock[LEARNS_SINCE_US] = squared(HIGHEST_BOUND), 0, now_us
+        clock[UNHEARD_US] = 0
     if phase != clock[PHASE]:
         clock[PHASE], clock[SINCE_US] = phase, now_us
 

@@ -15,22 +15,23 @@ import numpy.typing as npt
 
 from pipeline.featurize.compiled import compiled
 
-BLOCKS, FIRST_S, LAST_S, LAST_BLOCK, USUAL, OTHERS, KIND, LONGEST_S, IS_SILENT, LARGEST, MADE_BY, OWED, RELATED = range(
-    13
-)
+BLOCKS, FIRST_S, LAST_S, LAST_BLOCK, USUAL, OTHERS, KIND, LONGEST_S, IS_SILENT = range(9)
+LARGEST, MADE_BY, OWED, RELATED, PAUSES = range(9, 14)
 """Columns of an entry: blocks it came in, when first and last (seconds since the baseline began), the number of the
 last block, whether it is usual; of a relation's target how many sources are usual; from 1 the number of a kind, of a
 relation that of its last flow, of a kind that of what came after it; the longest it was away while everything was
 learnt, whether a notice named its silence; the bits of the most bytes of a flow; what made it usual; of a relation by
 how much more it is to count at its target when it comes again; of a kind that is not usual the relation of its last
-flow.
+flow; whether it was silent for so long and came back that it is known to pause.
 """
-CELLS = 13
+CELLS = 14
 BY_ITSELF, UNDONE, PENDING, FIRST_SLOT, SLOTS = 0, 1, 2, 3, 61
 """What made an entry usual: coming back while everything was learnt; a notice that was undone, so it is not usual and
 becomes so only where the sensor is anchored; coming back in this block after it was shown; from FIRST_SLOT on one of
 the last SLOTS notices that can be undone (undoable.py). Saved in six bits.
 """
+PAUSE_S = 4 * 3_600
+"""What was silent for so long and came back pauses, at nights or at weekends; what was away for less had failed."""
 MOST_BLOCKS = (1 << 20) - 1
 """Thirty years of quarter hours; saved in 20 bits."""
 
@@ -54,6 +55,8 @@ def mark(
     is_anchored: bool,
 ) -> bool:
     """Note that an entry came; whether that makes it usual, which the caller writes down by `note_usual`."""
+    if cells[entry, IS_SILENT] and now_s - cells[entry, LAST_S] >= PAUSE_S:
+        cells[entry, PAUSES] = 1
     cells[entry, LAST_S] = now_s
     cells[entry, IS_SILENT] = 0
     if cells[entry, LAST_BLOCK] != block:

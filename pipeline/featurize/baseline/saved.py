@@ -31,6 +31,7 @@ from pipeline.featurize.baseline.recurrence import (
     MADE_BY,
     OTHERS,
     OWED,
+    PAUSES,
     RELATED,
     SLOTS,
     USUAL,
@@ -46,7 +47,7 @@ _KIND_WORDS: Words = (((BLOCKS, 15), (LAST_BLOCK, 1), (KIND, 10), (MADE_BY, 6)),
 _OTHER_KIND_WORDS: Words = (((BLOCKS, 15), (LAST_BLOCK, 1), (RELATED, 12), (MADE_BY, 1)),)
 _RELATION_WORDS: Words = (
     ((BLOCKS, 20), (OTHERS, 12)),
-    ((USUAL, 1), (IS_SILENT, 1), (LAST_BLOCK, 1), (LONGEST_S, 9), (LARGEST, 7), (KIND, 10), (OWED, 2)),
+    ((USUAL, 1), (IS_SILENT, 1), (LAST_BLOCK, 1), (LONGEST_S, 9), (LARGEST, 7), (KIND, 10), (OWED, 2), (PAUSES, 1)),
 )
 """Columns in words of 32 bits and how many bits each has; more than fit count as the most that do. Of a block's number
 one bit is left, whether it is this block: nothing else is ever asked. A relation that was away for longer than nine
@@ -66,6 +67,8 @@ _SHAPES: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "book": ("|u1", (None,)),
     "undoable": ("<i4", (SLOTS,)),
 }
+FIRST_CLOCK = 20
+"""Columns of the clock of the first baselines; the later ones begin at 0."""
 _NOBODY, _OUTSIDE, _NOT_NOTED, _NAMED = range(4)
 """Ends in ten bits: from 3 on they are numbers of names. An end without a name loses its key, as nothing is ever looked
 up by it."""
@@ -103,6 +106,8 @@ def baseline_out(baseline: Baseline) -> Arrays:
 
 def baseline_in(arrays: Mapping[str, Array]) -> Baseline:
     """The baseline that was saved; KeyError or ValueError where the arrays are none."""
+    if arrays["clock"].shape == (FIRST_CLOCK,):
+        arrays = {**arrays, "clock": np.append(arrays["clock"], np.zeros(CLOCK - FIRST_CLOCK, np.int64))}
     for name, (of_type, shape) in _SHAPES.items():
         got, of_array = arrays[name].shape, arrays[name].dtype.str
         fits = len(got) == len(shape) and all(size in (None, given) for size, given in zip(shape, got, strict=True))

@@ -27,6 +27,7 @@ from pipeline.featurize.baseline.change import Entries, fell_silent
 from pipeline.featurize.baseline.keys import kind_of
 from pipeline.featurize.baseline.learning import (
     BEGAN_US,
+    IDLE_US,
     LAST_US,
     LEARNS_SINCE_US,
     NUMBER,
@@ -38,7 +39,7 @@ from pipeline.featurize.baseline.learning import (
     seconds,
 )
 from pipeline.featurize.baseline.phases import HOUR_US
-from pipeline.featurize.baseline.recurrence import BLOCKS, BY_ITSELF, FIRST_S, LAST_S, PENDING, USUAL
+from pipeline.featurize.baseline.recurrence import BLOCKS, BY_ITSELF, FIRST_S, LAST_S, PAUSES, PENDING, USUAL
 from pipeline.featurize.baseline.relations import SOURCE, TARGET, WHAT, entries_of
 from pipeline.featurize.baseline.sensor_baseline import Baseline
 from pipeline.featurize.baseline.undoable import kinds_made_by, new_code, relations_made_by, replace_code
@@ -67,9 +68,11 @@ def notices(baseline: Baseline, name: SensorName, began: Phase | None, now_us: i
         not_back = _not_usual(baseline) if began == Phase.ANCHORED else np.zeros(0, np.int64)
         told.append(notice_of(baseline, name, _KIND_OF_PHASE[began], not_back, now_us))
     told += _admitted(baseline, name, now_us)
-    is_anchored = clock[PHASE] == Phase.ANCHORED
-    if is_anchored and len(silent := fell_silent(baseline.relations, last_s, int(clock[RESUMED_S]))):
-        told.append(notice_of(baseline, name, SILENT, silent, now_us))
+    # After a weekend nobody is missed yet who stopped shortly before the sensor itself fell idle.
+    is_heard = clock[PHASE] == Phase.ANCHORED and now_us - clock[LAST_US] <= IDLE_US
+    if is_heard and len(silent := fell_silent(baseline.relations, last_s, int(clock[RESUMED_S]))):
+        pausing = {"pausing_relations": int(baseline.relations.cells[silent, PAUSES].sum())}
+        told.append(notice_of(baseline, name, SILENT, silent, now_us, pausing))
     if clock[STATUS_HOUR] != now_us // HOUR_US:
         clock[STATUS_HOUR] = now_us // HOUR_US
         told.append(notice_of(baseline, name, STATUS, np.zeros(0, np.int64), now_us))

@@ -15,7 +15,7 @@ from pipeline.featurize.baseline.kinds import MOST_KINDS
 from pipeline.featurize.baseline.learning import BLOCK, PHASE
 from pipeline.featurize.baseline.recurrence import BLOCKS, LAST_BLOCK, LONGEST_S
 from pipeline.featurize.baseline.relations import MOST_RELATIONS, WHAT
-from pipeline.featurize.baseline.saved import baseline_in, baseline_out
+from pipeline.featurize.baseline.saved import FIRST_CLOCK, baseline_in, baseline_out
 from pipeline.featurize.baseline.sensor_baseline import no_baseline
 from pipeline.featurize.sensor import SensorState
 from pipeline.featurize.snapshot import restore, snapshot
@@ -106,6 +106,17 @@ def test_a_state_from_before_there_were_baselines_is_read(monkeypatch: pytest.Mo
     assert snapshot(restored) == snapshot(_without_baseline(state))
 
 
+def test_a_baseline_of_the_first_version_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its clock lacks the columns that came later, which begin at 0."""
+    state = state_after(polls(400))
+    assert not state.baseline.clock[FIRST_CLOCK:].any()
+    of_first = {"clock": state.baseline.clock[:FIRST_CLOCK]}
+    monkeypatch.setattr(snapshots, "baseline_out", lambda baseline: {**baseline_out(baseline), **of_first})
+    before = snapshot(state)
+    monkeypatch.undo()
+    assert snapshot(restore(before)) == snapshot(state) != before
+
+
 def _changed(name: str, change: Callable[[Any], Any]) -> Callable[[Arrays], Arrays]:
     return lambda arrays: {**arrays, name: change(arrays[name].copy())}
 
@@ -120,7 +131,7 @@ def _set(index: Any, value: int) -> Callable[[Any], Any]:
 
 DAMAGED = {
     "an array is missing": lambda arrays: {name: array for name, array in arrays.items() if name != "clock"},
-    "a clock too short": _changed("clock", lambda array: array[:-1]),
+    "a clock too short": _changed("clock", lambda array: array[: FIRST_CLOCK - 1]),
     "another type": _changed("histogram", lambda array: array.astype(np.float64)),
     "points of other features": _changed("kinds.points", lambda array: array[:, :-1]),
     "points cut short": _changed("kinds.points", lambda array: array[:-1]),
