@@ -37,6 +37,7 @@ class Outcome:
     rows: list[pa.RecordBatch] = field(default_factory=list)
     rejects: list[pa.RecordBatch] = field(default_factory=list)
     sensors: int = 0
+    idle: int = 0
     largest_facts: int = 0
     largest_state: int = 0
     alert_sensors: int = 0
@@ -75,7 +76,8 @@ def transactions(log: list[RawMessage], size: int) -> Iterator[Messages]:
 def note(outcome: Outcome, state: PartitionState, facts: FeaturesFacts, alert: AlertState) -> None:
     no_suspects = pa.RecordBatch.from_pydict({"suspect": pa.array([], pa.bool_())})
     advance_sensors(alert.sensors, no_suspects, facts.watermarks, {*facts.ended, *facts.evicted}, load_grouping())
-    outcome.sensors = max(outcome.sensors, len(state.sensors))
+    outcome.sensors = max(outcome.sensors, len(state.sensors) - len(state.idle))
+    outcome.idle = max(outcome.idle, len(state.idle))
     outcome.alert_sensors = max(outcome.alert_sensors, len(alert.sensors))
     outcome.largest_facts = max(outcome.largest_facts, len(json.dumps(facts.document())))
     outcome.largest_state = max(outcome.largest_state, len(snapshot(state)))
@@ -133,6 +135,7 @@ def test_a_sender_that_puts_the_date_into_its_name_is_never_refused_and_leaves_n
     outcome = stages(log, max_sensors=5, in_a_transaction=36)
     assert outcome.rejects == []
     assert outcome.sensors <= 2 + 2 and outcome.alert_sensors <= 2 + 2, "yesterday's and today's name"
+    assert 30 < outcome.idle <= 35, "and the baselines of the last 35 days"
     assert outcome.evicted == 58
     assert len(legitimate_rows(outcome)) >= 2 * 60 * 24 - 2
 
