@@ -1,7 +1,7 @@
 """Notices of a sensor's baseline as OCSF Detection Findings of a low severity: one event each, and no further revision.
 
-A plant that has changed, what came while a sensor learned and did not come back, and who fell silent: nobody looks at a
-list for that, so it comes to where alerts are read.
+A plant that has changed, much that is new beside it, what came while a sensor learned and did not come back, and who
+fell silent: nobody looks at a list for that, so it comes to where alerts are read.
 """
 
 import hashlib
@@ -21,15 +21,16 @@ from pipeline.alert.ocsf import (
 )
 from pipeline.alert.wording import printable_name
 from pipeline.contracts.notice_words import headline, relation_lines
-from pipeline.contracts.notices import ANCHORED, CHANGED, NOTICE, SILENT, NamedRelation, Notice
+from pipeline.contracts.notices import ANCHORED, CHANGED, EXTENDED, NOTICE, SILENT, NamedRelation, Notice
 from pipeline.contracts.uids import UID_DIGITS
 from pipeline.runtime.terminal import printable
 
 INFORMATIONAL, LOW = 1, 2
-SEVERITY = {ANCHORED: INFORMATIONAL, CHANGED: LOW, SILENT: LOW}
+SEVERITY = {ANCHORED: INFORMATIONAL, CHANGED: LOW, EXTENDED: LOW, SILENT: LOW}
 TITLE = {
     ANCHORED: "Seen while the sensor learned, and not again",
     CHANGED: "Most of what comes at the sensor is new",
+    EXTENDED: "As much comes at the sensor that is new as is usual",
     SILENT: "Who always spoke has fallen silent",
 }
 MAX_MESSAGE, MAX_LINE = 1_024, 256

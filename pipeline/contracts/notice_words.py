@@ -12,6 +12,7 @@ from pipeline.contracts.notices import (
     ADMITTED,
     ANCHORED,
     CHANGED,
+    EXTENDED,
     LEARNT,
     RELEARNT,
     SILENT,
@@ -91,8 +92,16 @@ def _anchored(notice: Notice) -> str:
 
 def _changed(_notice: Notice) -> str:
     return (
-        "most of what comes is new: it learns again, beside what was usual before; nothing is shown meanwhile but what "
-        "is certain by itself"
+        "most of what was usual has stopped and most of what comes is new: it learns again, beside what was usual "
+        "before; nothing is shown meanwhile but what is certain by itself"
+    )
+
+
+def _extended(notice: Notice) -> str:
+    things = counted(len(notice.relations) + notice.more, "relation", "relations")
+    return (
+        f"beside what is usual as much comes that is new, of several hosts ({things} of late): a new part of the "
+        "plant, or made-up addresses; all of it is shown, until it has come back for long enough or is accepted"
     )
 
 
@@ -140,6 +149,7 @@ _SAYS: dict[str, Callable[[Notice], str]] = {
     LEARNT: _learnt,
     ANCHORED: _anchored,
     CHANGED: _changed,
+    EXTENDED: _extended,
     ADMITTED: _admitted,
     SILENT: _silent,
     STATUS: _status,

@@ -10,8 +10,8 @@ from typing import Any
 from pipeline.errors import BadData
 
 LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS = "learnt", "anchored", "changed", "admitted", "silent", "status"
-ACCEPTED, UNDONE, RELEARNT = "accepted", "undone", "relearn"
-KINDS = (LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS, ACCEPTED, UNDONE, RELEARNT)
+ACCEPTED, UNDONE, RELEARNT, EXTENDED = "accepted", "undone", "relearn", "extended"
+KINDS = (LEARNT, ANCHORED, CHANGED, EXTENDED, ADMITTED, SILENT, STATUS, ACCEPTED, UNDONE, RELEARNT)
 NOTICE = "notice"
 """Class of an alert that is a notice, where other alerts have an attack's: it has no flows."""
 UNDOABLE = (ADMITTED, ACCEPTED)

@@ -10,7 +10,17 @@ from pipeline.alert.ocsf import encode
 from pipeline.alert.partition import PartitionState, advance_partition
 from pipeline.alert.validity import require_valid
 from pipeline.contracts.baseline import Phase
-from pipeline.contracts.notices import ADMITTED, ANCHORED, CHANGED, FIGURES, KINDS, SILENT, NamedRelation, Notice
+from pipeline.contracts.notices import (
+    ADMITTED,
+    ANCHORED,
+    CHANGED,
+    EXTENDED,
+    FIGURES,
+    KINDS,
+    SILENT,
+    NamedRelation,
+    Notice,
+)
 from pipeline.errors import Usage
 from pipeline.runtime.wire.batches import empty
 from pipeline.tools.alerts.lines import line, page
@@ -43,6 +53,7 @@ def notice(kind: str, *relations: NamedRelation, **facts: object) -> Notice:
         notice(CHANGED),
         notice(ANCHORED, USE, HARDWARE, ARP, more=7),
         notice(ANCHORED, *[USE] * 20, more=2_000),
+        notice(EXTENDED, USE, more=300),
         notice(SILENT, replace(USE, source="any public address")),
         replace(notice(SILENT, replace(USE, source="\x1b[31m\u202e" + "x" * 400)), sensor="s\u200b" * 90),
     ],
@@ -71,7 +82,7 @@ def test_the_lines_are_those_that_sensor_show_has() -> None:
 
 def test_only_what_somebody_must_hear_is_told() -> None:
     told = {kind for kind in KINDS if is_told(notice(kind, USE))}
-    assert told == {ANCHORED, CHANGED, SILENT}
+    assert told == {ANCHORED, CHANGED, EXTENDED, SILENT}
     assert not is_told(notice(ANCHORED)) and is_told(notice(CHANGED))
 
 

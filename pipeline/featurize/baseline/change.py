@@ -1,4 +1,4 @@
-"""What the relations say of a whole block: whether the plant has changed, and which pollers fell silent.
+"""What the relations say of a whole block: whether the plant was replaced or extended, and which pollers fell silent.
 
 Arrays over all relations, once a block.
 """
@@ -7,7 +7,17 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.featurize.baseline.keys import CONTROL, FUNCTION, TALK, USE, WRITE, is_of
-from pipeline.featurize.baseline.recurrence import FIRST_S, IS_SILENT, LAST_BLOCK, LAST_S, LONGEST_S, PAUSES, USUAL
+from pipeline.featurize.baseline.recurrence import (
+    BY_ITSELF,
+    FIRST_S,
+    IS_SILENT,
+    LAST_BLOCK,
+    LAST_S,
+    LONGEST_S,
+    MADE_BY,
+    PAUSES,
+    USUAL,
+)
 from pipeline.featurize.baseline.relations import SOURCE, WHAT, Relations, entries_of
 from pipeline.featurize.windows.tables import USED
 
@@ -15,8 +25,11 @@ STEADY_S = 300
 """A relation is steady if it was never away for longer while it was learnt."""
 LEAST_REPLACED = 3
 """New relations beside usual ones without which nothing has been replaced, however strange a block is."""
+REFERENCE_S = 3_600
+"""Which relations the plant has: the usual ones that came in the last hour in which it was there. Slower ones say
+nothing within the hour in which a change is to be noticed."""
 LEAST_NEW, LEAST_SOURCES = 8, 4
-"""New relations and sources of a changed plant: a scan has one source, a new device few relations."""
+"""New relations and sources of an extended plant: a scan has one source, a new device few relations."""
 TIMES_LONGER, LEAST_SILENT_S, LONGEST_PAUSE_S = 3, 900, 4 * 86_400
 """A steady relation is silent after three times its longest absence, and a quarter of an hour; one that is known to
 pause after four days, longer than a weekend with a holiday before or after it."""
@@ -61,23 +74,51 @@ def _away_s(cells: npt.NDArray[np.int32], last_s: int, resumed_s: int) -> npt.ND
     return away_s
 
 
-def is_changing(relations: Relations, block: int, rows: int, strange: int) -> bool:
-    """Whether most of a block was new: most flows were strange, and no usual relation came, or few of the steady ones
-    and more new ones; or the new ones were many and of several sources.
+def reference(relations: Relations, present_s: int) -> Entries:
+    """Entries of the relations that the plant had in the hour up to `present_s`, when it was last there, or has since.
 
-    A scan or a flood beside the plant's own traffic is not: it has one source, and the steady relations come as ever.
+    What became usual by being shown does not count: whoever attacked for hours could stop it.
+    """
+    entries = _between(relations)
+    cells = relations.cells[entries]
+    of_plant: Entries = entries[
+        (cells[:, USUAL] == 1) & (cells[:, MADE_BY] == BY_ITSELF) & (cells[:, LAST_S] > present_s - REFERENCE_S)
+    ]
+    return of_plant
+
+
+def is_present(relations: Relations, present_s: int) -> bool:
+    """Whether anything of the plant came since `present_s`."""
+    return bool((relations.cells[reference(relations, present_s), LAST_S] > present_s).any())
+
+
+def is_replaced(relations: Relations, rows: int, strange: int, present_s: int) -> bool:
+    """Whether a block was another plant's: most of its flows were strange, and since `present_s` most of what the plant
+    had in its last hour has not come, and more relations were new than usual.
+
+    Whoever scans, floods or makes up sources beside the plant cannot make its own relations stay away.
+    """
+    of_plant = reference(relations, present_s)
+    came = int((relations.cells[of_plant, LAST_S] > present_s).sum())
+    entries = _between(relations)
+    cells = relations.cells[entries]
+    usual = cells[cells[:, LAST_S] > present_s, USUAL]
+    new = len(usual) - int(usual.sum())
+    is_new = 2 * strange >= rows > 0 and new > max(int(usual.sum()), LEAST_REPLACED - 1)
+    return is_new and 2 * came < len(of_plant)
+
+
+def extension(relations: Relations, block: int) -> Entries:
+    """Entries of what was new in a block, where it was as much as was usual, and of several sources: a new part of the
+    plant, or sources that somebody made up.
     """
     entries = _between(relations)
     cells = relations.cells[entries]
     came = cells[:, LAST_BLOCK] == block
     usual = int((came & (cells[:, USUAL] == 1)).sum())
-    new = entries[came & (cells[:, USUAL] == 0)]
+    new: Entries = entries[came & (cells[:, USUAL] == 0)]
     sources = len(set(relations.ends[new, SOURCE].tolist()))
-    always = relations.cells[steady(relations), LAST_BLOCK] == block
-    is_gone = 2 * int(always.sum()) < len(always) and len(new) > max(usual, LEAST_REPLACED - 1)
-    is_replaced = 2 * strange >= rows > 0 and (usual == 0 or is_gone)
-    is_extended = len(new) >= max(LEAST_NEW, usual) and sources >= LEAST_SOURCES
-    return is_replaced or is_extended
+    return new if len(new) >= max(LEAST_NEW, usual) and sources >= LEAST_SOURCES else new[:0]
 
 
 def fell_silent(relations: Relations, last_s: int, resumed_s: int) -> Entries:

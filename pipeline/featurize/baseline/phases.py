@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pipeline.contracts.baseline import Phase
 from pipeline.contracts.sensor_retention import SENSOR_RETENTION_US
 from pipeline.featurize.baseline import kinds as of_kinds
-from pipeline.featurize.baseline.change import count_absence, is_changing, news
+from pipeline.featurize.baseline.change import count_absence, extension, is_present, is_replaced, news
 from pipeline.featurize.baseline.kinds import FAR, squared
 from pipeline.featurize.baseline.learning import (
     BEGAN_US,
@@ -22,6 +22,7 @@ from pipeline.featurize.baseline.learning import (
     BLOCK_STRANGE,
     BOUND,
     CHANGING_BLOCKS,
+    EXTENDED_BLOCKS,
     HIGHEST,
     LAST_US,
     LEARNS_SINCE_US,
@@ -29,6 +30,7 @@ from pipeline.featurize.baseline.learning import (
     LEAST_SPAN_S,
     NEWS,
     PHASE,
+    PRESENT_S,
     RESUMED_S,
     ROWS,
     SECOND,
@@ -56,7 +58,7 @@ LOWEST_BOUND, HIGHEST_BOUND = 1.75, 2.1
 ABOVE_USUAL = 0.3
 """The bound's distance above the median of the blocks' second highest strangeness."""
 CHANGED_AFTER = 3
-"""So many blocks in a row, 45 minutes at most, of which most is new, are a changed plant."""
+"""So many blocks in a row, 45 minutes at most, that are another plant's are a changed plant."""
 
 
 class Blocks(NamedTuple):
@@ -92,8 +94,7 @@ def close_block(
     """
     at = int(clock[BLOCK]) % HISTORY
     blocks.rows[at], blocks.strange[at], blocks.second[at] = clock[BLOCK_ROWS], clock[BLOCK_STRANGE], clock[SECOND]
-    is_new = is_changing(relations, int(clock[BLOCK]), int(clock[BLOCK_ROWS]), int(clock[BLOCK_STRANGE]))
-    clock[CHANGING_BLOCKS] = clock[CHANGING_BLOCKS] + 1 if is_new else 0
+    _compare_with_plant(clock, relations)
     before = int(clock[PHASE])
     if (idle_us := now_us - int(clock[LAST_US])) > SENSOR_RETENTION_US:
         clock[UNHEARD_US] += idle_us
@@ -108,6 +109,17 @@ def close_block(
     clock[LEAST_SPAN_S] = learning.admit_s if is_anchored else min(age_us // 10_000_000, learning.admit_s)
     clock[[BLOCK_ROWS, BLOCK_STRANGE, HIGHEST, SECOND]] = 0
     return Phase(int(clock[PHASE])) if clock[PHASE] != before else None
+
+
+def _compare_with_plant(clock: npt.NDArray[np.int64], relations: Relations) -> None:
+    """Note whether the block that closes was the plant's, another's, or more than the plant's."""
+    block, rows, strange, present_s = clock[[BLOCK, BLOCK_ROWS, BLOCK_STRANGE, PRESENT_S]].tolist()
+    is_another = is_replaced(relations, rows, strange, present_s)
+    clock[CHANGING_BLOCKS] = clock[CHANGING_BLOCKS] + 1 if is_another else 0
+    if not is_another and is_present(relations, present_s):
+        clock[PRESENT_S] = seconds(clock, int(clock[LAST_US]))
+    is_more = not is_another and len(extension(relations, block)) > 0
+    clock[EXTENDED_BLOCKS] = clock[EXTENDED_BLOCKS] + 1 if is_more else 0
 
 
 def learnt_us(clock: npt.NDArray[np.int64], now_us: int) -> int:

@@ -11,6 +11,7 @@ from pipeline.contracts.notices import (
     ADMITTED,
     ANCHORED,
     CHANGED,
+    EXTENDED,
     LEARNT,
     MOST_RELATIONS,
     SILENT,
@@ -23,10 +24,12 @@ from pipeline.featurize.baseline import keys
 from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline import relations as of_relations
 from pipeline.featurize.baseline.book import name_of
-from pipeline.featurize.baseline.change import Entries, fell_silent
+from pipeline.featurize.baseline.change import Entries, extension, fell_silent
 from pipeline.featurize.baseline.keys import kind_of
 from pipeline.featurize.baseline.learning import (
     BEGAN_US,
+    BLOCK,
+    EXTENDED_BLOCKS,
     IDLE_US,
     LAST_US,
     LEARNS_SINCE_US,
@@ -38,7 +41,7 @@ from pipeline.featurize.baseline.learning import (
     STATUS_HOUR,
     seconds,
 )
-from pipeline.featurize.baseline.phases import HOUR_US
+from pipeline.featurize.baseline.phases import CHANGED_AFTER, HOUR_US
 from pipeline.featurize.baseline.recurrence import BLOCKS, BY_ITSELF, FIRST_S, LAST_S, PAUSES, PENDING, USUAL
 from pipeline.featurize.baseline.relations import SOURCE, TARGET, WHAT, entries_of
 from pipeline.featurize.baseline.sensor_baseline import Baseline
@@ -68,6 +71,9 @@ def notices(baseline: Baseline, name: SensorName, began: Phase | None, now_us: i
         not_back = _not_usual(baseline) if began == Phase.ANCHORED else np.zeros(0, np.int64)
         told.append(notice_of(baseline, name, _KIND_OF_PHASE[began], not_back, now_us))
     told += _admitted(baseline, name, now_us)
+    if clock[PHASE] == Phase.ANCHORED and clock[EXTENDED_BLOCKS] == CHANGED_AFTER:
+        new = extension(baseline.relations, int(clock[BLOCK]) - 1)
+        told.append(notice_of(baseline, name, EXTENDED, new, now_us))
     # After a weekend nobody is missed yet who stopped shortly before the sensor itself fell idle.
     is_heard = clock[PHASE] == Phase.ANCHORED and now_us - clock[LAST_US] <= IDLE_US
     if is_heard and len(silent := fell_silent(baseline.relations, last_s, int(clock[RESUMED_S]))):

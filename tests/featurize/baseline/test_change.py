@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
-from pipeline.contracts.baseline import Phase
-from pipeline.contracts.notices import ADMITTED, ANCHORED, CHANGED, LEARNT, SILENT, Notice
+from pipeline.contracts.baseline import Phase, shown
+from pipeline.contracts.notices import ADMITTED, ANCHORED, CHANGED, EXTENDED, LEARNT, SILENT, Notice
 from pipeline.featurize.baseline.learning import MOST_S, PHASE, seconds
 from schemas.learning import Learning
 from tests.featurize.baseline.plant import CONTROLLERS, HISTORIAN, QUICK, lived, poll, polls, state_after
@@ -83,6 +84,32 @@ def test_one_who_scans_and_one_new_device_do_not_change_the_plant() -> None:
         CHANGED,
         learning=SLOW_TO_ADMIT,
     )
+
+
+def test_a_new_line_beside_the_old_one_is_shown_and_named_once() -> None:
+    """Half of what comes is new, and the old half comes as ever: nobody can tell that from made-up sources."""
+    line = [poll(400.5 + number, f"10.8.0.{number % 5}", f"10.8.1.{number % 7}") for number in range(900)]
+    rows = sorted([*polls(1_300), *line], key=lambda row: float(row["at"]))
+    slow = QUICK.model_copy(update={"admit_s": 10_000})
+    columns, notices, _ = lived(rows, learning=slow)
+    assert [notice.kind for notice in notices if notice.kind in (CHANGED, EXTENDED)] == [EXTENDED]
+    (extended,) = [notice for notice in notices if notice.kind == EXTENDED]
+    assert len(extended.relations) == 20 and extended.more and {each.what for each in extended.relations} == {"use"}
+    assert extended.at_us - START_US < 500 * SECOND
+    is_line = np.array([row["src_addr"].startswith("10.8.") for row in rows])
+    phase, evidence = np.array([(columns[number][0], columns[number][4]) for number in range(len(rows))]).T
+    is_shown = shown(phase.astype(np.uint8), evidence.astype(np.uint32))
+    assert is_shown[is_line].all() and not is_shown[~is_line].any()
+
+
+def test_half_of_a_plant_that_is_replaced_is_shown_and_all_of_it_is_a_change() -> None:
+    def replaced(targets: list[str]) -> list[dict[str, Any]]:
+        rows = polls(900, start_s=400)
+        return [row | {"dst_addr": row["dst_addr"].replace("10.0.", "10.7."), "dst_port": 102, "src_addr": "10.7.0.1"}
+                if row["dst_addr"] in targets else row for row in rows]  # fmt: skip
+
+    assert not _told([*polls(400), *replaced(CONTROLLERS[:2])], CHANGED, learning=SLOW_TO_ADMIT)
+    assert len(_told([*polls(400), *replaced(CONTROLLERS)], CHANGED, learning=SLOW_TO_ADMIT)) == 1
 
 
 def test_what_was_shown_and_came_back_is_admitted_and_listed() -> None:
