@@ -144,9 +144,9 @@ def normalise(cells: Cells, wanted: Layout) -> Draft:
         end = start + draft.time_us("duration", "duration_us")[0]
     else:
         end, _ = draft.time_us("end", "end_ts_us", power=wanted.power)
-    draft.times(start, end, "start", ending)
     if (cells.kinds == BARE).any():  # a table, which a spreadsheet may have saved
         draft.no_serial_dates("start", "start_ts_us", start)
+    draft.times(start, end, "start", ending)
     record = _addresses(draft)
     port, port_given, no_ports = _ports(record)
     _icmp(record, port, port_given, wanted.zero_is_no_icmp)

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pipeline.tools.sensors.reading import NoticesReader
 
 app = typer.Typer(no_args_is_help=True, help="What sensors have learnt: list, show; relearn, accept, undo.")
+
+PICTURES = (".svg", ".png", ".pdf")
 
 Name = Annotated[str, typer.Argument(help="Site and sensor, with a slash between them.", metavar="SITE/SENSOR")]
 
@@ -78,16 +81,26 @@ def _print(chosen: "list[tuple[SensorHistory, list[Remark]]]") -> None:
 
 
 @app.command()
-def show(name: Name, as_json: Json = False, bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
+def show(
+    name: Name,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw it as well: phases, what is usual, incidents; .svg, .png or .pdf.")
+    ] = None,
+    as_json: Json = False,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+) -> None:
     """Show what happened to a sensor's baseline, oldest first, with the hosts it is about.
 
-    Example: forebay sensor show my-plant/edge-1
+    Example: forebay sensor show my-plant/edge-1 --picture edge-1.svg
     """
     from pipeline.contracts.notice_words import usual_words
     from pipeline.tools.sensors.histories import document, remarks
     from pipeline.tools.sensors.lines import history_lines
     from pipeline.tools.sensors.reading import history_of
 
+    if picture is not None and picture.suffix not in PICTURES:
+        raise Usage(f"--picture {picture}: got the ending {picture.suffix!r}, expected one of {', '.join(PICTURES)}")
     settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     reader = _reader(settings)
     try:
@@ -102,7 +115,17 @@ def show(name: Name, as_json: Json = False, bootstrap: Bootstrap = None, prefix:
         for remark in found:
             _line(f"{remark.what}; {remark.remedy}", style="yellow")
         _print_unreadable(reader)
+    if picture is not None:
+        _draw(settings, history, picture)
     emit({**document(history, found), "notices": [notice.document() for notice in history.notices]})
+
+
+def _draw(settings: "Settings", history: "SensorHistory", path: Path) -> None:
+    from pipeline.tools.alerts.reading import alerts
+    from pipeline.tools.sensors.picture import draw, incidents_of
+
+    draw(path, history, incidents_of(filter(None, alerts(settings, from_start=True, follow=False)), history.name))
+    say(f"picture: {path}")
 
 
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]

@@ -39,10 +39,14 @@ class Remark(NamedTuple):
 
 @dataclass(slots=True)
 class SensorHistory:
-    """A sensor's notices, oldest first, each once, the hourly status left out; and its last notice of any kind."""
+    """A sensor's notices, oldest first, each once, the hourly status apart; and its last notice of any kind.
+
+    statuses: what the topic still holds of them, as later ones replace earlier ones in time.
+    """
 
     last: StoredNotice
     notices: list[Notice] = field(default_factory=list)
+    statuses: list[Notice] = field(default_factory=list)
     by_key: dict[str, Notice] = field(default_factory=dict)
 
     @property
@@ -65,9 +69,9 @@ def histories(stored: Iterable[StoredNotice]) -> dict[SensorName, SensorHistory]
         if each.stored_us >= history.last.stored_us:
             history.last = each
         # Featurize writes notices again after a crash, the same ones.
-        if notice.kind != STATUS and history.by_key.get(notice.key) != notice:
+        if history.by_key.get(notice.key) != notice:
             history.by_key[notice.key] = notice
-            history.notices.append(notice)
+            (history.statuses if notice.kind == STATUS else history.notices).append(notice)
     return dict(sorted(by_name.items()))
 
 

@@ -41,8 +41,8 @@ LEARNING = Learning()
 
 def notice(kind: str, number: int = 1, phase: Phase = Phase.ANCHORED, hours: float = 3, **facts: object) -> Notice:
     at_us = BEGAN_US + round(hours * HOUR_US)
-    given = {"at_us": at_us, "since_us": at_us, "figures": FIGURES, **facts}
-    return Notice(site="dam", sensor="gate", number=number, kind=kind, phase=phase, **given)  # type: ignore[arg-type]
+    given = {"sensor": "gate", "at_us": at_us, "since_us": at_us, "figures": FIGURES, **facts}
+    return Notice(site="dam", number=number, kind=kind, phase=phase, **given)  # type: ignore[arg-type]
 
 
 def stored(*notices: Notice) -> list[StoredNotice]:
