@@ -56,6 +56,8 @@ class Evidence(IntFlag):
     """What is new about hardware is so of the source's address."""
     AT_TARGET = 32768
     """What is new about hardware is so of the target's address."""
+    SINCE_LEARNING = 65536
+    """The flow began while everything was learnt, and ended later: it is what was there then, not something new."""
 
 
 SHOWN = (
@@ -89,7 +91,8 @@ COUNTED = (Evidence.NEW_CONTROLLER, Evidence.NEW_WRITER, Evidence.NEW_SERVICE_US
 def shown_evidence(phase: npt.NDArray[np.uint8], evidence: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     """(n,) the evidence that makes rows suspects by their sensor's baseline; 0 of all other rows."""
     says_little = np.where(evidence & np.uint32(Evidence.MUCH_IS_NEW), np.uint32(RELATIONS), np.uint32(0))
-    of_phase: npt.NDArray[np.uint32] = _SHOWN_IN[phase] & evidence & ~says_little
+    is_older = evidence & np.uint32(Evidence.SINCE_LEARNING) != 0
+    of_phase: npt.NDArray[np.uint32] = np.where(is_older, np.uint32(0), _SHOWN_IN[phase] & evidence & ~says_little)
     return of_phase
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.contracts.baseline import Phase
+from pipeline.contracts.baseline import Evidence, Phase
 from pipeline.contracts.envelope import SensorName
 from pipeline.contracts.notices import Notice
 from pipeline.featurize.baseline import kinds as of_kinds
@@ -18,6 +18,8 @@ from pipeline.featurize.baseline.learning import (
     BLOCK,
     BLOCK_ENDS_US,
     BOUND,
+    LEARNS_SINCE_US,
+    LEARNT_US,
     NUMBER,
     PHASE,
     TALK_SQUARES,
@@ -47,8 +49,9 @@ class Judged(NamedTuple):
 
 
 class FlowBatch(NamedTuple):
-    """n flows of any sensors as baselines read them: end times, points, relations, and both addresses in words."""
+    """n flows of any sensors as baselines read them: times, points, relations, and both addresses in words."""
 
+    start_us: npt.NDArray[np.int64]
     end_us: npt.NDArray[np.int64]
     points: Points
     relations: FlowRelations
@@ -108,6 +111,17 @@ def _close_block(baseline: Baseline, name: SensorName, now_us: int, learning: Le
     return told
 
 
+def _name_older(
+    evidence: npt.NDArray[np.uint32], order: Order, start_us: npt.NDArray[np.int64], clock: npt.NDArray[np.int64]
+) -> None:
+    """Say of flows with evidence that they began while everything was learnt: a connection of hours is written when it
+    ends. Who began before the sensor was there, as a clock at 1970 has it, is not among them.
+    """
+    began_us = start_us[order]
+    is_older = (began_us >= clock[LEARNS_SINCE_US]) & (began_us < clock[LEARNT_US]) & (evidence[order] != 0)
+    evidence[order[is_older]] |= np.uint32(Evidence.SINCE_LEARNING)
+
+
 def _within_block(
     baseline: Baseline, order: Order, late: npt.NDArray[np.bool_], flows: FlowBatch, judged: Judged
 ) -> Baseline:
@@ -135,6 +149,7 @@ def _within_block(
         seen,
         np.empty(LEARNT, np.int64),
     )
+    _name_older(seen.evidence, order, flows.start_us, clock)
     judged.p_value[order] = baseline.p_values()[bins_of(seen.squares[order])]
     remember(baseline.book, order[(seen.evidence[order] != 0) & ~late], relations, flows.src_addr, flows.dst_addr)
     return baseline

@@ -45,15 +45,15 @@ from pipeline.featurize.windows.tables import find
 BEGAN_US, BLOCK, BLOCK_ENDS_US, PHASE, SINCE_US, BOUND, LEAST_BLOCKS, LEAST_SPAN_S = range(8)
 ROWS, BLOCK_ROWS, BLOCK_STRANGE, HIGHEST, SECOND, NUMBER = range(8, 14)
 LEARNS_SINCE_US, CHANGING_BLOCKS, STATUS_HOUR, NEWS, LAST_US, RESUMED_S, UNHEARD_US = range(14, 21)
-PRESENT_S, EXTENDED_BLOCKS = 21, 22
-CLOCK = 23
+PRESENT_S, EXTENDED_BLOCKS, LEARNT_US = range(21, 24)
+CLOCK = 24
 """Columns of the clock: when the baseline began, the number of the block and when it ends, the phase and since when,
 the bound of strangeness (sum of squares) and the rule of what is usual; flows learnt, of this block the flows, the
 strange ones, the two greatest distances; the number of the last notice; since when everything is learnt, blocks in a
 row that were another plant's, the hour of the last status, how many relations began of late; the end of the last flow,
 and when the sensor was last heard again after it had been idle; for how long of the time in which everything is learnt
 it was idle for a day or longer at a stretch: nothing is learnt in that; the last flow of the last block in which the
-plant was there (change.py), and blocks in a row in which much was new beside it."""
+plant was there (change.py), and blocks in a row in which much was new beside it; when learning last ended."""
 
 MOST_S = 1 << 30
 """Thirty-four years: whatever times a sensor sends, seconds and their differences fit the tables."""
@@ -91,6 +91,7 @@ TALK_SQUARES = of_kinds.squared(2.6)
     _AGAIN,
     _AT_SOURCE,
     _AT_TARGET,
+    *_,  # of no use in here
 ) = (int(bit) for bit in Evidence)
 _SHOWN = int(SHOWN)
 _NO_EVIDENCE = (DST_ADDRESS_KEY, DST_DEVICE_KEY)

@@ -26,6 +26,7 @@ from pipeline.featurize.baseline.learning import (
     HIGHEST,
     LAST_US,
     LEARNS_SINCE_US,
+    LEARNT_US,
     LEAST_BLOCKS,
     LEAST_SPAN_S,
     NEWS,
@@ -136,7 +137,7 @@ def _advance_phase(clock: npt.NDArray[np.int64], blocks: Blocks, now_us: int, le
         clock[BOUND] = bound(blocks, closed)
     if is_learning and has_seen_enough and is_known(blocks, closed, age_us >= 1_000_000 * learning.most_s):
         phase = Phase.SETTLING
-        clock[BOUND] = bound(blocks, closed)
+        clock[BOUND], clock[LEARNT_US] = bound(blocks, closed), now_us
     if phase == Phase.SETTLING and age_us >= 1_000_000 * learning.anchor_s:
         phase = Phase.ANCHORED
     elif phase == Phase.ANCHORED and clock[CHANGING_BLOCKS] >= CHANGED_AFTER:
@@ -153,6 +154,7 @@ def anchor(clock: npt.NDArray[np.int64], blocks: Blocks, relations: Relations, n
     if clock[PHASE] == Phase.ANCHORED:
         return
     clock[PHASE], clock[SINCE_US], clock[LEAST_SPAN_S] = Phase.ANCHORED, now_us, learning.admit_s
+    clock[LEARNT_US] = clock[LEARNT_US] or now_us
     clock[BOUND] = bound(blocks, int(clock[BLOCK]))
     count_absence(relations, seconds(clock, int(clock[LAST_US])), int(clock[RESUMED_S]))
 

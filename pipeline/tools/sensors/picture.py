@@ -15,10 +15,11 @@ from pipeline.tools.alerts.lines import is_notice
 from pipeline.tools.sensors.histories import SensorHistory
 
 mpl.use("Agg")
-# Names come from the network: a dollar in them begins no formula. The salt makes equal pictures equal files.
-mpl.rcParams.update({"text.parse_math": False, "svg.hashsalt": "forebay"})
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+
+# Names come from the network: a dollar in them begins no formula. The salt makes equal pictures equal files.
+mpl.rcParams.update({"text.parse_math": False, "svg.hashsalt": "forebay"})
 
 HOUR_US = 3_600_000_000
 COLOURS = {Phase.LEARNING: "#c3ccd5", Phase.SETTLING: "#f0d08d", Phase.ANCHORED: "#a9cfa4", Phase.CHANGED: "#dd9a90"}
@@ -143,7 +144,7 @@ def _draw_usual(panel: Axes, history: SensorHistory, origin_us: int) -> None:
         panel.plot(hours, counts, style, marker="o", ms=3, color="#1f3a5f", label=words)
     panel.set_ylabel("usual")
     panel.set_ylim(bottom=0)
-    panel.legend(loc="lower right", fontsize=8, framealpha=0.8)
+    panel.legend(loc="center right", fontsize=8, framealpha=0.8)
 
 
 def _draw_incidents(panel: Axes, incidents: Sequence[Incident], origin_us: int) -> None:

@@ -23,7 +23,7 @@ from tests.featurize.baseline.plant import (
     polls,
     state_after,
 )
-from tests.featurize.flows import batch
+from tests.featurize.flows import SECOND, START_US, batch
 
 EVIDENCE, OTHERS, PHASE = (COLUMNS.index(name) for name in ("evidence", "others", "phase"))
 SETTLED_S = 300
@@ -54,6 +54,19 @@ def test_a_new_host_and_a_new_use_are_told_apart() -> None:
     assert _says(poll(NEW, MASTER, HISTORIAN)) & ~Evidence.STRANGE == Evidence.NEW_SERVICE_USE
     assert Evidence.NEW_HOST in _says(poll(NEW, "10.0.0.66"))
     assert _says(poll(NEW) | {"dst_port": 22}) & Evidence.NEW_SERVICE_USE
+
+
+@pytest.mark.parametrize(
+    ("began_s", "is_shown"), [(10.0, False), (SETTLED_S - 30.0, True), (-1.0, True), (-START_US / SECOND, True)]
+)
+def test_a_connection_that_began_while_everything_was_learnt_is_nothing_new(began_s: float, is_shown: bool) -> None:
+    """It is written when it ends. A start before the sensor's first flow says nothing: clocks begin at 1970."""
+    long = poll(NEW, "10.0.0.66") | {"start_ts_us": START_US + round(began_s * SECOND)}
+    long["duration_us"] = START_US + round(NEW * SECOND) - long["start_ts_us"]
+    said = _says(long)
+    assert Evidence.NEW_SERVICE_USE in said and (Evidence.SINCE_LEARNING not in said) == is_shown
+    row_shown = shown(np.array([Phase.ANCHORED], np.uint8), np.array([said], np.uint32))
+    assert bool(row_shown[0]) == is_shown
 
 
 def test_who_writes_controls_and_asks_for_the_first_time() -> None:

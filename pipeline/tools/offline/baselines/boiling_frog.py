@@ -114,6 +114,7 @@ def _frog(
     every = np.concatenate((end_us, made_us))
     relations = flow_relations(rows.select([field.name for field in arrow_schema("flow")]), rows_of(rows))
     batch = FlowBatch(
+        every,  # as the start too: a made-up flow takes no time
         every,
         np.concatenate((points, np.rint(step).astype(np.int8))),
         _repeated(relations, nearest, len(made_us)),
