@@ -1,21 +1,25 @@
-"""What a person asks of a sensor's baseline: to begin anew, to take what came as usual, to take that back.
+"""What a person asks of a sensor's baseline: to begin anew, to take what came as usual or as an attack's, to undo that.
 
 A command is a mark in `raw` (raw.py), with the sensor in its headers and the rest as JSON, so it has its place among
 the sensor's flows: ingest passes it on with the flows before it, and featurize carries it out after them.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 from pipeline.errors import BadData
 
-RELEARN, ACCEPT, UNDO = "relearn", "accept", "undo"
-ACTIONS = (RELEARN, ACCEPT, UNDO)
+RELEARN, ACCEPT, UNDO, ATTACK = "relearn", "accept", "undo", "attack"
+ACTIONS = (RELEARN, ACCEPT, UNDO, ATTACK)
 MAX_TEXT = 128
 MAX_BYTES = 4_096
 MAX_NUMBER = 2**31 - 1
+MAX_US = 2**62
 _FIELDS = {"site": str, "sensor": str, "action": str, "address": str, "service": str, "number": int}
+_LATER_FIELDS = {"first_us": int, "last_us": int}
+"""Those that the first commands lack: then they are 0."""
 _OF_SENSOR = ("site", "sensor")
 
 
@@ -26,9 +30,12 @@ class BaselineCommand:
     Parameters
     ----------
     address, service
-        Of `accept`: only what this host does or is done to, only this service, in the words of notices; empty: all.
+        Of `accept` and `attack`: only what this host does or is done to, only this service, in the words of notices;
+        empty: all.
     number
         Of `undo`: the notice that is taken back.
+    first_us, last_us
+        Of `attack`: the event time in which it came.
     """
 
     site: str
@@ -37,10 +44,13 @@ class BaselineCommand:
     address: str = ""
     service: str = ""
     number: int = 0
+    first_us: int = 0
+    last_us: int = 0
 
     def document(self) -> dict[str, object]:
-        """As JSON values."""
-        return {name: getattr(self, name) for name in _FIELDS}
+        """As JSON values; without times where there are none, as before."""
+        later = {name: value for name in _LATER_FIELDS if (value := getattr(self, name))}
+        return {name: getattr(self, name) for name in _FIELDS} | later
 
     def payload(self) -> bytes:
         """The value of its message in `raw`, whose headers name the sensor."""
@@ -49,14 +59,17 @@ class BaselineCommand:
     @classmethod
     def of(cls, document: object) -> "BaselineCommand":
         """The command in a JSON document; BadData where it is none."""
-        if not isinstance(document, dict) or {name: type(value) for name, value in document.items()} != _FIELDS:
-            raise BadData(f"command on a baseline: got {str(document)[:MAX_TEXT]}, expected {', '.join(_FIELDS)}")
-        command = cls(**document)
+        whole: dict[str, Any] = dict.fromkeys(_LATER_FIELDS, 0) | document if isinstance(document, dict) else {}
+        fields = _FIELDS | _LATER_FIELDS
+        if {name: type(value) for name, value in whole.items()} != fields:
+            raise BadData(f"command on a baseline: got {str(document)[:MAX_TEXT]}, expected {', '.join(fields)}")
+        command = cls(**whole)
         texts = max(len(command.address), len(command.service))
-        if command.action not in ACTIONS or texts > MAX_TEXT or not 0 <= command.number <= MAX_NUMBER:
+        is_timed = 0 <= command.first_us <= command.last_us <= MAX_US
+        if command.action not in ACTIONS or texts > MAX_TEXT or not 0 <= command.number <= MAX_NUMBER or not is_timed:
             raise BadData(
                 f"command on a baseline: got {str(document)[:MAX_TEXT]}, expected one of {', '.join(ACTIONS)}, "
-                f"texts of at most {MAX_TEXT} characters, and a number of 0..{MAX_NUMBER}"
+                f"texts of at most {MAX_TEXT} characters, a number of 0..{MAX_NUMBER}, and two times in their order"
             )
         return command
 

@@ -11,6 +11,7 @@ from pipeline.contracts.notices import (
     ACCEPTED,
     ADMITTED,
     ANCHORED,
+    ATTACK,
     CHANGED,
     EXTENDED,
     LEARNT,
@@ -122,7 +123,14 @@ def _accepted(notice: Notice) -> str:
     return f"a person accepted as usual: {_affected(notice)}"
 
 
+def _attack(notice: Notice) -> str:
+    return f"a person called it an attack: shown for good, however often it comes back: {_affected(notice)}"
+
+
 def _undone(notice: Notice) -> str:
+    if notice.figures.get("barred_relations", 0):
+        number = notice.figures.get("undone", 0)
+        return f"a person took back #{number}: {_affected(notice)} can become usual by coming back"
     return f"a person took back #{notice.figures.get('undone', 0)}: not usual any more {_affected(notice)}"
 
 
@@ -156,4 +164,5 @@ _SAYS: dict[str, Callable[[Notice], str]] = {
     ACCEPTED: _accepted,
     UNDONE: _undone,
     RELEARNT: _relearnt,
+    ATTACK: _attack,
 }

@@ -11,11 +11,12 @@ from pipeline.errors import BadData
 
 LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS = "learnt", "anchored", "changed", "admitted", "silent", "status"
 ACCEPTED, UNDONE, RELEARNT, EXTENDED = "accepted", "undone", "relearn", "extended"
-KINDS = (LEARNT, ANCHORED, CHANGED, EXTENDED, ADMITTED, SILENT, STATUS, ACCEPTED, UNDONE, RELEARNT)
+ATTACK = "attack"
+KINDS = (LEARNT, ANCHORED, CHANGED, EXTENDED, ADMITTED, SILENT, STATUS, ACCEPTED, UNDONE, RELEARNT, ATTACK)
 NOTICE = "notice"
 """Class of an alert that is a notice, where other alerts have an attack's: it has no flows."""
-UNDOABLE = (ADMITTED, ACCEPTED)
-"""Notices that made something usual."""
+UNDOABLE = (ADMITTED, ACCEPTED, ATTACK)
+"""Notices that made something usual, or keep it from becoming so."""
 FIGURES = ("began_us", "flows", "kinds", "usual_kinds", "relations", "usual_relations", "turned_away", "displaced")
 """What every notice counts: when the baseline began (0: no flow has come yet), flows learnt, kinds of flow and
 relations, usual ones among them, what found no room, what was given up for something else.
@@ -49,8 +50,9 @@ class Notice:
         Event time.
     figures
         FIGURES at least; of what a notice or a command made usual, or not usual any more: affected_relations,
-        affected_addresses (of hosts and devices), affected_kinds; of `undone` the number of the notice; of `silent`
-        pausing_relations, those that had paused before and came back.
+        affected_addresses (of hosts and devices), affected_kinds; of `undone` the number of the notice, and
+        barred_relations where it was an attack; of `silent` pausing_relations, those that had paused before and came
+        back.
     relations
         The first of those it is about; `more` counts the rest.
     """

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.contracts.baseline_commands import ACCEPT, ACTIONS, MAX_NUMBER, MAX_TEXT, UNDO, BaselineCommand
+from pipeline.contracts.baseline_commands import ACCEPT, ACTIONS, MAX_NUMBER, MAX_TEXT, MAX_US, UNDO, BaselineCommand
 from pipeline.errors import BadData
 
 TEXT = st.text(max_size=MAX_TEXT)
@@ -18,6 +18,8 @@ COMMANDS = st.builds(
     address=TEXT,
     service=TEXT,
     number=st.integers(0, MAX_NUMBER),
+    first_us=st.integers(0, 2**61),
+    last_us=st.integers(2**61, MAX_US),
 )
 PLAIN = BaselineCommand(site="dam", sensor="gate", action=UNDO, number=4)
 
@@ -26,6 +28,11 @@ PLAIN = BaselineCommand(site="dam", sensor="gate", action=UNDO, number=4)
 def test_what_is_written_is_read(command: BaselineCommand) -> None:
     assert BaselineCommand.of(command.document()) == command
     assert BaselineCommand.read(command.payload(), command.site, command.sensor) == command
+
+
+def test_a_command_of_the_first_version_is_read() -> None:
+    first = {name: value for name, value in PLAIN.document().items() if not name.endswith("_us")}
+    assert BaselineCommand.of(first) == PLAIN
 
 
 def test_the_sensor_is_that_of_the_headers() -> None:
@@ -43,6 +50,10 @@ def test_the_sensor_is_that_of_the_headers() -> None:
         {"number": "4"},
         {"address": "x" * (MAX_TEXT + 1)},
         {"service": 502},
+        {"first_us": 2},
+        {"first_us": -1},
+        {"last_us": MAX_US + 1},
+        {"last_us": 1.5},
         {"more": ""},
     ],
 )

@@ -26,12 +26,14 @@ from pipeline.featurize.baseline.keys import (
 )
 from pipeline.featurize.baseline.kinds import Kinds
 from pipeline.featurize.baseline.recurrence import (
+    BARRED,
     BLOCKS,
     KIND,
     LARGEST,
     LAST_BLOCK,
     LAST_S,
     LONGEST_S,
+    MADE_BY,
     OWED,
     RELATED,
     USUAL,
@@ -389,7 +391,9 @@ def take(
         if learns or not is_known or not _mark_usual(relations.cells, entries, clock[BLOCK], now_s):
             _learn_relations(relations, flow, row, learns, clock, now_s)
             between = find(relations.table, use if use != 0 else flow.talk[row])
-        if learns:
+        # An attack's further kinds of flow do not become usual either.
+        is_attack = relations.cells[between, USUAL] == 0 and relations.cells[between, MADE_BY] >= BARRED
+        if learns and not is_attack:
             clock[ROWS] += 1
             kind = of_kinds.learn(
                 kinds,
@@ -405,7 +409,7 @@ def take(
                 histogram[_bin(squares)] += 1
         if between and kind >= 0:
             relations.cells[between, KIND] = kind + 1
-            if kind >= kinds.counts[of_kinds.USUAL_KINDS]:
+            if kind >= kinds.counts[of_kinds.USUAL_KINDS] and kinds.cells[kind, MADE_BY] < BARRED:
                 kinds.cells[kind, RELATED] = between
         if between and clock[PHASE] != _ANCHORED:
             relations.cells[between, LARGEST] = max(relations.cells[between, LARGEST], flow.sent_bits[row])

@@ -30,6 +30,9 @@ BY_ITSELF, UNDONE, PENDING, FIRST_SLOT, SLOTS = 0, 1, 2, 3, 61
 becomes so only where the sensor is anchored; coming back in this block after it was shown; from FIRST_SLOT on one of
 the last SLOTS notices that can be undone (undoable.py). Saved in six bits.
 """
+BARRED = PENDING
+"""Of an entry that is not usual: a person called it an attack, so it does not become usual by coming back, and makes
+way for nothing. So does one with the code of a notice, which can be undone."""
 PAUSE_S = 4 * 3_600
 """What was silent for so long and came back pauses, at nights or at weekends; what was away for less had failed."""
 MOST_BLOCKS = (1 << 20) - 1
@@ -66,18 +69,18 @@ def mark(
         cells[entry, USUAL] == 0
         and cells[entry, BLOCKS] >= least_blocks
         and now_s - cells[entry, FIRST_S] >= least_span_s
-        and (is_anchored or cells[entry, MADE_BY] != UNDONE)
+        and (cells[entry, MADE_BY] == BY_ITSELF or (is_anchored and cells[entry, MADE_BY] == UNDONE))
     )
 
 
 @compiled
 def displaceable(cells: npt.NDArray[np.int32], first: int, end: int, block: int) -> int:
-    """The entry from `first` to before `end` to give up, or -1: not usual, not of this block, that came in the fewest
-    blocks, longest ago.
+    """The entry from `first` to before `end` to give up, or -1: not usual, not barred, not of this block, that came in
+    the fewest blocks, longest ago.
     """
     chosen = -1
     for entry in range(first, end):
-        if cells[entry, USUAL] or cells[entry, LAST_BLOCK] == block:
+        if cells[entry, USUAL] or cells[entry, MADE_BY] >= BARRED or cells[entry, LAST_BLOCK] == block:
             continue
         if (
             chosen < 0

@@ -44,7 +44,7 @@ from pipeline.featurize.windows.tables import EVICTED, KEY, USED, with_keys
 Words = tuple[tuple[tuple[int, int], ...], ...]
 
 _KIND_WORDS: Words = (((BLOCKS, 15), (LAST_BLOCK, 1), (KIND, 10), (MADE_BY, 6)),)
-_OTHER_KIND_WORDS: Words = (((BLOCKS, 15), (LAST_BLOCK, 1), (RELATED, 12), (MADE_BY, 1)),)
+_OTHER_KIND_WORDS: Words = (((BLOCKS, 15), (LAST_BLOCK, 1), (RELATED, 12), (MADE_BY, 2)),)
 _RELATION_WORDS: Words = (
     ((BLOCKS, 20), (OTHERS, 12)),
     ((USUAL, 1), (IS_SILENT, 1), (LAST_BLOCK, 1), (LONGEST_S, 9), (LARGEST, 7), (KIND, 10), (OWED, 2), (PAUSES, 1)),

@@ -10,18 +10,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.contracts.baseline import Evidence, Phase, shown
-from pipeline.contracts.baseline_commands import ACCEPT, RELEARN, UNDO, BaselineCommand
+from pipeline.contracts.baseline_commands import ACCEPT, ATTACK, RELEARN, UNDO, BaselineCommand
 from pipeline.contracts.notices import ACCEPTED, ADMITTED, RELEARNT, STATUS, UNDONE, Notice
+from pipeline.contracts.notices import ATTACK as CALLED_ATTACK
 from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline import relations as of_relations
+from pipeline.featurize.baseline.commands import MOST_BARRED, MOST_BARRED_KINDS
 from pipeline.featurize.baseline.judge import COLUMNS
-from pipeline.featurize.baseline.recurrence import MADE_BY, OTHERS, OWED, SLOTS, USUAL
+from pipeline.featurize.baseline.recurrence import BARRED, MADE_BY, OTHERS, OWED, SLOTS, USUAL
 from pipeline.featurize.baseline.sensor_baseline import Baseline
+from pipeline.featurize.baseline.undoable import is_barred
 from pipeline.featurize.partition import PartitionState, advance_partition
 from pipeline.featurize.snapshot import snapshot
 from pipeline.featurize.windows.tables import USED
 from tests.contracts.facts import flows_facts
-from tests.featurize.baseline.plant import CONTROLLERS, LATENESS_US, MASTER, QUICK, Rows, columns_of, lives, poll, polls
+from tests.featurize.baseline.plant import (
+    CONTROLLERS,
+    LATENESS_US,
+    MASTER,
+    QUICK,
+    Rows,
+    columns_of,
+    flood,
+    lives,
+    poll,
+    polls,
+)
 from tests.featurize.flows import SECOND, START_US, batch, saved_again
 
 STRANGER, LAPTOP = "10.0.9.9", "10.0.9.8"
@@ -80,10 +94,12 @@ def strange_polls(count: int, start_s: float, source: str = STRANGER, every_s: f
 ANCHORED = polls(260)
 COMMANDS = st.builds(
     command,
-    st.sampled_from([RELEARN, ACCEPT, ACCEPT, UNDO, UNDO]),
+    st.sampled_from([RELEARN, ACCEPT, ACCEPT, UNDO, UNDO, ATTACK, ATTACK, ATTACK]),
     address=st.sampled_from(["", "", STRANGER, CONTROLLERS[0], "any public address"]),
     service=st.sampled_from(["", "", "502/tcp", "arp", "22/tcp"]),
     number=st.integers(0, 12),
+    first_us=st.sampled_from([0, START_US, START_US + 200 * SECOND]),
+    last_us=st.sampled_from([START_US + 250 * SECOND, START_US + 10**6 * SECOND]),
 )
 
 
@@ -125,6 +141,85 @@ def test_a_restart_after_every_flow_around_each_command_changes_nothing() -> Non
     whole = Life(rows, asked)
     assert {notice.kind for notice in whole.notices} >= {ACCEPTED, UNDONE}
     same(Life(rows, asked, range(len(rows)), saved=True), whole)
+
+
+def called_attack(start_s: float, end_s: float, address: str = STRANGER) -> BaselineCommand:
+    times = {"first_us": START_US + int(start_s * SECOND), "last_us": START_US + int(end_s * SECOND)}
+    return command(ATTACK, address=address, **times)
+
+
+def attacked(every_s: float = 10.0) -> list[dict[str, Any]]:
+    """A host that never polled polls for a long time, with packets as nobody sends them, beside the plant."""
+    attack = [row | {"fwd_pkts": 90_000, "fwd_bytes": 5_000_000} for row in strange_polls(40, 262.5, every_s=every_s)]
+    return sorted([*ANCHORED, *attack, *polls(400, start_s=260)], key=lambda row: float(row["at"]))
+
+
+def test_an_attack_never_becomes_usual_by_coming_back() -> None:
+    rows = attacked()
+    last, asked = max(number for number, row in enumerate(rows) if row["src_addr"] == STRANGER), 290
+    without, life = Life(rows, {}), Life(rows, {asked: called_attack(262, 280)})
+    assert without.told(ADMITTED) and not without.is_shown(last)
+    assert life.is_shown(last) and not life.told(ADMITTED), "neither the relation nor its kinds of flow"
+    (notice,) = life.told(CALLED_ATTACK)
+    assert [(each.what, each.source) for each in notice.relations] == [("use", STRANGER)]
+    assert notice.figures["affected_kinds"] >= 1
+    plant = [number for number, row in enumerate(rows) if row["src_addr"] == MASTER and number > asked]
+    assert not any(life.is_shown(number) for number in plant)
+    same(Life(rows, {asked: called_attack(262, 280)}, range(len(rows)), saved=True), life)
+
+
+def test_what_became_usual_meanwhile_is_taken_out_and_what_was_usual_before_stays() -> None:
+    rows = [*attacked(), *strange_polls(3, 670), *polls(8, start_s=675)]
+    life = Life(rows, {len(rows) - 11: called_attack(262, 280)})
+    assert life.told(ADMITTED) and not life.is_shown(len(rows) - 12 - 20) and life.is_shown(len(rows) - 10)
+    assert life.told(CALLED_ATTACK)[0].figures["affected_relations"] == 1
+    of_master = Life(rows, {len(rows) - 11: called_attack(262, 280, MASTER)})
+    assert of_master.told(CALLED_ATTACK)[0].figures["affected_relations"] == 0
+    assert not any(of_master.is_shown(number) for number in range(len(rows) - 8, len(rows)))
+    at_another_time = Life(rows, {len(rows) - 11: called_attack(1, 2)})
+    assert at_another_time.told(CALLED_ATTACK)[0].figures["affected_relations"] == 0
+
+
+def test_a_verdict_is_undone_and_what_it_barred_comes_back() -> None:
+    rows, asked = attacked(), 290
+    number = _number(Life(rows, {asked: called_attack(262, 280)}), CALLED_ATTACK)
+    life = Life(rows, {asked: called_attack(262, 280), asked + 10: command(UNDO, number=number)})
+    (undone,) = life.told(UNDONE)
+    (barred,) = life.told(CALLED_ATTACK)
+    for name in ("affected_relations", "affected_addresses", "affected_kinds"):
+        assert undone.figures[name] == barred.figures[name]
+    assert undone.figures["barred_relations"] >= 1
+    last = max(number for number, row in enumerate(rows) if row["src_addr"] == STRANGER)
+    assert life.told(ADMITTED) and not life.is_shown(last)
+
+
+def test_accepting_everything_leaves_an_attack_out_and_accepting_it_by_name_takes_it_in() -> None:
+    rows, asked = attacked(), 290
+    last = max(number for number, row in enumerate(rows) if row["src_addr"] == STRANGER)
+    for accepted, is_usual in ((command(ACCEPT), False), (command(ACCEPT, address=STRANGER), True)):
+        life = Life(rows, {asked: called_attack(262, 280), asked + 10: accepted})
+        assert life.is_shown(last) is not is_usual
+
+
+def test_a_bar_outlasts_its_undoing_and_a_flood() -> None:
+    """Sixty-one later notices can be undone and this one cannot any more; new relations by the thousand come."""
+    rows = [*ANCHORED, *strange_polls(SLOTS + 20, 262)]
+    asked = {264: called_attack(262, 270)} | {270 + number: command(ACCEPT) for number in range(SLOTS)}
+    life = Life(rows, asked)
+    of_stranger = life.baseline.relations.cells[:, MADE_BY] == BARRED
+    assert of_stranger.sum() >= 1 and life.is_shown(len(rows) - 1)
+    for number in range(12):
+        life.take(flood(2_000, 400 + 60 * number, 50), ended=())
+    assert (life.baseline.relations.cells[:, MADE_BY] == BARRED).sum() == of_stranger.sum()
+
+
+def test_of_a_sweep_no_more_is_barred_than_there_is_room_for() -> None:
+    sweep = [poll(262 + n / 100, STRANGER, f"10.3.{n // 250}.{n % 250}", dst_port=n % 100 + 1) for n in range(5_000)]
+    life = Life([*ANCHORED, *sweep, *polls(4, start_s=330)], {len(ANCHORED) + 4_999: called_attack(262, 330)})
+    cells = life.baseline.relations.cells
+    assert (
+        200 < is_barred(cells).sum() <= MOST_BARRED and is_barred(life.baseline.kinds.cells).sum() <= MOST_BARRED_KINDS
+    )
 
 
 def test_a_sensor_begins_anew_and_nothing_old_stays() -> None:
