@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from loadtest.plants.westermo import traffic
+from pipeline.alert.ocsf import encode
 from pipeline.featurize.baseline.commands import LEFT_FREE
 from pipeline.featurize.baseline.kinds import MOST_USUAL
+from pipeline.runtime.kafka.sending import send
 from pipeline.settings import Settings, inherited_environment
+from tests.alert.test_ocsf import scan
 from tests.integration.chains import ROOT, settings_for, worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -43,6 +46,31 @@ def eventually(settings: Settings, phase: str) -> dict[str, Any]:
             return dict(listed)
         assert time.monotonic() < deadline, document
         time.sleep(2.0)
+
+
+def judged_an_attack(settings: Settings, anchored: dict[str, Any]) -> dict[str, Any]:
+    """The notice after a verdict of attack on an alert about the first host that came and did not come back."""
+    used = next(each for each in anchored["relations"] if each["what"] == "use")
+    alert = scan()
+    alert["unmapped"] |= {
+        "site": "plant",
+        "sensor": "left",
+        "first_ts_us": used["first_us"],
+        "last_ts_us": used["last_us"],
+    }
+    alert["evidences"] = [each | {"src_endpoint": {"ip": used["source"]}} for each in alert["evidences"][:1]]
+    uid = alert["finding_info"]["uid"]
+    send(settings, "alerts", settings.topics.alerts, uid, encode(alert), [])
+    judged, said = forebay(settings, "alert", "verdict", uid, "--verdict", "tp", "--by", "ada")
+    assert f"what {used['source']} did anew at plant/left" in said and "never becomes usual" in said
+    assert [each["address"] for each in judged["commands"]] == [used["source"]]
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        shown, _ = forebay(settings, "sensor", "show", NAME)
+        if shown["notices"][-1]["kind"] == "attack":
+            return dict(shown["notices"][-1])
+        assert time.monotonic() < deadline, shown["notices"][-1]
+        time.sleep(1.0)
 
 
 def test_a_sensor_is_listed_shown_and_asked(kafka: str, prefix: str, tmp_path: Path) -> None:
@@ -76,8 +104,14 @@ def test_a_sensor_is_listed_shown_and_asked(kafka: str, prefix: str, tmp_path: P
         _, said = forebay(settings, "sensor", "undo", NAME, str(number), "--yes", code=2)
         assert "got no notice of that number" in said
 
+        attack = judged_an_attack(settings, shown["notices"][1])
+        (source,) = {each["source"] for each in attack["relations"] if each["what"] == "use"}
+        assert attack["number"] == number + 2 and attack["figures"]["affected_relations"] >= 1
+        undone, _ = forebay(settings, "sensor", "undo", NAME, str(attack["number"]), "--yes", "--json")
+        assert source in str(undone["notice"]["relations"]) and undone["notice"]["figures"]["barred_relations"] >= 1
+
         anew, _ = forebay(settings, "sensor", "relearn", NAME, "--yes", "--json")
-        assert (anew["notice"]["number"], anew["notice"]["figures"]["kinds"]) == (number + 2, 0)
+        assert (anew["notice"]["number"], anew["notice"]["figures"]["kinds"]) == (number + 4, 0)
         assert eventually(settings, "learning")["flows"] == 0
         forebay(settings, "flow", "send", str(path), "--site", "plant", "--sensor", "left", "--json")
         eventually(settings, "anchored")
@@ -85,7 +119,7 @@ def test_a_sensor_is_listed_shown_and_asked(kafka: str, prefix: str, tmp_path: P
     numbers = [notice["number"] for notice in shown["notices"]]
     assert numbers == list(range(1, len(numbers) + 1))
     kinds = [notice["kind"] for notice in shown["notices"]]
-    assert kinds[-1] != "relearn" and {"accepted", "undone", "relearn"} <= set(kinds)
+    assert kinds[-1] != "relearn" and {"accepted", "undone", "attack", "relearn"} <= set(kinds)
     assert said.count("learning from its first flow on") == 2
     _, said = forebay(settings, "sensor", "show", "plant/right", code=2)
     assert "plant/left" in said

@@ -1,13 +1,19 @@
 """`forebay alert`: group suspects into alerts; follow, look at and judge them."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.errors import Failed, Usage
 from pipeline.settings import load_settings
 from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.tools.cli.settings_here import settings_here
+
+if TYPE_CHECKING:
+    from pipeline.contracts.baseline_commands import BaselineCommand
+    from pipeline.settings import Settings
+    from pipeline.tools.sensors.histories import SensorHistory
 
 app = typer.Typer(no_args_is_help=True, help="Alerts: run, tail, show, verdict.")
 
@@ -78,16 +84,48 @@ def verdict(
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
-    """Judge an alert; the verdict goes to the topic `feedback`, where retraining finds it."""
+    """Judge an alert; the verdict goes to the topic `feedback`, where retraining finds it.
+
+    With tp, an attack, what its sources did anew never becomes usual at the sensor; `forebay sensor undo` undoes that.
+    """
     import time
 
     from pipeline.runtime.kafka.clients import require_broker
     from pipeline.tools.alerts import reading, verdicts
+    from pipeline.tools.sensors import commands
 
     verdicts.require_verdict(verdict, by, note)
     settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     require_broker(settings)
-    record = verdicts.verdict_of(reading.latest(settings, uid), verdict, by, time.time_ns() // 1000, note)
+    alert = reading.latest(settings, uid)
+    record = verdicts.verdict_of(alert, verdict, by, time.time_ns() // 1000, note)
+    bars = _bars(settings, alert, as_json) if verdict == "tp" else []
     verdicts.send(settings, record)
+    for history, command in bars:
+        commands.send(settings, history, command)
     say(f"{record['uid'][:12]}: {record['verdict']}, {len(record['members'])} flows", quiet=as_json)
-    emit(record)
+    emit({**record, "commands": [command.document() for _, command in bars]})
+
+
+def _bars(settings: "Settings", alert: dict[str, Any], as_json: bool) -> "list[tuple[SensorHistory, BaselineCommand]]":
+    """What a verdict of attack asks of the sensor's baseline, once it was said; nothing where it has none."""
+    from pipeline.runtime.terminal import printable
+    from pipeline.tools.alerts.attacks import attack_commands
+    from pipeline.tools.sensors.commands import intention
+    from pipeline.tools.sensors.reading import NoticesReader, history_of
+
+    about = alert["unmapped"]
+    try:
+        reader = NoticesReader(settings)
+        try:
+            history = history_of(reader, f"{about['site']}/{about['sensor']}")
+        finally:
+            reader.close()
+    except (Usage, Failed) as error:
+        say(printable(f"its sensor's baseline is not asked for anything: {error}"), quiet=as_json)
+        return []
+    learning = settings.learning_of(history.name[0])
+    bars = [(history, command) for command in attack_commands(alert)]
+    for _, command in bars:
+        say(printable(intention(history, command, learning)), quiet=as_json)
+    return bars

@@ -182,7 +182,7 @@ def undo(
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
-    """Take back what a notice made usual: it is shown again, until it has come back long enough.
+    """Take back what a notice made usual, which is shown again until it has come back long enough; or an attack's bar.
 
     Example: forebay sensor undo my-plant/edge-1 3
     """

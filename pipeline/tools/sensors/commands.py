@@ -5,9 +5,10 @@ import re
 
 from pipeline.alert.endpoints import is_mac
 from pipeline.alert.wording import duration
-from pipeline.contracts.baseline_commands import ACCEPT, MAX_TEXT, RELEARN, UNDO, BaselineCommand
-from pipeline.contracts.notice_words import counted, headline
+from pipeline.contracts.baseline_commands import ACCEPT, ATTACK, MAX_TEXT, RELEARN, UNDO, BaselineCommand
+from pipeline.contracts.notice_words import counted, headline, moment
 from pipeline.contracts.notices import ACCEPTED, RELEARNT, UNDOABLE, UNDONE, Notice
+from pipeline.contracts.notices import ATTACK as CALLED_ATTACK
 from pipeline.contracts.public_addresses import is_public
 from pipeline.contracts.raw import BASELINE_COMMAND, SourceInfo
 from pipeline.errors import Usage
@@ -19,7 +20,7 @@ from pipeline.tools.sensors.histories import SensorHistory
 from schemas.learning import Learning
 
 PUBLIC = "public"
-ANSWERS = {RELEARN: RELEARNT, ACCEPT: ACCEPTED, UNDO: UNDONE}
+ANSWERS = {RELEARN: RELEARNT, ACCEPT: ACCEPTED, UNDO: UNDONE, ATTACK: CALLED_ATTACK}
 """The kind of notice that says that a command was carried out."""
 _SERVICE = re.compile(rf"[A-Za-z0-9][ -~]{{0,{MAX_TEXT - 1}}}")
 
@@ -66,7 +67,7 @@ def require_undoable(history: SensorHistory, number: int) -> Notice:
             return notice
     known = ", ".join(f"#{each.number}" for each in made) or "none"
     raise Usage(
-        f"sensor undo {number}: got no notice of that number that made something usual, expected one of: {known}; "
+        f"sensor undo {number}: got no notice of that number that can be undone, expected one of: {known}; "
         "`forebay sensor show` lists them"
     )
 
@@ -87,7 +88,15 @@ def intention(history: SensorHistory, command: BaselineCommand, learning: Learni
             f"all{whose}{how} that came at {where} so far and is not usual becomes usual, what an attacker did too; "
             "`forebay sensor undo` takes it back"
         )
+    if command.action == ATTACK:
+        return (
+            f"what {command.address} did anew at {where}, or was done to it, from {moment(command.first_us)} to "
+            f"{moment(command.last_us)} never becomes usual by coming back, and is not usual any more where it became "
+            "so; what was usual before stays; `forebay sensor undo` takes it back"
+        )
     notice = require_undoable(history, command.number)
+    if notice.kind == CALLED_ATTACK:
+        return f"{where}: {headline(notice)}: this can become usual again by coming back"
     return (
         f"{where}: {headline(notice)}: this is not usual any more, it is shown when it comes, and becomes usual only "
         f"after it has come back for {duration(1e6 * learning.admit_s)}"

@@ -3,8 +3,9 @@
 import pytest
 
 from pipeline.contracts.baseline import Phase
-from pipeline.contracts.baseline_commands import ACCEPT, RELEARN, UNDO, BaselineCommand
+from pipeline.contracts.baseline_commands import ACCEPT, ATTACK, RELEARN, UNDO, BaselineCommand
 from pipeline.contracts.notices import ACCEPTED, ADMITTED, LEARNT, RELEARNT, UNDONE, Notice
+from pipeline.contracts.notices import ATTACK as CALLED_ATTACK
 from pipeline.errors import Usage
 from pipeline.featurize.baseline.book import OUTSIDE_WORDS
 from pipeline.tools.sensors.commands import address_meant, intention, is_answer, require_undoable, service_meant
@@ -74,6 +75,13 @@ def test_what_a_command_does_is_said_before() -> None:
     undo = intention(of_one, command(UNDO, number=2), LEARNING)
     assert undo.startswith("dam/gate: 2 relations became usual after being shown: this is not usual any more")
     assert "6 h 0 min" in undo
+    attack = intention(of_one, command(ATTACK, address="10.0.0.7", first_us=0, last_us=60_000_000), LEARNING)
+    assert attack.startswith("what 10.0.0.7 did anew at dam/gate, or was done to it, from 1970-01-01 00:00:00Z to")
+    barred = history(notice(CALLED_ATTACK, 2, figures=FIGURES | {"affected_relations": 2, "affected_kinds": 1}))
+    assert intention(barred, command(UNDO, number=2), LEARNING) == (
+        "dam/gate: a person called it an attack: shown for good, however often it comes back: 2 relations and "
+        "1 kind of flow: this can become usual again by coming back"
+    )
 
 
 def test_an_answer_is_the_notice_that_comes_after_what_was_there() -> None:
