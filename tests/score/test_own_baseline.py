@@ -1,5 +1,6 @@
 from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,23 @@ def test_while_a_sensor_learns_nothing_of_it_is_a_suspect(cache: ModelCache) -> 
     rows = scored(judged(features(ROWS), columns), cache)
     assert not column(rows, "suspect")[column(rows, "site") == "south"].any()
     assert set(column(rows, "class")[column(rows, "site") == "south"]) == {"normal"}
+
+
+@pytest.mark.parametrize(("calibrated", "has_suspects"), [("north", True), ("north/tap", False)])
+def test_a_new_sensor_is_judged_from_its_first_flow_where_its_site_is_calibrated(
+    calibrated: str, has_suspects: bool, tmp_path: Path
+) -> None:
+    """A calibration of another sensor of the site is none of the site: then the new one learns like any other."""
+    model = small_model(calibrated=(calibrated,))
+    registry.save(model, tmp_path)
+    of_site = ModelCache(model.id, tmp_path, "cpu")
+    learning = {"phase": [int(Phase.LEARNING)] * ROWS, "evidence": [0] * ROWS, "strange_p": [1.0] * ROWS}
+    plain = judged(features(ROWS), {"sensor": ["gate-9"] * ROWS})
+    rows, without = scored(judged(plain, learning), of_site), scored(plain, of_site)
+    north = column(rows, "site") == "north"
+    assert column(rows, "suspect")[north].any() == has_suspects
+    if has_suspects:
+        assert np.array_equal(column(rows, "suspect")[north], column(without, "suspect")[north])
 
 
 @pytest.mark.parametrize("evidence", [Evidence.NEW_HOST, Evidence.NEW_TALK, Evidence(0)])
