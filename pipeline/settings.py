@@ -24,6 +24,7 @@ from pipeline.errors import Misconfigured
 from schemas.calendars import Calendar
 from schemas.intake import FileEntry, SourceEntry, TopicSource
 from schemas.learning import Learning
+from schemas.pages import Pages
 from schemas.topics import TopicNames
 
 Positive = Annotated[int, Field(gt=0)]
@@ -156,6 +157,14 @@ class Settings(BaseSettings):
     )
     site_learning: dict[str, Learning] = Field(default_factory=dict, description="The same, per site.")
 
+    # Pages
+    pages: Pages = Field(
+        default_factory=Pages,
+        description="Of how many incidents a sensor pages: a_day, and burst, what quiet days save up; the others are "
+        "for review (docs/baselines.md).",
+    )
+    site_pages: dict[str, Pages] = Field(default_factory=dict, description="The same, per site.")
+
     # Sizes
     flows_rows: Positive = Field(4096, le=65_536, description="Most rows ingest puts into one flows message.")
     score_group_messages: Positive = Field(64, description="Most features messages scored in one transaction.")
@@ -223,6 +232,10 @@ class Settings(BaseSettings):
     def learning_of(self, site: str) -> Learning:
         """For how long a site's sensors learn."""
         return self.site_learning.get(site, self.learning)
+
+    def pages_of(self, site: str) -> Pages:
+        """The budget of pages of a site's sensors."""
+        return self.site_pages.get(site, self.pages)
 
     def variables(self) -> dict[str, str]:
         """These settings as environment variables, for a process we start."""

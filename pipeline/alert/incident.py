@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 
 from pipeline.alert.ends import Ends, most
 from pipeline.alert.features import FeatureSample
+from pipeline.alert.levels import LEVELS
+from pipeline.alert.pages import NOT_JUDGED, OPENED_BEFORE, Disposition
 from pipeline.alert.shown_evidence import ShownEvidence
 from pipeline.contracts.class_names import NORMAL, UNKNOWN, is_name
 
@@ -52,6 +54,8 @@ class Incident:
     nearest_classes: what its unknown flows are nearest to.
     undirected: the sensor orders a flow's ends by address, so the initiator is known only where SYNs were counted.
     shown: what the sensor's baseline says is new about its flows.
+    level: how strong it is (levels.py), -1 before it was judged; level_flows: flows of each level.
+    judged_flows: how many it had when it was judged last. judged: whether it pages, and why.
     """
 
     uid: str
@@ -91,6 +95,10 @@ class Incident:
     positions: list[list[int | None]] = field(default_factory=list)
     features: FeatureSample = field(default_factory=FeatureSample.empty)
     shown: ShownEvidence = field(default_factory=ShownEvidence)
+    level: int = -1
+    level_flows: list[int] = field(default_factory=lambda: [0] * LEVELS)
+    judged_flows: int = 0
+    judged: Disposition = NOT_JUDGED
 
     @property
     def main_class(self) -> str:
@@ -244,16 +252,17 @@ def as_document(incident: Incident) -> dict[str, Any]:
     document["talks"] = {key: [getattr(talk, name) for name in Talk.__slots__] for key, talk in incident.talks.items()}
     document["target_ports"] = [[port, number] for port, number in incident.target_ports.items()]
     document["features"] = incident.features.as_document()
-    document["shown"] = incident.shown.as_document()
+    document["shown"], document["judged"] = incident.shown.as_document(), list(incident.judged)
     return document
 
 
 def of_document(document: dict[str, Any]) -> Incident:
-    """The incident that `as_document` wrote, or that of the version before, which knew no baseline."""
+    """The incident that `as_document` wrote, or that of versions before, which knew neither baselines nor pages."""
     fields = dict(document)
     fields["talks"] = {key: Talk(*values) for key, values in fields["talks"].items()}
     fields["target_ports"] = {int(port): number for port, number in fields["target_ports"]}
     fields["features"] = FeatureSample.of_document(fields["features"])
+    fields["judged"] = Disposition(*fields["judged"]) if "judged" in fields else OPENED_BEFORE
     if "shown" in fields:
         fields["shown"] = ShownEvidence.of_document(fields["shown"])
     return Incident(**fields)

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from pipeline.alert.endpoints import SHOWN_TALKS, endpoint, observables
+from pipeline.alert.levels import FAINT
 from pipeline.alert.ocsf import (
     ACTIVITY,
     CLASS_UID,
@@ -18,7 +19,9 @@ from pipeline.alert.ocsf import (
     PRODUCT,
     SEVERITY_CAPTION,
     analytic_of_baseline,
+    disposition,
 )
+from pipeline.alert.pages import NOTICE_REASON, REVIEW, Disposition
 from pipeline.alert.wording import printable_name
 from pipeline.contracts.notice_words import headline, relation_lines
 from pipeline.contracts.notices import ANCHORED, CHANGED, EXTENDED, NOTICE, SILENT, NamedRelation, Notice
@@ -34,6 +37,7 @@ TITLE = {
     SILENT: "Who always spoke has fallen silent",
 }
 MAX_MESSAGE, MAX_LINE = 1_024, 256
+NO_INCIDENT = Disposition(REVIEW, NOTICE_REASON, "a notice of the sensor's baseline, no incident", FAINT, 0)
 
 
 def is_told(notice: Notice) -> bool:
@@ -105,6 +109,7 @@ def notice_finding(notice: Notice) -> dict[str, Any]:
             "last_ts_us": notice.at_us,
             "members": [],
             "members_left_out": 0,
+            **disposition(NO_INCIDENT),
             "notice": {"kind": notice.kind, "number": notice.number, "lines": lines},
         },
     }

@@ -12,6 +12,8 @@ from pipeline.alert.endpoints import evidence, observables
 from pipeline.alert.evidence_words import EvidenceWords, Sentence, sentences, shipped_evidence_words
 from pipeline.alert.explain import TOP, Baseline, Reason, reasons
 from pipeline.alert.incident import CROWD, MAX_POSITIONS, Incident
+from pipeline.alert.levels import LEVEL_NAMES
+from pipeline.alert.pages import Disposition
 from pipeline.alert.techniques import Meaning, Meanings, Technique
 from pipeline.alert.wording import duration, flows, many, measured, printable_name, usual
 from pipeline.contracts.class_names import is_name
@@ -326,7 +328,18 @@ def _unmapped(
             for technique in techniques
         ],
         "evidence": dict(incident.shown.counts),
+        **disposition(incident.judged),
         "reasons": _reasons(incident, said, why),
+    }
+
+
+def disposition(judged: Disposition) -> dict[str, Any]:
+    """Whether somebody should look now, and why."""
+    return {
+        "disposition": judged.disposition,
+        "disposition_reason": judged.reason,
+        "disposition_says": judged.says,
+        "level": LEVEL_NAMES[judged.level],
     }
 
 

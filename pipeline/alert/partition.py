@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.alert import pages as page_state
 from pipeline.alert.explain import Baseline
 from pipeline.alert.grouping import Group, Grouping
 from pipeline.alert.incident import as_document, of_document
@@ -18,8 +19,11 @@ from pipeline.alert.techniques import Meanings, shipped
 from pipeline.contracts.envelope import RowsFacts, SensorName, SensorWatermark
 from pipeline.errors import BadData, RefusedState, SchemaMismatch, SequenceGap
 from pipeline.runtime.wire import batches
+from schemas.pages import SHIPPED_PAGES, Pages
 
 BaselineOf = Callable[[str], Baseline | None]
+PagesOf = Callable[[str], Pages]
+"""The budget of pages of a site's sensors."""
 VERSION = 2
 SITE_FROM_SENSOR = "\x1f"
 
@@ -56,6 +60,7 @@ def advance_partition(
     grouping: Grouping,
     baseline_of: BaselineOf,
     meanings: Meanings | None = None,
+    pages_of: PagesOf = lambda _site: SHIPPED_PAGES,
 ) -> Advanced:
     """Process one suspects message, perhaps of no rows; it changes `state`, don't use the old one again.
 
@@ -71,12 +76,12 @@ def advance_partition(
         )
     expect_features(suspects, facts, baseline_of)
     over = {*facts.ended, *facts.evicted}
-    changes, tally = advance_sensors(state.sensors, suspects, facts.watermarks, over, grouping)
+    meanings = meanings or shipped()
+    changes, tally = advance_sensors(state.sensors, suspects, facts.watermarks, over, grouping, meanings, pages_of)
     state.seq = seq + 1
     watermarks_us = [watermark.time_us for watermark in facts.watermarks]
     ended_us = int(suspects.column("end_ts_us").to_numpy().max(initial=NEVER_US))
     state.reached_us = max([state.reached_us, ended_us, *watermarks_us])
-    meanings = meanings or shipped()
     events = [notice_finding(notice) for notice in facts.notices if is_told(notice)]
     events += [
         detection_finding(incident, activity, meanings, baseline_of(incident.model)) for incident, activity in changes
@@ -90,6 +95,8 @@ def advance_sensors(
     watermarks: Iterable[SensorWatermark],
     ended: Iterable[SensorName],
     grouping: Grouping,
+    meanings: Meanings | None = None,
+    pages_of: PagesOf = lambda _site: SHIPPED_PAGES,
 ) -> tuple[list[Change], Tally]:
     """Advance every sensor the message has rows, a watermark or an end of; sensors in the order of their names."""
     rows_of = by_sensor(suspects)
@@ -100,7 +107,8 @@ def advance_sensors(
     for name in sorted(rows_of.keys() | watermark_us_of.keys() | (ended & sensors.keys())):
         state = sensors.setdefault(name, SensorState())
         rows = rows_of.get(name, suspects.slice(0, 0))
-        changed, happened = advance(state, rows, watermark_us_of.get(name), name in ended, grouping)
+        pages = pages_of(name[0])
+        changed, happened = advance(state, rows, watermark_us_of.get(name), name in ended, grouping, pages, meanings)
         changes += changed
         tally = tally.plus(happened)
         if name in ended:
@@ -168,6 +176,8 @@ def restore(payload: bytes) -> PartitionState:
                 followed=[_followed(document) for document in saved["followed"]],
                 waiting=waiting.get((saved["site"], saved["sensor"])),
                 waiting_of=np.asarray(saved["waiting_of"], np.int64),
+                # States of the version before have none: a sensor then starts as one never paged for.
+                pages=page_state.of_document(saved["pages"]) if "pages" in saved else page_state.SensorPages(),
             )
             for saved in facts["sensors"]
         }
@@ -190,6 +200,7 @@ def _document(state: SensorState, schema: pa.Schema) -> dict[str, Any]:
     retained = state.waiting is not None and state.waiting.schema.equals(schema)
     return {
         "waiting_of": state.waiting_of.tolist() if retained else [],
+        "pages": page_state.as_document(state.pages),
         "followed": [
             {
                 "group": {name: getattr(each.group, name) for name in Group.__slots__},

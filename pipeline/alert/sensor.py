@@ -10,8 +10,13 @@ import pyarrow as pa
 from pipeline.alert.grouping import Group, Grouping, clock_order, group, keys_of
 from pipeline.alert.incident import CROWD, Incident
 from pipeline.alert.kernel import ALONE, DROPPED, Linked
+from pipeline.alert.levels import grows, levels_of
+from pipeline.alert.occasions import occasions_of
 from pipeline.alert.ocsf import CLOSE, CREATE, UPDATE
+from pipeline.alert.pages import PAGE, Occasion, SensorPages
+from pipeline.alert.techniques import Meanings, shipped
 from pipeline.contracts.uids import RAW_POSITION, incident_uid
+from schemas.pages import SHIPPED_PAGES, Pages
 
 Ints = npt.NDArray[np.int64]
 
@@ -32,13 +37,14 @@ class SensorState:
 
     clock_us: how far its event time has come. followed: in the order they were last touched.
     waiting: suspects whose groups are no incident yet, in the order they count, or None; waiting_of: index into
-    `followed` of each.
+    `followed` of each. pages: its budget, and what it was paged for.
     """
 
     clock_us: int = NEVER_US
     followed: list[Followed] = field(default_factory=list)
     waiting: pa.RecordBatch | None = None
     waiting_of: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    pages: SensorPages = field(default_factory=SensorPages)
 
     @property
     def incidents(self) -> list[Incident]:
@@ -55,13 +61,14 @@ class Change(NamedTuple):
 
 class Tally(NamedTuple):
     """What happened, for counters: suspects in; those that stayed alone; those dropped because too many waited; those
-    in the crowd.
+    in the crowd. pages: incidents that became one.
     """
 
     suspects: int = 0
     alone: int = 0
     dropped: int = 0
     crowded: int = 0
+    pages: int = 0
 
     def plus(self, other: "Tally") -> "Tally":
         """The sums of both tallies."""
@@ -69,7 +76,13 @@ class Tally(NamedTuple):
 
 
 def advance(
-    state: SensorState, suspects: pa.RecordBatch, watermark_us: int | None, ended: bool, grouping: Grouping
+    state: SensorState,
+    suspects: pa.RecordBatch,
+    watermark_us: int | None,
+    ended: bool,
+    grouping: Grouping,
+    pages: Pages = SHIPPED_PAGES,
+    meanings: Meanings | None = None,
 ) -> tuple[list[Change], Tally]:
     """Process a sensor's suspects (schema `scored`, one site and sensor) and its watermark; the state is changed.
 
@@ -78,7 +91,7 @@ def advance(
     """
     tally = Tally(suspects=suspects.num_rows)
     if suspects.num_rows:
-        tally = tally.plus(_assign(state, suspects, grouping))
+        tally = tally.plus(_assign(state, suspects, grouping, pages, meanings or shipped()))
     if watermark_us is not None:
         state.clock_us = max(state.clock_us, watermark_us)
     over = [ended or state.clock_us - each.group.last_clock_us > grouping.gap_us for each in state.followed]
@@ -95,12 +108,14 @@ def advance(
             changes.append(_emitted(replace(each.incident), CLOSE))
     tally = tally.plus(_evict(state, np.asarray(over, bool)))
     if ended:
-        state.clock_us = NEVER_US
+        state.clock_us, state.pages = NEVER_US, SensorPages()
     changes.sort(key=lambda change: (change.incident.opened_ts_us, change.incident.uid, change.incident.revision))
     return changes, tally
 
 
-def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping) -> Tally:
+def _assign(
+    state: SensorState, suspects: pa.RecordBatch, grouping: Grouping, pages: Pages, meanings: Meanings
+) -> Tally:
     """Assign every suspect to a group; open an incident for each group with enough evidence, and fill it.
 
     Rows are those that waited, then the fresh ones. `first_group` is the group a row was linked to; `last_group` is the
@@ -129,22 +144,44 @@ def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping) ->
     member_rows = np.flatnonzero((last_group >= 0) & is_open[last_group])
     fresh_number = np.arange(len(rows)) - len(state.waiting_of)
     joined_at = np.maximum(fresh_number, linked.opened_row[first_group])[member_rows]
-    member_rows = member_rows[np.lexsort((member_rows, joined_at, last_group[member_rows]))]
+    order = np.lexsort((member_rows, joined_at, last_group[member_rows]))
+    member_rows, joined_at = member_rows[order], joined_at[order]
     members = rows.take(pa.array(member_rows))
+    levels, occasions = levels_of(members, meanings), list[tuple[int, Incident, Occasion]]()
+    grow = grows(members, levels)
     groups, starts, sizes = np.unique(last_group[member_rows], return_index=True, return_counts=True)
     for number, start, size in zip(groups.tolist(), starts.tolist(), sizes.tolist(), strict=True):
         of_group, target = members.slice(start, size), followed[number]
         if target.incident is None:
             target.incident = _open(of_group, target.group, int(clock_us[linked.opened_row[number]]), grouping)
+        joined = slice(start, start + size)
+        rose = occasions_of(target.incident, of_group, joined_at[joined], levels[joined], grow[joined], clock_us)
+        occasions += [(fresh_row, target.incident, occasion) for fresh_row, occasion in rose]
         target.incident.absorb(of_group)
         target.incident.last_clock_us = target.group.last_clock_us
 
+    paged = _judge(state.pages, sorted(occasions, key=lambda occasion: occasion[0]), pages)
     crowded = int(np.count_nonzero((first_group != last_group) & (last_group >= 0)))
     dropped += int(np.count_nonzero(last_group == DROPPED))
     alone = int(np.count_nonzero(last_group == ALONE))
     _retain(state, followed, linked, rows, last_group, (last_group >= 0) & ~is_open[last_group])
     state.clock_us = max(state.clock_us, int(clock_us[-1]))
-    return Tally(alone=alone, dropped=dropped, crowded=crowded)
+    return Tally(alone=alone, dropped=dropped, crowded=crowded, pages=paged)
+
+
+def _judge(sensor: SensorPages, occasions: list[tuple[int, Incident, Occasion]], pages: Pages) -> int:
+    """Give incidents their dispositions, in the order of the flows they are judged by; a page stays one.
+
+    Returns how many became a page.
+    """
+    paged = 0
+    for _, incident, occasion in occasions:
+        if incident.judged.disposition == PAGE:
+            sensor.rise(occasion)
+            continue
+        incident.judged = sensor.judge(occasion, pages)
+        paged += incident.judged.disposition == PAGE
+    return paged
 
 
 def _drop_other_features(state: SensorState, fresh: pa.RecordBatch) -> int:

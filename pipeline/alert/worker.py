@@ -6,8 +6,9 @@ from typing import Any
 
 from pipeline.alert.grouping import Grouping, load_grouping
 from pipeline.alert.manifests import Manifests
-from pipeline.alert.ocsf import ACTIVITY, encode
+from pipeline.alert.ocsf import ACTIVITY, CLOSE, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
+from pipeline.alert.sensor import Tally
 from pipeline.alert.validity import require_valid
 from pipeline.contracts.envelope import MessagePosition, ScoredFacts
 from pipeline.runtime.faust import worker
@@ -34,6 +35,7 @@ class AlertStage(Stage[PartitionState]):
         self._log = log(self.name)
         self._grouping = grouping or load_grouping()
         self._manifests = Manifests(settings.registry_uri)
+        self._pages_of = settings.pages_of
         self._without_manifest: set[str] = set()
 
     def restore(self, partition: int, snapshot: bytes | None, _parts: Mapping[str, bytes]) -> PartitionState:
@@ -63,14 +65,14 @@ class AlertStage(Stage[PartitionState]):
             position = MessagePosition(self.source, message.partition, message.offset)
             rows, facts = messages.read(message.value, ScoredFacts, position)
             span.set("forebay.rows", rows.num_rows)
-            advanced = advance_partition(state, rows, facts, self._grouping, self._baseline_of)
+            advanced = advance_partition(state, rows, facts, self._grouping, self._baseline_of, pages_of=self._pages_of)
             outgoing = [self._outgoing(event, span.traceparent) for event in advanced.events]
             span.set("forebay.alerts", len(outgoing))
         if not advanced.accepted:
             self._telemetry.count("forebay_messages_dropped", stage=self.name)
             return state, ()
         self._telemetry.stage.rows_in(rows.num_rows)
-        self._count(advanced.events, advanced.tally._asdict())
+        self._count(advanced.events, advanced.tally)
         self._telemetry.gauge(
             "forebay_incidents_open",
             sum(len(sensor.incidents) for sensor in advanced.state.sensors.values()),
@@ -96,10 +98,15 @@ class AlertStage(Stage[PartitionState]):
             self._log.warning("no manifest of this model: alerts go out without reasons", model=model)
         return baseline
 
-    def _count(self, events: list[dict[str, Any]], happened: Mapping[str, int]) -> None:
-        for what, number in happened.items():
-            self._telemetry.count("forebay_suspects", number, what=what)
+    def _count(self, events: list[dict[str, Any]], happened: Tally) -> None:
+        for what in ("suspects", "alone", "dropped", "crowded"):
+            self._telemetry.count("forebay_suspects", getattr(happened, what), what=what)
+        self._telemetry.count("forebay_pages", happened.pages)
         for event in events:
+            if event["activity_id"] == CLOSE:
+                about = event["unmapped"]
+                labels = {"disposition": about["disposition"], "reason": about["disposition_reason"]}
+                self._telemetry.count("forebay_incidents", **labels)
             self._telemetry.stage.rows_out(1, activity=ACTIVITY[event["activity_id"]].lower())
             waited_s = time.time() - event["unmapped"].get("latest_ingest_ts_us", 0) / 1e6
             # Records replayed from an old topic would only measure its age; a notice has no flow that it waited for.

@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.alert.pages import PAGE
 from pipeline.runtime.terminal import printable
 
 STYLE = {"Critical": "bold white on red", "High": "bold red", "Medium": "yellow", "Low": "cyan", "Informational": "dim"}
@@ -48,6 +49,7 @@ def line(alert: Mapping[str, Any]) -> Text:
     text.append(moment(alert["time"]), style="dim")
     text.append(f" {severity:<8} ", style=STYLE.get(severity, ""))
     text.append(f"{WORD.get(alert['activity_id'], '?'):<7} ", style="dim")
+    text.append(f"{shown(alert['unmapped'].get('disposition', '?')):<6} ", style="bold" if is_page(alert) else "dim")
     text.append(shown(alert["message"]))
     if alert.get("attacks"):
         text.append(f"  {techniques(alert)}", style="magenta")
@@ -87,6 +89,11 @@ def page(alert: Mapping[str, Any]) -> list[Text | Table]:
     return parts
 
 
+def is_page(alert: Mapping[str, Any]) -> bool:
+    """Whether somebody should look now; an alert of a version before pages is one that nobody has held back."""
+    return bool(alert["unmapped"].get("disposition", PAGE) == PAGE)
+
+
 def is_notice(alert: Mapping[str, Any]) -> bool:
     """Whether it is a notice of a sensor's baseline, which has no flows, and no attack's name."""
     return "notice" in alert["unmapped"]
@@ -112,6 +119,7 @@ def _facts(alert: Mapping[str, Any]) -> Table:
         "where": f"site {about['site']}, sensor {about['sensor']}",
         "from": moment(alert["start_time"]),
         "to": moment(alert["end_time"]),
+        **({"disposition": f"{about['disposition']}: {about['disposition_says']}"} if "disposition" in about else {}),
         "flows": f"{alert['count']:,} ({about.get('late', 0)} late)",
         "class": _counted(about.get("classes", {})),
         **({"nearest to": _counted(nearest)} if (nearest := about.get("nearest_classes")) else {}),

@@ -36,28 +36,33 @@ def run(bootstrap: Bootstrap = None, prefix: Prefix = None) -> None:
 def tail(
     from_start: Annotated[bool, typer.Option("--from-start", help="Also the alerts there are already.")] = False,
     follow: Annotated[bool, typer.Option(help="Wait for further ones.")] = True,
+    pages: Annotated[bool, typer.Option("--pages", help="Only those that somebody should look at now.")] = False,
     as_json: Json = False,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
-    """Show alerts as they come, a line each; with --json the events themselves, one a line, and a count as the last."""
+    """Show alerts as they come, a line each; with --json the events themselves, one a line, and counts as the last."""
     from pipeline.runtime.kafka.clients import require_broker
     from pipeline.runtime.shutdown import Stop
     from pipeline.tools.alerts import lines, reading
 
     settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     require_broker(settings)
-    read, incidents = 0, set()
+    read, incidents, paged = 0, set(), set()
     for alert in reading.alerts(settings, from_start, follow, Stop().listen()):
         if alert is None:
             continue
         read += 1
         incidents.add(alert["finding_info"]["uid"])
+        if lines.is_page(alert):
+            paged.add(alert["finding_info"]["uid"])
+        elif pages:
+            continue
         if as_json:
             emit(alert)
         else:
             people.print(lines.line(alert), soft_wrap=True)
-    emit({"alerts": read, "incidents": len(incidents)})
+    emit({"alerts": read, "incidents": len(incidents), "pages": len(paged)})
 
 
 @app.command()

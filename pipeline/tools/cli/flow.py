@@ -184,7 +184,7 @@ def score(
     given with --quiet. What a short file shows once is listed, without a verdict.
     """
     from pipeline.featurize.feature_sets import named
-    from pipeline.tools.alerts.lines import line
+    from pipeline.tools.alerts.lines import is_page, line
     from pipeline.tools.cli.flow_learnt import print_learnt
     from pipeline.tools.offline import flow_file
 
@@ -201,7 +201,8 @@ def score(
     for incident in done.incidents:
         say(line(incident), quiet=as_json)
     flows = f"{_several(done.rows.num_rows, 'flow')}, {_several(done.suspects, 'suspect')}, "
-    flows += _several(len(done.incidents), "incident")
+    pages = sum(is_page(incident) for incident in done.incidents)
+    flows += f"{_several(len(done.incidents), 'incident')}, {_several(pages, 'page')}"
     say(flows + (f"; scores in {out}" if out else ""), quiet=as_json)
     if done.suspects:
         say(f"suspects by class: {_counted(done.classes)}", quiet=as_json)
@@ -211,6 +212,7 @@ def score(
     emit(
         {
             **counts(decoded, done.late, done.suspects, len(done.incidents)),
+            "pages": pages,
             "classes": done.classes,
             "learning": done.learnt and done.learnt.document(),
             "not_back": done.not_back,

@@ -123,11 +123,16 @@ def _networks(networks: list[NetworkFigures]) -> Table:
     rows = []
     for each in networks:
         suspects = "-" if each.suspects_percent is None else f"{each.suspects_percent:.2f}"
-        false_a_day = "-" if each.false_a_day is None else f"{each.false_a_day:.1f}"
+        false_a_day, pages_a_day = map(_a_day, (each.false_a_day, each.pages_without_attack_a_day))
         counts = [each.kinds, each.usual_kinds, each.relations, each.usual_relations]
         times = [_hours(each.hours), each.flows, _hours(each.learnt_h), _hours(each.anchored_h)]
-        rows.append([each.network, each.clock, *times, *counts, suspects, each.incidents, each.false, false_a_day])
-    return table([*head, "suspects %", "incidents", "false", "a day"], rows)
+        found = [each.incidents, each.false, false_a_day, each.pages, each.pages_without_attack, pages_a_day]
+        rows.append([each.network, each.clock, *times, *counts, suspects, *found])
+    return table([*head, "suspects %", "incidents", "false", "a day", "pages", "without attack", "a day"], rows)
+
+
+def _a_day(count: float | None) -> str:
+    return "-" if count is None else f"{count:.1f}"
 
 
 def _attacks(networks: list[NetworkFigures]) -> Table:
@@ -137,8 +142,8 @@ def _attacks(networks: list[NetworkFigures]) -> Table:
             seconds = sorted(attack.seconds)
             median = f"{seconds[len(seconds) // 2]:.1f}" if seconds else "-"
             most = f"{seconds[-1]:.1f}" if seconds else "-"
-            rows.append([network.network, attack.kind, attack.attacks, attack.found, median, most])
-    return table(["network", "attack", "after learning", "found", "seconds, median", "most"], rows)
+            rows.append([network.network, attack.kind, attack.attacks, attack.found, median, most, attack.paged])
+    return table(["network", "attack", "after learning", "found", "seconds, median", "most", "paged"], rows)
 
 
 def _contaminated(contaminated: list[Contaminated]) -> Table:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from loadtest.plants.westermo import traffic
+from pipeline.alert.pages import PAGE
 from pipeline.settings import Settings
 from pipeline.tools.demo import picture
 from pipeline.tools.demo.report import Finding, Incident, Member, findings, percentiles, summary
@@ -34,7 +35,8 @@ def incidents_of(folder: Path, watch: Watch) -> list[Incident]:
         )
         opened_us, start_us = document["unmapped"]["opened_ts_us"], document["start_time"] * 1_000
         end_us = document["end_time"] * 1_000
-        result.append(Incident(uid, sensor, document["message"], opened_us, start_us, end_us, members))
+        is_page = document["unmapped"]["disposition"] == PAGE
+        result.append(Incident(uid, sensor, document["message"], opened_us, start_us, end_us, members, is_page))
     return sorted(result, key=lambda incident: incident.start_us)
 
 

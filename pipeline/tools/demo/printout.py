@@ -43,7 +43,8 @@ def show(console: Console, document: dict[str, Any], findings: list[Finding], in
     console.print(
         f"\n[bold]{document['events_found']}[/] of {attacks} attacks and "
         f"[bold]{document['faults_found']}[/] of {faults} faults found, in "
-        f"{document['alerts']} incidents; [bold]{len(false)}[/] false ({document['false_alerts_per_hour']} an hour)"
+        f"{document['alerts']} incidents, {document['pages']} of them pages; "
+        f"[bold]{len(false)}[/] false ({document['false_alerts_per_hour']} an hour)"
     )
     for incident in false:
         console.print(f"  false, minute {(incident.start_us - traffic.CUT_US) / 60e6:.1f}, {escape(incident.title)}")

@@ -29,6 +29,7 @@ class Incident:
     start_us: int
     end_us: int
     members: tuple[Member, ...]
+    is_page: bool = False
 
     @property
     def false(self) -> bool:
@@ -93,6 +94,7 @@ def summary(
     return {
         **accounting,
         "alerts": len(incidents),
+        "pages": sum(incident.is_page for incident in incidents),
         "events_found": sum(finding.found for finding in attacks),
         "events_missed": sum(not finding.found for finding in attacks),
         "faults_found": sum(finding.found for finding in faults),

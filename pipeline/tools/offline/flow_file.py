@@ -113,7 +113,7 @@ def score(file: FlowFile, settings: Settings) -> FlowFile:
     models = ModelCache(settings.model, folder_or_storage(settings.registry_uri, "models"), device)
     models.first.model.expect_features(file.feature_set.name, file.feature_set.hash)
     [rows] = score_batches([file.rows], PromotionLedger(1), models)
-    explained = read_baseline(models.first.manifest)
+    explained, pages = read_baseline(models.first.manifest), settings.pages_of(file.decoded.site)
     origin = f"{file.decoded.site}/{file.decoded.sensor}"
     uncalibrated = models.first.model.origin_of(origin) == POOLED
     not_back, more = list[NotBack](), 0
@@ -122,7 +122,7 @@ def score(file: FlowFile, settings: Settings) -> FlowFile:
     return replace(
         file,
         rows=rows,
-        incidents=tuple(incidents_of([rows], baseline_of=lambda _model: explained)),
+        incidents=tuple(incidents_of([rows], baseline_of=lambda _model: explained, pages=pages)),
         uncalibrated=uncalibrated,
         not_back=tuple(not_back),
         more_not_back=more,

@@ -167,7 +167,9 @@ def live_incidents(
         for number, step in enumerate(history.archived(settings.archive_uri, partition, 0, end, bounds_us)):
             suspects = step.rows.filter(step.rows.column("suspect"))
             facts = replace(step.facts, seq=number)
-            advanced = advance_partition(state, suspects, facts, grouping, manifests.baseline_of)
+            advanced = advance_partition(
+                state, suspects, facts, grouping, manifests.baseline_of, pages_of=settings.pages_of
+            )
             state = advanced.state
             for event in advanced.events:
                 last[event["finding_info"]["uid"]] = orjson.loads(encode_alert(event))

@@ -279,7 +279,12 @@ class PartitionReplay:
     def _events_of(self, suspects: pa.RecordBatch, message: Message) -> list[tuple[str, bytes]]:
         """A message's incidents, those that hold flows of the times that were asked for."""
         advanced = advance_incidents(
-            self._incidents, suspects, message.facts, self._grouping, self._scoring.baseline_of
+            self._incidents,
+            suspects,
+            message.facts,
+            self._grouping,
+            self._scoring.baseline_of,
+            pages_of=self._settings.pages_of,
         )
         self._incidents = advanced.state
         asked = self._request

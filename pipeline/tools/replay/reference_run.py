@@ -142,7 +142,14 @@ class _PartitionRun:
             self._archive.take(paired)
             if self._archive.due:
                 self._archive.commit()
-        advanced = advance_incidents(self._incidents, suspects, facts, self._grouping, lambda _model: self._baseline)
+        advanced = advance_incidents(
+            self._incidents,
+            suspects,
+            facts,
+            self._grouping,
+            lambda _model: self._baseline,
+            pages_of=self._settings.pages_of,
+        )
         self._incidents = advanced.state
         for event in advanced.events:
             key = event["finding_info"]["uid"], event["metadata"]["sequence"]

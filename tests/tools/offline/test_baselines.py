@@ -79,7 +79,7 @@ def test_a_capture_is_lived_through_as_live() -> None:
     assert lived.begins(Phase.SETTLING) is not None and lived.begins(Phase.CHANGED) is None
     assert lived.suspect.sum() == 2 and len(lived.incidents) == 2
     assert lived.kind[lived.suspect].tolist() == ["write", "quiet"]
-    assert found(lived, ("write",), "write") == ("write", 1, 1, [0.0])
+    assert found(lived, ("write",), "write") == ("write", 1, 1, [0.0], 1)
     assert found(lived, ("write",), "write", from_us=START_US + 402 * SECOND).attacks == 0
     assert found(lived, ("nothing",), "nothing").attacks == 0
     assert lived.false_incidents() == 0

@@ -41,6 +41,7 @@ class NetworkFigures:
 
     learnt_h, anchored_h: hours after its first flow, None where it did not get so far. suspects_percent: of the flows
     after learning that are no attack. false: incidents without a labelled flow; incidents_of: those of each kind.
+    pages, pages_without_attack: incidents that page, and those of them that hold no flow of an attack.
     """
 
     network: str
@@ -58,18 +59,29 @@ class NetworkFigures:
     false: int
     incidents_of: dict[str, int]
     attacks: list[Found]
+    pages: int
+    pages_without_attack: int
 
     @property
     def false_a_day(self) -> float | None:
         """False incidents a day after learning."""
+        return self._a_day(self.false)
+
+    @property
+    def pages_without_attack_a_day(self) -> float | None:
+        """Pages a day after learning that hold no flow of an attack."""
+        return self._a_day(self.pages_without_attack)
+
+    def _a_day(self, count: int) -> float | None:
         if self.learnt_h is None or self.hours <= self.learnt_h:
             return None
-        return self.false * DAY_HOURS / (self.hours - self.learnt_h)
+        return count * DAY_HOURS / (self.hours - self.learnt_h)
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
         fields = {name: getattr(self, name) for name in self.__slots__}
-        return {**fields, "false_a_day": self.false_a_day, "attacks": [each.document() for each in self.attacks]}
+        a_day = {"false_a_day": self.false_a_day, "pages_without_attack_a_day": self.pages_without_attack_a_day}
+        return {**fields, **a_day, "attacks": [each.document() for each in self.attacks]}
 
 
 def network_figures(capture: Capture, settings: Settings, model: "Model") -> NetworkFigures:
@@ -94,6 +106,8 @@ def network_figures(capture: Capture, settings: Settings, model: "Model") -> Net
         false=lived.false_incidents(),
         incidents_of=lived.incidents_of(),
         attacks=[found(lived, (kind,), kind) for kind in attack_kinds(capture)],
+        pages=len(lived.pages),
+        pages_without_attack=lived.pages_without(capture.harmless),
     )
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pipeline.alert.grouping import Grouping, load_grouping
 from pipeline.alert.incident import Incident
 from pipeline.alert.incidents import closed_incidents
+from pipeline.alert.pages import PAGE
 from pipeline.contracts.baseline import Phase
 from pipeline.contracts.notices import Notice
 from pipeline.featurize.baseline.sensor_baseline import Baseline
@@ -109,6 +110,15 @@ class Lived:
         pairs = {*zip(self.kind[within].tolist(), self.incident[within].tolist(), strict=True)}
         return dict(sorted(Counter(kind for kind, _ in pairs).items()))
 
+    @property
+    def pages(self) -> list[int]:
+        """Indices of the incidents that page."""
+        return [number for number, each in enumerate(self.incidents) if each.judged.disposition == PAGE]
+
+    def pages_without(self, harmless: tuple[str, ...]) -> int:
+        """How many pages hold no flow of an attack, all but these kinds."""
+        return len(set(self.pages) - set(self.incident[~np.isin(self.kind, harmless)].tolist()))
+
     def begins(self, phase: Phase) -> int | None:
         """When the first flow of a phase ended, None where there was none."""
         reached = np.flatnonzero(self.phase >= phase)
@@ -123,7 +133,7 @@ def live_through(
         capture.flows, settings.lateness_us, window_us=settings.stitch_us, site=SITE, learning=learning
     )
     rows = scored_by(model, advanced.rows)
-    incidents = closed_incidents([rows], grouping or load_grouping())
+    incidents = closed_incidents([rows], grouping or load_grouping(), settings.pages_of(SITE))
     in_incident, baseline = _incident_of(rows, incidents), advanced.states[0].baseline
     return Lived(rows, capture.kinds(rows), in_incident, incidents, baseline, advanced.notices, capture.gap_us)
 
@@ -148,13 +158,15 @@ def _incident_of(rows: pa.RecordBatch, incidents: list[Incident]) -> Ints:
 class Found(NamedTuple):
     """Attacks of one kind: how many there were after learning, how many are in an incident, and how soon each was.
 
-    seconds: of each that was found, from the end of its first flow after learning to the incident.
+    seconds: of each that was found, from the end of its first flow after learning to the incident. paged: how many are
+    in an incident that pages.
     """
 
     kind: str
     attacks: int
     found: int
     seconds: list[float]
+    paged: int = 0
 
     def document(self) -> dict[str, object]:
         """As JSON values."""
@@ -174,17 +186,18 @@ def attacks_of(kind: Strings, start_us: Ints, end_us: Ints, kinds: tuple[str, ..
 def found(lived: Lived, kinds: tuple[str, ...], name: str, from_us: int = 0) -> Found:
     """How many attacks of some kinds that began at or after a time, and lasted beyond learning, are in an incident."""
     start_us, end_us = lived.rows.column("start_ts_us").to_numpy(), lived.end_us
-    attacks, seconds, after = 0, list[float](), lived.after_learning
+    attacks, paged, seconds, after = 0, 0, list[float](), lived.after_learning
     for rows in attacks_of(lived.kind, start_us, end_us, kinds, lived.gap_us):
         judged = rows[after[rows]]
         if end_us[rows].min() < from_us or not len(judged):
             continue
         attacks += 1
         incidents = [lived.incidents[number] for number in np.unique(lived.incident[judged]).tolist() if number >= 0]
+        paged += any(incident.judged.disposition == PAGE for incident in incidents)
         if incidents:
             opened_us = min(incident.opened_ts_us for incident in incidents)
             seconds.append(max(opened_us - int(end_us[judged].min()), 0) / 1e6)
-    return Found(name, attacks, len(seconds), seconds)
+    return Found(name, attacks, len(seconds), seconds, paged)
 
 
 def attack_kinds(capture: Capture) -> list[str]:
