@@ -83,8 +83,8 @@ class Bucket:
     at_us: int
 
     def refill(self, clock_us: int, a_day: int, most: int) -> None:
-        """Add what came in until a time."""
-        self.tokens = min(self.tokens + (clock_us - self.at_us) * a_day, most * DAY_US)
+        """Add what came in until a time; where the next file of a source lies earlier, nothing."""
+        self.tokens = min(self.tokens + max(clock_us - self.at_us, 0) * a_day, most * DAY_US)
         self.at_us = clock_us
 
     def draw(self, least: int) -> bool:
@@ -106,6 +106,11 @@ class SensorPages:
     reserve: Bucket | None = None
     entries: dict[str, Entry] = field(default_factory=dict)
 
+    @property
+    def judged_us(self) -> int:
+        """When its budget was asked last, 0 for never."""
+        return 0 if self.budget is None else self.budget.at_us
+
     def judge(self, occasion: Occasion, pages: Pages) -> Disposition:
         """Whether an incident pages; one that does is noted."""
         clock_us, sign = occasion.clock_us, occasion.sign
@@ -115,7 +120,7 @@ class SensorPages:
         if occasion.of_flow > FAINT and sign.kind != HARDWARE:
             level = max(level, grown(occasion.of_flow, entries[0].flows))
         for entry, who in zip(entries, (sign.actor, sign.device), strict=False):
-            if entry.level >= level and clock_us - entry.last_us <= AGAIN_US:
+            if entry.level >= level and abs(clock_us - entry.last_us) <= AGAIN_US:
                 says = _same(who, entry, clock_us)
                 # What is weaker does not prolong for how long the stronger is the same again.
                 entry.last_us = clock_us if entry.level == level else entry.last_us
@@ -129,7 +134,7 @@ class SensorPages:
     def rise(self, occasion: Occasion) -> None:
         """Note that an incident that pages already has risen a level."""
         for entry in self._entries(occasion):
-            if occasion.level >= entry.level or occasion.clock_us - entry.last_us > AGAIN_US:
+            if occasion.level >= entry.level or abs(occasion.clock_us - entry.last_us) > AGAIN_US:
                 entry.page(occasion.uid, occasion.level, occasion.clock_us)
 
     def _entries(self, occasion: Occasion) -> list[Entry]:
@@ -137,7 +142,7 @@ class SensorPages:
         clock_us, found = occasion.clock_us, []
         for key in _keys(occasion.sign):
             entry = self.entries.pop(key, None) or Entry(clock_us)
-            if clock_us - entry.since_us > AGAIN_US:
+            if abs(clock_us - entry.since_us) > AGAIN_US:
                 entry.since_us, entry.flows = clock_us, 0
             entry.flows += occasion.flows
             self.entries[key] = entry
@@ -178,7 +183,8 @@ def _keys(sign: Sign) -> list[str]:
 
 
 def _same(who: str, entry: Entry, clock_us: int) -> str:
-    when = f"{duration(clock_us - entry.paged_us)} before"
+    apart_us = clock_us - entry.paged_us
+    when = f"{duration(abs(apart_us))} {'before' if apart_us >= 0 else 'later'}"
     return f"incident {entry.uid[:SHOWN_UID]} {when} was about {printable_name(who)} too, and no weaker"
 
 

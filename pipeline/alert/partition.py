@@ -25,6 +25,8 @@ BaselineOf = Callable[[str], Baseline | None]
 PagesOf = Callable[[str], Pages]
 """The budget of pages of a site's sensors."""
 VERSION = 2
+MAX_IDLE = 256
+"""Sensors of a partition that send nothing and whose pages are known: as many as may send."""
 SITE_FROM_SENSOR = "\x1f"
 
 
@@ -111,9 +113,23 @@ def advance_sensors(
         changed, happened = advance(state, rows, watermark_us_of.get(name), name in ended, grouping, pages, meanings)
         changes += changed
         tally = tally.plus(happened)
-        if name in ended:
-            del sensors[name]
+    _forget(sensors, ended)
     return changes, tally
+
+
+def _forget(sensors: dict[SensorName, SensorState], ended: set[SensorName]) -> None:
+    """Forget sensors that sent their last and were never judged; of the others those idle for longest, where too many.
+
+    The pages of the others stay: else a source of hourly files would have its budget every hour.
+    """
+    if not ended:
+        return
+    for name in ended & sensors.keys():
+        if sensors[name].pages.budget is None:
+            del sensors[name]
+    idle = [(each.pages.judged_us, name) for name, each in sensors.items() if each.clock_us == NEVER_US]
+    for _, name in sorted(idle)[: max(len(idle) - MAX_IDLE, 0)]:
+        del sensors[name]
 
 
 def by_sensor(rows: pa.RecordBatch) -> dict[SensorName, pa.RecordBatch]:

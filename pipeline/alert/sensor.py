@@ -87,7 +87,8 @@ def advance(
     """Process a sensor's suspects (schema `scored`, one site and sensor) and its watermark; the state is changed.
 
     `ended`: nothing more comes of this source; everything is closed and the sensor's clock starts anew, for a later
-    file may lie earlier. Returns the incidents to emit, in the order they opened, with their revisions counted up.
+    file may lie earlier; its pages stay known. Returns the incidents to emit, in the order they opened, with their
+    revisions counted up.
     """
     tally = Tally(suspects=suspects.num_rows)
     if suspects.num_rows:
@@ -108,7 +109,7 @@ def advance(
             changes.append(_emitted(replace(each.incident), CLOSE))
     tally = tally.plus(_evict(state, np.asarray(over, bool)))
     if ended:
-        state.clock_us, state.pages = NEVER_US, SensorPages()
+        state.clock_us = NEVER_US
     changes.sort(key=lambda change: (change.incident.opened_ts_us, change.incident.uid, change.incident.revision))
     return changes, tally
 

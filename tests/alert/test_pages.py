@@ -34,10 +34,11 @@ from pipeline.alert.pages import (
     Occasion,
     SensorPages,
 )
-from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
+from pipeline.alert.partition import MAX_IDLE, PartitionState, advance_partition, restore, snapshot
 from pipeline.contracts.baseline import Evidence
 from pipeline.contracts.envelope import SensorWatermark
 from pipeline.errors import Misconfigured
+from pipeline.runtime.wire import batches
 from pipeline.settings import load_settings
 from schemas.pages import Pages
 from schemas.validation import violation
@@ -245,10 +246,10 @@ def test_dispositions_are_the_same_in_any_batches_and_over_restarts(
 def _dispositions(suspects: list[dict[str, Any]], cuts: set[int]) -> dict[str, Disposition]:
     """Of every incident, where the suspects come in batches cut before these numbers, with a restart after each."""
     edges = [0, *sorted(cut for cut in cuts if cut < len(suspects)), len(suspects)]
-    batches = [scored(suspects[start:end]) for start, end in pairwise(edges)]
+    parts = [scored(suspects[start:end]) for start, end in pairwise(edges)]
     state, last = PartitionState.empty(), dict[str, Disposition]()
-    for seq, batch in enumerate([*batches, batches[0].slice(0, 0)]):
-        is_last = seq == len(batches)
+    for seq, batch in enumerate([*parts, parts[0].slice(0, 0)]):
+        is_last = seq == len(parts)
         until_us = START_US if is_last else int(batch.column("end_ts_us").to_numpy().max())
         facts = rows_facts(
             seq=seq,
@@ -267,8 +268,38 @@ def _dispositions(suspects: list[dict[str, Any]], cuts: set[int]) -> dict[str, D
                     LEVEL_NAMES.index(about["level"]),
                     0,
                 )
-    assert state.sensors == {}
+    assert all(not sensor.followed for sensor in state.sensors.values())
     return last
+
+
+def _file(state: PartitionState, seq: int, hours: float, number: int) -> tuple[PartitionState, list[str]]:
+    """A file of one incident of a sensor, with its end: the state after it, and the incident's disposition."""
+    ends = {"src_addr": f"10.0.0.{number}", "dst_addr": f"10.0.1.{number}"}
+    batch = scored(rows(seq + 1, hours, Evidence.MORE_BYTES, **ends))
+    facts = rows_facts(seq=seq, ended=(("plant", "left"),))
+    advanced = advance_partition(restore(snapshot(state)), batch, facts, load_grouping(), lambda _model: None)
+    closed = [event["unmapped"] for event in advanced.events if event["activity_id"] == CLOSE]
+    return advanced.state, [about["disposition_reason"] for about in closed]
+
+
+def test_a_source_of_hourly_files_has_no_budget_every_hour() -> None:
+    state, told = PartitionState.empty(), list[str]()
+    for seq, (hours, number) in enumerate([(0, 1), (1, 2), (2, 3), (24, 4), (3, 4), (-100, 1), (-50, 5)]):
+        state, reasons = _file(state, seq, hours, number)
+        told += reasons
+    # The fifth file lies before the fourth, and the sixth so long before that it is not the same again.
+    assert told == [NEW, BUDGET, BUDGET, NEW, SAME, BUDGET, NEW]
+
+
+def test_of_sensors_that_send_nothing_any_more_256_are_known() -> None:
+    state = PartitionState.empty()
+    for seq in range(2):
+        names = [f"sensor {number:03}" for number in range(seq * 200, seq * 200 + 200)]
+        batch = scored([row for name in names for row in rows(seq, seq, Evidence.MORE_BYTES, sensor=name)])
+        facts = rows_facts(seq=seq, evicted=tuple(("plant", name) for name in names))
+        state = advance_partition(state, batch, facts, load_grouping(), lambda _model: None).state
+    assert len(state.sensors) == MAX_IDLE and ("plant", "sensor 399") in state.sensors
+    assert all(not sensor.followed for sensor in state.sensors.values())
 
 
 def test_a_message_too_many_changes_no_budget() -> None:
@@ -286,6 +317,16 @@ def test_an_incident_opened_before_there_were_pages_stays_what_it_was() -> None:
         del document[name]
     assert of_document(document).judged == OPENED_BEFORE
     assert of_document(as_document(incident)).judged == incident.judged
+
+
+def test_a_state_saved_before_there_were_pages_is_read() -> None:
+    batch = scored(rows(1, 0, Evidence.MORE_BYTES))
+    state = advance_partition(PartitionState.empty(), batch, rows_facts(), load_grouping(), lambda _model: None).state
+    waiting, facts = batches.decode(snapshot(state), "scored")
+    for saved in facts["sensors"]:
+        del saved["pages"]
+    assert restore(batches.encode(waiting, facts)).sensors["plant", "left"].pages == SensorPages()
+    assert restore(snapshot(state)).sensors["plant", "left"].pages == state.sensors["plant", "left"].pages
 
 
 def test_each_site_has_its_own_budget() -> None:

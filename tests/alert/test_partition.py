@@ -7,6 +7,7 @@ from pipeline.alert.explain import Baseline, read_baseline
 from pipeline.alert.grouping import Grouping
 from pipeline.alert.ocsf import CLOSE, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
+from pipeline.alert.sensor import NEVER_US
 from pipeline.contracts.envelope import RowsFacts, SensorWatermark
 from pipeline.errors import RefusedState, SchemaMismatch, SequenceGap
 from pipeline.featurize.baseline.judge import COLUMNS
@@ -128,13 +129,14 @@ def test_a_message_of_no_rows_closes_what_the_watermark_has_passed() -> None:
     assert state.seq == 3
 
 
-def test_sensors_are_separate_and_removed_when_they_end() -> None:
+def test_sensors_are_separate_and_only_their_pages_outlast_their_end() -> None:
     rows = scored([{"sensor": "left"}, {"sensor": "bottom", "raw_offset": 5}, {"sensor": "left", "at": 1}])
     state, events, _, _ = advance_partition(PartitionState.empty(), rows, facts(0, 1), GROUPING, nothing)
     assert [event["unmapped"]["sensor"] for event in events] == ["left"]
     state, events, tally, _ = advance_partition(state, scored([]), facts(1, 1, ended=True), GROUPING, nothing)
     assert [event["activity_id"] for event in events] == [CLOSE]
-    assert state.sensors == {}
+    [(name, left)] = state.sensors.items()
+    assert (name, left.clock_us, left.followed, left.waiting) == (("plant", "left"), NEVER_US, [], None)
     assert tally.alone == 1
 
 
@@ -179,7 +181,7 @@ def test_what_is_no_state_is_refused(payload: bytes) -> None:
         restore(payload)
 
 
-def test_a_sensor_that_is_evicted_closes_its_incidents_and_is_removed_as_at_its_end() -> None:
+def test_a_sensor_that_is_evicted_closes_its_incidents_as_at_its_end() -> None:
     """Twice the same suspects: the source ends, or the sensor expires; events and state are the same."""
     outcomes = []
     for fact in ("ended", "evicted"):
@@ -191,7 +193,8 @@ def test_a_sensor_that_is_evicted_closes_its_incidents_and_is_removed_as_at_its_
         over = rows_facts(seq=1, feature_set="four-1", feature_hash="ab" * 32, **{fact: (("plant", "left"),)})
         state, closed, _, _ = advance_partition(state, rows.slice(0, 0), over, GROUPING, nothing)
         assert {event["activity_id"] for event in closed} == {CLOSE}
-        assert state.sensors.keys() == {("plant", "bottom")}
+        left = state.sensors["plant", "left"]
+        assert (left.clock_us, left.followed, left.waiting) == (NEVER_US, [], None)
         again = message([(0, "a", "b", "left"), (1, "a", "c", "left")], 0)
         state, reopened, _, _ = advance_partition(state, again, facts(2), GROUPING, nothing)
         outcomes.append([encode(event) for event in (*created, *closed, *reopened)])

@@ -60,7 +60,9 @@ def test_score_adds_what_the_model_says_and_names_incidents(plant: Path, tmp_pat
     assert counts["incidents"] > 0
     words = " ".join(stderr.split())
     assert f"1,200 flows, {counts['suspects']:,} suspect" in words
-    assert f"{counts['incidents']} incident{'s' * (counts['incidents'] != 1)}; scores in" in words
+    several = "s" * (counts["incidents"] != 1)
+    assert f"{counts['incidents']} incident{several}, {counts['pages']} page" in words
+    assert 0 < counts["pages"] <= counts["incidents"] and "; scores in" in words
     assert "SSH" in stderr
     assert "never seen" not in stderr
     assert {"score", "class", "novelty", "p_value", "suspect"} <= set(table.column_names)
