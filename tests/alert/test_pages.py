@@ -275,7 +275,7 @@ def _dispositions(suspects: list[dict[str, Any]], cuts: set[int]) -> dict[str, D
 def _file(state: PartitionState, seq: int, hours: float, number: int) -> tuple[PartitionState, list[str]]:
     """A file of one incident of a sensor, with its end: the state after it, and the incident's disposition."""
     ends = {"src_addr": f"10.0.0.{number}", "dst_addr": f"10.0.1.{number}"}
-    batch = scored(rows(seq + 1, hours, Evidence.MORE_BYTES, **ends))
+    batch = scored(rows(seq + 1, hours, Evidence.MORE_BYTES, 1, **ends))
     facts = rows_facts(seq=seq, ended=(("plant", "left"),))
     advanced = advance_partition(restore(snapshot(state)), batch, facts, load_grouping(), lambda _model: None)
     closed = [event["unmapped"] for event in advanced.events if event["activity_id"] == CLOSE]
