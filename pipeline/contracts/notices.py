@@ -7,6 +7,8 @@ whose rows brought them, and are records of the topic `baselines`.
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import orjson
+
 from pipeline.errors import BadData
 
 LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS = "learnt", "anchored", "changed", "admitted", "silent", "status"
@@ -78,6 +80,10 @@ class Notice:
         document = asdict(self)
         document["relations"] = [asdict(relation) for relation in self.relations]
         return document
+
+    def payload(self) -> bytes:
+        """The value of its record in `baselines`."""
+        return orjson.dumps(self.document())
 
     @classmethod
     def of(cls, document: object) -> "Notice":

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import orjson
 import pyarrow as pa
 
 from pipeline.contracts.envelope import FlowsFacts, MessagePosition
@@ -118,7 +117,7 @@ class Featurize:
         if notices or len(after.sensors) != sensors:
             self._count_phases(message.partition, after)  # no sensor changes its phase without a notice
         return after, outgoing + [
-            Outgoing(self._baselines, notice.key.encode(), orjson.dumps(notice.document())) for notice in notices
+            Outgoing(self._baselines, notice.key.encode(), notice.payload()) for notice in notices
         ]
 
     def _count_phases(self, partition: int, state: PartitionState) -> None:

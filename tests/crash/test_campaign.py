@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from loadtest.chaos.plan import plan
+from pipeline.contracts.baseline import Phase
 from pipeline.tools.chaos import campaign as campaigns
 from pipeline.tools.chaos import round as one_round
 from pipeline.tools.chaos.campaign import FIGURES, Campaign
@@ -34,6 +36,24 @@ def test_a_short_campaign_loses_nothing(tmp_path: Path) -> None:
     assert sum(report["faults"].values()) == 5
     assert report["sent"] > 20_000
     assert report["alerts"] > 0
+
+
+def test_featurize_dies_in_blocks_of_learning_sensors_and_they_learn_what_they_would_have(tmp_path: Path) -> None:
+    """Columns of baselines lie in the archive, their notices in a topic: both are those of the reference run."""
+    lines: list[str] = []
+    deaths = Campaign(seed=131, rounds=1, faults=2, folder=tmp_path, only=("kill", "failpoint"), keep=True)
+    assert [str(each) for each in plan(deaths.seed, 0, deaths.faults, deaths.only)] == [
+        "kill featurize",
+        "failpoint featurize.acknowledged:3",
+    ]
+    report = campaigns.run(deaths, False, lines.append)
+    assert report["ok"], "\n".join(lines)
+    assert report["notices"] >= 6, "two sensors learn and are anchored, and say how far they are"
+    phases = set()
+    for file in (tmp_path / "round-0" / "reference").rglob("*.parquet"):
+        if "phase" in pq.read_schema(file).names:
+            phases |= set(pq.read_table(file, columns=["phase"])["phase"].to_pylist())
+    assert phases >= {Phase.LEARNING, Phase.SETTLING, Phase.ANCHORED}
 
 
 def test_offsets_committed_before_their_transaction_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -411,5 +411,6 @@ def take(
             relations.cells[between, KIND] = kind + 1
             if kind >= kinds.counts[of_kinds.USUAL_KINDS] and kinds.cells[kind, MADE_BY] < BARRED:
                 kinds.cells[kind, RELATED] = between
-        if between and clock[PHASE] != _ANCHORED:
+        # What becomes usual has the sizes with which it was shown.
+        if between and (clock[PHASE] != _ANCHORED or relations.cells[between, USUAL] == 0):
             relations.cells[between, LARGEST] = max(relations.cells[between, LARGEST], flow.sent_bits[row])

@@ -165,6 +165,7 @@ def summary(campaign: Campaign, rounds: list[dict[str, Any]]) -> dict[str, Any]:
         **{name: sum(document[name] for document in rounds) for name in FIGURES},
         "sent": sum(document["sent"] for document in rounds),
         "alerts": sum(document["alerts"] for document in rounds),
+        "notices": sum(document.get("notices", 0) for document in rounds),
         "repeated": sum(document["repeated"] for document in rounds),
         "violations": sum(len(document["violations"]) for document in rounds),
         "ended_by_themselves": sum(len(document["ended_by_themselves"]) for document in rounds),

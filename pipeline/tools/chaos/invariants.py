@@ -12,6 +12,7 @@ from pipeline.archive import snapshot
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import verify
 from pipeline.contracts.envelope import FeaturesFacts, FlowsFacts
+from pipeline.contracts.notices import STATUS
 from pipeline.contracts.uids import RAW_POSITION
 from pipeline.retrain import samples
 from pipeline.runtime.kafka import clients, tail
@@ -37,6 +38,8 @@ class Findings:
     differing_rows: int = 0
     differing_files: int = 0
     alerts: int = 0
+    notices: int = 0
+    """Of sensors' baselines: what each learnt, and when."""
     repeated: int = 0
     """Messages that a stage sent again after a crash; one with other bytes is a violation."""
     violations: list[str] = field(default_factory=list)
@@ -54,6 +57,7 @@ def check(settings: Settings, reference: Path) -> Findings:
     _accounting(settings, findings)
     _same_archive(settings, reference, findings)
     _same_alerts(settings, outcome, findings)
+    _same_notices(settings, outcome, findings)
     _same_features_again(settings, findings)
     _same_samples(settings, outcome, findings)
     _positions_behind_state(settings, findings)
@@ -102,6 +106,22 @@ def _same_alerts(settings: Settings, outcome: Outcome, findings: Findings) -> No
         if got != wanted:
             differing = [name for name in got.keys() | wanted.keys() if got.get(name) != wanted.get(name)]
             findings.violations.append(f"alert {uid[:12]}: {sorted(differing)} are not those of the reference run")
+
+
+def _same_notices(settings: Settings, outcome: Outcome, findings: Findings) -> None:
+    """Invariant 4, of what sensors learnt: the notices of the reference run; a re-emitted one has the same bytes."""
+    emitted: dict[str, bytes] = {}
+    last: dict[str, bytes] = {}
+    for message in _all(settings, settings.topics.baselines):
+        key, payload = (message.key() or b"").decode(), message.value() or b""
+        if not key.endswith(f"/{STATUS}"):  # a later status takes the earlier one's place
+            _emitted_again(findings, f"notice {key}", emitted, key, payload)
+        last[key] = payload
+    findings.notices = len(last)
+    for key in sorted(last.keys() | outcome.notices.keys()):
+        if last.get(key) != outcome.notices.get(key):
+            where = "both, not alike" if key in last.keys() & outcome.notices.keys() else "one run only"
+            findings.violations.append(f"notice {key}: in {where}")
 
 
 def _same_features_again(settings: Settings, findings: Findings) -> None:

@@ -89,6 +89,8 @@ def settings_for(folder: Path, bootstrap: str, prefix: str, broken_order: str) -
         metrics_port=-1,
         archive_rows_per_file=1_000,
         flows_rows=512,
+        # Sensors learn within a round, in blocks of seconds: whatever dies dies in one.
+        learning={"least_s": 600, "most_s": 1_200, "anchor_s": 1_800, "admit_s": 600, "shortest_block_s": 10},
         idle_us=0,  # a tick is a decision by the wall clock: the same `raw` must not hold others the next time
         broken_order=broken_order,
         # Short, so that Kafka can be away for longer than both in little time (fault kafka-away).

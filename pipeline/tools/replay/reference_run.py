@@ -43,11 +43,14 @@ WRITER = "reference"
 
 @dataclass
 class Outcome:
-    """What came out: records of `raw`, alerts by (uid, revision), raw positions of what retrain was given."""
+    """What came out: records of `raw`, alerts by (uid, revision), raw positions of what retrain was given, and the last
+    notice of each key.
+    """
 
     records: int = 0
     alerts: dict[tuple[str, int], bytes] = field(default_factory=dict)
     samples: set[tuple[int, int, int]] = field(default_factory=set)
+    notices: dict[str, bytes] = field(default_factory=dict)
 
 
 def run(settings: Settings, archive: StorageLike) -> Outcome:
@@ -124,6 +127,7 @@ class _PartitionRun:
                 self._settings.learning_of,
             )
             for message in features:
+                self._outcome.notices |= {notice.key: notice.payload() for notice in message.facts.notices}
                 self._score(message)
             self._outcome.records += packed.flows.num_rows + sum(len(batch_rejects) for batch_rejects in packed.rejects)
 

@@ -285,6 +285,16 @@ def test_kinds_of_flow_are_accepted_with_the_hosts_they_are_of() -> None:
     assert strange == [True, True, False]
 
 
+def test_what_is_accepted_has_the_sizes_with_which_it_was_shown() -> None:
+    """A nightly copy of a gigabyte is usual once it was accepted; one of a terabyte is not."""
+    copies = [row | {"fwd_bytes": 2**30} for row in strange_polls(6, 262)]
+    more = [copies[0] | {"at": 300.0}, copies[0] | {"at": 310.0, "fwd_bytes": 2**40}]
+    rows = [*ANCHORED, *copies, *more, poll(320)]
+    life = Life(rows, {266: command(ACCEPT, address=STRANGER)})
+    evidence = [life.columns[number][EVIDENCE] & Evidence.MORE_BYTES for number in (266, 267)]
+    assert evidence == [0, Evidence.MORE_BYTES]
+
+
 def test_an_accepted_source_counts_at_its_target_once() -> None:
     asks = polls(3, start_s=340)
     rows = [*ANCHORED, *strange_polls(20, 262), *strange_polls(4, 300), *strange_polls(1, 320, LAPTOP), *asks]

@@ -13,6 +13,8 @@ from pipeline.tools.replay.reference_run import Outcome
 
 START_US = 1_700_000_000_000_000
 SITE = "westermo"  # the shipped model is calibrated for it: elsewhere nothing is a suspect in a plant's first minutes
+LEARNING = {"least_s": 10, "most_s": 20, "anchor_s": 30, "admit_s": 20, "shortest_block_s": 1}
+"""Sensors learn within the log, so that replays have something to learn again."""
 PLANT = replace(SCENARIOS["scan"], sensors=2, controllers=6, attack_records=300, out_of_order=0.2, late=0.02)
 
 
@@ -24,6 +26,7 @@ def settings_in(folder: Path, **changes: object) -> Settings:
         state_uri=folder / "state",
         idle_us=0,
         device="cpu",
+        learning=LEARNING,
         **({"partitions": 1} | changes),
     )
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from models.errors import RefusedModel
 from pipeline.errors import Usage
+from pipeline.featurize.baseline.judge import COLUMNS
 from pipeline.featurize.partition import advance_partition
 from pipeline.runtime.state.replay_snapshots import RetainedSnapshot, SnapshotCatalog
 from pipeline.settings import Settings
+from pipeline.tools.alerts.lines import is_notice
 from pipeline.tools.replay import partition_replay as parts
 from pipeline.tools.replay import reference_run, states
 from pipeline.tools.replay import run as runs
@@ -28,7 +30,10 @@ from tests.tools.replay.topic import Live, as_kafka, flows_of, went
 
 pytestmark = pytest.mark.slow  # whole replays
 
-SAME = ("features", "score", "class", "novelty", "p_value", "suspect", "model", "late_by_us", "end_ts_us", "record_id")
+SAME = (
+    *("features", "score", "class", "novelty", "p_value", "suspect", "model", "late_by_us", "end_ts_us", "record_id"),
+    *COLUMNS,
+)
 # The plant's second half lies after its first, with an end of source between.
 BEFORE_US, MIDDLE_US, LATE_US = START_US - 1, START_US + 25_000_000, START_US + 45_000_000
 
@@ -63,7 +68,7 @@ def expected_incidents(live: Live, from_us: int) -> dict[str, Any]:
     return {
         uid: reference_run.content(orjson.dumps(event))
         for uid, event in live.events.items()
-        if event["unmapped"]["last_ts_us"] >= from_us
+        if not is_notice(event) and event["unmapped"]["last_ts_us"] >= from_us
     }
 
 

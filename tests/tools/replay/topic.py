@@ -71,6 +71,7 @@ def went(settings: Settings, live: Live, scoring: Scoring, partition: int = 0, e
             settings.lateness_of,
             settings.stitch_of,
             calendars,
+            settings.learning_of,
             max_rows=80,
         )
         if at % every[0] == 0 and windows.reached_us > 0:
