@@ -55,7 +55,8 @@ class Incident:
     undirected: the sensor orders a flow's ends by address, so the initiator is known only where SYNs were counted.
     shown: what the sensor's baseline says is new about its flows.
     level: how strong it is (levels.py), -1 before it was judged; level_flows: flows of each level.
-    judged_flows: how many it had when it was judged last. judged: whether it pages, and why.
+    judged_flows: how many it had when it was judged last; judged_signs: what its strong flows were about, the first 16.
+    judged: whether it pages, and why.
     """
 
     uid: str
@@ -98,6 +99,7 @@ class Incident:
     level: int = -1
     level_flows: list[int] = field(default_factory=lambda: [0] * LEVELS)
     judged_flows: int = 0
+    judged_signs: list[str] = field(default_factory=list)
     judged: Disposition = NOT_JUDGED
 
     @property

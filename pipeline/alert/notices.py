@@ -37,7 +37,7 @@ TITLE = {
     SILENT: "Who always spoke has fallen silent",
 }
 MAX_MESSAGE, MAX_LINE = 1_024, 256
-NO_INCIDENT = Disposition(REVIEW, NOTICE_REASON, "a notice of the sensor's baseline, no incident", FAINT, 0)
+NO_INCIDENT = Disposition(REVIEW, NOTICE_REASON, "a notice of the sensor's baseline, no incident", FAINT)
 
 
 def is_told(notice: Notice) -> bool:

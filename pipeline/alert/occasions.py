@@ -3,13 +3,19 @@
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.alert.incident import Incident
-from pipeline.alert.levels import LEVELS, levels_after, sign_of
+from pipeline.alert.levels import CERTAIN, LEVELS, levels_after, sign_of
 from pipeline.alert.pages import Occasion
+from pipeline.runtime.wire.batches import filled
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+
+
+MAX_SIGNS = 16
+"""What an incident's strong flows may be about, each judged by itself; a flood of them has paged by then."""
 
 
 def occasions_of(
@@ -23,19 +29,23 @@ def occasions_of(
     last = np.flatnonzero(np.diff(joined_at, append=-1) != 0)
     after = levels_after(incident.level, incident.level_flows, levels, grow)[last]
     rises = np.flatnonzero(np.diff(after, prepend=incident.level) > 0)
+    first = np.concatenate(([0], last[:-1] + 1))
+    loudest = [int(first[unit] + np.argmax(levels[first[unit] : last[unit] + 1])) for unit in rises.tolist()]
+    level_at = dict(zip(loudest, after[rises].tolist(), strict=True))
     occasions = []
-    for unit in rises.tolist():
-        first_row, last_row = int(last[unit - 1]) + 1 if unit else 0, int(last[unit])
-        at = first_row + int(np.argmax(levels[first_row : last_row + 1]))
-        flows = incident.count + last_row + 1
-        fresh = int(joined_at[last_row])
+    for at in sorted({*level_at, *_strong(rows, levels)}):
+        sign = sign_of(rows, at)
+        if levels[at] >= CERTAIN:
+            named = "\x1f".join((sign.kind, sign.actor, str(levels[at])))
+            is_new = named not in incident.judged_signs and len(incident.judged_signs) < MAX_SIGNS
+            if not is_new and at not in level_at:
+                continue
+            incident.judged_signs += [named] if is_new else []
+        unit = int(np.searchsorted(last, at))
+        flows, fresh = incident.count + int(last[unit]) + 1, int(joined_at[at])
+        level = level_at.get(at, int(levels[at]))
         occasion = Occasion(
-            incident.uid,
-            int(clock_us[fresh]),
-            sign_of(rows, at),
-            int(after[unit]),
-            int(levels[at]),
-            flows - incident.judged_flows,
+            incident.uid, int(clock_us[fresh]), sign, level, int(levels[at]), flows - incident.judged_flows
         )
         incident.judged_flows = flows
         occasions.append((fresh, occasion))
@@ -43,3 +53,15 @@ def occasions_of(
     for level in range(LEVELS):
         incident.level_flows[level] += int(np.count_nonzero((levels == level) & grow))
     return occasions
+
+
+def _strong(rows: pa.RecordBatch, levels: Ints) -> list[int]:
+    """Of the flows that are certain by themselves the first of each pair of ends, level and what is shown."""
+    strong = np.flatnonzero(levels >= CERTAIN)
+    if not len(strong):
+        return []
+    columns = [rows.column(name).take(pa.array(strong)) for name in ("src_addr", "dst_addr", "class")]
+    facts = [pa.array(values[strong]).cast(pa.string()) for values in (levels, filled(rows, "evidence", 0))]
+    joined = pc.binary_join_element_wise(*columns, *facts, "\x1f").dictionary_encode()
+    _, at = np.unique(joined.indices.to_numpy(), return_index=True)
+    return [int(row) for row in strong[at]]

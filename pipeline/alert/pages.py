@@ -44,17 +44,25 @@ class Occasion(NamedTuple):
 
 
 class Disposition(NamedTuple):
-    """Whether an incident pages, why, in a word and in a sentence, at which level, and when that was decided."""
+    """Whether an incident pages, and why, in a word and in a sentence; its level so far; and the level and the actor of
+    the flow by which that was decided.
+    """
 
     disposition: str
     reason: str
     says: str
     level: int
-    clock_us: int
+    of_flow: int = FAINT
+    actor: str = ""
+
+    def is_outdone(self, occasion: Occasion) -> bool:
+        """Whether a page pages again: for what is certain and stronger than it, or than the flow of another actor."""
+        other = occasion.sign.actor != self.actor and occasion.of_flow > self.of_flow
+        return occasion.of_flow >= CERTAIN and (occasion.of_flow > self.level or other)
 
 
-NOT_JUDGED = Disposition(REVIEW, WEAK, "not judged yet", FAINT, 0)
-OPENED_BEFORE = Disposition(PAGE, NEW, "opened by a version that held nothing back", CLEAR, 0)
+NOT_JUDGED = Disposition(REVIEW, WEAK, "not judged yet", FAINT)
+OPENED_BEFORE = Disposition(PAGE, NEW, "opened by a version that held nothing back", CLEAR)
 
 
 @dataclass(slots=True)
@@ -124,8 +132,8 @@ class SensorPages:
                 says = _same(who, entry, clock_us)
                 # What is weaker does not prolong for how long the stronger is the same again.
                 entry.last_us = clock_us if entry.level == level else entry.last_us
-                return Disposition(REVIEW, SAME, says, level, clock_us)
-        decided = self._draw(level, clock_us, pages)
+                return Disposition(REVIEW, SAME, says, level, occasion.of_flow, sign.actor)
+        decided = Disposition(*self._draw(level, clock_us, pages), level, occasion.of_flow, sign.actor)
         if decided.disposition == PAGE:
             for entry in entries:
                 entry.page(occasion.uid, level, clock_us)
@@ -151,8 +159,8 @@ class SensorPages:
             del self.entries[next(iter(self.entries))]
         return found
 
-    def _draw(self, level: int, clock_us: int, pages: Pages) -> Disposition:
-        """Take a page from the budget of the level, if it has one left."""
+    def _draw(self, level: int, clock_us: int, pages: Pages) -> tuple[str, str, str]:
+        """Take a page from the budget of the level, if it has one left: disposition, reason, and a sentence."""
         certain_a_day = CERTAIN_TIMES * max(pages.a_day, 1)
         if self.budget is None or self.reserve is None:
             self.budget = Bucket(min(pages.a_day, 1) * DAY_US, clock_us)
@@ -162,19 +170,17 @@ class SensorPages:
         name = LEVEL_NAMES[level]
         if level >= CERTAIN:
             if self.reserve.draw(1):
-                return Disposition(
-                    PAGE, CERTAIN_EVIDENCE, f"{name} evidence pages whatever the budget", level, clock_us
-                )
+                return PAGE, CERTAIN_EVIDENCE, f"{name} evidence pages whatever the budget"
             says = f"even of certain evidence {certain_a_day} incidents a day page at most"
-            return Disposition(REVIEW, BOUND, says, level, clock_us)
+            return REVIEW, BOUND, says
         if level == FAINT:
-            return Disposition(REVIEW, WEAK, f"{name} evidence pages by its number of flows alone", level, clock_us)
+            return REVIEW, WEAK, f"{name} evidence pages by its number of flows alone"
         least = 1 if level == CLEAR else pages.burst
         if self.budget.draw(least):
-            return Disposition(PAGE, NEW, f"{name} evidence, within {pages.a_day} a day", level, clock_us)
+            return PAGE, NEW, f"{name} evidence, within {pages.a_day} a day"
         left = f"{self.budget.tokens * 10 // DAY_US / 10:g}"
         says = f"{name} evidence pages where the budget of {pages.a_day} a day has {least} left; it has {left}"
-        return Disposition(REVIEW, BUDGET, says, level, clock_us)
+        return REVIEW, BUDGET, says
 
 
 def _keys(sign: Sign) -> list[str]:

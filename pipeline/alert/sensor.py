@@ -173,15 +173,19 @@ def _assign(
 def _judge(sensor: SensorPages, occasions: list[tuple[int, Incident, Occasion]], pages: Pages) -> int:
     """Give incidents their dispositions, in the order of the flows they are judged by; a page stays one.
 
-    Returns how many became a page.
+    A page may page again: what is certain may have joined a flood that paged for its number. Returns how many paged.
     """
     paged = 0
     for _, incident, occasion in occasions:
-        if incident.judged.disposition == PAGE:
+        was_page = incident.judged.disposition == PAGE
+        if was_page and not incident.judged.is_outdone(occasion):
             sensor.rise(occasion)
+            incident.judged = incident.judged._replace(level=max(incident.judged.level, occasion.level))
             continue
-        incident.judged = sensor.judge(occasion, pages)
-        paged += incident.judged.disposition == PAGE
+        judged = sensor.judge(occasion, pages)
+        if judged.disposition == PAGE or not was_page:
+            incident.judged = judged
+        paged += judged.disposition == PAGE
     return paged
 
 

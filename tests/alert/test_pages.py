@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.alert import pages as page_state
 from pipeline.alert.grouping import load_grouping
-from pipeline.alert.incident import as_document, of_document
+from pipeline.alert.incident import CROWD, Incident, as_document, of_document
 from pipeline.alert.incidents import closed_incidents, incidents_of
 from pipeline.alert.levels import CERTAIN, CLEAR, FAINT, FLOOD, GRAVE, LEVEL_NAMES, MANY, SLIGHT, Sign
 from pipeline.alert.ocsf import CLOSE, CREATE
@@ -374,3 +374,55 @@ def test_the_schema_knows_all_reasons_and_levels() -> None:
 
 def test_a_token_is_a_day() -> None:
     assert DAY_US == 24 * HOUR_US == 86_400 * SECOND
+
+
+# ---- what is strong, among much that is weak
+
+
+def test_a_strong_flow_in_a_flood_pages_though_the_flood_did() -> None:
+    state, paged = PartitionState.empty(), []
+    flood = [
+        shown(USE | Evidence.STRANGE, at=each / 1_000, raw_offset=each, src_addr=f"f{each}", dst_addr=f"g{each}")
+        for each in range(5_000)
+    ]
+    program = [shown(Evidence.NEW_CONTROLLER, at=6, raw_offset=10_000)]
+    for seq, batch in enumerate((flood, program)):
+        advanced = advance_partition(state, scored(batch), rows_facts(seq=seq), load_grouping(), lambda _model: None)
+        state = advanced.state
+        paged.append(advanced.tally.pages)
+    crowd = max((each.incident for each in state.sensors["plant", "left"].followed if each.incident), key=_count)
+    assert crowd.key == CROWD and crowd.count > 4_000
+    assert (crowd.judged.disposition, crowd.judged.level) == (PAGE, GRAVE)
+    assert paged[1] == 1  # somebody is called again
+
+
+def _count(incident: Incident) -> int:
+    return incident.count
+
+
+def test_another_actor_in_an_incident_under_review_is_judged_by_himself() -> None:
+    first = shown(Evidence.NEW_WRITER, at=0, raw_offset=1)
+    again = shown(Evidence.NEW_WRITER, at=1_000, raw_offset=2)
+    other = shown(Evidence.NEW_WRITER, at=1_001, raw_offset=3, src_addr="10.0.0.66")
+    assert _reasons([first, again]) == [CERTAIN_EVIDENCE, SAME]
+    assert _reasons([first, again, other]) == [CERTAIN_EVIDENCE, CERTAIN_EVIDENCE]
+
+
+def _reasons(suspects: list[dict[str, Any]]) -> list[str]:
+    return [incident.judged.reason for incident in closed_incidents([scored(suspects)])]
+
+
+def test_a_page_rings_again_for_what_is_stronger_only() -> None:
+    def rings(*batches: list[dict[str, Any]]) -> list[int]:
+        state, paged = PartitionState.empty(), []
+        for seq, batch in enumerate(batches):
+            facts = rows_facts(seq=seq)
+            advanced = advance_partition(state, scored(batch), facts, load_grouping(), lambda _model: None)
+            state = advanced.state
+            paged.append(advanced.tally.pages)
+        return paged
+
+    scan = rows(1, 0, USE | Evidence.STRANGE, 100)
+    assert rings(scan, rows(2, 0.001, Evidence.NEW_WRITER)) == [1, 0]  # by its number it is as certain
+    assert rings(scan, rows(2, 0.001, Evidence.NEW_CONTROLLER)) == [1, 1]
+    assert rings(scan, rows(2, 0.001, Evidence.NEW_WRITER, 1, src_addr="10.0.0.66")) == [1, 1]

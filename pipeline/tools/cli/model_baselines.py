@@ -63,7 +63,7 @@ def evaluate_baselines(model: str, registry: str | None, data: Path | None, out:
                 crept += frogs(westermo(sensor), attack, settings)
                 show(len(networks) + number, total)
     rule = opening_rule(load_grouping())
-    tables = (_networks(networks), _attacks(networks), _contaminated(contaminated), _crept(crept))
+    tables = (_networks(networks), _pages(networks), _attacks(networks), _contaminated(contaminated), _crept(crept))
     for each in (*tables, _replaced(networks_replaced)):
         say(each, quiet)
         say("", quiet)
@@ -123,12 +123,22 @@ def _networks(networks: list[NetworkFigures]) -> Table:
     rows = []
     for each in networks:
         suspects = "-" if each.suspects_percent is None else f"{each.suspects_percent:.2f}"
-        false_a_day, pages_a_day = map(_a_day, (each.false_a_day, each.pages_without_attack_a_day))
+        false_a_day = _a_day(each.false_a_day)
         counts = [each.kinds, each.usual_kinds, each.relations, each.usual_relations]
         times = [_hours(each.hours), each.flows, _hours(each.learnt_h), _hours(each.anchored_h)]
-        found = [each.incidents, each.false, false_a_day, each.pages, each.pages_without_attack, pages_a_day]
-        rows.append([each.network, each.clock, *times, *counts, suspects, *found])
-    return table([*head, "suspects %", "incidents", "false", "a day", "pages", "without attack", "a day"], rows)
+        rows.append([each.network, each.clock, *times, *counts, suspects, each.incidents, each.false, false_a_day])
+    return table([*head, "suspects %", "incidents", "false", "a day"], rows)
+
+
+def _pages(networks: list[NetworkFigures]) -> Table:
+    rows = []
+    for each in networks:
+        attacks, paged = (sum(getattr(attack, name) for attack in each.attacks) for name in ("attacks", "paged"))
+        a_day = _a_day(each.pages_without_attack_a_day)
+        rows.append(
+            [each.network, each.incidents, each.pages, each.pages_without_attack, a_day, f"{paged} of {attacks}"]
+        )
+    return table(["network", "incidents", "pages", "without attack", "a day", "attacks paged"], rows)
 
 
 def _a_day(count: float | None) -> str:
