@@ -169,21 +169,7 @@ def _advance_rows(
     newest_us, heard_us = heard(state.newest_us, state.heard_us, rows_of, flows.column("end_ts_us").to_numpy())
     over = {*facts.ended, *(state.idle - rows_of.keys())}
     silenced = [name for name in expired(newest_us, heard_us) if name not in over]
-    no_rows = np.zeros(0, np.int64)
-    inputs = {
-        name: SensorInput(
-            state.sensors.get(name) or SensorState.empty(state.feature_set),
-            rows_of.get(name, no_rows),
-            lateness_of(name[0]),
-            name in facts.ended or name in silenced,
-            name in facts.silent,
-            stitch_of(name[0]),
-            name[0],
-            learning_of(name[0]),
-            name[1],
-        )
-        for name in sorted({*rows_of, *facts.ended, *facts.silent, *silenced})
-    }
+    inputs = _inputs(state, rows_of, facts, silenced, lateness_of, stitch_of, learning_of)
     advanced = Advanced([], empty("features", state.feature_set.width), ())
     if inputs:
         advanced = advance_sensors(list(inputs.values()), flows, calendars=calendars)
@@ -215,6 +201,33 @@ def _advance_rows(
         rejected=facts.rejected,
     )
     return after, rows, whole
+
+
+def _inputs(
+    state: PartitionState,
+    rows_of: Mapping[SensorName, npt.NDArray[np.int64]],
+    facts: FlowsFacts,
+    silenced: Sequence[SensorName],
+    lateness_of: Callable[[str], int],
+    stitch_of: Callable[[str], int],
+    learning_of: Callable[[str], Learning],
+) -> dict[SensorName, SensorInput]:
+    """What flows and marks hold for each sensor that they touch, and for those that are silenced; by name."""
+    no_rows = np.zeros(0, np.int64)
+    return {
+        name: SensorInput(
+            state.sensors.get(name) or SensorState.empty(state.feature_set),
+            rows_of.get(name, no_rows),
+            lateness_of(name[0]),
+            name in facts.ended or name in silenced,
+            name in facts.silent,
+            stitch_of(name[0]),
+            name[0],
+            learning_of(name[0]),
+            name[1],
+        )
+        for name in sorted({*rows_of, *facts.ended, *facts.silent, *silenced})
+    }
 
 
 def _carry_out(sensors: dict[SensorName, SensorState], commands: Iterable[BaselineCommand]) -> tuple[Notice, ...]:

@@ -157,31 +157,16 @@ def advance_sensors(
     not depend on how the log is cut into batches, or on what other sensors there are.
     """
     pool = Pool([batch for sensor in inputs for batch in sensor.state.waiting.batches] + [flows])
-    new_keys, first, ordered = keys_of(flows), 0, []
-    for sensor in inputs:
-        ordered.append(_ordered(sensor, pool, first, new_keys, max_waiting))
-        first += len(sensor.state.waiting.batches)
-    bases = np.cumsum([0, *(len(each.order.released) for each in ordered)])
-    late = np.sort(np.concatenate([each.late for each in ordered]))
-    leaving = pool.rows(np.concatenate([*(each.released for each in ordered), late]))
-    joining = np.concatenate([each.indices[each.order.joining] for each in ordered])
-    if len(joining):
-        into = np.concatenate([base + each.order.into for base, each in zip(bases, ordered, strict=False)])
-        leaving = merge_records(leaving, pool.rows(joining), into)
-    # Views, merged and restored rows lie in memory differently, and the wire would show it; copied, they do not.
-    leaving = leaving.take(pa.array(np.arange(len(leaving))))
-    late_by_us = np.zeros(len(leaving), np.int64)
-    on_time, orders = int(bases[-1]), []
-    for base, each in zip(bases, ordered, strict=False):
-        late_rows = on_time + np.searchsorted(late, each.late)
-        late_by_us[late_rows] = each.order.late_by_us
-        orders.append(np.insert(base + np.arange(len(each.order.released)), each.order.late_after, late_rows))
+    ordered = _all_ordered(inputs, pool, keys_of(flows), max_waiting)
+    released = _released(ordered, pool)
+    leaving, on_time = released.flows, released.on_time
     feature_set = inputs[0].state.feature_set
     computation = COMPUTATIONS[feature_set.name]
     matrix = np.empty((len(leaving), feature_set.width), np.float32)
     rows = computation.rows(leaving, matrix)
-    windows_of, end_us = [], leaving.column("end_ts_us").to_numpy()
-    for sensor, order in zip(inputs, orders, strict=True):
+    end_us = leaving.column("end_ts_us").to_numpy()
+    windows_of = []
+    for sensor, order in zip(inputs, released.orders, strict=True):
         windows = {name: window for name, window in sensor.state.windows.items() if name in calendars.names}
         calendar_of = calendars.of(sensor.site, end_us[order])
         for number in [0] if calendar_of is None else np.unique(calendar_of).tolist():
@@ -193,14 +178,62 @@ def advance_sensors(
         SensorBaseline(sensor.state.baseline, (sensor.site, sensor.sensor), sensor.learning) for sensor in inputs
     ]
     read = rows if isinstance(rows, Rows) else None
-    baselines, judged, notices = judge(of_sensors, orders, on_time, leaving, read, matrix, feature_set)
+    baselines, judged, notices = judge(of_sensors, released.orders, on_time, leaving, read, matrix, feature_set)
     states = []
-    for base, sensor, each, windows, baseline in zip(bases, inputs, ordered, windows_of, baselines, strict=False):
+    for base, sensor, each, windows, baseline in zip(
+        released.bases, inputs, ordered, windows_of, baselines, strict=False
+    ):
         last_us = int(end_us[base + len(each.order.released) - 1]) if len(each.order.released) else NO_WATERMARK
         states.append(_after(sensor, each, pool, windows, baseline, last_us))
-    columns = [*leaving.columns, pa.array(late_by_us), *judged, matrix_column(matrix)]
+    columns = [*leaving.columns, pa.array(released.late_by_us), *judged, matrix_column(matrix)]
     rows_out = pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", feature_set.width))
     return Advanced(states, rows_out, tuple(notices))
+
+
+def _all_ordered(inputs: Sequence[SensorInput], pool: Pool, new_keys: Keys, max_waiting: int) -> list[OrderedInput]:
+    """Each sensor's flows in event-time order; the pool holds what waited, sensor by sensor, and then what came."""
+    first, ordered = 0, []
+    for sensor in inputs:
+        ordered.append(_ordered(sensor, pool, first, new_keys, max_waiting))
+        first += len(sensor.state.waiting.batches)
+    return ordered
+
+
+class Released(NamedTuple):
+    """Flows that leave: of `flow`, each sensor's on-time ones, sensors in turn, then all late ones in raw order.
+
+    bases (sensors + 1,): where each sensor's on-time flows begin, and where they end. late_by_us (n,): 0 on time.
+    orders: of each sensor the indices of its flows in the order they count, late ones where they came.
+    """
+
+    flows: pa.RecordBatch
+    bases: Ints
+    late_by_us: Ints
+    orders: list[Ints]
+
+    @property
+    def on_time(self) -> int:
+        """How many flows are on time."""
+        return int(self.bases[-1])
+
+
+def _released(ordered: Sequence[OrderedInput], pool: Pool) -> Released:
+    """The flows that sensors release, records of one flow merged."""
+    bases = np.cumsum([0, *(len(each.order.released) for each in ordered)])
+    late = np.sort(np.concatenate([each.late for each in ordered]))
+    leaving = pool.rows(np.concatenate([*(each.released for each in ordered), late]))
+    joining = np.concatenate([each.indices[each.order.joining] for each in ordered])
+    if len(joining):
+        into = np.concatenate([base + each.order.into for base, each in zip(bases, ordered, strict=False)])
+        leaving = merge_records(leaving, pool.rows(joining), into)
+    # Views, merged and restored rows lie in memory differently, and the wire would show it; copied, they do not.
+    leaving = leaving.take(pa.array(np.arange(len(leaving))))
+    late_by_us, orders = np.zeros(len(leaving), np.int64), []
+    for base, each in zip(bases, ordered, strict=False):
+        late_rows = int(bases[-1]) + np.searchsorted(late, each.late)
+        late_by_us[late_rows] = each.order.late_by_us
+        orders.append(np.insert(base + np.arange(len(each.order.released)), each.order.late_after, late_rows))
+    return Released(leaving, bases, late_by_us, orders)
 
 
 def _ordered(sensor: SensorInput, pool: Pool, first: int, new_keys: Keys, max_waiting: int) -> OrderedInput:

@@ -343,6 +343,43 @@ def _mark_usual(cells: npt.NDArray[np.int32], entries: npt.NDArray[np.int64], bl
 
 
 @compiled
+def _learn_kind(
+    kinds: Kinds,
+    relations: Relations,
+    clock: npt.NDArray[np.int64],
+    histogram: npt.NDArray[np.int64],
+    point: npt.NDArray[np.int8],
+    between: int,
+    kind: int,
+    squares: int,
+    sent_bits: int,
+    learns: bool,
+    now_s: int,
+) -> None:
+    """Count a flow for its kind where it learns, and note kind and size at its relation `between`, 0 for none.
+
+    kind: the usual kind the flow is of, or -1. squares: its distance to the nearest.
+    """
+    is_anchored = clock[PHASE] == _ANCHORED
+    # An attack's further kinds of flow do not become usual either.
+    is_attack = relations.cells[between, USUAL] == 0 and relations.cells[between, MADE_BY] >= BARRED
+    if learns and not is_attack:
+        clock[ROWS] += 1
+        kind = of_kinds.learn(
+            kinds, point, kind, clock[BLOCK], now_s, clock[LEAST_BLOCKS], clock[LEAST_SPAN_S], is_anchored
+        )
+        if clock[PHASE] == _SETTLING:
+            histogram[_bin(squares)] += 1
+    if between and kind >= 0:
+        relations.cells[between, KIND] = kind + 1
+        if kind >= kinds.counts[of_kinds.USUAL_KINDS] and kinds.cells[kind, MADE_BY] < BARRED:
+            kinds.cells[kind, RELATED] = between
+    # What becomes usual has the sizes with which it was shown.
+    if between and (not is_anchored or relations.cells[between, USUAL] == 0):
+        relations.cells[between, LARGEST] = max(relations.cells[between, LARGEST], sent_bits)
+
+
+@compiled
 def take(
     order: npt.NDArray[np.int64],
     late: npt.NDArray[np.bool_],
@@ -391,26 +428,6 @@ def take(
         if learns or not is_known or not _mark_usual(relations.cells, entries, clock[BLOCK], now_s):
             _learn_relations(relations, flow, row, learns, clock, now_s)
             between = find(relations.table, use if use != 0 else flow.talk[row])
-        # An attack's further kinds of flow do not become usual either.
-        is_attack = relations.cells[between, USUAL] == 0 and relations.cells[between, MADE_BY] >= BARRED
-        if learns and not is_attack:
-            clock[ROWS] += 1
-            kind = of_kinds.learn(
-                kinds,
-                points[row],
-                kind,
-                clock[BLOCK],
-                now_s,
-                clock[LEAST_BLOCKS],
-                clock[LEAST_SPAN_S],
-                clock[PHASE] == _ANCHORED,
-            )
-            if clock[PHASE] == _SETTLING:
-                histogram[_bin(squares)] += 1
-        if between and kind >= 0:
-            relations.cells[between, KIND] = kind + 1
-            if kind >= kinds.counts[of_kinds.USUAL_KINDS] and kinds.cells[kind, MADE_BY] < BARRED:
-                kinds.cells[kind, RELATED] = between
-        # What becomes usual has the sizes with which it was shown.
-        if between and (clock[PHASE] != _ANCHORED or relations.cells[between, USUAL] == 0):
-            relations.cells[between, LARGEST] = max(relations.cells[between, LARGEST], flow.sent_bits[row])
+        _learn_kind(
+            kinds, relations, clock, histogram, points[row], between, kind, squares, flow.sent_bits[row], learns, now_s
+        )
