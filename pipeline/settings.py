@@ -177,6 +177,12 @@ class Settings(BaseSettings):
         73, ge=0, description="... and so many of them a partition; by default as far back as topic `flows`. 0: none."
     )
     samples_rows: Positive = Field(2_000_000, description="Samples retained for retraining; the oldest go first.")
+    fitted_calibrations: str = Field(
+        "promote",
+        pattern="^(promote|compare|off)$",
+        description="Calibrations fitted to sensors that are anchored: promote those that pass, compare them only, or "
+        "off (docs/retraining.md).",
+    )
     archive_rows_per_file: Positive = Field(131_072, description="A Parquet file is closed after this many rows.")
 
     # Scoring

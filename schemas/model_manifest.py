@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 from schemas.validation import violation
@@ -17,6 +17,8 @@ MAX_DEPTH = 16
 VERSION = 2
 POOLED = "*"
 """The calibration of every origin without one of its own."""
+FITTED = "usual flows"
+"""Name of the quiet stretch of a calibration for which a sensor's own baseline, and no person, chose the flows."""
 ORIGIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,63})?")
 
 
@@ -50,6 +52,12 @@ def origin_of(calibrated: Container[str], origin: str) -> str:
         if key in calibrated and key != POOLED:
             return key
     return POOLED
+
+
+def fitted_origins(document: Mapping[str, Any]) -> frozenset[str]:
+    """The sensors whose calibrations were fitted to what their own baselines call usual."""
+    entries = (document.get("calibration") or {}).items()
+    return frozenset(key for key, entry in entries if entry.get("quiet", {}).get("name") == FITTED)
 
 
 def parse(content: bytes, where: str) -> dict[str, Any]:

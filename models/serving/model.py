@@ -64,6 +64,11 @@ class Model:
         return manifest.sha256(manifest.canonical(self.document))
 
     @property
+    def fitted(self) -> frozenset[str]:
+        """The sensors it is calibrated for by what their own baselines call usual: it holds where they are anchored."""
+        return manifest.fitted_origins(self.document)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The classes' names; `class_index` of a score counts in them."""
         return self.config.classes

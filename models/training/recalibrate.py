@@ -10,7 +10,7 @@ from models.errors import RefusedModel
 from models.igan.calibrate import LEAST_ROWS, calibrate_across
 from models.igan.forward import Forward
 from models.rows import Floats, Ints
-from models.serving.model import POOLED, Model, finish, view_tensors
+from models.serving.model import POOLED, Model, finish, view_shapes, view_tensors
 from schemas.model_manifest import ORIGIN
 
 
@@ -39,3 +39,12 @@ def recalibrate(
     document = {key: value for key, value in model.document.items() if key not in ("id", "weights_sha256")}
     document |= {"parent": model.id, "calibration": {**model.document["calibration"], origin: entry}}
     return finish(document, {**model.weights, **view_tensors(origin, made)})
+
+
+def without(model: Model, origin: str) -> Model:
+    """A new version of the model that knows nothing of `origin`, one of those it is calibrated for."""
+    document = {key: value for key, value in model.document.items() if key not in ("id", "weights_sha256")}
+    calibration = {key: entry for key, entry in model.document["calibration"].items() if key != origin}
+    dropped = {f"{name}.{origin}" for name in view_shapes(len(model.features), model.config)}
+    retained = {name: value for name, value in model.weights.items() if name not in dropped}
+    return finish(document | {"parent": model.id, "calibration": calibration}, retained)

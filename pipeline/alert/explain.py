@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipeline.alert.features import FeatureSample
 from pipeline.errors import RefusedState
-from schemas.model_manifest import POOLED, origin_of
+from schemas.model_manifest import POOLED, fitted_origins, origin_of
 
 Floats = npt.NDArray[np.float64]
 TOP = 5
@@ -99,7 +99,7 @@ def read_baseline(manifest: Mapping[str, Any]) -> Baseline:
         median=median,
         high=high,
         weight=weight,
-        origins=frozenset(manifest.get("calibration") or ()),
+        origins=frozenset(manifest.get("calibration") or ()) - fitted_origins(manifest),
     )
 
 

@@ -5,7 +5,7 @@ seen it. Rows without a label, whatever their score, are not used. The same rows
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -129,8 +129,13 @@ def hold_out(rows: Rows, share: float = HELD_OUT_SHARE, embargo_us: int = EMBARG
     """Split in time: rows to train on, and the newest `share` of the rows, which end an embargo after the others."""
     if len(rows) == 0:
         return rows, rows
-    border_us = np.quantile(rows.end_ts_us, 1 - share)
+    border_us = border_us_of(rows.end_ts_us, share)
     return rows.take(rows.end_ts_us < border_us - embargo_us), rows.take(rows.end_ts_us >= border_us)
+
+
+def border_us_of(end_ts_us: npt.NDArray[np.int64], share: float = HELD_OUT_SHARE) -> float:
+    """The event time from which on rows (n,), n > 0, are held out: the newest `share` of them."""
+    return float(np.quantile(end_ts_us, 1 - share))
 
 
 def assess(model: Model, rows: Rows, device: str) -> Figures:
@@ -165,8 +170,11 @@ def make(
     folder: registry.Registry,
     gates: Gates,
     device: str = "cpu",
+    refitted: Callable[[Model], Model] = lambda model: model,
 ) -> Candidate:
     """Train a candidate as the current model was, put it into the registry, and compare both on what neither has seen.
+
+    refitted : what gives it calibrations that no labelled rows give: those fitted to sensors' usual rows.
 
     Failed, or RefusedState, where the rows are too few to train on.
     """
@@ -188,6 +196,7 @@ def make(
         )
     except RefusedModel as error:
         raise RefusedState(str(error)) from error
+    model = refitted(model)
     saved = registry.save(model, folder)
     comparison = compare(
         assess(current, held_out, device),

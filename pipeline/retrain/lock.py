@@ -14,15 +14,15 @@ NAME = ".retrain.lock"
 
 
 @contextmanager
-def alone(location: StorageLike) -> Iterator[None]:
-    """Hold the registry's lock; Failed at once where another process has it.
+def alone(location: StorageLike, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the registry's lock; Failed where another process has it for longer than `wait_s`, by default at once.
 
     Of a registry in a bucket, the lock is this machine's: a training on another one wastes its work and harms nothing.
     """
     registry = local_folder(location) or _folder_of_locks(open_storage(location, "models").uri)
     registry.mkdir(parents=True, exist_ok=True)
     busy = f"{registry / NAME}: a candidate is being trained already ({HOLDER}); wait for it to end, or stop it"
-    with exclusive(registry / NAME, 0, busy):
+    with exclusive(registry / NAME, wait_s, busy):
         yield
 
 

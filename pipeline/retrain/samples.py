@@ -116,7 +116,9 @@ def _reading(storage: Storage, name: str) -> Iterator[pa.NativeFile]:
 
 def _table(storage: Storage, name: str, columns: Sequence[str] | None = None) -> pa.Table:
     with _reading(storage, name) as source:
-        return pq.read_table(source, columns=None if columns is None else list(columns))
+        file = pq.ParquetFile(source)
+        there = file.schema_arrow.names  # a file of an earlier version lacks columns that may be null
+        return file.read(None if columns is None else [name for name in columns if name in there])
 
 
 def merge(location: StorageLike) -> int:

@@ -1,8 +1,8 @@
-"""The scheduled candidate: a training in a process of its own, one at a time."""
+"""Trainings in a process of their own, one at a time: the scheduled candidate, and calibrations fitted for sensors."""
 
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -17,10 +17,14 @@ STOP_WITHIN_S = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A training that has ended: its exit code and the JSON document it printed, empty where it printed none."""
+    """A training that has ended: its exit code and the JSON document it printed, empty where it printed none.
+
+    scheduled: whether it was the candidate of the schedule.
+    """
 
     exit_code: int
     document: Mapping[str, Any]
+    scheduled: bool = True
 
 
 class Trainer:
@@ -35,6 +39,7 @@ class Trainer:
         self._report: IO[bytes] | None = None
         self._every_us = round(every_s * 1e6)
         self._running: subprocess.Popen[bytes] | None = None
+        self._scheduled = False
         self._last_us = schedule.last_us(self._storage, now_us) if self._every_us > 0 else now_us
 
     @property
@@ -42,18 +47,27 @@ class Trainer:
         """When the next training starts; None: never."""
         return self._last_us + self._every_us if self._every_us > 0 else None
 
-    def tick(self, now_us: int) -> Ended | None:
-        """Start one when it is due; the one that has just ended."""
+    def tick(self, now_us: int, further: Callable[[], Sequence[str] | None] = lambda: None) -> Ended | None:
+        """Start one when it is due; the one that has just ended.
+
+        further : asked where nothing runs and nothing is due: the command of another training, or None.
+        """
         if self._running is not None:
             return self._ended()
         if self.due_us is not None and now_us >= self.due_us:
             self._last_us = now_us
             schedule.record(self._storage, now_us)
-            self._report = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the training
-            self._running = subprocess.Popen(
-                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=self._report
-            )
+            self._start(self._command, scheduled=True)
+        elif (command := further()) is not None:
+            self._start(command, scheduled=False)
         return None
+
+    def _start(self, command: Sequence[str], scheduled: bool) -> None:
+        self._scheduled = scheduled
+        self._report = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the training
+        self._running = subprocess.Popen(
+            list(command), env=self._environment, stdin=subprocess.DEVNULL, stdout=self._report
+        )
 
     def _ended(self) -> Ended | None:
         code = self._running.poll() if self._running is not None else None
@@ -61,13 +75,14 @@ class Trainer:
             return None
         self._running = None
         report = self._printed()
-        self._storage.replace(REPORT, report)
+        if self._scheduled:
+            self._storage.replace(REPORT, report)
         lines = report.splitlines()
         try:
             document = orjson.loads(lines[-1]) if lines else {}
         except orjson.JSONDecodeError:  # it was ended while it printed
             document = {}
-        return Ended(code, document)
+        return Ended(code, document, self._scheduled)
 
     def _printed(self) -> bytes:
         """What the training has printed; nothing more is read of it."""

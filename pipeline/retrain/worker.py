@@ -1,4 +1,6 @@
-"""The worker of retrain: samples from `retrain` into the store, and a candidate on schedule, in its own process.
+"""The worker of retrain: samples from `retrain` into the store, and candidates in processes of their own.
+
+One comes on schedule; one for a sensor, with a calibration fitted for it, once its baseline is anchored.
 
 Steps for a range of messages, in this order:
 1. read; 2. write the samples, whole or not at all; 3. merge and trim the store to its bound; 4. commit the offsets.
@@ -16,7 +18,8 @@ import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from pipeline.contracts.envelope import ScoredFacts
-from pipeline.retrain import samples
+from pipeline.retrain import fitted_records, samples
+from pipeline.retrain.due import DueSensors
 from pipeline.retrain.trainer import Ended, Trainer
 from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors
@@ -39,6 +42,9 @@ MAX_ROWS_OF_ALL = 100_000
 MAX_AGE_S = 5.0
 # How long Kafka may take to say what was committed, while the group is joined.
 PATIENCE_S = 30.0
+COMMAND = (sys.executable, "-m", "pipeline.tools.cli", "retrain")
+PROMOTE, OFF = "promote", "off"
+"""Values of the setting fitted_calibrations; the third is `compare`."""
 # Another worker has the partition, or Kafka is away: the offset is committed with a later range, by whoever reads it.
 LATER = {Kind.PASSES, Kind.REJOIN, Kind.AWAY, Kind.FENCED}
 
@@ -70,6 +76,8 @@ class RetrainWorker:
         self._consumer = clients.consumer(settings, "retrain", **EOF_EVENTS)
         self._stall = ConsumerStall(StallDetector(settings, kafka), self._consumer)
         self._unread = DeletedUnread(telemetry, self._consumer, self._topic)
+        tried = fitted_records.records(self._samples) if settings.fitted_calibrations != OFF else {}
+        self._due = DueSensors({name: int(each["at_us"]) for name, each in tried.items()})
 
     def run(self, trainer: Trainer) -> None:
         """Until the worker is asked to stop; raises what ended the session otherwise, its offsets unmoved."""
@@ -85,7 +93,7 @@ class RetrainWorker:
                 for message in messages:
                     self._collect(message)
                 self._flush(due_only=True)
-                self._report(trainer.tick(time.time_ns() // 1_000))
+                self._report(trainer.tick(time.time_ns() // 1_000, self._fit_next))
             self._flush(due_only=False)
         finally:
             clients.abandon(self._consumer, None)
@@ -163,6 +171,8 @@ class RetrainWorker:
             return
         sample_range = samples.SampleRange(partition, collected.first_seq, collected.last_seq, collected.feature_hash)
         samples.write(self._samples, collected.batches, sample_range)
+        if self._settings.fitted_calibrations != OFF:
+            self._due.observe(collected.batches)
         self._telemetry.stage.rows_out(collected.rows)
 
     def _commit(self, offsets: dict[int, int]) -> None:
@@ -177,8 +187,34 @@ class RetrainWorker:
             if not self._kafka.away:  # which the watch has said already
                 self._log.warning("offsets not committed, samples may be read again", error=str(error.args[0]))
 
+    def _fit_next(self) -> list[str] | None:
+        """The command that fits a calibration for the next sensor that is due."""
+        due = self._due.next()
+        if due is None:
+            return None
+        sensor, until_us = due
+        promote = ["--promote"] if self._settings.fitted_calibrations == PROMOTE else []
+        # The names come from the network: behind -- none of them is an option.
+        return [*COMMAND, "fit", *promote, "--until-us", str(until_us), "--json", "--", "/".join(sensor)]
+
+    def _report_fitted(self, ended: Ended) -> None:
+        document = ended.document
+        outcome = document.get("outcome", "failed")
+        self._log.info(
+            "calibration fitted",
+            exit_code=ended.exit_code,
+            sensor=document.get("sensor"),
+            outcome=outcome,
+            candidate=document.get("candidate"),
+            against=document.get("against"),
+        )
+        self._telemetry.count("forebay_retrain_fitted", outcome=outcome)
+
     def _report(self, ended: Ended | None) -> None:
         if ended is None:
+            return
+        if not ended.scheduled:
+            self._report_fitted(ended)
             return
         document = ended.document
         comparison, promotion = document.get("comparison") or {}, document.get("promotion") or {}
@@ -208,7 +244,7 @@ def run(settings: Settings, every_s: float = 86_400.0, labels: Sequence[Path] = 
 
     `labels` and `base` are passed on to `forebay retrain now`.
     """
-    command = [sys.executable, "-m", "pipeline.tools.cli", "retrain", "now", "--promote", "--json"]
+    command = [*COMMAND, "now", "--promote", "--json"]
     command += [part for path in labels for part in ("--labels", str(path))]
     command += [] if base else ["--no-base"]
     environment = inherited_environment(settings.variables())

@@ -8,12 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.contracts.class_names import NORMAL
+from pipeline.contracts.sample_shares import NORMAL_ONE_IN, OTHER_ONE_IN
 from pipeline.runtime.hashing import splitmix64
-
-# One unsuspicious row in so many goes to retraining, by its class: what is named an attack is rare and worth more than
-# the hundredth ordinary poll.
-NORMAL_ONE_IN = 32
-OTHER_ONE_IN = 4
 
 
 class Routed(NamedTuple):

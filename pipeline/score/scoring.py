@@ -19,6 +19,8 @@ from pipeline.score.naming import Likeliest, Names, names_of, no_names
 from pipeline.score.own_baseline import OwnBaseline, own_baseline
 from schemas.fields import arrow_schema
 
+Mask = npt.NDArray[np.bool_]
+
 
 def score_batches(
     batches: Sequence[pa.RecordBatch],
@@ -34,7 +36,8 @@ def score_batches(
     A row is a suspect where the model's calibration of its sensor or site says so, and where its sensor's own baseline
     shows it. Of a sensor without a calibration the baseline decides alone: by the thresholds of another plant nearly
     every flow would be a suspect. Its p-value and novelty are then those of the baseline. A row without a baseline is
-    measured by the pooled calibration.
+    measured by the pooled calibration. A calibration that was fitted to what the sensor's baseline calls usual counts
+    only where that baseline is anchored: while it learns, also again, what was usual is not.
 
     preconditions : what a flow's fields must not contradict for a class to be named; the shipped ones by default
     """
@@ -51,9 +54,11 @@ def score_batches(
     for index in np.unique(model_index):
         scorer = models.scorer(ledger.holding[index - 1] if index else None)
         here = slice(None) if (model_index == index).all() else np.flatnonzero(model_index == index)
-        calibrated = np.array([scorer.model.origin_of(str(name)) != POOLED for name in names], np.bool_)
+        keys = [scorer.model.origin_of(str(name)) for name in names]
+        calibrated = np.array([key != POOLED for key in keys], np.bool_)
+        fitted = np.array([key in scorer.model.fitted for key in keys], np.bool_)
         out.set(here, scorer, scorer.score_of(values[here], names, origin[here]))
-        out.judge(here, baseline, calibrated[origin[here]])
+        out.judge(here, baseline, calibrated[origin[here]], fitted[origin[here]])
     called = names_of(batches, values, out.likeliest, models.first.model.features, preconditions)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     return [
@@ -95,13 +100,14 @@ class _Columns:
         self.classes += scorer.model.classes
         self.models.append(scorer.model.id)
 
-    def judge(self, here: Any, baseline: OwnBaseline, calibrated: npt.NDArray[np.bool_]) -> None:
-        """The same rows as their sensors' baselines find them; calibrated: (rows,) whether the model knows the origin.
+    def judge(self, here: Any, baseline: OwnBaseline, calibrated: Mask, fitted: Mask) -> None:
+        """The same rows as their sensors' baselines find them.
 
-        Only rows without a calibration and with a baseline lose what the model says.
+        calibrated, fitted : (rows,) whether the model knows the origin, and whether from that baseline. Only rows with
+        a baseline lose what the model says: without a calibration, or with a fitted one that does not hold then.
         """
-        known, shown, p_value = (column[here] for column in baseline)
-        uncalibrated = ~calibrated & known
+        known, anchored, shown, p_value = (column[here] for column in baseline)
+        uncalibrated = ~(calibrated & (anchored | ~fitted)) & known
         self.suspect[here] = np.where(uncalibrated, shown, self.suspect[here] | shown)
         self.p_value[here] = np.where(uncalibrated, p_value, self.p_value[here])
         self.novelty[here] = np.where(uncalibrated, -np.log10(p_value), self.novelty[here])

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.serving import registry
+from models.serving.model import finish
 from pipeline.contracts.baseline import SHOWN, Evidence, Phase, shown
 from pipeline.contracts.promotions import PromotionLedger
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.scoring import score_batches
+from schemas.model_manifest import FITTED
 from tests.score.small_model import features, small_model
 
 ROWS = 900
@@ -162,3 +165,19 @@ def test_a_p_value_of_nothing_is_no_infinite_novelty(cache: ModelCache) -> None:
     columns = {"phase": [3] * 3, "evidence": [1] * 3, "strange_p": [0.0] * 3}
     rows = scored(judged(features(3, first_offset=1), columns), cache)
     assert np.isfinite(column(rows, "novelty")).all()
+
+
+def test_a_fitted_calibration_counts_only_where_the_baseline_is_anchored(tmp_path: Path) -> None:
+    document = deepcopy({key: value for key, value in MODEL.document.items() if key not in ("id", "weights_sha256")})
+    document["calibration"]["north"]["quiet"] = {"name": FITTED}
+    fitted = finish(document, MODEL.weights)
+    assert fitted.fitted == {"north"}
+    registry.save(fitted, tmp_path)
+    cache = ModelCache(fitted.id, tmp_path, "cpu")
+    columns, rows, plain = rows_and_plain(cache)
+    north, has, is_shown = masks(columns)
+    anchored = np.array([phase == Phase.ANCHORED for phase in columns["phase"]])
+    by_model = column(plain, "suspect")
+    assert (by_model & north & has & ~anchored & ~is_shown).any()
+    expected = np.where(has & ~(north & anchored), is_shown, by_model | is_shown)
+    assert np.array_equal(column(rows, "suspect")[north], expected[north])

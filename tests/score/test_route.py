@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.score.route import NORMAL_ONE_IN, OTHER_ONE_IN, route, sampled
+from pipeline.contracts.sample_shares import NORMAL_ONE_IN, OTHER_ONE_IN
+from pipeline.score.route import route, sampled
 from schemas.fields import arrow_schema
 from tests.score.small_model import WIDTH, features
 

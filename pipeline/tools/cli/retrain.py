@@ -7,6 +7,7 @@ import typer
 
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings, load_settings
+from pipeline.tools.cli import retrain_fit
 from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.tools.cli.settings_here import settings_here
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pipeline.tools.promotion import Target
 
 app = typer.Typer(no_args_is_help=True, help="Stage 6: candidates, comparison, promotion.")
+
+app.command()(retrain_fit.fit)
 
 SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -99,8 +102,8 @@ def _candidate(
     from pipeline.tools.offline.training_rows import feature_set
 
     features = feature_set()
-    current = _current(settings, promotion.current(settings))
-    labels = _labels(settings, files, verdicts, current)
+    current = current_model(settings, promotion.current(settings))
+    labels = given_labels(settings, files, verdicts, current)
     available = samples.require(samples.count(settings.samples_uri, features.hash), settings.samples_uri)
     table = samples.read(settings.samples_uri, features.hash, lambda keys: labels.apply(keys).touched, candidate.KEYS)
     labelled = candidate.labelled_rows(table, labels)
@@ -129,6 +132,7 @@ def _candidate(
             folder_or_storage(settings.registry_uri, "models"),
             Gates(),
             settings.device,
+            lambda model: retrain_fit.fitted_again(settings, features, model, current, labels),
         )
     document |= {
         "candidate": made.model.id,
@@ -145,7 +149,7 @@ def _candidate(
     return document
 
 
-def _current(settings: Settings, promoted: str) -> "Model":
+def current_model(settings: Settings, promoted: str) -> "Model":
     """The model in use: the one promoted last, else the one workers start with."""
     from models.errors import RefusedModel
     from models.serving import registry
@@ -162,7 +166,8 @@ def _current(settings: Settings, promoted: str) -> "Model":
     return current
 
 
-def _labels(settings: Settings, files: list[Path], verdicts: bool, current: "Model") -> "Labels":
+def given_labels(settings: Settings, files: list[Path], verdicts: bool, current: "Model") -> "Labels":
+    """What label files and, if asked for, the analysts' verdicts say of flows."""
     from pipeline.retrain.labels import Labels
     from pipeline.runtime.kafka.clients import require_broker
     from pipeline.tools.alerts.verdicts import verdicts as read_verdicts

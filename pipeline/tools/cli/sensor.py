@@ -13,6 +13,7 @@ from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.cli.table import table
 
 if TYPE_CHECKING:
+    from pipeline.retrain.fitted_records import Record
     from pipeline.settings import Settings
     from pipeline.tools.sensors.histories import Remark, SensorHistory
     from pipeline.tools.sensors.reading import NoticesReader
@@ -94,9 +95,9 @@ def show(
 
     Example: forebay sensor show my-plant/edge-1 --picture edge-1.svg
     """
-    from pipeline.contracts.notice_words import usual_words
+    from pipeline.contracts.notice_words import moment, usual_words
     from pipeline.tools.sensors.histories import document, remarks
-    from pipeline.tools.sensors.lines import history_lines
+    from pipeline.tools.sensors.lines import fitted_line, history_lines
     from pipeline.tools.sensors.reading import history_of
 
     if picture is not None and picture.suffix not in PICTURES:
@@ -108,16 +109,19 @@ def show(
     finally:
         reader.close()
     found = remarks(history, settings.learning_of(history.name[0]), time.time_ns() // 1_000)
+    fitted = _fitted(settings, name)
     if not as_json:
         _line(f"{name}: {history.phase}; {usual_words(history.last.notice)}", style="bold")
         for line in history_lines(history):
             _line(line)
         for remark in found:
             _line(f"{remark.what}; {remark.remedy}", style="yellow")
+        if fitted:
+            _line(f"{moment(fitted['at_us'])}  {fitted_line(fitted)}")
         _print_unreadable(reader)
     if picture is not None:
         _draw(settings, history, picture)
-    emit({**document(history, found), "notices": [notice.document() for notice in history.notices]})
+    emit({**document(history, found), "fitted": fitted, "notices": [notice.document() for notice in history.notices]})
 
 
 def _draw(settings: "Settings", history: "SensorHistory", path: Path) -> None:
@@ -231,6 +235,19 @@ def _reader(settings: "Settings") -> "NoticesReader":
 
     require_broker(settings)
     return NoticesReader(settings)
+
+
+def _fitted(settings: "Settings", name: str) -> "Record | None":
+    """What came of the last calibration fitted for a sensor; None where the samples cannot be read from here."""
+    from pipeline.retrain.fitted_records import records
+    from pipeline.runtime.storage.storage import open_storage
+
+    storage = open_storage(settings.samples_uri, "samples")
+    unreadable: tuple[type[Exception], ...] = (OSError, *storage.errors)
+    try:
+        return records(storage).get(name)
+    except unreadable:
+        return None
 
 
 def _line(text: str, **style: Any) -> None:

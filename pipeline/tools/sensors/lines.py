@@ -1,5 +1,8 @@
 """A sensor's history in lines for people. Pure."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pipeline.contracts.notice_words import headline, moment, relation_lines
 from pipeline.contracts.notices import RELEARNT
 from pipeline.tools.sensors.histories import SensorHistory
@@ -18,3 +21,26 @@ def history_lines(history: SensorHistory) -> list[str]:
         if notice.kind == RELEARNT:
             began_us = 0
     return lines
+
+
+_OUTCOMES = {
+    "waiting": "no calibration of the model is fitted yet",
+    "calibrated": "the model is calibrated for it",
+    "passed": "a fitted calibration of the model passes, and is not promoted",
+    "promoted": "a fitted calibration of the model was promoted: its suspects add to what the baseline shows",
+    "refused": "a fitted calibration of the model was refused; the baseline decides alone",
+    "withdrawn": "the fitted calibration of before it learnt again was withdrawn; the baseline decides alone",
+}
+
+
+def fitted_line(record: Mapping[str, Any]) -> str:
+    """What came of the last calibration fitted for a sensor, and why."""
+    says = _OUTCOMES.get(str(record.get("outcome")), "the last fitted calibration is not known")
+    reasons = "; ".join(str(reason) for reason in record.get("against") or ())
+    compared = record.get("comparison")
+    if not reasons and isinstance(compared, dict):
+        reasons = (
+            f"it adds {compared.get('added'):,} of {compared.get('aside'):,} samples that the baseline does not show, "
+            f"{compared.get('added_an_hour'):g} flows an hour"
+        )
+    return f"{says} ({reasons})" if reasons else says

@@ -1,0 +1,211 @@
+"""A calibration fitted to what a sensor's own baseline calls usual, compared silently with that baseline.
+
+It is made from the older usual rows of a sensor that was anchored, as `forebay model calibrate` makes one from a quiet
+stretch, and judged on the newest 30 % behind an embargo: what would it have shown that the baseline did not?
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from models.errors import RefusedModel
+from models.rows import Mask
+from models.serving.model import POOLED, Model
+from models.serving.score import Scorer
+from models.training.recalibrate import recalibrate, without
+from pipeline.contracts.envelope import SensorName
+from pipeline.contracts.sample_shares import NORMAL_ONE_IN
+from pipeline.retrain.candidate import EMBARGO_US, border_us_of
+from pipeline.retrain.usual import SensorRows
+from schemas.model_manifest import FITTED, MAX_MANIFEST_BYTES, canonical
+
+MIN_ASIDE = 600
+"""So many rows must be held against it: a calibration that shows 1.3 % of all rows shows more than .5 % of 600 in 19 of
+20 cases, one that shows the nominal .2 % passes in 19 of 20.
+"""
+MIN_USUAL = 2_000
+"""Usual rows needed in all: the newest 30 % of them are MIN_ASIDE, and the others are seven times as many as
+`forebay model calibrate` asks for. They are one in 32 of 64,000 flows.
+"""
+MAX_ADDED = 0.005
+"""Share of what the baseline does not show that it may show: .2 % is what the shipped alert level allows, .5 % what a
+sensor may show in all. Abroad it was 3 to 8 % where it did harm, 0 to .2 % where it did none (docs/retraining.md).
+"""
+WAITING, PASSED, REFUSED, CALIBRATED, PROMOTED, WITHDRAWN = (
+    "waiting",
+    "passed",
+    "refused",
+    "calibrated",
+    "promoted",
+    "withdrawn",
+)
+HOUR_US = 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a fitted calibration shows of the rows kept aside, beside the sensor's own baseline.
+
+    usual, fitted_on : usual rows, and those it was fitted to
+    aside : rows kept aside that the baseline does not show; added: of these what it would show
+    added_an_hour : flows an hour that it would show beyond the baseline's, by the samples' share
+    shown, also_shown : rows kept aside that the baseline shows, and of these what the model shows by itself
+    attacks, attacks_lost : rows that verdicts call an attack and that are found now, and that would not be any more
+    """
+
+    usual: int
+    fitted_on: int
+    aside: int
+    added: int
+    added_an_hour: float
+    shown: int
+    also_shown: int
+    attacks: int
+    attacks_lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A candidate, None where none was made, how it compares, and the reasons against it.
+
+    outcome : waiting (too few rows), calibrated (the model knows the sensor already), passed or refused
+    stale : whether the model in use has a fitted calibration from before the sensor learnt again
+    """
+
+    outcome: str
+    stale: bool
+    model: Model | None = None
+    comparison: Comparison | None = None
+    against: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "outcome": self.outcome,
+            "candidate": None if self.model is None else self.model.id,
+            "comparison": None if self.comparison is None else asdict(self.comparison),
+            "against": list(self.against),
+        }
+
+
+def is_stale(current: Model, origin: str, began_us: int) -> bool:
+    """Whether the model has a calibration that was fitted before the sensor learnt its plant again."""
+    return origin in current.fitted and int(current.document["calibration"][origin]["quiet"]["to_us"]) < began_us
+
+
+def fit(current: Model, sensor: SensorName, rows: SensorRows | None, began_us: int, device: str = "cpu") -> Fitted:
+    """A candidate for a sensor whose baseline is anchored: the model in use, with a calibration fitted for it.
+
+    rows : its samples of the stretch that began at `began_us`, in which its baseline has known what is usual; None
+        without any.
+    The same model, rows and verdicts give the same candidate.
+    """
+    origin = "/".join(sensor)
+    stale = is_stale(current, origin, began_us)
+    if current.origin_of(origin) != POOLED and not stale:
+        return Fitted(CALIBRATED, stale)
+    usual = 0 if rows is None else int(rows.usual.sum())
+    if rows is None or usual < MIN_USUAL:
+        return Fitted(WAITING, stale, against=(f"only {usual:,} usual samples, expected at least {MIN_USUAL:,}",))
+    border_us = border_us_of(rows.end_us[rows.usual])
+    learn = rows.usual & (rows.end_us < border_us - EMBARGO_US)
+    try:
+        model = recalibrate(
+            current, origin, rows.matrix[learn], rows.end_us[learn], provenance=provenance(sensor, rows, learn)
+        )
+    except RefusedModel as error:
+        return Fitted(REFUSED, stale, against=(str(error),))
+    comparison = compare(current, model, origin, rows, learn, rows.end_us >= border_us, device)
+    against = reasons(comparison, len(canonical(model.document)))
+    return Fitted(REFUSED if against else PASSED, stale, model, comparison, against)
+
+
+def provenance(sensor: SensorName, rows: SensorRows, learn: Mask) -> dict[str, Any]:
+    """What a calibration was fitted to, for the manifest."""
+    site, name = sensor
+    return {
+        "name": FITTED,
+        "sha256": rows.digest(learn),
+        "site": site,
+        "sensor": name,
+        "baseline": int(rows.baseline[learn].max()),
+        "rows": int(learn.sum()),
+        "from_us": int(rows.end_us[learn].min()),
+        "to_us": int(rows.end_us[learn].max()),
+    }
+
+
+def compare(
+    current: Model, candidate: Model, origin: str, rows: SensorRows, learn: Mask, aside: Mask, device: str
+) -> Comparison:
+    """Both models beside the baseline, on the rows `aside` (n,) and on all that verdicts call an attack."""
+    judged = np.flatnonzero((aside & rows.even) | rows.attack)
+    by_model = np.zeros(len(rows.end_us), np.bool_)
+    by_model[judged] = _suspects(candidate, origin, rows, judged, device)
+    before = rows.shown.copy()
+    if origin in current.origins:
+        before[judged] |= _suspects(current, origin, rows, judged, device)
+    seen = rows.attack & before
+    not_shown, is_shown = aside & rows.even & ~rows.shown, aside & rows.even & rows.shown
+    added = int(by_model[not_shown].sum())
+    hours = max(float(np.ptp(rows.end_us[aside & rows.even])) / HOUR_US, 1e-3) if aside.any() else 1e-3
+    return Comparison(
+        usual=int(rows.usual.sum()),
+        fitted_on=int(learn.sum()),
+        aside=int(not_shown.sum()),
+        added=added,
+        added_an_hour=round(added * NORMAL_ONE_IN / hours, 2),
+        shown=int(is_shown.sum()),
+        also_shown=int(by_model[is_shown].sum()),
+        attacks=int(seen.sum()),
+        attacks_lost=int((seen & ~(by_model | rows.shown)).sum()),
+    )
+
+
+def _suspects(model: Model, origin: str, rows: SensorRows, judged: Any, device: str) -> Mask:
+    """(k,) which of the rows `judged` (k,) the model by itself calls suspects."""
+    scorer = Scorer(model, device)
+    scored = scorer.score(rows.matrix[judged], rows.end_us[judged], np.full(len(judged), origin))
+    return scored.suspect
+
+
+def reasons(comparison: Comparison, manifest_bytes: int) -> tuple[str, ...]:
+    """What speaks against a fitted calibration; too little evidence does."""
+    against = []
+    if comparison.aside < MIN_ASIDE:
+        against.append(f"only {comparison.aside:,} samples to compare on, expected at least {MIN_ASIDE:,}")
+    elif comparison.added > MAX_ADDED * comparison.aside:
+        against.append(
+            f"{comparison.added / comparison.aside:.2%} of the flows that the baseline does not show would be suspects "
+            f"({comparison.added:,} of {comparison.aside:,} samples), expected at most {MAX_ADDED:.1%}"
+        )
+    if comparison.attacks_lost:
+        against.append(f"{comparison.attacks_lost:,} flows that verdicts call an attack would not be found any more")
+    if manifest_bytes > MAX_MANIFEST_BYTES:
+        against.append(
+            f"the model is calibrated for as many sensors as its manifest can hold ({MAX_MANIFEST_BYTES:,} bytes)"
+        )
+    return tuple(against)
+
+
+def withdrawn(current: Model, sensor: SensorName) -> Model:
+    """The model without the fitted calibration of a sensor."""
+    return without(current, "/".join(sensor))
+
+
+def fitted_again(model: Model, rows_of: Mapping[str, SensorRows]) -> Model:
+    """A newly trained model with a calibration of each `site/sensor` that it has none for, fitted to its usual rows.
+
+    rows_of : of those the model in use has one for, the samples from the first to the last row it was fitted to.
+    One without enough of them is left out, which speaks against the new model.
+    """
+    for origin in sorted(rows_of.keys() - model.origins.keys()):
+        rows, (site, _, name) = rows_of[origin], origin.partition("/")
+        about = provenance((site, name), rows, rows.usual) if rows.usual.any() else None
+        try:
+            model = recalibrate(model, origin, rows.matrix[rows.usual], rows.end_us[rows.usual], provenance=about)
+        except RefusedModel:
+            continue
+    return model

@@ -1,0 +1,146 @@
+"""A sensor that was anchored gets the full detector, or is told why not: on a real broker, by the worker itself."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pytest
+
+from models.serving import registry
+from models.serving.model import Model
+from pipeline.contracts.baseline import Phase
+from pipeline.retrain import fitted_records, samples
+from pipeline.runtime.kafka import clients
+from pipeline.runtime.storage.storage import folder_or_storage
+from pipeline.runtime.wire.messages import write
+from pipeline.settings import Settings
+from pipeline.tools import promotion
+from tests.crash.flow import everything_below
+from tests.integration.chains import settings_for, wait_for, worker
+from tests.integration.test_retrain_worker import wait_for_rows
+from tests.retrain.small_training import START_US, facts
+from tests.retrain.usual_samples import HOUR_US, ORIGIN, ROWS, SENSOR, model, usual_rows
+
+pytestmark = pytest.mark.integration
+RETRAIN = "pipeline.tools.cli retrain run --no-base --every 0"
+MESSAGES = 24
+EACH = ROWS // MESSAGES
+
+
+@pytest.fixture(scope="module")
+def current() -> Model:
+    return model()
+
+
+@pytest.fixture
+def settings(kafka: str, prefix: str, tmp_path: Path, current: Model) -> Settings:
+    uris = everything_below(tmp_path)
+    registry.save(current, folder_or_storage(uris["registry_uri"], "models"))
+    return settings_for(
+        kafka,
+        prefix,
+        tmp_path / "state",
+        registry_uri=uris["registry_uri"],
+        samples_uri=uris["samples_uri"],
+        model=current.id,
+        device="cpu",
+    )
+
+
+def send(settings: Settings, rows: pa.RecordBatch, numbers: range, first_seq: int = 0) -> None:
+    """Put the messages of these numbers into `retrain` as score does, partition 1 without rows."""
+    producer = clients.transactional_producer(settings, "test")
+    producer.begin_transaction()
+    for number in numbers:
+        for partition, batch in enumerate((rows.slice(number * EACH, EACH), rows.slice(0, 0))):
+            value = write(batch, facts(first_seq + number, partition, batch))
+            producer.produce(settings.topics.retrain, value, partition=partition)
+    producer.commit_transaction()
+
+
+@contextmanager
+def retrain(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with worker(settings, RETRAIN, log=log) as process:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(90) == 0
+
+
+def fitted_in(log: Path) -> list[dict[str, Any]]:
+    """What the worker said of fitted calibrations."""
+    lines = [orjson.loads(line) for line in log.read_text().splitlines() if '"calibration fitted"' in line]
+    return [{name: line[name] for name in ("sensor", "outcome", "candidate", "against")} for line in lines]
+
+
+def test_anchored_fitted_compared_and_promoted_whoever_is_killed(
+    settings: Settings, current: Model, tmp_path: Path
+) -> None:
+    rows, log = usual_rows(), tmp_path / "log"
+    send(settings, rows, range(10))  # learning, and some of the settling
+    with worker(settings, RETRAIN, log=log) as process:
+        wait_for_rows(settings, 10 * EACH)
+        process.kill()
+    assert not fitted_in(log)
+    send(settings, rows, range(10, MESSAGES))
+    send(settings, rows, range(MESSAGES))  # read twice
+    with worker(settings, "pipeline.tools.cli score run", log=tmp_path / "score"), retrain(settings, log):
+        wait_for(log, '"calibration fitted"', 90)
+    [said] = fitted_in(log)
+    assert (said["sensor"], said["outcome"], said["against"]) == (ORIGIN, "promoted", [])
+    promoted = registry.load(said["candidate"], folder_or_storage(settings.registry_uri))
+    assert promotion.current(settings) == promoted.id
+    assert promoted.document["parent"] == current.id and promoted.fitted == {ORIGIN}
+    stored = samples.read(settings.samples_uri, promoted.document["feature_hash"])
+    assert stored.column("raw_offset").to_pylist() == list(range(1000, 1000 + ROWS))
+    record = fitted_records.records(settings.samples_uri)[ORIGIN]
+    assert (record["candidate"], record["outcome"]) == (promoted.id, "promoted")
+    assert record["at_us"] == rows.column("end_ts_us")[-1].as_py()
+    # Rows of the next hours change nothing; a day later it is looked at again, and found calibrated.
+    later = usual_rows(seed=5, phase=[int(Phase.ANCHORED)] * ROWS, raw_offset=np.arange(9000, 9000 + ROWS))
+    send(settings, moved(later, 10), range(1), MESSAGES)
+    send(settings, moved(later, 48), range(1, 2), MESSAGES)
+    with retrain(settings, log):
+        wait_for(log, '"calibrated"', 90)
+    assert [each["outcome"] for each in fitted_in(log)] == ["promoted", "calibrated"]
+    assert promotion.current(settings) == promoted.id
+
+
+def test_one_that_would_show_what_is_usual_is_refused_and_its_reason_is_on_record(
+    settings: Settings, current: Model, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    send(settings, usual_rows(odd_from=0.8), range(MESSAGES))
+    with retrain(settings, log):
+        wait_for(log, '"calibration fitted"', 90)
+    [said] = fitted_in(log)
+    assert said["outcome"] == "refused"
+    assert "of the flows that the baseline does not show would be suspects" in said["against"][0]
+    assert promotion.current(settings) == ""
+    assert registry.list_models(Path(settings.registry_uri)) == [current.id]
+    record = fitted_records.records(settings.samples_uri)["/".join(SENSOR)]
+    assert record["against"] == said["against"] and record["comparison"]["added"] > 50
+
+
+def test_switched_off_nothing_is_fitted(settings: Settings, tmp_path: Path) -> None:
+    log, off = tmp_path / "log", settings.model_copy(update={"fitted_calibrations": "off"})
+    send(settings, usual_rows(), range(MESSAGES))
+    with retrain(off, log):
+        wait_for_rows(settings, ROWS)
+    assert not fitted_in(log)
+    assert not fitted_records.records(settings.samples_uri)
+
+
+def moved(rows: pa.RecordBatch, hours: int) -> pa.RecordBatch:
+    """The same rows so many hours later."""
+    for name in ("start_ts_us", "end_ts_us"):
+        at = rows.schema.get_field_index(name)
+        values = rows.column(name).to_numpy() + hours * HOUR_US
+        rows = rows.set_column(at, rows.schema.field(at), pa.array(values, rows.schema.field(at).type))
+    assert rows.column("end_ts_us")[0].as_py() > START_US
+    return rows
