@@ -25,7 +25,8 @@ SPREAD_AT_LEAST = 0.02
 class Baseline:
     """A model's features and their usual ranges: quantiles of normal training rows, (F,) each.
 
-    origins: the sites and sensors that it is calibrated for. Of others it does not know what is usual.
+    origins: the sites and sensors that it is calibrated for. Of others it does not know what is usual. fitted: those of
+    them that were calibrated after training by their own baselines: the ranges are another plant's.
     """
 
     model: str
@@ -40,10 +41,15 @@ class Baseline:
     high: Floats
     weight: Floats
     origins: frozenset[str]
+    fitted: frozenset[str]
 
     def knows(self, site: str, sensor: str) -> bool:
         """Whether the model is calibrated for that sensor or its site."""
         return origin_of(self.origins, f"{site}/{sensor}") != POOLED
+
+    def explains(self, site: str, sensor: str) -> bool:
+        """Whether the usual ranges are that sensor's or its site's own."""
+        return self.knows(site, sensor) and origin_of(self.origins, f"{site}/{sensor}") not in self.fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,8 @@ def read_baseline(manifest: Mapping[str, Any]) -> Baseline:
         median=median,
         high=high,
         weight=weight,
-        origins=frozenset(manifest.get("calibration") or ()) - fitted_origins(manifest),
+        origins=frozenset(manifest.get("calibration") or ()),
+        fitted=fitted_origins(manifest),
     )
 
 

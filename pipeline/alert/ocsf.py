@@ -54,7 +54,8 @@ def detection_finding(
     knows = baseline is not None and baseline.knows(incident.site, incident.sensor)
     confidence = confidence_of(incident, said, knows)
     severity = severity_of(incident, meanings, said, confidence)
-    why = reasons(incident.features, baseline)[: TOP - len(said)] if baseline is not None and knows else []
+    explains = baseline is not None and baseline.explains(incident.site, incident.sensor)
+    why = reasons(incident.features, baseline)[: TOP - len(said)] if baseline is not None and explains else []
     techniques = techniques_of(incident, meanings)
     attacks = [_attack(technique, meanings.attack_version) for technique in techniques]
     evidences = evidence(incident)

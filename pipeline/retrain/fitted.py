@@ -95,7 +95,14 @@ def is_stale(current: Model, origin: str, began_us: int) -> bool:
     return origin in current.fitted and int(current.document["calibration"][origin]["quiet"]["to_us"]) < began_us
 
 
-def fit(current: Model, sensor: SensorName, rows: SensorRows | None, began_us: int, device: str = "cpu") -> Fitted:
+def fit(
+    current: Model,
+    sensor: SensorName,
+    rows: SensorRows | None,
+    began_us: int,
+    device: str = "cpu",
+    min_usual: int = MIN_USUAL,
+) -> Fitted:
     """A candidate for a sensor whose baseline is anchored: the model in use, with a calibration fitted for it.
 
     rows : its samples of the stretch that began at `began_us`, in which its baseline has known what is usual; None
@@ -107,8 +114,8 @@ def fit(current: Model, sensor: SensorName, rows: SensorRows | None, began_us: i
     if current.origin_of(origin) != POOLED and not stale:
         return Fitted(CALIBRATED, stale)
     usual = 0 if rows is None else int(rows.usual.sum())
-    if rows is None or usual < MIN_USUAL:
-        return Fitted(WAITING, stale, against=(f"only {usual:,} usual samples, expected at least {MIN_USUAL:,}",))
+    if rows is None or usual < min_usual:
+        return Fitted(WAITING, stale, against=(f"only {usual:,} usual samples, expected at least {min_usual:,}",))
     border_us = border_us_of(rows.end_us[rows.usual])
     learn = rows.usual & (rows.end_us < border_us - EMBARGO_US)
     try:

@@ -6,6 +6,7 @@ import pytest
 from pipeline.alert.explain import Reason, read_baseline, reasons
 from pipeline.alert.features import FeatureSample
 from pipeline.errors import RefusedState
+from schemas.model_manifest import FITTED
 from tests.alert.suspects import manifest, scored
 
 
@@ -75,3 +76,12 @@ def test_features_of_another_width_are_not_explained() -> None:
 def test_a_manifest_without_a_sound_baseline_is_refused(change: dict[str, Any], says: str) -> None:
     with pytest.raises(RefusedState, match=says):
         read_baseline(manifest() | change)
+
+
+def test_ranges_of_another_plant_explain_no_sensor_that_its_own_baseline_calibrated() -> None:
+    document = manifest()
+    document["calibration"] = {"*": {}, "west/a": {}, "new/edge": {"quiet": {"name": FITTED}}}
+    baseline = read_baseline(document)
+    assert baseline.knows("new", "edge") and not baseline.explains("new", "edge")
+    assert baseline.knows("west", "a") and baseline.explains("west", "a")
+    assert not baseline.knows("new", "other") and not baseline.explains("new", "other")

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,13 @@ def test_a_second_training_is_refused_and_a_killed_ones_lock_is_gone(tmp_path: P
         pass
     with alone(tmp_path):
         pass
+
+
+@pytest.mark.slow
+def test_one_that_waits_gets_it_once_it_is_free(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        threading.Timer(0.5, holder.kill).start()
+        with alone(tmp_path, wait_s=30):
+            assert holder.wait(5) < 0

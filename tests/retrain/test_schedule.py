@@ -98,3 +98,19 @@ def test_in_a_bucket_it_is_kept_as_well(bucket: str) -> None:
     assert ended(under_test, NOW_US + DAY_US) == Ended(0, {"candidate": "m"})
     assert schedule.last_us(bucket, NOW_US + DAY_US + 5) == NOW_US + DAY_US
     assert open_storage(bucket).read("last-candidate.json") == b'{"candidate": "m"}\n'
+
+
+def test_another_training_runs_where_none_is_due_and_leaves_the_schedule_alone(tmp_path: Path) -> None:
+    under_test = trainer(tmp_path, """print('{"candidate": "m"}')""", NOW_US)
+    asked = iter([[sys.executable, "-c", """print('{"outcome": "refused"}')"""]])
+    ends, deadline = list[Ended](), time.monotonic() + 20
+    while not ends and time.monotonic() < deadline:
+        result = under_test.tick(NOW_US + 1, lambda: next(asked, None))
+        ends += [result] if result is not None else []
+        time.sleep(0.02)
+    assert ends == [Ended(0, {"outcome": "refused"}, scheduled=False)]
+    assert not (tmp_path / "last-candidate.json").exists()
+    assert under_test.due_us == NOW_US + DAY_US
+    # The one that is due goes first, and nobody is asked for another while it runs.
+    assert under_test.tick(NOW_US + DAY_US, lambda: pytest.fail("one is due")) is None
+    assert ended(under_test, NOW_US + DAY_US).scheduled

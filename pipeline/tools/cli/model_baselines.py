@@ -63,7 +63,14 @@ def evaluate_baselines(model: str, registry: str | None, data: Path | None, out:
                 crept += frogs(westermo(sensor), attack, settings)
                 show(len(networks) + number, total)
     rule = opening_rule(load_grouping())
-    tables = (_networks(networks), _pages(networks), _attacks(networks), _contaminated(contaminated), _crept(crept))
+    tables = (
+        _networks(networks),
+        _pages(networks),
+        _attacks(networks),
+        _fitted(networks),
+        _contaminated(contaminated),
+        _crept(crept),
+    )
     for each in (*tables, _replaced(networks_replaced)):
         say(each, quiet)
         say("", quiet)
@@ -154,6 +161,25 @@ def _attacks(networks: list[NetworkFigures]) -> Table:
             most = f"{seconds[-1]:.1f}" if seconds else "-"
             rows.append([network.network, attack.kind, attack.attacks, attack.found, median, most, attack.paged])
     return table(["network", "attack", "after learning", "found", "seconds, median", "most", "paged"], rows)
+
+
+def _fitted(networks: list[NetworkFigures]) -> Table:
+    rows = []
+    for network in networks:
+        fitted = network.fitted
+        if fitted is None:
+            continue
+        compared = fitted.comparison
+        found = ", ".join(f"{each.kind} {each.before}, {each.after} of {each.attacks}" for each in fitted.attacks)
+        rows.append(
+            [
+                *(network.network, compared["fitted_on"], compared["aside"], f"{fitted.added_percent:.2f}"),
+                *(fitted.outcome, f"{fitted.hours:.1f}", *(f"{percent:.2f}" for percent in fitted.suspects_percent)),
+                *(*fitted.incidents, *fitted.false, found or "-"),
+            ]
+        )
+    head = ["network", "fitted to", "compared on", "added %", "outcome", "later h", "suspects %", "with it"]
+    return table([*head, "incidents", "with it", "false", "with it", "attacks found, with it"], rows)
 
 
 def _contaminated(contaminated: list[Contaminated]) -> Table:

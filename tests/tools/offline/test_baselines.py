@@ -226,3 +226,21 @@ def test_captures_are_found_in_a_folder(tmp_path: Path) -> None:
     assert [kind for kind in np.unique(sensor("left").kinds()).tolist() if kind not in HARMLESS] == [
         *("SSH logins", "man in the middle", "scan of one host", "scan of several")
     ]
+
+
+@pytest.mark.slow
+@needs(S7_PLANT, "that a calibration which would show what is usual at a plant nobody knew is refused")
+def test_a_fitted_calibration_is_refused_where_it_does_harm() -> None:
+    capture = captures.plain("4SICS", FOLDER / S7_PLANT)
+    fitted = figures.network_figures(capture, SETTINGS, shipped()).fitted
+    assert fitted is not None and fitted.outcome == "refused"
+    assert fitted.added_percent > 5 and fitted.suspects_percent[1] > fitted.suspects_percent[0]
+
+
+@pytest.mark.slow
+def test_a_fitted_calibration_passes_where_it_does_none() -> None:
+    fitted = figures.network_figures(sensor("bottom"), SETTINGS, shipped()).fitted
+    assert fitted is not None and (fitted.outcome, fitted.against) == ("passed", ())
+    assert fitted.added_percent < 0.5 and fitted.false == (0, 0)
+    assert fitted.suspects_percent[1] <= fitted.suspects_percent[0] + 0.01
+    assert all(each.after >= each.before for each in fitted.attacks)

@@ -12,6 +12,7 @@ from pipeline.contracts.notices import CHANGED, LEARNT
 from pipeline.featurize.baseline.telling import figures as baseline_figures
 from pipeline.settings import Settings
 from pipeline.tools.offline.baselines.captures import FOR_EVER_US, HARMLESS, Capture, replaced
+from pipeline.tools.offline.baselines.fitted_figures import FittedFigures, fitted_figures
 from pipeline.tools.offline.baselines.lived import (
     HOUR_US,
     Found,
@@ -42,6 +43,7 @@ class NetworkFigures:
     learnt_h, anchored_h: hours after its first flow, None where it did not get so far. suspects_percent: of the flows
     after learning that are no attack. false: incidents without a labelled flow; incidents_of: those of each kind.
     pages, pages_without_attack: incidents that page, and those of them that hold no flow of an attack.
+    fitted: with a calibration fitted in the middle, None where too little comes after learning.
     """
 
     network: str
@@ -61,6 +63,7 @@ class NetworkFigures:
     attacks: list[Found]
     pages: int
     pages_without_attack: int
+    fitted: FittedFigures | None
 
     @property
     def false_a_day(self) -> float | None:
@@ -80,6 +83,7 @@ class NetworkFigures:
     def document(self) -> dict[str, Any]:
         """As JSON values."""
         fields = {name: getattr(self, name) for name in self.__slots__}
+        fields["fitted"] = None if self.fitted is None else self.fitted.document()
         a_day = {"false_a_day": self.false_a_day, "pages_without_attack_a_day": self.pages_without_attack_a_day}
         return {**fields, **a_day, "attacks": [each.document() for each in self.attacks]}
 
@@ -108,6 +112,7 @@ def network_figures(capture: Capture, settings: Settings, model: "Model") -> Net
         attacks=[found(lived, (kind,), kind) for kind in attack_kinds(capture)],
         pages=len(lived.pages),
         pages_without_attack=lived.pages_without(capture.harmless),
+        fitted=fitted_figures(capture, lived, model),
     )
 
 

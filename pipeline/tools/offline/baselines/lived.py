@@ -134,11 +134,11 @@ def live_through(
     )
     rows = scored_by(model, advanced.rows)
     incidents = closed_incidents([rows], grouping or load_grouping(), settings.pages_of(SITE))
-    in_incident, baseline = _incident_of(rows, incidents), advanced.states[0].baseline
+    in_incident, baseline = incident_of(rows, incidents), advanced.states[0].baseline
     return Lived(rows, capture.kinds(rows), in_incident, incidents, baseline, advanced.notices, capture.gap_us)
 
 
-def _incident_of(rows: pa.RecordBatch, incidents: list[Incident]) -> Ints:
+def incident_of(rows: pa.RecordBatch, incidents: list[Incident]) -> Ints:
     """(n,) the incident each row is in: by the positions it names, and what came after those by ends and time."""
     of_offset: dict[int | None, int] = {}
     for number, incident in enumerate(incidents):

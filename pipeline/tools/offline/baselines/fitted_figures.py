@@ -1,0 +1,129 @@
+"""A calibration fitted to what a sensor's baseline calls usual, and what later comes of it, promoted or not."""
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.alert.incidents import closed_incidents
+from pipeline.contracts.baseline import Phase
+from pipeline.contracts.class_names import NORMAL
+from pipeline.tools.offline.baselines.captures import SITE, Capture, Mask
+from pipeline.tools.offline.baselines.lived import HOUR_US, Lived, attack_kinds, found, incident_of
+from pipeline.tools.offline.naming_figures import scored_by
+
+if TYPE_CHECKING:
+    from models.serving.model import Model
+    from pipeline.retrain.fitted import Fitted
+    from pipeline.retrain.usual import SensorRows
+
+DUE_SHARE = 0.5
+"""It is fitted and compared when so much of the time after learning is over, and judged on the rest: no capture lasts
+the two days until a sensor is anchored by default.
+"""
+MIN_USUAL = 300
+"""Fewer usual flows than are needed live: so that the figures of short captures are seen, whatever the rule says."""
+
+
+class FoundTwice(NamedTuple):
+    """Attacks of a kind, and how many are found by the baseline alone, and with the calibration."""
+
+    kind: str
+    attacks: int
+    before: int
+    after: int
+
+
+class FittedFigures(NamedTuple):
+    """What a fitted calibration would have shown when it was compared, and what it shows in the hours afterwards.
+
+    Pairs are by the baseline alone and with the calibration: suspects of the flows that are no attack, incidents, and
+    those without a labelled flow.
+    """
+
+    outcome: str
+    against: tuple[str, ...]
+    comparison: dict[str, int]
+    hours: float
+    suspects_percent: tuple[float, float]
+    incidents: tuple[int, int]
+    false: tuple[int, int]
+    attacks: list[FoundTwice]
+
+    @property
+    def added_percent(self) -> float:
+        """Of the flows that the baseline does not show those that it would have shown when it was compared."""
+        return 100 * self.comparison["added"] / max(self.comparison["aside"], 1)
+
+    def document(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**self._asdict(), "attacks": [each._asdict() for each in self.attacks]}
+
+
+def fitted_figures(capture: Capture, lived: Lived, model: "Model") -> FittedFigures | None:
+    """A calibration fitted in the middle of a capture; None where too little of it is after learning."""
+    known = lived.after_learning & (lived.phase != Phase.CHANGED)
+    if not known.any():
+        return None
+    first_us, last_us = int(lived.end_us[known].min()), int(lived.end_us.max())
+    due_us = first_us + int(DUE_SHARE * (last_us - first_us))
+    made = fitted_in(lived, known & (lived.end_us < due_us), model)
+    if made is None or made.model is None or made.comparison is None:
+        return None
+    before, after = (_later(lived, due_us, each) for each in (None, made.model))
+    judged = before.after_learning & np.isin(before.kind, capture.harmless)
+    attacks = [(found(before, (kind,), kind), found(after, (kind,), kind)) for kind in attack_kinds(capture)]
+    return FittedFigures(
+        outcome=made.outcome,
+        against=made.against,
+        # An hour's flows are counted by the share that are samples live; here all are.
+        comparison={name: count for name, count in asdict(made.comparison).items() if name != "added_an_hour"},
+        hours=(last_us - due_us) / HOUR_US,
+        suspects_percent=(_percent(before, judged), _percent(after, judged)),
+        incidents=(len(before.incidents), len(after.incidents)),
+        false=(before.false_incidents(), after.false_incidents()),
+        attacks=[FoundTwice(one.kind, one.attacks, one.found, two.found) for one, two in attacks if one.attacks],
+    )
+
+
+def fitted_in(lived: Lived, chosen: Mask, model: "Model") -> "Fitted | None":
+    """The candidate by some rows, as retrain makes one of its samples: here every flow is one. None without rows."""
+    from pipeline.retrain.fitted import fit
+
+    rows = _samples(lived.rows, chosen)
+    sensor = SITE, str(lived.rows.column("sensor")[0])
+    return None if rows is None else fit(model, sensor, rows, 0, min_usual=MIN_USUAL)
+
+
+def _samples(rows: pa.RecordBatch, chosen: Mask) -> "SensorRows | None":
+    from pipeline.retrain.labels import Labels
+    from pipeline.retrain.usual import MAX_ROWS, sensor_rows
+
+    end_us = rows.column("end_ts_us").to_numpy()
+    newest = np.flatnonzero(chosen)
+    newest = newest[np.argsort(end_us[newest], kind="stable")][-MAX_ROWS:]
+    if not len(newest):
+        return None
+    plain = rows.take(pa.array(newest))
+    constant = {"class": pa.array([NORMAL] * len(newest)), "suspect": pa.array(np.zeros(len(newest), np.bool_))}
+    for name, column in constant.items():
+        plain = plain.set_column(plain.schema.get_field_index(name), plain.schema.field(name), column)
+    return sensor_rows(pa.Table.from_batches([plain]), Labels())
+
+
+def _later(lived: Lived, from_us: int, model: "Model | None") -> Lived:
+    """The flows from a time on, as an anchored sensor's: by the baseline alone, or scored again by a model."""
+    later = lived.end_us >= from_us
+    rows = lived.rows.filter(pa.array(later))
+    if model is not None:
+        phase = rows.column("phase").to_numpy()
+        anchored = np.where(phase == Phase.SETTLING, np.uint8(Phase.ANCHORED), phase)
+        at = rows.schema.get_field_index("phase")
+        rows = scored_by(model, rows.set_column(at, rows.schema.field(at), pa.array(anchored)))
+    incidents = closed_incidents([rows])
+    return replace(lived, rows=rows, kind=lived.kind[later], incident=incident_of(rows, incidents), incidents=incidents)
+
+
+def _percent(lived: Lived, judged: Mask) -> float:
+    return 100 * float(lived.suspect[judged].mean()) if judged.any() else 0.0
