@@ -178,10 +178,10 @@ class Settings(BaseSettings):
     )
     samples_rows: Positive = Field(2_000_000, description="Samples retained for retraining; the oldest go first.")
     fitted_calibrations: str = Field(
-        "promote",
+        "compare",
         pattern="^(promote|compare|off)$",
-        description="Calibrations fitted to sensors that are anchored: promote those that pass, compare them only, or "
-        "off (docs/retraining.md).",
+        description="Calibrations fitted to sensors that are anchored: compare them and tell, promote those that pass, "
+        "or off (docs/retraining.md).",
     )
     archive_rows_per_file: Positive = Field(131_072, description="A Parquet file is closed after this many rows.")
 

@@ -16,23 +16,10 @@ from models.serving.model import POOLED, Model
 from models.serving.score import Scorer
 from models.training.recalibrate import recalibrate, without
 from pipeline.contracts.envelope import SensorName
-from pipeline.contracts.sample_shares import NORMAL_ONE_IN
 from pipeline.retrain.candidate import EMBARGO_US, border_us_of
 from pipeline.retrain.usual import SensorRows
 from schemas.model_manifest import FITTED, MAX_MANIFEST_BYTES, canonical
 
-MIN_ASIDE = 600
-"""So many rows must be held against it: a calibration that shows 1.3 % of all rows shows more than .5 % of 600 in 19 of
-20 cases, one that shows the nominal .2 % passes in 19 of 20.
-"""
-MIN_USUAL = 2_000
-"""Usual rows needed in all: the newest 30 % of them are MIN_ASIDE, and the others are seven times as many as
-`forebay model calibrate` asks for. They are one in 32 of 64,000 flows.
-"""
-MAX_ADDED = 0.005
-"""Share of what the baseline does not show that it may show: .2 % is what the shipped alert level allows, .5 % what a
-sensor may show in all. Abroad it was 3 to 8 % where it did harm, 0 to .2 % where it did none (docs/retraining.md).
-"""
 WAITING, PASSED, REFUSED, CALIBRATED, PROMOTED, WITHDRAWN = (
     "waiting",
     "passed",
@@ -45,11 +32,39 @@ HOUR_US = 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """How much a fitted calibration may show of what its sensor's baseline does not, and how much evidence it takes.
+
+    min_aside
+        Rows that are held against it: 1.3 % of all rows are more than .5 % of 600 in 19 of 20 cases.
+    min_usual
+        The newest 30 % are min_aside; the others are seven times as many as `forebay model calibrate` asks for.
+    min_aside_us
+        Three days: of samples that are one in 32, what shows 1.3 flows an hour has shown one by then in 19 of 20 cases.
+        Of 18 hours of the generated plant two of three samples held none, and 1 to 2 false incidents an hour followed.
+    max_added
+        Share of the flows that the baseline does not show: 3 to 8 % at the foreign plants where it did harm.
+    max_added_an_hour
+        Flows: 11 an hour were two false incidents an hour at the generated plant, .4 are under two a day.
+    """
+
+    min_aside: int = 600
+    min_usual: int = 2_000
+    min_aside_us: int = 72 * HOUR_US
+    max_added: float = 0.005
+    max_added_an_hour: float = 0.4
+
+
+DEFAULT_RULE = Rule()
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """What a fitted calibration shows of the rows kept aside, beside the sensor's own baseline.
 
     usual, fitted_on : usual rows, and those it was fitted to
-    aside : rows kept aside that the baseline does not show; added: of these what it would show
+    aside : rows kept aside that the baseline does not show; hours : from the first to the last of them
+    added : of these what it would show
     added_an_hour : flows an hour that it would show beyond the baseline's, by the samples' share
     shown, also_shown : rows kept aside that the baseline shows, and of these what the model shows by itself
     attacks, attacks_lost : rows that verdicts call an attack and that are found now, and that would not be any more
@@ -58,6 +73,7 @@ class Comparison:
     usual: int
     fitted_on: int
     aside: int
+    hours: float
     added: int
     added_an_hour: float
     shown: int
@@ -70,10 +86,12 @@ class Comparison:
 class Fitted:
     """A candidate, None where none was made, how it compares, and the reasons against it.
 
+    origin : `site/sensor`
     outcome : waiting (too few rows), calibrated (the model knows the sensor already), passed or refused
     stale : whether the model in use has a fitted calibration from before the sensor learnt again
     """
 
+    origin: str
     outcome: str
     stale: bool
     model: Model | None = None
@@ -85,6 +103,7 @@ class Fitted:
         return {
             "outcome": self.outcome,
             "candidate": None if self.model is None else self.model.id,
+            "fitted_to": None if self.model is None else self.model.document["calibration"][self.origin]["quiet"],
             "comparison": None if self.comparison is None else asdict(self.comparison),
             "against": list(self.against),
         }
@@ -100,8 +119,8 @@ def fit(
     sensor: SensorName,
     rows: SensorRows | None,
     began_us: int,
+    rule: Rule = DEFAULT_RULE,
     device: str = "cpu",
-    min_usual: int = MIN_USUAL,
 ) -> Fitted:
     """A candidate for a sensor whose baseline is anchored: the model in use, with a calibration fitted for it.
 
@@ -112,10 +131,12 @@ def fit(
     origin = "/".join(sensor)
     stale = is_stale(current, origin, began_us)
     if current.origin_of(origin) != POOLED and not stale:
-        return Fitted(CALIBRATED, stale)
+        return Fitted(origin, CALIBRATED, stale)
     usual = 0 if rows is None else int(rows.usual.sum())
-    if rows is None or usual < min_usual:
-        return Fitted(WAITING, stale, against=(f"only {usual:,} usual samples, expected at least {min_usual:,}",))
+    if rows is None or usual < rule.min_usual:
+        return Fitted(
+            origin, WAITING, stale, against=(f"only {usual:,} usual samples, expected at least {rule.min_usual:,}",)
+        )
     border_us = border_us_of(rows.end_us[rows.usual])
     learn = rows.usual & (rows.end_us < border_us - EMBARGO_US)
     try:
@@ -123,10 +144,10 @@ def fit(
             current, origin, rows.matrix[learn], rows.end_us[learn], provenance=provenance(sensor, rows, learn)
         )
     except RefusedModel as error:
-        return Fitted(REFUSED, stale, against=(str(error),))
+        return Fitted(origin, REFUSED, stale, against=(str(error),))
     comparison = compare(current, model, origin, rows, learn, rows.end_us >= border_us, device)
-    against = reasons(comparison, len(canonical(model.document)))
-    return Fitted(REFUSED if against else PASSED, stale, model, comparison, against)
+    against = reasons(comparison, len(canonical(model.document)), rule)
+    return Fitted(origin, REFUSED if against else PASSED, stale, model, comparison, against)
 
 
 def provenance(sensor: SensorName, rows: SensorRows, learn: Mask) -> dict[str, Any]:
@@ -141,11 +162,18 @@ def provenance(sensor: SensorName, rows: SensorRows, learn: Mask) -> dict[str, A
         "rows": int(learn.sum()),
         "from_us": int(rows.end_us[learn].min()),
         "to_us": int(rows.end_us[learn].max()),
+        "one_in": rows.one_in,
     }
 
 
 def compare(
-    current: Model, candidate: Model, origin: str, rows: SensorRows, learn: Mask, aside: Mask, device: str
+    current: Model,
+    candidate: Model,
+    origin: str,
+    rows: SensorRows,
+    learn: Mask,
+    aside: Mask,
+    device: str,
 ) -> Comparison:
     """Both models beside the baseline, on the rows `aside` (n,) and on all that verdicts call an attack."""
     judged = np.flatnonzero((aside & rows.even) | rows.attack)
@@ -157,13 +185,14 @@ def compare(
     seen = rows.attack & before
     not_shown, is_shown = aside & rows.even & ~rows.shown, aside & rows.even & rows.shown
     added = int(by_model[not_shown].sum())
-    hours = max(float(np.ptp(rows.end_us[aside & rows.even])) / HOUR_US, 1e-3) if aside.any() else 1e-3
+    hours = float(np.ptp(rows.end_us[not_shown])) / HOUR_US if not_shown.any() else 0.0
     return Comparison(
         usual=int(rows.usual.sum()),
         fitted_on=int(learn.sum()),
         aside=int(not_shown.sum()),
+        hours=round(hours, 3),
         added=added,
-        added_an_hour=round(added * NORMAL_ONE_IN / hours, 2),
+        added_an_hour=round(added * rows.one_in / max(hours, 1e-3), 3),
         shown=int(is_shown.sum()),
         also_shown=int(by_model[is_shown].sum()),
         attacks=int(seen.sum()),
@@ -178,15 +207,24 @@ def _suspects(model: Model, origin: str, rows: SensorRows, judged: Any, device: 
     return scored.suspect
 
 
-def reasons(comparison: Comparison, manifest_bytes: int) -> tuple[str, ...]:
+def reasons(comparison: Comparison, manifest_bytes: int, rule: Rule = DEFAULT_RULE) -> tuple[str, ...]:
     """What speaks against a fitted calibration; too little evidence does."""
     against = []
-    if comparison.aside < MIN_ASIDE:
-        against.append(f"only {comparison.aside:,} samples to compare on, expected at least {MIN_ASIDE:,}")
-    elif comparison.added > MAX_ADDED * comparison.aside:
+    added, aside = comparison.added, comparison.aside
+    if aside < rule.min_aside:
+        against.append(f"only {aside:,} samples to compare on, expected at least {rule.min_aside:,}")
+    if comparison.hours * HOUR_US < rule.min_aside_us:
+        least = rule.min_aside_us / HOUR_US
+        against.append(f"only {comparison.hours:.1f} hours to compare on, expected at least {least:g}")
+    if added > rule.max_added * aside:
         against.append(
-            f"{comparison.added / comparison.aside:.2%} of the flows that the baseline does not show would be suspects "
-            f"({comparison.added:,} of {comparison.aside:,} samples), expected at most {MAX_ADDED:.1%}"
+            f"{added / aside:.2%} of the flows that the baseline does not show would be suspects "
+            f"({added:,} of {aside:,} samples), expected at most {rule.max_added:.1%}"
+        )
+    if comparison.added_an_hour > rule.max_added_an_hour:
+        against.append(
+            f"{comparison.added_an_hour:.2f} flows an hour that the baseline does not show would be suspects (by "
+            f"{added:,} of {aside:,} samples), expected at most {rule.max_added_an_hour:g}"
         )
     if comparison.attacks_lost:
         against.append(f"{comparison.attacks_lost:,} flows that verdicts call an attack would not be found any more")

@@ -5,6 +5,7 @@ the sensor's traffic is. Nothing here believes a model: a row is usual by the ba
 """
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -29,7 +30,9 @@ KEYS = tuple(dict.fromkeys((*ROW_BY_POSITION, *ROW_BY_SOURCE_RECORD, "end_ts_us"
 SALT = np.uint64(0x5553_5541_4C52_4F57)
 """Another stream than the one by which score chose its samples: else all of them would be drawn again, or none."""
 MAX_ROWS = 50_000
-"""The newest rows of a sensor that are read: 15 MB of features, seconds of fitting; further ones add nothing."""
+"""About so many rows of a sensor are read, 15 MB of features: of a busy one all are thinned, so that they still cover
+days.
+"""
 MAX_STRANGENESS = 1.6
 """Deviations from the nearest usual kind of flow up to which a flow is usual: what is farther is strange before a bound
 is known (pipeline/featurize/baseline/learning.py). Fitted to all that is not shown, the model is blind to what lies
@@ -42,15 +45,16 @@ LEARNS = (Phase.NONE, Phase.LEARNING, Phase.CHANGED)
 class Stretch(NamedTuple):
     """The stretch of event time in which a sensor's baseline has known what is usual.
 
-    began_us: when it began; since_us: from when on rows of it are read; is_anchored: whether the baseline is fixed now.
+    began_us: when it began; thinned: of its even rows one in so many is read; is_anchored: whether it was fixed in
+    it.
     """
 
     began_us: int
-    since_us: int
+    thinned: int
     is_anchored: bool
 
 
-NO_STRETCH = Stretch(0, 0, False)
+NO_STRETCH = Stretch(0, 1, False)
 
 
 class SensorRows(NamedTuple):
@@ -63,6 +67,7 @@ class SensorRows(NamedTuple):
     attack : (n,) rows that verdicts call an attack
     position : (n, 3) int64, raw position
     baseline : (n,) int64, number of the baseline record
+    one_in : of the sensor's flows one in so many is an even row
     """
 
     matrix: npt.NDArray[np.float32]
@@ -73,6 +78,7 @@ class SensorRows(NamedTuple):
     attack: Mask
     position: Ints
     baseline: Ints
+    one_in: float
 
     def digest(self, chosen: Mask) -> str:
         """SHA-256 of the raw positions of some rows."""
@@ -105,7 +111,7 @@ class Seen:
 
     @property
     def stretch(self) -> Stretch:
-        """The last one, read from where it has at most MAX_ROWS even rows on; NO_STRETCH where there is none."""
+        """The last one; NO_STRETCH where there is none, or the baseline is not anchored in it."""
         if not self._end_us:
             return NO_STRETCH
         end_us, phase, even_rows = (
@@ -118,23 +124,23 @@ class Seen:
         inside = end_us >= began_us
         if not (phase[inside] == Phase.ANCHORED).any():
             return NO_STRETCH
-        newest = np.sort(end_us[inside & even_rows])[-MAX_ROWS:]
-        return Stretch(began_us, max(began_us, int(newest[0])) if len(newest) else began_us, True)
+        return Stretch(began_us, max(1, math.ceil(int((inside & even_rows).sum()) / MAX_ROWS)), True)
 
 
-def of_stretch(sensor: SensorName, since_us: int, until_us: int, labels: Labels | None) -> Callable[[pa.Table], Mask]:
+def of_stretch(
+    sensor: SensorName, began_us: int, until_us: int, labels: Labels, thinned: int = 1
+) -> Callable[[pa.Table], Mask]:
     """What chooses a sensor's even rows of a stretch of event time, and those that somebody has labelled."""
 
     def select(keys: pa.Table) -> Mask:
-        chosen = _of(keys, sensor, since_us, until_us)
-        labelled = labels.apply(keys).touched if labels is not None else np.zeros(keys.num_rows, np.bool_)
-        chosen &= even(keys) | labelled
+        chosen = _of(keys, sensor, began_us, until_us)
+        chosen &= even(keys, thinned) | labels.apply(keys).touched
         return chosen
 
     return select
 
 
-def sensor_rows(samples: pa.Table, labels: Labels) -> SensorRows:
+def sensor_rows(samples: pa.Table, labels: Labels, thinned: int = 1) -> SensorRows:
     """A sensor's samples with features, in order of event time."""
     rows = widened(samples.combine_chunks().to_batches()[0], "scored")
     applied = labels.apply(samples)
@@ -142,7 +148,7 @@ def sensor_rows(samples: pa.Table, labels: Labels) -> SensorRows:
     attack = called & (applied.label != NORMAL)
     is_shown = shown(filled(rows, "phase", 0), filled(rows, "evidence", 0))
     strangeness = filled(rows, "strangeness", np.inf)
-    even_rows = even(samples)
+    even_rows = even(samples, thinned)
     usual = even_rows & ~is_shown & (strangeness <= MAX_STRANGENESS) & ~attack & ~applied.conflicting
     position = np.stack([samples.column(name).to_numpy().astype(np.int64) for name in RAW_POSITION], axis=1)
     return SensorRows(
@@ -154,14 +160,15 @@ def sensor_rows(samples: pa.Table, labels: Labels) -> SensorRows:
         attack,
         position,
         filled(rows, "baseline", 0).astype(np.int64),
+        NORMAL_ONE_IN * thinned,
     )
 
 
-def even(samples: pa.Table) -> Mask:
-    """(n,) samples that make one share of all rows, one in NORMAL_ONE_IN: of what is sampled more often, by hash."""
+def even(samples: pa.Table, thinned: int = 1) -> Mask:
+    """(n,) samples that make one share of all rows, one in NORMAL_ONE_IN * thinned, by hash."""
     usual_class = _numpy(pc.equal(samples.column("class"), NORMAL))
     one_in = np.where(usual_class, 1, NORMAL_ONE_IN // OTHER_ONE_IN)
-    one_in = np.where(_numpy(samples.column("suspect")), NORMAL_ONE_IN, one_in).astype(np.uint64)
+    one_in = np.where(_numpy(samples.column("suspect")), NORMAL_ONE_IN, one_in).astype(np.uint64) * np.uint64(thinned)
     hashed = np.full(samples.num_rows, SALT)
     for name in RAW_POSITION:
         hashed = splitmix64(hashed ^ samples.column(name).to_numpy().astype(np.uint64))

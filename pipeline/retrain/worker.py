@@ -44,7 +44,7 @@ MAX_AGE_S = 5.0
 PATIENCE_S = 30.0
 COMMAND = (sys.executable, "-m", "pipeline.tools.cli", "retrain")
 PROMOTE, OFF = "promote", "off"
-"""Values of the setting fitted_calibrations; the third is `compare`."""
+"""Values of the setting fitted_calibrations; the third, the default, is `compare`."""
 # Another worker has the partition, or Kafka is away: the offset is committed with a later range, by whoever reads it.
 LATER = {Kind.PASSES, Kind.REJOIN, Kind.AWAY, Kind.FENCED}
 

@@ -25,7 +25,7 @@ from tests.crash.flow import everything_below
 from tests.integration.chains import settings_for, wait_for, worker
 from tests.integration.test_retrain_worker import wait_for_rows
 from tests.retrain.small_training import START_US, facts
-from tests.retrain.usual_samples import HOUR_US, ORIGIN, ROWS, SENSOR, model, usual_rows
+from tests.retrain.usual_samples import HOUR_US, HOURS, ORIGIN, ROWS, SENSOR, model, usual_rows
 
 pytestmark = pytest.mark.integration
 RETRAIN = "pipeline.tools.cli retrain run --no-base --every 0"
@@ -50,6 +50,7 @@ def settings(kafka: str, prefix: str, tmp_path: Path, current: Model) -> Setting
         samples_uri=uris["samples_uri"],
         model=current.id,
         device="cpu",
+        fitted_calibrations="promote",
     )
 
 
@@ -102,9 +103,12 @@ def test_anchored_fitted_compared_and_promoted_whoever_is_killed(
     assert (record["candidate"], record["outcome"]) == (promoted.id, "promoted")
     assert record["at_us"] == rows.column("end_ts_us")[-1].as_py()
     # Rows of the next hours change nothing; a day later it is looked at again, and found calibrated.
-    later = usual_rows(seed=5, phase=[int(Phase.ANCHORED)] * ROWS, raw_offset=np.arange(9000, 9000 + ROWS))
-    send(settings, moved(later, 10), range(1), MESSAGES)
-    send(settings, moved(later, 48), range(1, 2), MESSAGES)
+    later = usual_rows(EACH, 5, 1.0, 1.0, phase=[int(Phase.ANCHORED)] * EACH, raw_offset=np.arange(9000, 9000 + EACH))
+    send(settings, moved(later, HOURS + 10), range(1), MESSAGES)
+    with retrain(settings, log):
+        wait_for_rows(settings, ROWS + EACH)
+    assert len(fitted_in(log)) == 1
+    send(settings, moved(later, HOURS + 30), range(1), MESSAGES + 1)
     with retrain(settings, log):
         wait_for(log, '"calibrated"', 90)
     assert [each["outcome"] for each in fitted_in(log)] == ["promoted", "calibrated"]
@@ -127,13 +131,23 @@ def test_one_that_would_show_what_is_usual_is_refused_and_its_reason_is_on_recor
     assert record["against"] == said["against"] and record["comparison"]["added"] > 50
 
 
-def test_switched_off_nothing_is_fitted(settings: Settings, tmp_path: Path) -> None:
-    log, off = tmp_path / "log", settings.model_copy(update={"fitted_calibrations": "off"})
-    send(settings, usual_rows(), range(MESSAGES))
+def test_by_default_one_that_passes_is_told_and_not_promoted_and_off_is_off(
+    settings: Settings, current: Model, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    off, compare = (settings.model_copy(update={"fitted_calibrations": each}) for each in ("off", "compare"))
+    assert Settings.model_fields["fitted_calibrations"].default == "compare"
+    send(settings, usual_rows(), range(MESSAGES - 1))
     with retrain(off, log):
-        wait_for_rows(settings, ROWS)
-    assert not fitted_in(log)
-    assert not fitted_records.records(settings.samples_uri)
+        wait_for_rows(settings, ROWS - EACH)
+    assert not fitted_in(log) and not fitted_records.records(settings.samples_uri)
+    send(settings, usual_rows(), range(MESSAGES - 1, MESSAGES))
+    with retrain(compare, log):
+        wait_for(log, '"calibration fitted"', 90)
+    [said] = fitted_in(log)
+    assert (said["outcome"], said["against"]) == ("passed", [])
+    assert registry.list_models(Path(settings.registry_uri)) == [current.id]
+    assert promotion.current(settings) == ""
 
 
 def moved(rows: pa.RecordBatch, hours: int) -> pa.RecordBatch:

@@ -32,6 +32,7 @@ def keys(phase: list[int | None], end_us: list[int], **given: Any) -> pa.Table:
         "raw_partition": np.zeros(rows, np.int32),
         "raw_offset": np.arange(rows, dtype=np.int64),
         "raw_index": np.zeros(rows, np.int32),
+        "source_record": np.arange(rows, dtype=np.int64),
         "phase": pa.array(phase, pa.uint8()),
         "end_ts_us": np.array(end_us, np.int64),
         **given,
@@ -65,16 +66,20 @@ def test_a_stretch_begins_behind_the_last_row_that_was_learnt(
         assert seen.stretch.began_us == began_us
 
 
-def test_of_a_long_stretch_the_newest_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usual, "MAX_ROWS", 5)
-    stretch = stretch_of(keys([3] * 20, list(range(1, 21))))
-    assert (stretch.began_us, stretch.since_us) == (0, 16)
+def test_a_long_stretch_is_thinned_and_covers_as_much_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usual, "MAX_ROWS", 200)
+    table = keys([3] * 1_900, list(range(1_900)))
+    stretch = stretch_of(table)
+    assert (stretch.began_us, stretch.thinned) == (0, 10)
+    chosen = np.flatnonzero(of_stretch(SENSOR, 0, FOR_EVER_US, Labels(), stretch.thinned)(table))
+    assert 120 < len(chosen) < 280 and chosen[0] < 100 and chosen[-1] > 1_800
+    assert np.isin(chosen, np.flatnonzero(even(table))).all()
 
 
 def test_other_sensors_are_others(tmp_path: Path) -> None:
     table = keys([3, 3], [5, 6], sensor=["else", "edge"])
-    assert stretch_of(table).since_us == 6
-    assert of_stretch(SENSOR, 0, 10, None)(table).tolist() == [False, True]
+    assert stretch_of(table).thinned == 1
+    assert of_stretch(SENSOR, 0, 10, Labels())(table).tolist() == [False, True]
 
 
 def test_even_rows_are_one_share_of_all(tmp_path: Path) -> None:

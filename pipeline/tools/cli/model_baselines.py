@@ -174,11 +174,12 @@ def _fitted(networks: list[NetworkFigures]) -> Table:
         rows.append(
             [
                 *(network.network, compared["fitted_on"], compared["aside"], f"{fitted.added_percent:.2f}"),
+                f"{compared['added_an_hour']:.2f}",
                 *(fitted.outcome, f"{fitted.hours:.1f}", *(f"{percent:.2f}" for percent in fitted.suspects_percent)),
                 *(*fitted.incidents, *fitted.false, found or "-"),
             ]
         )
-    head = ["network", "fitted to", "compared on", "added %", "outcome", "later h", "suspects %", "with it"]
+    head = ["network", "fitted to", "compared on", "added %", "an hour", "outcome", "later h", "suspects %", "with it"]
     return table([*head, "incidents", "with it", "false", "with it", "attacks found, with it"], rows)
 
 

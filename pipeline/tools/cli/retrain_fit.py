@@ -32,7 +32,8 @@ def fit(
 ) -> None:
     """Fit a calibration to what an anchored sensor calls usual, and compare it with the sensor's own baseline.
 
-    `forebay retrain run` does so by itself, once a sensor is anchored and then once a day. Exits 1 if the candidate
+    `forebay retrain run` does so by itself, once a sensor is anchored and then once a day. Only what is promoted goes
+    into the registry: the same samples give the same candidate again. Exits 1 if the candidate
     does not pass, or if it was to be promoted and was not.
     """
     import signal
@@ -91,9 +92,8 @@ def _fitted(settings: "Settings", sensor: "SensorName", until_us: int, promote: 
     next_model, outcome = made.model, fitted.PROMOTED
     if made.outcome in (fitted.WAITING, fitted.REFUSED):
         next_model, outcome = (fitted.withdrawn(current, sensor) if made.stale else None), fitted.WITHDRAWN
-    if next_model is not None and (promote or made.outcome == fitted.PASSED):
-        registry.save(next_model, folder_or_storage(settings.registry_uri, "models"))
     if next_model is not None and promote:
+        registry.save(next_model, folder_or_storage(settings.registry_uri, "models"))
         target = promotion.Target(next_model.id, next_model.sha256, next_model.id)
         document["promotion"] = promoted(settings, target, None, promotion.MARGIN_US, as_json)
         document["outcome"] = outcome if document["promotion"]["decided"] else made.outcome
@@ -114,10 +114,12 @@ def _made(
 
     seen = usual.Seen(sensor, until_us)
     samples.read(settings.samples_uri, features.hash, seen.select, usual.KEYS)
-    began_us, since_us, is_anchored = seen.stretch
+    began_us, thinned, is_anchored = seen.stretch
     if not is_anchored:
-        return fitted.Fitted(fitted.WAITING, False, against=("the sensor is not anchored by its samples",))
-    rows = _rows(settings, features, sensor, since_us, until_us, labels)
+        return fitted.Fitted(
+            "/".join(sensor), fitted.WAITING, False, against=("the sensor is not anchored by its samples",)
+        )
+    rows = _rows(settings, features, sensor, began_us, until_us, labels, thinned)
     return fitted.fit(current, sensor, rows, began_us)
 
 
@@ -125,27 +127,30 @@ def _rows(
     settings: "Settings",
     features: "FeatureSet",
     sensor: "SensorName",
-    since_us: int,
+    began_us: int,
     until_us: int,
     labels: "Labels",
+    thinned: int,
 ) -> "SensorRows | None":
     from pipeline.retrain import samples, usual
 
-    select = usual.of_stretch(sensor, since_us, until_us, labels)
+    select = usual.of_stretch(sensor, began_us, until_us, labels, thinned)
     table = samples.read(settings.samples_uri, features.hash, select, usual.KEYS)
-    return usual.sensor_rows(table, labels) if table.num_rows else None
+    return usual.sensor_rows(table, labels, thinned) if table.num_rows else None
 
 
 def fitted_again(
     settings: "Settings", features: "FeatureSet", model: "Model", current: "Model", labels: "Labels"
 ) -> "Model":
     """A newly trained model with the fitted calibrations of the model in use, from the same samples."""
+    from pipeline.contracts.sample_shares import NORMAL_ONE_IN
     from pipeline.retrain import fitted
 
     rows_of = dict[str, "SensorRows"]()
     for origin in current.fitted:
         quiet = current.document["calibration"][origin]["quiet"]
-        rows = _rows(settings, features, _sensor(origin), quiet["from_us"], quiet["to_us"], labels)
+        span = quiet["from_us"], quiet["to_us"]
+        rows = _rows(settings, features, _sensor(origin), *span, labels, quiet["one_in"] // NORMAL_ONE_IN)
         if rows is not None:
             rows_of[origin] = rows
     return fitted.fitted_again(model, rows_of)

@@ -26,7 +26,7 @@ def history_lines(history: SensorHistory) -> list[str]:
 _OUTCOMES = {
     "waiting": "no calibration of the model is fitted yet",
     "calibrated": "the model is calibrated for it",
-    "passed": "a fitted calibration of the model passes, and is not promoted",
+    "passed": "a fitted calibration of the model passes; forebay retrain fit --promote lets it judge",
     "promoted": "a fitted calibration of the model was promoted: its suspects add to what the baseline shows",
     "refused": "a fitted calibration of the model was refused; the baseline decides alone",
     "withdrawn": "the fitted calibration of before it learnt again was withdrawn; the baseline decides alone",

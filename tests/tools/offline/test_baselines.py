@@ -238,9 +238,8 @@ def test_a_fitted_calibration_is_refused_where_it_does_harm() -> None:
 
 
 @pytest.mark.slow
-def test_a_fitted_calibration_passes_where_it_does_none() -> None:
+def test_a_fitted_calibration_loses_nothing() -> None:
     fitted = figures.network_figures(sensor("bottom"), SETTINGS, shipped()).fitted
-    assert fitted is not None and (fitted.outcome, fitted.against) == ("passed", ())
-    assert fitted.added_percent < 0.5 and fitted.false == (0, 0)
+    assert fitted is not None and fitted.added_percent < 0.5 and fitted.false == (0, 0)
     assert fitted.suspects_percent[1] <= fitted.suspects_percent[0] + 0.01
     assert all(each.after >= each.before for each in fitted.attacks)

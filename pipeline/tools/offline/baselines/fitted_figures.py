@@ -9,9 +9,11 @@ import pyarrow as pa
 from pipeline.alert.incidents import closed_incidents
 from pipeline.contracts.baseline import Phase
 from pipeline.contracts.class_names import NORMAL
+from pipeline.contracts.sample_shares import NORMAL_ONE_IN
 from pipeline.tools.offline.baselines.captures import SITE, Capture, Mask
-from pipeline.tools.offline.baselines.lived import HOUR_US, Lived, attack_kinds, found, incident_of
+from pipeline.tools.offline.baselines.lived import HOUR_US, Lived, attack_kinds, clock_of, found, incident_of
 from pipeline.tools.offline.naming_figures import scored_by
+from schemas.learning import SHIPPED_LEARNING
 
 if TYPE_CHECKING:
     from models.serving.model import Model
@@ -23,7 +25,7 @@ DUE_SHARE = 0.5
 the two days until a sensor is anchored by default.
 """
 MIN_USUAL = 300
-"""Fewer usual flows than are needed live: so that the figures of short captures are seen, whatever the rule says."""
+"""Fewer usual flows than are needed live, and no day kept aside: so that the figures of short captures are seen."""
 
 
 class FoundTwice(NamedTuple):
@@ -44,7 +46,7 @@ class FittedFigures(NamedTuple):
 
     outcome: str
     against: tuple[str, ...]
-    comparison: dict[str, int]
+    comparison: dict[str, float]
     hours: float
     suspects_percent: tuple[float, float]
     incidents: tuple[int, int]
@@ -68,7 +70,7 @@ def fitted_figures(capture: Capture, lived: Lived, model: "Model") -> FittedFigu
         return None
     first_us, last_us = int(lived.end_us[known].min()), int(lived.end_us.max())
     due_us = first_us + int(DUE_SHARE * (last_us - first_us))
-    made = fitted_in(lived, known & (lived.end_us < due_us), model)
+    made = fitted_in(lived, known & (lived.end_us < due_us), model, clock_of(capture.span_us).learning.anchor_s)
     if made is None or made.model is None or made.comparison is None:
         return None
     before, after = (_later(lived, due_us, each) for each in (None, made.model))
@@ -77,8 +79,7 @@ def fitted_figures(capture: Capture, lived: Lived, model: "Model") -> FittedFigu
     return FittedFigures(
         outcome=made.outcome,
         against=made.against,
-        # An hour's flows are counted by the share that are samples live; here all are.
-        comparison={name: count for name, count in asdict(made.comparison).items() if name != "added_an_hour"},
+        comparison=asdict(made.comparison),
         hours=(last_us - due_us) / HOUR_US,
         suspects_percent=(_percent(before, judged), _percent(after, judged)),
         incidents=(len(before.incidents), len(after.incidents)),
@@ -87,29 +88,36 @@ def fitted_figures(capture: Capture, lived: Lived, model: "Model") -> FittedFigu
     )
 
 
-def fitted_in(lived: Lived, chosen: Mask, model: "Model") -> "Fitted | None":
-    """The candidate by some rows, as retrain makes one of its samples: here every flow is one. None without rows."""
-    from pipeline.retrain.fitted import fit
+def fitted_in(lived: Lived, chosen: Mask, model: "Model", clock_s: int) -> "Fitted | None":
+    """The candidate by some rows, as retrain makes one; clock_s: when the sensor is anchored. None without rows."""
+    from pipeline.retrain.fitted import Rule, fit
 
     rows = _samples(lived.rows, chosen)
+    if rows is None:
+        return None
     sensor = SITE, str(lived.rows.column("sensor")[0])
-    return None if rows is None else fit(model, sensor, rows, 0, min_usual=MIN_USUAL)
+    # On a scaled clock an hour of the rule is as short as everything else.
+    rows = rows._replace(one_in=rows.one_in * clock_s / SHIPPED_LEARNING.anchor_s)
+    return fit(model, sensor, rows, 0, Rule(min_usual=MIN_USUAL, min_aside_us=0))
 
 
 def _samples(rows: pa.RecordBatch, chosen: Mask) -> "SensorRows | None":
+    """The rows that retrain has samples of, as one_in says: those it has live, or all where these would be too few."""
+    from pipeline.retrain.fitted import DEFAULT_RULE
     from pipeline.retrain.labels import Labels
-    from pipeline.retrain.usual import MAX_ROWS, sensor_rows
+    from pipeline.retrain.usual import sensor_rows
 
-    end_us = rows.column("end_ts_us").to_numpy()
-    newest = np.flatnonzero(chosen)
-    newest = newest[np.argsort(end_us[newest], kind="stable")][-MAX_ROWS:]
-    if not len(newest):
+    end_us, picked = rows.column("end_ts_us").to_numpy(), np.flatnonzero(chosen)
+    if not len(picked):
         return None
-    plain = rows.take(pa.array(newest))
-    constant = {"class": pa.array([NORMAL] * len(newest)), "suspect": pa.array(np.zeros(len(newest), np.bool_))}
+    plain = rows.take(pa.array(picked[np.argsort(end_us[picked], kind="stable")]))
+    constant = {"class": pa.array([NORMAL] * len(picked)), "suspect": pa.array(np.zeros(len(picked), np.bool_))}
     for name, column in constant.items():
         plain = plain.set_column(plain.schema.get_field_index(name), plain.schema.field(name), column)
-    return sensor_rows(pa.Table.from_batches([plain]), Labels())
+    # Every row of a capture is here, where score has sampled one in NORMAL_ONE_IN: thinned by as much it is as live.
+    thinned = NORMAL_ONE_IN if len(picked) >= DEFAULT_RULE.min_usual * NORMAL_ONE_IN else 1
+    found = sensor_rows(pa.Table.from_batches([plain]), Labels(), thinned)
+    return found._replace(one_in=float(thinned))
 
 
 def _later(lived: Lived, from_us: int, model: "Model | None") -> Lived:
