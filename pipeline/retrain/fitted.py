@@ -223,7 +223,7 @@ def reasons(comparison: Comparison, manifest_bytes: int, rule: Rule = DEFAULT_RU
         )
     if comparison.added_an_hour > rule.max_added_an_hour:
         against.append(
-            f"{comparison.added_an_hour:.2f} flows an hour that the baseline does not show would be suspects (by "
+            f"{comparison.added_an_hour:.3g} flows an hour that the baseline does not show would be suspects (by "
             f"{added:,} of {aside:,} samples), expected at most {rule.max_added_an_hour:g}"
         )
     if comparison.attacks_lost:

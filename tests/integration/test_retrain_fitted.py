@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,7 +107,10 @@ def test_anchored_fitted_compared_and_promoted_whoever_is_killed(
     later = usual_rows(EACH, 5, 1.0, 1.0, phase=[int(Phase.ANCHORED)] * EACH, raw_offset=np.arange(9000, 9000 + EACH))
     send(settings, moved(later, HOURS + 10), range(1), MESSAGES)
     with retrain(settings, log):
-        wait_for_rows(settings, ROWS + EACH)
+        deadline = time.monotonic() + 60
+        while samples.read(settings.samples_uri, promoted.document["feature_hash"]).num_rows < ROWS + EACH:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
     assert len(fitted_in(log)) == 1
     send(settings, moved(later, HOURS + 30), range(1), MESSAGES + 1)
     with retrain(settings, log):
