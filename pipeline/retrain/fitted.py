@@ -43,7 +43,7 @@ class Rule:
         Three days: of samples that are one in 32, what shows 1.3 flows an hour has shown one by then in 19 of 20 cases.
         Of 18 hours of the generated plant two of three samples held none, and 1 to 2 false incidents an hour followed.
     max_added
-        Share of the flows that the baseline does not show: 3 to 8 % at the foreign plants where it did harm.
+        Share of the flows that the baseline does not show: 3 to 8 % at two of three foreign networks.
     max_added_an_hour
         Flows: 11 an hour were two false incidents an hour at the generated plant, .4 are under two a day.
     """

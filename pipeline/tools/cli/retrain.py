@@ -51,7 +51,7 @@ def run(
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
-    """Collect samples from the topic `retrain`, and train a candidate on schedule."""
+    """Collect samples from the topic `retrain`, train on schedule, and fit calibrations for anchored sensors."""
     from pipeline.retrain.worker import run as run_worker
 
     settings = load_settings(bootstrap=bootstrap, topic_prefix=prefix)
