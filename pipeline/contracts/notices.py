@@ -1,4 +1,4 @@
-"""What featurize tells of a sensor's baseline beside its rows: a phase that began, what came back, what fell silent.
+"""What featurize reports of a sensor's baseline beside its rows: a phase that began, what came back, what fell silent.
 
 A notice is a pure function of the sensor's flows, so one written twice is the same. Notices travel with the message
 whose rows brought them, and are records of the topic `baselines`.
@@ -42,7 +42,7 @@ class NamedRelation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something a sensor's baseline has to tell.
+    """Something that happened to a sensor's baseline.
 
     Parameters
     ----------

@@ -231,15 +231,15 @@ def _inputs(
 
 
 def _carry_out(sensors: dict[SensorName, SensorState], commands: Iterable[BaselineCommand]) -> tuple[Notice, ...]:
-    """Carry commands out at sensors that have a baseline, which are replaced; what there is to tell."""
-    told = []
+    """Carry commands out at sensors that have a baseline, which are replaced; the notices of it."""
+    notices = []
     for command in commands:
         name = command.site, command.sensor
         if name in sensors and sensors[name].baseline.phase != Phase.NONE:
             baseline, notice = carry_out(sensors[name].baseline, command)
             sensors[name] = replace(sensors[name], baseline=baseline)
-            told.append(notice)
-    return tuple(told)
+            notices.append(notice)
+    return tuple(notices)
 
 
 def _lowest(waiting: RawPosition | None, flows: pa.RecordBatch, start: int) -> RawPosition:

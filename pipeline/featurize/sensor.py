@@ -107,7 +107,7 @@ class SensorInput(NamedTuple):
 
 
 class Advanced(NamedTuple):
-    """What came of sensors' flows: the states after them, the released rows, and what the baselines tell."""
+    """What came of sensors' flows: the states after them, the released rows, and the notices of their baselines."""
 
     states: list[SensorState]
     rows: pa.RecordBatch
@@ -337,7 +337,7 @@ def featurize_file(
         part = flows.slice(start, batch_rows)
         ended = start + batch_rows >= len(flows)
         of_part = SensorInput(state, np.arange(len(part)), lateness_us, ended, False, window_us, site, learning, sensor)
-        (state,), rows, told = advance_sensors([of_part], part, BOUNDS, max_waiting, calendars)
+        (state,), rows, of_batch = advance_sensors([of_part], part, BOUNDS, max_waiting, calendars)
         batches.append(rows)
-        notices += told
+        notices += of_batch
     return Advanced([state], pa.concat_batches(batches), tuple(notices))

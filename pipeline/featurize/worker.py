@@ -112,8 +112,8 @@ class Featurize:
         self._telemetry.stage.batch(time.perf_counter() - started)
         outgoing = [Outgoing(self._features, message.key, payload, headers) for payload in payloads]
         notices = [notice for features in messages for notice in features.facts.notices]
-        for kind, told in Counter(notice.kind for notice in notices).items():
-            self._telemetry.count("forebay_baseline_notices", told, kind=kind)
+        for kind, count in Counter(notice.kind for notice in notices).items():
+            self._telemetry.count("forebay_baseline_notices", count, kind=kind)
         if notices or len(after.sensors) != sensors:
             self._count_phases(message.partition, after)  # no sensor changes its phase without a notice
         return after, outgoing + [

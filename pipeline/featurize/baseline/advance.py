@@ -11,7 +11,8 @@ from pipeline.contracts.envelope import SensorName
 from pipeline.contracts.notices import Notice
 from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline import relations as of_relations
-from pipeline.featurize.baseline.book import forget_unnamed, remember, tidy
+from pipeline.featurize.baseline.address_names import forget_unnamed, remember, tidy
+from pipeline.featurize.baseline.baseline_notices import notices_of_block
 from pipeline.featurize.baseline.coordinates import Points
 from pipeline.featurize.baseline.keys import LEARNT, FlowRelations
 from pipeline.featurize.baseline.learning import (
@@ -29,7 +30,6 @@ from pipeline.featurize.baseline.learning import (
 )
 from pipeline.featurize.baseline.phases import await_first, begin, close_block
 from pipeline.featurize.baseline.sensor_baseline import Baseline
-from pipeline.featurize.baseline.telling import notices
 from schemas.learning import Learning
 
 RELATIONS_A_FLOW = 14
@@ -79,9 +79,9 @@ def advance(
 
     late: (len(order),) flows that are only judged. judged: what is written.
     """
-    told: list[Notice] = []
+    notices: list[Notice] = []
     if not len(order):
-        return baseline, told
+        return baseline, notices
     clock = baseline.clock
     # Late flows stand where they came; they close no block.
     reached_us = np.maximum.accumulate(np.where(late, np.iinfo(np.int64).min, flows.end_us[order]))
@@ -96,19 +96,19 @@ def advance(
         if stop > start:
             baseline = _within_block(baseline, order[start:stop], late[start:stop], flows, judged)
         if stop < len(order):
-            told += _close_block(baseline, name, int(reached_us[stop]), learning)
+            notices += _close_block(baseline, name, int(reached_us[stop]), learning)
         start = stop
-    return baseline, told
+    return baseline, notices
 
 
 def _close_block(baseline: Baseline, name: SensorName, now_us: int, learning: Learning) -> list[Notice]:
-    forget_unnamed(baseline.book, baseline.relations, int(baseline.clock[BLOCK]))
+    forget_unnamed(baseline.names, baseline.relations, int(baseline.clock[BLOCK]))
     baseline.histogram[1] = baseline.histogram[0]
     began = close_block(baseline.clock, baseline.blocks, baseline.relations, now_us, learning)
-    told = notices(baseline, name, began, now_us)
+    notices = notices_of_block(baseline, name, began, now_us)
     baseline.kinds.counts[of_kinds.ADDED] = baseline.relations.counts[of_relations.ADDED] = 0
-    tidy(baseline.book, baseline.relations)
-    return told
+    tidy(baseline.names, baseline.relations)
+    return notices
 
 
 def _name_older(
@@ -151,5 +151,5 @@ def _within_block(
     )
     _name_older(seen.evidence, order, flows.start_us, clock)
     judged.p_value[order] = baseline.p_values()[bins_of(seen.squares[order])]
-    remember(baseline.book, order[(seen.evidence[order] != 0) & ~late], relations, flows.src_addr, flows.dst_addr)
+    remember(baseline.names, order[(seen.evidence[order] != 0) & ~late], relations, flows.src_addr, flows.dst_addr)
     return baseline

@@ -9,7 +9,8 @@ from pipeline.contracts.notices import ATTACK as CALLED_ATTACK
 from pipeline.featurize.baseline import keys
 from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline import relations as of_relations
-from pipeline.featurize.baseline.book import name_of
+from pipeline.featurize.baseline.address_names import name_of
+from pipeline.featurize.baseline.baseline_notices import UNDOABLE, affected, figures, notice_of, service_words
 from pipeline.featurize.baseline.change import STEADY_S, Entries
 from pipeline.featurize.baseline.keys import kind_and_service, kind_of
 from pipeline.featurize.baseline.learning import BEGAN_US, LAST_US, LEAST_BLOCKS, NUMBER, SINCE_US, seconds
@@ -31,7 +32,6 @@ from pipeline.featurize.baseline.recurrence import (
 )
 from pipeline.featurize.baseline.relations import SOURCE, TARGET, WHAT
 from pipeline.featurize.baseline.sensor_baseline import Baseline, no_baseline
-from pipeline.featurize.baseline.telling import UNDOABLE, affected, figures, notice_of, service_words
 from pipeline.featurize.baseline.undoable import (
     code_of,
     forget,
@@ -54,7 +54,7 @@ NOTHING = np.zeros(0, np.int64)
 
 
 def carry_out(baseline: Baseline, command: BaselineCommand) -> tuple[Baseline, Notice]:
-    """The baseline, which is taken over, after a command, and what there is to tell."""
+    """The baseline, which is taken over, after a command, and its notice."""
     if command.action == RELEARN:
         return _begin_anew(baseline, command)
     return baseline, _CARRIED_OUT_BY[command.action](baseline, command)
@@ -161,12 +161,12 @@ def _notice(
 
 def _meant(baseline: Baseline, command: BaselineCommand) -> Entries:
     """Entries of the relations a command is about, usual or not."""
-    relations, book = baseline.relations, baseline.book
+    relations, names = baseline.relations, baseline.names
     entries = np.arange(1, int(relations.table.cells[0, USED]) + 1)
     entries = entries[np.isin(kind_of(relations.ends[entries, WHAT]), UNDOABLE)]
     if command.address:
         ends = relations.ends[:, [SOURCE, TARGET]]
-        named = [key for key in np.unique(ends).tolist() if key and name_of(book, key) == command.address]
+        named = [key for key in np.unique(ends).tolist() if key and name_of(names, key) == command.address]
         entries = entries[np.isin(ends[entries], np.array(named, np.uint64)).any(axis=1)]
     if command.service:
         services = [kind_and_service(number)[1:] for number in relations.ends[entries, WHAT].tolist()]

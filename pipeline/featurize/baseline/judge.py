@@ -71,8 +71,7 @@ def judge(
 
     Returns
     -------
-    The new baselines; COLUMNS in order, n values each, null where the feature set has no coordinates; and what there is
-    to tell.
+    The new baselines; COLUMNS in order, n values each, null where the feature set has no coordinates; and the notices.
     """
     if not has_baselines(feature_set) or not flows.num_rows:
         types = [load("features").field(name).arrow.type for name in COLUMNS]
@@ -80,13 +79,13 @@ def judge(
         return [sensor.baseline for sensor in sensors], nothing, []
     batch = flow_batch(flows, matrix, rows)
     judged = nothing_judged(flows.num_rows)
-    after, told = list[Baseline](), list[Notice]()
+    after, notices = list[Baseline](), list[Notice]()
     for sensor, order in zip(sensors, orders, strict=True):
-        baseline, notices = advance(
+        baseline, of_sensor = advance(
             sensor.baseline, sensor.name, order, order >= on_time, batch, judged, sensor.learning
         )
         after.append(baseline)
-        told += notices
+        notices += of_sensor
     seen = judged.seen
     arrays = (
         judged.phase,
@@ -97,4 +96,4 @@ def judge(
         seen.others,
         judged.number,
     )
-    return after, [pa.array(array) for array in arrays], told
+    return after, [pa.array(array) for array in arrays], notices

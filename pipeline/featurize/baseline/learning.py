@@ -97,7 +97,7 @@ TALK_SQUARES = of_kinds.squared(2.6)
 ) = (int(bit) for bit in Evidence)
 _SHOWN = int(SHOWN)
 _NO_EVIDENCE = (DST_ADDRESS_KEY, DST_DEVICE_KEY)
-"""A new target is told by who uses it."""
+"""A new target is in who uses it."""
 _SETTLING, _ANCHORED = int(Phase.SETTLING), int(Phase.ANCHORED)
 
 

@@ -49,7 +49,7 @@ HISTORY = 24
 RECENT = 8
 """The last blocks that say whether a sensor is calm: half of the time learnt, as long as blocks grow."""
 LEAST_ROWS = 100
-"""With fewer flows nothing can have come back often enough to be told from what did not."""
+"""With fewer flows nothing can have come back often enough to differ from what did not."""
 CALM_PERCENT = 5
 """A block is calm where at most so many of its flows are strange."""
 UNKNOWN_PERCENT = 50

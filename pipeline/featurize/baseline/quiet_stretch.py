@@ -26,7 +26,7 @@ from schemas.learning import SHIPPED_LEARNING, Learning
 SECOND_US = 1_000_000
 SHORTEST_BLOCKS = 96
 """A block is this part of a stretch, and no longer than it is set: what came back came back in parts that matter to it.
-On captures of 6 minutes to 1.5 hours such blocks told attacks from what is usual."""
+On captures of 6 minutes to 1.5 hours such blocks separated attacks from what is usual."""
 NOBODY: SensorName = ("", "")
 
 

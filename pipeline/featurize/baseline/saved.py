@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.contracts.baseline import Phase
 from pipeline.featurize.addresses import address_keys
 from pipeline.featurize.baseline import kinds as of_kinds
-from pipeline.featurize.baseline.book import NOT_NOTED, Book
+from pipeline.featurize.baseline.address_names import NOT_NOTED, AddressNames
 from pipeline.featurize.baseline.coordinates import WIDTH
 from pipeline.featurize.baseline.keys import KIND_SHIFT, OUTSIDE
 from pipeline.featurize.baseline.kinds import FEATURES, MOST_KINDS, MOST_USUAL, Kinds
@@ -53,6 +53,8 @@ _RELATION_WORDS: Words = (
 one bit is left, whether it is this block: nothing else is ever asked. A relation that was away for longer than nine
 bits of seconds is not steady, however long it was. What is owed is -1, 0 or 1, and saved as one more. Kinds that are
 not usual have words of their own."""
+_NAMES = "book"
+"""What the array of names has been called from the first version on."""
 _SHAPES: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "clock": ("<i8", (CLOCK,)),
     "blocks": ("<i8", (3, HISTORY)),
@@ -64,7 +66,7 @@ _SHAPES: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "relations.cells": ("<i4", (None, 2 + len(_RELATION_WORDS))),
     "relations.ends": ("<u8", (None,)),
     "relations.counts": ("<i8", (4,)),
-    "book": ("|u1", (None,)),
+    _NAMES: ("|u1", (None,)),
     "undoable": ("<i4", (SLOTS,)),
 }
 FIRST_CLOCK = 20
@@ -81,7 +83,7 @@ def baseline_out(baseline: Baseline) -> Arrays:
     kinds, relations, block = baseline.kinds, baseline.relations, int(baseline.clock[BLOCK])
     known, usual = int(kinds.counts[of_kinds.USED]), int(kinds.counts[of_kinds.USUAL_KINDS])
     related = int(relations.table.cells[0, USED])
-    names = sorted(baseline.book)
+    names = sorted(baseline.names)
     return {
         "clock": baseline.clock,
         "blocks": np.stack(baseline.blocks),
@@ -99,7 +101,7 @@ def baseline_out(baseline: Baseline) -> Arrays:
         "relations.ends": _ends_out(relations.ends[1 : related + 1], names)
         | relations.cells[1 : related + 1, MADE_BY].astype(np.uint64) << _MADE_BY_SHIFT,
         "relations.counts": np.append(relations.counts, relations.table.cells[0, EVICTED]),
-        "book": np.frombuffer("\n".join(baseline.book[key] for key in names).encode(), np.uint8),
+        _NAMES: np.frombuffer("\n".join(baseline.names[key] for key in names).encode(), np.uint8),
         "undoable": baseline.undoable,
     }
 
@@ -125,16 +127,16 @@ def baseline_in(arrays: Mapping[str, Array]) -> Baseline:
     cells = np.zeros((max(len(keys), 1) + 1, CELLS), np.int32)
     cells[1 : len(keys) + 1] = _unpacked(arrays["relations.cells"], block, _RELATION_WORDS)
     cells[1 : len(keys) + 1, MADE_BY] = arrays["relations.ends"] >> _MADE_BY_SHIFT
-    book = _book(arrays["book"])
+    names = _names(arrays[_NAMES])
     ends = np.zeros((len(cells), ENDS), np.uint64)
-    ends[1 : len(keys) + 1] = _ends_in(arrays["relations.ends"], list(book))
+    ends[1 : len(keys) + 1] = _ends_in(arrays["relations.ends"], list(names))
     return Baseline(
         arrays["clock"],
         Blocks(*arrays["blocks"]),
         arrays["histogram"],
         Kinds(points, kinds, arrays["kinds.counts"]),
         Relations(with_keys(keys, int(counts[3])), cells, ends, counts[:3].copy()),
-        book,
+        names,
         arrays["undoable"],
     )
 
@@ -215,7 +217,7 @@ def _keys(numbers: npt.NDArray[np.uint64], names: list[int]) -> npt.NDArray[np.u
     return keys[numbers.astype(np.int64)]
 
 
-def _book(text: Array) -> Book:
+def _names(text: Array) -> AddressNames:
     """Names by key, ascending by key as they were saved."""
     names = text.tobytes().decode().split("\n") if len(text) else []
     keys, _ = address_keys(pa.array(names, pa.string()))

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.contracts.baseline import Phase
-from pipeline.featurize.baseline.book import Book
+from pipeline.featurize.baseline.address_names import AddressNames
 from pipeline.featurize.baseline.kinds import Kinds, no_kinds
 from pipeline.featurize.baseline.learning import BINS, BLOCK_ENDS_US, CLOCK, NUMBER, PHASE
 from pipeline.featurize.baseline.phases import Blocks, no_blocks
@@ -26,7 +26,7 @@ class Baseline(NamedTuple):
     histogram: npt.NDArray[np.int64]
     kinds: Kinds
     relations: Relations
-    book: Book
+    names: AddressNames
     undoable: npt.NDArray[np.int32]
 
     @property

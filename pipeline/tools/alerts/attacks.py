@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.contracts.baseline_commands import ATTACK, MAX_TEXT, BaselineCommand
 from pipeline.contracts.public_addresses import is_public
-from pipeline.featurize.baseline.book import OUTSIDE_WORDS
+from pipeline.featurize.baseline.address_names import OUTSIDE_WORDS
 
 
 def attack_commands(alert: Mapping[str, Any]) -> list[BaselineCommand]:

@@ -12,7 +12,7 @@ from pipeline.contracts.notices import ATTACK as CALLED_ATTACK
 from pipeline.contracts.public_addresses import is_public
 from pipeline.contracts.raw import BASELINE_COMMAND, SourceInfo
 from pipeline.errors import Usage
-from pipeline.featurize.baseline.book import OUTSIDE_WORDS
+from pipeline.featurize.baseline.address_names import OUTSIDE_WORDS
 from pipeline.runtime.kafka import sending
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings

@@ -15,7 +15,7 @@ from pipeline.featurize.baseline.relations import MOST_RELATIONS
 from schemas.learning import Learning
 
 QUIET_US = 3 * 3_600_000_000
-"""A sensor that sends tells its status every hour of its own time; a clock of its own may be an hour off."""
+"""A sensor that sends reports its status every hour of its own time; a clock of its own may be an hour off."""
 GONE_US = 30 * 24 * 3_600_000_000
 """Who has sent nothing for so long was taken away: its last notices stay in the topic for ever."""
 LEARNING_PHASES = (Phase.LEARNING, Phase.CHANGED)

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.contracts.baseline_commands import ATTACK, MAX_TEXT, BaselineCommand
-from pipeline.featurize.baseline.book import OUTSIDE_WORDS
+from pipeline.featurize.baseline.address_names import OUTSIDE_WORDS
 from pipeline.tools.alerts.attacks import attack_commands
 
 

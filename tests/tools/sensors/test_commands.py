@@ -7,7 +7,7 @@ from pipeline.contracts.baseline_commands import ACCEPT, ATTACK, RELEARN, UNDO, 
 from pipeline.contracts.notices import ACCEPTED, ADMITTED, LEARNT, RELEARNT, UNDONE, Notice
 from pipeline.contracts.notices import ATTACK as CALLED_ATTACK
 from pipeline.errors import Usage
-from pipeline.featurize.baseline.book import OUTSIDE_WORDS
+from pipeline.featurize.baseline.address_names import OUTSIDE_WORDS
 from pipeline.tools.sensors.commands import address_meant, intention, is_answer, require_undoable, service_meant
 from pipeline.tools.sensors.histories import SensorHistory, histories
 from schemas.learning import Learning

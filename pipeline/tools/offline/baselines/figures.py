@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.alert.grouping import Grouping
 from pipeline.contracts.baseline import Phase
 from pipeline.contracts.notices import CHANGED, LEARNT
-from pipeline.featurize.baseline.telling import figures as baseline_figures
+from pipeline.featurize.baseline.baseline_notices import figures as baseline_figures
 from pipeline.settings import Settings
 from pipeline.tools.offline.baselines.captures import FOR_EVER_US, HARMLESS, Capture, replaced
 from pipeline.tools.offline.baselines.fitted_figures import FittedFigures, fitted_figures

@@ -16,32 +16,34 @@ NOT_NOTED = np.uint64(1)
 OUTSIDE_WORDS = "any public address"
 UNKNOWN_WORDS = "an address not noted"
 
-Book = dict[int, str]
+AddressNames = dict[int, str]
 
 
-def remember(book: Book, rows: npt.NDArray[np.int64], flow: FlowRelations, src: pa.Array, dst: pa.Array) -> None:
+def remember(
+    names: AddressNames, rows: npt.NDArray[np.int64], flow: FlowRelations, src: pa.Array, dst: pa.Array
+) -> None:
     """Note the addresses of these rows of a batch, in their order, as far as there is room."""
-    if not len(rows) or len(book) >= MOST_NAMES:
+    if not len(rows) or len(names) >= MOST_NAMES:
         return
     keys = np.column_stack((flow.src[rows], flow.dst[rows])).ravel()
     distinct, first = np.unique(keys, return_index=True)
-    room = MOST_CHARACTERS - _characters(book)
+    room = MOST_CHARACTERS - _characters(names)
     for key, at in sorted(zip(distinct.tolist(), first.tolist(), strict=True), key=lambda pair: pair[1]):
-        if key in book or key == int(OUTSIDE) or len(book) >= MOST_NAMES:
+        if key in names or key == int(OUTSIDE) or len(names) >= MOST_NAMES:
             continue
         column = src if at % 2 == 0 else dst
         name = column[int(rows[at // 2])].as_py()
         if len(name) < room:
-            book[key] = name
+            names[key] = name
             room -= len(name) + 1
 
 
-def _characters(book: Book) -> int:
+def _characters(names: AddressNames) -> int:
     """Of all names, with what separates them."""
-    return sum(len(name) + 1 for name in book.values())
+    return sum(len(name) + 1 for name in names.values())
 
 
-def forget_unnamed(book: Book, relations: Relations, block: int) -> None:
+def forget_unnamed(names: AddressNames, relations: Relations, block: int) -> None:
     """Make one of all ends without a name, as a saved baseline does: what a block says must not depend on a restore.
 
     Only what began in the block that closes can have such ends: a name that is needed stays.
@@ -51,19 +53,19 @@ def forget_unnamed(book: Book, relations: Relations, block: int) -> None:
     if not len(entries):
         return
     ends = relations.ends[entries][:, [SOURCE, TARGET]]
-    named = np.isin(ends, np.array([0, int(OUTSIDE), *book], np.uint64))
+    named = np.isin(ends, np.array([0, int(OUTSIDE), *names], np.uint64))
     relations.ends[entries, SOURCE], relations.ends[entries, TARGET] = np.where(named, ends, NOT_NOTED).T
 
 
-def tidy(book: Book, relations: Relations) -> None:
+def tidy(names: AddressNames, relations: Relations) -> None:
     """Drop the names that no relation needs, where a quarter of the room is left or less."""
-    if 4 * len(book) < 3 * MOST_NAMES and 4 * _characters(book) < 3 * MOST_CHARACTERS:
+    if 4 * len(names) < 3 * MOST_NAMES and 4 * _characters(names) < 3 * MOST_CHARACTERS:
         return
     needed = set(relations.ends[:, [SOURCE, TARGET]].ravel().tolist())
-    for key in [key for key in book if key not in needed]:
-        del book[key]
+    for key in [key for key in names if key not in needed]:
+        del names[key]
 
 
-def name_of(book: Book, key: int) -> str:
+def name_of(names: AddressNames, key: int) -> str:
     """An address in words."""
-    return OUTSIDE_WORDS if key == int(OUTSIDE) else book.get(key, UNKNOWN_WORDS)
+    return OUTSIDE_WORDS if key == int(OUTSIDE) else names.get(key, UNKNOWN_WORDS)

@@ -1,11 +1,11 @@
-"""What a baseline tells: each thing once, in order, in words that name who and what."""
+"""The notices of a baseline: each thing once, in order, in words that name who and what."""
 
 from typing import Any
 
 import pytest
 
 from pipeline.contracts.notices import ADMITTED, ANCHORED, LEARNT, MOST_RELATIONS, STATUS, Notice
-from pipeline.featurize.baseline.telling import service_words
+from pipeline.featurize.baseline.baseline_notices import service_words
 from tests.featurize.baseline.plant import QUICK, lived, poll, polls
 from tests.featurize.flows import SECOND, START_US
 

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.featurize.baseline.book import (
+from pipeline.featurize.baseline.address_names import (
     MOST_CHARACTERS,
     MOST_NAMES,
     NOT_NOTED,
     OUTSIDE_WORDS,
     UNKNOWN_WORDS,
-    Book,
+    AddressNames,
     forget_unnamed,
     name_of,
     remember,
@@ -26,12 +26,12 @@ from tests.featurize.baseline.plant import lived, poll, polls
 from tests.featurize.flows import batch
 
 
-def _noted(rows: list[dict[str, Any]], cuts: tuple[int, ...] = ()) -> Book:
-    flows, book = batch(rows), Book()
+def _noted(rows: list[dict[str, Any]], cuts: tuple[int, ...] = ()) -> AddressNames:
+    flows, names = batch(rows), AddressNames()
     relations = flow_relations(flows, rows_of(flows))
     for part in np.split(np.arange(len(rows)), cuts):
-        remember(book, part, relations, flows.column("src_addr"), flows.column("dst_addr"))
-    return book
+        remember(names, part, relations, flows.column("src_addr"), flows.column("dst_addr"))
+    return names
 
 
 def _hosts(count: int, prefix: str = "10.0") -> list[dict[str, Any]]:
@@ -43,10 +43,10 @@ def _long(count: int) -> list[dict[str, Any]]:
 
 
 def test_names_are_noted_and_public_addresses_are_not() -> None:
-    book = _noted([poll(0.0, "10.0.0.1", "10.0.0.2"), poll(0.0, "10.0.0.1", "203.0.113.4")])
-    assert sorted(book.values()) == ["10.0.0.1", "10.0.0.2"]
-    assert sorted(name_of(book, key) for key in book) == ["10.0.0.1", "10.0.0.2"]
-    assert name_of(book, int(OUTSIDE)) == OUTSIDE_WORDS and name_of(book, 77) == UNKNOWN_WORDS
+    names = _noted([poll(0.0, "10.0.0.1", "10.0.0.2"), poll(0.0, "10.0.0.1", "203.0.113.4")])
+    assert sorted(names.values()) == ["10.0.0.1", "10.0.0.2"]
+    assert sorted(name_of(names, key) for key in names) == ["10.0.0.1", "10.0.0.2"]
+    assert name_of(names, int(OUTSIDE)) == OUTSIDE_WORDS and name_of(names, 77) == UNKNOWN_WORDS
 
 
 def test_there_is_room_for_so_many_names() -> None:
@@ -57,22 +57,22 @@ def test_there_is_room_for_so_many_names() -> None:
 @pytest.mark.parametrize("cuts", [(), (1,), (100, 380, 381), tuple(range(0, 900, 13))])
 def test_long_names_take_more_room_and_cuts_change_nothing(cuts: tuple[int, ...]) -> None:
     rows = [*_long(450), *_hosts(50), *_long(450)]
-    book = _noted(rows, cuts)
-    assert sum(len(name) + 1 for name in book.values()) <= MOST_CHARACTERS
-    assert book == _noted(rows)
-    assert 350 < len(book) < MOST_NAMES
+    names = _noted(rows, cuts)
+    assert sum(len(name) + 1 for name in names.values()) <= MOST_CHARACTERS
+    assert names == _noted(rows)
+    assert 350 < len(names) < MOST_NAMES
 
 
 def test_names_that_nothing_needs_are_dropped_where_it_gets_crowded() -> None:
     relations = no_relations()
-    book = _noted(_hosts(100))
-    tidy(book, relations)
-    assert len(book) == 100, "there is room"
-    book = _noted(_hosts(400))
-    needed = sorted(book)[:3]
+    names = _noted(_hosts(100))
+    tidy(names, relations)
+    assert len(names) == 100, "there is room"
+    names = _noted(_hosts(400))
+    needed = sorted(names)[:3]
     relations.ends[1:3, SOURCE], relations.ends[1:3, TARGET] = needed[:2], needed[2]
-    tidy(book, relations)
-    assert sorted(book) == needed
+    tidy(names, relations)
+    assert sorted(names) == needed
     crowded = _noted(_long(330))
     tidy(crowded, relations)
     assert not crowded
@@ -80,14 +80,14 @@ def test_names_that_nothing_needs_are_dropped_where_it_gets_crowded() -> None:
 
 def test_ends_without_a_name_are_one() -> None:
     relations = no_relations()
-    book = Book({5: "10.0.0.5"})
+    names = AddressNames({5: "10.0.0.5"})
     relations.ends[1:4, SOURCE], relations.ends[1:4, TARGET] = (5, 6, OUTSIDE), (0, 7, 5)
     relations.table.cells[0, USED] = 4
     relations.cells[1:5, BLOCKS], relations.cells[1:5, LAST_BLOCK] = (1, 1, 1, 2), 9
     relations.ends[4] = 6
-    forget_unnamed(book, relations, 8)
+    forget_unnamed(names, relations, 8)
     assert relations.ends[1:4, SOURCE].tolist() == [5, 6, OUTSIDE]
-    forget_unnamed(book, relations, 9)
+    forget_unnamed(names, relations, 9)
     assert relations.ends[4, SOURCE] == 6, "what came in two blocks was seen to in the first"
     assert relations.ends[1:4, SOURCE].tolist() == [5, NOT_NOTED, OUTSIDE]
     assert relations.ends[1:4, TARGET].tolist() == [0, NOT_NOTED, 5]

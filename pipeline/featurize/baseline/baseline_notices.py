@@ -1,4 +1,4 @@
-"""What a baseline tells when a block closes, in words: notices of a phase, of the past hour, of what fell silent."""
+"""The notices of a baseline when a block closes, in words: of a phase, of the past hour, of what fell silent."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -23,7 +23,7 @@ from pipeline.contracts.services import EPHEMERAL, ethertype_words, protocol_wor
 from pipeline.featurize.baseline import keys
 from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline import relations as of_relations
-from pipeline.featurize.baseline.book import name_of
+from pipeline.featurize.baseline.address_names import name_of
 from pipeline.featurize.baseline.change import Entries, extension, fell_silent
 from pipeline.featurize.baseline.keys import kind_of
 from pipeline.featurize.baseline.learning import (
@@ -57,32 +57,32 @@ WORDS = {
     keys.HARDWARE: "hardware",
     keys.TALK: "talk",
 }
-"""Relations that people are told of, those that matter most first."""
+"""Relations that notices name, those that matter most first."""
 UNDOABLE = (*WORDS, keys.ADDRESS)
 """What becomes usual by a notice, and not usual by its undoing: the rest counts what these do."""
 _KIND_OF_PHASE = {Phase.SETTLING: LEARNT, Phase.ANCHORED: ANCHORED, Phase.CHANGED: CHANGED}
 
 
-def notices(baseline: Baseline, name: SensorName, began: Phase | None, now_us: int) -> list[Notice]:
-    """What there is to tell after a block closed at `now_us`; began: the phase that begins, if one does."""
-    clock, told = baseline.clock, []
+def notices_of_block(baseline: Baseline, name: SensorName, began: Phase | None, now_us: int) -> list[Notice]:
+    """The notices after a block closed at `now_us`; began: the phase that begins, if one does."""
+    clock, notices = baseline.clock, []
     last_s = seconds(clock, int(clock[LAST_US]))
     if began is not None:
         not_back = _not_usual(baseline) if began == Phase.ANCHORED else np.zeros(0, np.int64)
-        told.append(notice_of(baseline, name, _KIND_OF_PHASE[began], not_back, now_us))
-    told += _admitted(baseline, name, now_us)
+        notices.append(notice_of(baseline, name, _KIND_OF_PHASE[began], not_back, now_us))
+    notices += _admitted(baseline, name, now_us)
     if clock[PHASE] == Phase.ANCHORED and clock[EXTENDED_BLOCKS] == CHANGED_AFTER:
         new = extension(baseline.relations, int(clock[BLOCK]) - 1)
-        told.append(notice_of(baseline, name, EXTENDED, new, now_us))
+        notices.append(notice_of(baseline, name, EXTENDED, new, now_us))
     # After a weekend nobody is missed yet who stopped shortly before the sensor itself fell idle.
     is_heard = clock[PHASE] == Phase.ANCHORED and now_us - clock[LAST_US] <= IDLE_US
     if is_heard and len(silent := fell_silent(baseline.relations, last_s, int(clock[RESUMED_S]))):
         pausing = {"pausing_relations": int(baseline.relations.cells[silent, PAUSES].sum())}
-        told.append(notice_of(baseline, name, SILENT, silent, now_us, pausing))
+        notices.append(notice_of(baseline, name, SILENT, silent, now_us, pausing))
     if clock[STATUS_HOUR] != now_us // HOUR_US:
         clock[STATUS_HOUR] = now_us // HOUR_US
-        told.append(notice_of(baseline, name, STATUS, np.zeros(0, np.int64), now_us))
-    return told
+        notices.append(notice_of(baseline, name, STATUS, np.zeros(0, np.int64), now_us))
+    return notices
 
 
 def _not_usual(baseline: Baseline) -> Entries:
@@ -165,11 +165,11 @@ def figures(baseline: Baseline) -> dict[str, int]:
 
 def _named(baseline: Baseline, entry: int, kind: int, protocol: int, port: int) -> NamedRelation:
     cells, ends = baseline.relations.cells[entry], baseline.relations.ends[entry]
-    began_us, book = int(baseline.clock[BEGAN_US]), baseline.book
+    began_us, names = int(baseline.clock[BEGAN_US]), baseline.names
     return NamedRelation(
         WORDS[kind],
-        name_of(book, int(ends[SOURCE])),
-        name_of(book, int(ends[TARGET])) if int(ends[TARGET]) else "",
+        name_of(names, int(ends[SOURCE])),
+        name_of(names, int(ends[TARGET])) if int(ends[TARGET]) else "",
         service_words(protocol, port),
         int(cells[BLOCKS]),
         began_us + 1_000_000 * int(cells[FIRST_S]),
