@@ -152,6 +152,9 @@ def test_killed_twice_it_sends_what_a_reference_run_sends(kafka: str, prefix: st
     documents, _ = forebay(settings, "alert", "tail", "--from-start", "--no-follow", "--json")
     assert documents[-1]["incidents"] == 4
     assert len(documents) == documents[-1]["alerts"] + 1
+    paged, _ = forebay(settings, "alert", "tail", "--from-start", "--no-follow", "--json", "--pages")
+    assert {event["unmapped"]["disposition"] for event in paged[:-1]} == {"page"}
+    assert paged[-1]["pages"] == 4  # one a sensor
     _, text = forebay(settings, "alert", "tail", "--from-start", "--no-follow")
     assert "port scan of 198.18.134.15 on sensor bottom" in text
     uid = documents[0]["finding_info"]["uid"]
@@ -165,6 +168,7 @@ def test_killed_twice_it_sends_what_a_reference_run_sends(kafka: str, prefix: st
     [message] = reader.consume(1, 20)
     reader.close()
     assert message.key() == uid.encode()
+    assert record.pop("commands") == []  # what is no attack commands no sensor
     assert orjson.loads(message.value() or b"") == record
     assert (record["verdict_id"], record["by"], record["members"]) == (1, "Kim", shown["unmapped"]["members"])
     _, text = forebay(settings, "alert", "show", "feedfacefeed", expect=2)
