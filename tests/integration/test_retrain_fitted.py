@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,16 +18,19 @@ from models.serving import registry
 from models.serving.model import Model
 from pipeline.contracts.baseline import Phase
 from pipeline.retrain import fitted_records, samples
+from pipeline.retrain.fitted import fit
+from pipeline.retrain.samples import SampleRange
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.storage.storage import folder_or_storage
 from pipeline.runtime.wire.messages import write
-from pipeline.settings import Settings
+from pipeline.settings import Settings, inherited_environment
 from pipeline.tools import promotion
 from tests.crash.flow import everything_below
-from tests.integration.chains import settings_for, wait_for, worker
+from tests.integration.chains import ROOT, settings_for, wait_for, worker
 from tests.integration.test_retrain_worker import wait_for_rows
-from tests.retrain.small_training import START_US, facts
-from tests.retrain.usual_samples import HOUR_US, HOURS, ORIGIN, ROWS, SENSOR, model, usual_rows
+from tests.retrain.small_training import ATTACK, FEATURES, START_US, facts
+from tests.retrain.small_training import samples as scored_rows
+from tests.retrain.usual_samples import BEGAN_US, HOUR_US, HOURS, ORIGIN, ROWS, SENSOR, model, of_table, usual_rows
 
 pytestmark = pytest.mark.integration
 RETRAIN = "pipeline.tools.cli retrain run --no-base --every 0"
@@ -162,3 +166,76 @@ def moved(rows: pa.RecordBatch, hours: int) -> pa.RecordBatch:
         rows = rows.set_column(at, rows.schema.field(at), pa.array(values, rows.schema.field(at).type))
     assert rows.column("end_ts_us")[0].as_py() > START_US
     return rows
+
+
+def keep(settings: Settings, *batches: pa.RecordBatch) -> None:
+    """Samples as the worker writes them."""
+    for number, batch in enumerate(batches):
+        samples.write(settings.samples_uri, [batch], SampleRange(0, number, number, FEATURES.hash))
+
+
+def command(settings: Settings, *words: str) -> tuple[int, dict[str, Any], str]:
+    """A command's exit code, JSON document and what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.tools.cli", "retrain", *words],
+        env=inherited_environment(settings.variables()),
+        cwd=ROOT,
+        capture_output=True,
+        timeout=240,
+        check=False,
+    )
+    return done.returncode, orjson.loads(done.stdout.splitlines()[-1]), " ".join(done.stderr.decode().split())
+
+
+@pytest.fixture
+def champion(settings: Settings, current: Model) -> tuple[Settings, Model]:
+    """Settings with a model in use that has a calibration fitted for the sensor."""
+    made = fit(current, SENSOR, of_table(usual_rows()), BEGAN_US).model
+    assert made is not None
+    registry.save(made, folder_or_storage(settings.registry_uri, "models"))
+    return settings.model_copy(update={"model": made.id}), made
+
+
+def test_one_of_a_plant_that_is_no_more_is_withdrawn_where_no_new_one_passes(
+    champion: tuple[Settings, Model], tmp_path: Path
+) -> None:
+    settings, fitted = champion
+    again = moved(usual_rows(seed=5, odd_from=0.8, raw_offset=np.arange(9000, 9000 + ROWS)), HOURS)
+    keep(settings, usual_rows(), again)
+    with worker(settings, "pipeline.tools.cli score run", log=tmp_path / "score"):
+        wait_for(tmp_path / "score", '"ready"')
+        code, document, said = command(settings, "fit", ORIGIN, "--promote")
+    assert (code, document["outcome"]) == (0, "withdrawn"), (document, said)
+    assert "the baseline decides alone (" in said and "flows an hour" in said
+    left = registry.load(promotion.current(settings), folder_or_storage(settings.registry_uri))
+    assert left.document["parent"] == fitted.id and not left.fitted
+    assert fitted_records.records(settings.samples_uri)[ORIGIN]["outcome"] == "withdrawn"
+
+
+def test_a_newly_trained_candidate_has_the_fitted_calibrations_too(
+    champion: tuple[Settings, Model], tmp_path: Path
+) -> None:
+    settings, fitted = champion
+    labelled = scored_rows(1_800, seed=7)
+    keep(settings, labelled, moved(usual_rows(raw_offset=np.arange(9000, 9000 + ROWS)), 0))
+    lines = [f"plant,left,{row},{'normal' if row % 8 else ATTACK}" for row in range(1_800)]
+    (tmp_path / "labels.csv").write_text("\n".join(["site,sensor,source_record,label", *lines]) + "\n")
+    _, document, said = command(settings, "now", "--no-base", "--labels", str(tmp_path / "labels.csv"))
+    assert not any("not calibrated for" in reason for reason in document["comparison"]["against"]), said
+    candidate = registry.load(document["candidate"], folder_or_storage(settings.registry_uri))
+    assert candidate.fitted == fitted.fitted == {ORIGIN}
+    quiet = [model.document["calibration"][ORIGIN]["quiet"] for model in (candidate, fitted)]
+    assert quiet[0]["rows"] == quiet[1]["rows"] and quiet[0]["to_us"] == quiet[1]["to_us"]
+
+
+@pytest.mark.parametrize("name", ["edge", "a/b/c", "new/", "new/a b"])
+def test_a_name_that_is_none_is_refused_with_what_is_expected(settings: Settings, name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.tools.cli", "retrain", "fit", name],
+        env=inherited_environment(settings.variables()),
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2 and "expected SITE/SENSOR" in " ".join(done.stderr.decode().split())
