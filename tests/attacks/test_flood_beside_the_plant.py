@@ -81,3 +81,12 @@ def test_a_flood_that_became_usual_is_not_the_plant_that_the_next_one_replaces()
               for row in flood(100, 2, 2.0, 4_840, True, first[-1]["at"])]  # fmt: skip
     _, notices, _ = lived(beside_the_plant([*first, *second]), learning=quick)
     assert not [notice for notice in notices if notice.kind == CHANGED]
+
+
+@pytest.mark.slow
+def test_at_night_what_still_comes_is_the_plant() -> None:
+    """Three of four controllers are not polled any more; two hours later a flood begins."""
+    night = [poll(ANCHORED_S + number * 5.0, target=CONTROLLERS[0]) for number in range(3_000)]
+    attack = flood(10, 1.5, 2.0, 502, True, ANCHORED_S + 2 * HOUR_S)
+    rows = sorted([*polls(ANCHORED_S), *night, *attack], key=lambda row: float(row["at"]))
+    assert is_changed_and_hidden(rows) == (False, 1.0, 0)
