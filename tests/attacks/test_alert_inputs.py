@@ -17,6 +17,7 @@ from pipeline.alert.explain import read_baseline
 from pipeline.alert.grouping import Grouping
 from pipeline.alert.incidents import incidents_of
 from pipeline.alert.ocsf import CLOSE, encode
+from pipeline.alert.pages import MAX_ENTRIES
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
 from pipeline.errors import BadData, RefusedState
 from pipeline.runtime.wire import batches
@@ -151,7 +152,9 @@ def test_a_flood_of_forged_addresses_costs_neither_memory_nor_an_alert_each() ->
     end = rows_facts(seq=4, ended=(("plant", "left"),))
     closing = advance_partition(state, batches.empty("scored", 4), end, grouping, lambda _model: None)
     assert {event["activity_id"] for event in closing.events} == {CLOSE}
-    assert closing.state.sensors == {}
+    [left] = closing.state.sensors.values()
+    assert left.followed == [] and len(left.pages.entries) <= MAX_ENTRIES
+    assert len(snapshot(closing.state)) < 60_000  # its budget, and what it was paged for
 
 
 def test_an_event_stays_small_however_many_flows_it_holds() -> None:
