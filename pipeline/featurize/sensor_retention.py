@@ -28,7 +28,7 @@ from pipeline.contracts.envelope import SensorName
 from pipeline.contracts.sensor_retention import BASELINE_RETENTION_US, SENSOR_RETENTION_US
 
 MAX_IDLE_BASELINES = 256
-"""A partition's, as many as sensors may send in it: 35 MB where plants are at work, 100 MB at the most."""
+"""A partition's, as many as sensors may send in it: 36 MB where plants are at work, 100 MB at the most."""
 
 Ints = npt.NDArray[np.int64]
 

@@ -98,14 +98,14 @@ def is_replaced(relations: Relations, rows: int, strange: int, present_s: int) -
 
     Whoever scans, floods or makes up sources beside the plant cannot make its own relations stay away.
     """
+    if not 2 * strange >= rows > 0:
+        return False  # nearly always
     of_plant = reference(relations, present_s)
     came = int((relations.cells[of_plant, LAST_S] > present_s).sum())
-    entries = _between(relations)
-    cells = relations.cells[entries]
+    cells = relations.cells[_between(relations)]
     usual = cells[cells[:, LAST_S] > present_s, USUAL]
     new = len(usual) - int(usual.sum())
-    is_new = 2 * strange >= rows > 0 and new > max(int(usual.sum()), LEAST_REPLACED - 1)
-    return is_new and 2 * came < len(of_plant)
+    return new > max(int(usual.sum()), LEAST_REPLACED - 1) and 2 * came < len(of_plant)
 
 
 def extension(relations: Relations, block: int) -> Entries:
