@@ -27,7 +27,7 @@ from pipeline.featurize.sensor import SensorInput, SensorState, advance_sensors,
 from pipeline.featurize.snapshot import compile_ahead
 from pipeline.runtime.wire.batches import matrix
 from pipeline.tools.offline.baselines.captures import Capture, plain, westermo
-from pipeline.tools.offline.baselines.lived import clock_of
+from pipeline.tools.offline.baselines.replayed import clock_of
 from schemas.fields import arrow_schema, load
 from schemas.learning import Learning
 from tests.featurize.baseline.plant import flood

@@ -18,7 +18,14 @@ from pipeline.tools.cli.model_baselines import hostile_packets, opening_rule
 from pipeline.tools.offline.baselines import captures, figures
 from pipeline.tools.offline.baselines.boiling_frog import frogs
 from pipeline.tools.offline.baselines.captures import HARMLESS, Capture, HostilePackets, westermo
-from pipeline.tools.offline.baselines.lived import Lived, attack_kinds, attacks_of, clock_of, found, live_through
+from pipeline.tools.offline.baselines.replayed import (
+    Replayed,
+    attack_kinds,
+    attacks_of,
+    clock_of,
+    found,
+    replay_capture,
+)
 from schemas.learning import Learning
 from tests.featurize.baseline.plant import CONTROLLERS, poll, polls
 from tests.featurize.flows import SECOND, START_US, batch
@@ -63,7 +70,7 @@ def _capture(rows: list[dict[str, Any]], kinds: dict[int, str]) -> Capture:
     return Capture("made", flows, np.array([kinds.get(number, "normal") for number in range(len(rows))], dtype="<U8"))
 
 
-def _lived() -> Lived:
+def _replayed() -> Replayed:
     """A plant that learnt; then a host that writes to a controller, and one that only a person would call an attack."""
     rows = polls(400)
     fresh = {"src_port": 50_000, "ics_proto": "modbus", "ics_functions": [5, 1], "ics_write_cnt": 1}
@@ -71,26 +78,26 @@ def _lived() -> Lived:
     rows += [poll(600, target=CONTROLLERS[1])]
     capture = _capture(rows, {400: "write", 501: "quiet"})
     learning = Learning(least_s=60, most_s=120, anchor_s=200, admit_s=200, shortest_block_s=5)
-    return live_through(capture, learning, SETTINGS, shipped())
+    return replay_capture(capture, learning, SETTINGS, shipped())
 
 
-def test_a_capture_is_lived_through_as_live() -> None:
-    lived = _lived()
-    assert lived.begins(Phase.SETTLING) is not None and lived.begins(Phase.CHANGED) is None
-    assert lived.suspect.sum() == 2 and len(lived.incidents) == 2
-    assert lived.kind[lived.suspect].tolist() == ["write", "quiet"]
-    assert found(lived, ("write",), "write") == ("write", 1, 1, [0.0], 1)
-    assert found(lived, ("write",), "write", from_us=START_US + 402 * SECOND).attacks == 0
-    assert found(lived, ("nothing",), "nothing").attacks == 0
-    assert lived.false_incidents() == 0
+def test_a_capture_is_judged_as_live() -> None:
+    replayed = _replayed()
+    assert replayed.begins(Phase.SETTLING) is not None and replayed.begins(Phase.CHANGED) is None
+    assert replayed.suspect.sum() == 2 and len(replayed.incidents) == 2
+    assert replayed.kind[replayed.suspect].tolist() == ["write", "quiet"]
+    assert found(replayed, ("write",), "write") == ("write", 1, 1, [0.0], 1)
+    assert found(replayed, ("write",), "write", from_us=START_US + 402 * SECOND).attacks == 0
+    assert found(replayed, ("nothing",), "nothing").attacks == 0
+    assert replayed.false_incidents() == 0
 
 
 def test_an_incident_without_a_labelled_flow_is_false() -> None:
-    lived = _lived()
-    unlabelled = np.where(lived.kind == "quiet", "normal", lived.kind)
-    after = replace(lived, kind=unlabelled)
+    replayed = _replayed()
+    unlabelled = np.where(replayed.kind == "quiet", "normal", replayed.kind)
+    after = replace(replayed, kind=unlabelled)
     assert after.false_incidents() == 1
-    assert (lived.incidents_of(), after.incidents_of()) == ({"quiet": 1, "write": 1}, {"write": 1})
+    assert (replayed.incidents_of(), after.incidents_of()) == ({"quiet": 1, "write": 1}, {"write": 1})
 
 
 def test_an_attack_of_packets_is_that_of_the_flows_between_their_ends(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.runtime.wire.batches import filled, matrix
 from pipeline.settings import Settings
 from pipeline.tools.offline.baselines.captures import HARMLESS, SITE, Capture
-from pipeline.tools.offline.baselines.lived import clock_of
+from pipeline.tools.offline.baselines.replayed import clock_of
 from schemas.fields import arrow_schema
 from schemas.learning import Learning
 

@@ -1,4 +1,4 @@
-"""Figures of baselines: each capture lived through once, one attack inside learning, and made-up flows that creep."""
+"""Figures of baselines: each capture replayed once, one attack inside learning, and made-up flows that creep."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from pipeline.featurize.baseline.baseline_notices import figures as baseline_fig
 from pipeline.settings import Settings
 from pipeline.tools.offline.baselines.captures import FOR_EVER_US, HARMLESS, Capture, replaced
 from pipeline.tools.offline.baselines.fitted_figures import FittedFigures, fitted_figures
-from pipeline.tools.offline.baselines.lived import (
+from pipeline.tools.offline.baselines.replayed import (
     HOUR_US,
     Found,
     attack_kinds,
     attacks_of,
     clock_of,
     found,
-    live_through,
+    replay_capture,
 )
 from schemas.learning import Learning
 
@@ -89,30 +89,30 @@ class NetworkFigures:
 
 
 def network_figures(capture: Capture, settings: Settings, model: "Model") -> NetworkFigures:
-    """A capture lived through once, from its first flow."""
+    """A capture replayed once, from its first flow."""
     clock = clock_of(capture.span_us)
-    lived = live_through(capture, clock.learning, settings, model)
-    counts = baseline_figures(lived.baseline)
-    judged = lived.after_learning & np.isin(lived.kind, capture.harmless)
+    replayed = replay_capture(capture, clock.learning, settings, model)
+    counts = baseline_figures(replayed.baseline)
+    judged = replayed.after_learning & np.isin(replayed.kind, capture.harmless)
     return NetworkFigures(
         network=capture.name,
         clock=clock.name,
         hours=capture.span_us / HOUR_US,
-        flows=lived.rows.num_rows,
-        learnt_h=_hours(lived.begins(Phase.SETTLING), capture.first_us),
-        anchored_h=_hours(lived.begins(Phase.ANCHORED), capture.first_us),
+        flows=replayed.rows.num_rows,
+        learnt_h=_hours(replayed.begins(Phase.SETTLING), capture.first_us),
+        anchored_h=_hours(replayed.begins(Phase.ANCHORED), capture.first_us),
         kinds=counts["kinds"],
         usual_kinds=counts["usual_kinds"],
         relations=counts["relations"],
         usual_relations=counts["usual_relations"],
-        suspects_percent=100 * float(lived.suspect[judged].mean()) if judged.any() else None,
-        incidents=len(lived.incidents),
-        false=lived.false_incidents(),
-        incidents_of=lived.incidents_of(),
-        attacks=[found(lived, (kind,), kind) for kind in attack_kinds(capture)],
-        pages=len(lived.pages),
-        pages_without_attack=lived.pages_without(capture.harmless),
-        fitted=fitted_figures(capture, lived, model),
+        suspects_percent=100 * float(replayed.suspect[judged].mean()) if judged.any() else None,
+        incidents=len(replayed.incidents),
+        false=replayed.false_incidents(),
+        incidents_of=replayed.incidents_of(),
+        attacks=[found(replayed, (kind,), kind) for kind in attack_kinds(capture)],
+        pages=len(replayed.pages),
+        pages_without_attack=replayed.pages_without(capture.harmless),
+        fitted=fitted_figures(capture, replayed, model),
     )
 
 
@@ -141,12 +141,14 @@ def replacement(before: Capture, after: Capture, settings: Settings, model: "Mod
     """A network learnt and anchored within hours, then another one at the same sensor."""
     capture = replaced(before, after)
     learning = Learning(most_s=ANCHORED_S, anchor_s=ANCHORED_S)
-    lived = live_through(capture, learning, settings, model)
+    replayed = replay_capture(capture, learning, settings, model)
     begins_us = before.first_us + before.span_us
-    noticed = [notice.at_us for notice in lived.notices if notice.kind == CHANGED and notice.at_us > begins_us]
+    noticed = [notice.at_us for notice in replayed.notices if notice.kind == CHANGED and notice.at_us > begins_us]
     since_us = noticed[0] if noticed else FOR_EVER_US
-    learnt = [notice.at_us for notice in lived.notices if notice.kind == LEARNT and notice.at_us > since_us]
-    opened_us = np.array([incident.opened_ts_us for incident in lived.incidents if incident.opened_ts_us > begins_us])
+    learnt = [notice.at_us for notice in replayed.notices if notice.kind == LEARNT and notice.at_us > since_us]
+    opened_us = np.array(
+        [incident.opened_ts_us for incident in replayed.incidents if incident.opened_ts_us > begins_us]
+    )
     edges_us = [times[0] if times else FOR_EVER_US for times in (noticed, learnt)]
     counts = np.bincount(np.searchsorted(edges_us, opened_us, side="right"), minlength=3)
     hours = [_hours(times[0] if times else None, begins_us) for times in (noticed, learnt)]
@@ -202,9 +204,9 @@ def with_attack(
     if inside is not None:
         dropped[inside] = False
     learning = clock_of(capture.span_us).learning
-    lived = live_through(capture.without(dropped, name), learning, settings, model, grouping)
+    replayed = replay_capture(capture.without(dropped, name), learning, settings, model, grouping)
     later = tuple(
-        found(lived, kinds, kinds_name, until_us)
+        found(replayed, kinds, kinds_name, until_us)
         for kinds, kinds_name in ((MITM, MITM[0]), (SCANS, "scans"), (SSH, SSH[0]))
     )
-    return Contaminated(capture.name, name, 0 if inside is None else 1, later, lived.false_incidents())  # type: ignore[arg-type]
+    return Contaminated(capture.name, name, 0 if inside is None else 1, later, replayed.false_incidents())  # type: ignore[arg-type]

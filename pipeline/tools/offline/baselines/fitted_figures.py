@@ -11,7 +11,7 @@ from pipeline.contracts.baseline import Phase
 from pipeline.contracts.class_names import NORMAL
 from pipeline.contracts.sample_shares import NORMAL_ONE_IN
 from pipeline.tools.offline.baselines.captures import SITE, Capture, Mask
-from pipeline.tools.offline.baselines.lived import HOUR_US, Lived, attack_kinds, clock_of, found, incident_of
+from pipeline.tools.offline.baselines.replayed import HOUR_US, Replayed, attack_kinds, clock_of, found, incident_of
 from pipeline.tools.offline.naming_figures import scored_by
 from schemas.learning import SHIPPED_LEARNING
 
@@ -63,17 +63,17 @@ class FittedFigures(NamedTuple):
         return {**self._asdict(), "attacks": [each._asdict() for each in self.attacks]}
 
 
-def fitted_figures(capture: Capture, lived: Lived, model: "Model") -> FittedFigures | None:
+def fitted_figures(capture: Capture, replayed: Replayed, model: "Model") -> FittedFigures | None:
     """A calibration fitted in the middle of a capture; None where too little of it is after learning."""
-    known = lived.after_learning & (lived.phase != Phase.CHANGED)
+    known = replayed.after_learning & (replayed.phase != Phase.CHANGED)
     if not known.any():
         return None
-    first_us, last_us = int(lived.end_us[known].min()), int(lived.end_us.max())
+    first_us, last_us = int(replayed.end_us[known].min()), int(replayed.end_us.max())
     due_us = first_us + int(DUE_SHARE * (last_us - first_us))
-    made = fitted_in(lived, known & (lived.end_us < due_us), model, clock_of(capture.span_us).learning.anchor_s)
+    made = fitted_in(replayed, known & (replayed.end_us < due_us), model, clock_of(capture.span_us).learning.anchor_s)
     if made is None or made.model is None or made.comparison is None:
         return None
-    before, after = (_later(lived, due_us, each) for each in (None, made.model))
+    before, after = (_later(replayed, due_us, each) for each in (None, made.model))
     judged = before.after_learning & np.isin(before.kind, capture.harmless)
     attacks = [(found(before, (kind,), kind), found(after, (kind,), kind)) for kind in attack_kinds(capture)]
     return FittedFigures(
@@ -88,14 +88,14 @@ def fitted_figures(capture: Capture, lived: Lived, model: "Model") -> FittedFigu
     )
 
 
-def fitted_in(lived: Lived, chosen: Mask, model: "Model", clock_s: int) -> "Fitted | None":
+def fitted_in(replayed: Replayed, chosen: Mask, model: "Model", clock_s: int) -> "Fitted | None":
     """The candidate by some rows, as retrain makes one; clock_s: when the sensor is anchored. None without rows."""
     from pipeline.retrain.fitted import Rule, fit
 
-    rows = _samples(lived.rows, chosen)
+    rows = _samples(replayed.rows, chosen)
     if rows is None:
         return None
-    sensor = SITE, str(lived.rows.column("sensor")[0])
+    sensor = SITE, str(replayed.rows.column("sensor")[0])
     # On a scaled clock an hour of the rule is as short as everything else.
     rows = rows._replace(one_in=rows.one_in * clock_s / SHIPPED_LEARNING.anchor_s)
     return fit(model, sensor, rows, 0, Rule(min_usual=MIN_USUAL, min_aside_us=0))
@@ -120,18 +120,20 @@ def _samples(rows: pa.RecordBatch, chosen: Mask) -> "SensorRows | None":
     return found._replace(one_in=float(thinned))
 
 
-def _later(lived: Lived, from_us: int, model: "Model | None") -> Lived:
+def _later(replayed: Replayed, from_us: int, model: "Model | None") -> Replayed:
     """The flows from a time on, as an anchored sensor's: by the baseline alone, or scored again by a model."""
-    later = lived.end_us >= from_us
-    rows = lived.rows.filter(pa.array(later))
+    later = replayed.end_us >= from_us
+    rows = replayed.rows.filter(pa.array(later))
     if model is not None:
         phase = rows.column("phase").to_numpy()
         anchored = np.where(phase == Phase.SETTLING, np.uint8(Phase.ANCHORED), phase)
         at = rows.schema.get_field_index("phase")
         rows = scored_by(model, rows.set_column(at, rows.schema.field(at), pa.array(anchored)))
     incidents = closed_incidents([rows])
-    return replace(lived, rows=rows, kind=lived.kind[later], incident=incident_of(rows, incidents), incidents=incidents)
+    return replace(
+        replayed, rows=rows, kind=replayed.kind[later], incident=incident_of(rows, incidents), incidents=incidents
+    )
 
 
-def _percent(lived: Lived, judged: Mask) -> float:
-    return 100 * float(lived.suspect[judged].mean()) if judged.any() else 0.0
+def _percent(replayed: Replayed, judged: Mask) -> float:
+    return 100 * float(replayed.suspect[judged].mean()) if judged.any() else 0.0

@@ -1,4 +1,4 @@
-"""A capture lived through as a sensor never heard of, from its first flow: what was shown, and which incidents came."""
+"""A capture replayed as a sensor never heard of, from its first flow: what was shown, and which incidents came."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Ints = npt.NDArray[np.int64]
 HOUR_US = 3_600_000_000
 LONG_US = 4 * HOUR_US
-"""A capture of at least so much is lived through by the default clock."""
+"""A capture of at least so much is replayed by the default clock."""
 DEFAULT, SCALED = "default", "scaled"
 
 
@@ -61,11 +61,11 @@ def clock_of(span_us: int) -> Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Lived:
+class Replayed:
     """A capture's flows as they were judged, n rows of schema `scored` in the order they counted.
 
     kind: (n,) of each; gap_us: between two attacks of a kind. incident: (n,) index of the incident it is in, -1 without
-    one. baseline: what is usual after it. notices: what the baseline told.
+    one. baseline: what is usual after it. notices: what the baseline said.
     """
 
     rows: pa.RecordBatch
@@ -125,9 +125,9 @@ class Lived:
         return int(self.end_us[reached[0]]) if len(reached) else None
 
 
-def live_through(
+def replay_capture(
     capture: Capture, learning: Learning, settings: Settings, model: "Model", grouping: Grouping | None = None
-) -> Lived:
+) -> Replayed:
     """A capture through featurize, score and alert, as they are live; its sensor is of a site no model knows."""
     advanced = featurize_file(
         capture.flows, settings.lateness_us, window_us=settings.stitch_us, site=SITE, learning=learning
@@ -135,7 +135,7 @@ def live_through(
     rows = scored_by(model, advanced.rows)
     incidents = closed_incidents([rows], grouping or load_grouping(), settings.pages_of(SITE))
     in_incident, baseline = incident_of(rows, incidents), advanced.states[0].baseline
-    return Lived(rows, capture.kinds(rows), in_incident, incidents, baseline, advanced.notices, capture.gap_us)
+    return Replayed(rows, capture.kinds(rows), in_incident, incidents, baseline, advanced.notices, capture.gap_us)
 
 
 def incident_of(rows: pa.RecordBatch, incidents: list[Incident]) -> Ints:
@@ -183,16 +183,18 @@ def attacks_of(kind: Strings, start_us: Ints, end_us: Ints, kinds: tuple[str, ..
     return np.split(rows, np.flatnonzero(start_us[rows][1:] - reached_us[:-1] > gap_us) + 1)
 
 
-def found(lived: Lived, kinds: tuple[str, ...], name: str, from_us: int = 0) -> Found:
+def found(replayed: Replayed, kinds: tuple[str, ...], name: str, from_us: int = 0) -> Found:
     """How many attacks of some kinds that began at or after a time, and lasted beyond learning, are in an incident."""
-    start_us, end_us = lived.rows.column("start_ts_us").to_numpy(), lived.end_us
-    attacks, paged, seconds, after = 0, 0, list[float](), lived.after_learning
-    for rows in attacks_of(lived.kind, start_us, end_us, kinds, lived.gap_us):
+    start_us, end_us = replayed.rows.column("start_ts_us").to_numpy(), replayed.end_us
+    attacks, paged, seconds, after = 0, 0, list[float](), replayed.after_learning
+    for rows in attacks_of(replayed.kind, start_us, end_us, kinds, replayed.gap_us):
         judged = rows[after[rows]]
         if end_us[rows].min() < from_us or not len(judged):
             continue
         attacks += 1
-        incidents = [lived.incidents[number] for number in np.unique(lived.incident[judged]).tolist() if number >= 0]
+        incidents = [
+            replayed.incidents[number] for number in np.unique(replayed.incident[judged]).tolist() if number >= 0
+        ]
         paged += any(incident.judged.disposition == PAGE for incident in incidents)
         if incidents:
             opened_us = min(incident.opened_ts_us for incident in incidents)
