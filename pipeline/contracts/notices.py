@@ -4,11 +4,12 @@ A notice is a pure function of the sensor's flows, so one written twice is the s
 whose rows brought them, and are records of the topic `baselines`.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import orjson
 
+from pipeline.contracts.baseline import Phase
 from pipeline.errors import BadData
 
 LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS = "learnt", "anchored", "changed", "admitted", "silent", "status"
@@ -23,6 +24,8 @@ FIGURES = ("began_us", "flows", "kinds", "usual_kinds", "relations", "usual_rela
 """What every notice counts: when the baseline began (0: no flow has come yet), flows learnt, kinds of flow and
 relations, usual ones among them, what found no room, what was given up for something else.
 """
+WHATS = ("use", "talk", "write", "control", "function", "hardware")
+"""What a relation that a notice names can be."""
 MOST_RELATIONS = 20
 """Relations a notice names; it counts all."""
 
@@ -91,9 +94,21 @@ class Notice:
         try:
             if not isinstance(document, dict) or document["kind"] not in KINDS:
                 raise ValueError(f"expected a kind of {', '.join(KINDS)}")
-            if not all(type(document["figures"][name]) is int for name in FIGURES):
+            figures = document["figures"]
+            if not all(type(figures[name]) is int for name in {*FIGURES, *figures}):
                 raise ValueError(f"expected whole numbers of {', '.join(FIGURES)}")
             relations = tuple(NamedRelation(**relation) for relation in document["relations"])
-            return cls(**{**document, "relations": relations})
+            notice = cls(**{**document, "relations": relations})
+            if not (_is_typed(notice) and all(map(_is_typed, relations))):
+                raise ValueError("expected texts and whole numbers")
+            if not all(relation.what in WHATS for relation in relations):
+                raise ValueError(f"expected relations of {', '.join(WHATS)}")
+            Phase(notice.phase)
+            return notice
         except (TypeError, ValueError, KeyError) as error:
             raise BadData(f"notice of a baseline: got {str(document)[:120]} ({error}), expected its fields") from error
+
+
+def _is_typed(of: Notice | NamedRelation) -> bool:
+    """Whether its texts are texts and its numbers whole ones."""
+    return all(type(getattr(of, each.name)) is each.type for each in fields(of) if each.type in (str, int))
