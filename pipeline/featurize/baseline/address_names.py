@@ -33,7 +33,7 @@ def remember(
             continue
         column = src if at % 2 == 0 else dst
         name = column[int(rows[at // 2])].as_py()
-        if len(name) < room:
+        if name and len(name) < room:  # saved as lines, of which an empty one alone is none
             names[key] = name
             room -= len(name) + 1
 

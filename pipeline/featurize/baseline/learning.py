@@ -57,8 +57,9 @@ and when the sensor was last heard again after it had been idle; for how long of
 it was idle for a day or longer at a stretch: nothing is learnt in that; the last flow of the last block in which the
 plant was there (change.py), and blocks in a row in which much was new beside it; when learning last ended."""
 
-MOST_S = 1 << 30
-"""Thirty-four years: whatever times a sensor sends, seconds and their differences fit the tables."""
+MOST_S = (1 << 31) - 1
+"""Sixty-eight years: whatever times a sensor sends, seconds and their differences fit the tables; and one whose clock
+began in 1970 and was set later learns until 2038."""
 IDLE_US = 300_000_000
 """A sensor that sent no flow for longer was idle: nobody was away meanwhile (change.STEADY_S)."""
 

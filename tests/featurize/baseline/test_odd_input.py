@@ -77,6 +77,17 @@ def test_odd_ends_become_usual_like_any(ends: dict[str, Any], rest: dict[str, An
     assert lived(rows, range(0, len(rows), 7), saved=True) == whole
 
 
+def test_a_sensor_whose_flows_have_no_addresses_is_restored() -> None:
+    rows = [poll(at) | ODD_ENDS[0] for at in range(100)]
+    assert lived(rows, range(0, 100, 7), saved=True) == lived(rows)
+
+
+def test_a_clock_that_was_set_after_the_first_flow_stops_no_learning() -> None:
+    unset = poll(0.0) | {"start_ts_us": 0, "end_ts_us": 5_000_000}
+    columns, _, _ = lived([unset, *polls(400)])
+    assert (columns[400][PHASE], columns[400][EVIDENCE]) == (Phase.ANCHORED, 0)
+
+
 def test_a_gap_of_a_month_ends_nothing() -> None:
     """Neither learning, by the calendar alone, nor what was usual before."""
     later = polls(20, start_s=MONTH_S)
