@@ -139,10 +139,9 @@ def fit(
         )
     border_us = border_us_of(rows.end_us[rows.usual])
     learn = rows.usual & (rows.end_us < border_us - EMBARGO_US)
+    about = provenance(sensor, rows, learn) if learn.any() else None
     try:
-        model = recalibrate(
-            current, origin, rows.matrix[learn], rows.end_us[learn], provenance=provenance(sensor, rows, learn)
-        )
+        model = recalibrate(current, origin, rows.matrix[learn], rows.end_us[learn], provenance=about)
     except RefusedModel as error:
         return Fitted(origin, REFUSED, stale, against=(str(error),))
     comparison = compare(current, model, origin, rows, learn, rows.end_us >= border_us, device)

@@ -110,6 +110,11 @@ class Seen:
         return np.zeros(keys.num_rows, np.bool_)
 
     @property
+    def newest_us(self) -> int:
+        """Up to which event time there are samples, 0 without any."""
+        return max((int(end_us.max()) for end_us in self._end_us if len(end_us)), default=0)
+
+    @property
     def stretch(self) -> Stretch:
         """The last one; NO_STRETCH where there is none, or the baseline is not anchored in it."""
         if not self._end_us:

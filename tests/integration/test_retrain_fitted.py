@@ -209,7 +209,8 @@ def test_one_of_a_plant_that_is_no_more_is_withdrawn_where_no_new_one_passes(
     assert "the baseline decides alone (" in said and "flows an hour" in said
     left = registry.load(promotion.current(settings), folder_or_storage(settings.registry_uri))
     assert left.document["parent"] == fitted.id and not left.fitted
-    assert fitted_records.records(settings.samples_uri)[ORIGIN]["outcome"] == "withdrawn"
+    record = fitted_records.records(settings.samples_uri)[ORIGIN]
+    assert (record["outcome"], record["at_us"]) == ("withdrawn", again.column("end_ts_us")[-1].as_py())
 
 
 def test_a_newly_trained_candidate_has_the_fitted_calibrations_too(

@@ -46,6 +46,13 @@ def test_a_sensor_that_stays_as_it_is_passes(passed: Fitted, current: Model) -> 
     assert compared.added <= 0.005 * compared.aside and compared.added_an_hour <= 0.4 and compared.hours > 72
 
 
+def test_rows_of_one_minute_are_refused(current: Model) -> None:
+    """Nothing is left behind the embargo."""
+    rows = of_table(usual_rows(hours=0.01))
+    refused = fit(current, SENSOR, rows, int(rows.end_us.min()))
+    assert (refused.outcome, refused.model) == (fitted.REFUSED, None) and "got 0 flows" in refused.against[0]
+
+
 def test_what_it_was_fitted_to_is_in_the_manifest_and_older_than_what_it_is_held_against(passed: Fitted) -> None:
     assert passed.model is not None and passed.comparison is not None
     quiet = passed.model.document["calibration"][ORIGIN]["quiet"]

@@ -61,6 +61,7 @@ def test_a_stretch_begins_behind_the_last_row_that_was_learnt(
     rows = [(at, each or 0) for at, each in zip(end_us, phase, strict=True) if at <= 900]
     began_us = max((at + 1 for at, each in rows if each in usual.LEARNS), default=0)
     anchored = any(each == Phase.ANCHORED for at, each in rows if at >= began_us)
+    assert seen.newest_us == max((at for at, _ in rows), default=0)
     assert seen.stretch.is_anchored == anchored
     if anchored:
         assert seen.stretch.began_us == began_us

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.contracts.envelope import SensorName
     from pipeline.retrain.fitted import Fitted
     from pipeline.retrain.labels import Labels
-    from pipeline.retrain.usual import SensorRows
+    from pipeline.retrain.usual import Seen, SensorRows
     from pipeline.settings import Settings
 
 FOR_EVER_US = (1 << 62) - 1
@@ -71,7 +71,7 @@ def _sensor(name: str) -> "SensorName":
 
 def _fitted(settings: "Settings", sensor: "SensorName", until_us: int, promote: bool, as_json: bool) -> dict[str, Any]:
     from models.serving import registry
-    from pipeline.retrain import fitted
+    from pipeline.retrain import fitted, samples, usual
     from pipeline.runtime.storage.storage import folder_or_storage
     from pipeline.tools import promotion
     from pipeline.tools.cli.retrain import busy, current_model, given_labels, promoted
@@ -81,11 +81,14 @@ def _fitted(settings: "Settings", sensor: "SensorName", until_us: int, promote: 
     current = current_model(settings, promotion.current(settings))
     labels = given_labels(settings, [], True, current)
     with busy(f"fitting a calibration beside {current.id}", as_json):
-        made = _made(settings, features, current, sensor, until_us, labels)
+        seen = usual.Seen(sensor, until_us)
+        samples.read(settings.samples_uri, features.hash, seen.select, usual.KEYS)
+        made = _made(settings, features, current, seen, labels)
     document = {
         "sensor": "/".join(sensor),
         "current": current.id,
-        "at_us": until_us,
+        # The event time reached: the sensor is due again a day later, also where somebody asked for all there is.
+        "at_us": min(until_us, seen.newest_us),
         **made.document(),
         "promotion": None,
     }
@@ -105,21 +108,18 @@ def _made(
     settings: "Settings",
     features: "FeatureSet",
     current: "Model",
-    sensor: "SensorName",
-    until_us: int,
+    seen: "Seen",
     labels: "Labels",
 ) -> "Fitted":
     """The candidate of the sensor's last stretch, if it is anchored."""
-    from pipeline.retrain import fitted, samples, usual
+    from pipeline.retrain import fitted
 
-    seen = usual.Seen(sensor, until_us)
-    samples.read(settings.samples_uri, features.hash, seen.select, usual.KEYS)
-    began_us, thinned, is_anchored = seen.stretch
+    sensor, (began_us, thinned, is_anchored) = seen.sensor, seen.stretch
     if not is_anchored:
         return fitted.Fitted(
             "/".join(sensor), fitted.WAITING, False, against=("the sensor is not anchored by its samples",)
         )
-    rows = _rows(settings, features, sensor, began_us, until_us, labels, thinned)
+    rows = _rows(settings, features, sensor, began_us, seen.until_us, labels, thinned)
     return fitted.fit(current, sensor, rows, began_us)
 
 
