@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.alert.incident import Incident
-from pipeline.alert.levels import CERTAIN, LEVELS, levels_after, sign_of
+from pipeline.alert.levels import CERTAIN, LEVELS, answers, levels_after, sign_of
 from pipeline.alert.pages import Occasion
 from pipeline.runtime.wire.batches import filled
 
@@ -56,12 +56,13 @@ def occasions_of(
 
 
 def _strong(rows: pa.RecordBatch, levels: Ints) -> list[int]:
-    """Of the flows that are certain by themselves the first of each pair of ends, level and what is shown."""
+    """Of the flows that are certain by themselves the first of each level and of all that their signs are made of."""
     strong = np.flatnonzero(levels >= CERTAIN)
     if not len(strong):
         return []
     columns = [rows.column(name).take(pa.array(strong)) for name in ("src_addr", "dst_addr", "class")]
-    facts = [pa.array(values[strong]).cast(pa.string()) for values in (levels, filled(rows, "evidence", 0))]
+    numbers = (levels, filled(rows, "evidence", 0), filled(rows, "phase", 0), answers(rows).astype(np.uint8))
+    facts = [pa.array(values[strong]).cast(pa.string()) for values in numbers]
     joined = pc.binary_join_element_wise(*columns, *facts, "\x1f").dictionary_encode()
     _, at = np.unique(joined.indices.to_numpy(), return_index=True)
     return [int(row) for row in strong[at]]

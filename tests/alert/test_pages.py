@@ -408,8 +408,16 @@ def test_another_actor_in_an_incident_under_review_is_judged_by_himself() -> Non
     assert _reasons([first, again, other]) == [CERTAIN_EVIDENCE, CERTAIN_EVIDENCE]
 
 
-def _reasons(suspects: list[dict[str, Any]]) -> list[str]:
-    return [incident.judged.reason for incident in closed_incidents([scored(suspects)])]
+def _reasons(*suspects: list[dict[str, Any]]) -> list[str]:
+    return [incident.judged.reason for incident in closed_incidents([scored(each) for each in suspects])]
+
+
+def test_who_is_answered_between_the_same_addresses_is_another_actor_in_any_batch() -> None:
+    first = shown(Evidence.NEW_WRITER, at=0, raw_offset=1)
+    again = shown(Evidence.NEW_WRITER, at=1_000, raw_offset=2)
+    answer = shown(Evidence.NEW_WRITER, at=1_001, raw_offset=3, src_port=502, dst_port=40_000)
+    assert _reasons([first, again], [answer]) == [CERTAIN_EVIDENCE, CERTAIN_EVIDENCE]
+    assert _reasons([first, again, answer]) == [CERTAIN_EVIDENCE, CERTAIN_EVIDENCE]
 
 
 def test_a_page_rings_again_for_what_is_stronger_only() -> None:
