@@ -102,6 +102,7 @@ class Fitted:
         """As JSON."""
         return {
             "outcome": self.outcome,
+            "stale": self.stale,
             "candidate": None if self.model is None else self.model.id,
             "fitted_to": None if self.model is None else self.model.document["calibration"][self.origin]["quiet"],
             "comparison": None if self.comparison is None else asdict(self.comparison),

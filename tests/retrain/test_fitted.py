@@ -122,7 +122,7 @@ def test_a_fitted_one_stays_until_the_sensor_learns_again(passed: Fitted) -> Non
     assert (again.outcome, again.stale) == (fitted.PASSED, True)
     assert again.model is not None and again.model.id != passed.model.id and again.model.fitted == {ORIGIN}
     few = fit(passed.model, SENSOR, None, BEGAN_US + 10**15)
-    assert (few.outcome, few.stale) == (fitted.WAITING, True)
+    assert (few.outcome, few.stale) == (fitted.WAITING, True) and few.document()["stale"]
 
 
 def test_an_attack_that_only_the_calibration_before_found_is_not_lost(passed: Fitted) -> None:

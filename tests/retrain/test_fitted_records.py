@@ -39,3 +39,11 @@ def test_what_came_of_it_in_words() -> None:
         "no calibration of the model is fitted yet (only 7 usual samples)"
     )
     assert fitted_line({}) == "the last fitted calibration is not known"
+
+
+@pytest.mark.parametrize("outcome", ["waiting", "passed", "refused"])
+def test_one_of_a_plant_that_is_no_more_is_said_to_judge_until_it_is_withdrawn(outcome: str) -> None:
+    line = fitted_line({"outcome": outcome, "stale": True, "against": ["too few"]})
+    assert line.startswith("the fitted calibration of before it learnt again still judges")
+    assert "alone" not in line and line.endswith("(too few)")
+    assert "was withdrawn" in fitted_line({"outcome": "withdrawn", "stale": True, "against": ["too few"]})

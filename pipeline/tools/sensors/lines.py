@@ -33,9 +33,19 @@ _OUTCOMES = {
 }
 
 
+_JUDGES_STILL = (
+    "the fitted calibration of before it learnt again still judges, forebay retrain fit --promote replaces or "
+    "withdraws it; the new one "
+)
+_NEW_ONES = {"waiting": "cannot be fitted yet", "passed": "passes", "refused": "was refused"}
+
+
 def fitted_line(record: Mapping[str, Any]) -> str:
     """What came of the last calibration fitted for a sensor, and why."""
-    says = _OUTCOMES.get(str(record.get("outcome")), "the last fitted calibration is not known")
+    outcome = str(record.get("outcome"))
+    says = _OUTCOMES.get(outcome, "the last fitted calibration is not known")
+    if record.get("stale") and outcome in _NEW_ONES:
+        says = _JUDGES_STILL + _NEW_ONES[outcome]
     reasons = "; ".join(str(reason) for reason in record.get("against") or ())
     compared = record.get("comparison")
     if not reasons and isinstance(compared, dict):
