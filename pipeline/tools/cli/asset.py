@@ -1,0 +1,321 @@
+"""`forebay asset`: devices that the flows show, what they are guessed to be, and who talks to whom."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from pipeline.errors import Usage
+from pipeline.runtime.terminal import printable
+from pipeline.tools.cli.archive import Folder
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.tools.cli.progress import progress
+from pipeline.tools.cli.settings_here import settings_here
+from pipeline.tools.cli.table import table
+
+if TYPE_CHECKING:
+    from pipeline.tools.assets.devices import SiteAssets
+    from pipeline.tools.assets.documents import Asset
+
+app = typer.Typer(no_args_is_help=True, help="Devices that the flows show: list, show, export.")
+
+OneSite = Annotated[str | None, typer.Option("--site", help="Only of this site.")]
+Closed = Annotated[bool, typer.Option("--closed", help="Closed files only, without Kafka.")]
+Flows = Annotated[
+    Path | None,
+    typer.Option("--flows", help="Of a file or folder of flow records instead of the archive.", show_default=False),
+]
+SHOWN_SERVICES = 2
+SHOWN_EDGES = 30
+OMITTED = ("name", "maker")
+
+
+@app.callback()
+def asset() -> None:
+    """Devices, from nothing but flows."""
+
+
+class Source(NamedTuple):
+    """Where flows are read from."""
+
+    archive: str | None
+    closed: bool
+    flows: Path | None
+    site: str | None
+    bootstrap: str | None
+    prefix: str | None
+    quiet: bool
+
+
+@app.command(name="list")
+def list_assets(
+    site: OneSite = None,
+    role: Annotated[
+        str | None, typer.Option(help="Only of this role, as --json names it: controller, hmi, ...")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only those that are quiet or gone.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also addresses that sent once and were never answered.")
+    ] = False,
+    archive: Folder = None,
+    closed: Closed = False,
+    flows: Flows = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    as_json: Json = False,
+) -> None:
+    """List devices: what each is guessed to be, its card's maker, what it serves, when it was last seen.
+
+    Quiet is who was not seen for an hour of its sensor's time, gone for a day.
+
+    Example: forebay asset list --site my-plant --role controller
+    """
+    from pipeline.tools.assets.documents import document
+    from pipeline.tools.assets.presence import ACTIVE
+
+    _require_role(role)
+    source = Source(archive, closed, flows, site, bootstrap, prefix, as_json)
+    _sites, assets, facts = _read(source)
+    chosen = [each for each in assets if role in (None, each.guess.role)]
+    chosen = [each for each in chosen if not quiet or each.presence.state != ACTIVE]
+    shown = [each for each in chosen if every or each.device.is_confirmed]
+    if not as_json:
+        _print_list(shown, len(chosen) - len(shown))
+        _print_facts(facts)
+    roles: dict[str, int] = {}
+    for each in shown:
+        roles[each.guess.role] = roles.get(each.guess.role, 0) + 1
+    listed = [document(each) for each in shown] if as_json else len(shown)
+    emit({"assets": listed, "unconfirmed": len(chosen) - len(shown), "roles": roles, **facts})
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="An address, a hardware address, or the plant's name of the device.")],
+    site: OneSite = None,
+    archive: Folder = None,
+    closed: Closed = False,
+    flows: Flows = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    as_json: Json = False,
+) -> None:
+    """Show a device: why it is thought to be what it is, its addresses, and whom it talks to by which service.
+
+    Example: forebay asset show 10.10.10.10
+    """
+    from pipeline.tools.assets.documents import document, edge_document, is_called
+
+    source = Source(archive, closed, flows, site, bootstrap, prefix, as_json)
+    sites, assets, facts = _read(source)
+    found = [each for each in assets if is_called(each, name)]
+    if len(found) != 1:
+        places = ", ".join(f"{each.device.site}/{each.device.key}" for each in found[:5])
+        got = f"got {len(found)} devices ({printable(places)})" if found else "got no device of that address or name"
+        remedy = "say which with --site, or by its address" if found else "`forebay asset list --all` lists them"
+        raise Usage(f"asset {printable(name, 120)}: {got}, expected one; {remedy}")
+    [asset] = found
+    device = asset.device
+    edges = sorted(
+        [*device.serves, *(edge for edge in device.uses if edge.client != edge.server)],
+        key=lambda edge: (-edge.answered, -edge.flows, edge.client, edge.server, edge.service),
+    )
+    names = {each.device.key: each.name for each in assets if each.device.site == device.site and each.name}
+    if not as_json:
+        _print_asset(asset, edges, names, sites[device.site])
+        _print_facts(facts)
+    emit({**document(asset), "edges": [edge_document(edge) for edge in edges] if as_json else len(edges), **facts})
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option("--out", help="The CSV file to write; an existing one is replaced.")],
+    site: OneSite = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also addresses that sent once and were never answered.")
+    ] = False,
+    archive: Folder = None,
+    closed: Closed = False,
+    flows: Flows = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    as_json: Json = False,
+) -> None:
+    """Write the devices as a CSV file, whose cells no spreadsheet takes for formulas.
+
+    Example: forebay asset export --out assets.csv
+    """
+    from pipeline.errors import Failed
+    from pipeline.runtime.files import write_atomic
+    from pipeline.tools.assets.table_file import csv_text
+
+    source = Source(archive, closed, flows, site, bootstrap, prefix, as_json)
+    _sites, assets, facts = _read(source)
+    shown = [each for each in assets if every or each.device.is_confirmed]
+    try:
+        write_atomic(out, memoryview(csv_text(shown).encode()), durable=False)
+    except OSError as error:
+        raise Failed(f"--out {out}: got {error}, expected a file that can be written; name another") from error
+    if not as_json:
+        people.print(f"{len(shown):,} devices: {out}", markup=False, soft_wrap=True)
+        _print_facts(facts)
+    emit({"assets": len(shown), "unconfirmed": len(assets) - len(shown), "out": str(out), **facts})
+
+
+def _require_role(role: str | None) -> None:
+    from pipeline.tools.assets.roles import shipped
+
+    if role is not None and role not in shipped().names:
+        raise Usage(f"--role: got {role!r}, expected one of {', '.join(shipped().names)}")
+
+
+def _read(source: Source) -> "tuple[dict[str, SiteAssets], list[Asset], dict[str, Any]]":
+    """The sites, their assets, and what they were read from."""
+    from pipeline.tools.assets.devices import assets_of
+    from pipeline.tools.assets.documents import assets_in
+    from pipeline.tools.assets.vendors import has_table
+
+    inventory, facts = _of_file(source) if source.flows is not None else _of_archive(source)
+    no_room = [{"site": site, "table": kind, "rows": rows} for (site, kind), rows in sorted(inventory.no_room.items())]
+    sites = assets_of(inventory)
+    return sites, assets_in(sites.values(), {}), {**facts, "no_room": no_room, "vendors": has_table()}
+
+
+def _of_archive(source: Source) -> Any:
+    from pipeline.tools.assets.reading import read_inventory
+
+    settings = settings_here(bootstrap=source.bootstrap, topic_prefix=source.prefix, archive_uri=source.archive)
+    with progress("flows", source.quiet) as notify:
+        reading = read_inventory(settings.archive_uri, None if source.closed else settings, source.site, notify)
+    facts = {
+        "rows": reading.rows,
+        "closed_files": reading.closed_files,
+        "open_rows": reading.open_rows,
+        "not_read": reading.not_read,
+    }
+    return reading.inventory, facts
+
+
+def _of_file(source: Source) -> Any:
+    from pipeline.ingest.files.offline_rows import decode_file
+    from pipeline.settings import load_settings
+    from pipeline.tools.assets.inventory import inventory_of
+
+    settings = load_settings()
+    decoded = decode_file(
+        str(source.flows),
+        site=source.site or "default",
+        ingest_ts_us=time.time_ns() // 1_000,
+        max_future_us=settings.max_future_us,
+        max_bytes=settings.file_max_bytes,
+    )
+    decoded.require_flows()
+    facts = {"rows": decoded.flows.num_rows, "closed_files": 0, "open_rows": None, "not_read": []}
+    return inventory_of([decoded.flows]), facts
+
+
+def _print_list(assets: "list[Asset]", unconfirmed: int) -> None:
+    columns = ["site", "address", "name", "role", "maker", "state", "serves", "peers"]
+    rows = [_row(each) for each in assets]
+    # A column that says nothing, or the same in every row, takes the others' room.
+    idle = {name for at, name in enumerate(columns) if name in OMITTED and not any(row[at] for row in rows)}
+    idle |= {"site"} if len({row[0] for row in rows}) == 1 else set()
+    if rows:
+        kept = [at for at, name in enumerate(columns) if name not in idle]
+        say(table([columns[at] for at in kept], [[row[at] for at in kept] for row in rows]))
+    else:
+        say("no devices: none is listed before its first flow is archived, or none is as asked for")
+    if unconfirmed:
+        noun = "address" if unconfirmed == 1 else "addresses"
+        say(f"and {unconfirmed:,} {noun} that sent, were never answered and did not come back; --all lists them")
+
+
+def _row(asset: "Asset") -> list[Any]:
+    from pipeline.alert.wording import duration
+    from pipeline.tools.assets.documents import services
+    from pipeline.tools.assets.presence import ACTIVE
+
+    device, guess, seen = asset.device, asset.guess, asset.presence
+    served = [row["service"] for row in services(device.serves)]
+    more = [f"+{len(served) - SHOWN_SERVICES}"] if len(served) > SHOWN_SERVICES else []
+    role = guess.title if guess.confidence is None else f"{guess.title} ({guess.confidence})"
+    state = seen.state if seen.state == ACTIVE else f"{seen.state} {duration(seen.idle_us)}"
+    serves = ", ".join([*served[:SHOWN_SERVICES], *more]) or None
+    return [device.site, device.key, asset.name, role, asset.vendor, state, serves, len(device.peers)]
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    opened = "" if facts["open_rows"] is None else f", {facts['open_rows']:,} of the archive's still open"
+    say(f"from {facts['rows']:,} flow records{opened}")
+    for each in facts["no_room"]:
+        _line(f"{each['site']}: the table of {each['table']} is full: {each['rows']:,} rows found no room")
+    if not facts["vendors"]:
+        say("makers of network cards are not known: the package aiooui is missing, `make setup` installs it")
+    for text in facts["not_read"]:
+        _line(f"not read: {text}")
+
+
+def _print_asset(asset: "Asset", edges: "list[Any]", names: dict[str, str], assets: "SiteAssets") -> None:
+    from pipeline.alert.wording import duration
+    from pipeline.contracts.notice_words import moment
+    from pipeline.tools.assets.documents import functions
+
+    device, guess = asset.device, asset.guess
+    called = f"{asset.name} ({device.key})" if asset.name else device.key
+    sure = f", confidence {guess.confidence}" if guess.confidence is not None else ""
+    _line(f"{device.site}/{called}: {guess.title}{sure}: it {guess.why}", "bold")
+    if guess.also:
+        _line(f"also as: {', '.join(guess.also)}")
+    if asset.criticality:
+        _line(f"criticality: {asset.criticality}")
+    state = asset.presence.state
+    idle = f": not seen for {duration(asset.presence.idle_us)} of its sensor's time" if state != "active" else ""
+    _line(f"{state}{idle}; seen from {moment(device.span.first_us)} to {moment(device.span.last_us)}")
+    _line(f"sensors: {', '.join(device.sensors) or 'none of its own flows'}; {device.flows:,} flow records")
+    for address, span in device.addresses.items():
+        _line(f"address {address}, {moment(span.first_us)} to {moment(span.last_us)}")
+    if device.mac is not None:
+        _line(f"hardware address {device.mac}{f' ({asset.vendor})' if asset.vendor else ''}")
+    if device.behind is not None:
+        _line(f"behind {device.behind}, which sends for others too")
+    if device.other_macs:
+        _line(f"also sent from {', '.join(device.other_macs)}")
+    for title, of in (("asked to", device.uses), ("was asked to", device.serves)):
+        said = [f"{row['function']} ({row['protocol']}) {row['requests']:,}" for row in functions(of)]
+        if said:
+            _line(f"{title}: {', '.join(said)}")
+    _print_edges(device.key, edges, names)
+
+
+def _print_edges(key: str, edges: "list[Any]", names: dict[str, str]) -> None:
+    from pipeline.contracts.notice_words import moment
+
+    rows = []
+    for edge in edges[:SHOWN_EDGES]:
+        asks = edge.client == key
+        other = edge.server if asks else edge.client
+        first, last = moment(edge.span.first_us), moment(edge.span.last_us)
+        rows.append(
+            [
+                "asks" if asks else "answers" if edge.answered else "is asked by",
+                f"{names[other]} ({other})" if other in names else other,
+                edge.service.words,
+                edge.flows,
+                edge.answered,
+                edge.bytes,
+                edge.writes + edge.controls,
+                f"{first} to {last.removeprefix(first[:11])}",  # the date once, where it is one
+            ]
+        )
+    if rows:
+        columns = ["", "whom", "by", "flows", "answered", "bytes", "writes", "when"]
+        if not any(row[-2] for row in rows):
+            rows, columns = [[*row[:-2], row[-1]] for row in rows], [*columns[:-2], columns[-1]]
+        say(table(columns, rows))
+    if len(edges) > SHOWN_EDGES:
+        say(f"and {len(edges) - SHOWN_EDGES:,} more; --json has them all")
+
+
+def _line(text: str, style: str = "") -> None:
+    people.print(printable(text), markup=False, soft_wrap=True, style=style)
