@@ -163,32 +163,38 @@ def _site(site: str, rows: dict[str, list[dict[str, Any]]]) -> SiteAssets:
 
 
 class _Hardware:
-    """Which hardware addresses send for which addresses of a site, and which of them are gateways'."""
+    """Which hardware addresses send for which addresses of a site, and which of them are gateways'.
+
+    One carries the IPv4 addresses of which it sent most flows: who speaks for an address now and then, as a man in the
+    middle or a wrong setting makes it, is not the way to it.
+    """
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self._of_address: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        self._of_address: dict[str, list[tuple[int, str, Span]]] = defaultdict(list)
         self._carries: dict[str, list[Span]] = defaultdict(list)
         self._public: set[str] = set()
         self.seen: dict[str, tuple[Span, int]] = {}
         for row in rows:
-            mac, address, span = row["mac"], row["address"], _span(row)
-            self._of_address[address].append((-row["flows"], mac))
+            mac, span = row["mac"], _span(row)
+            self._of_address[row["address"]].append((-row["flows"], mac, span))
             seen, flows = self.seen.get(mac, (span, 0))
             self.seen[mac] = seen | span, flows + row["flows"]
-            if address == PUBLIC:
+            if row["address"] == PUBLIC:
                 self._public.add(mac)
-            elif _is_ip4(address):
-                self._carries[mac].append(span)
+        for address, several in self._of_address.items():
+            several.sort(key=lambda each: each[:2])
+            if _is_ip4(address):
+                self._carries[several[0][1]].append(several[0][2])
         self._shared = {mac for mac, spans in self._carries.items() if _overlap(spans)}
         for several in self._of_address.values():
-            # The one with most flows first, and gateways last: beyond one, everything comes from it.
-            several.sort(key=lambda each: (self.is_gateway(each[1]), *each))
+            # A gateway's comes last: from beyond one, everything comes from it.
+            several.sort(key=lambda each: (self.is_gateway(each[1]), *each[:2]))
 
     def macs(self, address: str) -> list[str]:
         """The hardware addresses that send for an address, its own first where it is among them."""
         if is_mac(address):
             return [address]  # of what has no IP, such as ARP and PROFINET
-        return [mac for _, mac in self._of_address.get(address, ())]
+        return [mac for _, mac, _ in self._of_address.get(address, ())]
 
     def carries(self, mac: str) -> int:
         """For how many IPv4 addresses inside it sends."""

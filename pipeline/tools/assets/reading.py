@@ -37,7 +37,7 @@ def read_inventory(archive: StorageLike, settings: Settings | None, site: str | 
     for attempt in range(ATTEMPTS):
         try:
             return _read(archive, settings, site, notify)
-        except duckdb.IOException as error:
+        except duckdb.Error as error:
             # A file that compaction has replaced is deleted after a while: there is a newer listing.
             if attempt == ATTEMPTS - 1:
                 raise Failed(f"asset: {str(error).strip()}; `forebay archive verify` says what is wrong") from error
@@ -54,7 +54,9 @@ def _read(archive: StorageLike, settings: Settings | None, site: str | None, not
         parts = [f"SELECT {names} FROM {table} {of_site}" for table in (FLOWS, LATE)]  # noqa: S608
         given = {"site": site} if site is not None else {}
         total = contents.closed_rows + (contents.open.rows if contents.open is not None else 0)
-        reader: pa.RecordBatchReader = connection.execute(" UNION ALL ".join(parts), given).to_arrow_reader(BATCH_ROWS)
+        reader: pa.RecordBatchReader = connection.sql(" UNION ALL ".join(parts), params=given).to_arrow_reader(
+            BATCH_ROWS
+        )
         for batch in reader:
             columns = [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)]
             inventory.add(pa.RecordBatch.from_arrays(columns, schema=schema))
