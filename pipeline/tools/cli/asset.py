@@ -15,10 +15,12 @@ from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.cli.table import table
 
 if TYPE_CHECKING:
+    from pipeline.settings import Settings
     from pipeline.tools.assets.devices import SiteAssets
     from pipeline.tools.assets.documents import Asset
+    from pipeline.tools.assets.labels import Labels
 
-app = typer.Typer(no_args_is_help=True, help="Devices that the flows show: list, show, export.")
+app = typer.Typer(no_args_is_help=True, help="Devices that the flows show: list, show, export; import their names.")
 
 OneSite = Annotated[str | None, typer.Option("--site", help="Only of this site.")]
 Closed = Annotated[bool, typer.Option("--closed", help="Closed files only, without Kafka.")]
@@ -26,6 +28,8 @@ Flows = Annotated[
     Path | None,
     typer.Option("--flows", help="Of a file or folder of flow records instead of the archive.", show_default=False),
 ]
+PATIENCE_S = 3.0
+"""How long Kafka may take to answer before devices are listed without their names, as a query goes on without it."""
 SHOWN_SERVICES = 2
 SHOWN_EDGES = 30
 OMITTED = ("name", "maker")
@@ -163,6 +167,47 @@ def export(
     emit({"assets": len(shown), "unconfirmed": len(assets) - len(shown), "out": str(out), **facts})
 
 
+@app.command(name="import")
+def import_names(
+    file: Annotated[
+        Path, typer.Argument(help="CSV with the columns address, name and criticality, and site without --site.")
+    ],
+    site: Annotated[str | None, typer.Option("--site", help="The site of all its lines.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change; change nothing.")] = False,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    as_json: Json = False,
+) -> None:
+    """Tell Forebay what the plant calls its devices, and how critical each is: low, medium, high or critical.
+
+    A line with neither takes what is known of a device away; devices that are not in the file stay as they are. Where a
+    line is wrong, each is named and nothing is imported. An edited `asset export` is such a file.
+
+    Example: forebay asset import names.csv --site my-plant
+    """
+    from pipeline.errors import BadData
+    from pipeline.runtime.kafka import clients
+    from pipeline.tools.assets import labels
+
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(labels.MAX_BYTES + 1)
+    except OSError as error:
+        raise BadData(f"{file}: got {error.strerror}, expected a CSV file that can be read; name another") from error
+    wanted = labels.read_csv(data, str(file), site)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
+    clients.require_broker(settings, PATIENCE_S)
+    made = labels.changes(labels.read(settings), wanted)
+    if not dry_run and made.send:
+        labels.send(settings, made.send)
+    verb = "would be " if dry_run else ""
+    said = f"{made.new:,} {verb}new, {made.changed:,} {verb}changed, {made.removed:,} {verb}taken away"
+    if not as_json:
+        _line(f"{file}: {len(wanted):,} devices: {said}, {made.same:,} as they were")
+    counts = {"new": made.new, "changed": made.changed, "removed": made.removed, "same": made.same}
+    emit({"devices": len(wanted), **counts, "dry_run": dry_run})
+
+
 def _require_role(role: str | None) -> None:
     from pipeline.tools.assets.roles import shipped
 
@@ -176,10 +221,10 @@ def _read(source: Source) -> "tuple[dict[str, SiteAssets], list[Asset], dict[str
     from pipeline.tools.assets.documents import assets_in
     from pipeline.tools.assets.vendors import has_table
 
-    inventory, facts = _of_file(source) if source.flows is not None else _of_archive(source)
+    inventory, facts, labels = _of_file(source) if source.flows is not None else _of_archive(source)
     no_room = [{"site": site, "table": kind, "rows": rows} for (site, kind), rows in sorted(inventory.no_room.items())]
     sites = assets_of(inventory)
-    return sites, assets_in(sites.values(), {}), {**facts, "no_room": no_room, "vendors": has_table()}
+    return sites, assets_in(sites.values(), labels), {**facts, "no_room": no_room, "vendors": has_table()}
 
 
 def _of_archive(source: Source) -> Any:
@@ -194,7 +239,25 @@ def _of_archive(source: Source) -> Any:
         "open_rows": reading.open_rows,
         "not_read": reading.not_read,
     }
-    return reading.inventory, facts
+    labels, problem = _labels(settings) if not source.closed else ({}, None)
+    if problem is not None:
+        facts["not_read"] = [*reading.not_read, problem]
+    return reading.inventory, facts, labels
+
+
+def _labels(settings: "Settings") -> "tuple[Labels, str | None]":
+    """What the plant calls its devices, or why that is not known."""
+    from confluent_kafka import KafkaException
+
+    from pipeline.errors import Failed, KafkaUnreachable
+    from pipeline.runtime.kafka import clients
+    from pipeline.tools.assets import labels
+
+    try:
+        clients.require_broker(settings, PATIENCE_S)
+        return labels.read(settings), None
+    except (Failed, KafkaUnreachable, KafkaException) as error:
+        return {}, f"names of the plant's: {error}"
 
 
 def _of_file(source: Source) -> Any:
@@ -212,7 +275,7 @@ def _of_file(source: Source) -> Any:
     )
     decoded.require_flows()
     facts = {"rows": decoded.flows.num_rows, "closed_files": 0, "open_rows": None, "not_read": []}
-    return inventory_of([decoded.flows]), facts
+    return inventory_of([decoded.flows]), facts, {}
 
 
 def _print_list(assets: "list[Asset]", unconfirmed: int) -> None:

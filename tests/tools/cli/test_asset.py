@@ -180,3 +180,19 @@ def test_without_kafka_the_rest_is_listed_and_said(forebay: Run, tmp_path: Path)
     words = ("--archive", tmp_path, "--bootstrap", "127.0.0.1:9")
     code, err, document = forebay("asset", "list", *words)
     assert code == 0 and "not read: rows that came after the archive's last commit" in err and document["not_read"]
+
+
+def test_a_wrong_file_of_names_is_refused_before_anything_is_asked_of_kafka(forebay: Run, tmp_path: Path) -> None:
+    file = tmp_path / "names.csv"
+    file.write_text(f"site,address,name,criticality\nplant,10.0.0.1,{HOSTILE},low\n")
+    code, err, _ = forebay("asset", "import", file)
+    assert code == 64 and "line 2: name: got" in err and "nothing was imported" in err
+    code, err, document = forebay("asset", "import", tmp_path / "none.csv", "--json")
+    assert code == 64 and "expected a CSV file that can be read; name another" in document["error"]
+
+
+def test_names_need_kafka(forebay: Run, tmp_path: Path) -> None:
+    file = tmp_path / "names.csv"
+    file.write_text("address,name,criticality\n10.0.0.1,Pump,low\n")
+    code, err, _ = forebay("asset", "import", file, "--site", "plant", "--bootstrap", "127.0.0.1:9")
+    assert code == 69 and "127.0.0.1:9" in err
