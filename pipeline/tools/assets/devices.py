@@ -86,7 +86,7 @@ class Edge:
 
 @dataclass(slots=True)
 class Device:
-    """A device of a site. key: the address it is called by, of all it has the one with most flows."""
+    """A device of a site. key: the address it is called by, of all it has the newest, of IPv4 if it has one."""
 
     site: str
     key: str
@@ -151,12 +151,14 @@ def _site(site: str, rows: dict[str, list[dict[str, Any]]]) -> SiteAssets:
     devices, device_of = _devices(site, rows[ADDRESSES.name], _Hardware(rows[HARDWARE.name]))
     edges = _edges(rows[EDGES.name], rows[FUNCTIONS.name], device_of)
     for edge in edges:
+        if edge.client == edge.server:
+            continue  # with itself, as a forged packet says
         if edge.client in devices:
             devices[edge.client].uses.append(edge)
-        if edge.server in devices and edge.server != edge.client:
+        if edge.server in devices:
             devices[edge.server].serves.append(edge)
         for end, other in ((edge.client, edge.server), (edge.server, edge.client)):
-            if edge.answered and end in devices and other != end:
+            if edge.answered and end in devices:
                 devices[end].talks_to_public |= other == PUBLIC
                 devices[end].peers |= {other} & devices.keys()
     return SiteAssets(site, devices, edges, sensors)
@@ -263,8 +265,9 @@ def _device(site: str, owner: str, rows: list[dict[str, Any]], hardware: _Hardwa
         flows[address][sensor] += row["flows"]
         two_way[address][sensor] += row["two_way"]
     # A person knows an IP address better than a hardware address, and one of IPv4 better than one of IPv6.
+    # Of several, the newest is where it can be found.
     key = min(
-        addresses, key=lambda address: (is_mac(address), not _is_ip4(address), -max(flows[address].values()), address)
+        addresses, key=lambda address: (is_mac(address), not _is_ip4(address), -addresses[address].last_us, address)
     )
     macs = [mac for address in sorted(addresses) for mac in hardware.macs(address)]
     mac = hardware.own(key) if not is_mac(owner) else owner

@@ -40,7 +40,7 @@ class Bounds:
     """The most rows a site may have in each table.
 
     A plant of 2,000 devices that each three sensors see, with six services each, fits twice. The tables of such a site
-    take some 15 MB.
+    take some 20 MB.
     """
 
     addresses: int = 16_384

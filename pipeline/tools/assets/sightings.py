@@ -32,7 +32,7 @@ MAX_NAME = 64
 COLUMNS = (
     *("site", "sensor", "record_kind", "is_biflow", "start_ts_us", "end_ts_us", "ether_type", "ip_proto"),
     *("src_addr", "dst_addr", "src_port", "dst_port", "src_mac", "dst_mac", "app_proto", "fwd_bytes", "rev_bytes"),
-    *("fwd_pkts", "rev_pkts", "conn_state", "fwd_tcp_flags", "rev_tcp_flags", "ics_proto", "ics_functions"),
+    *("fwd_pkts", "rev_pkts", "conn_state", "history", "fwd_tcp_flags", "rev_tcp_flags", "ics_proto", "ics_functions"),
     *("ics_read_cnt", "ics_write_cnt", "ics_control_cnt", "ics_exception_cnt"),
 )
 """Of schema `flow`: all that is read of a row."""
@@ -67,9 +67,11 @@ EDGES = Kind(
 FUNCTIONS = Kind("functions", ("site", "sensor", "client", "server", "ics", "code"), ("requests",))
 KINDS = (SENSORS, ADDRESSES, HARDWARE, EDGES, FUNCTIONS)
 
+OPENING = "[SsHh]"
+"""In Zeek's history: a SYN, or its answer, of either side."""
 _TEXTS = {"site", "sensor", "address", "mac", "client", "server", "app", "ics"}
 _SYN, _RST, _PSH = 2, 4, 8
-# The connection's opening was seen, so who opened it is known; and who asked was refused, or heard nothing.
+# Of whose opening something was seen, by the state; and who asked was refused, or heard nothing.
 _OPENED = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SHR")
 _REFUSED = ("S0", "REJ", "RSTOS0", "SH")
 
@@ -120,7 +122,7 @@ class _Flows:
         src_port, dst_port = self._ints("src_port", NO_PORT), self._ints("dst_port", NO_PORT)
         is_biflow = self._mask("is_biflow")
         state = rows.column("conn_state")
-        opened = is_biflow & (self._ints("ip_proto", 0) == 6) & _is_in(state, _OPENED)
+        opened = is_biflow & (self._ints("ip_proto", 0) == 6) & self._is_opened(state)
         # An answer that found no request, from a port below the client's of systems that begin to count at 1024.
         answers = ~is_biflow & is_industrial(src_port) & ~is_industrial(dst_port)
         self._turned = (~opened & is_answer(src_port, dst_port)) | answers
@@ -133,6 +135,17 @@ class _Flows:
         port = np.where(self._turned, src_port, dst_port)
         self._port = np.where(is_ephemeral(port), HIGH_PORT, port)
         self._answered = self._is_answered(state)
+
+    def _is_opened(self, state: pa.Array) -> Mask:
+        """(n,) whether the connection's opening was seen, so that who opened it is known.
+
+        Zeek's history says it better than its state: RSTOS0 is also data and a reset, and nothing before (DR).
+        """
+        history = self._rows.column("history").cast(pa.string())
+        by_history = pc.match_substring_regex(history, OPENING).fill_null(False).to_numpy(zero_copy_only=False)
+        is_known: Mask = history.is_valid().to_numpy(zero_copy_only=False)
+        opened: Mask = np.where(is_known, by_history, _is_in(state, _OPENED))
+        return opened
 
     def _is_answered(self, state: pa.Array) -> Mask:
         """(n,) whether the server took the request up: a refusal is no answer."""

@@ -122,7 +122,7 @@ def show(
     [asset] = found
     device = asset.device
     edges = sorted(
-        [*device.serves, *(edge for edge in device.uses if edge.client != edge.server)],
+        [*device.serves, *device.uses],
         key=lambda edge: (-edge.answered, -edge.flows, edge.client, edge.server, edge.service),
     )
     names = {each.device.key: each.name for each in assets if each.device.site == device.site and each.name}

@@ -51,7 +51,8 @@ def _industrial(port: int) -> bool:
 
 def _turned(row: dict[str, Any], target: str) -> bool:
     src, dst = (NO_PORT if row[name] is None else row[name] for name in ("src_port", "dst_port"))
-    seen = row["is_biflow"] and row["ip_proto"] == 6 and row["conn_state"] not in {"OTH", "SH"}
+    opened = row["conn_state"] not in {"OTH", "SH"} if row["history"] is None else set(row["history"]) & set("SsHh")
+    seen = row["is_biflow"] and row["ip_proto"] == 6 and opened
     answer = _ephemeral(dst) and src >= 0 and not _ephemeral(src)
     one_way = not row["is_biflow"] and _industrial(src) and not _industrial(dst)
     return ((answer and not seen) or one_way) and (target == PUBLIC or not is_group(target))

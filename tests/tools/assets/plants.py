@@ -44,6 +44,7 @@ def _row(pick: random.Random) -> dict[str, Any]:
         "dst_mac": pick.choice([None, *MACS]),
         "app_proto": pick.choice([None, "dns", "modbus", "rtsp"]),
         "conn_state": pick.choice(STATES),
+        "history": pick.choice([None, "", "ShADadFf", "DR", "Dar", "^dA"]),
         "rev_pkts": pick.choice([0, 0, 2, 2**64 - 1]),
         "rev_bytes": pick.choice([0, 0, 200, 2**64 - 1]),
         "fwd_tcp_flags": pick.choice([None, 2, 4, 20, 24]),
