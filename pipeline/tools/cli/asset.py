@@ -16,8 +16,9 @@ from pipeline.tools.cli.table import table
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
-    from pipeline.tools.assets.devices import SiteAssets
+    from pipeline.tools.assets.devices import Edge
     from pipeline.tools.assets.documents import Asset
+    from pipeline.tools.assets.inventory import Inventory
     from pipeline.tools.assets.labels import Labels
 
 app = typer.Typer(no_args_is_help=True, help="Devices that the flows show: list, show, export; import their names.")
@@ -80,7 +81,7 @@ def list_assets(
 
     _require_role(role)
     source = Source(archive, closed, flows, site, bootstrap, prefix, as_json)
-    _sites, assets, facts = _read(source)
+    assets, facts = _read(source)
     chosen = [each for each in assets if role in (None, each.guess.role)]
     chosen = [each for each in chosen if not quiet or each.presence.state != ACTIVE]
     shown = [each for each in chosen if every or each.device.is_confirmed]
@@ -112,7 +113,7 @@ def show(
     from pipeline.tools.assets.documents import document, edge_document, is_called
 
     source = Source(archive, closed, flows, site, bootstrap, prefix, as_json)
-    sites, assets, facts = _read(source)
+    assets, facts = _read(source)
     found = [each for each in assets if is_called(each, name)]
     if len(found) != 1:
         places = ", ".join(f"{each.device.site}/{each.device.key}" for each in found[:5])
@@ -127,7 +128,7 @@ def show(
     )
     names = {each.device.key: each.name for each in assets if each.device.site == device.site and each.name}
     if not as_json:
-        _print_asset(asset, edges, names, sites[device.site])
+        _print_asset(asset, edges, names)
         _print_facts(facts)
     emit({**document(asset), "edges": [edge_document(edge) for edge in edges] if as_json else len(edges), **facts})
 
@@ -155,7 +156,7 @@ def export(
     from pipeline.tools.assets.table_file import csv_text
 
     source = Source(archive, closed, flows, site, bootstrap, prefix, as_json)
-    _sites, assets, facts = _read(source)
+    assets, facts = _read(source)
     shown = [each for each in assets if every or each.device.is_confirmed]
     try:
         write_atomic(out, memoryview(csv_text(shown).encode()), durable=False)
@@ -215,8 +216,8 @@ def _require_role(role: str | None) -> None:
         raise Usage(f"--role: got {role!r}, expected one of {', '.join(shipped().names)}")
 
 
-def _read(source: Source) -> "tuple[dict[str, SiteAssets], list[Asset], dict[str, Any]]":
-    """The sites, their assets, and what they were read from."""
+def _read(source: Source) -> "tuple[list[Asset], dict[str, Any]]":
+    """The assets, and what they were read from."""
     from pipeline.tools.assets.devices import assets_of
     from pipeline.tools.assets.documents import assets_in
     from pipeline.tools.assets.vendors import has_table
@@ -224,16 +225,16 @@ def _read(source: Source) -> "tuple[dict[str, SiteAssets], list[Asset], dict[str
     inventory, facts, labels = _of_file(source) if source.flows is not None else _of_archive(source)
     no_room = [{"site": site, "table": kind, "rows": rows} for (site, kind), rows in sorted(inventory.no_room.items())]
     sites = assets_of(inventory)
-    return sites, assets_in(sites.values(), labels), {**facts, "no_room": no_room, "vendors": has_table()}
+    return assets_in(sites.values(), labels), {**facts, "no_room": no_room, "vendors": has_table()}
 
 
-def _of_archive(source: Source) -> Any:
+def _of_archive(source: Source) -> "tuple[Inventory, dict[str, Any], Labels]":
     from pipeline.tools.assets.reading import read_inventory
 
     settings = settings_here(bootstrap=source.bootstrap, topic_prefix=source.prefix, archive_uri=source.archive)
     with progress("flows", source.quiet) as notify:
         reading = read_inventory(settings.archive_uri, None if source.closed else settings, source.site, notify)
-    facts = {
+    facts: dict[str, Any] = {
         "rows": reading.rows,
         "closed_files": reading.closed_files,
         "open_rows": reading.open_rows,
@@ -260,7 +261,7 @@ def _labels(settings: "Settings") -> "tuple[Labels, str | None]":
         return {}, f"names of the plant's: {error}"
 
 
-def _of_file(source: Source) -> Any:
+def _of_file(source: Source) -> "tuple[Inventory, dict[str, Any], Labels]":
     from pipeline.ingest.files.offline_rows import decode_file
     from pipeline.settings import load_settings
     from pipeline.tools.assets.inventory import inventory_of
@@ -274,7 +275,7 @@ def _of_file(source: Source) -> Any:
         max_bytes=settings.file_max_bytes,
     )
     decoded.require_flows()
-    facts = {"rows": decoded.flows.num_rows, "closed_files": 0, "open_rows": None, "not_read": []}
+    facts: dict[str, Any] = {"rows": decoded.flows.num_rows, "closed_files": 0, "open_rows": None, "not_read": []}
     return inventory_of([decoded.flows]), facts, {}
 
 
@@ -319,7 +320,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
         _line(f"not read: {text}")
 
 
-def _print_asset(asset: "Asset", edges: "list[Any]", names: dict[str, str], assets: "SiteAssets") -> None:
+def _print_asset(asset: "Asset", edges: "list[Edge]", names: dict[str, str]) -> None:
     from pipeline.alert.wording import duration
     from pipeline.contracts.notice_words import moment
     from pipeline.tools.assets.documents import functions
@@ -351,7 +352,7 @@ def _print_asset(asset: "Asset", edges: "list[Any]", names: dict[str, str], asse
     _print_edges(device.key, edges, names)
 
 
-def _print_edges(key: str, edges: "list[Any]", names: dict[str, str]) -> None:
+def _print_edges(key: str, edges: "list[Edge]", names: dict[str, str]) -> None:
     from pipeline.contracts.notice_words import moment
 
     rows = []

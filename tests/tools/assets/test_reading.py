@@ -9,6 +9,7 @@ from pipeline.archive.pairing import read_scored
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.errors import Failed
+from pipeline.settings import load_settings
 from pipeline.tools.assets.inventory import Inventory, inventory_of
 from pipeline.tools.assets.reading import read_inventory
 from pipeline.tools.assets.sightings import KINDS, SENSORS
@@ -41,6 +42,16 @@ def test_an_archive_is_the_rows_that_were_archived(archive: Path, topics: Wire) 
     assert same(reading.inventory, inventory_of(rows))
     assert reading.rows == sum(map(len, rows)) == calls[-1][0] and calls[-1][1] >= reading.rows
     assert reading.open_rows is None and reading.closed_files > 1 and reading.not_read == []
+
+
+def test_rows_that_are_still_open_are_there_too(tmp_path: Path) -> None:
+    topics = wire(random_log(Random(4), 40, SITES, marks=False), range(0, 40, 5))
+    feed(PartitionArchive(tmp_path, 0, Limits(9), "w"), topics, Random(1))
+    # Kafka is away: closed files, and the segments that the manifest lists.
+    reading = read_inventory(tmp_path, load_settings(bootstrap="127.0.0.1:9"), None, lambda _done, _total: None)
+    rows = [read_scored(value, at("archive", 0, 0)).rows for value in topics.archive]
+    assert reading.open_rows and same(reading.inventory, inventory_of(rows))
+    assert len(reading.not_read) == 1 and "rows that came after the archive's last commit" in reading.not_read[0]
 
 
 def test_one_site_is_that_sites_rows(archive: Path) -> None:
