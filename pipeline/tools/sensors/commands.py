@@ -59,9 +59,10 @@ def service_meant(text: str | None) -> str:
 
 def require_undoable(history: SensorHistory, number: int) -> Notice:
     """The notice of this number; Usage where it made nothing usual, or the sensor began anew since."""
-    began = max((at for at, each in enumerate(history.notices) if each.kind == RELEARNT), default=-1)
-    undone = {each.figures.get("undone") for each in history.notices[began + 1 :] if each.kind == UNDONE}
-    made = [each for each in history.notices[began + 1 :] if each.kind in UNDOABLE and each.number not in undone]
+    notices = history.since_forgotten
+    began = max((at for at, each in enumerate(notices) if each.kind == RELEARNT), default=-1)
+    undone = {each.figures.get("undone") for each in notices[began + 1 :] if each.kind == UNDONE}
+    made = [each for each in notices[began + 1 :] if each.kind in UNDOABLE and each.number not in undone]
     for notice in made:
         if notice.number == number:
             return notice
@@ -114,6 +115,6 @@ def send(settings: Settings, history: SensorHistory, command: BaselineCommand) -
 
 def is_answer(notice: Notice, history: SensorHistory, command: BaselineCommand) -> bool:
     """Whether a notice says that the command was carried out."""
-    number = max((each.number for each in history.notices), default=0)
+    number = max((each.number for each in history.since_forgotten), default=0)
     is_later = notice.number > max(number, history.last.notice.number)
     return (notice.site, notice.sensor) == history.name and notice.kind == ANSWERS[command.action] and is_later

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from pipeline.alert.wording import duration
@@ -55,9 +56,20 @@ class SensorHistory:
         return self.last.notice.site, self.last.notice.sensor
 
     @property
+    def since_forgotten(self) -> list[Notice]:
+        """Its notices since it was forgotten last, having sent nothing for too long: it numbers them from 1 again."""
+        pairs = enumerate(pairwise([*self.notices, self.last.notice]), 1)
+        return self.notices[max((at for at, (before, after) in pairs if _is_anew(before, after)), default=0) :]
+
+    @property
     def phase(self) -> str:
         """The phase in words."""
         return Phase(self.last.notice.phase).name.lower()
+
+
+def _is_anew(before: Notice, after: Notice) -> bool:
+    """Whether a sensor was forgotten in between; featurize writes older notices again after a crash, the same ones."""
+    return after.number < before.number and after.figures["began_us"] != before.figures["began_us"]
 
 
 def histories(stored: Iterable[StoredNotice]) -> dict[SensorName, SensorHistory]:

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.contracts.baseline import Phase
 from pipeline.contracts.baseline_commands import ACCEPT, ATTACK, RELEARN, UNDO, BaselineCommand
-from pipeline.contracts.notices import ACCEPTED, ADMITTED, LEARNT, RELEARNT, UNDONE, Notice
+from pipeline.contracts.notices import ACCEPTED, ADMITTED, LEARNT, RELEARNT, STATUS, UNDONE, Notice
 from pipeline.contracts.notices import ATTACK as CALLED_ATTACK
 from pipeline.errors import Usage
 from pipeline.featurize.baseline.address_names import OUTSIDE_WORDS
@@ -90,3 +90,18 @@ def test_an_answer_is_the_notice_that_comes_after_what_was_there() -> None:
     assert not is_answer(notice(ACCEPTED, 1), of_one, asked)
     assert not is_answer(notice(UNDONE, 3), of_one, asked)
     assert is_answer(notice(ACCEPTED, 3), of_one, asked)
+
+
+def test_a_sensor_that_was_forgotten_numbers_anew() -> None:
+    later = FIGURES | {"began_us": FIGURES["began_us"] + 50 * 86_400_000_000}
+    before = [notice(LEARNT, 1), notice(ADMITTED, 8), notice(ACCEPTED, 9)]
+    status = notice(STATUS, 0, hours=1_201, figures=later)
+    admitted = notice(ADMITTED, 2, hours=1_203, figures=later)
+    for after in ([status], [notice(LEARNT, 1, hours=1_202, figures=later), admitted]):
+        again = history(*before, *after)
+        assert is_answer(notice(ACCEPTED, len(after) + 1, hours=1_204, figures=later), again, command(ACCEPT))
+        with pytest.raises(Usage, match="got no notice"):
+            require_undoable(again, 9)
+    assert require_undoable(again, 2) == admitted
+    written_again = history(*before, notice(STATUS, 8))
+    assert not is_answer(notice(ACCEPTED, 9), written_again, command(ACCEPT))
