@@ -3,11 +3,11 @@
 from rich.markup import escape
 
 from pipeline.alert.wording import flows
+from pipeline.contracts.notice_words import moment
 from pipeline.runtime.terminal import printable
 from pipeline.tools.cli.output import say
 from pipeline.tools.offline.flow_file import FlowFile
 from pipeline.tools.offline.not_back import NotBack
-from pipeline.tools.offline.wording import clock
 
 
 def print_learnt(done: FlowFile, quiet: bool) -> None:
@@ -28,7 +28,7 @@ def print_learnt(done: FlowFile, quiet: bool) -> None:
         say(f"[yellow]{sensor}:[/] {learnt.words()}", quiet=quiet)
     if not done.not_back:
         return
-    say("What was there and did not come back, the weightiest first; this is no verdict:", quiet=quiet)
+    say("What did not come back at separate times, the weightiest first; this is no verdict:", quiet=quiet)
     for each in done.not_back:
         say("  " + escape(printable(_line(each))), quiet=quiet)
     if done.more_not_back:
@@ -37,5 +37,5 @@ def print_learnt(done: FlowFile, quiet: bool) -> None:
 
 
 def _line(seen: NotBack) -> str:
-    further = f"; and {seen.others:,} more targets or services of it" if seen.others else ""
-    return f"{clock(seen.after_us)}  {flows(seen.flows):>11}  {seen.says}{further}"
+    further = f"; and {seen.others:,} more targets or services of {seen.source}" if seen.others else ""
+    return f"{moment(seen.start_us)}  {flows(seen.flows):>11}  {seen.says}{further}"

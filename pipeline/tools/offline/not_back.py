@@ -36,19 +36,21 @@ Ints = npt.NDArray[np.int64]
 class NotBack:
     """Flows of one kind of evidence, from one source to one target by one service, or to several.
 
-    others: further targets and services of the source. after_us: when the first of them ended, after the file's first.
+    source: an address, or any public address. others: further targets and services of the source. start_us: when the
+    flow that `says` is about began.
     """
 
     kind: str
     says: str
+    source: str
     flows: int
     others: int
-    after_us: int
+    start_us: int
 
 
 class _Group(NamedTuple):
     rank: int
-    source: int
+    source: str
     flows: int
     first: int
     is_industrial: bool
@@ -68,18 +70,16 @@ def what_did_not_come_back(rows: pa.RecordBatch, baseline: Baseline) -> tuple[li
     chosen = np.flatnonzero(rank < len(kinds))
     if not len(chosen):
         return [], 0
-    first_us = int(rows.column("end_ts_us").to_numpy().min())
     at = rows.schema.get_field_index("evidence")
     rows = rows.set_column(at, rows.schema.field(at), pa.array(evidence)).take(pa.array(chosen))
     groups = _groups(rows, rank[chosen], kinds)
-    end_us = rows.column("end_ts_us").to_numpy()
     joined = _joined(groups)
-    lines = [_line(each, rows, kinds, end_us - first_us) for each in joined[:MAX_LINES]]
+    lines = [_line(each, rows, kinds) for each in joined[:MAX_LINES]]
     return lines, max(0, len(joined) - MAX_LINES)
 
 
 def _groups(rows: pa.RecordBatch, rank: Ints, kinds: Sequence[Kind]) -> list[_Group]:
-    """Flows of the same kind, source, target and service; `source` numbers the sources."""
+    """Flows of the same kind, source, target and service."""
     src_port, dst_port = (ints(rows.column(name), -1) for name in ("src_port", "dst_port"))
     turned, portless = (np.array([bool(kind.bit & of) for kind in kinds]) for of in (TURNED, WITHOUT_PORT))
     turns = is_answer(src_port, dst_port) & turned[rank]
@@ -89,7 +89,7 @@ def _groups(rows: pa.RecordBatch, rank: Ints, kinds: Sequence[Kind]) -> list[_Gr
     table = pa.table(
         {
             "rank": rank,
-            "source": source.dictionary_encode().indices,
+            "source": pc.fill_null(source, "an unnamed source"),
             "target": target,
             "protocol": protocols(rows),
             "port": np.where(portless[rank] | is_ephemeral(port), ANY_PORT, port),
@@ -105,12 +105,12 @@ def _groups(rows: pa.RecordBatch, rank: Ints, kinds: Sequence[Kind]) -> list[_Gr
 
 
 def _one_outside(addresses: pa.Array) -> pa.Array:
-    return pc.if_else(pa.array(outside(addresses)), "public", addresses)
+    return pc.if_else(pa.array(outside(addresses)), "any public address", addresses)
 
 
 def _joined(groups: Sequence[_Group]) -> list[list[_Group]]:
     """The groups of each line, in the order of the list."""
-    by_source: dict[tuple[int, int], list[_Group]] = {}
+    by_source: dict[tuple[int, str], list[_Group]] = {}
     for group in sorted(groups, key=lambda group: group.first):
         by_source.setdefault((group.rank, group.source), []).append(group)
     joined: list[list[_Group]] = []
@@ -125,7 +125,9 @@ def _order(groups: list[_Group]) -> tuple[int, bool, int, int, int]:
     return groups[0].rank, is_office, -len(groups), sum(group.flows for group in groups), groups[0].first
 
 
-def _line(groups: Sequence[_Group], rows: pa.RecordBatch, kinds: Sequence[Kind], after_us: Ints) -> NotBack:
+def _line(groups: Sequence[_Group], rows: pa.RecordBatch, kinds: Sequence[Kind]) -> NotBack:
     kind, first = kinds[groups[0].rank], groups[0].first
-    flows = sum(group.flows for group in groups)
-    return NotBack(kind.name, sentence(kind, example_of(rows, first)), flows, len(groups) - 1, int(after_us[first]))
+    flows, start_us = sum(group.flows for group in groups), rows.column("start_ts_us")[first].as_py()
+    return NotBack(
+        kind.name, sentence(kind, example_of(rows, first)), groups[0].source, flows, len(groups) - 1, start_us
+    )

@@ -74,7 +74,7 @@ def test_a_site_the_model_does_not_know_learns_by_itself(plant: Path) -> None:
     assert "elsewhere/tap: the file lasts" in words and "nothing is called a suspect" in words
     assert (document["read"], document["suspects"], document["incidents"]) == (1201, 0, 0)
     assert document["learning"]["phase"] == "learning"
-    assert "What was there and did not come back, the weightiest first; this is no verdict:" in words
+    assert "What did not come back at separate times, the weightiest first; this is no verdict:" in words
     assert 0 < len(document["not_back"]) <= 20
     assert all(line["says"] in words for line in document["not_back"][:3])
 
