@@ -24,6 +24,7 @@ from pipeline.contracts.notices import (
 )
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NOTHING = "nothing"
 _DOES = {
     "use": "{source} used {service} of {target}",
     "talk": "{source} sent {service} to {target}",
@@ -40,6 +41,11 @@ def moment(time_us: int) -> str:
         return (EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%d %H:%M:%SZ")
     except OverflowError:
         return f"{time_us} us"
+
+
+def minute(time_us: int) -> str:
+    """A time in UTC to the minute, for a table whose head says that it is UTC: 2015-10-20 15:10."""
+    return moment(time_us).removesuffix("Z").rpartition(":")[0] or moment(time_us)
 
 
 def headline(notice: Notice) -> str:
@@ -59,6 +65,8 @@ def relation_words(relation: NamedRelation) -> str:
     target = f"{whom} ({relation.target})" if whom else relation.target
     does = _DOES[relation.what].format(source=relation.source, service=relation.service, target=target)
     first, last = moment(relation.first_us), moment(relation.last_us)
+    if not relation.blocks:  # what was taken back counts anew: it has not come since
+        return f"{does}, last at {last}"
     if first == last:
         return f"{does}, once, at {first}"
     until = last.removeprefix(first[:11])  # the date once, where it is one
@@ -131,7 +139,10 @@ def _undone(notice: Notice) -> str:
     if notice.figures.get("barred_relations", 0):
         number = notice.figures.get("undone", 0)
         return f"a person took back #{number}: {_affected(notice)} can become usual by coming back"
-    return f"a person took back #{notice.figures.get('undone', 0)}: not usual any more {_affected(notice)}"
+    what, number = _affected(notice), notice.figures.get("undone", 0)
+    if what == NOTHING:
+        return f"a person took back #{number}: nothing of it was left, by what was asked since"
+    return f"a person took back #{number}: not usual any more {what}"
 
 
 def _relearnt(notice: Notice) -> str:
@@ -146,7 +157,7 @@ def _affected(notice: Notice) -> str:
         counted(figures.get("affected_addresses", 0), "address", "addresses"),
         counted(figures.get("affected_kinds", 0), "kind of flow", "kinds of flow"),
     )
-    return " and ".join(words for words in counts if not words.startswith("0 ")) or "nothing"
+    return " and ".join(words for words in counts if not words.startswith("0 ")) or NOTHING
 
 
 def _status(notice: Notice) -> str:

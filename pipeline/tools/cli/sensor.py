@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.measure import Measurement
 
-from pipeline.errors import Usage
+from pipeline.errors import Failed, Usage
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.cli.table import table
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="What sensors have learnt: list, show; relearn, accept, undo.")
 
 PICTURES = (".svg", ".png", ".pdf")
+WIDEST = 140
+"""Columns of the list of sensors, names of forty characters among them."""
 
 Name = Annotated[str, typer.Argument(help="Site and sensor, with a slash between them.", metavar="SITE/SENSOR")]
 
@@ -75,7 +78,10 @@ def _print(chosen: "list[tuple[SensorHistory, list[Remark]]]") -> None:
     if not chosen:
         say("no sensors: one is listed a minute after its first flow")
         return
-    say(table(of.COLUMNS, [of.row(history) for history, _ in chosen]))
+    listed = table(of.COLUMNS, [of.row(history) for history, _ in chosen])
+    # A narrow terminal breaks a line better than cells that are folded, and in a file a sensor is one line.
+    listed.width = Measurement.get(people, people.options.update_width(WIDEST), listed).maximum
+    people.print(listed, crop=False)
     for history, found in chosen:
         for remark in found:
             _line(f"{'/'.join(history.name)}: {remark.what}; {remark.remedy}", style="yellow")
@@ -128,7 +134,12 @@ def _draw(settings: "Settings", history: "SensorHistory", path: Path) -> None:
     from pipeline.tools.alerts.reading import alerts
     from pipeline.tools.sensors.picture import draw, incidents_of
 
-    draw(path, history, incidents_of(filter(None, alerts(settings, from_start=True, follow=False)), history.name))
+    incidents = incidents_of(filter(None, alerts(settings, from_start=True, follow=False)), history.name)
+    try:
+        draw(path, history, incidents)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise Failed(f"--picture {path}: got {why}, expected a file that can be written; name another one") from None
     say(f"picture: {path}")
 
 

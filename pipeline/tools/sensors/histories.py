@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pipeline.alert.wording import duration
 from pipeline.contracts.baseline import Phase
 from pipeline.contracts.envelope import SensorName
-from pipeline.contracts.notice_words import moment
+from pipeline.contracts.notice_words import minute
 from pipeline.contracts.notices import STATUS, Notice
 from pipeline.featurize.baseline.kinds import MOST_USUAL
 from pipeline.featurize.baseline.phases import LEAST_ROWS
@@ -149,10 +149,10 @@ def row(history: SensorHistory) -> list[Any]:
     return [
         "/".join(history.name),
         history.phase,
-        moment(notice.since_us),
+        minute(notice.since_us),
         figures["flows"],
         f"{figures['usual_kinds']:,} of {figures['kinds']:,}",
         f"{figures['usual_relations']:,} of {figures['relations']:,}",
         figures["turned_away"],
-        moment(notice.at_us),
+        minute(notice.at_us),
     ]

@@ -15,6 +15,7 @@ from pipeline.contracts.notices import (
     RELEARNT,
     SILENT,
     STATUS,
+    UNDONE,
     NamedRelation,
     Notice,
 )
@@ -108,6 +109,13 @@ def test_a_relation_is_a_sentence() -> None:
     once = replace(USE, what="talk", target="224.0.0.22", service="igmp", blocks=1, last_us=USE.first_us)
     assert relation_words(once) == "10.0.0.7 sent igmp to a group (224.0.0.22), once, at 2015-10-20 15:10:42Z"
     assert relation_lines(notice(ANCHORED, relations=(USE,), more=7))[-1] == "and 7 more"
+    taken_back = replace(USE, blocks=0, first_us=USE.last_us + HOUR_US)
+    assert relation_words(taken_back) == "10.0.0.7 used 502/tcp of 10.0.0.20, last at 2015-10-20 15:11:42Z"
+
+
+def test_what_was_taken_back_twice_says_that_nothing_was_left() -> None:
+    words = headline(notice(UNDONE, figures=FIGURES | {"undone": 3}))
+    assert words == "a person took back #3: nothing of it was left, by what was asked since"
 
 
 def test_a_history_is_read_from_the_first_flow_on() -> None:
@@ -140,7 +148,7 @@ def test_a_sensor_that_began_anew_learns_in_its_history_at_once() -> None:
 
 def test_a_sensor_is_a_row_and_a_document() -> None:
     (history,) = histories(stored(notice(LEARNT, 1, Phase.SETTLING))).values()
-    assert row(history)[:6] == ["dam/gate", "settling", "2015-10-20 18:10:42Z", 8_721, "96 of 379", "13 of 20"]
+    assert row(history)[:6] == ["dam/gate", "settling", "2015-10-20 18:10", 8_721, "96 of 379", "13 of 20"]
     made = document(history, remarks(history, LEARNING, QUIET_US * 2))
     assert (made["phase"], made["usual_relations"], len(made["remarks"])) == ("settling", 13, 1)
 
