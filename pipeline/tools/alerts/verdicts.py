@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.alert.wording import flows
 from pipeline.contracts.raw import Headers
 from pipeline.contracts.verdicts import VERDICTS, read_verdict, verdict_bytes
 from pipeline.errors import BadData, Usage
@@ -50,6 +51,13 @@ def verdict_of(alert: Mapping[str, Any], verdict: str, by: str, at_us: int, note
         "members": about["members"],
         "members_left_out": about["members_left_out"],
     }
+
+
+def words(record: Mapping[str, Any]) -> str:
+    """A verdict as a line: of which alert, what, and of how many flows; of a large alert not all are listed."""
+    listed, left_out = len(record["members"]), record["members_left_out"]
+    of_them = f", {listed:,} of them listed" if left_out else ""
+    return f"{record['uid'][:12]}: {record['verdict']}, {flows(listed + left_out)}{of_them}"
 
 
 def send(settings: Settings, record: Mapping[str, Any]) -> None:

@@ -108,7 +108,7 @@ def verdict(
     verdicts.send(settings, record)
     for history, command in bars:
         commands.send(settings, history, command)
-    say(f"{record['uid'][:12]}: {record['verdict']}, {len(record['members'])} flows", quiet=as_json)
+    say(verdicts.words(record), quiet=as_json)
     emit({**record, "commands": [command.document() for _, command in bars]})
 
 
