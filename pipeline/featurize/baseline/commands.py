@@ -14,7 +14,7 @@ from pipeline.featurize.baseline.baseline_notices import UNDOABLE, affected, fig
 from pipeline.featurize.baseline.change import STEADY_S, Entries
 from pipeline.featurize.baseline.keys import kind_and_service, kind_of
 from pipeline.featurize.baseline.learning import BEGAN_US, LAST_US, LEAST_BLOCKS, NUMBER, SINCE_US, seconds
-from pipeline.featurize.baseline.phases import await_first
+from pipeline.featurize.baseline.phases import LONGEST_US, await_first
 from pipeline.featurize.baseline.recurrence import (
     BARRED,
     BLOCKS,
@@ -50,6 +50,7 @@ LEFT_FREE = 64
 MOST_BARRED, MOST_BARRED_KINDS = 512, 64
 """Relations and kinds of flow that stay in their tables as an attack's, a quarter and an eighth: the rest is free for
 what comes. Of more, those that came in most blocks are barred: they are nearest to becoming usual."""
+LONGEST_BLOCK_S = LONGEST_US // 1_000_000
 NOTHING = np.zeros(0, np.int64)
 
 
@@ -119,6 +120,9 @@ def _of_attack(
     first_s, last_s = (seconds(clock, each) for each in (command.first_us, command.last_us))
     of_any = cells[entries]
     came = (of_any[:, FIRST_S] <= last_s) & (of_any[:, LAST_S] >= first_s) & (command.last_us >= clock[BEGAN_US])
+    # Of two blocks, one before the attack and one after it, none is the attack's.
+    is_around = (of_any[:, FIRST_S] + LONGEST_BLOCK_S < first_s) & (of_any[:, LAST_S] - LONGEST_BLOCK_S > last_s)
+    came &= ~(is_around & (of_any[:, BLOCKS] <= 2))
     is_new = (of_any[:, USUAL] == 0) | (of_any[:, MADE_BY] >= PENDING) | (of_any[:, FIRST_S] >= first_s)
     of_attack: Entries = entries[came & is_new & ~is_barred(of_any)]
     return of_attack

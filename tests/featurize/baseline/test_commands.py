@@ -180,6 +180,16 @@ def test_what_became_usual_meanwhile_is_taken_out_and_what_was_usual_before_stay
     assert at_another_time.told(CALLED_ATTACK)[0].figures["affected_relations"] == 0
 
 
+def test_what_came_once_before_an_attack_and_once_after_it_is_not_its_own() -> None:
+    renewals = [poll(at, STRANGER, src_mac=None, dst_port=67) for at in (262.0, 4_200.0)]
+    attack = strange_polls(20, 2_200, every_s=2.0)
+    rows = sorted([*ANCHORED, *polls(4_000, start_s=260), *attack, *renewals], key=lambda row: float(row["at"]))
+    for first_s, expected in ((2_199.0, {"502/tcp"}), (4_100.0, {"67/tcp"})):
+        life = Life(rows, {len(rows) - 5: called_attack(first_s, first_s + 60)})
+        (notice,) = life.told(CALLED_ATTACK)
+        assert {each.service for each in notice.relations} == expected
+
+
 def test_a_verdict_is_undone_and_what_it_barred_comes_back() -> None:
     rows, asked = attacked(), 290
     number = _number(Life(rows, {asked: called_attack(262, 280)}), CALLED_ATTACK)
