@@ -10,6 +10,7 @@ from pipeline.errors import Failed
 from pipeline.settings import load_settings
 from pipeline.tools.alerts import reading
 from pipeline.tools.cli import sensor
+from pipeline.tools.cli.output import people
 from pipeline.tools.sensors.histories import histories
 from tests.tools.sensors.test_histories import notice, stored
 
@@ -27,7 +28,7 @@ def test_a_picture_that_cannot_be_written_is_an_error_with_its_remedy(
 def test_a_sensor_is_one_line_of_the_list_in_eighty_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sensor.people, "_width", 80)
+    monkeypatch.setattr(people, "_width", 80)
     each = replace(notice(ANCHORED), site="north-hall", sensor="edge-12")
     (history,) = histories(stored(each)).values()
     sensor._print([(history, [])])
