@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import orjson
 import pyarrow.parquet as pq
 from confluent_kafka import ConsumerGroupTopicPartitions, Message, TopicPartition
 
@@ -109,13 +110,16 @@ def _same_alerts(settings: Settings, outcome: Outcome, findings: Findings) -> No
 
 
 def _same_notices(settings: Settings, outcome: Outcome, findings: Findings) -> None:
-    """Invariant 4, of what sensors learnt: the notices of the reference run; a re-emitted one has the same bytes."""
-    emitted: dict[str, bytes] = {}
+    """Invariant 4, of what sensors learnt: the notices of the reference run; a re-emitted one has the same bytes. A
+    sensor that was forgotten numbers anew: its notices are told apart by when its baseline began.
+    """
+    emitted: dict[tuple[str, int], bytes] = {}
     last: dict[str, bytes] = {}
     for message in _all(settings, settings.topics.baselines):
         key, payload = (message.key() or b"").decode(), message.value() or b""
         if not key.endswith(f"/{STATUS}"):  # a later status takes the earlier one's place
-            _emitted_again(findings, f"notice {key}", emitted, key, payload)
+            began_us = orjson.loads(payload)["figures"]["began_us"]
+            _emitted_again(findings, f"notice {key}", emitted, (key, began_us), payload)
         last[key] = payload
     findings.notices = len(last)
     for key in sorted(last.keys() | outcome.notices.keys()):
