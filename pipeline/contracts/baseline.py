@@ -76,6 +76,11 @@ SHOWN = (
 CERTAIN = Evidence.NEW_WRITER | Evidence.NEW_CONTROLLER | Evidence.NEW_HARDWARE | Evidence.SEVERAL_HARDWARE
 """What makes a row a suspect even while most of the traffic is new."""
 
+GRAVE = Evidence.NEW_CONTROLLER | Evidence.SEVERAL_HARDWARE
+"""What makes a row a suspect though it began while everything was learnt: whoever opened a connection then may have
+loaded a program by it later.
+"""
+
 RELATIONS = Evidence.NEW_SERVICE_USE | Evidence.NEW_WRITER | Evidence.NEW_FUNCTION | Evidence.NEW_DEVICE
 """What does not make a row a suspect where MUCH_IS_NEW."""
 
@@ -92,7 +97,8 @@ def shown_evidence(phase: npt.NDArray[np.uint8], evidence: npt.NDArray[np.uint32
     """(n,) the evidence that makes rows suspects by their sensor's baseline; 0 of all other rows."""
     says_little = np.where(evidence & np.uint32(Evidence.MUCH_IS_NEW), np.uint32(RELATIONS), np.uint32(0))
     is_older = evidence & np.uint32(Evidence.SINCE_LEARNING) != 0
-    of_phase: npt.NDArray[np.uint32] = np.where(is_older, np.uint32(0), _SHOWN_IN[phase] & evidence & ~says_little)
+    of_age = np.where(is_older, np.uint32(GRAVE), ~np.uint32(0))
+    of_phase: npt.NDArray[np.uint32] = _SHOWN_IN[phase] & evidence & ~says_little & of_age
     return of_phase
 
 

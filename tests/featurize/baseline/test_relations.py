@@ -67,6 +67,8 @@ def test_a_connection_that_began_while_everything_was_learnt_is_nothing_new(bega
     assert Evidence.NEW_SERVICE_USE in said and (Evidence.SINCE_LEARNING not in said) == is_shown
     row_shown = shown(np.array([Phase.ANCHORED], np.uint8), np.array([said], np.uint32))
     assert bool(row_shown[0]) == is_shown
+    grave = np.array([said | Evidence.NEW_CONTROLLER, said | Evidence.SEVERAL_HARDWARE], np.uint32)
+    assert shown(np.full(2, Phase.ANCHORED, np.uint8), grave).all()
 
 
 def test_who_writes_controls_and_asks_for_the_first_time() -> None:
