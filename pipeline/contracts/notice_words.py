@@ -96,7 +96,10 @@ def _anchored(notice: Notice) -> str:
     if not notice.relations:
         return f"{what}; everything came back that came while it learned"
     things = counted(len(notice.relations) + notice.more, "thing", "things")
-    return f"{what}; while it learned, {things} came and did not come back"
+    return (
+        f"{what}; while it learned, {things} came and did not come back, as far as was reported: a connection that is "
+        "still open is reported when it ends"
+    )
 
 
 def _changed(_notice: Notice) -> str:

@@ -446,7 +446,8 @@ def icsflow(record: dict[str, str | None]) -> dict[str, Any]:
     rates = {"Ack": ACK, "Urg": URG, "Fin": FIN, "Psh": PSH, "Syn": SYN, "Rst": RST}
     for prefix, side, end_name in (("s", "fwd", "src"), ("r", "rev", "dst")):
         flow[f"{end_name}_mac"], flow[f"{end_name}_mac_count"] = macs(record.get(f"{prefix}MACs"))
-        packets, octets = whole(record.get(f"{prefix}Packets")), whole(record.get(f"{prefix}BytesSum"))
+        packets = whole(record.get(f"{prefix}Packets"))
+        octets = None if packets is None else whole(record.get(f"{prefix}BytesSum"))
         if packets is None or octets is None:
             raise Rejected("missing")
         flow[f"{side}_pkts"], flow[f"{side}_bytes"] = packets, octets

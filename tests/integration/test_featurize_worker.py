@@ -102,11 +102,11 @@ def test_killed_three_times_it_emits_the_same_bytes(settings: Settings) -> None:
     flows = {p: messages(100, p) for p in (0, 1)}
     for part in range(4):
         send(settings, {p: all_of[part * 25 : (part + 1) * 25] for p, all_of in flows.items()})
+        # In the end all of them: where a sensor sends again that was idle, a flows message makes several.
+        expected = reference(settings, flows) if part == 3 else {}
         with worker(settings, STAGE) as process:
-            enough = part * 25 + 12 if part < 3 else 100
-            collected = received(settings, {0: enough, 1: enough})
+            collected = received(settings, {p: len(expected[p]) if expected else part * 25 + 12 for p in flows})
             process.kill()
-    expected = reference(settings, flows)
     assert deduplicated(collected) == expected
     rows = [decode(value, "features") for value in expected[0]]
     late = sum((batch.column("late_by_us").to_numpy() > 0).sum() for batch, _ in rows)
@@ -143,13 +143,14 @@ def test_a_zombie_that_emits_and_points_beside_its_successor_changes_nothing(set
             received(settings, {0: 80})
             time.sleep(1)
     send(settings, {0: flows[80:]})
+    expected = reference(settings, {0: flows})[0]
     with worker(settings, STAGE) as process:
-        collected = received(settings, {0: 120})
+        collected = received(settings, {0: len(expected)})
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-    assert deduplicated(collected)[0] == reference(settings, {0: flows})[0]
+    assert deduplicated(collected)[0] == expected
     newest = pointers.read(settings, settings.topics.featurize_state, [0])[0][0]
-    assert newest.seq == 120
+    assert newest.seq == len(expected)
 
 
 def test_flows_of_another_partition_stop_the_worker(settings: Settings, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pipeline.featurize.baseline.learning import (
     BLOCK_ENDS_US,
     LAST_US,
     LEARNS_SINCE_US,
+    LEARNT_US,
     SINCE_US,
     bins_of,
 )
@@ -38,7 +39,7 @@ def learning_in(learning: Learning, span_us: int) -> Learning:
 
 def moved(baseline: Baseline, by_us: int) -> Baseline:
     """The baseline as if everything it has learnt had come so much later; taken over."""
-    baseline.clock[[BEGAN_US, BLOCK_ENDS_US, SINCE_US, LEARNS_SINCE_US, LAST_US]] += by_us
+    baseline.clock[[BEGAN_US, BLOCK_ENDS_US, SINCE_US, LEARNS_SINCE_US, LEARNT_US, LAST_US]] += by_us
     return baseline
 
 

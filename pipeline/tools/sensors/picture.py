@@ -26,6 +26,8 @@ COLOURS = {Phase.LEARNING: "#c3ccd5", Phase.SETTLING: "#f0d08d", Phase.ANCHORED:
 MOST_NAMED = 10
 """Notices named under the picture; more would fill the page, and `forebay sensor show` lists them all."""
 LONGEST_NAME = 130
+STEPS = 4
+"""Heights of the numbers, one below the other: notices of the same hour do not hide each other."""
 ALWAYS_NAMED = (LEARNT, ANCHORED, CHANGED)
 
 
@@ -99,12 +101,12 @@ def draw(path: Path, history: SensorHistory, incidents: Sequence[Incident]) -> N
     _draw_phases(usual, spans, origin_us)
     _draw_usual(usual, history, origin_us)
     _draw_incidents(below, incidents, origin_us)
-    for number, notice in enumerate(marked, 1):
+    for order, notice in enumerate(marked):
         at = _hours(notice.at_us, origin_us)
         usual.axvline(at, color="#2c3e50", lw=0.8, ls=":")
         usual.annotate(
-            str(number),
-            (at, 0.94),
+            str(notice.number),
+            (at, 0.95 - 0.09 * (order % STEPS)),
             xycoords=("data", "axes fraction"),
             fontsize=8,
             ha="center",
@@ -163,8 +165,8 @@ def _draw_incidents(panel: Axes, incidents: Sequence[Incident], origin_us: int) 
 
 
 def _captions(marked: Sequence[Notice], origin_us: int) -> list[str]:
-    """A numbered line a notice, under the picture."""
+    """A line a notice, under the picture, by the number that `forebay sensor undo` takes."""
     return [
-        f"{number}  after {_hours(notice.at_us, origin_us):.1f} h  {printable(headline(notice), LONGEST_NAME)}"
-        for number, notice in enumerate(marked, 1)
+        f"#{notice.number}  after {_hours(notice.at_us, origin_us):.1f} h  {printable(headline(notice), LONGEST_NAME)}"
+        for notice in marked
     ]
