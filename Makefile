@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-REQUIREMENTS := base model broker evaluate export iceberg s3 peers dev uv
+REQUIREMENTS := base model broker evaluate export iceberg s3 triage peers dev uv
 
 # Lint, types and unit tests side by side; each one's output in one piece where make can hold it back.
 PARALLEL := --no-print-directory -j2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
