@@ -68,7 +68,7 @@ def exported() -> dict[str, set[tuple[str, tuple[str, ...] | None]]]:
 
 
 def test_every_metric_is_documented() -> None:
-    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `((?:forebay|messaging)_[a-z_]+)` \| (\w+) \|([^|]*)\|", text, re.MULTILINE)
     documented = {name: kind for name, kind, _ in rows}
     metrics = exported()

@@ -1,6 +1,6 @@
 """The contract of what every stage reports: the same six metrics of each, with the label `stage`.
 
-All six are there from the first scrape, at zero. docs/operations.md says what a row in and a row out is of each stage.
+All six are there from the first scrape, at zero. docs/metrics.md says what a row in and a row out is of each stage.
 """
 
 import time
