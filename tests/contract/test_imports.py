@@ -22,7 +22,7 @@ TOOLS_OF_STAGES = (
     "pipeline.archive.iceberg",
 )
 # Of the inventory, what reads an archive and a topic; the rest is a function of the rows.
-READERS_OF_ASSETS = ("pipeline.tools.assets.reading", "pipeline.tools.assets.labels")
+READERS_OF_ASSETS = tuple(f"pipeline.tools.assets.{name}" for name in ("reading", "labels", "current"))
 # What makes a function depend on more than its arguments.
 OUTSIDE_WORLD = (
     *("confluent_kafka", "faust", "aiokafka", "pipeline.runtime.kafka", "pipeline.runtime.telemetry"),

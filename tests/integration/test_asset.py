@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from pipeline.tools.assets import labels, reading
 from pipeline.tools.assets.inventory import inventory_of
+from pipeline.tools.assets.label import Label
 from pipeline.tools.cli.asset import app
 from tests.featurize.flows import batch
 from tests.integration.chains import settings_for
@@ -46,7 +47,10 @@ def test_names_of_the_plants(kafka: str, prefix: str, tmp_path: Path, monkeypatc
     shown = forebay("show", "Pump 3")
     assert shown["address"] == address
 
+    file.write_text(f"address,name,criticality,zone\n{address},Pump 3,critical,Cell 1\n")
+    assert forebay("import", str(file), "--site", "plant")["changed"] == 1
+    assert [each["address"] for each in forebay("list", "--zone", "Cell 1")["assets"]] == [address]
     file.write_text(HEAD + f"{address},Pump 4,high\n10.99.0.1,,\n")
     made = forebay("import", str(file), "--site", "plant")
     assert (made["changed"], made["removed"]) == (1, 1)
-    assert labels.read(settings) == {("plant", address): ("Pump 4", "high")}
+    assert labels.read(settings) == {("plant", address): Label("Pump 4", "high", "Cell 1")}

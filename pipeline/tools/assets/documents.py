@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.ingest.formats.functions import all_functions
 from pipeline.tools.assets.devices import Device, Edge, SiteAssets
+from pipeline.tools.assets.label import NOTHING, Label
 from pipeline.tools.assets.presence import Presence, presence
 from pipeline.tools.assets.roles import Guess, guess
 from pipeline.tools.assets.vendors import vendor
@@ -22,29 +23,30 @@ class Asset:
     vendor: str | None
     name: str | None = None
     criticality: str | None = None
+    zone: str | None = None
 
 
-def assets_in(sites: Iterable[SiteAssets], labels: Mapping[tuple[str, str], tuple[str, str]]) -> list[Asset]:
-    """All devices in order of site and address. labels: name and criticality by site and address."""
+def assets_in(sites: Iterable[SiteAssets], labels: Mapping[tuple[str, str], Label]) -> list[Asset]:
+    """All devices in order of site and address. labels: name, criticality and zone by site and address."""
     made = []
     for assets in sites:
         for device in assets.devices.values():
             label = next(
-                (labels[device.site, each] for each in _known_by(device) if (device.site, each) in labels), None
+                (labels[device.site, each] for each in known_by(device) if (device.site, each) in labels), None
             )
-            name, criticality = label or (None, None)
-            seen = presence(device, assets)
-            made.append(Asset(device, guess(device), seen, vendor(device.mac), name or None, criticality or None))
+            plant = (text or None for text in label or NOTHING)
+            made.append(Asset(device, guess(device), presence(device, assets), vendor(device.mac), *plant))
     return sorted(made, key=lambda asset: (asset.device.site, _order(asset.device.key)))
 
 
-def _known_by(device: Device) -> list[str]:
+def known_by(device: Device) -> list[str]:
+    """All that names a device: the address it is called by, its others, its hardware address."""
     return [device.key, *device.addresses, *([device.mac] if device.mac is not None else [])]
 
 
 def is_called(asset: Asset, text: str) -> bool:
     """Whether a person means this device by an address, a hardware address or the plant's name of it."""
-    return text.lower() in {each.lower() for each in _known_by(asset.device)} or text == asset.name
+    return text.lower() in {each.lower() for each in known_by(asset.device)} or text == asset.name
 
 
 def _order(address: str) -> tuple[int, int, str]:
@@ -64,6 +66,7 @@ def document(asset: Asset) -> dict[str, Any]:
         "address": device.key,
         "name": asset.name,
         "criticality": asset.criticality,
+        "zone": asset.zone,
         "role": asset.guess.role,
         "confidence": asset.guess.confidence,
         "why": asset.guess.why,

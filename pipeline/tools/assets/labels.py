@@ -1,4 +1,4 @@
-"""What the plant calls its devices: names and criticality from its CSV file, kept in the compacted topic `assets`."""
+"""What the plant calls its devices: names, criticality and zones from its CSV file, kept in the topic `assets`."""
 
 import csv
 import io
@@ -15,18 +15,14 @@ from pipeline.errors import BadData, Failed
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings
+from pipeline.tools.assets.label import CRITICALITIES, MAX_NAME, MAX_ZONE, NOTHING, Label, Labels
 from pipeline.tools.assets.table_file import plain
 
-CRITICALITIES = ("low", "medium", "high", "critical")
 MAX_BYTES = 16 * 1024 * 1024
 MAX_LABELS = 65_536
-MAX_NAME = 128
 MAX_SITE = 128
 SHOWN_PROBLEMS = 20
 ANSWER_S = 30.0
-
-Labels = dict[tuple[str, str], tuple[str, str]]
-"""Name and criticality by site and address; both empty: what is known is taken away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +39,9 @@ class Changes:
 def read_csv(data: bytes, where: str, site: str | None = None) -> Labels:
     """The labels of a CSV file with the columns address, name and criticality, and site where `site` is not given.
 
-    Further columns are ignored: what `forebay asset export` wrote, and a person filled in, is such a file. BadData with
-    every problem, by line, where there is any: nothing of such a file is meant.
+    A column zone may be there; where it is not, the file says nothing of zones. Further columns are ignored: what
+    `forebay asset export` wrote, and a person filled in, is such a file. BadData with every problem, by
+    line, where there is any: nothing of such a file is meant.
     """
     if len(data) > MAX_BYTES:
         raise BadData(f"{where}: got {len(data):,} bytes, expected {MAX_BYTES:,} at most; split the file")
@@ -58,19 +55,20 @@ def read_csv(data: bytes, where: str, site: str | None = None) -> Labels:
         _require_columns(rows.fieldnames, where, site)
     except csv.Error as error:
         raise BadData(f"{where} line 1: got {error}, expected CSV; correct the line") from None
+    has_zones = ZONE in (rows.fieldnames or ())
     labels: Labels = {}
     problems: list[str] = []
     lines: dict[tuple[str, str], int] = {}
     try:
         for row in rows:
             try:
-                key, label = _label({name: plain(row.get(name) or "").strip() for name in _COLUMNS}, site)
+                key, label = _label({name: plain(row.get(name) or "").strip() for name in (*_COLUMNS, ZONE)}, site)
                 if key in lines:
                     raise ValueError(f"got {key[1]} of {key[0]} again, expected it once; line {lines[key]} has it too")
             except ValueError as error:
                 problems.append(f"{where} line {rows.line_num}: {printable(str(error))}")
                 continue
-            labels[key], lines[key] = label, rows.line_num
+            labels[key], lines[key] = label if has_zones else label._replace(zone=None), rows.line_num
     except csv.Error as error:
         problems.append(f"{where} line {rows.reader.line_num}: got {error}, expected CSV; correct the line")
     if len(labels) > MAX_LABELS:
@@ -82,6 +80,7 @@ def read_csv(data: bytes, where: str, site: str | None = None) -> Labels:
 
 
 _COLUMNS = ("site", "address", "name", "criticality")
+ZONE = "zone"
 
 
 def _require_columns(names: object, where: str, site: str | None) -> None:
@@ -93,7 +92,7 @@ def _require_columns(names: object, where: str, site: str | None) -> None:
         raise BadData(f"{where}: got the columns {got}, expected {', '.join(lacking)} too{remedy}")
 
 
-def _label(row: Mapping[str, str], site: str | None) -> tuple[tuple[str, str], tuple[str, str]]:
+def _label(row: Mapping[str, str], site: str | None) -> tuple[tuple[str, str], Label]:
     """Key and label of a line; ValueError says what was got, what was expected and the remedy."""
     found = row["site"] or site or ""
     if not 0 < len(found) <= MAX_SITE or not found.isprintable():
@@ -105,7 +104,10 @@ def _label(row: Mapping[str, str], site: str | None) -> tuple[tuple[str, str], t
         raise ValueError(f"name: got {name[:MAX_NAME]!r}, expected at most {MAX_NAME} printable characters; shorten it")
     if criticality and criticality not in CRITICALITIES:
         raise ValueError(f"criticality: got {criticality[:40]!r}, expected {', '.join(CRITICALITIES)} or nothing")
-    return (found, _address(row["address"])), (name, criticality)
+    zone = row[ZONE]
+    if len(zone) > MAX_ZONE or not zone.isprintable():
+        raise ValueError(f"zone: got {zone[:MAX_ZONE]!r}, expected at most {MAX_ZONE} printable characters; shorten it")
+    return (found, _address(row["address"])), Label(name, criticality, zone)
 
 
 def _address(text: str) -> str:
@@ -124,11 +126,18 @@ def _address(text: str) -> str:
 
 
 def changes(known: Labels, wanted: Labels) -> Changes:
-    """What has to be sent for the topic to say what a file says; devices that are not in the file stay as they are."""
-    nothing = ("", "")
-    send = {key: label for key, label in wanted.items() if known.get(key, nothing) != label}
+    """What has to be sent for the topic to say what a file says.
+
+    Devices that are not in the file stay as they are, and so do all zones where it has no column of them.
+    """
+    send = {}
+    for key, label in wanted.items():
+        before = known.get(key, NOTHING)
+        after = label if label.zone is not None else label._replace(zone=before.zone)
+        if after != before:
+            send[key] = after
     new = sum(key not in known for key in send)
-    removed = sum(label == nothing for label in send.values())
+    removed = sum(label == NOTHING for label in send.values())
     return Changes(send, new, len(send) - new - removed, removed, len(wanted) - len(send))
 
 
@@ -136,12 +145,12 @@ def send(settings: Settings, labels: Labels) -> None:
     """Send labels to the topic and wait until the broker has them; Failed where it does not take them all."""
     refused: list[str] = []
     producer = clients.producer(settings, "assets")
-    for (site, address), (name, criticality) in labels.items():
-        document = {"site": site, "address": address, "name": name, "criticality": criticality}
+    for (site, address), label in labels.items():
+        document = {"site": site, "address": address, **label._asdict()}
         producer.produce(
             settings.topics.assets,
             key=f"{site}/{address}".encode(),
-            value=orjson.dumps(document) if name or criticality else None,
+            value=orjson.dumps(document) if label != NOTHING else None,
             on_delivery=lambda error, _message: refused.append(str(error)) if error is not None else None,
         )
         producer.poll(0)
@@ -173,7 +182,7 @@ def read(settings: Settings) -> Labels:
     return labels
 
 
-def stored(key: bytes | None, value: bytes | None) -> Iterator[tuple[tuple[str, str], tuple[str, str] | None]]:
+def stored(key: bytes | None, value: bytes | None) -> Iterator[tuple[tuple[str, str], Label | None]]:
     """The label in a message, None where it is taken away; nothing where the message is none of ours."""
     try:
         site, _, address = (key or b"").decode().rpartition("/")
@@ -181,10 +190,10 @@ def stored(key: bytes | None, value: bytes | None) -> Iterator[tuple[tuple[str, 
             yield (site, address), None
             return
         document = orjson.loads(value)
-        row = {name: document[name] for name in _COLUMNS}
+        row = {**{name: document[name] for name in _COLUMNS}, ZONE: document.get(ZONE, "")}
         if all(isinstance(text, str) for text in row.values()):
             meant, label = _label(row, None)
             if meant == (site, address):
                 yield meant, label
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return

@@ -10,7 +10,19 @@ from pipeline.runtime.terminal import printable
 from pipeline.tools.assets.documents import Asset, services
 
 COLUMNS = (
-    *("site", "address", "name", "criticality", "role", "confidence", "why", "state", "first_seen", "last_seen"),
+    *(
+        "site",
+        "address",
+        "name",
+        "criticality",
+        "zone",
+        "role",
+        "confidence",
+        "why",
+        "state",
+        "first_seen",
+        "last_seen",
+    ),
     *("hardware_address", "maker", "addresses", "sensors", "serves", "uses", "peers"),
 )
 FORMULA = ("=", "+", "-", "@")
@@ -49,6 +61,7 @@ def _row(asset: Asset) -> list[Any]:
         device.key,
         asset.name,
         asset.criticality,
+        asset.zone,
         asset.guess.role,
         asset.guess.confidence,
         asset.guess.why,

@@ -15,11 +15,9 @@ from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.cli.table import table
 
 if TYPE_CHECKING:
-    from pipeline.settings import Settings
+    from pipeline.tools.assets.current import CurrentAssets
     from pipeline.tools.assets.devices import Edge
     from pipeline.tools.assets.documents import Asset
-    from pipeline.tools.assets.inventory import Inventory
-    from pipeline.tools.assets.labels import Labels
 
 app = typer.Typer(no_args_is_help=True, help="Devices that the flows show: list, show, export; import their names.")
 
@@ -29,11 +27,9 @@ Flows = Annotated[
     Path | None,
     typer.Option("--flows", help="Of a file or folder of flow records instead of the archive.", show_default=False),
 ]
-PATIENCE_S = 3.0
-"""How long Kafka may take to answer before devices are listed without their names, as a query goes on without it."""
 SHOWN_SERVICES = 2
 SHOWN_EDGES = 30
-OMITTED = ("name", "maker")
+OMITTED = ("name", "zone", "maker")
 
 
 @app.callback()
@@ -59,6 +55,9 @@ def list_assets(
     role: Annotated[
         str | None, typer.Option(help="Only of this role, as --json names it: controller, hmi, ...")
     ] = None,
+    zone: Annotated[
+        str | None, typer.Option(help="Only of this zone, as the plant calls it; '' where none is known.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only those that are quiet or gone.")] = False,
     every: Annotated[
         bool, typer.Option("--all", help="Also addresses that sent once and were never answered.")
@@ -81,8 +80,9 @@ def list_assets(
 
     _require_role(role)
     source = Source(archive, closed, flows, site, bootstrap, prefix, as_json)
-    assets, facts = _read(source)
-    chosen = [each for each in assets if role in (None, each.guess.role)]
+    current, facts = _read(source)
+    chosen = [each for each in current.assets if role in (None, each.guess.role)]
+    chosen = [each for each in chosen if zone is None or (each.zone or "") == zone]
     chosen = [each for each in chosen if not quiet or each.presence.state != ACTIVE]
     shown = [each for each in chosen if every or each.device.is_confirmed]
     if not as_json:
@@ -113,8 +113,8 @@ def show(
     from pipeline.tools.assets.documents import document, edge_document, is_called
 
     source = Source(archive, closed, flows, site, bootstrap, prefix, as_json)
-    assets, facts = _read(source)
-    found = [each for each in assets if is_called(each, name)]
+    current, facts = _read(source)
+    found = [each for each in current.assets if is_called(each, name)]
     if len(found) != 1:
         places = ", ".join(f"{each.device.site}/{each.device.key}" for each in found[:5])
         got = f"got {len(found)} devices ({printable(places)})" if found else "got no device of that address or name"
@@ -126,7 +126,7 @@ def show(
         [*device.serves, *device.uses],
         key=lambda edge: (-edge.answered, -edge.flows, edge.client, edge.server, edge.service),
     )
-    names = {each.device.key: each.name for each in assets if each.device.site == device.site and each.name}
+    names = {each.device.key: each.name for each in current.assets if each.device.site == device.site and each.name}
     if not as_json:
         _print_asset(asset, edges, names)
         _print_facts(facts)
@@ -156,8 +156,8 @@ def export(
     from pipeline.tools.assets.table_file import csv_text
 
     source = Source(archive, closed, flows, site, bootstrap, prefix, as_json)
-    assets, facts = _read(source)
-    shown = [each for each in assets if every or each.device.is_confirmed]
+    current, facts = _read(source)
+    shown = [each for each in current.assets if every or each.device.is_confirmed]
     try:
         write_atomic(out, memoryview(csv_text(shown).encode()), durable=False)
     except OSError as error:
@@ -165,13 +165,16 @@ def export(
     if not as_json:
         people.print(f"{len(shown):,} devices: {out}", markup=False, soft_wrap=True)
         _print_facts(facts)
-    emit({"assets": len(shown), "unconfirmed": len(assets) - len(shown), "out": str(out), **facts})
+    emit({"assets": len(shown), "unconfirmed": len(current.assets) - len(shown), "out": str(out), **facts})
 
 
 @app.command(name="import")
 def import_names(
     file: Annotated[
-        Path, typer.Argument(help="CSV with the columns address, name and criticality, and site without --site.")
+        Path,
+        typer.Argument(
+            help="CSV with the columns address, name, criticality, and zone if wanted; site without --site."
+        ),
     ],
     site: Annotated[str | None, typer.Option("--site", help="The site of all its lines.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change; change nothing.")] = False,
@@ -179,16 +182,18 @@ def import_names(
     prefix: Prefix = None,
     as_json: Json = False,
 ) -> None:
-    """Tell Forebay what the plant calls its devices, and how critical each is: low, medium, high or critical.
+    """Tell Forebay what the plant calls its devices, how critical each is (low to critical), and its zone.
 
-    A line with neither takes what is known of a device away; devices that are not in the file stay as they are. Where a
-    line is wrong, each is named and nothing is imported. An edited `asset export` is such a file.
+    A line with none of these takes what is known of a device away; devices that are not in the file stay as they are,
+    and so do all zones where it has no column zone. Where a line is wrong, each is named and nothing is imported. An
+    edited `asset export` is such a file.
 
     Example: forebay asset import names.csv --site my-plant
     """
     from pipeline.errors import BadData
     from pipeline.runtime.kafka import clients
     from pipeline.tools.assets import labels
+    from pipeline.tools.assets.current import PATIENCE_S
 
     try:
         with file.open("rb") as opened:
@@ -216,55 +221,35 @@ def _require_role(role: str | None) -> None:
         raise Usage(f"--role: got {role!r}, expected one of {', '.join(shipped().names)}")
 
 
-def _read(source: Source) -> "tuple[list[Asset], dict[str, Any]]":
+def _read(source: Source) -> "tuple[CurrentAssets, dict[str, Any]]":
     """The assets, and what they were read from."""
-    from pipeline.tools.assets.devices import assets_of
-    from pipeline.tools.assets.documents import assets_in
+    from pipeline.tools.assets.current import read_current
     from pipeline.tools.assets.vendors import has_table
 
-    inventory, facts, labels = _of_file(source) if source.flows is not None else _of_archive(source)
-    no_room = [{"site": site, "table": kind, "rows": rows} for (site, kind), rows in sorted(inventory.no_room.items())]
-    sites = assets_of(inventory)
-    return assets_in(sites.values(), labels), {**facts, "no_room": no_room, "vendors": has_table()}
-
-
-def _of_archive(source: Source) -> "tuple[Inventory, dict[str, Any], Labels]":
-    from pipeline.tools.assets.reading import read_inventory
-
-    settings = settings_here(bootstrap=source.bootstrap, topic_prefix=source.prefix, archive_uri=source.archive)
-    with progress("flows", source.quiet) as notify:
-        reading = read_inventory(settings.archive_uri, None if source.closed else settings, source.site, notify)
+    if source.flows is not None:
+        current = _of_file(source)
+    else:
+        settings = settings_here(bootstrap=source.bootstrap, topic_prefix=source.prefix, archive_uri=source.archive)
+        with progress("flows", source.quiet) as notify:
+            current = read_current(settings, source.site, closed=source.closed, notify=notify)
+    no_room = [{"site": site, "table": kind, "rows": rows} for (site, kind), rows in sorted(current.no_room.items())]
     facts: dict[str, Any] = {
-        "rows": reading.rows,
-        "closed_files": reading.closed_files,
-        "open_rows": reading.open_rows,
-        "not_read": reading.not_read,
+        "rows": current.rows,
+        "closed_files": current.closed_files,
+        "open_rows": current.open_rows,
+        "not_read": current.not_read,
+        "no_room": no_room,
+        "vendors": has_table(),
     }
-    labels, problem = _labels(settings) if not source.closed else ({}, None)
-    if problem is not None:
-        facts["not_read"] = [*reading.not_read, problem]
-    return reading.inventory, facts, labels
+    return current, facts
 
 
-def _labels(settings: "Settings") -> "tuple[Labels, str | None]":
-    """What the plant calls its devices, or why that is not known."""
-    from confluent_kafka import KafkaException
-
-    from pipeline.errors import Failed, KafkaUnreachable
-    from pipeline.runtime.kafka import clients
-    from pipeline.tools.assets import labels
-
-    try:
-        clients.require_broker(settings, PATIENCE_S)
-        return labels.read(settings), None
-    except (Failed, KafkaUnreachable, KafkaException) as error:
-        return {}, f"names of the plant's: {error}"
-
-
-def _of_file(source: Source) -> "tuple[Inventory, dict[str, Any], Labels]":
+def _of_file(source: Source) -> "CurrentAssets":
     from pipeline.ingest.files.offline_rows import decode_file
     from pipeline.settings import load_settings
+    from pipeline.tools.assets.current import current_of
     from pipeline.tools.assets.inventory import inventory_of
+    from pipeline.tools.assets.reading import Reading
 
     settings = load_settings()
     decoded = decode_file(
@@ -275,12 +260,11 @@ def _of_file(source: Source) -> "tuple[Inventory, dict[str, Any], Labels]":
         max_bytes=settings.file_max_bytes,
     )
     decoded.require_flows()
-    facts: dict[str, Any] = {"rows": decoded.flows.num_rows, "closed_files": 0, "open_rows": None, "not_read": []}
-    return inventory_of([decoded.flows]), facts, {}
+    return current_of(Reading(inventory_of([decoded.flows]), decoded.flows.num_rows, 0, None, []), {}, [])
 
 
 def _print_list(assets: "list[Asset]", unconfirmed: int) -> None:
-    columns = ["site", "address", "name", "role", "maker", "state", "serves", "peers"]
+    columns = ["site", "address", "name", "zone", "role", "maker", "state", "serves", "peers"]
     rows = [_row(each) for each in assets]
     # A column that says nothing, or the same in every row, takes the others' room.
     idle = {name for at, name in enumerate(columns) if name in OMITTED and not any(row[at] for row in rows)}
@@ -306,7 +290,7 @@ def _row(asset: "Asset") -> list[Any]:
     role = guess.title if guess.confidence is None else f"{guess.title} ({guess.confidence})"
     state = seen.state if seen.state == ACTIVE else f"{seen.state} {duration(seen.idle_us)}"
     serves = ", ".join([*served[:SHOWN_SERVICES], *more]) or None
-    return [device.site, device.key, asset.name, role, asset.vendor, state, serves, len(device.peers)]
+    return [device.site, device.key, asset.name, asset.zone, role, asset.vendor, state, serves, len(device.peers)]
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
@@ -333,6 +317,7 @@ def _print_asset(asset: "Asset", edges: "list[Edge]", names: dict[str, str]) -> 
         _line(f"also as: {', '.join(guess.also)}")
     if asset.criticality:
         _line(f"criticality: {asset.criticality}")
+    _line(f"zone: {asset.zone or 'unknown; a column zone of an import says it'}")
     state = asset.presence.state
     idle = f": not seen for {duration(asset.presence.idle_us)} of its sensor's time" if state != "active" else ""
     _line(f"{state}{idle}; seen from {moment(device.span.first_us)} to {moment(device.span.last_us)}")

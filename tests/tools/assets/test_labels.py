@@ -13,35 +13,36 @@ from pipeline.tools.assets import labels as module
 from pipeline.tools.assets.devices import assets_of
 from pipeline.tools.assets.documents import assets_in
 from pipeline.tools.assets.inventory import inventory_of
+from pipeline.tools.assets.label import Label, Labels
 from pipeline.tools.assets.labels import changes, read_csv, stored
-from pipeline.tools.assets.table_file import csv_text
+from pipeline.tools.assets.table_file import cell, csv_text
 from tests.featurize.flows import batch
 from tests.tools.assets.plants import talk
 
 HEAD = "site,address,name,criticality\n"
 
 
-def read(text: str, site: str | None = None) -> module.Labels:
+def read(text: str, site: str | None = None) -> Labels:
     return read_csv(text.encode(), "names.csv", site)
 
 
 def test_a_file_of_names() -> None:
     text = HEAD + "plant,10.0.0.20,Pump 3,High\nplant,00:1B:1B:00:00:01,,low\nplant,FE80::1,,\n"
     assert read(text) == {
-        ("plant", "10.0.0.20"): ("Pump 3", "high"),
-        ("plant", "00:1b:1b:00:00:01"): ("", "low"),
-        ("plant", "fe80::1"): ("", ""),
+        ("plant", "10.0.0.20"): Label("Pump 3", "high", None),
+        ("plant", "00:1b:1b:00:00:01"): Label("", "low", None),
+        ("plant", "fe80::1"): Label("", "", None),
     }
 
 
 def test_a_file_as_excel_writes_it() -> None:
     text = "\ufeffaddress;name;criticality\r\n10.0.0.20;Förderband, links;critical\r\n"
-    assert read(text, "plant") == {("plant", "10.0.0.20"): ("Förderband, links", "critical")}
+    assert read(text, "plant") == {("plant", "10.0.0.20"): Label("Förderband, links", "critical", None)}
 
 
 def test_an_export_that_was_filled_in_is_such_a_file() -> None:
     rows = talk("10.0.0.1", "10.0.0.20", 502, 3, site="=plant")
-    names = {("=plant", "10.0.0.20"): ("+pump", "high"), ("=plant", "10.0.0.1"): ("'=HMI", "")}
+    names = {("=plant", "10.0.0.20"): Label("+pump", "high", "=cell 1"), ("=plant", "10.0.0.1"): Label("'=HMI", "")}
     text = csv_text(assets_in(assets_of(inventory_of([batch(rows)])).values(), names))
     assert read(text) == names
 
@@ -60,6 +61,11 @@ def test_an_export_that_was_filled_in_is_such_a_file() -> None:
         (HEAD + ",10.0.0.1,x,low\n", "site: got '', expected 1 to 128 printable characters"),
         (HEAD + "plant,10.0.0.1,a\x1b[31m,low\n", "name: got 'a.*x1b.*expected at most 128 printable characters"),
         (HEAD + f"plant,10.0.0.1,{'x' * 129},low\n", "expected at most 128 printable characters; shorten it"),
+        (
+            "zone," + HEAD + "\u202ea,plant,10.0.0.1,x,low\n",
+            "zone: got .*202e.*expected at most 64 printable characters",
+        ),
+        ("zone," + HEAD + f"{'x' * 65},plant,10.0.0.1,x,low\n", "expected at most 64 printable characters; shorten it"),
         (HEAD + "plant,10.0.0.1,a,low\nplant,10.0.0.1,b,low\n", "line 3: got 10.0.0.1 of plant again.*line 2 has it"),
         ("x" * 200_000, r"names\.csv line 1: got field larger than field limit"),
         (HEAD + 'plant,10.0.0.1,"' + "x" * 200_000 + '",low\n', "line 2: got field larger than field limit"),
@@ -95,17 +101,52 @@ def test_what_is_no_text_or_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_what_changes_is_sent() -> None:
-    known = {("plant", "10.0.0.1"): ("a", "low"), ("plant", "10.0.0.2"): ("b", ""), ("plant", "10.0.0.3"): ("c", "")}
+    known = {
+        ("plant", "10.0.0.1"): Label("a", "low"),
+        ("plant", "10.0.0.2"): Label("b", ""),
+        ("plant", "10.0.0.3"): Label("c", ""),
+    }
     wanted = {
-        ("plant", "10.0.0.1"): ("a", "low"),
-        ("plant", "10.0.0.2"): ("b", "high"),
-        ("plant", "10.0.0.3"): ("", ""),
-        ("plant", "10.0.0.4"): ("d", ""),
-        ("plant", "10.0.0.5"): ("", ""),
+        ("plant", "10.0.0.1"): Label("a", "low"),
+        ("plant", "10.0.0.2"): Label("b", "high"),
+        ("plant", "10.0.0.3"): Label("", ""),
+        ("plant", "10.0.0.4"): Label("d", ""),
+        ("plant", "10.0.0.5"): Label("", ""),
     }
     made = changes(known, wanted)
     assert (made.new, made.changed, made.removed, made.same) == (1, 1, 1, 2) and len(made.send) == 3
     assert changes({**known, **made.send}, wanted).send == {}
+
+
+def test_a_file_without_zones_says_nothing_of_them() -> None:
+    known = {("plant", "10.0.0.1"): Label("a", "low", "cell 1"), ("plant", "10.0.0.2"): Label("", "", "cell 2")}
+    send = changes(known, read(HEAD + "plant,10.0.0.1,b,low\nplant,10.0.0.2,,\n")).send
+    assert send == {("plant", "10.0.0.1"): Label("b", "low", "cell 1")}
+    made = changes(known, read("zone," + HEAD + ",plant,10.0.0.1,a,low\n,plant,10.0.0.2,,\n"))
+    assert made.send[("plant", "10.0.0.1")] == Label("a", "low", "") and (made.changed, made.removed) == (1, 1)
+
+
+def test_a_zone_alone_is_a_label() -> None:
+    wanted = read("address,name,criticality,zone\n10.0.0.1,,,Cell 1\n", "plant")
+    assert changes({}, wanted).send == {("plant", "10.0.0.1"): Label("", "", "Cell 1")}
+
+
+NAMES = st.text(max_size=20).filter(str.isprintable).map(str.strip)
+LABELS = st.dictionaries(
+    st.tuples(st.sampled_from(["plant", "=1"]), st.sampled_from(["10.0.0.1", "fe80::1", "00:1b:1b:00:00:01"])),
+    st.builds(Label, NAMES, st.sampled_from(["", "low", "critical"]), NAMES),
+)
+
+
+@given(LABELS)
+def test_any_labels_come_back_from_a_file_and_from_the_topic(labels: Labels) -> None:
+    sink = io.StringIO(newline="")
+    rows = [[cell(text) for text in (*key, *label)] for key, label in labels.items()]
+    csv.writer(sink).writerows([["site", "address", "name", "criticality", "zone"], *rows])
+    assert read(sink.getvalue()) == labels and changes(labels, read(sink.getvalue())).send == {}
+    for (site, address), label in labels.items():
+        value = orjson.dumps({"site": site, "address": address, **label._asdict()})
+        assert list(stored(f"{site}/{address}".encode(), value)) == [((site, address), label)]
 
 
 @given(st.binary(max_size=60) | st.none(), st.binary(max_size=120) | st.none())
@@ -120,6 +161,8 @@ def test_any_message_is_a_label_or_nothing(key: bytes | None, value: bytes | Non
         {"site": "plant", "address": "10.0.0.2", "name": "x", "criticality": ""},
         {"site": "plant", "address": "10.0.0.1", "name": "\x1b[31m", "criticality": ""},
         {"site": "plant", "address": "10.0.0.1", "name": 7, "criticality": ""},
+        {"site": "plant", "address": "10.0.0.1", "name": "x", "criticality": "", "zone": None},
+        {"site": "plant", "address": "10.0.0.1", "name": "x", "criticality": "", "zone": "a\u202eb"},
         [],
     ],
 )
@@ -127,12 +170,17 @@ def test_a_message_of_another_hand_names_nothing(document: object) -> None:
     assert list(stored(b"plant/10.0.0.1", orjson.dumps(document))) == []
 
 
+def test_a_message_of_an_earlier_version_has_no_zone() -> None:
+    value = orjson.dumps({"site": "plant", "address": "10.0.0.1", "name": "x", "criticality": ""})
+    assert list(stored(b"plant/10.0.0.1", value)) == [(("plant", "10.0.0.1"), Label("x", "", ""))]
+
+
 @given(st.text(max_size=400))
 def test_any_text_is_read_or_refused(text: str) -> None:
     sink = io.StringIO(newline="")
     csv.writer(sink).writerows([["site", "address", "name", "criticality"], ["plant", "10.0.0.1", text, ""]])
     try:
-        [((_, address), (name, _))] = read_csv(sink.getvalue().encode("utf-8", "replace"), "names.csv").items()
+        [((_, address), (name, _, _))] = read_csv(sink.getvalue().encode("utf-8", "replace"), "names.csv").items()
     except BadData:
         return
     assert address == "10.0.0.1" and name.isprintable()

@@ -1,0 +1,112 @@
+"""What is known of a plant's assets at this moment: the archive's flows, and the plant's labels from Kafka."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from confluent_kafka import KafkaException
+
+from pipeline.errors import Failed, KafkaUnreachable
+from pipeline.runtime.kafka import clients
+from pipeline.settings import Settings
+from pipeline.tools.assets import labels as label_topic
+from pipeline.tools.assets.devices import SiteAssets, assets_of
+from pipeline.tools.assets.documents import Asset, assets_in
+from pipeline.tools.assets.known_devices import KnownDevice, known_devices
+from pipeline.tools.assets.label import Labels
+from pipeline.tools.assets.reading import Notify, Reading, read_inventory
+
+PATIENCE_S = 3.0
+"""How long Kafka may take to answer before devices are listed without their names, as a query goes on without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentAssets:
+    """Sites and assets as they are known, what they were read from, and what could not be read, in sentences."""
+
+    sites: dict[str, SiteAssets]
+    assets: list[Asset]
+    labels: Labels
+    no_room: dict[tuple[str, str], int]
+    not_read: list[str]
+    rows: int = 0
+    closed_files: int = 0
+    open_rows: int | None = None
+
+    def devices(self) -> dict[tuple[str, str], KnownDevice]:
+        """What alerts say of devices."""
+        return known_devices(self.labels, self.assets)
+
+
+def read_current(
+    settings: Settings, site: str | None = None, *, closed: bool = False, notify: Notify | None = None
+) -> CurrentAssets:
+    """All that the archive and Kafka know of assets, of one site or of all; closed: closed files alone, no names.
+
+    Failed where the archive cannot be read; without Kafka there are no names, and `not_read` says so.
+    """
+    reading = read_inventory(settings.archive_uri, None if closed else settings, site, notify or _nobody)
+    labels, problems = read_labels(settings) if not closed else ({}, [])
+    return current_of(reading, labels, problems)
+
+
+def current_of(reading: Reading, labels: Labels, problems: list[str]) -> CurrentAssets:
+    """The assets of an inventory that was read, with the plant's labels."""
+    sites = assets_of(reading.inventory)
+    return CurrentAssets(
+        sites,
+        assets_in(sites.values(), labels),
+        labels,
+        reading.inventory.no_room,
+        [*reading.not_read, *problems],
+        reading.rows,
+        reading.closed_files,
+        reading.open_rows,
+    )
+
+
+def read_labels(settings: Settings) -> tuple[Labels, list[str]]:
+    """What the plant calls its devices, or why that is not known."""
+    try:
+        clients.require_broker(settings, PATIENCE_S)
+        return label_topic.read(settings), []
+    except (Failed, KafkaUnreachable, KafkaException) as error:
+        return {}, [f"names of the plant's: {error}"]
+
+
+def devices_of(settings: Settings, *, with_roles: bool = True) -> tuple[dict[tuple[str, str], KnownDevice], list[str]]:
+    """What alerts say of devices by site and address, and what could not be read: alerts are listed without that.
+
+    with_roles: guess roles too, from the archive's closed files; that reads them all.
+    """
+    labels, problems = read_labels(settings)
+    if not with_roles:
+        return known_devices(labels), problems
+    try:
+        reading = read_inventory(settings.archive_uri, None, None, _nobody)
+    except (Failed, OSError) as error:
+        return known_devices(labels), [*problems, f"roles of devices: {error}"]
+    return current_of(reading, labels, problems).devices(), problems
+
+
+@dataclass(slots=True)
+class AssetsCache:
+    """The current assets for a server: read again once they are older than `max_age_s`, by one thread at a time."""
+
+    read: Callable[[], CurrentAssets]
+    max_age_s: float = 60.0
+    clock: Callable[[], float] = time.monotonic
+    _last: tuple[float, CurrentAssets] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def current(self) -> CurrentAssets:
+        """As known now, or at most `max_age_s` ago; others who ask while it is read wait for it."""
+        with self._lock:
+            if self._last is None or self.clock() - self._last[0] >= self.max_age_s:
+                self._last = self.clock(), self.read()
+            return self._last[1]
+
+
+def _nobody(_rows: int, _total: int) -> None:
+    """Is told how far reading got."""
