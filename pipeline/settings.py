@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,11 +25,13 @@ from pipeline.errors import Misconfigured
 from schemas.calendars import Calendar
 from schemas.intake import FileEntry, SourceEntry, TopicSource
 from schemas.learning import Learning
+from schemas.outputs import OutputEntry
 from schemas.pages import Pages
 from schemas.topics import TopicNames
 
 Positive = Annotated[int, Field(gt=0)]
 Sources = tuple[SourceEntry, ...]
+Outputs = tuple[OutputEntry, ...]
 # A server as librdkafka takes it: an address of IPv6 stands in brackets, and 9092 is the port where none is named.
 _SERVER = re.compile(r"(?:[A-Za-z_]+://)?(?:[^\s:,/\[\]]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 Uri = Annotated[str, BeforeValidator(lambda uri: str(uri) if isinstance(uri, Path) else uri)]
@@ -41,16 +44,24 @@ def _servers(given: str) -> str:
     return given
 
 
-def _sources(given: object) -> object:
-    """The sources that a text stands for: the YAML file that it names, or JSON, as `Settings.variables` writes it."""
+def _listed(section: str, given: object) -> object:
+    """The list that a text stands for: a section of the YAML file that it names, or JSON, as `variables` writes it."""
     if not isinstance(given, str):
         return given
     if given.lstrip().startswith("["):
         return json.loads(given)
-    document = _read_file(given, "FOREBAY_SOURCES") if given else {"sources": []}
-    if set(document) != {"sources"}:
-        raise ValueError(f"{given}: expected one section, `sources:`, with a list")
-    return document["sources"]
+    document = _read_file(given, f"FOREBAY_{section.upper()}") if given else {section: []}
+    if set(document) != {section}:
+        raise ValueError(f"{given}: expected one section, `{section}:`, with a list")
+    return document[section]
+
+
+def _outputs_once(outputs: Outputs) -> Outputs:
+    """The outputs, where no two have the same name: a name is that of a position."""
+    names = [output.name for output in outputs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"expected a name of its own for each output, got {twice[0]} twice")
+    return outputs
 
 
 def _files_once(sources: Sources) -> Sources:
@@ -93,12 +104,25 @@ class Settings(BaseSettings):
     instance_id: str = Field("0", description="Stable name of this worker (static membership, transactional id).")
 
     # Where records come from that carry none of our headers
-    sources: Annotated[tuple[SourceEntry, ...], NoDecode, BeforeValidator(_sources), AfterValidator(_files_once)] = (
-        Field(
-            (),
-            description="Topics of other tools that intake reads, and files that are followed: a YAML file "
-            "(docs/sources.md), or a section of FOREBAY_CONFIG.",
-        )
+    sources: Annotated[
+        tuple[SourceEntry, ...], NoDecode, BeforeValidator(partial(_listed, "sources")), AfterValidator(_files_once)
+    ] = Field(
+        (),
+        description="Topics of other tools that intake reads, and files that are followed: a YAML file "
+        "(docs/sources.md), or a section of FOREBAY_CONFIG.",
+    )
+
+    # Where alerts go besides their topic
+    outputs: Annotated[
+        tuple[OutputEntry, ...],
+        NoDecode,
+        BeforeValidator(partial(_listed, "outputs")),
+        AfterValidator(_outputs_once),
+    ] = Field(
+        (),
+        repr=False,
+        description="Syslog, webhooks, e-mail and files that alerts are sent to: a YAML file (docs/outputs.md), or a "
+        "section of FOREBAY_CONFIG.",
     )
 
     # Where things are stored
@@ -275,6 +299,8 @@ OTHER_VARIABLES = {
 TEST_VARIABLES = "FOREBAY_TEST_"  # the tests' own: FOREBAY_TEST_DATA, FOREBAY_TEST_BOOTSTRAP
 # Kubernetes describes every Service of the namespace to every pod; a Service `forebay-kafka` gives these names.
 SERVICE_LINK = re.compile(r"_SERVICE_HOST|_SERVICE_PORT(_\w+)?|_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
+# Settings whose values may hold a secret: messages do not quote them.
+UNSHOWN = ("security", "outputs")
 REMEDY = "`forebay config show` lists every setting"
 
 
@@ -327,7 +353,7 @@ def _invalid(first: ErrorDetails, options: Mapping[str, object]) -> str:
     if first["type"] == "extra_forbidden":
         near = _did_you_mean(name, Settings.model_fields)
         return f"{where}: got a name that is no setting, expected one; {near}correct or remove it; {REMEDY}"
-    shown = "a value that is not shown" if name == "security" else _short(repr(first.get("input")))
+    shown = "a value that is not shown" if name in UNSHOWN else _short(repr(first.get("input")))
     reason = first["msg"].removeprefix("Value error, ")
     expected = reason if reason.startswith("expected") else f"expected another: {reason}"
     return f"{where}: got {shown}, {expected}; {REMEDY}"
@@ -338,7 +364,7 @@ def _unreadable(error: SettingsError) -> str:
     named = re.search(r'field "(\w+)"', str(error))
     name = named[1] if named else "settings"
     variable = next((each for each in os.environ if each.upper() == f"FOREBAY_{name.upper()}"), "")
-    shown = "text that is not shown" if name == "security" else _short(os.environ.get(variable, ""))
+    shown = "text that is not shown" if name in UNSHOWN else _short(os.environ.get(variable, ""))
     cause = error.__cause__
     detail = f" ({cause.msg} at character {cause.pos + 1})" if isinstance(cause, json.JSONDecodeError) else ""
     example = "[...]" if name == "calendars" else '{"name": "value"}'

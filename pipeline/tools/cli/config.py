@@ -6,6 +6,7 @@ import typer
 
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli.output import Json, emit, say
+from schemas.outputs import destination_of
 
 app = typer.Typer(no_args_is_help=True, help="Settings: show, schema.")
 
@@ -19,6 +20,9 @@ def show(
     settings = load_settings()
     values = settings.model_dump(mode="json")
     values["security"] = dict.fromkeys(values["security"], "***")
+    for output, shown in zip(settings.outputs, values["outputs"], strict=True):
+        if "webhook" in shown:  # its path is what many services take for a password
+            shown["webhook"] = destination_of(output)
     for name, value in values.items():
         default = Settings.model_fields[name].get_default(call_default_factory=True)
         mark = " " if str(default) == str(value) else "*"

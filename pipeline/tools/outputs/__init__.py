@@ -1,0 +1,1 @@
+"""Alerts sent to where people look: syslog, webhook, e-mail, files."""

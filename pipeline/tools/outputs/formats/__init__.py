@@ -1,0 +1,1 @@
+"""A revision of an incident in the formats of receivers: one file a format, pure functions."""
