@@ -131,9 +131,13 @@ class JoinedIncident:
 
     @property
     def target_count(self) -> int:
-        """How many targets there are at least: those that alerts name, and as many as one of them counts."""
-        counts = (int(alert["unmapped"].get("destinations", 0)) for alert in self.alerts)
-        return max(len(self.ends[1]), *counts)
+        """How many targets there are at least: those that alerts name, and as many as one of them counts.
+
+        A sensor that does not know who began counts all but the actor, so its number says nothing here.
+        """
+        abouts = (alert["unmapped"] for alert in self.alerts)
+        counts = (int(about.get("destinations", 0)) for about in abouts if about.get("directed", True))
+        return max(len(self.ends[1]), *counts, 0)
 
 
 def uid_of(alert: Alert) -> str:
@@ -144,6 +148,24 @@ def uid_of(alert: Alert) -> str:
 def address_of(endpoint: Mapping[str, Any]) -> str:
     """An endpoint's address, or its name where it has none."""
     return str(endpoint.get("ip") or endpoint.get("name") or "")
+
+
+def is_alert(value: object) -> bool:
+    """Whether a value from the topic has what joining reads: what somebody else wrote there has not."""
+    try:
+        alert: Alert = value  # type: ignore[assignment]
+        about, info = alert["unmapped"], alert["finding_info"]
+        texts = (about["site"], about["sensor"], info["uid"], info["title"], alert["message"])
+        numbers = (about["opened_ts_us"], alert["metadata"]["sequence"], alert["activity_id"], alert["severity_id"])
+        times = (about.get("first_ts_us", 0), about.get("last_ts_us", 0), about.get("destinations", 0), alert["count"])
+        flows = [evidence.get("data", {}).get("flows", 1) for evidence in alert["evidences"]]
+        sight = _sight(alert)
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
+        return False
+    named = (*texts, *(part for conversation in sight.conversations for part in conversation))
+    return all(isinstance(text, str) for text in named) and all(
+        type(each) is int for each in (*numbers, *times, *flows)
+    )
 
 
 def neighbourhood(alert: Alert) -> Neighbourhood:
