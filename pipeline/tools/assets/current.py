@@ -4,18 +4,21 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from confluent_kafka import KafkaException
 
-from pipeline.errors import Failed, KafkaUnreachable
+from pipeline.errors import Failed, ForebayError, KafkaUnreachable
 from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
 from pipeline.tools.assets import labels as label_topic
 from pipeline.tools.assets.devices import SiteAssets, assets_of
 from pipeline.tools.assets.documents import Asset, assets_in
+from pipeline.tools.assets.edge_news import DAY_US, watch_of
 from pipeline.tools.assets.known_devices import KnownDevice, known_devices
 from pipeline.tools.assets.label import Labels
 from pipeline.tools.assets.reading import Notify, Reading, read_inventory
+from pipeline.tools.assets.site_map import site_map
 
 PATIENCE_S = 3.0
 """How long Kafka may take to answer before devices are listed without their names, as a query goes on without it."""
@@ -37,6 +40,12 @@ class CurrentAssets:
     def devices(self) -> dict[tuple[str, str], KnownDevice]:
         """What alerts say of devices."""
         return known_devices(self.labels, self.assets)
+
+    def map(self, site: str, window_us: int = DAY_US) -> dict[str, Any] | None:
+        """The map of a site, on which an edge is new for `window_us`; None where no flow of the site is known."""
+        if site not in self.sites:
+            return None
+        return site_map(self.sites[site], self.assets, watch_of(self.no_room, site, window_us))
 
 
 def read_current(
@@ -85,7 +94,7 @@ def devices_of(settings: Settings, *, with_roles: bool = True) -> tuple[dict[tup
         return known_devices(labels), problems
     try:
         reading = read_inventory(settings.archive_uri, None, None, _nobody)
-    except (Failed, OSError) as error:
+    except (ForebayError, OSError) as error:
         return known_devices(labels), [*problems, f"roles of devices: {error}"]
     return current_of(reading, labels, problems).devices(), problems
 

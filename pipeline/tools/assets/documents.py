@@ -36,7 +36,7 @@ def assets_in(sites: Iterable[SiteAssets], labels: Mapping[tuple[str, str], Labe
             )
             plant = (text or None for text in label or NOTHING)
             made.append(Asset(device, guess(device), presence(device, assets), vendor(device.mac), *plant))
-    return sorted(made, key=lambda asset: (asset.device.site, _order(asset.device.key)))
+    return sorted(made, key=lambda asset: (asset.device.site, address_order(asset.device.key)))
 
 
 def known_by(device: Device) -> list[str]:
@@ -49,7 +49,7 @@ def is_called(asset: Asset, text: str) -> bool:
     return text.lower() in {each.lower() for each in known_by(asset.device)} or text == asset.name
 
 
-def _order(address: str) -> tuple[int, int, str]:
+def address_order(address: str) -> tuple[int, int, str]:
     """Addresses as people sort them: IPv4, IPv6, hardware addresses; by number, not by letter."""
     try:
         parsed = ipaddress.ip_address(address)
