@@ -176,6 +176,9 @@ def score(
         list[str] | None,
         typer.Option(metavar="FILE", help="Flows of the same sensor that are usual, learnt first; may be repeated."),
     ] = None,
+    alerts: Annotated[
+        Path | None, typer.Option("--alerts", help="File for the incidents as OCSF events, one a line.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score a file's flows and group the suspects into incidents, without Kafka.
@@ -197,6 +200,8 @@ def score(
     done = flow_file.score(flow_file.featurize(decoded, settings, named(settings.feature_set), usual), settings)
     if out is not None:
         flow_file.write_parquet(done.on_time, out, done.feature_set)
+    if alerts is not None:
+        flow_file.write_alerts(done.incidents, alerts)
     say_notes(decoded.notes, as_json)
     for incident in done.incidents:
         say(line(incident), quiet=as_json)

@@ -30,6 +30,7 @@ NOUNS = {
     "featurize": "Stage 2: event-time windows and features.",
     "score": "Stage 3: score flows with the model.",
     "alert": "Stage 4: group suspects into alerts; follow them.",
+    "triage": "The page: incidents in a browser, judged there; its accounts.",
     "archive": "Stage 5: the Parquet archive: write, verify, query.",
     "retrain": "Stage 6: candidates, comparison, promotion.",
     "model": "Models: train, evaluate, calibrate, list, promote.",

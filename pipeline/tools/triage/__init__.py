@@ -1,0 +1,1 @@
+"""The page for people: its store, its server, its accounts; needs `pip install '.[triage]'`."""

@@ -1,0 +1,106 @@
+"""The page's API, /api/v1: what can be asked."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import Path as InPath
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from pipeline.tools.triage import incident_list, incident_page
+from pipeline.tools.triage.accounts import ADMIN, VIEWER
+from pipeline.tools.triage.answers import ErrorAnswer, Refused
+from pipeline.tools.triage.app import Page
+from pipeline.tools.triage.asking import having, page_of, session_or_none
+from pipeline.tools.triage.incident_list import MAX_LIMIT, Filter
+from pipeline.tools.triage.sessions import Session
+
+PREFIX = "/api/v1"
+MAX_TEXT = 256
+MAX_US = 2**62
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorAnswer} for status in (400, 401, 403, 404, 405, 413, 415, 421, 422, 429, 500, 503)
+}
+Asked = Annotated[Page, Depends(page_of)]
+Viewer = Annotated[Session, Depends(having(VIEWER))]
+Text = Annotated[str | None, Query(max_length=MAX_TEXT)]
+Time = Annotated[int | None, Query(ge=-MAX_US, le=MAX_US)]
+Name = Annotated[str, InPath(min_length=4, max_length=64, pattern=r"^[0-9A-Za-z-]+$")]
+
+
+def api() -> APIRouter:
+    """All routes."""
+    router = APIRouter(prefix=PREFIX, responses=ERRORS)
+    router.get("/session")(session)
+    router.get("/incidents")(incidents)
+    router.get("/incidents/{uid}")(incident)
+    router.get("/events", response_class=EventSourceResponse)(events)
+    router.get("/audit")(audit)
+    return router
+
+
+def session(page: Asked, asker: Annotated[Session | None, Depends(session_or_none)]) -> dict[str, Any]:
+    """Who asks; `login` where they have to sign in first."""
+    return {
+        "user": asker.account.name if asker else None,
+        "role": asker.account.role if asker else None,
+        "csrf": asker.csrf if asker else None,
+        "login": asker is None,
+        "can_log_out": page.sessions.needs_login,
+    }
+
+
+def incidents(
+    page: Asked,
+    _asker: Viewer,
+    site: Text = None,
+    sensor: Text = None,
+    severity: Text = None,
+    state: Text = None,
+    settled: Text = None,
+    suppressed: Text = None,
+    paged: Annotated[str | None, Query(alias="page", max_length=MAX_TEXT)] = None,
+    technique: Text = None,
+    asset: Text = None,
+    q: Text = None,
+    since_us: Time = None,
+    until_us: Time = None,
+    sort: Annotated[str, Query(max_length=40)] = "-last_us",
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 100,
+    after: Text = None,
+) -> dict[str, Any]:
+    """One page of the list of incidents."""
+    asked = Filter(
+        *(site, sensor, severity, state, settled, suppressed, paged, technique, asset, q), since_us, until_us
+    )
+    return incident_list.listed(page.store.database, asked, sort, limit, after)
+
+
+def incident(page: Asked, _asker: Viewer, uid: Name) -> dict[str, Any]:
+    """One incident in full."""
+    return incident_page.incident_in_full(page.store.database, uid)
+
+
+async def events(
+    request: Request, page: Asked, asker: Viewer, last_event_id: Annotated[str, Header(max_length=40)] = ""
+) -> AsyncIterator[ServerSentEvent]:
+    """Changes as they come: `incident`, `verdict`, `sensors`; `reload` where too many were missed."""
+    if page.live.is_full:
+        raise Refused(503, "events", "as many pages as may watch", "fewer", "close one")
+    after = int(last_event_id) if last_event_id.isascii() and last_event_id.isdigit() else None
+    yield ServerSentEvent(comment="watching", retry=2_000)
+    async for changes in page.live.changes(after):
+        if await run_in_threadpool(session_or_none, request) is None:
+            return
+        for change in changes:
+            yield ServerSentEvent(data=change.data, event=change.kind, id=str(change.position))
+
+
+def audit(
+    page: Asked,
+    _asker: Annotated[Session, Depends(having(ADMIN))],
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+) -> dict[str, Any]:
+    """The newest actions of people."""
+    return {"audit": page.audit.newest(limit)}
