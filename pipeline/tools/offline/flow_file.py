@@ -1,11 +1,12 @@
 """A file in, features, scores and alerts out, without Kafka: the stages' own functions, composed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -147,3 +148,12 @@ def write_parquet(rows: pa.RecordBatch, path: Path, feature_set: FeatureSet = FE
         write_atomic(path, memoryview(sink.getvalue()), durable=False)
     except OSError as error:
         raise Failed(f"--out {path}: got {error}, expected a file that can be written") from error
+
+
+def write_alerts(incidents: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Alerts as their topic holds them, an OCSF event a line; Failed where the file cannot be written."""
+    lines = b"".join(orjson.dumps(incident) + b"\n" for incident in incidents)
+    try:
+        write_atomic(path, lines, durable=False)
+    except OSError as error:
+        raise Failed(f"--alerts {path}: got {error}, expected a file that can be written") from error

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from pipeline.errors import BadData, ForebayError, KafkaDenied, KafkaUnreachable, Usage
 from pipeline.runtime.kafka.errors import typed
 from pipeline.tools.triage.database import Unavailable
+from pipeline.tools.triage.incident_list import NotThere
 
 SENTENCE = re.compile(
     r"(?:(?P<where>.{1,300}?): )?got (?P<got>.+?), expected (?P<expected>.+?)(?:; (?P<remedy>.+))?", re.DOTALL
@@ -59,6 +60,8 @@ def answer(status: int, text: ErrorText, headers: dict[str, str] | None = None) 
 
 def status_of(error: Exception) -> int:
     """The HTTP status of an error of ours."""
+    if isinstance(error, NotThere):
+        return 404
     if isinstance(error, Usage | BadData):
         return 400
     return 503 if isinstance(error, KafkaUnreachable | KafkaDenied | Unavailable) else 500

@@ -18,6 +18,10 @@ SEVERITIES = {"informational": 1, "low": 2, "medium": 3, "high": 4, "critical": 
 YES_NO = {"yes": 1, "no": 0}
 
 
+class NotThere(Usage):
+    """What a request names is not there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """What is asked for; None: whatever it is."""
@@ -164,7 +168,7 @@ def _position(cursor: str) -> tuple[int, str]:
 
 
 def incident_named(connection: Connection, name: str) -> str:
-    """The incident that a member's uid, or an unambiguous start of one, names; Usage where none or several."""
+    """The incident that a member's uid, or an unambiguous start of one, names; NotThere where none or several."""
     exact = connection.execute("SELECT incident FROM alerts WHERE uid = ?", (storable(name),))
     if exact:
         return str(exact[0][0])
@@ -174,5 +178,5 @@ def incident_named(connection: Connection, name: str) -> str:
     )
     if len(rows) != 1:
         several = f"more than one ({', '.join(str(row[0])[:12] for row in rows[:5])})" if rows else "none"
-        raise Usage(f"incident {name[:40]}: got {several}, expected one; the list has their names")
+        raise NotThere(f"incident {name[:40]}: got {several}, expected one; the list has their names")
     return str(rows[0][0])

@@ -5,43 +5,37 @@ from typing import Any
 
 import orjson
 
+from pipeline.contracts.incident_joining import joined
+from pipeline.tools.alerts.incidents import Document
 from pipeline.tools.triage.database import Connection, Database
 from pipeline.tools.triage.incident_list import incident_named
-from pipeline.tools.triage.incident_rows import pairs_in, select_in
-from pipeline.tools.triage.joining import Document, verdict_id
+from pipeline.tools.triage.incident_rows import pairs_in, records_on
+from pipeline.tools.triage.joining import verdict_id
 
 MAX_SIMILAR = 5
 MAX_ALERTS = 200
-"""Of a campaign of more alerts, the first ones are answered; all are in the document's members."""
+"""Of a campaign of more alerts the first ones are answered."""
 
 
 def incident_in_full(database: Database, name: str) -> dict[str, Any]:
-    """The answer on one incident; Usage where no incident, or several, have that name."""
+    """The answer on one incident; NotThere where no incident, or several, have that name."""
     with database.reading() as connection:
         uid = incident_named(connection, name)
         document: Document = orjson.loads(
             connection.execute("SELECT document FROM documents WHERE uid = ?", (uid,))[0][0]
         )
-        order = {member["uid"]: at for at, member in enumerate(document["members"])}
-        wanted = list(order)[:MAX_ALERTS]
-        rows = select_in(connection, "SELECT uid, event FROM alerts WHERE uid IN ({})", wanted)
-        alerts = [orjson.loads(event) for _, event in sorted(rows, key=lambda row: order.get(row[0], len(order)))]
-        verdicts = verdicts_of(connection, list(order))
+        rows = connection.execute("SELECT uid, event FROM alerts WHERE incident = ?", (uid,))
+        events = [orjson.loads(event) for _, event in rows]
+        alerts = list(joined(events)[0].alerts)
+        verdicts = [{"id": verdict_id(each), **each} for each in records_on(connection, [row[0] for row in rows])]
         similar = _similar(connection, uid, document)
     return {
         "incident": document,
-        "alerts": alerts,
+        "alerts": alerts[:MAX_ALERTS],
         "verdicts": verdicts,
         "similar": similar,
-        "timeline": timeline(document, alerts, verdicts),
+        "timeline": timeline(document, alerts[:MAX_ALERTS], verdicts),
     }
-
-
-def verdicts_of(connection: Connection, uids: Sequence[str]) -> list[dict[str, Any]]:
-    """Verdicts on these alerts, oldest first, each with its id."""
-    rows = select_in(connection, "SELECT record FROM verdicts WHERE uid IN ({})", uids)
-    records = [orjson.loads(row[0]) for row in rows]
-    return sorted(({"id": verdict_id(each), **each} for each in records), key=lambda each: (each["at_us"], each["id"]))
 
 
 def _similar(connection: Connection, uid: str, document: Document) -> list[Document]:
@@ -68,7 +62,7 @@ def timeline(
     events: list[dict[str, Any]] = [{"at_us": document["first_us"], "what": "first flow"}]
     for alert in alerts:
         about = alert["unmapped"]
-        events.append({"at_us": about["opened_ts_us"], "what": f"alert opened on sensor {about['sensor']}"})
+        events.append({"at_us": about["opened_ts_us"], "what": f"alert opened at sensor {about['sensor']}"})
     events.append({"at_us": document["last_us"], "what": "last flow"})
     if document["state"] == "ended":
         events.append({"at_us": document["last_us"], "what": "ended"})

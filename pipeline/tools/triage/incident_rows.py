@@ -5,13 +5,15 @@ from typing import Any
 
 import orjson
 
+from pipeline.contracts.incident_joining import JoinedIncident, joined, uid_of
+from pipeline.tools.alerts.incidents import Document, document
 from pipeline.tools.triage.database import Connection, Row
-from pipeline.tools.triage.joining import Document, addresses_of, documents_of, verdict_id
+from pipeline.tools.triage.joining import keys_of, verdict_id
 
-NEAR_US = 3_600_000_000
-"""Alerts further apart than that are never joined."""
 MAX_VALUES = 500
 """Values in one statement."""
+MAX_ADDRESSES = 512
+"""Addresses by which one incident is found."""
 Change = tuple[str, str]
 
 
@@ -51,7 +53,7 @@ def _write_alerts(connection: Connection, alerts: Sequence[Mapping[str, Any]]) -
     """Write alerts that are newer than what is there; those, each once."""
     newest: dict[str, Mapping[str, Any]] = {}
     for alert in alerts:
-        uid = storable(alert["finding_info"]["uid"])
+        uid = storable(uid_of(alert))
         if uid not in newest or newest[uid]["metadata"]["sequence"] < alert["metadata"]["sequence"]:
             newest[uid] = alert
     known = pairs_in(connection, "SELECT uid, revision FROM alerts WHERE uid IN ({})", newest)
@@ -61,15 +63,10 @@ def _write_alerts(connection: Connection, alerts: Sequence[Mapping[str, Any]]) -
         "DO UPDATE SET revision = excluded.revision, event = excluded.event",
         [(uid, alert["metadata"]["sequence"], uid, orjson.dumps(alert).decode()) for uid, alert in new.items()],
     )
-    connection.execute_many("DELETE FROM alert_addresses WHERE uid = ?", [(uid,) for uid in new])
+    connection.execute_many("DELETE FROM alert_keys WHERE uid = ?", [(uid,) for uid in new])
     connection.execute_many(
-        "INSERT INTO alert_addresses (site, address, last_us, first_us, uid) VALUES (?, ?, ?, ?, ?)",
-        [
-            (storable(about["site"]), address, about["last_ts_us"], about["first_ts_us"], uid)
-            for uid, alert in new.items()
-            for about in [alert["unmapped"]]
-            for address in dict.fromkeys(map(storable, addresses_of(alert)))
-        ],
+        "INSERT INTO alert_keys (value, uid) VALUES (?, ?)",
+        [(key, uid) for uid, alert in new.items() for key in sorted(keys_of(alert))],
     )
     return list(new.values())
 
@@ -89,49 +86,46 @@ def _write_verdicts(connection: Connection, verdicts: Sequence[Mapping[str, Any]
     return list(new.values())
 
 
-def _neighbourhood(connection: Connection, alerts: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The incidents that new alerts are part of, or may be joined with: those of an address and time of theirs.
+def _neighbourhood(connection: Connection, alerts: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The incidents that new alerts are part of, or may be joined with: those of a key of theirs.
 
-    No incident outside can change: alerts join in pairs, and each pair outside was there before.
+    No other incident can change: every rule takes alerts of one key together, and what it joined before is an incident.
     """
-    found: set[str] = set()
-    for alert in alerts:
-        about = alert["unmapped"]
-        rows = select_in(
-            connection, "SELECT incident FROM alerts WHERE uid IN ({})", [storable(alert["finding_info"]["uid"])]
-        )
-        for address in addresses_of(alert):
-            rows += connection.execute(
-                "SELECT DISTINCT alerts.incident FROM alert_addresses JOIN alerts ON alerts.uid = alert_addresses.uid "
-                "WHERE site = ? AND address = ? AND last_us >= ? AND first_us <= ?",
-                (
-                    *(storable(about["site"]), storable(address)),
-                    *(about["first_ts_us"] - NEAR_US, about["last_ts_us"] + NEAR_US),
-                ),
-            )
-        found.update(str(row[0]) for row in rows)
-    return found
+    keys = {key for alert in alerts for key in keys_of(alert)}
+    of_keys = "SELECT incident FROM alert_keys JOIN alerts USING (uid) WHERE value IN ({})"
+    rows = select_in(connection, of_keys, sorted(keys))
+    uids = [storable(uid_of(alert)) for alert in alerts]
+    rows += select_in(connection, "SELECT incident FROM alerts WHERE uid IN ({})", uids)
+    return {str(row[0]) for row in rows}
 
 
 def _rejoin(connection: Connection, incidents: set[str]) -> list[Change]:
     """Join the alerts of these incidents anew, and write what has changed."""
-    rows = select_in(connection, "SELECT uid, event FROM alerts WHERE incident IN ({})", incidents)
+    rows = select_in(connection, "SELECT uid, incident, event FROM alerts WHERE incident IN ({})", incidents)
     if not rows:
         return []
-    records = select_in(connection, "SELECT record FROM verdicts WHERE uid IN ({})", (str(uid) for uid, _ in rows))
-    made = documents_of([orjson.loads(event) for _, event in rows], [orjson.loads(row[0]) for row in records])
+    verdicts = records_on(connection, [str(uid) for uid, *_ in rows])
+    made = {storable(each.uid): each for each in joined(orjson.loads(event) for *_, event in rows)}
+    documents = {uid: document(each, verdicts) for uid, each in made.items()}
     before = pairs_in(connection, "SELECT uid, document FROM documents WHERE uid IN ({})", incidents)
-    after = {storable(document["uid"]): document for document in made}
-    gone = [uid for uid in incidents if uid not in after and uid in before]
-    texts = {uid: orjson.dumps(document).decode() for uid, document in after.items()}
-    changed = [uid for uid in after if before.get(uid) != texts[uid]]
+    texts = {uid: orjson.dumps(each).decode() for uid, each in documents.items()}
+    gone = [uid for uid in before if uid not in made]
+    changed = [uid for uid in made if before.get(uid) != texts[uid]]
     _remove(connection, [*gone, *changed])
-    _insert(connection, {uid: after[uid] for uid in changed}, texts)
+    _insert(connection, [(uid, documents[uid], texts[uid], made[uid]) for uid in changed])
+    was = {str(uid): str(incident) for uid, incident, _ in rows}
+    now = {storable(member): uid for uid, each in made.items() for member in each.uids}
     connection.execute_many(
         "UPDATE alerts SET incident = ? WHERE uid = ?",
-        [(uid, storable(member["uid"])) for uid in changed for member in after[uid]["members"]],
+        [(incident, uid) for uid, incident in now.items() if was[uid] != incident],
     )
     return [("incident", uid) for uid in [*gone, *changed]]
+
+
+def records_on(connection: Connection, uids: Sequence[str]) -> list[dict[str, Any]]:
+    """Verdicts on these alerts, oldest first."""
+    rows = select_in(connection, "SELECT record FROM verdicts WHERE uid IN ({})", uids)
+    return sorted((orjson.loads(row[0]) for row in rows), key=lambda each: (each["at_us"], verdict_id(each)))
 
 
 def _remove(connection: Connection, uids: Sequence[str]) -> None:
@@ -140,7 +134,11 @@ def _remove(connection: Connection, uids: Sequence[str]) -> None:
         connection.execute_many(sql, [(uid,) for uid in uids])
 
 
-def _insert(connection: Connection, documents: Mapping[str, Document], texts: Mapping[str, str]) -> None:
+Written = tuple[str, Document, str, JoinedIncident]
+"""An incident to be written: its uid, its document, that as text, and what it was made of."""
+
+
+def _insert(connection: Connection, incidents: Sequence[Written]) -> None:
     connection.execute_many(
         "INSERT INTO incidents (uid, site, state, page, settled, suppressed, severity, flows, opened_us, first_us, "
         "last_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -150,33 +148,36 @@ def _insert(connection: Connection, documents: Mapping[str, Document], texts: Ma
                 *(int(each["suppressed"] is not None), each["severity_id"], each["flows"], each["opened_us"]),
                 *(each["first_us"], each["last_us"]),
             )
-            for uid, each in documents.items()
+            for uid, each, *_ in incidents
         ],
     )
     connection.execute_many(
-        "INSERT INTO documents (uid, document) VALUES (?, ?)", [(uid, texts[uid]) for uid in documents]
+        "INSERT INTO documents (uid, document) VALUES (?, ?)", [(uid, text) for uid, _, text, _ in incidents]
     )
     connection.execute_many(
-        "INSERT INTO words (uid, words) VALUES (?, ?)", [(uid, _words(each)) for uid, each in documents.items()]
+        "INSERT INTO words (uid, words) VALUES (?, ?)", [(uid, _words(each, of)) for uid, each, _, of in incidents]
     )
     connection.execute_many(
         "INSERT INTO facets (kind, value, incident) VALUES (?, ?, ?)",
-        [(kind, value, uid) for uid, each in documents.items() for kind, value in _facets(each)],
+        [(kind, value, uid) for uid, each, _, of in incidents for kind, value in sorted(_facets(each, of))],
     )
 
 
-def _facets(document: Document) -> set[tuple[str, str]]:
+def _addresses(of: JoinedIncident) -> list[str]:
+    """The addresses that an incident is found by."""
+    return [address for ends in of.ends for address in ends][:MAX_ADDRESSES]
+
+
+def _facets(document: Document, of: JoinedIncident) -> set[tuple[str, str]]:
     """What an incident has several of, and is asked for by."""
-    named = [each[key] for each in document["assets"] for key in ("address", "name") if each.get(key)]
-    facets = {("asset", value) for value in [*document["sources"], *document["targets"], *named]}
+    facets = {("asset", address) for address in _addresses(of)}
     facets |= {("technique", technique["uid"]) for technique in document["techniques"]}
     facets |= {("sensor", sensor) for sensor in document["sensors"]}
     return {(kind, storable(str(value))) for kind, value in facets | {("class", document["class"])}}
 
 
-def _words(document: Document) -> str:
+def _words(document: Document, of: JoinedIncident) -> str:
     """Text that a search looks in, without a difference between large letters and small ones."""
-    parts = [document["uid"], document["title"], document["says"], document["site"], *document["sensors"]]
+    parts = [*of.uids[:MAX_ADDRESSES], document["title"], document["says"], document["site"], *document["sensors"]]
     parts += [f"{technique['uid']} {technique['name']}" for technique in document["techniques"]]
-    parts += [value for kind, value in sorted(_facets(document)) if kind == "asset"]
-    return storable("\n".join(map(str, parts)).casefold())
+    return storable("\n".join(map(str, [*parts, *_addresses(of)])).casefold())

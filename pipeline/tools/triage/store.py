@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.contracts.incident_joining import is_alert
 from pipeline.contracts.notices import Notice
 from pipeline.contracts.verdicts import read_verdict
 from pipeline.errors import BadData
@@ -99,13 +100,9 @@ def alert_of(payload: bytes) -> dict[str, Any] | None:
     """An alert of ours; None where somebody else wrote."""
     try:
         alert: dict[str, Any] = orjson.loads(payload)
-        about = alert["unmapped"]
-        texts = (alert["finding_info"]["uid"], about["site"], about["sensor"], alert["message"])
-        numbers = (alert["metadata"]["sequence"], about["first_ts_us"], about["last_ts_us"], about["opened_ts_us"])
-        ours = all(isinstance(each, str) for each in texts) and all(type(each) is int for each in numbers)
-    except (orjson.JSONDecodeError, TypeError, KeyError):
+    except orjson.JSONDecodeError:
         return None
-    return alert if ours else None
+    return alert if is_alert(alert) else None
 
 
 Parsed = tuple[list[Mapping[str, Any]], list[Mapping[str, Any]], list[tuple[Notice, TopicMessage]], int]

@@ -24,10 +24,8 @@ COPIED = (
     """CREATE TABLE alerts (
         uid TEXT PRIMARY KEY, revision BIGINT NOT NULL, incident TEXT NOT NULL, event TEXT NOT NULL)""",
     "CREATE INDEX alerts_incident ON alerts (incident)",
-    """CREATE TABLE alert_addresses (
-        site TEXT NOT NULL, address TEXT NOT NULL, last_us BIGINT NOT NULL, first_us BIGINT NOT NULL, uid TEXT NOT NULL,
-        PRIMARY KEY (uid, address))""",
-    "CREATE INDEX alert_addresses_time ON alert_addresses (site, address, last_us)",
+    "CREATE TABLE alert_keys (value TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY (value, uid))",
+    "CREATE INDEX alert_keys_uid ON alert_keys (uid)",
     """CREATE TABLE incidents (
         uid TEXT PRIMARY KEY, site TEXT NOT NULL, state TEXT NOT NULL, page BIGINT NOT NULL, settled BIGINT NOT NULL,
         suppressed BIGINT NOT NULL, severity BIGINT NOT NULL, flows BIGINT NOT NULL, opened_us BIGINT NOT NULL,
