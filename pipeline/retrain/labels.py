@@ -1,8 +1,9 @@
 """Labels for samples: from analysts' verdicts and label files, never from scores.
 
-A verdict on an incident labels the flows it holds: a true positive with the class the incident names, a false positive
-or benign one with `normal`. Test and duplicate verdicts label nothing. Of two verdicts on an incident the newer counts.
-Every label says whose it is. A flow that is given two different labels gets none.
+A verdict on an incident labels the flows it holds: a true positive with the class of the alert they are in, a false
+positive or benign one with `normal`. Test, duplicate and maintenance verdicts label nothing, nor does one that was
+undone. Of two verdicts on an alert the newer counts. What a verdict suppresses beyond its incident gets no label:
+nobody has looked at it. Every label says whose it is. A flow that is given two different labels gets none.
 """
 
 import csv
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.contracts.uids import POSITION_BOUNDS, ROW_BY_POSITION, ROW_BY_SOURCE_RECORD, raw_position_of
-from pipeline.contracts.verdicts import LABELLING, TRUE_POSITIVE
+from pipeline.contracts.verdicts import LABELLING, TRUE_POSITIVE, Record, standing
 from pipeline.errors import BadData
 
 Key = tuple[str | int, ...]
@@ -56,6 +57,8 @@ class Labels:
         self.by_record: dict[Key, Claim] = {}
         self.overruled = 0
         """Verdicts that a newer one on the same incident contradicts."""
+        self.undone = 0
+        """Verdicts that were taken back."""
         self.unusable = 0
         """Verdicts that could not be used: malformed, or of a class the model does not have."""
         self._conflicting: set[Key] = set()
@@ -68,31 +71,32 @@ class Labels:
         """Flows that were given two different labels."""
         return len(self._conflicting)
 
-    def add_verdicts(self, verdicts: Iterable[Mapping[str, Any]], attacks: Iterable[str]) -> None:
-        """Add the records of the topic `feedback`, oldest first; `attacks` are the classes an incident can be of."""
-        known = set(attacks)
-        newest: dict[str, Mapping[str, Any]] = {}
-        for verdict in verdicts:
-            before = newest.get(verdict["uid"])
-            self.overruled += before is not None and before["verdict_id"] != verdict["verdict_id"]
-            newest[verdict["uid"]] = verdict
-        for verdict in newest.values():
-            self._add_verdict(verdict, known)
+    def add_verdicts(self, verdicts: Iterable[Record], attacks: Iterable[str]) -> None:
+        """Add the records of the topic `feedback`, in any order; `attacks` are the classes an incident can be of."""
+        known, stands = set(attacks), standing(verdicts)
+        self.undone += len(stands.given.keys() & stands.undone.keys())
+        for verdict in stands.given.values():
+            if verdict["id"] in stands.undone:
+                continue
+            newest = {uid: stands.newest[uid] for uid in verdict["uids"]}
+            self.overruled += any(each["verdict_id"] != verdict["verdict_id"] for each in newest.values())
+            if verdict["verdict_id"] in LABELLING:
+                holding = [alert for alert in verdict["alerts"] if newest[alert["uid"]]["id"] == verdict["id"]]
+                self.unusable += not all([self._add_alert(verdict, alert, known) for alert in holding])
 
-    def _add_verdict(self, verdict: Mapping[str, Any], attacks: set[str]) -> None:
-        if verdict["verdict_id"] not in LABELLING:
-            return
+    def _add_alert(self, verdict: Record, alert: Mapping[str, Any], attacks: set[str]) -> bool:
+        """Claim the flows of an alert that was judged; False where they cannot be claimed."""
         attack = verdict["verdict_id"] == TRUE_POSITIVE
-        label = str(verdict.get("class")) if attack else NORMAL
-        origin = verdict.get("site"), verdict.get("sensor")
-        positions = [raw_position_of(member) for member in verdict.get("members", ())]
+        label = str(alert["class"]) if attack else NORMAL
+        origin = verdict["site"], alert["sensor"]
+        positions = [raw_position_of(member) for member in alert["members"]]
         # What is suspicious and of no class the model knows must not become normal traffic.
         if (attack and label not in attacks) or None in origin or None in positions:
-            self.unusable += 1
-            return
+            return False
         claim = Claim(label, str(verdict["by"]))
         for position in positions:
-            self._add(self.by_position, (*origin, *position), claim)  # type: ignore[misc,arg-type]  # no None: above
+            self._add(self.by_position, (*origin, *position), claim)  # type: ignore[misc]  # no None: above
+        return True
 
     def add_file(self, path: Path, classes: Iterable[str]) -> None:
         """Add a CSV with the columns site, sensor, source_record, label; BadData names the line that is wrong."""

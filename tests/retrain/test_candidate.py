@@ -10,11 +10,13 @@ from models.rows import concatenate
 from models.serving import registry
 from models.serving.model import Model
 from models.training import train
+from pipeline.contracts.verdicts import Record
 from pipeline.errors import BadData, Failed
 from pipeline.retrain import candidate
 from pipeline.retrain.candidate import PlantRows
 from pipeline.retrain.compare import Gates
 from pipeline.retrain.labels import Labels
+from tests.contracts.verdict_records import labelling, uid_of
 from tests.retrain.small_training import ATTACK, CONFIG, FEATURES, START_US, plant_rows, samples
 
 SAMPLES = 1200
@@ -30,23 +32,20 @@ def table() -> pa.Table:
     return pa.Table.from_batches([samples(SAMPLES, seed=7)])
 
 
-def verdicts(rows: range, wrong: bool = False, by: str = "ann") -> list[dict[str, Any]]:
+def verdicts(rows: range, wrong: bool = False, by: str = "ann", first: int = 0) -> list[Record]:
     """A verdict a row, as `samples` makes them; wrong ones call attacks benign."""
     return [
-        {
-            "uid": f"{row:032x}",
-            "verdict_id": 2 if row % 8 == 0 and not wrong else 1,
-            "by": by,
-            "class": ATTACK,
-            "site": "plant",
-            "sensor": "left",
-            "members": [[0, 1000 + row, 0, None]],
-        }
+        labelling(
+            uid_of(first + row),
+            2 if row % 8 == 0 and not wrong else 1,
+            [[0, 1000 + row, 0, None]],
+            **{"by": by, "class": ATTACK},
+        )
         for row in rows
     ]
 
 
-def labels_of(*parts: list[dict[str, Any]]) -> Labels:
+def labels_of(*parts: list[Record]) -> Labels:
     labels = Labels()
     for part in parts:
         labels.add_verdicts(part, [ATTACK])
@@ -113,7 +112,7 @@ def test_a_calibration_that_would_be_lost_speaks_against_it(current: Model, tabl
 def test_without_a_label_that_counts_there_is_no_candidate(table: pa.Table) -> None:
     with pytest.raises(BadData, match="no sample has a label"):
         candidate.labelled_rows(pa.table({}), labels_of(verdicts(range(3))))
-    contradiction = [*verdicts(range(1)), {**verdicts(range(1), wrong=True)[0], "uid": "f" * 32}]
+    contradiction = [*verdicts(range(1)), *verdicts(range(1), wrong=True, first=10_000)]
     with pytest.raises(BadData, match="1 have two different ones"):
         candidate.labelled_rows(table, labels_of(contradiction))
 

@@ -12,6 +12,7 @@ from models.training import train
 from pipeline.contracts.baseline import Phase
 from pipeline.retrain.labels import Labels
 from pipeline.retrain.usual import SensorRows, sensor_rows
+from tests.contracts.verdict_records import labelling, uid_of
 from tests.retrain.small_training import ATTACK, CONFIG, FEATURES, SECOND, START_US, WIDTH, plant_rows, samples
 
 SENSOR = ("new", "edge")
@@ -65,21 +66,9 @@ def of_table(batch: pa.RecordBatch, labels: Labels | None = None) -> SensorRows:
 def attacks(rows: Iterable[int], by: str = "ann") -> Labels:
     """Verdicts that call these rows an attack."""
     labels = Labels()
-    labels.add_verdicts(
-        [
-            {
-                "uid": f"{row:032x}",
-                "verdict_id": 2,
-                "by": by,
-                "class": ATTACK,
-                "site": SENSOR[0],
-                "sensor": SENSOR[1],
-                "members": [[0, 1000 + int(row), 0, None]],
-            }
-            for row in rows
-        ],
-        [ATTACK],
-    )
+    given = {"by": by, "class": ATTACK, "site": SENSOR[0], "sensor": SENSOR[1]}
+    verdicts = [labelling(uid_of(int(row)), 2, [[0, 1000 + int(row), 0, None]], **given) for row in rows]
+    labels.add_verdicts(verdicts, [ATTACK])
     return labels
 
 

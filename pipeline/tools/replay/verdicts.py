@@ -1,7 +1,8 @@
 """What analysts said of incidents, as labels of a comparison: of the flows that were judged, and of the incidents.
 
 Of two verdicts on an incident the later one counts, as in retraining. A true positive confirms it; a false positive
-or benign one says that it should not have been raised; a test or duplicate says neither, and takes back what was said.
+or benign one says that it should not have been raised; a test, duplicate or maintenance says neither, and takes back
+what was said, as undoing does.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.contracts.uids import RawPosition, raw_position_of
-from pipeline.contracts.verdicts import LABELLING, TRUE_POSITIVE, read_verdict
+from pipeline.contracts.verdicts import LABELLING, TRUE_POSITIVE, Record, read_verdict, standing
 from pipeline.errors import BadData
 from pipeline.settings import Settings
 from pipeline.tools.alerts.verdicts import messages
@@ -55,8 +56,8 @@ class Verdicts:
     sources : `topic`, or the files' names
     judged : by uid; only what confirms or denies
     read : verdicts read
-    overruled : those that a later one on the same incident contradicts
-    withdrawn : incidents whose last verdict is a test or duplicate
+    overruled : those that a later one on the same alert contradicts
+    withdrawn : alerts whose last verdict says neither, or was undone
     problems : where and why something was no verdict, or named flows that cannot be
     """
 
@@ -93,31 +94,31 @@ class Verdicts:
 def read(settings: Settings, sources: Sequence[str]) -> Verdicts:
     """Read verdicts from the topic (`topic`) and JSON-lines files; what is none is reported and left out.
 
-    Within a source the later line counts, between sources the later time. BadData where a file cannot be read.
+    Of two verdicts on an alert the one given later counts, wherever it was read. BadData where a file cannot be read.
     """
-    newest: dict[str, dict[str, Any]] = {}
+    records: list[Record] = []
+    where: dict[str, str] = {}
     problems: list[str] = []
-    count = overruled = 0
     for source in sources:
-        of_source: dict[str, dict[str, Any]] = {}
-        for where, payload in _lines(settings, source):
+        for at, payload in _lines(settings, source):
             try:
-                verdict = read_verdict(payload)
+                records.append(read_verdict(payload))
             except BadData as error:
-                problems.append(f"{where}: {error}; left out")
+                problems.append(f"{at}: {error}; left out")
                 continue
-            count += 1
-            before = of_source.get(verdict["uid"])
-            overruled += before is not None and before["verdict_id"] != verdict["verdict_id"]
-            of_source[verdict["uid"]] = {**verdict, "where": where}
-        for uid, verdict in of_source.items():
-            before = newest.get(uid)
-            overruled += before is not None and before["verdict_id"] != verdict["verdict_id"]
-            if before is None or verdict["at_us"] >= before["at_us"]:
-                newest[uid] = verdict
-    says = {uid: verdict for uid, verdict in newest.items() if verdict["verdict_id"] in LABELLING}
-    judged = {uid: _judged(verdict, problems) for uid, verdict in sorted(says.items())}
-    return Verdicts(tuple(sources), judged, count, overruled, len(newest) - len(says), tuple(problems))
+            where[records[-1]["id"]] = at
+    stands = standing(records)
+    judged, withdrawn = {}, set(stands.newest)
+    for uid, verdict in sorted(stands.newest.items()):
+        for alert in verdict["alerts"] if verdict["verdict_id"] in LABELLING else ():
+            if alert["uid"] == uid:
+                judged[uid] = _judged(verdict, alert, where[verdict["id"]], problems)
+                withdrawn.discard(uid)
+    given = [each for each in stands.given.values() if each["id"] not in stands.undone]
+    overruled = sum(
+        any(stands.newest[uid]["verdict_id"] != each["verdict_id"] for uid in each["uids"]) for each in given
+    )
+    return Verdicts(tuple(sources), judged, len(records), overruled, len(withdrawn), tuple(problems))
 
 
 def _lines(settings: Settings, source: str) -> Iterator[tuple[str, bytes]]:
@@ -133,19 +134,19 @@ def _lines(settings: Settings, source: str) -> Iterator[tuple[str, bytes]]:
         raise BadData(f"--verdicts {source}: {error}; expected `topic`, or a file of a verdict a line") from error
 
 
-def _judged(verdict: dict[str, Any], problems: list[str]) -> Judged:
-    positions = [raw_position_of(member) for member in verdict.get("members", ())]
+def _judged(verdict: Record, alert: dict[str, Any], where: str, problems: list[str]) -> Judged:
+    positions = [raw_position_of(member) for member in alert["members"]]
     if None in positions:
-        problems.append(f"{verdict['where']}: members: got one that is no raw position; its flows get no label")
+        problems.append(f"{where}: members: got one that is no raw position; its flows get no label")
     return Judged(
-        verdict["uid"],
+        alert["uid"],
         verdict["verdict_id"] == TRUE_POSITIVE,
         verdict["verdict"],
         verdict["by"],
         verdict["at_us"],
-        verdict.get("note", ""),
-        verdict.get("site"),
-        verdict.get("sensor"),
+        verdict["note"],
+        verdict["site"],
+        alert["sensor"],
         frozenset() if None in positions else frozenset(position for position in positions if position is not None),
     )
 

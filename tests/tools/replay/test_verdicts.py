@@ -95,12 +95,12 @@ def test_a_confirmed_incident_labels_itself_and_its_flows(plant: Runs, tmp_path:
     }
 
 
-def test_the_latest_verdict_counts_and_a_duplicate_takes_it_back(plant: Runs, tmp_path: Path) -> None:
+def test_the_verdict_given_last_counts_and_a_duplicate_takes_it_back(plant: Runs, tmp_path: Path) -> None:
     event, other = list(plant.every.values())[:2]
     path = written(
         tmp_path / "v.jsonl",
-        judge(event, "fp", 9),  # its clock is ahead; in one log the later line counts
         judge(event, "tp", 3),
+        judge(event, "fp", 2),
         judge(other, "tp", 4),
         judge(other, "duplicate", 5),
     )
@@ -108,8 +108,8 @@ def test_the_latest_verdict_counts_and_a_duplicate_takes_it_back(plant: Runs, tm
     assert {uid: judged.confirmed for uid, judged in read.judged.items()} == {event["finding_info"]["uid"]: True}
     assert (read.read, read.overruled, read.withdrawn) == (4, 2, 1)
     later = written(tmp_path / "later.jsonl", judge(event, "benign", 8))
-    earlier = written(tmp_path / "earlier.jsonl", judge(event, "benign", 2))
-    for file, confirmed in ((later, False), (earlier, True)):  # between sources the later time does
+    earlier = written(tmp_path / "earlier.jsonl", judge(event, "benign", 1))
+    for file, confirmed in ((later, False), (earlier, True)):
         for order in ([path, file], [file, path]):
             [judged] = verdicts.read(plant.settings, order).judged.values()
             assert judged.confirmed is confirmed
