@@ -3,12 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.errors import Misconfigured
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
+from pipeline.tools.cli.settings_here import settings_here
+
+if TYPE_CHECKING:
+    from pipeline.tools.triage.accounts import Accounts
+    from pipeline.tools.triage.audit import Audit
 
 app = typer.Typer(no_args_is_help=True, help="The page: incidents, map and sensors in a browser.")
 
@@ -57,7 +62,9 @@ def serve(
         say(f"the page: {url}", quiet=as_json)
         emit({"url": url, "port": at})
 
-    serve(Request(host, port, data, store, tuple(alerts or ()), rebuild, tls_cert, tls_key), started)
+    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
+    request = Request(host, port, data, store, tuple(alerts or ()), rebuild, tls_cert, tls_key)
+    serve(request, settings, started)
 
 
 @contextmanager
@@ -72,3 +79,100 @@ def packages() -> Iterator[None]:
         raise Misconfigured(
             f"the page: got no package {missing}, expected those of its extra; in the checkout: pip install '.[triage]'"
         ) from error
+
+
+user = typer.Typer(no_args_is_help=True, help="Accounts: who may use the page, and as what.")
+app.add_typer(user, name="user")
+Name = Annotated[str, typer.Argument(help="The account's name.")]
+Stdin = Annotated[bool, typer.Option("--stdin", help="Read the password from standard input, a line, not a prompt.")]
+
+
+@user.callback()
+def accounts() -> None:
+    """Accounts of people, in the page's store."""
+
+
+@user.command()
+def add(
+    name: Name,
+    role: Annotated[str, typer.Option(help="viewer: sees; analyst: judges too; admin: reads the audit log too.")],
+    stdin: Stdin = False,
+    data: Data = FOLDER,
+    store: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Make an account; its password is asked for, and is never an argument, which others on this machine could read."""
+    accounts, audit = _opened(data, store)
+    accounts.add(name, role, _password(stdin))
+    audit.note(_operator(), "command line", "user add", f"{name}, {role}")
+    say(f"{name} may sign in, as {role}; a page that runs without accounts asks for them once started again", as_json)
+    emit({"name": name, "role": role})
+
+
+@user.command()
+def remove(name: Name, data: Data = FOLDER, store: StoreUrl = None, as_json: Json = False) -> None:
+    """Take an account away; its sessions end at once."""
+    accounts, audit = _opened(data, store)
+    accounts.remove(name)
+    audit.note(_operator(), "command line", "user remove", name)
+    say(f"{name} may not sign in any more", as_json)
+    emit({"name": name})
+
+
+@user.command()
+def password(
+    name: Name, stdin: Stdin = False, data: Data = FOLDER, store: StoreUrl = None, as_json: Json = False
+) -> None:
+    """Give an account another password; its sessions end at once."""
+    accounts, audit = _opened(data, store)
+    accounts.set_password(name, _password(stdin))
+    audit.note(_operator(), "command line", "user password", name)
+    say(f"{name} has another password, and has to sign in again", as_json)
+    emit({"name": name})
+
+
+@user.command(name="list")
+def list_accounts(data: Data = FOLDER, store: StoreUrl = None, as_json: Json = False) -> None:
+    """List accounts and their roles."""
+    accounts, _ = _opened(data, store)
+    every = accounts.every()
+    for account, _ in every:
+        say(f"{account.name}: {account.role}", quiet=as_json)
+    if not every:
+        say("no accounts: the page is for this machine alone", quiet=as_json)
+    emit(
+        {
+            "users": [
+                {"name": account.name, "role": account.role, "created_us": created_us} for account, created_us in every
+            ]
+        }
+    )
+
+
+def _opened(data: Path, store: str | None) -> "tuple[Accounts, Audit]":
+    """The accounts in a store, and the log of what is done to them."""
+    with packages():
+        from pipeline.tools.triage.accounts import Accounts
+        from pipeline.tools.triage.audit import Audit
+        from pipeline.tools.triage.database import open_database
+        from pipeline.tools.triage.tables import prepare
+    database = open_database(data, store)
+    prepare(database)
+    return Accounts(database), Audit(database)
+
+
+def _password(stdin: bool) -> str:
+    """A password that was typed twice, or a line of standard input."""
+    import sys
+
+    if stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    given: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return given
+
+
+def _operator() -> str:
+    """Who works on this machine."""
+    from pipeline.tools.triage.sessions import LocalUser
+
+    return LocalUser().name

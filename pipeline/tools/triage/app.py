@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
+from pipeline.settings import Settings
 from pipeline.tools.triage import answers
 from pipeline.tools.triage.accounts import Accounts, Failures
 from pipeline.tools.triage.audit import Audit
@@ -38,6 +36,8 @@ class Page:
     """Names by which it may be called; None: any."""
     feed: Callable[[], dict[str, Any]] = _no_feed
     """How reading the topics does."""
+    settings: Settings | None = None
+    """Where verdicts go; None: to the store alone, of alerts of a file."""
     accounts: Accounts = field(init=False)
     audit: Audit = field(init=False)
     live: Live = field(init=False)
@@ -54,19 +54,6 @@ class Page:
         return "__Host-forebay" if self.tls else "forebay"
 
 
-class PageFiles(StaticFiles):
-    """The page's files; the page itself for every path of its screens."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        """A file, or the page."""
-        try:
-            return await super().get_response(path, scope)
-        except HTTPException as error:
-            if error.status_code != 404 or "." in path.rpartition("/")[2] or path.startswith("api"):
-                raise
-            return await super().get_response("index.html", scope)
-
-
 def application(page: Page) -> FastAPI:
     """The application that serves a page."""
     from pipeline.tools.triage.routes import api
@@ -80,6 +67,6 @@ def application(page: Page) -> FastAPI:
     app.state.page = page
     answers.install(app)
     app.include_router(api())
-    app.mount("/", PageFiles(directory=STATIC, html=True, check_dir=False))
+    app.mount("/", StaticFiles(directory=STATIC, html=True, check_dir=False))
     app.add_middleware(Gate, hosts=page.hosts, tls=page.tls)
     return app

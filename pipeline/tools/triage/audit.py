@@ -30,9 +30,10 @@ class Audit:
     def newest(self, limit: int) -> list[dict[str, Any]]:
         """The newest actions first."""
         names = ("number", "at_us", "who", "origin", "action", "about", "result")
+        answered = ("number", "at_us", "user", "origin", "action", "subject", "result")
         with self._database.reading() as connection:
             rows = connection.execute(
                 f"SELECT {', '.join(names)} FROM audit ORDER BY number DESC LIMIT ?",  # noqa: S608 - our own names
                 (limit,),
             )
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return [dict(zip(answered, row, strict=True)) for row in rows]

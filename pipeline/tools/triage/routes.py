@@ -8,7 +8,7 @@ from fastapi import Path as InPath
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from pipeline.tools.triage import incident_list, incident_page
+from pipeline.tools.triage import incident_list, incident_page, signing_in
 from pipeline.tools.triage.accounts import ADMIN, VIEWER
 from pipeline.tools.triage.answers import ErrorAnswer, Refused
 from pipeline.tools.triage.app import Page
@@ -33,6 +33,9 @@ def api() -> APIRouter:
     """All routes."""
     router = APIRouter(prefix=PREFIX, responses=ERRORS)
     router.get("/session")(session)
+    router.get("/login")(ways_to_sign_in)
+    router.post("/login")(signing_in.login)
+    router.post("/logout")(signing_in.logout)
     router.get("/incidents")(incidents)
     router.get("/incidents/{uid}")(incident)
     router.get("/events", response_class=EventSourceResponse)(events)
@@ -42,13 +45,12 @@ def api() -> APIRouter:
 
 def session(page: Asked, asker: Annotated[Session | None, Depends(session_or_none)]) -> dict[str, Any]:
     """Who asks; `login` where they have to sign in first."""
-    return {
-        "user": asker.account.name if asker else None,
-        "role": asker.account.role if asker else None,
-        "csrf": asker.csrf if asker else None,
-        "login": asker is None,
-        "can_log_out": page.sessions.needs_login,
-    }
+    return signing_in.described(page, asker)
+
+
+def ways_to_sign_in(page: Asked) -> dict[str, Any]:
+    """How one may sign in."""
+    return {"password": page.sessions.needs_login, "oidc": None}
 
 
 def incidents(

@@ -10,6 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from pipeline.errors import Misconfigured, Usage
+from pipeline.settings import Settings
 from pipeline.tools.triage.accounts import Accounts
 from pipeline.tools.triage.alert_files import read_alerts
 from pipeline.tools.triage.app import Page, application
@@ -17,6 +18,7 @@ from pipeline.tools.triage.database import Database, open_database
 from pipeline.tools.triage.gate import LOOPBACK
 from pipeline.tools.triage.sessions import LocalUser, Sessions
 from pipeline.tools.triage.store import Store
+from pipeline.tools.triage.topic_feed import TopicFeed
 
 STOP_S = 2
 """How long answers under way may take when it is asked to stop."""
@@ -31,6 +33,7 @@ class Request:
     folder: Path
     store: str | None = None
     alerts: tuple[Path, ...] = ()
+    """Files of alerts to show instead of what the topics hold."""
     rebuild: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -62,7 +65,7 @@ def require_guarded(request: Request, database: Database) -> None:
         )
 
 
-def serve(request: Request, started: Callable[[str, int], None]) -> None:
+def serve(request: Request, settings: Settings, started: Callable[[str, int], None]) -> None:
     """Serve until SIGINT or SIGTERM. `started` is called with the address once it answers."""
     database = open_database(request.folder, request.store)
     store = Store(database, request.rebuild)
@@ -72,7 +75,10 @@ def serve(request: Request, started: Callable[[str, int], None]) -> None:
     tls = request.tls_cert is not None
     local = is_loopback(request.host)
     sessions = Sessions(database) if Accounts(database).every() else LocalUser()
+    feed = TopicFeed(settings, store) if not request.alerts else None
     page = Page(store, sessions, tls, LOOPBACK if local else None)
+    if feed is not None:
+        page.feed, page.settings = feed.state, settings
     listening = _listen(request.host, request.port)
     port = int(listening.getsockname()[1])
     shown = f"[{request.host}]" if ":" in request.host else request.host
@@ -95,9 +101,13 @@ def serve(request: Request, started: Callable[[str, int], None]) -> None:
             f"--tls-cert {request.tls_cert}: got {error}, expected a certificate and its key in PEM"
         ) from error
     server = _Server(config, lambda: started(f"http{'s' if tls else ''}://{shown}:{port}", port))
+    if feed is not None:
+        feed.start()
     try:
         server.run(sockets=[listening])
     finally:
+        if feed is not None:
+            feed.close()
         database.close()
 
 

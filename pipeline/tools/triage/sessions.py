@@ -39,10 +39,10 @@ class LocalUser:
 
     def __init__(self) -> None:
         try:
-            name = getpass.getuser()
+            self.name = getpass.getuser()[:64]
         except (OSError, KeyError):
-            name = "local"
-        self._session = Session(Account(name[:64], ANALYST), secrets.token_urlsafe(32))
+            self.name = "local"
+        self._session = Session(Account(self.name, ANALYST), secrets.token_urlsafe(32))
 
     def of(self, _token: str | None) -> Session | None:
         """The local user, whoever asks."""
