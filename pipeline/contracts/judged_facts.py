@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.contracts.verdict_scopes import address_form
 
 UNKNOWN_PROTO = "unknown"
-MAX_TALKS = 256
+MAX_TALKS = 64
 MAX_TECHNIQUES = 64
 SHOWN = 3
 

@@ -1,13 +1,16 @@
 """Alerts as the incidents they make, in the one form that lists, exports and the page give: JSON documents."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.alert.ocsf import SEVERITY_CAPTION
 from pipeline.alert.pages import PAGE, REVIEW
 from pipeline.alert.wording import flows, printable_name
 from pipeline.contracts.incident_joining import Alert, JoinedIncident, joined, uid_of
+from pipeline.contracts.judged_facts import talks_of
+from pipeline.contracts.suppression import Suppressions, outgrown, shown_suppression
+from pipeline.contracts.verdicts import Record, shown, standing
 from pipeline.errors import Usage
 from pipeline.tools.assets.known_devices import KnownDevices
 
@@ -22,20 +25,37 @@ Document = dict[str, Any]
 
 
 def documents(
-    alerts: Iterable[Alert], verdicts: Sequence[Mapping[str, Any]] = (), devices: KnownDevices | None = None
+    alerts: Iterable[Alert], verdicts: Iterable[Record] = (), devices: KnownDevices | None = None
 ) -> list[Document]:
     """The incidents and notices that alerts make, the one that went on last first; verdicts: records of `feedback`.
 
     devices: what is known of them by site and address (pipeline/tools/assets/known_devices.py).
     """
-    made = [document(incident, verdicts, devices) for incident in joined(alerts)]
+    rules = Suppressions(standing(verdicts))
+    made = [document(incident, rules, devices) for incident in joined(alerts)]
     return sorted(made, key=lambda each: (-each["last_us"], each["uid"]))
 
 
 def document(
-    incident: JoinedIncident, verdicts: Sequence[Mapping[str, Any]] = (), devices: KnownDevices | None = None
+    incident: JoinedIncident, rules: Suppressions | None = None, devices: KnownDevices | None = None
 ) -> Document:
     """One incident. Times are microseconds since the epoch, event time; flows are those at the sensor that saw most."""
+    made = _unjudged(incident, devices)
+    return judged(made, rules) if rules is not None else made
+
+
+def judged(of: Document, rules: Suppressions) -> Document:
+    """The document with what verdicts say of it now: `verdict`, `settled` and `suppressed`; nothing else changes."""
+    own, by = rules.verdict_on(of), rules.suppressed_by(of)
+    return {
+        **of,
+        "verdict": {**shown(own), "outgrown": outgrown(of, own)} if own is not None else None,
+        "settled": rules.settled(of),
+        "suppressed": shown_suppression(by) if by is not None else None,
+    }
+
+
+def _unjudged(incident: JoinedIncident, devices: KnownDevices | None) -> Document:
     lead, (sources, targets) = incident.lead, incident.ends
     about, known = lead["unmapped"], devices or {}
     found = ((address, known.get((incident.site, address))) for address in (*sources, *targets))
@@ -68,7 +88,9 @@ def document(
         "assets": [device.document(address) for address, device in found if device is not None],
         "members": [_member(alert) for alert in incident.alerts[:MAX_MEMBERS]],
         "members_left_out": max(0, len(incident.alerts) - MAX_MEMBERS),
+        **talks_of(() if incident.is_notice else incident.alerts),
         "verdict": None,
+        "settled": False,
         "suppressed": None,
     }
 

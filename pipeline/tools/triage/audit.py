@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from pipeline.tools.triage.database import Database
-from pipeline.tools.triage.incident_rows import storable
+from pipeline.tools.triage.rows import storable
 
 MAX_ROWS = 1_000_000
 MAX_TEXT = 500

@@ -9,7 +9,7 @@ import orjson
 
 from pipeline.errors import Usage
 from pipeline.tools.triage.database import Connection, Database, Value
-from pipeline.tools.triage.incident_rows import storable
+from pipeline.tools.triage.rows import storable
 
 MAX_LIMIT = 500
 MAX_NUMBER = 2**63 - 1

@@ -9,8 +9,8 @@ from pipeline.contracts.incident_joining import joined
 from pipeline.tools.alerts.incidents import Document
 from pipeline.tools.triage.database import Connection, Database
 from pipeline.tools.triage.incident_list import incident_named
-from pipeline.tools.triage.incident_rows import pairs_in, records_on
-from pipeline.tools.triage.joining import verdict_id
+from pipeline.tools.triage.rows import pairs_in
+from pipeline.tools.triage.verdict_rows import records_on
 
 MAX_SIMILAR = 5
 MAX_ALERTS = 200
@@ -27,7 +27,7 @@ def incident_in_full(database: Database, name: str) -> dict[str, Any]:
         rows = connection.execute("SELECT uid, event FROM alerts WHERE incident = ?", (uid,))
         events = [orjson.loads(event) for _, event in rows]
         alerts = list(joined(events)[0].alerts)
-        verdicts = [{"id": verdict_id(each), **each} for each in records_on(connection, [row[0] for row in rows])]
+        verdicts = records_on(connection, [str(row[0]) for row in rows])
         similar = _similar(connection, uid, document)
     return {
         "incident": document,
@@ -66,7 +66,9 @@ def timeline(
     events.append({"at_us": document["last_us"], "what": "last flow"})
     if document["state"] == "ended":
         events.append({"at_us": document["last_us"], "what": "ended"})
-    events += [
-        {"at_us": verdict["at_us"], "what": f"judged {verdict['verdict']}", "by": verdict["by"]} for verdict in verdicts
-    ]
+    events += [{"at_us": verdict["at_us"], "what": _judged(verdict), "by": verdict["by"]} for verdict in verdicts]
     return sorted(events, key=lambda event: int(event["at_us"]))
+
+
+def _judged(verdict: Mapping[str, Any]) -> str:
+    return f"judged {verdict['verdict']}" if verdict["undoes"] is None else "a verdict taken back"

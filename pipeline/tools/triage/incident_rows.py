@@ -1,39 +1,20 @@
 """Incidents as rows: of new alerts and verdicts, what they touch is joined anew and written."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from pipeline.contracts.incident_joining import JoinedIncident, joined, uid_of
 from pipeline.tools.alerts.incidents import Document, document
-from pipeline.tools.triage.database import Connection, Row
-from pipeline.tools.triage.joining import keys_of, verdict_id
+from pipeline.tools.triage.database import Connection
+from pipeline.tools.triage.joining import keys_of
+from pipeline.tools.triage.rows import pairs_in, select_in, storable
+from pipeline.tools.triage.verdict_rows import judge_anew, rules_of, write_verdicts
 
-MAX_VALUES = 500
-"""Values in one statement."""
 MAX_ADDRESSES = 512
 """Addresses by which one incident is found."""
 Change = tuple[str, str]
-
-
-def storable(text: str) -> str:
-    """Text as PostgreSQL takes it, which has no room for the character NUL."""
-    return text.replace("\x00", "\\x00")
-
-
-def select_in(connection: Connection, sql: str, values: Iterable[str]) -> list[Row]:
-    """The rows of a statement with `IN ({})`, for any number of values."""
-    listed, rows = list(values), []
-    for start in range(0, len(listed), MAX_VALUES):
-        part = listed[start : start + MAX_VALUES]
-        rows += connection.execute(sql.format(", ".join("?" * len(part))), part)
-    return rows
-
-
-def pairs_in(connection: Connection, sql: str, values: Iterable[str]) -> dict[str, Any]:
-    """The same as a dictionary, of a statement that asks for two columns."""
-    return {str(key): value for key, value in select_in(connection, sql, values)}
 
 
 def write(
@@ -41,12 +22,10 @@ def write(
 ) -> list[Change]:
     """Write alerts and verdicts, and the incidents that they change; what has changed, for those who watch."""
     touched = _write_alerts(connection, alerts)
-    new = _write_verdicts(connection, verdicts)
-    of_verdicts = select_in(
-        connection, "SELECT incident FROM alerts WHERE uid IN ({})", (str(each["uid"]) for each in new)
-    )
-    incidents = _neighbourhood(connection, touched) | {str(row[0]) for row in of_verdicts}
-    return [*_rejoin(connection, incidents), *(("verdict", verdict_id(each)) for each in new)]
+    new = write_verdicts(connection, verdicts)
+    changed = _rejoin(connection, _neighbourhood(connection, touched))
+    changed += [("incident", uid) for uid in judge_anew(connection, new)]
+    return [*dict.fromkeys(changed), *(("verdict", each["id"]) for each in new)]
 
 
 def _write_alerts(connection: Connection, alerts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -71,21 +50,6 @@ def _write_alerts(connection: Connection, alerts: Sequence[Mapping[str, Any]]) -
     return list(new.values())
 
 
-def _write_verdicts(connection: Connection, verdicts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Write verdicts that are not there yet; those."""
-    by_id = {verdict_id(each): each for each in verdicts}
-    known = {row[0] for row in select_in(connection, "SELECT id FROM verdicts WHERE id IN ({})", by_id)}
-    new = {name: each for name, each in by_id.items() if name not in known}
-    connection.execute_many(
-        "INSERT INTO verdicts (id, uid, site, at_us, record) VALUES (?, ?, ?, ?, ?)",
-        [
-            (name, storable(each["uid"]), storable(each["site"]), each["at_us"], orjson.dumps(each).decode())
-            for name, each in new.items()
-        ],
-    )
-    return list(new.values())
-
-
 def _neighbourhood(connection: Connection, alerts: Sequence[Mapping[str, Any]]) -> set[str]:
     """The incidents that new alerts are part of, or may be joined with: those of a key of theirs.
 
@@ -104,9 +68,9 @@ def _rejoin(connection: Connection, incidents: set[str]) -> list[Change]:
     rows = select_in(connection, "SELECT uid, incident, event FROM alerts WHERE incident IN ({})", incidents)
     if not rows:
         return []
-    verdicts = records_on(connection, [str(uid) for uid, *_ in rows])
     made = {storable(each.uid): each for each in joined(orjson.loads(event) for *_, event in rows)}
-    documents = {uid: document(each, verdicts) for uid, each in made.items()}
+    rules = rules_of(connection, {storable(each.site) for each in made.values()})
+    documents = {uid: document(each, rules) for uid, each in made.items()}
     before = pairs_in(connection, "SELECT uid, document FROM documents WHERE uid IN ({})", incidents)
     texts = {uid: orjson.dumps(each).decode() for uid, each in documents.items()}
     gone = [uid for uid in before if uid not in made]
@@ -120,12 +84,6 @@ def _rejoin(connection: Connection, incidents: set[str]) -> list[Change]:
         [(incident, uid) for uid, incident in now.items() if was[uid] != incident],
     )
     return [("incident", uid) for uid in [*gone, *changed]]
-
-
-def records_on(connection: Connection, uids: Sequence[str]) -> list[dict[str, Any]]:
-    """Verdicts on these alerts, oldest first."""
-    rows = select_in(connection, "SELECT record FROM verdicts WHERE uid IN ({})", uids)
-    return sorted((orjson.loads(row[0]) for row in rows), key=lambda each: (each["at_us"], verdict_id(each)))
 
 
 def _remove(connection: Connection, uids: Sequence[str]) -> None:
@@ -144,7 +102,7 @@ def _insert(connection: Connection, incidents: Sequence[Written]) -> None:
         "last_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
-                *(uid, storable(each["site"]), each["state"], int(each["page"]), int(each["verdict"] is not None)),
+                *(uid, storable(each["site"]), each["state"], int(each["page"]), int(each["settled"])),
                 *(int(each["suppressed"] is not None), each["severity_id"], each["flows"], each["opened_us"]),
                 *(each["first_us"], each["last_us"]),
             )

@@ -1,4 +1,4 @@
-"""By what alerts can be joined with one another, as keys that an index can hold; and what names a verdict."""
+"""By what alerts can be joined with one another, as keys that an index can hold."""
 
 import hashlib
 from collections.abc import Mapping
@@ -25,9 +25,3 @@ def keys_of(alert: Mapping[str, Any]) -> set[str]:
     hubs = set.intersection(*map(set, pairs)) if pairs else set()
     named = [*pairs, *((hub,) for hub in hubs), *(("id", each) for each in ids - {""})]
     return {hashlib.sha256(orjson.dumps([near.site, near.from_us, *name])).hexdigest()[:32] for name in named}
-
-
-def verdict_id(record: Mapping[str, Any]) -> str:
-    """The name of a verdict: its own, of a version before they had one that of its content."""
-    given = record.get("id")
-    return str(given) if given else hashlib.sha256(orjson.dumps(record, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]

@@ -8,7 +8,7 @@ import orjson
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.tools.triage.database import Connection, Database, Unavailable
-from pipeline.tools.triage.incident_rows import pairs_in
+from pipeline.tools.triage.rows import pairs_in
 from pipeline.tools.triage.tables import fact
 
 POLL_S = 0.3

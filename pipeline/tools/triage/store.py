@@ -16,6 +16,7 @@ from pipeline.contracts.verdicts import read_verdict
 from pipeline.errors import BadData
 from pipeline.tools.triage import incident_rows
 from pipeline.tools.triage.database import Connection, Database
+from pipeline.tools.triage.rows import storable
 from pipeline.tools.triage.tables import fact, prepare, set_fact
 
 ALERTS, FEEDBACK, BASELINES = "alerts", "feedback", "baselines"
@@ -140,7 +141,7 @@ def _write_notices(connection: Connection, notices: Sequence[tuple[Notice, Topic
         "notice = excluded.notice",
         [
             (
-                *map(incident_rows.storable, (notice.key, notice.site, notice.sensor)),
+                *map(storable, (notice.key, notice.site, notice.sensor)),
                 *(notice.number, notice.at_us, message.partition, message.offset, message.written_us),
                 orjson.dumps(notice.document()).decode(),
             )
@@ -158,7 +159,7 @@ def _note_changes(connection: Connection, changes: Sequence[tuple[str, str]]) ->
     once = list(dict.fromkeys(changes))[-MAX_CHANGES:]
     connection.execute_many(
         "INSERT INTO changes (position, kind, name) VALUES (?, ?, ?)",
-        [(last + 1 + at, kind, incident_rows.storable(name)) for at, (kind, name) in enumerate(once)],
+        [(last + 1 + at, kind, storable(name)) for at, (kind, name) in enumerate(once)],
     )
     last += len(once)
     set_fact(connection, "last change", str(last))

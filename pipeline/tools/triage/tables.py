@@ -3,7 +3,7 @@
 from pipeline.errors import Failed
 from pipeline.tools.triage.database import Connection, Database
 
-COPY_VERSION = 1
+COPY_VERSION = 2
 """Of the tables that are copied from topics: with another one they are made again from the topics."""
 OWN_VERSION = 1
 
@@ -43,8 +43,8 @@ COPIED = (
         kind TEXT NOT NULL, value TEXT NOT NULL, incident TEXT NOT NULL, PRIMARY KEY (kind, value, incident))""",
     "CREATE INDEX facets_incident ON facets (incident)",
     """CREATE TABLE verdicts (
-        id TEXT PRIMARY KEY, uid TEXT NOT NULL, site TEXT NOT NULL, at_us BIGINT NOT NULL, record TEXT NOT NULL)""",
-    "CREATE INDEX verdicts_uid ON verdicts (uid)",
+        id TEXT PRIMARY KEY, site TEXT NOT NULL, at_us BIGINT NOT NULL, record TEXT NOT NULL)""",
+    "CREATE TABLE verdict_uids (uid TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (uid, id))",
     "CREATE INDEX verdicts_site ON verdicts (site, at_us)",
     """CREATE TABLE notices (
         name TEXT PRIMARY KEY, site TEXT NOT NULL, sensor TEXT NOT NULL, number BIGINT NOT NULL, at_us BIGINT NOT NULL,
