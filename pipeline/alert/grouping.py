@@ -23,6 +23,7 @@ from pipeline.runtime.wire.batches import filled
 
 Ints = npt.NDArray[np.int64]
 KEY_PARTS = ("class_group", "class", "actor", "target", "pair", "service")
+COUNTS = ("open_count", "max_open", "max_waiting", "max_tokens", "update_growth")
 LINKS = ("mac", "address", "none")
 SEPARATOR = "\x1f"
 
@@ -39,6 +40,8 @@ class Grouping:
     opening_ports: tuple[int, ...] = ()
     gap_us: int = 45_000_000
     update_every_us: int = 1_000_000
+    update_growth: int = 4
+    update_after_us: int = 3_600_000_000
     max_open: int = 64
     max_waiting: int = 2048
     max_tokens: int = 256
@@ -51,7 +54,7 @@ class Grouping:
             raise Misconfigured(f"grouping key: got {unknown}, expected some of {', '.join(KEY_PARTS)}")
         if self.link not in LINKS:
             raise Misconfigured(f"grouping link: got {self.link!r}, expected {', '.join(LINKS)}")
-        counts = {name: getattr(self, name) for name in ("open_count", "max_open", "max_waiting", "max_tokens")}
+        counts = {name: getattr(self, name) for name in COUNTS}
         counts |= {f"open_count_of.{name}": count for name, count in self.open_count_of.items()}
         for name, value in counts.items():
             if value < 1:
@@ -60,7 +63,7 @@ class Grouping:
             evidence_of(combination)
         if strange := [port for port in self.opening_ports if not -1 <= port <= 65_535]:
             raise Misconfigured(f"grouping opening_ports: got {strange}, expected ports, or -1 for one not known")
-        for name in ("gap_us", "update_every_us"):
+        for name in ("gap_us", "update_every_us", "update_after_us"):
             if getattr(self, name) < 0:
                 raise Misconfigured(f"grouping {name}: got {getattr(self, name)}, expected 0 or more microseconds")
 

@@ -57,6 +57,7 @@ class Incident:
     level: how strong it is (levels.py), -1 before it was judged; level_flows: flows of each level.
     judged_flows: how many it had when it was judged last; judged_signs: what its strong flows were about, the first 16.
     judged: whether it pages, and why.
+    emitted_: as its last revision had it; emitted_classes: those that any revision said.
     """
 
     uid: str
@@ -69,6 +70,9 @@ class Incident:
     revision: int = 0
     emitted_clock_us: int = 0
     emitted_count: int = 0
+    emitted_level: int = -1
+    emitted_page: bool = False
+    emitted_classes: list[str] = field(default_factory=list)
     count: int = 0
     late: int = 0
     start_ts_us: int = 0
@@ -119,6 +123,11 @@ class Incident:
         others = {name: flows for name, flows in self.classes.items() if is_name(name) and name != main}
         enough = {name: flows for name, flows in others.items() if flows >= max(2, self.count / 10)}
         return sorted(enough, key=lambda name: (-enough[name], name))
+
+    @property
+    def said_classes(self) -> list[str]:
+        """The classes that its sentence and its techniques are about."""
+        return [self.main_class, *self.further_classes]
 
     @property
     def nearest(self) -> str:

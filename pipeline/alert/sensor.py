@@ -102,7 +102,7 @@ def advance(
             continue
         if each.incident.revision == 0:
             changes.append(_emitted(each.incident, CREATE))
-        elif not closes and _update_is_due(each.incident, grouping):
+        elif not closes and _update_is_due(each.incident, state.clock_us, grouping):
             changes.append(_emitted(each.incident, UPDATE))
         if closes:
             # A copy: a Create of the same batch stands for the same incident with the revision before.
@@ -272,12 +272,23 @@ def _open(rows: pa.RecordBatch, opened: Group, opened_ts_us: int, grouping: Grou
     )
 
 
-def _update_is_due(incident: Incident, grouping: Grouping) -> bool:
-    grown = incident.count != incident.emitted_count
-    return grown and incident.last_clock_us - incident.emitted_clock_us >= grouping.update_every_us
+def _update_is_due(incident: Incident, clock_us: int, grouping: Grouping) -> bool:
+    """Whether an incident has become more than its last revision says, and that one is old enough."""
+    since_us = clock_us - incident.emitted_clock_us
+    if since_us < grouping.update_every_us or incident.count == incident.emitted_count:
+        return False
+    return (
+        incident.count >= grouping.update_growth * incident.emitted_count
+        or incident.level > incident.emitted_level
+        or (incident.judged.disposition == PAGE and not incident.emitted_page)
+        or not set(incident.said_classes) <= set(incident.emitted_classes)
+        or since_us >= grouping.update_after_us
+    )
 
 
 def _emitted(incident: Incident, activity: int) -> Change:
     incident.revision += 1
     incident.emitted_clock_us, incident.emitted_count = incident.last_clock_us, incident.count
+    incident.emitted_level, incident.emitted_page = incident.level, incident.judged.disposition == PAGE
+    incident.emitted_classes = sorted({*incident.emitted_classes, *incident.said_classes})
     return Change(incident, activity)

@@ -7,10 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.alert.grouping import Grouping
-from pipeline.alert.incident import Incident
+from pipeline.alert.incident import Incident, as_document
 from pipeline.alert.ocsf import CLOSE, CREATE, UPDATE
+from pipeline.alert.partition import PartitionState, restore, snapshot
 from pipeline.alert.sensor import SensorState, advance
+from pipeline.contracts.baseline import Evidence
 from tests.alert.suspects import SECOND, START_US, scored
+from tests.alert.test_evidence import shown
 
 GROUPING = Grouping(link="none", key=("actor",), open_count=2, gap_us=8 * SECOND, max_open=2, max_waiting=2)
 
@@ -94,7 +97,7 @@ def test_an_incident_is_created_updated_and_closed_once_each_revision() -> None:
     messages = [
         (scored([{"at": 0}, {"at": 1}]), START_US + SECOND),
         (scored([]), START_US + 2 * SECOND),
-        (scored([{"at": 3, "raw_offset": 9}]), START_US + 3 * SECOND),
+        (scored([{"at": 3, "raw_offset": 8 + more} for more in range(6)]), START_US + 3 * SECOND),
         (scored([]), START_US + 11 * SECOND),
         (scored([]), START_US + 12 * SECOND),
         (scored([]), START_US + 13 * SECOND),
@@ -104,18 +107,58 @@ def test_an_incident_is_created_updated_and_closed_once_each_revision() -> None:
     for rows, watermark_us in messages:
         for incident, activity in advance(state, rows, watermark_us, False, GROUPING)[0]:
             emitted.append((activity, incident.revision, incident.count))
-    assert emitted == [(CREATE, 1, 2), (UPDATE, 2, 3), (CLOSE, 3, 3)]
+    assert emitted == [(CREATE, 1, 2), (UPDATE, 2, 8), (CLOSE, 3, 8)]
+
+
+def updates(rows: list[dict[str, Any]], **changed: Any) -> list[int]:
+    """How many flows an incident had at each of its events, where each flow comes in a message of its own."""
+    state, grouping, counts = SensorState(), Grouping(open_count=1, **changed), []
+    for number, row in enumerate(rows):
+        changes, _ = advance(state, scored([{"raw_offset": number, **row}]), None, False, grouping)
+        counts += [incident.count for incident, _ in changes]
+    return counts
 
 
 def test_an_update_waits_until_its_time() -> None:
-    grouping = Grouping(open_count=1, update_every_us=SECOND)
-    state = SensorState()
-    activities = []
-    for number in range(25):
-        at = number / 10
-        changes, _ = advance(state, scored([{"at": at, "raw_offset": number}]), None, False, grouping)
-        activities += [activity for _, activity in changes]
-    assert activities == [CREATE, UPDATE, UPDATE]
+    rows = [{"at": number / 10} for number in range(25)]
+    assert updates(rows, update_every_us=SECOND, update_growth=1) == [1, 11, 21]
+
+
+def test_an_incident_that_grows_is_updated_at_each_growth_by_a_factor() -> None:
+    assert updates([{"at": number} for number in range(300)]) == [1, 4, 16, 64, 256]
+
+
+def test_an_incident_that_goes_on_slowly_is_updated_once_an_hour() -> None:
+    rows = [{"at": 0}] * 1000 + [{"at": 40 * number} for number in range(1, 200)]
+    counts = updates(rows)
+    assert counts[-2:] == [counts[-2], counts[-2] + 90] and counts[-1] < 4 * counts[-3]
+
+
+def test_a_class_that_no_revision_said_is_an_update() -> None:
+    named = ["portscan"] * 30 + ["mitm"] * 10 + ["portscan"] * 10 + ["mitm"] * 10
+    counts = updates([{"at": number, "class": name} for number, name in enumerate(named)], update_growth=1_000)
+    assert counts == [1, 16, 34], "16 flows weigh a level more; the same class again is none"
+
+
+def test_an_incident_that_becomes_a_page_is_updated() -> None:
+    plain = [shown(Evidence.NEW_FUNCTION, at=number) for number in range(5)]
+    rows, state, seen = [*plain, shown(Evidence.NEW_CONTROLLER, at=30)], SensorState(), list[tuple[int, int, str]]()
+    for number, row in enumerate(rows):
+        changes, _ = advance(state, scored([row | {"raw_offset": number}]), None, False, Grouping(update_growth=1_000))
+        seen += [(activity, incident.count, incident.judged.disposition) for incident, activity in changes]
+    assert seen == [(CREATE, 2, "review"), (UPDATE, 6, "page")]
+
+
+def test_an_update_comes_after_a_restart_as_without_one() -> None:
+    grouping, whole, cut = Grouping(), SensorState(), SensorState()
+    for number in range(70):
+        rows = scored([{"at": number, "raw_offset": number}])
+        expected, _ = advance(whole, rows, None, False, grouping)
+        cut = restore(snapshot(PartitionState(0, {("plant", "left"): cut}))).sensors["plant", "left"]
+        got, _ = advance(cut, rows, None, False, grouping)
+        assert [(change.activity, as_document(change.incident)) for change in got] == [
+            (change.activity, as_document(change.incident)) for change in expected
+        ]
 
 
 def test_what_opens_and_ends_within_a_batch_is_created_and_closed() -> None:
