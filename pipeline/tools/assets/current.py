@@ -14,7 +14,7 @@ from pipeline.settings import Settings
 from pipeline.tools.assets import labels as label_topic
 from pipeline.tools.assets.devices import SiteAssets, assets_of
 from pipeline.tools.assets.documents import Asset, assets_in
-from pipeline.tools.assets.edge_news import DAY_US, watch_of
+from pipeline.tools.assets.edge_news import DAY_US, SiteEdge, edges_of, watch_of
 from pipeline.tools.assets.known_devices import KnownDevice, known_devices
 from pipeline.tools.assets.label import Labels
 from pipeline.tools.assets.reading import Notify, Reading, read_inventory
@@ -41,6 +41,14 @@ class CurrentAssets:
         """What alerts say of devices."""
         return known_devices(self.labels, self.assets)
 
+    def edges(self, window_us: int = DAY_US) -> list[SiteEdge]:
+        """All sites' edges, new for `window_us`."""
+        return [
+            each
+            for name, site in self.sites.items()
+            for each in edges_of(site, self.assets, watch_of(self.no_room, name, window_us))
+        ]
+
     def map(self, site: str, window_us: int = DAY_US) -> dict[str, Any] | None:
         """The map of a site, on which an edge is new for `window_us`; None where no flow of the site is known."""
         if site not in self.sites:
@@ -49,15 +57,22 @@ class CurrentAssets:
 
 
 def read_current(
-    settings: Settings, site: str | None = None, *, closed: bool = False, notify: Notify | None = None
+    settings: Settings,
+    site: str | None = None,
+    *,
+    closed: bool = False,
+    labels: Labels | None = None,
+    notify: Notify | None = None,
 ) -> CurrentAssets:
-    """All that the archive and Kafka know of assets, of one site or of all; closed: closed files alone, no names.
+    """All that the archive and Kafka know of assets, of one site or of all.
 
+    closed: closed files alone, nothing of Kafka's. labels: instead of those in Kafka.
     Failed where the archive cannot be read; without Kafka there are no names, and `not_read` says so.
     """
     reading = read_inventory(settings.archive_uri, None if closed else settings, site, notify or _nobody)
-    labels, problems = read_labels(settings) if not closed else ({}, [])
-    return current_of(reading, labels, problems)
+    if labels is not None or closed:
+        return current_of(reading, labels or {}, [])
+    return current_of(reading, *read_labels(settings))
 
 
 def current_of(reading: Reading, labels: Labels, problems: list[str]) -> CurrentAssets:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.contracts.group_addresses import is_group_address
 from pipeline.contracts.notice_words import moment
-from pipeline.tools.assets.devices import Edge, SiteAssets
+from pipeline.tools.assets.devices import Edge, Service, SiteAssets
 from pipeline.tools.assets.documents import Asset
 from pipeline.tools.assets.sightings import EDGES, PUBLIC
 
@@ -73,3 +73,39 @@ class Zones:
         if OUTSIDE in (client, server):
             return client != server
         return None if client is None or server is None else client != server
+
+
+@dataclass(frozen=True, slots=True)
+class SiteEdge:
+    """An edge with what is made of it. is_listed: both ends are devices that were confirmed, outside, or a group."""
+
+    site: str
+    edge: Edge
+    news: News
+    crosses: bool | None
+    zones: tuple[str | None, str | None]
+    is_listed: bool
+
+
+def edges_of(site: SiteAssets, assets: Iterable[Asset], watch: Watch) -> list[SiteEdge]:
+    """A site's edges: new ones first, then those with most flows. assets: those of the site."""
+    zones = Zones(each for each in assets if each.device.site == site.site)
+    made = []
+    for edge in site.edges:
+        if edge.client == edge.server:
+            continue  # with itself, as a forged packet says
+        ends = edge.client, edge.server
+        of_zones = zones.of(edge.client), zones.of(edge.server)
+        listed = all(_is_known(end, site) for end in ends)
+        made.append(SiteEdge(site.site, edge, watch.news(edge, site), zones.crosses(edge), of_zones, listed))
+    return sorted(made, key=_order)
+
+
+def _is_known(end: str, site: SiteAssets) -> bool:
+    return end == PUBLIC or is_group_address(end) or (end in site.devices and site.devices[end].is_confirmed)
+
+
+def _order(each: SiteEdge) -> tuple[bool, int, int, str, str, Service]:
+    edge, is_new = each.edge, each.news.is_new is True
+    newest = -edge.span.first_us if is_new else 0
+    return not is_new, newest, -edge.flows, edge.client, edge.server, edge.service

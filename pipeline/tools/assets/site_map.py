@@ -22,6 +22,7 @@ LEVELS: Mapping[str, int] = {
 }
 """How far from the process a role stands, much as in the Purdue model: control, operation, servers, ways out, outside.
 A guess, as the role is."""
+MIDDLE = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +170,15 @@ def service_kind(service: Service) -> str:
     return known.kind if known is not None else ""
 
 
+def _level_or_middle(level: float | None) -> float:
+    return MIDDLE if level is None else level
+
+
 def _zones(devices: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The zones of a map, from the outside to the process by their devices' levels; last the unknown one, null."""
+    """The zones of a map, from the outside to the process by their devices' levels; last the unknown one, null.
+
+    One whose devices' roles are unknown stands in the middle.
+    """
     members: dict[str | None, list[Mapping[str, Any]]] = defaultdict(list)
     for device in devices:
         members[device["zone"]].append(device)
@@ -179,4 +187,4 @@ def _zones(devices: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         levels = [device["level"] for device in several if device["level"] is not None]
         level = round(sum(levels) / len(levels), 2) if levels else None
         made.append({"zone": zone, "devices": len(several), "level": level})
-    return sorted(made, key=lambda row: (row["zone"] is None, -(row["level"] or 0), str(row["zone"])))
+    return sorted(made, key=lambda row: (row["zone"] is None, -_level_or_middle(row["level"]), str(row["zone"])))

@@ -1,32 +1,25 @@
 """`forebay asset`: devices that the flows show, what they are guessed to be, and who talks to whom."""
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.errors import Usage
 from pipeline.runtime.terminal import printable
+from pipeline.tools.cli import asset_map
 from pipeline.tools.cli.archive import Folder
+from pipeline.tools.cli.asset_source import Closed, Flows, Names, OneSite, Source, line, print_facts, read, read_names
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
-from pipeline.tools.cli.progress import progress
 from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.cli.table import table
 
 if TYPE_CHECKING:
-    from pipeline.tools.assets.current import CurrentAssets
     from pipeline.tools.assets.devices import Edge
     from pipeline.tools.assets.documents import Asset
 
-app = typer.Typer(no_args_is_help=True, help="Devices that the flows show: list, show, export; import their names.")
+app = typer.Typer(no_args_is_help=True, help="Devices that the flows show: list, show, edges, map; names in and out.")
 
-OneSite = Annotated[str | None, typer.Option("--site", help="Only of this site.")]
-Closed = Annotated[bool, typer.Option("--closed", help="Closed files only, without Kafka.")]
-Flows = Annotated[
-    Path | None,
-    typer.Option("--flows", help="Of a file or folder of flow records instead of the archive.", show_default=False),
-]
 SHOWN_SERVICES = 2
 SHOWN_EDGES = 30
 OMITTED = ("name", "zone", "maker")
@@ -35,18 +28,6 @@ OMITTED = ("name", "zone", "maker")
 @app.callback()
 def asset() -> None:
     """Devices, from nothing but flows."""
-
-
-class Source(NamedTuple):
-    """Where flows are read from."""
-
-    archive: str | None
-    closed: bool
-    flows: Path | None
-    site: str | None
-    bootstrap: str | None
-    prefix: str | None
-    quiet: bool
 
 
 @app.command(name="list")
@@ -65,6 +46,7 @@ def list_assets(
     archive: Folder = None,
     closed: Closed = False,
     flows: Flows = None,
+    names: Names = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
     as_json: Json = False,
@@ -79,15 +61,15 @@ def list_assets(
     from pipeline.tools.assets.presence import ACTIVE
 
     _require_role(role)
-    source = Source(archive, closed, flows, site, bootstrap, prefix, as_json)
-    current, facts = _read(source)
+    source = Source(archive, closed, flows, site, bootstrap, prefix, as_json, names)
+    current, facts = read(source)
     chosen = [each for each in current.assets if role in (None, each.guess.role)]
     chosen = [each for each in chosen if zone is None or (each.zone or "") == zone]
     chosen = [each for each in chosen if not quiet or each.presence.state != ACTIVE]
     shown = [each for each in chosen if every or each.device.is_confirmed]
     if not as_json:
         _print_list(shown, len(chosen) - len(shown))
-        _print_facts(facts)
+        print_facts(facts)
     roles: dict[str, int] = {}
     for each in shown:
         roles[each.guess.role] = roles.get(each.guess.role, 0) + 1
@@ -113,7 +95,7 @@ def show(
     from pipeline.tools.assets.documents import document, edge_document, is_called
 
     source = Source(archive, closed, flows, site, bootstrap, prefix, as_json)
-    current, facts = _read(source)
+    current, facts = read(source)
     found = [each for each in current.assets if is_called(each, name)]
     if len(found) != 1:
         places = ", ".join(f"{each.device.site}/{each.device.key}" for each in found[:5])
@@ -129,7 +111,7 @@ def show(
     names = {each.device.key: each.name for each in current.assets if each.device.site == device.site and each.name}
     if not as_json:
         _print_asset(asset, edges, names)
-        _print_facts(facts)
+        print_facts(facts)
     emit({**document(asset), "edges": [edge_document(edge) for edge in edges] if as_json else len(edges), **facts})
 
 
@@ -156,7 +138,7 @@ def export(
     from pipeline.tools.assets.table_file import csv_text
 
     source = Source(archive, closed, flows, site, bootstrap, prefix, as_json)
-    current, facts = _read(source)
+    current, facts = read(source)
     shown = [each for each in current.assets if every or each.device.is_confirmed]
     try:
         write_atomic(out, memoryview(csv_text(shown).encode()), durable=False)
@@ -164,7 +146,7 @@ def export(
         raise Failed(f"--out {out}: got {error}, expected a file that can be written; name another") from error
     if not as_json:
         people.print(f"{len(shown):,} devices: {out}", markup=False, soft_wrap=True)
-        _print_facts(facts)
+        print_facts(facts)
     emit({"assets": len(shown), "unconfirmed": len(current.assets) - len(shown), "out": str(out), **facts})
 
 
@@ -190,17 +172,11 @@ def import_names(
 
     Example: forebay asset import names.csv --site my-plant
     """
-    from pipeline.errors import BadData
     from pipeline.runtime.kafka import clients
     from pipeline.tools.assets import labels
     from pipeline.tools.assets.current import PATIENCE_S
 
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(labels.MAX_BYTES + 1)
-    except OSError as error:
-        raise BadData(f"{file}: got {error.strerror}, expected a CSV file that can be read; name another") from error
-    wanted = labels.read_csv(data, str(file), site)
+    wanted = read_names(file, site)
     settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     clients.require_broker(settings, PATIENCE_S)
     made = labels.changes(labels.read(settings), wanted)
@@ -209,7 +185,7 @@ def import_names(
     verb = "would be " if dry_run else ""
     said = f"{made.new:,} {verb}new, {made.changed:,} {verb}changed, {made.removed:,} {verb}taken away"
     if not as_json:
-        _line(f"{file}: {len(wanted):,} devices: {said}, {made.same:,} as they were")
+        line(f"{file}: {len(wanted):,} devices: {said}, {made.same:,} as they were")
     counts = {"new": made.new, "changed": made.changed, "removed": made.removed, "same": made.same}
     emit({"devices": len(wanted), **counts, "dry_run": dry_run})
 
@@ -219,48 +195,6 @@ def _require_role(role: str | None) -> None:
 
     if role is not None and role not in shipped().names:
         raise Usage(f"--role: got {role!r}, expected one of {', '.join(shipped().names)}")
-
-
-def _read(source: Source) -> "tuple[CurrentAssets, dict[str, Any]]":
-    """The assets, and what they were read from."""
-    from pipeline.tools.assets.current import read_current
-    from pipeline.tools.assets.vendors import has_table
-
-    if source.flows is not None:
-        current = _of_file(source)
-    else:
-        settings = settings_here(bootstrap=source.bootstrap, topic_prefix=source.prefix, archive_uri=source.archive)
-        with progress("flows", source.quiet) as notify:
-            current = read_current(settings, source.site, closed=source.closed, notify=notify)
-    no_room = [{"site": site, "table": kind, "rows": rows} for (site, kind), rows in sorted(current.no_room.items())]
-    facts: dict[str, Any] = {
-        "rows": current.rows,
-        "closed_files": current.closed_files,
-        "open_rows": current.open_rows,
-        "not_read": current.not_read,
-        "no_room": no_room,
-        "vendors": has_table(),
-    }
-    return current, facts
-
-
-def _of_file(source: Source) -> "CurrentAssets":
-    from pipeline.ingest.files.offline_rows import decode_file
-    from pipeline.settings import load_settings
-    from pipeline.tools.assets.current import current_of
-    from pipeline.tools.assets.inventory import inventory_of
-    from pipeline.tools.assets.reading import Reading
-
-    settings = load_settings()
-    decoded = decode_file(
-        str(source.flows),
-        site=source.site or "default",
-        ingest_ts_us=time.time_ns() // 1_000,
-        max_future_us=settings.max_future_us,
-        max_bytes=settings.file_max_bytes,
-    )
-    decoded.require_flows()
-    return current_of(Reading(inventory_of([decoded.flows]), decoded.flows.num_rows, 0, None, []), {}, [])
 
 
 def _print_list(assets: "list[Asset]", unconfirmed: int) -> None:
@@ -293,17 +227,6 @@ def _row(asset: "Asset") -> list[Any]:
     return [device.site, device.key, asset.name, asset.zone, role, asset.vendor, state, serves, len(device.peers)]
 
 
-def _print_facts(facts: dict[str, Any]) -> None:
-    opened = "" if facts["open_rows"] is None else f", {facts['open_rows']:,} of the archive's still open"
-    say(f"from {facts['rows']:,} flow records{opened}")
-    for each in facts["no_room"]:
-        _line(f"{each['site']}: the table of {each['table']} is full: {each['rows']:,} rows found no room")
-    if not facts["vendors"]:
-        say("makers of network cards are not known: the package aiooui is missing, `make setup` installs it")
-    for text in facts["not_read"]:
-        _line(f"not read: {text}")
-
-
 def _print_asset(asset: "Asset", edges: "list[Edge]", names: dict[str, str]) -> None:
     from pipeline.alert.wording import duration
     from pipeline.contracts.notice_words import moment
@@ -312,28 +235,28 @@ def _print_asset(asset: "Asset", edges: "list[Edge]", names: dict[str, str]) -> 
     device, guess = asset.device, asset.guess
     called = f"{asset.name} ({device.key})" if asset.name else device.key
     sure = f", confidence {guess.confidence}" if guess.confidence is not None else ""
-    _line(f"{device.site}/{called}: {guess.title}{sure}: it {guess.why}", "bold")
+    line(f"{device.site}/{called}: {guess.title}{sure}: it {guess.why}", "bold")
     if guess.also:
-        _line(f"also as: {', '.join(guess.also)}")
+        line(f"also as: {', '.join(guess.also)}")
     if asset.criticality:
-        _line(f"criticality: {asset.criticality}")
-    _line(f"zone: {asset.zone or 'unknown; a column zone of an import says it'}")
+        line(f"criticality: {asset.criticality}")
+    line(f"zone: {asset.zone or 'unknown; a column zone of an import says it'}")
     state = asset.presence.state
     idle = f": not seen for {duration(asset.presence.idle_us)} of its sensor's time" if state != "active" else ""
-    _line(f"{state}{idle}; seen from {moment(device.span.first_us)} to {moment(device.span.last_us)}")
-    _line(f"sensors: {', '.join(device.sensors) or 'none of its own flows'}; {device.flows:,} flow records")
+    line(f"{state}{idle}; seen from {moment(device.span.first_us)} to {moment(device.span.last_us)}")
+    line(f"sensors: {', '.join(device.sensors) or 'none of its own flows'}; {device.flows:,} flow records")
     for address, span in device.addresses.items():
-        _line(f"address {address}, {moment(span.first_us)} to {moment(span.last_us)}")
+        line(f"address {address}, {moment(span.first_us)} to {moment(span.last_us)}")
     if device.mac is not None:
-        _line(f"hardware address {device.mac}{f' ({asset.vendor})' if asset.vendor else ''}")
+        line(f"hardware address {device.mac}{f' ({asset.vendor})' if asset.vendor else ''}")
     if device.behind is not None:
-        _line(f"behind {device.behind}, which sends for others too")
+        line(f"behind {device.behind}, which sends for others too")
     if device.other_macs:
-        _line(f"also sent from {', '.join(device.other_macs)}")
+        line(f"also sent from {', '.join(device.other_macs)}")
     for title, of in (("asked to", device.uses), ("was asked to", device.serves)):
         said = [f"{row['function']} ({row['protocol']}) {row['requests']:,}" for row in functions(of)]
         if said:
-            _line(f"{title}: {', '.join(said)}")
+            line(f"{title}: {', '.join(said)}")
     _print_edges(device.key, edges, names)
 
 
@@ -366,5 +289,5 @@ def _print_edges(key: str, edges: "list[Edge]", names: dict[str, str]) -> None:
         say(f"and {len(edges) - SHOWN_EDGES:,} more; --json has them all")
 
 
-def _line(text: str, style: str = "") -> None:
-    people.print(printable(text), markup=False, soft_wrap=True, style=style)
+app.command()(asset_map.edges)
+app.command(name="map")(asset_map.map_of_site)

@@ -24,7 +24,7 @@ NOUNS = {
     "intake": "Before stage 1: topics of other tools, without our headers, into `raw`.",
     "source": "What other tools write: check a topic or file, list the sources.",
     "sensor": "What sensors have learnt: list, show; relearn, accept, undo.",
-    "asset": "Devices that the flows show: list, show, export; import their names.",
+    "asset": "Devices that the flows show: list, show, edges, map; names in and out.",
     "ingest": "Stage 1: decode and normalise raw records.",
     "rejects": "Records that ingest could not read: counted with remedies, or as they come.",
     "featurize": "Stage 2: event-time windows and features.",

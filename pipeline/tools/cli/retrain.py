@@ -11,6 +11,7 @@ from pipeline.tools.cli import retrain_fit
 from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.tools.cli.settings_here import settings_here
+from pipeline.tools.cli.time_spans import seconds
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -24,18 +25,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Stage 6: candidates, comparison, promotion.")
 
 app.command()(retrain_fit.fit)
-
-SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def seconds(text: str) -> float:
-    """`24h`, `30m`, `90s`, `0` as seconds."""
-    number, unit = (text[:-1], text[-1]) if text[-1:] in SPANS else (text, "s")
-    try:
-        return float(number) * SPANS[unit]
-    except ValueError:
-        raise typer.BadParameter(f"got {text!r}, expected a number and s, m, h or d, as in 24h") from None
-
 
 LabelFiles = Annotated[
     list[Path] | None, typer.Option("--labels", help="CSV with site, sensor, source_record, label; may be repeated.")

@@ -198,3 +198,91 @@ def test_names_need_kafka(forebay: Run, tmp_path: Path) -> None:
     file.write_text("address,name,criticality\n10.0.0.1,Pump,low\n")
     code, err, _ = forebay("asset", "import", file, "--site", "plant", "--bootstrap", "127.0.0.1:9")
     assert code == 69 and "127.0.0.1:9" in err
+
+
+NAMES = "address,name,criticality,zone\n10.0.0.20,PLC 3,critical,Cell 1\n10.0.0.2,HMI north,,Control room\n"
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> Path:
+    path = tmp_path / "names.csv"
+    path.write_text(NAMES)
+    return path
+
+
+def test_who_asks_whom(forebay: Run, flows: Path, names: Path) -> None:
+    code, err, document = forebay("asset", "edges", "--flows", flows, "--site", "plant", "--names", names)
+    text = " ".join(err.split())
+    assert code == 0 and document["edges"] == 2 and document["left_out"] == 1
+    assert "HMI north (10.0.0.2) PLC 3 (10.0.0.20) 502/tcp 12 12 Control room to Cell 1 2023-03-10 09:20" in text
+    assert "2 edges; known to be new within 24h: 0; of 2 it is not known (`says` in --json has the reason)" in text
+    assert "known to cross zones: 1; of 1 it is not known, since a zone is unknown" in text
+    assert "and 1 of addresses that never sent, or sent and were never answered; --all lists these too" in text
+    _, _, document = forebay("asset", "edges", "--flows", flows, "--json", "--all")
+    assert len(document["edges"]) == 3 and {each["crosses"] for each in document["edges"]} == {None}
+
+
+def test_edges_that_are_asked_for(forebay: Run, flows: Path, names: Path) -> None:
+    words = ("asset", "edges", "--flows", flows, "--site", "plant", "--names", names, "--json")
+    _, _, document = forebay(*words, "--crossing")
+    [edge] = document["edges"]
+    assert (edge["client_zone"], edge["server_zone"], edge["crosses"], edge["new"]) == (
+        "Control room",
+        "Cell 1",
+        True,
+        None,
+    )
+    assert (
+        edge["says"]
+        == "first seen 2023-03-10 09:20:00Z; flows go back to 2023-03-10 09:20:00Z only, too short to call it new"
+    )
+    _, _, document = forebay(*words, "--new")
+    assert document["edges"] == [] and document["new"] == 0
+    code, err, _ = forebay(*words[:-1], "--new")
+    assert code == 0 and "no edges: none is listed before its first flow is archived, or none is as asked for" in err
+    code, err, _ = forebay(*words, "--since", "soon")
+    assert code == 2 and "expected a number and s, m, h or d, as in 24h" in err
+    _, err, _ = forebay("asset", "edges", "--flows", flows)
+    assert "no zone is known: `forebay asset import` takes a column zone" in err
+
+
+def test_a_list_of_a_zone(forebay: Run, flows: Path, names: Path) -> None:
+    words = ("asset", "list", "--flows", flows, "--site", "plant", "--names", names, "--json")
+    _, _, document = forebay(*words, "--zone", "Cell 1")
+    assert [each["address"] for each in document["assets"]] == ["10.0.0.20"]
+    _, _, document = forebay(*words, "--zone", "")
+    assert {each["zone"] for each in document["assets"]} == {None} and len(document["assets"]) == 2
+
+
+def test_a_map(forebay: Run, flows: Path, names: Path, tmp_path: Path) -> None:
+    out = tmp_path / "map.svg"
+    words = ("asset", "map", "--flows", flows, "--names", names, "--site", "plant", "--out", out)
+    code, err, document = forebay(*words)
+    assert code == 0 and f"4 devices, 2 lines: {out}" in err and document["edges"] == 2
+    assert "PLC 3" in out.read_text() and out.read_text().startswith("<svg ")
+    _, _, document = forebay(*words, "--json")
+    assert {device["name"] for device in document["devices"]} == {"PLC 3", "HMI north", None}
+    assert document["left_out"]["unconfirmed"] == 1
+
+
+def test_a_map_that_cannot_be(forebay: Run, flows: Path, tmp_path: Path) -> None:
+    code, err, _ = forebay("asset", "map", "--flows", flows, "--out", tmp_path)
+    assert code == 1 and "expected a file that can be written; name another" in err
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text(NAMES + f"10.0.0.3,{HOSTILE},,\n")
+    code, err, _ = forebay(
+        "asset", "map", "--flows", flows, "--names", wrong, "--site", "plant", "--out", tmp_path / "x.svg"
+    )
+    assert code == 64 and "line 4: name: got" in err and not (tmp_path / "x.svg").exists()
+
+
+def test_a_map_of_one_site_of_several(forebay: Run, tmp_path: Path) -> None:
+    topics = wire(random_log(Random(4), 30, (("plant", "left"), ("other", "right"))), [])
+    feed(PartitionArchive(tmp_path / "archive", 0, Limits(9), "w"), topics, Random(1))
+    words = ("asset", "map", "--archive", tmp_path / "archive", "--closed", "--out", tmp_path / "map.svg")
+    code, err, _ = forebay(*words)
+    assert code == 2 and "got 2 sites (other, plant), expected one; say which with --site" in err
+    code, _, document = forebay(*words, "--site", "plant")
+    assert code == 0 and document["site"] == "plant"
+    code, err, _ = forebay(*words, "--site", "none")
+    assert code == 2 and "got 'none', of which there is no flow" in err
