@@ -159,7 +159,7 @@ async function showScreen(name, uid, query) {
   const box = h("div", { class: "screen" });
   put(page.main, h("div", { class: "pane", tabindex: -1 }, box));
   if (!screen) {
-    put(box, h("div", { class: "empty" }, h("strong", null, "There is no such screen."), h("a", { href: "#/incidents" }, "To the incidents")));
+    put(box, h("div", { class: "empty" }, h("h1", null, "There is no such screen."), h("a", { href: "#/incidents" }, "To the incidents")));
     return;
   }
   document.title = `${NAV.find(([each]) => each === name)[1]} · Forebay`;
@@ -217,7 +217,7 @@ async function start() {
   } catch (error) {
     if (error.status === 401) return askWho();
     const again = h("button", { type: "button", onclick: start }, "Try again");
-    put(root, h("main", { class: "empty", role: "alert" }, h("strong", null, "The page has no answer from its server."), h("p", null, error.says), again));
+    put(root, h("main", { class: "empty" }, h("h1", null, "The page has no answer from its server."), h("p", { role: "alert" }, error.says), again));
     return setTimeout(() => page === null && user === null && root.querySelector(".empty") && start(), 4000);
   }
   if (user.login || !user.user) return askWho();

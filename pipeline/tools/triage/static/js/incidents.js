@@ -23,7 +23,7 @@ export class Incidents {
     this.generation = 0;
     this.body = h("div", { class: "body" });
     this.bar = h("div", { class: "tools" });
-    put(pane, this.bar, this.body);
+    put(pane, h("h1", { class: "unseen" }, "Incidents"), this.bar, this.body);
     pane.addEventListener("scroll", () => this.scrolled(), { passive: true });
     pane.addEventListener("focusin", (event) => this.focused(event));
     new ResizeObserver(() => this.draw()).observe(pane);

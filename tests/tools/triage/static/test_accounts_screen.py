@@ -1,0 +1,98 @@
+"""Who may do what, in a real browser: signing in, a viewer's page, a session that ends, signing out."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from pipeline.tools.triage.accounts import Accounts
+from pipeline.tools.triage.sessions import Sessions
+from tests.tools.triage.pages import store_of
+from tests.tools.triage.static.browsing import Served, reading, served
+from tests.tools.triage.static.incidents import shown, uid_of
+
+pytestmark = pytest.mark.slow
+PASSWORD = "correct horse battery staple"
+
+
+class Clock:
+    """The wall clock, and what was added to it."""
+
+    def __init__(self) -> None:
+        self.ahead_us = 0
+
+    def __call__(self) -> int:
+        return time.time_ns() // 1000 + self.ahead_us
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def plant(tmp_path: Path, clock: Clock) -> Iterator[Served]:
+    store = store_of(tmp_path, [shown(1), shown(2, "10.0.0.9 wrote again")])
+    accounts = Accounts(store.database)
+    for role in ("viewer", "analyst", "admin"):
+        accounts.add(f"the-{role}", role, PASSWORD)
+    with served(store, Sessions(store.database, clock)) as made:
+        yield made
+
+
+def sign_in(page: Page, role: str, password: str = PASSWORD) -> None:
+    page.get_by_label("Name").fill(f"the-{role}")
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_a_wrong_password_is_said_and_the_right_one_shows_what_was_asked_for(browser: Browser, plant: Served) -> None:
+    with reading(browser, plant.url) as reader:
+        page = reader.open(f"#/incidents/{uid_of(1)}")
+        expect(page.get_by_label("Name")).to_be_focused()
+        sign_in(page, "analyst", "something else entirely")
+        expect(page.get_by_role("alert")).to_have_text("Name or password is wrong.")
+        sign_in(page, "analyst")
+        expect(page.locator(".incident h1")).to_have_text("10.0.0.9 wrote 14 registers of 10.0.1.1")
+        expect(page.get_by_role("button", name="Benign")).to_be_visible()
+        expect(page.get_by_role("link", name="Audit")).to_have_count(0)
+
+
+def test_a_viewer_reads_and_has_no_buttons(browser: Browser, plant: Served) -> None:
+    with reading(browser, plant.url) as reader:
+        page = reader.open(f"#/incidents/{uid_of(1)}")
+        sign_in(page, "viewer")
+        expect(page.get_by_text("You can read; an analyst can settle it.")).to_be_visible()
+        for name in ("Benign", "False positive", "True positive", "Undo"):
+            expect(page.get_by_role("button", name=name)).to_have_count(0)
+        page.keyboard.press("b")
+        page.keyboard.press("u")
+        page.reload()
+        expect(page.get_by_text("You can read; an analyst can settle it.")).to_be_visible()
+
+
+def test_a_session_that_ends_asks_again_and_goes_on_where_it_was(browser: Browser, plant: Served, clock: Clock) -> None:
+    with reading(browser, plant.url) as reader:
+        page = reader.open(f"#/incidents/{uid_of(2)}")
+        sign_in(page, "analyst")
+        expect(page.locator(".incident h1")).to_have_text("10.0.0.9 wrote again")
+        clock.ahead_us += 3 * 3_600_000_000
+        page.get_by_role("button", name="Benign").click()
+        expect(page.get_by_text("Your session has ended.")).to_be_visible()
+        sign_in(page, "analyst")
+        expect(page.locator(".incident h1")).to_have_text("10.0.0.9 wrote again")
+        expect(page.get_by_role("button", name="Benign")).to_be_visible()
+
+
+def test_an_admin_sees_who_did_what_and_signs_out(browser: Browser, plant: Served) -> None:
+    with reading(browser, plant.url) as reader:
+        page = reader.open()
+        sign_in(page, "admin")
+        page.get_by_role("link", name="Audit").click()
+        expect(page.get_by_role("region", name="Audit")).to_contain_text("the-admin")
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Name")).to_be_visible()
+        page.reload()
+        expect(page.get_by_label("Name")).to_be_visible()
