@@ -37,6 +37,9 @@ class AlertStage(Stage[PartitionState]):
         self._manifests = Manifests(settings.registry_uri)
         self._pages_of = settings.pages_of
         self._without_manifest: set[str] = set()
+        telemetry.count("forebay_pages", 0)
+        for activity in ACTIVITY.values():
+            telemetry.stage.rows_out(0, activity=activity.lower())
 
     def restore(self, partition: int, snapshot: bytes | None, _parts: Mapping[str, bytes]) -> PartitionState:
         """The state in a snapshot, empty where there is none; RefusedState where it is damaged."""

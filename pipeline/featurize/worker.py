@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.contracts.envelope import FlowsFacts, MessagePosition
+from pipeline.contracts.notices import KINDS
 from pipeline.errors import Failed
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
@@ -49,6 +50,9 @@ class Featurize:
         self._calendars = Calendars(settings.calendars)
         self._learning_of = settings.learning_of
         self._telemetry = telemetry
+        telemetry.count("forebay_late_rows", 0)
+        for kind in KINDS:
+            telemetry.count("forebay_baseline_notices", 0, kind=kind)
 
     def restore(self, partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> PartitionState:
         """The state of a partition; None is the start."""

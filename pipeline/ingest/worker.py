@@ -105,6 +105,7 @@ class IngestWorker:
         self.labels = SensorLabelLimit()
         self.reject_log = RejectLog(time.monotonic)
         self.sensors = ActiveSensors(settings.max_sensors)
+        telemetry.gauge("forebay_ingest_sensors_max", settings.max_sensors)
         self.idle = IdleDetector(settings.idle_us / 1e6)
         self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS)
         self.caught_up = CaughtUp(self.consumer, settings.topics.raw)

@@ -45,6 +45,8 @@ PATIENCE_S = 30.0
 COMMAND = (sys.executable, "-m", "pipeline.tools.cli", "retrain")
 PROMOTE, OFF = "promote", "off"
 """Values of the setting fitted_calibrations; the third, the default, is `compare`."""
+CANDIDATE_OUTCOMES = ("promoted", "passed", "refused", "nothing new", "failed")
+FITTED_OUTCOMES = ("waiting", "calibrated", "passed", "refused", "promoted", "withdrawn", "failed")
 # Another worker has the partition, or Kafka is away: the offset is committed with a later range, by whoever reads it.
 LATER = {Kind.PASSES, Kind.REJOIN, Kind.AWAY, Kind.FENCED}
 
@@ -77,6 +79,10 @@ class RetrainWorker:
         self._stall = ConsumerStall(StallDetector(settings, kafka), self._consumer)
         self._unread = DeletedUnread(telemetry, self._consumer, self._topic)
         tried = fitted_records.records(self._samples) if settings.fitted_calibrations != OFF else {}
+        for outcome in CANDIDATE_OUTCOMES:
+            telemetry.count("forebay_retrain_candidates", 0, outcome=outcome)
+        for outcome in FITTED_OUTCOMES:
+            telemetry.count("forebay_retrain_fitted", 0, outcome=outcome)
         self._due = DueSensors({name: int(each["at_us"]) for name, each in tried.items()})
 
     def run(self, trainer: Trainer) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import orjson
+import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from pipeline.contracts.preconditions import shipped
@@ -26,6 +27,7 @@ from pipeline.score.device import choose_device
 from pipeline.score.group import Features, encoded, expect_features, read, score_group
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.position import StagePosition
+from pipeline.score.sensor_shares import suspects_by_sensor
 from pipeline.settings import Settings
 
 IDLE_S = 0.1
@@ -70,6 +72,8 @@ class ScoreWorker:
         self._positions: dict[int, StagePosition] = {}
         self._checked: set[str] = set()
         self._gauged_at = 0.0
+        telemetry.count("forebay_suspects", 0)
+        telemetry.count("forebay_malformed_records", 0, topic=settings.topics.models)
         self._partitions = self._partition_count()
         self._models = Follower(settings, "score-models", settings.topics.models)
         self._ledger = PromotionLedger(self._partitions)
@@ -217,8 +221,15 @@ class ScoreWorker:
         self._telemetry.stage.rows_in(rows)
         self._telemetry.stage.rows_out(rows)
         self._telemetry.count("forebay_suspects", sum(batches.suspects.num_rows for batches in routed))
+        for batches in routed:
+            self._count_by_sensor(batches.archive)
         self._telemetry.stage.batch(time.perf_counter() - started)
         return True
+
+    def _count_by_sensor(self, scored: pa.RecordBatch) -> None:
+        for (site, sensor), (suspects, others) in suspects_by_sensor(scored).items():
+            for suspect, rows in (("yes", suspects), ("no", others)):
+                self._telemetry.count("forebay_scored_rows", rows, site=site, sensor=sensor, suspect=suspect)
 
     def _produce(
         self,

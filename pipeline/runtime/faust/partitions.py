@@ -71,6 +71,8 @@ class Partitions(Generic[State]):
         self._topic_id = ""
         self._saved_at = time.monotonic()
         self._collected_at = time.monotonic()
+        telemetry.count("forebay_malformed_records", 0, topic=stage.pointers)
+        telemetry.count("forebay_producer_full", 0, stage=stage.name)
 
     def _make_producers(self) -> None:
         def full() -> None:

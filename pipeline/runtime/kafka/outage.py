@@ -71,6 +71,7 @@ class KafkaWatch:
         """When Kafka was last known to be away."""
         self._progress_at = time.monotonic()
         self._failures = 0
+        telemetry.count("forebay_kafka_sessions_ended", 0, stage=stage)
         self._announced: list[int] | None = None
         self._thread = threading.Thread(target=self._watch, name="kafka watch", daemon=True)
 

@@ -26,6 +26,7 @@ class DeletedUnread:
     def __init__(self, telemetry: Telemetry, consumer: Consumer, topic: str) -> None:
         self._telemetry, self._consumer, self._topic = telemetry, consumer, topic
         self._next: dict[int, int] = {}
+        telemetry.count("forebay_offsets_deleted_unread", 0, stage=telemetry.stage_name)
 
     def start(self, positions: Mapping[int, int]) -> None:
         """Partitions are read from these positions; of one without (negative: nothing committed) nothing is missing."""

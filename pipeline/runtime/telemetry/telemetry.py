@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from pipeline.runtime.telemetry.endpoint import Endpoint, Health
 from pipeline.runtime.telemetry.exporters import CollectorExporter, FileExporter
+from pipeline.runtime.telemetry.resources import watch_resources
 from pipeline.runtime.telemetry.stage_metrics import StageMetrics
 from pipeline.runtime.wire import traceparent
 from pipeline.settings import Settings
@@ -88,6 +89,9 @@ class Telemetry:
         if port >= 0:
             self._endpoint = Endpoint(settings.metrics_host, port, self.registry, self.health, else_free)
         self.gauge("forebay_up", 1)
+        self.gauge("forebay_start_time_seconds", time.time(), stage=stage_name)
+        self.gauge_function("forebay_ready", lambda: float(self.health.ready), stage=stage_name)
+        watch_resources(self, settings)
         self.stage = StageMetrics(self, stage_name)
 
     @property
