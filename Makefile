@@ -79,8 +79,9 @@ lock: $(STAMP) ## Resolve requirements/*.in anew into pinned, hashed *.txt (UPGR
 lock-check: $(STAMP) ## Fail if a *.txt no longer fits its *.in
 	@$(PYTEST) tests/contract/test_requirements.py
 
-docs: $(STAMP) ## Write the tables of docs/ anew from code and schemas
+docs: $(STAMP) ## Write the tables of docs/, dashboards and the operator's rules anew
 	@$(BIN)/python -m tests.docs.tables
+	@$(BIN)/python -m tests.k8s.monitoring.written
 
 clean: ## Remove caches and what runs left in var/
 	@rm -rf var build .mypy_cache .ruff_cache .pytest_cache .hypothesis .numba_cache *.egg-info

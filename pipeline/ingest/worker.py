@@ -106,6 +106,8 @@ class IngestWorker:
         self.reject_log = RejectLog(time.monotonic)
         self.sensors = ActiveSensors(settings.max_sensors)
         telemetry.gauge("forebay_ingest_sensors_max", settings.max_sensors)
+        for what in ("taken", "ignored"):
+            telemetry.count("forebay_ingest_commands", 0, what=what)
         self.idle = IdleDetector(settings.idle_us / 1e6)
         self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS)
         self.caught_up = CaughtUp(self.consumer, settings.topics.raw)

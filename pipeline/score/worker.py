@@ -73,6 +73,9 @@ class ScoreWorker:
         self._checked: set[str] = set()
         self._gauged_at = 0.0
         telemetry.count("forebay_suspects", 0)
+        telemetry.count("forebay_waits_for_promotion", 0)
+        telemetry.count("forebay_messages_dropped", 0, stage="score")
+        telemetry.count("forebay_producer_full", 0, stage="score")
         telemetry.count("forebay_malformed_records", 0, topic=settings.topics.models)
         self._partitions = self._partition_count()
         self._models = Follower(settings, "score-models", settings.topics.models)

@@ -15,8 +15,9 @@ from tests.tools.sensors.test_histories import BEGAN_US, notice
 pytestmark = pytest.mark.integration
 
 
-def doctor(bootstrap: str, prefix: str, expect: int) -> dict[str, Any]:
-    done = CliRunner().invoke(app, ["--bootstrap", bootstrap, "--prefix", prefix, "--json"])
+def doctor(bootstrap: str, prefix: str, expect: int, stage: str | None = None) -> dict[str, Any]:
+    options = ["--stage", stage] if stage else []
+    done = CliRunner().invoke(app, ["--bootstrap", bootstrap, "--prefix", prefix, "--json", *options])
     assert done.exit_code == expect, done.output
     document: dict[str, Any] = orjson.loads(done.stdout.splitlines()[-1])
     return {**document, "rows": {each["check"]: each for each in document["checks"]}}
@@ -32,7 +33,9 @@ def test_without_kafka_it_fails_and_says_how_to_get_one(prefix: str) -> None:
 def test_missing_topics_are_a_warning_until_they_are_created(kafka: str, prefix: str) -> None:
     assert doctor(kafka, prefix, expect=0)["rows"]["topics"]["verdict"] == "warn"
     topics.create(load_settings(bootstrap=kafka, topic_prefix=prefix))
-    assert doctor(kafka, prefix, expect=0)["rows"]["topics"]["verdict"] == "ok"
+    rows = doctor(kafka, prefix, expect=0)["rows"]
+    assert {rows[check]["verdict"] for check in ("topics", "access", "clock skew", "model", "disk")} == {"ok"}
+    assert "give or take" in rows["clock skew"]["found"] and "shipped" in rows["model"]["found"]
 
 
 def test_sensors_that_do_not_get_on_are_named(kafka: str, prefix: str) -> None:
@@ -48,5 +51,6 @@ def test_sensors_that_do_not_get_on_are_named(kafka: str, prefix: str) -> None:
     assert producer.flush(30) == 0
     rows = doctor(kafka, prefix, expect=0)["rows"]
     assert rows["sensors"]["found"] == "2: 1 learning, 1 anchored"
+    assert "for 0 of 2 sensors" in rows["calibration"]["found"]
     named = rows["sensor dam/weir[/]\\x1b[2J"]
     assert named["verdict"] == "warn" and "learning for 30 h" in named["found"] and named["remedy"]

@@ -25,14 +25,19 @@ CONTRACT = {
 }
 
 
-def scrape(worker: StartedProcess) -> dict[str, dict[str, float]]:
-    """Stage -> metric of the contract -> its value, summed over further labels."""
+def metrics_port(worker: StartedProcess) -> int:
+    """Where a worker serves its metrics, by its log."""
     ready = next(
         entry
         for line in worker.log.read_text(encoding="utf-8").splitlines()
         if line.startswith("{") and (entry := orjson.loads(line)).get("event") == "ready"
     )
-    with urllib.request.urlopen(f"http://127.0.0.1:{ready['metrics_port']}/metrics", timeout=10) as answer:
+    return int(ready["metrics_port"])
+
+
+def scrape(worker: StartedProcess) -> dict[str, dict[str, float]]:
+    """Stage -> metric of the contract -> its value, summed over further labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port(worker)}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     values: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for family in text_string_to_metric_families(text):

@@ -13,15 +13,20 @@ from tests.contract.tree import ROOT
 
 Document = dict[str, Any]
 TARGETS = ("base", "overlays/edge-cpu", "overlays/gpu")
+# What overlays may name; each has tests of its own (tests/k8s/monitoring).
+COMPONENTS = ("components/monitoring",)
 KUBECTL = Path(sys.executable).parent / "kubectl"
 
 
 @cache
 def rendered(target: str) -> str:
     """What `kubectl kustomize` prints; it asks no cluster."""
-    run = subprocess.run(
-        [str(KUBECTL), "kustomize", str(ROOT / "k8s" / target)], capture_output=True, text=True, timeout=60
-    )
+    return kustomized(ROOT / "k8s" / target)
+
+
+def kustomized(folder: Path) -> str:
+    """The same of any folder."""
+    run = subprocess.run([str(KUBECTL), "kustomize", str(folder)], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0 and not run.stderr, run.stderr
     return run.stdout
 

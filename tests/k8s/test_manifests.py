@@ -5,12 +5,12 @@ import pytest
 from pipeline.settings import Settings
 from tests.contract.tree import ROOT, STAGES, modules, within
 from tests.k8s.policies import FOLDERS, POLICIES, PROBES, Policy
-from tests.k8s.render import TARGETS, container, documents, named, workloads
+from tests.k8s.render import COMPONENTS, TARGETS, container, documents, named, workloads
 
 
 def test_every_kustomization_is_tested() -> None:
     folders = {path.parent.relative_to(ROOT / "k8s").as_posix() for path in (ROOT / "k8s").rglob("kustomization.yaml")}
-    assert folders == set(TARGETS)
+    assert folders == {*TARGETS, *COMPONENTS}
 
 
 @pytest.mark.slow

@@ -72,7 +72,8 @@ class Partitions(Generic[State]):
         self._saved_at = time.monotonic()
         self._collected_at = time.monotonic()
         telemetry.count("forebay_malformed_records", 0, topic=stage.pointers)
-        telemetry.count("forebay_producer_full", 0, stage=stage.name)
+        for name in ("forebay_producer_full", "forebay_messages_dropped"):
+            telemetry.count(name, 0, stage=stage.name)
 
     def _make_producers(self) -> None:
         def full() -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import BadData, ForebayError
 from pipeline.runtime.certificates import certificates
-from pipeline.runtime.storage.storage import local_folder
 from pipeline.runtime.telemetry.logs import log
 from pipeline.settings import Settings
 
@@ -30,6 +29,8 @@ def watch_resources(telemetry: "Telemetry", settings: Settings) -> None:
     A certificate is read once: the worker's connections go on with it until it is started again, whatever the file
     holds meanwhile.
     """
+    from pipeline.runtime.storage.storage import local_folder  # pyarrow, which a command's help does without
+
     stage = telemetry.stage_name
     for folder, setting in FOLDERS.get(stage, {}).items():
         try:

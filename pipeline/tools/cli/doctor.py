@@ -1,22 +1,23 @@
 """`forebay doctor`: does this installation work, and does it reach what it needs; every row with its remedy."""
 
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from confluent_kafka import KafkaException
 from rich.markup import escape
 from rich.table import Column, Table
 
-from pipeline.errors import ForebayError
+from pipeline.errors import ForebayError, Usage
 from pipeline.runtime.kafka import security
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings, cache_folder, kafka_home
@@ -25,13 +26,19 @@ from pipeline.tools.broker import lock as lock_file
 from pipeline.tools.broker.java import find_java
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.settings_here import settings_here
+from pipeline.tools.doctor.certificate_expiry import certificate_expiry
+from pipeline.tools.doctor.disks import disks, existing
+from pipeline.tools.doctor.findings import Finding, guarded
+from pipeline.tools.processes import STAGES
+
+if TYPE_CHECKING:
+    from pipeline.contracts.envelope import SensorName
+    from pipeline.tools.sensors.histories import SensorHistory
 
 app = typer.Typer(add_completion=False)
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_JAVA = 17  # what Kafka 4's broker needs
-DISK_WARN_BYTES = 2_000_000_000
-DISK_FAIL_BYTES = 200_000_000
 CLOCK_SLACK_S = 60.0
 MAX_SENSORS_NAMED = 20
 REQUIREMENT = re.compile(
@@ -40,24 +47,27 @@ REQUIREMENT = re.compile(
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One row: what was checked, how it is, what to do about it."""
-
-    check: str
-    verdict: str  # ok, warn or fail
-    found: str
-    remedy: str = ""
-
-
 @app.command()
-def doctor(bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = False) -> None:
-    """Check Python, packages, Java, Kafka, topics, sensors, folders, disk and clock. Exit 1 if any check fails."""
+def doctor(
+    stage: Annotated[
+        str | None, typer.Option(help="Check what this stage's own principal may do, not what all stages need.")
+    ] = None,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    as_json: Json = False,
+) -> None:
+    """Check packages, Kafka, topics, access, clocks, certificates, sensors, model, folders, disks. Exit 1 if one fails.
+
+    Every row says what was found, what was expected, and what to do. Clocks are compared by a topic `doctor-clock`,
+    which is made for a moment and deleted again.
+    """
+    if stage not in (None, *STAGES):
+        raise Usage(f"--stage: got {printable(str(stage), 60)}, expected one of {', '.join(STAGES)}; name one of them")
     settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
-    findings = list(examine(settings))
-    table = Table("", "check", Column("found", overflow="fold"), Column("remedy", overflow="fold"))
+    findings = list(examine(settings, stage))
+    table = Table("", "check", *(Column(name, overflow="fold") for name in ("found", "expected", "remedy")))
     for each in findings:
-        words = (escape(text) for text in (each.check, each.found, each.remedy))
+        words = (escape(text) for text in (each.check, each.found, each.expected, each.remedy))
         table.add_row(f"[{COLOURS[each.verdict]}]{each.verdict}[/]", *words)
     say(table, quiet=as_json)
     failed = [each.check for each in findings if each.verdict == "fail"]
@@ -65,7 +75,7 @@ def doctor(bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = F
     raise typer.Exit(1 if failed else 0)
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine(settings: Settings, stage: str | None = None) -> Iterator[Finding]:
     """All findings, one after another; a check that itself breaks is a finding too."""
     yield python()
     yield packages("", "packages", "fail", "in the checkout: make setup")
@@ -73,24 +83,19 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield packages("broker", "packages of the local Kafka", "warn", "in the checkout: pip install '.[broker]'")
     yield guarded("Java", "warn", java)  # a Kafka elsewhere needs none here
     yield jars()
-    yield from kafka(settings)
+    yield from certificate_expiry(settings.security, time.time())
+    yield from kafka(settings, stage)
     yield writable("cache folder", cache_folder())
+    folders: dict[str, Path] = {}
     for name, uri in (
         ("state", settings.state_uri),
         ("models", settings.registry_uri),
         ("samples", settings.samples_uri),
         ("archive", settings.archive_uri),
     ):
-        yield from location(name, str(uri))
+        yield location(name, str(uri), folders)
+    yield from disks(folders)
     yield clock()
-
-
-def guarded(check: str, verdict: str, check_function: Callable[[], Finding]) -> Finding:
-    """The finding; an error of ours becomes one, its message says what to do."""
-    try:
-        return check_function()
-    except ForebayError as error:
-        return Finding(check, verdict, str(error))
 
 
 def python() -> Finding:
@@ -148,8 +153,8 @@ def jars() -> Finding:
     return Finding("local Kafka", "warn", present, f"`forebay broker up` fetches {size:.0f} MB once; needs the network")
 
 
-def kafka(settings: Settings) -> Iterator[Finding]:
-    """Kafka answers, and its topics are as the table says."""
+def kafka(settings: Settings, stage: str | None) -> Iterator[Finding]:
+    """Kafka answers, its topics are as the table says, may be used, and what is in them gets on."""
     cluster = answer.ask(settings.bootstrap, 5.0, settings.security)
     if cluster is None:
         contradiction = security.contradiction(settings)
@@ -161,17 +166,44 @@ def kafka(settings: Settings) -> Iterator[Finding]:
         yield Finding("topics", "warn", "not checked without Kafka")
         return
     yield Finding("Kafka", "ok", f"{settings.bootstrap}, {cluster.brokers} broker(s), cluster {cluster.cluster_id}")
-    table = guarded("topics", "fail", lambda: topic_table(settings))
+    from pipeline.tools.doctor.access import access
+    from pipeline.tools.doctor.broker_clock import broker_clock
+
+    yield guarded("clock skew", "warn", lambda: broker_clock(settings))
+    table = guarded("topics", "fail", lambda: topic_table(settings, stage))
     yield table
-    if table.verdict == "ok":
-        yield from sensors(settings)
+    yield guarded("access", "warn", lambda: access(settings, stage))
+    every: dict[SensorName, SensorHistory] = {}
+    if table.verdict == "ok" and stage is None:
+        yield from sensors(settings, every)
+    if stage in (None, "score"):
+        yield from model(settings, every if table.verdict == "ok" else None)
 
 
-def topic_table(settings: Settings) -> Finding:
-    """The topics are as the table says."""
+def model(settings: Settings, every: "dict[SensorName, SensorHistory] | None") -> Iterator[Finding]:
+    """The model that scores: the promoted one where Kafka says so; `every` is None where nothing can be read there."""
+    from pipeline.tools.doctor.scoring_model import scoring_model
+
+    promoted = ""
+    if every is not None:
+        from pipeline.tools import promotion
+
+        try:
+            promoted = promotion.current(settings)
+        except (ForebayError, KafkaException) as error:
+            yield Finding("promotions", "warn", f"not read: {error}", "correct what Kafka says")
+    yield from scoring_model(settings, promoted, every or ())
+
+
+def topic_table(settings: Settings, stage: str | None = None) -> Finding:
+    """The topics are as the table says; of a stage, those that it reads or writes."""
     from pipeline.runtime.kafka import topics
+    from pipeline.tools.doctor.access import needs
 
     differences = topics.check(settings)
+    if stage is not None:
+        used = {settings.topic_prefix + need.name for need in needs((stage,))}
+        differences = [each for each in differences if each.topic in used]
     if not differences:
         return Finding("topics", "ok", f"all {len(topics.wanted(settings))} with prefix {settings.topic_prefix!r}")
     missing = [each for each in differences if each.setting == "topic"]
@@ -181,18 +213,18 @@ def topic_table(settings: Settings) -> Finding:
     return Finding("topics", "fail", summary, "`forebay topic check` lists them; correct them in the cluster")
 
 
-def sensors(settings: Settings) -> Iterator[Finding]:
-    """How many sensors are in each phase of learning, and those that do not get on."""
+def sensors(settings: Settings, every: "dict[SensorName, SensorHistory]") -> Iterator[Finding]:
+    """How many sensors are in each phase of learning, those that do not get on or fell silent; `every` gets them."""
     from pipeline.tools.sensors import histories
     from pipeline.tools.sensors.reading import NoticesReader
 
     try:
         reader = NoticesReader(settings)
         try:
-            every = histories.histories(reader.stored())
+            every.update(histories.histories(reader.stored()))
         finally:
             reader.close()
-    except ForebayError as error:
+    except (ForebayError, KafkaException) as error:
         yield Finding("sensors", "warn", str(error))
         return
     phases = Counter(history.phase for history in every.values())
@@ -212,7 +244,7 @@ def sensors(settings: Settings) -> Iterator[Finding]:
 
 def writable(check: str, folder: Path) -> Finding:
     """Files can be made in the folder, or in the nearest one above that exists."""
-    there = next(above for above in (folder.absolute(), *folder.absolute().parents) if above.exists())
+    there = existing(folder)
     try:
         with tempfile.NamedTemporaryFile(dir=there):
             pass
@@ -221,31 +253,19 @@ def writable(check: str, folder: Path) -> Finding:
     return Finding(check, "ok", str(folder) if there == folder.absolute() else f"{folder} (made on first use)")
 
 
-def location(name: str, uri: str) -> Iterator[Finding]:
-    """Archive, state, models or samples can be written, and a disk has free space; a bucket answers."""
+def location(name: str, uri: str, folders: dict[str, Path]) -> Finding:
+    """Archive, state, models or samples can be written; a bucket answers. `folders` gets what is a folder."""
     from pipeline.runtime.storage.storage import local_folder, open_storage
 
     try:
         folder = local_folder(uri)
         if folder is not None:
-            yield writable(f"{name} folder", folder)
-            if name == "archive":
-                yield disk(folder)
-            return
+            folders[name] = folder
+            return writable(f"{name} folder", folder)
         open_storage(uri, name).begin()
     except ForebayError as error:
-        yield Finding(name, "fail", str(error))
-    else:
-        yield Finding(name, "ok", uri)
-
-
-def disk(folder: Path) -> Finding:
-    """Free disk space for the archive."""
-    there = next(above for above in (folder.absolute(), *folder.absolute().parents) if above.exists())
-    free = shutil.disk_usage(there).free
-    verdict = "fail" if free < DISK_FAIL_BYTES else "warn" if free < DISK_WARN_BYTES else "ok"
-    remedy = "" if verdict == "ok" else "free some, or move FOREBAY_ARCHIVE_URI and the broker's --data"
-    return Finding("disk", verdict, f"{free / 1e9:.1f} GB free at {there}", remedy)
+        return Finding(name, "fail", str(error))
+    return Finding(name, "ok", uri)
 
 
 def clock() -> Finding:

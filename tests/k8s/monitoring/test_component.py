@@ -1,0 +1,94 @@
+"""The component as an overlay gets it: beside the base, in its namespace, with selectors that find its pods."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.contract.tree import ROOT
+from tests.k8s import policies
+from tests.k8s.monitoring.written import dashboard, rules, table
+from tests.k8s.render import Document, container, documents, kustomized, named, workloads
+
+# Of the operator's own schema: how long, of a PrometheusRule's `for` and a PodMonitor's `interval`.
+DURATION = re.compile(r"0|(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?")
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
+    """The base with the component, as `kubectl kustomize` prints them."""
+    overlay = tmp_path_factory.mktemp("overlay").resolve()
+
+    def relative(folder: str) -> str:
+        return os.path.relpath(ROOT / "k8s" / folder, overlay)
+
+    kustomization = {"resources": [relative("base")], "components": [relative("components/monitoring")]}
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), "utf-8")
+    return [each for each in yaml.safe_load_all(kustomized(overlay)) if each]
+
+
+def test_it_adds_three_kinds_and_changes_nothing_else(manifests: list[Document]) -> None:
+    base = documents("base")
+    added = [each for each in manifests if each not in base]
+    assert [each for each in base if each not in manifests] == []
+    assert sorted(each["kind"] for each in added) == ["ConfigMap", "PodMonitor", "PrometheusRule"]
+    assert {each["metadata"]["namespace"] for each in added} == {"forebay"}
+
+
+def test_the_pod_monitor_finds_every_worker_at_a_port_that_is_there(manifests: list[Document]) -> None:
+    (monitor,) = named(manifests, "PodMonitor")
+    assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert DURATION.fullmatch(endpoint["interval"])
+    for workload in workloads(manifests):
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        assert wanted <= labels.items(), workload["metadata"]["name"]
+        assert endpoint["port"] in {port["name"] for port in container(workload)["ports"]}
+
+
+def test_the_job_is_called_as_the_alarms_expect(manifests: list[Document]) -> None:
+    (monitor,) = named(manifests, "PodMonitor")
+    job = f"{monitor['metadata']['namespace']}/{monitor['metadata']['name']}"
+    (matcher,) = {match for match in re.findall(r'job=~"([^"]+)"', str(rules()))}
+    assert re.fullmatch(matcher, job)
+
+
+def test_the_rules_are_what_the_operator_takes(manifests: list[Document]) -> None:
+    (rule,) = named(manifests, "PrometheusRule")
+    assert rule["spec"] == rules() and set(rule["spec"]) == {"groups"}
+    for group in rule["spec"]["groups"]:
+        assert set(group) == {"name", "rules"}
+        for each in group["rules"]:
+            assert isinstance(each["expr"], str) and ("alert" in each) != ("record" in each)
+            assert DURATION.fullmatch(each.get("for", "0"))
+            assert all(
+                isinstance(value, str) for value in {**each.get("labels", {}), **each.get("annotations", {})}.values()
+            )
+
+
+def test_grafana_finds_the_dashboards(manifests: list[Document]) -> None:
+    (config,) = named(manifests, "ConfigMap", "forebay-dashboards")
+    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert {name: json.loads(text) for name, text in config["data"].items()} == {
+        f"{name}.json": dashboard(name) for name in table()
+    }
+    assert sum(map(len, config["data"].values())) < 1_000_000, "a ConfigMap holds 1 MiB"
+    assert list(policies.schema([config])) == []
+
+
+def test_nothing_of_the_base_is_opened(manifests: list[Document]) -> None:
+    ours = [each for each in manifests if each["kind"] not in ("PodMonitor", "PrometheusRule")]
+    settings_alone = [each for each in ours if each["metadata"]["name"] != "forebay-dashboards"]
+    for policy in (policies.conduits, policies.no_rights, policies.selectors_match):
+        assert list(policy(settings_alone)) == []
+
+
+def test_the_example_of_the_readme_is_a_component() -> None:
+    document = yaml.safe_load((ROOT / "k8s/components/monitoring/kustomization.yaml").read_text(encoding="utf-8"))
+    assert document["kind"] == "Component"
+    listed = [Path(name).stem for name in document["configMapGenerator"][0]["files"]]
+    assert listed == list(table())
