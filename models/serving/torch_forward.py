@@ -39,21 +39,44 @@ class TorchForward:
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(n, F) → (n, F), (n, K), (n,)."""
+        z = self.prepared(x)
+        return z, self.logits(self.wide(z)), self._distance(z)
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """Raw rows (n, F) → z (n, F)."""
         compressed = torch.sign(x) * torch.log1p(torch.abs(x))
         z = (torch.where(self._heavy, compressed, x) - self._mean) / self._deviation
-        z = torch.nan_to_num(z, nan=0.0).clamp(-self._clip, self._clip)
+        return torch.nan_to_num(z, nan=0.0).clamp(-self._clip, self._clip)
+
+    def wide(self, z: Tensor) -> Tensor:
+        """Prepared rows (n, F) → (n, H), what the look-up layer makes of them."""
         wide = torch.addmm(self._bias, z[:, self._plain], self._row)
+        if not len(self._column):
+            return wide
+        index, weight = self._looked_up(z)
+        return wide + functional.embedding_bag(index, self._table, mode="sum", per_sample_weights=weight)
+
+    def by_feature(self, z: Tensor) -> Tensor:
+        """Prepared rows (n, F) → (n, F, H), what each feature adds to the look-up layer; with the bias its sum."""
+        added = torch.zeros((*z.shape, len(self._bias)))
+        added[:, self._plain] = z[:, self._plain, None] * self._row
         if len(self._column):
-            wide = wide + self._looked_up(z)
+            index, weight = self._looked_up(z)
+            low, high = (self._table[index] * weight[:, :, None]).chunk(2, dim=1)
+            added[:, self._column] = low + high
+        return added
+
+    def logits(self, wide: Tensor) -> Tensor:
+        """What the look-up layer made of rows (n, H) → (n, K)."""
         middle = torch.addmm(self._middle_bias, functional.relu(wide), self._middle)
         top = torch.addmm(self._top_bias, functional.relu(middle), self._top)
-        return z, torch.addmm(self._last_bias, functional.relu(top), self._last_layer), self._distance(z)
+        return torch.addmm(self._last_bias, functional.relu(top), self._last_layer)
 
-    def _looked_up(self, z: Tensor) -> Tensor:
+    def _looked_up(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, 2C) the knots below and above each number, and their weights."""
         bin_of, share = bins(z[:, self._column].T.contiguous(), self._edge, self._last)
         knot = self._first + bin_of
-        index, weight = torch.cat([knot, knot + 1]).T, torch.cat([1 - share, share]).T
-        return functional.embedding_bag(index, self._table, mode="sum", per_sample_weights=weight)
+        return torch.cat([knot, knot + 1]).T, torch.cat([1 - share, share]).T
 
     def _distance(self, z: Tensor) -> Tensor:
         if "prototypes" in self._view:

@@ -92,7 +92,8 @@ WEB_ADDRESS = re.compile(r"\bhttps?://([A-Za-z0-9.-]+)")
 KNOWN_HOSTS = re.compile(
     r"^(?:localhost|127\.0\.0\.1|0\.0\.0\.0|(?:[a-z0-9-]+\.)*example(?:\.(?:org|com|net))?|[a-z0-9-]+|(?:[a-z0-9-]+\.)*invalid"
     r"|(?:www\.)?apache\.org|creativecommons\.org|wiki\.creativecommons\.org|schema\.ocsf\.io|attack\.mitre\.org"
-    r"|github\.com|keepachangelog\.com|semver\.org|json-schema\.org|www\.w3\.org|purl\.org|matplotlib\.org|kubernetes\.io|arxiv\.org|doi\.org)$"
+    r"|github\.com|keepachangelog\.com|semver\.org|json-schema\.org|www\.w3\.org|purl\.org|matplotlib\.org|kubernetes\.io|arxiv\.org|doi\.org)$",
+    re.IGNORECASE,
 )
 # Licence texts and data that stay as their authors wrote them.
 UPSTREAM = ("LICENSE", "loadtest/plants/westermo/", "schemas/ocsf/")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.settings import load_settings
-from pipeline.tools.cli import alert_verdict
+from pipeline.tools.cli import alert_explain, alert_verdict
 from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.tools.cli.settings_here import settings_here
@@ -72,4 +72,5 @@ def show(uid: alert_verdict.Uid, as_json: Json = False, bootstrap: Bootstrap = N
     emit(alert)
 
 
+app.command()(alert_explain.explain)
 app.command()(alert_verdict.verdict)
