@@ -21,8 +21,8 @@ from pipeline.settings import Settings
 from pipeline.tools.replay import history, verdicts
 from pipeline.tools.replay import request as requests
 from pipeline.tools.replay.incidents import POSITION, members, pair
-from pipeline.tools.replay.request import Request
-from pipeline.tools.replay.run import INCIDENTS, REPORT, folder_of
+from pipeline.tools.replay.request import REPORT, Request
+from pipeline.tools.replay.run import INCIDENTS, folder_of
 
 LIVE = "live"
 COLUMNS = (

@@ -11,6 +11,8 @@ from pipeline.tools.replay.start_points import StartPoint
 
 TOPIC, ARCHIVE = "topic", "archive"
 NAME = "request.json"
+REPORT = "replay.json"
+"""In the same folder, once a replay has finished."""
 
 
 @dataclass(frozen=True, slots=True)

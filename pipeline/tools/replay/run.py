@@ -34,7 +34,6 @@ from pipeline.tools.replay.scoring import Scoring
 from pipeline.tools.replay.start_points import StartPoint
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-REPORT = "replay.json"
 INCIDENTS = "incidents.jsonl"
 
 
@@ -82,7 +81,7 @@ def run(
         request = _resume_or_start(settings, asked, folder)
         for warning in request.warnings:
             warn(warning)
-        finished = folder / REPORT
+        finished = folder / requests.REPORT
         if finished.is_file():
             document: dict[str, Any] = orjson.loads(finished.read_bytes())
             return document

@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from functools import cache
 from typing import NamedTuple
 
 from argon2 import PasswordHasher
@@ -47,7 +48,6 @@ class Accounts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._nobody = _hasher.hash("nobody")
         self._turns = threading.BoundedSemaphore(AT_ONCE)
 
     def every(self) -> list[tuple[Account, int]]:
@@ -92,7 +92,7 @@ class Accounts:
         """The account that has this name and password. It takes as long where there is none of that name."""
         with self._database.reading() as connection:
             rows = connection.execute("SELECT name, role, password FROM accounts WHERE name = ?", (name,))
-        hashed = str(rows[0][2]) if rows else self._nobody
+        hashed = str(rows[0][2]) if rows else _nobody()
         with self._turns:
             try:
                 _hasher.verify(hashed, password[:MAX_PASSWORD])
@@ -110,6 +110,12 @@ def require_password(password: str) -> None:
 def _require(rows: list[tuple[object, ...]], name: str) -> None:
     if not rows:
         raise Usage(f"name: got {name[:80]!r}, expected an account; `forebay triage user list` lists them")
+
+
+@cache
+def _nobody() -> str:
+    """A hash that takes as long to check as an account's."""
+    return _hasher.hash("nobody")
 
 
 class Failures:

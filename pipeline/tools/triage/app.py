@@ -15,6 +15,7 @@ from pipeline.tools.triage.accounts import Accounts, Failures
 from pipeline.tools.triage.audit import Audit
 from pipeline.tools.triage.gate import LOOPBACK, Gate
 from pipeline.tools.triage.live import Live
+from pipeline.tools.triage.plant import Plant, Remembered, models
 from pipeline.tools.triage.sessions import LocalUser, Sessions
 from pipeline.tools.triage.store import Store
 
@@ -40,12 +41,16 @@ class Page:
     """Where verdicts go; None: to the store alone, of alerts of a file."""
     accounts: Accounts = field(init=False)
     audit: Audit = field(init=False)
+    plant: Plant = field(init=False)
+    models: Remembered = field(init=False)
     live: Live = field(init=False)
     failures: Failures = field(default_factory=Failures)
 
     def __post_init__(self) -> None:
         self.accounts = Accounts(self.store.database)
         self.audit = Audit(self.store.database)
+        self.plant = Plant(self.settings)
+        self.models = Remembered(lambda: models(self.store.database, self.settings))
         self.live = Live(self.store.database)
 
     @property

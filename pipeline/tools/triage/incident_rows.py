@@ -130,6 +130,7 @@ def _facets(document: Document, of: JoinedIncident) -> set[tuple[str, str]]:
     """What an incident has several of, and is asked for by."""
     facets = {("asset", address) for address in _addresses(of)}
     facets |= {("technique", technique["uid"]) for technique in document["techniques"]}
+    facets |= {("model", str(alert["unmapped"].get("model", ""))) for alert in of.alerts} - {("model", "")}
     facets |= {("sensor", sensor) for sensor in document["sensors"]}
     return {(kind, storable(str(value))) for kind, value in facets | {("class", document["class"])}}
 

@@ -8,12 +8,13 @@ from fastapi import Path as InPath
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from pipeline.tools.triage import incident_list, incident_page, signing_in
+from pipeline.tools.triage import incident_list, incident_page, plant, signing_in
 from pipeline.tools.triage.accounts import ADMIN, VIEWER
 from pipeline.tools.triage.answers import ErrorAnswer, Refused
 from pipeline.tools.triage.app import Page
 from pipeline.tools.triage.asking import having, page_of, session_or_none
 from pipeline.tools.triage.incident_list import MAX_LIMIT, Filter
+from pipeline.tools.triage.live import INCIDENT
 from pipeline.tools.triage.sessions import Session
 
 PREFIX = "/api/v1"
@@ -36,6 +37,11 @@ def api() -> APIRouter:
     router.get("/login")(ways_to_sign_in)
     router.post("/login")(signing_in.login)
     router.post("/logout")(signing_in.logout)
+    router.get("/sites")(sites)
+    router.get("/map")(site_map)
+    router.get("/sensors")(sensors)
+    router.get("/models")(models)
+    router.get("/replays")(replays)
     router.get("/incidents")(incidents)
     router.get("/incidents/{uid}")(incident)
     router.get("/events", response_class=EventSourceResponse)(events)
@@ -76,12 +82,41 @@ def incidents(
     asked = Filter(
         *(site, sensor, severity, state, settled, suppressed, paged, technique, asset, q), since_us, until_us
     )
-    return incident_list.listed(page.store.database, asked, sort, limit, after)
+    devices = page.plant.devices()
+    answer = incident_list.listed(page.store.database, asked, sort, limit, after)
+    return {**answer, "incidents": [plant.with_assets(each, devices) for each in answer["incidents"]]}
+
+
+def sites(page: Asked, _asker: Viewer) -> dict[str, Any]:
+    """The sites that are known."""
+    return {"sites": plant.sites(page.store.database)}
+
+
+def site_map(page: Asked, _asker: Viewer, site: Annotated[str, Query(max_length=MAX_TEXT)]) -> dict[str, Any]:
+    """The map of a site: devices, who talks to whom, zones."""
+    return page.plant.map(site)
+
+
+def sensors(page: Asked, _asker: Viewer) -> dict[str, Any]:
+    """What each sensor has learnt, and since when it sends nothing."""
+    return plant.sensors(page.store.database, page.settings)
+
+
+def models(page: Asked, _asker: Viewer) -> dict[str, Any]:
+    """The models that are known, and which one scores."""
+    return page.models.get()
+
+
+def replays(page: Asked, _asker: Viewer) -> dict[str, Any]:
+    """Replays that were run on this machine."""
+    return plant.replays(page.settings)
 
 
 def incident(page: Asked, _asker: Viewer, uid: Name) -> dict[str, Any]:
     """One incident in full."""
-    return incident_page.incident_in_full(page.store.database, uid)
+    devices, answer = page.plant.devices(), incident_page.incident_in_full(page.store.database, uid)
+    similar = [plant.with_assets(each, devices) for each in answer["similar"]]
+    return {**answer, "incident": plant.with_assets(answer["incident"], devices), "similar": similar}
 
 
 async def events(
@@ -95,8 +130,12 @@ async def events(
     async for changes in page.live.changes(after):
         if await run_in_threadpool(session_or_none, request) is None:
             return
+        devices = page.plant.devices()
         for change in changes:
-            yield ServerSentEvent(data=change.data, event=change.kind, id=str(change.position))
+            data = change.data
+            if change.kind == INCIDENT and data["document"] is not None:
+                data = {**data, "document": plant.with_assets(data["document"], devices)}
+            yield ServerSentEvent(data=data, event=change.kind, id=str(change.position))
 
 
 def audit(

@@ -76,9 +76,9 @@ def serve(request: Request, settings: Settings, started: Callable[[str, int], No
     local = is_loopback(request.host)
     sessions = Sessions(database) if Accounts(database).every() else LocalUser()
     feed = TopicFeed(settings, store) if not request.alerts else None
-    page = Page(store, sessions, tls, LOOPBACK if local else None)
+    page = Page(store, sessions, tls, LOOPBACK if local else None, settings=settings if feed is not None else None)
     if feed is not None:
-        page.feed, page.settings = feed.state, settings
+        page.feed = feed.state
     listening = _listen(request.host, request.port)
     port = int(listening.getsockname()[1])
     shown = f"[{request.host}]" if ":" in request.host else request.host
@@ -101,11 +101,13 @@ def serve(request: Request, settings: Settings, started: Callable[[str, int], No
             f"--tls-cert {request.tls_cert}: got {error}, expected a certificate and its key in PEM"
         ) from error
     server = _Server(config, lambda: started(f"http{'s' if tls else ''}://{shown}:{port}", port))
+    page.plant.start()
     if feed is not None:
         feed.start()
     try:
         server.run(sockets=[listening])
     finally:
+        page.plant.close()
         if feed is not None:
             feed.close()
         database.close()
