@@ -19,9 +19,9 @@ from loadtest.plants.westermo import traffic
 from pipeline.runtime.telemetry import start
 from pipeline.settings import load_settings
 from pipeline.tools.broker.ports import free_port
-from tests.crash.flow import Flow, running, send
-from tests.integration.test_stage_metrics import metrics_port
-from tests.k8s.monitoring.test_dashboards import METRIC, ONE_BOX
+from tests.integration.test_up import Box, box, named  # noqa: F401 - fixtures
+from tests.integration.test_up_sources import conn
+from tests.k8s.monitoring.test_dashboards import METRIC
 from tests.k8s.monitoring.written import FOLDER, RULES, expressions
 
 pytestmark = [
@@ -29,8 +29,6 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="not proven: scraping, without prometheus"),
 ]
-# What shows only where it happened: a follower and its files (tests/ingest/follow), sessions, restarts.
-ELSEWHERE = {"forebay_follow_gaps_total", "forebay_follow_behind_bytes", *ONE_BOX}
 
 
 def ask(port: int, path: str, **query: str) -> Any:
@@ -61,50 +59,48 @@ def prometheus(targets: list[str], folder: Path) -> Iterator[int]:
         process.wait(20)
 
 
-def settled(port: int, names: set[str], flow: Flow) -> set[str]:
-    """The metrics that Prometheus still lacks once nothing more can come."""
-    missing, deadline = names, time.monotonic() + 90
-    while missing and time.monotonic() < deadline:
-        flow.processes.check()
+def missing(port: int, names: set[str], within_s: float) -> set[str]:
+    """The metrics that Prometheus still lacks after so long."""
+    lacking, deadline = names, time.monotonic() + within_s
+    while lacking and time.monotonic() < deadline:
         with suppress(OSError):  # it has not started to listen yet
-            missing = names - set(ask(port, "label/__name__/values"))
+            lacking = names - set(ask(port, "label/__name__/values"))
         time.sleep(1)
-    return missing
+    return lacking
 
 
-def test_what_rules_and_dashboards_ask_for_is_there(kafka: str, prefix: str, tmp_path: Path) -> None:
-    path = tmp_path / "left.csv"
-    sent = traffic.write_after_cut("left", path) + 1
+def test_what_rules_and_dashboards_ask_for_is_there(named: Box, tmp_path: Path) -> None:  # noqa: F811
+    """One box with a followed file, at the one port that the configuration names, and a worker with a certificate."""
+    path, followed, sources = (tmp_path / name for name in ("left.csv", "conn.log", "sources.yaml"))
+    traffic.write_after_cut("left", path)
     with path.open("a") as file:
         file.write("this,is,not,a,flow\n")
+    followed.write_bytes(conn(0) + b"\n")
+    entry = {"file": str(followed), "site": "plant", "sensor": "gate"}
+    sources.write_text(yaml.safe_dump({"sources": [entry]}), "utf-8")
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.crt")
     tls = {"security.protocol": "ssl", "ssl.ca.location": str(tmp_path / "ca.crt")}
-    with running(kafka, prefix, tmp_path / "flow") as flow:
-        # A worker with TLS, which this broker does not speak: only its endpoint is of interest.
-        secured = start("score", load_settings(metrics_port=0, security=tls))
-        ports = [metrics_port(worker) for worker in flow.stages.values()]
-        targets = [f"127.0.0.1:{port}" for port in (*ports, secured.metrics_port)]
-        try:
-            with prometheus(targets, tmp_path) as port:
-                send(flow, path, "left")
-                flow.wait_archived(sent, 120)
-                asked = {name for each in expressions() for name in METRIC.findall(each)} - ELSEWHERE
-                assert len(asked) > 40
-                assert settled(port, asked, flow) == set()
-                for each in expressions():
-                    ask(port, "query", query=each)
-                assert all(rule["health"] == "ok" for rule in rules_of(port))
-                firing = {alert["labels"]["alertname"] for alert in ask(port, "alerts")["alerts"]}
-                assert not firing & {
-                    "ForebayWorkerDown",
-                    "ForebayStageMissing",
-                    "ForebayErrors",
-                    "ForebayMalformedRecords",
-                }
-                up = ask(port, "query", query='sum(up{job="forebay"})')["result"][0]["value"][1]
-                assert int(up) == len(targets)
-        finally:
-            secured.close()
+    code, _, said = named.run("up", "--detach", "--sources", str(sources))
+    assert code == 0, said
+    # Of a worker with TLS, which this broker does not speak, only the endpoint is of interest.
+    secured = start("score", load_settings(metrics_port=0, security=tls))
+    targets = [f"127.0.0.1:{port}" for port in (named.worker("endpoint").port, secured.metrics_port)]
+    asked = {name for each in expressions() for name in METRIC.findall(each)}
+    assert len(asked) > 45
+    try:
+        with prometheus(targets, tmp_path) as port:
+            code, _, said = named.run("flow", "send", str(path), "--site", "westermo", "--sensor", "left")
+            assert code == 0, said
+            assert missing(port, asked, within_s=120) == set()
+            for each in expressions():
+                ask(port, "query", query=each)
+            assert all(rule["health"] == "ok" for rule in rules_of(port))
+            firing = {alert["labels"]["alertname"] for alert in ask(port, "alerts")["alerts"]}
+            assert not firing & {"ForebayWorkerDown", "ForebayStageMissing", "ForebayErrors", "ForebayMalformedRecords"}
+            up = ask(port, "query", query='sum(up{job="forebay"})')["result"][0]["value"][1]
+            assert int(up) == len(targets)
+    finally:
+        secured.close()
 
 
 def rules_of(port: int) -> list[dict[str, Any]]:

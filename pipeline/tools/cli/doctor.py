@@ -21,11 +21,12 @@ from pipeline.errors import ForebayError, Usage
 from pipeline.runtime.kafka import security
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings, cache_folder, kafka_home
-from pipeline.tools.broker import answer
+from pipeline.tools.broker import answer, local
 from pipeline.tools.broker import lock as lock_file
 from pipeline.tools.broker.java import find_java
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.settings_here import settings_here
+from pipeline.tools.doctor.alert_outputs import alert_outputs
 from pipeline.tools.doctor.certificate_expiry import certificate_expiry
 from pipeline.tools.doctor.disks import disks, existing
 from pipeline.tools.doctor.findings import Finding, guarded
@@ -56,7 +57,7 @@ def doctor(
     prefix: Prefix = None,
     as_json: Json = False,
 ) -> None:
-    """Check packages, Kafka, topics, access, clocks, certificates, sensors, model, folders, disks. Exit 1 if one fails.
+    """Check packages, Kafka, access, clocks, certificates, sensors, model, disks, outputs. Exit 1 if a check fails.
 
     Every row says what was found, what was expected, and what to do. Clocks are compared by a topic `doctor-clock`,
     which is made for a moment and deleted again.
@@ -65,9 +66,10 @@ def doctor(
         raise Usage(f"--stage: got {printable(str(stage), 60)}, expected one of {', '.join(STAGES)}; name one of them")
     settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     findings = list(examine(settings, stage))
-    table = Table("", "check", *(Column(name, overflow="fold") for name in ("found", "expected", "remedy")))
+    table = Table("", "check", Column("found", overflow="fold"), Column("remedy", overflow="fold"))
     for each in findings:
-        words = (escape(text) for text in (each.check, each.found, each.expected, each.remedy))
+        found = f"{each.found}; expected {each.expected}" if each.expected else each.found
+        words = (escape(text) for text in (each.check, found, each.remedy))
         table.add_row(f"[{COLOURS[each.verdict]}]{each.verdict}[/]", *words)
     say(table, quiet=as_json)
     failed = [each.check for each in findings if each.verdict == "fail"]
@@ -94,7 +96,11 @@ def examine(settings: Settings, stage: str | None = None) -> Iterator[Finding]:
         ("archive", settings.archive_uri),
     ):
         yield location(name, str(uri), folders)
+    broker_folder = local.find(settings.bootstrap)
+    if broker_folder is not None:
+        folders["Kafka"] = broker_folder
     yield from disks(folders)
+    yield from alert_outputs(settings.outputs, time.time())
     yield clock()
 
 
@@ -164,6 +170,7 @@ def kafka(settings: Settings, stage: str | None) -> Iterator[Finding]:
             remedy = "`forebay broker up` starts one; or name yours with --bootstrap or FOREBAY_BOOTSTRAP"
         yield Finding("Kafka", "fail", problem, remedy)
         yield Finding("topics", "warn", "not checked without Kafka")
+        yield from model(settings, None)
         return
     yield Finding("Kafka", "ok", f"{settings.bootstrap}, {cluster.brokers} broker(s), cluster {cluster.cluster_id}")
     from pipeline.tools.doctor.access import access

@@ -19,6 +19,8 @@ OPERATORS_RULES = FOLDER / "prometheusrule.yaml"
 SCHEMA_VERSION = 39
 """Grafana 10.4 and later read it."""
 COLUMNS, HEIGHT = 24, 8
+MERGED = [{"id": "merge", "options": {}}, {"id": "organize", "options": {"excludeByName": {"Time": True}}}]
+"""A table's answers side by side, without the time at which they were asked."""
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 Panel = dict[str, Any]
 
@@ -152,6 +154,7 @@ def _drawn(said: Panel) -> Panel:
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": _options(kind),
         "targets": targets,
+        **({"transformations": MERGED} if kind == "table" else {}),
     }
 
 
