@@ -64,13 +64,7 @@ def listed(database: Database, asked: Filter, sort: str, limit: int, after: str 
     are suppressed; of the others those that page, and those for review. Usage where something asked for cannot be.
     """
     column, descending = _order(sort)
-    where = _conditions(asked)
-    base = _Where(list(where.conditions), list(where.values))
-    for name in ("page", "settled", "suppressed"):
-        value = getattr(asked, name)
-        if value is not None:
-            where.add(f"incidents.{name} = ?", _one_of(name, value, YES_NO))
-    paged = _Where(list(where.conditions), list(where.values))
+    base, paged = _conditions(asked), where_of(asked)
     if after is not None:
         sign = "<" if descending else ">"
         paged.add(f"(incidents.{column}, incidents.uid) {sign} (?, ?)", *_position(after))
@@ -94,6 +88,16 @@ def listed(database: Database, asked: Filter, sort: str, limit: int, after: str 
         "next": _cursor(shown[-1]) if len(rows) > limit else None,
         "counts": _counts(groups),
     }
+
+
+def where_of(asked: Filter) -> _Where:
+    """The conditions of all that is asked for."""
+    where = _conditions(asked)
+    for name in ("page", "settled", "suppressed"):
+        value = getattr(asked, name)
+        if value is not None:
+            where.add(f"incidents.{name} = ?", _one_of(name, value, YES_NO))
+    return where
 
 
 def _is_asked(asked: Filter, flags: list[int]) -> bool:

@@ -8,7 +8,7 @@ from fastapi import Path as InPath
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from pipeline.tools.triage import incident_list, incident_page, plant, signing_in
+from pipeline.tools.triage import incident_list, incident_page, incident_times, plant, signing_in
 from pipeline.tools.triage.accounts import ADMIN, VIEWER
 from pipeline.tools.triage.answers import ErrorAnswer, Refused
 from pipeline.tools.triage.app import Page
@@ -43,6 +43,7 @@ def api() -> APIRouter:
     router.get("/models")(models)
     router.get("/replays")(replays)
     router.get("/incidents")(incidents)
+    router.get("/incidents-over-time")(incidents_over_time)
     router.get("/incidents/{uid}")(incident)
     router.get("/events", response_class=EventSourceResponse)(events)
     router.get("/audit")(audit)
@@ -59,9 +60,7 @@ def ways_to_sign_in(page: Asked) -> dict[str, Any]:
     return {"password": page.sessions.needs_login, "oidc": None}
 
 
-def incidents(
-    page: Asked,
-    _asker: Viewer,
+def asked_for(
     site: Text = None,
     sensor: Text = None,
     severity: Text = None,
@@ -74,14 +73,20 @@ def incidents(
     q: Text = None,
     since_us: Time = None,
     until_us: Time = None,
+) -> Filter:
+    """What of the incidents is asked for."""
+    return Filter(*(site, sensor, severity, state, settled, suppressed, paged, technique, asset, q), since_us, until_us)
+
+
+def incidents(
+    page: Asked,
+    _asker: Viewer,
+    asked: Annotated[Filter, Depends(asked_for)],
     sort: Annotated[str, Query(max_length=40)] = "-last_us",
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 100,
     after: Text = None,
 ) -> dict[str, Any]:
     """One page of the list of incidents."""
-    asked = Filter(
-        *(site, sensor, severity, state, settled, suppressed, paged, technique, asset, q), since_us, until_us
-    )
     devices = page.plant.devices()
     answer = incident_list.listed(page.store.database, asked, sort, limit, after)
     return {**answer, "incidents": [plant.with_assets(each, devices) for each in answer["incidents"]]}
@@ -110,6 +115,11 @@ def models(page: Asked, _asker: Viewer) -> dict[str, Any]:
 def replays(page: Asked, _asker: Viewer) -> dict[str, Any]:
     """Replays that were run on this machine."""
     return plant.replays(page.settings)
+
+
+def incidents_over_time(page: Asked, _asker: Viewer, asked: Annotated[Filter, Depends(asked_for)]) -> dict[str, Any]:
+    """How many incidents a filter leaves, over time."""
+    return incident_times.over_time(page.store.database, asked)
 
 
 def incident(page: Asked, _asker: Viewer, uid: Name) -> dict[str, Any]:

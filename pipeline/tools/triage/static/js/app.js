@@ -101,6 +101,7 @@ function switchTheme() {
   } catch {
     // A browser that stores nothing asks the system the next time.
   }
+  document.dispatchEvent(new CustomEvent("theme-changed"));
   announce(`${style.dataset.theme} theme`);
 }
 

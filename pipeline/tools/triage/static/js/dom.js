@@ -29,7 +29,7 @@ function fill(element, props, children) {
 /** Only addresses of this page: `#/incidents`, `api/v1/...`. */
 function ownAddress(value) {
   const text = String(value);
-  return /^(#|api\/)/.test(text) ? text : "#/";
+  return /^(#|api\/|vendor\/)/.test(text) ? text : "#/";
 }
 
 function append(element, children) {

@@ -13,7 +13,7 @@ export const SORTS = [
   ["-severity", "Most severe first"],
   ["severity", "Least severe first"],
 ];
-const NAMES = ["site", "sensor", "severity", "state", "technique", "asset", "q", "sort"];
+const NAMES = ["site", "sensor", "severity", "state", "technique", "asset", "q", "sort", "since_us", "until_us"];
 
 /** Of an address's query: the view, and the filters that are set. */
 export function readFilter(query) {
@@ -53,6 +53,8 @@ export function matches(incident, filter) {
     (!params.sensor || (incident.sensors ?? []).includes(params.sensor)) &&
     (!params.state || incident.state === params.state) &&
     (!params.severity || text(incident.severity) === text(params.severity)) &&
+    (!params.since_us || incident.last_us >= Number(params.since_us)) &&
+    (!params.until_us || incident.first_us <= Number(params.until_us)) &&
     (!params.technique || (incident.techniques ?? []).some((each) => text(each.uid).startsWith(text(params.technique)))) &&
     (!params.asset || addresses.some((each) => text(each) === text(params.asset))) &&
     (!params.q || text([incident.says, incident.title, ...addresses].join(" ")).includes(text(params.q)))

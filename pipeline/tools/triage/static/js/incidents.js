@@ -4,7 +4,8 @@ import { get } from "./api.js";
 import { announce, h, own, put, toast } from "./dom.js";
 import { SORTS, VIEWS, addressOf, matches, paramsOf, readFilter, set } from "./filters.js";
 import { Rows } from "./rows.js";
-import { count, many } from "./words.js";
+import { Strip } from "./strip.js";
+import { count, localTime, many, microseconds, moment } from "./words.js";
 
 const FIRST_PAGE = 60;
 const NEXT_PAGE = 300;
@@ -12,8 +13,8 @@ const OF_A_SITE = 15;
 const MAX_GROUPS = 12;
 
 export class Incidents {
-  constructor(pane, { go, onlist }) {
-    Object.assign(this, { pane, go, onlist });
+  constructor(pane, { go }) {
+    Object.assign(this, { pane, go });
     this.filter = readFilter(new URLSearchParams());
     this.sites = [];
     this.groups = [];
@@ -22,8 +23,11 @@ export class Incidents {
     this.next = null;
     this.generation = 0;
     this.body = h("div", { class: "body" });
-    this.bar = h("div", { class: "tools" });
-    put(pane, h("h1", { class: "unseen" }, "Incidents"), this.bar, this.body);
+    this.bar = h("div", { class: "controls" });
+    const strip = h("div", { class: "strip", role: "img", "aria-label": "Incidents over time" });
+    this.strip = new Strip(strip, { onrange: (since, until) => go(addressOf({ ...this.filter, since_us: since, until_us: until })) });
+    this.top = h("div", { class: "tools" }, this.bar, strip);
+    put(pane, h("h1", { class: "unseen" }, "Incidents"), this.top, this.body);
     pane.addEventListener("scroll", () => this.scrolled(), { passive: true });
     pane.addEventListener("focusin", (event) => this.focused(event));
     new ResizeObserver(() => this.draw()).observe(pane);
@@ -58,7 +62,7 @@ export class Incidents {
       const all = overview ?? pages[0];
       Object.assign(this, { total: all.total, counts: all.counts, grouped, problem: null });
       this.drawGroups(asked, pages);
-      this.onlist?.(this);
+      this.strip.load(paramsOf(this.filter));
     } catch (error) {
       if (generation !== this.generation) return;
       this.problem = error;
@@ -138,7 +142,8 @@ export class Incidents {
     const held = this.bar.contains(document.activeElement) ? document.activeElement.getAttribute("name") : null;
     const isOpen = this.bar.querySelector("details")?.open ?? false;
     const tab = (view) => {
-      const number = view.count ? (counts?.[view.count] ?? counts?.[`${view.count}s`]) : undefined;
+      const sum = counts && Object.values(counts).reduce((all, each) => all + each, 0);
+      const number = view.count ? counts?.[view.count] : sum;
       const current = view.name === filter.view ? "page" : undefined;
       const { view: _view, ...rest } = filter;
       const parts = [view.title, number !== undefined && h("span", { class: "n" }, count(number))];
@@ -182,6 +187,11 @@ export class Incidents {
       input.value = filter[name] ?? "";
       return h("label", null, title, input);
     };
+    const time = (name, title) => {
+      const input = h("input", { type: "datetime-local", name, onchange: (event) => this.go(addressOf({ ...filter, [name]: microseconds(event.target.value) })) });
+      input.value = filter[name] ? localTime(filter[name]) : "";
+      return h("label", null, title, input);
+    };
     const hidden = ["technique", "asset", "sensor"].filter((name) => filter[name]).length;
     return [
       search,
@@ -197,6 +207,8 @@ export class Incidents {
           text("asset", "Asset", "address or name"),
           text("technique", "Technique", "T0846"),
           text("sensor", "Sensor", "name"),
+          time("since_us", "From"),
+          time("until_us", "Until"),
           h("a", { href: addressOf({ view: filter.view }) }, "Clear the filters"),
         ),
       ),
@@ -205,9 +217,13 @@ export class Incidents {
 
   summary() {
     const waiting = this.pending.size;
-    if (!waiting) return null;
+    const { since_us: since, until_us: until, ...rest } = this.filter;
     const says = `${many(waiting, "new incident", "new incidents")}: show`;
-    return h("button", { type: "button", class: "fresh", name: "fresh", onclick: () => this.load() }, says);
+    const fresh = waiting > 0 && h("button", { type: "button", class: "fresh", name: "fresh", onclick: () => this.load() }, says);
+    const range = [since ? moment(since, { short: true }) : "the first", until ? moment(until, { short: true }) : "now"].join(" to ");
+    const clear = h("button", { type: "button", class: "quiet", "aria-label": "All times", onclick: () => this.go(addressOf(rest)) }, "×");
+    const limited = (since || until) && h("span", { class: "range" }, range, clear);
+    return fresh || limited ? h("div", { class: "summary" }, limited, fresh) : null;
   }
 
   /** An incident came or changed: in place where it is listed, else it waits until it is asked for. */
@@ -230,6 +246,7 @@ export class Incidents {
         const page = await get("incidents", { ...paramsOf(this.filter), limit: 1 });
         Object.assign(this, { counts: page.counts, total: page.total });
         this.drawBar();
+        this.strip.load(paramsOf(this.filter));
       } catch (error) {
         if (error.status >= 500) toast(error.says);
       }

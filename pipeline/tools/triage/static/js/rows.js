@@ -19,9 +19,8 @@ function often(incident) {
 function mark(incident) {
   const { verdict, suppressed } = incident;
   if (verdict) return h("span", { class: "chip good", title: `by ${verdict.by}` }, own(verdictSays(verdict.verdict)));
-  if (suppressed) return h("span", { class: "chip" }, "Suppressed");
-  if (incident.kind === "notice") return h("span", { class: "chip" }, "Notice");
-  return incident.page === false ? h("span", { class: "chip" }, "For review") : null;
+  const quiet = suppressed ? "Suppressed" : incident.kind === "notice" ? "Notice" : incident.page === false ? "For review" : null;
+  return quiet && h("span", { class: "muted" }, quiet);
 }
 
 export const severityChip = (incident) =>

@@ -71,6 +71,18 @@ export function iso(us) {
   return Number.isNaN(at.getTime()) ? "" : at.toISOString();
 }
 
+/** A time as an input of type datetime-local has it, and back: in the zone that is shown. */
+export function localTime(us) {
+  const at = new Date(Number(us) / 1000);
+  const shifted = zone === "utc" ? at : new Date(at.getTime() - at.getTimezoneOffset() * 60_000);
+  return Number.isNaN(shifted.getTime()) ? "" : shifted.toISOString().slice(0, 16);
+}
+
+export function microseconds(text) {
+  const at = text ? new Date(zone === "utc" ? `${text}Z` : text).getTime() : Number.NaN;
+  return Number.isNaN(at) ? "" : String(at * 1000);
+}
+
 /** `3 min 9 s`. */
 export function duration(us) {
   const total = Math.max(0, Number(us) / 1e6);
