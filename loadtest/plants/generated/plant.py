@@ -1,4 +1,4 @@
-"""A generated plant as files: a folder of Zeek's logs for each sensor, and events.json with what happened when."""
+"""A generated plant as files: a folder of Zeek's logs for each sensor, what happened when, and its devices' names."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ from loadtest.plants.generated.calendar import DAY_US, HOUR_US, MINUTE_US, Calen
 from loadtest.plants.generated.control import control, operators
 from loadtest.plants.generated.faults import Drift, Replacement, busy_windows, clock_drift, with_faults
 from loadtest.plants.generated.flows import KINDS, Traffic, chosen, joined
+from loadtest.plants.generated.names import NAMES_FILE, names_csv
 from loadtest.plants.generated.office import office
 from loadtest.plants.generated.people import people
 from loadtest.plants.generated.scene import Event, Scene
@@ -146,7 +147,10 @@ def plant_of(plan: Plan, done: Callable[[int], None] = _nothing) -> Plant:
 
 
 def write_plant(plant: Plant, out: Path, done: Callable[[int], None] = _nothing) -> dict[str, Any]:
-    """Write each sensor's logs into a folder of `out`, and the events; what was written, without the events' flows."""
+    """Write each sensor's logs into a folder of `out`, the events, and the plant's own names of its devices.
+
+    What was written, without the events' flows.
+    """
     sensors: dict[str, Any] = {}
     labelled: list[dict[str, list[str]]] = [{} for _ in plant.events]
     for number, name in enumerate(plant.sensors):
@@ -171,6 +175,7 @@ def write_plant(plant: Plant, out: Path, done: Callable[[int], None] = _nothing)
         "sensors": sensors,
     }
     _write_events(plant, out / EVENTS_FILE, facts, labelled)
+    (out / NAMES_FILE).write_text(names_csv(plant.site), encoding="utf-8", newline="")
     return facts
 
 

@@ -170,8 +170,9 @@ def service_kind(service: Service) -> str:
     return known.kind if known is not None else ""
 
 
-def _level_or_middle(level: float | None) -> float:
-    return MIDDLE if level is None else level
+def _half_level(level: float | None) -> float:
+    """In halves: one device more or less does not put a cell above the next one."""
+    return MIDDLE if level is None else round(level * 2) / 2
 
 
 def _zones(devices: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -187,4 +188,4 @@ def _zones(devices: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         levels = [device["level"] for device in several if device["level"] is not None]
         level = round(sum(levels) / len(levels), 2) if levels else None
         made.append({"zone": zone, "devices": len(several), "level": level})
-    return sorted(made, key=lambda row: (row["zone"] is None, -_level_or_middle(row["level"]), str(row["zone"])))
+    return sorted(made, key=lambda row: (row["zone"] is None, -_half_level(row["level"]), str(row["zone"])))
