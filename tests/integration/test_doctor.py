@@ -51,6 +51,7 @@ def test_sensors_that_do_not_get_on_are_named(kafka: str, prefix: str) -> None:
     assert producer.flush(30) == 0
     rows = doctor(kafka, prefix, expect=0)["rows"]
     assert rows["sensors"]["found"] == "2: 1 learning, 1 anchored"
+    assert "2 sensors, none silent" in rows["silence"]["found"]
     assert "for 0 of 2 sensors" in rows["calibration"]["found"]
     named = rows["sensor dam/weir[/]\\x1b[2J"]
     assert named["verdict"] == "warn" and "learning for 30 h" in named["found"] and named["remedy"]

@@ -222,6 +222,7 @@ def topic_table(settings: Settings, stage: str | None = None) -> Finding:
 
 def sensors(settings: Settings, every: "dict[SensorName, SensorHistory]") -> Iterator[Finding]:
     """How many sensors are in each phase of learning, those that do not get on or fell silent; `every` gets them."""
+    from pipeline.tools.doctor.silence import silence
     from pipeline.tools.sensors import histories
     from pipeline.tools.sensors.reading import NoticesReader
 
@@ -238,6 +239,8 @@ def sensors(settings: Settings, every: "dict[SensorName, SensorHistory]") -> Ite
     counted = ", ".join(f"{phases[name]} {name}" for name in histories.PHASE_NAMES if phases[name])
     yield Finding("sensors", "ok", f"{len(every)}: {counted}" if every else "none has sent anything yet")
     now_us = time.time_ns() // 1_000
+    if every:
+        yield silence(every, now_us)
     found = [
         (history, remark)
         for history in every.values()
