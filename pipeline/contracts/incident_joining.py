@@ -81,7 +81,7 @@ class JoinedIncident:
     @property
     def is_page(self) -> bool:
         """Whether one of its alerts is a page; one of a version before pages is one that nobody has held back."""
-        return any(_is_page(alert) for alert in self.alerts)
+        return any(is_page(alert) for alert in self.alerts)
 
     @property
     def opened_us(self) -> int:
@@ -101,7 +101,7 @@ class JoinedIncident:
     @cached_property
     def lead(self) -> Alert:
         """The alert that says it best: the gravest, then a page, then that of most flows, then the earliest."""
-        return min(self.alerts, key=lambda alert: (-int(alert["severity_id"]), not _is_page(alert), -alert["count"]))
+        return min(self.alerts, key=lambda alert: (-int(alert["severity_id"]), not is_page(alert), -alert["count"]))
 
     @cached_property
     def flows_at(self) -> dict[str, int]:
@@ -148,6 +148,11 @@ def uid_of(alert: Alert) -> str:
 def address_of(endpoint: Mapping[str, Any]) -> str:
     """An endpoint's address, or its name where it has none."""
     return str(endpoint.get("ip") or endpoint.get("name") or "")
+
+
+def is_page(alert: Alert) -> bool:
+    """Whether somebody should look now; an alert of a version before pages is one that nobody has held back."""
+    return bool(alert["unmapped"].get("disposition", PAGE) == PAGE)
 
 
 def is_alert(value: object) -> bool:
@@ -289,7 +294,3 @@ def _root(root_of: list[int], at: int) -> int:
         root_of[at] = root_of[root_of[at]]
         at = root_of[at]
     return at
-
-
-def _is_page(alert: Alert) -> bool:
-    return bool(alert["unmapped"].get("disposition", PAGE) == PAGE)

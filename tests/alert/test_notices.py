@@ -23,9 +23,9 @@ from pipeline.contracts.notices import (
 )
 from pipeline.errors import Usage
 from pipeline.runtime.wire.batches import empty
-from pipeline.tools.alerts.lines import line, page
 from pipeline.tools.alerts.verdicts import verdict_of
 from tests.contracts.facts import scored_facts
+from tests.tools.alerts.printed import printed
 
 AT_US = 1_678_440_574_000_000
 USE = NamedRelation("use", "10.0.0.7", "10.0.0.20", "502/tcp", 2, AT_US - 60_000_000, AT_US)
@@ -102,8 +102,8 @@ def test_notices_come_out_once_with_the_message_that_brings_them() -> None:
 
 def test_a_notice_is_shown_and_not_judged() -> None:
     event = notice_finding(notice(SILENT, USE))
-    assert "that was always there fell silent" in line(event).plain
-    text = [part.plain for part in page(event) if hasattr(part, "plain")]
+    text = printed(event).splitlines()
+    assert " notice " in text[0] and "that was always there fell silent" in text[0]
     assert text[-1] == "forebay sensor show plant/left" and any(each.startswith("10.0.0.7 used") for each in text)
     with pytest.raises(Usage, match="got a notice, which has no flows"):
         verdict_of(event, "fp", "Kim", AT_US)

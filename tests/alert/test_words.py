@@ -1,15 +1,12 @@
 """Words, techniques, lines and pages, verdicts, manifests."""
 
-import io
 import math
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from pipeline.alert.explain import read_baseline
 from pipeline.alert.incidents import incidents_of
@@ -19,7 +16,6 @@ from pipeline.alert.wording import duration, many, measured, printable_name, usu
 from pipeline.contracts.baseline import Evidence
 from pipeline.contracts.verdicts import VERDICTS
 from pipeline.errors import Misconfigured, RefusedState, Usage
-from pipeline.tools.alerts import lines
 from pipeline.tools.alerts.reading import Seen
 from pipeline.tools.alerts.verdicts import verdict_of
 from schemas.model_manifest import model_id
@@ -27,6 +23,7 @@ from schemas.validation import violation
 from tests.alert.suspects import PLAIN, manifest, scored
 from tests.alert.test_evidence import shown as shown_row
 from tests.alert.test_ocsf import scan
+from tests.tools.alerts.printed import printed
 
 
 @given(st.text(max_size=200), st.integers(2, 80))
@@ -96,17 +93,8 @@ def test_a_wrong_table_is_named(text: str, says: str) -> None:
         read_meanings(head + text)
 
 
-def in_words(alert: dict[str, Any]) -> str:
-    console = Console(file=io.StringIO(), force_terminal=True, width=200)
-    console.print(lines.line(alert))
-    for part in lines.page(alert):
-        console.print(part)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
-
-
 def test_a_line_and_a_page_say_what_matters() -> None:
-    text = in_words(scan())
+    text = printed(scan())
     for part in ("port scan of 23 addresses", "T0846.001 Port Scan", "one end never spoke: yes, usually no", "Medium"):
         assert part in text
 
@@ -114,7 +102,7 @@ def test_a_line_and_a_page_say_what_matters() -> None:
 def test_a_line_repeats_no_evidence_that_the_message_says() -> None:
     rows = [shown_row(Evidence.NEW_WRITER | Evidence.STRANGE, at=at) for at in range(2)]
     [event] = incidents_of([scored(rows)])
-    text = in_words(event)
+    text = printed(event)
     assert text.count("sent write commands (an industrial protocol)") == 3  # line, page, and its table of reasons
     assert "is unlike every usual kind here" in text
 
@@ -124,7 +112,7 @@ def test_a_page_says_why_there_are_no_reasons() -> None:
     baselines = {"manifest is not in the registry": None, "not calibrated for this sensor": elsewhere}
     for why, baseline in baselines.items():
         [event] = incidents_of([scored([{}, {"at": 1}])], baseline_of=dict.fromkeys([PLAIN["model"]], baseline).get)
-        assert why in " ".join(in_words(event).split())
+        assert why in " ".join(printed(event).split())
 
 
 def test_a_verdict_names_whose_flows_it_speaks_of() -> None:

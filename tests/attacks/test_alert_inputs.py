@@ -1,6 +1,5 @@
 """Hostile input to the alert stage: strings that steer terminals, numbers that are none, floods, forged state."""
 
-import io
 import json
 from typing import Any
 
@@ -10,7 +9,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from pipeline.alert.endpoints import endpoint
 from pipeline.alert.explain import read_baseline
@@ -21,10 +19,10 @@ from pipeline.alert.pages import MAX_ENTRIES
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
 from pipeline.errors import BadData, RefusedState
 from pipeline.runtime.wire import batches
-from pipeline.tools.alerts import lines
 from schemas.validation import violation
 from tests.alert.suspects import manifest, scored
 from tests.contracts.facts import rows_facts
+from tests.tools.alerts.printed import printed
 
 HOSTILE = [
     "\x1b[2J\x1b[31mALL IS WELL\x1b[0m",
@@ -48,23 +46,14 @@ HOSTILE = [
 ]
 
 
-def shown(alert: dict[str, Any]) -> str:
-    console = Console(file=io.StringIO(), force_terminal=True, width=300, color_system=None)
-    console.print(lines.line(alert), soft_wrap=True)
-    for part in lines.page(alert):
-        console.print(part, soft_wrap=True)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
-
-
 def require_harmless(alert: dict[str, Any]) -> None:
     assert violation(alert, "alert") is None
     assert json.loads(encode(alert)) == orjson.loads(encode(alert))
-    printed = shown(alert)
-    assert "\x1b]" not in printed
-    assert "\x1b[2J" not in printed
-    assert "\u202e" not in printed
-    assert "\x00" not in printed
+    text = printed(alert)
+    assert "\x1b]" not in text
+    assert "\x1b[2J" not in text
+    assert "\u202e" not in text
+    assert "\x00" not in text
     assert alert["message"].isprintable()
 
 
@@ -77,7 +66,7 @@ def test_hostile_strings_neither_steer_a_terminal_nor_break_an_event(text: str) 
     [event] = incidents_of([scored([row, {**row, "at": 1}])])
     require_harmless(event)
     if "[bold red]" in text:
-        assert "[bold red]trust me" in shown(event)
+        assert "[bold red]trust me" in printed(event)
 
 
 @pytest.mark.parametrize("where", FIELDS)
@@ -194,8 +183,8 @@ def test_an_alert_written_by_somebody_else_cannot_steer_the_reader() -> None:
     [event] = incidents_of([scored([{}, {"at": 1}])])
     event["message"] = event["finding_info"]["title"] = event["severity"] = "\x1b[2J\x1b]0;owned\x07"
     event["unmapped"]["reasons"] = [{"feature": "\x1b[2J", "says": "[red]\x1b]0;x\x07", "share": 1.0}]
-    printed = shown(event)
-    assert "\x1b]" not in printed and "\x1b[2J" not in printed
+    text = printed(event)
+    assert "\x1b]" not in text and "\x1b[2J" not in text
 
 
 def test_rows_whose_arrow_offsets_are_sliced_are_read_right() -> None:

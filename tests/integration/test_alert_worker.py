@@ -149,19 +149,29 @@ def test_killed_twice_it_sends_what_a_reference_run_sends(kafka: str, prefix: st
         assert by_revision(emitted[partition]) == messages
         assert all(TRACE_ID.encode() in alert.headers["traceparent"] for alert in emitted[partition])
 
-    documents, _ = forebay(settings, "alert", "tail", "--from-start", "--no-follow", "--json")
-    assert documents[-1]["incidents"] == 4
+    documents, _ = forebay(settings, "alert", "tail", "--from-start", "--no-follow", "--events")
     assert len(documents) == documents[-1]["alerts"] + 1
-    paged, _ = forebay(settings, "alert", "tail", "--from-start", "--no-follow", "--json", "--pages")
+    assert len({event["finding_info"]["uid"] for event in documents[:-1]}) == 4
+    paged, _ = forebay(settings, "alert", "tail", "--from-start", "--no-follow", "--events", "--pages")
     assert {event["unmapped"]["disposition"] for event in paged[:-1]} == {"page"}
-    assert paged[-1]["pages"] == 4  # one a sensor
+    changes, _ = forebay(settings, "alert", "tail", "--from-start", "--no-follow", "--json")
     _, text = forebay(settings, "alert", "tail", "--from-start", "--no-follow")
-    assert "port scan of 198.18.134.15 on sensor bottom" in text
+    assert len(text.splitlines()) == len(changes) - 1 and "man in the middle around 198.18.134" in text
+    [listed], _ = forebay(settings, "alert", "list", "--all", "--json")
+    assert listed["total"] == len(listed["incidents"]) == changes[-1]["incidents"]
+    [counted], text = forebay(
+        settings, "alert", "list", "--sensor", "bottom", "--state", "ended", "--since", "2023-01-01"
+    )
+    assert counted["incidents"] == counted["counts"]["page"] and f"{counted['incidents']} incident" in text
+    table = tmp_path / "incidents.csv"
+    forebay(settings, "alert", "export", "--format", "csv", "--out", str(table))
+    assert len(table.read_text().splitlines()) == listed["total"] + 1
     uid = documents[0]["finding_info"]["uid"]
-    [shown], text = forebay(settings, "alert", "show", uid[:10])
-    assert shown["finding_info"]["uid"] == uid
-    assert shown["activity_id"] == 3
-    assert "Who with whom" in text
+    [brief], text = forebay(settings, "alert", "show", uid[:10])
+    assert "Who with whom" in text and "finding_info" not in brief
+    [whole], _ = forebay(settings, "alert", "show", uid[:10], "--json")
+    [shown] = [event for event in whole["alerts"] if event["finding_info"]["uid"] == uid]
+    assert shown["activity_id"] == 3 and whole["incident"]["uid"] == brief["uid"]
     [record], _ = forebay(settings, "alert", "verdict", uid, "--verdict", "fp", "--by", "Kim", "--note", "maintenance")
     reader = clients.reader(settings, "test")
     reader.assign([TopicPartition(settings.topics.feedback, 0, 0)])
@@ -172,7 +182,7 @@ def test_killed_twice_it_sends_what_a_reference_run_sends(kafka: str, prefix: st
     assert orjson.loads(message.value() or b"") == record
     assert (record["verdict_id"], record["by"], record["members"]) == (1, "Kim", shown["unmapped"]["members"])
     _, text = forebay(settings, "alert", "show", "feedfacefeed", expect=2)
-    assert "got 0 alerts" in text
+    assert "got 0 incidents" in text
 
 
 def test_a_missing_message_stops_it_with_its_position_unmoved(kafka: str, prefix: str, tmp_path: Path) -> None:

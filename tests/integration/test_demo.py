@@ -37,7 +37,7 @@ def test_what_the_demo_leaves_running_is_explored_and_ended_as_it_says(kafka: st
         uids = [line.split(" alert show ")[1].split()[0] for line in commands if " alert show " in line]
         assert len(uids) == 3
         shown = run("alert", "show", uids[0], "--json")
-        assert orjson.loads(shown.stdout.splitlines()[-1])["finding_info"]["uid"].startswith(uids[0])
+        assert orjson.loads(shown.stdout.splitlines()[-1])["incident"]["uid"].startswith(uids[0])
         assert run("status").returncode == 0
         asked = orjson.loads(run("archive", "query", "select count(*) from flows", "--json").stdout.splitlines()[-1])
         assert asked["rows"][0][0] > 0 and asked["not_read"] == []

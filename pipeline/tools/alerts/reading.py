@@ -1,17 +1,20 @@
 """Alerts as their readers see them: a compacted topic, in which the same revision may come twice."""
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import orjson
 from confluent_kafka import Message, TopicPartition
 
+from pipeline.contracts.incident_joining import is_alert
 from pipeline.errors import Usage
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.shutdown import Stop
 from pipeline.settings import Settings
 
 POLL_S = 0.2
+BATCH_S = 1.0
 MAX_KNOWN = 100_000
 
 
@@ -56,6 +59,31 @@ def alerts(
         reader.close()
 
 
+def batches(
+    alerts: Iterable[dict[str, Any] | None], clock: Callable[[], float] = time.monotonic
+) -> Iterator[list[dict[str, Any]]]:
+    """Alerts as they come in batches, none empty: until nothing arrives for a moment, or for a second at most."""
+    batch, until_s = list[dict[str, Any]](), 0.0
+    for alert in alerts:
+        if alert is not None:
+            until_s = until_s if batch else clock() + BATCH_S
+            batch.append(alert)
+        if batch and (alert is None or clock() >= until_s):
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def current_alerts(settings: Settings) -> list[dict[str, Any]]:
+    """The latest revision of every alert there is; Failed where the topic does not exist, or cannot be read in time."""
+    latest: dict[str, dict[str, Any]] = {}
+    for alert in alerts(settings, from_start=True, follow=False):
+        if alert is not None:
+            latest[alert["finding_info"]["uid"]] = alert
+    return list(latest.values())
+
+
 def _new(messages: Iterable[Message], seen: Seen) -> Iterator[dict[str, Any]]:
     for message in messages:
         value = message.value()
@@ -70,10 +98,9 @@ def _alert(value: bytes) -> dict[str, Any] | None:
     """An alert of ours; None where somebody else wrote into the topic."""
     try:
         alert = orjson.loads(value)
-        ours = isinstance(alert["finding_info"]["uid"], str) and isinstance(alert["metadata"]["sequence"], int)
-    except (orjson.JSONDecodeError, TypeError, KeyError):
+    except orjson.JSONDecodeError:
         return None
-    return alert if ours else None
+    return alert if is_alert(alert) else None
 
 
 def latest(settings: Settings, uid: str) -> dict[str, Any]:

@@ -179,15 +179,21 @@ def score(
     alerts: Annotated[
         Path | None, typer.Option("--alerts", help="File for the incidents as OCSF events, one a line.")
     ] = None,
+    review: Annotated[bool, typer.Option("--review", help="Also list incidents for review, beside pages.")] = False,
+    show: Annotated[
+        str | None, typer.Option(metavar="UID", help="Show this incident in full instead of the list.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score a file's flows and group the suspects into incidents, without Kafka.
 
     Where the model is not calibrated for the site, the sensor learns what is usual from the file itself, or from files
-    given with --quiet. What a short file shows once is listed, without a verdict.
+    given with --quiet. What a short file shows once is listed, without a verdict. With --json `listed` has all
+    incidents, as `alert list` has them.
     """
     from pipeline.featurize.feature_sets import named
-    from pipeline.tools.alerts.lines import is_page, line
+    from pipeline.tools.alerts.incidents import documents
+    from pipeline.tools.cli.alert_list import print_incident, print_incidents
     from pipeline.tools.cli.flow_learnt import print_learnt
     from pipeline.tools.offline import flow_file
 
@@ -203,12 +209,16 @@ def score(
     if alerts is not None:
         flow_file.write_alerts(done.incidents, alerts)
     say_notes(decoded.notes, as_json)
-    for incident in done.incidents:
-        say(line(incident), quiet=as_json)
+    incidents = documents(done.incidents)
+    pages = sum(incident["page"] for incident in incidents)
     flows = f"{_several(done.rows.num_rows, 'flow')}, {_several(done.suspects, 'suspect')}, "
-    pages = sum(is_page(incident) for incident in done.incidents)
-    flows += f"{_several(len(done.incidents), 'incident')}, {_several(pages, 'page')}"
-    say(flows + (f"; scores in {out}" if out else ""), quiet=as_json)
+    flows += f"{_several(len(incidents), 'incident')}, {_several(pages, 'page')}"
+    if not as_json:
+        if show is not None:
+            print_incident(done.incidents, show)
+        else:
+            print_incidents(incidents, review)
+        say(flows + (f"; scores in {out}" if out else ""))
     if done.suspects:
         say(f"suspects by class: {_counted(done.classes)}", quiet=as_json)
     if done.nearest_classes and not (done.uncalibrated and done.learnt):
@@ -216,8 +226,9 @@ def score(
     print_learnt(done, as_json)
     emit(
         {
-            **counts(decoded, done.late, done.suspects, len(done.incidents)),
+            **counts(decoded, done.late, done.suspects, len(incidents)),
             "pages": pages,
+            **({"listed": incidents} if as_json else {}),
             "classes": done.classes,
             "learning": done.learnt and done.learnt.document(),
             "not_back": done.not_back,
