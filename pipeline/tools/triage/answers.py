@@ -18,6 +18,7 @@ SENTENCE = re.compile(
     r"(?:(?P<where>.{1,300}?): )?got (?P<got>.+?), expected (?P<expected>.+?)(?:; (?P<remedy>.+))?", re.DOTALL
 )
 MAX_TEXT = 2_000
+EXPECTED = {400: "a body of JSON", 404: "an address of the API", 405: "another method"}
 
 
 class ErrorText(BaseModel):
@@ -87,7 +88,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def plain(request: Request, error: HTTPException) -> JSONResponse:
-        text = ErrorText(where=request.url.path[:200], got=str(error.detail), expected="", remedy="")
+        text = ErrorText(
+            where=request.url.path[:200], got=str(error.detail), expected=EXPECTED.get(error.status_code, ""), remedy=""
+        )
         return answer(error.status_code, text, dict(error.headers or {}))
 
     @app.exception_handler(KafkaException)
