@@ -107,7 +107,9 @@ class Gate:
             return 403, ErrorText(where="origin", got=str(got)[:120], expected="this page's own", remedy="")
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if scope["path"].startswith(API) and kind != "application/json":
-            return 415, ErrorText(where="content-type", got=kind[:120] or "none", expected="application/json", remedy="")
+            return 415, ErrorText(
+                where="content-type", got=kind[:120] or "none", expected="application/json", remedy=""
+            )
         return None
 
 
