@@ -18,7 +18,7 @@ MAX_BYTES = 4_096
 MAX_NUMBER = 2**31 - 1
 MAX_US = 2**62
 _FIELDS = {"site": str, "sensor": str, "action": str, "address": str, "service": str, "number": int}
-_LATER_FIELDS = {"first_us": int, "last_us": int}
+_LATER_FIELDS = {"first_us": int, "last_us": int, "verdict": int}
 """Those that the first commands lack: then they are 0."""
 _OF_SENSOR = ("site", "sensor")
 
@@ -36,6 +36,8 @@ class BaselineCommand:
         Of `undo`: the notice that is taken back.
     first_us, last_us
         Of `attack`: the event time in which it came.
+    verdict
+        Of `attack`: the number of the verdict that says so, by which its bar is found again (verdicts.number_of).
     """
 
     site: str
@@ -46,9 +48,10 @@ class BaselineCommand:
     number: int = 0
     first_us: int = 0
     last_us: int = 0
+    verdict: int = 0
 
     def document(self) -> dict[str, object]:
-        """As JSON values; without times where there are none, as before."""
+        """As JSON values; without times and verdict where there are none, as before."""
         later = {name: value for name in _LATER_FIELDS if (value := getattr(self, name))}
         return {name: getattr(self, name) for name in _FIELDS} | later
 
@@ -65,11 +68,12 @@ class BaselineCommand:
             raise BadData(f"command on a baseline: got {str(document)[:MAX_TEXT]}, expected {', '.join(fields)}")
         command = cls(**whole)
         texts = max(len(command.address), len(command.service))
-        is_timed = 0 <= command.first_us <= command.last_us <= MAX_US
+        is_timed = 0 <= command.first_us <= command.last_us <= MAX_US and 0 <= command.verdict <= MAX_US
         if command.action not in ACTIONS or texts > MAX_TEXT or not 0 <= command.number <= MAX_NUMBER or not is_timed:
             raise BadData(
                 f"command on a baseline: got {str(document)[:MAX_TEXT]}, expected one of {', '.join(ACTIONS)}, "
-                f"texts of at most {MAX_TEXT} characters, a number of 0..{MAX_NUMBER}, and two times in their order"
+                f"texts of at most {MAX_TEXT} characters, a number of 0..{MAX_NUMBER}, two times in their order, and a "
+                "verdict's number"
             )
         return command
 

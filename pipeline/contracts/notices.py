@@ -56,8 +56,8 @@ class Notice:
     figures
         FIGURES at least; of what a notice or a command made usual, or not usual any more: affected_relations,
         affected_addresses (of hosts and devices), affected_kinds; of `undone` the number of the notice, and
-        barred_relations where it was an attack; of `silent` pausing_relations, those that had paused before and came
-        back.
+        barred_relations where it was an attack; of `attack` the number of the verdict; of `silent` pausing_relations,
+        those that had paused before and came back.
     relations
         The first of those it is about; `more` counts the rest.
     """

@@ -212,6 +212,11 @@ def standing(verdicts: Iterable[Record], at_us: int | None = None) -> Standing:
     return Standing(given, undone, newest)
 
 
+def number_of(record: Mapping[str, Any]) -> int:
+    """A verdict's number, by which what it asked of a sensor's baseline is found again: 48 bits of its id."""
+    return int(record["id"][:12], 16)
+
+
 def active(verdicts: Iterable[Record], at_us: int) -> list[Record]:
     """The verdicts that hold at a time: given by then, not undone, not overruled, not expired; oldest first."""
     stands = standing(verdicts, at_us)

@@ -26,6 +26,14 @@ def labelling(uid: str, verdict_id: int, members: list[Any], **given: Any) -> Re
     return read_verdict(verdict_bytes(of_before(uid, verdict_id, members, **given)))
 
 
+def on_event(event: dict[str, Any], word: str, at_us: int = 1, by: str = "ada", note: str = "") -> dict[str, Any]:
+    """A record on an alert, as it was written before version 2."""
+    about, (number, _) = event["unmapped"], VERDICTS[word]
+    given = {name: about[name] for name in ("site", "sensor", "class", "model", "members_left_out")}
+    said = {"by": by, "at_us": at_us, "note": note, "revision": event["metadata"]["sequence"]}
+    return of_before(event["finding_info"]["uid"], number, about["members"], **given, **said)
+
+
 def talk(source: str = "10.0.0.7", target: str = "10.0.0.20", port: int | None = 502, **given: Any) -> dict[str, Any]:
     said = {"source": source, "target": target, "port": port, "proto": "tcp", "flows": 3, "directed": True}
     return {**said, "functions": [], **given}

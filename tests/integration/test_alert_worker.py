@@ -172,15 +172,20 @@ def test_killed_twice_it_sends_what_a_reference_run_sends(kafka: str, prefix: st
     [whole], _ = forebay(settings, "alert", "show", uid[:10], "--json")
     [shown] = [event for event in whole["alerts"] if event["finding_info"]["uid"] == uid]
     assert shown["activity_id"] == 3 and whole["incident"]["uid"] == brief["uid"]
-    [record], _ = forebay(settings, "alert", "verdict", uid, "--verdict", "fp", "--by", "Kim", "--note", "maintenance")
+    judge = ("alert", "verdict", uid, "--verdict", "fp", "--by", "Kim", "--note", "maintenance")
+    _, text = forebay(settings, *judge, expect=2)
+    assert "settles incident" in text and "expected --yes" in text
+    [record], _ = forebay(settings, *judge, "--yes")
     reader = clients.reader(settings, "test")
     reader.assign([TopicPartition(settings.topics.feedback, 0, 0)])
     [message] = reader.consume(1, 20)
     reader.close()
     assert message.key() == uid.encode()
     assert record.pop("commands") == []  # what is no attack commands no sensor
-    assert orjson.loads(message.value() or b"") == record
-    assert (record["verdict_id"], record["by"], record["members"]) == (1, "Kim", shown["unmapped"]["members"])
+    sent = orjson.loads(message.value() or b"")
+    assert sent == {name: record[name] for name in sent}
+    assert (sent["verdict_id"], sent["by"]) == (1, "Kim")
+    assert sent["alerts"][0]["members"] == shown["unmapped"]["members"]
     _, text = forebay(settings, "alert", "show", "feedfacefeed", expect=2)
     assert "got 0 incidents" in text
 

@@ -23,6 +23,7 @@ from pipeline.tools.replay import run as runs
 from pipeline.tools.replay.compare import LIVE, compare
 from pipeline.tools.replay.outlet import settings_of
 from pipeline.tools.replay.request import ARCHIVE, TOPIC, Request
+from tests.contracts.verdict_records import on_event
 from tests.crash.flow import running, send
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
@@ -99,9 +100,9 @@ def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> N
     assert comparison["incidents"]["same"] == len(live)
 
     confirmed, false = (orjson.loads(entry) for entry in list(live.values())[:2])
-    verdicts.send(settings, verdicts.verdict_of(confirmed, "fp", "ada", 1))
-    verdicts.send(settings, verdicts.verdict_of(confirmed, "tp", "ada", 2))
-    verdicts.send(settings, verdicts.verdict_of(false, "benign", "ada", 3))
+    verdicts.send(settings, on_event(confirmed, "fp", 1))
+    verdicts.send(settings, on_event(confirmed, "tp", 2))
+    verdicts.send(settings, on_event(false, "benign", 3))
     judged = compare(settings, LIVE, "archive", judgements=["topic"])
     assert judged["verdicts"] | {"outside": 0} == judged["verdicts"]
     assert (judged["verdicts"]["read"], judged["verdicts"]["overruled"]) == (3, 1)

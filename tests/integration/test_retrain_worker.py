@@ -26,6 +26,7 @@ from pipeline.runtime.wire.messages import write
 from pipeline.settings import Settings, inherited_environment
 from pipeline.tools import promotion
 from pipeline.tools.alerts import verdicts
+from tests.contracts.verdict_records import on_event
 from tests.crash.flow import everything_below
 from tests.integration.chains import ROOT, settings_for, wait_for, worker
 from tests.retrain.small_training import ATTACK, CONFIG, FEATURES, facts, plant_rows
@@ -88,7 +89,7 @@ def judge(settings: Settings, verdict: str, rows: Iterable[int], by: str) -> Non
             "members_left_out": 0,
         },
     }
-    verdicts.send(settings, verdicts.verdict_of(alert, verdict, by, time.time_ns() // 1000))
+    verdicts.send(settings, on_event(alert, verdict, time.time_ns() // 1000, by))
 
 
 def label_file(path: Path, rows: Iterable[int], label: str = "normal") -> Path:

@@ -62,12 +62,26 @@ def judged_an_attack(settings: Settings, anchored: dict[str, Any]) -> dict[str, 
     uid = alert["finding_info"]["uid"]
     send(settings, "alerts", settings.topics.alerts, uid, encode(alert), [])
     judged, said = forebay(settings, "alert", "verdict", uid, "--verdict", "tp", "--by", "ada")
+    assert "suppresses nothing else and lets no earlier verdict do so" in said
     assert f"what {used['source']} did anew at plant/left" in said and "never becomes usual" in said
     assert [each["address"] for each in judged["commands"]] == [used["source"]]
+    return last_notice(settings, "attack")
+
+
+def verdict_taken_back(settings: Settings, attack: dict[str, Any]) -> dict[str, Any]:
+    """The notice after the verdict that an attack's notice names was undone."""
+    undone, said = forebay(settings, "alert", "undo", f"{attack['figures']['verdict']:012x}", "--by", "bo")
+    assert undone["sent"] and "this can become usual again" in said
+    assert [(each["action"], each["number"]) for each in undone["commands"]] == [("undo", attack["number"])]
+    return last_notice(settings, "undone")
+
+
+def last_notice(settings: Settings, kind: str) -> dict[str, Any]:
+    """The sensor's last notice, once it is of this kind."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         shown, _ = forebay(settings, "sensor", "show", NAME)
-        if shown["notices"][-1]["kind"] == "attack":
+        if shown["notices"][-1]["kind"] == kind:
             return dict(shown["notices"][-1])
         assert time.monotonic() < deadline, shown["notices"][-1]
         time.sleep(1.0)
@@ -107,8 +121,8 @@ def test_a_sensor_is_listed_shown_and_asked(kafka: str, prefix: str, tmp_path: P
         attack = judged_an_attack(settings, shown["notices"][1])
         (source,) = {each["source"] for each in attack["relations"] if each["what"] == "use"}
         assert attack["number"] == number + 2 and attack["figures"]["affected_relations"] >= 1
-        undone, _ = forebay(settings, "sensor", "undo", NAME, str(attack["number"]), "--yes", "--json")
-        assert source in str(undone["notice"]["relations"]) and undone["notice"]["figures"]["barred_relations"] >= 1
+        lifted = verdict_taken_back(settings, attack)
+        assert source in str(lifted["relations"]) and lifted["figures"]["barred_relations"] >= 1
 
         anew, _ = forebay(settings, "sensor", "relearn", NAME, "--yes", "--json")
         assert (anew["notice"]["number"], anew["notice"]["figures"]["kinds"]) == (number + 4, 0)

@@ -110,7 +110,8 @@ def _bar(baseline: Baseline, command: BaselineCommand) -> Notice:
     kind_cells[taken_out, RELATED] = relations[:1]
     kinds = np.concatenate((taken_out, kinds))
     kind_cells[kinds, MADE_BY] = BARRED
-    return _notice(baseline, command, CALLED_ATTACK, relations, affected(baseline, relations, kinds))
+    by = {"verdict": command.verdict} if command.verdict else {}
+    return _notice(baseline, command, CALLED_ATTACK, relations, affected(baseline, relations, kinds) | by)
 
 
 def _of_attack(

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from pipeline.contracts.incident_joining import JoinedIncident
 from pipeline.contracts.notice_words import moment
+from pipeline.contracts.verdicts import VERDICTS
 from pipeline.runtime.terminal import printable
 from pipeline.tools.alerts.filters import SETTLED, SUPPRESSED, kind_of
 from pipeline.tools.alerts.incidents import NOTICE, Document
@@ -96,7 +97,7 @@ def page(incident: JoinedIncident, document: Document) -> list[Text | Table]:
     if len(incident.alerts) > SHOWN_ALERTS:
         parts += [Text(f"and {len(incident.alerts) - SHOWN_ALERTS:,} more alerts; --json has them all"), Text("")]
     uid = shown(document["uid"])[:SHOWN_UID]
-    return [*parts, Text(f"forebay alert verdict {uid} --verdict tp|fp|benign|test|duplicate --by YOU")]
+    return [*parts, Text(f"forebay alert verdict {uid} --verdict {'|'.join(VERDICTS)} --by YOU")]
 
 
 def is_notice(alert: Mapping[str, Any]) -> bool:

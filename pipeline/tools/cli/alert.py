@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.settings import load_settings
-from pipeline.tools.cli import alert_explain, alert_list, alert_verdict
+from pipeline.tools.cli import alert_explain, alert_list, alert_suppress, alert_verdict
 from pipeline.tools.cli.folders import require_writable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.tools.cli.settings_here import settings_here
@@ -13,7 +13,7 @@ from pipeline.tools.cli.settings_here import settings_here
 if TYPE_CHECKING:
     from pipeline.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Alerts: run; list, show, explain, tail, export; verdict.")
+app = typer.Typer(no_args_is_help=True, help="Alerts: run; list, show, explain, tail, export; judge, suppress.")
 
 
 @app.command()
@@ -132,3 +132,7 @@ class Shown:
 
 app.command()(alert_list.export)
 app.command()(alert_verdict.verdict)
+app.command()(alert_verdict.undo)
+app.command()(alert_suppress.suppress)
+app.command()(alert_suppress.maintenance)
+app.command()(alert_suppress.verdicts)

@@ -57,12 +57,17 @@ def service_meant(text: str | None) -> str:
     return text
 
 
-def require_undoable(history: SensorHistory, number: int) -> Notice:
-    """The notice of this number; Usage where it made nothing usual, or the sensor began anew since."""
+def undoable(history: SensorHistory) -> list[Notice]:
+    """The notices of a sensor, since it began anew, that made something usual or barred it, and are not undone."""
     notices = history.since_forgotten
     began = max((at for at, each in enumerate(notices) if each.kind == RELEARNT), default=-1)
     undone = {each.figures.get("undone") for each in notices[began + 1 :] if each.kind == UNDONE}
-    made = [each for each in notices[began + 1 :] if each.kind in UNDOABLE and each.number not in undone]
+    return [each for each in notices[began + 1 :] if each.kind in UNDOABLE and each.number not in undone]
+
+
+def require_undoable(history: SensorHistory, number: int) -> Notice:
+    """The notice of this number; Usage where it made nothing usual, or the sensor began anew since."""
+    made = undoable(history)
     for notice in made:
         if notice.number == number:
             return notice

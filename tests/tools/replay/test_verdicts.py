@@ -12,13 +12,13 @@ from models.serving import registry
 from models.training.recalibrate import recalibrate
 from pipeline.errors import BadData
 from pipeline.settings import Settings
-from pipeline.tools.alerts.verdicts import verdict_of
 from pipeline.tools.cli.model_backtest import Bounds, gate
 from pipeline.tools.replay import run as runs
 from pipeline.tools.replay import verdicts
 from pipeline.tools.replay.compare import compare
 from pipeline.tools.replay.page import page, rows, sources
 from pipeline.tools.replay.request import ARCHIVE, Request
+from tests.contracts.verdict_records import on_event as judge
 from tests.tools.replay.plant import SITE, archived, raw_log, settings_in
 
 
@@ -54,10 +54,6 @@ def written(path: Path, *records: dict[str, Any] | bytes) -> str:
     lines = (record if isinstance(record, bytes) else orjson.dumps(record) for record in records)
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     return str(path)
-
-
-def judge(event: dict[str, Any], verdict: str, at_us: int = 1, by: str = "ada", note: str = "") -> dict[str, Any]:
-    return verdict_of(event, verdict, by, at_us, note)
 
 
 @pytest.mark.slow
