@@ -9,7 +9,7 @@ import { live } from "./live.js";
 import { login } from "./login.js";
 import { showAssets } from "./map.js";
 import { SCREENS } from "./tables.js";
-import { setTimeZone, timeZone, zoneSays } from "./words.js";
+import { moment, setTimeZone, timeZone, zoneSays } from "./words.js";
 
 const NAV = [
   ["incidents", "Incidents"],
@@ -20,6 +20,7 @@ const NAV = [
   ["audit", "Audit"],
 ];
 const LIVE = { connecting: "Connecting …", live: "Live", away: "Reconnecting …" };
+const FEED_MS = 30_000;
 const root = document.getElementById("app");
 let user = null;
 let page = null;
@@ -186,6 +187,7 @@ function onEvent(name, data) {
 
 /** Something was missed: what is shown is compared with what is. */
 function missed() {
+  refreshFeed();
   page?.list.catchUp();
   page?.incident.refresh();
 }
@@ -226,12 +228,32 @@ async function start() {
   page.stream = live({
     onevent: onEvent,
     onstate(state) {
-      page.state.className = `state ${state}`;
-      put(page.state, LIVE[state]);
+      page.stream_state = state;
+      drawState();
     },
     onback: missed,
   });
   return show();
+}
+
+/** Whether what is shown is of now: the stream to the server, and the server's from the broker. */
+function drawState() {
+  const { state, stream_state: stream = "connecting" } = page;
+  const feed = user.feed ?? {};
+  const isAway = stream === "live" && feed.state === "away";
+  const isBehind = stream === "live" && ["starting", "reading"].includes(feed.state);
+  state.className = `state ${isAway ? "away" : stream}`;
+  state.title = isAway ? feed.error : feed.state === "file" ? "Alerts of files; no broker is read" : "";
+  put(state, isAway ? `No broker since ${moment(feed.since_us, { short: true })}` : isBehind ? "Reading what came before …" : LIVE[stream]);
+}
+
+async function refreshFeed() {
+  if (!page || document.hidden) return;
+  const found = await session().catch(() => null);
+  if (!page || !found) return;
+  if (!found.user) return void document.dispatchEvent(new CustomEvent("signed-out"));
+  user.feed = found.feed;
+  drawState();
 }
 
 function askWho(says = "") {
@@ -246,5 +268,7 @@ document.addEventListener("signed-out", () => {
 });
 window.addEventListener("hashchange", show);
 window.addEventListener("unhandledrejection", (event) => event.reason?.says && event.reason.status !== 401 && toast(event.reason.says));
+setInterval(refreshFeed, FEED_MS);
+document.addEventListener("visibilitychange", refreshFeed);
 onKeys(keys());
 start();

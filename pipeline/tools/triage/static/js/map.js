@@ -23,37 +23,45 @@ export async function showAssets(box, { uid: focus, query, go }) {
     if (!site) return void put(box, head, nothing());
     map = await get("map", { site });
   } catch (error) {
-    if (error.status !== 401) put(box, head, h("p", { class: "notice bad", role: "alert" }, own(error.says)));
+    if (error.status === 404) put(box, head, choice(sites, query.get("site") || sites[0], go), nothing());
+    else if (error.status !== 401) put(box, head, h("p", { class: "notice bad", role: "alert" }, own(error.says)));
     return null;
   }
   draw(box, head, { sites, map, focus, go, isNew: query.get("new") === "yes" });
   return null;
 }
 
+function choice(sites, site, go) {
+  if (sites.length < 2) return null;
+  const choose = h("select", { "aria-label": "Site", onchange: (event) => go(address(event.target.value)) }, sites.map((each) => h("option", { value: each }, each)));
+  choose.value = site;
+  return choose;
+}
+
 function nothing() {
-  return h("div", { class: "empty" }, h("strong", null, "No device is known yet."), h("p", null, "The inventory is made from the archive: it has a device a few minutes after its first flow."));
+  return h("div", { class: "empty" }, h("strong", null, "No device is known yet."), h("p", null, "The inventory is made from the flows in the archive, and that holds none of this site yet. `forebay asset list` says what was read."));
 }
 
 function draw(box, head, { sites, map, focus, go }) {
   const devices = map.devices ?? [];
   const edges = map.edges ?? [];
-  const choose = h("select", { "aria-label": "Site", onchange: (event) => go(address(event.target.value)) }, sites.map((site) => h("option", { value: site }, site)));
-  choose.value = map.site;
   const newEdges = edges.filter((edge) => edge.new);
-  const tools = h("div", { class: "tools-line" }, sites.length > 1 && choose, h("span", { class: "muted" }, own(map.site), ` · ${many(devices.length, "device")} · ${many(edges.length, "pair")} that talk · ${many(newEdges.length, "new one")}`), focus && h("a", { href: address(map.site) }, "Show all"));
-  if (!devices.length) return put(box, head, tools, map.says && h("p", { class: "notice warn" }, own(map.says)), nothing());
+  const tools = h("div", { class: "tools-line" }, choice(sites, map.site, go), h("span", { class: "muted" }, own(map.site), ` · ${many(devices.length, "device")} · ${many(edges.length, "pair")} that talk · ${many(newEdges.length, "new one")}`), focus && h("a", { href: address(map.site) }, "Show all"));
+  const problem = map.problem && h("p", { class: "notice warn" }, own(map.problem));
+  if (!devices.length) return put(box, head, tools, problem, nothing());
   const width = Math.max(360, Math.min(1400, box.clientWidth - 40));
   const { svg, drawn } = siteGraph(map, { focus, width, onpick: (of) => go(address(map.site, of)) });
   const left = map.left_out ?? {};
   const notes = [
     drawn < devices.length && `${count(drawn)} of ${count(devices.length)} devices are drawn; all are in the table.`,
     left.devices > 0 && `${many(left.devices, "further device")} and ${many(left.edges ?? 0, "further edge")} are left out.`,
-    left.unconfirmed > 0 && `${many(left.unconfirmed, "address", "addresses")} that never answered ${left.unconfirmed === 1 ? "is" : "are"} not counted as devices.`,
+left.unconfirmed > 0 && `Not counted as devices: ${many(left.unconfirmed, "address", "addresses")} that never answered.`,
   ].filter(Boolean);
   put(
     box,
     head,
     tools,
+    problem,
     focus && detail(map, focus),
     h("div", { class: "card" }, svg, notes.map((note) => h("p", { class: "muted" }, note))),
     h("section", { class: "card", "aria-labelledby": "t-devices" }, h("h2", { id: "t-devices" }, "Devices"), devicesTable(map, devices)),

@@ -5,7 +5,7 @@ import { many } from "./words.js";
 
 const LEVELS = { 5: "Outside", 4: "Ways out", 3: "Servers", 2: "Operation", 1: "Control" };
 const MAX_DRAWN = 72;
-const [BOX, GAP, HIGH, PAD] = [148, 14, 40, 26];
+const [BOX, GAP, HIGH, PAD, BETWEEN] = [148, 18, 40, 26, 40];
 
 const shortened = (text, length) => {
   const letters = [...clean(text)];
@@ -35,9 +35,9 @@ export function siteGraph(map, { focus = null, width = 1100, onpick }) {
       const row = Math.floor(index / columns);
       const inRow = Math.min(columns, band.devices.length - row * columns);
       const left = (width - inRow * (BOX + GAP) + GAP) / 2;
-      places.set(device.address, { x: left + (index % columns) * (BOX + GAP), y: y + 30 + row * (HIGH + 22), device });
+      places.set(device.address, { x: left + (index % columns) * (BOX + GAP), y: y + 30 + row * (HIGH + BETWEEN), device });
     });
-    const height = 30 + rows * (HIGH + 22);
+    const height = 30 + rows * (HIGH + BETWEEN);
     bands.push(s("g", null, s("rect", { class: "zone", x: 0.5, y: y + 0.5, width: width - 1, height, rx: 8 }), s("text", { class: "zone-name", x: 12, y: y + 18 }, shortened(band.title, 40))));
     y += height + 16;
   }
@@ -57,17 +57,14 @@ const worth = (device) => (device.name || device.criticality ? 1e12 : 0) + (devi
 function line(edge, places, { focus, most }) {
   const [from, to] = [places.get(edge.source), places.get(edge.target)];
   if (!from || !to || from === to) return null;
-  const isUnder = from.y < to.y;
-  const [x1, x2] = [from.x + BOX / 2, to.x + BOX / 2];
-  const [y1, y2] = from.y === to.y ? [from.y + HIGH, to.y + HIGH] : [isUnder ? from.y + HIGH : from.y, isUnder ? to.y : to.y + HIGH];
-  const bend = from.y === to.y ? 20 : Math.max(14, Math.abs(y2 - y1) / 2);
-  const [c1, c2] = from.y === to.y ? [y1 + bend, y2 + bend] : isUnder ? [y1 + bend, y2 - bend] : [y1 - bend, y2 + bend];
+  const [x1, x2, y1, y2] = [from.x + BOX / 2, to.x + BOX / 2, from.y + HIGH / 2, to.y + HIGH / 2];
+  const bend = y1 === y2 ? HIGH + 6 + Math.abs(x2 - x1) / 40 : 0; // beside one another: around those in between
   const isNear = focus !== null && (edge.source === focus || edge.target === focus);
   const kind = `edge${edge.new ? " new" : ""}${isNear ? " near" : focus !== null ? " far" : ""}`;
   const width = (1 + (3 * Math.log1p(edge.flows ?? 1)) / Math.log1p(most)).toFixed(1);
   const services = (edge.services ?? []).map((each) => each.service ?? each).slice(0, 4).join(", ");
   const says = `${edge.source} to ${edge.target}: ${services}, ${many(edge.flows ?? 0, "flow")}${edge.new ? ", new" : ""}`;
-  return s("path", { class: kind, d: `M${x1} ${y1}C${x1} ${c1} ${x2} ${c2} ${x2} ${y2}`, "stroke-width": width }, s("title", null, says));
+  return s("path", { class: kind, d: `M${x1} ${y1}Q${(x1 + x2) / 2} ${(y1 + y2) / 2 + bend} ${x2} ${y2}`, "stroke-width": width }, s("title", null, says));
 }
 
 function box({ x, y, device }, { near, onpick }) {

@@ -81,6 +81,8 @@ const some = (...names) => (row) => {
   const name = names.find((each) => row[each] !== undefined && row[each] !== null);
   return name === undefined ? "" : plain(name, row[name]);
 };
+const incidentsOf = (row) => (row.incidents ? h("a", { href: `#/incidents?view=all&site=${encodeURIComponent(row.site)}&sensor=${encodeURIComponent(row.sensor)}` }, number(row.incidents)) : number(row.incidents));
+const origins = (row) => (row.calibrated ?? []).map((each) => (each === "*" ? "any site, pooled" : each)).join(", ");
 const of = (part, whole) => (row) => (row[part] === undefined ? "" : row[whole] === undefined ? number(row[part]) : `${number(row[part])} of ${number(row[whole])}`);
 
 export const SCREENS = {
@@ -92,7 +94,7 @@ export const SCREENS = {
     none: ["No sensor has sent anything yet.", "Or the page has no broker to ask: what it shows then comes from files of alerts alone."],
     columns: [
       ["Sensor", (row) => own(`${clean(row.site)}/${clean(row.sensor)}`)],
-      ["Phase", (row) => chip(row.phase, PHASES[row.phase])],
+      ["Phase", (row) => (row.phase ? chip(row.phase, PHASES[row.phase]) : h("span", { class: "muted" }, "not known: only alerts name it"))],
       ["Since", some("since_us")],
       ["Last flow", some("last_us", "last_flow_us", "at_us")],
       ["Silent for", some("silent_us", "quiet_us", "idle_us")],
@@ -103,6 +105,7 @@ export const SCREENS = {
       ["Loss before Kafka", some("loss", "lost"), "number"],
       ["Usual kinds", of("usual_kinds", "kinds"), "number"],
       ["Usual relations", of("usual_relations", "relations"), "number"],
+      ["Incidents", incidentsOf, "number"],
       ["To do", remarks],
     ],
   }),
@@ -118,7 +121,8 @@ export const SCREENS = {
       ["Made", some("made_us", "created_us", "trained_us")],
       ["From", some("parent")],
       ["Place", some("place")],
-      ["Calibrated for", some("calibrated", "calibration", "origins")],
+      ["Last incident", some("last_us")],
+      ["Calibrated for", (row) => own(origins(row))],
       ["Incidents", some("incidents"), "number"],
       ["Alerts a day", some("alerts_a_day"), "number"],
       ["Drift", some("drift"), "number"],
