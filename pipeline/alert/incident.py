@@ -8,8 +8,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.alert.deeds import Deeds
 from pipeline.alert.ends import Ends, most
 from pipeline.alert.features import FeatureSample
+from pipeline.alert.initiators import from_initiators
 from pipeline.alert.levels import LEVELS
 from pipeline.alert.pages import NOT_JUDGED, OPENED_BEFORE, Disposition
 from pipeline.alert.shown_evidence import ShownEvidence
@@ -25,9 +27,6 @@ MAX_CLASSES = 32
 
 TALK_KEYS = ["src_addr", "dst_addr", "dst_port", "ip_proto"]
 TALK_FIELDS = [*TALK_KEYS, "src_mac", "dst_mac", "community_id"]
-
-
-TURNED = (("src_addr", "dst_addr"), ("src_mac", "dst_mac"), ("src_port", "dst_port"))
 
 
 @dataclass(slots=True)
@@ -54,6 +53,7 @@ class Incident:
     nearest_classes: what its unknown flows are nearest to.
     undirected: the sensor orders a flow's ends by address, so the initiator is known only where SYNs were counted.
     shown: what the sensor's baseline says is new about its flows.
+    deeds: what they did, from who asked.
     level: how strong it is (levels.py), -1 before it was judged; level_flows: flows of each level.
     judged_flows: how many it had when it was judged last; judged_signs: what its strong flows were about, the first 16.
     judged: whether it pages, and why.
@@ -100,6 +100,7 @@ class Incident:
     positions: list[list[int | None]] = field(default_factory=list)
     features: FeatureSample = field(default_factory=FeatureSample.empty)
     shown: ShownEvidence = field(default_factory=ShownEvidence)
+    deeds: Deeds = field(default_factory=Deeds)
     level: int = -1
     level_flows: list[int] = field(default_factory=lambda: [0] * LEVELS)
     judged_flows: int = 0
@@ -177,7 +178,10 @@ class Incident:
         _tally(self.classes, rows.column("class"), MAX_CLASSES)
         _tally(self.nearest_classes, rows.column("nearest_class").drop_null(), MAX_CLASSES)
         self.shown.add(rows)  # the ends as the baseline saw them
-        rows = self._from_initiator(rows)
+        asked = from_initiators(rows)
+        self.undirected |= asked.unordered
+        self.deeds.add(asked)
+        rows = asked.rows
         self.more_sources |= _tally(self.sources, rows.column("src_addr"), MAX_ADDRESSES)
         self.more_targets |= _tally(self.targets, rows.column("dst_addr"), MAX_ADDRESSES)
         named = rows.filter(pc.invert(pc.is_in(rows.column("class"), value_set=pa.array([NORMAL, UNKNOWN]))))
@@ -191,23 +195,6 @@ class Incident:
             columns = [rows.column(name).slice(0, free).to_pylist() for name in names]
             self.positions.extend(list(position) for position in zip(*columns, strict=True))
         self.features = self.features.add(rows)
-
-    def _from_initiator(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows, with ends swapped where the sensor orders them by address and the SYNs show another initiator."""
-        unordered = pc.equal(rows.column("source_type"), "icsflow")
-        if not pc.any(unordered).as_py():
-            return rows
-        self.undirected = True
-        reversed_ends = pc.greater(rows.column("rev_syn_pkts"), rows.column("fwd_syn_pkts"))
-        turned = pc.and_(unordered, pc.fill_null(reversed_ends, False))
-        for name_a, name_b in TURNED:
-            first, second = rows.column(name_a), rows.column(name_b)
-            for name, column in (
-                (name_a, pc.if_else(turned, second, first)),
-                (name_b, pc.if_else(turned, first, second)),
-            ):
-                rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
-        return rows
 
     def _add_talks(self, rows: pa.RecordBatch) -> None:
         keys = pc.binary_join_element_wise(
@@ -264,11 +251,12 @@ def as_document(incident: Incident) -> dict[str, Any]:
     document["target_ports"] = [[port, number] for port, number in incident.target_ports.items()]
     document["features"] = incident.features.as_document()
     document["shown"], document["judged"] = incident.shown.as_document(), list(incident.judged)
+    document["deeds"] = incident.deeds.as_document()
     return document
 
 
 def of_document(document: dict[str, Any]) -> Incident:
-    """The incident that `as_document` wrote, or that of versions before, which knew neither baselines nor pages."""
+    """The incident that `as_document` wrote, or that of versions before: without baselines, pages and deeds."""
     fields = dict(document)
     fields["talks"] = {key: Talk(*values) for key, values in fields["talks"].items()}
     fields["target_ports"] = {int(port): number for port, number in fields["target_ports"]}
@@ -276,4 +264,6 @@ def of_document(document: dict[str, Any]) -> Incident:
     fields["judged"] = Disposition(*fields["judged"]) if "judged" in fields else OPENED_BEFORE
     if "shown" in fields:
         fields["shown"] = ShownEvidence.of_document(fields["shown"])
+    if "deeds" in fields:
+        fields["deeds"] = Deeds.of_document(fields["deeds"])
     return Incident(**fields)

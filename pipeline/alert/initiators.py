@@ -1,0 +1,89 @@
+"""Flows turned so that their source is who asked: not the end that a sensor lists first, nor a service that answers."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.contracts.services import is_answer
+from pipeline.runtime.wire.batches import filled
+
+Flags = npt.NDArray[np.bool_]
+UNORDERED = "icsflow"
+"""The source that orders a flow's ends by address."""
+TCP = 6
+SYN, ACK = 2, 16
+ASKED = ("S0", "REJ")
+"""Connection states of TCP in which it was the source's SYN that was seen; the other states may be derived from flags
+that say no order."""
+TURNED = (("src_addr", "dst_addr"), ("src_mac", "dst_mac"), ("src_port", "dst_port"))
+
+
+class Initiators(NamedTuple):
+    """Rows whose source is who asked, as far as that is known.
+
+    rows: ends swapped where turned. turned: (n,) those that came the other way round. directed: (n,) whether it is
+    known who asked. unordered: whether some are of a sensor that orders ends by address.
+    """
+
+    rows: pa.RecordBatch
+    turned: Flags
+    directed: Flags
+    unordered: bool
+
+
+def asked(rows: pa.RecordBatch) -> Flags:
+    """(n,) whether the source is shown to have asked, whatever the ports say: by its SYN, or by industrial requests."""
+    flags = filled(rows, "fwd_tcp_flags", 0)
+    by_flags = (flags & (SYN | ACK)) == SYN
+    by_state = _mask(pc.is_in(rows.column("conn_state"), value_set=pa.array(ASKED)))
+    by_history = _mask(pc.fill_null(pc.starts_with(rows.column("history"), "S"), False))
+    is_tcp = _mask(pc.fill_null(pc.equal(rows.column("ip_proto"), TCP), False))
+    by_request = _mask(rows.column("ics_proto").is_valid())
+    of_source: Flags = (is_tcp & (by_flags | by_state | by_history)) | by_request
+    return of_source
+
+
+def answering(rows: pa.RecordBatch) -> Flags:
+    """(n,) whether flows go from a service to who uses it: by their ports, where nothing shows that the source asked."""
+    src_port, dst_port = (ports(rows, name) for name in ("src_port", "dst_port"))
+    return is_answer(src_port, dst_port) & ~asked(rows)
+
+
+def from_initiators(rows: pa.RecordBatch) -> Initiators:
+    """The rows (schema `scored`) as who asked sent them.
+
+    Where the sensor orders ends by address, the end with more SYNs asked; else the ports say it, or nothing does.
+    """
+    unordered = _mask(pc.equal(rows.column("source_type"), UNORDERED))
+    fwd_syn, rev_syn = (filled(rows, name, 0) for name in ("fwd_syn_pkts", "rev_syn_pkts"))
+    answers = answering(rows)
+    asks = is_answer(ports(rows, "dst_port"), ports(rows, "src_port"))
+    by_syn = unordered & (fwd_syn != rev_syn)
+    turned = np.where(by_syn, rev_syn > fwd_syn, answers)
+    directed = ~unordered | by_syn | answers | asks
+    return Initiators(_turned(rows, turned), turned, directed, bool(unordered.any()))
+
+
+def _turned(rows: pa.RecordBatch, turned: Flags) -> pa.RecordBatch:
+    if not turned.any():
+        return rows
+    mask = pa.array(turned)
+    for name_a, name_b in TURNED:
+        first, second = rows.column(name_a), rows.column(name_b)
+        for name, column in ((name_a, pc.if_else(mask, second, first)), (name_b, pc.if_else(mask, first, second))):
+            rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
+    return rows
+
+
+def ports(rows: pa.RecordBatch, name: str) -> npt.NDArray[np.int64]:
+    """(n,) ports; -1 where none is known."""
+    numbers: npt.NDArray[np.int64] = rows.column(name).cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _mask(column: Any) -> Flags:
+    mask: Flags = column.to_numpy(zero_copy_only=False).astype(np.bool_)
+    return mask
