@@ -1,4 +1,4 @@
-"""What the flows of an incident did: who used which service, of whom, how often, and how that went; all of it bounded."""
+"""What the flows of an incident did: who used which service, of whom, how often, and how that went; bounded."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,8 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.alert.initiators import Initiators
-from pipeline.contracts.group_addresses import GROUP_ADDRESS, GROUP_MAC
+from pipeline.alert.turned_flows import Initiators, is_group
 from pipeline.runtime.wire.batches import filled
 
 MAX_DEEDS = 256
@@ -26,8 +25,6 @@ WINDOWED = "icsflow"
 TCP, UDP = 6, 17
 TRANSPORTS = (TCP, UDP)
 ONE_WAY = "no_rev|one_way"
-GROUPS = rf"{GROUP_MAC}|{GROUP_ADDRESS}|^[0-9.]+\.255$"
-"""Addresses that no single device answers for; the broadcast address of a network among them."""
 Ints = npt.NDArray[np.int64]
 
 COUNTS = ("opened", "unanswered", "refused", "attempts", "reads", "writes", "controls", "exceptions")
@@ -126,7 +123,9 @@ class Deeds:
         names = [name for name in Deed.__slots__ if name != "functions"]
         of = {}
         for key, values, functions in document:
-            of[key] = Deed(**dict(zip(names, values, strict=True)), functions={code: count for code, count in functions})
+            of[key] = Deed(
+                **dict(zip(names, values, strict=True)), functions={code: count for code, count in functions}
+            )
         return cls(of)
 
 
@@ -172,7 +171,7 @@ def _facts(asked: Initiators) -> pa.RecordBatch:
     fwd_syn, rev_syn = (filled(rows, name, 0).astype(np.int64) for name in ("fwd_syn_pkts", "rev_syn_pkts"))
     # Where the sensor does not count the way back, nobody can say that there was none.
     blind = _mask(pc.match_substring_regex(rows.column("quality"), ONE_WAY))
-    group = _mask(pc.match_substring_regex(rows.column("dst_addr"), GROUPS))
+    group = is_group(rows.column("dst_addr"))
     by_ports = turned & (fwd_syn == rev_syn)
     spoke, answered = np.where(turned, rev, fwd), np.where(turned, fwd, rev)
     silent = (spoke > 0) & (answered == 0) & asked.directed & ~by_ports

@@ -12,9 +12,12 @@ import numpy as np
 
 from pipeline.alert.shown_evidence import SAID, Example, ShownEvidence, name_of
 from pipeline.alert.techniques import SEVERITY
-from pipeline.alert.wording import printable_name
+from pipeline.alert.turned_flows import UNORDERED
+from pipeline.alert.wording import listed, printable_name
 from pipeline.contracts.baseline import COUNTED, Evidence
+from pipeline.contracts.function_words import function_words, industrial_name
 from pipeline.contracts.public_addresses import is_public
+from pipeline.contracts.service_names import service_words
 from pipeline.contracts.services import ethertype_words, is_answer, is_ephemeral, protocol_words
 from pipeline.errors import Misconfigured
 from pipeline.runtime.terminal import printable
@@ -22,8 +25,7 @@ from pipeline.runtime.terminal import printable
 MAX_SENTENCE = 256
 TCP, UDP = 6, 17
 SYN, ACK = 2, 16
-UNORDERED = "icsflow"
-"""The source that orders a flow's ends by address."""
+NO_PORT = " (port not known)"
 
 FLOW_WORDS = frozenset(
     {
@@ -107,8 +109,8 @@ def _words(bit: Evidence, example: Example) -> dict[str, str]:
         "owner": owner,
         "service": service,
         "protocol": _protocol(example),
-        "by": f"{service} of {owner}" if service.startswith("port ") else service,
-        "industrial": example.ics_proto or "an industrial protocol",
+        "by": service if service.endswith(NO_PORT) else f"{service} of {owner}",
+        "industrial": industrial_name(example.ics_proto),
         "functions": _functions(example),
         "address": printable_name(address),
         "hardware": printable_name(hardware or "one that is not known"),
@@ -161,19 +163,20 @@ def _service(example: Example, answers: bool) -> str:
     src, dst = _ports(example)
     port = src if answers else dst
     if port[0] < 0:
-        return f"{protocol} (port not known)"
+        return f"{protocol}{NO_PORT}"
     of_clients = " (or any other port of clients)" if is_ephemeral(port)[0] else ""
-    return f"port {port[0]}/{protocol}{of_clients}"
+    return service_words(example.ip_proto, int(port[0])) + of_clients
 
 
 def _functions(example: Example) -> str:
-    name = example.ics_proto or "industrial"
-    codes = [str(code) for code in example.functions]
+    """What it was asked for, and by which functions."""
+    name, codes = industrial_name(example.ics_proto), [str(code) for code in example.functions]
     if not codes:
-        return f"a function of {example.ics_proto}" if example.ics_proto else "an industrial function"
+        return f"a function of {name}"
     if len(codes) == 1:
-        return f"{name} function {codes[0]}"
-    return f"one of {name} functions {', '.join(codes[:-1])} and {codes[-1]}"
+        return f"{name} function {codes[0]} ({function_words(example.ics_proto, example.functions[0])})"
+    said = [f"{code} ({function_words(example.ics_proto, int(code))})" for code in codes]
+    return f"one of {name} functions {listed(said)}"
 
 
 def _at_hardware(bit: Evidence, example: Example) -> tuple[str, str | None, int | None]:
@@ -190,7 +193,9 @@ def _at_hardware(bit: Evidence, example: Example) -> tuple[str, str | None, int 
 def _distance(example: Example) -> str:
     if example.strangeness is None:
         return "none is known yet"
-    return f"{example.strangeness:.2f} deviations from the nearest, {example.strange_from or 0:.2f} is the bound"
+    return (
+        f"{example.strangeness:.2f} deviations from the nearest, where up to {example.strange_from or 0:.2f} is usual"
+    )
 
 
 def read_evidence_words(text: str) -> EvidenceWords:

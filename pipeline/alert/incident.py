@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from pipeline.alert.deeds import Deeds
 from pipeline.alert.ends import Ends, most
 from pipeline.alert.features import FeatureSample
-from pipeline.alert.initiators import from_initiators
 from pipeline.alert.levels import LEVELS
 from pipeline.alert.pages import NOT_JUDGED, OPENED_BEFORE, Disposition
 from pipeline.alert.shown_evidence import ShownEvidence
+from pipeline.alert.turned_flows import from_initiators
 from pipeline.contracts.class_names import NORMAL, UNKNOWN, is_name
 
 # Key of the incident of all that could not be followed one by one; every other key starts with a separator.

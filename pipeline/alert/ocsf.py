@@ -8,29 +8,39 @@ from typing import Any
 
 import orjson
 
+from pipeline.alert.deeds import COUNTS, Deed
 from pipeline.alert.endpoints import evidence, observables
 from pipeline.alert.evidence_words import EvidenceWords, Sentence, sentences, shipped_evidence_words
 from pipeline.alert.explain import TOP, Baseline, Reason, reasons
-from pipeline.alert.incident import CROWD, MAX_POSITIONS, Incident
+from pipeline.alert.facts import facts_of
+from pipeline.alert.feature_words import reason_words
+from pipeline.alert.incident import MAX_POSITIONS, Incident
 from pipeline.alert.levels import LEVEL_NAMES
+from pipeline.alert.message import Known, message, title
+from pipeline.alert.naming import (
+    has_name,
+    is_foreign,
+    lead_of,
+    name_of_incident,
+    techniques_of,
+)
 from pipeline.alert.pages import Disposition
-from pipeline.alert.techniques import Meaning, Meanings, Technique
-from pipeline.alert.wording import duration, flows, many, measured, printable_name, usual
-from pipeline.contracts.class_names import is_name
-from pipeline.contracts.group_addresses import group_of
+from pipeline.alert.severity import CONFIDENT, DOUBTFUL, confidence_of, severity_of
+from pipeline.alert.techniques import Meanings, Technique
+from pipeline.alert.wording import measured, printable_name, usual
+from pipeline.contracts.function_words import function_words
+from pipeline.contracts.service_names import service_words
+from pipeline.contracts.services import ethertype_words, protocol_words
+from pipeline.runtime.terminal import printable
 
+SHOWN_DEEDS = 16
 OCSF_VERSION = "1.8.0"
 CREATE, UPDATE, CLOSE = 1, 2, 3
 ACTIVITY = {CREATE: "Create", UPDATE: "Update", CLOSE: "Close"}
 SEVERITY_CAPTION = {1: "Informational", 2: "Low", 3: "Medium", 4: "High", 5: "Critical"}
-LOWEST_SEVERITY, HIGHEST_SEVERITY = 1, 5
 CONFIDENCE_CAPTION = {1: "Low", 2: "Medium", 3: "High"}
 CLASS_UID = 2004
 PRODUCT = {"name": "Forebay", "vendor_name": "Forebay", "version": version("forebay")}
-
-# Severity moves up a step from this many flows on, if confident, and down a step below that confidence.
-EXTENSIVE_FLOWS = 200
-CONFIDENT, DOUBTFUL = 80, 50
 
 
 def encode(event: dict[str, Any]) -> bytes:
@@ -49,17 +59,13 @@ def detection_finding(
 
     baseline: of the incident's model. It explains the sensors and sites that the model is calibrated for, no others.
     """
-    words = words or shipped_evidence_words()
-    said = sentences(incident.shown, words)[:TOP]
-    knows = baseline is not None and baseline.knows(incident.site, incident.sensor)
-    confidence = confidence_of(incident, said, knows)
-    severity = severity_of(incident, meanings, said, confidence)
-    explains = baseline is not None and baseline.explains(incident.site, incident.sensor)
-    why = reasons(incident.features, baseline)[: TOP - len(said)] if baseline is not None and explains else []
-    techniques = techniques_of(incident, meanings)
+    known = known_of(incident, meanings, baseline, words)
+    said, why, techniques = known.said, known.why, known.techniques
+    severity = severity_of(incident, meanings, known)
     attacks = [_attack(technique, meanings.attack_version) for technique in techniques]
     evidences = evidence(incident)
-    says = message(incident, meanings, words)
+    facts = facts_of(incident)
+    says = message(incident, meanings, known, facts)
     event: dict[str, Any] = {
         "activity_id": activity,
         "activity_name": ACTIVITY[activity],
@@ -69,16 +75,16 @@ def detection_finding(
         "class_uid": CLASS_UID,
         "type_uid": CLASS_UID * 100 + activity,
         "type_name": f"Detection Finding: {ACTIVITY[activity]}",
-        "confidence": CONFIDENCE_CAPTION[_confidence_id(confidence)],
-        "confidence_id": _confidence_id(confidence),
-        "confidence_score": confidence,
+        "confidence": CONFIDENCE_CAPTION[_confidence_id(known.confidence)],
+        "confidence_id": _confidence_id(known.confidence),
+        "confidence_score": known.confidence,
         "count": incident.count,
         "disposition": "Alert",
         "disposition_id": 19,
         "duration": _ms(incident.end_ts_us) - _ms(incident.start_ts_us),
         "end_time": _ms(incident.end_ts_us),
         "evidences": evidences,
-        "finding_info": _finding_info(incident, meanings, lead_of(incident, said), says, attacks),
+        "finding_info": _finding_info(incident, known, title(facts, known), says, attacks),
         "is_alert": activity != CLOSE,
         "message": says,
         "metadata": _metadata(incident),
@@ -90,106 +96,13 @@ def detection_finding(
         "status_detail": "ended" if activity == CLOSE else "going on",
         "status_id": 1,
         "time": _ms(incident.opened_ts_us),
-        "unmapped": _unmapped(incident, techniques, said, why, baseline),
+        "unmapped": _unmapped(incident, known, baseline),
     }
     if attacks:
         event["attacks"] = attacks
     if said or why:
         event["anomaly_analyses"] = [_anomaly_analysis(incident, said, why)]
     return event
-
-
-def lead_of(incident: Incident, said: list[Sentence]) -> Sentence | None:
-    """The evidence that names the incident: the strongest, where its flows have no name."""
-    is_named = incident.key == CROWD or is_name(incident.main_class)
-    return said[0] if said and not is_named else None
-
-
-def meaning_of(incident: Incident, meanings: Meanings) -> Meaning:
-    """The meaning of its main class, or that of the crowd."""
-    return meanings.crowd if incident.key == CROWD else meanings.of(incident.main_class)
-
-
-def techniques_of(incident: Incident, meanings: Meanings) -> list[Technique]:
-    """The candidate techniques of its main class, then of the further ones, each once."""
-    further = [meanings.of(name) for name in incident.further_classes]
-    techniques = [
-        technique for meaning in [meaning_of(incident, meanings), *further] for technique in meaning.techniques
-    ]
-    return list(dict.fromkeys(techniques))
-
-
-def confidence_score(incident: Incident) -> int:
-    """0 to 100: the flows' mean score, times how far they agree on the class."""
-    return round(100 * incident.mean_score * incident.agreement)
-
-
-def confidence_of(incident: Incident, said: list[Sentence], knows: bool) -> int:
-    """0 to 100: the flows' score, and how far the strongest evidence speaks for something wrong; what is higher.
-
-    knows: whether the model is calibrated for the sensor. Else its score is by another plant's odds, and counts only
-    where there is nothing else.
-    """
-    by_evidence = max((sentence.kind.confidence for sentence in said), default=0)
-    return max(confidence_score(incident), by_evidence) if knows or not said else by_evidence
-
-
-def severity_of(incident: Incident, meanings: Meanings, said: list[Sentence], confidence: int) -> int:
-    """The severity of its class or of its evidence; what is higher."""
-    # How many flows there are is a fact here, however sure the kind is of something wrong: a flood is no small matter.
-    by_evidence = [_stepped(each.kind.severity_id, int(each.flows >= EXTENSIVE_FLOWS)) for each in said]
-    if lead_of(incident, said) is not None:
-        return max(by_evidence)
-    return max(severity_id(meaning_of(incident, meanings), incident.count, confidence), *by_evidence, LOWEST_SEVERITY)
-
-
-def severity_id(meaning: Meaning, count: int, confidence: int) -> int:
-    """The class's severity; a step down where in doubt, a step up where extensive and beyond doubt."""
-    step = -1 if confidence < DOUBTFUL else int(confidence >= CONFIDENT and count >= EXTENSIVE_FLOWS)
-    return _stepped(meaning.severity_id, step)
-
-
-def _stepped(severity: int, step: int) -> int:
-    return min(max(severity + step, LOWEST_SEVERITY), HIGHEST_SEVERITY)
-
-
-def message(incident: Incident, meanings: Meanings, words: EvidenceWords | None = None) -> str:
-    """One sentence for the person on shift; what else the incident holds comes after it."""
-    words = words or shipped_evidence_words()
-    lead = lead_of(incident, sentences(incident.shown, words))
-    ends = incident.all_ends if incident.key == CROWD else incident.ends
-    sources = many(len(ends.sources), ends.more_sources, printable_name(ends.actor), "sources")
-    target = printable_name(ends.main_other)
-    if whom := group_of(ends.main_other):
-        target = f"{whom} ({target})"
-    targets = many(len(ends.others), ends.more_others, target, "addresses")
-    facts = {
-        "actor": printable_name(ends.actor),
-        "sources": sources,
-        "target": target,
-        "targets": targets,
-        "ports": many(len(incident.target_ports), incident.more_target_ports, "1 port", "ports"),
-        "sensor": printable_name(incident.sensor),
-        "site": printable_name(incident.site),
-        "flows": _flows_meant(incident),
-        "duration": duration(incident.end_ts_us - incident.start_ts_us),
-        "class": printable_name(incident.main_class),
-        "nearest": meanings.as_nearest(printable_name(incident.nearest)),
-    }
-    if lead is not None:
-        says = words.says.substitute(facts | {"evidence": lead.says, "flows": flows(incident.count)})
-    else:
-        says = meaning_of(incident, meanings).says.substitute(facts)
-    further = [f"{meanings.of(name).title}, {flows(incident.classes[name])}" for name in incident.further_classes[:3]]
-    return "; also: ".join([says, *further])
-
-
-def _flows_meant(incident: Incident) -> str:
-    """How many flows the sentence is about: of an incident with several classes not all."""
-    of_class = incident.classes[incident.main_class]
-    if incident.key == CROWD or of_class == incident.count:
-        return flows(incident.count)
-    return f"{of_class:,} of {flows(incident.count)}"
 
 
 def _ms(time_us: int) -> int:
@@ -200,15 +113,34 @@ def _confidence_id(confidence: int) -> int:
     return 1 if confidence < DOUBTFUL else 2 if confidence < CONFIDENT else 3
 
 
+def known_of(
+    incident: Incident, meanings: Meanings, baseline: Baseline | None = None, words: EvidenceWords | None = None
+) -> Known:
+    """What is known of an incident beside its flows; `baseline` as in `detection_finding`."""
+    said = sentences(incident.shown, words or shipped_evidence_words())[:TOP]
+    knows = baseline is not None and baseline.knows(incident.site, incident.sensor)
+    named, foreign = has_name(incident, meanings), is_foreign(incident, baseline)
+    explains = baseline is not None and baseline.explains(incident.site, incident.sensor)
+    return Known(
+        name=name_of_incident(incident, meanings, said, named),
+        named=named,
+        foreign=foreign,
+        confidence=confidence_of(incident, said, knows),
+        said=said,
+        why=reasons(incident.features, baseline)[: TOP - len(said)] if baseline is not None and explains else [],
+        techniques=techniques_of(incident, meanings, said, named and not foreign),
+    )
+
+
 def _finding_info(
-    incident: Incident, meanings: Meanings, lead: Sentence | None, says: str, attacks: list[dict[str, Any]]
+    incident: Incident, known: Known, headline: str, says: str, attacks: list[dict[str, Any]]
 ) -> dict[str, Any]:
     info: dict[str, Any] = {
         "uid": incident.uid,
-        "title": meaning_of(incident, meanings).title if lead is None else lead.kind.title,
+        "title": headline,
         "desc": says,
         "types": [printable_name(name) for name in [incident.main_class, *incident.further_classes]],
-        "analytic": _analytic(incident, lead),
+        "analytic": _analytic(incident, lead_of(known.said, known.named)),
         "created_time": _ms(incident.opened_ts_us),
         "modified_time": _ms(incident.last_clock_us),
         "first_seen_time": _ms(incident.first_ts_us),
@@ -284,17 +216,12 @@ def _anomaly_analysis(incident: Incident, said: list[Sentence], why: list[Reason
     }
 
 
-def _unmapped(
-    incident: Incident,
-    techniques: list[Technique],
-    said: list[Sentence],
-    why: list[Reason],
-    baseline: Baseline | None,
-) -> dict[str, Any]:
+def _unmapped(incident: Incident, known: Known, baseline: Baseline | None) -> dict[str, Any]:
     """Facts without an OCSF attribute, for reports and triage: the members, and the numbers behind the text."""
     return {
         "site": printable_name(incident.site),
         "sensor": printable_name(incident.sensor),
+        "name": printable_name(known.name),
         "class": printable_name(incident.main_class),
         "classes": {printable_name(name): count for name, count in incident.classes.items()},
         "nearest_classes": {printable_name(name): count for name, count in incident.nearest_classes.items()},
@@ -326,12 +253,40 @@ def _unmapped(
                 "status": "candidate",
                 "confidence": technique.confidence,
             }
-            for technique in techniques
+            for technique in known.techniques
         ],
         "evidence": dict(incident.shown.counts),
         **disposition(incident.judged),
-        "reasons": _reasons(incident, said, why),
+        "reasons": _reasons(incident, known.said, known.why),
+        "did": _did(incident),
     }
+
+
+def _did(incident: Incident) -> list[dict[str, Any]]:
+    """What the flows did, for machines: the deeds with most flows, at most 16."""
+    deeds = sorted(incident.deeds.of.items(), key=lambda item: (-item[1].flows, item[0]))[:SHOWN_DEEDS]
+    return [
+        {
+            "source": printable_name(deed.source),
+            "service": _service(deed),
+            "directed": deed.directed,
+            "flows": deed.flows,
+            "targets": len(deed.targets),
+            "more_targets": deed.more_targets,
+            **{name: getattr(deed, name) for name in COUNTS},
+            "functions": [
+                {"code": code, "count": count, "says": function_words(deed.industrial, code)}
+                for code, count in deed.functions.items()
+            ],
+        }
+        for _, deed in deeds
+    ]
+
+
+def _service(deed: Deed) -> str:
+    if deed.port >= 0:
+        return service_words(deed.ip_proto, deed.port)
+    return protocol_words(deed.ip_proto) if deed.ip_proto >= 0 else ethertype_words(max(deed.ether_type, 0))
 
 
 def disposition(judged: Disposition) -> dict[str, Any]:
@@ -367,8 +322,7 @@ def _reasons(incident: Incident, said: list[Sentence], why: list[Reason]) -> lis
             "usual_high": reason.usual_high,
             "share": reason.share,
             "above": reason.above,
-            "says": f"{reason.label}: {measured(reason.observed, reason.unit)}, "
-            f"usually {usual(reason.usual_low, reason.usual_high, reason.unit)}",
+            "says": printable(reason_words(reason), 256),
         }
         for reason in why
     ]

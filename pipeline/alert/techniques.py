@@ -8,15 +8,13 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from pipeline.contracts.class_names import NORMAL
 from pipeline.errors import Misconfigured
 
 # OCSF severity_id.
 SEVERITY = {"informational": 1, "low": 2, "medium": 3, "high": 4, "critical": 5}
 CONFIDENCE = ("low", "medium", "high")
-WORDS = frozenset(
-    {"actor", "sources", "target", "targets", "ports", "sensor", "site", "flows", "duration", "class", "nearest"}
-)
+WORDS = frozenset({"class"})
+KEYS = frozenset({"title", "says", "severity", "aliases", "several", "technique"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,45 +30,62 @@ class Technique:
     sub_name: str = ""
     was: str = ""
 
+    @property
+    def exact(self) -> str:
+        """Its most exact id, and its name: `T0846.001 Port Scan`."""
+        return f"{self.sub_uid or self.uid} {self.sub_name or self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The description of a class."""
+    """The description of a class. needs_several: it is said only of flows to several ports or hosts."""
 
     title: str
     says: Template
     severity_id: int
     techniques: tuple[Technique, ...] = ()
+    aliases: tuple[str, ...] = ()
+    needs_several: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Meanings:
-    """All classes that are in the table, and the meaning of those that are not."""
+    """All classes that are in the table, the meaning of those that are not, and techniques by kind of evidence.
+
+    by_alias: names of classes by other names of theirs, as `_plain` writes them.
+    """
 
     attack_version: str
     classes: Mapping[str, Meaning]
+    by_alias: Mapping[str, str]
+    evidence: Mapping[str, tuple[Technique, ...]]
     unknown: Meaning
     crowd: Meaning
 
     def of(self, name: str) -> Meaning:
-        """The meaning of a class; that of all others where it is not in the table."""
-        return self.classes.get(name, self.unknown)
+        """The meaning of a class, by this or another name; that of all others where it is not in the table."""
+        if name in self.classes:
+            return self.classes[name]
+        return self.classes.get(self.by_alias.get(_plain(name), ""), self.unknown)
 
-    def as_nearest(self, name: str) -> str:
-        """What unknown flows are nearest to, in words: a class that they are not shown to be of, or none."""
-        if name == NORMAL:
-            return "like none of the attacks the model knows"
-        title = f'"{self.classes[name].title}"' if name in self.classes else name
-        return f"nearest to {title}, which it is not shown to be"
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("-", "_").replace(" ", "_")
 
 
 def read_meanings(text: str) -> Meanings:
     """The meanings in a TOML text; Misconfigured names what is wrong."""
     try:
         document = tomllib.loads(text)
+        classes = {name: _meaning(f"class.{name}", entry) for name, entry in document["class"].items()}
         return Meanings(
             attack_version=str(document["attack_version"]),
-            classes={name: _meaning(f"class.{name}", entry) for name, entry in document["class"].items()},
+            classes=classes,
+            by_alias=_by_alias(classes),
+            evidence={
+                kind: tuple(_technique(f"evidence.{kind}", table) for table in entry["technique"])
+                for kind, entry in document.get("evidence", {}).items()
+            },
             unknown=_meaning("unknown", document["unknown"]),
             crowd=_meaning("crowd", document["crowd"]),
         )
@@ -80,8 +95,19 @@ def read_meanings(text: str) -> Meanings:
         raise Misconfigured(f"techniques.toml: {error} is missing; compare with the shipped file") from error
 
 
+def _by_alias(classes: Mapping[str, Meaning]) -> dict[str, str]:
+    names = {_plain(name): name for name in classes}
+    for name, meaning in classes.items():
+        for alias in map(_plain, meaning.aliases):
+            if names.setdefault(alias, name) != name:
+                raise Misconfigured(f"techniques.toml class.{name}: got alias {alias} of class.{names[alias]} again")
+    return names
+
+
 def _meaning(where: str, entry: Mapping[str, Any]) -> Meaning:
     severity = entry["severity"]
+    if unheard := set(entry) - KEYS:
+        raise Misconfigured(f"techniques.toml {where}: got {sorted(unheard)}, expected of {sorted(KEYS)}")
     if severity not in SEVERITY:
         raise Misconfigured(f"techniques.toml {where}: got severity {severity!r}, expected {', '.join(SEVERITY)}")
     says = Template(str(entry["says"]))
@@ -89,7 +115,8 @@ def _meaning(where: str, entry: Mapping[str, Any]) -> Meaning:
     if unknown or not says.is_valid():
         raise Misconfigured(f"techniques.toml {where}: got {sorted(unknown)} in `says`, expected {sorted(WORDS)}")
     techniques = tuple(_technique(where, table) for table in entry.get("technique", []))
-    return Meaning(str(entry["title"]), says, SEVERITY[severity], techniques)
+    aliases = tuple(str(alias) for alias in entry.get("aliases", []))
+    return Meaning(str(entry["title"]), says, SEVERITY[severity], techniques, aliases, entry.get("several") is True)
 
 
 def _technique(where: str, entry: Mapping[str, Any]) -> Technique:

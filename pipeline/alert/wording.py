@@ -12,16 +12,33 @@ def printable_name(text: str, most: int = MAX_NAME) -> str:
     return printable(text, most)
 
 
-def flows(count: int) -> str:
-    """`1 flow`, `14 flows`."""
-    return "1 flow" if count == 1 else f"{count:,} flows"
+def flows(count: int, more: bool = False) -> str:
+    """`1 flow`, `14 flows`, `256 or more flows`."""
+    return "1 flow" if count == 1 and not more else counted(count, more, "flows")
+
+
+def counted(count: int, more: bool, noun: str) -> str:
+    """`23 addresses`, `256 or more addresses`; without a noun the number alone."""
+    return f"{count:,} or more {noun}".strip() if more else f"{count:,} {noun}".strip()
+
+
+def times(count: int, more: bool = False) -> str:
+    """How often: `once`, `twice`, `14 times`, `256 times or more`."""
+    if more:
+        return f"{count:,} times or more"
+    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
+
+
+def listed(parts: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def many(count: int, more: bool, single_name: str, noun: str) -> str:
     """A single thing by name, or how many there are: `23 addresses`, `256 or more addresses`."""
     if count == 1 and not more:
         return single_name
-    return f"{count:,} or more {noun}" if more else f"{count:,} {noun}"
+    return counted(count, more, noun)
 
 
 def duration(span_us: float) -> str:

@@ -166,42 +166,42 @@ def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("evidence", "row", "sentence"),
     [
-        (USE, {}, f"{A} is not known to use port 8080/tcp of {B}; no other source is"),
-        (USE, {"others": 1}, f"{A} is not known to use port 8080/tcp of {B}; 1 other source is"),
-        (USE, {"others": 3, "ip_proto": 17}, f"{A} is not known to use port 8080/udp of {B}; 3 other sources are"),
+        (USE, {}, f"{A} is not known to use HTTP (tcp/8080) of {B}; no other source is"),
+        (USE, {"others": 1}, f"{A} is not known to use HTTP (tcp/8080) of {B}; 1 other source is"),
+        (USE, {"others": 3, "ip_proto": 17}, f"{A} is not known to use udp/8080 of {B}; 3 other sources are"),
         (
             COMMON | Evidence.STRANGE,
             {"others": 9},
-            f"{A} is not known to use port 8080/tcp of {B}; 9 other sources are",
+            f"{A} is not known to use HTTP (tcp/8080) of {B}; 9 other sources are",
         ),
-        (USE, {"others": None}, f"{A} is not known to use port 8080/tcp of {B}"),
+        (USE, {"others": None}, f"{A} is not known to use HTTP (tcp/8080) of {B}"),
         # An answer of a service: who uses it is the target.
         (
             USE,
             {"src_port": 502, "dst_port": 50_001},
-            f"{B} is not known to use port 502/tcp of {A}; no other source is",
+            f"{B} is not known to use Modbus (tcp/502) of {A}; no other source is",
         ),
         (
             USE,
             {"src_port": 50_001, "dst_port": 50_002},
-            f"{A} is not known to use port 50002/tcp (or any other port of clients) of {B}; no other source is",
+            f"{A} is not known to use tcp/50002 (or any other port of clients) of {B}; no other source is",
         ),
         (USE, {"dst_port": None}, f"{A} is not known to use tcp (port not known) of {B}; no other source is"),
         (
             USE,
             {"dst_addr": OUTSIDE, "dst_port": 443},
-            f"{A} is not known to use port 443/tcp of {OUTSIDE} (or any other public address); no other source is",
+            f"{A} is not known to use HTTPS (tcp/443) of {OUTSIDE} (or any other public address); no other source is",
         ),
         (
             USE,
             {"src_addr": OUTSIDE, "dst_port": 22},
-            f"{OUTSIDE} (or any other public address) is not known to use port 22/tcp of {B}; no other source is",
+            f"{OUTSIDE} (or any other public address) is not known to use SSH (tcp/22) of {B}; no other source is",
         ),
         # This source orders a flow's ends by address: who began it is not known.
         (
             USE,
             {"source_type": "icsflow"},
-            f"{A} and {B} are not known to talk by port 8080/tcp of {B}; no other source is",
+            f"{A} and {B} are not known to talk by HTTP (tcp/8080) of {B}; no other source is",
         ),
         (
             USE,
@@ -212,22 +212,22 @@ def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
         (
             USE,
             {"src_port": 22_023, "dst_port": 50_001, "fwd_tcp_flags": 2},
-            f"{B} and {A} are not known to talk by port 22023/tcp of {A}; no other source is",
+            f"{B} and {A} are not known to talk by tcp/22023 of {A}; no other source is",
         ),
         (
             USE,
             {"src_port": 22_023, "dst_port": 50_001, "conn_state": "S0"},
-            f"{B} and {A} are not known to talk by port 22023/tcp of {A}; no other source is",
+            f"{B} and {A} are not known to talk by tcp/22023 of {A}; no other source is",
         ),
         (
             USE,
             {"src_port": 102, "dst_port": 50_001, "fwd_tcp_flags": 18},
-            f"{B} is not known to use port 102/tcp of {A}; no other source is",
+            f"{B} is not known to use S7 (tcp/102) of {A}; no other source is",
         ),
         (
             Evidence.NEW_WRITER,
             {"ics_proto": "modbus", "others": 3},
-            f"{A} sent write commands (modbus) to {B} and is not known to; 3 other sources are",
+            f"{A} sent write commands (Modbus) to {B} and is not known to; 3 other sources are",
         ),
         # Logs of industrial protocols say who asked: a port does not turn that round.
         (
@@ -238,20 +238,21 @@ def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
         (
             Evidence.NEW_CONTROLLER,
             {"ics_proto": "s7comm"},
-            f"{A} sent commands that change program, mode or configuration (s7comm) to {B} and is not known to; "
+            f"{A} sent commands that change program, mode or configuration (S7) to {B} and is not known to; "
             "no other source is",
         ),
         (
             Evidence.NEW_FUNCTION,
             {"ics_proto": "modbus", "ics_functions": [43, 2]},
-            f"{A} is not known to ask {B} for modbus function 43",
+            f"{A} is not known to ask {B} for Modbus function 43 (asked for the device's identification)",
         ),
         (
             Evidence.NEW_FUNCTION,
             {"ics_proto": "modbus", "ics_functions": [3, 9, 16, 1, 43, 2]},
-            f"{A} is not known to ask {B} for one of modbus functions 3, 16 and 43",
+            f"{A} is not known to ask {B} for one of Modbus functions 3 (read registers), 16 (wrote registers) and 43 "
+            "(asked for the device's identification)",
         ),
-        (Evidence.NEW_FUNCTION, {}, f"{A} is not known to ask {B} for an industrial function"),
+        (Evidence.NEW_FUNCTION, {}, f"{A} is not known to ask {B} for a function of an industrial protocol"),
         (
             Evidence.SEVERAL_HARDWARE | Evidence.AT_TARGET,
             {"src_mac": MAC_A, "src_mac_count": 1, "dst_mac": MAC_B, "dst_mac_count": 2},
@@ -280,25 +281,25 @@ def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
         (
             Evidence.MORE_BYTES,
             {"fwd_bytes": 34_000_000, "rev_bytes": 5},
-            f"{A} sent 34,000,000 bytes to {B} by port 8080/tcp in one flow, "
+            f"{A} sent 34,000,000 bytes to {B} by HTTP (tcp/8080) in one flow, "
             "far more than in any while the sensor learnt",
         ),
         (
             Evidence.MORE_BYTES,
             {"fwd_bytes": 5, "rev_bytes": 34_000_000, "src_port": 22, "dst_port": 50_001},
-            f"{B} sent 34,000,000 bytes to {A} by port 22/tcp in one flow, "
+            f"{B} sent 34,000,000 bytes to {A} by SSH (tcp/22) in one flow, "
             "far more than in any while the sensor learnt",
         ),
         (
             Evidence.STRANGE,
             {},
-            f"the flow from {A} to {B} (port 8080/tcp) is unlike every usual kind here: "
-            "2.31 deviations from the nearest, 1.75 is the bound",
+            f"a flow from {A} to {B} over HTTP (tcp/8080) is unlike every usual kind here: "
+            "2.31 deviations from the nearest, where up to 1.75 is usual",
         ),
         (
             Evidence.STRANGE,
             {"ip_proto": None, "ether_type": 0x0806, "strangeness": float("inf"), "dst_port": None},
-            f"the flow from {A} to {B} (arp) is unlike every usual kind here: none is known yet",
+            f"a flow from {A} to {B} over arp is unlike every usual kind here: none is known yet",
         ),
         (Evidence.NEW_HOST | USE, {}, f"{A} is not known here"),
         (
@@ -336,10 +337,14 @@ def event_of(rows: list[dict[str, Any]], baseline: Baseline | None = None) -> di
 def test_an_incident_without_a_name_is_told_by_its_strongest_evidence() -> None:
     rows = [shown(Evidence.STRANGE), shown(Evidence.NEW_WRITER, at=1, ics_proto="modbus", score=0.01)]
     event = event_of(rows)
-    assert event["finding_info"]["title"] == "New writer"
+    assert event["unmapped"]["name"] == "New writer"
+    assert event["finding_info"]["title"] == f"{A} opened 2 HTTP connections (tcp/8080) to {B} (New writer)"
     assert event["message"] == (
-        f"{A} sent write commands (modbus) to {B} and is not known to; no other source is; "
-        f"2 flows from {A} to {B} in 1.0 s on sensor left"
+        f"{A} opened 2 HTTP connections (tcp/8080) to {B}, within 1.0 s, "
+        f"since 2023-03-10 10:19:59 UTC (plant/left). New here: {A} sent write commands (Modbus) to {B} and is not "
+        f"known to; no other source is. Also: a flow from {A} to {B} over HTTP (tcp/8080) is unlike every usual "
+        "kind here: 2.31 deviations from the nearest, where up to 1.75 is usual. "
+        "Candidate technique T0848 Rogue Master and T1692.001 Command Message"
     )
     assert (event["severity"], event["confidence_score"]) == ("High", 70)
     assert event["finding_info"]["analytic"] == {
@@ -359,7 +364,9 @@ def test_an_incident_without_a_name_is_told_by_its_strongest_evidence() -> None:
 def test_a_name_stays_and_evidence_comes_before_deviations() -> None:
     rows = [shown(USE | Evidence.STRANGE, at=at) | {"class": "portscan"} for at in range(3)]
     event = event_of(rows, of_model())
-    assert event["finding_info"]["title"] == "Port scan"
+    # One port of one host: that is no scan, whatever the model calls it.
+    assert event["unmapped"]["name"] == "New use of a service"
+    assert event_of([{**row, "dst_port": 80 + at} for at, row in enumerate(rows)])["unmapped"]["name"] == "Port scan"
     assert [reason["feature"] for reason in event["unmapped"]["reasons"]][:2] == ["new_service_use", "strange"]
     assert "duration_us" in [reason["feature"] for reason in event["unmapped"]["reasons"]]
 

@@ -7,10 +7,18 @@ from hypothesis import strategies as st
 
 from pipeline.alert.features import SAMPLE_ROWS
 from pipeline.alert.incident import Incident, as_document, of_document
-from pipeline.alert.ocsf import message, techniques_of
+from pipeline.alert.message import message
+from pipeline.alert.ocsf import known_of
 from pipeline.alert.techniques import shipped
 from pipeline.contracts.group_addresses import is_group_address
 from tests.alert.suspects import SECOND, START_US, scored
+
+LASTED = "within 1 ms, since 2023-03-10 10:19:59 UTC (plant/left)"
+
+
+def says(incident: Incident) -> str:
+    """Its sentences."""
+    return message(incident, shipped(), known_of(incident, shipped()))
 
 
 def fresh() -> Incident:
@@ -59,10 +67,8 @@ def test_unknown_flows_speak_for_no_name() -> None:
     incident.absorb(scored([unknown()] * 6 + [unknown("normal")] * 3 + [{"class": "ssh_bruteforce"}]))
     assert incident.main_class == "unknown"
     assert incident.further_classes == []
-    said = message(incident, shipped())
-    assert said.endswith('9 of 10 flows in 1 ms; nearest to "Password guessing over SSH", which it is not shown to be')
-    assert "SSH logins" not in said
-    assert techniques_of(incident, shipped()) == []
+    assert says(incident).endswith("opened 10 Modbus connections (tcp/502) to 198.18.134.15, " + LASTED)
+    assert known_of(incident, shipped()).techniques == []
 
 
 def test_what_a_quarter_is_known_to_be_is_said_of_that_quarter() -> None:
@@ -70,24 +76,16 @@ def test_what_a_quarter_is_known_to_be_is_said_of_that_quarter() -> None:
     others = [unknown(src_addr="10.0.0.9", dst_addr=f"10.0.1.{n}") for n in range(9)]
     incident.absorb(scored([{"class": "ssh_bruteforce", "src_addr": "10.0.0.5", "dst_addr": "10.0.0.6"}] * 3 + others))
     assert incident.main_class == "ssh_bruteforce"
-    assert message(incident, shipped()).startswith(
-        "10.0.0.5: repeated SSH logins to 10.0.0.6 on sensor left, 3 of 12 flows in"
+    assert says(incident) == (
+        "10.0.0.5 opened 3 Modbus connections (tcp/502) to 10.0.0.6; 9 further flows of 10.0.0.9, "
+        f"{LASTED}. 3 of 12 flows look like password guessing over SSH (22 of 100); candidate technique T0859 Valid "
+        "Accounts"
     )
     assert incident.all_ends.actor == "10.0.0.9"
     incident.absorb(scored([unknown()]))
-    assert message(incident, shipped()).startswith("10.0.0.9: traffic to ")
-
-
-def test_what_an_unknown_flow_is_nearest_to_is_in_words() -> None:
-    for nearest, words in (
-        ("normal", "like none of the attacks the model knows"),
-        ("portscan", 'nearest to "Port scan", which it is not shown to be'),
-        ("a class\x1b[2J of another model", "nearest to a class"),
-    ):
-        incident = fresh()
-        incident.absorb(scored([unknown(nearest)] * 2))
-        said = message(incident, shipped())
-        assert words in said and "\x1b" not in said
+    assert says(incident).startswith(
+        "10.0.0.9 opened 9 Modbus connections (tcp/502) to 9 addresses; 4 further flows of"
+    )
 
 
 def test_where_the_sensor_orders_ends_by_address_the_one_who_sent_syns_began() -> None:
@@ -173,11 +171,11 @@ def test_a_group_is_not_everybody() -> None:
         ("01:0e:cf:00:00:00", "a group (01:0e:cf:00:00:00)"),
         ("ff:ff:ff:ff:ff:ff", "everybody (ff:ff:ff:ff:ff:ff)"),
         ("FF02::1", "everybody (FF02::1)"),
-        ("::", "to :: on"),
+        ("::", "to ::,"),
     ):
         incident = fresh()
         incident.absorb(scored([{"class": "unknown", "nearest_class": "normal", "dst_addr": target}] * 2))
-        assert said in message(incident, shipped())
+        assert said in says(incident)
 
 
 def test_what_else_it_holds_is_named_when_it_is_more_than_chance() -> None:
@@ -185,5 +183,8 @@ def test_what_else_it_holds_is_named_when_it_is_more_than_chance() -> None:
     incident.absorb(scored([{"class": "mitm"}] * 30 + [{"class": "portscan"}] * 4 + [{"class": "misconf"}] * 2))
     assert incident.main_class == "mitm"
     assert incident.further_classes == ["portscan"]
-    assert message(incident, shipped()).endswith("30 of 36 flows in 1 ms; also: Port scan, 4 flows")
-    assert [technique.uid for technique in techniques_of(incident, shipped())] == ["T0830", "T0846"]
+    assert "30 of 36 flows look like a man in the middle" in says(incident)
+    assert "scan" not in says(incident)  # of one port of one host
+    incident.absorb(scored([{"class": "portscan", "dst_port": 23}] * 2))
+    assert "of 100); 6 flows like a port scan; candidate technique T0830" in says(incident)
+    assert [technique.uid for technique in known_of(incident, shipped()).techniques] == ["T0830", "T0846"]

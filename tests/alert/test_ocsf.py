@@ -10,7 +10,8 @@ import schemas
 from pipeline.alert.explain import read_baseline
 from pipeline.alert.incident import CROWD
 from pipeline.alert.incidents import incidents_of
-from pipeline.alert.ocsf import CREATE, confidence_score, detection_finding, encode, severity_id
+from pipeline.alert.ocsf import CREATE, detection_finding, encode
+from pipeline.alert.severity import confidence_score, severity_id
 from pipeline.alert.techniques import shipped
 from pipeline.alert.validity import require_valid
 from pipeline.errors import Failed
@@ -31,11 +32,18 @@ def scan() -> dict[str, Any]:
 
 def test_it_says_in_words_what_happened() -> None:
     event = scan()
-    assert event["message"] == "198.18.134.11: port scan of 23 addresses on sensor left, 42 flows in 4.1 s"
+    # 23 addresses in all; one of them is the actor's own.
+    assert event["message"] == (
+        "198.18.134.11 tried 23 tcp ports of 22 addresses in 42 flows, within 4.1 s, since 2023-03-10 10:19:59 UTC "
+        "(plant/left). Unusual here: the busier end had 900 attempts to connect (SYN packets) of late; usually 0 to 9. "
+        "Also: one end never spoke; usually both do. It looks like a port scan (90 of 100); candidate technique "
+        "T0846.001 Port Scan"
+    )
     assert event["severity"] == "Medium"
-    assert event["finding_info"]["title"] == "Port scan"
+    assert event["finding_info"]["title"] == "198.18.134.11 tried 23 tcp ports of 22 addresses in 42 flows (Port scan)"
+    assert event["unmapped"]["name"] == "Port scan"
     assert event["unmapped"]["reasons"][0]["says"] == (
-        "recent SYN packets of the busier end: 900 packets, usually 0 to 9 packets"
+        "the busier end had 900 attempts to connect (SYN packets) of late; usually 0 to 9"
     )
 
 
@@ -73,7 +81,7 @@ def test_without_a_manifest_it_goes_out_without_reasons() -> None:
     "name", ["mitm", "portscan", "ssh_bruteforce", "misconf", "duplication", "login", "normal", "weird"]
 )
 def test_every_class_gives_a_valid_event(name: str) -> None:
-    [event] = incidents_of([scored([{"class": name}, {"class": name, "at": 1}])])
+    [event] = incidents_of([scored([{"class": name}, {"class": name, "at": 1, "dst_port": 80}])])
     assert violation(event, "alert") is None
     assert ("attacks" in event) == (name in {"mitm", "portscan", "ssh_bruteforce"})
     assert "$" not in event["message"]
@@ -84,7 +92,10 @@ def test_the_crowd_is_called_one() -> None:
     incident.key, incident.revision = CROWD, 1
     incident.absorb(scored([{"src_addr": f"10.0.0.{n}"} for n in range(9)]))
     event = detection_finding(incident, CREATE, shipped(), None)
-    assert event["message"].startswith("9 sources: more groups of unusual traffic")
+    assert event["message"] == (
+        "9 addresses opened 9 Modbus connections (tcp/502) to 198.18.134.15, within 1 ms, since 2023-03-10 10:19:59 "
+        "UTC (plant/left). More groups of unusual traffic at once than are followed one by one"
+    )
     assert violation(event, "alert") is None
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.contracts.group_addresses import UNSPECIFIED
+from pipeline.contracts.initiators import opened
 from pipeline.contracts.services import EPHEMERAL, is_answer, is_ephemeral, is_industrial
 from pipeline.featurize.addresses import UNICAST, address_keys, outside
 
@@ -67,12 +68,9 @@ EDGES = Kind(
 FUNCTIONS = Kind("functions", ("site", "sensor", "client", "server", "ics", "code"), ("requests",))
 KINDS = (SENSORS, ADDRESSES, HARDWARE, EDGES, FUNCTIONS)
 
-OPENING = "[SsHh]"
-"""In Zeek's history: a SYN, or its answer, of either side."""
 _TEXTS = {"site", "sensor", "address", "mac", "client", "server", "app", "ics"}
 _SYN, _RST, _PSH = 2, 4, 8
-# Of whose opening something was seen, by the state; and who asked was refused, or heard nothing.
-_OPENED = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SHR")
+# States in which who asked was refused, or heard nothing.
 _REFUSED = ("S0", "REJ", "RSTOS0", "SH")
 
 
@@ -122,10 +120,9 @@ class _Flows:
         src_port, dst_port = self._ints("src_port", NO_PORT), self._ints("dst_port", NO_PORT)
         is_biflow = self._mask("is_biflow")
         state = rows.column("conn_state")
-        opened = is_biflow & (self._ints("ip_proto", 0) == 6) & self._is_opened(state)
         # An answer that found no request, from a port below the client's of systems that begin to count at 1024.
         answers = ~is_biflow & is_industrial(src_port) & ~is_industrial(dst_port)
-        self._turned = (~opened & is_answer(src_port, dst_port)) | answers
+        self._turned = (~opened(rows) & is_answer(src_port, dst_port)) | answers
         # To nobody in particular: whoever sends to a group asks.
         self._turned &= ~self._is_group[target]
         self._sent_back = (self._ints("rev_pkts") > 0) | (self._ints("rev_bytes") > 0)
@@ -135,17 +132,6 @@ class _Flows:
         port = np.where(self._turned, src_port, dst_port)
         self._port = np.where(is_ephemeral(port), HIGH_PORT, port)
         self._answered = self._is_answered(state)
-
-    def _is_opened(self, state: pa.Array) -> Mask:
-        """(n,) whether the connection's opening was seen, so that who opened it is known.
-
-        Zeek's history says it better than its state: RSTOS0 is also data and a reset, and nothing before (DR).
-        """
-        history = self._rows.column("history").cast(pa.string())
-        by_history = pc.match_substring_regex(history, OPENING).fill_null(False).to_numpy(zero_copy_only=False)
-        is_known: Mask = history.is_valid().to_numpy(zero_copy_only=False)
-        opened: Mask = np.where(is_known, by_history, _is_in(state, _OPENED))
-        return opened
 
     def _is_answered(self, state: pa.Array) -> Mask:
         """(n,) whether the server took the request up: a refusal is no answer."""

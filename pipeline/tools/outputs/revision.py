@@ -128,7 +128,7 @@ def _revision(event: Mapping[str, Any]) -> Revision:
         disposition=_text(about.get("disposition_says", "")),
         severity_id=severity_id,
         confidence=min(max(int(event["confidence_score"]), 0), 100),
-        title=_text(info["title"], MAX_NAME),
+        title=_text(about.get("name") or info["title"], MAX_NAME),
         says=_text(event["message"]),
         class_name=_text(about["class"], MAX_NAME),
         techniques=techniques_of(event),

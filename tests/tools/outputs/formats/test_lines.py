@@ -77,7 +77,7 @@ def test_a_subject_is_short(made: Revision) -> None:
 
 def test_text_of_a_real_scan() -> None:
     made = revision_of(event())
-    assert "port scan of 5 addresses" in line(made) and "site plant, sensor left" in line(made)
+    assert "tried 23 tcp ports of 5 addresses" in line(made) and "site plant, sensor left" in line(made)
     body = page(made)
     assert "candidate techniques: T0846.001 Port Scan" in body and f"forebay alert show {made.uid[:12]}" in body
     assert "This is a test" not in body and "This is a test" in page(revision(is_test=True))

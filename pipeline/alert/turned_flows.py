@@ -7,17 +7,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.contracts.group_addresses import GROUP_ADDRESS, GROUP_MAC
+from pipeline.contracts.initiators import asked
 from pipeline.contracts.services import is_answer
 from pipeline.runtime.wire.batches import filled
 
 Flags = npt.NDArray[np.bool_]
+GROUPS = rf"{GROUP_MAC}|{GROUP_ADDRESS}|^[0-9.]+\.255$"
+"""Addresses that no single device answers for; the broadcast address of a network among them."""
 UNORDERED = "icsflow"
 """The source that orders a flow's ends by address."""
-TCP = 6
-SYN, ACK = 2, 16
-ASKED = ("S0", "REJ")
-"""Connection states of TCP in which it was the source's SYN that was seen; the other states may be derived from flags
-that say no order."""
 TURNED = (("src_addr", "dst_addr"), ("src_mac", "dst_mac"), ("src_port", "dst_port"))
 
 
@@ -34,20 +33,8 @@ class Initiators(NamedTuple):
     unordered: bool
 
 
-def asked(rows: pa.RecordBatch) -> Flags:
-    """(n,) whether the source is shown to have asked, whatever the ports say: by its SYN, or by industrial requests."""
-    flags = filled(rows, "fwd_tcp_flags", 0)
-    by_flags = (flags & (SYN | ACK)) == SYN
-    by_state = _mask(pc.is_in(rows.column("conn_state"), value_set=pa.array(ASKED)))
-    by_history = _mask(pc.fill_null(pc.starts_with(rows.column("history"), "S"), False))
-    is_tcp = _mask(pc.fill_null(pc.equal(rows.column("ip_proto"), TCP), False))
-    by_request = _mask(rows.column("ics_proto").is_valid())
-    of_source: Flags = (is_tcp & (by_flags | by_state | by_history)) | by_request
-    return of_source
-
-
 def answering(rows: pa.RecordBatch) -> Flags:
-    """(n,) whether flows go from a service to who uses it: by their ports, where nothing shows that the source asked."""
+    """(n,) whether flows go from a service to who uses it: by their ports, unless the source is shown to have asked."""
     src_port, dst_port = (ports(rows, name) for name in ("src_port", "dst_port"))
     return is_answer(src_port, dst_port) & ~asked(rows)
 
@@ -59,12 +46,21 @@ def from_initiators(rows: pa.RecordBatch) -> Initiators:
     """
     unordered = _mask(pc.equal(rows.column("source_type"), UNORDERED))
     fwd_syn, rev_syn = (filled(rows, name, 0) for name in ("fwd_syn_pkts", "rev_syn_pkts"))
-    answers = answering(rows)
+    answers = answering(rows) & ~unordered
+    answers |= unordered & is_answer(ports(rows, "src_port"), ports(rows, "dst_port"))
     asks = is_answer(ports(rows, "dst_port"), ports(rows, "src_port"))
     by_syn = unordered & (fwd_syn != rev_syn)
-    turned = np.where(by_syn, rev_syn > fwd_syn, answers)
-    directed = ~unordered | by_syn | answers | asks
+    # A group initiates nothing, whichever end a sensor calls it.
+    from_group, to_group = (is_group(rows.column(name)) for name in ("src_addr", "dst_addr"))
+    by_group = from_group != to_group
+    turned = np.where(by_group, from_group & unordered, np.where(by_syn, rev_syn > fwd_syn, answers))
+    directed = ~unordered | by_syn | answers | asks | by_group
     return Initiators(_turned(rows, turned), turned, directed, bool(unordered.any()))
+
+
+def is_group(addresses: pa.Array) -> Flags:
+    """(n,) whether addresses are of no single device."""
+    return _mask(pc.match_substring_regex(addresses, GROUPS))
 
 
 def _turned(rows: pa.RecordBatch, turned: Flags) -> pa.RecordBatch:

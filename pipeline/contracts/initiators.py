@@ -1,0 +1,42 @@
+"""Who asked: the end of a flow that opened the connection, as far as its record shows it."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Mask = npt.NDArray[np.bool_]
+
+OPENING = "[SsHh]"
+"""In Zeek's history: a SYN, or its answer, of either side."""
+OPENED = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SHR")
+"""States of connections whose opening was seen."""
+TCP = 6
+SYN, ACK = 2, 16
+
+
+def opened(rows: pa.RecordBatch) -> Mask:
+    """(n,) whether a flow's source is known to have opened its connection: both ways are one record with its opening.
+
+    Zeek's history says it better than its state: RSTOS0 is also data and a reset, and nothing before (DR).
+    """
+    is_tcp = _mask(pc.equal(rows.column("ip_proto"), TCP)) & _mask(rows.column("is_biflow"))
+    history = rows.column("history").cast(pa.string())
+    by_state = _mask(pc.is_in(rows.column("conn_state"), value_set=pa.array(OPENED)))
+    is_known: Mask = history.is_valid().to_numpy(zero_copy_only=False)
+    is_open: Mask = is_tcp & np.where(is_known, _mask(pc.match_substring_regex(history, OPENING)), by_state)
+    return is_open
+
+
+def asked(rows: pa.RecordBatch) -> Mask:
+    """(n,) whether a flow's source is known to have asked: it opened the connection, or sent industrial requests."""
+    flags = rows.column("fwd_tcp_flags").cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    by_syn = ((flags & (SYN | ACK)) == SYN) & _mask(pc.equal(rows.column("ip_proto"), TCP))
+    by_request: Mask = rows.column("ics_proto").is_valid().to_numpy(zero_copy_only=False)
+    of_source: Mask = opened(rows) | by_syn | by_request
+    return of_source
+
+
+def _mask(column: pa.Array) -> Mask:
+    mask: Mask = pc.fill_null(column, False).to_numpy(zero_copy_only=False)
+    return mask
