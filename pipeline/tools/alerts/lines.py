@@ -16,6 +16,8 @@ from pipeline.tools.alerts.incidents import NOTICE, Document
 STYLE = {"Critical": "bold white on red", "High": "bold red", "Medium": "yellow", "Low": "cyan", "Informational": "dim"}
 SHORT = {"Informational": "Info"}
 MAX_TEXT = 400
+MAX_SAYS = 1_200
+"""Of an incident's sentences, and who else saw it."""
 SHOWN_MEMBERS = 10
 SHOWN_ALERTS = 4
 SHOWN_UID = 12
@@ -86,7 +88,7 @@ def page(incident: JoinedIncident, document: Document) -> list[Text | Table]:
     severity = str(document["severity"])
     parts: list[Text | Table] = [
         Text.assemble((f" {shown(severity)} ", STYLE.get(severity, "")), " ", (shown(document["title"]), "bold")),
-        Text(shown(document["says"])),
+        Text(printable(str(document["says"]), MAX_SAYS)),
         Text(""),
     ]
     if incident.is_notice:
@@ -111,7 +113,7 @@ def _alert(alert: Mapping[str, Any], is_one_of_several: bool) -> list[Text | Tab
     if is_one_of_several:
         uid, state = shown(alert["finding_info"]["uid"])[:SHOWN_UID], WORD.get(alert["activity_id"], "?")
         head = f"At sensor {shown(about['sensor'])}: alert {uid}, revision {alert['metadata']['sequence']}, {state}"
-        parts += [Text(head, style="bold"), Text(shown(alert["message"]))]
+        parts += [Text(head, style="bold"), Text(printable(str(alert["message"]), MAX_SAYS))]
     if about.get("reasons"):
         parts += [Text("What is unusual", style="bold"), _reasons(about["reasons"])]
     else:
