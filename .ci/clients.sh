@@ -2,7 +2,7 @@
 # Installs what tests run besides Python's packages, where this machine can: the clients of tests/clients, a browser for
 # the page, promtool for the alarm rules. Debian's packages as root, GoFlow2 with Go.
 # What is missing fails nothing: `make test` ends with what it did not show.
-CLIENTS=(rsyslog rsyslog-kafka kcat pmacct nfdump argus-client argus-server)
+CLIENTS=(rsyslog rsyslog-kafka rsyslog-openssl kcat pmacct nfdump argus-client argus-server)
 TOOLS=(chromium prometheus)
 GOFLOW2=github.com/netsampler/goflow2/v2/cmd/goflow2@v2.2.6
 folder=$1 # of what is built here

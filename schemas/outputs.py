@@ -36,7 +36,8 @@ Mailbox = Annotated[str, AfterValidator(_mailbox)]
 class _Output(BaseModel):
     """What outputs of every kind have.
 
-    `send`: pages alone, or all alerts; `updates`: also what an incident becomes after it was first sent.
+    `send`: pages alone, or all alerts; `updates`: also what an incident becomes after it was first sent; `start`: at
+    the first start alone, whether alerts that there are already are sent.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,7 +45,8 @@ class _Output(BaseModel):
     name: Name
     send: Literal["pages", "all"] = "pages"
     updates: bool = True
-    timeout_s: float = Field(10.0, gt=0, le=120)
+    start: Literal["now", "earliest"] = "now"
+    timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
     ca_file: File | None = None
     """Certificates to trust instead of the system's."""
     certificate_file: File | None = None

@@ -1,6 +1,5 @@
 """Every noun of the command line is there, says what it is for, and its help comes at once."""
 
-import importlib
 import subprocess
 import sys
 
@@ -9,7 +8,7 @@ from typer._click.core import Command
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from pipeline.tools.cli.main import NOUNS, app
+from pipeline.tools.cli.main import NOUNS, app, module_of
 from tests.contract.tree import ROOT
 
 HEAVY = ("torch", "faust", "numba", "duckdb", "matplotlib", "pyarrow", "pyiceberg", "models")
@@ -18,9 +17,7 @@ HEAVY = ("torch", "faust", "numba", "duckdb", "matplotlib", "pyarrow", "pyiceber
 def commands(noun: str) -> list[tuple[list[str], Command]]:
     """The noun's command and all its verbs: (the words typed after `forebay`, the command)."""
     result: list[tuple[list[str], Command]] = []
-    queue: list[tuple[list[str], Command]] = [
-        ([noun], get_command(importlib.import_module(f"pipeline.tools.cli.{noun}").app))
-    ]
+    queue: list[tuple[list[str], Command]] = [([noun], get_command(module_of(noun).app))]
     while queue:
         words, command = queue.pop()
         result.append((words, command))
@@ -52,8 +49,8 @@ def test_an_unknown_noun_is_a_usage_error() -> None:
 
 def test_no_command_waits_for_libraries_to_load() -> None:
     program = (
-        "import importlib, sys; from pipeline.tools.cli.main import NOUNS\n"
-        "for noun in NOUNS: importlib.import_module('pipeline.tools.cli.' + noun)\n"
+        "import sys; from pipeline.tools.cli.main import NOUNS, module_of\n"
+        "for noun in NOUNS: module_of(noun)\n"
         f"print(sorted(set(sys.modules) & set({HEAVY!r})))"
     )
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)

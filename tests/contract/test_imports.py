@@ -132,7 +132,7 @@ def _commands_load_libraries_when_called(module: Module, imported: Import) -> bo
     )
     stages = within(imported.name, "models", "loadtest", *STAGE_PACKAGES)
     # What is in the folder but no noun is imported by one, inside its functions.
-    asked_for_help = [f"pipeline.tools.cli.{name}" for name in ("main", "output", *NOUNS)]
+    asked_for_help = [f"pipeline.tools.cli.{name}" for name in ("main", "output", "outputs", *NOUNS)]
     return module.name in asked_for_help and (heavy or stages) and not imported.lazy
 
 

@@ -3,7 +3,6 @@
 A table lies between `<!-- table: NAME (make docs) -->` and `<!-- end -->`.
 """
 
-import importlib
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +20,7 @@ from pipeline.featurize.windows.ot_set import FULL
 from pipeline.ingest.formats.functions import ACCESS, all_functions
 from pipeline.ingest.reasons import REASONS
 from pipeline.settings import Settings
-from pipeline.tools.cli.main import NOUNS
+from pipeline.tools.cli.main import NOUNS, module_of
 from schemas import fields
 from schemas.sources import DERIVED, Source, sources
 from schemas.topics import topics
@@ -65,7 +64,7 @@ def every_command() -> Iterator[tuple[tuple[str, ...], Any]]:
             yield from walk((*words, name), verb)
 
     for noun in NOUNS:
-        yield from walk((noun,), get_command(importlib.import_module(f"pipeline.tools.cli.{noun}").app))
+        yield from walk((noun,), get_command(module_of(noun).app))
 
 
 def commands() -> str:

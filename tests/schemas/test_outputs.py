@@ -49,7 +49,7 @@ def test_a_file_with_one_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ({**SYSLOG, "key_file": "/etc/key.pem"}, "certificate_file and key_file"),
         ({**SYSLOG, "ca_file": "ca.pem"}, "absolute path"),
         ({**HOOK, "webhook": "http://hooks.example/hunter2"}, "https://"),
-        ({**HOOK, "webhook": "ftp://hooks.example/hunter2"}, "https://HOST"),
+        ({**HOOK, "webhook": "ftp://hooks.example/hunter2"}, "expected http://"),
         ({**HOOK, "token": "hunter2"}, "no field for"),
         ({**MAIL, "sender": "a@b.example\nBcc: x@y.example"}, "one address"),
         ({**MAIL, "user": "me"}, "user and password_file"),

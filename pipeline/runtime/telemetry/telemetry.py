@@ -38,6 +38,7 @@ PORTS = {
     "archive": 9475,
     "retrain": 9476,
     "intake": 9477,
+    "output": 9479,
 }
 # What is left of spans gets this long at the end; then the stage leaves without them.
 LAST_SPANS_S = 2.0

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from importlib.metadata import version
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -31,6 +32,7 @@ NOUNS = {
     "score": "Stage 3: score flows with the model.",
     "alert": "Stage 4: group suspects into alerts; follow them.",
     "triage": "The page: incidents in a browser, judged there; its accounts.",
+    "output": "Alerts to syslog, webhooks, e-mail and files; check what receivers answer.",
     "archive": "Stage 5: the Parquet archive: write, verify, query.",
     "retrain": "Stage 6: candidates, comparison, promotion.",
     "model": "Models: train, evaluate, calibrate, list, promote.",
@@ -42,6 +44,13 @@ NOUNS = {
     "config": "Settings: show, schema.",
     "doctor": "Check this installation and what it reaches.",
 }
+# A noun's file has its name, but where another file had it before: output.py prints.
+FILES = {"output": "outputs"}
+
+
+def module_of(noun: str) -> ModuleType:
+    """The module of a noun, whose `app` is its command."""
+    return importlib.import_module(f"pipeline.tools.cli.{FILES.get(noun, noun)}")
 
 
 class Nouns(TyperGroup):
@@ -52,14 +61,13 @@ class Nouns(TyperGroup):
         return list(NOUNS)
 
     def get_command(self, ctx: typer.Context, cmd_name: str):  # type: ignore[no-untyped-def,override]
-        """The noun's command, from `pipeline/tools/cli/<noun>.py`; its one-line help comes from the table."""
+        """The noun's command, from its module; its one-line help comes from the table."""
         if cmd_name not in NOUNS:
             return None
         if ctx.invoked_subcommand is None and not ctx.resilient_parsing and cmd_name not in sys.argv:
             # Only the help page asks for nouns that were not typed.
             return TyperCommand(cmd_name, help=NOUNS[cmd_name])
-        module = importlib.import_module(f"pipeline.tools.cli.{cmd_name}")
-        command = get_command(module.app)
+        command = get_command(module_of(cmd_name).app)
         command.name = cmd_name
         return command
 

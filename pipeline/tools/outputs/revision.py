@@ -116,21 +116,21 @@ def _revision(event: Mapping[str, Any]) -> Revision:
     severity_id, number = int(event["severity_id"]), int(metadata["sequence"])
     if severity_id not in SEVERITY_CAPTION:
         raise ValueError(f"a severity_id of 1 to 5: {severity_id}")
-    uid, opened_us = _text(info["uid"], MAX_NAME), int(about["opened_ts_us"])
+    uid, opened_us = text(info["uid"], MAX_NAME), int(about["opened_ts_us"])
     return Revision(
         key=f"{uid}-{number}",
         uid=uid,
         number=number,
         activity=ACTIVITY[event["activity_id"]],
-        site=_text(about["site"], MAX_NAME),
-        sensors=(_text(about["sensor"], MAX_NAME),),
+        site=text(about["site"], MAX_NAME),
+        sensors=(text(about["sensor"], MAX_NAME),),
         is_page=about.get("disposition", PAGE) == PAGE,
-        disposition=_text(about.get("disposition_says", "")),
+        disposition=text(about.get("disposition_says", "")),
         severity_id=severity_id,
         confidence=min(max(int(event["confidence_score"]), 0), 100),
-        title=_text(about.get("name") or info["title"], MAX_NAME),
-        says=_text(event["message"]),
-        class_name=_text(about["class"], MAX_NAME),
+        title=text(about.get("name") or info["title"], MAX_NAME),
+        says=text(event["message"]),
+        class_name=text(about["class"], MAX_NAME),
         techniques=techniques_of(event),
         flows=max(int(event["count"]), 0),
         opened_us=opened_us,
@@ -138,7 +138,7 @@ def _revision(event: Mapping[str, Any]) -> Revision:
         last_us=int(about.get("last_ts_us", opened_us)),
         modified_us=max(opened_us, int(info.get("modified_time", 0)) * 1000),
         talks=talks_of(event),
-        reasons=tuple(_text(reason["says"]) for reason in about.get("reasons", [])[:MAX_LISTED]),
+        reasons=tuple(text(reason["says"]) for reason in about.get("reasons", [])[:MAX_LISTED]),
         event=event,
     )
 
@@ -148,7 +148,7 @@ def techniques_of(event: Mapping[str, Any]) -> tuple[Technique, ...]:
     found = []
     for attack in event.get("attacks", [])[:MAX_LISTED]:
         named, tactic = attack.get("sub_technique") or attack["technique"], attack["tactic"]
-        found.append(Technique(*(_text(part, MAX_NAME) for part in (
+        found.append(Technique(*(text(part, MAX_NAME) for part in (
             named["uid"], named["name"], tactic["uid"], tactic["name"],
         ))))  # fmt: skip
     return tuple(dict.fromkeys(found))
@@ -164,8 +164,8 @@ def talks_of(event: Mapping[str, Any]) -> tuple[Talk, ...]:
                 _endpoint(each["src_endpoint"]),
                 _endpoint(each["dst_endpoint"]),
                 port if type(port) is int and 0 <= port < 65_536 else -1,
-                _text(connection.get("protocol_name", ""), MAX_NAME),
-                _text(connection.get("community_uid", ""), MAX_NAME),
+                text(connection.get("protocol_name", ""), MAX_NAME),
+                text(connection.get("community_uid", ""), MAX_NAME),
                 max(int(each.get("data", {}).get("flows", 0)), 0),
             )
         )
@@ -173,10 +173,11 @@ def talks_of(event: Mapping[str, Any]) -> tuple[Talk, ...]:
 
 
 def _endpoint(given: Mapping[str, Any]) -> Endpoint:
-    return Endpoint(*(_text(given.get(name, ""), MAX_NAME) for name in ("ip", "name", "mac")))
+    return Endpoint(*(text(given.get(name, ""), MAX_NAME) for name in ("ip", "name", "mac")))
 
 
-def _text(value: object, most: int = MAX_TEXT) -> str:
+def text(value: object, most: int = MAX_TEXT) -> str:
+    """A text of an event, printable and cut; TypeError where it is none."""
     if not isinstance(value, str):
         raise TypeError(f"text: {type(value).__name__}")
     return printable(value, most)

@@ -46,12 +46,13 @@ WORKERS = tuple(stage_row(stage) for stage in STAGES)
 INTAKE = WorkerRow("intake", ("intake", "run"), PORTS["intake"], ("pipeline.ingest.intake.worker",))
 # A follower on its own serves no metrics unless a setting says so: hence no port among PORTS.
 FOLLOW = WorkerRow("follow", ("flow", "follow"), 9478, ("pipeline.ingest.follow.worker",))
+OUTPUT = WorkerRow("output", ("output", "run"), PORTS["output"], ("pipeline.tools.outputs.worker",))
 
 
 def rows_for(settings: Settings) -> tuple[WorkerRow, ...]:
     """The workers that a box with these settings needs."""
     before = (*((FOLLOW,) if settings.file_sources else ()), *((INTAKE,) if settings.topic_sources else ()))
-    return (*before, *WORKERS)
+    return (*before, *WORKERS, *((OUTPUT,) if settings.outputs else ()))
 
 
 # The box's own endpoint is supervised as the stages are: the supervisor itself has one thread and answers nobody.
