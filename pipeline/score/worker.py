@@ -27,7 +27,7 @@ from pipeline.score.device import choose_device
 from pipeline.score.group import Features, encoded, expect_features, read, score_group
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.position import StagePosition
-from pipeline.score.sensor_shares import suspects_by_sensor
+from pipeline.score.sensor_shares import rows_by_sensor
 from pipeline.settings import Settings
 
 IDLE_S = 0.1
@@ -230,9 +230,10 @@ class ScoreWorker:
         return True
 
     def _count_by_sensor(self, scored: pa.RecordBatch) -> None:
-        for (site, sensor), (suspects, others) in suspects_by_sensor(scored).items():
-            for suspect, rows in (("yes", suspects), ("no", others)):
-                self._telemetry.count("forebay_scored_rows", rows, site=site, sensor=sensor, suspect=suspect)
+        for (site, sensor), rows in rows_by_sensor(scored).items():
+            self._telemetry.count("forebay_scored_rows", rows.suspects, site=site, sensor=sensor, suspect="yes")
+            self._telemetry.count("forebay_scored_rows", rows.others, site=site, sensor=sensor, suspect="no")
+            self._telemetry.count("forebay_scored_unusual_rows", rows.unusual, site=site, sensor=sensor)
 
     def _produce(
         self,

@@ -9,6 +9,7 @@ CERTIFICATE = 'forebay_certificate_expiry_seconds{stage="score",certificate="cli
 OUT = 'forebay_rows_out_total{stage="ingest",site="dam",sensor="weir"}'
 REJECTED = 'forebay_rejected_total{stage="ingest",site="dam",sensor="weir",reason="%s"}'
 SCORED = 'forebay_scored_rows_total{site="dam",sensor="weir",suspect="%s"}'
+UNUSUAL = 'forebay_scored_unusual_rows_total{site="dam",sensor="weir"}'
 OPENED = 'forebay_rows_out_total{stage="alert",activity="create"}'
 SENSOR = {"site": "dam", "sensor": "weir"}
 
@@ -236,6 +237,23 @@ DETECTION_CASES = (
         SENSOR,
         at="26h",
         interval="10m",
+    ),
+    Case(
+        "ForebayScoresMove",
+        {UNUSUAL: "0+100x120 12000+400x120", SCORED % "no": "0+1000x240"},
+        {UNUSUAL: "0+400x240", SCORED % "no": "0+1000x240"},
+        "38.89% of the flows of dam/weir are unusual, over twice its usual share.",
+        SENSOR,
+        at="26h",
+        interval="10m",
+    ),
+    Case(
+        "ForebayNoIncidents",
+        {OPENED: "5x200", 'forebay_rows_in_total{stage="score"}': "0+100x200"},
+        {OPENED: "0x150 1x50", 'forebay_rows_in_total{stage="score"}': "0+100x200"},
+        "Flows come, and no incident was opened for a week.",
+        at="190h",
+        interval="1h",
     ),
     Case(
         "ForebayBaselineChanged",

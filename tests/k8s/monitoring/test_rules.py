@@ -16,6 +16,7 @@ from tests.k8s.monitoring.written import RULES, rules
 
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="not proven: alarms, without promtool")
 ALARMS = [rule for group in rules()["groups"] for rule in group["rules"] if "alert" in rule]
+RECORDED = [rule for group in rules()["groups"] for rule in group["rules"] if "record" in rule]
 SEVERITIES = {"critical", "warning", "info"}
 
 
@@ -27,7 +28,7 @@ def promtool(*arguments: str) -> str:
 
 @needs_promtool
 def test_prometheus_takes_the_rules() -> None:
-    assert f"{len(ALARMS) + 3} rules found" in promtool("check", "rules", str(RULES))
+    assert f"{len(ALARMS) + len(RECORDED)} rules found" in promtool("check", "rules", str(RULES))
 
 
 def _rule(alarm: str) -> dict[str, Any]:
@@ -58,7 +59,8 @@ def trial(case: Case) -> list[dict[str, Any]]:
 def test_it_fires_when_it_should_and_not_before(case: Case, tmp_path: Path) -> None:
     file = tmp_path / "trial.yaml"
     file.write_text(
-        yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": trial(case)}), "utf-8"
+        yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": case.interval, "tests": trial(case)}),
+        "utf-8",
     )
     promtool("test", "rules", str(file))
 
