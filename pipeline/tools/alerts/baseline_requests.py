@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from pipeline.contracts.baseline_commands import BaselineCommand
 from pipeline.contracts.incident_joining import JoinedIncident
-from pipeline.contracts.verdicts import TRUE_POSITIVE, Record, number_of
+from pipeline.contracts.verdicts import TRUE_POSITIVE, Record, number_of, standing
 from pipeline.errors import Failed, Usage
 from pipeline.settings import Settings
 from pipeline.tools.alerts.attacks import attack_commands, lifting_commands, sensors_of
@@ -13,6 +13,15 @@ from pipeline.tools.sensors.histories import SensorHistory, histories
 from pipeline.tools.sensors.reading import NoticesReader
 
 Asked = list[tuple[SensorHistory, BaselineCommand]]
+
+
+def overruled_by(record: Record, records: Iterable[Record]) -> list[Record]:
+    """The verdicts that do not hold any more once this one is given."""
+    stands = standing(records)
+    if record["undoes"] is not None:
+        return [stands.given[record["undoes"]]]
+    newest = {each["id"]: each for uid in record["uids"] if (each := stands.newest.get(uid)) is not None}
+    return list(newest.values())
 
 
 def asked_of_baselines(

@@ -106,12 +106,12 @@ def give(
     """Say what a verdict will do, ask where it suppresses something, send it, and say what it did."""
     from pipeline.tools.alerts import verdicts
     from pipeline.tools.alerts.attacks import says_for_baseline
-    from pipeline.tools.alerts.baseline_requests import asked_of_baselines
+    from pipeline.tools.alerts.baseline_requests import asked_of_baselines, overruled_by
     from pipeline.tools.alerts.verdict_effects import effect
 
     of_site = [now.document(each) for each in reversed(now.incidents) if each.site == record["site"]]
     does = effect(record, of_site, now.records)
-    asked, says = asked_of_baselines(settings, record, _overruled(record, now.records), incident)
+    asked, says = asked_of_baselines(settings, record, overruled_by(record, now.records), incident)
     say_lines([*now.not_read, f"{does['says']}.", *says, says_for_baseline(record)], as_json)
     facts = {
         "says": does["says"],
@@ -130,17 +130,6 @@ def give(
     back = f"`forebay alert undo {record['id'][:12]} --by NAME` takes it back" if record["undoes"] is None else ""
     say_lines([f"done: {verdicts.words(record)}", back], as_json)
     emit({**record, **facts, "sent": True})
-
-
-def _overruled(record: "Record", records: "list[Record]") -> "list[Record]":
-    """The verdicts that do not hold any more once this one is given."""
-    from pipeline.contracts.verdicts import standing
-
-    stands = standing(records)
-    if record["undoes"] is not None:
-        return [stands.given[record["undoes"]]]
-    newest = {each["id"]: each for uid in record["uids"] if (each := stands.newest.get(uid)) is not None}
-    return list(newest.values())
 
 
 def _ask_baselines(settings: "Settings", asked: "Asked") -> None:

@@ -87,7 +87,7 @@ def _rejoin(connection: Connection, incidents: set[str]) -> list[Change]:
 
 
 def _remove(connection: Connection, uids: Sequence[str]) -> None:
-    for table, column in (("incidents", "uid"), ("documents", "uid"), ("words", "uid"), ("facets", "incident")):
+    for table, column in (("incidents", "uid"), ("documents", "uid"), ("facets", "incident")):
         sql = f"DELETE FROM {table} WHERE {column} = ?"  # noqa: S608 - names of our own
         connection.execute_many(sql, [(uid,) for uid in uids])
 
@@ -99,21 +99,18 @@ Written = tuple[str, Document, str, JoinedIncident]
 def _insert(connection: Connection, incidents: Sequence[Written]) -> None:
     connection.execute_many(
         "INSERT INTO incidents (uid, site, state, page, settled, suppressed, severity, flows, opened_us, first_us, "
-        "last_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "last_us, words) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 *(uid, storable(each["site"]), each["state"], int(each["page"]), int(each["settled"])),
                 *(int(each["suppressed"] is not None), each["severity_id"], each["flows"], each["opened_us"]),
-                *(each["first_us"], each["last_us"]),
+                *(each["first_us"], each["last_us"], _words(each, of)),
             )
-            for uid, each, *_ in incidents
+            for uid, each, _, of in incidents
         ],
     )
     connection.execute_many(
         "INSERT INTO documents (uid, document) VALUES (?, ?)", [(uid, text) for uid, _, text, _ in incidents]
-    )
-    connection.execute_many(
-        "INSERT INTO words (uid, words) VALUES (?, ?)", [(uid, _words(each, of)) for uid, each, _, of in incidents]
     )
     connection.execute_many(
         "INSERT INTO facets (kind, value, incident) VALUES (?, ?, ?)",

@@ -3,14 +3,15 @@
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi import Path as InPath
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from pipeline.tools.triage import incident_list, incident_page, incident_times, plant, signing_in
+from pipeline.tools.triage import incident_list, incident_page, incident_times, judgements, plant, signing_in
 from pipeline.tools.triage.accounts import ADMIN, VIEWER
-from pipeline.tools.triage.answers import ErrorAnswer, Refused
+from pipeline.tools.triage.answers import Answer, ErrorAnswer, Refused
 from pipeline.tools.triage.app import Page
 from pipeline.tools.triage.asking import having, page_of, session_or_none
 from pipeline.tools.triage.incident_list import MAX_LIMIT, Filter
@@ -45,19 +46,23 @@ def api() -> APIRouter:
     router.get("/incidents")(incidents)
     router.get("/incidents-over-time")(incidents_over_time)
     router.get("/incidents/{uid}")(incident)
+    router.post("/incidents/{uid}/verdicts")(judgements.give)
+    router.post("/incidents/{uid}/verdicts/preview")(judgements.preview)
+    router.post("/verdicts/{name}/undo")(judgements.undo)
+    router.get("/verdicts")(judgements.listed)
     router.get("/events", response_class=EventSourceResponse)(events)
     router.get("/audit")(audit)
     return router
 
 
-def session(page: Asked, asker: Annotated[Session | None, Depends(session_or_none)]) -> dict[str, Any]:
+def session(page: Asked, asker: Annotated[Session | None, Depends(session_or_none)]) -> Answer:
     """Who asks; `login` where they have to sign in first."""
-    return signing_in.described(page, asker)
+    return Answer(signing_in.described(page, asker))
 
 
-def ways_to_sign_in(page: Asked) -> dict[str, Any]:
+def ways_to_sign_in(page: Asked) -> Answer:
     """How one may sign in."""
-    return {"password": page.sessions.needs_login, "oidc": None}
+    return Answer({"password": page.sessions.needs_login, "oidc": None})
 
 
 def asked_for(
@@ -75,7 +80,8 @@ def asked_for(
     until_us: Time = None,
 ) -> Filter:
     """What of the incidents is asked for."""
-    return Filter(*(site, sensor, severity, state, settled, suppressed, paged, technique, asset, q), since_us, until_us)
+    texts = (site, sensor, severity, state, settled, suppressed, paged, technique, asset, q)
+    return Filter(*texts, since_us, until_us)
 
 
 def incidents(
@@ -85,56 +91,63 @@ def incidents(
     sort: Annotated[str, Query(max_length=40)] = "-last_us",
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 100,
     after: Text = None,
-) -> dict[str, Any]:
+) -> Answer:
     """One page of the list of incidents."""
     devices = page.plant.devices()
     answer = incident_list.listed(page.store.database, asked, sort, limit, after)
-    return {**answer, "incidents": [plant.with_assets(each, devices) for each in answer["incidents"]]}
+    return Answer({**answer, "incidents": [plant.with_assets(each, devices) for each in answer["incidents"]]})
 
 
-def sites(page: Asked, _asker: Viewer) -> dict[str, Any]:
+def sites(page: Asked, _asker: Viewer) -> Answer:
     """The sites that are known."""
-    return {"sites": plant.sites(page.store.database)}
+    return Answer({"sites": plant.sites(page.store.database)})
 
 
-def site_map(page: Asked, _asker: Viewer, site: Annotated[str, Query(max_length=MAX_TEXT)]) -> dict[str, Any]:
+def site_map(page: Asked, _asker: Viewer, site: Annotated[str, Query(max_length=MAX_TEXT)]) -> Answer:
     """The map of a site: devices, who talks to whom, zones."""
-    return page.plant.map(site)
+    return Answer(page.plant.map(site))
 
 
-def sensors(page: Asked, _asker: Viewer) -> dict[str, Any]:
+def sensors(page: Asked, _asker: Viewer) -> Answer:
     """What each sensor has learnt, and since when it sends nothing."""
-    return plant.sensors(page.store.database, page.settings)
+    return Answer(plant.sensors(page.store.database, page.settings))
 
 
-def models(page: Asked, _asker: Viewer) -> dict[str, Any]:
+def models(page: Asked, _asker: Viewer) -> Answer:
     """The models that are known, and which one scores."""
-    return page.models.get()
+    return Answer(page.models.get())
 
 
-def replays(page: Asked, _asker: Viewer) -> dict[str, Any]:
+def replays(page: Asked, _asker: Viewer) -> Answer:
     """Replays that were run on this machine."""
-    return plant.replays(page.settings)
+    return Answer(plant.replays(page.settings))
 
 
-def incidents_over_time(page: Asked, _asker: Viewer, asked: Annotated[Filter, Depends(asked_for)]) -> dict[str, Any]:
+def incidents_over_time(page: Asked, _asker: Viewer, asked: Annotated[Filter, Depends(asked_for)]) -> Answer:
     """How many incidents a filter leaves, over time."""
-    return incident_times.over_time(page.store.database, asked)
+    return Answer(incident_times.over_time(page.store.database, asked))
 
 
-def incident(page: Asked, _asker: Viewer, uid: Name) -> dict[str, Any]:
+def incident(page: Asked, _asker: Viewer, uid: Name) -> Answer:
     """One incident in full."""
     devices, answer = page.plant.devices(), incident_page.incident_in_full(page.store.database, uid)
     similar = [plant.with_assets(each, devices) for each in answer["similar"]]
-    return {**answer, "incident": plant.with_assets(answer["incident"], devices), "similar": similar}
+    return Answer({**answer, "incident": plant.with_assets(answer["incident"], devices), "similar": similar})
+
+
+def _with_room(page: Asked) -> Page:
+    if page.live.is_full:
+        raise Refused(503, "events", "as many pages as may watch", "fewer", "close one")
+    return page
 
 
 async def events(
-    request: Request, page: Asked, asker: Viewer, last_event_id: Annotated[str, Header(max_length=40)] = ""
+    request: Request,
+    page: Annotated[Page, Depends(_with_room)],
+    _asker: Viewer,
+    last_event_id: Annotated[str, Header(max_length=40)] = "",
 ) -> AsyncIterator[ServerSentEvent]:
     """Changes as they come: `incident`, `verdict`, `sensors`; `reload` where too many were missed."""
-    if page.live.is_full:
-        raise Refused(503, "events", "as many pages as may watch", "fewer", "close one")
     after = int(last_event_id) if last_event_id.isascii() and last_event_id.isdigit() else None
     yield ServerSentEvent(comment="watching", retry=2_000)
     async for changes in page.live.changes(after):
@@ -145,13 +158,13 @@ async def events(
             data = change.data
             if change.kind == INCIDENT and data["document"] is not None:
                 data = {**data, "document": plant.with_assets(data["document"], devices)}
-            yield ServerSentEvent(data=data, event=change.kind, id=str(change.position))
+            yield ServerSentEvent(raw_data=orjson.dumps(data).decode(), event=change.kind, id=str(change.position))
 
 
 def audit(
     page: Asked,
     _asker: Annotated[Session, Depends(having(ADMIN))],
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-) -> dict[str, Any]:
+) -> Answer:
     """The newest actions of people."""
-    return {"audit": page.audit.newest(limit)}
+    return Answer({"audit": page.audit.newest(limit)})

@@ -3,7 +3,7 @@
 from pipeline.errors import Failed
 from pipeline.tools.triage.database import Connection, Database
 
-COPY_VERSION = 2
+COPY_VERSION = 3
 """Of the tables that are copied from topics: with another one they are made again from the topics."""
 OWN_VERSION = 1
 
@@ -29,16 +29,18 @@ COPIED = (
     """CREATE TABLE incidents (
         uid TEXT PRIMARY KEY, site TEXT NOT NULL, state TEXT NOT NULL, page BIGINT NOT NULL, settled BIGINT NOT NULL,
         suppressed BIGINT NOT NULL, severity BIGINT NOT NULL, flows BIGINT NOT NULL, opened_us BIGINT NOT NULL,
-        first_us BIGINT NOT NULL, last_us BIGINT NOT NULL)""",
+        first_us BIGINT NOT NULL, last_us BIGINT NOT NULL, words TEXT NOT NULL)""",
     *(
         f"CREATE INDEX incidents_{key} ON incidents ({key}, uid)"
         for key in ("last_us", "first_us", "opened_us", "severity", "flows")
     ),
     "CREATE INDEX incidents_counts ON incidents (page, settled, suppressed)",
-    "CREATE INDEX incidents_site ON incidents (site, page, settled, suppressed)",
+    *(
+        f"CREATE INDEX incidents_{key}_counts ON incidents ({key}, page, settled, suppressed)"
+        for key in ("site", "severity", "state")
+    ),
     # Apart from the columns that are filtered and sorted by, whose pages are then few.
     "CREATE TABLE documents (uid TEXT PRIMARY KEY, document TEXT NOT NULL)",
-    "CREATE TABLE words (uid TEXT PRIMARY KEY, words TEXT NOT NULL)",
     """CREATE TABLE facets (
         kind TEXT NOT NULL, value TEXT NOT NULL, incident TEXT NOT NULL, PRIMARY KEY (kind, value, incident))""",
     "CREATE INDEX facets_incident ON facets (incident)",

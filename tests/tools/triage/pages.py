@@ -13,7 +13,7 @@ from tests.contracts.test_incident_joining import alert as joinable
 
 with catch_warnings():
     simplefilter("ignore")  # it asks for another package than the one whose requests it sends
-    from fastapi.testclient import TestClient
+    from fastapi.testclient import TestClient as TestClient
 
 ADDRESS = "http://127.0.0.1"
 

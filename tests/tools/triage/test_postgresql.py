@@ -21,9 +21,9 @@ from pipeline.tools.triage.accounts import Accounts
 from pipeline.tools.triage.database import Unavailable, open_database
 from pipeline.tools.triage.sessions import Sessions
 from pipeline.tools.triage.store import ALERTS, Store
-from tests.tools.triage.pages import client_of, documents_in, rows_in, store_of
+from tests.tools.triage.pages import alert, client_of, documents_in, rows_in, store_of
 from tests.tools.triage.test_routes import API, HOSTILE, some_alerts
-from tests.tools.triage.test_store import TABLES, alert, messages
+from tests.tools.triage.test_store import TABLES, messages
 
 PROGRAMS = [shutil.which("initdb"), shutil.which("postgres")]
 pytestmark = [
@@ -45,15 +45,15 @@ def server() -> Iterator[str]:
     try:
         if os.getuid() == 0 and USER is not None:
             shutil.chown(folder, USER)
-        as_user, quiet = _as_user(), {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        options: dict[str, Any] = {**_as_user(), "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         initdb, postgres = map(str, PROGRAMS)
-        options = ["-D", str(folder / "data"), "-U", "forebay", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run([initdb, *options], check=True, cwd=folder, **as_user, **quiet)
+        made = ["-D", str(folder / "data"), "-U", "forebay", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run([initdb, *made], check=True, cwd=folder, **options)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         served = ["-D", str(folder / "data"), "-k", str(folder), "-p", str(port), "-h", "127.0.0.1", "-F"]
-        process = subprocess.Popen([postgres, *served], cwd=folder, **as_user, **quiet)
+        process = subprocess.Popen([postgres, *served], cwd=folder, **options)
         try:
             url = f"postgresql://forebay@127.0.0.1:{port}/postgres"
             _wait(url)

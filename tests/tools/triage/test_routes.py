@@ -73,7 +73,7 @@ def test_counts_are_of_what_is_left_without_those_filters(client: TestClient) ->
 def test_pages_of_the_list_join_without_gap_or_double(client: TestClient, sort: str) -> None:
     whole = numbers(client.get(f"{API}/incidents?sort={sort}").json())
     paged: list[int] = []
-    cursor = ""
+    cursor: str | None = ""
     while cursor is not None:
         answer = client.get(f"{API}/incidents?sort={sort}&limit=2{f'&after={cursor}' if cursor else ''}").json()
         paged += numbers(answer)
