@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -26,12 +26,14 @@ ATTEMPTS = 3
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What a query reads: the files that hold closed files' rows, of each table, with their feature sets' hashes; how
-    many rows these are; and the open rows, None where they are not asked for.
+    many rows these are; the open rows, None where they are not asked for; and of which closed files the rows in each
+    file are, with how many these are, by SHA-256.
     """
 
     files: dict[str, dict[str, str]]
     closed_rows: int
     open: OpenTables | None
+    members: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def closed_files(self) -> int:
@@ -55,18 +57,20 @@ def read_contents(archive: StorageLike, settings: Settings | None = None) -> Con
         if not lacking or lacking == before:
             break  # all there, or missing for good; else they were replaced between the two listings
     files: dict[str, dict[str, str]] = {table: {} for table in TABLES}
+    members: dict[str, dict[str, int]] = {}
     closed_rows = 0
     for state in snapshots:
         for entry in state.readable:
             where = state.locations[entry.path]
             if where.file in there:
                 files[entry.table][where.file] = entry.feature_hash
+                members.setdefault(where.file, {})[entry.sha256] = entry.rows
                 closed_rows += entry.rows
     if settings is None:
-        return Contents(files, closed_rows, None)
+        return Contents(files, closed_rows, None, members)
     archived = {state.partition: state.last.progress for state in snapshots if state.last is not None}
     open_rows.add_tail(settings, archived, segments)
-    return Contents(files, closed_rows, segments)
+    return Contents(files, closed_rows, segments, members)
 
 
 def _snapshots(storage: Storage, with_open: bool) -> tuple[list[PartitionSnapshot], OpenTables]:

@@ -4,13 +4,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaException
 
 from pipeline.errors import Failed, ForebayError, KafkaUnreachable
 from pipeline.runtime.kafka import clients
-from pipeline.settings import Settings
+from pipeline.settings import Settings, cache_folder
 from pipeline.tools.assets import labels as label_topic
 from pipeline.tools.assets.devices import SiteAssets, assets_of
 from pipeline.tools.assets.documents import Asset, assets_in
@@ -69,10 +70,15 @@ def read_current(
     closed: closed files alone, nothing of Kafka's. labels: instead of those in Kafka.
     Failed where the archive cannot be read; without Kafka there are no names, and `not_read` says so.
     """
-    reading = read_inventory(settings.archive_uri, None if closed else settings, site, notify or _nobody)
+    reading = read_inventory(settings.archive_uri, None if closed else settings, site, notify or _nobody, snapshots())
     if labels is not None or closed:
         return current_of(reading, labels or {}, [])
     return current_of(reading, *read_labels(settings))
+
+
+def snapshots() -> Path:
+    """Where inventories of closed files are kept, so that the next command reads only what is new."""
+    return cache_folder() / "assets"
 
 
 def current_of(reading: Reading, labels: Labels, problems: list[str]) -> CurrentAssets:
@@ -108,7 +114,7 @@ def devices_of(settings: Settings, *, with_roles: bool = True) -> tuple[dict[tup
     if not with_roles:
         return known_devices(labels), problems
     try:
-        reading = read_inventory(settings.archive_uri, None, None, _nobody)
+        reading = read_inventory(settings.archive_uri, None, None, _nobody, snapshots())
     except (ForebayError, OSError) as error:
         return known_devices(labels), [*problems, f"roles of devices: {error}"]
     return current_of(reading, labels, problems).devices(), problems

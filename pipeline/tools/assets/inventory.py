@@ -72,6 +72,11 @@ class Inventory:
     _pending: dict[str, list[pa.Table]] = field(default_factory=lambda: {kind.name: [] for kind in KINDS})
     _no_room: dict[tuple[str, str], int] = field(default_factory=dict)
 
+    @classmethod
+    def restored(cls, tables: dict[str, pa.Table], no_room: dict[tuple[str, str], int]) -> "Inventory":
+        """An inventory as it was: its tables by kind, and what found no room."""
+        return cls(_tables=dict(tables), _no_room=dict(no_room))
+
     def add(self, rows: pa.RecordBatch) -> None:
         """Take rows of schema `flow`, `features` or `scored` in: any sensors, any order."""
         if len(rows):
