@@ -26,7 +26,7 @@ from tests.k8s.monitoring.written import FOLDER, RULES, expressions
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="not proven: scraping, without prometheus"),
 ]
 
@@ -70,7 +70,7 @@ def missing(port: int, names: set[str], within_s: float) -> set[str]:
 
 
 def test_what_rules_and_dashboards_ask_for_is_there(named: Box, tmp_path: Path) -> None:  # noqa: F811
-    """One box with a followed file, at the one port that the configuration names, and a worker with a certificate."""
+    """One box with a followed file and an output, at its one port; and a worker with a certificate."""
     path, followed, sources = (tmp_path / name for name in ("left.csv", "conn.log", "sources.yaml"))
     traffic.write_after_cut("left", path)
     with path.open("a") as file:
@@ -80,6 +80,8 @@ def test_what_rules_and_dashboards_ask_for_is_there(named: Box, tmp_path: Path) 
     sources.write_text(yaml.safe_dump({"sources": [entry]}), "utf-8")
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.crt")
     tls = {"security.protocol": "ssl", "ssl.ca.location": str(tmp_path / "ca.crt")}
+    outputs = [{"name": "to-file", "file": str(tmp_path / "alerts.jsonl"), "send": "all"}]
+    named.environment["FOREBAY_OUTPUTS"] = orjson.dumps(outputs).decode()
     code, _, said = named.run("up", "--detach", "--sources", str(sources))
     assert code == 0, said
     # Of a worker with TLS, which this broker does not speak, only the endpoint is of interest.

@@ -67,7 +67,7 @@ STAGE_CASES = (
     Case(
         "ForebayErrors",
         {'forebay_errors_total{stage="ingest"}': "0x20 0+1x20"},
-        {'forebay_errors_total{stage="ingest"}': "0x20 1x20"},
+        {'forebay_errors_total{stage="ingest"}': "0x20 1x20", 'forebay_errors_total{stage="output"}': "0+1x40"},
         "ingest had 9 errors in 15 minutes that are not in the data.",
         {"stage": "ingest"},
     ),
@@ -313,6 +313,23 @@ DETECTION_CASES = (
         "A partition has waited for ten minutes for a model's promotion to be decided.",
     ),
 )
+OUTPUT_CASES = (
+    Case(
+        "ForebayOutputStuck",
+        {'forebay_output_oldest_unsent_seconds{output="soc"}': "0x9 0+60x30"},
+        {'forebay_output_oldest_unsent_seconds{output="soc"}': "0+60x10 0x30"},
+        "Alerts for output soc have waited for 20m 0s: nobody there gets them.",
+        {"output": "soc"},
+    ),
+    Case(
+        "ForebayOutputParked",
+        {'forebay_output_parked_total{output="soc"}': "0x30 2x40"},
+        {'forebay_output_parked_total{output="soc"}': "2x70"},
+        "The receiver of output soc refused 2 alerts for good in an hour.",
+        {"output": "soc"},
+        at="1h",
+    ),
+)
 RESOURCE_CASES = (
     Case(
         "ForebayDiskLow",
@@ -351,4 +368,4 @@ RESOURCE_CASES = (
         {"stage": "score", "certificate": "client"},
     ),
 )
-CASES = (*STAGE_CASES, *FLOW_CASES, *DETECTION_CASES, *RESOURCE_CASES)
+CASES = (*STAGE_CASES, *FLOW_CASES, *DETECTION_CASES, *OUTPUT_CASES, *RESOURCE_CASES)

@@ -2,7 +2,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.errors import Usage
 from pipeline.tools.cli import doctor
 
 
@@ -37,3 +39,9 @@ def test_folders_are_told_apart(tmp_path: Path) -> None:
     assert "made on first use" in doctor.writable("x", tmp_path / "a" / "b").found
     if sys.platform == "linux":
         assert doctor.writable("x", Path("/proc/nowhere")).verdict == "fail"
+
+
+def test_a_stage_that_is_none_is_refused_before_anything_is_asked() -> None:
+    done = CliRunner().invoke(doctor.app, ["--stage", "socre\x1b[2J"])
+    assert isinstance(done.exception, Usage)
+    assert "expected one of ingest, featurize, score" in str(done.exception) and "\x1b" not in str(done.exception)
