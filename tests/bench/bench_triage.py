@@ -1,4 +1,7 @@
-"""The page's store with 50,000 incidents: how long it takes to fill, and an answer of the list; 95 of 100 below."""
+"""The page's store with 50,000 incidents: how long it takes to fill, and what an answer of the list takes.
+
+`pytest -s tests/bench/bench_triage.py`; of each query the 95th percentile of 60, by the clock and in time of a core.
+"""
 
 import tempfile
 import time
@@ -59,14 +62,17 @@ def test_list_of_50_000_incidents() -> None:
         client = client_of(store)
         slowest = 0.0
         for query in QUERIES:
-            times = []
+            times, cores = [], []
             for _ in range(ASKED):
-                started = time.perf_counter()
+                started, core = time.perf_counter(), time.process_time()
                 answer = client.get(f"/api/v1/incidents?{query}")
                 times.append(time.perf_counter() - started)
+                cores.append(time.process_time() - core)
                 assert answer.status_code == 200 and answer.json()["incidents"]
-            p50, p95 = (sorted(times)[int(ASKED * share)] * 1000 for share in (0.5, 0.95))
+            p95, core = (sorted(each)[int(ASKED * 0.95)] * 1000 for each in (times, cores))
             slowest = max(slowest, p95)
-            print(f"GET incidents?{query}: p50 {p50:.1f} ms, p95 {p95:.1f} ms, {answer.json()['total']:,} in all")
+            print(
+                f"GET incidents?{query}: p95 {p95:.1f} ms, {core:.1f} ms of a core, {answer.json()['total']:,} in all"
+            )
         print(f"slowest p95: {slowest:.1f} ms")
         store.database.close()
