@@ -12,7 +12,7 @@ from pipeline.contracts.judged_facts import talks_of
 from pipeline.contracts.suppression import Suppressions, outgrown, shown_suppression
 from pipeline.contracts.verdicts import Record, shown, standing
 from pipeline.errors import Usage
-from pipeline.tools.assets.known_devices import KnownDevices
+from pipeline.tools.assets.known_devices import KnownDevices, with_names
 
 INCIDENT, NOTICE = "incident", "notice"
 OPEN, ENDED = "open", "ended"
@@ -59,6 +59,7 @@ def _unjudged(incident: JoinedIncident, devices: KnownDevices | None) -> Documen
     lead, (sources, targets) = incident.lead, incident.ends
     about, known = lead["unmapped"], devices or {}
     found = ((address, known.get((incident.site, address))) for address in (*sources, *targets))
+    assets = [device.document(address) for address, device in found if device is not None]
     return {
         "uid": incident.uid,
         "kind": NOTICE if incident.is_notice else INCIDENT,
@@ -70,8 +71,8 @@ def _unjudged(incident: JoinedIncident, devices: KnownDevices | None) -> Documen
         "disposition_says": _paged(incident).get("disposition_says", ""),
         "severity": SEVERITY_CAPTION.get(lead["severity_id"], "?"),
         "severity_id": lead["severity_id"],
-        "title": lead["finding_info"]["title"],
-        "says": says(incident),
+        "title": with_names(lead["finding_info"]["title"], assets),
+        "says": with_names(says(incident), assets),
         "class": about.get("class", ""),
         "classes": _largest(incident, "classes"),
         "confidence": lead.get("confidence_score", 0),
@@ -85,7 +86,7 @@ def _unjudged(incident: JoinedIncident, devices: KnownDevices | None) -> Documen
         "sources": list(sources[:MAX_ADDRESSES]),
         "targets": list(targets[:MAX_ADDRESSES]),
         "target_count": incident.target_count,
-        "assets": [device.document(address) for address, device in found if device is not None],
+        "assets": assets,
         "members": [_member(alert) for alert in incident.alerts[:MAX_MEMBERS]],
         "members_left_out": max(0, len(incident.alerts) - MAX_MEMBERS),
         **talks_of(() if incident.is_notice else incident.alerts),

@@ -1,7 +1,9 @@
 """What readers of alerts know of a device: the plant's name of it, and, where flows were read, its guessed role."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.runtime.terminal import printable
 from pipeline.tools.assets.documents import Asset, known_by
@@ -16,7 +18,6 @@ class KnownDevice:
     address: str
     name: str | None = None
     role: str | None = None
-    role_title: str | None = None
     confidence: str | None = None
     criticality: str | None = None
     zone: str | None = None
@@ -45,7 +46,7 @@ def known_devices(labels: Labels, assets: Iterable[Asset] = ()) -> dict[tuple[st
     """
     known = {
         (site, address): KnownDevice(
-            address, label.name or None, None, None, None, label.criticality or None, label.zone or None
+            address, label.name or None, None, None, label.criticality or None, label.zone or None
         )
         for (site, address), label in labels.items()
     }
@@ -58,7 +59,6 @@ def known_devices(labels: Labels, assets: Iterable[Asset] = ()) -> dict[tuple[st
             device.key,
             asset.name,
             role.role if has_role else None,
-            role.title if has_role else None,
             role.confidence,
             asset.criticality,
             asset.zone,
@@ -67,22 +67,21 @@ def known_devices(labels: Labels, assets: Iterable[Asset] = ()) -> dict[tuple[st
     return known
 
 
-def called(devices: KnownDevices, site: str, address: str) -> str:
-    """An address as people read it: `HMI north (10.0.0.7)` where the plant named it, else the address; printable."""
-    known = devices.get((site, address))
-    shown = printable(address, MAX_NAME)
-    return shown if known is None or known.name is None else f"{printable(known.name, MAX_NAME)} ({shown})"
+def with_names(text: str, assets: Iterable[Mapping[str, Any]]) -> str:
+    """A sentence in which each address that the plant named reads `HMI north (10.0.0.7)`; said twice, it is the same.
 
-
-def about(devices: KnownDevices, site: str, address: str) -> str:
-    """The same with what it is: `HMI north (10.0.0.7), controller (medium), critical`; a guess has its confidence.
-
-    Criticality is the plant's own word, shown beside an alert: it changes no severity.
+    assets: `KnownDevice.document` of the sentence's addresses.
     """
-    known = devices.get((site, address))
-    parts = [called(devices, site, address)]
-    if known is not None and known.role_title is not None:
-        parts.append(f"{known.role_title} ({known.confidence})")
-    if known is not None and known.criticality is not None:
-        parts.append(f"criticality {known.criticality}")
-    return ", ".join(parts)
+    names = {asset["address"]: printable(asset["name"], MAX_NAME) for asset in assets if asset["name"]}
+    if not names:
+        return text
+    longest_first = sorted(names, key=lambda address: (-len(address), address))
+    # A whole address: neither part of another one, nor the beginning of address and port.
+    pattern = rf"(?<![\w.:])(?:{'|'.join(map(re.escape, longest_first))})(?!\w|[.:]\w)"
+
+    def named(match: re.Match[str]) -> str:
+        name, address = names[match[0]], match[0]
+        is_named = text.endswith(f"{name} (", 0, match.start())
+        return address if is_named else f"{name} ({address})"
+
+    return re.sub(pattern, named, text)

@@ -19,7 +19,7 @@ from pipeline.runtime.telemetry import log
 from pipeline.settings import Settings
 from pipeline.tools.alerts.incidents import Document
 from pipeline.tools.assets.current import AssetsCache, CurrentAssets, read_current
-from pipeline.tools.assets.known_devices import KnownDevices
+from pipeline.tools.assets.known_devices import KnownDevices, with_names
 from pipeline.tools.replay import request as replay_request
 from pipeline.tools.sensors.histories import StoredNotice, histories, remarks
 from pipeline.tools.sensors.histories import document as sensor_document
@@ -83,10 +83,12 @@ class Plant:
 
 
 def with_assets(document: Document, devices: KnownDevices) -> Document:
-    """A document with what is known of the devices that it names."""
+    """A document with what is known of the devices that it names, and their names in its sentences."""
     site, ends = document["site"], (*document["sources"], *document["targets"])
     found = ((address, devices.get((site, address))) for address in dict.fromkeys(ends))
-    return {**document, "assets": [device.document(address) for address, device in found if device is not None]}
+    assets = [device.document(address) for address, device in found if device is not None]
+    sentences = {name: with_names(document[name], assets) for name in ("title", "says")}
+    return {**document, **sentences, "assets": assets}
 
 
 def sensors(database: Database, settings: Settings | None) -> dict[str, Any]:

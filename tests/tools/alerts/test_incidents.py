@@ -45,8 +45,9 @@ def test_an_incident_is_open_while_one_of_its_alerts_is() -> None:
 
 
 def test_devices_are_named_where_they_are_known() -> None:
-    devices = {("plant", SCANNER): KnownDevice(SCANNER, "HMI north", "hmi", "HMI", "high", "critical")}
-    (document,) = documents([{**alert(1), "message": "it"}], devices=devices)
+    devices = {("plant", SCANNER): KnownDevice(SCANNER, "HMI north", "hmi", "high", "critical")}
+    (document,) = documents([{**alert(1), "message": f"{SCANNER} wrote"}], devices=devices)
+    assert document["says"].startswith(f"HMI north ({SCANNER}) wrote")
     assert [(each["address"], each["name"], each["criticality"]) for each in document["assets"]] == [
         (SCANNER, "HMI north", "critical")
     ]
