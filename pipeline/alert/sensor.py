@@ -15,7 +15,7 @@ from pipeline.alert.occasions import occasions_of
 from pipeline.alert.ocsf import CLOSE, CREATE, UPDATE
 from pipeline.alert.pages import PAGE, Occasion, SensorPages
 from pipeline.alert.techniques import Meanings, shipped
-from pipeline.contracts.uids import RAW_POSITION, incident_uid
+from pipeline.contracts.uids import incident_uid
 from schemas.pages import SHIPPED_PAGES, Pages
 
 Ints = npt.NDArray[np.int64]
@@ -260,9 +260,8 @@ def _open(rows: pa.RecordBatch, opened: Group, opened_ts_us: int, grouping: Grou
     first = rows.slice(0, 1)
     key = CROWD if opened.is_crowd else keys_of(first, grouping)[0].as_py()
     facts = first.to_pylist()[0]
-    position = [facts[name] for name in RAW_POSITION]
     return Incident(
-        uid=incident_uid(facts["site"], facts["sensor"], key, position),
+        uid=incident_uid(facts["site"], facts["sensor"], key, facts["end_ts_us"], facts["record_id"]),
         site=facts["site"],
         sensor=facts["sensor"],
         key=key,

@@ -1,11 +1,11 @@
 """What names a record and an incident.
 
-A record is named by its raw position, an incident by a hash of where it is, what its group is, and the raw position of
-its first suspect. Both are the same after any crash, rebalance or replay.
+A record is named by its raw position, an incident by a hash of where it is, what its group is, and when its first
+suspect ended and what its bytes were. Both are the same after any crash, rebalance or replay; an incident's also where
+the same records come another way, as from a file without Kafka.
 """
 
 import hashlib
-from collections.abc import Sequence
 
 import orjson
 
@@ -30,7 +30,10 @@ def raw_position_of(member: object) -> RawPosition | None:
     return partition, offset, index
 
 
-def incident_uid(site: str, sensor: str, key: str, first: Sequence[int]) -> str:
-    """An incident's name, 32 hex digits; `first` is the raw position of its first suspect, `key` names its group."""
-    named = orjson.dumps([site, sensor, key, list(first)])
+def incident_uid(site: str, sensor: str, key: str, end_us: int, record_id: int) -> str:
+    """An incident's name, 32 hex digits; end_us and record_id are its first suspect's, `key` names its group.
+
+    A record that is sent again, byte for byte, begins the same incident again.
+    """
+    named = orjson.dumps([site, sensor, key, end_us, record_id])
     return hashlib.sha256(named).hexdigest()[:UID_DIGITS]

@@ -17,7 +17,6 @@ WIDTH = 4
 PLAIN: dict[str, Any] = {
     "raw_partition": 0,
     "raw_index": 0,
-    "record_id": 7,
     "site": "plant",
     "sensor": "left",
     "source_type": "zeek",
@@ -47,7 +46,8 @@ def scored(rows: Sequence[dict[str, Any]], features: npt.NDArray[np.float64] | N
     values = np.zeros((len(rows), WIDTH), np.float32) if features is None else features.astype(np.float32)
     filled = []
     for number, row in enumerate(rows):
-        full = {**PLAIN, "raw_offset": number, "source_record": row.get("raw_offset", number), **row}
+        offset = row.get("raw_offset", number)
+        full = {**PLAIN, "raw_offset": offset, "source_record": offset, "record_id": offset, **row}
         at = full.pop("at", 0.0)
         full.setdefault("end_ts_us", START_US + round(at * SECOND))
         full.setdefault("start_ts_us", full["end_ts_us"] - 1000)

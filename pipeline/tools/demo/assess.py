@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from loadtest.plants.westermo import traffic
-from pipeline.alert.pages import PAGE
+from pipeline.contracts.incident_joining import joined, uid_of
 from pipeline.settings import Settings
+from pipeline.tools.alerts.incidents import says
 from pipeline.tools.demo import picture
 from pipeline.tools.demo.report import Finding, Incident, Member, findings, percentiles, summary
 from pipeline.tools.demo.watch import SeenAlert, Watch
@@ -21,22 +22,30 @@ def traffic_file(folder: Path, sensor: str) -> Path:
 
 
 def incidents_of(folder: Path, watch: Watch) -> list[Incident]:
-    """The incidents with their members' labels, joined by `source_record` for the first time here."""
+    """The incidents with their flows' labels, found by `source_record` for the first time here."""
     labels = {sensor: traffic.labels(traffic_file(folder, sensor)) for sensor in traffic.SENSORS}
     times = {sensor: traffic.times_us(traffic_file(folder, sensor)) for sensor in traffic.SENSORS}
     result: list[Incident] = []
-    for uid, alert in watch.alerts.items():
-        document = alert.document
-        sensor = document["unmapped"]["sensor"]
+    for incident in joined(alert.document for alert in watch.alerts.values()):
         members = tuple(
-            Member(labels[sensor][record], *times[sensor][record])
-            for *_, record in document["unmapped"]["members"]
+            Member(
+                labels[about["sensor"]][record],
+                start_us,
+                end_us,
+                uid_of(alert),
+                about["opened_ts_us"],
+            )
+            for alert in incident.alerts
+            for about in (alert["unmapped"],)
+            for *_, record in about["members"]
             if record is not None
+            for start_us, end_us in (times[about["sensor"]][record],)
         )
-        opened_us, start_us = document["unmapped"]["opened_ts_us"], document["start_time"] * 1_000
-        end_us = document["end_time"] * 1_000
-        is_page = document["unmapped"]["disposition"] == PAGE
-        result.append(Incident(uid, sensor, document["message"], opened_us, start_us, end_us, members, is_page))
+        start_us = min(alert["start_time"] for alert in incident.alerts) * 1_000
+        sensors = tuple(incident.flows_at)
+        result.append(
+            Incident(incident.uid, sensors, says(incident), start_us, incident.last_us, members, incident.is_page)
+        )
     return sorted(result, key=lambda incident: incident.start_us)
 
 

@@ -4,17 +4,16 @@ import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from pipeline.runtime.files import write_atomic
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings
-from pipeline.tools.demo.watch import SeenAlert
+from pipeline.tools.alerts.incidents import SHOWN_UID, Document
 
 FILE = "forebay.yaml"
-SHOWN_ALERTS = 3
+SHOWN_INCIDENTS = 3
 MAX_TITLE = 70
 QUERY = "select class, count(*) from flows where suspect group by 1"
 
@@ -27,23 +26,43 @@ def write_settings(folder: Path, settings: Settings) -> Path:
     return path
 
 
-def most_severe(alerts: Iterable[SeenAlert]) -> list[dict[str, Any]]:
-    """The alerts most worth a look: gravest first, earlier ones before later ones."""
-    documents = [alert.document for alert in alerts]
-    return sorted(documents, key=lambda alert: (-alert.get("severity_id", 0), alert["start_time"]))[:SHOWN_ALERTS]
+def most_severe(incidents: Iterable[Document]) -> list[Document]:
+    """The incidents most worth a look: gravest first, earlier ones before later ones."""
+    return sorted(incidents, key=lambda each: (-each["severity_id"], each["first_us"]))[:SHOWN_INCIDENTS]
 
 
-def next_commands(settings_file: Path, alerts: Iterable[SeenAlert]) -> list[str]:
-    """Lines to type next, those about this run's own alerts first, and how to end it."""
-    forebay = "forebay" if shutil.which("forebay") else str(Path(sys.executable).with_name("forebay"))
-    lines = [f"export FOREBAY_CONFIG={settings_file}"]
-    for alert in most_severe(alerts):
-        uid = alert["finding_info"]["uid"][:12]
-        lines.append(f"{forebay} alert show {uid}    # {printable(alert['message'], MAX_TITLE)}")
+def next_commands(settings_file: Path, incidents: Iterable[Document]) -> list[str]:
+    """Lines to type next where everything runs on, those about this run's incidents first, and how to end it."""
+    forebay = command()
     return [
-        *lines,
-        f"{forebay} alert tail --from-start --no-follow",
+        f"export FOREBAY_CONFIG={settings_file}",
+        *(f"{forebay} alert show {_uid(each)}    # {_title(each)}" for each in most_severe(incidents)),
+        f"{forebay} alert list --review",
         f"{forebay} archive query '{QUERY}'",
         f"{forebay} status",
         f"{forebay} down    # ends it; what was stored stays",
     ]
+
+
+def offline_commands(traffic_file: Path, site: str, sensor: str, incidents: Iterable[Document]) -> list[str]:
+    """Lines to type next where everything has ended: the same incidents from a sensor's file alone, without Kafka."""
+    score = f"{command()} flow score {traffic_file} --site {site} --sensor {sensor}"
+    seen = [each for each in incidents if sensor in each["sensors"]]
+    lines = [f"{score} --review"]
+    for each in most_severe(seen)[:1]:
+        uid = next(member["uid"] for member in each["members"] if member["sensor"] == sensor)
+        lines.append(f"{score} --show {uid[:SHOWN_UID]}    # {_title(each)}")
+    return [*lines, f"{command()} demo --keep    # the same, left running: alert list, alert show, alert tail"]
+
+
+def command() -> str:
+    """What to type for `forebay` here."""
+    return "forebay" if shutil.which("forebay") else str(Path(sys.executable).with_name("forebay"))
+
+
+def _uid(incident: Document) -> str:
+    return str(incident["uid"])[:SHOWN_UID]
+
+
+def _title(incident: Document) -> str:
+    return printable(str(incident["says"]), MAX_TITLE)

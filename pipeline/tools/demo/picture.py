@@ -98,10 +98,11 @@ def _draw_incidents(
 ) -> None:
     """Incidents as bars, a row a sensor, and the names of the plant's events above them."""
     for incident in incidents:
-        row = sensors.index(incident.sensor) if incident.sensor in sensors else len(sensors)
         colour = "#2c3e50" if not incident.false else "#e67e22"
         start, end = (float(_minutes(us, origin_us)) for us in (incident.start_us, incident.end_us))
-        panel.plot([start, max(end, start + 0.08)], [row, row], lw=7, color=colour, solid_capstyle="butt")
+        for sensor in incident.sensors:
+            row = sensors.index(sensor) if sensor in sensors else len(sensors)
+            panel.plot([start, max(end, start + 0.08)], [row, row], lw=7, color=colour, solid_capstyle="butt")
     for each in findings:
         panel.text(
             float(_minutes(each.event.start_us, origin_us)),

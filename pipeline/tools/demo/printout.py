@@ -1,5 +1,6 @@
 """The demo's report for people, on stderr."""
 
+from collections import Counter
 from typing import Any
 
 from rich.console import Console
@@ -7,6 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from loadtest.plants.westermo import traffic
+from pipeline.tools.alerts.filters import PAGE, kind_of
+from pipeline.tools.alerts.incidents import Document
+from pipeline.tools.alerts.lines import LINE_WIDTH, list_lines
 from pipeline.tools.demo.report import Finding, Incident
 
 
@@ -43,7 +47,8 @@ def show(console: Console, document: dict[str, Any], findings: list[Finding], in
     console.print(
         f"\n[bold]{document['events_found']}[/] of {attacks} attacks and "
         f"[bold]{document['faults_found']}[/] of {faults} faults found, in "
-        f"{document['alerts']} incidents, {document['pages']} of them pages; "
+        f"{document['incidents']} incidents, {document['pages']} of them pages, {document['several_sensors']} seen by "
+        "both sensors; "
         f"[bold]{len(false)}[/] false ({document['false_alerts_per_hour']} an hour)"
     )
     for incident in false:
@@ -55,3 +60,12 @@ def show(console: Console, document: dict[str, Any], findings: list[Finding], in
         f"lateness {document['lateness_ms'] / 1e3:g} s of event time)"
     )
     console.print(f"archive  {document['archive']}\npicture  {document['picture']}\nlogs     {document['logs']}")
+
+
+def show_incidents(console: Console, incidents: list[Document]) -> None:
+    """The pages as `alert list` has them, and how many others there are."""
+    counts = Counter(map(kind_of, incidents))
+    console.print(f"\n{counts[PAGE]} incidents to look at now, of {len(incidents)}; the others are for review")
+    pages = [incident for incident in incidents if kind_of(incident) == PAGE]
+    for line in list_lines(pages, console.width if console.is_terminal else LINE_WIDTH):
+        console.print(line, soft_wrap=True)

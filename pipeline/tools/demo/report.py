@@ -11,21 +11,24 @@ from loadtest.plants.westermo.traffic import Event
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A flow that an incident holds: its label (joined by `source_record`) and its event times."""
+    """A flow that an incident holds: its label (joined by `source_record`), its event times, the alert that has it, and
+    when that had enough suspects to be one.
+    """
 
     label: str
     start_us: int
     end_us: int
+    alert: str = ""
+    opened_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """An incident as the alerts topic has it at last."""
+    """An incident as the alerts topic has it at last, with what several sensors saw of it joined."""
 
     uid: str
-    sensor: str
+    sensors: tuple[str, ...]
     title: str
-    opened_us: int  # event time at which it had enough suspects to be an alert
     start_us: int
     end_us: int
     members: tuple[Member, ...]
@@ -33,8 +36,9 @@ class Incident:
 
     @property
     def false(self) -> bool:
-        """Whether it holds no flow of any attack or fault."""
-        return not any(member.label.startswith("BAD-") for member in self.members)
+        """Whether one of its alerts holds no flow of any attack or fault."""
+        true = {member.alert for member in self.members if member.label.startswith("BAD-")}
+        return not self.members or any(member.alert not in true for member in self.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +63,14 @@ def findings(events: Sequence[Event], incidents: Sequence[Incident]) -> list[Fin
             continue
         hits: list[tuple[int, str]] = []
         for incident in incidents:
+            # Nobody knew before the alert was out: a first suspect may wait for company.
             seen = [
-                member.end_us
+                max(member.end_us, member.opened_us)
                 for member in incident.members
                 if member.label == event.name and member.end_us >= event.start_us and member.start_us <= event.end_us
             ]
             if seen:
-                # Nobody knew before the alert was out: a first suspect may wait for company.
-                hits.append((max(min(seen), incident.opened_us), incident.uid))
+                hits.append((min(seen), incident.uid))
         delay_s = max(0.0, (min(at for at, _ in hits) - event.start_us) / 1e6) if hits else None
         result.append(Finding(event, tuple(uid for _, uid in sorted(hits)), delay_s))
     return result
@@ -93,7 +97,9 @@ def summary(
     delays = [finding.delay_s for finding in attacks if finding.delay_s is not None]
     return {
         **accounting,
-        "alerts": len(incidents),
+        "alerts": len({member.alert for incident in incidents for member in incident.members}),
+        "incidents": len(incidents),
+        "several_sensors": sum(len(incident.sensors) > 1 for incident in incidents),
         "pages": sum(incident.is_page for incident in incidents),
         "events_found": sum(finding.found for finding in attacks),
         "events_missed": sum(not finding.found for finding in attacks),

@@ -14,13 +14,16 @@ from rich.console import Console
 
 from loadtest.plants.westermo import traffic
 from pipeline.archive.upkeep.verify import account, verify
+from pipeline.contracts.incident_joining import joined
 from pipeline.errors import Failed
 from pipeline.runtime.shutdown import Stop
 from pipeline.settings import Settings, load_settings
+from pipeline.tools.alerts.changes import IncidentChanges
+from pipeline.tools.alerts.incidents import documents
 from pipeline.tools.demo.assess import EVENT_SPAN_US, assess, traffic_file
-from pipeline.tools.demo.explore import next_commands, write_settings
+from pipeline.tools.demo.explore import next_commands, offline_commands, write_settings
 from pipeline.tools.demo.live import Picture, View
-from pipeline.tools.demo.printout import show
+from pipeline.tools.demo.printout import show, show_incidents
 from pipeline.tools.demo.watch import SeenAlert, Watch
 from pipeline.tools.processes import STAGES, Processes, StartedProcess, worker_environment
 from pipeline.tools.system import control
@@ -116,12 +119,18 @@ def run(options: Options, console: Console) -> dict[str, Any]:
     document, findings, incidents = assess(options.folder, options.speed, watch, verified, sent, settings)
     document["elapsed_s"] = round(time.monotonic() - started_s, 1)
     show(console, document, findings, incidents)
+    listed = documents(alert.document for alert in watch.alerts.values())
+    show_incidents(console, listed)
     if options.keep:
-        lines = next_commands(write_settings(options.folder, settings), watch.alerts.values())
-        document["next"] = lines
+        lines = next_commands(write_settings(options.folder, settings), listed)
         console.print("\nIt runs on. To explore it:\n")
-        for line in lines:
-            console.print(f"    {line}", markup=False, soft_wrap=True)
+    else:
+        sensor = traffic.SENSORS[-1]
+        lines = offline_commands(traffic_file(options.folder, sensor), traffic.SITE, sensor, listed)
+        console.print("\nTo go on:\n")
+    document["next"] = lines
+    for line in lines:
+        console.print(f"    {line}", markup=False, soft_wrap=True)
     (options.folder / "report.json").write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
     return document
 
@@ -157,12 +166,12 @@ def follow(
     archived = rejected = 0
     next_count_s = 0.0
     sent = 0
+    changes = IncidentChanges()
     while True:
         if stop.requested:
             raise Interrupted
         processes.check()
-        for alert in watch.poll(0.1):
-            announce(view, alert)
+        announce(view, changes, watch.poll(0.1))
         now_s = time.monotonic()
         if now_s >= next_count_s:
             require_running(settings.run_folder)
@@ -183,7 +192,7 @@ def follow(
                 sent=sent,
                 scored=watch.rows,
                 suspects=sum(sensor.suspects for sensor in watch.sensors.values()),
-                incidents=len(watch.alerts),
+                incidents=len(joined(alert.document for alert in watch.alerts.values())),
                 lag=max(0, sent - watch.rows),
                 archived=archived,
             )
@@ -191,8 +200,7 @@ def follow(
         if streamed_s is not None:
             if archived >= expected and watch.rows >= expected - rejected and watch.alerts_complete():
                 while not watch.idle:
-                    for alert in watch.poll(0.3):
-                        announce(view, alert)
+                    announce(view, changes, watch.poll(0.3))
                 return
             if now_s - streamed_s > DRAIN_TIMEOUT_S:
                 alerts = "complete" if watch.alerts_complete() else "incomplete"
@@ -211,16 +219,16 @@ def require_running(folder: Path) -> None:
         raise Failed(control.describe_failed(now.failed))
 
 
-def announce(view: View, alert: SeenAlert) -> None:
-    """Show an incident that has just opened."""
-    document = alert.document
-    view.alert(
-        (document["start_time"] * 1_000 - traffic.CUT_US) / 60e6,
-        document.get("severity", ""),
-        document["unmapped"]["sensor"],
-        document["message"],
-        [attack["technique"]["uid"] for attack in document.get("attacks", [])],
-    )
+def announce(view: View, changes: IncidentChanges, alerts: list[SeenAlert]) -> None:
+    """Show the incidents that have just opened. What another sensor sees of one is none."""
+    for _, document in changes.add([alert.document for alert in alerts]):
+        view.alert(
+            (document["first_us"] - traffic.CUT_US) / 60e6,
+            document["severity"],
+            "+".join(document["sensors"]),
+            document["says"],
+            [technique["uid"] for technique in document["techniques"]],
+        )
 
 
 def folder_name() -> str:

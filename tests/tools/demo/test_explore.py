@@ -1,15 +1,16 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.settings import load_settings
-from pipeline.tools.demo.explore import next_commands, write_settings
-from pipeline.tools.demo.watch import SeenAlert
+from pipeline.tools.demo.explore import next_commands, offline_commands, write_settings
 
 
-def alert(uid: str, severity: int, start_time: int, message: str = "a scan") -> SeenAlert:
-    document = {"finding_info": {"uid": uid}, "severity_id": severity, "start_time": start_time, "message": message}
-    return SeenAlert(document, 1, 0.0, [])
+def incident(uid: str, severity: int, first_us: int, says: str = "a scan") -> dict[str, Any]:
+    members = [{"uid": uid.upper(), "sensor": "bottom"}, {"uid": uid, "sensor": "left"}]
+    sensors = {"sensors": ["bottom", "left"], "members": members}
+    return {"uid": uid, "severity_id": severity, "first_us": first_us, "says": says, **sensors}
 
 
 def test_the_settings_file_gives_the_runs_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,11 +23,21 @@ def test_the_settings_file_gives_the_runs_settings(tmp_path: Path, monkeypatch: 
     assert load_settings() == made.model_copy(update={"security": {}})
 
 
-def test_the_next_commands_show_the_gravest_alerts_of_this_run(tmp_path: Path) -> None:
-    alerts = [
-        alert("a" * 64, 3, 50), alert("b" * 64, 5, 90), alert("c" * 64, 3, 10, "\x1b[31mred"), alert("d" * 64, 1, 0),
-    ]  # fmt: skip
-    lines = next_commands(tmp_path / "forebay.yaml", alerts)
+INCIDENTS = [
+    incident("a" * 32, 3, 50), incident("b" * 32, 5, 90), incident("c" * 32, 3, 10, "\x1b[31mred"),
+    incident("d" * 32, 1, 0),
+]  # fmt: skip
+
+
+def test_the_commands_without_kafka_name_the_gravest_incident_by_the_sensors_own_alert(tmp_path: Path) -> None:
+    lines = offline_commands(tmp_path / "bottom.csv", "plant", "bottom", INCIDENTS)
+    assert f"flow score {tmp_path}/bottom.csv --site plant --sensor bottom --show {'B' * 12} " in lines[1]
+    assert "demo --keep" in lines[-1]
+    assert len(offline_commands(tmp_path / "x.csv", "plant", "x", INCIDENTS)) == 2
+
+
+def test_the_next_commands_show_the_gravest_incidents_of_this_run(tmp_path: Path) -> None:
+    lines = next_commands(tmp_path / "forebay.yaml", INCIDENTS)
     assert lines[0] == f"export FOREBAY_CONFIG={tmp_path}/forebay.yaml"
     shown = [line.split(" alert show ")[1][:12] for line in lines if " alert show " in line]
     assert shown == ["b" * 12, "c" * 12, "a" * 12]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 
 from loadtest.plants.westermo.traffic import Event
@@ -9,7 +11,8 @@ LOGIN = Event("GOOD-SSH", 50_000_000, 60_000_000, "login")
 
 
 def incident(uid: str, *members: Member, opened_us: int = 0) -> Incident:
-    return Incident(uid, "left", uid, opened_us, members[0].start_us, members[-1].end_us, members)
+    of_alert = tuple(replace(member, alert=member.alert or uid, opened_us=opened_us) for member in members)
+    return Incident(uid, ("left",), uid, members[0].start_us, members[-1].end_us, of_alert)
 
 
 def test_an_event_is_found_by_a_flow_labelled_with_it_inside_its_window() -> None:
@@ -40,7 +43,14 @@ def test_an_incident_of_harmless_flows_is_false_even_in_a_harmless_login() -> No
     assert document["false_alerts_per_hour"] == 2.0
     assert (document["events_found"], document["events_missed"]) == (1, 0)
     assert (document["faults_found"], document["faults_missed"]) == (0, 1)
-    assert (document["alerts"], document["sent"]) == (2, 4)
+    assert (document["alerts"], document["incidents"], document["sent"]) == (2, 2, 4)
+
+
+def test_an_alert_of_harmless_flows_makes_an_incident_false_whatever_it_is_joined_with() -> None:
+    mixed = incident("mixed", Member("BAD-SSH", 1, 2, "a"), Member("Normal", 1, 2, "a"))
+    assert not mixed.false
+    assert incident("joined", *mixed.members, Member("Normal", 1, 2, "b")).false
+    assert incident("empty", Member("Normal", 1, 2)).false
 
 
 def test_percentiles_of_nothing_are_zero() -> None:
