@@ -115,7 +115,7 @@ FLOW_CASES = (
     Case(
         "ForebayLagNearRetention",
         {'forebay_lag_seconds{stage="retrain"}': "25200x40"},
-        {'forebay_lag_seconds{stage="retrain"}': "25200-1000x40"},
+        {'forebay_lag_seconds{stage="retrain"}': "18000x40"},
         "retrain is 7h 0m 0s behind; what is a day old is deleted unread.",
         {"stage": "retrain"},
     ),
@@ -203,7 +203,7 @@ FLOW_CASES = (
     Case(
         "ForebayFollowerBehind",
         {"forebay_follow_behind_bytes": "0+20971520x60"},
-        {"forebay_follow_behind_bytes": "1048576000-10485760x40"},
+        {"forebay_follow_behind_bytes": "0+1048576x60"},
         "The follower has 600MiB of files still to send, and it becomes more.",
     ),
 )
@@ -273,7 +273,7 @@ DETECTION_CASES = (
     Case(
         "ForebayTablesFull",
         {'forebay_window_keys_evicted{table="pairs"}': "0+600x60"},
-        {'forebay_window_keys_evicted{table="pairs"}': "600x60"},
+        {'forebay_window_keys_evicted{table="pairs"}': "0+30x60"},
         "The window table pairs turns keys out: a scan, or a network larger than the table.",
         {"table": "pairs"},
         at="1h",
@@ -317,7 +317,7 @@ OUTPUT_CASES = (
     Case(
         "ForebayOutputStuck",
         {'forebay_output_oldest_unsent_seconds{output="soc"}': "0x9 0+60x30"},
-        {'forebay_output_oldest_unsent_seconds{output="soc"}': "0+60x10 0x30"},
+        {'forebay_output_oldest_unsent_seconds{output="soc"}': "300x40"},
         "Alerts for output soc have waited for 20m 0s: nobody there gets them.",
         {"output": "soc"},
     ),
