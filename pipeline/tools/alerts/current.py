@@ -48,7 +48,7 @@ def read_current(settings: Settings) -> CurrentIncidents:
     """All incidents there are; Failed without a topic of alerts. Verdicts or names that cannot be read are said."""
     alerts = current_alerts(settings)
     records, problems = read_verdicts(settings)
-    devices, not_named = devices_of(settings, with_roles=False)
+    devices, not_named = devices_of(settings, read_archive=False)
     return CurrentIncidents(joined(alerts), records, devices, [*problems, *not_named])
 
 

@@ -18,7 +18,7 @@ from pipeline.tools.assets.documents import Asset, assets_in
 from pipeline.tools.assets.edge_news import DAY_US, SiteEdge, edges_of, watch_of
 from pipeline.tools.assets.known_devices import KnownDevice, known_devices
 from pipeline.tools.assets.label import Labels
-from pipeline.tools.assets.reading import Notify, Reading, read_inventory
+from pipeline.tools.assets.reading import Notify, Reading, kept_inventory, read_inventory
 from pipeline.tools.assets.site_map import site_map
 
 PATIENCE_S = 3.0
@@ -105,14 +105,18 @@ def read_labels(settings: Settings) -> tuple[Labels, list[str]]:
         return {}, [f"names of the plant's: {error}"]
 
 
-def devices_of(settings: Settings, *, with_roles: bool = True) -> tuple[dict[tuple[str, str], KnownDevice], list[str]]:
+def devices_of(
+    settings: Settings, *, read_archive: bool = True
+) -> tuple[dict[tuple[str, str], KnownDevice], list[str]]:
     """What alerts say of devices by site and address, and what could not be read: alerts are listed without that.
 
-    with_roles: guess roles too, from the archive's closed files; that reads them all.
+    Roles are guessed from the archive's closed files; without `read_archive` from what was last read of these on this
+    machine, by any command or by the page.
     """
     labels, problems = read_labels(settings)
-    if not with_roles:
-        return known_devices(labels), problems
+    if not read_archive:
+        kept = kept_inventory(settings.archive_uri, None, snapshots())
+        return known_devices(labels, assets_in(assets_of(kept).values(), labels) if kept is not None else ()), problems
     try:
         reading = read_inventory(settings.archive_uri, None, None, _nobody, snapshots())
     except (ForebayError, OSError) as error:

@@ -59,6 +59,18 @@ def read_inventory(
     raise AssertionError("unreachable")
 
 
+def kept_inventory(archive: StorageLike, site: str | None, snapshots: Path) -> Inventory | None:
+    """The inventory of an archive's closed files as it was last read, of the same site or of all; None where none is.
+
+    Nothing of the archive is read: it may have gone on since.
+    """
+    try:
+        kept = decode(_snapshot_file(snapshots, archive, site).read_bytes())
+    except OSError:
+        return None
+    return kept.inventory if kept is not None else None
+
+
 def _read(
     archive: StorageLike, settings: Settings | None, site: str | None, notify: Notify, snapshots: Path | None
 ) -> Reading:

@@ -3,9 +3,12 @@
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.settings import load_settings
+from pipeline.tools.assets import current as module
 from pipeline.tools.assets.current import AssetsCache, CurrentAssets, current_of, devices_of, read_current
 from pipeline.tools.assets.inventory import inventory_of
 from pipeline.tools.assets.label import Label
@@ -15,6 +18,11 @@ from tests.featurize.flows import batch
 from tests.tools.assets.plants import asked
 
 NOWHERE = "127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "cache_folder", lambda: tmp_path / "cache")
 
 
 def of_a_plant() -> CurrentAssets:
@@ -38,7 +46,9 @@ def test_without_kafka_there_are_roles_and_no_names(tmp_path: Path) -> None:
     devices, problems = devices_of(settings)
     assert [problem.startswith("names of the plant's: ") for problem in problems] == [True]
     assert all(device.name is None and device.role is not None for device in devices.values())
-    assert devices_of(settings, with_roles=False)[0] == {}
+    assert devices_of(settings, read_archive=False)[0] == devices, "as it was last read"
+    other = load_settings(archive_uri=str(tmp_path / "other"), bootstrap=NOWHERE)
+    assert devices_of(other, read_archive=False)[0] == {}
     closed = read_current(settings, closed=True)
     assert closed.rows > 0 and closed.labels == {} and closed.not_read == []
     assert closed.devices() == devices

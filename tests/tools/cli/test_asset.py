@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
+from pipeline.tools.assets import current
 from pipeline.tools.cli.main import main
 from tests.archive.plant import feed, random_log, wire
 
@@ -38,6 +39,11 @@ def _line(number: int, client: str, server: str, port: int, **more: Any) -> str:
         **more,
     }
     return json.dumps(record)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(current, "cache_folder", lambda: tmp_path / "cache")
 
 
 @pytest.fixture
