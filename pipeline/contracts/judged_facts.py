@@ -9,6 +9,9 @@ from typing import Any
 
 from pipeline.contracts.verdict_scopes import address_form
 
+MAX_FUNCTIONS = 16
+"""Functions of a deed that an alert lists (pipeline/alert/deeds.py): one that has as many may have more."""
+
 UNKNOWN_PROTO = "unknown"
 MAX_TALKS = 64
 MAX_TECHNIQUES = 64
@@ -30,7 +33,8 @@ def talks_of(alerts: Iterable[Mapping[str, Any]]) -> Facts:
     for alert in alerts:
         about, listed = alert["unmapped"], alert.get("evidences", [])
         directed = bool(about.get("directed", False))
-        of_alert = [_talk(each, directed) for each in listed]
+        did = _functions(about.get("did", []))
+        of_alert = [_talk(each, directed, did) for each in listed]
         for talk in of_alert:
             key = (*key_of(talk), directed)
             known = talks.setdefault(key, {**talk, "flows": 0})
@@ -53,17 +57,30 @@ def talks_of(alerts: Iterable[Mapping[str, Any]]) -> Facts:
     }
 
 
-def _talk(evidence: Mapping[str, Any], directed: bool) -> Facts:
+def _functions(did: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[Facts]]:
+    """The industrial functions by who asked for them and the service; none where not all may be listed."""
+    functions = {}
+    for deed in did:
+        protocol, _, service = str(deed["service"]).rpartition(" (")
+        listed = deed.get("functions", [])
+        if listed and protocol and len(listed) < MAX_FUNCTIONS:
+            named = [{"protocol": protocol, "function": f"{each['says']} ({each['code']})"} for each in listed]
+            functions[address_form(str(deed["source"])), service.rstrip(")")] = named
+    return functions
+
+
+def _talk(evidence: Mapping[str, Any], directed: bool, did: Mapping[tuple[str, str], list[Facts]]) -> Facts:
     source, target = (_address(evidence.get(end, {})) for end in ("src_endpoint", "dst_endpoint"))
-    data = evidence.get("data", {})
+    port = evidence.get("dst_endpoint", {}).get("port")
+    proto = evidence.get("connection_info", {}).get("protocol_name", UNKNOWN_PROTO)
     return {
         "source": source,
         "target": target,
-        "port": evidence.get("dst_endpoint", {}).get("port"),
-        "proto": evidence.get("connection_info", {}).get("protocol_name", UNKNOWN_PROTO),
-        "flows": int(data.get("flows", 0)),
+        "port": port,
+        "proto": proto,
+        "flows": int(evidence.get("data", {}).get("flows", 0)),
         "directed": directed,
-        "functions": _distinct(data.get("functions", [])),
+        "functions": did.get((source, f"{proto}/{port}"), []),
     }
 
 

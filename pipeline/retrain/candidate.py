@@ -21,6 +21,7 @@ from models.serving.model import Model
 from models.serving.score import Scorer
 from models.training import train
 from pipeline.contracts.uids import RAW_POSITION, ROW_BY_POSITION, ROW_BY_SOURCE_RECORD
+from pipeline.contracts.verdicts import Record
 from pipeline.errors import BadData, Failed, RefusedState
 from pipeline.retrain.compare import Comparison, Figures, Gates, Known, compare, figures, known
 from pipeline.retrain.labels import Labels
@@ -41,6 +42,8 @@ class Labelled:
     rows: Rows
     by: Mapping[str, int]
     """How many rows each person or file has labelled."""
+    verdicts: Mapping[str, int]
+    """How many rows each verdict labels, by id: what it weighs, since every row counts once."""
     digest: str
     """SHA-256 of raw positions and labels."""
     conflicting: int
@@ -94,18 +97,25 @@ def labelled_rows(samples: pa.Table, labels: Labels) -> Labelled:
         source_record=chosen.astype(np.int64),
         replay=np.zeros(chosen.size, np.int64),
     )
-    names, counts = np.unique(applied.by[chosen], return_counts=True)
+    by, verdicts = _counted(applied.by[chosen]), _counted(applied.verdict[chosen])
     return Labelled(
         rows,
-        dict(zip(names.tolist(), counts.tolist(), strict=True)),
+        by,
+        {name: count for name, count in verdicts.items() if name},
         hashlib.sha256(positions.tobytes() + "\n".join(label.tolist()).encode()).hexdigest(),
         int(applied.conflicting.sum()),
     )
 
 
+def _counted(names: npt.NDArray[np.str_]) -> dict[str, int]:
+    distinct, counts = np.unique(names, return_counts=True)
+    return dict(zip(distinct.tolist(), counts.tolist(), strict=True))
+
+
 def provenance(labelled: Labelled, labels: Labels) -> dict[str, Any]:
     """What the labelled samples are and whose labels they have, for the manifest."""
     named = sorted(labelled.by.items(), key=lambda item: (-item[1], item[0]))
+    weighty = sorted(labelled.verdicts.items(), key=lambda item: (-item[1], item[0]))
     others = sum(count for _, count in named[MAX_NAMES:])
     kinds, counts = np.unique(labelled.rows.label, return_counts=True)
     return {
@@ -114,10 +124,19 @@ def provenance(labelled: Labelled, labels: Labels) -> dict[str, Any]:
         "rows": len(labelled.rows),
         "labels": dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
         "by": dict(named[:MAX_NAMES]) | ({"others": others} if others else {}),
+        "verdicts": [_of_verdict(labels.given[name], rows) for name, rows in weighty[:MAX_NAMES]],
+        "more_verdicts": len(weighty[MAX_NAMES:]),
         "conflicting": labelled.conflicting,
         "overruled": labels.overruled,
+        "undone": labels.undone,
         "unusable": labels.unusable,
     }
+
+
+def _of_verdict(verdict: Record, rows: int) -> dict[str, Any]:
+    """Who said it when, of which incident, with which scope, and how many rows it labels."""
+    names = ("id", "uid", "verdict", "by", "at_us", "scope")
+    return {name: verdict[name] for name in names} | {"rows": rows}
 
 
 def has_seen(model: Model, labelled: Labelled) -> bool:

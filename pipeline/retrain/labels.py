@@ -28,18 +28,23 @@ TYPES = {"site": pa.string(), "sensor": pa.string(), "raw_partition": pa.int32()
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What somebody says a flow is."""
+    """What somebody says a flow is; `verdict`: the id of the verdict that says so, empty for a label file."""
 
     label: str
     by: str
+    verdict: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Labels on samples: (n,) label and whose it is, both empty where there is none; (n,) whether labels conflict."""
+    """Labels on samples: (n,) label, whose it is and by which verdict; (n,) whether labels conflict.
+
+    Label and author are empty where there is none, the verdict also where a label file says so.
+    """
 
     label: npt.NDArray[np.str_]
     by: npt.NDArray[np.str_]
+    verdict: npt.NDArray[np.str_]
     conflicting: npt.NDArray[np.bool_]
 
     @property
@@ -55,6 +60,8 @@ class Labels:
     def __init__(self) -> None:
         self.by_position: dict[Key, Claim] = {}
         self.by_record: dict[Key, Claim] = {}
+        self.given: dict[str, Record] = {}
+        """The verdicts that label something, by id."""
         self.overruled = 0
         """Verdicts that a newer one on the same incident contradicts."""
         self.undone = 0
@@ -93,7 +100,8 @@ class Labels:
         # What is suspicious and of no class the model knows must not become normal traffic.
         if (attack and label not in attacks) or None in origin or None in positions:
             return False
-        claim = Claim(label, str(verdict["by"]))
+        claim = Claim(label, str(verdict["by"]), verdict["id"])
+        self.given[verdict["id"]] = verdict
         for position in positions:
             self._add(self.by_position, (*origin, *position), claim)  # type: ignore[misc]  # no None: above
         return True
@@ -118,19 +126,20 @@ class Labels:
     def apply(self, samples: pa.Table) -> Applied:
         """Put the labels on samples (with the columns that name a row)."""
         rows = samples.num_rows
-        verdict, verdict_by = self._lookup(samples, ROW_BY_POSITION, self.by_position)
-        filed, filed_by = self._lookup(samples, ROW_BY_SOURCE_RECORD, self.by_record)
-        conflicting = (verdict != "") & (filed != "") & (verdict != filed)
-        label = np.where(verdict != "", verdict, filed)
-        by = np.where(verdict != "", verdict_by, filed_by)
+        judged, judged_by, verdict = self._lookup(samples, ROW_BY_POSITION, self.by_position)
+        filed, filed_by, _ = self._lookup(samples, ROW_BY_SOURCE_RECORD, self.by_record)
+        conflicting = (judged != "") & (filed != "") & (judged != filed)
+        label = np.where(judged != "", judged, filed)
+        by = np.where(judged != "", judged_by, filed_by)
         conflicting |= label == CONFLICT
         empty = np.full(rows, "", dtype=np.str_)
-        return Applied(np.where(conflicting, empty, label), np.where(conflicting, empty, by), conflicting)
+        label, by, verdict = (np.where(conflicting, empty, each) for each in (label, by, verdict))
+        return Applied(label, by, verdict, conflicting)
 
     def _lookup(
         self, samples: pa.Table, names: tuple[str, ...], labels: Mapping[Key, Claim]
-    ) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
-        """Per sample the label and whose it is, by the columns `names`."""
+    ) -> list[npt.NDArray[np.str_]]:
+        """Per sample the label, whose it is and the verdict, by the columns `names`."""
         columns = list(zip(*labels, strict=True)) if labels else [()] * len(names)
         claimed = [CONFLICT if key in self._conflicting else claim.label for key, claim in labels.items()]
         table = pa.table(
@@ -138,19 +147,20 @@ class Labels:
                 *(pa.array(column, TYPES.get(name, pa.int64())) for name, column in zip(names, columns, strict=True)),
                 pa.array(claimed, pa.string()),
                 pa.array([claim.by for claim in labels.values()], pa.string()),
+                pa.array([claim.verdict for claim in labels.values()], pa.string()),
             ],
-            names=[*names, "label", "by"],
+            names=[*names, "label", "by", "verdict"],
         )
         keys = samples.select(list(names)).append_column("row", pa.array(np.arange(samples.num_rows)))
         labelled = keys.join(table, list(names), join_type="inner")
         row = labelled.column("row").to_numpy()
         result = []
-        for name in ("label", "by"):
+        for name in ("label", "by", "verdict"):
             values = np.array(labelled.column(name).to_pylist(), dtype=np.str_)
             spread = np.full(samples.num_rows, "", dtype=values.dtype)
             spread[row] = values
             result.append(spread)
-        return result[0], result[1]
+        return result
 
 
 # No class can be called this: names of classes are not empty and hold no control characters.

@@ -175,7 +175,7 @@ def test_killed_twice_it_sends_what_a_reference_run_sends(kafka: str, prefix: st
     judge = ("alert", "verdict", uid, "--verdict", "fp", "--by", "Kim", "--note", "maintenance")
     _, text = forebay(settings, *judge, expect=2)
     assert "settles incident" in text and "expected --yes" in text
-    [record], _ = forebay(settings, *judge, "--yes")
+    [record], _ = forebay(settings, *judge, "--yes", "--json")
     reader = clients.reader(settings, "test")
     reader.assign([TopicPartition(settings.topics.feedback, 0, 0)])
     [message] = reader.consume(1, 20)

@@ -52,18 +52,18 @@ def test_a_verdict_suppresses_the_same_again_until_it_is_taken_back(kafka: str, 
     alerts = [scanned(1), scanned(2), scanned(3, "10.9.9.9"), scanned(4)]
     for alert in alerts[:3]:
         send(settings, "alerts", settings.topics.alerts, alert["finding_info"]["uid"], encode(alert), [])
-    first, second, other, third = (alert["finding_info"]["uid"] for alert in alerts)
+    first, second, _, third = (alert["finding_info"]["uid"] for alert in alerts)
     judge = ("alert", "verdict", first, "--verdict", "benign", "--by", "ada", "--note", HOSTILE)
 
     would, said = forebay(settings, *judge, "--dry-run")
-    assert not would["sent"] and would["matches"] == [second] and other not in would["matches"]
-    assert "suppresses the same again" in said and "1 incident (" in said
+    assert not would["sent"] and would["matches"] == 1
+    assert "suppresses the same again" in said and f"1 of 3 incidents ({second[:12]})" in said
     _, said = forebay(settings, *judge, code=2)
     assert "expected --yes" in said
     assert suppressed(settings) == []
 
     done, said = forebay(settings, *judge, "--yes")
-    assert done["sent"] and done["matches"] == [second] and "alert undo" in said
+    assert done["sent"] and done["matches"] == 1 and "alert undo" in said
     assert suppressed(settings) == [second]
     alert = alerts[3]
     send(settings, "alerts", settings.topics.alerts, third, encode(alert), [])

@@ -42,6 +42,7 @@ def test_a_true_positive_labels_its_flows_with_the_class_and_a_false_one_with_no
     said = labels.apply(samples(5, 6, 7))
     assert said.label.tolist() == ["portscan", "normal", ""]
     assert said.by.tolist() == ["ann", "bo", ""]
+    assert [labels.given[name]["by"] if name else "" for name in said.verdict.tolist()] == ["ann", "bo", ""]
 
 
 def test_a_verdict_for_flows_that_are_no_samples_labels_nothing() -> None:

@@ -25,10 +25,12 @@ def effect(record: Record, documents: Iterable[Document], verdicts: Sequence[Rec
     before, after = ({each["uid"] for each in of_site if of.suppressed_by(each) is not None} for of in rules)
     matches = [each for each in of_site if each["uid"] in after - before]
     released = [each for each in of_site if each["uid"] in before - after]
-    return {"says": _says(record, matches, released, verdicts), "matches": matches, "released": released}
+    return {"says": _says(record, matches, released, verdicts, len(of_site)), "matches": matches, "released": released}
 
 
-def _says(record: Record, matches: Sequence[Document], released: Sequence[Document], verdicts: Sequence[Record]) -> str:
+def _says(
+    record: Record, matches: Sequence[Document], released: Sequence[Document], verdicts: Sequence[Record], of: int
+) -> str:
     says = []
     own = standing(verdicts).verdict_on(record["uids"])
     if record["undoes"] is not None:
@@ -38,7 +40,7 @@ def _says(record: Record, matches: Sequence[Document], released: Sequence[Docume
         if own is not None:
             says.append(f"replaces {own['verdict']} by {own['by']} of {moment(own['at_us'])}")
     if record["scope"] is not None:
-        says.append(_suppresses(record, matches))
+        says.append(_suppresses(record, matches, of))
     elif matches:
         says.append(f"an earlier verdict suppresses {_listed(matches)}")
     elif record["undoes"] is None:
@@ -49,7 +51,7 @@ def _says(record: Record, matches: Sequence[Document], released: Sequence[Docume
     return "; ".join(says)
 
 
-def _suppresses(record: Record, matches: Sequence[Document]) -> str:
+def _suppresses(record: Record, matches: Sequence[Document], of: int) -> str:
     """What is suppressed now and later, and what is not."""
     times = f"that begin before {moment(record['expires_us'])}"
     if record["scope"]["kind"] == "window":
@@ -57,7 +59,7 @@ def _suppresses(record: Record, matches: Sequence[Document]) -> str:
     highest = SEVERITY_CAPTION.get(record["max_severity_id"], str(record["max_severity_id"]))
     above = "" if record["max_severity_id"] >= max(SEVERITY_CAPTION) else f", none more severe than {highest}"
     what = scope_words(record["scope"])
-    says = f"suppresses {what} at site {record['site']}: {_listed(matches)} there are, and further ones {times}{above}"
+    says = f"suppresses {what} at site {record['site']}: {_listed(matches, of)}, and further ones {times}{above}"
     if record["scope"]["kind"] == "incident" and record["judged"]["talks_left_out"]:
         says += (
             ". Its alerts do not list all of its conversations: the same again is what is made of the listed ones "
@@ -66,12 +68,15 @@ def _suppresses(record: Record, matches: Sequence[Document]) -> str:
     return says
 
 
-def _listed(documents: Sequence[Document]) -> str:
+def _listed(documents: Sequence[Document], of: int | None = None) -> str:
     pages = sum(bool(each["page"]) for each in documents)
     named = ", ".join(each["uid"][:SHOWN_UID] for each in documents[:MAX_LISTED])
     more = ", ..." if len(documents) > MAX_LISTED else ""
     paging = f", {counted(pages, 'page', 'pages')} among them" if pages else ""
-    return counted(len(documents), "incident", "incidents") + (f" ({named}{more}){paging}" if documents else "")
+    count = (
+        counted(len(documents), "incident", "incidents") if of is None else f"{len(documents):,} of {of:,} incidents"
+    )
+    return count + (f" ({named}{more}){paging}" if documents else "")
 
 
 def listed_verdicts(verdicts: Sequence[Record], documents: Iterable[Document], now_us: int) -> dict[str, Any]:

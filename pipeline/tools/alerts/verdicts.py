@@ -182,6 +182,8 @@ def _with_members(alerts: Sequence[Alert]) -> list[dict[str, Any]]:
 
 def words(record: Mapping[str, Any]) -> str:
     """A verdict as a line: of which incident, what, and of how many flows; of a large one not all are listed."""
+    if record["undoes"] is not None:
+        return f"verdict {record['undoes'][:SHOWN_UID]} is taken back"
     listed = sum(len(alert["members"]) for alert in record["alerts"])
     left_out = sum(alert["members_left_out"] for alert in record["alerts"])
     of_them = f", {listed:,} of them listed" if left_out else ""

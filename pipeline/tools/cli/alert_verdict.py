@@ -113,23 +113,24 @@ def give(
     does = effect(record, of_site, now.records)
     asked, says = asked_of_baselines(settings, record, overruled_by(record, now.records), incident)
     say_lines([*now.not_read, f"{does['says']}.", *says, says_for_baseline(record)], as_json)
-    facts = {
-        "says": does["says"],
-        "matches": [each["uid"] for each in does["matches"]],
-        "released": [each["uid"] for each in does["released"]],
-        "commands": [command.document() for _, command in asked],
-    }
+    commands = [command.document() for _, command in asked]
+    uids = {name: [each["uid"] for each in does[name]] for name in ("matches", "released")}
+    if as_json:
+        answer = {**record, "says": does["says"], **uids, "commands": commands}
+    else:
+        counts = {name: len(each) for name, each in uids.items()}
+        answer = {**{name: record[name] for name in ("id", "uid", "verdict")}, **counts, "commands": commands}
     if dry_run:
-        emit({**record, **facts, "sent": False})
+        emit({**answer, "sent": False})
         return
     if record["scope"] is not None and not yes and not _agreed(as_json):
-        emit({**record, **facts, "sent": False})
+        emit({**answer, "sent": False})
         raise typer.Exit(1)
     verdicts.send(settings, record)
     _ask_baselines(settings, asked)
     back = f"`forebay alert undo {record['id'][:12]} --by NAME` takes it back" if record["undoes"] is None else ""
     say_lines([f"done: {verdicts.words(record)}", back], as_json)
-    emit({**record, **facts, "sent": True})
+    emit({**answer, "sent": True})
 
 
 def _ask_baselines(settings: "Settings", asked: "Asked") -> None:

@@ -223,7 +223,7 @@ def _say_labels(labelled: dict[str, Any], available: int, as_json: bool) -> None
     say(f"{available:,} samples, {labelled['rows']:,} of them labelled: {kinds}", quiet=as_json)
     for name, count in labelled["by"].items():
         say(f"  {count:,} by {_plain(name)}", quiet=as_json)
-    for name in ("conflicting", "overruled", "unusable"):
+    for name in ("conflicting", "overruled", "undone", "unusable"):
         if labelled[name]:
             say(f"  {labelled[name]:,} {name}", quiet=as_json)
 

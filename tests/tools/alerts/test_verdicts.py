@@ -102,7 +102,7 @@ def test_what_it_will_do_is_said_before_and_is_what_it_does() -> None:
     assert does["says"].startswith(
         f"settles incident {FIRST['uid'][:12]} as False Positive; suppresses the same again at"
     )
-    assert "3 incidents (" in does["says"] and "3 pages among them" in does["says"]
+    assert "3 of 4 incidents (" in does["says"] and "3 pages among them" in does["says"]
     assert "and further ones that begin before 2001-10-09 01:46:40Z, none more severe than" in does["says"]
 
 
@@ -112,7 +112,7 @@ def test_an_attack_and_an_undone_verdict_show_what_was_suppressed() -> None:
     assert len(attack["released"]) == 3 and attack["matches"] == []
     assert "suppresses nothing else and lets no earlier verdict do so; shows 3 incidents" in attack["says"]
     undone, undo = undo_of([record], record["id"][:6], "bo", NOW_US + 1)
-    assert undone == record
+    assert undone == record and words(undo) == f"verdict {record['id'][:12]} is taken back"
     assert effect(undo, DOCUMENTS, [record])["says"].startswith(f"takes back verdict {record['id'][:12]}; shows 3")
     again = effect(given("benign", scope=INCIDENT), DOCUMENTS, [record])
     assert "replaces False Positive by ada of" in again["says"]
