@@ -42,7 +42,7 @@ def check(output: OutputEntry, now_us: int) -> Checked:
             return Checked(output.name, True, _written(output, revision))
         with closing(sender_of(output)) as sender:
             return Checked(output.name, True, sender.send(revision))
-    except (Undelivered, ForebayError, OSError) as error:
+    except (Undelivered, ForebayError, OSError, ValueError) as error:
         return Checked(output.name, False, str(error))
 
 

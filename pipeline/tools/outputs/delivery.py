@@ -7,10 +7,11 @@ import random
 import time
 from collections.abc import Callable
 
+from pipeline.errors import ForebayError
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.tools.outputs.revision import Revision
-from pipeline.tools.outputs.sending import Refused, Retry, Sender, delay_s
+from pipeline.tools.outputs.sending import Refused, Retry, Sender, Undelivered, delay_s
 
 STAGE = "output"
 # A receiver that stays away is said again after so long.
@@ -43,14 +44,16 @@ class Outcome:
     def failed(self, error: Exception) -> None:
         """Count a failed attempt; say so the first time, and every ten minutes."""
         self._telemetry.count("forebay_output_retries", output=self.name)
-        self._telemetry.stage.error()
         now = time.monotonic()
         if self._failing_since is None:
             self._failing_since, self._said_at = now, now - SAY_EVERY_S
         if now - self._said_at >= SAY_EVERY_S:
             self._said_at = now
             for_s = round(now - self._failing_since, 1)
-            log(STAGE).warning("not delivered, tried again", output=self.name, reason=str(error), for_s=for_s)
+            reason = (
+                f"{type(error).__name__}: {error}" if not isinstance(error, Undelivered | ForebayError) else str(error)
+            )
+            log(STAGE).warning("not delivered, tried again", output=self.name, reason=reason, for_s=for_s)
 
     def parked(self, revision: Revision, error: Refused) -> None:
         """Count and say what the receiver will never take; it stays in topic `alerts`."""
@@ -100,6 +103,11 @@ class Delivery:
             except Refused as error:
                 self._outcome.parked(revision, error)
                 return True
+            except Exception as error:  # a fault of ours, or a library's: it stops this output, and no other one
+                attempt += 1
+                self._outcome.failed(error)
+                if not self._pause(delay_s(attempt, random.random())):
+                    return False
             else:
                 self._outcome.succeeded(answer, revision.key)
                 return True

@@ -49,8 +49,15 @@ class EmailSender:
             if scheme == "smtp+starttls":
                 server.starttls(context=tls)
             if self.output.user and self.output.password_file:
-                server.login(self.output.user, secret(self.output.password_file).decode())
+                server.login(self.output.user, self._password(self.output.password_file))
             return server.send_message(made)
+
+    def _password(self, path: str) -> str:
+        """The password; a mail server takes ASCII alone."""
+        try:
+            return secret(path).decode("ascii")
+        except UnicodeDecodeError:
+            raise Retry(f"{path}: got a password that is not ASCII", "set another one at the mail server") from None
 
     def _undelivered(self, error: smtplib.SMTPException) -> Retry | Refused:
         if isinstance(error, smtplib.SMTPRecipientsRefused):

@@ -230,7 +230,7 @@ class FileWorker(OutputWorker):
                     self.file.redo()
                 else:
                     self.file.append(lines, self.positions)
-            except OSError as error:
+            except (OSError, Misconfigured) as error:
                 attempt += 1
                 self.outcome.failed(error)
                 self.kafka.stop.wait(delay_s(attempt, 1.0))
@@ -281,7 +281,10 @@ def _thread(
     outcome = Outcome(output.name, telemetry)
     try:
         if isinstance(output, FileOutput):
-            with closing(AlertFile(Path(output.file))) as file:
+            file = _opened(Path(output.file), outcome, kafka)
+            if file is None:
+                return
+            with closing(file):
                 kafka.run(lambda: session(FileWorker(file, settings, output, outcome, telemetry, kafka)))
         else:
             with closing(sender_of(output)) as sender:
@@ -292,6 +295,19 @@ def _thread(
             log(STAGE).exception("output ended", output=output.name)
         failures.append(error)
         kafka.stop.requested = True
+
+
+def _opened(path: Path, outcome: Outcome, kafka: KafkaWatch) -> AlertFile | None:
+    """The file, once it can be written: until then the other outputs go on. None where asked to stop before."""
+    attempt = 0
+    while not kafka.stopping():
+        try:
+            return AlertFile(path)
+        except (ForebayError, OSError) as error:
+            attempt += 1
+            outcome.failed(error)
+            kafka.stop.wait(delay_s(attempt, 1.0))
+    return None
 
 
 def session(worker: OutputWorker) -> None:

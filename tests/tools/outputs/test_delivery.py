@@ -12,7 +12,7 @@ from pipeline.runtime.telemetry.telemetry import Telemetry
 from pipeline.settings import load_settings
 from pipeline.tools.outputs.delivery import Delivery, Outcome
 from pipeline.tools.outputs.revision import Revision
-from pipeline.tools.outputs.sending import MAX_ASKED_S, MAX_DELAY_S, Refused, Retry, Undelivered, delay_s
+from pipeline.tools.outputs.sending import MAX_ASKED_S, MAX_DELAY_S, Refused, Retry, delay_s
 from tests.tools.outputs.revisions import revision
 
 
@@ -26,7 +26,7 @@ def telemetry() -> Iterator[Telemetry]:
 class Receiver:
     """Fails as often as it is told to."""
 
-    def __init__(self, *failures: Undelivered) -> None:
+    def __init__(self, *failures: Exception) -> None:
         self.failures, self.taken, self.closed = list(failures), list[str](), False
 
     def send(self, made: Revision) -> str:
@@ -59,6 +59,15 @@ def test_it_is_tried_again_until_it_is_taken(telemetry: Telemetry) -> None:
     assert receiver.taken == ["k-1"]
     assert 0.25 <= waits[0] <= 0.5 and 0.5 <= waits[1] <= 1.0 and sum(waits[2:]) == 40.0
     assert (counted(telemetry, "sent"), counted(telemetry, "retries"), counted(telemetry, "parked")) == (1, 3, 0)
+
+
+def test_a_fault_of_ours_stops_this_output_and_no_worker(
+    telemetry: Telemetry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    receiver = Receiver(ValueError("of a library"))
+    delivery = Delivery(Outcome("siem", telemetry), receiver, Stop(), telemetry.beat, lambda _s: True)
+    assert delivery.deliver(revision(key="k-1")) and receiver.taken == ["k-1"]
+    assert counted(telemetry, "retries") == 1
 
 
 def test_what_is_never_taken_is_parked(telemetry: Telemetry, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,7 +83,7 @@ def test_over_starttls_with_a_login(tmp_path: Path) -> None:
     assert answer == "accepted for 2 of 2 addresses" and box.tls == [True]
     read = email.message_from_bytes(box.mails[0].content or b"", policy=email.policy.default)  # type: ignore[arg-type]
     assert read["Message-ID"] == f"<{made.key}@plant.example>" and read["References"] == f"<{made.uid}@plant.example>"
-    assert read["Subject"].startswith("[Medium] plant: 198.18.134.11: port scan")
+    assert read["Subject"].startswith("[Medium] plant: 198.18.134.11 tried 23 tcp ports of 5 addresses")
     assert "forebay alert show" in read.get_content()
 
 
