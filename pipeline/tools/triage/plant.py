@@ -73,12 +73,15 @@ class Plant:
         return {**found, "problem": "; ".join(current.not_read) if current is not None else ""}
 
     def _refresh(self) -> None:
+        problem = ""
         while not self._stop.is_set():
             if self._cache is not None and (not self._asked_at or time.monotonic() - self._asked_at < ASKED_S):
                 try:
                     self._devices = self._cache.current().devices()
                 except (ForebayError, KafkaException, OSError) as error:
-                    log("triage").warning("devices cannot be read; tried again", reason=str(error))
+                    if str(error) != problem:
+                        problem = str(error)
+                        log("triage").warning("devices cannot be read; tried again", reason=problem)
             self._stop.wait(REFRESH_S)
 
 

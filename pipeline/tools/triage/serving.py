@@ -10,6 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from pipeline.errors import Misconfigured, Usage
+from pipeline.runtime.telemetry.logs import configure
 from pipeline.settings import Settings
 from pipeline.tools.triage.accounts import Accounts
 from pipeline.tools.triage.alert_files import read_alerts
@@ -67,6 +68,7 @@ def require_guarded(request: Request, database: Database) -> None:
 
 def serve(request: Request, settings: Settings, started: Callable[[str, int], None]) -> None:
     """Serve until SIGINT or SIGTERM. `started` is called with the address once it answers."""
+    configure(settings.log_level)
     database = open_database(request.folder, request.store)
     store = Store(database, request.rebuild)
     require_guarded(request, database)
