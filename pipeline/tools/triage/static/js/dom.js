@@ -17,7 +17,7 @@ function fill(element, props, children) {
   for (const [name, value] of Object.entries(props ?? {})) {
     if (value === undefined || value === null || value === false) continue;
     if (name === "class") element.setAttribute("class", value);
-    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (typeof value === "function") element.addEventListener(name.slice(2), value);
     else if (name === "value") element.value = value;
     else if (name === "href") element.setAttribute("href", ownAddress(value));
     else element.setAttribute(name, value === true ? "" : clean(value));

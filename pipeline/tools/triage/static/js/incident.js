@@ -138,9 +138,8 @@ export class Incident {
       ["Since", time(incident.first_us, moment(incident.first_us)), " to ", time(incident.last_us, until(incident.first_us, incident.last_us))],
       ["How often", `${many(incident.flows, "flow")}${span >= 1000 ? ` in ${duration(span)}` : ""}`, incident.late ? `, ${count(incident.late)} late` : ""],
       ["Where", own(incident.site), " · ", own((incident.sensors ?? []).join(" + "))],
-      ["What", own(incident.title)],
+      ["What, and how sure", own(incident.title), incident.kind === "notice" ? "" : ` · ${incident.confidence ?? "?"} of 100`],
     ];
-    if (incident.confidence !== null && incident.confidence !== undefined) rows.push(["How sure", `${incident.confidence} of 100`]);
     const named = (incident.assets ?? []).filter((asset) => asset.name || asset.role);
     if (named.length) rows.push(["Who", ...named.slice(0, 4).flatMap((asset, at) => [at ? ", " : "", own(assetSays(asset))])]);
     return rows;

@@ -147,7 +147,8 @@ export class Incidents {
       const current = view.name === filter.view ? "page" : undefined;
       const { view: _view, ...rest } = filter;
       const parts = [view.title, number !== undefined && h("span", { class: "n" }, count(number))];
-      return h("a", { href: addressOf({ view: view.name, ...rest }), "aria-current": current }, parts);
+      const again = current && ((event) => (event.preventDefault(), this.load()));
+      return h("a", { href: addressOf({ view: view.name, ...rest }), "aria-current": current, onclick: again }, parts);
     };
     const typed = this.bar.querySelector("[name=q]")?.value;
     put(

@@ -141,7 +141,6 @@ export class Rows {
       }
       item.style.transform = `translateY(${at * height}px)`;
     }
-    this.lastDrawn = last;
     return last;
   }
 

@@ -87,7 +87,7 @@ export class Verdict {
     return h(
       "div",
       { class: "settled" },
-      h("p", null, h("strong", null, `✓ ${clean(verdict.says ?? verdictSays(verdict.verdict))}`), " by ", own(verdict.by), ` · ${moment(verdict.at_us)}`, scope),
+      h("p", null, h("strong", null, `✓ ${clean(verdictSays(verdict.verdict))}`), " by ", own(verdict.by), ` · ${moment(verdict.at_us)}`, scope),
       verdict.note && h("p", null, "“", own(verdict.note), "”"),
       this.mayJudge &&
         h(
@@ -139,14 +139,14 @@ export class Verdict {
       EXPIRIES.map(([seconds, says]) => h("option", { value: String(seconds) }, says)),
     );
     expiry.value = String(this.expiresS);
-    const note = h("input", { type: "text", maxlength: 500, placeholder: "Why (others read it)", "data-hold": "note", oninput: (event) => (this.note = event.target.value) });
+    const note = h("input", { type: "text", maxlength: 500, placeholder: "Why (others read it)", "data-hold": "note", "aria-label": "Note", oninput: (event) => (this.note = event.target.value) });
     note.value = this.note;
     this.says = h("p", { class: "preview", "aria-live": "polite" });
     this.drawPreview();
     if (!this.preview) this.look(VERDICTS[0].word, 0);
     return [
       h("div", { class: "judges", role: "group", "aria-label": "Settle it as" }, buttons),
-      h("div", { class: "reach" }, h("label", null, "Suppresses", choose), h("label", null, "for", expiry), h("label", { class: "note" }, h("span", { class: "unseen" }, "Note"), note)),
+      h("div", { class: "reach" }, labelled("Suppresses", "verdict-scope", choose), labelled("for", "verdict-expiry", expiry), h("span", { class: "field note" }, note)),
       this.says,
       this.problem && h("p", { class: "notice bad", role: "alert" }, own(this.problem)),
     ];
@@ -212,10 +212,10 @@ export class Verdict {
     Object.assign(this, { busy: true, problem: null });
     this.redraw();
     try {
-      const { verdict } = await post(`${incidentPath(uid)}/verdicts`, this.body(word));
+      const { verdict, says } = await post(`${incidentPath(uid)}/verdicts`, this.body(word));
       Object.assign(this, { armed: null, again: false, note: "", preview: null });
       const undo = verdict?.id ? { label: "Undo", run: () => this.undoVerdict(verdict.id) } : null;
-      toast(`${verdictSays(word)}: done.`, undo);
+      toast([`${verdictSays(word)}: done.`, ...(says ?? [])].join(" "), undo);
     } catch (error) {
       this.problem = error.says;
     } finally {
@@ -249,6 +249,11 @@ export class Verdict {
     if (this.incident?.uid === uid && this.box?.isConnected) this.redraw();
     this.owner.onsettled(this.incident);
   }
+}
+
+function labelled(text, id, control) {
+  control.id = id;
+  return h("span", { class: "field" }, h("label", { for: id }, text), control);
 }
 
 function scopeText(scope) {
