@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from string import Template
 from typing import Any
 
@@ -208,9 +209,9 @@ def _edges(edges: Iterable[Mapping[str, Any]], numbers: Mapping[Ends, int], draw
 
 
 def _badges(numbers: Mapping[Ends, int], drawn: Drawn) -> Iterator[str]:
-    """The numbers of new lines, on them, each where there is room."""
+    """The numbers of the new lines that are listed, on them, each where there is room."""
     taken: list[Point] = []
-    for ends, number in numbers.items():
+    for ends, number in islice(numbers.items(), SHOWN_NEW):
         x, y = free_point(drawn.lines[ends], taken, 2 * BADGE + 2)
         taken.append((x, y))
         yield f'<circle class="badge" cx="{x:.1f}" cy="{y:.1f}" r="{BADGE:.0f}"/>'

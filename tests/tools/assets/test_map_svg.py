@@ -133,7 +133,9 @@ def test_a_number_lies_on_its_line_where_there_is_room() -> None:
 def test_many_new_lines_are_counted() -> None:
     rows = talk("10.0.0.1", "10.0.0.20", 502, 97, every_s=HOUR_S / 2)
     rows += [row for number in range(40) for row in talk(f"10.0.1.{number}", "10.0.0.20", 80, 1, at=47 * HOUR_S)]
-    assert f"and {40 - SHOWN_NEW} more" in texts(map_svg(map_of(rows)))
+    svg = map_svg(map_of(rows))
+    assert f"and {40 - SHOWN_NEW} more" in texts(svg)
+    assert svg.count('class="edge new"') == 40 and svg.count('class="badge"') == SHOWN_NEW
 
 
 @given(plant_rows(), st.randoms(use_true_random=False))
