@@ -95,7 +95,8 @@ def _counted(example: Example) -> Evidence:
 
 def _words(bit: Evidence, example: Example) -> dict[str, str]:
     source, target = _end(example.src_addr), _end(example.dst_addr)
-    answers = _answers(example)
+    # What was sent is counted by the ports alone; of everything else, who is shown to have asked did.
+    answers = _answers(example) and (bit == Evidence.MORE_BYTES or not _asked(example))
     owner, service = source if answers else target, _service(example, answers)
     sent = example.rev_bytes if answers else example.fwd_bytes
     address, hardware, count = _at_hardware(bit, example)
@@ -109,7 +110,7 @@ def _words(bit: Evidence, example: Example) -> dict[str, str]:
         "owner": owner,
         "service": service,
         "protocol": _protocol(example),
-        "by": service if service.endswith(NO_PORT) else f"{service} of {owner}",
+        "by": _by(example, service, owner),
         "industrial": industrial_name(example.ics_proto),
         "functions": _functions(example),
         "address": printable_name(address),
@@ -139,10 +140,22 @@ def _answers(example: Example) -> bool:
     return bool(is_answer(*_ports(example))[0])
 
 
+def _asked(example: Example) -> bool:
+    """Whether the source is shown to have opened the connection."""
+    by_syn = example.conn_state == "S0" or (example.fwd_tcp_flags or 0) & (SYN | ACK) == SYN
+    return example.ip_proto == TCP and by_syn
+
+
 def _is_undirected(example: Example) -> bool:
     """Whether it is not known which end uses the service: the ports say one, and the record the other, or neither."""
-    asks = example.conn_state == "S0" or (example.fwd_tcp_flags or 0) & (SYN | ACK) == SYN
-    return example.source_type == UNORDERED or (_answers(example) and example.ip_proto == TCP and asks)
+    return example.source_type == UNORDERED or (_answers(example) and _asked(example))
+
+
+def _by(example: Example, service: str, owner: str) -> str:
+    """By whose service they talk; both ports where the baseline took the wrong one for the service's."""
+    if _answers(example) and _asked(example):
+        return f"{_protocol(example)} ports {example.src_port} and {example.dst_port}"
+    return service if service.endswith(NO_PORT) else f"{service} of {owner}"
 
 
 def _device(example: Example) -> str:

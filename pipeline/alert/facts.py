@@ -8,7 +8,7 @@ from pipeline.alert.incident import Incident
 from pipeline.alert.phrases import Phrases, shipped_phrases
 from pipeline.alert.uses import SEVERAL_PORTS, Told, Use, told
 from pipeline.alert.wording import counted, duration, flows, listed, printable_name, times
-from pipeline.contracts.function_words import function_words, industrial_name
+from pipeline.contracts.function_words import function_weight, function_words, industrial_name
 from pipeline.contracts.group_addresses import group_of
 from pipeline.contracts.service_names import port_words, service_of, service_words
 from pipeline.contracts.services import EPHEMERAL, INDUSTRIAL_PORTS, ethertype_words, protocol_words
@@ -182,16 +182,15 @@ def _protocol(use: Use) -> str:
 
 
 def _functions(use: Use, words: Phrases) -> str:
-    """What was asked for; what is rare before what is usual, and reading last."""
+    """What was asked for: what changes a device first, then what writes, then what is rare, and reading last."""
     if not use.functions:
         asked = [(name, use.counts[name]) for name in ("controls", "writes", "reads") if use.counts[name]]
         return listed([words[f"requests.{name}"].substitute(times=times(number, use.more)) for name, number in asked])
     said = {code: function_words(use.industrial, code) for code in use.functions}
-    order = sorted(use.functions, key=lambda code: (said[code].startswith("read"), use.functions[code], code))
+    weight = {code: function_weight(use.industrial, code) for code in said}
+    order = sorted(said, key=lambda code: (-weight[code], said[code].startswith("read"), use.functions[code], code))
     parts = [
-        words["requests.function"].substitute(
-            says=said[code], code=code, times=times(use.functions[code], use.more or use.more_functions)
-        )
+        words["requests.function"].substitute(says=said[code], code=code, times=times(use.functions[code], use.more))
         for code in order[:TOLD_FUNCTIONS]
     ]
     if left := len(order) - TOLD_FUNCTIONS:

@@ -100,7 +100,8 @@ def lists(column: pa.ListArray) -> tuple[Ints, Ints, Ints]:
         nowhere = np.zeros(len(column), np.int64)
         return np.zeros(1, np.int64), nowhere, nowhere
     offsets = column.offsets.to_numpy().astype(np.int64)
-    known = _known(column)
+    # A column that never had a null bears no bits of which are known.
+    known = _known(column) if column.null_count else np.ones(len(column), np.bool_)
     starts = offsets[:-1]
     return column.values.to_numpy().astype(np.int64), starts, np.where(known, offsets[1:], starts)
 

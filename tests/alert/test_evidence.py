@@ -212,12 +212,12 @@ def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
         (
             USE,
             {"src_port": 22_023, "dst_port": 50_001, "fwd_tcp_flags": 2},
-            f"{B} and {A} are not known to talk by tcp/22023 of {A}; no other source is",
+            f"{A} and {B} are not known to talk by tcp ports 22023 and 50001; no other source is",
         ),
         (
             USE,
             {"src_port": 22_023, "dst_port": 50_001, "conn_state": "S0"},
-            f"{B} and {A} are not known to talk by tcp/22023 of {A}; no other source is",
+            f"{A} and {B} are not known to talk by tcp ports 22023 and 50001; no other source is",
         ),
         (
             USE,

@@ -108,9 +108,7 @@ def test_a_line_repeats_no_evidence_that_the_message_says() -> None:
     rows = [shown_row(Evidence.NEW_WRITER | Evidence.STRANGE, at=at) for at in range(2)]
     [event] = incidents_of([scored(rows)])
     text = " ".join(printed(event).split())
-    assert (
-        text.count("sent write commands (an industrial protocol)") >= 2
-    )  # the page and its table of reasons, and the line
+    assert text.count("sent write commands (an industrial protocol)") >= 2  # the page, and its table of reasons
     assert "is unlike every usual kind here" in text
 
 

@@ -1,13 +1,14 @@
 import pytest
 
 from pipeline.contracts.function_words import (
+    function_weight,
     function_words,
     industrial_name,
     read_function_words,
     shipped_function_words,
 )
 from pipeline.errors import Misconfigured
-from pipeline.ingest.formats.functions import all_functions
+from pipeline.ingest.formats.functions import CONTROL, WRITE, all_functions
 from schemas.fields import load
 
 MERGED = {"s7comm-plus": "s7comm"}
@@ -19,6 +20,13 @@ def test_every_function_that_is_read_from_logs_has_words() -> None:
     for proto, functions in all_functions().items():
         known = words[MERGED.get(proto, proto)].functions
         assert set(functions.access) <= set(known), proto
+
+
+def test_what_changes_a_device_is_so_in_both_tables() -> None:
+    for proto, functions in all_functions().items():
+        for code, access in functions.access.items():
+            weight = 2 if access & CONTROL else int(bool(access & WRITE))
+            assert function_weight(MERGED.get(proto, proto), code) == weight, (proto, code)
 
 
 def test_every_industrial_protocol_has_a_name() -> None:

@@ -63,7 +63,7 @@ def test_score_adds_what_the_model_says_and_names_incidents(plant: Path, tmp_pat
     several = "s" * (counts["incidents"] != 1)
     assert f"{counts['incidents']} incident{several}, {counts['pages']} page" in words
     assert 0 < counts["pages"] <= counts["incidents"] and "; scores in" in words
-    assert "SSH" in stderr
+    assert "exchanged TCP (port not known)" in stderr
     assert "never seen" not in stderr
     assert {"score", "class", "novelty", "p_value", "suspect"} <= set(table.column_names)
 
