@@ -1,9 +1,11 @@
 """The page's server at work: where it listens, under which guard, and what feeds its store."""
 
 import ipaddress
+import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,7 +118,7 @@ def serve(request: Request, settings: Settings, started: Callable[[str, int], No
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers."""
+    """Says when it answers, and ends as other commands do: asked to stop, with 0."""
 
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
@@ -126,6 +128,16 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._say_started()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end it; they are not raised again, which would end the process before all is closed."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _listen(host: str, port: int) -> socket.socket:
