@@ -23,7 +23,7 @@ SCANNER, SERVER = "10.0.0.9", "10.0.1.1"
 def alert(
     uid: int,
     sensor: str = "left",
-    talks: tuple[tuple[str, str], ...] = ((SCANNER, SERVER),),
+    talks: tuple[tuple[str, ...], ...] = ((SCANNER, SERVER),),
     first_us: int = 0,
     last_us: int | None = None,
     **changed: Any,
