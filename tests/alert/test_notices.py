@@ -21,9 +21,7 @@ from pipeline.contracts.notices import (
     NamedRelation,
     Notice,
 )
-from pipeline.errors import Usage
 from pipeline.runtime.wire.batches import empty
-from pipeline.tools.alerts.verdicts import verdict_of
 from tests.contracts.facts import scored_facts
 from tests.tools.alerts.printed import printed
 
@@ -100,10 +98,8 @@ def test_notices_come_out_once_with_the_message_that_brings_them() -> None:
     assert not again.accepted and not again.events
 
 
-def test_a_notice_is_shown_and_not_judged() -> None:
+def test_a_notice_is_shown() -> None:
     event = notice_finding(notice(SILENT, USE))
     text = printed(event).splitlines()
     assert " notice " in text[0] and "that was always there fell silent" in text[0]
     assert text[-1] == "forebay sensor show plant/left" and any(each.startswith("10.0.0.7 used") for each in text)
-    with pytest.raises(Usage, match="got a notice, which has no flows"):
-        verdict_of(event, "fp", "Kim", AT_US)

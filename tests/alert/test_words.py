@@ -1,4 +1,4 @@
-"""Words, techniques, lines and pages, verdicts, manifests."""
+"""Words, techniques, lines and pages, manifests."""
 
 import math
 from pathlib import Path
@@ -14,12 +14,9 @@ from pipeline.alert.manifests import Manifests, shipped_folder
 from pipeline.alert.techniques import read_meanings, shipped
 from pipeline.alert.wording import duration, many, measured, printable_name, usual
 from pipeline.contracts.baseline import Evidence
-from pipeline.contracts.verdicts import VERDICTS
-from pipeline.errors import Misconfigured, RefusedState, Usage
+from pipeline.errors import Misconfigured, RefusedState
 from pipeline.tools.alerts.reading import Seen
-from pipeline.tools.alerts.verdicts import verdict_of
 from schemas.model_manifest import model_id
-from schemas.validation import violation
 from tests.alert.suspects import PLAIN, manifest, scored
 from tests.alert.test_evidence import shown as shown_row
 from tests.alert.test_ocsf import scan
@@ -118,21 +115,6 @@ def test_a_page_says_why_there_are_no_reasons() -> None:
     for why, baseline in baselines.items():
         [event] = incidents_of([scored([{}, {"at": 1}])], baseline_of=dict.fromkeys([PLAIN["model"]], baseline).get)
         assert why in " ".join(printed(event).split())
-
-
-def test_a_verdict_names_whose_flows_it_speaks_of() -> None:
-    alert = scan()
-    for name, (number, caption) in VERDICTS.items():
-        record = verdict_of(alert, name, "Kim", 5, "a note")
-        assert violation(record, "verdict") is None
-        assert (record["verdict_id"], record["verdict"]) == (number, caption)
-        assert record["members"] == alert["unmapped"]["members"]
-
-
-@pytest.mark.parametrize(("verdict", "by", "note"), [("guilty", "Kim", ""), ("tp", "", ""), ("tp", "Kim", "x" * 5000)])
-def test_a_verdict_nobody_can_mean_is_refused(verdict: str, by: str, note: str) -> None:
-    with pytest.raises(Usage):
-        verdict_of(scan(), verdict, by, 5, note)
 
 
 def test_readers_ignore_what_they_have() -> None:
