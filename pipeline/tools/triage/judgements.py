@@ -52,11 +52,11 @@ class Undoing(BaseModel):
     note: str = Field(default="", max_length=making.MAX_NOTE)
 
 
-def preview(page: Asked, _asker: Annotated[Session, Depends(changing(VIEWER))], uid: Uid, asked: Judgement) -> Any:
+def preview(page: Asked, asker: Annotated[Session, Depends(changing(VIEWER))], uid: Uid, asked: Judgement) -> Any:
     """What a verdict would do: a sentence, and how many incidents it would suppress."""
     with page.store.database.reading() as connection:
         incident, document = _incident(connection, uid)
-        record = _record(incident, document, asked, _asker)
+        record = _record(incident, document, asked, asker)
         does = effect(record, _documents(connection, incident.site), _records(connection, incident.site))
     return {"says": does["says"], "matches": len(does["matches"]), "released": len(does["released"])}
 

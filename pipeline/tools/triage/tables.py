@@ -3,7 +3,7 @@
 from pipeline.errors import Failed
 from pipeline.tools.triage.database import Connection, Database
 
-COPY_VERSION = 4
+COPY_VERSION = 5
 """Of the tables that are copied from topics: with another one they are made again from the topics."""
 OWN_VERSION = 1
 
@@ -52,8 +52,6 @@ COPIED = (
     "CREATE INDEX notices_sensor ON notices (site, sensor)",
     """CREATE TABLE changes (
         position BIGINT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL)""",
-    """CREATE TABLE views (
-        name TEXT PRIMARY KEY, at_us BIGINT NOT NULL, document TEXT NOT NULL)""",
 )
 COPIED_TABLES = tuple(statement.split("(")[0].split()[2] for statement in COPIED if "TABLE" in statement)
 
