@@ -28,7 +28,7 @@ from tests.tools.triage.static.browsing import launched, served
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 COLOURS = 220
 MAX_BYTES = 200_000
-SHOWN = "port scan"
+SHOWN = "Port Scan"
 
 
 def plant(folder: Path, settings: Settings) -> tuple[list[dict[str, Any]], CurrentAssets]:

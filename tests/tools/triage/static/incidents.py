@@ -47,6 +47,7 @@ def shown(uid: int, says: str = "10.0.0.9 wrote 14 registers of 10.0.1.1", **cha
         "directed": True,
     }
     made["confidence_score"] = 80
+    made["finding_info"]["title"] = says[:256]
     for evidence in made["evidences"]:
         evidence["dst_endpoint"] = {"ip": evidence["dst_endpoint"]["name"], "port": 502}
         evidence["connection_info"] |= {"protocol_num": 6, "protocol_name": "tcp"}

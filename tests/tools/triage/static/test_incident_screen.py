@@ -45,7 +45,8 @@ def opened(reader: Reader, number: int = 1) -> Page:
 
 def test_everything_that_is_known_is_on_the_screen(reader: Reader) -> None:
     page = opened(reader)
-    expect(page.locator(".incident h1")).to_contain_text(WROTE)
+    expect(page.locator(".incident h1")).to_have_text(WROTE)
+    expect(page.locator(".sentence")).to_contain_text("seen at left (2 flows) and top (2 flows)")
     facts = page.locator(".facts").first
     expect(facts).to_contain_text("2 flows in 3.0 s")
     expect(facts).to_contain_text("plant · left + top")

@@ -53,20 +53,15 @@ export function reasonItem(reason, flows) {
   const says = clean(reason.says ?? reason.label);
   const numbers = ["usual_low", "usual_high", "observed_median"].every((name) => isNumber(reason[name]));
   const [observed, usual] = saidOf(reason);
-  const share = shareSays(reason, flows);
+  const share = says.includes("of its flows") ? null : shareSays(reason, flows);
   if (!numbers) {
     return h("li", { class: "reason" }, h("p", { class: "label" }, own(says)), share && h("p", { class: "muted" }, share));
   }
   return h(
     "li",
     { class: "reason" },
-    h("p", { class: "label" }, own(reason.label), share && h("span", { class: "muted" }, ` · unusual in ${share}`)),
+    h("p", { class: "label" }, own(observed === null ? says : reason.label), share && h("span", { class: "muted" }, ` · unusual in ${share}`)),
     bar(reason, says),
-    h(
-      "p",
-      { class: "values" },
-      h("span", { class: "seen" }, "observed ", own(observed ?? reason.observed_median)),
-      h("span", { class: "was" }, "usual ", own(usual ?? `${reason.usual_low} to ${reason.usual_high}`)),
-    ),
+    observed !== null && h("p", { class: "values" }, h("span", { class: "seen" }, "observed ", own(observed)), h("span", { class: "was" }, "usual ", own(usual))),
   );
 }

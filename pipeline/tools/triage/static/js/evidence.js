@@ -177,7 +177,7 @@ function similar(incidents) {
             "li",
             { class: "witness" },
             h("p", null, severityChip(each), " ", h("span", { class: "muted" }, moment(each.last_us)), " ", each.verdict ? h("span", { class: "chip good" }, verdictSays(each.verdict.verdict)) : h("span", { class: "muted" }, "no verdict")),
-            h("p", null, h("a", { href: `#/incidents/${encodeURIComponent(each.uid)}` }, own(each.says || each.title))),
+            h("p", null, h("a", { href: `#/incidents/${encodeURIComponent(each.uid)}` }, own(each.title || each.says))),
             each.verdict?.note && h("p", { class: "muted" }, "“", own(each.verdict.note), "” ", own(each.verdict.by)),
           ),
         ),

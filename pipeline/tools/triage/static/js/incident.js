@@ -50,7 +50,7 @@ export class Incident {
   arrived() {
     const list = document.querySelector(".triage .list");
     const beside = list && getComputedStyle(list).display !== "none";
-    if (beside && list.contains(document.activeElement)) announce(this.shown.says);
+    if (beside && list.contains(document.activeElement)) announce(this.shown.title);
     else this.pane.querySelector("h1")?.focus({ preventScroll: true });
     document.title = `${this.shown.title} · Forebay`;
   }
@@ -104,7 +104,7 @@ export class Incident {
     this.verdict ??= new Verdict(this);
     put(
       this.pane,
-      h("article", { class: "incident" }, this.head(incident), this.verdict.draw(), h("div", { class: "sections" }, sections(this.answer, this.pane.clientWidth - 40))),
+      h("article", { class: "incident" }, this.head(incident), this.verdict.draw(), incident.says !== incident.title && h("p", { class: "sentence" }, own(incident.says)), h("div", { class: "sections" }, sections(this.answer, this.pane.clientWidth - 40))),
     );
     this.pane.scrollTop = scrollTop;
     if (held) this.pane.querySelector(`[data-hold="${held}"]`)?.focus({ preventScroll: true });
@@ -125,7 +125,7 @@ export class Incident {
         h("span", { class: "chip", title: incident.disposition_says ?? "" }, incident.kind === "notice" ? "Notice" : paged),
         h("button", { type: "button", class: "quiet uid mono", title: "Copy the uid", onclick: () => copy(incident.uid) }, own(incident.uid.slice(0, 12))),
       ),
-      h("h1", { tabindex: -1, "data-hold": "h1" }, own(incident.says || incident.title)),
+      h("h1", { tabindex: -1, "data-hold": "h1" }, own(incident.title || incident.says)),
       h("dl", { class: "facts" }, this.facts(incident).map(([name, ...value]) => h("div", null, h("dt", null, name), h("dd", null, value)))),
       incident.disposition_says && h("p", { class: "muted why" }, `${paged}: `, own(incident.disposition_says)),
     );
@@ -138,8 +138,8 @@ export class Incident {
       ["Since", time(incident.first_us, moment(incident.first_us)), " to ", time(incident.last_us, until(incident.first_us, incident.last_us))],
       ["How often", `${many(incident.flows, "flow")}${span >= 1000 ? ` in ${duration(span)}` : ""}`, incident.late ? `, ${count(incident.late)} late` : ""],
       ["Where", own(incident.site), " · ", own((incident.sensors ?? []).join(" + "))],
-      ["What, and how sure", own(incident.title), incident.kind === "notice" ? "" : ` · ${incident.confidence ?? "?"} of 100`],
     ];
+    if (incident.kind !== "notice") rows.push(["How sure", `${incident.confidence ?? "?"} of 100`]);
     const named = (incident.assets ?? []).filter((asset) => asset.name || asset.role);
     if (named.length) rows.push(["Who", ...named.slice(0, 4).flatMap((asset, at) => [at ? ", " : "", own(assetSays(asset))])]);
     return rows;

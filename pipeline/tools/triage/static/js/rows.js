@@ -40,7 +40,7 @@ export function row(incident, { chosen, changed, showsSite }) {
       tabindex: -1,
     },
     h("span", { class: "sev" }, severityChip(incident)),
-    own(incident.says || incident.title, { class: "says" }),
+    own(incident.title || incident.says, { class: "says" }),
     h("span", { class: "meta" }, meta.filter(Boolean).map((each, at) => [at ? " · " : "", own(each)])),
     h(
       "span",
