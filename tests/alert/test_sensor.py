@@ -222,3 +222,12 @@ def test_ten_thousand_forged_senders_are_a_few_incidents_and_a_crowd() -> None:
     assert len(closed) == 17
     assert sum(incident.count for incident in closed) == 10_000
     assert max(incident.count for incident in closed) == tally.crowded == 10_000 - 16
+
+
+def test_an_incident_has_the_same_uid_however_its_records_came() -> None:
+    rows = [{"at": 0, "record_id": 11}, {"at": 1, "record_id": 12}]
+    live = [{**row, "raw_partition": 2, "raw_offset": 900 + at, "raw_index": 3} for at, row in enumerate(rows)]
+    uids = [advance(SensorState(), scored(each), None, True, GROUPING)[0][0].incident.uid for each in (rows, live)]
+    assert uids[0] == uids[1]
+    other, _ = advance(SensorState(), scored([{**rows[0], "record_id": 13}, rows[1]]), None, True, GROUPING)
+    assert other[0].incident.uid != uids[0]
