@@ -57,6 +57,7 @@ def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> N
             sent += traffic.write_after_cut(sensor, path)
             send(flow, path, sensor)
         flow.wait_archived(sent, 120)
+        flow.wait_drained(sent, 120)  # alert may be behind the archive
         with Ledger(flow.settings, kafka=True) as ledger:
             first, again = ledger.refresh(), ledger.refresh()
         assert first == again
@@ -145,6 +146,7 @@ def test_a_replay_starts_from_retained_snapshots(kafka: str, prefix: str, tmp_pa
                 for stage in ("featurize", "alert"):
                     flow.kill(stage)
         flow.wait_archived(sent, 120)
+        flow.wait_drained(sent, 120)  # alert may be behind the archive
     settings = flow.settings.model_copy(update={"replay_uri": tmp_path / "replays", "device": "cpu"})
     live, rows = what_was_live(settings)
     listed = states.listed(settings)
