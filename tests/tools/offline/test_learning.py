@@ -130,7 +130,7 @@ def test_what_was_there_once_is_listed_by_what_it_is() -> None:
         ("new_service_use", 1, 0, 99_999_000),
         ("new_talk", 1, 0, 299_999_000),
     ]
-    assert lines[0].says == (f"10.0.0.9 sent write commands (modbus) to {PLC} and is not known to; no other source is")
+    assert lines[0].says == (f"10.0.0.9 sent write commands (Modbus) to {PLC} and is not known to; no other source is")
     assert more == 0
 
 
@@ -161,7 +161,7 @@ def test_an_industrial_service_comes_before_others() -> None:
 def test_an_answer_is_listed_as_what_it_answers() -> None:
     answer = {"at": 200.0, "src_addr": PLC, "dst_addr": "10.0.0.9", "src_port": 102, "dst_port": 50_001}
     [line], _ = not_back([*usual(11), answer])
-    assert line.says == f"10.0.0.9 is not known to use port 102/tcp of {PLC}; no other source is"
+    assert line.says == f"10.0.0.9 is not known to use S7 (tcp/102) of {PLC}; no other source is"
 
 
 def test_public_addresses_are_one() -> None:
@@ -245,7 +245,7 @@ def test_a_quiet_file_is_refused_where_there_are_no_baselines() -> None:
 
 
 SAYS = re.compile(
-    r"(\S+)( \(or any other public address\))? is not known to use port (\d+)/tcp of (\S+)( \(or .*\))?;.*"
+    r"(\S+)( \(or any other public address\))? is not known to use \w+ \(tcp/(\d+)\) of (\S+)( \(or .*\))?;.*"
 )
 
 
