@@ -11,6 +11,9 @@ from pipeline.tools.triage.answers import Refused
 from pipeline.tools.triage.app import Page
 from pipeline.tools.triage.sessions import Session
 
+ASKED_BY_ITSELF = frozenset({"/api/v1/session", "/api/v1/events"})
+"""What a page that is left open asks without its person: no use of a session."""
+
 
 def page_of(request: Request) -> Page:
     """The page that the request is to."""
@@ -26,7 +29,7 @@ def origin_of(request: Request) -> str:
 def session_or_none(request: Request) -> Session | None:
     """Who asks, if they are known."""
     page = page_of(request)
-    return page.sessions.of(request.cookies.get(page.cookie))
+    return page.sessions.of(request.cookies.get(page.cookie), request.url.path not in ASKED_BY_ITSELF)
 
 
 def _known(session: Annotated[Session | None, Depends(session_or_none)]) -> Session:

@@ -44,7 +44,7 @@ class LocalUser:
             self.name = "local"
         self._session = Session(Account(self.name, ANALYST), secrets.token_urlsafe(32))
 
-    def of(self, _token: str | None) -> Session | None:
+    def of(self, _token: str | None, is_use: bool = True) -> Session | None:
         """The local user, whoever asks."""
         return self._session
 
@@ -80,8 +80,8 @@ class Sessions:
             )
         return session
 
-    def of(self, token: str | None) -> Session | None:
-        """The session of a cookie; None where there is none, or it is over. It counts as used."""
+    def of(self, token: str | None, is_use: bool = True) -> Session | None:
+        """The session of a cookie; None where there is none, or it is over. `is_use`: it counts as used."""
         if not token:
             return None
         now = self._clock_us()
@@ -97,7 +97,7 @@ class Sessions:
         name, role, csrf, created_us, used_us = rows[0]
         if now - used_us > IDLE_US or now - created_us > ABSOLUTE_US:
             return None
-        if now - used_us > NOTED_EVERY_US:
+        if is_use and now - used_us > NOTED_EVERY_US:
             with self._database.writing() as connection:
                 connection.execute("UPDATE sessions SET used_us = ? WHERE token = ?", (now, _hash(token)))
         return Session(Account(name, role), csrf, token)

@@ -86,6 +86,20 @@ def test_a_session_that_ends_asks_again_and_goes_on_where_it_was(browser: Browse
         expect(page.get_by_role("button", name="Benign")).to_be_visible()
 
 
+def test_a_page_that_is_left_open_does_not_keep_its_session(browser: Browser, plant: Served, clock: Clock) -> None:
+    with reading(browser, plant.url) as reader:
+        page = reader.open(f"#/incidents/{uid_of(2)}")
+        sign_in(page, "analyst")
+        expect(page.get_by_text("Live")).to_be_visible()
+        page.wait_for_timeout(500)
+        clock.ahead_us += 90 * 60_000_000
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.wait_for_timeout(500)
+        clock.ahead_us += 40 * 60_000_000
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.get_by_text("Your session has ended.")).to_be_visible()
+
+
 def test_an_admin_sees_who_did_what_and_signs_out(browser: Browser, plant: Served) -> None:
     with reading(browser, plant.url) as reader:
         page = reader.open()
