@@ -5,11 +5,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.contracts.incident_joining import DAY_US
 from pipeline.contracts.suppression import Suppressions
 from pipeline.contracts.verdicts import standing
 from pipeline.tools.alerts import changes
 from pipeline.tools.alerts.changes import IncidentChanges
-from tests.contracts.test_incident_joining import DAY_US, alert
+from tests.contracts.test_incident_joining import alert
 
 
 def event(uid: int, revision: int, sensor: str = "left", **changed: Any) -> dict[str, Any]:

@@ -82,7 +82,9 @@ def test_the_order_is_the_one_asked_for(sort: str, down: bool, values: list[tupl
 
 @pytest.mark.parametrize("option", ["severity", "state"])
 def test_what_cannot_be_meant_is_said_with_what_can(option: str) -> None:
-    asked = dict.fromkeys(("site", "sensor", "severity", "state", "technique", "asset", "since_us", "until_us"))
+    asked: dict[str, Any] = dict.fromkeys(
+        ("site", "sensor", "severity", "state", "technique", "asset", "since_us", "until_us")
+    )
     with pytest.raises(Usage, match=f"--{option}: got '.x1bx', expected"):
         filter_of(**{**asked, option: "\x1bx"})
     with pytest.raises(Usage, match="--sort: got 'x', expected one of last_us"):
