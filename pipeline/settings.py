@@ -231,6 +231,13 @@ class Settings(BaseSettings):
         description="Port of a worker's Prometheus endpoint. Unset: 9471 to 9476 for ingest, featurize, score, alert, "
         "archive, retrain, or a free one where that is taken; 0: a free one; -1: none.",
     )
+    triage_port: int = Field(
+        9480,
+        ge=-1,
+        le=65_535,
+        description="Port of the page that `forebay up` serves, or a free one where it is taken; 0: a free one; "
+        "-1: no page.",
+    )
     metrics_host: str = Field("127.0.0.1", description="Address the Prometheus endpoint listens on.")
     otlp_endpoint: str = Field("", description="OTLP/HTTP collector; empty: spans are not sent.")
     trace_file: Path | None = Field(None, description="Also write spans here, one JSON line each.")

@@ -80,7 +80,7 @@ def box(tmp_path: Path) -> Iterator[Box]:
     root = Path(__file__).parents[2]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FOREBAY_")}
     environment |= {"PYTHONPATH": str(root), "FOREBAY_PARTITIONS": "2", "FOREBAY_IDLE_US": "0"}
-    environment |= {"FOREBAY_ARCHIVE_ROWS_PER_FILE": "500"}
+    environment |= {"FOREBAY_ARCHIVE_ROWS_PER_FILE": "500", "FOREBAY_TRIAGE_PORT": "-1"}
     box = Box(tmp_path, environment)
     yield box
     seen = record.read(tmp_path / "var" / "run")
@@ -108,10 +108,14 @@ def send(box: Box, seed: str) -> None:
 
 
 def test_workers_that_are_killed_are_back_and_no_record_is_lost_or_doubled(named: Box) -> None:
+    named.environment["FOREBAY_TRIAGE_PORT"] = "0"
     code, document, said = named.run("up", "--detach")
     assert code == 0, said
     names = ["ingest", "featurize", "score", "alert", "archive", "retrain"]
-    assert [name for name in document["workers"] if name != "endpoint"] == names
+    assert [name for name in document["workers"] if name not in ("triage", "endpoint")] == names
+    assert f"the page: {document['page']}" in said and "<title>" in get(document["page"])
+    assert get(f"{document['page']}/readyz") == "ready\n"
+    named.kill("triage")
 
     code, refused, said = named.run("up", "--json")
     assert code == 73
@@ -144,6 +148,9 @@ def test_workers_that_are_killed_are_back_and_no_record_is_lost_or_doubled(named
     by_name = {worker["name"]: worker for worker in status["workers"]}
     assert {name: by_name[name]["restarts"] for name in names} == dict(zip(names, (1, 1, 1, 0, 1, 0), strict=True))
     assert by_name["alert"]["rows_in"] is not None and by_name["ingest"]["lag_s"] == 0
+    assert (by_name["triage"]["state"], by_name["triage"]["ready"], by_name["triage"]["restarts"]) == ("ready", True, 1)
+    assert f"the page: {status['page']}" in said and status["page"].endswith(f":{by_name['triage']['port']}")
+    assert get(f"{status['page']}/api/v1/session") and (named.folder / "var" / "triage" / "triage.sqlite").is_file()
     assert status["broker"] is None and status["bootstrap"] == named.environment["FOREBAY_BOOTSTRAP"]
     if sys.platform == "linux":
         assert 0 < status["pss_bytes"] <= status["rss_bytes"] and status["cpu_percent"] >= 0
@@ -152,7 +159,7 @@ def test_workers_that_are_killed_are_back_and_no_record_is_lost_or_doubled(named
 
     assert get(f"{document['endpoint']}/readyz") == "ready\n"
     metrics = get(f"{document['endpoint']}/metrics")
-    assert all(f'forebay_up{{stage="{name}"}} 1.0' in metrics for name in names)
+    assert all(f'forebay_up{{stage="{name}"}} 1.0' in metrics for name in names) and "triage" not in metrics
     assert 'forebay_worker_restarts_total{stage="score"} 1' in metrics
 
     identities = [each for each in (named.system().supervisor, *named.system().processes)]

@@ -63,6 +63,8 @@ def _show(document: dict[str, Any]) -> None:
         phases = ", ".join(f"{count} {phase}" for phase, count in sorted(document["sensors"].items()))
         _line(f"sensors  {phases}; forebay sensor list")
     _line(f"Kafka    {document['bootstrap']}, topics {document['topic_prefix']}*")
+    if document["page"]:
+        _line(f"the page: {document['page']}")
     if document["endpoint"]:
         _line(f"metrics  {document['endpoint']}/metrics, /readyz")
     _line(f"logs     {document['logs']}")

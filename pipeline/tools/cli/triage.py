@@ -10,6 +10,7 @@ import typer
 from pipeline.errors import Misconfigured
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.settings_here import settings_here
+from pipeline.tools.triage.packages import INSTALL, PACKAGES
 
 if TYPE_CHECKING:
     from pipeline.tools.triage.accounts import Accounts
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="The page: incidents, map and sensors in a browser.")
 
 FOLDER = Path("var/triage")
-PACKAGES = ("argon2", "fastapi", "httpx", "joserfc", "psycopg", "starlette", "uvicorn")
 Data = Annotated[Path, typer.Option("--data", help="Folder of the page's store.")]
 StoreUrl = Annotated[
     str | None, typer.Option("--store", help="postgresql://... of a store that several servers share.")
@@ -77,7 +77,7 @@ def packages() -> Iterator[None]:
         if missing not in PACKAGES:
             raise
         raise Misconfigured(
-            f"the page: got no package {missing}, expected those of its extra; in the checkout: pip install '.[triage]'"
+            f"the page: got no package {missing}, expected those of its extra; in the checkout: {INSTALL}"
         ) from error
 
 

@@ -42,7 +42,7 @@ def up(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run Kafka, topics and the six stages on this machine; what ends is started again. Ctrl-C ends all.
+    """Run Kafka, topics, the six stages and the page on this machine; what ends is started again. Ctrl-C ends all.
 
     Kafka is a local one, unless --bootstrap, FOREBAY_BOOTSTRAP or the settings file names one. Exits 73 where a system
     runs in the folder already.
@@ -82,6 +82,7 @@ def _detached(request: Any, settings: Settings, as_json: bool) -> dict[str, Any]
     from pipeline.runtime.shutdown import Stop
     from pipeline.tools.system import control
     from pipeline.tools.system.record import State
+    from pipeline.tools.system.worker_table import page_hint
 
     stop = Stop(second_leaves=False).listen()
     supervisor = control.launch(request, settings)
@@ -104,6 +105,9 @@ def _detached(request: Any, settings: Settings, as_json: bool) -> dict[str, Any]
         f"runs at {system.bootstrap}: `forebay status`, `forebay down`; logs in {request.folder / 'logs'}",
         quiet=as_json,
     )
+    page = system.page or page_hint(settings)
+    if page:
+        say(f"the page: {page}", quiet=as_json)
     if request.broker_data is not None and system.bootstrap != Settings.model_fields["bootstrap"].default:
         say(
             f"9092 was taken: tools write to {system.bootstrap}; for commands in another folder: export "
@@ -116,6 +120,7 @@ def _detached(request: Any, settings: Settings, as_json: bool) -> dict[str, Any]
         "bootstrap": system.bootstrap,
         "folder": system.folder,
         "endpoint": f"http://{system.host}:{system.endpoint_port}" if system.endpoint_port else None,
+        "page": system.page,
         "workers": {worker.name: worker.port for worker in system.workers},
     }
 
@@ -124,8 +129,14 @@ def _print_unit(request: Any, settings: Settings, prefix: str | None, bootstrap:
     from pipeline.settings import cache_folder
     from pipeline.tools.cli.folders import FOLDERS
     from pipeline.tools.system import unit
+    from pipeline.tools.system.worker_table import page_folder
 
-    folders = [request.folder, cache_folder(), *([request.broker_data] if request.broker_data else [])]
+    folders = [
+        request.folder,
+        page_folder(request.folder),
+        cache_folder(),
+        *([request.broker_data] if request.broker_data else []),
+    ]
     folders += [Path(uri).absolute() for name in FOLDERS if "://" not in (uri := str(getattr(settings, name)))]
     here = Path.cwd()
     arguments = [f"--folder={request.folder}"]

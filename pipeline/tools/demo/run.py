@@ -86,6 +86,7 @@ def settings_for(options: Options) -> Settings:
         trace_file=options.folder / "traces.jsonl",
         run_folder=options.folder,
         metrics_port=0,
+        triage_port=-1,
     )
 
 

@@ -15,6 +15,8 @@ NAME = "system.json"
 LOCK = ".supervisor"
 LOGS = "logs"
 FORMAT = 1
+PAGE = "triage"
+"""The name of the worker that serves the page."""
 
 
 class Phase(StrEnum):
@@ -58,6 +60,9 @@ class WorkerRecord:
     last_error: str = ""
     remedy: str = ""
     log: str = ""
+    host: str = ""
+    """Where it listens; empty: where the system does."""
+    ready_path: str = "/readyz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,12 @@ class SystemRecord:
     def stages(self) -> list[WorkerRecord]:
         """The workers that take part in the flow."""
         return [worker for worker in self.workers if worker.is_stage]
+
+    @property
+    def page(self) -> str | None:
+        """The address of the page; None where none is served."""
+        served = (worker for worker in self.workers if worker.name == PAGE and worker.process is not None)
+        return next((f"http://{worker.host}:{worker.port}" for worker in served), None)
 
     @property
     def processes(self) -> list[Identity]:

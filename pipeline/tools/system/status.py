@@ -71,6 +71,7 @@ def document(system: SystemRecord, cpu_over_s: float = 0.0) -> dict[str, Any]:
         "bootstrap": system.bootstrap,
         "topic_prefix": system.topic_prefix,
         "endpoint": f"http://{system.host}:{system.endpoint_port}" if system.endpoint_port else None,
+        "page": system.page if alive else None,
         "started_us": system.started_us,
         "supervisor": asdict(supervisor),
         "workers": [asdict(worker) for worker in workers],
@@ -133,16 +134,15 @@ def _worker(worker: WorkerRecord, system: SystemRecord, measured: _Measured) -> 
         last_error=worker.last_error,
         remedy=worker.remedy,
     )
-    host = probes.reachable_host(system.host)
+    host = worker.host or probes.reachable_host(system.host)
     metrics = ""
     if lives and worker.is_stage:
         answer = probes.get(host, worker.port, "/metrics", probes.METRICS_TIMEOUT_S)
         metrics = answer[1] if answer is not None and answer[0] == 200 else ""
     counted = probes.sums(metrics, COUNTED)
-    path = "/readyz" if worker.is_stage else "/livez"
     return WorkerStatus(
         **asdict(of_process),
-        ready=lives and probes.is_ready(host, worker.port, path),
+        ready=lives and probes.is_ready(host, worker.port, worker.ready_path),
         port=worker.port,
         rows_in=_whole(counted.get(ROWS_IN)),
         rows_out=_whole(counted.get(ROWS_OUT)),

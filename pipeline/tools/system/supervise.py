@@ -32,7 +32,14 @@ from pipeline.tools.system.record import BrokerRecord, Phase, SystemRecord
 from pipeline.tools.system.restarts import FIRST_DELAY_S, MAX_DELAY_S
 from pipeline.tools.system.tasks import Task, TaskFailed, wait_for
 from pipeline.tools.system.worker import SupervisedWorker
-from pipeline.tools.system.worker_table import ENDPOINT_PORT, WorkerRow, endpoint_row, rows_for
+from pipeline.tools.system.worker_table import (
+    ENDPOINT_NAME,
+    ENDPOINT_PORT,
+    WorkerRow,
+    endpoint_row,
+    page_hint,
+    rows_for,
+)
 
 # Nothing waits longer to be noticed than this; the end of a worker and a signal are noticed at once.
 TICK_S = 0.5
@@ -187,6 +194,7 @@ class Supervisor:
             f"runs, without {failed}" if failed else "everything is ready",
             bootstrap=self._record.bootstrap,
             metrics=self._endpoint(),
+            page=self._record.page or page_hint(self._settings) or "none",
             logs=str(self._logs),
         )
         notify.send("READY=1", f"STATUS={f'runs without {failed}' if failed else 'all workers are ready'}")
@@ -257,7 +265,7 @@ class Supervisor:
     # ---- the end
 
     def _stop(self) -> None:
-        """Workers, then the endpoint, then Kafka if it was ours; what does not end is killed."""
+        """Workers and the page, then the endpoint, then Kafka if it was ours; what does not end is killed."""
         interrupted = self._stop_number == signal.SIGINT
         workers_s = INTERRUPT_WORKERS_S if interrupted else STOP_WORKERS_S
         broker_s = INTERRUPT_BROKER_S if interrupted else STOP_BROKER_S
@@ -266,9 +274,9 @@ class Supervisor:
         notify.send("STOPPING=1")
         self._write(phase=Phase.STOPPING)
         self._impatient = False
-        stages = [worker for worker in self._workers if worker.row.is_stage]
-        killed = self._end(stages, workers_s)
-        killed += self._end([worker for worker in self._workers if not worker.row.is_stage], 1.0)
+        last = [worker for worker in self._workers if worker.row.name == ENDPOINT_NAME]
+        killed = self._end([worker for worker in self._workers if worker not in last], workers_s)
+        killed += self._end(last, 1.0)
         if killed:
             self._events.say("killed: what they had not saved is done again", workers=", ".join(killed))
         if self._broker_start is not None:
@@ -307,7 +315,8 @@ class Supervisor:
     ) -> None:
         now = time.monotonic()
         workers = tuple(worker.record(now) for worker in self._workers)
-        port = next((worker.port for worker in workers if not worker.is_stage and worker.process is not None), 0)
+        endpoints = (worker for worker in workers if worker.name == ENDPOINT_NAME and worker.process is not None)
+        port = next((worker.port for worker in endpoints), 0)
         self._record = replace(
             self._record,
             workers=workers,

@@ -35,7 +35,7 @@ class SupervisedWorker:
     def __init__(self, row: WorkerRow, host: str, logs: Path, spawn: Spawn, say: Say) -> None:
         self.row = row
         self.log = worker_logs.log_path(logs, row.name)
-        self._host, self._spawn, self._say = host, spawn, say
+        self._host, self._spawn, self._say = row.host or host, spawn, say
         self.state = State.STARTING
         self._process: starting.Process | None = None
         self._identity: Identity | None = None
@@ -70,6 +70,8 @@ class SupervisedWorker:
             self._last_error,
             self._remedy,
             str(self.log),
+            self.row.host,
+            self.row.ready_path,
         )
 
     @property

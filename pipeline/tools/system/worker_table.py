@@ -1,10 +1,13 @@
 """The workers of one box: a row each. What is to run beside them is one more row."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pipeline.runtime.telemetry.telemetry import PORTS
 from pipeline.settings import Settings
 from pipeline.tools.processes import STAGES
+from pipeline.tools.system.record import PAGE
+from pipeline.tools.triage import packages
 
 CLI_MODULE = "pipeline.tools.cli"
 PORT = "{port}"
@@ -30,6 +33,8 @@ class WorkerRow:
     ready_path: str = "/readyz"
     is_stage: bool = True
     """Whether it takes part in the flow: it has rows, lag and a share in `/metrics`."""
+    host: str = ""
+    """Where it listens; empty: where a setting says (FOREBAY_METRICS_HOST)."""
 
     def at_port(self, port: int) -> "WorkerRow":
         """The same, at another port than its usual one."""
@@ -52,7 +57,48 @@ OUTPUT = WorkerRow("output", ("output", "run"), PORTS["output"], ("pipeline.tool
 def rows_for(settings: Settings) -> tuple[WorkerRow, ...]:
     """The workers that a box with these settings needs."""
     before = (*((FOLLOW,) if settings.file_sources else ()), *((INTAKE,) if settings.topic_sources else ()))
-    return (*before, *WORKERS, *((OUTPUT,) if settings.outputs else ()))
+    page = (page_row(settings),) if _wants_page(settings) and not packages.missing() else ()
+    return (*before, *WORKERS, *((OUTPUT,) if settings.outputs else ()), *page)
+
+
+# The page has no accounts at first: whoever reaches it may judge. So it listens on loopback, whatever others do.
+PAGE_HOST = "127.0.0.1"
+
+
+def page_row(settings: Settings) -> WorkerRow:
+    """The row of the page's server."""
+    arguments = (
+        "triage",
+        "serve",
+        "--host",
+        PAGE_HOST,
+        "--port",
+        PORT,
+        "--data",
+        str(page_folder(settings.run_folder)),
+    )
+    return WorkerRow(PAGE, arguments, settings.triage_port, is_stage=False, host=PAGE_HOST)
+
+
+def page_folder(run_folder: Path) -> Path:
+    """Where the page keeps its store, beside the run's folder: `var/triage` for `var/run`, else with a name of its own.
+
+    Two systems whose folders lie side by side have two stores: each follows its own topics.
+    """
+    return run_folder.with_name(PAGE if run_folder.name == "run" else f"{run_folder.name}-{PAGE}")
+
+
+def page_hint(settings: Settings) -> str:
+    """How to get the page, where it is wanted and its packages are not here; else nothing."""
+    lacking = packages.missing() if _wants_page(settings) else ()
+    if not lacking:
+        return ""
+    remedy = f"in the checkout: {packages.INSTALL}, then `forebay down` and `forebay up`"
+    return f"not installed ({lacking[0]} is missing); {remedy}"
+
+
+def _wants_page(settings: Settings) -> bool:
+    return settings.triage_port != -1
 
 
 # The box's own endpoint is supervised as the stages are: the supervisor itself has one thread and answers nobody.

@@ -61,6 +61,7 @@ class Page:
 
 def application(page: Page) -> FastAPI:
     """The application that serves a page."""
+    from pipeline.tools.triage.health import probes
     from pipeline.tools.triage.routes import api
 
     @asynccontextmanager
@@ -72,6 +73,7 @@ def application(page: Page) -> FastAPI:
     app.state.page = page
     answers.install(app)
     app.include_router(api())
+    app.include_router(probes())
     app.mount("/", StaticFiles(directory=STATIC, html=True, check_dir=False))
     app.add_middleware(Gate, hosts=page.hosts, tls=page.tls)
     return app

@@ -48,12 +48,13 @@ def main():
 
 
 def test_a_box_has_the_six_stages_and_what_its_sources_need() -> None:
-    assert [row.name for row in rows_for(load_settings())] == list(STAGES)
+    assert [row.name for row in rows_for(load_settings(triage_port=-1))] == list(STAGES)
     topic = {"topic": "zeek", "site": "plant", "sensor": "edge-1"}
     file = {"file": "/logs/conn.log", "site": "plant", "sensor": "edge-2"}
-    assert rows_for(load_settings(sources=[topic])) == (INTAKE, *WORKERS)
-    assert rows_for(load_settings(sources=[file])) == (FOLLOW, *WORKERS)
-    assert rows_for(load_settings(sources=[file, topic, {**file, "file": "/b"}])) == (FOLLOW, INTAKE, *WORKERS)
+    assert rows_for(load_settings(triage_port=-1, sources=[topic])) == (INTAKE, *WORKERS)
+    assert rows_for(load_settings(triage_port=-1, sources=[file])) == (FOLLOW, *WORKERS)
+    both = load_settings(triage_port=-1, sources=[file, topic, {**file, "file": "/b"}])
+    assert rows_for(both) == (FOLLOW, INTAKE, *WORKERS)
     row = endpoint_row("/run", 9470, "::1").at_port(5)
     assert row.port == 5 and row.arguments == ("/run", "::1", "5") and PORT not in row.arguments
 
