@@ -82,7 +82,6 @@ def _detached(request: Any, settings: Settings, as_json: bool) -> dict[str, Any]
     from pipeline.runtime.shutdown import Stop
     from pipeline.tools.system import control
     from pipeline.tools.system.record import State
-    from pipeline.tools.system.worker_table import page_hint
 
     stop = Stop(second_leaves=False).listen()
     supervisor = control.launch(request, settings)
@@ -105,9 +104,7 @@ def _detached(request: Any, settings: Settings, as_json: bool) -> dict[str, Any]
         f"runs at {system.bootstrap}: `forebay status`, `forebay down`; logs in {request.folder / 'logs'}",
         quiet=as_json,
     )
-    page = system.page or page_hint(settings)
-    if page:
-        say(f"the page: {page}", quiet=as_json)
+    _say_page(system.page, settings, as_json)
     if request.broker_data is not None and system.bootstrap != Settings.model_fields["bootstrap"].default:
         say(
             f"9092 was taken: tools write to {system.bootstrap}; for commands in another folder: export "
@@ -123,6 +120,15 @@ def _detached(request: Any, settings: Settings, as_json: bool) -> dict[str, Any]
         "page": system.page,
         "workers": {worker.name: worker.port for worker in system.workers},
     }
+
+
+def _say_page(address: str | None, settings: Settings, as_json: bool) -> None:
+    """Where the page is, or how to get one; nothing where none is wanted."""
+    from pipeline.tools.system.worker_table import page_hint
+
+    told = address or page_hint(settings)
+    if told and not as_json:
+        people.print(f"the page: {told}", markup=False, soft_wrap=True)  # the hint has brackets, to be copied
 
 
 def _print_unit(request: Any, settings: Settings, prefix: str | None, bootstrap: str | None, as_json: bool) -> None:

@@ -121,7 +121,8 @@ class SupervisedWorker:
             self.state = State.STARTING
 
     def _spawned(self, environment: Mapping[str, str]) -> starting.Process:
-        self._port = self.row.port if self.row.port and is_free(self.row.port) else free_port()
+        # Its usual port, else the one it had: who looks at it need not look for it.
+        self._port = next((port for port in (self.row.port, self._port) if port and is_free(port)), 0) or free_port()
         worker_logs.rotate(self.log)
         self._log_start = worker_logs.size_of(self.log)
         log = worker_logs.open_to_append(self.log)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.settings import load_settings
+from pipeline.tools.cli import up
 from pipeline.tools.demo.run import Options
 from pipeline.tools.demo.run import settings_for as settings_of_demo
 from pipeline.tools.system.worker_table import page_folder, page_hint, rows_for
@@ -37,13 +38,17 @@ def test_two_systems_side_by_side_have_two_stores() -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_without_its_packages_there_is_no_page_and_how_to_get_it_is_said(
-    package: str, monkeypatch: pytest.MonkeyPatch
+    package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     assert "triage" not in [row.name for row in rows_for(load_settings())]
-    hint = page_hint(load_settings())
+    up._say_page(None, load_settings(), as_json=False)
+    hint = capsys.readouterr().err.removesuffix("\n")
+    assert hint == f"the page: {page_hint(load_settings())}"
     assert package in hint and "pip install '.[triage]'" in hint and "\n" not in hint
-    assert page_hint(load_settings(triage_port=-1)) == ""
+    up._say_page(None, load_settings(triage_port=-1), as_json=False)
+    up._say_page(None, load_settings(), as_json=True)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_demo_and_who_wants_none_have_no_page(tmp_path: Path) -> None:
