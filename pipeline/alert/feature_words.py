@@ -47,7 +47,7 @@ def shipped_feature_words() -> FeatureWords:
 
 
 def reason_words(reason: Reason) -> str:
-    """A reason in a phrase: `spoke to 13 new partners; usually none`. A feature without words is named as it is."""
+    """A reason in a phrase: `new partners spoken to: 13; usually none`. A feature without words is named as it is."""
     # Where fewer than half of the flows are out of the range, their median is not: then the one furthest out is said.
     is_out = not reason.usual_low <= reason.observed <= reason.usual_high
     observed = reason.observed if is_out else reason.extreme

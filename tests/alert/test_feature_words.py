@@ -48,7 +48,7 @@ def test_a_features_words_say_its_value_and_what_is_usual(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "observed", "low", "high", "says"),
     [
-        ("host_new_peers", 12.7, 0, 0.328, "spoke to 13 new partners; usually none"),
+        ("host_new_peers", 12.7, 0, 0.328, "new partners spoken to: 13; usually none"),
         ("duration_us", 17_100_000, 0, 500_000, "lasted 17.1 s; usually 0 µs to 500 ms"),
         ("unanswered", 1, 0, 0, "one end never spoke; usually both do"),
         ("unanswered", 0, 1, 1, "both ends spoke; usually one does not"),
@@ -70,7 +70,7 @@ def test_they_are_peoples_words(name: str, observed: float, low: float, high: fl
 
 def test_what_few_flows_did_is_said_of_few() -> None:
     said = reason_words(reason("host_new_peers", 0.0, 0.0, 0.0, share=0.2))
-    assert said == "spoke to 1 new partners; usually none (20 % of its flows)"
+    assert said == "new partners spoken to: 1; usually none (20 % of its flows)"
 
 
 def test_a_feature_of_a_later_model_is_named_as_it_is() -> None:
