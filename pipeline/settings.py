@@ -50,7 +50,7 @@ def _listed(section: str, given: object) -> object:
         return given
     if given.lstrip().startswith("["):
         return json.loads(given)
-    document = _read_file(given, f"FOREBAY_{section.upper()}") if given else {section: []}
+    document = read_file(given, f"FOREBAY_{section.upper()}") if given else {section: []}
     if set(document) != {section}:
         raise ValueError(f"{given}: expected one section, `{section}:`, with a list")
     return document[section]
@@ -295,7 +295,7 @@ class Settings(BaseSettings):
         path = os.environ.get("FOREBAY_CONFIG")
         if not path:
             return init_settings, env_settings
-        return init_settings, env_settings, InitSettingsSource(settings_cls, _read_file(path))
+        return init_settings, env_settings, InitSettingsSource(settings_cls, read_file(path))
 
 
 # Variables with our prefix that are no settings: what reads each.
@@ -382,7 +382,7 @@ def _short(text: str) -> str:
     return text if len(text) <= 120 else f"{text[:120]}..."
 
 
-def _read_file(path: str, variable: str = "FOREBAY_CONFIG") -> dict[str, object]:
+def read_file(path: str, variable: str = "FOREBAY_CONFIG") -> dict[str, object]:
     """The settings file; Misconfigured says in one line, and without quoting it, what is wrong with it."""
     where = f"{variable} {path}"
     try:

@@ -45,6 +45,10 @@ def serve(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Make the store again from its topics first.")] = False,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate, with its chain, in PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="The certificate's key, in PEM.")] = None,
+    oidc: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML file of an OpenID Connect provider at which people may sign in."),
+    ] = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
     as_json: Json = False,
@@ -63,7 +67,7 @@ def serve(
         emit({"url": url, "port": at})
 
     settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
-    request = Request(host, port, data, store, tuple(alerts or ()), rebuild, tls_cert, tls_key)
+    request = Request(host, port, data, store, tuple(alerts or ()), rebuild, tls_cert, tls_key, oidc)
     serve(request, settings, started)
 
 

@@ -16,6 +16,7 @@ from pipeline.tools.triage.audit import Audit
 from pipeline.tools.triage.gate import LOOPBACK, Gate
 from pipeline.tools.triage.live import Live
 from pipeline.tools.triage.plant import Plant, Remembered, models
+from pipeline.tools.triage.provider import Provider
 from pipeline.tools.triage.sessions import LocalUser, Sessions
 from pipeline.tools.triage.store import Store
 
@@ -37,6 +38,10 @@ class Page:
     """Names by which it may be called; None: any."""
     feed: Callable[[], dict[str, Any]] = _no_feed
     """How reading the topics does."""
+    provider: Provider | None = None
+    """Where people may sign in besides with a password."""
+    url: str = ""
+    """The page's address for browsers, to which the provider sends them back."""
     settings: Settings | None = None
     """Where verdicts go; None: to the store alone, of alerts of a file."""
     accounts: Accounts = field(init=False)

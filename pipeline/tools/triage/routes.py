@@ -6,10 +6,19 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi import Path as InPath
+from fastapi.responses import RedirectResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from pipeline.tools.triage import incident_list, incident_page, incident_times, judgements, plant, signing_in
+from pipeline.tools.triage import (
+    incident_list,
+    incident_page,
+    incident_times,
+    judgements,
+    plant,
+    signing_in,
+    single_sign_on,
+)
 from pipeline.tools.triage.accounts import ADMIN, VIEWER
 from pipeline.tools.triage.answers import Answer, ErrorAnswer, Refused
 from pipeline.tools.triage.app import Page
@@ -17,8 +26,8 @@ from pipeline.tools.triage.asking import having, page_of, session_or_none
 from pipeline.tools.triage.incident_list import MAX_LIMIT, Filter
 from pipeline.tools.triage.live import INCIDENT
 from pipeline.tools.triage.sessions import Session
+from pipeline.tools.triage.single_sign_on import PREFIX
 
-PREFIX = "/api/v1"
 MAX_TEXT = 256
 MAX_US = 2**62
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -35,9 +44,14 @@ def api() -> APIRouter:
     """All routes."""
     router = APIRouter(prefix=PREFIX, responses=ERRORS)
     router.get("/session")(session)
-    router.get("/login")(ways_to_sign_in)
+    router.get("/login")(single_sign_on.ways_to_sign_in)
     router.post("/login")(signing_in.login)
     router.post("/logout")(signing_in.logout)
+    for path, answer in (
+        (single_sign_on.LOGIN, single_sign_on.leave),
+        (single_sign_on.CALLBACK, single_sign_on.come_back),
+    ):
+        router.get(path, response_class=RedirectResponse, status_code=303)(answer)
     router.get("/sites")(sites)
     router.get("/map")(site_map)
     router.get("/sensors")(sensors)
@@ -58,11 +72,6 @@ def api() -> APIRouter:
 def session(page: Asked, asker: Annotated[Session | None, Depends(session_or_none)]) -> Answer:
     """Who asks; `login` where they have to sign in first."""
     return Answer(signing_in.described(page, asker))
-
-
-def ways_to_sign_in(page: Asked) -> Answer:
-    """How one may sign in."""
-    return Answer({"password": page.sessions.needs_login, "oidc": None})
 
 
 def asked_for(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -19,6 +20,8 @@ from pipeline.tools.triage.alert_files import read_alerts
 from pipeline.tools.triage.app import Page, application
 from pipeline.tools.triage.database import Database, open_database
 from pipeline.tools.triage.gate import LOOPBACK
+from pipeline.tools.triage.provider import Provider
+from pipeline.tools.triage.provider_settings import ProviderSettings, read_provider
 from pipeline.tools.triage.sessions import LocalUser, Sessions
 from pipeline.tools.triage.store import Store
 from pipeline.tools.triage.topic_feed import TopicFeed
@@ -40,6 +43,8 @@ class Request:
     rebuild: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    oidc: Path | None = None
+    """A file that describes a provider at which people may sign in."""
 
 
 def is_loopback(host: str) -> bool:
@@ -61,16 +66,37 @@ def require_guarded(request: Request, database: Database) -> None:
             f"--host {request.host}: got an address that others reach, and no certificate, expected TLS beyond this "
             "machine; give --tls-cert and --tls-key, or serve on 127.0.0.1"
         )
-    if not Accounts(database).every():
+    if request.oidc is None and not Accounts(database).every():
         raise Misconfigured(
             f"--host {request.host}: got an address that others reach, and no account, expected people who sign in; "
             "`forebay triage user add NAME --role analyst` makes one"
         )
 
 
+def address_of(request: Request, port: int, provider: ProviderSettings | None) -> str:
+    """The page's address for browsers; Misconfigured where a provider cannot send them back to it."""
+    scheme = "https" if request.tls_cert is not None else "http"
+    if provider is None or (provider.url is None and is_loopback(request.host)):
+        host = f"[{request.host}]" if ":" in request.host else request.host
+        return f"{scheme}://{host}:{port}"
+    if provider.url is None:
+        raise Misconfigured(
+            f"--oidc {request.oidc}: got no url, expected the page's address, to which the provider sends browsers "
+            f"back; write `url: {scheme}://NAME:{port}` into it"
+        )
+    parts = urlsplit(provider.url)
+    if parts.scheme != scheme or (is_loopback(request.host) and not is_loopback(parts.hostname or "")):
+        raise Misconfigured(
+            f"--oidc {request.oidc}: got url {provider.url}, expected an {scheme} address of this server; "
+            "TLS ends here, and on loopback it answers to names of loopback alone"
+        )
+    return provider.url
+
+
 def serve(request: Request, settings: Settings, started: Callable[[str, int], None]) -> None:
     """Serve until SIGINT or SIGTERM. `started` is called with the address once it answers."""
     configure(settings.log_level)
+    provider = Provider(read_provider(request.oidc)) if request.oidc is not None else None
     database = open_database(request.folder, request.store)
     store = Store(database, request.rebuild)
     require_guarded(request, database)
@@ -78,14 +104,15 @@ def serve(request: Request, settings: Settings, started: Callable[[str, int], No
         store.take_alerts(read_alerts(path))
     tls = request.tls_cert is not None
     local = is_loopback(request.host)
-    sessions = Sessions(database) if Accounts(database).every() else LocalUser()
+    signing_in = provider is not None or Accounts(database).every()
+    sessions = Sessions(database) if signing_in else LocalUser()
     feed = TopicFeed(settings, store) if not request.alerts else None
     page = Page(store, sessions, tls, LOOPBACK if local else None, settings=settings if feed is not None else None)
     if feed is not None:
         page.feed = feed.state
     listening = _listen(request.host, request.port)
     port = int(listening.getsockname()[1])
-    shown = f"[{request.host}]" if ":" in request.host else request.host
+    page.provider, page.url = provider, address_of(request, port, provider.settings if provider else None)
     config = uvicorn.Config(
         application(page),
         log_config=None,
@@ -104,7 +131,7 @@ def serve(request: Request, settings: Settings, started: Callable[[str, int], No
         raise Misconfigured(
             f"--tls-cert {request.tls_cert}: got {error}, expected a certificate and its key in PEM"
         ) from error
-    server = _Server(config, lambda: started(f"http{'s' if tls else ''}://{shown}:{port}", port))
+    server = _Server(config, lambda: started(page.url, port))
     page.plant.start()
     if feed is not None:
         feed.start()

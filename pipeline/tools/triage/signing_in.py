@@ -46,11 +46,17 @@ def login(
 
 
 def begin(
-    page: Page, sessions: Sessions, response: Response, account: Account, origin: str, is_local: bool = True
+    page: Page,
+    sessions: Sessions,
+    response: Response,
+    account: Account,
+    origin: str,
+    is_local: bool = True,
+    about: str = "",
 ) -> dict[str, Any]:
-    """Start a session of an account that was proven."""
+    """Start a session of an account that was proven; `about`: by whom, for the audit log."""
     session = sessions.start(account, is_local)
-    page.audit.note(account.name, origin, "login")
+    page.audit.note(account.name, origin, "login", about)
     response.set_cookie(
         page.cookie,
         session.token,

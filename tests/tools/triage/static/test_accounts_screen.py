@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from pipeline.tools.triage.accounts import Accounts
+from pipeline.tools.triage.provider import Provider
 from pipeline.tools.triage.sessions import Sessions
 from tests.tools.triage.pages import store_of
 from tests.tools.triage.static.browsing import Served, reading, served
 from tests.tools.triage.static.incidents import shown, uid_of
+from tests.tools.triage.test_single_sign_on import PEOPLE, User, run_server_in_thread, settings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:get_jwt_config:DeprecationWarning")]
 PASSWORD = "correct horse battery staple"
 
 
@@ -110,3 +112,36 @@ def test_an_admin_sees_who_did_what_and_signs_out(browser: Browser, plant: Serve
         expect(page.get_by_label("Name")).to_be_visible()
         page.reload()
         expect(page.get_by_label("Name")).to_be_visible()
+
+
+def test_somebody_signs_in_at_the_plants_provider_and_goes_on_where_they_were(
+    browser: Browser, plant: Served, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("a secret")
+    people = [User(sub=sub, claims=claims) for sub, claims in PEOPLE.items()]
+    with run_server_in_thread(user_claims=people) as there, reading(browser, plant.url) as reader:
+        issuer = f"http://localhost:{there.server_port}"
+        assert plant.page is not None
+        plant.page.provider = Provider(settings(issuer, client_secret_file=secret, name="the plant"))
+        plant.page.url = plant.url.rstrip("/")
+        reader.context.route("**/*", lambda route: _on_this_machine(route, (plant.url, issuer)))
+        page = reader.open(f"#/incidents/{uid_of(1)}")
+        page.get_by_role("link", name="Sign in with the plant").click()
+        page.get_by_role("button", name="2", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text("in no group that may use this page")
+        assert "sign-in" not in page.url
+        page.goto(f"{plant.url}#/incidents/{uid_of(1)}")
+        page.get_by_role("link", name="Sign in with the plant").click()
+        page.get_by_role("button", name="1", exact=True).click()
+        expect(page.locator(".incident h1")).to_have_text("10.0.0.9 wrote 14 registers of 10.0.1.1")
+        expect(page.get_by_role("button", name="Benign")).to_be_visible()
+        reader.requested = {each for each in reader.requested if not each.startswith((issuer, "https://"))}
+
+
+def _on_this_machine(route: Route, addresses: tuple[str, ...]) -> None:
+    """The provider's own page asks for style sheets from elsewhere: it does without."""
+    if route.request.url.startswith(addresses):
+        route.continue_()
+    else:
+        route.abort()

@@ -6,7 +6,7 @@ import { Incident } from "./incident.js";
 import { Incidents } from "./incidents.js";
 import { keysDialog, onKeys } from "./keys.js";
 import { live } from "./live.js";
-import { login } from "./login.js";
+import { cameBack, goOn, login } from "./login.js";
 import { showAssets } from "./map.js";
 import { SCREENS } from "./tables.js";
 import { moment, setTimeZone, timeZone, zoneSays } from "./words.js";
@@ -223,7 +223,8 @@ async function start() {
     put(root, h("main", { class: "empty" }, h("h1", null, "The page has no answer from its server."), h("p", { role: "alert" }, error.says), again));
     return setTimeout(() => page === null && user === null && root.querySelector(".empty") && start(), 4000);
   }
-  if (user.login || !user.user) return askWho();
+  if (user.login || !user.user) return askWho(cameBack());
+  goOn();
   page = shell();
   page.stream = live({
     onevent: onEvent,
