@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -101,25 +100,13 @@ def test_a_missing_fact_stops_every_reader_by_the_same_error(
     stage: Callable[[Settings, Telemetry, bytes], object], tmp_path: Path
 ) -> None:
     topic, schema, facts, missing = STAGES[stage]
-    settings = load_settings(topic_prefix="", bootstrap="127.0.0.1:1", state_uri=tmp_path, registry_uri=tmp_path)
+    settings = load_settings(
+        topic_prefix="", bootstrap="127.0.0.1:1", state_uri=tmp_path, registry_uri=tmp_path, metrics_port=-1
+    )
     without = {name: value for name, value in facts.items() if name != missing}
-    telemetry = cast("Telemetry", SimpleNamespace(span=_no_span))
+    telemetry = Telemetry(stage.__name__, settings)
     with pytest.raises(BadEnvelope, match=rf"^{topic}\[0\]@918: fact '{missing}' of .*: got nothing .*expected"):
         stage(settings, telemetry, batches.encode(batches.empty(schema), without))
-
-
-class _no_span:
-    def __init__(self, *_: object, **__: object) -> None:
-        self.traceparent = ""
-
-    def __enter__(self) -> "_no_span":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def set(self, *_: object) -> None:
-        return None
 
 
 @pytest.mark.slow

@@ -28,12 +28,12 @@ EC = ECKey.generate_key("P-256", {"kid": "b"})
 OTHER = RSAKey.generate_key(2048, {"kid": "a"})
 KEYS = keys_of({"keys": [RSA.as_dict(private=False), EC.as_dict(private=False)]})
 HONEST = {"iss": ISSUER, "aud": CLIENT, "sub": "kim", "iat": NOW, "exp": NOW + 300, "nonce": NONCE}
-SPOILT = object()
+SPOILT = "left out"
 
 
 def token(key: Key = RSA, algorithm: str = "RS256", header: dict[str, Any] | None = None, **claims: Any) -> str:
     """A signed token with other claims than the honest ones; SPOILT leaves one out."""
-    said = {name: value for name, value in {**HONEST, **claims}.items() if value is not SPOILT}
+    said = {name: value for name, value in {**HONEST, **claims}.items() if value != SPOILT}
     registry = JWSRegistry(algorithms=[algorithm], strict_check_header=False)
     return jwt.encode({"alg": algorithm, "kid": key.kid, **(header or {})}, said, key, registry=registry)
 
