@@ -112,7 +112,7 @@ def test_a_token_of_this_sign_in_proves_who_it_is(good: str) -> None:
         {"sub": "x" * 256},
         {"sub": 7},
     ],
-    ids=str,
+    ids="+".join,
 )
 def test_a_signed_token_of_another_time_client_or_sign_in_proves_nothing(claims: dict[str, Any]) -> None:
     with pytest.raises(RefusedToken):
