@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.tools.assets import labels, reading
+from pipeline.tools.assets import current, labels, reading
 from pipeline.tools.assets.inventory import inventory_of
 from pipeline.tools.assets.label import Label
 from pipeline.tools.cli.asset import app
@@ -23,7 +23,7 @@ def test_names_of_the_plants(kafka: str, prefix: str, tmp_path: Path, monkeypatc
     settings = settings_for(kafka, prefix, tmp_path / "state")
     file, address = tmp_path / "names.csv", "10.0.0.20"
     flows = inventory_of([batch(talk("10.0.0.1", address, 502, 3))])
-    monkeypatch.setattr(reading, "read_inventory", lambda *_: reading.Reading(flows, 3, 0, 0, []))
+    monkeypatch.setattr(current, "read_inventory", lambda *_: reading.Reading(flows, 3, 0, 0, []))
 
     def forebay(*words: str, prefix: str = prefix) -> dict[str, Any]:
         result = CliRunner().invoke(app, [*words, "--bootstrap", kafka, "--prefix", prefix, "--json"])

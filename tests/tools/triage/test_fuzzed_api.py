@@ -15,8 +15,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from pipeline.tools.triage.app import Page, application
-from pipeline.tools.triage.routes import PREFIX
 from pipeline.tools.triage.sessions import LocalUser
+from pipeline.tools.triage.single_sign_on import PREFIX
 from tests.tools.triage.pages import ADDRESS, store_of
 from tests.tools.triage.test_judgements import seen
 
