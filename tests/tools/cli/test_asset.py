@@ -44,6 +44,7 @@ def _line(number: int, client: str, server: str, port: int, **more: Any) -> str:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(current, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setenv("COLUMNS", "160")  # wide enough that no table is folded
 
 
 @pytest.fixture
