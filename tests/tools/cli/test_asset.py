@@ -12,6 +12,7 @@ from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.tools.assets import current
 from pipeline.tools.cli.main import main
+from pipeline.tools.cli.output import people
 from tests.archive.plant import feed, random_log, wire
 
 MARKUP = "[bold red]=1"
@@ -44,7 +45,7 @@ def _line(number: int, client: str, server: str, port: int, **more: Any) -> str:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(current, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setenv("COLUMNS", "160")  # wide enough that no table is folded
+    monkeypatch.setattr(people, "_width", 160)  # wide enough that no table is folded
 
 
 @pytest.fixture
