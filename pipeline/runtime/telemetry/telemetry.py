@@ -70,6 +70,7 @@ class Telemetry:
         self.health = Health()
         self._metrics: dict[str, Counter | Gauge | Histogram] = {}
         self._children: dict[str, dict[tuple[tuple[str, str], ...], Counter | Gauge | Histogram]] = {}
+        self._making = threading.Lock()  # outputs report from a thread each
         self._provider = TracerProvider(
             resource=Resource.create(
                 {"service.name": f"forebay-{stage_name}", "service.instance.id": settings.instance_id}
@@ -159,7 +160,8 @@ class Telemetry:
         key = tuple(sorted(labels.items()))
         child = children.get(key)
         if child is None:
-            child = self._new_child(kind, name, labels)
+            with self._making:
+                child = self._new_child(kind, name, labels)
             if len(children) < MAX_LABEL_SETS:
                 children[key] = child
         assert isinstance(child, kind)  # noqa: S101 - one name, one kind: a mistake of ours
