@@ -12,13 +12,12 @@ import orjson
 from pipeline.alert.endpoints import SHOWN_TALKS, endpoint, observables
 from pipeline.alert.levels import FAINT
 from pipeline.alert.ocsf import (
-    ACTIVITY,
-    CLASS_UID,
     CREATE,
     OCSF_VERSION,
     PRODUCT,
     SEVERITY_CAPTION,
     analytic_of_baseline,
+    classification,
     disposition,
 )
 from pipeline.alert.pages import NOTICE_REASON, REVIEW, Disposition
@@ -60,14 +59,7 @@ def notice_finding(notice: Notice) -> dict[str, Any]:
     evidences = [_evidence(relation) for relation in notice.relations if relation.target][:SHOWN_TALKS]
     first_us = min((relation.first_us for relation in notice.relations), default=notice.at_us)
     return {
-        "activity_id": CREATE,
-        "activity_name": ACTIVITY[CREATE],
-        "category_name": "Findings",
-        "category_uid": 2,
-        "class_name": "Detection Finding",
-        "class_uid": CLASS_UID,
-        "type_uid": CLASS_UID * 100 + CREATE,
-        "type_name": f"Detection Finding: {ACTIVITY[CREATE]}",
+        **classification(CREATE),
         "confidence_score": 0,  # it says what is so, and of nothing that it is an attack
         "count": len(notice.relations) + notice.more,
         "end_time": time_ms,

@@ -48,6 +48,20 @@ def encode(event: dict[str, Any]) -> bytes:
     return orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
 
 
+def classification(activity: int) -> dict[str, Any]:
+    """What says that an event is a Detection Finding, and whether it is its Create, Update or Close."""
+    return {
+        "activity_id": activity,
+        "activity_name": ACTIVITY[activity],
+        "category_name": "Findings",
+        "category_uid": 2,
+        "class_name": "Detection Finding",
+        "class_uid": CLASS_UID,
+        "type_uid": CLASS_UID * 100 + activity,
+        "type_name": f"Detection Finding: {ACTIVITY[activity]}",
+    }
+
+
 def detection_finding(
     incident: Incident,
     activity: int,
@@ -67,14 +81,7 @@ def detection_finding(
     facts = facts_of(incident)
     says = message(incident, meanings, known, facts)
     event: dict[str, Any] = {
-        "activity_id": activity,
-        "activity_name": ACTIVITY[activity],
-        "category_name": "Findings",
-        "category_uid": 2,
-        "class_name": "Detection Finding",
-        "class_uid": CLASS_UID,
-        "type_uid": CLASS_UID * 100 + activity,
-        "type_name": f"Detection Finding: {ACTIVITY[activity]}",
+        **classification(activity),
         "confidence": CONFIDENCE_CAPTION[_confidence_id(known.confidence)],
         "confidence_id": _confidence_id(known.confidence),
         "confidence_score": known.confidence,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.alert.levels import FAINT, LEVEL_NAMES
-from pipeline.alert.ocsf import ACTIVITY, CLASS_UID, CREATE, OCSF_VERSION, PRODUCT, SEVERITY_CAPTION
+from pipeline.alert.ocsf import CREATE, OCSF_VERSION, PRODUCT, SEVERITY_CAPTION, classification
 from pipeline.alert.pages import NOTICE_REASON, REVIEW
 from pipeline.contracts.uids import UID_DIGITS
 from pipeline.errors import ForebayError
@@ -64,14 +64,7 @@ def test_event(now_us: int) -> Mapping[str, Any]:
     address = {"direction_id": 0, "direction": "Unknown", "protocol_num": 6, "protocol_name": "tcp"}
     evidence = {"src_endpoint": {"ip": SOURCE}, "dst_endpoint": {"ip": TARGET, "port": 502}}
     return {
-        "activity_id": CREATE,
-        "activity_name": ACTIVITY[CREATE],
-        "category_name": "Findings",
-        "category_uid": 2,
-        "class_name": "Detection Finding",
-        "class_uid": CLASS_UID,
-        "type_uid": CLASS_UID * 100 + CREATE,
-        "type_name": f"Detection Finding: {ACTIVITY[CREATE]}",
+        **classification(CREATE),
         "confidence_score": 0,
         "count": 1,
         "end_time": time_ms,
