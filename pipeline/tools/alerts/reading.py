@@ -8,7 +8,6 @@ import orjson
 from confluent_kafka import Message, TopicPartition
 
 from pipeline.contracts.incident_joining import is_alert
-from pipeline.errors import Usage
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.shutdown import Stop
 from pipeline.settings import Settings
@@ -101,19 +100,3 @@ def _alert(value: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return alert if is_alert(alert) else None
-
-
-def latest(settings: Settings, uid: str) -> dict[str, Any]:
-    """The last revision of the one incident whose uid is, or begins with, `uid`; Usage where none or several do."""
-    matching = {
-        alert["finding_info"]["uid"]: alert
-        for alert in alerts(settings, from_start=True, follow=False)
-        if alert is not None and alert["finding_info"]["uid"].startswith(uid)
-    }
-    if len(matching) != 1:
-        known = ", ".join(sorted(matching)[:5]) or "none"
-        raise Usage(
-            f"alert {uid}: got {len(matching)} alerts that begin so ({known}), expected one; "
-            "`forebay alert tail --from-start --no-follow` lists them"
-        )
-    return matching.popitem()[1]

@@ -21,19 +21,23 @@ def explain(
 ) -> None:
     """Show what made the model find an incident's flows suspect: how much each group of features adds to the log-odds.
 
-    The flows are read from the archive. They are compared with the nearest usual flow that the model knows.
+    The flows are read from the archive: of an incident that several sensors saw, those of the alert
+    that UID names. They are compared with the nearest usual flow that the model knows.
     """
     from models.errors import RefusedModel
     from models.serving import registry
+    from pipeline.contracts.incident_joining import joined
     from pipeline.runtime.kafka.clients import require_broker
     from pipeline.runtime.storage.storage import folder_or_storage
-    from pipeline.tools.alerts import reading
     from pipeline.tools.alerts.contributions import explain as explained
     from pipeline.tools.alerts.contributions import member_features
+    from pipeline.tools.alerts.incidents import named
+    from pipeline.tools.alerts.reading import current_alerts
 
     settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix, archive_uri=archive)
     require_broker(settings)
-    alert = reading.latest(settings, uid)
+    incident = named(joined(current_alerts(settings)), uid)
+    alert = next(each for each in incident.alerts if each["finding_info"]["uid"].startswith(uid))
     name = str(alert["unmapped"]["model"])
     try:
         shipped = registry.load()
