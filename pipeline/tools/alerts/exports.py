@@ -1,7 +1,5 @@
 """Incidents as files: their documents, one a line, or a table for spreadsheets, none of whose cells is a formula."""
 
-import csv
-import io
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +9,7 @@ from pipeline.contracts.notice_words import moment
 from pipeline.errors import Usage
 from pipeline.tools.alerts.filters import kind_of
 from pipeline.tools.alerts.incidents import Document
-from pipeline.tools.assets.table_file import cell
+from pipeline.tools.spreadsheets import csv_table
 
 JSONL, CSV = "jsonl", "csv"
 FORMATS = (JSONL, CSV)
@@ -33,12 +31,7 @@ def file_of(documents: Iterable[Document], format_name: str) -> bytes:
 
 def csv_text(documents: Iterable[Document]) -> str:
     """The incidents, one a line, under a line of COLUMNS."""
-    sink = io.StringIO(newline="")
-    writer = csv.writer(sink)
-    writer.writerow(COLUMNS)
-    for document in documents:
-        writer.writerow([cell(value) for value in _row(document)])
-    return sink.getvalue()
+    return csv_table(COLUMNS, map(_row, documents))
 
 
 def _row(document: Document) -> list[Any]:

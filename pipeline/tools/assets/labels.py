@@ -16,7 +16,7 @@ from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings
 from pipeline.tools.assets.label import CRITICALITIES, MAX_NAME, MAX_ZONE, NOTHING, Label, Labels
-from pipeline.tools.assets.table_file import plain
+from pipeline.tools.spreadsheets import plain
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_LABELS = 65_536

@@ -1,13 +1,11 @@
-"""The inventory as a CSV file for spreadsheets: no cell begins as a formula does, none holds what is not printable."""
+"""The inventory as a CSV file for spreadsheets."""
 
-import csv
-import io
 from collections.abc import Iterable
 from typing import Any
 
 from pipeline.contracts.notice_words import moment
-from pipeline.runtime.terminal import printable
 from pipeline.tools.assets.documents import Asset, services
+from pipeline.tools.spreadsheets import csv_table
 
 COLUMNS = (
     *(
@@ -25,33 +23,11 @@ COLUMNS = (
     ),
     *("hardware_address", "maker", "addresses", "sensors", "serves", "uses", "peers"),
 )
-FORMULA = ("=", "+", "-", "@")
-"""What Excel, LibreOffice and Google Sheets take for the start of a formula. Tabs and line ends, after which they
-would look again, are not printable."""
-TEXT = "'"
-"""Put before such a text; spreadsheets take it for a mark that text follows. Import takes it away again."""
-
-
-def cell(value: Any) -> str:
-    """A value as a cell that is nothing but text; white space in front does not hide a formula either."""
-    text = "" if value is None else printable(str(value))
-    return f"{TEXT}{text}" if text.lstrip().startswith((*FORMULA, TEXT)) else text
-
-
-def plain(text: str) -> str:
-    """A cell as it was before `cell`."""
-    rest = text.removeprefix(TEXT)
-    return rest if rest.lstrip().startswith((*FORMULA, TEXT)) else text
 
 
 def csv_text(assets: Iterable[Asset]) -> str:
     """The devices, one a line, under a line of COLUMNS."""
-    sink = io.StringIO(newline="")
-    writer = csv.writer(sink)
-    writer.writerow(COLUMNS)
-    for asset in assets:
-        writer.writerow([cell(value) for value in _row(asset)])
-    return sink.getvalue()
+    return csv_table(COLUMNS, map(_row, assets))
 
 
 def _row(asset: Asset) -> list[Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.errors import Usage
 from pipeline.tools.alerts.exports import COLUMNS, file_of
 from pipeline.tools.alerts.incidents import documents
-from pipeline.tools.assets.table_file import FORMULA
+from pipeline.tools.spreadsheets import FORMULA
 from tests.contracts.test_incident_joining import alert
 from tests.tools.alerts.test_incidents import two_witnesses
 

@@ -15,7 +15,8 @@ from pipeline.tools.assets.documents import assets_in
 from pipeline.tools.assets.inventory import inventory_of
 from pipeline.tools.assets.label import Label, Labels
 from pipeline.tools.assets.labels import changes, read_csv, stored
-from pipeline.tools.assets.table_file import cell, csv_text
+from pipeline.tools.assets.table_file import csv_text
+from pipeline.tools.spreadsheets import cell
 from tests.featurize.flows import batch
 from tests.tools.assets.plants import talk
 
@@ -131,7 +132,7 @@ def test_a_zone_alone_is_a_label() -> None:
     assert changes({}, wanted).send == {("plant", "10.0.0.1"): Label("", "", "Cell 1")}
 
 
-NAMES = st.text(max_size=20).filter(str.isprintable).map(str.strip)
+NAMES = st.text(st.characters().filter(str.isprintable), max_size=20).map(str.strip)
 LABELS = st.dictionaries(
     st.tuples(st.sampled_from(["plant", "=1"]), st.sampled_from(["10.0.0.1", "fe80::1", "00:1b:1b:00:00:01"])),
     st.builds(Label, NAMES, st.sampled_from(["", "low", "critical"]), NAMES),

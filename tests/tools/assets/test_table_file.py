@@ -12,7 +12,8 @@ from pipeline.tools.assets.devices import assets_of
 from pipeline.tools.assets.documents import assets_in
 from pipeline.tools.assets.inventory import inventory_of
 from pipeline.tools.assets.label import Label
-from pipeline.tools.assets.table_file import COLUMNS, cell, csv_text, plain
+from pipeline.tools.assets.table_file import COLUMNS, csv_text
+from pipeline.tools.spreadsheets import cell, plain
 from tests.featurize.flows import batch
 from tests.tools.assets.plants import talk
 
