@@ -162,8 +162,8 @@ class Telemetry:
         if child is None:
             with self._making:
                 child = self._new_child(kind, name, labels)
-            if len(children) < MAX_LABEL_SETS:
-                children[key] = child
+                if len(children) < MAX_LABEL_SETS:
+                    children[key] = child
         assert isinstance(child, kind)  # noqa: S101 - one name, one kind: a mistake of ours
         return child
 

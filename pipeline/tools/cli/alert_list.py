@@ -12,6 +12,7 @@ import typer
 from pipeline.runtime.terminal import printable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people
 from pipeline.tools.cli.settings_here import settings_here
+from pipeline.tools.cli.time_spans import SPANS
 
 if TYPE_CHECKING:
     from pipeline.contracts.incident_joining import Alert
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pipeline.tools.alerts.incidents import Document
 
 AGO = re.compile(r"(\d{1,9})([smhd])")
-UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 OneSite = Annotated[str | None, typer.Option("--site", help="Only of this site.")]
 OneSensor = Annotated[str | None, typer.Option("--sensor", help="Only those that this sensor saw.")]
@@ -212,7 +212,7 @@ def event_time_us(option: str, text: str | None, now_us: int) -> int | None:
     from pipeline.tools.cli.replay import event_us
 
     ago = AGO.fullmatch(text or "")
-    return now_us - int(ago[1]) * UNITS_S[ago[2]] * 1_000_000 if ago is not None else event_us(text, option)
+    return now_us - int(ago[1]) * SPANS[ago[2]] * 1_000_000 if ago is not None else event_us(text, option)
 
 
 def _read(bootstrap: str | None, prefix: str | None) -> "CurrentIncidents":

@@ -11,6 +11,7 @@ from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.tools.cli.progress import progress
 from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.cli.table import table
+from pipeline.tools.cli.time_spans import SPANS
 
 if TYPE_CHECKING:
     from pipeline.tools.rejects.reading import RejectsReader
@@ -25,7 +26,6 @@ Since = Annotated[
     str | None, typer.Option(help="Only sent since then: 15m, 2h, 1d, ISO 8601, or epoch seconds.", show_default=False)
 ]
 SPAN = re.compile(r"(\d{1,6})([smhd])")
-SPAN_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 SHOWN_GROUPS = 50
 
 
@@ -134,7 +134,7 @@ def since_us(text: str | None, now_us: int) -> int | None:
 
     span = SPAN.fullmatch(text or "")
     if span is not None:
-        return now_us - int(span[1]) * SPAN_S[span[2]] * 1_000_000
+        return now_us - int(span[1]) * SPANS[span[2]] * 1_000_000
     try:
         return event_us(text, "--since")
     except Usage:
