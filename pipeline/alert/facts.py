@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from pipeline.alert.deeds import TCP, UDP
 from pipeline.alert.incident import Incident
 from pipeline.alert.phrases import Phrases, shipped_phrases
-from pipeline.alert.uses import SEVERAL_PORTS, Told, Use, told
+from pipeline.alert.uses import SEVERAL_PORTS, Reported, Use, reported
 from pipeline.alert.wording import counted, duration, flows, listed, printable_name, times
 from pipeline.contracts.function_words import function_weight, function_words, industrial_name
 from pipeline.contracts.group_addresses import group_of
 from pipeline.contracts.service_names import port_words, service_of, service_words
 from pipeline.contracts.services import EPHEMERAL, INDUSTRIAL_PORTS, ethertype_words, protocol_words
 
-TOLD_USES = 2
-TOLD_FUNCTIONS = 3
+REPORTED_USES = 2
+REPORTED_FUNCTIONS = 3
 NAMED_TARGETS = 2
 NAMED_SOURCES = 2
 MAX_TIME_S = 253_402_300_799
@@ -32,7 +32,7 @@ class Facts:
 def facts_of(incident: Incident, phrases: Phrases | None = None) -> Facts:
     """What the incident's flows did."""
     words = phrases or shipped_phrases()
-    what = told(incident, TOLD_USES)
+    what = reported(incident, REPORTED_USES)
     subject = printable_name(what.source) if what.source else counted(what.sources, what.more_sources, "addresses")
     clauses = [_clause(use, words) for use in what.uses]
     rest = _rest(what, subject, words)
@@ -55,7 +55,7 @@ def moment(time_us: int) -> str:
     return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _rest(what: Told, subject: str, words: Phrases) -> list[str]:
+def _rest(what: Reported, subject: str, words: Phrases) -> list[str]:
     names = what.other_sources
     if not names:
         others = "others"
@@ -191,9 +191,9 @@ def _functions(use: Use, words: Phrases) -> str:
     order = sorted(said, key=lambda code: (-weight[code], said[code].startswith("read"), use.functions[code], code))
     parts = [
         words["requests.function"].substitute(says=said[code], code=code, times=times(use.functions[code], use.more))
-        for code in order[:TOLD_FUNCTIONS]
+        for code in order[:REPORTED_FUNCTIONS]
     ]
-    if left := len(order) - TOLD_FUNCTIONS:
+    if left := len(order) - REPORTED_FUNCTIONS:
         noun = "other function" if left == 1 and not use.more_functions else "other functions"
         if left > 0:
             parts.append(words["requests.further"].substitute(count=counted(left, use.more_functions, noun)))

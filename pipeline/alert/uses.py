@@ -9,9 +9,9 @@ from pipeline.alert.ends import most
 from pipeline.alert.incident import CROWD, Incident
 
 SEVERAL_SOURCES = 4
-"""From so many on, none of which has half of the flows, the sources are told by their number."""
+"""From so many on, none of which has half of the flows, the sources are reported by their number."""
 SEVERAL_PORTS = 4
-"""From so many ports on, they are told by their number."""
+"""From so many ports on, they are reported by their number."""
 
 
 @dataclass(slots=True)
@@ -48,11 +48,11 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What is told of an incident: the uses of its main source, the weightiest first, and what is left.
+class Reported:
+    """What is reported of an incident: the uses of its main source, the weightiest first, and what is left.
 
-    source: its address; empty where `sources` are told by their number. same, others: flows that no use here has, of
-    the source and of others. other_sources: those of whom the others are, as far as they are retained.
+    source: its address; empty where `sources` are reported by their number. same, others: flows that no use here has,
+    of the source and of others. other_sources: those of whom the others are, as far as they are retained.
     """
 
     source: str
@@ -65,8 +65,8 @@ class Told:
     more_others: bool = False
 
 
-def told(incident: Incident, most_uses: int) -> Told:
-    """What is told of an incident, of the first `most_uses` uses."""
+def reported(incident: Incident, most_uses: int) -> Reported:
+    """What is reported of an incident, of the first `most_uses` uses."""
     partly = incident.deeds.flows < incident.count
     # A deed that is retained is so from its first flow on, but for incidents of a state that knew none.
     is_older = partly and len(incident.deeds.of) < MAX_DEEDS
@@ -77,13 +77,13 @@ def told(incident: Incident, most_uses: int) -> Told:
         by_source[use.source] += use.flows
         use.more |= is_older
     if not uses:
-        return Told(actor, 1, False, (), incident.count, 0)
+        return Reported(actor, 1, False, (), incident.count, 0)
     top, top_flows = most(by_source), max(by_source.values())
     if len(by_source) >= SEVERAL_SOURCES and top_flows * 2 < incident.count:
         of_all = _by_service([_of_anybody(use, partly) for use in uses])
         chosen = _with_targets(_told_of(of_all, set(by_source), partly)[:most_uses], incident)
         others = incident.count - sum(use.flows for use in chosen)
-        return Told("", len(by_source), partly, tuple(chosen), 0, others)
+        return Reported("", len(by_source), partly, tuple(chosen), 0, others)
     gravest = max(uses, key=lambda use: (use.gravity, use.counts["controls"], use.counts["writes"]))
     source = gravest.source if gravest.gravity else actor if actor in by_source else top
     of_source = _told_of([use for use in uses if use.source == source], {source}, partly)
@@ -93,7 +93,7 @@ def told(incident: Incident, most_uses: int) -> Told:
     if len(incident.sources) == 1 and not incident.more_sources and not incident.undirected:
         same, others = same + others, 0  # nobody else is there
     rest = sorted((other for other in by_source if other != source), key=lambda other: (-by_source[other], other))
-    return Told(source, 1, False, tuple(chosen), same, others, tuple(rest), partly)
+    return Reported(source, 1, False, tuple(chosen), same, others, tuple(rest), partly)
 
 
 def _with_targets(uses: list[Use], incident: Incident) -> list[Use]:
@@ -106,7 +106,7 @@ def _with_targets(uses: list[Use], incident: Incident) -> list[Use]:
 
 
 def _uses(deeds: Iterable[Deed], actor: str) -> list[Use]:
-    """The deeds, told from the actor where nobody knows who asked."""
+    """The deeds, reported from the actor where nobody knows who asked."""
     uses = []
     for deed in deeds:
         flows = deed.targets.get(actor, 0)

@@ -18,7 +18,7 @@ from pipeline.tools.assets.documents import Asset, assets_in
 from pipeline.tools.assets.edge_news import DAY_US, SiteEdge, edges_of, watch_of
 from pipeline.tools.assets.known_devices import KnownDevice, known_devices
 from pipeline.tools.assets.label import Labels
-from pipeline.tools.assets.reading import Notify, Reading, kept_inventory, read_inventory
+from pipeline.tools.assets.reading import Notify, Reading, read_inventory, retained_inventory
 from pipeline.tools.assets.site_map import site_map
 
 PATIENCE_S = 3.0
@@ -77,7 +77,7 @@ def read_current(
 
 
 def snapshots() -> Path:
-    """Where inventories of closed files are kept, so that the next command reads only what is new."""
+    """Where inventories of closed files are retained, so that the next command reads only what is new."""
     return cache_folder() / "assets"
 
 
@@ -115,8 +115,10 @@ def devices_of(
     """
     labels, problems = read_labels(settings)
     if not read_archive:
-        kept = kept_inventory(settings.archive_uri, None, snapshots())
-        return known_devices(labels, assets_in(assets_of(kept).values(), labels) if kept is not None else ()), problems
+        retained = retained_inventory(settings.archive_uri, None, snapshots())
+        return known_devices(
+            labels, assets_in(assets_of(retained).values(), labels) if retained is not None else ()
+        ), problems
     try:
         reading = read_inventory(settings.archive_uri, None, None, _nobody, snapshots())
     except (ForebayError, OSError) as error:

@@ -25,7 +25,7 @@ BATCH_ROWS = 131_072
 """Rows at once: beyond that the tables they fold into cost no less a row."""
 
 ENDING, MAX_SNAPSHOTS = ".inventory", 16
-"""Of archives and sites whose inventories are kept; one takes some 20 MB at most."""
+"""Of archives and sites whose inventories are retained; one takes some 20 MB at most."""
 
 Notify = Callable[[int, int], None]
 
@@ -46,8 +46,8 @@ def read_inventory(
 ) -> Reading:
     """The inventory of all flows, late ones too, of one site or of all; with `settings`, of open rows as well.
 
-    snapshots: a folder where the inventory of the closed files is kept: of an archive that was read before, only the
-    files that were closed since are read. What cannot be read or written there is made anew, and says nothing.
+    snapshots: a folder where the inventory of the closed files is retained: of an archive that was read before, only
+    the files that were closed since are read. What cannot be read or written there is made anew, and says nothing.
     """
     for attempt in range(ATTEMPTS):
         try:
@@ -59,16 +59,16 @@ def read_inventory(
     raise AssertionError("unreachable")
 
 
-def kept_inventory(archive: StorageLike, site: str | None, snapshots: Path) -> Inventory | None:
+def retained_inventory(archive: StorageLike, site: str | None, snapshots: Path) -> Inventory | None:
     """The inventory of an archive's closed files as it was last read, of the same site or of all; None where none is.
 
     Nothing of the archive is read: it may have gone on since.
     """
     try:
-        kept = decode(_snapshot_file(snapshots, archive, site).read_bytes())
+        snapshot = decode(_snapshot_file(snapshots, archive, site).read_bytes())
     except OSError:
         return None
-    return kept.inventory if kept is not None else None
+    return snapshot.inventory if snapshot is not None else None
 
 
 def _read(
@@ -96,7 +96,7 @@ def _read(
 
 
 def _known(file: Path | None, contents: Contents) -> ClosedInventory | None:
-    """What was kept of the same archive, if all of it is still there, and none of it in a file with what is new."""
+    """What was retained of the same archive, if all of it is still there, and none of it in a file with what is new."""
     try:
         known = decode(file.read_bytes()) if file is not None else None
     except OSError:
@@ -169,11 +169,11 @@ def _snapshot_file(folder: Path, archive: StorageLike, site: str | None) -> Path
 
 
 def _write(file: Path, closed: ClosedInventory) -> None:
-    """Keep an inventory, and of all that are kept the newest ones."""
+    """Write an inventory, and retain of all the newest ones."""
     with suppress(OSError):
         write_atomic(file, encode(closed), durable=False)
-        kept = sorted(file.parent.glob(f"*{ENDING}"), key=lambda each: each.stat().st_mtime, reverse=True)
-        for old in kept[MAX_SNAPSHOTS:]:
+        retained = sorted(file.parent.glob(f"*{ENDING}"), key=lambda each: each.stat().st_mtime, reverse=True)
+        for old in retained[MAX_SNAPSHOTS:]:
             old.unlink(missing_ok=True)
 
 

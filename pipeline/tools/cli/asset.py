@@ -204,8 +204,7 @@ def _print_list(assets: "list[Asset]", unconfirmed: int) -> None:
     idle = {name for at, name in enumerate(columns) if name in OMITTED and not any(row[at] for row in rows)}
     idle |= {"site"} if len({row[0] for row in rows}) == 1 else set()
     if rows:
-        kept = [at for at, name in enumerate(columns) if name not in idle]
-        say(table([columns[at] for at in kept], [[row[at] for at in kept] for row in rows]))
+        say(table(columns, rows, omitted=idle))
     else:
         say("no devices: none is listed before its first flow is archived, or none is as asked for")
     if unconfirmed:

@@ -160,11 +160,9 @@ def _print_edges(shown: "list[SiteEdge]", current: "CurrentAssets") -> None:
             ]
         )
     # A column that says the same in every row takes the others' room; what it says is counted below.
-    idle = {columns.index(name) for name in ("site", "new", "zones")}
-    idle = {at for at in idle if len({row[at] for row in rows}) == 1}
+    idle = {name for name in ("site", "new", "zones") if len({row[columns.index(name)] for row in rows}) == 1}
     if rows:
-        kept = [at for at in range(len(columns)) if at not in idle]
-        say(table([columns[at] for at in kept], [[row[at] for at in kept] for row in rows]))
+        say(table(columns, rows, omitted=idle))
     else:
         say("no edges: none is listed before its first flow is archived, or none is as asked for")
     if len(shown) > SHOWN_EDGES:

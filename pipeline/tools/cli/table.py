@@ -1,5 +1,6 @@
 """Tables for people."""
 
+from collections.abc import Collection
 from typing import Any
 
 from rich.markup import escape
@@ -8,8 +9,10 @@ from rich.table import Table
 from pipeline.runtime.terminal import printable
 
 
-def table(columns: list[str], rows: list[list[Any]]) -> Table:
-    """A plain table, numbers to the right; nothing in it is markup."""
+def table(columns: list[str], rows: list[list[Any]], omitted: Collection[str] = ()) -> Table:
+    """A plain table, numbers to the right, some columns left out; nothing in it is markup."""
+    shown = [index for index, column in enumerate(columns) if column not in omitted]
+    columns, rows = [columns[index] for index in shown], [[row[index] for index in shown] for row in rows]
     made = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         number = bool(rows) and all(
