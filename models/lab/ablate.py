@@ -46,6 +46,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 RIVALS = ("none", "longer", "random", "smote")  # a GAN is worth its place where it beats every one of them
 Judge = Callable[[Floats, Floats], dict[str, Any]]
+Watch = Callable[[str, float], None]
+"""Called with the stage (a seed, and the means so far) and the share of the comparison that is done."""
 RARE_SHARE = 0.01  # a class with a smaller share of the training rows is rare
 # What every seed trains, shorter than what ships: ten seeds of four tables are to fit an hour.
 SHORT: Mapping[str, Any] = {"steps": 1000, "gan_steps": 500, "classifier_epochs": 3}
@@ -138,35 +140,29 @@ def tables(data: Path) -> dict[str, Callable[[], Trial]]:
     }
 
 
-def ablate_table(name: str, data: Path, seeds: Sequence[int]) -> dict[str, Any]:
+def unwatched(_stage: str, _share: float) -> None:
+    """Nobody looks on."""
+
+
+def ablate_table(name: str, data: Path, seeds: Sequence[int], watch: Watch = unwatched) -> dict[str, Any]:
     """The comparison on a public table in the folder `data`; RefusedModel where there is none of this name."""
     known = tables(data)
     if name not in known:
         raise RefusedModel(f"--table: got {name}, expected one of {', '.join(known)}")
-    return ablate(table_case(known[name](), replace(CONFIG, **SHORT), 0), seeds)
+    watch(f"reading {name}", 0.0)
+    return ablate(table_case(known[name](), replace(CONFIG, **SHORT), 0), seeds, watch)
 
 
-def ablate(case: Case, seeds: Sequence[int]) -> dict[str, Any]:
+def ablate(case: Case, seeds: Sequence[int], watch: Watch = unwatched) -> dict[str, Any]:
     """Macro-F1, recall of rare classes and attack AUROC for every variant and seed, and which one the rule ships.
 
     The rule: synthetic rows only where they beat none, more epochs, repeats and SMOTE in macro-F1 in the mean over
     seeds and in most of the seeds; otherwise none.
     """
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in VARIANTS}
-    for seed in seeds:
-        config = replace(case.config, seed=seed)
-        random = deterministic(config)
-        encoder = lay_foundation(case.x, case.y, case.log, config, random, False, preprocess=case.preprocess)
-        kinds = {
-            kind: with_gan(encoder, replace(config, gan_kind=kind), random)
-            for kind in sorted({replace(config, **changes).gan_kind for changes in VARIANTS.values()})
-        }
-        for name, changes in VARIANTS.items():
-            variant = replace(config, **changes)
-            base = kinds[variant.gan_kind]
-            figures = _figures(case, Forward(assemble(base, variant, deterministic(variant)).arrays()))
-            if variant.augmentation == "gan" and variant.sample_filter:
-                figures["filled"] = _filled(base, variant, case)
+    for number, seed in enumerate(seeds):
+        watch(f"seed {seed}, {number + 1} of {len(seeds)}{_so_far(runs)}", number / len(seeds))
+        for name, figures in _seed_figures(case, replace(case.config, seed=seed)).items():
             runs[name].append(figures)
     means = {name: float(np.mean([run["macro_f1"] for run in of])) for name, of in runs.items()}
     return {
@@ -178,6 +174,31 @@ def ablate(case: Case, seeds: Sequence[int]) -> dict[str, Any]:
         "ships": shipped(runs, means),
         "runs": runs,
     }
+
+
+def _seed_figures(case: Case, config: IganConfig) -> dict[str, dict[str, Any]]:
+    """The figures of every variant on one seed's encoder, by name."""
+    random = deterministic(config)
+    encoder = lay_foundation(case.x, case.y, case.log, config, random, False, preprocess=case.preprocess)
+    kinds = {
+        kind: with_gan(encoder, replace(config, gan_kind=kind), random)
+        for kind in sorted({replace(config, **changes).gan_kind for changes in VARIANTS.values()})
+    }
+    of = {}
+    for name, changes in VARIANTS.items():
+        variant = replace(config, **changes)
+        base = kinds[variant.gan_kind]
+        figures = _figures(case, Forward(assemble(base, variant, deterministic(variant)).arrays()))
+        if variant.augmentation == "gan" and variant.sample_filter:
+            figures["filled"] = _filled(base, variant, case)
+        of[name] = figures
+    return of
+
+
+def _so_far(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Macro-F1 of every variant in the mean of the seeds that are done, to be read while the others run."""
+    means = [f"{name} {np.mean([run['macro_f1'] for run in of]):.3f}" for name, of in runs.items() if of]
+    return f"; macro-F1 so far: {', '.join(means)}" if means else ""
 
 
 def _figures(case: Case, forward: Forward) -> dict[str, Any]:

@@ -118,11 +118,13 @@ def ablate(
 
     if (table is None) != (data is None):
         raise Usage("--table and --data go together: the table's name, and the folder of the data sets")
-    with refusals():
+    numbers = range(1, seeds + 1)
+    with refusals(), training_shown(as_json, "interrupted; nothing is stored: it starts again") as watch:
         if table is not None and data is not None:
-            report = compared.ablate_table(table, data, range(1, seeds + 1))
+            report = compared.ablate_table(table, data, numbers, watch)
         else:
-            report = compared.ablate(_plant_case(sensor), range(1, seeds + 1))
+            watch("reading the plant", 0.0)
+            report = compared.ablate(_plant_case(sensor), numbers, watch)
     for name, mean in report["mean_macro_f1"].items():
         runs = ", ".join(f"{run['macro_f1']:.3f}" for run in report["runs"][name])
         say(f"{name:<14} macro-F1 {mean:.3f} ({runs})", as_json)

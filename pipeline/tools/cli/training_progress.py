@@ -10,10 +10,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from pipeline.tools.cli.output import people, say
 
+RESUMES = "interrupted; the same command with --resume continues after the last stage that ended"
+
 
 @contextmanager
-def training_shown(quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """Yield the callback for each stage and the share of the training that is done; Ctrl-C says how to resume.
+def training_shown(quiet: bool, interrupted: str = RESUMES) -> Iterator[Callable[[str, float], None]]:
+    """Yield the callback for each stage and the share of the training that is done; Ctrl-C says how to go on.
 
     Asked to stop (SIGTERM), it leaves as after Ctrl-C.
     """
@@ -29,7 +31,7 @@ def training_shown(quiet: bool) -> Iterator[Callable[[str, float], None]]:
         else:
             yield _Lines().notify
     except KeyboardInterrupt:
-        say("interrupted; the same command with --resume continues after the last stage that ended", quiet)
+        say(interrupted, quiet)
         raise typer.Exit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -15,8 +15,14 @@ def test_variants_are_compared_on_the_same_encoders_of_a_plant() -> None:
     report = ablate.ablate(ablate.plant_case(tiny.rows(), tiny.FEATURES, tiny.CONFIG), [1])
     assert set(report["runs"]) == set(ablate.VARIANTS) == set(report["mean_macro_f1"])
     assert report["ships"] in report["runs"]
-    again = ablate.ablate(ablate.plant_case(tiny.rows(), tiny.FEATURES, tiny.CONFIG), [1])
-    assert again["mean_macro_f1"] == report["mean_macro_f1"]
+    watched = list[tuple[str, float]]()
+    again = ablate.ablate(
+        ablate.plant_case(tiny.rows(), tiny.FEATURES, tiny.CONFIG), [1, 2], lambda *stage: watched.append(stage)
+    )
+    assert again["runs"]["gan"][0] == report["runs"]["gan"][0]
+    (first, _), (second, done) = watched
+    assert first == "seed 1, 1 of 2" and done == 0.5
+    assert second.startswith(f"seed 2, 2 of 2; macro-F1 so far: none {report['mean_macro_f1']['none']:.3f}, longer ")
 
 
 def test_a_table_is_compared_by_the_classes_of_its_task() -> None:
