@@ -5,22 +5,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.errors import Failed, KafkaUnreachable, Misconfigured, Usage
+from pipeline.errors import Failed, KafkaUnreachable
 from pipeline.runtime.terminal import printable
 from pipeline.settings import load_settings
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
+from pipeline.tools.cli.output_options import Outputs, chosen_outputs
+from pipeline.tools.cli.output_parked import count_parked, parked, resend
 from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.cli.table import table
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
-    from schemas.outputs import OutputEntry
 
-app = typer.Typer(no_args_is_help=True, help="Alerts to syslog, webhooks, e-mail, files: run, check, list.")
+app = typer.Typer(no_args_is_help=True, help="Alerts to syslog, webhooks, e-mail, files: run, check, list, resend.")
 
-Outputs = Annotated[str | None, typer.Option(help="YAML file of outputs; FOREBAY_OUTPUTS by default.")]
 ANSWERS_S = 3.0
-COLUMNS = ("name", "destination", "format", "send", "updates", "behind")
+COLUMNS = ("name", "destination", "format", "send", "updates", "behind", "parked")
 
 
 @app.command()
@@ -40,7 +40,7 @@ def check(
     """Send a test event, marked as one, and say what each receiver answered; exits 1 where one did not take it."""
     from pipeline.tools.outputs.check import check as checked_of
 
-    chosen = _chosen(load_settings(outputs=outputs), name)
+    chosen = chosen_outputs(load_settings(outputs=outputs), name)
     checked = [checked_of(output, time.time_ns() // 1000) for output in chosen]
     for each in checked:
         say(f"{each.name}: {'delivered' if each.is_delivered else 'NOT delivered'}: {printable(each.answer)}", as_json)
@@ -52,11 +52,12 @@ def check(
 
 @app.command("list")
 def list_(outputs: Outputs = None, bootstrap: Bootstrap = None, prefix: Prefix = None, as_json: Json = False) -> None:
-    """List the outputs, where each goes, and how many messages of topic `alerts` it has not dealt with yet."""
+    """List the outputs: where each goes, how many messages of topic `alerts` it is behind, how many it has parked."""
     from schemas.outputs import destination_of
 
     settings = settings_here(outputs=outputs, bootstrap=bootstrap, topic_prefix=prefix)
     behind = _behind(settings) if settings.outputs else {}
+    held = count_parked(settings) if behind else {}
     documents: list[dict[str, Any]] = [
         {
             "name": output.name,
@@ -65,6 +66,7 @@ def list_(outputs: Outputs = None, bootstrap: Bootstrap = None, prefix: Prefix =
             "send": output.send,
             "updates": output.updates,
             "behind": behind.get(output.name),
+            "parked": held.get(output.name, 0) if behind else None,
         }
         for output in settings.outputs
     ]
@@ -74,17 +76,8 @@ def list_(outputs: Outputs = None, bootstrap: Bootstrap = None, prefix: Prefix =
     emit({"outputs": documents})
 
 
-def _chosen(settings: "Settings", name: str | None) -> "tuple[OutputEntry, ...]":
-    """The outputs asked for; Usage where there is none of the name, Misconfigured where there are none at all."""
-    if not settings.outputs:
-        raise Misconfigured(
-            "FOREBAY_OUTPUTS: got no outputs, expected the name of a YAML file with some; docs/outputs.md has examples"
-        )
-    chosen = tuple(output for output in settings.outputs if name in (None, output.name))
-    if not chosen:
-        known = ", ".join(output.name for output in settings.outputs)
-        raise Usage(f"output {printable(name or '', 80)}: got no such output, expected one of {known}")
-    return chosen
+app.command()(parked)
+app.command()(resend)
 
 
 def _behind(settings: "Settings") -> dict[str, int]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from pipeline.errors import ForebayError
+from pipeline.runtime import failpoints
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.tools.outputs.revision import Revision
@@ -55,15 +56,17 @@ class Outcome:
             )
             log(STAGE).warning("not delivered, tried again", output=self.name, reason=reason, for_s=for_s)
 
-    def parked(self, revision: Revision, error: Refused) -> None:
-        """Count and say what the receiver will never take; it stays in topic `alerts`."""
+    def parked(self, revision: Revision, error: Refused, is_held: bool) -> None:
+        """Count and say what the receiver will never take; `is_held`: it is in topic `parked`, to be sent again."""
         self._telemetry.count("forebay_output_parked", output=self.name)
         log(STAGE).error(
             "parked: the receiver does not take it",
             output=self.name,
             alert=revision.key,
             reason=str(error),
-            remedy=f"`forebay alert show {revision.uid[:12]}` has it",
+            remedy="`forebay output resend` sends it again"
+            if is_held
+            else f"too large to be sent again; `forebay alert show {revision.uid[:12]}` has it",
         )
 
 
@@ -73,6 +76,7 @@ class Delivery:
     Parameters
     ----------
     beat : says that the loop is alive
+    park : holds durably what is refused, with why; False where it cannot be held
     wait : waits so many seconds and says whether to go on; for tests
     """
 
@@ -82,10 +86,11 @@ class Delivery:
         sender: Sender,
         stop: Stop,
         beat: Callable[[], None],
+        park: Callable[[Revision, str], bool],
         wait: Callable[[float], bool] | None = None,
     ) -> None:
         self._outcome, self._sender = outcome, sender
-        self._stop, self._beat = stop, beat
+        self._stop, self._beat, self._park = stop, beat, park
         self._wait = wait or stop.wait
 
     def deliver(self, revision: Revision) -> bool:
@@ -101,7 +106,8 @@ class Delivery:
                 if not self._pause(delay_s(attempt, random.random(), error.after_s)):
                     return False
             except Refused as error:
-                self._outcome.parked(revision, error)
+                self._outcome.parked(revision, error, self._park(revision, str(error)))
+                failpoints.reached("output.parked")
                 return True
             except Exception as error:  # a fault of ours, or a library's: it stops this output, and no other one
                 attempt += 1

@@ -6,8 +6,11 @@ from pipeline.tools.outputs.syslog_sender import SyslogSender
 from pipeline.tools.outputs.webhook_sender import WebhookSender
 from schemas.outputs import EmailOutput, SyslogOutput, WebhookOutput
 
+ReceiverOutput = SyslogOutput | WebhookOutput | EmailOutput
+"""An output with a receiver that may refuse; a file takes everything."""
 
-def sender_of(output: SyslogOutput | WebhookOutput | EmailOutput) -> Sender:
+
+def sender_of(output: ReceiverOutput) -> Sender:
     """What sends to an output's receiver; files have no receiver (alert_file.py)."""
     if isinstance(output, SyslogOutput):
         return SyslogSender(output)

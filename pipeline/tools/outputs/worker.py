@@ -29,6 +29,7 @@ from pipeline.settings import Settings
 from pipeline.tools.outputs.alert_file import AlertFile
 from pipeline.tools.outputs.delivery import STAGE, Delivery, Outcome
 from pipeline.tools.outputs.formats.table import as_line
+from pipeline.tools.outputs.parked import ParkedTopic, parked_now
 from pipeline.tools.outputs.positions import group_of
 from pipeline.tools.outputs.revision import Revision
 from pipeline.tools.outputs.selection import MALFORMED, Selection
@@ -187,6 +188,11 @@ class SendingWorker(OutputWorker):
         self.delivery = delivery
         super().__init__(*others)
 
+    def assign(self) -> None:
+        """The same, and what is refused must have its topic: Failed now, rather than at the first refusal."""
+        tail.partitions_of(self.consumer, self.settings.topics.parked)
+        super().assign()
+
     def send(self, pending: Sequence[Pending]) -> bool:
         """One after the other; the position follows each that was taken."""
         for message, revision in pending:
@@ -288,7 +294,12 @@ def _thread(
                 kafka.run(lambda: session(FileWorker(file, settings, output, outcome, telemetry, kafka)))
         else:
             with closing(sender_of(output)) as sender:
-                delivery = Delivery(outcome, sender, kafka.stop, telemetry.beat)
+                parked = ParkedTopic(settings, kafka.stopping)
+
+                def park(revision: Revision, reason: str) -> bool:
+                    return parked.put(parked_now(output.name, revision, reason, time.time_ns() // 1000))
+
+                delivery = Delivery(outcome, sender, kafka.stop, telemetry.beat, park)
                 kafka.run(lambda: session(SendingWorker(delivery, settings, output, outcome, telemetry, kafka)))
     except BaseException as error:
         if not isinstance(error, ForebayError):

@@ -17,7 +17,7 @@ STATEFUL = ("featurize", "alert")
 # fewer (tests/archive/test_checkpoint.py dies at each of them).
 NOT_IN_A_ROUND = {
     *("archive.swap added", "replay.next file"),
-    *("output.sent", "output.committed", "output.journal written"),
+    *("output.sent", "output.parked", "output.resent", "output.committed", "output.journal written"),
     *("intake.produced", "intake.offsets sent", "intake.committed"),
     *("follow.read", "follow.begun", "follow.produced", "follow.positions sent", "follow.committed"),
     *("archive.checkpoint written", "archive.checkpoints cleaned", "archive.checkpoints deleted"),

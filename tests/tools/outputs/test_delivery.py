@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.errors import Backpressure
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import start
 from pipeline.runtime.telemetry.telemetry import Telemetry
@@ -39,6 +40,10 @@ class Receiver:
         self.closed = True
 
 
+def held(_made: Revision, _reason: str) -> bool:
+    raise AssertionError("nothing is parked here")
+
+
 def counted(telemetry: Telemetry, name: str) -> float:
     value = telemetry.registry.get_sample_value(f"forebay_output_{name}_total", {"output": "siem"})
     assert value is not None
@@ -53,6 +58,7 @@ def test_it_is_tried_again_until_it_is_taken(telemetry: Telemetry) -> None:
         receiver,
         Stop(),
         telemetry.beat,
+        held,
         lambda s: not waits.append(s),  # type: ignore[func-returns-value]
     )
     assert delivery.deliver(revision(key="k-1"))
@@ -65,16 +71,33 @@ def test_a_fault_of_ours_stops_this_output_and_no_worker(
     telemetry: Telemetry, capsys: pytest.CaptureFixture[str]
 ) -> None:
     receiver = Receiver(ValueError("of a library"))
-    delivery = Delivery(Outcome("siem", telemetry), receiver, Stop(), telemetry.beat, lambda _s: True)
+    delivery = Delivery(Outcome("siem", telemetry), receiver, Stop(), telemetry.beat, held, lambda _s: True)
     assert delivery.deliver(revision(key="k-1")) and receiver.taken == ["k-1"]
     assert counted(telemetry, "retries") == 1
 
 
 def test_what_is_never_taken_is_parked(telemetry: Telemetry, capsys: pytest.CaptureFixture[str]) -> None:
     receiver = Receiver(Refused("422 no"))
-    delivery = Delivery(Outcome("siem", telemetry), receiver, Stop(), telemetry.beat)
+    parked: list[tuple[str, str]] = []
+
+    def park(made: Revision, reason: str) -> bool:
+        assert counted(telemetry, "parked") == 0, "held before it counts as parked"
+        parked.append((made.key, reason))
+        return True
+
+    delivery = Delivery(Outcome("siem", telemetry), receiver, Stop(), telemetry.beat, park)
     assert delivery.deliver(revision(key="k-1")) and delivery.deliver(revision(key="k-2"))
-    assert receiver.taken == ["k-2"] and counted(telemetry, "parked") == 1
+    assert receiver.taken == ["k-2"] and counted(telemetry, "parked") == 1 and parked == [("k-1", "422 no")]
+
+
+def test_what_cannot_be_parked_durably_ends_the_session(telemetry: Telemetry) -> None:
+    def park(_made: Revision, _reason: str) -> bool:
+        raise Backpressure("Kafka is away", 1.0)
+
+    delivery = Delivery(Outcome("siem", telemetry), Receiver(Refused("422 no")), Stop(), telemetry.beat, park)
+    with pytest.raises(Backpressure):
+        delivery.deliver(revision(key="k-1"))
+    assert counted(telemetry, "parked") == 0
 
 
 def test_a_stop_ends_the_waiting_and_nothing_counts_as_sent(telemetry: Telemetry) -> None:
@@ -84,7 +107,7 @@ def test_a_stop_ends_the_waiting_and_nothing_counts_as_sent(telemetry: Telemetry
         stop.requested = True
         return False
 
-    delivery = Delivery(Outcome("siem", telemetry), Receiver(Retry("away")), stop, telemetry.beat, stopped)
+    delivery = Delivery(Outcome("siem", telemetry), Receiver(Retry("away")), stop, telemetry.beat, held, stopped)
     assert not delivery.deliver(revision())
     assert not delivery.deliver(revision()) and counted(telemetry, "sent") == 0
 
