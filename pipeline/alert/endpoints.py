@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.alert.incident import Incident, Talk
 from pipeline.alert.wording import printable_name
+from pipeline.contracts.incident_joining import HUB_PARTNERS, address_of, pair_of
 from pipeline.contracts.services import PROTOCOLS
 
 SHOWN_TALKS = 8
@@ -59,6 +60,18 @@ def _evidence(talk: Talk) -> dict[str, Any]:
         "connection_info": connection,
         "data": {"flows": talk.flows},
     }
+
+
+def further_pairs(incident: Incident, evidences: list[dict[str, Any]]) -> list[list[str]]:
+    """Who spoke with whom, the first pairs of an incident in their order; none where the evidence says as much.
+
+    Joining reads them (contracts/incident_joining.py): the evidence names those of most flows, which change.
+    """
+    named = {pair_of(address_of(each["src_endpoint"]), address_of(each["dst_endpoint"])) for each in evidences}
+    pairs = dict.fromkeys(
+        pair_of(*(address_of(endpoint(address, None, None)) for address in pair)) for pair in incident.pairs
+    )
+    return [list(pair) for pair in pairs] if len(pairs) > HUB_PARTNERS or pairs.keys() - named else []
 
 
 def observables(evidences: list[dict[str, Any]]) -> list[dict[str, Any]]:

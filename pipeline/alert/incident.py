@@ -16,6 +16,7 @@ from pipeline.alert.pages import NOT_JUDGED, OPENED_BEFORE, Disposition
 from pipeline.alert.shown_evidence import ShownEvidence
 from pipeline.alert.turned_flows import from_initiators
 from pipeline.contracts.class_names import NORMAL, UNKNOWN, is_name
+from pipeline.contracts.incident_joining import MAX_PAIRS, pair_of
 
 # Key of the incident of all that could not be followed one by one; every other key starts with a separator.
 CROWD = "crowd"
@@ -53,6 +54,7 @@ class Incident:
     nearest_classes: what its unknown flows are nearest to.
     undirected: the sensor orders a flow's ends by address, so the initiator is known only where SYNs were counted.
     shown: what the sensor's baseline says is new about its flows.
+    pairs: who spoke with whom, the first MAX_PAIRS, whatever the service and the direction.
     deeds: what they did, from who asked.
     level: how strong it is (levels.py), -1 before it was judged; level_flows: flows of each level.
     judged_flows: how many it had when it was judged last; judged_signs: what its strong flows were about, the first 16.
@@ -97,6 +99,7 @@ class Incident:
     more_target_ports: bool = False
     undirected: bool = False
     talks: dict[str, Talk] = field(default_factory=dict)
+    pairs: list[list[str]] = field(default_factory=list)
     positions: list[list[int | None]] = field(default_factory=list)
     features: FeatureSample = field(default_factory=FeatureSample.empty)
     shown: ShownEvidence = field(default_factory=ShownEvidence)
@@ -189,6 +192,7 @@ class Incident:
         self.more_named_targets |= _tally(self.named_targets, named.column("dst_addr"), MAX_ADDRESSES)
         self.more_target_ports |= _tally(self.target_ports, rows.column("dst_port").drop_null(), MAX_ADDRESSES)
         self._add_talks(rows)
+        self._add_pairs(rows)
         free = MAX_POSITIONS - len(self.positions)
         if free > 0:
             names = ["raw_partition", "raw_offset", "raw_index", "source_record"]
@@ -213,6 +217,20 @@ class Incident:
         for at in np.flatnonzero(~known)[: MAX_TALKS - len(self.talks)].tolist():
             facts = rows.slice(int(rows_at[at]), 1).select(TALK_FIELDS).to_pylist()[0]
             self.talks[names[at].as_py()] = Talk(flows=int(flows[at]), **facts)
+
+    def _add_pairs(self, rows: pa.RecordBatch) -> None:
+        if len(self.pairs) >= MAX_PAIRS:
+            return
+        ends = [rows.column(name).dictionary_encode() for name in ("src_addr", "dst_addr")]
+        codes = ends[0].indices.to_numpy().astype(np.int64) * len(ends[1].dictionary) + ends[1].indices.to_numpy()
+        _, first_rows = np.unique(codes, return_index=True)
+        known = {tuple(pair) for pair in self.pairs}
+        # Each comes both ways round at most, and half of so many were known: more fill nothing.
+        for at in np.sort(first_rows)[: 4 * MAX_PAIRS].tolist():
+            pair = pair_of(*(end[at].as_py() for end in ends))
+            if pair not in known and len(self.pairs) < MAX_PAIRS:
+                known.add(pair)
+                self.pairs.append(list(pair))
 
 
 def _numbers(rows: pa.RecordBatch, name: str) -> npt.NDArray[np.int64]:
@@ -256,9 +274,12 @@ def as_document(incident: Incident) -> dict[str, Any]:
 
 
 def of_document(document: dict[str, Any]) -> Incident:
-    """The incident that `as_document` wrote, or that of versions before: without baselines, pages and deeds."""
+    """The incident that `as_document` wrote, or that of versions before: without baselines, pages, deeds and pairs."""
     fields = dict(document)
     fields["talks"] = {key: Talk(*values) for key, values in fields["talks"].items()}
+    if "pairs" not in fields:
+        of_talks = dict.fromkeys(pair_of(talk.src_addr, talk.dst_addr) for talk in fields["talks"].values())
+        fields["pairs"] = [list(pair) for pair in of_talks][:MAX_PAIRS]
     fields["target_ports"] = {int(port): number for port, number in fields["target_ports"]}
     fields["features"] = FeatureSample.of_document(fields["features"])
     fields["judged"] = Disposition(*fields["judged"]) if "judged" in fields else OPENED_BEFORE

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from pipeline.alert.deeds import COUNTS, Deed
-from pipeline.alert.endpoints import evidence, observables
+from pipeline.alert.endpoints import evidence, further_pairs, observables
 from pipeline.alert.evidence_words import EvidenceWords, Sentence, sentences, shipped_evidence_words
 from pipeline.alert.explain import TOP, Baseline, Reason, reasons
 from pipeline.alert.facts import facts_of
@@ -103,7 +103,7 @@ def detection_finding(
         "status_detail": "ended" if activity == CLOSE else "going on",
         "status_id": 1,
         "time": _ms(incident.opened_ts_us),
-        "unmapped": _unmapped(incident, known, baseline),
+        "unmapped": _unmapped(incident, known, baseline, further_pairs(incident, evidences)),
     }
     if attacks:
         event["attacks"] = attacks
@@ -223,7 +223,7 @@ def _anomaly_analysis(incident: Incident, said: list[Sentence], why: list[Reason
     }
 
 
-def _unmapped(incident: Incident, known: Known, baseline: Baseline | None) -> dict[str, Any]:
+def _unmapped(incident: Incident, known: Known, baseline: Baseline | None, pairs: list[list[str]]) -> dict[str, Any]:
     """Facts without an OCSF attribute, for reports and triage: the members, and the numbers behind the text."""
     return {
         "site": printable_name(incident.site),
@@ -266,6 +266,7 @@ def _unmapped(incident: Incident, known: Known, baseline: Baseline | None) -> di
         **disposition(incident.judged),
         "reasons": _reasons(incident, known.said, known.why),
         "did": _did(incident),
+        **({"pairs": pairs} if pairs else {}),
     }
 
 

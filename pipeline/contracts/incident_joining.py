@@ -8,9 +8,13 @@ Three rules, each over alerts of one site that opened on one day (UTC):
 
 - witnesses: at two sensors or more the same conversation (community id, or the pair of addresses), with no gap longer
   than GAP_US between them;
-- one hub: the same address in every conversation of alerts that name HUB_PARTNERS partners of it or more: a scan of
-  many and a flood from many, GAP_US;
+- one hub: the same address in the first HUB_PARTNERS pairs of alerts that name HUB_PARTNERS partners of it or more: a
+  scan of many and a flood from many, GAP_US;
 - one campaign: the same actor under the same title, with HUB_PARTNERS different targets in all, CAMPAIGN_GAP_US.
+
+The pairs are those of the evidence and of `unmapped.pairs`, the first MAX_PAIRS that an incident had: what a revision
+names, a later one names too, so it takes no pair away that two were joined by. An alert of a version before has those
+of its evidence alone.
 
 The day is the bound: what opened on different days is never joined, so an alert can touch those of its day alone
 (`neighbourhood`), and a joined incident holds at most a day's alerts. Notices never join.
@@ -31,6 +35,8 @@ GAP_US = 45_000_000
 """As long as an incident waits for further suspects (pipeline/alert/grouping.toml)."""
 CAMPAIGN_GAP_US = 600_000_000
 HUB_PARTNERS = 4
+MAX_PAIRS = 32
+"""Pairs that an alert names beside its evidence, and that are read of one."""
 DAY_US = 86_400_000_000
 CLOSE = 3
 PAGE = "page"
@@ -180,6 +186,20 @@ def neighbourhood(alert: Alert) -> Neighbourhood:
     return Neighbourhood(str(about["site"]), from_us, from_us + DAY_US)
 
 
+def keys_of(alert: Alert) -> set[tuple[str, ...]]:
+    """Keys of which two alerts of a neighbourhood share one wherever a rule joins them; none of a notice.
+
+    Each pair of addresses, each community id, and the hub.
+    """
+    sight = _sight(alert)
+    return {*sight.conversations, *([("hub", sight.hub)] if sight.hub else [])}
+
+
+def pair_of(one: str, other: str) -> tuple[str, str]:
+    """Two addresses in a fixed order."""
+    return min(one, other), max(one, other)
+
+
 def joined(alerts: Iterable[Alert]) -> list[JoinedIncident]:
     """The incidents that alerts make, notices among them, by (opened_us, uid).
 
@@ -229,9 +249,10 @@ def _sight(alert: Alert) -> _Sight:
     first_us, last_us = int(about.get("first_ts_us", opened_us)), int(about.get("last_ts_us", opened_us))
     evidences: Sequence[Mapping[str, Any]] = () if "notice" in about else alert["evidences"]
     talks = [(address_of(each["src_endpoint"]), address_of(each["dst_endpoint"])) for each in evidences]
-    pairs = {(min(talk), max(talk)) for talk in talks}
+    first = [pair_of(one, other) for one, other in about.get("pairs", ())[:MAX_PAIRS]]
+    pairs = {*first, *(pair_of(*talk) for talk in talks)}
     ids = {each["connection_info"].get("community_uid", "") for each in evidences} - {""}
-    hub = _hub(pairs, talks)
+    hub = _hub(set(first[:HUB_PARTNERS]) or pairs, talks)
     return _Sight(
         str(about["sensor"]),
         first_us,
@@ -240,13 +261,13 @@ def _sight(alert: Alert) -> _Sight:
         frozenset(pairs | {(community_id,) for community_id in ids}),
         hub,
         2 * sum(source == hub for source, _ in talks) >= len(talks),
-        frozenset(address for pair in pairs for address in pair if address != hub) if hub else frozenset(),
+        frozenset(address for pair in pairs if hub in pair for address in pair if address != hub),
         str(alert["finding_info"]["title"]),
     )
 
 
 def _hub(pairs: set[tuple[str, str]], talks: Sequence[tuple[str, str]]) -> str:
-    """The one address that is in all pairs, of a single pair the first talk's source; empty where there is none."""
+    """The address that is in all pairs, of a single pair the first talk's source; empty where there is none."""
     shared = set.intersection(*(set(pair) for pair in pairs)) if pairs else set()
     actor = talks[0][0] if len(shared) == 2 else min(shared, default="")
     return "" if is_group_address(actor) else actor

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -5,12 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.alert.endpoints import evidence, further_pairs
 from pipeline.alert.features import SAMPLE_ROWS
 from pipeline.alert.incident import Incident, as_document, of_document
 from pipeline.alert.message import message
 from pipeline.alert.ocsf import known_of
 from pipeline.alert.techniques import shipped
 from pipeline.contracts.group_addresses import is_group_address
+from pipeline.contracts.incident_joining import HUB_PARTNERS, MAX_PAIRS
 from tests.alert.suspects import SECOND, START_US, scored
 
 LASTED = "within 1 ms, since 2023-03-10 10:19:59 UTC (plant/left)"
@@ -127,7 +130,7 @@ def test_everything_kept_is_bounded() -> None:
     assert incident.count == 2400
     sizes = [len(sample) for sample in (incident.positions, incident.sources, incident.targets, incident.target_ports)]
     assert sizes == [1024, 256, 256, 256]
-    assert len(incident.talks) == len(incident.classes) == 32
+    assert len(incident.talks) == len(incident.classes) == len(incident.pairs) == 32
     assert incident.more_sources and incident.more_targets and incident.more_target_ports
     assert len(incident.features.ranks) == SAMPLE_ROWS
 
@@ -144,6 +147,55 @@ def test_the_sample_of_features_is_the_same_for_any_split(cut: int, seed: int) -
     split.absorb(scored(rows[cut:], values[cut:]))
     assert whole.features.as_document() == split.features.as_document()
     np.testing.assert_array_equal(whole.features.highest, values.astype(np.float32).max(axis=0))
+
+
+HOSTS = st.sampled_from([f"10.0.0.{number}" for number in range(12)])
+FLOWS = st.lists(st.tuples(HOSTS, HOSTS, st.integers(1, 3)), min_size=1, max_size=120)
+
+
+@settings(max_examples=60, deadline=None)
+@given(FLOWS, st.lists(st.integers(1, 119), max_size=4))
+def test_the_first_pairs_are_the_same_for_any_split_and_have_those_of_the_evidence(
+    flows: list[tuple[str, str, int]], cuts: list[int]
+) -> None:
+    rows = [{"src_addr": source, "dst_addr": target, "dst_port": port} for source, target, port in flows]
+    whole, split = fresh(), fresh()
+    whole.absorb(scored(rows))
+    bounds = sorted({0, *(cut for cut in cuts if cut < len(rows)), len(rows)})
+    named: list[list[str]] = []
+    for start, end in pairwise(bounds):
+        split.absorb(scored(rows[start:end]))
+        evidences = evidence(split)
+        written = further_pairs(split, evidences)
+        pairs = written or [sorted((each["src_endpoint"]["ip"], each["dst_endpoint"]["ip"])) for each in evidences]
+        assert all(pair in pairs for pair in named), "a later revision names what an earlier one did"
+        named = pairs
+    assert split.pairs == whole.pairs
+    first = list(dict.fromkeys(tuple(sorted((source, target))) for source, target, _ in flows))
+    assert whole.pairs == [list(pair) for pair in first[:MAX_PAIRS]]
+    assert {tuple(pair) for pair in named} >= {
+        tuple(sorted((each["src_endpoint"]["ip"], each["dst_endpoint"]["ip"]))) for each in evidence(whole)
+    }
+
+
+def test_pairs_are_written_where_the_evidence_does_not_say_them() -> None:
+    incident = fresh()
+    incident.absorb(scored([{"dst_addr": f"10.0.1.{host}"} for host in range(HUB_PARTNERS)]))
+    assert further_pairs(incident, evidence(incident)) == []
+    incident.absorb(scored([{"dst_addr": "FE80::1"}]))
+    assert further_pairs(incident, evidence(incident))[-1] == ["198.18.134.11", "fe80::1"]
+    hidden = fresh()
+    hidden.absorb(scored([{"dst_port": port} for port in range(9)] * 2 + [{"dst_addr": "10.0.0.\x1b[31m"}]))
+    written = further_pairs(hidden, evidence(hidden))
+    assert len(written) == 2 and all(name.isprintable() for pair in written for name in pair)
+
+
+def test_an_incident_saved_by_a_version_before_has_the_pairs_of_its_conversations() -> None:
+    incident = fresh()
+    incident.absorb(scored([{"dst_addr": f"10.0.1.{host}"} for host in range(9)] * 2))
+    before = as_document(incident)
+    del before["pairs"]
+    assert of_document(before).pairs == incident.pairs
 
 
 def test_it_survives_being_saved() -> None:

@@ -12,8 +12,11 @@ from pipeline.contracts.incident_joining import (
     DAY_US,
     GAP_US,
     HUB_PARTNERS,
+    MAX_PAIRS,
     JoinedIncident,
+    is_alert,
     joined,
+    keys_of,
     neighbourhood,
 )
 
@@ -54,6 +57,7 @@ def alert(
             "destinations": changed.get("destinations", len(talks)),
             "disposition": changed.get("disposition", "review"),
             **({"notice": {}} if changed.get("notice") else {}),
+            **({"pairs": [list(pair) for pair in changed["pairs"]]} if changed.get("pairs") else {}),
         },
     }
 
@@ -118,6 +122,45 @@ def test_a_flood_of_many_sources_is_one_incident_but_no_campaign() -> None:
     assert uids(joined(flood)) == [[0, 1], [2]]
 
 
+def test_a_pair_that_the_evidence_does_not_name_joins_what_two_sensors_saw() -> None:
+    largest = [tuple((SCANNER, f"h{sensor}{host}") for host in range(3)) for sensor in "lb"]
+    shared = [*((SCANNER, f"x{host}") for host in range(3)), (SCANNER, "shared")]
+    left, bottom = (
+        alert(at, sensor, talks, title=sensor, pairs=[*talks, shared[-1]])
+        for at, (sensor, talks) in enumerate(zip(("left", "bottom"), largest, strict=True))
+    )
+    assert uids(joined([left, bottom])) == [[0, 1]]
+    apart = [{**each, "unmapped": {**each["unmapped"], "pairs": shared[:2]}} for each in (left, bottom)]
+    assert uids(joined([apart[0], alert(1, "bottom", largest[1], title="b")])) == [[0], [1]]
+
+
+def test_a_hub_stays_one_when_other_conversations_come_to_it() -> None:
+    scan = [(SCANNER, f"h{host}") for host in range(HUB_PARTNERS)]
+    left = alert(1, "left", (*scan, ("a", "b")), title="a", pairs=[*scan, ("a", "b")])
+    bottom = alert(2, "bottom", tuple((SCANNER, f"k{host}") for host in range(HUB_PARTNERS)), title="b")
+    assert uids(joined([left, bottom])) == [[1, 2]]
+    late = alert(1, "left", (*scan, ("a", "b")), title="a", pairs=[("a", "b"), *scan])
+    assert uids(joined([late, bottom])) == [[1], [2]]
+
+
+def test_of_an_alert_so_many_pairs_are_read() -> None:
+    many = [("a", f"h{host}") for host in range(10_000)]
+    flood = alert(1, "left", (("a", "h0"),), pairs=many)
+    assert len(keys_of(flood)) == MAX_PAIRS + 1, "and the hub"
+    assert uids(joined([flood, alert(2, "bottom", (("a", f"h{MAX_PAIRS - 1}"),), title="b")])) == [[1, 2]]
+    assert uids(joined([flood, alert(2, "bottom", (("a", f"h{MAX_PAIRS}"),), title="b")])) == [[1], [2]]
+
+
+@pytest.mark.parametrize(
+    "pairs", [0, None, "ab", {}, {"a": 1}, [1], [None], ["a"], [["a"]], [["a", 1]], [[["a"], "b"]]]
+)
+def test_pairs_of_another_kind_are_no_alert(pairs: Any) -> None:
+    hostile = {**alert(1), "message": "says"}
+    assert is_alert(hostile)
+    hostile["unmapped"]["pairs"] = pairs
+    assert not is_alert(hostile)
+
+
 def test_an_actor_that_reaches_for_few_is_no_campaign() -> None:
     few = [alert(at, "left", ((SCANNER, f"h{at % (HUB_PARTNERS - 1)}"),), at * GAP_US * 2) for at in range(20)]
     assert len(joined(few)) == 20
@@ -136,7 +179,7 @@ def test_no_address_is_both_a_source_and_a_target() -> None:
 
 ALERTS = st.lists(
     st.builds(
-        lambda uid, sensor, talks, first_us, length_us, sequence, title, site: alert(
+        lambda uid, sensor, talks, first_us, length_us, sequence, title, site, more: alert(
             uid,
             sensor,
             tuple(talks),
@@ -145,6 +188,8 @@ ALERTS = st.lists(
             sequence=sequence,
             title=title,
             site=site,
+            # As stage 4 writes them, or as a version before did.
+            pairs=more and [*dict.fromkeys(tuple(sorted(pair)) for pair in [*more, *talks])],
         ),
         st.integers(0, 12),
         st.sampled_from(["left", "bottom"]),
@@ -154,6 +199,7 @@ ALERTS = st.lists(
         st.integers(1, 3),
         st.sampled_from(["scan", "use"]),
         st.sampled_from(["plant", "other"]),
+        st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("defghij")), max_size=6),
     ),
     max_size=30,
     unique_by=lambda each: (each["finding_info"]["uid"], each["metadata"]["sequence"]),
@@ -186,6 +232,17 @@ def test_an_alert_touches_none_outside_its_neighbourhood(alerts: list[dict[str, 
             if each["unmapped"]["site"] == site and from_us <= each["unmapped"]["opened_ts_us"] < until_us
         ]
         assert incident in joined(near)
+
+
+@settings(max_examples=200)
+@given(ALERTS)
+def test_what_is_joined_by_one_rule_shares_a_key(alerts: list[dict[str, Any]]) -> None:
+    for incident in joined(alerts):
+        seen, rest = keys_of(incident.alerts[0]), list(incident.alerts[1:])
+        while reached := [each for each in rest if keys_of(each) & seen]:
+            seen = seen.union(*map(keys_of, reached))
+            rest = [each for each in rest if each not in reached]
+        assert not rest
 
 
 def test_fifty_thousand_incidents_of_a_day_are_not_compared_each_with_each() -> None:

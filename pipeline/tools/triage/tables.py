@@ -3,7 +3,7 @@
 from pipeline.errors import Failed
 from pipeline.tools.triage.database import Connection, Database
 
-COPY_VERSION = 5
+COPY_VERSION = 6
 """Of the tables that are copied from topics: with another one they are made again from the topics."""
 OWN_VERSION = 1
 

@@ -22,8 +22,15 @@ TABLES = ("incidents", "documents", "facets", "alerts", "alert_keys")
 talks = st.lists(st.tuples(st.sampled_from(HOSTS[:3]), st.sampled_from(HOSTS)), min_size=1, max_size=5)
 alerts = st.lists(
     st.builds(
-        lambda uid, sensor, talks, first, lasts, sequence: alert(
-            uid, sensor, *talks, first_us=first, last_us=first + lasts, sequence=sequence, count=sequence
+        lambda uid, sensor, talks, first, lasts, sequence, more: alert(
+            uid,
+            sensor,
+            *talks,
+            first_us=first,
+            last_us=first + lasts,
+            sequence=sequence,
+            count=sequence,
+            pairs=more and [*more, *talks],
         ),
         st.integers(1, 12),
         st.sampled_from(("left", "bottom", "top")),
@@ -31,6 +38,7 @@ alerts = st.lists(
         st.sampled_from((0, GAP_US, 3 * GAP_US, 20 * GAP_US, DAY_US)),
         st.sampled_from((0, GAP_US)),
         st.integers(1, 3),
+        st.just([]) | talks,
     ),
     max_size=25,
     # A revision is one alert: what comes twice is the same.
