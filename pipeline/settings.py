@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
@@ -41,6 +42,15 @@ def _servers(given: str) -> str:
     """Kafka's addresses, where each of them is one."""
     if not all(_SERVER.fullmatch(server.strip()) for server in given.split(",")):
         raise ValueError("expected HOST:PORT, of several servers with commas between them")
+    return given
+
+
+def _metrics_addresses(given: str) -> str:
+    """Addresses of `/metrics`, where each of them is one."""
+    for address in filter(None, given.split(",")):
+        parts = urlsplit(address.strip())
+        if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc or (parts.port or 1) < 1:
+            raise ValueError("expected http://HOST:PORT/metrics, of several addresses with commas between them")
     return given
 
 
@@ -238,6 +248,15 @@ class Settings(BaseSettings):
         description="Port of the page that `forebay up` serves, or a free one where it is taken; 0: a free one; "
         "-1: no page.",
     )
+    triage_oidc: Path | None = Field(
+        None,
+        description="YAML file of an OpenID Connect provider at which people may sign in to the page (docs/triage.md).",
+    )
+    stage_metrics: Annotated[str, AfterValidator(_metrics_addresses)] = Field(
+        "",
+        description="Where the page reads the stages' metrics: http://HOST:PORT/metrics, with commas between several; "
+        "of a name all addresses. Empty: those of the system that `forebay up` runs here.",
+    )
     metrics_host: str = Field("127.0.0.1", description="Address the Prometheus endpoint listens on.")
     otlp_endpoint: str = Field("", description="OTLP/HTTP collector; empty: spans are not sent.")
     trace_file: Path | None = Field(None, description="Also write spans here, one JSON line each.")
@@ -247,6 +266,11 @@ class Settings(BaseSettings):
     def topics(self) -> TopicNames:
         """The topics' names in Kafka."""
         return TopicNames(self.topic_prefix)
+
+    @property
+    def stage_metrics_addresses(self) -> tuple[str, ...]:
+        """Where the page reads the stages' metrics, address by address."""
+        return tuple(filter(None, (address.strip() for address in self.stage_metrics.split(","))))
 
     @property
     def topic_sources(self) -> tuple[TopicSource, ...]:

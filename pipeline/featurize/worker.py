@@ -29,6 +29,7 @@ from pipeline.runtime.faust.stage import Incoming, Outgoing
 from pipeline.runtime.telemetry import Telemetry, configure, start
 from pipeline.runtime.wire.batches import CONTENT_TYPE
 from pipeline.runtime.wire.messages import read, write
+from pipeline.runtime.wire.sensors import sensors_of
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT
 from pipeline.settings import Settings
 from schemas.fields import arrow_schema
@@ -50,7 +51,7 @@ class Featurize:
         self._calendars = Calendars(settings.calendars)
         self._learning_of = settings.learning_of
         self._telemetry = telemetry
-        telemetry.count("forebay_late_rows", 0)
+        telemetry.count("forebay_late_rows", 0, site="", sensor="")
         for kind in KINDS:
             telemetry.count("forebay_baseline_notices", 0, kind=kind)
 
@@ -107,10 +108,10 @@ class Featurize:
             rows = sum(features.rows.num_rows for features in messages)
             span.set("rows", rows)
             headers = {"content-type": CONTENT_TYPE.encode(), TRACEPARENT: span.traceparent.encode()}
-        late_rows = sum(np.count_nonzero(features.rows.column("late_by_us").to_numpy()) for features in messages)
         self._telemetry.stage.rows_in(flows.num_rows)
         self._telemetry.stage.rows_out(rows)
-        self._telemetry.count("forebay_late_rows", int(late_rows))
+        for features in messages:
+            self._count_late(features.rows)
         self._telemetry.count("forebay_sensors_evicted", sum(len(features.facts.evicted) for features in messages))
         self._telemetry.gauge("forebay_sensors", len(after.sensors) - len(after.idle), partition=str(message.partition))
         self._telemetry.stage.batch(time.perf_counter() - started)
@@ -123,6 +124,15 @@ class Featurize:
         return after, outgoing + [
             Outgoing(self._baselines, notice.key.encode(), notice.payload()) for notice in notices
         ]
+
+    def _count_late(self, rows: pa.RecordBatch) -> None:
+        late = rows.column("late_by_us").to_numpy() != 0
+        if not late.any():
+            return
+        sensors, number = sensors_of(rows)
+        for (site, sensor), count in zip(sensors, np.bincount(number[late], minlength=len(sensors)), strict=True):
+            if count:
+                self._telemetry.count("forebay_late_rows", int(count), site=site, sensor=sensor)
 
     def _count_phases(self, partition: int, state: PartitionState) -> None:
         for phase, sensors in phases(state).items():

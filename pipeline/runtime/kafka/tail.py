@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
+    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -50,6 +51,18 @@ def ends(
         request_timeout=timeout_s,
     )
     return {at.partition: answer.result(timeout_s).offset for at, answer in answers.items()}
+
+
+def committed(
+    settings: Settings, group: str, topic: str, partitions: Iterable[int], timeout_s: float = 30.0
+) -> dict[int, int]:
+    """What a group (its name without the topics' prefix) has committed, of the partitions of which it has."""
+    asked = ConsumerGroupTopicPartitions(
+        f"{settings.topic_prefix}{group}", [TopicPartition(topic, partition) for partition in partitions]
+    )
+    client = admin(settings)  # referenced until the answer is here, as above
+    [answer] = client.list_consumer_group_offsets([asked], request_timeout=timeout_s).values()
+    return {at.partition: at.offset for at in answer.result(timeout_s).topic_partitions or [] if at.offset >= 0}
 
 
 def read_to(consumer: Consumer, topic: str, ends_at: dict[int, int], timeout_s: float = 30.0) -> Iterator[Message]:

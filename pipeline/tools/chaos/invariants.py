@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import orjson
 import pyarrow.parquet as pq
-from confluent_kafka import ConsumerGroupTopicPartitions, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from pipeline.archive import snapshot
 from pipeline.archive.upkeep.diff import compare
@@ -195,11 +195,7 @@ def _compare_positions(findings: Findings, stage: str, at: dict[int, int], durab
 
 def committed(settings: Settings, stage: str, topic: str) -> dict[int, int]:
     """The committed offsets of a stage's group, of the partitions that have one."""
-    asked = [TopicPartition(topic, partition) for partition in range(settings.partitions)]
-    group = f"{settings.topic_prefix}{stage}"
-    client = clients.admin(settings)
-    [answer] = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, asked)]).values()
-    return {at.partition: at.offset for at in answer.result(30).topic_partitions if at.offset >= 0}
+    return tail.committed(settings, stage, topic, range(settings.partitions))
 
 
 def _all(settings: Settings, topic: str) -> Iterator[Message]:

@@ -47,7 +47,10 @@ def serve(
     tls_key: Annotated[Path | None, typer.Option(help="The certificate's key, in PEM.")] = None,
     oidc: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="YAML file of an OpenID Connect provider at which people may sign in."),
+        typer.Option(
+            metavar="FILE",
+            help="YAML file of an OpenID Connect provider at which people may sign in; FOREBAY_TRIAGE_OIDC by default.",
+        ),
     ] = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
@@ -67,7 +70,8 @@ def serve(
         emit({"url": url, "port": at})
 
     settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
-    request = Request(host, port, data, store, tuple(alerts or ()), rebuild, tls_cert, tls_key, oidc)
+    provider = oidc or settings.triage_oidc
+    request = Request(host, port, data, store, tuple(alerts or ()), rebuild, tls_cert, tls_key, provider)
     serve(request, settings, started)
 
 

@@ -8,6 +8,8 @@ from contextlib import suppress
 # A worker's endpoint has a thread of its own: it answers at once, or the machine is very busy.
 TIMEOUT_S = 1.0
 METRICS_TIMEOUT_S = 5.0
+# Many times what a worker with a thousand sensors says.
+MAX_BYTES = 16_777_216
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(\{.*\})? (\S+)")
 _HAS_STAGE = re.compile(r'[{,]stage="')
 # What a family's samples may append to its name.
@@ -20,7 +22,7 @@ def get(host: str, port: int, path: str, timeout_s: float = TIMEOUT_S) -> tuple[
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        return answer.status, answer.read().decode("utf-8", "replace")
+        return answer.status, answer.read(MAX_BYTES).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException):
         return None
     finally:

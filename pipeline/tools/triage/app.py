@@ -13,6 +13,7 @@ from pipeline.settings import Settings
 from pipeline.tools.triage import answers
 from pipeline.tools.triage.accounts import Accounts, Failures
 from pipeline.tools.triage.audit import Audit
+from pipeline.tools.triage.figures.watch import Watch
 from pipeline.tools.triage.gate import LOOPBACK, Gate
 from pipeline.tools.triage.live import Live
 from pipeline.tools.triage.plant import Plant, Remembered, models
@@ -48,6 +49,7 @@ class Page:
     audit: Audit = field(init=False)
     plant: Plant = field(init=False)
     models: Remembered = field(init=False)
+    watch: Watch = field(init=False)
     live: Live = field(init=False)
     failures: Failures = field(default_factory=Failures)
 
@@ -56,6 +58,7 @@ class Page:
         self.audit = Audit(self.store.database)
         self.plant = Plant(self.settings)
         self.models = Remembered(lambda: models(self.store.database, self.settings))
+        self.watch = Watch(self.settings)
         self.live = Live(self.store.database)
 
     @property

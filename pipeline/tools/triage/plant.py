@@ -24,6 +24,9 @@ from pipeline.tools.replay import request as replay_request
 from pipeline.tools.sensors.histories import StoredNotice, histories, remarks
 from pipeline.tools.sensors.histories import document as sensor_document
 from pipeline.tools.triage.database import Connection, Database
+from pipeline.tools.triage.figures.comparisons import last_comparison
+from pipeline.tools.triage.figures.documents import ages, drift, sensor_figures, stage_documents
+from pipeline.tools.triage.figures.watch import Known
 from pipeline.tools.triage.incident_list import NotThere
 from schemas.model_manifest import MAX_MANIFEST_BYTES, RefusedManifest, parse
 
@@ -94,8 +97,8 @@ def with_assets(document: Document, devices: KnownDevices) -> Document:
     return {**document, **sentences, "assets": assets}
 
 
-def sensors(database: Database, settings: Settings | None) -> dict[str, Any]:
-    """Sensors as the topic `baselines` knows them, and those that only alerts name."""
+def sensors(database: Database, settings: Settings | None, figures: Known) -> dict[str, Any]:
+    """Sensors as the topic `baselines` knows them, and those that only alerts name; each with the stages' figures."""
     now_us = time.time_ns() // 1000
     with database.reading() as connection:
         rows = connection.execute(
@@ -107,10 +110,13 @@ def sensors(database: Database, settings: Settings | None) -> dict[str, Any]:
     made = []
     for name, history in known.items():
         found = remarks(history, settings.learning_of(name[0]), now_us) if settings is not None else []
-        idle_us = max(0, now_us - history.last.stored_us)
-        made.append({**sensor_document(history, found), "idle_us": idle_us, "incidents": alerting.pop(name, 0)})
-    made += [{"site": site, "sensor": name, "incidents": count} for (site, name), count in sorted(alerting.items())]
-    return {"sensors": made[:MAX_LISTED], "total": len(made)}
+        own = sensor_figures(figures, name, history.last.partition, history.last.stored_us, now_us)
+        made.append({**sensor_document(history, found), **own, "incidents": alerting.pop(name, 0)})
+    for (site, sensor), count in sorted(alerting.items()):
+        own = sensor_figures(figures, (site, sensor), None, None, now_us)
+        made.append({"site": site, "sensor": sensor, **own, "incidents": count})
+    stages = stage_documents(figures) if settings is not None else []
+    return {"sensors": made[:MAX_LISTED], "total": len(made), "stages": stages, "at_us": now_us, **ages(figures)}
 
 
 def _counts(connection: Connection) -> dict[tuple[str, str], int]:
@@ -138,6 +144,7 @@ def models(database: Database, settings: Settings | None) -> dict[str, Any]:
     named = {str(model): (int(count), int(last_us), int(first_us)) for model, count, last_us, first_us in rows}
     manifests, problem = _manifests(settings)
     current, unknown = _current(settings)
+    compared = last_comparison(settings)
     made = []
     for name in sorted({*manifests, *named}):
         count, last_us, first_us = named.get(name, (0, None, None))
@@ -154,9 +161,22 @@ def models(database: Database, settings: Settings | None) -> dict[str, Any]:
                 "incidents": count,
                 "alerts_a_day": round(count / days, 1) if days >= 1 else None,
                 "last_us": last_us,
+                "comparison": compared if compared.get("candidate") == name else None,
             }
         )
-    return {"models": made[:MAX_LISTED], "total": len(made), "problem": "; ".join(filter(None, (problem, unknown)))}
+    return {
+        "models": made[:MAX_LISTED],
+        "total": len(made),
+        "problem": "; ".join(filter(None, (problem, unknown))),
+        "no_comparison": compared.get("not_known", ""),
+    }
+
+
+def with_drift(answer: Mapping[str, Any], figures: Known) -> dict[str, Any]:
+    """The models that are known, and how unusual what the current one scores has been lately."""
+    found = drift(figures)
+    models = [{**each, "drift": found if each["current"] else None} for each in answer["models"]]
+    return {**answer, "models": models, "at_us": time.time_ns() // 1000, **ages(figures)}
 
 
 def _manifests(settings: Settings | None) -> tuple[dict[str, tuple[Mapping[str, Any], str]], str]:

@@ -118,13 +118,13 @@ def site_map(page: Asked, _asker: Viewer, site: Annotated[str, Query(max_length=
 
 
 def sensors(page: Asked, _asker: Viewer) -> Answer:
-    """What each sensor has learnt, and since when it sends nothing."""
-    return Answer(plant.sensors(page.store.database, page.settings))
+    """What each sensor has learnt, since when it sends nothing, its lag, rejects, late records and loss."""
+    return Answer(plant.sensors(page.store.database, page.settings, page.watch.known()))
 
 
 def models(page: Asked, _asker: Viewer) -> Answer:
-    """The models that are known, and which one scores."""
-    return Answer(page.models.get())
+    """The models that are known, which one scores, how far its rows drift, and how the last candidate compared."""
+    return Answer(plant.with_drift(page.models.get(), page.watch.known()))
 
 
 def replays(page: Asked, _asker: Viewer) -> Answer:

@@ -133,11 +133,13 @@ def serve(request: Request, settings: Settings, started: Callable[[str, int], No
         ) from error
     server = _Server(config, lambda: started(page.url, port))
     page.plant.start()
+    page.watch.start()
     if feed is not None:
         feed.start()
     try:
         server.run(sockets=[listening])
     finally:
+        page.watch.close()
         page.plant.close()
         if feed is not None:
             feed.close()

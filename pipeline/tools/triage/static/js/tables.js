@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { clean, h, own, put } from "./dom.js";
+import { againstCurrent, agesSay, alertsADay, drifts, idle, lag, late, loss, problems, rejects, stages, unknown, unusual } from "./figures.js";
 import { count, duration, iso, moment } from "./words.js";
 
 const at = (us) => (us ? h("time", { datetime: iso(us), title: `${iso(us)} (UTC)` }, moment(us)) : "");
@@ -55,22 +56,48 @@ function everything(rows, name) {
   );
 }
 
-function screen(name, { title, says, path, columns, rowName, none }) {
+const EVERY_MS = 30_000;
+const SOON_MS = 2_000;
+
+/** A screen of one table. `live`: what it shows is read by the server's clock, so it is asked for again while nobody is in it. */
+function screen(name, { title, says, path, columns, rowName, none, above = () => null, below = () => null, live = false }) {
   return async (box, { query }) => {
     put(box, h("header", null, h("h1", null, title), h("p", null, says)), h("p", { class: "muted", role: "status" }, "Loading …"));
     const head = box.firstChild;
-    try {
-      const answer = await get(path, Object.fromEntries(query));
+    let timer = null;
+    let isLeft = false;
+    const draw = (answer) => {
       const rows = answer[name] ?? [];
       const note = answer.says ?? answer.note ?? answer.problem;
+      const wasOpen = box.querySelector("details.raw")?.open;
       const body = rows.length
-        ? [h("div", { class: "card" }, table(columns, rows, title)), everything(rows, rowName)]
+        ? [h("div", { class: "card" }, table(columns, rows, title)), below(answer, rows), everything(rows, rowName)]
         : h("div", { class: "empty" }, h("strong", null, none[0]), h("p", null, none[1]));
-      put(box, head, note && h("p", { class: "notice warn" }, own(note)), answer.at_us && h("p", { class: "muted" }, "As of ", at(answer.at_us)), body);
-    } catch (error) {
-      if (error.status !== 401) put(box, head, h("p", { class: "notice bad", role: "alert" }, own(error.says)));
-    }
-    return null;
+      put(box, head, note && h("p", { class: "notice warn" }, own(note)), answer.at_us && h("p", { class: "muted" }, "As of ", at(answer.at_us), live && agesSay(answer)), above(answer), body);
+      if (wasOpen) box.querySelector("details.raw")?.setAttribute("open", "");
+    };
+    const load = async () => {
+      try {
+        const answer = await get(path, Object.fromEntries(query));
+        if (isLeft) return;
+        draw(answer);
+        if (live) timer = setTimeout(again, answer.reading ? SOON_MS : EVERY_MS);
+      } catch (error) {
+        if (isLeft || error.status === 401) return;
+        put(box, head, h("p", { class: "notice bad", role: "alert" }, own(error.says)));
+        if (live) timer = setTimeout(again, EVERY_MS);
+      }
+    };
+    const isRead = () => document.hidden || box.contains(document.activeElement) || (getSelection()?.toString() ?? "") !== "";
+    const again = () => {
+      if (isRead()) timer = setTimeout(again, EVERY_MS);
+      else load();
+    };
+    await load();
+    return () => {
+      isLeft = true;
+      clearTimeout(timer);
+    };
   };
 }
 
@@ -88,21 +115,24 @@ const of = (part, whole) => (row) => (row[part] === undefined ? "" : row[whole] 
 export const SCREENS = {
   sensors: screen("sensors", {
     title: "Sensors",
-    says: "What each sensor has learnt, and whether it still sends. A sensor is listed a minute after its first flow.",
+    says: "What each sensor has learnt, whether it still sends, and what becomes of what it sends. A sensor is listed a minute after its first flow.",
     path: "sensors",
+    live: true,
+    above: problems,
+    below: (answer, rows) => [stages(answer, table), unknown(rows, answer.stages ?? [])],
     rowName: (row) => `${row.site}/${row.sensor}`,
     none: ["No sensor has sent anything yet.", "Or the page has no broker to ask: what it shows then comes from files of alerts alone."],
     columns: [
       ["Sensor", (row) => own(`${clean(row.site)}/${clean(row.sensor)}`)],
       ["Phase", (row) => (row.phase ? chip(row.phase, PHASES[row.phase]) : h("span", { class: "muted" }, "not known: only alerts name it"))],
       ["Since", some("since_us")],
-      ["Last flow", some("last_us", "last_flow_us", "at_us")],
-      ["Silent for", some("silent_us", "quiet_us", "idle_us")],
-      ["Flows", some("flows", "records"), "number"],
-      ["Rejected", some("rejects", "rejected"), "number"],
-      ["Late", some("late"), "number"],
-      ["Lag", some("lag", "lag_us"), "number"],
-      ["Loss before Kafka", some("loss", "lost"), "number"],
+      ["Silent for", idle],
+      ["Lag", lag],
+      ["Late", late, "number"],
+      ["Rejects", rejects],
+      ["Loss before Kafka", loss],
+      ["Unusual", unusual, "number"],
+      ["Flows", some("flows"), "number"],
       ["Usual kinds", of("usual_kinds", "kinds"), "number"],
       ["Usual relations", of("usual_relations", "relations"), "number"],
       ["Incidents", incidentsOf, "number"],
@@ -111,23 +141,25 @@ export const SCREENS = {
   }),
   models: screen("models", {
     title: "Models",
-    says: "The models that the registry holds, which one scores, and how it does.",
+    says: "The models that the registry holds, which one scores, how far what it scores has drifted, and how the last candidate compared with it.",
     path: "models",
+    live: true,
+    above: problems,
     rowName: (row) => String(row.model ?? row.id ?? "model"),
     none: ["No model is known.", "The registry has none; `forebay model list` shows where it looked."],
     columns: [
       ["Model", (row) => own(row.model ?? row.id, { class: "mono" })],
-      ["Scores now", (row) => (row.current || row.champion || row.active ? chip("yes", "good") : row.shadow ? chip("shadow") : "")],
-      ["Made", some("made_us", "created_us", "trained_us")],
+      ["Scores now", (row) => row.current && chip("yes", "good")],
       ["From", some("parent")],
       ["Place", some("place")],
       ["Last incident", some("last_us")],
       ["Calibrated for", (row) => own(origins(row))],
       ["Incidents", some("incidents"), "number"],
-      ["Alerts a day", some("alerts_a_day"), "number"],
-      ["Drift", some("drift"), "number"],
-      ["Says", some("says")],
+      ["Alerts a day", alertsADay, "number"],
+      ["Drift", drifts],
+      ["Against the one in use", againstCurrent],
     ],
+    below: (answer) => answer.no_comparison && h("p", { class: "muted" }, "Against the one in use: not known of any model; ", own(answer.no_comparison), ". Candidates are compared on labelled samples; none runs beside the model in use on live traffic."),
   }),
   replays: screen("replays", {
     title: "Replays",

@@ -1,0 +1,1 @@
+"""Figures of the stages as the screens of sensors and models show them: read by the clock, never for a request."""
