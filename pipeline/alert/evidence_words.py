@@ -80,8 +80,9 @@ def sentences(shown: ShownEvidence, words: EvidenceWords) -> list[Sentence]:
 def sentence(kind: Kind, example: Example) -> str:
     """What a kind of evidence says of a flow."""
     facts = _words(kind.bit, example)
-    says = (kind.undirected if kind.undirected and _is_undirected(example) else kind.says).substitute(facts)
-    if kind.others is not None and kind.bit & _counted(example):
+    undirected = kind.undirected if _is_undirected(example) else None
+    says = (undirected or kind.says).substitute(facts)
+    if kind.others is not None and undirected is None and kind.bit & _counted(example):
         says += f"; {kind.others.substitute(facts)}"
     return printable(says, MAX_SENTENCE)
 
@@ -177,7 +178,7 @@ def _service(example: Example, answers: bool) -> str:
     port = src if answers else dst
     if port[0] < 0:
         return f"{protocol}{NO_PORT}"
-    of_clients = " (or any other port of clients)" if is_ephemeral(port)[0] else ""
+    of_clients = " (or any other ephemeral port)" if is_ephemeral(port)[0] else ""
     return service_words(example.ip_proto, int(port[0])) + of_clients
 
 
@@ -205,10 +206,8 @@ def _at_hardware(bit: Evidence, example: Example) -> tuple[str, str | None, int 
 
 def _distance(example: Example) -> str:
     if example.strangeness is None:
-        return "none is known yet"
-    return (
-        f"{example.strangeness:.2f} deviations from the nearest, where up to {example.strange_from or 0:.2f} is usual"
-    )
+        return "nothing usual is known yet"
+    return f"distance {example.strangeness:.2f}, usual up to {example.strange_from or 0:.2f}"
 
 
 def read_evidence_words(text: str) -> EvidenceWords:

@@ -39,10 +39,10 @@ def facts_of(incident: Incident, phrases: Phrases | None = None) -> Facts:
     first = f"{subject} {clauses[0]}" if clauses else f"{subject}: {rest.pop(0)}"
     span_us = incident.end_ts_us - incident.start_ts_us
     lasts = incident.count > 1 or span_us >= SHORT_US
-    lasted = words["sentence.lasted"].substitute(duration=duration(span_us)) if lasts else ""
+    lasted = "sentence.lasted_one" if incident.count == 1 else "sentence.lasted"
     says = words["sentence.facts"].substitute(
         clauses="; ".join([first, *clauses[1:], *rest]),
-        lasted=lasted,
+        lasted=words[lasted].substitute(duration=duration(span_us)) if lasts else "",
         since=moment(incident.start_ts_us),
         where=f"{printable_name(incident.site)}/{printable_name(incident.sensor)}",
     )
@@ -128,7 +128,7 @@ def _at_port(use: Use) -> str:
     if port is None:
         return "port not known"
     is_clients = port[1] >= EPHEMERAL and port[1] not in INDUSTRIAL_PORTS
-    return f"{port_words(*port)}, a port of clients" if is_clients else port_words(*port)
+    return f"{port_words(*port)}, an ephemeral port" if is_clients else port_words(*port)
 
 
 def _connections(use: Use) -> str:

@@ -58,7 +58,7 @@ def reason_words(reason: Reason) -> str:
         return f"{reason.label}: {measured(observed, reason.unit)}, usually {range_}"
     says, says_no = phrases
     chosen = says if says_no is None or observed >= 0.5 else says_no
-    some = "" if reason.share >= 0.995 else f" ({max(reason.share * 100, 1):.0f} % of its flows)"
+    some = "" if reason.share >= 0.995 else f" (in {max(reason.share * 100, 1):.0f} % of its flows)"
     return chosen.substitute(value=value, usual=normal) + some
 
 

@@ -80,7 +80,8 @@ def _looks(incident: Incident, meanings: Meanings, known: Known, words: Phrases)
         says = words["sentence.named"].substitute(name=name, sure=known.confidence)
     else:
         some = f"{of_class:,} of {flows(incident.count)}"
-        says = words["sentence.named_some"].substitute(flows=some, name=name, sure=known.confidence)
+        phrase = words["sentence.named_one" if of_class == 1 else "sentence.named_some"]
+        says = phrase.substitute(flows=some, name=name, sure=known.confidence)
     for further in further_names(incident, meanings)[:SAID_CLASSES]:
         number = flows(incident.classes[further])
         says += words["sentence.also"].substitute(flows=number, name=_name(incident, meanings, further))

@@ -170,7 +170,7 @@ class SensorPages:
         name = LEVEL_NAMES[level]
         if level >= CERTAIN:
             if self.reserve.draw(1):
-                return PAGE, CERTAIN_EVIDENCE, f"{name} evidence pages whatever the budget"
+                return PAGE, CERTAIN_EVIDENCE, f"{name} evidence (by its kind or number) pages whatever the budget"
             says = f"even of certain evidence {certain_a_day} incidents a day page at most"
             return REVIEW, BOUND, says
         if level == FAINT:

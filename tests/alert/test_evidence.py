@@ -184,7 +184,7 @@ def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
         (
             USE,
             {"src_port": 50_001, "dst_port": 50_002},
-            f"{A} is not known to use tcp/50002 (or any other port of clients) of {B}; no other source is",
+            f"{A} is not known to use tcp/50002 (or any other ephemeral port) of {B}; no other source is",
         ),
         (USE, {"dst_port": None}, f"{A} is not known to use tcp (port not known) of {B}; no other source is"),
         (
@@ -201,23 +201,23 @@ def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
         (
             USE,
             {"source_type": "icsflow"},
-            f"{A} and {B} are not known to talk by HTTP (tcp/8080) of {B}; no other source is",
+            f"{A} and {B} are not known to talk by HTTP (tcp/8080) of {B}",
         ),
         (
             USE,
             {"source_type": "icsflow", "src_port": None, "dst_port": None},
-            f"{A} and {B} are not known to talk by tcp (port not known); no other source is",
+            f"{A} and {B} are not known to talk by tcp (port not known)",
         ),
         # By its ports an answer, by its SYN a question: nothing says who used whose service.
         (
             USE,
             {"src_port": 22_023, "dst_port": 50_001, "fwd_tcp_flags": 2},
-            f"{A} and {B} are not known to talk by tcp ports 22023 and 50001; no other source is",
+            f"{A} and {B} are not known to talk by tcp ports 22023 and 50001",
         ),
         (
             USE,
             {"src_port": 22_023, "dst_port": 50_001, "conn_state": "S0"},
-            f"{A} and {B} are not known to talk by tcp ports 22023 and 50001; no other source is",
+            f"{A} and {B} are not known to talk by tcp ports 22023 and 50001",
         ),
         (
             USE,
@@ -293,13 +293,13 @@ def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
         (
             Evidence.STRANGE,
             {},
-            f"a flow from {A} to {B} over HTTP (tcp/8080) is unlike every usual kind here: "
-            "2.31 deviations from the nearest, where up to 1.75 is usual",
+            f"a flow from {A} to {B} over HTTP (tcp/8080) is unlike all that is usual here "
+            "(distance 2.31, usual up to 1.75)",
         ),
         (
             Evidence.STRANGE,
             {"ip_proto": None, "ether_type": 0x0806, "strangeness": float("inf"), "dst_port": None},
-            f"a flow from {A} to {B} over arp is unlike every usual kind here: none is known yet",
+            f"a flow from {A} to {B} over arp is unlike all that is usual here (nothing usual is known yet)",
         ),
         (Evidence.NEW_HOST | USE, {}, f"{A} is not known here"),
         (
@@ -342,8 +342,8 @@ def test_an_incident_without_a_name_is_told_by_its_strongest_evidence() -> None:
     assert event["message"] == (
         f"{A} opened 2 HTTP connections (tcp/8080) to {B}, within 1.0 s, "
         f"since 2023-03-10 10:19:59 UTC (plant/left). New here: {A} sent write commands (Modbus) to {B} and is not "
-        f"known to; no other source is. Also: a flow from {A} to {B} over HTTP (tcp/8080) is unlike every usual "
-        "kind here: 2.31 deviations from the nearest, where up to 1.75 is usual. "
+        f"known to; no other source is. Also: a flow from {A} to {B} over HTTP (tcp/8080) is unlike all that is "
+        "usual here (distance 2.31, usual up to 1.75). "
         "Candidate technique T0848 Rogue Master and T1692.001 Command Message"
     )
     assert (event["severity"], event["confidence_score"]) == ("High", 70)

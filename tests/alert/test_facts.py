@@ -89,11 +89,11 @@ def told(*rows: dict[str, Any]) -> str:
         ),
         (
             [{"src_port": 22_023, "dst_port": 50_001, "conn_state": "S0", **ONE}],
-            f"{A} opened 1 connection (tcp/50001, a port of clients) to {B}, and got no answer",
+            f"{A} opened 1 connection (tcp/50001, an ephemeral port) to {B}, and got no answer",
         ),
         (
             [{"src_port": 22_023, "dst_port": 50_001, "conn_state": "OTH", "is_biflow": False, "fwd_tcp_flags": 2}],
-            f"{A} had 1 flow (tcp/50001, a port of clients) with {B}",
+            f"{A} had 1 flow (tcp/50001, an ephemeral port) with {B}",
         ),
         # A sensor that orders ends by address, and counts SYNs, or does not.
         (
@@ -102,7 +102,7 @@ def told(*rows: dict[str, Any]) -> str:
         ),
         (
             [{"source_type": "icsflow", "dst_port": None, "src_addr": a, "dst_addr": "x"} for a in "abc"],
-            "x exchanged TCP (port not known) with 3 addresses in 3 flows",
+            "x had traffic with 3 addresses by TCP (port not known) in 3 flows",
         ),
         # Many against one.
         (

@@ -70,7 +70,7 @@ def test_they_are_peoples_words(name: str, observed: float, low: float, high: fl
 
 def test_what_few_flows_did_is_said_of_few() -> None:
     said = reason_words(reason("host_new_peers", 0.0, 0.0, 0.0, share=0.2))
-    assert said == "new partners spoken to: 1; usually none (20 % of its flows)"
+    assert said == "new partners spoken to: 1; usually none (in 20 % of its flows)"
 
 
 def test_a_feature_of_a_later_model_is_named_as_it_is() -> None:

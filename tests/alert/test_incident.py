@@ -81,8 +81,8 @@ def test_what_a_quarter_is_known_to_be_is_said_of_that_quarter() -> None:
     assert incident.main_class == "ssh_bruteforce"
     assert says(incident) == (
         "10.0.0.5 opened 3 Modbus connections (tcp/502) to 10.0.0.6; 9 further flows of 10.0.0.9, "
-        f"{LASTED}. 3 of 12 flows look like password guessing over SSH (22 of 100); candidate technique T0859 Valid "
-        "Accounts"
+        f"{LASTED}. 3 of 12 flows look like password guessing over SSH (confidence 22 of 100); candidate technique "
+        "T0859 Valid Accounts"
     )
     assert incident.all_ends.actor == "10.0.0.9"
     incident.absorb(scored([unknown()]))

@@ -35,9 +35,9 @@ def test_it_says_in_words_what_happened() -> None:
     # 23 addresses in all; one of them is the actor's own.
     assert event["message"] == (
         "198.18.134.11 tried 23 tcp ports of 22 addresses in 42 flows, within 4.1 s, since 2023-03-10 10:19:59 UTC "
-        "(plant/left). Unusual here: the busier end had 900 attempts to connect (SYN packets) of late; usually 0 to 9. "
-        "Also: one end never spoke; usually both do. It looks like a port scan (90 of 100); candidate technique "
-        "T0846.001 Port Scan"
+        "(plant/left). Unusual here, flow by flow: the busier end had 900 attempts to connect (SYN packets) of late; "
+        "usually 0 to 9. Also: one end never spoke; usually both do. It looks like a port scan (confidence 90 of 100); "
+        "candidate technique T0846.001 Port Scan"
     )
     assert event["severity"] == "Medium"
     assert event["finding_info"]["title"] == "198.18.134.11 tried 23 tcp ports of 22 addresses in 42 flows (Port scan)"

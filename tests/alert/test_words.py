@@ -106,7 +106,7 @@ def test_a_line_repeats_no_evidence_that_the_message_says() -> None:
     [event] = incidents_of([scored(rows)])
     text = " ".join(printed(event).split())
     assert text.count("sent write commands (an industrial protocol)") >= 2  # the page, and its table of reasons
-    assert "is unlike every usual kind here" in text
+    assert "is unlike all that is usual here" in text
 
 
 def test_a_page_says_why_there_are_no_reasons() -> None:

@@ -28,7 +28,7 @@ def print_learnt(done: FlowFile, quiet: bool) -> None:
         say(f"[yellow]{sensor}:[/] {learnt.words()}", quiet=quiet)
     if not done.not_back:
         return
-    say("What did not come back at separate times, the weightiest first; this is no verdict:", quiet=quiet)
+    say("Seen here at one time only, the weightiest first; nobody knows yet whether it is usual:", quiet=quiet)
     for each in done.not_back:
         say("  " + escape(printable(_line(each))), quiet=quiet)
     if done.more_not_back:

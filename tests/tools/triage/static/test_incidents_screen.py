@@ -201,6 +201,7 @@ def test_an_empty_store_is_calm(browser: Browser, tmp_path: Path) -> None:
     with served(store_of(tmp_path)) as empty, reading(browser, empty.url) as reader:
         page = reader.open()
         expect(page.get_by_text("Nothing to do.")).to_be_visible()
+        expect(page.get_by_text("There is no incident yet")).to_be_visible()
         page.get_by_role("link", name="Settled 0").click()
         expect(page.get_by_text("Nothing is settled yet.")).to_be_visible()
         empty.store.take_alerts([shown(1, "10.0.0.9 is the first")])

@@ -48,13 +48,15 @@ function shareSays(reason, flows) {
   return `${Math.round(reason.share * 100)} % of the flows`;
 }
 
+/** Whether there are numbers of what was observed and of what is usual. */
+export const hasBar = (reason) => ["usual_low", "usual_high", "observed_median"].every((name) => isNumber(reason[name]));
+
 /** One reason: a bar where there are numbers of both, else the sentence. */
 export function reasonItem(reason, flows) {
   const says = clean(reason.says ?? reason.label);
-  const numbers = ["usual_low", "usual_high", "observed_median"].every((name) => isNumber(reason[name]));
   const [observed, usual] = saidOf(reason);
   const share = says.includes("of its flows") ? null : shareSays(reason, flows);
-  if (!numbers) {
+  if (!hasBar(reason)) {
     return h("li", { class: "reason" }, h("p", { class: "label" }, own(says)), share && h("p", { class: "muted" }, share));
   }
   return h(

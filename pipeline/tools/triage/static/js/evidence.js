@@ -1,6 +1,6 @@
 // Why it is an incident: what is new, who talked to whom, when, techniques, witnesses, similar ones.
 
-import { reasonItem } from "./bars.js";
+import { hasBar, reasonItem } from "./bars.js";
 import { clean, h, own } from "./dom.js";
 import { talksGraph } from "./graph.js";
 import { severityChip } from "./rows.js";
@@ -36,9 +36,10 @@ function novelty(alerts, incident) {
   }
   const list = (alert) => h("ul", { class: "reasons" }, alert.unmapped.reasons.map((reason) => reasonItem(reason, alert.count)));
   const [first, ...others] = told;
+  const bars = told.some((alert) => alert.unmapped.reasons.some(hasBar));
   return section(
     "What is new",
-    h("p", { class: "legend", "aria-hidden": "true" }, h("span", { class: "key usual" }), "usual at this sensor ", h("span", { class: "key observed" }), "observed ", h("span", { class: "key reach" }), "furthest"),
+    bars && h("p", { class: "legend", "aria-hidden": "true" }, h("span", { class: "key usual" }), "usual at this sensor ", h("span", { class: "key observed" }), "observed ", h("span", { class: "key reach" }), "furthest"),
     others.length > 0 && h("h3", null, "At sensor ", own(first.unmapped.sensor)),
     list(first),
     others.slice(0, MAX_WITNESSES).map((alert) =>

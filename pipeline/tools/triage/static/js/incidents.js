@@ -120,8 +120,9 @@ export class Incidents {
   }
 
   nothing() {
+    const some = Object.values(this.counts ?? {}).some((number) => number > 0);
     const says = {
-      todo: ["Nothing to do.", "Every incident that paged is settled or suppressed. New ones appear here by themselves."],
+      todo: ["Nothing to do.", some ? "No incident that paged waits for a verdict. New ones appear here by themselves." : "There is no incident yet: a sensor that still learns shows none. New ones appear here by themselves."],
       review: ["Nothing to review.", "No lone or held-back incident is waiting."],
       suppressed: ["Nothing is suppressed.", "When a verdict suppresses the same again, what it suppressed is listed here."],
       settled: ["Nothing is settled yet.", "Incidents with a verdict are listed here, with who gave it."],
