@@ -199,6 +199,13 @@ class Settings(BaseSettings):
     )
     site_pages: dict[str, Pages] = Field(default_factory=dict, description="The same, per site.")
 
+    # Words
+    techniques: Path | None = Field(
+        None,
+        description="TOML file with what the plant changes in the table of candidate techniques (docs/alerts.md).",
+    )
+    site_techniques: dict[str, Path] = Field(default_factory=dict, description="The same, per site.")
+
     # Sizes
     flows_rows: Positive = Field(4096, le=65_536, description="Most rows ingest puts into one flows message.")
     score_group_messages: Positive = Field(64, description="Most features messages scored in one transaction.")

@@ -9,6 +9,9 @@ from pipeline.contracts.class_names import UNKNOWN, is_name
 SEVERAL_ATTEMPTS = 4
 """Where no ports are known, so many attempts to connect may be a scan (pipeline/contracts/preconditions.toml)."""
 
+MAX_TECHNIQUES = 16
+"""As many as an alert has (schemas/alert.json)."""
+
 
 def has_name(incident: Incident, meanings: Meanings) -> bool:
     """Whether its class is a name that its flows bear out: the crowd has one; a scan needs several ports or hosts."""
@@ -51,14 +54,14 @@ def meaning_of(incident: Incident, meanings: Meanings) -> Meaning:
 def techniques_of(
     incident: Incident, meanings: Meanings, said: list[Sentence] | None = None, named: bool = True
 ) -> list[Technique]:
-    """The candidate techniques of its main class, of the further ones, and of what is new about it, each once."""
+    """The candidate techniques of its main class, the further ones and what is new about it, each once, 16 at most."""
     techniques = list(meaning_of(incident, meanings).techniques) if named else []
     if named:
         for name in further_names(incident, meanings):
             techniques += meanings.of(name).techniques
     for sentence in said or []:
         techniques += meanings.evidence.get(sentence.kind.name, ())
-    return list({technique.exact: technique for technique in reversed(techniques)}.values())[::-1]
+    return list({technique.exact: technique for technique in reversed(techniques)}.values())[::-1][:MAX_TECHNIQUES]
 
 
 def name_of_incident(incident: Incident, meanings: Meanings, said: list[Sentence], named: bool) -> str:

@@ -15,7 +15,8 @@ from pipeline.alert.incident import as_document, of_document
 from pipeline.alert.notices import is_told, notice_finding
 from pipeline.alert.ocsf import detection_finding
 from pipeline.alert.sensor import NEVER_US, Change, Followed, SensorState, Tally, advance
-from pipeline.alert.techniques import Meanings, shipped
+from pipeline.alert.site_techniques import MeaningsOf
+from pipeline.alert.techniques import shipped
 from pipeline.contracts.envelope import RowsFacts, SensorName, SensorWatermark
 from pipeline.errors import BadData, RefusedState, SchemaMismatch, SequenceGap
 from pipeline.runtime.wire import batches
@@ -61,11 +62,12 @@ def advance_partition(
     facts: RowsFacts,
     grouping: Grouping,
     baseline_of: BaselineOf,
-    meanings: Meanings | None = None,
+    meanings_of: MeaningsOf = lambda _site: shipped(),
     pages_of: PagesOf = lambda _site: SHIPPED_PAGES,
 ) -> Advanced:
     """Process one suspects message, perhaps of no rows; it changes `state`, don't use the old one again.
 
+    meanings_of: what classes and evidence are called at a site; how severe they are is the same everywhere.
     Raises SequenceGap where a message is missing, SchemaMismatch where the features are not those of the rows' model.
     """
     seq = facts.seq
@@ -78,15 +80,15 @@ def advance_partition(
         )
     expect_features(suspects, facts, baseline_of)
     over = {*facts.ended, *facts.evicted}
-    meanings = meanings or shipped()
-    changes, tally = advance_sensors(state.sensors, suspects, facts.watermarks, over, grouping, meanings, pages_of)
+    changes, tally = advance_sensors(state.sensors, suspects, facts.watermarks, over, grouping, pages_of)
     state.seq = seq + 1
     watermarks_us = [watermark.time_us for watermark in facts.watermarks]
     ended_us = int(suspects.column("end_ts_us").to_numpy().max(initial=NEVER_US))
     state.reached_us = max([state.reached_us, ended_us, *watermarks_us])
     events = [notice_finding(notice) for notice in facts.notices if is_told(notice)]
     events += [
-        detection_finding(incident, activity, meanings, baseline_of(incident.model)) for incident, activity in changes
+        detection_finding(incident, activity, meanings_of(incident.site), baseline_of(incident.model))
+        for incident, activity in changes
     ]
     return Advanced(state, events, tally, True)
 
@@ -97,7 +99,6 @@ def advance_sensors(
     watermarks: Iterable[SensorWatermark],
     ended: Iterable[SensorName],
     grouping: Grouping,
-    meanings: Meanings | None = None,
     pages_of: PagesOf = lambda _site: SHIPPED_PAGES,
 ) -> tuple[list[Change], Tally]:
     """Advance every sensor the message has rows, a watermark or an end of; sensors in the order of their names."""
@@ -110,7 +111,7 @@ def advance_sensors(
         state = sensors.setdefault(name, SensorState())
         rows = rows_of.get(name, suspects.slice(0, 0))
         pages = pages_of(name[0])
-        changed, happened = advance(state, rows, watermark_us_of.get(name), name in ended, grouping, pages, meanings)
+        changed, happened = advance(state, rows, watermark_us_of.get(name), name in ended, grouping, pages)
         changes += changed
         tally = tally.plus(happened)
     _forget(sensors, ended)

@@ -14,7 +14,7 @@ from pipeline.alert.levels import grows, levels_of
 from pipeline.alert.occasions import occasions_of
 from pipeline.alert.ocsf import CLOSE, CREATE, UPDATE
 from pipeline.alert.pages import PAGE, Occasion, SensorPages
-from pipeline.alert.techniques import Meanings, shipped
+from pipeline.alert.techniques import shipped
 from pipeline.contracts.uids import incident_uid
 from schemas.pages import SHIPPED_PAGES, Pages
 
@@ -82,7 +82,6 @@ def advance(
     ended: bool,
     grouping: Grouping,
     pages: Pages = SHIPPED_PAGES,
-    meanings: Meanings | None = None,
 ) -> tuple[list[Change], Tally]:
     """Process a sensor's suspects (schema `scored`, one site and sensor) and its watermark; the state is changed.
 
@@ -92,7 +91,7 @@ def advance(
     """
     tally = Tally(suspects=suspects.num_rows)
     if suspects.num_rows:
-        tally = tally.plus(_assign(state, suspects, grouping, pages, meanings or shipped()))
+        tally = tally.plus(_assign(state, suspects, grouping, pages))
     if watermark_us is not None:
         state.clock_us = max(state.clock_us, watermark_us)
     over = [ended or state.clock_us - each.group.last_clock_us > grouping.gap_us for each in state.followed]
@@ -114,9 +113,7 @@ def advance(
     return changes, tally
 
 
-def _assign(
-    state: SensorState, suspects: pa.RecordBatch, grouping: Grouping, pages: Pages, meanings: Meanings
-) -> Tally:
+def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping, pages: Pages) -> Tally:
     """Assign every suspect to a group; open an incident for each group with enough evidence, and fill it.
 
     Rows are those that waited, then the fresh ones. `first_group` is the group a row was linked to; `last_group` is the
@@ -148,7 +145,7 @@ def _assign(
     order = np.lexsort((member_rows, joined_at, last_group[member_rows]))
     member_rows, joined_at = member_rows[order], joined_at[order]
     members = rows.take(pa.array(member_rows))
-    levels, occasions = levels_of(members, meanings), list[tuple[int, Incident, Occasion]]()
+    levels, occasions = levels_of(members, shipped()), list[tuple[int, Incident, Occasion]]()
     grow = grows(members, levels)
     groups, starts, sizes = np.unique(last_group[member_rows], return_index=True, return_counts=True)
     for number, start, size in zip(groups.tolist(), starts.tolist(), sizes.tolist(), strict=True):

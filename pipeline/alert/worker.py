@@ -9,6 +9,7 @@ from pipeline.alert.manifests import Manifests
 from pipeline.alert.ocsf import ACTIVITY, CLOSE, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
 from pipeline.alert.sensor import Tally
+from pipeline.alert.site_techniques import meanings_of_sites
 from pipeline.alert.validity import require_valid
 from pipeline.contracts.envelope import MessagePosition, ScoredFacts
 from pipeline.runtime.faust import worker
@@ -35,6 +36,7 @@ class AlertStage(Stage[PartitionState]):
         self._log = log(self.name)
         self._grouping = grouping or load_grouping()
         self._manifests = Manifests(settings.registry_uri)
+        self._meanings_of = meanings_of_sites(settings.techniques, settings.site_techniques)
         self._pages_of = settings.pages_of
         self._without_manifest: set[str] = set()
         telemetry.count("forebay_pages", 0)
@@ -68,7 +70,9 @@ class AlertStage(Stage[PartitionState]):
             position = MessagePosition(self.source, message.partition, message.offset)
             rows, facts = messages.read(message.value, ScoredFacts, position)
             span.set("forebay.rows", rows.num_rows)
-            advanced = advance_partition(state, rows, facts, self._grouping, self._baseline_of, pages_of=self._pages_of)
+            advanced = advance_partition(
+                state, rows, facts, self._grouping, self._baseline_of, self._meanings_of, self._pages_of
+            )
             outgoing = [self._outgoing(event, span.traceparent) for event in advanced.events]
             span.set("forebay.alerts", len(outgoing))
         if not advanced.accepted:

@@ -105,6 +105,7 @@ def score(file: FlowFile, settings: Settings) -> FlowFile:
     from models.serving.model import POOLED
     from pipeline.alert.explain import read_baseline
     from pipeline.alert.incidents import incidents_of
+    from pipeline.alert.site_techniques import meanings_of_sites
     from pipeline.contracts.promotions import PromotionLedger
     from pipeline.score.device import choose_device
     from pipeline.score.model_cache import ModelCache
@@ -115,6 +116,7 @@ def score(file: FlowFile, settings: Settings) -> FlowFile:
     models.first.model.expect_features(file.feature_set.name, file.feature_set.hash)
     [rows] = score_batches([file.rows], PromotionLedger(1), models)
     explained, pages = read_baseline(models.first.manifest), settings.pages_of(file.decoded.site)
+    meanings = meanings_of_sites(settings.techniques, settings.site_techniques)(file.decoded.site)
     origin = f"{file.decoded.site}/{file.decoded.sensor}"
     uncalibrated = models.first.model.origin_of(origin) == POOLED
     not_back, more = list[NotBack](), 0
@@ -123,7 +125,7 @@ def score(file: FlowFile, settings: Settings) -> FlowFile:
     return replace(
         file,
         rows=rows,
-        incidents=tuple(incidents_of([rows], baseline_of=lambda _model: explained, pages=pages)),
+        incidents=tuple(incidents_of([rows], baseline_of=lambda _model: explained, meanings=meanings, pages=pages)),
         uncalibrated=uncalibrated,
         not_back=tuple(not_back),
         more_not_back=more,

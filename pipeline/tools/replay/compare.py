@@ -15,6 +15,7 @@ from pipeline.alert.grouping import load_grouping
 from pipeline.alert.manifests import Manifests
 from pipeline.alert.ocsf import encode as encode_alert
 from pipeline.alert.partition import PartitionState, advance_partition
+from pipeline.alert.site_techniques import meanings_of_sites
 from pipeline.archive.upkeep.query import connect
 from pipeline.errors import BadData, Usage
 from pipeline.settings import Settings
@@ -161,6 +162,7 @@ def live_incidents(
 ) -> dict[str, dict[str, Any]]:
     """The incidents that the archive's rows make with the scores they have, by uid; of files within the bounds."""
     grouping, manifests = load_grouping(), Manifests(settings.registry_uri)
+    meanings_of = meanings_of_sites(settings.techniques, settings.site_techniques)
     last: dict[str, dict[str, Any]] = {}
     for partition, end in history.archive_ends(settings.archive_uri):
         state = PartitionState.empty()
@@ -168,7 +170,7 @@ def live_incidents(
             suspects = step.rows.filter(step.rows.column("suspect"))
             facts = replace(step.facts, seq=number)
             advanced = advance_partition(
-                state, suspects, facts, grouping, manifests.baseline_of, pages_of=settings.pages_of
+                state, suspects, facts, grouping, manifests.baseline_of, meanings_of, settings.pages_of
             )
             state = advanced.state
             for event in advanced.events:

@@ -24,6 +24,7 @@ from pipeline.alert.partition import PartitionState as Incidents
 from pipeline.alert.partition import advance_partition as advance_incidents
 from pipeline.alert.partition import restore as restore_incidents
 from pipeline.alert.partition import snapshot as snapshot_incidents
+from pipeline.alert.site_techniques import meanings_of_sites
 from pipeline.archive.parquet import writer_options
 from pipeline.archive.segments import LARGE_ROWS
 from pipeline.contracts.envelope import RowsFacts
@@ -102,6 +103,7 @@ class PartitionReplay:
         self._feature_set = named(settings.feature_set, live=True)
         self._calendars = Calendars(settings.calendars)
         self._grouping = load_grouping()
+        self._meanings_of = meanings_of_sites(settings.techniques, settings.site_techniques)
         self._store = own_states(folder, self._partition)
         self._windows, self._incidents = Windows.empty(self._feature_set), Incidents.empty()
         self._saved: Saved | None = None
@@ -284,7 +286,8 @@ class PartitionReplay:
             message.facts,
             self._grouping,
             self._scoring.baseline_of,
-            pages_of=self._settings.pages_of,
+            self._meanings_of,
+            self._settings.pages_of,
         )
         self._incidents = advanced.state
         asked = self._request

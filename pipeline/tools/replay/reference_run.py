@@ -16,6 +16,7 @@ from pipeline.alert.grouping import load_grouping
 from pipeline.alert.ocsf import encode as encode_alert
 from pipeline.alert.partition import PartitionState as Incidents
 from pipeline.alert.partition import advance_partition as advance_incidents
+from pipeline.alert.site_techniques import meanings_of_sites
 from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
@@ -98,6 +99,7 @@ class _PartitionRun:
         self._ledger = PromotionLedger(settings.partitions)
         self._baseline = read_baseline(self._models.first.manifest)
         self._grouping = load_grouping()
+        self._meanings_of = meanings_of_sites(settings.techniques, settings.site_techniques)
         self._archive = PartitionArchive(archive, partition, Limits(settings.archive_rows_per_file), WRITER)
         self._pairing = Pairing(partition, self._archive.progress)
         self._scored = self._rejects = 0
@@ -152,7 +154,8 @@ class _PartitionRun:
             facts,
             self._grouping,
             lambda _model: self._baseline,
-            pages_of=self._settings.pages_of,
+            self._meanings_of,
+            self._settings.pages_of,
         )
         self._incidents = advanced.state
         for event in advanced.events:
