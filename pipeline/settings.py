@@ -218,6 +218,12 @@ class Settings(BaseSettings):
         73, ge=0, description="... and so many of them a partition; by default as far back as topic `flows`. 0: none."
     )
     samples_rows: Positive = Field(2_000_000, description="Samples retained for retraining; the oldest go first.")
+    verdict_weight: Positive = Field(
+        4, le=64, description="A flow that a verdict labels counts so often in training; of a label file once."
+    )
+    verdict_max_rows: Positive = Field(
+        512, le=1_000_000, description="What the flows of one verdict count in training, all of them together, at most."
+    )
     fitted_calibrations: str = Field(
         "compare",
         pattern="^(promote|compare|off)$",

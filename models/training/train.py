@@ -43,6 +43,7 @@ def train(
     parent: str | None = None,
     stages: Stages | None = None,
     device: str = "cpu",
+    counts: Ints | None = None,
 ) -> Model:
     """Train a model on labelled rows.
 
@@ -55,6 +56,7 @@ def train(
     parent : id of the model this one is to follow
     stages : reports and stores the stages; by default neither
     device : where networks are fitted, `auto`, `cpu` or `cuda`; the rest is done on the CPU
+    counts : (n,) how often each row counts where the network is fitted, once by default; all else counts rows once
 
     Raises RefusedModel where there are too few quiet rows, or no attack, to learn from. The same rows, configuration,
     CPU type and torch give the same bytes, also where the training was interrupted and resumed.
@@ -74,7 +76,10 @@ def train(
     stages.expect(cost(config.augmentation) + (FOLDS + trials(rows, y, fit, config)) * TRIAL_COST * cost("none"))
     choice = choose_on_rows(rows.matrix[fit], y[fit], log, config, stages, device)
     config = choice.applied(config)
-    network = fit_network(rows.matrix[fit], y[fit], log, config, random, stages, teacher_of=teacher_of(config))
+    fitted_to = np.repeat(np.flatnonzero(fit), 1 if counts is None else counts[fit])
+    network = fit_network(
+        rows.matrix[fitted_to], y[fitted_to], log, config, random, stages, teacher_of=teacher_of(config)
+    )
     forward = Forward(network.arrays())
     temperature = temperature_of(forward, rows.matrix[held_out & believed], y[held_out & believed])
     figures = _held_out_figures(forward, rows, y, held_out & believed, temperature, config)

@@ -6,7 +6,7 @@ seen it. Rows without a label, whatever their score, are not used. The same rows
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from models.errors import RefusedModel
 from models.igan.config import IganConfig
-from models.rows import FeatureSet, Rows, concatenate, held_out_blocks
+from models.rows import FeatureSet, Mask, Rows, concatenate, held_out_blocks
 from models.serving import registry
 from models.serving.model import Model
 from models.serving.score import Scorer
@@ -25,6 +25,7 @@ from pipeline.contracts.verdicts import Record
 from pipeline.errors import BadData, Failed, RefusedState
 from pipeline.retrain.compare import Comparison, Figures, Gates, Known, compare, figures, known
 from pipeline.retrain.labels import Labels
+from pipeline.retrain.verdict_weight import VerdictWeight, counts_of
 from pipeline.runtime.wire.batches import matrix
 
 HELD_OUT_SHARE = 0.3
@@ -42,10 +43,13 @@ class Labelled:
     rows: Rows
     by: Mapping[str, int]
     """How many rows each person or file has labelled."""
-    verdicts: Mapping[str, int]
-    """How many rows each verdict labels, by id: what it weighs, since every row counts once."""
+    verdicts: Mapping[str, tuple[int, int]]
+    """How many rows each verdict labels, by id, and how often they count in all."""
+    counts: npt.NDArray[np.int64]
+    """(n,) how often each row counts where the network is fitted."""
+    weight: VerdictWeight
     digest: str
-    """SHA-256 of raw positions and labels."""
+    """SHA-256 of raw positions, labels and counts."""
     conflicting: int
     """Samples that were given two different labels, and so have none."""
 
@@ -69,8 +73,8 @@ class Candidate:
     held_out: int
 
 
-def labelled_rows(samples: pa.Table, labels: Labels) -> Labelled:
-    """The samples that have a label."""
+def labelled_rows(samples: pa.Table, labels: Labels, weight: VerdictWeight | None = None) -> Labelled:
+    """The samples that have a label, and how often each counts; weight: of a verdict, as shipped by default."""
     if samples.num_rows == 0:
         raise BadData(
             f"no sample has a label ({len(labels)} labels given, {labels.unusable} verdicts could not be used); "
@@ -97,12 +101,19 @@ def labelled_rows(samples: pa.Table, labels: Labels) -> Labelled:
         source_record=chosen.astype(np.int64),
         replay=np.zeros(chosen.size, np.int64),
     )
-    by, verdicts = _counted(applied.by[chosen]), _counted(applied.verdict[chosen])
+    weight, verdict = weight or VerdictWeight(), applied.verdict[chosen]
+    counts = counts_of(verdict, positions, weight)
+    names, of_row, rows_of = np.unique(verdict, return_inverse=True, return_counts=True)
+    counted = zip(rows_of.tolist(), np.bincount(of_row, counts).astype(np.int64).tolist(), strict=True)
     return Labelled(
         rows,
-        by,
-        {name: count for name, count in verdicts.items() if name},
-        hashlib.sha256(positions.tobytes() + "\n".join(label.tolist()).encode()).hexdigest(),
+        _counted(applied.by[chosen]),
+        {name: both for name, both in zip(names.tolist(), counted, strict=True) if name},
+        counts,
+        weight,
+        hashlib.sha256(
+            positions.tobytes() + "\n".join(label.tolist()).encode() + counts.astype("<i8").tobytes()
+        ).hexdigest(),
         int(applied.conflicting.sum()),
     )
 
@@ -115,7 +126,7 @@ def _counted(names: npt.NDArray[np.str_]) -> dict[str, int]:
 def provenance(labelled: Labelled, labels: Labels) -> dict[str, Any]:
     """What the labelled samples are and whose labels they have, for the manifest."""
     named = sorted(labelled.by.items(), key=lambda item: (-item[1], item[0]))
-    weighty = sorted(labelled.verdicts.items(), key=lambda item: (-item[1], item[0]))
+    weighty = sorted(labelled.verdicts.items(), key=lambda item: (-item[1][0], item[0]))
     others = sum(count for _, count in named[MAX_NAMES:])
     kinds, counts = np.unique(labelled.rows.label, return_counts=True)
     return {
@@ -124,8 +135,9 @@ def provenance(labelled: Labelled, labels: Labels) -> dict[str, Any]:
         "rows": len(labelled.rows),
         "labels": dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
         "by": dict(named[:MAX_NAMES]) | ({"others": others} if others else {}),
-        "verdicts": [_of_verdict(labels.given[name], rows) for name, rows in weighty[:MAX_NAMES]],
+        "verdicts": [_of_verdict(labels.given[name], *rows) for name, rows in weighty[:MAX_NAMES]],
         "more_verdicts": len(weighty[MAX_NAMES:]),
+        "verdict_weight": asdict(labelled.weight),
         "conflicting": labelled.conflicting,
         "overruled": labels.overruled,
         "undone": labels.undone,
@@ -133,10 +145,10 @@ def provenance(labelled: Labelled, labels: Labels) -> dict[str, Any]:
     }
 
 
-def _of_verdict(verdict: Record, rows: int) -> dict[str, Any]:
-    """Who said it when, of which incident, with which scope, and how many rows it labels."""
+def _of_verdict(verdict: Record, rows: int, count: int) -> dict[str, Any]:
+    """Who said it when, of which incident, with which scope, how many rows it labels, and how often they count."""
     names = ("id", "uid", "verdict", "by", "at_us", "scope")
-    return {name: verdict[name] for name in names} | {"rows": rows}
+    return {name: verdict[name] for name in names} | {"rows": rows, "count": count}
 
 
 def has_seen(model: Model, labelled: Labelled) -> bool:
@@ -146,10 +158,14 @@ def has_seen(model: Model, labelled: Labelled) -> bool:
 
 def hold_out(rows: Rows, share: float = HELD_OUT_SHARE, embargo_us: int = EMBARGO_US) -> tuple[Rows, Rows]:
     """Split in time: rows to train on, and the newest `share` of the rows, which end an embargo after the others."""
-    if len(rows) == 0:
-        return rows, rows
-    border_us = border_us_of(rows.end_ts_us, share)
-    return rows.take(rows.end_ts_us < border_us - embargo_us), rows.take(rows.end_ts_us >= border_us)
+    learn, held_out = _sides(rows.end_ts_us, share, embargo_us)
+    return rows.take(learn), rows.take(held_out)
+
+
+def _sides(end_ts_us: npt.NDArray[np.int64], share: float, embargo_us: int) -> tuple[Mask, Mask]:
+    """(n,) rows to train on and rows to hold out."""
+    border_us = border_us_of(end_ts_us, share) if len(end_ts_us) else 0.0
+    return end_ts_us < border_us - embargo_us, end_ts_us >= border_us
 
 
 def border_us_of(end_ts_us: npt.NDArray[np.int64], share: float = HELD_OUT_SHARE) -> float:
@@ -197,7 +213,9 @@ def make(
 
     Failed, or RefusedState, where the rows are too few to train on.
     """
-    learn, held_out = hold_out(labelled.rows)
+    to_learn, newest = _sides(labelled.rows.end_ts_us, HELD_OUT_SHARE, EMBARGO_US)
+    to_learn &= labelled.counts > 0
+    learn, held_out = labelled.rows.take(to_learn), labelled.rows.take(newest)
     if len(learn) == 0:
         raise Failed(
             f"{len(labelled.rows)} labelled samples: once the newest {HELD_OUT_SHARE:.0%} and {EMBARGO_US / 1e6:g} s "
@@ -212,6 +230,7 @@ def make(
             data=[*base.data, provenance(labelled, labels)],
             command="forebay retrain now",
             parent=current.id,
+            counts=np.concatenate([np.ones(len(rows) - len(learn), np.int64), labelled.counts[to_learn]]),
         )
     except RefusedModel as error:
         raise RefusedState(str(error)) from error

@@ -86,6 +86,7 @@ def _candidate(
 ) -> dict[str, Any]:
     from pipeline.retrain import candidate, samples
     from pipeline.retrain.compare import Gates
+    from pipeline.retrain.verdict_weight import VerdictWeight
     from pipeline.runtime.storage.storage import folder_or_storage
     from pipeline.tools import promotion
     from pipeline.tools.offline.training_rows import feature_set
@@ -95,7 +96,8 @@ def _candidate(
     labels = given_labels(settings, files, verdicts, current)
     available = samples.require(samples.count(settings.samples_uri, features.hash), settings.samples_uri)
     table = samples.read(settings.samples_uri, features.hash, lambda keys: labels.apply(keys).touched, candidate.KEYS)
-    labelled = candidate.labelled_rows(table, labels)
+    weight = VerdictWeight(settings.verdict_weight, settings.verdict_max_rows)
+    labelled = candidate.labelled_rows(table, labels, weight)
     document: dict[str, Any] = {
         "candidate": None,
         "current": current.id,
