@@ -84,7 +84,7 @@ _WORDS = _table((*PROTOCOLS, *SERVICES, *STATES, *HISTORIES, UDP_HISTORY))
 _SERVICE, _STATE = len(PROTOCOLS), len(PROTOCOLS) + len(SERVICES)
 _HISTORY = _STATE + len(STATES)
 _UDP_HISTORY = _HISTORY + len(HISTORIES)
-_ALPHABET = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", np.uint8)
+ALPHABET = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", np.uint8)
 
 
 @njit(cache=True)
@@ -112,7 +112,8 @@ def _number(out: Bytes, at: int, value: int, least: int) -> int:
 
 
 @njit(cache=True)
-def _seconds(out: Bytes, at: int, value_us: int) -> int:
+def write_seconds(out: Bytes, at: int, value_us: int) -> int:
+    """Write seconds with six decimals at an index of `out`; where they end."""
     at = _number(out, at, value_us // 1_000_000, 1)
     out[at] = 46
     return _number(out, at + 1, value_us % 1_000_000, 6)
@@ -128,7 +129,8 @@ def _address(out: Bytes, at: int, value: int) -> int:
 
 
 @njit(cache=True)
-def _uid(out: Bytes, at: int, value: Any, alphabet: Bytes) -> int:
+def write_uid(out: Bytes, at: int, value: Any, alphabet: Bytes) -> int:
+    """Write a 64-bit number as the 17 letters and digits of a Zeek uid; where they end."""
     rest = value
     for _ in range(17):
         out[at] = alphabet[rest % np.uint64(62)]
@@ -148,8 +150,8 @@ def _write(
         bounds[row] = at
         udp = f.protocol[row] == 1
         header = 28 if udp else 40
-        at = _seconds(out, _word(out, at, parts, part_at, 0), f.end_us[row] - f.duration_us[row])
-        at = _uid(out, _word(out, at, parts, part_at, 1), f.uid[row], alphabet)
+        at = write_seconds(out, _word(out, at, parts, part_at, 0), f.end_us[row] - f.duration_us[row])
+        at = write_uid(out, _word(out, at, parts, part_at, 1), f.uid[row], alphabet)
         at = _address(out, _word(out, at, parts, part_at, 2), f.src[row])
         at = _number(out, _word(out, at, parts, part_at, 3), f.src_port[row], 1)
         at = _address(out, _word(out, at, parts, part_at, 4), f.dst[row])
@@ -157,7 +159,7 @@ def _write(
         at = _word(out, _word(out, at, parts, part_at, 6), words, word_at, f.protocol[row])
         if f.service[row] > 0:  # Zeek leaves out what it does not know
             at = _word(out, _word(out, at, parts, part_at, 7), words, word_at, _SERVICE + f.service[row])
-        at = _seconds(out, _word(out, at, parts, part_at, 8), f.duration_us[row])
+        at = write_seconds(out, _word(out, at, parts, part_at, 8), f.duration_us[row])
         at = _number(out, _word(out, at, parts, part_at, 9), f.orig_bytes[row], 1)
         at = _number(out, _word(out, at, parts, part_at, 10), f.resp_bytes[row], 1)
         state = f.state[row]
@@ -178,7 +180,7 @@ def conn_json(flows: Flows) -> Lines:
     """The records as Zeek conn lines, about 340 bytes each; times have whole microseconds."""
     out = np.empty(len(flows.end_us) * MAX_LINE_BYTES, np.uint8)
     bounds = np.empty(len(flows.end_us) + 1, np.int64)
-    size = _write(flows, *_PARTS, *_WORDS, _ALPHABET, out, bounds)
+    size = _write(flows, *_PARTS, *_WORDS, ALPHABET, out, bounds)
     return Lines(out[:size].tobytes(), bounds.tolist())
 
 

@@ -18,6 +18,15 @@ FLUSH_S = 300.0
 # The rest of the queue is waited for this long at a time, so that Ctrl-C is heard.
 NAP_S = 0.05
 
+PRODUCER: dict[str, Any] = {
+    "batch.size": 1_000_000,
+    "compression.type": "lz4",
+    "enable.idempotence": True,
+    "queue.buffering.max.messages": 200_000,
+    "queue.buffering.max.kbytes": 262_144,
+    "partitioner": "murmur2_random",
+}
+
 Headers = list[tuple[str, str | bytes | None]]
 Progress = Callable[[int], None]
 
@@ -58,17 +67,20 @@ class Sent:
     refused: str
 
 
-class _Deliveries:
+class Deliveries:
     """What Kafka acknowledged, by callbacks."""
 
     def __init__(self) -> None:
         self.records = 0
         self.messages = 0
         self.refused = ""
+        self._callbacks: dict[int, Callable[[KafkaError | None, Message], None]] = {}
 
     def of(self, records: int) -> Callable[[KafkaError | None, Message], None]:
-        """The callback of a message of so many records."""
+        """The callback of a message of so many records; one for all of them."""
+        return self._callbacks.get(records) or self._callbacks.setdefault(records, self._callback(records))
 
+    def _callback(self, records: int) -> Callable[[KafkaError | None, Message], None]:
         def delivered(error: KafkaError | None, _message: Message) -> None:
             if error is None:
                 self.records += records
@@ -128,19 +140,8 @@ def send(
     Without `start_us` the last cycle of event time ends now.
     """
     start_us = load.start_us if load.start_us is not None else time.time_ns() // 1000 - load.span_us
-    deliveries = _Deliveries()
-    producer = Producer(
-        {
-            "linger.ms": 5 if load.rate else 50,
-            "batch.size": 1_000_000,
-            "compression.type": "lz4",
-            "enable.idempotence": True,
-            "queue.buffering.max.messages": 200_000,
-            "queue.buffering.max.kbytes": 262_144,
-            "partitioner": "murmur2_random",
-            **connection,
-        }
-    )
+    deliveries = Deliveries()
+    producer = Producer({**PRODUCER, "linger.ms": 5 if load.rate else 50, **connection})
     names = load.scenario.sensor_names
     facts: list[tuple[str, Headers]] = [
         (
@@ -149,7 +150,6 @@ def send(
         )
         for site, sensor in names
     ]
-    callbacks: dict[int, Any] = {}
     start_s = time.monotonic()
     deadline, queued, behind = start_s + load.seconds, 0, 0.0
     finished = True
@@ -166,8 +166,7 @@ def send(
             break
         key, headers = facts[sensor]
         for value, record_count in part:
-            callback = callbacks.get(record_count) or callbacks.setdefault(record_count, deliveries.of(record_count))
-            _produce(producer, topic, value, key, headers, callback)
+            produce(producer, topic, value, key, headers, deliveries.of(record_count))
             queued += record_count
             if queued & 1023 == 0:
                 producer.poll(0)
@@ -176,7 +175,7 @@ def send(
     if finished and load.end_of_source:
         for key, headers in facts:
             mark: Headers = [("content-type", END_OF_SOURCE.encode()), *headers[1:]]
-            _produce(producer, topic, b"", key, mark, deliveries.marked)
+            produce(producer, topic, b"", key, mark, deliveries.marked)
     until = time.monotonic() + FLUSH_S
     while (waiting := len(producer)) and time.monotonic() < until:
         producer.poll(NAP_S)
@@ -188,7 +187,7 @@ def send(
     return Sent(deliveries.records, deliveries.messages, seconds, finished, behind, start_us, deliveries.refused)
 
 
-def _produce(producer: Producer, topic: str, value: bytes, key: str, headers: Headers, callback: Any) -> None:
+def produce(producer: Producer, topic: str, value: bytes, key: str, headers: Headers, callback: Any) -> None:
     """Queue one message; where the queue is full, let it empty."""
     while True:
         try:

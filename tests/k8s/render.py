@@ -13,8 +13,8 @@ from tests.contract.tree import ROOT
 
 Document = dict[str, Any]
 TARGETS = ("base", "overlays/edge-cpu", "overlays/gpu")
-# What overlays may name; each has tests of its own (tests/k8s/monitoring).
-COMPONENTS = ("components/monitoring",)
+# What overlays may name; each has tests of its own (tests/k8s/monitoring, test_load_job.py).
+COMPONENTS = ("components/monitoring", "components/load")
 KUBECTL = Path(sys.executable).parent / "kubectl"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.errors import Failed, Usage
+from pipeline.tools.cli import load_run
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.progress import positive_or_max, progress, sending_progress
 from pipeline.tools.cli.settings_here import settings_here
@@ -25,6 +26,11 @@ LOCAL = ("127.0.0.1", "localhost", "[::1]")
 @app.callback()
 def load() -> None:
     """Load: made-up plants and attacks, sent or written."""
+
+
+app.command()(load_run.scenarios)
+app.command()(load_run.run)
+app.command()(load_run.capacity)
 
 
 @app.command()
@@ -62,7 +68,7 @@ def send(
     pace = positive_or_max("--rate", rate)
     settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     if not not_local:
-        _require_local(settings.bootstrap)
+        require_local(settings.bootstrap)
     wanted = _scenario(scenario, {"sites": sites, "sensors": sensors, "out_of_order": out_of_order, "late": late})
     require_topic(settings)
     stop = Stop().listen()
@@ -139,7 +145,7 @@ def _attacks(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
-def _require_local(bootstrap: str) -> None:
+def require_local(bootstrap: str) -> None:
     """Usage where a server of `bootstrap` is not this machine."""
     if any(server.rsplit(":", 1)[0].strip() not in LOCAL for server in bootstrap.split(",")):
         raise Usage(

@@ -1,0 +1,208 @@
+"""A run's records into `raw`, each when it is due: the schedule waits for nothing, and lateness of our own is said."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Producer
+
+from loadtest.sending import END_OF_SOURCE, FLUSH_S, NAP_S, PRODUCER, Deliveries, produce
+from loadtest.workload.histogram import Histogram
+from loadtest.workload.scenario import LoadScenario
+from loadtest.workload.schedule import Schedule
+from loadtest.workload.streams import NUMBERS, Headers, Messages, Stream, headers_of, joined
+
+SLICE_US = 250_000
+"""Records of so much of the clock are made at once."""
+_AHEAD = 4  # slices that may lie ready
+
+
+@dataclass(slots=True)
+class SentLoad:
+    """What was sent: acknowledged records and messages, and how late the generator was itself.
+
+    planned: records of the run. `behind` has a latency for each message: from when it was due until the client had it.
+    refused: why Kafka took something not, empty where it took all.
+    """
+
+    planned: int = 0
+    records: int = 0
+    messages: int = 0
+    bytes: int = 0
+    started_us: int = 0
+    ended_us: int = 0
+    flushed_us: int = 0
+    finished: bool = False
+    refused: str = ""
+    behind: Histogram = field(default_factory=Histogram)
+
+
+def planned_records(streams: list[Stream], schedule: Schedule) -> int:
+    """How many records a run has; those that an outage swallows are none."""
+    total = 0
+    for stream in streams:
+        numbers = np.arange(stream.sent_before(schedule.event_span_us))
+        if schedule.outage is not None:
+            event_us = schedule.event_start_us + stream.event_us(numbers)
+            numbers = numbers[~schedule.never(event_us, stream.sensor)]
+        total += len(numbers)
+    return total
+
+
+def slices(streams: list[Stream], schedule: Schedule, pack: int, slice_us: int = SLICE_US) -> Iterator[Messages]:
+    """All messages of a run in the order in which they are due, a slice of time after another."""
+    sent = [0] * len(streams)
+    waiting = joined(())
+    end_us = schedule.start_us + schedule.duration_us
+    for start_us in range(schedule.start_us, end_us, slice_us):
+        until_us = min(start_us + slice_us, end_us)
+        event_us = schedule.event_at(until_us) - schedule.event_start_us
+        parts = [waiting]
+        for number, stream in enumerate(streams):
+            last = stream.sent_before(event_us)
+            numbers = np.arange(sent[number], last)
+            sent[number] = last
+            if schedule.outage is not None:
+                numbers = numbers[~schedule.never(schedule.event_start_us + stream.event_us(numbers), stream.sensor)]
+            parts += stream.messages(numbers, schedule, pack)
+        every = joined(parts)
+        # Records of an outage are due when it ends: they wait for that slice.
+        order = np.argsort(every.due_us, kind="stable")
+        ready = len(order) if until_us == end_us else int(np.searchsorted(every.due_us[order], until_us))
+        yield every.taken(order[:ready])
+        waiting = every.taken(order[ready:]) if ready < len(order) else joined(())
+
+
+class _Ahead(threading.Thread):
+    """Makes slices while others are sent, a few ahead."""
+
+    def __init__(self, made: Iterator[Messages]) -> None:
+        super().__init__(name="generator", daemon=True)
+        self._made = made
+        self._ready: queue.Queue[Messages | Exception | None] = queue.Queue(_AHEAD)
+        self._left = threading.Event()
+
+    def run(self) -> None:
+        """Make all slices, or stop where nobody takes them any more."""
+        last: Exception | None = None
+        try:
+            for part in self._made:
+                if not self._put(part):
+                    return
+        except Exception as error:  # it belongs to whoever sends
+            last = error
+        self._put(last)
+
+    def _put(self, part: Messages | Exception | None) -> bool:
+        while not self._left.is_set():
+            try:
+                self._ready.put(part, timeout=NAP_S)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def slices(self) -> Iterator[Messages]:
+        """What was made, as it is ready."""
+        while (part := self._ready.get()) is not None:
+            if isinstance(part, Exception):
+                raise part
+            yield part
+
+    def leave(self) -> None:
+        """Nobody takes any more."""
+        self._left.set()
+
+
+def run_load(
+    scenario: LoadScenario,
+    streams: list[Stream],
+    schedule: Schedule,
+    topic: str,
+    connection: Mapping[str, Any],
+    pack: int = 1,
+    stopped: Callable[[], bool] = lambda: False,
+    progress: Callable[[int], None] = lambda _records: None,
+) -> SentLoad:
+    """Send a run from `schedule.start_us` on, then each sensor's end-of-source mark; ends early when `stopped()`.
+
+    `progress` is called with acknowledged records, at least every slice. `connection` is librdkafka's configuration.
+    """
+    sent = SentLoad(planned_records(streams, schedule))
+    producer, deliveries = Producer({**PRODUCER, "linger.ms": 1, **connection}), Deliveries()
+    keys = [f"{site}/{sensor}" for site, sensor in scenario.sensor_names]
+    heads = [
+        (key, headers_of(scenario, each.sensor, each.tapes.quiet)) for key, each in zip(keys, streams, strict=True)
+    ]
+    generator = _Ahead(slices(streams, schedule, pack))
+    generator.start()
+    try:
+        for part in generator.slices():
+            if not _send(part, heads, topic, producer, deliveries, sent, stopped):
+                break
+            progress(deliveries.records)
+        else:
+            sent.finished = True
+    finally:
+        generator.leave()
+    sent.ended_us = _now_us()
+    if sent.finished:
+        _wait_until(schedule.start_us + schedule.duration_us, producer, stopped)
+        for site_sensor, (site, sensor) in zip(keys, scenario.sensor_names, strict=True):
+            names = [("site", site.encode()), ("sensor", sensor.encode())]
+            mark: Headers = [("content-type", END_OF_SOURCE.encode()), *names]
+            produce(producer, topic, b"", site_sensor, mark, deliveries.marked)
+    until_s = time.monotonic() + FLUSH_S
+    while (left := len(producer)) and time.monotonic() < until_s:
+        producer.poll(NAP_S)
+        progress(deliveries.records)
+    sent.flushed_us = _now_us()
+    sent.records, sent.messages = deliveries.records, deliveries.messages
+    sent.refused = deliveries.refused or (f"{left} messages without an answer after {FLUSH_S:.0f} s" if left else "")
+    sent.finished = sent.finished and not sent.refused
+    return sent
+
+
+def _send(
+    part: Messages,
+    heads: list[tuple[str, list[Headers]]],
+    topic: str,
+    producer: Producer,
+    deliveries: Deliveries,
+    sent: SentLoad,
+    stopped: Callable[[], bool],
+) -> bool:
+    """Send messages when they are due; False where it was stopped, or Kafka refuses."""
+    behind = np.empty(len(part.due_us), np.int64)
+    columns = (part.due_us.tolist(), part.sensor.tolist(), part.log.tolist(), part.records.tolist())
+    for number, (due_us, sensor, log, records, value, numbers) in enumerate(zip(*columns, *part[4:], strict=True)):
+        now = _now_us()
+        if now < due_us:
+            now = _wait_until(due_us, producer, stopped)
+        if not sent.started_us:
+            sent.started_us = now
+        behind[number] = now - due_us
+        key, headers = heads[sensor]
+        produce(producer, topic, value, key, [*headers[log], (NUMBERS, numbers)], deliveries.of(records))
+        sent.bytes += len(value)
+        if number & 255 == 0:
+            producer.poll(0)
+            if stopped() or deliveries.refused:
+                return False
+    sent.behind.add(behind)
+    producer.poll(0)
+    return not (stopped() or deliveries.refused)
+
+
+def _wait_until(due_us: int, producer: Producer, stopped: Callable[[], bool]) -> int:
+    while (left_us := due_us - (now := _now_us())) > 0 and not stopped():
+        producer.poll(min(left_us / 1e6, NAP_S))
+    return now
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

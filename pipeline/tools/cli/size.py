@@ -1,0 +1,76 @@
+"""`forebay size`: what a plant needs, from measured figures."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.tools.cli.output import Json, emit, say
+from pipeline.tools.cli.time_spans import seconds
+
+app = typer.Typer(add_completion=False, help="Cores, memory, disk and partitions for a plant, from measured figures.")
+
+
+@app.command()
+def size(
+    flows: Annotated[str, typer.Option(help="Flow records a second, all sensors together: 5000/s or 5000.")],
+    sensors: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many sensors send them.")] = 1,
+    keep: Annotated[str, typer.Option(help="For how long the archive is retained, as in 90d.")] = "90d",
+    replicas: Annotated[int, typer.Option(min=1, max=5, help="Replicas of Kafka's topics.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Reckon cores, memory, disk and partitions; say which figures it rests on, and what of it is a projection.
+
+    Example: forebay size --flows 5000/s --sensors 40 --keep 90d
+    """
+    from pipeline.tools.load import size as sizes
+    from schemas.topics import topics
+
+    wanted = sizes.Wanted(_per_second(flows), sensors, seconds(keep) / sizes.DAY_S, replicas)
+    figures = sizes.measured()
+    days = {name: topics()[name].retention_ms / 1000 / sizes.DAY_S for name in sizes.KAFKA_TOPICS}
+    sizing = sizes.size(wanted, figures, days)
+    lines = [
+        f"{wanted.flows_per_s:,.0f} flows/s of {sensors:,} sensors, archive for {wanted.retention_days:g} days",
+        f"cores       {sizing.cores} (half busy)",
+        f"memory      {sizing.memory_mib / 1024:.1f} GiB",
+        f"archive     {_bytes(sizing.archive_bytes)}",
+        f"Kafka       {_bytes(sizing.kafka_bytes)}",
+        f"partitions  {sizing.partitions} (FOREBAY_PARTITIONS)",
+        *(f"{name:11} {each.workers} workers, {each.cores:.2f} cores used" for name, each in sizing.stages.items()),
+        *(f"projection: {said}" for said in sizing.projected),
+        f"measured by `{figures['run']['command']}`, {figures['run']['machine']}, {figures['run']['date']}",
+    ]
+    for line in lines:
+        say(line, quiet=as_json)
+    emit(
+        {
+            "flows_per_s": wanted.flows_per_s,
+            "sensors": sensors,
+            "retention_days": wanted.retention_days,
+            "replicas": replicas,
+            **sizing.document(),
+            "measured": figures,
+        }
+    )
+
+
+def _per_second(text: str) -> float:
+    """`5000/s` or `5000`; BadParameter says what was expected."""
+    number = text.strip().removesuffix("/s")
+    try:
+        rate = float(number)
+    except ValueError:
+        rate = -1.0
+    if not 0 < rate <= 1e9:
+        raise typer.BadParameter(f"--flows: got {text[:40]!r}, expected a number above 0, as in 5000/s")
+    return rate
+
+
+def _bytes(count: int | None) -> str:
+    if count is None:
+        return "not measured"
+    amount, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount >= 1000:
+            amount, unit = amount / 1000, larger
+    return f"{amount:,.1f} {unit}"

@@ -1,0 +1,182 @@
+"""What a watcher makes of messages, and what the report makes of that."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from loadtest.workload.objectives import objective_of
+from loadtest.workload.pictures import Chart, picture
+from loadtest.workload.recording import PlantPart
+from loadtest.workload.report import Finished, curves_of, lag_of, markdown, report_of
+from loadtest.workload.scenario import LoadScenario
+from loadtest.workload.schedule import Schedule, schedule_of
+from loadtest.workload.sender import SentLoad
+from loadtest.workload.streams import Stream, streams_of, tapes_of
+from loadtest.workload.watcher import ALERTS, FLOWS, REJECTS, SCORED, Watch
+
+START_US = 1_760_000_000_000_000
+SCENARIO = LoadScenario("scan", "a scan", PlantPart(from_hour=1, hours=1, attacks=("port-scan",)))
+TAPES = tapes_of(SCENARIO, 3)
+SECONDS = 10_000_000
+SPEED = 360.0
+
+
+def begun() -> tuple[list[Stream], Schedule, Watch]:
+    schedule = schedule_of(START_US, SECONDS, SPEED)
+    streams = streams_of(SCENARIO, TAPES, schedule.event_span_us, 3)
+    return streams, schedule, Watch(SCENARIO, streams, schedule, warm_up_us=1_000_000)
+
+
+def rows(schedule: Schedule, stream: Stream, numbers: np.ndarray, **changes: Any) -> bytes:
+    """A message of flows or of archive, with the columns that a watcher reads."""
+    count = len(numbers)
+    columns = {
+        "site": pa.array(["scan-1"] * count),
+        "sensor": pa.array(["tap-1"] * count),
+        "source_record": pa.array(numbers),
+        "end_ts_us": pa.array(schedule.event_start_us + stream.event_us(numbers)),
+        "raw_also": pa.array([None] * count, pa.list_(pa.int64())),
+        "suspect": pa.array([False] * count),
+        "phase": pa.array(np.full(count, 3, np.uint8)),
+        **changes,
+    }
+    batch = pa.record_batch(columns)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def alert(numbers: list[int], uid: str = "one", site: str = "scan-1") -> bytes:
+    members = [[0, 5, 0, number] for number in numbers]
+    return orjson.dumps(
+        {"finding_info": {"uid": uid}, "unmapped": {"site": site, "sensor": "tap-1", "members": members}}
+    )
+
+
+def all_numbers(stream: Stream, schedule: Schedule) -> np.ndarray:
+    return np.arange(stream.sent_before(schedule.event_span_us))
+
+
+def finished(watch: Watch, streams: list[Stream], schedule: Schedule, records: int) -> Finished:
+    sent = SentLoad(records, records, records, 1, START_US, START_US + SECONDS, START_US + SECONDS, True)
+    seen = watch.finish()
+    acknowledged = [(START_US + at * 250_000, records * at // 40) for at in range(41)]
+    return Finished(SCENARIO, streams, schedule, sent, seen, acknowledged, 1_000_000)
+
+
+def test_latency_is_from_the_intended_send_time_and_the_warm_up_does_not_count() -> None:
+    (stream,), schedule, watch = begun()
+    numbers = all_numbers(stream, schedule)
+    due = schedule.due_us(schedule.event_start_us + stream.event_us(numbers), 0)
+    # All come at one moment: the later a record was due, the shorter it waited.
+    now = START_US + SECONDS + 50_000
+    watch.take(FLOWS, rows(schedule, stream, numbers), now)
+    latency = watch.seen.latencies[FLOWS]
+    assert latency.count == (due >= START_US + 1_000_000).sum() < len(numbers)
+    assert latency.max_us <= now - START_US - 1_000_000
+    median = np.median((now - due)[due >= START_US + 1_000_000])
+    assert abs((latency.percentile_us(50) or 0) - median) < 30_000
+
+
+def test_nothing_is_lost_or_doubled_where_each_comes_once() -> None:
+    streams, schedule, watch = begun()
+    numbers = all_numbers(streams[0], schedule)
+    half = len(numbers) // 2
+    watch.take(SCORED, rows(schedule, streams[0], numbers[:half]), START_US + SECONDS)
+    watch.take(SCORED, rows(schedule, streams[0], numbers[half:]), START_US + SECONDS)
+    document = report_of(finished(watch, streams, schedule, len(numbers)), [objective_of("p99=20s")], {})
+    assert document["ok"] and document["out"]["lost"] == document["out"]["doubled"] == 0
+    assert document["resources"] == "not measured" and document["latency_ms"]["raw_to_alert"]["p50"] is None
+
+
+def test_what_is_lost_doubled_rejected_and_merged_is_told_apart() -> None:
+    streams, schedule, watch = begun()
+    numbers = all_numbers(streams[0], schedule)
+    merged = pa.array([[9, 0, 9, 1]] + [None] * 99, pa.list_(pa.int64()))
+    watch.take(SCORED, rows(schedule, streams[0], numbers[:100], raw_also=merged), START_US + SECONDS)
+    watch.take(SCORED, rows(schedule, streams[0], numbers[90:100]), START_US + SECONDS)
+    watch.take(REJECTS, rows(schedule, streams[0], numbers[:7]), START_US + SECONDS)
+    document = report_of(finished(watch, streams, schedule, 150), [], {})
+    # 100 different rows, 2 records merged into one of them, 7 rejects.
+    assert document["out"]["doubled"] == 10 and document["out"]["merged_records"] == 2
+    assert document["out"]["rejected"] == 7 and document["out"]["lost"] == 150 - 109
+    assert not document["ok"]
+
+
+def test_rows_of_others_are_left_aside() -> None:
+    streams, schedule, watch = begun()
+    numbers = all_numbers(streams[0], schedule)[:50]
+    others = pa.array(["else"] * 50)
+    watch.take(SCORED, rows(schedule, streams[0], numbers, site=others), START_US)
+    watch.take(ALERTS, alert([1], site="else"), START_US)
+    assert watch.seen.records == 0 and watch.seen.incidents == 0
+
+
+def test_an_attack_is_found_by_an_alert_that_holds_a_record_of_it() -> None:
+    streams, schedule, watch = begun()
+    numbers = all_numbers(streams[0], schedule)
+    scan = numbers[streams[0].attacks(numbers) >= 0]
+    due = schedule.due_us(schedule.event_start_us + streams[0].event_us(scan[:1]), 0)[0]
+    quiet = int(numbers[streams[0].attacks(numbers) < 0][5])
+    watch.take(SCORED, rows(schedule, streams[0], numbers), START_US + SECONDS)
+    watch.take(ALERTS, alert([quiet], "quiet"), due + 100_000)
+    watch.take(ALERTS, alert([quiet, int(scan[4])]), due + 700_000)
+    watch.take(ALERTS, alert([int(scan[4]), int(scan[5])]), due + 900_000)
+    (attack,) = report_of(finished(watch, streams, schedule, len(numbers)), [], {})["attacks"]
+    assert attack == {
+        **{"attack": "port-scan", "sent": 1, "while_learning": 0, "found": 1, "recall": 1.0},
+        **{"delay_ms_median": 700.0, "delay_ms_max": 700.0},
+    }
+    # The quiet record was due in the warm-up.
+    assert watch.seen.incidents == 2 and watch.seen.latencies[ALERTS].count == 1
+
+
+def test_an_attack_while_the_sensor_learns_is_no_miss() -> None:
+    streams, schedule, watch = begun()
+    numbers = all_numbers(streams[0], schedule)
+    learning = pa.array(np.ones(len(numbers), np.uint8))
+    watch.take(SCORED, rows(schedule, streams[0], numbers, phase=learning), START_US + SECONDS)
+    (attack,) = report_of(finished(watch, streams, schedule, len(numbers)), [], {})["attacks"]
+    assert attack["while_learning"] == 1 and attack["recall"] is None
+
+
+def test_a_lag_that_grows_has_a_slope() -> None:
+    streams, schedule, watch = begun()
+    run = finished(watch, streams, schedule, 40_000)  # 4,000 a second are taken
+    run.seen.series = [(START_US + at * 250_000, at * 750) for at in range(41)]  # 3,000 a second come out
+    lag = lag_of(run)
+    assert abs(lag.slope_per_s - 1_000) < 20 and lag.records[0] == 0 and lag.records[-1] == 10_000
+    assert abs(report_of(run, [], {})["out"]["records_per_s"] - 3_000) < 1
+
+
+def test_an_objective_that_was_not_measured_does_not_hold() -> None:
+    streams, schedule, watch = begun()
+    document = report_of(finished(watch, streams, schedule, 0), [objective_of("alerts:p99=1s")], {})
+    assert document["objectives"] == [{"objective": "alerts p99 <= 1000 ms", "value_ms": None, "holds": False}]
+    assert not document["ok"]
+
+
+def test_the_markdown_says_all_of_it() -> None:
+    streams, schedule, watch = begun()
+    numbers = all_numbers(streams[0], schedule)
+    watch.take(SCORED, rows(schedule, streams[0], numbers), START_US + SECONDS)
+    used = {"score": {"cpu_s": 1.0, "cpu_us_a_record": 5.8, "rss_max_mib": 400}}
+    run = finished(watch, streams, schedule, len(numbers))
+    run.sent.behind.add(np.array([30_000] * 10))
+    text = markdown(report_of(run, [objective_of("p99=1ms")], used))
+    for said in ("# scan: a scan", "| lost | 0 |", "| port-scan |", "| score | 5.8 | 400 |", "NOT in order", "| NO |"):
+        assert said in text
+    assert "The generator itself fell behind its schedule: p99 30.0 ms" in text
+
+
+def test_pictures_are_whole_whatever_is_drawn() -> None:
+    streams, schedule, watch = begun()
+    watch.take(SCORED, rows(schedule, streams[0], np.arange(900, 950)), START_US + SECONDS)
+    curves = curves_of(watch.seen.latencies)
+    text = picture([Chart("<b>", "x", "y", curves, log_y=True), Chart("one", "x", "y", {"p": [(1.0, 0.0)]})])
+    assert text.count("<polyline") == 2 and "&lt;b&gt;" in text and "nan" not in text
+    assert replace(schedule, speed=1.0).event_span_us == SECONDS
