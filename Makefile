@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+# What is compiled when it is first called; each process of the tests would compile it for itself, all at once.
+KERNELS := var/.kernels
 REQUIREMENTS := base model broker evaluate export iceberg s3 triage peers dev uv
 
 # Lint, types and unit tests side by side; each one's output in one piece where make can hold it back.
@@ -21,6 +23,8 @@ NIGHTLY_ROUNDS ?= 12
 # numba compiles for as long as it runs; two processes that each take all cores only wait for each other.
 export OMP_NUM_THREADS ?= 2
 export PYTHONUNBUFFERED = 1
+# Containers often set it: each of the many processes of the tests would then compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check nightly lint types test-unit test-integration bench lock lock-check docs clean distclean
@@ -34,17 +38,21 @@ setup: $(STAMP) ## Make .venv/ from the pinned, hashed requirements (again only 
 
 $(STAMP): requirements/install.sh $(wildcard requirements/*.txt) pyproject.toml
 	@PYTHON='$(PYTHON)' VENV='$(VENV)' bash requirements/install.sh
-	@touch $@
+	@mkdir -p var && touch $(KERNELS) $@
+
+$(KERNELS): $(shell find pipeline/alert pipeline/contracts pipeline/featurize pipeline/ingest pipeline/runtime models/igan -name '*.py') | $(STAMP)
+	@VENV='$(VENV)' bash requirements/kernels.sh >/dev/null
+	@mkdir -p var && touch $@
 
 demo: $(STAMP) ## Find, explain and archive the attacks on a real plant's network
 	@$(BIN)/forebay demo $(ARGS)
 
-test: $(STAMP) ## Everything CI runs: lint, types, all tests but the nightly ones
+test: $(STAMP) $(KERNELS) ## Everything CI runs: lint, types, all tests but the nightly ones
 	@$(MAKE) $(PARALLEL) lint types test-unit SLOW=1 & others=$$!; trap 'kill $$others' INT TERM; \
 	$(MAKE) --no-print-directory test-integration; kafka=$$?; \
 	wait $$others; exit $$(($$? | kafka))
 
-check: $(STAMP) ## The quick part: lint, types, unit tests but the slow ones
+check: $(STAMP) $(KERNELS) ## The quick part: lint, types, unit tests but the slow ones
 	@$(MAKE) $(PARALLEL) lint types test-unit
 
 nightly: $(STAMP) ## What is too long for every run: see docs/testing.md (NIGHTLY_SEED, NIGHTLY_ROUNDS)

@@ -67,7 +67,6 @@ if ! with_uv; then
     with_pip || stop "pip could not install requirements/dev.txt either; is a package index reachable (PIP_INDEX_URL)?"
 fi
 "$venv/bin/forebay" --version
-# The first run compiles the kernels, which are kept beside their sources; better here than under the first flows.
 echo "compiling (once) and scoring a plant's morning to see that all is well"
-"$venv/bin/forebay" flow score loadtest/plants/westermo/output_left.zip --site westermo --sensor left --json
+VENV=$venv bash requirements/kernels.sh
 echo "ready in $((SECONDS - started)) s: make demo, make test"

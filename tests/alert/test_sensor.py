@@ -110,11 +110,15 @@ def test_an_incident_is_created_updated_and_closed_once_each_revision() -> None:
     assert emitted == [(CREATE, 1, 2), (UPDATE, 2, 8), (CLOSE, 3, 8)]
 
 
-def updates(rows: list[dict[str, Any]], **changed: Any) -> list[int]:
-    """How many flows an incident had at each of its events, where each flow comes in a message of its own."""
+def updates(rows: list[dict[str, Any]], at_once: int = 1, **changed: Any) -> list[int]:
+    """How many flows an incident had at each of its events; each flow but the first comes in a message of its own.
+
+    at_once : how many flows the first message has
+    """
     state, grouping, counts = SensorState(), Grouping(open_count=1, **changed), []
-    for number, row in enumerate(rows):
-        changes, _ = advance(state, scored([{"raw_offset": number, **row}]), None, False, grouping)
+    numbered = [{"raw_offset": number, **row} for number, row in enumerate(rows)]
+    for message in (numbered[:at_once], *([row] for row in numbered[at_once:])):
+        changes, _ = advance(state, scored(message), None, False, grouping)
         counts += [incident.count for incident, _ in changes]
     return counts
 
@@ -130,7 +134,7 @@ def test_an_incident_that_grows_is_updated_at_each_growth_by_a_factor() -> None:
 
 def test_an_incident_that_goes_on_slowly_is_updated_once_an_hour() -> None:
     rows = [{"at": 0}] * 1000 + [{"at": 40 * number} for number in range(1, 200)]
-    counts = updates(rows)
+    counts = updates(rows, at_once=1000)
     assert counts[-2:] == [counts[-2], counts[-2] + 90] and counts[-1] < 4 * counts[-3]
 
 

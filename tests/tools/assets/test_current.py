@@ -23,6 +23,7 @@ NOWHERE = "127.0.0.1:9"
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(module, "PATIENCE_S", 0.1)  # nobody is there to wait for
 
 
 def of_a_plant() -> CurrentAssets:

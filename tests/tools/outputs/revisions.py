@@ -1,6 +1,7 @@
 """Revisions for the tests: of real events of stage 4, and hostile ones."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,14 @@ def event(**changed: Any) -> dict[str, Any]:
     return made
 
 
+@cache
+def _plain() -> Revision:
+    return revision_of(event())
+
+
 def revision(**changed: Any) -> Revision:
     """The revision of that event, with some of its parts replaced."""
-    return replace(revision_of(event()), **changed)
+    return replace(_plain(), **changed)
 
 
 # What formats must survive even if it comes through: line ends, escapes, markup, marks of direction, no ASCII.

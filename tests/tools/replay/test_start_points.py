@@ -127,7 +127,9 @@ def test_what_the_topic_no_longer_holds_is_not_needed(fresh: tuple[Settings, Liv
     assert without["began"][0]["windows"] == ""
 
 
-@pytest.mark.parametrize("message", [1, 9, 17, 30])
+@pytest.mark.parametrize(
+    "message", [1, pytest.param(9, marks=pytest.mark.nightly), 17, pytest.param(30, marks=pytest.mark.nightly)]
+)
 def test_offsets_begin_with_a_state_at_or_before_the_first(fresh: tuple[Settings, Live], message: int) -> None:
     settings, live = fresh
     first, end = live.steps[message].position, live.steps[-2].position
@@ -174,15 +176,15 @@ def test_a_state_that_is_not_whole_is_passed_over(fresh: tuple[Settings, Live], 
     assert request.began == (StartPoint(0, 0),)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("step", [5, pytest.param(2, marks=pytest.mark.nightly)])
 def test_a_resumed_run_begins_where_the_first_did(
-    fresh: tuple[Settings, Live], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fresh: tuple[Settings, Live], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: int
 ) -> None:
     settings, _ = fresh
     whole = runs.run(settings, Request("whole", TOPIC, from_us=MIDDLE_US))
     true_write = parts._write
     writes = sum(1 for path in (settings.replay_uri / "whole").rglob("*") if path.is_file())
-    for dies_after in range(0, writes, 2):
+    for dies_after in range(0, writes, step):
         name, left = f"killed-{dies_after}", [dies_after]
 
         def write(path: Path, data: bytes, left: list[int] = left) -> str:

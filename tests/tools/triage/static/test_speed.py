@@ -10,7 +10,8 @@ from tests.tools.triage.static.browsing import reading, served
 from tests.tools.triage.static.incidents import shown
 
 pytestmark = pytest.mark.slow
-INCIDENTS = 50_000
+# What a large plant has; the smaller list shows at every run that neither painting nor scrolling depends on its length.
+COUNTS = [5_000, pytest.param(50_000, marks=pytest.mark.nightly)]
 SEEN_MS = """() => performance.getEntriesByName("first-contentful-paint")[0].startTime"""
 LISTED_MS = """() => new Promise((resolve) => {
     const seen = () => document.querySelectorAll(".row").length > 10;
@@ -31,8 +32,9 @@ SCROLL = """async () => {
 }"""
 
 
-def test_fifty_thousand_incidents_are_there_within_a_second(
-    browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("incidents", COUNTS)
+def test_incidents_are_there_within_a_second(
+    browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str], incidents: int
 ) -> None:
     def address(number: int, net: int) -> str:
         return f"{net}.{number >> 16}.{number >> 8 & 255}.{number & 255}"
@@ -41,7 +43,7 @@ def test_fifty_thousand_incidents_are_there_within_a_second(
         shown(
             number, f"incident {number}", site=f"site-{number % 3}", talks=((address(number, 10), address(number, 11)),)
         )
-        for number in range(1, INCIDENTS + 1)
+        for number in range(1, incidents + 1)
     ]
     store = store_of(tmp_path, alerts)
     with served(store) as plant, reading(browser, plant.url) as reader:
@@ -56,7 +58,7 @@ def test_fifty_thousand_incidents_are_there_within_a_second(
         scrolled = page.evaluate(SCROLL)
     with capsys.disabled():
         for address_of, seen_ms, listed_ms in found:
-            print(f"\n{INCIDENTS:,} incidents, {address_of}: first paint {seen_ms} ms, listed {listed_ms} ms", end="")  # noqa: T201
+            print(f"\n{incidents:,} incidents, {address_of}: first paint {seen_ms} ms, listed {listed_ms} ms", end="")  # noqa: T201
         print(f"\na frame of scrolling: median {scrolled['median']:.0f} ms, longest {scrolled['longest']:.0f} ms")  # noqa: T201
     assert scrolled["rows"] < 120
     assert all(seen_ms < 1_000 for _, seen_ms, _ in found)
