@@ -237,6 +237,13 @@ class Settings(BaseSettings):
     model: str = Field(
         "", description="Model to start with: an id of the registry or a folder; empty: the shipped one."
     )
+    latency_budget_ms: float = Field(
+        20.0,
+        gt=0,
+        le=60_000,
+        description="`forebay score serve`: from a request's arrival to its answer, where an engine is at work and "
+        "requests are held to share a batch.",
+    )
 
     # Fault campaigns (`forebay chaos`)
     failpoint: str = Field(

@@ -12,16 +12,12 @@ from models.igan.arrays import NetworkArrays
 from models.igan.origin import Origin
 from models.rows import Floats
 from models.serving import onnx_graph as parts
+from models.serving.kernel_engine import KernelEngine
 from models.serving.model import Model
 from models.serving.onnx_graph import Graph
-from models.serving.score import Scorer
+from models.serving.parity import EXACT, golden_rows
 
 OPSET, IR_VERSION = 17, 8  # of 2022: what runtimes on devices read by now
-TOLERANCE = 1e-4  # of scores, against Forebay's own, of 19 rows in 20
-# A bin that is hardly wider than rounding makes a step of it: logarithms that differ in their last bit may fall on
-# either side. More than this is no rounding.
-MAX_DIFFERENCE = 1e-2
-CHECKED_ROWS = 256
 
 OUTPUTS = {
     "score": "in [0, 1), how unlike normal",
@@ -68,32 +64,18 @@ def difference(proto: ModelProto, model: Model, origin: str) -> float:
     RefusedModel where they differ by more than rounding: then the file is not what the model is. ONNX's own reference
     evaluator runs it.
     """
-    rows = check_rows(model)
-    wanted = Scorer(model, "cpu").score(rows, np.zeros(len(rows), np.int64), np.full(len(rows), origin)).score
+    rows = golden_rows(model)
+    wanted = KernelEngine(model).score(rows, model.origin_of(origin)).score
     with np.errstate(over="ignore"):  # huge rows
         (got,) = cast("list[Floats]", ReferenceEvaluator(proto).run(["score"], {"rows": rows}))
     apart = np.sort(np.abs(got - wanted))
     most, largest = float(apart[int(0.95 * len(apart))]), float(apart[-1])
-    if not (most <= TOLERANCE and largest <= MAX_DIFFERENCE):
+    if not (most <= EXACT.most and largest <= EXACT.largest):
         raise RefusedModel(
             f"model {model.id} as ONNX: got scores that differ by {most:.2g} in 19 rows of 20 and {largest:.2g} at "
-            f"most, expected {TOLERANCE:g} and {MAX_DIFFERENCE:g}; nothing was written; report it, with the model"
+            f"most, expected {EXACT.most:g} and {EXACT.largest:g}; nothing was written; report it, with the model"
         )
     return largest
-
-
-def check_rows(model: Model) -> Floats:
-    """Rows between the ends of the training's usual range, beyond them, huge, infinite, and no numbers: (m, F)."""
-    random = np.random.default_rng(0)
-    low, high = (np.array(model.document["baseline"][name], np.float32) for name in ("q01", "q99"))
-    share = random.random((CHECKED_ROWS, len(low)), dtype=np.float32)
-    rows = low + share * (high - low)
-    rows[::4] = low + np.round(share[::4]) * (high - low)
-    rows[1::4] += random.normal(size=rows[1::4].shape).astype(np.float32) * (np.abs(high) + 1)
-    for number, value in enumerate((np.nan, np.inf, -np.inf, 3e38, -3e38, 0.0)):
-        rows[number] = value
-        rows[8 + number, number % len(low)] = value
-    return rows.astype(np.float32)
 
 
 def _scoring(model: Model, arrays: NetworkArrays, origin: Origin) -> Graph:

@@ -19,6 +19,7 @@ from models.igan.views import View
 from models.rows import Doubles, Floats
 
 LARGEST = float(np.finfo(np.float32).max)
+LAYER = "layer_"  # names of the network's layers start with this
 EXACT_TO = 2.0**20  # from here on 1 + a is as good as a
 ROUNDING = 1e-5  # of the spread of how unusual quiet rows are: nearer to the most unusual of them is as unusual
 
@@ -57,9 +58,9 @@ class Graph:
         """(n, m) → (n, 1)."""
         return self.add("ReduceSum", value, self.constant([1], np.int64), keepdims=1)
 
-    def linear(self, value: str, weight: Floats, bias: Floats) -> str:
+    def linear(self, value: str, weight: Floats, bias: Floats, name: str = "") -> str:
         """(n, k) → (n, m) by a weight (k, m)."""
-        return self.add("Gemm", value, self.constant(weight), self.constant(bias))
+        return self.add("Gemm", value, self.constant(weight), self.constant(bias), name=name)
 
     def log1p(self, value: str) -> str:
         """log(1 + a) from 0 on: with u = 1 + a rounded it is log(u) + (1 + a - u) / u."""
@@ -122,15 +123,15 @@ def looked_up(graph: Graph, z: str, arrays: NetworkArrays) -> str:
         step = graph.add("Sub", graph.rows(rows, 1, len(table)), graph.rows(rows, 0, len(table) - 1))
     else:
         step = graph.constant(np.diff(table, axis=0))
-    return graph.add("Add", graph.add("MatMul", share, step), wide)
+    return graph.add("Add", graph.add("MatMul", share, step, name=f"{LAYER}look_up"), wide)
 
 
 def logits(graph: Graph, z: str, arrays: NetworkArrays) -> str:
     """Rows z (n, F) → (n, K)."""
     value = looked_up(graph, z, arrays)
-    layers = ((arrays.middle, arrays.middle_bias), (arrays.top, arrays.top_bias), (arrays.last, arrays.last_bias))
-    for weight, bias in layers:
-        value = graph.linear(graph.add("Relu", value), weight, bias)
+    for name in ("middle", "top", "last"):
+        weight, bias = getattr(arrays, name), getattr(arrays, f"{name}_bias")
+        value = graph.linear(graph.add("Relu", value), weight, bias, f"{LAYER}{name}")
     return value
 
 

@@ -10,16 +10,15 @@ from models.igan.distances import Closeness, Distance
 from models.igan.lookup import bins, side_by_side
 from models.rows import Floats, Ints, Mask
 
-TILE = 1024  # rows of a captured graph
-
 
 class TorchForward:
     """Raw rows x (n, F) → z (n, F), logits (n, K), distance (n,), as tensors on a device.
 
-    Its numbers agree with the kernel's within 1e-4, not bit by bit.
+    Its numbers agree with the kernel's within 1e-4, not bit by bit; with `half`, the three layers after the look-up in
+    bfloat16, not even that (models/serving/parity.py).
     """
 
-    def __init__(self, arrays: NetworkArrays, view: Distance | Closeness, device: str) -> None:
+    def __init__(self, arrays: NetworkArrays, view: Distance | Closeness, device: str, half: bool = False) -> None:
         def on_device(values: Floats | Ints | Mask) -> Tensor:
             return torch.tensor(values, device=device)
 
@@ -32,9 +31,15 @@ class TorchForward:
         self._edge, self._row = on_device(edge), on_device(arrays.row)
         self._table = on_device(arrays.table * np.repeat(arrays.scale, arrays.count)[:, None])
         self._bias = on_device(arrays.bias)
-        self._middle, self._middle_bias = on_device(arrays.middle), on_device(arrays.middle_bias)
-        self._top, self._top_bias = on_device(arrays.top), on_device(arrays.top_bias)
-        self._last_layer, self._last_bias = on_device(arrays.last), on_device(arrays.last_bias)
+        self._kind = torch.bfloat16 if half else torch.float32
+        self._layers = [
+            (on_device(weight).to(self._kind), on_device(bias).to(self._kind))
+            for weight, bias in (
+                (arrays.middle, arrays.middle_bias),
+                (arrays.top, arrays.top_bias),
+                (arrays.last, arrays.last_bias),
+            )
+        ]
         self._view = {name: on_device(value) for name, value in view.tensors().items()}
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -68,9 +73,10 @@ class TorchForward:
 
     def logits(self, wide: Tensor) -> Tensor:
         """What the look-up layer made of rows (n, H) → (n, K)."""
-        middle = torch.addmm(self._middle_bias, functional.relu(wide), self._middle)
-        top = torch.addmm(self._top_bias, functional.relu(middle), self._top)
-        return torch.addmm(self._last_bias, functional.relu(top), self._last_layer)
+        value = wide.to(self._kind)
+        for weight, bias in self._layers:
+            value = torch.addmm(bias, functional.relu(value), weight)
+        return value.float()
 
     def _looked_up(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(n, 2C) the knots below and above each number, and their weights."""
@@ -86,39 +92,3 @@ class TorchForward:
             return (z - prototypes[squares.argmin(dim=1)]).square().sum(dim=1).sqrt()
         white = (z - self._view["centre"]) @ self._view["whitening"].T
         return torch.sqrt(white.square().mean(dim=1))
-
-
-class CudaTiles:
-    """`TorchForward` for rows in memory, in tiles of 1,024: pinned staging, one CUDA graph replayed a tile.
-
-    The last tile is filled up with zeros. One thread at a time.
-    """
-
-    def __init__(self, arrays: NetworkArrays, view: Distance | Closeness) -> None:
-        forward = TorchForward(arrays, view, "cuda")
-        self._staged = torch.zeros((TILE, arrays.features), pin_memory=True)
-        self._input = torch.zeros((TILE, arrays.features), device="cuda")
-        self._classes = arrays.classes
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream), torch.inference_mode():
-            for _ in range(3):  # capture needs warmed-up libraries
-                forward(self._input)
-        torch.cuda.current_stream().wait_stream(stream)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph), torch.inference_mode():
-            self._output = forward(self._input)
-
-    def __call__(self, x: Floats) -> tuple[Floats, Floats, Floats]:
-        """(n, F) → z (n, F), logits (n, K), distance (n,)."""
-        z, logits = np.empty_like(x), np.empty((len(x), self._classes), np.float32)
-        distance = np.empty(len(x), np.float32)
-        staged = self._staged.numpy()
-        for start in range(0, len(x), TILE):
-            part = x[start : start + TILE]
-            staged[: len(part)], staged[len(part) :] = part, 0.0
-            self._input.copy_(self._staged, non_blocking=True)
-            self._graph.replay()
-            for result, output in zip((z, logits, distance), self._output, strict=True):
-                result[start : start + TILE] = output[: len(part)].cpu().numpy()
-        return z, logits, distance

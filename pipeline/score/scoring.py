@@ -8,7 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from models.serving.model import POOLED
-from models.serving.score import Scored, Scorer
+from models.serving.score import Scorer
+from models.serving.scored import Scored
 from pipeline.contracts.envelope import SensorName
 from pipeline.contracts.preconditions import Preconditions, shipped
 from pipeline.contracts.promotions import PromotionLedger

@@ -6,8 +6,12 @@ import typer
 
 from pipeline.settings import load_settings
 from pipeline.tools.cli.output import Bootstrap, Prefix
+from pipeline.tools.cli.score_bench import bench
+from pipeline.tools.cli.score_serve import serve
 
-app = typer.Typer(no_args_is_help=True, help="Stage 3: score flows with the model: run.")
+app = typer.Typer(no_args_is_help=True, help="Stage 3: score flows with the model: run; bench; serve.")
+app.command()(bench)
+app.command()(serve)
 
 
 @app.callback()

@@ -10,11 +10,12 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from pipeline.settings import Settings
+from pipeline.tools.http_server import LOOPBACK
 from pipeline.tools.triage import answers
 from pipeline.tools.triage.accounts import Accounts, Failures
 from pipeline.tools.triage.audit import Audit
 from pipeline.tools.triage.figures.watch import Watch
-from pipeline.tools.triage.gate import LOOPBACK, Gate
+from pipeline.tools.triage.gate import Gate
 from pipeline.tools.triage.live import Live
 from pipeline.tools.triage.plant import Plant, Remembered, models
 from pipeline.tools.triage.provider import Provider

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.tools.http_server import host_of, read_body, replayed
 from pipeline.tools.triage.answers import ErrorText, answer
 
 MAX_BODY_BYTES = 65_536
@@ -31,14 +32,6 @@ ALWAYS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 A_YEAR_S = 31_536_000
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-
-def host_of(header: str) -> str:
-    """The host that a Host header names, without its port."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0].lower()
-    return header.partition(":")[0].lower()
 
 
 class Gate:
@@ -77,14 +70,14 @@ class Gate:
         if scope["method"] in {"GET", "HEAD"}:
             await self._app(scope, receive, marked)
             return
-        body = await _body(receive)
+        body = await read_body(receive, MAX_BODY_BYTES)
         if body is None:
             text = ErrorText(
                 where="body", got=f"more than {MAX_BODY_BYTES:,} bytes", expected="at most so many", remedy=""
             )
             await answer(413, text)(scope, receive, marked)
             return
-        await self._app(scope, _again(body, receive), marked)
+        await self._app(scope, replayed(body, receive), marked)
 
     def _refusal(self, scope: Scope) -> tuple[int, ErrorText] | None:
         headers = Headers(scope=scope)
@@ -111,33 +104,3 @@ class Gate:
                 where="content-type", got=kind[:120] or "none", expected="application/json", remedy=""
             )
         return None
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """The whole body; None where it is too large: it is not read on."""
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return b""
-        part = message.get("body", b"")
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            return None
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """What gives a body that was read once more, and then whatever comes."""
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from pipeline.errors import Misconfigured
 from pipeline.settings import read_file
+from pipeline.tools.http_server import LOOPBACK
 from pipeline.tools.triage.accounts import ROLES
-from pipeline.tools.triage.gate import LOOPBACK
 
 MAX_SECRET_BYTES = 1_024
 HTTPS = "an https URL, or an http one of this machine itself"

@@ -8,6 +8,7 @@ import pytest
 
 from models.errors import RefusedModel
 from models.igan.distances import Closeness
+from models.igan.forward import Forward
 from models.rows import Floats
 from models.serving.contributions import contributions, log_odds
 from models.serving.model import Model
@@ -52,7 +53,7 @@ def test_a_linear_margin_is_shared_out_exactly() -> None:
     model = linear(slope)
     rows = inside(model, 20)
     shared = contributions(model, ORIGIN, rows)
-    z, _ = Scorer(model, "cpu")._forward(rows)
+    z, _ = Forward(model.arrays())(rows)
     view = model.origins[model.origin_of(ORIGIN)].view
     usual = view.prototypes[view.nearest(z)] if isinstance(view, Closeness) else view.centre
     np.testing.assert_allclose(shared.by_feature, slope * (z - usual), atol=2e-3)

@@ -19,7 +19,8 @@ from models.igan.known_classes import KnownClasses
 from models.rows import Floats
 from models.serving import registry
 from models.serving.model import POOLED, Model, finish, tensors_of
-from models.serving.score import Scored, Scorer
+from models.serving.score import Scorer
+from models.serving.scored import Scored
 from models.training.recalibrate import recalibrate
 from models.training.train import train
 from pipeline.settings import load_settings
@@ -34,7 +35,8 @@ WHY = "onnx and onnxruntime are an extra: pip install -r requirements/dev.txt"
 onnx = pytest.importorskip("onnx", reason=WHY)
 runtime = pytest.importorskip("onnxruntime", reason=WHY)
 
-from models.serving.onnx_export import OUTPUTS, check_rows, difference, onnx_model, suspect_flows  # noqa: E402
+from models.serving.onnx_export import OUTPUTS, difference, onnx_model, suspect_flows  # noqa: E402
+from models.serving.parity import golden_rows  # noqa: E402
 
 
 @cache
@@ -88,7 +90,7 @@ def test_rows_of_every_kind_get_our_scores(name: str) -> None:
     """Usual ones, such that are far out, huge, infinite, and no numbers."""
     model = MODELS[name]()
     for origin in (POOLED, *model.origins):
-        expect_the_same(model, origin, check_rows(model))
+        expect_the_same(model, origin, golden_rows(model))
 
 
 @pytest.mark.slow

@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import RefusedModel
-from models.serving.score import ROWS_AT_ONCE, Scored, Scorer
+from models.serving.kernel_engine import KernelEngine
+from models.serving.score import Scorer
+from models.serving.scored import Scored
 from tests.contract.tree import ROOT
 from tests.models import tiny
 
+ROWS_AT_ONCE = KernelEngine.rows_at_once
 CHECKED = tuple(field.name for field in fields(Scored))
 
 

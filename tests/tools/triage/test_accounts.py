@@ -8,9 +8,10 @@ from typer.testing import CliRunner
 
 from pipeline.errors import Misconfigured, Usage
 from pipeline.tools.cli.triage import app
+from pipeline.tools.http_server import is_loopback
 from pipeline.tools.triage.accounts import MAX_FAILURES, PATIENCE_S, ROLES, Accounts, Failures
 from pipeline.tools.triage.database import open_database
-from pipeline.tools.triage.serving import Request, is_loopback, require_guarded
+from pipeline.tools.triage.serving import Request, require_guarded
 from pipeline.tools.triage.sessions import ABSOLUTE_US, IDLE_US, Sessions
 from pipeline.tools.triage.store import Store
 from pipeline.tools.triage.tables import prepare

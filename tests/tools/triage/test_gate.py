@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.tools.triage.gate import MAX_BODY_BYTES, host_of
+from pipeline.tools.http_server import host_of
+from pipeline.tools.triage.gate import MAX_BODY_BYTES
 from pipeline.tools.triage.sessions import Sessions
 from tests.tools.triage.pages import ADDRESS, TestClient, alert, client_of, store_of
 

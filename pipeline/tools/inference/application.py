@@ -1,0 +1,285 @@
+"""The Open Inference Protocol v2 over HTTP, on a scoring service.
+
+Source: Open Inference Protocol, "Inference Protocol HTTP/REST" and "Binary Tensor Data Extension" (Triton).
+"""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Path
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from pipeline.errors import Backpressure, BadData
+from pipeline.tools.inference.guard import Guard, Guarded, refused
+from pipeline.tools.inference.scoring_service import ScoringService
+from pipeline.tools.inference.tensors import ORIGIN_INPUT, OUTPUTS, ROWS, Column, answer_of, request_of
+
+MODEL_NAME = "igan"
+JSON_BYTES = "inference-header-content-length"
+BINARY = "application/octet-stream"
+KINDS = ("application/json", BINARY, "")
+
+
+class Error(BaseModel):
+    """What is answered where something cannot be done."""
+
+    error: str
+
+
+class Live(BaseModel):
+    """That the server answers."""
+
+    live: bool
+
+
+class Ready(BaseModel):
+    """Whether it scores."""
+
+    ready: bool
+
+
+class ModelReady(BaseModel):
+    """Whether a model scores."""
+
+    name: str
+    ready: bool
+
+
+class ServerMetadata(BaseModel):
+    """What the server is."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(BaseModel):
+    """An input or output; a size of -1 may be any."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(BaseModel):
+    """What a model reads and says; `properties` name the columns of a row, and what outputs mean."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+    properties: dict[str, Any]
+
+
+class OutputTensor(BaseModel):
+    """An output, its data here or behind the document."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[Any] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class InferenceAnswer(BaseModel):
+    """Scores."""
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[OutputTensor]
+
+
+REQUEST_SCHEMA = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": "string", "maxLength": 256},
+        "parameters": {
+            "type": "object",
+            "properties": {"binary_data_output": {"type": "boolean"}, "feature_hash": {"type": "string"}},
+        },
+        "inputs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "datatype", "shape"],
+                "properties": {
+                    "name": {"enum": [ROWS, ORIGIN_INPUT]},
+                    "datatype": {"enum": ["FP32", "BYTES"]},
+                    "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+                    "data": {"type": "array"},
+                    "parameters": {"type": "object", "properties": {"binary_data_size": {"type": "integer"}}},
+                },
+            },
+        },
+        "outputs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {
+                    "name": {"enum": list(OUTPUTS)},
+                    "parameters": {"type": "object", "properties": {"binary_data": {"type": "boolean"}}},
+                },
+            },
+        },
+    },
+}
+BODIES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": REQUEST_SCHEMA},
+            BINARY: {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+SAYS = {400: "not understood", 404: "no such model", 413: "too large", 415: "of another kind", 429: "too much waits"}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Error, "description": says} for status, says in SAYS.items()
+}
+NAME = Path(max_length=128, description=f"`{MODEL_NAME}`")
+NOT_THERE: dict[int | str, dict[str, Any]] = {400: ERRORS[400], 404: ERRORS[404]}
+
+
+class Scores:
+    """The protocol's routes on one service."""
+
+    def __init__(self, service: ScoringService) -> None:
+        self._service, self._model = service, service.model
+        self._classes = list(service.model.classes)
+
+    def install(self, app: FastAPI) -> None:
+        """Routes; those of a model with its version in them as well."""
+        get, model = app.get, "/v2/models/{name}"
+        get("/v2")(self.server)
+        get("/v2/health/live")(self.live)
+        get("/v2/health/ready")(self.ready)
+        for path in (model, model + "/versions/{version}"):
+            get(path, responses=NOT_THERE)(self.metadata)
+            get(path + "/ready", responses=NOT_THERE)(self.model_ready)
+            infer = app.post(path + "/infer", response_model=InferenceAnswer, responses=ERRORS, openapi_extra=BODIES)
+            infer(self.infer)
+
+    async def server(self) -> ServerMetadata:
+        """What this server is."""
+        return ServerMetadata(name="forebay", version=version("forebay"), extensions=["binary_tensor_data"])
+
+    async def live(self) -> Live:
+        """That its loop turns."""
+        return Live(live=True)
+
+    async def ready(self) -> Ready:
+        """Whether it scores: it listens once its engines are warm."""
+        return Ready(ready=True)
+
+    async def metadata(self, name: Annotated[str, NAME], version: str = "") -> ModelMetadata:
+        """What the model reads and says."""
+        self._expect(name, version)
+        document, width = self._model.document, len(self._model.features)
+        return ModelMetadata(
+            name=MODEL_NAME,
+            versions=[self._model.id],
+            platform="forebay",
+            inputs=[
+                TensorMetadata(name=ROWS, datatype="FP32", shape=[-1, width]),
+                TensorMetadata(name=ORIGIN_INPUT, datatype="BYTES", shape=[-1]),
+            ],
+            outputs=[TensorMetadata(name=each, datatype=kind, shape=[-1]) for each, (kind, _) in OUTPUTS.items()],
+            properties={
+                "feature_set": document["feature_set"],
+                "feature_hash": document["feature_hash"],
+                "features": list(self._model.features),
+                "classes": self._classes,
+                "origins": sorted(self._model.origins),
+                "outputs": {each: meaning for each, (_, meaning) in OUTPUTS.items()},
+                "max_rows": self._service.limits.max_rows,
+            },
+        )
+
+    async def model_ready(self, name: Annotated[str, NAME], version: str = "") -> ModelReady:
+        """Whether the model scores."""
+        self._expect(name, version)
+        return ModelReady(name=MODEL_NAME, ready=True)
+
+    async def infer(self, request: Request, name: Annotated[str, NAME], version: str = "") -> Response:
+        """Scores of rows, each by the calibration of its origin.
+
+        `rows` FP32 [n, F]: the model's features in their order. `origin` BYTES [1] or [n]: SITE/SENSOR or SITE; the
+        pooled calibration where there is none. With the binary extension the answer's outputs may follow as bytes.
+        """
+        self._expect(name, version)
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind not in KINDS or "content-encoding" in request.headers:
+            raise HTTPException(
+                415, f"content-type: got {kind[:120]!r}, expected application/json or {BINARY}, as it is"
+            )
+        wanted = request_of(await request.body(), _json_bytes(request.headers), len(self._model.features))
+        document = self._model.document
+        if wanted.feature_hash not in (None, document["feature_hash"]):
+            raise BadData(
+                f"parameters.feature_hash: got {wanted.feature_hash[:64]!r}, expected {document['feature_hash']} of "
+                f"{document['feature_set']}"
+            )
+        most = self._service.limits.max_rows
+        if len(wanted.rows) > most:
+            raise HTTPException(
+                413, f"{ROWS}: got {len(wanted.rows):,}, expected {most:,} at most; send several requests"
+            )
+        scored = await self._service.score(wanted.rows, wanted.names, wanted.number)
+        columns: dict[str, Column] = {each: getattr(scored, each) for each in OUTPUTS if each != "class"}
+        columns["class"] = [self._classes[index] for index in scored.class_index.tolist()]
+        body, json_bytes = answer_of(wanted, columns, MODEL_NAME, self._model.id)
+        headers = {} if json_bytes is None else {JSON_BYTES: str(json_bytes)}
+        return Response(body, media_type="application/json" if json_bytes is None else BINARY, headers=headers)
+
+    def _expect(self, name: str, given: str) -> None:
+        """404 unless it is the one model, and its version where one is named."""
+        if name != MODEL_NAME or given not in ("", self._model.id):
+            got = f"{name} {given}".strip()
+            raise HTTPException(404, f"model: got {got[:200]!r}, expected {MODEL_NAME}, version {self._model.id}")
+
+
+def _json_bytes(headers: Mapping[str, str]) -> int | None:
+    size = headers.get(JSON_BYTES)
+    if size is None:
+        return None
+    if not (size.isascii() and size.isdecimal() and len(size) <= 12):
+        raise BadData(f"Inference-Header-Content-Length: got {size[:120]!r}, expected a number of bytes")
+    return int(size)
+
+
+def application(service: ScoringService, guarded: Guarded) -> FastAPI:
+    """The application that serves the protocol."""
+    app = FastAPI(title="Forebay: scores", version="2", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    Scores(service).install(app)
+
+    @app.exception_handler(BadData)
+    def bad(_request: Request, error: BadData) -> JSONResponse:
+        return refused(400, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        return refused(400, f"request: got {error.errors()[0]['msg']}")
+
+    @app.exception_handler(Backpressure)
+    def busy(_request: Request, error: Backpressure) -> JSONResponse:
+        return refused(429, str(error), {"retry-after": str(max(round(error.retry_after_s), 1))})
+
+    @app.exception_handler(HTTPException)
+    def plain(_request: Request, error: HTTPException) -> JSONResponse:
+        return refused(error.status_code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    def unexpected(_request: Request, _error: Exception) -> JSONResponse:
+        return refused(500, "server: got a fault of its own; its log says more")
+
+    app.add_middleware(Guard, guarded=guarded)
+    return app

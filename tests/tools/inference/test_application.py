@@ -1,0 +1,207 @@
+"""The protocol's routes: scores as the scorer gives them, the binary extension, limits, tokens."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from models.serving.score import Scorer
+from pipeline.errors import Backpressure
+from pipeline.tools.inference.application import JSON_BYTES
+from pipeline.tools.inference.guard import Guard, Guarded
+from pipeline.tools.inference.scoring_service import ScoringService
+from tests.models import tiny
+from tests.tools.inference.server import HOSTS, client_of, service
+from tests.tools.triage.pages import TestClient
+
+INFER = "/v2/models/igan/infer"
+MATRIX = tiny.rows(seed=7, count=40).matrix
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with client_of(service()) as made:
+        yield made
+
+
+def document(rows: np.ndarray = MATRIX, **more: Any) -> dict[str, Any]:
+    entry = {"name": "rows", "datatype": "FP32", "shape": list(rows.shape), "data": rows.ravel().tolist()}
+    origin = {"name": "origin", "datatype": "BYTES", "shape": [1], "data": ["plant/a"]}
+    return {"inputs": [entry, origin], **more}
+
+
+def outputs(answer: dict[str, Any]) -> dict[str, list[Any]]:
+    return {each["name"]: each["data"] for each in answer["outputs"]}
+
+
+def test_scores_are_the_scorers(client: TestClient) -> None:
+    answer = client.post(INFER, json=document(id="mine"))
+    assert answer.status_code == 200 and answer.headers["content-type"] == "application/json"
+    says, got = answer.json(), outputs(answer.json())
+    assert (says["model_name"], says["model_version"], says["id"]) == ("igan", tiny.model().id, "mine")
+    wanted = Scorer(tiny.model(), "cpu").score(MATRIX, np.zeros(40, np.int64), np.full(40, "plant/a"))
+    for name in ("score", "novelty", "p_value", "probability"):
+        assert np.array_equal(np.array(got[name], np.float32), getattr(wanted, name)), name
+    assert got["suspect"] == wanted.suspect.tolist() and got["known"] == wanted.known.tolist()
+    assert got["class"] == [tiny.model().classes[index] for index in wanted.class_index]
+    assert any(got["suspect"]) and not all(got["suspect"])
+
+
+def test_bytes_in_and_out_are_the_same_scores(client: TestClient) -> None:
+    head = orjson.dumps(
+        {
+            "inputs": [
+                {
+                    "name": "rows",
+                    "datatype": "FP32",
+                    "shape": list(MATRIX.shape),
+                    "parameters": {"binary_data_size": MATRIX.nbytes},
+                }
+            ],
+            "outputs": [{"name": "score", "parameters": {"binary_data": True}}, {"name": "suspect"}],
+        }
+    )
+    headers = {JSON_BYTES: str(len(head)), "content-type": "application/octet-stream"}
+    answer = client.post(INFER, content=head + MATRIX.tobytes(), headers=headers)
+    assert answer.status_code == 200, answer.text
+    size = int(answer.headers[JSON_BYTES])
+    wanted = Scorer(tiny.model(), "cpu").score(MATRIX, np.zeros(40, np.int64), np.full(40, "*"))
+    assert answer.content[size:] == wanted.score.tobytes()
+    assert orjson.loads(answer.content[:size])["outputs"][1]["data"] == wanted.suspect.tolist()
+
+
+def test_what_the_server_and_its_model_are(client: TestClient) -> None:
+    assert client.get("/v2").json()["extensions"] == ["binary_tensor_data"]
+    assert client.get("/v2/health/live").json() == {"live": True}
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+    version = tiny.model().id
+    for path in ("/v2/models/igan", f"/v2/models/igan/versions/{version}"):
+        says = client.get(path).json()
+        assert says["versions"] == [version] and says["inputs"][0] == {
+            "name": "rows",
+            "datatype": "FP32",
+            "shape": [-1, 6],
+        }
+        assert says["properties"]["features"] == list(tiny.model().features)
+        assert says["properties"]["feature_hash"] == tiny.FEATURES.hash
+        assert client.get(f"{path}/ready").json() == {"name": "igan", "ready": True}
+        assert client.post(f"{path}/infer", json=document()).status_code == 200
+    for path in ("/v2/models/other", "/v2/models/igan/versions/1", "/v2/models/other/ready"):
+        answer = client.get(path)
+        assert answer.status_code == 404 and "expected igan" in answer.json()["error"]
+
+
+def test_rows_of_other_features_are_refused_with_both(client: TestClient) -> None:
+    assert client.post(INFER, json=document(parameters={"feature_hash": tiny.FEATURES.hash})).status_code == 200
+    answer = client.post(INFER, json=document(parameters={"feature_hash": "cd" * 32}))
+    assert answer.status_code == 400
+    assert all(text in answer.json()["error"] for text in ("cdcd", tiny.FEATURES.hash, "tiny-1"))
+
+
+@pytest.mark.parametrize(
+    ("status", "request_of"),
+    [
+        (400, {"content": b"{", "headers": {"content-type": "application/json"}}),
+        (400, {"content": b"{}", "headers": {JSON_BYTES: "-1"}}),
+        (400, {"content": b"{}", "headers": {JSON_BYTES: "9" * 30}}),
+        (413, {"content": b" " * 1_000_001}),
+        (413, {"json": document(np.zeros((4_097, 6), np.float32))}),
+        (415, {"content": b"{}", "headers": {"content-type": "text/html"}}),
+        (415, {"content": b"{}", "headers": {"content-encoding": "gzip"}}),
+        (403, {"json": document(), "headers": {"origin": "http://127.0.0.1"}}),
+        (421, {"json": document(), "headers": {"host": "forebay.example"}}),
+    ],
+)
+def test_what_is_refused(client: TestClient, status: int, request_of: dict[str, Any]) -> None:
+    answer = client.post(INFER, **request_of)
+    assert answer.status_code == status and "expected" in answer.json()["error"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_body_without_a_length_is_not_read_beyond_the_limit() -> None:
+    read, answers = 0, []
+
+    async def endless() -> dict[str, Any]:
+        nonlocal read
+        read += 1
+        return {"type": "http.request", "body": bytes(10_000), "more_body": read < 1_000}
+
+    async def keep(message: Any) -> None:
+        answers.append(message)
+
+    async def nothing(*_: object) -> None:
+        raise AssertionError("a body that is too large is not passed on")
+
+    guard = Guard(nothing, Guarded(HOSTS, None, 50_000, 8))
+    scope = {"type": "http", "method": "POST", "path": INFER, "headers": [(b"host", b"127.0.0.1")]}
+    asyncio.run(guard(scope, endless, keep))
+    assert answers[0]["status"] == 413 and read == 6
+
+
+def test_a_token_is_asked_for_but_by_probes() -> None:
+    with client_of(service(), token=b"a-token-of-sixteen", hosts=None) as client:
+        for given in ({}, {"authorization": "Bearer a-token"}, {"authorization": "Basic a-token-of-sixteen"}):
+            answer = client.post(INFER, json=document(), headers=given)
+            assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
+            assert client.get("/openapi.json", headers=given).status_code == 401
+        assert client.get("/v2/health/ready").status_code == 200
+        headers = {"authorization": "Bearer a-token-of-sixteen", "host": "scores.plant.example"}
+        assert client.post(INFER, json=document(), headers=headers).status_code == 200
+
+
+def test_more_requests_than_are_let_in() -> None:
+    with client_of(service(), max_requests=0) as client:
+        answer = client.post(INFER, json=document())
+    assert answer.status_code == 429 and answer.headers["retry-after"] == "1"
+
+
+def _one(made: ScoringService, rows: int) -> Any:
+    return made.score(MATRIX[:rows], np.array(["plant/a"]), np.zeros(rows, np.int64))
+
+
+def test_many_at_once_get_their_own_scores_and_what_is_too_much_is_turned_away() -> None:
+    wanted = Scorer(tiny.model(), "cpu").score(MATRIX, np.zeros(40, np.int64), np.full(40, "plant/a"))
+
+    async def asked() -> list[Any]:
+        made = service(max_rows=40, waiting=100)
+        try:
+            return await asyncio.gather(*(_one(made, rows) for rows in range(1, 25)), return_exceptions=True)
+        finally:
+            made.close()
+
+    answers = asyncio.run(asked())
+    turned_away = [each for each in answers if isinstance(each, Backpressure)]
+    assert turned_away and all(each.retry_after_s > 0 for each in turned_away)
+    for rows, answer in enumerate(answers, start=1):
+        if not isinstance(answer, Backpressure):
+            assert np.array_equal(answer.score, wanted.score[:rows])
+
+
+def test_an_engine_that_fails_answers_with_its_error_and_the_next_request_is_scored() -> None:
+    async def asked() -> None:
+        made = service()
+        try:
+            with pytest.raises(Exception, match="rows to score"):
+                await made.score(np.zeros((2, 5), np.float32), np.array(["a"]), np.zeros(2, np.int64))
+            assert len((await _one(made, 3)).score) == 3
+        finally:
+            made.close()
+
+    asyncio.run(asked())
+
+
+def test_who_leaves_does_not_hold_up_others() -> None:
+    async def asked() -> None:
+        made = service()
+        try:
+            gone = asyncio.ensure_future(_one(made, 3))
+            await asyncio.sleep(0)
+            gone.cancel()
+            assert len((await _one(made, 5)).score) == 5
+        finally:
+            made.close()
+
+    asyncio.run(asked())
