@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pipeline.alert.deeds import TCP, UDP
+from pipeline.alert.deeds import TCP, TRANSPORTS, UDP
 from pipeline.alert.incident import Incident
 from pipeline.alert.phrases import Phrases, shipped_phrases
 from pipeline.alert.uses import SEVERAL_PORTS, Reported, Use, reported
@@ -41,7 +41,7 @@ def facts_of(incident: Incident, phrases: Phrases | None = None) -> Facts:
     lasts = incident.count > 1 or span_us >= SHORT_US
     lasted = "sentence.lasted_one" if incident.count == 1 else "sentence.lasted"
     says = words["sentence.facts"].substitute(
-        clauses="; ".join([first, *clauses[1:], *rest]),
+        clauses="; ".join([first, *clauses[1:], *rest, *_without_ports(incident, what, words)]),
         lasted=words[lasted].substitute(duration=duration(span_us)) if lasts else "",
         since=moment(incident.start_ts_us),
         where=f"{printable_name(incident.site)}/{printable_name(incident.sensor)}",
@@ -69,6 +69,16 @@ def _rest(what: Reported, subject: str, words: Phrases) -> list[str]:
             phrase = words[f"rest.one_{name}" if number == 1 else f"rest.{name}"]
             parts.append(phrase.safe_substitute(count=f"{number:,}", subject=subject, others=others))
     return parts
+
+
+def _without_ports(incident: Incident, what: Reported, words: Phrases) -> list[str]:
+    """Of which protocols no port is known, or not of all flows: of these nobody can say which service it was."""
+    lacking = {use.ip_proto for use in what.uses if use.ip_proto in TRANSPORTS and not use.ports and not use.requests}
+    if not lacking:
+        return []
+    known = {deed.ip_proto for deed in incident.deeds.of.values() if deed.port >= 0}
+    name = "some_ports" if lacking & known or incident.deeds.flows < incident.count else "no_ports"
+    return [words[f"rest.{name}"].substitute(protocols=listed(sorted(map(protocol_words, lacking))))]
 
 
 def _clause(use: Use, words: Phrases) -> str:
@@ -123,22 +133,22 @@ def _port(use: Use) -> tuple[int, int] | None:
 
 
 def _at_port(use: Use) -> str:
-    """The port in brackets' words: `tcp/102`."""
+    """The port in brackets' words: `tcp/102`; nothing where none is known."""
     port = _port(use)
     if port is None:
-        return "port not known"
+        return ""
     is_clients = port[1] >= EPHEMERAL and port[1] not in INDUSTRIAL_PORTS
     return f"{port_words(*port)}, an ephemeral port" if is_clients else port_words(*port)
 
 
 def _connections(use: Use) -> str:
-    """`S7 connections (tcp/102)`; flows where it is not known that they were connections."""
+    """`S7 connections (tcp/102)`, `TCP flows`; flows where it is not known that they were connections."""
     port = _port(use)
     service = service_of(*port) if port else None
     name = service.name if service else "TCP" if port is None else ""
     noun = "connection" if _kind(use) == "opened" else "flow"
     plural = noun if use.flows == 1 and not use.more else f"{noun}s"
-    return f"{name} {plural} ({_at_port(use)})".strip()
+    return f"{name} {plural}{f' ({at})' if (at := _at_port(use)) else ''}".strip()
 
 
 def _what(use: Use) -> str:
@@ -149,7 +159,7 @@ def _what(use: Use) -> str:
     port = _port(use)
     service = service_of(*port) if port else None
     if port is None:
-        return f"{protocol_words(use.ip_proto).upper()} (port not known)"
+        return protocol_words(use.ip_proto).upper()
     if service is None or not use.directed:
         return service_words(*port)
     sends = service.sends or service.name

@@ -40,8 +40,8 @@ class Known:
 
 
 def title(facts: Facts, known: Known) -> str:
-    """The first fact and the name of its kind."""
-    return printable(facts.title, MAX_TITLE - MAX_NAME - 3) + f" ({printable(known.name, MAX_NAME)})"
+    """The name of its kind and the first fact: what happened first, which a narrow list does not cut off."""
+    return f"{printable(known.name, MAX_NAME)}: " + printable(facts.title, MAX_TITLE - MAX_NAME - 2)
 
 
 def message(

@@ -24,6 +24,7 @@ WORDS: Mapping[str, frozenset[str]] = {
     **{f"requests.{name}": frozenset({"times"}) for name in ("controls", "writes", "reads")},
     **{f"rest.{name}": frozenset({"count", "subject", "others"}) for name in ("same", "others")},
     **{f"rest.{name}": frozenset({"subject", "others"}) for name in ("one_same", "one_others")},
+    **{f"rest.{name}": frozenset({"protocols"}) for name in ("no_ports", "some_ports")},
     "sentence.facts": frozenset({"clauses", "lasted", "since", "where"}),
     **{f"sentence.{name}": frozenset({"duration"}) for name in ("lasted", "lasted_one")},
     "sentence.new": frozenset({"evidence"}),

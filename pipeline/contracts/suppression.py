@@ -41,7 +41,7 @@ class Suppressions:
         for record in stands.holding():
             rule = _rule_of(record)
             if rule is not None:
-                for key in _keys_of(rule):
+                for key in keys_of(record):
                     self._rules.setdefault(key, []).append(rule)
         for rules in self._rules.values():
             rules.reverse()
@@ -66,7 +66,7 @@ class Suppressions:
         if own is not None and (own["verdict_id"] == TRUE_POSITIVE or not outgrown(document, own)):
             return None
         last: _Rule | None = None
-        for key in _keys_to_ask(document):
+        for key in keys_to_ask(document):
             for rule in self._rules.get(key, ()):
                 if last is not None and rule.given <= last.given:
                     break
@@ -108,9 +108,12 @@ def _rule_of(record: Record) -> _Rule | None:
     return _Rule(given, record, record["scope"], known, False) if record["scope"] is not None else None
 
 
-def _keys_of(rule: _Rule) -> set[Key]:
-    """Under which keys a verdict is found: an incident in its scope asks for one of them, by its first talk."""
-    scope, site = rule.scope, rule.record["site"]
+def keys_of(record: Record) -> set[Key]:
+    """Under which keys a verdict is found: an incident of which it speaks asks for one of them (`keys_to_ask`)."""
+    rule = _rule_of(record)
+    if rule is None:
+        return set()
+    scope, site = rule.scope, record["site"]
     match scope["kind"]:
         case "incident":
             return {(site, "incident", rule.record["judged"]["class"], way) for way in rule.known}
@@ -129,8 +132,8 @@ def _keys_of(rule: _Rule) -> set[Key]:
             return {(site, "window", day) for day in days}
 
 
-def _keys_to_ask(document: Document) -> list[Key]:
-    """The keys of all scopes that an incident can be in."""
+def keys_to_ask(document: Document) -> list[Key]:
+    """The keys of all scopes that an incident can be in, by its first talk."""
     site = document["site"]
     keys: list[Key] = [(site, "window", document["first_us"] // DAY_US)]
     for technique in document["techniques"][:1]:

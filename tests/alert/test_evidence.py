@@ -338,7 +338,7 @@ def test_an_incident_without_a_name_is_told_by_its_strongest_evidence() -> None:
     rows = [shown(Evidence.STRANGE), shown(Evidence.NEW_WRITER, at=1, ics_proto="modbus", score=0.01)]
     event = event_of(rows)
     assert event["unmapped"]["name"] == "New writer"
-    assert event["finding_info"]["title"] == f"{A} opened 2 HTTP connections (tcp/8080) to {B} (New writer)"
+    assert event["finding_info"]["title"] == f"New writer: {A} opened 2 HTTP connections (tcp/8080) to {B}"
     assert event["message"] == (
         f"{A} opened 2 HTTP connections (tcp/8080) to {B}, within 1.0 s, "
         f"since 2023-03-10 10:19:59 UTC (plant/left). New here: {A} sent write commands (Modbus) to {B} and is not "

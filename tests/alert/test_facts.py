@@ -98,11 +98,21 @@ def told(*rows: dict[str, Any]) -> str:
         # A sensor that orders ends by address, and counts SYNs, or does not.
         (
             [{"source_type": "icsflow", "dst_port": None, "fwd_syn_pkts": 0, "rev_syn_pkts": 900, **BOTH}] * 2,
-            f"{B} had 2 TCP flows (port not known) with {A}, with 1,800 connection attempts",
+            f"{B} had 2 TCP flows with {A}, with 1,800 connection attempts; tcp ports are not known",
         ),
         (
             [{"source_type": "icsflow", "dst_port": None, "src_addr": a, "dst_addr": "x"} for a in "abc"],
-            "x had traffic with 3 addresses by TCP (port not known) in 3 flows",
+            "x had traffic with 3 addresses by TCP in 3 flows; tcp ports are not known",
+        ),
+        (
+            [{"dst_port": None}, {"dst_port": None}, {"dst_port": 80}],
+            f"{A} opened 2 TCP connections to {B}; opened 1 HTTP connection (tcp/80) to {B}; "
+            "some tcp ports are not known",
+        ),
+        (
+            [{"dst_port": None}] * 3 + [{"ip_proto": 17, "dst_port": None, **BOTH}] * 2 + [{"dst_port": 80}],
+            f"{A} opened 3 TCP connections to {B}; sent UDP to {B} in 2 flows; 1 further flow of {A}; "
+            "some tcp and udp ports are not known",
         ),
         # Many against one.
         (

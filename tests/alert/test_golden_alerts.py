@@ -25,4 +25,4 @@ def test_a_golden_alert_starts_with_who_did_what_and_ends_with_where(alert: dict
     facts = alert["says"].split("). ")[0]
     assert ", since " in facts and "UTC (" in facts
     if "title" in alert:
-        assert facts.startswith(alert["title"].rsplit(" (", 1)[0])
+        assert facts.startswith(alert["title"].split(": ", 1)[1])

@@ -40,7 +40,7 @@ def test_it_says_in_words_what_happened() -> None:
         "candidate technique T0846.001 Port Scan"
     )
     assert event["severity"] == "Medium"
-    assert event["finding_info"]["title"] == "198.18.134.11 tried 23 tcp ports of 22 addresses in 42 flows (Port scan)"
+    assert event["finding_info"]["title"] == "Port scan: 198.18.134.11 tried 23 tcp ports of 22 addresses in 42 flows"
     assert event["unmapped"]["name"] == "Port scan"
     assert event["unmapped"]["reasons"][0]["says"] == (
         "the busier end had 900 attempts to connect (SYN packets) of late; usually 0 to 9"

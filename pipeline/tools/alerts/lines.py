@@ -48,7 +48,7 @@ def list_lines(documents: Sequence[Document], width: int = LINE_WIDTH, by_day: b
 def line(
     document: Document, width: int = LINE_WIDTH, when: str | None = None, with_site: bool = True, column: int = 0
 ) -> Text:
-    """One incident in one line: uid, when it went on last, how bad, page or what else, where, and its sentence.
+    """One incident in one line: uid, when it went on last, how bad, page or what else, where, and its title.
 
     column: least width of where.
     """
@@ -59,7 +59,7 @@ def line(
     text.append(f"{printable(SHORT.get(severity, severity), 8):<8} ", style=STYLE.get(severity, ""))
     text.append(f"{_what(document):<7} ", style="bold" if document["page"] else "dim")
     text.append(f"{where(document, with_site):<{column}} ", style="dim")
-    text.append(shown(document["says"]))
+    text.append(shown(document["says" if document["kind"] == NOTICE else "title"]))
     text.truncate(width, overflow="ellipsis")
     return text
 

@@ -13,19 +13,23 @@ from pipeline.tools.alerts.scope_text import scope_words
 MAX_LISTED = 5
 
 
-def effect(record: Record, documents: Iterable[Document], verdicts: Sequence[Record]) -> dict[str, Any]:
+def effect(
+    record: Record, documents: Iterable[Document], verdicts: Sequence[Record], of: int | None = None
+) -> dict[str, Any]:
     """What a verdict, or taking one back, changes of the incidents there are.
 
+    documents : the site's; with `of`, how many it has, those alone of which the verdict can change anything
     says : sentences, for people; they hold text from the network
     matches : the incidents that are suppressed with it and were not, newest first
     released : those that were suppressed and are not with it
     """
     of_site = [each for each in documents if each["site"] == record["site"] and each["kind"] == INCIDENT]
-    rules = (Suppressions(standing(verdicts)), Suppressions(standing([*verdicts, record])))
-    before, after = ({each["uid"] for each in of_site if of.suppressed_by(each) is not None} for of in rules)
+    both = (Suppressions(standing(verdicts)), Suppressions(standing([*verdicts, record])))
+    before, after = ({each["uid"] for each in of_site if rules.suppressed_by(each) is not None} for rules in both)
     matches = [each for each in of_site if each["uid"] in after - before]
     released = [each for each in of_site if each["uid"] in before - after]
-    return {"says": _says(record, matches, released, verdicts, len(of_site)), "matches": matches, "released": released}
+    says = _says(record, matches, released, verdicts, len(of_site) if of is None else of)
+    return {"says": says, "matches": matches, "released": released}
 
 
 def _says(

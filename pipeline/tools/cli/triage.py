@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="The page: incidents, map and sensors in a browser.")
 
 FOLDER = Path("var/triage")
+OfRunning = Annotated[
+    Path | None, typer.Option("--data", help="Folder of the page's store; else that of the system that runs here.")
+]
 Data = Annotated[Path, typer.Option("--data", help="Folder of the page's store.")]
 StoreUrl = Annotated[
     str | None, typer.Option("--store", help="postgresql://... of a store that several servers share.")
@@ -105,7 +108,7 @@ def add(
     name: Name,
     role: Annotated[str, typer.Option(help="viewer: sees; analyst: judges too; admin: reads the audit log too.")],
     stdin: Stdin = False,
-    data: Data = FOLDER,
+    data: OfRunning = None,
     store: StoreUrl = None,
     as_json: Json = False,
 ) -> None:
@@ -118,7 +121,7 @@ def add(
 
 
 @user.command()
-def remove(name: Name, data: Data = FOLDER, store: StoreUrl = None, as_json: Json = False) -> None:
+def remove(name: Name, data: OfRunning = None, store: StoreUrl = None, as_json: Json = False) -> None:
     """Take an account away; its sessions end at once."""
     accounts, audit = _opened(data, store)
     accounts.remove(name)
@@ -129,7 +132,7 @@ def remove(name: Name, data: Data = FOLDER, store: StoreUrl = None, as_json: Jso
 
 @user.command()
 def password(
-    name: Name, stdin: Stdin = False, data: Data = FOLDER, store: StoreUrl = None, as_json: Json = False
+    name: Name, stdin: Stdin = False, data: OfRunning = None, store: StoreUrl = None, as_json: Json = False
 ) -> None:
     """Give an account another password; its sessions end at once."""
     accounts, audit = _opened(data, store)
@@ -140,7 +143,7 @@ def password(
 
 
 @user.command(name="list")
-def list_accounts(data: Data = FOLDER, store: StoreUrl = None, as_json: Json = False) -> None:
+def list_accounts(data: OfRunning = None, store: StoreUrl = None, as_json: Json = False) -> None:
     """List accounts and their roles."""
     accounts, _ = _opened(data, store)
     every = accounts.every()
@@ -157,8 +160,9 @@ def list_accounts(data: Data = FOLDER, store: StoreUrl = None, as_json: Json = F
     )
 
 
-def _opened(data: Path, store: str | None) -> "tuple[Accounts, Audit]":
+def _opened(data: Path | None, store: str | None) -> "tuple[Accounts, Audit]":
     """The accounts in a store, and the log of what is done to them."""
+    data = _folder_here() if data is None else data
     with packages():
         from pipeline.tools.triage.accounts import Accounts
         from pipeline.tools.triage.audit import Audit
@@ -167,6 +171,24 @@ def _opened(data: Path, store: str | None) -> "tuple[Accounts, Audit]":
     database = open_database(data, store)
     prepare(database)
     return Accounts(database), Audit(database)
+
+
+def _folder_here() -> Path:
+    """The folder of the page that `forebay up` serves here: of the run folder in the settings, or of one beside it.
+
+    Misconfigured where several run.
+    """
+    from pipeline.settings import load_settings
+    from pipeline.tools.system.record import running_beside
+    from pipeline.tools.system.worker_table import page_folder
+
+    settings = load_settings()
+    running = [] if "run_folder" in settings.model_fields_set else running_beside(settings.run_folder)
+    if len(running) > 1 and settings.run_folder not in running:
+        folders = [str(page_folder(each)) for each in running]
+        raise Misconfigured(f"--data: got systems of several folders that run, expected one of {', '.join(folders)}")
+    folder = running[0] if len(running) == 1 else settings.run_folder
+    return page_folder(folder)
 
 
 def _password(stdin: bool) -> str:

@@ -9,7 +9,7 @@ import orjson
 
 from pipeline.errors import RefusedState
 from pipeline.runtime.files import write_atomic
-from pipeline.tools.system.identity import Identity
+from pipeline.tools.system.identity import Identity, is_alive
 
 NAME = "system.json"
 LOCK = ".supervisor"
@@ -148,6 +148,19 @@ def read(folder: Path) -> SystemRecord | None:
             f"{path}: got {type(error).__name__}: {error}, expected what `forebay up` of this version writes; "
             "look with `ps -ef | grep forebay` for what still runs, end it by its pid, and delete the file"
         ) from error
+
+
+def running_beside(folder: Path) -> list[Path]:
+    """The folders of systems that run now: this one, and those beside it."""
+    found = []
+    for each in sorted(folder.parent.glob(f"*/{NAME}")):
+        try:
+            system = read(each.parent)
+        except (RefusedState, OSError):  # damaged, or somebody else's: `status` of that folder says so
+            continue
+        if system is not None and is_alive(system.supervisor):
+            found.append(each.parent)
+    return found
 
 
 def remove(folder: Path) -> None:

@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -12,6 +13,9 @@ from pipeline.tools.triage.database import Connection, Database, Value
 from pipeline.tools.triage.rows import storable
 
 MAX_LIMIT = 500
+MAX_WORDS = 8
+MAX_NAMED = 1_000
+"""Devices that a word of a search may stand for."""
 MAX_NUMBER = 2**63 - 1
 SORTS = ("last_us", "first_us", "opened_us", "severity", "flows")
 SEVERITIES = {"informational": 1, "low": 2, "medium": 3, "high": 4, "critical": 5}
@@ -39,6 +43,8 @@ class Filter:
     q: str | None = None
     since_us: int | None = None
     until_us: int | None = None
+    named: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    """By word of `q`, the devices whose names have it: site and address (`words_of`)."""
 
 
 @dataclass(slots=True)
@@ -145,14 +151,33 @@ def _conditions(asked: Filter) -> _Where:
             facet = "SELECT incident FROM facets WHERE kind = ? AND value = ?"
             where.add(f"incidents.uid IN ({facet})", kind, storable(value))
     if asked.q is not None and asked.q.strip():
-        for word in storable(asked.q).casefold().split()[:8]:
-            literal = word.replace("!", "!!").replace("%", "!%").replace("_", "!_")
-            where.add("incidents.words LIKE ? ESCAPE '!'", f"%{literal}%")
+        for word in words_of(asked.q):
+            _add_word(where, word, asked.named.get(word, ()))
     if asked.since_us is not None:
         where.add("incidents.last_us >= ?", asked.since_us)
     if asked.until_us is not None:
         where.add("incidents.first_us <= ?", asked.until_us)
     return where
+
+
+def words_of(q: str) -> list[str]:
+    """The words of a search: what an incident is found by has each of them."""
+    return storable(q).casefold().split()[:MAX_WORDS]
+
+
+def _add_word(where: _Where, word: str, named: Sequence[tuple[str, str]]) -> None:
+    """A word in an incident's own text, or in the name of a device that is part of it."""
+    literal = word.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+    either, values = ["incidents.words LIKE ? ESCAPE '!'"], list[Value]([f"%{literal}%"])
+    by_site: dict[str, list[str]] = {}
+    for site, address in named[:MAX_NAMED]:
+        by_site.setdefault(storable(site), []).append(storable(address))
+    for site, addresses in by_site.items():
+        marks = ", ".join("?" * len(addresses))
+        of_devices = f"SELECT incident FROM facets WHERE kind = 'asset' AND value IN ({marks})"  # noqa: S608
+        either.append(f"(incidents.site = ? AND incidents.uid IN ({of_devices}))")
+        values += [site, *addresses]
+    where.add(f"({' OR '.join(either)})", *values)
 
 
 def _cursor(row: tuple[Any, ...]) -> str:

@@ -10,6 +10,7 @@ from pipeline.tools.alerts.incidents import Document, document
 from pipeline.tools.triage.database import Connection
 from pipeline.tools.triage.joining import keys_of
 from pipeline.tools.triage.rows import pairs_in, select_in, storable
+from pipeline.tools.triage.scope_keys import scope_keys
 from pipeline.tools.triage.verdict_rows import judge_anew, rules_of, write_verdicts
 
 MAX_ADDRESSES = 512
@@ -87,7 +88,8 @@ def _rejoin(connection: Connection, incidents: set[str]) -> list[Change]:
 
 
 def _remove(connection: Connection, uids: Sequence[str]) -> None:
-    for table, column in (("incidents", "uid"), ("documents", "uid"), ("facets", "incident")):
+    of_tables = (("incidents", "uid"), ("documents", "uid"), ("facets", "incident"), ("scope_keys", "incident"))
+    for table, column in of_tables:
         sql = f"DELETE FROM {table} WHERE {column} = ?"  # noqa: S608 - names of our own
         connection.execute_many(sql, [(uid,) for uid in uids])
 
@@ -99,12 +101,12 @@ Written = tuple[str, Document, str, JoinedIncident]
 def _insert(connection: Connection, incidents: Sequence[Written]) -> None:
     connection.execute_many(
         "INSERT INTO incidents (uid, site, state, page, settled, suppressed, severity, flows, opened_us, first_us, "
-        "last_us, words) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "last_us, kind, words) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 *(uid, storable(each["site"]), each["state"], int(each["page"]), int(each["settled"])),
                 *(int(each["suppressed"] is not None), each["severity_id"], each["flows"], each["opened_us"]),
-                *(each["first_us"], each["last_us"], _words(each, of)),
+                *(each["first_us"], each["last_us"], each["kind"], _words(each, of)),
             )
             for uid, each, _, of in incidents
         ],
@@ -115,6 +117,10 @@ def _insert(connection: Connection, incidents: Sequence[Written]) -> None:
     connection.execute_many(
         "INSERT INTO facets (kind, value, incident) VALUES (?, ?, ?)",
         [(kind, value, uid) for uid, each, _, of in incidents for kind, value in sorted(_facets(each, of))],
+    )
+    connection.execute_many(
+        "INSERT INTO scope_keys (value, first_us, incident) VALUES (?, ?, ?)",
+        [(key, each["first_us"], uid) for uid, each, *_ in incidents for key in sorted(scope_keys(each))],
     )
 
 

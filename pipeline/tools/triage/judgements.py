@@ -14,7 +14,7 @@ from pipeline.contracts.incident_joining import JoinedIncident, joined
 from pipeline.contracts.verdicts import Record, shown
 from pipeline.tools.alerts import verdicts as making
 from pipeline.tools.alerts.baseline_requests import asked_of_baselines, overruled_by
-from pipeline.tools.alerts.incidents import Document
+from pipeline.tools.alerts.incidents import INCIDENT, Document
 from pipeline.tools.alerts.verdict_effects import effect, listed_verdicts
 from pipeline.tools.sensors import commands
 from pipeline.tools.triage.accounts import ANALYST, VIEWER
@@ -22,8 +22,9 @@ from pipeline.tools.triage.app import Page
 from pipeline.tools.triage.asking import changing, having, origin_of, page_of
 from pipeline.tools.triage.database import Connection
 from pipeline.tools.triage.incident_list import NotThere, incident_named
-from pipeline.tools.triage.rows import storable
+from pipeline.tools.triage.rows import select_in, storable
 from pipeline.tools.triage.sessions import Session
+from pipeline.tools.triage.verdict_rows import incidents_in_reach
 
 Asked = Annotated[Page, Depends(page_of)]
 Analyst = Annotated[Session, Depends(changing(ANALYST))]
@@ -57,7 +58,8 @@ def preview(page: Asked, asker: Annotated[Session, Depends(changing(VIEWER))], u
     with page.store.database.reading() as connection:
         incident, document = _incident(connection, uid)
         record = _record(incident, document, asked, asker)
-        does = effect(record, _documents(connection, incident.site), _records(connection, incident.site))
+        records, of = _records(connection, incident.site), _incidents_of(connection, incident.site)
+        does = effect(record, _documents_in_reach(connection, record), records, of)
     return {"says": does["says"], "matches": len(does["matches"]), "released": len(does["released"])}
 
 
@@ -114,9 +116,16 @@ def _incident(connection: Connection, name: str) -> tuple[JoinedIncident, Docume
     return joined(orjson.loads(row[0]) for row in rows)[0], document
 
 
-def _documents(connection: Connection, site: str) -> list[Document]:
-    sql = "SELECT document FROM documents JOIN incidents USING (uid) WHERE site = ?"
-    return [orjson.loads(row[0]) for row in connection.execute(sql, (storable(site),))]
+def _documents_in_reach(connection: Connection, record: Record) -> list[Document]:
+    """The incidents of which a verdict can change anything, the one that went on last first."""
+    uids = sorted(incidents_in_reach(connection, [record]))
+    rows = select_in(connection, "SELECT document FROM documents WHERE uid IN ({})", uids)
+    return sorted((orjson.loads(row[0]) for row in rows), key=lambda each: (-each["last_us"], each["uid"]))
+
+
+def _incidents_of(connection: Connection, site: str) -> int:
+    sql = "SELECT COUNT(*) FROM incidents WHERE site = ? AND kind = ?"
+    return int(connection.execute(sql, (storable(site), INCIDENT))[0][0])
 
 
 def _records(connection: Connection, site: str) -> list[Record]:

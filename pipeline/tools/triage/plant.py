@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -27,7 +28,7 @@ from pipeline.tools.triage.database import Connection, Database
 from pipeline.tools.triage.figures.comparisons import last_comparison
 from pipeline.tools.triage.figures.documents import ages, drift, sensor_figures, stage_documents
 from pipeline.tools.triage.figures.watch import Known
-from pipeline.tools.triage.incident_list import NotThere
+from pipeline.tools.triage.incident_list import Filter, NotThere, words_of
 from schemas.model_manifest import MAX_MANIFEST_BYTES, RefusedManifest, parse
 
 REFRESH_S = 60.0
@@ -95,6 +96,14 @@ def with_assets(document: Document, devices: KnownDevices) -> Document:
     assets = [device.document(address) for address, device in found if device is not None]
     sentences = {name: with_names(document[name], assets) for name in ("title", "says")}
     return {**document, **sentences, "assets": assets}
+
+
+def with_devices(asked: Filter, devices: KnownDevices) -> Filter:
+    """What is asked for, with the devices whose names the words of its search are in, in the plant's own words."""
+    if not asked.q or not devices:
+        return asked
+    names = [(where, device.name.casefold()) for where, device in devices.items() if device.name]
+    return replace(asked, named={word: [where for where, name in names if word in name] for word in words_of(asked.q)})
 
 
 def sensors(database: Database, settings: Settings | None, figures: Known) -> dict[str, Any]:

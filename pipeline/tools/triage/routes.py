@@ -103,6 +103,7 @@ def incidents(
 ) -> Answer:
     """One page of the list of incidents."""
     devices = page.plant.devices()
+    asked = plant.with_devices(asked, devices)
     answer = incident_list.listed(page.store.database, asked, sort, limit, after)
     return Answer({**answer, "incidents": [plant.with_assets(each, devices) for each in answer["incidents"]]})
 
@@ -134,7 +135,7 @@ def replays(page: Asked, _asker: Viewer) -> Answer:
 
 def incidents_over_time(page: Asked, _asker: Viewer, asked: Annotated[Filter, Depends(asked_for)]) -> Answer:
     """How many incidents a filter leaves, over time."""
-    return Answer(incident_times.over_time(page.store.database, asked))
+    return Answer(incident_times.over_time(page.store.database, plant.with_devices(asked, page.plant.devices())))
 
 
 def incident(page: Asked, _asker: Viewer, uid: Name) -> Answer:

@@ -1,9 +1,9 @@
 """Rows of the page's store: text that every database takes, and statements for any number of values."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pipeline.tools.triage.database import Connection, Row
+from pipeline.tools.triage.database import Connection, Row, Value
 
 MAX_VALUES = 500
 """Values in one statement."""
@@ -14,12 +14,12 @@ def storable(text: str) -> str:
     return text.replace("\x00", "\\x00")
 
 
-def select_in(connection: Connection, sql: str, values: Iterable[str]) -> list[Row]:
-    """The rows of a statement with `IN ({})`, for any number of values."""
+def select_in(connection: Connection, sql: str, values: Iterable[Value], before: Sequence[Value] = ()) -> list[Row]:
+    """The rows of a statement with `IN ({})`, for any number of values; `before` are those of what stands before it."""
     listed, rows = list(values), []
     for start in range(0, len(listed), MAX_VALUES):
         part = listed[start : start + MAX_VALUES]
-        rows += connection.execute(sql.format(", ".join("?" * len(part))), part)
+        rows += connection.execute(sql.format(", ".join("?" * len(part))), [*before, *part])
     return rows
 
 

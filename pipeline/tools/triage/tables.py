@@ -3,7 +3,7 @@
 from pipeline.errors import Failed
 from pipeline.tools.triage.database import Connection, Database
 
-COPY_VERSION = 6
+COPY_VERSION = 7
 """Of the tables that are copied from topics: with another one they are made again from the topics."""
 OWN_VERSION = 1
 
@@ -29,18 +29,23 @@ COPIED = (
     """CREATE TABLE incidents (
         uid TEXT PRIMARY KEY, site TEXT NOT NULL, state TEXT NOT NULL, page BIGINT NOT NULL, settled BIGINT NOT NULL,
         suppressed BIGINT NOT NULL, severity BIGINT NOT NULL, flows BIGINT NOT NULL, opened_us BIGINT NOT NULL,
-        first_us BIGINT NOT NULL, last_us BIGINT NOT NULL, words TEXT NOT NULL)""",
+        first_us BIGINT NOT NULL, last_us BIGINT NOT NULL, kind TEXT NOT NULL, words TEXT NOT NULL)""",
     *(
         f"CREATE INDEX incidents_{key} ON incidents ({key}, uid)"
         for key in ("last_us", "first_us", "opened_us", "severity", "flows")
     ),
     # Counting reads nothing else; led by what no filter of a count asks for, so that who knows addresses starts there.
     "CREATE INDEX incidents_counts ON incidents (page, settled, suppressed, severity, state, site)",
+    "CREATE INDEX incidents_kind ON incidents (site, kind)",
     # Apart from the columns that are filtered and sorted by, whose pages are then few.
     "CREATE TABLE documents (uid TEXT PRIMARY KEY, document TEXT NOT NULL)",
     """CREATE TABLE facets (
         kind TEXT NOT NULL, value TEXT NOT NULL, incident TEXT NOT NULL, PRIMARY KEY (kind, value, incident))""",
     "CREATE INDEX facets_incident ON facets (incident)",
+    """CREATE TABLE scope_keys (
+        value BIGINT NOT NULL, first_us BIGINT NOT NULL, incident TEXT NOT NULL,
+        PRIMARY KEY (value, first_us, incident))""",
+    "CREATE INDEX scope_keys_incident ON scope_keys (incident)",
     """CREATE TABLE verdicts (
         id TEXT PRIMARY KEY, site TEXT NOT NULL, at_us BIGINT NOT NULL, record TEXT NOT NULL)""",
     "CREATE TABLE verdict_uids (uid TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (uid, id))",

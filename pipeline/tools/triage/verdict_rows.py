@@ -10,8 +10,7 @@ from pipeline.contracts.verdicts import Record, order, standing
 from pipeline.tools.alerts.incidents import judged
 from pipeline.tools.triage.database import Connection
 from pipeline.tools.triage.rows import select_in, storable
-
-FIRST_US = -(2**62)
+from pipeline.tools.triage.scope_keys import span_us, verdict_keys
 
 
 def write_verdicts(connection: Connection, verdicts: Sequence[Mapping[str, Any]]) -> list[Record]:
@@ -47,26 +46,38 @@ def rules_of(connection: Connection, sites: Iterable[str]) -> Suppressions:
 
 
 def judge_anew(connection: Connection, verdicts: Sequence[Record]) -> list[str]:
-    """Say anew what verdicts make of the incidents that new ones can change; the uids of those that changed.
-
-    That are those of the site from the first one's time on, and those on which a verdict is.
-    """
-    sites: dict[str, int] = {}
-    for each in verdicts:
-        site = storable(each["site"] or "")
-        reaches_us = each["from_us"] if each["from_us"] is not None else FIRST_US
-        sites[site] = min(sites.get(site, reaches_us), reaches_us)
+    """Say anew what verdicts make of the incidents that new ones can change; the uids of those that changed."""
+    uids = incidents_in_reach(connection, verdicts)
+    rules = rules_of(connection, {storable(each["site"] or "") for each in verdicts})
     changed = []
-    rules = rules_of(connection, sites)
-    for site, from_us in sites.items():
-        sql = "SELECT uid, document FROM documents JOIN incidents USING (uid) WHERE site = ? AND first_us >= ?"
-        for uid, text in connection.execute(sql, (site, from_us)):
-            now = judged(orjson.loads(text), rules)
-            after = orjson.dumps(now).decode()
-            if after != text:
-                changed.append((int(now["settled"]), int(now["suppressed"] is not None), after, str(uid)))
+    for uid, text in select_in(connection, "SELECT uid, document FROM documents WHERE uid IN ({})", sorted(uids)):
+        now = judged(orjson.loads(text), rules)
+        after = orjson.dumps(now).decode()
+        if after != text:
+            changed.append((int(now["settled"]), int(now["suppressed"] is not None), after, str(uid)))
     connection.execute_many(
         "UPDATE incidents SET settled = ?, suppressed = ? WHERE uid = ?", [(*each[:2], each[3]) for each in changed]
     )
     connection.execute_many("UPDATE documents SET document = ? WHERE uid = ?", [each[2:] for each in changed])
     return [each[3] for each in changed]
+
+
+def incidents_in_reach(connection: Connection, verdicts: Sequence[Record]) -> set[str]:
+    """The incidents of which verdicts, written or not, can change anything.
+
+    That are those of the alerts that were judged, and those in the scope of these verdicts, of the ones that they take
+    back, and of earlier ones on the same alerts, which they overrule or make hold again.
+    """
+    undone = sorted({each["undoes"] for each in verdicts if each["undoes"] is not None})
+    rows = select_in(connection, "SELECT record FROM verdicts WHERE id IN ({})", undone)
+    named = [*verdicts, *(orjson.loads(row[0]) for row in rows)]
+    uids = sorted({storable(uid) for each in named for uid in each["uids"]})
+    speaking = {each["id"]: each for each in (*named, *records_on(connection, uids)) if each["undoes"] is None}
+    sites = {storable(each["site"] or "") for each in verdicts}
+    of_alerts = "SELECT DISTINCT incidents.uid, site FROM alerts JOIN incidents ON incidents.uid = incident "
+    own = select_in(connection, of_alerts + "WHERE alerts.uid IN ({})", uids)
+    reached = {str(uid) for uid, site in own if site in sites}
+    of_scope = "SELECT incident FROM scope_keys WHERE first_us >= ? AND first_us < ? AND value IN ({})"
+    for each in speaking.values():
+        reached |= {str(row[0]) for row in select_in(connection, of_scope, sorted(verdict_keys(each)), span_us(each))}
+    return reached

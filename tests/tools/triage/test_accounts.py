@@ -1,5 +1,6 @@
 """Accounts: passwords are hashed, wrong ones are counted, roles hold on every route, sessions end."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from typer.testing import CliRunner
 from pipeline.errors import Misconfigured, Usage
 from pipeline.tools.cli.triage import app
 from pipeline.tools.http_server import is_loopback
+from pipeline.tools.system.identity import identity_of
+from pipeline.tools.system.record import NAME, Phase, SystemRecord, write
 from pipeline.tools.triage.accounts import MAX_FAILURES, PATIENCE_S, ROLES, Accounts, Failures
 from pipeline.tools.triage.database import open_database
 from pipeline.tools.triage.serving import Request, require_guarded
@@ -178,6 +181,31 @@ def test_accounts_on_the_command_line(tmp_path: Path) -> None:
     assert '"users":[]' in run("list").stdout
     assert isinstance(run("remove", "ann").exception, Usage)
     assert isinstance(run("add", "ann", "--role", "admin", "--stdin", given="short\n").exception, Usage)
+
+
+def test_accounts_are_those_of_the_page_that_runs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def add(name: str) -> Any:
+        words = ["user", "add", name, "--role", "viewer", "--stdin", "--json"]
+        return CliRunner().invoke(app, words, input=f"{PASSWORD}\n")
+
+    def names(folder: str) -> list[str]:
+        return [account.name for account, _ in Accounts(open_database(tmp_path / "var" / folder, None)).every()]
+
+    me = identity_of(os.getpid())
+    assert me is not None
+    monkeypatch.chdir(tmp_path)
+    assert add("nobody-runs").exit_code == 0 and names("triage") == ["nobody-runs"]
+    other, third = tmp_path / "var" / "dam", tmp_path / "var" / "mill"
+    for folder in (other, third):
+        folder.mkdir()
+        (folder / NAME).write_bytes(b"{")  # damaged: none that runs
+    write(other, SystemRecord(me, str(tmp_path), Phase.RUNNING, 5))
+    assert add("of-dam").exit_code == 0 and names("dam-triage") == ["of-dam"]
+    write(third, SystemRecord(me, str(tmp_path), Phase.RUNNING, 5))
+    refused = add("of-which")
+    assert isinstance(refused.exception, Misconfigured) and "var/dam-triage, var/mill-triage" in str(refused.exception)
+    monkeypatch.setenv("FOREBAY_RUN_FOLDER", "var/mill")
+    assert add("of-mill").exit_code == 0 and names("mill-triage") == ["of-mill"]
 
 
 @pytest.mark.parametrize(

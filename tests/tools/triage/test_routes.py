@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
+from pipeline.tools.assets.known_devices import known_devices
+from pipeline.tools.assets.label import Label
+from pipeline.tools.triage.app import Page, application
 from pipeline.tools.triage.live import changes_after, last_position
+from pipeline.tools.triage.plant import Plant
+from pipeline.tools.triage.sessions import LocalUser
 from tests.tools.triage.pages import TestClient, alert, client_of, store_of
 
 API = "/api/v1"
@@ -61,6 +66,33 @@ def test_the_list_is_filtered_and_sorted(client: TestClient, query: str, expecte
     answer = client.get(f"{API}/incidents?{query}").json()
     assert numbers(answer) == expected
     assert answer["total"] == (7 if "limit" in query else len(expected))
+
+
+def test_a_search_finds_devices_by_their_names(tmp_path: Path) -> None:
+    elsewhere = alert(9, "left", ("10.0.0.2", "10.9.9.9"), site="mill", message="another plant's")
+    page = Page(store_of(tmp_path, [*some_alerts(), elsewhere]), sessions=LocalUser())
+    page.plant = Named()
+    browser = TestClient(application(page), base_url="http://127.0.0.1")
+
+    def found(q: str) -> list[int]:
+        return numbers(browser.get(f"{API}/incidents", params={"q": q}).json())
+
+    for q in ("boiler", "BOILER no", "7 boiler", "no. north", "%", "7 %_!"):
+        assert found(q) == [2, 1], q
+    assert found("turbine") == [9], "of its own site alone"
+    assert found("another turbine") == [9], "one word is in its text, the other in a name"
+    assert found("boiler turbine") == found("__") == []
+    buckets = browser.get(f"{API}/incidents-over-time", params={"q": "boiler"}).json()["buckets"]
+    assert sum(pages + others for _, pages, others in buckets) == 2
+
+
+class Named(Plant):
+    """A plant whose table has names; what is in them is text."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        names = {("north", "10.0.0.2"): "Boiler no. 7 %_!", ("mill", "10.0.0.2"): "Turbine"}
+        self._devices = known_devices({device: Label(name, "") for device, name in names.items()})
 
 
 def test_counts_are_of_what_is_left_without_those_filters(client: TestClient) -> None:

@@ -18,7 +18,7 @@ from pipeline.tools.triage.store import ALERTS, BASELINES, FEEDBACK, Store, Topi
 from tests.tools.triage.pages import alert, documents_in, rows_in, store_of
 
 HOSTS = tuple(f"10.0.0.{number}" for number in range(8))
-TABLES = ("incidents", "documents", "facets", "alerts", "alert_keys")
+TABLES = ("incidents", "documents", "facets", "alerts", "alert_keys", "scope_keys")
 talks = st.lists(st.tuples(st.sampled_from(HOSTS[:3]), st.sampled_from(HOSTS)), min_size=1, max_size=5)
 alerts = st.lists(
     st.builds(

@@ -79,6 +79,39 @@ def test_what_is_not_known_is_said_so(reader: Reader) -> None:
     expect(page.locator(".row").first).to_be_visible()
 
 
+@pytest.mark.parametrize("width", ["narrow", "wide"])
+def test_what_is_opened_and_read_stays_where_it_is_while_the_incident_grows(
+    browser: Browser, plant: Served, width: str
+) -> None:
+    with reading(browser, plant.url, width) as reader:
+        page = opened(reader)
+        page.set_viewport_size({"width": 390 if width == "narrow" else 1_920, "height": 500})
+        more, raw = page.locator("details.more-reasons"), page.locator("details.raw")
+        more.locator("summary").click()
+        raw.locator("summary").click()
+        expect(raw.locator("pre")).to_contain_text('"finding_info"')
+        raw.locator("pre").evaluate("element => { element.scrollTop = 40; }")
+        read = page.get_by_role("heading", name="Timeline")
+        page.locator(".pane.detail").evaluate(
+            "(pane, line) => { pane.scrollTop += line.getBoundingClientRect().top - 150; }", read.element_handle()
+        )
+        before = read.bounding_box()
+        grown = shown(1, f"{WROTE}; and again " + "to one register after the other " * 20, severity_id=5, count=77)
+        grown["metadata"]["sequence"] = 2
+        plant.store.take_alerts([grown])
+        expect(page.locator(".facts").first).to_contain_text("77 flows")
+        after = read.bounding_box()
+        assert before is not None and after is not None and abs(after["y"] - before["y"]) <= 2
+        expect(more).to_have_attribute("open", "")
+        expect(raw).to_have_attribute("open", "")
+        expect(raw.locator("pre")).to_contain_text("one register after the other")
+        assert raw.locator("pre").evaluate("element => element.scrollTop") == 40
+        page.goto(plant.url + f"#/incidents/{uid_of(4)}")
+        expect(page.locator(".incident h1")).to_have_text("10.0.0.7 scanned")
+        assert page.locator(".pane.detail").evaluate("pane => pane.scrollTop") == 0
+        expect(page.locator("details.raw")).not_to_have_attribute("open", "")
+
+
 def test_one_click_settles_it_and_another_undoes_that(reader: Reader) -> None:
     page = opened(reader)
     expect(page.locator(".preview strong")).to_have_text("False positive:")

@@ -43,7 +43,7 @@ function novelty(alerts, incident) {
     others.length > 0 && h("h3", null, "At sensor ", own(first.unmapped.sensor)),
     list(first),
     others.slice(0, MAX_WITNESSES).map((alert) =>
-      h("details", { class: "more-reasons" }, h("summary", null, `${many(alert.unmapped.reasons.length, "reason")} at sensor `, own(alert.unmapped.sensor)), list(alert)),
+      h("details", { class: "more-reasons", "data-of": alert.unmapped.sensor }, h("summary", null, `${many(alert.unmapped.reasons.length, "reason")} at sensor `, own(alert.unmapped.sensor)), list(alert)),
     ),
   );
 }

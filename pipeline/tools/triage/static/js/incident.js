@@ -3,6 +3,7 @@
 import { get, incidentPath } from "./api.js";
 import { announce, copy, h, own, put } from "./dom.js";
 import { sections } from "./evidence.js";
+import { held } from "./held.js";
 import { severityChip } from "./rows.js";
 import { Verdict } from "./verdict.js";
 import { count, duration, iso, many, moment, until } from "./words.js";
@@ -30,7 +31,7 @@ export class Incident {
     this.asking = new AbortController();
     const { signal } = this.asking;
     Object.assign(this, { uid, answer: null, verdict: null });
-    this.pane.scrollTop = 0;
+    put(this.pane); // another one: nothing of the one before is held
     this.pane.setAttribute("aria-busy", "true");
     try {
       const answer = await get(incidentPath(uid), null, signal);
@@ -99,15 +100,15 @@ export class Incident {
   draw() {
     if (!this.answer) return;
     const { incident } = this.answer;
-    const { scrollTop } = this.pane;
-    const held = this.pane.contains(document.activeElement) ? document.activeElement.dataset.hold : null;
+    const restore = held(this.pane);
+    const focused = this.pane.contains(document.activeElement) ? document.activeElement.dataset.hold : null;
     this.verdict ??= new Verdict(this);
     put(
       this.pane,
       h("article", { class: "incident" }, this.head(incident), this.verdict.draw(), incident.says !== incident.title && h("p", { class: "sentence" }, own(incident.says)), h("div", { class: "sections" }, sections(this.answer, this.pane.clientWidth - 40))),
     );
-    this.pane.scrollTop = scrollTop;
-    if (held) this.pane.querySelector(`[data-hold="${held}"]`)?.focus({ preventScroll: true });
+    restore();
+    if (focused) this.pane.querySelector(`[data-hold="${focused}"]`)?.focus({ preventScroll: true });
   }
 
   head(incident) {
