@@ -221,6 +221,8 @@ def score(
         say(flows + (f"; scores in {out}" if out else ""))
     if done.suspects:
         say(f"suspects by class: {_counted(done.classes)}", quiet=as_json)
+    if done.alone:
+        say(f"in no incident, each alone: {_several(done.alone, 'suspect')}; --out lists them", quiet=as_json)
     if done.nearest_classes and not (done.uncalibrated and done.learnt):
         say(f"the unknown ones are nearest to: {_counted(done.nearest_classes)}", quiet=as_json)
     print_learnt(done, as_json)

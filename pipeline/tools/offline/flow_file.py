@@ -65,6 +65,11 @@ class FlowFile:
         return int(pc.sum(self.rows.column("suspect")).as_py() or 0)
 
     @property
+    def alone(self) -> int:
+        """How many suspects are in no incident: nothing came with them, and none of them opens one alone."""
+        return self.suspects - sum(int(incident["count"]) for incident in self.incidents)
+
+    @property
     def classes(self) -> dict[str, int]:
         """How many suspects have each class, those with most first."""
         return self._counted("class")

@@ -47,10 +47,9 @@ def test_features_has_a_row_per_accepted_record_in_the_files_order(plant: Path, 
 
 
 def test_score_adds_what_the_model_says_and_names_incidents(plant: Path, tmp_path: Path) -> None:
-    out = tmp_path / "scores.parquet"
-    code, stdout, stderr = forebay(
-        "flow", "score", str(plant), "--out", str(out), "--site", "westermo", "--sensor", "left"
-    )
+    out, alerts = tmp_path / "scores.parquet", tmp_path / "alerts.jsonl"
+    files = ("--out", str(out), "--alerts", str(alerts))
+    code, stdout, stderr = forebay("flow", "score", str(plant), *files, "--site", "westermo", "--sensor", "left")
     counts = orjson.loads(stdout[-1])
     assert code == 0
     assert len(stdout) == 1
@@ -63,6 +62,8 @@ def test_score_adds_what_the_model_says_and_names_incidents(plant: Path, tmp_pat
     several = "s" * (counts["incidents"] != 1)
     assert f"{counts['incidents']} incident{several}, {counts['pages']} page" in words
     assert 0 < counts["pages"] <= counts["incidents"] and "; scores in" in words
+    in_incidents = sum(orjson.loads(line)["count"] for line in alerts.read_text().splitlines())
+    assert ("in no incident, each alone" in words) == (in_incidents < counts["suspects"])
     assert "had traffic with" in words
     assert "never seen" not in stderr
     assert {"score", "class", "novelty", "p_value", "suspect"} <= set(table.column_names)
