@@ -3,18 +3,18 @@
 import json
 import os
 import re
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.contract.tree import ROOT
 from tests.k8s import policies
+from tests.k8s.monitoring.operator_fields import faults
 from tests.k8s.monitoring.written import dashboard, rules, table
 from tests.k8s.render import Document, container, documents, kustomized, named, workloads
-
-# Of the operator's own schema: how long, of a PrometheusRule's `for` and a PodMonitor's `interval`.
-DURATION = re.compile(r"0|(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?")
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,8 @@ def test_it_adds_three_kinds_and_changes_nothing_else(manifests: list[Document])
 
 def test_the_pod_monitor_finds_every_worker_at_a_port_that_is_there(manifests: list[Document]) -> None:
     (monitor,) = named(manifests, "PodMonitor")
-    assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
     wanted = monitor["spec"]["selector"]["matchLabels"].items()
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    assert DURATION.fullmatch(endpoint["interval"])
     for workload in workloads(manifests):
         labels = workload["spec"]["template"]["metadata"]["labels"]
         assert wanted <= labels.items(), workload["metadata"]["name"]
@@ -57,17 +55,49 @@ def test_the_job_is_called_as_the_alarms_expect(manifests: list[Document]) -> No
     assert re.fullmatch(matcher, job)
 
 
-def test_the_rules_are_what_the_operator_takes(manifests: list[Document]) -> None:
-    (rule,) = named(manifests, "PrometheusRule")
-    assert rule["spec"] == rules() and set(rule["spec"]) == {"groups"}
-    for group in rule["spec"]["groups"]:
-        assert set(group) == {"name", "rules"}
-        for each in group["rules"]:
-            assert isinstance(each["expr"], str) and ("alert" in each) != ("record" in each)
-            assert DURATION.fullmatch(each.get("for", "0"))
-            assert all(
-                isinstance(value, str) for value in {**each.get("labels", {}), **each.get("annotations", {})}.values()
-            )
+@pytest.mark.parametrize("kind", ["PrometheusRule", "PodMonitor"])
+def test_the_operator_takes_what_is_its(manifests: list[Document], kind: str) -> None:
+    (manifest,) = named(manifests, kind)
+    assert faults(manifest) == []
+    assert kind == "PodMonitor" or manifest["spec"] == rules()
+
+
+def changed(manifests: list[Document], kind: str, path: tuple[Any, ...], value: Any) -> Document:
+    """A copy of a manifest with another value at a path of its spec."""
+    (manifest,) = named(manifests, kind)
+    copy: Document = deepcopy(manifest)
+    part: Any = copy["spec"]
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = value
+    return copy
+
+
+RULE, ENDPOINT = ("groups", 0, "rules", 0), ("podMetricsEndpoints", 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("PrometheusRule", (*RULE, "for"), "5 minutes"),
+        ("PrometheusRule", (*RULE, "for"), 300),
+        ("PrometheusRule", (*RULE, "labels", "severity"), 1),
+        ("PrometheusRule", (*RULE, "annotation"), {"summary": "misspelt"}),
+        ("PrometheusRule", (*RULE, "record"), "both:kinds"),
+        ("PrometheusRule", ("groups", 0, "name"), ""),
+        ("PrometheusRule", ("groups", 1, "name"), "forebay-stages"),
+        ("PrometheusRule", ("rules",), []),
+        ("PodMonitor", (*ENDPOINT, "interval"), "15"),
+        ("PodMonitor", (*ENDPOINT, "targetPort"), 9_479),
+        ("PodMonitor", (*ENDPOINT, "port"), 9_479),
+        ("PodMonitor", ("selector", "app"), "forebay"),
+        ("PodMonitor", ("endpoints",), []),
+    ],
+)
+def test_what_the_operator_refuses_is_found(
+    manifests: list[Document], kind: str, path: tuple[Any, ...], value: Any
+) -> None:
+    assert faults(changed(manifests, kind, path, value))
 
 
 def test_grafana_finds_the_dashboards(manifests: list[Document]) -> None:
