@@ -1,6 +1,6 @@
 """What the Prometheus operator takes of the kinds that the component has: written after the fields it documents.
 
-Of https://prometheus-operator.dev/docs/api-reference/api (monitoring.coreos.com/v1; read of 0.82 and 0.91) the fields
+Of its API reference (monitoring.coreos.com/v1; read of versions 0.82 and 0.91) the fields
 that may stand in these manifests. One that is in none of these tables is refused, as a strict `kubectl apply` does.
 """
 
