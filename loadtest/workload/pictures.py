@@ -76,7 +76,7 @@ def _chart(chart: Chart, top: int) -> list[str]:
         path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
         parts.append(
-            f'<text x="{WIDTH - _RIGHT + 8}" y="{top + 44 + 18 * number}" fill="{colour}">{escape(name)}</text>'
+            f'<text x="{WIDTH - _RIGHT + 8}" y="{top + 44 + 18 * number}" style="fill:{colour}">{escape(name)}</text>'
         )
     return parts
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -203,6 +204,7 @@ def markdown(report: dict[str, Any]) -> str:
             *_attack_lines(report["attacks"]),
             *_resource_lines(report["resources"]),
             *_objective_lines(report["objectives"]),
+            *_machine_lines(report.get("machine")),
         ]
     )
 
@@ -251,6 +253,17 @@ def _objective_lines(objectives: list[dict[str, Any]]) -> list[str]:
     return _table(("objective", "ms", "holds"), rows) if objectives else []
 
 
+def _machine_lines(machine: dict[str, Any] | None) -> list[str]:
+    if machine is None:
+        return []
+    when = datetime.fromtimestamp(machine["started_us"] / 1e6, UTC)
+    return [
+        f"{when:%Y-%m-%d %H:%M} UTC, {machine['cores']} cores for the generator, {_shown(machine['memory_gib'])} GiB, "
+        f"load {machine['load_before']} before the run, Forebay {machine['forebay']}, Python {machine['python']}.",
+        "",
+    ]
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return ["| " + " | ".join(line) + " |" for line in lines] + [""]
@@ -262,8 +275,17 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, (int, float)) else str(value)
 
 
+MAX_NINES = 4
+"""Of a percentile in a picture: p99.99."""
+
+
 def curves_of(latencies: dict[str, Histogram]) -> dict[str, list[tuple[float, float]]]:
-    """Latency by percentile of each topic that had any, for a picture."""
-    percents = [*range(1, 100), *(99 + tenth / 10 for tenth in range(1, 10)), 99.95, 99.99, 100.0]
+    """Latency in ms of each topic that had any by nines of the percentile: 1 is p90, 2 p99, 3 p99.9."""
+    nines = [number / 20 for number in range(20 * MAX_NINES + 1)]
+    percents = [100 * (1 - 10.0**-number) for number in nines]
     named = (("flows", FLOWS), ("scored", SCORED), ("alerts", ALERTS))
-    return {name: curve for name, topic in named if (curve := latencies[topic].curve(percents))}
+    return {
+        name: [(number, latency) for number, (_, latency) in zip(nines, curve, strict=True)]
+        for name, topic in named
+        if (curve := latencies[topic].curve(percents))
+    }

@@ -88,7 +88,7 @@ def run(
         result.report["files"] = write_reports(result, out)
     if not as_json:
         people.print(markdown(result.report), markup=False, soft_wrap=True)
-    emit({**result.report, "rate": rate, "seed": seed, "pack": pack})
+    emit({**result.report, "rate": rate, "seed": seed})
     if stop.requested:
         raise typer.Exit(130)
     if not result.report["ok"]:
@@ -186,8 +186,11 @@ def capacity(
     with _target(request, tapes, local, not_local, bootstrap, prefix, as_json) as target:
 
         def at(rate: float) -> capacities.Step:
+            # Sensors of their own: what those of the step before have learnt makes no difference.
+            own = replace(wanted, name=f"{wanted.name}-step-{len(tried) + 1}")
+            step = replace(request, scenario=own, rate=rate)
             with progress(f"{rate:,.0f}/s", as_json) as shown:
-                result = measure(target, replace(request, rate=rate), tapes, objectives, lambda: stop.requested, shown)
+                result = measure(target, step, tapes, objectives, lambda: stop.requested, shown)
             return capacities.judged(rate, result.report)
 
         for step in capacities.search(at, lowest, highest, within, steps):

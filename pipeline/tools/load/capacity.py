@@ -44,6 +44,9 @@ def judged(rate: float, report: dict[str, Any]) -> Step:
         why.append(f"{out['lost']} lost, {out['doubled']} doubled")
     if slope > MAX_SLOPE_SHARE * rate:
         why.append(f"lag grows by {slope:,.0f} records a second")
+    if report["generator_fell_behind"]:
+        behind = report["generator_behind_ms"]["p99"]
+        why.append(f"the generator fell behind, p99 {behind} ms: the rate was not offered as planned")
     if not report["sent"]["finished"]:
         why.append("not all was sent")
     return Step(rate, not why, tuple(why), report)

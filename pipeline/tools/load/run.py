@@ -13,12 +13,13 @@ from loadtest.workload.pictures import Chart, picture
 from loadtest.workload.report import Finished, curves_of, lag_of, markdown, report_of
 from loadtest.workload.scenario import LoadScenario
 from loadtest.workload.schedule import schedule_of
-from loadtest.workload.sender import run_load
+from loadtest.workload.sender import ready, run_load
 from loadtest.workload.streams import Tapes, speed_for, streams_of
 from loadtest.workload.watcher import WATCHED, Watcher, Watching
 from pipeline.errors import Failed
 from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
+from pipeline.tools.load.machine import machine
 from pipeline.tools.load.resources import Resources
 
 START_S = 0.5
@@ -80,7 +81,7 @@ def measure(
     connection = clients.connection(target.settings, "load")
     topics = {kind: f"{target.settings.topic_prefix}{kind}" for kind in WATCHED}
     warm_up_us = round(request.warm_up_s * 1e6)
-    resources = Resources(target.pids)
+    resources, here = Resources(target.pids), machine()
     wanted = round(request.rate * request.duration_s)
     acknowledged: list[tuple[int, int]] = []
 
@@ -89,6 +90,7 @@ def measure(
         progress(records, wanted)
 
     group = f"{target.settings.topic_prefix}alert"
+    ready(streams, request.pack)
     watcher = Watcher(Watching(scenario, streams, warm_up_us, connection, topics, group, request.drain_s))
     try:
         start_us = time.time_ns() // 1000 + round(START_S * 1e6)
@@ -109,7 +111,8 @@ def measure(
             "records, expected all to be taken; look at the broker, or at --pack where messages are too large"
         )
     run = Finished(scenario, streams, schedule, sent, seen, acknowledged, warm_up_us)
-    return LoadResult(report_of(run, objectives, resources.stop(sent.records)), run)
+    report = {**report_of(run, objectives, resources.stop(sent.records)), "machine": here, "pack": request.pack}
+    return LoadResult(report, run)
 
 
 def write_reports(result: LoadResult, folder: Path) -> dict[str, str]:
@@ -139,6 +142,12 @@ def drawn(run: Finished) -> str:
         [
             Chart(f"{run.scenario.name}: records", "seconds", "records", over_time),
             Chart("lag", "seconds", "records", {"lag": behind}),
-            Chart("intended send time until", "percentile", "ms", curves_of(run.seen.latencies), log_y=True),
+            Chart(
+                "intended send time until",
+                "nines: 1 is p90, 2 p99, 3 p99.9",
+                "ms",
+                curves_of(run.seen.latencies),
+                log_y=True,
+            ),
         ]
     )

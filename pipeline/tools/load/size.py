@@ -120,10 +120,6 @@ def _projected(wanted: Wanted, figures: dict[str, Any], stages: dict[str, Stage]
         said.append(f"several workers of {', '.join(several)}: one of each was measured")
     if partitions > MIN_PARTITIONS:
         said.append(f"{partitions} partitions: {MIN_PARTITIONS} were measured")
-    held = figures.get("kafka_bytes_a_record")
-    if held is not None and wanted.flows_per_s > held["records_per_s"]:
-        rate, rows = held["records_per_s"], held["rows_a_message"]
-        said.append(f"Kafka's disk: measured at {rate}/s, {rows} rows a message; fuller messages take less")
     if wanted.replicas > 1:
         said.append(f"{wanted.replicas} replicas: one broker without replicas was measured")
     return tuple(said)

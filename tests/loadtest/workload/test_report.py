@@ -167,7 +167,9 @@ def test_the_markdown_says_all_of_it() -> None:
     used = {"score": {"cpu_s": 1.0, "cpu_us_a_record": 5.8, "rss_max_mib": 400}}
     run = finished(watch, streams, schedule, len(numbers))
     run.sent.behind.add(np.array([30_000] * 10))
-    text = markdown(report_of(run, [objective_of("p99=1ms")], used))
+    here = {"cores": 2, "memory_gib": None, "load_before": 3.5, "python": "3.11", "forebay": "0.1.0", "started_us": 0}
+    text = markdown(report_of(run, [objective_of("p99=1ms")], used) | {"machine": here})
+    assert "1970-01-01 00:00 UTC, 2 cores for the generator, – GiB, load 3.5 before the run" in text
     for said in ("# scan: a scan", "| lost | 0 |", "| port-scan |", "| score | 5.8 | 400 |", "NOT in order", "| NO |"):
         assert said in text
     assert "The generator itself fell behind its schedule: p99 30.0 ms" in text

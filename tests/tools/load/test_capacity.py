@@ -13,6 +13,7 @@ def report(p99_ms: float = 20.0, slope: float = 0.0, lost: int = 0, holds: bool 
         "lag_records": {"slope_per_s": slope, "end": 0},
         "latency_ms": {"raw_to_scored": {"p50": 5.0, "p99": p99_ms, "p99.9": p99_ms}},
         "generator_behind_ms": {"p99": 0.1},
+        "generator_fell_behind": False,
     }
 
 
@@ -43,6 +44,8 @@ def test_a_step_says_what_does_not_hold() -> None:
         "lag grows by 40 records a second",
     )
     assert judged(1_000, report(lost=3)).why == ("3 lost, 0 doubled",)
+    behind = report() | {"generator_fell_behind": True}
+    assert not judged(1_000, behind).holds and "was not offered" in judged(1_000, behind).why[0]
 
 
 def test_the_picture_is_drawn_of_any_steps() -> None:

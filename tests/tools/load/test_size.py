@@ -13,13 +13,13 @@ DAYS = {"raw": 7.0, "flows": 3.0, "features": 1.0, "suspects": 7.0, "archive": 3
 
 
 def test_every_figure_has_a_command_a_machine_and_a_date() -> None:
-    for name in ("run", "archive", "sensor"):
+    for name in ("run", "archive", "sensor", "kafka_bytes_a_record"):
         assert {"command", "machine", "date"} <= set(FIGURES[name])
     assert set(FIGURES["cpu_us_a_record"]) == set(FIGURES["rss_mib"])
 
 
 def test_what_was_measured_is_no_projection_and_what_was_not_is() -> None:
-    assert size(Wanted(300, 8, 90), FIGURES, DAYS).projected == ()
+    assert size(Wanted(30_000, 8, 90), FIGURES, DAYS).projected == ()
     large = size(Wanted(200_000, 1_000, 90, 3), FIGURES, DAYS)
     text = "; ".join(large.projected)
     assert "200,000 flows/s" in text and "1,000 sensors" in text and "several workers" in text and "3 replicas" in text
@@ -28,6 +28,10 @@ def test_what_was_measured_is_no_projection_and_what_was_not_is() -> None:
 def test_ninety_days_of_five_thousand_flows_a_second() -> None:
     sizing = size(Wanted(5_000, 40, 90), FIGURES, DAYS)
     assert sizing.archive_bytes == 5_000 * 86_400 * 90 * FIGURES["archive"]["bytes_a_row"]
+    kept = {"raw": 700, "flows": 498, "features": 272, "suspects": 84, "archive": 858, "retrain": 720}
+    assert sizing.kafka_bytes == 5_000 * 86_400 * sum(kept.values())
+    unknown = {name: figure for name, figure in FIGURES.items() if name != "kafka_bytes_a_record"}
+    assert size(Wanted(5_000, 40, 90), unknown, DAYS).kafka_bytes is None
     assert sizing.partitions == 4 and all(stage.workers == 1 for stage in sizing.stages.values())
 
 
