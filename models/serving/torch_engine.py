@@ -52,7 +52,7 @@ class Slot:
         On CUDA it does not wait.
         """
         count, tiles = len(rows), bucket(len(rows))
-        source = _tensor(rows)
+        source = as_tensor(rows)
         if not (self._cuda and source.is_pinned()):
             self._staged[:count] = source
             source = self._staged[:count]
@@ -148,7 +148,7 @@ def in_pinned_memory(rows: Floats) -> Floats:
     return pinned
 
 
-def _tensor(rows: Floats) -> Tensor:
+def as_tensor(rows: Floats) -> Tensor:
     """Rows (n, F) as a tensor on the same memory, also where it is Arrow's, which numpy may only read.
 
     They are only read here; torch has no tensor that says so.

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from functools import cache
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -24,9 +25,10 @@ from models.serving.model import POOLED, Model, finish, tensors_of
 from models.serving.parity import EXACT, REDUCED, difference, golden_rows, measured, require_parity
 from models.serving.score import Scorer
 from models.serving.scored import Scored
-from models.serving.torch_engine import BUCKETS, RING, TorchEngine, bucket
+from models.serving.torch_engine import BUCKETS, RING, TorchEngine, as_tensor, bucket
 from models.training.recalibrate import recalibrate
 from models.training.train import train
+from pipeline.runtime.wire.batches import matrix, matrix_column
 from pipeline.settings import load_settings
 from pipeline.tools.offline.training_rows import Span, read_labels, read_rows
 from tests.contract.tree import ROOT
@@ -130,6 +132,16 @@ def test_torchs_ring_gives_every_row_its_own_scores(count: int, seed: int) -> No
 def test_the_smallest_bucket_that_takes_the_rows() -> None:
     assert [bucket(rows) for rows in (1, TILE, TILE + 1, 3 * TILE, 4 * TILE + 1, BIGGEST)] == [1, 1, 2, 4, 8, 8]
     assert TorchEngine.rows_at_once % BIGGEST == 0 and RING == 2
+
+
+def test_rows_that_must_not_be_written_become_a_tensor_on_the_same_memory() -> None:
+    """As a CUDA engine reads Arrow's memory, pinned or not."""
+    rows = matrix(pa.RecordBatch.from_arrays([matrix_column(tiny.rows(count=40).matrix)], names=["features"]))
+    assert not rows.flags.writeable
+    for part in (rows, rows[3:9]):
+        assert as_tensor(part).data_ptr() == part.ctypes.data and np.array_equal(as_tensor(part).numpy(), part)
+    for part in (rows[::2], rows[:0]):
+        assert np.array_equal(as_tensor(part).numpy(), part)
 
 
 @pytest.mark.parametrize("name", ON_THE_CPU)
