@@ -17,6 +17,13 @@ from tests.k8s.render import Document, container, named, pod, settings_of, workl
 
 Policy = Callable[[list[Document]], Iterator[str]]
 PROBES = {"startupProbe": "/startupz", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
+# Workloads that are no stages, of components: the command that each runs, and the port that its probes ask.
+EXTRAS = {"output": ("run", "metrics"), "triage": ("serve", "page")}
+PAGE_PROBES = {**PROBES, "startupProbe": "/livez"}
+PAGE_PORT = 9480
+OWN_VOLUME: dict[str, Document] = {"store": {}}
+"""Of the page: its audit log lies in no bucket."""
+OWN_FILES = PurePosixPath("/etc/forebay")
 STORAGE_SECRET = "forebay-storage"
 # What the settings name that a stage needs, and whether it writes there.
 FOLDERS = {
@@ -25,6 +32,7 @@ FOLDERS = {
     "archive": [("FOREBAY_ARCHIVE_URI", True)],
     "score": [("FOREBAY_REGISTRY_URI", False)],
     "retrain": [("FOREBAY_REGISTRY_URI", True), ("FOREBAY_SAMPLES_URI", True)],
+    "triage": [("FOREBAY_ARCHIVE_URI", False), ("FOREBAY_REGISTRY_URI", False), ("FOREBAY_SAMPLES_URI", False)],
 }
 TORCH_STAGES = {"score", "retrain"}
 
@@ -47,11 +55,16 @@ def _breach_of_schema(document: str) -> str:
     return ""
 
 
+def _expected(manifests: list[Document]) -> list[str]:
+    """The stages, and what components have added."""
+    return sorted([*STAGES, *EXTRAS.keys() & {workload["metadata"]["name"] for workload in workloads(manifests)}])
+
+
 def one_workload_a_stage(manifests: list[Document]) -> Iterator[str]:
-    """Each stage of the command line has exactly one workload, and there are no others."""
+    """Each stage of the command line has exactly one workload, and there are no others but those of components."""
     names = [workload["metadata"]["name"] for workload in workloads(manifests)]
-    if sorted(names) != sorted(STAGES):
-        yield f"workloads {sorted(names)}, stages {sorted(STAGES)}"
+    if sorted(names) != _expected(manifests):
+        yield f"workloads {sorted(names)}, expected {_expected(manifests)}"
 
 
 def commands_exist(manifests: list[Document]) -> Iterator[str]:
@@ -59,17 +72,18 @@ def commands_exist(manifests: list[Document]) -> Iterator[str]:
     for workload in workloads(manifests):
         stage, box = workload["metadata"]["name"], container(workload)
         words = [*box.get("command", []), *box.get("args", [])]
-        if words[:3] != ["forebay", stage, "run"]:
-            yield f"{stage}: runs {words}, expected forebay {stage} run"
+        name, _ = EXTRAS.get(stage, ("run", ""))
+        if words[:3] != ["forebay", stage, name]:
+            yield f"{stage}: runs {words}, expected forebay {stage} {name}"
             continue
-        command = get_command(import_module(f"pipeline.tools.cli.{stage}").app)
-        verb = getattr(command, "commands", {}).get("run")
+        command = get_command(import_module(f"pipeline.tools.cli.{'outputs' if stage == 'output' else stage}").app)
+        verb = getattr(command, "commands", {}).get(name)
         known = {option for parameter in getattr(verb, "params", []) for option in parameter.opts}
         if verb is None:
-            yield f"{stage}: the command line has no `forebay {stage} run`"
+            yield f"{stage}: the command line has no `forebay {stage} {name}`"
         for word in words[3:]:
-            if word.startswith("-") and word not in known:
-                yield f"{stage}: `forebay {stage} run` has no {word}"
+            if word.startswith("-") and word.partition("=")[0] not in known:
+                yield f"{stage}: `forebay {stage} {name}` has no {word}"
 
 
 def ports_and_probes(manifests: list[Document]) -> Iterator[str]:
@@ -79,12 +93,16 @@ def ports_and_probes(manifests: list[Document]) -> Iterator[str]:
         stage, box = workload["metadata"]["name"], container(workload)
         ports = {port["name"]: port["containerPort"] for port in box.get("ports", [])}
         yield from (f"{stage}: port name {name} is over 15 characters" for name in ports if len(name) > 15)
-        if ports.get("metrics") != metrics:
-            yield f"{stage}: container port metrics is {ports.get('metrics')}, settings say {metrics}"
-        for probe, path in PROBES.items():
+        _, port = EXTRAS.get(stage, ("", "metrics"))
+        number = metrics if port == "metrics" else PAGE_PORT
+        if ports.get(port) != number:
+            yield f"{stage}: container port {port} is {ports.get(port)}, expected {number}"
+        for probe, path in (PROBES if port == "metrics" else PAGE_PROBES).items():
             asked = box.get(probe, {}).get("httpGet", {})
-            if asked.get("path") != path or asked.get("port") not in {"metrics", metrics}:
-                yield f"{stage}: {probe} asks {asked}, expected {path} at metrics"
+            if asked.get("path") != path or asked.get("port") not in {port, number}:
+                yield f"{stage}: {probe} asks {asked}, expected {path} at {port}"
+            if (asked.get("scheme", "HTTP") == "HTTPS") != (port == "page"):
+                yield f"{stage}: {probe} asks by {asked.get('scheme', 'HTTP')}"
         start = box.get("startupProbe", {})
         if start.get("periodSeconds", 0) * start.get("failureThreshold", 0) < 120:
             yield f"{stage}: under two minutes to start; compiled windows and a large state need longer"
@@ -102,7 +120,7 @@ def settings_are_real(manifests: list[Document]) -> Iterator[str]:
         field = name.removeprefix("FOREBAY_").lower()
         if field not in Settings.model_fields:
             yield f"{name} is not a setting"
-        else:
+        elif field != "outputs":  # a file of the cluster's
             fields[field] = json.loads(value) if value.startswith("{") else value
     try:
         Settings.model_validate(fields)
@@ -170,7 +188,7 @@ def conduits(manifests: list[Document]) -> Iterator[str]:
         yield "no policy denies by default"
     for policy in named(manifests, "NetworkPolicy"):
         name, spec = policy["metadata"]["name"], policy["spec"]
-        if spec["podSelector"].get("matchLabels") != ours:
+        if not ours.items() <= spec["podSelector"].get("matchLabels", {}).items():
             yield f"{name}: selects {spec['podSelector']}, not our pods"
         for rule in [*(spec.get("ingress") or []), *(spec.get("egress") or [])]:
             peers = rule.get("to") or rule.get("from")
@@ -184,12 +202,16 @@ def conduits(manifests: list[Document]) -> Iterator[str]:
     wanted = {("UDP", 53), ("TCP", 53), ("TCP", 4318)} | kafka
     if any(values[setting].startswith("s3://") for stage in FOLDERS.values() for setting, _ in stage):
         wanted |= {("TCP", 9000)}
+    added = _expected(manifests)
+    wanted |= {("TCP", 6514), ("TCP", 443), ("TCP", 587)} if "output" in added else set()
+    wanted |= {("TCP", 443), ("TCP", int(values["FOREBAY_METRICS_PORT"]))} if "triage" in added else set()
     if wanted - _allowed(manifests, "egress"):
         yield f"egress lacks {sorted(wanted - _allowed(manifests, 'egress'))}"
     if _allowed(manifests, "egress") - wanted - {("TCP", 9092), ("TCP", 9093)}:
         yield f"egress to undeclared ports {sorted(_allowed(manifests, 'egress') - wanted)}"
-    if _allowed(manifests, "ingress") != {("TCP", int(values["FOREBAY_METRICS_PORT"]))}:
-        yield f"ingress at {_allowed(manifests, 'ingress')}, expected the metrics port only"
+    entries = {("TCP", int(values["FOREBAY_METRICS_PORT"]))} | ({("TCP", PAGE_PORT)} if "triage" in added else set())
+    if _allowed(manifests, "ingress") != entries:
+        yield f"ingress at {_allowed(manifests, 'ingress')}, expected {entries} only"
     for workload in workloads(manifests):
         labels = workload["spec"]["template"]["metadata"].get("labels", {})
         if not ours.items() <= labels.items():
@@ -200,8 +222,8 @@ def selectors_match(manifests: list[Document]) -> Iterator[str]:
     """Services and disruption budgets each select exactly the pods of the stage they are named after."""
     for kind in ("Service", "PodDisruptionBudget"):
         names = [selecting["metadata"]["name"] for selecting in named(manifests, kind)]
-        if sorted(names) != sorted(STAGES):
-            yield f"{kind}s {sorted(names)}, stages {sorted(STAGES)}"
+        if sorted(names) != _expected(manifests):
+            yield f"{kind}s {sorted(names)}, expected {_expected(manifests)}"
         for selecting in named(manifests, kind):
             selector = selecting["spec"]["selector"]
             labels = selector if kind == "Service" else selector["matchLabels"]
@@ -253,7 +275,7 @@ def storage_is_reached(manifests: list[Document]) -> Iterator[str]:
                 yield f"{stage}: nothing to write on at {path}"
         for setting, writes in FOLDERS.get(stage, []):
             if values[setting].startswith("s3://"):
-                yield from _bucket(stage, setting, box, volumes)
+                yield from _bucket(stage, setting, box, {**volumes, **OWN_VOLUME} if stage == "triage" else volumes)
                 continue
             folder = PurePosixPath(values[setting])
             holding = [path for path in mounts if folder.is_relative_to(path)]
@@ -277,6 +299,34 @@ def _bucket(stage: str, setting: str, box: Document, volumes: dict[str, Document
         yield f"{stage}: {setting} is a bucket, and its credentials ({STORAGE_SECRET}) are not given"
     if any("persistentVolumeClaim" in volume for volume in volumes.values()):
         yield f"{stage}: {setting} is a bucket, and there is a volume that nobody uses"
+
+
+def files_are_mounted(manifests: list[Document]) -> Iterator[str]:
+    """Every file of ours that a container's options and variables name lies in a Secret that is mounted there."""
+    for workload in workloads(manifests):
+        stage, box = workload["metadata"]["name"], container(workload)
+        volumes = {volume["name"]: volume for volume in pod(workload)["volumes"]}
+        secret = [
+            mount["mountPath"]
+            for mount in box["volumeMounts"]
+            if volumes[mount["name"]].keys() & {"secret", "projected"} and mount.get("readOnly")
+        ]
+        given = [word.partition("=")[2] for word in box.get("args", [])]
+        given += [variable.get("value", "") for variable in box.get("env", [])]
+        for path in map(PurePosixPath, given):
+            if path.is_relative_to(OWN_FILES) and not any(path.is_relative_to(each) for each in secret):
+                yield f"{stage}: {path} is in no mounted Secret"
+
+
+def the_page_asks_every_stage(manifests: list[Document]) -> Iterator[str]:
+    """The page's setting names the Service of each stage, at the port of its metrics."""
+    port = settings_of(manifests)["FOREBAY_METRICS_PORT"]
+    wanted = {f"http://{stage}:{port}/metrics" for stage in STAGES}
+    for workload in named(manifests, "Deployment", "triage"):
+        given = {each["name"]: each.get("value", "") for each in container(workload)["env"]}
+        asked = set(given.get("FOREBAY_STAGE_METRICS", "").split(","))
+        if asked != wanted:
+            yield f"triage: asks {sorted(asked)}, expected {sorted(wanted)}"
 
 
 def sizes_fit(manifests: list[Document]) -> Iterator[str]:
@@ -315,6 +365,8 @@ POLICIES: tuple[Policy, ...] = (
     selectors_match,
     images_are_listed,
     storage_is_reached,
+    files_are_mounted,
+    the_page_asks_every_stage,
     sizes_fit,
     one_broker_at_the_edge,
 )

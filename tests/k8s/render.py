@@ -1,8 +1,10 @@
 """The manifests as the cluster gets them, rendered by the kubectl of the virtual environment."""
 
 import copy
+import os
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,32 @@ from tests.contract.tree import ROOT
 
 Document = dict[str, Any]
 TARGETS = ("base", "overlays/edge-cpu", "overlays/gpu")
-# What overlays may name; each has tests of its own (tests/k8s/monitoring, test_load_job.py).
-COMPONENTS = ("components/monitoring", "components/load")
+# What overlays may name; monitoring and load have tests of their own (tests/k8s/monitoring, test_load_job.py).
+PAGE, OUTPUTS, ONE_NODE = "components/page", "components/outputs", "components/page-on-one-node"
+COMPONENTS = ("components/monitoring", "components/load", PAGE, OUTPUTS, ONE_NODE)
+# Overlays as people make them of these: what they build on, and the components that they name.
+OVERLAYS = {
+    "base with page and outputs": ("base", PAGE, OUTPUTS),
+    "one node with page and outputs": ("overlays/edge-cpu", PAGE, ONE_NODE, OUTPUTS),
+}
 KUBECTL = Path(sys.executable).parent / "kubectl"
 
 
 @cache
 def rendered(target: str) -> str:
-    """What `kubectl kustomize` prints; it asks no cluster."""
-    return kustomized(ROOT / "k8s" / target)
+    """What `kubectl kustomize` prints of a folder, or of one of OVERLAYS; it asks no cluster."""
+    if target not in OVERLAYS:
+        return kustomized(ROOT / "k8s" / target)
+    with tempfile.TemporaryDirectory() as folder:
+        return with_components(Path(folder).resolve(), *OVERLAYS[target])
+
+
+def with_components(overlay: Path, built_on: str, *components: str) -> str:
+    """The same of an overlay, made in a folder, that builds on a folder of ours and names components."""
+    resource, *named_ones = (os.path.relpath(ROOT / "k8s" / each, overlay) for each in (built_on, *components))
+    kustomization = {"resources": [resource], "components": named_ones}
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), "utf-8")
+    return kustomized(overlay)
 
 
 def kustomized(folder: Path) -> str:

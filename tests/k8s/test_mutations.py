@@ -20,6 +20,11 @@ def _box(manifests: list[Document], stage: str) -> Document:
     return container(_workload(manifests, stage))
 
 
+def _probe(manifests: list[Document], stage: str) -> Document:
+    probe: Document = _box(manifests, stage)["startupProbe"]["httpGet"]
+    return probe
+
+
 def _drop(manifests: list[Document], kind: str, name: str) -> None:
     manifests.remove(named(manifests, kind, name)[0])
 
@@ -122,6 +127,30 @@ MUTATIONS: dict[str, tuple[Policy, Mutation]] = {
     ),
     "more workers than partitions": (policies.sizes_fit, lambda d: _workload(d, "score")["spec"].update(replicas=9)),
     "two retrains at once": (policies.sizes_fit, lambda d: _workload(d, "retrain")["spec"].pop("strategy")),
+    "a page without TLS": (policies.ports_and_probes, lambda d: _probe(d, "triage").pop("scheme")),
+    "a page's probe of a path that it has not": (
+        policies.ports_and_probes,
+        lambda d: _probe(d, "triage").update(path="/startupz"),
+    ),
+    "the page's certificate on nothing": (
+        policies.files_are_mounted,
+        lambda d: _box(d, "triage")["args"].append("--tls-cert=/etc/forebay/tls/tls.crt"),
+    ),
+    "outputs that nobody mounts": (policies.files_are_mounted, lambda d: _box(d, "output")["volumeMounts"].pop()),
+    "a stage that the page does not ask": (
+        policies.the_page_asks_every_stage,
+        lambda d: [each.update(value="http://ingest:9464/metrics") for each in _box(d, "triage")["env"]],
+    ),
+    "two pages on one store": (policies.sizes_fit, lambda d: _workload(d, "triage")["spec"].pop("strategy")),
+    "a page that nobody reaches": (policies.conduits, lambda d: _drop(d, "NetworkPolicy", "page")),
+    "receivers at every port": (
+        policies.conduits,
+        lambda d: named(d, "NetworkPolicy", "receivers")[0]["spec"]["egress"][0].pop("ports"),
+    ),
+    "an output without its own principal": (
+        policies.storage_is_reached,
+        lambda d: pod(_workload(d, "output"))["volumes"][0]["projected"]["sources"].pop(),
+    ),
     "three replicas on one broker": (
         policies.one_broker_at_the_edge,
         lambda d: settings_of(d).update(FOREBAY_REPLICATION_FACTOR="3"),
@@ -137,7 +166,7 @@ def test_there_are_enough_mutations() -> None:
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_broken_manifest_is_found(name: str) -> None:
     policy, mutate = MUTATIONS[name]
-    manifests = documents("overlays/edge-cpu")
+    manifests = documents("one node with page and outputs")
     mutate(manifests)
     assert list(policy(manifests))
 

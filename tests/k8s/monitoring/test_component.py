@@ -1,7 +1,6 @@
 """The component as an overlay gets it: beside the base, in its namespace, with selectors that find its pods."""
 
 import json
-import os
 import re
 from copy import deepcopy
 from pathlib import Path
@@ -14,20 +13,15 @@ from tests.contract.tree import ROOT
 from tests.k8s import policies
 from tests.k8s.monitoring.operator_fields import faults
 from tests.k8s.monitoring.written import dashboard, rules, table
-from tests.k8s.render import Document, container, documents, kustomized, named, workloads
+from tests.k8s.render import Document, container, documents, named, with_components, workloads
 
 
 @pytest.fixture(scope="module")
 def manifests(tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
     """The base with the component, as `kubectl kustomize` prints them."""
     overlay = tmp_path_factory.mktemp("overlay").resolve()
-
-    def relative(folder: str) -> str:
-        return os.path.relpath(ROOT / "k8s" / folder, overlay)
-
-    kustomization = {"resources": [relative("base")], "components": [relative("components/monitoring")]}
-    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), "utf-8")
-    return [each for each in yaml.safe_load_all(kustomized(overlay)) if each]
+    text = with_components(overlay, "base", "components/monitoring")
+    return [each for each in yaml.safe_load_all(text) if each]
 
 
 def test_it_adds_three_kinds_and_changes_nothing_else(manifests: list[Document]) -> None:
