@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -56,13 +55,20 @@ def ends(
 def committed(
     settings: Settings, group: str, topic: str, partitions: Iterable[int], timeout_s: float = 30.0
 ) -> dict[int, int]:
-    """What a group (its name without the topics' prefix) has committed, of the partitions of which it has."""
-    asked = ConsumerGroupTopicPartitions(
-        f"{settings.topic_prefix}{group}", [TopicPartition(topic, partition) for partition in partitions]
-    )
-    client = admin(settings)  # referenced until the answer is here, as above
-    [answer] = client.list_consumer_group_offsets([asked], request_timeout=timeout_s).values()
-    return {at.partition: at.offset for at in answer.result(timeout_s).topic_partitions or [] if at.offset >= 0}
+    """What a group (its name without the topics' prefix) has committed, of the partitions of which it has.
+
+    Asked as a consumer that does not join: an admin client ended the process with a segmentation fault where a
+    coordinator was still loading (confluent-kafka 2.16.1, a broker that had just started).
+    """
+    consumer = reader(settings, "committed", **{"group.id": f"{settings.topic_prefix}{group}"})
+    try:
+        answers = consumer.committed([TopicPartition(topic, partition) for partition in partitions], timeout_s)
+    finally:
+        consumer.close()
+    for at in answers:
+        if at.error is not None:
+            raise KafkaException(at.error)
+    return {at.partition: at.offset for at in answers if at.offset >= 0}
 
 
 def read_to(consumer: Consumer, topic: str, ends_at: dict[int, int], timeout_s: float = 30.0) -> Iterator[Message]:
