@@ -92,7 +92,7 @@ def test_a_page_that_is_left_open_does_not_keep_its_session(browser: Browser, pl
     with reading(browser, plant.url) as reader:
         page = reader.open(f"#/incidents/{uid_of(2)}")
         sign_in(page, "analyst")
-        expect(page.get_by_text("Live")).to_be_visible()
+        expect(page.get_by_text("Alerts of a file")).to_be_visible()
         page.wait_for_timeout(500)
         clock.ahead_us += 90 * 60_000_000
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")

@@ -133,7 +133,7 @@ def test_on_a_phone_the_incident_takes_the_lists_place(browser: Browser, plant: 
 
 def test_what_comes_in_waits_on_a_button_and_nothing_that_is_read_moves(reader: Reader, plant: Served) -> None:
     page = reader.open("#/incidents?site=south")
-    expect(page.get_by_text("Live")).to_be_visible()
+    expect(page.get_by_text("Alerts of a file")).to_be_visible()
     expect(page.locator(".row")).to_have_count(2)
     before = sentences(page)
     where = page.locator(".row").first.bounding_box()
@@ -164,13 +164,13 @@ def test_an_incident_that_changes_does_so_in_its_place(reader: Reader, plant: Se
 
 def test_the_server_goes_and_comes_back_and_what_was_missed_is_there(reader: Reader, plant: Served) -> None:
     page = reader.open("#/incidents?site=south")
-    expect(page.get_by_text("Live")).to_be_visible()
+    expect(page.get_by_text("Alerts of a file")).to_be_visible()
     plant.stop()
     expect(page.get_by_text("Reconnecting …")).to_be_visible()
     expect(page.locator(".row")).to_have_count(2)
     plant.store.take_alerts([shown(6, "10.0.0.9 came meanwhile", site="south")])
     plant.start()
-    expect(page.get_by_text("Live")).to_be_visible()
+    expect(page.get_by_text("Alerts of a file")).to_be_visible()
     page.get_by_role("button", name="1 new incident: show").click()
     expect(page.locator(".row")).to_have_count(3)
 

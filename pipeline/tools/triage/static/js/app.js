@@ -243,9 +243,11 @@ function drawState() {
   const feed = user.feed ?? {};
   const isAway = stream === "live" && feed.state === "away";
   const isBehind = stream === "live" && ["starting", "reading"].includes(feed.state);
+  const isFile = stream === "live" && feed.state === "file";
   state.className = `state ${isAway ? "away" : stream}`;
-  state.title = isAway ? feed.error : feed.state === "file" ? "Alerts of files; no broker is read" : "";
-  put(state, isAway ? `No broker since ${moment(feed.since_us, { short: true })}` : isBehind ? "Reading what came before …" : LIVE[stream]);
+  state.title = isAway ? feed.error : isFile ? "No broker is read: nothing comes in" : "";
+  const says = isBehind ? "Reading what came before …" : isFile ? "Alerts of a file" : LIVE[stream];
+  put(state, isAway ? `No broker since ${moment(feed.since_us, { short: true })}` : says);
 }
 
 async function refreshFeed() {
