@@ -1,6 +1,7 @@
 """What comes out of a run, as a customer sees it: rows of `flows` and `archive`, rejects, alerts, and when."""
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -247,6 +248,8 @@ class Watching:
 
 
 def _run(task: Watching, pipe: Connection) -> None:
+    # Ctrl-C reaches every process of the terminal; whoever started this one says when it is over.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     consumer = _assigned(task.connection, task.topics)
     alerts = _Alerts(task.connection, task.topics[SUSPECTS], task.alert_group)
     try:
