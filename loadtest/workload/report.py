@@ -75,7 +75,8 @@ def report_of(run: Finished, objectives: Sequence[Objective], resources: dict[st
     sent, seen, schedule = run.sent, run.seen, run.schedule
     took_s = max((sent.ended_us - schedule.start_us) / 1e6, 1e-6)
     lag, behind = lag_of(run), sent.behind.document()
-    lost = sent.records - (seen.records - seen.doubled)
+    # Of a run that was stopped, what has not come out is under way.
+    lost = sent.records - (seen.records - seen.doubled) if sent.finished else None
     held = [
         {"objective": str(each), "value_ms": each.value_ms(seen.latencies), "holds": each.holds(seen.latencies)}
         for each in objectives
@@ -221,6 +222,8 @@ def _lag_line(report: dict[str, Any]) -> str:
 
 def _verdict(report: dict[str, Any]) -> str:
     said = "All objectives hold, nothing is lost or doubled." if report["ok"] else "NOT in order."
+    if not report["sent"]["finished"]:
+        said = "Stopped before its end: what is lost was not counted."
     if report["generator_fell_behind"]:
         said += f" The generator itself fell behind its schedule: p99 {report['generator_behind_ms']['p99']} ms."
     return said

@@ -107,6 +107,15 @@ def test_what_is_lost_doubled_rejected_and_merged_is_told_apart() -> None:
     assert not document["ok"]
 
 
+def test_of_a_run_that_was_stopped_nothing_is_called_lost() -> None:
+    streams, schedule, watch = begun()
+    run = finished(watch, streams, schedule, 500)
+    run.sent.finished = False
+    document = report_of(run, [], {})
+    assert document["out"]["lost"] is None and not document["ok"]
+    assert "Stopped before its end" in markdown(document) and "| lost | – |" in markdown(document)
+
+
 def test_rows_of_others_are_left_aside() -> None:
     streams, schedule, watch = begun()
     numbers = all_numbers(streams[0], schedule)[:50]
