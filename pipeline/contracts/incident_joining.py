@@ -10,7 +10,8 @@ Three rules, each over alerts of one site that opened on one day (UTC):
   than GAP_US between them;
 - one hub: the same address in the first HUB_PARTNERS pairs of alerts that name HUB_PARTNERS partners of it or more: a
   scan of many and a flood from many, GAP_US;
-- one campaign: the same actor under the same title, with HUB_PARTNERS different targets in all, CAMPAIGN_GAP_US.
+- one campaign: the same actor under the same name (`unmapped.name`: "Port scan"), with HUB_PARTNERS different targets
+  in all, CAMPAIGN_GAP_US.
 
 The pairs are those of the evidence and of `unmapped.pairs`, the first MAX_PAIRS that an incident had: what a revision
 names, a later one names too, so it takes no pair away that two were joined by. An alert of a version before has those
@@ -240,7 +241,7 @@ class _Sight(NamedTuple):
     hub: str
     hub_acts: bool
     partners: frozenset[str]
-    title: str
+    kind: str
 
 
 def _sight(alert: Alert) -> _Sight:
@@ -262,7 +263,7 @@ def _sight(alert: Alert) -> _Sight:
         hub,
         2 * sum(source == hub for source, _ in talks) >= len(talks),
         frozenset(address for pair in pairs if hub in pair for address in pair if address != hub),
-        str(alert["finding_info"]["title"]),
+        str(about.get("name", alert["finding_info"]["title"])),  # before there was a name, titles held no figures
     )
 
 
@@ -284,7 +285,7 @@ def _same(sights: Sequence[_Sight]) -> Iterator[list[int]]:
         if len(sight.partners) >= HUB_PARTNERS:
             hubs.setdefault((sight.scope, sight.hub), []).append(at)
         if sight.hub and sight.hub_acts:
-            campaigns.setdefault((sight.scope, sight.hub, sight.title), []).append(at)
+            campaigns.setdefault((sight.scope, sight.hub, sight.kind), []).append(at)
     for group in seen.values():
         yield from (each for each in _stretches(sights, group, GAP_US) if len({sights[at].sensor for at in each}) > 1)
     for group in hubs.values():

@@ -32,6 +32,7 @@ def alert(
     **changed: Any,
 ) -> dict[str, Any]:
     """The fields of an alert that joining reads; talks: source and target, or a community id beside them."""
+    name = changed.get("name", "New use of a service")
     evidences = [
         {
             "src_endpoint": {"ip": talk[0]},
@@ -45,12 +46,13 @@ def alert(
         "activity_id": changed.get("activity_id", 3),
         "count": changed.get("count", 1),
         "evidences": evidences,
-        "finding_info": {"uid": f"{uid:032x}", "title": changed.get("title", "New use of a service")},
+        "finding_info": {"uid": f"{uid:032x}", "title": f"{name}: {uid} flows to {len(talks)} addresses"},
         "metadata": {"sequence": changed.get("sequence", 1)},
         "severity_id": changed.get("severity_id", 3),
         "unmapped": {
             "site": changed.get("site", "plant"),
             "sensor": sensor,
+            "name": name,
             "opened_ts_us": changed.get("opened_us", first_us),
             "first_ts_us": first_us,
             "last_ts_us": first_us if last_us is None else last_us,
@@ -111,7 +113,7 @@ def test_a_scan_of_four_thousand_hosts_is_one_incident_however_slow() -> None:
 
 def test_a_scan_seen_by_two_sensors_in_different_parts_is_one_incident() -> None:
     halves = [tuple((SCANNER, f"h{half}{host}") for host in range(HUB_PARTNERS)) for half in range(2)]
-    assert uids(joined([alert(1, "left", halves[0], title="a"), alert(2, "bottom", halves[1], title="b")])) == [[1, 2]]
+    assert uids(joined([alert(1, "left", halves[0], name="a"), alert(2, "bottom", halves[1], name="b")])) == [[1, 2]]
 
 
 def test_a_flood_of_many_sources_is_one_incident_but_no_campaign() -> None:
@@ -126,20 +128,20 @@ def test_a_pair_that_the_evidence_does_not_name_joins_what_two_sensors_saw() -> 
     largest = [tuple((SCANNER, f"h{sensor}{host}") for host in range(3)) for sensor in "lb"]
     shared = [*((SCANNER, f"x{host}") for host in range(3)), (SCANNER, "shared")]
     left, bottom = (
-        alert(at, sensor, talks, title=sensor, pairs=[*talks, shared[-1]])
+        alert(at, sensor, talks, name=sensor, pairs=[*talks, shared[-1]])
         for at, (sensor, talks) in enumerate(zip(("left", "bottom"), largest, strict=True))
     )
     assert uids(joined([left, bottom])) == [[0, 1]]
     apart = [{**each, "unmapped": {**each["unmapped"], "pairs": shared[:2]}} for each in (left, bottom)]
-    assert uids(joined([apart[0], alert(1, "bottom", largest[1], title="b")])) == [[0], [1]]
+    assert uids(joined([apart[0], alert(1, "bottom", largest[1], name="b")])) == [[0], [1]]
 
 
 def test_a_hub_stays_one_when_other_conversations_come_to_it() -> None:
     scan = [(SCANNER, f"h{host}") for host in range(HUB_PARTNERS)]
-    left = alert(1, "left", (*scan, ("a", "b")), title="a", pairs=[*scan, ("a", "b")])
-    bottom = alert(2, "bottom", tuple((SCANNER, f"k{host}") for host in range(HUB_PARTNERS)), title="b")
+    left = alert(1, "left", (*scan, ("a", "b")), name="a", pairs=[*scan, ("a", "b")])
+    bottom = alert(2, "bottom", tuple((SCANNER, f"k{host}") for host in range(HUB_PARTNERS)), name="b")
     assert uids(joined([left, bottom])) == [[1, 2]]
-    late = alert(1, "left", (*scan, ("a", "b")), title="a", pairs=[("a", "b"), *scan])
+    late = alert(1, "left", (*scan, ("a", "b")), name="a", pairs=[("a", "b"), *scan])
     assert uids(joined([late, bottom])) == [[1], [2]]
 
 
@@ -147,8 +149,8 @@ def test_of_an_alert_so_many_pairs_are_read() -> None:
     many = [("a", f"h{host}") for host in range(10_000)]
     flood = alert(1, "left", (("a", "h0"),), pairs=many)
     assert len(keys_of(flood)) == MAX_PAIRS + 1, "and the hub"
-    assert uids(joined([flood, alert(2, "bottom", (("a", f"h{MAX_PAIRS - 1}"),), title="b")])) == [[1, 2]]
-    assert uids(joined([flood, alert(2, "bottom", (("a", f"h{MAX_PAIRS}"),), title="b")])) == [[1], [2]]
+    assert uids(joined([flood, alert(2, "bottom", (("a", f"h{MAX_PAIRS - 1}"),), name="b")])) == [[1, 2]]
+    assert uids(joined([flood, alert(2, "bottom", (("a", f"h{MAX_PAIRS}"),), name="b")])) == [[1], [2]]
 
 
 @pytest.mark.parametrize(
@@ -159,6 +161,19 @@ def test_pairs_of_another_kind_are_no_alert(pairs: Any) -> None:
     assert is_alert(hostile)
     hostile["unmapped"]["pairs"] = pairs
     assert not is_alert(hostile)
+
+
+def test_an_actor_under_one_name_is_a_campaign_whatever_its_titles_count() -> None:
+    apart = [alert(at, "left", ((SCANNER, f"h{at}"),), at * GAP_US * 2) for at in range(HUB_PARTNERS)]
+    assert uids(joined(apart)) == [list(range(HUB_PARTNERS))]
+    assert (
+        len(joined([{**each, "unmapped": {**each["unmapped"], "name": f"kind {at}"}} for at, each in enumerate(apart)]))
+        == 4
+    )
+    before = [
+        {**each, "unmapped": {key: of for key, of in each["unmapped"].items() if key != "name"}} for each in apart
+    ]
+    assert len(joined(before)) == HUB_PARTNERS, "alerts of a version before names go by their titles"
 
 
 def test_an_actor_that_reaches_for_few_is_no_campaign() -> None:
@@ -179,14 +194,14 @@ def test_no_address_is_both_a_source_and_a_target() -> None:
 
 ALERTS = st.lists(
     st.builds(
-        lambda uid, sensor, talks, first_us, length_us, sequence, title, site, more: alert(
+        lambda uid, sensor, talks, first_us, length_us, sequence, name, site, more: alert(
             uid,
             sensor,
             tuple(talks),
             first_us,
             first_us + length_us,
             sequence=sequence,
-            title=title,
+            name=name,
             site=site,
             # As stage 4 writes them, or as a version before did.
             pairs=more and [*dict.fromkeys(tuple(sorted(pair)) for pair in [*more, *talks])],
