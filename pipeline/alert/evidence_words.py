@@ -12,10 +12,10 @@ import numpy as np
 
 from pipeline.alert.shown_evidence import SAID, Example, ShownEvidence, name_of
 from pipeline.alert.techniques import SEVERITY
-from pipeline.alert.turned_flows import UNORDERED
 from pipeline.alert.wording import listed, printable_name
 from pipeline.contracts.baseline import COUNTED, Evidence
 from pipeline.contracts.function_words import function_words, industrial_name
+from pipeline.contracts.initiators import UNORDERED
 from pipeline.contracts.public_addresses import is_public
 from pipeline.contracts.service_names import service_words
 from pipeline.contracts.services import ethertype_words, is_answer, is_ephemeral, protocol_words
@@ -24,7 +24,6 @@ from pipeline.runtime.terminal import printable
 
 MAX_SENTENCE = 256
 TCP, UDP = 6, 17
-SYN, ACK = 2, 16
 NO_PORT = " (port not known)"
 
 FLOW_WORDS = frozenset(
@@ -80,7 +79,7 @@ def sentences(shown: ShownEvidence, words: EvidenceWords) -> list[Sentence]:
 def sentence(kind: Kind, example: Example) -> str:
     """What a kind of evidence says of a flow."""
     facts = _words(kind.bit, example)
-    undirected = kind.undirected if _is_undirected(example) else None
+    undirected = kind.undirected if example.source_type == UNORDERED else None
     says = (undirected or kind.says).substitute(facts)
     if kind.others is not None and undirected is None and kind.bit & _counted(example):
         says += f"; {kind.others.substitute(facts)}"
@@ -96,8 +95,7 @@ def _counted(example: Example) -> Evidence:
 
 def _words(bit: Evidence, example: Example) -> dict[str, str]:
     source, target = _end(example.src_addr), _end(example.dst_addr)
-    # What was sent is counted by the ports alone; of everything else, who is shown to have asked did.
-    answers = _answers(example) and (bit == Evidence.MORE_BYTES or not _asked(example))
+    answers = _answers(example)
     owner, service = source if answers else target, _service(example, answers)
     sent = example.rev_bytes if answers else example.fwd_bytes
     address, hardware, count = _at_hardware(bit, example)
@@ -111,7 +109,7 @@ def _words(bit: Evidence, example: Example) -> dict[str, str]:
         "owner": owner,
         "service": service,
         "protocol": _protocol(example),
-        "by": _by(example, service, owner),
+        "by": service if service.endswith(NO_PORT) else f"{service} of {owner}",
         "industrial": industrial_name(example.ics_proto),
         "functions": _functions(example),
         "address": printable_name(address),
@@ -137,26 +135,8 @@ def _ports(example: Example) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.nd
 
 
 def _answers(example: Example) -> bool:
-    """Whether the flow goes from a service to who uses it."""
-    return bool(is_answer(*_ports(example))[0])
-
-
-def _asked(example: Example) -> bool:
-    """Whether the source is shown to have opened the connection."""
-    by_syn = example.conn_state == "S0" or (example.fwd_tcp_flags or 0) & (SYN | ACK) == SYN
-    return example.ip_proto == TCP and by_syn
-
-
-def _is_undirected(example: Example) -> bool:
-    """Whether it is not known which end uses the service: the ports say one, and the record the other, or neither."""
-    return example.source_type == UNORDERED or (_answers(example) and _asked(example))
-
-
-def _by(example: Example, service: str, owner: str) -> str:
-    """By whose service they talk; both ports where the baseline took the wrong one for the service's."""
-    if _answers(example) and _asked(example):
-        return f"{_protocol(example)} ports {example.src_port} and {example.dst_port}"
-    return service if service.endswith(NO_PORT) else f"{service} of {owner}"
+    """Whether the flow goes from a service to who uses it, as the baseline takes it; by the ports where not noted."""
+    return bool(is_answer(*_ports(example))[0]) if example.answers is None else example.answers
 
 
 def _device(example: Example) -> str:

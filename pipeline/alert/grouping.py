@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipeline.alert.kernel import NONE, Linked, link
 from pipeline.contracts.baseline import SHOWN, Evidence, shown_evidence
 from pipeline.contracts.group_addresses import GROUP_ADDRESS, GROUP_MAC
-from pipeline.contracts.services import is_answer
+from pipeline.contracts.initiators import answering
 from pipeline.errors import Misconfigured
 from pipeline.runtime.wire.batches import filled
 
@@ -177,8 +177,7 @@ def opens_alone(rows: pa.RecordBatch, grouping: Grouping) -> npt.NDArray[np.bool
     for combination in grouping.opening_evidence:
         bits = np.uint32(evidence_of(combination))
         opens |= said & bits == bits
-    src_port, dst_port = (_port(rows, name) for name in ("src_port", "dst_port"))
-    port = np.where(is_answer(src_port, dst_port), src_port, dst_port)
+    port = np.where(answering(rows), _port(rows, "src_port"), _port(rows, "dst_port"))
     opens |= (shown & np.uint32(Evidence.NEW_SERVICE_USE) != 0) & np.isin(port, grouping.opening_ports)
     return opens
 

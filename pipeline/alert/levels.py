@@ -13,8 +13,8 @@ import pyarrow as pa
 from pipeline.alert.techniques import Meanings
 from pipeline.contracts.baseline import Evidence, shown_evidence
 from pipeline.contracts.class_names import is_name
+from pipeline.contracts.initiators import answering
 from pipeline.contracts.public_addresses import is_public
-from pipeline.contracts.services import is_answer
 from pipeline.runtime.wire.batches import filled
 
 Ints = npt.NDArray[np.int64]
@@ -139,15 +139,13 @@ FACTS = ("src_addr", "dst_addr", "src_port", "dst_port", "evidence", "phase", "o
 
 def answers(rows: pa.RecordBatch) -> Flags:
     """(n,) whether flows go from a service to who uses it."""
-    return is_answer(
-        *(rows.column(name).cast(pa.int64()).fill_null(-1).to_numpy() for name in ("src_port", "dst_port"))
-    )
+    return answering(rows)
 
 
 def sign_of(rows: pa.RecordBatch, at: int) -> Sign:
     """What the row `at` (schema `scored`) is about."""
-    row = rows.slice(at, 1).select(FACTS)
-    facts: Mapping[str, Any] = row.to_pylist()[0]
+    row = rows.slice(at, 1)
+    facts: Mapping[str, Any] = row.select(FACTS).to_pylist()[0]
     shown = Evidence(int(_shown(row)[0]))
     kind = next((kind for bit, _, kind in BY_EVIDENCE if bit & shown), "")
     if is_name(facts["class"]) or not kind:

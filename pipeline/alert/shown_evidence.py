@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.contracts.baseline import SHOWN, Evidence, shown_evidence
+from pipeline.contracts.initiators import answering
 from pipeline.runtime.wire.batches import filled
 
 DESCRIBES = Evidence.NEW_COMMON_USE | Evidence.NEW_HOST | Evidence.NEW_TALK
@@ -34,7 +35,8 @@ class Example:
     """The facts of one flow that its evidence speaks of.
 
     functions: codes of the industrial functions it asked for, the first eight. strangeness: None where no usual kind
-    of flow is known.
+    of flow is known. answers: whether it goes from a service to who uses it (contracts/initiators.py); None in states
+    of versions before.
     """
 
     src_addr: str
@@ -59,6 +61,7 @@ class Example:
     functions: list[int]
     strangeness: float | None
     strange_from: float | None
+    answers: bool | None = None
 
 
 @dataclass(slots=True)
@@ -120,6 +123,7 @@ def example_of(rows: pa.RecordBatch, at: int) -> Example:
     facts["functions"] = functions[: 2 * MAX_FUNCTIONS : 2]  # code, count, code, count and so on
     for name in ("strangeness", "strange_from"):
         facts[name] = _or_none(facts[name])
+    facts["answers"] = bool(answering(row)[0])
     return Example(**facts)
 
 

@@ -8,15 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.contracts.group_addresses import GROUP_ADDRESS, GROUP_MAC
-from pipeline.contracts.initiators import asked
+from pipeline.contracts.initiators import UNORDERED, answering
 from pipeline.contracts.services import is_answer
 from pipeline.runtime.wire.batches import filled
 
 Flags = npt.NDArray[np.bool_]
 GROUPS = rf"{GROUP_MAC}|{GROUP_ADDRESS}|^[0-9.]+\.255$"
 """Addresses that no single device answers for; the broadcast address of a network among them."""
-UNORDERED = "icsflow"
-"""The source that orders a flow's ends by address."""
 TURNED = (("src_addr", "dst_addr"), ("src_mac", "dst_mac"), ("src_port", "dst_port"))
 
 
@@ -33,12 +31,6 @@ class Initiators(NamedTuple):
     unordered: bool
 
 
-def answering(rows: pa.RecordBatch) -> Flags:
-    """(n,) whether flows go from a service to who uses it: by their ports, unless the source is shown to have asked."""
-    src_port, dst_port = (ports(rows, name) for name in ("src_port", "dst_port"))
-    return is_answer(src_port, dst_port) & ~asked(rows)
-
-
 def from_initiators(rows: pa.RecordBatch) -> Initiators:
     """The rows (schema `scored`) as who asked sent them.
 
@@ -46,8 +38,7 @@ def from_initiators(rows: pa.RecordBatch) -> Initiators:
     """
     unordered = _mask(pc.equal(rows.column("source_type"), UNORDERED))
     fwd_syn, rev_syn = (filled(rows, name, 0) for name in ("fwd_syn_pkts", "rev_syn_pkts"))
-    answers = answering(rows) & ~unordered
-    answers |= unordered & is_answer(ports(rows, "src_port"), ports(rows, "dst_port"))
+    answers = answering(rows)
     asks = is_answer(ports(rows, "dst_port"), ports(rows, "src_port"))
     by_syn = unordered & (fwd_syn != rev_syn)
     # A group initiates nothing, whichever end a sensor calls it.

@@ -5,8 +5,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.contracts.services import is_answer
+
 Mask = npt.NDArray[np.bool_]
 
+UNORDERED = "icsflow"
+"""The source that orders a flow's ends by address."""
+READ = ("source_type", "ip_proto", "is_biflow", "history", "conn_state", "fwd_tcp_flags", "ics_proto")
 OPENING = "[SsHh]"
 """In Zeek's history: a SYN, or its answer, of either side."""
 OPENED = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SHR")
@@ -35,6 +40,24 @@ def asked(rows: pa.RecordBatch) -> Mask:
     by_request: Mask = rows.column("ics_proto").is_valid().to_numpy(zero_copy_only=False)
     of_source: Mask = opened(rows) | by_syn | by_request
     return of_source
+
+
+def answering(rows: pa.RecordBatch) -> Mask:
+    """(n,) whether flows go from a service to who uses it: by their ports, unless the source is shown to have asked.
+
+    A sensor that orders ends by address (UNORDERED) shows nothing by them.
+    """
+    src_port, dst_port = (
+        rows.column(name).cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+        for name in ("src_port", "dst_port")
+    )
+    answers = is_answer(src_port, dst_port)
+    at = np.flatnonzero(answers)
+    if len(at):
+        few = rows.select(READ).take(pa.array(at))
+        ordered = ~_mask(pc.equal(few.column("source_type"), UNORDERED))
+        answers[at] = ~(asked(few) & ordered)
+    return answers
 
 
 def _mask(column: pa.Array) -> Mask:

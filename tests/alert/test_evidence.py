@@ -67,7 +67,9 @@ USE, COMMON, AGAIN = Evidence.NEW_SERVICE_USE, Evidence.NEW_COMMON_USE, Evidence
         (USE, {"dst_port": 502}, True),
         (USE, {"dst_port": 22}, True),
         (USE, {"dst_port": None}, True),
-        (USE, {"src_port": 22, "dst_port": 50_001}, True),  # an answer: the service is the source's
+        # An answer: the service is the source's; unless the source opened the connection.
+        (USE, {"src_port": 22, "dst_port": 50_001, "conn_state": "OTH"}, True),
+        (USE, {"src_port": 22, "dst_port": 50_001, "conn_state": "SF"}, False),
         (USE, {"src_port": 50_001, "dst_port": 50_002}, False),
         (USE, {"src_port": 22, "dst_port": 8080}, False),
         (Evidence.NEW_WRITER, {"phase": int(Phase.LEARNING)}, False),
@@ -178,7 +180,7 @@ def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
         # An answer of a service: who uses it is the target.
         (
             USE,
-            {"src_port": 502, "dst_port": 50_001},
+            {"src_port": 502, "dst_port": 50_001, "conn_state": "OTH"},
             f"{B} is not known to use Modbus (tcp/502) of {A}; no other source is",
         ),
         (
@@ -208,20 +210,20 @@ def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
             {"source_type": "icsflow", "src_port": None, "dst_port": None},
             f"{A} and {B} are not known to talk by tcp (port not known)",
         ),
-        # By its ports an answer, by its SYN a question: nothing says who used whose service.
+        # By its ports an answer, by its SYN a question: the SYN counts, as it does for the baseline.
         (
             USE,
             {"src_port": 22_023, "dst_port": 50_001, "fwd_tcp_flags": 2},
-            f"{A} and {B} are not known to talk by tcp ports 22023 and 50001",
+            f"{A} is not known to use tcp/50001 (or any other ephemeral port) of {B}; no other source is",
         ),
         (
             USE,
             {"src_port": 22_023, "dst_port": 50_001, "conn_state": "S0"},
-            f"{A} and {B} are not known to talk by tcp ports 22023 and 50001",
+            f"{A} is not known to use tcp/50001 (or any other ephemeral port) of {B}; no other source is",
         ),
         (
             USE,
-            {"src_port": 102, "dst_port": 50_001, "fwd_tcp_flags": 18},
+            {"src_port": 102, "dst_port": 50_001, "conn_state": "OTH", "fwd_tcp_flags": 18},
             f"{B} is not known to use S7 (tcp/102) of {A}; no other source is",
         ),
         (
@@ -232,7 +234,7 @@ def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
         # Logs of industrial protocols say who asked: a port does not turn that round.
         (
             Evidence.NEW_WRITER,
-            {"src_port": 502, "dst_port": 50_001},
+            {"src_port": 502, "dst_port": 50_001, "conn_state": "OTH"},
             f"{A} sent write commands (an industrial protocol) to {B} and is not known to; no other source is",
         ),
         (
@@ -286,7 +288,7 @@ def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
         ),
         (
             Evidence.MORE_BYTES,
-            {"fwd_bytes": 5, "rev_bytes": 34_000_000, "src_port": 22, "dst_port": 50_001},
+            {"fwd_bytes": 5, "rev_bytes": 34_000_000, "src_port": 22, "dst_port": 50_001, "conn_state": "OTH"},
             f"{B} sent 34,000,000 bytes to {A} by SSH (tcp/22) in one flow, "
             "far more than in any while the sensor learnt",
         ),

@@ -100,7 +100,9 @@ def test_sixteen_flows_weigh_a_level_more_and_a_flood_is_certain() -> None:
     [
         (shown(USE), ("use", A, B)),
         (shown(USE, others=1), ("use", A, "")),
-        (shown(USE, src_port=22, dst_port=50_001), ("use", B, A)),  # an answer: the target uses the source's service
+        # An answer: the target uses the source's service; unless the source opened the connection.
+        (shown(USE, src_port=22, dst_port=50_001, conn_state="OTH"), ("use", B, A)),
+        (shown(USE, src_port=22, dst_port=50_001, conn_state="SF"), ("use", A, B)),
         (shown(USE, dst_addr=OUTSIDE), ("use", A, "")),
         (shown(USE, src_addr=OUTSIDE), ("use", "a public address", B)),
         (shown(Evidence.NEW_HARDWARE | Evidence.AT_SOURCE), ("hardware", A, A)),

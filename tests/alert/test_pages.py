@@ -415,7 +415,7 @@ def _reasons(*suspects: list[dict[str, Any]]) -> list[str]:
 def test_who_is_answered_between_the_same_addresses_is_another_actor_in_any_batch() -> None:
     first = shown(Evidence.NEW_WRITER, at=0, raw_offset=1)
     again = shown(Evidence.NEW_WRITER, at=1_000, raw_offset=2)
-    answer = shown(Evidence.NEW_WRITER, at=1_001, raw_offset=3, src_port=502, dst_port=40_000)
+    answer = shown(Evidence.NEW_WRITER, at=1_001, raw_offset=3, src_port=502, dst_port=40_000, conn_state="OTH")
     assert _reasons([first, again], [answer]) == [CERTAIN_EVIDENCE, CERTAIN_EVIDENCE]
     assert _reasons([first, again, answer]) == [CERTAIN_EVIDENCE, CERTAIN_EVIDENCE]
 

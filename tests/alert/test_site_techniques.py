@@ -39,7 +39,7 @@ def test_the_example_of_the_documentation_does_what_it_says(tmp_path: Path) -> N
     meanings = changed(tmp_path, example())
     [event] = incidents_of([scored(SCAN)], meanings=meanings)
     assert exact(event) == ["T0888"] and violation(event, "alert") is None
-    assert event["finding_info"]["title"].endswith("(Sweep)")
+    assert event["finding_info"]["title"].startswith("Sweep: ")
     assert "candidate technique T0888 Remote System Information Discovery" in event["message"]
     assert event["attacks"][0]["tactic"] == {"uid": "TA0102", "name": "Discovery"}
     [use] = incidents_of([scored([shown(Evidence.NEW_SERVICE_USE)] * 2)], meanings=meanings)

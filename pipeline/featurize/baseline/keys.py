@@ -2,7 +2,8 @@
 
 Addresses outside (public ones) count as one: whom a host talks to on the Internet changes by the minute, that it talks
 to the Internet by this service does not. Ports of 32768 or above are ephemeral, where they are no industrial
-protocol's, and count as one, and a flow to such a port from another is an answer: its relation is the other way round.
+protocol's, and count as one, and a flow to such a port from another is an answer, unless its source is shown to have
+asked (contracts/initiators.py): its relation is the other way round.
 """
 
 from typing import NamedTuple
@@ -11,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.contracts.services import EPHEMERAL, is_answer, is_ephemeral, is_industrial
+from pipeline.contracts.initiators import answering
+from pipeline.contracts.services import EPHEMERAL, is_ephemeral, is_industrial
 from pipeline.featurize.addresses import UNICAST, outside
 from pipeline.featurize.compiled import compiled
 from pipeline.featurize.compiled import mix64 as mix64_compiled
@@ -111,7 +113,7 @@ class FlowRelations(NamedTuple):
 
 def flow_relations(flows: pa.RecordBatch, rows: Rows) -> FlowRelations:
     """Relations of a batch of the `flow` schema whose `rows_of` is at hand."""
-    answers = is_answer(rows.src_port, rows.dst_port)
+    answers = answering(flows)
     port = np.where(answers, rows.src_port, rows.dst_port)
     has_transport = (rows.protocol == TCP) | (rows.protocol == UDP)
     service = (rows.protocol << 17) + np.where(is_ephemeral(port), EPHEMERAL, port) + 1

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from pipeline.alert.evidence_words import Kind, sentence, shipped_evidence_words
 from pipeline.alert.shown_evidence import example_of
 from pipeline.contracts.baseline import Evidence
-from pipeline.contracts.services import is_answer, is_ephemeral, is_industrial
+from pipeline.contracts.initiators import answering
+from pipeline.contracts.services import is_ephemeral, is_industrial
 from pipeline.featurize.addresses import outside
 from pipeline.featurize.baseline.quiet_stretch import judged_again
 from pipeline.featurize.baseline.sensor_baseline import Baseline
@@ -82,7 +83,7 @@ def _groups(rows: pa.RecordBatch, rank: Ints, kinds: Sequence[Kind]) -> list[_Gr
     """Flows of the same kind, source, target and service."""
     src_port, dst_port = (ints(rows.column(name), -1) for name in ("src_port", "dst_port"))
     turned, portless = (np.array([bool(kind.bit & of) for kind in kinds]) for of in (TURNED, WITHOUT_PORT))
-    turns = is_answer(src_port, dst_port) & turned[rank]
+    turns = answering(rows) & turned[rank]
     ends = [_one_outside(rows.column(name)) for name in ("src_addr", "dst_addr")]
     source, target = pc.if_else(pa.array(turns), ends[1], ends[0]), pc.if_else(pa.array(turns), ends[0], ends[1])
     port = np.where(turns, src_port, dst_port)

@@ -49,11 +49,45 @@ def test_ephemeral_ports_count_as_one_and_industrial_ones_do_not() -> None:
 
 def test_an_answer_is_the_same_use_as_its_question() -> None:
     question = poll(0, "10.0.0.1", "10.0.0.20") | {"src_port": 50_000, "dst_port": 502}
-    answer = poll(0, "10.0.0.20", "10.0.0.1") | {"src_port": 502, "dst_port": 50_000}
+    answer = poll(0, "10.0.0.20", "10.0.0.1") | {"src_port": 502, "dst_port": 50_000, "conn_state": "OTH"}
     relations = _of(question, answer)
     assert _same(relations, "use") and _same(relations, "served") and _same(relations, "source")
     assert not _same(relations, "src") and not _same(relations, "src_address")
     assert kind_and_service(int(what(USE, relations.service[1]))) == (USE, 6, 502)
+
+
+@pytest.mark.parametrize(
+    ("shows", "asked"),
+    [
+        ({"fwd_tcp_flags": 2}, True),
+        ({"fwd_tcp_flags": 18}, False),
+        ({"history": "ShADadFf"}, True),
+        ({"history": "DadA"}, False),
+        ({"conn_state": "S0", "history": None}, True),
+        ({"ics_proto": "modbus"}, True),
+        ({"fwd_tcp_flags": 2, "source_type": "icsflow"}, False),
+        ({"fwd_tcp_flags": 2, "ip_proto": 17}, False),
+        ({}, False),
+    ],
+)
+def test_who_is_shown_to_have_asked_from_a_low_port_uses_the_service(shows: dict[str, Any], asked: bool) -> None:
+    flow = poll(0, "10.0.0.1", "10.0.0.20") | {"src_port": 22_023, "dst_port": 50_001, "fwd_bytes": 1, "rev_bytes": 256}
+    plain = {"source_type": "zeek", "conn_state": "OTH", "history": None, "ics_proto": None, "fwd_tcp_flags": None}
+    relations = _of(flow | plain | shows)
+    source, target = (relations.src, relations.dst) if asked else (relations.dst, relations.src)
+    assert (relations.source.tolist(), relations.target.tolist()) == (source.tolist(), target.tolist())
+    port = EPHEMERAL if asked else 22_023
+    assert kind_and_service(int(what(USE, relations.service[0])))[2] == port
+    assert relations.sent_bits.tolist() == [1 if asked else 9]
+
+
+def test_a_scan_from_many_low_ports_is_one_use() -> None:
+    """An IoT bot that sends SYNs from ports below 32768 to high ones had a relation for each of them."""
+    scan = [
+        poll(0, "10.0.0.1", "203.0.113.9") | {"src_port": 1024 + n, "dst_port": 60_000 - n, "fwd_tcp_flags": 2}
+        for n in range(100)
+    ]
+    assert len(set(_of(*scan).use.tolist())) == 1
 
 
 def test_what_has_no_service_is_talk() -> None:
@@ -98,7 +132,8 @@ def test_bytes_that_the_source_sent_have_so_many_digits() -> None:
     sizes = [(0, 7), (1, 7), (255, 7), (256, 7), (2**60, 7)]
     sent = _of(*(poll(0) | {"src_port": 50_000, "fwd_bytes": fwd, "rev_bytes": rev} for fwd, rev in sizes))
     assert sent.sent_bits.tolist() == [0, 1, 8, 9, 61]
-    answer = _of(poll(0) | {"src_port": 502, "dst_port": 50_000, "fwd_bytes": 1, "rev_bytes": 256})
+    ports = {"src_port": 502, "dst_port": 50_000, "conn_state": "OTH"}
+    answer = _of(poll(0) | ports | {"fwd_bytes": 1, "rev_bytes": 256})
     assert answer.sent_bits.tolist() == [9]
 
 

@@ -160,6 +160,7 @@ def test_an_industrial_service_comes_before_others() -> None:
 
 def test_an_answer_is_listed_as_what_it_answers() -> None:
     answer = {"at": 200.0, "src_addr": PLC, "dst_addr": "10.0.0.9", "src_port": 102, "dst_port": 50_001}
+    answer["conn_state"] = "OTH"  # who opened it was not seen
     [line], _ = not_back([*usual(11), answer])
     assert line.says == f"10.0.0.9 is not known to use S7 (tcp/102) of {PLC}; no other source is"
 
@@ -255,7 +256,7 @@ def talk(source: np.random.Generator, at: float, user: str, port: int, owner: st
     asked = {"at": at, "src_addr": user, "dst_addr": owner, "src_port": client, "dst_port": port}
     if source.random() < 0.5:
         return asked
-    return {"at": at, "src_addr": owner, "dst_addr": user, "src_port": port, "dst_port": client}
+    return {"at": at, "src_addr": owner, "dst_addr": user, "src_port": port, "dst_port": client, "conn_state": "OTH"}
 
 
 @pytest.mark.parametrize("seed", range(4))
