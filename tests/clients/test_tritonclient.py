@@ -1,4 +1,4 @@
-"""A real client of the Open Inference Protocol, tritonclient, at `forebay score serve`: where it is installed."""
+"""A real client of the Open Inference Protocol, tritonclient, at `forebay score serve`."""
 
 import json
 import subprocess
@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.http as client_module
 
 from models.serving import registry
 from models.serving.score import Scorer
 from tests.models import tiny
 
-client_module = pytest.importorskip(
-    "tritonclient.http", reason="not proven: tritonclient asks for scores (pip install 'tritonclient[http]')"
-)
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 MATRIX = tiny.rows(seed=7, count=40).matrix
 
