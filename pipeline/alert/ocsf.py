@@ -276,7 +276,7 @@ def _did(incident: Incident) -> list[dict[str, Any]]:
     return [
         {
             "source": printable_name(deed.source),
-            "service": _service(deed),
+            "service": service_of_deed(deed),
             "directed": deed.directed,
             "flows": deed.flows,
             "targets": len(deed.targets),
@@ -291,7 +291,8 @@ def _did(incident: Incident) -> list[dict[str, Any]]:
     ]
 
 
-def _service(deed: Deed) -> str:
+def service_of_deed(deed: Deed) -> str:
+    """The service that was asked, or the protocol where no port is known."""
     if deed.port >= 0:
         return service_words(deed.ip_proto, deed.port)
     return protocol_words(deed.ip_proto) if deed.ip_proto >= 0 else ethertype_words(max(deed.ether_type, 0))

@@ -12,9 +12,13 @@ from pipeline.alert import pages as page_state
 from pipeline.alert.explain import Baseline
 from pipeline.alert.grouping import Group, Grouping
 from pipeline.alert.incident import as_document, of_document
+from pipeline.alert.lone_flows import LoneFlows
+from pipeline.alert.lone_flows import as_document as lone_document
+from pipeline.alert.lone_flows import of_document as lone_of_document
+from pipeline.alert.lone_notices import lone_findings
 from pipeline.alert.notices import is_told, notice_finding
 from pipeline.alert.ocsf import detection_finding
-from pipeline.alert.sensor import NEVER_US, Change, Followed, SensorState, Tally, advance
+from pipeline.alert.sensor import NEVER_US, Change, Followed, Left, SensorState, Tally, advance, left_by
 from pipeline.alert.site_techniques import MeaningsOf
 from pipeline.alert.techniques import shipped
 from pipeline.contracts.envelope import RowsFacts, SensorName, SensorWatermark
@@ -34,17 +38,26 @@ SITE_FROM_SENSOR = "\x1f"
 @dataclass(slots=True)
 class PartitionState:
     """seq: number of the next message to read. sensors: by (site, sensor). reached_us: the latest end of a suspect, or
-    watermark, so far.
+    watermark, so far. lone: what sensors' suspects left in no incident, by day.
     """
 
     seq: int = 0
     sensors: dict[SensorName, SensorState] = field(default_factory=dict)
     reached_us: int = NEVER_US
+    lone: dict[SensorName, LoneFlows] = field(default_factory=dict)
 
     @classmethod
     def empty(cls) -> "PartitionState":
         """The state before the first message."""
         return cls()
+
+
+class Moved(NamedTuple):
+    """The result of sensors' suspects: incidents to emit, what happened, and by sensor what is in no incident."""
+
+    changes: list[Change]
+    tally: Tally
+    left: dict[SensorName, Left]
 
 
 class Advanced(NamedTuple):
@@ -80,7 +93,7 @@ def advance_partition(
         )
     expect_features(suspects, facts, baseline_of)
     over = {*facts.ended, *facts.evicted}
-    changes, tally = advance_sensors(state.sensors, suspects, facts.watermarks, over, grouping, pages_of)
+    moved = advance_sensors(state.sensors, suspects, facts.watermarks, over, grouping, pages_of)
     state.seq = seq + 1
     watermarks_us = [watermark.time_us for watermark in facts.watermarks]
     ended_us = int(suspects.column("end_ts_us").to_numpy().max(initial=NEVER_US))
@@ -88,9 +101,10 @@ def advance_partition(
     events = [notice_finding(notice) for notice in facts.notices if is_told(notice)]
     events += [
         detection_finding(incident, activity, meanings_of(incident.site), baseline_of(incident.model))
-        for incident, activity in changes
+        for incident, activity in moved.changes
     ]
-    return Advanced(state, events, tally, True)
+    events += lone_findings(state.lone, moved.left, over, grouping, baseline_of, meanings_of)
+    return Advanced(state, events, moved.tally, True)
 
 
 def advance_sensors(
@@ -100,13 +114,13 @@ def advance_sensors(
     ended: Iterable[SensorName],
     grouping: Grouping,
     pages_of: PagesOf = lambda _site: SHIPPED_PAGES,
-) -> tuple[list[Change], Tally]:
+) -> Moved:
     """Advance every sensor the message has rows, a watermark or an end of; sensors in the order of their names."""
     rows_of = by_sensor(suspects)
     watermark_us_of = {(site, sensor): time_us for site, sensor, time_us in watermarks}
     ended = set(ended)
     changes: list[Change] = []
-    tally = Tally()
+    tally, left = Tally(), dict[SensorName, Left]()
     for name in sorted(rows_of.keys() | watermark_us_of.keys() | (ended & sensors.keys())):
         state = sensors.setdefault(name, SensorState())
         rows = rows_of.get(name, suspects.slice(0, 0))
@@ -114,8 +128,9 @@ def advance_sensors(
         changed, happened = advance(state, rows, watermark_us_of.get(name), name in ended, grouping, pages)
         changes += changed
         tally = tally.plus(happened)
+        left[name] = left_by(state, name in ended)
     _forget(sensors, ended)
-    return changes, tally
+    return Moved(changes, tally, left)
 
 
 def _forget(sensors: dict[SensorName, SensorState], ended: set[SensorName]) -> None:
@@ -171,8 +186,18 @@ def snapshot(state: PartitionState) -> bytes:
         "seq": state.seq,
         "reached_us": state.reached_us,
         "sensors": [
-            {"site": site, "sensor": sensor, "clock_us": state.clock_us, **_document(state, schema)}
+            {
+                "site": site,
+                "sensor": sensor,
+                "clock_us": state.clock_us,
+                "began_us": state.began_us,
+                **_document(state, schema),
+            }
             for (site, sensor), state in named
+        ],
+        "lone": [
+            {"site": site, "sensor": sensor, **lone_document(each)}
+            for (site, sensor), each in sorted(state.lone.items())
         ],
     }
     return batches.encode(rows, facts)
@@ -190,6 +215,7 @@ def restore(payload: bytes) -> PartitionState:
         sensors = {
             (str(saved["site"]), str(saved["sensor"])): SensorState(
                 clock_us=int(saved["clock_us"]),
+                began_us=int(saved.get("began_us", NEVER_US)),
                 followed=[_followed(document) for document in saved["followed"]],
                 waiting=waiting.get((saved["site"], saved["sensor"])),
                 waiting_of=np.asarray(saved["waiting_of"], np.int64),
@@ -198,7 +224,9 @@ def restore(payload: bytes) -> PartitionState:
             )
             for saved in facts["sensors"]
         }
-        return PartitionState(int(facts["seq"]), sensors, int(facts["reached_us"]))
+        # So have states of the version before: their suspects in no incident are not told of.
+        lone = {(str(each["site"]), str(each["sensor"])): lone_of_document(each) for each in facts.get("lone", [])}
+        return PartitionState(int(facts["seq"]), sensors, int(facts["reached_us"]), lone)
     except (BadData, SchemaMismatch, KeyError, TypeError, ValueError) as error:
         raise RefusedState(f"alert state of {len(payload)} bytes: got {error!r}, expected saved incidents") from error
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.alert.grouping import Group, Grouping, clock_order, group, keys_of
+from pipeline.alert.grouping import Group, Grouping, clock_of, clock_order, group, keys_of
 from pipeline.alert.incident import CROWD, Incident
 from pipeline.alert.kernel import ALONE, DROPPED, Linked
 from pipeline.alert.levels import grows, levels_of
@@ -37,7 +37,8 @@ class SensorState:
 
     clock_us: how far its event time has come. followed: in the order they were last touched.
     waiting: suspects whose groups are no incident yet, in the order they count, or None; waiting_of: index into
-    `followed` of each. pages: its budget, and what it was paged for.
+    `followed` of each. pages: its budget, and what it was paged for. began_us: its clock at its first suspect. left:
+    suspects that this advance left in no incident; it is not saved, `left_by` takes it.
     """
 
     clock_us: int = NEVER_US
@@ -45,6 +46,8 @@ class SensorState:
     waiting: pa.RecordBatch | None = None
     waiting_of: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     pages: SensorPages = field(default_factory=SensorPages)
+    began_us: int = NEVER_US
+    left: list[pa.RecordBatch] = field(default_factory=list)
 
     @property
     def incidents(self) -> list[Incident]:
@@ -57,6 +60,19 @@ class Change(NamedTuple):
 
     incident: Incident
     activity: int
+
+
+class Left(NamedTuple):
+    """What an advance left in no incident: batches of schema `scored`; no group takes them in any more.
+
+    began_us, clock_us: the sensor's clock at its first suspect, and now. settled_us: what became of all suspects before
+    it is known, but for late ones to come.
+    """
+
+    rows: list[pa.RecordBatch]
+    began_us: int
+    clock_us: int
+    settled_us: int
 
 
 class Tally(NamedTuple):
@@ -89,6 +105,7 @@ def advance(
     file may lie earlier; its pages stay known. Returns the incidents to emit, in the order they opened, with their
     revisions counted up.
     """
+    state.left = []
     tally = Tally(suspects=suspects.num_rows)
     if suspects.num_rows:
         tally = tally.plus(_assign(state, suspects, grouping, pages))
@@ -113,6 +130,16 @@ def advance(
     return changes, tally
 
 
+def left_by(state: SensorState, ended: bool) -> Left:
+    """What the last advance left in no incident; the state has it no longer. `ended` as there: the next begins anew."""
+    settled_us = state.clock_us
+    if state.waiting is not None:
+        settled_us = min(settled_us, int(clock_of(state.waiting).min()))
+    left = Left(state.left, state.began_us, state.clock_us, settled_us)
+    state.left, state.began_us = [], NEVER_US if ended else state.began_us
+    return left
+
+
 def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping, pages: Pages) -> Tally:
     """Assign every suspect to a group; open an incident for each group with enough evidence, and fill it.
 
@@ -130,6 +157,8 @@ def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping, pa
     `joined_at` numbers fresh rows from 0 (row 1 is fresh row 0): a row that waited joins when its incident opens.
     """
     order, clock_us = clock_order(suspects, state.clock_us)
+    if state.began_us == NEVER_US:
+        state.began_us = int(clock_us[0])
     fresh = suspects.take(pa.array(order))
     dropped = _drop_other_features(state, fresh)
     linked, tokens = group(fresh, clock_us, [each.group for each in state.followed], grouping)
@@ -162,6 +191,8 @@ def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping, pa
     crowded = int(np.count_nonzero((first_group != last_group) & (last_group >= 0)))
     dropped += int(np.count_nonzero(last_group == DROPPED))
     alone = int(np.count_nonzero(last_group == ALONE))
+    if (last_group < 0).any():
+        state.left.append(rows.take(pa.array(np.flatnonzero(last_group < 0))))
     _retain(state, followed, linked, rows, last_group, (last_group >= 0) & ~is_open[last_group])
     state.clock_us = max(state.clock_us, int(clock_us[-1]))
     return Tally(alone=alone, dropped=dropped, crowded=crowded, pages=paged)
@@ -191,6 +222,7 @@ def _drop_other_features(state: SensorState, fresh: pa.RecordBatch) -> int:
     if state.waiting is None or state.waiting.schema.equals(fresh.schema):
         return 0
     dropped: int = state.waiting.num_rows
+    state.left.append(state.waiting)
     state.followed = [each for each in state.followed if each.incident is not None]
     state.waiting, state.waiting_of = None, np.empty(0, np.int64)
     return dropped
@@ -248,6 +280,7 @@ def _evict(state: SensorState, over: npt.NDArray[np.bool_]) -> Tally:
     stays = np.flatnonzero(~over[state.waiting_of])
     alone = len(state.waiting_of) - len(stays)
     if alone and state.waiting is not None:
+        state.left.append(state.waiting.take(pa.array(np.flatnonzero(over[state.waiting_of]))))
         state.waiting = state.waiting.take(pa.array(stays)) if len(stays) else None
     state.waiting_of = index_of[state.waiting_of[stays]]
     return Tally(alone=alone)

@@ -110,7 +110,7 @@ class AlertStage(Stage[PartitionState]):
             self._telemetry.count("forebay_suspects", getattr(happened, what), what=what)
         self._telemetry.count("forebay_pages", happened.pages)
         for event in events:
-            if event["activity_id"] == CLOSE:
+            if event["activity_id"] == CLOSE and "notice" not in event["unmapped"]:
                 about = event["unmapped"]
                 labels = {"disposition": about["disposition"], "reason": about["disposition_reason"]}
                 self._telemetry.count("forebay_incidents", **labels)

@@ -77,8 +77,15 @@ class JoinedIncident:
 
     @property
     def is_notice(self) -> bool:
-        """Whether it is a notice of a sensor's baseline, which has no flows."""
+        """Whether it is a notice of a sensor's baseline, which has no flows, or of suspects in no incident."""
         return "notice" in self.alerts[0]["unmapped"]
+
+    @property
+    def notice(self) -> str | None:
+        """Which kind of notice it is; None of an incident, empty where the alert does not say."""
+        about = self.alerts[0]["unmapped"]
+        told = about.get("notice", {})
+        return str(told.get("kind", "") if isinstance(told, Mapping) else "") if "notice" in about else None
 
     @property
     def is_open(self) -> bool:

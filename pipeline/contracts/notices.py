@@ -17,7 +17,9 @@ ACCEPTED, UNDONE, RELEARNT, EXTENDED = "accepted", "undone", "relearn", "extende
 ATTACK = "attack"
 KINDS = (LEARNT, ANCHORED, CHANGED, EXTENDED, ADMITTED, SILENT, STATUS, ACCEPTED, UNDONE, RELEARNT, ATTACK)
 NOTICE = "notice"
-"""Class of an alert that is a notice, where other alerts have an attack's: it has no flows."""
+"""Class of an alert that is a notice, where other alerts have an attack's: it is no incident."""
+LONE = "lone"
+"""Kind of a notice that is no baseline's: of a sensor's suspects in no incident, which it lists."""
 UNDOABLE = (ADMITTED, ACCEPTED, ATTACK)
 """Notices that made something usual, or keep it from becoming so."""
 FIGURES = ("began_us", "flows", "kinds", "usual_kinds", "relations", "usual_relations", "turned_away", "displaced")

@@ -9,6 +9,7 @@ from pipeline.alert.ocsf import CLOSE, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
 from pipeline.alert.sensor import NEVER_US
 from pipeline.contracts.envelope import RowsFacts, SensorWatermark
+from pipeline.contracts.notices import LONE
 from pipeline.errors import RefusedState, SchemaMismatch, SequenceGap
 from pipeline.featurize.baseline.judge import COLUMNS
 from pipeline.runtime.wire import batches
@@ -134,7 +135,11 @@ def test_sensors_are_separate_and_only_their_pages_outlast_their_end() -> None:
     state, events, _, _ = advance_partition(PartitionState.empty(), rows, facts(0, 1), GROUPING, nothing)
     assert [event["unmapped"]["sensor"] for event in events] == ["left"]
     state, events, tally, _ = advance_partition(state, scored([]), facts(1, 1, ended=True), GROUPING, nothing)
-    assert [event["activity_id"] for event in events] == [CLOSE]
+    assert [(event["activity_id"], event["unmapped"]["sensor"]) for event in events] == [
+        (CLOSE, "left"),
+        (CLOSE, "bottom"),
+    ]
+    assert events[1]["unmapped"]["notice"]["kind"] == LONE and state.lone == {}
     [(name, left)] = state.sensors.items()
     assert (name, left.clock_us, left.followed, left.waiting) == (("plant", "left"), NEVER_US, [], None)
     assert tally.alone == 1
@@ -158,7 +163,7 @@ def test_evidence_starts_anew_with_another_feature_set() -> None:
     narrow = scored([{"at": 1, "raw_offset": 1}]).select(arrow_schema("scored").names)
     narrow = pa.RecordBatch.from_arrays(narrow.columns, schema=arrow_schema("scored"))
     state, events, tally, _ = advance_partition(state, narrow, facts(1), GROUPING, nothing)
-    assert events == []
+    assert [(event["unmapped"]["notice"]["kind"], event["count"]) for event in events] == [(LONE, 1)]
     assert tally.dropped == 1
     assert restore(snapshot(state)).seq == 2
 

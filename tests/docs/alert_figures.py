@@ -86,8 +86,8 @@ def page_times(rows: pa.RecordBatch, settings: Settings) -> dict[str, int]:
     grouping = load_grouping()
     for first, until in pairwise(starts):
         message = suspects.slice(first, until - first)
-        changes, _ = advance_sensors(sensors, message, (), (), grouping, pages_of=settings.pages_of)
-        for incident, _ in changes:
+        moved = advance_sensors(sensors, message, (), (), grouping, pages_of=settings.pages_of)
+        for incident, _ in moved.changes:
             if incident.judged.disposition == PAGE:
                 times.setdefault(incident.uid, incident.emitted_clock_us)
     return times

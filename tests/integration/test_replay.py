@@ -40,10 +40,15 @@ def contents(lines: list[bytes]) -> dict[str, Any]:
     return {orjson.loads(line)["finding_info"]["uid"]: reference_run.content(line) for line in lines}
 
 
+def is_incident(alert: Any) -> bool:
+    """Replays have no notices."""
+    return bool(alert) and "notice" not in alert["unmapped"]
+
+
 def what_was_live(settings: Settings) -> tuple[dict[str, bytes], pa.Table]:
     """Incidents by uid as they last stood, and the rows of the archive by position."""
     incidents = alerts(settings, from_start=True, follow=False)
-    live = {incident["finding_info"]["uid"]: orjson.dumps(incident) for incident in incidents if incident}
+    live = {incident["finding_info"]["uid"]: orjson.dumps(incident) for incident in incidents if is_incident(incident)}
     with connect(settings.archive_uri) as archive:
         rows = archive.sql("SELECT * FROM flows UNION ALL BY NAME SELECT * FROM late").to_arrow_table()
     return live, by_position(rows)

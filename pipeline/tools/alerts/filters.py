@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.alert.ocsf import SEVERITY_CAPTION
+from pipeline.contracts.notices import LONE
 from pipeline.errors import Usage
 from pipeline.runtime.terminal import printable
 from pipeline.tools.alerts.incidents import ENDED, NOTICE, OPEN, Document
 
 PAGE, REVIEW, SETTLED, SUPPRESSED = "page", "review", "settled", "suppressed"
-KINDS = (PAGE, REVIEW, SUPPRESSED, SETTLED, NOTICE)
+KINDS = (PAGE, REVIEW, SUPPRESSED, SETTLED, NOTICE, LONE)
 STATES = (OPEN, ENDED)
 SORTS = ("last_us", "first_us", "opened_us", "severity", "flows")
 SEVERITIES = {caption.lower(): number for number, caption in SEVERITY_CAPTION.items()}
@@ -17,9 +18,12 @@ SHOWN = 60
 
 
 def kind_of(document: Document) -> str:
-    """The one part of a list that an incident stands in: judged first, then suppressed, then page or for review."""
+    """The one part of a list that an incident stands in: judged first, then suppressed, then page or for review.
+
+    Suspects that are in no incident stand beside those for review: they are LONE.
+    """
     if document["kind"] == NOTICE:
-        return NOTICE
+        return LONE if document.get("notice") == LONE else NOTICE
     if document["settled"]:
         return SETTLED
     if document["suppressed"] is not None:

@@ -15,6 +15,7 @@ from pipeline.errors import Usage
 from pipeline.tools.assets.known_devices import KnownDevices, with_names
 
 INCIDENT, NOTICE = "incident", "notice"
+"""Kinds of documents. A notice says by `notice` which kind it is itself."""
 OPEN, ENDED = "open", "ended"
 MAX_MEMBERS = 100
 MAX_ADDRESSES = 64
@@ -63,6 +64,7 @@ def _unjudged(incident: JoinedIncident, devices: KnownDevices | None) -> Documen
     return {
         "uid": incident.uid,
         "kind": NOTICE if incident.is_notice else INCIDENT,
+        "notice": incident.notice,
         "site": incident.site,
         "sensors": list(incident.flows_at),
         "state": OPEN if incident.is_open else ENDED,

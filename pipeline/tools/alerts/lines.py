@@ -8,9 +8,10 @@ from rich.text import Text
 
 from pipeline.contracts.incident_joining import JoinedIncident
 from pipeline.contracts.notice_words import moment
+from pipeline.contracts.notices import LONE
 from pipeline.contracts.verdicts import VERDICTS
 from pipeline.runtime.terminal import printable
-from pipeline.tools.alerts.filters import SETTLED, SUPPRESSED, kind_of
+from pipeline.tools.alerts.filters import REVIEW, SETTLED, SUPPRESSED, kind_of
 from pipeline.tools.alerts.incidents import NOTICE, Document
 
 STYLE = {"Critical": "bold white on red", "High": "bold red", "Medium": "yellow", "Low": "cyan", "Informational": "dim"}
@@ -80,7 +81,7 @@ def _what(document: Document) -> str:
     kind = kind_of(document)
     if kind == SETTLED:
         return str(document["verdict"]["verdict"])[:7]
-    return {SUPPRESSED: "suppr.", NOTICE: "notice"}.get(kind, kind)
+    return {SUPPRESSED: "suppr.", NOTICE: "notice", LONE: REVIEW}.get(kind, kind)
 
 
 def page(incident: JoinedIncident, document: Document) -> list[Text | Table]:
@@ -135,8 +136,22 @@ def _alert(alert: Mapping[str, Any], is_one_of_several: bool) -> list[Text | Tab
 
 def _notice(about: Mapping[str, Any]) -> list[Text | Table]:
     """What a notice is about, and where to see more."""
+    if about["notice"].get("kind") == LONE:
+        return [_lone(about["notice"]["flows"])]
     lines = [Text(shown(line)) for line in about["notice"]["lines"]]
     return [*lines, Text(""), Text(f"forebay sensor show {shown(about['site'])}/{shown(about['sensor'])}")]
+
+
+def _lone(flows: Sequence[Mapping[str, Any]]) -> Table:
+    """Suspects in no incident, a row each."""
+    table = Table("when (UTC)", "what", "why", "p", "score", "raw; file", show_edge=False)
+    for flow in flows:
+        why = flow["reason"] or flow["name"]
+        cells = moment(flow["at_us"])[:19], flow["says"], why, f"{flow['p_value']:.3g}", f"{flow['score']:.3f}"
+        partition, offset, index, record = flow["position"]
+        place = f"{partition}/{offset}/{index}" + (f"; {record}" if record is not None else "")
+        table.add_row(*(Text(shown(cell)) for cell in (*cells, place)))
+    return table
 
 
 def _unexplained(about: Mapping[str, Any]) -> str:

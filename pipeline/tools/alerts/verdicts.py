@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.alert.wording import flows
 from pipeline.contracts.incident_joining import Alert, uid_of
 from pipeline.contracts.judged_facts import judged_facts
+from pipeline.contracts.notices import LONE
 from pipeline.contracts.raw import Headers
 from pipeline.contracts.verdict_scopes import require_scope
 from pipeline.contracts.verdicts import (
@@ -77,6 +78,11 @@ def verdict_of(
     how long, from now or, where that is later, from the incident's last flow; None: 30 days.
     """
     require_verdict(verdict, by, note)
+    if document.get("notice") == LONE:
+        raise Usage(
+            f"alert {document['uid'][:SHOWN_UID]}: got suspects that are in no incident, expected an incident; where "
+            "they are usual, `forebay sensor accept` says so, of all at the sensor or of one address or service"
+        )
     if document["kind"] == NOTICE:
         raise Usage(
             f"alert {document['uid'][:SHOWN_UID]}: got a notice, which has no flows, expected an incident; "

@@ -45,7 +45,7 @@ def list_alerts(
     asset: Asset = None,
     since: Since = None,
     until: Until = None,
-    review: Annotated[bool, typer.Option("--review", help="Also incidents for review, beside pages.")] = False,
+    review: Annotated[bool, typer.Option("--review", help="Also incidents for review, and suspects in none.")] = False,
     suppressed: Annotated[bool, typer.Option("--suppressed", help="Also those that a verdict suppresses.")] = False,
     settled: Annotated[bool, typer.Option("--settled", help="Also those that somebody judged.")] = False,
     notices: Annotated[bool, typer.Option("--notices", help="Also notices of sensors' baselines.")] = False,
@@ -68,7 +68,7 @@ def list_alerts(
     from pipeline.tools.alerts.incidents import NOTICE
 
     chosen = filter_of(site, sensor, severity, state, technique, asset, since, until)
-    asked = {filters.PAGE} | ({filters.REVIEW} if review else set())
+    asked = {filters.PAGE} | ({filters.REVIEW, filters.LONE} if review else set())
     asked |= ({filters.SUPPRESSED} if suppressed else set()) | ({filters.SETTLED} if settled else set())
     asked |= {NOTICE} if notices else set()
     filters.ordered([], sort)
@@ -149,7 +149,8 @@ def print_incidents(documents: "list[Document]", review: bool) -> None:
     from pipeline.tools.alerts import filters
 
     counts = Counter(map(filters.kind_of, documents))
-    kinds = {filters.PAGE, filters.REVIEW} if review or not counts[filters.PAGE] else {filters.PAGE}
+    for_review = {filters.PAGE, filters.REVIEW, filters.LONE}
+    kinds = for_review if review or not counts[filters.PAGE] else {filters.PAGE}
     listed = [document for document in documents if filters.kind_of(document) in kinds]
     print_list(listed)
     if listed:
@@ -175,11 +176,12 @@ def print_counts(counts: "Counter[str]", kinds: set[str], beyond: int) -> None:
 
     titles = {
         filters.REVIEW: ("for review", "--review"),
+        filters.LONE: ("of suspects in no incident", "--review"),
         filters.SUPPRESSED: ("suppressed", "--suppressed"),
         filters.SETTLED: ("judged", "--settled"),
         NOTICE: ("notices", "--notices"),
     }
-    listed = sum(counts[kind] for kind in kinds)
+    listed = sum(counts[kind] for kind in kinds - {filters.LONE})
     noun = "incident" if counts[filters.PAGE] == 1 and kinds == {filters.PAGE} else "incidents"
     more = [f"{beyond:,} of them beyond --limit"] if beyond else []
     for kind, (title, option) in titles.items():

@@ -179,7 +179,7 @@ def score(
     alerts: Annotated[
         Path | None, typer.Option("--alerts", help="File for the incidents as OCSF events, one a line.")
     ] = None,
-    review: Annotated[bool, typer.Option("--review", help="Also list incidents for review, beside pages.")] = False,
+    review: Annotated[bool, typer.Option("--review", help="Also list those for review.")] = False,
     show: Annotated[
         str | None, typer.Option(metavar="UID", help="Show this incident in full instead of the list.")
     ] = None,
@@ -207,30 +207,31 @@ def score(
     if out is not None:
         flow_file.write_parquet(done.on_time, out, done.feature_set)
     if alerts is not None:
-        flow_file.write_alerts(done.incidents, alerts)
+        flow_file.write_alerts([*done.incidents, *done.lone], alerts)
     say_notes(decoded.notes, as_json)
-    incidents = documents(done.incidents)
-    pages = sum(incident["page"] for incident in incidents)
+    listed, number = documents([*done.incidents, *done.lone]), len(documents(done.incidents))
+    pages = sum(incident["page"] for incident in listed)
     flows = f"{_several(done.rows.num_rows, 'flow')}, {_several(done.suspects, 'suspect')}, "
-    flows += f"{_several(len(incidents), 'incident')}, {_several(pages, 'page')}"
+    flows += f"{_several(number, 'incident')}, {_several(pages, 'page')}"
     if not as_json:
         if show is not None:
-            print_incident(done.incidents, show)
+            print_incident([*done.incidents, *done.lone], show)
         else:
-            print_incidents(incidents, review)
+            print_incidents(listed, review)
         say(flows + (f"; scores in {out}" if out else ""))
     if done.suspects:
         say(f"suspects by class: {_counted(done.classes)}", quiet=as_json)
     if done.alone:
-        say(f"in no incident, each alone: {_several(done.alone, 'suspect')}; --out lists them", quiet=as_json)
+        lists = ", ".join(f"--show {notice['finding_info']['uid'][:12]}" for notice in done.lone[:3])
+        say(f"in no incident, each alone: {_several(done.alone, 'suspect')}; {lists} lists them", quiet=as_json)
     if done.nearest_classes and not (done.uncalibrated and done.learnt):
         say(f"the unknown ones are nearest to: {_counted(done.nearest_classes)}", quiet=as_json)
     print_learnt(done, as_json)
     emit(
         {
-            **counts(decoded, done.late, done.suspects, len(incidents)),
+            **counts(decoded, done.late, done.suspects, number),
             "pages": pages,
-            **({"listed": incidents} if as_json else {}),
+            **({"listed": listed} if as_json else {}),
             "classes": done.classes,
             "learning": done.learnt and done.learnt.document(),
             "not_back": done.not_back,

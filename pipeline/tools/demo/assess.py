@@ -27,6 +27,8 @@ def incidents_of(folder: Path, watch: Watch) -> list[Incident]:
     times = {sensor: traffic.times_us(traffic_file(folder, sensor)) for sensor in traffic.SENSORS}
     result: list[Incident] = []
     for incident in joined(alert.document for alert in watch.alerts.values()):
+        if incident.is_notice:
+            continue
         members = tuple(
             Member(
                 labels[about["sensor"]][record],

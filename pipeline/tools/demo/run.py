@@ -19,7 +19,7 @@ from pipeline.errors import Failed
 from pipeline.runtime.shutdown import Stop
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.alerts.changes import IncidentChanges
-from pipeline.tools.alerts.incidents import documents
+from pipeline.tools.alerts.incidents import INCIDENT, documents
 from pipeline.tools.demo.assess import EVENT_SPAN_US, assess, traffic_file
 from pipeline.tools.demo.explore import next_commands, offline_commands, write_settings
 from pipeline.tools.demo.live import Picture, View
@@ -120,7 +120,8 @@ def run(options: Options, console: Console) -> dict[str, Any]:
     document, findings, incidents = assess(options.folder, options.speed, watch, verified, sent, settings)
     document["elapsed_s"] = round(time.monotonic() - started_s, 1)
     show(console, document, findings, incidents)
-    listed = documents(alert.document for alert in watch.alerts.values())
+    made = documents(alert.document for alert in watch.alerts.values())
+    listed = [each for each in made if each["kind"] == INCIDENT]
     show_incidents(console, listed)
     if options.keep:
         lines = next_commands(write_settings(options.folder, settings), listed)
@@ -193,7 +194,7 @@ def follow(
                 sent=sent,
                 scored=watch.rows,
                 suspects=sum(sensor.suspects for sensor in watch.sensors.values()),
-                incidents=len(joined(alert.document for alert in watch.alerts.values())),
+                incidents=sum(not each.is_notice for each in joined(alert.document for alert in watch.alerts.values())),
                 lag=max(0, sent - watch.rows),
                 archived=archived,
             )

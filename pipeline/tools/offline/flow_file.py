@@ -31,6 +31,7 @@ SAID = ("score", "class", "nearest_class", "novelty", "p_value", "suspect", "mod
 class FlowFile:
     """What became of a file's records: `rows` are of the `features` schema, or `scored` once a model has seen them.
 
+    incidents, lone: the last event of each incident, and of the notices of suspects in none.
     learnt: how far the sensor got in learning; None where the feature set has no baselines. baseline: what is usual at
     the sensor after the file. not_back: of a file that ended before anything was learnt, what did not come back in it;
     more_not_back: how much else did not.
@@ -39,6 +40,7 @@ class FlowFile:
     decoded: Decoded
     rows: pa.RecordBatch
     incidents: tuple[dict[str, Any], ...] = ()
+    lone: tuple[dict[str, Any], ...] = ()
     uncalibrated: bool = False  # the model knows neither the sensor nor its site: thresholds are the pooled ones
     feature_set: FeatureSet = FEATURE_SET
     learnt: Learnt | None = None
@@ -109,7 +111,7 @@ def score(file: FlowFile, settings: Settings) -> FlowFile:
     """The same with scores, classes and p-values, and the incidents the suspects make."""
     from models.serving.model import POOLED
     from pipeline.alert.explain import read_baseline
-    from pipeline.alert.incidents import incidents_of
+    from pipeline.alert.incidents import outcome_of
     from pipeline.alert.site_techniques import meanings_of_sites
     from pipeline.contracts.promotions import PromotionLedger
     from pipeline.score.device import choose_device
@@ -127,10 +129,12 @@ def score(file: FlowFile, settings: Settings) -> FlowFile:
     not_back, more = list[NotBack](), 0
     if uncalibrated and file.learnt is not None and not file.learnt.has_shown and file.baseline is not None:
         not_back, more = what_did_not_come_back(file.rows, file.baseline)
+    came_to = outcome_of([rows], baseline_of=lambda _model: explained, meanings=meanings, pages=pages)
     return replace(
         file,
         rows=rows,
-        incidents=tuple(incidents_of([rows], baseline_of=lambda _model: explained, meanings=meanings, pages=pages)),
+        incidents=tuple(came_to.incidents),
+        lone=tuple(came_to.lone),
         uncalibrated=uncalibrated,
         not_back=tuple(not_back),
         more_not_back=more,

@@ -174,6 +174,8 @@ def live_incidents(
             )
             state = advanced.state
             for event in advanced.events:
+                if "notice" in event["unmapped"]:
+                    continue
                 last[event["finding_info"]["uid"]] = orjson.loads(encode_alert(event))
     return last
 

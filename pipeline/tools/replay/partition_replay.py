@@ -295,7 +295,8 @@ class PartitionReplay:
         events = [
             (event["finding_info"]["uid"], encode_alert(event))
             for event in advanced.events
-            if (asked.from_us is None or event["unmapped"]["last_ts_us"] >= asked.from_us)
+            if "notice" not in event["unmapped"]
+            and (asked.from_us is None or event["unmapped"]["last_ts_us"] >= asked.from_us)
             and (asked.to_us is None or event["unmapped"]["first_ts_us"] < asked.to_us)
             and message.position >= first
         ]

@@ -28,7 +28,7 @@ def incidents(*dispositions: str) -> list[dict[str, Any]]:
 def test_a_files_pages_are_listed_and_the_others_counted(capsys: pytest.CaptureFixture[str]) -> None:
     print_incidents(incidents("page", "review", "review"), review=False)
     printed = capsys.readouterr().err
-    assert "says 0" in printed and "says 1" not in printed
+    assert ": 0 flows" in printed and ": 1 flows" not in printed
     assert "1 incident to look at now; 2 more for review: --review" in printed
     assert f"--show {0:012x}" in printed
 
@@ -39,7 +39,7 @@ def test_those_for_review_are_listed_where_asked_for_or_alone(
 ) -> None:
     print_incidents(incidents(*dispositions), review)
     printed = capsys.readouterr().err
-    assert "says 0" in printed and "says 1" in printed
+    assert ": 0 flows" in printed and ": 1 flows" in printed
     assert f"2 incidents, {dispositions.count('page')} of them pages" in printed
 
 

@@ -62,8 +62,10 @@ def test_score_adds_what_the_model_says_and_names_incidents(plant: Path, tmp_pat
     several = "s" * (counts["incidents"] != 1)
     assert f"{counts['incidents']} incident{several}, {counts['pages']} page" in words
     assert 0 < counts["pages"] <= counts["incidents"] and "; scores in" in words
-    in_incidents = sum(orjson.loads(line)["count"] for line in alerts.read_text().splitlines())
-    assert ("in no incident, each alone" in words) == (in_incidents < counts["suspects"])
+    told = [orjson.loads(line) for line in alerts.read_text().splitlines()]
+    assert sum(event["count"] for event in told) == counts["suspects"]
+    alone = [event["finding_info"]["uid"][:12] for event in told if "notice" in event["unmapped"]]
+    assert len(alone) == 1 and "in no incident, each alone: " in words and f"--show {alone[0]} lists them" in words
     assert "had traffic with" in words
     assert "never seen" not in stderr
     assert {"score", "class", "novelty", "p_value", "suspect"} <= set(table.column_names)

@@ -89,7 +89,7 @@ def went(settings: Settings, live: Live, scoring: Scoring, partition: int = 0, e
             live.scored.append(scored)
             advanced = advance_incidents(incidents, route(scored).suspects, facts, grouping, scoring.baseline_of)
             incidents = advanced.state
-            for event in advanced.events:
+            for event in (each for each in advanced.events if "notice" not in each["unmapped"]):
                 live.events[event["finding_info"]["uid"]] = orjson.loads(encode_alert(event))
             number += 1
             if number % every[1] == 0 and incidents.reached_us > 0:

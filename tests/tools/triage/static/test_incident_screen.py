@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from pipeline.alert.incidents import outcome_of
+from tests.alert.suspects import scored
 from tests.tools.triage.pages import store_of
 from tests.tools.triage.static.browsing import Reader, Served, reading, served
 from tests.tools.triage.static.incidents import START_US, shown, uid_of
@@ -77,6 +79,19 @@ def test_what_is_not_known_is_said_so(reader: Reader) -> None:
     expect(page.get_by_text("There is no such incident.")).to_be_visible()
     page.get_by_role("button", name="Back to the list").click()
     expect(page.locator(".row").first).to_be_visible()
+
+
+def test_suspects_in_no_incident_are_for_review_and_listed_one_by_one(browser: Browser, tmp_path: Path) -> None:
+    rows = [{"at": 600 * at, "src_addr": f"10.0.0.{at}", "dst_addr": "<img src=x>" * at} for at in (1, 2)]
+    [event] = outcome_of([scored(rows)]).lone
+    with served(store_of(tmp_path, [event])) as made, reading(browser, made.url) as reader:
+        page = reader.open(f"#/incidents/{event['finding_info']['uid']}")
+        table = page.get_by_role("region", name="Table of suspects in no incident")
+        expect(table.get_by_role("row")).to_have_count(3)
+        expect(table).to_contain_text("10.0.0.2 opened 1 Modbus connection (tcp/502) to <img")
+        expect(page.get_by_text("Suspects in no incident have no verdict")).to_be_visible()
+        expect(page.get_by_role("button", name="Benign")).to_have_count(0)
+        expect(page.get_by_text("Who talked to whom")).to_have_count(0)
 
 
 @pytest.mark.parametrize("width", ["narrow", "wide"])

@@ -26,6 +26,7 @@ export function sections(answer, room) {
 }
 
 function novelty(alerts, incident) {
+  if (incident.notice === "lone") return loneFlows(alerts.flatMap((alert) => alert.unmapped?.notice?.flows ?? []), incident.flows);
   if (incident.kind === "notice") {
     const lines = alerts.flatMap((alert) => alert.unmapped?.notice?.lines ?? []);
     return lines.length ? section("What it says", h("ul", { class: "reasons" }, lines.map((line) => h("li", { class: "reason" }, own(line))))) : null;
@@ -75,7 +76,31 @@ function talksOf(alerts) {
   return [...found.values()].sort((a, b) => b.flows - a.flows);
 }
 
+/** Suspects in no incident, a row each. */
+function loneFlows(flows, all) {
+  const row = (flow) =>
+    h(
+      "tr",
+      null,
+      h("td", null, h("time", { datetime: iso(flow.at_us), title: `${iso(flow.at_us)} (UTC)` }, moment(flow.at_us))),
+      h("td", null, own(flow.says)),
+      h("td", null, own(flow.reason || flow.name)),
+      h("td", { class: "number" }, Number(flow.p_value).toPrecision(2)),
+      h("td", { class: "number" }, Number(flow.score).toFixed(3)),
+    );
+  return section(
+    "Suspects in no incident",
+    all > flows.length && h("p", { class: "muted" }, `The first ${count(flows.length)} of ${count(all)} are listed.`),
+    h(
+      "div",
+      { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of suspects in no incident" },
+      h("table", null, head("When", "What", "Why", ["p", "number"], ["Score", "number"]), h("tbody", null, flows.map(row))),
+    ),
+  );
+}
+
 function talksSection(alerts, incident, room) {
+  if (incident.notice === "lone") return null; // Its flows are listed one by one.
   const talks = talksOf(alerts);
   if (!talks.length) return null;
   const known = new Map((incident.assets ?? []).map((asset) => [asset.address, asset]));

@@ -123,7 +123,7 @@ export class Incident {
         h("button", { type: "button", class: "quiet", onclick: this.back, "data-hold": "back" }, "← List"),
         severityChip(incident),
         h("span", { class: `chip${isOpen ? " bad" : ""}` }, isOpen ? "Going on" : "Ended"),
-        h("span", { class: "chip", title: incident.disposition_says ?? "" }, incident.kind === "notice" ? "Notice" : paged),
+        h("span", { class: "chip", title: incident.disposition_says ?? "" }, incident.kind === "notice" && incident.notice !== "lone" ? "Notice" : paged),
         h("button", { type: "button", class: "quiet uid mono", title: "Copy the uid", onclick: () => copy(incident.uid) }, own(incident.uid.slice(0, 12))),
       ),
       h("h1", { tabindex: -1, "data-hold": "h1" }, own(incident.title || incident.says)),

@@ -19,7 +19,7 @@ function often(incident) {
 function mark(incident) {
   const { verdict, suppressed } = incident;
   if (verdict) return h("span", { class: "chip good", title: `by ${verdict.by}` }, own(verdictSays(verdict.verdict)));
-  const quiet = suppressed ? "Suppressed" : incident.kind === "notice" ? "Notice" : incident.page === false ? "For review" : null;
+  const quiet = suppressed ? "Suppressed" : incident.kind === "notice" && incident.notice !== "lone" ? "Notice" : incident.page === false ? "For review" : null;
   return quiet && h("span", { class: "muted" }, quiet);
 }
 

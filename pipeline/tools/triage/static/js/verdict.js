@@ -77,6 +77,7 @@ export class Verdict {
   }
 
   reader(verdict) {
+    if (this.incident.notice === "lone") return h("p", { class: "muted" }, "Suspects in no incident have no verdict; where they are usual, `forebay sensor accept` says so.");
     if (this.incident.kind === "notice") return h("p", { class: "muted" }, "A notice of a sensor has no verdict; `forebay sensor` has what can be done: accept, undo, relearn.");
     if (!this.mayJudge && !verdict) return h("p", { class: "muted" }, "Nobody has judged it. You can read; an analyst can settle it.");
     return null;
