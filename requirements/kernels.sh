@@ -11,4 +11,4 @@ cat >"$folder/conn.log" <<'END'
 {"ts": 1700000000.0, "uid": "C1", "id.orig_h": "192.0.2.1", "id.orig_p": 40000, "id.resp_h": "192.0.2.2", "id.resp_p": 502, "proto": "tcp", "duration": 0.5, "orig_bytes": 12, "resp_bytes": 10, "conn_state": "SF", "history": "ShADadFf", "orig_pkts": 6, "resp_pkts": 5, "orig_ip_bytes": 300, "resp_ip_bytes": 250}
 END
 "$forebay" flow score "$folder/conn.log" --site setup --sensor setup --json >/dev/null
-"$forebay" flow score loadtest/plants/westermo/output_left.zip --site westermo --sensor left --json
+"$forebay" flow score loadtest/plants/westermo/output_left.zip --site westermo --sensor left --json >/dev/null
