@@ -1,7 +1,7 @@
 """Replays of what really ran: from the topic and from the archive, by one process or two, bit for bit what was live."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 import pyarrow as pa
@@ -40,9 +40,9 @@ def contents(lines: list[bytes]) -> dict[str, Any]:
     return {orjson.loads(line)["finding_info"]["uid"]: reference_run.content(line) for line in lines}
 
 
-def is_incident(alert: Any) -> bool:
+def is_incident(alert: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
     """Replays have no notices."""
-    return bool(alert) and "notice" not in alert["unmapped"]
+    return alert is not None and "notice" not in alert["unmapped"]
 
 
 def what_was_live(settings: Settings) -> tuple[dict[str, bytes], pa.Table]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.contracts.notices import LONE
 from pipeline.runtime.terminal import printable
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people
 from pipeline.tools.cli.settings_here import settings_here
@@ -68,7 +69,7 @@ def list_alerts(
     from pipeline.tools.alerts.incidents import NOTICE
 
     chosen = filter_of(site, sensor, severity, state, technique, asset, since, until)
-    asked = {filters.PAGE} | ({filters.REVIEW, filters.LONE} if review else set())
+    asked = {filters.PAGE} | ({filters.REVIEW, LONE} if review else set())
     asked |= ({filters.SUPPRESSED} if suppressed else set()) | ({filters.SETTLED} if settled else set())
     asked |= {NOTICE} if notices else set()
     filters.ordered([], sort)
@@ -149,7 +150,7 @@ def print_incidents(documents: "list[Document]", review: bool) -> None:
     from pipeline.tools.alerts import filters
 
     counts = Counter(map(filters.kind_of, documents))
-    for_review = {filters.PAGE, filters.REVIEW, filters.LONE}
+    for_review = {filters.PAGE, filters.REVIEW, LONE}
     kinds = for_review if review or not counts[filters.PAGE] else {filters.PAGE}
     listed = [document for document in documents if filters.kind_of(document) in kinds]
     print_list(listed)
@@ -176,12 +177,12 @@ def print_counts(counts: "Counter[str]", kinds: set[str], beyond: int) -> None:
 
     titles = {
         filters.REVIEW: ("for review", "--review"),
-        filters.LONE: ("of suspects in no incident", "--review"),
+        LONE: ("of suspects in no incident", "--review"),
         filters.SUPPRESSED: ("suppressed", "--suppressed"),
         filters.SETTLED: ("judged", "--settled"),
         NOTICE: ("notices", "--notices"),
     }
-    listed = sum(counts[kind] for kind in kinds - {filters.LONE})
+    listed = sum(counts[kind] for kind in kinds - {LONE})
     noun = "incident" if counts[filters.PAGE] == 1 and kinds == {filters.PAGE} else "incidents"
     more = [f"{beyond:,} of them beyond --limit"] if beyond else []
     for kind, (title, option) in titles.items():
