@@ -50,7 +50,7 @@ def read_changes(path: Path) -> Meanings:
         raise Misconfigured(f"techniques {path}: got more than {MAX_BYTES:,} bytes, expected a table of techniques")
     try:
         document = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise Misconfigured(f"techniques {path}: got no TOML ({error}); correct it") from None
     return changed(shipped(), document, str(path))
 
@@ -164,7 +164,7 @@ def _text(at: str, entry: Mapping[str, Any], name: str) -> str:
 
 def _expect_keys(at: str, entry: Mapping[str, Any], keys: tuple[str, ...]) -> None:
     if unheard := sorted(set(entry) - set(keys)):
-        raise Misconfigured(f"{at}: got {_listed(unheard)}, expected of {_listed(keys)}")
+        raise Misconfigured(f"{at}: got {_listed(unheard):.200}, expected of {_listed(keys)}")
 
 
 def _listed(names: Any) -> str:

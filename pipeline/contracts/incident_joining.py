@@ -28,6 +28,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from pipeline.contracts.group_addresses import is_group_address
+from pipeline.contracts.judged_facts import talks_of
+from pipeline.contracts.verdict_scopes import MAX_US
 
 Alert = Mapping[str, Any]
 """An event of topic `alerts` (schemas/alert.json)."""
@@ -39,6 +41,9 @@ HUB_PARTNERS = 4
 MAX_PAIRS = 32
 """Pairs that an alert names beside its evidence, and that are read of one."""
 DAY_US = 86_400_000_000
+MAX_COUNT = 2**48
+"""No sensor counts as much; what is summed up over a day's alerts still is a number of 64 bits."""
+MAX_UID = 128
 CLOSE = 3
 PAGE = "page"
 
@@ -170,21 +175,39 @@ def is_page(alert: Alert) -> bool:
 
 
 def is_alert(value: object) -> bool:
-    """Whether a value from the topic has what joining reads: what somebody else wrote there has not."""
+    """Whether a value from the topic has what its readers read: what somebody else wrote there has not."""
     try:
         alert: Alert = value  # type: ignore[assignment]
-        about, info = alert["unmapped"], alert["finding_info"]
-        texts = (about["site"], about["sensor"], info["uid"], info["title"], alert["message"])
-        numbers = (about["opened_ts_us"], alert["metadata"]["sequence"], alert["activity_id"], alert["severity_id"])
-        times = (about.get("first_ts_us", 0), about.get("last_ts_us", 0), about.get("destinations", 0), alert["count"])
-        flows = [evidence.get("data", {}).get("flows", 1) for evidence in alert["evidences"]]
+        about, info, uid = alert["unmapped"], alert["finding_info"], alert["finding_info"]["uid"]
+        texts = (about["site"], about["sensor"], uid, info["title"], alert["message"], about.get("class", ""))
+        times = (about["opened_ts_us"], about.get("first_ts_us", 0), about.get("last_ts_us", 0))
+        counts = [evidence.get("data", {}).get("flows", 1) for evidence in alert["evidences"]]
+        counts += [
+            alert["count"],
+            about.get("destinations", 0),
+            about.get("late", 0),
+            *about.get("classes", {}).values(),
+        ]
+        numbers = (alert["metadata"]["sequence"], alert["activity_id"], alert["severity_id"])
         sight = _sight(alert)
+        _read_as_document(alert)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
         return False
     named = (*texts, *(part for conversation in sight.conversations for part in conversation))
-    return all(isinstance(text, str) for text in named) and all(
-        type(each) is int for each in (*numbers, *times, *flows)
+    return (
+        all(isinstance(text, str) for text in named)
+        and (uid.isascii() and uid.isprintable() and len(uid) <= MAX_UID)
+        and all(type(each) is int and abs(each) <= MAX_US for each in times)
+        and all(type(each) is int and abs(each) <= MAX_COUNT for each in (*numbers, *counts))
     )
+
+
+def _read_as_document(alert: Alert) -> None:
+    """Read the rest of what a document of the incident is made of; KeyError, TypeError, ... where it cannot be."""
+    talks_of((alert,))
+    for attack in alert.get("attacks", ()):
+        technique = attack.get("sub_technique") or attack["technique"]
+        str(technique["uid"]), str(technique["name"])
 
 
 def neighbourhood(alert: Alert) -> Neighbourhood:

@@ -94,6 +94,9 @@ def _table(kind: str, **entries: str) -> str:
     ("text", "says"),
     [
         ("nonsense", "plant.toml: got no TOML"),
+        ("class = " + "9" * 5_000, "plant.toml: got no TOML"),
+        ("class = " + "[" * 5_000, "plant.toml: got no TOML"),
+        ("".join(f"k{n} = 1\n" for n in range(500)), "got k0, k1, k10.{150,190}, expected of class, evidence"),
         ("[class.portscann]", "class.portscann: expected a class of mitm, portscan"),
         ("[evidence.new_writers]", "evidence.new_writers: expected a kind of evidence of .*new_writer"),
         ("[clas.portscan]", "got clas, expected of class, evidence"),

@@ -163,6 +163,42 @@ def test_pairs_of_another_kind_are_no_alert(pairs: Any) -> None:
     assert not is_alert(hostile)
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("evidences.0.dst_endpoint.port", []),
+        ("evidences.0.connection_info.protocol_name", {}),
+        ("evidences.0.data.flows", 2**63),
+        ("attacks", None),
+        ("attacks", [{}]),
+        ("attacks", [{"technique": {"uid": "T0846"}}]),
+        ("attacks", [{"sub_technique": True}]),
+        ("unmapped.did", [{}]),
+        ("unmapped.did", [None]),
+        ("unmapped.class", []),
+        ("unmapped.classes", {"dos": None}),
+        ("unmapped.late", "many"),
+        ("unmapped.opened_ts_us", -(2**63)),
+        ("unmapped.last_ts_us", 2**64 - 1),
+        ("metadata.sequence", 2**63),
+        ("count", 2**60),
+        ("severity_id", True),
+        ("finding_info.uid", "\u202e"),
+        ("finding_info.uid", "a\0"),
+        ("finding_info.uid", "0" * 1_000),
+    ],
+)
+def test_what_no_document_can_be_made_of_is_no_alert(path: str, value: Any) -> None:
+    hostile = {**alert(1), "message": "says"}
+    assert is_alert(hostile)
+    part: Any = hostile
+    *way, name = path.split(".")
+    for key in way:
+        part = part[int(key) if key.isdigit() else key]
+    part[name] = value
+    assert not is_alert(hostile)
+
+
 def test_an_actor_under_one_name_is_a_campaign_whatever_its_titles_count() -> None:
     apart = [alert(at, "left", ((SCANNER, f"h{at}"),), at * GAP_US * 2) for at in range(HUB_PARTNERS)]
     assert uids(joined(apart)) == [list(range(HUB_PARTNERS))]

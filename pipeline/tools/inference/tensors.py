@@ -4,9 +4,11 @@ In the extension a body is a JSON document, whose length a header says, and afte
 little-endian, in the order in which the document names them. Text is BYTES: four bytes of length, then UTF-8.
 """
 
+import reprlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,8 @@ OUTPUTS = {
     "probability": ("FP32", "calibrated, of the likeliest class"),
 }
 MAX_ID = 256
+_BRIEF = reprlib.Repr()  # of what nests as deep as JSON may, Python's own words are an error
+_BRIEF.maxstring = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +190,15 @@ def _origin(text: object) -> str:
 
 def _numbers(data: object, count: int, width: int) -> Floats:
     """Numbers of JSON, row by row, in one list or in one a row."""
+    rows = data if isinstance(data, list) else []
+    flat = chain.from_iterable(rows) if rows and all(type(row) is list for row in rows) else rows
+    # Before numpy sees it: among texts it makes room for the longest in every place.
+    kinds = set(map(type, flat))
+    if not kinds or not kinds <= {int, float}:
+        named = ", ".join(sorted(kind.__name__ for kind in kinds)) or "none"
+        raise BadData(f"{ROWS}.data: got {named}, expected {count} rows of {width} numbers")
     try:
-        values = np.array(data)
+        values = np.array(rows)
     except (ValueError, OverflowError) as error:
         raise BadData(f"{ROWS}.data: got rows of several lengths, expected {count} of {width} numbers") from error
     if values.dtype.kind not in "iuf" or values.shape not in ((count * width,), (count, width)):
@@ -257,4 +268,4 @@ def _list(document: Mapping[str, Any], name: str) -> Sequence[object]:
 
 
 def _shown(value: object) -> str:
-    return "nothing" if value is None else repr(value)[:120]
+    return "nothing" if value is None else _BRIEF.repr(value)[:120]

@@ -2,12 +2,16 @@
 
 import http.client
 import re
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 # A worker's endpoint has a thread of its own: it answers at once, or the machine is very busy.
 TIMEOUT_S = 1.0
 METRICS_TIMEOUT_S = 5.0
+# A whole answer, however it comes.
+BODY_S = 10.0
+PART_BYTES = 65_536
 # Many times what a worker with a thousand sensors says.
 MAX_BYTES = 16_777_216
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(\{.*\})? (\S+)")
@@ -22,12 +26,23 @@ def get(host: str, port: int, path: str, timeout_s: float = TIMEOUT_S) -> tuple[
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        return answer.status, answer.read(MAX_BYTES).decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException):
+        return answer.status, _body(answer).decode("utf-8", "replace")
+    except (OSError, UnicodeError, http.client.HTTPException):
         return None
     finally:
         with suppress(OSError):
             connection.close()
+
+
+def _body(answer: http.client.HTTPResponse) -> bytes:
+    """A body as far as it is read; TimeoutError where it comes too slowly: each byte may be in time, and all not."""
+    until, parts, size = time.monotonic() + BODY_S, list[bytes](), 0
+    while size < MAX_BYTES and (part := answer.read1(min(PART_BYTES, MAX_BYTES - size))):
+        parts.append(part)
+        size += len(part)
+        if time.monotonic() > until:
+            raise TimeoutError
+    return b"".join(parts)
 
 
 def reachable_host(host: str) -> str:

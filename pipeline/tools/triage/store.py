@@ -13,11 +13,11 @@ import orjson
 from pipeline.contracts.incident_joining import is_alert
 from pipeline.contracts.notices import Notice
 from pipeline.contracts.verdicts import read_verdict
-from pipeline.errors import BadData
+from pipeline.errors import BadData, Failed
 from pipeline.tools.triage import incident_rows
 from pipeline.tools.triage.database import Connection, Database
 from pipeline.tools.triage.rows import storable
-from pipeline.tools.triage.tables import fact, prepare, set_fact
+from pipeline.tools.triage.tables import copies_made, fact, prepare, set_fact
 
 ALERTS, FEEDBACK, BASELINES = "alerts", "feedback", "baselines"
 TOPICS = (ALERTS, FEEDBACK, BASELINES)
@@ -48,18 +48,26 @@ class Store:
         """Empty what was copied from topics: it is read again from their start."""
         prepare(self.database, rebuild=True)
 
+    def copies_made(self) -> int:
+        """How often what was copied from topics was emptied, by any server: positions are those of one copy."""
+        with self.database.reading() as connection:
+            return copies_made(connection)
+
     def positions(self, topic: str) -> dict[int, int]:
         """By partition, the offset to read next."""
         with self.database.reading() as connection:
             rows = connection.execute("SELECT number, next_offset FROM positions WHERE topic = ?", (topic,))
         return {int(number): int(offset) for number, offset in rows}
 
-    def take(self, messages: Sequence[TopicMessage]) -> int:
+    def take(self, messages: Sequence[TopicMessage], copy: int | None = None) -> int:
         """Write what messages hold, and that they were read, in one transaction; the number that was malformed.
 
-        Messages read before are left out, also by another server on the same database.
+        Messages read before are left out, also by another server on the same database. Where another one has emptied
+        the store since it was `copy`, Failed: written here, what lies before these messages would count as read.
         """
         with self.database.writing() as connection:
+            if copy not in (None, copies_made(connection)):
+                raise Failed("the page's store: got it emptied by another server, expected what was read before")
             new = _not_read(connection, messages)
             alerts, verdicts, notices, malformed = _parsed(new)
             changes = incident_rows.write(connection, alerts, verdicts)

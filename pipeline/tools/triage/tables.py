@@ -73,6 +73,13 @@ def set_fact(connection: Connection, name: str, value: str) -> None:
     connection.execute(sql, (name, value))
 
 
+def copies_made(connection: Connection) -> int:
+    """How often the tables that are copied from topics were made: by this number a reader knows that they still are
+    those whose positions it has.
+    """
+    return int(fact(connection, "copies made") or 0)
+
+
 def prepare(database: Database, rebuild: bool = False) -> bool:
     """Make the tables that are missing; whether those copied from topics are new and empty.
 
@@ -95,4 +102,5 @@ def prepare(database: Database, rebuild: bool = False) -> bool:
         for statement in COPIED:
             connection.execute(statement)
         set_fact(connection, "copy version", str(COPY_VERSION))
+        set_fact(connection, "copies made", str(copies_made(connection) + 1))
         return True

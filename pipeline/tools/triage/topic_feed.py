@@ -27,6 +27,7 @@ class TopicFeed:
         self._settings, self._store = settings, store
         names = settings.topics
         self._names = {names.alerts: ALERTS, names.feedback: FEEDBACK, names.baselines: BASELINES}
+        self._copy = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="topic-feed", daemon=True)
         self._log = log("triage")
@@ -65,6 +66,9 @@ class TopicFeed:
                 problem: ForebayError = typed(error.args[0], "Kafka", "")
             except ForebayError as error:
                 problem = error
+            except Exception as error:  # a thread that ends would leave an old page standing without a word
+                self._log.exception("what was read cannot be written")
+                problem = Failed(f"a fault of the page's own: got {error!r:.200}; its log says more")
             if self._state != AWAY:
                 failures = 0
                 self._log.warning("the topics cannot be read; tried again", reason=str(problem))
@@ -86,7 +90,7 @@ class TopicFeed:
                 came = consumer.consume(BATCH, WAIT_S)
                 messages = [each for each in came if self._is_message(each, behind)]
                 if messages:
-                    self._malformed += self._store.take([self._taken(each) for each in messages])
+                    self._malformed += self._store.take([self._taken(each) for each in messages], self._copy)
                 if came:
                     answered_at = time.monotonic()
                 elif time.monotonic() - answered_at > ANSWER_S:
@@ -100,6 +104,7 @@ class TopicFeed:
         """Where to read each partition from; the store is emptied where topics were made anew since."""
         found: dict[tuple[str, int], int] = {}
         for attempt in range(2):
+            self._copy = self._store.copies_made()
             for name, topic in self._names.items():
                 at = self._store.positions(topic)
                 ends = tail.ends(self._settings, name, tail.partitions_of(consumer, name), ANSWER_S)

@@ -2,6 +2,7 @@
 
 import math
 import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,30 @@ def test_numbers_that_json_does_not_have(number: str) -> None:
     body = orjson.dumps(changed(shape=[1, WIDTH], data=[1, 2, 777])).decode().replace("777", number)
     with pytest.raises(BadData, match=r"got .*expected"):
         request_of(body.encode(), None, WIDTH)
+
+
+def test_texts_of_several_lengths_take_no_more_memory_than_they_have() -> None:
+    """numpy would make room for the longest in every place: here 20 GB."""
+    texts = ["x" * 250_000, *([""] * 20_000)]
+    for data in (texts, [texts, texts], [1.5, *texts]):
+        tracemalloc.start()
+        with pytest.raises(BadData, match=r"rows\.data: got .*str, expected 2 rows"):
+            read({"inputs": [{**ROWS, "data": data}]})
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("data", [[True, 2.0, 3, 4, 5, 6], [None] * 6, [[1, 2, 3], 4, 5, 6], [[[1]] * 3] * 2, [], "x"])
+def test_what_is_no_number_is_none(data: object) -> None:
+    with pytest.raises(BadData, match=r"rows\.data: got "):
+        read({"inputs": [{**ROWS, "data": data}]})
+
+
+@pytest.mark.parametrize("where", ['{"inputs":%s}', '{"inputs":[%s]}', '{"inputs":[],"id":%s}'])
+def test_what_nests_deep_is_refused_in_words(where: str) -> None:
+    deep = "[" * 1_000 + "]" * 1_000
+    with pytest.raises(BadData, match="expected"):
+        request_of((where % deep).encode(), None, WIDTH)
 
 
 def test_numbers_too_large_for_single_precision_are_infinite() -> None:

@@ -1,3 +1,8 @@
+import socket
+import threading
+from contextlib import suppress
+
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.runtime.telemetry.telemetry import Telemetry
@@ -16,6 +21,25 @@ def metrics_of(stage: str) -> str:
     telemetry.gauge("forebay_partitions", 2)
     telemetry.count("forebay_strange", label='quoted "text", with = and }')
     return generate_latest(telemetry.registry).decode()
+
+
+def test_an_answer_that_comes_byte_by_byte_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "BODY_S", 0.2)
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            asker, _ = server.accept()
+            with asker, suppress(OSError):
+                asker.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                while not ended.wait(0.02):
+                    asker.sendall(b"#")
+
+        slow = threading.Thread(target=drip)
+        slow.start()
+        assert probes.get("127.0.0.1", server.getsockname()[1], "/metrics") is None
+        ended.set()
+        slow.join()
 
 
 def test_merged_metrics_have_each_family_once_and_every_sample_its_stage() -> None:

@@ -104,6 +104,22 @@ def test_a_store_made_again_is_the_same(tmp_path: Path) -> None:
     assert rows_in(store.database, "changes")[0][0] == changes[-1][0] + 1, "a browser that waits is told to reload"
 
 
+def test_who_reads_on_into_a_store_that_another_server_has_emptied_is_told(tmp_path: Path) -> None:
+    """Written, its messages would move the positions, and what lies before them would never be read again."""
+    store, came = store_of(tmp_path), messages(ALERTS, [alert(1), alert(2, "left", ("10.1.1.1", "10.1.1.2"))])
+    copy = store.copies_made()
+    store.take(came[:1], copy)
+    other = Store(open_database(tmp_path, None), rebuild=True)
+    with pytest.raises(Failed, match="emptied by another server"):
+        store.take(came[1:], copy)
+    assert store.positions(ALERTS) == {}
+    other.take(came, other.copies_made())
+    assert len(documents_in(store.database)) == 2
+    assert store.take(came[1:], store.copies_made()) == 0
+    Store(open_database(tmp_path, None))
+    assert store.copies_made() == other.copies_made(), "a server that starts empties nothing"
+
+
 def test_what_is_no_alert_verdict_or_notice_is_counted_and_passed(tmp_path: Path) -> None:
     store = store_of(tmp_path)
     hostile = [b"", b"{", b"[]", b"null", b'{"unmapped":1}', b"\xff\xfe", b'{"finding_info":{"uid":[]}}']
@@ -112,6 +128,16 @@ def test_what_is_no_alert_verdict_or_notice_is_counted_and_passed(tmp_path: Path
         assert store.take([*came, TopicMessage(topic, 0, len(hostile), None, 1)]) == len(hostile)
         assert store.positions(topic) == {0: len(hostile) + 1}
     assert documents_in(store.database) == {}
+
+
+def test_an_alert_of_which_no_document_can_be_made_stops_no_other(tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    hostile = [alert(3), alert(4), alert(5)]
+    hostile[0]["evidences"][0]["dst_endpoint"]["port"] = []
+    hostile[1]["unmapped"]["last_ts_us"] = 2**64 - 1
+    hostile[2]["attacks"] = [{}]
+    assert store.take(messages(ALERTS, [alert(1), *hostile, alert(2, "left", ("10.1.1.1", "10.1.1.2"))])) == 3
+    assert len(documents_in(store.database)) == 2 and store.positions(ALERTS) == {0: 5}
 
 
 def test_accounts_of_a_later_version_are_refused(tmp_path: Path) -> None:

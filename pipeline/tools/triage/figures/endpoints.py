@@ -69,8 +69,8 @@ def _of_addresses(urls: Iterable[str], resolve: Resolve) -> tuple[list[Endpoint]
         host, port = parts.hostname or "", parts.port or 80
         try:
             found += [Endpoint(url, address, port, parts.path or "/") for address in resolve(host, port)]
-        except OSError as error:
-            problems.append(f"{url}: {error.strerror or error}")
+        except (OSError, UnicodeError) as error:  # the latter: no name that can be asked for
+            problems.append(f"{url}: {getattr(error, 'strerror', None) or error}")
     if len(found) > MAX_ENDPOINTS:
         problems.append(f"{len(found) - MAX_ENDPOINTS} of {len(found)} addresses are not asked")
     return found[:MAX_ENDPOINTS], problems

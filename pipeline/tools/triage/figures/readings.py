@@ -17,6 +17,8 @@ SCORED_ROWS, UNUSUAL_ROWS = "forebay_scored_rows_total", "forebay_scored_unusual
 SUMS: Final = {ROWS_IN: "rows_in", ROWS_OUT: "rows_out", REJECTED: "rejected", ERRORS: "errors"}
 NAMES = (STARTED, READY, LAG, *SUMS, LATE_ROWS, SCORED_ROWS, UNUSUAL_ROWS)
 MAX_STAGES = 64
+MAX_SAMPLES = 100_000
+"""Of six stages with a thousand sensors each there are a third of them; so many take seconds to read."""
 
 
 class Series(NamedTuple):
@@ -47,8 +49,10 @@ def readings_of(text: str) -> list[Reading]:
 
     ValueError where it is no such text, or of no stage.
     """
-    wanted = "".join(f"{line}\n" for line in text.splitlines() if line.startswith(NAMES))
-    samples = [sample for family in text_string_to_metric_families(wanted) for sample in family.samples]
+    lines = [f"{line}\n" for line in text.splitlines() if line.startswith(NAMES)]
+    if len(lines) > MAX_SAMPLES:
+        raise ValueError(f"got {len(lines):,} samples, expected {MAX_SAMPLES:,} at most")
+    samples = [sample for family in text_string_to_metric_families("".join(lines)) for sample in family.samples]
     stages = [sample.labels.get("stage", "") for sample in samples if sample.name == STARTED]
     if not all(stages) or not 1 <= len(set(stages)) <= MAX_STAGES:
         raise ValueError(f"got {len(stages)} stages, expected metrics of at least one")

@@ -28,6 +28,19 @@ def test_of_a_name_every_address_is_asked() -> None:
     assert problems == ["http://gone:1/metrics: Name or service not known"]
 
 
+def test_an_address_that_cannot_be_asked_stops_no_other() -> None:
+    telemetry = start("ingest", load_settings(metrics_port=0))
+    try:
+        own = f"http://127.0.0.1:{telemetry.metrics_port}"
+        names = f"http://{'a' * 64}/metrics,{own}/m\u00e9trics,{own}/two words,{own}/metrics"
+        found, problems = endpoints(load_settings(stage_metrics=names))
+        said, others = ask(found)
+    finally:
+        telemetry.close()
+    assert len(problems) == 1 and problems[0].startswith("http://aaa") and len(others) == 2
+    assert list(said) == [f"{own.removeprefix('http://')}/metrics"]
+
+
 @pytest.mark.parametrize(
     "given", ["ingest:9464", "https://ingest/metrics", "http://a@b/metrics", "http://b:99999/m", "file:///etc/passwd"]
 )

@@ -77,3 +77,10 @@ def test_what_is_no_stages_text_is_refused(text: str) -> None:
 def test_any_text_is_read_or_refused(text: str) -> None:
     with suppress(ValueError):
         readings_of(f'forebay_start_time_seconds{{stage="ingest"}} 12\nforebay_rows_in_total{text}\n')
+
+
+def test_more_samples_than_stages_have_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = metrics_of("ingest")
+    monkeypatch.setattr("pipeline.tools.triage.figures.readings.MAX_SAMPLES", 5)
+    with pytest.raises(ValueError, match="samples, expected 5 at most"):
+        readings_of(text)
