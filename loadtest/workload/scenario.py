@@ -74,7 +74,7 @@ def read_scenario(name: str) -> LoadScenario:
         raise ScenarioError(f"SCENARIO: got {name}, expected one of {', '.join(known)}, or the path of a .toml file")
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise ScenarioError(f"{path}: got {error}, expected a scenario in TOML (docs/load.md)") from error
     return scenario_of(document, path.stem, str(path))
 

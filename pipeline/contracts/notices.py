@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from pipeline.contracts.baseline import Phase
+from pipeline.contracts.verdict_scopes import MAX_US
 from pipeline.errors import BadData
 
 LEARNT, ANCHORED, CHANGED, ADMITTED, SILENT, STATUS = "learnt", "anchored", "changed", "admitted", "silent", "status"
@@ -112,5 +113,6 @@ class Notice:
 
 
 def _is_typed(of: Notice | NamedRelation) -> bool:
-    """Whether its texts are texts and its numbers whole ones."""
-    return all(type(getattr(of, each.name)) is each.type for each in fields(of) if each.type in (str, int))
+    """Whether its texts are texts and its numbers whole ones, as a database takes them."""
+    said = [(getattr(of, each.name), each.type) for each in fields(of) if each.type in (str, int)]
+    return all(type(value) is kind and not (isinstance(value, int) and abs(value) > MAX_US) for value, kind in said)

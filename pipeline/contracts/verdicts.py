@@ -98,8 +98,11 @@ def read_verdict(payload: bytes) -> Record:
 def _problem(record: Any) -> str | None:
     """Where and how a record is none, in ASCII; None where it is one."""
     problem = violation(record, SCHEMA)
-    if problem is not None or "version" not in record:
+    if problem is not None:
         return problem
+    if "version" not in record:
+        known = record["verdict_id"] in WORDS and record["uid"] is not None
+        return None if known else "got a record of before that says nothing of an alert, expected a verdict and a uid"
     expected = with_id(record)["id"]
     if record["id"] != expected:
         return f"id: got {record['id']}, expected {expected}, the hash of what the record says"

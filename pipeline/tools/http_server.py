@@ -1,5 +1,6 @@
 """A server of HTTP as a command runs it: where it listens, under which guard, and how it ends."""
 
+import asyncio
 import ipaddress
 import signal
 import socket
@@ -17,6 +18,8 @@ from pipeline.errors import Misconfigured, Usage
 STOP_S = 2
 """How long answers under way may take when it is asked to stop."""
 MAX_REQUESTS = 1_000
+BODY_S = 60.0
+"""How long a body may take to come: who is gone without a word else holds a place for ever."""
 MAX_HEAD_BYTES = 32_768
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -112,7 +115,12 @@ def server_of(app: ASGIApp, listening: Listening, started: Callable[[], None]) -
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes | None:
-    """A request's whole body; None where it is too large: it is not read on."""
+    """A request's whole body; None where it is too large: it is not read on. TimeoutError where it does not come."""
+    async with asyncio.timeout(BODY_S):
+        return await _read_body(receive, max_bytes)
+
+
+async def _read_body(receive: Receive, max_bytes: int) -> bytes | None:
     parts, size = [], 0
     while True:
         message = await receive()

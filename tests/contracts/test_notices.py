@@ -29,6 +29,7 @@ def test_every_relation_has_words() -> None:
 ODD: list[dict[str, Any]] = [
     *({name: value} for name in ("site", "sensor", "kind") for value in (5, None, ["x"])),
     *({name: value} for name in ("number", "phase", "at_us", "since_us", "more") for value in ("1", 1.5, None, True)),
+    *({name: value} for name in ("number", "at_us", "more") for value in (2**63, -(2**63))),
     {"phase": 99},
     {"figures": NOTICE["figures"] | {"affected_relations": "two"}},
     {"relations": 5},

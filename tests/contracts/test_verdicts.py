@@ -103,6 +103,8 @@ def test_a_verdict_that_contradicts_itself_is_none(changed: dict[str, Any], says
         *(b"", b"{", b"[]", b"7", b"null", b'{"uid": "\\u001b[2J"}', "\u202e".encode()),
         *(b"[" * 100_000, b'{"a":' * 900 + b"1" + b"}" * 900, b'{"version": 2}', b'{"by": "\\ud800"}'),
         b'"' + b"x" * 10_000_000 + b'"',
+        orjson.dumps({**of_before(uid_of(1), 2, []), "verdict_id": 0}),
+        orjson.dumps({**of_before(uid_of(1), 2, []), "uid": None}),
         orjson.dumps({**of_before(uid_of(1), 2, []), "note": "x" * 10_000_000}),
         orjson.dumps({**of_before(uid_of(1), 2, []), "note": "x" * 4097}),
     ],

@@ -9,6 +9,8 @@ from pipeline.tools.cli.time_spans import seconds
 
 app = typer.Typer(add_completion=False, help="Cores, memory, disk and partitions for a plant, from measured figures.")
 
+MAX_DAYS = 36_525
+
 
 @app.command()
 def size(
@@ -25,7 +27,7 @@ def size(
     from pipeline.tools.load import size as sizes
     from schemas.topics import topics
 
-    wanted = sizes.Wanted(_per_second(flows), sensors, seconds(keep) / sizes.DAY_S, replicas)
+    wanted = sizes.Wanted(_per_second(flows), sensors, _days(keep), replicas)
     figures = sizes.measured()
     days = {name: topics()[name].retention_ms / 1000 / sizes.DAY_S for name in sizes.KAFKA_TOPICS}
     sizing = sizes.size(wanted, figures, days)
@@ -64,6 +66,13 @@ def _per_second(text: str) -> float:
     if not 0 < rate <= 1e9:
         raise typer.BadParameter(f"--flows: got {text[:40]!r}, expected a number above 0, as in 5000/s")
     return rate
+
+
+def _days(text: str) -> float:
+    days = seconds(text) / 86_400
+    if days > MAX_DAYS:
+        raise typer.BadParameter(f"--keep: got {text[:40]!r}, expected {MAX_DAYS:,}d at most")
+    return days
 
 
 def _bytes(count: int | None) -> str:

@@ -7,7 +7,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.tools.http_server import host_of, read_body, replayed
+from pipeline.tools.http_server import BODY_S, host_of, read_body, replayed
 
 PROBES = ("/v2/health/live", "/v2/health/ready")
 ALWAYS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
@@ -66,7 +66,12 @@ class Guard:
             return
         self._under_way += 1
         try:
-            body = await read_body(receive, self._guarded.max_body_bytes)
+            try:
+                body = await read_body(receive, self._guarded.max_body_bytes)
+            except TimeoutError:
+                text = f"body: got a part of it in {BODY_S:g} s, expected all; send it again"
+                await refused(408, text, {"connection": "close"})(scope, receive, send)
+                return
             if body is None:
                 await self._too_large()(scope, receive, send)
                 return

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.tools.http_server import host_of, read_body, replayed
+from pipeline.tools.http_server import BODY_S, host_of, read_body, replayed
 from pipeline.tools.triage.answers import ErrorText, answer
 
 MAX_BODY_BYTES = 65_536
@@ -70,7 +70,12 @@ class Gate:
         if scope["method"] in {"GET", "HEAD"}:
             await self._app(scope, receive, marked)
             return
-        body = await read_body(receive, MAX_BODY_BYTES)
+        try:
+            body = await read_body(receive, MAX_BODY_BYTES)
+        except TimeoutError:
+            text = ErrorText(where="body", got=f"a part of it in {BODY_S:g} s", expected="all of it", remedy="")
+            await answer(408, text)(scope, receive, marked)
+            return
         if body is None:
             text = ErrorText(
                 where="body", got=f"more than {MAX_BODY_BYTES:,} bytes", expected="at most so many", remedy=""

@@ -57,7 +57,11 @@ def test_what_is_no_scenario_is_refused_with_the_reason(document: dict[str, Any]
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bytes.toml"
     path.write_bytes(b"\xff\xfe\x00")
-    for name in (str(path), str(tmp_path / "missing.toml"), "no-such-name", "../../etc/hosts"):
+    digits, deep = tmp_path / "digits.toml", tmp_path / "deep.toml"
+    digits.write_text(f"sites = {'9' * 5_000}", encoding="utf-8")
+    deep.write_text(f"sites = {'[' * 5_000}", encoding="utf-8")
+    missing = str(tmp_path / "missing.toml")
+    for name in (str(path), str(digits), str(deep), missing, "a\0.toml", "no-such-name", "../../etc/hosts"):
         with pytest.raises(ScenarioError):
             read_scenario(name)
 

@@ -158,6 +158,32 @@ def test_more_requests_than_are_let_in() -> None:
     assert answer.status_code == 429 and answer.headers["retry-after"] == "1"
 
 
+def test_a_body_that_does_not_come_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.tools.http_server.BODY_S", 0.05)
+    guard = Guard(_never_asked, Guarded(HOSTS, None, 1_000, max_requests=1))
+
+    async def silent() -> dict[str, Any]:
+        await asyncio.sleep(60.0)
+        raise AssertionError
+
+    async def asked() -> list[int]:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": INFER, "headers": [(b"host", b"127.0.0.1")]}
+        for _ in range(2):
+            await guard(scope, silent, send)
+        return [each["status"] for each in sent if each["type"] == "http.response.start"]
+
+    assert asyncio.run(asked()) == [408, 408]
+
+
+async def _never_asked(*_: Any) -> None:
+    raise AssertionError
+
+
 def _one(made: ScoringService, rows: int) -> Any:
     return made.score(MATRIX[:rows], np.array(["plant/a"]), np.zeros(rows, np.int64))
 

@@ -60,3 +60,10 @@ def test_what_is_no_rate_is_refused(flows: str, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2
+
+
+def test_an_archive_is_not_retained_for_longer_than_anybody_reckons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["forebay", "size", "--flows", "5000", "--keep", f"{'9' * 20}d"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2

@@ -17,6 +17,8 @@ SCORED_ROWS, UNUSUAL_ROWS = "forebay_scored_rows_total", "forebay_scored_unusual
 SUMS: Final = {ROWS_IN: "rows_in", ROWS_OUT: "rows_out", REJECTED: "rejected", ERRORS: "errors"}
 NAMES = (STARTED, READY, LAG, *SUMS, LATE_ROWS, SCORED_ROWS, UNUSUAL_ROWS)
 MAX_STAGES = 64
+MAX_VALUE = 2**42
+"""20,000 rows a second for seven years; sums of such, and microseconds, are numbers of 64 bits."""
 MAX_SAMPLES = 100_000
 """Of six stages with a thousand sensors each there are a third of them; so many take seconds to read."""
 
@@ -58,6 +60,8 @@ def readings_of(text: str) -> list[Reading]:
         raise ValueError(f"got {len(stages)} stages, expected metrics of at least one")
     found = {stage: Reading(stage) for stage in stages}
     for sample in samples:
+        if MAX_VALUE < abs(sample.value) < math.inf:
+            raise ValueError(f"got {sample.name} of {sample.value:g}, expected {MAX_VALUE:,} at most")
         reading = found.get(sample.labels.get("stage") or stages[0])
         if reading is not None and math.isfinite(sample.value):
             _take(reading, sample)

@@ -84,3 +84,12 @@ def test_more_samples_than_stages_have_are_not_read(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("pipeline.tools.triage.figures.readings.MAX_SAMPLES", 5)
     with pytest.raises(ValueError, match="samples, expected 5 at most"):
         readings_of(text)
+
+
+@pytest.mark.parametrize("value", ["1e300", "-1e300", "1e19"])
+def test_a_count_that_no_answer_can_hold_is_refused(value: str) -> None:
+    text = metrics_of("ingest")
+    assert readings_of(text)
+    for name in ("forebay_rows_out_total", "forebay_start_time_seconds", "forebay_lag_seconds"):
+        with pytest.raises(ValueError, match=f"got {name}"):
+            readings_of(text + f'{name}{{stage="ingest"}} {value}\n')
