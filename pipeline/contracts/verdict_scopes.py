@@ -35,7 +35,7 @@ def address_form(text: str) -> str:
 
 def require_scope(scope: object) -> dict[str, Any]:
     """A scope in the form in which it is compared; BadData, in ASCII, says what is wrong with it."""
-    if not isinstance(scope, Mapping) or scope.get("kind") not in SCOPES:
+    if not isinstance(scope, Mapping) or str(scope.get("kind")) not in SCOPES:
         kind = scope.get("kind") if isinstance(scope, Mapping) else scope
         raise BadData(f"scope: got {_shown(kind)}, expected an object whose kind is one of {', '.join(SCOPES)}")
     kind = scope["kind"]

@@ -39,9 +39,13 @@ Record = dict[str, Any]
 
 
 def with_id(record: Mapping[str, Any]) -> Record:
-    """The record with its id: the hash of all that it says."""
+    """The record with its id: the hash of all that it says; BadData where it says what UTF-8 cannot."""
     said = {name: value for name, value in record.items() if name != "id"}
-    digest = hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    try:
+        payload = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        raise BadData(f"verdict: got {error}, expected texts as UTF-8 has them") from error
+    digest = hashlib.sha256(payload).hexdigest()
     return {**said, "id": digest[:ID_DIGITS]}
 
 

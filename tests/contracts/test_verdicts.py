@@ -191,7 +191,7 @@ def test_any_json_is_a_verdict_or_refused(value: Any) -> None:
     record = given_on(document()) | {"note": value}
     try:
         record = with_id(record)
-    except TypeError:  # a number or a text that JSON here does not have
+    except BadData:  # a number or a text that JSON here does not have
         return
     if isinstance(value, str) and len(value) <= 4096:
         assert read_verdict(verdict_bytes(record)) == record

@@ -13,11 +13,11 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.alert.ocsf import SEVERITY_CAPTION
-from pipeline.contracts.incident_joining import is_alert
+from pipeline.contracts.incident_joining import MAX_COUNT, is_alert
 from pipeline.errors import BadData
 from pipeline.runtime.kafka import clients, producing, tail
 from pipeline.settings import Settings
-from pipeline.tools.outputs.revision import Revision
+from pipeline.tools.outputs.revision import ENDED, GROWN, NEW, Revision
 
 VERSION = 1
 CLIENT = "parked"
@@ -64,6 +64,7 @@ def read_parked(payload: bytes) -> Parked:
     except ValidationError as error:
         raise BadData(f"parked: got no record of ours ({error.error_count()} faults), expected one") from error
     known = parked.version == VERSION and parked.revision.severity_id in SEVERITY_CAPTION
+    known &= parked.revision.activity in (NEW, GROWN, ENDED) and 0 < parked.refusals <= MAX_COUNT
     if not known or not _is_printable(parked) or not is_alert(parked.revision.event):
         raise BadData("parked: got a record with parts that are none of ours, expected one of version 1")
     return parked

@@ -53,6 +53,8 @@ def broken() -> list[bytes]:
         {"output": "\x1b[31mred"},
         {"reason": "two\nlines"},
         {"refusals": "many"},
+        {"refusals": 2**64 - 1},
+        {"revision": {**good["revision"], "activity": ""}},
         {"revision": None},
         {"revision": {**good["revision"], "severity_id": 9}},
         {"revision": {**good["revision"], "key": "k\r\nX-Injected: 1"}},

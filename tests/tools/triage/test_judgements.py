@@ -1,5 +1,6 @@
 """A verdict on the page: what it would do is said, then it is done; undone, it is as before; two analysts see both."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,9 @@ def test_two_analysts_at_once_are_one_after_the_other(store: Store) -> None:
         {"expires_s": 0},
         {"expires_s": 10**30},
         {"scope": {"kind": "everything"}},
+        {"scope": {"kind": []}},
+        {"scope": {"kind": "edge", "source": "\ud800", "target": SERVER}},
+        {"note": "\udfff"},
         {"scope": {"kind": "asset"}},
         {"scope": {"kind": "asset", "address": ["10.0.0.1"]}},
         {"scope": {"kind": "window", "from_us": -1, "to_us": 5}},
@@ -131,7 +135,8 @@ def test_two_analysts_at_once_are_one_after_the_other(store: Store) -> None:
 def test_what_cannot_be_meant_is_refused(store: Store, changed: dict[str, Any]) -> None:
     client = browser(store)
     for path in ("verdicts", "verdicts/preview"):
-        answer = client.post(f"{API}/incidents/{1:032x}/{path}", json={**body(), **changed})
+        asked, headers = json.dumps({**body(), **changed}), {"content-type": "application/json"}
+        answer = client.post(f"{API}/incidents/{1:032x}/{path}", content=asked, headers=headers)
         assert answer.status_code in (400, 422) and answer.json()["error"]["expected"], answer.text
     assert rows_in(store.database, "verdicts") == []
 
