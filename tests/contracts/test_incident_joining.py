@@ -33,6 +33,7 @@ def alert(
 ) -> dict[str, Any]:
     """The fields of an alert that joining reads; talks: source and target, or a community id beside them."""
     name = changed.get("name", "New use of a service")
+    title = changed.get("title", f"{name}: {uid} flows to {len(talks)} addresses")
     evidences = [
         {
             "src_endpoint": {"ip": talk[0]},
@@ -46,7 +47,7 @@ def alert(
         "activity_id": changed.get("activity_id", 3),
         "count": changed.get("count", 1),
         "evidences": evidences,
-        "finding_info": {"uid": f"{uid:032x}", "title": f"{name}: {uid} flows to {len(talks)} addresses"},
+        "finding_info": {"uid": f"{uid:032x}", "title": title},
         "metadata": {"sequence": changed.get("sequence", 1)},
         "severity_id": changed.get("severity_id", 3),
         "unmapped": {
