@@ -15,7 +15,7 @@ from models.serving import onnx_graph as parts
 from models.serving.kernel_engine import KernelEngine
 from models.serving.model import Model
 from models.serving.onnx_graph import Graph
-from models.serving.parity import EXACT, golden_rows
+from models.serving.parity import EXACT, apart, golden_rows
 
 OPSET, IR_VERSION = 17, 8  # of 2022: what runtimes on devices read by now
 
@@ -68,8 +68,7 @@ def difference(proto: ModelProto, model: Model, origin: str) -> float:
     wanted = KernelEngine(model).score(rows, model.origin_of(origin)).score
     with np.errstate(over="ignore"):  # huge rows
         (got,) = cast("list[Floats]", ReferenceEvaluator(proto).run(["score"], {"rows": rows}))
-    apart = np.sort(np.abs(got - wanted))
-    most, largest = float(apart[int(0.95 * len(apart))]), float(apart[-1])
+    most, largest = apart(got, wanted)
     if not (most <= EXACT.most and largest <= EXACT.largest):
         raise RefusedModel(
             f"model {model.id} as ONNX: got scores that differ by {most:.2g} in 19 rows of 20 and {largest:.2g} at "

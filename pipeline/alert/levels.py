@@ -137,11 +137,6 @@ class Sign(NamedTuple):
 FACTS = ("src_addr", "dst_addr", "src_port", "dst_port", "evidence", "phase", "others", "class")
 
 
-def answers(rows: pa.RecordBatch) -> Flags:
-    """(n,) whether flows go from a service to who uses it."""
-    return answering(rows)
-
-
 def sign_of(rows: pa.RecordBatch, at: int) -> Sign:
     """What the row `at` (schema `scored`) is about."""
     row = rows.slice(at, 1)
@@ -150,7 +145,7 @@ def sign_of(rows: pa.RecordBatch, at: int) -> Sign:
     kind = next((kind for bit, _, kind in BY_EVIDENCE if bit & shown), "")
     if is_name(facts["class"]) or not kind:
         kind = str(facts["class"])
-    user, owner = ("dst_addr", "src_addr") if answers(row)[0] else ("src_addr", "dst_addr")
+    user, owner = ("dst_addr", "src_addr") if answering(row)[0] else ("src_addr", "dst_addr")
     evidence = Evidence(facts["evidence"] or 0)
     if kind == HARDWARE:
         address = facts["dst_addr" if evidence & Evidence.AT_TARGET else "src_addr"]

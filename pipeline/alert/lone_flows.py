@@ -73,40 +73,39 @@ class LoneFlows:
     days: list[LoneDay] = field(default_factory=list)
 
 
-class Told(NamedTuple):
+class Revision(NamedTuple):
     """A day to emit, and as what: CREATE, UPDATE or CLOSE."""
 
     day: LoneDay
     activity: int
 
 
-def advance_lone(lone: LoneFlows, left: Left, ended: bool, grouping: Grouping, words_of: WordsOf) -> list[Told]:
+def advance_lone(lone: LoneFlows, left: Left, ended: bool, grouping: Grouping, words_of: WordsOf) -> list[Revision]:
     """Add what a sensor's suspects left behind; the state is changed. Returns the days to emit, earliest first.
 
-    A day is told with its first flow, again as an incident is, and when nothing more of it can come.
+    A day is emitted with its first flow, again as an incident is, and when nothing more of it can come.
     """
     for rows in left.rows:
         of_row = np.maximum(clock_of(rows) // DAY_US, lone.closed_day + 1)
         for day in np.unique(of_row).tolist():
             _day(lone, day, left.began_us).absorb(rows.take(pa.array(np.flatnonzero(of_row == day))), words_of)
-    told = []
+    revisions = []
     for each in lone.days:
         closes = ended or (each.day + 1) * DAY_US <= left.settled_us
         if closes or _is_due(each, left.clock_us, grouping):
-            told.append(_emitted(each, CLOSE if closes else UPDATE if each.revision else CREATE, left.clock_us))
+            revisions.append(_emitted(each, CLOSE if closes else UPDATE if each.revision else CREATE, left.clock_us))
         if closes:
             lone.closed_day = max(lone.closed_day, each.day)
     lone.days = [each for each in lone.days if each.day > lone.closed_day]
-    return told
+    return revisions
 
 
 def _day(lone: LoneFlows, day: int, began_us: int) -> LoneDay:
-    for each in lone.days:
-        if each.day == day:
-            return each
-    lone.days.append(LoneDay(day, max(began_us, day * DAY_US)))
-    lone.days.sort(key=lambda each: each.day)
-    return _day(lone, day, began_us)
+    known = next((each for each in lone.days if each.day == day), None)
+    if known is None:
+        known = LoneDay(day, max(began_us, day * DAY_US))
+        lone.days = sorted([*lone.days, known], key=lambda each: each.day)
+    return known
 
 
 def _is_due(day: LoneDay, clock_us: int, grouping: Grouping) -> bool:
@@ -117,9 +116,9 @@ def _is_due(day: LoneDay, clock_us: int, grouping: Grouping) -> bool:
     return day.count >= grouping.update_growth * day.emitted_count or since_us >= grouping.update_after_us
 
 
-def _emitted(day: LoneDay, activity: int, clock_us: int) -> Told:
+def _emitted(day: LoneDay, activity: int, clock_us: int) -> Revision:
     day.revision, day.emitted_count, day.emitted_clock_us = day.revision + 1, day.count, clock_us
-    return Told(replace(day), activity)
+    return Revision(replace(day), activity)
 
 
 def words_of(row: pa.RecordBatch, meanings: Meanings, baseline: Baseline | None) -> dict[str, Any]:

@@ -53,8 +53,8 @@ def lone_findings(
         if name not in lone and not each.rows:
             continue
         words = partial(_words, meanings=meanings_of(name[0]), baseline_of=baseline_of)
-        told = advance_lone(lone.setdefault(name, LoneFlows()), each, name in ended, grouping, words)
-        events += [lone_finding(name, *one) for one in told]
+        revisions = advance_lone(lone.setdefault(name, LoneFlows()), each, name in ended, grouping, words)
+        events += [lone_finding(name, *revision) for revision in revisions]
         if name in ended:
             del lone[name]
     return events

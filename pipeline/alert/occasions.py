@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.alert.incident import Incident
-from pipeline.alert.levels import CERTAIN, LEVELS, answers, levels_after, sign_of
+from pipeline.alert.levels import CERTAIN, LEVELS, levels_after, sign_of
 from pipeline.alert.pages import Occasion
+from pipeline.contracts.initiators import answering
 from pipeline.runtime.wire.batches import filled
 
 Ints = npt.NDArray[np.int64]
@@ -61,7 +62,7 @@ def _strong(rows: pa.RecordBatch, levels: Ints) -> list[int]:
     if not len(strong):
         return []
     columns = [rows.column(name).take(pa.array(strong)) for name in ("src_addr", "dst_addr", "class")]
-    numbers = (levels, filled(rows, "evidence", 0), filled(rows, "phase", 0), answers(rows).astype(np.uint8))
+    numbers = (levels, filled(rows, "evidence", 0), filled(rows, "phase", 0), answering(rows).astype(np.uint8))
     facts = [pa.array(values[strong]).cast(pa.string()) for values in numbers]
     joined = pc.binary_join_element_wise(*columns, *facts, "\x1f").dictionary_encode()
     _, at = np.unique(joined.indices.to_numpy(), return_index=True)

@@ -88,9 +88,10 @@ class JoinedIncident:
     @property
     def notice(self) -> str | None:
         """Which kind of notice it is; None of an incident, empty where the alert does not say."""
-        about = self.alerts[0]["unmapped"]
-        told = about.get("notice", {})
-        return str(told.get("kind", "") if isinstance(told, Mapping) else "") if "notice" in about else None
+        if not self.is_notice:
+            return None
+        notice = self.alerts[0]["unmapped"]["notice"]
+        return str(notice.get("kind", "")) if isinstance(notice, Mapping) else ""
 
     @property
     def is_open(self) -> bool:

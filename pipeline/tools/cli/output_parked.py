@@ -79,7 +79,7 @@ def resend(
     failpoints.arm(settings.failpoint)
     receivers = chosen_outputs(settings, to)
     listed, malformed = _read(settings)
-    rules = Suppressions(standing(verdicts(settings)[0])) if listed else Suppressions(standing([]))
+    rules = Suppressions(standing(verdicts(settings)[0] if listed else []))
     choice = resending.chosen(listed, receivers, uid or (), to, rules)
     _say_choice(choice, as_json)
     _say_malformed(malformed, as_json)

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import Misconfigured
 from pipeline.settings import load_settings
 from pipeline.tools.cli.model_options import ModelName, Registry, refusals, registry_of
 from pipeline.tools.cli.output import Json, emit, say
-from pipeline.tools.triage.packages import INSTALL, PACKAGES
+from pipeline.tools.triage.packages import packages
 
 if TYPE_CHECKING:
     from models.serving.model import Model
@@ -46,17 +45,10 @@ def serve(
     Example: forebay score serve --engine kernel --threads 2
     """
     settings = load_settings(latency_budget_ms=budget_ms)
-    try:
+    with packages("the server"):
         from pipeline.tools.http_server import Listening
         from pipeline.tools.inference.serving import Request
         from pipeline.tools.inference.serving import serve as run
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in PACKAGES:
-            raise
-        raise Misconfigured(
-            f"the server: got no package {missing}, expected those of the page's extra; in the checkout: {INSTALL}"
-        ) from error
     from models.serving import registry as models
 
     def load() -> "Model":

@@ -1,7 +1,5 @@
 """`forebay triage`: the page on which people see incidents and judge them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +8,7 @@ import typer
 from pipeline.errors import Misconfigured
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.settings_here import settings_here
-from pipeline.tools.triage.packages import INSTALL, PACKAGES
+from pipeline.tools.triage.packages import packages
 
 if TYPE_CHECKING:
     from pipeline.tools.triage.accounts import Accounts
@@ -76,20 +74,6 @@ def serve(
     provider = oidc or settings.triage_oidc
     request = Request(host, port, data, store, tuple(alerts or ()), rebuild, tls_cert, tls_key, provider)
     serve(request, settings, started)
-
-
-@contextmanager
-def packages() -> Iterator[None]:
-    """Misconfigured where the extra is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in PACKAGES:
-            raise
-        raise Misconfigured(
-            f"the page: got no package {missing}, expected those of its extra; in the checkout: {INSTALL}"
-        ) from error
 
 
 user = typer.Typer(no_args_is_help=True, help="Accounts: who may use the page, and as what.")

@@ -48,7 +48,9 @@ class Timing:
 
 def usual_rows(model: "Model", count: int) -> npt.NDArray[np.float32]:
     """Rows between the ends of the training's usual range: (count, F)."""
-    low, high = (np.array(model.document["baseline"][name], np.float32) for name in ("q01", "q99"))
+    from models.serving.parity import usual_range
+
+    low, high = usual_range(model)
     share = np.random.default_rng(0).random((count, len(low)), dtype=np.float32)
     return low + share * (high - low)
 
