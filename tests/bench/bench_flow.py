@@ -1,41 +1,75 @@
 """What the whole flow sustains: all records lie in `raw`, then the six stages start together and work them off.
 
 `python -m tests.bench.bench_flow [--records N] [--pack 1,100] [--broker FOLDER] [--not-calibrated]`; a table, and in
-the last line one JSON document. The model is calibrated on quiet records of each sensor, as an operator's is; without
-that every row is a suspect. Counted from the first `flows` message: the rate until the last row stood in `archive`, by
-the messages' own times, and CPU until every record lay in a closed file.
+the last line one JSON document. `--records 5000000` is the sustained run. The model is calibrated on quiet records of
+each sensor, as an operator's is; without that every row is a suspect. Counted from the first `flows` message: the rate
+until the last row stood in `archive`, by the messages' own times, and CPU until every record lay in a closed file. In
+the end the archive is verified: every file hashed and counted again, every position of `raw` there once.
 """
 
 import argparse
+import os
+import signal
+import sys
 import tempfile
 import time
 import uuid
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import orjson
-from confluent_kafka import TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from loadtest.scenarios import SCENARIOS, Scenario
 from loadtest.sending import Load, messages, send
 from models.serving import registry
 from models.training.recalibrate import recalibrate
-from pipeline.archive.upkeep.verify import account
+from pipeline.archive.upkeep.verify import account, verify
 from pipeline.runtime.kafka import clients, tail, topics
 from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.broker import local
+from pipeline.tools.broker.state import Running
 from pipeline.tools.offline.training_rows import Span, read_rows
 from pipeline.tools.processes import STAGES, Processes, worker_environment
+from schemas.learning import Learning
 from tests.bench.path import cpu_s, watermarks
 
 SCENARIO: Scenario = replace(SCENARIOS["sites"], sites=4, sensors=2)
 SEED = 1
 QUIET_RECORDS = 20_000
 """Of each sensor: enough for a table of p-values that reaches below the alert level."""
+LEARNT = Learning(least_s=1, most_s=1, anchor_s=1, admit_s=1, shortest_block_s=1)
+"""Where every row is to be a suspect: a sensor that learns shows none, for two hours of event time as it is shipped."""
 LOOK_S = 0.5
 """How often the archive's manifests are read: seldom enough to take no CPU that would be counted."""
+LAST_OFFSETS = 64
+"""A partition's last message is among so many offsets: the others are marks of transactions."""
+Pids = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What is measured. workers: of each stage; pinned: the first of each on one core, the second on another."""
+
+    records: int
+    pack: int = 1
+    calibrated: bool = True
+    workers: int = 1
+    pinned: bool = False
+    scenario: Scenario = SCENARIO
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where it is measured: a broker, a folder, and the calibrated model in the registry `models`."""
+
+    broker: Running
+    folder: Path
+    models: Path
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,77 +79,141 @@ class Run:
     records: int
     pack: int
     calibrated: bool
+    sensors: int
+    workers: int
     records_per_s: int
     """From the first `flows` message to the last `archive` message."""
     archived_per_s: int
     """From the first `flows` message until every record lay in a closed file."""
     suspects: int
+    verified: bool
     cpu_us_per_record: dict[str, float]
     memory_peak_mib: dict[str, int]
 
+    @property
+    def cpu_us(self) -> float:
+        """What a record costs, broker and all stages, in microseconds of a core."""
+        return sum(self.cpu_us_per_record.values())
 
-def calibrated(folder: Path, quiet_records: int) -> str:
-    """The shipped model, calibrated on so many quiet records of each sensor, in the registry `folder`; its id."""
-    load = Load(SCENARIO, quiet_records * len(SCENARIO.sensor_names), SEED)
+
+def calibrated(folder: Path, quiet_records: int, scenario: Scenario = SCENARIO) -> str:
+    """The shipped model, calibrated on so many quiet records of each sensor, in the registry `folder`; its id.
+
+    Where there is one site alone, it is calibrated as a whole, on its first sensor.
+    """
+    load = Load(scenario, quiet_records * len(scenario.sensor_names), SEED)
     model = registry.load()
-    lines: list[list[bytes]] = [[] for _ in SCENARIO.sensor_names]
+    lines: list[list[bytes]] = [[] for _ in scenario.sensor_names]
     for number, part in messages(load, time.time_ns() // 1000 - load.span_us):
         lines[number] += [value for value, _ in part]
-    for (site, sensor), records in zip(SCENARIO.sensor_names, lines, strict=True):
+    for (site, sensor), records in zip(scenario.sensor_names, lines, strict=True):
         path = folder / f"{site}-{sensor}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"\n".join(records) + b"\n")
         rows = read_rows(path, site, sensor, load_settings(), Span(), None)
-        model = recalibrate(model, f"{site}/{sensor}", rows.matrix, rows.end_ts_us)
+        origin = f"{site}/{sensor}" if scenario.sites > 1 else site
+        model = recalibrate(model, origin, rows.matrix, rows.end_ts_us)
+        if scenario.sites == 1:
+            break
     registry.save(model, folder)
     return model.id
 
 
-def measure(kafka: str, broker: int, records: int, pack: int, model: str, models: Path, folder: Path) -> Run:
-    """Fill `raw` of fresh topics, start the six stages, and see what they need until all is archived."""
+@contextmanager
+def place(
+    broker: Path | None = None, quiet_records: int = QUIET_RECORDS, scenario: Scenario = SCENARIO
+) -> Iterator[Place]:
+    """A folder, a calibrated model and a broker of its own, or that of the folder `broker`; removed afterwards.
+
+    Also where the bench is ended by SIGTERM.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-flow-")))
+        model = calibrated(folder / "models", quiet_records, scenario) if quiet_records else ""
+        running = local.start(broker or folder / "broker")
+        if broker is None:
+            stack.callback(local.stop, folder / "broker")
+        yield Place(running, folder, folder / "models", model)
+
+
+def measure(where: Place, flow: Flow, began: Callable[[Pids], None] = lambda _pids: None) -> Run:
+    """Fill `raw` of fresh topics, start the six stages, and see what they need until all is archived.
+
+    began: called with the pids, by stage, once the first `flows` message is there.
+    """
+    name = f"b{uuid.uuid4().hex[:10]}"
+    folder = where.folder / name
     settings = load_settings(
-        bootstrap=kafka,
-        topic_prefix=f"b{uuid.uuid4().hex[:10]}.",
+        bootstrap=where.broker.bootstrap,
+        topic_prefix=f"{name}.",
         state_uri=folder / "state",
         archive_uri=folder / "archive",
         samples_uri=folder / "samples",
-        registry_uri=models,
-        model=model,
+        registry_uri=where.models,
+        model=where.model if flow.calibrated else "",
         metrics_port=0,
+        **({} if flow.calibrated else {"learning": LEARNT}),
     )
     topics.create(settings)
-    sent = send(Load(SCENARIO, records, SEED, pack=pack), settings.topics.raw, clients.connection(settings, "bench"))
+    load = Load(flow.scenario, flow.records, SEED, pack=flow.pack)
+    sent = send(load, settings.topics.raw, clients.connection(settings, "bench"))
     assert sent.finished, sent.refused
     (folder / "logs").mkdir(parents=True)
     processes = Processes(folder / "logs", worker_environment(settings))
     reader = clients.reader(settings, "bench")
     try:
-        workers = {stage: processes.start(stage, stage, "run") for stage in STAGES}
-        pids = {"broker": broker, **{stage: worker.process.pid for stage, worker in workers.items()}}
+        pids = {"broker": where.broker.pid, **_started(processes, flow)}
         while not any(end for _, end in watermarks(reader, settings, settings.topics.flows).values()):
             processes.check()
             time.sleep(0.02)
-        before, started = {name: cpu_s(pid) for name, pid in pids.items()}, time.monotonic()
-        while _archived(settings) < records:
+        before, started = {worker: cpu_s(pid) for worker, pid in pids.items()}, time.monotonic()
+        began(pids)
+        while _archived(settings) < flow.records:
             processes.check()
             time.sleep(LOOK_S)
         took = time.monotonic() - started
-        used = {name: cpu_s(pid) - before[name] for name, pid in pids.items()}
-        memory = {name: _memory_peak_mib(pid) for name, pid in pids.items()}
+        used = _by_stage({worker: cpu_s(pid) - before[worker] for worker, pid in pids.items()})
+        memory = _by_stage({worker: _memory_peak_mib(pid) for worker, pid in pids.items()})
     finally:
         reader.close()
         processes.stop()
-    first, last = _times(settings, settings.topics.flows), _times(settings, settings.topics.archive)
+    first, last = _sent_ms(settings, settings.topics.flows)[0], _sent_ms(settings, settings.topics.archive)[1]
     return Run(
-        records,
-        pack,
-        bool(model),
-        round(records / (max(last) - min(first)) * 1000),
-        round(records / took),
-        _rows(settings, settings.topics.suspects),
-        {name: round(seconds * 1e6 / records, 2) for name, seconds in used.items()},
-        memory,
+        records=flow.records,
+        pack=flow.pack,
+        calibrated=flow.calibrated,
+        sensors=len(flow.scenario.sensor_names),
+        workers=flow.workers,
+        records_per_s=round(flow.records / (last - first) * 1000),
+        archived_per_s=round(flow.records / took),
+        suspects=_rows(settings, settings.topics.suspects),
+        verified=bool(verify(settings.archive_uri, None)["ok"]),
+        cpu_us_per_record={stage: round(seconds * 1e6 / flow.records, 2) for stage, seconds in used.items()},
+        memory_peak_mib={stage: round(mib) for stage, mib in memory.items()},
     )
+
+
+def _started(processes: Processes, flow: Flow) -> dict[str, int]:
+    """Start the workers; their pids by stage, with a number behind the stage of each but the first."""
+    pids = {}
+    cores = sorted(os.sched_getaffinity(0))
+    for number in range(flow.workers):
+        for stage in STAGES:
+            worker = stage if number == 0 else f"{stage}-{number}"
+            pids[worker] = processes.start(worker, stage, "run").process.pid
+            if flow.pinned:  # its threads do not run yet, and inherit it
+                os.sched_setaffinity(pids[worker], {cores[number % len(cores)]})
+    return pids
+
+
+def _by_stage(values: Mapping[str, float]) -> dict[str, float]:
+    """The sum over a stage's workers."""
+    sums: dict[str, float] = {}
+    for worker, value in values.items():
+        stage = worker.partition("-")[0]
+        sums[stage] = sums.get(stage, 0) + value
+    return sums
 
 
 def _archived(settings: Settings) -> int:
@@ -131,24 +229,29 @@ def _memory_peak_mib(pid: int) -> int:
     return 0
 
 
-def _times(settings: Settings, topic: str) -> list[int]:
-    """When each message of a topic was sent, in ms."""
-    return [at for at, _ in _read(settings, topic)]
+def _sent_ms(settings: Settings, topic: str) -> tuple[int, int]:
+    """When the first and the last message of a topic were sent, in ms."""
+    ends = tail.ends(settings, topic, range(settings.partitions))
+    firsts = [
+        next(_read(settings, topic, {partition: 0}, {partition: end})) for partition, end in ends.items() if end > 0
+    ]
+    lasts = _read(settings, topic, {partition: max(0, end - LAST_OFFSETS) for partition, end in ends.items()}, ends)
+    return min(at.timestamp()[1] for at in firsts), max(at.timestamp()[1] for at in lasts)
 
 
 def _rows(settings: Settings, topic: str) -> int:
     """Rows in all messages of a topic."""
-    return sum(decode(value, "scored")[0].num_rows for _, value in _read(settings, topic))
+    ends = tail.ends(settings, topic, range(settings.partitions))
+    messages = _read(settings, topic, dict.fromkeys(ends, 0), ends)
+    return sum(decode(message.value() or b"", "scored")[0].num_rows for message in messages)
 
 
-def _read(settings: Settings, topic: str) -> list[tuple[int, bytes]]:
+def _read(settings: Settings, topic: str, start: Mapping[int, int], ends: dict[int, int]) -> Iterator[Message]:
+    """Messages of a topic from the offsets `start` to `ends`."""
     reader = clients.reader(settings, "bench", **tail.EOF_EVENTS)
     try:
-        wanted = tail.ends(settings, topic, range(settings.partitions))
-        reader.assign([TopicPartition(topic, partition, 0) for partition in wanted])
-        return [
-            (message.timestamp()[1], message.value() or b"") for message in tail.read_to(reader, topic, wanted, 60.0)
-        ]
+        reader.assign([TopicPartition(topic, partition, offset) for partition, offset in start.items()])
+        yield from tail.read_to(reader, topic, ends, 60.0)
     finally:
         reader.close()
 
@@ -163,7 +266,7 @@ def show(runs: list[Run]) -> None:
         print(
             f"{run.pack:>18} {run.records_per_s:>10,} {run.archived_per_s:>10,} {run.suspects:>9,} {'':>18}",
             cells,
-            f"{sum(run.cpu_us_per_record.values()):>6.1f}",
+            f"{run.cpu_us:>6.1f}",
         )
         print(f"{'most memory, MiB':>70}", " ".join(f"{run.memory_peak_mib[name]:>9,}" for name in names))
 
@@ -178,19 +281,15 @@ def main() -> None:
     )
     parser.add_argument("--quiet", type=int, default=QUIET_RECORDS, help="quiet records a sensor, to calibrate on")
     parser.add_argument("--not-calibrated", action="store_true", help="the shipped model as it is: all are suspects")
+    parser.add_argument("--workers", type=int, default=1, help="of each stage")
+    parser.add_argument("--pinned", action="store_true", help="the first worker of each stage on one core, and so on")
     arguments = parser.parse_args()
-    runs = []
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-flow-")))
-        model = "" if arguments.not_calibrated else calibrated(folder / "models", arguments.quiet)
-        running = local.start(arguments.broker or folder / "broker")
-        if arguments.broker is None:
-            stack.callback(local.stop, folder / "broker")
-        for pack in map(int, arguments.pack.split(",")):
-            here = folder / f"pack-{pack}"
-            runs.append(
-                measure(running.bootstrap, running.pid, arguments.records, pack, model, folder / "models", here)
-            )
+    calm = not arguments.not_calibrated
+    with place(arguments.broker, arguments.quiet if calm else 0) as where:
+        runs = [
+            measure(where, Flow(arguments.records, pack, calm, arguments.workers, arguments.pinned))
+            for pack in map(int, arguments.pack.split(","))
+        ]
     show(runs)
     print(orjson.dumps({"runs": [asdict(run) for run in runs]}).decode())
 

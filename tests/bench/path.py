@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,13 +21,13 @@ STILL_S = 2.0
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the path from `raw` to `features`."""
+    """One run of the path from `raw` to the last stage's output."""
 
     records: int
     rows: int
     messages: int
     records_per_s: float
-    """From the first features message to the last, by their own times of sending."""
+    """From the first message that came out to the last, by their own times of sending."""
     cpu_us_per_record: Mapping[str, float]
 
 
@@ -83,42 +83,49 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def run_path(settings: Settings, records: int, folder: Path, broker: int | None = None, timeout_s: float = 300) -> Run:
-    """Let ingest and featurize work off `raw`, both ready or starting, and see what it took."""
+def run_path(
+    settings: Settings,
+    records: int,
+    folder: Path,
+    broker: int | None = None,
+    timeout_s: float = 300,
+    stages: Sequence[str] = ("ingest", "featurize"),
+) -> Run:
+    """Let the stages work off `raw`, all ready or starting, and see what it took; the last is featurize or score."""
     folder.mkdir(parents=True, exist_ok=True)
+    topic, schema = (settings.topics.features, "features")
+    if stages[-1] == "score":
+        topic, schema = settings.topics.archive, "scored"
     processes = Processes(folder, worker_environment(settings))
     reader = clients.reader(settings, "bench")
     try:
-        featurize = processes.start("featurize", "featurize", "run")
-        processes.wait_ready([featurize], 90)
-        ingest = processes.start("ingest", "ingest", "run")
-        pids = {"ingest": ingest.process.pid, "featurize": featurize.process.pid}
-        if broker is not None:
-            pids["broker"] = broker
-        processes.wait_ready([ingest], 90)
-        while not _done(reader, settings):
+        pids = {"broker": broker} if broker is not None else {}
+        for stage in reversed(stages):
+            worker = processes.start(stage, stage, "run")
+            processes.wait_ready([worker], 90)
+            pids[stage] = worker.process.pid
+        while not _done(reader, settings, topic):
             time.sleep(0.02)
         before = {name: cpu_s(pid) for name, pid in pids.items()}
-        at_begin = _done(reader, settings)
+        at_begin = _done(reader, settings, topic)
         deadline = time.monotonic() + timeout_s
         seen, since, used = at_begin, time.monotonic(), before
         while time.monotonic() - since < STILL_S:
             time.sleep(0.1)
             processes.check()
             assert time.monotonic() < deadline, f"not done after {timeout_s} s"
-            now = _done(reader, settings)
+            now = _done(reader, settings, topic)
             if now != seen:
                 seen, since = now, time.monotonic()
                 used = {name: cpu_s(pid) for name, pid in pids.items()}
     finally:
         processes.stop()
-    made, rows, times = [], 0, []
-    for number, (_, end) in watermarks(reader, settings, settings.topics.features).items():
-        reader.assign([TopicPartition(settings.topics.features, number, 0)])
+    made, rows = [], 0
+    for number, (_, end) in watermarks(reader, settings, topic).items():
+        reader.assign([TopicPartition(topic, number, 0)])
         while end:
             for message in reader.consume(500, 1.0):
-                batch, meta = decode(clients.raise_for(message).value() or b"", "features")
-                times.append(message.timestamp()[1])
+                batch, meta = decode(clients.raise_for(message).value() or b"", schema)
                 made.append((message.timestamp()[1], meta["records"]))
                 rows += batch.num_rows
                 if (message.offset() or 0) + 1 >= end:
@@ -126,11 +133,11 @@ def run_path(settings: Settings, records: int, folder: Path, broker: int | None 
     reader.close()
     total = sum(count for _, count in made)
     assert total == records and rows == records, f"{total} records, {rows} rows of {records}"
-    first, last = min(times), max(times)
+    first, last = min(at for at, _ in made), max(at for at, _ in made)
     counted = total - sum(count for at, count in made if at == first)
     cpu = {name: (used[name] - before[name]) * 1e6 / counted for name in pids}
     return Run(records, rows, len(made), counted / ((last - first) / 1000), cpu)
 
 
-def _done(reader: Consumer, settings: Settings) -> int:
-    return sum(end for _, end in watermarks(reader, settings, settings.topics.features).values())
+def _done(reader: Consumer, settings: Settings, topic: str) -> int:
+    return sum(end for _, end in watermarks(reader, settings, topic).values())

@@ -5,7 +5,7 @@ A table lies between `<!-- table: NAME (make docs) -->` and `<!-- end -->`.
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,11 @@ from schemas import fields
 from schemas.sources import DERIVED, Source, sources
 from schemas.topics import topics
 from tests.contract.tree import ROOT
+from tests.docs import performance
+from tests.docs.performance import table as _table
 
 TABLE_IN_PAGE = re.compile(r"(<!-- table: ([a-z0-9 -]+) \(make docs\) -->\n).*?(<!-- end -->)", re.DOTALL)
 DAY_MS = 86_400_000
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(_cell(value) for value in line) + " |\n" for line in lines)
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
 
 
 def _code(value: object) -> str:
@@ -262,13 +255,16 @@ TABLES: dict[str, Callable[[], str]] = {
     "reasons": lambda: _table(
         ("reason", "expected"), [(_code(code), expected) for code, expected in REASONS.items() if code]
     ),
+    **performance.TABLES,
 }
 
 
 def pages() -> list[Path]:
     """The pages that hold tables."""
     return [
-        path for path in sorted((ROOT / "docs").rglob("*.md")) if TABLE_IN_PAGE.search(path.read_text(encoding="utf-8"))
+        path
+        for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+        if TABLE_IN_PAGE.search(path.read_text(encoding="utf-8"))
     ]
 
 
@@ -282,9 +278,14 @@ def updated(text: str) -> str:
     return TABLE_IN_PAGE.sub(table, text)
 
 
-if __name__ == "__main__":
+def write_pages() -> None:
+    """Write every page that holds tables anew, and say of each whether it has changed."""
     for page in pages():
         before = page.read_text(encoding="utf-8")
         after = updated(before)
         page.write_text(after, encoding="utf-8")
         sys.stdout.write(f"{page.relative_to(ROOT)}: {'unchanged' if after == before else 'written'}\n")
+
+
+if __name__ == "__main__":
+    write_pages()

@@ -32,6 +32,7 @@ def small_model(
     width: int = WIDTH,
     config: IganConfig | None = None,
     calibrated: Sequence[str] = (),
+    feature_set: str = FEATURE_SET,
 ) -> Model:
     """A model of 12 features (or `width`) whose weights depend on the seed.
 
@@ -55,7 +56,7 @@ def small_model(
     document: dict[str, Any] = {
         "version": manifest.VERSION,
         "parent": None,
-        "feature_set": FEATURE_SET,
+        "feature_set": feature_set,
         "feature_hash": feature_hash,
         "features": [
             {"name": f"f{n}", "label": f"feature {n}", "unit": "", "group": "g", "log": True} for n in range(width)

@@ -1,116 +1,99 @@
-"""The same job by Faust, Quix Streams, Bytewax and a loop by hand, and what Forebay does, on one broker.
+"""The same small job by Faust, Quix Streams, Bytewax, a loop by hand and Forebay, and Forebay's whole flow beside it.
 
-`python -m tests.bench.peers [--records N] [--only faust,quix,...]`, one after the other; the last line is one JSON
-document. Forebay's part is not the same job: records are checked and put in order, 75 features are computed, all of it
-exactly once; scoring is not in it.
+`python -m tests.bench.peers [--records N] [--only faust,quix,...] [--quick]`: JSON is decoded, flows to the destination
+in the last 2 s are counted, a small network scores, Kafka takes the answer. One after the other on one broker and the
+same cores, one record a message and 100. Four minutes. Writes docs/performance/peers.json and the tables of the docs;
+the last line is one JSON document.
 """
 
 import argparse
-import importlib.metadata
-import os
-import re
-import subprocess
-import sys
-import tempfile
-import time
-import uuid
-from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
-from pipeline.tools.broker import local
-from tests.bench.path import fill, run_path, settings_for
-from tests.contract.tree import ROOT
+from tests.bench import figures
+from tests.bench.bench_flow import QUIET_RECORDS, Flow, Place, measure, place
+from tests.bench.peers.running import PEERS, run_peer, version
+from tests.bench.peers.small_job import network, run_small_job
+from tests.docs.tables import write_pages
 
-LOCK = ROOT / "requirements" / "peers.txt"
-FOLDER = ROOT / "var" / "peers"
-PATIENCE_S = 150.0
-# How much of the records each gets: what takes a second of one takes a minute of another.
-SHARES = {"faust": 0.1, "quix": 0.2, "bytewax": 0.5, "hand": 1.0}
-PROGRAMS = {"faust": "faust_job", "quix": "quix_job", "bytewax": "bytewax_job", "hand": "hand_loop"}
-
-
-def peers_python() -> Path:
-    """An environment with the peers in it, made on first use from the locked requirements."""
-    python = FOLDER / "bin" / "python"
-    mark = FOLDER / "installed.txt"
-    if not mark.exists() or mark.read_bytes() != LOCK.read_bytes():
-        print("installing the peers ...", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", str(FOLDER)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(LOCK)], check=True)
-        mark.write_bytes(LOCK.read_bytes())
-    return python
+PACKS = (1, 100)
+FOREBAY = {
+    "forebay-small": {
+        "title": "Forebay, this job: three stages, 19 features",
+        "guarantee": "exactly once, the window included",
+        "leaves_out": "nothing of the job",
+    },
+    "forebay": {
+        "title": "Forebay, the whole flow: six stages, 75 features",
+        "guarantee": "exactly once, the window included, to closed and verified files",
+        "leaves_out": "nothing of the job",
+    },
+}
 
 
-def version(peer: str) -> str:
-    """What stands in the lock, or is installed here."""
-    name = {"faust": "faust-streaming", "quix": "quixstreams", "bytewax": "bytewax", "hand": "confluent-kafka"}[peer]
-    match = re.search(rf"^{name}==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
-    return match[1] if match else importlib.metadata.version(name)
+def forebay(where: Place, name: str, records: int, models: Path, model: str) -> list[dict[str, Any]]:
+    """The small job or the whole flow, one record a message and packed."""
+    runs: list[dict[str, Any]] = []
+    for pack in PACKS:
+        if name == "forebay":
+            whole = measure(where, Flow(records, pack))
+            rate, cpu = float(whole.records_per_s), whole.cpu_us_per_record
+        else:
+            small = run_small_job(where.broker, records, pack, where.folder, models, model)
+            rate, cpu = small.records_per_s, {stage: round(us, 2) for stage, us in small.cpu_us_per_record.items()}
+        runs.append({"pack": pack, "records": records, "records_per_s": round(rate), "cpu_us_per_record": cpu})
+    return runs
 
 
-def run_peer(peer: str, python: Path, bootstrap: str, source: str, records: int, log: Path) -> float:
-    """Records a second, from the first answers to the last; 0 where it does not come to an end."""
-    sink = f"peers.{peer}.{uuid.uuid4().hex[:8]}"
-    admin = AdminClient({"bootstrap.servers": bootstrap})  # its answers come only while it lives
-    admin.create_topics([NewTopic(sink, 1, 1)])[sink].result(20)
-    reader = Consumer({"bootstrap.servers": bootstrap, "group.id": "peers"})
-    program = [str(python), "-m", f"tests.bench.peers.{PROGRAMS[peer]}", bootstrap, source, sink]
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            program, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=out, stderr=out
-        )
-    first: tuple[float, int] | None = None
-    deadline, rate = time.monotonic() + PATIENCE_S, 0.0
-    try:
-        while time.monotonic() < deadline and process.poll() is None:
-            done, now = reader.get_watermark_offsets(TopicPartition(sink, 0), timeout=10)[1], time.monotonic()
-            if done and first is None:
-                first = now, done
-            if first and done >= records:
-                rate = (done - first[1]) / (now - first[0])
-                break
-            time.sleep(0.02)
-    finally:
-        process.kill()
-        process.wait()
-        reader.close()
-    if not rate:
-        print(f"{peer}: not done; its last words:\n{log.read_text(errors='replace')[-800:]}", flush=True)
-    return rate
+def table(results: dict[str, dict[str, Any]]) -> None:
+    """The results, each beside the loop by hand at one record a message."""
+    hand = results.get("hand", {"runs": [{"records_per_s": 0}]})["runs"][0]["records_per_s"]
+    for name, result in results.items():
+        for run in result["runs"]:
+            ratio = f"{run['records_per_s'] / hand:6.2f}" if hand else "     –"
+            print(
+                f"{name:18} {result['version']:10} {run['pack']:>4} a message {run['records']:>9,} records "
+                f"{run['records_per_s']:>9,} records/s {ratio}  "
+                f"{sum(run['cpu_us_per_record'].values()):7.1f} µs of CPU a record",
+                flush=True,
+            )
 
 
 def main() -> None:
-    """Print a line a peer, and all of it as JSON."""
+    """Print a line a run, and all of it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=200_000)
-    parser.add_argument("--only", default="faust,quix,bytewax,hand,forebay")
+    parser.add_argument("--records", type=int, default=400_000)
+    parser.add_argument("--only", default=",".join([*(peer.name for peer in PEERS), *FOREBAY]))
+    parser.add_argument("--quick", action="store_true", help="few records, to var/performance")
     arguments = parser.parse_args()
     wanted = arguments.only.split(",")
-    python = peers_python()
-    results: dict[str, dict[str, object]] = {}
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-peers-")))
-        running = local.start(folder / "broker")
-        stack.callback(local.stop, folder / "broker")
-        for peer in (name for name in SHARES if name in wanted):
-            settings = settings_for(running.bootstrap, f"b{uuid.uuid4().hex[:8]}.", folder / peer, partitions=1)
-            records = int(arguments.records * SHARES[peer])
-            fill(settings, records, 1, sensors=1, marks=False)
-            its_own = Path(sys.executable) if peer == "faust" else python
-            rate = run_peer(peer, its_own, running.bootstrap, settings.topics.raw, records, folder / f"{peer}.log")
-            results[peer] = {"version": version(peer), "records": records, "records_per_s": round(rate)}
-            print(f"{peer:8} {version(peer):10} {records:>9,} records  {rate:>10,.0f} records/s", flush=True)
-        if "forebay" in wanted:
-            settings = settings_for(running.bootstrap, f"b{uuid.uuid4().hex[:8]}.", folder / "forebay")
-            fill(settings, 2 * arguments.records, 1)
-            run = run_path(settings, 2 * arguments.records, folder / "stages", running.pid)
-            results["forebay"] = {"records": run.records, "records_per_s": round(run.records_per_s)}
-            print(f"forebay  raw to features  {run.records:>9,} records  {run.records_per_s:>10,.0f} records/s")
+    records = 20_000 if arguments.quick else arguments.records
+    started = figures.origin("python -m tests.bench.peers")
+    results: dict[str, dict[str, Any]] = {}
+    with place(quiet_records=3_000 if arguments.quick else QUIET_RECORDS) as where:
+        for peer in (each for each in PEERS if each.name in wanted):
+            facts = {"title": peer.title, "guarantee": peer.guarantee, "leaves_out": peer.leaves_out}
+            runs = [
+                asdict(run_peer(peer, where.broker, round(records * peer.share), pack, where.folder)) for pack in PACKS
+            ]
+            results[peer.name] = {**facts, "version": version(peer), "runs": runs}
+            table({peer.name: results[peer.name]})
+        models = where.folder / "small-models"
+        model = network(models) if "forebay-small" in wanted else ""
+        for name in (each for each in FOREBAY if each in wanted):
+            # Twice as many: it reads as fast as the loop by hand, and its stages start meanwhile.
+            results[name] = {
+                **FOREBAY[name],
+                "version": "here",
+                "runs": forebay(where, name, 2 * records, models, model),
+            }
+    table(results)
+    figures.write(figures.QUICK_FOLDER if arguments.quick else figures.FOLDER, "peers", {"peers": results}, started)
+    if not arguments.quick:
+        write_pages()
     print(orjson.dumps(results).decode())
 
 

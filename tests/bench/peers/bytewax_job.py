@@ -1,4 +1,4 @@
-"""The job in Bytewax: one worker, batches of a thousand from Kafka."""
+"""The job in Bytewax: one worker, batches of a thousand records from Kafka."""
 
 import sys
 
@@ -12,22 +12,22 @@ from bytewax.testing import cluster_main
 from tests.bench.peers.job import Recent, answer, inputs, scores
 
 
-def main(bootstrap: str, source: str, sink: str) -> None:
+def main(bootstrap: str, source: str, sink: str, pack: int) -> None:
     """Until it is ended."""
     recent = Recent()
 
     def scored(messages: list[KafkaSourceMessage]) -> list[KafkaSinkMessage]:
-        records = [orjson.loads(message.value) for message in messages]
+        records = [orjson.loads(line) for message in messages for line in message.value.splitlines()]
         counts = [recent.count(record) for record in records]
         results = scores([inputs(record, count) for record, count in zip(records, counts, strict=True)])
         rows = zip(records, counts, results, strict=True)
         return [KafkaSinkMessage(None, answer(record, count, score)) for record, count, score in rows]
 
     flow = Dataflow("peers")
-    came = op.input("in", flow, KafkaSource([bootstrap], [source], batch_size=1000))
+    came = op.input("in", flow, KafkaSource([bootstrap], [source], batch_size=1000 // pack))
     kafka.output("out", op.flat_map_batch("score", came, scored), brokers=[bootstrap], topic=sink)
     cluster_main(flow, [], 0)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))

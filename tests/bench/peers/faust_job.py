@@ -15,20 +15,21 @@ async def work(bootstrap: str, source: str, sink: str) -> None:
     app: Any = faust.App(
         sink, broker=f"kafka://{bootstrap}", web_enabled=False, topic_allow_declare=False, topic_disable_leader=True
     )
-    records = app.topic(source, value_type=bytes, value_serializer="raw")
+    messages = app.topic(source, value_type=bytes, value_serializer="raw")
     answers = app.topic(sink, value_type=bytes, value_serializer="raw")
     recent = Recent()
 
     async def agent(stream: Any) -> None:
         async for value in stream:
-            record = orjson.loads(value)
-            count = recent.count(record)
-            await answers.send(value=answer(record, count, scores([inputs(record, count)])[0]))
+            for line in value.splitlines():
+                record = orjson.loads(line)
+                count = recent.count(record)
+                await answers.send(value=answer(record, count, scores([inputs(record, count)])[0]))
 
-    app.agent(records)(agent)
+    app.agent(messages)(agent)
     await app.start()
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(work(*sys.argv[1:]))
+    asyncio.run(work(*sys.argv[1:4]))

@@ -1,0 +1,93 @@
+"""What a record costs as sensors and hosts grow, and what a second worker of each stage costs.
+
+`python -m tests.bench.bench_scale [--records N] [--quick]`: the whole flow with 1 to 1,000 sensors, with senders of
+10^3 and 10^6 addresses, with 1 and 2 workers of each stage, each pinned to a core; and in this process alone featurize
+with 10^3 to 10^6 hosts. Four minutes. Writes docs/performance/scale.json and the tables of the docs.
+"""
+
+import argparse
+from dataclasses import asdict, replace
+from typing import Any
+
+import orjson
+
+from loadtest.scenarios import SCENARIOS, Scenario
+from pipeline.featurize.feature_set import FEATURE_SET
+from pipeline.featurize.snapshot import compile_ahead
+from tests.bench import figures
+from tests.bench.bench_flow import Flow, Run, measure, place, show
+from tests.bench.bench_keys import by_hosts
+from tests.docs.tables import write_pages
+
+SENSORS = (1, 10, 100, 1_000)
+SENDERS = (1_000, 1_000_000)
+PARTITIONS = (12, 96)
+CALIBRATED = replace(SCENARIOS["sites"], sites=1, sensors=8)
+"""One site, so that its calibration holds for any number of its sensors."""
+
+
+def flooded(addresses: int) -> Scenario:
+    """A sensor most of whose records come from so many senders."""
+    return replace(CALIBRATED, sensors=1, attack="flood", attack_records=20_000, addresses=addresses)
+
+
+def projected(run: Run) -> list[dict[str, Any]]:
+    """A projection, not a measurement: a worker for each partition with a core to itself, cost a record unchanged.
+
+    The slowest stage's workers set the rate; Kafka is left out, as its share depends on how many brokers there are.
+    """
+    stages = {stage: used for stage, used in run.cpu_us_per_record.items() if stage != "broker"}
+    slowest = max(stages, key=lambda stage: stages[stage])
+    return [
+        {
+            "partitions": partitions,
+            "slowest": slowest,
+            "records_per_s": round(partitions * 1e6 / stages[slowest]),
+            "cores_of_the_stages": round(partitions * sum(stages.values()) / stages[slowest], 1),
+        }
+        for partitions in PARTITIONS
+    ]
+
+
+def main() -> None:
+    """Print a table a part, and all of it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=400_000)
+    parser.add_argument("--quick", action="store_true", help="few records, to var/performance")
+    arguments = parser.parse_args()
+    records, quiet = (20_000, 3_000) if arguments.quick else (arguments.records, 20_000)
+    started = figures.origin("python -m tests.bench.bench_scale")
+    compile_ahead(FEATURE_SET)
+    hosts = by_hosts(FEATURE_SET)
+    for each in hosts:
+        print(f"{each['hosts']:>9,} hosts: featurize alone {each['ns'] / 1000:.2f} µs a record", flush=True)
+    parts: dict[str, list[Run]] = {"sensors": [], "senders": [], "workers": []}
+    with place(quiet_records=quiet, scenario=CALIBRATED) as where:
+        for sensors in SENSORS:
+            flow = Flow(records, scenario=replace(CALIBRATED, sensors=sensors))
+            parts["sensors"].append(measure(where, flow))
+            show(parts["sensors"][-1:])
+        for addresses in SENDERS:
+            parts["senders"].append(measure(where, Flow(records, scenario=flooded(addresses))))
+            show(parts["senders"][-1:])
+        for workers in (1, 2):
+            flow = Flow(records, workers=workers, pinned=True, scenario=CALIBRATED)
+            parts["workers"].append(measure(where, flow))
+            show(parts["workers"][-1:])
+    document = {
+        "hosts": hosts,
+        "sensors": [asdict(run) for run in parts["sensors"]],
+        "senders": [
+            {"addresses": addresses, **asdict(run)} for addresses, run in zip(SENDERS, parts["senders"], strict=True)
+        ],
+        "workers": [asdict(run) for run in parts["workers"]],
+        "projection": projected(parts["workers"][-1]),
+    }
+    figures.write(figures.QUICK_FOLDER if arguments.quick else figures.FOLDER, "scale", document, started)
+    if not arguments.quick:
+        write_pages()
+    print(orjson.dumps(document).decode())
+
+
+if __name__ == "__main__":
+    main()

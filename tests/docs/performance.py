@@ -1,0 +1,254 @@
+"""The tables of docs/performance.md and the README that are made from the files of docs/performance.
+
+The benches of record write those files (`python -m tests.bench.record`, `.peers`, `.bench_scale`, `.latencies`,
+`.flames`, `.soak`); where one is missing the table says that it was not measured.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.tools.processes import STAGES
+from tests.contract.tree import ROOT
+
+FOLDER = ROOT / "docs" / "performance"
+BUSY_LOAD = 0.5
+"""With a higher load before the run, something else was running."""
+PROCESSES = ("broker", *STAGES)
+COMMANDS = {
+    "flow": "python -m tests.bench.record",
+    "peers": "python -m tests.bench.peers",
+    "scale": "python -m tests.bench.bench_scale",
+    "latencies": "python -m tests.bench.latencies",
+    "flames": "python -m tests.bench.flames",
+    "soak": "python -m tests.bench.soak",
+}
+Document = dict[str, Any]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(_cell(value) for value in line) + " |\n" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def read(name: str, folder: Path = FOLDER) -> Document | None:
+    """What a bench wrote; None where there is no such file."""
+    path = folder / f"{name}.json"
+    return orjson.loads(path.read_bytes()) if path.exists() else None
+
+
+def said(document: Document) -> str:
+    """Where a file's figures are from, as a sentence's end."""
+    machine = document["machine"]
+    load = machine["load_before"]
+    beside = f", other work beside (load {load:g})" if load > BUSY_LOAD else ""
+    return (
+        f"`{document['command']}`, {machine['cores']} cores that also run Kafka, {machine['memory_gib']:.0f} GiB, "
+        f"{document['date']}, version {document['commit']}{beside}"
+    )
+
+
+def _from(name: str, instead: str = "") -> Callable[[Callable[[Document], str]], Callable[[], str]]:
+    """A table of a file, or of the one `instead`, and where that is from; without both, that it was not measured."""
+
+    def decorator(made: Callable[[Document], str]) -> Callable[[], str]:
+        @wraps(made)
+        def whole() -> str:
+            document = read(name) or read(instead)
+            if document is None:
+                return f"Not measured yet: `{COMMANDS[name]}`.\n"
+            return f"{made(document)}\n{said(document)}.\n"
+
+        return whole
+
+    return decorator
+
+
+def _budget_row(label: str, run: Document) -> list[object]:
+    used = run["cpu_us_per_record"]
+    total = sum(used.values())
+    return [
+        label,
+        f"{run['records_per_s']:,}",
+        f"{run['archived_per_s']:,}",
+        *(f"{used[name]:.1f}" for name in PROCESSES),
+        f"{total:.1f}",
+    ]
+
+
+def _both(document: Document) -> dict[str, Document]:
+    """The runs before and those of the document, by date."""
+    before = read("before")
+    return {each["date"]: each["runs"] for each in (before, document) if each is not None}
+
+
+@_from("flow", "before")
+def flow(document: Document) -> str:
+    """Rates and CPU a record, before and now."""
+    dates = _both(document)
+    rows = [
+        _budget_row(f"{name}, {date}", runs[name])
+        for name in document["runs"]
+        for date, runs in dates.items()
+        if name in runs
+    ]
+    head = ("records", "records/s to `archive`", "to closed files", "CPU µs a record: Kafka", *STAGES, "all")
+    picture = "![What a record costs, by process, before and now](performance/budget.svg)"
+    return table(head, rows) + (f"\n{picture}\n" if len(dates) > 1 else "")
+
+
+@_from("flow")
+def ratios(document: Document) -> str:
+    """The whole flow beside the loop by hand, of the same run."""
+    found, hand = document["ratios"], document["hand_loop"]
+    before = (read("before") or {"ratios": {}})["ratios"]
+    rows = [
+        (
+            "one a message, to the loop by hand",
+            f"{found['one_a_message_to_hand_loop']:.2f}",
+            before.get("one_a_message_to_hand_loop", "–"),
+            "1.0",
+        ),
+        ("packed, to the same loop", f"{found['packed_to_hand_loop']:.2f}", "–", "1.8"),
+        ("packed, to that loop reading packed messages", f"{found['packed_to_packed_hand_loop']:.2f}", "–", "–"),
+        ("every row a suspect, to the calm flow", f"{found['flood_to_calm']:.2f}", "0.44", "0.8"),
+    ]
+    loops = ", ".join(f"{run['records_per_s']:,} records/s {name}" for name, run in hand.items())
+    return table(("the whole flow", "ratio", "before", "aim"), rows) + f"\nThe loop by hand: {loops}.\n"
+
+
+@_from("flow", "before")
+def memory(document: Document) -> str:
+    """Most resident memory of each process, before and now."""
+    rows = [
+        [f"{name}, {date}", *(f"{runs[name]['memory_peak_mib'][process]:,}" for process in PROCESSES)]
+        for name in document["runs"]
+        for date, runs in _both(document).items()
+        if name in runs
+    ]
+    return table(("MiB at most", "Kafka", *STAGES), rows)
+
+
+@_from("peers")
+def peers(document: Document) -> str:
+    """Every peer with its rates, the ratio to the loop by hand, and what it leaves out."""
+    found = document["peers"]
+    hand = found["hand"]["runs"][0]["records_per_s"]
+    rows = []
+    for peer in found.values():
+        cells: list[object] = [f"{peer['title']} ({peer['version']})" if peer["version"] != "here" else peer["title"]]
+        for run in peer["runs"]:
+            rate = run["records_per_s"]
+            cells.append(f"{rate:,} ({rate / hand:.2f})" if rate else "did not end")
+        cpu = [sum(run["cpu_us_per_record"].values()) for run in peer["runs"]]
+        rows.append([*cells, "; ".join(f"{each:.1f}" for each in cpu), peer["guarantee"], peer["leaves_out"]])
+    head = ("who", "records/s one a message", "100 a message", "CPU µs a record, Kafka's too", "safety", "leaves out")
+    return table(head, rows)
+
+
+@_from("scale")
+def scale(document: Document) -> str:
+    """CPU a record by sensors, senders and workers."""
+    rows = [
+        *((f"{run['sensors']:,} sensors", run) for run in document["sensors"]),
+        *((f"1 sensor, {run['addresses']:,} senders in a flood", run) for run in document["senders"]),
+        *((f"{run['workers']} pinned worker{'s' * (run['workers'] > 1)} a stage", run) for run in document["workers"]),
+    ]
+    budget = [
+        [
+            label,
+            f"{run['records_per_s']:,}",
+            *(f"{run['cpu_us_per_record'][name]:.1f}" for name in PROCESSES),
+            f"{sum(run['cpu_us_per_record'].values()):.1f}",
+            f"{run['suspects'] / run['records']:.0%}",
+        ]
+        for label, run in rows
+    ]
+    head = ("", "records/s", "CPU µs a record: Kafka", *STAGES, "all", "suspects")
+    alone = ", ".join(f"{each['hosts']:,} hosts {each['ns'] / 1000:.1f}" for each in document["hosts"])
+    projection = "; ".join(
+        f"{each['partitions']} partitions {each['records_per_s']:,} records/s on {each['cores_of_the_stages']:g} cores"
+        for each in document["projection"]
+    )
+    limit = document["projection"][0]["slowest"].capitalize()
+    return (
+        f"{table(head, budget)}\nFeaturize alone in a process, µs of CPU a record: {alone}.\n\n"
+        f"**A projection, not a measurement**, of a worker of each stage for every partition, each with a core to "
+        f"itself, Kafka left out: {projection}. {limit} is what limits it.\n"
+    )
+
+
+@_from("latencies")
+def latencies(document: Document) -> str:
+    """From when a record was due until it was scored, and until its alert was there, by rate."""
+    rows = [
+        [
+            f"{step['rate']:,.0f}",
+            *(
+                f"{each['p50']:,.0f} / {each['p99']:,.0f} / {each['max']:,.0f}" if each["count"] else "none"
+                for each in (step["latency_ms"][name] for name in ("raw_to_flows", "raw_to_scored", "raw_to_alert"))
+            ),
+            "yes" if step["generator_fell_behind"] else "no",
+        ]
+        for step in document["steps"]
+    ]
+    head = ("records/s", "until in `flows`, ms p50 / p99 / max", "until scored", "until its alert", "generator late")
+    return f"{table(head, rows)}\n![Latency by rate](performance/latencies.svg)\n"
+
+
+@_from("flames")
+def flames(document: Document) -> str:
+    """What takes the most of each stage, with its picture."""
+    rows = [
+        (
+            f"[{stage}](performance/flame-{stage}.svg)",
+            ", ".join(f"{name} {share:.0%}" for name, share in found["top"]),
+        )
+        for stage, found in document["stages"].items()
+    ]
+    return table(("stage", "innermost functions, share of its CPU"), rows)
+
+
+@_from("soak")
+def soak(document: Document) -> str:
+    """Memory over time."""
+    series, growth = document["rows"], document["growth_mib_per_hour"]
+    middle = series[len(series) // 2]
+    rows = [
+        [name, *(f"{row['rss_mib'][name]:,}" for row in (series[0], middle, series[-1])), f"{growth.get(name, 0):+.0f}"]
+        for name in series[-1]["rss_mib"]
+    ]
+    head = ("MiB resident", "at first", "half way", "at last", "growth of the second half, MiB an hour")
+    return (
+        f"![Memory and rates over time](performance/soak.svg)\n\n{table(head, rows)}\n"
+        f"{document['minutes']:g} minutes at {document['rate']:,.0f} records/s, {series[-1]['sent']:,} records.\n"
+    )
+
+
+@_from("flow", "before")
+def headline(document: Document) -> str:
+    """What the README says of speed."""
+    one, packed, found = document["runs"]["one a message"], document["runs"]["packed"], document["ratios"]
+    ratios = [found[name] for name in ("one_a_message_to_hand_loop", "packed_to_hand_loop") if name in found]
+    costs = [f"{sum(run['cpu_us_per_record'].values()):.1f}" for run in (one, packed)]
+    return (
+        f"Two cores that also run Kafka sustain **{one['records_per_s']:,} records/s** one a message and "
+        f"**{packed['records_per_s']:,}** in messages of {packed['pack']}: all six stages, exactly once, into closed "
+        f"files, {' and '.join(costs)} µs of a core a record. That is {' and '.join(f'{each:.2f}' for each in ratios)} "
+        "times the rate of a loop written by hand around confluent-kafka that does a fraction of the job, with nothing "
+        "safe about it ([performance](docs/performance.md)).\n"
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    f"performance {made.__name__}": made
+    for made in (flow, ratios, memory, peers, scale, latencies, flames, soak, headline)
+}

@@ -1,0 +1,85 @@
+"""The tables of figures: made from the files of record, and each of those says where it is from."""
+
+import re
+from pathlib import Path
+
+import orjson
+import pytest
+
+from tests.contract.tree import ROOT, relative
+from tests.docs import performance
+from tests.docs.performance import COMMANDS, FOLDER, PROCESSES, read, said
+from tests.docs.tables import TABLE_IN_PAGE
+
+FILES = sorted(FOLDER.glob("*.json"))
+PICTURE_BYTES = 300_000
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_a_file_says_where_it_is_from(path: Path) -> None:
+    document = orjson.loads(path.read_bytes())
+    assert re.fullmatch(r"python -m tests\.bench\.\w+( \S+)*", document["command"]), document["command"]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", document["date"]) and document["commit"]
+    assert document["machine"]["cores"] > 0 and document["machine"]["load_before"] >= 0
+    module = document["command"].split()[2].replace(".", "/")
+    assert (ROOT / f"{module}.py").exists() or (ROOT / module / "__main__.py").exists()
+
+
+def test_the_figures_before_are_there() -> None:
+    assert read("before") is not None
+
+
+def test_what_is_missing_is_called_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(performance, "read", lambda _name: None)
+    for name, made in performance.TABLES.items():
+        assert made().startswith("Not measured yet: `python -m tests.bench."), name
+    assert read("flow", tmp_path) is None
+
+
+def test_other_work_beside_a_run_is_said() -> None:
+    document = {
+        "command": "python -m tests.bench.record",
+        "machine": {"cores": 2, "memory_gib": 23.5, "load_before": 0.3},
+        "date": "2026-11-29",
+        "commit": "0a1b2c3",
+    }
+    assert said(document).endswith("2026-11-29, version 0a1b2c3")
+    document["machine"] = {"cores": 2, "memory_gib": 23.5, "load_before": 7.25}
+    assert said(document).endswith("other work beside (load 7.25)")
+
+
+def test_the_readme_and_the_page_hold_what_the_files_say() -> None:
+    """The tables' own test compares whole tables; this one holds the figures that people quote."""
+    pages = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/performance.md")}
+    names = {name: {match[2] for match in TABLE_IN_PAGE.finditer(text)} for name, text in pages.items()}
+    assert "performance headline" in names["README.md"]
+    assert set(performance.TABLES) - {"performance headline"} <= names["docs/performance.md"]
+    document = read("flow") or read("before")
+    assert document is not None
+    for run in (document["runs"]["one a message"], document["runs"]["packed"]):
+        total = f"{sum(run['cpu_us_per_record'].values()):.1f}"
+        for name, text in pages.items():
+            assert f"{run['records_per_s']:,}" in text and total in text, name
+
+
+def test_a_table_has_a_row_a_run_and_a_column_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = dict.fromkeys(PROCESSES, 1.25)
+    run = {"records_per_s": 70_000, "archived_per_s": 65_000, "cpu_us_per_record": costs, "memory_peak_mib": costs}
+    found = {
+        "command": COMMANDS["flow"],
+        "machine": {"cores": 2, "memory_gib": 24, "load_before": 0.0},
+        "date": "2026-11-29",
+        "commit": "0a1b2c3",
+        "runs": {"one a message": run, "packed": {**run, "pack": 100}},
+    }
+    monkeypatch.setattr(performance, "read", {"flow": found}.get)
+    lines = performance.TABLES["performance flow"]().split("\n")
+    assert lines[2] == "| one a message, 2026-11-29 | 70,000 | 65,000 |" + " 1.2 |" * 7 + " 8.8 |"
+    assert lines[3].startswith("| packed, 2026-11-29 |") and not lines[4]
+
+
+def test_pictures_are_small_and_run_nothing() -> None:
+    for path in sorted(FOLDER.glob("*.svg")):
+        text = path.read_text(encoding="utf-8")
+        assert len(text) < PICTURE_BYTES, path
+        assert "<svg" in text and "<script" not in text, path
