@@ -1,10 +1,11 @@
 """What the whole flow sustains: all records lie in `raw`, then the six stages start together and work them off.
 
-`python -m tests.bench.bench_flow [--records N] [--pack 1,100] [--broker FOLDER] [--not-calibrated]`; a table, and in
-the last line one JSON document. `--records 5000000` is the sustained run. The model is calibrated on quiet records of
-each sensor, as an operator's is; without that every row is a suspect. Counted from the first `flows` message: the rate
-until the last row stood in `archive`, by the messages' own times, and CPU until every record lay in a closed file. In
-the end the archive is verified: every file hashed and counted again, every position of `raw` there once.
+`python -m tests.bench.bench_flow [--records N] [--pack 1,100] [--broker FOLDER] [--flooded]`; a table, and in the last
+line one JSON document. `--records 5000000` is the sustained run. The model is calibrated on quiet records of each
+sensor, as an operator's is; flooded, the same with an alert level of 1, so that every row is a suspect. Counted from
+the first `flows` message: the rate until the last row stood in `archive`, by the messages' own times, and CPU until
+every record lay in a closed file. In the end the archive is verified: every file hashed and counted again, every
+position of `raw` there once.
 """
 
 import argparse
@@ -34,15 +35,12 @@ from pipeline.tools.broker import local
 from pipeline.tools.broker.state import Running
 from pipeline.tools.offline.training_rows import Span, read_rows
 from pipeline.tools.processes import STAGES, Processes, worker_environment
-from schemas.learning import Learning
 from tests.bench.path import cpu_s, watermarks
 
 SCENARIO: Scenario = replace(SCENARIOS["sites"], sites=4, sensors=2)
 SEED = 1
 QUIET_RECORDS = 20_000
 """Of each sensor: enough for a table of p-values that reaches below the alert level."""
-LEARNT = Learning(least_s=1, most_s=1, anchor_s=1, admit_s=1, shortest_block_s=1)
-"""Where every row is to be a suspect: a sensor that learns shows none, for two hours of event time as it is shipped."""
 LOOK_S = 0.5
 """How often the archive's manifests are read: seldom enough to take no CPU that would be counted."""
 LAST_OFFSETS = 64
@@ -52,11 +50,14 @@ Pids = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What is measured. workers: of each stage; pinned: the first of each on one core, the second on another."""
+    """What is measured. calm: else every row is a suspect; workers: of each stage.
+
+    pinned: the first worker of each stage on one core, the second on another.
+    """
 
     records: int
     pack: int = 1
-    calibrated: bool = True
+    calm: bool = True
     workers: int = 1
     pinned: bool = False
     scenario: Scenario = SCENARIO
@@ -64,12 +65,13 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where it is measured: a broker, a folder, and the calibrated model in the registry `models`."""
+    """Where it is measured: a broker, a folder, and in the registry `models` the calibrated model and the other one."""
 
     broker: Running
     folder: Path
     models: Path
     model: str
+    flooded: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Run:
 
     records: int
     pack: int
-    calibrated: bool
+    calm: bool
     sensors: int
     workers: int
     records_per_s: int
@@ -96,13 +98,14 @@ class Run:
         return sum(self.cpu_us_per_record.values())
 
 
-def calibrated(folder: Path, quiet_records: int, scenario: Scenario = SCENARIO) -> str:
+def calibrated(folder: Path, quiet_records: int, scenario: Scenario = SCENARIO) -> tuple[str, str]:
     """The shipped model, calibrated on so many quiet records of each sensor, in the registry `folder`; its id.
 
-    Where there is one site alone, it is calibrated as a whole, on its first sensor.
+    And that of another one, by which every row is a suspect. Where there is one site alone, it is calibrated as a
+    whole, on its first sensor.
     """
     load = Load(scenario, quiet_records * len(scenario.sensor_names), SEED)
-    model = registry.load()
+    calm = flooded = registry.load()
     lines: list[list[bytes]] = [[] for _ in scenario.sensor_names]
     for number, part in messages(load, time.time_ns() // 1000 - load.span_us):
         lines[number] += [value for value, _ in part]
@@ -112,11 +115,13 @@ def calibrated(folder: Path, quiet_records: int, scenario: Scenario = SCENARIO) 
         path.write_bytes(b"\n".join(records) + b"\n")
         rows = read_rows(path, site, sensor, load_settings(), Span(), None)
         origin = f"{site}/{sensor}" if scenario.sites > 1 else site
-        model = recalibrate(model, origin, rows.matrix, rows.end_ts_us)
+        calm = recalibrate(calm, origin, rows.matrix, rows.end_ts_us)
+        flooded = recalibrate(flooded, origin, rows.matrix, rows.end_ts_us, alert_level=1.0)
         if scenario.sites == 1:
             break
-    registry.save(model, folder)
-    return model.id
+    registry.save(calm, folder)
+    registry.save(flooded, folder)
+    return calm.id, flooded.id
 
 
 @contextmanager
@@ -130,11 +135,11 @@ def place(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-flow-")))
-        model = calibrated(folder / "models", quiet_records, scenario) if quiet_records else ""
+        model, flooded = calibrated(folder / "models", quiet_records, scenario)
         running = local.start(broker or folder / "broker")
         if broker is None:
             stack.callback(local.stop, folder / "broker")
-        yield Place(running, folder, folder / "models", model)
+        yield Place(running, folder, folder / "models", model, flooded)
 
 
 def measure(where: Place, flow: Flow, began: Callable[[Pids], None] = lambda _pids: None) -> Run:
@@ -151,9 +156,8 @@ def measure(where: Place, flow: Flow, began: Callable[[Pids], None] = lambda _pi
         archive_uri=folder / "archive",
         samples_uri=folder / "samples",
         registry_uri=where.models,
-        model=where.model if flow.calibrated else "",
+        model=where.model if flow.calm else where.flooded,
         metrics_port=0,
-        **({} if flow.calibrated else {"learning": LEARNT}),
     )
     topics.create(settings)
     load = Load(flow.scenario, flow.records, SEED, pack=flow.pack)
@@ -182,7 +186,7 @@ def measure(where: Place, flow: Flow, began: Callable[[Pids], None] = lambda _pi
     return Run(
         records=flow.records,
         pack=flow.pack,
-        calibrated=flow.calibrated,
+        calm=flow.calm,
         sensors=len(flow.scenario.sensor_names),
         workers=flow.workers,
         records_per_s=round(flow.records / (last - first) * 1000),
@@ -280,14 +284,13 @@ def main() -> None:
         "--broker", type=Path, help="a local broker's folder, where it runs already or is to keep running"
     )
     parser.add_argument("--quiet", type=int, default=QUIET_RECORDS, help="quiet records a sensor, to calibrate on")
-    parser.add_argument("--not-calibrated", action="store_true", help="the shipped model as it is: all are suspects")
+    parser.add_argument("--flooded", action="store_true", help="every row is a suspect")
     parser.add_argument("--workers", type=int, default=1, help="of each stage")
     parser.add_argument("--pinned", action="store_true", help="the first worker of each stage on one core, and so on")
     arguments = parser.parse_args()
-    calm = not arguments.not_calibrated
-    with place(arguments.broker, arguments.quiet if calm else 0) as where:
+    with place(arguments.broker, arguments.quiet) as where:
         runs = [
-            measure(where, Flow(arguments.records, pack, calm, arguments.workers, arguments.pinned))
+            measure(where, Flow(arguments.records, pack, not arguments.flooded, arguments.workers, arguments.pinned))
             for pack in map(int, arguments.pack.split(","))
         ]
     show(runs)

@@ -55,7 +55,7 @@ def recorded(size: Size) -> dict[str, Any]:
             hand[name] = run_peer(HAND, where.broker, size.hand, pack, where.folder)
             show([runs[name]])
             print(f"{name}: the loop by hand {hand[name].records_per_s:,} records/s", flush=True)
-        runs["every row a suspect"] = measure(where, Flow(size.flood, calibrated=False))
+        runs["every row a suspect"] = measure(where, Flow(size.flood, calm=False))
         show([runs["every row a suspect"]])
     compared = ratios(
         runs["one a message"], runs["packed"], runs["every row a suspect"], hand["one a message"], hand["packed"]
