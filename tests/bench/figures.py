@@ -31,11 +31,14 @@ COLOURS = {
 
 
 def origin(command: str) -> dict[str, Any]:
-    """What stands in every file: command, machine with the load before it, date, and the commit it was measured at."""
+    """What stands in every file: command, machine with the load before it, date, and the commit it was measured at.
+
+    Of an absolute path in the command the name alone: the rest is this machine's.
+    """
     commit = _git("rev-parse", "--short", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", *PACKAGES)
     return {
-        "command": " ".join([command, *sys.argv[1:]]),
+        "command": " ".join([command, *(Path(word).name if word.startswith("/") else word for word in sys.argv[1:])]),
         "machine": machine(),
         "date": datetime.now(UTC).date().isoformat(),
         "commit": (commit or "unknown") + (" and changes" if changed else ""),
@@ -60,18 +63,19 @@ def budget(path: Path, bars: Mapping[str, Mapping[str, float]]) -> None:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "forebay"}):
         figure, panel = plt.subplots(figsize=(9, 0.8 + 0.5 * len(bars)), constrained_layout=True)
         names = list(bars)[::-1]
+        most = max(sum(bar.values()) for bar in bars.values())
         for row, name in enumerate(names):
             left = 0.0
             for process, used in bars[name].items():
                 label = process if row == len(names) - 1 else None
                 panel.barh(row, used, left=left, color=COLOURS[process], label=label, height=0.7)
-                if used >= 1.0:
+                if used >= 0.04 * most:  # else the number is wider than its box
                     panel.text(left + used / 2, row, f"{used:.1f}", ha="center", va="center", color="white", fontsize=8)
                 left += used
             panel.text(left, row, f" {left:.1f}", va="center", fontsize=9)
         panel.set_yticks(range(len(names)), names)
         panel.set_xlabel("microseconds of a core for each record")
-        panel.set_xlim(0, 1.1 * max(sum(bar.values()) for bar in bars.values()))
+        panel.set_xlim(0, 1.1 * most)
         panel.legend(ncols=7, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
         figure.savefig(path, format="svg", metadata={"Date": None})
         plt.close(figure)

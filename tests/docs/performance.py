@@ -119,7 +119,12 @@ def ratios(document: Document) -> str:
         ),
         ("packed, to the same loop", f"{found['packed_to_hand_loop']:.2f}", "–", "1.8"),
         ("packed, to that loop reading packed messages", f"{found['packed_to_packed_hand_loop']:.2f}", "–", "–"),
-        ("every row a suspect, to the calm flow", f"{found['flood_to_calm']:.2f}", "0.44", "0.8"),
+        (
+            "every row a suspect, to the calm flow",
+            f"{found['flood_to_calm']:.2f}",
+            before.get("flood_to_calm", "–"),
+            "0.8",
+        ),
     ]
     loops = ", ".join(f"{run['records_per_s']:,} records/s {name}" for name, run in hand.items())
     return table(("the whole flow", "ratio", "before", "aim"), rows) + f"\nThe loop by hand: {loops}.\n"
