@@ -25,6 +25,7 @@ from pipeline.ingest.idle import IdleDetector
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import Packed, pack
 from pipeline.ingest.reject_log import RejectLog, reject_counts
+from pipeline.ingest.transaction_spacing import TransactionSpacing
 from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors, producing, tail
 from pipeline.runtime.kafka.caught_up import CaughtUp
@@ -41,9 +42,10 @@ from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
 from pipeline.settings import Settings
 
 STAGE = "ingest"
-# One transaction holds at most so many raw messages (what a core decodes in half a second), or what came within
-# POLL_S: latency a reader hardly notices, and few enough transactions a second.
+# One transaction holds at most so many raw messages (what a core decodes in half a second), or what came until it
+# could start (transaction_spacing.py).
 MAX_MESSAGES = 16_384
+# So long an idle worker waits for a message before it looks after ticks, rejects and the request to stop.
 POLL_S = 0.05
 # Payload bytes of one transaction: decoding takes several times as much memory.
 MAX_BYTES = 16_777_216
@@ -109,6 +111,7 @@ class IngestWorker:
         for what in ("taken", "ignored"):
             telemetry.count("forebay_ingest_commands", 0, what=what)
         self.idle = IdleDetector(settings.idle_us / 1e6)
+        self.spacing = TransactionSpacing()
         self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS)
         self.caught_up = CaughtUp(self.consumer, settings.topics.raw)
         self.stall = ConsumerStall(StallDetector(settings, kafka), self.consumer)
@@ -160,7 +163,9 @@ class IngestWorker:
         """
         ours, taken = self.assignment.assigned, self.assignment.taken
         taken.clear()
-        consumed = self.consumer.consume(MAX_MESSAGES, POLL_S)
+        consumed = self.consumer.consume(1, POLL_S)
+        if consumed:
+            consumed += self.consumer.consume(MAX_MESSAGES - 1, self.spacing.left_s(time.perf_counter()))
         self.caught_up.observe(consumed)
         self.stall.observe(consumed)
         records = errors.records(consumed)
@@ -246,6 +251,7 @@ class IngestWorker:
         except KafkaException as error:
             self.kafka.abort(self.producer, error, positions=positions(messages))
             return False
+        self.spacing.ended(started, time.perf_counter())
         self.kafka.progressed()
         self.idle.observe(messages, time.monotonic())
         for partition in np.unique(messages.partition).tolist():
