@@ -1,7 +1,7 @@
-"""Faust's Kafka driver with two habits changed: it reads only what was committed, and from positions of our own.
+"""Faust's Kafka driver with three habits changed: it reads only what was committed, and from positions of our own.
 
 Faust asks for read_committed only when it runs its own transactions, and after every rebalance it seeks to the group's
-committed offsets. Both are decided in one overridable method each.
+committed offsets. Both are decided in one overridable method each. And a fetch may wait for 1.5 s at the broker.
 
 It also remembers in which order messages were fetched, because between fetch and agent Faust may drop some (robinhood/
 faust#216, #221, #606): offsets cannot show it, they have holes wherever a transaction ended.
@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+
+from pipeline.runtime.kafka.clients import WORKER_WAIT
 
 Positions = Callable[[set[Any]], Awaitable[Mapping[Any, int]]]
 
@@ -22,7 +24,11 @@ class CommittedThread(AIOKafkaConsumerThread):
         # `in_transaction` is the one thing Faust looks at when it chooses the isolation level.
         self.consumer.in_transaction = True
         try:
-            return super()._create_worker_consumer(transport)
+            made = super()._create_worker_consumer(transport)
+            # While a fetch is under way aiokafka sends none for a partition that it left out, because what had come of
+            # it was not taken within a tenth of a second: Faust's 1,500 ms would be as much delay.
+            made._fetch_max_wait_ms = WORKER_WAIT["fetch.wait.max.ms"]
+            return made
         finally:
             self.consumer.in_transaction = False
 

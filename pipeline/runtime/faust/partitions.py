@@ -5,15 +5,15 @@ nothing. The order of saving is the promise (design: State): what a saved positi
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic
 
 from confluent_kafka import KafkaException, Message, TopicPartition
 
-from pipeline.errors import BadData, ForebayError, PositionLost, RefusedState, SequenceGap
+from pipeline.errors import BadData, Failed, ForebayError, PositionLost, RefusedState, SequenceGap
 from pipeline.runtime import failpoints
-from pipeline.runtime.faust.emitter import FOR_EVER, Emitter
+from pipeline.runtime.faust.emitter import FOR_EVER, Emitted, Emitter
 from pipeline.runtime.faust.stage import Incoming, Stage, State
 from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.kafka.retention import MARK
@@ -33,6 +33,9 @@ COLLECT_EVERY_S = 30.0
 # A drain ends after so long at the latest, so that its caller sees a request to stop or a lost partition.
 DRAIN_S = 1.0
 IDENTIFY_S = 5.0
+# While a save is under way messages are advanced until so many times what a save is due after is unsaved: a crash then
+# repeats no more than that.
+MAX_UNSAVED_SAVES = 3
 NOTHING_CAME_US = -(1 << 62)
 
 
@@ -54,8 +57,39 @@ class OwnedPartition(Generic[State]):
     """Event time of the newest snapshot."""
 
 
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A partition's state as bytes, and what it stands for: advancing may continue while it is written.
+
+    blobs: those of `parts` that have changed since the last save, as bytes, by their object's id.
+    """
+
+    partition: int
+    position: int
+    seq: int
+    reached_us: int
+    snapshot: bytes
+    parts: Mapping[str, object]
+    blobs: Mapping[int, bytes]
+    emitted: Emitted
+    """Messages that the state lies behind: Kafka must have them first."""
+
+    def part(self, part: object) -> bytes:
+        """A part that has changed, as bytes; BlobGone where it had not, and its blob is wanted nevertheless."""
+        if id(part) not in self.blobs:
+            raise BlobGone(f"partition {self.partition}: got no blob of a part that has not changed since it was saved")
+        return self.blobs[id(part)]
+
+
+class BlobGone(Failed):
+    """What was saved before is not where state lies any more: the next save writes all parts."""
+
+
 class Partitions(Generic[State]):
-    """The partitions a worker owns; not thread-safe: the worker calls it from one thread at a time."""
+    """The partitions a worker owns.
+
+    Not thread-safe, with one exception: what was captured may be written and pointed to while messages are advanced.
+    """
 
     def __init__(
         self, stage: Stage[State], settings: Settings, telemetry: Telemetry, stopped: Callable[[], bool] = lambda: False
@@ -234,55 +268,106 @@ class Partitions(Generic[State]):
             unsaved > 0 and time.monotonic() - self._saved_at >= self._settings.state_every_s
         )
 
+    @property
+    def overdue(self) -> bool:
+        """Whether so much is unsaved that nothing may be advanced before a save is through."""
+        return self.unsaved >= MAX_UNSAVED_SAVES * self._settings.state_every_messages
+
+    @property
+    def moved(self) -> list[int]:
+        """Partitions that have advanced since they were saved."""
+        return [number for number, owned in self._owned.items() if owned.position != owned.saved]
+
     def save(self) -> dict[int, int]:
         """Save the partitions that have advanced; returns the positions that are now safe to commit.
 
-        1. Wait until the broker has acknowledged every message emitted so far.
-        2. Write what has changed of each moved partition's state, under its digest, to where state lies.
-        3. Append the pointer records and wait until the broker has acknowledged them.
-        4. Retain a snapshot for replays where one is due (replay_snapshots.py), call the positions saved (the caller
+        1. Capture each one's state as bytes. Nothing is advanced meanwhile, but from here on it may be.
+        2. Write what has changed of it, under its digest, to where state lies.
+        3. Wait until the broker has acknowledged every message emitted before the capture.
+        4. Append the pointer records and wait until the broker has acknowledged them.
+        5. Retain a snapshot for replays where one is due (replay_snapshots.py), call the positions saved (the caller
            commits them to Kafka, for lag metrics only).
 
-        A crash before 3 leaves the old pointers: messages are read again from there, and what they lead to carries
-        the same seq and the same bytes. Kafka may be away for any time: steps 1 and 3 wait for it. Raises Backpressure
+        A crash before 4 leaves the old pointers: messages are read again from there, and what they lead to carries
+        the same seq and the same bytes. Kafka may be away for any time: steps 3 and 4 wait for it. Raises Backpressure
         where the worker is asked to stop meanwhile, and what `Emitter.acknowledge` raises.
         """
         started = time.perf_counter()
-        moved = {partition: owned for partition, owned in self._owned.items() if owned.position != owned.saved}
-        if not moved:
+        captured = [self.capture(partition) for partition in self.moved]
+        return self.point([(each, saved) for each in captured if (saved := self.write(each)) is not None], started)
+
+    def capture(self, partition: int) -> Captured:
+        """Step 1, for one partition."""
+        owned, stage = self._owned[partition], self.stage
+        parts_of = stage.parts(owned.state)
+        known = owned.last.parts if owned.last is not None else {}
+        changed = [part for name, part in parts_of.items() if known.get(name, (None, ""))[0] is not part]
+        return Captured(
+            partition,
+            owned.position,
+            stage.seq(owned.state),
+            stage.reached_us(owned.state),
+            stage.snapshot(owned.state),
+            parts_of,
+            {id(part): stage.part(part) for part in changed},
+            self._emitter.emitted(partition),
+        )
+
+    def write(self, captured: Captured) -> Saved | None:
+        """Step 2; None where a blob of before has vanished: then the next save writes everything."""
+        owned = self._owned[captured.partition]
+        try:
+            store = self._store(captured.partition)
+            saved = parts.put(store, captured.snapshot, captured.parts, captured.part, owned.last)
+        except BlobGone as error:
+            self._log.warning("state not saved, the next time all of it is written", error=str(error))
+            owned.last = None
+            return None
+        failpoints.reached(f"{self.stage.name}.state written")
+        return saved
+
+    def point(self, written: list[tuple[Captured, Saved]], started: float) -> dict[int, int]:
+        """Steps 3 to 5 of a save that `started` by `time.perf_counter`; returns the positions that are safe now."""
+        if not written:
+            self._saved_at = time.monotonic()
             return {}
         pointers_first = self._settings.broken_order == "state-pointers-first"
         if not pointers_first:
-            self._emitter.acknowledge(self._stopped)  # 1
+            self._acknowledge(written)  # 3
         failpoints.reached(f"{self.stage.name}.acknowledged")
-        fresh: list[Pointer] = []
-        written: dict[int, Saved] = {}
-        for partition, owned in moved.items():  # 2
-            store, stage = self._store(partition), self.stage
-            saved = parts.put(store, stage.snapshot(owned.state), stage.parts(owned.state), stage.part, owned.last)
-            written[partition] = saved
-            uri = f"{store.name}/{saved.digest}"
-            fresh.append(Pointer(partition, owned.position, stage.seq(owned.state), saved.digest, uri))
-            failpoints.reached(f"{self.stage.name}.state written")
-        pointers.write(self._pointer_writer, self.stage.pointers, fresh, self._stopped)  # 3
+        fresh = [
+            Pointer(
+                each.partition,
+                each.position,
+                each.seq,
+                saved.digest,
+                f"{self._store(each.partition).name}/{saved.digest}",
+            )
+            for each, saved in written
+        ]
+        pointers.write(self._pointer_writer, self.stage.pointers, fresh, self._stopped)  # 4
         failpoints.reached(f"{self.stage.name}.pointed")
         if pointers_first:
-            self._emitter.acknowledge(self._stopped)
-        for pointer in fresh:  # 4
+            self._acknowledge(written)
+        for pointer, (captured, saved) in zip(fresh, written, strict=True):  # 5
             owned = self._owned[pointer.partition]
             owned.saved = pointer.position
-            owned.last = written[pointer.partition]
-            owned.recent = [owned.last.digests, *owned.recent][:RECENT_POINTERS]
-            self._retain(owned, pointer)
-            self._telemetry.count("forebay_state_bytes_written", owned.last.written, stage=self.stage.name)
+            owned.last = saved
+            owned.recent = [saved.digests, *owned.recent][:RECENT_POINTERS]
+            self._retain(owned, pointer, captured.reached_us)
+            self._telemetry.count("forebay_state_bytes_written", saved.written, stage=self.stage.name)
         self._saved_at = time.monotonic()
         self._telemetry.observe("forebay_state_save_seconds", time.perf_counter() - started, stage=self.stage.name)
         self._collect()
         return {pointer.partition: pointer.position for pointer in fresh}
 
-    def _retain(self, owned: OwnedPartition[State], pointer: Pointer) -> None:
+    def _acknowledge(self, written: list[tuple[Captured, Saved]]) -> None:
+        for captured, _saved in written:
+            self._emitter.acknowledge(captured.emitted, self._stopped)
+
+    def _retain(self, owned: OwnedPartition[State], pointer: Pointer, reached_us: int) -> None:
         """Retain the state just saved if event time has advanced far enough since the last retained snapshot."""
-        max_snapshots, reached_us = self._settings.state_kept, self.stage.reached_us(owned.state)
+        max_snapshots = self._settings.state_kept
         if not (max_snapshots and owned.last and self._topic_id and reached_us > NOTHING_CAME_US):
             return
         if owned.snapshot_us > NOTHING_CAME_US and reached_us < owned.snapshot_us + self._settings.state_kept_every_us:
@@ -308,7 +393,7 @@ class Partitions(Generic[State]):
         self._collected_at = time.monotonic()
         if not self._topic_id:
             self._identify()
-        for partition, owned in self._owned.items():
+        for partition, owned in list(self._owned.items()):
             try:
                 retained = owned.catalog.blobs
             except (OSError, ForebayError) as error:  # an entry that cannot be read may need any blob: try again later

@@ -7,7 +7,7 @@ What Faust does here: group membership, rebalancing, fetching, the agent. What i
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any, Generic, TypeVar
 
 import faust
@@ -99,7 +99,9 @@ class Worker(Generic[State]):
         self._log = log(stage.name)
         self._partitions = Partitions(stage, settings, telemetry, self._wait_over)
         self._stopping_at: float | None = None
+        self._saving = asyncio.Lock()  # taken before the other one
         self._lock = asyncio.Lock()
+        self._save_task: asyncio.Task[None] | None = None
         self._stop = kafka.stop
         self._renewing = False
         self._fatal: BaseException | None = None
@@ -116,7 +118,6 @@ class Worker(Generic[State]):
         """Until a signal asks to stop; raises what stopped it otherwise."""
         starting = asyncio.ensure_future(self._app.start())
         ready = False
-        saving: asyncio.Task[None] | None = None
         while not (self._stop.requested or self._failure()):
             self._telemetry.beat()
             await asyncio.sleep(POLL_EVERY_S)
@@ -128,8 +129,8 @@ class Worker(Generic[State]):
             # Saving may wait for Kafka; the beat and the request to stop do not wait for it.
             if self._renewing:
                 await self._renew()
-            elif (saving is None or saving.done()) and self._partitions.due:
-                saving = asyncio.create_task(self._save(only_if_due=True))
+            else:
+                self._save_if_due()
             if ready:
                 self._measure_lag()
                 await self._notice_stall()
@@ -137,6 +138,8 @@ class Worker(Generic[State]):
         failure = self._failure()
         if failure is None:
             await self._save(only_if_due=False)
+        elif self._save_task is not None:
+            await asyncio.wait({self._save_task}, timeout=STOP_WITHIN_S)
         self._partitions.release()
         try:
             await asyncio.wait_for(self._app.stop(), STOP_WITHIN_S)
@@ -165,7 +168,9 @@ class Worker(Generic[State]):
 
     async def _notice_stall(self) -> None:
         """End the worker where aiokafka or Faust bring nothing although Kafka holds more; the next one reads on."""
-        if self._lock.locked() or self._renewing:  # it is saved or restored, which may wait for Kafka
+        if (
+            self._lock.locked() or self._saving.locked() or self._renewing
+        ):  # it is saved or restored, which may wait for Kafka
             self._stall.moved()
         if not self._stall.due:
             return
@@ -199,8 +204,9 @@ class Worker(Generic[State]):
                     self._advance(event.message)
                     while self._partitions.blocked and not self._stop.requested:
                         await asyncio.to_thread(self._partitions.drain)
-                    if self._partitions.due:
-                        await self._save_locked()
+            self._save_if_due()
+            if self._partitions.overdue and self._save_task is not None:
+                await asyncio.wait({self._save_task})
 
     def _advance(self, message: Any) -> None:
         if self._fatal is not None:
@@ -262,7 +268,7 @@ class Worker(Generic[State]):
 
     async def _renew(self) -> None:
         """Start over from the saved states with new producers: what is emitted again has the seq and bytes it had."""
-        async with self._lock:
+        async with self._saving, self._lock:
             self._partitions.renew()
         await self._app.consumer.perform_seek()
         self._renewing = False
@@ -274,21 +280,35 @@ class Worker(Generic[State]):
             self._fatal = self._fatal or final
 
     async def _revoked(self, *_sender_and_revoked: Any, **_kwargs: Any) -> None:
-        async with self._lock:
+        async with self._saving, self._lock:
             if self._fatal is None:
-                await self._save_locked()
+                await self._save_partitions(nullcontext())
             self._partitions.release()
 
     # ---- saving
 
-    async def _save(self, only_if_due: bool) -> None:
-        async with self._lock:
-            if self._fatal is None and (self._partitions.due or not only_if_due):
-                await self._save_locked()
+    def _save_if_due(self) -> None:
+        """Start a save beside the messages where one is due and none is under way."""
+        if self._partitions.due and not self._renewing and (self._save_task is None or self._save_task.done()):
+            self._save_task = asyncio.create_task(self._save(only_if_due=True))
 
-    async def _save_locked(self) -> None:
+    async def _save(self, only_if_due: bool) -> None:
+        async with self._saving:
+            if self._fatal is None and (self._partitions.due or not only_if_due):
+                await self._save_partitions(self._lock)
+
+    async def _save_partitions(self, lock: AbstractAsyncContextManager[None]) -> None:
+        """Save what has moved; messages wait for a capture only, not for disk and Kafka. Called with `_saving` held."""
+        started = time.perf_counter()
+        written = []
         try:
-            saved = await asyncio.to_thread(self._partitions.save)
+            for partition in self._partitions.moved:
+                async with lock:
+                    captured = await asyncio.to_thread(self._partitions.capture, partition)
+                saved = await asyncio.to_thread(self._partitions.write, captured)
+                if saved is not None:
+                    written.append((captured, saved))
+            positions = await asyncio.to_thread(self._partitions.point, written, started)
         except Backpressure as error:
             self._log.warning("left unsaved, the next worker does it again", error=str(error))
             return
@@ -300,8 +320,8 @@ class Worker(Generic[State]):
             self._telemetry.stage.error()
             self._fatal = self._fatal or error
             return
-        if saved:
-            offsets = {faust.types.TP(self._stage.source, partition): offset for partition, offset in saved.items()}
+        if positions:
+            offsets = {faust.types.TP(self._stage.source, partition): offset for partition, offset in positions.items()}
             self._kafka.progressed()
             await self._app.consumer.commit_positions(offsets)
             failpoints.reached(f"{self._stage.name}.offsets committed")
