@@ -14,11 +14,19 @@ from loadtest.workload.scenario import LoadScenario
 from loadtest.workload.schedule import Schedule
 from loadtest.workload.sender import SentLoad
 from loadtest.workload.streams import Stream
-from loadtest.workload.watcher import ALERTS, FLOWS, REJECTS, SCORED, AttackSeen, Seen
+from loadtest.workload.watcher import ALERTS, FEATURES, FLOWS, REJECTS, SCORED, SUSPECTS, AttackSeen, Seen
 
 BEHIND_P99_MS = 10.0
 """A generator that is later than that with one message in a hundred says so."""
 NOT_MEASURED = "not measured"
+LATENCIES = (
+    ("raw_to_flows", "flows", FLOWS),
+    ("raw_to_features", "features", FEATURES),
+    ("raw_to_scored", "scored", SCORED),
+    ("raw_to_suspects", "suspects", SUSPECTS),
+    ("raw_to_alert", "alert", ALERTS),
+)
+"""Names in the document, in Markdown, and of the topic; those between are there where every hop was watched."""
 Series = Sequence[tuple[int, int]]
 
 
@@ -114,9 +122,9 @@ def report_of(run: Finished, objectives: Sequence[Objective], resources: dict[st
             "records_per_s": round(_come_out_per_s(run), 1),
         },
         "latency_ms": {
-            "raw_to_flows": seen.latencies[FLOWS].document(),
-            "raw_to_scored": seen.latencies[SCORED].document(),
-            "raw_to_alert": seen.latencies[ALERTS].document(),
+            name: seen.latencies[topic].document()
+            for name, _shown, topic in LATENCIES
+            if seen.latencies[topic].count or topic not in (FEATURES, SUSPECTS)
         },
         "lag_records": lag.document(),
         "drain_s": round(max(seen.last_us - sent.ended_us, 0) / 1e6, 3) if seen.last_us else None,
@@ -230,7 +238,7 @@ def _verdict(report: dict[str, Any]) -> str:
 
 
 def _latencies(report: dict[str, Any]) -> list[str]:
-    names = (("raw_to_flows", "flows"), ("raw_to_scored", "scored"), ("raw_to_alert", "alert"))
+    names = [(name, shown) for name, shown, _ in LATENCIES if name in report["latency_ms"]]
     columns = ("count", "p50", "p90", "p95", "p99", "p99.9", "max")
     rows = [(shown, *(_shown(report["latency_ms"][name][column]) for column in columns)) for name, shown in names]
     behind = report["generator_behind_ms"]

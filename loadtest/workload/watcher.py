@@ -21,7 +21,10 @@ from loadtest.workload.schedule import Schedule
 from loadtest.workload.streams import Stream
 
 FLOWS, SCORED, REJECTS, ALERTS, SUSPECTS = "flows", "archive", "rejects", "alerts", "suspects"
+FEATURES = "features"
 WATCHED = (FLOWS, SCORED, REJECTS, ALERTS, SUSPECTS)
+HOPS = (FLOWS, FEATURES, SCORED, SUSPECTS, ALERTS)
+"""The topics on the way to an alert, in order."""
 LEARNING = 1  # of column phase: the sensor does not know yet what is usual, and shows nothing
 SAMPLE_US = 250_000
 REST_S = 1.0
@@ -49,11 +52,9 @@ class AttackSeen:
 class Seen:
     """What has come of a run so far."""
 
-    latencies: dict[str, Histogram] = field(
-        default_factory=lambda: {name: Histogram() for name in (FLOWS, SCORED, ALERTS)}
-    )
-    rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WATCHED, 0))
-    messages: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WATCHED, 0))
+    latencies: dict[str, Histogram] = field(default_factory=lambda: {name: Histogram() for name in HOPS})
+    rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*WATCHED, FEATURES), 0))
+    messages: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*WATCHED, FEATURES), 0))
     merged: int = 0
     """Records that stand in another record's row."""
     suspects: int = 0
@@ -227,7 +228,7 @@ def _take(watch: Watch, message: Message, kinds: Mapping[str, str], alerts: _Ale
     payload, kind = message.value(), kinds[message.topic() or ""]
     if kind == SUSPECTS:
         alerts.ends[message.partition() or 0] = (message.offset() or 0) + 1
-    elif payload:
+    if payload and (kind != SUSPECTS or FEATURES in kinds.values()):
         watch.take(kind, payload, time.time_ns() // 1000)
 
 
@@ -235,7 +236,8 @@ def _take(watch: Watch, message: Message, kinds: Mapping[str, str], alerts: _Ale
 class Watching:
     """What a watcher needs to know before a run starts.
 
-    topics: the names of WATCHED where the system is. alert_group: of the consumers that make alerts of suspects.
+    topics: the names of WATCHED where the system is, and of FEATURES where latencies of every hop are asked for.
+    alert_group: of the consumers that make alerts of suspects.
     """
 
     scenario: LoadScenario

@@ -55,6 +55,7 @@ def run(
     drain: Drain = 60.0,
     seed: Seed = 0,
     pack: Pack = 1,
+    hops: Annotated[bool, typer.Option("--hops", help="Latency until the topics between, too: more is read.")] = False,
     out: Out = None,
     local: Local = False,
     not_local: NotLocal = False,
@@ -76,7 +77,7 @@ def run(
     wanted, objectives = _scenario(scenario), _objectives(slo)
     if warm_up >= duration:
         raise Usage(f"--warm-up: got {warm_up:g} s, expected less than --duration {duration:g}")
-    request = LoadRequest(wanted, rate, duration, warm_up, drain, seed, pack)
+    request = LoadRequest(wanted, rate, duration, warm_up, drain, seed, pack, hops)
     tapes = tapes_of(wanted, seed)
     stop = Stop().listen()
     with (

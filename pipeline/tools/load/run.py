@@ -15,7 +15,7 @@ from loadtest.workload.scenario import LoadScenario
 from loadtest.workload.schedule import schedule_of
 from loadtest.workload.sender import ready, run_load
 from loadtest.workload.streams import Tapes, speed_for, streams_of
-from loadtest.workload.watcher import WATCHED, Watcher, Watching
+from loadtest.workload.watcher import FEATURES, WATCHED, Watcher, Watching
 from pipeline.errors import Failed
 from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
@@ -28,7 +28,10 @@ START_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """What is asked of a run. rate: records a second, the mean of the run, attacks included."""
+    """What is asked of a run.
+
+    rate: records a second, the mean of the run, attacks included; hops: whether the topics between are read, too.
+    """
 
     scenario: LoadScenario
     rate: float
@@ -37,6 +40,7 @@ class LoadRequest:
     drain_s: float = 60.0
     seed: int = 0
     pack: int = 1
+    hops: bool = False
 
     @property
     def duration_us(self) -> int:
@@ -79,7 +83,9 @@ def measure(
     scenario, sensors = request.scenario, len(request.scenario.sensor_names)
     streams = streams_of(scenario, tapes, round(request.duration_us * speed), request.seed)
     connection = clients.connection(target.settings, "load")
-    topics = {kind: f"{target.settings.topic_prefix}{kind}" for kind in WATCHED}
+    topics = {
+        kind: f"{target.settings.topic_prefix}{kind}" for kind in (*WATCHED, *((FEATURES,) if request.hops else ()))
+    }
     warm_up_us = round(request.warm_up_s * 1e6)
     resources, here = Resources(target.pids), machine()
     wanted = round(request.rate * request.duration_s)

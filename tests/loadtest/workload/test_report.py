@@ -15,7 +15,7 @@ from loadtest.workload.scenario import LoadScenario
 from loadtest.workload.schedule import Schedule, schedule_of
 from loadtest.workload.sender import SentLoad
 from loadtest.workload.streams import Stream, streams_of, tapes_of
-from loadtest.workload.watcher import ALERTS, FLOWS, REJECTS, SCORED, Watch
+from loadtest.workload.watcher import ALERTS, FEATURES, FLOWS, REJECTS, SCORED, SUSPECTS, Watch
 
 START_US = 1_760_000_000_000_000
 SCENARIO = LoadScenario("scan", "a scan", PlantPart(from_hour=1, hours=1, attacks=("port-scan",)))
@@ -80,6 +80,22 @@ def test_latency_is_from_the_intended_send_time_and_the_warm_up_does_not_count()
     assert latency.max_us <= now - START_US - 1_000_000
     median = np.median((now - due)[due >= START_US + 1_000_000])
     assert abs((latency.percentile_us(50) or 0) - median) < 30_000
+
+
+def test_hops_between_stand_in_the_report_where_they_were_watched() -> None:
+    streams, schedule, watch = begun()
+    numbers = all_numbers(streams[0], schedule)
+    before = report_of(finished(watch, streams, schedule, len(numbers)), [], {})
+    assert list(before["latency_ms"]) == ["raw_to_flows", "raw_to_scored", "raw_to_alert"]
+    for kind, later_us in ((FEATURES, 10_000), (SUSPECTS, 30_000)):
+        watch.take(kind, rows(schedule, streams[0], numbers), START_US + SECONDS + later_us)
+    document = report_of(finished(watch, streams, schedule, len(numbers)), [], {})
+    latency = document["latency_ms"]
+    assert list(latency) == ["raw_to_flows", "raw_to_features", "raw_to_scored", "raw_to_suspects", "raw_to_alert"]
+    assert latency["raw_to_features"]["count"] == latency["raw_to_suspects"]["count"] > 0
+    assert latency["raw_to_features"]["max"] < latency["raw_to_suspects"]["max"]
+    assert document["out"]["rows"] == 0, "a row counts once it is scored"
+    assert "| features |" in markdown(document) and "| suspects |" in markdown(document)
 
 
 def test_nothing_is_lost_or_doubled_where_each_comes_once() -> None:
