@@ -1,22 +1,25 @@
-"""Transactions take half of the time at most, and a record that comes late enough waits for nothing."""
+"""Transactions take a third of the time at most, and a record that comes late enough waits for nothing."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ingest.transaction_spacing import MAX_REST_S, TransactionSpacing
+from pipeline.ingest.transaction_spacing import MAX_REST_S, REST_RATIO, TransactionSpacing
 
 SECONDS = st.floats(0, 1e6)
 SHORT = st.floats(0, 1)
 
 
 @given(st.floats(0.1, 1e6), SHORT, SHORT)
-def test_a_rest_is_as_long_as_the_transaction_and_bounded(started_s: float, took_s: float, later_s: float) -> None:
+def test_a_rest_follows_what_the_transaction_took_and_is_bounded(
+    started_s: float, took_s: float, later_s: float
+) -> None:
     spacing, ended_s = TransactionSpacing(), started_s + took_s
     assert spacing.left_s(started_s) == 0, "the first waits for nothing"
     spacing.ended(started_s, ended_s)
     left_s = spacing.left_s(ended_s)
     assert 0 <= left_s <= MAX_REST_S
-    assert abs(left_s - min(took_s, MAX_REST_S)) < 1e-6
+    assert abs(left_s - min(REST_RATIO * took_s, MAX_REST_S)) < 1e-6
     assert abs(spacing.left_s(ended_s + later_s) - max(left_s - later_s, 0)) < 1e-6
 
 
@@ -25,3 +28,14 @@ def test_no_clock_makes_it_wait_longer(started_s: float, ended_s: float, now_s: 
     spacing = TransactionSpacing()
     spacing.ended(started_s, ended_s)
     assert 0 <= spacing.left_s(now_s) <= MAX_REST_S
+
+
+@pytest.mark.parametrize(("took_s", "a_second"), [(0.006, 56), (0.012, 28), (0.05, 10), (0.5, 2)])
+def test_so_many_transactions_a_second_at_most(took_s: float, a_second: int) -> None:
+    """Where records come without a pause: each transaction starts as soon as it may."""
+    spacing, now_s, transactions = TransactionSpacing(), 0.0, 0
+    while now_s < 10:
+        now_s += spacing.left_s(now_s)
+        spacing.ended(now_s, now_s + took_s)
+        now_s, transactions = now_s + took_s, transactions + 1
+    assert transactions == pytest.approx(10 * a_second, rel=0.05, abs=2)
