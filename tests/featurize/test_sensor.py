@@ -115,6 +115,20 @@ def test_a_tick_releases_what_waits_wherever_the_log_is_cut(
     assert run([], 2) == once, "a tick more changes nothing"
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from([0.0, 0.25, 1.0]), min_size=1, max_size=30), st.lists(st.integers(0, 30), max_size=4))
+def test_in_order_and_without_lateness_only_the_newest_end_waits(gaps: list[float], cuts: list[int]) -> None:
+    """A row leaves with the message that brings one of a later end; the last one with a tick."""
+    ends = np.cumsum(gaps)
+    flows, state, out = batch([{"at": float(at)} for at in ends]), SensorState.empty(), 0
+    for start, end in pairwise([0, *sorted(min(cut, len(ends)) for cut in cuts), len(ends)]):
+        state, rows = advance(state, flows.slice(start, end - start), False, 0)
+        out += len(rows)
+        assert out == (int((ends[:end] < ends[end - 1]).sum()) if end else 0)
+    state, rows = advance(state, flows.slice(0, 0), False, 0, silent=True)
+    assert out + len(rows) == len(ends) and len(state.waiting) == 0
+
+
 def test_empty_batches() -> None:
     state, rows = advance(SensorState.empty(), batch([]), False, 0)
     assert len(rows) == 0 and rows.schema.equals(arrow_schema("features", FEATURE_SET.width), check_metadata=False)
