@@ -291,6 +291,11 @@ class Worker(Generic[State]):
         """Start a save beside the messages where one is due and none is under way."""
         if self._partitions.due and not self._renewing and (self._save_task is None or self._save_task.done()):
             self._save_task = asyncio.create_task(self._save(only_if_due=True))
+            self._save_task.add_done_callback(self._save_ended)
+
+    def _save_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fatal = self._fatal or error
 
     async def _save(self, only_if_due: bool) -> None:
         async with self._saving:
