@@ -61,7 +61,7 @@ def main() -> None:
     """Print a line a rate, and all of it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--capacity", type=float, help="records a second that the flow sustains")
-    parser.add_argument("--seconds", type=float, default=24.0)
+    parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--scenario", default="scan")
     parser.add_argument("--quick", action="store_true", help="a trickle alone, to var/performance")
     arguments = parser.parse_args()

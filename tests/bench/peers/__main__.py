@@ -66,7 +66,8 @@ def main() -> None:
     """Print a line a run, and all of it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=400_000)
-    parser.add_argument("--only", default=",".join([*(peer.name for peer in PEERS), *FOREBAY]))
+    everyone = [*(peer.name for peer in PEERS), *FOREBAY]
+    parser.add_argument("--only", default=",".join(everyone), help="some of them, to var/performance")
     parser.add_argument("--quick", action="store_true", help="few records, to var/performance")
     arguments = parser.parse_args()
     wanted = arguments.only.split(",")
@@ -91,8 +92,9 @@ def main() -> None:
                 "runs": forebay(where, name, 2 * records, models, model),
             }
     table(results)
-    figures.write(figures.QUICK_FOLDER if arguments.quick else figures.FOLDER, "peers", {"peers": results}, started)
-    if not arguments.quick:
+    of_record = not arguments.quick and set(wanted) == set(everyone)
+    figures.write(figures.FOLDER if of_record else figures.QUICK_FOLDER, "peers", {"peers": results}, started)
+    if of_record:
         write_pages()
     print(orjson.dumps(results).decode())
 
