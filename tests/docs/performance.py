@@ -234,7 +234,8 @@ def soak(document: Document) -> str:
     head = ("MiB resident", "at first", "half way", "at last", "growth of the second half, MiB an hour")
     return (
         f"![Memory and rates over time](performance/soak.svg)\n\n{table(head, rows)}\n"
-        f"{document['minutes']:g} minutes at {document['rate']:,.0f} records/s, {series[-1]['sent']:,} records.\n"
+        f"{document['minutes']:g} minutes at {document['rate']:,.0f} records/s: {series[-1]['sent']:,} records sent, "
+        f"{series[-1]['archived']:,} in the archive at last.\n"
     )
 
 
