@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.alert.distinct import combinations, keys_of, of_distinct
 from pipeline.alert.turned_flows import Initiators, is_group
 from pipeline.runtime.wire.batches import filled
 
@@ -77,36 +78,38 @@ class Deeds:
     def add(self, asked: Initiators) -> None:
         """Add flows, in the order they count. They are looked at in whole columns, and by deed: a flood ends here."""
         rows = _facts(asked)
-        keys = rows.column("key").dictionary_encode()  # in the order of first appearance
-        names, codes = keys.dictionary, keys.indices.to_numpy()
+        names, codes, first = keys_of([rows.column(name) for name in _WHO], "\x1f", "")
         retained = _retained(names, list(self.of), MAX_DEEDS - len(self.of))
         if not len(retained):
             return
-        _, first = np.unique(codes, return_index=True)
         for at in retained.tolist():
             if (name := names[at].as_py()) not in self.of:
                 [who] = rows.slice(int(first[at]), 1).select(_WHO).to_pylist()
                 self.of[name] = Deed(**who)
-        taken = np.isin(codes, retained)
-        rows, of = rows.filter(pa.array(taken)), np.searchsorted(retained, codes[taken])
+        if len(retained) < len(names):
+            taken = _at(retained, len(names))[codes]
+            rows, codes = rows.filter(pa.array(taken)), codes[taken]
+        of = np.searchsorted(retained, codes)
         deeds = [self.of[names[at].as_py()] for at in retained.tolist()]
         for name in COUNTS:
             _add(deeds, name, np.bincount(of, rows.column(name).to_numpy(), len(deeds)))
         _add(deeds, "flows", np.bincount(of, minlength=len(deeds)))
-        self._add_targets(deeds, of, rows)
+        self._add_targets(deeds, of, rows.column("target"))
         _add_functions(deeds, of, rows.column("functions"))
 
-    def _add_targets(self, deeds: list[Deed], of: Ints, rows: pa.RecordBatch) -> None:
-        pairs = pc.binary_join_element_wise(rows.column("key"), rows.column("target"), "\x1e").dictionary_encode()
-        codes = pairs.indices.to_numpy()
-        known = [f"{key}\x1e{target}" for key, deed in self.of.items() for target in deed.targets]
-        retained = _retained(pairs.dictionary, known, MAX_TARGETS - len(known))
-        _, first, counts = np.unique(codes, return_index=True, return_counts=True)
+    def _add_targets(self, deeds: list[Deed], of: Ints, targets: pa.Array) -> None:
+        """Add targets; `of` is the index in `deeds` of each."""
+        codes, first = combinations([pa.array(of), targets])
+        deed_of, names = of[first], targets.take(pa.array(first))
+        pairs = pc.binary_join_element_wise(pa.array(deed_of).cast(pa.string()), names, "\x1e")
+        known = [f"{number}\x1e{target}" for number, deed in enumerate(deeds) for target in deed.targets]
+        free = MAX_TARGETS - sum(len(deed.targets) for deed in self.of.values())
+        retained = _retained(pairs, known, free)
+        counts = np.bincount(codes, minlength=len(first))
         for at in retained.tolist():
-            row = int(first[at])
-            targets, name = deeds[int(of[row])].targets, rows.column("target")[row].as_py()
-            targets[name] = targets.get(name, 0) + int(counts[at])
-        for deed in np.unique(of[~np.isin(codes, retained)]).tolist():
+            of_deed, name = deeds[int(deed_of[at])].targets, names[at].as_py()
+            of_deed[name] = of_deed.get(name, 0) + int(counts[at])
+        for deed in np.unique(deed_of[~_at(retained, len(first))]).tolist():
             deeds[deed].more_targets = True
 
     def as_document(self) -> list[list[Any]]:
@@ -135,9 +138,16 @@ def _retained(names: pa.Array, known: list[str], free: int) -> Ints:
     return np.union1d(np.flatnonzero(is_known), np.flatnonzero(~is_known)[: max(0, free)])
 
 
+def _at(indices: Ints, length: int) -> npt.NDArray[np.bool_]:
+    """(length,) true at the indices."""
+    mask = np.zeros(length, np.bool_)
+    mask[indices] = True
+    return mask
+
+
 def _add(deeds: list[Deed], name: str, sums: npt.NDArray[Any]) -> None:
-    for deed, number in zip(deeds, sums.tolist(), strict=True):
-        setattr(deed, name, getattr(deed, name) + int(number))
+    for at in np.flatnonzero(sums).tolist():
+        setattr(deeds[at], name, getattr(deeds[at], name) + int(sums[at]))
 
 
 def _add_functions(deeds: list[Deed], of: Ints, functions: pa.ListArray) -> None:
@@ -162,7 +172,7 @@ def _facts(asked: Initiators) -> pa.RecordBatch:
     """What deeds are made of: who, what, and the counts (`COUNTS`), a row a flow."""
     rows, turned = asked.rows, asked.turned
     ip_proto, port = _ints(rows, "ip_proto", -1), _ints(rows, "dst_port", -1)
-    port = np.where(np.isin(ip_proto, TRANSPORTS), port, -1)
+    port = np.where((ip_proto == TCP) | (ip_proto == UDP), port, -1)  # of TRANSPORTS
     ether_type = np.where(ip_proto >= 0, -1, _ints(rows, "ether_type", -1))
     state = rows.column("conn_state")
     opens = _mask(pc.is_in(state, value_set=pa.array(OPENED))) & (ip_proto == TCP)
@@ -170,7 +180,7 @@ def _facts(asked: Initiators) -> pa.RecordBatch:
     fwd, rev = (filled(rows, name, 0) for name in ("fwd_pkts", "rev_pkts"))
     fwd_syn, rev_syn = (filled(rows, name, 0).astype(np.int64) for name in ("fwd_syn_pkts", "rev_syn_pkts"))
     # Where the sensor does not count the way back, nobody can say that there was none.
-    blind = _mask(pc.match_substring_regex(rows.column("quality"), ONE_WAY))
+    blind = _mask(of_distinct(rows.column("quality"), lambda quality: pc.match_substring_regex(quality, ONE_WAY)))
     group = is_group(rows.column("dst_addr"))
     by_ports = turned & (fwd_syn == rev_syn)
     spoke, answered = np.where(turned, rev, fwd), np.where(turned, fwd, rev)
@@ -193,11 +203,9 @@ def _facts(asked: Initiators) -> pa.RecordBatch:
         "industrial": rows.column("ics_proto").cast(pa.string()).fill_null(""),
         "directed": pa.array(asked.directed),
     }
-    key = pc.binary_join_element_wise(*(column.cast(pa.string()) for column in who.values()), "\x1f")
     return pa.RecordBatch.from_pydict(
         {
             **who,
-            "key": key,
             "target": rows.column("dst_addr").cast(pa.string()),
             "functions": rows.column("ics_functions").cast(pa.list_(pa.int64())),
             **{name: np.asarray(values).astype(np.int64) for name, values in counts.items()},

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.alert.distinct import of_distinct
 from pipeline.alert.kernel import NONE, Linked, link
 from pipeline.contracts.baseline import SHOWN, Evidence, shown_evidence
 from pipeline.contracts.group_addresses import GROUP_ADDRESS, GROUP_MAC
@@ -129,10 +130,11 @@ def keys_of(rows: pa.RecordBatch, grouping: Grouping) -> pa.Array:
 
 
 def _unless(values: pa.Array, *patterns: str) -> pa.Array:
-    for pattern in patterns:
-        matches = pc.match_substring_regex(values, pattern)
-        values = pc.if_else(matches, pa.scalar(None, values.type), values)
-    return values
+    def without(distinct: pa.Array) -> pa.Array:
+        matches = pc.match_substring_regex(distinct, "|".join(patterns))
+        return pc.if_else(matches, pa.scalar(None, distinct.type), distinct)
+
+    return of_distinct(values, without)
 
 
 def _part(rows: pa.RecordBatch, name: str, grouping: Grouping) -> pa.Array:

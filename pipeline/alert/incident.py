@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.alert.deeds import Deeds
+from pipeline.alert.distinct import keys_of
 from pipeline.alert.ends import Ends, most
 from pipeline.alert.features import FeatureSample
 from pipeline.alert.levels import LEVELS
@@ -187,7 +188,8 @@ class Incident:
         rows = asked.rows
         self.more_sources |= _tally(self.sources, rows.column("src_addr"), MAX_ADDRESSES)
         self.more_targets |= _tally(self.targets, rows.column("dst_addr"), MAX_ADDRESSES)
-        named = rows.filter(pc.invert(pc.is_in(rows.column("class"), value_set=pa.array([NORMAL, UNKNOWN]))))
+        is_named = pc.invert(pc.is_in(rows.column("class"), value_set=pa.array([NORMAL, UNKNOWN])))
+        named = rows.select(["src_addr", "dst_addr"]).filter(is_named)
         self.more_named_sources |= _tally(self.named_sources, named.column("src_addr"), MAX_ADDRESSES)
         self.more_named_targets |= _tally(self.named_targets, named.column("dst_addr"), MAX_ADDRESSES)
         self.more_target_ports |= _tally(self.target_ports, rows.column("dst_port").drop_null(), MAX_ADDRESSES)
@@ -201,15 +203,8 @@ class Incident:
         self.features = self.features.add(rows)
 
     def _add_talks(self, rows: pa.RecordBatch) -> None:
-        keys = pc.binary_join_element_wise(
-            *(rows.column(name).cast(pa.string()) for name in TALK_KEYS),
-            "\x1f",
-            null_handling="replace",
-            null_replacement="-",
-        )
-        encoded = keys.dictionary_encode()  # in the order of first appearance
-        names = encoded.dictionary
-        _, rows_at, flows = np.unique(encoded.indices.to_numpy(), return_index=True, return_counts=True)
+        names, number, rows_at = keys_of([rows.column(name) for name in TALK_KEYS], "\x1f", "-")
+        flows = np.bincount(number, minlength=len(names))
         # A flood ends here: conversations already known, and as many new ones as still fit.
         known = pc.is_in(names, value_set=pa.array(list(self.talks), pa.string())).to_numpy(zero_copy_only=False)
         for at in np.flatnonzero(known).tolist():

@@ -24,6 +24,8 @@ from pipeline.alert.techniques import shipped
 from pipeline.contracts.envelope import RowsFacts, SensorName, SensorWatermark
 from pipeline.errors import BadData, RefusedState, SchemaMismatch, SequenceGap
 from pipeline.runtime.wire import batches
+from pipeline.runtime.wire.batches import taken
+from pipeline.runtime.wire.sensors import sensors_of
 from schemas.pages import SHIPPED_PAGES, Pages
 
 BaselineOf = Callable[[str], Baseline | None]
@@ -32,7 +34,6 @@ PagesOf = Callable[[str], Pages]
 VERSION = 2
 MAX_IDLE = 256
 """Sensors of a partition that send nothing and whose pages are known: as many as may send."""
-SITE_FROM_SENSOR = "\x1f"
 
 
 @dataclass(slots=True)
@@ -150,19 +151,14 @@ def _forget(sensors: dict[SensorName, SensorState], ended: set[SensorName]) -> N
 
 def by_sensor(rows: pa.RecordBatch) -> dict[SensorName, pa.RecordBatch]:
     """The suspects among the rows, per (site, sensor), in their order."""
-    rows = rows.filter(rows.column("suspect"))
+    if not pc.all(rows.column("suspect")).as_py():
+        rows = rows.filter(rows.column("suspect"))
     if not rows.num_rows:
         return {}
-    joined = pc.binary_join_element_wise(rows.column("site"), rows.column("sensor"), SITE_FROM_SENSOR)
-    encoded = joined.dictionary_encode()
-    if len(encoded.dictionary) == 1:
-        return {_sensor_of(rows): rows}
-    parts = [rows.filter(pc.equal(encoded.indices, code)) for code in range(len(encoded.dictionary))]
-    return {_sensor_of(part): part for part in parts}
-
-
-def _sensor_of(rows: pa.RecordBatch) -> SensorName:
-    return rows.column("site")[0].as_py(), rows.column("sensor")[0].as_py()
+    names, number = sensors_of(rows)
+    order = np.argsort(number, kind="stable")
+    firsts = np.searchsorted(number[order], np.arange(1, len(names)))
+    return {name: taken(rows, where) for name, where in zip(names, np.split(order, firsts), strict=True)}
 
 
 def expect_features(suspects: pa.RecordBatch, facts: RowsFacts, baseline_of: BaselineOf) -> None:

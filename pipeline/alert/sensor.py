@@ -16,6 +16,7 @@ from pipeline.alert.ocsf import CLOSE, CREATE, UPDATE
 from pipeline.alert.pages import PAGE, Occasion, SensorPages
 from pipeline.alert.techniques import shipped
 from pipeline.contracts.uids import incident_uid
+from pipeline.runtime.wire.batches import taken
 from schemas.pages import SHIPPED_PAGES, Pages
 
 Ints = npt.NDArray[np.int64]
@@ -159,7 +160,7 @@ def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping, pa
     order, clock_us = clock_order(suspects, state.clock_us)
     if state.began_us == NEVER_US:
         state.began_us = int(clock_us[0])
-    fresh = suspects.take(pa.array(order))
+    fresh = taken(suspects, order)
     dropped = _drop_other_features(state, fresh)
     linked, tokens = group(fresh, clock_us, [each.group for each in state.followed], grouping)
     rows = fresh if state.waiting is None else pa.concat_batches([state.waiting, fresh])
@@ -173,7 +174,7 @@ def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping, pa
     joined_at = np.maximum(fresh_number, linked.opened_row[first_group])[member_rows]
     order = np.lexsort((member_rows, joined_at, last_group[member_rows]))
     member_rows, joined_at = member_rows[order], joined_at[order]
-    members = rows.take(pa.array(member_rows))
+    members = taken(rows, member_rows)
     levels, occasions = levels_of(members, shipped()), list[tuple[int, Incident, Occasion]]()
     grow = grows(members, levels)
     groups, starts, sizes = np.unique(last_group[member_rows], return_index=True, return_counts=True)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.alert.distinct import of_distinct
 from pipeline.contracts.group_addresses import GROUP_ADDRESS, GROUP_MAC
 from pipeline.contracts.initiators import UNORDERED, answering
 from pipeline.contracts.services import is_answer
@@ -51,7 +52,7 @@ def from_initiators(rows: pa.RecordBatch) -> Initiators:
 
 def is_group(addresses: pa.Array) -> Flags:
     """(n,) whether addresses are of no single device."""
-    return _mask(pc.match_substring_regex(addresses, GROUPS))
+    return _mask(of_distinct(addresses, lambda distinct: pc.match_substring_regex(distinct, GROUPS)))
 
 
 def _turned(rows: pa.RecordBatch, turned: Flags) -> pa.RecordBatch:

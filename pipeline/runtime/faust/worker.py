@@ -69,10 +69,12 @@ def build_app(stage: str, settings: Settings) -> _App:
         key_serializer="raw",
         value_serializer="raw",
         store="memory://",
-        stream_buffer_maxsize=64,
+        # A message has up to 2 MB, and what is fetched ahead is memory; a partition's fetch has one at least, however
+        # large it is.
+        stream_buffer_maxsize=16,
         stream_wait_empty=False,
         broker_max_poll_records=200,
-        consumer_max_fetch_size=8 * 1024 * 1024,
+        consumer_max_fetch_size=2 * 1024 * 1024,
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=session_s,
         broker_heartbeat_interval=heartbeat_s(session_s),

@@ -4,6 +4,7 @@ Buffers are not compressed (Kafka's lz4 does that), so a reader's columns are vi
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -98,10 +99,22 @@ def matrix(batch: pa.RecordBatch, column: str = "features") -> npt.NDArray[np.fl
     return values.reshape(len(lists), width)
 
 
+def taken(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    """The rows of these indices; a view where they lie one behind the other, else a copy."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return batch.slice(int(rows[0]), len(rows))
+    return batch.take(pa.array(rows))
+
+
 def filled(batch: pa.RecordBatch, column: str, missing: float) -> npt.NDArray[Any]:
     """A column of numbers as (rows,) of its own dtype, `missing` where null."""
-    values: npt.NDArray[Any] = batch.column(column).fill_null(missing).to_numpy(zero_copy_only=False)
-    return values
+    values = batch.column(column)
+    if values.null_count == len(values) and len(values):
+        return np.full(len(values), missing, values.type.to_pandas_dtype())
+    if values.null_count:
+        values = values.fill_null(missing)
+    numbers: npt.NDArray[Any] = values.to_numpy(zero_copy_only=False)
+    return numbers
 
 
 def matrix_column(values: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
@@ -111,6 +124,7 @@ def matrix_column(values: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(flat, type=pa.list_(item, values.shape[1]))
 
 
+@cache
 def empty(schema_name: str, features: int = 0) -> pa.RecordBatch:
     """A batch of that schema with no rows."""
     schema = arrow_schema(schema_name, features)
