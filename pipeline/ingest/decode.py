@@ -3,6 +3,7 @@
 Every record becomes exactly one row of one of the two; nothing in a record or a header raises.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from pipeline.ingest.plausible import bound
 from pipeline.ingest.reasons import CODES, REASONS
 from pipeline.ingest.scan.cells import Cells, Ints, LocalClock, blank_cells
 from pipeline.ingest.scan.lines import Lines, cut_lines, record_ids
+from pipeline.runtime.wire import batches
 from schemas.fields import arrow_schema
 from schemas.sources import source_of
 
@@ -93,18 +95,15 @@ def _formats(messages: Messages) -> list[Ints]:
     return [indices for indices in indices_of if len(indices)]
 
 
-def _in_order(schema: str, batches: list[pa.RecordBatch], ordinals: list[Ints]) -> tuple[pa.RecordBatch, Ints]:
+def _in_order(schema: str, parts: list[pa.RecordBatch], ordinals: list[Ints]) -> tuple[pa.RecordBatch, Ints]:
     """The batches as one, by ordinal."""
-    if not batches:
-        wanted = arrow_schema(schema)
-        return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in wanted], schema=wanted), np.zeros(
-            0, np.int64
-        )
-    if len(batches) == 1:
-        return batches[0], ordinals[0]
+    if not parts:
+        return _none(schema), np.zeros(0, np.int64)
+    if len(parts) == 1:
+        return parts[0], ordinals[0]
     joined = np.concatenate(ordinals)
     order = np.argsort(joined, kind="stable")
-    return pa.concat_batches(batches).take(pa.array(order)), joined[order]
+    return pa.concat_batches(parts).take(pa.array(order)), joined[order]
 
 
 def _decode_part(messages: Messages, members: Ints, max_future_us: int) -> _Part:
@@ -187,21 +186,36 @@ def _flows(messages: Messages, part: _Part, rows: npt.NDArray[np.bool_]) -> pa.R
     schema = arrow_schema("flow")
     source = messages.sources[messages.source[part.members[0]]]
     if not rows.any():
-        return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+        return _none("flow")
     columns = {**part.columns, **part.draft.columns, "record_id": pa.array(record_ids(part.lines))}
     count = len(rows)
-    constants = source_of(source.content_type).constants
+    constants = _constants(source.content_type)
     for field in schema:
         if field.name not in columns:
             value = constants.get(field.name)
-            columns[field.name] = pa.repeat(pa.scalar(value, field.type), count)
+            columns[field.name] = pa.nulls(count, field.type) if value is None else pa.repeat(value, count)
     columns["community_id"] = community_ids(columns, part.draft.columns.get("community_id"))
     batch = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
     return batch if rows.all() else batch.filter(pa.array(rows))
 
 
+@cache
+def _constants(content_type: str) -> dict[str, pa.Scalar]:
+    """Fields that are the same in all flows of a format."""
+    schema = arrow_schema("flow")
+    constants = source_of(content_type).constants
+    return {name: pa.scalar(value, schema.field(name).type) for name, value in constants.items()}
+
+
+@cache
+def _none(schema: str) -> pa.RecordBatch:
+    return batches.empty(schema)
+
+
 def _rejects(messages: Messages, part: _Part, rows: npt.NDArray[np.bool_]) -> pa.RecordBatch:
     """Rejected records with reason and position; a loop over rejects only, each needs a text of its own."""
+    if not rows.any():
+        return _none("reject")
     schema = arrow_schema("reject")
     where = np.flatnonzero(rows)
     chosen = pa.array(where)

@@ -5,6 +5,7 @@ one bad value costs one row.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ from pipeline.ingest.scan.scalars import (
 )
 from pipeline.ingest.scan.tcp_flags import read_tcp_flags
 from pipeline.ingest.scan.text import text_column
-from schemas.fields import load
+from schemas.fields import arrow_schema, load
 
 Mask = npt.NDArray[np.bool_]
 Wholes = npt.NDArray[np.uint64]
@@ -48,6 +49,7 @@ _NO_SERIAL_DATE = (
 )
 
 
+@cache
 def limits(target: str) -> tuple[int, int]:
     """Least and greatest valid value of a numeric field of the flow table."""
     field = load("flow").field(target)
@@ -80,7 +82,7 @@ class Draft:
         rows = np.concatenate([np.flatnonzero(mask) for mask, _ in parts])
         order = pa.array(np.argsort(rows, kind="stable"))
         for name in dict.fromkeys(name for _, part in parts for name in part.columns):
-            kind = load("flow").field(name).arrow.type
+            kind = arrow_schema("flow").field(name).type
             pieces = [part.columns.get(name, pa.nulls(part.count, kind)) for _, part in parts]
             whole.columns[name] = pa.concat_arrays(pieces).take(order)
         for mask, part in parts:
@@ -116,7 +118,7 @@ class Draft:
 
     def put(self, target: str, values: npt.NDArray[np.generic], valid: Mask | None = None) -> None:
         """Set a numeric column; rows that are not `valid` are null."""
-        kind = load("flow").field(target).arrow.type
+        kind = arrow_schema("flow").field(target).type
         null = None if valid is None or valid.all() else ~valid
         with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is not `valid`
             fitting = values.astype(kind.to_pandas_dtype(), copy=False)

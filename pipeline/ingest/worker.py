@@ -25,6 +25,7 @@ from pipeline.ingest.idle import IdleDetector
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import Packed, pack
 from pipeline.ingest.reject_log import RejectLog, reject_counts
+from pipeline.ingest.scan.cells import Ints
 from pipeline.ingest.transaction_spacing import TransactionSpacing
 from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors, producing, tail
@@ -49,6 +50,13 @@ MAX_MESSAGES = 16_384
 POLL_S = 0.05
 # Payload bytes of one transaction: decoding takes several times as much memory.
 MAX_BYTES = 16_777_216
+# Payload bytes that are asked for at once, by the messages that came before: what MAX_MESSAGES records have that are a
+# message each. More in one pass of the decoder is not faster, and takes memory.
+RECEIVE_BYTES = 6_291_456
+# What the client fetches before it is asked. It holds each record in an object of its own, several times the record's
+# bytes in Kafka, which are compressed: of 8 MiB a partition, as other stages have it, half a gigabyte. So a fetch is
+# what a transaction needs of one partition, and no more is fetched where so much lies ready, unpacked, of all of them.
+FETCH: clients.Configuration = {"max.partition.fetch.bytes": 524_288, "queued.max.messages.kbytes": 32_768}
 # Pause before reading again what Kafka aborted: its coordinator is busy just then.
 RETRY_S = 0.1
 # Sources of one transaction: every format and set of columns is a decoding pass of its own.
@@ -112,7 +120,8 @@ class IngestWorker:
             telemetry.count("forebay_ingest_commands", 0, what=what)
         self.idle = IdleDetector(settings.idle_us / 1e6)
         self.spacing = TransactionSpacing()
-        self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS)
+        self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS, **FETCH)
+        self.receive_messages = MAX_MESSAGES
         self.caught_up = CaughtUp(self.consumer, settings.topics.raw)
         self.stall = ConsumerStall(StallDetector(settings, kafka), self.consumer)
         self.unread = DeletedUnread(telemetry, self.consumer, settings.topics.raw)
@@ -165,10 +174,11 @@ class IngestWorker:
         taken.clear()
         consumed = self.consumer.consume(1, POLL_S)
         if consumed:
-            consumed += self.consumer.consume(MAX_MESSAGES - 1, self.spacing.left_s(time.perf_counter()))
-        self.caught_up.observe(consumed)
-        self.stall.observe(consumed)
-        records = errors.records(consumed)
+            consumed += self.consumer.consume(self.receive_messages - 1, self.spacing.left_s(time.perf_counter()))
+        events = [message for message in consumed if message.error() is not None]
+        self.caught_up.observe(events)
+        self.stall.observe(events or consumed[:1])  # one record shows as well as all of them that something came
+        records = errors.records(consumed) if events else consumed
         if taken:
             self.caught_up.forget(taken)
             self.stall.forget(self.settings.topics.raw, taken)
@@ -183,6 +193,7 @@ class IngestWorker:
         messages = self.headers.messages(records)
         if messages:
             self.unread.observe(messages.partition, messages.offset)
+            self.receive_messages = messages_within(RECEIVE_BYTES, messages.sizes)
         return messages
 
     def committed(self, partitions: set[int]) -> dict[int, TopicPartition]:
@@ -392,6 +403,11 @@ def transactions(messages: Messages) -> Iterator[Messages]:
             end = first + int(first_of_source[MAX_SOURCES])
         yield messages.part(first, end)
         first = end
+
+
+def messages_within(most_bytes: int, sizes: Ints) -> int:
+    """How many messages as large as these on average hold so many bytes; 2 at least, MAX_MESSAGES at most."""
+    return int(min(MAX_MESSAGES, max(2, most_bytes * len(sizes) // max(1, int(sizes.sum())))))
 
 
 def first_offsets(messages: Messages) -> dict[int, int]:

@@ -178,7 +178,7 @@ def measure(where: Place, flow: Flow, began: Callable[[Pids], None] = lambda _pi
             time.sleep(LOOK_S)
         took = time.monotonic() - started
         used = _by_stage({worker: cpu_s(pid) - before[worker] for worker, pid in pids.items()})
-        memory = _by_stage({worker: _memory_peak_mib(pid) for worker, pid in pids.items()})
+        memory = _by_stage({worker: memory_peak_mib(pid) for worker, pid in pids.items()})
     finally:
         reader.close()
         processes.stop()
@@ -225,7 +225,7 @@ def _archived(settings: Settings) -> int:
     return sum(row["accepted"] + row["late"] + row["rejected"] for row in account(settings.archive_uri))
 
 
-def _memory_peak_mib(pid: int) -> int:
+def memory_peak_mib(pid: int) -> int:
     """The most resident memory a process has had."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):

@@ -42,7 +42,7 @@ from pipeline.ingest.formats import (
 from pipeline.ingest.formats.coalesce import Merge, with_merged
 from pipeline.ingest.scan.cells import Cells, Ints, LocalClock
 from pipeline.ingest.scan.delimited import COMMA, TAB, scan_delimited
-from pipeline.ingest.scan.json import key_table, scan_json
+from pipeline.ingest.scan.json import Columns, Keys, key_table, scan_json
 from pipeline.ingest.scan.lines import Lines
 from pipeline.ingest.scan.scalars import DAY_FIRST, MICROSECONDS, SECONDS
 
@@ -72,6 +72,10 @@ class Format:
     merges: tuple[Merge, ...] = ()  # columns made of others, the last ones of `columns`
     # Delimited only: names of columns as headers have them, in lower case, and which column that is.
     spellings: dict[str, str] = field(default_factory=dict)
+    _key_table: tuple[Keys, Columns] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_key_table", None if self.paths is None else key_table(self.paths))
 
     def heading(self, header: tuple[str, ...]) -> tuple[str, ...]:
         """A header with the columns' own names; of two fields that are one column the first counts."""
@@ -92,8 +96,8 @@ class Format:
 
     def scan(self, lines: Lines, header: tuple[str, ...]) -> Cells:
         """Cut records into cells; `header` names the fields of delimited lines."""
-        if self.paths is not None:
-            cells = scan_json(lines, key_table(self.paths), len(self.columns) - len(self.merges))
+        if self._key_table is not None:
+            cells = scan_json(lines, self._key_table, len(self.columns) - len(self.merges))
             return with_merged(cells, self.merges)
         names = self.columns[: len(self.columns) - len(self.merges)]
         cells = scan_delimited(lines, self.separator, self.heading(header), names, self.separator == COMMA)
