@@ -56,7 +56,7 @@ RECEIVE_BYTES = 6_291_456
 # What the client fetches before it is asked. It holds each record in an object of its own, several times the record's
 # bytes in Kafka, which are compressed: of 8 MiB a partition, as other stages have it, half a gigabyte. So a fetch is
 # what a transaction needs of one partition, and no more is fetched where so much lies ready, unpacked, of all of them.
-FETCH: clients.Configuration = {"max.partition.fetch.bytes": 524_288, "queued.max.messages.kbytes": 32_768}
+FETCH: clients.Configuration = {"max.partition.fetch.bytes": 262_144, "queued.max.messages.kbytes": 16_384}
 # Pause before reading again what Kafka aborted: its coordinator is busy just then.
 RETRY_S = 0.1
 # Sources of one transaction: every format and set of columns is a decoding pass of its own.

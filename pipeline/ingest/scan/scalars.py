@@ -19,6 +19,7 @@ UNPADDED = 101  # numbers are seconds, fractions of one or two digits are millis
 _MAX_US = 253_402_300_799_999_999  # the end of the year 9999
 _MAX_DIGITS = 19
 _POWERS = np.array([10.0**power for power in range(23)])  # exact in float64
+_SHORT_DIGITS = 9  # digits alone, at most so many: almost every count, port and length
 
 
 @njit(cache=True)
@@ -96,6 +97,20 @@ def _scaled(mantissa: Any, exponent: int, most: Any) -> tuple[bool, Any]:
 
 
 @njit(cache=True)
+def _short_whole(text: Bytes, offset: int, end: int) -> int:
+    """The number that few digits alone make, -1 where it is written in any other way."""
+    if not 0 < end - offset <= _SHORT_DIGITS:
+        return -1
+    value = 0
+    for at in range(offset, end):
+        digit = int(text[at]) - 48
+        if not 0 <= digit <= 9:
+            return -1
+        value = value * 10 + digit
+    return value
+
+
+@njit(cache=True)
 def read_whole(
     text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, most: int, values: npt.NDArray[np.uint64], statuses: Statuses
 ) -> None:
@@ -104,6 +119,10 @@ def read_whole(
         values[row] = 0
         statuses[row] = readable(kinds[row])
         if statuses[row] != OK:
+            continue
+        short = _short_whole(text, starts[row], ends[row])
+        if 0 <= short <= most:
+            values[row] = short
             continue
         valid, negative, mantissa, exponent = _decimal(text, starts[row], ends[row])
         if not valid:
