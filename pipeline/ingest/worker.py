@@ -53,9 +53,9 @@ MAX_BYTES = 16_777_216
 # Payload bytes that are asked for at once, by the messages that came before: what MAX_MESSAGES records have that are a
 # message each. More in one pass of the decoder is not faster, and takes memory.
 RECEIVE_BYTES = 6_291_456
-# What the client fetches before it is asked. It holds each record in an object of its own, several times the record's
-# bytes in Kafka, which are compressed: of 8 MiB a partition, as other stages have it, half a gigabyte. So a fetch is
-# what a transaction needs of one partition, and no more is fetched where so much lies ready, unpacked, of all of them.
+# What the client fetches before it is asked. Records are compressed in Kafka, and one in the client takes several times
+# its bytes: the 8 MiB a partition of other stages were some 300 MiB. 256 KiB are some 4,000 records of Zeek, a
+# partition's share of a transaction; nothing is fetched of a partition while 16 MiB lie ready.
 FETCH: clients.Configuration = {"max.partition.fetch.bytes": 262_144, "queued.max.messages.kbytes": 16_384}
 # Pause before reading again what Kafka aborted: its coordinator is busy just then.
 RETRY_S = 0.1
