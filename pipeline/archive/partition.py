@@ -5,6 +5,8 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+
 from pipeline.archive import checkpoint, paths, segments
 from pipeline.archive import manifest as chain
 from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Progress
@@ -13,10 +15,12 @@ from pipeline.archive.parquet import render
 from pipeline.archive.streams import TABLES, Limits, OpenFile, Streams
 from pipeline.errors import RefusedState
 from pipeline.runtime.storage.local_folder import LocalFolder
+from pipeline.runtime.storage.mapped_files import release_pages
 from pipeline.runtime.storage.storage import NameTaken, Step, StorageLike, no_step, open_storage
 
 MAX_ROWS_IN_MEMORY = 262_144
-MAX_BYTES_IN_MEMORY = 128 * 1024 * 1024
+MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
+"""Of one partition; the worker has a limit for all of its partitions."""
 CLAIM_ATTEMPTS = 100
 
 HALF_MANIFEST = re.compile(r"/\.(\d+)\.json\.[^/]*$")
@@ -50,7 +54,7 @@ class PartitionArchive:
         self._closed: list[ClosedFile] = []
         self._marks: list[tuple[str, str, int]] = []
         self._watermarks: dict[tuple[str, str], int] = {}
-        self._rows_in_memory = self._bytes_in_memory = self._files_written = 0
+        self._rows_in_memory = self.bytes_in_memory = self._files_written = 0
         self._checkpointed = 0  # manifests that a checkpoint sums up
         links, self._last, self._head = self._claim()
         self._step("claimed")
@@ -159,11 +163,11 @@ class PartitionArchive:
         for file in closed:
             self._write(file)
         self._rows_in_memory += len(scored.rows) + sum(len(rows) for rows in message.rejects)
-        self._bytes_in_memory += scored.size_bytes + sum(rows.nbytes for rows in message.rejects)
+        self.bytes_in_memory += scored.size_bytes + sum(rows.nbytes for rows in message.rejects)
         self.progress = message.progress
 
     def _write(self, file: OpenFile) -> None:
-        for rendered in render(file, self.partition):
+        for rendered in render(file, self.partition, release_pages):
             self._check_owner()
             staging = f"{self._temp}/{self._files_written}.parquet"
             self._files_written += 1
@@ -212,7 +216,7 @@ class PartitionArchive:
     @property
     def full(self) -> bool:
         """Whether a commit must not wait: memory holds the allowed maximum."""
-        return self._rows_in_memory >= MAX_ROWS_IN_MEMORY or self._bytes_in_memory >= MAX_BYTES_IN_MEMORY
+        return self._rows_in_memory >= MAX_ROWS_IN_MEMORY or self.bytes_in_memory >= MAX_BYTES_IN_MEMORY
 
     def commit(self) -> Committed:
         """Make everything taken durable. Kafka's offsets may move only after this.
@@ -252,7 +256,8 @@ class PartitionArchive:
         self._step("segments deleted")
         self._last, self._head = following, head
         self._closed, self._marks, self._watermarks = [], [], {}
-        self._rows_in_memory = self._bytes_in_memory = 0
+        self._rows_in_memory = self.bytes_in_memory = 0
+        pa.default_memory_pool().release_unused()
         self._extend_checkpoint()
         return Committed(self.progress, following.files, sum(file.rows for file in self._streams.open.values()))
 

@@ -15,11 +15,15 @@ from pipeline.archive import paths
 from pipeline.archive.manifest import OpenRows
 from pipeline.archive.streams import OpenFile, StreamKey, by_stream
 from pipeline.errors import RefusedState
+from pipeline.runtime.storage.mapped_files import release_pages
 from pipeline.runtime.storage.storage import Step, Storage
 
-BATCH_ROWS = 65_536
+SMALL_ROWS = 32_768
+"""A segment of no more live rows is written again with the next one, so that they do not become many."""
 LARGE_ROWS = 1_024
 """Pieces from this size on are written as they lie; smaller ones are concatenated first."""
+JOINED_ROWS = 16_384
+"""So many rows of small pieces are concatenated at a time: 13 MB."""
 BUFFER_BYTES = 1024 * 1024
 
 
@@ -39,7 +43,7 @@ def to_rewrite(open_files: Iterable[OpenFile], stored: Iterable[OpenRows]) -> se
     chosen = {segment for segment in total if 0 < live[segment] * 4 <= total[segment]}
     written = live[None] + sum(live[segment] for segment in chosen)
     for segment in sorted(set(total) - chosen, reverse=True):
-        if 0 < live[segment] <= min(written, BATCH_ROWS):
+        if 0 < live[segment] <= min(written, SMALL_ROWS):
             chosen.add(segment)
             written += live[segment]
     return chosen
@@ -96,7 +100,7 @@ def _batches(
                 continue
             waiting.append(piece.rows)
             rows += len(piece.rows)
-            if rows >= BATCH_ROWS:
+            if rows >= JOINED_ROWS:
                 yield from pa.Table.from_batches(waiting, schema).combine_chunks().to_batches()
                 waiting, rows = [], 0
     if waiting:
@@ -116,7 +120,9 @@ def read(archive: Storage, entry: OpenRows, check: bool) -> Iterator[tuple[Strea
                 f"{archive.uri}: {entry.path}: got SHA-256 {digest[:12]}…, its manifest says {entry.sha256[:12]}…; "
                 "restore the file from a copy"
             )
+        release_pages()
     reader = pa.ipc.open_file(pa.BufferReader(buffer))
     live = {(table, site, sensor) for table, site, sensor, _rows in entry.rows}
     for number in range(reader.num_record_batches):
         yield from (part for part in by_stream(reader.get_batch(number)) if part[0] in live)
+    release_pages()

@@ -23,19 +23,26 @@ from pipeline.settings import Settings
 GROUP = "archive"
 PATIENCE_S = 30.0
 """How long Kafka may take to say what it holds, while the group is joined."""
-MESSAGES_A_TURN = 32
+MESSAGES_A_TURN = 4
+"""Each may have 8 MB, and all of them are in memory at once."""
 COMMIT_AT_LATEST_S = 60.0
 """Open rows and positions are made durable at least this often: what a restart reads again, and how old Kafka's lag
 may look."""
 COMMIT_AT_MOST_EVERY_S = 0.5
 """A closed file waits so long for others: every commit writes what is open aside, and less often is cheaper."""
-MAX_WAITING_BYTES = 64 * 1024 * 1024
+MAX_WAITING_BYTES = 32 * 1024 * 1024
+"""Messages of one topic that wait for the other topic's, of all partitions."""
+MAX_OPEN_BYTES = 64 * 1024 * 1024
+"""Open rows in memory, of all partitions: beyond, those of the partition with most are written aside."""
 OVERRIDES = {
     # Files belong to a raw partition, so both topics' same partition must be one worker's: the range assignor gives
     # them together.
     "group.protocol": "classic",
     "partition.assignment.strategy": "range",
-    "queued.max.messages.kbytes": 65_536,
+    # What is fetched and not taken yet. A fetch comes compressed, to a fifth or so, and is unpacked whole.
+    "queued.max.messages.kbytes": 8_192,
+    "fetch.max.bytes": 2_097_152,
+    "max.partition.fetch.bytes": 1_048_576,
     # A position that Kafka no longer has is rows lost: an error, never a silent jump.
     "auto.offset.reset": "error",
     **EOF_EVENTS,
@@ -172,15 +179,24 @@ class ArchiveWorker:
             self._telemetry.stage.batch(time.perf_counter() - started)
             if owned.archive.full or (owned.archive.due and owned.since_commit_s >= COMMIT_AT_MOST_EVERY_S):
                 self._commit(owned)
+            self._make_room()
         if owned.archive.due and owned.since_commit_s >= COMMIT_AT_MOST_EVERY_S:
             self._commit(owned)
         if owned.archive.moved and owned.since_commit_s >= COMMIT_AT_LATEST_S:
             self._commit(owned)
         self._hold_back(owned)
 
+    def _make_room(self) -> None:
+        """Write open rows aside while all partitions have too many in memory: of the one with most, so that each write
+        is a large one.
+        """
+        archives = [owned.archive for owned in self._owned.values()]
+        if sum(archive.bytes_in_memory for archive in archives) >= MAX_OPEN_BYTES:
+            self._commit(max(self._owned.values(), key=lambda owned: owned.archive.bytes_in_memory))
+
     def _hold_back(self, owned: Owned) -> None:
         """Stop reading one topic while too much of it waits for the other: memory stays bounded, the lag shows."""
-        full = owned.pairing.waiting_bytes >= MAX_WAITING_BYTES
+        full = owned.pairing.waiting_bytes >= MAX_WAITING_BYTES / len(self._owned)
         partition = owned.archive.partition
         wanted = set()
         if full and owned.pairing.waits_for_rejects:

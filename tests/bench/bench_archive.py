@@ -51,8 +51,16 @@ def flows() -> list[pa.RecordBatch]:
     return [packed.flows for packed in pack(messages, decode_messages(messages, 2**60), BATCH_ROWS)]
 
 
-def message(seq: int, of: pa.RecordBatch, width: int, random: np.random.Generator) -> bytes:
-    """One sensor's flows, scored; features that compress as real ones do."""
+def message(
+    seq: int,
+    of: pa.RecordBatch,
+    width: int,
+    random: np.random.Generator,
+    partition: int = 0,
+    sensors: int = SENSORS,
+    last: bool = False,
+) -> bytes:
+    """One sensor's flows, scored; features that compress as real ones do. With the `last` one all sensors end."""
     schema = arrow_schema("scored", width)
     columns: list[Any] = []
     for field in schema:
@@ -61,7 +69,7 @@ def message(seq: int, of: pa.RecordBatch, width: int, random: np.random.Generato
             matrix[:, width // 2 :] = 0
             columns.append(matrix_column(matrix))
         elif field.name == "sensor":
-            columns.append(pa.array([f"sensor{seq % SENSORS}"] * BATCH_ROWS))
+            columns.append(pa.array([f"sensor{seq % sensors}"] * BATCH_ROWS))
         elif field.name == "raw_offset":
             columns.append(pa.array(np.arange(seq * BATCH_ROWS, (seq + 1) * BATCH_ROWS)))
         elif field.name == "raw_index":
@@ -78,6 +86,8 @@ def message(seq: int, of: pa.RecordBatch, width: int, random: np.random.Generato
             columns.append(pa.array(np.zeros(BATCH_ROWS, np.int64)).cast(field.type))
     facts = scored_facts(
         seq=seq,
+        raw_partition=partition,
+        ended=[("plant", f"sensor{number}") for number in range(sensors if last else 0)],
         feature_set="bench",
         feature_hash="0",
         through=((seq + 1) * BATCH_ROWS - 1, 0),

@@ -21,6 +21,7 @@ from pipeline.runtime.files import (
     write_atomic,
     write_new,
 )
+from pipeline.runtime.storage.mapped_files import map_file
 from pipeline.runtime.storage.storage import Entry, NameTaken, Sink, Step
 
 if TYPE_CHECKING:
@@ -101,9 +102,8 @@ class LocalFolder:
 
     def mapped(self, name: str) -> pa.Buffer:
         """A whole file, mapped."""
-        path = self.root / name
-        # Nothing can be mapped of an empty file.
-        return pa.memory_map(str(path)).read_buffer() if path.stat().st_size else pa.py_buffer(b"")
+        with (self.root / name).open("rb") as file:
+            return map_file(file.fileno())
 
     def sha256(self, name: str) -> str:
         """A whole file's digest."""

@@ -6,7 +6,6 @@ from the environment (AWS_ACCESS_KEY_ID and its kin), a web identity, or the mac
 """
 
 import hashlib
-import mmap
 import os
 import tempfile
 import threading
@@ -29,6 +28,7 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from pipeline.errors import Failed, Misconfigured
 from pipeline.runtime.files import disk_full_as_failed
+from pipeline.runtime.storage.mapped_files import map_file
 from pipeline.runtime.storage.storage import Entry, NameTaken, Sink, Step
 
 if TYPE_CHECKING:
@@ -287,9 +287,7 @@ def _temporary() -> Iterator[IO[bytes]]:
 def _mapped(file: IO[bytes]) -> pa.Buffer:
     """A file's content; it stays as long as it is referenced, though the file has no name and is closed."""
     file.flush()
-    if not os.fstat(file.fileno()).st_size:
-        return pa.py_buffer(b"")
-    return pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    return map_file(file.fileno())
 
 
 def _first_line(error: BaseException) -> str:
