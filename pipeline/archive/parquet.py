@@ -15,9 +15,9 @@ from pipeline.archive.paths import Position
 from pipeline.archive.positions import positions_of
 from pipeline.archive.streams import HOUR_US, LATE, REJECTS, Ints, OpenFile
 
-ROW_GROUP_ROWS = 32_768
-"""What is copied together and encoded at a time, some 27 MB: a whole file of 131,072 rows took four times the memory
-and more time, and was 1 % smaller (docs/performance.md)."""
+ROW_GROUP_ROWS = 16_384
+"""What is copied together and encoded at a time, 13 MB and as much for its levels: a whole file of 131,072 rows took
+eight times the memory and was 2 % smaller (docs/performance.md)."""
 DATA_PAGE_BYTES = 1024 * 1024
 WRITE_BATCH_VALUES = 32_768
 """Encoded at a time; with Arrow's 1,024 a row costs 5 % more."""

@@ -18,7 +18,7 @@ from pipeline.errors import RefusedState
 from pipeline.runtime.storage.mapped_files import release_pages
 from pipeline.runtime.storage.storage import Step, Storage
 
-SMALL_ROWS = 32_768
+SMALL_ROWS = 16_384
 """A segment of no more live rows is written again with the next one, so that they do not become many."""
 LARGE_ROWS = 1_024
 """Pieces from this size on are written as they lie; smaller ones are concatenated first."""

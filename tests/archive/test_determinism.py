@@ -15,9 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.archive import manifest as chain
-from pipeline.archive import snapshot
+from pipeline.archive import parquet, snapshot
 from pipeline.archive.pairing import read_scored
-from pipeline.archive.parquet import render
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits, OpenFile, Piece, StreamKey
 from pipeline.archive.upkeep.diff import compare
@@ -204,8 +203,10 @@ def test_a_smaller_file_size_closes_what_was_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_bytes_do_not_show_how_rows_lay_in_memory(seed: int) -> None:
-    """Cut anywhere, views into larger batches, in order or shuffled: the same file."""
+@pytest.mark.parametrize("group_rows", [7, parquet.ROW_GROUP_ROWS])
+def test_bytes_do_not_show_how_rows_lay_in_memory(seed: int, group_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut anywhere, views into larger batches, in order or shuffled: the same file, of the rows in order."""
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", group_rows)
     random = Random(seed)
     topics = wire(random_log(Random(seed + 20), 60, SENSORS[:1], marks=False), [])
     batches = [read_scored(message, at("archive")).rows for message in topics.archive]
@@ -223,6 +224,9 @@ def test_bytes_do_not_show_how_rows_lay_in_memory(seed: int) -> None:
             file = OpenFile(
                 StreamKey("flows", "s", "a"), 0, rows.schema, pieces=[Piece(piece, None) for piece in pieces]
             )
-            [rendered] = render(file, 0)
+            groups: list[None] = []
+            [rendered] = parquet.render(file, 0, lambda: groups.append(None))  # noqa: B023 - called at once
             made.add(rendered.entry.sha256)
+            assert len(groups) == -(-len(rows) // group_rows)
     assert len(made) == 1
+    assert pq.read_table(pa.BufferReader(rendered.data)).to_pylist() == rows.to_pylist()
