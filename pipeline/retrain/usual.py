@@ -1,7 +1,8 @@
 """A sensor's usual rows among the samples: what its own baseline does not show, since it last learnt its plant.
 
-Of the samples all suspects are there and a share of the rest, rare classes more often; thinned to one share they are as
-the sensor's traffic is. Nothing here believes a model: a row is usual by the baseline, and by no verdict an attack.
+Of the samples suspects are there (of a flood a share that thinning them leaves whole), and a share of the rest, rare
+classes more often; thinned to one share they are as the sensor's traffic is. Nothing here believes a model: a row is
+usual by the baseline, and by no verdict an attack.
 """
 
 import hashlib
@@ -21,14 +22,12 @@ from pipeline.contracts.envelope import SensorName
 from pipeline.contracts.sample_shares import NORMAL_ONE_IN, OTHER_ONE_IN
 from pipeline.contracts.uids import RAW_POSITION, ROW_BY_POSITION, ROW_BY_SOURCE_RECORD
 from pipeline.retrain.labels import Labels
-from pipeline.runtime.hashing import splitmix64
+from pipeline.runtime.even_sample import evenly
 from pipeline.runtime.wire.batches import filled, matrix, widened
 
 Mask = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 KEYS = tuple(dict.fromkeys((*ROW_BY_POSITION, *ROW_BY_SOURCE_RECORD, "end_ts_us", "phase", "class", "suspect")))
-SALT = np.uint64(0x5553_5541_4C52_4F57)
-"""Another stream than the one by which score chose its samples: else all of them would be drawn again, or none."""
 MAX_ROWS = 50_000
 """About so many rows of a sensor are read, 15 MB of features: of a busy one all are thinned, so that they still cover
 days.
@@ -174,11 +173,7 @@ def even(samples: pa.Table, thinned: int = 1) -> Mask:
     usual_class = _numpy(pc.equal(samples.column("class"), NORMAL))
     one_in = np.where(usual_class, 1, NORMAL_ONE_IN // OTHER_ONE_IN)
     one_in = np.where(_numpy(samples.column("suspect")), NORMAL_ONE_IN, one_in).astype(np.uint64) * np.uint64(thinned)
-    hashed = np.full(samples.num_rows, SALT)
-    for name in RAW_POSITION:
-        hashed = splitmix64(hashed ^ samples.column(name).to_numpy().astype(np.uint64))
-    result: Mask = hashed % one_in == 0
-    return result
+    return evenly({name: samples.column(name).to_numpy() for name in RAW_POSITION}, one_in)
 
 
 def _of(keys: pa.Table, sensor: SensorName, since_us: int, until_us: int) -> Mask:

@@ -53,6 +53,5 @@ def score_group(group: Sequence[Features], ledger: PromotionLedger, models: Mode
 
 def encoded(routed: Routed, facts: FeaturesFacts) -> tuple[bytes, bytes, bytes]:
     """The messages for suspects, archive and retrain; each carries all the facts of the features message."""
-    scored = ScoredFacts.of(facts)
-    suspects, archive, retrain = (messages.write(batch, scored) for batch in routed)
+    suspects, archive, retrain = messages.write_each(routed, ScoredFacts.of(facts))
     return suspects, archive, retrain

@@ -1,15 +1,18 @@
 """Where a scored batch goes: all of it to the archive, the suspects to alert, a sample to retraining."""
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.contracts.class_names import NORMAL
-from pipeline.contracts.sample_shares import NORMAL_ONE_IN, OTHER_ONE_IN
+from pipeline.contracts.sample_shares import NORMAL_ONE_IN, OTHER_ONE_IN, suspects_one_in
+from pipeline.contracts.uids import RAW_POSITION
+from pipeline.runtime.even_sample import evenly
 from pipeline.runtime.hashing import splitmix64
+from pipeline.runtime.wire.batches import empty
 
 
 class Routed(NamedTuple):
@@ -23,36 +26,61 @@ class Routed(NamedTuple):
 def route(scored: pa.RecordBatch) -> Routed:
     """Route a scored batch (schema `scored`).
 
-    suspects: rows with `suspect`. archive: every row. retrain: the suspects and a sample of the rest, stratified by
-    site and class; which rows are sampled depends on their raw positions alone, so every run samples the same ones.
+    suspects: rows with `suspect`. archive: every row. retrain: the suspects, of a flood a share of them, and a sample
+    of the rest, stratified by site and class. Which rows are sampled depends on their raw positions, and the share on
+    how many suspects the message has: every run samples the same ones.
     """
-    retrain = pc.or_(scored.column("suspect"), pa.array(sampled(scored)))
-    return Routed(suspects_of(scored), scored, scored.filter(retrain))
+    suspect = _suspect(scored)
+    retrain = np.where(suspect, suspects_sent(scored, suspect), sampled(scored))
+    return Routed(_where(scored, suspect), scored, _where(scored, retrain))
+
+
+def suspects_sent(scored: pa.RecordBatch, suspect: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(n,) of a message's rows, suspects or not (n,), those that retraining gets where they are suspects."""
+    one_in = suspects_one_in(int(np.count_nonzero(suspect)))
+    if one_in == 1:
+        return np.ones(len(scored), np.bool_)
+    position = {name: scored.column(name).to_numpy() for name in RAW_POSITION}
+    return evenly(position, np.full(len(scored), one_in, np.uint64))
 
 
 def suspects_of(scored: pa.RecordBatch) -> pa.RecordBatch:
     """The rows with `suspect` alone."""
-    return scored.filter(scored.column("suspect"))
+    return _where(scored, _suspect(scored))
+
+
+def _where(rows: pa.RecordBatch, chosen: npt.NDArray[np.bool_]) -> pa.RecordBatch:
+    """The rows chosen; none and all of them, which calm and floods make common, without a look at 90 columns."""
+    if not chosen.any():
+        return empty("scored", rows.schema.field("features").type.list_size)
+    return rows if chosen.all() else rows.filter(pa.array(chosen))
 
 
 def sampled(scored: pa.RecordBatch) -> npt.NDArray[np.bool_]:
     """(n,) whether a row's hash falls into its stratum's share."""
-    one_in = np.where(_numpy(pc.equal(scored.column("class"), NORMAL)), NORMAL_ONE_IN, OTHER_ONE_IN)
+    salt, one_in = _strata(scored)
     hashed = splitmix64(_numpy(scored.column("raw_offset")).astype(np.uint64))
     hashed = splitmix64(hashed ^ _numpy(scored.column("raw_index")).astype(np.uint64))
     hashed = splitmix64(hashed ^ _numpy(scored.column("raw_partition")).astype(np.uint64))
     # Each stratum gets a stream of its own: two sites whose records come in lockstep are not sampled in lockstep.
-    hashed = splitmix64(hashed ^ _stratum(scored))
-    keep: npt.NDArray[np.bool_] = hashed % one_in.astype(np.uint64) == 0
+    hashed = splitmix64(hashed ^ salt)
+    keep: npt.NDArray[np.bool_] = hashed % one_in == 0
     return keep
 
 
-def _stratum(scored: pa.RecordBatch) -> npt.NDArray[np.uint64]:
-    names = pc.binary_join_element_wise(scored.column("site"), scored.column("class"), "/").dictionary_encode()
-    salts = np.array([_salt(name.as_py()) for name in names.dictionary], dtype=np.uint64)
-    return salts[_numpy(names.indices)] if len(salts) else np.zeros(0, np.uint64)
+def _strata(scored: pa.RecordBatch) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """(n,) each: the salt of a row's stratum, and how many rows its class has one sampled of."""
+    site, name = scored.column("site").dictionary_encode(), scored.column("class").dictionary_encode()
+    sites, names = site.dictionary.to_pylist(), name.dictionary.to_pylist()
+    code = _numpy(site.indices).astype(np.int64) * len(names) + _numpy(name.indices)
+    salt_of = np.zeros(len(sites) * len(names), np.uint64)
+    for stratum in np.flatnonzero(np.bincount(code)).tolist():  # those there are, not each site with each class
+        salt_of[stratum] = _salt(f"{sites[stratum // len(names)]}/{names[stratum % len(names)]}")
+    one_in_of = np.array([NORMAL_ONE_IN if each == NORMAL else OTHER_ONE_IN for each in names], np.uint64)
+    return salt_of[code], one_in_of[_numpy(name.indices)]
 
 
+@lru_cache(maxsize=4096)
 def _salt(name: str) -> int:
     """FNV-1a of a stratum's name: Python's own hash differs from run to run."""
     value = 0xCBF29CE484222325
@@ -61,6 +89,11 @@ def _salt(name: str) -> int:
     return value
 
 
-def _numpy(column: pa.Array) -> npt.NDArray[np.generic]:
-    values: npt.NDArray[np.generic] = column.to_numpy(zero_copy_only=False)
+def _suspect(scored: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+    values: npt.NDArray[np.bool_] = _numpy(scored.column("suspect"))
+    return values
+
+
+def _numpy(column: pa.Array) -> npt.NDArray[Any]:
+    values: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
     return values

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.contracts.sample_shares import NORMAL_ONE_IN, OTHER_ONE_IN
+from pipeline.contracts.sample_shares import NORMAL_ONE_IN, OTHER_ONE_IN, suspects_one_in
+from pipeline.retrain.usual import even
+from pipeline.runtime.hashing import splitmix64
 from pipeline.score.route import route, sampled
 from schemas.fields import arrow_schema
 from tests.score.small_model import WIDTH, features
@@ -51,6 +53,55 @@ def test_small_batches(rows: int) -> None:
     batch = scored(rows, suspects=1.0)
     assert [routed.num_rows for routed in route(batch)] == [rows] * 3
     assert all(routed.schema.equals(batch.schema) for routed in route(batch))
+
+
+@pytest.mark.parametrize(("suspects", "one_in"), [(0, 1), (512, 1), (513, 2), (1024, 2), (4096, 8), (10**9, 32)])
+def test_of_a_flood_a_share_of_suspects_is_sent(suspects: int, one_in: int) -> None:
+    assert suspects_one_in(suspects) == one_in
+
+
+def test_a_flood_reaches_alert_and_archive_whole_and_retraining_as_what_it_thins_to() -> None:
+    flood = scored(6000, suspects=1.0)
+    routed = route(flood)
+    assert routed.suspects.equals(flood)
+    assert routed.archive.equals(flood)
+    assert 0.8 * 6000 / 16 < routed.retrain.num_rows < 1.2 * 6000 / 16
+    assert positions(routed.retrain) == sorted(set(positions(routed.retrain)))
+    whole, sent = (pa.Table.from_batches([batch]) for batch in (flood, routed.retrain))
+    for thinned in (1, 3):
+        drawn = [offsets(table.filter(pa.array(even(table, thinned)))) for table in (whole, sent)]
+        assert drawn[0] == drawn[1]
+        assert drawn[0]
+
+
+def offsets(table: pa.Table) -> list[int]:
+    values: list[int] = table.column("raw_offset").to_pylist()
+    return values
+
+
+def test_the_sample_is_that_of_each_rows_own_stratum_by_its_definition() -> None:
+    batch = scored(3000, suspects=0.0)
+    expected = []
+    for row in batch.select(["raw_partition", "raw_offset", "raw_index", "site", "class"]).to_pylist():
+        hashed = np.zeros(1, np.uint64)
+        for number in (
+            row["raw_offset"],
+            row["raw_index"],
+            row["raw_partition"],
+            fnv1a(f"{row['site']}/{row['class']}"),
+        ):
+            hashed = splitmix64(hashed ^ np.array([number], np.uint64))
+        one_in = NORMAL_ONE_IN if row["class"] == "normal" else OTHER_ONE_IN
+        expected.append(int(hashed[0]) % one_in == 0)
+    assert sampled(batch).tolist() == expected
+    assert any(expected)
+
+
+def fnv1a(text: str) -> int:
+    value = 0xCBF29CE484222325
+    for byte in text.encode():
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    return value
 
 
 @pytest.mark.slow

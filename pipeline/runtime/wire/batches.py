@@ -3,7 +3,7 @@
 Buffers are not compressed (Kafka's lz4 does that), so a reader's columns are views of the message's bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -18,16 +18,28 @@ from schemas.fields import arrow_schema, load
 META_KEY = b"forebay"
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+"""What an IPC stream ends with: a continuation without metadata (Arrow's columnar format, "IPC streaming format")."""
 
 
 def encode(batch: pa.RecordBatch, meta: Mapping[str, object]) -> bytes:
     """The batch and its facts as one Arrow IPC stream; equal input gives equal bytes."""
+    return encode_each([batch], meta)[0]
+
+
+def encode_each(batches: Sequence[pa.RecordBatch], meta: Mapping[str, object]) -> list[bytes]:
+    """Batches of one schema without dictionaries, each with the same facts, as streams of their own like `encode`'s.
+
+    The schema, with its many names and units, is serialised once, and a batch is laid out in memory of its own size:
+    a stream that grows is copied each time.
+
+        schema and facts | batch | end        a message
+        (same bytes)
+    """
     facts = orjson.dumps(meta, option=orjson.OPT_SORT_KEYS)
-    schema = batch.schema.with_metadata({**(batch.schema.metadata or {}), META_KEY: facts})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_batch(batch.replace_schema_metadata(schema.metadata))
-    return bytes(sink.getvalue())
+    schema = batches[0].schema
+    head = schema.with_metadata({**(schema.metadata or {}), META_KEY: facts}).serialize()
+    return [b"".join((head, batch.serialize(), END_OF_STREAM)) for batch in batches]
 
 
 def decode(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, dict[str, Any]]:

@@ -3,6 +3,7 @@
 `batches` knows Arrow, `contracts.envelope` knows the facts; this is where every stage gets both at once.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Protocol, TypeVar
 
 import pyarrow as pa
@@ -42,6 +43,11 @@ class Documented(Protocol):
 def write(batch: pa.RecordBatch, facts: Documented) -> bytes:
     """The bytes of a message; equal input gives equal bytes."""
     return batches.encode(batch, facts.document())
+
+
+def write_each(rows: Sequence[pa.RecordBatch], facts: Documented) -> list[bytes]:
+    """The bytes of a message each, of batches of one schema that state the same facts: as `write` makes them."""
+    return batches.encode_each(rows, facts.document())
 
 
 def read(payload: bytes, contract: type[FactsType], position: MessagePosition) -> tuple[pa.RecordBatch, FactsType]:

@@ -43,6 +43,18 @@ def test_equal_input_gives_equal_bytes_whatever_the_order_of_the_facts() -> None
     assert batches.encode(batch, {"a": 1, "b": [2]}) == batches.encode(batch, {"b": [2], "a": 1})
 
 
+@pytest.mark.parametrize("rows", [0, 1, 5000])
+def test_each_of_several_batches_is_the_stream_that_arrow_writes(rows: int) -> None:
+    parts = [reject_batch(rows), reject_batch(7).slice(2, 3), batches.empty("reject")]
+    encoded = batches.encode_each(parts, {"seq": 4})
+    for part, payload in zip(parts, encoded, strict=True):
+        sink = pa.BufferOutputStream()
+        schema = REJECTS.with_metadata({**(REJECTS.metadata or {}), b"forebay": b'{"seq":4}'})
+        with pa.ipc.new_stream(sink, schema) as writer:
+            writer.write_batch(part.replace_schema_metadata(schema.metadata))
+        assert payload == sink.getvalue().to_pybytes() == batches.encode(part, {"seq": 4})
+
+
 def test_other_columns_are_refused_by_name() -> None:
     payload = batches.encode(batches.empty("flow"), {})
     with pytest.raises(SchemaMismatch, match=r"reason: got nothing, expected string"):
