@@ -61,29 +61,25 @@ def main() -> None:
     hosts = by_hosts(FEATURE_SET)
     for each in hosts:
         print(f"{each['hosts']:>9,} hosts: featurize alone {each['ns'] / 1000:.2f} µs a record", flush=True)
-    parts: dict[str, list[Run]] = {"sensors": [], "senders": [], "workers": []}
+    folder = figures.QUICK_FOLDER if arguments.quick else figures.FOLDER
+    document: dict[str, Any] = {"hosts": hosts, "sensors": [], "senders": [], "workers": [], "projection": []}
     with place(quiet_records=quiet, scenario=CALIBRATED) as where:
-        for sensors in SENSORS:
-            flow = Flow(records, scenario=replace(CALIBRATED, sensors=sensors))
-            parts["sensors"].append(measure(where, flow))
-            show(parts["sensors"][-1:])
-        for addresses in SENDERS:
-            parts["senders"].append(measure(where, Flow(records, scenario=flooded(addresses))))
-            show(parts["senders"][-1:])
+
+        def measured(part: str, flow: Flow, **facts: int) -> Run:
+            """Measure, show, and write what there is: a run that ends early has not been for nothing."""
+            run = measure(where, flow)
+            show([run])
+            document[part].append({**facts, **asdict(run)})
+            figures.write(folder, "scale", document, started)
+            return run
+
         for workers in (1, 2):
-            flow = Flow(records, workers=workers, pinned=True, scenario=CALIBRATED)
-            parts["workers"].append(measure(where, flow))
-            show(parts["workers"][-1:])
-    document = {
-        "hosts": hosts,
-        "sensors": [asdict(run) for run in parts["sensors"]],
-        "senders": [
-            {"addresses": addresses, **asdict(run)} for addresses, run in zip(SENDERS, parts["senders"], strict=True)
-        ],
-        "workers": [asdict(run) for run in parts["workers"]],
-        "projection": projected(parts["workers"][-1]),
-    }
-    figures.write(figures.QUICK_FOLDER if arguments.quick else figures.FOLDER, "scale", document, started)
+            run = measured("workers", Flow(records, workers=workers, pinned=True, scenario=CALIBRATED))
+            document["projection"] = projected(run)
+        for addresses in SENDERS:
+            measured("senders", Flow(records, scenario=flooded(addresses)), addresses=addresses)
+        for sensors in SENSORS:
+            measured("sensors", Flow(records, scenario=replace(CALIBRATED, sensors=sensors)))
     if not arguments.quick:
         write_pages()
     print(orjson.dumps(document).decode())
