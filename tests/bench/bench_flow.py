@@ -205,7 +205,7 @@ def _started(processes: Processes, flow: Flow) -> dict[str, int]:
     for number in range(flow.workers):
         for stage in STAGES:
             worker = stage if number == 0 else f"{stage}-{number}"
-            own = {"FOREBAY_INSTANCE": str(number)}
+            own = {"FOREBAY_INSTANCE_ID": str(number)}
             pids[worker] = processes.start(worker, stage, "run", environment=own).process.pid
             if flow.pinned:  # its threads do not run yet, and inherit it
                 os.sched_setaffinity(pids[worker], {cores[number % len(cores)]})
