@@ -45,18 +45,18 @@ from pipeline.settings import Settings
 STAGE = "ingest"
 # One transaction holds at most so many raw messages (what a core decodes in half a second), or what came until it
 # could start (transaction_spacing.py).
-MAX_MESSAGES = 16_384
+MAX_MESSAGES = 12_288
 # So long an idle worker waits for a message before it looks after ticks, rejects and the request to stop.
 POLL_S = 0.05
 # Payload bytes of one transaction: decoding takes several times as much memory.
 MAX_BYTES = 16_777_216
 # Payload bytes that are asked for at once, by the messages that came before: what MAX_MESSAGES records have that are a
 # message each. More in one pass of the decoder is not faster, and takes memory.
-RECEIVE_BYTES = 6_291_456
+RECEIVE_BYTES = 4_194_304
 # What the client fetches before it is asked. Records are compressed in Kafka, and one in the client takes several times
-# its bytes: the 8 MiB a partition of other stages were some 300 MiB. 256 KiB are some 4,000 records of Zeek, a
+# its bytes: the 8 MiB a partition of other stages were some 300 MiB. 512 KiB are a few thousand records of Zeek, a
 # partition's share of a transaction; nothing is fetched of a partition while 16 MiB lie ready.
-FETCH: clients.Configuration = {"max.partition.fetch.bytes": 262_144, "queued.max.messages.kbytes": 16_384}
+FETCH: clients.Configuration = {"max.partition.fetch.bytes": 524_288, "queued.max.messages.kbytes": 16_384}
 # Pause before reading again what Kafka aborted: its coordinator is busy just then.
 RETRY_S = 0.1
 # Sources of one transaction: every format and set of columns is a decoding pass of its own.
