@@ -43,7 +43,7 @@ from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
 from pipeline.settings import Settings
 
 STAGE = "ingest"
-# One transaction holds at most so many raw messages (what a core decodes in half a second), or what came until it
+# One transaction holds at most so many raw messages (a core decodes them in less than 100 ms), or what came until it
 # could start (transaction_spacing.py).
 MAX_MESSAGES = 12_288
 # So long an idle worker waits for a message before it looks after ticks, rejects and the request to stop.
