@@ -98,7 +98,7 @@ def _formats(messages: Messages) -> list[Ints]:
 def _in_order(schema: str, parts: list[pa.RecordBatch], ordinals: list[Ints]) -> tuple[pa.RecordBatch, Ints]:
     """The batches as one, by ordinal."""
     if not parts:
-        return _none(schema), np.zeros(0, np.int64)
+        return batches.empty(schema), np.zeros(0, np.int64)
     if len(parts) == 1:
         return parts[0], ordinals[0]
     joined = np.concatenate(ordinals)
@@ -186,7 +186,7 @@ def _flows(messages: Messages, part: _Part, rows: npt.NDArray[np.bool_]) -> pa.R
     schema = arrow_schema("flow")
     source = messages.sources[messages.source[part.members[0]]]
     if not rows.any():
-        return _none("flow")
+        return batches.empty("flow")
     columns = {**part.columns, **part.draft.columns, "record_id": pa.array(record_ids(part.lines))}
     count = len(rows)
     constants = _constants(source.content_type)
@@ -207,15 +207,10 @@ def _constants(content_type: str) -> dict[str, pa.Scalar]:
     return {name: pa.scalar(value, schema.field(name).type) for name, value in constants.items()}
 
 
-@cache
-def _none(schema: str) -> pa.RecordBatch:
-    return batches.empty(schema)
-
-
 def _rejects(messages: Messages, part: _Part, rows: npt.NDArray[np.bool_]) -> pa.RecordBatch:
     """Rejected records with reason and position; a loop over rejects only, each needs a text of its own."""
     if not rows.any():
-        return _none("reject")
+        return batches.empty("reject")
     schema = arrow_schema("reject")
     where = np.flatnonzero(rows)
     chosen = pa.array(where)

@@ -6,7 +6,6 @@ is the most resident in the first and second half of the time, and at any time. 
 """
 
 import sys
-import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -14,14 +13,13 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from pipeline.archive.upkeep.verify import account
 from pipeline.runtime.kafka import clients, topics
+from pipeline.runtime.kafka.producing import produce
 from pipeline.settings import Settings, load_settings
-from pipeline.tools.broker import local
 from pipeline.tools.processes import Processes, worker_environment
 from tests.bench.bench_archive import BATCH_ROWS, flows, message
-from tests.bench.bench_flow import memory_peak_mib
-from tests.bench.path import cpu_s
+from tests.bench.bench_flow import archived, memory_peak_mib
+from tests.bench.path import cpu_s, workplace
 
 WIDTH, SENSORS = 75, 2
 LOOK_S = 0.5
@@ -35,12 +33,7 @@ def fill(settings: Settings, rows: int) -> int:
     for seq in range(rounds):
         for partition in range(settings.partitions):
             payload = message(seq, made[seq % len(made)], WIDTH, random, partition, SENSORS, last=seq == rounds - 1)
-            while True:
-                try:
-                    producer.produce(settings.topics.archive, payload, partition=partition)
-                    break
-                except BufferError:
-                    producer.poll(0.5)
+            produce(producer, settings.topics.archive, payload, partition=partition)
     assert not producer.flush(120)
     return rounds * settings.partitions * BATCH_ROWS
 
@@ -59,7 +52,7 @@ def measure(kafka: str, rows: int, folder: Path) -> dict[str, float]:
     processes, memory = Processes(folder / "logs", worker_environment(settings)), []
     try:
         worker, started = processes.start("archive", "archive", "run"), time.monotonic()
-        while not (folder / "archive").exists() or closed(settings) < total:
+        while not (folder / "archive").exists() or archived(settings) < total:
             processes.check()
             memory.append(worker.memory_mib)
             time.sleep(LOOK_S)
@@ -78,19 +71,9 @@ def measure(kafka: str, rows: int, folder: Path) -> dict[str, float]:
     }
 
 
-def closed(settings: Settings) -> int:
-    """Rows in closed files, as the manifests state them."""
-    return sum(row["accepted"] for row in account(settings.archive_uri))
-
-
 def main(rows: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="bench-archive-") as name:
-        folder = Path(name)
-        running = local.start(folder / "broker")
-        try:
-            result = measure(running.bootstrap, rows, folder)
-        finally:
-            local.stop(folder / "broker")
+    with workplace("bench-archive-") as (folder, running):
+        result = measure(running.bootstrap, rows, folder)
     print(orjson.dumps(result).decode())
 
 

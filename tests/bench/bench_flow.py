@@ -12,11 +12,10 @@ import argparse
 import os
 import signal
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -31,11 +30,10 @@ from pipeline.archive.upkeep.verify import account, verify
 from pipeline.runtime.kafka import clients, tail, topics
 from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings, load_settings
-from pipeline.tools.broker import local
 from pipeline.tools.broker.state import Running
 from pipeline.tools.offline.training_rows import Span, read_rows
 from pipeline.tools.processes import STAGES, Processes, worker_environment
-from tests.bench.path import cpu_s, watermarks
+from tests.bench.path import cpu_s, watermarks, workplace
 
 SCENARIO: Scenario = replace(SCENARIOS["sites"], sites=4, sensors=2)
 SEED = 1
@@ -133,12 +131,8 @@ def place(
     Also where the bench is ended by SIGTERM.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-flow-")))
+    with workplace("bench-flow-", broker) as (folder, running):
         model, flooded = calibrated(folder / "models", quiet_records, scenario)
-        running = local.start(broker or folder / "broker")
-        if broker is None:
-            stack.callback(local.stop, folder / "broker")
         yield Place(running, folder, folder / "models", model, flooded)
 
 
@@ -173,7 +167,7 @@ def measure(where: Place, flow: Flow, began: Callable[[Pids], None] = lambda _pi
             time.sleep(0.02)
         before, started = {worker: cpu_s(pid) for worker, pid in pids.items()}, time.monotonic()
         began(pids)
-        while _archived(settings) < flow.records:
+        while archived(settings) < flow.records:
             processes.check()
             time.sleep(LOOK_S)
         took = time.monotonic() - started
@@ -221,7 +215,7 @@ def _by_stage(values: Mapping[str, float]) -> dict[str, float]:
     return sums
 
 
-def _archived(settings: Settings) -> int:
+def archived(settings: Settings) -> int:
     """Records in closed files, as the manifests state them."""
     return sum(row["accepted"] + row["late"] + row["rejected"] for row in account(settings.archive_uri))
 

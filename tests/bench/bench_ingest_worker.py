@@ -5,11 +5,9 @@ last one a JSON document. All records lie in `raw` before the worker starts, as 
 """
 
 import argparse
-import tempfile
 import time
 import uuid
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,10 +17,9 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from loadtest.sending import Load, send
 from pipeline.runtime.kafka import clients, errors, tail, topics
 from pipeline.settings import Settings, load_settings
-from pipeline.tools.broker import local
 from pipeline.tools.processes import Processes, worker_environment
 from tests.bench.bench_flow import SCENARIO, SEED, memory_peak_mib
-from tests.bench.path import cpu_s
+from tests.bench.path import cpu_s, workplace
 
 CHECK_S = 0.05
 
@@ -114,11 +111,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     runs = []
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-ingest-")))
-        running = local.start(arguments.broker or folder / "broker")
-        if arguments.broker is None:
-            stack.callback(local.stop, folder / "broker")
+    with workplace("bench-ingest-", arguments.broker) as (folder, running):
         for pack in map(int, arguments.pack.split(",")):
             run = measure(running.bootstrap, running.pid, arguments.records, pack, folder / f"pack-{pack}")
             print(

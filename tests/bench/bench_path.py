@@ -5,15 +5,12 @@ document. Beside it, in the same run, a loop that only counts the same messages.
 """
 
 import argparse
-import tempfile
 import uuid
-from contextlib import ExitStack
 from pathlib import Path
 
 import orjson
 
-from pipeline.tools.broker import local
-from tests.bench.path import Run, count_only, fill, run_path, settings_for
+from tests.bench.path import Run, count_only, fill, run_path, settings_for, workplace
 
 
 def measure(kafka: str, broker: int, records: int, pack: int, folder: Path) -> tuple[Run, float]:
@@ -34,11 +31,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     runs = []
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-path-")))
-        running = local.start(arguments.broker or folder / "broker")
-        if arguments.broker is None:
-            stack.callback(local.stop, folder / "broker")
+    with workplace("bench-path-", arguments.broker) as (folder, running):
         for pack in map(int, arguments.pack.split(",")):
             run, counted = measure(running.bootstrap, running.pid, arguments.records, pack, folder / f"pack-{pack}")
             cpu = ", ".join(f"{name} {us:.1f}" for name, us in run.cpu_us_per_record.items())

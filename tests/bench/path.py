@@ -1,8 +1,10 @@
 """What the benches of the live path share: records in `raw`, stages as processes, what they took and what came out."""
 
 import os
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from loadtest.sending import Load, send
 from pipeline.runtime.kafka import clients, tail, topics
 from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings, load_settings
+from pipeline.tools.broker import local
+from pipeline.tools.broker.state import Running
 from pipeline.tools.processes import Processes, worker_environment
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -29,6 +33,17 @@ class Run:
     records_per_s: float
     """From the first message that came out to the last, by their own times of sending."""
     cpu_us_per_record: Mapping[str, float]
+
+
+@contextmanager
+def workplace(prefix: str, broker: Path | None = None) -> Iterator[tuple[Path, Running]]:
+    """A folder, removed afterwards, and a broker in it, stopped then; or that of folder `broker`, left running."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
+        running = local.start(broker or folder / "broker")
+        if broker is None:
+            stack.callback(local.stop, folder / "broker")
+        yield folder, running
 
 
 def settings_for(kafka: str, prefix: str, folder: Path, partitions: int = 2) -> Settings:
