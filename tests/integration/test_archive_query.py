@@ -212,11 +212,7 @@ def test_what_cannot_be_read_is_said(settings: Settings, tmp_path: Path) -> None
 def test_rows_of_another_sequence_are_no_rows_of_this_archive(settings: Settings, tmp_path: Path) -> None:
     plant = Plant(settings, messages=60)
     plant.run()
-    log = tmp_path / "log"
-    with worker(settings, STAGE, log=log) as process:
-        wait_for(log, "files closed")
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+    archived_whole(settings, len(plant.rows), tmp_path)
     before, _ = asked(settings)
     producer = clients.producer(settings, "test")
     again = next(part for part in plant.parts if part[0] == settings.topics.archive)
