@@ -1,7 +1,7 @@
 """What a request for scores costs: `python -m tests.bench.bench_inference [SECONDS]`; the last line is JSON.
 
 The shipped model on the kernel behind the protocol's application, asked in this process, without sockets: by processor
-time of all its threads, a request at a time and sixteen at a time, as JSON and as the binary extension.
+time of all its threads, a request at a time and sixteen at a time, as JSON, as the binary extension and as Arrow.
 """
 
 import asyncio
@@ -16,21 +16,25 @@ import orjson
 from models.serving import registry
 from models.serving.engine import engine_of
 from models.serving.score import Scorer
+from pipeline.runtime.wire.batches import CONTENT_TYPE as ARROW
 from pipeline.tools.inference.application import JSON_BYTES, application
 from pipeline.tools.inference.engine_timing import usual_rows
 from pipeline.tools.inference.guard import Guarded
 from pipeline.tools.inference.scoring_service import ScoringService
 from pipeline.tools.inference.serving import MAX_BODY_BYTES, MAX_REQUESTS, MAX_ROWS, MAX_WAITING_ROWS
+from tests.tools.inference.arrow import batch_of, stream
 
 SIZES = (1, 64, 1_024)
 AT_ONCE = (1, 16)
 INFER = "/v2/models/igan/infer"
 
 
-def body_of(rows: Any, binary: bool) -> tuple[bytes, dict[str, str]]:
+def body_of(rows: Any, kind: str) -> tuple[bytes, dict[str, str]]:
     """A request's body and headers."""
+    if kind == "arrow":
+        return stream(batch_of(rows)), {"content-type": ARROW}
     entry: dict[str, Any] = {"name": "rows", "datatype": "FP32", "shape": list(rows.shape)}
-    if not binary:
+    if kind == "json":
         return orjson.dumps({"inputs": [{**entry, "data": rows.ravel().tolist()}]}), {}
     entry["parameters"] = {"binary_data_size": rows.nbytes}
     head = orjson.dumps({"inputs": [entry], "parameters": {"binary_data_output": True}})
@@ -49,7 +53,7 @@ async def timed(ask: Callable[[], Awaitable[Any]], at_once: int, seconds: float)
 
 
 async def measure(seconds: float) -> dict[str, Any]:
-    """Every size, as JSON and as bytes."""
+    """Every size, in each kind of body."""
     model = registry.load()
     service = ScoringService([Scorer(model, engine=engine_of("kernel", model))], MAX_ROWS, MAX_WAITING_ROWS, 20_000)
     app = application(service, Guarded(None, None, MAX_BODY_BYTES, MAX_REQUESTS))
@@ -57,15 +61,15 @@ async def measure(seconds: float) -> dict[str, Any]:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://scores", timeout=600) as client:
         for size in SIZES:
-            for binary in (False, True):
-                body, headers = body_of(usual_rows(model, size), binary)
+            for kind in ("json", "bytes", "arrow"):
+                body, headers = body_of(usual_rows(model, size), kind)
                 for at_once in AT_ONCE:
                     done, cpu_s = await timed(
                         lambda body=body, headers=headers: client.post(INFER, content=body, headers=headers),  # type: ignore[misc]
                         at_once,
                         seconds,
                     )
-                    name = f"{'bytes' if binary else 'json'}_{size}_rows_{at_once}_at_once"
+                    name = f"{kind}_{size}_rows_{at_once}_at_once"
                     document[name] = {
                         "us_a_request": round(cpu_s / done * 1e6),
                         "rows_per_s": round(size * done / cpu_s),

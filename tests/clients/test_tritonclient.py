@@ -1,10 +1,12 @@
-"""A real client of the Open Inference Protocol, tritonclient, at `forebay score serve`."""
+"""Real clients at `forebay score serve`: tritonclient, of the Open Inference Protocol, and the page's own of Arrow."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -61,3 +63,13 @@ def test_an_error_is_one_of_its_own(address: str) -> None:
         rows.set_data_from_numpy(np.zeros((2, 5), np.float32))
         with pytest.raises(Exception, match=r"rows\.shape: got \[2, 5\], expected \[n, 6\]"):
             client.infer("igan", [rows])
+
+
+def test_the_documented_client_of_arrow(address: str) -> None:
+    page = Path("docs/inference.md").read_text(encoding="utf-8")
+    found = re.search(r"^    import json, urllib\.request\n(?:    .*\n|\n)*?.*to_pydict\(\)\)\n", page, re.MULTILINE)
+    assert found is not None
+    program = dedent(found.group()).replace("127.0.0.1:9485", address)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    wanted = Scorer(tiny.model(), "cpu").score(np.zeros((3, 6), np.float32), np.zeros(3, np.int64), np.full(3, "*"))
+    assert run.stdout.strip() == str({"score": wanted.score.tolist(), "suspect": wanted.suspect.tolist()}), run.stderr

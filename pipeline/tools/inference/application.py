@@ -5,148 +5,38 @@ Source: Open Inference Protocol, "Inference Protocol HTTP/REST" and "Binary Tens
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.params import Path
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import Backpressure, BadData
+from pipeline.runtime.wire.batches import CONTENT_TYPE as ARROW
+from pipeline.tools.inference.arrow_bodies import request_of_stream, stream_of
+from pipeline.tools.inference.documents import (
+    ANSWERS,
+    BINARY,
+    BODIES,
+    KINDS,
+    MODEL_NAME,
+    NAME,
+    NOT_THERE,
+    InferenceAnswer,
+    Live,
+    ModelMetadata,
+    ModelReady,
+    Ready,
+    ServerMetadata,
+    TensorMetadata,
+)
 from pipeline.tools.inference.guard import Guard, Guarded, refused
 from pipeline.tools.inference.scoring_service import ScoringService
-from pipeline.tools.inference.tensors import ORIGIN_INPUT, OUTPUTS, ROWS, Column, answer_of, request_of
+from pipeline.tools.inference.tensors import ORIGIN_INPUT, OUTPUTS, ROWS, Column, Inference, answer_of, request_of
 
-MODEL_NAME = "igan"
+EXTENSIONS = ["binary_tensor_data", "arrow_stream"]
 JSON_BYTES = "inference-header-content-length"
-BINARY = "application/octet-stream"
-KINDS = ("application/json", BINARY, "")
-
-
-class Error(BaseModel):
-    """What is answered where something cannot be done."""
-
-    error: str
-
-
-class Live(BaseModel):
-    """That the server answers."""
-
-    live: bool
-
-
-class Ready(BaseModel):
-    """Whether it scores."""
-
-    ready: bool
-
-
-class ModelReady(BaseModel):
-    """Whether a model scores."""
-
-    name: str
-    ready: bool
-
-
-class ServerMetadata(BaseModel):
-    """What the server is."""
-
-    name: str
-    version: str
-    extensions: list[str]
-
-
-class TensorMetadata(BaseModel):
-    """An input or output; a size of -1 may be any."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-
-
-class ModelMetadata(BaseModel):
-    """What a model reads and says; `properties` name the columns of a row, and what outputs mean."""
-
-    name: str
-    versions: list[str]
-    platform: str
-    inputs: list[TensorMetadata]
-    outputs: list[TensorMetadata]
-    properties: dict[str, Any]
-
-
-class OutputTensor(BaseModel):
-    """An output, its data here or behind the document."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-    data: list[Any] | None = None
-    parameters: dict[str, Any] | None = None
-
-
-class InferenceAnswer(BaseModel):
-    """Scores."""
-
-    model_name: str
-    model_version: str
-    id: str | None = None
-    outputs: list[OutputTensor]
-
-
-REQUEST_SCHEMA = {
-    "type": "object",
-    "required": ["inputs"],
-    "properties": {
-        "id": {"type": "string", "maxLength": 256},
-        "parameters": {
-            "type": "object",
-            "properties": {"binary_data_output": {"type": "boolean"}, "feature_hash": {"type": "string"}},
-        },
-        "inputs": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["name", "datatype", "shape"],
-                "properties": {
-                    "name": {"enum": [ROWS, ORIGIN_INPUT]},
-                    "datatype": {"enum": ["FP32", "BYTES"]},
-                    "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-                    "data": {"type": "array"},
-                    "parameters": {"type": "object", "properties": {"binary_data_size": {"type": "integer"}}},
-                },
-            },
-        },
-        "outputs": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["name"],
-                "properties": {
-                    "name": {"enum": list(OUTPUTS)},
-                    "parameters": {"type": "object", "properties": {"binary_data": {"type": "boolean"}}},
-                },
-            },
-        },
-    },
-}
-BODIES = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": REQUEST_SCHEMA},
-            BINARY: {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
-SAYS = {400: "not understood", 404: "no such model", 413: "too large", 415: "of another kind", 429: "too much waits"}
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Error, "description": says} for status, says in SAYS.items()
-}
-NAME = Path(max_length=128, description=f"`{MODEL_NAME}`")
-NOT_THERE: dict[int | str, dict[str, Any]] = {400: ERRORS[400], 404: ERRORS[404]}
 
 
 class Scores:
@@ -165,12 +55,12 @@ class Scores:
         for path in (model, model + "/versions/{version}"):
             get(path, responses=NOT_THERE)(self.metadata)
             get(path + "/ready", responses=NOT_THERE)(self.model_ready)
-            infer = app.post(path + "/infer", response_model=InferenceAnswer, responses=ERRORS, openapi_extra=BODIES)
+            infer = app.post(path + "/infer", response_model=InferenceAnswer, responses=ANSWERS, openapi_extra=BODIES)
             infer(self.infer)
 
     async def server(self) -> ServerMetadata:
         """What this server is."""
-        return ServerMetadata(name="forebay", version=version("forebay"), extensions=["binary_tensor_data"])
+        return ServerMetadata(name="forebay", version=version("forebay"), extensions=EXTENSIONS)
 
     async def live(self) -> Live:
         """That its loop turns."""
@@ -213,32 +103,42 @@ class Scores:
         """Scores of rows, each by the calibration of its origin.
 
         `rows` FP32 [n, F]: the model's features in their order. `origin` BYTES [1] or [n]: SITE/SENSOR or SITE; the
-        pooled calibration where there is none. With the binary extension the answer's outputs may follow as bytes.
+        pooled calibration where there is none. With the binary extension the answer's outputs may follow as bytes; an
+        Arrow stream is answered with one.
         """
         self._expect(name, version)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in KINDS or "content-encoding" in request.headers:
             raise HTTPException(
-                415, f"content-type: got {kind[:120]!r}, expected application/json or {BINARY}, as it is"
+                415, f"content-type: got {kind[:120]!r}, expected application/json, {BINARY} or {ARROW}, as it is"
             )
-        wanted = request_of(await request.body(), _json_bytes(request.headers), len(self._model.features))
-        document = self._model.document
+        body, width = await request.body(), len(self._model.features)
+        if kind == ARROW:
+            wanted = request_of_stream(body, width)
+        else:
+            wanted = request_of(body, _json_bytes(request.headers), width)
+        self._expect_rows(wanted)
+        scored = await self._service.score(wanted.rows, wanted.names, wanted.number)
+        columns: dict[str, Column] = {each: getattr(scored, each) for each in OUTPUTS if each != "class"}
+        columns["class"] = [self._classes[index] for index in scored.class_index.tolist()]
+        if kind == ARROW:
+            return Response(stream_of(wanted, columns, MODEL_NAME, self._model.id), media_type=ARROW)
+        content, json_bytes = answer_of(wanted, columns, MODEL_NAME, self._model.id)
+        headers = {} if json_bytes is None else {JSON_BYTES: str(json_bytes)}
+        return Response(content, media_type="application/json" if json_bytes is None else BINARY, headers=headers)
+
+    def _expect_rows(self, wanted: Inference) -> None:
+        """BadData where a request names other features than the model's, 413 where it has too many rows."""
+        document, most = self._model.document, self._service.limits.max_rows
         if wanted.feature_hash not in (None, document["feature_hash"]):
             raise BadData(
                 f"parameters.feature_hash: got {wanted.feature_hash[:64]!r}, expected {document['feature_hash']} of "
                 f"{document['feature_set']}"
             )
-        most = self._service.limits.max_rows
         if len(wanted.rows) > most:
             raise HTTPException(
                 413, f"{ROWS}: got {len(wanted.rows):,}, expected {most:,} at most; send several requests"
             )
-        scored = await self._service.score(wanted.rows, wanted.names, wanted.number)
-        columns: dict[str, Column] = {each: getattr(scored, each) for each in OUTPUTS if each != "class"}
-        columns["class"] = [self._classes[index] for index in scored.class_index.tolist()]
-        body, json_bytes = answer_of(wanted, columns, MODEL_NAME, self._model.id)
-        headers = {} if json_bytes is None else {JSON_BYTES: str(json_bytes)}
-        return Response(body, media_type="application/json" if json_bytes is None else BINARY, headers=headers)
 
     def _expect(self, name: str, given: str) -> None:
         """404 unless it is the one model, and its version where one is named."""

@@ -75,21 +75,27 @@ def request_of(body: bytes, json_bytes: int | None, width: int) -> Inference:
             f"Inference-Header-Content-Length: got {json_bytes}, expected at most the body's {len(body)} bytes"
         )
     head, binary = (body, b"") if json_bytes is None else (body[:json_bytes], body[json_bytes:])
-    document = _object(_json(head), "body")
+    document = object_of(_json(head), "body")
     tensors = _Tensors(binary)
     for entry in _list(document, "inputs"):
-        tensors.read(_object(entry, "inputs"))
+        tensors.read(object_of(entry, "inputs"))
     tensors.expect_end()
     rows = tensors.rows(width)
     names, number = tensors.origins(len(rows))
-    parameters = _object(document.get("parameters", {}), "parameters")
+    given_id, outputs, feature_hash = about(document)
+    return Inference(given_id, rows, names, number, outputs, feature_hash)
+
+
+def about(document: Mapping[str, Any]) -> tuple[str, tuple[Wanted, ...], str | None]:
+    """What a request says beside its inputs: its id, the outputs asked for, and the features' hash."""
+    parameters = object_of(document.get("parameters", {}), "parameters")
     given_id = document.get("id", "")
     if not isinstance(given_id, str) or len(given_id) > MAX_ID:
         raise BadData(f"id: got {_shown(given_id)}, expected text of {MAX_ID} characters at most")
     feature_hash = parameters.get("feature_hash")
     if feature_hash is not None and not isinstance(feature_hash, str):
         raise BadData(f"parameters.feature_hash: got {_shown(feature_hash)}, expected text")
-    return Inference(given_id, rows, names, number, _wanted(document, parameters), feature_hash)
+    return given_id, _wanted(document, parameters), feature_hash
 
 
 def answer_of(request: Inference, columns: Mapping[str, Column], model: str, version: str) -> tuple[bytes, int | None]:
@@ -134,7 +140,7 @@ class _Tensors:
         shape = entry.get("shape")
         if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 2**31 for size in shape):
             raise BadData(f"{name}.shape: got {_shown(shape)}, expected a list of sizes")
-        parameters = _object(entry.get("parameters", {}), f"{name}.parameters")
+        parameters = object_of(entry.get("parameters", {}), f"{name}.parameters")
         size = parameters.get("binary_data_size")
         if (size is None) == ("data" not in entry):
             raise BadData(f"{name}: got both or neither of data and parameters.binary_data_size, expected one")
@@ -172,7 +178,7 @@ class _Tensors:
     def origins(self, count: int) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int64]]:
         """The distinct origins, and (n,) which of them each row is from; the pooled one where none is given."""
         if ORIGIN_INPUT not in self._data:
-            return np.array([POOLED]), np.zeros(count, np.int64)
+            return pooled(count)
         data, shape = self._data[ORIGIN_INPUT], self._shape[ORIGIN_INPUT]
         texts = _texts(data) if isinstance(data, bytes) else data
         if not isinstance(texts, list) or shape not in ([1], [count]) or len(texts) != shape[0]:
@@ -180,6 +186,16 @@ class _Tensors:
         known: dict[str, int] = {}
         number = [known.setdefault(_origin(text), len(known)) for text in texts]
         return np.array(list(known)), np.broadcast_to(np.array(number, np.int64), (count,))
+
+
+def pooled(count: int) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int64]]:
+    """The origin of rows that name none, and (n,) that each row is from it."""
+    return np.array([POOLED]), np.zeros(count, np.int64)
+
+
+def distinct_origins(texts: Iterable[object]) -> npt.NDArray[np.str_]:
+    """Origins as they are named; BadData where one is none."""
+    return np.array([_origin(text) for text in texts])
 
 
 def _origin(text: object) -> str:
@@ -231,11 +247,11 @@ def _wanted(document: Mapping[str, Any], parameters: Mapping[str, Any]) -> tuple
         return tuple(Wanted(name, by_default) for name in OUTPUTS)
     wanted: dict[str, Wanted] = {}
     for each in _list(document, "outputs"):
-        entry = _object(each, "outputs")
+        entry = object_of(each, "outputs")
         name = entry.get("name")
         if not isinstance(name, str) or name not in OUTPUTS or name in wanted:
             raise BadData(f"outputs: got {_shown(name)}, expected each of {', '.join(OUTPUTS)} once at most")
-        of_output = _object(entry.get("parameters", {}), f"{name}.parameters")
+        of_output = object_of(entry.get("parameters", {}), f"{name}.parameters")
         wanted[name] = Wanted(name, _flag(of_output, "binary_data") if "binary_data" in of_output else by_default)
     return tuple(wanted.values())
 
@@ -254,7 +270,8 @@ def _json(head: bytes) -> object:
         raise BadData(f"body: got {error}, expected a JSON document") from error
 
 
-def _object(value: object, where: str) -> Mapping[str, Any]:
+def object_of(value: object, where: str) -> Mapping[str, Any]:
+    """A JSON object; BadData where it is none."""
     if not isinstance(value, dict):
         raise BadData(f"{where}: got {_shown(value)}, expected an object")
     return value

@@ -1,19 +1,25 @@
 """The protocol's routes: scores as the scorer gives them, the binary extension, limits, tokens."""
 
 import asyncio
+import struct
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from models.serving.score import Scorer
 from pipeline.errors import Backpressure
+from pipeline.runtime.wire.batches import CONTENT_TYPE as ARROW
 from pipeline.tools.inference.application import JSON_BYTES
 from pipeline.tools.inference.guard import Guard, Guarded
 from pipeline.tools.inference.scoring_service import ScoringService
 from tests.models import tiny
+from tests.tools.inference.arrow import batch_of, stream
 from tests.tools.inference.server import HOSTS, client_of, service
 from tests.tools.triage.pages import TestClient
 
@@ -73,8 +79,53 @@ def test_bytes_in_and_out_are_the_same_scores(client: TestClient) -> None:
     assert orjson.loads(answer.content[:size])["outputs"][1]["data"] == wanted.suspect.tolist()
 
 
+floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(st.lists(st.lists(floats, min_size=6, max_size=6), min_size=1, max_size=12), st.booleans())
+def test_json_bytes_and_arrow_get_the_same_bits(client: TestClient, values: list[list[float]], named: bool) -> None:
+    rows = np.array(values, np.float32)
+    origins = [("plant/a", "plant/b")[at % 2] for at in range(len(rows))] if named else None
+    as_arrow = client.post(INFER, content=stream(batch_of(rows, origins), {"id": "7"}), headers={"content-type": ARROW})
+    assert as_arrow.status_code == 200 and as_arrow.headers["content-type"] == ARROW
+    with pa.ipc.open_stream(as_arrow.content) as reader:
+        got = reader.read_all()
+    entries: list[dict[str, Any]] = [{"name": "rows", "datatype": "FP32", "shape": list(rows.shape)}]
+    entries += [{"name": "origin", "datatype": "BYTES", "shape": [len(rows)], "data": origins}] if origins else []
+    as_json = client.post(INFER, json={"inputs": [{**entries[0], "data": values}, *entries[1:]]}).json()
+    entries[0]["parameters"] = {"binary_data_size": rows.nbytes}
+    head = orjson.dumps({"inputs": entries, "parameters": {"binary_data_output": True}})
+    headers = {JSON_BYTES: str(len(head)), "content-type": "application/octet-stream"}
+    as_bytes = client.post(INFER, content=head + rows.tobytes(), headers=headers)
+    at = int(as_bytes.headers[JSON_BYTES])
+    for from_json, from_bytes in zip(as_json["outputs"], orjson.loads(as_bytes.content[:at])["outputs"], strict=True):
+        part = as_bytes.content[at : at + from_bytes["parameters"]["binary_data_size"]]
+        at += len(part)
+        column = got.column(from_json["name"]).to_pylist()
+        if from_json["datatype"] == "BYTES":
+            assert part == b"".join(struct.pack("<I", len(text)) + text.encode() for text in column)
+            assert from_json["data"] == column
+        else:
+            kind = {"FP32": np.float32, "BOOL": np.bool_}[from_json["datatype"]]
+            assert np.array(column, kind).tobytes() == np.array(from_json["data"], kind).tobytes() == part
+    says = orjson.loads(got.schema.metadata[b"forebay"])
+    assert says == {"id": "7", "model_name": "igan", "model_version": tiny.model().id}
+
+
+def test_missing_features_in_a_stream_are_scored_as_the_scorer_has_it(client: TestClient) -> None:
+    rows = MATRIX.copy()
+    rows[::3, 1], rows[1, 2], rows[2, 2] = np.nan, np.inf, -np.inf
+    body = stream(batch_of(rows), {"outputs": [{"name": "score"}]})
+    answer = client.post(INFER, content=body, headers={"content-type": ARROW})
+    with pa.ipc.open_stream(answer.content) as reader:
+        got = reader.read_all().column("score").to_numpy()
+    wanted = Scorer(tiny.model(), "cpu").score(rows, np.zeros(40, np.int64), np.full(40, "*")).score
+    assert got.tobytes() == wanted.tobytes() and np.isfinite(got).all()
+
+
 def test_what_the_server_and_its_model_are(client: TestClient) -> None:
-    assert client.get("/v2").json()["extensions"] == ["binary_tensor_data"]
+    assert client.get("/v2").json()["extensions"] == ["binary_tensor_data", "arrow_stream"]
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
     version = tiny.model().id
@@ -97,7 +148,9 @@ def test_what_the_server_and_its_model_are(client: TestClient) -> None:
 def test_rows_of_other_features_are_refused_with_both(client: TestClient) -> None:
     assert client.post(INFER, json=document(parameters={"feature_hash": tiny.FEATURES.hash})).status_code == 200
     answer = client.post(INFER, json=document(parameters={"feature_hash": "cd" * 32}))
-    assert answer.status_code == 400
+    says = {"parameters": {"feature_hash": "cd" * 32}}
+    in_arrow = client.post(INFER, content=stream(batch_of(MATRIX), says), headers={"content-type": ARROW})
+    assert in_arrow.status_code == answer.status_code == 400 and in_arrow.json() == answer.json()
     assert all(text in answer.json()["error"] for text in ("cdcd", tiny.FEATURES.hash, "tiny-1"))
 
 
@@ -109,7 +162,11 @@ def test_rows_of_other_features_are_refused_with_both(client: TestClient) -> Non
         (400, {"content": b"{}", "headers": {JSON_BYTES: "9" * 30}}),
         (413, {"content": b" " * 1_000_001}),
         (413, {"json": document(np.zeros((4_097, 6), np.float32))}),
+        (400, {"content": b"{}", "headers": {"content-type": ARROW}}),
+        (413, {"content": stream(batch_of(np.zeros((4_097, 6), np.float32))), "headers": {"content-type": ARROW}}),
+        (413, {"content": stream(batch_of(np.zeros((50_000, 6), np.float32))), "headers": {"content-type": ARROW}}),
         (415, {"content": b"{}", "headers": {"content-type": "text/html"}}),
+        (415, {"content": b"{}", "headers": {"content-type": ARROW, "content-encoding": "zstd"}}),
         (415, {"content": b"{}", "headers": {"content-encoding": "gzip"}}),
         (403, {"json": document(), "headers": {"origin": "http://127.0.0.1"}}),
         (421, {"json": document(), "headers": {"host": "forebay.example"}}),

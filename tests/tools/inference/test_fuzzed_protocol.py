@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -12,13 +13,29 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from pipeline.tools.inference.application import MODEL_NAME, application
+from pipeline.runtime.wire.batches import CONTENT_TYPE as ARROW
+from pipeline.tools.inference.application import application
+from pipeline.tools.inference.documents import MODEL_NAME
 from pipeline.tools.inference.guard import Guarded
 from tests.models import tiny
+from tests.tools.inference.arrow import batch_of, stream
 from tests.tools.inference.server import HOSTS, service
 from tests.tools.triage.pages import ADDRESS
 
 APP = application(service(), Guarded(HOSTS, None, 1_000_000, 64))
+ARROW_STREAM = stream(batch_of(tiny.rows(seed=7, count=40).matrix[:3], ["plant/a", "plant/b", "elsewhere"]))
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> bytes:
+    """An Arrow stream of rows, as it is or damaged."""
+    body = bytearray(ARROW_STREAM)
+    for at in draw(st.lists(st.integers(0, len(body) - 1), max_size=3)):
+        body[at] = draw(st.integers(0, 255))
+    return bytes(body[: draw(st.integers(0, len(body)) | st.just(len(body)))])
+
+
+schemathesis.openapi.media_type(ARROW, streams())
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 described = schemathesis.openapi.from_dict(APP.openapi())
 described.app = APP
@@ -29,7 +46,7 @@ def test_the_description_has_every_route() -> None:
     wanted = {"/v2", "/v2/health/live", "/v2/health/ready", model, f"{model}/ready", f"{model}/infer"}
     assert wanted <= set(APP.openapi()["paths"])
     body = APP.openapi()["paths"][f"{model}/infer"]["post"]["requestBody"]["content"]
-    assert set(body) == {"application/json", "application/octet-stream"}
+    assert set(body) == {"application/json", "application/octet-stream", ARROW}
 
 
 @pytest.mark.slow
