@@ -87,6 +87,11 @@ class Batcher(Generic[T]):
         self.waiting_rows -= rows
         return batch
 
+    @property
+    def oldest_us(self) -> int | None:
+        """When the oldest of what waits came; None where nothing waits."""
+        return self._waiting[0].arrived_us if self._waiting else None
+
     def due_us(self) -> int | None:
         """From when on `next_batch` has one; None while nothing waits or every engine works."""
         if not self._waiting or self.working >= self.limits.engines:

@@ -67,16 +67,7 @@ class ModelCache:
     def _load(self, promotion: Promotion) -> Scorer:
         scorer = self._loaded.get(promotion.model)
         if scorer is None:
-            registry.within(self._folder, promotion.uri)
-            model = registry.load(promotion.uri, self._folder)
-            if (model.id, model.sha256) != (promotion.model, promotion.sha256):
-                raise RefusedModel(
-                    f"model {promotion.uri}: got {model.id} {model.sha256[:12]}, expected {promotion.model} "
-                    f"{promotion.sha256[:12]} as the promotion says"
-                )
-            first = self.first.model.document
-            model.expect_features(first["feature_set"], first["feature_hash"])
-            scorer = _warm(model, self._device)
+            scorer = _warm(promoted(promotion, self._folder, self.first.model), self._device)
             self._loaded[promotion.model] = scorer
         self._loaded.move_to_end(promotion.model)
         while len(self._loaded) > MAX_PROMOTED:
@@ -87,6 +78,19 @@ class ModelCache:
     def ids(self) -> list[str]:
         """Ids of the models loaded."""
         return [self.first.model.id, *self._loaded]
+
+
+def promoted(promotion: Promotion, folder: Registry, first: Model) -> Model:
+    """A promotion's model; RefusedModel where it is not the one it says, or of other features than `first`."""
+    registry.within(folder, promotion.uri)
+    model = registry.load(promotion.uri, folder)
+    if (model.id, model.sha256) != (promotion.model, promotion.sha256):
+        raise RefusedModel(
+            f"model {promotion.uri}: got {model.id} {model.sha256[:12]}, expected {promotion.model} "
+            f"{promotion.sha256[:12]} as the promotion says"
+        )
+    model.expect_features(first.document["feature_set"], first.document["feature_hash"])
+    return model
 
 
 def _warm(model: Model, device: str) -> Scorer:

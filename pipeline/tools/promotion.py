@@ -7,6 +7,7 @@ with a later time, beyond what the refusal says was scored.
 import getpass
 import time
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -91,12 +92,21 @@ class PromotionReader:
     def __exit__(self, *_: object) -> None:
         self._follower.close()
 
+    def read_on(self) -> PromotionLedger:
+        """As `refresh`, with what has come by now: never waits, and Kafka may be away."""
+        while came := list(self._follower.poll()):
+            self._apply(came)
+        return self._ledger
+
     def refresh(self) -> PromotionLedger:
         """The ledger with all records there are now; malformed ones are ignored, as score does."""
-        for message in self._follower.catch_up():
+        self._apply(self._follower.catch_up())
+        return self._ledger
+
+    def _apply(self, messages: Iterable[Message]) -> None:
+        for message in messages:
             with suppress(BadData):
                 self._ledger.apply_payload(message.value())
-        return self._ledger
 
 
 def current(settings: Settings) -> str:

@@ -18,11 +18,13 @@ from models.serving.engine import engine_of
 from models.serving.score import Scorer
 from pipeline.runtime.wire.batches import CONTENT_TYPE as ARROW
 from pipeline.tools.inference.application import JSON_BYTES, application
+from pipeline.tools.inference.current_service import CurrentService
 from pipeline.tools.inference.engine_timing import usual_rows
 from pipeline.tools.inference.guard import Guarded
 from pipeline.tools.inference.scoring_service import ScoringService
 from pipeline.tools.inference.serving import MAX_BODY_BYTES, MAX_REQUESTS, MAX_ROWS, MAX_WAITING_ROWS
 from tests.tools.inference.arrow import batch_of, stream
+from tests.tools.inference.server import unheard
 
 SIZES = (1, 64, 1_024)
 AT_ONCE = (1, 16)
@@ -54,9 +56,11 @@ async def timed(ask: Callable[[], Awaitable[Any]], at_once: int, seconds: float)
 
 async def measure(seconds: float) -> dict[str, Any]:
     """Every size, in each kind of body."""
-    model = registry.load()
-    service = ScoringService([Scorer(model, engine=engine_of("kernel", model))], MAX_ROWS, MAX_WAITING_ROWS, 20_000)
-    app = application(service, Guarded(None, None, MAX_BODY_BYTES, MAX_REQUESTS))
+    model, measures = registry.load(), unheard()
+    service = ScoringService(
+        [Scorer(model, engine=engine_of("kernel", model))], MAX_ROWS, MAX_WAITING_ROWS, 20_000, measures
+    )
+    app = application(CurrentService(service), Guarded(None, None, MAX_BODY_BYTES, MAX_REQUESTS), measures)
     document: dict[str, Any] = {"model": model.id}
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://scores", timeout=600) as client:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # Beside `stage`, what a stage's counters are split by. Names from outside are bounded by whoever counts them.
 ROWS_OUT_LABELS = {"ingest": ("site", "sensor"), "alert": ("activity",), "archive": ("table",)}
-REJECTED_LABELS = {"ingest": ("site", "sensor", "reason")}
+REJECTED_LABELS = {"ingest": ("site", "sensor", "reason"), "serve": ("reason",)}
 
 
 class StageMetrics:

@@ -39,6 +39,7 @@ PORTS = {
     "retrain": 9476,
     "intake": 9477,
     "output": 9479,
+    "serve": 9486,
 }
 # What is left of spans gets this long at the end; then the stage leaves without them.
 LAST_SPANS_S = 2.0

@@ -7,7 +7,7 @@ import typer
 
 from pipeline.settings import load_settings
 from pipeline.tools.cli.model_options import ModelName, Registry, refusals, registry_of
-from pipeline.tools.cli.output import Json, emit, say
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.triage.packages import packages
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ def serve(
     token_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File with the token that requests must carry.")
     ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Score with the model that holds now by the promotions in Kafka.")
+    ] = False,
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
     model: ModelName = "",
     registry: Registry = None,
     as_json: Json = False,
@@ -44,20 +49,22 @@ def serve(
 
     Example: forebay score serve --engine kernel --threads 2
     """
-    settings = load_settings(latency_budget_ms=budget_ms)
+    settings = load_settings(latency_budget_ms=budget_ms, bootstrap=bootstrap, topic_prefix=prefix)
     with packages("the server"):
         from pipeline.tools.http_server import Listening
         from pipeline.tools.inference.serving import Request
         from pipeline.tools.inference.serving import serve as run
     from models.serving import registry as models
 
+    folder = registry_of(registry, settings)
+
     def load() -> "Model":
-        return models.load(model or settings.model, registry_of(registry, settings))
+        return models.load(model or settings.model, folder)
 
     def started(url: str, at: int, name: str) -> None:
         say(f"scores of {name}: {url}/v2", quiet=as_json)
         emit({"url": url, "port": at, "model": name, "engine": engine})
 
-    request = Request(Listening(host, port, tls_cert, tls_key), engine, threads, token_file)
+    request = Request(Listening(host, port, tls_cert, tls_key), engine, threads, token_file, follow)
     with refusals():
-        run(request, load, settings, started)
+        run(request, load, folder, settings, started)

@@ -3,9 +3,9 @@
 Source: Open Inference Protocol, "Inference Protocol HTTP/REST" and "Binary Tensor Data Extension" (Triton).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from pipeline.errors import Backpressure, BadData
 from pipeline.runtime.wire.batches import CONTENT_TYPE as ARROW
 from pipeline.tools.inference.arrow_bodies import request_of_stream, stream_of
+from pipeline.tools.inference.current_service import CurrentService
 from pipeline.tools.inference.documents import (
     ANSWERS,
     BINARY,
@@ -31,20 +32,27 @@ from pipeline.tools.inference.documents import (
     ServerMetadata,
     TensorMetadata,
 )
-from pipeline.tools.inference.guard import Guard, Guarded, refused
+from pipeline.tools.inference.guard import Guard, Guarded, content_kind, refused
+from pipeline.tools.inference.measures import Measures
 from pipeline.tools.inference.scoring_service import ScoringService
 from pipeline.tools.inference.tensors import ORIGIN_INPUT, OUTPUTS, ROWS, Column, Inference, answer_of, request_of
+
+if TYPE_CHECKING:
+    from models.serving.model import Model
 
 EXTENSIONS = ["binary_tensor_data", "arrow_stream"]
 JSON_BYTES = "inference-header-content-length"
 
 
 class Scores:
-    """The protocol's routes on one service."""
+    """The protocol's routes on the service of now."""
 
-    def __init__(self, service: ScoringService) -> None:
-        self._service, self._model = service, service.model
-        self._classes = list(service.model.classes)
+    def __init__(self, current: CurrentService) -> None:
+        self._current = current
+
+    @property
+    def _model(self) -> "Model":
+        return self._current.now.model
 
     def install(self, app: FastAPI) -> None:
         """Routes; those of a model with its version in them as well."""
@@ -87,10 +95,10 @@ class Scores:
                 "feature_set": document["feature_set"],
                 "feature_hash": document["feature_hash"],
                 "features": list(self._model.features),
-                "classes": self._classes,
+                "classes": list(self._model.classes),
                 "origins": sorted(self._model.origins),
                 "outputs": {each: meaning for each, (_, meaning) in OUTPUTS.items()},
-                "max_rows": self._service.limits.max_rows,
+                "max_rows": self._current.now.limits.max_rows,
             },
         )
 
@@ -106,30 +114,33 @@ class Scores:
         pooled calibration where there is none. With the binary extension the answer's outputs may follow as bytes; an
         Arrow stream is answered with one.
         """
-        self._expect(name, version)
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = content_kind(request.headers)
         if kind not in KINDS or "content-encoding" in request.headers:
             raise HTTPException(
                 415, f"content-type: got {kind[:120]!r}, expected application/json, {BINARY} or {ARROW}, as it is"
             )
-        body, width = await request.body(), len(self._model.features)
+        body = await request.body()
+        # From here to its answer a request is of one service, also where another takes its place meanwhile.
+        service = self._current.now
+        model, width = service.model, len(service.model.features)
+        self._expect(name, version)
         if kind == ARROW:
             wanted = request_of_stream(body, width)
         else:
             wanted = request_of(body, _json_bytes(request.headers), width)
-        self._expect_rows(wanted)
-        scored = await self._service.score(wanted.rows, wanted.names, wanted.number)
+        self._expect_rows(wanted, service)
+        scored = await service.score(wanted.rows, wanted.names, wanted.number)
         columns: dict[str, Column] = {each: getattr(scored, each) for each in OUTPUTS if each != "class"}
-        columns["class"] = [self._classes[index] for index in scored.class_index.tolist()]
+        columns["class"] = [model.classes[index] for index in scored.class_index.tolist()]
         if kind == ARROW:
-            return Response(stream_of(wanted, columns, MODEL_NAME, self._model.id), media_type=ARROW)
-        content, json_bytes = answer_of(wanted, columns, MODEL_NAME, self._model.id)
+            return Response(stream_of(wanted, columns, MODEL_NAME, model.id), media_type=ARROW)
+        content, json_bytes = answer_of(wanted, columns, MODEL_NAME, model.id)
         headers = {} if json_bytes is None else {JSON_BYTES: str(json_bytes)}
         return Response(content, media_type="application/json" if json_bytes is None else BINARY, headers=headers)
 
-    def _expect_rows(self, wanted: Inference) -> None:
+    def _expect_rows(self, wanted: Inference, service: ScoringService) -> None:
         """BadData where a request names other features than the model's, 413 where it has too many rows."""
-        document, most = self._model.document, self._service.limits.max_rows
+        document, most = service.model.document, service.limits.max_rows
         if wanted.feature_hash not in (None, document["feature_hash"]):
             raise BadData(
                 f"parameters.feature_hash: got {wanted.feature_hash[:64]!r}, expected {document['feature_hash']} of "
@@ -156,10 +167,19 @@ def _json_bytes(headers: Mapping[str, str]) -> int | None:
     return int(size)
 
 
-def application(service: ScoringService, guarded: Guarded) -> FastAPI:
-    """The application that serves the protocol."""
-    app = FastAPI(title="Forebay: scores", version="2", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
-    Scores(service).install(app)
+def application(
+    current: CurrentService, guarded: Guarded, measures: Measures, lifespan: Callable[[FastAPI], Any] | None = None
+) -> FastAPI:
+    """The application that serves the protocol; `lifespan` is entered as it starts, and left as it ends."""
+    app = FastAPI(
+        title="Forebay: scores",
+        version="2",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        lifespan=lifespan,
+    )
+    Scores(current).install(app)
 
     @app.exception_handler(BadData)
     def bad(_request: Request, error: BadData) -> JSONResponse:
@@ -181,5 +201,5 @@ def application(service: ScoringService, guarded: Guarded) -> FastAPI:
     def unexpected(_request: Request, _error: Exception) -> JSONResponse:
         return refused(500, "server: got a fault of its own; its log says more")
 
-    app.add_middleware(Guard, guarded=guarded)
+    app.add_middleware(Guard, guarded=guarded, measures=measures)
     return app

@@ -1,7 +1,10 @@
 """What every request passes before its body is believed: host, token, size, and how many are under way. Plain ASGI."""
 
 import hmac
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -9,9 +12,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.tools.http_server import BODY_S, host_of, read_body, replayed
 
+if TYPE_CHECKING:
+    from pipeline.tools.inference.measures import Measures
+
 PROBES = ("/v2/health/live", "/v2/health/ready")
 ALWAYS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 RETRY_AFTER_S = "1"
+READ_AT = "forebay.read_at"
+"""In a request's scope: when its body was whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +43,10 @@ class Guarded:
 class Guard:
     """Refuses what must not be served, and marks every answer."""
 
-    def __init__(self, app: ASGIApp, guarded: Guarded) -> None:
+    def __init__(self, app: ASGIApp, guarded: Guarded, measures: "Measures") -> None:
         self._app = app
         self._guarded = guarded
+        self._measures = measures
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,6 +58,7 @@ class Guard:
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(ALWAYS)
+                self._measure(scope, message["status"])
             await send(message)
 
         refusal = self._refusal(scope)
@@ -75,9 +85,15 @@ class Guard:
             if body is None:
                 await self._too_large()(scope, receive, send)
                 return
+            scope[READ_AT] = time.monotonic()
             await self._app(scope, replayed(body, receive), send)
         finally:
             self._under_way -= 1
+
+    def _measure(self, scope: Scope, status: int) -> None:
+        if scope["method"] not in {"GET", "HEAD"}:
+            seconds = time.monotonic() - scope[READ_AT] if READ_AT in scope else None
+            self._measures.answered(status, content_kind(Headers(scope=scope)), seconds)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers, guarded = Headers(scope=scope), self._guarded
@@ -105,6 +121,11 @@ class Guard:
     def _too_large(self) -> JSONResponse:
         most = self._guarded.max_body_bytes
         return refused(413, f"body: got more than {most:,} bytes, expected at most so many; send fewer rows at once")
+
+
+def content_kind(headers: Mapping[str, str]) -> str:
+    """The kind of a body, without what else its header says."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def refused(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -1,23 +1,31 @@
 """The scoring server at work: its engines, where it listens, and under which guard."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from fastapi import FastAPI
 
 from pipeline.errors import Misconfigured
-from pipeline.runtime.telemetry.logs import configure
+from pipeline.runtime.telemetry import configure, log, start
 from pipeline.settings import Settings
 from pipeline.tools.http_server import LOOPBACK, Listening, listen, require_tls, server_of
 from pipeline.tools.inference.application import application
+from pipeline.tools.inference.current_service import CurrentService
 from pipeline.tools.inference.guard import Guarded
+from pipeline.tools.inference.measures import STAGE, Measures
 from pipeline.tools.inference.scoring_service import ScoringService
 
 if TYPE_CHECKING:
     from models.serving.model import Model
+    from models.serving.registry import Registry
     from models.serving.score import Scorer
+    from pipeline.tools.inference.following import Following
 
 MAX_ROWS = 16_384
 """Of a batch, and so of a request."""
@@ -37,6 +45,8 @@ class Request:
     engine: str
     threads: int
     token_file: Path | None
+    follow: bool = False
+    """Whether promotions are followed, in Kafka."""
 
 
 def token_of(request: Request) -> bytes | None:
@@ -62,27 +72,87 @@ def token_of(request: Request) -> bytes | None:
 
 
 def serve(
-    request: Request, load: "Callable[[], Model]", settings: Settings, started: Callable[[str, int, str], None]
+    request: Request,
+    load: "Callable[[], Model]",
+    registry: "Registry",
+    settings: Settings,
+    started: Callable[[str, int, str], None],
 ) -> None:
     """Serve until SIGINT or SIGTERM. `started` is called with address, port and the model's id once it answers.
 
     load : a model anew: each engine has one of its own
+    registry : where promoted models lie
     """
     configure(settings.log_level)
     require_tls(request.listening)
     token = token_of(request)
-    scorers = [_warm(load(), request.engine) for _ in range(request.threads)]
-    budget_us = round(settings.latency_budget_ms * 1_000)
-    service = ScoringService(scorers, MAX_ROWS, MAX_WAITING_ROWS, budget_us)
-    hosts = frozenset(LOOPBACK) if request.listening.local else None
-    app = application(service, Guarded(hosts, token, MAX_BODY_BYTES, MAX_REQUESTS))
-    listening = listen(request.listening)
-    port = int(listening.getsockname()[1])
-    server = server_of(app, request.listening, lambda: started(request.listening.url(port), port, service.model.id))
+    telemetry = start(STAGE, settings)
     try:
-        server.run(sockets=[listening])
+        with ExitStack() as open_until_the_end:
+            measures = Measures(telemetry)
+            make = partial(service_of, request, round(settings.latency_budget_ms * 1_000), measures)
+            following = _following(request, load, registry, settings, make, measures, open_until_the_end)
+            current = CurrentService(make(load) if following is None else following.service())
+            open_until_the_end.callback(lambda: current.close())
+            measures.serves(current.now.model.id, current.now.device)
+            measures.waiting_rows(lambda: current.now.waiting_rows)
+            hosts = frozenset(LOOPBACK) if request.listening.local else None
+            guarded = Guarded(hosts, token, MAX_BODY_BYTES, MAX_REQUESTS)
+            app = application(current, guarded, measures, partial(_beside, following, current))
+            listening = listen(request.listening)
+            port = int(listening.getsockname()[1])
+
+            def answers() -> None:
+                telemetry.ready()
+                log(STAGE).info("ready", model=current.now.model.id, metrics_port=telemetry.metrics_port)
+                started(request.listening.url(port), port, current.now.model.id)
+
+            server_of(app, request.listening, answers).run(sockets=[listening])
     finally:
-        service.close()
+        telemetry.close()
+
+
+def service_of(request: Request, budget_us: int, measures: Measures, load: "Callable[[], Model]") -> ScoringService:
+    """A service of the model that `load` gives, its engines warm."""
+    scorers = [_warm(load(), request.engine) for _ in range(request.threads)]
+    return ScoringService(scorers, MAX_ROWS, MAX_WAITING_ROWS, budget_us, measures)
+
+
+def _following(
+    request: Request,
+    load: "Callable[[], Model]",
+    registry: "Registry",
+    settings: Settings,
+    make: "Callable[[Callable[[], Model]], ScoringService]",
+    measures: Measures,
+    open_until_the_end: ExitStack,
+) -> "Following | None":
+    """What follows promotions, having read all there are; None where that is not asked for."""
+    if not request.follow:
+        return None
+    from pipeline.runtime.kafka import clients
+    from pipeline.tools.inference.following import Following
+    from pipeline.tools.promotion import PromotionReader, partition_count
+
+    clients.require_broker(settings)
+    reader = open_until_the_end.enter_context(PromotionReader(settings, partition_count(settings)))
+    reader.refresh()
+    return Following(reader, registry, load, make, measures)
+
+
+@asynccontextmanager
+async def _beside(following: "Following | None", current: CurrentService, _app: FastAPI) -> AsyncIterator[None]:
+    """Follow promotions, if that is asked for, while the application runs."""
+    if following is None:
+        yield
+        return
+    task = asyncio.create_task(following.follow(current))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def _warm(model: "Model", name: str) -> "Scorer":

@@ -20,7 +20,7 @@ from pipeline.tools.inference.guard import Guard, Guarded
 from pipeline.tools.inference.scoring_service import ScoringService
 from tests.models import tiny
 from tests.tools.inference.arrow import batch_of, stream
-from tests.tools.inference.server import HOSTS, client_of, service
+from tests.tools.inference.server import HOSTS, client_of, service, unheard
 from tests.tools.triage.pages import TestClient
 
 INFER = "/v2/models/igan/infer"
@@ -192,7 +192,7 @@ def test_a_body_without_a_length_is_not_read_beyond_the_limit() -> None:
     async def nothing(*_: object) -> None:
         raise AssertionError("a body that is too large is not passed on")
 
-    guard = Guard(nothing, Guarded(HOSTS, None, 50_000, 8))
+    guard = Guard(nothing, Guarded(HOSTS, None, 50_000, 8), unheard())
     scope = {"type": "http", "method": "POST", "path": INFER, "headers": [(b"host", b"127.0.0.1")]}
     asyncio.run(guard(scope, endless, keep))
     assert answers[0]["status"] == 413 and read == 6
@@ -217,7 +217,7 @@ def test_more_requests_than_are_let_in() -> None:
 
 def test_a_body_that_does_not_come_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.tools.http_server.BODY_S", 0.05)
-    guard = Guard(_never_asked, Guarded(HOSTS, None, 1_000, max_requests=1))
+    guard = Guard(_never_asked, Guarded(HOSTS, None, 1_000, max_requests=1), unheard())
 
     async def silent() -> dict[str, Any]:
         await asyncio.sleep(60.0)

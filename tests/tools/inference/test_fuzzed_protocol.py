@@ -15,14 +15,15 @@ from schemathesis.specs.openapi.checks import (
 
 from pipeline.runtime.wire.batches import CONTENT_TYPE as ARROW
 from pipeline.tools.inference.application import application
+from pipeline.tools.inference.current_service import CurrentService
 from pipeline.tools.inference.documents import MODEL_NAME
 from pipeline.tools.inference.guard import Guarded
 from tests.models import tiny
 from tests.tools.inference.arrow import batch_of, stream
-from tests.tools.inference.server import HOSTS, service
+from tests.tools.inference.server import HOSTS, service, unheard
 from tests.tools.triage.pages import ADDRESS
 
-APP = application(service(), Guarded(HOSTS, None, 1_000_000, 64))
+APP = application(CurrentService(service()), Guarded(HOSTS, None, 1_000_000, 64), unheard())
 ARROW_STREAM = stream(batch_of(tiny.rows(seed=7, count=40).matrix[:3], ["plant/a", "plant/b", "elsewhere"]))
 
 

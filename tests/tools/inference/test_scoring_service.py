@@ -10,6 +10,7 @@ from models.serving.score import Scorer
 from models.serving.scored import Scored
 from pipeline.tools.inference.scoring_service import Job, ScoringService, scored_together
 from tests.models import tiny
+from tests.tools.inference.server import unheard
 
 MATRIX = tiny.rows(seed=7, count=40).matrix
 WAIT_S = 60
@@ -20,6 +21,7 @@ class Engine:
 
     def __init__(self, batches: list[int], held: threading.Event) -> None:
         self._scorer = Scorer(tiny.model(), "cpu")
+        self.device = "cpu"
         self.model, self._batches, self._held = self._scorer.model, batches, held
 
     def score_of(self, matrix: Any, names: Any, number: Any) -> Scored:
@@ -36,7 +38,7 @@ def test_requests_that_wait_for_company_share_a_batch_and_are_begun_in_time() ->
 
     async def asked() -> list[Scored]:
         engines: Any = [Engine(batches, held), Engine(batches, held)]
-        service = ScoringService(engines, max_rows=4_096, max_waiting_rows=8_192, budget_us=50_000)
+        service = ScoringService(engines, max_rows=4_096, max_waiting_rows=8_192, budget_us=50_000, measures=unheard())
 
         def ask(start: int, stop: int) -> Any:
             names, number = np.array(["plant/a"]), np.zeros(stop - start, np.int64)
